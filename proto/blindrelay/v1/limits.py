@@ -1,0 +1,48 @@
+"""Sizes and times that are part of the protocol (spec/protocol.md, section 13)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+VERSION: Final = 1
+"""The only protocol version of this package."""
+
+SUITE: Final = 1
+"""X-Wing, HKDF-SHA256, ChaCha20-Poly1305; secretstream records; Ed25519 signatures (section 3)."""
+
+IDENTITY_SIZE: Final = 32
+KEY_ID_SIZE: Final = 16
+EXCHANGE_ID_SIZE: Final = 16
+REPLICA_ID_SIZE: Final = 16
+
+MAX_ENVELOPE_SIZE: Final = 512
+"""Bytes. A full envelope takes about 110; the rest is room for a later version."""
+
+TIME_STEP: Final = 10
+"""Seconds. An exact issued_at would tell clients apart by their clocks."""
+
+REPLAY_WINDOW: Final = 300
+"""Seconds, W: how far issued_at may lie from the bridge's clock. Kerberos tolerates the same skew."""
+
+DEFAULT_MAX_UNITS: Final = 1_000_000
+"""One value for all, so that it tells nobody apart."""
+
+MAX_DIRECTORIES: Final = 64
+MAX_CONFIGS: Final = 8
+MAX_DIRECTORIES_SIZE: Final = 65_536
+"""Bytes: a GetKeyDirectoryResponse. It holds 64 directories of one config, or about 20 of two."""
+
+ENCAPSULATED_SECRET_SIZE: Final = 1_168
+"""Bytes: X-Wing's enc (1,120), the 32 sealed bytes, the tag (16)."""
+
+MAX_BODY_PIECE: Final = 65_536
+"""Bytes of HTTP body in one record."""
+
+MAX_SEALED_SIZE: Final = 65_536 + 4_096
+"""Bytes of one record as it travels: a full piece, with room for the head's framing."""
+
+MAX_MESSAGE_SIZE: Final = 131_072
+"""Bytes: gRPC's limit for one message, on every hop."""
+
+DEADLINE_SECONDS: Final = (60, 600, 3_600, 21_600)
+"""The deadline classes, in the order of DeadlineClass; what gRPC's own metadata says is rounded to these."""

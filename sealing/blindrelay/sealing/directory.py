@@ -1,0 +1,202 @@
+"""Key directories, as a client judges them (spec/protocol.md, sections 4.3 and 5).
+
+The relay carries them and is not trusted with them: everything rests on the pinned identity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from google.protobuf.message import DecodeError
+from nacl.exceptions import BadSignatureError as NaclBadSignatureError
+from nacl.exceptions import CryptoError
+from nacl.signing import VerifyKey
+
+from blindrelay.sealing import labels
+from blindrelay.sealing.errors import (
+    BadDelegationError,
+    BadSignatureError,
+    ForeignIdentityError,
+    ForkedError,
+    FutureDirectoryError,
+    MalformedDirectoryError,
+    RolledBackError,
+    StaleDirectoryError,
+)
+from blindrelay.sealing.keys import parse_config
+from blindrelay.v1.keys import key_id
+from blindrelay.v1.keys_pb2 import Delegation, KeyDirectory, SignedKeyDirectory
+from blindrelay.v1.limits import MAX_CONFIGS, REPLAY_WINDOW, REPLICA_ID_SIZE
+
+MAX_LIFETIME: Final = 172_800
+"""Seconds: two epochs of the longest kind, one day. A directory's end is the only revocation there is."""
+
+_HASH_SIZES: Final = (0, 32)
+
+MessageT = TypeVar("MessageT", Delegation, KeyDirectory)
+
+
+@dataclass(frozen=True)
+class VerifiedKey:
+    """A key that a client may seal to.
+
+    Attributes:
+        identity: whose it is, 32 bytes.
+        key_id: 16 bytes.
+        config: exact KeyConfig bytes.
+        not_before, not_after: Unix seconds, inclusive: the issued_at that it takes.
+    """
+
+    identity: bytes
+    key_id: bytes
+    config: bytes
+    not_before: int
+    not_after: int
+
+    def takes(self, issued_at: int) -> bool:
+        return self.not_before <= issued_at <= self.not_after
+
+
+@dataclass(frozen=True)
+class VerifiedDirectory:
+    """A directory whose signatures and dates are in order.
+
+    Attributes:
+        replica_id: 16 bytes.
+        sequence: grows with each directory of the replica.
+        issued_at, expires_at: Unix seconds.
+        next_identity_hash: 32 bytes, or none.
+        keys: at most 8.
+        signed: the exact SignedKeyDirectory bytes.
+    """
+
+    identity: bytes
+    replica_id: bytes
+    sequence: int
+    issued_at: int
+    expires_at: int
+    next_identity_hash: bytes
+    keys: tuple[VerifiedKey, ...]
+    signed: bytes = field(repr=False)
+
+
+def verify_directory(signed: SignedKeyDirectory, identity: bytes, now: int) -> VerifiedDirectory:
+    """Verifies a freshly fetched directory against the pinned identity (32 bytes) at `now` (Unix seconds).
+
+    Raises the DirectoryError that says what is wrong with it.
+    """
+    delegation = _verify_delegation(signed, identity, now)
+    _verify_signature(delegation.signing_key, labels.KEY_DIRECTORY, signed.directory, signed.signature)
+    directory = _parse(KeyDirectory, signed.directory)
+    if directory.identity != identity:
+        raise ForeignIdentityError
+    _check_form(directory)
+    _check_dates(directory, now)
+    return VerifiedDirectory(
+        identity=identity,
+        replica_id=directory.replica_id,
+        sequence=directory.sequence,
+        issued_at=directory.issued_at,
+        expires_at=directory.expires_at,
+        next_identity_hash=directory.next_identity_hash,
+        keys=tuple(_verified_key(identity, config) for config in directory.configs),
+        signed=signed.SerializeToString(deterministic=True),
+    )
+
+
+class DirectoryHistory:
+    """What a client has seen of each replica: enough to notice an older directory, or two of one number."""
+
+    def __init__(self) -> None:
+        self._newest: dict[tuple[bytes, bytes], VerifiedDirectory] = {}
+
+    def judge(self, directory: VerifiedDirectory) -> None:
+        """Remembers a replica's newest directory. Raises RolledBackError or ForkedError."""
+        replica = (directory.identity, directory.replica_id)
+        seen = self._newest.get(replica)
+        if seen is not None and directory.sequence < seen.sequence:
+            raise RolledBackError("an older key directory was served after a newer one")
+        if seen is not None and directory.sequence == seen.sequence:
+            _compare(
+                SignedKeyDirectory.FromString(seen.signed), SignedKeyDirectory.FromString(directory.signed)
+            )
+        self._newest[replica] = directory
+
+    def forget_before(self, now: int) -> None:
+        """Drops what has expired: such a directory is refused by its dates alone."""
+        self._newest = {replica: seen for replica, seen in self._newest.items() if seen.expires_at >= now}
+
+
+def _compare(first: SignedKeyDirectory, second: SignedKeyDirectory) -> None:
+    # The delegation beside a directory may be renewed; what the replica signed may not differ.
+    if first.directory != second.directory:
+        raise ForkedError(
+            first.SerializeToString(deterministic=True), second.SerializeToString(deterministic=True)
+        )
+
+
+def _verify_delegation(signed: SignedKeyDirectory, identity: bytes, now: int) -> Delegation:
+    delegation = _parse(Delegation, signed.delegation)
+    if delegation.identity != identity:
+        raise ForeignIdentityError
+    try:
+        _verify_signature(identity, labels.DELEGATION, signed.delegation, signed.delegation_signature)
+    except BadSignatureError:
+        raise BadDelegationError("the pinned identity did not sign this replica's delegation") from None
+    if now > delegation.not_after:
+        raise BadDelegationError("the replica's delegation has expired, or this machine's clock is ahead")
+    if now + REPLAY_WINDOW < delegation.not_before:
+        raise BadDelegationError(
+            "the replica's delegation is not valid yet, or this machine's clock is behind"
+        )
+    return delegation
+
+
+def _verify_signature(public_key: bytes, label: bytes, message: bytes, signature: bytes) -> None:
+    try:
+        VerifyKey(public_key).verify(labels.labelled(label, message), signature)
+    except (NaclBadSignatureError, CryptoError, ValueError):
+        raise BadSignatureError from None
+
+
+def _check_form(directory: KeyDirectory) -> None:
+    if len(directory.replica_id) != REPLICA_ID_SIZE:
+        raise MalformedDirectoryError("a key directory's replica_id is not 16 bytes")
+    if len(directory.next_identity_hash) not in _HASH_SIZES:
+        raise MalformedDirectoryError("a key directory's next_identity_hash is not 32 bytes")
+    if not 1 <= len(directory.configs) <= MAX_CONFIGS:
+        raise MalformedDirectoryError(f"a key directory has 1 to {MAX_CONFIGS} keys")
+    if not 0 < directory.expires_at - directory.issued_at <= MAX_LIFETIME:
+        raise MalformedDirectoryError("a key directory's lifetime is not between one second and two days")
+
+
+def _check_dates(directory: KeyDirectory, now: int) -> None:
+    """A directory comes fresh from its replica: its issued_at is as good as a clock."""
+    age = now - directory.issued_at
+    if age > REPLAY_WINDOW or now > directory.expires_at:
+        raise StaleDirectoryError(
+            f"the key directory was issued {_span(age)} ago: this machine's clock is ahead of the bridge's, "
+            "or the relay serves an old directory"
+        )
+    if -age > REPLAY_WINDOW:
+        raise FutureDirectoryError(
+            f"the key directory is dated {_span(-age)} ahead: this machine's clock is behind the bridge's"
+        )
+
+
+def _verified_key(identity: bytes, config: bytes) -> VerifiedKey:
+    parsed = parse_config(config)
+    return VerifiedKey(identity, key_id(config), config, parsed.not_before, parsed.not_after)
+
+
+def _parse(message_type: type[MessageT], encoded: bytes) -> MessageT:
+    try:
+        return message_type.FromString(encoded)
+    except DecodeError:
+        raise MalformedDirectoryError("a key directory is not a protobuf message") from None
+
+
+def _span(seconds: int) -> str:
+    minutes = seconds // 60
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {seconds % 60} s"

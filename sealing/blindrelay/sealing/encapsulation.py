@@ -1,0 +1,96 @@
+"""Encapsulation and the key schedule (spec/protocol.md, section 8).
+
+One exchange, one fresh secret, one pair of keys. What encapsulate() and decapsulate() give are the only
+objects that can seal and open that exchange; the keys themselves never leave this module.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from blindrelay.sealing import labels
+from blindrelay.sealing.errors import OpenError, StateError
+from blindrelay.sealing.keys import SealingKey, public_key_of
+from blindrelay.sealing.messages import RequestOpener, RequestSealer, ResponseOpener, ResponseSealer
+from blindrelay.v1.envelope import parse_envelope
+from blindrelay.v1.keys import key_id
+from blindrelay.v1.limits import ENCAPSULATED_SECRET_SIZE
+
+_SUITE: Final = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
+_SECRET_SIZE: Final = 32
+
+
+@dataclass(frozen=True, repr=False)
+class ClientExchange:
+    """What the client needs for one exchange.
+
+    Attributes:
+        encapsulated_secret: 1,168 bytes, for the first message.
+        request: seals the request.
+        response: opens the answer, and no other exchange's.
+    """
+
+    encapsulated_secret: bytes
+    request: RequestSealer
+    response: ResponseOpener
+
+
+@dataclass(frozen=True, repr=False)
+class BridgeExchange:
+    """What the bridge needs for one exchange.
+
+    Attributes:
+        request: opens the request.
+        response: seals the answer.
+    """
+
+    request: RequestOpener
+    response: ResponseSealer
+
+
+def encapsulate(envelope: bytes, config: bytes) -> ClientExchange:
+    """Begins an exchange as its client: a fresh secret, sealed to the key in exact KeyConfig bytes.
+
+    Raises EnvelopeError if the envelope is not valid, StateError if it names another key, and
+    DirectoryError if the config is not one of this version.
+    """
+    public_key = public_key_of(config)
+    if parse_envelope(envelope).key_id != key_id(config):
+        raise StateError("the envelope names another key than the one to seal to")
+    secret = os.urandom(_SECRET_SIZE)
+    bound = hashlib.sha256(envelope).digest()
+    sealed = _SUITE.encrypt(secret, public_key, info=labels.labelled(labels.ENCAPSULATION, bound))
+    request_key, response_key = _derive(secret, bound)
+    return ClientExchange(sealed, RequestSealer(request_key), ResponseOpener(response_key))
+
+
+def decapsulate(envelope: bytes, encapsulated_secret: bytes, key: SealingKey) -> BridgeExchange:
+    """Begins an exchange as its bridge. Raises OpenError unless sealed to this key under this envelope."""
+    bound = hashlib.sha256(envelope).digest()
+    secret = b""
+    if len(encapsulated_secret) == ENCAPSULATED_SECRET_SIZE:
+        info = labels.labelled(labels.ENCAPSULATION, bound)
+        with suppress(InvalidTag, ValueError):  # so that the failure carries no cause
+            secret = _SUITE.decrypt(encapsulated_secret, key.private_key, info=info)
+    if len(secret) != _SECRET_SIZE:
+        raise OpenError
+    request_key, response_key = _derive(secret, bound)
+    return BridgeExchange(RequestOpener(request_key), ResponseSealer(response_key))
+
+
+def _derive(secret: bytes, bound: bytes) -> tuple[bytes, bytes]:
+    """The request's and the answer's key, 32 bytes each; `bound` is the hash of the envelope."""
+    request_key, response_key = (
+        HKDF(algorithm=SHA256(), length=32, salt=bound, info=label).derive(secret)
+        for label in (labels.REQUEST, labels.RESPONSE)
+    )
+    return request_key, response_key

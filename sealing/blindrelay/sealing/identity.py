@@ -1,0 +1,122 @@
+"""The bridge's identity, as text and as the key that delegates (spec/protocol.md, sections 4 and 4.1)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import Final
+
+from nacl.signing import SigningKey
+
+from blindrelay.sealing import labels
+from blindrelay.sealing.errors import IdentityError
+from blindrelay.v1.keys_pb2 import Delegation, KeyDirectory, SignedKeyDirectory
+from blindrelay.v1.limits import IDENTITY_SIZE
+
+_PREFIX: Final = "br1"
+_CHECKSUM_SIZE: Final = 3
+"""Bytes: with the key's 32 they fill 56 base32 characters exactly; one typing error in 16 million passes."""
+
+_TEXT_SIZE: Final = len(_PREFIX) + 56
+
+
+def format_identity(public_key: bytes) -> str:
+    """The text that a client pins: ``br1`` and 56 lower-case base32 characters, checksum included."""
+    body = base64.b32encode(public_key + _checksum(public_key))
+    return _PREFIX + body.decode().lower()
+
+
+def parse_identity(text: str) -> bytes:
+    """The 32-byte Ed25519 public key in an identity's text. Raises IdentityError if it is mistyped."""
+    if not text.startswith(_PREFIX):
+        raise IdentityError(f"a bridge identity begins with {_PREFIX!r}")
+    if len(text) != _TEXT_SIZE:
+        raise IdentityError(f"a bridge identity has {_TEXT_SIZE} characters, not {len(text)}")
+    try:
+        raw = base64.b32decode(text[len(_PREFIX) :].upper())
+    except binascii.Error:
+        raise IdentityError("a bridge identity has only the letters a to z and the digits 2 to 7") from None
+    public_key, checksum = raw[:IDENTITY_SIZE], raw[IDENTITY_SIZE:]
+    if checksum != _checksum(public_key) or text != format_identity(public_key):
+        raise IdentityError("the bridge identity's checksum is wrong: it is mistyped or cut")
+    return public_key
+
+
+@dataclass(frozen=True)
+class SignedDelegation:
+    """A delegation and the identity's signature over it.
+
+    Attributes:
+        delegation: exact Delegation bytes.
+        signature: Ed25519, 64 bytes.
+    """
+
+    delegation: bytes
+    signature: bytes
+
+
+class IdentityKey:
+    """The bridge's long-lived Ed25519 key. It signs delegations and nothing else.
+
+    Attributes:
+        seed: 32 bytes, secret.
+        public_key: 32 bytes, what clients pin.
+    """
+
+    def __init__(self, seed: bytes) -> None:
+        self._key = SigningKey(seed)
+        self.seed = seed
+        self.public_key = bytes(self._key.verify_key)
+
+    @classmethod
+    def generate(cls) -> IdentityKey:
+        return cls(bytes(SigningKey.generate()))
+
+    @classmethod
+    def from_seed(cls, seed: bytes) -> IdentityKey:
+        return cls(seed)
+
+    def delegate(self, signing_key: bytes, not_before: int, not_after: int) -> SignedDelegation:
+        """Lets a replica's signing key (32 bytes, public) speak for this identity, between Unix seconds."""
+        delegation = Delegation(
+            identity=self.public_key, signing_key=signing_key, not_before=not_before, not_after=not_after
+        ).SerializeToString(deterministic=True)
+        signature = self._key.sign(labels.labelled(labels.DELEGATION, delegation)).signature
+        return SignedDelegation(delegation, signature)
+
+    def __repr__(self) -> str:
+        return f"<IdentityKey {format_identity(self.public_key)}, private>"
+
+
+class DirectorySigner:
+    """A replica's own Ed25519 key, to which the identity delegates.
+
+    Attributes:
+        public_key: 32 bytes.
+    """
+
+    def __init__(self, seed: bytes) -> None:
+        self._key = SigningKey(seed)
+        self.public_key = bytes(self._key.verify_key)
+
+    @classmethod
+    def generate(cls) -> DirectorySigner:
+        return cls(bytes(SigningKey.generate()))
+
+    def sign(self, directory: KeyDirectory, delegation: SignedDelegation) -> SignedKeyDirectory:
+        """The directory's exact bytes under this key's signature, with the delegation that lets it sign."""
+        encoded = directory.SerializeToString(deterministic=True)
+        return SignedKeyDirectory(
+            directory=encoded,
+            signature=self._key.sign(labels.labelled(labels.KEY_DIRECTORY, encoded)).signature,
+            delegation=delegation.delegation,
+            delegation_signature=delegation.signature,
+        )
+
+    def __repr__(self) -> str:
+        return f"<DirectorySigner {self.public_key.hex()[:16]}…, private>"
+
+
+def _checksum(public_key: bytes) -> bytes:
+    return labels.labelled_hash(labels.IDENTITY, public_key)[:_CHECKSUM_SIZE]

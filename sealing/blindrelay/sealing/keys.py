@@ -1,0 +1,82 @@
+"""Sealing keys: what a bridge holds for an epoch, and what clients seal to (spec/protocol.md, section 4.2).
+
+X-Wing (draft-connolly-cfrg-xwing-kem): ML-KEM-768 and X25519 together; either alone may fall.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey
+from google.protobuf.message import DecodeError
+
+from blindrelay.sealing.errors import MalformedDirectoryError, UnknownSuiteError
+from blindrelay.v1.keys import key_id
+from blindrelay.v1.keys_pb2 import KeyConfig
+from blindrelay.v1.limits import SUITE, TIME_STEP
+
+_MLKEM_PUBLIC_SIZE: Final = 1_184
+PUBLIC_KEY_SIZE: Final = 1_216
+"""Bytes: an ML-KEM-768 encapsulation key (1,184), then an X25519 public key (32)."""
+
+
+class SealingKey:
+    """A bridge's private key for one epoch, with the config that announces it.
+
+    Attributes:
+        config: exact KeyConfig bytes.
+        key_id: 16 bytes.
+        not_before, not_after: Unix seconds, inclusive, multiples of 10: issued_at of what it may open.
+    """
+
+    def __init__(
+        self, mlkem: MLKEM768PrivateKey, x25519: X25519PrivateKey, not_before: int, not_after: int
+    ) -> None:
+        self.private_key = MLKEM768X25519PrivateKey(mlkem, x25519)
+        public_key = mlkem.public_key().public_bytes_raw() + x25519.public_key().public_bytes_raw()
+        config = KeyConfig(suite=SUITE, public_key=public_key, not_before=not_before, not_after=not_after)
+        self.config: bytes = config.SerializeToString(deterministic=True)
+        parse_config(self.config)
+        self.key_id = key_id(self.config)
+        self.not_before = not_before
+        self.not_after = not_after
+
+    @classmethod
+    def generate(cls, not_before: int, not_after: int) -> SealingKey:
+        """A fresh key from the operating system's randomness."""
+        return cls(MLKEM768PrivateKey.generate(), X25519PrivateKey.generate(), not_before, not_after)
+
+    def __repr__(self) -> str:
+        return f"<SealingKey {self.key_id.hex()}, private>"
+
+
+def parse_config(config: bytes) -> KeyConfig:
+    """Reads exact KeyConfig bytes.
+
+    Raises UnknownSuiteError for a suite of another version, MalformedDirectoryError for anything else.
+    """
+    try:
+        parsed = KeyConfig.FromString(config)
+    except DecodeError:
+        raise MalformedDirectoryError("a key's config is not a protobuf message") from None
+    if parsed.suite != SUITE:
+        raise UnknownSuiteError(f"a key is of suite {parsed.suite}; this version knows suite {SUITE}")
+    if len(parsed.public_key) != PUBLIC_KEY_SIZE:
+        raise MalformedDirectoryError("a public key is not 1,216 bytes")
+    if parsed.not_before >= parsed.not_after or parsed.not_before % TIME_STEP or parsed.not_after % TIME_STEP:
+        raise MalformedDirectoryError("a key's validity is not a span between multiples of 10 seconds")
+    return parsed
+
+
+def public_key_of(config: bytes) -> MLKEM768X25519PublicKey:
+    """The public key in exact KeyConfig bytes. Raises as parse_config does, also for a key off the field."""
+    raw = parse_config(config).public_key
+    try:
+        return MLKEM768X25519PublicKey(
+            MLKEM768PublicKey.from_public_bytes(raw[:_MLKEM_PUBLIC_SIZE]),
+            X25519PublicKey.from_public_bytes(raw[_MLKEM_PUBLIC_SIZE:]),
+        )
+    except ValueError:
+        raise MalformedDirectoryError("a public key is not a valid X-Wing key") from None

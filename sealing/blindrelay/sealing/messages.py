@@ -1,0 +1,273 @@
+"""Requests and answers as records (spec/protocol.md, section 10): what may follow what, and padding.
+
+Each class serves one direction of one exchange, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Final, Generic, TypeVar
+
+from google.protobuf.message import DecodeError
+
+from blindrelay.sealing.errors import StateError, ViolationError
+from blindrelay.sealing.padding import FLOOR, final_padding
+from blindrelay.sealing.records import RecordOpener, RecordSealer
+from blindrelay.v1.inner_pb2 import (
+    ExchangeError,
+    RequestEnd,
+    RequestHead,
+    RequestPart,
+    ResponseHead,
+    ResponsePart,
+    ResponseTail,
+)
+from blindrelay.v1.limits import MAX_BODY_PIECE
+
+MAX_HEAD_SIZE: Final = 32_768
+"""Bytes of an encoded head: method, URL and headers. Common servers stop between 8 and 64 KiB."""
+
+_FULL_PART: Final = 65_596
+"""Bytes of a request's part when more follow: every record but the last then has one size (65,617)."""
+
+_BODY_FRAMING: Final = 4
+"""Bytes of protobuf tag and length before a body piece of 16 KiB and more."""
+
+
+class Stage(Enum):
+    """Where a direction stands."""
+
+    HEAD = auto()
+    BODY = auto()
+    PADDING = auto()
+
+
+Order = dict[tuple[Stage, str], Stage]
+
+REQUEST_ORDER: Final[Order] = {
+    (Stage.HEAD, "head"): Stage.BODY,
+    (Stage.BODY, "body"): Stage.BODY,
+    (Stage.BODY, "end"): Stage.PADDING,
+    (Stage.PADDING, "padding"): Stage.PADDING,
+}
+"""head body* end padding*. What is not listed is a violation."""
+
+RESPONSE_ORDER: Final[Order] = {
+    (Stage.HEAD, "head"): Stage.BODY,
+    (Stage.HEAD, "error"): Stage.PADDING,
+    (Stage.BODY, "body"): Stage.BODY,
+    (Stage.BODY, "tail"): Stage.PADDING,
+    (Stage.BODY, "error"): Stage.PADDING,
+    (Stage.PADDING, "padding"): Stage.PADDING,
+}
+"""head body* (tail | error) padding*, or error padding*. What is not listed is a violation."""
+
+PartT = TypeVar("PartT", RequestPart, ResponsePart)
+
+
+class _Direction:
+    """The order of parts, followed from either end."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._stage = Stage.HEAD
+
+    def advance(self, part: RequestPart | ResponsePart) -> str | None:
+        """Moves on by a part; answers what is wrong with it, or None."""
+        for name in [field.name for field, _ in part.ListFields()] or ["padding"]:
+            following = self._order.get((self._stage, name))
+            if following is None:
+                return f"{name} cannot come here"
+            self._stage = following
+        return None
+
+    @property
+    def ended(self) -> bool:
+        return self._stage is Stage.PADDING
+
+
+class _Sealer(Generic[PartT]):
+    def __init__(self, key: bytes, order: Order, floor: int) -> None:
+        self._records = RecordSealer(key)
+        self._direction = _Direction(order)
+        self._floor = floor
+
+    @property
+    def ended(self) -> bool:
+        """Whether the message is whole and sealed."""
+        return self._direction.ended
+
+    def _seal(self, part: PartT, *, size: int = 0) -> list[bytes]:
+        """The records of a part, padded to `size` if that is more; the final padding follows its end."""
+        if (wrong := self._direction.advance(part)) is not None:
+            raise StateError(wrong)
+        encoded = part.SerializeToString()
+        if not self.ended:
+            return [self._records.seal(encoded, zeros=max(0, size - len(encoded)))]
+        sealed_size = self._records.sealed_size
+        first, *more = final_padding(sealed_size, self._records.size_of(len(encoded)), self._floor)
+        sealed = [self._records.seal(encoded, zeros=first, final=not more)]
+        return sealed + [
+            self._records.seal(b"", zeros=zeros, final=place == len(more))
+            for place, zeros in enumerate(more, start=1)
+        ]
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}, {'ended' if self.ended else 'open'}>"
+
+
+class RequestSealer(_Sealer[RequestPart]):
+    """The client's side of a request: head, then body pieces as they come, then the end.
+
+    Body bytes are gathered into full records: a request is whole before the bridge acts on it, so
+    nothing is gained by sending less, and every record but the last has the same size.
+    """
+
+    def __init__(self, key: bytes, *, floor: int = FLOOR) -> None:
+        super().__init__(key, REQUEST_ORDER, floor)
+        self._head: RequestHead | None = None
+        self._pending = bytearray()
+
+    def head(self, head: RequestHead) -> None:
+        """Takes the head; it leaves with the first record.
+
+        Raises StateError if it came before, or is over 32,768 bytes.
+        """
+        if self._head is not None:
+            raise StateError("a request has one head")
+        if head.ByteSize() > MAX_HEAD_SIZE:
+            raise StateError("a request's method, URL and headers are over 32,768 bytes")
+        self._head = head
+        self._unsent_head: RequestHead | None = head
+
+    def body(self, data: bytes | memoryview) -> list[bytes]:
+        """Takes a piece of the body, of any size; gives the records that it fills, often none."""
+        if self._head is None or self.ended:
+            raise StateError("a body comes between head and end")
+        self._pending += data
+        sealed: list[bytes] = []
+        while len(self._pending) > (room := self._room()):
+            part = self._part(bytes(self._pending[:room]))
+            del self._pending[:room]
+            sealed += self._seal(part, size=_FULL_PART)
+        return sealed
+
+    def end(self) -> list[bytes]:
+        """The last records, with what remained and the padding."""
+        if self._head is None:
+            raise StateError("a request begins with its head")
+        if self.ended:
+            raise StateError("the request has ended")
+        part = self._part(bytes(self._pending))
+        part.end.CopyFrom(RequestEnd())
+        self._pending.clear()
+        return self._seal(part)
+
+    def _room(self) -> int:
+        head_size = self._unsent_head.ByteSize() + _BODY_FRAMING if self._unsent_head is not None else 0
+        return min(MAX_BODY_PIECE, _FULL_PART - head_size - _BODY_FRAMING)
+
+    def _part(self, body: bytes) -> RequestPart:
+        part = RequestPart(head=self._unsent_head)
+        self._unsent_head = None
+        if body:
+            part.body = body
+        return part
+
+
+class ResponseSealer(_Sealer[ResponsePart]):
+    """The bridge's side of an answer: every call gives records that can leave at once."""
+
+    def __init__(self, key: bytes, *, floor: int = FLOOR) -> None:
+        super().__init__(key, RESPONSE_ORDER, floor)
+
+    def seal(
+        self,
+        *,
+        head: ResponseHead | None = None,
+        body: bytes | None = None,
+        tail: ResponseTail | None = None,
+        error: ExchangeError | None = None,
+    ) -> list[bytes]:
+        """The records of the given parts, coalesced into one where they fit.
+
+        With a tail or an error the list ends with the final record, padding included. An error may
+        also cut an answer short after its head. Raises StateError if the parts are out of order, the
+        head is over 32,768 bytes or a body piece over 65,536.
+        """
+        if head is not None and head.ByteSize() > MAX_HEAD_SIZE:
+            raise StateError("an answer's headers are over 32,768 bytes")
+        if body is not None and len(body) > MAX_BODY_PIECE:
+            raise StateError("a body piece is at most 65,536 bytes")
+        if head is not None and body is not None and head.ByteSize() + len(body) > MAX_BODY_PIECE:
+            return self._seal(ResponsePart(head=head)) + self.seal(body=body, tail=tail, error=error)
+        return self._seal(ResponsePart(head=head, body=body, tail=tail, error=error))
+
+
+class _Opener(Generic[PartT]):
+    def __init__(self, key: bytes, order: Order, part_type: type[PartT]) -> None:
+        self._records = RecordOpener(key)
+        self._direction = _Direction(order)
+        self._parse: Callable[[bytes], PartT] = part_type.FromString
+
+    @property
+    def ended(self) -> bool:
+        """Whether the message is whole: only padding can follow."""
+        return self._direction.ended
+
+    @property
+    def finished(self) -> bool:
+        """Whether the final record has opened: nothing can follow."""
+        return self._records.finished
+
+    def open(self, sealed: bytes) -> PartT:
+        """The part in a record; one with no field set is padding.
+
+        Raises OpenError, or ViolationError if the part is out of order or over a limit; the first
+        error is raised again at every later use.
+        """
+        encoded, final = self._records.open(sealed)
+        try:
+            part = self._parse(encoded)
+        except DecodeError:
+            self._records.fail(ViolationError("a record holds no part"))
+        wrong = self._direction.advance(part) or self._wrong_with(part)
+        if wrong is None and final and not self.ended:
+            wrong = "the final record comes before the end of the message"
+        if wrong is not None:
+            self._records.fail(ViolationError(wrong))
+        return part
+
+    def close(self) -> None:
+        """The stream has ended. Raises TruncatedError unless the final record has opened."""
+        self._records.close()
+
+    def _wrong_with(self, part: PartT) -> str | None:
+        if part.HasField("head") and part.head.ByteSize() > MAX_HEAD_SIZE:
+            return "a head is over 32,768 bytes"
+        if len(part.body) > MAX_BODY_PIECE:
+            return "a body piece is over 65,536 bytes"
+        return None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}, {self._records!r}>"
+
+
+class RequestOpener(_Opener[RequestPart]):
+    """The bridge's side of a request."""
+
+    def __init__(self, key: bytes) -> None:
+        super().__init__(key, REQUEST_ORDER, RequestPart)
+
+
+class ResponseOpener(_Opener[ResponsePart]):
+    """The client's side of an answer."""
+
+    def __init__(self, key: bytes) -> None:
+        super().__init__(key, RESPONSE_ORDER, ResponsePart)
+
+    def _wrong_with(self, part: ResponsePart) -> str | None:
+        if part.HasField("head") and not 200 <= part.head.status <= 599:
+            return "an answer's status is not one of 200 to 599"
+        return super()._wrong_with(part)

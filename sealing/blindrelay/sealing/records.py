@@ -1,0 +1,138 @@
+"""Records: one direction of an exchange, sealed and opened (spec/protocol.md, section 9).
+
+libsodium's secretstream, as PyNaCl gives it, opens any tag, opens records after the final one, does not
+notice a stream cut between two records, and stays usable after a failure. So the rules live here.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Final, NoReturn
+
+from nacl import bindings
+from nacl.exceptions import CryptoError
+
+from blindrelay.sealing.errors import OpenError, SealingError, StateError, TruncatedError, ViolationError
+from blindrelay.sealing.padding import RECORD_OVERHEAD
+from blindrelay.v1.limits import MAX_SEALED_SIZE
+
+SecretstreamState = bindings.crypto_secretstream_xchacha20poly1305_state
+init_push = bindings.crypto_secretstream_xchacha20poly1305_init_push
+push = bindings.crypto_secretstream_xchacha20poly1305_push
+init_pull = bindings.crypto_secretstream_xchacha20poly1305_init_pull
+pull = bindings.crypto_secretstream_xchacha20poly1305_pull
+HEADER_SIZE: Final = bindings.crypto_secretstream_xchacha20poly1305_HEADERBYTES
+TAG_MESSAGE: Final = bindings.crypto_secretstream_xchacha20poly1305_TAG_MESSAGE
+TAG_FINAL: Final = bindings.crypto_secretstream_xchacha20poly1305_TAG_FINAL
+
+_LENGTH_SIZE: Final = 4
+_MIN_SEALED_SIZE: Final = RECORD_OVERHEAD
+
+
+class RecordSealer:
+    """Seals the records of one direction, in order, up to and with the final one."""
+
+    def __init__(self, key: bytes) -> None:
+        self._state: SecretstreamState | None = SecretstreamState()
+        # The random header makes every key stream fresh, even if one key were used twice.
+        self._header = init_push(self._state, key)
+        self.sealed_size = 0
+        """Bytes sealed so far, as they travel."""
+
+    def size_of(self, part_size: int) -> int:
+        """Bytes that the next record takes, unpadded, for a part of so many bytes."""
+        return len(self._header) + RECORD_OVERHEAD + part_size
+
+    def seal(self, part: bytes, *, zeros: int = 0, final: bool = False) -> bytes:
+        """One record: 21 bytes, the part, the zeros; the first also has its 24-byte header.
+
+        Raises StateError after the final record, or if the record would pass 69,632 bytes.
+        """
+        if self._state is None:
+            raise StateError("nothing can be sealed after the final record")
+        if self.size_of(len(part)) + zeros > MAX_SEALED_SIZE:
+            raise StateError("a record holds at most 69,632 bytes")
+        plaintext = b"".join((len(part).to_bytes(_LENGTH_SIZE, "big"), part, bytes(zeros)))
+        sealed = self._header + push(self._state, plaintext, None, TAG_FINAL if final else TAG_MESSAGE)
+        self._header = b""
+        self.sealed_size += len(sealed)
+        if final:
+            self._state = None
+        return sealed
+
+    def __repr__(self) -> str:
+        return f"<RecordSealer, {self.sealed_size} bytes sealed>"
+
+
+class RecordOpener:
+    """Opens the records of one direction. The first failure is the last word: it is raised ever after."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key: bytes | None = key
+        self._state: SecretstreamState | None = None
+        self._failure: SealingError | None = None
+        self.finished = False
+        """Whether the final record has opened."""
+
+    def open(self, sealed: bytes) -> tuple[bytes, bool]:
+        """The part in a record, and whether it was the final one.
+
+        Raises OpenError if it does not open or comes after the final one, ViolationError if what
+        opened is not well formed.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if self.finished or not _MIN_SEALED_SIZE <= len(sealed) <= MAX_SEALED_SIZE:
+            self.fail(OpenError())
+        plaintext, tag = self._pull(sealed)
+        # Compared for equality: PUSH and REKEY are legal in libsodium and mean nothing here.
+        if tag not in (TAG_MESSAGE, TAG_FINAL):
+            self.fail(ViolationError("a record has a tag that the protocol does not use"))
+        part = self._part(plaintext)
+        if tag == TAG_FINAL:
+            self._state = None
+            self.finished = True
+        return part, self.finished
+
+    def close(self) -> None:
+        """The stream has ended. Raises TruncatedError unless its final record was opened."""
+        if self._failure is not None:
+            raise self._failure
+        if not self.finished:
+            self.fail(TruncatedError())
+
+    def fail(self, error: SealingError) -> NoReturn:
+        """Drops the keys and raises the error, now and at every later use."""
+        self._key = self._state = None
+        self._failure = error
+        raise error
+
+    def _pull(self, sealed: bytes) -> tuple[bytes, int]:
+        opened: tuple[bytes, int] | None = None
+        with suppress(CryptoError, ValueError):  # so that the failure carries no cause
+            opened = pull(self._state, sealed, None) if self._state else self._pull_first(sealed)
+        if opened is None:
+            self.fail(OpenError())
+        return opened
+
+    def _pull_first(self, sealed: bytes) -> tuple[bytes, int]:
+        if self._key is None or len(sealed) < HEADER_SIZE + _MIN_SEALED_SIZE:
+            raise ValueError
+        self._state = SecretstreamState()
+        init_pull(self._state, sealed[:HEADER_SIZE], self._key)
+        self._key = None
+        return pull(self._state, sealed[HEADER_SIZE:], None)
+
+    def _part(self, plaintext: bytes) -> bytes:
+        if len(plaintext) < _LENGTH_SIZE:
+            self.fail(ViolationError("a record is too short for its length"))
+        end = _LENGTH_SIZE + int.from_bytes(plaintext[:_LENGTH_SIZE], "big")
+        if end > len(plaintext):
+            self.fail(ViolationError("a record is shorter than it says"))
+        if plaintext.count(0, end) != len(plaintext) - end:
+            self.fail(ViolationError("a record's padding is not zero"))
+        return plaintext[_LENGTH_SIZE:end]
+
+    def __repr__(self) -> str:
+        state = "failed" if self._failure else "finished" if self.finished else "open"
+        return f"<RecordOpener, {state}>"
