@@ -1,0 +1,62 @@
+"""An answer's body as the request's library streams it: piece by piece, complete or an error."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from functools import cache
+from typing import Any
+
+from blindrelay.client.errors import BlindRelayError
+from blindrelay.client.exchange import SealedExchange
+from blindrelay.client.library import Request, library_of
+from blindrelay.client.portal import Portal
+from blindrelay.client.surface import raised_in_body
+
+
+class _SyncBody:
+    def __init__(self, request: Request, exchange: SealedExchange, portal: Portal) -> None:
+        self._request = request
+        self._exchange = exchange
+        self._portal = portal
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            while (piece := self._portal.call(self._exchange.body())) is not None:
+                yield piece
+        except BlindRelayError as error:
+            raise raised_in_body(error, self._request) from None
+
+    def close(self) -> None:
+        self._portal.call(self._exchange.aclose())
+
+
+class _AsyncBody:
+    def __init__(self, request: Request, exchange: SealedExchange) -> None:
+        self._request = request
+        self._exchange = exchange
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            while (piece := await self._exchange.body()) is not None:
+                yield piece
+        except BlindRelayError as error:
+            raise raised_in_body(error, self._request) from None
+
+    async def aclose(self) -> None:
+        await self._exchange.aclose()
+
+
+def sync_body(request: Request, exchange: SealedExchange, portal: Portal) -> Any:
+    """The body for a synchronous client of the request's library."""
+    return _as_stream_of(_SyncBody, library_of(request).SyncByteStream)(request, exchange, portal)
+
+
+def async_body(request: Request, exchange: SealedExchange) -> Any:
+    """The body for an asynchronous client of the request's library."""
+    return _as_stream_of(_AsyncBody, library_of(request).AsyncByteStream)(request, exchange)
+
+
+@cache
+def _as_stream_of(body: type, stream: type) -> type:
+    # The libraries check that a body is of their own class.
+    return type(body.__name__, (body, stream), {})

@@ -1,0 +1,218 @@
+"""How to reach a relay and whose key to trust: the connection string, the environment, a profile.
+
+``blindrelay://TOKEN@relay.example:443?bridge=br1…`` says it all. Options after the ``?``:
+
+=============== ==========================================================================
+``bridge``      the bridge's identity, required: get it from its operator, not the relay
+``token``       ``@FILE``: read the token from a file, instead of ``TOKEN@``
+``tls``         ``off`` for a relay on this machine (on by default)
+``ca``          a file of root certificates, for a relay with a private one
+``credentials`` ``brought`` to send the provider's key sealed (``injected``: the bridge's)
+``deadline``    ``1m``, ``10m``, ``1h`` (default) or ``6h``: an overall limit
+=============== ==========================================================================
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeVar
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from blindrelay.client.errors import ConfigurationError
+from blindrelay.sealing import IdentityError, parse_identity
+from blindrelay.v1.inner_pb2 import Credential, DeadlineClass
+
+T = TypeVar("T")
+
+_DEADLINES: Final = {
+    "1m": DeadlineClass.DEADLINE_CLASS_MINUTE,
+    "10m": DeadlineClass.DEADLINE_CLASS_TEN_MINUTES,
+    "1h": DeadlineClass.DEADLINE_CLASS_HOUR,
+    "6h": DeadlineClass.DEADLINE_CLASS_SIX_HOURS,
+}
+_CREDENTIALS: Final = {
+    "injected": Credential.CREDENTIAL_INJECTED,
+    "brought": Credential.CREDENTIAL_BROUGHT,
+}
+_OPTIONS: Final = ("bridge", "token", "tls", "ca", "credentials", "deadline")
+_PROFILE_KEYS: Final = ("relay", "token", "token_file", "bridge", "tls", "ca", "credentials", "deadline")
+_DEFAULT_PORT: Final = 443
+
+CONNECTION_VARIABLE: Final = "BLINDRELAY_CONNECTION"
+PROFILE_VARIABLE: Final = "BLINDRELAY_PROFILE"
+CONFIG_VARIABLE: Final = "BLINDRELAY_CONFIG"
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A relay, the token for it, and the bridge behind it.
+
+    Attributes:
+        host, port: the relay's.
+        identity: the bridge's Ed25519 public key, 32 bytes: the pin.
+        token: the relay's access token; never shown.
+        tls: off only for a relay on this machine.
+        ca: file of root certificates in PEM, instead of gRPC's own.
+        credential: a Credential.
+        deadline_class: a DeadlineClass.
+    """
+
+    host: str
+    port: int
+    identity: bytes = field(repr=False)
+    token: str | None = field(default=None, repr=False)
+    tls: bool = True
+    ca: Path | None = None
+    credential: Credential.ValueType = Credential.CREDENTIAL_INJECTED
+    deadline_class: DeadlineClass.ValueType = DeadlineClass.DEADLINE_CLASS_HOUR
+
+    @property
+    def target(self) -> str:
+        """The relay's address, as gRPC takes it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @classmethod
+    def from_string(cls, text: str) -> Connection:
+        """Reads a connection string. Raises ConfigurationError, which never repeats the token."""
+        try:
+            parts = urlsplit(text)
+            host, port = parts.hostname, parts.port or _DEFAULT_PORT
+            options = parse_qs(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+        except ValueError:
+            raise ConfigurationError(_FORM) from None
+        if parts.scheme != "blindrelay" or not host or parts.path not in ("", "/") or parts.fragment:
+            raise ConfigurationError(_FORM)
+        if parts.password is not None:
+            raise ConfigurationError("a connection string has a token before the @, and no password")
+        for name, values in options.items():
+            if name not in _OPTIONS:
+                raise ConfigurationError(f"a connection string has no option {name!r}; it has {_OPTIONS}")
+            if len(values) != 1:
+                raise ConfigurationError(f"a connection string has the option {name!r} once")
+        settings = {name: values[0] for name, values in options.items()}
+        if parts.username:
+            if "token" in settings:
+                raise ConfigurationError("a connection string has one token: before the @, or token=@FILE")
+            settings["token"] = unquote(parts.username)
+        elif "token" in settings and not settings["token"].startswith("@"):
+            raise ConfigurationError("a token stands before the @, or in a file: token=@FILE")
+        return cls._from_settings(host, port, settings)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Connection:
+        """Reads BLINDRELAY_CONNECTION; or the profile named by BLINDRELAY_PROFILE (default "default").
+
+        Profiles are tables of a TOML file, BLINDRELAY_CONFIG or ~/.config/blindrelay/config.toml.
+        Raises ConfigurationError.
+        """
+        if text := environ.get(CONNECTION_VARIABLE):
+            return cls.from_string(text)
+        base = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+        path = Path(environ.get(CONFIG_VARIABLE) or base / "blindrelay" / "config.toml")
+        if not path.exists():
+            raise ConfigurationError(
+                f"no relay is configured: set {CONNECTION_VARIABLE} to a connection string, or write {path}"
+            )
+        return cls.from_profile(path, environ.get(PROFILE_VARIABLE, "default"))
+
+    @classmethod
+    def from_profile(cls, path: Path, name: str) -> Connection:
+        """Reads ``[profiles.NAME]`` of a TOML file: relay = "host:port", bridge, token_file, …
+
+        Raises ConfigurationError.
+        """
+        try:
+            profiles = tomllib.loads(path.read_text()).get("profiles", {})
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ConfigurationError(f"{path}: {error}") from None
+        profile = profiles.get(name) if isinstance(profiles, dict) else None
+        if not isinstance(profile, dict):
+            raise ConfigurationError(f"{path} has no profile {name!r}")
+        for key, value in profile.items():
+            if key not in _PROFILE_KEYS or not isinstance(value, str):
+                raise ConfigurationError(
+                    f"{path}: profile {name!r}: {key} is not one of {_PROFILE_KEYS}, in quotes"
+                )
+        settings: dict[str, str] = dict(profile)
+        address = urlsplit("//" + settings.pop("relay", ""))
+        if "token_file" in settings:
+            settings["token"] = "@" + str(path.parent / Path(settings.pop("token_file")).expanduser())
+        try:
+            host, port = address.hostname, address.port or _DEFAULT_PORT
+        except ValueError:
+            host = None
+        if not host:
+            raise ConfigurationError(f'{path}: profile {name!r} needs relay = "host:port"')
+        return cls._from_settings(host, port, settings)
+
+    @classmethod
+    def _from_settings(cls, host: str, port: int, settings: Mapping[str, str]) -> Connection:
+        tls = _choice("tls", settings.get("tls", "on"), {"on": True, "off": False})
+        if not tls and not _is_loopback(host):
+            raise ConfigurationError(
+                "tls=off is for a relay on this machine: the token would travel in clear"
+            )
+        if ca := settings.get("ca"):
+            _read("ca", ca)
+        return cls(
+            host=host,
+            port=port,
+            identity=_identity(settings.get("bridge")),
+            token=_token(settings.get("token")),
+            tls=tls,
+            ca=Path(ca) if ca else None,
+            credential=_choice("credentials", settings.get("credentials", "injected"), _CREDENTIALS),
+            deadline_class=_choice("deadline", settings.get("deadline", "1h"), _DEADLINES),
+        )
+
+
+_FORM: Final = "a connection string has the form blindrelay://TOKEN@relay.example:443?bridge=br1…"
+
+
+def _identity(text: str | None) -> bytes:
+    if not text:
+        raise ConfigurationError(
+            "no bridge is pinned: add bridge=br1… (`blindrelay-bridge identity` prints it to its operator)"
+        )
+    try:
+        return parse_identity(text)
+    except IdentityError as error:
+        raise ConfigurationError(f"bridge: {error}") from None
+
+
+def _token(text: str | None) -> str | None:
+    if text is None:
+        return None
+    token = _read("token", text[1:]).strip() if text.startswith("@") else text
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigurationError("the access token is empty, or has characters that no token has")
+    return token
+
+
+def _read(option: str, path: str) -> str:
+    try:
+        return Path(path).expanduser().read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a text file"
+        raise ConfigurationError(f"{option}: cannot read {path}: {reason}") from None
+
+
+def _choice(option: str, value: str, choices: Mapping[str, T]) -> T:
+    if value not in choices:
+        raise ConfigurationError(f"{option} is one of {', '.join(choices)}, not {value!r}")
+    return choices[value]
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,166 @@
+"""What can go wrong in the client, by who is at fault.
+
+::
+
+    BlindRelayError
+    ├── ConfigurationError    the connection string, profile or environment is wrong
+    ├── ForkError             this process was forked from one that was already using gRPC
+    ├── RequestError          the request is not one that can be sealed
+    ├── KeyTrustError         no key that the pinned bridge vouches for: nothing was sent
+    ├── RelayError            the relay refused, failed or was lost (unauthenticated: a hint)
+    │   └── UnreachableError  no connection to the relay: nothing was sent
+    ├── BridgeError           the bridge refused or failed (sealed: authentic)
+    ├── ProtocolError         the bridge sealed something that the protocol does not allow
+    ├── AlteredAnswerError    what came back is not what the bridge sealed
+    ├── CutAnswerError        the answer ended before its end
+    └── TimedOutError         one of the request's own limits passed
+
+An error that reaches the application is also the exception that its HTTP library has for such a case
+(``httpx.ConnectError``, ``httpx2.ReadTimeout``, …), so that an SDK treats it as one of its own.
+"""
+
+from __future__ import annotations
+
+from blindrelay.v1.inner_pb2 import ErrorCode, ExchangeError, Execution
+from blindrelay.v1.outer_status import OuterStatus
+
+__all__ = [
+    "AlteredAnswerError",
+    "BlindRelayError",
+    "BridgeError",
+    "ConfigurationError",
+    "CutAnswerError",
+    "ForkError",
+    "KeyTrustError",
+    "ProtocolError",
+    "RelayError",
+    "RequestError",
+    "TimedOutError",
+    "UnreachableError",
+]
+
+
+class BlindRelayError(Exception):
+    """The root of the client's errors."""
+
+    origin = "client"
+    """Who failed, as far as can be known: client, relay or bridge."""
+    kind = "error"
+    """One word for programs."""
+
+
+class ConfigurationError(BlindRelayError):
+    """The client was not told, or told wrongly, how to reach a relay and whose key to trust."""
+
+    kind = "configuration"
+
+
+class ForkError(BlindRelayError):
+    """gRPC's asyncio engine does not survive a fork."""
+
+    kind = "fork"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this process was forked from one that had already sent through BlindRelay: fork before the "
+            "first exchange, or start processes with multiprocessing's 'spawn' method"
+        )
+
+
+class RequestError(BlindRelayError):
+    """The request is not one that can be sealed."""
+
+    kind = "request"
+
+
+class KeyTrustError(BlindRelayError):
+    """The relay served no key directory that the pinned bridge vouches for. Nothing was sent."""
+
+    kind = "key_trust"
+
+
+class RelayError(BlindRelayError):
+    """The relay refused, failed or was lost. Nobody signs this: it is a hint.
+
+    Attributes:
+        status: what the relay said, if it is on the protocol's list.
+    """
+
+    origin = "relay"
+
+    def __init__(self, message: str, status: OuterStatus | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = status.details if status is not None else "relay_lost"
+
+
+class UnreachableError(RelayError):
+    """No connection to the relay. Nothing was sent."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.kind = "relay_unreachable"
+
+
+class BridgeError(BlindRelayError):
+    """The bridge refused the exchange or failed; it sealed this answer itself.
+
+    Attributes:
+        code: an ErrorCode.
+        execution: an Execution: whether the provider may have begun the work.
+    """
+
+    origin = "bridge"
+
+    def __init__(self, error: ExchangeError) -> None:
+        super().__init__(f"the bridge answered: {error.message}")
+        self.code = error.code
+        self.execution = error.execution
+        self.kind = ErrorCode.Name(error.code).removeprefix("ERROR_CODE_").lower()
+
+    @property
+    def not_started(self) -> bool:
+        """Whether the provider was certainly not asked."""
+        return self.execution == Execution.EXECUTION_NOT_STARTED
+
+
+class ProtocolError(BlindRelayError):
+    """The bridge sealed something that the protocol does not allow: it is faulty, or of another version."""
+
+    origin = "bridge"
+    kind = "protocol"
+
+
+class AlteredAnswerError(BlindRelayError):
+    """What came back was altered on its way, or did not come from the bridge."""
+
+    origin = "relay"
+    kind = "altered"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the answer did not open: it was altered on its way, or does not come from the bridge"
+        )
+
+
+class CutAnswerError(BlindRelayError):
+    """The answer ended before its end: what came so far is a part, not the whole."""
+
+    origin = "relay"
+    kind = "cut"
+
+
+class TimedOutError(BlindRelayError):
+    """One of the request's limits passed: connect, pool, write, or read (nothing came for so long)."""
+
+    kind = "timeout"
+
+    def __init__(self, what: str, seconds: float) -> None:
+        sentence = {
+            "connect": "no connection to the relay",
+            "pool": "no exchange ended to make room for this one",
+            "write": "the relay took nothing",
+            "read": "nothing came back",
+        }[what]
+        super().__init__(f"{sentence} within {seconds:g} seconds")
+        self.what = what

@@ -1,0 +1,206 @@
+"""One sealed exchange over one gRPC call, from its first record to its last."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from blindrelay.client.errors import (
+    AlteredAnswerError,
+    BridgeError,
+    CutAnswerError,
+    ProtocolError,
+    RequestError,
+    TimedOutError,
+)
+from blindrelay.client.link import ExchangeCall, Link, relay_error
+from blindrelay.sealing import ClientExchange, SealingError, StateError, VerifiedKey, ViolationError
+from blindrelay.v1.aio_status import StatusWatch
+from blindrelay.v1.exchange_pb2 import ExchangeRequest, ExchangeResponse
+from blindrelay.v1.inner_pb2 import RequestHead, ResponseHead, ResponsePart
+
+_FAREWELL_SECONDS: Final = 5
+"""How long the stream's end is waited for after the answer's: cancelling sooner would look like an abort."""
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """A request's limits in seconds, as httpx has them; None is none.
+
+    `read` is an idle timer: it starts anew with every record.
+    """
+
+    connect: float | None
+    read: float | None
+    write: float | None
+    pool: float | None
+
+    @classmethod
+    def of(cls, extensions: dict[str, Any]) -> Timeouts:
+        """Those in a request's extensions."""
+        timeouts = extensions.get("timeout", {})
+        return cls(*(timeouts.get(name) for name in ("connect", "read", "write", "pool")))
+
+
+class SealedExchange:
+    """Sends a request and reads its answer. Whatever fails ends the call and gives the room back."""
+
+    def __init__(
+        self,
+        link: Link,
+        call: ExchangeCall,
+        key: VerifiedKey,
+        sealed: ClientExchange,
+        timeouts: Timeouts,
+        release: Callable[[], None],
+    ) -> None:
+        self.key = key
+        self._link = link
+        self._call = call
+        self._sealed = sealed
+        self._encapsulated_secret: bytes | None = sealed.encapsulated_secret
+        self._timeouts = timeouts
+        self._release: Callable[[], None] | None = release
+        # Begun before anything is written: what ends a call in mid-upload can only be read this way.
+        self._reading: asyncio.Task[Any] | None = asyncio.ensure_future(call.read())
+        self._reading.add_done_callback(_retrieve)
+        self._status = StatusWatch(call)
+        self._pending: bytes | None = None
+        self._heard = False
+
+    def begin(self, head: RequestHead) -> None:
+        """Takes the request's head; it leaves with the first record."""
+        try:
+            self._sealed.request.head(head)
+        except StateError as error:
+            self._abandon()
+            raise RequestError(str(error)) from None
+
+    async def send(self, data: bytes | memoryview) -> bool:
+        """Seals and sends a piece of the body; False if the answer has begun and nothing more is wanted."""
+        return await self._write(self._sealed.request.body(data))
+
+    async def finish(self) -> ResponseHead:
+        """Ends the request and waits for the answer's head. Raises BlindRelayError."""
+        if await self._write(self._sealed.request.end()):
+            await self._done_writing()
+        return await self.head()
+
+    async def head(self) -> ResponseHead:
+        """Waits for the answer's head. Raises BlindRelayError; BridgeError if the bridge answered itself."""
+        part = await self._next_part()
+        self._pending = part.body
+        return part.head
+
+    async def body(self) -> bytes | None:
+        """The next piece of the answer's body, or None at its end. Raises BlindRelayError if it is cut."""
+        while not self._pending:
+            if self._sealed.response.ended:
+                return None
+            self._pending = (await self._next_part()).body
+        piece, self._pending = self._pending, None
+        return piece
+
+    async def aclose(self) -> None:
+        """Ends the call, if it still runs, and with it the provider's work."""
+        if not self._sealed.response.ended:
+            self._abandon()
+
+    async def _write(self, records: list[bytes]) -> bool:
+        for record in records:
+            if self._reading is not None and self._reading.done():
+                return False
+            message = ExchangeRequest(encapsulated_secret=self._encapsulated_secret or b"", sealed=record)
+            self._encapsulated_secret = None
+            try:
+                async with asyncio.timeout(self._timeouts.write):
+                    await self._call.write(message.SerializeToString())
+            except TimeoutError:
+                self._abandon()
+                raise TimedOutError("write", self._timeouts.write or 0) from None
+            except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
+                return False  # the call has ended, and the reading tells why
+        return True
+
+    async def _done_writing(self) -> None:
+        try:
+            await self._call.done_writing()
+        except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
+            return  # as above
+
+    async def _next_part(self) -> ResponsePart:
+        message = await self._read()
+        try:
+            part = self._sealed.response.open(ExchangeResponse.FromString(message).sealed)
+        except (SealingError, DecodeError) as error:
+            self._fail(error)
+        self._heard = True
+        if self._sealed.response.ended:
+            self._link.in_background(self._take_leave())
+        if part.HasField("error"):
+            raise BridgeError(part.error)
+        return part
+
+    async def _read(self) -> bytes:
+        try:
+            async with asyncio.timeout(self._timeouts.read):
+                message = await self._next_message()
+        except TimeoutError:
+            self._abandon()
+            raise TimedOutError("read", self._timeouts.read or 0) from None
+        except grpc.aio.AioRpcError as error:
+            await self._lost(error)
+        except asyncio.CancelledError:
+            self._abandon()
+            raise
+        if isinstance(message, bytes):
+            return message
+        self._abandon()
+        raise CutAnswerError("the relay ended the exchange before the answer's end")
+
+    async def _next_message(self) -> Any:
+        if self._reading is None:
+            return await self._call.read()
+        reading, self._reading = self._reading, None
+        return await reading
+
+    async def _lost(self, error: grpc.aio.AioRpcError) -> NoReturn:
+        relay = relay_error(*await self._status.status(error))
+        self._abandon()
+        if not self._heard:
+            raise relay from None
+        raise CutAnswerError(f"the answer was cut before its end: {relay}") from None
+
+    def _fail(self, error: SealingError | DecodeError) -> NoReturn:
+        self._abandon()
+        if isinstance(error, ViolationError):
+            raise ProtocolError(f"the bridge broke the protocol: {error}") from None
+        raise AlteredAnswerError from None
+
+    async def _take_leave(self) -> None:
+        """Reads the padding and the status, so that nobody on the way takes the end for an abort."""
+        try:
+            async with asyncio.timeout(_FAREWELL_SECONDS):
+                while isinstance(await self._call.read(), bytes):
+                    pass
+        except (TimeoutError, grpc.aio.AioRpcError):
+            return  # the answer was whole before
+        finally:
+            self._abandon()
+
+    def _abandon(self) -> None:
+        self._call.cancel()
+        if self._release is not None:
+            self._release()
+            self._release = None
+
+
+def _retrieve(reading: asyncio.Task[Any]) -> None:
+    """A reading that nobody waits for any more has an exception that nobody misses."""
+    if not reading.cancelled():
+        reading.exception()

@@ -1,0 +1,75 @@
+"""httpx and httpx2, as one: which of the two a request belongs to, and its classes.
+
+The official SDKs are divided between httpx and its maintained fork httpx2, and each refuses the other's
+objects. A transport needs no base class in either, so one transport serves both, as long as what it
+returns and raises comes from the request's own library.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterable, Iterable
+from typing import Any, Protocol
+
+from blindrelay.client.errors import BlindRelayError
+
+_raised: dict[tuple[type[BlindRelayError], type[Exception]], type[Exception]] = {}
+
+
+class Request(Protocol):
+    """What httpx.Request and httpx2.Request have in common, as far as it is needed."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def url(self) -> Any: ...
+    @property
+    def headers(self) -> Any: ...
+    @property
+    def stream(self) -> Any: ...
+    @property
+    def extensions(self) -> Any: ...
+
+
+def library_of(request: object) -> Any:
+    """The module, httpx or httpx2, that the request's class comes from."""
+    return sys.modules[type(request).__module__.partition(".")[0]]
+
+
+def in_memory(request: Request) -> bool:
+    """Whether the body is bytes that can be sent again, as with every SDK's JSON request."""
+    return isinstance(request.stream, library_of(request).ByteStream)
+
+
+def body_bytes(request: Request) -> bytes:
+    """The body of a request that is in memory."""
+    return b"".join(request.stream)
+
+
+def as_library_error(error: BlindRelayError, request: object, name: str) -> Exception:
+    """The error as one that is also the request's library's exception of that name.
+
+    Every attribute of the error is kept; ``except httpx.ConnectError`` and ``except RelayError`` both see it.
+    """
+    library_type: type[Exception] = getattr(library_of(request), name)
+    key = (type(error), library_type)
+    if key not in _raised:
+        _raised[key] = type(type(error).__name__, key, {"__module__": type(error).__module__})
+    raised = _raised[key].__new__(_raised[key])
+    raised.args = error.args
+    raised.__dict__.update(error.__dict__, _request=request)
+    return raised
+
+
+def response(
+    request: object,
+    status: int,
+    headers: list[tuple[bytes, bytes]],
+    body: AsyncIterable[bytes] | Iterable[bytes] | bytes,
+) -> Any:
+    """A response of the request's library, with a body in memory or one that streams."""
+    library = library_of(request)
+    extensions = {"http_version": b"HTTP/1.1"}
+    if isinstance(body, bytes):
+        return library.Response(status, headers=headers, content=body, extensions=extensions)
+    return library.Response(status, headers=headers, stream=body, extensions=extensions)

@@ -1,0 +1,132 @@
+"""The connection from one event loop to the relay: a gRPC channel, and room for exchanges on it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine
+from typing import Any, Final
+
+import grpc
+
+from blindrelay.client.connection import Connection
+from blindrelay.client.errors import ForkError, RelayError, TimedOutError, UnreachableError
+from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, EXCHANGE_METHOD, KEY_DIRECTORY_METHOD
+from blindrelay.v1.outer_status import OuterStatus
+
+MAX_EXCHANGES: Final = 100
+"""Exchanges at once on one channel: what HTTP/2 servers commonly allow; more wait for the pool timeout."""
+
+_DIRECTORY_SECONDS: Final = 10
+"""A directory is 3 KiB from the relay's memory; it may wait there for a bridge that is coming up."""
+
+ExchangeCall = grpc.aio.StreamStreamCall[bytes, bytes]
+
+_engine_started_in: int | None = None
+
+
+class Link:
+    """A channel that belongs to the event loop it was made in."""
+
+    def __init__(self, connection: Connection) -> None:
+        _guard_against_fork()
+        self._metadata: tuple[tuple[str, str], ...] = ()
+        if connection.token is not None:
+            self._metadata = (("authorization", f"Bearer {connection.token}"),)
+        self._target = connection.target
+        self._channel = _open_channel(connection)
+        # No serializers: what a hostile relay sends is parsed where failing is expected.
+        self._exchange: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(
+            EXCHANGE_METHOD
+        )
+        self._get_key_directory: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(
+            KEY_DIRECTORY_METHOD
+        )
+        self.room = asyncio.Semaphore(MAX_EXCHANGES)
+        self.directory_lock = asyncio.Lock()
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def connect(self, timeout: float | None) -> None:
+        """Waits until the relay can be reached.
+
+        Raises UnreachableError as soon as a new attempt fails, TimedOutError after `timeout` seconds.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                await self._connect()
+        except TimeoutError:
+            raise TimedOutError("connect", timeout or 0) from None
+
+    async def _connect(self) -> None:
+        channel, state = self._channel, self._channel.get_state(try_to_connect=True)
+        attempted = state is not grpc.ChannelConnectivity.TRANSIENT_FAILURE
+        while state is not grpc.ChannelConnectivity.READY:
+            # A failure from before this call says nothing of now: the next attempt is waited for.
+            if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE and attempted:
+                raise UnreachableError(f"no connection to the relay at {self._target}: is it running?")
+            attempted = attempted or state is grpc.ChannelConnectivity.CONNECTING
+            await channel.wait_for_state_change(state)
+            state = channel.get_state(try_to_connect=True)
+
+    def exchange(self, envelope: tuple[str, bytes], deadline: float) -> ExchangeCall:
+        """Begins the call of one exchange."""
+        _guard_against_fork()
+        return self._exchange(metadata=(*self._metadata, envelope), timeout=deadline)
+
+    async def get_key_directory(self) -> bytes:
+        """The relay's GetKeyDirectoryResponse, unverified bytes. Raises RelayError."""
+        try:
+            return await self._get_key_directory(b"", metadata=self._metadata, timeout=_DIRECTORY_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise relay_error(error.code(), error.details()) from None
+
+    def in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Lets something run to its end that nobody waits for."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def close(self) -> None:
+        """Ends every exchange and the channel."""
+        for task in self._background:
+            task.cancel()
+        await self._channel.close()
+
+
+def relay_error(code: grpc.StatusCode, details: str | None) -> RelayError:
+    """A gRPC status as an error; what is not on the protocol's list is a lost connection."""
+    status = OuterStatus.of(code, details)
+    if status is None:
+        # The words of an unknown status are anybody's: only the code's name is repeated.
+        return RelayError(f"the relay was lost, or is not one of this protocol ({code.name.lower()})")
+    return RelayError(_SENTENCES[status], status)
+
+
+_SENTENCES: Final = {
+    OuterStatus.REFUSED: "the bridge refused the exchange: replayed, altered on its way, or a clock is off",
+    OuterStatus.KEY_UNKNOWN: "the relay knows no bridge that holds the key this was sealed to",
+    OuterStatus.MALFORMED: "the relay says that the exchange is malformed",
+    OuterStatus.UNAUTHENTICATED: "the relay does not know this access token: ask its operator for one",
+    OuterStatus.IDENTITY_UNKNOWN: "the relay serves no bridge of the pinned identity",
+    OuterStatus.BRIDGE_UNAVAILABLE: "the relay could not reach the bridge, or lost it",
+    OuterStatus.DRAINING: "the relay or bridge is shutting down",
+    OuterStatus.OVERLOADED: "the relay has no room for the exchange now",
+    OuterStatus.DEADLINE: "the exchange's time is used up",
+    OuterStatus.INTERNAL: "the relay or bridge failed",
+}
+
+
+def _open_channel(connection: Connection) -> grpc.aio.Channel:
+    if not connection.tls:
+        return grpc.aio.insecure_channel(connection.target, options=CHANNEL_OPTIONS)
+    roots = connection.ca.expanduser().read_bytes() if connection.ca is not None else None
+    credentials = grpc.ssl_channel_credentials(root_certificates=roots)
+    return grpc.aio.secure_channel(connection.target, credentials, options=CHANNEL_OPTIONS)
+
+
+def _guard_against_fork() -> None:
+    global _engine_started_in  # as global as gRPC's engine
+    if _engine_started_in is None:
+        _engine_started_in = os.getpid()
+    elif _engine_started_in != os.getpid():
+        raise ForkError

@@ -1,0 +1,73 @@
+"""One event loop in a thread of its own, for callers that have none.
+
+The synchronous transport uses the same code as the asynchronous one: what waits for the network runs in
+the portal's loop, and the caller's thread waits for it. gRPC's own synchronous client costs more, cannot
+bound the wait for the next message, and would be a second implementation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from blindrelay.client.errors import ForkError
+
+T = TypeVar("T")
+
+
+class Portal:
+    """A thread with a running event loop; its thread never keeps the interpreter from ending."""
+
+    def __init__(self) -> None:
+        self._started_in = os.getpid()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="blindrelay", daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
+
+    def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Runs the coroutine in the portal's loop and waits for it; Ctrl-C here cancels it there.
+
+        Raises ForkError in a process that was forked after the thread had begun.
+        """
+        if os.getpid() != self._started_in:
+            coroutine.close()
+            raise ForkError
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def close(self) -> None:
+        """Cancels what still runs and ends the thread. Closing twice is allowed."""
+        if self._loop.is_closed() or os.getpid() != self._started_in:
+            return  # a forked child has the object, and not the thread
+        atexit.unregister(self.close)
+        self.call(_cancel_everything_else())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+def drive(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine that never really waits, in this thread: one whose awaits all end in Portal.call."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    coroutine.close()
+    raise RuntimeError("a coroutine that must not wait in this thread did")
+
+
+async def _cancel_everything_else() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,169 @@
+"""Performs exchanges: finds a key, seals, sends, waits for the answer's head."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from blindrelay.client.connection import Connection
+from blindrelay.client.errors import KeyTrustError, RelayError, TimedOutError
+from blindrelay.client.exchange import SealedExchange, Timeouts
+from blindrelay.client.key_ring import KeyRing
+from blindrelay.client.library import Request
+from blindrelay.client.link import Link
+from blindrelay.client.request_head import request_head, stateless_body
+from blindrelay.sealing import VerifiedKey, encapsulate
+from blindrelay.v1.envelope import METADATA_KEY, encode_envelope
+from blindrelay.v1.envelope_pb2 import Envelope
+from blindrelay.v1.grpc_profile import client_deadline
+from blindrelay.v1.inner_pb2 import ResponseHead
+from blindrelay.v1.limits import DEFAULT_MAX_UNITS, EXCHANGE_ID_SIZE, MAX_BODY_PIECE, TIME_STEP, VERSION
+from blindrelay.v1.outer_status import OuterStatus
+
+T = TypeVar("T")
+
+Run = Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]
+"""Does what waits for the network: in this event loop, or in a portal's."""
+
+
+class Sender:
+    """One connection to the relay per event loop, and the keys that all of them share."""
+
+    def __init__(self, connection: Connection, keys: KeyRing, clock: Callable[[], float]) -> None:
+        self.connection = connection
+        self.keys = keys
+        self.clock = clock
+        self._links: dict[asyncio.AbstractEventLoop, Link] = {}
+        self._lock = threading.Lock()
+
+    async def perform(
+        self, request: Request, stream: AsyncIterator[bytes], run: Run
+    ) -> tuple[SealedExchange, ResponseHead]:
+        """Sends the request, body from `stream`, and waits for the answer's head. Raises BlindRelayError."""
+        content = stateless_body(request, self.connection)
+        try:
+            return await self._attempt(request, stream if content is None else _once(content), run)
+        except _KeyGoneError as gone:
+            # The bridge was restarted and its new key is known: the only case for a second attempt.
+            if content is None:
+                raise gone.error from None
+        return await self._attempt(request, _once(content), run)
+
+    async def close(self) -> None:
+        """Ends what runs in this event loop."""
+        with self._lock:
+            link = self._links.pop(asyncio.get_running_loop(), None)
+        if link is not None:
+            await link.close()
+
+    async def _attempt(
+        self, request: Request, pieces: AsyncIterator[bytes], run: Run
+    ) -> tuple[SealedExchange, ResponseHead]:
+        exchange: SealedExchange = await run(self._begin(request))
+        try:
+            async for piece in pieces:
+                if not await run(_send(exchange, piece)):
+                    return exchange, await run(exchange.head())
+            return exchange, await run(exchange.finish())
+        except RelayError as error:
+            await run(exchange.aclose())
+            if error.status is OuterStatus.KEY_UNKNOWN and await run(self._is_gone(exchange.key)):
+                raise _KeyGoneError(error) from None
+            raise
+        except BaseException:
+            await run(exchange.aclose())
+            raise
+
+    async def _begin(self, request: Request) -> SealedExchange:
+        link, timeouts = self._link(), Timeouts.of(request.extensions)
+        head = request_head(request, self.connection)
+        await link.connect(timeouts.connect)
+        await _acquire(link.room, timeouts.pool)
+        try:
+            issued_at = self._issued_at()
+            key = await self._key(link, issued_at)
+            envelope = self._envelope(key, issued_at)
+            sealed = encapsulate(envelope, key.config)
+            deadline = client_deadline(self.connection.deadline_class)
+            call = link.exchange((METADATA_KEY, envelope), deadline)
+            exchange = SealedExchange(link, call, key, sealed, timeouts, link.room.release)
+        except BaseException:
+            link.room.release()
+            raise
+        exchange.begin(head)
+        return exchange
+
+    def _envelope(self, key: VerifiedKey, issued_at: int) -> bytes:
+        return encode_envelope(
+            Envelope(
+                version=VERSION,
+                exchange_id=os.urandom(EXCHANGE_ID_SIZE),
+                identity=key.identity,
+                key_id=key.key_id,
+                issued_at=issued_at,
+                max_units=DEFAULT_MAX_UNITS,
+            )
+        )
+
+    async def _key(self, link: Link, issued_at: int) -> VerifiedKey:
+        key = self.keys.draw(issued_at)
+        if key is None:
+            await self._renew(link)
+            key = self.keys.draw(issued_at)
+        if key is None:
+            raise KeyTrustError("the bridge announces no key for this time, so nothing was sent")
+        return key
+
+    async def _is_gone(self, key: VerifiedKey) -> bool:
+        """Whether a newly verified directory no longer lists the key."""
+        await self._renew(self._link())
+        return not self.keys.lists(key, self._issued_at())
+
+    async def _renew(self, link: Link) -> None:
+        generation = self.keys.generation
+        async with link.directory_lock:
+            if generation == self.keys.generation:
+                self.keys.take(await link.get_key_directory(), generation)
+
+    def _issued_at(self) -> int:
+        return int(self.clock()) // TIME_STEP * TIME_STEP
+
+    def _link(self) -> Link:
+        """This event loop's connection to the relay; those of loops that have ended are dropped."""
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            self._links = {other: link for other, link in self._links.items() if not other.is_closed()}
+            if loop not in self._links:
+                self._links[loop] = Link(self.connection)
+            return self._links[loop]
+
+
+class _KeyGoneError(Exception):
+    """The key that an exchange was sealed to is no longer announced."""
+
+    def __init__(self, error: RelayError) -> None:
+        self.error = error
+
+
+async def _send(exchange: SealedExchange, data: bytes) -> bool:
+    """Sends a piece of any size, in pieces that the exchange can seal without holding all of it."""
+    view = memoryview(data)
+    for start in range(0, len(view), MAX_BODY_PIECE):
+        if not await exchange.send(view[start : start + MAX_BODY_PIECE]):
+            return False
+    return True
+
+
+async def _acquire(room: asyncio.Semaphore, timeout: float | None) -> None:
+    try:
+        async with asyncio.timeout(timeout):
+            await room.acquire()
+    except TimeoutError:
+        raise TimedOutError("pool", timeout or 0) from None
+
+
+async def _once(content: bytes) -> AsyncIterator[bytes]:
+    yield content

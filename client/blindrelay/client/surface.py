@@ -1,0 +1,135 @@
+"""How an error reaches the application: raised as its library's exception, or as an answer.
+
+SDKs retry every exception of their HTTP library. So what may be tried again is raised, and what must not
+be (a key, a pin, a replay, a refusal) becomes a response that says so: ``x-should-retry: false``, with an
+error body in the shape that the SDK of that path reads, marked with ``x-blindrelay-error``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from blindrelay.client.errors import (
+    AlteredAnswerError,
+    BlindRelayError,
+    BridgeError,
+    CutAnswerError,
+    ForkError,
+    KeyTrustError,
+    ProtocolError,
+    RelayError,
+    RequestError,
+    TimedOutError,
+    UnreachableError,
+)
+from blindrelay.client.library import Request, as_library_error, response
+from blindrelay.v1.inner_pb2 import ErrorCode
+from blindrelay.v1.outer_status import OuterStatus
+
+
+@dataclass(frozen=True)
+class _Raised:
+    """Raised as the library's exception of this name."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """Answered with this status; an SDK may try again only where `retry` says so."""
+
+    status: int
+    retry: bool = False
+
+
+_Surface = _Raised | _Answered
+
+_OUTER: Final[dict[OuterStatus | None, _Surface]] = {
+    None: _Raised("ReadError"),
+    OuterStatus.REFUSED: _Answered(403),
+    OuterStatus.KEY_UNKNOWN: _Answered(502),
+    OuterStatus.MALFORMED: _Answered(502),
+    OuterStatus.UNAUTHENTICATED: _Answered(401),
+    OuterStatus.IDENTITY_UNKNOWN: _Answered(403),
+    OuterStatus.BRIDGE_UNAVAILABLE: _Raised("ConnectError"),
+    OuterStatus.DRAINING: _Raised("ConnectError"),
+    OuterStatus.OVERLOADED: _Answered(429, retry=True),
+    OuterStatus.DEADLINE: _Raised("ReadTimeout"),
+    OuterStatus.INTERNAL: _Raised("ReadError"),
+}
+
+_INNER: Final[dict[int, _Surface]] = {
+    ErrorCode.ERROR_CODE_MALFORMED: _Answered(400),
+    ErrorCode.ERROR_CODE_NOT_ALLOWED: _Answered(403),
+    ErrorCode.ERROR_CODE_STORED_OBJECT: _Answered(400),
+    ErrorCode.ERROR_CODE_TOO_LARGE: _Answered(413),
+    ErrorCode.ERROR_CODE_DEADLINE: _Raised("ReadTimeout"),
+    ErrorCode.ERROR_CODE_OVERLOADED: _Answered(503, retry=True),
+    ErrorCode.ERROR_CODE_PROVIDER_UNREACHABLE: _Raised("ConnectError"),
+    ErrorCode.ERROR_CODE_PROVIDER_FAILED: _Raised("RemoteProtocolError"),
+    ErrorCode.ERROR_CODE_UNSUPPORTED: _Answered(501),
+    ErrorCode.ERROR_CODE_DRAINING: _Raised("ConnectError"),
+}
+
+_TIMEOUTS: Final = {
+    "connect": "ConnectTimeout",
+    "pool": "PoolTimeout",
+    "write": "WriteTimeout",
+    "read": "ReadTimeout",
+}
+
+
+def answer_or_raise(error: BlindRelayError, request: Request) -> Any:
+    """The response that stands for the error, or raises it. For errors before an answer has begun."""
+    surface = _surface(error)
+    if isinstance(surface, _Raised):
+        raise as_library_error(error, request, surface.name) from None
+    headers = {
+        "content-type": "application/json",
+        "x-blindrelay-error": f"{error.origin}/{error.kind}",
+    }
+    if not surface.retry:
+        headers["x-should-retry"] = "false"
+    body = json.dumps(_error_body(error, surface.status, request)).encode()
+    return response(request, surface.status, [(k.encode(), v.encode()) for k, v in headers.items()], body)
+
+
+def raised_in_body(error: BlindRelayError, request: Request) -> Exception:
+    """The error as it is raised while an answer's body is read: the answer is not whole."""
+    surface = _surface(error)
+    name = surface.name if isinstance(surface, _Raised) else "RemoteProtocolError"
+    return as_library_error(error, request, "ReadError" if name == "ConnectError" else name)
+
+
+def _surface(error: BlindRelayError) -> _Surface:
+    match error:
+        case UnreachableError():
+            return _Raised("ConnectError")
+        case RelayError():
+            return _OUTER[error.status]
+        case BridgeError():
+            return _INNER.get(error.code, _Answered(500))
+        case TimedOutError():
+            return _Raised(_TIMEOUTS[error.what])
+        case CutAnswerError() | ProtocolError():
+            return _Raised("RemoteProtocolError")
+        case AlteredAnswerError():
+            return _Answered(502)
+        case RequestError():
+            return _Answered(400)
+        case KeyTrustError() | ForkError():
+            return _Answered(403)
+    return _Answered(500)
+
+
+def _error_body(error: BlindRelayError, status: int, request: Request) -> dict[str, Any]:
+    """An error body as the SDK of the request's path expects it."""
+    message, kind = f"BlindRelay: {error}", f"blindrelay_{error.kind}"
+    path = request.url.path
+    if "/messages" in path:
+        return {"type": "error", "error": {"type": kind, "message": message}}
+    if path.startswith("/v1beta") or ":" in path.rpartition("/")[2]:
+        return {"error": {"code": status, "message": message, "status": kind.upper()}}
+    return {"error": {"message": message, "type": f"{error.origin}_error", "code": kind, "param": None}}

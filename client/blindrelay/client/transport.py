@@ -1,0 +1,179 @@
+"""The transport that httpx and httpx2 clients, and so the official SDKs, send through."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+from blindrelay.client.body import async_body, sync_body
+from blindrelay.client.connection import Connection
+from blindrelay.client.errors import BlindRelayError
+from blindrelay.client.exchange import SealedExchange
+from blindrelay.client.key_ring import KeyRing
+from blindrelay.client.library import Request, response
+from blindrelay.client.portal import Portal, drive
+from blindrelay.client.sender import Run, Sender
+from blindrelay.client.surface import answer_or_raise
+
+if TYPE_CHECKING:
+    import httpx
+    import httpx2
+
+T = TypeVar("T")
+
+_TIMEOUT_SECONDS: Final = 600.0
+"""The clients' default: what the official SDKs wait for the next bytes. httpx's own is 5 seconds."""
+_CONNECT_SECONDS: Final = 5.0
+
+
+class SealedTransport:
+    """Seals every exchange to the pinned bridge and sends it through the relay; or fails.
+
+    It is a transport for ``httpx.Client``, ``httpx.AsyncClient`` and their httpx2 twins, any number of
+    threads and event loops; httpx_client() and its like make clients for those who want them ready.
+
+    Args:
+        connection: where the relay is and whose key to trust: a Connection or a connection string.
+        clock: Unix seconds; for tests.
+
+    Raises:
+        ConfigurationError: the connection string is wrong, or pins no bridge.
+    """
+
+    def __init__(
+        self,
+        connection: Connection | str,
+        *,
+        clock: Callable[[], float] = time.time,
+        _keys: KeyRing | None = None,
+    ) -> None:
+        if isinstance(connection, str):
+            connection = Connection.from_string(connection)
+        self.connection = connection
+        self._sender = Sender(connection, _keys or KeyRing(connection.identity, clock), clock)
+        self._lazy_portal: Portal | None = None
+        self._lock = threading.Lock()
+
+    @classmethod
+    def from_env(cls) -> Self:
+        """As BLINDRELAY_CONNECTION, or the chosen profile, says. Raises ConfigurationError."""
+        return cls(Connection.from_env())
+
+    def httpx_client(self, **options: Any) -> httpx.Client:
+        """An ``httpx.Client``; options as its own. Raises ImportError if httpx is not installed."""
+        import httpx
+
+        return httpx.Client(**self._client_options(httpx, options))
+
+    def async_httpx_client(self, **options: Any) -> httpx.AsyncClient:
+        """An ``httpx.AsyncClient``, as above."""
+        import httpx
+
+        return httpx.AsyncClient(**self._client_options(httpx, options))
+
+    def httpx2_client(self, **options: Any) -> httpx2.Client:
+        """An ``httpx2.Client``, which current official SDKs want. ImportError if it is not installed."""
+        import httpx2
+
+        return httpx2.Client(**self._client_options(httpx2, options))
+
+    def async_httpx2_client(self, **options: Any) -> httpx2.AsyncClient:
+        """An ``httpx2.AsyncClient``, as above."""
+        import httpx2
+
+        return httpx2.AsyncClient(**self._client_options(httpx2, options))
+
+    def handle_request(self, request: Any) -> Any:
+        """One synchronous exchange; httpx calls this."""
+        portal = self._portal()
+
+        async def in_portal(work: Coroutine[Any, Any, T]) -> T:
+            return portal.call(work)
+
+        answer = self._answer(
+            request,
+            _each(request.stream),
+            in_portal,
+            lambda exchange: sync_body(request, exchange, portal),
+        )
+        return drive(answer)
+
+    async def handle_async_request(self, request: Any) -> Any:
+        """One asynchronous exchange; httpx calls this."""
+
+        async def here(work: Coroutine[Any, Any, T]) -> T:
+            return await work
+
+        return await self._answer(
+            request, request.stream, here, lambda exchange: async_body(request, exchange)
+        )
+
+    def close(self) -> None:
+        """Ends what synchronous callers still run. The transport may be used again."""
+        with self._lock:
+            portal, self._lazy_portal = self._lazy_portal, None
+        if portal is not None:
+            portal.call(self._sender.close())
+            portal.close()
+
+    async def aclose(self) -> None:
+        """Ends what runs in this event loop. The transport may be used again."""
+        await self._sender.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<SealedTransport by {self.connection.target}>"
+
+    async def _answer(
+        self,
+        request: Request,
+        stream: AsyncIterator[bytes],
+        run: Run,
+        body: Callable[[SealedExchange], Any],
+    ) -> Any:
+        """The exchange, in either world: `run` does what waits for the network."""
+        try:
+            exchange, head = await self._sender.perform(request, stream, run)
+        except BlindRelayError as error:
+            return answer_or_raise(error, request)
+        headers = [(header.name, header.value) for header in head.headers]
+        return response(request, head.status, headers, body(exchange))
+
+    def _portal(self) -> Portal:
+        with self._lock:
+            if self._lazy_portal is None:
+                self._lazy_portal = Portal()
+            return self._lazy_portal
+
+    def _client_options(self, library: Any, options: dict[str, Any]) -> dict[str, Any]:
+        # Every client has a transport of its own, so that closing one does not close another's.
+        transport = SealedTransport(self.connection, clock=self._sender.clock, _keys=self._sender.keys)
+        timeout = library.Timeout(_TIMEOUT_SECONDS, connect=_CONNECT_SECONDS)
+        return (
+            {"timeout": timeout, "follow_redirects": True, "trust_env": False}
+            | options
+            | {"transport": transport}
+        )
+
+
+async def _each(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece

@@ -1,0 +1,203 @@
+"""A bridge in this process that answers as a test tells it to, spoken to without a relay."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import pytest
+
+from blindrelay.client import SealedTransport
+from blindrelay.client.portal import Portal
+from blindrelay.sealing import (
+    BridgeExchange,
+    DirectorySigner,
+    IdentityKey,
+    SealingKey,
+    decapsulate,
+    format_identity,
+)
+from blindrelay.v1.envelope import envelope_from_metadata
+from blindrelay.v1.exchange_pb2 import ExchangeRequest, ExchangeResponse, GetKeyDirectoryResponse
+from blindrelay.v1.inner_pb2 import BodyEnd, Header, RequestHead, ResponseHead, ResponseTail
+from blindrelay.v1.keys_pb2 import KeyDirectory, SignedKeyDirectory
+from blindrelay.v1.outer_status import OuterStatus
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+@dataclass
+class Received:
+    """One request as the bridge saw it."""
+
+    head: RequestHead
+    body: bytes
+    metadata: dict[str, Any]
+
+    @property
+    def headers(self) -> dict[bytes, bytes]:
+        return {header.name: header.value for header in self.head.headers}
+
+
+class Responder:
+    """What a scripted answer may do."""
+
+    def __init__(self, exchange: BridgeExchange, context: Context) -> None:
+        self.exchange = exchange
+        self.context = context
+
+    async def raw(self, record: bytes) -> None:
+        await self.context.write(ExchangeResponse(sealed=record).SerializeToString())
+
+    async def send(self, **parts: Any) -> None:
+        for record in self.exchange.response.seal(**parts):
+            await self.raw(record)
+
+    async def whole(self, body: bytes = b"{}", status: int = 200) -> None:
+        await self.send(head=head(status), body=body, tail=TAIL)
+
+
+Answer = Callable[[Received, Responder], Awaitable[None]]
+
+TAIL = ResponseTail(body_end=BodyEnd.BODY_END_CHUNKED)
+
+
+def head(status: int = 200, content_type: bytes = b"application/json") -> ResponseHead:
+    return ResponseHead(status=status, headers=[Header(name=b"content-type", value=content_type)])
+
+
+async def answer_whole(_: Received, respond: Responder) -> None:
+    await respond.whole()
+
+
+@dataclass
+class ScriptedBridge:
+    """A real gRPC server with a real identity; `answer` decides what comes back."""
+
+    answer: Answer = answer_whole
+    port: int = 0
+    token: str | None = "brt_test"
+    clock_offset: int = 0
+    received: list[Received] = field(default_factory=list)
+    cancelled: list[bool] = field(default_factory=list)
+    directory_requests: int = 0
+    calls: int = 0
+    refuse: OuterStatus | None = None
+    stop_reading_after: int | None = None
+    substitute: Callable[[GetKeyDirectoryResponse], Any] = lambda response: None
+
+    def __post_init__(self) -> None:
+        self.identity = IdentityKey.generate()
+        self.portal = Portal()
+        self.restart_keys()
+        self.start()
+
+    def restart_keys(self) -> None:
+        """New keys and a new replica, as after a restart."""
+        now = int(time.time()) // 10 * 10
+        self.signer = DirectorySigner.generate()
+        self.replica_id = SealingKey.generate(10, 20).key_id
+        self.sequence = 0
+        self.key = SealingKey.generate(now - 7_200, now + 7_200)
+
+    def start(self) -> None:
+        self.port = self.portal.call(self._start())
+
+    def stop(self) -> None:
+        self.portal.call(self.server.stop(0))
+
+    def close(self) -> None:
+        self.stop()
+        self.portal.close()
+
+    @property
+    def connection(self) -> str:
+        identity = format_identity(self.identity.public_key)
+        return f"blindrelay://{self.token}@127.0.0.1:{self.port}?bridge={identity}&tls=off"
+
+    def directory(self) -> SignedKeyDirectory:
+        self.sequence += 1
+        now = int(time.time()) + self.clock_offset
+        directory = KeyDirectory(
+            identity=self.identity.public_key,
+            replica_id=self.replica_id,
+            sequence=self.sequence,
+            issued_at=now,
+            expires_at=now + 3_600,
+            configs=[self.key.config],
+        )
+        delegation = self.identity.delegate(self.signer.public_key, now - 60, now + 86_400)
+        return self.signer.sign(directory, delegation)
+
+    async def _start(self) -> int:
+        self.server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        handlers = {
+            "Exchange": grpc.stream_stream_rpc_method_handler(self._exchange),
+            "GetKeyDirectory": grpc.unary_unary_rpc_method_handler(self._get_key_directory),
+        }
+        self.server.add_generic_rpc_handlers(
+            [grpc.method_handlers_generic_handler("blindrelay.v1.ExchangeService", handlers)]
+        )
+        port = self.server.add_insecure_port(f"127.0.0.1:{self.port}")
+        await self.server.start()
+        return port
+
+    async def _get_key_directory(self, _: bytes, context: Context) -> bytes:
+        self.directory_requests += 1
+        await self._authenticate(context)
+        response = GetKeyDirectoryResponse(directories=[self.directory()])
+        self.substitute(response)
+        return response.SerializeToString()
+
+    async def _authenticate(self, context: Context) -> None:
+        metadata = dict(context.invocation_metadata() or ())
+        if metadata.get("authorization") != f"Bearer {self.token}":
+            await context.abort(*OuterStatus.UNAUTHENTICATED.value)
+
+    async def _exchange(self, _: AsyncIterator[bytes], context: Context) -> None:
+        self.calls += 1
+        await self._authenticate(context)
+        try:
+            await self._serve(context)
+        except asyncio.CancelledError:
+            self.cancelled.append(True)
+            raise
+
+    async def _serve(self, context: Context) -> None:
+        if self.refuse is not None:
+            await context.abort(*self.refuse.value)
+        encoded, envelope = envelope_from_metadata(context.invocation_metadata())
+        message = ExchangeRequest.FromString(await context.read())
+        if envelope.key_id != self.key.key_id:
+            await context.abort(*OuterStatus.KEY_UNKNOWN.value)
+        exchange = decapsulate(encoded, message.encapsulated_secret, self.key)
+        request_head, body, count = RequestHead(), b"", 0
+        while True:
+            part = exchange.request.open(message.sealed)
+            count += 1
+            if part.HasField("head"):
+                request_head = part.head
+            body += part.body
+            if exchange.request.finished or count == self.stop_reading_after:
+                break
+            message = ExchangeRequest.FromString(await context.read())
+        received = Received(request_head, body, dict(context.invocation_metadata() or ()))
+        self.received.append(received)
+        await self.answer(received, Responder(exchange, context))
+
+
+@pytest.fixture
+def bridge() -> Iterator[ScriptedBridge]:
+    bridge = ScriptedBridge()
+    yield bridge
+    bridge.close()
+
+
+@pytest.fixture
+def sealed(bridge: ScriptedBridge) -> Iterator[SealedTransport]:
+    with SealedTransport(bridge.connection) as transport:
+        yield transport

@@ -1,0 +1,97 @@
+"""What of a request is sealed, and what stays at home."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import httpx2
+import pytest
+
+from blindrelay.client import Connection
+from blindrelay.client.request_head import request_head, stateless_body
+from blindrelay.sealing import IdentityKey, format_identity
+
+IDENTITY = format_identity(IdentityKey.generate().public_key)
+INJECTED = Connection.from_string(f"blindrelay://t@relay.example?bridge={IDENTITY}")
+BROUGHT = Connection.from_string(f"blindrelay://t@relay.example?bridge={IDENTITY}&credentials=brought")
+
+SDK_HEADERS = {
+    "User-Agent": "OpenAI/Python 3.54.0",
+    "X-Stainless-OS": "Linux",
+    "X-Stainless-Retry-Count": "1",
+    "X-Fern-Platform": "linux/6.18",
+    "x-goog-api-client": "google-genai-sdk/3.4.0",
+    "Cookie": "session=1",
+    "Accept-Encoding": "gzip, deflate",
+    "traceparent": "00-1-1-00",
+    "Authorization": "Bearer sk-secret",
+    "X-Api-Key": "sk-secret",
+    "x-goog-api-key": "secret",
+    "OpenAI-Organization": "org-1",
+    "anthropic-version": "2026-10-21",
+    "anthropic-beta": "files",
+    "Accept": "application/json",
+}
+
+
+def names(head: Any) -> list[str]:
+    return [header.name.decode() for header in head.headers]
+
+
+@pytest.mark.parametrize("library", [httpx, httpx2])
+def test_only_an_allow_list_of_headers_leaves_lower_case_and_sorted(library: Any) -> None:
+    request = library.Request("POST", "https://api.example/v1/x", json={}, headers=SDK_HEADERS)
+    head = request_head(request, INJECTED)
+    assert names(head) == ["accept", "anthropic-beta", "anthropic-version", "content-type"]
+    assert b"sk-secret" not in head.SerializeToString()
+
+
+def test_credentials_travel_only_when_they_are_brought() -> None:
+    request = httpx2.Request("POST", "https://api.example/v1/x?key=k", json={}, headers=SDK_HEADERS)
+    head = request_head(request, BROUGHT)
+    assert {"authorization", "x-api-key", "x-goog-api-key", "openai-organization"} <= set(names(head))
+    assert head.url == "https://api.example/v1/x?key=k"
+
+
+def test_a_key_in_the_url_is_dropped_and_the_rest_kept() -> None:
+    request = httpx2.Request("GET", "https://api.example/v1/x?alt=sse&key=secret&access_token=secret")
+    assert request_head(request, INJECTED).url == "https://api.example/v1/x?alt=sse"
+
+
+def test_an_idempotency_key_names_the_attempt_and_not_the_sdk() -> None:
+    def key_of(value: str) -> bytes:
+        request = httpx2.Request("POST", "https://api.example/v1/x", headers={"Idempotency-Key": value})
+        (header,) = (h for h in request_head(request, INJECTED).headers if h.name == b"idempotency-key")
+        return header.value
+
+    assert b"stainless" not in key_of("stainless-python-retry-1")
+    assert key_of("stainless-python-retry-1") == key_of("stainless-python-retry-1")
+    assert key_of("stainless-python-retry-1") != key_of("stainless-python-retry-2")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "sealed"),
+    [
+        ("/v1/responses", {"input": "é"}, {"input": "é", "store": False}),
+        ("/v1/responses", {"store": True}, {"store": True}),
+        ("/v1/chat/completions", {"messages": []}, {"messages": []}),
+    ],
+)
+def test_store_is_set_to_false_where_the_api_would_store(
+    path: str, body: dict[str, Any], sealed: dict[str, Any]
+) -> None:
+    request = httpx2.Request("POST", "https://api.openai.com" + path, json=body)
+    assert json.loads(stateless_body(request, INJECTED) or b"") == sealed
+    assert json.loads(stateless_body(request, BROUGHT) or b"") == body
+
+
+def test_a_body_that_is_not_json_is_left_alone() -> None:
+    request = httpx2.Request("POST", "https://api.openai.com/v1/responses", content=b"\xff not json")
+    assert stateless_body(request, INJECTED) == b"\xff not json"
+
+
+def test_a_streaming_body_is_not_gathered() -> None:
+    request = httpx2.Request("POST", "https://api.openai.com/v1/x", content=iter([b"piece"]))
+    assert stateless_body(request, INJECTED) is None
