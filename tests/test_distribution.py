@@ -1,0 +1,56 @@
+"""What `pip install` brings, and what is in the wheel."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def resolved(requirement: str) -> set[str]:
+    """The names that pip would install into an empty environment."""
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet"]
+    command += ["--no-build-isolation", "--disable-pip-version-check", "--report", "-", requirement]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return {item["metadata"]["name"].lower() for item in json.loads(done.stdout)["install"]}
+
+
+@pytest.mark.parametrize(
+    ("requirement", "expected"),
+    [
+        (".", {"blindrelay", "grpcio", "protobuf", "typing-extensions"}),
+        (
+            ".[relay]",
+            {"blindrelay", "grpcio", "grpcio-health-checking", "protobuf", "typing-extensions"},
+        ),
+    ],
+)
+def test_a_relay_installs_no_cryptography_and_no_http_client(requirement: str, expected: set[str]) -> None:
+    assert {name.replace("_", "-") for name in resolved(requirement)} == expected
+
+
+def test_client_and_bridge_bring_what_they_need() -> None:
+    for requirement in (".[client]", ".[bridge]"):
+        assert {"pynacl", "cryptography", "httpx", "grpcio"} <= resolved(requirement)
+
+
+def test_the_wheel_holds_every_package_and_the_generated_code(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    packages = ("v1", "sealing", "serving", "client", "relay_node", "provider_bridge", "testbed")
+    assert {f"blindrelay/{package}/py.typed" for package in packages} <= names
+    assert "blindrelay/v1/exchange_pb2_grpc.py" in names
+    assert "blindrelay/provider_bridge/presets.toml" in names
+    assert "blindrelay/__init__.py" not in names
