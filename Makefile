@@ -11,7 +11,7 @@ CODEGEN := grpcio-tools==1.76.0 mypy-protobuf==5.1.0 types-protobuf==7.35.1.2026
 demo: .venv/ready
 	@$(BIN)/python -m blindrelay.testbed demo $(ARGS)
 
-test: lint types proto-check vectors-check
+test: lint types proto-check
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: .venv/ready
@@ -21,7 +21,7 @@ lint: .venv/ready
 	cd proto && ../$(BIN)/buf lint
 
 types: .venv/ready
-	$(BIN)/mypy $(FOLDERS:%=%/blindrelay) tests bench examples spec/vectors
+	$(BIN)/mypy $(FOLDERS:%=%/blindrelay) tests bench examples
 
 fmt: .venv/ready
 	$(BIN)/ruff check --fix .
@@ -34,10 +34,10 @@ proto-check: .venv-codegen/ready
 	PATH="$(CODEGEN_BIN):$$PATH" sh proto/check.sh
 
 vectors: .venv/ready
-	$(BIN)/python spec/vectors/generate.py
+	$(BIN)/python tests/vectors/generate.py
 
 vectors-check: .venv/ready
-	$(BIN)/python spec/vectors/generate.py --check
+	$(BIN)/python tests/vectors/generate.py --check
 
 bench: .venv/ready
 	$(BIN)/python bench/relay_cpu.py $(ARGS)

@@ -135,7 +135,7 @@ class ScriptedBridge:
 
     async def _start(self) -> int:
         self.server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-        handlers = {
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "Exchange": grpc.stream_stream_rpc_method_handler(self._exchange),
             "GetKeyDirectory": grpc.unary_unary_rpc_method_handler(self._get_key_directory),
         }

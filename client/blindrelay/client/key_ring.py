@@ -42,6 +42,11 @@ class KeyRing:
         candidates = self._keys(issued_at)
         return secrets.choice(candidates) if candidates else None
 
+    @property
+    def proofs(self) -> list[tuple[bytes, bytes]]:
+        """Pairs of signed directories that contradict each other: proof against the bridge, for anyone."""
+        return self._history.proofs
+
     def lists(self, key: VerifiedKey, issued_at: int) -> bool:
         """Whether the directories still have the key."""
         return key in self._keys(issued_at)
@@ -59,7 +64,8 @@ class KeyRing:
                 return
             now = int(self._clock())
             self._history.forget_before(now)
-            verified, refusals = [], []
+            verified: list[VerifiedDirectory] = []
+            refusals: list[DirectoryError] = []
             for signed in directories:
                 try:
                     directory = verify_directory(signed, self._identity, now)
@@ -68,9 +74,10 @@ class KeyRing:
                     refusals.append(error)
                 else:
                     verified.append(directory)
-            _report(verified, refusals)
+            # Also where none is left: what was trusted before is not trusted any more.
             self._directories = verified
             self.generation += 1
+        _report(verified, refusals)
 
     def _keys(self, issued_at: int) -> list[VerifiedKey]:
         now = self._clock()

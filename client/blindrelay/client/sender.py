@@ -15,7 +15,7 @@ from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.library import Request
 from blindrelay.client.link import Link
 from blindrelay.client.request_head import request_head, stateless_body
-from blindrelay.sealing import VerifiedKey, encapsulate
+from blindrelay.sealing import ClientExchange, SealingError, VerifiedKey, encapsulate
 from blindrelay.v1.envelope import METADATA_KEY, encode_envelope
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.grpc_profile import client_deadline
@@ -86,7 +86,7 @@ class Sender:
             issued_at = self._issued_at()
             key = await self._key(link, issued_at)
             envelope = self._envelope(key, issued_at)
-            sealed = encapsulate(envelope, key.config)
+            sealed = _sealed_to(key, envelope)
             deadline = client_deadline(self.connection.deadline_class)
             call = link.exchange((METADATA_KEY, envelope), deadline)
             exchange = SealedExchange(link, call, key, sealed, timeouts, link.room.release)
@@ -146,6 +146,13 @@ class _KeyGoneError(Exception):
 
     def __init__(self, error: RelayError) -> None:
         self.error = error
+
+
+def _sealed_to(key: VerifiedKey, envelope: bytes) -> ClientExchange:
+    try:
+        return encapsulate(envelope, key.config)
+    except SealingError as error:
+        raise KeyTrustError(f"the bridge announces a key that cannot be sealed to: {error}") from None
 
 
 async def _send(exchange: SealedExchange, data: bytes) -> bool:

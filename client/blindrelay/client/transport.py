@@ -62,6 +62,11 @@ class SealedTransport:
         """As BLINDRELAY_CONNECTION, or the chosen profile, says. Raises ConfigurationError."""
         return cls(Connection.from_env())
 
+    @property
+    def proofs(self) -> list[tuple[bytes, bytes]]:
+        """Pairs of signed key directories that contradict each other, exact bytes: proof of a fork."""
+        return self._sender.keys.proofs
+
     def httpx_client(self, **options: Any) -> httpx.Client:
         """An ``httpx.Client``; options as its own. Raises ImportError if httpx is not installed."""
         import httpx

@@ -64,6 +64,8 @@ def envelope_from_metadata(metadata: Iterable[tuple[str, str | bytes]] | None) -
 
 def is_unit_limit(units: int) -> bool:
     """Whether a limit stands on the 1-2-5 ladder: 1, 2, 5, 10, 20, 50, … below 2^63."""
+    if units >= 1 << 63:
+        return False
     while units and units % 10 == 0:
         units //= 10
     return units in (1, 2, 5)

@@ -36,13 +36,21 @@ CHANNEL_OPTIONS: Final = (
     ("grpc.http2.max_pings_without_data", 0),
 )
 
+_DEFAULT_CLASS: Final = 3
+"""An hour: what an unspecified class means (spec/protocol.md, section 10.2)."""
+
 _CLIENT_SLACK: Final = 30
 _RELAY_SLACK: Final = 60
 
 
 def client_deadline(deadline_class: int) -> float:
-    """Seconds for gRPC's own deadline, from a DeadlineClass (1 to 4): the bridge's sealed one comes first."""
-    return float(DEADLINE_SECONDS[deadline_class - 1] + _CLIENT_SLACK)
+    """Seconds for gRPC's own deadline, from a DeadlineClass (0 to 4): the bridge's sealed one comes first.
+
+    Raises ValueError for a number that is no class.
+    """
+    if not 0 <= deadline_class <= len(DEADLINE_SECONDS):
+        raise ValueError(f"there is no deadline class {deadline_class}")
+    return float(DEADLINE_SECONDS[(deadline_class or _DEFAULT_CLASS) - 1] + _CLIENT_SLACK)
 
 
 def forwarded_deadline(remaining: float | None) -> float:

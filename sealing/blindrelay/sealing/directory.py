@@ -24,7 +24,7 @@ from blindrelay.sealing.errors import (
     RolledBackError,
     StaleDirectoryError,
 )
-from blindrelay.sealing.keys import parse_config
+from blindrelay.sealing.keys import parse_config, public_key_of
 from blindrelay.v1.keys import key_id
 from blindrelay.v1.keys_pb2 import Delegation, KeyDirectory, SignedKeyDirectory
 from blindrelay.v1.limits import MAX_CONFIGS, REPLAY_WINDOW, REPLICA_ID_SIZE
@@ -65,7 +65,7 @@ class VerifiedDirectory:
     Attributes:
         replica_id: 16 bytes.
         sequence: grows with each directory of the replica.
-        issued_at, expires_at: Unix seconds.
+        issued_at, expires_at: Unix seconds; it ends no later than its delegation.
         next_identity_hash: 32 bytes, or none.
         keys: at most 8.
         signed: the exact SignedKeyDirectory bytes.
@@ -86,19 +86,21 @@ def verify_directory(signed: SignedKeyDirectory, identity: bytes, now: int) -> V
 
     Raises the DirectoryError that says what is wrong with it.
     """
-    delegation = _verify_delegation(signed, identity, now)
+    delegation = _verify_delegation(signed, identity)
     _verify_signature(delegation.signing_key, labels.KEY_DIRECTORY, signed.directory, signed.signature)
     directory = _parse(KeyDirectory, signed.directory)
     if directory.identity != identity:
         raise ForeignIdentityError
     _check_form(directory)
+    # First the directory's: a clock that is off learns it from issued_at, by how much and which way.
     _check_dates(directory, now)
+    _check_delegation_dates(delegation, now)
     return VerifiedDirectory(
         identity=identity,
         replica_id=directory.replica_id,
         sequence=directory.sequence,
         issued_at=directory.issued_at,
-        expires_at=directory.expires_at,
+        expires_at=min(directory.expires_at, delegation.not_after),
         next_identity_hash=directory.next_identity_hash,
         keys=tuple(_verified_key(identity, config) for config in directory.configs),
         signed=signed.SerializeToString(deterministic=True),
@@ -110,33 +112,43 @@ class DirectoryHistory:
 
     def __init__(self) -> None:
         self._newest: dict[tuple[bytes, bytes], VerifiedDirectory] = {}
+        self._forked: dict[tuple[bytes, bytes], ForkedError] = {}
+
+    @property
+    def proofs(self) -> list[tuple[bytes, bytes]]:
+        """Pairs of SignedKeyDirectory messages that contradict each other, exact bytes."""
+        return [fork.proof for fork in self._forked.values()]
 
     def judge(self, directory: VerifiedDirectory) -> None:
-        """Remembers a replica's newest directory. Raises RolledBackError or ForkedError."""
+        """Remembers a replica's newest directory.
+
+        Raises RolledBackError; or ForkedError, from then on for every directory of that replica: which of
+        two came first is the relay's to choose.
+        """
         replica = (directory.identity, directory.replica_id)
+        if replica in self._forked:
+            raise self._forked[replica].with_traceback(None)
         seen = self._newest.get(replica)
         if seen is not None and directory.sequence < seen.sequence:
             raise RolledBackError("an older key directory was served after a newer one")
         if seen is not None and directory.sequence == seen.sequence:
-            _compare(
-                SignedKeyDirectory.FromString(seen.signed), SignedKeyDirectory.FromString(directory.signed)
-            )
+            self._compare(seen, directory)
         self._newest[replica] = directory
+
+    def _compare(self, first: VerifiedDirectory, second: VerifiedDirectory) -> None:
+        # The delegation beside a directory may be renewed; what the replica signed may not differ.
+        signed = [SignedKeyDirectory.FromString(each.signed).directory for each in (first, second)]
+        if signed[0] != signed[1]:
+            fork = ForkedError(first.signed, second.signed)
+            self._forked[first.identity, first.replica_id] = fork
+            raise fork
 
     def forget_before(self, now: int) -> None:
         """Drops what has expired: such a directory is refused by its dates alone."""
         self._newest = {replica: seen for replica, seen in self._newest.items() if seen.expires_at >= now}
 
 
-def _compare(first: SignedKeyDirectory, second: SignedKeyDirectory) -> None:
-    # The delegation beside a directory may be renewed; what the replica signed may not differ.
-    if first.directory != second.directory:
-        raise ForkedError(
-            first.SerializeToString(deterministic=True), second.SerializeToString(deterministic=True)
-        )
-
-
-def _verify_delegation(signed: SignedKeyDirectory, identity: bytes, now: int) -> Delegation:
+def _verify_delegation(signed: SignedKeyDirectory, identity: bytes) -> Delegation:
     delegation = _parse(Delegation, signed.delegation)
     if delegation.identity != identity:
         raise ForeignIdentityError
@@ -144,13 +156,16 @@ def _verify_delegation(signed: SignedKeyDirectory, identity: bytes, now: int) ->
         _verify_signature(identity, labels.DELEGATION, signed.delegation, signed.delegation_signature)
     except BadSignatureError:
         raise BadDelegationError("the pinned identity did not sign this replica's delegation") from None
+    return delegation
+
+
+def _check_delegation_dates(delegation: Delegation, now: int) -> None:
     if now > delegation.not_after:
         raise BadDelegationError("the replica's delegation has expired, or this machine's clock is ahead")
     if now + REPLAY_WINDOW < delegation.not_before:
         raise BadDelegationError(
             "the replica's delegation is not valid yet, or this machine's clock is behind"
         )
-    return delegation
 
 
 def _verify_signature(public_key: bytes, label: bytes, message: bytes, signature: bytes) -> None:
@@ -187,6 +202,7 @@ def _check_dates(directory: KeyDirectory, now: int) -> None:
 
 def _verified_key(identity: bytes, config: bytes) -> VerifiedKey:
     parsed = parse_config(config)
+    public_key_of(config)  # a key off the field spoils its directory now, not an exchange later
     return VerifiedKey(identity, key_id(config), config, parsed.not_before, parsed.not_after)
 
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from blindrelay.sealing import labels
-from blindrelay.sealing.errors import OpenError, StateError
+from blindrelay.sealing.errors import MalformedDirectoryError, OpenError, StateError
 from blindrelay.sealing.keys import SealingKey, public_key_of
 from blindrelay.sealing.messages import RequestOpener, RequestSealer, ResponseOpener, ResponseSealer
 from blindrelay.v1.envelope import parse_envelope
@@ -68,7 +68,10 @@ def encapsulate(envelope: bytes, config: bytes) -> ClientExchange:
         raise StateError("the envelope names another key than the one to seal to")
     secret = os.urandom(_SECRET_SIZE)
     bound = hashlib.sha256(envelope).digest()
-    sealed = _SUITE.encrypt(secret, public_key, info=labels.labelled(labels.ENCAPSULATION, bound))
+    try:
+        sealed = _SUITE.encrypt(secret, public_key, info=labels.labelled(labels.ENCAPSULATION, bound))
+    except ValueError:
+        raise MalformedDirectoryError("a public key is a point of low order") from None
     request_key, response_key = _derive(secret, bound)
     return ClientExchange(sealed, RequestSealer(request_key), ResponseOpener(response_key))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +16,8 @@ from blindrelay.v1.limits import IDENTITY_SIZE
 _PREFIX: Final = "br1"
 _CHECKSUM_SIZE: Final = 3
 """Bytes: with the key's 32 they fill 56 base32 characters exactly; one typing error in 16 million passes."""
+
+SEED_SIZE: Final = 32
 
 _TEXT_SIZE: Final = len(_PREFIX) + 56
 
@@ -35,7 +36,7 @@ def parse_identity(text: str) -> bytes:
         raise IdentityError(f"a bridge identity has {_TEXT_SIZE} characters, not {len(text)}")
     try:
         raw = base64.b32decode(text[len(_PREFIX) :].upper())
-    except binascii.Error:
+    except ValueError:  # binascii.Error is one
         raise IdentityError("a bridge identity has only the letters a to z and the digits 2 to 7") from None
     public_key, checksum = raw[:IDENTITY_SIZE], raw[IDENTITY_SIZE:]
     if checksum != _checksum(public_key) or text != format_identity(public_key):
@@ -65,6 +66,8 @@ class IdentityKey:
     """
 
     def __init__(self, seed: bytes) -> None:
+        if len(seed) != SEED_SIZE:
+            raise IdentityError(f"an identity key's seed is {SEED_SIZE} bytes, not {len(seed)}")
         self._key = SigningKey(seed)
         self.seed = seed
         self.public_key = bytes(self._key.verify_key)

@@ -21,6 +21,9 @@ _MLKEM_PUBLIC_SIZE: Final = 1_184
 PUBLIC_KEY_SIZE: Final = 1_216
 """Bytes: an ML-KEM-768 encapsulation key (1,184), then an X25519 public key (32)."""
 
+MAX_VALIDITY: Final = 172_800
+"""Seconds: two epochs of the longest kind, one day. A longer key would undo forward secrecy."""
+
 
 class SealingKey:
     """A bridge's private key for one epoch, with the config that announces it.
@@ -65,6 +68,8 @@ def parse_config(config: bytes) -> KeyConfig:
         raise UnknownSuiteError(f"a key is of suite {parsed.suite}; this version knows suite {SUITE}")
     if len(parsed.public_key) != PUBLIC_KEY_SIZE:
         raise MalformedDirectoryError("a public key is not 1,216 bytes")
+    if parsed.not_after - parsed.not_before > MAX_VALIDITY:
+        raise MalformedDirectoryError("a key's validity is longer than two days")
     if parsed.not_before >= parsed.not_after or parsed.not_before % TIME_STEP or parsed.not_after % TIME_STEP:
         raise MalformedDirectoryError("a key's validity is not a span between multiples of 10 seconds")
     return parsed

@@ -12,7 +12,7 @@ from typing import Final, Generic, TypeVar
 from google.protobuf.message import DecodeError
 
 from blindrelay.sealing.errors import StateError, ViolationError
-from blindrelay.sealing.padding import FLOOR, final_padding
+from blindrelay.sealing.padding import FLOOR, RECORD_OVERHEAD, final_padding
 from blindrelay.sealing.records import RecordOpener, RecordSealer
 from blindrelay.v1.inner_pb2 import (
     ExchangeError,
@@ -31,8 +31,17 @@ MAX_HEAD_SIZE: Final = 32_768
 _FULL_PART: Final = 65_596
 """Bytes of a request's part when more follow: every record but the last then has one size (65,617)."""
 
+_LARGEST_PART: Final = 69_567
+"""Bytes of an answer's part at most: room for the record's 21 bytes, the header's 24, and 20 of padding."""
+
 _BODY_FRAMING: Final = 4
 """Bytes of protobuf tag and length before a body piece of 16 KiB and more."""
+
+_END_FRAMING: Final = 2
+"""Bytes of a request's end, which joins the last piece."""
+
+MAX_ERROR_MESSAGE: Final = 1_024
+"""Bytes of an error's sentence: a cause and a remedy, and no dump."""
 
 
 class Stage(Enum):
@@ -75,11 +84,13 @@ class _Direction:
 
     def advance(self, part: RequestPart | ResponsePart) -> str | None:
         """Moves on by a part; answers what is wrong with it, or None."""
+        stage = self._stage
         for name in [field.name for field, _ in part.ListFields()] or ["padding"]:
-            following = self._order.get((self._stage, name))
+            following = self._order.get((stage, name))
             if following is None:
                 return f"{name} cannot come here"
-            self._stage = following
+            stage = following
+        self._stage = stage
         return None
 
     @property
@@ -88,9 +99,10 @@ class _Direction:
 
 
 class _Sealer(Generic[PartT]):
-    def __init__(self, key: bytes, order: Order, floor: int) -> None:
+    def __init__(self, key: bytes, order: Order, full_part: int, floor: int) -> None:
         self._records = RecordSealer(key)
         self._direction = _Direction(order)
+        self._full_part = full_part
         self._floor = floor
 
     @property
@@ -105,8 +117,9 @@ class _Sealer(Generic[PartT]):
         encoded = part.SerializeToString()
         if not self.ended:
             return [self._records.seal(encoded, zeros=max(0, size - len(encoded)))]
-        sealed_size = self._records.sealed_size
-        first, *more = final_padding(sealed_size, self._records.size_of(len(encoded)), self._floor)
+        last, full = RECORD_OVERHEAD + len(encoded), RECORD_OVERHEAD + self._full_part
+        sent = self._records.sealed_size + self._records.size_of(len(encoded)) - last
+        first, *more = final_padding(sent, last, full, self._floor)
         sealed = [self._records.seal(encoded, zeros=first, final=not more)]
         return sealed + [
             self._records.seal(b"", zeros=zeros, final=place == len(more))
@@ -125,8 +138,9 @@ class RequestSealer(_Sealer[RequestPart]):
     """
 
     def __init__(self, key: bytes, *, floor: int = FLOOR) -> None:
-        super().__init__(key, REQUEST_ORDER, floor)
-        self._head: RequestHead | None = None
+        super().__init__(key, REQUEST_ORDER, _FULL_PART, floor)
+        self._head_given = False
+        self._unsent_head: RequestHead | None = None
         self._pending = bytearray()
 
     def head(self, head: RequestHead) -> None:
@@ -134,16 +148,17 @@ class RequestSealer(_Sealer[RequestPart]):
 
         Raises StateError if it came before, or is over 32,768 bytes.
         """
-        if self._head is not None:
+        if self._head_given:
             raise StateError("a request has one head")
         if head.ByteSize() > MAX_HEAD_SIZE:
             raise StateError("a request's method, URL and headers are over 32,768 bytes")
-        self._head = head
-        self._unsent_head: RequestHead | None = head
+        self._head_given = True
+        self._unsent_head = RequestHead()
+        self._unsent_head.CopyFrom(head)
 
     def body(self, data: bytes | memoryview) -> list[bytes]:
         """Takes a piece of the body, of any size; gives the records that it fills, often none."""
-        if self._head is None or self.ended:
+        if not self._head_given or self.ended:
             raise StateError("a body comes between head and end")
         self._pending += data
         sealed: list[bytes] = []
@@ -155,7 +170,7 @@ class RequestSealer(_Sealer[RequestPart]):
 
     def end(self) -> list[bytes]:
         """The last records, with what remained and the padding."""
-        if self._head is None:
+        if not self._head_given:
             raise StateError("a request begins with its head")
         if self.ended:
             raise StateError("the request has ended")
@@ -166,7 +181,7 @@ class RequestSealer(_Sealer[RequestPart]):
 
     def _room(self) -> int:
         head_size = self._unsent_head.ByteSize() + _BODY_FRAMING if self._unsent_head is not None else 0
-        return min(MAX_BODY_PIECE, _FULL_PART - head_size - _BODY_FRAMING)
+        return min(MAX_BODY_PIECE, _FULL_PART - head_size - _BODY_FRAMING - _END_FRAMING)
 
     def _part(self, body: bytes) -> RequestPart:
         part = RequestPart(head=self._unsent_head)
@@ -180,7 +195,7 @@ class ResponseSealer(_Sealer[ResponsePart]):
     """The bridge's side of an answer: every call gives records that can leave at once."""
 
     def __init__(self, key: bytes, *, floor: int = FLOOR) -> None:
-        super().__init__(key, RESPONSE_ORDER, floor)
+        super().__init__(key, RESPONSE_ORDER, _LARGEST_PART, floor)
 
     def seal(
         self,
@@ -194,8 +209,10 @@ class ResponseSealer(_Sealer[ResponsePart]):
 
         With a tail or an error the list ends with the final record, padding included. An error may
         also cut an answer short after its head. Raises StateError if the parts are out of order, the
-        head is over 32,768 bytes or a body piece over 65,536.
+        head is over 32,768 bytes, a body piece over 65,536 or an error's message over 1,024.
         """
+        if error is not None and _is_long(error):
+            raise StateError("an error's message is over 1,024 bytes")
         if head is not None and head.ByteSize() > MAX_HEAD_SIZE:
             raise StateError("an answer's headers are over 32,768 bytes")
         if body is not None and len(body) > MAX_BODY_PIECE:
@@ -232,7 +249,7 @@ class _Opener(Generic[PartT]):
             part = self._parse(encoded)
         except DecodeError:
             self._records.fail(ViolationError("a record holds no part"))
-        wrong = self._direction.advance(part) or self._wrong_with(part)
+        wrong = self._wrong_with(part) or self._direction.advance(part)
         if wrong is None and final and not self.ended:
             wrong = "the final record comes before the end of the message"
         if wrong is not None:
@@ -270,4 +287,10 @@ class ResponseOpener(_Opener[ResponsePart]):
     def _wrong_with(self, part: ResponsePart) -> str | None:
         if part.HasField("head") and not 200 <= part.head.status <= 599:
             return "an answer's status is not one of 200 to 599"
+        if _is_long(part.error):
+            return "an error's message is over 1,024 bytes"
         return super()._wrong_with(part)
+
+
+def _is_long(error: ExchangeError) -> bool:
+    return len(error.message.encode()) > MAX_ERROR_MESSAGE

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from blindrelay.v1.limits import MAX_SEALED_SIZE
-
 FLOOR: Final = 4_096
 """Bytes: the least that a direction adds up to. A short prompt, a short answer and an error look alike."""
 
@@ -25,23 +23,18 @@ def padme(length: int) -> int:
     return (length + mask) & ~mask
 
 
-def final_padding(sent: int, last: int, floor: int = FLOOR) -> list[int]:
+def final_padding(sent: int, last: int, full: int, floor: int = FLOOR) -> list[int]:
     """How many zeros go into the last record with content, and into each padding record after it.
 
-    `sent` is the size in bytes of the records so far, `last` that of the last one without padding. All
-    together then add up to PADMÉ(max(floor, sent + last)). Usually the list has one entry.
+    `sent` is the size in bytes of what went before, the stream's header included, `last` that of the last
+    record with content, unpadded, and `full` that of a full record, at least `last`. All together then add
+    up to PADMÉ(max(floor, sent + last)), in full records but for the last, which has up to 20 bytes more:
+    where content ends and padding begins is nowhere to be seen. Usually the list has one entry.
     """
-    target = padme(max(floor, sent + last))
-    room = MAX_SEALED_SIZE - last
-    while room < target - sent - last < RECORD_OVERHEAD:
-        target = padme(target + 1)  # too much for the last record, too little for another one
-    missing = target - sent - last
-    if missing <= room:
-        return [missing]
-    zeros = [min(room, missing - RECORD_OVERHEAD)]
-    missing -= zeros[0]
-    while missing:
-        size = missing if missing <= MAX_SEALED_SIZE else min(MAX_SEALED_SIZE, missing - RECORD_OVERHEAD)
-        zeros.append(size - RECORD_OVERHEAD)
-        missing -= size
-    return zeros
+    rest = padme(max(floor, sent + last)) - sent
+    sizes: list[int] = []
+    while rest >= full + RECORD_OVERHEAD:
+        sizes.append(full)
+        rest -= full
+    first, *more = [*sizes, rest]
+    return [first - last, *(size - RECORD_OVERHEAD for size in more)]

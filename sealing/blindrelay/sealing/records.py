@@ -71,8 +71,12 @@ class RecordOpener:
         self._key: bytes | None = key
         self._state: SecretstreamState | None = None
         self._failure: SealingError | None = None
-        self.finished = False
-        """Whether the final record has opened."""
+        self._final_opened = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether the final record has opened, and nothing has failed."""
+        return self._final_opened and self._failure is None
 
     def open(self, sealed: bytes) -> tuple[bytes, bool]:
         """The part in a record, and whether it was the final one.
@@ -81,8 +85,8 @@ class RecordOpener:
         opened is not well formed.
         """
         if self._failure is not None:
-            raise self._failure
-        if self.finished or not _MIN_SEALED_SIZE <= len(sealed) <= MAX_SEALED_SIZE:
+            raise self._failure.with_traceback(None)  # or its frames would hold what opened before
+        if self._final_opened or not _MIN_SEALED_SIZE <= len(sealed) <= MAX_SEALED_SIZE:
             self.fail(OpenError())
         plaintext, tag = self._pull(sealed)
         # Compared for equality: PUSH and REKEY are legal in libsodium and mean nothing here.
@@ -91,13 +95,13 @@ class RecordOpener:
         part = self._part(plaintext)
         if tag == TAG_FINAL:
             self._state = None
-            self.finished = True
-        return part, self.finished
+            self._final_opened = True
+        return part, self._final_opened
 
     def close(self) -> None:
         """The stream has ended. Raises TruncatedError unless its final record was opened."""
         if self._failure is not None:
-            raise self._failure
+            raise self._failure.with_traceback(None)  # or its frames would hold what opened before
         if not self.finished:
             self.fail(TruncatedError())
 

@@ -1,0 +1,216 @@
+"""The vectors of formats and keys: read, judged, and written again (spec/vectors/README.md)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blindrelay.provider_bridge.claims import ClaimMemory
+from blindrelay.provider_bridge.clock import Clock
+from blindrelay.provider_bridge.errors import UnclaimedError
+from blindrelay.sealing import (
+    BadDelegationError,
+    BadSignatureError,
+    DirectoryError,
+    DirectoryHistory,
+    ForeignIdentityError,
+    ForkedError,
+    FutureDirectoryError,
+    IdentityError,
+    MalformedDirectoryError,
+    OpenError,
+    RolledBackError,
+    SealingKey,
+    StaleDirectoryError,
+    UnknownSuiteError,
+    VerifiedDirectory,
+    decapsulate,
+    format_identity,
+    parse_identity,
+    verify_directory,
+)
+from blindrelay.sealing.keys import parse_config, public_key_of
+from blindrelay.sealing.padding import padme
+from blindrelay.sealing.records import RecordOpener, RecordSealer
+from blindrelay.v1.envelope import METADATA_KEY, EnvelopeError, encode_envelope, envelope_from_metadata
+from blindrelay.v1.inner_pb2 import RequestHead, RequestPart, ResponseHead, ResponseTail
+from blindrelay.v1.keys import key_id
+from blindrelay.v1.keys_pb2 import Delegation, KeyConfig, KeyDirectory, SignedKeyDirectory
+
+FORMATS = ("identity", "key", "envelope", "directory", "encapsulation", "padding", "claim")
+STREAMS = ("request", "response", "exchange")  # run by test_stream_vectors.py
+
+Vector = dict[str, Any]
+MakeKey = Callable[[str, int, int], SealingKey]
+
+DIRECTORY_ERRORS: dict[str, type[DirectoryError]] = {
+    "malformed": MalformedDirectoryError,
+    "unknown_suite": UnknownSuiteError,
+    "foreign_identity": ForeignIdentityError,
+    "bad_delegation": BadDelegationError,
+    "bad_signature": BadSignatureError,
+    "stale": StaleDirectoryError,
+    "future": FutureDirectoryError,
+    "rolled_back": RolledBackError,
+    "forked": ForkedError,
+}
+
+
+def test_every_file_is_run_by_somebody(vectors_folder: Path) -> None:
+    """A folder is a kind, and each kind has a test that takes all of its files: an unknown one fails here."""
+    folders = {path.parent.name for path in vectors_folder.rglob("*.json")}
+    assert folders == {*FORMATS, *STREAMS, "inputs"}
+    for file in vectors_folder.glob("*/*.json"):
+        if file.parent.name != "inputs":
+            vector = json.loads(file.read_text(encoding="utf-8"))
+            assert vector["kind"] == file.parent.name, file
+            assert vector["comment"], file
+            assert vector["expect"], file
+
+
+def test_the_generator_still_makes_these_files(vectors_folder: Path) -> None:
+    check = [sys.executable, str(Path(__file__).parents[1] / "vectors" / "generate.py"), "--check"]
+    done = subprocess.run(check, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_identity(identity_vector: Vector) -> None:
+    if identity_vector["expect"] == "accept":
+        identity = bytes.fromhex(identity_vector["identity"])
+        assert parse_identity(identity_vector["text"]) == identity
+        assert format_identity(identity) == identity_vector["text"]
+        return
+    assert identity_vector["expect"] == "mistyped"
+    with pytest.raises(IdentityError):
+        parse_identity(identity_vector["text"])
+
+
+def test_key(key_vector: Vector, key_of_seed: MakeKey) -> None:
+    config = bytes.fromhex(key_vector["config"])
+    if key_vector["expect"] != "accept":
+        with pytest.raises(DIRECTORY_ERRORS[key_vector["expect"]]):
+            public_key_of(config)
+        return
+    parsed = parse_config(config)
+    public_key_of(config)
+    assert parsed.public_key.hex() == key_vector["public_key"]
+    assert (parsed.not_before, parsed.not_after) == (key_vector["not_before"], key_vector["not_after"])
+    assert parsed.SerializeToString(deterministic=True) == config
+    assert key_id(config).hex() == key_vector["key_id"]
+    key = key_of_seed(key_vector["kem_seed"], parsed.not_before, parsed.not_after)
+    assert (key.config, key.key_id.hex()) == (config, key_vector["key_id"])
+
+
+def test_envelope(envelope_vector: Vector) -> None:
+    metadata: list[tuple[str, str | bytes]] = [("user-agent", "any")]
+    metadata += [(METADATA_KEY, bytes.fromhex(value)) for value in envelope_vector["values"]]
+    if envelope_vector["expect"] != "accept":
+        assert envelope_vector["expect"] == "refused"
+        with pytest.raises(EnvelopeError):
+            envelope_from_metadata(metadata)
+        return
+    encoded, envelope = envelope_from_metadata(metadata)
+    assert [encoded.hex()] == envelope_vector["values"]
+    assert encode_envelope(envelope) == encoded
+    for name, value in envelope_vector["envelope"].items():
+        held = getattr(envelope, name)
+        assert (held.hex() if isinstance(held, bytes) else held) == value, name
+
+
+def test_directory(directory_vector: Vector) -> None:
+    history = DirectoryHistory()
+    proof: list[str] = []
+    accepted: list[VerifiedDirectory] = []
+    for step in directory_vector["steps"]:
+        if step["expect"] == "accept":
+            accepted.append(fetch(history, directory_vector, step))
+            continue
+        with pytest.raises(DirectoryError) as caught:
+            fetch(history, directory_vector, step)
+        assert type(caught.value) is DIRECTORY_ERRORS[step["expect"]]
+        if isinstance(caught.value, ForkedError):
+            proof = [each.hex() for each in caught.value.proof]
+    assert directory_vector["steps"][-1]["expect"] == directory_vector["expect"]
+    assert proof == directory_vector.get("proof", [])
+    if "directory" in directory_vector:
+        check_fields(accepted[-1], directory_vector["directory"])
+
+
+def fetch(history: DirectoryHistory, vector: Vector, step: Vector) -> VerifiedDirectory:
+    """What a client does with one directory at one moment."""
+    signed = SignedKeyDirectory.FromString(bytes.fromhex(step["signed"]))
+    directory = verify_directory(signed, bytes.fromhex(vector["identity"]), step["now"])
+    history.judge(directory)
+    assert directory.signed.hex() == step["signed"]
+    return directory
+
+
+def check_fields(directory: VerifiedDirectory, stated: Vector) -> None:
+    assert directory.replica_id.hex() == stated["replica_id"]
+    numbers = (directory.sequence, directory.issued_at, directory.expires_at)
+    assert numbers == (stated["sequence"], stated["issued_at"], stated["expires_at"])
+    for key, expected in zip(directory.keys, stated["keys"], strict=True):
+        assert (key.key_id.hex(), key.config.hex()) == (expected["key_id"], expected["config"])
+        assert (key.not_before, key.not_after) == (expected["not_before"], expected["not_after"])
+
+
+def test_accepted_directories_decode_and_encode_to_the_same_bytes(directory_vector: Vector) -> None:
+    for step in directory_vector["steps"]:
+        if step["expect"] != "accept":
+            continue
+        signed = SignedKeyDirectory.FromString(bytes.fromhex(step["signed"]))
+        directory = KeyDirectory.FromString(signed.directory)
+        delegation = Delegation.FromString(signed.delegation)
+        assert directory.SerializeToString(deterministic=True) == signed.directory
+        assert delegation.SerializeToString(deterministic=True) == signed.delegation
+        for config in directory.configs:
+            assert KeyConfig.FromString(config).SerializeToString(deterministic=True) == config
+
+
+def test_encapsulation(encapsulation_vector: Vector, key_of_seed: MakeKey) -> None:
+    vector = encapsulation_vector
+    envelope, secret = (bytes.fromhex(vector[name]) for name in ("envelope", "encapsulated_secret"))
+    config = KeyConfig.FromString(bytes.fromhex(vector["config"]))
+    key = key_of_seed(vector["kem_seed"], config.not_before, config.not_after)
+    assert key.config.hex() == vector["config"]
+    if vector["expect"] != "accept":
+        assert vector["expect"] == "open_failure"
+        with pytest.raises(OpenError) as caught:
+            decapsulate(envelope, secret, key)
+        assert caught.value.args == OpenError().args
+        return
+    exchange = decapsulate(envelope, secret, key)
+    head = RequestPart(head=RequestHead(method="GET"))
+    sealed = RecordSealer(bytes.fromhex(vector["request_key"])).seal(head.SerializeToString())
+    assert exchange.request.open(sealed) == head
+    response = RecordOpener(bytes.fromhex(vector["response_key"]))
+    for record in exchange.response.seal(head=ResponseHead(status=204), tail=ResponseTail()):
+        response.open(record)
+    assert response.finished
+
+
+def test_padding(padding_vector: Vector) -> None:
+    for case in padding_vector["cases"]:
+        assert padme(case["length"]) == case["padded"]
+
+
+def test_claim(claim_vector: Vector) -> None:
+    """All attempts meet one memory, at times that only grow."""
+    now = 0.0
+    memory = ClaimMemory(Clock(lambda: 0.0, lambda: now))
+    for attempt in claim_vector["attempts"]:
+        now = float(attempt["now"])
+        exchange_id = bytes.fromhex(attempt["exchange_id"])
+        if attempt["expect"] == "accept":
+            memory.claim(exchange_id, attempt["issued_at"])
+            continue
+        assert attempt["expect"] == "refused"
+        with pytest.raises(UnclaimedError):
+            memory.claim(exchange_id, attempt["issued_at"])
+    assert claim_vector["attempts"][-1]["expect"] == claim_vector["expect"]

@@ -1,0 +1,94 @@
+"""The shape of the distribution: one namespace, and packages that say what they offer."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = sorted(folder for folder in ROOT.glob("*/blindrelay/*/") if (folder / "__init__.py").is_file())
+NAMES = [f"blindrelay.{folder.name}" for folder in PACKAGES]
+
+
+def test_the_packages_are_found() -> None:
+    assert {"blindrelay.v1", "blindrelay.sealing"} <= set(NAMES)
+
+
+def test_nothing_closes_the_namespace() -> None:
+    """One `blindrelay/__init__.py` would hide every other folder's packages."""
+    ours = [path for path in ROOT.glob("*/blindrelay/*") if path.is_file()]
+    assert ours == []
+    assert not (ROOT / "blindrelay").exists()
+    assert getattr(importlib.import_module("blindrelay"), "__file__", None) is None
+
+
+def test_every_folder_under_the_namespace_is_a_package() -> None:
+    folders = {path for path in ROOT.glob("*/blindrelay/*/") if path.name != "__pycache__"}
+    assert folders == set(PACKAGES)
+    assert len({folder.name for folder in PACKAGES}) == len(PACKAGES)
+
+
+@pytest.mark.parametrize("folder", PACKAGES, ids=NAMES)
+def test_a_package_is_typed(folder: Path) -> None:
+    assert (folder / "py.typed").is_file()
+
+
+def offered(package: ModuleType) -> set[str]:
+    """The public names that the package's own `__init__.py` binds, submodules and future imports aside."""
+    tree = ast.parse(inspect.getsource(package))
+    bound: set[str] = set()
+    for node in tree.body:
+        match node:
+            case ast.ImportFrom(module=module, names=names) if module != "__future__":
+                bound |= {alias.asname or alias.name for alias in names}
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                bound.add(name)
+            case ast.Assign(targets=targets):
+                bound |= {target.id for target in targets if isinstance(target, ast.Name)}
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                bound.add(name)
+            case _:
+                pass
+    return {name for name in bound if not name.startswith("_")}
+
+
+def in_order(names: list[str]) -> list[str]:
+    """Constants, then classes, then the rest: the order that ruff's RUF022 keeps."""
+    return sorted(names, key=lambda name: (not name.isupper(), not name[:1].isupper(), name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_package_offers_is_listed_whole_and_in_order(name: str) -> None:
+    package = importlib.import_module(name)
+    listed: list[str] = list(getattr(package, "__all__", []))
+    assert set(listed) == offered(package)
+    assert listed == in_order(listed)
+    assert len(set(listed)) == len(listed)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_package_offers_is_there_and_says_what_it_is(name: str) -> None:
+    package = importlib.import_module(name)
+    assert package.__doc__
+    for each in getattr(package, "__all__", []):
+        value = getattr(package, each)
+        if inspect.isclass(value) or inspect.isroutine(value):
+            assert inspect.getdoc(value), f"{name}.{each} has no docstring"
+
+
+@pytest.mark.parametrize("name", ["blindrelay.sealing", "blindrelay.v1.envelope", "blindrelay.v1.keys"])
+def test_the_core_imports_without_grpc_or_any_transport(name: str) -> None:
+    """In a process of its own, so that nothing that other tests have imported hides it."""
+    unwanted = ("grpc", "httpx", "httpx2", "asyncio", "socket", "ssl")
+    program = f"import sys, {name}; print(*[each for each in {unwanted!r} if each in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
