@@ -1,0 +1,38 @@
+"""The bridge beside a provider: it opens sealed exchanges, calls the provider and seals the answers.
+
+It implements section 11 of spec/protocol.md on top of blindrelay.sealing.
+"""
+
+from blindrelay.provider_bridge.bridge import Bridge, serve
+from blindrelay.provider_bridge.config import BridgeConfig, read_bridge_config
+from blindrelay.provider_bridge.errors import (
+    BridgeError,
+    ProviderError,
+    RequestError,
+    SealedError,
+    UnclaimedError,
+)
+from blindrelay.provider_bridge.events import Event, EventLog, Outcome
+from blindrelay.provider_bridge.identity_file import load_identity, load_or_make_identity
+from blindrelay.provider_bridge.providers import AllowedCall, Provider, parse_calls, presets
+
+__all__ = [
+    "AllowedCall",
+    "Bridge",
+    "BridgeConfig",
+    "BridgeError",
+    "Event",
+    "EventLog",
+    "Outcome",
+    "Provider",
+    "ProviderError",
+    "RequestError",
+    "SealedError",
+    "UnclaimedError",
+    "load_identity",
+    "load_or_make_identity",
+    "parse_calls",
+    "presets",
+    "read_bridge_config",
+    "serve",
+]

@@ -1,0 +1,128 @@
+"""The bridge as a process: put together, listening, and drained at the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+
+from blindrelay.provider_bridge.claims import ClaimMemory
+from blindrelay.provider_bridge.clock import Clock
+from blindrelay.provider_bridge.config import BridgeConfig, read_bridge_config
+from blindrelay.provider_bridge.epoch_keys import EpochKeys
+from blindrelay.provider_bridge.events import Event, EventLog, log_to_stderr
+from blindrelay.provider_bridge.exchange import Workplace
+from blindrelay.provider_bridge.identity_file import load_or_make_identity
+from blindrelay.provider_bridge.opening import Opening
+from blindrelay.provider_bridge.provider_call import ProviderTransport
+from blindrelay.provider_bridge.request_budget import RequestBudget
+from blindrelay.provider_bridge.service import ExchangeService
+from blindrelay.sealing import IdentityKey, format_identity
+from blindrelay.serving import (
+    STREAMS_PER_RELAY,
+    Address,
+    Admission,
+    Announce,
+    TokenFile,
+    listen,
+    serve_until_stopped,
+    server_options,
+)
+
+GIVE_UP_BEFORE: Final = 1.0
+"""Seconds before the end of draining: what still runs then gets a sealed error, and the time to take it."""
+
+
+class Bridge:
+    """One bridge process, or one bridge within a test."""
+
+    def __init__(self, config: BridgeConfig, identity: IdentityKey, log: EventLog | None = None) -> None:
+        """Raises ConfigError if the tokens file is wrong."""
+        self._config = config
+        self.log = log or EventLog()
+        self.admission = Admission(config.max_exchanges)
+        clock = Clock()
+        self._keys = EpochKeys(
+            identity, clock, epoch=config.epoch, on_change=lambda: self.log.note(Event.KEYS_CHANGED)
+        )
+        self._workplace = Workplace(
+            providers=config.providers,
+            transport=ProviderTransport(),
+            clock=clock,
+            log=self.log,
+            budget=RequestBudget(config.max_buffered),
+            max_request=config.max_request,
+        )
+        self._service = ExchangeService(
+            self._keys,
+            Opening(self._keys, ClaimMemory(clock)),
+            self._workplace,
+            self.admission,
+            self._tokens(),
+        )
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[tuple[grpc.aio.Server, Address]]:
+        """The started server and its address, for as long as the block runs.
+
+        Raises ConfigError, StartError.
+        """
+        server = grpc.aio.server(options=server_options(STREAMS_PER_RELAY))
+        self._service.add_to(server)
+        address = listen(server, self._config.listen, self._config.tls)
+        await server.start()
+        try:
+            async with _running(self._keys.keep_current(), self.log.keep_reporting()):
+                yield server, address
+        finally:
+            await server.stop(0)
+            await self._workplace.transport.aclose()
+            self.log.report()
+
+    async def begin_to_drain(self) -> None:
+        """Lets running exchanges finish; what still runs shortly before the time is over is given up."""
+        self.log.note(Event.DRAINING)
+        patience = max(0.0, self._config.drain - GIVE_UP_BEFORE)
+        asyncio.get_running_loop().call_later(patience, self._workplace.give_up)
+
+    def _tokens(self) -> TokenFile | None:
+        if self._config.tokens is None:
+            return None
+        return TokenFile(self._config.tokens, lambda _: self.log.note(Event.TOKENS_UNREADABLE))
+
+
+async def serve(path: Path, announce: Announce) -> None:
+    """Serves with a configuration file until SIGTERM or SIGINT. Raises ConfigError, StartError."""
+    config = read_bridge_config(path)
+    identity = load_or_make_identity(config.identity_key)
+    log_to_stderr()
+    bridge = Bridge(config, identity)
+    async with bridge.serving() as (server, address):
+        stopped = asyncio.create_task(
+            serve_until_stopped(server, bridge.admission, config.drain, on_drain=bridge.begin_to_drain)
+        )
+        await asyncio.sleep(0)  # signals are awaited before anybody hears that the bridge is there
+        text = format_identity(identity.public_key)
+        announce(
+            f"The bridge listens on {address}. Clients pin its identity: {text}",
+            listening=str(address),
+            identity=text,
+        )
+        bridge.log.note(Event.SERVING)
+        await stopped
+    bridge.log.note(Event.STOPPED)
+
+
+@asynccontextmanager
+async def _running(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

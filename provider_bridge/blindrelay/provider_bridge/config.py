@@ -1,0 +1,184 @@
+"""The bridge's configuration, from TOML."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from blindrelay.provider_bridge.epoch_keys import DEFAULT_EPOCH
+from blindrelay.provider_bridge.exchange import DEFAULT_MAX_BUFFERED
+from blindrelay.provider_bridge.providers import (
+    AllowedCall,
+    CallError,
+    Preset,
+    Provider,
+    parse_calls,
+    presets,
+)
+from blindrelay.provider_bridge.request_body import DEFAULT_MAX_REQUEST
+from blindrelay.provider_bridge.url_policy import Origin, UrlError, parse_origin
+from blindrelay.serving import Address, ConfigError, ServerTls, Table, parse_address, read_bytes, read_config
+from blindrelay.v1.limits import TIME_STEP
+
+DEFAULT_DRAIN: Final = 30
+DEFAULT_MAX_EXCHANGES: Final = 2_000
+
+_CREDENTIAL: Final = re.compile(r"[\x21-\x7e]{1,4096}")
+
+
+@dataclass(frozen=True)
+class BridgeConfig:
+    """What a bridge process is told.
+
+    Attributes:
+        identity_key: the file of the identity key, made if it is not there.
+        epoch: seconds that a sealing key serves.
+        drain: seconds that running exchanges may take when the process is told to stop.
+        max_request: bytes of one request's body.
+        max_buffered: bytes of all requests that are held at once.
+        max_exchanges: exchanges at once.
+        tokens: the file of hashed tokens of the relays, or None to admit everyone.
+    """
+
+    listen: Address
+    identity_key: Path
+    epoch: int
+    drain: int
+    max_request: int
+    max_buffered: int
+    max_exchanges: int
+    tokens: Path | None
+    tls: ServerTls | None
+    providers: tuple[Provider, ...]
+
+
+def read_bridge_config(path: Path, environment: Mapping[str, str] = os.environ) -> BridgeConfig:
+    """Reads a configuration, and the credentials that it names. Raises ConfigError."""
+    return read_config(path, partial(_bridge, environment=environment))
+
+
+def _bridge(table: Table, environment: Mapping[str, str]) -> BridgeConfig:
+    config = BridgeConfig(
+        listen=parse_address(table.text("listen")),
+        identity_key=table.path("identity_key"),
+        epoch=_epoch(table),
+        drain=table.integer("drain_seconds", default=DEFAULT_DRAIN, minimum=0, maximum=86_400),
+        max_request=table.integer(
+            "max_request_bytes", default=DEFAULT_MAX_REQUEST, minimum=65_536, maximum=1_073_741_824
+        ),
+        max_buffered=table.integer(
+            "max_buffered_bytes", default=DEFAULT_MAX_BUFFERED, minimum=65_536, maximum=1_099_511_627_776
+        ),
+        max_exchanges=table.integer(
+            "max_exchanges", default=DEFAULT_MAX_EXCHANGES, minimum=1, maximum=10_000
+        ),
+        tokens=table.optional_path("tokens"),
+        tls=table.table("tls", ServerTls.read),
+        providers=table.tables("provider", partial(_provider, environment=environment)),
+    )
+    _check_limits(table, config)
+    _check_peers(table, config)
+    _check_distinct(table, config.providers)
+    return config
+
+
+def _epoch(table: Table) -> int:
+    epoch = table.integer("epoch_seconds", default=DEFAULT_EPOCH, minimum=60, maximum=86_400)
+    if epoch % TIME_STEP:
+        raise table.error("epoch_seconds", f"must be a multiple of {TIME_STEP}")
+    return epoch
+
+
+def _check_limits(table: Table, config: BridgeConfig) -> None:
+    if config.max_buffered < config.max_request:
+        raise table.error("max_buffered_bytes", "must be at least max_request_bytes, or no such request fits")
+
+
+def _check_peers(table: Table, config: BridgeConfig) -> None:
+    """Off loopback only relays that show who they are: to others the bridge would lend its credentials."""
+    if config.listen.is_loopback:
+        return
+    if config.tls is None or (config.tls.client_ca is None and config.tokens is None):
+        raise table.error(
+            "listen",
+            f"= {config.listen} is open to other machines: add a [tls] section, and in it client_ca "
+            "or beside it tokens, so that only your relays are served; or listen on 127.0.0.1",
+        )
+
+
+def _check_distinct(table: Table, providers: tuple[Provider, ...]) -> None:
+    for what in ("name", "origin"):
+        values = [str(getattr(provider, what)) for provider in providers]
+        for value in values:
+            if values.count(value) > 1:
+                raise table.error("provider", f'has two entries with the {what} "{value}"')
+
+
+def _provider(table: Table, environment: Mapping[str, str]) -> Provider:
+    preset = _preset(table)
+    origin = _origin(table, "origin") or preset.origin
+    target = _origin(table, "target") or origin
+    if target.scheme == "http" and not target.is_loopback:
+        raise table.error("target", f"would be {target}: plain http is for this machine only, use https")
+    secret = table.table("credential", partial(_secret, environment=environment))
+    return Provider(
+        name=table.text("name"),
+        origin=origin,
+        target=target,
+        credential=(
+            None
+            if secret is None
+            else (preset.credential.header, preset.credential.prefix + secret.encode("ascii"))
+        ),
+        injected=_calls(table, "injected", preset.injected),
+        brought=_calls(table, "brought", preset.brought),
+        allow_close_delimited=table.flag("allow_close_delimited", default=False),
+    )
+
+
+def _preset(table: Table) -> Preset:
+    name = table.text("preset")
+    if name not in presets():
+        raise table.error("preset", f'is "{name}", which is none of {", ".join(sorted(presets()))}')
+    return presets()[name]
+
+
+def _origin(table: Table, key: str) -> Origin | None:
+    text = table.optional_text(key)
+    if text is None:
+        return None
+    try:
+        return parse_origin(text)
+    except UrlError as error:
+        raise table.error(key, f'is "{text}", and {error}') from None
+
+
+def _calls(table: Table, key: str, default: tuple[AllowedCall, ...]) -> tuple[AllowedCall, ...]:
+    entries = table.texts(key)
+    try:
+        return default if entries is None else parse_calls(entries)
+    except CallError as error:
+        raise table.error(key, f"is wrong: {error}") from None
+
+
+def _secret(table: Table, environment: Mapping[str, str]) -> str:
+    """The credential that a { env = … } or { file = … } names. Its text is in no message."""
+    variable, path = table.optional_text("env"), table.optional_path("file")
+    if (variable is None) == (path is None):
+        raise table.error("env", "or file: exactly one of the two names the credential")
+    if path is not None:
+        return _checked(read_bytes(path, "credential file").decode("ascii", "replace").strip(), str(path))
+    if not environment.get(str(variable)):
+        raise table.error("env", f"names {variable}, and that environment variable is not set")
+    return _checked(environment[str(variable)].strip(), f"the environment variable {variable}")
+
+
+def _checked(secret: str, source: str) -> str:
+    if not _CREDENTIAL.fullmatch(secret):
+        raise ConfigError(f"{source}: not a credential: it is empty, or not printable ASCII without spaces")
+    return secret

@@ -1,0 +1,54 @@
+"""What can go wrong in the bridge, by who hears of it.
+
+BridgeError
+├── UnclaimedError       could not be opened or claimed: one outer status for every cause
+└── SealedError          after the claim: a sealed error, authentic to the client
+    ├── RequestError     found before the provider was asked
+    └── ProviderError    the provider could not be asked, or broke off
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from blindrelay.v1.inner_pb2 import EXECUTION_NOT_STARTED, ErrorCode, ExchangeError, Execution
+
+MAX_MESSAGE_SIZE: Final = 1_024
+"""Bytes of an error's sentence (spec/protocol.md, section 10.3): a long URL in it is cut."""
+
+
+class BridgeError(Exception):
+    """The root of this package's errors."""
+
+
+class UnclaimedError(BridgeError):
+    """An exchange could not be opened or claimed. It has no text: nobody is told which."""
+
+
+class SealedError(BridgeError):
+    """Ends an exchange with a sealed error (spec/protocol.md, section 12).
+
+    Attributes:
+        code: what is wrong.
+        execution: whether the provider may have begun.
+    """
+
+    def __init__(self, code: ErrorCode.ValueType, message: str, execution: Execution.ValueType) -> None:
+        super().__init__(message)
+        self.code = code
+        self.execution = execution
+
+    def as_message(self) -> ExchangeError:
+        text = str(self).encode("utf-8", "replace")[:MAX_MESSAGE_SIZE].decode("utf-8", "ignore")
+        return ExchangeError(code=self.code, message=text, execution=self.execution)
+
+
+class RequestError(SealedError):
+    """The request is refused, and the provider was not asked."""
+
+    def __init__(self, code: ErrorCode.ValueType, message: str) -> None:
+        super().__init__(code, message, EXECUTION_NOT_STARTED)
+
+
+class ProviderError(SealedError):
+    """The provider could not be reached, or did not give a whole answer."""

@@ -1,0 +1,98 @@
+"""What the bridge says of itself: a closed list of events, and exchanges only as counts.
+
+No line is about one exchange. Counts are written once a minute, rounded to classes, so that no line says
+when somebody asked, or how much.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import traceback
+from collections import Counter
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+from blindrelay.v1.inner_pb2 import ErrorCode
+
+LOGGER: Final = logging.getLogger("blindrelay.provider_bridge")
+
+REPORT_EVERY: Final = 60.0
+"""Seconds between two lines of counts."""
+
+
+class Event(Enum):
+    """What may happen to the process, in words that never change."""
+
+    SERVING = "serving"
+    KEYS_CHANGED = "a sealing key was drawn or dropped"
+    TOKENS_UNREADABLE = "the tokens file went missing or wrong: nobody is admitted until it is mended"
+    DRAINING = "draining: new exchanges are refused, running ones may finish"
+    STOPPED = "stopped"
+
+
+class Outcome(Enum):
+    """How an exchange may end."""
+
+    COMPLETED = "completed"
+    REFUSED = "refused"
+    CANCELLED = "cancelled"
+    FAULT = "fault"
+
+
+class EventLog:
+    """The only thing here that logs."""
+
+    def __init__(self, logger: logging.Logger = LOGGER) -> None:
+        self._logger = logger
+        self._counts: Counter[str] = Counter()
+
+    def note(self, event: Event) -> None:
+        """Writes an event down, now."""
+        self._logger.info(event.value)
+
+    def count(self, outcome: Outcome) -> None:
+        """Counts an exchange's end."""
+        self._counts[outcome.value] += 1
+
+    def count_error(self, code: ErrorCode.ValueType) -> None:
+        """Counts an exchange that ended in a sealed error, by its code."""
+        self._counts[ErrorCode.Name(code).removeprefix("ERROR_CODE_").lower()] += 1
+
+    def fault(self, error: BaseException) -> None:
+        """Writes down where the bridge has a fault: the kind of exception and the line, never its text."""
+        self.count(Outcome.FAULT)
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        self._logger.error(
+            "fault: %s at %s:%s", type(error).__name__, Path(frame.filename).name, frame.lineno
+        )
+
+    def report(self) -> None:
+        """Writes down what was counted since the last report, if anything."""
+        if self._counts:
+            counts = ", ".join(f"{name} {_class(count)}" for name, count in sorted(self._counts.items()))
+            self._logger.info("exchanges: %s", counts)
+            self._counts.clear()
+
+    async def keep_reporting(self) -> None:
+        """Reports every minute until cancelled."""
+        while True:
+            await asyncio.sleep(REPORT_EVERY)
+            self.report()
+
+
+def log_to_stderr() -> None:
+    """Writes this package's lines to stderr, and nobody else's: libraries' lines hold addresses and URLs."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
+    LOGGER.addHandler(handler)
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.propagate = False
+    logging.getLogger().addHandler(logging.NullHandler())
+
+
+def _class(count: int) -> str:
+    """A count as the power of ten that it does not exceed."""
+    return f"up to {10 ** len(str(count - 1))}"

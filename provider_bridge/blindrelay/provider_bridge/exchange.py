@@ -1,0 +1,170 @@
+"""One exchange, from its claim to its last record.
+
+The request is judged as soon as its head is there, held until it is whole, and only then sent to the
+provider; the answer is passed on as it comes. Every failure after the claim is a sealed error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Final
+
+import grpc
+
+from blindrelay.provider_bridge.answer_stream import send_answer
+from blindrelay.provider_bridge.clock import Clock
+from blindrelay.provider_bridge.errors import SealedError
+from blindrelay.provider_bridge.events import EventLog, Outcome
+from blindrelay.provider_bridge.opening import ClaimedExchange, Context
+from blindrelay.provider_bridge.policy import PlannedCall, plan_call
+from blindrelay.provider_bridge.provider_call import ProviderTransport
+from blindrelay.provider_bridge.providers import Provider
+from blindrelay.provider_bridge.request_body import DEFAULT_MAX_REQUEST, discard_rest, read_body
+from blindrelay.provider_bridge.request_budget import RequestBudget, Share
+from blindrelay.serving import CallRefusedError
+from blindrelay.v1.exchange_pb2 import ExchangeResponse
+from blindrelay.v1.inner_pb2 import (
+    ERROR_CODE_DEADLINE,
+    ERROR_CODE_DRAINING,
+    ERROR_CODE_INTERNAL,
+    EXECUTION_NOT_STARTED,
+    EXECUTION_STARTED,
+    EXECUTION_UNKNOWN,
+    Execution,
+)
+from blindrelay.v1.outer_status import OuterStatus
+
+DEFAULT_MAX_BUFFERED: Final = 268_435_456
+"""Bytes of all requests that are held at once: eight of the largest."""
+
+CHECK_INLINE: Final = 65_536
+"""Bytes. A larger body is checked in a thread, one at a time: it takes long, and several times its size."""
+
+FAREWELL_SECONDS: Final = 10.0
+"""For an error's record to leave, when the exchange's own time may be over."""
+
+_OUTER_STATUS: Final = {
+    ERROR_CODE_DEADLINE: OuterStatus.DEADLINE,
+    ERROR_CODE_DRAINING: OuterStatus.DRAINING,
+}
+
+
+@dataclass
+class Workplace:
+    """What all exchanges of one process share."""
+
+    providers: tuple[Provider, ...]
+    transport: ProviderTransport
+    clock: Clock
+    log: EventLog
+    budget: RequestBudget = field(default_factory=lambda: RequestBudget(DEFAULT_MAX_BUFFERED))
+    max_request: int = DEFAULT_MAX_REQUEST
+    checking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    running: set[Exchange] = field(default_factory=set)
+
+    def give_up(self) -> None:
+        """Ends every running exchange with a sealed error: the process is going."""
+        for exchange in list(self.running):
+            exchange.give_up()
+
+
+class Exchange:
+    """One claimed exchange. It ends with a whole answer, a sealed error, or the client's going away."""
+
+    def __init__(self, workplace: Workplace, claimed: ClaimedExchange, context: Context) -> None:
+        self._workplace = workplace
+        self._claimed = claimed
+        self._context = context
+        self._execution: Execution.ValueType = EXECUTION_NOT_STARTED
+        self._limit = asyncio.timeout(None)
+        self._given_up = False
+        self._writing = False
+
+    async def run(self) -> None:
+        """Serves the exchange. Raises CallRefusedError if not even an error can be sealed any more."""
+        try:
+            async with self._limit:
+                self._workplace.running.add(self)
+                try:
+                    await self._serve()
+                finally:
+                    self._workplace.running.discard(self)
+            self._workplace.log.count(Outcome.COMPLETED)
+        except SealedError as error:
+            await self._fail(error)
+        except TimeoutError:
+            await self._fail(self._out_of_time())
+        except asyncio.CancelledError:
+            # A client that has it all may be gone before the last write returns.
+            whole = self._claimed.response.ended
+            self._workplace.log.count(Outcome.COMPLETED if whole else Outcome.CANCELLED)
+            raise
+        except (grpc.aio.InternalError, grpc.aio.UsageError):
+            # gRPC could not read or write: the client is gone, and this task is about to be cancelled.
+            self._workplace.log.count(Outcome.CANCELLED)
+            raise
+        except Exception as fault:
+            self._workplace.log.fault(fault)
+            await self._fail(SealedError(ERROR_CODE_INTERNAL, "the bridge has a fault", self._execution))
+
+    def give_up(self) -> None:
+        """Ends the exchange now, with a sealed error that says why."""
+        if not self._limit.expired():
+            self._given_up = True
+            self._limit.reschedule(0)
+
+    async def _serve(self) -> None:
+        call = plan_call(self._claimed.first.head, self._workplace.providers)
+        self._end_after(call.deadline)
+        with self._workplace.budget.share() as share:
+            body = await read_body(self._claimed, self._context, share, self._workplace.max_request)
+            await self._check(call, body)
+            await self._call(call, body, share)
+
+    def _end_after(self, seconds: int) -> None:
+        """The deadline class counts from the envelope's issued_at, whatever the way took."""
+        remaining = self._claimed.issued_at + seconds - self._workplace.clock.now()
+        if remaining <= 0:
+            raise self._out_of_time()
+        self._limit.reschedule(asyncio.get_running_loop().time() + remaining)
+
+    async def _check(self, call: PlannedCall, body: bytearray) -> None:
+        if len(body) <= CHECK_INLINE:
+            call.check_body(body)
+            return
+        async with self._workplace.checking:
+            await asyncio.to_thread(call.check_body, body)
+
+    async def _call(self, call: PlannedCall, body: bytearray, share: Share) -> None:
+        self._execution = EXECUTION_UNKNOWN
+        async with aclosing(await self._workplace.transport.call(call, body)) as answer:
+            self._execution = EXECUTION_STARTED
+            # The provider has it all; the answer may take hours.
+            body.clear()
+            share.release()
+            await send_answer(answer, self._claimed.response, self._send)
+
+    async def _send(self, records: list[bytes]) -> None:
+        self._writing = True
+        for record in records:
+            await self._context.write(ExchangeResponse(sealed=record).SerializeToString())
+        self._writing = False
+
+    async def _fail(self, error: SealedError) -> None:
+        self._workplace.log.count_error(error.code)
+        if self._writing:
+            # The client takes nothing more, and a record that half left cannot be followed by another.
+            raise CallRefusedError(_OUTER_STATUS.get(error.code, OuterStatus.INTERNAL))
+        try:
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await self._send(self._claimed.response.seal(error=error.as_message()))
+        except TimeoutError:
+            raise CallRefusedError(OuterStatus.DEADLINE) from None
+        await discard_rest(self._claimed, self._context)
+
+    def _out_of_time(self) -> SealedError:
+        if self._given_up:
+            return SealedError(ERROR_CODE_DRAINING, "the bridge is shutting down", self._execution)
+        return SealedError(ERROR_CODE_DEADLINE, "the exchange's time is used up", self._execution)

@@ -1,0 +1,103 @@
+"""From a call to a claimed exchange (spec/protocol.md, section 11.1).
+
+Up to the claim nothing is known of the caller, so nothing is said: one outer status for every cause, not
+before a minimum time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from blindrelay.provider_bridge.claims import ClaimMemory
+from blindrelay.provider_bridge.epoch_keys import EpochKeys
+from blindrelay.provider_bridge.errors import UnclaimedError
+from blindrelay.sealing import RequestOpener, ResponseSealer, SealingError, SealingKey, decapsulate
+from blindrelay.serving import CallRefusedError
+from blindrelay.v1.envelope import EnvelopeError, envelope_from_metadata
+from blindrelay.v1.envelope_pb2 import Envelope
+from blindrelay.v1.exchange_pb2 import ExchangeRequest
+from blindrelay.v1.inner_pb2 import RequestPart
+from blindrelay.v1.outer_status import OuterStatus
+
+FIRST_MESSAGE_SECONDS: Final = 10.0
+"""For the first message of a call. It leaves with the call, so this allows for a slow link."""
+
+REFUSAL_SECONDS: Final = 0.05
+"""From the first message to a refusal: far more than any cause takes, so that time tells none of them."""
+
+Context = grpc.aio.ServicerContext[Any, Any]
+"""Of calls whose messages are raw bytes."""
+
+
+@dataclass(frozen=True)
+class ClaimedExchange:
+    """An exchange that this process has accepted, and will accept no second time.
+
+    Attributes:
+        first: the part that its first record held.
+        request: opens the rest.
+        response: seals the answer.
+        issued_at: Unix seconds, from its envelope.
+    """
+
+    first: RequestPart
+    request: RequestOpener
+    response: ResponseSealer
+    issued_at: int
+
+
+class Opening:
+    """Opens and claims the exchanges of one process."""
+
+    def __init__(self, keys: EpochKeys, claims: ClaimMemory) -> None:
+        self._keys = keys
+        self._claims = claims
+
+    async def open(self, context: Context) -> ClaimedExchange:
+        """Reads the first message and claims its exchange.
+
+        Raises CallRefusedError: KEY_UNKNOWN, or REFUSED for every other cause.
+        """
+        message = await _first_message(context)
+        loop = asyncio.get_running_loop()
+        refuse_at = loop.time() + REFUSAL_SECONDS
+        try:
+            return self._claim(context.invocation_metadata(), message)
+        except (UnclaimedError, EnvelopeError, SealingError, DecodeError):
+            await asyncio.sleep(refuse_at - loop.time())
+            raise CallRefusedError(OuterStatus.REFUSED) from None
+
+    def _claim(self, metadata: Any, message: bytes) -> ClaimedExchange:
+        encoded, envelope = envelope_from_metadata(metadata)
+        key = self._key(envelope)
+        first = ExchangeRequest.FromString(message)
+        exchange = decapsulate(encoded, first.encapsulated_secret, key)
+        part = exchange.request.open(first.sealed)
+        # Nothing may come between the first record's opening and the claim.
+        self._claims.claim(envelope.exchange_id, envelope.issued_at)
+        return ClaimedExchange(part, exchange.request, exchange.response, envelope.issued_at)
+
+    def _key(self, envelope: Envelope) -> SealingKey:
+        if envelope.identity != self._keys.identity:
+            raise UnclaimedError
+        key = self._keys.find(envelope.key_id)
+        if key is None:
+            raise CallRefusedError(OuterStatus.KEY_UNKNOWN)
+        if not key.not_before <= envelope.issued_at <= key.not_after:
+            raise UnclaimedError
+        return key
+
+
+async def _first_message(context: Context) -> bytes:
+    """The first message, or no bytes at all if none comes: that opens as little as any other nonsense."""
+    try:
+        async with asyncio.timeout(FIRST_MESSAGE_SECONDS):
+            message = await context.read()
+    except TimeoutError:
+        return b""
+    return message if isinstance(message, bytes) else b""

@@ -1,0 +1,129 @@
+"""Providers: what a client addresses, where the bridge connects, and which calls it makes there.
+
+An allow-list entry is a method and a path template (spec/protocol.md, section 11.4).
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+from blindrelay.provider_bridge.url_policy import Origin, parse_origin
+
+METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"})
+
+_PARAMETER: Final = re.compile(r"\{[a-z_]+\}")
+# An escaped colon must not hide where a parameter ends, so no escapes at all.
+_PARAMETER_VALUE: Final = "[^/:%]+"
+_TEMPLATE: Final = re.compile(r"(?:/(?:[A-Za-z0-9._:~-]|\{[a-z_]+\})+)+(?:/\*)?|/\*")
+
+
+class CallError(ValueError):
+    """An allow-list entry is not "METHOD /path/template [multipart]"; the text says what is wrong."""
+
+
+@dataclass(frozen=True)
+class AllowedCall:
+    """One entry of an allow-list.
+
+    Attributes:
+        method: in capitals.
+        path: matches whole paths.
+        multipart: whether the body may be multipart/form-data instead of JSON.
+    """
+
+    method: str
+    path: re.Pattern[str]
+    multipart: bool
+
+    def matches(self, method: str, path: str) -> bool:
+        return method == self.method and self.path.fullmatch(path) is not None
+
+
+@dataclass(frozen=True)
+class CredentialStyle:
+    """How a provider wants its credential: the header, lower-case, and what stands before the secret."""
+
+    header: bytes
+    prefix: bytes
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What is known of a provider by name."""
+
+    origin: Origin
+    credential: CredentialStyle
+    injected: tuple[AllowedCall, ...]
+    brought: tuple[AllowedCall, ...]
+
+
+@dataclass(frozen=True)
+class Provider:
+    """One provider as configured.
+
+    Attributes:
+        origin: what clients address.
+        target: where the bridge connects.
+        credential: the header that an INJECTED exchange gets, or None if there is none.
+        injected, brought: the calls that each kind of credential may make.
+        allow_close_delimited: whether an answer may end with its connection.
+    """
+
+    name: str
+    origin: Origin
+    target: Origin
+    credential: tuple[bytes, bytes] | None = field(repr=False)
+    injected: tuple[AllowedCall, ...] = field(repr=False)
+    brought: tuple[AllowedCall, ...] = field(repr=False)
+    allow_close_delimited: bool = False
+
+    def find_call(self, method: str, path: str, *, brought: bool) -> AllowedCall | None:
+        """The entry that allows a call with this kind of credential, or None."""
+        calls = self.brought if brought else self.injected
+        return next((call for call in calls if call.matches(method, path)), None)
+
+
+def parse_calls(entries: Iterable[str]) -> tuple[AllowedCall, ...]:
+    """Reads an allow-list. Raises CallError."""
+    return tuple(_parse_call(entry) for entry in entries)
+
+
+@cache
+def presets() -> dict[str, Preset]:
+    """The providers that are known by name: openai, anthropic, gemini."""
+    text = files("blindrelay.provider_bridge").joinpath("presets.toml").read_text("utf-8")
+    return {
+        name: Preset(
+            origin=parse_origin(values["origin"]),
+            credential=CredentialStyle(
+                values["credential_header"].encode("ascii"), values["credential_prefix"].encode("ascii")
+            ),
+            injected=parse_calls(values["injected"]),
+            brought=parse_calls(values["brought"]),
+        )
+        for name, values in tomllib.loads(text).items()
+    }
+
+
+def _parse_call(entry: str) -> AllowedCall:
+    method, _, rest = entry.partition(" ")
+    template, _, body = rest.partition(" ")
+    if method not in METHODS:
+        raise CallError(f'"{entry}" does not begin with one of {", ".join(sorted(METHODS))}')
+    if not _TEMPLATE.fullmatch(template):
+        raise CallError(f'"{entry}" has no path template such as /v1/models/{{model}} or /v1/*')
+    if body not in ("", "multipart"):
+        raise CallError(f'"{entry}" ends in "{body}"; only "multipart" may follow the path')
+    return AllowedCall(method, _pattern(template), body == "multipart")
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    stem, star, _ = template.partition("*")
+    literals = (re.escape(literal) for literal in _PARAMETER.split(stem))
+    return re.compile(_PARAMETER_VALUE.join(literals) + (".+" if star else ""))

@@ -1,0 +1,97 @@
+"""The rest of a request after its first record: collected until it is whole, within bounds."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Final
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from blindrelay.provider_bridge.errors import RequestError
+from blindrelay.provider_bridge.opening import ClaimedExchange, Context
+from blindrelay.provider_bridge.request_budget import Share
+from blindrelay.sealing import SealingError
+from blindrelay.v1.exchange_pb2 import ExchangeRequest
+from blindrelay.v1.inner_pb2 import (
+    ERROR_CODE_DEADLINE,
+    ERROR_CODE_MALFORMED,
+    ERROR_CODE_TOO_LARGE,
+    RequestPart,
+)
+
+DEFAULT_MAX_REQUEST: Final = 33_554_432
+"""Bytes of one request's body: a long document with images. Providers' own limits are near it."""
+
+BASE_SECONDS: Final = 60.0
+BYTES_PER_SECOND: Final = 262_144
+"""A request has a minute, and a second more for each 256 KiB that came: slower is attack or breakdown."""
+
+
+CANCELLATION_SECONDS: Final = 0.05
+"""What gRPC takes, at the very most, from the end of a cancelled stream to the cancellation itself."""
+
+LINGER_SECONDS: Final = 2.0
+"""How long the rest of a refused request is still read: many round trips."""
+
+
+async def read_body(exchange: ClaimedExchange, context: Context, share: Share, limit: int) -> bytearray:
+    """The body of a request, once its end and its final record have opened.
+
+    Raises RequestError if it is over `limit` bytes, if the budget has no room, if it comes too slowly, or
+    if it does not open or is cut.
+    """
+    body = bytearray()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    part = exchange.first
+    while True:
+        _append(body, part.body, share, limit)
+        if exchange.request.finished:
+            return body
+        try:
+            async with asyncio.timeout_at(began + BASE_SECONDS + len(body) / BYTES_PER_SECOND):
+                part = await _next_part(exchange, context)
+        except TimeoutError:
+            raise RequestError(ERROR_CODE_DEADLINE, "the request did not arrive in time") from None
+
+
+async def discard_rest(exchange: ClaimedExchange, context: Context) -> None:
+    """Reads what is left of a request that has been answered already.
+
+    If the call ended under a client that is still writing, its gRPC would report the failed write and lose
+    the answer that explains it.
+    """
+    if exchange.request.finished:
+        return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            while await context.read() is not grpc.aio.EOF:
+                pass
+
+
+def _append(body: bytearray, piece: bytes, share: Share, limit: int) -> None:
+    if len(body) + len(piece) > limit:
+        raise RequestError(
+            ERROR_CODE_TOO_LARGE, f"the request's body is over {limit} bytes, the most that this bridge takes"
+        )
+    share.add(len(piece))
+    body += piece
+
+
+async def _next_part(exchange: ClaimedExchange, context: Context) -> RequestPart:
+    message = await context.read()
+    try:
+        if message is grpc.aio.EOF:
+            # gRPC says the same of a client that went away; then this task is cancelled next.
+            await asyncio.sleep(CANCELLATION_SECONDS)
+            exchange.request.close()
+        request = ExchangeRequest.FromString(message)
+        if not request.encapsulated_secret:
+            return exchange.request.open(request.sealed)
+    except (SealingError, DecodeError) as error:
+        # A SealingError's sentence says no more than the client may know; a DecodeError's is not ours.
+        reason = str(error) if isinstance(error, SealingError) else "a message of the request is not one"
+        raise RequestError(ERROR_CODE_MALFORMED, reason) from None
+    raise RequestError(ERROR_CODE_MALFORMED, "a second encapsulated secret came in one exchange")

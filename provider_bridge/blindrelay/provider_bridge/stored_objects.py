@@ -1,0 +1,132 @@
+"""What an INJECTED exchange may not say: that something is stored, or that something stored is meant.
+
+With an injected credential all customers are one account at the provider; what one stores, another could
+read (spec/protocol.md, section 11.5). Keys are compared without case and underscores, since providers
+take several spellings for one: file_uri and fileUri are the same to Gemini, and Go servers ignore case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+_REMEDY: Final = "; leave it out, or bring your own credential (credentials=brought)"
+
+_TOP_LEVEL: Final = {
+    "background": "background has the provider store the answer",
+    "cachedcontent": "cachedContent refers to stored content",
+    "container": "container refers to a stored container",
+    "conversation": "conversation refers to a stored conversation",
+    "previousresponseid": "previous_response_id refers to a stored answer",
+}
+"""Keys of the body itself that may only be absent, null or false."""
+
+_TEXTS: Final = {
+    "containerid": "container_id refers to a stored container",
+    "fileid": "file_id refers to a stored file",
+    "fileuri": "fileUri refers to a stored file",
+}
+"""Keys that refer to something stored wherever they hold a string; in a tool's schema they hold an object."""
+
+_LISTS: Final = {
+    "fileids": "file_ids refers to stored files",
+    "filesearchstorenames": "fileSearchStoreNames refers to stored files",
+    "vectorstoreids": "vector_store_ids refers to stored files",
+}
+"""Likewise, wherever they hold a list."""
+
+
+class StoredObjectError(ValueError):
+    """The body stores something or refers to something stored; the text says what to set instead."""
+
+
+def check_stored_objects(path: str, body: Any) -> None:
+    """Judges a parsed JSON body on its way to `path`. Raises StoredObjectError."""
+    if not isinstance(body, dict):
+        raise StoredObjectError("the body is not a JSON object")
+    _check_store(path, body)
+    _check_top_level(body)
+    _check_items(body)
+    for node in _objects(body, skip=_opaque(body)):
+        _check_references(node)
+
+
+def _check_store(path: str, body: dict[str, Any]) -> None:
+    values = [value for key, value in body.items() if _plain(key) == "store"]
+    if any(value is not False for value in values):
+        raise StoredObjectError('the provider is asked to store the answer: set "store" to false')
+    # The one API that stores unless it is told not to.
+    if path.endswith("/responses") and "store" not in body:
+        raise StoredObjectError('the Responses API stores answers by default: set "store" to false')
+
+
+def _check_top_level(body: dict[str, Any]) -> None:
+    for key, value in body.items():
+        if value is not None and value is not False and (reason := _TOP_LEVEL.get(_plain(key))):
+            raise StoredObjectError(reason + _REMEDY)
+        if isinstance(value, dict) and _plain(key) == "prompt":
+            raise StoredObjectError("prompt refers to a stored prompt" + _REMEDY)
+
+
+def _check_items(body: dict[str, Any]) -> None:
+    """The references that stand in one place only."""
+    for tool in _dicts(body.get("tools")):
+        if tool.get("container") is not None:
+            raise StoredObjectError("a tool's container is stored by the provider" + _REMEDY)
+    for item in _dicts(body.get("input")):
+        kind = item.get("type")
+        # An item without a type and a role is read as a reference to a stored one.
+        if kind == "item_reference" or (kind is None and "id" in item and "role" not in item):
+            raise StoredObjectError("an input item refers to a stored one" + _REMEDY)
+    for message in _dicts(body.get("messages")):
+        audio = message.get("audio")
+        if isinstance(audio, dict) and "id" in audio:
+            raise StoredObjectError("a message's audio refers to a stored answer" + _REMEDY)
+
+
+def _check_references(node: dict[str, Any]) -> None:
+    for key, value in node.items():
+        reason = None
+        if isinstance(value, str):
+            reason = _TEXTS.get(_plain(key))
+        elif isinstance(value, list):
+            reason = _LISTS.get(_plain(key))
+        elif isinstance(value, dict) and key == "source" and value.get("type") == "file":
+            reason = "a source of type file refers to a stored file"
+        if reason is not None:
+            raise StoredObjectError(reason + _REMEDY)
+
+
+def _opaque(body: dict[str, Any]) -> set[int]:
+    """The ids of objects that are the application's own: what a model called a tool with, and got back."""
+    opaque = [
+        block.get("input")
+        for message in _dicts(body.get("messages"))
+        for block in _dicts(message.get("content"))
+        if block.get("type") == "tool_use"
+    ]
+    for content in _dicts(body.get("contents")):
+        for part in _dicts(content.get("parts")):
+            opaque += [call.get("args") for call in _dicts([part.get("functionCall")])]
+            opaque += [answer.get("response") for answer in _dicts([part.get("functionResponse")])]
+    return {id(value) for value in opaque if isinstance(value, dict)}
+
+
+def _objects(value: Any, *, skip: set[int]) -> Iterator[dict[str, Any]]:
+    """Every JSON object in a value, without recursion: the depth is the client's to choose."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict) and id(value) not in skip:
+            yield value
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _plain(key: str) -> str:
+    return key.replace("_", "").casefold()

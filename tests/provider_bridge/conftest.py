@@ -1,0 +1,80 @@
+"""A bridge with the real core and the real gRPC server, between a bare client and a scripted provider."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from blindrelay.provider_bridge import Bridge, BridgeConfig, Provider, presets
+from blindrelay.provider_bridge.events import LOGGER
+from blindrelay.provider_bridge.url_policy import parse_origin
+from blindrelay.sealing import IdentityKey
+from blindrelay.serving import Address
+
+from .fake_provider import FakeProvider
+from .sealed_caller import SealedCaller
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[FakeProvider]:
+    async with FakeProvider().serving() as provider:
+        yield provider
+
+
+@pytest.fixture
+def identity() -> IdentityKey:
+    return IdentityKey.generate()
+
+
+def provider_at(target: str, preset: str = "openai", credential: bytes | None = b"sk-bridge") -> Provider:
+    known = presets()[preset]
+    return Provider(
+        name=preset,
+        origin=known.origin,
+        target=parse_origin(target),
+        credential=None
+        if credential is None
+        else (known.credential.header, known.credential.prefix + credential),
+        injected=known.injected,
+        brought=known.brought,
+    )
+
+
+@pytest.fixture
+def restored_logging() -> Iterator[None]:
+    """For a test that sets logging up as a process does."""
+    root = logging.getLogger()
+    handlers, root_handlers, level = list(LOGGER.handlers), list(root.handlers), LOGGER.level
+    yield
+    LOGGER.handlers, root.handlers, LOGGER.propagate = handlers, root_handlers, True
+    LOGGER.setLevel(level)
+
+
+@pytest.fixture
+def config(provider: FakeProvider, tmp_path: Path) -> BridgeConfig:
+    """Tests replace what they are about."""
+    return BridgeConfig(
+        listen=Address("127.0.0.1", 0),
+        identity_key=tmp_path / "identity.key",
+        epoch=3_600,
+        drain=5,
+        max_request=33_554_432,
+        max_buffered=67_108_864,
+        max_exchanges=100,
+        tokens=None,
+        tls=None,
+        providers=tuple(provider_at(provider.origin, preset) for preset in presets()),
+    )
+
+
+@pytest.fixture
+async def bridge(config: BridgeConfig, identity: IdentityKey) -> AsyncIterator[SealedCaller]:
+    """A caller of a running bridge."""
+    async with (
+        Bridge(config, identity).serving() as (_, address),
+        SealedCaller(str(address), identity.public_key) as caller,
+    ):
+        yield caller

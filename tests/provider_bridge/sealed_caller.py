@@ -1,0 +1,210 @@
+"""A client made of the core and a bare gRPC channel, so that a test can send what no good client would."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import grpc
+
+from blindrelay.sealing import ClientExchange, VerifiedDirectory, encapsulate, verify_directory
+from blindrelay.v1.envelope import METADATA_KEY
+from blindrelay.v1.envelope_pb2 import Envelope
+from blindrelay.v1.exchange_pb2 import ExchangeRequest, ExchangeResponse, GetKeyDirectoryResponse
+from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, EXCHANGE_METHOD, KEY_DIRECTORY_METHOD
+from blindrelay.v1.inner_pb2 import (
+    CREDENTIAL_INJECTED,
+    DEADLINE_CLASS_MINUTE,
+    EXCHANGE_KIND_EXCHANGE,
+    ErrorCode,
+    Execution,
+    Header,
+    RequestHead,
+    ResponsePart,
+)
+
+Call = grpc.aio.StreamStreamCall[Any, Any]
+CHAT = "https://api.openai.com/v1/chat/completions"
+
+
+def request_head(url: str = CHAT, method: str = "POST", **fields: Any) -> RequestHead:
+    """A head that a bridge accepts; `fields` replace what it says."""
+    headers = fields.pop("headers", {b"content-type": b"application/json"} if method == "POST" else {})
+    default: dict[str, Any] = {
+        "kind": EXCHANGE_KIND_EXCHANGE,
+        "credential": CREDENTIAL_INJECTED,
+        "deadline_class": DEADLINE_CLASS_MINUTE,
+    }
+    return RequestHead(
+        method=method,
+        url=url,
+        headers=[Header(name=name, value=value) for name, value in headers.items()],
+        **(default | fields),
+    )
+
+
+@dataclass
+class SealedRequest:
+    """A request as it travels: one envelope and the messages that belong to it."""
+
+    envelope: bytes
+    messages: list[bytes]
+    exchange: ClientExchange
+
+    @property
+    def metadata(self) -> tuple[tuple[str, bytes], ...]:
+        return ((METADATA_KEY, self.envelope),)
+
+
+@dataclass
+class Answer:
+    """What a client has when the stream has ended. `pieces` is the body as it came, record by record."""
+
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    pieces: list[bytes] = field(default_factory=list)
+    body_end: int = 0
+    code: str = ""
+    message: str = ""
+    execution: str = ""
+    records: int = 0
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.pieces)
+
+    def take(self, part: ResponsePart) -> None:
+        self.records += 1
+        if part.HasField("head"):
+            self.status = part.head.status
+            self.headers = {
+                header.name.decode(): header.value.decode("latin-1") for header in part.head.headers
+            }
+        if part.body:
+            self.pieces.append(part.body)
+        if part.HasField("tail"):
+            self.body_end = part.tail.body_end
+        if part.HasField("error"):
+            self.code = ErrorCode.Name(part.error.code).removeprefix("ERROR_CODE_")
+            self.message = part.error.message
+            self.execution = Execution.Name(part.error.execution).removeprefix("EXECUTION_")
+
+
+@dataclass
+class SealedCaller:
+    """Talks to one bridge."""
+
+    address: str
+    identity: bytes
+    metadata: tuple[tuple[str, str], ...] = ()
+    credentials: grpc.ChannelCredentials | None = None
+    clock_offset: int = 0
+
+    def __post_init__(self) -> None:
+        options = [*CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", "localhost")]
+        self.channel = (
+            grpc.aio.insecure_channel(self.address, options=list(CHANNEL_OPTIONS))
+            if self.credentials is None
+            else grpc.aio.secure_channel(self.address, self.credentials, options=options)
+        )
+        self._exchange: grpc.aio.StreamStreamMultiCallable[Any, Any] = self.channel.stream_stream(
+            EXCHANGE_METHOD
+        )
+        self._directory: grpc.aio.UnaryUnaryMultiCallable[Any, Any] = self.channel.unary_unary(
+            KEY_DIRECTORY_METHOD
+        )
+
+    async def __aenter__(self) -> SealedCaller:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.channel.close()
+
+    async def directory(self) -> VerifiedDirectory:
+        reply = await self._directory(b"", metadata=self.metadata)
+        (signed,) = GetKeyDirectoryResponse.FromString(reply).directories
+        return verify_directory(signed, self.identity, int(time.time()))
+
+    async def envelope(self, **fields: Any) -> tuple[Envelope, bytes]:
+        """A valid envelope with `fields` replaced, and the config of the key that it names."""
+        key = (await self.directory()).keys[0]
+        default: dict[str, Any] = {
+            "version": 1,
+            "exchange_id": os.urandom(16),
+            "identity": self.identity,
+            "key_id": key.key_id,
+            "issued_at": (int(time.time()) + self.clock_offset) // 10 * 10,
+            "max_units": 1_000_000,
+        }
+        return Envelope(**(default | fields)), key.config
+
+    async def seal(
+        self, head: RequestHead | None = None, body: bytes = b"{}", **envelope: Any
+    ) -> SealedRequest:
+        made, config = await self.envelope(**envelope)
+        encoded = made.SerializeToString(deterministic=True)
+        exchange = encapsulate(encoded, config)
+        exchange.request.head(head or request_head())
+        first, *more = [*exchange.request.body(body), *exchange.request.end()]
+        messages = [
+            ExchangeRequest(encapsulated_secret=exchange.encapsulated_secret, sealed=first),
+            *(ExchangeRequest(sealed=sealed) for sealed in more),
+        ]
+        return SealedRequest(encoded, [message.SerializeToString() for message in messages], exchange)
+
+    def start(self, request: SealedRequest) -> Call:
+        """A call on which nothing has been sent yet."""
+        return self._exchange(metadata=(*self.metadata, *request.metadata))
+
+    async def send(self, request: SealedRequest) -> Call:
+        """A call on which the whole request has been sent."""
+        call = self.start(request)
+        for message in request.messages:
+            await call.write(message)
+        await call.done_writing()
+        return call
+
+    async def exchange(self, head: RequestHead | None = None, body: bytes = b"{}") -> Answer:
+        """One whole exchange."""
+        request = await self.seal(head, body)
+        return await collect(await self.send(request), request)
+
+
+async def parts(call: Call, request: SealedRequest) -> AsyncIterator[ResponsePart]:
+    """The parts of an answer as they come; raises as the core does if the answer is not whole."""
+    while (message := await call.read()) is not grpc.aio.EOF:
+        assert isinstance(message, bytes)
+        part = request.exchange.response.open(ExchangeResponse.FromString(message).sealed)
+        if request.exchange.response.finished:
+            await call.done_writing()  # an upload that was answered early goes no further
+        yield part
+    request.exchange.response.close()
+    assert await call.code() is grpc.StatusCode.OK
+
+
+async def collect(call: Call, request: SealedRequest) -> Answer:
+    answer = Answer()
+    async for part in parts(call, request):
+        answer.take(part)
+    return answer
+
+
+async def outer_status(call: Call) -> tuple[grpc.StatusCode, str | None]:
+    """The status of a call that ends without a single record."""
+    try:
+        assert await call.read() is grpc.aio.EOF
+    except grpc.aio.AioRpcError as error:
+        return error.code(), error.details()
+    return await call.code(), await call.details()
+
+
+def with_sealed(request: SealedRequest, index: int, sealed: bytes) -> SealedRequest:
+    """The request with one record replaced."""
+    message = ExchangeRequest.FromString(request.messages[index])
+    message.sealed = sealed
+    messages = list(request.messages)
+    messages[index] = message.SerializeToString()
+    return replace(request, messages=messages)

@@ -1,0 +1,133 @@
+"""Each exchange is claimed once, within the window, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from blindrelay.provider_bridge.claims import CAPACITY, ClaimMemory
+from blindrelay.provider_bridge.clock import Clock, steady
+from blindrelay.provider_bridge.errors import UnclaimedError
+
+W = 300
+START = 1_000_000
+
+
+class FakeTime:
+    """A wall clock and a monotonic clock that a test moves."""
+
+    def __init__(self, wall: float = START) -> None:
+        self.wall = wall
+        self.monotonic = 50.0
+        self.clock = Clock(lambda: self.wall, lambda: self.monotonic)
+
+    def advance(self, seconds: float) -> None:
+        self.wall += seconds
+        self.monotonic += seconds
+
+
+@pytest.fixture
+def time() -> FakeTime:
+    return FakeTime()
+
+
+def claimed(memory: ClaimMemory, exchange_id: bytes, issued_at: int) -> bool:
+    try:
+        memory.claim(exchange_id, issued_at)
+    except UnclaimedError:
+        return False
+    return True
+
+
+def test_the_clock_is_read_once_and_then_only_grows(time: FakeTime) -> None:
+    time.wall -= 10_000
+    time.monotonic += 5
+    assert time.clock.now() == START + 5
+    assert steady() <= steady()
+
+
+def test_an_exchange_is_claimed_once(time: FakeTime) -> None:
+    memory = ClaimMemory(time.clock)
+    assert claimed(memory, b"a", START)
+    assert not claimed(memory, b"a", START)
+    assert not claimed(memory, b"a", START + 10), "another time makes it no other exchange"
+    assert claimed(memory, b"b", START)
+
+
+@pytest.mark.parametrize(
+    ("offset", "accepted"),
+    [(-W - 1, False), (-W, True), (0, True), (W, True), (W + 1, False), (-(10**6), False)],
+)
+def test_the_window_both_ways(time: FakeTime, offset: int, accepted: bool) -> None:
+    assert claimed(ClaimMemory(time.clock), b"a", START + offset) is accepted
+
+
+@pytest.mark.parametrize("offset", [-W, 0, W])
+def test_a_claim_is_remembered_as_long_as_it_could_be_made_again(time: FakeTime, offset: int) -> None:
+    memory = ClaimMemory(time.clock)
+    issued_at = START + offset
+    assert claimed(memory, b"a", issued_at)
+    time.advance(issued_at + W - START)
+    assert not claimed(memory, b"a", issued_at)
+    assert len(memory) == 1
+    time.advance(0.001)
+    assert not claimed(memory, b"a", issued_at), "too old now"
+    assert len(memory) == 0
+
+
+def test_a_wall_clock_that_is_set_back_opens_no_door(time: FakeTime) -> None:
+    memory = ClaimMemory(time.clock)
+    assert claimed(memory, b"a", START)
+    time.advance(2 * W)
+    time.wall = START
+    assert not claimed(memory, b"a", START)
+
+
+def test_a_full_memory_refuses_until_there_is_room(time: FakeTime) -> None:
+    memory = ClaimMemory(time.clock, capacity=2)
+    assert claimed(memory, b"a", START)
+    assert claimed(memory, b"b", START + 10)
+    assert not claimed(memory, b"c", START + 10)
+    time.advance(W + 1)
+    assert claimed(memory, b"c", START + 10), "a is forgotten"
+    assert not claimed(memory, b"d", START + 10)
+
+
+def test_the_default_capacity_is_bounded() -> None:
+    assert CAPACITY == 500_000
+
+
+async def test_of_many_at_once_one_claims(time: FakeTime) -> None:
+    memory = ClaimMemory(time.clock)
+
+    async def attempt() -> bool:
+        await asyncio.sleep(0)
+        return claimed(memory, b"a", START)
+
+    assert sum(await asyncio.gather(*(attempt() for _ in range(200)))) == 1
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 4),  # which exchange
+            st.integers(-W - 20, W + 20),  # issued how long before or after now
+            st.floats(0, 200),  # seconds until the next
+        ),
+        max_size=60,
+    )
+)
+def test_no_history_lets_an_exchange_in_twice(history: list[tuple[int, int, float]]) -> None:
+    time = FakeTime()
+    memory = ClaimMemory(time.clock)
+    accepted: set[tuple[int, int]] = set()
+    for exchange, offset, pause in history:
+        issued_at = int(time.clock.now()) + offset
+        if claimed(memory, bytes([exchange]), issued_at):
+            assert (exchange, issued_at) not in accepted
+            accepted.add((exchange, issued_at))
+        time.advance(pause)

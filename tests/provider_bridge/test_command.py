@@ -1,0 +1,218 @@
+"""The command as a process: what it prints, how it ends, what it keeps and what it holds in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from blindrelay.provider_bridge import load_identity, load_or_make_identity
+from blindrelay.provider_bridge.cli import main
+from blindrelay.sealing import format_identity, parse_identity
+from blindrelay.v1.inner_pb2 import CREDENTIAL_BROUGHT
+
+from .fake_provider import EVENT_STREAM, Connection, FakeProvider, Received
+from .sealed_caller import SealedCaller, parts, request_head
+
+MIB = 1 << 20
+
+
+def configure(
+    folder: Path, provider: FakeProvider | None = None, listen: str = "127.0.0.1:0", more: str = ""
+) -> Path:
+    target = "http://127.0.0.1:1" if provider is None else provider.origin
+    path = folder / "bridge.toml"
+    path.write_text(
+        f'listen = "{listen}"\nidentity_key = "identity.key"\n{more}\n'
+        f'[[provider]]\nname = "openai"\npreset = "openai"\ntarget = "{target}"\n'
+    )
+    return path
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir())
+
+
+@dataclass
+class Process:
+    """A bridge that is listening."""
+
+    process: asyncio.subprocess.Process
+    line: str
+
+    @property
+    def announced(self) -> dict[str, str]:
+        announced: dict[str, str] = json.loads(self.line)
+        return announced
+
+    @property
+    def caller(self) -> SealedCaller:
+        return SealedCaller(self.announced["listening"], parse_identity(self.announced["identity"]))
+
+    def peak_memory(self) -> int:
+        """Bytes, the most that were resident."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        match = re.search(r"VmHWM:\s+(\d+) kB", status)
+        assert match is not None
+        return int(match[1]) * 1_024
+
+    async def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        """The exit code, and all that went to stderr."""
+        self.process.send_signal(number)
+        _, errors = await asyncio.wait_for(self.process.communicate(), 20)
+        assert self.process.returncode is not None
+        return self.process.returncode, errors.decode()
+
+
+@asynccontextmanager
+async def running(config: Path, *arguments: str) -> AsyncIterator[Process]:
+    """The command with these arguments, or serving with a configuration and --json."""
+    arguments = arguments or ("serve", "--config", str(config), "--json")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "blindrelay.provider_bridge", *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        line = await asyncio.wait_for(process.stdout.readline(), 30)
+        yield Process(process, line.decode())
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def test_it_serves_says_where_and_stops(tmp_path: Path, provider: FakeProvider) -> None:
+    async with running(configure(tmp_path, provider)) as bridge:
+        identity = format_identity(load_identity(tmp_path / "identity.key").public_key)
+        assert bridge.announced["identity"] == identity
+        async with bridge.caller as caller:
+            assert (await caller.exchange(body=b'{"canary":1}')).status == 200
+        code, errors = await bridge.stop()
+    assert code == 0
+    assert "serving" in errors
+    assert "exchanges: completed up to 10" in errors
+    assert "stopped" in errors
+    assert "canary" not in errors
+    assert "/v1" not in errors
+    assert str(provider.port) not in errors
+    assert names(tmp_path) == ["bridge.toml", "identity.key"]
+
+
+async def test_it_says_so_to_people_too(tmp_path: Path) -> None:
+    async with running(configure(tmp_path), "serve", "--config", str(tmp_path / "bridge.toml")) as bridge:
+        identity = format_identity(load_identity(tmp_path / "identity.key").public_key)
+        assert re.fullmatch(
+            rf"The bridge listens on 127\.0\.0\.1:\d+\. Clients pin its identity: {identity}\n", bridge.line
+        )
+        assert (await bridge.stop())[0] == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_it_drains(tmp_path: Path, provider: FakeProvider, number: int) -> None:
+    release = asyncio.Event()
+
+    async def script(connection: Connection, _: Received) -> None:
+        await connection.send(EVENT_STREAM)
+        await release.wait()
+        await connection.send(b"3\r\nend\r\n0\r\n\r\n")
+
+    provider.script = script
+    async with running(configure(tmp_path, provider)) as bridge, bridge.caller as caller:
+        request = await caller.seal()
+        answer = parts(await caller.send(request), request)
+        await anext(answer)
+        stopping = asyncio.create_task(bridge.stop(number))
+        await asyncio.sleep(0.3)
+        release.set()
+        assert b"".join([part.body async for part in answer]) == b"end"
+        code, errors = await stopping
+    assert code == 0
+    assert "draining" in errors
+
+
+async def test_an_upload_costs_little_more_than_its_size(tmp_path: Path, provider: FakeProvider) -> None:
+    async with running(configure(tmp_path, provider)) as bridge, bridge.caller as caller:
+        head = request_head("https://api.openai.com/v1/files", credential=CREDENTIAL_BROUGHT)
+        await caller.exchange(head, b"x" * MIB)
+        before = bridge.peak_memory()
+        assert (await caller.exchange(head, b"x" * (16 * MIB))).status == 200
+        grown = bridge.peak_memory() - before
+    assert len(provider.received[1].body) == 16 * MIB
+    assert grown < 30 * MIB, f"{grown / MIB:.1f} MiB"
+
+
+async def test_a_long_answer_is_never_held(tmp_path: Path, provider: FakeProvider) -> None:
+    async def script(connection: Connection, _: Received) -> None:
+        await connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % (64 * MIB))
+        for _number in range(64):
+            await connection.send(b"x" * MIB)
+
+    provider.script = script
+    async with running(configure(tmp_path, provider)) as bridge, bridge.caller as caller:
+        before = bridge.peak_memory()
+        assert len((await caller.exchange()).body) == 64 * MIB
+        grown = bridge.peak_memory() - before
+    assert grown < 24 * MIB, f"{grown / MIB:.1f} MiB"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "complaint"),
+    [
+        ([], 2, "COMMAND"),
+        (["serve"], 2, "--config"),
+        (["serve", "--config", "missing.toml"], 2, "does not exist"),
+        (["serve", "--config", "broken.toml"], 2, "not valid TOML"),
+        (["serve", "--config", "bad_key.toml"], 2, "64 hexadecimal digits"),
+        (["serve", "--config", "taken.toml"], 1, "port is taken"),
+        (["identity", "--key", "none.key"], 2, "does not exist"),
+        (["token", "list", "--tokens", "none"], 2, "does not exist"),
+    ],
+)
+@pytest.mark.usefixtures("restored_logging")
+def test_a_first_days_mistake_is_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    complaint: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.toml").write_text("listen = ")
+    (tmp_path / "bad.key").write_text("no key")
+    (tmp_path / "bad.key").chmod(0o600)
+    config = configure(tmp_path).read_text()
+    (tmp_path / "bad_key.toml").write_text(config.replace("identity.key", "bad.key"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        (tmp_path / "taken.toml").write_text(config.replace("127.0.0.1:0", f"127.0.0.1:{port}"))
+        assert main(arguments) == code
+    shown = capfd.readouterr()
+    assert shown.out == ""
+    (line,) = [line for line in shown.err.splitlines() if line.startswith("blindrelay-bridge:")]
+    assert complaint in line
+    assert "Traceback" not in shown.err
+
+
+def test_the_identity_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    identity = load_or_make_identity(tmp_path / "identity.key")
+    assert main(["identity", "--key", str(tmp_path / "identity.key")]) == 0
+    assert capsys.readouterr().out == format_identity(identity.public_key) + "\n"
+
+
+def test_a_token_is_issued(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["token", "issue", "relay", "--tokens", str(tmp_path / "tokens")]) == 0
+    assert capsys.readouterr().out.startswith("brt_")
+    assert names(tmp_path) == ["tokens"]

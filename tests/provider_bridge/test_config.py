@@ -1,0 +1,161 @@
+"""The configuration file, and the first day's mistakes in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from blindrelay.provider_bridge import BridgeConfig, presets, read_bridge_config
+from blindrelay.serving import Address, ConfigError
+
+MINIMAL = """
+listen = "127.0.0.1:0"
+identity_key = "identity.key"
+[[provider]]
+name = "openai"
+preset = "openai"
+"""
+
+FULL = """
+listen = "0.0.0.0:8490"
+identity_key = "/keys/identity.key"
+epoch_seconds = 600
+drain_seconds = 0
+max_request_bytes = 1000000
+max_buffered_bytes = 2000000
+max_exchanges = 5
+tokens = "relay-tokens"
+[tls]
+certificate = "bridge.pem"
+key = "bridge.key"
+client_ca = "relays.pem"
+[[provider]]
+name = "local"
+preset = "openai"
+origin = "https://models.example:8443"
+target = "http://127.0.0.1:8080"
+credential = { env = "LOCAL_KEY" }
+allow_close_delimited = true
+injected = ["POST /v1/chat/completions"]
+brought = []
+[[provider]]
+name = "anthropic"
+preset = "anthropic"
+credential = { file = "anthropic.key" }
+"""
+
+Configure = Path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "anthropic.key").write_text("sk-ant-1\n")
+    return tmp_path
+
+
+def read(folder: Path, text: str, **environment: str) -> BridgeConfig:
+    (folder / "bridge.toml").write_text(text)
+    return read_bridge_config(folder / "bridge.toml", {"LOCAL_KEY": "sk-local"} | environment)
+
+
+def test_the_least_that_works(folder: Path) -> None:
+    config = read(folder, MINIMAL)
+    assert config.listen == Address("127.0.0.1", 0)
+    assert config.identity_key == folder / "identity.key"
+    assert (config.epoch, config.drain) == (3_600, 30)
+    assert (config.max_request, config.max_buffered) == (33_554_432, 268_435_456)
+    assert config.tokens is None
+    assert config.tls is None
+    (provider,) = config.providers
+    assert provider.origin == provider.target == presets()["openai"].origin
+    assert provider.credential is None
+    assert provider.injected == presets()["openai"].injected
+    assert not provider.allow_close_delimited
+
+
+def test_everything(folder: Path) -> None:
+    config = read(folder, FULL)
+    assert config.listen == Address("0.0.0.0", 8490)
+    assert config.identity_key == Path("/keys/identity.key")
+    assert (config.epoch, config.drain, config.max_exchanges) == (600, 0, 5)
+    assert (config.max_request, config.max_buffered) == (1_000_000, 2_000_000)
+    assert config.tokens == folder / "relay-tokens"
+    assert config.tls is not None
+    assert config.tls.client_ca == folder / "relays.pem"
+    local, anthropic = config.providers
+    assert (str(local.origin), str(local.target)) == ("https://models.example:8443", "http://127.0.0.1:8080")
+    assert local.credential == (b"authorization", b"Bearer sk-local")
+    assert local.find_call("POST", "/v1/chat/completions", brought=False)
+    assert not local.find_call("POST", "/v1/embeddings", brought=False)
+    assert local.brought == ()
+    assert local.allow_close_delimited
+    assert anthropic.credential == (b"x-api-key", b"sk-ant-1")
+
+
+@pytest.mark.parametrize(
+    ("text", "replacement", "reason"),
+    [
+        ('listen = "127.0.0.1:0"', "", "listen is missing"),
+        ('listen = "127.0.0.1:0"', 'listen = "8490"', "is not an address"),
+        ('identity_key = "identity.key"', "", "identity_key is missing"),
+        ("[[provider]]", "[[providers]]", "provider is missing"),
+        ('name = "openai"', "", "name is missing"),
+        ('preset = "openai"', "", "preset is missing"),
+        ('preset = "openai"', 'preset = "closedai"', "none of anthropic, gemini, openai"),
+        ('preset = "openai"', 'preset = "openai"\ntypo = 1', "typo is not a known key"),
+        ("[[provider]]", "typo = 1\n[[provider]]", "typo is not a known key"),
+        ("[[provider]]", "epoch_seconds = 59\n[[provider]]", "must be from 60"),
+        ("[[provider]]", "epoch_seconds = 65\n[[provider]]", "multiple of 10"),
+        ("[[provider]]", "max_buffered_bytes = 70000\n[[provider]]", "at least max_request_bytes"),
+        ('preset = "openai"', 'preset = "openai"\norigin = "https://a.example/v1"', "without a path"),
+        ('preset = "openai"', 'preset = "openai"\norigin = "https://A.example"', "lower-case"),
+        ('preset = "openai"', 'preset = "openai"\norigin = "http://a.example"', "plain http"),
+        ('preset = "openai"', 'preset = "openai"\ntarget = "http://10.0.0.1:8080"', "plain http"),
+        ('preset = "openai"', 'preset = "openai"\ninjected = ["GET"]', "no path template"),
+        ('preset = "openai"', 'preset = "openai"\nbrought = ["FETCH /x"]', "does not begin with one of"),
+        ('preset = "openai"', 'preset = "openai"\ncredential = {}', "exactly one"),
+        ('preset = "openai"', 'preset = "openai"\ncredential = { env = "A", file = "b" }', "exactly one"),
+        (
+            'preset = "openai"',
+            'preset = "openai"\ncredential = { env = "UNSET" }',
+            "UNSET, and that environment",
+        ),
+        (
+            'preset = "openai"',
+            'preset = "openai"\ncredential = { env = "EMPTY" }',
+            "EMPTY, and that environment",
+        ),
+        ('preset = "openai"', 'preset = "openai"\ncredential = { env = "LINES" }', "not a credential"),
+        ('preset = "openai"', 'preset = "openai"\ncredential = { file = "none" }', "does not exist"),
+        ('preset = "openai"', 'preset = "openai"\ncredential = { file = "blank" }', "not a credential"),
+        ('listen = "127.0.0.1:0"', 'listen = "0.0.0.0:8490"', "open to other machines"),
+        ('listen = "127.0.0.1:0"', 'listen = "0.0.0.0:8490"\ntokens = "tokens"', "open to other machines"),
+    ],
+)
+def test_a_mistake_is_named(folder: Path, text: str, replacement: str, reason: str) -> None:
+    (folder / "blank").write_text("\n")
+    with pytest.raises(ConfigError, match=reason) as error:
+        read(folder, MINIMAL.replace(text, replacement, 1), EMPTY="", LINES="sk-secret\nsk-secret")
+    assert "sk-secret" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_off_loopback_tls_is_not_enough(folder: Path) -> None:
+    text = MINIMAL.replace("127.0.0.1:0", "0.0.0.0:8490").replace(
+        "[[provider]]", '[tls]\ncertificate = "a"\nkey = "b"\n[[provider]]'
+    )
+    with pytest.raises(ConfigError, match="only your relays are served"):
+        read(folder, text)
+    assert read(folder, text.replace("[tls]", 'tokens = "relay-tokens"\n[tls]')).tokens
+    assert read(folder, text.replace('key = "b"', 'key = "b"\nclient_ca = "c"')).tls
+
+
+@pytest.mark.parametrize("second", ['name = "openai"\norigin = "https://b.example"', 'name = "other"'])
+def test_providers_are_distinct(folder: Path, second: str) -> None:
+    with pytest.raises(ConfigError, match="two entries"):
+        read(folder, MINIMAL + f'[[provider]]\npreset = "openai"\n{second}\n')
+
+
+def test_a_credential_is_in_no_repr(folder: Path) -> None:
+    assert "sk-" not in repr(read(folder, FULL))

@@ -1,0 +1,159 @@
+"""Sealing keys: drawn, announced, replaced and dropped, in memory."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from blindrelay.provider_bridge import epoch_keys
+from blindrelay.provider_bridge.epoch_keys import EpochKeys
+from blindrelay.sealing import DirectoryHistory, IdentityKey, VerifiedDirectory, verify_directory
+
+from .test_claims import START, FakeTime, W
+
+EPOCH = 3_600
+
+
+class Replica:
+    """Epoch keys under a clock that a test moves, and a client that looks at each directory."""
+
+    def __init__(self, epoch: int = EPOCH) -> None:
+        self.time = FakeTime(START + 7)
+        self.identity = IdentityKey.generate()
+        self.changes = 0
+        self.history = DirectoryHistory()
+        self.keys = EpochKeys(self.identity, self.time.clock, epoch=epoch, on_change=self._changed)
+
+    def _changed(self) -> None:
+        self.changes += 1
+
+    @property
+    def now(self) -> int:
+        return int(self.time.clock.now())
+
+    def directory(self, skew: int = 0) -> VerifiedDirectory:
+        directory = verify_directory(self.keys.directory(), self.identity.public_key, self.now + skew)
+        self.history.judge(directory)
+        return directory
+
+
+@pytest.fixture
+def replica() -> Replica:
+    return Replica()
+
+
+def test_a_directory_verifies_and_names_a_key_that_is_held(replica: Replica) -> None:
+    (key,) = replica.directory().keys
+    assert key.takes(replica.now // 10 * 10)
+    held = replica.keys.find(key.key_id)
+    assert held is not None
+    assert held.config == key.config
+
+
+@pytest.mark.parametrize("skew", [-W, W])
+def test_clients_with_clocks_off_by_the_window_find_a_key(replica: Replica, skew: int) -> None:
+    issued_at = -(-(replica.now + skew) // 10) * 10
+    assert any(key.takes(issued_at) for key in replica.directory(skew).keys)
+
+
+def test_validity_is_in_steps_of_ten_seconds(replica: Replica) -> None:
+    (key,) = replica.directory().keys
+    assert (key.not_before, key.not_after) == (START - W, START + EPOCH)
+
+
+def test_a_replica_has_a_name_of_its_own() -> None:
+    one, other = Replica(), Replica()
+    assert len(one.keys.replica_id) == 16
+    assert one.directory().replica_id == one.keys.replica_id != other.keys.replica_id
+
+
+def test_the_next_key_is_announced_before_the_present_one_ends(replica: Replica) -> None:
+    (first,) = replica.directory().keys
+    replica.time.advance(EPOCH / 2 + 10)
+    announced = replica.directory().keys
+    assert first in announced
+    assert len(announced) == 2
+    (second,) = (key for key in announced if key != first)
+    assert second.not_before == replica.now // 10 * 10
+    assert second.not_after == second.not_before + EPOCH
+
+
+def test_a_key_is_dropped_when_nothing_can_be_sealed_to_it(replica: Replica) -> None:
+    (first,) = replica.directory().keys
+    replica.time.advance(first.not_after + W - replica.time.clock.now())
+    assert replica.keys.find(first.key_id) is not None, (
+        "the latest that a slow client sealed is still on its way"
+    )
+    assert first not in replica.directory().keys
+    replica.time.advance(0.001)
+    assert replica.keys.find(first.key_id) is None
+
+
+def test_at_any_moment_some_announced_key_takes_an_exchange(replica: Replica) -> None:
+    seen = set()
+    for _ in range(300):
+        keys = replica.directory().keys
+        assert any(key.takes(replica.now // 10 * 10) for key in keys)
+        assert len(keys) <= 3
+        seen |= {key.key_id for key in keys}
+        replica.time.advance(97)
+    assert len(seen) > 10
+
+
+def test_keys_follow_a_process_that_slept(replica: Replica) -> None:
+    replica.time.advance(10 * EPOCH)
+    (key,) = replica.directory().keys
+    assert key.takes(replica.now // 10 * 10)
+
+
+def test_a_directory_is_signed_anew_after_thirty_seconds(replica: Replica) -> None:
+    first = replica.directory()
+    replica.time.advance(29)
+    assert replica.directory().signed == first.signed
+    replica.time.advance(1)
+    second = replica.directory()
+    assert second.sequence == first.sequence + 1
+    assert second.issued_at == first.issued_at + 30
+    assert replica.directory().expires_at - second.issued_at == EPOCH
+
+
+def test_a_directory_is_signed_anew_when_its_keys_change(replica: Replica) -> None:
+    replica.time.advance(EPOCH / 2 - 10)
+    first = replica.directory()
+    replica.time.advance(20)
+    second = replica.directory()
+    assert len(second.keys) == len(first.keys) + 1
+    assert second.sequence > first.sequence
+
+
+def test_a_short_epoch_is_signed_anew_before_half_its_life() -> None:
+    replica = Replica(epoch=20)
+    first = replica.directory()
+    replica.time.advance(10)
+    assert replica.directory().sequence > first.sequence
+
+
+def test_changes_are_told(replica: Replica) -> None:
+    assert replica.changes == 1
+    replica.time.advance(EPOCH / 2 + 10)
+    replica.keys.advance()
+    assert replica.changes == 2
+    replica.time.advance(EPOCH / 2 + W)
+    replica.keys.advance()
+    assert replica.changes > 2
+
+
+async def test_keys_are_dropped_without_being_asked_for(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(epoch_keys, "_CHECK_EVERY", 0.001)
+    (first,) = replica.directory().keys
+    changes = replica.changes
+    task = asyncio.create_task(replica.keys.keep_current())
+    replica.time.advance(EPOCH + W + 20)
+    async with asyncio.timeout(10):
+        while replica.changes == changes:  # noqa: ASYNC110 - there is no event, only a count
+            await asyncio.sleep(0.001)
+    task.cancel()
+    assert first.key_id not in replica.keys._keys

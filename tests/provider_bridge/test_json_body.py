@@ -1,0 +1,95 @@
+"""JSON with one reading."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from blindrelay.provider_bridge.json_body import LONG_STRING, MAX_QUOTES, MAX_STRUCTURE, JsonError, parse_json
+
+LONG = b"a" * (LONG_STRING + 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b'{"store":false,"store":true}', "one key twice"),
+        (b'{"a":[{"b":1,"b":1}]}', "one key twice"),
+        (b'{"a":1,"\\u0061":2}', "one key twice"),
+        (b'\xef\xbb\xbf{"a":1}', "byte order mark"),
+        ('{"a":1}'.encode("utf-16"), "not UTF-8"),
+        (b'{"a":"\xff"}', "not UTF-8"),
+        (b'{"a":"\xed\xa0\x80"}', "not UTF-8"),
+        (b'{"a":NaN}', "NaN"),
+        (b'{"a":-Infinity}', "-Infinity"),
+        (b"", "not JSON"),
+        (b"{'a':1}", "not JSON"),
+        (b'{"a":1}{"a":2}', "not JSON"),
+        (b'{"a":1,}', "not JSON"),
+        (b'{"a":"\n"}', "not JSON"),
+        (b'{"a":"' + LONG + b'\n"}', "not JSON"),
+        (b'{"a":"' + LONG + b'\\q"}', "not JSON"),
+        (b'{"a":"' + LONG + b'\\u12"}', "not JSON"),
+        (b'{"a":"' + LONG + b'\\"}', "not JSON"),
+        (b'{"a":"' + LONG + b'\xff"}', "not UTF-8"),
+        (b'{"a":"' + LONG + b"\xc3", "not UTF-8"),
+        (b'{"a":"\n","b":' + b"[" * 2_000 + b'"c"', "not JSON"),
+        (b"[" * 200_000 + b"]" * 200_000, "nested too deeply"),
+        (b"[" + b"0," * MAX_STRUCTURE + b"0]", "values"),
+        (b'"' * (MAX_QUOTES + 1), "quotation marks"),
+    ],
+)
+def test_a_body_with_more_than_one_reading(body: bytes, reason: str) -> None:
+    with pytest.raises(JsonError, match=reason):
+        parse_json(body)
+
+
+def test_a_body_with_one_reading() -> None:
+    assert parse_json(bytearray('{"a":[1,2.5e3,null,"ä\\u00e4"]}'.encode())) == {"a": [1, 2500.0, None, "ää"]}
+
+
+def test_long_strings_are_checked_and_not_kept() -> None:
+    assert parse_json(b'{"a":"' + LONG + b'","b":"' + LONG + b'\\u00e4\\\\\\""}') == {"a": "…", "b": "…"}
+    assert parse_json(b'["' + LONG[:-3] + b'"]') == [LONG[:-3].decode()]
+
+
+def test_commas_in_long_strings_do_not_count() -> None:
+    assert parse_json(b'["' + b"," * (2 * MAX_STRUCTURE) + b'"]') == ["…"]
+
+
+def shortened(value: Any) -> Any:
+    if isinstance(value, str):
+        return "…" if len(json.dumps(value)) > LONG_STRING else value
+    if isinstance(value, list):
+        return [shortened(item) for item in value]
+    if isinstance(value, dict):
+        return {shortened(key): shortened(item) for key, item in value.items()}
+    return value
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+LONG_TEXTS = st.builds(lambda text, times: text * times, st.text(min_size=1), st.integers(1, 300))
+VALUES = st.recursive(
+    SCALARS | st.text() | LONG_TEXTS,
+    lambda values: st.lists(values, max_size=5) | st.dictionaries(st.text(max_size=50), values, max_size=5),
+)
+
+
+@settings(deadline=None)
+@given(VALUES)
+def test_it_reads_what_any_parser_reads(value: Any) -> None:
+    assert parse_json(json.dumps(value).encode()) == shortened(value)
+
+
+@settings(deadline=None)
+@given(st.text(alphabet='{}[]":,\\u0a\n \t1e-Nx', max_size=40))
+def test_what_it_reads_is_json(text: str) -> None:
+    try:
+        value = parse_json(text.encode())
+    except JsonError:
+        return
+    assert value == json.loads(text)

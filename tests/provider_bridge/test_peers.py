@@ -1,0 +1,126 @@
+"""Whom the bridge serves: relays with a token or a certificate of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import grpc
+import pytest
+import trustme
+
+from blindrelay.provider_bridge import Bridge, BridgeConfig
+from blindrelay.sealing import IdentityKey
+from blindrelay.serving import Address, ConfigError, ServerTls, authorization, issue_token, revoke_token
+from blindrelay.v1.outer_status import OuterStatus
+
+from .sealed_caller import SealedCaller
+
+UNKNOWN = "brt_" + "A" * 43
+
+
+@asynccontextmanager
+async def serving(
+    config: BridgeConfig, identity: IdentityKey, credentials: grpc.ChannelCredentials | None = None
+) -> AsyncIterator[SealedCaller]:
+    async with (
+        Bridge(config, identity).serving() as (_, address),
+        SealedCaller(str(address), identity.public_key, credentials=credentials) as caller,
+    ):
+        yield caller
+
+
+async def refused(caller: SealedCaller) -> tuple[grpc.StatusCode, str | None]:
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await caller.directory()
+    return error.value.code(), error.value.details()
+
+
+@pytest.fixture
+def tokens(tmp_path: Path) -> Path:
+    return tmp_path / "relay-tokens"
+
+
+async def test_a_relay_shows_its_token(config: BridgeConfig, identity: IdentityKey, tokens: Path) -> None:
+    token = issue_token(tokens, "relay", datetime.now(UTC))
+    async with serving(replace(config, tokens=tokens), identity) as caller:
+        for metadata in ((), (authorization(UNKNOWN),), (("authorization", token),)):
+            caller.metadata = metadata
+            assert await refused(caller) == OuterStatus.UNAUTHENTICATED.value
+        caller.metadata = (authorization(token),)
+        assert (await caller.exchange()).status == 200
+        request = await caller.seal()
+        caller.metadata = ()
+        call = await caller.send(request)
+        assert (await call.code(), await call.details()) == OuterStatus.UNAUTHENTICATED.value
+        caller.metadata = (authorization(token),)
+        revoke_token(tokens, "relay")
+        assert await refused(caller) == OuterStatus.UNAUTHENTICATED.value
+
+
+async def test_a_missing_tokens_file_is_an_error_at_start(
+    config: BridgeConfig, identity: IdentityKey, tokens: Path
+) -> None:
+    with pytest.raises(ConfigError, match="does not exist"):
+        Bridge(replace(config, tokens=tokens), identity)
+
+
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def tls(authority: trustme.CA, tmp_path: Path) -> ServerTls:
+    certificate = authority.issue_cert("localhost", "127.0.0.1")
+    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "bridge.pem")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    return ServerTls(tmp_path / "bridge.pem", tmp_path / "bridge.pem", tmp_path / "ca.pem")
+
+
+def credentials(authority: trustme.CA, relay: trustme.CA | None) -> grpc.ChannelCredentials:
+    roots = authority.cert_pem.bytes()
+    if relay is None:
+        return grpc.ssl_channel_credentials(roots)
+    own = relay.issue_cert("relay.example")
+    return grpc.ssl_channel_credentials(
+        roots, own.private_key_pem.bytes(), b"".join(pem.bytes() for pem in own.cert_chain_pems)
+    )
+
+
+async def test_a_relay_shows_its_certificate(
+    config: BridgeConfig, identity: IdentityKey, authority: trustme.CA, tls: ServerTls
+) -> None:
+    config = replace(config, tls=tls)
+    async with serving(config, identity, credentials(authority, authority)) as caller:
+        assert (await caller.exchange()).status == 200
+
+
+@pytest.mark.parametrize("foreign", [True, False])
+async def test_a_peer_without_the_right_certificate_is_not_served(
+    config: BridgeConfig, identity: IdentityKey, authority: trustme.CA, tls: ServerTls, foreign: bool
+) -> None:
+    relay = trustme.CA() if foreign else None
+    async with serving(replace(config, tls=tls), identity, credentials(authority, relay)) as caller:
+        assert (await refused(caller))[0] is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_plaintext_off_loopback_does_not_start(config: BridgeConfig, identity: IdentityKey) -> None:
+    bridge = Bridge(replace(config, listen=Address("0.0.0.0", 0)), identity)
+    with pytest.raises(ConfigError, match="open to other machines"):
+        async with bridge.serving():
+            pass
+
+
+async def test_exchanges_at_once_are_bounded(config: BridgeConfig, identity: IdentityKey) -> None:
+    async with serving(replace(config, max_exchanges=1), identity) as caller:
+        first, second = await caller.seal(), await caller.seal()
+        waiting = caller.start(first)
+        await waiting.wait_for_connection()
+        status = await (await caller.send(second)).code()
+        while status is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+            status = await (await caller.send(second)).code()
+        waiting.cancel()

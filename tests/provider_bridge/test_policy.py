@@ -1,0 +1,204 @@
+"""What is decided from a request's head, and from its body with an injected credential."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from blindrelay.provider_bridge.errors import MAX_MESSAGE_SIZE, RequestError, SealedError
+from blindrelay.provider_bridge.policy import PlannedCall, plan_call
+from blindrelay.provider_bridge.providers import presets
+from blindrelay.v1.inner_pb2 import (
+    CREDENTIAL_BROUGHT,
+    CREDENTIAL_UNSPECIFIED,
+    ERROR_CODE_INTERNAL,
+    EXCHANGE_KIND_TUNNEL,
+    EXCHANGE_KIND_UNSPECIFIED,
+    EXECUTION_NOT_STARTED,
+    EXECUTION_UNKNOWN,
+    SHAPING_PROFILE_OFF,
+    ErrorCode,
+    Shaping,
+)
+
+from .conftest import provider_at
+from .sealed_caller import CHAT, request_head
+
+PROVIDERS = [provider_at("http://127.0.0.1:1", preset) for preset in presets()]
+TRANSCRIPTIONS = "https://api.openai.com/v1/audio/transcriptions"
+MULTIPART = {b"content-type": b"multipart/form-data; boundary=x"}
+
+
+def plan(*arguments: Any, **fields: Any) -> PlannedCall:
+    return plan_call(request_head(*arguments, **fields), PROVIDERS)
+
+
+def judge(*arguments: Any, body: bytes | None, **fields: Any) -> None:
+    call = plan(*arguments, **fields)
+    if body is not None:
+        call.check_body(body)
+
+
+def refusal(*arguments: Any, body: bytes | None = None, **fields: Any) -> tuple[str, str]:
+    """The code and the sentence that a request is refused with."""
+    with pytest.raises(RequestError) as refused:
+        judge(*arguments, body=body, **fields)
+    assert refused.value.execution == EXECUTION_NOT_STARTED
+    return ErrorCode.Name(refused.value.code).removeprefix("ERROR_CODE_"), str(refused.value)
+
+
+def test_a_call_that_is_allowed() -> None:
+    call = plan(CHAT + "?x=1", headers={b"content-type": b"application/json", b"accept": b"*/*"})
+    assert call.provider is PROVIDERS[0]
+    assert (call.method, call.url.target) == ("POST", b"/v1/chat/completions?x=1")
+    assert call.headers == [(b"accept", b"*/*"), (b"content-type", b"application/json")]
+    assert call.injected
+    assert call.deadline == 60
+
+
+@pytest.mark.parametrize(
+    ("deadline_class", "seconds"), [(0, 3_600), (1, 60), (2, 600), (3, 3_600), (4, 21_600)]
+)
+def test_deadline_classes(deadline_class: int, seconds: int) -> None:
+    assert plan(deadline_class=deadline_class).deadline == seconds
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "reason"),
+    [
+        ({"kind": EXCHANGE_KIND_TUNNEL}, "UNSUPPORTED", "tunnels"),
+        ({"shaping": Shaping(profile=2)}, "UNSUPPORTED", "shaping"),  # type: ignore[arg-type]
+        ({"retry_token": b"x"}, "UNSUPPORTED", "retry tokens"),
+        ({"on_disconnect": 2}, "UNSUPPORTED", "on_disconnect"),
+        ({"kind": EXCHANGE_KIND_UNSPECIFIED}, "MALFORMED", "kind"),
+        ({"kind": 9}, "MALFORMED", "kind"),
+        ({"credential": CREDENTIAL_UNSPECIFIED}, "MALFORMED", "credential"),
+        ({"credential": 9}, "MALFORMED", "credential"),
+        ({"deadline_class": 5}, "MALFORMED", "deadline class"),
+        ({"deadline_class": -1}, "MALFORMED", "deadline class"),
+    ],
+)
+def test_a_head_that_this_version_does_not_serve(fields: dict[str, Any], code: str, reason: str) -> None:
+    refused = refusal(**fields)
+    assert refused[0] == code
+    assert reason in refused[1]
+
+
+def test_shaping_that_is_off_is_served() -> None:
+    assert plan(shaping=Shaping(profile=SHAPING_PROFILE_OFF))
+    assert plan(shaping=Shaping())
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("https://api.openai.com/v1/../v1/chat/completions", "dot segment"),
+        ("https://user@api.openai.com/v1/chat/completions", "user information"),
+        ("https://api.openai.com:8443/v1/chat/completions", "does not serve https://api.openai.com:8443"),
+        ("http://api.openai.com/v1/chat/completions", "does not serve http://api.openai.com"),
+        ("http://api.openai.com:443/v1/chat/completions", "does not serve http://api.openai.com:443"),
+        ("http://127.0.0.1:1/v1/chat/completions", "does not serve http://127.0.0.1:1"),
+        ("https://other.example/v1/chat/completions", "does not serve https://other.example"),
+        ("https://api.openai.com/v1/unknown", "credentials=brought"),
+        ("https://api.openai.com/v2/chat", "does not allow POST /v2/chat"),
+        (CHAT + "?key=x", "the query parameter key carries a credential"),
+        (CHAT + "?$httpMethod=DELETE", "the query parameter $httpMethod carries"),
+    ],
+)
+def test_a_url_that_is_refused(url: str, reason: str) -> None:
+    code, message = refusal(url)
+    assert code == "NOT_ALLOWED"
+    assert reason in message
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "post", "", "CONNECT"])
+def test_a_method_that_is_refused(method: str) -> None:
+    assert refusal(CHAT, method)[0] == "NOT_ALLOWED"
+
+
+def test_the_default_port_is_the_same_origin() -> None:
+    assert plan("https://api.openai.com:443/v1/chat/completions").provider is PROVIDERS[0]
+
+
+def test_a_stateful_call_says_what_to_set() -> None:
+    refused = refusal("https://api.openai.com/v1/files", "GET")
+    assert refused == (
+        "NOT_ALLOWED",
+        "GET /v1/files is allowed only with your own credential (credentials=brought)",
+    )
+
+
+def test_a_brought_credential_passes_and_nothing_is_injected() -> None:
+    headers = {b"authorization": b"Bearer mine", b"openai-organization": b"org"}
+    call = plan(
+        "https://api.openai.com/v1/files?key=x", "GET", headers=headers, credential=CREDENTIAL_BROUGHT
+    )
+    assert not call.injected
+    assert dict(call.headers) == headers
+    call.check_body(b"not json: the account is the customer's own")
+
+
+def test_a_credential_header_with_an_injected_credential() -> None:
+    code, message = refusal(headers={b"content-type": b"application/json", b"authorization": b"Bearer mine"})
+    assert code == "NOT_ALLOWED"
+    assert "authorization carries a credential" in message
+    assert "mine" not in message
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        b"text/plain",
+        b"application/json; charset=utf-16",
+        b"application/json, text/plain",
+        b"application/jsonx",
+        b"application/x-www-form-urlencoded",
+        b"multipart/form-data; boundary=x",
+    ],
+)
+def test_a_body_of_a_kind_that_is_not_read(content_type: bytes) -> None:
+    code, message = refusal(headers={b"content-type": content_type})
+    assert code == "NOT_ALLOWED"
+    assert "content-type" in message
+
+
+def test_a_body_of_no_kind() -> None:
+    assert refusal(headers={})[0] == "NOT_ALLOWED"
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [b"application/json", b"Application/JSON; charset=UTF-8", b'application/json;charset="utf-8"'],
+)
+def test_json_by_its_names(content_type: bytes) -> None:
+    plan(headers={b"content-type": content_type}).check_body(b"{}")
+
+
+def test_multipart_only_where_it_is_taken() -> None:
+    plan(TRANSCRIPTIONS, headers=MULTIPART).check_body(b"--x\r\nanything")
+    assert refusal(CHAT, headers=MULTIPART)[0] == "NOT_ALLOWED"
+    assert refusal(TRANSCRIPTIONS, body=b'{"store":true}')[0] == "STORED_OBJECT"
+
+
+def test_a_body_that_stores() -> None:
+    code, message = refusal("https://api.openai.com/v1/responses", body=b"{}")
+    assert code == "STORED_OBJECT"
+    assert 'set "store" to false' in message
+
+
+def test_a_body_that_cannot_be_checked() -> None:
+    code, message = refusal(body=b'{"store":false,"store":true}')
+    assert code == "NOT_ALLOWED"
+    assert "one key twice" in message
+
+
+def test_a_body_where_none_belongs() -> None:
+    url = "https://api.openai.com/v1/models"
+    plan(url, "GET").check_body(b"")
+    assert refusal(url, "GET", body=b"{}")[0] == "NOT_ALLOWED"
+
+
+def test_a_long_message_is_cut() -> None:
+    error = SealedError(ERROR_CODE_INTERNAL, "ä" * 1_000, EXECUTION_UNKNOWN).as_message()
+    assert error.message == "ä" * (MAX_MESSAGE_SIZE // 2)
