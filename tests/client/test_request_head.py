@@ -56,7 +56,7 @@ def test_credentials_travel_only_when_they_are_brought() -> None:
 
 
 def test_a_key_in_the_url_is_dropped_and_the_rest_kept() -> None:
-    request = httpx2.Request("GET", "https://api.example/v1/x?alt=sse&key=secret&access_token=secret")
+    request = httpx2.Request("GET", "https://api.example/v1/x?alt=sse&Key=secret&access_token=secret")
     assert request_head(request, INJECTED).url == "https://api.example/v1/x?alt=sse"
 
 

@@ -186,6 +186,7 @@ class SealedExchange:
         """Reads the padding and the status, so that nobody on the way takes the end for an abort."""
         try:
             async with asyncio.timeout(_FAREWELL_SECONDS):
+                await self._done_writing()  # an answer may come before its request is at its end
                 while isinstance(await self._call.read(), bytes):
                     pass
         except (TimeoutError, grpc.aio.AioRpcError):

@@ -18,7 +18,7 @@ HEADERS: Final = frozenset({"accept", "anthropic-beta", "anthropic-version", "co
 CREDENTIAL_HEADERS: Final = frozenset(
     {"api-key", "authorization", "openai-organization", "openai-project", "x-api-key", "x-goog-api-key"}
 )
-CREDENTIAL_PARAMETERS: Final = ("key", "api_key", "api-key", "access_token")
+CREDENTIAL_PARAMETERS: Final = ("key", "api_key", "api-key", "apikey", "access_token", "oauth_token")
 
 
 def request_head(request: Request, connection: Connection) -> RequestHead:
@@ -70,7 +70,7 @@ def _with_store_false(body: bytes) -> bytes:
 
 
 def _without_credentials(url: Any) -> Any:
-    for parameter in CREDENTIAL_PARAMETERS:
-        if parameter in url.params:
+    for parameter in list(url.params):
+        if parameter.casefold() in CREDENTIAL_PARAMETERS:
             url = url.copy_remove_param(parameter)
     return url
