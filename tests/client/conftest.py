@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+import httpx
+import httpx2
 import pytest
 
 from blindrelay.client import SealedTransport
@@ -201,3 +203,11 @@ def bridge() -> Iterator[ScriptedBridge]:
 def sealed(bridge: ScriptedBridge) -> Iterator[SealedTransport]:
     with SealedTransport(bridge.connection) as transport:
         yield transport
+
+
+def client_of(library: Any, sealed: SealedTransport, **options: Any) -> Any:
+    return {httpx: sealed.httpx_client, httpx2: sealed.httpx2_client}[library](**options)
+
+
+def async_client_of(library: Any, sealed: SealedTransport, **options: Any) -> Any:
+    return {httpx: sealed.async_httpx_client, httpx2: sealed.async_httpx2_client}[library](**options)

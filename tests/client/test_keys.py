@@ -1,0 +1,105 @@
+"""Whose keys the client seals to, and when it seals again."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx2
+import pytest
+
+from blindrelay.client import (
+    SealedTransport,
+)
+from blindrelay.sealing import SealingKey
+from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
+from blindrelay.v1.outer_status import OuterStatus
+
+from .conftest import ScriptedBridge
+
+URL = "https://api.openai.com/v1/chat/completions"
+
+
+def test_a_restarted_bridge_goes_unnoticed(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+    with sealed.httpx2_client() as client:
+        client.get(URL)
+        bridge.restart_keys()
+        assert client.post(URL, json={"a": 1}).status_code == 200
+    assert bridge.calls == 3
+    assert len(bridge.received) == 2
+
+
+def test_a_relay_that_says_key_unknown_of_a_listed_key_is_not_believed(
+    bridge: ScriptedBridge, sealed: SealedTransport
+) -> None:
+    bridge.refuse = OuterStatus.KEY_UNKNOWN
+    with sealed.httpx2_client() as client:
+        response = client.get(URL)
+    assert response.headers["x-blindrelay-error"] == "relay/key_unknown"
+    assert bridge.calls == 1
+
+
+def test_a_consumed_body_is_not_sent_twice(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+    with sealed.httpx2_client() as client:
+        client.get(URL)
+        bridge.restart_keys()
+        response = client.post(URL, content=iter([b"once"]))
+    assert response.headers["x-blindrelay-error"] == "relay/key_unknown"
+    assert len(bridge.received) == 1
+
+
+def test_directories_are_fetched_once_for_many_exchanges(
+    bridge: ScriptedBridge, sealed: SealedTransport
+) -> None:
+    with sealed.httpx2_client() as client, ThreadPoolExecutor(16) as threads:
+        statuses = list(threads.map(lambda _: client.get(URL).status_code, range(64)))
+    assert statuses == [200] * 64
+    assert bridge.directory_requests == 1
+
+
+def empty(response: GetKeyDirectoryResponse) -> None:
+    del response.directories[:]
+
+
+def test_no_directory_means_that_no_bridge_is_up(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+    bridge.substitute = empty
+    with sealed.httpx2_client() as client, pytest.raises(httpx2.ConnectError, match="no bridge is up"):
+        client.get(URL)
+    assert bridge.calls == 0
+
+
+def test_another_bridges_directory_sends_nothing(bridge: ScriptedBridge) -> None:
+    other = ScriptedBridge()
+    try:
+        pinned = other.connection.partition("?")[2]
+        sealed = SealedTransport(bridge.connection.partition("?")[0] + "?" + pinned)
+        with sealed.httpx2_client() as client:
+            response = client.get(URL)
+    finally:
+        other.close()
+    assert response.status_code == 403
+    assert response.headers["x-should-retry"] == "false"
+    assert "not the pinned one's" in response.json()["error"]["message"]
+    assert bridge.calls == 0
+
+
+def test_a_fork_sends_nothing_more_and_is_kept_as_proof(
+    bridge: ScriptedBridge, sealed: SealedTransport
+) -> None:
+    with sealed.httpx2_client() as client:
+        client.get(URL)
+        bridge.key, bridge.sequence = SealingKey.generate(bridge.key.not_before, bridge.key.not_after), 0
+        response = client.get(URL)
+        assert "two different key directories" in response.json()["error"]["message"]
+        calls = bridge.calls
+        assert client.get(URL).status_code == 403
+    assert bridge.calls == calls
+    assert len(sealed.proofs) == 1
+
+
+@pytest.mark.parametrize(("offset", "message"), [(3_600, "clock is behind"), (-3_600, "clock is ahead")])
+def test_a_clock_that_is_off_is_told(offset: int, message: str, bridge: ScriptedBridge) -> None:
+    bridge.clock_offset = offset
+    with SealedTransport(bridge.connection).httpx2_client() as client:
+        response = client.get(URL)
+    assert message in response.json()["error"]["message"]
+    assert bridge.calls == 0

@@ -1,0 +1,158 @@
+"""Timeouts, cancellation, room, event loops, forks: how exchanges and clients end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+
+import httpx2
+import pytest
+
+from blindrelay.client import (
+    SealedTransport,
+)
+from blindrelay.v1.outer_status import OuterStatus
+
+from .conftest import TAIL, Received, Responder, ScriptedBridge, head
+
+URL = "https://api.openai.com/v1/chat/completions"
+
+
+def test_the_read_timeout_is_an_idle_timer(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+    async def slow_but_steady(_: Received, respond: Responder) -> None:
+        await respond.send(head=head())
+        for _piece in range(8):
+            await asyncio.sleep(0.2)
+            await respond.send(body=b"x")
+        await respond.send(tail=TAIL)
+
+    bridge.answer = slow_but_steady
+    with sealed.httpx2_client(timeout=httpx2.Timeout(10, read=0.9)) as client:
+        assert client.get(URL).content == b"x" * 8
+
+
+async def test_nothing_for_too_long_is_a_read_timeout(
+    bridge: ScriptedBridge, sealed: SealedTransport
+) -> None:
+    async def stall(_: Received, respond: Responder) -> None:
+        await respond.send(head=head(), body=b"x")
+        await asyncio.sleep(60)
+
+    bridge.answer = stall
+    async with sealed.async_httpx2_client(timeout=httpx2.Timeout(10, read=0.3)) as client:
+        with pytest.raises(httpx2.ReadTimeout, match="nothing came back"):
+            await client.get(URL)
+    await eventually(lambda: bridge.cancelled == [True])
+
+
+async def test_cancelling_ends_the_exchange_at_once(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+    started = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async def stall(_: Received, respond: Responder) -> None:
+        await respond.send(head=head())
+        loop.call_soon_threadsafe(started.set)
+        await asyncio.sleep(60)
+
+    bridge.answer = stall
+    async with sealed.async_httpx2_client() as client:
+        task = asyncio.create_task(client.get(URL))
+        await started.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    await eventually(lambda: bridge.cancelled == [True])
+
+
+def test_closing_a_stream_early_ends_the_exchange(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+    async def stall(_: Received, respond: Responder) -> None:
+        await respond.send(head=head(), body=b"x")
+        await asyncio.sleep(60)
+
+    bridge.answer = stall
+    with sealed.httpx2_client() as client:
+        with client.stream("GET", URL) as response:
+            assert next(response.iter_raw()) == b"x"
+        asyncio.run(eventually(lambda: bridge.cancelled == [True]))
+
+
+def test_a_whole_answer_is_not_seen_as_cancelled(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+    with sealed.httpx2_client() as client:
+        for _ in range(50):
+            client.get(URL)
+    assert bridge.cancelled == []
+
+
+def test_event_loops_come_and_go(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+    client = sealed.async_httpx2_client()
+
+    async def once() -> int:
+        return int((await client.get(URL)).status_code)
+
+    assert [asyncio.run(once()) for _ in range(4)] == [200] * 4
+
+
+def test_a_closed_client_leaves_the_others_working(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+    first, second = sealed.httpx2_client(), sealed.httpx2_client()
+    first.get(URL)
+    second.get(URL)
+    first.close()
+    assert second.get(URL).status_code == 200
+    second.close()
+
+
+def test_the_pool_timeout_bounds_the_wait_for_room(
+    bridge: ScriptedBridge, sealed: SealedTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("blindrelay.client.link.MAX_EXCHANGES", 1)
+
+    async def stall(_: Received, respond: Responder) -> None:
+        await respond.send(head=head())
+        await asyncio.sleep(60)
+
+    bridge.answer = stall
+    client = sealed.httpx2_client(timeout=httpx2.Timeout(10, pool=0.2))
+    with client, client.stream("GET", URL), pytest.raises(httpx2.PoolTimeout):
+        client.get(URL)
+
+
+def test_room_is_given_back_whatever_happens(
+    bridge: ScriptedBridge, sealed: SealedTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("blindrelay.client.link.MAX_EXCHANGES", 1)
+    with sealed.httpx2_client(timeout=httpx2.Timeout(10, pool=5)) as client:
+        for refuse in (OuterStatus.REFUSED, None, OuterStatus.OVERLOADED, None):
+            bridge.refuse = refuse
+            client.get(URL)
+        assert client.get(URL).status_code == 200
+        assert client.get("https://api.openai.com/" + "x" * 40_000).status_code == 400
+        assert client.get(URL).status_code == 200
+
+
+def test_a_forked_child_gets_a_clear_error(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+    with sealed.httpx2_client() as client:
+        client.get(URL)
+        assert in_fork(lambda: client.get(URL).headers["x-blindrelay-error"]) == "client/fork"
+
+
+def in_fork(work: Callable[[], str]) -> str:
+    reader, writer = os.pipe()
+    if (child := os.fork()) == 0:
+        try:
+            os.write(writer, work().encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        text = pipe.read()
+    os.waitpid(child, 0)
+    return text
+
+
+async def eventually(true: Callable[[], bool]) -> None:
+    for _ in range(1_000):
+        if true():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("it did not come true within ten seconds")
