@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from blindrelay.client.errors import ConfigurationError
 from blindrelay.sealing import IdentityError, parse_identity
@@ -50,7 +50,7 @@ CONFIG_VARIABLE: Final = "BLINDRELAY_CONFIG"
 
 @dataclass(frozen=True)
 class Connection:
-    """A relay, the token for it, and the bridge behind it.
+    """A relay, the token for it, and the bridge behind it. Raises ConfigurationError for tls off elsewhere.
 
     Attributes:
         host, port: the relay's.
@@ -71,6 +71,12 @@ class Connection:
     credential: Credential.ValueType = Credential.CREDENTIAL_INJECTED
     deadline_class: DeadlineClass.ValueType = DeadlineClass.DEADLINE_CLASS_HOUR
 
+    def __post_init__(self) -> None:
+        if not self.tls and not _is_loopback(self.host):
+            raise ConfigurationError(
+                "tls=off is for a relay on this machine: the token would travel in clear"
+            )
+
     @property
     def target(self) -> str:
         """The relay's address, as gRPC takes it."""
@@ -82,21 +88,22 @@ class Connection:
         """Reads a connection string. Raises ConfigurationError, which never repeats the token."""
         try:
             parts = urlsplit(text)
-            host, port = parts.hostname, parts.port or _DEFAULT_PORT
+            host, port = _host_and_port(parts)
             options = parse_qs(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
         except ValueError:
             raise ConfigurationError(_FORM) from None
-        if parts.scheme != "blindrelay" or not host or parts.path not in ("", "/") or parts.fragment:
+        if parts.scheme != "blindrelay" or parts.path not in ("", "/") or parts.fragment:
             raise ConfigurationError(_FORM)
         if parts.password is not None:
             raise ConfigurationError("a connection string has a token before the @, and no password")
         for name, values in options.items():
             if name not in _OPTIONS:
-                raise ConfigurationError(f"a connection string has no option {name!r}; it has {_OPTIONS}")
+                known = ", ".join(_OPTIONS)
+                raise ConfigurationError(f"a connection string has no option {name!r}; it has {known}")
             if len(values) != 1:
                 raise ConfigurationError(f"a connection string has the option {name!r} once")
         settings = {name: values[0] for name, values in options.items()}
-        if parts.username:
+        if parts.username is not None:
             if "token" in settings:
                 raise ConfigurationError("a connection string has one token: before the @, or token=@FILE")
             settings["token"] = unquote(parts.username)
@@ -125,7 +132,7 @@ class Connection:
     def from_profile(cls, path: Path, name: str) -> Connection:
         """Reads ``[profiles.NAME]`` of a TOML file: relay = "host:port", bridge, token_file, …
 
-        Raises ConfigurationError.
+        Relative paths are taken from the folder of that file. Raises ConfigurationError.
         """
         try:
             profiles = tomllib.loads(path.read_text()).get("profiles", {})
@@ -136,43 +143,56 @@ class Connection:
             raise ConfigurationError(f"{path} has no profile {name!r}")
         for key, value in profile.items():
             if key not in _PROFILE_KEYS or not isinstance(value, str):
+                known = ", ".join(_PROFILE_KEYS)
                 raise ConfigurationError(
-                    f"{path}: profile {name!r}: {key} is not one of {_PROFILE_KEYS}, in quotes"
+                    f"{path}: profile {name!r}: {key} is not one of {known}, with a value in quotes"
                 )
         settings: dict[str, str] = dict(profile)
-        address = urlsplit("//" + settings.pop("relay", ""))
-        if "token_file" in settings:
-            settings["token"] = "@" + str(path.parent / Path(settings.pop("token_file")).expanduser())
+        relay = settings.pop("relay", "")
         try:
-            host, port = address.hostname, address.port or _DEFAULT_PORT
+            address = urlsplit("//" + relay)
+            host, port = _host_and_port(address)
         except ValueError:
-            host = None
-        if not host:
-            raise ConfigurationError(f'{path}: profile {name!r} needs relay = "host:port"')
+            raise ConfigurationError(f'{path}: profile {name!r} needs relay = "host:port"') from None
+        if address.netloc != relay or "@" in relay:
+            raise ConfigurationError(f'{path}: profile {name!r} needs relay = "host:port", and no more')
+        if "ca" in settings:
+            settings["ca"] = _beside(path, settings["ca"])
+        if "token_file" in settings:
+            if "token" in settings:
+                raise ConfigurationError(f"{path}: profile {name!r} has one token: token or token_file")
+            settings["token"] = "@" + _beside(path, settings.pop("token_file"))
         return cls._from_settings(host, port, settings)
 
     @classmethod
     def _from_settings(cls, host: str, port: int, settings: Mapping[str, str]) -> Connection:
-        tls = _choice("tls", settings.get("tls", "on"), {"on": True, "off": False})
-        if not tls and not _is_loopback(host):
-            raise ConfigurationError(
-                "tls=off is for a relay on this machine: the token would travel in clear"
-            )
-        if ca := settings.get("ca"):
+        ca = settings.get("ca")
+        if ca is not None:
             _read("ca", ca)
         return cls(
             host=host,
             port=port,
             identity=_identity(settings.get("bridge")),
             token=_token(settings.get("token")),
-            tls=tls,
-            ca=Path(ca) if ca else None,
+            tls=_choice("tls", settings.get("tls", "on"), {"on": True, "off": False}),
+            ca=None if ca is None else Path(ca),
             credential=_choice("credentials", settings.get("credentials", "injected"), _CREDENTIALS),
             deadline_class=_choice("deadline", settings.get("deadline", "1h"), _DEADLINES),
         )
 
 
 _FORM: Final = "a connection string has the form blindrelay://TOKEN@relay.example:443?bridge=br1…"
+
+
+def _host_and_port(parts: SplitResult) -> tuple[str, int]:
+    """Raises ValueError if there is no host, or if the port is no number from 1 to 65535."""
+    if not parts.hostname or parts.port == 0:
+        raise ValueError
+    return parts.hostname, parts.port or _DEFAULT_PORT
+
+
+def _beside(file: Path, path: str) -> str:
+    return str(file.parent / Path(path).expanduser())
 
 
 def _identity(text: str | None) -> bytes:

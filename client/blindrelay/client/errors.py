@@ -106,17 +106,20 @@ class BridgeError(BlindRelayError):
     """The bridge refused the exchange or failed; it sealed this answer itself.
 
     Attributes:
-        code: an ErrorCode.
-        execution: an Execution: whether the provider may have begun the work.
+        code: an ErrorCode; INTERNAL for one that this version does not know.
+        execution: an Execution: whether the provider may have begun the work; UNKNOWN for one not known.
     """
 
     origin = "bridge"
 
     def __init__(self, error: ExchangeError) -> None:
         super().__init__(f"the bridge answered: {error.message}")
-        self.code = error.code
-        self.execution = error.execution
-        self.kind = ErrorCode.Name(error.code).removeprefix("ERROR_CODE_").lower()
+        # A later version's numbers, and none at all, have a reading (spec/protocol.md, section 10.3).
+        known_code = error.code in ErrorCode.values()[1:]
+        self.code = error.code if known_code else ErrorCode.ERROR_CODE_INTERNAL
+        known_execution = error.execution in Execution.values()[1:]
+        self.execution = error.execution if known_execution else Execution.EXECUTION_UNKNOWN
+        self.kind = ErrorCode.Name(self.code).removeprefix("ERROR_CODE_").lower()
 
     @property
     def not_started(self) -> bool:

@@ -66,9 +66,8 @@ class SealedExchange:
         self._encapsulated_secret: bytes | None = sealed.encapsulated_secret
         self._timeouts = timeouts
         self._release: Callable[[], None] | None = release
-        # Begun before anything is written: what ends a call in mid-upload can only be read this way.
-        self._reading: asyncio.Task[Any] | None = asyncio.ensure_future(call.read())
-        self._reading.add_done_callback(_retrieve)
+        # Iterating, not call.read(): that forgets what has arrived once a write has failed.
+        self._messages = aiter(call)
         self._status = StatusWatch(call)
         self._pending: bytes | None = None
         self._heard = False
@@ -113,8 +112,6 @@ class SealedExchange:
 
     async def _write(self, records: list[bytes]) -> bool:
         for record in records:
-            if self._reading is not None and self._reading.done():
-                return False
             message = ExchangeRequest(encapsulated_secret=self._encapsulated_secret or b"", sealed=record)
             self._encapsulated_secret = None
             try:
@@ -124,7 +121,7 @@ class SealedExchange:
                 self._abandon()
                 raise TimedOutError("write", self._timeouts.write or 0) from None
             except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
-                return False  # the call has ended, and the reading tells why
+                return False  # the call has ended, and what is there to read tells why
         return True
 
     async def _done_writing(self) -> None:
@@ -149,7 +146,7 @@ class SealedExchange:
     async def _read(self) -> bytes:
         try:
             async with asyncio.timeout(self._timeouts.read):
-                message = await self._next_message()
+                message = await anext(self._messages, None)
         except TimeoutError:
             self._abandon()
             raise TimedOutError("read", self._timeouts.read or 0) from None
@@ -158,16 +155,10 @@ class SealedExchange:
         except asyncio.CancelledError:
             self._abandon()
             raise
-        if isinstance(message, bytes):
-            return message
-        self._abandon()
-        raise CutAnswerError("the relay ended the exchange before the answer's end")
-
-    async def _next_message(self) -> Any:
-        if self._reading is None:
-            return await self._call.read()
-        reading, self._reading = self._reading, None
-        return await reading
+        if message is None:
+            self._abandon()
+            raise CutAnswerError("the relay ended the exchange before the answer's end")
+        return message
 
     async def _lost(self, error: grpc.aio.AioRpcError) -> NoReturn:
         relay = relay_error(*await self._status.status(error))
@@ -187,7 +178,7 @@ class SealedExchange:
         try:
             async with asyncio.timeout(_FAREWELL_SECONDS):
                 await self._done_writing()  # an answer may come before its request is at its end
-                while isinstance(await self._call.read(), bytes):
+                async for _ in self._messages:
                     pass
         except (TimeoutError, grpc.aio.AioRpcError):
             return  # the answer was whole before
@@ -199,9 +190,3 @@ class SealedExchange:
         if self._release is not None:
             self._release()
             self._release = None
-
-
-def _retrieve(reading: asyncio.Task[Any]) -> None:
-    """A reading that nobody waits for any more has an exception that nobody misses."""
-    if not reading.cancelled():
-        reading.exception()

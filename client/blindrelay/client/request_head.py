@@ -62,11 +62,11 @@ def stateless_body(request: Request, connection: Connection) -> bytes | None:
 def _with_store_false(body: bytes) -> bytes:
     try:
         content = json.loads(body)
-    except ValueError:
+        if not isinstance(content, dict) or "store" in content:
+            return body
+        return json.dumps(content | {"store": False}, ensure_ascii=False, separators=(",", ":")).encode()
+    except (ValueError, RecursionError):  # not JSON, or not to be written as UTF-8: the bridge says what is wrong
         return body
-    if not isinstance(content, dict) or "store" in content:
-        return body
-    return json.dumps(content | {"store": False}, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _without_credentials(url: Any) -> Any:

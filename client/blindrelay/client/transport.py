@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from blindrelay.client.body import async_body, sync_body
 from blindrelay.client.connection import Connection
-from blindrelay.client.errors import BlindRelayError
+from blindrelay.client.errors import BlindRelayError, ConfigurationError
 from blindrelay.client.exchange import SealedExchange
 from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.library import Request, response
@@ -28,12 +28,16 @@ _TIMEOUT_SECONDS: Final = 600.0
 """The clients' default: what the official SDKs wait for the next bytes. httpx's own is 5 seconds."""
 _CONNECT_SECONDS: Final = 5.0
 
+_WAYS_PAST_US: Final = ("mounts", "proxy", "transport")
+"""Options by which httpx sends requests some other way than through our transport: in clear."""
+
 
 class SealedTransport:
     """Seals every exchange to the pinned bridge and sends it through the relay; or fails.
 
     It is a transport for ``httpx.Client``, ``httpx.AsyncClient`` and their httpx2 twins, any number of
-    threads and event loops; httpx_client() and its like make clients for those who want them ready.
+    threads and event loops. httpx_client() and its like make clients that are ready; each has a transport
+    of its own, on the same keys, which ends with it and not with this one.
 
     Args:
         connection: where the relay is and whose key to trust: a Connection or a connection string.
@@ -64,11 +68,16 @@ class SealedTransport:
 
     @property
     def proofs(self) -> list[tuple[bytes, bytes]]:
-        """Pairs of signed key directories that contradict each other, exact bytes: proof of a fork."""
+        """Pairs of encoded SignedKeyDirectory messages that contradict each other: proof of a fork."""
         return self._sender.keys.proofs
 
     def httpx_client(self, **options: Any) -> httpx.Client:
-        """An ``httpx.Client``; options as its own. Raises ImportError if httpx is not installed."""
+        """An ``httpx.Client``. Raises ImportError if httpx is not installed.
+
+        Options are its own, but with timeouts as the official SDKs have them, redirects followed, and nothing
+        taken from the environment. Raises ConfigurationError for those that lead past the relay: mounts,
+        proxy and transport.
+        """
         import httpx
 
         return httpx.Client(**self._client_options(httpx, options))
@@ -169,6 +178,9 @@ class SealedTransport:
             return self._lazy_portal
 
     def _client_options(self, library: Any, options: dict[str, Any]) -> dict[str, Any]:
+        for name in _WAYS_PAST_US:
+            if options.get(name) is not None:
+                raise ConfigurationError(f"with {name} requests would leave in clear, past the relay")
         # Every client has a transport of its own, so that closing one does not close another's.
         transport = SealedTransport(self.connection, clock=self._sender.clock, _keys=self._sender.keys)
         timeout = library.Timeout(_TIMEOUT_SECONDS, connect=_CONNECT_SECONDS)

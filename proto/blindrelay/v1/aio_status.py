@@ -2,7 +2,7 @@
 
 When a peer ends a call while a message is being written, grpc.aio (1.85) puts INTERNAL, "Internal error
 from Core", for the failed write in place of the peer's status, before that is received or after. What
-the peer wrote before can then be read only by a read that began before the write.
+the peer wrote before is then lost to call.read(); who iterates over the call still gets it.
 """
 
 from __future__ import annotations
