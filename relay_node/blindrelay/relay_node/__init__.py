@@ -1,0 +1,24 @@
+"""The relay node: authenticates calls, reads envelopes, forwards sealed bytes, and keeps nothing.
+
+It decodes no message and imports no cryptography; the one hash it needs, of access tokens, is in serving.
+"""
+
+from __future__ import annotations
+
+from blindrelay.relay_node.config import RelayConfig, ReplicaConfig, read_relay_config
+
+# isort: split
+from blindrelay.relay_node.channels import ChannelFactory, open_channel
+from blindrelay.relay_node.records import Event, Records
+from blindrelay.relay_node.relay import Relay
+
+__all__ = [
+    "ChannelFactory",
+    "Event",
+    "Records",
+    "Relay",
+    "RelayConfig",
+    "ReplicaConfig",
+    "open_channel",
+    "read_relay_config",
+]

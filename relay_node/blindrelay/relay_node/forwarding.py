@@ -1,0 +1,103 @@
+"""The two directions of one exchange, as raw bytes (spec/protocol.md, section 7).
+
+No message is decoded and none is kept: the next is read when the one before has been taken, so a slow
+reader holds up its sender and not our memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+
+from blindrelay.relay_node.replica import Call
+from blindrelay.relay_node.statuses import status_for_client
+from blindrelay.serving import CallRefusedError
+from blindrelay.v1.outer_status import OuterStatus
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+_WRITE_FAILED: Final = (grpc.StatusCode.INTERNAL, "Internal error from Core")
+"""What grpc.aio makes of a write that failed because the peer had ended the call; the true status follows."""
+
+_STATUS_WAITS: Final = (0, 0, 0.001, 0.01, 0.1, 1)
+"""Seconds between looks for it; it has arrived by then, or the connection is gone."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What went through one exchange, in bytes."""
+
+    request_bytes: int = 0
+    response_bytes: int = 0
+    failed: bool = False
+    """A fault of our own, on the way up."""
+
+
+async def forward(first: bytes, context: Context, call: Call, tally: Tally) -> OuterStatus | None:
+    """Passes `first` and what follows it up, and the answers down, until the bridge ends the call.
+
+    Returns None if it ended with OK, else the status for the client. The bridge's call is over when this
+    function is left, whichever way: a cancelled client cancels it.
+    """
+    upload = asyncio.create_task(_upload(first, context, call, tally))
+    # At once: a write that fails after the bridge's status has come would replace it (_WRITE_FAILED).
+    call.add_done_callback(lambda _: _end(upload))
+    try:
+        # Iterating, not read(): that forgets what has arrived once a write has failed.
+        async for message in call:
+            tally.response_bytes += len(message)
+            await context.write(message)
+    except grpc.aio.AioRpcError:
+        return status_for_client(*await _status(call))
+    except asyncio.CancelledError:
+        if tally.failed:
+            raise CallRefusedError(OuterStatus.INTERNAL) from None
+        raise
+    finally:
+        upload.cancel()
+        call.cancel()
+    return None
+
+
+async def _upload(first: bytes, context: Context, call: Call, tally: Tally) -> None:
+    message: object = first
+    try:
+        while isinstance(message, bytes):
+            tally.request_bytes += len(message)
+            await call.write(message)
+            message = await context.read()
+        await _half_closed(context)
+        await call.done_writing()
+    except (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError):
+        return  # One of the two calls has ended already; why, is learnt where the answers are read.
+    except Exception:
+        tally.failed = True
+        call.cancel()
+
+
+def _end(upload: asyncio.Task[None]) -> None:
+    upload.cancel()
+
+
+async def _half_closed(context: Context) -> None:
+    """Returns only if the end of the client's messages was a half-close.
+
+    gRPC reports a cancelled stream as ended, too, and cancels the handler a moment later. A second read
+    goes through the same completion queue, behind that news; then the handler's task runs, and cancels ours.
+    """
+    await context.read()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+
+async def _status(call: Call) -> tuple[grpc.StatusCode, str]:
+    """How the bridge ended the call."""
+    for wait in _STATUS_WAITS:
+        status = await call.code(), await call.details()
+        if status != _WRITE_FAILED:
+            break
+        await asyncio.sleep(wait)
+    return status

@@ -1,0 +1,56 @@
+"""The standard gRPC health service: SERVING while a bridge can be reached and the relay is not draining."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+from grpc_health.v1.health import aio
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+
+from blindrelay.serving import CallRefusedError, guarded
+from blindrelay.v1.outer_status import OuterStatus
+
+SERVICES = ("", "blindrelay.v1.ExchangeService")
+
+
+class Health:
+    """What load balancers ask, without a token."""
+
+    def __init__(self) -> None:
+        self._servicer = aio.HealthServicer()
+
+    async def set(self, serving: bool) -> None:
+        """Says whether exchanges can succeed now."""
+        status = HealthCheckResponse.SERVING if serving else HealthCheckResponse.NOT_SERVING
+        for service in SERVICES:
+            await self._servicer.set(service, status)
+
+    async def drain(self) -> None:
+        """Says NOT_SERVING for good."""
+        await self._servicer.enter_graceful_shutdown()
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """The service, taking raw bytes so that a failure to read them is ours to word."""
+        encode = HealthCheckResponse.SerializeToString
+        return grpc.method_handlers_generic_handler(
+            "grpc.health.v1.Health",
+            {
+                "Check": grpc.unary_unary_rpc_method_handler(guarded(self._check), None, encode),
+                "Watch": grpc.unary_stream_rpc_method_handler(guarded(self._watch), None, encode),
+            },
+        )
+
+    async def _check(self, request: bytes, context: Any) -> Any:
+        return await self._servicer.Check(_read(request), context)
+
+    async def _watch(self, request: bytes, context: Any) -> None:
+        await self._servicer.Watch(_read(request), context)
+
+
+def _read(request: bytes) -> Any:
+    try:
+        return HealthCheckRequest.FromString(request)
+    except DecodeError:
+        raise CallRefusedError(OuterStatus.MALFORMED) from None

@@ -1,0 +1,178 @@
+"""The relay: authenticates, reads the envelope, forwards sealed bytes to the replica that holds the key."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+import grpc
+
+from blindrelay.relay_node.channels import ChannelFactory, open_channel
+from blindrelay.relay_node.config import RelayConfig
+from blindrelay.relay_node.forwarding import Context, Tally, forward
+from blindrelay.relay_node.health import Health
+from blindrelay.relay_node.records import Event, Records
+from blindrelay.relay_node.replica import Replica
+from blindrelay.relay_node.routing import Routing
+from blindrelay.relay_node.statuses import replica_changed
+from blindrelay.serving import (
+    STREAMS_PER_CLIENT,
+    Address,
+    Admission,
+    CallRefusedError,
+    TokenFile,
+    guarded,
+    listen,
+    serve_until_stopped,
+    server_options,
+)
+from blindrelay.v1.envelope import EnvelopeError, envelope_from_metadata
+from blindrelay.v1.grpc_profile import forwarded_deadline
+from blindrelay.v1.outer_status import OuterStatus
+
+FIRST_MESSAGE_SECONDS: Final = 10.0
+"""For a call's first message: gRPC itself would keep an open call that says nothing for ever."""
+
+
+class Relay:
+    """One relay process. `open_channel` makes the channels to bridges, `records` takes what is written down.
+
+    Made inside a running event loop. Raises ConfigError for unusable token and TLS files.
+    """
+
+    def __init__(
+        self,
+        config: RelayConfig,
+        records: Records | None = None,
+        open_channel: ChannelFactory = open_channel,
+    ) -> None:
+        self._config = config
+        self._records = records or Records()
+        self._tokens = TokenFile(
+            config.tokens, on_problem=lambda _: self._records.event(Event.TOKENS_UNREADABLE)
+        )
+        self._admission = Admission(config.max_exchanges)
+        self._health = Health()
+        self._changed = asyncio.Event()
+        self._replicas = [
+            Replica(replica, open_channel, self._records, self._changed.set) for replica in config.replicas
+        ]
+        self._routing = Routing(self._replicas, self._records)
+
+    async def serve(self, on_ready: Callable[[Address], None]) -> None:
+        """Serves until SIGTERM or SIGINT, then drains. Raises StartError if the port is taken."""
+        async with self._server() as (server, address):
+
+            def ready() -> None:
+                self._records.event(Event.STARTED)
+                on_ready(address)
+
+            await serve_until_stopped(
+                server, self._admission, self._config.drain_seconds, on_ready=ready, on_drain=self._drain
+            )
+        self._records.event(Event.STOPPED)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[Address]:
+        """Serves for as long as the block runs, heeding no signals: for those who host a relay themselves."""
+        async with self._server() as (server, address):
+            await server.start()
+            try:
+                yield address
+            finally:
+                await server.stop(0)
+
+    @contextlib.asynccontextmanager
+    async def _server(self) -> AsyncIterator[tuple[grpc.aio.Server, Address]]:
+        await self._health.set(serving=False)
+        server = grpc.aio.server(options=server_options(STREAMS_PER_CLIENT))
+        server.add_generic_rpc_handlers((self._handler(), self._health.handler()))
+        tasks = [asyncio.create_task(replica.run()) for replica in self._replicas]
+        tasks.append(asyncio.create_task(self._report_health()))
+        try:
+            yield server, listen(server, self._config.listen, self._config.tls)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _handler(self) -> grpc.GenericRpcHandler:
+        fault = self._fault
+        return grpc.method_handlers_generic_handler(
+            "blindrelay.v1.ExchangeService",
+            {
+                # Without serializers: what arrives as bytes leaves as the same bytes.
+                "Exchange": grpc.stream_stream_rpc_method_handler(guarded(self._exchange, fault)),
+                "GetKeyDirectory": grpc.unary_unary_rpc_method_handler(guarded(self._directories, fault)),
+            },
+        )
+
+    async def _exchange(self, _: object, context: Context) -> None:
+        tally, started, outcome = Tally(), time.monotonic(), "cancelled"
+        try:
+            await self._forward(context, tally)
+            outcome = "ok"
+        except CallRefusedError as refusal:
+            outcome = refusal.status.details
+            raise
+        except grpc.aio.BaseError:
+            raise  # An operation on the client's call failed: it is gone.
+        except Exception:
+            outcome = OuterStatus.INTERNAL.details
+            raise
+        finally:
+            seconds = time.monotonic() - started
+            self._records.exchange(outcome, tally.request_bytes, tally.response_bytes, seconds)
+
+    async def _forward(self, context: Context, tally: Tally) -> None:
+        self._authenticate(context)
+        try:
+            encoded, envelope = envelope_from_metadata(context.invocation_metadata())
+        except EnvelopeError:
+            raise CallRefusedError(OuterStatus.MALFORMED) from None
+        with self._admission.admit():
+            replica = await self._routing.find(envelope.identity, envelope.key_id)
+            first = await _first_message(context)
+            call = replica.call(encoded, forwarded_deadline(context.time_remaining()))
+            status = await forward(first, context, call, tally)
+        if status is not None:
+            if replica_changed(status):
+                replica.forget()
+            raise CallRefusedError(status)
+
+    async def _directories(self, _: bytes, context: Context) -> bytes:
+        self._authenticate(context)
+        if self._admission.draining:
+            raise CallRefusedError(OuterStatus.DRAINING)
+        return await self._routing.directories()
+
+    def _authenticate(self, context: Context) -> None:
+        if not self._tokens.admits(context.invocation_metadata()):
+            raise CallRefusedError(OuterStatus.UNAUTHENTICATED)
+
+    def _fault(self) -> None:
+        self._records.event(Event.FAULT)
+
+    async def _report_health(self) -> None:
+        while True:
+            self._changed.clear()
+            await self._health.set(self._routing.up)
+            await self._changed.wait()
+
+    async def _drain(self) -> None:
+        self._records.event(Event.DRAINING)
+        await self._health.drain()
+
+
+async def _first_message(context: Context) -> bytes:
+    try:
+        async with asyncio.timeout(FIRST_MESSAGE_SECONDS):
+            message = await context.read()
+    except TimeoutError:
+        raise CallRefusedError(OuterStatus.DEADLINE) from None
+    if not isinstance(message, bytes):
+        raise CallRefusedError(OuterStatus.MALFORMED)
+    return message

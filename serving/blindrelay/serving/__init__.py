@@ -1,0 +1,62 @@
+"""What a relay and a bridge share as gRPC servers: options, listener, tokens, configuration, commands.
+
+Holds no cryptography but the hash of access tokens, and knows nothing of what is sealed.
+"""
+
+from __future__ import annotations
+
+import blindrelay.serving._grpc_environment  # noqa: F401 - before the first import of grpc
+
+# isort: split
+from blindrelay.serving.address import Address, parse_address
+from blindrelay.serving.admission import Admission
+from blindrelay.serving.command import Announce, CommandParser, command_parser, run_command
+from blindrelay.serving.config import Table, read_config
+from blindrelay.serving.errors import CallRefusedError, ConfigError, ServingError, StartError
+from blindrelay.serving.handlers import guarded
+from blindrelay.serving.lifecycle import serve_until_stopped
+from blindrelay.serving.listener import listen, require_tls_off_loopback
+from blindrelay.serving.options import STREAMS_PER_CLIENT, STREAMS_PER_RELAY, server_options
+from blindrelay.serving.tls import ChannelTls, ServerTls, read_bytes
+from blindrelay.serving.tokens import (
+    TokenEntry,
+    TokenFile,
+    authorization,
+    issue_token,
+    list_tokens,
+    read_token,
+    revoke_token,
+)
+
+__all__ = [
+    "STREAMS_PER_CLIENT",
+    "STREAMS_PER_RELAY",
+    "Address",
+    "Admission",
+    "Announce",
+    "CallRefusedError",
+    "ChannelTls",
+    "CommandParser",
+    "ConfigError",
+    "ServerTls",
+    "ServingError",
+    "StartError",
+    "Table",
+    "TokenEntry",
+    "TokenFile",
+    "authorization",
+    "command_parser",
+    "guarded",
+    "issue_token",
+    "list_tokens",
+    "listen",
+    "parse_address",
+    "read_bytes",
+    "read_config",
+    "read_token",
+    "require_tls_off_loopback",
+    "revoke_token",
+    "run_command",
+    "serve_until_stopped",
+    "server_options",
+]

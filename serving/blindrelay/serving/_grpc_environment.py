@@ -1,0 +1,11 @@
+"""What gRPC's C core reads from the environment, once, when `grpc` is first imported.
+
+Its own log lines carry peers' addresses and go straight to stderr, past everything that we log
+through; so they are off unless the operator asks for them by setting the variable.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")

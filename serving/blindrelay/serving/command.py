@@ -1,0 +1,107 @@
+"""The command line that relay and bridge share: `serve`, `token issue | revoke | list`, one-line errors."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+from blindrelay.serving.errors import ConfigError, ServingError
+from blindrelay.serving.tokens import issue_token, list_tokens, revoke_token
+
+Announce = Callable[..., None]
+Serve = Callable[[Path, Announce], Coroutine[Any, Any, None]]
+Commands = Any
+"""What argparse returns from add_subparsers; it has no public name."""
+
+
+class CommandParser(argparse.ArgumentParser):
+    """An argument parser whose errors are raised as ConfigError, to be one line like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message} (see {self.prog} --help)")
+
+
+def command_parser(name: str, description: str, serve: Serve) -> tuple[CommandParser, Commands]:
+    """A parser with the shared commands, and its sub-commands, for more: set_defaults(run=a function).
+
+    `serve(config, announce)` serves until the process is told to stop, and calls
+    `announce(sentence, listening=…, **more)` once, when it listens.
+    """
+    parser = CommandParser(prog=name, description=description)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_serve(commands, serve)
+    _add_token(commands)
+    return parser, commands
+
+
+def run_command(parser: CommandParser, argv: Sequence[str] | None = None) -> int:
+    """Runs a command line and returns the exit code: 0 done, 1 failed while running, 2 wrong input.
+
+    Every error is one line on stderr; a traceback could show what must not be shown.
+    """
+    try:
+        arguments = parser.parse_args(argv)
+        arguments.run(arguments)
+    except ServingError as error:
+        return _complain(parser, str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(frame.filename).name}:{frame.lineno}"
+        return _complain(parser, f"stopped by an internal error ({type(error).__name__} at {place})", 1)
+    return 0
+
+
+def _complain(parser: CommandParser, message: str, code: int) -> int:
+    sys.stderr.write(f"{parser.prog}: {' '.join(message.split())}\n")
+    return code
+
+
+def _add_serve(commands: Commands, serve: Serve) -> None:
+    command = commands.add_parser("serve", help="serve until SIGTERM or SIGINT")
+    command.add_argument("--config", required=True, type=Path, metavar="FILE", help="TOML configuration")
+    command.add_argument("--json", action="store_true", help="announce the address as one JSON line")
+
+    def run(arguments: argparse.Namespace) -> None:
+        def announce(sentence: str, **fields: str) -> None:
+            sys.stdout.write((json.dumps(fields) if arguments.json else sentence) + "\n")
+            sys.stdout.flush()
+
+        # What libraries log may quote peers and contents; they have no say on our stderr.
+        logging.getLogger().addHandler(logging.NullHandler())
+        asyncio.run(serve(arguments.config, announce))
+
+    command.set_defaults(run=run)
+
+
+def _add_token(commands: Commands) -> None:
+    token = commands.add_parser("token", help="issue, revoke and list access tokens")
+    actions = token.add_subparsers(dest="action", required=True, metavar="ACTION")
+    file = CommandParser(add_help=False)
+    file.add_argument("--tokens", required=True, type=Path, metavar="FILE", help="the file of hashed tokens")
+    name = CommandParser(add_help=False)
+    name.add_argument("name", metavar="NAME", help="letters, digits and . _ -")
+    issue = actions.add_parser("issue", parents=[name, file], help="make a token and print it, this once")
+    issue.set_defaults(run=lambda given: _print(issue_token(given.tokens, given.name, datetime.now(UTC))))
+    revoke = actions.add_parser("revoke", parents=[name, file], help="make a token worthless from now on")
+    revoke.set_defaults(run=lambda given: revoke_token(given.tokens, given.name))
+    listing = actions.add_parser("list", parents=[file], help="print names and dates")
+    listing.set_defaults(run=_list)
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    for entry in list_tokens(arguments.tokens):
+        _print(f"{entry.name}\t{entry.created}")
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(line + "\n")

@@ -1,0 +1,143 @@
+"""Strict reading of TOML configuration: every key is expected, of its type and in its range, or named."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from blindrelay.serving.address import Address, parse_address
+from blindrelay.serving.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def read_config(path: Path, build: Callable[[Table], T]) -> T:
+    """Reads a TOML file through `build`, which takes from the Table what it knows.
+
+    Raises ConfigError, one sentence with file and key, for whatever is missing, wrong or left over.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: the configuration file does not exist") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: the configuration file cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: the configuration file is not UTF-8 text") from None
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    return Table(path, "", values).build(build)
+
+
+class Table:
+    """One TOML table, read key by key. Every method raises ConfigError if the value is not what it says."""
+
+    def __init__(self, file: Path, name: str, values: dict[str, Any]) -> None:
+        self._file = file
+        self._name = name
+        self._values = values
+        self._known: set[str] = set()
+
+    def build(self, build: Callable[[Table], T]) -> T:
+        """What `build` makes of this table; afterwards nothing may be left that it did not ask for."""
+        built = build(self)
+        for key in self._values:
+            if key not in self._known:
+                raise self.error(
+                    key, "is not a known key; the known ones are " + ", ".join(sorted(self._known))
+                )
+        return built
+
+    def error(self, key: str, problem: str) -> ConfigError:
+        """An error about one key of this table, for checks that are the caller's own."""
+        return ConfigError(f"{self._file}: {self._path(key)} {problem}")
+
+    def text(self, key: str) -> str:
+        """A string that is not empty."""
+        return self._required(key, self.optional_text(key), "a string")
+
+    def optional_text(self, key: str) -> str | None:
+        """A string that is not empty, or None if the key is absent."""
+        value = self._take(key, str, "a string")
+        if value == "":
+            raise self.error(key, "must not be empty")
+        return value
+
+    def texts(self, key: str) -> tuple[str, ...] | None:
+        """An array of strings, or None if the key is absent."""
+        values = self._take(key, list, "an array of strings")
+        if values is None:
+            return None
+        if not all(isinstance(value, str) and value for value in values):
+            raise self.error(key, "must be an array of strings, none of them empty")
+        return tuple(values)
+
+    def integer(self, key: str, *, default: int, minimum: int, maximum: int) -> int:
+        """An integer from minimum to maximum."""
+        value = self._take(key, int, "an integer")
+        if value is None:
+            return default
+        if not minimum <= value <= maximum:
+            raise self.error(key, f"must be from {minimum} to {maximum}, and is {value}")
+        return value
+
+    def flag(self, key: str, *, default: bool) -> bool:
+        """true or false."""
+        value = self._take(key, bool, "true or false")
+        return default if value is None else value
+
+    def path(self, key: str) -> Path:
+        """A file's path, relative ones taken from the folder of the configuration file."""
+        return self._required(key, self.optional_path(key), "a path")
+
+    def optional_path(self, key: str) -> Path | None:
+        """As path, or None if the key is absent."""
+        value = self.optional_text(key)
+        return None if value is None else self._file.parent / value
+
+    def address(self, key: str) -> Address:
+        """A "host:port"."""
+        text = self.text(key)
+        try:
+            return parse_address(text)
+        except ConfigError as error:
+            raise self.error(key, f"= {error}") from None
+
+    def table(self, key: str, build: Callable[[Table], T]) -> T | None:
+        """What `build` makes of a sub-table, or None if the key is absent."""
+        values = self._take(key, dict, "a table")
+        return None if values is None else Table(self._file, self._path(key), values).build(build)
+
+    def tables(self, key: str, build: Callable[[Table], T]) -> tuple[T, ...]:
+        """What `build` makes of each table of an array of tables; at least one."""
+        values = self._take(key, list, f"an array of tables, [[{key}]]")
+        if not values:
+            raise self.error(key, f"is missing: at least one [[{key}]] section is needed")
+        if not all(isinstance(value, dict) for value in values):
+            raise self.error(key, f"must be an array of tables, [[{key}]]")
+        return tuple(
+            Table(self._file, f"{self._path(key)}[{index}]", value).build(build)
+            for index, value in enumerate(values)
+        )
+
+    def _path(self, key: str) -> str:
+        return f"{self._name}.{key}" if self._name else key
+
+    def _take(self, key: str, kind: type[T], described: str) -> T | None:
+        self._known.add(key)
+        if key not in self._values:
+            return None
+        value = self._values[key]
+        # bool is a kind of int in Python, and not in TOML.
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise self.error(key, f"must be {described}")
+        return value
+
+    def _required(self, key: str, value: T | None, described: str) -> T:
+        if value is None:
+            raise self.error(key, f"is missing: {described} is needed")
+        return value

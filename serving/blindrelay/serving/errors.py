@@ -1,0 +1,37 @@
+"""The errors of a serving process.
+
+ServingError
+├── ConfigError         exit code 2: the operator's input is wrong; the message says where and what to do
+├── StartError          exit code 1: the input is right, and the process cannot serve all the same
+└── CallRefusedError    one call is over, with a status of the closed list
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from blindrelay.v1.outer_status import OuterStatus
+
+
+class ServingError(Exception):
+    """What a gRPC server of this project raises; its text is one sentence for a person."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class StartError(ServingError):
+    """The server cannot start or go on: the port is taken, …"""
+
+
+class ConfigError(ServingError):
+    """A command line, configuration, token or key file is missing, unreadable or wrong."""
+
+    exit_code = 2
+
+
+class CallRefusedError(ServingError):
+    """Raised by a handler to end its call with an outer status (spec/protocol.md, section 12)."""
+
+    def __init__(self, status: OuterStatus) -> None:
+        super().__init__(status.details)
+        self.status = status

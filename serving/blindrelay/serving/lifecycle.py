@@ -1,0 +1,69 @@
+"""From start to drained: one gRPC server, until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import grpc
+
+from blindrelay.serving.admission import Admission
+
+STOP_GRACE: Final = 0.5
+"""Seconds for the last statuses to leave, after the last call has ended or been given up."""
+
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+async def serve_until_stopped(
+    server: grpc.aio.Server,
+    admission: Admission,
+    drain_seconds: float,
+    *,
+    on_ready: Callable[[], None] | None = None,
+    on_drain: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """Starts a bound server, waits for SIGTERM or SIGINT, drains it and returns.
+
+    Draining: new calls are refused at once (`admission` is closed, and the listener stays open so that they
+    hear why), running ones may finish within `drain_seconds` and are then cancelled. A second signal cuts the
+    wait short. `on_ready` is called when calls are taken and signals are heeded, `on_drain` when draining
+    begins.
+    """
+    signals: asyncio.Queue[None] = asyncio.Queue()
+    others = asyncio.all_tasks()
+    with _signals_to(signals):
+        await server.start()
+        if on_ready is not None:
+            on_ready()
+        await signals.get()
+        admission.close()
+        if on_drain is not None:
+            await on_drain()
+        await _first_of(admission.idle(), signals.get(), timeout=drain_seconds)
+        await server.stop(STOP_GRACE)
+        # gRPC's tasks for the last calls: cut off in the middle, they would write a traceback to stderr.
+        if last := asyncio.all_tasks() - others:
+            await asyncio.wait(last, timeout=STOP_GRACE)
+
+
+@contextmanager
+def _signals_to(queue: asyncio.Queue[None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in _STOP_SIGNALS:
+        loop.add_signal_handler(number, queue.put_nowait, None)
+    try:
+        yield
+    finally:
+        for number in _STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+async def _first_of(*waits: Awaitable[None], timeout: float) -> None:
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()

@@ -1,0 +1,55 @@
+"""gRPC server options, the same for relay and bridge but for the number of streams."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from blindrelay.v1.grpc_profile import MESSAGE_OPTIONS
+from blindrelay.v1.limits import DEADLINE_SECONDS
+
+STREAMS_PER_CLIENT: Final = 100
+"""Concurrent calls on one connection of a client; more are refused by HTTP/2 itself (rapid reset)."""
+
+STREAMS_PER_RELAY: Final = 10_000
+"""Concurrent calls on one connection of a relay: it carries everybody's, and has admitted them already."""
+
+MAX_CONNECTIONS: Final = 1_024
+"""Connections at once; with the streams and the message limit it bounds what half-sent messages hold."""
+
+MAX_METADATA_SIZE: Final = 4_096
+"""Bytes of headers: the envelope takes 700 in base64, a token 60. Soft and hard limit are the same one."""
+
+_MAX_CONNECTION_AGE: Final = 1_800_000
+_AGE_GRACE: Final = (DEADLINE_SECONDS[-1] + 120) * 1_000
+
+
+def server_options(streams_per_connection: int) -> tuple[tuple[str, int], ...]:
+    """Options for grpc.aio.server: STREAMS_PER_CLIENT on a relay, STREAMS_PER_RELAY on a bridge."""
+    return (*_SERVER_OPTIONS, ("grpc.max_concurrent_streams", streams_per_connection))
+
+
+_SERVER_OPTIONS: Final = (
+    *MESSAGE_OPTIONS,
+    ("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),
+    ("grpc.max_metadata_size", MAX_METADATA_SIZE),
+    ("grpc.absolute_max_metadata_size", MAX_METADATA_SIZE),
+    # A peer that says nothing, or never confirms the limits above, is let go after five seconds.
+    ("grpc.http2.settings_timeout", 5_000),
+    ("grpc.server_handshake_timeout_ms", 5_000),
+    # Our channels ping every 60 s while a call runs, quiet or not; twice as often is still polite.
+    ("grpc.http2.max_ping_strikes", 2),
+    ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
+    # A peer that vanished without a word is noticed, also under a quiet stream.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.ping_timeout_ms", 20_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    # Connections are renewed; the grace lets the longest exchange finish on the old one.
+    ("grpc.max_connection_idle_ms", 300_000),
+    ("grpc.max_connection_age_ms", _MAX_CONNECTION_AGE),
+    ("grpc.max_connection_age_grace_ms", _AGE_GRACE),
+    # No memory that lets headers of one call be guessed from the size of another's.
+    ("grpc.http2.hpack_table_size.decoder", 0),
+    # A second process on the same port is an error, not a silent half of the traffic.
+    ("grpc.so_reuseport", 0),
+)

@@ -1,0 +1,202 @@
+"""Access tokens: issued once, kept as hashes, checked on every call. Nothing else of a relay hashes anything.
+
+A token is "brt_" and 43 base64url characters: 32 random bytes, so a plain SHA-256 of it cannot be searched.
+A token file has one line for each: NAME SHA256HEX CREATED (ISO 8601, UTC).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from blindrelay.serving.errors import ConfigError
+
+AUTHORIZATION_KEY: Final = "authorization"
+MAX_TOKENS: Final = 100_000
+"""Lines of a token file; about 12 MB, and far more than one relay process serves."""
+
+_TOKEN: Final = re.compile(r"brt_[A-Za-z0-9_-]{43}")
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class TokenEntry:
+    """One line of a token file. The digest cannot be turned back into the token."""
+
+    name: str
+    digest: str
+    created: str
+
+
+def issue_token(path: Path, name: str, now: datetime) -> str:
+    """Adds a new token to the file, which is made (0600) if need be, and returns it: seen this once.
+
+    Raises ConfigError if the name is taken or not 1 to 64 letters, digits, dots, dashes and underscores.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f'"{name}" is no name for a token: use 1 to 64 letters, digits and . _ -')
+    with _locked(path):
+        entries = _read(path) if path.exists() else ()
+        if any(entry.name == name for entry in entries):
+            raise ConfigError(
+                f'{path}: a token named "{name}" exists; revoke it first or choose another name'
+            )
+        token = "brt_" + secrets.token_urlsafe(32)
+        _write(path, (*entries, TokenEntry(name, _digest(token).hex(), now.isoformat(timespec="seconds"))))
+    return token
+
+
+def revoke_token(path: Path, name: str) -> None:
+    """Takes a token out of the file; running servers refuse it from then on. Raises ConfigError."""
+    with _locked(path):
+        entries = _read(path)
+        kept = tuple(entry for entry in entries if entry.name != name)
+        if len(kept) == len(entries):
+            raise ConfigError(f'{path}: no token is named "{name}"')
+        _write(path, kept)
+
+
+def list_tokens(path: Path) -> tuple[TokenEntry, ...]:
+    """The file's entries in order. Raises ConfigError if it is missing, unreadable or malformed."""
+    return _read(path)
+
+
+def read_token(path: Path) -> str:
+    """The token that a file holds, for a process that has to show one. Raises ConfigError."""
+    try:
+        token = path.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError(f"{path}: the token file does not exist or cannot be read") from None
+    if not _TOKEN.fullmatch(token):
+        raise ConfigError(f"{path}: not an access token (brt_ and 43 characters), as `token issue` prints it")
+    return token
+
+
+def authorization(token: str) -> tuple[str, str]:
+    """The metadata entry that shows a token."""
+    return AUTHORIZATION_KEY, f"Bearer {token}"
+
+
+class TokenFile:
+    """The tokens that a running server accepts: those in the file now, whatever was there at start.
+
+    A file that goes missing or wrong while running admits nobody, and `on_problem` is told, once for each
+    version of the file.
+    """
+
+    def __init__(self, path: Path, on_problem: Callable[[ConfigError], None] = lambda _: None) -> None:
+        """Reads the file. Raises ConfigError if it is missing, unreadable or malformed."""
+        self._path = path
+        self._on_problem = on_problem
+        self._blind = secrets.token_bytes(32)
+        self._version = _version(path)
+        self._accepted = self._load()
+
+    def admits(self, metadata: Iterable[tuple[str, str | bytes]] | None) -> bool:
+        """Whether a call's metadata shows, exactly once, a token of the file.
+
+        Takes the same time whichever tokens exist: what is looked up is a keyed hash, whose key nobody
+        outside knows.
+        """
+        self._notice_changes()
+        shown = [value for key, value in metadata or () if key == AUTHORIZATION_KEY]
+        if len(shown) != 1 or not isinstance(shown[0], str):
+            return False
+        scheme, _, token = shown[0].partition(" ")
+        if scheme != "Bearer" or not _TOKEN.fullmatch(token):
+            return False
+        return self._blinded(_digest(token)) in self._accepted
+
+    def _notice_changes(self) -> None:
+        version = _version(self._path)
+        if version == self._version:
+            return
+        self._version = version
+        try:
+            self._accepted = self._load()
+        except ConfigError as problem:
+            self._accepted = frozenset()
+            self._on_problem(problem)
+
+    def _load(self) -> frozenset[bytes]:
+        return frozenset(self._blinded(bytes.fromhex(entry.digest)) for entry in _read(self._path))
+
+    def _blinded(self, digest: bytes) -> bytes:
+        return hashlib.blake2b(digest, key=self._blind, digest_size=32).digest()
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("ascii")).digest()
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    """Changes whenever the file does: it is replaced by our commands, and edited by hand perhaps."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
+
+
+def _read(path: Path) -> tuple[TokenEntry, ...]:
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path}: the tokens file does not exist; make it with `token issue NAME`"
+        ) from None
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError(f"{path}: the tokens file cannot be read") from None
+    if len(lines) > MAX_TOKENS:
+        raise ConfigError(f"{path}: more than {MAX_TOKENS} tokens")
+    return tuple(_entry(path, number, line) for number, line in enumerate(lines, 1) if line.strip())
+
+
+def _entry(path: Path, number: int, line: str) -> TokenEntry:
+    fields = line.split()
+    if len(fields) != 3 or not _NAME.fullmatch(fields[0]) or not _DIGEST.fullmatch(fields[1]):
+        raise ConfigError(f"{path}: line {number} is not NAME SHA256HEX CREATED")
+    return TokenEntry(*fields)
+
+
+def _write(path: Path, entries: Iterable[TokenEntry]) -> None:
+    """Replaces the file in one step, so that a server reads the old one or the new one."""
+    text = "".join(f"{entry.name} {entry.digest} {entry.created}\n" for entry in entries)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(draft, "w", encoding="utf-8", opener=_private) as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise ConfigError(f"{path}: the tokens file cannot be written ({error.strerror})") from None
+
+
+def _private(name: str, flags: int) -> int:
+    return os.open(name, flags, 0o600)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One writer at a time: two commands at once must not undo each other. The folder is what is locked."""
+    try:
+        folder = os.open(path.parent, os.O_RDONLY)
+    except OSError as error:
+        raise ConfigError(f"{path.parent}: the folder cannot be used ({error.strerror})") from None
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)

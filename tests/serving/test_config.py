@@ -1,0 +1,115 @@
+"""Every wrong key is named, with its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blindrelay.serving import Address, ConfigError, Table, read_config
+
+
+def build(table: Table) -> dict[str, Any]:
+    return {
+        "name": table.text("name"),
+        "alias": table.optional_text("alias"),
+        "size": table.integer("size", default=5, minimum=1, maximum=9),
+        "loud": table.flag("loud", default=False),
+        "key": table.optional_path("key"),
+        "listen": table.address("listen"),
+        "paths": table.texts("paths"),
+        "limits": table.table(
+            "limits", lambda limits: limits.integer("low", default=0, minimum=0, maximum=1)
+        ),
+        "parts": table.tables("part", lambda part: part.text("id")),
+    }
+
+
+GOOD = """
+name = "a"
+listen = "127.0.0.1:1"
+[[part]]
+id = "x"
+[[part]]
+id = "y"
+"""
+
+
+def read(folder: Path, text: str) -> dict[str, Any]:
+    file = folder / "some.toml"
+    file.write_text(text)
+    return read_config(file, build)
+
+
+def test_defaults_and_values(tmp_path: Path) -> None:
+    assert read(tmp_path, GOOD) == {
+        "name": "a",
+        "alias": None,
+        "size": 5,
+        "loud": False,
+        "key": None,
+        "listen": Address("127.0.0.1", 1),
+        "paths": None,
+        "limits": None,
+        "parts": ("x", "y"),
+    }
+    full = (
+        'alias = "b"\nsize = 9\nloud = true\nkey = "k"\npaths = ["p", "q"]\n' + GOOD + "[limits]\nlow = 1\n"
+    )
+    values = read(tmp_path, full)
+    assert values["key"] == tmp_path / "k"
+    assert (values["alias"], values["size"], values["loud"]) == ("b", 9, True)
+    assert (values["paths"], values["limits"]) == (("p", "q"), 1)
+
+
+def test_absolute_paths_stay(tmp_path: Path) -> None:
+    assert read(tmp_path, 'key = "/etc/key"\n' + GOOD)["key"] == Path("/etc/key")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name = ", "not valid TOML"),
+        ("", "name is missing: a string is needed"),
+        ("x = 1\n" + GOOD, "x is not a known key; the known ones are alias, key, limits, listen, loud"),
+        (GOOD + "x = 1\n", "part[1].x is not a known key; the known ones are id"),
+        (GOOD + "[limits]\nhigh = 1\n", "limits.high is not a known key; the known ones are low"),
+        (GOOD.replace('"a"', "1"), "name must be a string"),
+        (GOOD.replace('"a"', '""'), "name must not be empty"),
+        ("size = 10\n" + GOOD, "size must be from 1 to 9, and is 10"),
+        ("size = 0\n" + GOOD, "size must be from 1 to 9, and is 0"),
+        ("size = 2.0\n" + GOOD, "size must be an integer"),
+        ("size = true\n" + GOOD, "size must be an integer"),
+        ("loud = 1\n" + GOOD, "loud must be true or false"),
+        ("key = 1\n" + GOOD, "key must be a string"),
+        ('paths = "p"\n' + GOOD, "paths must be an array of strings"),
+        ('paths = ["p", 1]\n' + GOOD, "paths must be an array of strings"),
+        ("limits = 1\n" + GOOD, "limits must be a table"),
+        (GOOD.split("[[part]]")[0], "part is missing: at least one [[part]] section is needed"),
+        (GOOD.split("[[part]]")[0] + "part = [1]\n", "part must be an array of tables, [[part]]"),
+        (GOOD.split("[[part]]")[0] + "[part]\n", "part must be an array of tables, [[part]]"),
+        (GOOD.replace("127.0.0.1:1", "here"), 'listen = "here" is not an address'),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ConfigError) as failure:
+        read(tmp_path, text)
+    assert words in str(failure.value)
+    assert str(failure.value).startswith(str(tmp_path / "some.toml") + ": ")
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not exist"):
+        read_config(tmp_path / "absent.toml", build)
+
+
+def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "some.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        read_config(tmp_path / "some.toml", build)
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_config(tmp_path, build)
