@@ -14,8 +14,9 @@ from blindrelay.client.errors import ForkError, RelayError, TimedOutError, Unrea
 from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, EXCHANGE_METHOD, KEY_DIRECTORY_METHOD
 from blindrelay.v1.outer_status import OuterStatus
 
-MAX_EXCHANGES: Final = 100
-"""Exchanges at once on one channel: what HTTP/2 servers commonly allow; more wait for the pool timeout."""
+MAX_EXCHANGES: Final = 64
+"""Exchanges at once on one channel; more wait for the pool timeout. Relays allow 100 streams, and close to
+that HTTP/2 refuses new ones whose predecessors it has not yet seen the end of."""
 
 _DIRECTORY_SECONDS: Final = 10
 """A directory is 3 KiB from the relay's memory; it may wait there for a bridge that is coming up."""

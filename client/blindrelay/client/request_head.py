@@ -65,7 +65,10 @@ def _with_store_false(body: bytes) -> bytes:
         if not isinstance(content, dict) or "store" in content:
             return body
         return json.dumps(content | {"store": False}, ensure_ascii=False, separators=(",", ":")).encode()
-    except (ValueError, RecursionError):  # not JSON, or not to be written as UTF-8: the bridge says what is wrong
+    except (
+        ValueError,
+        RecursionError,
+    ):  # not JSON, or not to be written as UTF-8: the bridge says what is wrong
         return body
 
 

@@ -8,22 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import grpc
 
 from blindrelay.relay_node.replica import Call
 from blindrelay.relay_node.statuses import status_for_client
 from blindrelay.serving import CallRefusedError
+from blindrelay.v1.aio_status import StatusWatch
 from blindrelay.v1.outer_status import OuterStatus
 
 Context = grpc.aio.ServicerContext[Any, Any]
-
-_WRITE_FAILED: Final = (grpc.StatusCode.INTERNAL, "Internal error from Core")
-"""What grpc.aio makes of a write that failed because the peer had ended the call; the true status follows."""
-
-_STATUS_WAITS: Final = (0, 0, 0.001, 0.01, 0.1, 1)
-"""Seconds between looks for it; it has arrived by then, or the connection is gone."""
 
 
 @dataclass(slots=True)
@@ -43,15 +38,14 @@ async def forward(first: bytes, context: Context, call: Call, tally: Tally) -> O
     function is left, whichever way: a cancelled client cancels it.
     """
     upload = asyncio.create_task(_upload(first, context, call, tally))
-    # At once: a write that fails after the bridge's status has come would replace it (_WRITE_FAILED).
-    call.add_done_callback(lambda _: _end(upload))
+    ending = StatusWatch(call)
     try:
         # Iterating, not read(): that forgets what has arrived once a write has failed.
         async for message in call:
             tally.response_bytes += len(message)
             await context.write(message)
-    except grpc.aio.AioRpcError:
-        return status_for_client(*await _status(call))
+    except grpc.aio.AioRpcError as error:
+        return status_for_client(*await ending.status(error))
     except asyncio.CancelledError:
         if tally.failed:
             raise CallRefusedError(OuterStatus.INTERNAL) from None
@@ -78,10 +72,6 @@ async def _upload(first: bytes, context: Context, call: Call, tally: Tally) -> N
         call.cancel()
 
 
-def _end(upload: asyncio.Task[None]) -> None:
-    upload.cancel()
-
-
 async def _half_closed(context: Context) -> None:
     """Returns only if the end of the client's messages was a half-close.
 
@@ -91,13 +81,3 @@ async def _half_closed(context: Context) -> None:
     await context.read()
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-
-
-async def _status(call: Call) -> tuple[grpc.StatusCode, str]:
-    """How the bridge ended the call."""
-    for wait in _STATUS_WAITS:
-        status = await call.code(), await call.details()
-        if status != _WRITE_FAILED:
-            break
-        await asyncio.sleep(wait)
-    return status

@@ -20,7 +20,7 @@ _REPLICA_CHANGED: Final = frozenset(
 )
 
 
-def status_for_client(code: grpc.StatusCode, details: str) -> OuterStatus | None:
+def status_for_client(code: grpc.StatusCode, details: str | None) -> OuterStatus | None:
     """The bridge's status if it is exactly on the list, else the nearest of ours; None for OK."""
     if code is grpc.StatusCode.OK:
         return None
