@@ -1,0 +1,130 @@
+"""The command line: python -m blindrelay.testbed up | demo."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from types import FrameType
+from typing import Final, NoReturn, get_args
+
+from blindrelay.testbed.demo import QUESTION, REAL_MODEL, run_demo
+from blindrelay.testbed.errors import TestbedError, UnavailableError
+from blindrelay.testbed.providers import ProviderKind, talking_provider
+from blindrelay.testbed.topology import Testbed
+
+_LOOK_SECONDS: Final = 0.5
+"""Between two looks at whether all parts are still there."""
+
+_INTERRUPTED: Final = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command. Returns 0: done, 1: it failed, 2: it was asked for wrongly, 130: interrupted."""
+    from blindrelay.client import BlindRelayError, ConfigurationError
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    given = _parser().parse_args(argv)
+    try:
+        given.run(given)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except (UnavailableError, ConfigurationError) as error:
+        return _complain(error, 2)
+    except (TestbedError, BlindRelayError) as error:
+        return _complain(error, 1)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="blindrelay-testbed", description="A whole BlindRelay on this machine, to try and to test."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    up = commands.add_parser("up", help="start provider, bridges and relay, and stay until interrupted")
+    _add_provider(up, "smollm2, or scripted if it is not installed")
+    up.add_argument(
+        "--replicas", type=int, choices=range(1, 9), default=1, metavar="N", help="bridges: 1 to 8"
+    )
+    up.add_argument(
+        "--json", action="store_true", help="print one JSON line: relay, provider, identity, pids"
+    )
+    up.set_defaults(run=_up)
+    demo = commands.add_parser("demo", help="ask one question through it, and show who saw what")
+    _add_provider(demo, "smollm2, or scripted if it is not installed")
+    demo.add_argument("--relay", metavar="CONNECTION", help="use a relay that runs already")
+    demo.add_argument("--question", default=QUESTION, help="what to ask")
+    demo.add_argument("--model", help=f"what to ask for by name (of OpenAI: {REAL_MODEL})")
+    demo.set_defaults(run=_demo)
+    return parser
+
+
+def _add_provider(command: argparse.ArgumentParser, default: str) -> None:
+    choices = get_args(ProviderKind)
+    command.add_argument("--provider", choices=choices, help=f"who answers (default: {default})")
+
+
+def _demo(given: argparse.Namespace) -> None:
+    run_demo(given.provider, given.relay, given.question, given.model)
+
+
+def _up(given: argparse.Namespace) -> None:
+    kind = given.provider or talking_provider()
+    with Testbed(kind, replicas=given.replicas) as bed, suppress(KeyboardInterrupt):
+        print(json.dumps(_described(bed)) if given.json else _for_people(bed), flush=True)
+        _stay(bed)
+
+
+def _described(bed: Testbed) -> dict[str, object]:
+    provider = "https://api.openai.com" if bed.provider_kind == "openai" else bed.provider
+    return {
+        "relay": bed.relay,
+        "provider": provider,
+        "provider_kind": bed.provider_kind,
+        "identity": bed.identity,
+        "pids": bed.pids,
+    }
+
+
+def _for_people(bed: Testbed) -> str:
+    parts = [f"  {name:9} {part.listening:15}  pid {part.pid}" for name, part in bed.parts.items()]
+    lines = [
+        *parts,
+        "",
+        f"  the provider is: {bed.provider_kind}",
+        "",
+        "  In another shell, for the scripts in examples/ and your own:",
+        "",
+        f"    export BLINDRELAY_CONNECTION='{bed.relay}'",
+        "",
+        "  Ctrl-C stops it.",
+    ]
+    return "\n".join(lines)
+
+
+def _stay(bed: Testbed) -> NoReturn:
+    """Until interrupted. A part that dies is shown, with its last words; the others stay."""
+    shown: set[int] = set()
+    while True:
+        time.sleep(_LOOK_SECONDS)
+        for part in bed.parts.values():
+            if part.pid in shown:
+                continue
+            try:
+                part.check()
+            except TestbedError as error:
+                shown.add(part.pid)
+                _complain(error, 1)
+
+
+def _complain(error: Exception, code: int) -> int:
+    sys.stderr.write(f"blindrelay-testbed: {error}\n")
+    return code
+
+
+def _interrupt(signal_number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

@@ -1,0 +1,68 @@
+"""The configuration files of a testbed's relay and bridges, written the way an operator would."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+Option = str | int | bool
+
+
+@dataclass(frozen=True)
+class MappedProvider:
+    """A [[provider]] entry: what clients call `origin` is answered by `target`, if there is one.
+
+    `credential_variable` names the environment variable with the key that the bridge injects.
+    """
+
+    name: str
+    origin: str
+    target: str | None = None
+    credential_variable: str | None = None
+
+    def toml(self) -> str:
+        lines = ["[[provider]]", _line("name", self.name), _line("preset", self.name)]
+        lines.append(_line("origin", self.origin))
+        if self.target is not None:
+            lines.append(_line("target", self.target))
+        if self.credential_variable is not None:
+            lines.append(f"credential = {{ env = {json.dumps(self.credential_variable)} }}")
+        return _joined(lines)
+
+
+def official_providers(target: str) -> tuple[MappedProvider, ...]:
+    """OpenAI's and Anthropic's own addresses, answered by one local provider."""
+    return (
+        MappedProvider("openai", "https://api.openai.com", target),
+        MappedProvider("anthropic", "https://api.anthropic.com", target),
+    )
+
+
+def write_bridge_config(
+    path: Path, listen: str, providers: Sequence[MappedProvider], options: Mapping[str, Option]
+) -> None:
+    """Writes bridge.toml. Bridges whose files are in one folder share its identity key."""
+    lines = [_line("listen", listen), _line("identity_key", "identity.key")]
+    lines += [_line(name, value) for name, value in options.items()]
+    path.write_text("\n".join([_joined(lines), *(provider.toml() for provider in providers)]))
+
+
+def write_relay_config(
+    path: Path, listen: str, replicas: Sequence[str], options: Mapping[str, Option]
+) -> None:
+    """Writes relay.toml, for the bridges that listen at the addresses `replicas`."""
+    lines = [_line("listen", listen), _line("tokens", "tokens")]
+    lines += [_line(name, value) for name, value in options.items()]
+    blocks = [_joined(["[[replica]]", _line("address", address)]) for address in replicas]
+    path.write_text("\n".join([_joined(lines), *blocks]))
+
+
+def _line(name: str, value: Option) -> str:
+    # JSON's strings, numbers and truth values are TOML's, too.
+    return f"{name} = {json.dumps(value)}"
+
+
+def _joined(lines: Sequence[str]) -> str:
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,240 @@
+"""A whole BlindRelay on one machine: provider, bridges and relay as real processes on free loopback ports."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Final, Self
+
+from blindrelay.testbed.configuration import (
+    MappedProvider,
+    Option,
+    official_providers,
+    write_bridge_config,
+    write_relay_config,
+)
+from blindrelay.testbed.errors import PartNotReadyError, TestbedError
+from blindrelay.testbed.processes import PartProcess
+from blindrelay.testbed.providers import ProviderKind, provider_process
+from blindrelay.testbed.tap import Forwarded, read_tap
+
+READY_SECONDS: Final = 20.0
+"""How long relay and bridges may take to find each other."""
+
+DRAIN_SECONDS: Final = 2
+"""What running exchanges get when a part is stopped: a testbed is not kept waiting."""
+
+_ANY_PORT: Final = "127.0.0.1:0"
+
+
+class Testbed:
+    """Provider, bridges and relay, started on entering the block and stopped on leaving it.
+
+    The parts are named "provider", "relay", and "bridge", or "bridge-1", "bridge-2", … if there are several.
+    Official addresses (https://api.openai.com, https://api.anthropic.com) are answered by the local provider.
+
+    Args:
+        provider: "random" and "smollm2" are llama.cpp, with a model that talks nonsense or English;
+            "scripted" says what it is told to; "openai" is the real one, with OPENAI_API_KEY.
+        replicas: how many bridge processes stand behind the relay, under one identity.
+        tap: how many first bytes of each forwarded message are kept; 0 is a relay without a tap.
+        relay_options, bridge_options: more top-level keys of relay.toml and bridge.toml.
+        providers: the bridges' [[provider]] entries, if not the official ones.
+
+    Raises:
+        TestbedError: a part does not start.
+    """
+
+    __test__: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        provider: ProviderKind = "random",
+        *,
+        replicas: int = 1,
+        tap: int = 0,
+        relay_options: Mapping[str, Option] | None = None,
+        bridge_options: Mapping[str, Option] | None = None,
+        providers: Sequence[MappedProvider] | None = None,
+    ) -> None:
+        self.provider_kind: ProviderKind = provider
+        self._tap = tap
+        self._relay_options = {"drain_seconds": DRAIN_SECONDS, **(relay_options or {})}
+        self._bridge_options = {"drain_seconds": DRAIN_SECONDS, **(bridge_options or {})}
+        self._providers = providers
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        names = ["bridge"] if replicas == 1 else [f"bridge-{number}" for number in range(1, replicas + 1)]
+        self._bridges = {name: self._bridge(name) for name in names}
+        self._relay = self._relay_process()
+        self._provider = provider_process(provider, lambda: self.folder)
+        self._token = ""
+
+    @property
+    def folder(self) -> Path:
+        """Where the configuration files, keys and tokens are, until the testbed is stopped."""
+        if self._folder is None:
+            raise TestbedError("the testbed is not up")
+        return Path(self._folder.name)
+
+    @property
+    def parts(self) -> dict[str, PartProcess]:
+        """The processes by name, in the order of their start."""
+        provider = {} if self._provider is None else {"provider": self._provider}
+        return {**provider, **self._bridges, "relay": self._relay}
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The process ids by part."""
+        return {name: part.pid for name, part in self.parts.items()}
+
+    @property
+    def identity(self) -> str:
+        """The bridges' identity, as a client pins it."""
+        return next(iter(self._bridges.values())).announcement["identity"]
+
+    @property
+    def token(self) -> str:
+        """The relay's access token that was issued for this testbed."""
+        return self._token
+
+    @property
+    def relay(self) -> str:
+        """The connection string for a client."""
+        return self.connection(self._relay.listening)
+
+    @property
+    def direct(self) -> str:
+        """A connection string that leads past the relay, to the first bridge."""
+        return self.connection(next(iter(self._bridges.values())).listening)
+
+    @property
+    def provider(self) -> str:
+        """The base URL of the local provider. Raises TestbedError if the real one is used."""
+        if self._provider is None:
+            raise TestbedError(f"{self.provider_kind} is not a local provider")
+        return f"http://{self._provider.listening}"
+
+    @property
+    def forwarded(self) -> list[Forwarded]:
+        """What the tap saw until now. Empty without a tap."""
+        return read_tap(self._tap_file)
+
+    def connection(self, address: str) -> str:
+        """A connection string for an address, with this testbed's token and pin."""
+        return f"blindrelay://{self._token}@{address}?bridge={self.identity}&tls=off"
+
+    def up(self) -> None:
+        """Starts everything and waits until exchanges can succeed."""
+        from blindrelay.serving import issue_token
+
+        self._folder = tempfile.TemporaryDirectory(prefix="blindrelay-testbed-")
+        self._token = issue_token(self.folder / "tokens", "testbed", datetime.now(UTC))
+        try:
+            for part in self.parts.values():
+                part.start()
+            self.wait_until_ready()
+        except BaseException:
+            self.down()
+            raise
+
+    def down(self) -> None:
+        """Stops everything, the relay first, and removes the folder."""
+        self._end(PartProcess.stop)
+
+    def start(self, part: str) -> None:
+        """Starts a part that was stopped or killed, where it listened before; returns when it listens."""
+        self.parts[part].start()
+
+    def stop(self, part: str) -> None:
+        """Stops a part as an operator would."""
+        self.parts[part].stop()
+
+    def kill(self, part: str) -> None:
+        """Ends a part at once, as a crash would."""
+        self.parts[part].kill()
+
+    def restart(self, part: str) -> None:
+        """Stops a part and starts it where it listened before; returns when it listens."""
+        self.parts[part].restart()
+
+    def wait_until_ready(self) -> None:
+        """Waits until the relay lists every bridge. Raises PartNotReadyError, PartDiedError."""
+        deadline = time.monotonic() + READY_SECONDS
+        while self._listed_replicas() != len(self._bridges):
+            for part in self.parts.values():
+                part.check()
+            if time.monotonic() > deadline:
+                said = self._relay.stderr.strip()
+                raise PartNotReadyError(f"the relay does not reach its bridges; it said:\n{said}")
+            time.sleep(0.02)
+
+    def __enter__(self) -> Self:
+        self.up()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Whoever presses Ctrl-C does not wait for parts that drain.
+        self._end(PartProcess.kill if kind is KeyboardInterrupt else PartProcess.stop)
+
+    def _end(self, how: Callable[[PartProcess], None]) -> None:
+        for part in reversed(self.parts.values()):
+            how(part)
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    @property
+    def _tap_file(self) -> Path:
+        return self.folder / "forwarded.jsonl"
+
+    def _bridge(self, name: str) -> PartProcess:
+        def arguments() -> list[str]:
+            config = self.folder / f"{name}.toml"
+            listen = part.announcement.get("listening", _ANY_PORT)
+            providers = self._providers or _mapped(self.provider_kind, self._provider)
+            write_bridge_config(config, listen, providers, self._bridge_options)
+            return ["serve", "--config", str(config), "--json"]
+
+        part = PartProcess(name, "blindrelay.provider_bridge", arguments)
+        return part
+
+    def _relay_process(self) -> PartProcess:
+        def arguments() -> list[str]:
+            config = self.folder / "relay.toml"
+            listen = part.announcement.get("listening", _ANY_PORT)
+            replicas = [bridge.listening for bridge in self._bridges.values()]
+            write_relay_config(config, listen, replicas, self._relay_options)
+            tap = [str(self._tap_file), str(self._tap)] if self._tap else []
+            return [*tap, "serve", "--config", str(config), "--json"]
+
+        module = "blindrelay.testbed.tapped_relay" if self._tap else "blindrelay.relay_node"
+        part = PartProcess("relay", module, arguments)
+        return part
+
+    def _listed_replicas(self) -> int:
+        import grpc
+
+        from blindrelay.serving import authorization
+        from blindrelay.v1.exchange_pb2 import GetKeyDirectoryRequest
+        from blindrelay.v1.exchange_pb2_grpc import ExchangeServiceStub
+
+        with grpc.insecure_channel(self._relay.listening) as channel:
+            try:
+                response = ExchangeServiceStub(channel).GetKeyDirectory(
+                    GetKeyDirectoryRequest(), metadata=(authorization(self._token),), timeout=5
+                )
+            except grpc.RpcError:
+                return 0
+        return len(response.directories)
+
+
+def _mapped(kind: ProviderKind, provider: PartProcess | None) -> tuple[MappedProvider, ...]:
+    if provider is None:
+        return (MappedProvider(kind, "https://api.openai.com", credential_variable="OPENAI_API_KEY"),)
+    return official_providers(f"http://{provider.listening}")

@@ -1,0 +1,129 @@
+"""Parts that are killed in mid-answer: a typed error at once, and calls again as soon as they are back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import pytest
+from openai import APIConnectionError, AsyncOpenAI, OpenAI
+
+from blindrelay.client import BlindRelayError, BridgeError, CutAnswerError, SealedTransport
+from blindrelay.testbed import Testbed
+
+URL = "https://api.openai.com/v1/chat/completions"
+MESSAGES: Any = [{"role": "user", "content": "What is the capital of France?"}]
+HELD: dict[str, Any] = {
+    "model": "m",
+    "messages": MESSAGES,
+    "stream": True,
+    "scripted": {"hold": "for ever"},
+}
+NOTICED = 5.0
+"""Seconds within which an end is noticed. It takes milliseconds; a busy machine may be slow."""
+BACK = 5.0
+"""Seconds within which calls succeed again. Two are what we promise; a busy machine may be slow."""
+
+
+@pytest.fixture(scope="module")
+def fragile_bed() -> Iterator[Testbed]:
+    with Testbed("scripted") as bed:
+        yield bed
+
+
+@pytest.fixture
+def bed(fragile_bed: Testbed) -> Testbed:
+    """One that may be harmed, and is whole at the beginning of each test."""
+    for name, part in fragile_bed.parts.items():
+        if not part.is_running:
+            fragile_bed.start(name)
+    fragile_bed.wait_until_ready()
+    return fragile_bed
+
+
+@pytest.fixture
+def sealed(bed: Testbed) -> Iterator[SealedTransport]:
+    with SealedTransport(bed.relay) as sealed:
+        yield sealed
+
+
+def _until_it_answers(client: OpenAI) -> float:
+    """Seconds until a call succeeds."""
+    started = time.monotonic()
+    while time.monotonic() - started < BACK:
+        try:
+            client.chat.completions.create(model="m", messages=MESSAGES)
+        except APIConnectionError:
+            continue
+        break
+    return time.monotonic() - started
+
+
+@pytest.mark.parametrize(
+    ("part", "error"), [("provider", BridgeError), ("bridge", CutAnswerError), ("relay", CutAnswerError)]
+)
+def test_a_part_killed_in_mid_answer(
+    bed: Testbed, sealed: SealedTransport, part: str, error: type[BlindRelayError]
+) -> None:
+    with sealed.httpx2_client() as client, client.stream("POST", URL, json=HELD) as answer:
+        pieces = answer.iter_raw()
+        assert b"The" in next(pieces)
+        bed.kill(part)
+        killed = time.monotonic()
+        with pytest.raises(error) as raised:
+            list(pieces)
+        assert time.monotonic() - killed < NOTICED
+        assert isinstance(raised.value, httpx2.RemoteProtocolError)
+    bed.start(part)
+    retrying = OpenAI(api_key="none", http_client=sealed.httpx2_client(), max_retries=0)
+    assert _until_it_answers(retrying) < BACK
+
+
+@pytest.mark.parametrize("part", ["provider", "bridge", "relay"])
+async def test_the_sdk_raises_an_error_of_its_own(bed: Testbed, part: str) -> None:
+    async with AsyncOpenAI(
+        api_key="none", http_client=SealedTransport(bed.relay).async_httpx2_client()
+    ) as client:
+        stream = await client.chat.completions.create(
+            model="m", messages=MESSAGES, stream=True, extra_body={"scripted": HELD["scripted"]}
+        )
+        chunks = aiter(stream)
+        assert (await anext(chunks)).choices
+        bed.kill(part)
+        with pytest.raises((APIConnectionError, httpx2.HTTPError)):
+            [chunk async for chunk in chunks]
+
+
+@pytest.mark.parametrize("part", ["bridge", "relay", "provider"])
+def test_a_restart_between_two_calls_is_not_noticed(bed: Testbed, sealed: SealedTransport, part: str) -> None:
+    """The bridge's keys die with it: the client fetches the new ones, and seals again."""
+    client = OpenAI(api_key="none", http_client=sealed.httpx2_client(), max_retries=0)
+    client.chat.completions.create(model="m", messages=MESSAGES)
+    bed.restart(part)
+    bed.wait_until_ready()
+    answer = client.chat.completions.create(model="m", messages=MESSAGES)
+    assert answer.choices[0].message.content == "The capital of France is Paris."
+
+
+def test_a_provider_that_breaks_off_is_no_short_answer(sealed: SealedTransport) -> None:
+    body = {**HELD, "scripted": {"break_after": 3}}
+    received: list[bytes] = []
+    with sealed.httpx2_client() as client, client.stream("POST", URL, json=body) as answer:
+        with pytest.raises(BridgeError) as raised:
+            received.extend(answer.iter_raw())
+        assert isinstance(raised.value, httpx2.RemoteProtocolError)
+    assert b" of" in b"".join(received)
+
+
+def test_calls_succeed_again_after_a_long_absence_of_the_relay(bed: Testbed, sealed: SealedTransport) -> None:
+    client = OpenAI(api_key="none", http_client=sealed.httpx2_client(), max_retries=0)
+    client.chat.completions.create(model="m", messages=MESSAGES)
+    bed.stop("relay")
+    for _ in range(3):
+        with pytest.raises(APIConnectionError):
+            client.with_options(timeout=1).chat.completions.create(model="m", messages=MESSAGES)
+        time.sleep(0.5)
+    bed.start("relay")
+    assert _until_it_answers(client) < BACK

@@ -1,0 +1,65 @@
+"""Large bodies stream through client and relay, which hold little of them; too large ones are refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from blindrelay.client import SealedTransport
+from blindrelay.testbed import Testbed
+
+MIB = 1024 * 1024
+UPLOAD = 16 * MIB
+ANSWER = 64 * MIB
+ROOM = 8 * MIB
+"""What a peak may grow by: windows and buffers of gRPC. A held body would be more."""
+
+CLIENT = Path(__file__).with_name("measured_client.py")
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks are read in /proc")
+
+
+@pytest.fixture
+def bed() -> Iterator[Testbed]:
+    with Testbed("scripted") as bed:
+        yield bed
+
+
+def _run_client(bed: Testbed, upload: int, answer: int) -> dict[str, str | int]:
+    command = [sys.executable, str(CLIENT), bed.relay, str(upload), str(answer)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stderr
+    result: dict[str, str | int] = json.loads(done.stdout)
+    return result
+
+
+def _peak(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def test_they_pass_whole_in_bounded_memory(bed: Testbed) -> None:
+    _run_client(bed, 1, 1)
+    before = _peak(bed.pids["relay"])
+    result = _run_client(bed, UPLOAD, ANSWER)
+    assert result["sent"] == result["seen"]
+    assert result["received"] == ANSWER
+    assert int(result["growth"]) < ROOM
+    assert _peak(bed.pids["relay"]) - before < ROOM
+
+
+def test_a_body_over_the_limit_is_refused_in_one_line(scripted: SealedTransport) -> None:
+    with scripted.httpx2_client() as client:
+        answer = client.post(
+            "https://api.openai.com/v1/chat/completions",
+            json={"model": "m", "messages": [{"role": "user", "content": "y" * (33 * MIB)}]},
+        )
+    assert answer.status_code == 413
+    assert answer.headers["x-blindrelay-error"] == "bridge/too_large"
+    message = answer.json()["error"]["message"]
+    assert "33554432" in message.replace(",", "")
+    assert "\n" not in message

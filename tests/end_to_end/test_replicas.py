@@ -1,0 +1,67 @@
+"""Two bridge processes behind one relay, under one identity, each with keys of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from openai import OpenAI
+
+from blindrelay.client import SealedTransport
+from blindrelay.testbed import Direction, Testbed
+from blindrelay.v1.envelope import METADATA_KEY, parse_envelope
+
+MESSAGES: Any = [{"role": "user", "content": "What is the capital of France?"}]
+ENOUGH = 24
+"""Calls after which one of two replicas has been left out by chance once in eight million runs."""
+
+
+@pytest.fixture
+def bed() -> Iterator[Testbed]:
+    with Testbed("scripted", replicas=2, tap=1) as bed:
+        yield bed
+
+
+@pytest.fixture
+def client(bed: Testbed) -> Iterator[OpenAI]:
+    with SealedTransport(bed.relay) as sealed:
+        yield OpenAI(api_key="none", http_client=sealed.httpx2_client(), max_retries=0)
+
+
+def _call(client: OpenAI, times: int = ENOUGH) -> None:
+    for _ in range(times):
+        answer = client.chat.completions.create(model="m", messages=MESSAGES)
+        assert answer.choices[0].message.content == "The capital of France is Paris."
+
+
+def _keys_used(bed: Testbed, after: int = 0) -> set[bytes]:
+    opened = [entry for entry in bed.forwarded[after:] if entry.direction is Direction.OPEN]
+    return {parse_envelope(bytes.fromhex(entry.metadata[METADATA_KEY])).key_id for entry in opened}
+
+
+def test_both_are_used(bed: Testbed, client: OpenAI) -> None:
+    _call(client)
+    assert len(_keys_used(bed)) == 2
+
+
+def test_one_is_restarted_and_nobody_notices(bed: Testbed, client: OpenAI) -> None:
+    _call(client)
+    before = _keys_used(bed)
+    bed.restart("bridge-1")
+    bed.wait_until_ready()
+    seen = len(bed.forwarded)
+    _call(client)
+    after = _keys_used(bed, seen)
+    assert len(after & before) == 1, "the replica that stayed has its key still"
+    assert len(after - before) == 1, "the other one has a new key, and it is used"
+
+
+def test_while_one_is_down_the_other_serves(bed: Testbed, client: OpenAI) -> None:
+    _call(client)
+    bed.kill("bridge-1")
+    patient = client.with_options(max_retries=2)
+    _call(patient)
+    bed.start("bridge-1")
+    bed.wait_until_ready()
+    _call(patient)

@@ -1,0 +1,176 @@
+"""The commands: up, which stays until interrupted, and demo, which shows who saw what."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from blindrelay.client import SealedTransport
+from blindrelay.testbed import ProviderKind, Testbed, talking_provider
+from blindrelay.testbed.demo import QUESTION
+
+COMMAND = [sys.executable, "-m", "blindrelay.testbed"]
+
+
+def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, **environment}
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, check=False, timeout=100, env=env
+    )
+
+
+@contextmanager
+def _running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _ended(process: subprocess.Popen[str], signal_number: int) -> tuple[int, str]:
+    process.send_signal(signal_number)
+    _, errors = process.communicate(timeout=30)
+    return process.returncode, errors
+
+
+@pytest.fixture(scope="module")
+def bed() -> Iterator[Testbed]:
+    with Testbed("scripted") as bed:
+        yield bed
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_up_prints_one_line_and_stays_until_interrupted(signal_number: int) -> None:
+    with _running("up", "--json", "--provider", "scripted", "--replicas", "2") as process:
+        assert process.stdout is not None
+        described = json.loads(process.stdout.readline())
+        assert described["provider"].startswith("http://127.0.0.1:")
+        assert list(described["pids"]) == ["provider", "bridge-1", "bridge-2", "relay"]
+        with SealedTransport(described["relay"]) as sealed, sealed.httpx2_client() as client:
+            assert client.get("https://api.openai.com/v1/models").status_code == 200
+        assert _ended(process, signal_number) == (0, "")
+    for pid in described["pids"].values():
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_up_shows_a_part_that_dies_and_keeps_the_others() -> None:
+    with _running("up", "--json", "--provider", "scripted") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        pids = json.loads(process.stdout.readline())["pids"]
+        os.kill(pids["provider"], signal.SIGKILL)
+        assert (
+            process.stderr.readline() == "blindrelay-testbed: provider ended by signal 9; it said nothing\n"
+        )
+        os.kill(pids["relay"], 0)
+        assert _ended(process, signal.SIGTERM)[0] == 0
+
+
+def test_up_tells_people_what_to_do() -> None:
+    with _running("up", "--provider", "scripted") as process:
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "")
+        assert any(line.strip().startswith("export BLINDRELAY_CONNECTION='blindrelay://") for line in lines)
+        assert _ended(process, signal.SIGINT)[0] == 0
+
+
+def test_the_demo_asks_answers_and_shows_what_the_relay_forwarded() -> None:
+    shown = _run("demo")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    answer = next(line for line in shown.stdout.splitlines() if line.startswith("  answer"))
+    assert "Paris" in answer
+    assert f"question  {QUESTION}" in shown.stdout
+    _, _, table = shown.stdout.partition("What each party saw")
+    relay = table.partition("\n  relay ")[2].partition("\n  bridge ")[0]
+    assert "exchange_id" in relay
+    assert "to bridge" in relay
+    assert "to client" in relay
+    assert "Paris" not in relay
+    assert "POST" not in relay
+    assert "\N{ESCAPE}" not in shown.stdout
+
+
+def test_the_demo_says_that_a_script_took_over() -> None:
+    code = (
+        "import sys\n"
+        "from blindrelay.testbed import cli, providers\n"
+        "providers.llama_is_installed = lambda: False\n"
+        "sys.exit(cli.main())\n"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code, "demo"], capture_output=True, text=True, check=False, timeout=100
+    )
+    assert shown.returncode == 0
+    assert "a scripted provider takes its place" in shown.stdout
+    assert "answer    The capital of France is Paris." in shown.stdout
+
+
+def test_the_demo_can_use_a_relay_that_runs(bed: Testbed) -> None:
+    shown = _run("demo", "--relay", bed.relay)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "answer    The capital of France is Paris." in shown.stdout
+    assert "starting" not in shown.stdout
+
+
+def test_a_demo_that_is_interrupted_ends_at_once_and_silently() -> None:
+    with _running("demo", "--provider", "random") as process:
+        assert process.stdout is not None
+        shown = ""
+        while "  answer    " not in shown:
+            shown += process.stdout.read(1)
+        # The interpreter may turn an interrupt that it meets in an import into death by the signal.
+        code, errors = _ended(process, signal.SIGINT)
+        assert code in (130, -signal.SIGINT)
+        assert errors == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--relay", "relay.example"), 2, "a connection string has the form blindrelay://"),
+        (("--relay", "blindrelay://token@127.0.0.1:1?tls=off"), 2, "no bridge is pinned"),
+        (("--provider", "openai"), 2, "set OPENAI_API_KEY"),
+    ],
+)
+def test_what_is_asked_wrongly_is_told_in_one_line(
+    arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    shown = _run("demo", *arguments, OPENAI_API_KEY="")
+    assert shown.returncode == code
+    assert shown.stderr.startswith("blindrelay-testbed: ")
+    assert message in shown.stderr
+    assert shown.stderr.count("\n") == 1
+
+
+def test_what_the_relay_refuses_is_told_in_one_line(bed: Testbed) -> None:
+    shown = _run("demo", "--relay", bed.relay.replace(bed.token, "brt_" + "A" * 43))
+    assert shown.returncode == 1
+    assert shown.stderr == (
+        "blindrelay-testbed: BlindRelay: the relay does not know this access token: "
+        "ask its operator for one\n"
+    )
+
+
+def test_a_relay_that_is_not_there_is_told_in_one_line(bed: Testbed) -> None:
+    shown = _run("demo", "--relay", bed.connection("127.0.0.1:9"))
+    assert shown.returncode == 1
+    assert shown.stderr.startswith("blindrelay-testbed: ")
+    assert "no connection to the relay" in shown.stderr
+    assert shown.stderr.count("\n") == 1
+
+
+def test_the_provider_that_talks_is_the_real_one_where_it_can_be() -> None:
+    expected: ProviderKind = "smollm2"
+    pytest.importorskip("xllamacpp")
+    assert talking_provider() == expected

@@ -1,0 +1,126 @@
+"""Parts as processes: announced, restarted in place, shown when they die, and gone with their parent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from blindrelay.testbed import PartDiedError, PartNotReadyError
+from blindrelay.testbed.processes import KEPT_LINES, PartProcess
+
+LISTENING = """
+import signal, sys
+print("last words", file=sys.stderr)
+print('{"listening": "here"}', flush=True)
+signal.pause()
+"""
+
+
+def _is_gone(pid: int) -> bool:
+    """Whether a process has ended, within ten seconds."""
+    for _ in range(1_000):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        stat = Path(f"/proc/{pid}/stat")
+        if stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z":
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def _module(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> PartProcess:
+    """A part that runs a module written on the spot."""
+    (folder / "part_of_a_test.py").write_text(text)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    return PartProcess("part", "part_of_a_test", list)
+
+
+def test_it_listens_where_it_says(sleeper: PartProcess) -> None:
+    assert sleeper.is_running
+    assert httpx2.get(f"http://{sleeper.listening}/health").json() == {"status": "ok"}
+
+
+def test_a_restart_keeps_the_address(sleeper: PartProcess) -> None:
+    pid, address = sleeper.pid, sleeper.listening
+    sleeper.restart()
+    assert sleeper.listening == address
+    assert sleeper.pid != pid
+    assert _is_gone(pid)
+
+
+def test_it_can_be_stopped_killed_and_started_again(sleeper: PartProcess) -> None:
+    sleeper.stop()
+    assert sleeper.exit_code == -signal.SIGTERM
+    sleeper.start()
+    sleeper.kill()
+    assert sleeper.exit_code == -signal.SIGKILL
+    assert not sleeper.is_running
+    sleeper.kill()
+
+
+def test_a_death_is_told_with_the_last_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = _module(tmp_path, monkeypatch, LISTENING)
+    part.start()
+    part.check()
+    os.kill(part.pid, signal.SIGKILL)
+    for _ in range(1_000):
+        if not part.is_running:
+            break
+        time.sleep(0.01)
+    with pytest.raises(PartDiedError, match="part ended by signal 9; it said:\nlast words"):
+        part.check()
+    part.stop()
+
+
+def test_one_that_dies_before_it_listens_is_told_likewise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = _module(tmp_path, monkeypatch, "import sys\nsys.exit('this is why')\n")
+    with pytest.raises(PartDiedError, match="part ended with exit code 1; it said:\nthis is why"):
+        part.start()
+    part.stop()
+
+
+def test_one_that_says_something_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = _module(tmp_path, monkeypatch, "print('hello')\n")
+    with pytest.raises(PartNotReadyError, match="printed: hello"):
+        part.start()
+    part.kill()
+
+
+def test_what_it_writes_is_kept_within_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "import sys\nfor n in range(5000): print('line', n, 'x' * 9999, file=sys.stderr)\nsys.exit(3)\n"
+    part = _module(tmp_path, monkeypatch, text)
+    with pytest.raises(PartDiedError, match="exit code 3"):
+        part.start()
+    assert len(part.stderr) <= KEPT_LINES * 2_000
+    assert "line 4999" in part.stderr
+    part.stop()
+
+
+def test_it_has_no_pid_before_it_is_started() -> None:
+    with pytest.raises(PartNotReadyError, match="not started"):
+        _ = PartProcess("part", "nothing", list).pid
+
+
+def test_parts_end_with_their_parent_whatever_ends_it() -> None:
+    script = (
+        "import os, signal\n"
+        "from blindrelay.testbed.processes import PartProcess\n"
+        "part = PartProcess('provider', 'blindrelay.testbed.scripted_provider', list)\n"
+        "part.start()\n"
+        "print(part.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    parent = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=False)
+    assert parent.returncode == -signal.SIGKILL
+    assert _is_gone(int(parent.stdout))

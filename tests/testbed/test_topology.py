@@ -1,0 +1,138 @@
+"""A testbed as a whole: everything is up on entering, and nothing is left on leaving."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+import blindrelay.testbed
+from blindrelay.client import Connection, SealedTransport
+from blindrelay.testbed import (
+    Direction,
+    MappedProvider,
+    PartDiedError,
+    Testbed,
+    TestbedError,
+    UnavailableError,
+)
+
+URL = "https://api.openai.com/v1/chat/completions"
+QUESTION = {"model": "m", "messages": [{"role": "user", "content": "the secret question"}]}
+
+
+@pytest.fixture(scope="module")
+def bed() -> Iterator[Testbed]:
+    with Testbed("scripted", replicas=2, tap=100_000) as bed:
+        yield bed
+
+
+def _answer(bed: Testbed) -> str:
+    with SealedTransport(bed.relay) as sealed, sealed.httpx2_client() as client:
+        answer = client.post(URL, json=QUESTION)
+    return str(answer.raise_for_status().json()["choices"][0]["message"]["content"])
+
+
+def test_what_is_public_is_sorted_and_there() -> None:
+    names = blindrelay.testbed.__all__
+    assert names == sorted(names)
+    assert all(hasattr(blindrelay.testbed, name) for name in names)
+
+
+def test_every_part_is_a_process_of_its_own(bed: Testbed) -> None:
+    assert list(bed.pids) == ["provider", "bridge-1", "bridge-2", "relay"]
+    assert len({os.getpid(), *bed.pids.values()}) == 5
+    for pid in bed.pids.values():
+        os.kill(pid, 0)
+
+
+def test_its_connection_string_is_all_that_a_client_needs(bed: Testbed) -> None:
+    connection = Connection.from_string(bed.relay)
+    assert (connection.host, connection.token) == ("127.0.0.1", bed.token)
+    assert _answer(bed) == "This answer was written before the question was asked."
+
+
+def test_the_way_past_the_relay_works_too(bed: Testbed) -> None:
+    before = len(bed.forwarded)
+    with SealedTransport(bed.direct) as sealed, sealed.httpx2_client() as client:
+        assert client.post(URL, json=QUESTION).status_code == 200
+    assert len(bed.forwarded) == before
+
+
+def test_the_tap_shows_all_that_the_relay_passed_on_and_it_is_sealed(bed: Testbed) -> None:
+    before = len(bed.forwarded)
+    answer = _answer(bed)
+    opened, *messages = bed.forwarded[before:]
+    assert opened.direction is Direction.OPEN
+    assert list(opened.metadata) == ["blindrelay-envelope-bin"]
+    assert {message.direction for message in messages} == {Direction.UP, Direction.DOWN}
+    assert {message.exchange for message in messages} == {opened.exchange}
+    passed = b"".join(bytes.fromhex(message.first) for message in messages)
+    assert len(passed) == sum(message.size for message in messages)
+    for word in ("the secret question", answer, "chat/completions", "api.openai.com", bed.token):
+        assert word.encode() not in passed
+
+
+def test_a_part_can_be_killed_and_started_where_it_was(bed: Testbed) -> None:
+    addresses = {name: part.listening for name, part in bed.parts.items()}
+    bed.kill("provider")
+    bed.start("provider")
+    bed.restart("relay")
+    bed.restart("bridge-2")
+    bed.wait_until_ready()
+    assert {name: part.listening for name, part in bed.parts.items()} == addresses
+    assert _answer(bed)
+
+
+def test_nothing_is_left_of_it() -> None:
+    with Testbed("scripted") as bed:
+        assert list(bed.pids) == ["provider", "bridge", "relay"]
+        folder, parts = bed.folder, bed.parts.values()
+    assert not any(part.is_running for part in parts)
+    assert not folder.exists()
+    with pytest.raises(TestbedError, match="not up"):
+        _ = bed.folder
+
+
+def test_nothing_is_left_if_a_part_does_not_start() -> None:
+    bed = Testbed("scripted", relay_options={"colour": "blue"})
+    with pytest.raises(PartDiedError, match=r"relay ended with exit code 2(.|\n)*colour"):
+        bed.up()
+    assert not any(part.is_running for part in bed.parts.values())
+
+
+def test_a_part_without_a_name_in_the_bed_is_not_there() -> None:
+    with pytest.raises(KeyError):
+        Testbed("scripted").kill("bridge-1")
+
+
+def test_the_real_provider_needs_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(UnavailableError, match="set OPENAI_API_KEY"):
+        Testbed("openai")
+
+
+def test_the_real_provider_is_called_with_its_key_and_has_no_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-a-test")
+    with Testbed("openai") as bed:
+        assert list(bed.pids) == ["bridge", "relay"]
+        config = (bed.folder / "bridge.toml").read_text()
+        assert 'credential = { env = "OPENAI_API_KEY" }' in config
+        assert "target" not in config
+        assert "sk-of-a-test" not in config
+        with pytest.raises(TestbedError, match="not a local provider"):
+            _ = bed.provider
+
+
+def test_an_unknown_provider_is_refused() -> None:
+    with pytest.raises(TestbedError, match="there is no provider 'llama'"):
+        Testbed("llama")  # type: ignore[arg-type]
+
+
+def test_other_providers_can_be_mapped() -> None:
+    here = MappedProvider("gemini", "https://generativelanguage.googleapis.com", "http://127.0.0.1:9")
+    with Testbed("scripted", providers=[here]) as bed:
+        assert "https://api.openai.com" not in (bed.folder / "bridge.toml").read_text()
