@@ -71,6 +71,9 @@ def test_the_token_is_never_shown() -> None:
         (f"blindrelay://t@relay.example?bridge={IDENTITY}&token=@f", "one token"),
         (f"blindrelay://relay.example?bridge={IDENTITY}&token=@/nowhere/token", "cannot read /nowhere/token"),
         (f"blindrelay://t@relay.example?bridge={IDENTITY}&ca=/nowhere/ca", "cannot read /nowhere/ca"),
+        (f"blindrelay://t@relay.example?bridge={IDENTITY}&ca=", "ca: cannot read"),
+        (f"blindrelay://@relay.example?bridge={IDENTITY}", "token is empty"),
+        (f"blindrelay://t@relay.example:0?bridge={IDENTITY}", "has the form"),
     ],
 )
 def test_a_wrong_connection_string_is_one_clear_line(text: str, message: str) -> None:
@@ -103,6 +106,19 @@ def test_a_profile_from_a_file(tmp_path: Path) -> None:
     assert Connection.from_env(environ | {"BLINDRELAY_PROFILE": "other"}).target == "other.example:443"
 
 
+def test_files_of_a_profile_are_found_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("a certificate")
+    config = tmp_path / "config.toml"
+    config.write_text(f'[profiles.p]\nrelay = "relay.example"\nbridge = "{IDENTITY}"\nca = "ca.pem"\n')
+    assert Connection.from_profile(config, "p").ca == tmp_path / "ca.pem"
+
+
+def test_tls_is_off_on_this_machine_only() -> None:
+    assert not Connection("127.0.0.1", 8480, KEY, tls=False).tls
+    with pytest.raises(ConfigurationError, match="on this machine"):
+        Connection("relay.example", 443, KEY, tls=False)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -111,6 +127,11 @@ def test_a_profile_from_a_file(tmp_path: Path) -> None:
         ("[profiles.default]\nport = 3", "port is not one of"),
         (f'[profiles.default]\nbridge = "{IDENTITY}"', "needs relay"),
         ('[profiles.default]\nrelay = "a:b"', "needs relay"),
+        ('[profiles.default]\nrelay = "a:0"', "needs relay"),
+        ('[profiles.default]\nrelay = "[::1:443"', "needs relay"),
+        ('[profiles.default]\nrelay = "https://relay.example"', "and no more"),
+        ('[profiles.default]\nrelay = "t@relay.example"', "and no more"),
+        ('[profiles.default]\nrelay = "relay.example"\ntoken = "t"\ntoken_file = "f"', "one token"),
         ('[profiles.default]\nrelay = "relay.example"', "no bridge is pinned"),
     ],
 )

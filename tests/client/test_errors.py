@@ -122,6 +122,16 @@ def test_a_bridge_error_in_mid_answer_says_what_the_bridge_says(
     assert not raised.value.not_started
 
 
+@pytest.mark.parametrize("number", [0, 99])
+def test_numbers_of_another_version_have_a_reading(number: int) -> None:
+    """spec/protocol.md, section 10.3."""
+    sealed_error = ExchangeError(message="new")
+    sealed_error.ParseFromString(bytes((0x08, number, 0x18, number)))
+    error = BridgeError(sealed_error)
+    assert (error.code, error.kind) == (ErrorCode.ERROR_CODE_INTERNAL, "internal")
+    assert error.execution == Execution.EXECUTION_UNKNOWN
+
+
 @pytest.mark.parametrize(
     ("status", "seen"),
     [

@@ -92,6 +92,12 @@ def test_a_body_that_is_not_json_is_left_alone() -> None:
     assert stateless_body(request, INJECTED) == b"\xff not json"
 
 
+def test_a_body_that_cannot_be_written_anew_is_left_alone() -> None:
+    lone_surrogate = b'{"input": "\\ud83d"}'
+    request = httpx2.Request("POST", "https://api.openai.com/v1/responses", content=lone_surrogate)
+    assert stateless_body(request, INJECTED) == lone_surrogate
+
+
 def test_a_streaming_body_is_not_gathered() -> None:
     request = httpx2.Request("POST", "https://api.openai.com/v1/x", content=iter([b"piece"]))
     assert stateless_body(request, INJECTED) is None

@@ -12,9 +12,7 @@ import httpx
 import httpx2
 import pytest
 
-from blindrelay.client import (
-    SealedTransport,
-)
+from blindrelay.client import ConfigurationError, SealedTransport
 from blindrelay.v1.inner_pb2 import ErrorCode, ExchangeError
 
 from .conftest import TAIL, Received, Responder, ScriptedBridge, async_client_of, client_of, head
@@ -41,6 +39,27 @@ async def test_an_asynchronous_exchange(
         response = await client.post(URL, json={"a": 1})
     assert response.json() == {}
     assert json.loads(bridge.received[0].body) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"proxy": "http://127.0.0.1:1"},
+        {"mounts": {"all://": httpx.HTTPTransport()}},
+        {"transport": httpx.HTTPTransport()},
+    ],
+    ids=lambda option: next(iter(option)),
+)
+def test_no_option_leads_past_the_relay(option: dict[str, Any], sealed: SealedTransport) -> None:
+    makers = (
+        sealed.httpx_client,
+        sealed.httpx2_client,
+        sealed.async_httpx_client,
+        sealed.async_httpx2_client,
+    )
+    for make in makers:
+        with pytest.raises(ConfigurationError, match="in clear"):
+            make(**option)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

@@ -74,7 +74,7 @@ def config(provider: FakeProvider, tmp_path: Path) -> BridgeConfig:
 async def bridge(config: BridgeConfig, identity: IdentityKey) -> AsyncIterator[SealedCaller]:
     """A caller of a running bridge."""
     async with (
-        Bridge(config, identity).serving() as (_, address),
+        Bridge(config, identity).running() as address,
         SealedCaller(str(address), identity.public_key) as caller,
     ):
         yield caller

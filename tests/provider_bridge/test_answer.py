@@ -147,7 +147,7 @@ async def test_answers_without_a_body(
     calls = parse_calls(["HEAD /v1/models", "GET /v1/models"])
     config = replace(config, providers=(replace(config.providers[0], injected=calls),))
     async with (
-        Bridge(config, identity).serving() as (_, address),
+        Bridge(config, identity).running() as address,
         SealedCaller(str(address), identity.public_key) as caller,
     ):
         for _ in range(2):
@@ -178,7 +178,7 @@ async def test_an_answer_that_closes_is_whole_where_it_is_allowed(
     provider.script = raw(b"HTTP/1.0 200 OK\r\n\r\nan answer", close=True)
     config = replace(config, providers=(replace(config.providers[0], allow_close_delimited=True),))
     async with (
-        Bridge(config, identity).serving() as (_, address),
+        Bridge(config, identity).running() as address,
         SealedCaller(str(address), identity.public_key) as caller,
     ):
         got = await caller.exchange()

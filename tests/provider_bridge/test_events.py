@@ -134,7 +134,7 @@ async def test_an_exchange_leaves_a_count_and_nothing_else(
 ) -> None:
     log = EventLog()
     async with (
-        Bridge(config, identity, log).serving() as (_, address),
+        Bridge(config, identity, log).running() as address,
         SealedCaller(str(address), identity.public_key) as caller,
     ):
         await what(caller, provider)  # type: ignore[misc]

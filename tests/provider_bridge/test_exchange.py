@@ -97,7 +97,7 @@ async def test_proxies_of_the_environment_are_not_used(
 ) -> None:
     monkeypatch.setenv(name, "http://127.0.0.1:1")
     async with (
-        Bridge(config, identity).serving() as (_, address),
+        Bridge(config, identity).running() as address,
         SealedCaller(str(address), identity.public_key) as caller,
     ):
         assert (await caller.exchange()).status == 200
@@ -117,7 +117,7 @@ async def test_a_provider_that_comes_back_is_reached_at_once(
         target = replace(config.providers[0].target, port=provider.port)
         config = replace(config, providers=(replace(config.providers[0], target=target),))
     async with (
-        Bridge(config, identity).serving() as (_, address),
+        Bridge(config, identity).running() as address,
         SealedCaller(str(address), identity.public_key) as caller,
     ):
         async with provider.serving():

@@ -102,7 +102,7 @@ async def small_bridge(config: BridgeConfig, identity: IdentityKey) -> Any:
     """A bridge with room for one request of 128 KiB."""
     config = replace(config, max_request=131_072, max_buffered=131_072)
     async with (
-        Bridge(config, identity).serving() as (_, address),
+        Bridge(config, identity).running() as address,
         SealedCaller(str(address), identity.public_key) as caller,
     ):
         yield caller

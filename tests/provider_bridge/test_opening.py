@@ -227,13 +227,13 @@ async def test_a_restart_opens_no_door(
     config: BridgeConfig, identity: IdentityKey, provider: FakeProvider
 ) -> None:
     async with (
-        Bridge(config, identity).serving() as (_, address),
+        Bridge(config, identity).running() as address,
         SealedCaller(str(address), identity.public_key) as caller,
     ):
         request = await caller.seal()
         await collect(await caller.send(request), request)
     async with (
-        Bridge(config, identity).serving() as (_, address),
+        Bridge(config, identity).running() as address,
         SealedCaller(str(address), identity.public_key) as caller,
     ):
         assert await outer_status(await caller.send(request)) == OuterStatus.KEY_UNKNOWN.value

@@ -27,7 +27,7 @@ async def serving(
     config: BridgeConfig, identity: IdentityKey, credentials: grpc.ChannelCredentials | None = None
 ) -> AsyncIterator[SealedCaller]:
     async with (
-        Bridge(config, identity).serving() as (_, address),
+        Bridge(config, identity).running() as address,
         SealedCaller(str(address), identity.public_key, credentials=credentials) as caller,
     ):
         yield caller
@@ -111,7 +111,7 @@ async def test_a_peer_without_the_right_certificate_is_not_served(
 async def test_plaintext_off_loopback_does_not_start(config: BridgeConfig, identity: IdentityKey) -> None:
     bridge = Bridge(replace(config, listen=Address("0.0.0.0", 0)), identity)
     with pytest.raises(ConfigError, match="open to other machines"):
-        async with bridge.serving():
+        async with bridge.running():
             pass
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from blindrelay.provider_bridge.errors import MAX_MESSAGE_SIZE, RequestError, SealedError
+from blindrelay.provider_bridge.errors import RequestError, SealedError
 from blindrelay.provider_bridge.policy import PlannedCall, plan_call
 from blindrelay.provider_bridge.providers import presets
 from blindrelay.v1.inner_pb2 import (
@@ -21,6 +21,7 @@ from blindrelay.v1.inner_pb2 import (
     ErrorCode,
     Shaping,
 )
+from blindrelay.v1.limits import MAX_ERROR_MESSAGE
 
 from .conftest import provider_at
 from .sealed_caller import CHAT, request_head
@@ -201,4 +202,4 @@ def test_a_body_where_none_belongs() -> None:
 
 def test_a_long_message_is_cut() -> None:
     error = SealedError(ERROR_CODE_INTERNAL, "ä" * 1_000, EXECUTION_UNKNOWN).as_message()
-    assert error.message == "ä" * (MAX_MESSAGE_SIZE // 2)
+    assert error.message == "ä" * (MAX_ERROR_MESSAGE // 2)

@@ -9,8 +9,9 @@ from dataclasses import replace
 import grpc
 import pytest
 
-from blindrelay.provider_bridge import Bridge, BridgeConfig, policy, request_body
+from blindrelay.provider_bridge import Bridge, BridgeConfig, request_body
 from blindrelay.sealing import IdentityKey, TruncatedError
+from blindrelay.v1 import limits
 from blindrelay.v1.inner_pb2 import DeadlineClass
 from blindrelay.v1.outer_status import OuterStatus
 
@@ -66,7 +67,7 @@ async def test_a_deadline_ends_the_provider_call(
 
     provider.script = script
     issued_at = int(time.time()) // 10 * 10
-    monkeypatch.setattr(policy, "DEADLINE_SECONDS", deadline_in(0.5, issued_at))
+    monkeypatch.setattr(limits, "DEADLINE_SECONDS", deadline_in(0.5, issued_at))
     request = await bridge.seal(issued_at=issued_at)
     async with asyncio.timeout(10):
         got = await collect(await bridge.send(request), request)
@@ -88,7 +89,7 @@ async def test_a_deadline_under_a_client_that_takes_nothing(
 
     provider.script = script
     issued_at = int(time.time()) // 10 * 10
-    monkeypatch.setattr(policy, "DEADLINE_SECONDS", deadline_in(1, issued_at))
+    monkeypatch.setattr(limits, "DEADLINE_SECONDS", deadline_in(1, issued_at))
     request = await bridge.seal(issued_at=issued_at)
     call = await bridge.send(request)
     async with asyncio.timeout(10):
@@ -174,7 +175,7 @@ async def test_draining_lets_running_exchanges_finish_and_refuses_new_ones(
     provider.script = script
     bridge = Bridge(config, identity)
     async with (
-        bridge.serving() as (_, address),
+        bridge.running() as address,
         SealedCaller(str(address), identity.public_key) as caller,
     ):
         running, late = await caller.seal(), await caller.seal()
@@ -196,7 +197,7 @@ async def test_what_still_runs_when_draining_ends_gets_a_sealed_error(
     provider.script = raw(EVENT_STREAM)
     bridge = Bridge(replace(config, drain=1), identity)
     async with (
-        bridge.serving() as (_, address),
+        bridge.running() as address,
         SealedCaller(str(address), identity.public_key) as caller,
     ):
         request = await caller.seal()

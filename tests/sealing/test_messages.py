@@ -9,7 +9,6 @@ from itertools import product
 import pytest
 
 from blindrelay.sealing import (
-    MAX_HEAD_SIZE,
     OpenError,
     RequestOpener,
     ResponseOpener,
@@ -29,7 +28,7 @@ from blindrelay.v1.inner_pb2 import (
     ResponsePart,
     ResponseTail,
 )
-from blindrelay.v1.limits import MAX_BODY_PIECE
+from blindrelay.v1.limits import MAX_BODY_PIECE, MAX_HEAD_SIZE
 
 KEY = bytes(range(32))
 

@@ -9,7 +9,6 @@ from itertools import product
 import pytest
 
 from blindrelay.sealing import (
-    MAX_HEAD_SIZE,
     RequestOpener,
     RequestSealer,
     ResponseOpener,
@@ -25,7 +24,7 @@ from blindrelay.v1.inner_pb2 import (
     ResponsePart,
     ResponseTail,
 )
-from blindrelay.v1.limits import MAX_BODY_PIECE, MAX_SEALED_SIZE
+from blindrelay.v1.limits import MAX_BODY_PIECE, MAX_HEAD_SIZE, MAX_SEALED_SIZE
 
 KEY = bytes(range(32))
 HEAD = RequestHead(method="POST", url="https://api.example/v1/chat")

@@ -81,7 +81,7 @@ class SealedExchange:
             raise RequestError(str(error)) from None
 
     async def send(self, data: bytes | memoryview) -> bool:
-        """Seals and sends a piece of the body; False if the answer has begun and nothing more is wanted."""
+        """Seals and sends a piece of the body; False if the call has ended: what can be read says why."""
         return await self._write(self._sealed.request.body(data))
 
     async def finish(self) -> ResponseHead:

@@ -65,11 +65,8 @@ def _with_store_false(body: bytes) -> bytes:
         if not isinstance(content, dict) or "store" in content:
             return body
         return json.dumps(content | {"store": False}, ensure_ascii=False, separators=(",", ":")).encode()
-    except (
-        ValueError,
-        RecursionError,
-    ):  # not JSON, or not to be written as UTF-8: the bridge says what is wrong
-        return body
+    except (ValueError, RecursionError):
+        return body  # not JSON, or not to be written anew: the bridge says what is wrong
 
 
 def _without_credentials(url: Any) -> Any:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from blindrelay.v1.limits import DEADLINE_SECONDS, MAX_MESSAGE_SIZE
+from blindrelay.v1.limits import DEADLINE_SECONDS, MAX_MESSAGE_SIZE, deadline_seconds
 
-EXCHANGE_METHOD: Final = "/blindrelay.v1.ExchangeService/Exchange"
-KEY_DIRECTORY_METHOD: Final = "/blindrelay.v1.ExchangeService/GetKeyDirectory"
+SERVICE: Final = "blindrelay.v1.ExchangeService"
+EXCHANGE: Final = "Exchange"
+KEY_DIRECTORY: Final = "GetKeyDirectory"
+EXCHANGE_METHOD: Final = f"/{SERVICE}/{EXCHANGE}"
+KEY_DIRECTORY_METHOD: Final = f"/{SERVICE}/{KEY_DIRECTORY}"
 
 MESSAGE_OPTIONS: Final = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_SIZE),
@@ -36,9 +39,6 @@ CHANNEL_OPTIONS: Final = (
     ("grpc.http2.max_pings_without_data", 0),
 )
 
-_DEFAULT_CLASS: Final = 3
-"""An hour: what an unspecified class means (spec/protocol.md, section 10.2)."""
-
 _CLIENT_SLACK: Final = 30
 _RELAY_SLACK: Final = 60
 
@@ -48,9 +48,7 @@ def client_deadline(deadline_class: int) -> float:
 
     Raises ValueError for a number that is no class.
     """
-    if not 0 <= deadline_class <= len(DEADLINE_SECONDS):
-        raise ValueError(f"there is no deadline class {deadline_class}")
-    return float(DEADLINE_SECONDS[(deadline_class or _DEFAULT_CLASS) - 1] + _CLIENT_SLACK)
+    return float(deadline_seconds(deadline_class) + _CLIENT_SLACK)
 
 
 def forwarded_deadline(remaining: float | None) -> float:

@@ -30,13 +30,19 @@ DEFAULT_MAX_UNITS: Final = 1_000_000
 MAX_DIRECTORIES: Final = 64
 MAX_CONFIGS: Final = 8
 MAX_DIRECTORIES_SIZE: Final = 65_536
-"""Bytes: a GetKeyDirectoryResponse. It holds 64 directories of one config, or about 20 of two."""
+"""Bytes: a GetKeyDirectoryResponse. It holds about 40 directories of one config, or 20 of two."""
 
 ENCAPSULATED_SECRET_SIZE: Final = 1_168
 """Bytes: X-Wing's enc (1,120), the 32 sealed bytes, the tag (16)."""
 
 MAX_BODY_PIECE: Final = 65_536
 """Bytes of HTTP body in one record."""
+
+MAX_HEAD_SIZE: Final = 32_768
+"""Bytes of an encoded head: method, URL and headers. Common servers stop between 8 and 64 KiB."""
+
+MAX_ERROR_MESSAGE: Final = 1_024
+"""Bytes of an error's sentence: a cause and a remedy, and no dump."""
 
 MAX_SEALED_SIZE: Final = 65_536 + 4_096
 """Bytes of one record as it travels: a full piece, with room for the head's framing."""
@@ -46,3 +52,13 @@ MAX_MESSAGE_SIZE: Final = 131_072
 
 DEADLINE_SECONDS: Final = (60, 600, 3_600, 21_600)
 """The deadline classes, in the order of DeadlineClass; what gRPC's own metadata says is rounded to these."""
+
+_DEFAULT_DEADLINE_CLASS: Final = 3
+"""An hour: what an unspecified class means (section 10.2)."""
+
+
+def deadline_seconds(deadline_class: int) -> int:
+    """The seconds of a DeadlineClass, 0 (unspecified) to 4. Raises ValueError for a number that is none."""
+    if not 0 <= deadline_class <= len(DEADLINE_SECONDS):
+        raise ValueError(f"there is no deadline class {deadline_class}")
+    return DEADLINE_SECONDS[(deadline_class or _DEFAULT_DEADLINE_CLASS) - 1]

@@ -3,7 +3,7 @@
 It implements section 11 of spec/protocol.md on top of blindrelay.sealing.
 """
 
-from blindrelay.provider_bridge.bridge import Bridge, serve
+from blindrelay.provider_bridge.bridge import Bridge
 from blindrelay.provider_bridge.config import BridgeConfig, read_bridge_config
 from blindrelay.provider_bridge.errors import (
     BridgeError,
@@ -34,5 +34,4 @@ __all__ = [
     "parse_calls",
     "presets",
     "read_bridge_config",
-    "serve",
 ]

@@ -13,7 +13,7 @@ from typing import Final
 
 from blindrelay.provider_bridge.errors import ProviderError
 from blindrelay.provider_bridge.provider_call import ProviderAnswer
-from blindrelay.sealing import MAX_HEAD_SIZE, ResponseSealer
+from blindrelay.sealing import ResponseSealer
 from blindrelay.v1.inner_pb2 import (
     ERROR_CODE_PROVIDER_FAILED,
     EXECUTION_STARTED,
@@ -21,7 +21,7 @@ from blindrelay.v1.inner_pb2 import (
     ResponseHead,
     ResponseTail,
 )
-from blindrelay.v1.limits import MAX_BODY_PIECE
+from blindrelay.v1.limits import MAX_BODY_PIECE, MAX_HEAD_SIZE
 
 GATHER_SECONDS: Final = 0.005
 """How long the bytes of an answer that is no event stream wait for more, to leave in one record."""

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import grpc
 
 from blindrelay.provider_bridge.claims import ClaimMemory
 from blindrelay.provider_bridge.clock import Clock
-from blindrelay.provider_bridge.config import BridgeConfig, read_bridge_config
+from blindrelay.provider_bridge.config import BridgeConfig
 from blindrelay.provider_bridge.epoch_keys import EpochKeys
-from blindrelay.provider_bridge.events import Event, EventLog, log_to_stderr
+from blindrelay.provider_bridge.events import Event, EventLog
 from blindrelay.provider_bridge.exchange import Workplace
-from blindrelay.provider_bridge.identity_file import load_or_make_identity
 from blindrelay.provider_bridge.opening import Opening
 from blindrelay.provider_bridge.provider_call import ProviderTransport
 from blindrelay.provider_bridge.request_budget import RequestBudget
 from blindrelay.provider_bridge.service import ExchangeService
-from blindrelay.sealing import IdentityKey, format_identity
+from blindrelay.sealing import IdentityKey
 from blindrelay.serving import (
     STREAMS_PER_RELAY,
     Address,
     Admission,
-    Announce,
     TokenFile,
     listen,
     serve_until_stopped,
@@ -65,21 +62,41 @@ class Bridge:
             self._tokens(),
         )
 
+    async def serve(self, on_ready: Callable[[Address], None]) -> None:
+        """Serves until SIGTERM or SIGINT, then drains. Raises ConfigError, StartError."""
+        async with self._server() as (server, address):
+
+            def ready() -> None:
+                on_ready(address)
+                self.log.note(Event.SERVING)
+
+            await serve_until_stopped(
+                server, self.admission, self._config.drain, on_ready=ready, on_drain=self.begin_to_drain
+            )
+        self.log.note(Event.STOPPED)
+
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[tuple[grpc.aio.Server, Address]]:
-        """The started server and its address, for as long as the block runs.
+    async def running(self) -> AsyncIterator[Address]:
+        """Serves for as long as the block runs, heeding no signals: for those who host a bridge themselves.
 
         Raises ConfigError, StartError.
         """
+        async with self._server() as (server, address):
+            await server.start()
+            try:
+                yield address
+            finally:
+                await server.stop(0)
+
+    @asynccontextmanager
+    async def _server(self) -> AsyncIterator[tuple[grpc.aio.Server, Address]]:
         server = grpc.aio.server(options=server_options(STREAMS_PER_RELAY))
         self._service.add_to(server)
         address = listen(server, self._config.listen, self._config.tls)
-        await server.start()
         try:
             async with _running(self._keys.keep_current(), self.log.keep_reporting()):
                 yield server, address
         finally:
-            await server.stop(0)
             await self._workplace.transport.aclose()
             self.log.report()
 
@@ -93,28 +110,6 @@ class Bridge:
         if self._config.tokens is None:
             return None
         return TokenFile(self._config.tokens, lambda _: self.log.note(Event.TOKENS_UNREADABLE))
-
-
-async def serve(path: Path, announce: Announce) -> None:
-    """Serves with a configuration file until SIGTERM or SIGINT. Raises ConfigError, StartError."""
-    config = read_bridge_config(path)
-    identity = load_or_make_identity(config.identity_key)
-    log_to_stderr()
-    bridge = Bridge(config, identity)
-    async with bridge.serving() as (server, address):
-        stopped = asyncio.create_task(
-            serve_until_stopped(server, bridge.admission, config.drain, on_drain=bridge.begin_to_drain)
-        )
-        await asyncio.sleep(0)  # signals are awaited before anybody hears that the bridge is there
-        text = format_identity(identity.public_key)
-        announce(
-            f"The bridge listens on {address}. Clients pin its identity: {text}",
-            listening=str(address),
-            identity=text,
-        )
-        bridge.log.note(Event.SERVING)
-        await stopped
-    bridge.log.note(Event.STOPPED)
 
 
 @asynccontextmanager

@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from blindrelay.provider_bridge.epoch_keys import DEFAULT_EPOCH
-from blindrelay.provider_bridge.exchange import DEFAULT_MAX_BUFFERED
 from blindrelay.provider_bridge.providers import (
     AllowedCall,
     CallError,
@@ -20,10 +18,18 @@ from blindrelay.provider_bridge.providers import (
     parse_calls,
     presets,
 )
-from blindrelay.provider_bridge.request_body import DEFAULT_MAX_REQUEST
 from blindrelay.provider_bridge.url_policy import Origin, UrlError, parse_origin
-from blindrelay.serving import Address, ConfigError, ServerTls, Table, parse_address, read_bytes, read_config
+from blindrelay.serving import Address, ConfigError, ServerTls, Table, read_bytes, read_config
 from blindrelay.v1.limits import TIME_STEP
+
+DEFAULT_EPOCH: Final = 3_600
+"""Seconds. Whoever takes the process can open what was sealed in the last epoch or two, and nothing older."""
+
+DEFAULT_MAX_REQUEST: Final = 33_554_432
+"""Bytes of one request's body: a long document with images. Providers' own limits are near it."""
+
+DEFAULT_MAX_BUFFERED: Final = 8 * DEFAULT_MAX_REQUEST
+"""Bytes of all requests that are held at once: eight of the largest."""
 
 DEFAULT_DRAIN: Final = 30
 DEFAULT_MAX_EXCHANGES: Final = 2_000
@@ -64,7 +70,7 @@ def read_bridge_config(path: Path, environment: Mapping[str, str] = os.environ) 
 
 def _bridge(table: Table, environment: Mapping[str, str]) -> BridgeConfig:
     config = BridgeConfig(
-        listen=parse_address(table.text("listen")),
+        listen=table.address("listen"),
         identity_key=table.path("identity_key"),
         epoch=_epoch(table),
         drain=table.integer("drain_seconds", default=DEFAULT_DRAIN, minimum=0, maximum=86_400),

@@ -14,9 +14,6 @@ from blindrelay.sealing import DirectorySigner, IdentityKey, SealingKey
 from blindrelay.v1.keys_pb2 import KeyDirectory, SignedKeyDirectory
 from blindrelay.v1.limits import REPLAY_WINDOW, REPLICA_ID_SIZE, TIME_STEP
 
-DEFAULT_EPOCH: Final = 3_600
-"""Seconds. Whoever takes the process can open what was sealed in the last epoch or two, and nothing older."""
-
 REISSUE_AFTER: Final = 30
 """Seconds: an older directory is signed anew when asked for, so that its issued_at serves as a clock."""
 
@@ -35,7 +32,7 @@ class EpochKeys:
         identity: IdentityKey,
         clock: Clock,
         *,
-        epoch: int = DEFAULT_EPOCH,
+        epoch: int,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         """`epoch` is in seconds, a multiple of 10. `on_change` is told that a key was drawn or dropped."""

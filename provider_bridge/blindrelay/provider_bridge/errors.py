@@ -9,12 +9,8 @@ BridgeError
 
 from __future__ import annotations
 
-from typing import Final
-
 from blindrelay.v1.inner_pb2 import EXECUTION_NOT_STARTED, ErrorCode, ExchangeError, Execution
-
-MAX_MESSAGE_SIZE: Final = 1_024
-"""Bytes of an error's sentence (spec/protocol.md, section 10.3): a long URL in it is cut."""
+from blindrelay.v1.limits import MAX_ERROR_MESSAGE
 
 
 class BridgeError(Exception):
@@ -39,7 +35,8 @@ class SealedError(BridgeError):
         self.execution = execution
 
     def as_message(self) -> ExchangeError:
-        text = str(self).encode("utf-8", "replace")[:MAX_MESSAGE_SIZE].decode("utf-8", "ignore")
+        """What is sealed. A sentence that is too long, with a long URL in it, is cut."""
+        text = str(self).encode("utf-8", "replace")[:MAX_ERROR_MESSAGE].decode("utf-8", "ignore")
         return ExchangeError(code=self.code, message=text, execution=self.execution)
 
 

@@ -62,8 +62,10 @@ class EventLog:
         self._counts[ErrorCode.Name(code).removeprefix("ERROR_CODE_").lower()] += 1
 
     def fault(self, error: BaseException) -> None:
-        """Writes down where the bridge has a fault: the kind of exception and the line, never its text."""
-        self.count(Outcome.FAULT)
+        """Writes down where the bridge has a fault: the kind of exception and the line, never its text.
+
+        The exchange is counted where it ends, as any other.
+        """
         frame = traceback.extract_tb(error.__traceback__)[-1]
         self._logger.error(
             "fault: %s at %s:%s", type(error).__name__, Path(frame.filename).name, frame.lineno

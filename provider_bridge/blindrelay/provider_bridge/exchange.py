@@ -21,7 +21,7 @@ from blindrelay.provider_bridge.opening import ClaimedExchange, Context
 from blindrelay.provider_bridge.policy import PlannedCall, plan_call
 from blindrelay.provider_bridge.provider_call import ProviderTransport
 from blindrelay.provider_bridge.providers import Provider
-from blindrelay.provider_bridge.request_body import DEFAULT_MAX_REQUEST, discard_rest, read_body
+from blindrelay.provider_bridge.request_body import discard_rest, read_body
 from blindrelay.provider_bridge.request_budget import RequestBudget, Share
 from blindrelay.serving import CallRefusedError
 from blindrelay.v1.exchange_pb2 import ExchangeResponse
@@ -35,9 +35,6 @@ from blindrelay.v1.inner_pb2 import (
     Execution,
 )
 from blindrelay.v1.outer_status import OuterStatus
-
-DEFAULT_MAX_BUFFERED: Final = 268_435_456
-"""Bytes of all requests that are held at once: eight of the largest."""
 
 CHECK_INLINE: Final = 65_536
 """Bytes. A larger body is checked in a thread, one at a time: it takes long, and several times its size."""
@@ -59,8 +56,8 @@ class Workplace:
     transport: ProviderTransport
     clock: Clock
     log: EventLog
-    budget: RequestBudget = field(default_factory=lambda: RequestBudget(DEFAULT_MAX_BUFFERED))
-    max_request: int = DEFAULT_MAX_REQUEST
+    budget: RequestBudget
+    max_request: int
     checking: asyncio.Lock = field(default_factory=asyncio.Lock)
     running: set[Exchange] = field(default_factory=set)
 

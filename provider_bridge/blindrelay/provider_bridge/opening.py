@@ -1,7 +1,7 @@
 """From a call to a claimed exchange (spec/protocol.md, section 11.1).
 
-Up to the claim nothing is known of the caller, so nothing is said: one outer status for every cause, not
-before a minimum time.
+Up to the claim nothing is known of the caller, so nothing is said but that a key is not here: one outer
+status for every other cause, not before a minimum time.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Opening:
         key = self._keys.find(envelope.key_id)
         if key is None:
             raise CallRefusedError(OuterStatus.KEY_UNKNOWN)
-        if not key.not_before <= envelope.issued_at <= key.not_after:
+        if not key.takes(envelope.issued_at):
             raise UnclaimedError
         return key
 

@@ -32,10 +32,7 @@ from blindrelay.v1.inner_pb2 import (
     SHAPING_PROFILE_UNSPECIFIED,
     RequestHead,
 )
-from blindrelay.v1.limits import DEADLINE_SECONDS
-
-DEFAULT_DEADLINE: Final = 3_600
-"""Seconds, for a head without a deadline class."""
+from blindrelay.v1.limits import deadline_seconds
 
 _BODILESS: Final = frozenset({"DELETE", "GET", "HEAD"})
 _JSON: Final = re.compile(rb'application/json(?: *; *charset="?utf-8"?)?', re.IGNORECASE)
@@ -129,11 +126,12 @@ def _brings_credential(head: RequestHead) -> bool:
 
 
 def _deadline(head: RequestHead) -> int:
-    if head.deadline_class == 0:
-        return DEFAULT_DEADLINE
-    if not 1 <= head.deadline_class <= len(DEADLINE_SECONDS):
-        raise RequestError(ERROR_CODE_MALFORMED, "the request's deadline class is not one of this version")
-    return DEADLINE_SECONDS[head.deadline_class - 1]
+    try:
+        return deadline_seconds(head.deadline_class)
+    except ValueError:
+        raise RequestError(
+            ERROR_CODE_MALFORMED, "the request's deadline class is not one of this version"
+        ) from None
 
 
 def _find(

@@ -21,13 +21,9 @@ from blindrelay.v1.inner_pb2 import (
     RequestPart,
 )
 
-DEFAULT_MAX_REQUEST: Final = 33_554_432
-"""Bytes of one request's body: a long document with images. Providers' own limits are near it."""
-
 BASE_SECONDS: Final = 60.0
 BYTES_PER_SECOND: Final = 262_144
 """A request has a minute, and a second more for each 256 KiB that came: slower is attack or breakdown."""
-
 
 CANCELLATION_SECONDS: Final = 0.05
 """What gRPC takes, at the very most, from the end of a cancelled stream to the cancellation itself."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any
 
 import grpc
 
@@ -13,11 +13,8 @@ from blindrelay.provider_bridge.exchange import Exchange, Workplace
 from blindrelay.provider_bridge.opening import Context, Opening
 from blindrelay.serving import Admission, CallRefusedError, TokenFile, guarded
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
-from blindrelay.v1.grpc_profile import EXCHANGE_METHOD, KEY_DIRECTORY_METHOD
+from blindrelay.v1.grpc_profile import EXCHANGE, KEY_DIRECTORY, SERVICE
 from blindrelay.v1.outer_status import OuterStatus
-
-_SERVICE, _EXCHANGE = EXCHANGE_METHOD.removeprefix("/").split("/")
-_KEY_DIRECTORY: Final = KEY_DIRECTORY_METHOD.rpartition("/")[2]
 
 
 class ExchangeService:
@@ -44,10 +41,10 @@ class ExchangeService:
             self._workplace.log.count(Outcome.FAULT)
 
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-            _EXCHANGE: grpc.stream_stream_rpc_method_handler(guarded(self._exchange, on_fault)),
-            _KEY_DIRECTORY: grpc.unary_unary_rpc_method_handler(guarded(self._key_directory, on_fault)),
+            EXCHANGE: grpc.stream_stream_rpc_method_handler(guarded(self._exchange, on_fault)),
+            KEY_DIRECTORY: grpc.unary_unary_rpc_method_handler(guarded(self._key_directory, on_fault)),
         }
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, handlers),))
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
 
     async def _exchange(self, _: object, context: Context) -> None:
         self._check_token(context.invocation_metadata())

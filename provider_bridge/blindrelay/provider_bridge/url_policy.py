@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote_plus
 
+from blindrelay.serving import Address
+
 MAX_URL_SIZE: Final = 8_192
 """Bytes. What common servers take for a request line (RFC 9110, section 4.1, asks for 8,000)."""
 
@@ -55,12 +57,7 @@ class Origin:
     @property
     def is_loopback(self) -> bool:
         """Whether it names this machine: localhost, 127.0.0.0/8, [::1]."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
-        except ValueError:
-            return False
+        return Address(self.host.strip("[]"), self.port).is_loopback
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}"

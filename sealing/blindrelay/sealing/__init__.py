@@ -31,16 +31,9 @@ from blindrelay.sealing.identity import (
     parse_identity,
 )
 from blindrelay.sealing.keys import SealingKey
-from blindrelay.sealing.messages import (
-    MAX_HEAD_SIZE,
-    RequestOpener,
-    RequestSealer,
-    ResponseOpener,
-    ResponseSealer,
-)
+from blindrelay.sealing.messages import RequestOpener, RequestSealer, ResponseOpener, ResponseSealer
 
 __all__ = [
-    "MAX_HEAD_SIZE",
     "BadDelegationError",
     "BadSignatureError",
     "BridgeExchange",

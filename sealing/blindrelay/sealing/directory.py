@@ -63,12 +63,13 @@ class VerifiedDirectory:
     """A directory whose signatures and dates are in order.
 
     Attributes:
+        identity: whose it is, 32 bytes.
         replica_id: 16 bytes.
         sequence: grows with each directory of the replica.
         issued_at, expires_at: Unix seconds; it ends no later than its delegation.
         next_identity_hash: 32 bytes, or none.
-        keys: at most 8.
-        signed: the exact SignedKeyDirectory bytes.
+        keys: 1 to 8.
+        signed: the SignedKeyDirectory, encoded anew; directory and delegation in it are exact bytes.
     """
 
     identity: bytes
@@ -116,7 +117,7 @@ class DirectoryHistory:
 
     @property
     def proofs(self) -> list[tuple[bytes, bytes]]:
-        """Pairs of SignedKeyDirectory messages that contradict each other, exact bytes."""
+        """Pairs of encoded SignedKeyDirectory messages that contradict each other."""
         return [fork.proof for fork in self._forked.values()]
 
     def judge(self, directory: VerifiedDirectory) -> None:

@@ -118,7 +118,7 @@ class ForkedError(DirectoryError):
     """Two directories contradict each other. Both are kept, as proof that anyone can check.
 
     Attributes:
-        proof: the two SignedKeyDirectory messages, exact bytes.
+        proof: two encoded SignedKeyDirectory messages; what each holds and signs is exact bytes.
     """
 
     def __init__(self, first: bytes, second: bytes) -> None:

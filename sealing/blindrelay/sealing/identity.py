@@ -1,4 +1,4 @@
-"""The bridge's identity, as text and as the key that delegates (spec/protocol.md, sections 4 and 4.1)."""
+"""The bridge's identity, as text and as the key that delegates (spec/protocol.md, sections 4 to 4.3)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PREFIX: Final = "br1"
 _CHECKSUM_SIZE: Final = 3
 """Bytes: with the key's 32 they fill 56 base32 characters exactly; one typing error in 16 million passes."""
 
-SEED_SIZE: Final = 32
+_SEED_SIZE: Final = 32
 
 _TEXT_SIZE: Final = len(_PREFIX) + 56
 
@@ -66,8 +66,8 @@ class IdentityKey:
     """
 
     def __init__(self, seed: bytes) -> None:
-        if len(seed) != SEED_SIZE:
-            raise IdentityError(f"an identity key's seed is {SEED_SIZE} bytes, not {len(seed)}")
+        if len(seed) != _SEED_SIZE:
+            raise IdentityError(f"an identity key's seed is {_SEED_SIZE} bytes, not {len(seed)}")
         self._key = SigningKey(seed)
         self.seed = seed
         self.public_key = bytes(self._key.verify_key)

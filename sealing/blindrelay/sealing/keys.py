@@ -51,6 +51,10 @@ class SealingKey:
         """A fresh key from the operating system's randomness."""
         return cls(MLKEM768PrivateKey.generate(), X25519PrivateKey.generate(), not_before, not_after)
 
+    def takes(self, issued_at: int) -> bool:
+        """Whether it may open an exchange of that time (Unix seconds)."""
+        return self.not_before <= issued_at <= self.not_after
+
     def __repr__(self) -> str:
         return f"<SealingKey {self.key_id.hex()}, private>"
 

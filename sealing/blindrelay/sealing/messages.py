@@ -12,7 +12,7 @@ from typing import Final, Generic, TypeVar
 from google.protobuf.message import DecodeError
 
 from blindrelay.sealing.errors import StateError, ViolationError
-from blindrelay.sealing.padding import FLOOR, RECORD_OVERHEAD, final_padding
+from blindrelay.sealing.padding import RECORD_OVERHEAD, final_padding
 from blindrelay.sealing.records import RecordOpener, RecordSealer
 from blindrelay.v1.inner_pb2 import (
     ExchangeError,
@@ -23,10 +23,7 @@ from blindrelay.v1.inner_pb2 import (
     ResponsePart,
     ResponseTail,
 )
-from blindrelay.v1.limits import MAX_BODY_PIECE
-
-MAX_HEAD_SIZE: Final = 32_768
-"""Bytes of an encoded head: method, URL and headers. Common servers stop between 8 and 64 KiB."""
+from blindrelay.v1.limits import MAX_BODY_PIECE, MAX_ERROR_MESSAGE, MAX_HEAD_SIZE
 
 _FULL_PART: Final = 65_596
 """Bytes of a request's part when more follow: every record but the last then has one size (65,617)."""
@@ -39,9 +36,6 @@ _BODY_FRAMING: Final = 4
 
 _END_FRAMING: Final = 2
 """Bytes of a request's end, which joins the last piece."""
-
-MAX_ERROR_MESSAGE: Final = 1_024
-"""Bytes of an error's sentence: a cause and a remedy, and no dump."""
 
 
 class Stage(Enum):
@@ -99,11 +93,10 @@ class _Direction:
 
 
 class _Sealer(Generic[PartT]):
-    def __init__(self, key: bytes, order: Order, full_part: int, floor: int) -> None:
+    def __init__(self, key: bytes, order: Order, full_part: int) -> None:
         self._records = RecordSealer(key)
         self._direction = _Direction(order)
         self._full_part = full_part
-        self._floor = floor
 
     @property
     def ended(self) -> bool:
@@ -119,7 +112,7 @@ class _Sealer(Generic[PartT]):
             return [self._records.seal(encoded, zeros=max(0, size - len(encoded)))]
         last, full = RECORD_OVERHEAD + len(encoded), RECORD_OVERHEAD + self._full_part
         sent = self._records.sealed_size + self._records.size_of(len(encoded)) - last
-        first, *more = final_padding(sent, last, full, self._floor)
+        first, *more = final_padding(sent, last, full)
         sealed = [self._records.seal(encoded, zeros=first, final=not more)]
         return sealed + [
             self._records.seal(b"", zeros=zeros, final=place == len(more))
@@ -137,8 +130,8 @@ class RequestSealer(_Sealer[RequestPart]):
     nothing is gained by sending less, and every record but the last has the same size.
     """
 
-    def __init__(self, key: bytes, *, floor: int = FLOOR) -> None:
-        super().__init__(key, REQUEST_ORDER, _FULL_PART, floor)
+    def __init__(self, key: bytes) -> None:
+        super().__init__(key, REQUEST_ORDER, _FULL_PART)
         self._head_given = False
         self._unsent_head: RequestHead | None = None
         self._pending = bytearray()
@@ -194,8 +187,8 @@ class RequestSealer(_Sealer[RequestPart]):
 class ResponseSealer(_Sealer[ResponsePart]):
     """The bridge's side of an answer: every call gives records that can leave at once."""
 
-    def __init__(self, key: bytes, *, floor: int = FLOOR) -> None:
-        super().__init__(key, RESPONSE_ORDER, _LARGEST_PART, floor)
+    def __init__(self, key: bytes) -> None:
+        super().__init__(key, RESPONSE_ORDER, _LARGEST_PART)
 
     def seal(
         self,
