@@ -35,6 +35,7 @@ class Link:
         if connection.token is not None:
             self._metadata = (("authorization", f"Bearer {connection.token}"),)
         self._target = connection.target
+        self._hint = "is it running" + (", and its certificate one to trust?" if connection.tls else "?")
         self._channel = _open_channel(connection)
         # No serializers: what a hostile relay sends is parsed where failing is expected.
         self._exchange: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(
@@ -64,7 +65,7 @@ class Link:
         while state is not grpc.ChannelConnectivity.READY:
             # A failure from before this call says nothing of now: the next attempt is waited for.
             if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE and attempted:
-                raise UnreachableError(f"no connection to the relay at {self._target}: is it running?")
+                raise UnreachableError(f"no connection to the relay at {self._target}: {self._hint}")
             attempted = attempted or state is grpc.ChannelConnectivity.CONNECTING
             await channel.wait_for_state_change(state)
             state = channel.get_state(try_to_connect=True)

@@ -50,6 +50,9 @@ MAX_SEALED_SIZE: Final = 65_536 + 4_096
 MAX_MESSAGE_SIZE: Final = 131_072
 """Bytes: gRPC's limit for one message, on every hop."""
 
+FIRST_MESSAGE_SECONDS: Final = 10.0
+"""For a call's first message: gRPC itself would keep an open call that says nothing for ever."""
+
 DEADLINE_SECONDS: Final = (60, 600, 3_600, 21_600)
 """The deadline classes, in the order of DeadlineClass; what gRPC's own metadata says is rounded to these."""
 

@@ -17,13 +17,13 @@ from blindrelay.provider_bridge.answer_stream import send_answer
 from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.errors import SealedError
 from blindrelay.provider_bridge.events import EventLog, Outcome
-from blindrelay.provider_bridge.opening import ClaimedExchange, Context
+from blindrelay.provider_bridge.opening import ClaimedExchange
 from blindrelay.provider_bridge.policy import PlannedCall, plan_call
 from blindrelay.provider_bridge.provider_call import ProviderTransport
 from blindrelay.provider_bridge.providers import Provider
 from blindrelay.provider_bridge.request_body import discard_rest, read_body
 from blindrelay.provider_bridge.request_budget import RequestBudget, Share
-from blindrelay.serving import CallRefusedError
+from blindrelay.serving import CallRefusedError, Context
 from blindrelay.v1.exchange_pb2 import ExchangeResponse
 from blindrelay.v1.inner_pb2 import (
     ERROR_CODE_DEADLINE,

@@ -10,28 +10,22 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any, Final
 
-import grpc
 from google.protobuf.message import DecodeError
 
 from blindrelay.provider_bridge.claims import ClaimMemory
 from blindrelay.provider_bridge.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.errors import UnclaimedError
 from blindrelay.sealing import RequestOpener, ResponseSealer, SealingError, SealingKey, decapsulate
-from blindrelay.serving import CallRefusedError
+from blindrelay.serving import CallRefusedError, Context
 from blindrelay.v1.envelope import EnvelopeError, envelope_from_metadata
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.exchange_pb2 import ExchangeRequest
 from blindrelay.v1.inner_pb2 import RequestPart
+from blindrelay.v1.limits import FIRST_MESSAGE_SECONDS
 from blindrelay.v1.outer_status import OuterStatus
-
-FIRST_MESSAGE_SECONDS: Final = 10.0
-"""For the first message of a call. It leaves with the call, so this allows for a slow link."""
 
 REFUSAL_SECONDS: Final = 0.05
 """From the first message to a refusal: far more than any cause takes, so that time tells none of them."""
-
-Context = grpc.aio.ServicerContext[Any, Any]
-"""Of calls whose messages are raw bytes."""
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from blindrelay.provider_bridge.errors import RequestError
-from blindrelay.provider_bridge.opening import ClaimedExchange, Context
+from blindrelay.provider_bridge.opening import ClaimedExchange
 from blindrelay.provider_bridge.request_budget import Share
 from blindrelay.sealing import SealingError
+from blindrelay.serving import Context
 from blindrelay.v1.exchange_pb2 import ExchangeRequest
 from blindrelay.v1.inner_pb2 import (
     ERROR_CODE_DEADLINE,

@@ -10,8 +10,8 @@ import grpc
 from blindrelay.provider_bridge.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.events import Outcome
 from blindrelay.provider_bridge.exchange import Exchange, Workplace
-from blindrelay.provider_bridge.opening import Context, Opening
-from blindrelay.serving import Admission, CallRefusedError, TokenFile, guarded
+from blindrelay.provider_bridge.opening import Opening
+from blindrelay.serving import Admission, CallRefusedError, Context, TokenFile, guarded
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.grpc_profile import EXCHANGE, KEY_DIRECTORY, SERVICE
 from blindrelay.v1.outer_status import OuterStatus
@@ -58,8 +58,10 @@ class ExchangeService:
 
     async def _key_directory(self, _: bytes, context: Context) -> bytes:
         self._check_token(context.invocation_metadata())
-        with self._admission.admit():
-            return GetKeyDirectoryResponse(directories=[self._keys.directory()]).SerializeToString()
+        # Not for want of room: a relay that gets none takes the whole bridge for lost.
+        if self._admission.draining:
+            raise CallRefusedError(OuterStatus.DRAINING)
+        return GetKeyDirectoryResponse(directories=[self._keys.directory()]).SerializeToString()
 
     def _check_token(self, metadata: Iterable[tuple[str, Any]] | None) -> None:
         if self._tokens is not None and not self._tokens.admits(metadata):

@@ -15,10 +15,9 @@ from blindrelay.serving import (
     read_token,
     require_tls_off_loopback,
 )
-from blindrelay.v1.limits import MAX_DIRECTORIES
 
-MAX_REPLICAS: Final = MAX_DIRECTORIES
-"""Bridge processes behind one relay: what one answer with their directories can hold."""
+MAX_REPLICAS: Final = 20
+"""Bridge processes behind one relay: as many directories of two keys fit into one answer (section 5)."""
 
 
 @dataclass(frozen=True)

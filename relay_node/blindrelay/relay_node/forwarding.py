@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
 
 import grpc
 
 from blindrelay.relay_node.replica import Call
 from blindrelay.relay_node.statuses import status_for_client
-from blindrelay.serving import CallRefusedError
+from blindrelay.serving import CallRefusedError, Context
 from blindrelay.v1.aio_status import StatusWatch
 from blindrelay.v1.outer_status import OuterStatus
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 @dataclass(slots=True)

@@ -10,9 +10,10 @@ from grpc_health.v1.health import aio
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from blindrelay.serving import CallRefusedError, guarded
+from blindrelay.v1.grpc_profile import SERVICE
 from blindrelay.v1.outer_status import OuterStatus
 
-SERVICES = ("", "blindrelay.v1.ExchangeService")
+SERVICES = ("", SERVICE)
 
 
 class Health:

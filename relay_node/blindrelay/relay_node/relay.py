@@ -6,13 +6,12 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Final
 
 import grpc
 
 from blindrelay.relay_node.channels import ChannelFactory, open_channel
 from blindrelay.relay_node.config import RelayConfig
-from blindrelay.relay_node.forwarding import Context, Tally, forward
+from blindrelay.relay_node.forwarding import Tally, forward
 from blindrelay.relay_node.health import Health
 from blindrelay.relay_node.records import Event, Records
 from blindrelay.relay_node.replica import Replica
@@ -23,6 +22,7 @@ from blindrelay.serving import (
     Address,
     Admission,
     CallRefusedError,
+    Context,
     TokenFile,
     guarded,
     listen,
@@ -30,11 +30,9 @@ from blindrelay.serving import (
     server_options,
 )
 from blindrelay.v1.envelope import EnvelopeError, envelope_from_metadata
-from blindrelay.v1.grpc_profile import forwarded_deadline
+from blindrelay.v1.grpc_profile import EXCHANGE, KEY_DIRECTORY, SERVICE, forwarded_deadline
+from blindrelay.v1.limits import FIRST_MESSAGE_SECONDS
 from blindrelay.v1.outer_status import OuterStatus
-
-FIRST_MESSAGE_SECONDS: Final = 10.0
-"""For a call's first message: gRPC itself would keep an open call that says nothing for ever."""
 
 
 class Relay:
@@ -102,11 +100,11 @@ class Relay:
     def _handler(self) -> grpc.GenericRpcHandler:
         fault = self._fault
         return grpc.method_handlers_generic_handler(
-            "blindrelay.v1.ExchangeService",
+            SERVICE,
             {
                 # Without serializers: what arrives as bytes leaves as the same bytes.
-                "Exchange": grpc.stream_stream_rpc_method_handler(guarded(self._exchange, fault)),
-                "GetKeyDirectory": grpc.unary_unary_rpc_method_handler(guarded(self._directories, fault)),
+                EXCHANGE: grpc.stream_stream_rpc_method_handler(guarded(self._exchange, fault)),
+                KEY_DIRECTORY: grpc.unary_unary_rpc_method_handler(guarded(self._directories, fault)),
             },
         )
 

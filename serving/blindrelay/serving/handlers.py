@@ -13,6 +13,8 @@ from blindrelay.v1.outer_status import OuterStatus
 
 T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
+"""Of a call whose messages are raw bytes."""
+
 Handler = Callable[[Any, Context], Awaitable[T]]
 
 

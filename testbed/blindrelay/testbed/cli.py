@@ -56,7 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     up.set_defaults(run=_up)
     demo = commands.add_parser("demo", help="ask one question through it, and show who saw what")
     _add_provider(demo, "smollm2, or scripted if it is not installed")
-    demo.add_argument("--relay", metavar="CONNECTION", help="use a relay that runs already")
+    demo.add_argument(
+        "--relay", metavar="CONNECTION", help="use a relay that runs already; its bridge decides who answers"
+    )
     demo.add_argument("--question", default=QUESTION, help="what to ask")
     demo.add_argument("--model", help=f"what to ask for by name (of OpenAI: {REAL_MODEL})")
     demo.set_defaults(run=_demo)

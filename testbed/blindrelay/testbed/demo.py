@@ -6,18 +6,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from blindrelay.testbed.demo_report import heading, print_client, print_others, print_relay
+from blindrelay.testbed.demo_report import Sighting, heading, print_client, print_others, print_relay
 from blindrelay.testbed.errors import TestbedError
 from blindrelay.testbed.providers import ProviderKind, talking_provider
 from blindrelay.testbed.topology import Testbed
 
 if TYPE_CHECKING:
     import httpx2
-
-    from blindrelay.client import SealedTransport
 
 QUESTION: Final = "What is the capital of France? Answer in one sentence."
 TAPPED_BYTES: Final = 16
@@ -35,17 +32,6 @@ _PARTS: Final = {
 
 class DemoError(TestbedError):
     """The question was not answered."""
-
-
-@dataclass
-class Sighting:
-    """What the client saw: request line, size, and when the pieces of the answer came, in seconds."""
-
-    method: str = ""
-    url: str = ""
-    request_bytes: int = 0
-    request_headers: int = 0
-    piece_times: list[float] = field(default_factory=list)
 
 
 def run_demo(
@@ -92,17 +78,18 @@ def ask(connection: str, question: str, model: str) -> Sighting:
     """Sends the question through the official openai SDK and prints the answer while it comes."""
     from blindrelay.client import SealedTransport
 
-    with SealedTransport(connection) as sealed:
-        print(f"\n  question  {question}\n  answer    ", end="", flush=True)
-        return _stream(sealed, question, model)
+    sealed = SealedTransport(connection)
+    print(f"\n  question  {question}\n  answer    ", end="", flush=True)
+    note = Sighting()
+    with sealed.httpx2_client(event_hooks={"request": [lambda request: _note(request, note)]}) as http_client:
+        _stream(http_client, question, model, note)
+    return note
 
 
-def _stream(sealed: SealedTransport, question: str, model: str) -> Sighting:
+def _stream(http_client: httpx2.Client, question: str, model: str, sighting: Sighting) -> None:
     import openai
 
-    sighting = Sighting()
     started = time.monotonic()
-    http_client = sealed.httpx2_client(event_hooks={"request": [lambda request: _note(request, sighting)]})
     # Without the SDK's own retries: what goes wrong in a demo is shown at once.
     client = openai.OpenAI(api_key="not-needed", http_client=http_client, max_retries=0)
     try:
@@ -122,7 +109,6 @@ def _stream(sealed: SealedTransport, question: str, model: str) -> Sighting:
         raise DemoError(_reason(error)) from error
     finally:
         print(flush=True)
-    return sighting
 
 
 def _note(request: httpx2.Request, sighting: Sighting) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -12,11 +13,21 @@ from blindrelay.testbed.tap import Direction, Forwarded
 from blindrelay.v1.envelope import METADATA_KEY, parse_envelope
 
 if TYPE_CHECKING:
-    from blindrelay.testbed.demo import Sighting
     from blindrelay.testbed.topology import Testbed
 
 SHOWN_RECORDS: Final = 10
 """Longer exchanges are shown with their middle left out."""
+
+
+@dataclass
+class Sighting:
+    """What the client saw: request line, size, and when the pieces of the answer came, in seconds."""
+
+    method: str = ""
+    url: str = ""
+    request_bytes: int = 0
+    request_headers: int = 0
+    piece_times: list[float] = field(default_factory=list)
 
 
 def heading(text: str) -> str:

@@ -1,0 +1,31 @@
+"""A bridge without room for more refuses exchanges, and stays known to its relay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx2
+
+from blindrelay.client import SealedTransport
+from blindrelay.testbed import Testbed
+
+URL = "https://api.openai.com/v1/chat/completions"
+
+
+def body(**script: Any) -> dict[str, Any]:
+    return {"model": "m", "messages": [], "stream": True, "scripted": script}
+
+
+def test_a_full_bridge_refuses_and_is_not_taken_for_lost() -> None:
+    with Testbed("scripted", bridge_options={"max_exchanges": 1}) as bed:
+        client = SealedTransport(bed.relay).httpx2_client()
+        with client.stream("POST", URL, json=body(hold="gate")) as held:
+            assert held.status_code == 200
+            # A newcomer to the bridge itself: keys are told, exchanges are not taken.
+            for connection in (bed.direct, bed.relay):
+                answer = SealedTransport(connection).httpx2_client().post(URL, json=body())
+                assert answer.status_code == 429
+                assert answer.headers["x-blindrelay-error"] == "relay/overloaded"
+            httpx2.post(f"{bed.provider}/scripted/release", json={"gate": "gate"})
+            assert b"[DONE]" in held.read()
+        assert client.post(URL, json=body()).status_code == 200
