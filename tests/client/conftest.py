@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -152,8 +153,13 @@ class ScriptedBridge:
         self.directory_requests += 1
         await self._authenticate(context)
         response = GetKeyDirectoryResponse(directories=[self.directory()])
-        self.substitute(response)
+        if (pause := self.substitute(response)) is not None:
+            await pause
         return response.SerializeToString()
+
+    async def stall(self, until: threading.Event) -> None:
+        while not until.is_set():  # noqa: ASYNC110 (the event is another thread's)
+            await asyncio.sleep(0.01)
 
     async def _authenticate(self, context: Context) -> None:
         metadata = dict(context.invocation_metadata() or ())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
@@ -88,10 +90,10 @@ def test_a_fork_sends_nothing_more_and_is_kept_as_proof(
     with sealed.httpx2_client() as client:
         client.get(URL)
         bridge.key, bridge.sequence = SealingKey.generate(bridge.key.not_before, bridge.key.not_after), 0
+        assert client.get(URL).headers["x-blindrelay-error"] == "relay/key_unknown"
+        calls = bridge.calls
         response = client.get(URL)
         assert "two different key directories" in response.json()["error"]["message"]
-        calls = bridge.calls
-        assert client.get(URL).status_code == 403
     assert bridge.calls == calls
     assert len(sealed.proofs) == 1
 
@@ -103,3 +105,57 @@ def test_a_clock_that_is_off_is_told(offset: int, message: str, bridge: Scripted
         response = client.get(URL)
     assert message in response.json()["error"]["message"]
     assert bridge.calls == 0
+
+
+def test_two_restarts_in_a_row_are_the_relays_error(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+    def restart(_: GetKeyDirectoryResponse) -> None:
+        bridge.restart_keys()
+
+    bridge.substitute = restart  # every directory is out of date when it arrives
+    with sealed.httpx2_client() as client:
+        response = client.get(URL)
+    assert response.headers["x-blindrelay-error"] == "relay/key_unknown"
+    assert bridge.calls == 2
+    assert bridge.received == []
+
+
+def test_a_bad_directory_after_the_request_was_sent_does_not_claim_that_nothing_was(
+    bridge: ScriptedBridge, sealed: SealedTransport
+) -> None:
+    with sealed.httpx2_client() as client:
+        client.get(URL)
+        bridge.refuse, bridge.clock_offset = OuterStatus.KEY_UNKNOWN, -3_600
+        response = client.get(URL)
+    assert response.headers["x-blindrelay-error"] == "relay/key_unknown"
+
+
+def test_a_listed_key_is_listed_whatever_the_time(bridge: ScriptedBridge) -> None:
+    """A relay that waits for a key's end before it says key_unknown does not get a second attempt."""
+    skew = [0]
+    sealed = SealedTransport(bridge.connection, clock=lambda: time.time() + skew[0])
+    with sealed.httpx2_client() as client:
+        client.get(URL)
+        bridge.refuse = OuterStatus.KEY_UNKNOWN
+        skew[0] = bridge.clock_offset = 7_200 - 30
+        original, bridge.substitute = bridge.substitute, lambda _: skew.__setitem__(0, 7_300)
+        assert client.get(URL).headers["x-blindrelay-error"] == "relay/key_unknown"
+        bridge.substitute = original
+    assert bridge.calls == 2
+
+
+def test_a_stalled_directory_costs_one_timeout_for_all_who_wait(bridge: ScriptedBridge) -> None:
+    stalled = threading.Event()
+    bridge.substitute = lambda _: bridge.stall(stalled)
+    options = httpx2.Timeout(10, connect=0.5)
+    with SealedTransport(bridge.connection).httpx2_client(timeout=options) as client:
+        with ThreadPoolExecutor(4) as threads:
+            errors = list(threads.map(lambda _: error_of(client), range(4)))
+        stalled.set()
+    assert [type(error).__mro__[1].__name__ for error in errors] == ["TimedOutError"] * 4
+    assert bridge.directory_requests == 1
+
+
+def error_of(client: httpx2.Client) -> Exception:
+    with pytest.raises(httpx2.ConnectTimeout, match="no key directory") as raised:
+        client.get(URL)
+    return raised.value

@@ -63,12 +63,14 @@ def test_a_key_in_the_url_is_dropped_and_the_rest_kept() -> None:
 def test_an_idempotency_key_names_the_attempt_and_not_the_sdk() -> None:
     def key_of(value: str) -> bytes:
         request = httpx2.Request("POST", "https://api.example/v1/x", headers={"Idempotency-Key": value})
-        (header,) = (h for h in request_head(request, INJECTED).headers if h.name == b"idempotency-key")
+        (header,) = (h for h in request_head(request, BROUGHT).headers if h.name == b"idempotency-key")
         return header.value
 
     assert b"stainless" not in key_of("stainless-python-retry-1")
     assert key_of("stainless-python-retry-1") == key_of("stainless-python-retry-1")
     assert key_of("stainless-python-retry-1") != key_of("stainless-python-retry-2")
+    request = httpx2.Request("POST", "https://api.example/v1/x", headers={"Idempotency-Key": "order-1"})
+    assert names(request_head(request, INJECTED)) == []
 
 
 @pytest.mark.parametrize(
@@ -92,12 +94,22 @@ def test_a_body_that_is_not_json_is_left_alone() -> None:
     assert stateless_body(request, INJECTED) == b"\xff not json"
 
 
-def test_a_body_that_cannot_be_written_anew_is_left_alone() -> None:
-    lone_surrogate = b'{"input": "\\ud83d"}'
-    request = httpx2.Request("POST", "https://api.openai.com/v1/responses", content=lone_surrogate)
-    assert stateless_body(request, INJECTED) == lone_surrogate
+def test_a_body_that_cannot_be_read_is_left_alone() -> None:
+    deep = b'{"input": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    request = httpx2.Request("POST", "https://api.openai.com/v1/responses", content=deep)
+    assert stateless_body(request, INJECTED) == deep
 
 
 def test_a_streaming_body_is_not_gathered() -> None:
     request = httpx2.Request("POST", "https://api.openai.com/v1/x", content=iter([b"piece"]))
     assert stateless_body(request, INJECTED) is None
+
+
+def test_what_is_put_in_leaves_the_rest_of_the_body_as_it_is() -> None:
+    def sealed(body: bytes) -> bytes | None:
+        request = httpx2.Request("POST", "https://api.openai.com/v1/responses", content=body)
+        return stateless_body(request, INJECTED)
+
+    assert sealed(b' {"a":1e400, "a":2}') == b'{"store":false,"a":1e400, "a":2}'
+    assert sealed(b'{"input": "\\ud83d"}') == b'{"store":false,"input": "\\ud83d"}'
+    assert sealed(b"{ }") == b'{"store":false }'

@@ -23,7 +23,7 @@ def test_a_listed_header_passes_with_its_raw_value(name: bytes, brought: bool) -
 
 @pytest.mark.parametrize("name", sorted(CREDENTIAL_HEADERS))
 def test_a_credential_header_is_refused_with_an_injected_credential(name: bytes) -> None:
-    with pytest.raises(HeaderError, match="carries a credential") as refused:
+    with pytest.raises(HeaderError, match="belongs to a credential") as refused:
         request_headers([(name, b"Bearer sk-secret")], brought=False)
     assert "sk-secret" not in str(refused.value)
 

@@ -93,3 +93,10 @@ def test_what_it_reads_is_json(text: str) -> None:
     except JsonError:
         return
     assert value == json.loads(text)
+
+
+@pytest.mark.parametrize("quotes", [100_000, 1_000_000])
+def test_many_escaped_quotes_in_a_broken_string_take_no_longer_than_others(quotes: int) -> None:
+    """Each of them could begin a string: tried one after the other, the larger body would take hours."""
+    with pytest.raises(JsonError):
+        parse_json(b'{"a":"' + b'\\"' * quotes + b'\x01"}')

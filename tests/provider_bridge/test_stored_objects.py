@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from blindrelay.provider_bridge.stored_objects import StoredObjectError, check_stored_objects
+from blindrelay.provider_bridge.stored_objects import StoredObjectError, check_form_data, check_stored_objects
 
 CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
 GEMINI = "/v1beta/models/g:generateContent"
@@ -74,6 +74,14 @@ FILE = {"type": "input_file", "file_id": "file-1"}
         (MESSAGES, {"messages": [{"content": [{"type": "text", "input": FILE}]}]}, "file_id"),
         (MESSAGES, {"messages": [{"type": "tool_use", "input": FILE}]}, "file_id"),
         (RESPONSES, {"store": False, "type": "tool_use", "input": [FILE | {"role": "user"}]}, "file_id"),
+        (GEMINI, {"generateContentRequest": {"cachedContent": "cachedContents/1"}}, "cachedContent"),
+        (RESPONSES, {"store": False, "input": [{"type": "image_generation_call", "id": "ig"}]}, "stored one"),
+        (RESPONSES, {"store": False, "input": [{"type": "reasoning", "id": "rs", "summary": []}]}, "stored"),
+        (RESPONSES, {"store": False, "input": {"type": "item_reference", "id": "msg"}}, "stored one"),
+        (RESPONSES, {"store": False, "input": [{"content": [{"type": "item_reference"}]}]}, "stored one"),
+        (RESPONSES, {"store": False, "tools": [{"skill_id": "sk"}]}, "skill_id"),
+        (CHAT, {"tools": [{"vector_store_ids": "vs_1"}]}, "vector_store_ids"),
+        ("/v1/audio/speech", {"voice": {"id": "voice_1"}}, "stored voice"),
         (CHAT, [], "not a JSON object"),
         (CHAT, None, "not a JSON object"),
         (CHAT, "store", "not a JSON object"),
@@ -134,3 +142,18 @@ def test_depth_is_walked_without_recursion() -> None:
         body = [body]
     with pytest.raises(StoredObjectError):
         check_stored_objects(CHAT, {"messages": body})
+
+
+FORM = b"--b\r\nContent-Disposition: form-data; %s\r\n\r\nvalue\r\n--b--\r\n"
+
+
+@pytest.mark.parametrize(
+    "field", [b'name="image[0][file_id]"', b"name=fileid", b'NAME = "x_FILE_ID"', b"name*=utf-8''file%5fid"]
+)
+def test_a_form_field_that_refers_to_a_file_is_refused(field: bytes) -> None:
+    with pytest.raises(StoredObjectError, match="form field"):
+        check_form_data(FORM % field)
+
+
+def test_other_form_fields_pass() -> None:
+    check_form_data(FORM % b'name="file"; filename="file_id.png"')

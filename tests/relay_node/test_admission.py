@@ -13,6 +13,8 @@ import pytest
 from blindrelay.serving import STREAMS_PER_CLIENT, issue_token, revoke_token
 from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.envelope_pb2 import Envelope
+from blindrelay.v1.grpc_profile import KEY_DIRECTORY_METHOD
+from blindrelay.v1.outer_status import OuterStatus
 
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
 
@@ -146,3 +148,17 @@ async def test_one_connection_cannot_have_more_than_its_streams(
     release.set()
     assert (await results).count([b"hello"]) >= STREAMS_PER_CLIENT
     assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
+
+
+@pytest.mark.parametrize("token", [None, "brt_" + "A" * 43])
+async def test_a_directory_is_refused_before_its_request_is_read(
+    relay: RunningRelay, token: str | None
+) -> None:
+    """Half a message from anybody would otherwise be held until the other half comes."""
+    metadata = () if token is None else (("authorization", f"Bearer {token}"),)
+    async with grpc.aio.insecure_channel(str(relay.address)) as channel:
+        method: grpc.aio.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(KEY_DIRECTORY_METHOD)
+        call = method(metadata=metadata)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await call
+    assert refused.value.details() == OuterStatus.UNAUTHENTICATED.details

@@ -154,13 +154,14 @@ class CutAnswerError(BlindRelayError):
 
 
 class TimedOutError(BlindRelayError):
-    """One of the request's limits passed: connect, pool, write, or read (nothing came for so long)."""
+    """One of the request's limits passed: connect (and for keys), pool, write, or read (an idle timer)."""
 
     kind = "timeout"
 
     def __init__(self, what: str, seconds: float) -> None:
         sentence = {
             "connect": "no connection to the relay",
+            "directory": "no key directory from the relay",
             "pool": "no exchange ended to make room for this one",
             "write": "the relay took nothing",
             "read": "nothing came back",

@@ -27,6 +27,9 @@ from blindrelay.v1.inner_pb2 import RequestHead, ResponseHead, ResponsePart
 _FAREWELL_SECONDS: Final = 5
 """How long the stream's end is waited for after the answer's: cancelling sooner would look like an abort."""
 
+_FAREWELL_RECORDS: Final = 1_024
+"""Records of padding that are read: 64 MiB, more than an answer of 1 GiB has."""
+
 
 @dataclass(frozen=True)
 class Timeouts:
@@ -178,8 +181,9 @@ class SealedExchange:
         try:
             async with asyncio.timeout(_FAREWELL_SECONDS):
                 await self._done_writing()  # an answer may come before its request is at its end
-                async for _ in self._messages:
-                    pass
+                for _ in range(_FAREWELL_RECORDS):
+                    if await anext(self._messages, None) is None:
+                        break
         except (TimeoutError, grpc.aio.AioRpcError):
             return  # the answer was whole before
         finally:

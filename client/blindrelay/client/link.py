@@ -11,6 +11,7 @@ import grpc
 
 from blindrelay.client.connection import Connection
 from blindrelay.client.errors import ForkError, RelayError, TimedOutError, UnreachableError
+from blindrelay.client.key_ring import KeyRing
 from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, EXCHANGE_METHOD, KEY_DIRECTORY_METHOD
 from blindrelay.v1.outer_status import OuterStatus
 
@@ -45,7 +46,7 @@ class Link:
             KEY_DIRECTORY_METHOD
         )
         self.room = asyncio.Semaphore(MAX_EXCHANGES)
-        self.directory_lock = asyncio.Lock()
+        self._renewal: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
 
     async def connect(self, timeout: float | None) -> None:
@@ -75,12 +76,30 @@ class Link:
         _guard_against_fork()
         return self._exchange(metadata=(*self._metadata, envelope), timeout=deadline)
 
-    async def get_key_directory(self) -> bytes:
+    async def _directories(self) -> bytes:
         """The relay's GetKeyDirectoryResponse, unverified bytes. Raises RelayError."""
         try:
             return await self._get_key_directory(b"", metadata=self._metadata, timeout=_DIRECTORY_SECONDS)
         except grpc.aio.AioRpcError as error:
             raise relay_error(error.code(), error.details()) from None
+
+    async def renew(self, keys: KeyRing, timeout: float | None) -> None:
+        """Fetches the key directories anew, once for all who wait for it, and verifies them.
+
+        Raises KeyTrustError, RelayError, or TimedOutError after `timeout` seconds.
+        """
+        if self._renewal is None or self._renewal.done():
+            self._renewal = asyncio.create_task(self._fetch(keys))
+            self._renewal.add_done_callback(_retrieve)
+        try:
+            async with asyncio.timeout(timeout):
+                await asyncio.shield(self._renewal)
+        except TimeoutError:
+            raise TimedOutError("directory", timeout or 0) from None
+
+    async def _fetch(self, keys: KeyRing) -> None:
+        generation = keys.generation
+        keys.take(await self._directories(), generation)
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Lets something run to its end that nobody waits for."""
@@ -93,6 +112,12 @@ class Link:
         for task in self._background:
             task.cancel()
         await self._channel.close()
+
+
+def _retrieve(renewal: asyncio.Task[None]) -> None:
+    """A failure that nobody waits for any more is nobody's surprise."""
+    if not renewal.cancelled():
+        renewal.exception()
 
 
 def relay_error(code: grpc.StatusCode, details: str | None) -> RelayError:

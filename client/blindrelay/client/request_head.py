@@ -30,7 +30,7 @@ def request_head(request: Request, connection: Connection) -> RequestHead:
         for name, value in sorted((name.lower(), value) for name, value in request.headers.raw)
         if name.decode("latin-1") in allowed
     ]
-    if key := request.headers.get("idempotency-key"):
+    if brought and (key := request.headers.get("idempotency-key")):
         # SDKs put their names into it; the hash names the same attempt and nothing else.
         digest = hashlib.sha256(key.encode()).hexdigest()[:32]
         headers.append(Header(name=b"idempotency-key", value=digest.encode()))
@@ -64,9 +64,11 @@ def _with_store_false(body: bytes) -> bytes:
         content = json.loads(body)
         if not isinstance(content, dict) or "store" in content:
             return body
-        return json.dumps(content | {"store": False}, ensure_ascii=False, separators=(",", ":")).encode()
     except (ValueError, RecursionError):
-        return body  # not JSON, or not to be written anew: the bridge says what is wrong
+        return body  # not JSON: the bridge says what is wrong
+    # Put in, not written anew: whatever else is in the body stays as it is, for the bridge to judge.
+    rest = body.lstrip(b" \t\r\n").removeprefix(b"{")
+    return b'{"store":false' + (b"," if content else b"") + rest
 
 
 def _without_credentials(url: Any) -> Any:

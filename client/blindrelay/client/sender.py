@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from blindrelay.client.connection import Connection
-from blindrelay.client.errors import KeyTrustError, RelayError, TimedOutError
+from blindrelay.client.errors import BlindRelayError, KeyTrustError, RelayError, TimedOutError
 from blindrelay.client.exchange import SealedExchange, Timeouts
 from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.library import Request
@@ -47,10 +47,13 @@ class Sender:
         try:
             return await self._attempt(request, stream if content is None else _once(content), run)
         except _KeyGoneError as gone:
-            # The bridge was restarted and its new key is known: the only case for a second attempt.
             if content is None:
                 raise gone.error from None
-        return await self._attempt(request, _once(content), run)
+        # The bridge was restarted and its new key is known: the only case for a second attempt.
+        try:
+            return await self._attempt(request, _once(content), run)
+        except _KeyGoneError as gone:
+            raise gone.error from None
 
     async def close(self) -> None:
         """Ends what runs in this event loop."""
@@ -70,7 +73,7 @@ class Sender:
             return exchange, await run(exchange.finish())
         except RelayError as error:
             await run(exchange.aclose())
-            if error.status is OuterStatus.KEY_UNKNOWN and await run(self._is_gone(exchange.key)):
+            if error.status is OuterStatus.KEY_UNKNOWN and await run(self._is_gone(exchange.key, request)):
                 raise _KeyGoneError(error) from None
             raise
         except BaseException:
@@ -84,7 +87,7 @@ class Sender:
         await _acquire(link.room, timeouts.pool)
         try:
             issued_at = self._issued_at()
-            key = await self._key(link, issued_at)
+            key = await self._key(link, issued_at, timeouts.connect)
             envelope = self._envelope(key, issued_at)
             sealed = _sealed_to(key, envelope)
             deadline = client_deadline(self.connection.deadline_class)
@@ -108,25 +111,22 @@ class Sender:
             )
         )
 
-    async def _key(self, link: Link, issued_at: int) -> VerifiedKey:
+    async def _key(self, link: Link, issued_at: int, timeout: float | None) -> VerifiedKey:
         key = self.keys.draw(issued_at)
         if key is None:
-            await self._renew(link)
+            await link.renew(self.keys, timeout)
             key = self.keys.draw(issued_at)
         if key is None:
             raise KeyTrustError("the bridge announces no key for this time, so nothing was sent")
         return key
 
-    async def _is_gone(self, key: VerifiedKey) -> bool:
-        """Whether a newly verified directory no longer lists the key."""
-        await self._renew(self._link())
-        return not self.keys.lists(key, self._issued_at())
-
-    async def _renew(self, link: Link) -> None:
-        generation = self.keys.generation
-        async with link.directory_lock:
-            if generation == self.keys.generation:
-                self.keys.take(await link.get_key_directory(), generation)
+    async def _is_gone(self, key: VerifiedKey, request: Request) -> bool:
+        """Whether a newly verified directory no longer lists the key. False if there is none to be had."""
+        try:
+            await self._link().renew(self.keys, Timeouts.of(request.extensions).connect)
+        except BlindRelayError:
+            return False
+        return not self.keys.lists(key)
 
     def _issued_at(self) -> int:
         return int(self.clock()) // TIME_STEP * TIME_STEP

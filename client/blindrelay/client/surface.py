@@ -75,6 +75,7 @@ _INNER: Final[dict[int, _Surface]] = {
 
 _TIMEOUTS: Final = {
     "connect": "ConnectTimeout",
+    "directory": "ConnectTimeout",
     "pool": "PoolTimeout",
     "write": "WriteTimeout",
     "read": "ReadTimeout",

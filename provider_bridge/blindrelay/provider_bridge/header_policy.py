@@ -9,7 +9,7 @@ from typing import Final
 Header = tuple[bytes, bytes]
 
 REQUEST_HEADERS: Final = frozenset(
-    {b"accept", b"content-type", b"anthropic-version", b"anthropic-beta", b"openai-beta", b"idempotency-key"}
+    {b"accept", b"content-type", b"anthropic-version", b"anthropic-beta", b"openai-beta"}
 )
 """What a provider needs to read the request; nothing here says who asks."""
 
@@ -17,13 +17,15 @@ CREDENTIAL_HEADERS: Final = frozenset(
     {
         b"api-key",
         b"authorization",
+        b"idempotency-key",
         b"openai-organization",
         b"openai-project",
         b"x-api-key",
         b"x-goog-api-key",
     }
 )
-"""Whose account it is. Only with a BROUGHT credential."""
+"""Whose account it is, and what has a meaning within one: with the bridge's own, two customers' equal
+idempotency keys would meet. Only with a BROUGHT credential."""
 
 ANSWER_HEADERS: Final = frozenset(
     {
@@ -121,7 +123,7 @@ def _check_request_name(name: bytes, *, brought: bool) -> None:
     if name in CREDENTIAL_HEADERS:
         if not brought:
             raise HeaderError(
-                f"the header {name.decode()} carries a credential, and the bridge adds its own: "
+                f"the header {name.decode()} belongs to a credential, and the bridge adds its own: "
                 "send none, or bring your own (credentials=brought)"
             )
     elif name not in REQUEST_HEADERS:

@@ -24,8 +24,9 @@ MAX_QUOTES: Final = 4 * MAX_STRUCTURE
 _BOM: Final = b"\xef\xbb\xbf"
 _PLACEHOLDER: Final = '"…"'.encode()
 _DECODE_SIZE: Final = 65_536
-# RFC 8259, section 7. Each repetition is possessive: there is one way to match, and no going back.
-_STRING: Final = re.compile(rb'"(?:[^"\\\x00-\x1f]++|\\["\\/bfnrt]|\\u[0-9A-Fa-f]{4})*+"')
+# RFC 8259, section 7. Each repetition is possessive: there is one way to match, and no going back. A quote
+# that begins no string (group 1) ends the search: trying again at each takes the square of their number.
+_STRING: Final = re.compile(rb'"(?:[^"\\\x00-\x1f]++|\\["\\/bfnrt]|\\u[0-9A-Fa-f]{4})*+"|(")')
 
 
 class JsonError(ValueError):
@@ -65,13 +66,12 @@ def _check_utf8(body: bytes | bytearray) -> None:
 
 
 def _without_long_strings(body: bytes | bytearray) -> bytes:
-    """The text with "…" for every long string.
-
-    A malformed string is no string here: it stays, and the parser stumbles over it.
-    """
+    """The text with "…" for every long string. Raises JsonError at the first quote that begins none."""
     kept: list[bytes | bytearray] = []
     start = 0
     for string in _STRING.finditer(body):
+        if string[1]:
+            raise JsonError("it is not JSON")
         if string.end() - string.start() > LONG_STRING:
             kept += [body[start : string.start()], _PLACEHOLDER]
             start = string.end()

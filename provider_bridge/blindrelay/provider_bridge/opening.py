@@ -28,7 +28,7 @@ REFUSAL_SECONDS: Final = 0.05
 """From the first message to a refusal: far more than any cause takes, so that time tells none of them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ClaimedExchange:
     """An exchange that this process has accepted, and will accept no second time.
 

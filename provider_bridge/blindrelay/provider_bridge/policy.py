@@ -15,7 +15,7 @@ from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.header_policy import Header, HeaderError, request_headers
 from blindrelay.provider_bridge.json_body import JsonError, parse_json
 from blindrelay.provider_bridge.providers import AllowedCall, Provider
-from blindrelay.provider_bridge.stored_objects import StoredObjectError, check_stored_objects
+from blindrelay.provider_bridge.stored_objects import StoredObjectError, check_form_data, check_stored_objects
 from blindrelay.provider_bridge.url_policy import RequestUrl, UrlError, parse_url
 from blindrelay.v1.inner_pb2 import (
     CREDENTIAL_BROUGHT,
@@ -39,7 +39,7 @@ _JSON: Final = re.compile(rb'application/json(?: *; *charset="?utf-8"?)?', re.IG
 _MULTIPART: Final = re.compile(rb"multipart/form-data *;.*", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PlannedCall:
     """A call that the bridge is willing to make.
 
@@ -65,12 +65,12 @@ class PlannedCall:
         if self.method in _BODILESS:
             if body:
                 raise RequestError(ERROR_CODE_NOT_ALLOWED, f"a {self.method} request has no body here")
-        elif not (self.allowed.multipart and _content_type(self.headers, _MULTIPART)):
-            self._check_json(body)
-
-    def _check_json(self, body: bytes | bytearray) -> None:
+            return
         try:
-            check_stored_objects(self.url.path, parse_json(body))
+            if self.allowed.multipart and _content_type(self.headers, _MULTIPART):
+                check_form_data(body)
+            else:
+                check_stored_objects(self.url.path, parse_json(body))
         except JsonError as error:
             raise RequestError(ERROR_CODE_NOT_ALLOWED, f"the body cannot be checked: {error}") from None
         except StoredObjectError as error:
@@ -87,11 +87,11 @@ def plan_call(head: RequestHead, providers: Iterable[Provider]) -> PlannedCall:
     except UrlError as error:
         raise RequestError(ERROR_CODE_NOT_ALLOWED, f"the URL is refused: {error}") from None
     provider, allowed = _find(providers, head.method, url, brought=brought)
-    if not brought and (name := url.credential_parameter()) is not None:
+    if not brought and (name := url.unlisted_parameter()) is not None:
         raise RequestError(
             ERROR_CODE_NOT_ALLOWED,
-            f"the query parameter {name} carries a credential, and the bridge adds its own: "
-            "send none, or bring your own (credentials=brought)",
+            f"the query parameter {name} is not one that passes with the bridge's credential: "
+            "leave it out, or bring your own (credentials=brought)",
         )
     try:
         headers = request_headers(((item.name, item.value) for item in head.headers), brought=brought)

@@ -11,7 +11,7 @@ from blindrelay.provider_bridge.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.events import Outcome
 from blindrelay.provider_bridge.exchange import Exchange, Workplace
 from blindrelay.provider_bridge.opening import Opening
-from blindrelay.serving import Admission, CallRefusedError, Context, TokenFile, guarded
+from blindrelay.serving import Admission, CallRefusedError, Context, TokenFile, guarded, read_request
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.grpc_profile import EXCHANGE, KEY_DIRECTORY, SERVICE
 from blindrelay.v1.outer_status import OuterStatus
@@ -42,7 +42,7 @@ class ExchangeService:
 
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             EXCHANGE: grpc.stream_stream_rpc_method_handler(guarded(self._exchange, on_fault)),
-            KEY_DIRECTORY: grpc.unary_unary_rpc_method_handler(guarded(self._key_directory, on_fault)),
+            KEY_DIRECTORY: grpc.stream_unary_rpc_method_handler(guarded(self._key_directory, on_fault)),
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
 
@@ -56,8 +56,9 @@ class ExchangeService:
                 raise
             await Exchange(self._workplace, claimed, context).run()
 
-    async def _key_directory(self, _: bytes, context: Context) -> bytes:
+    async def _key_directory(self, _: object, context: Context) -> bytes:
         self._check_token(context.invocation_metadata())
+        await read_request(context)
         # Not for want of room: a relay that gets none takes the whole bridge for lost.
         if self._admission.draining:
             raise CallRefusedError(OuterStatus.DRAINING)

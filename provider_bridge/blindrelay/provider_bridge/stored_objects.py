@@ -7,6 +7,7 @@ take several spellings for one: file_uri and fileUri are the same to Gemini, and
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -21,23 +22,38 @@ _TOP_LEVEL: Final = {
 }
 """Keys of the body itself that may only be absent, null or false."""
 
-_TEXTS: Final = {
+_REFERENCES: Final = {
+    "cachedcontent": "cachedContent refers to stored content",
     "containerid": "container_id refers to a stored container",
     "fileid": "file_id refers to a stored file",
     "fileuri": "fileUri refers to a stored file",
-}
-"""Keys that refer to something stored wherever they hold a string; in a tool's schema they hold an object."""
-
-_LISTS: Final = {
     "fileids": "file_ids refers to stored files",
     "filesearchstorenames": "fileSearchStoreNames refers to stored files",
+    "skillid": "skill_id refers to a stored skill",
     "vectorstoreids": "vector_store_ids refers to stored files",
 }
-"""Likewise, wherever they hold a list."""
+"""Keys that refer to something stored, wherever they stand, unless they hold an object: as in a schema."""
+
+_NO_PAYLOAD: Final = frozenset({"id", "status", "type"})
+"""All that an input item has that is but a reference to a stored one."""
+
+
+_FORM_REFERENCE: Final = re.compile(
+    rb"""(?<![a-z])name *= *"?[^"\r\n;]*file_?id|(?<![a-z])name\*""", re.IGNORECASE
+)
+"""RFC 7578 has no name*; a parser that reads one would see a field that is not seen here."""
 
 
 class StoredObjectError(ValueError):
     """The body stores something or refers to something stored; the text says what to set instead."""
+
+
+def check_form_data(body: bytes | bytearray) -> None:
+    """Judges a multipart/form-data body by the names of its fields. Raises StoredObjectError."""
+    if _FORM_REFERENCE.search(body):
+        raise StoredObjectError(
+            "a form field refers to a stored file, or has a name that cannot be read" + _REMEDY
+        )
 
 
 def check_stored_objects(path: str, body: Any) -> None:
@@ -73,28 +89,31 @@ def _check_items(body: dict[str, Any]) -> None:
     for tool in _dicts(body.get("tools")):
         if tool.get("container") is not None:
             raise StoredObjectError("a tool's container is stored by the provider" + _REMEDY)
-    for item in _dicts(body.get("input")):
-        kind = item.get("type")
-        # An item without a type and a role is read as a reference to a stored one.
-        if kind == "item_reference" or (kind is None and "id" in item and "role" not in item):
+    given = body.get("input")
+    for item in _dicts([given] if isinstance(given, dict) else given):
+        if "id" in item and not _payload(item):
             raise StoredObjectError("an input item refers to a stored one" + _REMEDY)
+    voice = body.get("voice")
+    if isinstance(voice, dict) and "id" in voice:
+        raise StoredObjectError("voice refers to a stored voice" + _REMEDY)
     for message in _dicts(body.get("messages")):
         audio = message.get("audio")
         if isinstance(audio, dict) and "id" in audio:
             raise StoredObjectError("a message's audio refers to a stored answer" + _REMEDY)
 
 
+def _payload(item: dict[str, Any]) -> bool:
+    return any(value not in (None, []) for key, value in item.items() if key not in _NO_PAYLOAD)
+
+
 def _check_references(node: dict[str, Any]) -> None:
+    if node.get("type") == "item_reference":
+        raise StoredObjectError("an item refers to a stored one" + _REMEDY)
     for key, value in node.items():
-        reason = None
-        if isinstance(value, str):
-            reason = _TEXTS.get(_plain(key))
-        elif isinstance(value, list):
-            reason = _LISTS.get(_plain(key))
-        elif isinstance(value, dict) and key == "source" and value.get("type") == "file":
-            reason = "a source of type file refers to a stored file"
-        if reason is not None:
+        if value and not isinstance(value, dict) and (reason := _REFERENCES.get(_plain(key))):
             raise StoredObjectError(reason + _REMEDY)
+        if key == "source" and isinstance(value, dict) and value.get("type") == "file":
+            raise StoredObjectError("a source of type file refers to a stored file" + _REMEDY)
 
 
 def _opaque(body: dict[str, Any]) -> set[int]:

@@ -19,10 +19,22 @@ MAX_URL_SIZE: Final = 8_192
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
-CREDENTIAL_PARAMETERS: Final = frozenset(
-    {"key", "api_key", "api-key", "apikey", "access_token", "oauth_token"}
+PASSED_PARAMETERS: Final = frozenset(
+    {
+        "after",
+        "after_id",
+        "alt",
+        "api-version",
+        "before_id",
+        "beta",
+        "limit",
+        "order",
+        "pageSize",
+        "pageToken",
+    }
 )
-"""Query parameters that carry a credential, or that providers take in its place."""
+"""Query parameters of the calls that are allowed with an INJECTED credential: paging, versions, formats.
+Others may carry a credential, or change how the rest is read (key, access_token, $httpMethod)."""
 
 _PRINTABLE: Final = re.compile(r"[\x21-\x7e]+")
 _URL: Final = re.compile(r"([^:/?#]+)://([^/?#]*)([^?#]*)(\?.*)?")
@@ -81,12 +93,13 @@ class RequestUrl:
         """Path and query for the request line, as given."""
         return (self.path + self.query).encode("ascii")
 
-    def credential_parameter(self) -> str | None:
-        """The first query parameter that carries a credential, or could change how the rest is read."""
+    def unlisted_parameter(self) -> str | None:
+        """The first query parameter that is none of PASSED_PARAMETERS; they are compared letter by letter."""
+        if not self.query:
+            return None
         for pair in re.split("[&;]", self.query[1:]):
             name = unquote_plus(pair.partition("=")[0])
-            # Google's APIs take system parameters so: $key, and even $httpHeaders and $httpMethod.
-            if name.casefold() in CREDENTIAL_PARAMETERS or name.startswith("$"):
+            if name not in PASSED_PARAMETERS:
                 return name
         return None
 

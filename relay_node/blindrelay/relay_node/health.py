@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1.health import aio
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from blindrelay.serving import CallRefusedError, guarded
+from blindrelay.serving import CallRefusedError, Context, guarded, read_request
 from blindrelay.v1.grpc_profile import SERVICE
 from blindrelay.v1.outer_status import OuterStatus
 
@@ -38,20 +38,20 @@ class Health:
         return grpc.method_handlers_generic_handler(
             "grpc.health.v1.Health",
             {
-                "Check": grpc.unary_unary_rpc_method_handler(guarded(self._check), None, encode),
-                "Watch": grpc.unary_stream_rpc_method_handler(guarded(self._watch), None, encode),
+                "Check": grpc.stream_unary_rpc_method_handler(guarded(self._check), None, encode),
+                "Watch": grpc.stream_stream_rpc_method_handler(guarded(self._watch), None, encode),
             },
         )
 
-    async def _check(self, request: bytes, context: Any) -> Any:
-        return await self._servicer.Check(_read(request), context)
+    async def _check(self, _: object, context: Context) -> Any:
+        return await self._servicer.Check(await _read(context), context)
 
-    async def _watch(self, request: bytes, context: Any) -> None:
-        await self._servicer.Watch(_read(request), context)
+    async def _watch(self, _: object, context: Context) -> None:
+        await self._servicer.Watch(await _read(context), context)
 
 
-def _read(request: bytes) -> Any:
+async def _read(context: Context) -> Any:
     try:
-        return HealthCheckRequest.FromString(request)
+        return HealthCheckRequest.FromString(await read_request(context))
     except DecodeError:
         raise CallRefusedError(OuterStatus.MALFORMED) from None

@@ -26,6 +26,7 @@ from blindrelay.serving import (
     TokenFile,
     guarded,
     listen,
+    read_request,
     serve_until_stopped,
     server_options,
 )
@@ -104,7 +105,7 @@ class Relay:
             {
                 # Without serializers: what arrives as bytes leaves as the same bytes.
                 EXCHANGE: grpc.stream_stream_rpc_method_handler(guarded(self._exchange, fault)),
-                KEY_DIRECTORY: grpc.unary_unary_rpc_method_handler(guarded(self._directories, fault)),
+                KEY_DIRECTORY: grpc.stream_unary_rpc_method_handler(guarded(self._directories, fault)),
             },
         )
 
@@ -141,8 +142,9 @@ class Relay:
                 replica.forget()
             raise CallRefusedError(status)
 
-    async def _directories(self, _: bytes, context: Context) -> bytes:
+    async def _directories(self, _: object, context: Context) -> bytes:
         self._authenticate(context)
+        await read_request(context)
         if self._admission.draining:
             raise CallRefusedError(OuterStatus.DRAINING)
         return await self._routing.directories()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import grpc
 
@@ -12,6 +13,9 @@ from blindrelay.serving.errors import CallRefusedError
 from blindrelay.v1.outer_status import OuterStatus
 
 T = TypeVar("T")
+REQUEST_SECONDS: Final = 5.0
+"""For the one small message of a unary method, which leaves with its call."""
+
 Context = grpc.aio.ServicerContext[Any, Any]
 """Of a call whose messages are raw bytes."""
 
@@ -44,3 +48,20 @@ def guarded(handler: Handler[T], on_fault: Callable[[], None] = lambda: None) ->
         return await context.abort(status.code, status.details)
 
     return run
+
+
+async def read_request(context: Context) -> bytes:
+    """The message of a unary call, for handlers that are registered as streaming ones.
+
+    gRPC reads a unary call's message before its handler runs, for as long as it takes: half of one, sent by
+    anybody, would hold its memory before a token is asked for. On the wire the two are the same. Raises
+    CallRefusedError: DEADLINE, or MALFORMED if there is none.
+    """
+    try:
+        async with asyncio.timeout(REQUEST_SECONDS):
+            message = await context.read()
+    except TimeoutError:
+        raise CallRefusedError(OuterStatus.DEADLINE) from None
+    if not isinstance(message, bytes):
+        raise CallRefusedError(OuterStatus.MALFORMED)
+    return message

@@ -10,7 +10,7 @@ from blindrelay.v1.limits import DEADLINE_SECONDS
 STREAMS_PER_CLIENT: Final = 100
 """Concurrent calls on one connection of a client; more are refused by HTTP/2 itself (rapid reset)."""
 
-STREAMS_PER_RELAY: Final = 10_000
+STREAMS_PER_RELAY: Final = 2_000
 """Concurrent calls on one connection of a relay: it carries everybody's, and has admitted them already."""
 
 MAX_CONNECTIONS: Final = 1_024
@@ -45,7 +45,7 @@ _SERVER_OPTIONS: Final = (
     ("grpc.http2.ping_timeout_ms", 20_000),
     ("grpc.http2.max_pings_without_data", 0),
     # Connections are renewed; the grace lets the longest exchange finish on the old one.
-    ("grpc.max_connection_idle_ms", 300_000),
+    ("grpc.max_connection_idle_ms", 120_000),
     ("grpc.max_connection_age_ms", _MAX_CONNECTION_AGE),
     ("grpc.max_connection_age_grace_ms", _AGE_GRACE),
     # No memory that lets headers of one call be guessed from the size of another's.
