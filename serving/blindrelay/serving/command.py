@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from blindrelay.serving.errors import ConfigError, ServingError
+from blindrelay.serving.process import leave_no_traces
 from blindrelay.serving.tokens import issue_token, list_tokens, revoke_token
 
 Announce = Callable[..., None]
@@ -47,6 +48,7 @@ def run_command(parser: CommandParser, argv: Sequence[str] | None = None) -> int
 
     Every error is one line on stderr; a traceback could show what must not be shown.
     """
+    leave_no_traces()
     try:
         arguments = parser.parse_args(argv)
         arguments.run(arguments)
