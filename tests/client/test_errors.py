@@ -199,6 +199,16 @@ def test_no_relay_is_a_connect_error(library: Any, bridge: ScriptedBridge, seale
     assert isinstance(raised.value, library.ConnectError)
 
 
+def test_a_relay_that_stays_away_is_said_to_be_away_each_time(
+    bridge: ScriptedBridge, sealed: SealedTransport
+) -> None:
+    bridge.stop()
+    with sealed.httpx2_client() as client:
+        for _ in range(4):
+            with pytest.raises(UnreachableError):
+                client.get(URL)
+
+
 def test_a_relay_that_comes_back_is_found(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     with sealed.httpx2_client() as client:
         client.get(URL)

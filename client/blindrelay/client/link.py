@@ -67,9 +67,9 @@ class Link:
             # A failure from before this call says nothing of now: the next attempt is waited for.
             if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE and attempted:
                 raise UnreachableError(f"no connection to the relay at {self._target}: {self._hint}")
-            attempted = attempted or state is grpc.ChannelConnectivity.CONNECTING
             await channel.wait_for_state_change(state)
-            state = channel.get_state(try_to_connect=True)
+            # Whatever it is now: an attempt that fails at once may have come and gone in between.
+            attempted, state = True, channel.get_state(try_to_connect=True)
 
     def exchange(self, envelope: tuple[str, bytes], deadline: float) -> ExchangeCall:
         """Begins the call of one exchange."""
