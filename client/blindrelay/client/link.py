@@ -22,6 +22,9 @@ that HTTP/2 refuses new ones whose predecessors it has not yet seen the end of."
 _DIRECTORY_SECONDS: Final = 10
 """A directory is 3 KiB from the relay's memory; it may wait there for a bridge that is coming up."""
 
+_NEXT_ATTEMPT_SECONDS: Final = 1.5
+"""After a failed attempt the next one comes within the channel's largest back-off, a second and a fifth."""
+
 ExchangeCall = grpc.aio.StreamStreamCall[bytes, bytes]
 
 _engine_started_in: int | None = None
@@ -62,14 +65,25 @@ class Link:
 
     async def _connect(self) -> None:
         channel, state = self._channel, self._channel.get_state(try_to_connect=True)
-        attempted = state is not grpc.ChannelConnectivity.TRANSIENT_FAILURE
+        if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+            # It stays so from one attempt to the next, until one succeeds.
+            await self._next_attempt()
+            return
         while state is not grpc.ChannelConnectivity.READY:
-            # A failure from before this call says nothing of now: the next attempt is waited for.
-            if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE and attempted:
-                raise UnreachableError(f"no connection to the relay at {self._target}: {self._hint}")
+            if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                raise self._unreachable()
             await channel.wait_for_state_change(state)
-            # Whatever it is now: an attempt that fails at once may have come and gone in between.
-            attempted, state = True, channel.get_state(try_to_connect=True)
+            state = channel.get_state(try_to_connect=True)
+
+    async def _next_attempt(self) -> None:
+        try:
+            async with asyncio.timeout(_NEXT_ATTEMPT_SECONDS):
+                await self._channel.channel_ready()
+        except TimeoutError:
+            raise self._unreachable() from None
+
+    def _unreachable(self) -> UnreachableError:
+        return UnreachableError(f"no connection to the relay at {self._target}: {self._hint}")
 
     def exchange(self, envelope: tuple[str, bytes], deadline: float) -> ExchangeCall:
         """Begins the call of one exchange."""
