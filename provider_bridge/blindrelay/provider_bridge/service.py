@@ -11,7 +11,7 @@ from blindrelay.provider_bridge.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.events import Outcome
 from blindrelay.provider_bridge.exchange import Exchange, Workplace
 from blindrelay.provider_bridge.opening import Opening
-from blindrelay.serving import Admission, CallRefusedError, Context, TokenFile, guarded, read_request
+from blindrelay.serving import Admission, CallRefusedError, Context, TokenFile, first_message, guarded
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.grpc_profile import EXCHANGE, KEY_DIRECTORY, SERVICE
 from blindrelay.v1.outer_status import OuterStatus
@@ -58,7 +58,7 @@ class ExchangeService:
 
     async def _key_directory(self, _: object, context: Context) -> bytes:
         self._check_token(context.invocation_metadata())
-        await read_request(context)
+        await first_message(context)
         # Not for want of room: a relay that gets none takes the whole bridge for lost.
         if self._admission.draining:
             raise CallRefusedError(OuterStatus.DRAINING)

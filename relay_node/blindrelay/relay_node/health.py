@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1.health import aio
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from blindrelay.serving import CallRefusedError, Context, guarded, read_request
+from blindrelay.serving import CallRefusedError, Context, first_message, guarded
 from blindrelay.v1.grpc_profile import SERVICE
 from blindrelay.v1.outer_status import OuterStatus
 
@@ -52,6 +52,6 @@ class Health:
 
 async def _read(context: Context) -> Any:
     try:
-        return HealthCheckRequest.FromString(await read_request(context))
+        return HealthCheckRequest.FromString(await first_message(context))
     except DecodeError:
         raise CallRefusedError(OuterStatus.MALFORMED) from None

@@ -24,9 +24,9 @@ from blindrelay.serving import (
     CallRefusedError,
     Context,
     TokenFile,
+    first_message,
     guarded,
     listen,
-    read_request,
     serve_until_stopped,
     server_options,
 )
@@ -134,7 +134,7 @@ class Relay:
             raise CallRefusedError(OuterStatus.MALFORMED) from None
         with self._admission.admit():
             replica = await self._routing.find(envelope.identity, envelope.key_id)
-            first = await _first_message(context)
+            first = await first_message(context, FIRST_MESSAGE_SECONDS)
             call = replica.call(encoded, forwarded_deadline(context.time_remaining()))
             status = await forward(first, context, call, tally)
         if status is not None:
@@ -144,7 +144,7 @@ class Relay:
 
     async def _directories(self, _: object, context: Context) -> bytes:
         self._authenticate(context)
-        await read_request(context)
+        await first_message(context)
         if self._admission.draining:
             raise CallRefusedError(OuterStatus.DRAINING)
         return await self._routing.directories()
@@ -165,14 +165,3 @@ class Relay:
     async def _drain(self) -> None:
         self._records.event(Event.DRAINING)
         await self._health.drain()
-
-
-async def _first_message(context: Context) -> bytes:
-    try:
-        async with asyncio.timeout(FIRST_MESSAGE_SECONDS):
-            message = await context.read()
-    except TimeoutError:
-        raise CallRefusedError(OuterStatus.DEADLINE) from None
-    if not isinstance(message, bytes):
-        raise CallRefusedError(OuterStatus.MALFORMED)
-    return message

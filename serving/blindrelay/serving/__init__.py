@@ -13,7 +13,7 @@ from blindrelay.serving.admission import Admission
 from blindrelay.serving.command import Announce, CommandParser, command_parser, run_command
 from blindrelay.serving.config import Table, read_config
 from blindrelay.serving.errors import CallRefusedError, ConfigError, ServingError, StartError
-from blindrelay.serving.handlers import Context, guarded, read_request
+from blindrelay.serving.handlers import Context, first_message, guarded
 from blindrelay.serving.lifecycle import serve_until_stopped
 from blindrelay.serving.listener import listen, require_tls_off_loopback
 from blindrelay.serving.options import STREAMS_PER_CLIENT, STREAMS_PER_RELAY, server_options
@@ -47,6 +47,7 @@ __all__ = [
     "TokenFile",
     "authorization",
     "command_parser",
+    "first_message",
     "guarded",
     "issue_token",
     "list_tokens",
@@ -54,7 +55,6 @@ __all__ = [
     "parse_address",
     "read_bytes",
     "read_config",
-    "read_request",
     "read_token",
     "require_tls_off_loopback",
     "revoke_token",

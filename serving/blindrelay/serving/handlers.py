@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import grpc
 
 from blindrelay.serving.errors import CallRefusedError
+from blindrelay.v1.limits import FIRST_MESSAGE_SECONDS
 from blindrelay.v1.outer_status import OuterStatus
 
 T = TypeVar("T")
-REQUEST_SECONDS: Final = 5.0
-"""For the one small message of a unary method, which leaves with its call."""
-
 Context = grpc.aio.ServicerContext[Any, Any]
 """Of a call whose messages are raw bytes."""
 
@@ -50,15 +48,15 @@ def guarded(handler: Handler[T], on_fault: Callable[[], None] = lambda: None) ->
     return run
 
 
-async def read_request(context: Context) -> bytes:
-    """The message of a unary call, for handlers that are registered as streaming ones.
+async def first_message(context: Context, seconds: float = FIRST_MESSAGE_SECONDS) -> bytes:
+    """The first message of a call; the only one of a unary call, whose handler is registered as streaming.
 
     gRPC reads a unary call's message before its handler runs, for as long as it takes: half of one, sent by
     anybody, would hold its memory before a token is asked for. On the wire the two are the same. Raises
     CallRefusedError: DEADLINE, or MALFORMED if there is none.
     """
     try:
-        async with asyncio.timeout(REQUEST_SECONDS):
+        async with asyncio.timeout(seconds):
             message = await context.read()
     except TimeoutError:
         raise CallRefusedError(OuterStatus.DEADLINE) from None
