@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import pytest
 
-from blindrelay.client import (
-    SealedTransport,
-)
+from blindrelay.client import ClosedError, CutAnswerError, SealedTransport
 from blindrelay.v1.outer_status import OuterStatus
 
 from .conftest import TAIL, Received, Responder, ScriptedBridge, head
@@ -100,6 +99,38 @@ def test_a_closed_client_leaves_the_others_working(bridge: ScriptedBridge, seale
     first.close()
     assert second.get(URL).status_code == 200
     second.close()
+
+
+def test_a_stream_outlives_its_client_quietly(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+    async def stall(_: Received, respond: Responder) -> None:
+        await respond.send(head=head(), body=b"x")
+        await asyncio.sleep(60)
+
+    bridge.answer = stall
+    client = sealed.httpx2_client()
+    response = client.send(client.build_request("GET", URL), stream=True)
+    pieces = response.iter_raw()
+    assert next(pieces) == b"x"
+    client.close()
+    with pytest.raises(httpx2.ReadError, match="the client was closed"):
+        next(pieces)
+    response.close()
+
+
+def test_closing_a_client_ends_what_another_thread_waits_for(
+    bridge: ScriptedBridge, sealed: SealedTransport
+) -> None:
+    async def stall(_: Received, respond: Responder) -> None:
+        await asyncio.sleep(60)
+
+    bridge.answer = stall
+    client = sealed.httpx2_client()
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(client.get, URL)
+        asyncio.run(eventually(lambda: len(bridge.received) == 1))
+        client.close()
+        with pytest.raises((ClosedError, CutAnswerError)):
+            waiting.result()
 
 
 def test_the_pool_timeout_bounds_the_wait_for_room(

@@ -6,14 +6,18 @@
     from openai import OpenAI
 
     sealed = SealedTransport.from_env()
-    client = OpenAI(api_key="unused", http_client=sealed.httpx2_client())
+    client = OpenAI(api_key="the-bridge-has-it", http_client=sealed.httpx2_client())
 """
 
+import blindrelay.v1.quiet_grpc  # noqa: F401 - before the first import of grpc
+
+# isort: split
 from blindrelay.client.connection import Connection
 from blindrelay.client.errors import (
     AlteredAnswerError,
     BlindRelayError,
     BridgeError,
+    ClosedError,
     ConfigurationError,
     CutAnswerError,
     ForkError,
@@ -30,6 +34,7 @@ __all__ = [
     "AlteredAnswerError",
     "BlindRelayError",
     "BridgeError",
+    "ClosedError",
     "ConfigurationError",
     "Connection",
     "CutAnswerError",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
-from blindrelay.client.errors import BlindRelayError
+from blindrelay.client.errors import BlindRelayError, ClosedError
 from blindrelay.client.exchange import SealedExchange
 from blindrelay.client.library import Request, library_of
 from blindrelay.client.portal import Portal
@@ -27,7 +28,8 @@ class _SyncBody:
             raise raised_in_body(error, self._request) from None
 
     def close(self) -> None:
-        self._portal.call(self._exchange.aclose())
+        with suppress(ClosedError):  # the exchange has ended with its client
+            self._portal.call(self._exchange.aclose())
 
 
 class _AsyncBody:

@@ -4,6 +4,7 @@
 
     BlindRelayError
     ├── ConfigurationError    the connection string, profile or environment is wrong
+    ├── ClosedError           the client was closed in the middle of the exchange
     ├── ForkError             this process was forked from one that was already using gRPC
     ├── RequestError          the request is not one that can be sealed
     ├── KeyTrustError         no key that the pinned bridge vouches for: nothing was sent
@@ -28,6 +29,7 @@ __all__ = [
     "AlteredAnswerError",
     "BlindRelayError",
     "BridgeError",
+    "ClosedError",
     "ConfigurationError",
     "CutAnswerError",
     "ForkError",
@@ -53,6 +55,15 @@ class ConfigurationError(BlindRelayError):
     """The client was not told, or told wrongly, how to reach a relay and whose key to trust."""
 
     kind = "configuration"
+
+
+class ClosedError(BlindRelayError):
+    """The client was closed in the middle of the exchange."""
+
+    kind = "closed"
+
+    def __init__(self) -> None:
+        super().__init__("the client was closed in the middle of the exchange")
 
 
 class ForkError(BlindRelayError):
@@ -158,7 +169,7 @@ class TimedOutError(BlindRelayError):
 
     kind = "timeout"
 
-    def __init__(self, what: str, seconds: float) -> None:
+    def __init__(self, what: str, seconds: float, hint: str = "") -> None:
         sentence = {
             "connect": "no connection to the relay",
             "directory": "no key directory from the relay",
@@ -166,5 +177,5 @@ class TimedOutError(BlindRelayError):
             "write": "the relay took nothing",
             "read": "nothing came back",
         }[what]
-        super().__init__(f"{sentence} within {seconds:g} seconds")
+        super().__init__(f"{sentence} within {seconds:g} seconds{hint}")
         self.what = what

@@ -19,6 +19,9 @@ MAX_EXCHANGES: Final = 64
 """Exchanges at once on one channel; more wait for the pool timeout. Relays allow 100 streams, and close to
 that HTTP/2 refuses new ones whose predecessors it has not yet seen the end of."""
 
+FAREWELL_SECONDS: Final = 0.25
+"""For streams whose answer is whole to reach their end: cut before, they would look like aborts."""
+
 _DIRECTORY_SECONDS: Final = 10
 """A directory is 3 KiB from the relay's memory; it may wait there for a bridge that is coming up."""
 
@@ -39,7 +42,9 @@ class Link:
         if connection.token is not None:
             self._metadata = (("authorization", f"Bearer {connection.token}"),)
         self._target = connection.target
-        self._hint = "is it running" + (", and its certificate one to trust?" if connection.tls else "?")
+        # gRPC does not say why: the usual reasons are named.
+        tls = "has it TLS, with a certificate to trust (ca=FILE)" if connection.tls else "or does it want TLS"
+        self._hint = f"is it running, {tls}?"
         self._channel = _open_channel(connection)
         # No serializers: what a hostile relay sends is parsed where failing is expected.
         self._exchange: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(
@@ -61,7 +66,7 @@ class Link:
             async with asyncio.timeout(timeout):
                 await self._connect()
         except TimeoutError:
-            raise TimedOutError("connect", timeout or 0) from None
+            raise TimedOutError("connect", timeout or 0, f" at {self._target}: {self._hint}") from None
 
     async def _connect(self) -> None:
         channel, state = self._channel, self._channel.get_state(try_to_connect=True)
@@ -123,6 +128,8 @@ class Link:
 
     async def close(self) -> None:
         """Ends every exchange and the channel."""
+        if self._background:
+            await asyncio.wait(self._background, timeout=FAREWELL_SECONDS)
         for task in self._background:
             task.cancel()
         await self._channel.close()

@@ -12,11 +12,15 @@ import atexit
 import os
 import threading
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from concurrent.futures import CancelledError
+from typing import Any, Final, TypeVar
 
-from blindrelay.client.errors import ForkError
+from blindrelay.client.errors import ClosedError, ForkError
 
 T = TypeVar("T")
+
+_LAST_SECONDS: Final = 0.25
+"""For what is about to end by itself, when the interpreter or the client ends: then it is cancelled."""
 
 
 class Portal:
@@ -32,24 +36,31 @@ class Portal:
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Runs the coroutine in the portal's loop and waits for it; Ctrl-C here cancels it there.
 
-        Raises ForkError in a process that was forked after the thread had begun.
+        Raises ForkError in a process that was forked after the thread had begun, and ClosedError if the
+        portal is closed, before or meanwhile.
         """
         if os.getpid() != self._started_in:
             coroutine.close()
             raise ForkError
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        except RuntimeError:
+            coroutine.close()
+            raise ClosedError from None
         try:
             return future.result()
+        except CancelledError:
+            raise ClosedError from None
         except BaseException:
             future.cancel()
             raise
 
     def close(self) -> None:
-        """Cancels what still runs and ends the thread. Closing twice is allowed."""
+        """Ends what still runs, and the thread. Closing twice is allowed."""
         if self._loop.is_closed() or os.getpid() != self._started_in:
             return  # a forked child has the object, and not the thread
         atexit.unregister(self.close)
-        self.call(_cancel_everything_else())
+        self.call(_end_everything_else())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -66,8 +77,10 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("a coroutine that must not wait in this thread did")
 
 
-async def _cancel_everything_else() -> None:
+async def _end_everything_else() -> None:
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    if tasks:
+        await asyncio.wait(tasks, timeout=_LAST_SECONDS)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

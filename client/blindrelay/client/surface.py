@@ -15,6 +15,7 @@ from blindrelay.client.errors import (
     AlteredAnswerError,
     BlindRelayError,
     BridgeError,
+    ClosedError,
     CutAnswerError,
     ForkError,
     KeyTrustError,
@@ -114,6 +115,8 @@ def _surface(error: BlindRelayError) -> _Surface:
             return _INNER.get(error.code, _Answered(500))
         case TimedOutError():
             return _Raised(_TIMEOUTS[error.what])
+        case ClosedError():
+            return _Raised("ReadError")
         case CutAnswerError() | ProtocolError():
             return _Raised("RemoteProtocolError")
         case AlteredAnswerError():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import time
@@ -28,11 +29,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     from blindrelay.client import BlindRelayError, ConfigurationError
 
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(
+        signal.SIGINT, _interrupt
+    )  # a shell may have had it ignored for what runs in the background
     given = _parser().parse_args(argv)
     try:
         given.run(given)
     except KeyboardInterrupt:
         return _INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads: nothing more to flush
+        return 1
     except (UnavailableError, ConfigurationError) as error:
         return _complain(error, 2)
     except (TestbedError, BlindRelayError) as error:

@@ -64,7 +64,7 @@ def print_relay(forwarded: Sequence[Forwarded]) -> None:
         "",
         *_records(messages, opening.at),
         "",
-        f"{_sum(messages, Direction.UP)} up, {_sum(messages, Direction.DOWN)} down; no key, no word, no URL",
+        f"{_sum(messages, Direction.UP)} up, {_sum(messages, Direction.DOWN)} down, all of it sealed",
     )
 
 
@@ -74,13 +74,15 @@ def print_others(method: str, url: str, bed: Testbed) -> None:
     target = f"{url}, with a key of its own" if real else f"{bed.provider} in its place"
     _party(
         "bridge",
-        "question and answer, but not who asks",
+        "question and answer, but not who asks; by design, since nothing taps it:",
         f"opened {method} {url}",
         f"and called {target}",
         "no address, no access token, no user agent, no header of the SDK's own",
     )
     _party(
-        "provider", "question and answer, but not who asks", "called by the bridge, as all clients' calls are"
+        "provider",
+        "question and answer, but not who asks; by design, likewise:",
+        "called by the bridge, as all clients' calls are",
     )
 
 
