@@ -28,6 +28,8 @@ class Portal:
 
     def __init__(self) -> None:
         self._started_in = os.getpid()
+        self._lock = threading.Lock()
+        self._closed = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="blindrelay", daemon=True)
         self._thread.start()
@@ -42,11 +44,11 @@ class Portal:
         if os.getpid() != self._started_in:
             coroutine.close()
             raise ForkError
-        try:
+        with self._lock:
+            if self._closed:
+                coroutine.close()
+                raise ClosedError
             future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        except RuntimeError:
-            coroutine.close()
-            raise ClosedError from None
         try:
             return future.result()
         except CancelledError:
@@ -57,10 +59,15 @@ class Portal:
 
     def close(self) -> None:
         """Ends what still runs, and the thread. Closing twice is allowed."""
-        if self._loop.is_closed() or os.getpid() != self._started_in:
+        if os.getpid() != self._started_in:
             return  # a forked child has the object, and not the thread
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
         atexit.unregister(self.close)
-        self.call(_end_everything_else())
+        # What was handed over before the lock stands before this in the loop's queue, and is ended by it.
+        asyncio.run_coroutine_threadsafe(_end_everything_else(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -83,4 +90,5 @@ async def _end_everything_else() -> None:
         await asyncio.wait(tasks, timeout=_LAST_SECONDS)
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    if tasks:
+        await asyncio.wait(tasks, timeout=_LAST_SECONDS)
