@@ -54,7 +54,7 @@ async def test_a_relay_shows_its_token(config: BridgeConfig, identity: IdentityK
         assert (await caller.exchange()).status == 200
         request = await caller.seal()
         caller.metadata = ()
-        call = await caller.send(request)
+        call = caller.start(request)  # and nothing sent: the refusal does not wait for it
         assert (await call.code(), await call.details()) == OuterStatus.UNAUTHENTICATED.value
         caller.metadata = (authorization(token),)
         revoke_token(tokens, "relay")
