@@ -19,7 +19,7 @@ MAX_EXCHANGES: Final = 64
 """Exchanges at once on one channel; more wait for the pool timeout. Relays allow 100 streams, and close to
 that HTTP/2 refuses new ones whose predecessors it has not yet seen the end of."""
 
-FAREWELL_SECONDS: Final = 0.25
+_CLOSING_SECONDS: Final = 0.25
 """For streams whose answer is whole to reach their end: cut before, they would look like aborts."""
 
 _DIRECTORY_SECONDS: Final = 10
@@ -60,7 +60,8 @@ class Link:
     async def connect(self, timeout: float | None) -> None:
         """Waits until the relay can be reached.
 
-        Raises UnreachableError as soon as a new attempt fails, TimedOutError after `timeout` seconds.
+        Raises UnreachableError if an attempt fails, or if none succeeds soon after one that failed before;
+        TimedOutError after `timeout` seconds.
         """
         try:
             async with asyncio.timeout(timeout):
@@ -129,7 +130,7 @@ class Link:
     async def close(self) -> None:
         """Ends every exchange and the channel."""
         if self._background:
-            await asyncio.wait(self._background, timeout=FAREWELL_SECONDS)
+            await asyncio.wait(self._background, timeout=_CLOSING_SECONDS)
         for task in self._background:
             task.cancel()
         await self._channel.close()
