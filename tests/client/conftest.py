@@ -89,7 +89,11 @@ class ScriptedBridge:
     cancelled: list[bool] = field(default_factory=list)
     directory_requests: int = 0
     calls: int = 0
+    starts: int = -1
+    uptime: int = 0
+    """Seconds that each of its processes seems to have run when it signs a directory."""
     refuse: OuterStatus | None = None
+    refuse_with: tuple[grpc.StatusCode, str] | None = None
     stop_reading_after: int | None = None
     substitute: Callable[[GetKeyDirectoryResponse], Any] = lambda response: None
 
@@ -105,6 +109,7 @@ class ScriptedBridge:
         self.signer = DirectorySigner.generate()
         self.replica_id = SealingKey.generate(10, 20).key_id
         self.sequence = 0
+        self.starts += 1
         self.key = SealingKey.generate(now - 7_200, now + 7_200)
 
     def start(self) -> None:
@@ -124,11 +129,13 @@ class ScriptedBridge:
 
     def directory(self) -> SignedKeyDirectory:
         self.sequence += 1
-        now = int(time.time()) + self.clock_offset
+        # Restarts come a second apart, though no test waits for it.
+        now = int(time.time()) + self.clock_offset + self.starts
         directory = KeyDirectory(
             identity=self.identity.public_key,
             replica_id=self.replica_id,
             sequence=self.sequence,
+            started_at=now - self.uptime,
             issued_at=now,
             expires_at=now + 3_600,
             configs=[self.key.config],
@@ -178,6 +185,9 @@ class ScriptedBridge:
     async def _serve(self, context: Context) -> None:
         if self.refuse is not None:
             await context.abort(*self.refuse.value)
+        if self.refuse_with is not None:
+            await end_with(context, self.refuse_with)
+            return
         encoded, envelope = envelope_from_metadata(context.invocation_metadata())
         message = ExchangeRequest.FromString(await context.read())
         if envelope.key_id != self.key.key_id:
@@ -196,6 +206,12 @@ class ScriptedBridge:
         received = Received(request_head, body, dict(context.invocation_metadata() or ()))
         self.received.append(received)
         await self.answer(received, Responder(exchange, context))
+
+
+async def end_with(context: Context, status: tuple[grpc.StatusCode, str]) -> None:
+    """Ends the call with any status, OK too."""
+    if status[0] is not grpc.StatusCode.OK:
+        await context.abort(*status)
 
 
 @pytest.fixture

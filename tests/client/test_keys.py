@@ -6,17 +6,16 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import httpx2
 import pytest
 
-from blindrelay.client import (
-    SealedTransport,
-)
+from blindrelay.client import BlindRelayError, SealedTransport
 from blindrelay.sealing import SealingKey
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.outer_status import OuterStatus
 
-from .conftest import ScriptedBridge
+from .conftest import Received, Responder, ScriptedBridge, end_with, head
 
 URL = "https://api.openai.com/v1/chat/completions"
 
@@ -38,6 +37,64 @@ def test_a_relay_that_says_key_unknown_of_a_listed_key_is_not_believed(
         response = client.get(URL)
     assert response.headers["x-blindrelay-error"] == "relay/key_unknown"
     assert bridge.calls == 1
+
+
+def test_a_restart_that_is_only_feigned_gets_no_second_run(
+    bridge: ScriptedBridge, sealed: SealedTransport
+) -> None:
+    """One replica runs the exchange, its answer is hidden, and only another's directory is served."""
+
+    async def run_and_deny(_: Received, respond: Responder) -> None:
+        bridge.restart_keys()
+        bridge.starts -= 1  # another replica, and none that has come since
+        bridge.uptime = 3_600
+        await respond.context.abort(*OuterStatus.KEY_UNKNOWN.value)
+
+    bridge.answer = run_and_deny
+    with sealed.httpx2_client() as client:
+        response = client.post(URL, json={"a": 1})
+    assert response.headers["x-blindrelay-error"] == "relay/key_unknown"
+    assert response.headers["x-should-retry"] == "false"
+    assert len(bridge.received) == bridge.calls == 1
+
+
+FORGED = [
+    *(status.value for status in OuterStatus),
+    (grpc.StatusCode.OK, ""),
+    (grpc.StatusCode.UNKNOWN, "anything"),
+    (grpc.StatusCode.ABORTED, "key_unknown"),
+    (grpc.StatusCode.UNAVAILABLE, ""),
+]
+
+
+@pytest.mark.parametrize("moment", ["at once", "after the request", "after the head", "amid the body"])
+@pytest.mark.parametrize("forged", FORGED, ids=lambda forged: f"{forged[0].name} {forged[1]}")
+def test_no_forged_status_is_worth_a_second_run(
+    forged: tuple[grpc.StatusCode, str], moment: str, bridge: ScriptedBridge, sealed: SealedTransport
+) -> None:
+    async def answer(_: Received, respond: Responder) -> None:
+        if moment != "after the request":
+            await respond.send(head=head())
+        if moment == "amid the body":
+            await respond.send(body=b"half an ans")
+        await end_with(respond.context, forged)
+
+    if moment == "at once":
+        bridge.refuse_with = forged
+    bridge.answer = answer
+    delivered = b""
+    with sealed.httpx2_client() as client:
+        try:
+            with client.stream("POST", URL, json={"a": 1}) as response:
+                if "x-blindrelay-error" not in response.headers:
+                    for piece in response.iter_raw():
+                        delivered += piece
+                    pytest.fail("a cut answer was taken for a whole one")
+        except BlindRelayError:
+            pass
+    assert bridge.calls == 1
+    assert len(bridge.received) <= 1
+    assert b"half an ans".startswith(delivered)
 
 
 def test_a_consumed_body_is_not_sent_twice(bridge: ScriptedBridge, sealed: SealedTransport) -> None:

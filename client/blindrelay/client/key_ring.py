@@ -47,9 +47,15 @@ class KeyRing:
         """Pairs of signed directories that contradict each other: proof against the bridge, for anyone."""
         return self._history.proofs
 
-    def lists(self, key: VerifiedKey) -> bool:
-        """Whether the newest directories still have the key, whatever the time."""
-        return any(key in directory.keys for directory in self._directories)
+    def is_superseded(self, key: VerifiedKey) -> bool:
+        """Whether the key went with a process that another one has taken the place of (section 12).
+
+        The newest directories do not have it, whatever the time, and one is of a process that started
+        after the key was announced: a relay that merely leaves directories out has none such to show.
+        """
+        if any(key in directory.keys for directory in self._directories):
+            return False
+        return any(directory.started_at > key.announced_at for directory in self._directories)
 
     def take(self, encoded: bytes, generation: int) -> None:
         """Verifies a fetched GetKeyDirectoryResponse and takes its directories over.

@@ -121,12 +121,12 @@ class Sender:
         return key
 
     async def _is_gone(self, key: VerifiedKey, request: Request) -> bool:
-        """Whether a newly verified directory no longer lists the key. False if there is none to be had."""
+        """Whether newly verified directories show a restart of the bridge. False if none are to be had."""
         try:
             await self._link().renew(self.keys, Timeouts.of(request.extensions).connect)
         except BlindRelayError:
             return False
-        return not self.keys.lists(key)
+        return self.keys.is_superseded(key)
 
     def _issued_at(self) -> int:
         return int(self.clock()) // TIME_STEP * TIME_STEP

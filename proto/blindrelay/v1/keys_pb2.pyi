@@ -102,6 +102,7 @@ class KeyDirectory(_message.Message):
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     NEXT_IDENTITY_HASH_FIELD_NUMBER: _builtins.int
     CONFIGS_FIELD_NUMBER: _builtins.int
+    STARTED_AT_FIELD_NUMBER: _builtins.int
     identity: _builtins.bytes
     """Ed25519 public key, 32 bytes."""
     replica_id: _builtins.bytes
@@ -114,6 +115,8 @@ class KeyDirectory(_message.Message):
     """Unix seconds; at most two epochs after issued_at."""
     next_identity_hash: _builtins.bytes
     """SHA-256 of the identity that will follow this one; empty if none is planned."""
+    started_at: _builtins.int
+    """Unix seconds: when the replica's process started."""
     @_builtins.property
     def configs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Exact KeyConfig bytes, at most 8."""
@@ -128,10 +131,11 @@ class KeyDirectory(_message.Message):
         expires_at: _builtins.int = ...,
         next_identity_hash: _builtins.bytes = ...,
         configs: _abc.Iterable[_builtins.bytes] | None = ...,
+        started_at: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["configs", b"configs", "expires_at", b"expires_at", "identity", b"identity", "issued_at", b"issued_at", "next_identity_hash", b"next_identity_hash", "replica_id", b"replica_id", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["configs", b"configs", "expires_at", b"expires_at", "identity", b"identity", "issued_at", b"issued_at", "next_identity_hash", b"next_identity_hash", "replica_id", b"replica_id", "sequence", b"sequence", "started_at", b"started_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -42,6 +42,7 @@ class EpochKeys:
         self._on_change = on_change
         self._signer = DirectorySigner.generate()
         self.replica_id = os.urandom(REPLICA_ID_SIZE)
+        self._started_at = int(clock.now())
         self._keys: dict[bytes, SealingKey] = {}
         self._sequence = 0
         self._directory: SignedKeyDirectory | None = None
@@ -101,6 +102,7 @@ class EpochKeys:
             identity=self.identity,
             replica_id=self.replica_id,
             sequence=self._sequence,
+            started_at=self._started_at,
             issued_at=now,
             expires_at=expires_at,
             configs=[key.config for key in self._keys.values() if key.not_after >= now],

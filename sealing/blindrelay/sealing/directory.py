@@ -46,6 +46,7 @@ class VerifiedKey:
         key_id: 16 bytes.
         config: exact KeyConfig bytes.
         not_before, not_after: Unix seconds, inclusive: the issued_at that it takes.
+        announced_at: Unix seconds, the issued_at of the directory that it stood in; no part of what it is.
     """
 
     identity: bytes
@@ -53,6 +54,7 @@ class VerifiedKey:
     config: bytes
     not_before: int
     not_after: int
+    announced_at: int = field(default=0, compare=False)
 
     def takes(self, issued_at: int) -> bool:
         return self.not_before <= issued_at <= self.not_after
@@ -66,6 +68,7 @@ class VerifiedDirectory:
         identity: whose it is, 32 bytes.
         replica_id: 16 bytes.
         sequence: grows with each directory of the replica.
+        started_at: Unix seconds, when the replica's process started; 0 if it does not say.
         issued_at, expires_at: Unix seconds; it ends no later than its delegation.
         next_identity_hash: 32 bytes, or none.
         keys: 1 to 8.
@@ -75,6 +78,7 @@ class VerifiedDirectory:
     identity: bytes
     replica_id: bytes
     sequence: int
+    started_at: int
     issued_at: int
     expires_at: int
     next_identity_hash: bytes
@@ -100,10 +104,11 @@ def verify_directory(signed: SignedKeyDirectory, identity: bytes, now: int) -> V
         identity=identity,
         replica_id=directory.replica_id,
         sequence=directory.sequence,
+        started_at=directory.started_at,
         issued_at=directory.issued_at,
         expires_at=min(directory.expires_at, delegation.not_after),
         next_identity_hash=directory.next_identity_hash,
-        keys=tuple(_verified_key(identity, config) for config in directory.configs),
+        keys=tuple(_verified_key(directory, config) for config in directory.configs),
         signed=signed.SerializeToString(deterministic=True),
     )
 
@@ -185,6 +190,8 @@ def _check_form(directory: KeyDirectory) -> None:
         raise MalformedDirectoryError(f"a key directory has 1 to {MAX_CONFIGS} keys")
     if not 0 < directory.expires_at - directory.issued_at <= MAX_LIFETIME:
         raise MalformedDirectoryError("a key directory's lifetime is not between one second and two days")
+    if directory.started_at > directory.issued_at:
+        raise MalformedDirectoryError("a key directory was issued before its replica started")
 
 
 def _check_dates(directory: KeyDirectory, now: int) -> None:
@@ -201,10 +208,17 @@ def _check_dates(directory: KeyDirectory, now: int) -> None:
         )
 
 
-def _verified_key(identity: bytes, config: bytes) -> VerifiedKey:
+def _verified_key(directory: KeyDirectory, config: bytes) -> VerifiedKey:
     parsed = parse_config(config)
     public_key_of(config)  # a key off the field spoils its directory now, not an exchange later
-    return VerifiedKey(identity, key_id(config), config, parsed.not_before, parsed.not_after)
+    return VerifiedKey(
+        identity=directory.identity,
+        key_id=key_id(config),
+        config=config,
+        not_before=parsed.not_before,
+        not_after=parsed.not_after,
+        announced_at=directory.issued_at,
+    )
 
 
 def _parse(message_type: type[MessageT], encoded: bytes) -> MessageT:

@@ -123,6 +123,9 @@ def _accepted() -> Iterator[Scenario]:
     last = directory(issued_at=NOW - 10, expires_at=NOW)
     yield _one("last_second", "At expires_at itself.", "accept", signed(last))
     longest = directory(expires_at=NOW + 2 * DAY)
+    yield _one(
+        "started_when_issued", "Its replica has just started.", "accept", signed(directory(started_at=NOW))
+    )
     yield _one("longest_lifetime", "172,800 seconds.", "accept", signed(longest))
     ending = signed(delegated=delegation(not_after=NOW))
     yield _one("delegation_last_second", "At the delegation's not_after itself.", "accept", ending)
@@ -215,6 +218,7 @@ def _malformed() -> Iterator[Scenario]:
         "nine_keys": ("At most eight.", directory(configs=[CONFIG] * 9)),
         "lifetime_zero": ("It expires as it is issued.", directory(expires_at=NOW)),
         "lifetime_negative": ("It expires before it is issued.", directory(expires_at=NOW - 1)),
+        "started_after_issued": ("Its replica started later.", directory(started_at=NOW + 1)),
         "lifetime_too_long": ("172,801 seconds.", directory(expires_at=NOW + 2 * DAY + 1)),
         "directory_not_protobuf": ("A field that ends before its length.", b"\x0a\x20abc"),
         "config_not_protobuf": ("A field that ends before its length.", directory(configs=[b"\x12\x05abc"])),

@@ -65,6 +65,7 @@ def _altered_secrets() -> Iterator[Scenario]:
     def fails(name: str, comment: str, altered: bytes) -> Scenario:
         return _fails(name, comment, encapsulated_secret=altered)
 
+    yield fails("modified_enc_fails", "A bit in the middle of ML-KEM's ciphertext.", flipped(544))
     yield fails("modified_enc_mlkem_fails", "A bit of ML-KEM's ciphertext.", flipped(0))
     yield fails("modified_enc_x25519_fails", "A bit of X25519's share.", flipped(1_088))
     yield fails("modified_ciphertext_fails", "A bit of the sealed secret.", flipped(1_120))
