@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from hypothesis import settings
@@ -15,6 +15,14 @@ settings.load_profile("blindrelay")
 def anyio_backend() -> str:
     """grpc.aio runs on asyncio alone."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_of_the_tests_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps what clients remember, also in processes that tests start, away from this user's home."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BLINDRELAY_STATE", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -96,6 +97,7 @@ class ScriptedBridge:
     refuse_with: tuple[grpc.StatusCode, str] | None = None
     stop_reading_after: int | None = None
     substitute: Callable[[GetKeyDirectoryResponse], Any] = lambda response: None
+    next_identity_hash: bytes = b""
 
     def __post_init__(self) -> None:
         self.identity = IdentityKey.generate()
@@ -110,6 +112,7 @@ class ScriptedBridge:
         self.replica_id = SealingKey.generate(10, 20).key_id
         self.sequence = 0
         self.starts += 1
+        self.began = int(time.time()) + self.starts
         self.key = SealingKey.generate(now - 7_200, now + 7_200)
 
     def start(self) -> None:
@@ -135,10 +138,11 @@ class ScriptedBridge:
             identity=self.identity.public_key,
             replica_id=self.replica_id,
             sequence=self.sequence,
-            started_at=now - self.uptime,
+            started_at=self.began + self.clock_offset - self.uptime,
             issued_at=now,
             expires_at=now + 3_600,
             configs=[self.key.config],
+            next_identity_hash=self.next_identity_hash,
         )
         delegation = self.identity.delegate(self.signer.public_key, now - 60, now + 86_400)
         return self.signer.sign(directory, delegation)
@@ -212,6 +216,14 @@ async def end_with(context: Context, status: tuple[grpc.StatusCode, str]) -> Non
     """Ends the call with any status, OK too."""
     if status[0] is not grpc.StatusCode.OK:
         await context.abort(*status)
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Each test's clients begin without a past."""
+    folder = tmp_path / "state"
+    monkeypatch.setenv("BLINDRELAY_STATE", str(folder))
+    return folder
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import string
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,9 @@ from blindrelay.sealing import (
     IdentityKey,
     SealingError,
     format_identity,
+    identity_groups,
     parse_identity,
+    parse_typed_identity,
 )
 from blindrelay.v1.keys_pb2 import Delegation, KeyDirectory
 
@@ -124,6 +127,33 @@ def test_the_checksum_is_a_labelled_hash() -> None:
     checksum = hashlib.sha256(b"blindrelay/v1 identity\x00" + public_key).digest()[:3]
     expected = base64.b32encode(public_key + checksum).decode().lower()
     assert format_identity(public_key) == "br1" + expected
+
+
+@given(st.binary(min_size=32, max_size=32), st.sampled_from([str.upper, str.lower, str.title]))
+def test_what_is_read_out_can_be_typed(identity: bytes, spoken: Callable[[str], str]) -> None:
+    groups = identity_groups(identity)
+    assert "".join(groups.split()) == format_identity(identity)
+    for typed in (groups, groups.replace(" ", "-"), groups.replace(" ", "")):
+        assert parse_typed_identity(spoken(typed)) == identity
+
+
+def test_groups_are_two_lines_of_seven() -> None:
+    first, second = identity_groups(IdentityKey(SEED).public_key).splitlines()
+    prefix, *groups = first.split(" ")
+    assert prefix == "br1"
+    assert second.startswith("    ")
+    groups += second.split()
+    assert [len(group) for group in groups] == [4] * 14
+
+
+@pytest.mark.parametrize("slip", ["1", "0", "8", "9", "é", "x"])
+def test_a_slip_of_the_tongue_is_noticed_and_not_guessed_at(slip: str) -> None:
+    """Only a configuration is stricter: it has no spaces and no capitals."""
+    groups = identity_groups(IdentityKey(SEED).public_key)
+    with pytest.raises(IdentityError):
+        parse_typed_identity(groups[:10] + slip + groups[11:])
+    with pytest.raises(IdentityError):
+        parse_identity(groups)
 
 
 def test_reprs_tell_no_secrets() -> None:

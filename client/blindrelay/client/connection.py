@@ -9,6 +9,7 @@
 ``ca``          a file of root certificates, for a relay with a private one
 ``credentials`` ``brought`` to send the provider's key sealed (``injected``: the bridge's)
 ``deadline``    ``1m``, ``10m``, ``1h`` (default) or ``6h``: an overall limit
+``history``     ``off``, or a file: where to keep what was seen of the bridge's keys
 =============== ==========================================================================
 """
 
@@ -39,8 +40,9 @@ _CREDENTIALS: Final = {
     "injected": Credential.CREDENTIAL_INJECTED,
     "brought": Credential.CREDENTIAL_BROUGHT,
 }
-_OPTIONS: Final = ("bridge", "token", "tls", "ca", "credentials", "deadline")
-_PROFILE_KEYS: Final = ("relay", "token", "token_file", "bridge", "tls", "ca", "credentials", "deadline")
+_SWITCH: Final = {"on": True, "off": False}
+_OPTIONS: Final = ("bridge", "token", "tls", "ca", "credentials", "deadline", "history")
+_PROFILE_KEYS: Final = ("relay", "token_file", *_OPTIONS)
 _DEFAULT_PORT: Final = 443
 
 CONNECTION_VARIABLE: Final = "BLINDRELAY_CONNECTION"
@@ -60,6 +62,7 @@ class Connection:
         ca: file of root certificates in PEM, instead of gRPC's own.
         credential: a Credential.
         deadline_class: a DeadlineClass.
+        history: the file for what was seen of the bridge's keys; True for the usual one, False for none.
     """
 
     host: str
@@ -70,6 +73,7 @@ class Connection:
     ca: Path | None = None
     credential: Credential.ValueType = Credential.CREDENTIAL_INJECTED
     deadline_class: DeadlineClass.ValueType = DeadlineClass.DEADLINE_CLASS_HOUR
+    history: Path | bool = True
 
     def __post_init__(self) -> None:
         if not self.tls and not _is_loopback(self.host):
@@ -134,20 +138,7 @@ class Connection:
 
         Relative paths are taken from the folder of that file. Raises ConfigurationError.
         """
-        try:
-            profiles = tomllib.loads(path.read_text()).get("profiles", {})
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ConfigurationError(f"{path}: {error}") from None
-        profile = profiles.get(name) if isinstance(profiles, dict) else None
-        if not isinstance(profile, dict):
-            raise ConfigurationError(f"{path} has no profile {name!r}")
-        for key, value in profile.items():
-            if key not in _PROFILE_KEYS or not isinstance(value, str):
-                known = ", ".join(_PROFILE_KEYS)
-                raise ConfigurationError(
-                    f"{path}: profile {name!r}: {key} is not one of {known}, with a value in quotes"
-                )
-        settings: dict[str, str] = dict(profile)
+        settings = _profile(path, name)
         relay = settings.pop("relay", "")
         try:
             address = urlsplit("//" + relay)
@@ -158,6 +149,8 @@ class Connection:
             raise ConfigurationError(f'{path}: profile {name!r} needs relay = "host:port", and no more')
         if "ca" in settings:
             settings["ca"] = _beside(path, settings["ca"])
+        if settings.get("history", "on") not in _SWITCH:
+            settings["history"] = _beside(path, settings["history"])
         if "token_file" in settings:
             if "token" in settings:
                 raise ConfigurationError(f"{path}: profile {name!r} has one token: token or token_file")
@@ -174,14 +167,32 @@ class Connection:
             port=port,
             identity=_identity(settings.get("bridge")),
             token=_token(settings.get("token")),
-            tls=_choice("tls", settings.get("tls", "on"), {"on": True, "off": False}),
+            tls=_choice("tls", settings.get("tls", "on"), _SWITCH),
             ca=None if ca is None else Path(ca),
             credential=_choice("credentials", settings.get("credentials", "injected"), _CREDENTIALS),
             deadline_class=_choice("deadline", settings.get("deadline", "1h"), _DEADLINES),
+            history=_history(settings.get("history", "on")),
         )
 
 
 _FORM: Final = "a connection string has the form blindrelay://TOKEN@relay.example:443?bridge=br1…"
+
+
+def _profile(path: Path, name: str) -> dict[str, str]:
+    try:
+        profiles = tomllib.loads(path.read_text()).get("profiles", {})
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+    profile = profiles.get(name) if isinstance(profiles, dict) else None
+    if not isinstance(profile, dict):
+        raise ConfigurationError(f"{path} has no profile {name!r}")
+    for key, value in profile.items():
+        if key not in _PROFILE_KEYS or not isinstance(value, str):
+            known = ", ".join(_PROFILE_KEYS)
+            raise ConfigurationError(
+                f"{path}: profile {name!r}: {key} is not one of {known}, with a value in quotes"
+            )
+    return dict(profile)
 
 
 def _host_and_port(parts: SplitResult) -> tuple[str, int]:
@@ -215,12 +226,21 @@ def _token(text: str | None) -> str | None:
     return token
 
 
+def _history(value: str) -> Path | bool:
+    if not value:
+        raise ConfigurationError("history is a file, or off")
+    return _SWITCH.get(value, Path(value))
+
+
 def _read(option: str, path: str) -> str:
     try:
         return Path(path).expanduser().read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a text file"
-        raise ConfigurationError(f"{option}: cannot read {path}: {reason}") from None
+    except OSError as error:
+        raise ConfigurationError(f"{option}: cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{option}: cannot read {path}: not a text file") from None
+    except (RuntimeError, ValueError):  # ~ of nobody's home; a NUL
+        raise ConfigurationError(f"{option}: {path!r} is no path of this machine") from None
 
 
 def _choice(option: str, value: str, choices: Mapping[str, T]) -> T:

@@ -10,13 +10,8 @@ from collections.abc import Callable
 from google.protobuf.message import DecodeError
 
 from blindrelay.client.errors import KeyTrustError, RelayError
-from blindrelay.sealing import (
-    DirectoryError,
-    DirectoryHistory,
-    VerifiedDirectory,
-    VerifiedKey,
-    verify_directory,
-)
+from blindrelay.client.history_store import HistoryStore
+from blindrelay.sealing import DirectoryError, KeyHistory, VerifiedDirectory, VerifiedKey, format_identity
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.keys_pb2 import SignedKeyDirectory
 from blindrelay.v1.limits import MAX_DIRECTORIES, MAX_DIRECTORIES_SIZE
@@ -28,11 +23,15 @@ _log = logging.getLogger(__name__)
 class KeyRing:
     """Verified directories of one pinned bridge, until they expire. Safe to share between threads."""
 
-    def __init__(self, identity: bytes, clock: Callable[[], float]) -> None:
-        self._identity = identity
+    def __init__(
+        self, identity: bytes, clock: Callable[[], float], store: HistoryStore | None = None
+    ) -> None:
+        """`store` keeps what was seen before; without one, this ring's own history begins empty."""
         self._clock = clock
-        self._history = DirectoryHistory()
+        self._store = store or HistoryStore(identity)
         self._directories: list[VerifiedDirectory] = []
+        self.refusals: list[DirectoryError] = []
+        """Why directories of the newest fetch were left out."""
         self._lock = threading.Lock()
         self.generation = 0
         """Grows whenever a fetch is taken over."""
@@ -45,7 +44,12 @@ class KeyRing:
     @property
     def proofs(self) -> list[tuple[bytes, bytes]]:
         """Pairs of signed directories that contradict each other: proof against the bridge, for anyone."""
-        return self._history.proofs
+        return self._store.history.directories.proofs
+
+    @property
+    def directories(self) -> list[VerifiedDirectory]:
+        """Those of the newest fetch."""
+        return self._directories
 
     def is_superseded(self, key: VerifiedKey) -> bool:
         """Whether the key went with a process that another one has taken the place of (section 12).
@@ -62,26 +66,17 @@ class KeyRing:
 
         `generation` is that of the moment at which the fetch began: one that was overtaken is dropped,
         since its directories may be older than what is known by now. Raises KeyTrustError if not one
-        directory holds, RelayError if there is none.
+        directory holds, RelayError if there is none, ConfigurationError if the history's file is spoilt.
         """
         directories = _parse(encoded)
         with self._lock:
             if generation != self.generation:
                 return
-            now = int(self._clock())
-            self._history.forget_before(now)
-            verified: list[VerifiedDirectory] = []
-            refusals: list[DirectoryError] = []
-            for signed in directories:
-                try:
-                    directory = verify_directory(signed, self._identity, now)
-                    self._history.judge(directory)
-                except DirectoryError as error:
-                    refusals.append(error)
-                else:
-                    verified.append(directory)
+            with self._store.transaction() as history:
+                verified, refusals = _judged(directories, history, int(self._clock()))
             # Also where none is left: what was trusted before is not trusted any more.
             self._directories = verified
+            self.refusals = refusals
             self.generation += 1
         _report(verified, refusals)
 
@@ -106,6 +101,31 @@ def _parse(encoded: bytes) -> list[SignedKeyDirectory]:
     if len(directories) > MAX_DIRECTORIES:
         raise KeyTrustError("the relay served more key directories than the protocol allows")
     return directories
+
+
+def _judged(
+    directories: list[SignedKeyDirectory], history: KeyHistory, now: int
+) -> tuple[list[VerifiedDirectory], list[DirectoryError]]:
+    """Those that hold, and why the others do not."""
+    verified: list[VerifiedDirectory] = []
+    refusals: list[DirectoryError] = []
+    known = history.identities
+    history.directories.forget_before(now)
+    for signed in history.in_order(directories):
+        try:
+            verified.append(history.admit(signed, now))
+        except DirectoryError as error:
+            refusals.append(error)
+    # Also what came first of two that contradict each other: the order is the relay's.
+    verified = [each for each in verified if each.replica not in history.directories.contradictions]
+    for successor in history.identities[len(known) :]:
+        _log.warning(
+            "the bridge changed its identity from %s to %s, as it had announced for seven days: "
+            "keys of both are taken; pin the new one",
+            format_identity(known[-1]),
+            format_identity(successor),
+        )
+    return verified, refusals
 
 
 def _report(verified: list[VerifiedDirectory], refusals: list[DirectoryError]) -> None:

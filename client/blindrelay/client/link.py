@@ -106,7 +106,8 @@ class Link:
     async def renew(self, keys: KeyRing, timeout: float | None) -> None:
         """Fetches the key directories anew, once for all who wait for it, and verifies them.
 
-        Raises KeyTrustError, RelayError, or TimedOutError after `timeout` seconds.
+        Raises KeyTrustError, RelayError, ConfigurationError for a spoilt history, or TimedOutError after
+        `timeout` seconds.
         """
         if self._renewal is None or self._renewal.done():
             self._renewal = asyncio.create_task(self._fetch(keys))
@@ -119,7 +120,9 @@ class Link:
 
     async def _fetch(self, keys: KeyRing) -> None:
         generation = keys.generation
-        keys.take(await self._directories(), generation)
+        encoded = await self._directories()
+        # Signatures and the history's file take milliseconds, on a bad day more: not in the event loop.
+        await asyncio.to_thread(keys.take, encoded, generation)
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Lets something run to its end that nobody waits for."""

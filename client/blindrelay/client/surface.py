@@ -50,7 +50,7 @@ _Surface = _Raised | _Answered
 _OUTER: Final[dict[OuterStatus | None, _Surface]] = {
     None: _Raised("ReadError"),
     OuterStatus.REFUSED: _Answered(403),
-    OuterStatus.KEY_UNKNOWN: _Answered(502),
+    OuterStatus.KEY_UNKNOWN: _Answered(502, retry=True),
     OuterStatus.MALFORMED: _Answered(502),
     OuterStatus.UNAUTHENTICATED: _Answered(401),
     OuterStatus.IDENTITY_UNKNOWN: _Answered(403),

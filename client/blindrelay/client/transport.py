@@ -12,6 +12,7 @@ from blindrelay.client.body import async_body, sync_body
 from blindrelay.client.connection import Connection
 from blindrelay.client.errors import BlindRelayError, ConfigurationError
 from blindrelay.client.exchange import SealedExchange
+from blindrelay.client.history_store import open_history
 from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.library import Request, response
 from blindrelay.client.portal import Portal, drive
@@ -44,7 +45,8 @@ class SealedTransport:
         clock: Unix seconds; for tests.
 
     Raises:
-        ConfigurationError: the connection string is wrong, or pins no bridge.
+        ConfigurationError: the connection string is wrong, or pins no bridge; or the file with what was seen
+            of the bridge's keys is damaged or open to others.
     """
 
     def __init__(
@@ -57,7 +59,7 @@ class SealedTransport:
         if isinstance(connection, str):
             connection = Connection.from_string(connection)
         self.connection = connection
-        self._sender = Sender(connection, _keys or KeyRing(connection.identity, clock), clock)
+        self._sender = Sender(connection, _keys or _key_ring(connection, clock), clock)
         self._lazy_portal: Portal | None = None
         self._lock = threading.Lock()
 
@@ -189,6 +191,10 @@ class SealedTransport:
             | options
             | {"transport": transport}
         )
+
+
+def _key_ring(connection: Connection, clock: Callable[[], float]) -> KeyRing:
+    return KeyRing(connection.identity, clock, open_history(connection))
 
 
 async def _each(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:

@@ -3,15 +3,25 @@
 It implements sections 3 to 10 of spec/protocol.md. Client and bridge stand on it; the relay must not.
 """
 
-from blindrelay.sealing.directory import DirectoryHistory, VerifiedDirectory, VerifiedKey, verify_directory
+from blindrelay.sealing.comparison import Comparison, Difference, compare
+from blindrelay.sealing.contradiction import decode_proof, encode_proof, verify_proof
+from blindrelay.sealing.directory import (
+    VerifiedDirectory,
+    VerifiedKey,
+    read_directory,
+    verify_directory,
+)
+from blindrelay.sealing.directory_history import DirectoryHistory
 from blindrelay.sealing.encapsulation import BridgeExchange, ClientExchange, decapsulate, encapsulate
 from blindrelay.sealing.errors import (
     BadDelegationError,
     BadSignatureError,
     DirectoryError,
+    EarlySuccessorError,
     ForeignIdentityError,
     ForkedError,
     FutureDirectoryError,
+    HistoryFormError,
     IdentityError,
     MalformedDirectoryError,
     OpenError,
@@ -23,29 +33,40 @@ from blindrelay.sealing.errors import (
     UnknownSuiteError,
     ViolationError,
 )
+from blindrelay.sealing.history_form import decode_history, encode_history
 from blindrelay.sealing.identity import (
     DirectorySigner,
     IdentityKey,
     SignedDelegation,
     format_identity,
+    identity_groups,
     parse_identity,
+    parse_typed_identity,
 )
+from blindrelay.sealing.key_history import ANNOUNCED_SECONDS, Announcement, KeyHistory, identity_hash
 from blindrelay.sealing.keys import SealingKey
 from blindrelay.sealing.messages import RequestOpener, RequestSealer, ResponseOpener, ResponseSealer
 
 __all__ = [
+    "ANNOUNCED_SECONDS",
+    "Announcement",
     "BadDelegationError",
     "BadSignatureError",
     "BridgeExchange",
     "ClientExchange",
+    "Comparison",
+    "Difference",
     "DirectoryError",
     "DirectoryHistory",
     "DirectorySigner",
+    "EarlySuccessorError",
     "ForeignIdentityError",
     "ForkedError",
     "FutureDirectoryError",
+    "HistoryFormError",
     "IdentityError",
     "IdentityKey",
+    "KeyHistory",
     "MalformedDirectoryError",
     "OpenError",
     "RequestOpener",
@@ -63,9 +84,19 @@ __all__ = [
     "VerifiedDirectory",
     "VerifiedKey",
     "ViolationError",
+    "compare",
     "decapsulate",
+    "decode_history",
+    "decode_proof",
     "encapsulate",
+    "encode_history",
+    "encode_proof",
     "format_identity",
+    "identity_groups",
+    "identity_hash",
     "parse_identity",
+    "parse_typed_identity",
+    "read_directory",
     "verify_directory",
+    "verify_proof",
 ]

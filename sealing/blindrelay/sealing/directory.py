@@ -18,16 +18,15 @@ from blindrelay.sealing.errors import (
     BadDelegationError,
     BadSignatureError,
     ForeignIdentityError,
-    ForkedError,
     FutureDirectoryError,
     MalformedDirectoryError,
-    RolledBackError,
     StaleDirectoryError,
 )
+from blindrelay.sealing.identity import format_identity
 from blindrelay.sealing.keys import parse_config, public_key_of
 from blindrelay.v1.keys import key_id
 from blindrelay.v1.keys_pb2 import Delegation, KeyDirectory, SignedKeyDirectory
-from blindrelay.v1.limits import MAX_CONFIGS, REPLAY_WINDOW, REPLICA_ID_SIZE
+from blindrelay.v1.limits import IDENTITY_SIZE, MAX_CONFIGS, REPLAY_WINDOW, REPLICA_ID_SIZE
 
 MAX_LIFETIME: Final = 172_800
 """Seconds: two epochs of the longest kind, one day. A directory's end is the only revocation there is."""
@@ -73,6 +72,7 @@ class VerifiedDirectory:
         next_identity_hash: 32 bytes, or none.
         keys: 1 to 8.
         signed: the SignedKeyDirectory, encoded anew; directory and delegation in it are exact bytes.
+        signing_key: the replica's Ed25519 public key, 32 bytes, to which the identity delegates.
     """
 
     identity: bytes
@@ -84,6 +84,17 @@ class VerifiedDirectory:
     next_identity_hash: bytes
     keys: tuple[VerifiedKey, ...]
     signed: bytes = field(repr=False)
+    signing_key: bytes = field(default=b"", repr=False)
+
+    @property
+    def replica(self) -> tuple[bytes, bytes]:
+        """Whose directory it is: identity and replica_id."""
+        return self.identity, self.replica_id
+
+    @property
+    def statement(self) -> bytes:
+        """The exact KeyDirectory bytes, which the replica signed."""
+        return SignedKeyDirectory.FromString(self.signed).directory
 
 
 def verify_directory(signed: SignedKeyDirectory, identity: bytes, now: int) -> VerifiedDirectory:
@@ -91,17 +102,49 @@ def verify_directory(signed: SignedKeyDirectory, identity: bytes, now: int) -> V
 
     Raises the DirectoryError that says what is wrong with it.
     """
+    delegation, directory = _authentic(signed, identity)
+    # First the directory's: a clock that is off learns it from issued_at, by how much and which way.
+    _check_dates(directory, now)
+    _check_delegation_dates(delegation, now)
+    return _verified(signed, delegation, directory)
+
+
+def read_directory(signed: SignedKeyDirectory, identity: bytes) -> VerifiedDirectory:
+    """Verifies a directory of whatever age: what an identity (32 bytes) let a replica state at that time.
+
+    Nothing may be sealed to its keys for that. Raises the DirectoryError that says what is wrong with it.
+    """
+    delegation, directory = _authentic(signed, identity)
+    _check_delegation_dates(delegation, directory.issued_at)
+    return _verified(signed, delegation, directory)
+
+
+def claimed_identity(signed: SignedKeyDirectory) -> bytes:
+    """The identity, 32 bytes, that a directory says it is of; nothing is verified.
+
+    Raises MalformedDirectoryError if it says none.
+    """
+    identity = _parse(Delegation, signed.delegation).identity
+    if len(identity) != IDENTITY_SIZE:
+        raise MalformedDirectoryError("a delegation's identity is not 32 bytes")
+    return identity
+
+
+def _authentic(signed: SignedKeyDirectory, identity: bytes) -> tuple[Delegation, KeyDirectory]:
     delegation = _verify_delegation(signed, identity)
     _verify_signature(delegation.signing_key, labels.KEY_DIRECTORY, signed.directory, signed.signature)
     directory = _parse(KeyDirectory, signed.directory)
     if directory.identity != identity:
-        raise ForeignIdentityError
+        raise _foreign(identity, directory.identity)
     _check_form(directory)
-    # First the directory's: a clock that is off learns it from issued_at, by how much and which way.
-    _check_dates(directory, now)
-    _check_delegation_dates(delegation, now)
+    return delegation, directory
+
+
+def _verified(
+    signed: SignedKeyDirectory, delegation: Delegation, directory: KeyDirectory
+) -> VerifiedDirectory:
     return VerifiedDirectory(
-        identity=identity,
+        identity=directory.identity,
         replica_id=directory.replica_id,
         sequence=directory.sequence,
         started_at=directory.started_at,
@@ -110,59 +153,24 @@ def verify_directory(signed: SignedKeyDirectory, identity: bytes, now: int) -> V
         next_identity_hash=directory.next_identity_hash,
         keys=tuple(_verified_key(directory, config) for config in directory.configs),
         signed=signed.SerializeToString(deterministic=True),
+        signing_key=delegation.signing_key,
     )
-
-
-class DirectoryHistory:
-    """What a client has seen of each replica: enough to notice an older directory, or two of one number."""
-
-    def __init__(self) -> None:
-        self._newest: dict[tuple[bytes, bytes], VerifiedDirectory] = {}
-        self._forked: dict[tuple[bytes, bytes], ForkedError] = {}
-
-    @property
-    def proofs(self) -> list[tuple[bytes, bytes]]:
-        """Pairs of encoded SignedKeyDirectory messages that contradict each other."""
-        return [fork.proof for fork in self._forked.values()]
-
-    def judge(self, directory: VerifiedDirectory) -> None:
-        """Remembers a replica's newest directory.
-
-        Raises RolledBackError; or ForkedError, from then on for every directory of that replica: which of
-        two came first is the relay's to choose.
-        """
-        replica = (directory.identity, directory.replica_id)
-        if replica in self._forked:
-            raise self._forked[replica].with_traceback(None)
-        seen = self._newest.get(replica)
-        if seen is not None and directory.sequence < seen.sequence:
-            raise RolledBackError("an older key directory was served after a newer one")
-        if seen is not None and directory.sequence == seen.sequence:
-            self._compare(seen, directory)
-        self._newest[replica] = directory
-
-    def _compare(self, first: VerifiedDirectory, second: VerifiedDirectory) -> None:
-        # The delegation beside a directory may be renewed; what the replica signed may not differ.
-        signed = [SignedKeyDirectory.FromString(each.signed).directory for each in (first, second)]
-        if signed[0] != signed[1]:
-            fork = ForkedError(first.signed, second.signed)
-            self._forked[first.identity, first.replica_id] = fork
-            raise fork
-
-    def forget_before(self, now: int) -> None:
-        """Drops what has expired: such a directory is refused by its dates alone."""
-        self._newest = {replica: seen for replica, seen in self._newest.items() if seen.expires_at >= now}
 
 
 def _verify_delegation(signed: SignedKeyDirectory, identity: bytes) -> Delegation:
     delegation = _parse(Delegation, signed.delegation)
     if delegation.identity != identity:
-        raise ForeignIdentityError
+        raise _foreign(identity, delegation.identity)
     try:
         _verify_signature(identity, labels.DELEGATION, signed.delegation, signed.delegation_signature)
     except BadSignatureError:
         raise BadDelegationError("the pinned identity did not sign this replica's delegation") from None
     return delegation
+
+
+def _foreign(pinned: bytes, served: bytes) -> ForeignIdentityError:
+    text = format_identity(served) if len(served) == IDENTITY_SIZE else "none"
+    return ForeignIdentityError(format_identity(pinned), text)
 
 
 def _check_delegation_dates(delegation: Delegation, now: int) -> None:
@@ -197,10 +205,15 @@ def _check_form(directory: KeyDirectory) -> None:
 def _check_dates(directory: KeyDirectory, now: int) -> None:
     """A directory comes fresh from its replica: its issued_at is as good as a clock."""
     age = now - directory.issued_at
-    if age > REPLAY_WINDOW or now > directory.expires_at:
+    if age > REPLAY_WINDOW:
         raise StaleDirectoryError(
             f"the key directory was issued {_span(age)} ago: this machine's clock is ahead of the bridge's, "
             "or the relay serves an old directory"
+        )
+    if now > directory.expires_at:
+        raise StaleDirectoryError(
+            f"the key directory expired {_span(now - directory.expires_at)} ago: this machine's clock is "
+            "ahead of the bridge's, or the relay serves an old directory"
         )
     if -age > REPLAY_WINDOW:
         raise FutureDirectoryError(

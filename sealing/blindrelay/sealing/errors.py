@@ -8,9 +8,11 @@
     ├── ViolationError       the authentic peer broke the protocol
     ├── StateError           this side's caller used an object out of order
     ├── IdentityError        an identity string is mistyped
+    ├── HistoryFormError     a file of what a client was shown is damaged, or of another kind
     └── DirectoryError       a key directory cannot be trusted
         ├── MalformedDirectoryError
         ├── ForeignIdentityError
+        ├── EarlySuccessorError
         ├── BadDelegationError
         ├── BadSignatureError
         ├── UnknownSuiteError
@@ -26,9 +28,11 @@ __all__ = [
     "BadDelegationError",
     "BadSignatureError",
     "DirectoryError",
+    "EarlySuccessorError",
     "ForeignIdentityError",
     "ForkedError",
     "FutureDirectoryError",
+    "HistoryFormError",
     "IdentityError",
     "MalformedDirectoryError",
     "OpenError",
@@ -72,6 +76,10 @@ class IdentityError(SealingError):
     """The text is not an identity: mistyped, cut or of another kind."""
 
 
+class HistoryFormError(SealingError):
+    """The text is not what a client keeps of what it was shown: damaged, or of another kind."""
+
+
 class DirectoryError(SealingError):
     """A key directory cannot be trusted."""
 
@@ -81,10 +89,25 @@ class MalformedDirectoryError(DirectoryError):
 
 
 class ForeignIdentityError(DirectoryError):
-    """The directory belongs to another bridge than the pinned one."""
+    """The directory belongs to another bridge than the pinned one, which has not announced it."""
 
-    def __init__(self) -> None:
-        super().__init__("the key directory is another bridge's, not the pinned one's")
+    def __init__(self, pinned: str, served: str) -> None:
+        super().__init__(
+            f"the key directory is another bridge's, not the pinned one's: pinned is {pinned}, served is "
+            f"{served}, which was not announced. Ask the bridge's operator (not the relay's) which is right; "
+            f"only if it is the new one, pin it with bridge={served}"
+        )
+
+
+class EarlySuccessorError(DirectoryError):
+    """The identity is announced as the pinned one's successor, and not for long enough."""
+
+    def __init__(self, pinned: str, served: str, stood: int, needed: int) -> None:
+        super().__init__(
+            f"the bridge's identity changes too early: pinned is {pinned}, served is {served}, whose "
+            f"announcement this client has seen stand for {stood:,} of {needed:,} seconds. Wait, or ask the "
+            f"bridge's operator (not the relay's); only if the new one is right, pin it with bridge={served}"
+        )
 
 
 class BadDelegationError(DirectoryError):

@@ -19,6 +19,9 @@ _CHECKSUM_SIZE: Final = 3
 
 _SEED_SIZE: Final = 32
 
+_GROUP: Final = 4
+"""Characters that people read to each other in one breath."""
+
 _TEXT_SIZE: Final = len(_PREFIX) + 56
 
 
@@ -42,6 +45,25 @@ def parse_identity(text: str) -> bytes:
     if checksum != _checksum(public_key) or text != format_identity(public_key):
         raise IdentityError("the bridge identity's checksum is wrong: it is mistyped or cut")
     return public_key
+
+
+def identity_groups(public_key: bytes) -> str:
+    """The same text for two people to compare by voice: after ``br1`` two lines of seven groups of four.
+
+    Letters are a to z and digits 2 to 7, so that none is taken for another; groups are read off one by one.
+    """
+    body = format_identity(public_key)[len(_PREFIX) :]
+    groups = [body[start : start + _GROUP] for start in range(0, len(body), _GROUP)]
+    half = len(groups) // 2
+    return f"{_PREFIX} {' '.join(groups[:half])}\n{' ' * len(_PREFIX)} {' '.join(groups[half:])}"
+
+
+def parse_typed_identity(text: str) -> bytes:
+    """Reads an identity that a person typed, in groups or not: spaces, hyphens and case do not matter.
+
+    For what is typed only; a configuration has the exact text (parse_identity). Raises IdentityError.
+    """
+    return parse_identity("".join(text.replace("-", " ").split()).lower())
 
 
 @dataclass(frozen=True)

@@ -124,8 +124,8 @@ class Testbed:
         return read_tap(self._tap_file)
 
     def connection(self, address: str) -> str:
-        """A connection string for an address, with this testbed's token and pin."""
-        return f"blindrelay://{self._token}@{address}?bridge={self.identity}&tls=off"
+        """A connection string for an address, with this testbed's token and pin, and no history kept."""
+        return f"blindrelay://{self._token}@{address}?bridge={self.identity}&tls=off&history=off"
 
     def up(self) -> None:
         """Starts everything and waits until exchanges can succeed."""

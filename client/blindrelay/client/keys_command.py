@@ -1,0 +1,212 @@
+"""`blindrelay keys`: whose keys this client trusts, and whether others are shown the same."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from blindrelay.client.connection import Connection
+from blindrelay.client.errors import BlindRelayError, ConfigurationError, RelayError
+from blindrelay.client.keys_report import compare_json, compare_text, show_json, show_text
+from blindrelay.client.keys_sources import OWN, Source, own_source, read_sources, read_text, save, write_text
+from blindrelay.sealing import (
+    Comparison,
+    DirectoryError,
+    HistoryFormError,
+    IdentityError,
+    compare,
+    decode_proof,
+    encode_proof,
+    format_identity,
+    parse_typed_identity,
+    verify_proof,
+)
+
+NOTHING_UNEXPLAINED: Final = 0
+DIFFERENCES: Final = 1
+
+PATIENCE: Final = 300
+"""Seconds: a replica that one side alone is shown has to be seen for four minutes to be sure of it."""
+
+ROUND_SECONDS: Final = 15
+"""From one look to the next."""
+
+Command = Callable[..., Any]
+
+
+def _relay_option(command: Command) -> Command:
+    return click.option(
+        "--relay", metavar="CONNECTION", help="blindrelay://…, instead of the configured relay."
+    )(command)
+
+
+def _json_option(command: Command) -> Command:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
+
+
+@click.group()
+def keys() -> None:
+    """Whose keys this client trusts, and whether others are shown the same.
+
+    \b
+    Exit codes:
+      0    done; nothing that honest operation does not explain; a proof
+      1    differences; not a proof
+      2    wrong input
+      3    a relay was not reached, or served nothing that can be trusted
+      130  interrupted
+    """
+
+
+@keys.command()
+@_relay_option
+@_json_option
+@click.option("--save", "file", type=click.Path(path_type=Path), help="Write a file to compare with.")
+def show(relay: str | None, as_json: bool, file: Path | None) -> int:
+    """Fetch the bridge's keys now, verify them, and print what is known of them.
+
+    Prints the pinned identity, as text and in groups to compare by voice. The file of --save has no secret
+    in it: give it to somebody who pins the same bridge, for `blindrelay keys compare`.
+
+    Exit codes: 0 done, 2 wrong input, 3 no relay or no key that can be trusted.
+    """
+    source = own_source(_connection(relay))
+    source.look()
+    if file is not None:
+        save(source.history, file)
+    _print(as_json, lambda: show_json(source), lambda: show_text(source))
+    return NOTHING_UNEXPLAINED
+
+
+@keys.command("compare")
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@_relay_option
+@_json_option
+@click.option("--proof", "file", type=click.Path(path_type=Path), help="Write a contradiction that is found.")
+@click.option(
+    "--patience",
+    type=click.IntRange(0, 3_600),
+    default=PATIENCE,
+    show_default=True,
+    help="Seconds to look again for a replica that only one side is shown.",
+)
+def compare_command(
+    sources: tuple[str, ...], relay: str | None, as_json: bool, file: Path | None, patience: int
+) -> int:
+    """Compare what this client was shown of the bridge's keys with what others were shown.
+
+    A SOURCE is a file that `keys show --save` wrote, a connection string (of a second relay, or of the
+    bridge itself), or the word history: what this client was shown. One SOURCE is compared with history.
+
+    Exit codes: 0 nothing that honest operation does not explain, 1 differences, 2 wrong input, 3 a relay
+    was not reached or served nothing that can be trusted.
+    """
+    texts = sources if len(sources) > 1 else (OWN, *(each for each in sources if each != OWN))
+    if len(texts) < 2:
+        raise click.UsageError("there is nothing to compare this client's history with")
+    own = _connection(relay) if OWN in texts else None
+    sides = read_sources(texts, own)
+    comparison, failure = _compared(sides, patience)
+    _keep(comparison, sides, file)
+    _print(as_json, lambda: compare_json(sides, comparison), lambda: compare_text(sides, comparison))
+    if comparison.differences:
+        return DIFFERENCES
+    if failure is not None:
+        raise failure
+    return NOTHING_UNEXPLAINED
+
+
+@keys.command("verify-proof")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--identity", "text", required=True, help="The bridge's br1…; spaces and case do not matter.")
+@_json_option
+def verify_proof_command(file: Path, text: str, as_json: bool) -> int:
+    """Check, without any network, that FILE proves a contradiction by the bridge of that identity.
+
+    Exit codes: 0 it is a proof, 1 it is none, 2 wrong input.
+    """
+    try:
+        identity = parse_typed_identity(text)
+        named, statements = decode_proof(read_text(file))
+    except IdentityError as error:
+        raise ConfigurationError(f"--identity: {error}") from None
+    except HistoryFormError as error:
+        raise ConfigurationError(f"{file}: {error}") from None
+    try:
+        first, _ = verify_proof(statements, identity)
+    except DirectoryError as error:
+        reason = str(error) if named == identity else f"it is about {format_identity(named)}"
+        _print(as_json, lambda: {"proof": False, "reason": reason}, lambda: [f"Not a proof: {reason}."])
+        return DIFFERENCES
+    replica, number = first.replica_id.hex(), first.sequence
+    _print(
+        as_json,
+        lambda: {"proof": True, "replica_id": replica, "sequence": number},
+        lambda: [f"A proof: replica {replica} signed two different directories with the number {number}."],
+    )
+    return NOTHING_UNEXPLAINED
+
+
+def _connection(relay: str | None) -> Connection:
+    return Connection.from_env() if relay is None else Connection.from_string(relay)
+
+
+def _compared(sides: list[Source], patience: int) -> tuple[Comparison, BlindRelayError | None]:
+    """Looks at all sides, again while that may still tell more; and the first failure to look."""
+    for left in range(patience // ROUND_SECONDS, -1, -1):
+        failure = _look(sides)
+        for side in sides:
+            if side.is_empty:
+                raise failure or ConfigurationError(f"{side.name} has no key directory to compare")
+        comparison = compare({side.name: side.history for side in sides})
+        waiting = [each for each in comparison.unsettled if _may_settle(each, sides)]
+        if not waiting or not left:
+            break
+        names = ", ".join(each.hex()[:8] for each in waiting)
+        click.echo(f"blindrelay: only one side is shown replica {names}: looking again …", err=True)
+        time.sleep(ROUND_SECONDS)
+    return comparison, failure
+
+
+def _look(sides: Iterable[Source]) -> BlindRelayError | None:
+    failure: BlindRelayError | None = None
+    for side in sides:
+        try:
+            side.look()
+        except ConfigurationError:
+            raise
+        except BlindRelayError as error:
+            failure = failure or RelayError(f"{side.name}: {error}")
+    return failure
+
+
+def _may_settle(replica_id: bytes, sides: Iterable[Source]) -> bool:
+    """Whether the replica is shown right now, and some relay that is asked does not show it."""
+    shown = [side.shows(replica_id) for side in sides if side.ring.directories]
+    return any(shown) and not all(shown)
+
+
+def _keep(comparison: Comparison, sides: Iterable[Source], file: Path | None) -> None:
+    """Contradictions into the own history, if it takes part, and the first of them into `file`."""
+    found = [(each.identity, each.proof) for each in comparison.differences if each.proof is not None]
+    for side in sides:
+        if found and side.store.path is not None:
+            with side.store.transaction() as history:
+                for identity, proof in found:
+                    if identity in history.identities:
+                        history.directories.convict(*verify_proof(proof, identity))
+    if found and file is not None:
+        write_text(file, encode_proof(*found[0]))
+
+
+def _print(as_json: bool, as_object: Callable[[], Any], as_lines: Callable[[], Iterable[str]]) -> None:
+    if as_json:
+        click.echo(json.dumps(as_object(), indent=2))
+    else:
+        for line in as_lines():
+            click.echo(line)

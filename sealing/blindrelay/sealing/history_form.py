@@ -1,0 +1,149 @@
+"""A key history as text, for the file that a client keeps and for those that clients compare.
+
+JSON, version 1::
+
+    {"format": "blindrelay key history, version 1",
+     "identity": "br1…",                 the pinned one
+     "successors": ["br1…", …],          accepted after it, in order
+     "announcement": {"next_identity_hash": hexadecimal, "since": …, "newest": …} or null,
+     "complete_since": …,
+     "looked": {"br1…": […], …},         times at which directories of each identity were shown
+     "shown": [base64, …],               encoded SignedKeyDirectory messages
+     "proofs": [[base64, base64], …]}    pairs that contradict each other
+
+Times are Unix seconds. There is no secret in it, and no name of a relay.
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import Any, Final
+
+from blindrelay.sealing.contradiction import read_statement, signed_directory, verify_proof
+from blindrelay.sealing.directory import VerifiedDirectory, claimed_identity
+from blindrelay.sealing.directory_history import (
+    LOOK_STEP,
+    MAX_LOOKS,
+    MAX_PROOFS,
+    MAX_SHOWN,
+    DirectoryHistory,
+)
+from blindrelay.sealing.errors import DirectoryError, HistoryFormError, IdentityError
+from blindrelay.sealing.identity import format_identity, parse_identity
+from blindrelay.sealing.json_form import bytes_of, members_of, number_of, read_json, text_of, texts_of
+from blindrelay.sealing.key_history import Announcement, KeyHistory
+
+FORMAT: Final = "blindrelay key history, version 1"
+
+MAX_HISTORY_SIZE: Final = 8_388_608
+"""Characters of the text. A full log is 700 KiB; each of 32 proofs at most two directories of 64 KiB."""
+
+_MEMBERS: Final = ("identity", "successors", "announcement", "complete_since", "looked", "shown", "proofs")
+
+_HASH_SIZE: Final = 32
+
+
+def encode_history(history: KeyHistory) -> str:
+    """What decode_history reads. The same history gives the same text."""
+    announced = history.announcement
+    content = {
+        "format": FORMAT,
+        "identity": format_identity(history.identity),
+        "successors": [format_identity(each) for each in history.successors],
+        "announcement": None
+        if announced is None
+        else {
+            "next_identity_hash": announced.next_identity_hash.hex(),
+            "since": announced.since,
+            "newest": announced.newest,
+        },
+        "complete_since": history.directories.complete_since,
+        "looked": {
+            format_identity(identity): times for identity, times in sorted(history.directories.looked.items())
+        },
+        "shown": [text_of(each.signed) for each in history.directories.shown],
+        "proofs": [[text_of(each) for each in proof] for proof in history.directories.proofs[:MAX_PROOFS]],
+    }
+    return json.dumps(content, indent=1) + "\n"
+
+
+def decode_history(text: str) -> KeyHistory:
+    """Reads a history and verifies every signature in it, since it may be somebody else's.
+
+    Raises HistoryFormError for whatever is not as encode_history writes it.
+    """
+    if len(text) > MAX_HISTORY_SIZE:
+        raise HistoryFormError("it is larger than a key history gets")
+    content = members_of(read_json(text), FORMAT, _MEMBERS)
+    try:
+        identities = [
+            parse_identity(each) for each in texts_of([content["identity"], *_list(content["successors"])])
+        ]
+        shown = [_statement(each, identities) for each in texts_of(content["shown"])]
+        proofs = [_proof(each, identities) for each in _list(content["proofs"])]
+        looked = _looked(content["looked"], identities)
+    except (IdentityError, DirectoryError) as error:
+        raise HistoryFormError(f"it is damaged or forged: {error}") from None
+    numbers = [(each.replica, each.sequence) for each in shown]
+    if len(set(identities)) < len(identities) or len(set(numbers)) < len(numbers):
+        raise HistoryFormError("it has an identity or a directory twice")
+    if len(shown) > MAX_SHOWN or len(proofs) > MAX_PROOFS:
+        raise HistoryFormError("it has more directories or proofs than a key history keeps")
+    directories = DirectoryHistory(shown, proofs, number_of(content["complete_since"]), looked)
+    return KeyHistory(
+        identities[0], tuple(identities[1:]), _announcement(content["announcement"]), directories
+    )
+
+
+def _announcement(value: Any) -> Announcement | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict) or set(value) != {"next_identity_hash", "since", "newest"}:
+        raise HistoryFormError("it has something else where an announcement stands")
+    digest, since, newest = value["next_identity_hash"], number_of(value["since"]), number_of(value["newest"])
+    try:
+        announced = Announcement(bytes.fromhex(str(digest)), since, newest)
+    except ValueError:
+        raise HistoryFormError("it has something else where a hash stands") from None
+    if len(announced.next_identity_hash) != _HASH_SIZE or announced.next_identity_hash.hex() != digest:
+        raise HistoryFormError("it has something else where a hash stands")
+    if since > newest:
+        raise HistoryFormError("it has an announcement that ends before it begins")
+    return announced
+
+
+def _looked(value: Any, identities: list[bytes]) -> dict[bytes, list[int]]:
+    if not isinstance(value, dict):
+        raise HistoryFormError("it has something else where times of identities stand")
+    looked = {parse_identity(text): [number_of(at) for at in _list(times)] for text, times in value.items()}
+    for identity, times in looked.items():
+        growing = all(later >= earlier + LOOK_STEP for earlier, later in pairwise(times))
+        if identity not in identities or not growing or not 1 <= len(times) <= MAX_LOOKS:
+            raise HistoryFormError("it has times of another identity, too many, or out of order")
+    return looked
+
+
+def _statement(text: str, identities: list[bytes]) -> VerifiedDirectory:
+    encoded = bytes_of(text)
+    return read_statement(encoded, _one_of(identities, encoded))
+
+
+def _proof(value: Any, identities: list[bytes]) -> tuple[VerifiedDirectory, VerifiedDirectory]:
+    statements = texts_of(value)
+    if len(statements) != 2:
+        raise HistoryFormError("it has a proof that is not two statements")
+    pair = bytes_of(statements[0]), bytes_of(statements[1])
+    return verify_proof(pair, _one_of(identities, pair[0]))
+
+
+def _one_of(identities: list[bytes], encoded: bytes) -> bytes:
+    """The identity to verify a statement against: the one it claims, or the pinned one, to be refused by."""
+    claimed = claimed_identity(signed_directory(encoded))
+    return claimed if claimed in identities else identities[0]
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise HistoryFormError("it has something else where a list stands")
+    return value

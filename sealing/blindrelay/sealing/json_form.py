@@ -1,0 +1,67 @@
+"""Strict reading of the JSON that clients keep and hand to each other: one reading, or an error."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from blindrelay.sealing.errors import HistoryFormError
+
+
+def read_json(text: str) -> Any:
+    """Raises HistoryFormError for what is not JSON, or has a key twice, or numbers that are not integers."""
+    try:
+        return json.loads(text, object_pairs_hook=_once_each, parse_float=_refused, parse_constant=_refused)
+    except (ValueError, RecursionError):
+        raise HistoryFormError("it is not JSON, or not whole") from None
+
+
+def members_of(value: Any, form: str, names: tuple[str, ...]) -> dict[str, Any]:
+    """An object's members: exactly `names`, and `format`, which is `form`. Raises HistoryFormError."""
+    if not isinstance(value, dict) or value.get("format") != form:
+        raise HistoryFormError(f'it is not a "{form}"')
+    if set(value) != {"format", *names}:
+        raise HistoryFormError(f"it has other members than {', '.join(names)}")
+    return value
+
+
+def texts_of(value: Any) -> list[str]:
+    """A list of strings. Raises HistoryFormError."""
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise HistoryFormError("it has something else where a list of texts stands")
+    return value
+
+
+def number_of(value: Any) -> int:
+    """An integer from 0 to 2^63 - 1. Raises HistoryFormError."""
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise HistoryFormError("it has something else where a time stands")
+    return value
+
+
+def bytes_of(text: str) -> bytes:
+    """What base64 with padding stands for. Raises HistoryFormError for any other spelling of the same."""
+    try:
+        value = base64.b64decode(text, validate=True)
+    except ValueError:
+        raise HistoryFormError("it has something else where base64 stands") from None
+    if text_of(value) != text:
+        raise HistoryFormError("it has base64 with more than one reading")
+    return value
+
+
+def text_of(value: bytes) -> str:
+    """Base64 with padding."""
+    return base64.b64encode(value).decode()
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a key stands twice")
+    return members
+
+
+def _refused(_: str) -> Any:
+    raise ValueError("no number of this form")

@@ -1,0 +1,32 @@
+"""Two clients of a real bridge's keys: whatever it does by itself, comparing finds nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from blindrelay.provider_bridge import HeldIdentity
+from blindrelay.provider_bridge.epoch_keys import EpochKeys
+from blindrelay.sealing import IdentityKey, KeyHistory, compare
+
+from ..provider_bridge.test_claims import FakeTime
+
+
+@pytest.mark.parametrize("epoch", [60, 600, 3_600])
+def test_epochs_and_restarts_are_no_differences(epoch: int) -> None:
+    time, identity = FakeTime(), IdentityKey.generate()
+
+    def started() -> EpochKeys:
+        return EpochKeys(HeldIdentity(identity), time.clock, epoch=epoch)
+
+    replicas = [started(), started()]
+    clients = {name: KeyHistory(identity.public_key) for name in ("left", "right")}
+    for step in range(200):
+        time.advance(37)
+        if step % 50 == 49:
+            replicas[step // 50 % 2] = started()
+        looking = clients["left" if step % 3 else "right"]
+        for replica in replicas:
+            looking.admit(replica.directory(), int(time.clock.now()))
+    comparison = compare(clients)
+    assert comparison.differences == ()
+    assert all(len(history.directories.shown) > 5 for history in clients.values())

@@ -1,0 +1,367 @@
+"""The command `blindrelay keys`, as people and programs run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blindrelay.client.cli import main
+from blindrelay.client.history_store import default_history_file
+from blindrelay.sealing import SealingKey, decode_history, format_identity, identity_groups
+from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
+
+from ..sealing.replicas import IDENTITY
+from .conftest import ScriptedBridge
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command line; gives the exit code, what it printed, and its errors."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = main([str(each) for each in arguments])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def configured(bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BLINDRELAY_CONNECTION", bridge.connection)
+
+
+@pytest.fixture
+def second(bridge: ScriptedBridge) -> Iterator[ScriptedBridge]:
+    """Another relay, whose replicas are of the same bridge."""
+    other = ScriptedBridge()
+    other.identity = bridge.identity
+    yield other
+    other.close()
+
+
+def same_replica(second: ScriptedBridge, bridge: ScriptedBridge) -> None:
+    second.replica_id, second.signer, second.key = bridge.replica_id, bridge.signer, bridge.key
+    second.starts, second.sequence = bridge.starts, bridge.sequence
+
+
+def serve_each_others(*bridges: ScriptedBridge) -> None:
+    """Each answers with the directories of all, whose numbers go on."""
+
+    def add(response: GetKeyDirectoryResponse) -> None:
+        del response.directories[:]
+        response.directories.extend(each.directory() for each in bridges)
+
+    for each in bridges:
+        each.substitute = add
+
+
+def test_show_says_whose_keys_are_trusted(bridge: ScriptedBridge, run: Run) -> None:
+    code, out, err = run("keys", "show")
+    assert (code, err) == (0, "")
+    assert format_identity(bridge.identity.public_key) in out
+    for line in identity_groups(bridge.identity.public_key).splitlines():
+        assert line in out
+    assert bridge.replica_id.hex() in out
+    assert bridge.key.key_id.hex() in out
+    assert "next identity  none announced" in out
+    assert f"{default_history_file(bridge.identity.public_key)}: 1 directory, reaching back" in out
+    assert bridge.received == []
+
+
+def test_show_for_programs(bridge: ScriptedBridge, run: Run) -> None:
+    bridge.next_identity_hash = b"\x01" * 32
+    code, out, err = run("keys", "show", "--json", "--relay", bridge.connection)
+    assert (code, err) == (0, "")
+    shown = json.loads(out)
+    assert set(shown) == {
+        "identity",
+        "groups",
+        "successors",
+        "replicas",
+        "refused",
+        "announcement",
+        "history",
+    }
+    (replica,) = shown["replicas"]
+    assert replica["replica_id"] == bridge.replica_id.hex()
+    assert [key["key_id"] for key in replica["keys"]] == [bridge.key.key_id.hex()]
+    assert "".join(shown["groups"]) == shown["identity"]
+    assert shown["announcement"]["next_identity_hash"] == "01" * 32
+    assert shown["announcement"]["stood"] == 0
+    assert shown["history"]["contradictions"] == 0
+
+
+def test_what_was_saved_has_no_secret(bridge: ScriptedBridge, run: Run, tmp_path: Path) -> None:
+    code, _, _ = run("keys", "show", "--save", tmp_path / "mine.json")
+    assert code == 0
+    text = (tmp_path / "mine.json").read_text()
+    assert str(bridge.token) not in text
+    assert str(bridge.port) not in text
+    assert decode_history(text).identity == bridge.identity.public_key
+
+
+def saved(run: Run, path: Path, *options: object) -> Path:
+    assert run("keys", "show", "--save", path, *options)[0] == 0
+    return path
+
+
+def test_two_clients_of_an_honest_bridge_see_no_difference(run: Run, tmp_path: Path) -> None:
+    theirs = saved(run, tmp_path / "theirs.json")
+    code, out, err = run("keys", "compare", theirs)
+    assert (code, err) == (0, "")
+    assert "this client: 2 directories" in out
+    assert f"{theirs}: 1 directory" in out
+    assert "Nothing that honest operation does not explain." in out
+
+
+def test_a_relay_that_serves_each_client_its_own_is_proven_a_liar(
+    bridge: ScriptedBridge, second: ScriptedBridge, run: Run, tmp_path: Path
+) -> None:
+    same_replica(second, bridge)
+    second.key = SealingKey.generate(bridge.key.not_before, bridge.key.not_after)
+    proof = tmp_path / "proof.json"
+    code, out, err = run("keys", "compare", second.connection, "--proof", proof)
+    assert (code, err) == (1, "")
+    assert "DIFFERENCE (contradiction): replica" in out
+    identity = format_identity(bridge.identity.public_key)
+    code, out, err = run("keys", "verify-proof", proof, "--identity", identity)
+    assert (code, err) == (0, "")
+    assert f"replica {bridge.replica_id.hex()} signed two different directories with the number 1" in out
+    path = default_history_file(bridge.identity.public_key)
+    assert path is not None
+    assert len(decode_history(path.read_text()).directories.proofs) == 1
+    # And from now on nothing is sealed to that replica.
+    code, _, err = run("keys", "show")
+    assert code == 3
+    assert "signed two different key directories" in err
+
+
+def test_a_difference_for_programs(bridge: ScriptedBridge, second: ScriptedBridge, run: Run) -> None:
+    same_replica(second, bridge)
+    second.sequence += 1
+    second.key = SealingKey.generate(bridge.key.not_before, bridge.key.not_after)
+    code, out, _ = run("keys", "compare", "--json", second.connection)
+    found = json.loads(out)
+    assert code == 1
+    assert set(found) == {"sides", "differences", "unsettled"}
+    assert [side["name"] for side in found["sides"]] == ["this client", f"127.0.0.1:{second.port}"]
+    (difference,) = found["differences"]
+    assert difference["kind"] == "key"
+    assert difference["replica_id"] == bridge.replica_id.hex()
+
+
+def test_two_files_need_no_relay(
+    second: ScriptedBridge, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = saved(run, tmp_path / "one.json", "--relay", second.connection + "&history=off")
+    other = saved(run, tmp_path / "other.json", "--relay", second.connection + "&history=off")
+    monkeypatch.delenv("BLINDRELAY_CONNECTION")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    code, _, err = run("keys", "compare", one, other)
+    assert (code, err) == (0, "")
+    code, _, err = run("keys", "compare", one)
+    assert code == 2
+    assert "no relay is configured" in err
+
+
+def test_another_bridge_is_a_difference(run: Run, tmp_path: Path) -> None:
+    stranger = ScriptedBridge()
+    try:
+        theirs = saved(run, tmp_path / "theirs.json", "--relay", stranger.connection)
+    finally:
+        stranger.close()
+    code, out, _ = run("keys", "compare", theirs)
+    assert code == 1
+    assert "DIFFERENCE (identity)" in out
+
+
+@pytest.fixture
+def hastened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two rounds of looking, two and a half minutes seem to pass, for bridges and client."""
+    real, passed = time.time, [0]
+
+    def later(_: float) -> None:
+        passed[0] += 150
+
+    monkeypatch.setattr(time, "time", lambda: real() + passed[0])
+    monkeypatch.setattr(time, "sleep", later)
+
+
+@pytest.mark.usefixtures("hastened")
+def test_a_replica_that_only_one_client_is_shown_is_found(
+    bridge: ScriptedBridge, second: ScriptedBridge, run: Run
+) -> None:
+    """It takes another look: at first it might just be starting."""
+    thief = ScriptedBridge()
+    thief.identity = bridge.identity
+
+    def with_the_thiefs(response: GetKeyDirectoryResponse) -> None:
+        del response.directories[:]
+        response.directories.extend([bridge.directory(), thief.directory()])
+
+    def without(response: GetKeyDirectoryResponse) -> None:
+        response.directories[0].CopyFrom(bridge.directory())
+
+    bridge.substitute, second.substitute = with_the_thiefs, without
+    try:
+        code, out, err = run("keys", "compare", second.connection)
+    finally:
+        thief.close()
+    assert code == 1
+    assert f"DIFFERENCE (replica): this client was shown replica {thief.replica_id.hex()[:8]}" in out
+    assert f"only one side is shown replica {thief.replica_id.hex()[:8]}: looking again" in err
+
+
+@pytest.mark.usefixtures("hastened")
+def test_a_replica_that_is_starting_is_waited_for(
+    bridge: ScriptedBridge, second: ScriptedBridge, run: Run
+) -> None:
+    serve_each_others(bridge, second)
+    all_of_them = second.substitute
+
+    def later(response: GetKeyDirectoryResponse) -> None:
+        if second.directory_requests > 1:
+            all_of_them(response)
+        else:
+            response.directories[0].CopyFrom(bridge.directory())
+
+    second.substitute = later
+    code, out, err = run("keys", "compare", second.connection)
+    assert code == 0, out
+    assert "looking again" in err
+    assert second.directory_requests == 2
+
+
+def test_without_patience_it_stays_undecided(
+    bridge: ScriptedBridge, second: ScriptedBridge, run: Run
+) -> None:
+    code, out, _ = run("keys", "compare", second.connection, "--patience", 0)
+    assert code == 0
+    assert out.count("undecided: replica") == 2
+
+
+def test_a_relay_that_is_down_is_no_clean_comparison(
+    second: ScriptedBridge, run: Run, tmp_path: Path
+) -> None:
+    saved(run, tmp_path / "mine.json")
+    second.stop()
+    code, _, err = run("keys", "compare", second.connection)
+    assert code == 3
+    assert f"127.0.0.1:{second.port}: no connection to the relay" in err
+    code, _, err = run("keys", "show", "--relay", second.connection)
+    assert code == 3
+    assert err.startswith("blindrelay: no connection to the relay")
+    assert err.count("\n") == 1
+    second.start()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["keys", "compare"], "Missing argument 'SOURCE...'"),
+        (["keys", "compare", "history"], "nothing to compare"),
+        (["keys", "compare", "/nowhere"], "cannot read /nowhere: No such file"),
+        (["keys", "compare", "/dev/null"], "/dev/null: it is not JSON"),
+        (["keys", "compare", "/dev/null", "/dev/null"], "/dev/null: it is not JSON"),
+        (["keys", "compare", "blindrelay://relay"], "no bridge is pinned"),
+        (["keys", "show", "--relay", "https://relay"], "has the form"),
+        (["keys", "show", "--save", "/nowhere/file"], "cannot write /nowhere/file: No such file"),
+        (["keys", "show", "--loud"], "No such option"),
+        (["keys", "verify-proof", "/dev/null"], "Missing option '--identity'"),
+        (["keys", "verify-proof", "/dev/null", "--identity", "br1"], "--identity: a bridge identity has 59"),
+        (
+            ["keys", "verify-proof", "/dev/null", "--identity", format_identity(IDENTITY.public_key)],
+            "/dev/null: it is not JSON",
+        ),
+        (["nonsense"], "No such command"),
+    ],
+)
+def test_wrong_input_is_one_line_and_2(arguments: list[str], message: str, run: Run) -> None:
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.startswith("blindrelay: ")
+    assert err.count("\n") == 1
+
+
+def test_a_source_twice_is_wrong_input(run: Run, tmp_path: Path) -> None:
+    mine = saved(run, tmp_path / "mine.json")
+    code, _, err = run("keys", "compare", mine, mine)
+    assert code == 2
+    assert "twice" in err
+
+
+def proof_of(bridge: ScriptedBridge, second: ScriptedBridge, run: Run, path: Path) -> dict[str, Any]:
+    same_replica(second, bridge)
+    second.key = SealingKey.generate(bridge.key.not_before, bridge.key.not_after)
+    assert run("keys", "compare", second.connection, "--proof", path)[0] == 1
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
+
+
+def test_what_is_no_proof_is_1(
+    bridge: ScriptedBridge, second: ScriptedBridge, run: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "proof.json"
+    content = proof_of(bridge, second, run, path)
+    identity, stranger = (format_identity(each.public_key) for each in (bridge.identity, IDENTITY))
+    code, out, _ = run("keys", "verify-proof", path, "--identity", stranger)
+    assert code == 1
+    assert f"it is about {identity}" in out
+    content["statements"][1] = content["statements"][0]
+    path.write_text(json.dumps(content))
+    code, out, _ = run("keys", "verify-proof", path, "--identity", identity, "--json")
+    assert code == 1
+    assert json.loads(out) == {
+        "proof": False,
+        "reason": "the two statements do not contradict each other",
+    }
+
+
+def test_an_identity_may_be_typed_as_it_is_read_out(
+    bridge: ScriptedBridge, second: ScriptedBridge, run: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "proof.json"
+    proof_of(bridge, second, run, path)
+    spoken = identity_groups(bridge.identity.public_key).upper()
+    code, out, _ = run("keys", "verify-proof", path, "--identity", spoken, "--json")
+    assert code == 0
+    assert json.loads(out)["proof"] is True
+
+
+def test_help_says_the_exit_codes(run: Run) -> None:
+    for arguments in (["keys"], ["keys", "show"], ["keys", "compare"], ["keys", "verify-proof"]):
+        code, out, _ = run(*arguments, "--help")
+        assert code == 0
+        assert "xit codes:" in out
+    code, _, err = run()
+    assert code == 2
+    assert "Commands:" in err
+
+
+def test_ctrl_c_is_quiet(bridge: ScriptedBridge) -> None:
+    environment = os.environ | {"BLINDRELAY_CONNECTION": bridge.connection}
+    command = [sys.executable, "-m", "blindrelay.client", "keys", "show"]
+    stalling = threading.Event()
+
+    def stall(_: GetKeyDirectoryResponse) -> Any:
+        process.send_signal(signal.SIGINT)
+        return bridge.stall(stalling)
+
+    bridge.substitute = stall
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = process.communicate(timeout=60)
+    stalling.set()
+    assert (process.returncode, out, err.strip()) == (130, b"", b"")
