@@ -121,6 +121,24 @@ async def test_beyond_max_exchanges_the_relay_is_overloaded(
     calls[1].cancel()
 
 
+async def test_beyond_max_exchanges_no_more_directories_are_asked_for_at_once(
+    bridge: FakeBridge, start_relay: StartRelay
+) -> None:
+    """Half a request for one is held for ten seconds, too."""
+    relay = await start_relay(bridge.config, max_exchanges=1)
+    half: Any = relay.client.channel.stream_unary(KEY_DIRECTORY_METHOD)(
+        metadata=[("authorization", f"Bearer {relay.client.token}")], timeout=30
+    )
+    await half.wait_for_connection()
+    overloaded = (grpc.StatusCode.RESOURCE_EXHAUSTED, "overloaded")
+    assert await refusal(relay.client.directories()) == overloaded
+    assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
+    await half.write(b"")
+    await half.done_writing()
+    await half
+    assert len(await relay.client.directories()) == 1
+
+
 async def test_many_refused_calls_leave_no_room_taken(bridge: FakeBridge, start_relay: StartRelay) -> None:
     relay = await start_relay(bridge.config, max_exchanges=1)
     for _ in range(5):

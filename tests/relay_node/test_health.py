@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+
+from blindrelay.relay_node.health import MAX_WATCHES
+from blindrelay.v1.outer_status import OuterStatus
 
 if TYPE_CHECKING:
     from tests.relay_node.conftest import FakeBridge, RunningRelay, StartRelay
@@ -66,3 +70,24 @@ async def test_an_unknown_service_is_not_found(relay: RunningRelay) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as failure:
         await health(relay)(HealthCheckRequest(service="another"))
     assert failure.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_watches_are_few_and_leave_room_when_they_end(relay: RunningRelay) -> None:
+    """They cost a token nobody has to show, and last as long as their caller likes."""
+    watches = [health(relay, "Watch")(HealthCheckRequest(), timeout=60) for _ in range(MAX_WATCHES)]
+    for watch in watches:
+        await watch.read()
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await health(relay, "Watch")(HealthCheckRequest(), timeout=60).read()
+    assert (failure.value.code(), failure.value.details()) == OuterStatus.OVERLOADED.value
+    assert (await health(relay)(HealthCheckRequest())).status in (SERVING, NOT_SERVING)
+    watches.pop().cancel()
+
+    async def next_watch() -> None:
+        while True:
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                await health(relay, "Watch")(HealthCheckRequest(), timeout=60).read()
+                return
+
+    async with asyncio.timeout(20):
+        await next_watch()

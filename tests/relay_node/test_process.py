@@ -280,6 +280,7 @@ async def test_tls_serves_and_junk_leaves_no_line_but_records(
     certificate = ca.issue_cert("127.0.0.1")
     certificate.cert_chain_pems[0].write_to_path(tmp_path / "relay.pem")
     certificate.private_key_pem.write_to_path(tmp_path / "relay.key")
+    (tmp_path / "relay.key").chmod(0o600)
     process = await start_process(tls='[tls]\ncertificate = "relay.pem"\nkey = "relay.key"\n')
     with socket.create_connection(("127.0.0.1", int(process.address.rpartition(":")[2]))) as junk:
         junk.sendall(b"GET / HTTP/1.1\r\n\r\n" * 10)
@@ -320,15 +321,24 @@ GOOD = LISTEN + 'tokens = "tokens"\n' + REPLICA
         ('listen = 8480\ntokens = "tokens"\n' + REPLICA, "listen must be a string"),
         ('listen = "localhost"\ntokens = "tokens"\n' + REPLICA, "host:port"),
         ('listen = "0.0.0.0:0"\ntokens = "tokens"\n' + REPLICA, "add a [tls] section"),
+        ('listen = "0.0.0.0:0"\ntokens = "tokens"\n' + REPLICA, "or say plaintext = true"),
         ("max_exchanges = 0\n" + GOOD, "max_exchanges must be from 1 to"),
         ("drain_seconds = true\n" + GOOD, "drain_seconds must be an integer"),
         (GOOD.replace('"tokens"', '"absent"'), "absent: the tokens file does not exist"),
         (GOOD.replace('"tokens"', '"broken"'), "broken: line 1 is not NAME SHA256HEX CREATED"),
         (GOOD + REPLICA, "replica has an address twice"),
         (GOOD.replace("127.0.0.1:8490", "192.0.2.1:8490"), "add a [replica.tls] section"),
+        (GOOD.replace("127.0.0.1:8490", "192.0.2.1:8490"), "or say plaintext = true"),
+        (GOOD + "plaintext = true\n[replica.tls]\n", "plaintext = true contradicts [replica.tls]"),
+        (
+            "plaintext = true\n" + GOOD + '[tls]\ncertificate = "broken"\nkey = "broken"\n',
+            "plaintext = true contradicts the [tls] section",
+        ),
         (GOOD.replace(":8490", ":0"), "port 0"),
         (GOOD + 'token_file = "absent"\n', "absent: the token file does not exist"),
         (GOOD + 'token_file = "broken"\n', "broken: not an access token"),
+        (GOOD + 'token_file = "open"\n', "open: the token file is open to others (mode 0604); run chmod 600"),
+        (GOOD + 'token_file = "credential:a"\n', 'replica[0].token_file = "credential:a" needs'),
         (
             GOOD + '[tls]\ncertificate = "absent"\nkey = "absent"\n',
             "absent: the TLS certificate does not exist",
@@ -342,6 +352,9 @@ GOOD = LISTEN + 'tokens = "tokens"\n' + REPLICA
 async def test_wrong_input_is_one_line_and_exit_code_2(tmp_path: Path, config: str, words: str) -> None:
     (tmp_path / "tokens").write_text("")
     (tmp_path / "broken").write_text("nonsense\n")
+    (tmp_path / "broken").chmod(0o600)
+    (tmp_path / "open").touch()
+    (tmp_path / "open").chmod(0o604)
     (tmp_path / "relay.toml").write_text(config)
     code, out, err = await run("serve", "--config", "relay.toml", cwd=tmp_path)
     assert (code, out) == (2, "")

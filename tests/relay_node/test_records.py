@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import grpc
@@ -12,7 +13,7 @@ from blindrelay.relay_node import Event, Records
 from blindrelay.serving import Address
 
 if TYPE_CHECKING:
-    from tests.relay_node.conftest import FakeBridge, RunningRelay
+    from tests.relay_node.conftest import FakeBridge, RunningRelay, StartRelay
 
 
 def recorded(*exchange: object) -> dict[str, object]:
@@ -22,6 +23,16 @@ def recorded(*exchange: object) -> dict[str, object]:
     record = json.loads(line)
     assert isinstance(record, dict)
     return record
+
+
+async def test_plaintext_that_was_allowed_is_written_down(
+    bridge: FakeBridge, start_relay: StartRelay
+) -> None:
+    relay = await start_relay(replace(bridge.config, plaintext=True), plaintext=True)
+    records = [json.loads(line) for line in relay.lines if "plaintext" in line]
+    assert [record.get("replica") for record in records] == [None, str(bridge.config.address)]
+    relay = await start_relay(bridge.config)
+    assert "plaintext" not in relay.events()
 
 
 def test_an_exchange_is_these_fields_and_no_more() -> None:

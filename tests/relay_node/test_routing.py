@@ -304,6 +304,7 @@ async def test_mutual_tls_towards_the_bridge(
     contents = (pem, ours.cert_chain_pems[0].bytes(), ours.private_key_pem.bytes())
     for file, content in zip(files, contents, strict=True):
         file.write_bytes(content)
+        file.chmod(0o600)
     bridge = new_bridge()
     bridge.credentials = grpc.ssl_server_credentials(
         [(theirs.private_key_pem.bytes(), theirs.cert_chain_pems[0].bytes())], pem, require_client_auth=True

@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 from blindrelay.serving import CallRefusedError, guarded
+from blindrelay.serving.options import MAX_METADATA_SIZE
 from blindrelay.v1.outer_status import OuterStatus
 
 SECRET = "canary 10.1.2.3"
@@ -65,6 +66,24 @@ async def test_a_refusal_becomes_its_status(method: str, status: OuterStatus) ->
         error = await failure_of(channel, method)
     assert (error.code(), error.details()) == status.value
     assert faults == []
+
+
+@pytest.mark.parametrize("method", ["Stream", "Unary"])
+async def test_more_metadata_than_allowed_is_refused_before_the_handler_runs(method: str) -> None:
+    """gRPC lets it pass here, as it does for peers that have not acknowledged its own limit."""
+
+    async def handler(_: Any, context: Any) -> bytes:
+        return b"admitted"
+
+    async with serving(handler, []) as channel:
+        kind: Any = channel.unary_unary if method == "Unary" else channel.stream_unary
+        call = kind(f"/a.B/{method}")
+        large = (("x", "y" * (MAX_METADATA_SIZE - 200)), ("z-bin", b"z" * 200))
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await call(b"x" if method == "Unary" else iter([b"x"]), metadata=large)
+        assert (failure.value.code(), failure.value.details()) == OuterStatus.MALFORMED.value
+        if method == "Unary":
+            assert await call(b"x", metadata=large[:1]) == b"admitted"
 
 
 async def test_an_abort_passes() -> None:

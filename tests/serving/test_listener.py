@@ -50,6 +50,7 @@ class Files:
         self.ca, self.certificate, self.key = (folder / name for name in ("ca.pem", "cert.pem", "key.pem"))
         ca.cert_pem.write_to_path(self.ca)
         issued.private_key_pem.write_to_path(self.key)
+        self.key.chmod(0o600)
         self.certificate.write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
 
 

@@ -9,7 +9,15 @@ from typing import Any
 import grpc
 import pytest
 
-from blindrelay.serving import STREAMS_PER_CLIENT, STREAMS_PER_RELAY, Address, listen, server_options
+from blindrelay.relay_node.replica import REFRESH_SECONDS
+from blindrelay.serving import (
+    CLIENT_IDLE_SECONDS,
+    STREAMS_PER_CLIENT,
+    STREAMS_PER_RELAY,
+    Address,
+    listen,
+    server_options,
+)
 from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS
 from blindrelay.v1.limits import DEADLINE_SECONDS, MAX_MESSAGE_SIZE
 
@@ -59,6 +67,12 @@ async def test_an_envelope_and_a_token_fit_and_a_flood_of_metadata_does_not() ->
         with pytest.raises(grpc.aio.AioRpcError) as failure:
             await call(b"x", metadata=(("x", "y" * 8_000),))
     assert failure.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_clients_that_say_nothing_are_let_go_sooner_than_relays() -> None:
+    options = dict(server_options(STREAMS_PER_CLIENT, CLIENT_IDLE_SECONDS))
+    assert options["grpc.max_connection_idle_ms"] == 30_000
+    assert OPTIONS["grpc.max_connection_idle_ms"] > REFRESH_SECONDS * 1_000
 
 
 def test_our_channels_do_not_ping_more_often_than_our_servers_allow() -> None:

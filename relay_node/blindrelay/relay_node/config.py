@@ -22,16 +22,21 @@ MAX_REPLICAS: Final = 20
 
 @dataclass(frozen=True)
 class ReplicaConfig:
-    """One bridge process. `token` is what the bridge knows this relay by."""
+    """One bridge process. `token` is what the bridge knows this relay by; `plaintext` as in RelayConfig."""
 
     address: Address
     tls: ChannelTls | None = None
     token: str | None = field(default=None, repr=False)
+    plaintext: bool = False
 
 
 @dataclass(frozen=True)
 class RelayConfig:
-    """The whole of relay.toml; `tokens` is the file of hashed access tokens of clients."""
+    """The whole of relay.toml.
+
+    `tokens` is the file of hashed access tokens of clients; `plaintext` allows a listener without TLS that
+    other machines can reach, because what carries the connections encrypts them.
+    """
 
     listen: Address
     tokens: Path
@@ -39,6 +44,7 @@ class RelayConfig:
     tls: ServerTls | None = None
     drain_seconds: int = 30
     max_exchanges: int = 1_000
+    plaintext: bool = False
 
 
 def read_relay_config(path: Path) -> RelayConfig:
@@ -54,8 +60,9 @@ def _relay(table: Table) -> RelayConfig:
         tls=table.table("tls", ServerTls.read),
         drain_seconds=table.integer("drain_seconds", default=30, minimum=0, maximum=86_400),
         max_exchanges=table.integer("max_exchanges", default=1_000, minimum=1, maximum=1_000_000),
+        plaintext=table.flag("plaintext", default=False),
     )
-    require_tls_off_loopback(config.listen, config.tls)
+    require_tls_off_loopback(config.listen, config.tls, plaintext=config.plaintext)
     if len(config.replicas) > MAX_REPLICAS:
         raise table.error("replica", f"has {len(config.replicas)} entries; at most {MAX_REPLICAS} are served")
     if len({replica.address for replica in config.replicas}) < len(config.replicas):
@@ -65,9 +72,19 @@ def _relay(table: Table) -> RelayConfig:
 
 def _replica(table: Table) -> ReplicaConfig:
     address, tls = table.address("address"), table.table("tls", ChannelTls.read)
-    token_file = table.optional_path("token_file")
+    token_file, plaintext = table.optional_path("token_file"), table.flag("plaintext", default=False)
     if address.port == 0:
         raise table.error("address", "has port 0: write the port on which the bridge listens")
-    if tls is None and not address.is_loopback:
-        raise table.error("address", f"= {address} is another machine: add a [replica.tls] section")
-    return ReplicaConfig(address, tls, None if token_file is None else read_token(token_file))
+    _check_replica_tls(table, address, tls, plaintext=plaintext)
+    return ReplicaConfig(address, tls, None if token_file is None else read_token(token_file), plaintext)
+
+
+def _check_replica_tls(table: Table, address: Address, tls: ChannelTls | None, *, plaintext: bool) -> None:
+    if plaintext and tls is not None:
+        raise table.error("plaintext", "= true contradicts [replica.tls]: leave one of them out")
+    if tls is None and not plaintext and not address.is_loopback:
+        raise table.error(
+            "address",
+            f"= {address} is another machine: add a [replica.tls] section, "
+            "or say plaintext = true if the network between encrypts by itself",
+        )

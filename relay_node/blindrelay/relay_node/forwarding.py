@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import grpc
 
-from blindrelay.relay_node.replica import Call
+from blindrelay.relay_node.line import Call
 from blindrelay.relay_node.statuses import status_for_client
 from blindrelay.serving import CallRefusedError, Context
 from blindrelay.v1.aio_status import StatusWatch

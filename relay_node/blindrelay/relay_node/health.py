@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import grpc
 from google.protobuf.message import DecodeError
 from grpc_health.v1.health import aio
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from blindrelay.serving import CallRefusedError, Context, first_message, guarded
+from blindrelay.serving import Admission, CallRefusedError, Context, first_message, guarded
 from blindrelay.v1.grpc_profile import SERVICE
 from blindrelay.v1.outer_status import OuterStatus
 
 SERVICES = ("", SERVICE)
+
+MAX_CHECKS: Final = 256
+"""At once. Nobody shows a token here, and half a request each is what they could make us hold."""
+
+MAX_WATCHES: Final = 32
+"""At once: a watch lasts for as long as its caller likes, and keeps its connection from being idle."""
+
+REQUEST_SECONDS: Final = 1.0
+"""For the request, of a few bytes, to come."""
 
 
 class Health:
@@ -21,6 +30,8 @@ class Health:
 
     def __init__(self) -> None:
         self._servicer = aio.HealthServicer()
+        self._checks = Admission(MAX_CHECKS)
+        self._watches = Admission(MAX_WATCHES)
 
     async def set(self, serving: bool) -> None:
         """Says whether exchanges can succeed now."""
@@ -44,14 +55,16 @@ class Health:
         )
 
     async def _check(self, _: object, context: Context) -> Any:
-        return await self._servicer.Check(await _read(context), context)
+        with self._checks.admit():
+            return await self._servicer.Check(await _read(context), context)
 
     async def _watch(self, _: object, context: Context) -> None:
-        await self._servicer.Watch(await _read(context), context)
+        with self._watches.admit():
+            await self._servicer.Watch(await _read(context), context)
 
 
 async def _read(context: Context) -> Any:
     try:
-        return HealthCheckRequest.FromString(await first_message(context))
+        return HealthCheckRequest.FromString(await first_message(context, REQUEST_SECONDS))
     except DecodeError:
         raise CallRefusedError(OuterStatus.MALFORMED) from None

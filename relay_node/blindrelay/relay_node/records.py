@@ -34,6 +34,8 @@ class Event(Enum):
     REPLICA_REFUSES_TOKEN = "replica_refuses_token"  # noqa: S105 - the name of an event
     DIRECTORIES_LEFT_OUT = "directories_left_out"
     TOKENS_UNREADABLE = "tokens_unreadable"
+    CERTIFICATES_UNUSABLE = "certificates_unusable"
+    PLAINTEXT = "plaintext"
     FAULT = "fault"
 
 

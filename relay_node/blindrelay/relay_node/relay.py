@@ -18,6 +18,7 @@ from blindrelay.relay_node.replica import Replica
 from blindrelay.relay_node.routing import Routing
 from blindrelay.relay_node.statuses import replica_changed
 from blindrelay.serving import (
+    CLIENT_IDLE_SECONDS,
     STREAMS_PER_CLIENT,
     Address,
     Admission,
@@ -54,6 +55,7 @@ class Relay:
             config.tokens, on_problem=lambda _: self._records.event(Event.TOKENS_UNREADABLE)
         )
         self._admission = Admission(config.max_exchanges)
+        self._fetches = Admission(config.max_exchanges)
         self._health = Health()
         self._changed = asyncio.Event()
         self._replicas = [
@@ -87,16 +89,33 @@ class Relay:
     @contextlib.asynccontextmanager
     async def _server(self) -> AsyncIterator[tuple[grpc.aio.Server, Address]]:
         await self._health.set(serving=False)
-        server = grpc.aio.server(options=server_options(STREAMS_PER_CLIENT))
+        server = grpc.aio.server(options=server_options(STREAMS_PER_CLIENT, CLIENT_IDLE_SECONDS))
         server.add_generic_rpc_handlers((self._handler(), self._health.handler()))
         tasks = [asyncio.create_task(replica.run()) for replica in self._replicas]
         tasks.append(asyncio.create_task(self._report_health()))
         try:
-            yield server, listen(server, self._config.listen, self._config.tls)
+            yield server, self._listen(server)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _listen(self, server: grpc.aio.Server) -> Address:
+        self._warn_of_plaintext()
+        return listen(
+            server,
+            self._config.listen,
+            self._config.tls,
+            plaintext=self._config.plaintext,
+            on_problem=lambda _: self._records.event(Event.CERTIFICATES_UNUSABLE),
+        )
+
+    def _warn_of_plaintext(self) -> None:
+        if self._config.plaintext:
+            self._records.event(Event.PLAINTEXT)
+        for replica in self._config.replicas:
+            if replica.plaintext:
+                self._records.event(Event.PLAINTEXT, replica.address)
 
     def _handler(self) -> grpc.GenericRpcHandler:
         fault = self._fault
@@ -144,10 +163,11 @@ class Relay:
 
     async def _directories(self, _: object, context: Context) -> bytes:
         self._authenticate(context)
-        await first_message(context)
-        if self._admission.draining:
-            raise CallRefusedError(OuterStatus.DRAINING)
-        return await self._routing.directories()
+        with self._fetches.admit():
+            await first_message(context)
+            if self._admission.draining:
+                raise CallRefusedError(OuterStatus.DRAINING)
+            return await self._routing.directories()
 
     def _authenticate(self, context: Context) -> None:
         if not self._tokens.admits(context.invocation_metadata()):

@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import grpc
 
 from blindrelay.relay_node.channels import ChannelFactory
 from blindrelay.relay_node.config import ReplicaConfig
 from blindrelay.relay_node.directory import DirectoryFormatError, Listing, read_listings
+from blindrelay.relay_node.line import Call, Line, Metadata
 from blindrelay.relay_node.records import Event, Records
 from blindrelay.serving import authorization
 from blindrelay.v1.envelope import METADATA_KEY
-from blindrelay.v1.grpc_profile import EXCHANGE_METHOD, KEY_DIRECTORY_METHOD
-
-Call = grpc.aio.StreamStreamCall[Any, Any]
 
 REFRESH_SECONDS: Final = 60.0
 """Between two fetches of a directory (spec/protocol.md, section 5); a quarter of its life if shorter."""
@@ -26,7 +24,7 @@ RETRY_SECONDS: Final = 0.25
 """After a fetch that failed. The next one waits in the channel until the replica is back."""
 
 LOOK_SECONDS: Final = 1.0
-"""Between two looks at the connection, so that health is right also when nobody calls."""
+"""Between two looks at connection and TLS files, so that health is right also when nobody calls."""
 
 FETCH_SECONDS: Final = 5.0
 """For one fetch: as long as the channel gives one attempt to connect."""
@@ -55,15 +53,11 @@ class Replica:
         self._keys: dict[tuple[bytes, bytes], bytes] = {}
         self._records = records
         self._on_change = on_change
-        self._channel = open_channel(config)
-        self._exchange: grpc.aio.StreamStreamMultiCallable[Any, Any] = self._channel.stream_stream(
-            EXCHANGE_METHOD
-        )
-        self._fetch: grpc.aio.UnaryUnaryMultiCallable[Any, Any] = self._channel.unary_unary(
-            KEY_DIRECTORY_METHOD
+        self._line = Line(
+            config, open_channel, lambda: records.event(Event.CERTIFICATES_UNUSABLE, config.address)
         )
         self._loop = asyncio.get_running_loop()
-        self._metadata = () if config.token is None else (authorization(config.token),)
+        self._metadata: Metadata = () if config.token is None else (authorization(config.token),)
         self._up: bool | None = None
         self._asked_at = -STALE_SECONDS
         self._wanted = asyncio.Event()
@@ -80,7 +74,7 @@ class Replica:
 
     def call(self, envelope: bytes, timeout: float) -> Call:
         """Opens an exchange with it. The envelope, and our own token, are all the metadata there is."""
-        return self._exchange(timeout=timeout, metadata=((METADATA_KEY, envelope), *self._metadata))
+        return self._line.exchange(((METADATA_KEY, envelope), *self._metadata), timeout)
 
     def refresh(self) -> None:
         """Has the directory fetched now; `settled` waits for it, unless the replica is known to be down."""
@@ -95,7 +89,7 @@ class Replica:
 
     def refresh_if_disconnected(self) -> None:
         """As refresh, if the connection has ended: another process may be behind the address now."""
-        if self._up and self._channel.get_state() is not grpc.ChannelConnectivity.READY:
+        if self._up and not self._line.ready:
             self.refresh()
 
     def forget(self) -> None:
@@ -123,13 +117,13 @@ class Replica:
                     self._settled.set()
                 await self._pause()
         finally:
-            await self._channel.close()
+            await self._line.close()
 
     async def _fetch_directory(self) -> None:
         self._asked_at = self._loop.time()
         try:
-            encoded = await self._fetch(
-                b"", timeout=FETCH_SECONDS, metadata=self._metadata, wait_for_ready=self._up is False
+            encoded = await self._line.directories(
+                self._metadata, FETCH_SECONDS, wait_for_ready=self._up is False
             )
             self._found(read_listings(encoded))
         except grpc.aio.AioRpcError as error:
@@ -172,4 +166,5 @@ class Replica:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(left, LOOK_SECONDS)):
                     await self._wanted.wait()
+            self._line.follow_files()
             self.refresh_if_disconnected()

@@ -13,11 +13,17 @@ from blindrelay.serving.admission import Admission
 from blindrelay.serving.command import Announce, CommandParser, command_parser, run_command
 from blindrelay.serving.config import Table, read_config
 from blindrelay.serving.errors import CallRefusedError, ConfigError, ServingError, StartError
+from blindrelay.serving.files import read_bytes, read_secret
 from blindrelay.serving.handlers import Context, first_message, guarded
 from blindrelay.serving.lifecycle import serve_until_stopped
 from blindrelay.serving.listener import listen, require_tls_off_loopback
-from blindrelay.serving.options import STREAMS_PER_CLIENT, STREAMS_PER_RELAY, server_options
-from blindrelay.serving.tls import ChannelTls, ServerTls, read_bytes
+from blindrelay.serving.options import (
+    CLIENT_IDLE_SECONDS,
+    STREAMS_PER_CLIENT,
+    STREAMS_PER_RELAY,
+    server_options,
+)
+from blindrelay.serving.tls import ChannelTls, ServerTls
 from blindrelay.serving.tokens import (
     TokenEntry,
     TokenFile,
@@ -29,6 +35,7 @@ from blindrelay.serving.tokens import (
 )
 
 __all__ = [
+    "CLIENT_IDLE_SECONDS",
     "STREAMS_PER_CLIENT",
     "STREAMS_PER_RELAY",
     "Address",
@@ -55,6 +62,7 @@ __all__ = [
     "parse_address",
     "read_bytes",
     "read_config",
+    "read_secret",
     "read_token",
     "require_tls_off_loopback",
     "revoke_token",

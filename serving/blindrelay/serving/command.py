@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from blindrelay.serving.errors import ConfigError, ServingError
-from blindrelay.serving.process import leave_no_traces
+from blindrelay.serving.process import allow_many_connections, leave_no_traces
 from blindrelay.serving.tokens import issue_token, list_tokens, revoke_token
 
 Announce = Callable[..., None]
@@ -80,6 +80,7 @@ def _add_serve(commands: Commands, serve: Serve) -> None:
 
         # What libraries log may quote peers and contents; they have no say on our stderr.
         logging.getLogger().addHandler(logging.NullHandler())
+        allow_many_connections()
         asyncio.run(serve(arguments.config, announce))
 
     command.set_defaults(run=run)

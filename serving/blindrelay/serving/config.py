@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from blindrelay.serving.address import Address, parse_address
 from blindrelay.serving.errors import ConfigError
+from blindrelay.serving.files import CREDENTIAL_PREFIX, credential_path
 
 T = TypeVar("T")
 
@@ -91,13 +92,19 @@ class Table:
         return default if value is None else value
 
     def path(self, key: str) -> Path:
-        """A file's path, relative ones taken from the folder of the configuration file."""
+        """A file's path: relative ones are taken from the folder of the configuration file, and
+        "credential:NAME" from the credential directory."""
         return self._required(key, self.optional_path(key), "a path")
 
     def optional_path(self, key: str) -> Path | None:
         """As path, or None if the key is absent."""
         value = self.optional_text(key)
-        return None if value is None else self._file.parent / value
+        if value is None or not value.startswith(CREDENTIAL_PREFIX):
+            return None if value is None else self._file.parent / value
+        try:
+            return credential_path(value.removeprefix(CREDENTIAL_PREFIX))
+        except ConfigError as error:
+            raise self.error(key, f"= {error}") from None
 
     def address(self, key: str) -> Address:
         """A "host:port"."""

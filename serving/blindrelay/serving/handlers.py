@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import grpc
 
 from blindrelay.serving.errors import CallRefusedError
+from blindrelay.serving.options import MAX_METADATA_SIZE
 from blindrelay.v1.limits import FIRST_MESSAGE_SECONDS
 from blindrelay.v1.outer_status import OuterStatus
 
@@ -25,12 +26,13 @@ def guarded(handler: Handler[T], on_fault: Callable[[], None] = lambda: None) ->
 
     CallRefusedError ends the call with the status it names. Any other exception would leave as gRPC details
     with its class and text: it becomes INTERNAL with its constant message, and `on_fault` is told that it
-    happened, and not what. Cancellation passes.
+    happened, and not what. Cancellation passes. Metadata beyond MAX_METADATA_SIZE is refused as MALFORMED.
     """
 
     @functools.wraps(handler)
     async def run(request: Any, context: Context) -> T:
         try:
+            _check_metadata(context)
             return await handler(request, context)
         except CallRefusedError as refusal:
             status = refusal.status
@@ -46,6 +48,12 @@ def guarded(handler: Handler[T], on_fault: Callable[[], None] = lambda: None) ->
         return await context.abort(status.code, status.details)
 
     return run
+
+
+def _check_metadata(context: Context) -> None:
+    """gRPC's own limit holds only for peers that have acknowledged it; others get 16 MiB past it."""
+    if sum(len(key) + len(value) for key, value in context.invocation_metadata() or ()) > MAX_METADATA_SIZE:
+        raise CallRefusedError(OuterStatus.MALFORMED)
 
 
 async def first_message(context: Context, seconds: float = FIRST_MESSAGE_SECONDS) -> bytes:

@@ -9,21 +9,31 @@ import grpc
 
 from blindrelay.serving.address import Address
 from blindrelay.serving.errors import ConfigError, StartError
-from blindrelay.serving.tls import ServerTls
+from blindrelay.serving.tls import OnProblem, ServerTls
 
 
-def listen(server: grpc.aio.Server, address: Address, tls: ServerTls | None) -> Address:
+def listen(
+    server: grpc.aio.Server,
+    address: Address,
+    tls: ServerTls | None,
+    *,
+    plaintext: bool = False,
+    on_problem: OnProblem = lambda _: None,
+) -> Address:
     """Binds the server and returns the address with its real port.
 
-    Raises ConfigError for plaintext off loopback and for unusable TLS files, StartError if the port is taken.
+    `on_problem` is told of TLS files that become unusable later (see ServerTls.credentials).
+
+    Raises ConfigError for plaintext off loopback that `plaintext` does not allow, and for unusable TLS files;
+    StartError if the port is taken.
     """
-    require_tls_off_loopback(address, tls)
+    require_tls_off_loopback(address, tls, plaintext=plaintext)
     _probe(address)
     try:
         if tls is None:
             port = server.add_insecure_port(str(address))
         else:
-            port = server.add_secure_port(str(address), tls.credentials())
+            port = server.add_secure_port(str(address), tls.credentials(on_problem))
     except RuntimeError:
         # gRPC says that it failed and not why; most likely somebody was quicker than we were.
         raise StartError(
@@ -32,12 +42,17 @@ def listen(server: grpc.aio.Server, address: Address, tls: ServerTls | None) -> 
     return Address(address.host, port)
 
 
-def require_tls_off_loopback(address: Address, tls: ServerTls | None) -> None:
-    """Raises ConfigError if other machines could reach a listener that does not encrypt."""
-    if tls is None and not address.is_loopback:
+def require_tls_off_loopback(address: Address, tls: ServerTls | None, *, plaintext: bool = False) -> None:
+    """Raises ConfigError if other machines could reach a listener that does not encrypt.
+
+    `plaintext` is the operator's word that what carries the connections encrypts them. It contradicts TLS.
+    """
+    if plaintext and tls is not None:
+        raise ConfigError("plaintext = true contradicts the [tls] section: leave one of them out")
+    if tls is None and not plaintext and not address.is_loopback:
         raise ConfigError(
             f"listen = {address} is open to other machines: add a [tls] section with certificate and key, "
-            "or listen on 127.0.0.1"
+            "listen on 127.0.0.1, or say plaintext = true if the network between encrypts by itself"
         )
 
 

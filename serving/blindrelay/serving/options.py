@@ -17,15 +17,30 @@ MAX_CONNECTIONS: Final = 1_024
 """Connections at once; with the streams and the message limit it bounds what half-sent messages hold."""
 
 MAX_METADATA_SIZE: Final = 4_096
-"""Bytes of headers: the envelope takes 700 in base64, a token 60. Soft and hard limit are the same one."""
+"""Bytes of headers: the envelope takes 700 in base64, a token 60. Soft and hard limit are the same one.
+
+gRPC enforces it once the peer has acknowledged its settings; until then handlers.py does, for what is whole.
+"""
+
+CLIENT_IDLE_SECONDS: Final = 30
+"""Without a call, a client's connection is closed: 1,024 that say nothing keep newcomers out as long."""
+
+RELAY_IDLE_SECONDS: Final = 120
+"""Of a relay's connection to a bridge, on which a directory is fetched every minute."""
 
 _MAX_CONNECTION_AGE: Final = 1_800_000
 _AGE_GRACE: Final = (DEADLINE_SECONDS[-1] + 120) * 1_000
 
 
-def server_options(streams_per_connection: int) -> tuple[tuple[str, int], ...]:
-    """Options for grpc.aio.server: STREAMS_PER_CLIENT on a relay, STREAMS_PER_RELAY on a bridge."""
-    return (*_SERVER_OPTIONS, ("grpc.max_concurrent_streams", streams_per_connection))
+def server_options(
+    streams_per_connection: int, idle_seconds: int = RELAY_IDLE_SECONDS
+) -> tuple[tuple[str, int], ...]:
+    """Options for grpc.aio.server: the limits …_PER_CLIENT and CLIENT_… on a relay, …RELAY… on a bridge."""
+    return (
+        *_SERVER_OPTIONS,
+        ("grpc.max_concurrent_streams", streams_per_connection),
+        ("grpc.max_connection_idle_ms", idle_seconds * 1_000),
+    )
 
 
 _SERVER_OPTIONS: Final = (
@@ -45,7 +60,6 @@ _SERVER_OPTIONS: Final = (
     ("grpc.http2.ping_timeout_ms", 20_000),
     ("grpc.http2.max_pings_without_data", 0),
     # Connections are renewed; the grace lets the longest exchange finish on the old one.
-    ("grpc.max_connection_idle_ms", 120_000),
     ("grpc.max_connection_age_ms", _MAX_CONNECTION_AGE),
     ("grpc.max_connection_age_grace_ms", _AGE_GRACE),
     # No memory that lets headers of one call be guessed from the size of another's.

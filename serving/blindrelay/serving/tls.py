@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,10 @@ import grpc
 
 from blindrelay.serving.config import Table
 from blindrelay.serving.errors import ConfigError
+from blindrelay.serving.files import Version, read_bytes, read_secret, version
+
+OnProblem = Callable[[ConfigError], None]
+"""Told of files that became unusable while a server runs."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +30,52 @@ class ServerTls:
         """From a [tls] section: certificate, key, client_ca (optional)."""
         return cls(table.path("certificate"), table.path("key"), table.optional_path("client_ca"))
 
-    def credentials(self) -> grpc.ServerCredentials:
-        """Credentials for add_secure_port. Raises ConfigError for files that are missing or do not fit."""
+    def credentials(self, on_problem: OnProblem = lambda _: None) -> grpc.ServerCredentials:
+        """Credentials for add_secure_port. Raises ConfigError for files that are missing or do not fit.
+
+        Files that are replaced later count for the next connection; those that are open stay. As long as the
+        new ones are missing or do not fit, the old ones serve on, and `on_problem` is told, in a thread of
+        gRPC's, once for each change.
+        """
+        files = _FollowedFiles(self, on_problem)
+        return grpc.dynamic_ssl_server_credentials(
+            files.configuration,
+            files.changed,  # type: ignore[arg-type]  # None means "as before", which the stubs do not know.
+            require_client_authentication=self.client_ca is not None,
+        )
+
+    def configuration(self) -> grpc.ServerCertificateConfiguration:
+        """What the files hold now. Raises ConfigError."""
         chain, key = _key_pair(self.certificate, self.key)
         roots = None if self.client_ca is None else _roots(self.client_ca)
-        return grpc.ssl_server_credentials(
-            [(key, chain)], root_certificates=roots, require_client_auth=roots is not None
-        )
+        return grpc.ssl_server_certificate_configuration([(key, chain)], root_certificates=roots)
+
+    def version(self) -> Version:
+        """Changes whenever one of the files does."""
+        return version(*(path for path in (self.certificate, self.key, self.client_ca) if path is not None))
+
+
+class _FollowedFiles:
+    """The files of a listener, looked at for each connection."""
+
+    def __init__(self, tls: ServerTls, on_problem: OnProblem) -> None:
+        self._tls = tls
+        self._on_problem = on_problem
+        # Before they are read: a change in between is then noticed at the next look.
+        self._version = tls.version()
+        self.configuration = tls.configuration()
+
+    def changed(self) -> grpc.ServerCertificateConfiguration | None:
+        """The new configuration; None if there is none, or none that could be used."""
+        now = self._tls.version()
+        if now == self._version:
+            return None
+        self._version = now
+        try:
+            return self._tls.configuration()
+        except ConfigError as problem:
+            self._on_problem(problem)
+            return None
 
 
 @dataclass(frozen=True)
@@ -58,24 +102,18 @@ class ChannelTls:
         chain, key = _key_pair(self.certificate, self.key)
         return grpc.ssl_channel_credentials(roots, private_key=key, certificate_chain=chain)
 
-
-def read_bytes(path: Path, what: str) -> bytes:
-    """A small file's bytes. Raises ConfigError, with `what` naming the file's purpose."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: the {what} does not exist") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: the {what} cannot be read ({error.strerror})") from None
+    def version(self) -> Version:
+        """Changes whenever one of the files does."""
+        return version(*(path for path in (self.ca, self.certificate, self.key) if path is not None))
 
 
 def _key_pair(certificate: Path, key: Path) -> tuple[bytes, bytes]:
     """The two files' bytes, once Python's own TLS has accepted the pair: gRPC's error would say nothing."""
-    chain, secret = read_bytes(certificate, "TLS certificate"), read_bytes(key, "TLS key")
+    chain, secret = read_bytes(certificate, "TLS certificate"), read_secret(key, "TLS key")
     try:
         # The empty password refuses encrypted keys, which would otherwise be asked for at the terminal.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
-    except (ssl.SSLError, ValueError):
+    except (OSError, ValueError):
         raise ConfigError(
             f"{certificate}, {key}: not a PEM certificate chain with its unencrypted private key"
         ) from None

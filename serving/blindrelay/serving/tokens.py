@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from blindrelay.serving.errors import ConfigError
+from blindrelay.serving.files import read_secret, version
 
 AUTHORIZATION_KEY: Final = "authorization"
 MAX_TOKENS: Final = 100_000
@@ -73,10 +74,7 @@ def list_tokens(path: Path) -> tuple[TokenEntry, ...]:
 
 def read_token(path: Path) -> str:
     """The token that a file holds, for a process that has to show one. Raises ConfigError."""
-    try:
-        token = path.read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        raise ConfigError(f"{path}: the token file does not exist or cannot be read") from None
+    token = read_secret(path, "token file").decode("ascii", "replace").strip()
     if not _TOKEN.fullmatch(token):
         raise ConfigError(f"{path}: not an access token (brt_ and 43 characters), as `token issue` prints it")
     return token
@@ -99,7 +97,7 @@ class TokenFile:
         self._path = path
         self._on_problem = on_problem
         self._blind = secrets.token_bytes(32)
-        self._version = _version(path)
+        self._version = version(path)
         self._accepted = self._load()
 
     def admits(self, metadata: Iterable[tuple[str, str | bytes]] | None) -> bool:
@@ -118,10 +116,10 @@ class TokenFile:
         return self._blinded(_digest(token)) in self._accepted
 
     def _notice_changes(self) -> None:
-        version = _version(self._path)
-        if version == self._version:
+        now = version(self._path)
+        if now == self._version:
             return
-        self._version = version
+        self._version = now
         try:
             self._accepted = self._load()
         except ConfigError as problem:
@@ -137,15 +135,6 @@ class TokenFile:
 
 def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("ascii")).digest()
-
-
-def _version(path: Path) -> tuple[int, ...]:
-    """Changes whenever the file does: it is replaced by our commands, and edited by hand perhaps."""
-    try:
-        status = path.stat()
-    except OSError:
-        return ()
-    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
 
 
 def _read(path: Path) -> tuple[TokenEntry, ...]:

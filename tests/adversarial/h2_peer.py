@@ -1,0 +1,215 @@
+"""An HTTP/2 peer that keeps to no rule: frames as they are wanted, over a bare connection.
+
+What comes back is read and counted, so that a flood meets the server and not a full socket. Only a polite
+peer acknowledges the server's settings and pings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import struct
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from functools import partial
+from typing import Final
+
+from hpack import Decoder, Encoder
+from hyperframe.frame import (
+    ContinuationFrame,
+    DataFrame,
+    Frame,
+    HeadersFrame,
+    PingFrame,
+    RstStreamFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
+
+from blindrelay.v1.grpc_profile import EXCHANGE_METHOD
+
+FRAME_SIZE: Final = 16_384
+"""Bytes of a frame's payload that every server takes."""
+
+WINDOW: Final = 65_535
+"""Bytes that may be sent on a connection, and on a stream, until the server grants more (RFC 9113, 6.9.2)."""
+
+_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_FRAME_HEADER: Final = 9
+_BURST: Final = 262_144
+_CANCEL: Final = 8
+_NOT_ACKNOWLEDGED: Final = (SettingsFrame, PingFrame)
+
+
+class Peer:
+    """One connection. Streams are numbered 1, 3, 5, … by `stream`.
+
+    Attributes:
+        frames: how many frames of each kind came, by class name.
+        statuses: how many calls ended with which grpc-status.
+        resets: how many streams the server has reset, by error code.
+        closed: set when the server has closed the connection.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, polite: bool) -> None:
+        self.frames: Counter[str] = Counter()
+        self.statuses: Counter[str] = Counter()
+        self.resets: Counter[int] = Counter()
+        self.closed = asyncio.Event()
+        self._windows: Counter[int] = Counter()
+        self._ended: set[int] = set()
+        self._heard = asyncio.Condition()
+        self._reader = reader
+        self._writer = writer
+        self._polite = polite
+        self._decoder = Decoder()
+        self._stream = -1
+        self._listening = asyncio.create_task(self._listen())
+
+    def stream(self) -> int:
+        """The number of a stream that was not used before."""
+        self._stream += 2
+        return self._stream
+
+    async def send(self, *frames: Frame) -> None:
+        """Writes frames as fast as the server takes them; nothing happens once it has hung up."""
+        with contextlib.suppress(ConnectionError):
+            for frame in frames:
+                if self._writer.transport.is_closing():
+                    return
+                self._writer.write(frame.serialize())
+                if self._writer.transport.get_write_buffer_size() > _BURST:
+                    await self._writer.drain()
+            await self._writer.drain()
+
+    async def pour(self, stream: int, data: bytes) -> None:
+        """Sends bytes of messages as the server's windows let them pass, until the server ends the call."""
+        for start in range(0, len(data), FRAME_SIZE):
+            piece = data[start : start + FRAME_SIZE]
+            await self.until(partial(self._may_send, stream, len(piece)))
+            if stream in self._ended:
+                return
+            self._windows.subtract({0: len(piece), stream: len(piece)})
+            await self.send(DataFrame(stream, piece))
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Waits until what has come from the server fulfils a condition, or the server has hung up."""
+        async with self._heard:
+            await self._heard.wait_for(lambda: self.closed.is_set() or condition())
+
+    async def ended(self, calls: int) -> None:
+        """Waits until so many calls have ended, or the server has hung up."""
+        await self.until(lambda: self.statuses.total() >= calls)
+
+    async def answered(self) -> None:
+        """Waits until the server has read all that was sent: it answers a ping, or hangs up."""
+        seen = self.frames["PingFrame"]
+        await self.send(PingFrame(0, b"question"))
+        await self.until(lambda: self.frames["PingFrame"] > seen)
+
+    async def close(self) -> None:
+        """Ends the connection."""
+        self._listening.cancel()
+        self._writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self._writer.wait_closed()
+
+    def _may_send(self, stream: int, size: int) -> bool:
+        return stream in self._ended or all(WINDOW + self._windows[one] >= size for one in (0, stream))
+
+    async def _listen(self) -> None:
+        try:
+            while True:
+                frame = await self._frame()
+                self._take(frame)
+                if self._polite and isinstance(frame, _NOT_ACKNOWLEDGED) and "ACK" not in frame.flags:
+                    await self.send(_acknowledged(frame))
+                await self._tell()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self.closed.set()
+            await self._tell()
+
+    async def _tell(self) -> None:
+        async with self._heard:
+            self._heard.notify_all()
+
+    async def _frame(self) -> Frame:
+        header = await self._reader.readexactly(_FRAME_HEADER)
+        frame, length = Frame.parse_frame_header(memoryview(header))
+        frame.parse_body(memoryview(await self._reader.readexactly(length)))
+        return frame
+
+    def _take(self, frame: Frame) -> None:
+        self.frames[type(frame).__name__] += 1
+        if isinstance(frame, RstStreamFrame) or "END_STREAM" in frame.flags:
+            self._ended.add(frame.stream_id)
+        if isinstance(frame, HeadersFrame):
+            headers = {str(name): str(value) for name, value in self._decoder.decode(frame.data)}
+            self.statuses.update(headers[name] for name in headers.keys() & {"grpc-status"})
+        elif isinstance(frame, RstStreamFrame):
+            self.resets[frame.error_code] += 1
+        elif isinstance(frame, WindowUpdateFrame):
+            self._windows[frame.stream_id] += frame.window_increment
+
+
+async def connect(address: str, *, polite: bool = True, settings: Mapping[int, int] | None = None) -> Peer:
+    """A connection that has said hello, and is the caller's to close."""
+    host, _, port = address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(_PREFACE)
+    opened = Peer(reader, writer, polite)
+    await opened.send(SettingsFrame(0, settings=dict(settings or {})))
+    return opened
+
+
+@contextlib.asynccontextmanager
+async def peers(
+    address: str, count: int, *, polite: bool = True, settings: Mapping[int, int] | None = None
+) -> AsyncIterator[list[Peer]]:
+    """So many connections, for as long as the block runs."""
+    opened: list[Peer] = []
+    try:
+        for _ in range(count):
+            opened.append(await connect(address, polite=polite, settings=settings))
+        yield opened
+    finally:
+        for one in opened:
+            await one.close()
+
+
+def header_block(metadata: Iterable[tuple[str, str]] = (), path: str = EXCHANGE_METHOD) -> bytes:
+    """The header block of a call; it refers to nothing that was sent before."""
+    encoder = Encoder()
+    encoder.header_table_size = 0
+    fields = [(":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "localhost")]
+    fields += [("content-type", "application/grpc"), ("te", "trailers"), *metadata]
+    return encoder.encode(fields, huffman=False)
+
+
+def opening(stream: int, block: bytes) -> HeadersFrame:
+    """Opens a call whose messages follow."""
+    return HeadersFrame(stream, block, flags=["END_HEADERS"])
+
+
+def opening_in_pieces(stream: int, block: bytes) -> list[Frame]:
+    """Opens a call with a header block of any size, in as many frames as that takes."""
+    first, *others = (block[start : start + FRAME_SIZE] for start in range(0, len(block), FRAME_SIZE))
+    frames = [HeadersFrame(stream, first), *(ContinuationFrame(stream, piece) for piece in others)]
+    frames[-1].flags.add("END_HEADERS")
+    return frames
+
+
+def message_start(claimed: int, body: bytes, *, compressed: bool = False) -> bytes:
+    """The five bytes before a gRPC message of `claimed` bytes, and as much of it as is wanted."""
+    return struct.pack(">BI", compressed, claimed) + body
+
+
+def reset(stream: int) -> RstStreamFrame:
+    """Ends a call that was just opened."""
+    return RstStreamFrame(stream, _CANCEL)
+
+
+def _acknowledged(frame: Frame) -> Frame:
+    if isinstance(frame, PingFrame):
+        return PingFrame(0, frame.opaque_data, flags=["ACK"])
+    return SettingsFrame(0, flags=["ACK"])

@@ -1,0 +1,374 @@
+"""Floods against a real relay process and a real bridge process, which go on serving in bounded memory.
+
+Growth of VmHWM in MiB, as measured with grpcio 1.85.1 on loopback without TLS (`pytest -rP` shows it anew).
+The last column is the relay's, or the bridge's after a slash, without the limit that holds it here.
+
+    attack                                                      relay  bridge  ceiling     without
+    400 messages sent by half, 64 KiB each                         35      35       80
+    400 requests for directories, sent by half                     35      35       80
+    40 messages that claim 4 MiB                                    1       2       30         151
+    1,000 health checks sent by half, without a token              24       -       50
+    1,000 health watches, without a token                          10       -       30
+    400 times 400 KB of metadata, settings not acknowledged     40-90  76-108      180   153 / 216
+    a header of 10 MB that does not end                             1       1       30
+    the same, settings not acknowledged                            20      19       60
+    10,000 empty CONTINUATION frames                                0       0       10
+    20,000 calls, each reset at once                                2      25  20 / 60          40
+    20,000 settings or pings                                        0       0       10
+    400 calls that say nothing                                     11      11       40
+    100 answers of 8 MiB that nobody reads                         13      40  60 / 100   586 / 70
+    50 messages of 100 MiB, compressed                              1       3       30
+    10,000 wrong tokens                                             5       -       30
+    1,100 connections that say nothing                             14       -       60
+    1,100 connections that say hello and nothing else              18       -       60
+
+No limit of gRPC's holds for a peer that has not acknowledged our settings: until it is cut off, after five
+seconds, each of its connections can make us hold a header of up to 16 MiB, at about twice its size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import gzip
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+from hyperframe.frame import ContinuationFrame, HeadersFrame, PingFrame, SettingsFrame
+
+from blindrelay.client import SealedTransport, UnreachableError
+from blindrelay.relay_node.health import MAX_WATCHES
+from blindrelay.sealing import parse_identity
+from blindrelay.serving import CLIENT_IDLE_SECONDS, STREAMS_PER_CLIENT, authorization
+from blindrelay.testbed import Testbed
+from blindrelay.v1.envelope import METADATA_KEY
+from blindrelay.v1.grpc_profile import EXCHANGE_METHOD, KEY_DIRECTORY_METHOD
+from blindrelay.v1.limits import MAX_MESSAGE_SIZE
+from tests.adversarial.h2_peer import (
+    Peer,
+    header_block,
+    message_start,
+    opening,
+    opening_in_pieces,
+    peers,
+    reset,
+)
+from tests.provider_bridge.sealed_caller import SealedCaller
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks are read in /proc")
+
+URL: Final = "https://api.openai.com/v1/chat/completions"
+MIB: Final = 1_048_576
+SERVED_SECONDS: Final = 20
+"""For an exchange of somebody well-behaved, whatever goes on around it."""
+
+UNAUTHENTICATED, RESOURCE_EXHAUSTED, UNIMPLEMENTED, INVALID, DEADLINE = "16", "8", "12", "3", "4"
+ENHANCE_YOUR_CALM: Final = 11
+INITIAL_WINDOW_SIZE: Final = 4
+MANY_CONNECTIONS: Final = 1_100
+
+
+@dataclass
+class Target:
+    """A part under attack."""
+
+    bed: Testbed
+    part: str
+
+    @property
+    def address(self) -> str:
+        return self.bed.parts[self.part].listening
+
+    @property
+    def caller(self) -> SealedCaller:
+        identity = parse_identity(self.bed.identity)
+        return SealedCaller(self.address, identity, (authorization(self.bed.token),))
+
+    async def call(self, *more: tuple[str, str], path: str = EXCHANGE_METHOD) -> bytes:
+        """The header block of a call that is admitted, with an envelope that is right."""
+        async with self.caller as caller:
+            envelope, _ = await caller.envelope()
+        return self.call_with(envelope.SerializeToString(deterministic=True), *more, path=path)
+
+    def call_with(self, envelope: bytes, *more: tuple[str, str], path: str = EXCHANGE_METHOD) -> bytes:
+        encoded = base64.b64encode(envelope).decode()
+        return header_block((authorization(self.bed.token), (METADATA_KEY, encoded), *more), path)
+
+    def peak(self) -> int:
+        """VmHWM in bytes."""
+        status = Path(f"/proc/{self.bed.pids[self.part]}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1_024
+
+    def forget_peak(self) -> None:
+        """Sets VmHWM to what is in use now; only root may, of a process that is not dumpable."""
+        with contextlib.suppress(PermissionError):
+            Path(f"/proc/{self.bed.pids[self.part]}/clear_refs").write_text("5")
+
+
+@pytest.fixture
+def bed() -> Iterator[Testbed]:
+    """One for each test: memory that an earlier flood took would hide the next one's."""
+    with Testbed("scripted") as bed:
+        yield bed
+
+
+@pytest.fixture
+def targets(bed: Testbed) -> list[Target]:
+    return [Target(bed, "relay"), Target(bed, "bridge")]
+
+
+@pytest.fixture
+def relay(targets: list[Target]) -> Target:
+    return targets[0]
+
+
+@contextlib.asynccontextmanager
+async def held(target: Target, ceiling: int) -> AsyncIterator[None]:
+    """Meanwhile a customer is served, and a newcomer in the end; the part grows by less than so many MiB."""
+    await newcomer(target.bed)
+    target.forget_peak()
+    before = target.peak()
+    async with customer(target.bed):
+        yield
+    await newcomer(target.bed)
+    grown = (target.peak() - before) / MIB
+    print(f"{target.part}: {grown:.1f} MiB")
+    assert grown < ceiling
+
+
+async def ask(transport: SealedTransport) -> None:
+    """One exchange."""
+    async with transport.async_httpx2_client(timeout=SERVED_SECONDS) as client:
+        answer = await client.post(URL, json={"model": "m", "messages": []})
+        assert answer.status_code == 200
+        assert answer.json()["choices"]
+
+
+async def newcomer(bed: Testbed) -> None:
+    """Somebody without a connection has an exchange."""
+    await ask(SealedTransport(bed.relay))
+
+
+@contextlib.asynccontextmanager
+async def customer(bed: Testbed) -> AsyncIterator[None]:
+    """Somebody with a connection has one exchange after the other, and none fails."""
+
+    async def keep_asking() -> None:
+        transport = SealedTransport(bed.relay)
+        async with transport.async_httpx2_client(timeout=SERVED_SECONDS) as client:
+            while True:
+                answer = await client.post(URL, json={"model": "m", "messages": []})
+                assert answer.status_code == 200
+                await asyncio.sleep(0.05)
+
+    asking = asyncio.create_task(keep_asking())
+    try:
+        yield
+    finally:
+        asking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asking
+
+
+async def start_messages(attacker: Peer, block: bytes, calls: int, claimed: int, sent: int) -> None:
+    """Calls whose message is never finished."""
+    for _ in range(calls):
+        stream = attacker.stream()
+        await attacker.send(opening(stream, block))
+        await attacker.pour(stream, message_start(claimed, bytes(sent)))
+    await attacker.answered()
+
+
+@pytest.mark.parametrize("path", [EXCHANGE_METHOD, KEY_DIRECTORY_METHOD], ids=["exchange", "directory"])
+async def test_half_sent_messages(targets: list[Target], path: str) -> None:
+    for target in targets:
+        block = await target.call(path=path)
+        async with held(target, 80), peers(target.address, 4) as attackers:
+            for one in attackers:
+                await start_messages(one, block, STREAMS_PER_CLIENT, MAX_MESSAGE_SIZE, MAX_MESSAGE_SIZE // 2)
+                assert not one.statuses, "they wait for the rest"
+            await newcomer(target.bed)
+
+
+async def test_messages_that_claim_too_much(targets: list[Target]) -> None:
+    for target in targets:
+        block = await target.call()
+        async with held(target, 30), peers(target.address, 1) as (one,):
+            await start_messages(one, block, 40, 4 * MIB, MAX_MESSAGE_SIZE // 4)
+            await one.ended(40)
+            assert one.statuses == {RESOURCE_EXHAUSTED: 40}
+
+
+@pytest.mark.parametrize("method", ["Check", "Watch"])
+async def test_half_sent_health_requests(relay: Target, method: str) -> None:
+    """Without a token."""
+    block = header_block(path=f"/grpc.health.v1.Health/{method}")
+    async with held(relay, 50), peers(relay.address, 10) as attackers:
+        for one in attackers:
+            await start_messages(one, block, STREAMS_PER_CLIENT, MAX_MESSAGE_SIZE, MAX_MESSAGE_SIZE // 2)
+        await newcomer(relay.bed)
+        assert sum(one.statuses[RESOURCE_EXHAUSTED] for one in attackers) > 500
+
+
+async def test_health_watches(relay: Target) -> None:
+    """Without a token, and each would last for ever."""
+    block = header_block(path="/grpc.health.v1.Health/Watch")
+    async with held(relay, 30), peers(relay.address, 10) as attackers:
+        for one in attackers:
+            await start_messages(one, block, STREAMS_PER_CLIENT, 0, 0)
+        await newcomer(relay.bed)
+        refused = [one.statuses[RESOURCE_EXHAUSTED] for one in attackers]
+        assert sum(refused) == len(attackers) * STREAMS_PER_CLIENT - MAX_WATCHES
+
+
+async def test_giant_metadata_before_settings_are_acknowledged(targets: list[Target]) -> None:
+    """What is refused at once is not held for the time of a first message: not all 160 MB come together."""
+    for target in targets:
+        block = await target.call(("x", "y" * 400_000))
+        async with held(target, 180), peers(target.address, 4, polite=False) as attackers:
+            for one in attackers:
+                for _ in range(STREAMS_PER_CLIENT):
+                    await one.send(*opening_in_pieces(one.stream(), block))
+                await one.ended(STREAMS_PER_CLIENT)
+                assert one.statuses.total() == STREAMS_PER_CLIENT
+                assert set(one.statuses) <= {INVALID, RESOURCE_EXHAUSTED}
+            await attackers[0].closed.wait()
+
+
+@pytest.mark.parametrize(
+    ("polite", "ceiling"), [(True, 30), (False, 60)], ids=["acknowledged", "unacknowledged"]
+)
+async def test_headers_without_end(targets: list[Target], *, polite: bool, ceiling: int) -> None:
+    """10 MB; what has not acknowledged our limits is held until it is cut off, at twice what it sent."""
+    endless = header_block([("x", "y" * 10_000_000)])
+    for target in targets:
+        async with held(target, ceiling), peers(target.address, 1, polite=polite) as (one,):
+            if polite:
+                await one.answered()
+            await one.send(*opening_in_pieces(one.stream(), endless)[:-1])
+            await newcomer(target.bed)
+
+
+async def test_empty_continuation_frames(targets: list[Target]) -> None:
+    for target in targets:
+        async with held(target, 10), peers(target.address, 1) as (one,):
+            stream = one.stream()
+            await one.send(HeadersFrame(stream, header_block()))
+            await one.send(*(ContinuationFrame(stream, b"") for _ in range(10_000)))
+            await one.closed.wait()
+
+
+async def test_rapid_reset(targets: list[Target]) -> None:
+    for target, ceiling in zip(targets, (20, 60), strict=True):
+        block = await target.call()
+        async with held(target, ceiling), peers(target.address, 1) as (one,):
+            for _ in range(20_000):
+                stream = one.stream()
+                await one.send(opening(stream, block), reset(stream))
+            await one.answered()
+            assert one.resets[ENHANCE_YOUR_CALM] > 10_000
+
+
+async def test_settings(targets: list[Target]) -> None:
+    for target in targets:
+        async with held(target, 10), peers(target.address, 1) as (one,):
+            await one.send(*([SettingsFrame(0)] * 20_000))
+            await one.answered()
+
+
+async def test_pings(targets: list[Target]) -> None:
+    for target in targets:
+        async with held(target, 10), peers(target.address, 1) as (one,):
+            await one.send(*([PingFrame(0, b"question")] * 20_000))
+            await one.closed.wait()
+
+
+async def test_calls_that_say_nothing(targets: list[Target]) -> None:
+    """Each ends when the time for a first message is over."""
+    async with contextlib.AsyncExitStack() as stack:
+        attackers: list[Peer] = []
+        for target in targets:
+            await stack.enter_async_context(held(target, 40))
+            attackers += await stack.enter_async_context(peers(target.address, 4))
+            block = await target.call()
+            for one in attackers[-4:]:
+                await one.send(*(opening(one.stream(), block) for _ in range(STREAMS_PER_CLIENT)))
+        await newcomer(targets[0].bed)
+        for one in attackers:
+            await one.ended(STREAMS_PER_CLIENT)
+            assert set(one.statuses) <= {DEADLINE, INVALID}
+
+
+async def test_answers_that_nobody_reads(targets: list[Target]) -> None:
+    relay, bridge = targets
+    question = b'{"model": "m", "messages": [], "stream": true, "scripted": {"answer_bytes": 8388608}}'
+    async with relay.caller as caller:
+        requests = [await caller.seal(body=question) for _ in range(STREAMS_PER_CLIENT)]
+    no_window = peers(relay.address, 1, settings={INITIAL_WINDOW_SIZE: 0})
+    async with held(relay, 60), held(bridge, 100), no_window as (one,):
+        for request in requests:
+            stream = one.stream()
+            await one.send(opening(stream, relay.call_with(request.envelope)))
+            for message in request.messages:
+                await one.pour(stream, message_start(len(message), message))
+        await one.until(lambda: one.frames["HeadersFrame"] == STREAMS_PER_CLIENT)
+        grown = -1
+        while grown != (grown := bridge.peak()):
+            await newcomer(relay.bed)
+        assert not one.statuses, "all of them have begun, and none has ended"
+
+
+async def test_compressed_messages(targets: list[Target]) -> None:
+    bomb = gzip.compress(bytes(100 * MIB))
+    assert len(bomb) < MAX_MESSAGE_SIZE
+    for target in targets:
+        block = await target.call(("grpc-encoding", "gzip"))
+        async with held(target, 30), peers(target.address, 1) as (one,):
+            for _ in range(50):
+                stream = one.stream()
+                await one.send(opening(stream, block))
+                await one.pour(stream, message_start(len(bomb), bomb, compressed=True))
+            await one.ended(50)
+            assert one.statuses == {UNIMPLEMENTED: 50}
+
+
+async def test_wrong_tokens(relay: Target) -> None:
+    block = header_block([authorization("brt_" + "x" * 43)])
+    # Half the streams: the server may still count those whose end has only just arrived here.
+    at_once = STREAMS_PER_CLIENT // 2
+    async with held(relay, 30), peers(relay.address, 1) as (one,):
+        for called in range(at_once, 10_001, at_once):
+            await one.send(*(opening(one.stream(), block) for _ in range(at_once)))
+            await one.ended(called)
+        assert one.statuses == {UNAUTHENTICATED: 10_000}
+
+
+async def test_connections_that_say_nothing(relay: Target) -> None:
+    """More than are taken. Customers stay; newcomers wait until the silence has been long enough."""
+    host, _, port = relay.address.rpartition(":")
+    async with held(relay, 60), contextlib.AsyncExitStack() as stack:
+        for _ in range(MANY_CONNECTIONS):
+            _, writer = await asyncio.open_connection(host, int(port))
+            stack.callback(writer.close)
+        await let_in(relay.bed, seconds=20)
+
+
+async def test_connections_that_say_hello_and_nothing_else(relay: Target) -> None:
+    """As above, after the handshake: they are idle."""
+    async with held(relay, 60), peers(relay.address, MANY_CONNECTIONS):
+        with pytest.raises(UnreachableError):
+            await newcomer(relay.bed)
+        await let_in(relay.bed, seconds=2 * CLIENT_IDLE_SECONDS)
+
+
+async def let_in(bed: Testbed, seconds: float) -> None:
+    """A newcomer tries until there is room."""
+    async with asyncio.timeout(seconds):
+        while True:
+            with contextlib.suppress(UnreachableError):
+                return await newcomer(bed)
+            await asyncio.sleep(0.2)

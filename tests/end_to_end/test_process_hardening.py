@@ -1,0 +1,93 @@
+"""What the real relay and bridge processes let others see of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import sys
+from pathlib import Path
+
+import pytest
+
+from blindrelay.testbed import Testbed
+
+PROVIDER = '[[provider]]\nname = "openai"\npreset = "openai"\n'
+REPLICA = '[[replica]]\naddress = "127.0.0.1:1"\n'
+CONFIGS = {
+    "blindrelay.relay_node": 'listen = "127.0.0.1:0"\ntokens = "tokens"\n' + REPLICA,
+    "blindrelay.provider_bridge": 'listen = "127.0.0.1:0"\nidentity_key = "identity.key"\n' + PROVIDER,
+}
+FEW_FILES = 128
+
+# At its end, a process started with this on its path writes down whether it was dumpable.
+WITNESS = """
+import atexit, ctypes, pathlib
+atexit.register(lambda: pathlib.Path("dumpable").write_text(str(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))))
+"""
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="prctl(2) and /proc are Linux's")
+
+
+async def start(folder: Path, *arguments: str) -> asyncio.subprocess.Process:
+    """A process with the witness on its path, and room for few open files to begin with."""
+    (folder / "sitecustomize.py").write_text(WITNESS)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return await asyncio.create_subprocess_exec(
+        *("prlimit", f"--nofile={FEW_FILES}:{most}", sys.executable, *arguments),
+        cwd=folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+    )
+
+
+async def serving(folder: Path, module: str) -> asyncio.subprocess.Process:
+    """A part that listens."""
+    (folder / "tokens").touch()
+    (folder / "part.toml").write_text(CONFIGS[module])
+    process = await start(folder, "-m", module, "serve", "--config", "part.toml", "--json")
+    assert process.stdout is not None
+    assert b"listening" in await process.stdout.readline()
+    return process
+
+
+def owner_of_memory(pid: int) -> int:
+    return Path(f"/proc/{pid}/mem").stat().st_uid
+
+
+@linux_only
+@pytest.mark.parametrize("module", CONFIGS)
+async def test_a_part_is_not_dumpable(tmp_path: Path, module: str) -> None:
+    process = await serving(tmp_path, module)
+    assert owner_of_memory(process.pid) == 0, "not even its own user may read it"
+    process.terminate()
+    assert await process.wait() == 0
+    assert (tmp_path / "dumpable").read_text() == "0"
+
+
+@linux_only
+async def test_the_witness_sees_a_process_that_is_dumpable(tmp_path: Path) -> None:
+    assert await (await start(tmp_path, "-c", "pass")).wait() == 0
+    assert (tmp_path / "dumpable").read_text() == "1"
+
+
+@linux_only
+@pytest.mark.parametrize("module", CONFIGS)
+async def test_a_part_takes_the_open_files_that_it_may_have(tmp_path: Path, module: str) -> None:
+    process = await serving(tmp_path, module)
+    allowed, most = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+    process.terminate()
+    assert await process.wait() == 0
+    assert FEW_FILES < allowed == min(most, 65_536)
+
+
+@linux_only
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root sees the environment of what is not dumpable")
+@pytest.mark.parametrize("part", ["relay", "bridge"])
+def test_no_secret_is_in_arguments_or_environment(scripted_bed: Testbed, part: str) -> None:
+    process = Path(f"/proc/{scripted_bed.pids[part]}")
+    shown = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+    assert str(scripted_bed.folder).encode() in shown, "this is the part's command line"
+    assert scripted_bed.token.encode() not in shown
+    assert (scripted_bed.folder / "identity.key").read_bytes().strip() not in shown

@@ -1,0 +1,175 @@
+"""TLS from the client to the relay, mutual TLS from the relay to the bridge, between real processes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx2
+import pytest
+import trustme
+
+from blindrelay.client import RelayError, SealedTransport, UnreachableError
+from blindrelay.serving import issue_token
+from blindrelay.testbed.processes import PartProcess
+
+URL = "https://api.openai.com/v1/chat/completions"
+HOST = "127.0.0.1"
+
+BRIDGE = """
+listen = "127.0.0.1:0"
+identity_key = "identity.key"
+drain_seconds = 1
+[tls]
+certificate = "bridge.pem"
+key = "bridge.key"
+client_ca = "bridges-ca.pem"
+[[provider]]
+name = "openai"
+preset = "openai"
+target = "http://{provider}"
+"""
+
+RELAY = """
+listen = "127.0.0.1:0"
+tokens = "tokens"
+drain_seconds = 1
+[tls]
+certificate = "relay.pem"
+key = "relay.key"
+[[replica]]
+address = "{bridge}"
+[replica.tls]
+ca = "bridges-ca.pem"
+"""
+
+CERTIFIED = 'certificate = "client.pem"\nkey = "client.key"\n'
+
+
+@dataclass
+class Parts:
+    """Provider, bridge and relays, in one folder with all certificates."""
+
+    folder: Path
+    stack: ExitStack
+    relays_ca: trustme.CA = field(default_factory=trustme.CA)
+    bridges_ca: trustme.CA = field(default_factory=trustme.CA)
+
+    def __post_init__(self) -> None:
+        self.trust("relays-ca", self.relays_ca)
+        self.trust("bridges-ca", self.bridges_ca)
+        self.certify("relay", self.relays_ca)
+        self.certify("bridge", self.bridges_ca)
+        self.token = issue_token(self.folder / "tokens", "client", datetime.now(UTC))
+        self.provider = self.start("provider", "blindrelay.testbed.scripted_provider")
+        config = BRIDGE.format(provider=self.provider.listening)
+        self.bridge = self.start("bridge", "blindrelay.provider_bridge", config)
+
+    def trust(self, name: str, ca: trustme.CA) -> None:
+        """The CA's certificate as NAME.pem."""
+        ca.cert_pem.write_to_path(self.folder / f"{name}.pem")
+
+    def certify(self, name: str, ca: trustme.CA) -> None:
+        """A certificate of the CA for this machine as NAME.pem, with its key as NAME.key."""
+        issued = ca.issue_cert(HOST)
+        issued.cert_chain_pems[0].write_to_path(self.folder / f"{name}.pem")
+        issued.private_key_pem.write_to_path(self.folder / f"{name}.key")
+        (self.folder / f"{name}.key").chmod(0o600)
+
+    def relay(self, more: str = CERTIFIED) -> PartProcess:
+        """A relay in front of the bridge; `more` belongs to its [replica.tls]."""
+        config = RELAY.format(bridge=self.bridge.listening) + more
+        return self.start("relay", "blindrelay.relay_node", config)
+
+    def start(self, name: str, module: str, config: str | None = None) -> PartProcess:
+        arguments: list[str] = []
+        if config is not None:
+            file = self.folder / f"{name}.toml"
+            file.write_text(config)
+            arguments = ["serve", "--config", str(file), "--json"]
+        part = PartProcess(name, module, lambda: arguments)
+        part.start()
+        self.stack.callback(part.stop)
+        return part
+
+    def client(self, relay: PartProcess, options: str = "&ca={ca}") -> httpx2.Client:
+        """A client of the relay."""
+        bridge = self.bridge.announcement["identity"]
+        more = options.format(ca=self.folder / "relays-ca.pem")
+        transport = SealedTransport(f"blindrelay://{self.token}@{relay.listening}?bridge={bridge}{more}")
+        client = self.stack.enter_context(transport.httpx2_client())
+        self.stack.callback(transport.close)
+        return client
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[Parts]:
+    with ExitStack() as stack:
+        yield Parts(tmp_path, stack)
+
+
+def ask(client: httpx2.Client) -> httpx2.Response:
+    return client.post(URL, json={"model": "m", "messages": []})
+
+
+def test_a_sealed_exchange(parts: Parts) -> None:
+    parts.certify("client", parts.bridges_ca)
+    answer = ask(parts.client(parts.relay()))
+    assert answer.status_code == 200
+    assert answer.json()["choices"]
+
+
+def of_another_ca(parts: Parts) -> str:
+    parts.certify("client", trustme.CA())
+    return CERTIFIED
+
+
+@pytest.mark.parametrize("more", [lambda _: "", of_another_ca], ids=["no_certificate", "of_another_ca"])
+def test_a_relay_that_the_bridge_does_not_know_is_refused(parts: Parts, more: Callable[[Parts], str]) -> None:
+    relay = parts.relay(more(parts))
+    with pytest.raises(RelayError, match="could not reach the bridge"):
+        ask(parts.client(relay))
+    relay.stop()
+    events = [json.loads(line)["event"] for line in relay.stderr.splitlines()]
+    assert "replica_down" in events
+    assert "replica_up" not in events
+
+
+def test_a_bridge_that_the_relay_does_not_know_is_not_used(parts: Parts) -> None:
+    parts.certify("client", parts.bridges_ca)
+    parts.trust("bridges-ca", trustme.CA())
+    with pytest.raises(RelayError, match="could not reach the bridge"):
+        ask(parts.client(parts.relay()))
+
+
+def test_a_client_without_tls_is_told_what_may_be_missing(parts: Parts) -> None:
+    parts.certify("client", parts.bridges_ca)
+    with pytest.raises(UnreachableError, match="does it want TLS"):
+        ask(parts.client(parts.relay(), "&tls=off"))
+
+
+def test_a_client_that_does_not_know_the_relays_ca_does_not_talk_to_it(parts: Parts) -> None:
+    parts.certify("client", parts.bridges_ca)
+    with pytest.raises(UnreachableError):
+        ask(parts.client(parts.relay(), ""))
+
+
+def test_a_relay_takes_over_new_certificates_without_a_restart(parts: Parts) -> None:
+    parts.certify("client", parts.bridges_ca)
+    relay = parts.relay()
+    settled = parts.client(relay)
+    assert ask(settled).status_code == 200
+    (parts.folder / "relay.pem").write_text("half a certif")
+    assert ask(parts.client(relay)).status_code == 200, "the certificate before serves on"
+    successor = trustme.CA()
+    parts.trust("relays-ca", successor)
+    parts.certify("relay", successor)
+    assert ask(parts.client(relay)).status_code == 200, "it trusts the new CA alone"
+    assert ask(settled).status_code == 200
+    relay.stop()
+    events = [json.loads(line)["event"] for line in relay.stderr.splitlines()]
+    assert events.count("certificates_unusable") == 1
