@@ -1,4 +1,4 @@
-"""The command line: python -m blindrelay.testbed up | demo."""
+"""The command line: python -m blindrelay.testbed up | demo | attack."""
 
 from __future__ import annotations
 
@@ -69,6 +69,12 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--question", default=QUESTION, help="what to ask")
     demo.add_argument("--model", help=f"what to ask for by name (of OpenAI: {REAL_MODEL})")
     demo.set_defaults(run=_demo)
+    attack = commands.add_parser("attack", help="watch a hostile relay fail: run attacks by name")
+    attack.add_argument("names", nargs="*", metavar="NAME", help="which attacks to run")
+    attack.add_argument("--all", action="store_true", help="run them all, in less than a minute")
+    attack.add_argument("--list", action="store_true", help="show their names, and what each does")
+    attack.add_argument("--json", action="store_true", help="print one JSON line for each attack")
+    attack.set_defaults(run=_attack)
     return parser
 
 
@@ -79,6 +85,12 @@ def _add_provider(command: argparse.ArgumentParser, default: str) -> None:
 
 def _demo(given: argparse.Namespace) -> None:
     run_demo(given.provider, given.relay, given.question, given.model)
+
+
+def _attack(given: argparse.Namespace) -> None:
+    from blindrelay.testbed.attacks.command import run_command
+
+    run_command(given.names, everything=given.all, only_list=given.list, as_json=given.json)
 
 
 def _up(given: argparse.Namespace) -> None:

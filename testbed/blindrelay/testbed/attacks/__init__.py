@@ -1,0 +1,14 @@
+"""The hostile relay: attacks by name, against real clients and real bridge processes, and their twins.
+
+An attack is a hook of a relay (relay.py) with what has to come of it (attack.py). Its twin is the same hook
+against a double (doubles.py) that lacks the protection: there the attack has to succeed, or it was none.
+"""
+
+import blindrelay.v1.quiet_grpc  # noqa: F401 - before the first import of grpc
+
+# isort: split
+from blindrelay.testbed.attacks.attack import Attack, Outcome, Proof
+from blindrelay.testbed.attacks.catalogue import ATTACKS, attacks_named
+from blindrelay.testbed.attacks.run import Row, run_attacks
+
+__all__ = ["ATTACKS", "Attack", "Outcome", "Proof", "Row", "attacks_named", "run_attacks"]

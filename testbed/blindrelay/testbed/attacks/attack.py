@@ -1,0 +1,150 @@
+"""What an attack is, what came of it, and how that is judged."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from blindrelay.testbed.attacks.doubles import Double
+from blindrelay.testbed.attacks.relay import Hook
+from blindrelay.testbed.attacks.victim import LEFT, PROMPT, SMALL, STILL_WAITING, WHOLE, Ask, Got
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one run.
+
+    Attributes:
+        got: what each exchange of the application got, in order.
+        calls: how many provider calls were made for them.
+        calls_ended: how those had ended when the attack was over: answered, abandoned, broken off, open.
+        passages: how many exchanges reached the relay.
+        bridge_said: how the bridge ended the calls to it.
+        loot: what the attacker could read.
+        served_after: what an honest exchange got afterwards, through the same parts.
+    """
+
+    got: tuple[Got, ...]
+    calls: int
+    calls_ended: tuple[str, ...]
+    passages: int
+    bridge_said: tuple[str, ...]
+    loot: tuple[bytes, ...]
+    served_after: str
+
+    @property
+    def ends(self) -> tuple[str, ...]:
+        """How each exchange ended."""
+        return tuple(got.end for got in self.got)
+
+
+@dataclass(frozen=True)
+class Proof:
+    """That an attack has succeeded: in words, and as a condition."""
+
+    says: str
+    holds: Callable[[Outcome], bool]
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One attack, what has to come of it, and its twin.
+
+    Attributes:
+        name: what it is asked for by.
+        about: one sentence.
+        hook: makes the relay's hook, anew for each run.
+        ends: how each exchange of the application has to end; at_once, in any order.
+        calls: how many provider calls have to be made.
+        stopped_by: the protection that it fails against.
+        double: what that protection is missing in.
+        proof: by what the twin shows that the same attack succeeds there.
+        asks: what the application asks for: one after another, or at_once.
+        clients: how many clients ask; with 2 each exchange has its own.
+        read: the client's idle limit in seconds.
+        clock: makes the clients' clock.
+        twin_clock: the same for the twin.
+        options: of the connection string, more than usual.
+        honest: a double that the honest parts run under in this process, where processes cannot.
+        also: what has to be true of the run besides.
+        spare: whether the run waits for time to pass, so that others may run beside it.
+    """
+
+    name: str
+    about: str
+    hook: Callable[[], Hook]
+    ends: tuple[str, ...]
+    calls: int
+    stopped_by: str
+    double: Double
+    proof: Proof
+    asks: tuple[Ask, ...] = (SMALL,)
+    at_once: bool = False
+    clients: int = 1
+    read: float = 10.0
+    clock: Callable[[], Callable[[], float]] = field(default=lambda: time.time)
+    twin_clock: Callable[[], Callable[[], float]] | None = None
+    options: str = ""
+    honest: Double | None = None
+    also: Proof | None = None
+    spare: bool = False
+
+    def failings(self, outcome: Outcome) -> list[str]:
+        """What was not as expected in a run against the real parts; nothing, if all was."""
+        expected, ends = self.ends, outcome.ends
+        if self.at_once:
+            expected, ends = tuple(sorted(expected)), tuple(sorted(ends))
+        checks = {
+            f"the client got {ends}, not {expected}": ends == expected,
+            "a wrong byte reached the application": not any(got.wrong for got in outcome.got),
+            f"{outcome.calls} provider calls, not {self.calls}": outcome.calls == self.calls,
+            "the client sealed again": outcome.passages <= len(self.asks),
+            "the attacker read something": not outcome.loot,
+            f"an honest exchange afterwards got {outcome.served_after}": outcome.served_after == WHOLE,
+        }
+        if self.also is not None:
+            checks[f"not shown: {self.also.says}"] = self.also.holds(outcome)
+        return [failing for failing, holds in checks.items() if not holds]
+
+
+WRONG_BYTE: Final = Proof(
+    "a wrong byte reached the application", lambda outcome: any(got.wrong for got in outcome.got)
+)
+SHORT_ANSWER: Final = Proof(
+    "a short answer passed for the whole one",
+    lambda outcome: any(
+        got.end == WHOLE and got.body != got.right and got.right.startswith(got.body) for got in outcome.got
+    ),
+)
+SECOND_CALL: Final = Proof("the provider was called again", lambda outcome: outcome.calls > len(outcome.got))
+CALLED: Final = Proof("the provider was called", lambda outcome: outcome.calls > 0)
+UNNOTICED: Final = Proof("nobody noticed", lambda outcome: set(outcome.ends) == {WHOLE})
+LAST_UNNOTICED: Final = Proof(
+    "the last exchange was sealed all the same", lambda outcome: outcome.ends[-1] == WHOLE
+)
+SEALED_AGAIN: Final = Proof("the client sealed again", lambda outcome: outcome.passages > len(outcome.got))
+NOTHING_SENT: Final = Proof("nothing was sent", lambda outcome: outcome.passages == 0)
+SEALED: Final = Proof("the client sealed to it", lambda outcome: outcome.passages > 0)
+PROMPT_READ: Final = Proof(
+    "the attacker read the prompt", lambda outcome: any(PROMPT.encode() in loot for loot in outcome.loot)
+)
+WAITED: Final = Proof("the client waits for ever", lambda outcome: STILL_WAITING in outcome.ends)
+CALL_OPEN: Final = Proof(
+    "the provider works on for nobody", lambda outcome: LEFT in outcome.ends and "open" in outcome.calls_ended
+)
+CALL_ENDED: Final = Proof(
+    "the provider's work was ended", lambda outcome: set(outcome.calls_ended) == {"abandoned"}
+)
+UNTYPED: Final = Proof(
+    "the application got an accident", lambda outcome: any(end.startswith("untyped") for end in outcome.ends)
+)
+BELIEVED: Final = Proof(
+    "the application took the relay's words for the bridge's",
+    lambda outcome: any(end.startswith("BridgeError") for end in outcome.ends),
+)
+TOLD: Final = Proof(
+    "the bridge told in clear what failed",
+    lambda outcome: any("DecodeError" in said for said in outcome.bridge_said),
+)

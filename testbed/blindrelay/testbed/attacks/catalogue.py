@@ -1,0 +1,39 @@
+"""All attacks, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Final
+
+from blindrelay.testbed.attacks.attack import Attack
+from blindrelay.testbed.attacks.on_directories import DIRECTORY_ATTACKS
+from blindrelay.testbed.attacks.on_envelopes import ENVELOPE_ATTACKS
+from blindrelay.testbed.attacks.on_exchanges import EXCHANGE_ATTACKS
+from blindrelay.testbed.attacks.on_messages import MESSAGE_ATTACKS
+from blindrelay.testbed.attacks.on_records import ANSWER_ATTACKS, REQUEST_ATTACKS
+from blindrelay.testbed.attacks.on_statuses import STATUS_ATTACKS
+from blindrelay.testbed.attacks.on_time import TIME_ATTACKS
+from blindrelay.testbed.errors import UnavailableError
+
+ATTACKS: Final[tuple[Attack, ...]] = (
+    *ANSWER_ATTACKS,
+    *REQUEST_ATTACKS,
+    *EXCHANGE_ATTACKS,
+    *DIRECTORY_ATTACKS,
+    *ENVELOPE_ATTACKS,
+    *STATUS_ATTACKS,
+    *TIME_ATTACKS,
+    *MESSAGE_ATTACKS,
+)
+"""In the order in which they are shown."""
+
+
+def attacks_named(names: Sequence[str]) -> list[Attack]:
+    """The attacks of these names. Raises UnavailableError, with the nearest names, for an unknown one."""
+    known = {attack.name: attack for attack in ATTACKS}
+    for name in names:
+        if name not in known:
+            near = ", ".join(get_close_matches(name, known)) or "attack --list shows them all"
+            raise UnavailableError(f"there is no attack {name!r}; near it: {near}")
+    return [known[name] for name in names]

@@ -1,0 +1,73 @@
+"""The command: python -m blindrelay.testbed attack."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
+
+from blindrelay.testbed.attacks.catalogue import ATTACKS, attacks_named
+from blindrelay.testbed.attacks.report import described, listed, progress, table
+from blindrelay.testbed.attacks.run import run_attacks
+from blindrelay.testbed.errors import TestbedError, UnavailableError
+from blindrelay.testbed.topology import Testbed
+
+T = TypeVar("T")
+
+
+def run_command(names: Sequence[str], *, everything: bool, only_list: bool, as_json: bool) -> None:
+    """Runs attacks and shows what came of them; or lists them.
+
+    Raises TestbedError if anything was not as expected, UnavailableError for a name that is no attack's.
+    """
+    all_of_them = everything or (only_list and not names)
+    attacks = list(ATTACKS) if all_of_them else attacks_named(names)
+    if not attacks:
+        raise UnavailableError("say which attacks to run: names, or --all; --list shows them")
+    if only_list:
+        print(listed(attacks))
+        return
+    # What the client logs of directories that it refuses is what the attacks are about.
+    logging.getLogger("blindrelay").addHandler(logging.NullHandler())
+    tell = progress(len(attacks))
+    try:
+        with Testbed("scripted", replicas=2) as bed:
+            rows = _interruptible(run_attacks(bed, attacks, tell))
+    finally:
+        tell(None)
+    print("\n".join(json.dumps(described(row)) for row in rows) if as_json else table(rows))
+    sys.stdout.flush()
+    if surprises := sum(not row.as_expected for row in rows):
+        raise TestbedError(f"{surprises} of {len(rows)} attacks were not as expected")
+
+
+def _interruptible(work: Coroutine[Any, Any, T]) -> T:
+    """Runs it in an event loop of its own. An interrupt cancels it, and is raised when all has ended.
+
+    Raised in the middle of asyncio's own code it would leave a loop that complains.
+    """
+    interrupted = False
+    tasks: list[asyncio.Task[T]] = []
+
+    def interrupt(*_: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+        for task in tasks:
+            task.get_loop().call_soon_threadsafe(task.cancel)
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with asyncio.Runner() as runner:
+            tasks.append(runner.get_loop().create_task(work))
+            if interrupted:
+                tasks[0].cancel()
+            return runner.get_loop().run_until_complete(tasks[0])
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

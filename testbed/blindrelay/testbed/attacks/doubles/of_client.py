@@ -1,0 +1,161 @@
+"""Doubles of the client: no required end, clear text, sealing again, no idle limit, no directory check."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any, Final
+from unittest.mock import patch
+
+from google.protobuf.message import DecodeError
+
+from blindrelay.client import BlindRelayError, CutAnswerError
+from blindrelay.client.exchange import SealedExchange, Timeouts
+from blindrelay.client.sender import Sender
+from blindrelay.sealing import VerifiedKey, keys, records, verify_directory
+from blindrelay.sealing.errors import SealingError
+from blindrelay.testbed.attacks.doubles.double import patches
+from blindrelay.v1.exchange_pb2 import ExchangeResponse, GetKeyDirectoryResponse
+from blindrelay.v1.inner_pb2 import BodyEnd, ResponseHead, ResponsePart, ResponseTail
+from blindrelay.v1.keys import key_id
+from blindrelay.v1.keys_pb2 import KeyConfig, KeyDirectory
+
+_CLIENT: Final = "blindrelay.client"
+
+
+def without_final() -> AbstractContextManager[object]:
+    """The client takes the end of the stream for the end of the answer."""
+    body, head = SealedExchange.body, SealedExchange.head
+
+    async def whatever_came(self: SealedExchange) -> bytes | None:
+        try:
+            return await body(self)
+        except CutAnswerError:
+            return None
+
+    async def whatever_head(self: SealedExchange) -> ResponseHead:
+        try:
+            return await head(self)
+        except CutAnswerError:
+            return ResponseHead(status=200)
+
+    return patches(
+        patch.object(SealedExchange, "body", whatever_came),
+        patch.object(SealedExchange, "head", whatever_head),
+    )
+
+
+def without_end() -> AbstractContextManager[object]:
+    """The client reads on after the answer's end, and takes what comes as it is."""
+    body = SealedExchange.body
+
+    async def more(self: Any) -> bytes | None:
+        piece = await body(self)
+        if piece is None and (message := await anext(self._messages, None)) is not None:
+            return ExchangeResponse.FromString(message).sealed
+        return piece
+
+    async def no_leave(self: Any) -> None:
+        return None
+
+    return patches(
+        patch.object(SealedExchange, "body", more), patch.object(SealedExchange, "_take_leave", no_leave)
+    )
+
+
+def with_fallback_to_clear() -> AbstractContextManager[object]:
+    """What does not open is taken for an answer in clear."""
+
+    def in_clear(self: Any, sealed: bytes) -> tuple[bytes, bool]:
+        begun = self._state is not None
+        try:
+            return opened(self, sealed)
+        except SealingError:
+            self._failure = None
+        return _as_clear_text(sealed, begun).SerializeToString(), True
+
+    opened = records.RecordOpener.open
+    return patches(
+        patch.object(records.RecordOpener, "open", in_clear),
+        patch(f"{_CLIENT}.exchange.ExchangeResponse", _AnyMessage),
+    )
+
+
+def without_reseal_rule() -> AbstractContextManager[object]:
+    """The client seals again by itself, once, after whatever went wrong."""
+    perform = Sender.perform
+
+    async def twice(self: Sender, request: Any, stream: Any, run: Any) -> Any:
+        try:
+            return await perform(self, request, stream, run)
+        except BlindRelayError:
+            return await perform(self, request, request.stream, run)
+
+    return patch.object(Sender, "perform", twice)
+
+
+def without_idle_limit() -> AbstractContextManager[object]:
+    """The client waits for as long as it takes."""
+    return patch.object(Timeouts, "of", lambda extensions: Timeouts(None, None, None, None))
+
+
+def without_directory_check() -> AbstractContextManager[object]:
+    """The client seals to the first key that it is shown, whoever signed it."""
+
+    async def shown(self: Any, link: Any, issued_at: int, timeout: float | None) -> VerifiedKey:
+        served = GetKeyDirectoryResponse.FromString(await link._directories())
+        directory = KeyDirectory.FromString(served.directories[0].directory)
+        return _unverified(directory)
+
+    return patch.object(Sender, "_key", shown)
+
+
+def without_suite_check() -> AbstractContextManager[object]:
+    """The client takes any suite, and any signature, for its own."""
+    return patches(without_directory_check(), patch.object(keys, "parse_config", KeyConfig.FromString))
+
+
+def without_history() -> AbstractContextManager[object]:
+    """The client verifies each directory, and remembers none."""
+
+    async def verified(self: Any, link: Any, issued_at: int, timeout: float | None) -> VerifiedKey:
+        served = GetKeyDirectoryResponse.FromString(await link._directories())
+        directory = verify_directory(served.directories[0], self.connection.identity, int(self.clock()))
+        return directory.keys[0]
+
+    return patch.object(Sender, "_key", verified)
+
+
+class _AnyMessage:
+    """An ExchangeResponse, or bytes that are none, as one."""
+
+    @staticmethod
+    def FromString(message: bytes) -> ExchangeResponse:  # noqa: N802 (protobuf's name)
+        try:
+            return ExchangeResponse.FromString(message)
+        except DecodeError:
+            return ExchangeResponse(sealed=message)
+
+
+def _as_clear_text(message: bytes, begun: bool) -> ResponsePart:
+    """The part that the bytes are, or a whole answer with them in its body."""
+    try:
+        part = ResponsePart.FromString(message)
+    except DecodeError:
+        part = ResponsePart()
+    if part.HasField("error"):
+        return part
+    if begun or not part.HasField("head"):
+        part = ResponsePart(head=None if begun else ResponseHead(status=200), body=message)
+    part.tail.CopyFrom(ResponseTail(body_end=BodyEnd.BODY_END_NONE))
+    return part
+
+
+def _unverified(directory: KeyDirectory) -> VerifiedKey:
+    config = directory.configs[0]
+    return VerifiedKey(
+        identity=directory.identity,
+        key_id=key_id(config),
+        config=config,
+        not_before=0,
+        not_after=1 << 40,
+    )

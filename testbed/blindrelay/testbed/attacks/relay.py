@@ -1,0 +1,242 @@
+"""A relay that does what a hook tells it to: an honest one for bytes, and an evil one by choice.
+
+It stands where a relay stands, between real clients and real bridges, and has what a relay has: the envelope,
+the messages in both directions, the key directories, the calls' ends. It holds no key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import grpc
+
+from blindrelay.sealing import IdentityKey
+from blindrelay.serving import Address, parse_address
+from blindrelay.v1.aio_status import StatusWatch
+from blindrelay.v1.envelope import METADATA_KEY
+from blindrelay.v1.envelope_pb2 import Envelope
+from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
+from blindrelay.v1.grpc_profile import EXCHANGE, EXCHANGE_METHOD, KEY_DIRECTORY, KEY_DIRECTORY_METHOD, SERVICE
+from blindrelay.v1.keys import key_id
+from blindrelay.v1.keys_pb2 import KeyDirectory, SignedKeyDirectory
+from blindrelay.v1.outer_status import OuterStatus
+
+Messages = AsyncIterator[bytes]
+Context = grpc.aio.ServicerContext[Any, Any]
+Call = grpc.aio.StreamStreamCall[Any, Any]
+
+HONEST_DEADLINE: Final = 3_660.0
+"""Seconds: what an honest relay gives the bridge for the class of an hour, the clients' default."""
+
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.enable_retries", 0),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.so_reuseport", 0),
+)
+
+
+class EndedError(Exception):
+    """The call towards the client ends with this status, forged or the bridge's own."""
+
+    def __init__(self, code: grpc.StatusCode, details: str | None = "") -> None:
+        self.code = code
+        self.details = details or ""
+
+
+class Hook:
+    """What the relay does to an exchange: nothing, unless an attack says otherwise.
+
+    Attributes:
+        up, down: what becomes of the messages of a request and of an answer.
+        envelopes: the metadata values that the bridge gets for the client's envelope.
+        directories: what clients are served for the bridges' directories; bytes are sent as they are.
+        deadline: seconds that the bridge's call gets; None is no deadline.
+        compress_up, compress_down: whether messages are compressed on their way.
+        loot: what the attacker could read, for the judgement.
+    """
+
+    def __init__(
+        self,
+        *,
+        up: Callable[[Passage, Messages], Messages] | None = None,
+        down: Callable[[Passage, Messages], Messages] | None = None,
+        envelopes: Callable[[bytes], Sequence[bytes]] = lambda envelope: [envelope],
+        directories: Callable[[list[SignedKeyDirectory]], Iterable[SignedKeyDirectory] | bytes] = list,
+        deadline: float | None = HONEST_DEADLINE,
+        compress_up: bool = False,
+        compress_down: bool = False,
+    ) -> None:
+        self.up = up or _as_they_are
+        self.down = down or _as_they_are
+        self.envelopes = envelopes
+        self.directories = directories
+        self.deadline = deadline
+        self.compress_up = compress_up
+        self.compress_down = compress_down
+        self.loot: list[bytes] = []
+
+    async def prepare(self, relay: HostileRelay, identity: IdentityKey) -> None:
+        """What the relay does before the first client comes; `identity` is the bridge's, if it was stolen."""
+
+    async def carry(self, passage: Passage) -> None:
+        """Carries one exchange to its end. Raises EndedError for any end but OK."""
+        await passage.forward()
+
+    async def afterwards(self, relay: HostileRelay) -> None:
+        """What the relay still does when the client has got what it gets."""
+
+
+class Passage:
+    """One exchange on its way.
+
+    Attributes:
+        number: counts the exchanges of this relay, from 0.
+        envelope: as the client sent it.
+    """
+
+    def __init__(self, relay: HostileRelay, number: int, context: Context) -> None:
+        self.relay = relay
+        self.hook = relay.hook
+        self.number = number
+        self.context = context
+        values = [value for key, value in context.invocation_metadata() or () if key == METADATA_KEY]
+        self.envelope = values[0] if values and isinstance(values[0], bytes) else b""
+
+    async def forward(self) -> None:
+        """Passes messages both ways, through the hook, until the bridge or the hook ends it."""
+        if self.hook.compress_down:
+            self.context.set_compression(grpc.Compression.Gzip)
+        call = self.call()
+        upload = asyncio.create_task(self.upload(call))
+        try:
+            async for message in self.hook.down(self, self.answers(call)):
+                await self.context.write(message)
+        finally:
+            upload.cancel()
+            call.cancel()
+
+    def call(self, replica: int | None = None) -> Call:
+        """Opens the exchange at the replica that holds its key, or at another."""
+        return self.relay.open(
+            self.hook.envelopes(self.envelope), self.replica if replica is None else replica
+        )
+
+    @property
+    def replica(self) -> int:
+        """The place of the replica that holds the key; the first for a key that none lists."""
+        return self.relay.replicas.get(Envelope.FromString(self.envelope).key_id, 0)
+
+    async def upload(self, call: Call) -> None:
+        """Passes the client's messages up, and their end."""
+        try:
+            async for message in self.hook.up(self, self.requests()):
+                await call.write(message)
+            await call.done_writing()
+        except (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError):
+            return  # why, is learnt where the answers are read
+
+    async def requests(self) -> Messages:
+        """The client's messages, to its half-close."""
+        while isinstance(message := await self.context.read(), bytes):
+            yield message
+
+    async def answers(self, call: Call) -> Messages:
+        """The bridge's messages. Raises EndedError if it does not end with OK."""
+        watch = StatusWatch(call)
+        try:
+            async for message in call:
+                yield message
+        except grpc.aio.AioRpcError as error:
+            code, details = await watch.status(error)
+            known = OuterStatus.of(code, details)
+            self.relay.bridge_said.append(known.details if known else f"{code.name.lower()}: {details}")
+            raise EndedError(code, details) from None
+        self.relay.bridge_said.append("ok")
+
+
+class HostileRelay:
+    """A gRPC server on loopback that carries exchanges as its hook does.
+
+    Attributes:
+        hook: may be replaced between exchanges.
+        passages: how many exchanges clients have begun.
+        replicas: the place of the bridge for each key_id that was listed.
+        bridge_said: how the bridges' calls ended: "ok", an outer status, or "CODE: WORDS" for any other.
+    """
+
+    def __init__(self, bridges: Sequence[str], hook: Hook) -> None:
+        self.hook = hook
+        self.passages = 0
+        self.replicas: dict[bytes, int] = {}
+        self.bridge_said: list[str] = []
+        self._channels = [grpc.aio.insecure_channel(address, options=_OPTIONS) for address in bridges]
+        self._address = Address("127.0.0.1", 0)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Address]:
+        """Serves for as long as the block runs."""
+        server = grpc.aio.server(options=_OPTIONS)
+        server.add_generic_rpc_handlers([self._handlers()])
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        try:
+            yield parse_address(f"127.0.0.1:{port}")
+        finally:
+            await server.stop(0)
+            for channel in self._channels:
+                await channel.close()
+
+    def open(self, envelopes: Sequence[bytes], replica: int) -> Call:
+        """Opens an exchange at a bridge, under any envelopes."""
+        return self._channels[replica].stream_stream(EXCHANGE_METHOD)(
+            timeout=self.hook.deadline,
+            metadata=tuple((METADATA_KEY, envelope) for envelope in envelopes),
+            compression=grpc.Compression.Gzip if self.hook.compress_up else None,
+        )
+
+    async def fetch(self) -> list[SignedKeyDirectory]:
+        """The bridges' directories, in their order; what they list is remembered."""
+        directories = []
+        for place, channel in enumerate(self._channels):
+            fetch: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(KEY_DIRECTORY_METHOD)
+            response = GetKeyDirectoryResponse.FromString(await fetch(b"", wait_for_ready=True, timeout=10))
+            signed = response.directories[0]
+            for config in KeyDirectory.FromString(signed.directory).configs:
+                self.replicas[key_id(config)] = place
+            directories.append(signed)
+        return directories
+
+    def _handlers(self) -> grpc.GenericRpcHandler:
+        return grpc.method_handlers_generic_handler(
+            SERVICE,
+            {
+                EXCHANGE: grpc.stream_stream_rpc_method_handler(self._exchange),
+                KEY_DIRECTORY: grpc.unary_unary_rpc_method_handler(self._directories),
+            },
+        )
+
+    async def _exchange(self, _: object, context: Context) -> None:
+        passage = Passage(self, self.passages, context)
+        self.passages += 1
+        try:
+            await self.hook.carry(passage)
+        except EndedError as end:
+            if end.code is not grpc.StatusCode.OK:
+                await context.abort(end.code, end.details)
+
+    async def _directories(self, _: bytes, context: Context) -> bytes:
+        served = self.hook.directories(await self.fetch())
+        if isinstance(served, bytes):
+            return served
+        return GetKeyDirectoryResponse(directories=served).SerializeToString()
+
+
+async def _as_they_are(_: Passage, messages: Messages) -> Messages:
+    async for message in messages:
+        yield message

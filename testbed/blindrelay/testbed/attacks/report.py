@@ -1,0 +1,93 @@
+"""What attacks came to, for people and for programs."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from blindrelay.testbed.attacks.attack import Attack
+from blindrelay.testbed.attacks.run import Row
+from blindrelay.testbed.demo_report import heading
+
+_COLUMNS: Final = ("attack", "the client got", "the bridge did", "stopped by", "twin without it", "verdict")
+
+
+def listed(attacks: Iterable[Attack]) -> str:
+    """Names and sentences."""
+    attacks = list(attacks)
+    width = max(len(attack.name) for attack in attacks)
+    return "\n".join(f"{attack.name:{width}}  {attack.about}" for attack in attacks)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """One line for each attack, the surprises under theirs, and a last line that counts."""
+    cells = [_COLUMNS, *(_cells(row) for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(_COLUMNS))]
+    lines = [_line(line, widths) for line in cells]
+    shown = [heading(lines[0])]
+    for row, line in zip(rows, lines[1:], strict=True):
+        shown += [line, *(f"    {surprise}" for surprise in row.surprises)]
+    expected = sum(row.as_expected for row in rows)
+    return "\n".join([*shown, "", f"{expected} of {len(rows)} attacks as expected, each with its twin"])
+
+
+def described(row: Row) -> dict[str, object]:
+    """A row for programs."""
+    attack, outcome = row.attack, row.outcome
+    return {
+        "attack": attack.name,
+        "about": attack.about,
+        "client_got": list(outcome.ends),
+        "provider_calls": outcome.calls,
+        "bridge_said": list(outcome.bridge_said),
+        "stopped_by": attack.stopped_by,
+        "served_after": outcome.served_after,
+        "twin_shows": attack.proof.says,
+        "twin_got": list(row.twin.ends),
+        "twin_provider_calls": row.twin.calls,
+        "as_expected": row.as_expected,
+        "surprises": list(row.surprises),
+    }
+
+
+def progress(total: int) -> Callable[[Attack | None], None]:
+    """Tells on stderr, if that is a terminal, which attack is run: in one line, which None takes away."""
+    if not sys.stderr.isatty():
+        return lambda _: None
+    count = 0
+
+    def tell(attack: Attack | None) -> None:
+        nonlocal count
+        count += 1
+        said = f"{count}/{total} {attack.name}" if attack is not None else ""
+        width = shutil.get_terminal_size().columns - 1
+        sys.stderr.write(f"\r{said[:width]:{width}}\r")
+        sys.stderr.flush()
+
+    return tell
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    verdict = "as expected" if row.as_expected else "SURPRISE"
+    calls = row.outcome.calls
+    said = _counted(said.partition(":")[0] for said in row.outcome.bridge_said) or "no end"
+    did = f"{calls} call{'' if calls == 1 else 's'}, {said}" if row.outcome.passages else "not asked"
+    return (
+        row.attack.name,
+        _counted(row.outcome.ends),
+        did,
+        row.attack.stopped_by,
+        row.attack.proof.says,
+        verdict,
+    )
+
+
+def _counted(words: Iterable[str]) -> str:
+    return ", ".join(f"{word} ({count})" if count > 1 else word for word, count in Counter(words).items())
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()

@@ -1,0 +1,156 @@
+"""Runs attacks against the real parts, and their twins against doubles, and judges both."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from blindrelay.testbed.attacks.attack import CALL_ENDED, CALL_OPEN, WAITED, Attack, Outcome
+from blindrelay.testbed.attacks.parts import Parts, doubled_parts, real_parts
+from blindrelay.testbed.attacks.relay import Hook, HostileRelay
+from blindrelay.testbed.attacks.victim import SMALL, Got, Victim, new_mark, victim
+from blindrelay.testbed.topology import Testbed
+
+BOUND_SECONDS: Final = 20.0
+"""After it a client has been made to wait for longer than any of its limits."""
+
+TWIN_PATIENCE: Final = 2.5
+"""Where a twin is to show that nothing ends: more than twice the limit that would have ended it."""
+
+Run = Callable[[Parts, Attack], Awaitable[Outcome]]
+
+SETTLING_SECONDS: Final = 3.0
+"""For a provider to notice that nobody waits for its answer any more."""
+
+AT_ONCE: Final = 4
+"""Attacks that run beside each other."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of one attack.
+
+    Attributes:
+        outcome: against the real parts.
+        twin: against the double.
+        surprises: what was not as expected in either.
+    """
+
+    attack: Attack
+    outcome: Outcome
+    twin: Outcome
+    surprises: tuple[str, ...]
+
+    @property
+    def as_expected(self) -> bool:
+        return not self.surprises
+
+
+async def run_attacks(
+    bed: Testbed, attacks: Sequence[Attack], progress: Callable[[Attack], None] = lambda _: None
+) -> list[Row]:
+    """Runs each attack and its twin; the testbed has two replicas and the scripted provider.
+
+    `progress` is told of each twin that begins: the attack itself is over then.
+    """
+    async with real_parts(bed) as parts:
+        outcomes = await _each(parts, [attack for attack in attacks if attack.honest is None], _real)
+    twins: dict[str, Outcome] = {}
+
+    async def twin(parts: Parts, attack: Attack) -> Outcome:
+        progress(attack)
+        return await _twin(parts, attack)
+
+    # A double is for the whole process: those twins run together that need the same one.
+    for group in _by_double(attacks):
+        with (group[0].honest or nullcontext)():
+            if group[0].honest is not None:
+                outcomes |= await _each_doubled(bed, group, _real)
+            with group[0].double():
+                twins |= await _each_doubled(bed, group, twin)
+    return [_row(attack, outcomes[attack.name], twins[attack.name]) for attack in attacks]
+
+
+def _by_double(attacks: Sequence[Attack]) -> Iterable[list[Attack]]:
+    groups: defaultdict[object, list[Attack]] = defaultdict(list)
+    for attack in attacks:
+        groups[attack.honest, attack.double].append(attack)
+    return groups.values()
+
+
+def _row(attack: Attack, outcome: Outcome, twin: Outcome) -> Row:
+    surprises = attack.failings(outcome)
+    if not attack.proof.holds(twin):
+        surprises.append(f"the twin does not show that {attack.proof.says}: it got {twin.ends}")
+    return Row(attack, outcome, twin, tuple(surprises))
+
+
+async def _each_doubled(bed: Testbed, attacks: Sequence[Attack], run: Run) -> dict[str, Outcome]:
+    with tempfile.TemporaryDirectory(prefix="blindrelay-double-") as folder:
+        async with doubled_parts(bed, Path(folder)) as parts:
+            return await _each(parts, attacks, run)
+
+
+async def _each(parts: Parts, attacks: Sequence[Attack], run: Run) -> dict[str, Outcome]:
+    """What came of each, a few at once."""
+    room = asyncio.Semaphore(AT_ONCE)
+
+    async def outcome(attack: Attack) -> tuple[str, Outcome]:
+        async with nullcontext() if attack.spare else room:
+            return attack.name, await run(parts, attack)
+
+    return dict(await asyncio.gather(*map(outcome, attacks)))
+
+
+async def _real(parts: Parts, attack: Attack) -> Outcome:
+    return await _run(parts, attack, attack.clock, BOUND_SECONDS)
+
+
+async def _twin(parts: Parts, attack: Attack) -> Outcome:
+    bound = TWIN_PATIENCE if attack.proof in (WAITED, CALL_OPEN) else BOUND_SECONDS
+    return await _run(parts, attack, attack.twin_clock or attack.clock, bound)
+
+
+async def _run(
+    parts: Parts, attack: Attack, clock: Callable[[], Callable[[], float]], bound: float
+) -> Outcome:
+    hook = attack.hook()
+    relay = HostileRelay(parts.bridges, hook)
+    marks = [new_mark() for _ in attack.asks]
+    async with relay.running() as address, AsyncExitStack() as stack:
+        await hook.prepare(relay, parts.identity_key)
+        victims = [
+            await stack.enter_async_context(
+                victim(parts, address, read=attack.read, bound=bound, clock=clock(), options=attack.options)
+            )
+            for _ in range(attack.clients)
+        ]
+        got = await _ask(attack, victims, marks)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(bound):
+                await hook.afterwards(relay)
+        passages, said = relay.passages, tuple(relay.bridge_said)
+        ended = await parts.provider.settled(marks, SETTLING_SECONDS if attack.also is CALL_ENDED else 0.0)
+        for mark in marks:
+            await parts.provider.release(mark)
+        relay.hook = Hook()
+        async with victim(parts, address, read=10.0, bound=BOUND_SECONDS) as honest:
+            after = await honest.ask(SMALL, new_mark())
+        calls = sum([len(await parts.provider.outcomes(mark)) for mark in marks])
+    return Outcome(tuple(got), calls, tuple(ended), passages, said, tuple(hook.loot), after.end)
+
+
+async def _ask(attack: Attack, victims: Sequence[Victim], marks: Sequence[str]) -> list[Got]:
+    asking = [
+        victims[number % len(victims)].ask(ask, mark)
+        for number, (ask, mark) in enumerate(zip(attack.asks, marks, strict=True))
+    ]
+    if attack.at_once:
+        return list(await asyncio.gather(*asking))
+    return [await each for each in asking]

@@ -1,0 +1,154 @@
+"""The hostile relay: every attack against real parts, every twin against its double."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+
+import pytest
+
+from blindrelay.testbed import Testbed
+from blindrelay.testbed.attacks import ATTACKS, Proof, Row, attacks_named, run_attacks
+from blindrelay.testbed.attacks import command as attack_command
+from blindrelay.testbed.attacks.doubles import nothing_missing
+from blindrelay.testbed.cli import main
+
+NAMES = [attack.name for attack in ATTACKS]
+
+
+@pytest.fixture(scope="module")
+def bed() -> Iterator[Testbed]:
+    with Testbed("scripted", replicas=2) as bed:
+        yield bed
+
+
+@pytest.fixture(scope="module")
+async def rows(bed: Testbed) -> AsyncIterator[dict[str, Row]]:
+    yield {row.attack.name: row for row in await run_attacks(bed, ATTACKS)}  # noqa: PT022 (asynchronous)
+
+
+def test_there_are_many_attacks_and_no_two_of_one_name() -> None:
+    assert len(NAMES) == len(set(NAMES))
+    assert len(NAMES) >= 100
+    assert all(re.fullmatch(r"[a-z0-9-]{1,40}", name) for name in NAMES)
+    assert all(attack.about.endswith(".") for attack in ATTACKS)
+
+
+def test_each_attack_has_a_twin_that_lacks_something() -> None:
+    assert all(attack.double is not nothing_missing for attack in ATTACKS)
+
+
+@pytest.mark.timeout(300)  # the first of them runs all, which takes most of a minute
+@pytest.mark.parametrize("name", NAMES)
+def test_the_attack_fails_and_its_twin_succeeds(name: str, rows: dict[str, Row]) -> None:
+    assert rows[name].surprises == ()
+
+
+async def test_a_run_that_is_not_as_expected_is_a_surprise(bed: Testbed) -> None:
+    attack = replace(attacks_named(["flip-answer-body"])[0], ends=("the whole answer",), calls=2)
+    (row,) = await run_attacks(bed, [attack])
+    assert row.surprises == (
+        "the client got ('AlteredAnswerError',), not ('the whole answer',)",
+        "1 provider calls, not 2",
+    )
+    assert not row.as_expected
+
+
+async def test_a_twin_that_fails_at_its_attack_is_a_surprise(bed: Testbed) -> None:
+    attack = replace(attacks_named(["flip-answer-body"])[0], double=nothing_missing)
+    (row,) = await run_attacks(bed, [attack])
+    assert row.surprises == (
+        "the twin does not show that a wrong byte reached the application: it got ('AlteredAnswerError',)",
+    )
+
+
+def test_the_command_shows_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["attack", "flip-answer-body", "replay-at-once"]) == 0
+    shown = capsys.readouterr()
+    lines = shown.out.splitlines()
+    assert lines[0].split()[0] == "attack"
+    assert re.fullmatch(
+        r"flip-answer-body +AlteredAnswerError +1 call, no end +record authentication +"
+        r"a wrong byte reached the application +as expected",
+        lines[1],
+    )
+    assert lines[-1] == "2 of 2 attacks as expected, each with its twin"
+    assert shown.err == ""
+
+
+def test_the_command_tells_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["attack", "--json", "swap-answers"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert row["attack"] == "swap-answers"
+    assert row["client_got"] == ["AlteredAnswerError", "AlteredAnswerError"]
+    assert row["provider_calls"] == 2
+    assert row["as_expected"] is True
+
+
+def test_a_surprise_is_shown_and_fails_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    never = Proof("pigs fly", lambda outcome: False)
+    attack = replace(attacks_named(["flip-answer-body"])[0], proof=never)
+    monkeypatch.setattr(attack_command, "attacks_named", lambda names: [attack])
+    assert main(["attack", "flip-answer-body"]) == 1
+    shown = capsys.readouterr()
+    assert "SURPRISE\n    the twin does not show that pigs fly" in shown.out
+    assert shown.err == "blindrelay-testbed: 1 of 1 attacks were not as expected\n"
+
+
+def test_the_list_names_them_all(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["attack", "--list"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == NAMES
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["flip-answr-body"], "there is no attack 'flip-answr-body'; near it: flip-answer-body"),
+        (["zzz"], "there is no attack 'zzz'; near it: attack --list shows them all"),
+        ([], "say which attacks to run: names, or --all; --list shows them"),
+    ],
+)
+def test_what_is_asked_wrongly_is_told_in_one_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["attack", *arguments]) == 2
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert shown.count("\n") == 1
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_silently_and_leaves_no_process(signal_number: int) -> None:
+    code = (
+        "import sys\n"
+        "from blindrelay.testbed import cli\n"
+        "from blindrelay.testbed.attacks import command\n"
+        "def run_attacks(bed, attacks, progress):\n"
+        "    print(*bed.pids.values(), flush=True)\n"
+        "    return run(bed, attacks, progress)\n"
+        "run, command.run_attacks = command.run_attacks, run_attacks\n"
+        "sys.exit(cli.main())\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "attack", "stretch-deadline"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        pids = [int(pid) for pid in process.stdout.readline().split()]
+        process.send_signal(signal_number)
+        _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (130, "")
+    assert len(pids) == 4
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
