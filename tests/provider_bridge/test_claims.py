@@ -34,9 +34,9 @@ def time() -> FakeTime:
     return FakeTime()
 
 
-def claimed(memory: ClaimMemory, exchange_id: bytes, issued_at: int) -> bool:
+def claimed(memory: ClaimMemory, exchange_id: bytes, issued_at: int, peer: bytes = b"") -> bool:
     try:
-        memory.claim(exchange_id, issued_at)
+        memory.claim(exchange_id, issued_at, peer)
     except UnclaimedError:
         return False
     return True
@@ -87,17 +87,69 @@ def test_a_wall_clock_that_is_set_back_opens_no_door(time: FakeTime) -> None:
 
 
 def test_a_full_memory_refuses_until_there_is_room(time: FakeTime) -> None:
-    memory = ClaimMemory(time.clock, capacity=2)
+    memory = ClaimMemory(time.clock, capacity=4)
     assert claimed(memory, b"a", START)
     assert claimed(memory, b"b", START + 10)
+    assert not memory.has_room()
     assert not claimed(memory, b"c", START + 10)
     time.advance(W + 1)
-    assert claimed(memory, b"c", START + 10), "a is forgotten"
+    assert memory.has_room(), "a is forgotten"
+    assert claimed(memory, b"c", START + 10)
     assert not claimed(memory, b"d", START + 10)
+    assert len(memory) == 2
 
 
-def test_the_default_capacity_is_bounded() -> None:
-    assert CAPACITY == 500_000
+def take_all(memory: ClaimMemory, peer: bytes, issued_at: int = START) -> int:
+    """How many claims the memory lets a peer make."""
+    count = 0
+    while claimed(memory, b"%b %d %d" % (peer, issued_at, count), issued_at, peer):
+        count += 1
+    return count
+
+
+def test_one_greedy_peer_leaves_half(time: FakeTime) -> None:
+    memory = ClaimMemory(time.clock, capacity=1_000)
+    assert take_all(memory, b"greedy") == 500
+    assert not memory.has_room(b"greedy")
+    assert memory.has_room(b"modest")
+    assert all(claimed(memory, bytes([number]), START, b"modest") for number in range(100))
+    assert not claimed(memory, bytes([0]), START, b"third"), "what one peer claimed is claimed for all"
+
+
+def test_greedy_peers_one_after_the_other_leave_room_for_the_next(time: FakeTime) -> None:
+    memory = ClaimMemory(time.clock, capacity=1_024)
+    assert [take_all(memory, bytes([peer])) for peer in range(5)] == [512, 256, 128, 64, 32]
+    assert claimed(memory, b"a", START, b"newcomer")
+
+
+def test_greedy_peers_all_at_once_get_equal_shares(time: FakeTime) -> None:
+    memory = ClaimMemory(time.clock, capacity=1_000)
+    for number in range(1_000):
+        for peer in range(4):
+            claimed(memory, b"%d %d" % (peer, number), START, bytes([peer]))
+    assert [memory._held[bytes([peer])] for peer in range(4)] == [200] * 4
+    assert len(memory) == 800
+
+
+def test_a_share_comes_back_when_its_claims_expire(time: FakeTime) -> None:
+    memory = ClaimMemory(time.clock, capacity=1_000)
+    for _ in range(3):
+        assert take_all(memory, b"greedy", int(time.clock.now())) == 500
+        time.advance(W + 1)
+    assert memory.has_room(b"greedy")
+    assert (len(memory), memory._held, memory._by_time, memory._times) == (0, {}, {}, [])
+
+
+def test_the_default_capacity_is_bounded(time: FakeTime) -> None:
+    assert CAPACITY == ClaimMemory(time.clock).capacity == 1_000_000
+
+
+def test_the_clock_is_read_once_for_a_claim() -> None:
+    """By a second, later reading an old claim could be forgotten that the first one still let in."""
+    readings = iter([0.0, START + W, START + W, START + W + 0.001])
+    memory = ClaimMemory(Clock(lambda: 0.0, lambda: next(readings)))
+    assert claimed(memory, b"a", START)
+    assert not claimed(memory, b"a", START)
 
 
 async def test_of_many_at_once_one_claims(time: FakeTime) -> None:
@@ -116,18 +168,21 @@ async def test_of_many_at_once_one_claims(time: FakeTime) -> None:
         st.tuples(
             st.integers(0, 4),  # which exchange
             st.integers(-W - 20, W + 20),  # issued how long before or after now
+            st.integers(0, 2),  # brought by whom
             st.floats(0, 200),  # seconds until the next
         ),
         max_size=60,
     )
 )
-def test_no_history_lets_an_exchange_in_twice(history: list[tuple[int, int, float]]) -> None:
+def test_no_history_lets_an_exchange_in_twice(history: list[tuple[int, int, int, float]]) -> None:
     time = FakeTime()
-    memory = ClaimMemory(time.clock)
+    memory = ClaimMemory(time.clock, capacity=6)
     accepted: set[tuple[int, int]] = set()
-    for exchange, offset, pause in history:
+    for exchange, offset, peer, pause in history:
         issued_at = int(time.clock.now()) + offset
-        if claimed(memory, bytes([exchange]), issued_at):
+        room = memory.has_room(bytes([peer]))
+        if claimed(memory, bytes([exchange]), issued_at, bytes([peer])):
+            assert room
             assert (exchange, issued_at) not in accepted
             accepted.add((exchange, issued_at))
         time.advance(pause)

@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,15 +16,19 @@ from pathlib import Path
 
 import pytest
 
-from blindrelay.provider_bridge import load_identity, load_or_make_identity
+from blindrelay.provider_bridge import Event, load_identity, load_or_make_identity
 from blindrelay.provider_bridge.cli import main
-from blindrelay.sealing import format_identity, parse_identity
+from blindrelay.provider_bridge.delegation_file import make_delegation, write_delegation
+from blindrelay.provider_bridge.signing_key_file import make_signing_key
+from blindrelay.sealing import IdentityKey, format_identity, parse_identity
 from blindrelay.v1.inner_pb2 import CREDENTIAL_BROUGHT
 
 from .fake_provider import EVENT_STREAM, Connection, FakeProvider, Received
 from .sealed_caller import SealedCaller, parts, request_head
+from .test_metrics import NAMES
 
 MIB = 1 << 20
+DELEGATED = 'signing_key = "signing.key"\ndelegation = "delegation"'
 
 
 def configure(
@@ -119,6 +124,44 @@ async def test_it_says_so_to_people_too(tmp_path: Path) -> None:
         assert (await bridge.stop())[0] == 0
 
 
+async def test_it_serves_without_the_identity_key(tmp_path: Path, provider: FakeProvider) -> None:
+    identity = IdentityKey.generate()
+    public_key = make_signing_key(tmp_path / "signing.key").public_key
+    write_delegation(tmp_path / "delegation", make_delegation(identity, public_key, 1, time.time()))
+    config = configure(tmp_path, provider)
+    config.write_text(config.read_text().replace('identity_key = "identity.key"', DELEGATED))
+    async with running(config) as bridge:
+        assert bridge.announced["identity"] == format_identity(identity.public_key)
+        async with bridge.caller as caller:
+            assert (await caller.exchange()).status == 200
+            await caller.directory()
+        code, errors = await bridge.stop()
+    assert code == 0
+    first, second = (line.split(" ", 1)[1] for line in errors.splitlines()[:2])
+    assert (first, second) == (Event.SERVING.value, Event.DELEGATION_ENDS_IN_A_DAY.value)
+    assert names(tmp_path) == ["bridge.toml", "delegation", "signing.key"]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+async def test_its_metrics_are_the_closed_list_and_hold_nothing_up(tmp_path: Path) -> None:
+    port = free_port()
+    async with running(configure(tmp_path, more=f'metrics = "127.0.0.1:{port}"')) as bridge:
+        _silent, to_silent = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        page = (await reader.read()).decode()
+        assert re.findall(r"^# TYPE (\S+)", page, re.MULTILINE) == NAMES
+        assert "blindrelay_bridge_live_keys 1.0" in page
+        assert (await bridge.stop(signal.SIGINT))[0] == 0
+        to_silent.close()
+        writer.close()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_it_drains(tmp_path: Path, provider: FakeProvider, number: int) -> None:
     release = asyncio.Event()
@@ -176,7 +219,18 @@ async def test_a_long_answer_is_never_held(tmp_path: Path, provider: FakeProvide
         (["serve", "--config", "broken.toml"], 2, "not valid TOML"),
         (["serve", "--config", "bad_key.toml"], 2, "64 hexadecimal digits"),
         (["serve", "--config", "taken.toml"], 1, "port is taken"),
+        (["serve", "--config", "no_metrics.toml"], 1, "cannot expose metrics"),
+        (["serve", "--config", "delegated.toml"], 2, "the delegation does not exist"),
         (["identity", "--key", "none.key"], 2, "does not exist"),
+        (["identity"], 2, "--delegation is required"),
+        (["identity", "--delegation", "bad.key"], 2, "not a delegation"),
+        (["signing-key", "--out", "bad.key"], 2, "never replaces one"),
+        (["signing-key", "--out", "missing/signing.key"], 2, "cannot be written"),
+        (
+            ["delegate", "--key", "none.key", "--signing-key", "x", "--days", "1", "--out", "y"],
+            2,
+            "does not exist",
+        ),
         (["token", "list", "--tokens", "none"], 2, "does not exist"),
     ],
 )
@@ -195,15 +249,19 @@ def test_a_first_days_mistake_is_one_line(
     (tmp_path / "bad.key").chmod(0o600)
     config = configure(tmp_path).read_text()
     (tmp_path / "bad_key.toml").write_text(config.replace("identity.key", "bad.key"))
+    make_signing_key(tmp_path / "signing.key")
+    delegated = config.replace('identity_key = "identity.key"', DELEGATED)
+    (tmp_path / "delegated.toml").write_text(delegated)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         (tmp_path / "taken.toml").write_text(config.replace("127.0.0.1:0", f"127.0.0.1:{port}"))
+        (tmp_path / "no_metrics.toml").write_text(f'metrics = "127.0.0.1:{port}"\n{config}')
         assert main(arguments) == code
     shown = capfd.readouterr()
     assert shown.out == ""
     (line,) = [line for line in shown.err.splitlines() if line.startswith("blindrelay-bridge:")]
     assert complaint in line
-    assert "Traceback" not in shown.err
+    assert shown.err == line + "\n", "nothing else is said of a bridge that never served"
 
 
 def test_the_identity_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

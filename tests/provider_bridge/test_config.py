@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from blindrelay.provider_bridge import BridgeConfig, presets, read_bridge_config
+from blindrelay.provider_bridge import BridgeConfig, DelegatedKey, presets, read_bridge_config
+from blindrelay.sealing import format_identity
 from blindrelay.serving import Address, ConfigError
 
 MINIMAL = """
@@ -19,7 +20,10 @@ preset = "openai"
 
 FULL = """
 listen = "0.0.0.0:8490"
-identity_key = "/keys/identity.key"
+signing_key = "/keys/signing.key"
+delegation = "delegation"
+next_identity = "NEXT"
+metrics = "127.0.0.1:9464"
 epoch_seconds = 600
 drain_seconds = 0
 max_request_bytes = 1000000
@@ -51,11 +55,12 @@ Configure = Path
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "anthropic.key").write_text("sk-ant-1\n")
+    (tmp_path / "anthropic.key").chmod(0o600)
     return tmp_path
 
 
 def read(folder: Path, text: str, **environment: str) -> BridgeConfig:
-    (folder / "bridge.toml").write_text(text)
+    (folder / "bridge.toml").write_text(text.replace("NEXT", format_identity(bytes(32))))
     return read_bridge_config(folder / "bridge.toml", {"LOCAL_KEY": "sk-local"} | environment)
 
 
@@ -67,6 +72,8 @@ def test_the_least_that_works(folder: Path) -> None:
     assert (config.max_request, config.max_buffered) == (33_554_432, 268_435_456)
     assert config.tokens is None
     assert config.tls is None
+    assert config.next_identity is None
+    assert config.metrics is None
     (provider,) = config.providers
     assert provider.origin == provider.target == presets()["openai"].origin
     assert provider.credential is None
@@ -77,7 +84,9 @@ def test_the_least_that_works(folder: Path) -> None:
 def test_everything(folder: Path) -> None:
     config = read(folder, FULL)
     assert config.listen == Address("0.0.0.0", 8490)
-    assert config.identity_key == Path("/keys/identity.key")
+    assert config.identity_key == DelegatedKey(Path("/keys/signing.key"), folder / "delegation")
+    assert config.next_identity == bytes(32)
+    assert config.metrics == Address("127.0.0.1", 9464)
     assert (config.epoch, config.drain, config.max_exchanges) == (600, 0, 5)
     assert (config.max_request, config.max_buffered) == (1_000_000, 2_000_000)
     assert config.tokens == folder / "relay-tokens"
@@ -105,6 +114,16 @@ def test_everything(folder: Path) -> None:
         ('preset = "openai"', 'preset = "closedai"', "none of anthropic, gemini, openai"),
         ('preset = "openai"', 'preset = "openai"\ntypo = 1', "typo is not a known key"),
         ("[[provider]]", "typo = 1\n[[provider]]", "typo is not a known key"),
+        (
+            'identity_key = "identity.key"',
+            'identity_key = "identity.key"\nsigning_key = "s"\ndelegation = "d"',
+            "give one or the other",
+        ),
+        ('identity_key = "identity.key"', 'signing_key = "s"', "or else both signing_key and delegation"),
+        ('identity_key = "identity.key"', 'delegation = "d"', "or else both signing_key and delegation"),
+        ("[[provider]]", 'next_identity = "br1"\n[[provider]]', "next_identity is wrong: .* 59 characters"),
+        ("[[provider]]", 'metrics = "0.0.0.0:9464"\n[[provider]]', "open to other machines"),
+        ("[[provider]]", 'metrics = "9464"\n[[provider]]', "is not an address"),
         ("[[provider]]", "epoch_seconds = 59\n[[provider]]", "must be from 60"),
         ("[[provider]]", "epoch_seconds = 65\n[[provider]]", "multiple of 10"),
         ("[[provider]]", "max_buffered_bytes = 70000\n[[provider]]", "at least max_request_bytes"),
@@ -129,12 +148,17 @@ def test_everything(folder: Path) -> None:
         ('preset = "openai"', 'preset = "openai"\ncredential = { env = "LINES" }', "not a credential"),
         ('preset = "openai"', 'preset = "openai"\ncredential = { file = "none" }', "does not exist"),
         ('preset = "openai"', 'preset = "openai"\ncredential = { file = "blank" }', "not a credential"),
+        ('preset = "openai"', 'preset = "openai"\ncredential = { file = "open" }', "open to others"),
         ('listen = "127.0.0.1:0"', 'listen = "0.0.0.0:8490"', "open to other machines"),
+        ('listen = "127.0.0.1:0"', 'plaintext = true\nlisten = "0.0.0.0:8490"', "add tokens, or client_ca"),
         ('listen = "127.0.0.1:0"', 'listen = "0.0.0.0:8490"\ntokens = "tokens"', "open to other machines"),
     ],
 )
 def test_a_mistake_is_named(folder: Path, text: str, replacement: str, reason: str) -> None:
     (folder / "blank").write_text("\n")
+    (folder / "blank").chmod(0o600)
+    (folder / "open").touch()
+    (folder / "open").chmod(0o644)
     with pytest.raises(ConfigError, match=reason) as error:
         read(folder, MINIMAL.replace(text, replacement, 1), EMPTY="", LINES="sk-secret\nsk-secret")
     assert "sk-secret" not in str(error.value)

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from blindrelay.provider_bridge import epoch_keys
+from blindrelay.provider_bridge import HeldIdentity, epoch_keys
 from blindrelay.provider_bridge.epoch_keys import EpochKeys
 from blindrelay.sealing import DirectoryHistory, IdentityKey, VerifiedDirectory, verify_directory
 
@@ -18,12 +18,18 @@ EPOCH = 3_600
 class Replica:
     """Epoch keys under a clock that a test moves, and a client that looks at each directory."""
 
-    def __init__(self, epoch: int = EPOCH) -> None:
+    def __init__(self, epoch: int = EPOCH, next_identity_hash: bytes = b"") -> None:
         self.time = FakeTime(START + 7)
         self.identity = IdentityKey.generate()
         self.changes = 0
         self.history = DirectoryHistory()
-        self.keys = EpochKeys(self.identity, self.time.clock, epoch=epoch, on_change=self._changed)
+        self.keys = EpochKeys(
+            HeldIdentity(self.identity),
+            self.time.clock,
+            epoch=epoch,
+            next_identity_hash=next_identity_hash,
+            on_change=self._changed,
+        )
 
     def _changed(self) -> None:
         self.changes += 1
@@ -135,13 +141,33 @@ def test_a_short_epoch_is_signed_anew_before_half_its_life() -> None:
 
 
 def test_changes_are_told(replica: Replica) -> None:
-    assert replica.changes == 1
+    assert replica.changes == 0, "that the first key was drawn goes without saying"
     replica.time.advance(EPOCH / 2 + 10)
     replica.keys.advance()
-    assert replica.changes == 2
+    assert replica.changes == 1
     replica.time.advance(EPOCH / 2 + W)
     replica.keys.advance()
-    assert replica.changes > 2
+    assert replica.changes > 1
+
+
+def test_the_age_of_the_oldest_key(replica: Replica) -> None:
+    assert (replica.keys.live, int(replica.keys.oldest_age)) == (1, 7)
+    replica.time.advance(EPOCH / 2 + 10)
+    replica.keys.advance()
+    assert (replica.keys.live, int(replica.keys.oldest_age)) == (2, EPOCH // 2 + 17)
+    replica.time.advance(EPOCH / 2 + W - 17)
+    assert int(replica.keys.oldest_age) == EPOCH + W, "the most that there can be"
+    replica.time.advance(1)
+    replica.keys.advance()
+    assert replica.keys.oldest_age < EPOCH
+
+
+@pytest.mark.parametrize("announced", [b"", b"\x07" * 32])
+def test_every_directory_announces_the_next_identity(announced: bytes) -> None:
+    replica = Replica(next_identity_hash=announced)
+    assert replica.directory().next_identity_hash == announced
+    replica.time.advance(EPOCH)
+    assert replica.directory().next_identity_hash == announced
 
 
 async def test_keys_are_dropped_without_being_asked_for(

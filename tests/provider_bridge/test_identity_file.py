@@ -41,8 +41,8 @@ def test_a_file_that_is_no_key(tmp_path: Path, text: str) -> None:
     assert path.read_text() == text, "what is there is never overwritten"
 
 
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
-def test_a_key_that_others_can_read(tmp_path: Path, mode: int) -> None:
+@pytest.mark.parametrize("mode", [0o604, 0o620, 0o660])
+def test_a_key_that_is_open_to_others(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "identity.key"
     load_or_make_identity(path)
     path.chmod(mode)

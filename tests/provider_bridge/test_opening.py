@@ -241,7 +241,7 @@ async def test_a_restart_opens_no_door(
     assert len(provider.received) == 2
 
 
-async def test_a_full_memory_refuses(
+async def test_what_cannot_be_claimed_is_refused(
     bridge: SealedCaller, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def claim_nothing(*_: object) -> None:
@@ -249,6 +249,22 @@ async def test_a_full_memory_refuses(
 
     monkeypatch.setattr(ClaimMemory, "claim", claim_nothing)
     assert await outer_status(await bridge.send(await bridge.seal())) == REFUSED
+    assert provider.received == []
+
+
+@pytest.mark.parametrize("cause", [SealedCaller.seal, *CAUSES])
+async def test_without_room_every_exchange_looks_the_same(
+    bridge: SealedCaller,
+    provider: FakeProvider,
+    monkeypatch: pytest.MonkeyPatch,
+    cause: Callable[[SealedCaller], Awaitable[SealedRequest]],
+) -> None:
+    """What is said of the memory is no word about the exchange: it is not looked at."""
+    request = await cause(bridge)
+    provider.received.clear()
+    monkeypatch.setattr(ClaimMemory, "has_room", lambda *_: False)
+    monkeypatch.setattr(opening, "decapsulate", lambda *_: pytest.fail("it was opened"))
+    assert await outer_status(await bridge.send(request)) == OuterStatus.OVERLOADED.value
     assert provider.received == []
 
 

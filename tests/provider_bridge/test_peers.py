@@ -13,6 +13,8 @@ import pytest
 import trustme
 
 from blindrelay.provider_bridge import Bridge, BridgeConfig
+from blindrelay.provider_bridge.claims import ClaimMemory
+from blindrelay.provider_bridge.peers import PEER_SIZE
 from blindrelay.sealing import IdentityKey
 from blindrelay.serving import Address, ConfigError, ServerTls, authorization, issue_token, revoke_token
 from blindrelay.v1.outer_status import OuterStatus
@@ -77,15 +79,18 @@ def authority() -> trustme.CA:
 def tls(authority: trustme.CA, tmp_path: Path) -> ServerTls:
     certificate = authority.issue_cert("localhost", "127.0.0.1")
     certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "bridge.pem")
+    (tmp_path / "bridge.pem").chmod(0o600)
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     return ServerTls(tmp_path / "bridge.pem", tmp_path / "bridge.pem", tmp_path / "ca.pem")
 
 
-def credentials(authority: trustme.CA, relay: trustme.CA | None) -> grpc.ChannelCredentials:
+def credentials(
+    authority: trustme.CA, relay: trustme.CA | None, name: str = "relay.example"
+) -> grpc.ChannelCredentials:
     roots = authority.cert_pem.bytes()
     if relay is None:
         return grpc.ssl_channel_credentials(roots)
-    own = relay.issue_cert("relay.example")
+    own = relay.issue_cert(name)
     return grpc.ssl_channel_credentials(
         roots, own.private_key_pem.bytes(), b"".join(pem.bytes() for pem in own.cert_chain_pems)
     )
@@ -97,6 +102,30 @@ async def test_a_relay_shows_its_certificate(
     config = replace(config, tls=tls)
     async with serving(config, identity, credentials(authority, authority)) as caller:
         assert (await caller.exchange()).status == 200
+
+
+async def test_claims_are_on_the_account_of_the_certificates_names(
+    config: BridgeConfig,
+    identity: IdentityKey,
+    authority: trustme.CA,
+    tls: ServerTls,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    peers = []
+    claim = ClaimMemory.claim
+
+    def watched(memory: ClaimMemory, exchange_id: bytes, issued_at: int, peer: bytes = b"") -> None:
+        peers.append(peer)
+        claim(memory, exchange_id, issued_at, peer)
+
+    monkeypatch.setattr(ClaimMemory, "claim", watched)
+    async with Bridge(replace(config, tls=tls), identity).running() as address:
+        for name in ("one.example", "other.example", "one.example"):
+            own = credentials(authority, authority, name)
+            async with SealedCaller(str(address), identity.public_key, credentials=own) as caller:
+                assert (await caller.exchange()).status == 200
+    assert peers[0] == peers[2] != peers[1], "a renewed certificate is the same relay's"
+    assert {len(peer) for peer in peers} == {PEER_SIZE}
 
 
 @pytest.mark.parametrize("foreign", [True, False])

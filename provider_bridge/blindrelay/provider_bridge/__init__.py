@@ -4,9 +4,10 @@ It implements section 11 of spec/protocol.md on top of blindrelay.sealing.
 """
 
 from blindrelay.provider_bridge.bridge import Bridge
-from blindrelay.provider_bridge.config import BridgeConfig, read_bridge_config
+from blindrelay.provider_bridge.config import BridgeConfig, DelegatedKey, read_bridge_config
 from blindrelay.provider_bridge.errors import (
     BridgeError,
+    DelegationEndedError,
     ProviderError,
     RequestError,
     SealedError,
@@ -15,19 +16,25 @@ from blindrelay.provider_bridge.errors import (
 from blindrelay.provider_bridge.events import Event, EventLog, Outcome
 from blindrelay.provider_bridge.identity_file import load_identity, load_or_make_identity
 from blindrelay.provider_bridge.providers import AllowedCall, Provider, parse_calls, presets
+from blindrelay.provider_bridge.signatory import DelegatedIdentity, HeldIdentity, Signatory
 
 __all__ = [
     "AllowedCall",
     "Bridge",
     "BridgeConfig",
     "BridgeError",
+    "DelegatedIdentity",
+    "DelegatedKey",
+    "DelegationEndedError",
     "Event",
     "EventLog",
+    "HeldIdentity",
     "Outcome",
     "Provider",
     "ProviderError",
     "RequestError",
     "SealedError",
+    "Signatory",
     "UnclaimedError",
     "load_identity",
     "load_or_make_identity",

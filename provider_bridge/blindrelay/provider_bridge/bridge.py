@@ -15,11 +15,14 @@ from blindrelay.provider_bridge.config import BridgeConfig
 from blindrelay.provider_bridge.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.events import Event, EventLog
 from blindrelay.provider_bridge.exchange import Workplace
+from blindrelay.provider_bridge.metrics import bridge_metrics
 from blindrelay.provider_bridge.opening import Opening
+from blindrelay.provider_bridge.peers import Peers
 from blindrelay.provider_bridge.provider_call import ProviderTransport
 from blindrelay.provider_bridge.request_budget import RequestBudget
 from blindrelay.provider_bridge.service import ExchangeService
-from blindrelay.sealing import IdentityKey
+from blindrelay.provider_bridge.signatory import HeldIdentity, Signatory
+from blindrelay.sealing import IdentityKey, identity_hash
 from blindrelay.serving import (
     STREAMS_PER_RELAY,
     Address,
@@ -29,6 +32,7 @@ from blindrelay.serving import (
     serve_until_stopped,
     server_options,
 )
+from blindrelay.serving.metrics import exposed_metrics
 
 GIVE_UP_BEFORE: Final = 1.0
 """Seconds before the end of draining: what still runs then gets a sealed error, and the time to take it."""
@@ -37,15 +41,26 @@ GIVE_UP_BEFORE: Final = 1.0
 class Bridge:
     """One bridge process, or one bridge within a test."""
 
-    def __init__(self, config: BridgeConfig, identity: IdentityKey, log: EventLog | None = None) -> None:
+    def __init__(
+        self,
+        config: BridgeConfig,
+        identity: IdentityKey | Signatory,
+        log: EventLog | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         """Raises ConfigError if the tokens file is wrong."""
         self._config = config
         self.log = log or EventLog()
         self.admission = Admission(config.max_exchanges)
-        clock = Clock()
+        clock = clock or Clock()
         self._keys = EpochKeys(
-            identity, clock, epoch=config.epoch, on_change=lambda: self.log.note(Event.KEYS_CHANGED)
+            HeldIdentity(identity) if isinstance(identity, IdentityKey) else identity,
+            clock,
+            epoch=config.epoch,
+            next_identity_hash=b"" if config.next_identity is None else identity_hash(config.next_identity),
+            on_change=lambda: self.log.note(Event.KEYS_CHANGED),
         )
+        self._claims = ClaimMemory(clock)
         self._workplace = Workplace(
             providers=config.providers,
             transport=ProviderTransport(),
@@ -56,10 +71,10 @@ class Bridge:
         )
         self._service = ExchangeService(
             self._keys,
-            Opening(self._keys, ClaimMemory(clock)),
+            Opening(self._keys, self._claims),
             self._workplace,
             self.admission,
-            self._tokens(),
+            Peers(self._tokens()),
         )
 
     async def serve(self, on_ready: Callable[[Address], None]) -> None:
@@ -69,6 +84,8 @@ class Bridge:
             def ready() -> None:
                 on_ready(address)
                 self.log.note(Event.SERVING)
+                if self._config.plaintext:
+                    self.log.note(Event.PLAINTEXT)
 
             await serve_until_stopped(
                 server, self.admission, self._config.drain, on_ready=ready, on_drain=self.begin_to_drain
@@ -92,9 +109,18 @@ class Bridge:
     async def _server(self) -> AsyncIterator[tuple[grpc.aio.Server, Address]]:
         server = grpc.aio.server(options=server_options(STREAMS_PER_RELAY))
         self._service.add_to(server)
-        address = listen(server, self._config.listen, self._config.tls)
+        address = listen(
+            server,
+            self._config.listen,
+            self._config.tls,
+            plaintext=self._config.plaintext,
+            on_problem=lambda _: self.log.note(Event.CERTIFICATES_UNUSABLE),
+        )
         try:
-            async with _running(self._keys.keep_current(), self.log.keep_reporting()):
+            async with (
+                exposed_metrics(self._config.metrics, bridge_metrics(self._keys, self._claims, self.log)),
+                _running(self._keys.keep_current(), self.log.keep_reporting()),
+            ):
                 yield server, address
         finally:
             await self._workplace.transport.aclose()

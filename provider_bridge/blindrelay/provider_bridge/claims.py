@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import heapq
+from collections import Counter, defaultdict
 from typing import Final
 
 from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.errors import UnclaimedError
 from blindrelay.v1.limits import REPLAY_WINDOW
 
-CAPACITY: Final = 500_000
-"""Claims held at once, about 100 MB: 800 exchanges a second, all day, with the window at its widest."""
+CAPACITY: Final = 1_000_000
+"""Claims held at once, about 110 MB when full. One peer alone can hold half of them: 1,600 exchanges a second
+with a clock that is right, and 800 with every exchange dated as far ahead as the window lets it be."""
 
 
 class ClaimMemory:
     """One for a process, over all its keys. It fails closed: what cannot be remembered is not accepted.
+
+    It is shared between the peers that bring exchanges as switches share a buffer between their ports: each
+    may hold as much as is free at that moment (the dynamic threshold of Choudhury and Hahne, IEEE/ACM
+    Transactions on Networking 6(2), 1998, with a factor of 1). One that takes all it can leaves half, n that
+    do leave 1/(n + 1): there is always room for another.
 
     It is used from one event loop and never awaits, so a claim is atomic.
     """
@@ -24,31 +31,51 @@ class ClaimMemory:
         self._capacity = capacity
         self._window = window
         self._claimed: set[bytes] = set()
-        self._by_time: dict[int, list[bytes]] = {}
+        self._held: Counter[bytes] = Counter()
+        self._by_time: dict[int, defaultdict[bytes, list[bytes]]] = {}
         self._times: list[int] = []
 
     def __len__(self) -> int:
         return len(self._claimed)
 
-    def claim(self, exchange_id: bytes, issued_at: int) -> None:
-        """Takes an exchange_id, kept until issued_at + window.
+    @property
+    def capacity(self) -> int:
+        """Claims held at most, by all peers together."""
+        return self._capacity
+
+    def has_room(self, peer: bytes = b"") -> bool:
+        """Whether a peer may hold one more claim now. It depends on how many are held, no more."""
+        self._forget_before(self._clock.now() - self._window)
+        return self._may_hold_more(peer)
+
+    def claim(self, exchange_id: bytes, issued_at: int, peer: bytes = b"") -> None:
+        """Takes an exchange_id, kept until issued_at + window, on the account of who brought it.
 
         Raises UnclaimedError if issued_at is more than the window from now, before or after, if the
-        exchange_id is taken, or if the memory is full.
+        exchange_id is taken, or if there is no room for the peer.
         """
+        # Read once: what is forgotten by one reading must be too old by the same.
         now = self._clock.now()
         self._forget_before(now - self._window)
         if not now - self._window <= issued_at <= now + self._window:
             raise UnclaimedError
-        if exchange_id in self._claimed or len(self._claimed) >= self._capacity:
+        if exchange_id in self._claimed or not self._may_hold_more(peer):
             raise UnclaimedError
         self._claimed.add(exchange_id)
+        self._held[peer] += 1
         if issued_at not in self._by_time:
-            self._by_time[issued_at] = []
+            self._by_time[issued_at] = defaultdict(list)
             heapq.heappush(self._times, issued_at)
-        self._by_time[issued_at].append(exchange_id)
+        self._by_time[issued_at][peer].append(exchange_id)
+
+    def _may_hold_more(self, peer: bytes) -> bool:
+        return self._held[peer] < self._capacity - len(self._claimed)
 
     def _forget_before(self, oldest: float) -> None:
         # What is forgotten was issued before the window, and is refused for that from now on.
         while self._times and self._times[0] < oldest:
-            self._claimed.difference_update(self._by_time.pop(heapq.heappop(self._times)))
+            for peer, claimed in self._by_time.pop(heapq.heappop(self._times)).items():
+                self._claimed.difference_update(claimed)
+                self._held[peer] -= len(claimed)
+                if not self._held[peer]:
+                    del self._held[peer]

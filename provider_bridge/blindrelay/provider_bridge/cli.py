@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from blindrelay.provider_bridge.bridge import Bridge
-from blindrelay.provider_bridge.config import read_bridge_config
-from blindrelay.provider_bridge.events import log_to_stderr
+from blindrelay.provider_bridge.clock import Clock
+from blindrelay.provider_bridge.config import BridgeConfig, DelegatedKey, read_bridge_config
+from blindrelay.provider_bridge.delegation_file import (
+    MAX_DAYS,
+    date,
+    make_delegation,
+    read_delegation,
+    write_delegation,
+)
+from blindrelay.provider_bridge.events import EventLog, log_to_stderr
 from blindrelay.provider_bridge.identity_file import load_identity, load_or_make_identity
+from blindrelay.provider_bridge.signatory import DelegatedIdentity, HeldIdentity, Signatory
+from blindrelay.provider_bridge.signing_key_file import format_public_key, make_signing_key, parse_public_key
 from blindrelay.sealing import format_identity
 from blindrelay.serving import Address, Announce, CommandParser, command_parser, run_command
+from blindrelay.serving.command import Commands
 
 
 def parser() -> CommandParser:
@@ -22,9 +34,9 @@ def parser() -> CommandParser:
         "Opens sealed exchanges beside a provider, calls it, and seals its answers.",
         _serve,
     )
-    identity = commands.add_parser("identity", help="print the identity that clients pin")
-    identity.add_argument("--key", required=True, type=Path, metavar="FILE", help="the identity key's file")
-    identity.set_defaults(run=_print_identity)
+    _add_identity(commands)
+    _add_signing_key(commands)
+    _add_delegate(commands)
     return command
 
 
@@ -35,19 +47,75 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 async def _serve(config_file: Path, announce: Announce) -> None:
     config = read_bridge_config(config_file)
-    identity = load_or_make_identity(config.identity_key)
+    log, clock = EventLog(), Clock()
+    signatory = _signatory(config, clock, log)
     log_to_stderr()
 
     def on_ready(address: Address) -> None:
-        text = format_identity(identity.public_key)
+        text = format_identity(signatory.identity)
         announce(
             f"The bridge listens on {address}. Clients pin its identity: {text}",
             listening=str(address),
             identity=text,
         )
 
-    await Bridge(config, identity).serve(on_ready)
+    await Bridge(config, signatory, log, clock).serve(on_ready)
+
+
+def _signatory(config: BridgeConfig, clock: Clock, log: EventLog) -> Signatory:
+    keys = config.identity_key
+    if isinstance(keys, DelegatedKey):
+        return DelegatedIdentity(keys.signing_key, keys.delegation, clock, log.note)
+    return HeldIdentity(load_or_make_identity(keys))
+
+
+def _add_identity(commands: Commands) -> None:
+    identity = commands.add_parser("identity", help="print the identity that clients pin")
+    source = identity.add_mutually_exclusive_group(required=True)
+    source.add_argument("--key", type=Path, metavar="FILE", help="the identity key's file")
+    source.add_argument("--delegation", type=Path, metavar="FILE", help="a delegation by the identity")
+    identity.set_defaults(run=_print_identity)
+
+
+def _add_signing_key(commands: Commands) -> None:
+    command = commands.add_parser(
+        "signing-key", help="make a replica's signing key, and print the public key to delegate to"
+    )
+    command.add_argument("--out", required=True, type=Path, metavar="FILE", help="where to write it")
+    command.set_defaults(run=_make_signing_key)
+
+
+def _add_delegate(commands: Commands) -> None:
+    command = commands.add_parser("delegate", help="let a replica's signing key speak for the identity")
+    command.add_argument("--key", required=True, type=Path, metavar="FILE", help="the identity key's file")
+    command.add_argument(
+        "--signing-key", required=True, metavar="PUBLIC", help="what `signing-key` printed: brv_…"
+    )
+    command.add_argument("--days", required=True, type=int, metavar="N", help=f"1 to {MAX_DAYS}")
+    command.add_argument("--out", required=True, type=Path, metavar="FILE", help="where to write it")
+    command.set_defaults(run=_delegate)
 
 
 def _print_identity(arguments: argparse.Namespace) -> None:
-    sys.stdout.write(format_identity(load_identity(arguments.key).public_key) + "\n")
+    if arguments.key is not None:
+        _print(format_identity(load_identity(arguments.key).public_key))
+    else:
+        _print(format_identity(read_delegation(arguments.delegation).identity))
+
+
+def _make_signing_key(arguments: argparse.Namespace) -> None:
+    _print(format_public_key(make_signing_key(arguments.out).public_key))
+
+
+def _delegate(arguments: argparse.Namespace) -> None:
+    identity = load_identity(arguments.key)
+    public_key = parse_public_key(arguments.signing_key)
+    write_delegation(arguments.out, make_delegation(identity, public_key, arguments.days, time.time()))
+    _print(
+        f"{format_identity(identity.public_key)} lets {arguments.signing_key} speak for it until "
+        f"{date(read_delegation(arguments.out).not_after)}"
+    )
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(line + "\n")

@@ -19,7 +19,17 @@ from blindrelay.provider_bridge.providers import (
     presets,
 )
 from blindrelay.provider_bridge.url_policy import Origin, UrlError, parse_origin
-from blindrelay.serving import Address, ConfigError, ServerTls, Table, read_bytes, read_config
+from blindrelay.sealing import IdentityError, parse_identity
+from blindrelay.serving import (
+    Address,
+    ConfigError,
+    ServerTls,
+    Table,
+    read_config,
+    read_secret,
+    require_tls_off_loopback,
+)
+from blindrelay.serving.metrics import read_metrics_address
 from blindrelay.v1.limits import TIME_STEP
 
 DEFAULT_EPOCH: Final = 3_600
@@ -38,21 +48,33 @@ _CREDENTIAL: Final = re.compile(r"[\x21-\x7e]{1,4096}")
 
 
 @dataclass(frozen=True)
+class DelegatedKey:
+    """The files of a signing key and of the identity's delegation to it."""
+
+    signing_key: Path
+    delegation: Path
+
+
+@dataclass(frozen=True)
 class BridgeConfig:
     """What a bridge process is told.
 
     Attributes:
-        identity_key: the file of the identity key, made if it is not there.
+        identity_key: the file of the identity key, made if it is not there; or what stands in for it, if it
+            is kept elsewhere.
         epoch: seconds that a sealing key serves.
         drain: seconds that running exchanges may take when the process is told to stop.
         max_request: bytes of one request's body.
         max_buffered: bytes of all requests that are held at once.
         max_exchanges: exchanges at once.
         tokens: the file of hashed tokens of the relays, or None to admit everyone.
+        next_identity: 32 bytes, the identity that is to follow, announced in every directory.
+        metrics: where metrics are exposed, on this machine.
+        plaintext: other machines may reach a listener without TLS: what carries the connections encrypts.
     """
 
     listen: Address
-    identity_key: Path
+    identity_key: Path | DelegatedKey
     epoch: int
     drain: int
     max_request: int
@@ -61,6 +83,9 @@ class BridgeConfig:
     tokens: Path | None
     tls: ServerTls | None
     providers: tuple[Provider, ...]
+    plaintext: bool = False
+    next_identity: bytes | None = None
+    metrics: Address | None = None
 
 
 def read_bridge_config(path: Path, environment: Mapping[str, str] = os.environ) -> BridgeConfig:
@@ -71,7 +96,9 @@ def read_bridge_config(path: Path, environment: Mapping[str, str] = os.environ) 
 def _bridge(table: Table, environment: Mapping[str, str]) -> BridgeConfig:
     config = BridgeConfig(
         listen=table.address("listen"),
-        identity_key=table.path("identity_key"),
+        identity_key=_identity_key(table),
+        next_identity=_next_identity(table),
+        metrics=read_metrics_address(table),
         epoch=_epoch(table),
         drain=table.integer("drain_seconds", default=DEFAULT_DRAIN, minimum=0, maximum=86_400),
         max_request=table.integer(
@@ -86,7 +113,9 @@ def _bridge(table: Table, environment: Mapping[str, str]) -> BridgeConfig:
         tokens=table.optional_path("tokens"),
         tls=table.table("tls", ServerTls.read),
         providers=table.tables("provider", partial(_provider, environment=environment)),
+        plaintext=table.flag("plaintext", default=False),
     )
+    require_tls_off_loopback(config.listen, config.tls, plaintext=config.plaintext)
     _check_limits(table, config)
     _check_peers(table, config)
     _check_distinct(table, config.providers)
@@ -100,6 +129,33 @@ def _epoch(table: Table) -> int:
     return epoch
 
 
+def _next_identity(table: Table) -> bytes | None:
+    text = table.optional_text("next_identity")
+    if text is None:
+        return None
+    try:
+        return parse_identity(text)
+    except IdentityError as error:
+        raise table.error("next_identity", f"is wrong: {error}") from None
+
+
+def _identity_key(table: Table) -> Path | DelegatedKey:
+    """The identity key, or what stands in for it."""
+    identity_key = table.optional_path("identity_key")
+    signing_key, delegation = table.optional_path("signing_key"), table.optional_path("delegation")
+    if signing_key is not None and delegation is not None and identity_key is None:
+        return DelegatedKey(signing_key, delegation)
+    if identity_key is None:
+        raise table.error(
+            "identity_key", "is missing: a path is needed, or else both signing_key and delegation"
+        )
+    if signing_key is not None or delegation is not None:
+        raise table.error(
+            "identity_key", "is there, and so are signing_key or delegation: give one or the other"
+        )
+    return identity_key
+
+
 def _check_limits(table: Table, config: BridgeConfig) -> None:
     if config.max_buffered < config.max_request:
         raise table.error("max_buffered_bytes", "must be at least max_request_bytes, or no such request fits")
@@ -109,11 +165,11 @@ def _check_peers(table: Table, config: BridgeConfig) -> None:
     """Off loopback only relays that show who they are: to others the bridge would lend its credentials."""
     if config.listen.is_loopback:
         return
-    if config.tls is None or (config.tls.client_ca is None and config.tokens is None):
+    if config.tokens is None and (config.tls is None or config.tls.client_ca is None):
         raise table.error(
             "listen",
-            f"= {config.listen} is open to other machines: add a [tls] section, and in it client_ca "
-            "or beside it tokens, so that only your relays are served; or listen on 127.0.0.1",
+            f"= {config.listen} is open to other machines: add tokens, or client_ca in the [tls] section, "
+            "so that only your relays are served; or listen on 127.0.0.1",
         )
 
 
@@ -178,7 +234,7 @@ def _secret(table: Table, environment: Mapping[str, str]) -> str:
     if (variable is None) == (path is None):
         raise table.error("env", "or file: exactly one of the two names the credential")
     if path is not None:
-        return _checked(read_bytes(path, "credential file").decode("ascii", "replace").strip(), str(path))
+        return _checked(read_secret(path, "credential file").decode("ascii", "replace").strip(), str(path))
     if not environment.get(str(variable)):
         raise table.error("env", f"names {variable}, and that environment variable is not set")
     return _checked(environment[str(variable)].strip(), f"the environment variable {variable}")

@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import Callable
 from typing import Final
 
 from blindrelay.provider_bridge.clock import Clock
-from blindrelay.sealing import DirectorySigner, IdentityKey, SealingKey
+from blindrelay.provider_bridge.errors import DelegationEndedError
+from blindrelay.provider_bridge.signatory import Signatory
+from blindrelay.sealing import SealingKey
 from blindrelay.v1.keys_pb2 import KeyDirectory, SignedKeyDirectory
 from blindrelay.v1.limits import REPLAY_WINDOW, REPLICA_ID_SIZE, TIME_STEP
 
@@ -29,31 +32,57 @@ class EpochKeys:
 
     def __init__(
         self,
-        identity: IdentityKey,
+        signatory: Signatory,
         clock: Clock,
         *,
         epoch: int,
+        next_identity_hash: bytes = b"",
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """`epoch` is in seconds, a multiple of 10. `on_change` is told that a key was drawn or dropped."""
-        self._identity = identity
+        """`epoch` is in seconds, a multiple of 10; `next_identity_hash` goes into every directory (spec,
+        section 4.4). `on_change` is told, from then on, that a key was drawn or dropped.
+        """
+        self._signatory = signatory
         self._clock = clock
         self._epoch = epoch
-        self._on_change = on_change
-        self._signer = DirectorySigner.generate()
+        self._next_identity_hash = next_identity_hash
+        self._on_change: Callable[[], None] = lambda: None
         self.replica_id = os.urandom(REPLICA_ID_SIZE)
         self._started_at = int(clock.now())
         self._keys: dict[bytes, SealingKey] = {}
         self._sequence = 0
         self._directory: SignedKeyDirectory | None = None
         self._issued_at = 0
+        self._expires_at = 0
         # The first key also takes what clients with slow clocks seal: nothing older can be sealed to it.
         self._draw(not_before=self._floor(clock.now() - REPLAY_WINDOW))
+        self._on_change = on_change
 
     @property
     def identity(self) -> bytes:
         """The identity that these keys belong to, 32 bytes."""
-        return self._identity.public_key
+        return self._signatory.identity
+
+    @property
+    def live(self) -> int:
+        """How many keys are held."""
+        return len(self._keys)
+
+    @property
+    def oldest_age(self) -> float:
+        """Seconds, to ten, since the oldest key that is held was drawn: how far back a thief could open."""
+        ends = (key.not_after for key in self._keys.values())
+        return self._clock.now() - (min(ends, default=0) - self._epoch)
+
+    @property
+    def seconds_left(self) -> float:
+        """How long this replica may still speak for the identity; infinite if it holds the identity key."""
+        return self._signatory.ends_at() - self._clock.now()
+
+    def check_delegation(self) -> None:
+        """Raises DelegationEndedError if what is signed now would be refused."""
+        if self._signatory.ends_at() <= int(self._clock.now()):
+            raise DelegationEndedError
 
     def find(self, key_id: bytes) -> SealingKey | None:
         """The key of that name, or None if it was never here or has been dropped."""
@@ -61,35 +90,46 @@ class EpochKeys:
         return self._keys.get(key_id)
 
     def directory(self) -> SignedKeyDirectory:
-        """The signed directory of the keys that clients may use now."""
+        """The signed directory of the keys that clients may use now. Raises DelegationEndedError."""
         self.advance()
+        self.check_delegation()
         now = int(self._clock.now())
-        if self._directory is None or now - self._issued_at >= min(REISSUE_AFTER, self._epoch // 2):
+        if self._directory is None or now >= min(self._reissue_at, self._expires_at):
             self._directory = self._sign(now)
-            self._issued_at = now
         return self._directory
+
+    @property
+    def _reissue_at(self) -> int:
+        return self._issued_at + min(REISSUE_AFTER, self._epoch // 2)
 
     def advance(self) -> None:
         """Draws the next key when it is time, and drops those whose time is over."""
         now = self._clock.now()
-        for key in list(self._keys.values()):
-            if now > key.not_after + REPLAY_WINDOW:
-                self._change()
-                del self._keys[key.key_id]
+        over = [key for key in self._keys.values() if now > key.not_after + REPLAY_WINDOW]
+        if over:
+            self._drop(over)
         newest = max((key.not_after for key in self._keys.values()), default=0)
         if newest - now < self._epoch / 2:
             self._draw(not_before=self._floor(now))
 
     async def keep_current(self) -> None:
-        """Advances until cancelled, so that keys are dropped in time even if nobody asks for anything."""
+        """Advances until cancelled, so that keys are dropped, and warnings given, even if nobody asks."""
         while True:
             await asyncio.sleep(_CHECK_EVERY)
             self.advance()
+            self._signatory.look_after()
 
     def _draw(self, not_before: int) -> None:
         self._change()
         key = SealingKey.generate(not_before, self._floor(self._clock.now()) + self._epoch)
         self._keys[key.key_id] = key
+
+    def _drop(self, over: list[SealingKey]) -> None:
+        self._change()
+        while over:
+            del self._keys[over.pop().key_id]
+        # Exchanges that were cut may wait in reference cycles, with the keys of their records.
+        gc.collect()
 
     def _change(self) -> None:
         self._directory = None
@@ -97,19 +137,19 @@ class EpochKeys:
 
     def _sign(self, now: int) -> SignedKeyDirectory:
         self._sequence += 1
-        expires_at = now + self._epoch
+        self._issued_at = now
+        self._expires_at = int(min(now + self._epoch, self._signatory.ends_at()))
         directory = KeyDirectory(
             identity=self.identity,
             replica_id=self.replica_id,
             sequence=self._sequence,
             started_at=self._started_at,
             issued_at=now,
-            expires_at=expires_at,
+            expires_at=self._expires_at,
+            next_identity_hash=self._next_identity_hash,
             configs=[key.config for key in self._keys.values() if key.not_after >= now],
         )
-        # A delegation for this directory alone: the signing key is worth nothing once it has expired.
-        delegation = self._identity.delegate(self._signer.public_key, now, expires_at)
-        return self._signer.sign(directory, delegation)
+        return self._signatory.sign(directory)
 
     @staticmethod
     def _floor(seconds: float) -> int:

@@ -2,6 +2,7 @@
 
 BridgeError
 ├── UnclaimedError       could not be opened or claimed: one outer status for every cause
+├── DelegationEndedError nobody may sign in the identity's name any more, until there is a new delegation
 └── SealedError          after the claim: a sealed error, authentic to the client
     ├── RequestError     found before the provider was asked
     └── ProviderError    the provider could not be asked, or broke off
@@ -19,6 +20,10 @@ class BridgeError(Exception):
 
 class UnclaimedError(BridgeError):
     """An exchange could not be opened or claimed. It has no text: nobody is told which."""
+
+
+class DelegationEndedError(BridgeError):
+    """The delegation that this replica speaks on has ended; clients would refuse what it signs."""
 
 
 class SealedError(BridgeError):

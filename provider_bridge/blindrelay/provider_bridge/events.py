@@ -29,6 +29,14 @@ class Event(Enum):
     SERVING = "serving"
     KEYS_CHANGED = "a sealing key was drawn or dropped"
     TOKENS_UNREADABLE = "the tokens file went missing or wrong: nobody is admitted until it is mended"
+    CERTIFICATES_UNUSABLE = "the new TLS files cannot be used: the ones before serve on"
+    PLAINTEXT = "listening without TLS, as configured"
+    DELEGATION_ENDS_IN_A_WEEK = "the delegation ends in less than seven days: make a new one"
+    DELEGATION_ENDS_IN_A_DAY = "the delegation ends in less than a day: make a new one"
+    DELEGATION_ENDED = "the delegation has ended: nobody is served until there is a new one"
+    DELEGATION_RENEWED = "a new delegation is in force"
+    DELEGATION_UNUSABLE = "the delegation file went missing or wrong: the old delegation stays in force"
+    CLAIMS_FULL = "the claim memory has no room for a peer: its exchanges are refused until claims expire"
     DRAINING = "draining: new exchanges are refused, running ones may finish"
     STOPPED = "stopped"
 
@@ -38,6 +46,7 @@ class Outcome(Enum):
 
     COMPLETED = "completed"
     REFUSED = "refused"
+    NO_ROOM = "no_room"
     CANCELLED = "cancelled"
     FAULT = "fault"
 
@@ -48,6 +57,12 @@ class EventLog:
     def __init__(self, logger: logging.Logger = LOGGER) -> None:
         self._logger = logger
         self._counts: Counter[str] = Counter()
+        self._totals: Counter[str] = Counter()
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """Exchanges by how they ended, since the start and up to the last report: no finer than a minute."""
+        return dict(self._totals)
 
     def note(self, event: Event) -> None:
         """Writes an event down, now."""
@@ -76,6 +91,7 @@ class EventLog:
         if self._counts:
             counts = ", ".join(f"{name} {_class(count)}" for name, count in sorted(self._counts.items()))
             self._logger.info("exchanges: %s", counts)
+            self._totals.update(self._counts)
             self._counts.clear()
 
     async def keep_reporting(self) -> None:

@@ -1,7 +1,8 @@
 """From a call to a claimed exchange (spec/protocol.md, section 11.1).
 
-Up to the claim nothing is known of the caller, so nothing is said but that a key is not here: one outer
-status for every other cause, not before a minimum time.
+Up to the claim nothing is known of the exchange, so nothing is said but that a key is not here: one outer
+status for every other cause, not before a minimum time. That there is no room for a peer's claims is said
+before anything is looked at: it is the same for whatever it sends.
 """
 
 from __future__ import annotations
@@ -52,28 +53,31 @@ class Opening:
         self._keys = keys
         self._claims = claims
 
-    async def open(self, context: Context) -> ClaimedExchange:
-        """Reads the first message and claims its exchange.
+    async def open(self, context: Context, peer: bytes) -> ClaimedExchange:
+        """Reads the first message and claims its exchange, on the account of the peer that brought it.
 
-        Raises CallRefusedError: KEY_UNKNOWN, or REFUSED for every other cause.
+        Raises CallRefusedError: OVERLOADED if there is no room for the peer's claims, whatever the exchange;
+        KEY_UNKNOWN, or REFUSED for every other cause.
         """
         message = await _first_message(context)
         loop = asyncio.get_running_loop()
         refuse_at = loop.time() + REFUSAL_SECONDS
+        if not self._claims.has_room(peer):
+            raise CallRefusedError(OuterStatus.OVERLOADED)
         try:
-            return self._claim(context.invocation_metadata(), message)
+            return self._claim(context.invocation_metadata(), message, peer)
         except (UnclaimedError, EnvelopeError, SealingError, DecodeError):
             await asyncio.sleep(refuse_at - loop.time())
             raise CallRefusedError(OuterStatus.REFUSED) from None
 
-    def _claim(self, metadata: Any, message: bytes) -> ClaimedExchange:
+    def _claim(self, metadata: Any, message: bytes, peer: bytes) -> ClaimedExchange:
         encoded, envelope = envelope_from_metadata(metadata)
         key = self._key(envelope)
         first = ExchangeRequest.FromString(message)
         exchange = decapsulate(encoded, first.encapsulated_secret, key)
         part = exchange.request.open(first.sealed)
         # Nothing may come between the first record's opening and the claim.
-        self._claims.claim(envelope.exchange_id, envelope.issued_at)
+        self._claims.claim(envelope.exchange_id, envelope.issued_at, peer)
         return ClaimedExchange(part, exchange.request, exchange.response, envelope.issued_at)
 
     def _key(self, envelope: Envelope) -> SealingKey:

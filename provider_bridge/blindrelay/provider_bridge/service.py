@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 
 import grpc
 
 from blindrelay.provider_bridge.epoch_keys import EpochKeys
-from blindrelay.provider_bridge.events import Outcome
+from blindrelay.provider_bridge.errors import DelegationEndedError
+from blindrelay.provider_bridge.events import Event, Outcome
 from blindrelay.provider_bridge.exchange import Exchange, Workplace
 from blindrelay.provider_bridge.opening import Opening
-from blindrelay.serving import Admission, CallRefusedError, Context, TokenFile, first_message, guarded
+from blindrelay.provider_bridge.peers import Peers
+from blindrelay.serving import Admission, CallRefusedError, Context, first_message, guarded
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.grpc_profile import EXCHANGE, KEY_DIRECTORY, SERVICE
+from blindrelay.v1.limits import REPLAY_WINDOW
 from blindrelay.v1.outer_status import OuterStatus
+
+_OUTCOMES: Final = {OuterStatus.OVERLOADED: Outcome.NO_ROOM}
+"""How a refusal of the opening is counted, if not as REFUSED."""
 
 
 class ExchangeService:
@@ -26,13 +33,14 @@ class ExchangeService:
         opening: Opening,
         workplace: Workplace,
         admission: Admission,
-        tokens: TokenFile | None,
+        peers: Peers,
     ) -> None:
         self._keys = keys
         self._opening = opening
         self._workplace = workplace
         self._admission = admission
-        self._tokens = tokens
+        self._peers = peers
+        self._next_note = 0.0
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Registers both methods."""
@@ -47,23 +55,38 @@ class ExchangeService:
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
 
     async def _exchange(self, _: object, context: Context) -> None:
-        self._check_token(context.invocation_metadata())
-        with self._admission.admit():
+        peer = self._peers.admit(context)
+        with self._admission.admit(), _absent_without_delegation():
+            self._keys.check_delegation()
             try:
-                claimed = await self._opening.open(context)
-            except CallRefusedError:
-                self._workplace.log.count(Outcome.REFUSED)
+                claimed = await self._opening.open(context, peer)
+            except CallRefusedError as refusal:
+                self._workplace.log.count(_OUTCOMES.get(refusal.status, Outcome.REFUSED))
+                self._note(refusal)
                 raise
             await Exchange(self._workplace, claimed, context).run()
 
     async def _key_directory(self, _: object, context: Context) -> bytes:
-        self._check_token(context.invocation_metadata())
+        self._peers.admit(context)
         await first_message(context)
         # Not for want of room: a relay that gets none takes the whole bridge for lost.
         if self._admission.draining:
             raise CallRefusedError(OuterStatus.DRAINING)
-        return GetKeyDirectoryResponse(directories=[self._keys.directory()]).SerializeToString()
+        with _absent_without_delegation():
+            return GetKeyDirectoryResponse(directories=[self._keys.directory()]).SerializeToString()
 
-    def _check_token(self, metadata: Iterable[tuple[str, Any]] | None) -> None:
-        if self._tokens is not None and not self._tokens.admits(metadata):
-            raise CallRefusedError(OuterStatus.UNAUTHENTICATED)
+    def _note(self, refusal: CallRefusedError) -> None:
+        """That there is no room for claims, once in the time after which there is new room."""
+        now = self._workplace.clock.now()
+        if refusal.status is OuterStatus.OVERLOADED and now >= self._next_note:
+            self._next_note = now + REPLAY_WINDOW
+            self._workplace.log.note(Event.CLAIMS_FULL)
+
+
+@contextmanager
+def _absent_without_delegation() -> Iterator[None]:
+    """What is signed on an ended delegation is refused by clients: better not to be there at all."""
+    try:
+        yield
+    except DelegationEndedError:
+        raise CallRefusedError(OuterStatus.BRIDGE_UNAVAILABLE) from None

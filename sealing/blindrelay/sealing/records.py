@@ -16,7 +16,6 @@ from blindrelay.sealing.errors import OpenError, SealingError, StateError, Trunc
 from blindrelay.sealing.padding import RECORD_OVERHEAD
 from blindrelay.v1.limits import MAX_SEALED_SIZE
 
-SecretstreamState = bindings.crypto_secretstream_xchacha20poly1305_state
 init_push = bindings.crypto_secretstream_xchacha20poly1305_init_push
 push = bindings.crypto_secretstream_xchacha20poly1305_push
 init_pull = bindings.crypto_secretstream_xchacha20poly1305_init_pull
@@ -27,6 +26,17 @@ TAG_FINAL: Final = bindings.crypto_secretstream_xchacha20poly1305_TAG_FINAL
 
 _LENGTH_SIZE: Final = 4
 _MIN_SEALED_SIZE: Final = RECORD_OVERHEAD
+
+
+class SecretstreamState(bindings.crypto_secretstream_xchacha20poly1305_state):
+    """libsodium's state, 52 bytes with the key in them: overwritten when it is dropped, since freed memory
+    keeps what was in it."""
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        size = len(self.statebuf)
+        self.statebuf[0:size] = bytes(size)  # type: ignore[index]  # a cffi array, whatever PyNaCl declares
 
 
 class RecordSealer:

@@ -1,0 +1,201 @@
+"""Bodies that travel with the bridge's credential: one reading, and nothing stored (section 11.5)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from email import message_from_bytes
+from typing import Any, Final
+
+from blindrelay.provider_bridge.json_body import LONG_STRING, JsonError, parse_json
+from blindrelay.provider_bridge.stored_objects import StoredObjectError, check_form_data, check_stored_objects
+
+from ..tape import Tape, spelt, written
+from ..target import Target, check
+
+_PATHS: Final = ("/v1/responses", "/v1/chat/completions", "/v1/messages", "/v1beta/models/g:generateContent")
+_ALWAYS_REFUSED: Final = {"background", "cachedcontent", "container", "conversation", "previousresponseid"}
+_REFERENCES: Final = {"containerid", "fileid", "fileuri", "fileids", "vectorstoreids"}
+
+
+_KEYS: Final = (
+    "store",
+    "Store_",
+    "background",
+    "cachedContent",
+    "container",
+    "conversation",
+    "previous_response_id",
+    "prompt",
+    "input",
+    "messages",
+    "content",
+    "contents",
+    "parts",
+    "tools",
+    "voice",
+    "audio",
+    "id",
+    "type",
+    "file_id",
+    "fileUri",
+    "vector_store_ids",
+    "source",
+)
+_VALUES: Final = (False, True, None, 0, 1, "", "x", "file", "item_reference")
+
+
+def json_body(data: bytes) -> None:
+    """Any bytes as JSON: what is accepted reads as the standard library reads it, key for key."""
+    _check_same(parse_json(data), json.loads(data.decode("utf-8"), object_pairs_hook=_unique))
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    check(len(dict(pairs)) == len(pairs), "no key stands twice in an object")
+    return dict(pairs)
+
+
+def _check_same(ours: Any, theirs: Any) -> None:
+    waiting = [(ours, theirs)]
+    while waiting:
+        ours, theirs = waiting.pop()
+        check(type(ours) is type(theirs), "a value is of one kind")
+        if isinstance(ours, dict):
+            pairs = list(zip(ours, theirs, strict=False))
+            check(len(ours) == len(theirs) and all(_same_text(*pair) for pair in pairs), "the same keys")
+            waiting += zip(ours.values(), theirs.values(), strict=False)
+        elif isinstance(ours, list):
+            check(len(ours) == len(theirs), "the same items")
+            waiting += zip(ours, theirs, strict=False)
+        else:
+            check(ours == theirs or _same_text(ours, theirs), "the same value")
+
+
+def _same_text(ours: Any, theirs: Any) -> bool:
+    """Equal, or a long one of which only the place is kept."""
+    return bool(ours == theirs or (ours == "…" and len(json.dumps(theirs)) > LONG_STRING // 6))
+
+
+def stored_objects(data: bytes) -> None:
+    """A JSON body on its way to a path: nothing passes that stores, or names what is stored."""
+    tape = Tape(data)
+    path = tape.choice(_PATHS)
+    body = json.dumps(_object(tape, 4)).encode() if tape.flag() else tape.rest()
+    check_stored_objects(path, parse_json(body))
+    value = json.loads(body)
+    for key, inner in value.items():
+        check(_plain(key) != "store" or inner is False, "nothing is stored")
+        check(_plain(key) not in _ALWAYS_REFUSED or inner in (None, False), "no state is referred to")
+    check(path != _PATHS[0] or value.get("store") is False, "the Responses API is told not to store")
+    if not any(word in body for word in (b"tool_use", b"function", b"\\")):  # what an application owns
+        for key, inner in _members(value):
+            harmless = not inner or isinstance(inner, dict)
+            check(_plain(key) not in _REFERENCES or harmless, "nothing stored is referred to")
+
+
+def _object(tape: Tape, depth: int) -> dict[str, Any]:
+    return {tape.choice(_KEYS): _value(tape, depth) for _ in range(tape.byte() % 6)}
+
+
+def _value(tape: Tape, depth: int) -> Any:
+    kind = tape.byte() % 4 if depth else 3
+    if kind == 0:
+        return _object(tape, depth - 1)
+    if kind == 1:
+        return [_value(tape, depth - 1) for _ in range(tape.byte() % 4)]
+    return tape.choice(_VALUES)
+
+
+def _plain(key: str) -> str:
+    return key.replace("_", "").casefold()
+
+
+def _members(value: Any) -> Iterator[tuple[str, Any]]:
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            yield from value.items()
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+
+
+def form_data(data: bytes) -> None:
+    """A multipart body: no field that another parser would read as a stored file's id."""
+    body = _DISPOSITION + spelt(data, _WORDS) + b"\r\n\r\nf\r\n--b--\r\n"
+    check_form_data(body)
+    for name in _field_names(body):
+        check(_plain(name) not in ("fileid", "fileids"), "a form field refers to a stored file")
+
+
+def _field_names(body: bytes) -> Iterator[str]:
+    message = message_from_bytes(b"content-type: multipart/form-data; boundary=b\r\n\r\n" + body)
+    for part in message.walk():
+        name = part.get_param("name", header="content-disposition")
+        if name is not None:
+            yield name[2] if isinstance(name, tuple) else name
+
+
+def long_body(data: bytes) -> None:
+    """One piece again and again: the time that a check takes grows with the body, and no faster."""
+    tape = Tape(data)
+    check_body = tape.choice((check_form_data, parse_json))
+    begin, piece = spelt(tape.chunk(), _WORDS), spelt(tape.rest(), _WORDS)
+    check_body(begin + piece * (_LONG // max(1, len(piece))))
+
+
+_BODIES: Final = (
+    b'{"model":"m","store":false,"input":[{"type":"message","content":"\\u00e9"}]}',
+    b'{"messages":[{"role":"user","content":[{"type":"file","file":{"file_id":"f"}}]}]}',
+    b'{"contents":[{"parts":[{"fileData":{"fileUri":"x"}}]}],"cachedContent":null}',
+    b'{"a":1,"a":2}',
+    b'\xef\xbb\xbf{"x":[NaN,1e999,-0,"\\ud800"]}',
+    b'["' + b"x" * 1_030 + b'", 1]',
+)
+_LONG: Final = 262_144
+"""Bytes. What takes the square of this many steps runs into the limit for one input."""
+
+_DISPOSITION: Final = b"--b\r\nContent-Disposition: form-data; "
+_WORDS: Final = (
+    b"name",
+    b"filename",
+    b"=",
+    b" ",
+    b"\t",
+    b"\r\n ",
+    b'"',
+    b"file_id",
+    b"file",
+    b"_",
+    b"id",
+    b";",
+    b"*",
+    b"\\",
+    b"\r\n\r\nf\r\n" + _DISPOSITION,
+    b'\\"',
+    b"[",
+    b"{",
+    b",",
+    b":",
+    b"\\u00e9",
+)
+
+TARGETS = (
+    Target("json_body", json_body, (JsonError,), lambda: _BODIES, 2_048),
+    Target(
+        "stored_objects",
+        stored_objects,
+        (JsonError, StoredObjectError),
+        lambda: [bytes([place % 4, 0]) + body for place, body in enumerate(_BODIES * 2)],
+        2_048,
+    ),
+    Target("form_data", form_data, (StoredObjectError,), lambda: [bytes((0, 2, 6, 9, 6)), b"\0\2\7"], 64),
+    Target(
+        "long_body",
+        long_body,
+        (JsonError, StoredObjectError),
+        lambda: [written(1, b"[") + b"1,", written(1, b"1") + b"\3", written(0, b"") + b"x"],
+        64,
+    ),
+)

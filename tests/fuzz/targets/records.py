@@ -1,0 +1,235 @@
+"""Records and parts, as they come and as a hostile peer seals them (spec/protocol.md, sections 9 and 10).
+
+The fuzzer holds the key: whatever it makes up as a record's plaintext is authentic.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+from google.protobuf.message import Message
+
+from blindrelay.sealing import (
+    OpenError,
+    RequestOpener,
+    ResponseOpener,
+    SealingError,
+    TruncatedError,
+    ViolationError,
+)
+from blindrelay.sealing.records import (
+    HEADER_SIZE,
+    TAG_FINAL,
+    TAG_MESSAGE,
+    RecordOpener,
+    SecretstreamState,
+    init_pull,
+    push,
+)
+from blindrelay.v1.inner_pb2 import (
+    BODY_END_LENGTH,
+    CREDENTIAL_INJECTED,
+    ERROR_CODE_INTERNAL,
+    EXCHANGE_KIND_EXCHANGE,
+    EXECUTION_UNKNOWN,
+    ExchangeError,
+    Frame,
+    Header,
+    RequestEnd,
+    RequestHead,
+    RequestPart,
+    ResponseHead,
+    ResponsePart,
+    ResponseTail,
+)
+from blindrelay.v1.limits import MAX_BODY_PIECE, MAX_ERROR_MESSAGE, MAX_HEAD_SIZE, MAX_SEALED_SIZE
+
+from ..alter import altered, edited
+from ..tape import Tape, written
+from ..target import Target, check
+
+_KEY: Final = bytes(range(32))
+_HEADER: Final = bytes(range(0xE0, 0xE0 + HEADER_SIZE))
+_MOST_RECORDS: Final = 16
+TAGS: Final = (TAG_MESSAGE, TAG_MESSAGE, TAG_FINAL, 1, 2, 4, 0xFF)
+
+
+class HostileStream:
+    """One direction under a key (32 bytes), with any plaintext and any tag."""
+
+    def __init__(self, key: bytes) -> None:
+        self._state = SecretstreamState()
+        init_pull(self._state, _HEADER, key)  # with a header that is given: every run is the same
+        self._header = _HEADER
+
+    def seal(self, plaintext: bytes, tag: int) -> bytes:
+        record = self._header + push(self._state, plaintext, None, tag)
+        self._header = b""
+        return record
+
+
+def _plaintext(part: bytes, zeros: int) -> bytes:
+    return len(part).to_bytes(4, "big") + part + bytes(zeros)
+
+
+def _reading(plaintext: bytes, tag: int) -> tuple[bytes, bool] | None:
+    """What section 9 makes of an authentic plaintext; None if it is refused."""
+    end = 4 + int.from_bytes(plaintext[:4], "big")
+    if tag not in (TAG_MESSAGE, TAG_FINAL) or len(plaintext) < max(4, end) or any(plaintext[end:]):
+        return None
+    return plaintext[4:end], tag == TAG_FINAL
+
+
+def records(data: bytes) -> None:
+    """Records, authentic or not, in any order: the valid prefix opens, and the first failure stays."""
+    tape, stream, opener = Tape(data), HostileStream(_KEY), RecordOpener(_KEY)
+    due: list[tuple[bytes, tuple[bytes, bool] | None]] = []
+    opened, finished, failure = 0, False, None
+    while not tape.spent and len(due) < _MOST_RECORDS:
+        plaintext = any_plaintext(tape)
+        tag = tape.choice(TAGS)
+        due.append((stream.seal(plaintext, tag), _reading(plaintext, tag)))
+        delivered = _delivered(tape, due)
+        if delivered is None:
+            continue
+        record, reading = due[opened] if opened < len(due) else (b"", None)
+        expected = reading if delivered == record and not finished and failure is None else None
+        if len(delivered) > MAX_SEALED_SIZE:
+            expected = None
+        result, failure = _opened(opener, delivered, failure)
+        check(result == expected, "the valid prefix opens, and nothing else")
+        opened += 1
+        finished = finished or (result is not None and result[1])
+    _check_end(opener, finished, failure)
+
+
+def any_plaintext(tape: Tape) -> bytes:
+    how = tape.byte()
+    if how == 0xFF:
+        return _plaintext(b"", 60_000 + tape.short() % 10_000)  # on both sides of the largest record
+    if how % 8 == 0:
+        return tape.chunk()
+    if how % 8 == 2:
+        return _plaintext(tape.chunk(), tape.byte()) + tape.chunk()
+    return _plaintext(tape.chunk(), tape.byte())
+
+
+def _delivered(tape: Tape, due: Sequence[tuple[bytes, object]]) -> bytes | None:
+    """The newest record, or what a relay may make of it; None if it is dropped."""
+    match tape.byte() % 16:
+        case 0:
+            return None
+        case 1:
+            return tape.chunk()
+        case 2:
+            return due[tape.byte() % len(due)][0]
+        case 3:
+            return edited(tape, due[-1][0])
+    return due[-1][0]
+
+
+def _opened(
+    opener: RecordOpener, sealed: bytes, failure: SealingError | None
+) -> tuple[tuple[bytes, bool] | None, SealingError | None]:
+    try:
+        return opener.open(sealed), failure
+    except (OpenError, ViolationError) as error:
+        check(failure is None or error is failure, "the first failure is the last word")
+        check(error.__cause__ is None, "a failure has no cause")
+        check(not opener.finished, "what has failed is not finished")
+        return None, error
+
+
+def _check_end(opener: Any, finished: bool, failure: SealingError | None) -> None:
+    try:
+        opener.close()
+    except SealingError as error:
+        check(error is failure if failure else isinstance(error, TruncatedError), "cut, or failed before")
+        check(failure or not finished, "a finished stream ends well")
+        return
+    check(finished and failure is None, "only the final record ends a stream")
+
+
+HEAD = RequestHead(
+    kind=EXCHANGE_KIND_EXCHANGE,
+    method="POST",
+    url="https://api.openai.com/v1/responses",
+    headers=[Header(name=b"content-type", value=b"application/json")],
+    credential=CREDENTIAL_INJECTED,
+)
+_REQUEST_PARTS: Final = (
+    RequestPart(head=HEAD),
+    RequestPart(body=b"{}"),
+    RequestPart(end=RequestEnd()),
+    RequestPart(),
+    RequestPart(head=HEAD, body=b"{}", end=RequestEnd()),
+    RequestPart(frame=Frame(opcode=1)),
+)
+_ANSWER: Final = ResponseHead(status=200, headers=[Header(name=b"content-type", value=b"text/plain")])
+_RESPONSE_PARTS: Final = (
+    ResponsePart(head=_ANSWER),
+    ResponsePart(body=b"one"),
+    ResponsePart(tail=ResponseTail(body_end=BODY_END_LENGTH)),
+    ResponsePart(),
+    ResponsePart(error=ExchangeError(code=ERROR_CODE_INTERNAL, message="no", execution=EXECUTION_UNKNOWN)),
+    ResponsePart(head=_ANSWER, body=b"one", tail=ResponseTail(body_end=BODY_END_LENGTH)),
+    ResponsePart(frame=Frame(opcode=1)),
+)
+_REQUEST_ORDER: Final = re.compile(r"(h(b*(ep*)?)?)?")
+_RESPONSE_ORDER: Final = re.compile(r"(h(b*([te]p*)?)?|ep*)?")
+
+
+def request_parts(data: bytes) -> None:
+    """What a hostile client seals for the bridge."""
+    _parts(data, RequestOpener(_KEY), _REQUEST_PARTS, _REQUEST_ORDER)
+
+
+def response_parts(data: bytes) -> None:
+    """What a hostile bridge seals for the client."""
+    _parts(data, ResponseOpener(_KEY), _RESPONSE_PARTS, _RESPONSE_ORDER)
+
+
+def _parts(data: bytes, opener: Any, bases: tuple[Message, ...], order: re.Pattern[str]) -> None:
+    tape, stream, letters, finished, count = Tape(data), HostileStream(_KEY), "", False, 0
+    failure: SealingError | None = None
+    while not tape.spent and (count := count + 1) <= _MOST_RECORDS:
+        how = tape.byte()
+        part = tape.chunk() if how > 0xF0 else altered(tape, bases[how % len(bases)])
+        final = tape.byte() % 4 == 0
+        sealed = stream.seal(_plaintext(part, 0), TAG_FINAL if final else TAG_MESSAGE)
+        try:
+            opened = opener.open(sealed)
+        except (OpenError, ViolationError) as error:
+            check(failure is None or error is failure, "the first failure is the last word")
+            failure = error
+            continue
+        check(failure is None and not finished, "nothing opens after a failure or the final record")
+        letters += "".join(field.name[0] for field, _ in opened.ListFields()) or "p"
+        finished = final
+        check(order.fullmatch(letters), "parts come in their order")
+        check(opener.ended == (letters[-1:] in ("t", "e", "p")), "the message is whole at its end")
+        check(not final or opener.ended, "the final record does not come before the message's end")
+        _check_limits(opened)
+    _check_end(opener, finished, failure)
+
+
+def _check_limits(part: Any) -> None:
+    check(part.head.ByteSize() <= MAX_HEAD_SIZE and len(part.body) <= MAX_BODY_PIECE, "sizes are in bounds")
+    check(not part.HasField("frame"), "frames are refused")
+    if isinstance(part, ResponsePart):
+        check(len(part.error.message.encode()) <= MAX_ERROR_MESSAGE, "an error is a sentence")
+        check(not part.HasField("head") or 200 <= part.head.status <= 599, "a status is 200 to 599")
+
+
+_WELL_FORMED = written(7, b"part", 3)
+_WHOLE_STREAM = written(0, 0, 0, b"", 1, 1, 0, 0, b"", 1, 2, 0, 0, b"", 0)
+
+TARGETS = (
+    Target(
+        "records", records, (), lambda: [_WELL_FORMED + written(0, 7) + _WELL_FORMED + written(2, 7)], 1_024
+    ),
+    Target("request_parts", request_parts, (), lambda: [_WHOLE_STREAM], 1_024),
+    Target("response_parts", response_parts, (), lambda: [_WHOLE_STREAM], 1_024),
+)

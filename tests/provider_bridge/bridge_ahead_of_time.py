@@ -1,0 +1,32 @@
+"""A bridge as a process of its own, whose clock can be set forward.
+
+Each line of its standard input says by how many seconds; it answers with how many sealing keys it holds then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from blindrelay.provider_bridge import Bridge, load_identity, read_bridge_config
+from blindrelay.provider_bridge.clock import Clock, steady
+
+
+async def main(config_file: Path) -> None:
+    ahead = 0.0
+    config = read_bridge_config(config_file)
+    assert isinstance(config.identity_key, Path)
+    bridge = Bridge(
+        config, load_identity(config.identity_key), clock=Clock(monotonic=lambda: steady() + ahead)
+    )
+    async with bridge.running() as address:
+        print(address, flush=True)
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            ahead += float(line)
+            # What the process does by itself every few seconds.
+            bridge._keys.advance()
+            print(bridge._keys.live, flush=True)
+
+
+asyncio.run(main(Path(sys.argv[1])))

@@ -1,0 +1,122 @@
+"""What a thief of a running bridge does: copy its memory, and look for keys that open what was recorded.
+
+Keys are 32 random bytes somewhere. Whatever looks random at an address that is a multiple of 8 is tried.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from blindrelay.sealing import SealingKey
+from blindrelay.sealing.keys import parse_config
+
+SIZE: Final = 32
+_WORD: Final = 8
+_WORDS: Final = SIZE // _WORD
+_DISTINCT: Final = 20
+"""Of 32 random bytes 30 differ on average; fewer than this happens once in 10^12."""
+
+_MLKEM_PUBLIC_SIZE: Final = 1_184
+_MLKEM_RANK: Final = 3
+_Q: Final = 3_329
+_N: Final = 256
+
+
+def dump(pid: int) -> list[bytes]:
+    """The writable memory of a process: all that it can have put something into."""
+    regions = []
+    with Path(f"/proc/{pid}/maps").open() as maps, Path(f"/proc/{pid}/mem").open("rb", 0) as memory:
+        for line in maps:
+            bounds, access = line.split()[:2]
+            if access.startswith("rw"):
+                start, end = (int(bound, 16) for bound in bounds.split("-"))
+                memory.seek(start)
+                regions.append(memory.read(end - start))
+    return regions
+
+
+def occurs(secret: bytes, memory: list[bytes]) -> bool:
+    return any(secret in region for region in memory)
+
+
+@dataclass(frozen=True)
+class StolenKey:
+    """What opens an epoch's exchanges: the private keys of X25519 and of ML-KEM-768.
+
+    Attributes:
+        x25519: 32 bytes.
+        mlkem_seed: "d" of FIPS 203, 32 bytes; honest ciphertexts open without "z".
+    """
+
+    x25519: bytes
+    mlkem_seed: bytes
+
+    def sealing_key(self, config: bytes) -> SealingKey:
+        parsed = parse_config(config)
+        return SealingKey(
+            MLKEM768PrivateKey.from_seed_bytes(self.mlkem_seed + bytes(SIZE)),
+            X25519PrivateKey.from_private_bytes(self.x25519),
+            parsed.not_before,
+            parsed.not_after,
+        )
+
+    def expanded(self) -> list[bytes]:
+        """The beginnings of the ML-KEM secret polynomials as OpenSSL holds them: 16-bit coefficients."""
+        sigma = hashlib.sha3_512(self.mlkem_seed + bytes([_MLKEM_RANK])).digest()[SIZE:]
+        secret = (_ntt(_noise(sigma, number)) for number in range(_MLKEM_RANK))
+        return [np.array(polynomial[:16], "<u2").tobytes() for polynomial in secret]
+
+
+def find_key(memory: list[bytes], config: bytes) -> StolenKey | None:
+    """The private key of a config, if both of its parts are in a dump."""
+    public_key = parse_config(config).public_key
+    rho, x25519 = public_key[_MLKEM_PUBLIC_SIZE - SIZE : _MLKEM_PUBLIC_SIZE], public_key[_MLKEM_PUBLIC_SIZE:]
+    candidates = set(_random_looking(memory))
+    seeds = [one for one in candidates if hashlib.sha3_512(one + bytes([_MLKEM_RANK])).digest()[:SIZE] == rho]
+    scalars = [one for one in candidates if _x25519_public(one) == x25519]
+    return StolenKey(scalars[0], seeds[0]) if scalars and seeds else None
+
+
+def _x25519_public(private_key: bytes) -> bytes:
+    return X25519PrivateKey.from_private_bytes(private_key).public_key().public_bytes_raw()
+
+
+def _random_looking(memory: list[bytes]) -> Iterator[bytes]:
+    """Every 32 aligned bytes, but for those with a pointer or small number among them, and text."""
+    for region in memory:
+        words = np.frombuffer(region, "<u8")
+        neither_pointer_nor_small = words >> np.uint64(48) != 0
+        fit = np.lib.stride_tricks.sliding_window_view(neither_pointer_nor_small, _WORDS).all(axis=1)
+        for index in np.flatnonzero(fit):
+            window = region[index * _WORD : index * _WORD + SIZE]
+            if len(set(window)) >= _DISTINCT and not window.isascii():
+                yield window
+
+
+def _noise(sigma: bytes, number: int) -> list[int]:
+    """FIPS 203, algorithms 7 and 8 with eta = 2."""
+    stream = hashlib.shake_256(sigma + bytes([number])).digest(_N // 2)
+    bits = [byte >> shift & 1 for byte in stream for shift in range(8)]
+    return [(sum(bits[4 * i : 4 * i + 2]) - sum(bits[4 * i + 2 : 4 * i + 4])) % _Q for i in range(_N)]
+
+
+def _ntt(polynomial: list[int]) -> list[int]:
+    """FIPS 203, algorithm 9."""
+    values, block, length = list(polynomial), 1, _N // 2
+    while length >= 2:
+        for start in range(0, _N, 2 * length):
+            zeta = pow(17, int(f"{block:07b}"[::-1], 2), _Q)
+            block += 1
+            for j in range(start, start + length):
+                step = zeta * values[j + length] % _Q
+                values[j], values[j + length] = (values[j] + step) % _Q, (values[j] - step) % _Q
+        length //= 2
+    return values

@@ -1,0 +1,124 @@
+"""Metrics: a closed list, on loopback, from a server that nobody can hold up."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from blindrelay.serving import Address, ConfigError, StartError, read_config
+from blindrelay.serving.metrics import MAX_SCRAPES, Metric, exposed_metrics, read_metrics_address
+
+ANYWHERE = Address("127.0.0.1", 0)
+METRICS = (
+    Metric("room_temperature", "Degrees.", lambda: 20.5),
+    Metric("nothing_yet", "Absent.", lambda: None),
+    Metric("visits_total", "Visits.", lambda: {"friend": 2, "stranger": 1}, label="by"),
+)
+PAGE = """# HELP room_temperature Degrees.
+# TYPE room_temperature gauge
+room_temperature 20.5
+# HELP nothing_yet Absent.
+# TYPE nothing_yet gauge
+# HELP visits_total Visits.
+# TYPE visits_total counter
+visits_total{by="friend"} 2.0
+visits_total{by="stranger"} 1.0
+"""
+
+
+async def ask(address: Address | None, request: bytes = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n") -> bytes:
+    """All that comes back."""
+    assert address is not None
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    try:
+        writer.write(request)
+        return await reader.read()
+    except ConnectionError:
+        return b""
+    finally:
+        writer.close()
+
+
+async def test_what_is_given_is_exposed_and_nothing_else() -> None:
+    async with exposed_metrics(ANYWHERE, METRICS) as address:
+        head, _, page = (await ask(address)).partition(b"\r\n\r\n")
+    assert page.decode() == PAGE
+    assert head.startswith(b"HTTP/1.0 200 OK\r\ncontent-type: text/plain")
+
+
+@pytest.mark.parametrize("request_line", [b"GET / HTTP/1.1", b"POST /metrics HTTP/1.1", b"nonsense"])
+async def test_there_is_one_page(request_line: bytes) -> None:
+    async with exposed_metrics(ANYWHERE, METRICS) as address:
+        assert (await ask(address, request_line + b"\r\n\r\n")).startswith(b"HTTP/1.0 404")
+
+
+async def test_a_scrape_that_is_too_long_gets_nothing() -> None:
+    async with exposed_metrics(ANYWHERE, METRICS) as address:
+        assert await ask(address, b"GET /metrics HTTP/1.1\r\nx: " + b"y" * 100_000) == b""
+        assert b"visits" in await ask(address)
+
+
+async def test_silent_connections_are_bounded_and_end_with_the_server() -> None:
+    async with exposed_metrics(ANYWHERE, METRICS) as address:
+        assert address is not None
+        silent = [await asyncio.open_connection(address.host, address.port) for _ in range(MAX_SCRAPES)]
+        assert await ask(address) == b"", "one too many is closed"
+        silent[0][1].close()
+        await silent[0][1].wait_closed()
+        async with asyncio.timeout(10):
+            while not await ask(address):
+                pass
+    async with asyncio.timeout(10):
+        for reader, writer in silent[1:]:
+            with suppress(ConnectionError):
+                assert await reader.read() == b""
+            writer.close()
+
+
+async def test_a_silent_connection_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blindrelay.serving.metrics.SCRAPE_SECONDS", 0.05)
+    async with asyncio.timeout(10), exposed_metrics(ANYWHERE, METRICS) as address:
+        assert await ask(address, b"GET /metrics") == b""
+
+
+async def test_no_address_no_server() -> None:
+    async with exposed_metrics(None, METRICS) as address:
+        assert address is None
+
+
+async def test_a_port_that_is_taken() -> None:
+    async with exposed_metrics(ANYWHERE, METRICS) as address:
+        with pytest.raises(StartError, match="cannot expose metrics on 127"):
+            async with exposed_metrics(address, METRICS):
+                pass
+
+
+async def test_without_prometheus_client_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    with pytest.raises(ConfigError, match=r'pip install "blindrelay\[metrics\]"'):
+        async with exposed_metrics(ANYWHERE, METRICS):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("", None),
+        ('metrics = "127.0.0.1:9464"', Address("127.0.0.1", 9464)),
+        ('metrics = "[::1]:1"', Address("::1", 1)),
+    ],
+)
+def test_an_address_is_read(tmp_path: Path, text: str, address: Address | None) -> None:
+    (tmp_path / "x.toml").write_text(text)
+    assert read_config(tmp_path / "x.toml", read_metrics_address) == address
+
+
+@pytest.mark.parametrize("text", ["0.0.0.0:9464", "[::]:9464", "192.0.2.1:9464", "metrics.example:9464"])
+def test_off_loopback_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.toml").write_text(f'metrics = "{text}"')
+    with pytest.raises(ConfigError, match="open to other machines"):
+        read_config(tmp_path / "x.toml", read_metrics_address)
