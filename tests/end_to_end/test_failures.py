@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from openai import APIConnectionError, AsyncOpenAI, OpenAI
+from openai import APIConnectionError, AsyncOpenAI, InternalServerError, OpenAI
 
 from blindrelay.client import BlindRelayError, BridgeError, CutAnswerError, SealedTransport
 from blindrelay.testbed import Testbed
@@ -55,7 +55,7 @@ def _until_it_answers(client: OpenAI) -> float:
     while time.monotonic() - started < BACK:
         try:
             client.chat.completions.create(model="m", messages=MESSAGES)
-        except APIConnectionError:
+        except (APIConnectionError, InternalServerError):  # what SDKs try again
             continue
         break
     return time.monotonic() - started

@@ -34,6 +34,7 @@ FIELDS: dict[type[Message], list[str]] = {
     keys_pb2.KeyConfig: ["suite", "public_key", "not_before", "not_after"],
     keys_pb2.KeyDirectory: [
         "identity", "replica_id", "sequence", "issued_at", "expires_at", "next_identity_hash", "configs",
+        "started_at",
     ],
     keys_pb2.SignedKeyDirectory: ["directory", "signature", "delegation", "delegation_signature"],
     inner_pb2.Header: ["name", "value"],
