@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from itertools import zip_longest
 from typing import Final
 
 from blindrelay.testbed.attacks.attack import Attack
@@ -13,6 +15,10 @@ from blindrelay.testbed.attacks.run import Row
 from blindrelay.testbed.demo_report import heading
 
 _COLUMNS: Final = ("attack", "the client got", "the bridge did", "stopped by", "twin without it", "verdict")
+
+_GAP: Final = "  "
+_PIPE: Final = (1_000, 24)
+"""Where there is no terminal, lines are as long as they are."""
 
 
 def listed(attacks: Iterable[Attack]) -> str:
@@ -23,13 +29,12 @@ def listed(attacks: Iterable[Attack]) -> str:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """One line for each attack, the surprises under theirs, and a last line that counts."""
+    """Each attack as wide as the terminal allows, the surprises under theirs, and a last line that counts."""
     cells = [_COLUMNS, *(_cells(row) for row in rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(_COLUMNS))]
-    lines = [_line(line, widths) for line in cells]
-    shown = [heading(lines[0])]
-    for row, line in zip(rows, lines[1:], strict=True):
-        shown += [line, *(f"    {surprise}" for surprise in row.surprises)]
+    widths = _fitting([max(map(len, column)) for column in zip(*cells, strict=True)])
+    shown = [heading(_folded(_COLUMNS, widths))]
+    for row, line in zip(rows, cells[1:], strict=True):
+        shown += [_folded(line, widths), *(f"    {surprise}" for surprise in row.surprises)]
     expected = sum(row.as_expected for row in rows)
     return "\n".join([*shown, "", f"{expected} of {len(rows)} attacks as expected, each with its twin"])
 
@@ -89,5 +94,19 @@ def _counted(words: Iterable[str]) -> str:
     return ", ".join(f"{word} ({count})" if count > 1 else word for word, count in Counter(words).items())
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
+def _fitting(widths: list[int]) -> list[int]:
+    """Takes from the widest columns until a line fits; a terminal of 80 columns is the narrowest heeded."""
+    room = max(80, shutil.get_terminal_size(_PIPE).columns) - len(_GAP) * (len(widths) - 1)
+    while sum(widths) > room:
+        widths[widths.index(max(widths))] -= 1
+    return widths
+
+
+def _folded(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """A row of cells, each folded within its column."""
+    columns = [textwrap.wrap(cell, width) for cell, width in zip(cells, widths, strict=True)]
+    lines = [
+        _GAP.join(f"{part:{width}}" for part, width in zip(parts, widths, strict=True)).rstrip()
+        for parts in zip_longest(*columns, fillvalue="")
+    ]
+    return "\n".join(lines)
