@@ -4,24 +4,44 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Final
 
 import click
 
-from blindrelay.client.errors import BlindRelayError, ConfigurationError
+from blindrelay.client.chat_command import chat
+from blindrelay.client.config_command import config
+from blindrelay.client.doctor_command import doctor
+from blindrelay.client.errors import BlindRelayError
+from blindrelay.client.exit_codes import HELP as EXIT_CODES
+from blindrelay.client.exit_codes import ExitCode, exit_code
+from blindrelay.client.init_command import init
 from blindrelay.client.keys_command import keys
+from blindrelay.client.models_command import models
+from blindrelay.client.proxy_command import proxy
+from blindrelay.client.run_command import run
+from blindrelay.client.terminal import one_line
 
-_WRONG_INPUT: Final = 2
-_NOT_TRUSTED: Final = 3
-_INTERRUPTED: Final = 130
+_HELP = f"""Use language models through a relay that cannot read.
+
+\b
+Examples:
+  blindrelay init                       set it up: relay, token, bridge
+  blindrelay doctor                     check each hop, and say what to do
+  blindrelay chat "Hello"               ask a model
+  blindrelay proxy                      a local endpoint for any program
+  blindrelay run -- python program.py   a program whose calls can only leave sealed
+
+{EXIT_CODES}
+"""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, help=_HELP)
+@click.version_option(package_name="blindrelay", message="%(prog)s %(version)s")
 def blindrelay() -> None:
-    """Look after what BlindRelay's client trusts."""
+    """The group of all commands."""
 
 
-blindrelay.add_command(keys)
+for _command in (chat, models, doctor, config, init, keys, proxy, run):
+    blindrelay.add_command(_command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,18 +52,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = blindrelay.main(arguments, prog_name="blindrelay", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        return _WRONG_INPUT
+        return ExitCode.WRONG_INPUT
     except click.ClickException as error:
-        return _failed(error.format_message(), _WRONG_INPUT)
-    except ConfigurationError as error:
-        return _failed(str(error), _WRONG_INPUT)
+        return _failed(error.format_message(), ExitCode.WRONG_INPUT)
     except BlindRelayError as error:
-        return _failed(str(error), _NOT_TRUSTED)
+        return _failed(str(error), exit_code(error))
     except (click.Abort, KeyboardInterrupt):
-        return _INTERRUPTED
+        return ExitCode.INTERRUPTED
     return int(code or 0)
 
 
-def _failed(message: str, code: int) -> int:
-    click.echo(f"blindrelay: {message}", err=True)
+def _failed(message: str, code: ExitCode) -> int:
+    click.echo(f"blindrelay: {one_line(message)}", err=True)
     return code

@@ -124,13 +124,12 @@ class Connection:
         """
         if text := environ.get(CONNECTION_VARIABLE):
             return cls.from_string(text)
-        base = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-        path = Path(environ.get(CONFIG_VARIABLE) or base / "blindrelay" / "config.toml")
+        path = profile_file(environ)
         if not path.exists():
             raise ConfigurationError(
                 f"no relay is configured: set {CONNECTION_VARIABLE} to a connection string, or write {path}"
             )
-        return cls.from_profile(path, environ.get(PROFILE_VARIABLE, "default"))
+        return cls.from_profile(path, profile_name(environ))
 
     @classmethod
     def from_profile(cls, path: Path, name: str) -> Connection:
@@ -138,7 +137,7 @@ class Connection:
 
         Relative paths are taken from the folder of that file. Raises ConfigurationError.
         """
-        settings = _profile(path, name)
+        settings = read_profile(path, name)
         relay = settings.pop("relay", "")
         try:
             address = urlsplit("//" + relay)
@@ -175,10 +174,22 @@ class Connection:
         )
 
 
+def profile_file(environ: Mapping[str, str] = os.environ) -> Path:
+    """The TOML file with the profiles, whether it is there or not."""
+    base = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return Path(environ.get(CONFIG_VARIABLE) or base / "blindrelay" / "config.toml")
+
+
+def profile_name(environ: Mapping[str, str] = os.environ) -> str:
+    """The profile that is used."""
+    return environ.get(PROFILE_VARIABLE, "default")
+
+
 _FORM: Final = "a connection string has the form blindrelay://TOKEN@relay.example:443?bridge=br1…"
 
 
-def _profile(path: Path, name: str) -> dict[str, str]:
+def read_profile(path: Path, name: str) -> dict[str, str]:
+    """The settings of a profile as they stand there. Raises ConfigurationError."""
     try:
         profiles = tomllib.loads(path.read_text()).get("profiles", {})
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

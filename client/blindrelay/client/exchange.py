@@ -19,6 +19,7 @@ from blindrelay.client.errors import (
     TimedOutError,
 )
 from blindrelay.client.link import ExchangeCall, Link, relay_error
+from blindrelay.client.relay_view import RelayView
 from blindrelay.sealing import ClientExchange, SealingError, StateError, VerifiedKey, ViolationError
 from blindrelay.v1.aio_status import StatusWatch
 from blindrelay.v1.exchange_pb2 import ExchangeRequest, ExchangeResponse
@@ -61,6 +62,7 @@ class SealedExchange:
         sealed: ClientExchange,
         timeouts: Timeouts,
         release: Callable[[], None],
+        view: RelayView | None = None,
     ) -> None:
         self.key = key
         self._link = link
@@ -69,6 +71,7 @@ class SealedExchange:
         self._encapsulated_secret: bytes | None = sealed.encapsulated_secret
         self._timeouts = timeouts
         self._release: Callable[[], None] | None = release
+        self._view = view
         # Iterating, not call.read(): that forgets what has arrived once a write has failed.
         self._messages = aiter(call)
         self._status = StatusWatch(call)
@@ -115,16 +118,18 @@ class SealedExchange:
 
     async def _write(self, records: list[bytes]) -> bool:
         for record in records:
-            message = ExchangeRequest(encapsulated_secret=self._encapsulated_secret or b"", sealed=record)
-            self._encapsulated_secret = None
+            secret, self._encapsulated_secret = self._encapsulated_secret or b"", None
+            message = ExchangeRequest(encapsulated_secret=secret, sealed=record).SerializeToString()
             try:
                 async with asyncio.timeout(self._timeouts.write):
-                    await self._call.write(message.SerializeToString())
+                    await self._call.write(message)
             except TimeoutError:
                 self._abandon()
                 raise TimedOutError("write", self._timeouts.write or 0) from None
             except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
                 return False  # the call has ended, and what is there to read tells why
+            if self._view is not None:
+                self._view.note("up", len(message))
         return True
 
     async def _done_writing(self) -> None:
@@ -149,7 +154,7 @@ class SealedExchange:
     async def _read(self) -> bytes:
         try:
             async with asyncio.timeout(self._timeouts.read):
-                message = await anext(self._messages, None)
+                message = await self._next_message()
         except TimeoutError:
             self._abandon()
             raise TimedOutError("read", self._timeouts.read or 0) from None
@@ -161,6 +166,12 @@ class SealedExchange:
         if message is None:
             self._abandon()
             raise CutAnswerError("the relay ended the exchange before the answer's end")
+        return message
+
+    async def _next_message(self) -> bytes | None:
+        message = await anext(self._messages, None)
+        if message is not None and self._view is not None:
+            self._view.note("down", len(message))
         return message
 
     async def _lost(self, error: grpc.aio.AioRpcError) -> NoReturn:
@@ -182,7 +193,7 @@ class SealedExchange:
             async with asyncio.timeout(_FAREWELL_SECONDS):
                 await self._done_writing()  # an answer may come before its request is at its end
                 for _ in range(_FAREWELL_RECORDS):
-                    if await anext(self._messages, None) is None:
+                    if await self._next_message() is None:
                         break
         except (TimeoutError, grpc.aio.AioRpcError):
             return  # the answer was whole before

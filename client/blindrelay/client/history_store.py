@@ -40,22 +40,25 @@ _WRITING_OF_OTHERS: Final = 0o022
 _log = logging.getLogger(__name__)
 
 
-def default_history_file(identity: bytes, environ: Mapping[str, str] = os.environ) -> Path | None:
-    """Where the history of an identity (32 bytes) is kept; None if this user has no home.
+def state_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Where this user's clients keep what outlives them; None if this user has no home.
 
-    ``history/br1…`` in the folder BLINDRELAY_STATE; or in blindrelay in XDG_STATE_HOME, which is
-    ~/.local/state by default.
+    The folder BLINDRELAY_STATE; or blindrelay in XDG_STATE_HOME, which is ~/.local/state by default.
     """
     if state := environ.get(STATE_VARIABLE):
-        folder = Path(state)
-    elif base := environ.get("XDG_STATE_HOME"):
-        folder = Path(base) / "blindrelay"
-    else:
-        try:
-            folder = Path.home() / ".local" / "state" / "blindrelay"
-        except RuntimeError:
-            return None
-    return folder / "history" / format_identity(identity)
+        return Path(state)
+    if base := environ.get("XDG_STATE_HOME"):
+        return Path(base) / "blindrelay"
+    try:
+        return Path.home() / ".local" / "state" / "blindrelay"
+    except RuntimeError:
+        return None
+
+
+def default_history_file(identity: bytes, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Where the history of an identity (32 bytes) is kept: ``history/br1…`` in the state folder, if any."""
+    folder = state_folder(environ)
+    return None if folder is None else folder / "history" / format_identity(identity)
 
 
 def open_history(connection: Connection) -> HistoryStore:

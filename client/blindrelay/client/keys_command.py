@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
-from blindrelay.client.connection import Connection
+from blindrelay.client.command_options import connection_of, json_option, print_either, relay_option
+from blindrelay.client.connection import CONNECTION_VARIABLE, profile_file, profile_name, read_profile
 from blindrelay.client.errors import BlindRelayError, ConfigurationError, RelayError
+from blindrelay.client.history_store import HistoryStore
 from blindrelay.client.keys_report import compare_json, compare_text, show_json, show_text
 from blindrelay.client.keys_sources import OWN, Source, own_source, read_sources, read_text, save, write_text
+from blindrelay.client.profile_writer import write_profile
 from blindrelay.sealing import (
     Comparison,
     DirectoryError,
@@ -23,6 +27,7 @@ from blindrelay.sealing import (
     decode_proof,
     encode_proof,
     format_identity,
+    identity_groups,
     parse_typed_identity,
     verify_proof,
 )
@@ -35,18 +40,6 @@ PATIENCE: Final = 300
 
 ROUND_SECONDS: Final = 15
 """From one look to the next."""
-
-Command = Callable[..., Any]
-
-
-def _relay_option(command: Command) -> Command:
-    return click.option(
-        "--relay", metavar="CONNECTION", help="blindrelay://…, instead of the configured relay."
-    )(command)
-
-
-def _json_option(command: Command) -> Command:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
 
 
 @click.group()
@@ -64,8 +57,8 @@ def keys() -> None:
 
 
 @keys.command()
-@_relay_option
-@_json_option
+@relay_option
+@json_option
 @click.option("--save", "file", type=click.Path(path_type=Path), help="Write a file to compare with.")
 def show(relay: str | None, as_json: bool, file: Path | None) -> int:
     """Fetch the bridge's keys now, verify them, and print what is known of them.
@@ -75,18 +68,66 @@ def show(relay: str | None, as_json: bool, file: Path | None) -> int:
 
     Exit codes: 0 done, 2 wrong input, 3 no relay or no key that can be trusted.
     """
-    source = own_source(_connection(relay))
+    source = own_source(connection_of(relay))
     source.look()
     if file is not None:
         save(source.history, file)
-    _print(as_json, lambda: show_json(source), lambda: show_text(source))
+    print_either(as_json, lambda: show_json(source), lambda: show_text(source))
+    return NOTHING_UNEXPLAINED
+
+
+@keys.command()
+@relay_option
+@json_option
+def verify(relay: str | None, as_json: bool) -> int:
+    """Fetch the bridge's keys now, and say whether all of them are the pinned bridge's.
+
+    Exit codes: 0 all are, 1 some were refused, 2 wrong input, 3 no relay or no key that can be trusted.
+    """
+    source = own_source(connection_of(relay))
+    source.look()
+    good, refused = len(source.ring.directories), [str(each) for each in source.ring.refusals]
+    identity = format_identity(source.history.identity)
+    print_either(
+        as_json,
+        lambda: {"identity": identity, "good": good, "refused": refused},
+        lambda: [f"{good} good, by {identity}", *(f"REFUSED: {each}" for each in refused)],
+    )
+    return DIFFERENCES if refused else NOTHING_UNEXPLAINED
+
+
+@keys.command()
+@click.argument("text", metavar="IDENTITY")
+@click.option("--check/--no-check", default=True, help="--no-check: pin it, whatever the relay serves.")
+def pin(text: str, check: bool) -> int:
+    """Pin another identity in the configured profile: its text, as the bridge's operator gave it.
+
+    It is written once the relay was found to serve a bridge of that identity. Quote it; spaces, hyphens and
+    capitals do not matter.
+
+    Exit codes: 0 pinned, 2 wrong input, 3 no relay, or it serves no key by that identity.
+    """
+    try:
+        identity = parse_typed_identity(text)
+    except IdentityError as error:
+        raise click.UsageError(str(error)) from None
+    if os.environ.get(CONNECTION_VARIABLE):
+        raise click.UsageError(f"the pin is in {CONNECTION_VARIABLE}: change it there")
+    if check:
+        # Not in a history file: nothing is to be remembered of an identity that is not pinned yet.
+        connection = replace(connection_of(None), identity=identity)
+        Source("the relay", HistoryStore(identity), connection).look()
+    file, name = profile_file(), profile_name()
+    settings = read_profile(file, name)
+    write_profile(file, name, settings | {"bridge": format_identity(identity)})
+    click.echo(f"Pinned in {file}, profile {name}:\n{identity_groups(identity)}")
     return NOTHING_UNEXPLAINED
 
 
 @keys.command("compare")
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
-@_relay_option
-@_json_option
+@relay_option
+@json_option
 @click.option("--proof", "file", type=click.Path(path_type=Path), help="Write a contradiction that is found.")
 @click.option(
     "--patience",
@@ -109,11 +150,11 @@ def compare_command(
     texts = sources if len(sources) > 1 else (OWN, *(each for each in sources if each != OWN))
     if len(texts) < 2:
         raise click.UsageError("there is nothing to compare this client's history with")
-    own = _connection(relay) if OWN in texts else None
+    own = connection_of(relay) if OWN in texts else None
     sides = read_sources(texts, own)
     comparison, failure = _compared(sides, patience)
     _keep(comparison, sides, file)
-    _print(as_json, lambda: compare_json(sides, comparison), lambda: compare_text(sides, comparison))
+    print_either(as_json, lambda: compare_json(sides, comparison), lambda: compare_text(sides, comparison))
     if comparison.differences:
         return DIFFERENCES
     if failure is not None:
@@ -124,7 +165,7 @@ def compare_command(
 @keys.command("verify-proof")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--identity", "text", required=True, help="The bridge's br1…; spaces and case do not matter.")
-@_json_option
+@json_option
 def verify_proof_command(file: Path, text: str, as_json: bool) -> int:
     """Check, without any network, that FILE proves a contradiction by the bridge of that identity.
 
@@ -141,19 +182,15 @@ def verify_proof_command(file: Path, text: str, as_json: bool) -> int:
         first, _ = verify_proof(statements, identity)
     except DirectoryError as error:
         reason = str(error) if named == identity else f"it is about {format_identity(named)}"
-        _print(as_json, lambda: {"proof": False, "reason": reason}, lambda: [f"Not a proof: {reason}."])
+        print_either(as_json, lambda: {"proof": False, "reason": reason}, lambda: [f"Not a proof: {reason}."])
         return DIFFERENCES
     replica, number = first.replica_id.hex(), first.sequence
-    _print(
+    print_either(
         as_json,
         lambda: {"proof": True, "replica_id": replica, "sequence": number},
         lambda: [f"A proof: replica {replica} signed two different directories with the number {number}."],
     )
     return NOTHING_UNEXPLAINED
-
-
-def _connection(relay: str | None) -> Connection:
-    return Connection.from_env() if relay is None else Connection.from_string(relay)
 
 
 def _compared(sides: list[Source], patience: int) -> tuple[Comparison, BlindRelayError | None]:
@@ -202,11 +239,3 @@ def _keep(comparison: Comparison, sides: Iterable[Source], file: Path | None) ->
                         history.directories.convict(*verify_proof(proof, identity))
     if found and file is not None:
         write_text(file, encode_proof(*found[0]))
-
-
-def _print(as_json: bool, as_object: Callable[[], Any], as_lines: Callable[[], Iterable[str]]) -> None:
-    if as_json:
-        click.echo(json.dumps(as_object(), indent=2))
-    else:
-        for line in as_lines():
-            click.echo(line)

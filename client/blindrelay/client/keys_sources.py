@@ -13,6 +13,7 @@ from blindrelay.client.errors import ConfigurationError
 from blindrelay.client.history_store import HistoryStore, open_history
 from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.link import Link
+from blindrelay.client.terminal import waiting
 from blindrelay.sealing import HistoryFormError, KeyHistory, decode_history, encode_history
 
 OWN: Final = "history"
@@ -55,7 +56,8 @@ class Source:
     def look(self) -> None:
         """Fetches and verifies the directories of now. Raises KeyTrustError, RelayError, TimedOutError."""
         if self.connection is not None:
-            asyncio.run(_fetch(self.connection, self.ring))
+            with waiting(f"asking {self.connection.target}"):
+                asyncio.run(_fetch(self.connection, self.ring))
 
 
 def own_source(connection: Connection) -> Source:

@@ -96,7 +96,7 @@ class Link:
         _guard_against_fork()
         return self._exchange(metadata=(*self._metadata, envelope), timeout=deadline)
 
-    async def _directories(self) -> bytes:
+    async def directories(self) -> bytes:
         """The relay's GetKeyDirectoryResponse, unverified bytes. Raises RelayError."""
         try:
             return await self._get_key_directory(b"", metadata=self._metadata, timeout=_DIRECTORY_SECONDS)
@@ -120,7 +120,7 @@ class Link:
 
     async def _fetch(self, keys: KeyRing) -> None:
         generation = keys.generation
-        encoded = await self._directories()
+        encoded = await self.directories()
         # Signatures and the history's file take milliseconds, on a bad day more: not in the event loop.
         await asyncio.to_thread(keys.take, encoded, generation)
 

@@ -14,6 +14,7 @@ from blindrelay.client.exchange import SealedExchange, Timeouts
 from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.library import Request
 from blindrelay.client.link import Link
+from blindrelay.client.relay_view import Observer, RelayView
 from blindrelay.client.request_head import request_head, stateless_body
 from blindrelay.sealing import ClientExchange, SealingError, VerifiedKey, encapsulate
 from blindrelay.v1.envelope import METADATA_KEY, encode_envelope
@@ -32,10 +33,17 @@ Run = Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]
 class Sender:
     """One connection to the relay per event loop, and the keys that all of them share."""
 
-    def __init__(self, connection: Connection, keys: KeyRing, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        keys: KeyRing,
+        clock: Callable[[], float],
+        observer: Observer | None = None,
+    ) -> None:
         self.connection = connection
         self.keys = keys
         self.clock = clock
+        self.observer = observer
         self._links: dict[asyncio.AbstractEventLoop, Link] = {}
         self._lock = threading.Lock()
 
@@ -92,7 +100,8 @@ class Sender:
             sealed = _sealed_to(key, envelope)
             deadline = client_deadline(self.connection.deadline_class)
             call = link.exchange((METADATA_KEY, envelope), deadline)
-            exchange = SealedExchange(link, call, key, sealed, timeouts, link.room.release)
+            view = self._observed(envelope)
+            exchange = SealedExchange(link, call, key, sealed, timeouts, link.room.release, view)
         except BaseException:
             link.room.release()
             raise
@@ -110,6 +119,13 @@ class Sender:
                 max_units=DEFAULT_MAX_UNITS,
             )
         )
+
+    def _observed(self, envelope: bytes) -> RelayView | None:
+        if self.observer is None:
+            return None
+        view = RelayView(Envelope.FromString(envelope), len(envelope))
+        self.observer(view)
+        return view
 
     async def _key(self, link: Link, issued_at: int, timeout: float | None) -> VerifiedKey:
         key = self.keys.draw(issued_at)

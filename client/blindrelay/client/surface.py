@@ -94,7 +94,7 @@ def answer_or_raise(error: BlindRelayError, request: Request) -> Any:
     }
     if not surface.retry:
         headers["x-should-retry"] = "false"
-    body = json.dumps(_error_body(error, surface.status, request)).encode()
+    body = json.dumps(error_body(error, surface.status, request.url.path)).encode()
     return response(request, surface.status, [(k.encode(), v.encode()) for k, v in headers.items()], body)
 
 
@@ -128,10 +128,9 @@ def _surface(error: BlindRelayError) -> _Surface:
     return _Answered(500)
 
 
-def _error_body(error: BlindRelayError, status: int, request: Request) -> dict[str, Any]:
-    """An error body as the SDK of the request's path expects it."""
+def error_body(error: BlindRelayError, status: int, path: str) -> dict[str, Any]:
+    """An error body as the SDK of a request's path expects it."""
     message, kind = f"BlindRelay: {error}", f"blindrelay_{error.kind}"
-    path = request.url.path
     if "/messages" in path:
         return {"type": "error", "error": {"type": kind, "message": message}}
     if path.startswith("/v1beta") or ":" in path.rpartition("/")[2]:

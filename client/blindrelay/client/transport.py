@@ -16,6 +16,7 @@ from blindrelay.client.history_store import open_history
 from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.library import Request, response
 from blindrelay.client.portal import Portal, drive
+from blindrelay.client.relay_view import Observer
 from blindrelay.client.sender import Run, Sender
 from blindrelay.client.surface import answer_or_raise
 
@@ -43,6 +44,7 @@ class SealedTransport:
     Args:
         connection: where the relay is and whose key to trust: a Connection or a connection string.
         clock: Unix seconds; for tests.
+        observer: is told what the relay can see of each exchange.
 
     Raises:
         ConfigurationError: the connection string is wrong, or pins no bridge; or the file with what was seen
@@ -54,12 +56,13 @@ class SealedTransport:
         connection: Connection | str,
         *,
         clock: Callable[[], float] = time.time,
+        observer: Observer | None = None,
         _keys: KeyRing | None = None,
     ) -> None:
         if isinstance(connection, str):
             connection = Connection.from_string(connection)
         self.connection = connection
-        self._sender = Sender(connection, _keys or _key_ring(connection, clock), clock)
+        self._sender = Sender(connection, _keys or _key_ring(connection, clock), clock, observer)
         self._lazy_portal: Portal | None = None
         self._lock = threading.Lock()
 
@@ -184,7 +187,10 @@ class SealedTransport:
             if options.get(name) is not None:
                 raise ConfigurationError(f"with {name} requests would leave in clear, past the relay")
         # Every client has a transport of its own, so that closing one does not close another's.
-        transport = SealedTransport(self.connection, clock=self._sender.clock, _keys=self._sender.keys)
+        sender = self._sender
+        transport = SealedTransport(
+            self.connection, clock=sender.clock, observer=sender.observer, _keys=sender.keys
+        )
         timeout = library.Timeout(_TIMEOUT_SECONDS, connect=_CONNECT_SECONDS)
         return (
             {"timeout": timeout, "follow_redirects": True, "trust_env": False}

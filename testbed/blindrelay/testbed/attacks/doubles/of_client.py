@@ -102,7 +102,7 @@ def without_directory_check() -> AbstractContextManager[object]:
     """The client seals to the first key that it is shown, whoever signed it."""
 
     async def shown(self: Any, link: Any, issued_at: int, timeout: float | None) -> VerifiedKey:
-        served = GetKeyDirectoryResponse.FromString(await link._directories())
+        served = GetKeyDirectoryResponse.FromString(await link.directories())
         directory = KeyDirectory.FromString(served.directories[0].directory)
         return _unverified(directory)
 
@@ -118,7 +118,7 @@ def without_history() -> AbstractContextManager[object]:
     """The client verifies each directory, and remembers none."""
 
     async def verified(self: Any, link: Any, issued_at: int, timeout: float | None) -> VerifiedKey:
-        served = GetKeyDirectoryResponse.FromString(await link._directories())
+        served = GetKeyDirectoryResponse.FromString(await link.directories())
         directory = verify_directory(served.directories[0], self.connection.identity, int(self.clock()))
         return directory.keys[0]
 

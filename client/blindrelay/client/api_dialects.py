@@ -1,0 +1,102 @@
+"""How two APIs are asked and how they stream: OpenAI's chat completions and Anthropic's messages."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Final, TypedDict
+
+_MAX_TOKENS: Final = 8_192
+"""Anthropic's API wants a limit: long enough for an answer that somebody reads."""
+
+
+class Message(TypedDict):
+    """One turn of a conversation; role is user or assistant."""
+
+    role: str
+    content: str
+
+
+class Dialect(ABC):
+    """One API.
+
+    Attributes:
+        origin: where its provider serves it.
+        path: of a chat.
+        key_variable: the environment variable with a key of one's own.
+        model: the one that is asked if none is named; None if one has to be.
+    """
+
+    name: ClassVar[str]
+    origin: ClassVar[str]
+    path: ClassVar[str]
+    key_variable: ClassVar[str]
+    model: ClassVar[str | None] = None
+    headers: ClassVar[dict[str, str]] = {}
+
+    @abstractmethod
+    def credential(self, key: str) -> dict[str, str]:
+        """The header with a key of one's own."""
+
+    @abstractmethod
+    def question(self, model: str, messages: list[Message], system: str | None) -> dict[str, Any]:
+        """The body of a request for a streamed answer."""
+
+    @abstractmethod
+    def text(self, event: dict[str, Any]) -> str:
+        """The text in a streamed event, if any."""
+
+    @abstractmethod
+    def ends(self, data: str, event: dict[str, Any]) -> bool:
+        """Whether the answer is whole with this event."""
+
+
+class OpenAI(Dialect):
+    name = "openai"
+    origin = "https://api.openai.com"
+    path = "/v1/chat/completions"
+    key_variable = "OPENAI_API_KEY"
+    model = "gpt-5.5"
+
+    def credential(self, key: str) -> dict[str, str]:
+        return {"authorization": f"Bearer {key}"}
+
+    def question(self, model: str, messages: list[Message], system: str | None) -> dict[str, Any]:
+        first = [Message(role="system", content=system)] if system else []
+        return {"model": model, "messages": [*first, *messages], "stream": True}
+
+    def text(self, event: dict[str, Any]) -> str:
+        choices = event.get("choices") or [{}]
+        return str((choices[0].get("delta") or {}).get("content") or "")
+
+    def ends(self, data: str, event: dict[str, Any]) -> bool:
+        return data == "[DONE]"
+
+
+class Anthropic(Dialect):
+    name = "anthropic"
+    origin = "https://api.anthropic.com"
+    path = "/v1/messages"
+    key_variable = "ANTHROPIC_API_KEY"
+    headers: ClassVar[dict[str, str]] = {"anthropic-version": "2023-06-01"}
+
+    def credential(self, key: str) -> dict[str, str]:
+        return {"x-api-key": key}
+
+    def question(self, model: str, messages: list[Message], system: str | None) -> dict[str, Any]:
+        instruction = {"system": system} if system else {}
+        return {
+            "model": model,
+            "max_tokens": _MAX_TOKENS,
+            "messages": messages,
+            "stream": True,
+            **instruction,
+        }
+
+    def text(self, event: dict[str, Any]) -> str:
+        return str((event.get("delta") or {}).get("text") or "")
+
+    def ends(self, data: str, event: dict[str, Any]) -> bool:
+        return event.get("type") == "message_stop"
+
+
+DIALECTS: Final[dict[str, Dialect]] = {each.name: each for each in (OpenAI(), Anthropic())}

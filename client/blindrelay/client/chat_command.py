@@ -1,0 +1,162 @@
+"""`blindrelay chat`: a question to a model, sealed, and its answer as it comes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import click
+
+from blindrelay.client.api_dialects import DIALECTS, Message
+from blindrelay.client.command_options import (
+    connection_of,
+    json_option,
+    origin_option,
+    provider_option,
+    relay_option,
+)
+from blindrelay.client.errors import BlindRelayError
+from blindrelay.client.relay_view import RelayView
+from blindrelay.client.relay_view_report import view_json, view_text
+from blindrelay.client.sealed_api import SealedApi
+from blindrelay.client.terminal import one_line, printable, waiting
+from blindrelay.client.transport import SealedTransport
+
+_STDIN = "-"
+
+
+@click.command()
+@click.argument("prompt", required=False)
+@click.option("--model", "-m", envvar="BLINDRELAY_MODEL", help="Which model; BLINDRELAY_MODEL otherwise.")
+@provider_option
+@origin_option
+@click.option("--system", "-s", help="What the model is told before the conversation.")
+@click.option("--show-relay-view", is_flag=True, help="Print, on stderr, what the relay held of it.")
+@relay_option
+@json_option
+def chat(
+    prompt: str | None,
+    model: str | None,
+    provider: str | None,
+    origin: str | None,
+    system: str | None,
+    show_relay_view: bool,
+    relay: str | None,
+    as_json: bool,
+) -> None:
+    """Ask a model, sealed, and print the answer as it comes.
+
+    PROMPT is read from stdin if it is - or missing; at a terminal without one a conversation begins, which
+    Ctrl-D ends.
+
+    \b
+    Examples:
+      blindrelay chat "What is the capital of France?"
+      blindrelay chat --show-relay-view "And of Portugal?"
+      git diff | blindrelay chat --system "Write a commit message." -
+      blindrelay chat --provider anthropic --model claude-sonnet-4-5
+
+    Exit codes: 0 done, 2 wrong input, 3 relay, 4 bridge, 5 provider, 130 interrupted.
+    """
+    dialect = DIALECTS[provider or "openai"]
+    model = model or dialect.model
+    if model is None:
+        raise click.UsageError(f"which model? `blindrelay models --provider {dialect.name}` lists them")
+    asked = _read(prompt)
+    if asked is None and as_json:
+        raise click.UsageError("--json is for one question: give a PROMPT")
+    views: list[RelayView] = []
+    transport = SealedTransport(connection_of(relay), observer=views.append if show_relay_view else None)
+    with SealedApi(transport, dialect, origin) as api:
+        conversation = _Conversation(api, model, system, views)
+        if asked is None:
+            conversation.run()
+            return
+        answer = conversation.ask(asked, quiet=as_json)
+    # Only now: the last padding comes after the answer's end.
+    if as_json:
+        held = {"relay_view": [view_json(view) for view in views]} if show_relay_view else {}
+        click.echo(json.dumps({"provider": dialect.name, "model": model, "answer": answer, **held}, indent=2))
+    else:
+        _show(views)
+
+
+def _read(prompt: str | None) -> str | None:
+    """The question; None if a person sits there and is to be asked."""
+    if prompt is None and sys.stdin.isatty():
+        return None
+    text = sys.stdin.read() if prompt in (None, _STDIN) else prompt
+    if not text or not text.strip():
+        raise click.UsageError("the prompt is empty")
+    return text
+
+
+@dataclass
+class _Conversation:
+    api: SealedApi
+    model: str
+    system: str | None
+    views: list[RelayView]
+    messages: list[Message] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Asks whatever is typed. An error does not end it: the question may be asked again."""
+        import readline  # noqa: F401 (with it input() has a history and arrow keys)
+
+        while (text := _typed()) is not None:
+            self.views.clear()
+            try:
+                self.ask(text)
+            except BlindRelayError as error:
+                click.echo(f"blindrelay: {one_line(str(error))}", err=True)
+            _show(self.views)
+
+    def ask(self, text: str, *, quiet: bool = False) -> str:
+        """Asks; prints the answer as it comes, and returns it. Raises BlindRelayError."""
+        question = Message(role="user", content=text)
+        try:
+            answer = "".join(map(_ignored if quiet else _printed, self._pieces([*self.messages, question])))
+        except BaseException:
+            if sys.stdout.isatty():
+                click.echo()  # what is said of it stands in a line of its own
+            raise
+        if not quiet:
+            click.echo()
+        self.messages += [question, Message(role="assistant", content=answer)]
+        return answer
+
+    def _pieces(self, messages: list[Message]) -> Iterator[str]:
+        pieces = self.api.chat(self.model, messages, self.system)
+        with waiting("waiting for the answer"):
+            first = next(pieces, "")
+        yield first
+        yield from pieces
+
+
+def _typed() -> str | None:
+    """What is typed next that is not blank; None after Ctrl-D."""
+    text = ""
+    while not text.strip():
+        try:
+            text = input("> ")
+        except EOFError:
+            click.echo()
+            return None
+    return text
+
+
+def _printed(piece: str) -> str:
+    # color: what goes into a file is what was said, to the byte.
+    click.echo(printable(piece) if sys.stdout.isatty() else piece, nl=False, color=True)
+    return piece
+
+
+def _ignored(piece: str) -> str:
+    return piece
+
+
+def _show(views: list[RelayView]) -> None:
+    for view in views:
+        click.echo("\n" + "\n".join(view_text(view)), err=True)

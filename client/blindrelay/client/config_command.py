@@ -1,0 +1,129 @@
+"""`blindrelay config`: the settings in force, and where each comes from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
+
+import click
+
+from blindrelay.client.command_options import connection_of, json_option, print_either, relay_option
+from blindrelay.client.connection import (
+    CONNECTION_VARIABLE,
+    Connection,
+    profile_file,
+    profile_name,
+    read_profile,
+)
+from blindrelay.client.history_store import default_history_file
+from blindrelay.sealing import format_identity
+from blindrelay.v1.inner_pb2 import Credential
+from blindrelay.v1.limits import deadline_seconds
+
+_DEFAULT: Final = "default"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: its value as text, and where it comes from."""
+
+    value: str
+    origin: str
+
+
+@click.group(invoke_without_command=True)
+@relay_option
+@json_option
+@click.pass_context
+def config(context: click.Context, relay: str | None, as_json: bool) -> None:
+    """Show the settings in force, and where each comes from. Secrets are not shown.
+
+    \b
+    Examples:
+      blindrelay config
+      blindrelay config --json | jq -r .relay.value
+      $EDITOR "$(blindrelay config path)"
+
+    Exit codes: 0 done, 2 wrong input or configuration.
+    """
+    if context.invoked_subcommand is None:
+        settings = settings_in_force(relay)
+        print_either(as_json, lambda: _as_json(settings), lambda: _as_lines(settings))
+
+
+@config.command()
+def path() -> None:
+    """Print where the file with the profiles is, or would be.
+
+    BLINDRELAY_CONFIG names another one, BLINDRELAY_PROFILE another profile in it.
+    """
+    click.echo(str(profile_file()))
+
+
+def settings_in_force(relay: str | None) -> dict[str, Setting]:
+    """By name; `relay` is a connection string that stands for all. Raises ConfigurationError."""
+    connection = connection_of(relay)
+    source, given = _given(relay)
+    return {
+        name: Setting(value, source if name in given else _DEFAULT)
+        for name, value in _values(connection, given).items()
+    }
+
+
+def _given(relay: str | None) -> tuple[str, dict[str, str]]:
+    """Where settings come from, and those that are given there, as they stand there."""
+    text = relay or os.environ.get(CONNECTION_VARIABLE)
+    if not text:
+        file, name = profile_file(), profile_name()
+        given = read_profile(file, name)
+        if "token_file" in given:
+            given["token"] = "@" + str(file.parent / Path(given["token_file"]).expanduser())
+        return f"{file}, profile {name}", given
+    parts = urlsplit(text)
+    given = {"relay": "", **dict(parse_qsl(parts.query, keep_blank_values=True))}
+    if parts.username is not None:
+        given["token"] = ""
+    return "--relay" if relay else CONNECTION_VARIABLE, given
+
+
+def _values(connection: Connection, given: dict[str, str]) -> dict[str, str]:
+    brought = connection.credential == Credential.CREDENTIAL_BROUGHT
+    return {
+        "relay": connection.target,
+        "bridge": format_identity(connection.identity),
+        "token": _token(connection, given),
+        "tls": "on" if connection.tls else "off",
+        "ca": "gRPC's own roots" if connection.ca is None else str(connection.ca),
+        "credentials": "brought" if brought else "injected",
+        "deadline": f"{deadline_seconds(connection.deadline_class)} s",
+        "history": _history(connection),
+    }
+
+
+def _token(connection: Connection, given: dict[str, str]) -> str:
+    if connection.token is None:
+        return "none"
+    text = given.get("token", "")
+    return f"set, in {text[1:]}" if text.startswith("@") else "set"
+
+
+def _history(connection: Connection) -> str:
+    if connection.history is False:
+        return "off"
+    if isinstance(connection.history, Path):
+        return str(connection.history)
+    return str(default_history_file(connection.identity) or "off: there is no home to keep it in")
+
+
+def _as_json(settings: dict[str, Setting]) -> dict[str, Any]:
+    return {name: {"value": each.value, "from": each.origin} for name, each in settings.items()}
+
+
+def _as_lines(settings: dict[str, Setting]) -> Iterator[str]:
+    yield f"from         {settings['relay'].origin}"
+    for name, each in settings.items():
+        yield f"{name:<12} {each.value}" + (f" ({_DEFAULT})" if each.origin == _DEFAULT else "")

@@ -1,0 +1,76 @@
+"""What a check of `blindrelay doctor` found, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from blindrelay.client.errors import BlindRelayError, ConfigurationError
+from blindrelay.client.sealed_api import ProviderError
+
+
+class Status(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check's result; `remedy` says what to do about a failure."""
+
+    check: str
+    status: Status
+    detail: str = ""
+    remedy: str = ""
+
+
+class CheckFailedError(Exception):
+    """A hop does not work."""
+
+    def __init__(self, detail: str, remedy: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.remedy = remedy
+
+
+def finding_of(name: str, check: Callable[[], str]) -> Finding:
+    """The check's result. It returns what it saw, or raises CheckFailedError or BlindRelayError."""
+    try:
+        return Finding(name, Status.OK, check())
+    except CheckFailedError as failure:
+        return Finding(name, Status.FAILED, failure.detail, failure.remedy)
+    except BlindRelayError as error:
+        return Finding(name, Status.FAILED, str(error), _remedy(error))
+
+
+def _remedy(error: BlindRelayError) -> str:
+    """What to do about an error that has no check of its own."""
+    if isinstance(error, ConfigurationError):
+        return "change the configuration: `blindrelay config` shows it, `blindrelay init` makes a new one"
+    if isinstance(error, ProviderError) and error.status in (401, 403):
+        return "the provider refuses the key: the bridge's operator has it, unless credentials=brought"
+    return _REMEDIES.get(error.kind) or _BY_ORIGIN[error.origin]
+
+
+_REMEDIES: Final = {
+    "not_allowed": "the bridge has another provider, or none: give --provider, --origin, or ask its operator",
+    "provider_unreachable": "the bridge does not reach its provider: ask the bridge's operator",
+    "bridge_unavailable": "no bridge is up behind this relay: ask the bridge's operator, then the relay's",
+    "identity_unknown": "the relay does not serve the pinned bridge: ask both operators",
+    "overloaded": "wait, and try again",
+    "draining": "wait a minute, and try again",
+    "relay_unreachable": "is there a BlindRelay relay on that port, and does it speak TLS where this does?",
+    "refused": "check this machine's clock; then the relay alters what it carries, or sends it twice",
+}
+
+_BY_ORIGIN: Final = {
+    "client": "try again; then look at the line above",
+    "relay": "ask the relay's operator",
+    "bridge": "ask the bridge's operator",
+    "provider": "the way is good: what the provider says is between it and the bridge's operator",
+}

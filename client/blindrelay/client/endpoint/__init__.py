@@ -1,0 +1,11 @@
+"""The local endpoint: a streaming pass-through on loopback, for whatever takes a base URL.
+
+It is started by `blindrelay proxy` and described in docs/endpoint.md. It needs the extra `proxy`.
+"""
+
+from blindrelay.client.endpoint.app import endpoint_app
+from blindrelay.client.endpoint.providers import Provider, read_providers
+from blindrelay.client.endpoint.server import listen, serve
+from blindrelay.client.endpoint.token_file import LocalToken, local_token
+
+__all__ = ["LocalToken", "Provider", "endpoint_app", "listen", "local_token", "read_providers", "serve"]

@@ -1,0 +1,95 @@
+"""Who may use the endpoint: programs that show its token, and no web page.
+
+A page of any site can have a browser send requests to loopback. What it cannot do is name us in Host (it may
+have a name of its own resolve to loopback: DNS rebinding), leave Origin out, or know the token.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Iterable
+from typing import Final
+
+from blindrelay.client.endpoint.refusal import RefusedError
+from blindrelay.client.endpoint.token_file import TOKEN_PREFIX
+
+Header = tuple[bytes, bytes]
+
+_TOKEN_HEADERS: Final = frozenset(
+    {b"x-blindrelay-token", b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key"}
+)
+_HTTP_PORT: Final = 80
+
+
+class Access:
+    """What a request has to show.
+
+    Args:
+        token: the endpoint's.
+        port: that it listens on.
+        open_to_others: whether it listens on other interfaces than loopback; then any address is taken as
+            Host. A name other than localhost never is.
+    """
+
+    def __init__(self, token: str, port: int, *, open_to_others: bool = False) -> None:
+        self._token = token.encode()
+        self._port = port
+        self._open_to_others = open_to_others
+
+    def check_names(self, headers: Iterable[Header]) -> None:
+        """Raises RefusedError for a Host that is not ours, and for an Origin that is not that Host."""
+        found = list(headers)
+        hosts = [value for name, value in found if name == b"host"]
+        if len(hosts) != 1 or not self._is_ours(hosts[0].decode("latin-1")):
+            raise RefusedError(
+                403,
+                "host",
+                f"the endpoint answers to 127.0.0.1:{self._port} and localhost:{self._port} alone",
+            )
+        if any(name == b"origin" and value != b"http://" + hosts[0] for name, value in found):
+            raise RefusedError(403, "origin", "the endpoint is for programs, not for other sites' web pages")
+
+    def admitted(self, path: str, headers: list[Header]) -> tuple[str, list[Header], str]:
+        """The request without the token: its path, its headers, and what stood before its path.
+
+        The token may be in any header that a key is in, or the first segment of the path. A header that
+        carries it goes no further; others with a credential do. Raises RefusedError if it is nowhere.
+        """
+        first = path.removeprefix("/").partition("/")[0]
+        if first.startswith(TOKEN_PREFIX):
+            if self._is_token(first.encode("latin-1")):
+                return path.removeprefix(f"/{first}"), self._without_token(headers), f"/{first}"
+        elif len(rest := self._without_token(headers)) < len(headers):
+            return path, rest, ""
+        raise RefusedError(
+            401,
+            "local_token",
+            "this request does not show the endpoint's token: see `blindrelay proxy --show-token`",
+        )
+
+    def _without_token(self, headers: Iterable[Header]) -> list[Header]:
+        return [(name, value) for name, value in headers if not self._carries_token(name, value)]
+
+    def _carries_token(self, name: bytes, value: bytes) -> bool:
+        if name not in _TOKEN_HEADERS:
+            return False
+        scheme, _, credential = value.strip().partition(b" ")
+        return self._is_token(credential.strip() if scheme.lower() == b"bearer" else value.strip())
+
+    def _is_token(self, text: bytes) -> bool:
+        return hmac.compare_digest(text, self._token)
+
+    def _is_ours(self, host: str) -> bool:
+        name, colon, port = host.rpartition(":")
+        if not colon or port.endswith("]"):
+            name, port = host, str(_HTTP_PORT)
+        if port != str(self._port):
+            return False
+        if name.lower() == "localhost":
+            return True
+        try:
+            address = ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+        except ValueError:
+            return False
+        return address.is_loopback or self._open_to_others

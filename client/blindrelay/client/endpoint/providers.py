@@ -1,0 +1,93 @@
+"""The providers that the endpoint knows by name, and where their APIs begin."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from blindrelay.client.errors import ConfigurationError
+
+IS_VERSION: Final = re.compile(r"v[0-9]+(?:(?:alpha|beta)[0-9]*)?")
+"""A path segment that names an API's version: v1, v1beta, v2."""
+
+_NAME: Final = re.compile(r"[a-z][a-z0-9-]*")
+
+_OFFICIAL: Final = {
+    "openai": "https://api.openai.com/v1",
+    "anthropic": "https://api.anthropic.com/v1",
+    "gemini": "https://generativelanguage.googleapis.com/v1beta",
+    "mistral": "https://api.mistral.ai/v1",
+    "cohere": "https://api.cohere.com/v2",
+}
+
+
+@dataclass(frozen=True)
+class Provider:
+    """One API.
+
+    Attributes:
+        name: the first segment of paths that lead to it.
+        origin: scheme, host and port: "https://api.openai.com".
+        prefix: what its paths begin with before the version: "" or "/openai".
+        version: what is put in where a path names none: "v1"; "" for nothing.
+    """
+
+    name: str
+    origin: str
+    prefix: str = ""
+    version: str = ""
+
+    @classmethod
+    def at(cls, name: str, base_url: str) -> Provider:
+        """The one with this base URL, as an SDK would be given it. Raises ConfigurationError."""
+        try:
+            parts = urlsplit(base_url)
+            valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            valid = False
+        if not valid or parts.query or parts.fragment or "@" in parts.netloc:
+            raise ConfigurationError(f"the provider {name} needs a base URL: https://models.example/v1")
+        before, _, last = parts.path.rstrip("/").rpartition("/")
+        if IS_VERSION.fullmatch(last):
+            return cls(name, f"{parts.scheme}://{parts.netloc}", before, last)
+        return cls(name, f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/"))
+
+    def url(self, segments: list[str]) -> str:
+        """Where a path below this provider leads."""
+        return f"{self.origin}{self.prefix}/{'/'.join(segments)}"
+
+    def with_version(self, segments: list[str]) -> list[str]:
+        """A path's segments, with the version before them unless the first or second is one."""
+        named = any(IS_VERSION.fullmatch(each) for each in segments[:2])
+        return segments if named or not self.version else [self.version, *segments]
+
+
+def read_providers(path: Path | None) -> dict[str, Provider]:
+    """The official providers, and those of the table ``[providers]`` in the configuration file, if any.
+
+    Raises ConfigurationError.
+    """
+    urls = {**_OFFICIAL, **_configured(path)}
+    return {name: Provider.at(name, url) for name, url in urls.items()}
+
+
+def _configured(path: Path | None) -> Mapping[str, str]:
+    if path is None or not path.exists():
+        return {}
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8")).get("providers", {})
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+    if not isinstance(table, dict):
+        raise ConfigurationError(f"{path}: providers is a table: NAME = a base URL in quotes")
+    for name, url in table.items():
+        if not _NAME.fullmatch(name) or IS_VERSION.fullmatch(name) or not isinstance(url, str):
+            raise ConfigurationError(
+                f"{path}: [providers] {name}: a name in small letters, = and a base URL in quotes"
+            )
+    return table

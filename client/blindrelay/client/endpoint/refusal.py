@@ -1,0 +1,66 @@
+"""Errors of the endpoint's own, and how any error leaves it: in the shape that the path's SDK reads."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+import httpx
+from starlette.types import Send
+
+from blindrelay.client.errors import BlindRelayError
+from blindrelay.client.surface import error_body
+
+_BAD_GATEWAY: Final = 502
+
+
+class RefusedError(BlindRelayError):
+    """The endpoint itself does not take the request.
+
+    Attributes:
+        status: an HTTP status.
+        retry: whether an SDK may try again.
+    """
+
+    origin = "endpoint"
+
+    def __init__(self, status: int, kind: str, message: str, *, retry: bool = False) -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = kind
+        self.retry = retry
+
+
+def cause(error: BlindRelayError) -> str:
+    """Who and what, for programs: "relay/overloaded"."""
+    return f"{error.origin}/{error.kind}"
+
+
+async def send_error(error: BlindRelayError, path: str, send: Send) -> None:
+    """Answers with the error. `path` is the provider's, and decides the body's shape.
+
+    What the transport raises may be tried again (see surface.py), so no header forbids that.
+    """
+    retry = not isinstance(error, RefusedError) or error.retry
+    status = _status(error)
+    body = json.dumps(error_body(error, status, path)).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"cache-control", b"no-store"),
+        (b"x-blindrelay-error", cause(error).encode()),
+        *([] if retry else [(b"x-should-retry", b"false")]),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _status(error: BlindRelayError) -> int:
+    match error:
+        case RefusedError():
+            return error.status
+        case httpx.PoolTimeout():
+            return 503
+        case httpx.TimeoutException():
+            return 504
+    return _BAD_GATEWAY

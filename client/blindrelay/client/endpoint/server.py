@@ -1,0 +1,133 @@
+"""The endpoint's server: uvicorn on a socket that is opened first, and that ends at once."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping
+from types import FrameType
+from typing import Final
+
+import uvicorn
+
+from blindrelay.client.connection import Connection
+from blindrelay.client.endpoint.access import Access
+from blindrelay.client.endpoint.app import endpoint_app
+from blindrelay.client.endpoint.journal import Journal
+from blindrelay.client.endpoint.pass_through import MAX_REQUESTS
+from blindrelay.client.endpoint.providers import Provider
+from blindrelay.client.endpoint.routes import Routes
+from blindrelay.client.errors import ConfigurationError
+from blindrelay.client.history_store import open_history
+from blindrelay.client.key_ring import KeyRing
+from blindrelay.client.transport import SealedTransport
+
+MAX_CONNECTIONS: Final = 4 * MAX_REQUESTS
+"""Programs keep idle ones open. More get a plain 503 from uvicorn."""
+
+MAX_HEADER_BYTES: Final = 65_536
+
+_KEEP_ALIVE_SECONDS: Final = 75
+"""Longer than SDKs keep idle connections, so that it is not us who close one as it is used again."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens; 0 is any free port. Raises ConfigurationError."""
+    try:
+        family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
+    except ValueError:
+        raise ConfigurationError(f"--host is an address, such as 127.0.0.1 or ::1, not {host!r}") from None
+    try:
+        listener = socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot listen on {host} port {port}: {error.strerror or error}; --port 0 takes any free one"
+        ) from None
+    # asyncio turns Nagle's algorithm off for sockets that name their protocol. With it, the end of an answer
+    # waits 40 ms for the acknowledgement of its beginning.
+    return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=listener.detach())
+
+
+async def serve(
+    listener: socket.socket,
+    connection: Connection,
+    token: str,
+    providers: Mapping[str, Provider],
+    default: str,
+    announce: Callable[[], None],
+) -> signal.Signals:
+    """Serves until a signal comes, which is returned, or until it is cancelled; whatever runs then is ended.
+
+    In another thread than the main one no signal comes.
+
+    Args:
+        listener: from listen().
+        token: the endpoint's own.
+        providers: by name, from read_providers().
+        default: the name of the provider for what no other is known by.
+        announce: called when requests are taken.
+
+    Raises:
+        ConfigurationError: the file with what was seen of the bridge's keys is damaged or open to others.
+    """
+    address, port = listener.getsockname()[:2]
+    access = Access(token, port, open_to_others=not ipaddress.ip_address(address).is_loopback)
+    journal, keys = Journal(), KeyRing(connection.identity, time.time, open_history(connection))
+    transport = SealedTransport(connection, observer=journal.observe, _keys=keys)
+    app = endpoint_app(transport, keys, journal, Routes(providers, default), access)
+    config = uvicorn.Config(
+        app,
+        access_log=False,
+        date_header=False,
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+        http="h11",
+        lifespan="off",
+        limit_concurrency=MAX_CONNECTIONS,
+        log_config=None,
+        log_level="critical",
+        loop="asyncio",
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        ws="none",
+    )
+    server = _Server(config, announce)
+    try:
+        await server.serve(sockets=[listener])
+    except asyncio.CancelledError:
+        if server.started:
+            await server.shutdown()
+        raise
+    finally:
+        await transport.aclose()
+    return server.ended_by
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's, which waits for nobody when it is told to end."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+        self.ended_by = signal.SIGTERM
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._announce()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.transport.close()
+        tasks = list(self.server_state.tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.ended_by = signal.Signals(sig)
+        self.should_exit = True

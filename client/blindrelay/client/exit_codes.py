@@ -1,0 +1,40 @@
+"""The exit codes that all commands share: a script learns from them who failed."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from blindrelay.client.errors import BlindRelayError, ConfigurationError, RequestError
+
+
+class ExitCode(IntEnum):
+    """0 is done. 1 is a command's own no: a difference, a failed check."""
+
+    DONE = 0
+    NO = 1
+    WRONG_INPUT = 2
+    RELAY = 3
+    """Not reached, refused, cut or altered; or it served nothing that can be trusted."""
+    BRIDGE = 4
+    PROVIDER = 5
+    INTERRUPTED = 130
+
+
+HELP = """\b
+Exit codes:
+  0    done
+  1    a check failed, or a comparison found differences
+  2    wrong input or configuration
+  3    the relay was not reached, refused, or served nothing that can be trusted
+  4    the bridge refused or failed (it sealed this itself)
+  5    the provider answered with an error
+  130  interrupted"""
+
+_BY_ORIGIN = {"bridge": ExitCode.BRIDGE, "provider": ExitCode.PROVIDER}
+
+
+def exit_code(error: BlindRelayError) -> ExitCode:
+    """Who is at fault, as an exit code."""
+    if isinstance(error, ConfigurationError | RequestError):
+        return ExitCode.WRONG_INPUT
+    return _BY_ORIGIN.get(error.origin, ExitCode.RELAY)

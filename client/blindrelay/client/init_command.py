@@ -1,0 +1,157 @@
+"""`blindrelay init`: asks for relay, token and bridge, tries them, and writes the profile."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+import click
+
+from blindrelay.client.connection import Connection, profile_file, read_profile
+from blindrelay.client.doctor_checks import Examination
+from blindrelay.client.doctor_command import report
+from blindrelay.client.errors import ConfigurationError
+from blindrelay.client.exit_codes import ExitCode
+from blindrelay.client.keys_sources import read_text
+from blindrelay.client.profile_writer import write_private, write_profile
+from blindrelay.sealing import IdentityError, format_identity, identity_groups, parse_typed_identity
+
+_STDIN: Final = "-"
+
+
+@click.command()
+@click.option("--relay", metavar="HOST:PORT", help="The relay's address; port 443 unless told otherwise.")
+@click.option("--token-file", metavar="FILE", help="A file with the access token; - is stdin.")
+@click.option("--bridge", metavar="br1…", help="The bridge's identity; spaces and case do not matter.")
+@click.option("--no-token", is_flag=True, help="The relay wants none.")
+@click.option("--tls/--no-tls", default=True, help="--no-tls: for a relay on this machine.")
+@click.option("--ca", type=click.Path(path_type=Path), help="Root certificates of a relay with private ones.")
+@click.option(
+    "--profile", default="default", show_default=True, help="BLINDRELAY_PROFILE chooses between them."
+)
+@click.option("--check/--no-check", default=True, help="--no-check: write without trying.")
+@click.option("--yes", "-y", is_flag=True, help="Answer yes: the groups are compared, a profile is replaced.")
+def init(
+    relay: str | None,
+    token_file: str | None,
+    bridge: str | None,
+    no_token: bool,
+    tls: bool,
+    ca: Path | None,
+    profile: str,
+    check: bool,
+    yes: bool,
+) -> int:
+    """Set up a relay: asks for its address, your token and the bridge's identity, tries them, and keeps them.
+
+    The address and the token come from the relay's operator. The identity comes from the bridge's, by a way
+    that the relay does not control: compare its groups on the telephone. The token is never an argument,
+    where other users of this machine could read it.
+
+    \b
+    Examples:
+      blindrelay init
+      blindrelay init --relay relay.example --token-file token --bridge br1… --yes
+      pass relay-token | blindrelay init --relay relay.example --token-file - --bridge br1… --yes
+
+    Exit codes: 0 written, 1 a check failed and nothing was written, 2 wrong input, 130 interrupted.
+    """
+    path = profile_file()
+    _may_replace(path, profile, yes)
+    address = relay or _ask("The relay's address (HOST:PORT)")
+    token = None if no_token else _token(token_file)
+    identity = _identity(bridge, yes)
+    connection = _connection(address, token, identity, tls, ca)
+    if check and not _good(connection, yes):
+        click.echo("blindrelay: nothing was written", err=True)
+        return ExitCode.NO
+    settings = {"relay": address, "bridge": format_identity(identity)}
+    if token is not None:
+        settings["token_file"] = f"{profile}.token"
+        write_private(path.parent / settings["token_file"], token + "\n")
+    settings |= {} if tls else {"tls": "off"}
+    settings |= {} if ca is None else {"ca": str(ca.absolute())}
+    write_profile(path, profile, settings)
+    click.echo(f"Written: profile {profile} in {path}. Try: blindrelay chat")
+    return ExitCode.DONE
+
+
+def _may_replace(path: Path, profile: str, yes: bool) -> None:
+    """Raises UsageError if the profile is there and is to stay."""
+    try:
+        read_profile(path, profile)
+    except ConfigurationError:
+        return  # there is none; what else is wrong with the file is said when it is to be written
+    if not yes:
+        _confirm(f"There is a profile {profile} in {path}. Replace it?")
+
+
+def _token(file: str | None) -> str:
+    if file is None:
+        return _ask("Your access token", hidden=True)
+    return (sys.stdin.read() if file == _STDIN else read_text(Path(file).expanduser())).strip()
+
+
+def _identity(text: str | None, yes: bool) -> bytes:
+    """The bridge's public key, compared by whoever sits there."""
+    while True:
+        typed = text or _ask("The bridge's identity (br1…)")
+        try:
+            identity = parse_typed_identity(typed)
+        except IdentityError as error:
+            if text is not None:
+                raise ConfigurationError(f"--bridge: {error}") from None
+            click.echo(f"{error}; once more, please", err=True)
+            continue
+        if not yes:
+            click.echo(f"\n{identity_groups(identity)}\n")
+            _confirm("Are these the groups that the bridge's operator reads to you?")
+        return identity
+
+
+def _connection(address: str, token: str | None, identity: bytes, tls: bool, ca: Path | None) -> Connection:
+    """What the profile will say, by way of the form that checks it all. Raises ConfigurationError."""
+    if "/" in address or "@" in address or "?" in address:
+        raise ConfigurationError("the relay's address is HOST:PORT, and no more")
+    user = "" if token is None else quote(token, safe="") + "@"
+    options = f"bridge={format_identity(identity)}&tls={'on' if tls else 'off'}"
+    options += "" if ca is None else f"&ca={quote(str(ca.absolute()))}"
+    return Connection.from_string(f"blindrelay://{user}{address}?{options}")
+
+
+def _good(connection: Connection, yes: bool) -> bool:
+    """Whether all hops work, or it is to be written all the same."""
+    if report(Examination(lambda: connection).findings()) == ExitCode.DONE:
+        return True
+    try:
+        return not yes and click.confirm("Write it all the same?", err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        return False
+
+
+def _ask(question: str, *, hidden: bool = False) -> str:
+    with _somebody("--relay, --token-file and --bridge"):
+        return str(click.prompt(question, hide_input=hidden, err=True)).strip()
+
+
+def _confirm(question: str) -> None:
+    with _somebody("--yes"):
+        if not click.confirm(question, err=True):
+            raise click.UsageError("then nothing is written")
+
+
+@contextmanager
+def _somebody(options: str) -> Iterator[None]:
+    """Raises UsageError if there is nobody to answer."""
+    try:
+        yield
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise click.UsageError(f"there is nobody to ask: give {options}, or run it at a terminal") from None

@@ -1,0 +1,43 @@
+"""`blindrelay models`: which models the provider offers, asked through the seal."""
+
+from __future__ import annotations
+
+import click
+
+from blindrelay.client.api_dialects import DIALECTS
+from blindrelay.client.command_options import (
+    connection_of,
+    json_option,
+    origin_option,
+    print_either,
+    provider_option,
+    relay_option,
+)
+from blindrelay.client.sealed_api import SealedApi
+from blindrelay.client.terminal import one_line, waiting
+from blindrelay.client.transport import SealedTransport
+
+
+@click.command()
+@provider_option
+@origin_option
+@relay_option
+@json_option
+def models(provider: str | None, origin: str | None, relay: str | None, as_json: bool) -> None:
+    """List the provider's models, one a line. The relay does not learn that you looked.
+
+    \b
+    Examples:
+      blindrelay models
+      blindrelay models --provider anthropic --json
+
+    Exit codes: 0 done, 2 wrong input, 3 relay, 4 bridge, 5 provider, 130 interrupted.
+    """
+    dialect = DIALECTS[provider or "openai"]
+    with SealedApi(SealedTransport(connection_of(relay)), dialect, origin) as api, waiting("asking"):
+        names = api.models()
+    print_either(
+        as_json,
+        lambda: {"provider": dialect.name, "models": names},
+        lambda: [one_line(name) for name in names],
+    )

@@ -1,0 +1,140 @@
+"""`blindrelay proxy`: a local endpoint for whatever takes a base URL."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import signal
+import socket
+from typing import Any, Final
+
+import click
+
+from blindrelay.client.command_options import connection_of, json_option, relay_option
+from blindrelay.client.connection import Connection, profile_file
+from blindrelay.client.errors import ConfigurationError
+from blindrelay.client.exit_codes import ExitCode
+from blindrelay.client.history_store import state_folder
+from blindrelay.sealing import format_identity
+from blindrelay.v1.inner_pb2 import Credential
+
+DEFAULT_PORT: Final = 8484
+
+
+@click.command()
+@relay_option
+@json_option
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="0: any."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--allow-others", is_flag=True, help="Let --host be an address that other machines reach.")
+@click.option(
+    "--provider", "-p", default="openai", show_default=True, help="Who takes /v1/… that is nobody else's."
+)
+@click.option("--show-token", is_flag=True, help="Print the endpoint's token, and end.")
+def proxy(
+    relay: str | None,
+    as_json: bool,
+    port: int,
+    host: str,
+    allow_others: bool,
+    provider: str,
+    show_token: bool,
+) -> int:
+    """Serve a local endpoint: give its address to any program as base URL, and its token as key.
+
+    \b
+    Examples:
+      blindrelay proxy
+      OPENAI_BASE_URL=http://127.0.0.1:8484/v1 OPENAI_API_KEY=$(blindrelay proxy --show-token) llm "Hello"
+      ANTHROPIC_BASE_URL=http://127.0.0.1:8484 ANTHROPIC_AUTH_TOKEN=$(blindrelay proxy --show-token) claude
+
+    /v1/… goes to OpenAI, Anthropic or Gemini by what the request looks like; /NAME/… to a provider by name.
+    The token is made on first use, and kept in a file that is yours alone. What the relay could see of the
+    last exchanges is shown at http://127.0.0.1:8484/. Ctrl-C ends it.
+
+    Exit codes: 0 done or ended by SIGTERM, 2 wrong input or configuration, 130 interrupted.
+    """
+    endpoint = _endpoint()
+    folder = state_folder()
+    if folder is None:
+        raise ConfigurationError("there is no home to keep the endpoint's token in: set BLINDRELAY_STATE")
+    token = endpoint.local_token(folder)
+    if show_token:
+        click.echo(json.dumps({"token": token.text, "file": str(token.path)}) if as_json else token.text)
+        return ExitCode.DONE
+    connection = connection_of(relay)
+    providers = endpoint.read_providers(profile_file())
+    if provider not in providers:
+        raise ConfigurationError(f"--provider is one of {', '.join(sorted(providers))}, not {provider!r}")
+    _check_host(host, allow_others)
+    listener = endpoint.listen(host, port)
+
+    def announce() -> None:
+        lines = _announcement(listener, connection, token)
+        click.echo(json.dumps(lines) if as_json else _for_people(lines))
+
+    ended_by = asyncio.run(endpoint.serve(listener, connection, token.text, providers, provider, announce))
+    return ExitCode.INTERRUPTED if ended_by is signal.SIGINT else ExitCode.DONE
+
+
+def _endpoint() -> Any:
+    try:
+        from blindrelay.client import endpoint
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"the local endpoint needs {error.name}: pip install 'blindrelay[proxy]'"
+        ) from None
+    return endpoint
+
+
+def _check_host(host: str, allow_others: bool) -> None:
+    try:
+        is_loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return  # listen() says what is wrong with it
+    if is_loopback:
+        return
+    if not allow_others:
+        raise ConfigurationError(
+            f"on {host} other machines would reach the endpoint, and what they send it travels in clear: "
+            "if that is meant, add --allow-others"
+        )
+    click.echo(
+        f"blindrelay: warning: on {host} the endpoint takes prompts and its token in clear from the network; "
+        "whoever listens there can read and spend them",
+        err=True,
+    )
+
+
+def _announcement(listener: socket.socket, connection: Connection, token: Any) -> dict[str, str]:
+    host, port = listener.getsockname()[:2]
+    listening = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    brought = connection.credential == Credential.CREDENTIAL_BROUGHT
+    return {
+        "listening": listening,
+        "url": f"http://{listening}",
+        "relay": connection.target,
+        "bridge": format_identity(connection.identity),
+        "credentials": "brought" if brought else "injected",
+        "token_file": str(token.path),
+        **({"token": token.text} if token.is_new else {}),
+    }
+
+
+def _for_people(lines: dict[str, str]) -> str:
+    file = lines["token_file"]
+    token = f"{lines['token']}  (new; shown once, kept in {file})" if "token" in lines else f"in {file}"
+    text = [
+        f"BlindRelay's endpoint: {lines['url']}  (Ctrl-C ends it)",
+        f"  relay   {lines['relay']}",
+        f"  bridge  {lines['bridge']}",
+        f"  token   {token}",
+    ]
+    if lines["credentials"] == "brought":
+        text.append(
+            "  Your own key goes where it always does, and the token into x-blindrelay-token or the path."
+        )
+    return "\n".join(text)

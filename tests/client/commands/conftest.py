@@ -1,0 +1,164 @@
+"""Command lines, run in this process or at a terminal of their own, against real relays."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from blindrelay.client.cli import main
+from blindrelay.testbed import Testbed
+from blindrelay.v1.inner_pb2 import ErrorCode, ExchangeError, Execution
+
+from ..conftest import TAIL, Received, Responder, ScriptedBridge, head
+
+Run = Callable[..., tuple[int, str, str]]
+
+PATIENCE = 30.0
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command line; gives the exit code, what it printed, and its errors."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = main([str(each) for each in arguments])
+        return code, *capfd.readouterr()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def bed() -> Iterator[Testbed]:
+    """Real processes, with a tap in the relay and the scripted provider; do not harm it."""
+    with Testbed("scripted", tap=8) as bed:
+        yield bed
+
+
+@pytest.fixture
+def to_bed(bed: Testbed, monkeypatch: pytest.MonkeyPatch) -> Testbed:
+    """The bed, configured in the environment."""
+    monkeypatch.setenv("BLINDRELAY_CONNECTION", bed.relay)
+    return bed
+
+
+@pytest.fixture
+def to_bridge(bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch) -> ScriptedBridge:
+    """The scripted bridge, configured in the environment."""
+    monkeypatch.setenv("BLINDRELAY_CONNECTION", bridge.connection)
+    return bridge
+
+
+def streaming(*pieces: bytes) -> Callable[[Received, Responder], Any]:
+    """An answer of these pieces of an event stream."""
+
+    async def answer(_: Received, respond: Responder) -> None:
+        await respond.send(head=head(200, b"text/event-stream"))
+        for piece in pieces:
+            await respond.send(body=piece)
+        await respond.send(tail=TAIL)
+
+    return answer
+
+
+def failing(code: ErrorCode.ValueType, message: str) -> Callable[[Received, Responder], Any]:
+    """A sealed error of the bridge."""
+
+    async def answer(_: Received, respond: Responder) -> None:
+        execution = Execution.EXECUTION_NOT_STARTED
+        await respond.send(error=ExchangeError(code=code, message=message, execution=execution))
+
+    return answer
+
+
+# Takes the terminal for its own, so that Ctrl-C is for it.
+AT_TERMINAL = """
+import fcntl, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+from blindrelay.client.cli import main
+sys.exit(main())
+"""
+
+
+class Terminal:
+    """A command in a pseudo-terminal: what it shows, and what is typed."""
+
+    def __init__(self, process: subprocess.Popen[bytes], descriptor: int) -> None:
+        self.process = process
+        self._descriptor = descriptor
+        self.shown = ""
+        self._seen = 0
+
+    def wait_for(self, text: str) -> None:
+        """Reads until the text was shown, after what was waited for before."""
+        deadline = time.monotonic() + PATIENCE
+        while (found := self.shown.find(text, self._seen)) < 0:
+            ready, _, _ = select.select([self._descriptor], [], [], max(0.0, deadline - time.monotonic()))
+            assert ready, f"{text!r} was not shown, but {self.shown!r}"
+            self.shown += self._read()
+        self._seen = found + len(text)
+
+    def type(self, text: str) -> None:
+        os.write(self._descriptor, text.encode())
+
+    def interrupt(self) -> int:
+        """Presses Ctrl-C, and again while nothing happens: input() misses it on its way in. The exit code."""
+        while True:
+            self.type("\x03")
+            try:
+                self.process.wait(0.5)
+            except subprocess.TimeoutExpired:
+                continue
+            return self.end()
+
+    def end(self) -> int:
+        """Reads to the end; gives the exit code."""
+        while piece := self._read():
+            self.shown += piece
+        return self.process.wait(PATIENCE)
+
+    def _read(self) -> str:
+        try:
+            return os.read(self._descriptor, 65_536).decode()
+        except OSError:  # Linux says so when the other side is closed
+            return ""
+
+
+@contextmanager
+def terminal(*arguments: str, **environment: str) -> Iterator[Terminal]:
+    """`blindrelay` with these arguments, at a terminal of its own."""
+    here, there = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", AT_TERMINAL, *arguments],
+        stdin=there,
+        stdout=there,
+        stderr=there,
+        env=os.environ | {"TERM": "xterm", **environment},
+        start_new_session=True,
+    )
+    os.close(there)
+    try:
+        yield Terminal(process, here)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(here)
+
+
+def command(*arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """`blindrelay` as a process, with pipes."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "blindrelay.client", *arguments],
+        env=os.environ | dict(environment or {}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )

@@ -1,0 +1,144 @@
+"""`blindrelay config` and `blindrelay keys pin | verify`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from blindrelay.client import Connection
+from blindrelay.sealing import IdentityKey, format_identity, identity_groups
+from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
+
+from ..conftest import ScriptedBridge
+from .conftest import Run
+
+STRANGER = format_identity(IdentityKey.generate().public_key)
+
+
+@pytest.fixture
+def profile(bridge: ScriptedBridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file with a profile for the bridge."""
+    monkeypatch.delenv("BLINDRELAY_CONNECTION", raising=False)
+    file = tmp_path / "config.toml"
+    monkeypatch.setenv("BLINDRELAY_CONFIG", str(file))
+    (tmp_path / "token").write_text("brt_test")
+    file.write_text(
+        f'[profiles.default]\nrelay = "127.0.0.1:{bridge.port}"\ntoken_file = "token"\ntls = "off"\n'
+        f'bridge = "{format_identity(bridge.identity.public_key)}"\ndeadline = "10m"\n'
+    )
+    return file
+
+
+def test_settings_of_a_profile(profile: Path, bridge: ScriptedBridge, run: Run) -> None:
+    code, out, err = run("config", "--json")
+    assert (code, err) == (0, "")
+    settings = json.loads(out)
+    given = f"{profile}, profile default"
+    assert settings["relay"] == {"value": f"127.0.0.1:{bridge.port}", "from": given}
+    assert settings["token"] == {"value": f"set, in {profile.parent / 'token'}", "from": given}
+    assert settings["tls"] == {"value": "off", "from": given}
+    assert settings["deadline"] == {"value": "600 s", "from": given}
+    assert settings["credentials"] == {"value": "injected", "from": "default"}
+    assert settings["history"]["from"] == "default"
+    assert settings["history"]["value"].endswith(format_identity(bridge.identity.public_key))
+
+
+def test_settings_of_the_environment(to_bridge: ScriptedBridge, run: Run) -> None:
+    code, out, err = run("config")
+    assert (code, err) == (0, "")
+    lines = [line.split(maxsplit=1) for line in out.splitlines()]
+    assert ["from", "BLINDRELAY_CONNECTION"] in lines
+    assert ["token", "set"] in lines
+    assert ["tls", "off"] in lines
+    assert ["deadline", "3600 s (default)"] in lines
+    assert str(to_bridge.token) not in out
+
+
+def test_settings_of_a_command_line(bridge: ScriptedBridge, run: Run) -> None:
+    _, out, _ = run("config", "--json", "--relay", bridge.connection + "&history=off&credentials=brought")
+    settings = json.loads(out)
+    assert settings["history"] == {"value": "off", "from": "--relay"}
+    assert settings["credentials"] == {"value": "brought", "from": "--relay"}
+    assert str(bridge.token) not in out
+
+
+def test_where_the_file_is(profile: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("config", "path") == (0, f"{profile}\n", "")
+    monkeypatch.delenv("BLINDRELAY_CONFIG")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
+    assert run("config", "path") == (0, f"{tmp_path}/none/blindrelay/config.toml\n", "")
+    code, out, err = run("config")
+    assert (code, out) == (2, "")
+    assert "no relay is configured" in err
+
+
+def test_all_served_keys_are_the_pinned_bridges(to_bridge: ScriptedBridge, run: Run) -> None:
+    identity = format_identity(to_bridge.identity.public_key)
+    assert run("keys", "verify") == (0, f"1 good, by {identity}\n", "")
+
+
+def test_a_key_of_anothers_is_named(to_bridge: ScriptedBridge, run: Run) -> None:
+    stranger = ScriptedBridge()
+
+    def add(response: GetKeyDirectoryResponse) -> None:
+        response.directories.append(stranger.directory())
+
+    to_bridge.substitute = add
+    try:
+        code, out, err = run("keys", "verify", "--json")
+    finally:
+        stranger.close()
+    assert (code, err) == (1, "")
+    report = json.loads(out)
+    assert report["good"] == 1
+    assert len(report["refused"]) == 1
+    assert format_identity(stranger.identity.public_key) in report["refused"][0]
+
+
+def test_without_a_good_key_it_is_3(bridge: ScriptedBridge, run: Run) -> None:
+    relay = bridge.connection.replace(format_identity(bridge.identity.public_key), STRANGER)
+    code, out, err = run("keys", "verify", "--relay", relay)
+    assert (code, out) == (3, "")
+    assert "no key can be trusted" in err
+
+
+def test_an_identity_is_pinned(profile: Path, bridge: ScriptedBridge, run: Run) -> None:
+    bridge.identity = IdentityKey.generate()
+    new = bridge.identity.public_key
+    before = Connection.from_env()
+    code, out, err = run("keys", "pin", identity_groups(new).upper())
+    assert (code, err) == (0, "")
+    assert identity_groups(new) in out
+    after = Connection.from_env()
+    assert after.identity == new
+    assert (after.target, after.token, after.deadline_class) == (
+        before.target,
+        before.token,
+        before.deadline_class,
+    )
+    assert run("keys", "verify")[0] == 0
+
+
+def test_what_the_relay_does_not_serve_is_not_pinned(profile: Path, run: Run, state: Path) -> None:
+    before = profile.read_text()
+    code, out, err = run("keys", "pin", STRANGER)
+    assert (code, out) == (3, "")
+    assert "no key can be trusted" in err
+    assert profile.read_text() == before
+    assert not list(state.rglob("br1*"))
+    assert run("keys", "pin", STRANGER, "--no-check")[0] == 0
+    assert format_identity(Connection.from_env().identity) == STRANGER
+
+
+@pytest.mark.parametrize("text", ["br1", STRANGER[:-1], "x" + STRANGER])
+def test_a_slip_is_not_pinned(profile: Path, text: str, run: Run) -> None:
+    before = profile.read_text()
+    code, _, err = run("keys", "pin", text)
+    assert (code, err.count("\n"), profile.read_text()) == (2, 1, before)
+
+
+def test_a_pin_in_the_environment_is_changed_there(to_bridge: ScriptedBridge, run: Run) -> None:
+    code, _, err = run("keys", "pin", format_identity(to_bridge.identity.public_key))
+    assert (code, err) == (2, "blindrelay: the pin is in BLINDRELAY_CONNECTION: change it there\n")

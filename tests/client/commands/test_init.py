@@ -1,0 +1,207 @@
+"""`blindrelay init`: three questions, tried before they are kept; and no secret where it can be seen."""
+
+from __future__ import annotations
+
+import io
+import stat
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from blindrelay.client import Connection
+from blindrelay.client.cli import main
+from blindrelay.sealing import IdentityKey, format_identity, identity_groups, parse_identity
+from blindrelay.testbed import Testbed
+
+from .conftest import Run, terminal
+
+STRANGER = format_identity(IdentityKey.generate().public_key)
+
+
+@pytest.fixture(autouse=True)
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that is written."""
+    monkeypatch.delenv("BLINDRELAY_CONNECTION", raising=False)
+    file = tmp_path / "config" / "blindrelay" / "config.toml"
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return file
+
+
+def address(bed: Testbed) -> str:
+    return bed.relay.partition("@")[2].partition("?")[0]
+
+
+@pytest.fixture
+def token_file(bed: Testbed, tmp_path: Path) -> Path:
+    file = tmp_path / "token"
+    file.write_text(bed.token + "\n")
+    return file
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def answering(answers: str, *arguments: object) -> tuple[int, str, str]:
+    """The command with these answers, typed where it asks; gives the exit code, its output and its errors."""
+    with CliRunner().isolation(input=answers) as (out, err, _):
+        code = main([str(each) for each in arguments])
+        return code, out.getvalue().decode(), err.getvalue().decode()
+
+
+def test_three_questions_at_a_terminal(bed: Testbed, config: Path, run: Run) -> None:
+    with terminal("init", "--no-tls") as person:
+        person.wait_for("The relay's address (HOST:PORT): ")
+        person.type(address(bed) + "\n")
+        person.wait_for("Your access token: ")
+        person.type(bed.token + "\n")
+        person.wait_for("The bridge's identity (br1…): ")
+        person.type(identity_groups(parse_identity(bed.identity)).replace("\n", " ") + "\n")
+        person.wait_for(identity_groups(parse_identity(bed.identity)).splitlines()[1])
+        person.wait_for("reads to you?")
+        person.type("y\n")
+        assert person.end() == 0
+    assert bed.token not in person.shown
+    assert "ok       provider" in person.shown
+    assert str(config) in person.shown
+    assert (mode(config), mode(config.parent / "default.token")) == (0o600, 0o600)
+    assert bed.token not in config.read_text()
+    written = Connection.from_env()
+    assert (written.target, written.token) == (address(bed), bed.token)
+    assert format_identity(written.identity) == bed.identity
+    assert run("chat", "What is the capital of France?")[:2] == (0, "The capital of France is Paris.\n")
+
+
+def test_a_slip_in_the_identity_is_asked_again(bed: Testbed, token_file: Path) -> None:
+    wrong = bed.identity[:-1] + ("a" if bed.identity[-1] != "a" else "b")
+    arguments = ["init", "--relay", address(bed), "--token-file", token_file, "--no-tls"]
+    code, _, err = answering(f"{wrong}\n{bed.identity}\ny\n", *arguments)
+    assert code == 0
+    assert "checksum is wrong: it is mistyped or cut; once more" in err
+
+
+def test_groups_that_do_not_fit_write_nothing(bed: Testbed, token_file: Path, config: Path) -> None:
+    arguments = ["init", "--relay", address(bed), "--token-file", token_file, "--no-tls"]
+    code, out, err = answering(f"{bed.identity}\nn\n", *arguments)
+    assert code == 2
+    assert identity_groups(parse_identity(bed.identity)) in out
+    assert err.endswith("blindrelay: then nothing is written\n")
+    assert not config.exists()
+
+
+def test_without_a_question(bed: Testbed, token_file: Path, config: Path, run: Run) -> None:
+    arguments = ["init", "--relay", address(bed), "--bridge", bed.identity, "--no-tls", "--yes"]
+    code, out, err = run(*arguments, "--token-file", token_file)
+    assert (code, err) == (0, "")
+    assert f"Written: profile default in {config}" in out
+    assert bed.token not in out
+
+
+def test_the_token_from_stdin(bed: Testbed, run: Run, monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(bed.token + "\n"))
+    arguments = ["init", "--relay", address(bed), "--bridge", bed.identity, "--no-tls", "--yes"]
+    assert run(*arguments, "--token-file", "-")[0] == 0
+    assert (config.parent / "default.token").read_text() == bed.token + "\n"
+
+
+def test_what_does_not_work_is_not_written(bed: Testbed, token_file: Path, config: Path, run: Run) -> None:
+    arguments = ["init", "--relay", address(bed), "--token-file", token_file, "--no-tls"]
+    code, out, err = run(*arguments, "--bridge", STRANGER, "--yes")
+    assert (code, err) == (1, "blindrelay: nothing was written\n")
+    assert "FAILED   identity" in out
+    assert not config.parent.exists()
+    assert run(*arguments, "--bridge", STRANGER, "--yes", "--no-check")[0] == 0
+    assert config.exists()
+
+
+def test_what_does_not_work_may_be_written_all_the_same(bed: Testbed, token_file: Path, config: Path) -> None:
+    arguments = [
+        "init",
+        "--relay",
+        address(bed),
+        "--token-file",
+        token_file,
+        "--no-tls",
+        "--bridge",
+        STRANGER,
+    ]
+    assert answering("y\nn\n", *arguments)[0] == 1
+    assert not config.exists()
+    code, _, err = answering("y\ny\n", *arguments)
+    assert code == 0
+    assert "Write it all the same?" in err
+    assert config.exists()
+
+
+def test_a_profile_is_not_replaced_unasked(bed: Testbed, token_file: Path, config: Path, run: Run) -> None:
+    config.parent.mkdir(parents=True)
+    before = (
+        '# mine\n[profiles.default]\nrelay = "old:1"\ntls = "on"\n\n[profiles.other]\nrelay = "other:1"\n'
+    )
+    config.write_text(before)
+    arguments = ["init", "--relay", address(bed), "--token-file", token_file, "--bridge", bed.identity]
+    code, _, err = answering("n\n", *arguments, "--no-tls")
+    assert code == 2
+    assert f"There is a profile default in {config}. Replace it?" in err
+    assert config.read_text() == before
+    assert answering("", *arguments, "--no-tls")[0] == 2
+    assert config.read_text() == before
+    code, _, err = run(*arguments, "--no-tls", "--yes")
+    assert (code, err) == (0, "")
+    after = config.read_text()
+    assert after.startswith("# mine\n[profiles.default]\n")
+    assert after.endswith('\n[profiles.other]\nrelay = "other:1"\n')
+    assert "old:1" not in after
+
+
+def test_profiles_side_by_side(bed: Testbed, token_file: Path, run: Run, config: Path) -> None:
+    arguments = ["init", "--relay", address(bed), "--token-file", token_file, "--bridge", bed.identity]
+    for profile in ("work", "home"):
+        assert run(*arguments, "--no-tls", "--yes", "--profile", profile)[0] == 0
+        assert Connection.from_profile(config, profile).token == bed.token
+    assert sorted(each.name for each in config.parent.iterdir()) == [
+        "config.toml",
+        "home.token",
+        "work.token",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--relay", "r.example", "--bridge", "br1", "--yes", "--no-token"],
+            "--bridge: a bridge identity has",
+        ),
+        (
+            ["--relay", "blindrelay://r", "--bridge", STRANGER, "--yes", "--no-token"],
+            "HOST:PORT, and no more",
+        ),
+        (["--relay", "r:0", "--bridge", STRANGER, "--yes", "--no-token"], "has the form"),
+        (
+            ["--relay", "r", "--bridge", STRANGER, "--yes", "--no-token", "--no-tls"],
+            "for a relay on this machine",
+        ),
+        (["--relay", "r", "--bridge", STRANGER, "--yes", "--token-file", "/nowhere"], "cannot read /nowhere"),
+        (
+            ["--relay", "r", "--bridge", STRANGER, "--yes", "--token-file", "/dev/null"],
+            "access token is empty",
+        ),
+        (["--relay", "r", "--token", "secret"], "No such option"),
+        ([], "nobody to ask: give --relay, --token-file and --bridge"),
+    ],
+)
+def test_wrong_input_is_2(arguments: list[str], message: str, config: Path) -> None:
+    code, _, err = answering("", "init", *arguments)
+    assert code == 2
+    assert message in err.splitlines()[-1]
+    assert not config.exists()
+
+
+def test_ctrl_c_is_quiet(config: Path) -> None:
+    with terminal("init") as person:
+        person.wait_for("The relay's address (HOST:PORT): ")
+        assert person.interrupt() == 130
+    assert person.shown.replace("^C", "").strip() == "The relay's address (HOST:PORT):"
+    assert not config.exists()

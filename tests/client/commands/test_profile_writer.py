@@ -1,0 +1,103 @@
+"""Profiles are written, and nothing else of the file changes."""
+
+from __future__ import annotations
+
+import stat
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blindrelay.client import ConfigurationError
+from blindrelay.client.profile_writer import write_private, write_profile
+
+NEW = {"relay": "relay.example:443", "bridge": "br1", "token_file": "a file with “quotes” \\ and \t"}
+OTHERS = '# first\n[profiles.one]\nrelay = "one:1"  # kept\n\n[providers]\nlocal = "http://localhost/v1"\n'
+
+
+def profiles(path: Path) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = tomllib.loads(path.read_text())["profiles"]
+    return found
+
+
+def test_a_new_file_is_this_users_alone(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "config.toml"
+    write_profile(path, "default", NEW)
+    assert profiles(path) == {"default": NEW}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert [each.name for each in path.parent.iterdir()] == ["config.toml"]
+
+
+def test_a_profile_is_added(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(OTHERS)
+    write_profile(path, "two", NEW)
+    assert path.read_text().startswith(OTHERS)
+    assert profiles(path) == {"one": {"relay": "one:1"}, "two": NEW}
+
+
+@pytest.mark.parametrize("end", ["\n", ""])
+def test_a_profile_is_replaced(end: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(f'[profiles.two] # old\nrelay = "two:1"\ntls = "off"\n\n{OTHERS.strip()}{end}')
+    write_profile(path, "two", NEW)
+    assert profiles(path) == {"one": {"relay": "one:1"}, "two": NEW}
+    assert 'relay = "one:1"  # kept\n' in path.read_text()
+    write_profile(path, "one", NEW)
+    assert profiles(path) == {"one": NEW, "two": NEW}
+    assert tomllib.loads(path.read_text())["providers"] == {"local": "http://localhost/v1"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'profiles.two.relay = "two:1"\n',
+        'profiles = { two = { relay = "two:1" } }\n',
+        '[profiles]\ntwo = { relay = "two:1" }\n',
+        '[profiles."two"]\nrelay = "two:1"\n',
+        '[profiles.two]\nrelay = """\n[x]\n"""\n',
+        "profiles = 1\n",
+    ],
+)
+def test_what_cannot_be_changed_alone_is_not_changed(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match=r"config\.toml"):
+        write_profile(path, "two", NEW)
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("text", ["[", b"\xff"])
+def test_a_file_that_is_none_is_kept(text: str | bytes, tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    content = text.encode() if isinstance(text, str) else text
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=r"config\.toml"):
+        write_profile(path, "two", NEW)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a.b", "a]", "ä", "../x", '"'])
+def test_a_name_that_is_none(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="name has letters"):
+        write_profile(tmp_path / "config.toml", name, NEW)
+
+
+def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match="cannot write"):
+        write_private(tmp_path / "file" / "token", "x")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ConfigurationError, match="cannot write"):
+        write_private(tmp_path / "folder", "x")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "folder"]
+
+
+@given(value=st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"])))
+def test_any_value_is_read_as_it_was_written(value: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("any") / "config.toml"
+    write_profile(path, "default", {"token_file": value})
+    assert profiles(path) == {"default": {"token_file": value}}

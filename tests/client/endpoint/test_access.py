@@ -1,0 +1,151 @@
+"""Who may use the endpoint: whoever shows its token, and no web page; and where the token is kept."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import httpx
+import pytest
+
+from blindrelay.client import ConfigurationError
+from blindrelay.client.endpoint import local_token
+from blindrelay.client.endpoint.access import Access
+from blindrelay.client.endpoint.refusal import RefusedError
+
+from ..conftest import ScriptedBridge
+from .conftest import Endpoint, running
+
+
+@pytest.mark.parametrize(
+    "header", ["x-blindrelay-token", "x-api-key", "x-goog-api-key", "api-key", "authorization"]
+)
+def test_the_token_is_taken_where_sdks_have_their_key(bridged: Endpoint, header: str) -> None:
+    for value in (bridged.token, f"Bearer {bridged.token}", f"bearer  {bridged.token}"):
+        with bridged.client(headers={header: value}) as client:
+            assert client.post("/v1/chat/completions", json={}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/openai/models", "/v1/messages", "/anything"])
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"authorization": "Bearer brl_wrong"}, {"authorization": "Basic eDp5"}, {"x-api-key": "ä"}],
+)
+def test_without_the_token_nothing_leaves(
+    bridged: Endpoint, bridge: ScriptedBridge, path: str, headers: dict[str, str]
+) -> None:
+    with bridged.client(headers={name: value.encode() for name, value in headers.items()}) as client:
+        answer = client.get(path)
+    assert (answer.status_code, answer.headers["x-blindrelay-error"]) == (401, "endpoint/local_token")
+    assert answer.headers["x-should-retry"] == "false"
+    assert not bridge.received
+
+
+def test_a_wrong_token_in_the_path_is_not_made_good_by_a_header(
+    bridged: Endpoint, bridge: ScriptedBridge
+) -> None:
+    with bridged.client() as client:
+        assert client.get("/brl_wrong/v1/models").status_code == 401
+    assert not bridge.received
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/", "/healthz"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"host": "evil.example"},
+        {"host": "evil.example:{port}"},
+        {"host": "127.0.0.1.evil.example:{port}"},
+        {"host": "127.0.0.1:1"},
+        {"host": "127.0.0.1"},
+        {"host": "192.0.2.1:{port}"},
+        {"origin": "https://evil.example"},
+        {"origin": "http://127.0.0.1:1"},
+        {"origin": "https://127.0.0.1:{port}"},
+        {"origin": "null"},
+    ],
+)
+def test_web_pages_are_refused(
+    bridged: Endpoint, bridge: ScriptedBridge, names: dict[str, str], path: str
+) -> None:
+    """Also with the token, and under a name that a page had resolve to loopback."""
+    headers = {name: value.format(port=bridged.port) for name, value in names.items()}
+    with bridged.client() as client:
+        answer = client.get(path, headers=headers)
+    kind = next(iter(names))
+    assert (answer.status_code, answer.headers["x-blindrelay-error"]) == (403, f"endpoint/{kind}")
+    assert not any(name.startswith("access-control-") for name in answer.headers)
+    assert not bridge.received
+
+
+@pytest.mark.parametrize("host", ["localhost:{port}", "LOCALHOST:{port}", "127.0.0.1:{port}", "[::1]:{port}"])
+def test_names_of_this_machine_are_taken(bridged: Endpoint, host: str) -> None:
+    own = host.format(port=bridged.port)
+    with bridged.client() as client:
+        assert client.get("/v1/models", headers={"host": own, "origin": f"http://{own}"}).status_code == 200
+
+
+def test_an_address_is_taken_as_host_where_others_may_come_and_a_name_is_not() -> None:
+    access = Access("brl_t", 80, open_to_others=True)
+    access.check_names([(b"host", b"192.0.2.1")])
+    for wrong in ([(b"host", b"evil.example")], [], [(b"host", b"192.0.2.1"), (b"host", b"192.0.2.1")]):
+        with pytest.raises(RefusedError):
+            access.check_names(wrong)
+
+
+def test_a_key_of_ones_own_passes_and_the_token_does_not(bridge: ScriptedBridge, tmp_path: Path) -> None:
+    with running(f"{bridge.connection}&credentials=brought", tmp_path) as endpoint:
+        own = {"authorization": "Bearer sk-own"}
+        with endpoint.client(headers=own | {"x-blindrelay-token": endpoint.token}) as client:
+            assert client.get("/v1/models").status_code == 200
+        with endpoint.client(headers=own) as client:
+            assert client.get(f"/{endpoint.token}/v1/models").status_code == 200
+            assert client.get("/v1/models").status_code == 401
+        with endpoint.client(headers=own | {"x-api-key": endpoint.token}) as client:
+            assert client.get("/v1/models").status_code == 200
+        token = endpoint.token.encode()
+    assert len(bridge.received) == 3
+    for received in bridge.received:
+        assert received.headers[b"authorization"] == b"Bearer sk-own"
+        assert token not in received.head.SerializeToString()
+
+
+def test_a_token_is_made_once_and_for_this_user_alone(tmp_path: Path) -> None:
+    first, second = local_token(tmp_path / "state"), local_token(tmp_path / "state")
+    assert (first.is_new, second.is_new) == (True, False)
+    assert first.text == second.text
+    assert first.text not in repr(first)
+    assert stat.S_IMODE(first.path.stat().st_mode) == 0o600
+    assert list((tmp_path / "state").iterdir()) == [first.path]
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o666])
+def test_a_token_that_is_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
+    local_token(tmp_path).path.chmod(mode)
+    with pytest.raises(ConfigurationError, match="open to others"):
+        local_token(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"brl_short", b"x" * 1_000, b"\xff" * 47])
+def test_a_damaged_token_is_refused(tmp_path: Path, content: bytes) -> None:
+    local_token(tmp_path).path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match="damaged"):
+        local_token(tmp_path)
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    made = local_token(tmp_path / "a").path
+    (tmp_path / made.name).symlink_to(made)
+    with pytest.raises(ConfigurationError, match="endpoint-token"):
+        local_token(tmp_path)
+
+
+def test_a_folder_in_the_tokens_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "endpoint-token").mkdir()
+    with pytest.raises(ConfigurationError):
+        local_token(tmp_path)
+
+
+def test_the_status_page_needs_no_token(bridged: Endpoint) -> None:
+    assert httpx.get(f"{bridged.url}/", trust_env=False).status_code == 200
+    assert httpx.get(f"{bridged.url}/healthz", trust_env=False).json() == {"status": "ok"}

@@ -1,0 +1,201 @@
+"""A request arrives as it was made, and an answer comes back as it was given."""
+
+from __future__ import annotations
+
+import gzip
+
+import httpx
+import pytest
+
+from blindrelay.v1.inner_pb2 import ErrorCode, ExchangeError, Header, ResponseHead
+from blindrelay.v1.outer_status import OuterStatus
+
+from ..conftest import TAIL, Received, Responder, ScriptedBridge
+from .conftest import Endpoint
+
+
+def answer_with(bridge: ScriptedBridge, status: int, body: bytes = b"", **headers: str) -> None:
+    fields = [
+        Header(name=name.replace("_", "-").encode(), value=value.encode()) for name, value in headers.items()
+    ]
+
+    async def answer(_: Received, respond: Responder) -> None:
+        await respond.send(head=ResponseHead(status=status, headers=fields), body=body, tail=TAIL)
+
+    bridge.answer = answer
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY"])
+def test_every_method_passes(bridged: Endpoint, bridge: ScriptedBridge, method: str) -> None:
+    with bridged.client() as client:
+        assert client.request(method, "/v1/files/file-1?limit=2&after=a%2Fb").json() == {}
+    head = bridge.received[0].head
+    assert (head.method, head.url) == (method, "https://api.openai.com/v1/files/file-1?limit=2&after=a%2Fb")
+    assert bridge.received[0].body == b""
+
+
+def test_head_has_headers_and_no_body(bridged: Endpoint, bridge: ScriptedBridge) -> None:
+    answer_with(bridge, 200, content_type="application/json", content_length="12345")
+    with bridged.client() as client:
+        for _ in range(2):  # on one connection: a body would be read as the second answer
+            answer = client.head("/v1/models")
+            assert answer.headers["content-length"] == "12345"
+            assert answer.content == b""
+
+
+@pytest.mark.parametrize("status", [201, 204, 207, 299, 304, 400, 418, 451, 529, 599])
+def test_every_status_passes(bridged: Endpoint, bridge: ScriptedBridge, status: int) -> None:
+    answer_with(bridge, status)
+    with bridged.client() as client:
+        assert client.delete("/v1/files/file-1").status_code == status
+        assert client.delete("/v1/files/file-1").content == b""
+
+
+def test_a_form_arrives_byte_for_byte(bridged: Endpoint, bridge: ScriptedBridge) -> None:
+    with bridged.client() as client:
+        request = client.build_request("POST", "/v1/files", files={"file": ("name", b"\x00\xff" * 300_000)})
+        body = request.read()
+        client.send(request)
+    assert bridge.received[0].body == body
+    assert bridge.received[0].headers[b"content-type"] == request.headers["content-type"].encode()
+
+
+def test_only_what_a_provider_needs_is_sealed(bridged: Endpoint, bridge: ScriptedBridge) -> None:
+    sent = {"x-stainless-os": "Linux", "user-agent": "secret/1", "cookie": "a=b", "anthropic-beta": "tools"}
+    with bridged.client() as client:
+        client.post("/v1/messages", json={}, headers=sent)
+    assert set(bridge.received[0].headers) == {b"accept", b"anthropic-beta", b"content-type"}
+
+
+def test_a_coded_body_is_left_as_it_is(bridged: Endpoint, bridge: ScriptedBridge) -> None:
+    coded = gzip.compress(b"hello")
+    answer_with(bridge, 200, coded, content_encoding="gzip", content_length=str(len(coded)))
+    with bridged.client() as client, client.stream("GET", "/v1/models") as answer:
+        assert b"".join(answer.iter_raw()) == coded
+        assert answer.headers["content-encoding"] == "gzip"
+
+
+def test_the_providers_headers_pass_but_for_those_of_a_hop_or_an_origin(
+    bridged: Endpoint, bridge: ScriptedBridge
+) -> None:
+    passed = {"retry-after": "7", "x-ratelimit-remaining": "3", "x-request-id": "r", "date": "today"}
+    dropped = {
+        "connection": "x-hop",
+        "x-hop": "1",
+        "keep-alive": "timeout=1",
+        "set-cookie": "a=b",
+        "alt-svc": "h3",
+        "access-control-allow-origin": "*",
+    }
+    answer_with(bridge, 429, b"{}", **passed, **dropped)
+    with bridged.client() as client:
+        answer = client.get("/v1/models")
+    assert passed.items() <= dict(answer.headers).items()
+    assert not dropped.keys() & answer.headers.keys()
+
+
+@pytest.mark.parametrize(
+    ("location", "local"),
+    [
+        ("https://api.openai.com/v1/files/1?a=b", "/openai/v1/files/1?a=b"),
+        ("https://generativelanguage.googleapis.com/upload/v1beta/files", "/gemini/upload/v1beta/files"),
+        ("/v1/other", "/anthropic/v1/other"),
+        ("https://evil.example/v1/files", None),
+        ("//evil.example/v1/files", None),
+        ("https://api.openai.com@evil.example/", None),
+        ("http://api.openai.com/v1/files", None),
+        ("http://[", None),
+    ],
+)
+def test_a_redirect_leads_to_the_endpoint_or_nowhere(
+    bridged: Endpoint, bridge: ScriptedBridge, location: str, local: str | None
+) -> None:
+    answer_with(bridge, 307, location=location)
+    with bridged.client() as client:
+        answer = client.get("/v1/messages")
+    assert answer.status_code == 307
+    assert answer.headers.get("location") == (None if local is None else bridged.url + local)
+
+
+def test_a_redirect_keeps_the_token_that_the_path_had(bridged: Endpoint, bridge: ScriptedBridge) -> None:
+    answer_with(bridge, 307, location="/v1/next")
+    answer = httpx.get(f"{bridged.url}/{bridged.token}/v1/models", trust_env=False)
+    assert answer.headers["location"] == f"{bridged.url}/{bridged.token}/openai/v1/next"
+
+
+SHAPES = {
+    "/v1/chat/completions": lambda body: (body["error"]["code"], body["error"]["type"]),
+    "/v1/messages": lambda body: (body["error"]["type"], body["type"]),
+    "/v1beta/models/m:generateContent": lambda body: (body["error"]["status"].lower(), body["error"]["code"]),
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "second"),
+    [
+        ("/v1/chat/completions", "relay_error"),
+        ("/v1/messages", "error"),
+        ("/v1beta/models/m:generateContent", 429),
+    ],
+)
+def test_an_error_of_the_relays_has_the_shape_of_its_api(
+    bridged: Endpoint, bridge: ScriptedBridge, path: str, second: object
+) -> None:
+    bridge.refuse = OuterStatus.OVERLOADED
+    with bridged.client() as client:
+        answer = client.post(path, json={})
+    assert answer.status_code == 429
+    assert answer.headers["x-blindrelay-error"] == "relay/overloaded"
+    assert "x-should-retry" not in answer.headers
+    assert SHAPES[path](answer.json()) == ("blindrelay_overloaded", second)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "cause"),
+    [
+        (OuterStatus.INTERNAL, 502, "relay/internal"),
+        (OuterStatus.BRIDGE_UNAVAILABLE, 502, "relay/bridge_unavailable"),
+        (OuterStatus.DEADLINE, 504, "relay/deadline"),
+        (OuterStatus.REFUSED, 403, "relay/refused"),
+    ],
+)
+def test_what_a_transport_raises_is_an_answer_here(
+    bridged: Endpoint, bridge: ScriptedBridge, status: OuterStatus, code: int, cause: str
+) -> None:
+    bridge.refuse = status
+    with bridged.client() as client:
+        answer = client.post("/v1/messages", json={})
+    assert answer.status_code == code
+    assert answer.headers["x-blindrelay-error"] == cause
+    assert ("x-should-retry" in answer.headers) == (code == 403)
+
+
+def test_an_error_of_the_bridges_own(bridged: Endpoint, bridge: ScriptedBridge) -> None:
+    async def refuse(_: Received, respond: Responder) -> None:
+        await respond.send(error=ExchangeError(code=ErrorCode.ERROR_CODE_TOO_LARGE, message="too large"))
+
+    bridge.answer = refuse
+    with bridged.client() as client:
+        answer = client.post("/v1/chat/completions", json={})
+    assert (answer.status_code, answer.headers["x-blindrelay-error"]) == (413, "bridge/too_large")
+
+
+def test_a_websocket_is_refused_cleanly(bridged: Endpoint, bridge: ScriptedBridge) -> None:
+    upgrade = {
+        "connection": "Upgrade",
+        "upgrade": "WebSocket",
+        "sec-websocket-version": "13",
+        "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    with bridged.client() as client:
+        answer = client.get("/v1/realtime", headers=upgrade)
+        assert answer.status_code == 501
+        assert answer.headers["x-blindrelay-error"] == "endpoint/upgrade"
+        assert answer.headers["x-should-retry"] == "false"
+    assert not bridge.received
+
+
+def test_a_question_for_http_2_is_passed_over(bridged: Endpoint) -> None:
+    with bridged.client() as client:
+        headers = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2-settings": "AA"}
+        assert client.get("/v1/models", headers=headers).status_code == 200

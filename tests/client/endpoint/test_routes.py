@@ -1,0 +1,102 @@
+"""Which provider a request goes to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from blindrelay.client import ConfigurationError
+from blindrelay.client.endpoint import Provider, read_providers
+from blindrelay.client.endpoint.routes import Routes
+
+OPENAI = "https://api.openai.com"
+ANTHROPIC = "https://api.anthropic.com"
+GEMINI = "https://generativelanguage.googleapis.com"
+
+
+@pytest.fixture
+def routes(tmp_path: Path) -> Routes:
+    config = tmp_path / "config.toml"
+    config.write_text(
+        '[profiles.default]\nrelay = "x"\n[providers]\ngroq = "https://api.groq.com/openai/v1/"\n'
+        'plain = "http://127.0.0.1:8080"\n'
+    )
+    return Routes(read_providers(config), "openai")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "url"),
+    [
+        ("POST", "/v1/chat/completions", "authorization", f"{OPENAI}/v1/chat/completions"),
+        ("POST", "/chat/completions", "authorization", f"{OPENAI}/v1/chat/completions"),
+        ("GET", "/v1/models/ft:gpt:org", "authorization", f"{OPENAI}/v1/models/ft:gpt:org"),
+        ("GET", "/v1/threads/t/messages", "authorization", f"{OPENAI}/v1/threads/t/messages"),
+        ("POST", "/v1/messages", "authorization", f"{ANTHROPIC}/v1/messages"),
+        ("POST", "/messages/count_tokens", "x-api-key", f"{ANTHROPIC}/v1/messages/count_tokens"),
+        ("GET", "/v1/models", "anthropic-version", f"{ANTHROPIC}/v1/models"),
+        ("GET", "/v1/models", "x-goog-api-key", f"{GEMINI}/v1/models"),
+        ("GET", "/models", "x-goog-api-key", f"{GEMINI}/v1beta/models"),
+        ("POST", "/v1/models/g:generateContent", "authorization", f"{GEMINI}/v1/models/g:generateContent"),
+        ("GET", "/v1beta/models", "authorization", f"{GEMINI}/v1beta/models"),
+        ("POST", "/upload/v1beta/files", "authorization", f"{GEMINI}/upload/v1beta/files"),
+        ("GET", "/openai/v1/models", "anthropic-version", f"{OPENAI}/v1/models"),
+        ("GET", "/anthropic/models", "", f"{ANTHROPIC}/v1/models"),
+        ("GET", "/gemini/models", "", f"{GEMINI}/v1beta/models"),
+        ("POST", "/cohere/chat", "", "https://api.cohere.com/v2/chat"),
+        ("POST", "/cohere/v1/chat", "", "https://api.cohere.com/v1/chat"),
+        ("POST", "/mistral/v1/fim/completions", "", "https://api.mistral.ai/v1/fim/completions"),
+        ("POST", "/groq/chat/completions", "", "https://api.groq.com/openai/v1/chat/completions"),
+        ("POST", "/groq/v1/chat/completions", "", "https://api.groq.com/openai/v1/chat/completions"),
+        ("POST", "/plain/tokenize", "", "http://127.0.0.1:8080/tokenize"),
+        ("GET", "/v1/files/a%2Fb", "", f"{OPENAI}/v1/files/a%2Fb"),
+    ],
+)
+def test_destination(routes: Routes, method: str, path: str, headers: str, url: str) -> None:
+    assert routes.destination(method, path, "", {headers}).url == url
+    assert routes.destination(method, path, "a=b", {headers}).url == f"{url}?a=b"
+
+
+def test_another_default() -> None:
+    routes = Routes(read_providers(None), "mistral")
+    assert routes.destination("GET", "/v1/models", "", set()).url == "https://api.mistral.ai/v1/models"
+    assert routes.destination("POST", "/v1/messages", "", set()).url == f"{ANTHROPIC}/v1/messages"
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("https://API.openai.com/v1/x", "/openai/v1/x"),
+        ("https://api.groq.com/openai/v1/x?a=b", "/groq/v1/x?a=b"),
+        ("https://api.groq.com/other/v1/x", None),
+        ("https://api.openai.com:444/v1/x", None),
+        ("https://user@api.openai.com/v1/x", None),
+    ],
+)
+def test_a_providers_url_as_a_path_here(routes: Routes, url: str, path: str | None) -> None:
+    assert routes.local_path(url) == path
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "api.example", "ftp://a/v1", "https:///v1", "https://a:b@c/v1", "https://a/v1?b", "https://a:x/"],
+)
+def test_a_wrong_base_url(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="needs a base URL"):
+        Provider.at("mine", url)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "providers = 1",
+        "[providers]\nv1 = 'https://a'",
+        "[providers]\nA = 'https://a'",
+        "[providers]\na=1",
+        "[",
+    ],
+)
+def test_a_wrong_table(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.toml").write_text(text)
+    with pytest.raises(ConfigurationError):
+        read_providers(tmp_path / "config.toml")
