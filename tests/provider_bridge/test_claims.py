@@ -9,24 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blindrelay.provider_bridge.claims import CAPACITY, ClaimMemory
-from blindrelay.provider_bridge.clock import Clock, steady
+from blindrelay.provider_bridge.clock import steady
 from blindrelay.provider_bridge.errors import UnclaimedError
 
-W = 300
-START = 1_000_000
-
-
-class FakeTime:
-    """A wall clock and a monotonic clock that a test moves."""
-
-    def __init__(self, wall: float = START) -> None:
-        self.wall = wall
-        self.monotonic = 50.0
-        self.clock = Clock(lambda: self.wall, lambda: self.monotonic)
-
-    def advance(self, seconds: float) -> None:
-        self.wall += seconds
-        self.monotonic += seconds
+from .fake_time import START, FakeTime, W
 
 
 @pytest.fixture

@@ -43,14 +43,15 @@ from blindrelay.sealing import (
     IdentityKey,
     SignedDelegation,
     format_identity,
+    identity_hash,
     verify_directory,
 )
 from blindrelay.serving import ConfigError
 from blindrelay.v1.outer_status import OuterStatus
 
 from .fake_provider import FakeProvider
+from .fake_time import FakeTime
 from .sealed_caller import SealedCaller, outer_status
-from .test_claims import FakeTime
 
 DAY = 86_400
 
@@ -284,5 +285,12 @@ def test_the_commands_make_what_a_bridge_runs_on(tmp_path: Path, capsys: pytest.
         ).identity
         == identity.public_key
     )
+    successor = IdentityKey.generate().public_key
+    announcing = ["--days", "9", "--next-identity", format_identity(successor)]
+    assert main(["delegate", *arguments, *announcing]) == 0
+    assert read_delegation(Path(delegation)).next_identity_hash == identity_hash(successor)
+    assert main(["delegate", *arguments, "--days", "9", "--next-identity", pinned]) == 2
+    assert main(["delegate", *arguments, "--days", "9", "--next-identity", "br1"]) == 2
+    capsys.readouterr()
     assert main(["delegate", *arguments, "--days", "0"]) == 2
     assert "1 to 366 days" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from blindrelay.provider_bridge.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.metrics import bridge_metrics
 from blindrelay.sealing import IdentityKey
 
-from .test_claims import START, FakeTime
+from .fake_time import START, FakeTime
 from .test_delegation import DAY, Replica
 
 NAMES = [

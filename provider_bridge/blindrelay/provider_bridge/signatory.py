@@ -33,6 +33,10 @@ class Signatory(Protocol):
     def identity(self) -> bytes:
         """Whose name it is, 32 bytes."""
 
+    @property
+    def next_identity_hash(self) -> bytes:
+        """What the identity announces as its successor (section 4.4): 32 bytes, or none."""
+
     def ends_at(self) -> float:
         """Unix seconds: no directory may last longer. Infinite for who holds the identity key."""
 
@@ -48,8 +52,9 @@ class HeldIdentity:
     key, which nobody keeps, is worth nothing afterwards.
     """
 
-    def __init__(self, key: IdentityKey) -> None:
+    def __init__(self, key: IdentityKey, next_identity_hash: bytes = b"") -> None:
         self._key = key
+        self.next_identity_hash = next_identity_hash
         self._signer = DirectorySigner.generate()
 
     @property
@@ -63,7 +68,9 @@ class HeldIdentity:
         pass
 
     def sign(self, directory: KeyDirectory) -> SignedKeyDirectory:
-        delegation = self._key.delegate(self._signer.public_key, directory.issued_at, directory.expires_at)
+        delegation = self._key.delegate(
+            self._signer.public_key, directory.issued_at, directory.expires_at, self.next_identity_hash
+        )
         return self._signer.sign(directory, delegation)
 
 
@@ -93,6 +100,10 @@ class DelegatedIdentity:
     @property
     def identity(self) -> bytes:
         return self._found.identity
+
+    @property
+    def next_identity_hash(self) -> bytes:
+        return self._found.next_identity_hash
 
     def ends_at(self) -> float:
         self.look_after()

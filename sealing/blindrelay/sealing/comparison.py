@@ -67,10 +67,13 @@ class Comparison:
         differences: all that was found, contradictions first.
         unsettled: replicas that were among the newest that one side was shown, and that another was not,
             perhaps only because they were just coming or going: if that one looks again, it may tell.
+        passing: how many more one side alone was shown, each too briefly to tell. Restarts leave a few; a
+            thief who shows one client a new replica at each fetch leaves many.
     """
 
     differences: tuple[Difference, ...]
     unsettled: tuple[bytes, ...]
+    passing: int
 
 
 @dataclass(frozen=True)
@@ -91,19 +94,20 @@ def compare(sides: Mapping[str, KeyHistory]) -> Comparison:
     for statements in by_replica.values():
         differences += _of_one_replica(statements)
     differences += _announced(sides)
-    missing, unsettled = _one_sided(sides)
+    missing, unsettled, passing = _one_sided(sides)
     found = dict.fromkeys([*differences, *missing])
     ordered = sorted(found, key=lambda each: each.kind is not Kind.CONTRADICTION)
-    return Comparison(tuple(ordered), tuple(dict.fromkeys(unsettled)))
+    return Comparison(tuple(ordered), tuple(dict.fromkeys(unsettled)), passing)
 
 
 def _identities(sides: Mapping[str, KeyHistory]) -> Iterator[Difference]:
     for (left, one), (right, other) in combinations(sides.items(), 2):
         # Whoever has followed the bridge to a new identity agrees with one who was given that one.
-        if one.identity not in other.identities and other.identity not in one.identities:
+        mine, others = one.identities[-1], other.identities[-1]
+        if mine != others:
             yield Difference(
                 Kind.IDENTITY,
-                f"{left} pins {format_identity(one.identity)}, {right} {format_identity(other.identity)}: "
+                f"{left} goes by {format_identity(mine)}, {right} by {format_identity(others)}: "
                 "two bridges, or a change of identity that one of them has not accepted",
             )
 
@@ -227,9 +231,10 @@ def _spans(history: KeyHistory) -> list[_Span]:
     return spans
 
 
-def _one_sided(sides: Mapping[str, KeyHistory]) -> tuple[list[Difference], list[bytes]]:
+def _one_sided(sides: Mapping[str, KeyHistory]) -> tuple[list[Difference], list[bytes], int]:
     differences: list[Difference] = []
     unsettled: list[bytes] = []
+    passing = 0
     for left, one in sides.items():
         for right, other in sides.items():
             known = {each.replica for each in other.directories.shown} | set(other.directories.contradictions)
@@ -240,7 +245,9 @@ def _one_sided(sides: Mapping[str, KeyHistory]) -> tuple[list[Difference], list[
                     differences.append(_unshown(replica[1], left, right))
                 elif max(times) + SETTLING >= max(other.directories.looked.get(replica[0], [0])):
                     unsettled.append(replica[1])
-    return differences, unsettled
+                else:
+                    passing += 1
+    return differences, unsettled, passing
 
 
 def _times(shown: Iterable[VerifiedDirectory]) -> dict[Replica, list[int]]:
