@@ -112,7 +112,7 @@ def test_the_list_names_them_all(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "message"),
     [
         (["flip-answr-body"], "there is no attack 'flip-answr-body'; near it: flip-answer-body"),
-        (["zzz"], "there is no attack 'zzz'; near it: attack --list shows them all"),
+        (["zzz"], "there is no attack 'zzz'; attack --list shows them all"),
         ([], "say which attacks to run: names, or --all; --list shows them"),
     ],
 )

@@ -14,6 +14,7 @@ from enum import StrEnum
 from itertools import combinations, groupby, pairwise
 from typing import Final
 
+from blindrelay.sealing.contradiction import is_contradiction
 from blindrelay.sealing.directory import VerifiedDirectory
 from blindrelay.sealing.directory_history import Replica
 from blindrelay.sealing.identity import format_identity
@@ -136,7 +137,7 @@ def _of_one_replica(statements: list[_Statement]) -> Iterator[Difference]:
 
 def _contradictions(ordered: list[_Statement]) -> Iterator[Difference]:
     for one, other in pairwise(ordered):
-        if one.said.sequence == other.said.sequence and one.said.statement != other.said.statement:
+        if is_contradiction(one.said, other.said):
             yield Difference(
                 Kind.CONTRADICTION,
                 f"replica {_short(one.said.replica_id)} signed two different directories number "
@@ -201,13 +202,17 @@ def _announced(sides: Mapping[str, KeyHistory]) -> Iterator[Difference]:
     for (left, one), (right, other) in combinations(sides.items(), 2):
         for a in _spans(one):
             for b in _spans(other):
-                overlap = min(a.last, b.last) - max(a.first, b.first)
-                explained = ROLLOUT if b"" in (a.said, b.said) else -1
-                if a.identity == b.identity and a.said != b.said and overlap > explained:
+                if a.identity == b.identity and a.said != b.said and not _may_overlap(a, b):
                     text = (
                         f"at the same time {left} was told of {_hash(a.said)}, and {right} of {_hash(b.said)}"
                     )
                     yield Difference(Kind.SUCCESSOR, text)
+
+
+def _may_overlap(a: _Span, b: _Span) -> bool:
+    """One successor and none do so while an operator tells all replicas; two successors never."""
+    overlap = min(a.last, b.last) - max(a.first, b.first)
+    return overlap < 0 or (b"" in (a.said, b.said) and overlap <= ROLLOUT)
 
 
 @dataclass(frozen=True)
