@@ -21,7 +21,12 @@ from blindrelay.provider_bridge.delegation_file import (
 from blindrelay.provider_bridge.events import EventLog, log_to_stderr
 from blindrelay.provider_bridge.identity_file import load_identity, load_or_make_identity
 from blindrelay.provider_bridge.signatory import DelegatedIdentity, HeldIdentity, Signatory
-from blindrelay.provider_bridge.signing_key_file import format_public_key, make_signing_key, parse_public_key
+from blindrelay.provider_bridge.signing_key_file import (
+    format_public_key,
+    load_signing_key,
+    make_signing_key,
+    parse_public_key,
+)
 from blindrelay.sealing import IdentityError, IdentityKey, format_identity, identity_hash, parse_identity
 from blindrelay.serving import Address, Announce, CommandParser, ConfigError, command_parser, run_command
 from blindrelay.serving.command import Commands
@@ -81,6 +86,7 @@ def _add_identity(commands: Commands) -> None:
     source = identity.add_mutually_exclusive_group(required=True)
     source.add_argument("--key", type=Path, metavar="FILE", help="the identity key's file")
     source.add_argument("--delegation", type=Path, metavar="FILE", help="a delegation by the identity")
+    identity.add_argument("--make", action="store_true", help="make the key if there is none yet")
     identity.set_defaults(run=_print_identity)
 
 
@@ -88,8 +94,10 @@ def _add_signing_key(commands: Commands) -> None:
     command = commands.add_parser(
         "signing-key", help="make a replica's signing key, and print the public key to delegate to"
     )
-    command.add_argument("--out", required=True, type=Path, metavar="FILE", help="where to write it")
-    command.set_defaults(run=_make_signing_key)
+    target = command.add_mutually_exclusive_group(required=True)
+    target.add_argument("--out", type=Path, metavar="FILE", help="where to write a new one")
+    target.add_argument("--key", type=Path, metavar="FILE", help="print the public key of this one")
+    command.set_defaults(run=_print_signing_key)
 
 
 def _add_delegate(commands: Commands) -> None:
@@ -106,13 +114,15 @@ def _add_delegate(commands: Commands) -> None:
 
 def _print_identity(arguments: argparse.Namespace) -> None:
     if arguments.key is not None:
-        _print(format_identity(load_identity(arguments.key).public_key))
+        load = load_or_make_identity if arguments.make else load_identity
+        _print(format_identity(load(arguments.key).public_key))
     else:
         _print(format_identity(read_delegation(arguments.delegation).identity))
 
 
-def _make_signing_key(arguments: argparse.Namespace) -> None:
-    _print(format_public_key(make_signing_key(arguments.out).public_key))
+def _print_signing_key(arguments: argparse.Namespace) -> None:
+    signer = load_signing_key(arguments.key) if arguments.out is None else make_signing_key(arguments.out)
+    _print(format_public_key(signer.public_key))
 
 
 def _delegate(arguments: argparse.Namespace) -> None:

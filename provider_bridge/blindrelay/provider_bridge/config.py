@@ -147,6 +147,11 @@ def _identity_key(table: Table) -> Path | DelegatedKey:
     signing_key, delegation = table.optional_path("signing_key"), table.optional_path("delegation")
     if signing_key is not None and delegation is not None and identity_key is None:
         return DelegatedKey(signing_key, delegation)
+    if (signing_key is None) != (delegation is None) and identity_key is None:
+        missing, given = (
+            ("signing_key", "delegation") if signing_key is None else ("delegation", "signing_key")
+        )
+        raise table.error(missing, f"is missing beside {given}")
     if identity_key is None:
         raise table.error(
             "identity_key", "is missing: a path is needed, or else both signing_key and delegation"

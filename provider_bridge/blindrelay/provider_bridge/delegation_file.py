@@ -6,7 +6,6 @@ A file has two words in hexadecimal: the exact Delegation bytes and the identity
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from blindrelay.sealing import (
     verify_directory,
 )
 from blindrelay.serving import ConfigError, read_bytes
+from blindrelay.serving.files import replace_file
 from blindrelay.v1.keys_pb2 import Delegation, KeyDirectory
 from blindrelay.v1.limits import IDENTITY_SIZE, REPLAY_WINDOW, REPLICA_ID_SIZE, TIME_STEP
 
@@ -77,13 +77,7 @@ def write_delegation(path: Path, delegation: SignedDelegation) -> None:
 
     Raises ConfigError if it cannot be written.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(f"{delegation.delegation.hex()}\n{delegation.signature.hex()}\n", "ascii")
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise ConfigError(f"{path}: the delegation cannot be written ({error.strerror})") from None
+    replace_file(path, f"{delegation.delegation.hex()}\n{delegation.signature.hex()}\n", "delegation")
 
 
 def read_delegation(path: Path) -> DelegationFile:
