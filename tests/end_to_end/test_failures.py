@@ -13,6 +13,8 @@ from openai import APIConnectionError, AsyncOpenAI, InternalServerError, OpenAI
 from blindrelay.client import BlindRelayError, BridgeError, CutAnswerError, SealedTransport
 from blindrelay.testbed import Testbed
 
+from .clock import wait_for_the_next_second
+
 URL = "https://api.openai.com/v1/chat/completions"
 MESSAGES: Any = [{"role": "user", "content": "What is the capital of France?"}]
 HELD: dict[str, Any] = {
@@ -96,18 +98,12 @@ async def test_the_sdk_raises_an_error_of_its_own(bed: Testbed, part: str) -> No
             [chunk async for chunk in chunks]
 
 
-def _wait_for_the_next_second() -> None:
-    """A start in the second in which a key was announced does not count as one since (section 12)."""
-    now = time.time()
-    time.sleep(1 - now % 1)
-
-
 @pytest.mark.parametrize("part", ["bridge", "relay", "provider"])
 def test_a_restart_between_two_calls_is_not_noticed(bed: Testbed, sealed: SealedTransport, part: str) -> None:
     """The bridge's keys die with it: the client fetches the new ones, and seals again."""
     client = OpenAI(api_key="none", http_client=sealed.httpx2_client(), max_retries=0)
     client.chat.completions.create(model="m", messages=MESSAGES)
-    _wait_for_the_next_second()
+    wait_for_the_next_second()
     bed.restart(part)
     bed.wait_until_ready()
     answer = client.chat.completions.create(model="m", messages=MESSAGES)
