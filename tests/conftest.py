@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import resource
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 from hypothesis import settings
@@ -29,3 +31,19 @@ def state_of_the_tests_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterat
 async def one_event_loop(anyio_backend: str) -> AsyncIterator[None]:
     """Keeps one event loop for all asynchronous tests: gRPC may still have news for one just closed."""
     yield  # noqa: PT022 (the loop lives as long as a fixture of this scope does)
+
+
+@pytest.fixture
+def no_descriptors() -> Callable[[], AbstractContextManager[None]]:
+    """A block in which no file can be opened, as in a process that has too many open."""
+
+    @contextmanager
+    def exhausted() -> Iterator[None]:
+        allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, most))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
+
+    return exhausted

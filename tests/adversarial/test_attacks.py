@@ -68,6 +68,12 @@ async def test_a_twin_that_fails_at_its_attack_is_a_surprise(bed: Testbed) -> No
     )
 
 
+@pytest.fixture
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+
+
+@pytest.mark.usefixtures("wide")
 def test_the_command_shows_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["attack", "flip-answer-body", "replay-at-once"]) == 0
     shown = capsys.readouterr()
@@ -82,6 +88,16 @@ def test_the_command_shows_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown.err == ""
 
 
+def test_the_table_folds_to_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "90")
+    assert main(["attack", "flip-answer-body"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 90
+    assert any(line.endswith("as expected") for line in lines)
+
+
 def test_the_command_tells_programs(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["attack", "--json", "swap-answers"]) == 0
     row = json.loads(capsys.readouterr().out)
@@ -91,6 +107,7 @@ def test_the_command_tells_programs(capsys: pytest.CaptureFixture[str]) -> None:
     assert row["as_expected"] is True
 
 
+@pytest.mark.usefixtures("wide")
 def test_a_surprise_is_shown_and_fails_the_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,7 +129,7 @@ def test_the_list_names_them_all(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "message"),
     [
         (["flip-answr-body"], "there is no attack 'flip-answr-body'; near it: flip-answer-body"),
-        (["zzz"], "there is no attack 'zzz'; near it: attack --list shows them all"),
+        (["zzz"], "there is no attack 'zzz'; attack --list shows them all"),
         ([], "say which attacks to run: names, or --all; --list shows them"),
     ],
 )

@@ -144,7 +144,9 @@ class ScriptedBridge:
             configs=[self.key.config],
             next_identity_hash=self.next_identity_hash,
         )
-        delegation = self.identity.delegate(self.signer.public_key, now - 60, now + 86_400)
+        delegation = self.identity.delegate(
+            self.signer.public_key, now - 60, now + 86_400, self.next_identity_hash
+        )
         return self.signer.sign(directory, delegation)
 
     async def _start(self) -> int:

@@ -8,7 +8,7 @@ from blindrelay.provider_bridge import HeldIdentity
 from blindrelay.provider_bridge.epoch_keys import EpochKeys
 from blindrelay.sealing import IdentityKey, KeyHistory, compare
 
-from ..provider_bridge.test_claims import FakeTime
+from ..provider_bridge.fake_time import FakeTime
 
 
 @pytest.mark.parametrize("epoch", [60, 600, 3_600])

@@ -155,7 +155,7 @@ def test_a_difference_for_programs(bridge: ScriptedBridge, second: ScriptedBridg
     code, out, _ = run("keys", "compare", "--json", second.connection)
     found = json.loads(out)
     assert code == 1
-    assert set(found) == {"sides", "differences", "unsettled"}
+    assert set(found) == {"sides", "differences", "unsettled", "passing"}
     assert [side["name"] for side in found["sides"]] == ["this client", f"127.0.0.1:{second.port}"]
     (difference,) = found["differences"]
     assert difference["kind"] == "key"

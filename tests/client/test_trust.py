@@ -103,14 +103,15 @@ def announced(bridge: ScriptedBridge) -> ScriptedBridge:
     """A bridge whose next identity a client saw announced a week ago, and sees still."""
     successor = IdentityKey(b"\x05" * 32).public_key
     bridge.next_identity_hash = identity_hash(successor)
-    then = time.time() - 7 * DAY - 60
     ring = KeyRing(
         bridge.identity.public_key,
-        lambda: then,
+        lambda: time.time() + bridge.clock_offset,
         HistoryStore(bridge.identity.public_key, default_history_file(bridge.identity.public_key)),
     )
-    bridge.clock_offset = -7 * DAY - 60
-    ring.take(GetKeyDirectoryResponse(directories=[bridge.directory()]).SerializeToString(), 0)
+    for days_ago in range(7, 0, -1):
+        bridge.clock_offset = -days_ago * DAY - 60
+        fetched = GetKeyDirectoryResponse(directories=[bridge.directory()])
+        ring.take(fetched.SerializeToString(), ring.generation)
     bridge.clock_offset = 0
     return bridge
 

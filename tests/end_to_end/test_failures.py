@@ -13,6 +13,8 @@ from openai import APIConnectionError, AsyncOpenAI, InternalServerError, OpenAI
 from blindrelay.client import BlindRelayError, BridgeError, CutAnswerError, SealedTransport
 from blindrelay.testbed import Testbed
 
+from .clock import wait_for_the_next_second
+
 URL = "https://api.openai.com/v1/chat/completions"
 MESSAGES: Any = [{"role": "user", "content": "What is the capital of France?"}]
 HELD: dict[str, Any] = {
@@ -101,6 +103,7 @@ def test_a_restart_between_two_calls_is_not_noticed(bed: Testbed, sealed: Sealed
     """The bridge's keys die with it: the client fetches the new ones, and seals again."""
     client = OpenAI(api_key="none", http_client=sealed.httpx2_client(), max_retries=0)
     client.chat.completions.create(model="m", messages=MESSAGES)
+    wait_for_the_next_second()
     bed.restart(part)
     bed.wait_until_ready()
     answer = client.chat.completions.create(model="m", messages=MESSAGES)

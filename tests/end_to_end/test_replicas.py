@@ -12,6 +12,8 @@ from blindrelay.client import SealedTransport
 from blindrelay.testbed import Direction, Testbed
 from blindrelay.v1.envelope import METADATA_KEY, parse_envelope
 
+from .clock import wait_for_the_next_second
+
 MESSAGES: Any = [{"role": "user", "content": "What is the capital of France?"}]
 ENOUGH = 24
 """Calls after which one of two replicas has been left out by chance once in eight million runs."""
@@ -48,6 +50,7 @@ def test_both_are_used(bed: Testbed, client: OpenAI) -> None:
 def test_one_is_restarted_and_nobody_notices(bed: Testbed, client: OpenAI) -> None:
     _call(client)
     before = _keys_used(bed)
+    wait_for_the_next_second()
     bed.restart("bridge-1")
     bed.wait_until_ready()
     seen = len(bed.forwarded)

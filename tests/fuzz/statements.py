@@ -58,7 +58,7 @@ def made_directory(tape: Tape, now: int = NOW) -> MadeDirectory:
     identity = _SUCCESSOR if how & 1 else _IDENTITY
     public_key = bytes(identity.verify_key)
     directory = tape.chunk() if how == 0xFE else _directory(tape, public_key, now, announces=how & 2 == 2)
-    delegation = altered(tape, _delegation(public_key, now))
+    delegation = altered(tape, _delegation(public_key, now, announces=how & 2 == 2))
     signature, right = _signature(tape, _REPLICA, b"blindrelay/v1 key directory", directory)
     delegated, also_right = _signature(tape, identity, b"blindrelay/v1 delegation", delegation)
     message = SignedKeyDirectory(
@@ -86,10 +86,14 @@ def _directory(tape: Tape, identity: bytes, now: int, *, announces: bool) -> byt
     return altered(tape, base)
 
 
-def _delegation(identity: bytes, now: int) -> Delegation:
+def _delegation(identity: bytes, now: int, *, announces: bool) -> Delegation:
     signing_key = bytes(_REPLICA.verify_key)
     return Delegation(
-        identity=identity, signing_key=signing_key, not_before=now - 86_400, not_after=now + 604_800
+        identity=identity,
+        signing_key=signing_key,
+        not_before=now - 86_400,
+        not_after=now + 604_800,
+        next_identity_hash=SUCCESSOR_HASH if announces else b"",
     )
 
 

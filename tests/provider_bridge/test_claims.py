@@ -12,21 +12,7 @@ from blindrelay.provider_bridge.claims import CAPACITY, ClaimMemory
 from blindrelay.provider_bridge.clock import Clock, steady
 from blindrelay.provider_bridge.errors import UnclaimedError
 
-W = 300
-START = 1_000_000
-
-
-class FakeTime:
-    """A wall clock and a monotonic clock that a test moves."""
-
-    def __init__(self, wall: float = START) -> None:
-        self.wall = wall
-        self.monotonic = 50.0
-        self.clock = Clock(lambda: self.wall, lambda: self.monotonic)
-
-    def advance(self, seconds: float) -> None:
-        self.wall += seconds
-        self.monotonic += seconds
+from .fake_time import START, FakeTime, W
 
 
 @pytest.fixture
@@ -138,6 +124,37 @@ def test_a_share_comes_back_when_its_claims_expire(time: FakeTime) -> None:
         time.advance(W + 1)
     assert memory.has_room(b"greedy")
     assert (len(memory), memory._held, memory._by_time, memory._times) == (0, {}, {}, [])
+
+
+def test_a_peer_sees_no_single_claim_of_another(time: FakeTime) -> None:
+    def room(victim: int, accomplice: int) -> int:
+        """What is left to a spy, who can take it all and count."""
+        memory = ClaimMemory(time.clock, capacity=10_000)
+        for peer, count in ((b"victim", victim), (b"accomplice", accomplice)):
+            for number in range(count):
+                memory.claim(b"%b %d" % (peer, number), START, peer)
+        return take_all(memory, b"spy")
+
+    for accomplice in (0, 4, 17):
+        assert len({room(claims, accomplice) for claims in range(10)}) == 1
+        assert room(10, accomplice) == room(9, accomplice) - 5
+
+
+def test_steps_are_given_back_when_claims_expire(time: FakeTime) -> None:
+    memory = ClaimMemory(time.clock, capacity=10_000)
+    for number in range(25):
+        memory.claim(b"%d" % number, START + number, b"peer")
+    for seconds, claims, steps in ((W, 25, 2), (3, 22, 2), (2.5, 19, 1), (9, 10, 1), (1, 9, 0), (9, 0, 0)):
+        time.advance(seconds)
+        assert (len(memory), memory._whole_steps) == (claims, steps)
+
+
+def test_no_number_of_peers_takes_more_than_there_is(time: FakeTime) -> None:
+    memory = ClaimMemory(time.clock, capacity=10_000)
+    for peer in range(100):
+        take_all(memory, bytes([peer]))
+    assert len(memory) == memory.capacity
+    assert not memory.has_room(b"newcomer")
 
 
 def test_the_default_capacity_is_bounded(time: FakeTime) -> None:

@@ -266,8 +266,16 @@ def test_a_first_days_mistake_is_one_line(
 
 def test_the_identity_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     identity = load_or_make_identity(tmp_path / "identity.key")
-    assert main(["identity", "--key", str(tmp_path / "identity.key")]) == 0
-    assert capsys.readouterr().out == format_identity(identity.public_key) + "\n"
+    for make in ([], ["--make"]):
+        assert main(["identity", "--key", str(tmp_path / "identity.key"), *make]) == 0
+        assert capsys.readouterr().out == format_identity(identity.public_key) + "\n"
+
+
+def test_an_identity_is_made_where_there_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    new = str(tmp_path / "new.key")
+    assert main(["identity", "--key", new]) == 2
+    assert main(["identity", "--key", new, "--make"]) == 0
+    assert capsys.readouterr().out == format_identity(load_identity(tmp_path / "new.key").public_key) + "\n"
 
 
 def test_a_token_is_issued(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

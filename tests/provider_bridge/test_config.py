@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from blindrelay.provider_bridge import BridgeConfig, DelegatedKey, presets, read_bridge_config
-from blindrelay.sealing import format_identity
+from blindrelay.sealing import format_identity, identity_hash
 from blindrelay.serving import Address, ConfigError
 
 MINIMAL = """
@@ -22,7 +22,6 @@ FULL = """
 listen = "0.0.0.0:8490"
 signing_key = "/keys/signing.key"
 delegation = "delegation"
-next_identity = "NEXT"
 metrics = "127.0.0.1:9464"
 epoch_seconds = 600
 drain_seconds = 0
@@ -60,7 +59,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def read(folder: Path, text: str, **environment: str) -> BridgeConfig:
-    (folder / "bridge.toml").write_text(text.replace("NEXT", format_identity(bytes(32))))
+    (folder / "bridge.toml").write_text(text)
     return read_bridge_config(folder / "bridge.toml", {"LOCAL_KEY": "sk-local"} | environment)
 
 
@@ -72,7 +71,7 @@ def test_the_least_that_works(folder: Path) -> None:
     assert (config.max_request, config.max_buffered) == (33_554_432, 268_435_456)
     assert config.tokens is None
     assert config.tls is None
-    assert config.next_identity is None
+    assert config.next_identity_hash == b""
     assert config.metrics is None
     (provider,) = config.providers
     assert provider.origin == provider.target == presets()["openai"].origin
@@ -81,11 +80,17 @@ def test_the_least_that_works(folder: Path) -> None:
     assert not provider.allow_close_delimited
 
 
+def test_a_successor_is_announced_by_who_holds_the_identity(folder: Path) -> None:
+    named = f'next_identity = "{format_identity(bytes(32))}"\n'
+    assert read(folder, named + MINIMAL).next_identity_hash == identity_hash(bytes(32))
+    with pytest.raises(ConfigError, match="the delegation announces it"):
+        read(folder, named + FULL)
+
+
 def test_everything(folder: Path) -> None:
     config = read(folder, FULL)
     assert config.listen == Address("0.0.0.0", 8490)
     assert config.identity_key == DelegatedKey(Path("/keys/signing.key"), folder / "delegation")
-    assert config.next_identity == bytes(32)
     assert config.metrics == Address("127.0.0.1", 9464)
     assert (config.epoch, config.drain, config.max_exchanges) == (600, 0, 5)
     assert (config.max_request, config.max_buffered) == (1_000_000, 2_000_000)
@@ -108,6 +113,8 @@ def test_everything(folder: Path) -> None:
         ('listen = "127.0.0.1:0"', "", "listen is missing"),
         ('listen = "127.0.0.1:0"', 'listen = "8490"', "is not an address"),
         ('identity_key = "identity.key"', "", "identity_key is missing"),
+        ('identity_key = "identity.key"', 'signing_key = "s"', "delegation is missing beside signing_key"),
+        ('identity_key = "identity.key"', 'delegation = "d"', "signing_key is missing beside delegation"),
         ("[[provider]]", "[[providers]]", "provider is missing"),
         ('name = "openai"', "", "name is missing"),
         ('preset = "openai"', "", "preset is missing"),
@@ -119,8 +126,6 @@ def test_everything(folder: Path) -> None:
             'identity_key = "identity.key"\nsigning_key = "s"\ndelegation = "d"',
             "give one or the other",
         ),
-        ('identity_key = "identity.key"', 'signing_key = "s"', "or else both signing_key and delegation"),
-        ('identity_key = "identity.key"', 'delegation = "d"', "or else both signing_key and delegation"),
         ("[[provider]]", 'next_identity = "br1"\n[[provider]]', "next_identity is wrong: .* 59 characters"),
         ("[[provider]]", 'metrics = "0.0.0.0:9464"\n[[provider]]', "open to other machines"),
         ("[[provider]]", 'metrics = "9464"\n[[provider]]', "is not an address"),

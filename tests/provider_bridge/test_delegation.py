@@ -7,6 +7,7 @@ import os
 import stat
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from blindrelay.provider_bridge import (
     Event,
     EventLog,
     epoch_keys,
+    opening,
 )
 from blindrelay.provider_bridge.cli import main
 from blindrelay.provider_bridge.delegation_file import (
@@ -43,14 +45,15 @@ from blindrelay.sealing import (
     IdentityKey,
     SignedDelegation,
     format_identity,
+    identity_hash,
     verify_directory,
 )
-from blindrelay.serving import ConfigError
+from blindrelay.serving import ConfigError, Context, files
 from blindrelay.v1.outer_status import OuterStatus
 
 from .fake_provider import FakeProvider
-from .sealed_caller import SealedCaller, outer_status
-from .test_claims import FakeTime
+from .fake_time import FakeTime
+from .sealed_caller import SealedCaller, collect, outer_status
 
 DAY = 86_400
 
@@ -127,6 +130,14 @@ def test_a_delegation_has_an_end_in_sight(replica: Replica, days: int) -> None:
 def test_the_identity_does_not_delegate_to_itself(replica: Replica) -> None:
     with pytest.raises(ConfigError, match="never to itself"):
         replica.delegate(1, signing_key=replica.identity.public_key)
+
+
+def test_the_file_is_written_where_nothing_was(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secrets.token_hex", lambda _: "foreseen")
+    (replica.folder / ".delegation.foreseen").symlink_to(replica.folder / "others")
+    with pytest.raises(ConfigError, match="the delegation cannot be written"):
+        replica.delegate(1)
+    assert not (replica.folder / "others").exists()
 
 
 @pytest.mark.parametrize("text", ["", "00", "zz " + "00" * 64, "0 " + "00" * 64, "00 " + "00" * 64, "00 00"])
@@ -235,6 +246,23 @@ def test_a_bad_new_file_leaves_the_old_delegation(replica: Replica) -> None:
         assert replica.said == [Event.DELEGATION_UNUSABLE], "said once for each version of the file"
 
 
+def test_a_file_that_could_not_be_read_for_a_moment_is_read_again(
+    replica: Replica,
+    monkeypatch: pytest.MonkeyPatch,
+    no_descriptors: Callable[[], AbstractContextManager[None]],
+) -> None:
+    monkeypatch.setattr(files, "RETRY_SECONDS", 0.0)
+    signatory = replica.start()
+    replica.delegate(60)
+    with no_descriptors():
+        for _ in range(3):
+            signatory.look_after()
+    assert replica.said == [Event.DELEGATION_UNUSABLE]
+    signatory.look_after()
+    assert signatory.ends_at() == read_delegation(replica.file).not_after == replica.time.wall + 60 * DAY
+    assert replica.said == [Event.DELEGATION_UNUSABLE, Event.DELEGATION_RENEWED]
+
+
 def test_replicas_may_share_a_delegation(replica: Replica) -> None:
     one, other = replica.keys(), replica.keys()
     now = int(replica.time.clock.now())
@@ -267,11 +295,38 @@ async def test_a_bridge_serves_on_a_delegation_until_it_ends(
     assert Event.DELEGATION_ENDED in replica.said
 
 
+async def test_nothing_begins_after_the_delegations_end_however_late_its_first_message_came(
+    config: BridgeConfig, provider: FakeProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replica = Replica(tmp_path)
+    now = time.time()
+    replica.time = FakeTime(wall=now - DAY + 100)
+    replica.delegate(1)
+    replica.time = FakeTime(wall=now)
+    first_message = opening._first_message
+
+    async def late(context: Context) -> bytes:
+        replica.time.advance(51)
+        return await first_message(context)
+
+    monkeypatch.setattr(opening, "_first_message", late)
+    async with (
+        Bridge(config, replica.start(), clock=replica.time.clock).running() as address,
+        SealedCaller(str(address), replica.identity.public_key) as caller,
+    ):
+        in_time, too_late = await caller.seal(), await caller.seal()
+        assert (await collect(await caller.send(in_time), in_time)).status == 200
+        assert await outer_status(await caller.send(too_late)) == OuterStatus.BRIDGE_UNAVAILABLE.value
+    assert len(provider.received) == 1
+
+
 def test_the_commands_make_what_a_bridge_runs_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     identity = load_or_make_identity(tmp_path / "identity.key")
     pinned = format_identity(identity.public_key)
     assert main(["signing-key", "--out", str(tmp_path / "signing.key")]) == 0
     public_key = capsys.readouterr().out.strip()
+    assert main(["signing-key", "--key", str(tmp_path / "signing.key")]) == 0
+    assert capsys.readouterr().out.strip() == public_key
     delegation = str(tmp_path / "delegation")
     arguments = ["--key", str(tmp_path / "identity.key"), "--signing-key", public_key, "--out", delegation]
     assert main(["delegate", *arguments, "--days", "90"]) == 0
@@ -284,5 +339,12 @@ def test_the_commands_make_what_a_bridge_runs_on(tmp_path: Path, capsys: pytest.
         ).identity
         == identity.public_key
     )
+    successor = IdentityKey.generate().public_key
+    announcing = ["--days", "9", "--next-identity", format_identity(successor)]
+    assert main(["delegate", *arguments, *announcing]) == 0
+    assert read_delegation(Path(delegation)).next_identity_hash == identity_hash(successor)
+    assert main(["delegate", *arguments, "--days", "9", "--next-identity", pinned]) == 2
+    assert main(["delegate", *arguments, "--days", "9", "--next-identity", "br1"]) == 2
+    capsys.readouterr()
     assert main(["delegate", *arguments, "--days", "0"]) == 2
     assert "1 to 366 days" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from blindrelay.provider_bridge import HeldIdentity, epoch_keys
 from blindrelay.provider_bridge.epoch_keys import EpochKeys
 from blindrelay.sealing import DirectoryHistory, IdentityKey, VerifiedDirectory, verify_directory
 
-from .test_claims import START, FakeTime, W
+from .fake_time import START, FakeTime, W
 
 EPOCH = 3_600
 
@@ -24,10 +24,9 @@ class Replica:
         self.changes = 0
         self.history = DirectoryHistory()
         self.keys = EpochKeys(
-            HeldIdentity(self.identity),
+            HeldIdentity(self.identity, next_identity_hash),
             self.time.clock,
             epoch=epoch,
-            next_identity_hash=next_identity_hash,
             on_change=self._changed,
         )
 

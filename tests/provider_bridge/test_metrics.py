@@ -12,7 +12,7 @@ from blindrelay.provider_bridge.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.metrics import bridge_metrics
 from blindrelay.sealing import IdentityKey
 
-from .test_claims import START, FakeTime
+from .fake_time import START, FakeTime, W
 from .test_delegation import DAY, Replica
 
 NAMES = [
@@ -68,23 +68,43 @@ def test_a_delegations_end(tmp_path: Path, scraped: Scraped) -> None:
     assert delegated.read("delegation_ends_in_seconds") == {"": -DAY}
 
 
-def test_one_claim_more_or_less_is_not_seen(scraped: Scraped) -> None:
-    assert scraped.read("claims_held") == {"": 0}
-    for number in range(1_001):
+def test_claims_are_counted_once_a_minute_and_in_thousands(scraped: Scraped) -> None:
+    for number in range(1_999):
         scraped.claims.claim(number.to_bytes(16, "big"), START)
-        assert scraped.read("claims_held") == {"": 1_000 if number < 1_000 else 2_000}
+    assert scraped.read("claims_held") == {"": 0}
+    scraped.log.report()
+    assert scraped.read("claims_held") == {"": 1_000}
+    scraped.claims.claim(b"\xff" * 16, START)
+    assert scraped.read("claims_held") == {"": 1_000}
+    scraped.log.report()
+    assert scraped.read("claims_held") == {"": 2_000}
     assert scraped.read("claims_capacity") == {"": 1_000_000}
 
 
-def test_exchanges_are_counted_when_they_are_reported(scraped: Scraped) -> None:
-    for outcome in (Outcome.COMPLETED, Outcome.COMPLETED, Outcome.NO_ROOM):
-        scraped.log.count(outcome)
-    assert scraped.read("exchanges_total") == {}
-    assert scraped.read("claims_refused_total") == {"": 0}
-    for _ in range(2):
-        scraped.log.report()
-        assert scraped.read("exchanges_total") == {"completed": 2, "no_room": 1}
-        assert scraped.read("claims_refused_total") == {"": 1}
-    scraped.log.count(Outcome.COMPLETED)
+def test_expired_claims_go_without_an_exchange_that_shows_it(scraped: Scraped) -> None:
+    for number in range(1_000):
+        scraped.claims.claim(number.to_bytes(16, "big"), START)
     scraped.log.report()
-    assert scraped.read("exchanges_total") == {"completed": 3, "no_room": 1}
+    scraped.time.advance(W + 1)
+    scraped.log.report()
+    assert scraped.read("claims_held") == {"": 0}
+
+
+def test_exchanges_are_counted_once_a_minute_and_in_tens(scraped: Scraped) -> None:
+    for count, shown in ((9, {}), (1, {"completed": 10}), (9, {"completed": 10}), (21, {"completed": 40})):
+        before = scraped.read("exchanges_total")
+        for _ in range(count):
+            scraped.log.count(Outcome.COMPLETED)
+        assert scraped.read("exchanges_total") == before
+        for _ in range(2):
+            scraped.log.report()
+            assert scraped.read("exchanges_total") == shown
+
+
+def test_refusals_for_want_of_room_have_a_count_of_their_own(scraped: Scraped) -> None:
+    for count, shown in ((9, 0), (1, 10)):
+        for _ in range(count):
+            scraped.log.count(Outcome.NO_ROOM)
+        scraped.log.report()
+        assert scraped.read("claims_refused_total") == {"": shown}
+    assert scraped.read("exchanges_total") == {"no_room": 10}

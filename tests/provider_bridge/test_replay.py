@@ -23,8 +23,8 @@ from blindrelay.serving import authorization, issue_token
 from blindrelay.v1.outer_status import OuterStatus
 
 from .fake_provider import FakeProvider
+from .fake_time import FakeTime, W
 from .sealed_caller import SealedCaller, SealedRequest
-from .test_claims import FakeTime, W
 
 EPOCH = 1_200
 REFUSED = OuterStatus.REFUSED.value

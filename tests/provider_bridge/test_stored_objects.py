@@ -148,7 +148,18 @@ FORM = b"--b\r\nContent-Disposition: form-data; %s\r\n\r\nvalue\r\n--b--\r\n"
 
 
 @pytest.mark.parametrize(
-    "field", [b'name="image[0][file_id]"', b"name=fileid", b'NAME = "x_FILE_ID"', b"name*=utf-8''file%5fid"]
+    "field",
+    [
+        b'name="image[0][file_id]"',
+        b"name=fileid",
+        b'NAME = "x_FILE_ID"',
+        b"name*=utf-8''file%5fid",
+        b'name="fi\\le_id"',
+        b'name="file\\_id"',
+        b'name="file%5Fid"',
+        b"name=%66ile_id",
+        b'name="=?utf-8?q?file=5Fid?="',
+    ],
 )
 def test_a_form_field_that_refers_to_a_file_is_refused(field: bytes) -> None:
     with pytest.raises(StoredObjectError, match="form field"):
@@ -157,3 +168,4 @@ def test_a_form_field_that_refers_to_a_file_is_refused(field: bytes) -> None:
 
 def test_other_form_fields_pass() -> None:
     check_form_data(FORM % b'name="file"; filename="file_id.png"')
+    check_form_data(FORM % b'name="image[]"; filename="C:\\100%.png"')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,10 @@ import grpc
 import pytest
 import trustme
 
-from blindrelay.serving import Address, ChannelTls
+from blindrelay.relay_node.channels import open_channel
+from blindrelay.relay_node.config import ReplicaConfig
+from blindrelay.relay_node.line import Line
+from blindrelay.serving import Address, ChannelTls, files
 
 if TYPE_CHECKING:
     from tests.relay_node.conftest import FakeBridge, RunningRelay, Seen, StartRelay
@@ -114,3 +118,29 @@ async def test_a_relay_whose_certificate_was_refused_is_back_when_it_has_another
     certificates.issue("second")
     await until(lambda: "replica_up" in relay.events())
     assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
+
+
+async def test_files_that_could_not_be_read_for_a_moment_are_read_again(
+    certificates: Certificates,
+    monkeypatch: pytest.MonkeyPatch,
+    no_descriptors: Callable[[], AbstractContextManager[None]],
+) -> None:
+    monkeypatch.setattr(files, "RETRY_SECONDS", 0.0)
+    opened: list[grpc.aio.Channel] = []
+    problems: list[None] = []
+
+    def opening(config: ReplicaConfig) -> grpc.aio.Channel:
+        opened.append(open_channel(config))
+        return opened[-1]
+
+    config = ReplicaConfig(Address("127.0.0.1", 1), tls=certificates.files)
+    line = Line(config, opening, lambda: problems.append(None))
+    certificates.issue("second")
+    with no_descriptors():
+        for _ in range(3):
+            line.follow_files()
+    assert (len(opened), len(problems)) == (1, 1)
+    for _ in range(2):
+        line.follow_files()
+    assert (len(opened), len(problems)) == (2, 1)
+    await line.close()

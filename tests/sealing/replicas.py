@@ -48,10 +48,11 @@ class Replica:
             "expires_at": issued_at + 3_600,
         }
         directory = KeyDirectory(**(content | self.content | changes))
-        return self.signer.sign(directory, self.delegation(issued_at))
+        return self.signer.sign(directory, self.delegation(issued_at, directory.next_identity_hash))
 
-    def delegation(self, issued_at: int) -> SignedDelegation:
-        return self.identity.delegate(self.signer.public_key, issued_at - 60, issued_at + DAY)
+    def delegation(self, issued_at: int, next_identity_hash: bytes = b"") -> SignedDelegation:
+        begin, end = issued_at - 60, issued_at + DAY
+        return self.identity.delegate(self.signer.public_key, begin, end, next_identity_hash)
 
     def states(self, issued_at: int = NOW, **changes: Any) -> VerifiedDirectory:
         return read_directory(self.signed(issued_at, **changes), self.identity.public_key)

@@ -188,7 +188,7 @@ def just_stopped() -> Sides:
 def followed_to_the_successor() -> Sides:
     replica, new = Replica(1), Replica(2, SUCCESSOR, started_at=NOW + 7 * DAY)
     left = KeyHistory(IDENTITY.public_key)
-    for at in (NOW, NOW + 7 * DAY):
+    for at in range(NOW, NOW + 8 * DAY, DAY):
         left.admit(replica.signed(at, next_identity_hash=HASH), at)
     left.admit(new.signed(NOW + 7 * DAY), NOW + 7 * DAY)
     return left, history_of(new.states(NOW + 7 * DAY), identity=SUCCESSOR)
@@ -235,6 +235,23 @@ def test_a_replica_that_was_gone_when_the_other_side_looked_is_settled() -> None
         comparison = between(left, history_of(stays.states(NOW + later)))
         assert comparison.differences == ()
         assert len(comparison.unsettled) == unsettled
+
+
+def test_who_followed_a_successor_alone_is_told() -> None:
+    left, _ = followed_to_the_successor()
+    right = history_of(Replica(1).states(NOW + 7 * DAY))
+    assert Kind.IDENTITY in kinds(between(left, right))
+    assert Kind.IDENTITY in kinds(between(right, left))
+
+
+def test_replicas_that_one_side_was_shown_in_passing_are_counted() -> None:
+    """Each in one fetch alone: nothing can be said of one, and much of many."""
+    stays = Replica(1)
+    first, last = stays.states(NOW), stays.states(NOW + 9_000)
+    fleeting = [Replica(number).states(NOW + number * 600) for number in range(2, 12)]
+    comparison = between(history_of(first, *fleeting, last), history_of(first, last))
+    assert comparison.differences == ()
+    assert (comparison.passing, comparison.unsettled) == (10, ())
 
 
 def test_what_has_left_the_log_is_not_held_against_anybody() -> None:

@@ -27,6 +27,7 @@ from blindrelay.sealing import (
     StaleDirectoryError,
     UnknownSuiteError,
     VerifiedDirectory,
+    read_directory,
     verify_directory,
 )
 from blindrelay.v1.keys_pb2 import KeyConfig, KeyDirectory, SignedKeyDirectory
@@ -58,8 +59,14 @@ class Replica:
         )
     )
 
+    announced: bytes | None = None
+    """What the delegation says of a successor, if not what the directory does."""
+
     def sign(self) -> SignedKeyDirectory:
-        delegation = self.identity.delegate(self.signer.public_key, self.not_before, self.not_after)
+        announced = self.directory.next_identity_hash if self.announced is None else self.announced
+        delegation = self.identity.delegate(
+            self.signer.public_key, self.not_before, self.not_after, announced
+        )
         return self.signer.sign(self.directory, delegation)
 
     def verified(self, now: int = NOW) -> VerifiedDirectory:
@@ -69,6 +76,33 @@ class Replica:
 @pytest.fixture
 def replica() -> Replica:
     return Replica()
+
+
+def test_what_no_signature_covers_is_not_kept(replica: Replica) -> None:
+    """A relay could fill a client's history with it, and so have what it holds forgotten."""
+    padded = replica.sign()
+    padded.MergeFromString(b"\xaa\x3e\x80\x80\x01" + bytes(16_384))
+    assert len(padded.SerializeToString()) > 16_384
+    verified = verify_directory(padded, IDENTITY.public_key, NOW)
+    assert verified.signed == replica.verified().signed
+
+
+def test_a_delegation_of_another_time_is_not_put_beside_a_directory(replica: Replica) -> None:
+    """Accepted now, it could not be read again: whoever kept it would be locked out by his own history."""
+    replica.directory.issued_at, replica.not_before = NOW - 10, NOW + REPLAY_WINDOW - 9
+    with pytest.raises(BadDelegationError):
+        replica.verified()
+    replica.not_before -= 1
+    assert read_directory(SignedKeyDirectory.FromString(replica.verified().signed), IDENTITY.public_key)
+
+
+@pytest.mark.parametrize(
+    ("said", "delegated"), [(b"\x02" * 32, b""), (b"", b"\x02" * 32), (b"\x02" * 32, b"\x03" * 32)]
+)
+def test_only_the_identity_announces_a_successor(replica: Replica, said: bytes, delegated: bytes) -> None:
+    replica.directory.next_identity_hash, replica.announced = said, delegated
+    with pytest.raises(BadDelegationError, match="announces another identity"):
+        replica.verified()
 
 
 def test_a_good_directory(replica: Replica) -> None:

@@ -35,7 +35,7 @@ def forked_history() -> KeyHistory:
     """With a successor, an announcement, two replicas, and a contradiction."""
     replica, liar = Replica(1), Replica(2)
     history = KeyHistory(IDENTITY.public_key)
-    for at in (NOW, NOW + 7 * DAY):
+    for at in range(NOW, NOW + 8 * DAY, DAY):
         history.admit(replica.signed(at, next_identity_hash=identity_hash(SUCCESSOR.public_key)), at)
     at = NOW + 7 * DAY
     new = Replica(3, SUCCESSOR)
@@ -59,7 +59,7 @@ def test_a_history_is_the_same_after_reading() -> None:
     assert again.directories.shown == HISTORY.directories.shown
     assert again.directories.proofs == HISTORY.directories.proofs
     assert again.directories.looked == HISTORY.directories.looked
-    assert again.directories.looked[IDENTITY.public_key] == [NOW, NOW + 7 * DAY]
+    assert again.directories.looked[IDENTITY.public_key] == [NOW + day * DAY for day in range(8)]
 
 
 def test_what_was_read_goes_on_judging() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
 from blindrelay.sealing import (
@@ -18,6 +20,7 @@ from blindrelay.sealing import (
     format_identity,
     identity_hash,
 )
+from blindrelay.sealing.key_history import LONGEST_SILENCE
 from blindrelay.v1.keys_pb2 import SignedKeyDirectory
 
 from .replicas import DAY, IDENTITY, NOW, STRANGER, SUCCESSOR, Replica, admit_all
@@ -45,9 +48,12 @@ def test_seven_days_are_604800_seconds() -> None:
 
 
 def announce(history: KeyHistory, replica: Replica, *days: float, said: bytes = HASH) -> None:
-    for day in days:
-        at = NOW + int(day * DAY)
-        history.admit(replica.signed(at, next_identity_hash=said), at)
+    """On these days, and where they are far apart, every third in between."""
+    for day, after in zip(days, (*days[1:], days[-1]), strict=True):
+        for at in range(NOW + int(day * DAY), NOW + int(after * DAY), 3 * DAY):
+            history.admit(replica.signed(at, next_identity_hash=said), at)
+    last = NOW + int(days[-1] * DAY)
+    history.admit(replica.signed(last, next_identity_hash=said), last)
 
 
 def follow(history: KeyHistory, new: Replica, at: int) -> None:
@@ -69,8 +75,7 @@ def test_an_identity_that_is_not_announced_is_refused_and_named(history: KeyHist
 def test_the_last_second_of_seven_days(
     stood: int, followed: bool, history: KeyHistory, old: Replica, new: Replica
 ) -> None:
-    announce(history, old, 0)
-    history.admit(old.signed(NOW + stood, next_identity_hash=HASH), NOW + stood)
+    announce(history, old, 0, stood / DAY)
     if followed:
         follow(history, new, NOW + stood)
         assert history.identities == (IDENTITY.public_key, SUCCESSOR.public_key)
@@ -102,7 +107,7 @@ def test_an_accepted_successor_outlives_the_process(history: KeyHistory, old: Re
 def test_an_announcement_goes_on_standing_in_the_next_process(
     history: KeyHistory, old: Replica, new: Replica
 ) -> None:
-    announce(history, old, 0, 3)
+    announce(history, old, 0, 4)
     later = decode_history(encode_history(history))
     announce(later, old, 7)
     follow(later, new, NOW + 7 * DAY)
@@ -158,6 +163,17 @@ def test_a_relay_that_withholds_directories_does_not_make_time_pass(
         follow(history, new, NOW + 30 * DAY)
 
 
+@pytest.mark.parametrize(("silence", "followed"), [(LONGEST_SILENCE, True), (LONGEST_SILENCE + 1, False)])
+def test_a_long_silence_begins_anew(
+    silence: int, followed: bool, history: KeyHistory, old: Replica, new: Replica
+) -> None:
+    """What was announced in between, or taken back, this client does not know."""
+    announce(history, old, 0, 5)
+    announce(history, old, 5 + silence / DAY)
+    with nullcontext() if followed else pytest.raises(EarlySuccessorError, match="0 of 604,800"):
+        follow(history, new, NOW + 5 * DAY + silence)
+
+
 def test_a_clock_that_steps_back_begins_anew(history: KeyHistory, old: Replica, new: Replica) -> None:
     """The bridge's and this machine's, together: seven days that a wrong clock counted are none."""
     announce(history, old, 7)
@@ -165,7 +181,7 @@ def test_a_clock_that_steps_back_begins_anew(history: KeyHistory, old: Replica, 
     announce(history, restarted, 0, 0.1)
     with pytest.raises(EarlySuccessorError, match="8,640 of 604,800"):
         follow(history, new, NOW + DAY // 10)
-    announce(history, restarted, 7)
+    announce(history, restarted, 3, 7)
     follow(history, new, NOW + 7 * DAY)
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from blindrelay.serving import ConfigError, read_bytes, read_config, read_secret
+from blindrelay.serving import ConfigError, files, read_bytes, read_config, read_secret
+from blindrelay.serving.files import RETRY_SECONDS, Followed, replace_file, write_new
+
+Write = Callable[[Path, str, str], None]
 
 
 @pytest.mark.parametrize("mode", [0o400, 0o600, 0o440, 0o640])
@@ -43,8 +48,13 @@ def read_path(folder: Path, value: str) -> Path:
 
 
 def test_credentials_are_in_the_credential_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/relay")
-    assert read_path(tmp_path, "credential:tls.key") == Path("/run/credentials/relay/tls.key")
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / "tls.key").touch()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+    assert read_path(tmp_path, "credential:tls.key") == credentials / "tls.key"
+    with pytest.raises(ConfigError, match="has no such credential"):
+        read_path(tmp_path, "credential:tls.kye")
     assert read_path(tmp_path, "./credential:tls.key") == tmp_path / "credential:tls.key"
 
 
@@ -68,3 +78,104 @@ def test_without_a_credential_directory_the_error_says_what_sets_it(
         monkeypatch.setenv("CREDENTIALS_DIRECTORY", value)
     with pytest.raises(ConfigError, match=r"CREDENTIALS_DIRECTORY, which is not set.*LoadCredential=tls:"):
         read_path(tmp_path, "credential:tls")
+
+
+def test_a_credentials_name_has_no_nul(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    with pytest.raises(ConfigError, match="does not name a file"):
+        files.credential_path("a\0b")
+
+
+@pytest.mark.parametrize("value", ["credential:a\\u0000b", "a\\u0000b"])
+def test_a_path_has_no_nul(tmp_path: Path, value: str) -> None:
+    with pytest.raises(ConfigError, match=r"some\.toml: key has a NUL character"):
+        read_path(tmp_path, value)
+
+
+@pytest.mark.parametrize("write", [write_new, replace_file])
+def test_a_file_is_written_for_its_owner_and_no_draft_stays(tmp_path: Path, write: Write) -> None:
+    path = tmp_path / "file"
+    write(path, "text\n", "key")
+    assert path.read_text() == "text\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_is_there_is_replaced_or_stays(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for write, text in ((write_new, "first"), (write_new, "second"), (replace_file, "third")):
+        write(path, text, "key")
+        assert path.read_text() == ("third" if write is replace_file else "first")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("write", [write_new, replace_file])
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, write: Write) -> None:
+    with pytest.raises(ConfigError, match=r"absent/file: the key cannot be written \(No such file"):
+        write(tmp_path / "absent" / "file", "text", "key")
+
+
+@pytest.mark.parametrize("write", [write_new, replace_file])
+def test_what_somebody_put_where_a_draft_goes_is_not_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Write
+) -> None:
+    monkeypatch.setattr("secrets.token_hex", lambda _: "foreseen")
+    others = tmp_path / "others"
+    others.write_text("others")
+    (tmp_path / ".file.foreseen").symlink_to(others)
+    with pytest.raises(ConfigError, match="the key cannot be written"):
+        write(tmp_path / "file", "text", "key")
+    assert others.read_text() == "others"
+    assert not (tmp_path / "file").exists()
+
+
+class Fickle:
+    """Files in one of several versions, which can be read or not, and a clock."""
+
+    def __init__(self) -> None:
+        self.version = 1
+        self.readable = True
+        self.now = 0.0
+        self.reads = 0
+        self.followed = Followed(lambda: self.version, self.read, lambda: self.now)
+
+    def read(self) -> int:
+        self.reads += 1
+        if not self.readable:
+            raise ConfigError("not now")
+        return self.version
+
+
+def test_followed_files_are_read_when_they_change() -> None:
+    fickle = Fickle()
+    assert fickle.followed.first == 1
+    assert fickle.followed.news() is None
+    fickle.version = 2
+    assert [fickle.followed.news() for _ in range(3)] == [2, None, None]
+    assert fickle.reads == 2
+
+
+def test_followed_files_that_cannot_be_read_are_tried_again_and_told_of_once() -> None:
+    fickle = Fickle()
+    fickle.readable = False
+    for version in (2, 3):
+        fickle.version = version
+        with pytest.raises(ConfigError):
+            fickle.followed.news()
+        fickle.reads = 0
+        for tries in (1, 2):
+            assert fickle.followed.news() is None
+            fickle.now += RETRY_SECONDS
+            assert fickle.followed.news() is None
+            assert fickle.reads == tries, "at most once in that time"
+    fickle.readable = True
+    assert fickle.followed.news() is None
+    fickle.now += RETRY_SECONDS
+    assert [fickle.followed.news() for _ in range(2)] == [3, None]
+    fickle.now += RETRY_SECONDS
+    assert fickle.followed.news() is None
+
+
+def test_followed_files_that_cannot_be_read_at_first_are_an_error() -> None:
+    with pytest.raises(ConfigError):
+        Followed(lambda: 1, lambda: read_bytes(Path("/absent"), "key"))

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ from blindrelay.serving import (
     ChannelTls,
     ConfigError,
     ServerTls,
+    files,
     listen,
     server_options,
 )
+from blindrelay.serving.tls import _FollowedFiles
 
 HOST = "127.0.0.1"
 
@@ -133,6 +136,22 @@ async def test_what_cannot_be_used_is_reported_once_and_the_old_files_serve_on(t
         listener.issue("second")
         assert await listener.shown() == "second"
         assert len(listener.problems) == 3
+
+
+def test_what_could_not_be_read_for_a_moment_is_read_again(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    no_descriptors: Callable[[], AbstractContextManager[None]],
+) -> None:
+    monkeypatch.setattr(files, "RETRY_SECONDS", 0.0)
+    listener = Listener(tmp_path)
+    followed = _FollowedFiles(listener.tls, listener.problems.append)
+    listener.issue("second")
+    with no_descriptors():
+        assert [followed.changed() for _ in range(3)] == [None] * 3
+    assert followed.changed() is not None
+    assert followed.changed() is None
+    assert len(listener.problems) == 1
 
 
 async def test_a_key_that_others_can_read_is_not_taken_over(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import hashlib
 import stat
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from blindrelay.serving import (
     ConfigError,
     TokenFile,
     authorization,
+    files,
     issue_token,
     list_tokens,
     read_token,
@@ -50,6 +53,14 @@ def test_two_commands_at_once_lose_no_token(path: Path) -> None:
     for thread in threads:
         thread.join()
     assert {entry.name for entry in list_tokens(path)} == {f"n{index}" for index in range(12)}
+
+
+def test_the_file_is_written_where_nothing_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secrets.token_hex", lambda _: "foreseen")
+    path.with_name(".tokens.foreseen").symlink_to(path.with_name("others"))
+    with pytest.raises(ConfigError, match="the tokens file cannot be written"):
+        issue_token(path, "alice", NOW)
+    assert not path.with_name("others").exists()
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a\nb", "ä", "x" * 65, "a/b"])
@@ -139,6 +150,21 @@ def test_a_file_that_goes_wrong_admits_nobody_until_it_is_mended(path: Path) -> 
     assert [type(problem) for problem in problems] == [ConfigError, ConfigError]
     path.write_text(good)
     assert tokens.admits([authorization(token)])
+
+
+def test_a_file_that_could_not_be_read_for_a_moment_is_read_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch, no_descriptors: Callable[[], AbstractContextManager[None]]
+) -> None:
+    monkeypatch.setattr(files, "RETRY_SECONDS", 0.0)
+    problems: list[ConfigError] = []
+    first = issue_token(path, "first", NOW)
+    tokens = TokenFile(path, problems.append)
+    second = issue_token(path, "second", NOW)
+    with no_descriptors():
+        assert not any(tokens.admits([authorization(token)]) for token in (first, second, first))
+    assert tokens.admits([authorization(second)])
+    assert tokens.admits([authorization(first)])
+    assert len(problems) == 1
 
 
 def test_a_missing_file_is_an_error_at_start(path: Path) -> None:

@@ -30,7 +30,7 @@ FIELDS: dict[type[Message], list[str]] = {
     exchange_pb2.ExchangeResponse: ["sealed"],
     exchange_pb2.GetKeyDirectoryRequest: [],
     exchange_pb2.GetKeyDirectoryResponse: ["directories"],
-    keys_pb2.Delegation: ["identity", "signing_key", "not_before", "not_after"],
+    keys_pb2.Delegation: ["identity", "signing_key", "not_before", "not_after", "next_identity_hash"],
     keys_pb2.KeyConfig: ["suite", "public_key", "not_before", "not_after"],
     keys_pb2.KeyDirectory: [
         "identity", "replica_id", "sequence", "issued_at", "expires_at", "next_identity_hash", "configs",

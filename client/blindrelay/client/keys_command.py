@@ -72,6 +72,7 @@ def show(relay: str | None, as_json: bool, file: Path | None) -> int:
     source.look()
     if file is not None:
         save(source.history, file)
+        click.echo(f"blindrelay: saved {file}", err=True)
     print_either(as_json, lambda: show_json(source), lambda: show_text(source))
     return NOTHING_UNEXPLAINED
 

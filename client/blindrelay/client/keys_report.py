@@ -73,6 +73,7 @@ def compare_json(sources: Iterable[Source], comparison: Comparison) -> dict[str,
             for each in comparison.differences
         ],
         "unsettled": [replica_id.hex() for replica_id in comparison.unsettled],
+        "passing": comparison.passing,
     }
 
 
@@ -85,7 +86,12 @@ def compare_text(sources: Iterable[Source], comparison: Comparison) -> Iterator[
     for replica_id in comparison.unsettled:
         name = replica_id.hex()[:8]
         yield f"undecided: replica {name} was shown to one side only, and not for long enough to tell"
-    if not comparison.differences:
+    if comparison.passing:
+        replicas = _count(comparison.passing, "replica was", "replicas were")
+        yield f"{replicas} shown to one side only, too briefly to tell: restarts leave a few, a thief many"
+    if comparison.unsettled and not comparison.differences:
+        yield "No difference found, but not all could be decided: compare again later."
+    elif not comparison.differences:
         yield "Nothing that honest operation does not explain."
 
 

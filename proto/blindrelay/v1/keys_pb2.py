@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x62lindrelay/v1/keys.proto\x12\rblindrelay.v1\"Z\n\nDelegation\x12\x10\n\x08identity\x18\x01 \x01(\x0c\x12\x13\n\x0bsigning_key\x18\x02 \x01(\x0c\x12\x12\n\nnot_before\x18\x03 \x01(\x04\x12\x11\n\tnot_after\x18\x04 \x01(\x04\"U\n\tKeyConfig\x12\r\n\x05suite\x18\x01 \x01(\r\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\x12\x12\n\nnot_before\x18\x03 \x01(\x04\x12\x11\n\tnot_after\x18\x04 \x01(\x04\"\xae\x01\n\x0cKeyDirectory\x12\x10\n\x08identity\x18\x01 \x01(\x0c\x12\x12\n\nreplica_id\x18\x02 \x01(\x0c\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x11\n\tissued_at\x18\x04 \x01(\x04\x12\x12\n\nexpires_at\x18\x05 \x01(\x04\x12\x1a\n\x12next_identity_hash\x18\x06 \x01(\x0c\x12\x0f\n\x07\x63onfigs\x18\x07 \x03(\x0c\x12\x12\n\nstarted_at\x18\x08 \x01(\x04\"l\n\x12SignedKeyDirectory\x12\x11\n\tdirectory\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x12\n\ndelegation\x18\x03 \x01(\x0c\x12\x1c\n\x14\x64\x65legation_signature\x18\x04 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x62lindrelay/v1/keys.proto\x12\rblindrelay.v1\"v\n\nDelegation\x12\x10\n\x08identity\x18\x01 \x01(\x0c\x12\x13\n\x0bsigning_key\x18\x02 \x01(\x0c\x12\x12\n\nnot_before\x18\x03 \x01(\x04\x12\x11\n\tnot_after\x18\x04 \x01(\x04\x12\x1a\n\x12next_identity_hash\x18\x05 \x01(\x0c\"U\n\tKeyConfig\x12\r\n\x05suite\x18\x01 \x01(\r\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\x12\x12\n\nnot_before\x18\x03 \x01(\x04\x12\x11\n\tnot_after\x18\x04 \x01(\x04\"\xae\x01\n\x0cKeyDirectory\x12\x10\n\x08identity\x18\x01 \x01(\x0c\x12\x12\n\nreplica_id\x18\x02 \x01(\x0c\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x11\n\tissued_at\x18\x04 \x01(\x04\x12\x12\n\nexpires_at\x18\x05 \x01(\x04\x12\x1a\n\x12next_identity_hash\x18\x06 \x01(\x0c\x12\x0f\n\x07\x63onfigs\x18\x07 \x03(\x0c\x12\x12\n\nstarted_at\x18\x08 \x01(\x04\"l\n\x12SignedKeyDirectory\x12\x11\n\tdirectory\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x12\n\ndelegation\x18\x03 \x01(\x0c\x12\x1c\n\x14\x64\x65legation_signature\x18\x04 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,11 +32,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'blindrelay.v1.keys_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DELEGATION']._serialized_start=43
-  _globals['_DELEGATION']._serialized_end=133
-  _globals['_KEYCONFIG']._serialized_start=135
-  _globals['_KEYCONFIG']._serialized_end=220
-  _globals['_KEYDIRECTORY']._serialized_start=223
-  _globals['_KEYDIRECTORY']._serialized_end=397
-  _globals['_SIGNEDKEYDIRECTORY']._serialized_start=399
-  _globals['_SIGNEDKEYDIRECTORY']._serialized_end=507
+  _globals['_DELEGATION']._serialized_end=161
+  _globals['_KEYCONFIG']._serialized_start=163
+  _globals['_KEYCONFIG']._serialized_end=248
+  _globals['_KEYDIRECTORY']._serialized_start=251
+  _globals['_KEYDIRECTORY']._serialized_end=425
+  _globals['_SIGNEDKEYDIRECTORY']._serialized_start=427
+  _globals['_SIGNEDKEYDIRECTORY']._serialized_end=535
 # @@protoc_insertion_point(module_scope)

@@ -31,6 +31,7 @@ class Delegation(_message.Message):
     SIGNING_KEY_FIELD_NUMBER: _builtins.int
     NOT_BEFORE_FIELD_NUMBER: _builtins.int
     NOT_AFTER_FIELD_NUMBER: _builtins.int
+    NEXT_IDENTITY_HASH_FIELD_NUMBER: _builtins.int
     identity: _builtins.bytes
     """Ed25519 public key, 32 bytes: the identity that clients pin."""
     signing_key: _builtins.bytes
@@ -39,6 +40,8 @@ class Delegation(_message.Message):
     """Unix seconds, inclusive."""
     not_after: _builtins.int
     """Unix seconds, inclusive."""
+    next_identity_hash: _builtins.bytes
+    """What the identity announces as its successor (section 4.4): SHA-256, 32 bytes, or none."""
     def __init__(
         self,
         *,
@@ -46,10 +49,11 @@ class Delegation(_message.Message):
         signing_key: _builtins.bytes = ...,
         not_before: _builtins.int = ...,
         not_after: _builtins.int = ...,
+        next_identity_hash: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["identity", b"identity", "not_after", b"not_after", "not_before", b"not_before", "signing_key", b"signing_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["identity", b"identity", "next_identity_hash", b"next_identity_hash", "not_after", b"not_after", "not_before", b"not_before", "signing_key", b"signing_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,7 +22,7 @@ from blindrelay.provider_bridge.provider_call import ProviderTransport
 from blindrelay.provider_bridge.request_budget import RequestBudget
 from blindrelay.provider_bridge.service import ExchangeService
 from blindrelay.provider_bridge.signatory import HeldIdentity, Signatory
-from blindrelay.sealing import IdentityKey, identity_hash
+from blindrelay.sealing import IdentityKey
 from blindrelay.serving import (
     STREAMS_PER_RELAY,
     Address,
@@ -54,10 +54,11 @@ class Bridge:
         self.admission = Admission(config.max_exchanges)
         clock = clock or Clock()
         self._keys = EpochKeys(
-            HeldIdentity(identity) if isinstance(identity, IdentityKey) else identity,
+            HeldIdentity(identity, config.next_identity_hash)
+            if isinstance(identity, IdentityKey)
+            else identity,
             clock,
             epoch=config.epoch,
-            next_identity_hash=b"" if config.next_identity is None else identity_hash(config.next_identity),
             on_change=lambda: self.log.note(Event.KEYS_CHANGED),
         )
         self._claims = ClaimMemory(clock)

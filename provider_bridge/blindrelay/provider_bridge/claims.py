@@ -14,6 +14,9 @@ CAPACITY: Final = 1_000_000
 """Claims held at once, about 110 MB when full. One peer alone can hold half of them: 1,600 exchanges a second
 with a clock that is right, and 800 with every exchange dated as far ahead as the window lets it be."""
 
+STEPS: Final = 1_000
+"""A peer sees what others hold in steps of a 1,000th of the capacity: a thousand claims."""
+
 
 class ClaimMemory:
     """One for a process, over all its keys. It fails closed: what cannot be remembered is not accepted.
@@ -23,6 +26,11 @@ class ClaimMemory:
     Transactions on Networking 6(2), 1998, with a factor of 1). One that takes all it can leaves half, n that
     do leave 1/(n + 1): there is always room for another.
 
+    That a peer has no room tells it how much the others hold. So each one's claims are taken down to whole
+    steps, one by one: neither a peer's own claims nor those of an accomplice show where within a step a third
+    is. That makes shares uneven by a step or two, and ten peers that one after the other take all they can
+    may leave nothing.
+
     It is used from one event loop and never awaits, so a claim is atomic.
     """
 
@@ -31,11 +39,15 @@ class ClaimMemory:
         self._capacity = capacity
         self._window = window
         self._claimed: set[bytes] = set()
+        self._step = max(1, capacity // STEPS)
         self._held: Counter[bytes] = Counter()
+        self._whole_steps = 0
         self._by_time: dict[int, defaultdict[bytes, list[bytes]]] = {}
         self._times: list[int] = []
 
     def __len__(self) -> int:
+        """Claims held now."""
+        self._forget_before(self._clock.now() - self._window)
         return len(self._claimed)
 
     @property
@@ -44,7 +56,7 @@ class ClaimMemory:
         return self._capacity
 
     def has_room(self, peer: bytes = b"") -> bool:
-        """Whether a peer may hold one more claim now. It depends on how many are held, no more."""
+        """Whether a peer may hold one more claim now. It depends on counts alone, others' in whole steps."""
         self._forget_before(self._clock.now() - self._window)
         return self._may_hold_more(peer)
 
@@ -62,20 +74,26 @@ class ClaimMemory:
         if exchange_id in self._claimed or not self._may_hold_more(peer):
             raise UnclaimedError
         self._claimed.add(exchange_id)
-        self._held[peer] += 1
+        self._account(peer, 1)
         if issued_at not in self._by_time:
             self._by_time[issued_at] = defaultdict(list)
             heapq.heappush(self._times, issued_at)
         self._by_time[issued_at][peer].append(exchange_id)
 
     def _may_hold_more(self, peer: bytes) -> bool:
-        return self._held[peer] < self._capacity - len(self._claimed)
+        held = self._held[peer]
+        others = (self._whole_steps - held // self._step) * self._step
+        return held < self._capacity - held - others and len(self._claimed) < self._capacity
+
+    def _account(self, peer: bytes, more: int) -> None:
+        held = self._held.pop(peer, 0)
+        self._whole_steps += (held + more) // self._step - held // self._step
+        if held + more:
+            self._held[peer] = held + more
 
     def _forget_before(self, oldest: float) -> None:
         # What is forgotten was issued before the window, and is refused for that from now on.
         while self._times and self._times[0] < oldest:
             for peer, claimed in self._by_time.pop(heapq.heappop(self._times)).items():
                 self._claimed.difference_update(claimed)
-                self._held[peer] -= len(claimed)
-                if not self._held[peer]:
-                    del self._held[peer]
+                self._account(peer, -len(claimed))

@@ -21,9 +21,14 @@ from blindrelay.provider_bridge.delegation_file import (
 from blindrelay.provider_bridge.events import EventLog, log_to_stderr
 from blindrelay.provider_bridge.identity_file import load_identity, load_or_make_identity
 from blindrelay.provider_bridge.signatory import DelegatedIdentity, HeldIdentity, Signatory
-from blindrelay.provider_bridge.signing_key_file import format_public_key, make_signing_key, parse_public_key
-from blindrelay.sealing import format_identity
-from blindrelay.serving import Address, Announce, CommandParser, command_parser, run_command
+from blindrelay.provider_bridge.signing_key_file import (
+    format_public_key,
+    load_signing_key,
+    make_signing_key,
+    parse_public_key,
+)
+from blindrelay.sealing import IdentityError, IdentityKey, format_identity, identity_hash, parse_identity
+from blindrelay.serving import Address, Announce, CommandParser, ConfigError, command_parser, run_command
 from blindrelay.serving.command import Commands
 
 
@@ -66,7 +71,14 @@ def _signatory(config: BridgeConfig, clock: Clock, log: EventLog) -> Signatory:
     keys = config.identity_key
     if isinstance(keys, DelegatedKey):
         return DelegatedIdentity(keys.signing_key, keys.delegation, clock, log.note)
-    return HeldIdentity(load_or_make_identity(keys))
+    identity = load_or_make_identity(keys)
+    _check_successor(identity, config.next_identity_hash)
+    return HeldIdentity(identity, config.next_identity_hash)
+
+
+def _check_successor(identity: IdentityKey, next_identity_hash: bytes) -> None:
+    if next_identity_hash == identity_hash(identity.public_key):
+        raise ConfigError("the next identity is the present one: announce the one that will follow")
 
 
 def _add_identity(commands: Commands) -> None:
@@ -74,6 +86,7 @@ def _add_identity(commands: Commands) -> None:
     source = identity.add_mutually_exclusive_group(required=True)
     source.add_argument("--key", type=Path, metavar="FILE", help="the identity key's file")
     source.add_argument("--delegation", type=Path, metavar="FILE", help="a delegation by the identity")
+    identity.add_argument("--make", action="store_true", help="make the key if there is none yet")
     identity.set_defaults(run=_print_identity)
 
 
@@ -81,8 +94,10 @@ def _add_signing_key(commands: Commands) -> None:
     command = commands.add_parser(
         "signing-key", help="make a replica's signing key, and print the public key to delegate to"
     )
-    command.add_argument("--out", required=True, type=Path, metavar="FILE", help="where to write it")
-    command.set_defaults(run=_make_signing_key)
+    target = command.add_mutually_exclusive_group(required=True)
+    target.add_argument("--out", type=Path, metavar="FILE", help="where to write a new one")
+    target.add_argument("--key", type=Path, metavar="FILE", help="print the public key of this one")
+    command.set_defaults(run=_print_signing_key)
 
 
 def _add_delegate(commands: Commands) -> None:
@@ -93,28 +108,41 @@ def _add_delegate(commands: Commands) -> None:
     )
     command.add_argument("--days", required=True, type=int, metavar="N", help=f"1 to {MAX_DAYS}")
     command.add_argument("--out", required=True, type=Path, metavar="FILE", help="where to write it")
+    command.add_argument("--next-identity", metavar="br1…", help="announce that this identity is to follow")
     command.set_defaults(run=_delegate)
 
 
 def _print_identity(arguments: argparse.Namespace) -> None:
     if arguments.key is not None:
-        _print(format_identity(load_identity(arguments.key).public_key))
+        load = load_or_make_identity if arguments.make else load_identity
+        _print(format_identity(load(arguments.key).public_key))
     else:
         _print(format_identity(read_delegation(arguments.delegation).identity))
 
 
-def _make_signing_key(arguments: argparse.Namespace) -> None:
-    _print(format_public_key(make_signing_key(arguments.out).public_key))
+def _print_signing_key(arguments: argparse.Namespace) -> None:
+    signer = load_signing_key(arguments.key) if arguments.out is None else make_signing_key(arguments.out)
+    _print(format_public_key(signer.public_key))
 
 
 def _delegate(arguments: argparse.Namespace) -> None:
     identity = load_identity(arguments.key)
     public_key = parse_public_key(arguments.signing_key)
-    write_delegation(arguments.out, make_delegation(identity, public_key, arguments.days, time.time()))
+    successor = _hash_of(arguments.next_identity)
+    _check_successor(identity, successor)
+    made = make_delegation(identity, public_key, arguments.days, time.time(), successor)
+    write_delegation(arguments.out, made)
     _print(
         f"{format_identity(identity.public_key)} lets {arguments.signing_key} speak for it until "
         f"{date(read_delegation(arguments.out).not_after)}"
     )
+
+
+def _hash_of(identity: str | None) -> bytes:
+    try:
+        return b"" if identity is None else identity_hash(parse_identity(identity))
+    except IdentityError as error:
+        raise ConfigError(f"--next-identity is wrong: {error}") from None
 
 
 def _print(line: str) -> None:

@@ -19,7 +19,7 @@ from blindrelay.provider_bridge.providers import (
     presets,
 )
 from blindrelay.provider_bridge.url_policy import Origin, UrlError, parse_origin
-from blindrelay.sealing import IdentityError, parse_identity
+from blindrelay.sealing import IdentityError, identity_hash, parse_identity
 from blindrelay.serving import (
     Address,
     ConfigError,
@@ -68,7 +68,7 @@ class BridgeConfig:
         max_buffered: bytes of all requests that are held at once.
         max_exchanges: exchanges at once.
         tokens: the file of hashed tokens of the relays, or None to admit everyone.
-        next_identity: 32 bytes, the identity that is to follow, announced in every directory.
+        next_identity_hash: of the identity that is to follow, announced in every directory; 32 bytes or none.
         metrics: where metrics are exposed, on this machine.
         plaintext: other machines may reach a listener without TLS: what carries the connections encrypts.
     """
@@ -84,7 +84,7 @@ class BridgeConfig:
     tls: ServerTls | None
     providers: tuple[Provider, ...]
     plaintext: bool = False
-    next_identity: bytes | None = None
+    next_identity_hash: bytes = b""
     metrics: Address | None = None
 
 
@@ -97,7 +97,7 @@ def _bridge(table: Table, environment: Mapping[str, str]) -> BridgeConfig:
     config = BridgeConfig(
         listen=table.address("listen"),
         identity_key=_identity_key(table),
-        next_identity=_next_identity(table),
+        next_identity_hash=_next_identity_hash(table),
         metrics=read_metrics_address(table),
         epoch=_epoch(table),
         drain=table.integer("drain_seconds", default=DEFAULT_DRAIN, minimum=0, maximum=86_400),
@@ -129,12 +129,14 @@ def _epoch(table: Table) -> int:
     return epoch
 
 
-def _next_identity(table: Table) -> bytes | None:
+def _next_identity_hash(table: Table) -> bytes:
     text = table.optional_text("next_identity")
     if text is None:
-        return None
+        return b""
+    if table.optional_path("identity_key") is None:
+        raise table.error("next_identity", "goes with identity_key; otherwise the delegation announces it")
     try:
-        return parse_identity(text)
+        return identity_hash(parse_identity(text))
     except IdentityError as error:
         raise table.error("next_identity", f"is wrong: {error}") from None
 
@@ -145,6 +147,11 @@ def _identity_key(table: Table) -> Path | DelegatedKey:
     signing_key, delegation = table.optional_path("signing_key"), table.optional_path("delegation")
     if signing_key is not None and delegation is not None and identity_key is None:
         return DelegatedKey(signing_key, delegation)
+    if (signing_key is None) != (delegation is None) and identity_key is None:
+        missing, given = (
+            ("signing_key", "delegation") if signing_key is None else ("delegation", "signing_key")
+        )
+        raise table.error(missing, f"is missing beside {given}")
     if identity_key is None:
         raise table.error(
             "identity_key", "is missing: a path is needed, or else both signing_key and delegation"

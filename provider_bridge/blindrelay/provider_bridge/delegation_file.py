@@ -6,7 +6,6 @@ A file has two words in hexadecimal: the exact Delegation bytes and the identity
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from blindrelay.sealing import (
     verify_directory,
 )
 from blindrelay.serving import ConfigError, read_bytes
+from blindrelay.serving.files import replace_file
 from blindrelay.v1.keys_pb2 import Delegation, KeyDirectory
 from blindrelay.v1.limits import IDENTITY_SIZE, REPLAY_WINDOW, REPLICA_ID_SIZE, TIME_STEP
 
@@ -44,6 +44,7 @@ class DelegationFile:
         signed: exact bytes and signature.
         identity, signing_key: 32 bytes each.
         not_before, not_after: Unix seconds, inclusive.
+        next_identity_hash: what is announced with it, 32 bytes or none.
     """
 
     signed: SignedDelegation
@@ -51,9 +52,12 @@ class DelegationFile:
     signing_key: bytes
     not_before: int
     not_after: int
+    next_identity_hash: bytes
 
 
-def make_delegation(identity: IdentityKey, signing_key: bytes, days: int, now: float) -> SignedDelegation:
+def make_delegation(
+    identity: IdentityKey, signing_key: bytes, days: int, now: float, next_identity_hash: bytes = b""
+) -> SignedDelegation:
     """Lets a signing key (32 bytes, public) speak from now on, and for the replay window before it, in case
     this machine's clock is ahead.
 
@@ -63,7 +67,9 @@ def make_delegation(identity: IdentityKey, signing_key: bytes, days: int, now: f
         raise ConfigError(f"a delegation lasts 1 to {MAX_DAYS} days, not {days}")
     if signing_key == identity.public_key:
         raise ConfigError("the identity key delegates to a signing key of its own, never to itself")
-    return identity.delegate(signing_key, int(now) - REPLAY_WINDOW, int(now) + days * _DAY)
+    return identity.delegate(
+        signing_key, int(now) - REPLAY_WINDOW, int(now) + days * _DAY, next_identity_hash
+    )
 
 
 def write_delegation(path: Path, delegation: SignedDelegation) -> None:
@@ -71,13 +77,7 @@ def write_delegation(path: Path, delegation: SignedDelegation) -> None:
 
     Raises ConfigError if it cannot be written.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(f"{delegation.delegation.hex()}\n{delegation.signature.hex()}\n", "ascii")
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise ConfigError(f"{path}: the delegation cannot be written ({error.strerror})") from None
+    replace_file(path, f"{delegation.delegation.hex()}\n{delegation.signature.hex()}\n", "delegation")
 
 
 def read_delegation(path: Path) -> DelegationFile:
@@ -98,6 +98,7 @@ def read_delegation(path: Path) -> DelegationFile:
         parsed.signing_key,
         parsed.not_before,
         parsed.not_after,
+        parsed.next_identity_hash,
     )
 
 
@@ -110,7 +111,7 @@ def check_delegation(path: Path, found: DelegationFile, signer: DirectorySigner,
     if now >= found.not_after:
         raise ConfigError(f"{path}: the delegation ended on {date(found.not_after)}; make a new one")
     try:
-        verify_directory(signer.sign(_trial(found.identity, now), found.signed), found.identity, now)
+        verify_directory(signer.sign(_trial(found, now), found.signed), found.identity, now)
     except DirectoryError:
         raise ConfigError(f"{path}: the delegation is not signed by the identity that it names") from None
 
@@ -120,13 +121,14 @@ def date(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _trial(identity: bytes, now: int) -> KeyDirectory:
+def _trial(found: DelegationFile, now: int) -> KeyDirectory:
     """A directory as clients judge it, of a key that nobody keeps. It is never served."""
     begin = now // TIME_STEP * TIME_STEP
     return KeyDirectory(
-        identity=identity,
+        identity=found.identity,
         replica_id=bytes(REPLICA_ID_SIZE),
         issued_at=now,
         expires_at=now + 1,
+        next_identity_hash=found.next_identity_hash,
         configs=[SealingKey.generate(begin, begin + TIME_STEP).config],
     )

@@ -36,16 +36,14 @@ class EpochKeys:
         clock: Clock,
         *,
         epoch: int,
-        next_identity_hash: bytes = b"",
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """`epoch` is in seconds, a multiple of 10; `next_identity_hash` goes into every directory (spec,
-        section 4.4). `on_change` is told, from then on, that a key was drawn or dropped.
+        """`epoch` is in seconds, a multiple of 10. `on_change` is told, from then on, that a key was drawn
+        or dropped.
         """
         self._signatory = signatory
         self._clock = clock
         self._epoch = epoch
-        self._next_identity_hash = next_identity_hash
         self._on_change: Callable[[], None] = lambda: None
         self.replica_id = os.urandom(REPLICA_ID_SIZE)
         self._started_at = int(clock.now())
@@ -146,7 +144,7 @@ class EpochKeys:
             started_at=self._started_at,
             issued_at=now,
             expires_at=self._expires_at,
-            next_identity_hash=self._next_identity_hash,
+            next_identity_hash=self._signatory.next_identity_hash,
             configs=[key.config for key in self._keys.values() if key.not_after >= now],
         )
         return self._signatory.sign(directory)

@@ -11,6 +11,7 @@ import logging
 import sys
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import Final
@@ -58,6 +59,7 @@ class EventLog:
         self._logger = logger
         self._counts: Counter[str] = Counter()
         self._totals: Counter[str] = Counter()
+        self._acts: list[Callable[[], None]] = []
 
     @property
     def totals(self) -> dict[str, int]:
@@ -86,8 +88,14 @@ class EventLog:
             "fault: %s at %s:%s", type(error).__name__, Path(frame.filename).name, frame.lineno
         )
 
+    def at_report(self, act: Callable[[], None]) -> None:
+        """Has something done at each report: for what else may move only once a minute."""
+        self._acts.append(act)
+
     def report(self) -> None:
         """Writes down what was counted since the last report, if anything."""
+        for act in self._acts:
+            act()
         if self._counts:
             counts = ", ".join(f"{name} {_class(count)}" for name, count in sorted(self._counts.items()))
             self._logger.info("exchanges: %s", counts)

@@ -11,11 +11,26 @@ from blindrelay.provider_bridge.events import EventLog, Outcome
 from blindrelay.serving.metrics import Metric
 
 HELD_STEP: Final = 1_000
-"""Claims are counted up to the next thousand, and exchanges once a minute: no scrape shows one of them."""
+"""Claims held are counted once a minute and shown in whole thousands."""
+
+COUNT_STEP: Final = 10
+"""Exchanges are counted once a minute and shown in whole tens, for each outcome since the start. Scrapes show
+in which minute one was the tenth, or its claim the thousandth; of those between, nothing."""
 
 
 def bridge_metrics(keys: EpochKeys, claims: ClaimMemory, log: EventLog) -> tuple[Metric, ...]:
     """All that is ever exposed."""
+    held = 0
+
+    def count_held() -> None:
+        nonlocal held
+        held = _whole(len(claims), HELD_STEP)
+
+    log.at_report(count_held)
+
+    def counted() -> dict[str, int]:
+        steps = {outcome: _whole(count, COUNT_STEP) for outcome, count in log.totals.items()}
+        return {outcome: count for outcome, count in steps.items() if count}
 
     def delegation_ends_in() -> float | None:
         left = keys.seconds_left
@@ -35,8 +50,8 @@ def bridge_metrics(keys: EpochKeys, claims: ClaimMemory, log: EventLog) -> tuple
         ),
         Metric(
             "blindrelay_bridge_claims_held",
-            "Exchanges remembered against replay, rounded up to thousands.",
-            lambda: -(-len(claims) // HELD_STEP) * HELD_STEP,
+            "Exchanges remembered against replay, in whole thousands; counted once a minute.",
+            lambda: held,
         ),
         Metric(
             "blindrelay_bridge_claims_capacity",
@@ -45,13 +60,18 @@ def bridge_metrics(keys: EpochKeys, claims: ClaimMemory, log: EventLog) -> tuple
         ),
         Metric(
             "blindrelay_bridge_claims_refused_total",
-            "Exchanges refused because there was no room to remember them; counted once a minute.",
-            lambda: log.totals.get(Outcome.NO_ROOM.value, 0),
+            "Exchanges refused for want of room to remember them, in whole tens; counted once a minute.",
+            lambda: counted().get(Outcome.NO_ROOM.value, 0),
         ),
         Metric(
             "blindrelay_bridge_exchanges_total",
-            "Exchanges by how they ended; counted once a minute.",
-            lambda: log.totals,
+            "Exchanges by how they ended, in whole tens; counted once a minute.",
+            counted,
             label="outcome",
         ),
     )
+
+
+def _whole(count: int, step: int) -> int:
+    """Rounded down to whole steps."""
+    return count // step * step

@@ -1,8 +1,8 @@
 """From a call to a claimed exchange (spec/protocol.md, section 11.1).
 
 Up to the claim nothing is known of the exchange, so nothing is said but that a key is not here: one outer
-status for every other cause, not before a minimum time. That there is no room for a peer's claims is said
-before anything is looked at: it is the same for whatever it sends.
+status for every other cause, not before a minimum time. That the delegation has ended, or that there is no
+room for a peer's claims, is said before anything is looked at: it is the same for whatever it sends.
 """
 
 from __future__ import annotations
@@ -56,10 +56,13 @@ class Opening:
     async def open(self, context: Context, peer: bytes) -> ClaimedExchange:
         """Reads the first message and claims its exchange, on the account of the peer that brought it.
 
-        Raises CallRefusedError: OVERLOADED if there is no room for the peer's claims, whatever the exchange;
-        KEY_UNKNOWN, or REFUSED for every other cause.
+        Raises DelegationEndedError if the delegation has, whatever the exchange. Raises CallRefusedError:
+        OVERLOADED if there is no room for the peer's claims, whatever the exchange; KEY_UNKNOWN; REFUSED for
+        every other cause.
         """
         message = await _first_message(context)
+        # Not before: the first message may come as many seconds late as the delegation had left.
+        self._keys.check_delegation()
         loop = asyncio.get_running_loop()
         refuse_at = loop.time() + REFUSAL_SECONDS
         if not self._claims.has_room(peer):

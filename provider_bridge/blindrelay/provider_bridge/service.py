@@ -57,7 +57,6 @@ class ExchangeService:
     async def _exchange(self, _: object, context: Context) -> None:
         peer = self._peers.admit(context)
         with self._admission.admit(), _absent_without_delegation():
-            self._keys.check_delegation()
             try:
                 claimed = await self._opening.open(context, peer)
             except CallRefusedError as refusal:

@@ -13,7 +13,7 @@ from blindrelay.provider_bridge.events import Event
 from blindrelay.provider_bridge.signing_key_file import load_signing_key
 from blindrelay.sealing import DirectorySigner, IdentityKey
 from blindrelay.serving import ConfigError
-from blindrelay.serving.files import version
+from blindrelay.serving.files import Followed, version
 from blindrelay.v1.keys_pb2 import KeyDirectory, SignedKeyDirectory
 
 _DAY: Final = 86_400
@@ -33,6 +33,10 @@ class Signatory(Protocol):
     def identity(self) -> bytes:
         """Whose name it is, 32 bytes."""
 
+    @property
+    def next_identity_hash(self) -> bytes:
+        """What the identity announces as its successor (section 4.4): 32 bytes, or none."""
+
     def ends_at(self) -> float:
         """Unix seconds: no directory may last longer. Infinite for who holds the identity key."""
 
@@ -48,8 +52,9 @@ class HeldIdentity:
     key, which nobody keeps, is worth nothing afterwards.
     """
 
-    def __init__(self, key: IdentityKey) -> None:
+    def __init__(self, key: IdentityKey, next_identity_hash: bytes = b"") -> None:
         self._key = key
+        self.next_identity_hash = next_identity_hash
         self._signer = DirectorySigner.generate()
 
     @property
@@ -63,14 +68,17 @@ class HeldIdentity:
         pass
 
     def sign(self, directory: KeyDirectory) -> SignedKeyDirectory:
-        delegation = self._key.delegate(self._signer.public_key, directory.issued_at, directory.expires_at)
+        delegation = self._key.delegate(
+            self._signer.public_key, directory.issued_at, directory.expires_at, self.next_identity_hash
+        )
         return self._signer.sign(directory, delegation)
 
 
 class DelegatedIdentity:
     """The identity key is elsewhere; its delegation, in a file, is followed when the file changes.
 
-    A new file that is wrong leaves the old delegation in force. `note` is told what happens.
+    A new file that is wrong, or cannot be read just now, leaves the old delegation in force. `note` is told
+    what happens.
     """
 
     def __init__(
@@ -85,14 +93,17 @@ class DelegatedIdentity:
         self._path = delegation
         self._clock = clock
         self._note = note
-        # Before the file is read: a change in between is then noticed at the next look.
-        self._version = version(delegation)
-        self._found = self._load()
+        self._file = Followed(lambda: version(delegation), self._load)
+        self._found = self._file.first
         self._said: Event | None = None
 
     @property
     def identity(self) -> bytes:
         return self._found.identity
+
+    @property
+    def next_identity_hash(self) -> bytes:
+        return self._found.next_identity_hash
 
     def ends_at(self) -> float:
         self.look_after()
@@ -102,10 +113,7 @@ class DelegatedIdentity:
         return self._signer.sign(directory, self._found.signed)
 
     def look_after(self) -> None:
-        now = version(self._path)
-        if now != self._version:
-            self._version = now
-            self._renew()
+        self._renew()
         left = self._found.not_after - self._clock.now()
         due = next((event for limit, event in _WARNINGS if left <= limit), None)
         if due is not self._said:
@@ -115,17 +123,18 @@ class DelegatedIdentity:
 
     def _renew(self) -> None:
         try:
-            found = self._load()
+            found = self._file.news()
         except ConfigError:
             self._note(Event.DELEGATION_UNUSABLE)
+            return
+        if found is None or found == self._found:
             return
         if found.identity != self.identity:
             # Clients pin the one; a bridge that speaks for another is another bridge.
             self._note(Event.DELEGATION_UNUSABLE)
             return
-        if found != self._found:
-            self._found = found
-            self._note(Event.DELEGATION_RENEWED)
+        self._found = found
+        self._note(Event.DELEGATION_RENEWED)
 
     def _load(self) -> DelegationFile:
         found = read_delegation(self._path)

@@ -39,11 +39,13 @@ _NO_PAYLOAD: Final = frozenset({"id", "status", "type"})
 
 
 _FORM_REFERENCE: Final = re.compile(
-    rb"""(?<![a-z])name[^\x21-\x7e]*+(?:\*|=[^\x21-\x7e]*+"?[^"\r\n;=]*file_?id)""", re.IGNORECASE
+    rb"""(?<![a-z])name[^\x21-\x7e]*+(?:\*|=[^\x21-\x7e]*+"?[^"\r\n;=]*(?:file_?id|[\\%]|=\?))""",
+    re.IGNORECASE,
 )
-"""RFC 7578 has no name*; a parser that reads one would see a field that is not seen here. Around the =,
-parsers skip white space of many kinds: folded lines, control bytes, Latin-1's. The time grows with the body,
-whatever is in it: that skipping is possessive, and no attempt reads past the next =."""
+"""RFC 7578 has no name*; a parser that reads one would see a field that is not seen here. So would one that
+undoes escapes: a backslash, a percent sign, RFC 2047's =?. Around the =, parsers skip white space of many
+kinds: folded lines, control bytes, Latin-1's. The time grows with the body, whatever is in it: that skipping
+is possessive, and no attempt reads further than a byte past the next =."""
 
 
 class StoredObjectError(ValueError):

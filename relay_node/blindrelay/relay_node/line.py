@@ -11,6 +11,7 @@ import grpc
 from blindrelay.relay_node.channels import ChannelFactory
 from blindrelay.relay_node.config import ReplicaConfig
 from blindrelay.serving import ConfigError
+from blindrelay.serving.files import Followed
 from blindrelay.v1.grpc_profile import EXCHANGE_METHOD, KEY_DIRECTORY_METHOD
 
 Call = grpc.aio.StreamStreamCall[Any, Any]
@@ -27,11 +28,12 @@ class Line:
         on_problem: Callable[[], None] = lambda: None,
     ) -> None:
         """Raises ConfigError for unusable TLS files; `on_problem` is told of those that become so later."""
-        self._config = config
-        self._open_channel = open_channel
         self._on_problem = on_problem
-        self._version = self._files()
-        self._newest = _Channel(open_channel(config))
+        tls = config.tls
+        self._channels = Followed(
+            lambda: None if tls is None else tls.version(), lambda: _Channel(open_channel(config))
+        )
+        self._newest = self._channels.first
         self._closing: set[asyncio.Task[None]] = set()
 
     @property
@@ -51,16 +53,14 @@ class Line:
 
     def follow_files(self) -> None:
         """Opens a new channel if the TLS files have changed; exchanges that run end on theirs."""
-        version = self._files()
-        if version == self._version:
-            return
-        self._version = version
         try:
-            channel = self._open_channel(self._config)
+            channel = self._channels.news()
         except ConfigError:
             self._on_problem()
             return
-        retired, self._newest = self._newest, _Channel(channel)
+        if channel is None:
+            return
+        retired, self._newest = self._newest, channel
         closing = asyncio.create_task(retired.close_when_idle())
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
@@ -70,9 +70,6 @@ class Line:
         for closing in self._closing:
             closing.cancel()
         await asyncio.gather(*self._closing, self._newest.channel.close(), return_exceptions=True)
-
-    def _files(self) -> object:
-        return None if self._config.tls is None else self._config.tls.version()
 
 
 class _Channel:

@@ -14,6 +14,7 @@ from enum import StrEnum
 from itertools import combinations, groupby, pairwise
 from typing import Final
 
+from blindrelay.sealing.contradiction import is_contradiction
 from blindrelay.sealing.directory import VerifiedDirectory
 from blindrelay.sealing.directory_history import Replica
 from blindrelay.sealing.identity import format_identity
@@ -67,10 +68,13 @@ class Comparison:
         differences: all that was found, contradictions first.
         unsettled: replicas that were among the newest that one side was shown, and that another was not,
             perhaps only because they were just coming or going: if that one looks again, it may tell.
+        passing: how many more one side alone was shown, each too briefly to tell. Restarts leave a few; a
+            thief who shows one client a new replica at each fetch leaves many.
     """
 
     differences: tuple[Difference, ...]
     unsettled: tuple[bytes, ...]
+    passing: int
 
 
 @dataclass(frozen=True)
@@ -91,19 +95,20 @@ def compare(sides: Mapping[str, KeyHistory]) -> Comparison:
     for statements in by_replica.values():
         differences += _of_one_replica(statements)
     differences += _announced(sides)
-    missing, unsettled = _one_sided(sides)
+    missing, unsettled, passing = _one_sided(sides)
     found = dict.fromkeys([*differences, *missing])
     ordered = sorted(found, key=lambda each: each.kind is not Kind.CONTRADICTION)
-    return Comparison(tuple(ordered), tuple(dict.fromkeys(unsettled)))
+    return Comparison(tuple(ordered), tuple(dict.fromkeys(unsettled)), passing)
 
 
 def _identities(sides: Mapping[str, KeyHistory]) -> Iterator[Difference]:
     for (left, one), (right, other) in combinations(sides.items(), 2):
         # Whoever has followed the bridge to a new identity agrees with one who was given that one.
-        if one.identity not in other.identities and other.identity not in one.identities:
+        mine, others = one.identities[-1], other.identities[-1]
+        if mine != others:
             yield Difference(
                 Kind.IDENTITY,
-                f"{left} pins {format_identity(one.identity)}, {right} {format_identity(other.identity)}: "
+                f"{left} goes by {format_identity(mine)}, {right} by {format_identity(others)}: "
                 "two bridges, or a change of identity that one of them has not accepted",
             )
 
@@ -132,7 +137,7 @@ def _of_one_replica(statements: list[_Statement]) -> Iterator[Difference]:
 
 def _contradictions(ordered: list[_Statement]) -> Iterator[Difference]:
     for one, other in pairwise(ordered):
-        if one.said.sequence == other.said.sequence and one.said.statement != other.said.statement:
+        if is_contradiction(one.said, other.said):
             yield Difference(
                 Kind.CONTRADICTION,
                 f"replica {_short(one.said.replica_id)} signed two different directories number "
@@ -197,13 +202,17 @@ def _announced(sides: Mapping[str, KeyHistory]) -> Iterator[Difference]:
     for (left, one), (right, other) in combinations(sides.items(), 2):
         for a in _spans(one):
             for b in _spans(other):
-                overlap = min(a.last, b.last) - max(a.first, b.first)
-                explained = ROLLOUT if b"" in (a.said, b.said) else -1
-                if a.identity == b.identity and a.said != b.said and overlap > explained:
+                if a.identity == b.identity and a.said != b.said and not _may_overlap(a, b):
                     text = (
                         f"at the same time {left} was told of {_hash(a.said)}, and {right} of {_hash(b.said)}"
                     )
                     yield Difference(Kind.SUCCESSOR, text)
+
+
+def _may_overlap(a: _Span, b: _Span) -> bool:
+    """One successor and none do so while an operator tells all replicas; two successors never."""
+    overlap = min(a.last, b.last) - max(a.first, b.first)
+    return overlap < 0 or (b"" in (a.said, b.said) and overlap <= ROLLOUT)
 
 
 @dataclass(frozen=True)
@@ -227,9 +236,10 @@ def _spans(history: KeyHistory) -> list[_Span]:
     return spans
 
 
-def _one_sided(sides: Mapping[str, KeyHistory]) -> tuple[list[Difference], list[bytes]]:
+def _one_sided(sides: Mapping[str, KeyHistory]) -> tuple[list[Difference], list[bytes], int]:
     differences: list[Difference] = []
     unsettled: list[bytes] = []
+    passing = 0
     for left, one in sides.items():
         for right, other in sides.items():
             known = {each.replica for each in other.directories.shown} | set(other.directories.contradictions)
@@ -240,7 +250,9 @@ def _one_sided(sides: Mapping[str, KeyHistory]) -> tuple[list[Difference], list[
                     differences.append(_unshown(replica[1], left, right))
                 elif max(times) + SETTLING >= max(other.directories.looked.get(replica[0], [0])):
                     unsettled.append(replica[1])
-    return differences, unsettled
+                else:
+                    passing += 1
+    return differences, unsettled, passing
 
 
 def _times(shown: Iterable[VerifiedDirectory]) -> dict[Replica, list[int]]:

@@ -106,6 +106,8 @@ def verify_directory(signed: SignedKeyDirectory, identity: bytes, now: int) -> V
     # First the directory's: a clock that is off learns it from issued_at, by how much and which way.
     _check_dates(directory, now)
     _check_delegation_dates(delegation, now)
+    # As whoever reads it later does: a relay may put another delegation of the same replica beside it.
+    _check_delegation_dates(delegation, directory.issued_at)
     return _verified(signed, delegation, directory)
 
 
@@ -137,6 +139,8 @@ def _authentic(signed: SignedKeyDirectory, identity: bytes) -> tuple[Delegation,
     if directory.identity != identity:
         raise _foreign(identity, directory.identity)
     _check_form(directory)
+    if directory.next_identity_hash != delegation.next_identity_hash:
+        raise BadDelegationError("a key directory announces another identity than the pinned one does")
     return delegation, directory
 
 
@@ -152,7 +156,12 @@ def _verified(
         expires_at=min(directory.expires_at, delegation.not_after),
         next_identity_hash=directory.next_identity_hash,
         keys=tuple(_verified_key(directory, config) for config in directory.configs),
-        signed=signed.SerializeToString(deterministic=True),
+        signed=SignedKeyDirectory(
+            directory=signed.directory,
+            signature=signed.signature,
+            delegation=signed.delegation,
+            delegation_signature=signed.delegation_signature,
+        ).SerializeToString(deterministic=True),
         signing_key=delegation.signing_key,
     )
 

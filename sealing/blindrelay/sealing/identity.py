@@ -102,10 +102,19 @@ class IdentityKey:
     def from_seed(cls, seed: bytes) -> IdentityKey:
         return cls(seed)
 
-    def delegate(self, signing_key: bytes, not_before: int, not_after: int) -> SignedDelegation:
-        """Lets a replica's signing key (32 bytes, public) speak for this identity, between Unix seconds."""
+    def delegate(
+        self, signing_key: bytes, not_before: int, not_after: int, next_identity_hash: bytes = b""
+    ) -> SignedDelegation:
+        """Lets a replica's signing key (32 bytes, public) speak for this identity, between Unix seconds.
+
+        `next_identity_hash` (32 bytes, or none) announces the identity that is to follow (section 4.4).
+        """
         delegation = Delegation(
-            identity=self.public_key, signing_key=signing_key, not_before=not_before, not_after=not_after
+            identity=self.public_key,
+            signing_key=signing_key,
+            not_before=not_before,
+            not_after=not_after,
+            next_identity_hash=next_identity_hash,
         ).SerializeToString(deterministic=True)
         signature = self._key.sign(labels.labelled(labels.DELEGATION, delegation)).signature
         return SignedDelegation(delegation, signature)

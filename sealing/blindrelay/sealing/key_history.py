@@ -16,6 +16,12 @@ from blindrelay.v1.limits import REPLAY_WINDOW
 ANNOUNCED_SECONDS: Final = 604_800
 """Seven days: how long a successor's hash has to stand before a client follows."""
 
+LONGEST_SILENCE: Final = 259_200
+"""Three days: after a longer time in which a client saw nothing signed, an announcement begins anew."""
+
+CLOCKS_DIFFER: Final = 2 * REPLAY_WINDOW
+"""Seconds between two replicas' clocks; one that was set back further counts from the beginning."""
+
 
 @dataclass(frozen=True)
 class Announcement:
@@ -118,7 +124,11 @@ def _heard(announced: Announcement | None, directory: VerifiedDirectory) -> Anno
     said, at = directory.next_identity_hash, directory.issued_at
     if not said:
         return None
-    # Replicas' clocks differ by no more than this; one that was set back counts from the beginning.
-    if announced is None or said != announced.next_identity_hash or at < announced.newest - 2 * REPLAY_WINDOW:
+    if announced is None or said != announced.next_identity_hash or not _continues(announced, at):
         return Announcement(said, at, at)
     return replace(announced, newest=max(announced.newest, at))
+
+
+def _continues(announced: Announcement, at: int) -> bool:
+    """Whether an issued_at is near enough to the latest, either way, to belong to the same announcement."""
+    return -CLOCKS_DIFFER <= at - announced.newest <= LONGEST_SILENCE

@@ -99,6 +99,8 @@ class Table:
     def optional_path(self, key: str) -> Path | None:
         """As path, or None if the key is absent."""
         value = self.optional_text(key)
+        if value is not None and "\0" in value:
+            raise self.error(key, "has a NUL character in it, as no path can have")
         if value is None or not value.startswith(CREDENTIAL_PREFIX):
             return None if value is None else self._file.parent / value
         try:

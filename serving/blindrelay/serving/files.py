@@ -1,11 +1,16 @@
-"""Small files: read with an error that a person understands, secrets kept from others, changes noticed."""
+"""Small files: read and written with clear errors, secrets kept from others, changes noticed."""
 
 from __future__ import annotations
 
+import math
 import os
+import secrets
 import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from blindrelay.serving.errors import ConfigError
 
@@ -16,7 +21,11 @@ _DIRECTORY_VARIABLE: Final = "CREDENTIALS_DIRECTORY"
 _FOR_OTHERS: Final = stat.S_IRWXO | stat.S_IWGRP
 """Group members may read: that is how systemd and Kubernetes hand a secret to a process without root."""
 
+RETRY_SECONDS: Final = 1.0
+"""Between two tries to read a file that could not be read: what stands in the way may pass."""
+
 Version = tuple[tuple[int, ...], ...]
+T = TypeVar("T")
 
 
 def read_bytes(path: Path, what: str) -> bytes:
@@ -31,7 +40,7 @@ def read_secret(path: Path, what: str) -> bytes:
 
 def credential_path(name: str) -> Path:
     """The file of that name in the directory that $CREDENTIALS_DIRECTORY names. Raises ConfigError."""
-    if not name or "/" in name or name in (".", ".."):
+    if not name or "/" in name or "\0" in name or name in (".", ".."):
         raise ConfigError(f'"{CREDENTIAL_PREFIX}{name}" does not name a file in the credential directory')
     directory = os.environ.get(_DIRECTORY_VARIABLE)
     if not directory:
@@ -39,12 +48,97 @@ def credential_path(name: str) -> Path:
             f'"{CREDENTIAL_PREFIX}{name}" needs {_DIRECTORY_VARIABLE}, which is not set: '
             f"start the process with systemd and LoadCredential={name}:FILE, or give a path"
         )
-    return Path(directory, name)
+    path = Path(directory, name)
+    if not path.exists():
+        # Never made here: a mistyped name would make a new identity of a bridge.
+        raise ConfigError(f'"{CREDENTIAL_PREFIX}{name}": {directory} has no such credential')
+    return path
+
+
+def write_new(path: Path, text: str, what: str) -> None:
+    """Writes a file that was not there (0600), whole or not at all; one that was made meanwhile stays.
+
+    Raises ConfigError if it cannot be written.
+    """
+    with _draft(path, text, what) as draft, suppress(FileExistsError):
+        path.hardlink_to(draft)
+
+
+def replace_file(path: Path, text: str, what: str) -> None:
+    """Writes a file (0600) in one step: who follows it reads the old one or the new one.
+
+    Raises ConfigError if it cannot be written.
+    """
+    with _draft(path, text, what) as draft:
+        draft.replace(path)
 
 
 def version(*paths: Path) -> Version:
     """Changes whenever one of the files does, by being replaced or written to."""
     return tuple(_version(path) for path in paths)
+
+
+class Followed(Generic[T]):
+    """What files hold, read again when one of them has changed.
+
+    A version that could not be read is tried again, at most once in RETRY_SECONDS, until it can be: a process
+    may have had no descriptor or memory left for a moment.
+    """
+
+    def __init__(
+        self,
+        version: Callable[[], object],
+        read: Callable[[], T],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Reads for the first time, into `first`. Raises ConfigError, as `read` does."""
+        self._version = version
+        self._read = read
+        self._clock = clock
+        # Before they are read: a change in between is then noticed at the next look.
+        self._seen = version()
+        self._retry_at = math.inf
+        self.first = read()
+
+    def news(self) -> T | None:
+        """What they hold now; None if that is nothing new, or still cannot be read.
+
+        Raises ConfigError the first time that a version cannot be read.
+        """
+        now = self._version()
+        changed = now != self._seen
+        if not changed and self._clock() < self._retry_at:
+            return None
+        self._seen = now
+        self._retry_at = math.inf
+        try:
+            return self._read()
+        except ConfigError:
+            self._retry_at = self._clock() + RETRY_SECONDS
+            if changed:
+                raise
+            return None
+
+
+@contextmanager
+def _draft(path: Path, text: str, what: str) -> Iterator[Path]:
+    """A file beside `path`, for its owner alone, with the text on its way to the disk; gone at the end.
+
+    It is new, under a name that nobody foresees: nothing that somebody else put there is followed.
+    """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            yield draft
+        finally:
+            draft.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{path}: the {what} cannot be written ({error.strerror})") from None
 
 
 def _version(path: Path) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ import grpc
 
 from blindrelay.serving.config import Table
 from blindrelay.serving.errors import ConfigError
-from blindrelay.serving.files import Version, read_bytes, read_secret, version
+from blindrelay.serving.files import Followed, Version, read_bytes, read_secret, version
 
 OnProblem = Callable[[ConfigError], None]
 """Told of files that became unusable while a server runs."""
@@ -35,7 +35,7 @@ class ServerTls:
 
         Files that are replaced later count for the next connection; those that are open stay. As long as the
         new ones are missing or do not fit, the old ones serve on, and `on_problem` is told, in a thread of
-        gRPC's, once for each change.
+        gRPC's, once for each change. They are tried again at later connections, at most once a second.
         """
         files = _FollowedFiles(self, on_problem)
         return grpc.dynamic_ssl_server_credentials(
@@ -59,20 +59,14 @@ class _FollowedFiles:
     """The files of a listener, looked at for each connection."""
 
     def __init__(self, tls: ServerTls, on_problem: OnProblem) -> None:
-        self._tls = tls
         self._on_problem = on_problem
-        # Before they are read: a change in between is then noticed at the next look.
-        self._version = tls.version()
-        self.configuration = tls.configuration()
+        self._files = Followed(tls.version, tls.configuration)
+        self.configuration = self._files.first
 
     def changed(self) -> grpc.ServerCertificateConfiguration | None:
         """The new configuration; None if there is none, or none that could be used."""
-        now = self._tls.version()
-        if now == self._version:
-            return None
-        self._version = now
         try:
-            return self._tls.configuration()
+            return self._files.news()
         except ConfigError as problem:
             self._on_problem(problem)
             return None

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from blindrelay.serving.errors import ConfigError
-from blindrelay.serving.files import read_secret, version
+from blindrelay.serving.files import Followed, read_secret, replace_file, version
 
 AUTHORIZATION_KEY: Final = "authorization"
 MAX_TOKENS: Final = 100_000
@@ -88,8 +88,8 @@ def authorization(token: str) -> tuple[str, str]:
 class TokenFile:
     """The tokens that a running server accepts: those in the file now, whatever was there at start.
 
-    A file that goes missing or wrong while running admits nobody, and `on_problem` is told, once for each
-    version of the file.
+    A file that goes missing or wrong while running admits nobody until it can be read again, and `on_problem`
+    is told, once for each version of the file.
     """
 
     def __init__(self, path: Path, on_problem: Callable[[ConfigError], None] = lambda _: None) -> None:
@@ -97,8 +97,8 @@ class TokenFile:
         self._path = path
         self._on_problem = on_problem
         self._blind = secrets.token_bytes(32)
-        self._version = version(path)
-        self._accepted = self._load()
+        self._file = Followed(lambda: version(path), self._load)
+        self._accepted = self._file.first
 
     def admits(self, metadata: Iterable[tuple[str, str | bytes]] | None) -> bool:
         """Whether a call's metadata shows, exactly once, a token of the file.
@@ -116,15 +116,13 @@ class TokenFile:
         return self._blinded(_digest(token)) in self._accepted
 
     def _notice_changes(self) -> None:
-        now = version(self._path)
-        if now == self._version:
-            return
-        self._version = now
         try:
-            self._accepted = self._load()
+            accepted = self._file.news()
         except ConfigError as problem:
-            self._accepted = frozenset()
+            accepted = frozenset()
             self._on_problem(problem)
+        if accepted is not None:
+            self._accepted = accepted
 
     def _load(self) -> frozenset[bytes]:
         return frozenset(self._blinded(bytes.fromhex(entry.digest)) for entry in _read(self._path))
@@ -159,22 +157,8 @@ def _entry(path: Path, number: int, line: str) -> TokenEntry:
 
 
 def _write(path: Path, entries: Iterable[TokenEntry]) -> None:
-    """Replaces the file in one step, so that a server reads the old one or the new one."""
     text = "".join(f"{entry.name} {entry.digest} {entry.created}\n" for entry in entries)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(draft, "w", encoding="utf-8", opener=_private) as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise ConfigError(f"{path}: the tokens file cannot be written ({error.strerror})") from None
-
-
-def _private(name: str, flags: int) -> int:
-    return os.open(name, flags, 0o600)
+    replace_file(path, text, "tokens file")
 
 
 @contextmanager

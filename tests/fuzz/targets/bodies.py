@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from email import message_from_bytes
 from typing import Any, Final
+from urllib.parse import unquote
 
 from blindrelay.provider_bridge.json_body import LONG_STRING, JsonError, parse_json
 from blindrelay.provider_bridge.stored_objects import StoredObjectError, check_form_data, check_stored_objects
@@ -126,7 +128,9 @@ def form_data(data: bytes) -> None:
     body = _DISPOSITION + spelt(data, _WORDS) + b"\r\n\r\nf\r\n--b--\r\n"
     check_form_data(body)
     for name in _field_names(body):
-        check(_plain(name) not in ("fileid", "fileids"), "a form field refers to a stored file")
+        check(not name.strip().startswith("=?"), "a form field's name is in RFC 2047's words")
+        for read in (name, unquote(name), _QUOTED_PAIR.sub(r"\1", name)):
+            check(_plain(read) not in ("fileid", "fileids"), "a form field refers to a stored file")
 
 
 def _field_names(body: bytes) -> Iterator[str]:
@@ -156,6 +160,7 @@ _BODIES: Final = (
 _LONG: Final = 262_144
 """Bytes. What takes the square of this many steps runs into the limit for one input."""
 
+_QUOTED_PAIR: Final = re.compile(r"\\(.)", re.DOTALL)
 _DISPOSITION: Final = b"--b\r\nContent-Disposition: form-data; "
 _WORDS: Final = (
     b"name",

@@ -117,7 +117,10 @@ def _accepted() -> Iterator[Scenario]:
     eight = [encode(key_config(KEM_KEY, NOW + 10 * place, NOW + EPOCH)) for place in range(8)]
     yield _one("eight_keys", "The most that a directory holds.", "accept", signed(directory(configs=eight)))
     successor = directory(next_identity_hash=b"\x22" * 32)
-    yield _one("next_identity", "A hash of the identity that will follow.", "accept", signed(successor))
+    announcing = delegation(next_identity_hash=b"\x22" * 32)
+    yield _one(
+        "next_identity", "A hash of the identity that will follow.", "accept", signed(successor, announcing)
+    )
     yield _one("oldest", "Issued W seconds ago.", "accept", signed(directory(issued_at=NOW - WINDOW)))
     yield _one("newest", "Dated W seconds ahead.", "accept", signed(directory(issued_at=NOW + WINDOW)))
     last = directory(issued_at=NOW - 10, expires_at=NOW)
@@ -166,6 +169,12 @@ def _signatures() -> Iterator[Scenario]:
     stretched = signed()
     stretched.delegation = encode(delegation(not_after=NOW + 365 * DAY))
     yield _one("delegation_stretched", "A later not_after than the one signed.", "bad_delegation", stretched)
+    usurping = signed(directory(next_identity_hash=b"\x22" * 32))
+    yield _one(
+        "successor_not_delegated", "Only the replica announces a successor.", "bad_delegation", usurping
+    )
+    silenced = signed(delegated=delegation(next_identity_hash=b"\x22" * 32))
+    yield _one("successor_left_out", "Only the identity announces it.", "bad_delegation", silenced)
 
     yield _one(
         "directory_forged",
@@ -207,6 +216,13 @@ def _dates() -> Iterator[Scenario]:
     yield _one("delegation_expired", "One second after its not_after.", "bad_delegation", ended)
     early = signed(delegated=delegation(not_before=NOW + WINDOW + 1))
     yield _one("delegation_not_yet_valid", "W + 1 seconds before its not_before.", "bad_delegation", early)
+    earlier = signed(directory(issued_at=NOW - 10), delegation(not_before=NOW + WINDOW - 9))
+    yield _one(
+        "delegation_of_another_time",
+        "Valid now, and not when the directory was issued: a relay put the two together.",
+        "bad_delegation",
+        earlier,
+    )
 
 
 def _malformed() -> Iterator[Scenario]:

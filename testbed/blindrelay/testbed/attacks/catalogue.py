@@ -34,6 +34,7 @@ def attacks_named(names: Sequence[str]) -> list[Attack]:
     known = {attack.name: attack for attack in ATTACKS}
     for name in names:
         if name not in known:
-            near = ", ".join(get_close_matches(name, known)) or "attack --list shows them all"
-            raise UnavailableError(f"there is no attack {name!r}; near it: {near}")
+            near = get_close_matches(name, known)
+            hint = f"near it: {', '.join(near)}" if near else "attack --list shows them all"
+            raise UnavailableError(f"there is no attack {name!r}; {hint}")
     return [known[name] for name in names]

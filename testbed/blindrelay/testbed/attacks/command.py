@@ -7,7 +7,7 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from blindrelay.testbed.attacks.catalogue import ATTACKS, attacks_named
@@ -36,7 +36,7 @@ def run_command(names: Sequence[str], *, everything: bool, only_list: bool, as_j
     tell = progress(len(attacks))
     try:
         with Testbed("scripted", replicas=2) as bed:
-            rows = _interruptible(run_attacks(bed, attacks, tell))
+            rows = _interruptible(lambda: run_attacks(bed, attacks, tell))
     finally:
         tell(None)
     print("\n".join(json.dumps(described(row)) for row in rows) if as_json else table(rows))
@@ -45,10 +45,11 @@ def run_command(names: Sequence[str], *, everything: bool, only_list: bool, as_j
         raise TestbedError(f"{surprises} of {len(rows)} attacks were not as expected")
 
 
-def _interruptible(work: Coroutine[Any, Any, T]) -> T:
+def _interruptible(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Runs it in an event loop of its own. An interrupt cancels it, and is raised when all has ended.
 
-    Raised in the middle of asyncio's own code it would leave a loop that complains.
+    Raised in the middle of asyncio's own code it would leave a loop that complains; before the work has a
+    task, a coroutine that nobody awaits.
     """
     interrupted = False
     tasks: list[asyncio.Task[T]] = []
@@ -62,7 +63,7 @@ def _interruptible(work: Coroutine[Any, Any, T]) -> T:
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with asyncio.Runner() as runner:
-            tasks.append(runner.get_loop().create_task(work))
+            tasks.append(runner.get_loop().create_task(work()))
             if interrupted:
                 tasks[0].cancel()
             return runner.get_loop().run_until_complete(tasks[0])

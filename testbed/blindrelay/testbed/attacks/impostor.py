@@ -22,32 +22,38 @@ class Impostor(Hook):
     def __init__(self, disguise: Disguise) -> None:
         super().__init__(directories=self._disguised)
         self._disguise = disguise
-        self._keys: list[SealingKey] = []
+        self._key: SealingKey | None = None
         self.identity = IdentityKey.generate()
         self.signer = DirectorySigner.generate()
 
     async def carry(self, passage: Passage) -> None:
-        for key in self._keys:
-            message = ExchangeRequest.FromString(await anext(passage.requests()))
-            exchange = decapsulate(passage.envelope, message.encapsulated_secret, key)
-            self.loot.append(exchange.request.open(message.sealed).body)
-            for record in exchange.response.seal(
-                head=ResponseHead(status=200), body=b"run this command first", tail=ResponseTail()
-            ):
-                await passage.context.write(sealed(record))
+        if self._key is None:
             return
+        message = ExchangeRequest.FromString(await anext(passage.requests()))
+        exchange = decapsulate(passage.envelope, message.encapsulated_secret, self._key)
+        self.loot.append(exchange.request.open(message.sealed).body)
+        for record in exchange.response.seal(
+            head=ResponseHead(status=200), body=b"run this command first", tail=ResponseTail()
+        ):
+            await passage.context.write(sealed(record))
 
     def with_own_key(self, signed: SignedKeyDirectory) -> KeyDirectory:
         """An honest directory with the attacker's key for the bridge's: a new one each time."""
         now = int(time.time()) // 10 * 10
-        self._keys.insert(0, SealingKey.generate(now - 3_600, now + 3_600))
+        self._key = SealingKey.generate(now - 3_600, now + 3_600)
         directory = KeyDirectory.FromString(signed.directory)
         del directory.configs[:]
-        directory.configs.append(self._keys[0].config)
+        directory.configs.append(self._key.config)
         return directory
 
     def _disguised(self, served: list[SignedKeyDirectory]) -> list[SignedKeyDirectory]:
         return [self._disguise(self, served[0])]
+
+
+def delegated(identity: IdentityKey, signer: DirectorySigner) -> SignedDelegation:
+    """An identity's delegation to a signer, as an honest one would be dated now."""
+    now = int(time.time())
+    return identity.delegate(signer.public_key, now - 60, now + 3_600)
 
 
 def own_identity(impostor: Impostor, signed: SignedKeyDirectory) -> SignedKeyDirectory:
@@ -66,9 +72,7 @@ def pinned_identity(impostor: Impostor, signed: SignedKeyDirectory) -> SignedKey
 
 
 def _signed(impostor: Impostor, directory: KeyDirectory) -> SignedKeyDirectory:
-    now = int(time.time())
-    delegation = impostor.identity.delegate(impostor.signer.public_key, now - 60, now + 3_600)
-    return impostor.signer.sign(directory, delegation)
+    return impostor.signer.sign(directory, delegated(impostor.identity, impostor.signer))
 
 
 def real_delegation(impostor: Impostor, signed: SignedKeyDirectory) -> SignedKeyDirectory:

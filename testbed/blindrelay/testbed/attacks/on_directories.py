@@ -35,6 +35,7 @@ from blindrelay.testbed.attacks.doubles import (
 from blindrelay.testbed.attacks.impostor import (
     Disguise,
     Impostor,
+    delegated,
     own_identity,
     pinned_identity,
     real_delegation,
@@ -84,8 +85,8 @@ class Fork(Hook):
 
     async def prepare(self, relay: HostileRelay, identity: IdentityKey) -> None:
         signed = (await relay.fetch())[0]
-        directory, signer, now = KeyDirectory.FromString(signed.directory), DirectorySigner.generate(), _now()
-        delegation = identity.delegate(signer.public_key, now - 60, now + 3_600)
+        directory, signer = KeyDirectory.FromString(signed.directory), DirectorySigner.generate()
+        delegation = delegated(identity, signer)
         self._views.append(signer.sign(directory, delegation))
         directory.expires_at -= 1
         self._views.append(signer.sign(directory, delegation))
@@ -134,28 +135,23 @@ class OtherSuite(Hook):
 
     def __init__(self, *, stolen: bool) -> None:
         super().__init__(directories=self._downgraded)
-        self._stolen = stolen
-        self._identity = IdentityKey.generate()
+        self._steals = stolen
+        self._stolen: IdentityKey | None = None
 
     async def prepare(self, relay: HostileRelay, identity: IdentityKey) -> None:
-        if self._stolen:
-            self._identity = identity
+        if self._steals:
+            self._stolen = identity
 
     def _downgraded(self, served: Directories) -> Directories:
         directory = KeyDirectory.FromString(served[0].directory)
         config = KeyConfig.FromString(directory.configs[0])
         config.suite = _UNKNOWN_SUITE
         directory.configs[0] = config.SerializeToString(deterministic=True)
-        signer, now = DirectorySigner.generate(), _now()
-        delegation = self._identity.delegate(signer.public_key, now - 60, now + 3_600)
-        if self._stolen:
-            return [signer.sign(directory, delegation)]
+        if self._stolen is not None:
+            signer = DirectorySigner.generate()
+            return [signer.sign(directory, delegated(self._stolen, signer))]
         served[0].directory = directory.SerializeToString(deterministic=True)
         return served[:1]
-
-
-def _now() -> int:
-    return int(time.time())
 
 
 def _mixed(served: Directories) -> Directories:

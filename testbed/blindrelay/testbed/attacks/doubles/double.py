@@ -15,6 +15,7 @@ def together(*doubles: Double) -> Double:
     @contextmanager
     def all_of_them() -> Iterator[None]:
         with ExitStack() as stack:
+            # Each is made when the ones before it are in place: it may wrap what they have patched.
             for double in doubles:
                 stack.enter_context(double())
             yield

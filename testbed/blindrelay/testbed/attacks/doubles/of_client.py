@@ -17,7 +17,7 @@ from blindrelay.testbed.attacks.doubles.double import patches
 from blindrelay.v1.exchange_pb2 import ExchangeResponse, GetKeyDirectoryResponse
 from blindrelay.v1.inner_pb2 import BodyEnd, ResponseHead, ResponsePart, ResponseTail
 from blindrelay.v1.keys import key_id
-from blindrelay.v1.keys_pb2 import KeyConfig, KeyDirectory
+from blindrelay.v1.keys_pb2 import KeyConfig, KeyDirectory, SignedKeyDirectory
 
 _CLIENT: Final = "blindrelay.client"
 
@@ -64,6 +64,7 @@ def without_end() -> AbstractContextManager[object]:
 
 def with_fallback_to_clear() -> AbstractContextManager[object]:
     """What does not open is taken for an answer in clear."""
+    opened = records.RecordOpener.open
 
     def in_clear(self: Any, sealed: bytes) -> tuple[bytes, bool]:
         begun = self._state is not None
@@ -73,7 +74,6 @@ def with_fallback_to_clear() -> AbstractContextManager[object]:
             self._failure = None
         return _as_clear_text(sealed, begun).SerializeToString(), True
 
-    opened = records.RecordOpener.open
     return patches(
         patch.object(records.RecordOpener, "open", in_clear),
         patch(f"{_CLIENT}.exchange.ExchangeResponse", _AnyMessage),
@@ -102,9 +102,7 @@ def without_directory_check() -> AbstractContextManager[object]:
     """The client seals to the first key that it is shown, whoever signed it."""
 
     async def shown(self: Any, link: Any, issued_at: int, timeout: float | None) -> VerifiedKey:
-        served = GetKeyDirectoryResponse.FromString(await link.directories())
-        directory = KeyDirectory.FromString(served.directories[0].directory)
-        return _unverified(directory)
+        return _unverified(await _first_directory(link))
 
     return patch.object(Sender, "_key", shown)
 
@@ -118,9 +116,8 @@ def without_history() -> AbstractContextManager[object]:
     """The client verifies each directory, and remembers none."""
 
     async def verified(self: Any, link: Any, issued_at: int, timeout: float | None) -> VerifiedKey:
-        served = GetKeyDirectoryResponse.FromString(await link.directories())
-        directory = verify_directory(served.directories[0], self.connection.identity, int(self.clock()))
-        return directory.keys[0]
+        signed = await _first_directory(link)
+        return verify_directory(signed, self.connection.identity, int(self.clock())).keys[0]
 
     return patch.object(Sender, "_key", verified)
 
@@ -150,7 +147,13 @@ def _as_clear_text(message: bytes, begun: bool) -> ResponsePart:
     return part
 
 
-def _unverified(directory: KeyDirectory) -> VerifiedKey:
+async def _first_directory(link: Any) -> SignedKeyDirectory:
+    """The first of those that the relay serves now."""
+    return GetKeyDirectoryResponse.FromString(await link.directories()).directories[0]
+
+
+def _unverified(signed: SignedKeyDirectory) -> VerifiedKey:
+    directory = KeyDirectory.FromString(signed.directory)
     config = directory.configs[0]
     return VerifiedKey(
         identity=directory.identity,
