@@ -7,18 +7,18 @@ from collections.abc import Sequence
 
 import click
 
-from blindrelay.client.chat_command import chat
-from blindrelay.client.config_command import config
-from blindrelay.client.doctor_command import doctor
+from blindrelay.client.commands.chat import chat
+from blindrelay.client.commands.config import config
+from blindrelay.client.commands.doctor import doctor
+from blindrelay.client.commands.exit_codes import HELP as EXIT_CODES
+from blindrelay.client.commands.exit_codes import ExitCode, exit_code
+from blindrelay.client.commands.init import init
+from blindrelay.client.commands.keys import keys
+from blindrelay.client.commands.models import models
+from blindrelay.client.commands.proxy import proxy
+from blindrelay.client.commands.run import run
+from blindrelay.client.commands.terminal import one_line
 from blindrelay.client.errors import BlindRelayError
-from blindrelay.client.exit_codes import HELP as EXIT_CODES
-from blindrelay.client.exit_codes import ExitCode, exit_code
-from blindrelay.client.init_command import init
-from blindrelay.client.keys_command import keys
-from blindrelay.client.models_command import models
-from blindrelay.client.proxy_command import proxy
-from blindrelay.client.run_command import run
-from blindrelay.client.terminal import one_line
 
 _HELP = f"""Use language models through a relay that cannot read.
 

@@ -12,10 +12,10 @@ import pytest
 
 from blindrelay.client import errors
 from blindrelay.client.cli import blindrelay
+from blindrelay.client.commands.exit_codes import ExitCode, exit_code
+from blindrelay.client.commands.sealed_api import AnsweredError, ProviderError, event_data
 from blindrelay.client.errors import BlindRelayError, RelayError
-from blindrelay.client.exit_codes import ExitCode, exit_code
 from blindrelay.client.relay_view import KEPT_PASSINGS, RelayView
-from blindrelay.client.sealed_api import AnsweredError, ProviderError, event_data
 from blindrelay.v1.envelope_pb2 import Envelope
 
 from .conftest import Run

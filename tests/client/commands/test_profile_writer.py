@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blindrelay.client import ConfigurationError
-from blindrelay.client.profile_writer import write_private, write_profile
+from blindrelay.client.commands.profile_writer import write_private, write_profile
 
 NEW = {"relay": "relay.example:443", "bridge": "br1", "token_file": "a file with “quotes” \\ and \t"}
 OTHERS = '# first\n[profiles.one]\nrelay = "one:1"  # kept\n\n[providers]\nlocal = "http://localhost/v1"\n'

@@ -9,19 +9,19 @@ from dataclasses import dataclass, field
 
 import click
 
-from blindrelay.client.api_dialects import DIALECTS, Message
-from blindrelay.client.command_options import (
+from blindrelay.client.commands.api_dialects import DIALECTS, Message
+from blindrelay.client.commands.options import (
     connection_of,
     json_option,
     origin_option,
     provider_option,
     relay_option,
 )
+from blindrelay.client.commands.relay_view_report import view_json, view_text
+from blindrelay.client.commands.sealed_api import SealedApi
+from blindrelay.client.commands.terminal import one_line, printable, waiting
 from blindrelay.client.errors import BlindRelayError
 from blindrelay.client.relay_view import RelayView
-from blindrelay.client.relay_view_report import view_json, view_text
-from blindrelay.client.sealed_api import SealedApi
-from blindrelay.client.terminal import one_line, printable, waiting
 from blindrelay.client.transport import SealedTransport
 
 _STDIN = "-"

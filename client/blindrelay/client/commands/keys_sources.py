@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from blindrelay.client.commands.terminal import waiting
 from blindrelay.client.connection import Connection
 from blindrelay.client.errors import ConfigurationError
 from blindrelay.client.history_store import HistoryStore, open_history
 from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.link import Link
-from blindrelay.client.terminal import waiting
 from blindrelay.sealing import HistoryFormError, KeyHistory, decode_history, encode_history
 
 OWN: Final = "history"

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from blindrelay.client.api_dialects import Dialect, Message
+from blindrelay.client.commands.api_dialects import Dialect, Message
 from blindrelay.client.errors import BlindRelayError, ConfigurationError
 from blindrelay.client.transport import SealedTransport
 from blindrelay.v1.inner_pb2 import Credential

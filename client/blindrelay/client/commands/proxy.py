@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import click
 
-from blindrelay.client.command_options import connection_of, json_option, relay_option
+from blindrelay.client.commands.exit_codes import ExitCode
+from blindrelay.client.commands.options import connection_of, json_option, relay_option
 from blindrelay.client.connection import Connection, profile_file
 from blindrelay.client.errors import ConfigurationError
-from blindrelay.client.exit_codes import ExitCode
 from blindrelay.client.history_store import state_folder
 from blindrelay.sealing import format_identity
 from blindrelay.v1.inner_pb2 import Credential

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from blindrelay.client.commands.sealed_api import ProviderError
 from blindrelay.client.errors import BlindRelayError, ConfigurationError
-from blindrelay.client.sealed_api import ProviderError
 
 
 class Status(StrEnum):

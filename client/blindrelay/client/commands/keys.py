@@ -11,13 +11,21 @@ from typing import Final
 
 import click
 
-from blindrelay.client.command_options import connection_of, json_option, print_either, relay_option
+from blindrelay.client.commands.keys_report import compare_json, compare_text, show_json, show_text
+from blindrelay.client.commands.keys_sources import (
+    OWN,
+    Source,
+    own_source,
+    read_sources,
+    read_text,
+    save,
+    write_text,
+)
+from blindrelay.client.commands.options import connection_of, json_option, print_either, relay_option
+from blindrelay.client.commands.profile_writer import write_profile
 from blindrelay.client.connection import CONNECTION_VARIABLE, profile_file, profile_name, read_profile
 from blindrelay.client.errors import BlindRelayError, ConfigurationError, RelayError
 from blindrelay.client.history_store import HistoryStore
-from blindrelay.client.keys_report import compare_json, compare_text, show_json, show_text
-from blindrelay.client.keys_sources import OWN, Source, own_source, read_sources, read_text, save, write_text
-from blindrelay.client.profile_writer import write_profile
 from blindrelay.sealing import (
     Comparison,
     DirectoryError,

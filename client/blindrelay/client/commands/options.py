@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from blindrelay.client.api_dialects import DIALECTS
+from blindrelay.client.commands.api_dialects import DIALECTS
 from blindrelay.client.connection import Connection
 
 Command = Callable[..., Any]

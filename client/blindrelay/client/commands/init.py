@@ -11,13 +11,13 @@ from urllib.parse import quote
 
 import click
 
+from blindrelay.client.commands.doctor import report
+from blindrelay.client.commands.doctor_checks import Examination
+from blindrelay.client.commands.exit_codes import ExitCode
+from blindrelay.client.commands.keys_sources import read_text
+from blindrelay.client.commands.profile_writer import write_private, write_profile
 from blindrelay.client.connection import Connection, profile_file, read_profile
-from blindrelay.client.doctor_checks import Examination
-from blindrelay.client.doctor_command import report
 from blindrelay.client.errors import ConfigurationError
-from blindrelay.client.exit_codes import ExitCode
-from blindrelay.client.keys_sources import read_text
-from blindrelay.client.profile_writer import write_private, write_profile
 from blindrelay.sealing import IdentityError, format_identity, identity_groups, parse_typed_identity
 
 _STDIN: Final = "-"

@@ -9,17 +9,17 @@ from typing import Final
 
 import click
 
-from blindrelay.client.command_options import (
+from blindrelay.client.commands.doctor_checks import Examination
+from blindrelay.client.commands.doctor_findings import Finding
+from blindrelay.client.commands.exit_codes import ExitCode
+from blindrelay.client.commands.options import (
     connection_of,
     json_option,
     origin_option,
     provider_option,
     relay_option,
 )
-from blindrelay.client.doctor_checks import Examination
-from blindrelay.client.doctor_findings import Finding
-from blindrelay.client.exit_codes import ExitCode
-from blindrelay.client.terminal import one_line, waiting
+from blindrelay.client.commands.terminal import one_line, waiting
 
 _MARKS: Final = {"ok": "ok     ", "failed": "FAILED ", "skipped": "skipped"}
 

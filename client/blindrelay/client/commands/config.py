@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import click
 
-from blindrelay.client.command_options import connection_of, json_option, print_either, relay_option
+from blindrelay.client.commands.options import connection_of, json_option, print_either, relay_option
 from blindrelay.client.connection import (
     CONNECTION_VARIABLE,
     Connection,

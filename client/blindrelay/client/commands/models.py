@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from blindrelay.client.api_dialects import DIALECTS
-from blindrelay.client.command_options import (
+from blindrelay.client.commands.api_dialects import DIALECTS
+from blindrelay.client.commands.options import (
     connection_of,
     json_option,
     origin_option,
@@ -13,8 +13,8 @@ from blindrelay.client.command_options import (
     provider_option,
     relay_option,
 )
-from blindrelay.client.sealed_api import SealedApi
-from blindrelay.client.terminal import one_line, waiting
+from blindrelay.client.commands.sealed_api import SealedApi
+from blindrelay.client.commands.terminal import one_line, waiting
 from blindrelay.client.transport import SealedTransport
 
 

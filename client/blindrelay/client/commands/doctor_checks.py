@@ -11,15 +11,15 @@ from typing import Final
 
 from google.protobuf.message import DecodeError
 
-from blindrelay.client.api_dialects import DIALECTS, Dialect
+from blindrelay.client.commands.api_dialects import DIALECTS, Dialect
+from blindrelay.client.commands.doctor_findings import CheckFailedError, Finding, Status, finding_of
+from blindrelay.client.commands.doctor_tls import handshake
+from blindrelay.client.commands.sealed_api import AnsweredError, ProviderError, SealedApi
 from blindrelay.client.connection import Connection
-from blindrelay.client.doctor_findings import CheckFailedError, Finding, Status, finding_of
-from blindrelay.client.doctor_tls import handshake
 from blindrelay.client.errors import KeyTrustError, RelayError
 from blindrelay.client.history_store import HistoryStore, open_history
 from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.link import Link
-from blindrelay.client.sealed_api import AnsweredError, ProviderError, SealedApi
 from blindrelay.client.transport import SealedTransport
 from blindrelay.sealing import (
     DirectoryError,

@@ -1,0 +1,1 @@
+"""The command line: each module is a command, or what commands share."""
