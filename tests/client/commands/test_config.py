@@ -14,7 +14,7 @@ from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from ..conftest import ScriptedBridge
 from .conftest import Run
 
-STRANGER = format_identity(IdentityKey.generate().public_key)
+STRANGER = format_identity(IdentityKey(b"\x05" * 32).public_key)
 
 
 @pytest.fixture
