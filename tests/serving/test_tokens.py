@@ -175,6 +175,7 @@ def test_a_missing_file_is_an_error_at_start(path: Path) -> None:
 def test_a_token_to_show_is_read_from_its_file(path: Path) -> None:
     token = issue_token(path, "alice", NOW)
     ours = path.with_name("ours")
+    ours.touch(mode=0o600)
     ours.write_text(token + "\n")
     assert read_token(ours) == token
     for wrong in ("", "brt_short", token + "x", token + "\n" + token):
