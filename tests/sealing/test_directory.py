@@ -33,10 +33,8 @@ from blindrelay.sealing import (
 from blindrelay.v1.keys_pb2 import KeyConfig, KeyDirectory, SignedKeyDirectory
 from blindrelay.v1.limits import MAX_CONFIGS, REPLAY_WINDOW
 
-NOW = 1_800_000_000
-DAY = 86_400
-IDENTITY = IdentityKey(bytes(range(32)))
-STRANGER = IdentityKey(bytes(32))
+from .replicas import DAY, IDENTITY, NOW, STRANGER
+
 KEY = SealingKey.generate(NOW - 600, NOW + 3_000)
 
 

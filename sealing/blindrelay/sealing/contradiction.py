@@ -6,7 +6,6 @@ encoded SignedKeyDirectory (spec/protocol.md, section 5).
 
 from __future__ import annotations
 
-import json
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -14,7 +13,7 @@ from google.protobuf.message import DecodeError
 from blindrelay.sealing.directory import VerifiedDirectory, read_directory
 from blindrelay.sealing.errors import DirectoryError, HistoryFormError, IdentityError, MalformedDirectoryError
 from blindrelay.sealing.identity import format_identity, parse_identity
-from blindrelay.sealing.json_form import bytes_of, members_of, read_json, text_of, texts_of
+from blindrelay.sealing.json_form import bytes_of, members_of, read_json, text_of, texts_of, write_json
 from blindrelay.v1.keys_pb2 import SignedKeyDirectory
 
 FORMAT: Final = "blindrelay contradiction, version 1"
@@ -33,7 +32,7 @@ def encode_proof(identity: bytes, proof: tuple[bytes, bytes]) -> str:
         "identity": format_identity(identity),
         "statements": [text_of(signed) for signed in proof],
     }
-    return json.dumps(content, indent=1) + "\n"
+    return write_json(content)
 
 
 def decode_proof(text: str) -> tuple[bytes, tuple[bytes, bytes]]:

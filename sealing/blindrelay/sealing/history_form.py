@@ -16,7 +16,6 @@ Times are Unix seconds. There is no secret in it, and no name of a relay.
 
 from __future__ import annotations
 
-import json
 from itertools import pairwise
 from typing import Any, Final
 
@@ -31,7 +30,16 @@ from blindrelay.sealing.directory_history import (
 )
 from blindrelay.sealing.errors import DirectoryError, HistoryFormError, IdentityError
 from blindrelay.sealing.identity import format_identity, parse_identity
-from blindrelay.sealing.json_form import bytes_of, members_of, number_of, read_json, text_of, texts_of
+from blindrelay.sealing.json_form import (
+    bytes_of,
+    list_of,
+    members_of,
+    number_of,
+    read_json,
+    text_of,
+    texts_of,
+    write_json,
+)
 from blindrelay.sealing.key_history import Announcement, KeyHistory
 
 FORMAT: Final = "blindrelay key history, version 1"
@@ -65,7 +73,7 @@ def encode_history(history: KeyHistory) -> str:
         "shown": [text_of(each.signed) for each in history.directories.shown],
         "proofs": [[text_of(each) for each in proof] for proof in history.directories.proofs[:MAX_PROOFS]],
     }
-    return json.dumps(content, indent=1) + "\n"
+    return write_json(content)
 
 
 def decode_history(text: str) -> KeyHistory:
@@ -78,10 +86,10 @@ def decode_history(text: str) -> KeyHistory:
     content = members_of(read_json(text), FORMAT, _MEMBERS)
     try:
         identities = [
-            parse_identity(each) for each in texts_of([content["identity"], *_list(content["successors"])])
+            parse_identity(each) for each in texts_of([content["identity"], *list_of(content["successors"])])
         ]
         shown = [_statement(each, identities) for each in texts_of(content["shown"])]
-        proofs = [_proof(each, identities) for each in _list(content["proofs"])]
+        proofs = [_proof(each, identities) for each in list_of(content["proofs"])]
         looked = _looked(content["looked"], identities)
     except (IdentityError, DirectoryError) as error:
         raise HistoryFormError(f"it is damaged or forged: {error}") from None
@@ -116,7 +124,7 @@ def _announcement(value: Any) -> Announcement | None:
 def _looked(value: Any, identities: list[bytes]) -> dict[bytes, list[int]]:
     if not isinstance(value, dict):
         raise HistoryFormError("it has something else where times of identities stand")
-    looked = {parse_identity(text): [number_of(at) for at in _list(times)] for text, times in value.items()}
+    looked = {parse_identity(text): [number_of(at) for at in list_of(times)] for text, times in value.items()}
     for identity, times in looked.items():
         growing = all(later >= earlier + LOOK_STEP for earlier, later in pairwise(times))
         if identity not in identities or not growing or not 1 <= len(times) <= MAX_LOOKS:
@@ -141,9 +149,3 @@ def _one_of(identities: list[bytes], encoded: bytes) -> bytes:
     """The identity to verify a statement against: the one it claims, or the pinned one, to be refused by."""
     claimed = claimed_identity(signed_directory(encoded))
     return claimed if claimed in identities else identities[0]
-
-
-def _list(value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise HistoryFormError("it has something else where a list stands")
-    return value

@@ -1,4 +1,4 @@
-"""Strict reading of the JSON that clients keep and hand to each other: one reading, or an error."""
+"""The JSON that clients keep and hand to each other: strictly read, to one meaning or an error."""
 
 from __future__ import annotations
 
@@ -17,12 +17,24 @@ def read_json(text: str) -> Any:
         raise HistoryFormError("it is not JSON, or not whole") from None
 
 
+def write_json(content: dict[str, Any]) -> str:
+    """The text of an object, a member a line."""
+    return json.dumps(content, indent=1) + "\n"
+
+
 def members_of(value: Any, form: str, names: tuple[str, ...]) -> dict[str, Any]:
     """An object's members: exactly `names`, and `format`, which is `form`. Raises HistoryFormError."""
     if not isinstance(value, dict) or value.get("format") != form:
         raise HistoryFormError(f'it is not a "{form}"')
     if set(value) != {"format", *names}:
         raise HistoryFormError(f"it has other members than {', '.join(names)}")
+    return value
+
+
+def list_of(value: Any) -> list[Any]:
+    """Raises HistoryFormError for anything else."""
+    if not isinstance(value, list):
+        raise HistoryFormError("it has something else where a list stands")
     return value
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import click
 
 from blindrelay.client.commands.exit_codes import ExitCode
-from blindrelay.client.commands.options import connection_of, json_option, relay_option
+from blindrelay.client.commands.options import connection_of, json_option, proxy_extra, relay_option
 from blindrelay.client.connection import Connection, profile_file
 from blindrelay.client.errors import ConfigurationError
 from blindrelay.client.history_store import state_folder
@@ -81,12 +81,8 @@ def proxy(
 
 
 def _endpoint() -> Any:
-    try:
+    with proxy_extra():
         from blindrelay.client import endpoint
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"the local endpoint needs {error.name}: pip install 'blindrelay[proxy]'"
-        ) from None
     return endpoint
 
 

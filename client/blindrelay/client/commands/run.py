@@ -8,11 +8,10 @@ from contextlib import AbstractContextManager
 
 import click
 
-from blindrelay.client.commands.options import connection_of, relay_option
+from blindrelay.client.commands.options import connection_of, proxy_extra, relay_option
 from blindrelay.client.commands.run_environment import dead_end, sealed_environment
 from blindrelay.client.commands.run_program import NOT_EXECUTABLE, NOT_FOUND, run_program
 from blindrelay.client.connection import Connection
-from blindrelay.client.errors import ConfigurationError
 from blindrelay.v1.inner_pb2 import Credential
 
 _RunningEndpoint = Callable[[Connection, int], AbstractContextManager[tuple[str, str]]]
@@ -60,12 +59,8 @@ def run(command: tuple[str, ...], port: int, relay: str | None) -> int:
 
 
 def _running_endpoint() -> _RunningEndpoint:
-    try:
+    with proxy_extra():
         from blindrelay.client.commands.run_endpoint import running_endpoint
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"the local endpoint needs {error.name}: pip install 'blindrelay[proxy]'"
-        ) from None
     return running_endpoint
 
 

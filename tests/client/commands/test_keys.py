@@ -9,32 +9,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from blindrelay.client.cli import main
 from blindrelay.client.history_store import default_history_file
 from blindrelay.sealing import SealingKey, decode_history, format_identity, identity_groups
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 
-from ..sealing.replicas import IDENTITY
-from .conftest import ScriptedBridge
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command line; gives the exit code, what it printed, and its errors."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        code = main([str(each) for each in arguments])
-        return code, *capsys.readouterr()
-
-    return run
+from ...sealing.replicas import IDENTITY
+from ..conftest import ScriptedBridge
+from .conftest import Run
 
 
 @pytest.fixture(autouse=True)
