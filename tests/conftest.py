@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["tests.browser"]
+
 settings.register_profile("blindrelay", max_examples=50, deadline=None, derandomize=True, database=None)
 settings.load_profile("blindrelay")
 

@@ -1,0 +1,56 @@
+"""Debian's Chromium, headless, with a fresh profile and no network but loopback."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+
+_QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync")
+_OURS = ("http://127.0.0.1:", "http://localhost:", "http://[::1]:", "data:", "blob:", "file:")
+_NO_ERRANDS = ("--disable-background-networking", "--disable-component-update", "--disable-default-apps")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Skips where there is none, but not in continuous integration, which installs one."""
+    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if executable is None and not os.environ.get("CI"):
+        pytest.skip("no Chromium on this machine")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=[*_QUIET, *_NO_ERRANDS])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page without errors in its console, uncaught exceptions, or requests to anywhere else."""
+    with checked_page(browser) as page:
+        yield page
+
+
+@contextmanager
+def checked_page(browser: Browser) -> Iterator[Page]:
+    """As the fixture, for a test that wants several or its own size."""
+    wrong: list[str] = []
+
+    def hear(line: ConsoleMessage) -> None:
+        if line.type == "error":
+            wrong.append(f"console: {line.text}")
+
+    def see(request: Request) -> None:
+        if not request.url.startswith(_OURS):
+            wrong.append(f"request: {request.url}")
+
+    with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
+        page = context.new_page()
+        page.on("pageerror", lambda error: wrong.append(f"exception: {error}"))
+        page.on("console", hear)
+        page.on("request", see)
+        yield page
+    assert wrong == []
