@@ -44,7 +44,7 @@ from blindrelay.v1.keys import key_id
 from blindrelay.v1.keys_pb2 import Delegation, KeyConfig, KeyDirectory, SignedKeyDirectory
 
 FORMATS = ("identity", "key", "envelope", "directory", "encapsulation", "padding", "claim")
-STREAMS = ("request", "response", "exchange")  # run by test_stream_vectors.py
+STREAMS = ("request", "response", "exchange", "tunnel")  # run by test_stream_vectors.py
 
 Vector = dict[str, Any]
 MakeKey = Callable[[str, int, int], SealingKey]

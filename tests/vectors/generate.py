@@ -25,6 +25,7 @@ from generator import (
     fixed,
     identities,
     paddings,
+    tunnels,
 )
 
 HERE = Path(__file__).parents[2] / "spec" / "vectors"
@@ -32,7 +33,17 @@ HERE = Path(__file__).parents[2] / "spec" / "vectors"
 
 def wanted() -> dict[str, str]:
     """Every vector's path, relative to this folder, and its text."""
-    modules = (claims, identities, envelopes, directories, encapsulations, paddings, directions, exchanges)
+    modules = (
+        claims,
+        identities,
+        envelopes,
+        directories,
+        encapsulations,
+        paddings,
+        directions,
+        exchanges,
+        tunnels,
+    )
     scenarios = list(chain.from_iterable(module.scenarios() for module in modules))
     files = {scenario.path: scenario.text for scenario in scenarios}
     if len(files) != len(scenarios):

@@ -31,7 +31,7 @@ class _ExchangeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Exchange
     EXCHANGE_KIND_EXCHANGE: _ExchangeKind.ValueType  # 1
     """One HTTP request and its answer."""
     EXCHANGE_KIND_TUNNEL: _ExchangeKind.ValueType  # 2
-    """A WebSocket, dialled after the head. Refused in this version."""
+    """A WebSocket, dialled after the head (section 10.4)."""
 
 class ExchangeKind(_ExchangeKind, metaclass=_ExchangeKindEnumTypeWrapper): ...
 
@@ -39,7 +39,7 @@ EXCHANGE_KIND_UNSPECIFIED: ExchangeKind.ValueType  # 0
 EXCHANGE_KIND_EXCHANGE: ExchangeKind.ValueType  # 1
 """One HTTP request and its answer."""
 EXCHANGE_KIND_TUNNEL: ExchangeKind.ValueType  # 2
-"""A WebSocket, dialled after the head. Refused in this version."""
+"""A WebSocket, dialled after the head (section 10.4)."""
 Global___ExchangeKind: _TypeAlias = ExchangeKind  # noqa: Y015
 
 class _Credential:
@@ -376,7 +376,7 @@ Global___RequestEnd: _TypeAlias = RequestEnd  # noqa: Y015
 
 @_typing.final
 class Frame(_message.Message):
-    """One WebSocket frame of a tunnel. Refused in this version."""
+    """One WebSocket frame of a tunnel (RFC 6455, section 5.2), unmasked."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -384,8 +384,10 @@ class Frame(_message.Message):
     FIN_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
     opcode: _builtins.int
+    """0 (continuation), 1 (text), 2 (binary) or 8 (close)."""
     fin: _builtins.bool
     data: _builtins.bytes
+    """At most 65,536 bytes; of a close at most 125."""
     def __init__(
         self,
         *,
@@ -444,7 +446,7 @@ class ResponseHead(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     HEADERS_FIELD_NUMBER: _builtins.int
     status: _builtins.int
-    """The provider's HTTP status, 200 to 599."""
+    """The provider's HTTP status, 200 to 599; 101 opens a tunnel."""
     @_builtins.property
     def headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Header]: ...
     def __init__(

@@ -38,6 +38,9 @@ ENCAPSULATED_SECRET_SIZE: Final = 1_168
 MAX_BODY_PIECE: Final = 65_536
 """Bytes of HTTP body in one record."""
 
+MAX_FRAME_DATA: Final = 65_536
+"""Bytes of one WebSocket frame in a tunnel; a longer one travels as several."""
+
 MAX_HEAD_SIZE: Final = 32_768
 """Bytes of an encoded head: method, URL and headers. Common servers stop between 8 and 64 KiB."""
 

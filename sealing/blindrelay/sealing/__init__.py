@@ -33,6 +33,15 @@ from blindrelay.sealing.errors import (
     UnknownSuiteError,
     ViolationError,
 )
+from blindrelay.sealing.frames import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    TEXT,
+    close_frame,
+    close_reason,
+    is_close_code,
+)
 from blindrelay.sealing.history_form import decode_history, encode_history
 from blindrelay.sealing.identity import (
     DirectorySigner,
@@ -49,6 +58,10 @@ from blindrelay.sealing.messages import RequestOpener, RequestSealer, ResponseOp
 
 __all__ = [
     "ANNOUNCED_SECONDS",
+    "BINARY",
+    "CLOSE",
+    "CONTINUATION",
+    "TEXT",
     "Announcement",
     "BadDelegationError",
     "BadSignatureError",
@@ -84,6 +97,8 @@ __all__ = [
     "VerifiedDirectory",
     "VerifiedKey",
     "ViolationError",
+    "close_frame",
+    "close_reason",
     "compare",
     "decapsulate",
     "decode_history",
@@ -94,6 +109,7 @@ __all__ = [
     "format_identity",
     "identity_groups",
     "identity_hash",
+    "is_close_code",
     "parse_identity",
     "parse_typed_identity",
     "read_directory",

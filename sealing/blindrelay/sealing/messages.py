@@ -12,10 +12,13 @@ from typing import Final, Generic, TypeVar
 from google.protobuf.message import DecodeError
 
 from blindrelay.sealing.errors import StateError, ViolationError
-from blindrelay.sealing.padding import RECORD_OVERHEAD, final_padding
+from blindrelay.sealing.frames import CLOSE, FrameOrder
+from blindrelay.sealing.padding import RECORD_OVERHEAD, final_padding, tunnel_padding
 from blindrelay.sealing.records import RecordOpener, RecordSealer
 from blindrelay.v1.inner_pb2 import (
+    EXCHANGE_KIND_TUNNEL,
     ExchangeError,
+    Frame,
     RequestEnd,
     RequestHead,
     RequestPart,
@@ -37,12 +40,19 @@ _BODY_FRAMING: Final = 4
 _END_FRAMING: Final = 2
 """Bytes of a request's end, which joins the last piece."""
 
+_TUNNEL_STATUS: Final = 101
+_TUNNEL_HEAD: Final = "tunnel head"
+_CLOSE: Final = "close"
+"""As the tables below name a head and a frame that are more than that."""
+
 
 class Stage(Enum):
     """Where a direction stands."""
 
     HEAD = auto()
     BODY = auto()
+    FRAMES = auto()
+    CLOSED = auto()
     PADDING = auto()
 
 
@@ -52,9 +62,14 @@ REQUEST_ORDER: Final[Order] = {
     (Stage.HEAD, "head"): Stage.BODY,
     (Stage.BODY, "body"): Stage.BODY,
     (Stage.BODY, "end"): Stage.PADDING,
+    (Stage.HEAD, _TUNNEL_HEAD): Stage.FRAMES,
+    (Stage.FRAMES, "frame"): Stage.FRAMES,
+    (Stage.FRAMES, _CLOSE): Stage.CLOSED,
+    (Stage.FRAMES, "end"): Stage.PADDING,
+    (Stage.CLOSED, "end"): Stage.PADDING,
     (Stage.PADDING, "padding"): Stage.PADDING,
 }
-"""head body* end padding*. What is not listed is a violation."""
+"""head body* end padding*; in a tunnel head frame* [close] end padding*. The rest is a violation."""
 
 RESPONSE_ORDER: Final[Order] = {
     (Stage.HEAD, "head"): Stage.BODY,
@@ -62,9 +77,17 @@ RESPONSE_ORDER: Final[Order] = {
     (Stage.BODY, "body"): Stage.BODY,
     (Stage.BODY, "tail"): Stage.PADDING,
     (Stage.BODY, "error"): Stage.PADDING,
+    (Stage.HEAD, _TUNNEL_HEAD): Stage.FRAMES,
+    (Stage.FRAMES, "frame"): Stage.FRAMES,
+    (Stage.FRAMES, _CLOSE): Stage.CLOSED,
+    (Stage.FRAMES, "error"): Stage.PADDING,
+    (Stage.CLOSED, "tail"): Stage.PADDING,
+    (Stage.CLOSED, "error"): Stage.PADDING,
     (Stage.PADDING, "padding"): Stage.PADDING,
 }
-"""head body* (tail | error) padding*, or error padding*. What is not listed is a violation."""
+"""head body* (tail | error) padding*, or error padding*; in a tunnel head frame* close tail padding*, or an
+error in the place of what is missing. The rest is a violation."""
+
 
 PartT = TypeVar("PartT", RequestPart, ResponsePart)
 
@@ -75,21 +98,43 @@ class _Direction:
     def __init__(self, order: Order) -> None:
         self._order = order
         self._stage = Stage.HEAD
+        self._frames: FrameOrder | None = None
 
     def advance(self, part: RequestPart | ResponsePart) -> str | None:
         """Moves on by a part; answers what is wrong with it, or None."""
-        stage = self._stage
-        for name in [field.name for field, _ in part.ListFields()] or ["padding"]:
+        stage, frames = self._stage, self._frames
+        for name in [_name_of(field.name, part) for field, _ in part.ListFields()] or ["padding"]:
             following = self._order.get((stage, name))
             if following is None:
                 return f"{name} cannot come here"
+            if name == _TUNNEL_HEAD:
+                frames = FrameOrder()
             stage = following
-        self._stage = stage
+        if part.HasField("frame") and frames is not None and (wrong := frames.advance(part.frame)):
+            return wrong
+        self._stage, self._frames = stage, frames
         return None
+
+    @property
+    def is_tunnel(self) -> bool:
+        return self._frames is not None
 
     @property
     def ended(self) -> bool:
         return self._stage is Stage.PADDING
+
+
+def _name_of(field: str, part: RequestPart | ResponsePart) -> str:
+    """The field as the tables name it: tunnels begin and end with parts of their own."""
+    if field == "head" and _opens_tunnel(part.head):
+        return _TUNNEL_HEAD
+    return _CLOSE if field == "frame" and part.frame.opcode == CLOSE else field
+
+
+def _opens_tunnel(head: RequestHead | ResponseHead) -> bool:
+    if isinstance(head, RequestHead):
+        return head.kind == EXCHANGE_KIND_TUNNEL
+    return head.status == _TUNNEL_STATUS
 
 
 class _Sealer(Generic[PartT]):
@@ -104,10 +149,15 @@ class _Sealer(Generic[PartT]):
         return self._direction.ended
 
     def _seal(self, part: PartT, *, size: int = 0) -> list[bytes]:
-        """The records of a part, padded to `size` if that is more; the final padding follows its end."""
+        """The records of a part, padded to `size` if that is more; the final padding follows its end.
+
+        In a tunnel it is one record, padded by itself.
+        """
         if (wrong := self._direction.advance(part)) is not None:
             raise StateError(wrong)
         encoded = part.SerializeToString()
+        if self._direction.is_tunnel:
+            return [self._records.seal(encoded, zeros=tunnel_padding(len(encoded)), final=self.ended)]
         if not self.ended:
             return [self._records.seal(encoded, zeros=max(0, size - len(encoded)))]
         last, full = RECORD_OVERHEAD + len(encoded), RECORD_OVERHEAD + self._full_part
@@ -124,7 +174,7 @@ class _Sealer(Generic[PartT]):
 
 
 class RequestSealer(_Sealer[RequestPart]):
-    """The client's side of a request: head, then body pieces as they come, then the end.
+    """The client's side of a request: head, then body pieces as they come, then the end; in a tunnel, frames.
 
     Body bytes are gathered into full records: a request is whole before the bridge acts on it, so
     nothing is gained by sending less, and every record but the last has the same size.
@@ -148,6 +198,17 @@ class RequestSealer(_Sealer[RequestPart]):
         self._head_given = True
         self._unsent_head = RequestHead()
         self._unsent_head.CopyFrom(head)
+
+    def open_tunnel(self, head: RequestHead) -> list[bytes]:
+        """The record with the head of kind TUNNEL, to leave at once. Raises StateError as head() does."""
+        if head.kind != EXCHANGE_KIND_TUNNEL:
+            raise StateError("a tunnel's head is of kind TUNNEL")
+        self.head(head)
+        return self._seal(self._part(b""))
+
+    def frame(self, frame: Frame) -> list[bytes]:
+        """The record of a frame, in a tunnel. Raises StateError if it is not one that may follow."""
+        return self._seal(RequestPart(frame=frame))
 
     def body(self, data: bytes | memoryview) -> list[bytes]:
         """Takes a piece of the body, of any size; gives the records that it fills, often none."""
@@ -195,13 +256,15 @@ class ResponseSealer(_Sealer[ResponsePart]):
         *,
         head: ResponseHead | None = None,
         body: bytes | None = None,
+        frame: Frame | None = None,
         tail: ResponseTail | None = None,
         error: ExchangeError | None = None,
     ) -> list[bytes]:
         """The records of the given parts, coalesced into one where they fit.
 
         With a tail or an error the list ends with the final record, padding included. An error may
-        also cut an answer short after its head. Raises StateError if the parts are out of order, the
+        also cut an answer short after its head. A head of status 101 opens a tunnel, whose frames come one
+        by one. Raises StateError if the parts are out of order, the
         head is over 32,768 bytes, a body piece over 65,536 or an error's message over 1,024.
         """
         if error is not None and _is_long(error):
@@ -212,7 +275,7 @@ class ResponseSealer(_Sealer[ResponsePart]):
             raise StateError("a body piece is at most 65,536 bytes")
         if head is not None and body is not None and head.ByteSize() + len(body) > MAX_BODY_PIECE:
             return self._seal(ResponsePart(head=head)) + self.seal(body=body, tail=tail, error=error)
-        return self._seal(ResponsePart(head=head, body=body, tail=tail, error=error))
+        return self._seal(ResponsePart(head=head, body=body, frame=frame, tail=tail, error=error))
 
 
 class _Opener(Generic[PartT]):
@@ -278,8 +341,9 @@ class ResponseOpener(_Opener[ResponsePart]):
         super().__init__(key, RESPONSE_ORDER, ResponsePart)
 
     def _wrong_with(self, part: ResponsePart) -> str | None:
-        if part.HasField("head") and not 200 <= part.head.status <= 599:
-            return "an answer's status is not one of 200 to 599"
+        status = part.head.status
+        if part.HasField("head") and not (200 <= status <= 599 or status == _TUNNEL_STATUS):
+            return "an answer's status is not one of 200 to 599, or 101"
         if _is_long(part.error):
             return "an error's message is over 1,024 bytes"
         return super()._wrong_with(part)

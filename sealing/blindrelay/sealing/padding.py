@@ -11,6 +11,9 @@ from typing import Final
 FLOOR: Final = 4_096
 """Bytes: the least that a direction adds up to. A short prompt, a short answer and an error look alike."""
 
+TUNNEL_FLOOR: Final = 1_024
+"""Bytes of a tunnel's record at least: most events of a typed or spoken dialogue look alike."""
+
 RECORD_OVERHEAD: Final = 21
 """Bytes that a record adds to its part: a tag byte and MAC (17), the part's length (4)."""
 
@@ -38,3 +41,9 @@ def final_padding(sent: int, last: int, full: int, floor: int = FLOOR) -> list[i
         rest -= full
     first, *more = [*sizes, rest]
     return [first - last, *(size - RECORD_OVERHEAD for size in more)]
+
+
+def tunnel_padding(part_size: int) -> int:
+    """How many zeros go into a tunnel's record for a part of that many bytes: each is padded by itself."""
+    unpadded = RECORD_OVERHEAD + part_size
+    return padme(max(TUNNEL_FLOOR, unpadded)) - unpadded

@@ -33,6 +33,7 @@ from blindrelay.v1.inner_pb2 import (
     CREDENTIAL_INJECTED,
     ERROR_CODE_INTERNAL,
     EXCHANGE_KIND_EXCHANGE,
+    EXCHANGE_KIND_TUNNEL,
     EXECUTION_UNKNOWN,
     ExchangeError,
     Frame,
@@ -44,7 +45,13 @@ from blindrelay.v1.inner_pb2 import (
     ResponsePart,
     ResponseTail,
 )
-from blindrelay.v1.limits import MAX_BODY_PIECE, MAX_ERROR_MESSAGE, MAX_HEAD_SIZE, MAX_SEALED_SIZE
+from blindrelay.v1.limits import (
+    MAX_BODY_PIECE,
+    MAX_ERROR_MESSAGE,
+    MAX_FRAME_DATA,
+    MAX_HEAD_SIZE,
+    MAX_SEALED_SIZE,
+)
 
 from ..alter import altered, edited
 from ..tape import Tape, written
@@ -159,13 +166,19 @@ HEAD = RequestHead(
     headers=[Header(name=b"content-type", value=b"application/json")],
     credential=CREDENTIAL_INJECTED,
 )
+_TEXT: Final = Frame(opcode=1, fin=True, data=b"{}")
+_MORE: Final = Frame(opcode=0, fin=False, data=b"more")
+_CLOSE: Final = Frame(opcode=8, fin=True, data=b"\x03\xe8bye")
 _REQUEST_PARTS: Final = (
     RequestPart(head=HEAD),
     RequestPart(body=b"{}"),
     RequestPart(end=RequestEnd()),
     RequestPart(),
     RequestPart(head=HEAD, body=b"{}", end=RequestEnd()),
-    RequestPart(frame=Frame(opcode=1)),
+    RequestPart(frame=_TEXT),
+    RequestPart(head=RequestHead(kind=EXCHANGE_KIND_TUNNEL, method="GET")),
+    RequestPart(frame=_MORE),
+    RequestPart(frame=_CLOSE),
 )
 _ANSWER: Final = ResponseHead(status=200, headers=[Header(name=b"content-type", value=b"text/plain")])
 _RESPONSE_PARTS: Final = (
@@ -175,10 +188,16 @@ _RESPONSE_PARTS: Final = (
     ResponsePart(),
     ResponsePart(error=ExchangeError(code=ERROR_CODE_INTERNAL, message="no", execution=EXECUTION_UNKNOWN)),
     ResponsePart(head=_ANSWER, body=b"one", tail=ResponseTail(body_end=BODY_END_LENGTH)),
-    ResponsePart(frame=Frame(opcode=1)),
+    ResponsePart(frame=_TEXT),
+    ResponsePart(head=ResponseHead(status=101)),
+    ResponsePart(frame=_MORE),
+    ResponsePart(frame=_CLOSE),
 )
-_REQUEST_ORDER: Final = re.compile(r"(h(b*(ep*)?)?)?")
-_RESPONSE_ORDER: Final = re.compile(r"(h(b*([te]p*)?)?|ep*)?")
+# By the first letter of a field's name, but for a tunnel's head (H) and close (c).
+_REQUEST_ORDER: Final = re.compile(r"(h(b*(ep*)?)?|H(f*(c?(ep*)?)?)?)?")
+_RESPONSE_ORDER: Final = re.compile(r"(h(b*([te]p*)?)?|H(f*(ctp*|c?(ep*)?)?)?|ep*)?")
+# RFC 6455, section 5.4: text, bytes and continuations, small for the last of a message.
+_FRAME_ORDER: Final = re.compile(r"([tb]|[TB]C*c)*([TB]C*)?x?")
 
 
 def request_parts(data: bytes) -> None:
@@ -192,7 +211,7 @@ def response_parts(data: bytes) -> None:
 
 
 def _parts(data: bytes, opener: Any, bases: tuple[Message, ...], order: re.Pattern[str]) -> None:
-    tape, stream, letters, finished, count = Tape(data), HostileStream(_KEY), "", False, 0
+    tape, stream, letters, frames, finished, count = Tape(data), HostileStream(_KEY), "", "", False, 0
     failure: SealingError | None = None
     while not tape.spent and (count := count + 1) <= _MOST_RECORDS:
         how = tape.byte()
@@ -206,30 +225,50 @@ def _parts(data: bytes, opener: Any, bases: tuple[Message, ...], order: re.Patte
             failure = error
             continue
         check(failure is None and not finished, "nothing opens after a failure or the final record")
-        letters += "".join(field.name[0] for field, _ in opened.ListFields()) or "p"
+        letters += "".join(_letter(field.name, opened) for field, _ in opened.ListFields()) or "p"
+        frames += _frame_letter(opened.frame) if opened.HasField("frame") else ""
         finished = final
         check(order.fullmatch(letters), "parts come in their order")
+        check(_FRAME_ORDER.fullmatch(frames), "frames come in their order")
         check(opener.ended == (letters[-1:] in ("t", "e", "p")), "the message is whole at its end")
         check(not final or opener.ended, "the final record does not come before the message's end")
         _check_limits(opened)
     _check_end(opener, finished, failure)
 
 
+def _letter(name: str, part: Any) -> str:
+    if name == "head":
+        is_tunnel = getattr(part.head, "kind", None) == EXCHANGE_KIND_TUNNEL
+        return "H" if is_tunnel or getattr(part.head, "status", None) == 101 else "h"
+    return "c" if name == "frame" and part.frame.opcode == 8 else name[0]
+
+
+def _frame_letter(frame: Frame) -> str:
+    if frame.opcode == 8:
+        return "x"
+    letter = {0: "c", 1: "t", 2: "b"}[frame.opcode]
+    return letter if frame.fin else letter.upper()
+
+
 def _check_limits(part: Any) -> None:
     check(part.head.ByteSize() <= MAX_HEAD_SIZE and len(part.body) <= MAX_BODY_PIECE, "sizes are in bounds")
-    check(not part.HasField("frame"), "frames are refused")
+    check(len(part.frame.data) <= (125 if part.frame.opcode == 8 else MAX_FRAME_DATA), "frames too")
     if isinstance(part, ResponsePart):
         check(len(part.error.message.encode()) <= MAX_ERROR_MESSAGE, "an error is a sentence")
-        check(not part.HasField("head") or 200 <= part.head.status <= 599, "a status is 200 to 599")
+        status = part.head.status
+        check(not part.HasField("head") or 200 <= status <= 599 or status == 101, "a status is 200 to 599")
 
 
 _WELL_FORMED = written(7, b"part", 3)
+# A tunnel's head, text, a close, the end: with no alteration and no FINAL until the last.
+_WHOLE_TUNNEL = written(6, 0, 0, b"", 1, 5, 0, 0, b"", 1, 8, 0, 0, b"", 1, 2, 0, 0, b"", 0)
+_ANSWERED_TUNNEL = written(7, 0, 0, b"", 1, 6, 0, 0, b"", 1, 9, 0, 0, b"", 1, 2, 0, 0, b"", 0)
 _WHOLE_STREAM = written(0, 0, 0, b"", 1, 1, 0, 0, b"", 1, 2, 0, 0, b"", 0)
 
 TARGETS = (
     Target(
         "records", records, (), lambda: [_WELL_FORMED + written(0, 7) + _WELL_FORMED + written(2, 7)], 1_024
     ),
-    Target("request_parts", request_parts, (), lambda: [_WHOLE_STREAM], 1_024),
-    Target("response_parts", response_parts, (), lambda: [_WHOLE_STREAM], 1_024),
+    Target("request_parts", request_parts, (), lambda: [_WHOLE_STREAM, _WHOLE_TUNNEL], 1_024),
+    Target("response_parts", response_parts, (), lambda: [_WHOLE_STREAM, _ANSWERED_TUNNEL], 1_024),
 )

@@ -154,7 +154,7 @@ def _statuses() -> Iterator[Scenario]:
     for status in (0, 100, 199, 600):
         head = ResponsePart(head=ResponseHead(status=status))
         yield RESPONSE.stream(
-            f"status_{status}", "Not one of 200 to 599.", [record(head)], "violation", opens=0
+            f"status_{status}", "Not one of 200 to 599, nor 101.", [record(head)], "violation", opens=0
         )
     for status in (204, 599):
         part = ResponsePart(head=ResponseHead(status=status), tail=TAIL)

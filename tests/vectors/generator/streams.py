@@ -229,7 +229,7 @@ def _orders(way: Direction) -> Iterator[Scenario]:
         "stream_end_twice": ("A second end.", [*ended, end]),
         "stream_body_after_padding": ("A body after padding.", [*ended, padding, body]),
         "stream_whole_twice": ("A second message.", [record(way.both), record(way.both)]),
-        "stream_frame": ("Room for tunnels, refused.", [head, record(frame)]),
+        "stream_frame": ("A frame, and no tunnel.", [head, record(frame)]),
     }
     for name, (comment, records) in orders.items():
         yield way.stream(name, comment, records, "violation", opens=len(records) - 1)
