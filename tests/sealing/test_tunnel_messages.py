@@ -24,6 +24,7 @@ from blindrelay.sealing import (
 from blindrelay.sealing.padding import RECORD_OVERHEAD, TUNNEL_FLOOR, padme
 from blindrelay.sealing.records import HEADER_SIZE, RecordSealer
 from blindrelay.v1.inner_pb2 import (
+    EXCHANGE_KIND_EXCHANGE,
     EXCHANGE_KIND_TUNNEL,
     ExchangeError,
     Frame,
@@ -119,7 +120,10 @@ def test_a_close_in_the_record_of_the_head_is_judged_too() -> None:
 
 
 def test_a_frame_in_an_exchange_is_refused() -> None:
-    for head in (RequestPart(head=RequestHead(kind=1)), ResponsePart(head=ResponseHead(status=200))):
+    for head in (
+        RequestPart(head=RequestHead(kind=EXCHANGE_KIND_EXCHANGE)),
+        ResponsePart(head=ResponseHead(status=200)),
+    ):
         opener = RequestOpener(KEY) if isinstance(head, RequestPart) else ResponseOpener(KEY)
         sealer = RecordSealer(KEY)
         opener.open(sealer.seal(head.SerializeToString()))
@@ -228,7 +232,7 @@ def test_every_record_is_padded_by_itself(pieces: list[bytes]) -> None:
 def test_what_a_tunnel_sealer_refuses() -> None:
     sealer = RequestSealer(KEY)
     with pytest.raises(StateError, match="kind TUNNEL"):
-        sealer.open_tunnel(RequestHead(kind=1))
+        sealer.open_tunnel(RequestHead(kind=EXCHANGE_KIND_EXCHANGE))
     with pytest.raises(StateError, match="cannot come here"):
         sealer.frame(TEXT)
     large = RequestHead(kind=EXCHANGE_KIND_TUNNEL, url="x" * MAX_HEAD_SIZE)
