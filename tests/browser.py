@@ -6,18 +6,27 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, ConsoleMessage, Page, Request
 
 _QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync")
 _OURS = ("http://127.0.0.1:", "http://localhost:", "http://[::1]:", "data:", "blob:", "file:")
 _NO_ERRANDS = ("--disable-background-networking", "--disable-component-update", "--disable-default-apps")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Skips where there is none, but not in continuous integration, which installs one."""
+    """Skips where there is none, but not in continuous integration, which installs one.
+
+    Once a module, for Playwright holds the thread's event loop for as long as it is open: asynchronous tests
+    belong in other modules.
+    """
+    from playwright.sync_api import sync_playwright
+
     executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if executable is None and not os.environ.get("CI"):
         pytest.skip("no Chromium on this machine")
