@@ -49,11 +49,12 @@ from blindrelay.sealing import (
     verify_directory,
 )
 from blindrelay.serving import ConfigError, Context, files
+from blindrelay.v1.inner_pb2 import DEADLINE_CLASS_HOUR
 from blindrelay.v1.outer_status import OuterStatus
 
 from .fake_provider import FakeProvider
 from .fake_time import FakeTime
-from .sealed_caller import SealedCaller, collect, outer_status
+from .sealed_caller import SealedCaller, collect, outer_status, request_head
 
 DAY = 86_400
 
@@ -314,7 +315,8 @@ async def test_nothing_begins_after_the_delegations_end_however_late_its_first_m
         Bridge(config, replica.start(), clock=replica.time.clock).running() as address,
         SealedCaller(str(address), replica.identity.public_key) as caller,
     ):
-        in_time, too_late = await caller.seal(), await caller.seal()
+        head = request_head(deadline_class=DEADLINE_CLASS_HOUR)
+        in_time, too_late = await caller.seal(head), await caller.seal(head)
         assert (await collect(await caller.send(in_time), in_time)).status == 200
         assert await outer_status(await caller.send(too_late)) == OuterStatus.BRIDGE_UNAVAILABLE.value
     assert len(provider.received) == 1

@@ -12,7 +12,7 @@ import pytest
 from blindrelay.provider_bridge import Bridge, BridgeConfig, exchange
 from blindrelay.sealing import IdentityKey
 from blindrelay.v1.exchange_pb2 import ExchangeRequest
-from blindrelay.v1.inner_pb2 import CREDENTIAL_BROUGHT, EXCHANGE_KIND_TUNNEL
+from blindrelay.v1.inner_pb2 import CREDENTIAL_BROUGHT
 
 from .fake_provider import EVENT_STREAM, FakeProvider, raw
 from .sealed_caller import SealedCaller, collect, request_head, with_sealed
@@ -61,7 +61,6 @@ async def test_headers_that_are_too_long(bridge: SealedCaller, provider: FakePro
 @pytest.mark.parametrize(
     ("fields", "code"),
     [
-        ({"kind": EXCHANGE_KIND_TUNNEL}, "UNSUPPORTED"),
         ({"retry_token": b"x"}, "UNSUPPORTED"),
         ({"url": "https://other.example/v1/chat/completions"}, "NOT_ALLOWED"),
         ({"url": "https://api.openai.com/v1/responses"}, "STORED_OBJECT"),

@@ -68,7 +68,7 @@ def test_deadline_classes(deadline_class: int, seconds: int) -> None:
 @pytest.mark.parametrize(
     ("fields", "code", "reason"),
     [
-        ({"kind": EXCHANGE_KIND_TUNNEL}, "UNSUPPORTED", "tunnels"),
+        ({"kind": EXCHANGE_KIND_TUNNEL}, "NOT_ALLOWED", "a WebSocket at"),
         ({"shaping": Shaping(profile=2)}, "UNSUPPORTED", "shaping"),  # type: ignore[arg-type]
         ({"retry_token": b"x"}, "UNSUPPORTED", "retry tokens"),
         ({"on_disconnect": 2}, "UNSUPPORTED", "on_disconnect"),

@@ -83,17 +83,25 @@ def test_a_parameter_is_one_part_of_one_segment(model: str) -> None:
 
 def test_a_template_matches_whole_paths() -> None:
     (call,) = parse_calls(["POST /v1/models/{model}:run"])
-    assert call.matches("POST", "/v1/models/m.1:run")
-    assert not call.matches("POST", "/v1/models/m:run/x")
-    assert not call.matches("POST", "/x/v1/models/m:run")
-    assert not call.matches("POST", "/v1/models/m:walk")
-    assert not call.matches("GET", "/v1/models/m:run")
+    assert call.matches("POST", "/v1/models/m.1:run", tunnel=False)
+    assert not call.matches("POST", "/v1/models/m:run/x", tunnel=False)
+    assert not call.matches("POST", "/x/v1/models/m:run", tunnel=False)
+    assert not call.matches("POST", "/v1/models/m:walk", tunnel=False)
+    assert not call.matches("GET", "/v1/models/m:run", tunnel=False)
+
+
+def test_an_entry_is_for_tunnels_or_for_exchanges() -> None:
+    exchange, tunnel = parse_calls(["GET /v1/live", "GET /v1/live websocket"])
+    assert exchange.matches("GET", "/v1/live", tunnel=False)
+    assert not exchange.matches("GET", "/v1/live", tunnel=True)
+    assert tunnel.matches("GET", "/v1/live", tunnel=True)
+    assert not tunnel.matches("GET", "/v1/live", tunnel=False)
 
 
 def test_a_dot_in_a_template_is_a_dot() -> None:
     (call,) = parse_calls(["GET /v1.0/x"])
-    assert call.matches("GET", "/v1.0/x")
-    assert not call.matches("GET", "/v1a0/x")
+    assert call.matches("GET", "/v1.0/x", tunnel=False)
+    assert not call.matches("GET", "/v1a0/x", tunnel=False)
 
 
 @pytest.mark.parametrize(

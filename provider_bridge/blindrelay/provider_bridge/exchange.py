@@ -1,12 +1,14 @@
 """One exchange, from its claim to its last record.
 
 The request is judged as soon as its head is there, held until it is whole, and only then sent to the
-provider; the answer is passed on as it comes. Every failure after the claim is a sealed error.
+provider; the answer is passed on as it comes. A tunnel is dialled at once. Every failure after the claim is a
+sealed error.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final
@@ -17,12 +19,14 @@ from blindrelay.provider_bridge.answer_stream import send_answer
 from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.errors import SealedError
 from blindrelay.provider_bridge.events import EventLog, Outcome
+from blindrelay.provider_bridge.message_gate import MessageGate, OpenGate
 from blindrelay.provider_bridge.opening import ClaimedExchange
 from blindrelay.provider_bridge.policy import PlannedCall, plan_call
-from blindrelay.provider_bridge.provider_call import ProviderTransport
+from blindrelay.provider_bridge.provider_call import ProviderAnswer, ProviderTransport
 from blindrelay.provider_bridge.providers import Provider
 from blindrelay.provider_bridge.request_body import discard_rest, read_body
 from blindrelay.provider_bridge.request_budget import RequestBudget, Share
+from blindrelay.provider_bridge.tunnel import Gate, Tunnel
 from blindrelay.serving import CallRefusedError, Context
 from blindrelay.v1.exchange_pb2 import ExchangeResponse
 from blindrelay.v1.inner_pb2 import (
@@ -76,6 +80,7 @@ class Exchange:
         self._context = context
         self._execution: Execution.ValueType = EXECUTION_NOT_STARTED
         self._limit = asyncio.timeout(None)
+        self._open_tunnel: Tunnel | None = None
         self._given_up = False
         self._writing = False
 
@@ -105,6 +110,9 @@ class Exchange:
         except Exception as fault:
             self._workplace.log.fault(fault)
             await self._fail(SealedError(ERROR_CODE_INTERNAL, "the bridge has a fault", self._execution))
+        finally:
+            if self._open_tunnel is not None:
+                self._open_tunnel.drop()
 
     def give_up(self) -> None:
         """Ends the exchange now, with a sealed error that says why."""
@@ -116,8 +124,11 @@ class Exchange:
         call = plan_call(self._claimed.first.head, self._workplace.providers)
         self._end_after(call.deadline)
         with self._workplace.budget.share() as share:
+            if call.allowed.tunnel:
+                await self._tunnel(call, share)
+                return
             body = await read_body(self._claimed, self._context, share, self._workplace.max_request)
-            await self._check(call, body)
+            await self._check(call.check_body, body)
             await self._call(call, body, share)
 
     def _end_after(self, seconds: int) -> None:
@@ -127,12 +138,12 @@ class Exchange:
             raise self._out_of_time()
         self._limit.reschedule(asyncio.get_running_loop().time() + remaining)
 
-    async def _check(self, call: PlannedCall, body: bytearray) -> None:
+    async def _check(self, judge: Callable[[bytearray], None], body: bytearray) -> None:
         if len(body) <= CHECK_INLINE:
-            call.check_body(body)
+            judge(body)
             return
         async with self._workplace.checking:
-            await asyncio.to_thread(call.check_body, body)
+            await asyncio.to_thread(judge, body)
 
     async def _call(self, call: PlannedCall, body: bytearray, share: Share) -> None:
         self._execution = EXECUTION_UNKNOWN
@@ -142,6 +153,25 @@ class Exchange:
             body.clear()
             share.release()
             await send_answer(answer, self._claimed.response, self._send)
+
+    async def _tunnel(self, call: PlannedCall, share: Share) -> None:
+        self._execution = EXECUTION_UNKNOWN
+        async with aclosing(await self._workplace.transport.dial(call)) as provider:
+            self._execution = EXECUTION_STARTED
+            if isinstance(provider, ProviderAnswer):
+                await send_answer(provider, self._claimed.response, self._send)
+            else:
+                gate = self._gate(call, share)
+                self._open_tunnel = Tunnel(self._claimed, self._context, provider, gate, self._send)
+                await self._open_tunnel.run()
+        await self._hear_out()
+
+    def _gate(self, call: PlannedCall, share: Share) -> Gate:
+        if not call.injected:
+            return OpenGate()
+        return MessageGate(
+            lambda message: self._check(call.check_message, message), share, self._workplace.max_request
+        )
 
     async def _send(self, records: list[bytes]) -> None:
         self._writing = True
@@ -159,7 +189,14 @@ class Exchange:
                 await self._send(self._claimed.response.seal(error=error.as_message()))
         except TimeoutError:
             raise CallRefusedError(OuterStatus.DEADLINE) from None
-        await discard_rest(self._claimed, self._context)
+        await self._hear_out()
+
+    async def _hear_out(self) -> None:
+        """One task reads from gRPC at a time; in a tunnel it is the tunnel's."""
+        if self._open_tunnel is not None:
+            await self._open_tunnel.leave()
+        else:
+            await discard_rest(self._claimed, self._context)
 
     def _out_of_time(self) -> SealedError:
         if self._given_up:

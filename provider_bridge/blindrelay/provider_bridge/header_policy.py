@@ -27,6 +27,11 @@ CREDENTIAL_HEADERS: Final = frozenset(
 """Whose account it is, and what has a meaning within one: with the bridge's own, two customers' equal
 idempotency keys would meet. Only with a BROUGHT credential."""
 
+SUBPROTOCOL: Final = b"sec-websocket-protocol"
+
+INJECTED_SUBPROTOCOLS: Final = frozenset({b"openai-beta.realtime-v1", b"realtime"})
+"""Subprotocols that a tunnel with an INJECTED credential may offer: SDKs put keys into others."""
+
 ANSWER_HEADERS: Final = frozenset(
     {
         b"anthropic-version",
@@ -64,6 +69,7 @@ MAX_HEADERS: Final = 64
 _REPEATABLE: Final = frozenset({b"accept", b"anthropic-beta", b"openai-beta"})
 # RFC 9110, sections 5.1 and 5.5: a token in lower case; visible bytes with single-line space between them.
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
+_SUBPROTOCOL: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE: Final = re.compile(rb"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
 
 
@@ -71,7 +77,7 @@ class HeaderError(ValueError):
     """A header is refused; the text says why, and never holds its value."""
 
 
-def request_headers(headers: Iterable[Header], *, brought: bool) -> list[Header]:
+def request_headers(headers: Iterable[Header], *, brought: bool, tunnel: bool = False) -> list[Header]:
     """The headers that go on to the provider, sorted by name.
 
     Raises HeaderError for any that may not: dropping one would send another request than was asked for.
@@ -82,7 +88,10 @@ def request_headers(headers: Iterable[Header], *, brought: bool) -> list[Header]
     seen: set[bytes] = set()
     for name, value in passed:
         _check_form(name, value)
-        _check_request_name(name, brought=brought)
+        if name == SUBPROTOCOL and tunnel:
+            _check_subprotocols(value, brought=brought)
+        else:
+            _check_request_name(name, brought=brought)
         if name in seen and name not in _REPEATABLE:
             raise HeaderError(f"the header {name.decode()} is given twice")
         seen.add(name)
@@ -128,6 +137,22 @@ def _check_request_name(name: bytes, *, brought: bool) -> None:
             )
     elif name not in REQUEST_HEADERS:
         raise HeaderError(f"the header {name.decode()} is not one that the bridge passes on")
+
+
+def subprotocols(value: bytes) -> list[bytes]:
+    """What a sec-websocket-protocol header offers (RFC 6455, section 11.3.4)."""
+    return [each.strip(b" \t") for each in value.split(b",")]
+
+
+def _check_subprotocols(value: bytes, *, brought: bool) -> None:
+    for offered in subprotocols(value):
+        if not _SUBPROTOCOL.fullmatch(offered):
+            raise HeaderError("a subprotocol is not a token")
+        if not brought and offered not in INJECTED_SUBPROTOCOLS:
+            raise HeaderError(
+                "a subprotocol is not one that passes with the bridge's credential: offer "
+                "realtime, or bring your own (credentials=brought)"
+            )
 
 
 def _check_form(name: bytes, value: bytes) -> None:

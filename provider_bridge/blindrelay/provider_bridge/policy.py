@@ -7,7 +7,8 @@ what to change.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +16,12 @@ from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.header_policy import Header, HeaderError, request_headers
 from blindrelay.provider_bridge.json_body import JsonError, parse_json
 from blindrelay.provider_bridge.providers import AllowedCall, Provider
-from blindrelay.provider_bridge.stored_objects import StoredObjectError, check_form_data, check_stored_objects
+from blindrelay.provider_bridge.stored_objects import (
+    StoredObjectError,
+    check_form_data,
+    check_stored_objects,
+    check_tunnel_message,
+)
 from blindrelay.provider_bridge.url_policy import RequestUrl, UrlError, parse_url
 from blindrelay.v1.inner_pb2 import (
     CREDENTIAL_BROUGHT,
@@ -66,27 +72,38 @@ class PlannedCall:
             if body:
                 raise RequestError(ERROR_CODE_NOT_ALLOWED, f"a {self.method} request has no body here")
             return
-        try:
+        with _refusals("body"):
             if self.allowed.multipart and _content_type(self.headers, _MULTIPART):
                 check_form_data(body)
             else:
                 check_stored_objects(self.url.path, parse_json(body))
-        except JsonError as error:
-            raise RequestError(ERROR_CODE_NOT_ALLOWED, f"the body cannot be checked: {error}") from None
-        except StoredObjectError as error:
-            raise RequestError(ERROR_CODE_STORED_OBJECT, str(error)) from None
+
+    def check_message(self, message: bytes | bytearray) -> None:
+        """Judges one whole text message of the client's in a tunnel, as check_body does a body."""
+        with _refusals("message"):
+            check_tunnel_message(self.url.path, parse_json(message))
+
+
+@contextmanager
+def _refusals(what: str) -> Iterator[None]:
+    try:
+        yield
+    except JsonError as error:
+        raise RequestError(ERROR_CODE_NOT_ALLOWED, f"the {what} cannot be checked: {error}") from None
+    except StoredObjectError as error:
+        raise RequestError(ERROR_CODE_STORED_OBJECT, str(error)) from None
 
 
 def plan_call(head: RequestHead, providers: Iterable[Provider]) -> PlannedCall:
     """Judges a request's head. Raises RequestError."""
-    _check_kind(head)
+    tunnel = _is_tunnel(head)
     _check_room_kept(head)
     brought = _brings_credential(head)
     try:
         url = parse_url(head.url)
     except UrlError as error:
         raise RequestError(ERROR_CODE_NOT_ALLOWED, f"the URL is refused: {error}") from None
-    provider, allowed = _find(providers, head.method, url, brought=brought)
+    provider, allowed = _find(providers, head.method, url, brought=brought, tunnel=tunnel)
     if not brought and (name := url.unlisted_parameter()) is not None:
         raise RequestError(
             ERROR_CODE_NOT_ALLOWED,
@@ -94,7 +111,9 @@ def plan_call(head: RequestHead, providers: Iterable[Provider]) -> PlannedCall:
             "leave it out, or bring your own (credentials=brought)",
         )
     try:
-        headers = request_headers(((item.name, item.value) for item in head.headers), brought=brought)
+        headers = request_headers(
+            ((item.name, item.value) for item in head.headers), brought=brought, tunnel=tunnel
+        )
     except HeaderError as error:
         raise RequestError(ERROR_CODE_NOT_ALLOWED, str(error)) from None
     call = PlannedCall(provider, head.method, url, headers, allowed, not brought, _deadline(head))
@@ -102,11 +121,10 @@ def plan_call(head: RequestHead, providers: Iterable[Provider]) -> PlannedCall:
     return call
 
 
-def _check_kind(head: RequestHead) -> None:
-    if head.kind == EXCHANGE_KIND_TUNNEL:
-        raise RequestError(ERROR_CODE_UNSUPPORTED, "tunnels (WebSockets) are not supported")
-    if head.kind != EXCHANGE_KIND_EXCHANGE:
+def _is_tunnel(head: RequestHead) -> bool:
+    if head.kind not in (EXCHANGE_KIND_EXCHANGE, EXCHANGE_KIND_TUNNEL):
         raise RequestError(ERROR_CODE_MALFORMED, "the request's kind is not one of this version")
+    return head.kind == EXCHANGE_KIND_TUNNEL
 
 
 def _check_room_kept(head: RequestHead) -> None:
@@ -135,21 +153,22 @@ def _deadline(head: RequestHead) -> int:
 
 
 def _find(
-    providers: Iterable[Provider], method: str, url: RequestUrl, *, brought: bool
+    providers: Iterable[Provider], method: str, url: RequestUrl, *, brought: bool, tunnel: bool
 ) -> tuple[Provider, AllowedCall]:
     here = [provider for provider in providers if provider.origin == url.origin]
     if not here:
         raise RequestError(ERROR_CODE_NOT_ALLOWED, f"this bridge does not serve {url.origin}")
     provider = here[0]
-    allowed = provider.find_call(method, url.path, brought=brought)
+    allowed = provider.find_call(method, url.path, brought=brought, tunnel=tunnel)
     if allowed is not None:
         return provider, allowed
-    if not brought and provider.find_call(method, url.path, brought=True):
+    what = f"{'a WebSocket at' if tunnel else method} {url.path}"
+    if not brought and provider.find_call(method, url.path, brought=True, tunnel=tunnel):
         raise RequestError(
             ERROR_CODE_NOT_ALLOWED,
-            f"{method} {url.path} is allowed only with your own credential (credentials=brought)",
+            f"{what} is allowed only with your own credential (credentials=brought)",
         )
-    raise RequestError(ERROR_CODE_NOT_ALLOWED, f"this bridge does not allow {method} {url.path}")
+    raise RequestError(ERROR_CODE_NOT_ALLOWED, f"this bridge does not allow {what}")
 
 
 def _check_content_type(call: PlannedCall) -> None:

@@ -1,35 +1,28 @@
 """The call to the provider: one bare httpx transport, so no cookie jar, redirects, proxies or decoding
-(spec/protocol.md, section 11.6).
-
-Whatever httpx raises becomes a ProviderError here and nowhere else.
+(spec/protocol.md, sections 11.6 and 11.7).
 """
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from typing import Final, cast
 
 import httpx
 
-from blindrelay.provider_bridge.errors import ProviderError
 from blindrelay.provider_bridge.header_policy import Header, HeaderError, answer_headers, provider_headers
 from blindrelay.provider_bridge.policy import PlannedCall
+from blindrelay.provider_bridge.provider_failures import failed, foreign_errors
+from blindrelay.provider_bridge.provider_tunnel import Handshake, ProviderTunnel
 from blindrelay.v1.inner_pb2 import (
     BODY_END_CHUNKED,
     BODY_END_CLOSE,
     BODY_END_H2,
     BODY_END_LENGTH,
     BODY_END_NONE,
-    ERROR_CODE_OVERLOADED,
-    ERROR_CODE_PROVIDER_FAILED,
-    ERROR_CODE_PROVIDER_UNREACHABLE,
-    EXECUTION_NOT_STARTED,
     EXECUTION_STARTED,
     EXECUTION_UNKNOWN,
     BodyEnd,
-    Execution,
 )
 from blindrelay.v1.limits import MAX_BODY_PIECE
 
@@ -79,17 +72,15 @@ class ProviderAnswer:
 
         Raises ProviderError unless the body ends as it was announced.
         """
-        with _foreign_errors(EXECUTION_STARTED, "the provider broke off in the middle of its answer"):
+        with foreign_errors(EXECUTION_STARTED, "the provider broke off in the middle of its answer"):
             # The transport's own stream: httpx.Response adds nothing to it that is wanted here.
             async for data in cast(httpx.AsyncByteStream, self._response.stream):
                 for start in range(0, len(data), MAX_BODY_PIECE):
                     yield data[start : start + MAX_BODY_PIECE]
         if self.body_end == BODY_END_CLOSE and not self._close_allowed:
-            raise ProviderError(
-                ERROR_CODE_PROVIDER_FAILED,
+            raise failed(
                 "the provider ended its answer by closing the connection, so nobody knows if it is whole "
-                "(the bridge's allow_close_delimited would accept that)",
-                EXECUTION_STARTED,
+                "(the bridge's allow_close_delimited would accept that)"
             )
 
     async def aclose(self) -> None:
@@ -116,13 +107,28 @@ class ProviderTransport:
 
     async def call(self, call: PlannedCall, body: bytearray) -> ProviderAnswer:
         """Sends a request and waits for the answer's head. Raises ProviderError."""
-        with _foreign_errors(EXECUTION_UNKNOWN, "the provider closed the connection without an answer"):
-            response = await self._transport.handle_async_request(_request(call, body))
+        response = await self._send(_request(call, body))
         try:
             return _answer(call, response)
         except BaseException:
             await response.aclose()
             raise
+
+    async def dial(self, call: PlannedCall) -> ProviderTunnel | ProviderAnswer:
+        """Opens a tunnel, unless the provider gives an ordinary answer. Raises ProviderError."""
+        handshake = Handshake(call.headers)
+        response = await self._send(_request(call, bytearray(), handshake.headers))
+        try:
+            if response.status_code != handshake.ACCEPTED:
+                return _answer(call, response)
+            return handshake.open(response)
+        except BaseException:
+            await response.aclose()
+            raise
+
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        with foreign_errors(EXECUTION_UNKNOWN, "the provider closed the connection without an answer"):
+            return await self._transport.handle_async_request(request)
 
     async def aclose(self) -> None:
         """Closes every connection."""
@@ -155,18 +161,21 @@ class _BodyStream(httpx.AsyncByteStream):
             yield piece
 
 
-def _request(call: PlannedCall, body: bytearray) -> httpx.Request:
+def _request(call: PlannedCall, body: bytearray, upgrade: Iterable[Header] = ()) -> httpx.Request:
     provider = call.provider
     has_body = bool(body) or call.method in _BODY_METHODS
     return httpx.Request(
         call.method,
         str(provider.target),
-        headers=provider_headers(
-            provider.target.authority,
-            call.headers,
-            provider.credential if call.injected else None,
-            len(body) if has_body else None,
-        ),
+        headers=[
+            *provider_headers(
+                provider.target.authority,
+                call.headers,
+                provider.credential if call.injected else None,
+                len(body) if has_body else None,
+            ),
+            *upgrade,
+        ],
         stream=_BodyStream(body),
         # The exact bytes: httpx would normalise a path that it parses.
         extensions={"timeout": dict(_TIMEOUT), "target": call.url.target},
@@ -175,36 +184,12 @@ def _request(call: PlannedCall, body: bytearray) -> httpx.Request:
 
 def _answer(call: PlannedCall, response: httpx.Response) -> ProviderAnswer:
     if not 200 <= response.status_code <= 599:
-        raise _failed("the provider answered with a status that is none", EXECUTION_STARTED)
+        raise failed("the provider answered with a status that is none")
     received = response.headers.raw
     version = response.extensions.get("http_version", b"HTTP/1.1")
     end = body_end(call.method, version, response.status_code, received)
     try:
         headers = answer_headers(received, chunked=end == BODY_END_CHUNKED)
     except HeaderError as error:
-        raise _failed(f"the provider's answer is refused: {error}", EXECUTION_STARTED) from None
+        raise failed(f"the provider's answer is refused: {error}") from None
     return ProviderAnswer(response, headers, end, close_allowed=call.provider.allow_close_delimited)
-
-
-@contextmanager
-def _foreign_errors(execution: Execution.ValueType, otherwise: str) -> Iterator[None]:
-    """The one edge where another library's exceptions become ours.
-
-    Only where no connection was made it is certain that nothing was started.
-    """
-    try:
-        yield
-    except (httpx.ConnectError, httpx.ConnectTimeout):
-        raise ProviderError(
-            ERROR_CODE_PROVIDER_UNREACHABLE, "the provider could not be reached", EXECUTION_NOT_STARTED
-        ) from None
-    except httpx.PoolTimeout:
-        raise ProviderError(
-            ERROR_CODE_OVERLOADED, "all of the bridge's connections are in use", EXECUTION_NOT_STARTED
-        ) from None
-    except (httpx.HTTPError, OSError):
-        raise _failed(otherwise, execution) from None
-
-
-def _failed(message: str, execution: Execution.ValueType) -> ProviderError:
-    return ProviderError(ERROR_CODE_PROVIDER_FAILED, message, execution)

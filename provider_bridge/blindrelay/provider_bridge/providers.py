@@ -24,7 +24,7 @@ _TEMPLATE: Final = re.compile(r"(?:/(?:[A-Za-z0-9._:~-]|\{[a-z_]+\})+)+(?:/\*)?|
 
 
 class CallError(ValueError):
-    """An allow-list entry is not "METHOD /path/template [multipart]"; the text says what is wrong."""
+    """An allow-list entry is not "METHOD /path [multipart|websocket]"; the text says what is wrong."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,16 @@ class AllowedCall:
         method: in capitals.
         path: matches whole paths.
         multipart: whether the body may be multipart/form-data instead of JSON.
+        tunnel: whether it is for tunnels, and for nothing else.
     """
 
     method: str
     path: re.Pattern[str]
-    multipart: bool
+    multipart: bool = False
+    tunnel: bool = False
 
-    def matches(self, method: str, path: str) -> bool:
-        return method == self.method and self.path.fullmatch(path) is not None
+    def matches(self, method: str, path: str, *, tunnel: bool) -> bool:
+        return method == self.method and tunnel is self.tunnel and self.path.fullmatch(path) is not None
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,10 @@ class Provider:
     brought: tuple[AllowedCall, ...] = field(repr=False)
     allow_close_delimited: bool = False
 
-    def find_call(self, method: str, path: str, *, brought: bool) -> AllowedCall | None:
-        """The entry that allows a call with this kind of credential, or None."""
+    def find_call(self, method: str, path: str, *, brought: bool, tunnel: bool = False) -> AllowedCall | None:
+        """The entry that allows a call, or a tunnel, with this kind of credential, or None."""
         calls = self.brought if brought else self.injected
-        return next((call for call in calls if call.matches(method, path)), None)
+        return next((call for call in calls if call.matches(method, path, tunnel=tunnel)), None)
 
 
 def parse_calls(entries: Iterable[str]) -> tuple[AllowedCall, ...]:
@@ -113,14 +115,16 @@ def presets() -> dict[str, Preset]:
 
 def _parse_call(entry: str) -> AllowedCall:
     method, _, rest = entry.partition(" ")
-    template, _, body = rest.partition(" ")
+    template, _, kind = rest.partition(" ")
     if method not in METHODS:
         raise CallError(f'"{entry}" does not begin with one of {", ".join(sorted(METHODS))}')
     if not _TEMPLATE.fullmatch(template):
         raise CallError(f'"{entry}" has no path template such as /v1/models/{{model}} or /v1/*')
-    if body not in ("", "multipart"):
-        raise CallError(f'"{entry}" ends in "{body}"; only "multipart" may follow the path')
-    return AllowedCall(method, _pattern(template), body == "multipart")
+    if kind not in ("", "multipart", "websocket"):
+        raise CallError(f'"{entry}" ends in "{kind}"; only "multipart" or "websocket" may follow the path')
+    if kind == "websocket" and method != "GET":
+        raise CallError(f'"{entry}" is no WebSocket: those begin with GET')
+    return AllowedCall(method, _pattern(template), kind == "multipart", kind == "websocket")
 
 
 def _pattern(template: str) -> re.Pattern[str]:

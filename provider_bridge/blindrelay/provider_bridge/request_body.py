@@ -48,10 +48,15 @@ async def read_body(exchange: ClaimedExchange, context: Context, share: Share, l
         if exchange.request.finished:
             return body
         try:
-            async with asyncio.timeout_at(began + BASE_SECONDS + len(body) / BYTES_PER_SECOND):
-                part = await _next_part(exchange, context)
+            async with asyncio.timeout_at(began + seconds_to_arrive(len(body))):
+                part = await next_part(exchange, context)
         except TimeoutError:
             raise RequestError(ERROR_CODE_DEADLINE, "the request did not arrive in time") from None
+
+
+def seconds_to_arrive(size: int) -> float:
+    """What a request, or a message of a tunnel, has in all when so many bytes have come."""
+    return BASE_SECONDS + size / BYTES_PER_SECOND
 
 
 async def discard_rest(exchange: ClaimedExchange, context: Context) -> None:
@@ -77,7 +82,8 @@ def _append(body: bytearray, piece: bytes, share: Share, limit: int) -> None:
     body += piece
 
 
-async def _next_part(exchange: ClaimedExchange, context: Context) -> RequestPart:
+async def next_part(exchange: ClaimedExchange, context: Context) -> RequestPart:
+    """The part in the next record. Raises RequestError if there is none, or it does not open."""
     message = await context.read()
     try:
         if message is grpc.aio.EOF:

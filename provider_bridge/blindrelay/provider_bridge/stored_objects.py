@@ -34,6 +34,9 @@ _REFERENCES: Final = {
 }
 """Keys that refer to something stored, wherever they stand, unless they hold an object: as in a schema."""
 
+_ASKED_UNDER: Final = frozenset({"response", "session"})
+"""Where a message of a tunnel says what it asks for, beside its top."""
+
 _NO_PAYLOAD: Final = frozenset({"id", "status", "type"})
 """All that an input item has that is but a reference to a stored one."""
 
@@ -71,6 +74,31 @@ def check_stored_objects(path: str, body: Any) -> None:
         _check_references(node)
 
 
+def check_tunnel_message(path: str, message: Any) -> None:
+    """Judges a parsed message of the client's in a tunnel to `path` (spec/protocol.md, section 11.5).
+
+    What it asks for stands at its top, or under `response` or `session`. Raises StoredObjectError.
+    """
+    if not isinstance(message, dict):
+        raise StoredObjectError("the message is not a JSON object")
+    stores = path if message.get("type") == "response.create" else ""
+    nested = [value for key, value in message.items() if _plain(key) in _ASKED_UNDER]
+    for body in [message, *_dicts(nested)]:
+        _check_store(stores, body)
+        _check_top_level({key: value for key, value in body.items() if not _own(path, key, value)})
+        _check_items(body)
+        if any(_plain(key) == "tracing" and value is not None for key, value in body.items()):
+            raise StoredObjectError("tracing has the provider keep a trace" + _REMEDY)
+    for node in _objects(message, skip=_opaque(message)):
+        _check_references(node)
+        _check_voice(node)
+
+
+def _own(path: str, key: str, value: Any) -> bool:
+    """Whether a conversation is meant that begins and ends with the tunnel."""
+    return path.endswith("/realtime") and key == "conversation" and value in ("auto", "none")
+
+
 def _check_store(path: str, body: dict[str, Any]) -> None:
     values = [value for key, value in body.items() if _plain(key) == "store"]
     if any(value is not False for value in values):
@@ -97,13 +125,17 @@ def _check_items(body: dict[str, Any]) -> None:
     for item in _dicts([given] if isinstance(given, dict) else given):
         if "id" in item and not _payload(item):
             raise StoredObjectError("an input item refers to a stored one" + _REMEDY)
-    voice = body.get("voice")
-    if isinstance(voice, dict) and "id" in voice:
-        raise StoredObjectError("voice refers to a stored voice" + _REMEDY)
+    _check_voice(body)
     for message in _dicts(body.get("messages")):
         audio = message.get("audio")
         if isinstance(audio, dict) and "id" in audio:
             raise StoredObjectError("a message's audio refers to a stored answer" + _REMEDY)
+
+
+def _check_voice(node: dict[str, Any]) -> None:
+    voice = node.get("voice")
+    if isinstance(voice, dict) and "id" in voice:
+        raise StoredObjectError("voice refers to a stored voice" + _REMEDY)
 
 
 def _payload(item: dict[str, Any]) -> bool:

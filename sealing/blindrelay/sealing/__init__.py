@@ -40,6 +40,7 @@ from blindrelay.sealing.frames import (
     TEXT,
     close_frame,
     close_reason,
+    data_frames,
     is_close_code,
 )
 from blindrelay.sealing.history_form import decode_history, encode_history
@@ -100,6 +101,7 @@ __all__ = [
     "close_frame",
     "close_reason",
     "compare",
+    "data_frames",
     "decapsulate",
     "decode_history",
     "decode_proof",

@@ -39,6 +39,15 @@ class FrameOrder:
         return None
 
 
+def data_frames(opcode: int, data: bytes, *, fin: bool = True) -> list[Frame]:
+    """A text, binary or continuation frame of any length, as frames of at most 65,536 bytes."""
+    pieces = [data[start : start + MAX_FRAME_DATA] for start in range(0, len(data), MAX_FRAME_DATA)] or [b""]
+    opcodes = [opcode, *[CONTINUATION] * (len(pieces) - 1)]
+    frames = [Frame(opcode=each, data=piece) for each, piece in zip(opcodes, pieces, strict=True)]
+    frames[-1].fin = fin
+    return frames
+
+
 def close_frame(code: int | None, reason: str = "") -> Frame:
     """A close with a code and as much of the reason as fits; with None, one that says nothing."""
     if code is None:

@@ -1,0 +1,79 @@
+"""Which of a tunnel's frames go on to the provider.
+
+With an injected credential a message is held until it is whole and judged, as a body is (spec/protocol.md,
+section 11.5); with one that the client brings, every frame passes as it comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from blindrelay.provider_bridge.errors import RequestError
+from blindrelay.provider_bridge.request_body import seconds_to_arrive
+from blindrelay.provider_bridge.request_budget import Share
+from blindrelay.sealing import BINARY, CLOSE, TEXT, data_frames
+from blindrelay.v1.inner_pb2 import ERROR_CODE_NOT_ALLOWED, ERROR_CODE_TOO_LARGE, Frame
+
+Judge = Callable[[bytearray], Awaitable[None]]
+"""Judges a whole message. Raises RequestError."""
+
+
+class OpenGate:
+    """Passes every frame."""
+
+    due: float | None = None
+
+    async def passed(self, frame: Frame) -> list[Frame]:
+        """The frame itself."""
+        return [frame]
+
+
+class MessageGate:
+    """Gathers each message and passes it on when it has been judged.
+
+    Attributes:
+        due: when, in the event loop's time, the message that has begun has to be whole; None if none has.
+
+    Args:
+        share: of the bridge's budget, for the message that is held.
+        limit: bytes of a message.
+    """
+
+    due: float | None
+
+    def __init__(self, judge: Judge, share: Share, limit: int) -> None:
+        self.due = None
+        self._judge = judge
+        self._share = share
+        self._limit = limit
+        self._began = 0.0
+        self._message = bytearray()
+
+    async def passed(self, frame: Frame) -> list[Frame]:
+        """The frames of the message that this one completes, or none. Raises RequestError."""
+        if frame.opcode == CLOSE:
+            return [frame]
+        if frame.opcode == BINARY:
+            raise RequestError(
+                ERROR_CODE_NOT_ALLOWED,
+                "a binary message cannot be checked: send text, or bring your own (credentials=brought)",
+            )
+        if len(self._message) + len(frame.data) > self._limit:
+            raise RequestError(
+                ERROR_CODE_TOO_LARGE,
+                f"a message is over {self._limit} bytes, the most that this bridge takes",
+            )
+        self._share.add(len(frame.data))
+        self._message += frame.data
+        if not frame.fin:
+            if self.due is None:
+                self._began = asyncio.get_running_loop().time()
+            self.due = self._began + seconds_to_arrive(len(self._message))
+            return []
+        self.due = None
+        await self._judge(self._message)
+        passed = data_frames(TEXT, bytes(self._message))
+        self._message.clear()
+        self._share.release()
+        return passed

@@ -1,0 +1,202 @@
+"""A WebSocket to the provider: its handshake and its frames (spec/protocol.md, section 11.7; RFC 6455).
+
+The WebSocket protocol itself is the library websockets', which does no input and output of its own here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Final
+
+import httpcore
+import httpx
+from websockets.frames import CloseCode
+from websockets.frames import Frame as WireFrame
+from websockets.frames import Opcode as WireOpcode
+from websockets.protocol import Event, Protocol, Side, State
+from websockets.utils import accept_key, generate_key
+
+from blindrelay.provider_bridge.errors import ProviderError
+from blindrelay.provider_bridge.header_policy import (
+    SUBPROTOCOL,
+    Header,
+    HeaderError,
+    answer_headers,
+    subprotocols,
+)
+from blindrelay.provider_bridge.provider_failures import failed, foreign_errors
+from blindrelay.sealing import CLOSE, close_frame, close_reason, data_frames
+from blindrelay.v1.inner_pb2 import EXECUTION_STARTED, Frame
+
+MAX_MESSAGE: Final = 16_777_216
+"""Bytes of a message of the provider's: a minute and more of uncompressed audio in base64."""
+
+PING_SECONDS: Final = 20.0
+"""Silence after which a ping is sent; after as much again, or after a close, the connection is lost."""
+
+FAREWELL_SECONDS: Final = 1.0
+"""For a close to leave before the connection is dropped."""
+
+WRITE_SECONDS: Final = 60.0
+"""For the provider to take what is written."""
+
+_READ_SIZE: Final = 65_536
+_LOST: Final = "the provider's connection was lost"
+_BROKEN: Final = "the provider broke the WebSocket protocol"
+_SILENT: Final = logging.Logger("websocket", logging.CRITICAL)
+"""The library would log the content of frames at its most verbose."""
+
+
+class Handshake:
+    """The client's half of an opening handshake (RFC 6455, section 4.1), used once.
+
+    Args:
+        headers: those of the request, which may offer subprotocols.
+    """
+
+    ACCEPTED: Final = 101
+
+    def __init__(self, headers: Iterable[Header]) -> None:
+        self._key = generate_key()
+        self._offered = [
+            each for name, value in headers if name == SUBPROTOCOL for each in subprotocols(value)
+        ]
+        self.headers: list[Header] = [
+            (b"connection", b"Upgrade"),
+            (b"upgrade", b"websocket"),
+            (b"sec-websocket-key", self._key.encode()),
+            (b"sec-websocket-version", b"13"),
+        ]
+
+    def open(self, response: httpx.Response) -> ProviderTunnel:
+        """The tunnel that an answer of status 101 opens. Raises ProviderError if it opens none."""
+        received = [(name.lower(), value) for name, value in response.headers.raw]
+        chosen = [value for name, value in received if name == SUBPROTOCOL]
+        wrong = self._wrong_with(received, chosen)
+        if wrong is not None:
+            raise failed(f"the provider's WebSocket handshake is refused: {wrong}")
+        try:
+            headers = answer_headers(received, chunked=False)
+        except HeaderError as error:
+            raise failed(f"the provider's answer is refused: {error}") from None
+        return ProviderTunnel(response, headers + [(SUBPROTOCOL, value) for value in chosen])
+
+    def _wrong_with(self, received: list[Header], chosen: list[bytes]) -> str | None:
+        values = dict(received)
+        if values.get(b"upgrade", b"").lower() != b"websocket":
+            return "it is none to WebSocket"
+        if values.get(b"sec-websocket-accept", b"") != accept_key(self._key).encode():
+            return "it does not answer this one's key"
+        if any(name == b"sec-websocket-extensions" for name, _ in received):
+            return "it has an extension that was not offered"
+        if len(chosen) > 1 or any(each not in self._offered for each in chosen):
+            return "it chose a subprotocol that was not offered"
+        return None
+
+
+class ProviderTunnel:
+    """An open WebSocket. It holds a connection until it is closed.
+
+    Attributes:
+        headers: those that go back to the client.
+    """
+
+    def __init__(self, response: httpx.Response, headers: list[Header]) -> None:
+        self.headers = headers
+        self._response = response
+        self._stream: httpcore.AsyncNetworkStream = response.extensions["network_stream"]
+        self._protocol = Protocol(Side.CLIENT, max_size=MAX_MESSAGE, logger=_SILENT)
+        self._received: deque[Frame] = deque()
+        self._writing = asyncio.Lock()
+        self._pinged = False
+        self._failure: Exception | None = None
+
+    async def receive(self) -> Frame:
+        """The next frame; the last one is a close.
+
+        Raises ProviderError if the connection is lost without one, and what abort() was given.
+        """
+        try:
+            while not self._received:
+                await self._read()
+        except ProviderError:
+            if self._failure is not None:
+                raise self._failure from None
+            raise
+        return self._received.popleft()
+
+    async def send(self, frame: Frame) -> None:
+        """Passes a frame on; after a close, frames are dropped. Raises ProviderError."""
+        if self._protocol.state is not State.OPEN:
+            return
+        match frame.opcode:
+            case WireOpcode.CONT:
+                self._protocol.send_continuation(frame.data, frame.fin)
+            case WireOpcode.TEXT:
+                self._protocol.send_text(frame.data, frame.fin)
+            case WireOpcode.BINARY:
+                self._protocol.send_binary(frame.data, frame.fin)
+            case _:
+                self._protocol.send_close(*close_reason(frame))
+        await self._flush()
+
+    async def abort(self, failure: Exception) -> None:
+        """Closes the connection; receive() raises the failure from now on."""
+        self._failure = failure
+        with suppress(ProviderError, TimeoutError):
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await self.send(close_frame(CloseCode.POLICY_VIOLATION))
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Closes the connection at once."""
+        await self._response.aclose()
+
+    async def _read(self) -> None:
+        if self._failure is not None or self._protocol.parser_exc is not None:
+            broken = not isinstance(self._protocol.parser_exc, EOFError | None)
+            raise failed(_BROKEN if broken else _LOST)
+        data = await self._arrived()
+        if data is None:
+            if self._pinged or self._protocol.state is not State.OPEN:
+                raise failed(_LOST)
+            self._pinged = True
+            self._protocol.send_ping(b"")
+        elif data:
+            self._pinged = False
+            self._protocol.receive_data(data)
+        else:
+            self._protocol.receive_eof()
+        for event in self._protocol.events_received():
+            self._received += _frames(event)
+        with suppress(ProviderError):  # what has come counts; the next read finds that nothing more does
+            await self._flush()
+
+    async def _arrived(self) -> bytes | None:
+        """What the provider sent: no bytes at its end, None after PING_SECONDS of silence."""
+        with foreign_errors(EXECUTION_STARTED, _LOST):
+            try:
+                return await self._stream.read(_READ_SIZE, timeout=PING_SECONDS)
+            except httpcore.ReadTimeout:
+                return None
+
+    async def _flush(self) -> None:
+        async with self._writing:
+            with foreign_errors(EXECUTION_STARTED, _LOST):
+                for data in self._protocol.data_to_send():
+                    if data:
+                        await self._stream.write(data, timeout=WRITE_SECONDS)
+
+
+def _frames(event: Event) -> list[Frame]:
+    """A frame of the connection's as frames of the tunnel's; pings and pongs stay here."""
+    match event:
+        case WireFrame(opcode=WireOpcode.CLOSE):
+            return [Frame(opcode=CLOSE, fin=True, data=bytes(event.data))]
+        case WireFrame(opcode=WireOpcode.CONT | WireOpcode.TEXT | WireOpcode.BINARY):
+            return data_frames(event.opcode, bytes(event.data), fin=event.fin)
+    return []

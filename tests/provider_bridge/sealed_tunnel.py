@@ -1,0 +1,91 @@
+"""The client's side of a tunnel, made of the core and a bare gRPC call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from blindrelay.sealing import CLOSE, TEXT, close_reason, data_frames, encapsulate
+from blindrelay.v1.exchange_pb2 import ExchangeRequest, ExchangeResponse
+from blindrelay.v1.inner_pb2 import EXCHANGE_KIND_TUNNEL, Frame, ResponsePart
+
+from .sealed_caller import Answer, Call, SealedCaller, SealedRequest, request_head
+
+REALTIME = "https://api.openai.com/v1/realtime?model=gpt-realtime"
+
+
+@dataclass
+class SealedTunnel:
+    """One tunnel through one bridge."""
+
+    request: SealedRequest
+    call: Call
+
+    @classmethod
+    async def opened(cls, caller: SealedCaller, url: str = REALTIME, **fields: Any) -> SealedTunnel:
+        """Sends the head. What the bridge makes of it is in head()."""
+        made, config = await caller.envelope()
+        encoded = made.SerializeToString(deterministic=True)
+        exchange = encapsulate(encoded, config)
+        head = request_head(url, "GET", kind=EXCHANGE_KIND_TUNNEL, **fields)
+        (first,) = exchange.request.open_tunnel(head)
+        request = SealedRequest(encoded, [], exchange)
+        tunnel = cls(request, caller.start(request))
+        message = ExchangeRequest(encapsulated_secret=exchange.encapsulated_secret, sealed=first)
+        await tunnel.call.write(message.SerializeToString())
+        return tunnel
+
+    async def part(self) -> ResponsePart | None:
+        """The next part; None at the stream's end. Raises as the core does."""
+        message = await self.call.read()
+        if message is grpc.aio.EOF:
+            self.request.exchange.response.close()
+            return None
+        assert isinstance(message, bytes)
+        return self.request.exchange.response.open(ExchangeResponse.FromString(message).sealed)
+
+    async def answer(self) -> Answer:
+        """The next part, as an answer: a head, or an error."""
+        answer = Answer()
+        part = await self.part()
+        assert part is not None
+        answer.take(part)
+        return answer
+
+    async def send(self, frame: Frame) -> None:
+        for record in self.request.exchange.request.frame(frame):
+            await self.call.write(ExchangeRequest(sealed=record).SerializeToString())
+
+    async def say(self, text: str) -> None:
+        for frame in data_frames(TEXT, text.encode()):
+            await self.send(frame)
+
+    async def end(self) -> None:
+        for record in self.request.exchange.request.end():
+            await self.call.write(ExchangeRequest(sealed=record).SerializeToString())
+        await self.call.done_writing()
+
+    async def heard(self) -> bytes:
+        """The next whole message."""
+        data = b""
+        while True:
+            part = await self.part()
+            assert part is not None
+            assert part.HasField("frame"), part
+            assert part.frame.opcode != CLOSE
+            data += part.frame.data
+            if part.frame.fin:
+                return data
+
+    async def closed(self) -> tuple[int | None, str]:
+        """The provider's close, and after it nothing but the tail."""
+        part = await self.part()
+        assert part is not None
+        assert part.frame.opcode == CLOSE
+        tail = await self.part()
+        assert tail is not None
+        assert tail.HasField("tail")
+        assert self.request.exchange.response.finished
+        return close_reason(part.frame)
