@@ -10,7 +10,8 @@ import httpx2
 import pytest
 
 from blindrelay.client import Connection
-from blindrelay.client.request_head import request_head, stateless_body
+from blindrelay.client.request_head import request_head
+from blindrelay.client.stateless import stateless_body
 from blindrelay.sealing import IdentityKey, format_identity
 
 IDENTITY = format_identity(IdentityKey.generate().public_key)

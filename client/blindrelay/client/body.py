@@ -8,14 +8,14 @@ from functools import cache
 from typing import Any
 
 from blindrelay.client.errors import BlindRelayError, ClosedError
-from blindrelay.client.exchange import SealedExchange
 from blindrelay.client.library import Request, library_of
 from blindrelay.client.portal import Portal
+from blindrelay.client.sealed_call import SealedCall
 from blindrelay.client.surface import raised_in_body
 
 
 class _SyncBody:
-    def __init__(self, request: Request, exchange: SealedExchange, portal: Portal) -> None:
+    def __init__(self, request: Request, exchange: SealedCall, portal: Portal) -> None:
         self._request = request
         self._exchange = exchange
         self._portal = portal
@@ -33,7 +33,7 @@ class _SyncBody:
 
 
 class _AsyncBody:
-    def __init__(self, request: Request, exchange: SealedExchange) -> None:
+    def __init__(self, request: Request, exchange: SealedCall) -> None:
         self._request = request
         self._exchange = exchange
 
@@ -48,12 +48,12 @@ class _AsyncBody:
         await self._exchange.aclose()
 
 
-def sync_body(request: Request, exchange: SealedExchange, portal: Portal) -> Any:
+def sync_body(request: Request, exchange: SealedCall, portal: Portal) -> Any:
     """The body for a synchronous client of the request's library."""
     return _as_stream_of(_SyncBody, library_of(request).SyncByteStream)(request, exchange, portal)
 
 
-def async_body(request: Request, exchange: SealedExchange) -> Any:
+def async_body(request: Request, exchange: SealedCall) -> Any:
     """The body for an asynchronous client of the request's library."""
     return _as_stream_of(_AsyncBody, library_of(request).AsyncByteStream)(request, exchange)
 

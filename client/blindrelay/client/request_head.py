@@ -7,18 +7,24 @@ counters, cookies (spec/protocol.md, section 11.3).
 from __future__ import annotations
 
 import hashlib
-import json
+import re
 from typing import Any, Final
 
 from blindrelay.client.connection import Connection
-from blindrelay.client.library import Request, body_bytes, in_memory
+from blindrelay.client.library import Request
 from blindrelay.v1.inner_pb2 import Credential, ExchangeKind, Header, RequestHead
 
 HEADERS: Final = frozenset({"accept", "anthropic-beta", "anthropic-version", "content-type", "openai-beta"})
 CREDENTIAL_HEADERS: Final = frozenset(
     {"api-key", "authorization", "openai-organization", "openai-project", "x-api-key", "x-goog-api-key"}
 )
+SUBPROTOCOLS: Final = frozenset({"openai-beta.realtime-v1", "realtime"})
+"""Of a WebSocket, with injected credentials: SDKs put keys into others."""
+
 CREDENTIAL_PARAMETERS: Final = ("key", "api_key", "api-key", "apikey", "access_token", "oauth_token")
+
+_SUBPROTOCOL: Final = "sec-websocket-protocol"
+_WEBSOCKET_SCHEME: Final = re.compile(r"^ws(?=s?:)")
 
 
 def request_head(request: Request, connection: Connection) -> RequestHead:
@@ -44,31 +50,17 @@ def request_head(request: Request, connection: Connection) -> RequestHead:
     )
 
 
-def stateless_body(request: Request, connection: Connection) -> bytes | None:
-    """The body of a request that is in memory, or None if it streams.
-
-    With injected credentials all customers are one account at the provider, so nothing may be stored
-    there. The Responses API stores unless told otherwise: ``"store": false`` is set where it is absent.
-    """
-    if not in_memory(request):
-        return None
-    body = body_bytes(request)
-    injected = connection.credential == Credential.CREDENTIAL_INJECTED
-    if injected and request.method == "POST" and request.url.path.endswith("/responses"):
-        return _with_store_false(body)
-    return body
-
-
-def _with_store_false(body: bytes) -> bytes:
-    try:
-        content = json.loads(body)
-        if not isinstance(content, dict) or "store" in content:
-            return body
-    except (ValueError, RecursionError):
-        return body  # not JSON: the bridge says what is wrong
-    # Put in, not written anew: whatever else is in the body stays as it is, for the bridge to judge.
-    rest = body.lstrip(b" \t\r\n").removeprefix(b"{")
-    return b'{"store":false' + (b"," if content else b"") + rest
+def tunnel_head(request: Request, connection: Connection) -> RequestHead:
+    """The sealed head of a WebSocket's opening handshake; a URL of wss or ws is one of https or http."""
+    head = request_head(request, connection)
+    head.kind = ExchangeKind.EXCHANGE_KIND_TUNNEL
+    head.url = _WEBSOCKET_SCHEME.sub("http", head.url)
+    offered = [each.strip() for each in request.headers.get(_SUBPROTOCOL, "").split(",") if each.strip()]
+    if connection.credential == Credential.CREDENTIAL_INJECTED:
+        offered = [each for each in offered if each in SUBPROTOCOLS]
+    if offered:
+        head.headers.append(Header(name=_SUBPROTOCOL.encode(), value=", ".join(offered).encode()))
+    return head
 
 
 def _without_credentials(url: Any) -> Any:

@@ -6,16 +6,20 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from blindrelay.client.connection import Connection
 from blindrelay.client.errors import BlindRelayError, KeyTrustError, RelayError, TimedOutError
-from blindrelay.client.exchange import SealedExchange, Timeouts
+from blindrelay.client.exchange import SealedExchange
 from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.library import Request
 from blindrelay.client.link import Link
 from blindrelay.client.relay_view import Observer, RelayView
-from blindrelay.client.request_head import request_head, stateless_body
+from blindrelay.client.request_head import request_head, tunnel_head
+from blindrelay.client.sealed_call import SealedCall, Timeouts
+from blindrelay.client.stateless import stateless_body
+from blindrelay.client.tunnel import SealedTunnel
 from blindrelay.sealing import ClientExchange, SealingError, VerifiedKey, encapsulate
 from blindrelay.v1.envelope import METADATA_KEY, encode_envelope
 from blindrelay.v1.envelope_pb2 import Envelope
@@ -24,6 +28,7 @@ from blindrelay.v1.inner_pb2 import ResponseHead
 from blindrelay.v1.limits import DEFAULT_MAX_UNITS, EXCHANGE_ID_SIZE, MAX_BODY_PIECE, TIME_STEP, VERSION
 from blindrelay.v1.outer_status import OuterStatus
 
+C = TypeVar("C", bound=SealedCall)
 T = TypeVar("T")
 
 Run = Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]
@@ -63,6 +68,17 @@ class Sender:
         except _KeyGoneError as gone:
             raise gone.error from None
 
+    async def open_tunnel(self, request: Request) -> tuple[SealedTunnel, ResponseHead]:
+        """Dials and waits for the answer's head: 101, or an ordinary one. Raises BlindRelayError."""
+        try:
+            return await self._dial(request)
+        except _KeyGoneError:
+            pass
+        try:
+            return await self._dial(request)
+        except _KeyGoneError as gone:
+            raise gone.error from None
+
     async def close(self) -> None:
         """Ends what runs in this event loop."""
         with self._lock:
@@ -73,24 +89,37 @@ class Sender:
     async def _attempt(
         self, request: Request, pieces: AsyncIterator[bytes], run: Run
     ) -> tuple[SealedExchange, ResponseHead]:
-        exchange: SealedExchange = await run(self._begin(request))
-        try:
+        head = request_head(request, self.connection)
+        exchange: SealedExchange = await run(self._begin(request, SealedExchange))
+        async with self._closed_on_failure(exchange, request, run):
+            exchange.begin(head)
             async for piece in pieces:
                 if not await run(_send(exchange, piece)):
                     return exchange, await run(exchange.head())
             return exchange, await run(exchange.finish())
+
+    async def _dial(self, request: Request) -> tuple[SealedTunnel, ResponseHead]:
+        head = tunnel_head(request, self.connection)
+        tunnel = await self._begin(request, SealedTunnel)
+        async with self._closed_on_failure(tunnel, request, _here):
+            return tunnel, await tunnel.dial(head)
+
+    @asynccontextmanager
+    async def _closed_on_failure(self, call: SealedCall, request: Request, run: Run) -> AsyncIterator[None]:
+        """Raises _KeyGoneError in the one case for a second attempt."""
+        try:
+            yield
         except RelayError as error:
-            await run(exchange.aclose())
-            if error.status is OuterStatus.KEY_UNKNOWN and await run(self._is_gone(exchange.key, request)):
+            await run(call.aclose())
+            if error.status is OuterStatus.KEY_UNKNOWN and await run(self._is_gone(call.key, request)):
                 raise _KeyGoneError(error) from None
             raise
         except BaseException:
-            await run(exchange.aclose())
+            await run(call.aclose())
             raise
 
-    async def _begin(self, request: Request) -> SealedExchange:
+    async def _begin(self, request: Request, kind: type[C]) -> C:
         link, timeouts = self._link(), Timeouts.of(request.extensions)
-        head = request_head(request, self.connection)
         await link.connect(timeouts.connect)
         await _acquire(link.room, timeouts.pool)
         try:
@@ -101,12 +130,10 @@ class Sender:
             deadline = client_deadline(self.connection.deadline_class)
             call = link.exchange((METADATA_KEY, envelope), deadline)
             view = self._observed(envelope)
-            exchange = SealedExchange(link, call, key, sealed, timeouts, link.room.release, view)
+            return kind(link, call, key, sealed, timeouts, link.room.release, view)
         except BaseException:
             link.room.release()
             raise
-        exchange.begin(head)
-        return exchange
 
     def _envelope(self, key: VerifiedKey, issued_at: int) -> bytes:
         return encode_envelope(
@@ -186,6 +213,10 @@ async def _acquire(room: asyncio.Semaphore, timeout: float | None) -> None:
             await room.acquire()
     except TimeoutError:
         raise TimedOutError("pool", timeout or 0) from None
+
+
+async def _here(work: Coroutine[Any, Any, T]) -> T:
+    return await work
 
 
 async def _once(content: bytes) -> AsyncIterator[bytes]:

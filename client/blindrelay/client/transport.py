@@ -17,8 +17,11 @@ from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.library import Request, response
 from blindrelay.client.portal import Portal, drive
 from blindrelay.client.relay_view import Observer
+from blindrelay.client.sealed_call import TUNNEL_STATUS
 from blindrelay.client.sender import Run, Sender
 from blindrelay.client.surface import answer_or_raise
+from blindrelay.client.tunnel import SealedTunnel
+from blindrelay.v1.inner_pb2 import ResponseHead
 
 if TYPE_CHECKING:
     import httpx
@@ -130,6 +133,21 @@ class SealedTransport:
             request, request.stream, here, lambda exchange: async_body(request, exchange)
         )
 
+    async def open_tunnel(self, request: Any) -> SealedTunnel | Any:
+        """Opens a WebSocket to the provider: the tunnel, or the response that came in its place.
+
+        `request` is httpx's or httpx2's: GET, with the handshake's URL and headers. Errors are as an
+        exchange's are.
+        """
+        try:
+            tunnel, head = await self._sender.open_tunnel(request)
+        except BlindRelayError as error:
+            return answer_or_raise(error, request)
+        if head.status == TUNNEL_STATUS:
+            tunnel.headers = _raw(head)
+            return tunnel
+        return response(request, head.status, _raw(head), async_body(request, tunnel))
+
     def close(self) -> None:
         """Ends what synchronous callers still run. The transport may be used again."""
         with self._lock:
@@ -173,8 +191,7 @@ class SealedTransport:
             exchange, head = await self._sender.perform(request, stream, run)
         except BlindRelayError as error:
             return answer_or_raise(error, request)
-        headers = [(header.name, header.value) for header in head.headers]
-        return response(request, head.status, headers, body(exchange))
+        return response(request, head.status, _raw(head), body(exchange))
 
     def _portal(self) -> Portal:
         with self._lock:
@@ -197,6 +214,10 @@ class SealedTransport:
             | options
             | {"transport": transport}
         )
+
+
+def _raw(head: ResponseHead) -> list[tuple[bytes, bytes]]:
+    return [(header.name, header.value) for header in head.headers]
 
 
 def _key_ring(connection: Connection, clock: Callable[[], float]) -> KeyRing:

@@ -16,8 +16,9 @@ import pytest
 from blindrelay.client import Connection, SealedTransport
 from blindrelay.client.endpoint import listen, read_providers, serve
 from blindrelay.client.endpoint.access import Access
+from blindrelay.client.endpoint.admission import MAX_REQUESTS, Admission
 from blindrelay.client.endpoint.journal import KEPT_EXCHANGES, Journal
-from blindrelay.client.endpoint.pass_through import MAX_REQUESTS, MAX_RESPONSES_BODY, PassThrough
+from blindrelay.client.endpoint.pass_through import MAX_RESPONSES_BODY, PassThrough
 from blindrelay.client.endpoint.routes import Routes
 from blindrelay.client.relay_view import RelayView
 from blindrelay.v1.envelope_pb2 import Envelope
@@ -73,7 +74,8 @@ class Program:
 
 
 def pass_through(transport: SealedTransport) -> PassThrough:
-    return PassThrough(transport, Routes(read_providers(None), "openai"), Access(TOKEN, 80), Journal())
+    admission = Admission(Routes(read_providers(None), "openai"), Access(TOKEN, 80))
+    return PassThrough(transport, admission, Journal())
 
 
 @pytest.fixture

@@ -180,21 +180,6 @@ def test_an_error_of_the_bridges_own(bridged: Endpoint, bridge: ScriptedBridge) 
     assert (answer.status_code, answer.headers["x-blindrelay-error"]) == (413, "bridge/too_large")
 
 
-def test_a_websocket_is_refused_cleanly(bridged: Endpoint, bridge: ScriptedBridge) -> None:
-    upgrade = {
-        "connection": "Upgrade",
-        "upgrade": "WebSocket",
-        "sec-websocket-version": "13",
-        "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
-    }
-    with bridged.client() as client:
-        answer = client.get("/v1/realtime", headers=upgrade)
-        assert answer.status_code == 501
-        assert answer.headers["x-blindrelay-error"] == "endpoint/upgrade"
-        assert answer.headers["x-should-retry"] == "false"
-    assert not bridge.received
-
-
 def test_a_question_for_http_2_is_passed_over(bridged: Endpoint) -> None:
     with bridged.client() as client:
         headers = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2-settings": "AA"}

@@ -19,6 +19,8 @@ Header = tuple[bytes, bytes]
 _TOKEN_HEADERS: Final = frozenset(
     {b"x-blindrelay-token", b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key"}
 )
+_SUBPROTOCOL: Final = b"sec-websocket-protocol"
+_KEY_SUBPROTOCOL: Final = b"openai-insecure-api-key."
 _HTTP_PORT: Final = 80
 
 
@@ -60,7 +62,7 @@ class Access:
         if first.startswith(TOKEN_PREFIX):
             if self._is_token(first.encode("latin-1")):
                 return path.removeprefix(f"/{first}"), self._without_token(headers), f"/{first}"
-        elif len(rest := self._without_token(headers)) < len(headers):
+        elif (rest := self._without_token(headers)) != headers:
             return path, rest, ""
         raise RefusedError(
             401,
@@ -69,7 +71,18 @@ class Access:
         )
 
     def _without_token(self, headers: Iterable[Header]) -> list[Header]:
-        return [(name, value) for name, value in headers if not self._carries_token(name, value)]
+        kept = [(name, value) for name, value in headers if not self._carries_token(name, value)]
+        return [each for each in map(self._without_subprotocol, kept) if each[1] or each[0] != _SUBPROTOCOL]
+
+    def _without_subprotocol(self, header: Header) -> Header:
+        """Web pages cannot set a WebSocket's headers: OpenAI's SDK puts its key among the subprotocols."""
+        name, value = header
+        if name != _SUBPROTOCOL or _KEY_SUBPROTOCOL not in value:
+            return header
+        offered = [each.strip() for each in value.split(b",")]
+        return name, b", ".join(
+            each for each in offered if not self._is_token(each.removeprefix(_KEY_SUBPROTOCOL))
+        )
 
     def _carries_token(self, name: bytes, value: bytes) -> bool:
         if name not in _TOKEN_HEADERS:

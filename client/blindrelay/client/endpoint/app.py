@@ -12,11 +12,13 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from blindrelay.client.endpoint.access import Access
+from blindrelay.client.endpoint.admission import Admission
 from blindrelay.client.endpoint.journal import Journal
 from blindrelay.client.endpoint.pass_through import PassThrough
-from blindrelay.client.endpoint.refusal import RefusedError, send_error
+from blindrelay.client.endpoint.refusal import RefusedError, as_denial, send_error
 from blindrelay.client.endpoint.routes import Routes
 from blindrelay.client.endpoint.status_page import HEADERS, Status, status_page
+from blindrelay.client.endpoint.tunnels import Tunnels
 from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.transport import SealedTransport
 
@@ -32,7 +34,8 @@ class OwnNamesOnly:
         try:
             self._access.check_names(scope["headers"])
         except RefusedError as error:
-            await send_error(error, scope["path"], send)
+            is_websocket = scope["type"] == "websocket"
+            await send_error(error, scope["path"], as_denial(send) if is_websocket else send)
         else:
             await self._app(scope, receive, send)
 
@@ -46,12 +49,15 @@ def endpoint_app(
         status = Status(transport.connection, keys.directories, journal.entries, time.time())
         return HTMLResponse(status_page(status), headers=HEADERS)
 
+    admission = Admission(routes, access)
+    requests = PassThrough(transport, admission, journal)
+    websockets = Tunnels(transport, admission, journal)
+
+    async def provider(scope: Scope, receive: Receive, send: Send) -> None:
+        await (websockets if scope["type"] == "websocket" else requests)(scope, receive, send)
+
     return Starlette(
-        routes=[
-            Route("/", page),
-            Route("/healthz", _healthy),
-            Mount("", PassThrough(transport, routes, access, journal)),
-        ],
+        routes=[Route("/", page), Route("/healthz", _healthy), Mount("", provider)],
         middleware=[Middleware(OwnNamesOnly, access=access)],
     )
 

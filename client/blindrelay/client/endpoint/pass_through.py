@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import httpx
 from starlette.types import Receive, Scope, Send
 
-from blindrelay.client.endpoint.access import Access, Header
+from blindrelay.client.endpoint.admission import Admission, Admitted
 from blindrelay.client.endpoint.answer_headers import passed_on
 from blindrelay.client.endpoint.client_body import ClientBody, ClientGoneError
 from blindrelay.client.endpoint.journal import WHOLE, Journal, Noted
 from blindrelay.client.endpoint.refusal import RefusedError, cause, send_error
-from blindrelay.client.endpoint.routes import Destination, Routes
 from blindrelay.client.errors import BlindRelayError
 from blindrelay.client.transport import SealedTransport
-
-MAX_REQUESTS: Final = 256
-"""Requests at once; 64 of them are exchanges, the others wait for these."""
 
 HELD_BODY: Final = 262_144
 """Bytes up to which a body of known size is held until its answer begins: it can be sealed a second time
@@ -31,7 +26,7 @@ MAX_RESPONSES_BODY: Final = 33_554_432
 """Bytes of a request to the Responses API, whatever its size: "store": false may have to be put in. More
 than that a bridge does not take."""
 
-_TIMEOUTS: Final = {"connect": 10.0, "pool": 60.0, "write": 600.0, "read": None}
+TIMEOUTS: Final = {"connect": 10.0, "pool": 60.0, "write": 600.0, "read": None}
 """Seconds. How long an answer may be silent is the program's to say: when it goes away, the exchange ends.
 Beyond that the connection's deadline counts."""
 
@@ -40,45 +35,32 @@ _ERROR_HEADER: Final = b"x-blindrelay-error"
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class _Admitted:
-    """A request that may go on."""
-
-    method: str
-    destination: Destination
-    headers: list[Header]
-    local_url: Callable[[str], str | None]
-
-
 class PassThrough:
     """An ASGI application."""
 
-    def __init__(self, transport: SealedTransport, routes: Routes, access: Access, journal: Journal) -> None:
+    def __init__(self, transport: SealedTransport, admission: Admission, journal: Journal) -> None:
         self._transport = transport
-        self._routes = routes
-        self._access = access
+        self._admission = admission
         self._journal = journal
-        self._running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request. A program that goes away ends it, and the exchange with it."""
         body = ClientBody(receive)
         work = asyncio.create_task(self._serve(scope, body, send))
         gone = asyncio.create_task(body.client_gone())
-        self._running += 1
-        try:
-            await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            self._running -= 1
-            work.cancel()
-            gone.cancel()
-            await asyncio.gather(work, gone, return_exceptions=True)
+        with self._admission.running():
+            try:
+                await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                work.cancel()
+                gone.cancel()
+                await asyncio.gather(work, gone, return_exceptions=True)
 
     async def _serve(self, scope: Scope, body: ClientBody, send: Send) -> None:
         """Ends without an answer's end where there is none: the server then breaks the connection off."""
         path = scope["path"]
         try:
-            admitted = self._admitted(scope)
+            admitted = self._admission.admit(scope)
             path = admitted.destination.path
             await self._exchange(admitted, body, send)
         except RefusedError as error:
@@ -88,26 +70,7 @@ class PassThrough:
         except Exception as error:  # whatever it says may be content
             _log.error("the endpoint failed: %s", type(error).__name__)
 
-    def _admitted(self, scope: Scope) -> _Admitted:
-        """Raises RefusedError."""
-        raw: list[Header] = scope["headers"]
-        host = next(value for name, value in raw if name == b"host").decode("latin-1")
-        path, headers, prefix = self._access.admitted(scope["raw_path"].decode("latin-1"), raw)
-        names = {name.decode("latin-1") for name, _ in raw}
-        if (b"upgrade", b"websocket") in ((name, value.lower()) for name, value in raw):
-            raise RefusedError(501, "upgrade", "WebSocket is not carried yet: use the API over HTTP")
-        if self._running > MAX_REQUESTS:
-            raise RefusedError(503, "busy", f"{MAX_REQUESTS} requests are running", retry=True)
-        query = scope["query_string"].decode("latin-1")
-        destination = self._routes.destination(scope["method"], path, query, names)
-
-        def local_url(url: str) -> str | None:
-            local = self._routes.local_path(url)
-            return None if local is None else f"http://{host}{prefix}{local}"
-
-        return _Admitted(scope["method"], destination, headers, local_url)
-
-    async def _exchange(self, admitted: _Admitted, body: ClientBody, send: Send) -> None:
+    async def _exchange(self, admitted: Admitted, body: ClientBody, send: Send) -> None:
         with self._journal.request() as noted:
             try:
                 request = await _request(admitted, body)
@@ -119,10 +82,11 @@ class PassThrough:
                 await send_error(error, admitted.destination.path, send)
                 return
             body.over()
-            await _deliver(answer, admitted, noted, send)
+            await deliver(answer, admitted, noted, send)
 
 
-async def _deliver(answer: Any, admitted: _Admitted, noted: Noted, send: Send) -> None:
+async def deliver(answer: Any, admitted: Admitted, noted: Noted, send: Send) -> None:
+    """Sends a response of the transport's, piece by piece."""
     headers = passed_on(answer.headers.raw, admitted.destination.url, admitted.local_url)
     ours = dict(headers).get(_ERROR_HEADER, b"").decode()
     try:
@@ -137,7 +101,7 @@ async def _deliver(answer: Any, admitted: _Admitted, noted: Noted, send: Send) -
         await answer.stream.aclose()
 
 
-async def _request(admitted: _Admitted, body: ClientBody) -> httpx.Request:
+async def _request(admitted: Admitted, body: ClientBody) -> httpx.Request:
     """The request for the transport. Raises RefusedError, ClientGoneError."""
     url = admitted.destination.url
     content = await _held(admitted, body)
@@ -147,13 +111,13 @@ async def _request(admitted: _Admitted, body: ClientBody) -> httpx.Request:
             url,
             headers=admitted.headers,
             content=body.pieces() if content is None else content,
-            extensions={"timeout": _TIMEOUTS},
+            extensions={"timeout": TIMEOUTS},
         )
     except httpx.InvalidURL:
         raise RefusedError(400, "request", "the path is not one that a provider can have") from None
 
 
-async def _held(admitted: _Admitted, body: ClientBody) -> bytes | None:
+async def _held(admitted: Admitted, body: ClientBody) -> bytes | None:
     """The body as far as it is held, or None: it streams."""
     headers = dict(admitted.headers)
     size = int(headers.get(b"content-length", b"0"))

@@ -6,7 +6,7 @@ import json
 from typing import Final
 
 import httpx
-from starlette.types import Send
+from starlette.types import Message, Send
 
 from blindrelay.client.errors import BlindRelayError
 from blindrelay.client.surface import error_body
@@ -53,6 +53,15 @@ async def send_error(error: BlindRelayError, path: str, send: Send) -> None:
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def as_denial(send: Send) -> Send:
+    """Sends an HTTP answer where a WebSocket was asked for, by ASGI's extension websocket.http.response."""
+
+    async def denial(message: Message) -> None:
+        await send({**message, "type": f"websocket.{message['type']}"})
+
+    return denial
 
 
 def _status(error: BlindRelayError) -> int:

@@ -15,9 +15,9 @@ import uvicorn
 
 from blindrelay.client.connection import Connection
 from blindrelay.client.endpoint.access import Access
+from blindrelay.client.endpoint.admission import MAX_REQUESTS
 from blindrelay.client.endpoint.app import endpoint_app
 from blindrelay.client.endpoint.journal import Journal
-from blindrelay.client.endpoint.pass_through import MAX_REQUESTS
 from blindrelay.client.endpoint.providers import Provider
 from blindrelay.client.endpoint.routes import Routes
 from blindrelay.client.errors import ConfigurationError
@@ -29,6 +29,9 @@ MAX_CONNECTIONS: Final = 4 * MAX_REQUESTS
 """Programs keep idle ones open. More get a plain 503 from uvicorn."""
 
 MAX_HEADER_BYTES: Final = 65_536
+
+MAX_MESSAGE: Final = 33_554_432
+"""Bytes of a WebSocket message of the program's; more than that a bridge does not take."""
 
 _KEEP_ALIVE_SECONDS: Final = 75
 """Longer than SDKs keep idle connections, so that it is not us who close one as it is used again."""
@@ -92,7 +95,9 @@ async def serve(
         proxy_headers=False,
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=MAX_MESSAGE,
+        ws_per_message_deflate=False,
     )
     server = _Server(config, announce)
     try:

@@ -9,7 +9,8 @@ from unittest.mock import patch
 from google.protobuf.message import DecodeError
 
 from blindrelay.client import BlindRelayError, CutAnswerError
-from blindrelay.client.exchange import SealedExchange, Timeouts
+from blindrelay.client.exchange import SealedExchange
+from blindrelay.client.sealed_call import Timeouts
 from blindrelay.client.sender import Sender
 from blindrelay.sealing import VerifiedKey, keys, records, verify_directory
 from blindrelay.sealing.errors import SealingError
@@ -76,7 +77,7 @@ def with_fallback_to_clear() -> AbstractContextManager[object]:
 
     return patches(
         patch.object(records.RecordOpener, "open", in_clear),
-        patch(f"{_CLIENT}.exchange.ExchangeResponse", _AnyMessage),
+        patch(f"{_CLIENT}.sealed_call.ExchangeResponse", _AnyMessage),
     )
 
 

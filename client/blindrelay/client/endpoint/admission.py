@@ -1,0 +1,63 @@
+"""What may go on to a provider: who asks, for what, and how much runs already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.types import Scope
+
+from blindrelay.client.endpoint.access import Access, Header
+from blindrelay.client.endpoint.refusal import RefusedError
+from blindrelay.client.endpoint.routes import Destination, Routes
+
+MAX_REQUESTS: Final = 256
+"""Requests at once; 64 of them are exchanges, the others wait for these."""
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """A request that may go on."""
+
+    method: str
+    destination: Destination
+    headers: list[Header]
+    local_url: Callable[[str], str | None]
+
+
+class Admission:
+    """The endpoint's door, for requests and WebSockets alike."""
+
+    def __init__(self, routes: Routes, access: Access) -> None:
+        self._routes = routes
+        self._access = access
+        self._running = 0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """While a request is served."""
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
+
+    def admit(self, scope: Scope) -> Admitted:
+        """The request of an ASGI scope, one of those running. Raises RefusedError."""
+        raw: list[Header] = scope["headers"]
+        host = next(value for name, value in raw if name == b"host").decode("latin-1")
+        path, headers, prefix = self._access.admitted(scope["raw_path"].decode("latin-1"), raw)
+        if self._running > MAX_REQUESTS:
+            raise RefusedError(503, "busy", f"{MAX_REQUESTS} requests are running", retry=True)
+        method = scope.get("method", "GET")
+        names = {name.decode("latin-1") for name, _ in raw}
+        query = scope["query_string"].decode("latin-1")
+        destination = self._routes.destination(method, path, query, names)
+
+        def local_url(url: str) -> str | None:
+            local = self._routes.local_path(url)
+            return None if local is None else f"http://{host}{prefix}{local}"
+
+        return Admitted(method, destination, headers, local_url)

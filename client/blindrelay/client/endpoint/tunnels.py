@@ -1,0 +1,215 @@
+"""WebSockets: each frame through a sealed tunnel, and each back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Final
+
+import httpx
+from starlette.types import Message, Receive, Scope, Send
+
+from blindrelay.client.endpoint.admission import Admission, Admitted
+from blindrelay.client.endpoint.answer_headers import passed_on
+from blindrelay.client.endpoint.client_body import ClientGoneError
+from blindrelay.client.endpoint.journal import WHOLE, Journal, Noted
+from blindrelay.client.endpoint.pass_through import TIMEOUTS, deliver
+from blindrelay.client.endpoint.refusal import RefusedError, as_denial, cause, send_error
+from blindrelay.client.errors import BlindRelayError, BridgeError, ProtocolError
+from blindrelay.client.stateless import stateless_message
+from blindrelay.client.transport import SealedTransport
+from blindrelay.client.tunnel import SealedTunnel
+from blindrelay.sealing import BINARY, CLOSE, TEXT, close_frame, close_reason, data_frames, is_close_code
+from blindrelay.v1.inner_pb2 import ErrorCode
+
+MAX_MESSAGE: Final = 16_777_216
+"""Bytes of a message, as at the bridge: ASGI carries messages whole."""
+
+_SUBPROTOCOL: Final = b"sec-websocket-protocol"
+_NORMAL: Final = 1000
+_POLICY_VIOLATION: Final = 1008
+_TOO_BIG: Final = 1009
+_INTERNAL_ERROR: Final = 1011
+
+_CODES: Final = {
+    ErrorCode.ERROR_CODE_MALFORMED: _POLICY_VIOLATION,
+    ErrorCode.ERROR_CODE_NOT_ALLOWED: _POLICY_VIOLATION,
+    ErrorCode.ERROR_CODE_STORED_OBJECT: _POLICY_VIOLATION,
+    ErrorCode.ERROR_CODE_TOO_LARGE: _TOO_BIG,
+}
+
+_REASON_SIZE: Final = 123
+"""Bytes: what a close has room for beside its code (RFC 6455, section 5.5)."""
+
+_LAST_SECONDS: Final = 5.0
+"""For the provider's close after the program's."""
+
+_log = logging.getLogger(__name__)
+
+
+class Tunnels:
+    """An ASGI application for scopes of type websocket."""
+
+    def __init__(self, transport: SealedTransport, admission: Admission, journal: Journal) -> None:
+        self._transport = transport
+        self._admission = admission
+        self._journal = journal
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one WebSocket. What ends before it is open is answered as a request would be."""
+        path = scope["path"]
+        with self._admission.running():
+            try:
+                admitted = self._admission.admit(scope)
+                path = admitted.destination.path
+                with self._journal.request() as noted:
+                    await self._carry(admitted, noted, receive, send)
+            except BlindRelayError as error:
+                await send_error(error, path, as_denial(send))
+            except ClientGoneError:
+                return
+            except Exception as error:  # whatever it says may be content
+                _log.error("the endpoint failed: %s", type(error).__name__)
+
+    async def _carry(self, admitted: Admitted, noted: Noted, receive: Receive, send: Send) -> None:
+        request = _handshake(admitted)
+        try:
+            answer = await _unless_gone(self._transport.open_tunnel(request), receive)
+        except BlindRelayError as error:
+            noted.ends(cause(error))
+            raise
+        if not isinstance(answer, SealedTunnel):
+            await deliver(answer, admitted, noted, as_denial(send))
+            return
+        headers = passed_on(answer.headers, admitted.destination.url, admitted.local_url)
+        chosen = [value.decode("latin-1") for name, value in headers if name == _SUBPROTOCOL]
+        await send(
+            {
+                "type": "websocket.accept",
+                "subprotocol": chosen[0] if chosen else None,
+                "headers": [each for each in headers if each[0] != _SUBPROTOCOL],
+            }
+        )
+        await _Carriage(answer, request, self._transport, noted).run(receive, send)
+
+
+class _Carriage:
+    """The frames of one open tunnel."""
+
+    def __init__(
+        self, tunnel: SealedTunnel, request: httpx.Request, transport: SealedTransport, noted: Noted
+    ) -> None:
+        self._tunnel = tunnel
+        self._request = request
+        self._connection = transport.connection
+        self._noted = noted
+
+    async def run(self, receive: Receive, send: Send) -> None:
+        """Until both sides have closed, one has failed, or the program is gone."""
+        up = asyncio.create_task(self._up(receive))
+        down = asyncio.create_task(self._down(send))
+        try:
+            await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
+            if not down.done() and not up.result():
+                raise ClientGoneError
+            await asyncio.wait((down,), timeout=_LAST_SECONDS)
+            if down.done():
+                down.result()
+        finally:
+            up.cancel()
+            down.cancel()
+            await asyncio.gather(up, down, return_exceptions=True)
+            await self._tunnel.aclose()
+
+    async def _up(self, receive: Receive) -> bool:
+        """Whether the program said goodbye."""
+        while True:
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                # Without a reason it is no close of the program's: the connection was lost.
+                if "reason" not in message:
+                    return False
+                code = message["code"] if is_close_code(message["code"]) else None
+                await self._tunnel.send(close_frame(code, message["reason"] or ""))
+                await self._tunnel.end()
+                return True
+            await self._send(message)
+
+    async def _send(self, message: Message) -> None:
+        text = message.get("text")
+        if text is None:
+            frames = data_frames(BINARY, message["bytes"])
+        else:
+            frames = data_frames(TEXT, stateless_message(text.encode(), self._request, self._connection))
+        for frame in frames:
+            await self._tunnel.send(frame)
+
+    async def _down(self, send: Send) -> None:
+        try:
+            await self._messages(send)
+            self._noted.ends(WHOLE)
+        except BlindRelayError as error:
+            self._noted.ends(cause(error))
+            await send({"type": "websocket.close", "code": _code(error), "reason": _reason(error)})
+
+    async def _messages(self, send: Send) -> None:
+        message, is_text = bytearray(), False
+        while (frame := await self._tunnel.receive()) is not None:
+            if frame.opcode == CLOSE:
+                code, reason = close_reason(frame)
+                await send({"type": "websocket.close", "code": code or _NORMAL, "reason": reason})
+                continue
+            if len(message) + len(frame.data) > MAX_MESSAGE:
+                raise ProtocolError(f"the bridge passed on a message of over {MAX_MESSAGE} bytes")
+            message += frame.data
+            is_text = frame.opcode == TEXT or (is_text and frame.opcode != BINARY)
+            if frame.fin:
+                await send(_message(bytes(message), is_text=is_text))
+                message.clear()
+
+
+def _message(data: bytes, *, is_text: bool) -> Message:
+    if not is_text:
+        return {"type": "websocket.send", "bytes": data}
+    try:
+        return {"type": "websocket.send", "text": data.decode()}
+    except UnicodeDecodeError:
+        raise ProtocolError("the provider sent text that is not UTF-8") from None
+
+
+def _handshake(admitted: Admitted) -> httpx.Request:
+    """The request for the transport. Raises RefusedError."""
+    try:
+        return httpx.Request(
+            "GET", admitted.destination.url, headers=admitted.headers, extensions={"timeout": TIMEOUTS}
+        )
+    except httpx.InvalidURL:
+        raise RefusedError(400, "request", "the path is not one that a provider can have") from None
+
+
+async def _unless_gone(dialling: Any, receive: Receive) -> Any:
+    """What dialling comes to. Raises ClientGoneError if the program does not wait for it."""
+    dial = asyncio.ensure_future(dialling)
+    gone = asyncio.ensure_future(_gone(receive))
+    try:
+        await asyncio.wait((dial, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not dial.done():
+            raise ClientGoneError
+        return dial.result()
+    finally:
+        dial.cancel()
+        gone.cancel()
+        await asyncio.gather(dial, gone, return_exceptions=True)
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "websocket.disconnect":
+        pass
+
+
+def _code(error: BlindRelayError) -> int:
+    return _CODES.get(error.code, _INTERNAL_ERROR) if isinstance(error, BridgeError) else _INTERNAL_ERROR
+
+
+def _reason(error: BlindRelayError) -> str:
+    return f"{cause(error)}: {error}".encode()[:_REASON_SIZE].decode("utf-8", "ignore")

@@ -1,0 +1,194 @@
+"""One gRPC call with sealed records both ways: what exchanges and tunnels have in common."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from blindrelay.client.errors import (
+    AlteredAnswerError,
+    BridgeError,
+    CutAnswerError,
+    ProtocolError,
+    TimedOutError,
+)
+from blindrelay.client.link import ExchangeCall, Link, relay_error
+from blindrelay.client.relay_view import RelayView
+from blindrelay.sealing import ClientExchange, SealingError, VerifiedKey, ViolationError
+from blindrelay.v1.aio_status import StatusWatch
+from blindrelay.v1.exchange_pb2 import ExchangeRequest, ExchangeResponse
+from blindrelay.v1.inner_pb2 import ResponseHead, ResponsePart
+
+_FAREWELL_SECONDS: Final = 5
+"""How long the stream's end is waited for after the answer's: cancelling sooner would look like an abort."""
+
+_FAREWELL_RECORDS: Final = 1_024
+"""Records of padding that are read: 64 MiB, more than an answer of 1 GiB has."""
+
+
+TUNNEL_STATUS: Final = 101
+"""Of an answer that opens a tunnel (spec/protocol.md, section 10.4)."""
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """A request's limits in seconds, as httpx has them; None is none.
+
+    `read` is an idle timer: it starts anew with every record.
+    """
+
+    connect: float | None
+    read: float | None
+    write: float | None
+    pool: float | None
+
+    @classmethod
+    def of(cls, extensions: dict[str, Any]) -> Timeouts:
+        """Those in a request's extensions."""
+        timeouts = extensions.get("timeout", {})
+        return cls(*(timeouts.get(name) for name in ("connect", "read", "write", "pool")))
+
+
+class SealedCall:
+    """Writes a request's records and reads the answer's parts. Whatever fails ends the call and gives the
+    room back."""
+
+    def __init__(
+        self,
+        link: Link,
+        call: ExchangeCall,
+        key: VerifiedKey,
+        sealed: ClientExchange,
+        timeouts: Timeouts,
+        release: Callable[[], None],
+        view: RelayView | None = None,
+    ) -> None:
+        self.key = key
+        self._link = link
+        self._call = call
+        self._sealed = sealed
+        self._encapsulated_secret: bytes | None = sealed.encapsulated_secret
+        self._timeouts = timeouts
+        self._release: Callable[[], None] | None = release
+        self._view = view
+        # Iterating, not call.read(): that forgets what has arrived once a write has failed.
+        self._messages = aiter(call)
+        self._status = StatusWatch(call)
+        self._pending: bytes | None = None
+        self._heard = False
+
+    async def head(self) -> ResponseHead:
+        """Waits for the answer's head. Raises BlindRelayError; BridgeError if the bridge answered itself."""
+        part = await self._next_part()
+        self._pending = part.body
+        return part.head
+
+    async def body(self) -> bytes | None:
+        """The next piece of the answer's body, or None at its end. Raises BlindRelayError if it is cut."""
+        while not self._pending:
+            if self._sealed.response.ended:
+                return None
+            self._pending = (await self._next_part()).body
+        piece, self._pending = self._pending, None
+        return piece
+
+    async def aclose(self) -> None:
+        """Ends the call, if it still runs, and with it the provider's work."""
+        if not self._sealed.response.ended:
+            self._abandon()
+
+    async def _write(self, records: list[bytes]) -> bool:
+        """Sends records; False if the call has ended: what can be read says why."""
+        for record in records:
+            secret, self._encapsulated_secret = self._encapsulated_secret or b"", None
+            message = ExchangeRequest(encapsulated_secret=secret, sealed=record).SerializeToString()
+            try:
+                async with asyncio.timeout(self._timeouts.write):
+                    await self._call.write(message)
+            except TimeoutError:
+                self._abandon()
+                raise TimedOutError("write", self._timeouts.write or 0) from None
+            except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
+                return False  # the call has ended, and what is there to read tells why
+            if self._view is not None:
+                self._view.note("up", len(message))
+        return True
+
+    async def _done_writing(self) -> None:
+        try:
+            await self._call.done_writing()
+        except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
+            return  # as above
+
+    async def _next_part(self, *, patient: bool = False) -> ResponsePart:
+        message = await self._read(None if patient else self._timeouts.read)
+        try:
+            part = self._sealed.response.open(ExchangeResponse.FromString(message).sealed)
+        except (SealingError, DecodeError) as error:
+            self._fail(error)
+        self._heard = True
+        if self._sealed.response.ended:
+            self._link.in_background(self._take_leave())
+        if part.HasField("error"):
+            raise BridgeError(part.error)
+        return part
+
+    async def _read(self, timeout: float | None) -> bytes:
+        try:
+            async with asyncio.timeout(timeout):
+                message = await self._next_message()
+        except TimeoutError:
+            self._abandon()
+            raise TimedOutError("read", timeout or 0) from None
+        except grpc.aio.AioRpcError as error:
+            await self._lost(error)
+        except asyncio.CancelledError:
+            self._abandon()
+            raise
+        if message is None:
+            self._abandon()
+            raise CutAnswerError("the relay ended the exchange before the answer's end")
+        return message
+
+    async def _next_message(self) -> bytes | None:
+        message = await anext(self._messages, None)
+        if message is not None and self._view is not None:
+            self._view.note("down", len(message))
+        return message
+
+    async def _lost(self, error: grpc.aio.AioRpcError) -> NoReturn:
+        relay = relay_error(*await self._status.status(error))
+        self._abandon()
+        if not self._heard:
+            raise relay from None
+        raise CutAnswerError(f"the answer was cut before its end: {relay}") from None
+
+    def _fail(self, error: SealingError | DecodeError) -> NoReturn:
+        self._abandon()
+        if isinstance(error, ViolationError):
+            raise ProtocolError(f"the bridge broke the protocol: {error}") from None
+        raise AlteredAnswerError from None
+
+    async def _take_leave(self) -> None:
+        """Reads the padding and the status, so that nobody on the way takes the end for an abort."""
+        try:
+            async with asyncio.timeout(_FAREWELL_SECONDS):
+                await self._done_writing()  # an answer may come before its request is at its end
+                for _ in range(_FAREWELL_RECORDS):
+                    if await self._next_message() is None:
+                        break
+        except (TimeoutError, grpc.aio.AioRpcError):
+            return  # the answer was whole before
+        finally:
+            self._abandon()
+
+    def _abandon(self) -> None:
+        self._call.cancel()
+        if self._release is not None:
+            self._release()
+            self._release = None
