@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
-from websockets.http11 import Request
+from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 Handler = Callable[[ServerConnection], Awaitable[None]]
@@ -19,10 +20,12 @@ Handler = Callable[[ServerConnection], Awaitable[None]]
 class WebSocketProvider:
     """Serves `handler`, or sends every message back.
 
-    `paths`, `headers` and `messages` are what came, `closes` the codes it ended with.
+    `refuse_with` is a status and a body in place of the handshake. `paths`, `headers` and `messages` are what
+    came, `closes` the codes it ended with.
     """
 
     handler: Handler | None = None
+    refuse_with: tuple[int, str] | None = None
     paths: list[str] = field(default_factory=list)
     headers: list[Headers] = field(default_factory=list)
     messages: list[str | bytes] = field(default_factory=list)
@@ -31,10 +34,32 @@ class WebSocketProvider:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[WebSocketProvider]:
-        async with serve(self._serve, "127.0.0.1", 0, select_subprotocol=_realtime, max_size=None) as server:
+        async with serve(
+            self._serve,
+            "127.0.0.1",
+            0,
+            process_request=self._refusal,
+            select_subprotocol=_realtime,
+            max_size=None,
+        ) as server:
             port = next(iter(server.sockets)).getsockname()[1]
             self.origin = f"http://127.0.0.1:{port}"
             yield self
+
+    async def ended(self, times: int) -> list[int | None]:
+        """The codes of the closes, when there are so many."""
+        while len(self.closes) < times:  # noqa: ASYNC110 (nobody is told)
+            await asyncio.sleep(0.01)
+        return self.closes
+
+    def forget(self) -> None:
+        """As before the first request."""
+        self.handler = self.refuse_with = None
+        for seen in (self.paths, self.headers, self.messages, self.closes):
+            seen.clear()
+
+    def _refusal(self, connection: ServerConnection, _: Request) -> Response | None:
+        return None if self.refuse_with is None else connection.respond(*self.refuse_with)
 
     async def _serve(self, connection: ServerConnection) -> None:
         request = connection.request

@@ -124,9 +124,10 @@ class ProviderTunnel:
             while not self._received:
                 await self._read()
         except ProviderError:
-            if self._failure is not None:
-                raise self._failure from None
-            raise
+            if self._failure is None:
+                raise
+        if self._failure is not None:  # whatever the provider still says: its close answers ours
+            raise self._failure
         return self._received.popleft()
 
     async def send(self, frame: Frame) -> None:

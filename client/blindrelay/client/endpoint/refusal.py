@@ -59,7 +59,7 @@ def as_denial(send: Send) -> Send:
     """Sends an HTTP answer where a WebSocket was asked for, by ASGI's extension websocket.http.response."""
 
     async def denial(message: Message) -> None:
-        await send({**message, "type": f"websocket.{message['type']}"})
+        await send({"body": b"", **message, "type": f"websocket.{message['type']}"})
 
     return denial
 

@@ -1,0 +1,118 @@
+"""A hostile relay and a tunnel: what it does to the frames is noticed, and nothing of it is heard."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from websockets.asyncio.server import ServerConnection
+
+from blindrelay.client import AlteredAnswerError, BridgeError, CutAnswerError, SealedTransport
+from blindrelay.client.tunnel import SealedTunnel
+from blindrelay.sealing import TEXT, data_frames
+from blindrelay.testbed import Testbed
+from blindrelay.testbed.attacks.alterations import (
+    Alteration,
+    all_but_the_last,
+    cut_after,
+    drop,
+    flip,
+    repeat,
+    swap,
+)
+from blindrelay.testbed.attacks.relay import Hook, HostileRelay
+from blindrelay.testbed.configuration import official_providers
+
+from ..provider_bridge.websocket_provider import WebSocketProvider
+
+WORDS = ["one", "two", "three"]
+
+
+@pytest.fixture(scope="module")
+async def provider() -> AsyncIterator[WebSocketProvider]:
+    counting = WebSocketProvider()
+
+    async def count(connection: ServerConnection) -> None:
+        for word in WORDS:
+            await connection.send(word)
+        async for message in connection:
+            counting.messages.append(message)
+            await connection.send(message)
+            if json.loads(message).get("last"):
+                await connection.close(1000)
+
+    counting.handler = count
+    async with counting.serving():
+        yield counting
+
+
+@pytest.fixture(scope="module")
+async def bed(provider: WebSocketProvider) -> AsyncIterator[Testbed]:
+    bed = Testbed("scripted", providers=official_providers(provider.origin))
+    await asyncio.to_thread(bed.up)
+    yield bed
+    await asyncio.to_thread(bed.down)
+
+
+async def conversation(bed: Testbed, hook: Hook, heard: list[str]) -> None:
+    """Hears the provider's words, says two of its own, and hears the close."""
+    relay = HostileRelay([bed.direct.partition("@")[2].partition("?")[0]], hook)
+    async with relay.running() as address, SealedTransport(bed.connection(str(address))) as transport:
+        request = httpx.Request("GET", "https://api.openai.com/v1/realtime?model=m")
+        tunnel = await transport.open_tunnel(request)
+        assert isinstance(tunnel, SealedTunnel)
+        for said in ({"number": 1}, {"number": 2, "last": True}):
+            await tunnel.send(data_frames(TEXT, json.dumps(said).encode())[0])
+        while (frame := await tunnel.receive()) is not None:
+            heard.append(frame.data.decode("latin-1"))
+        await tunnel.aclose()
+
+
+async def test_an_honest_relay(bed: Testbed) -> None:
+    heard: list[str] = []
+    await conversation(bed, Hook(), heard)
+    assert heard[:3] == WORDS
+    assert len(heard) == 6, "three words, two echoes and the close"
+
+
+DOWN = {
+    "a flipped bit": (flip(2, -1), AlteredAnswerError, 1),
+    "a dropped frame": (drop(2), AlteredAnswerError, 1),
+    "a repeated frame": (repeat(2), AlteredAnswerError, 2),
+    "frames in another order": (swap(2), AlteredAnswerError, 1),
+    "a cut": (cut_after(3), CutAnswerError, 2),
+    "a tail that is kept back": (all_but_the_last, CutAnswerError, 6),
+}
+
+
+@pytest.mark.parametrize("name", DOWN)
+async def test_what_comes_down_is_whole_or_an_error(bed: Testbed, name: str) -> None:
+    alteration, error, most = DOWN[name]
+    heard: list[str] = []
+    with pytest.raises(error):
+        await conversation(bed, Hook(down=alteration), heard)
+    assert heard[:3] == WORDS[: len(heard[:3])]
+    assert len(heard) <= most
+
+
+UP: dict[str, Alteration] = {
+    "a flipped bit": flip(1, -1),
+    "a dropped frame": drop(1),
+    "a repeated frame": repeat(1),
+    "frames in another order": swap(1),
+}
+
+
+@pytest.mark.parametrize("name", UP)
+async def test_what_goes_up_is_what_was_said_or_nothing(
+    bed: Testbed, provider: WebSocketProvider, name: str
+) -> None:
+    provider.messages.clear()
+    heard: list[str] = []
+    with pytest.raises(BridgeError) as failed:
+        await conversation(bed, Hook(up=UP[name]), heard)
+    assert failed.value.kind == "malformed"
+    assert [json.loads(said)["number"] for said in provider.messages] in ([], [1])

@@ -1,0 +1,270 @@
+"""WebSockets through everything: endpoint, relay and bridge, between a program and a provider."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openai import AsyncOpenAI
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Subprotocol
+
+from blindrelay.testbed import Testbed
+from blindrelay.testbed.configuration import official_providers
+
+from ..client.endpoint.conftest import Endpoint, running
+from ..provider_bridge.websocket_provider import WebSocketProvider
+
+SECRET = "a canary that nobody on the way may read"
+HELLO = json.dumps({"type": "session.update", "session": {"instructions": SECRET}})
+
+
+@pytest.fixture(scope="module")
+async def shared_provider() -> AsyncIterator[WebSocketProvider]:
+    async with WebSocketProvider().serving() as provider:
+        yield provider
+
+
+@pytest.fixture
+async def provider(shared_provider: WebSocketProvider) -> WebSocketProvider:
+    shared_provider.forget()
+    return shared_provider
+
+
+@pytest.fixture(scope="module")
+async def bed(shared_provider: WebSocketProvider) -> AsyncIterator[Testbed]:
+    bed = Testbed("scripted", tap=100_000, providers=official_providers(shared_provider.origin))
+    await asyncio.to_thread(bed.up)
+    yield bed
+    await asyncio.to_thread(bed.down)
+
+
+@pytest.fixture(scope="module")
+def endpoint(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    with running(bed.relay, tmp_path_factory.mktemp("tunnels")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="module")
+def own_account(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    """The same, with credentials that the program brings."""
+    with running(bed.relay + "&credentials=brought", tmp_path_factory.mktemp("brought")) as endpoint:
+        yield endpoint
+
+
+def dialled(endpoint: Endpoint, path: str = "/v1/realtime?model=m", **options: Any) -> connect:
+    headers = options.pop("headers", {"authorization": f"Bearer {endpoint.token}"})
+    address = endpoint.url.replace("http:", "ws:") + path
+    return connect(address, additional_headers=headers, proxy=None, max_size=None, **options)
+
+
+async def closed(connection: ClientConnection) -> tuple[int | None, str | None]:
+    await connection.wait_closed()
+    return connection.close_code, connection.close_reason
+
+
+async def test_messages_of_any_size_both_ways(endpoint: Endpoint, provider: WebSocketProvider) -> None:
+    async with dialled(endpoint) as connection:
+        for size in (0, 1, 125, 65_535, 65_536, 65_537, 1_000_000):
+            message = json.dumps({"x": "y" * size})
+            await connection.send(message)
+            assert await connection.recv() == message
+        pong = await connection.ping()
+        await pong
+    assert await provider.ended(1) == [1000]
+
+
+async def test_binary_messages_with_ones_own_credential(
+    own_account: Endpoint, provider: WebSocketProvider
+) -> None:
+    headers = {"x-blindrelay-token": own_account.token, "authorization": "Bearer sk-own"}
+    async with dialled(own_account, "/v1/live", headers=headers) as connection:
+        for message in (b"", b"\x00\xff" * 500_000, "é" * 40_000):
+            await connection.send(message)
+            assert await connection.recv() == message
+    assert provider.headers[0]["authorization"] == "Bearer sk-own"
+    assert "x-blindrelay-token" not in provider.headers[0]
+
+
+async def test_each_message_comes_when_it_was_sent(endpoint: Endpoint, provider: WebSocketProvider) -> None:
+    """The provider says the next word when the program has heard the one before."""
+
+    async def word_by_word(connection: ServerConnection) -> None:
+        for number in range(5):
+            await connection.send(str(number))
+            assert json.loads(await connection.recv())["heard"] == str(number)
+        await connection.close(1000, "said all")
+
+    provider.handler = word_by_word
+    async with dialled(endpoint) as connection:
+        async for message in connection:
+            await connection.send(json.dumps({"heard": message}))
+        assert await closed(connection) == (1000, "said all")
+
+
+async def test_what_the_program_closes_with(endpoint: Endpoint, provider: WebSocketProvider) -> None:
+    for code, reason in ((1001, ""), (4321, "no more")):
+        async with dialled(endpoint) as connection:
+            await connection.close(code, reason)
+    assert await provider.ended(2) == [1001, 4321]
+
+
+async def test_a_program_that_vanishes(endpoint: Endpoint, provider: WebSocketProvider) -> None:
+    gone = asyncio.Event()
+
+    async def wait(connection: ServerConnection) -> None:
+        await connection.send("hello")
+        await connection.wait_closed()
+        gone.set()
+
+    provider.handler = wait
+    async with dialled(endpoint) as connection:
+        assert await connection.recv() == "hello"
+        connection.transport.abort()
+    await gone.wait()
+
+
+async def test_a_provider_that_vanishes(endpoint: Endpoint, provider: WebSocketProvider) -> None:
+    async def vanish(connection: ServerConnection) -> None:
+        await connection.send("half of ")
+        connection.transport.abort()
+
+    provider.handler = vanish
+    async with dialled(endpoint) as connection:
+        assert await connection.recv() == "half of "
+        with pytest.raises(ConnectionClosed):
+            await connection.recv()
+        code, reason = await closed(connection)
+    assert code == 1011
+    assert reason is not None
+    assert reason.startswith("bridge/provider_failed: ")
+
+
+async def test_a_message_that_would_be_stored(endpoint: Endpoint, provider: WebSocketProvider) -> None:
+    async with dialled(endpoint) as connection:
+        await connection.send(json.dumps({"session": {"prompt": {"id": "p"}}}))
+        code, reason = await closed(connection)
+    assert code == 1008
+    assert reason is not None
+    assert reason.startswith("bridge/stored_object: ")
+    assert provider.messages == []
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status", "cause"),
+    [
+        ("/v1/realtime", {}, 401, "endpoint/local_token"),
+        ("/v1/realtime", {"authorization": "Bearer brl_wrong"}, 401, "endpoint/local_token"),
+        ("/v1/realtime", {"origin": "https://evil.example"}, 403, "endpoint/origin"),
+        ("/v1/chat/completions", {"authorization": "Bearer {token}"}, 403, "bridge/not_allowed"),
+    ],
+)
+async def test_a_websocket_that_is_refused(
+    endpoint: Endpoint,
+    provider: WebSocketProvider,
+    path: str,
+    headers: dict[str, str],
+    status: int,
+    cause: str,
+) -> None:
+    shown = {name: value.format(token=endpoint.token) for name, value in headers.items()}
+    with pytest.raises(InvalidStatus) as refused:
+        await dialled(endpoint, path, headers=shown)
+    answer = refused.value.response
+    assert (answer.status_code, answer.headers["x-blindrelay-error"]) == (status, cause)
+    assert answer.body is not None
+    assert "error" in json.loads(answer.body)
+    assert provider.paths == []
+
+
+async def test_an_answer_of_the_providers_instead(endpoint: Endpoint, provider: WebSocketProvider) -> None:
+    provider.refuse_with = (429, "slow down")
+    with pytest.raises(InvalidStatus) as refused:
+        await dialled(endpoint)
+    assert refused.value.response.status_code == 429
+    assert refused.value.response.body == b"slow down"
+    assert "x-blindrelay-error" not in refused.value.response.headers
+
+
+async def test_the_token_among_the_subprotocols_as_in_web_pages(
+    endpoint: Endpoint, provider: WebSocketProvider
+) -> None:
+    offered = [Subprotocol("realtime"), Subprotocol(f"openai-insecure-api-key.{endpoint.token}")]
+    async with dialled(endpoint, headers={}, subprotocols=offered) as connection:
+        assert connection.subprotocol == "realtime"
+    assert provider.headers[0].get_all("sec-websocket-protocol") == ["realtime"]
+
+
+async def test_the_relay_sees_nothing(endpoint: Endpoint, provider: WebSocketProvider, bed: Testbed) -> None:
+    async with dialled(endpoint) as connection:
+        await connection.send(HELLO)
+        assert await connection.recv() == HELLO
+    assert provider.messages == [HELLO], "the provider does"
+    forwarded = b"".join(bytes.fromhex(each.first) for each in bed.forwarded)
+    assert len(forwarded) > len(HELLO)
+    for word in (SECRET, "session.update", "/v1/realtime", endpoint.token):
+        assert word.encode() not in forwarded
+
+
+async def test_openai_realtime(endpoint: Endpoint, provider: WebSocketProvider) -> None:
+    async def converse(connection: ServerConnection) -> None:
+        await connection.send(json.dumps({"type": "session.created", "event_id": "1", "session": {}}))
+        async for message in connection:
+            event = json.loads(message)
+            provider.messages.append(event["type"])
+            if event["type"] == "response.create":
+                for text in ("Par", "is"):
+                    await connection.send(json.dumps({"type": "response.output_text.delta", "delta": text}))
+                await connection.send(json.dumps({"type": "response.done", "response": {}}))
+
+    provider.handler = converse
+    client = AsyncOpenAI(base_url=f"{endpoint.url}/v1", api_key=endpoint.token)
+    said = ""
+    async with client.realtime.connect(model="gpt-realtime") as connection:
+        await connection.session.update(session={"type": "realtime", "output_modalities": ["text"]})
+        item: Any = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": SECRET}]}
+        await connection.conversation.item.create(item=item)
+        await connection.response.create()
+        async for event in connection:
+            if event.type == "response.output_text.delta":
+                said += event.delta
+            if event.type == "response.done":
+                break
+    assert said == "Paris"
+    assert provider.messages == ["session.update", "conversation.item.create", "response.create"]
+    assert provider.paths == ["/v1/realtime?model=gpt-realtime"]
+    assert endpoint.token not in str(provider.headers[0])
+
+
+async def test_openai_responses_over_websocket(endpoint: Endpoint, provider: WebSocketProvider) -> None:
+    async def respond(connection: ServerConnection) -> None:
+        async for message in connection:
+            provider.messages.append(message)
+            await connection.send(
+                json.dumps({"type": "response.output_text.delta", "delta": "Paris", "sequence_number": 1})
+            )
+
+    provider.handler = respond
+    client = AsyncOpenAI(base_url=f"{endpoint.url}/v1", api_key=endpoint.token)
+    async with client.responses.connect() as connection:
+        await connection.response.create(model="m", input=SECRET)
+        event = await connection.recv()
+    assert event.type == "response.output_text.delta"
+    assert event.delta == "Paris"
+    (asked,) = provider.messages
+    assert json.loads(asked) == {"store": False, "type": "response.create", "model": "m", "input": SECRET}
+
+
+async def test_with_the_relay_gone(bed: Testbed, tmp_path: Path) -> None:
+    nowhere = bed.connection("127.0.0.1:1")
+    with running(nowhere, tmp_path) as endpoint:
+        with pytest.raises(InvalidStatus) as refused:
+            await dialled(endpoint)
+        assert refused.value.response.status_code == 502
+        assert refused.value.response.headers["x-blindrelay-error"] == "relay/relay_unreachable"
