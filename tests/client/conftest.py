@@ -27,7 +27,7 @@ from blindrelay.sealing import (
 )
 from blindrelay.v1.envelope import envelope_from_metadata
 from blindrelay.v1.exchange_pb2 import ExchangeRequest, ExchangeResponse, GetKeyDirectoryResponse
-from blindrelay.v1.inner_pb2 import BodyEnd, Header, RequestHead, ResponseHead, ResponseTail
+from blindrelay.v1.inner_pb2 import BodyEnd, ExchangeKind, Header, RequestHead, ResponseHead, ResponseTail
 from blindrelay.v1.keys_pb2 import KeyDirectory, SignedKeyDirectory
 from blindrelay.v1.outer_status import OuterStatus
 
@@ -206,7 +206,8 @@ class ScriptedBridge:
             if part.HasField("head"):
                 request_head = part.head
             body += part.body
-            if exchange.request.finished or count == self.stop_reading_after:
+            is_tunnel = request_head.kind == ExchangeKind.EXCHANGE_KIND_TUNNEL
+            if exchange.request.finished or is_tunnel or count == self.stop_reading_after:
                 break
             message = ExchangeRequest.FromString(await context.read())
         received = Received(request_head, body, dict(context.invocation_metadata() or ()))

@@ -1,0 +1,125 @@
+"""The client's side of a tunnel, before a bridge that answers as a test tells it to."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import httpx2
+import pytest
+
+from blindrelay.client import Connection, ProtocolError, RequestError, SealedTransport
+from blindrelay.client.request_head import tunnel_head
+from blindrelay.client.stateless import stateless_message
+from blindrelay.client.tunnel import SealedTunnel
+from blindrelay.sealing import TEXT, close_frame
+from blindrelay.v1.inner_pb2 import ExchangeKind, Frame, ResponseHead
+
+from .conftest import TAIL, Received, Responder, ScriptedBridge
+
+REALTIME = "wss://api.openai.com/v1/realtime?model=m&key=secret"
+PIN = "br1gbcn6ozynvxrzthwwdnbp36kgpq67p5aohi3gpkhfidjg3iqjf3vxfuu"
+INJECTED = Connection.from_string(f"blindrelay://t@127.0.0.1:1?bridge={PIN}&tls=off")
+BROUGHT = Connection.from_string(f"blindrelay://t@127.0.0.1:1?bridge={PIN}&tls=off&credentials=brought")
+
+
+async def accept_and_close(_: Received, respond: Responder) -> None:
+    await respond.send(head=ResponseHead(status=101))
+    await respond.send(frame=Frame(opcode=TEXT, fin=True, data=b"hello"))
+    await respond.send(frame=close_frame(1000))
+    await respond.send(tail=TAIL)
+
+
+@pytest.mark.parametrize("library", [httpx, httpx2])
+async def test_a_tunnel_is_opened_for_a_request_of_either_library(
+    bridge: ScriptedBridge, sealed: SealedTransport, library: Any
+) -> None:
+    bridge.answer = accept_and_close
+    tunnel = await sealed.open_tunnel(library.Request("GET", REALTIME))
+    assert isinstance(tunnel, SealedTunnel)
+    assert [frame.data[:5] async for frame in _frames(tunnel)] == [b"hello", b"\x03\xe8"]
+    (received,) = bridge.received
+    assert received.head.kind == ExchangeKind.EXCHANGE_KIND_TUNNEL
+    assert received.head.url == "https://api.openai.com/v1/realtime?model=m"
+
+
+async def _frames(tunnel: SealedTunnel) -> Any:
+    while (frame := await tunnel.receive()) is not None:
+        yield frame
+
+
+async def test_an_ordinary_answer_comes_as_a_response(
+    bridge: ScriptedBridge, sealed: SealedTransport
+) -> None:
+    async def refuse(_: Received, respond: Responder) -> None:
+        await respond.whole(b"not here", 404)
+
+    bridge.answer = refuse
+    response = await sealed.open_tunnel(httpx.Request("GET", REALTIME))
+    assert isinstance(response, httpx.Response)
+    assert response.status_code == 404
+    assert await response.aread() == b"not here"
+
+
+async def test_a_restarted_bridge_is_dialled_again(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+    bridge.answer = accept_and_close
+    async with sealed.async_httpx_client():
+        first = await sealed.open_tunnel(httpx.Request("GET", REALTIME))
+        bridge.restart_keys()
+        second = await sealed.open_tunnel(httpx.Request("GET", REALTIME))
+    assert isinstance(first, SealedTunnel)
+    assert isinstance(second, SealedTunnel)
+    assert bridge.calls == 3
+
+
+async def test_a_tunnel_that_nobody_asked_for(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+    bridge.answer = accept_and_close
+    with pytest.raises(httpx.RemoteProtocolError) as failed:
+        await sealed.handle_async_request(httpx.Request("GET", "https://api.openai.com/v1/models"))
+    assert isinstance(failed.value, ProtocolError)
+
+
+async def test_what_may_not_follow_is_not_sent(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+    bridge.answer = accept_and_close
+    tunnel = await sealed.open_tunnel(httpx.Request("GET", REALTIME))
+    with pytest.raises(RequestError, match="continues no message"):
+        await tunnel.send(Frame(opcode=0, fin=True))
+    await tunnel.aclose()
+
+
+async def test_a_head_that_is_too_long(sealed: SealedTransport) -> None:
+    request = httpx.Request("GET", REALTIME, headers={"openai-beta": "x" * 40_000})
+    response = await sealed.open_tunnel(request)
+    assert isinstance(response, httpx.Response)
+    assert response.status_code == 400
+    assert response.headers["x-blindrelay-error"] == "client/request"
+
+
+@pytest.mark.parametrize(
+    ("connection", "sealed"),
+    [(INJECTED, b"realtime"), (BROUGHT, b"realtime, openai-insecure-api-key.sk-own")],
+)
+def test_subprotocols_with_keys_in_them(connection: Connection, sealed: bytes) -> None:
+    offered = "realtime,  openai-insecure-api-key.sk-own"
+    request = httpx2.Request("GET", REALTIME, headers={"Sec-WebSocket-Protocol": offered})
+    (header,) = tunnel_head(request, connection).headers
+    assert (header.name, header.value) == (b"sec-websocket-protocol", sealed)
+
+
+@pytest.mark.parametrize(
+    ("message", "sealed"),
+    [
+        (
+            {"type": "response.create", "input": "x"},
+            {"store": False, "type": "response.create", "input": "x"},
+        ),
+        ({"type": "response.create", "store": True}, {"type": "response.create", "store": True}),
+        ({"type": "response.cancel"}, {"type": "response.cancel"}),
+        ([1], [1]),
+    ],
+)
+def test_store_is_set_to_false_where_the_api_would_store(message: Any, sealed: Any) -> None:
+    request = httpx2.Request("GET", "wss://api.openai.com/v1/responses")
+    assert json.loads(stateless_message(json.dumps(message).encode(), request, INJECTED)) == sealed
+    assert json.loads(stateless_message(json.dumps(message).encode(), request, BROUGHT)) == message
