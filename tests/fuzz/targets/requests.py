@@ -12,10 +12,13 @@ from google.protobuf.message import DecodeError
 from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.header_policy import (
     CREDENTIAL_HEADERS,
+    INJECTED_SUBPROTOCOLS,
     REQUEST_HEADERS,
+    SUBPROTOCOL,
     HeaderError,
     provider_headers,
     request_headers,
+    subprotocols,
 )
 from blindrelay.provider_bridge.policy import PlannedCall, plan_call
 from blindrelay.provider_bridge.providers import Provider, presets
@@ -31,6 +34,7 @@ from blindrelay.v1.inner_pb2 import (
     CREDENTIAL_BROUGHT,
     CREDENTIAL_INJECTED,
     EXCHANGE_KIND_EXCHANGE,
+    EXCHANGE_KIND_TUNNEL,
     Header,
     RequestHead,
 )
@@ -43,6 +47,7 @@ from ..target import Target, check
 _SECRET: Final = (b"authorization", b"Bearer of-the-bridge")
 _NAMES: Final = (
     *sorted(REQUEST_HEADERS | CREDENTIAL_HEADERS),
+    SUBPROTOCOL,
     b"host",
     b"connection",
     b"content-length",
@@ -100,12 +105,16 @@ def _check_httpx(text: str, parsed: RequestUrl) -> None:
 def request_header(data: bytes) -> None:
     """Any headers: what passes is on the list, and reaches a server as it was."""
     tape = Tape(data)
-    brought = tape.flag()
+    brought, tunnel = tape.flag(), tape.flag()
     given: list[tuple[bytes, bytes]] = []
     while not tape.spent and len(given) < 70:
         given.append((tape.chunk() if tape.byte() > 0xC0 else tape.choice(_NAMES), tape.chunk()))
-    passed = request_headers(given, brought=brought)
+    passed = request_headers(given, brought=brought, tunnel=tunnel)
     allowed = REQUEST_HEADERS | CREDENTIAL_HEADERS if brought else REQUEST_HEADERS
+    if tunnel:
+        allowed |= {SUBPROTOCOL}
+        offered = {each for name, value in passed if name == SUBPROTOCOL for each in subprotocols(value)}
+        check(brought or offered <= INJECTED_SUBPROTOCOLS, "no key among the subprotocols")
     check({name for name, _ in passed} <= allowed and len(passed) <= 64, "only what is listed passes")
     check(sorted(passed) == sorted(given), "nothing is dropped or changed")
     whole = provider_headers("api.openai.com", passed, None if brought else _SECRET, 0)
@@ -118,12 +127,13 @@ def request_head(data: bytes) -> None:
     head = RequestHead.FromString(altered(tape, tape.choice(_HEADS)))
     try:
         call = plan_call(head, _PROVIDERS)
-        call.check_body(tape.rest())
+        (call.check_message if call.allowed.tunnel and call.injected else call.check_body)(tape.rest())
     except RequestError as error:
         check(len(error.as_message().message.encode()) <= MAX_ERROR_MESSAGE, "an error is a sentence")
         raise
     check(call.url.origin == call.provider.origin, "a provider that is configured")
-    check(call.allowed.matches(head.method, call.url.path), "a call that is allowed")
+    tunnel = head.kind == EXCHANGE_KIND_TUNNEL
+    check(call.allowed.matches(head.method, call.url.path, tunnel=tunnel), "a call that is allowed")
     injected = head.credential == CREDENTIAL_INJECTED
     check(call.injected is injected and call.deadline in (60, 600, 3_600, 21_600), "as the head says")
     check(not (injected and call.url.unlisted_parameter()), "no parameter that may carry a credential")
@@ -180,6 +190,13 @@ _HEADS: Final = (
         CREDENTIAL_INJECTED,
         _JSON,
     ),
+    RequestHead(
+        kind=EXCHANGE_KIND_TUNNEL,
+        method="GET",
+        url="https://api.openai.com/v1/realtime?model=m",
+        headers=[Header(name=SUBPROTOCOL, value=b"realtime")],
+        credential=CREDENTIAL_INJECTED,
+    ),
 )
 _URLS: Final = (
     b"https://api.openai.com/v1/models/a%20b?limit=2&after=%2F;order=asc",
@@ -194,7 +211,11 @@ TARGETS = (
         "request_header",
         request_header,
         (HeaderError,),
-        lambda: [written(1, 0, 6, b"application/json"), written(1, 0, 3, b"Bearer x", 0, 0, b"*/*")],
+        lambda: [
+            written(1, 0, 0, 6, b"application/json"),
+            written(1, 0, 0, 3, b"Bearer x", 0, 0, b"*/*"),
+            written(0, 1, 0, 12, b"realtime, sk-1"),
+        ],
         1_024,
     ),
     Target(
