@@ -92,6 +92,25 @@ def test_event_loops_come_and_go(bridge: ScriptedBridge, sealed: SealedTransport
     assert [asyncio.run(once()) for _ in range(4)] == [200] * 4
 
 
+def test_event_loops_that_ended_in_failure_leave_no_trace(
+    bridge: ScriptedBridge, sealed: SealedTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    """gRPC watches a connection that fails; it would tell a loop that is no more."""
+    nowhere = SealedTransport(bridge.connection.replace(f":{bridge.port}?", ":1?"))
+
+    async def once() -> None:
+        async with nowhere.async_httpx2_client(timeout=5) as client:
+            for _attempt in range(2):  # the second waits for the channel's next one
+                with pytest.raises(httpx2.ConnectError):
+                    await client.get(URL)
+
+    with sealed.httpx2_client() as another:  # in a loop that goes on
+        for _loop in range(2):
+            asyncio.run(once())
+            assert another.get(URL).status_code == 200
+    assert caplog.records == []
+
+
 def test_a_closed_client_leaves_the_others_working(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     first, second = sealed.httpx2_client(), sealed.httpx2_client()
     first.get(URL)

@@ -85,11 +85,8 @@ def _through(connection: str, canaries: Canaries) -> str:
 
 
 def _with(connection: Callable[[World], str]) -> Scenario:
-    def scenario(world: World, canaries: Canaries) -> str:
-        outcomes = {_through(connection(world) + extra, canaries) for extra in ("", "&credentials=brought")}
-        return "/".join(sorted(outcomes))
-
-    return scenario
+    """With the program's own key, which is then content too."""
+    return lambda world, canaries: _through(f"{connection(world)}&credentials=brought", canaries)
 
 
 def _another_pin(world: World) -> str:
@@ -198,7 +195,7 @@ def _redirected(world: World, canaries: Canaries) -> str:
     with SealedTransport(world.bed.relay) as sealed, sealed.httpx_client(timeout=_SHORT) as client:
         body = {"model": canaries.model, "messages": [{"role": "user", "content": canaries.body}], **script}
         answer = client.post(f"{_ORIGIN}/v1/chat/completions", json=body)
-    return answer.headers.get("x-blindrelay-error", str(answer.status_code))
+    return str(answer.headers.get("x-blindrelay-error", answer.status_code))
 
 
 def _through_the_endpoint(connection: Callable[[World], str]) -> Scenario:
@@ -240,6 +237,8 @@ for base in (None, "https://api.openai.com/v1", "http://api.openai.com/v1"):
             model=sys.argv[1], messages=[{"role": "user", "content": sys.argv[2]}])
     except Exception as error:
         print(type(error).__name__, flush=True)
+    else:
+        print("answered", flush=True)
 """
 
 
@@ -266,6 +265,10 @@ def _run(connection: Callable[[World], str]) -> Scenario:
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
+
+
+def _well(world: World, canaries: Canaries) -> str:
+    return _through(world.bed.relay, canaries)
 
 
 def in_clear(_: World, canaries: Canaries) -> str:
@@ -340,7 +343,8 @@ FAILURES: Final[dict[str, Scenario]] = {
         lambda world: world.bed.connection("127.0.0.1:1")
     ),
     "a program that is run, and all is well": _run(lambda world: world.bed.relay),
-    "all is well": _with(lambda world: world.bed.relay),
+    "all is well": _well,
+    "all is well with a key of one's own": _with(lambda world: world.bed.relay),
 }
 """They leak nothing, and speak to nobody but the relay."""
 

@@ -8,6 +8,9 @@ from typing import Final, Self
 
 _ANSWER: Final = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-type: application/json\r\n\r\n{}"
 
+_REFUSED: Final = b"\x81\x85"
+"""A response that says no: RFC 1035, section 4.1.1."""
+
 
 class Sink:
     """Listens at an address on the ports of the web, on that of DNS, and on one of loopback's as a proxy.
@@ -28,11 +31,20 @@ class Sink:
     def __enter__(self) -> Self:
         for listener in self._listeners:
             threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+        threading.Thread(target=self._refuse_names, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
         for listener in (*self._listeners, self._names):
             listener.close()
+
+    def _refuse_names(self) -> None:
+        while True:
+            try:
+                question, address = self._names.recvfrom(4_096)
+                self._names.sendto(question[:2] + _REFUSED + question[4:], address)
+            except OSError:
+                return
 
     def _accept(self, listener: socket.socket) -> None:
         while True:

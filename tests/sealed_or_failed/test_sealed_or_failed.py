@@ -73,5 +73,6 @@ def test_what_was_tried_ended_as_it_should(findings: dict[str, dict[str, Any]]) 
     outcomes = {name: finding["outcome"] for name, finding in findings.items()}
     assert outcomes["all is well"] == "200"
     assert outcomes["the endpoint, and all is well"] == "200"
+    assert outcomes["a program that is run, and all is well"] == "answered" + " APIConnectionError" * 2
     assert "relay_unreachable" in outcomes["nothing listens there"]
     assert "client/key_trust" in outcomes["the pin is wrong"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any, Final
 
 import grpc
@@ -21,6 +21,9 @@ that HTTP/2 refuses new ones whose predecessors it has not yet seen the end of."
 
 _CLOSING_SECONDS: Final = 0.25
 """For streams whose answer is whole to reach their end: cut before, they would look like aborts."""
+
+_LAST_NEWS_SECONDS: Final = 0.02
+"""For gRPC to say that a closed channel has changed: in a loop that has ended it would write a trace."""
 
 _DIRECTORY_SECONDS: Final = 10
 """A directory is 3 KiB from the relay's memory; it may wait there for a bridge that is coming up."""
@@ -55,6 +58,7 @@ class Link:
         )
         self.room = asyncio.Semaphore(MAX_EXCHANGES)
         self._renewal: asyncio.Task[None] | None = None
+        self._watches = 0
         self._background: set[asyncio.Task[None]] = set()
 
     async def connect(self, timeout: float | None) -> None:
@@ -78,15 +82,21 @@ class Link:
         while state is not grpc.ChannelConnectivity.READY:
             if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
                 raise self._unreachable()
-            await channel.wait_for_state_change(state)
+            await self._watched(channel.wait_for_state_change(state))
             state = channel.get_state(try_to_connect=True)
 
     async def _next_attempt(self) -> None:
         try:
             async with asyncio.timeout(_NEXT_ATTEMPT_SECONDS):
-                await self._channel.channel_ready()
+                await self._watched(self._channel.channel_ready())
         except TimeoutError:
             raise self._unreachable() from None
+
+    async def _watched(self, change: Awaitable[None]) -> None:
+        """gRPC goes on watching when nobody waits any more, until the channel is closed."""
+        self._watches += 1
+        await change
+        self._watches -= 1
 
     def _unreachable(self) -> UnreachableError:
         return UnreachableError(f"no connection to the relay at {self._target}: {self._hint}")
@@ -137,6 +147,8 @@ class Link:
         for task in self._background:
             task.cancel()
         await self._channel.close()
+        if self._watches:
+            await asyncio.sleep(_LAST_NEWS_SECONDS)
 
 
 def _retrieve(renewal: asyncio.Task[None]) -> None:
