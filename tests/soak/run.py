@@ -1,0 +1,40 @@
+"""`make soak`: relay, bridge and client under a steady mix of exchanges; fails if one of them grows.
+
+make soak ARGS="--minutes 30"
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+
+from blindrelay.testbed import Testbed
+
+from .soak import Soak
+from .verdict import complaints
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10, help="how long (default 10)")
+    minutes = parser.parse_args().minutes
+    with Testbed("scripted") as bed:
+        soak = Soak(bed)
+        until = time.monotonic() + 60 * minutes
+        growth = asyncio.run(soak.run(warm_up=2_000, rounds=1_000_000, each=500, until=until))
+    print(f"{soak.exchanges:,} exchanges")
+    print("process    resident MiB   bytes kept of each   more descriptors   more threads")
+    for name, each in growth.items():
+        print(
+            f"{name:<10} {each.resident / 2**20:12.1f} {each.bytes_each:20.1f} "
+            f"{each.descriptors:18} {each.threads:14}"
+        )
+    wrong = complaints(growth)
+    print("\n".join(wrong) or "nothing grows")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
