@@ -6,7 +6,7 @@ FOLDERS := proto sealing serving client relay_node provider_bridge testbed
 # Generated with an older protoc than we run on, so that users may keep protobuf 6 or 7.
 CODEGEN := grpcio-tools==1.76.0 mypy-protobuf==5.1.0 types-protobuf==7.35.1.20260906 protobuf==6.33.6 grpcio==1.85.1 setuptools==80.9.0
 
-.PHONY: demo test lint types fmt proto proto-check vectors vectors-check attack fuzz soak bench clean
+.PHONY: demo test lint types fmt proto proto-check vectors vectors-check test-oldest attack fuzz soak bench clean
 
 demo: .venv/ready
 	@$(BIN)/python -m blindrelay.testbed demo $(ARGS)
@@ -16,6 +16,9 @@ attack: .venv/ready
 
 test: lint types proto-check
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+test-oldest: .venv-oldest/ready
+	.venv-oldest/bin/python -m pytest -n auto --dist loadfile $(ARGS)
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -60,10 +63,17 @@ bench: .venv/ready
 	  || echo "The demo's model could not be installed; a scripted provider will take its place."
 	@touch $@
 
+# The oldest release that pyproject.toml allows of each package that users install.
+.venv-oldest/ready: pyproject.toml constraints.txt tests/oldest.py
+	@$(PYTHON) -m venv .venv-oldest
+	@$(PYTHON) -m tests.oldest > .venv-oldest/constraints.txt
+	@.venv-oldest/bin/pip install --quiet --disable-pip-version-check -c .venv-oldest/constraints.txt -e '.[dev]'
+	@touch $@
+
 .venv-codegen/ready: Makefile
 	@$(PYTHON) -m venv .venv-codegen
 	@$(CODEGEN_BIN)/pip install --quiet --disable-pip-version-check $(CODEGEN)
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-codegen dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-codegen .venv-oldest dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
