@@ -53,6 +53,7 @@ FILE = {"type": "input_file", "file_id": "file-1"}
         (CHAT, {"messages": [{"role": "assistant", "audio": {"id": "audio_1"}}]}, "audio"),
         (CHAT, {"deep": [[[{"x": {"FILE_ID": "file-1"}}]]]}, "file_id"),
         (CHAT, {"attachments": {"file_ids": ["file-1"]}}, "file_ids"),
+        (CHAT, {"tools": [{"type": "document_library", "library_ids": ["l"]}]}, "library_ids"),
         (MESSAGES, {"container": "container_1"}, "container"),
         (MESSAGES, {"container": {"skills": []}}, "container"),
         (

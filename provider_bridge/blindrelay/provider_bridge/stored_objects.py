@@ -29,6 +29,7 @@ _REFERENCES: Final = {
     "fileuri": "fileUri refers to a stored file",
     "fileids": "file_ids refers to stored files",
     "filesearchstorenames": "fileSearchStoreNames refers to stored files",
+    "libraryids": "library_ids refers to stored documents",
     "skillid": "skill_id refers to a stored skill",
     "vectorstoreids": "vector_store_ids refers to stored files",
 }
