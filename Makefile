@@ -6,7 +6,7 @@ FOLDERS := proto sealing serving client relay_node provider_bridge testbed
 # Generated with an older protoc than we run on, so that users may keep protobuf 6 or 7.
 CODEGEN := grpcio-tools==1.76.0 mypy-protobuf==5.1.0 types-protobuf==7.35.1.20260906 protobuf==6.33.6 grpcio==1.85.1 setuptools==80.9.0
 
-.PHONY: demo test lint types fmt proto proto-check vectors vectors-check attack fuzz soak bench clean
+.PHONY: demo test lint types fmt proto proto-check vectors vectors-check attack fuzz soak bench clean npm-aimock
 
 demo: .venv/ready
 	@$(BIN)/python -m blindrelay.testbed demo $(ARGS)
@@ -14,7 +14,7 @@ demo: .venv/ready
 attack: .venv/ready
 	@$(BIN)/python -m blindrelay.testbed attack --all $(ARGS)
 
-test: lint types proto-check
+test: lint types proto-check npm-aimock
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 lint: .venv/ready
@@ -60,10 +60,22 @@ bench: .venv/ready
 	  || echo "The demo's model could not be installed; a scripted provider will take its place."
 	@touch $@
 
+# What tests need of npm: @copilotkit/aimock, and in test-sdks the SDKs for JavaScript.
+npm-aimock:
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory .npm/aimock/ready; \
+	  else echo "There is no npm here: the tests with aimock will be skipped."; fi
+
+.npm/%/ready: tests/%/package.json tests/%/package-lock.json
+	@echo "Installing .npm/$*, this once."
+	@mkdir -p $(@D)
+	@cp $^ $(@D)
+	@cd $(@D) && npm ci --silent --no-audit --no-fund --ignore-scripts
+	@touch $@
+
 .venv-codegen/ready: Makefile
 	@$(PYTHON) -m venv .venv-codegen
 	@$(CODEGEN_BIN)/pip install --quiet --disable-pip-version-check $(CODEGEN)
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-codegen dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-codegen .npm dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
