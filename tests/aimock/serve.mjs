@@ -5,6 +5,7 @@
 // Prints {"listening": "127.0.0.1:PORT"} when it listens.
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
+import { fillGaps } from "./gaps.mjs";
 
 const installed = createRequire(`${process.argv[2]}/package.json`);
 const { LLMock } = installed("@copilotkit/aimock");
@@ -15,6 +16,7 @@ mock.onRerank("capital", [
   { index: 1, relevance_score: 0.9 },
   { index: 0, relevance_score: 0.1 },
 ]);
+fillGaps(mock);
 const url = await mock.start();
 console.log(JSON.stringify({ listening: new URL(url).host }));
 

@@ -55,6 +55,8 @@ FILE = {"type": "input_file", "file_id": "file-1"}
         (CHAT, {"attachments": {"file_ids": ["file-1"]}}, "file_ids"),
         (CHAT, {"tools": [{"type": "document_library", "library_ids": ["l"]}]}, "library_ids"),
         (MESSAGES, {"container": "container_1"}, "container"),
+        (MESSAGES, {"thread": {"type": "create"}}, "thread"),
+        (MESSAGES, {"thread": {"type": "continue", "previous_message_id": "msg_1"}}, "thread"),
         (MESSAGES, {"container": {"skills": []}}, "container"),
         (
             MESSAGES,

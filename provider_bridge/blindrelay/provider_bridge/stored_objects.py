@@ -19,6 +19,7 @@ _TOP_LEVEL: Final = {
     "container": "container refers to a stored container",
     "conversation": "conversation refers to a stored conversation",
     "previousresponseid": "previous_response_id refers to a stored answer",
+    "thread": "thread has the provider hold the conversation",
 }
 """Keys of the body itself that may only be absent, null or false."""
 
