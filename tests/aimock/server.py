@@ -27,15 +27,24 @@ class Aimock:
 
     Attributes:
         url: where it listens: "http://127.0.0.1:PORT".
+        mistral: where it answers as Mistral, at paths that are OpenAI's elsewhere.
     """
 
-    def __init__(self, listening: str) -> None:
-        self.url = f"http://{listening}"
-        self._http = httpx.Client(base_url=self.url, trust_env=False)
+    def __init__(self, url: str, mistral: str) -> None:
+        self.url = url
+        self.mistral = mistral
+        self._http = httpx.Client(trust_env=False)
 
     def requests(self, path: str) -> list[dict[str, Any]]:
         """What was received at this path, oldest first: method, path, headers, body, response."""
-        answer = self._http.get("/__aimock/journal", params={"path": path})
+        return self._journal(self.url, path)
+
+    def mistrals(self, path: str) -> list[dict[str, Any]]:
+        """What was received as Mistral."""
+        return self._journal(self.mistral, path)
+
+    def _journal(self, url: str, path: str) -> list[dict[str, Any]]:
+        answer = self._http.get(f"{url}/__aimock/journal", params={"path": path})
         entries: list[dict[str, Any]] = answer.raise_for_status().json()
         return entries
 
@@ -55,7 +64,7 @@ def running_aimock(installed: Path = INSTALLED) -> Iterator[Aimock]:
     assert process.stdin is not None
     assert process.stdout is not None
     with process:
-        aimock = Aimock(json.loads(process.stdout.readline())["listening"])
+        aimock = Aimock(**json.loads(process.stdout.readline()))
         try:
             yield aimock
         finally:

@@ -68,7 +68,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def mock_bed(aimock: Aimock) -> Iterator[Testbed]:
     """Every provider's own address is answered by aimock."""
-    providers = [MappedProvider(name, origin, aimock.url) for name, origin in ORIGINS.items()]
+    targets = dict.fromkeys(ORIGINS, aimock.url) | {"mistral": aimock.mistral}
+    providers = [MappedProvider(name, origin, targets[name]) for name, origin in ORIGINS.items()]
     with Testbed("scripted", providers=providers) as bed:
         yield bed
 

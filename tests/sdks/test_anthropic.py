@@ -161,7 +161,7 @@ def test_the_providers_429_arrives_whole(client: Anthropic) -> None:
 
 @works(SDK, "a cut stream is an error")
 def test_a_stream_that_the_provider_cuts_is_an_error(client: Anthropic) -> None:
-    seen = []
+    seen: list[Any] = []
     with client.messages.stream(**asking("Please break off")) as stream, pytest.raises(CUT):
         seen.extend(stream)
     assert seen
@@ -169,10 +169,10 @@ def test_a_stream_that_the_provider_cuts_is_an_error(client: Anthropic) -> None:
 
 @works(SDK, "a cut stream is an error")
 async def test_a_stream_that_the_provider_cuts_is_an_error_asynchronously(way: Way) -> None:
-    async with async_client_by(way) as client:
-        async with client.messages.stream(**asking("Please break off")) as stream:
-            with pytest.raises(CUT):
-                [event async for event in stream]
+    question = asking("Please break off")
+    async with async_client_by(way) as client, client.messages.stream(**question) as stream:
+        with pytest.raises(CUT):
+            [event async for event in stream]
 
 
 @works(SDK, "files, with a key of your own")
