@@ -6,7 +6,10 @@ FOLDERS := proto sealing serving client relay_node provider_bridge testbed
 # Generated with an older protoc than we run on, so that users may keep protobuf 6 or 7.
 CODEGEN := grpcio-tools==1.76.0 mypy-protobuf==5.1.0 types-protobuf==7.35.1.20260906 protobuf==6.33.6 grpcio==1.85.1 setuptools==80.9.0
 
-.PHONY: demo test lint types fmt proto proto-check vectors vectors-check attack fuzz soak bench clean npm-aimock
+SDKS := anthropic cohere google-genai langchain-anthropic langchain-openai litellm llm mistralai openai pydantic-ai-slim \
+  hypothesis pytest pytest-timeout pytest-xdist
+
+.PHONY: demo test lint types fmt proto proto-check vectors vectors-check attack fuzz soak bench clean npm-aimock test-sdks
 
 demo: .venv/ready
 	@$(BIN)/python -m blindrelay.testbed demo $(ARGS)
@@ -16,6 +19,10 @@ attack: .venv/ready
 
 test: lint types proto-check npm-aimock
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+# The SDKs that are heavy, in an environment of their own. Their warnings are their own, too.
+test-sdks: .venv-sdks/ready .npm/aimock/ready .npm/sdks/ready
+	BLINDRELAY_TEST_SDKS=1 LITELLM_LOCAL_MODEL_COST_MAP=True .venv-sdks/bin/python -m pytest -W default -n auto --dist loadfile tests/sdks $(ARGS)
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -60,6 +67,12 @@ bench: .venv/ready
 	  || echo "The demo's model could not be installed; a scripted provider will take its place."
 	@touch $@
 
+.venv-sdks/ready: pyproject.toml tests/sdks/constraints.txt
+	@echo "Setting up .venv-sdks, this once; it takes a minute or two."
+	@$(PYTHON) -m venv .venv-sdks
+	@.venv-sdks/bin/pip install --quiet --disable-pip-version-check -c tests/sdks/constraints.txt -e '.[all]' $(SDKS)
+	@touch $@
+
 # What tests need of npm: @copilotkit/aimock, and in test-sdks the SDKs for JavaScript.
 npm-aimock:
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory .npm/aimock/ready; \
@@ -78,4 +91,4 @@ npm-aimock:
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-codegen .npm dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-codegen .venv-sdks .npm dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

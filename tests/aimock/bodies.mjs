@@ -9,7 +9,7 @@ export async function form(request) {
   return new Response(await read(request), { headers }).formData();
 }
 
-async function read(request) {
+export async function read(request) {
   const pieces = [];
   for await (const piece of request) pieces.push(piece);
   return Buffer.concat(pieces);

@@ -1,8 +1,16 @@
-// Gemini's models, its count of tokens, and embeddings of several texts.
+// Gemini's models, its count of tokens, embeddings of several texts, and the versions of its API beside v1beta.
 
-import { json } from "./bodies.mjs";
+import { json, read } from "./bodies.mjs";
 
-export const mounts = { "/v1beta/models": models };
+export const mounts = { "/v1/models": asBeta, "/v1alpha/models": asBeta, "/v1beta/models": models };
+
+async function asBeta(request, below) {
+  if (!below.includes(":")) return undefined; // OpenAI's models
+  const { search } = new URL(request.url, "http://any");
+  const url = `http://${request.headers.host}/v1beta/models${below}${search}`;
+  const headers = { "content-type": "application/json" };
+  return fetch(url, { method: request.method, headers, body: await read(request) });
+}
 
 const model = { name: "models/gemini-3", displayName: "Gemini", version: "3" };
 

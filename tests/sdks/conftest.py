@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +30,10 @@ ORIGINS: Final = {
 OWN_KEY: Final = "sk-users-own"
 WAYS: Final = ("transport", "endpoint")
 PARIS: Final = "The capital of France is Paris."
+
+
+collect_ignore = [] if os.environ.get("BLINDRELAY_TEST_SDKS") else ["heavy"]
+"""What is there needs an environment of its own: make test-sdks."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,12 @@ def own_account(request: pytest.FixtureRequest, mock_bed: Testbed) -> Iterator[W
 def model_way(request: pytest.FixtureRequest, model_bed: Testbed) -> Iterator[Way]:
     """To a model, with the bridge's credential."""
     yield from _way(request, model_bed.relay, "model_endpoint")
+
+
+@pytest.fixture(params=["transport"])
+def transport_way(request: pytest.FixtureRequest, mock_bed: Testbed) -> Iterator[Way]:
+    """To aimock, for what takes a transport in another way than a base URL."""
+    yield from _way(request, mock_bed.relay, "")
 
 
 @pytest.fixture

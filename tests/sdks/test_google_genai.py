@@ -22,16 +22,15 @@ QUESTION: Final = "What is the capital of France?"
 GENERATE: Final = f"/v1beta/models/{MODEL}:generateContent"
 
 
-def client_by(way: Way) -> genai.Client:
-    # aimock serves v1beta; the SDK's default is v1.
+def client_by(way: Way, version: str | None = "v1beta") -> genai.Client:
     if way.sealed is not None:
         options = types.HttpOptions(
-            api_version="v1beta",
+            api_version=version,
             client_args={"transport": way.sealed},
             async_client_args={"transport": way.sealed},
         )
     else:
-        options = types.HttpOptions(api_version="v1beta", base_url=way.url("/gemini"))
+        options = types.HttpOptions(api_version=version, base_url=way.url("/gemini"))
     return genai.Client(api_key=way.key, http_options=options)
 
 
@@ -56,6 +55,13 @@ async def test_content_asynchronous(client: genai.Client) -> None:
     answer = await client.aio.models.generate_content(model=MODEL, contents=QUESTION)
     assert answer.text == PARIS
     await client.aio.aclose()
+
+
+@pytest.mark.parametrize("version", [None, "v1", "v1alpha"])
+def test_content_by_every_version(way: Way, version: str | None) -> None:
+    """None is what the SDK has when nothing is said."""
+    with client_by(way, version) as client:
+        assert client.models.generate_content(model=MODEL, contents=QUESTION).text == PARIS
 
 
 @works(SDK, "content, streamed")
