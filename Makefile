@@ -9,7 +9,7 @@ CODEGEN := grpcio-tools==1.76.0 mypy-protobuf==5.1.0 types-protobuf==7.35.1.2026
 SDKS := anthropic cohere google-genai langchain-anthropic langchain-openai litellm llm mistralai openai pydantic-ai-slim \
   hypothesis pytest pytest-timeout pytest-xdist
 
-.PHONY: demo test lint types fmt proto proto-check vectors vectors-check attack fuzz soak bench clean npm-aimock test-sdks
+.PHONY: demo test lint types fmt proto proto-check vectors vectors-check attack fuzz soak bench clean npm-aimock test-sdks compatibility
 
 demo: .venv/ready
 	@$(BIN)/python -m blindrelay.testbed demo $(ARGS)
@@ -23,6 +23,11 @@ test: lint types proto-check npm-aimock
 # The SDKs that are heavy, in an environment of their own. Their warnings are their own, too.
 test-sdks: .venv-sdks/ready .npm/aimock/ready .npm/sdks/ready
 	BLINDRELAY_TEST_SDKS=1 LITELLM_LOCAL_MODEL_COST_MAP=True .venv-sdks/bin/python -m pytest -W default -n auto --dist loadfile tests/sdks $(ARGS)
+
+# What works with what, from a run in which everything passed.
+compatibility:
+	$(MAKE) test-sdks ARGS='--junitxml=.npm/report.xml'
+	.venv-sdks/bin/python -m tests.sdks.compatibility .npm/report.xml
 
 lint: .venv/ready
 	$(BIN)/ruff check .

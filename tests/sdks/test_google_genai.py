@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -146,6 +147,12 @@ def test_a_stream_that_the_provider_cuts_is_an_error(client: genai.Client) -> No
     with pytest.raises(CUT):
         seen.extend(client.models.generate_content_stream(model=MODEL, contents="Please break off"))
     assert seen
+
+
+def test_files_of_everybody_are_refused(client: genai.Client) -> None:
+    with pytest.raises(errors.ClientError, match="upload/v1beta/files") as raised:
+        client.files.upload(file=io.BytesIO(b"hello"), config={"mime_type": "text/plain"})
+    assert raised.value.code == 403
 
 
 def test_what_stores_is_refused_in_the_sdks_shape(client: genai.Client) -> None:

@@ -149,6 +149,38 @@ def test_responses_of_a_model(model_way: Way) -> None:
     assert answer.output_text
 
 
+@works(SDK, "responses, over WebSocket")
+async def test_responses_over_websocket(endpoint_way: Way) -> None:
+    async with async_client_by(endpoint_way) as client, client.responses.connect() as connection:
+        await connection.response.create(model="m", input="What is the capital of France?")
+        text = ""
+        async for event in connection:
+            if event.type == "response.output_text.delta":
+                text += event.delta
+            if event.type == "response.completed":
+                break
+    assert text == PARIS
+
+
+@works(SDK, "Realtime, over WebSocket")
+async def test_realtime(endpoint_way: Way) -> None:
+    content: Any = [{"type": "input_text", "text": "What is the capital of France?"}]
+    async with (
+        async_client_by(endpoint_way) as client,
+        client.realtime.connect(model="gpt-realtime") as connection,
+    ):
+        item: Any = {"type": "message", "role": "user", "content": content}
+        await connection.conversation.item.create(item=item)
+        await connection.response.create(response={"output_modalities": ["text"]})
+        text = ""
+        async for event in connection:
+            if event.type == "response.output_text.delta":
+                text += event.delta
+            if event.type in ("response.done", "error"):
+                break
+    assert text == PARIS
+
+
 @works(SDK, "embeddings")
 def test_embeddings(client: OpenAI) -> None:
     data = client.embeddings.create(model="text-embedding-3-small", input=["one", "two"]).data
