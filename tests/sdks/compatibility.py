@@ -59,7 +59,7 @@ def heading(sdk: str) -> str:
 
 def _section(sdk: str, features: dict[str, set[str]]) -> str:
     columns = [column for column in COLUMNS if any(column in each for each in features.values())]
-    lines = [f"## {heading(sdk)}", "", _row(sdk, columns), _row("---", ["---"] * len(columns))]
+    lines = [f"## {heading(sdk)}", "", _row("", columns), _row("---", ["---"] * len(columns))]
     for feature in sorted(features):
         lines.append(_row(feature, ["yes" if column in features[feature] else "·" for column in columns]))
     if sdk in _words():

@@ -8,7 +8,7 @@ import anthropic
 import httpx2
 import pydantic
 import pytest
-from anthropic import Anthropic, AsyncAnthropic, beta_tool
+from anthropic import Anthropic, AsyncAnthropic, beta_async_tool, beta_tool
 
 from ..aimock.server import Aimock
 from .conftest import PARIS, Way
@@ -68,6 +68,14 @@ def test_messages_streamed(client: Anthropic) -> None:
     assert events[-1].type == "message_stop"
 
 
+@works(SDK, "messages, streamed")
+async def test_messages_streamed_asynchronous(way: Way) -> None:
+    async with async_client_by(way) as client:
+        stream = await client.messages.create(**asking(QUESTION), stream=True)
+        events = [event async for event in stream]
+    assert "".join(event.delta.text for event in events if event.type == "content_block_delta") == PARIS
+
+
 @works(SDK, "the streaming helper")
 def test_the_streaming_helper(client: Anthropic) -> None:
     with client.messages.stream(**asking(QUESTION)) as stream:
@@ -82,7 +90,7 @@ async def test_the_streaming_helper_asynchronous(way: Way) -> None:
         assert said(await stream.get_final_message()) == PARIS
 
 
-@works(SDK, "messages by a real model")
+@works(SDK, "messages, by llama.cpp")
 @works(SDK, "count_tokens")
 def test_a_model_answers_and_counts(model_way: Way) -> None:
     """aimock counts no tokens; llama.cpp does."""
@@ -132,6 +140,18 @@ def test_the_tool_runner(client: Anthropic) -> None:
     runner = client.beta.messages.tool_runner(**asking("How is the weather?", tools=[get_weather]))
     assert said(runner.until_done()) == "It rains in Paris."
     assert asked == ["Paris"]
+
+
+@works(SDK, "the tool runner")
+async def test_the_tool_runner_asynchronous(way: Way) -> None:
+    @beta_async_tool
+    async def get_weather(city: str) -> str:
+        """The weather in a city."""
+        return f"rain in {city}"
+
+    async with async_client_by(way) as client:
+        question = asking("How is the weather?", tools=[get_weather])
+        assert said(await client.beta.messages.tool_runner(**question).until_done()) == "It rains in Paris."
 
 
 class City(pydantic.BaseModel):

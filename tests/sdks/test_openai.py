@@ -86,7 +86,7 @@ async def test_chat_streamed_asynchronous(way: Way) -> None:
         assert said([chunk async for chunk in stream]) == PARIS
 
 
-@works(SDK, "chat by a real model")
+@works(SDK, "chat, by llama.cpp")
 def test_chat_with_a_model(model_way: Way) -> None:
     client = client_by(model_way)
     answer = client.chat.completions.create(model="m", messages=MESSAGES, max_tokens=8)
@@ -143,7 +143,17 @@ def test_responses_streamed(client: OpenAI) -> None:
         assert stream.get_final_response().status == "completed"
 
 
-@works(SDK, "responses by a real model")
+@works(SDK, "responses, streamed")
+async def test_responses_streamed_asynchronous(way: Way) -> None:
+    async with (
+        async_client_by(way) as client,
+        client.responses.stream(model="m", input="What is the capital of France?") as stream,
+    ):
+        deltas = [e.delta async for e in stream if e.type == "response.output_text.delta"]
+    assert "".join(deltas) == PARIS
+
+
+@works(SDK, "responses, by llama.cpp")
 def test_responses_of_a_model(model_way: Way) -> None:
     answer = client_by(model_way).responses.create(model="m", input="Say something.", max_output_tokens=8)
     assert answer.output_text
@@ -186,6 +196,13 @@ def test_embeddings(client: OpenAI) -> None:
     data = client.embeddings.create(model="text-embedding-3-small", input=["one", "two"]).data
     assert len(data) == 2
     assert all(isinstance(number, float) for number in data[1].embedding)
+
+
+@works(SDK, "embeddings")
+async def test_embeddings_asynchronous(way: Way) -> None:
+    async with async_client_by(way) as client:
+        data = (await client.embeddings.create(model="text-embedding-3-small", input=["one", "two"])).data
+    assert len(data) == 2
 
 
 @works(SDK, "models")

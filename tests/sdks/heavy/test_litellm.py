@@ -92,6 +92,16 @@ def test_openai_by_the_transport(transport_way: Way, monkeypatch: pytest.MonkeyP
     assert answer.choices[0].message.content == PARIS
 
 
+@works(SDK, "Anthropic's messages, streamed")
+def test_streamed_by_the_transport(transport_way: Way) -> None:
+    assert transport_way.sealed is not None
+    client = HTTPHandler(client=transport_way.sealed.httpx_client())
+    stream = litellm.completion(
+        model="anthropic/claude-x", api_key="k", messages=ask(), client=client, stream=True
+    )
+    assert said(list(stream)) == PARIS
+
+
 @pytest.mark.parametrize(
     "model",
     [

@@ -1,4 +1,4 @@
-"""Every block of code in docs/integrations/ runs as it stands, but for the endpoint's port, and gets its answer."""
+"""Every block of code in docs/integrations/ runs as it stands, but for the port, and gets its answer."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_block_runs_as_it_stands(
 
 
 def environment(home: Path, bed: Testbed, endpoint: Endpoint) -> dict[str, str]:
-    """What a user has who has done what docs/integrations/README.md says comes before, and nothing of ours."""
+    """What a user has who did what docs/integrations/README.md says comes before; nothing of ours."""
     return {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), str(NPM / ".bin"), os.environ["PATH"]]),
         "HOME": str(home),
@@ -92,5 +92,5 @@ def environment(home: Path, bed: Testbed, endpoint: Endpoint) -> dict[str, str]:
 def test_every_page_is_in_the_index_and_has_something_to_run() -> None:
     index = (PAGES / "README.md").read_text()
     pages = {path.stem for path in PAGES.glob("*.md")} - {"README"}
-    assert {name for name in re.findall(r"\]\(([\w-]+)\.md\)", index)} == pages
+    assert set(re.findall(r"\]\(([\w-]+)\.md\)", index)) == pages
     assert {block.page for block in blocks()} == pages
