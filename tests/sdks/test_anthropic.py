@@ -90,25 +90,6 @@ async def test_the_streaming_helper_asynchronous(way: Way) -> None:
         assert said(await stream.get_final_message()) == PARIS
 
 
-@works(SDK, "messages, by llama.cpp")
-@works(SDK, "count_tokens")
-def test_a_model_answers_and_counts(model_way: Way) -> None:
-    """aimock counts no tokens; llama.cpp does."""
-    client = client_by(model_way)
-    assert said(client.messages.create(**asking(QUESTION, max_tokens=8)))
-    with client.messages.stream(**asking(QUESTION, max_tokens=8)) as stream:
-        assert "".join(stream.text_stream)
-    question: Any = [{"role": "user", "content": QUESTION}]
-    assert client.messages.count_tokens(model="m", messages=question).input_tokens > 5
-
-
-@works(SDK, "count_tokens")
-async def test_a_model_counts_asynchronously(model_way: Way) -> None:
-    question: Any = [{"role": "user", "content": QUESTION}]
-    async with async_client_by(model_way) as client:
-        assert (await client.messages.count_tokens(model="m", messages=question)).input_tokens > 5
-
-
 @works(SDK, "tools")
 def test_a_tool_is_called_and_its_result_understood(client: Anthropic) -> None:
     first = client.messages.create(**asking("How is the weather in Paris?", tools=TOOLS))

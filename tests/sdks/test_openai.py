@@ -86,16 +86,6 @@ async def test_chat_streamed_asynchronous(way: Way) -> None:
         assert said([chunk async for chunk in stream]) == PARIS
 
 
-@works(SDK, "chat, by llama.cpp")
-def test_chat_with_a_model(model_way: Way) -> None:
-    client = client_by(model_way)
-    answer = client.chat.completions.create(model="m", messages=MESSAGES, max_tokens=8)
-    assert answer.choices[0].message.content
-    assert answer.usage is not None
-    stream = client.chat.completions.create(model="m", messages=MESSAGES, max_tokens=8, stream=True)
-    assert said(list(stream))
-
-
 @works(SDK, "tools")
 def test_a_tool_is_called_and_its_result_understood(client: OpenAI) -> None:
     messages = ask("How is the weather in Paris?")
@@ -151,12 +141,6 @@ async def test_responses_streamed_asynchronous(way: Way) -> None:
     ):
         deltas = [e.delta async for e in stream if e.type == "response.output_text.delta"]
     assert "".join(deltas) == PARIS
-
-
-@works(SDK, "responses, by llama.cpp")
-def test_responses_of_a_model(model_way: Way) -> None:
-    answer = client_by(model_way).responses.create(model="m", input="Say something.", max_output_tokens=8)
-    assert answer.output_text
 
 
 @works(SDK, "responses, over WebSocket")
