@@ -6,7 +6,10 @@ FOLDERS := proto sealing serving client relay_node provider_bridge testbed
 # Generated with an older protoc than we run on, so that users may keep protobuf 6 or 7.
 CODEGEN := grpcio-tools==1.76.0 mypy-protobuf==5.1.0 types-protobuf==7.35.1.20260906 protobuf==6.33.6 grpcio==1.85.1 setuptools==80.9.0
 
-.PHONY: demo test lint types fmt proto proto-check vectors vectors-check test-oldest attack fuzz soak bench clean
+SDKS := anthropic cohere google-genai langchain-anthropic langchain-openai litellm llm mistralai openai pydantic-ai-slim \
+  hypothesis pytest pytest-timeout pytest-xdist
+
+.PHONY: demo test lint types fmt proto proto-check vectors vectors-check test-oldest attack fuzz soak bench clean npm-aimock test-sdks compatibility
 
 demo: .venv/ready
 	@$(BIN)/python -m blindrelay.testbed demo $(ARGS)
@@ -14,11 +17,20 @@ demo: .venv/ready
 attack: .venv/ready
 	@$(BIN)/python -m blindrelay.testbed attack --all $(ARGS)
 
-test: lint types proto-check
+test: lint types proto-check npm-aimock
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 test-oldest: .venv-oldest/ready
 	.venv-oldest/bin/python -m pytest -n auto --dist loadfile $(ARGS)
+
+# The SDKs that are heavy, in an environment of their own. Their warnings are their own, too.
+test-sdks: .venv-sdks/ready .npm/aimock/ready .npm/sdks/ready
+	BLINDRELAY_TEST_SDKS=1 LITELLM_LOCAL_MODEL_COST_MAP=True .venv-sdks/bin/python -m pytest -W default -n auto --dist loadfile tests/sdks $(ARGS)
+
+# What works with what, from a run in which everything passed.
+compatibility:
+	$(MAKE) test-sdks ARGS='--junitxml=.npm/report.xml --ignore=tests/sdks/test_compatibility.py'
+	.venv-sdks/bin/python -m tests.sdks.compatibility .npm/report.xml
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -70,10 +82,29 @@ bench: .venv/ready
 	@.venv-oldest/bin/pip install --quiet --disable-pip-version-check -c .venv-oldest/constraints.txt -e '.[dev]'
 	@touch $@
 
+.venv-sdks/ready: pyproject.toml tests/sdks/constraints.txt
+	@echo "Setting up .venv-sdks, this once; it takes a minute or two."
+	@$(PYTHON) -m venv .venv-sdks
+	@.venv-sdks/bin/pip install --quiet --disable-pip-version-check -c tests/sdks/constraints.txt -e '.[all]' $(SDKS)
+	@touch $@
+
+# What tests need of npm: @copilotkit/aimock, and in test-sdks the SDKs for JavaScript.
+npm-aimock:
+	@if npm --version >/dev/null 2>&1 && node -e 'process.exit(parseInt(process.versions.node) < 20)'; \
+	  then $(MAKE) --no-print-directory .npm/aimock/ready; \
+	  else echo "There is no npm with Node 20 or later here: the tests with aimock will be skipped."; fi
+
+.npm/%/ready: tests/%/package.json tests/%/package-lock.json
+	@echo "Installing .npm/$*, this once."
+	@mkdir -p $(@D)
+	@cp $^ $(@D)
+	@cd $(@D) && npm ci --silent --no-audit --no-fund --ignore-scripts
+	@touch $@
+
 .venv-codegen/ready: Makefile
 	@$(PYTHON) -m venv .venv-codegen
 	@$(CODEGEN_BIN)/pip install --quiet --disable-pip-version-check $(CODEGEN)
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-codegen .venv-oldest dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-codegen .venv-oldest .venv-sdks .npm dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

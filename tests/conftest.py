@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["tests.browser"]
+pytest_plugins = ["tests.aimock.server", "tests.browser"]
 
 settings.register_profile("blindrelay", max_examples=50, deadline=None, derandomize=True, database=None)
 settings.load_profile("blindrelay")

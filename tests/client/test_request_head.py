@@ -56,6 +56,16 @@ def test_credentials_travel_only_when_they_are_brought() -> None:
     assert head.url == "https://api.example/v1/x?key=k"
 
 
+@pytest.mark.parametrize("library", [httpx, httpx2])
+@pytest.mark.parametrize("connection", [INJECTED, BROUGHT])
+def test_a_fragment_stays_at_home(library: Any, connection: Connection) -> None:
+    """Some SDKs tell in it which of their functions called; a bridge refuses one."""
+    request = library.Request("POST", "https://api.example/v1/x?alt=sse#stream", json={})
+    assert request_head(request, connection).url == "https://api.example/v1/x?alt=sse"
+    request = library.Request("POST", "https://api.example/v1/a%23b/c%3Fd?x=%23#", json={})
+    assert request_head(request, connection).url == "https://api.example/v1/a%23b/c%3Fd?x=%23"
+
+
 def test_a_key_in_the_url_is_dropped_and_the_rest_kept() -> None:
     request = httpx2.Request("GET", "https://api.example/v1/x?alt=sse&Key=secret&access_token=secret")
     assert request_head(request, INJECTED).url == "https://api.example/v1/x?alt=sse"

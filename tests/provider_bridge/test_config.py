@@ -118,7 +118,7 @@ def test_everything(folder: Path) -> None:
         ("[[provider]]", "[[providers]]", "provider is missing"),
         ('name = "openai"', "", "name is missing"),
         ('preset = "openai"', "", "preset is missing"),
-        ('preset = "openai"', 'preset = "closedai"', "none of anthropic, gemini, openai"),
+        ('preset = "openai"', 'preset = "closedai"', "none of anthropic, cohere, gemini, mistral, openai"),
         ('preset = "openai"', 'preset = "openai"\ntypo = 1', "typo is not a known key"),
         ("[[provider]]", "typo = 1\n[[provider]]", "typo is not a known key"),
         (

@@ -122,6 +122,55 @@ def test_the_default_port_is_the_same_origin() -> None:
     assert plan("https://api.openai.com:443/v1/chat/completions").provider is PROVIDERS[0]
 
 
+_GEMINI = "https://generativelanguage.googleapis.com"
+_MISTRAL = "https://api.mistral.ai"
+_COHERE = "https://api.cohere.com"
+
+
+@pytest.mark.parametrize(
+    ("method", "url"),
+    [
+        *(
+            ("POST", f"{_GEMINI}/{version}/models/gemini-3:{call}")
+            for version in ("v1", "v1beta", "v1alpha")
+            for call in ("generateContent", "streamGenerateContent", "countTokens", "batchEmbedContents")
+        ),
+        ("GET", f"{_GEMINI}/v1alpha/models"),
+        ("POST", f"{_MISTRAL}/v1/chat/completions"),
+        ("POST", f"{_MISTRAL}/v1/fim/completions"),
+        ("POST", f"{_MISTRAL}/v1/embeddings"),
+        ("POST", f"{_MISTRAL}/v1/ocr"),
+        ("GET", f"{_MISTRAL}/v1/models/mistral-large-latest"),
+        ("POST", f"{_COHERE}/v2/chat"),
+        ("POST", f"{_COHERE}/v2/embed"),
+        ("POST", f"{_COHERE}/v2/rerank"),
+        ("POST", f"{_COHERE}/v1/tokenize"),
+        ("GET", f"{_COHERE}/v1/models"),
+    ],
+)
+def test_a_call_of_another_provider_is_allowed(method: str, url: str) -> None:
+    assert plan(url, method, headers={b"content-type": b"application/json"}).injected
+
+
+@pytest.mark.parametrize(
+    ("method", "url"),
+    [
+        ("POST", f"{_GEMINI}/v1alpha/cachedContents"),
+        ("POST", f"{_GEMINI}/v1beta/models/veo:predictLongRunning"),
+        ("POST", f"{_MISTRAL}/v1/files"),
+        ("POST", f"{_MISTRAL}/v1/conversations"),
+        ("POST", f"{_MISTRAL}/v1/agents/completions"),
+        ("POST", f"{_COHERE}/v1/chat"),
+        ("POST", f"{_COHERE}/v1/datasets"),
+    ],
+)
+def test_a_stateful_call_of_another_provider_needs_a_credential_that_is_brought(
+    method: str, url: str
+) -> None:
+    assert "credentials=brought" in refusal(url, method)[1]
+    assert plan(url, method, credential=CREDENTIAL_BROUGHT)
+
+
 def test_a_stateful_call_says_what_to_set() -> None:
     refused = refusal("https://api.openai.com/v1/files", "GET")
     assert refused == (

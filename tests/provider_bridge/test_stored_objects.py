@@ -53,7 +53,10 @@ FILE = {"type": "input_file", "file_id": "file-1"}
         (CHAT, {"messages": [{"role": "assistant", "audio": {"id": "audio_1"}}]}, "audio"),
         (CHAT, {"deep": [[[{"x": {"FILE_ID": "file-1"}}]]]}, "file_id"),
         (CHAT, {"attachments": {"file_ids": ["file-1"]}}, "file_ids"),
+        (CHAT, {"tools": [{"type": "document_library", "library_ids": ["l"]}]}, "library_ids"),
         (MESSAGES, {"container": "container_1"}, "container"),
+        (MESSAGES, {"thread": {"type": "create"}}, "thread"),
+        (MESSAGES, {"thread": {"type": "continue", "previous_message_id": "msg_1"}}, "thread"),
         (MESSAGES, {"container": {"skills": []}}, "container"),
         (
             MESSAGES,

@@ -43,7 +43,7 @@ def request_head(request: Request, connection: Connection) -> RequestHead:
     return RequestHead(
         kind=ExchangeKind.EXCHANGE_KIND_EXCHANGE,
         method=request.method.upper(),
-        url=str(request.url if brought else _without_credentials(request.url)),
+        url=_sealed_url(request.url, brought=brought),
         headers=headers,
         credential=connection.credential,
         deadline_class=connection.deadline_class,
@@ -61,6 +61,12 @@ def tunnel_head(request: Request, connection: Connection) -> RequestHead:
     if offered:
         head.headers.append(Header(name=_SUBPROTOCOL.encode(), value=", ".join(offered).encode()))
     return head
+
+
+def _sealed_url(url: Any, *, brought: bool) -> str:
+    """The URL without its fragment, which is the client's own business (RFC 9110, section 7.1)."""
+    kept = url if brought else _without_credentials(url)
+    return str(kept.copy_with(fragment=None))
 
 
 def _without_credentials(url: Any) -> Any:

@@ -132,7 +132,16 @@ def error_body(error: BlindRelayError, status: int, path: str) -> dict[str, Any]
     """An error body as the SDK of a request's path expects it."""
     message, kind = f"BlindRelay: {error}", f"blindrelay_{error.kind}"
     if "/messages" in path:
-        return {"type": "error", "error": {"type": kind, "message": message}}
-    if path.startswith("/v1beta") or ":" in path.rpartition("/")[2]:
+        return {"type": "error", "error": {"type": kind, "message": message, **_details(error)}}
+    if path.startswith(("/v1alpha", "/v1beta")) or ":" in path.rpartition("/")[2]:
         return {"error": {"code": status, "message": message, "status": kind.upper()}}
     return {"error": {"message": message, "type": f"{error.origin}_error", "code": kind, "param": None}}
+
+
+def _details(error: BlindRelayError) -> dict[str, Any]:
+    """What Anthropic's SDK reads beyond the message. One that would have the provider hold its conversation
+    (the field `thread`) goes on without, sending all of it each time, if it is told so in these words.
+    """
+    if isinstance(error, BridgeError) and error.code == ErrorCode.ERROR_CODE_STORED_OBJECT:
+        return {"details": {"error_code": "thread_unsupported_request", "unsupported": [error.kind]}}
+    return {}

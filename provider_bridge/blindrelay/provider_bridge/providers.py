@@ -98,7 +98,7 @@ def parse_calls(entries: Iterable[str]) -> tuple[AllowedCall, ...]:
 
 @cache
 def presets() -> dict[str, Preset]:
-    """The providers that are known by name: openai, anthropic, gemini."""
+    """The providers that are known by name: openai, anthropic, gemini, mistral, cohere."""
     text = files("blindrelay.provider_bridge").joinpath("presets.toml").read_text("utf-8")
     return {
         name: Preset(

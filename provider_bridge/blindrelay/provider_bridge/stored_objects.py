@@ -19,6 +19,7 @@ _TOP_LEVEL: Final = {
     "container": "container refers to a stored container",
     "conversation": "conversation refers to a stored conversation",
     "previousresponseid": "previous_response_id refers to a stored answer",
+    "thread": "thread has the provider hold the conversation",
 }
 """Keys of the body itself that may only be absent, null or false."""
 
@@ -29,6 +30,7 @@ _REFERENCES: Final = {
     "fileuri": "fileUri refers to a stored file",
     "fileids": "file_ids refers to stored files",
     "filesearchstorenames": "fileSearchStoreNames refers to stored files",
+    "libraryids": "library_ids refers to stored documents",
     "skillid": "skill_id refers to a stored skill",
     "vectorstoreids": "vector_store_ids refers to stored files",
 }

@@ -22,9 +22,14 @@ URLS = {
     "OPENAI_BASE_URL": "/openai/v1",
     "OPENAI_API_BASE": "/openai/v1",
     "ANTHROPIC_BASE_URL": "/anthropic",
+    "ANTHROPIC_API_BASE": "/anthropic",
     "GOOGLE_GEMINI_BASE_URL": "/gemini",
+    "GEMINI_API_BASE": "/gemini",
     "MISTRAL_BASE_URL": "/mistral",
+    "MISTRAL_API_BASE": "/mistral/v1",
+    "MISTRAL_AZURE_API_BASE": "/mistral/v1",
     "CO_API_URL": "/cohere",
+    "COHERE_API_BASE": "/cohere/v2/chat",
 }
 KEYS = (
     "OPENAI_API_KEY",
@@ -32,7 +37,9 @@ KEYS = (
     "GEMINI_API_KEY",
     "GOOGLE_API_KEY",
     "MISTRAL_API_KEY",
+    "MISTRAL_AZURE_API_KEY",
     "CO_API_KEY",
+    "COHERE_API_KEY",
 )
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 

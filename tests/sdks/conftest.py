@@ -1,0 +1,148 @@
+"""Relay, bridge and endpoint between an unmodified SDK and aimock or a model."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import pytest
+
+from blindrelay.client import SealedTransport
+from blindrelay.testbed import MappedProvider, Testbed, testable_provider
+
+from ..aimock.server import Aimock
+from ..client.endpoint.conftest import Endpoint, running
+from .works import PROPERTY, shown_by
+
+ORIGINS: Final = {
+    "openai": "https://api.openai.com",
+    "anthropic": "https://api.anthropic.com",
+    "gemini": "https://generativelanguage.googleapis.com",
+    "mistral": "https://api.mistral.ai",
+    "cohere": "https://api.cohere.com",
+}
+"""Where the SDKs send what they are not told to send elsewhere."""
+
+OWN_KEY: Final = "sk-users-own"
+WAYS: Final = ("transport", "endpoint")
+PARIS: Final = "The capital of France is Paris."
+
+
+collect_ignore = [] if os.environ.get("BLINDRELAY_TEST_SDKS") else ["heavy"]
+"""What is there needs an environment of its own: make test-sdks."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How an SDK's calls come to be sealed: by a transport that it is given, or by the endpoint.
+
+    Attributes:
+        connection: the relay's, for the transport.
+        endpoint: that and not the transport is the way, if there is one.
+        brought: whether the account at the provider is the user's own.
+    """
+
+    connection: str
+    endpoint: Endpoint | None
+    brought: bool = False
+
+    @cached_property
+    def sealed(self) -> SealedTransport | None:
+        return SealedTransport(self.connection) if self.endpoint is None else None
+
+    @property
+    def key(self) -> str:
+        """What the SDK is given for its key."""
+        return OWN_KEY if self.brought or self.endpoint is None else self.endpoint.token
+
+    def url(self, path: str) -> str:
+        """The endpoint's base URL for an SDK. A key of one's own takes the token's place in the header."""
+        assert self.endpoint is not None
+        return self.endpoint.url + (f"/{self.endpoint.token}" if self.brought else "") + path
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.user_properties += [(PROPERTY, json.dumps(each)) for each in shown_by(item)]
+
+
+@pytest.fixture(scope="session")
+def mock_bed(aimock: Aimock) -> Iterator[Testbed]:
+    """Every provider's own address is answered by aimock."""
+    targets = dict.fromkeys(ORIGINS, aimock.url) | {"mistral": aimock.mistral}
+    providers = [MappedProvider(name, origin, targets[name]) for name, origin in ORIGINS.items()]
+    with Testbed("scripted", providers=providers) as bed:
+        yield bed
+
+
+@pytest.fixture(scope="session")
+def model_bed() -> Iterator[Testbed]:
+    """With llama.cpp and a random model."""
+    with Testbed(testable_provider()) as bed:
+        yield bed
+
+
+@pytest.fixture(scope="session")
+def mock_endpoint(mock_bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    with running(mock_bed.relay, tmp_path_factory.mktemp("mock")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def own_endpoint(mock_bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    with running(_brought(mock_bed), tmp_path_factory.mktemp("own")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def model_endpoint(model_bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    with running(model_bed.relay, tmp_path_factory.mktemp("model")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest, mock_bed: Testbed) -> Iterator[Way]:
+    """To aimock, with the bridge's credential."""
+    yield from _way(request, mock_bed.relay, "mock_endpoint")
+
+
+@pytest.fixture(params=WAYS)
+def own_account(request: pytest.FixtureRequest, mock_bed: Testbed) -> Iterator[Way]:
+    """To aimock, with a credential of the user's own: what stores something needs it."""
+    yield from _way(request, _brought(mock_bed), "own_endpoint", brought=True)
+
+
+@pytest.fixture(params=WAYS)
+def model_way(request: pytest.FixtureRequest, model_bed: Testbed) -> Iterator[Way]:
+    """To a model, with the bridge's credential."""
+    yield from _way(request, model_bed.relay, "model_endpoint")
+
+
+@pytest.fixture(params=["transport"])
+def transport_way(request: pytest.FixtureRequest, mock_bed: Testbed) -> Iterator[Way]:
+    """To aimock, for what takes a transport in another way than a base URL."""
+    yield from _way(request, mock_bed.relay, "")
+
+
+@pytest.fixture
+def endpoint_way(mock_bed: Testbed, mock_endpoint: Endpoint) -> Way:
+    """To aimock, for what takes no transport."""
+    return Way(mock_bed.relay, mock_endpoint)
+
+
+def _way(
+    request: pytest.FixtureRequest, connection: str, endpoint: str, *, brought: bool = False
+) -> Iterator[Way]:
+    by_endpoint = request.param == "endpoint"
+    way = Way(connection, request.getfixturevalue(endpoint) if by_endpoint else None, brought)
+    yield way
+    if way.sealed is not None:
+        way.sealed.close()
+
+
+def _brought(bed: Testbed) -> str:
+    return bed.relay + "&credentials=brought"

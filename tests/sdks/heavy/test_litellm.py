@@ -1,0 +1,140 @@
+"""litellm, unmodified: five providers through the endpoint, three by the transport that a call is given."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import litellm
+import pytest
+from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, HTTPHandler
+
+from ..conftest import PARIS, Way
+from ..works import works
+
+SDK: Final = "litellm"
+
+_OPENAI: Final = ("openai/m", "/v1")
+_ANTHROPIC: Final = ("anthropic/claude-x", "/anthropic")
+_GEMINI: Final = ("gemini/gemini-3", "/gemini")
+_MISTRAL: Final = ("mistral/mistral-large", "/mistral/v1")
+_COHERE: Final = ("cohere_chat/command-a", "/cohere/v2/chat")
+
+each_model = pytest.mark.parametrize(
+    ("model", "base"),
+    [
+        pytest.param(*_OPENAI, id="openai", marks=works(SDK, "OpenAI's chat")),
+        pytest.param(*_ANTHROPIC, id="anthropic", marks=works(SDK, "Anthropic's messages")),
+        pytest.param(*_GEMINI, id="gemini", marks=works(SDK, "Gemini's content")),
+        pytest.param(*_MISTRAL, id="mistral", marks=works(SDK, "Mistral's chat")),
+        pytest.param(*_COHERE, id="cohere", marks=works(SDK, "Cohere's chat")),
+    ],
+)
+# Cohere's streams are more than litellm itself can read.
+each_streamed = pytest.mark.parametrize(
+    ("model", "base"),
+    [
+        pytest.param(*_OPENAI, id="openai", marks=works(SDK, "OpenAI's chat, streamed")),
+        pytest.param(*_ANTHROPIC, id="anthropic", marks=works(SDK, "Anthropic's messages, streamed")),
+        pytest.param(*_GEMINI, id="gemini", marks=works(SDK, "Gemini's content, streamed")),
+        pytest.param(*_MISTRAL, id="mistral", marks=works(SDK, "Mistral's chat, streamed")),
+    ],
+)
+
+
+def ask(text: str = "What is the capital of France?") -> Any:
+    return [{"role": "user", "content": text}]
+
+
+def options(way: Way, model: str, base: str) -> Any:
+    return {"model": model, "api_base": way.url(base), "api_key": way.key, "messages": ask()}
+
+
+def said(chunks: list[Any]) -> str:
+    return "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+
+
+@each_model
+def test_chat(endpoint_way: Way, model: str, base: str) -> None:
+    answer = litellm.completion(**options(endpoint_way, model, base))
+    assert answer.choices[0].message.content == PARIS
+
+
+@each_model
+async def test_chat_asynchronous(endpoint_way: Way, model: str, base: str) -> None:
+    answer = await litellm.acompletion(**options(endpoint_way, model, base))
+    assert answer.choices[0].message.content == PARIS
+
+
+@each_streamed
+def test_chat_streamed(endpoint_way: Way, model: str, base: str) -> None:
+    assert said(list(litellm.completion(**options(endpoint_way, model, base), stream=True))) == PARIS
+
+
+@each_streamed
+async def test_chat_streamed_asynchronous(endpoint_way: Way, model: str, base: str) -> None:
+    stream = await litellm.acompletion(**options(endpoint_way, model, base), stream=True)
+    assert said([chunk async for chunk in stream]) == PARIS
+
+
+@works(SDK, "OpenAI's embeddings")
+def test_embeddings(endpoint_way: Way) -> None:
+    answer = litellm.embedding(
+        model="openai/e", input=["one"], api_base=endpoint_way.url("/v1"), api_key=endpoint_way.key
+    )
+    assert answer.data[0]["embedding"]
+
+
+@works(SDK, "OpenAI's chat")
+def test_openai_by_the_transport(transport_way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert transport_way.sealed is not None
+    monkeypatch.setattr(litellm, "client_session", transport_way.sealed.httpx_client())
+    answer = litellm.completion(model="openai/m", api_key="k", messages=ask())
+    assert answer.choices[0].message.content == PARIS
+
+
+@works(SDK, "Anthropic's messages, streamed")
+def test_streamed_by_the_transport(transport_way: Way) -> None:
+    assert transport_way.sealed is not None
+    client = HTTPHandler(client=transport_way.sealed.httpx_client())
+    stream = litellm.completion(
+        model="anthropic/claude-x", api_key="k", messages=ask(), client=client, stream=True
+    )
+    assert said(list(stream)) == PARIS
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param("anthropic/claude-x", marks=works(SDK, "Anthropic's messages")),
+        pytest.param("gemini/gemini-3", marks=works(SDK, "Gemini's content")),
+        pytest.param("mistral/mistral-large", marks=works(SDK, "Mistral's chat")),
+    ],
+)
+def test_by_the_transport(transport_way: Way, model: str) -> None:
+    """client_session is OpenAI's alone; for the others each call is given a client, or goes out in clear."""
+    assert transport_way.sealed is not None
+    client = HTTPHandler(client=transport_way.sealed.httpx_client())
+    answer = litellm.completion(model=model, api_key="k", messages=ask(), client=client)
+    assert answer.choices[0].message.content == PARIS
+
+
+@works(SDK, "Anthropic's messages")
+async def test_by_the_transport_asynchronous(transport_way: Way) -> None:
+    client = AsyncHTTPHandler(transport=transport_way.sealed)
+    answer = await litellm.acompletion(model="anthropic/claude-x", api_key="k", messages=ask(), client=client)
+    assert answer.choices[0].message.content == PARIS
+
+
+@works(SDK, "tools")
+def test_tools(endpoint_way: Way) -> None:
+    function = {"name": "get_weather", "parameters": {"type": "object", "properties": {}}}
+    question = options(endpoint_way, *_ANTHROPIC) | {"messages": ask("How is the weather?")}
+    answer = litellm.completion(**question, tools=[{"type": "function", "function": function}])
+    assert answer.choices[0].message.tool_calls[0].function.name == "get_weather"
+
+
+@works(SDK, "the provider's errors")
+def test_the_providers_429_arrives(endpoint_way: Way) -> None:
+    question = options(endpoint_way, *_OPENAI) | {"messages": ask("slow down")}
+    with pytest.raises(litellm.RateLimitError):
+        litellm.completion(**question, num_retries=0, max_retries=0)

@@ -1,0 +1,101 @@
+"""pydantic-ai, unmodified, with three providers. It is asynchronous throughout."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pydantic
+import pytest
+from pydantic_ai import Agent
+from pydantic_ai.exceptions import ModelHTTPError
+from pydantic_ai.models.anthropic import AnthropicModel
+from pydantic_ai.models.google import GoogleModel
+from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
+from pydantic_ai.providers.anthropic import AnthropicProvider
+from pydantic_ai.providers.google import GoogleProvider
+from pydantic_ai.providers.openai import OpenAIProvider
+
+from ..conftest import PARIS, Way
+from ..test_google_genai import client_by
+from ..works import works
+
+SDK: Final = "pydantic-ai"
+QUESTION: Final = "What is the capital of France?"
+
+
+def openai_by(way: Way) -> Any:
+    if way.sealed is not None:
+        return OpenAIProvider(api_key=way.key, http_client=way.sealed.async_httpx2_client())
+    return OpenAIProvider(api_key=way.key, base_url=way.url("/v1"))
+
+
+def anthropic_by(way: Way) -> Any:
+    if way.sealed is not None:
+        return AnthropicProvider(api_key=way.key, http_client=way.sealed.async_httpx2_client())
+    return AnthropicProvider(api_key=way.key, base_url=way.url("/anthropic"))
+
+
+@pytest.fixture
+def chat(way: Way) -> Any:
+    return OpenAIChatModel("m", provider=openai_by(way))
+
+
+@works(SDK, "OpenAI's chat")
+async def test_chat(chat: Any) -> None:
+    assert (await Agent(chat).run(QUESTION)).output == PARIS
+
+
+@works(SDK, "OpenAI's chat, streamed")
+async def test_chat_streamed(chat: Any) -> None:
+    async with Agent(chat).run_stream(QUESTION) as result:
+        assert "".join([piece async for piece in result.stream_text(delta=True)]) == PARIS
+
+
+@works(SDK, "OpenAI's responses")
+async def test_responses(way: Way) -> None:
+    model = OpenAIResponsesModel("m", provider=openai_by(way))
+    assert (await Agent(model).run(QUESTION)).output == PARIS
+
+
+@works(SDK, "tools")
+async def test_tools(chat: Any) -> None:
+    asked = []
+
+    async def get_weather(city: str) -> str:
+        asked.append(city)
+        return "rain"
+
+    answer = await Agent(chat, tools=[get_weather]).run("How is the weather?")
+    assert (answer.output, asked) == ("It rains in Paris.", ["Paris"])
+
+
+class City(pydantic.BaseModel):
+    name: str
+    country: str
+
+
+@works(SDK, "structured output")
+async def test_structured_output(chat: Any) -> None:
+    answer = await Agent(chat, output_type=City).run("Which city?")
+    assert answer.output == City(name="Paris", country="France")
+
+
+@works(SDK, "Anthropic's messages")
+async def test_anthropic(way: Way) -> None:
+    agent = Agent(AnthropicModel("m", provider=anthropic_by(way)))
+    assert (await agent.run(QUESTION)).output == PARIS
+    async with agent.run_stream(QUESTION) as result:
+        assert await result.get_output() == PARIS
+
+
+@works(SDK, "Gemini's content")
+async def test_gemini(way: Way) -> None:
+    provider = GoogleProvider(client=client_by(way))
+    assert (await Agent(GoogleModel("gemini-3", provider=provider)).run(QUESTION)).output == PARIS
+
+
+@works(SDK, "the provider's errors")
+async def test_the_providers_429_arrives_whole(chat: Any) -> None:
+    with pytest.raises(ModelHTTPError) as raised:
+        await Agent(chat).run("Please slow down")
+    assert raised.value.status_code == 429

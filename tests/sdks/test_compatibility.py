@@ -1,0 +1,67 @@
+"""docs/compatibility.md says what the tests say, and of the versions that they are pinned to."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from .compatibility import PAGE, heading, shown_in
+
+_TESTS: Final = Path(__file__).parent
+
+
+def declared() -> set[tuple[str, str]]:
+    """SDK and feature of every works(…) in the tests, read and not run: most SDKs are not installed here."""
+    return {pair for path in _TESTS.rglob("test_*.py") for pair in _declared_in(ast.parse(path.read_text()))}
+
+
+def _declared_in(module: ast.Module) -> set[tuple[str, str]]:
+    constants = {
+        node.target.id: node.value.value
+        for node in module.body
+        if isinstance(node, ast.AnnAssign)
+        and isinstance(node.target, ast.Name)
+        and isinstance(node.value, ast.Constant)
+    }
+    calls = [node for node in ast.walk(module) if isinstance(node, ast.Call)]
+    named = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "works"]
+    return {(_text(call.args[0], constants), _text(call.args[1], constants)) for call in named}
+
+
+def _text(node: ast.expr, constants: Mapping[str, object]) -> str:
+    return str(constants[node.id] if isinstance(node, ast.Name) else ast.literal_eval(node))
+
+
+def written() -> set[tuple[str, str]]:
+    """The heading and feature of every row in the page."""
+    sections = PAGE.read_text().split("\n## ")[1:]
+    return {
+        (section.splitlines()[0], feature)
+        for section in sections
+        for feature in re.findall(r"^\| ([^|]+?) \| (?:yes|·)", section, re.MULTILINE)
+    }
+
+
+def test_the_page_has_what_the_tests_show_and_nothing_else() -> None:
+    """If not: make compatibility."""
+    assert written() == {(heading(sdk), feature) for sdk, feature in declared()}
+
+
+@pytest.mark.parametrize("outcome", ["failure", "error", "skipped"])
+def test_a_run_that_did_not_pass_is_no_report(outcome: str, tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    report.write_text(f'<testsuite><testcase classname="a" name="b"><{outcome}/></testcase></testsuite>')
+    with pytest.raises(SystemExit, match=r"a\.b did not pass"):
+        shown_in(report)
+
+
+def test_a_run_without_a_word_is_no_report(tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    report.write_text('<testsuite><testcase classname="a" name="b"/></testsuite>')
+    with pytest.raises(SystemExit, match="nothing is written"):
+        shown_in(report)

@@ -1,0 +1,165 @@
+"""mistralai, unmodified."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+import httpx2
+import pydantic
+import pytest
+from mistralai.client import Mistral, errors
+
+from ..aimock.server import Aimock
+from .conftest import PARIS, Way
+from .works import works
+
+SDK: Final = "mistralai"
+CUT: Final = (httpx2.RemoteProtocolError, httpx2.ReadError)
+MESSAGES: Final[Any] = [{"role": "user", "content": "What is the capital of France?"}]
+TOOLS: Final[Any] = [
+    {
+        "type": "function",
+        "function": {
+            "name": "get_weather",
+            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+        },
+    }
+]
+
+
+def client_by(way: Way) -> Mistral:
+    if way.sealed is not None:
+        sealed = way.sealed
+        return Mistral(
+            api_key=way.key, client=sealed.httpx2_client(), async_client=sealed.async_httpx2_client()
+        )
+    return Mistral(api_key=way.key, server_url=way.url("/mistral"))
+
+
+@pytest.fixture
+def client(way: Way) -> Iterator[Mistral]:
+    with client_by(way) as client:
+        yield client
+
+
+def ask(text: str) -> Any:
+    return [{"role": "user", "content": text}]
+
+
+def said(events: list[Any]) -> str:
+    return "".join(event.data.choices[0].delta.content or "" for event in events if event.data.choices)
+
+
+@works(SDK, "chat")
+def test_chat(client: Mistral) -> None:
+    answer: Any = client.chat.complete(model="m", messages=MESSAGES)
+    assert answer.choices[0].message.content == PARIS
+
+
+@works(SDK, "chat")
+async def test_chat_asynchronous(way: Way) -> None:
+    async with client_by(way) as client:
+        answer: Any = await client.chat.complete_async(model="m", messages=MESSAGES)
+        assert answer.choices[0].message.content == PARIS
+
+
+@works(SDK, "chat, streamed")
+def test_chat_streamed(client: Mistral) -> None:
+    with client.chat.stream(model="m", messages=MESSAGES) as stream:
+        events = list(stream)
+    assert said(events) == PARIS
+    assert len(events) > 2
+
+
+@works(SDK, "chat, streamed")
+async def test_chat_streamed_asynchronous(way: Way) -> None:
+    async with client_by(way) as client:
+        stream = await client.chat.stream_async(model="m", messages=MESSAGES)
+        assert said([event async for event in stream]) == PARIS
+
+
+@works(SDK, "tools")
+def test_a_tool_is_called_and_its_result_understood(client: Mistral) -> None:
+    messages = ask("How is the weather in Paris?")
+    first: Any = client.chat.complete(model="m", messages=messages, tools=TOOLS)
+    call = first.choices[0].message.tool_calls[0]
+    assert (call.function.name, json.loads(call.function.arguments)) == ("get_weather", {"city": "Paris"})
+    messages += [first.choices[0].message, {"role": "tool", "tool_call_id": call.id, "content": "rain"}]
+    second: Any = client.chat.complete(model="m", messages=messages, tools=TOOLS)
+    assert second.choices[0].message.content == "It rains in Paris."
+
+
+class City(pydantic.BaseModel):
+    name: str
+    country: str
+
+
+@works(SDK, "structured output")
+def test_structured_output(client: Mistral) -> None:
+    answer: Any = client.chat.parse(City, model="m", messages=ask("Paris as JSON"))
+    assert answer.choices[0].message.parsed == City(name="Paris", country="France")
+
+
+@works(SDK, "embeddings")
+def test_embeddings(client: Mistral) -> None:
+    answer = client.embeddings.create(model="mistral-embed", inputs=["one", "two"])
+    assert [each.embedding for each in answer.data] == [[3, 0.5], [3, 0.5]]
+
+
+@works(SDK, "models")
+def test_models(client: Mistral) -> None:
+    assert client.models.list().data
+
+
+@works(SDK, "audio, heard")
+def test_audio_is_transcribed(client: Mistral) -> None:
+    file: Any = {"file_name": "a.wav", "content": b"RIFF" + bytes(300_000)}
+    heard = client.audio.transcriptions.complete(model="voxtral-mini-latest", file=file)
+    assert heard.text == "300004 bytes of sound"
+
+
+@works(SDK, "OCR")
+def test_ocr(client: Mistral) -> None:
+    document: Any = {"type": "document_url", "document_url": "https://example.com/a.pdf"}
+    answer = client.ocr.process(model="mistral-ocr-latest", document=document)
+    assert answer.pages[0].markdown == "Read: https://example.com/a.pdf"
+
+
+@works(SDK, "files, with a key of your own")
+def test_files(own_account: Way) -> None:
+    with client_by(own_account) as client:
+        file: Any = {"file_name": "a.jsonl", "content": b'{"a": 1}\n'}
+        stored = client.files.upload(file=file, purpose="batch")
+        assert client.files.download(file_id=stored.id).read() == b'{"a": 1}\n'
+
+
+@works(SDK, "the provider's errors")
+def test_the_providers_429_arrives_whole(client: Mistral) -> None:
+    with pytest.raises(errors.SDKError, match="asks too much") as raised:
+        client.chat.complete(model="m", messages=ask("Please slow down"))
+    assert raised.value.status_code == 429
+    assert raised.value.headers["retry-after"] == "7"
+
+
+@works(SDK, "a cut stream is an error")
+def test_a_stream_that_the_provider_cuts_is_an_error(client: Mistral) -> None:
+    seen: list[Any] = []
+    with client.chat.stream(model="m", messages=ask("break off")) as stream, pytest.raises(CUT):
+        seen.extend(stream)
+    assert seen
+
+
+def test_files_of_everybody_are_refused(client: Mistral) -> None:
+    with pytest.raises(errors.SDKError, match="credentials=brought") as raised:
+        client.files.list()
+    assert raised.value.status_code == 403
+
+
+def test_the_key_and_the_sdk_stay_at_home(way: Way, aimock: Aimock) -> None:
+    with client_by(way) as client:
+        client.chat.complete(model="m", messages=MESSAGES)
+    seen = str(aimock.mistrals("/v1/chat/completions")[-1]["headers"]).lower()
+    for trace in ("authorization", way.key.lower(), "mistral"):
+        assert trace not in seen

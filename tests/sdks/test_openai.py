@@ -1,0 +1,290 @@
+"""openai, unmodified."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, Final
+
+import httpx2
+import openai
+import pydantic
+import pytest
+from openai import AsyncOpenAI, OpenAI
+
+from ..aimock.server import Aimock
+from .conftest import PARIS, Way
+from .works import works
+
+SDK: Final = "openai"
+CUT: Final = (openai.APIConnectionError, httpx2.RemoteProtocolError, httpx2.ReadError)
+WAV: Final = b"RIFF" + b"\0" * 300_000
+MESSAGES: Final[Any] = [{"role": "user", "content": "What is the capital of France?"}]
+TOOLS: Final[Any] = [
+    {
+        "type": "function",
+        "function": {
+            "name": "get_weather",
+            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+        },
+    }
+]
+
+
+class City(pydantic.BaseModel):
+    name: str
+    country: str
+
+
+def client_by(way: Way, **options: Any) -> OpenAI:
+    if way.sealed is not None:
+        return OpenAI(api_key=way.key, http_client=way.sealed.httpx2_client(), **options)
+    return OpenAI(base_url=way.url("/v1"), api_key=way.key, **options)
+
+
+def async_client_by(way: Way) -> AsyncOpenAI:
+    if way.sealed is not None:
+        return AsyncOpenAI(api_key=way.key, http_client=way.sealed.async_httpx2_client())
+    return AsyncOpenAI(base_url=way.url("/v1"), api_key=way.key)
+
+
+@pytest.fixture
+def client(way: Way) -> OpenAI:
+    return client_by(way, max_retries=0)
+
+
+def ask(text: str) -> Any:
+    return [{"role": "user", "content": text}]
+
+
+def said(chunks: list[Any]) -> str:
+    return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+
+
+@works(SDK, "chat")
+def test_chat(client: OpenAI) -> None:
+    assert client.chat.completions.create(model="m", messages=MESSAGES).choices[0].message.content == PARIS
+
+
+@works(SDK, "chat")
+async def test_chat_asynchronous(way: Way) -> None:
+    async with async_client_by(way) as client:
+        answer = await client.chat.completions.create(model="m", messages=MESSAGES)
+        assert answer.choices[0].message.content == PARIS
+
+
+@works(SDK, "chat, streamed")
+def test_chat_streamed(client: OpenAI) -> None:
+    chunks = list(client.chat.completions.create(model="m", messages=MESSAGES, stream=True))
+    assert said(chunks) == PARIS
+    assert len(chunks) > 2
+
+
+@works(SDK, "chat, streamed")
+async def test_chat_streamed_asynchronous(way: Way) -> None:
+    async with async_client_by(way) as client:
+        stream = await client.chat.completions.create(model="m", messages=MESSAGES, stream=True)
+        assert said([chunk async for chunk in stream]) == PARIS
+
+
+@works(SDK, "tools")
+def test_a_tool_is_called_and_its_result_understood(client: OpenAI) -> None:
+    messages = ask("How is the weather in Paris?")
+    first = client.chat.completions.create(model="m", messages=messages, tools=TOOLS).choices[0].message
+    assert first.tool_calls
+    call: Any = first.tool_calls[0]
+    assert (call.function.name, call.function.arguments) == ("get_weather", '{"city":"Paris"}')
+    messages += [first, {"role": "tool", "tool_call_id": call.id, "content": "rain"}]
+    second = client.chat.completions.create(model="m", messages=messages, tools=TOOLS)
+    assert second.choices[0].message.content == "It rains in Paris."
+
+
+@works(SDK, "tools, streamed")
+def test_a_tool_call_is_streamed(client: OpenAI) -> None:
+    with client.chat.completions.stream(model="m", messages=ask("The weather?"), tools=TOOLS) as stream:
+        for _ in stream:
+            pass
+        message = stream.get_final_completion().choices[0].message
+    assert message.tool_calls
+    assert message.tool_calls[0].function.arguments == '{"city":"Paris"}'
+
+
+@works(SDK, "structured output")
+def test_structured_output(client: OpenAI) -> None:
+    answer = client.chat.completions.parse(model="m", messages=ask("Paris as JSON"), response_format=City)
+    assert answer.choices[0].message.parsed == City(name="Paris", country="France")
+
+
+@works(SDK, "responses")
+def test_responses(client: OpenAI) -> None:
+    assert client.responses.create(model="m", input="What is the capital of France?").output_text == PARIS
+
+
+@works(SDK, "responses")
+async def test_responses_asynchronous(way: Way) -> None:
+    async with async_client_by(way) as client:
+        answer = await client.responses.create(model="m", input="What is the capital of France?")
+        assert answer.output_text == PARIS
+
+
+@works(SDK, "responses, streamed")
+def test_responses_streamed(client: OpenAI) -> None:
+    with client.responses.stream(model="m", input="What is the capital of France?") as stream:
+        assert "".join(e.delta for e in stream if e.type == "response.output_text.delta") == PARIS
+        assert stream.get_final_response().status == "completed"
+
+
+@works(SDK, "responses, streamed")
+async def test_responses_streamed_asynchronous(way: Way) -> None:
+    async with (
+        async_client_by(way) as client,
+        client.responses.stream(model="m", input="What is the capital of France?") as stream,
+    ):
+        deltas = [e.delta async for e in stream if e.type == "response.output_text.delta"]
+    assert "".join(deltas) == PARIS
+
+
+@works(SDK, "responses, over WebSocket")
+async def test_responses_over_websocket(endpoint_way: Way) -> None:
+    async with async_client_by(endpoint_way) as client, client.responses.connect() as connection:
+        await connection.response.create(model="m", input="What is the capital of France?")
+        text = ""
+        async for event in connection:
+            if event.type == "response.output_text.delta":
+                text += event.delta
+            if event.type == "response.completed":
+                break
+    assert text == PARIS
+
+
+@works(SDK, "Realtime, over WebSocket")
+async def test_realtime(endpoint_way: Way) -> None:
+    content: Any = [{"type": "input_text", "text": "What is the capital of France?"}]
+    async with (
+        async_client_by(endpoint_way) as client,
+        client.realtime.connect(model="gpt-realtime") as connection,
+    ):
+        item: Any = {"type": "message", "role": "user", "content": content}
+        await connection.conversation.item.create(item=item)
+        await connection.response.create(response={"output_modalities": ["text"]})
+        text = ""
+        async for event in connection:
+            if event.type == "response.output_text.delta":
+                text += event.delta
+            if event.type in ("response.done", "error"):
+                break
+    assert text == PARIS
+
+
+@works(SDK, "embeddings")
+def test_embeddings(client: OpenAI) -> None:
+    data = client.embeddings.create(model="text-embedding-3-small", input=["one", "two"]).data
+    assert len(data) == 2
+    assert all(isinstance(number, float) for number in data[1].embedding)
+
+
+@works(SDK, "embeddings")
+async def test_embeddings_asynchronous(way: Way) -> None:
+    async with async_client_by(way) as client:
+        data = (await client.embeddings.create(model="text-embedding-3-small", input=["one", "two"])).data
+    assert len(data) == 2
+
+
+@works(SDK, "models")
+def test_models(client: OpenAI) -> None:
+    assert [model.id for model in client.models.list()]
+
+
+@works(SDK, "images, made and edited")
+def test_images(client: OpenAI) -> None:
+    made = client.images.generate(model="gpt-image-1", prompt="Paris")
+    assert base64.b64decode((made.data or [])[0].b64_json or "") == b"\x89PNG\r\n\x1a\n"
+    edited = client.images.edit(model="gpt-image-1", image=("a.png", b"\x89PNG"), prompt="Paris at night")
+    assert edited.data
+
+
+@works(SDK, "images in a question")
+def test_an_image_in_a_question(client: OpenAI, aimock: Aimock) -> None:
+    picture = "data:image/png;base64," + base64.b64encode(bytes(200_000)).decode()
+    content = [
+        {"type": "text", "text": "What is this?"},
+        {"type": "image_url", "image_url": {"url": picture}},
+    ]
+    messages: Any = [{"role": "user", "content": content}]
+    assert client.chat.completions.create(model="m", messages=messages).choices[0].message.content == PARIS
+    assert int(aimock.requests("/v1/chat/completions")[-1]["headers"]["content-length"]) > len(picture)
+
+
+@works(SDK, "audio, heard")
+def test_audio_is_transcribed(client: OpenAI) -> None:
+    heard = client.audio.transcriptions.create(model="whisper-1", file=("a.wav", WAV))
+    assert heard.text == PARIS
+
+
+@works(SDK, "audio, heard")
+async def test_audio_is_transcribed_asynchronously(way: Way) -> None:
+    async with async_client_by(way) as client:
+        heard = await client.audio.transcriptions.create(model="whisper-1", file=("a.wav", WAV))
+        assert heard.text == PARIS
+
+
+@works(SDK, "audio, spoken")
+def test_audio_is_spoken(client: OpenAI) -> None:
+    speech = client.audio.speech.with_streaming_response
+    with speech.create(model="tts-1", voice="alloy", input="Hi") as spoken:
+        assert b"".join(spoken.iter_bytes()) == b"sound of Paris"
+
+
+@works(SDK, "files, with a key of your own")
+def test_files(own_account: Way) -> None:
+    client = client_by(own_account)
+    stored = client.files.create(file=("a.jsonl", b'{"a": 1}\n'), purpose="batch")
+    assert client.files.content(stored.id).content == b'{"a": 1}\n'
+    assert stored.id in [file.id for file in client.files.list()]
+    assert client.files.delete(stored.id).deleted
+
+
+@works(SDK, "files, with a key of your own")
+async def test_files_asynchronously(own_account: Way) -> None:
+    async with async_client_by(own_account) as client:
+        stored = await client.files.create(file=("b.jsonl", b"{}\n"), purpose="batch")
+        assert (await client.files.retrieve(stored.id)).bytes == 3
+
+
+def test_files_of_everybody_are_refused(way: Way) -> None:
+    with pytest.raises(openai.PermissionDeniedError, match="credentials=brought"):
+        client_by(way).files.create(file=("a.jsonl", b"{}"), purpose="batch")
+
+
+@works(SDK, "the provider's errors")
+def test_the_providers_429_arrives_whole(client: OpenAI) -> None:
+    with pytest.raises(openai.RateLimitError) as raised:
+        client.chat.completions.create(model="m", messages=ask("Please slow down"))
+    headers = raised.value.response.headers
+    assert (headers["retry-after"], headers["x-ratelimit-remaining-requests"]) == ("7", "0")
+    assert raised.value.code == "rate_limit_exceeded"
+    assert "x-blindrelay-error" not in headers
+
+
+@works(SDK, "a cut stream is an error")
+def test_a_stream_that_the_provider_cuts_is_an_error(client: OpenAI) -> None:
+    """Not for the SDK by itself: a cut stream ends its loop as a whole one does."""
+    stream = client.chat.completions.create(model="m", messages=ask("Please break off"), stream=True)
+    seen = [next(stream)]
+    with pytest.raises(CUT):
+        seen.extend(stream)
+    assert len(seen) > 1
+
+
+@works(SDK, "a cut stream is an error")
+async def test_a_stream_that_the_provider_cuts_is_an_error_asynchronously(way: Way) -> None:
+    async with async_client_by(way) as client:
+        stream = await client.chat.completions.create(model="m", messages=ask("break off"), stream=True)
+        with pytest.raises(CUT):
+            [chunk async for chunk in stream]
+
+
+def test_the_key_and_the_sdk_stay_at_home(client: OpenAI, aimock: Aimock) -> None:
+    client.chat.completions.create(model="m", messages=MESSAGES)
+    seen = str(aimock.requests("/v1/chat/completions")[-1]["headers"]).lower()
+    for trace in ("authorization", client.api_key.lower(), "stainless", "openai/python"):
+        assert trace not in seen
