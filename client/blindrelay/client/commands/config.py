@@ -56,12 +56,21 @@ def config(context: click.Context, relay: str | None, as_json: bool) -> None:
 
 
 @config.command()
-def path() -> None:
+@json_option
+def path(as_json: bool) -> None:
     """Print where the file with the profiles is, or would be.
 
     BLINDRELAY_CONFIG names another one, BLINDRELAY_PROFILE another profile in it.
+
+    \b
+    Examples:
+      blindrelay config path
+      $EDITOR "$(blindrelay config path)"
+
+    Exit codes: 0 done, 2 there is no home to keep it in.
     """
-    click.echo(str(profile_file()))
+    file, profile = str(profile_file()), profile_name()
+    print_either(as_json, lambda: {"file": file, "profile": profile}, lambda: [file])
 
 
 def settings_in_force(relay: str | None) -> dict[str, Setting]:

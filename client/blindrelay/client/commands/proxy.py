@@ -49,7 +49,7 @@ def proxy(
     show_content: bool,
     show_token: bool,
 ) -> int:
-    """Serve a local endpoint: give its address to any program as base URL, and its token as key.
+    """Serve a local endpoint, for any program that takes a base URL and a key.
 
     \b
     Examples:
@@ -57,10 +57,10 @@ def proxy(
       OPENAI_BASE_URL=http://127.0.0.1:8484/v1 OPENAI_API_KEY=$(blindrelay proxy --show-token) llm "Hello"
       ANTHROPIC_BASE_URL=http://127.0.0.1:8484 ANTHROPIC_AUTH_TOKEN=$(blindrelay proxy --show-token) claude
 
-    /v1/… goes to OpenAI, Anthropic or Gemini by what the request looks like; /NAME/… to a provider by name.
-    The token is made on first use, and kept in a file that is yours alone. What the relay could see of the
-    last exchanges is shown at http://127.0.0.1:8484/; what was said is not kept without --show-content.
-    Ctrl-C ends it.
+    Its address is the base URL, its token the key. /v1/… goes to OpenAI, Anthropic or Gemini by what the
+    request looks like; /NAME/… to a provider by name. The token is made on first use, and kept in a file
+    that is yours alone. What the relay could see of the last exchanges is shown at http://127.0.0.1:8484/;
+    what was said is not kept without --show-content. Ctrl-C ends it.
 
     Exit codes: 0 done or ended by SIGTERM, 2 wrong input or configuration, 130 interrupted.
     """
