@@ -94,7 +94,7 @@ def test_in_the_middle_of_an_answer(to_bridge: ScriptedBridge, at_terminal: bool
             person.wait_for("Once upon")
             person.type("\x03")
             assert person.end() == 130
-        assert person.shown.replace("^C", "").split() == ["Once", "upon"]
+        assert person.left.replace("^C", "").split() == ["Once", "upon"]
     else:
         process = command("chat", "Well?")
         assert process.stdout is not None
