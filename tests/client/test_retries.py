@@ -51,17 +51,7 @@ INNER = {
     ErrorCode.ERROR_CODE_DRAINING: AGAIN,
 }
 
-PROVIDER = {
-    400: ONCE,
-    401: ONCE,
-    403: ONCE,
-    404: ONCE,
-    422: ONCE,
-    408: AGAIN,
-    409: AGAIN,
-    429: AGAIN,
-    500: AGAIN,
-}
+PROVIDER = dict.fromkeys((400, 401, 403, 404, 422), ONCE) | dict.fromkeys((408, 409, 429, 500), AGAIN)
 
 
 def test_no_kind_is_left_out() -> None:
