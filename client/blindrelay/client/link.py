@@ -155,7 +155,7 @@ def relay_error(code: grpc.StatusCode, details: str | None) -> RelayError:
 
 
 _SENTENCES: Final = {
-    OuterStatus.REFUSED: "the bridge refused, says the relay: replayed, altered on its way, or a clock is off",
+    OuterStatus.REFUSED: "the bridge refused, says the relay: replayed, altered on its way, or a wrong clock",
     OuterStatus.KEY_UNKNOWN: "the relay knows no bridge that holds the key this was sealed to",
     OuterStatus.MALFORMED: "the relay says that the exchange is malformed",
     OuterStatus.UNAUTHENTICATED: "the relay does not know this access token: ask its operator for one",
