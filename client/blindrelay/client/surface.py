@@ -79,6 +79,7 @@ _TIMEOUTS: Final = {
     "directory": "ConnectTimeout",
     "pool": "PoolTimeout",
     "write": "WriteTimeout",
+    "first_byte": "ReadTimeout",
     "read": "ReadTimeout",
 }
 

@@ -109,6 +109,8 @@ def _values(connection: Connection, given: dict[str, str]) -> dict[str, str]:
         "ca": "gRPC's own roots" if connection.ca is None else str(connection.ca),
         "credentials": "brought" if brought else "injected",
         "deadline": f"{deadline_seconds(connection.deadline_class)} s",
+        "first_byte": _limit(connection.first_byte),
+        "idle": _limit(connection.idle),
         "history": _history(connection),
     }
 
@@ -118,6 +120,10 @@ def _token(connection: Connection, given: dict[str, str]) -> str:
         return "none"
     text = given.get("token", "")
     return f"set, in {text[1:]}" if text.startswith("@") else "set"
+
+
+def _limit(seconds: float | None) -> str:
+    return "as each request says" if seconds is None else f"{seconds:.0f} s"
 
 
 def _history(connection: Connection) -> str:
