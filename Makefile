@@ -6,7 +6,7 @@ FOLDERS := proto sealing serving client relay_node provider_bridge testbed
 # Generated with an older protoc than we run on, so that users may keep protobuf 6 or 7.
 CODEGEN := grpcio-tools==1.76.0 mypy-protobuf==5.1.0 types-protobuf==7.35.1.20260906 protobuf==6.33.6 grpcio==1.85.1 setuptools==80.9.0
 
-.PHONY: demo test lint types fmt proto proto-check vectors vectors-check attack fuzz bench clean
+.PHONY: demo test lint types fmt proto proto-check vectors vectors-check attack fuzz soak bench clean
 
 demo: .venv/ready
 	@$(BIN)/python -m blindrelay.testbed demo $(ARGS)
@@ -44,6 +44,9 @@ vectors-check: .venv/ready
 
 fuzz: .venv/ready
 	$(BIN)/python -m tests.fuzz.run $(ARGS)
+
+soak: .venv/ready
+	BLINDRELAY_SOAK=20 $(BIN)/python -m pytest --timeout=0 tests/client/test_growth.py
 
 bench: .venv/ready
 	$(BIN)/python bench/relay_cpu.py $(ARGS)

@@ -90,13 +90,11 @@ def outcomes(bed: Testbed) -> list[str]:
 def test_ctrl_c_ends_the_providers_work(bed: Testbed, command: Sequence[str], tmp_path: Path) -> None:
     before = len(outcomes(bed))
     environment = os.environ | {"BLINDRELAY_CONNECTION": bed.relay, "BLINDRELAY_STATE": str(tmp_path)}
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    )
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == b"begun\n"
     assert outcomes(bed)[before:] == ["open"]
-    os.killpg(process.pid, signal.SIGINT)
+    process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode in (-signal.SIGINT, 128 + signal.SIGINT)
     assert "KeyboardInterrupt" in err.decode().splitlines()
