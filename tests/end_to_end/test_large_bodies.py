@@ -70,15 +70,16 @@ def test_a_body_over_the_limit_is_refused_in_one_line(scripted: SealedTransport)
 
 def image(size: int) -> tuple[str, str, Iterator[bytes]]:
     """A question with a picture in it: path, content type, and a body of so many bytes."""
-    before = b'{"model": "m", "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "'
-    before, after = before + b"data:image/png;base64,", b'"}}]}]}'
-    return "chat/completions", "application/json", filled(before, after, size)
+    before = b'{"model": "m", "messages": [{"role": "user", "content": [{"type": "image_url", '
+    before += b'"image_url": {"url": "data:image/png;base64,'
+    return "chat/completions", "application/json", filled(before, b'"}}]}]}', size)
 
 
 def audio(size: int) -> tuple[str, str, Iterator[bytes]]:
     """A recording to transcribe."""
-    before = b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nm\r\n--x\r\nContent-Disposition: form-data; '
-    before += b'name="file"; filename="a.wav"\r\nContent-Type: audio/wav\r\n\r\n'
+    before = b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nm\r\n--x\r\n'
+    before += b'Content-Disposition: form-data; name="file"; filename="a.wav"\r\n'
+    before += b"Content-Type: audio/wav\r\n\r\n"
     return "audio/transcriptions", "multipart/form-data; boundary=x", filled(before, b"\r\n--x--\r\n", size)
 
 
