@@ -62,6 +62,7 @@ fuzz: .venv/ready
 
 soak: .venv/ready
 	$(BIN)/python -m tests.soak.run $(ARGS)
+	BLINDRELAY_SOAK=20 $(BIN)/python -m pytest --timeout=0 tests/client/test_growth.py
 
 bench: .venv/ready
 	$(BIN)/python bench/relay_cpu.py $(ARGS)

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -14,6 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = sorted(folder for folder in ROOT.glob("*/blindrelay/*/") if (folder / "__init__.py").is_file())
+AIDS = {"__future__", "importlib", "typing"}
 NAMES = [f"blindrelay.{folder.name}" for folder in PACKAGES]
 
 
@@ -40,13 +42,22 @@ def test_a_package_is_typed(folder: Path) -> None:
     assert (folder / "py.typed").is_file()
 
 
+def statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Of a module; names that are imported for types stand for what is imported when it is used."""
+    for node in body:
+        match node:
+            case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+                yield from node.body
+            case _:
+                yield node
+
+
 def offered(package: ModuleType) -> set[str]:
     """The public names that the package's own `__init__.py` binds, submodules and future imports aside."""
-    tree = ast.parse(inspect.getsource(package))
     bound: set[str] = set()
-    for node in tree.body:
+    for node in statements(ast.parse(inspect.getsource(package)).body):
         match node:
-            case ast.ImportFrom(module=module, names=names) if module != "__future__":
+            case ast.ImportFrom(module=module, names=names) if module not in AIDS:
                 bound |= {alias.asname or alias.name for alias in names}
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
                 bound.add(name)

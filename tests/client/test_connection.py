@@ -29,10 +29,12 @@ def test_options_and_defaults(tmp_path: Path) -> None:
     ca.write_text("a certificate")
     connection = Connection.from_string(
         f"blindrelay://t@[::1]?bridge={IDENTITY}&credentials=brought&deadline=10m&ca={ca}"
+        "&first_byte=1h&idle=90s"
     )
     assert connection.target == "[::1]:443"
     assert connection.credential == Credential.CREDENTIAL_BROUGHT
     assert connection.deadline_class == DeadlineClass.DEADLINE_CLASS_TEN_MINUTES
+    assert (connection.first_byte, connection.idle) == (3_600, 90)
     assert connection.ca == ca
 
 
@@ -66,6 +68,10 @@ def test_the_token_is_never_shown() -> None:
         (f"blindrelay://t@relay.example?bridge={IDENTITY}&tls=off", "on this machine"),
         (f"blindrelay://t@127.0.0.1?bridge={IDENTITY}&tls=no", "tls is one of"),
         (f"blindrelay://t@relay.example?bridge={IDENTITY}&deadline=1d", "deadline is one of"),
+        *(
+            (f"blindrelay://t@relay.example?bridge={IDENTITY}&idle={value}", "idle is a time")
+            for value in ("", "s", "5", "-5s", "0s", "1d", "1.5h", "٣s", "100000s")
+        ),
         (f"blindrelay://t@relay.example?bridge={IDENTITY}&credentials=mine", "credentials is one of"),
         (f"blindrelay://relay.example?bridge={IDENTITY}&token=secret", "in a file"),
         (f"blindrelay://t@relay.example?bridge={IDENTITY}&token=@f", "one token"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -40,9 +41,45 @@ async def test_nothing_for_too_long_is_a_read_timeout(
 
     bridge.answer = stall
     async with sealed.async_httpx2_client(timeout=httpx2.Timeout(10, read=0.3)) as client:
-        with pytest.raises(httpx2.ReadTimeout, match="nothing came back"):
+        with pytest.raises(httpx2.ReadTimeout, match="nothing more came back"):
             await client.get(URL)
     await eventually(lambda: bridge.cancelled == [True])
+
+
+async def late_and_then_silent(_: Received, respond: Responder) -> None:
+    await asyncio.sleep(1)
+    await respond.send(head=head(), body=b"x")
+    await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize(
+    ("options", "read", "message"),
+    [
+        ("&first_byte=1h&idle=1s", 0.3, "nothing more came back within 1 seconds"),
+        ("&first_byte=1h", 0.3, r"nothing more came back within 0\.3 seconds"),
+        ("&idle=1h", 0.3, r"the answer did not begin within 0\.3 seconds"),
+        ("", 0.3, r"the answer did not begin within 0\.3 seconds"),
+    ],
+)
+async def test_the_beginning_and_the_rest_have_deadlines_of_their_own(
+    options: str, read: float, message: str, bridge: ScriptedBridge
+) -> None:
+    bridge.answer = late_and_then_silent
+    sealed = SealedTransport(bridge.connection + options)
+    async with sealed.async_httpx2_client(timeout=httpx2.Timeout(10, read=read)) as client:
+        with pytest.raises(httpx2.ReadTimeout, match=message):
+            await client.get(URL)
+    await eventually(lambda: bridge.cancelled == [True])
+
+
+async def test_connecting_has_a_deadline_of_its_own(bridge: ScriptedBridge) -> None:
+    """A host that takes the connection and says nothing: no time for an answer is given away for it."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        sealed = SealedTransport(bridge.connection.replace(str(bridge.port), str(port)) + "&first_byte=1h")
+        async with sealed.async_httpx2_client(timeout=httpx2.Timeout(None, connect=0.3)) as client:
+            with pytest.raises(httpx2.ConnectTimeout, match=r"no connection to the relay within 0\.3"):
+                await client.get(URL)
 
 
 async def test_cancelling_ends_the_exchange_at_once(bridge: ScriptedBridge, sealed: SealedTransport) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,8 @@ from blindrelay.testbed import Testbed
 MIB = 1024 * 1024
 UPLOAD = 16 * MIB
 ANSWER = 64 * MIB
+LIMIT = 32 * MIB
+"""Bytes of a request's body that a bridge takes, unless its operator says otherwise."""
 ROOM = 8 * MIB
 """What a peak may grow by: windows and buffers of gRPC. A held body would be more."""
 
@@ -63,3 +66,42 @@ def test_a_body_over_the_limit_is_refused_in_one_line(scripted: SealedTransport)
     message = answer.json()["error"]["message"]
     assert "33554432" in message.replace(",", "")
     assert "\n" not in message
+
+
+def image(size: int) -> tuple[str, str, Iterator[bytes]]:
+    """A question with a picture in it: path, content type, and a body of so many bytes."""
+    before = b'{"model": "m", "messages": [{"role": "user", "content": [{"type": "image_url", '
+    before += b'"image_url": {"url": "data:image/png;base64,'
+    return "chat/completions", "application/json", filled(before, b'"}}]}]}', size)
+
+
+def audio(size: int) -> tuple[str, str, Iterator[bytes]]:
+    """A recording to transcribe."""
+    before = b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nm\r\n--x\r\n'
+    before += b'Content-Disposition: form-data; name="file"; filename="a.wav"\r\n'
+    before += b"Content-Type: audio/wav\r\n\r\n"
+    return "audio/transcriptions", "multipart/form-data; boundary=x", filled(before, b"\r\n--x--\r\n", size)
+
+
+def filled(before: bytes, after: bytes, size: int) -> Iterator[bytes]:
+    yield before
+    left = size - len(before) - len(after)
+    while left:
+        piece = b"A" * min(left, MIB)
+        yield piece
+        left -= len(piece)
+    yield after
+
+
+@pytest.mark.parametrize("kind", [image, audio])
+def test_the_limit_is_met_to_the_byte(kind: Callable[[int], Any], scripted: SealedTransport) -> None:
+    answers = []
+    with scripted.httpx2_client() as client:
+        for size in (LIMIT, LIMIT + 1):
+            path, content_type, body = kind(size)
+            url = f"https://api.openai.com/v1/{path}"
+            answers.append(client.post(url, content=body, headers={"content-type": content_type}))
+    within, beyond = answers
+    assert (within.status_code, "x-blindrelay-error" in within.headers) == (200, False)
+    assert (beyond.status_code, beyond.headers["x-blindrelay-error"]) == (413, "bridge/too_large")
+    assert beyond.headers["x-should-retry"] == "false"

@@ -158,10 +158,21 @@ async def test_answers_without_a_body(
 
 async def test_interim_answers_are_not_passed_on(bridge: SealedCaller, provider: FakeProvider) -> None:
     provider.script = raw(
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
         b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
     )
     got = await bridge.exchange()
     assert (got.status, got.body) == (200, b"{}")
+
+
+async def test_trailers_are_not_passed_on(bridge: SealedCaller, provider: FakeProvider) -> None:
+    chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n2\r\n{}\r\n0\r\n"
+    provider.script = raw(chunked + b"x-sum: 1\r\nset-cookie: a=b\r\n\r\n")
+    for _ in range(2):
+        got = await bridge.exchange()
+        assert (got.status, got.body, got.body_end, got.code) == (200, b"{}", BODY_END_CHUNKED, "")
+        assert not {"trailer", "x-sum", "set-cookie"} & set(got.headers)
+    assert provider.connections == 1, "nothing was left on the connection"
 
 
 async def test_an_answer_that_closes_is_incomplete(bridge: SealedCaller, provider: FakeProvider) -> None:

@@ -68,6 +68,30 @@ async def calling(target: str, verify: ssl.SSLContext | bool = True) -> AsyncIte
         await transport.aclose()
 
 
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="timers are read in /proc")
+async def test_a_quiet_connection_is_probed_by_tcp(provider: FakeProvider) -> None:
+    async def silent(connection: Connection, _: Received) -> None:
+        await connection.send(EVENT_STREAM)
+        await connection.send_chunk(b"data: 1\n\n")
+        await asyncio.Event().wait()
+
+    provider.script = silent
+    transport = ProviderTransport()
+    call = plan_call(request_head(), [provider_at(provider.origin)])
+    async with aclosing(await transport.call(call, bytearray(b"{}"))) as answer:
+        pieces = answer.pieces()
+        assert await anext(pieces) == b"data: 1\n\n"
+        assert timers_towards(provider.port) == ["02"]
+        await pieces.aclose()
+    await transport.aclose()
+
+
+def timers_towards(port: int) -> list[str]:
+    """The running timer of each connection to that port: 01 waits to send again, 02 for keep-alive."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [row[5].partition(":")[0] for row in rows if row[2].endswith(f":{port:04X}") and row[3] == "01"]
+
+
 @pytest.fixture
 def authority() -> trustme.CA:
     return trustme.CA()

@@ -9,26 +9,31 @@
     client = OpenAI(api_key="the-bridge-has-it", http_client=sealed.httpx2_client())
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 import blindrelay.v1.quiet_grpc  # noqa: F401 - before the first import of grpc
 
-# isort: split
-from blindrelay.client.connection import Connection
-from blindrelay.client.errors import (
-    AlteredAnswerError,
-    BlindRelayError,
-    BridgeError,
-    ClosedError,
-    ConfigurationError,
-    CutAnswerError,
-    ForkError,
-    KeyTrustError,
-    ProtocolError,
-    RelayError,
-    RequestError,
-    TimedOutError,
-    UnreachableError,
-)
-from blindrelay.client.transport import SealedTransport
+if TYPE_CHECKING:
+    from blindrelay.client.connection import Connection
+    from blindrelay.client.errors import (
+        AlteredAnswerError,
+        BlindRelayError,
+        BridgeError,
+        ClosedError,
+        ConfigurationError,
+        CutAnswerError,
+        ForkError,
+        KeyTrustError,
+        ProtocolError,
+        RelayError,
+        RequestError,
+        TimedOutError,
+        UnreachableError,
+    )
+    from blindrelay.client.transport import SealedTransport
 
 __all__ = [
     "AlteredAnswerError",
@@ -47,3 +52,13 @@ __all__ = [
     "TimedOutError",
     "UnreachableError",
 ]
+
+_MODULES = {"Connection": "connection", "SealedTransport": "transport"}
+"""Where each name comes from, if not from errors."""
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what is used: `blindrelay --help` needs neither gRPC nor cryptography."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)

@@ -9,6 +9,8 @@
 ``ca``          a file of root certificates, for a relay with a private one
 ``credentials`` ``brought`` to send the provider's key sealed (``injected``: the bridge's)
 ``deadline``    ``1m``, ``10m``, ``1h`` (default) or ``6h``: an overall limit
+``first_byte``  ``90s``, ``45m``, ``1h``…: how long an answer's beginning is waited for
+``idle``        the same for whatever comes after it; both instead of a request's read timeout
 ``history``     ``off``, or a file: where to keep what was seen of the bridge's keys
 =============== ==========================================================================
 """
@@ -40,8 +42,9 @@ _CREDENTIALS: Final = {
     "injected": Credential.CREDENTIAL_INJECTED,
     "brought": Credential.CREDENTIAL_BROUGHT,
 }
+_UNITS: Final = {"s": 1, "m": 60, "h": 3_600}
 _SWITCH: Final = {"on": True, "off": False}
-_OPTIONS: Final = ("bridge", "token", "tls", "ca", "credentials", "deadline", "history")
+_OPTIONS: Final = ("bridge", "token", "tls", "ca", "credentials", "deadline", "first_byte", "idle", "history")
 _PROFILE_KEYS: Final = ("relay", "token_file", *_OPTIONS)
 _DEFAULT_PORT: Final = 443
 
@@ -62,6 +65,7 @@ class Connection:
         ca: file of root certificates in PEM, instead of gRPC's own.
         credential: a Credential.
         deadline_class: a DeadlineClass.
+        first_byte, idle: seconds for an answer's beginning, and for what follows; None: as requests say.
         history: the file for what was seen of the bridge's keys; True for the usual one, False for none.
     """
 
@@ -73,6 +77,8 @@ class Connection:
     ca: Path | None = None
     credential: Credential.ValueType = Credential.CREDENTIAL_INJECTED
     deadline_class: DeadlineClass.ValueType = DeadlineClass.DEADLINE_CLASS_HOUR
+    first_byte: float | None = None
+    idle: float | None = None
     history: Path | bool = True
 
     def __post_init__(self) -> None:
@@ -170,6 +176,8 @@ class Connection:
             ca=None if ca is None else Path(ca),
             credential=_choice("credentials", settings.get("credentials", "injected"), _CREDENTIALS),
             deadline_class=_choice("deadline", settings.get("deadline", "1h"), _DEADLINES),
+            first_byte=_seconds("first_byte", settings.get("first_byte")),
+            idle=_seconds("idle", settings.get("idle")),
             history=_history(settings.get("history", "on")),
         )
 
@@ -258,6 +266,15 @@ def _choice(option: str, value: str, choices: Mapping[str, T]) -> T:
     if value not in choices:
         raise ConfigurationError(f"{option} is one of {', '.join(choices)}, not {value!r}")
     return choices[value]
+
+
+def _seconds(option: str, value: str | None) -> float | None:
+    if value is None:
+        return None
+    number, unit = value[:-1], value[-1:]
+    if unit not in _UNITS or not number.isascii() or not number.isdigit() or not 0 < int(number) < 100_000:
+        raise ConfigurationError(f"{option} is a time, such as 90s, 45m or 1h, not {value!r}")
+    return float(int(number) * _UNITS[unit])
 
 
 def _is_loopback(host: str) -> bool:

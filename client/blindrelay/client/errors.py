@@ -165,7 +165,11 @@ class CutAnswerError(BlindRelayError):
 
 
 class TimedOutError(BlindRelayError):
-    """One of the request's limits passed: connect (and for keys), pool, write, or read (an idle timer)."""
+    """A limit passed: connect (and for keys), pool, write, first_byte, or read (an idle timer).
+
+    Attributes:
+        what: which of them; directory for keys.
+    """
 
     kind = "timeout"
 
@@ -175,7 +179,8 @@ class TimedOutError(BlindRelayError):
             "directory": "no key directory from the relay",
             "pool": "no exchange ended to make room for this one",
             "write": "the relay took nothing",
-            "read": "nothing came back",
+            "first_byte": "the answer did not begin",
+            "read": "nothing more came back",
         }[what]
         super().__init__(f"{sentence} within {seconds:g} seconds{hint}")
         self.what = what

@@ -167,7 +167,7 @@ def relay_error(code: grpc.StatusCode, details: str | None) -> RelayError:
 
 
 _SENTENCES: Final = {
-    OuterStatus.REFUSED: "the bridge refused the exchange: replayed, altered on its way, or a clock is off",
+    OuterStatus.REFUSED: "the bridge refused, says the relay: replayed, altered on its way, or a wrong clock",
     OuterStatus.KEY_UNKNOWN: "the relay knows no bridge that holds the key this was sealed to",
     OuterStatus.MALFORMED: "the relay says that the exchange is malformed",
     OuterStatus.UNAUTHENTICATED: "the relay does not know this access token: ask its operator for one",
@@ -175,7 +175,7 @@ _SENTENCES: Final = {
     OuterStatus.BRIDGE_UNAVAILABLE: "the relay could not reach the bridge, or lost it",
     OuterStatus.DRAINING: "the relay or bridge is shutting down",
     OuterStatus.OVERLOADED: "the relay has no room for the exchange now",
-    OuterStatus.DEADLINE: "the exchange's time is used up",
+    OuterStatus.DEADLINE: "the relay says that the exchange's time is used up",
     OuterStatus.INTERNAL: "the relay or bridge failed",
 }
 

@@ -11,6 +11,7 @@ import asyncio
 import atexit
 import os
 import threading
+import weakref
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError
 from typing import Any, Final, TypeVar
@@ -24,16 +25,21 @@ _LAST_SECONDS: Final = 0.25
 
 
 class Portal:
-    """A thread with a running event loop; its thread never keeps the interpreter from ending."""
+    """A thread with a running event loop; its thread never keeps the interpreter from ending.
+
+    One that nobody refers to any more ends like one that is closed.
+    """
 
     def __init__(self) -> None:
         self._started_in = os.getpid()
         self._lock = threading.Lock()
         self._closed = False
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="blindrelay", daemon=True)
+        self._thread = threading.Thread(target=_run, args=(self._loop,), name="blindrelay", daemon=True)
         self._thread.start()
-        atexit.register(self.close)
+        _open.add(self)
+        self._abandoned = weakref.finalize(self, _abandon, self._loop, self._started_in)
+        self._abandoned.atexit = False  # then it is closed, and waited for
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Runs the coroutine in the portal's loop and waits for it; Ctrl-C here cancels it there.
@@ -65,12 +71,39 @@ class Portal:
             if self._closed:
                 return
             self._closed = True
-        atexit.unregister(self.close)
+        self._abandoned.detach()
         # What was handed over before the lock stands before this in the loop's queue, and is ended by it.
         asyncio.run_coroutine_threadsafe(_end_everything_else(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
-        self._loop.close()
+
+
+_open: weakref.WeakSet[Portal] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for portal in list(_open):
+        portal.close()
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    """The thread's work; it must not refer to the portal."""
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
+
+
+def _abandon(loop: asyncio.AbstractEventLoop, started_in: int) -> None:
+    """Ends the loop without waiting for it: this may run in any thread, the loop's own too."""
+    if os.getpid() == started_in:
+        loop.call_soon_threadsafe(_begin_to_end, loop)
+
+
+def _begin_to_end(loop: asyncio.AbstractEventLoop) -> None:
+    ending = loop.create_task(_end_everything_else())
+    ending.add_done_callback(lambda _: loop.stop())
 
 
 def drive(coroutine: Coroutine[Any, Any, T]) -> T:

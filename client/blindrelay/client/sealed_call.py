@@ -10,6 +10,7 @@ from typing import Any, Final, NoReturn
 import grpc
 from google.protobuf.message import DecodeError
 
+from blindrelay.client.connection import Connection
 from blindrelay.client.errors import (
     AlteredAnswerError,
     BridgeError,
@@ -39,19 +40,27 @@ TUNNEL_STATUS: Final = 101
 class Timeouts:
     """A request's limits in seconds, as httpx has them; None is none.
 
-    `read` is an idle timer: it starts anew with every record.
+    `read` is an idle timer: it starts anew with every record. `first_byte` is the one before the first.
     """
 
     connect: float | None
+    first_byte: float | None
     read: float | None
     write: float | None
     pool: float | None
 
     @classmethod
-    def of(cls, extensions: dict[str, Any]) -> Timeouts:
-        """Those in a request's extensions."""
+    def of(cls, extensions: dict[str, Any], connection: Connection) -> Timeouts:
+        """Those in a request's extensions, and what the connection has in the place of them."""
         timeouts = extensions.get("timeout", {})
-        return cls(*(timeouts.get(name) for name in ("connect", "read", "write", "pool")))
+        read = timeouts.get("read")
+        return cls(
+            connect=timeouts.get("connect"),
+            first_byte=read if connection.first_byte is None else connection.first_byte,
+            read=read if connection.idle is None else connection.idle,
+            write=timeouts.get("write"),
+            pool=timeouts.get("pool"),
+        )
 
 
 class SealedCall:
@@ -126,7 +135,7 @@ class SealedCall:
             return  # as above
 
     async def _next_part(self, *, patient: bool = False) -> ResponsePart:
-        message = await self._read(None if patient else self._timeouts.read)
+        message = await self._read(patient=patient)
         try:
             part = self._sealed.response.open(ExchangeResponse.FromString(message).sealed)
         except (SealingError, DecodeError) as error:
@@ -138,13 +147,15 @@ class SealedCall:
             raise BridgeError(part.error)
         return part
 
-    async def _read(self, timeout: float | None) -> bytes:
+    async def _read(self, *, patient: bool) -> bytes:
+        what = "read" if self._heard else "first_byte"
+        timeout = None if patient else getattr(self._timeouts, what)
         try:
             async with asyncio.timeout(timeout):
                 message = await self._next_message()
         except TimeoutError:
             self._abandon()
-            raise TimedOutError("read", timeout or 0) from None
+            raise TimedOutError(what, timeout or 0) from None
         except grpc.aio.AioRpcError as error:
             await self._lost(error)
         except asyncio.CancelledError:

@@ -119,7 +119,7 @@ class Sender:
             raise
 
     async def _begin(self, request: Request, kind: type[C]) -> C:
-        link, timeouts = self._link(), Timeouts.of(request.extensions)
+        link, timeouts = self._link(), Timeouts.of(request.extensions, self.connection)
         await link.connect(timeouts.connect)
         await _acquire(link.room, timeouts.pool)
         try:
@@ -166,7 +166,8 @@ class Sender:
     async def _is_gone(self, key: VerifiedKey, request: Request) -> bool:
         """Whether newly verified directories show a restart of the bridge. False if none are to be had."""
         try:
-            await self._link().renew(self.keys, Timeouts.of(request.extensions).connect)
+            timeouts = Timeouts.of(request.extensions, self.connection)
+            await self._link().renew(self.keys, timeouts.connect)
         except BlindRelayError:
             return False
         return self.keys.is_superseded(key)

@@ -79,6 +79,7 @@ _TIMEOUTS: Final = {
     "directory": "ConnectTimeout",
     "pool": "PoolTimeout",
     "write": "WriteTimeout",
+    "first_byte": "ReadTimeout",
     "read": "ReadTimeout",
 }
 
@@ -129,13 +130,14 @@ def _surface(error: BlindRelayError) -> _Surface:
 
 
 def error_body(error: BlindRelayError, status: int, path: str) -> dict[str, Any]:
-    """An error body as the SDK of a request's path expects it."""
-    message, kind = f"BlindRelay: {error}", f"blindrelay_{error.kind}"
+    """An error body as the SDK of a request's path expects it, and in each shape whose error it is."""
+    kind = f"blindrelay_{error.kind}"
+    said = {"message": f"BlindRelay: {error}", "origin": error.origin}
     if "/messages" in path:
-        return {"type": "error", "error": {"type": kind, "message": message, **_details(error)}}
+        return {"type": "error", "error": {"type": kind, **said, **_details(error)}}
     if path.startswith(("/v1alpha", "/v1beta")) or ":" in path.rpartition("/")[2]:
-        return {"error": {"code": status, "message": message, "status": kind.upper()}}
-    return {"error": {"message": message, "type": f"{error.origin}_error", "code": kind, "param": None}}
+        return {"error": {"code": status, "status": kind.upper(), **said}}
+    return {"error": {"type": f"{error.origin}_error", "code": kind, "param": None, **said}}
 
 
 def _details(error: BlindRelayError) -> dict[str, Any]:

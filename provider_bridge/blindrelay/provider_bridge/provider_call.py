@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from typing import Final, cast
@@ -36,6 +37,9 @@ MAX_CONNECTIONS: Final = 2_000
 MAX_IDLE_CONNECTIONS: Final = 100
 IDLE_SECONDS: Final = 30.0
 """An idle connection is kept so long; common servers close theirs after 60 s and more."""
+
+_KEEP_ALIVE_SECONDS: Final = 60
+"""A model may think for an hour, and what forwards TCP on the way forgets quiet connections in minutes."""
 
 _TIMEOUT: Final = {"connect": CONNECT_SECONDS, "pool": POOL_SECONDS, "read": None, "write": None}
 _BODY_METHODS: Final = frozenset({"PATCH", "POST", "PUT"})
@@ -98,6 +102,7 @@ class ProviderTransport:
             http1=True,
             http2=False,
             retries=0,
+            socket_options=_kept_alive(),
             limits=httpx.Limits(
                 max_connections=MAX_CONNECTIONS,
                 max_keepalive_connections=MAX_IDLE_CONNECTIONS,
@@ -145,6 +150,16 @@ def body_end(method: str, version: bytes, status: int, headers: list[Header]) ->
     if b"transfer-encoding" in names:
         return BODY_END_CHUNKED
     return BODY_END_LENGTH if b"content-length" in names else BODY_END_CLOSE
+
+
+def _kept_alive() -> list[tuple[int, int, int]]:
+    """Socket options: probes of TCP's on a quiet connection, of which neither side's program hears."""
+    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    # Linux and others call the time before the first probe TCP_KEEPIDLE, and macOS TCP_KEEPALIVE.
+    for name in ("TCP_KEEPIDLE", "TCP_KEEPALIVE", "TCP_KEEPINTVL"):
+        if (option := getattr(socket, name, None)) is not None:
+            options.append((socket.IPPROTO_TCP, option, _KEEP_ALIVE_SECONDS))
+    return options
 
 
 class _BodyStream(httpx.AsyncByteStream):

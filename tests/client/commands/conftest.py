@@ -106,6 +106,11 @@ class Terminal:
             self.shown += self._read()
         self._seen = found + len(text)
 
+    @property
+    def left(self) -> str:
+        """What still stands there: lines that were cleared, as those of a spinner, do not."""
+        return "\n".join(line.rpartition("\x1b[K")[2] for line in self.shown.split("\n"))
+
     def type(self, text: str) -> None:
         os.write(self._descriptor, text.encode())
 

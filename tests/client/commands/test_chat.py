@@ -210,7 +210,7 @@ def test_ctrl_c_is_quiet_and_ends_the_call(to_bridge: ScriptedBridge, at_termina
             assert asked.wait(30)
             person.type("\x03")
             assert person.end() == 130
-        assert person.shown.replace("^C", "").strip("\r\n") == ""
+        assert person.left.replace("^C", "").strip("\r\n") == ""
     else:
         process = command("chat", "Well?")
         assert asked.wait(30)

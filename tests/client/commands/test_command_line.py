@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import click
 import pytest
 
 from blindrelay.client import errors
-from blindrelay.client.cli import blindrelay
+from blindrelay.client.commands.command_line import COMMANDS, blindrelay, command_named
 from blindrelay.client.commands.exit_codes import ExitCode, exit_code
 from blindrelay.client.commands.sealed_api import AnsweredError, ProviderError, event_data
 from blindrelay.client.errors import BlindRelayError, RelayError
@@ -20,20 +22,40 @@ from blindrelay.v1.envelope_pb2 import Envelope
 
 from .conftest import Run
 
-COMMANDS = {"chat", "config", "doctor", "init", "keys", "models", "proxy", "run"}
+FOR_PEOPLE = {"run"}
+"""Its output is the program's own."""
 
 
-def test_the_commands() -> None:
-    assert set(blindrelay.commands) == COMMANDS
+def all_commands() -> list[tuple[str, click.Command]]:
+    """Those of groups too."""
+    found = [(name, command_named(name)) for name in COMMANDS]
+    for name, command in list(found):
+        if isinstance(command, click.Group):
+            found += [(f"{name} {each}", command.commands[each]) for each in command.commands]
+    return found
 
 
-@pytest.mark.parametrize("command", sorted(COMMANDS - {"keys"}))
-def test_help_shows_examples_and_exit_codes(command: str, run: Run) -> None:
-    code, out, err = run(command, "--help")
+@pytest.mark.parametrize("name", [name for name, _ in all_commands()])
+def test_help_shows_examples_and_exit_codes(name: str, run: Run) -> None:
+    code, out, err = run(*name.split(), "--help")
     assert (code, err) == (0, "")
     assert "Examples:\n" in out
-    assert f"    blindrelay {command}" in out
-    assert "Exit codes: " in out
+    assert f"    blindrelay {name}" in out
+    assert "Exit codes:" in out
+
+
+def test_the_list_says_of_commands_what_they_say_themselves(run: Run) -> None:
+    said = {name: command_named(name).get_short_help_str(300) for name in COMMANDS}
+    assert said == COMMANDS
+    out = run("--help")[1]
+    assert all(f"\n  {name}  " in out for name in COMMANDS)
+
+
+@pytest.mark.parametrize(("name", "command"), all_commands())
+def test_programs_may_read_what_a_command_says(name: str, command: click.Command) -> None:
+    is_only_a_group = isinstance(command, click.Group) and not command.invoke_without_command
+    has_json = any(option.name == "as_json" for option in command.params)
+    assert has_json or is_only_a_group or name in FOR_PEOPLE
 
 
 def test_the_help_of_all(run: Run) -> None:
@@ -50,8 +72,8 @@ def test_the_version(run: Run) -> None:
 
 def test_every_option_says_what_it_does() -> None:
     silent = [
-        f"{command.name} {option.name}"
-        for command in blindrelay.commands.values()
+        f"{name} {option.name}"
+        for name, command in [("", blindrelay), *all_commands()]
         for option in command.params
         if isinstance(option, click.Option) and not option.help
     ]
@@ -59,12 +81,57 @@ def test_every_option_says_what_it_does() -> None:
 
 
 def test_what_is_not_needed_is_not_imported() -> None:
-    code = (
-        "import sys; from blindrelay.client.cli import main; main(['--help']);"
-        "print([each for each in ('httpx', 'httpx2', 'uvicorn', 'starlette') if each in sys.modules])"
-    )
+    heavy = {"grpc", "google.protobuf", "nacl", "cryptography", "httpx", "httpx2", "uvicorn", "asyncio"}
+    code = f"""
+import sys; from blindrelay.client.cli import main; main(['--help'])
+print([each for each in sys.modules if each in {heavy}])
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("\n[]\n")
+
+
+COMPLETED = """
+eval "$(_BLINDRELAY_COMPLETE={shell}_source blindrelay)"
+COMP_WORDS=(blindrelay {words}) COMP_CWORD={count}
+_blindrelay_completion blindrelay
+echo "${{COMPREPLY[@]}}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("ch", "plain,chat"),
+        ("keys ver", "plain,verify plain,verify-proof"),
+        ("chat --provider a", "plain,anthropic"),
+        ("proxy --show-", "plain,--show-content plain,--show-token"),
+    ],
+)
+def test_bash_completes(words: str, expected: str) -> None:
+    script = COMPLETED.format(shell="bash", words=words, count=len(words.split()))
+    shown = in_shell("bash", "-c", script)
+    assert shown == expected.replace("plain,", "") + "\n"
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="no zsh on this machine")
+def test_zsh_completes() -> None:
+    """With compadd in the place of zsh's own, which wants a terminal."""
+    script = """
+compdef() { :; }; compadd() { print -r -- "$@"; }; _describe() { print -r -- ${(P)3}; }
+eval "$(_BLINDRELAY_COMPLETE=zsh_source blindrelay)"
+words=(blindrelay ch) CURRENT=2; _blindrelay_completion
+"""
+    assert "chat:Ask a model" in in_shell("zsh", "-f", "-c", script)
+
+
+def in_shell(*command: str) -> str:
+    """What it prints, with the installed command in its path."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        command, env=os.environ | {"PATH": path}, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stderr == ""
+    return done.stdout
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

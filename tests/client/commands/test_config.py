@@ -66,6 +66,7 @@ def test_settings_of_a_command_line(bridge: ScriptedBridge, run: Run) -> None:
 
 def test_where_the_file_is(profile: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("config", "path") == (0, f"{profile}\n", "")
+    assert json.loads(run("config", "path", "--json")[1])["file"] == str(profile)
     monkeypatch.delenv("BLINDRELAY_CONFIG")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
     assert run("config", "path") == (0, f"{tmp_path}/none/blindrelay/config.toml\n", "")
@@ -119,6 +120,8 @@ def test_an_identity_is_pinned(profile: Path, bridge: ScriptedBridge, run: Run) 
         before.deadline_class,
     )
     assert run("keys", "verify")[0] == 0
+    pinned = json.loads(run("keys", "pin", format_identity(new), "--json")[1])
+    assert (pinned["bridge"], pinned["file"]) == (format_identity(new), str(profile))
 
 
 def test_what_the_relay_does_not_serve_is_not_pinned(profile: Path, run: Run, state: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import stat
 from pathlib import Path
 
@@ -84,8 +85,8 @@ def test_a_slip_in_the_identity_is_asked_again(bed: Testbed, token_file: Path) -
 def test_groups_that_do_not_fit_write_nothing(bed: Testbed, token_file: Path, config: Path) -> None:
     arguments = ["init", "--relay", address(bed), "--token-file", token_file, "--no-tls"]
     code, out, err = answering(f"{bed.identity}\nn\n", *arguments)
-    assert code == 2
-    assert identity_groups(parse_identity(bed.identity)) in out
+    assert (code, out) == (2, "")
+    assert identity_groups(parse_identity(bed.identity)) in err
     assert err.endswith("blindrelay: then nothing is written\n")
     assert not config.exists()
 
@@ -96,6 +97,18 @@ def test_without_a_question(bed: Testbed, token_file: Path, config: Path, run: R
     assert (code, err) == (0, "")
     assert f"Written: profile default in {config}" in out
     assert bed.token not in out
+
+
+def test_for_programs(bed: Testbed, token_file: Path, config: Path, run: Run) -> None:
+    arguments = ["init", "--relay", address(bed), "--token-file", token_file, "--no-tls", "--yes", "--json"]
+    code, out, err = run(*arguments, "--bridge", STRANGER)
+    result = json.loads(out)
+    assert (code, err, result["written"], result["ok"]) == (1, "", False, False)
+    assert [each["check"] for each in result["checks"] if each["status"] == "failed"] == ["identity"]
+    code, out, err = run(*arguments, "--bridge", bed.identity)
+    result = json.loads(out)
+    assert (code, err, result["written"], result["ok"]) == (0, "", True, True)
+    assert (result["file"], result["profile"]) == (str(config), "default")
 
 
 def test_the_token_from_stdin(bed: Testbed, run: Run, monkeypatch: pytest.MonkeyPatch, config: Path) -> None:

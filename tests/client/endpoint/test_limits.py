@@ -122,7 +122,7 @@ async def test_a_failure_of_ours_says_its_kind_and_no_more(caplog: pytest.LogCap
 
 def test_the_first_outcome_of_an_exchange_counts() -> None:
     journal = Journal()
-    with journal.request() as noted:
+    with journal.request("POST", "https://provider.example/v1") as noted:
         journal.observe(RelayView(Envelope(), 100))
         noted.ends("relay/overloaded")
         journal.observe(RelayView(Envelope(), 100))

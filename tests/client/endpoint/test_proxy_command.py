@@ -192,12 +192,12 @@ def test_the_status_page_shows_the_exchange_and_not_its_content(
     page = Page(answer.text)
     assert format_identity(bridge.identity.public_key) in page.cells
     assert endpoint.part.announcement["relay"] in page.cells
-    assert any(bridge.key.key_id.hex()[:8] in cell and "valid" in cell for cell in page.cells)
-    _, seconds, up, down, records, key, _, outcome = page.cells[-8:]
+    assert any(bridge.key.key_id.hex()[:8] in cell and "epoch" in cell for cell in page.cells)
+    _, seconds, up, down, records, units, key, _, outcome = page.cells[-9:]
     assert float(seconds) >= 0
     assert int(up.replace(",", "")) > 4_096
     assert int(down.replace(",", "")) > 4_096
-    assert (records, key) == ("2", bridge.key.key_id.hex()[:8])
+    assert (records, units, key) == ("2", "1,000,000", bridge.key.key_id.hex()[:8])
     assert outcome == "whole"
     assert CANARY not in answer.text
     assert endpoint.token not in answer.text

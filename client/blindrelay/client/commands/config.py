@@ -56,12 +56,21 @@ def config(context: click.Context, relay: str | None, as_json: bool) -> None:
 
 
 @config.command()
-def path() -> None:
+@json_option
+def path(as_json: bool) -> None:
     """Print where the file with the profiles is, or would be.
 
     BLINDRELAY_CONFIG names another one, BLINDRELAY_PROFILE another profile in it.
+
+    \b
+    Examples:
+      blindrelay config path
+      $EDITOR "$(blindrelay config path)"
+
+    Exit codes: 0 done, 2 there is no home to keep it in.
     """
-    click.echo(str(profile_file()))
+    file, profile = str(profile_file()), profile_name()
+    print_either(as_json, lambda: {"file": file, "profile": profile}, lambda: [file])
 
 
 def settings_in_force(relay: str | None) -> dict[str, Setting]:
@@ -100,6 +109,8 @@ def _values(connection: Connection, given: dict[str, str]) -> dict[str, str]:
         "ca": "gRPC's own roots" if connection.ca is None else str(connection.ca),
         "credentials": "brought" if brought else "injected",
         "deadline": f"{deadline_seconds(connection.deadline_class)} s",
+        "first_byte": _limit(connection.first_byte),
+        "idle": _limit(connection.idle),
         "history": _history(connection),
     }
 
@@ -109,6 +120,10 @@ def _token(connection: Connection, given: dict[str, str]) -> str:
         return "none"
     text = given.get("token", "")
     return f"set, in {text[1:]}" if text.startswith("@") else "set"
+
+
+def _limit(seconds: float | None) -> str:
+    return "as each request says" if seconds is None else f"{seconds:.0f} s"
 
 
 def _history(connection: Connection) -> str:

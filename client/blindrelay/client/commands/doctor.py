@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from blindrelay.client.commands.doctor_checks import Examination
-from blindrelay.client.commands.doctor_findings import Finding
+from blindrelay.client.commands.doctor_findings import Finding, Status
 from blindrelay.client.commands.exit_codes import ExitCode
 from blindrelay.client.commands.options import (
     connection_of,
@@ -49,18 +49,33 @@ def doctor(provider: str | None, origin: str | None, relay: str | None, as_json:
 
 def report(findings: Iterable[Finding], as_json: bool = False) -> int:
     """Prints the findings, as lines each as soon as it is there; returns the exit code."""
-    found = []
-    for finding in _awaited(findings):
-        found.append(finding)
-        if not as_json:
-            click.echo("\n".join(_lines(finding)))
-    failed = next((each for each in found if each.status == "failed"), None)
+    found = examined(findings, quiet=as_json)
     if as_json:
-        checks = [asdict(each) for each in found]
-        click.echo(json.dumps({"ok": failed is None, "checks": checks}, indent=2))
+        click.echo(json.dumps(findings_json(found), indent=2))
+    failed = failed_of(found)
     if failed is None:
         return ExitCode.DONE
     return ExitCode.WRONG_INPUT if failed.check == "configuration" else ExitCode.NO
+
+
+def examined(findings: Iterable[Finding], *, quiet: bool) -> list[Finding]:
+    """All of them, printed as lines as soon as each is there, unless `quiet`."""
+    found = []
+    for finding in _awaited(findings):
+        found.append(finding)
+        if not quiet:
+            click.echo("\n".join(_lines(finding)))
+    return found
+
+
+def failed_of(findings: Iterable[Finding]) -> Finding | None:
+    """The one that failed, if any: those behind it are skipped."""
+    return next((each for each in findings if each.status is Status.FAILED), None)
+
+
+def findings_json(findings: list[Finding]) -> dict[str, Any]:
+    """All of them, for programs."""
+    return {"ok": failed_of(findings) is None, "checks": [asdict(each) for each in findings]}
 
 
 def _awaited(findings: Iterable[Finding]) -> Iterator[Finding]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
-from blindrelay.client.errors import BlindRelayError, ConfigurationError, RequestError
+if TYPE_CHECKING:
+    from blindrelay.client.errors import BlindRelayError
 
 
 class ExitCode(IntEnum):
@@ -35,6 +37,8 @@ _BY_ORIGIN = {"bridge": ExitCode.BRIDGE, "provider": ExitCode.PROVIDER}
 
 def exit_code(error: BlindRelayError) -> ExitCode:
     """Who is at fault, as an exit code."""
+    from blindrelay.client.errors import ConfigurationError, RequestError  # --help shows the codes without
+
     if isinstance(error, ConfigurationError | RequestError):
         return ExitCode.WRONG_INPUT
     return _BY_ORIGIN.get(error.origin, ExitCode.RELAY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +12,11 @@ from urllib.parse import quote
 
 import click
 
-from blindrelay.client.commands.doctor import report
+from blindrelay.client.commands.doctor import examined, failed_of, findings_json
 from blindrelay.client.commands.doctor_checks import Examination
 from blindrelay.client.commands.exit_codes import ExitCode
 from blindrelay.client.commands.keys_sources import read_text
+from blindrelay.client.commands.options import json_option
 from blindrelay.client.commands.profile_writer import write_private, write_profile
 from blindrelay.client.connection import Connection, profile_file, read_profile
 from blindrelay.client.errors import ConfigurationError
@@ -35,6 +37,7 @@ _STDIN: Final = "-"
 )
 @click.option("--check/--no-check", default=True, help="--no-check: write without trying.")
 @click.option("--yes", "-y", is_flag=True, help="Answer yes: the groups are compared, a profile is replaced.")
+@json_option
 def init(
     relay: str | None,
     token_file: str | None,
@@ -45,12 +48,14 @@ def init(
     profile: str,
     check: bool,
     yes: bool,
+    as_json: bool,
 ) -> int:
-    """Set up a relay: asks for its address, your token and the bridge's identity, tries them, and keeps them.
+    """Set up a relay: three questions, tried before the answers are kept.
 
-    The address and the token come from the relay's operator. The identity comes from the bridge's, by a way
-    that the relay does not control: compare its groups on the telephone. The token is never an argument,
-    where other users of this machine could read it.
+    It asks for the relay's address, your token and the bridge's identity. The first two come from the
+    relay's operator. The identity comes from the bridge's, by a way that the relay does not control: compare
+    its groups on the telephone. The token is never an argument, where other users of this machine could read
+    it.
 
     \b
     Examples:
@@ -66,18 +71,33 @@ def init(
     token = None if no_token else _token(token_file)
     identity = _identity(bridge, yes)
     connection = _connection(address, token, identity, tls, ca)
-    if check and not _good(connection, yes):
-        click.echo("blindrelay: nothing was written", err=True)
-        return ExitCode.NO
-    settings = {"relay": address, "bridge": format_identity(identity)}
+    findings = examined(Examination(lambda: connection).findings(), quiet=as_json) if check else []
+    writes = failed_of(findings) is None or _all_the_same(yes or as_json)
+    if writes:
+        settings = {"relay": address, "bridge": format_identity(identity)}
+        settings |= {} if tls else {"tls": "off"}
+        settings |= {} if ca is None else {"ca": str(ca.absolute())}
+        _write(path, profile, settings, token)
+    if as_json:
+        result = {"written": writes, "file": str(path), "profile": profile, **findings_json(findings)}
+        click.echo(json.dumps(result, indent=2))
+    else:
+        click.echo(_result(path, profile, writes), err=not writes)
+    return ExitCode.DONE if writes else ExitCode.NO
+
+
+def _write(path: Path, profile: str, settings: dict[str, str], token: str | None) -> None:
+    """The profile, and the token in a file of its own. Raises ConfigurationError."""
     if token is not None:
         settings["token_file"] = f"{profile}.token"
         write_private(path.parent / settings["token_file"], token + "\n")
-    settings |= {} if tls else {"tls": "off"}
-    settings |= {} if ca is None else {"ca": str(ca.absolute())}
     write_profile(path, profile, settings)
-    click.echo(f"Written: profile {profile} in {path}. Try: blindrelay chat")
-    return ExitCode.DONE
+
+
+def _result(path: Path, profile: str, writes: bool) -> str:
+    if not writes:
+        return "blindrelay: nothing was written"
+    return f"Written: profile {profile} in {path}. Try: blindrelay chat"
 
 
 def _may_replace(path: Path, profile: str, yes: bool) -> None:
@@ -108,7 +128,7 @@ def _identity(text: str | None, yes: bool) -> bytes:
             click.echo(f"{error}; once more, please", err=True)
             continue
         if not yes:
-            click.echo(f"\n{identity_groups(identity)}\n")
+            click.echo(f"\n{identity_groups(identity)}\n", err=True)
             _confirm("Are these the groups that the bridge's operator reads to you?")
         return identity
 
@@ -123,10 +143,8 @@ def _connection(address: str, token: str | None, identity: bytes, tls: bool, ca:
     return Connection.from_string(f"blindrelay://{user}{address}?{options}")
 
 
-def _good(connection: Connection, yes: bool) -> bool:
-    """Whether all hops work, or it is to be written all the same."""
-    if report(Examination(lambda: connection).findings()) == ExitCode.DONE:
-        return True
+def _all_the_same(yes: bool) -> bool:
+    """Whether what does not work is to be written."""
     try:
         return not yes and click.confirm("Write it all the same?", err=True)
     except click.Abort:

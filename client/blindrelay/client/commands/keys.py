@@ -55,6 +55,12 @@ def keys() -> None:
     """Whose keys this client trusts, and whether others are shown the same.
 
     \b
+    Examples:
+      blindrelay keys show                      what is known of the bridge's keys
+      blindrelay keys pin br1…                  pin another identity
+      blindrelay keys compare keys-of-ann.json  what was another shown?
+
+    \b
     Exit codes:
       0    done; nothing that honest operation does not explain; a proof
       1    differences; not a proof
@@ -74,7 +80,12 @@ def show(relay: str | None, as_json: bool, file: Path | None) -> int:
     Prints the pinned identity, as text and in groups to compare by voice. The file of --save has no secret
     in it: give it to somebody who pins the same bridge, for `blindrelay keys compare`.
 
-    Exit codes: 0 done, 2 wrong input, 3 no relay or no key that can be trusted.
+    \b
+    Examples:
+      blindrelay keys show
+      blindrelay keys show --save keys-of-ann.json
+
+    Exit codes: 0 done, 2 wrong input, 3 no relay or no key that can be trusted, 130 interrupted.
     """
     source = own_source(connection_of(relay))
     source.look()
@@ -91,7 +102,13 @@ def show(relay: str | None, as_json: bool, file: Path | None) -> int:
 def verify(relay: str | None, as_json: bool) -> int:
     """Fetch the bridge's keys now, and say whether all of them are the pinned bridge's.
 
-    Exit codes: 0 all are, 1 some were refused, 2 wrong input, 3 no relay or no key that can be trusted.
+    \b
+    Examples:
+      blindrelay keys verify
+      blindrelay keys verify --json | jq -r '.refused[]'
+
+    Exit codes: 0 all are, 1 some were refused, 2 wrong input, 3 no relay or no key that can be trusted,
+    130 interrupted.
     """
     source = own_source(connection_of(relay))
     source.look()
@@ -108,13 +125,19 @@ def verify(relay: str | None, as_json: bool) -> int:
 @keys.command()
 @click.argument("text", metavar="IDENTITY")
 @click.option("--check/--no-check", default=True, help="--no-check: pin it, whatever the relay serves.")
-def pin(text: str, check: bool) -> int:
+@json_option
+def pin(text: str, check: bool, as_json: bool) -> int:
     """Pin another identity in the configured profile: its text, as the bridge's operator gave it.
 
     It is written once the relay was found to serve a bridge of that identity. Quote it; spaces, hyphens and
     capitals do not matter.
 
-    Exit codes: 0 pinned, 2 wrong input, 3 no relay, or it serves no key by that identity.
+    \b
+    Examples:
+      blindrelay keys pin br16jrze46xa5jn7l5rgtipb3l2iolckx3b55os4f4hfw3g6vvffjspi7hn
+      blindrelay keys pin --no-check "br1 6jrz e46x a5jn 7l5r gtip b3l2 iolc …"
+
+    Exit codes: 0 pinned, 2 wrong input, 3 no relay, or it serves no key by that identity, 130 interrupted.
     """
     try:
         identity = parse_typed_identity(text)
@@ -128,8 +151,13 @@ def pin(text: str, check: bool) -> int:
         Source("the relay", HistoryStore(identity), connection).look()
     file, name = profile_file(), profile_name()
     settings = read_profile(file, name)
-    write_profile(file, name, settings | {"bridge": format_identity(identity)})
-    click.echo(f"Pinned in {file}, profile {name}:\n{identity_groups(identity)}")
+    pinned = format_identity(identity)
+    write_profile(file, name, settings | {"bridge": pinned})
+    print_either(
+        as_json,
+        lambda: {"file": str(file), "profile": name, "bridge": pinned},
+        lambda: [f"Pinned in {file}, profile {name}:", identity_groups(identity)],
+    )
     return NOTHING_UNEXPLAINED
 
 
@@ -153,8 +181,13 @@ def compare_command(
     A SOURCE is a file that `keys show --save` wrote, a connection string (of a second relay, or of the
     bridge itself), or the word history: what this client was shown. One SOURCE is compared with history.
 
+    \b
+    Examples:
+      blindrelay keys compare keys-of-ann.json
+      blindrelay keys compare 'blindrelay://relay-2.example?bridge=br1…&token=@token-2'
+
     Exit codes: 0 nothing that honest operation does not explain, 1 differences, 2 wrong input, 3 a relay
-    was not reached or served nothing that can be trusted.
+    was not reached or served nothing that can be trusted, 130 interrupted.
     """
     texts = sources if len(sources) > 1 else (OWN, *(each for each in sources if each != OWN))
     if len(texts) < 2:
@@ -177,6 +210,10 @@ def compare_command(
 @json_option
 def verify_proof_command(file: Path, text: str, as_json: bool) -> int:
     """Check, without any network, that FILE proves a contradiction by the bridge of that identity.
+
+    \b
+    Examples:
+      blindrelay keys verify-proof proof.json --identity br16jrze46xa5jn7l5rgt…
 
     Exit codes: 0 it is a proof, 1 it is none, 2 wrong input.
     """

@@ -33,6 +33,11 @@ DEFAULT_PORT: Final = 8484
 @click.option(
     "--provider", "-p", default="openai", show_default=True, help="Who takes /v1/… that is nobody else's."
 )
+@click.option(
+    "--show-content",
+    is_flag=True,
+    help="Keep what is said in memory, for the page /content, which asks for the token.",
+)
 @click.option("--show-token", is_flag=True, help="Print the endpoint's token, and end.")
 def proxy(
     relay: str | None,
@@ -41,9 +46,10 @@ def proxy(
     host: str,
     allow_others: bool,
     provider: str,
+    show_content: bool,
     show_token: bool,
 ) -> int:
-    """Serve a local endpoint: give its address to any program as base URL, and its token as key.
+    """Serve a local endpoint, for any program that takes a base URL and a key.
 
     \b
     Examples:
@@ -51,9 +57,10 @@ def proxy(
       OPENAI_BASE_URL=http://127.0.0.1:8484/v1 OPENAI_API_KEY=$(blindrelay proxy --show-token) llm "Hello"
       ANTHROPIC_BASE_URL=http://127.0.0.1:8484 ANTHROPIC_AUTH_TOKEN=$(blindrelay proxy --show-token) claude
 
-    /v1/… goes to OpenAI, Anthropic or Gemini by what the request looks like; /NAME/… to a provider by name.
-    The token is made on first use, and kept in a file that is yours alone. What the relay could see of the
-    last exchanges is shown at http://127.0.0.1:8484/. Ctrl-C ends it.
+    Its address is the base URL, its token the key. /v1/… goes to OpenAI, Anthropic or Gemini by what the
+    request looks like; /NAME/… to a provider by name. The token is made on first use, and kept in a file
+    that is yours alone. What the relay could see of the last exchanges is shown at http://127.0.0.1:8484/;
+    what was said is not kept without --show-content. Ctrl-C ends it.
 
     Exit codes: 0 done or ended by SIGTERM, 2 wrong input or configuration, 130 interrupted.
     """
@@ -76,7 +83,10 @@ def proxy(
         lines = _announcement(listener, connection, token)
         click.echo(json.dumps(lines) if as_json else _for_people(lines))
 
-    ended_by = asyncio.run(endpoint.serve(listener, connection, token.text, providers, provider, announce))
+    serving = endpoint.serve(
+        listener, connection, token.text, providers, provider, announce, show_content=show_content
+    )
+    ended_by = asyncio.run(serving)
     return ExitCode.INTERRUPTED if ended_by is signal.SIGINT else ExitCode.DONE
 
 

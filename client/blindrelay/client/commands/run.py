@@ -28,13 +28,13 @@ _RunningEndpoint = Callable[[Connection, int], AbstractContextManager[tuple[str,
 )
 @relay_option
 def run(command: tuple[str, ...], port: int, relay: str | None) -> int:
-    """Run a program with a local endpoint, for as long as it runs, and no other way out.
+    """Run a program with a local endpoint, and no other way out.
 
-    Base URLs and keys of OpenAI, Anthropic, Gemini, Mistral and Cohere point to the endpoint, with a token
-    that is good for this run alone. HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and their like point to a port where
-    nothing listens: what takes no base URL fails instead of leaving in clear. (It is a net, not a wall: a
-    program that looks at none of these variables goes where it likes.) With credentials=brought your own
-    keys stay as they are.
+    The endpoint is there for as long as the program. Base URLs and keys of OpenAI, Anthropic, Gemini, Mistral
+    and Cohere point to it, with a token that is good for this run alone. HTTP_PROXY, HTTPS_PROXY, ALL_PROXY
+    and their like point to a port where nothing listens: what takes no base URL fails instead of leaving in
+    clear. (It is a net, not a wall: a program that looks at none of these variables goes where it likes.)
+    With credentials=brought your own keys stay as they are.
 
     \b
     Examples:

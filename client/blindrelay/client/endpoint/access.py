@@ -52,6 +52,14 @@ class Access:
         if any(name == b"origin" and value != b"http://" + hosts[0] for name, value in found):
             raise RefusedError(403, "origin", "the endpoint is for programs, not for other sites' web pages")
 
+    def shows_token(self, headers: Iterable[Header]) -> bool:
+        """Whether one of the headers carries the token."""
+        return any(self._carries_token(name, value) for name, value in headers)
+
+    def is_token(self, text: bytes) -> bool:
+        """Whether this is the token; how long it takes says nothing."""
+        return hmac.compare_digest(text, self._token)
+
     def admitted(self, path: str, headers: list[Header]) -> tuple[str, list[Header], str]:
         """The request without the token: its path, its headers, and what stood before its path.
 
@@ -60,7 +68,7 @@ class Access:
         """
         first = path.removeprefix("/").partition("/")[0]
         if first.startswith(TOKEN_PREFIX):
-            if self._is_token(first.encode("latin-1")):
+            if self.is_token(first.encode("latin-1")):
                 return path.removeprefix(f"/{first}"), self._without_token(headers), f"/{first}"
         elif (rest := self._without_token(headers)) != headers:
             return path, rest, ""
@@ -81,17 +89,14 @@ class Access:
             return header
         offered = [each.strip() for each in value.split(b",")]
         return name, b", ".join(
-            each for each in offered if not self._is_token(each.removeprefix(_KEY_SUBPROTOCOL))
+            each for each in offered if not self.is_token(each.removeprefix(_KEY_SUBPROTOCOL))
         )
 
     def _carries_token(self, name: bytes, value: bytes) -> bool:
         if name not in _TOKEN_HEADERS:
             return False
         scheme, _, credential = value.strip().partition(b" ")
-        return self._is_token(credential.strip() if scheme.lower() == b"bearer" else value.strip())
-
-    def _is_token(self, text: bytes) -> bool:
-        return hmac.compare_digest(text, self._token)
+        return self.is_token(credential.strip() if scheme.lower() == b"bearer" else value.strip())
 
     def _is_ours(self, host: str) -> bool:
         name, colon, port = host.rpartition(":")

@@ -13,11 +13,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from blindrelay.client.endpoint.access import Access
 from blindrelay.client.endpoint.admission import Admission
+from blindrelay.client.endpoint.content_page import PATH as CONTENT_PATH
+from blindrelay.client.endpoint.content_page import ContentPage
 from blindrelay.client.endpoint.journal import Journal
+from blindrelay.client.endpoint.page import HEADERS
 from blindrelay.client.endpoint.pass_through import PassThrough
 from blindrelay.client.endpoint.refusal import RefusedError, as_denial, send_error
 from blindrelay.client.endpoint.routes import Routes
-from blindrelay.client.endpoint.status_page import HEADERS, Status, status_page
+from blindrelay.client.endpoint.status_page import Status, status_page
 from blindrelay.client.endpoint.tunnels import Tunnels
 from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.transport import SealedTransport
@@ -46,7 +49,9 @@ def endpoint_app(
     """The application. `keys` are the transport's, `journal` observes it."""
 
     async def page(_: Request) -> Response:
-        status = Status(transport.connection, keys.directories, journal.entries, time.time())
+        status = Status(
+            transport.connection, keys.directories, journal.entries, time.time(), journal.keeps_content
+        )
         return HTMLResponse(status_page(status), headers=HEADERS)
 
     admission = Admission(routes, access)
@@ -56,8 +61,14 @@ def endpoint_app(
     async def provider(scope: Scope, receive: Receive, send: Send) -> None:
         await (websockets if scope["type"] == "websocket" else requests)(scope, receive, send)
 
+    contents = Route(CONTENT_PATH, ContentPage(journal, access).answer, methods=["GET", "POST"])
     return Starlette(
-        routes=[Route("/", page), Route("/healthz", _healthy), Mount("", provider)],
+        routes=[
+            Route("/", page),
+            Route("/healthz", _healthy),
+            *([contents] if journal.keeps_content else []),
+            Mount("", provider),
+        ],
         middleware=[Middleware(OwnNamesOnly, access=access)],
     )
 

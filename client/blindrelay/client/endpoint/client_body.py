@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from starlette.types import Receive
 
@@ -18,6 +18,8 @@ class ClientBody:
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._over = asyncio.Event()
+        self.observer: Callable[[bytes], None] = _nobody
+        """Is told each piece that is read."""
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The body, piece by piece, none of it kept. Raises ClientGoneError."""
@@ -28,6 +30,7 @@ class ClientBody:
                 raise ClientGoneError
             more = message.get("more_body", False)
             if piece := message.get("body", b""):
+                self.observer(piece)
                 yield piece
         self.over()
 
@@ -40,3 +43,7 @@ class ClientBody:
         await self._over.wait()
         while (await self._receive())["type"] != "http.disconnect":
             pass
+
+
+def _nobody(_: bytes) -> None:
+    pass

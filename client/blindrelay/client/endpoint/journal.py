@@ -1,4 +1,4 @@
-"""The last exchanges: what the relay could see of each, and how it ended. Nothing of their content."""
+"""The last exchanges: what the relay could see of each, how it ended, and content only if wanted."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from blindrelay.client.endpoint.client_body import ClientGoneError
+from blindrelay.client.endpoint.content import Content
 from blindrelay.client.relay_view import RelayView
 
 KEPT_EXCHANGES: Final = 50
@@ -22,10 +23,11 @@ LEFT: Final = "ended by the program"
 
 @dataclass
 class Entry:
-    """One exchange."""
+    """One exchange. `content` is its request's, where contents are kept."""
 
     view: RelayView
     outcome: str = OPEN
+    content: Content | None = field(default=None, repr=False)
 
 
 @dataclass
@@ -33,6 +35,22 @@ class Noted:
     """The exchanges of one request: one, or two if the bridge was restarted in between."""
 
     entries: list[Entry] = field(default_factory=list)
+    content: Content | None = field(default=None, repr=False)
+
+    def sent(self, piece: bytes) -> None:
+        """Notes what the program sends, where contents are kept."""
+        if self.content is not None:
+            self.content.request.add(piece)
+
+    def answered(self, status: int) -> None:
+        """Notes the answer's status, where contents are kept."""
+        if self.content is not None:
+            self.content.status = status
+
+    def received(self, piece: bytes) -> None:
+        """Notes what comes back, where contents are kept."""
+        if self.content is not None:
+            self.content.answer.add(piece)
 
     def ends(self, outcome: str) -> None:
         """Notes how those end that are open."""
@@ -45,9 +63,14 @@ _current: ContextVar[Noted | None] = ContextVar("_current", default=None)
 
 
 class Journal:
-    """Keeps the last exchanges. Its observe() is a SealedTransport's observer."""
+    """Keeps the last exchanges. Its observe() is a SealedTransport's observer.
 
-    def __init__(self) -> None:
+    Args:
+        keeps_content: whether what requests and answers say is kept with them, in memory.
+    """
+
+    def __init__(self, *, keeps_content: bool = False) -> None:
+        self.keeps_content = keeps_content
         self._entries: deque[Entry] = deque(maxlen=KEPT_EXCHANGES)
 
     @property
@@ -57,15 +80,15 @@ class Journal:
 
     def observe(self, view: RelayView) -> None:
         """Takes note of an exchange that begins, in the task of its request."""
-        entry = Entry(view)
+        noted = _current.get() or Noted()
+        entry = Entry(view, content=noted.content)
         self._entries.append(entry)
-        if (noted := _current.get()) is not None:
-            noted.entries.append(entry)
+        noted.entries.append(entry)
 
     @contextmanager
-    def request(self) -> Iterator[Noted]:
+    def request(self, method: str, url: str) -> Iterator[Noted]:
         """While a request is served; exchanges that are open at its end have failed."""
-        noted = Noted()
+        noted = Noted(content=Content(method, url.partition("?")[0]) if self.keeps_content else None)
         reset = _current.set(noted)
         try:
             yield noted

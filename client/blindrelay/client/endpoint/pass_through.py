@@ -71,7 +71,8 @@ class PassThrough:
             _log.error("the endpoint failed: %s", type(error).__name__)
 
     async def _exchange(self, admitted: Admitted, body: ClientBody, send: Send) -> None:
-        with self._journal.request() as noted:
+        with self._journal.request(admitted.method, admitted.destination.url) as noted:
+            body.observer = noted.sent
             try:
                 request = await _request(admitted, body)
                 answer = await self._transport.handle_async_request(request)
@@ -89,9 +90,11 @@ async def deliver(answer: Any, admitted: Admitted, noted: Noted, send: Send) -> 
     """Sends a response of the transport's, piece by piece."""
     headers = passed_on(answer.headers.raw, admitted.destination.url, admitted.local_url)
     ours = dict(headers).get(_ERROR_HEADER, b"").decode()
+    noted.answered(answer.status_code)
     try:
         await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
         async for piece in answer.stream:
+            noted.received(piece)
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         noted.ends(ours or WHOLE)
         await send({"type": "http.response.body"})

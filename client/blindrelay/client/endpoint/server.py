@@ -61,6 +61,8 @@ async def serve(
     providers: Mapping[str, Provider],
     default: str,
     announce: Callable[[], None],
+    *,
+    show_content: bool = False,
 ) -> signal.Signals:
     """Serves until a signal comes, which is returned, or until it is cancelled; whatever runs then is ended.
 
@@ -72,13 +74,15 @@ async def serve(
         providers: by name, from read_providers().
         default: the name of the provider for what no other is known by.
         announce: called when requests are taken.
+        show_content: whether contents are kept in memory, for a page that asks for the token.
 
     Raises:
         ConfigurationError: the file with what was seen of the bridge's keys is damaged or open to others.
     """
     address, port = listener.getsockname()[:2]
     access = Access(token, port, open_to_others=not ipaddress.ip_address(address).is_loopback)
-    journal, keys = Journal(), KeyRing(connection.identity, time.time, open_history(connection))
+    journal = Journal(keeps_content=show_content)
+    keys = KeyRing(connection.identity, time.time, open_history(connection))
     transport = SealedTransport(connection, observer=journal.observe, _keys=keys)
     app = endpoint_app(transport, keys, journal, Routes(providers, default), access)
     config = uvicorn.Config(

@@ -2,44 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from html import escape
 from typing import Final
 
 from blindrelay.client.connection import Connection
-from blindrelay.client.endpoint.journal import KEPT_EXCHANGES, Entry
-from blindrelay.sealing import VerifiedDirectory, format_identity
+from blindrelay.client.endpoint.journal import KEPT_EXCHANGES, OPEN, WHOLE, Entry
+from blindrelay.client.endpoint.page import clock, page, short
+from blindrelay.sealing import VerifiedDirectory, VerifiedKey, format_identity, identity_groups
 from blindrelay.v1.inner_pb2 import Credential
-
-_STYLE: Final = """
-:root { color-scheme: light dark; }
-body { font: 1rem/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.5rem; }
-dt { font-weight: 600; } dd { margin: 0; overflow-wrap: anywhere; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-caption { text-align: left; padding-bottom: .5rem; }
-th, td { text-align: left; padding: .3rem .8rem .3rem 0; white-space: nowrap; }
-tr { border-bottom: 1px solid #8886; }
-th.number, td.number { text-align: right; }
-code { font-family: ui-monospace, monospace; font-size: .92em; }
-"""
-
-_STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-
-HEADERS: Final = {
-    "cache-control": "no-store",
-    "content-security-policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; img-src data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "cross-origin-resource-policy": "same-origin",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-}
 
 _COLUMNS: Final = (
     ("Began (UTC)", False),
@@ -47,10 +19,13 @@ _COLUMNS: Final = (
     ("Bytes up", True),
     ("Bytes down", True),
     ("Records", True),
+    ("Units, at most", True),
     ("Key", False),
     ("Exchange", False),
     ("Outcome", False),
 )
+
+_CLASSES: Final = {WHOLE: "good", OPEN: ""}
 
 
 @dataclass(frozen=True)
@@ -61,72 +36,95 @@ class Status:
         directories: verified; of the newest fetch.
         entries: the newest first.
         now: Unix seconds.
+        keeps_content: whether there is a page with contents to lead to.
     """
 
     connection: Connection
     directories: list[VerifiedDirectory]
     entries: list[Entry]
     now: float
+    keeps_content: bool = False
 
 
 def status_page(status: Status) -> str:
     """The page, in HTML that needs nothing else."""
-    return "\n".join(
-        [
-            '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<link rel="icon" href="data:,">',
-            f"<title>BlindRelay: local endpoint</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>",
-            "<h1>BlindRelay: local endpoint</h1>",
-            '<p>What is sent here leaves this machine sealed. <a href="/">Look again</a></p>',
-            *_trust(status),
-            *_exchanges(status.entries),
-            "</main>\n</body>\n</html>\n",
-        ]
-    )
+    return page("BlindRelay: local endpoint", _body(status))
+
+
+def _body(status: Status) -> Iterator[str]:
+    yield "<header><h1>BlindRelay: local endpoint</h1>"
+    yield f"<p>What is sent here leaves this machine sealed. As of {clock(status.now)} UTC."
+    yield '<a href="/">Look again</a></p></header>'
+    yield from _trust(status)
+    yield from _exchanges(status)
 
 
 def _trust(status: Status) -> Iterator[str]:
-    yield "<h2>Whom this endpoint trusts</h2>\n<dl>"
-    yield _term("Pinned identity", f"<code>{escape(format_identity(status.connection.identity))}</code>")
+    identity = status.connection.identity
+    yield "<section>\n<h2>Whom this endpoint trusts</h2>\n<dl>"
+    yield _term("Pinned identity", f"<code>{escape(format_identity(identity))}</code>")
+    yield _term("By voice", f'<code class="groups">{escape(identity_groups(identity))}</code>')
     yield _term("Relay", escape(status.connection.target))
     yield _term("Credentials", "your own, sealed" if _brings(status.connection) else "the bridge's")
-    yield _term("Bridge processes seen", str(len(status.directories)) if status.directories else "none yet")
+    if not status.directories:
+        yield _term("Keys", "none yet: they are fetched, and verified, with the first exchange")
     for directory in status.directories:
-        for key in directory.keys:
-            age = _duration(status.now - key.not_before)
-            epoch = f"{_clock(key.not_before)} to {_clock(key.not_after)} UTC"
-            text = f"<code>{_short(key.key_id)}</code>, valid {epoch}, {age} old"
-            yield _term("Key", text)
-    yield "</dl>"
+        keys = "<br>".join(_key(key, status.now) for key in directory.keys)
+        yield _term(f"Keys of bridge process {short(directory.replica_id)}", keys)
+    yield "</dl>\n</section>"
 
 
-def _exchanges(entries: list[Entry]) -> Iterator[str]:
-    yield "<h2>What the relay could see</h2>"
-    if not entries:
+def _key(key: VerifiedKey, now: float) -> str:
+    epoch = f"epoch {clock(key.not_before)} to {clock(key.not_after)} UTC"
+    return f"<code>{short(key.key_id)}</code> {_age(key, now)} <small>{epoch}</small>"
+
+
+def _age(key: VerifiedKey, now: float) -> str:
+    if now < key.not_before:
+        return f"begins in {_duration(key.not_before - now)}"
+    if now > key.not_after:
+        return f"ended {_duration(now - key.not_after)} ago"
+    return f"{_duration(now - key.not_before)} old, ends in {_duration(key.not_after - now)}"
+
+
+def _exchanges(status: Status) -> Iterator[str]:
+    yield '<section>\n<h2 id="exchanges">What the relay could see</h2>'
+    if status.entries:
+        yield '<div class="scroll" role="region" aria-labelledby="exchanges" tabindex="0">\n<table>'
+        yield "<thead><tr>" + "".join(_header(*column) for column in _COLUMNS) + "</tr></thead>\n<tbody>"
+        yield from map(_row, status.entries)
+        yield "</tbody>\n</table>\n</div>"
+    else:
         yield "<p>Nothing was sent yet.</p>"
-        return
-    yield '<div class="scroll" role="region" aria-labelledby="exchanges" tabindex="0">\n<table>'
     yield (
-        f'<caption id="exchanges">The last {KEPT_EXCHANGES} exchanges at most, the newest first. Sizes are '
-        "those of sealed, padded records; of their content the relay, and this page, see nothing.</caption>"
+        f'<p class="note">The last {KEPT_EXCHANGES} exchanges at most, the newest first, beside your access '
+        "token and address. Sizes are those of sealed, padded records. How an exchange ended is what this "
+        "endpoint knows, and not the relay.</p>"
     )
-    yield "<thead><tr>" + "".join(_header(*column) for column in _COLUMNS) + "</tr></thead>\n<tbody>"
-    yield from map(_row, entries)
-    yield "</tbody>\n</table>\n</div>"
+    yield '<p class="note">' + _about_content(status) + "</p>\n</section>"
+
+
+def _about_content(status: Status) -> str:
+    if status.keeps_content:
+        return (
+            "Contents are kept in this process's memory (<code>--show-content</code>): "
+            '<a href="/content">see them</a>, with the token of this endpoint.'
+        )
+    return "Contents are not kept, and are nowhere to be seen: <code>--show-content</code> would change that."
 
 
 def _row(entry: Entry) -> str:
     view = entry.view
     cells = (
-        _clock(view.began),
+        clock(view.began),
         f"{view.seconds:.1f}",
         f"{view.total('up'):,}",
         f"{view.total('down'):,}",
         f"{view.passed:,}",
-        f"<code>{_short(view.envelope.key_id)}</code>",
-        f"<code>{_short(view.envelope.exchange_id)}</code>",
-        escape(entry.outcome),
+        f"{view.envelope.max_units:,}",
+        f"<code>{short(view.envelope.key_id)}</code>",
+        f"<code>{short(view.envelope.exchange_id)}</code>",
+        f'<span class="{_CLASSES.get(entry.outcome, "bad")}">{escape(entry.outcome)}</span>',
     )
     return "<tr>" + "".join(_cells(cells)) + "</tr>"
 
@@ -147,14 +145,6 @@ def _brings(connection: Connection) -> bool:
 
 def _term(name: str, value: str) -> str:
     return f"<dt>{name}</dt><dd>{value}</dd>"
-
-
-def _short(identifier: bytes) -> str:
-    return identifier.hex()[:8]
-
-
-def _clock(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def _duration(seconds: float) -> str:

@@ -16,6 +16,7 @@ from blindrelay.client.endpoint.journal import WHOLE, Journal, Noted
 from blindrelay.client.endpoint.pass_through import TIMEOUTS, deliver
 from blindrelay.client.endpoint.refusal import RefusedError, as_denial, cause, send_error
 from blindrelay.client.errors import BlindRelayError, BridgeError, ProtocolError
+from blindrelay.client.sealed_call import TUNNEL_STATUS
 from blindrelay.client.stateless import stateless_message
 from blindrelay.client.transport import SealedTransport
 from blindrelay.client.tunnel import SealedTunnel
@@ -62,7 +63,7 @@ class Tunnels:
             try:
                 admitted = self._admission.admit(scope)
                 path = admitted.destination.path
-                with self._journal.request() as noted:
+                with self._journal.request(admitted.method, admitted.destination.url) as noted:
                     await self._carry(admitted, noted, receive, send)
             except BlindRelayError as error:
                 await send_error(error, path, as_denial(send))
@@ -81,6 +82,7 @@ class Tunnels:
         if not isinstance(answer, SealedTunnel):
             await deliver(answer, admitted, noted, as_denial(send))
             return
+        noted.answered(TUNNEL_STATUS)
         headers = passed_on(answer.headers, admitted.destination.url, admitted.local_url)
         chosen = [value.decode("latin-1") for name, value in headers if name == _SUBPROTOCOL]
         await send(
@@ -137,10 +139,13 @@ class _Carriage:
 
     async def _send(self, message: Message) -> None:
         text = message.get("text")
+        data = message["bytes"] if text is None else text.encode()
+        self._noted.sent(data)
+        self._noted.sent(b"\n")
         if text is None:
-            frames = data_frames(BINARY, message["bytes"])
+            frames = data_frames(BINARY, data)
         else:
-            frames = data_frames(TEXT, stateless_message(text.encode(), self._request, self._connection))
+            frames = data_frames(TEXT, stateless_message(data, self._request, self._connection))
         for frame in frames:
             await self._tunnel.send(frame)
 
@@ -162,8 +167,10 @@ class _Carriage:
             if len(message) + len(frame.data) > MAX_MESSAGE:
                 raise ProtocolError(f"the bridge passed on a message of over {MAX_MESSAGE} bytes")
             message += frame.data
+            self._noted.received(frame.data)
             is_text = frame.opcode == TEXT or (is_text and frame.opcode != BINARY)
             if frame.fin:
+                self._noted.received(b"\n")
                 await send(_message(bytes(message), is_text=is_text))
                 message.clear()
 

@@ -1,0 +1,104 @@
+"""The command `blindrelay`: its commands, each imported when it is used, and how any of them ends."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, Final
+
+import click
+
+from blindrelay.client.commands.exit_codes import HELP as EXIT_CODES
+from blindrelay.client.commands.exit_codes import ExitCode, exit_code
+from blindrelay.client.commands.interruption import ends_at_once
+from blindrelay.client.commands.terminal import one_line
+
+_HELP = f"""Use language models through a relay that cannot read.
+
+\b
+Examples:
+  blindrelay init                       set it up: relay, token, bridge
+  blindrelay doctor                     check each hop, and say what to do
+  blindrelay chat "Hello"               ask a model
+  blindrelay proxy                      a local endpoint for any program
+  blindrelay run -- python program.py   a program whose calls can only leave sealed
+
+{EXIT_CODES}
+"""
+
+COMMANDS: Final = {
+    "chat": "Ask a model, sealed, and print the answer as it comes.",
+    "config": "Show the settings in force, and where each comes from.",
+    "doctor": "Check each hop from here to the provider, in order.",
+    "init": "Set up a relay: three questions, tried before the answers are kept.",
+    "keys": "Whose keys this client trusts, and whether others are shown the same.",
+    "models": "List the provider's models, one a line.",
+    "proxy": "Serve a local endpoint, for any program that takes a base URL and a key.",
+    "run": "Run a program with a local endpoint, and no other way out.",
+}
+"""What `--help` and completion say of each, without importing gRPC and cryptography for it."""
+
+
+class _Commands(click.Group):
+    """Knows its commands by name; the one that is used is imported."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """What stands for the command in a list."""
+        return click.Command(cmd_name, short_help=COMMANDS[cmd_name]) if cmd_name in COMMANDS else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, None if command is None else command_named(args[0]), rest
+
+
+def command_named(name: str) -> click.Command:
+    """One of COMMANDS, imported."""
+    with ends_at_once():
+        module: Any = import_module(f"blindrelay.client.commands.{name}")
+    command: click.Command = getattr(module, name)
+    return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, help=_HELP)
+@click.version_option(package_name="blindrelay", message="%(prog)s %(version)s")
+def blindrelay() -> None:
+    """The group of all commands."""
+
+
+def run_command_line(arguments: Sequence[str] | None) -> int:
+    """Runs one; returns the exit code. An error is one line on stderr."""
+    logging.basicConfig(format="blindrelay: %(message)s", level=logging.ERROR)
+    try:
+        code = blindrelay.main(
+            None if arguments is None else list(arguments), prog_name="blindrelay", standalone_mode=False
+        )
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return ExitCode.WRONG_INPUT
+    except click.ClickException as error:
+        return _failed(error.format_message(), ExitCode.WRONG_INPUT)
+    except click.Abort:
+        return ExitCode.INTERRUPTED
+    except Exception as error:
+        return _failed(str(error), _exit_code(error))
+    return int(code or 0)
+
+
+def _exit_code(error: Exception) -> ExitCode:
+    """Raises the error if it is none of ours: then it is a mistake in this program."""
+    from blindrelay.client.errors import BlindRelayError  # of no use before a command has imported it
+
+    if not isinstance(error, BlindRelayError):
+        raise error
+    return exit_code(error)
+
+
+def _failed(message: str, code: ExitCode) -> int:
+    click.echo(f"blindrelay: {one_line(message)}", err=True)
+    return code

@@ -1,0 +1,129 @@
+"""The endpoint's pages in a browser: what they show, to whom, and that nothing on them comes alive."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from blindrelay.client.endpoint.content import KEPT_BYTES
+from blindrelay.sealing import format_identity
+
+from ..conftest import TAIL, Received, Responder, ScriptedBridge, head
+from .conftest import Endpoint, running
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+SAID = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\"> käse"
+ANSWERED = '</pre><h1 id="injected">Answer</h1>'
+
+
+async def answer(_: Received, respond: Responder) -> None:
+    await respond.whole(ANSWERED.encode(), 203)
+
+
+@pytest.fixture
+def revealing(bridge: ScriptedBridge, tmp_path: Path) -> Iterator[Endpoint]:
+    """With --show-content; one exchange has passed."""
+    bridge.answer = answer
+    with running(bridge.connection, tmp_path, "--show-content") as endpoint:
+        with endpoint.client() as client:
+            client.post("/v1/chat/completions?key=secret", json={"said": SAID})
+        yield endpoint
+
+
+def open_contents(page: Page, endpoint: Endpoint, token: str) -> None:
+    page.goto(endpoint.url)
+    page.get_by_role("link", name="see them").click()
+    page.get_by_label("The endpoint's token").fill(token)
+    page.get_by_role("button").click()
+
+
+def test_the_status_page_in_a_browser(page: Page, bridged: Endpoint, bridge: ScriptedBridge) -> None:
+    with bridged.client() as client:
+        client.post("/v1/chat/completions", json={"said": SAID})
+    page.goto(bridged.url)
+    trust = page.get_by_role("definition")
+    assert format_identity(bridge.identity.public_key) in trust.nth(0).inner_text()
+    newest = page.get_by_role("row").nth(1).get_by_role("cell").all_inner_texts()
+    assert newest[4:7] == ["2", "1,000,000", bridge.key.key_id.hex()[:8]]
+    assert newest[8] == "whole"
+    assert page.get_by_text("Contents are not kept").is_visible()
+    page.get_by_role("link", name="Look again").click()
+    assert page.title() == "BlindRelay: local endpoint"
+
+
+def test_it_fits_a_narrow_screen(page: Page, bridged: Endpoint) -> None:
+    page.set_viewport_size({"width": 360, "height": 640})
+    page.goto(bridged.url)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_contents_are_shown_to_who_has_the_token(page: Page, revealing: Endpoint) -> None:
+    open_contents(page, revealing, revealing.token)
+    exchange = page.get_by_role("group")
+    summary = exchange.locator("summary")
+    assert "POST https://api.openai.com/v1/chat/completions → 203" in summary.inner_text()
+    summary.click()
+    request, answered = exchange.locator("pre").all_inner_texts()
+    assert json.loads(request) == {"said": SAID}
+    assert answered == ANSWERED
+    assert revealing.token not in page.content() + page.url
+    assert "secret" not in page.content()
+
+
+def test_contents_stay_text(page: Page, revealing: Endpoint) -> None:
+    open_contents(page, revealing, revealing.token)
+    assert page.title() == "BlindRelay: contents"
+    assert page.locator("#injected, img, script").count() == 0
+
+
+def test_contents_are_not_shown_without_the_token(page: Page, revealing: Endpoint) -> None:
+    asked = httpx.get(f"{revealing.url}/content", trust_env=False)
+    assert "onerror" not in asked.text
+    wrong = httpx.post(f"{revealing.url}/content", data={"token": "brl_wrong"}, trust_env=False)
+    assert (wrong.status_code, "onerror" in wrong.text) == (403, False)
+    long = httpx.post(f"{revealing.url}/content", content=b"token=" + b"a" * 10_000, trust_env=False)
+    assert long.status_code == 403
+    page.goto(f"{revealing.url}/content")
+    page.get_by_label("The endpoint's token").fill(revealing.token)
+    page.get_by_role("button").click()
+    assert page.get_by_role("group").count() == 1
+
+
+def test_another_sites_form_is_refused(revealing: Endpoint) -> None:
+    refused = httpx.post(
+        f"{revealing.url}/content",
+        data={"token": revealing.token},
+        headers={"origin": "http://other.example"},
+        trust_env=False,
+    )
+    assert (refused.status_code, refused.headers["x-blindrelay-error"]) == (403, "endpoint/origin")
+
+
+def test_contents_are_bounded(bridge: ScriptedBridge, tmp_path: Path) -> None:
+    async def long(_: Received, respond: Responder) -> None:
+        await respond.send(head=head())
+        for _piece in range(4):
+            await respond.send(body="é".encode() * 15_001)
+        await respond.send(body=b"the end", tail=TAIL)
+
+    bridge.answer = long
+    with running(bridge.connection, tmp_path, "--show-content") as endpoint, endpoint.client() as client:
+        client.post("/v1/audio/speech", content=b"\xff\x00\xfe")
+        text = client.get("/content").text
+    assert "<h3>Request: 3 bytes</h3>\n<p>No text.</p>" in text
+    assert "<h3>Answer: 120,015 bytes, of which this is the beginning</h3>" in text
+    assert text.count("é") == KEPT_BYTES // 2
+    assert "the end" not in text
+
+
+def test_without_the_switch_there_is_no_such_page(bridged: Endpoint, bridge: ScriptedBridge) -> None:
+    with bridged.client() as client:
+        assert client.get("/content").text == "{}"
+    assert bridge.received[-1].head.url == "https://api.openai.com/v1/content"

@@ -1,0 +1,56 @@
+"""Calls upon calls, clients upon clients, and nothing that grows. `make soak` makes twenty times as many."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from blindrelay.client import SealedTransport
+
+from .conftest import ScriptedBridge
+
+FACTOR = int(os.environ.get("BLINDRELAY_SOAK", "1"))
+ROOM = 4 * 1024 * 1024
+"""Bytes that memory may grow by while it settles; `make soak` sees a leak of 400 bytes a call."""
+
+CLIENT = Path(__file__).with_name("busy_client.py")
+URL = "https://api.openai.com/v1/chat/completions"
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="what a process holds is read in /proc")
+@pytest.mark.parametrize(
+    ("way", "calls"),
+    [("sequential", 600), ("asynchronous", 600), ("loops", 100), ("clients", 50), ("dropped", 50)],
+)
+def test_nothing_grows(way: str, calls: int, bridge: ScriptedBridge) -> None:
+    command = [sys.executable, str(CLIENT), bridge.connection, way, str(calls * FACTOR)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    before, after = json.loads(done.stdout)
+    assert after["memory"] - before["memory"] < ROOM
+    assert after["files"] <= before["files"] + 2
+    assert after["threads"] <= before["threads"] + 2
+    assert after["tasks"] <= before["tasks"] + 2
+    assert bridge.calls == calls * FACTOR
+
+
+def test_threads_share_a_client(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+    with sealed.httpx2_client() as client, ThreadPoolExecutor(16) as threads:
+        answers = list(threads.map(lambda _: client.post(URL, json={}).status_code, range(200)))
+    assert answers == [200] * 200
+    assert bridge.directory_requests == 1
+
+
+def test_clients_side_by_side(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+    clients = [sealed.httpx2_client() for _ in range(30)]
+    for client in clients * 2:
+        assert client.get(URL).status_code == 200
+    for client in clients:
+        client.close()
+    assert bridge.cancelled == []

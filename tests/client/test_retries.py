@@ -1,0 +1,211 @@
+"""Whose error it is, in class, message and JSON; and how often the official SDKs try again for each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import anthropic
+import openai
+import pytest
+from anthropic import Anthropic
+from openai import OpenAI
+
+from blindrelay.client import BlindRelayError, SealedTransport, errors
+from blindrelay.client.link import relay_error
+from blindrelay.client.surface import error_body
+from blindrelay.v1.inner_pb2 import ErrorCode, ExchangeError, Header, ResponseHead
+from blindrelay.v1.outer_status import OuterStatus
+
+from .conftest import TAIL, Answer, Received, Responder, ScriptedBridge, head
+
+ONCE, AGAIN = 1, 3
+"""Attempts in all, with the SDKs' own max_retries of 2."""
+
+PATHS = ["/v1/chat/completions", "/v1/messages", "/v1beta/models/gemini:generateContent"]
+
+OUTER = {
+    OuterStatus.REFUSED: ONCE,
+    OuterStatus.KEY_UNKNOWN: AGAIN,
+    OuterStatus.MALFORMED: ONCE,
+    OuterStatus.IDENTITY_UNKNOWN: ONCE,
+    OuterStatus.UNAUTHENTICATED: ONCE,
+    OuterStatus.BRIDGE_UNAVAILABLE: AGAIN,
+    OuterStatus.DRAINING: AGAIN,
+    OuterStatus.OVERLOADED: AGAIN,
+    OuterStatus.DEADLINE: AGAIN,
+    OuterStatus.INTERNAL: AGAIN,
+}
+
+INNER = {
+    ErrorCode.ERROR_CODE_MALFORMED: ONCE,
+    ErrorCode.ERROR_CODE_NOT_ALLOWED: ONCE,
+    ErrorCode.ERROR_CODE_STORED_OBJECT: ONCE,
+    ErrorCode.ERROR_CODE_TOO_LARGE: ONCE,
+    ErrorCode.ERROR_CODE_DEADLINE: AGAIN,
+    ErrorCode.ERROR_CODE_OVERLOADED: AGAIN,
+    ErrorCode.ERROR_CODE_PROVIDER_UNREACHABLE: AGAIN,
+    ErrorCode.ERROR_CODE_PROVIDER_FAILED: AGAIN,
+    ErrorCode.ERROR_CODE_UNSUPPORTED: ONCE,
+    ErrorCode.ERROR_CODE_INTERNAL: ONCE,
+    ErrorCode.ERROR_CODE_DRAINING: AGAIN,
+}
+
+PROVIDER = dict.fromkeys((400, 401, 403, 404, 422), ONCE) | dict.fromkeys((408, 409, 429, 500), AGAIN)
+
+
+def test_no_kind_is_left_out() -> None:
+    assert set(OUTER) == set(OuterStatus)
+    assert set(INNER) == set(ErrorCode.values()[1:])
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDKs' pauses between attempts are theirs; how many there are is the question."""
+    for sdk in (openai, anthropic):
+        monkeypatch.setattr(sdk._base_client.BaseClient, "_calculate_retry_timeout", lambda *_, **__: 0.0)
+
+
+Ask = Callable[[], Exception]
+
+
+@pytest.fixture(params=["openai", "anthropic"])
+def ask(request: pytest.FixtureRequest, sealed: SealedTransport) -> Ask:
+    """Asks as that SDK, unmodified; gives the error that the program sees."""
+    with_openai = OpenAI(api_key="none", http_client=sealed.httpx2_client())
+    with_anthropic = Anthropic(api_key="none", http_client=sealed.httpx2_client())
+
+    def fail() -> Exception:
+        messages: list[Any] = [{"role": "user", "content": "Well?"}]
+        try:
+            if request.param == "openai":
+                with_openai.chat.completions.create(model="m", messages=messages)
+            else:
+                with_anthropic.messages.create(model="m", messages=messages, max_tokens=9)
+        except (openai.APIError, anthropic.APIError) as error:
+            return error
+        raise AssertionError("it was answered")
+
+    return fail
+
+
+def answered(**parts: Any) -> Answer:
+    async def answer(_: Received, respond: Responder) -> None:
+        await respond.send(**parts)
+
+    return answer
+
+
+def origin_of(error: Exception) -> str:
+    """Who is at fault, as a program finds it: by the cause's class, or in the answer's body."""
+    if isinstance(cause := error.__cause__, BlindRelayError):
+        assert cause.origin in str(cause)
+        return cause.origin
+    assert isinstance(error, openai.APIStatusError | anthropic.APIStatusError)
+    said = error.response.json()["error"]
+    assert said["message"].startswith("BlindRelay: ")
+    assert said["origin"] in said["message"]
+    assert error.response.headers["x-blindrelay-error"].startswith(said["origin"] + "/")
+    return str(said["origin"])
+
+
+@pytest.mark.parametrize("status", OUTER, ids=lambda status: status.name.lower())
+def test_what_the_relay_says(status: OuterStatus, ask: Ask, bridge: ScriptedBridge) -> None:
+    bridge.refuse = status
+    assert origin_of(ask()) == "relay"
+    assert bridge.calls == OUTER[status]
+
+
+@pytest.mark.parametrize("code", INNER, ids=ErrorCode.Name)
+def test_what_the_bridge_says(code: ErrorCode.ValueType, ask: Ask, bridge: ScriptedBridge) -> None:
+    bridge.answer = answered(error=ExchangeError(code=code, message="it did not work"))
+    assert origin_of(ask()) == "bridge"
+    assert bridge.calls == INNER[code]
+
+
+@pytest.mark.parametrize("status", PROVIDER)
+def test_what_the_provider_says_is_the_sdks_own_error(status: int, ask: Ask, bridge: ScriptedBridge) -> None:
+    body = b'{"error": {"type": "t", "message": "the provider\'s own words"}}'
+    fields = {
+        "content-type": "application/json",
+        "retry-after": "7",
+        "retry-after-ms": "7000",
+        "x-request-id": "req-1",
+    }
+    headers = [Header(name=name.encode(), value=value.encode()) for name, value in fields.items()]
+    bridge.answer = answered(head=ResponseHead(status=status, headers=headers), body=body, tail=TAIL)
+    error = ask()
+    assert isinstance(error, openai.APIStatusError | anthropic.APIStatusError)
+    assert (error.status_code, error.response.content) == (status, body)
+    assert {name: error.response.headers[name] for name in fields} == fields
+    assert "x-blindrelay-error" not in error.response.headers
+    assert bridge.calls == PROVIDER[status]
+
+
+@pytest.mark.parametrize(("advice", "status", "attempts"), [("false", 500, ONCE), ("true", 400, AGAIN)])
+def test_what_the_provider_advises_is_followed(
+    advice: str, status: int, attempts: int, ask: Ask, bridge: ScriptedBridge
+) -> None:
+    advising = ResponseHead(status=status, headers=[Header(name=b"x-should-retry", value=advice.encode())])
+    bridge.answer = answered(head=advising, body=b"{}", tail=TAIL)
+    ask()
+    assert bridge.calls == attempts
+
+
+async def cut(_: Received, respond: Responder) -> None:
+    await respond.send(head=head(), body=b"{")
+
+
+async def silent(_: Received, respond: Responder) -> None:
+    await respond.context.abort(*OuterStatus.BRIDGE_UNAVAILABLE.value)
+
+
+async def altered(_: Received, respond: Responder) -> None:
+    (record,) = respond.exchange.response.seal(head=head())
+    await respond.raw(record[:-1] + bytes([record[-1] ^ 1]))
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "attempts"),
+    [
+        (cut, errors.CutAnswerError, AGAIN),
+        (silent, errors.RelayError, AGAIN),
+        (altered, None, ONCE),
+    ],
+)
+def test_what_happens_on_the_way(
+    answer: Answer, kind: type[Exception] | None, attempts: int, ask: Ask, bridge: ScriptedBridge
+) -> None:
+    bridge.answer = answer
+    error = ask()
+    if kind is None:
+        assert isinstance(error, openai.APIStatusError | anthropic.APIStatusError)
+        assert error.response.headers["x-blindrelay-error"] == "relay/altered"
+    else:
+        assert isinstance(error.__cause__, kind)
+    assert bridge.calls == attempts
+
+
+def test_a_wrong_pin_is_asked_about_once_and_nothing_is_sent(bridge: ScriptedBridge) -> None:
+    stranger = ScriptedBridge()
+    try:
+        wrong = stranger.connection.replace(str(stranger.port), str(bridge.port))
+    finally:
+        stranger.close()
+    with SealedTransport(wrong) as sealed, pytest.raises(openai.PermissionDeniedError) as raised:
+        OpenAI(api_key="none", http_client=sealed.httpx2_client()).models.list()
+    assert raised.value.response.json()["error"]["origin"] == "client"
+    assert (bridge.directory_requests, bridge.calls) == (1, 0)
+
+
+def test_a_relay_that_is_down_is_tried_as_often(ask: Ask, bridge: ScriptedBridge) -> None:
+    bridge.stop()
+    assert isinstance(ask().__cause__, errors.UnreachableError)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("status", OUTER, ids=lambda status: status.name.lower())
+def test_the_body_says_whose_it_is_in_every_shape(path: str, status: OuterStatus) -> None:
+    body = error_body(relay_error(*status.value), 500, path)
+    assert body["error"]["origin"] == "relay"
+    assert "relay" in body["error"]["message"].removeprefix("BlindRelay")

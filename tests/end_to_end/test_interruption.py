@@ -1,0 +1,134 @@
+"""Ctrl-C ends everything at once, to the provider's work: in scripts, programs, and the endpoint."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import httpx
+import pytest
+
+from blindrelay.testbed import Testbed
+
+ASKING = """
+messages = [{"role": "user", "content": "Well?"}]
+body = {"scripted": {"hold": "never-released"}}
+options = {"model": "m", "messages": messages, "stream": True, "extra_body": body}
+"""
+
+SYNCHRONOUS = f"""
+from openai import OpenAI
+from blindrelay.client import SealedTransport
+{ASKING}
+client = OpenAI(api_key="none", http_client=SealedTransport.from_env().httpx2_client())
+for event in client.chat.completions.create(**options):
+    print("begun", flush=True)
+"""
+
+ASYNCHRONOUS = f"""
+import asyncio
+from openai import AsyncOpenAI
+from blindrelay.client import SealedTransport
+{ASKING}
+async def main():
+    client = AsyncOpenAI(api_key="none", http_client=SealedTransport.from_env().async_httpx2_client())
+    async for event in await client.chat.completions.create(**options):
+        print("begun", flush=True)
+asyncio.run(main())
+"""
+
+THREADED = f"""
+import threading
+from openai import OpenAI
+from blindrelay.client import SealedTransport
+{ASKING}
+client = OpenAI(api_key="none", http_client=SealedTransport.from_env().httpx2_client())
+def ask():
+    for event in client.chat.completions.create(**options):
+        print("begun", flush=True)
+threading.Thread(target=ask, daemon=True).start()
+threading.Event().wait()
+"""
+
+UNSEALED = f"""
+from openai import OpenAI
+{ASKING}
+for event in OpenAI().chat.completions.create(**options):
+    print("begun", flush=True)
+"""
+
+PYTHON = [sys.executable, "-c"]
+BLINDRELAY = [sys.executable, "-m", "blindrelay.client"]
+
+
+@pytest.fixture(scope="module")
+def bed() -> Iterator[Testbed]:
+    with Testbed("scripted") as bed:
+        yield bed
+
+
+def outcomes(bed: Testbed) -> list[str]:
+    asked = httpx.get(f"{bed.provider}/scripted/requests", trust_env=False).json()
+    return [each["outcome"] for each in asked if each["path"] == "/v1/chat/completions"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [*PYTHON, SYNCHRONOUS],
+        [*PYTHON, ASYNCHRONOUS],
+        [*PYTHON, THREADED],
+        [*BLINDRELAY, "run", "--", *PYTHON, UNSEALED],
+    ],
+    ids=["synchronous", "asynchronous", "threaded", "through run"],
+)
+def test_ctrl_c_ends_the_providers_work(bed: Testbed, command: Sequence[str], tmp_path: Path) -> None:
+    before = len(outcomes(bed))
+    environment = os.environ | {"BLINDRELAY_CONNECTION": bed.relay, "BLINDRELAY_STATE": str(tmp_path)}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"begun\n"
+    assert outcomes(bed)[before:] == ["open"]
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode in (-signal.SIGINT, 128 + signal.SIGINT)
+    assert "KeyboardInterrupt" in err.decode().splitlines()
+    assert b"Exception ignored" not in err
+    ends(bed, before)
+
+
+def test_ctrl_c_at_the_endpoint_does_too(bed: Testbed, tmp_path: Path) -> None:
+    before = len(outcomes(bed))
+    environment = os.environ | {"BLINDRELAY_CONNECTION": bed.relay, "BLINDRELAY_STATE": str(tmp_path)}
+    command = [*BLINDRELAY, "proxy", "--port", "0"]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    url = process.stdout.readline().split()[2].decode()
+    token = (tmp_path / "endpoint-token").read_text().strip()
+    body = {"model": "m", "messages": [], "stream": True, "scripted": {"hold": "never-released"}}
+    headers = {"authorization": f"Bearer {token}"}
+    with (
+        httpx.Client(trust_env=False, headers=headers) as program,
+        program.stream("POST", f"{url}/v1/chat/completions", json=body) as answer,
+    ):
+        pieces = answer.iter_raw()
+        assert next(pieces)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        assert (process.returncode, err) == (130, b"")
+        with pytest.raises(httpx.RemoteProtocolError):
+            list(pieces)
+    ends(bed, before)
+
+
+def ends(bed: Testbed, before: int) -> None:
+    """Waits until the provider knows that nobody wants its answer any more; it was asked once."""
+    deadline = time.monotonic() + 30
+    while outcomes(bed)[before:] != ["abandoned"]:
+        assert time.monotonic() < deadline, outcomes(bed)[before:]
+        time.sleep(0.02)

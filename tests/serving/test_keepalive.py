@@ -1,0 +1,123 @@
+"""Quiet calls are kept, and dead peers are noticed: the real settings, with a second for each minute."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import grpc
+import pytest
+
+from blindrelay.serving import server_options
+from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS
+
+HASTE: Final = 60
+"""Times faster than in earnest."""
+
+HOUR: Final = 6
+"""Seconds that the provider thinks. Three pings too many end a connection; here are six."""
+
+METHOD: Final = "/test.Quiet/Think"
+
+Options = list[tuple[str, int]]
+
+
+def hastened(options: Iterable[tuple[str, int]], **others: int) -> Options:
+    """With its pings, and no other times, so much faster."""
+    pings = {name: value // HASTE for name, value in options if "ping" in name or "keepalive" in name}
+    unlimited = {"grpc.http2.max_pings_without_data": 0, "grpc.http2.max_ping_strikes": 2}
+    return list({**dict(options), **pings, **unlimited, **others}.items())
+
+
+def test_the_settings_fit_each_other() -> None:
+    """Both hops have the same two ends; no server calls a client's pings too many."""
+    client, server = dict(CHANNEL_OPTIONS), dict(server_options(100))
+    assert client["grpc.keepalive_time_ms"] >= 2 * server["grpc.http2.min_ping_interval_without_data_ms"]
+    assert client["grpc.http2.max_pings_without_data"] == 0
+    assert server["grpc.http2.max_pings_without_data"] == 0
+    assert client["grpc.keepalive_time_ms"] == server["grpc.keepalive_time_ms"]
+
+
+@asynccontextmanager
+async def thinking(options: Options) -> AsyncIterator[int]:
+    """A server whose one method says nothing for an hour, and then its answer. Its port."""
+
+    async def think(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        await asyncio.sleep(HOUR)
+        await context.write(b"the answer")
+
+    server = grpc.aio.server(options=options)
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+        "Think": grpc.stream_stream_rpc_method_handler(think)
+    }
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("test.Quiet", handlers)])
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield port
+    finally:
+        await server.stop(0)
+
+
+async def asked(port: int) -> Any:
+    """What a client gets that waits for the answer."""
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=hastened(CHANNEL_OPTIONS)) as channel:
+        call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(METHOD)()
+        await call.write(b"the question")
+        return await call.read()
+
+
+async def test_an_hour_of_silence_is_survived_where_pings_are_allowed() -> None:
+    strict = hastened(server_options(100), **{"grpc.http2.min_ping_interval_without_data_ms": 300_000})
+    async with thinking(hastened(server_options(100))) as ours, thinking(strict) as grpcs_own:
+        results: Any = await asyncio.gather(asked(ours), asked(grpcs_own), return_exceptions=True)
+    answer, refusal = results
+    assert answer == b"the answer"
+    # With gRPC's own limit for servers it would have been cut: these pings are really sent.
+    assert isinstance(refusal, grpc.aio.AioRpcError)
+    assert refusal.code() is grpc.StatusCode.UNAVAILABLE
+
+
+class Cable:
+    """Carries TCP between a client and a port, until it is cut: then nobody hears anything any more."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._cut = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._ends: list[asyncio.StreamWriter] = []
+
+    async def join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self._port)
+        self._ends += [writer, back]
+        self._tasks += [asyncio.create_task(self._carry(*way)) for way in ((reader, back), (there, writer))]
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            if not self._cut:
+                writer.write(data)
+
+    def cut(self) -> None:
+        self._cut = True
+
+    def remove(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for end in self._ends:
+            end.close()
+
+
+async def test_a_peer_that_vanished_is_noticed_under_a_quiet_call() -> None:
+    async with thinking(hastened(server_options(100))) as port:
+        cable = Cable(port)
+        listener = await asyncio.start_server(cable.join, "127.0.0.1", 0)
+        waiting = asyncio.create_task(asked(listener.sockets[0].getsockname()[1]))
+        await asyncio.sleep(0.5)
+        cable.cut()
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await asyncio.wait_for(waiting, 60)
+        assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+        listener.close()
+        cable.remove()
