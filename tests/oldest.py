@@ -1,4 +1,4 @@
-"""Prints constraints.txt with the oldest release that pyproject.toml allows of each package that a user installs."""
+"""Prints constraints.txt with the oldest release that pyproject.toml allows of what users install."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def without_reseal_rule() -> AbstractContextManager[object]:
 
 def without_idle_limit() -> AbstractContextManager[object]:
     """The client waits for as long as it takes."""
-    return patch.object(Timeouts, "of", lambda extensions: Timeouts(None, None, None, None))
+    return patch.object(Timeouts, "of", lambda *_: Timeouts(None, None, None, None, None))
 
 
 def without_directory_check() -> AbstractContextManager[object]:
