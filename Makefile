@@ -91,7 +91,7 @@ bench: .venv/ready
 
 # What tests need of npm: @copilotkit/aimock, and in test-sdks the SDKs for JavaScript.
 npm-aimock:
-	@if npm --version >/dev/null 2>&1 && node -e 'process.exit(parseInt(process.versions.node) < 20)'; \
+	@if npm --version >/dev/null 2>&1 && node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'; \
 	  then $(MAKE) --no-print-directory .npm/aimock/ready; \
 	  else echo "There is no npm with Node 20 or later here: the tests with aimock will be skipped."; fi
 
