@@ -9,13 +9,16 @@ CODEGEN := grpcio-tools==1.76.0 mypy-protobuf==5.1.0 types-protobuf==7.35.1.2026
 SDKS := anthropic cohere google-genai langchain-anthropic langchain-openai litellm llm mistralai openai pydantic-ai-slim \
   hypothesis pytest pytest-timeout pytest-xdist
 
-.PHONY: demo test lint types fmt proto proto-check vectors vectors-check test-oldest attack fuzz soak bench clean npm-aimock test-sdks compatibility
+.PHONY: demo test lint types fmt proto proto-check vectors vectors-check test-oldest attack evidence fuzz soak bench clean npm-aimock test-sdks compatibility
 
 demo: .venv/ready
 	@$(BIN)/python -m blindrelay.testbed demo $(ARGS)
 
 attack: .venv/ready
 	@$(BIN)/python -m blindrelay.testbed attack --all $(ARGS)
+
+evidence: .venv/ready
+	@$(BIN)/python -m blindrelay.testbed evidence $(ARGS)
 
 test: lint types proto-check npm-aimock
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)

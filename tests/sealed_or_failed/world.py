@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Final
 
 from blindrelay.testbed import Testbed
+from blindrelay.testbed.evidence.capture import Capture, Flow
 
 from .canaries import Canaries
-from .capture import Capture, Flow
 from .sink import Sink
 
 OUTSIDE: Final = "192.0.2.10"

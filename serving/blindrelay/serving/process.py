@@ -14,6 +14,9 @@ MAX_FILES: Final = 65_536
 _OWNER_ONLY: Final = 0o077
 _PR_SET_DUMPABLE: Final = 4
 """As in <linux/prctl.h>."""
+_M_PERTURB: Final = -6
+"""As in glibc's <malloc.h>."""
+_FILLER: Final = 0x55
 
 
 def leave_no_traces() -> None:
@@ -26,6 +29,17 @@ def leave_no_traces() -> None:
     os.umask(_OWNER_ONLY)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+        _overwrite_freed_memory()
+
+
+def _overwrite_freed_memory() -> None:
+    """Has glibc write over memory that is given back, where it is more than a kilobyte (mallopt(3)).
+
+    What has passed through is gone then, though nobody needed the room yet. Other C libraries have none.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_PERTURB, _FILLER)
 
 
 def allow_many_connections() -> None:

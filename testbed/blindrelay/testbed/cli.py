@@ -1,4 +1,4 @@
-"""The command line: python -m blindrelay.testbed up | demo | attack."""
+"""The command line: python -m blindrelay.testbed up | demo | attack | evidence."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn, get_args
 
@@ -75,6 +76,16 @@ def _parser() -> argparse.ArgumentParser:
     attack.add_argument("--list", action="store_true", help="show their names, and what each does")
     attack.add_argument("--json", action="store_true", help="print one JSON line for each attack")
     attack.set_defaults(run=_attack)
+    evidence = commands.add_parser(
+        "evidence", help="search the relay for what it must not hold; show that the search finds"
+    )
+    evidence.add_argument("--quick", action="store_true", help="few exchanges, and one look: some 20 seconds")
+    evidence.add_argument("--json", action="store_true", help="print the result as one line of JSON")
+    evidence.add_argument(
+        "--out", type=Path, default=Path("build/evidence"), help="folder of the page and the JSON"
+    )
+    evidence.add_argument("--inside-its-own-network", action="store_true", help=argparse.SUPPRESS)
+    evidence.set_defaults(run=_evidence)
     return parser
 
 
@@ -91,6 +102,24 @@ def _attack(given: argparse.Namespace) -> None:
     from blindrelay.testbed.attacks.command import run_command
 
     run_command(given.names, everything=given.all, only_list=given.list, as_json=given.json)
+
+
+def _evidence(given: argparse.Namespace) -> None:
+    from blindrelay.testbed.evidence.command import run_command
+
+    run_command(
+        [
+            "evidence",
+            "--out",
+            str(given.out),
+            *(["--quick"] if given.quick else []),
+            *(["--json"] if given.json else []),
+        ],
+        inside=given.inside_its_own_network,
+        quick=given.quick,
+        json_only=given.json,
+        out=given.out,
+    )
 
 
 def _up(given: argparse.Namespace) -> None:

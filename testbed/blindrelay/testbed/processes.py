@@ -44,6 +44,7 @@ class PartProcess:
         module: str,
         arguments: Callable[[], Sequence[str]],
         environment: Mapping[str, str] | None = None,
+        kept_lines: int = KEPT_LINES,
     ) -> None:
         self.name = name
         self.announcement: dict[str, str] = {}
@@ -51,7 +52,7 @@ class PartProcess:
         self._arguments = arguments
         self._environment = dict(environment or {})
         self._process: subprocess.Popen[str] | None = None
-        self._stderr: deque[str] = deque(maxlen=KEPT_LINES)
+        self._stderr: deque[str] = deque(maxlen=kept_lines)
         self._readers: list[threading.Thread] = []
 
     def __repr__(self) -> str:

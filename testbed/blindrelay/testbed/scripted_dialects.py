@@ -34,9 +34,13 @@ class Dialect(ABC):
     def closing(self, text: str) -> bytes:
         """The events after all of the text, which is given again."""
 
-    def error(self, status: int) -> dict[str, Any]:
+    def error(self, message: str) -> dict[str, Any]:
         """The body of an error."""
-        return {"error": {"message": f"scripted {status}", "type": "scripted", "param": None, "code": None}}
+        return {"error": {"message": message, "type": "scripted", "param": None, "code": None}}
+
+    def tool_call(self, argument: str) -> dict[str, Any]:
+        """The body of an answer that calls a tool; where the API is not known to have them, a text."""
+        return self.whole(argument)
 
 
 class ChatCompletions(Dialect):
@@ -49,6 +53,16 @@ class ChatCompletions(Dialect):
             "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
             "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
         }
+
+    def tool_call(self, argument: str) -> dict[str, Any]:
+        function = {"name": "look_up", "arguments": json.dumps({"word": argument})}
+        message = {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "call_scripted", "type": "function", "function": function}],
+        }
+        choice = {"index": 0, "message": message, "finish_reason": "tool_calls", "logprobs": None}
+        return {**self.whole(""), "choices": [choice]}
 
     def opening(self) -> bytes:
         return self._chunk({"role": "assistant", "content": ""})
@@ -140,8 +154,8 @@ class Messages(Dialect):
             ("message_stop", {}),
         )
 
-    def error(self, status: int) -> dict[str, Any]:
-        return {"type": "error", "error": {"type": "api_error", "message": f"scripted {status}"}}
+    def error(self, message: str) -> dict[str, Any]:
+        return {"type": "error", "error": {"type": "api_error", "message": message}}
 
     def _message(self, content: list[dict[str, Any]], stop_reason: str | None) -> dict[str, Any]:
         shared = {"id": "msg_scripted", "type": "message", "role": "assistant", "model": MODEL}

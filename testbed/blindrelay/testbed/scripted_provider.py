@@ -45,6 +45,10 @@ class Script:
 
     text: str | None = None
     """What to say; otherwise one of two sentences: the one with Paris if asked for the capital of France."""
+    digest: str | None = None
+    """Say the first 40 hexadecimal digits of this word's SHA-256: nobody had them before; in an error too."""
+    tool: str | None = None
+    """Answer a chat that is not streamed with a call of a tool, whose argument is this word's digest."""
     echo: bool = False
     """Say, as JSON, what was received: method, path, headers, and the body's size and SHA-256."""
     answer_bytes: int | None = None
@@ -95,9 +99,12 @@ class ScriptedProvider:
         dialect = DIALECTS.get(request.path)
         if script.status >= 400:
             shape = dialect or DIALECTS["/v1/chat/completions"]
-            return _json_answer(shape.error(script.status), script.status, script.headers)
+            said = _digested(script.digest) if script.digest is not None else f"scripted {script.status}"
+            return _json_answer(shape.error(said), script.status, script.headers)
         if dialect is None:
             return _json_answer(_plain_answer(request, body), script.status, script.headers)
+        if script.tool is not None:
+            return _json_answer(dialect.tool_call(_digested(script.tool)), script.status, script.headers)
         if body.get("stream"):
             pieces = self._direct(_events(dialect, _said(request, body, script)), script)
             return Answer(pieces, None, script.status, "text/event-stream", script.headers)
@@ -127,7 +134,9 @@ def _said(request: Request, body: dict[str, Any], script: Script) -> Iterator[st
         yield "x" * rest
         return
     text = script.text
-    if script.echo:
+    if script.digest is not None:
+        text = f"{_digested(script.digest)} is the answer."
+    elif script.echo:
         text = json.dumps(_seen(request))
     elif text is None:
         text = _PARIS if "capital of France" in json.dumps(body) else _OTHERWISE
@@ -153,6 +162,10 @@ def _whole(dialect: Dialect, said: Iterator[str]) -> Iterator[bytes]:
     for piece in said:
         yield json.dumps(piece)[1:-1].encode()
     yield after.encode()
+
+
+def _digested(word: str) -> str:
+    return hashlib.sha256(word.encode()).hexdigest()[:40]
 
 
 def _plain_answer(request: Request, body: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from blindrelay.testbed.configuration import (
     write_relay_config,
 )
 from blindrelay.testbed.errors import PartNotReadyError, TestbedError
-from blindrelay.testbed.processes import PartProcess
+from blindrelay.testbed.processes import KEPT_LINES, PartProcess
 from blindrelay.testbed.providers import ProviderKind, provider_process
 from blindrelay.testbed.tap import Forwarded, read_tap
 
@@ -44,6 +44,8 @@ class Testbed:
         tap: how many first bytes of each forwarded message are kept; 0 is a relay without a tap.
         relay_options, bridge_options: more top-level keys of relay.toml and bridge.toml.
         providers: the bridges' [[provider]] entries, if not the official ones.
+        account: whose the access token is.
+        kept_lines: how many lines of what each part writes to stderr are kept.
 
     Raises:
         TestbedError: a part does not start.
@@ -60,12 +62,16 @@ class Testbed:
         relay_options: Mapping[str, Option] | None = None,
         bridge_options: Mapping[str, Option] | None = None,
         providers: Sequence[MappedProvider] | None = None,
+        account: str = "testbed",
+        kept_lines: int = KEPT_LINES,
     ) -> None:
         self.provider_kind: ProviderKind = provider
         self._tap = tap
         self._relay_options = {"drain_seconds": DRAIN_SECONDS, **(relay_options or {})}
         self._bridge_options = {"drain_seconds": DRAIN_SECONDS, **(bridge_options or {})}
         self._providers = providers
+        self._account = account
+        self._kept_lines = kept_lines
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         names = ["bridge"] if replicas == 1 else [f"bridge-{number}" for number in range(1, replicas + 1)]
         self._bridges = {name: self._bridge(name) for name in names}
@@ -132,7 +138,7 @@ class Testbed:
         from blindrelay.serving import issue_token
 
         self._folder = tempfile.TemporaryDirectory(prefix="blindrelay-testbed-")
-        self._token = issue_token(self.folder / "tokens", "testbed", datetime.now(UTC))
+        self._token = issue_token(self.folder / "tokens", self._account, datetime.now(UTC))
         try:
             for part in self.parts.values():
                 part.start()
@@ -201,7 +207,7 @@ class Testbed:
             write_bridge_config(config, listen, providers, self._bridge_options)
             return ["serve", "--config", str(config), "--json"]
 
-        part = PartProcess(name, "blindrelay.provider_bridge", arguments)
+        part = PartProcess(name, "blindrelay.provider_bridge", arguments, kept_lines=self._kept_lines)
         return part
 
     def _relay_process(self) -> PartProcess:
@@ -214,7 +220,7 @@ class Testbed:
             return [*tap, "serve", "--config", str(config), "--json"]
 
         module = "blindrelay.testbed.tapped_relay" if self._tap else "blindrelay.relay_node"
-        part = PartProcess("relay", module, arguments)
+        part = PartProcess("relay", module, arguments, kept_lines=self._kept_lines)
         return part
 
     def _listed_replicas(self) -> int:

@@ -1,0 +1,43 @@
+"""`python -m blindrelay.testbed evidence`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from blindrelay.testbed.errors import TestbedError
+from blindrelay.testbed.evidence.network import enter_own_network
+from blindrelay.testbed.evidence.page import page
+from blindrelay.testbed.evidence.report import as_json, lines
+
+ROUNDS: Final = 30
+PATIENCE: Final = 60.0
+QUICK_ROUNDS: Final = 2
+
+
+def run_command(arguments: Sequence[str], *, inside: bool, quick: bool, json_only: bool, out: Path) -> None:
+    """Runs it, in a network of its own, and writes the report.
+
+    Raises UnavailableError where the machine does not allow it, TestbedError if the relay holds what it must
+    not, or if the run was powerless.
+    """
+    if not inside:
+        enter_own_network(arguments)
+    from blindrelay.testbed.evidence.run import Run
+
+    def say(what: str) -> None:
+        sys.stderr.write(f"… {what}\n")
+
+    evidence = Run(QUICK_ROUNDS if quick else ROUNDS, 0.0 if quick else PATIENCE, say)()
+    result = as_json(evidence)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "evidence.json").write_text(json.dumps(result, indent=1))
+    (out / "evidence.html").write_text(page(evidence), encoding="utf-8")
+    print(json.dumps(result) if json_only else "\n".join(lines(evidence)))
+    if not json_only:
+        print(f"Written: {out / 'evidence.html'}, {out / 'evidence.json'}")
+    if evidence.leaks() or evidence.weaknesses():
+        raise TestbedError("the evidence is not what it should be")

@@ -1,0 +1,102 @@
+"""The application of an evidence run, in a process of its own, directed by lines of JSON.
+
+    python -m blindrelay.testbed.evidence.driver
+
+Each line on stdin is {"to": CONNECTION or base URL, "requests": […]}. Each is answered with one line when all
+have ended, or have begun where they are held. The line {} ends what is held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+import httpx
+
+from blindrelay.client import BlindRelayError, SealedTransport
+from blindrelay.testbed.evidence.plan import ORIGIN
+
+_AT_ONCE: Final = 8
+
+
+class Driver:
+    """Sends requests through one relay."""
+
+    def __init__(self) -> None:
+        self._held = AsyncExitStack()
+        self._streams: list[Any] = []
+        self._ends: dict[str, int] = {}
+
+    async def obey(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Does what a line says. The answer counts how the exchanges ended."""
+        if not order:
+            for stream in self._streams:
+                async for _piece in stream:
+                    pass
+            self._streams.clear()
+            await self._held.aclose()
+            return {"ended": True}
+        self._ends = {}
+        client = await self._held.enter_async_context(_client(order["to"]))
+        waiting = iter(order["requests"])
+
+        async def worker() -> None:
+            for request in waiting:
+                await self._send(client, request)
+
+        await asyncio.gather(*(worker() for _ in range(_AT_ONCE)))
+        return {"ends": self._ends}
+
+    async def _send(self, client: httpx.AsyncClient, request: dict[str, Any]) -> None:
+        how = request.pop("how")
+        try:
+            answer = await client.send(client.build_request(**request), stream=True)
+            if how == "held":
+                stream = answer.aiter_raw()
+                await anext(stream)
+                self._streams.append(stream)
+                self._held.push_async_callback(answer.aclose)
+            elif how == "left":
+                await anext(answer.aiter_raw())
+                await answer.aclose()
+            else:
+                await answer.aread()
+            end = answer.headers.get("x-blindrelay-error", str(answer.status_code))
+        except (httpx.HTTPError, BlindRelayError) as error:
+            end = type(error).__name__
+        self._ends[end] = self._ends.get(end, 0) + 1
+
+
+def _client(to: str) -> httpx.AsyncClient:
+    if to.startswith("blindrelay:"):
+        return SealedTransport(to).async_httpx_client()
+    return httpx.AsyncClient(transport=_Towards(to), trust_env=False)
+
+
+class _Towards(httpx.AsyncHTTPTransport):
+    """To a plaintext relay, which stands in the provider's place."""
+
+    def __init__(self, base: str) -> None:
+        super().__init__()
+        self._base = base
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        request.url = httpx.URL(str(request.url).replace(ORIGIN, self._base))
+        return await super().handle_async_request(request)
+
+
+async def main() -> None:
+    """Until stdin ends."""
+    driver = Driver()
+    loop = asyncio.get_running_loop()
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        done = await driver.obey(json.loads(line))
+        sys.stdout.write(json.dumps(done) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

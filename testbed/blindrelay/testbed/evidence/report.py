@@ -1,0 +1,78 @@
+"""An evidence run's result as text for a terminal, and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from blindrelay.testbed.evidence.canaries import KINDS
+from blindrelay.testbed.evidence.result import PARTIES, RELAY, Evidence
+
+
+def as_json(evidence: Evidence) -> dict[str, Any]:
+    """The whole, and what follows from it."""
+    return {
+        **asdict(evidence),
+        "leaks": evidence.leaks(),
+        "weaknesses": evidence.weaknesses(),
+        "verdict": verdict(evidence),
+    }
+
+
+def verdict(evidence: Evidence) -> str:
+    """One sentence."""
+    if evidence.leaks():
+        return "The relay holds what it must not."
+    if evidence.weaknesses():
+        return "The run was powerless: it did not find what was there, so its silence proves nothing."
+    return "Nothing of any exchange was found at the relay, and everything with those who have it."
+
+
+def lines(evidence: Evidence) -> Iterator[str]:
+    """The report."""
+    yield (
+        f"{evidence.exchanges} exchanges through the relay, as many through one that reads, "
+        "with a word of its own in each place"
+    )
+    yield ""
+    yield from _table(evidence)
+    yield ""
+    yield "Where the relay was looked at:"
+    for look in evidence.looks:
+        if look.party == RELAY:
+            found = ", ".join(f"{kind}: {count}" for kind, count in look.found.items()) or "nothing"
+            yield f"  {look.place:32} {look.looked_at:>13,} bytes   {found}"
+    yield ""
+    yield "Sealed bytes that the relay still held:"
+    for rest in evidence.rests:
+        share = rest.left / rest.samples if rest.samples else 0
+        held = f"{rest.left:5} of {rest.samples} samples   {share:6.1%}"
+        yield f"  {rest.seconds:5.1f} s after the last exchange   {held}"
+    yield ""
+    yield "Who asks:"
+    for trait in evidence.traits:
+        known = "found" if trait.found_there else "NOT FOUND"
+        at_bridge = "FOUND" if trait.found_at_bridge else "nothing"
+        yield f"  {trait.name:24} with the {trait.known_to:8} {known:10} with the bridge: {at_bridge}"
+    yield ""
+    for fact, holds in evidence.facts:
+        yield f"  {'yes' if holds else 'NO '}  {fact}"
+    listed = "NO " if evidence.strange_records else "yes"
+    yield f"  {listed}  all {evidence.records} lines of its log are of the closed list"
+    yield ""
+    yield from (f"LEAK: {each}" for each in evidence.leaks())
+    yield from (f"POWERLESS: {each}" for each in evidence.weaknesses())
+    yield verdict(evidence)
+
+
+def _table(evidence: Evidence) -> Iterator[str]:
+    """Kinds of canaries, and with whom they were found."""
+    yield f"{'canaries found':16}" + "".join(f"{party:>14}" for party in PARTIES)
+    for kind in KINDS:
+        yield f"{kind:16}" + "".join(f"{found_with(evidence, party, kind):>14}" for party in PARTIES)
+
+
+def found_with(evidence: Evidence, party: str, kind: str) -> int:
+    """How many canaries of a kind were found with a party, in the place with the most."""
+    return max((look.found.get(kind, 0) for look in evidence.looks if look.party == party), default=0)
