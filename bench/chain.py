@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,6 +60,7 @@ class Chain:
         self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="blindrelay-bench-")))
         self.token = issue_token(self.folder / "tokens", "bench", datetime.now(UTC))
         self.pids: dict[str, int] = {}
+        self._ends: dict[str, Callable[[], None]] = {}
         return self
 
     def __exit__(
@@ -109,6 +110,7 @@ class Chain:
             [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options
         )
         self._stack.callback(_end, process)
+        self._ends[name] = lambda: _end(process)
         _wait_for_listener(name, address, process, Path(log.name))
         self.pids[name] = process.pid
 
@@ -123,18 +125,13 @@ class Chain:
 
     def stop(self, name: str) -> None:
         """Stops a part before the end."""
-        self._parts[name].stop()
+        self._ends[name]()
         del self.pids[name]
-
-    @property
-    def _parts(self) -> dict[str, PartProcess]:
-        parts: dict[str, PartProcess] = self.__dict__.setdefault("_started", {})
-        return parts
 
     def _start(self, part: PartProcess) -> PartProcess:
         part.start()
         self._stack.callback(part.stop)
-        self._parts[part.name] = part
+        self._ends[part.name] = part.stop
         self.pids[part.name] = part.pid
         return part
 

@@ -72,11 +72,17 @@ def interleaved(
 
 
 def ratio(
-    over: Sequence[Measurement], under: Sequence[Measurement], figure: Callable[[Measurement], float]
+    over: Sequence[Measurement],
+    under: Sequence[Measurement],
+    figure: Callable[[Measurement], float],
+    under_figure: Callable[[Measurement], float] | None = None,
 ) -> dict[str, float] | None:
-    """A figure of one side over the other's, round by round: median, least, most. None if it cannot be "
-    "had."""
-    return spread([figure(a) / figure(b) for a, b in zip(over, under, strict=True) if figure(b)])
+    """A figure of one side over the other's, round by round: median, least, most. None if it cannot be had.
+
+    `under_figure` is the other's, if it goes by another name there.
+    """
+    pairs = [(figure(a), (under_figure or figure)(b)) for a, b in zip(over, under, strict=True)]
+    return spread([a / b for a, b in pairs if b])
 
 
 def difference(

@@ -38,9 +38,13 @@ def _table(comparison: Comparison, columns: Sequence[Column]) -> str:
     heads = [*along, "way", *(columns[place][0] for place in used)]
     lines = [_line(heads), "|" + "---|" * len(heads)]
     for (at, side, _), row in zip(rows, cells, strict=True):
-        place = [f"{at:,g}" if isinstance(at, float | int) else at] if along else []
+        place = [_place(at)] if along else []
         lines.append(_line([*place, side, *(row[each] for each in used)]))
     return "\n".join(lines)
+
+
+def _place(at: float | str) -> str:
+    return f"{at:,}" if isinstance(at, int) else str(at)
 
 
 def _line(cells: Sequence[str]) -> str:

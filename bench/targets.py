@@ -6,16 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bench.comparisons.chain import DIRECT, SEALED, UNSEALED
-from bench.comparisons.forwarders import ENVOY, EXCHANGE, SPACED
-from bench.comparisons.forwarders import RELAY as FORWARDER
+from bench.comparisons.forwarders import EXCHANGE, SPACED
 from bench.comparisons.gateway import LITELLM, OURS, WHOLE
-from bench.comparisons.idle import RELAY
 from bench.comparisons.large import RAW
 from bench.comparisons.libraries import BARE, OUR_RECORDS
 from bench.measuring import Measurement, difference, ratio, spread
 from bench.plan import MIB
 from bench.results import Comparison
+from bench.stands import DIRECT, ENVOY, RELAY, SEALED, UNSEALED
 
 Figures = dict[str, float] | None
 Results = Mapping[str, Comparison]
@@ -74,9 +72,7 @@ def _ratio(
         if comparison not in results:
             return None
         a, b = results[comparison].runs(over, at), results[comparison].runs(under, at)
-        if under_figure is not None:
-            return spread([figure(x) / under_figure(y) for x, y in zip(a, b, strict=True) if under_figure(y)])
-        return ratio(a, b, figure) if len(a) == len(b) else None
+        return ratio(a, b, figure, under_figure) if len(a) == len(b) else None
 
     return find
 
@@ -86,7 +82,8 @@ def _added(percentile: str) -> Callable[[Results], Figures]:
         if "added_time" not in results:
             return None
         made = results["added_time"]
-        return difference(made.runs(SEALED), made.runs(DIRECT), _value("first_ms", percentile))
+        a, b = made.runs(SEALED), made.runs(DIRECT)
+        return difference(a, b, _value("first_ms", percentile)) if len(a) == len(b) else None
 
     return find
 
@@ -119,25 +116,25 @@ TARGETS: Final[Sequence[Target]] = (
         "relay CPU per streamed record over Envoy's (500 records/s a stream, core shared)",
         6,
         "×",
-        _ratio("forwarders_together", FORWARDER, ENVOY, _cpu("piece", "forwarder"), SPACED),
+        _ratio("forwarders_together", RELAY, ENVOY, _cpu("piece", "forwarder"), SPACED),
     ),
     Target(
         "the same, forwarder on a core of its own",
         6,
         "×",
-        _ratio("forwarders_apart", FORWARDER, ENVOY, _cpu("piece", "forwarder"), SPACED),
+        _ratio("forwarders_apart", RELAY, ENVOY, _cpu("piece", "forwarder"), SPACED),
     ),
     Target(
         "relay CPU per exchange of one record each way over Envoy's (core shared)",
         4,
         "×",
-        _ratio("forwarders_together", FORWARDER, ENVOY, _cpu("exchange", "forwarder"), EXCHANGE),
+        _ratio("forwarders_together", RELAY, ENVOY, _cpu("exchange", "forwarder"), EXCHANGE),
     ),
     Target(
         "the same, forwarder on a core of its own",
         4,
         "×",
-        _ratio("forwarders_apart", FORWARDER, ENVOY, _cpu("exchange", "forwarder"), EXCHANGE),
+        _ratio("forwarders_apart", RELAY, ENVOY, _cpu("exchange", "forwarder"), EXCHANGE),
     ),
     Target(
         "CPU of relay and bridge per chat completion over LiteLLM's proxy",

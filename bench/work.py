@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import Final
 
-_MODEL: Final = re.compile(rb'"model":\s*"(?:[a-z]+/)?w-([0-9.x-]+)"')
+_MODEL: Final = re.compile(rb'"model":\s*"(?:[a-z]+/)?w-([0-9.ex-]+)"')
 _WHERE: Final = 4_096
 """Bytes at either end of a body in which the name of the model is looked for."""
 
@@ -34,7 +34,7 @@ class Work:
     def model(self) -> str:
         """The name that says what to answer."""
         return "w-" + "x".join(
-            f"{value:g}"
+            f"{value}"
             for value in (self.pieces, self.piece_bytes, self.first_seconds, self.pieces_per_second)
         )
 

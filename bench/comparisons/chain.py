@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-from bench.chain import UNSEALED_BRIDGE, Chain
-from bench.measuring import Side, closed, interleaved
+from bench.measuring import closed, interleaved
 from bench.plan import KIB, Plan
 from bench.results import Comparison, Point
 from bench.session import Session
+from bench.stands import whole_chain
 from bench.work import Work
-
-DIRECT, UNSEALED, SEALED = "straight to the provider", "unsealed, same parts", "BlindRelay"
 
 STREAMED = Work(prompt_bytes=4 * KIB, pieces=32, piece_bytes=32, pieces_per_second=200)
 CONCURRENCY = 16
 
 _SHARED = "Client, provider, bridge and relay share the machine's cores; loopback, no TLS."
-
-
-def three_ways(session: Session) -> list[Side]:
-    """The three sides, each with processes of its own behind it, but one provider; started once in a run."""
-    return session.once("three ways", _start_three_ways)
-
-
-def _start_three_ways(chain: Chain, concurrency: int) -> list[Side]:
-    provider = chain.provider()
-    bridge, unsealed = chain.bridge(provider), chain.bridge(provider, "unsealed", UNSEALED_BRIDGE)
-    sealed = {"connection": chain.connection(chain.relay(bridge.listening), bridge)}
-    clear = {"connection": chain.connection(chain.relay(unsealed.listening, "before unsealed"), unsealed)}
-    behind_sealed = {name: chain.pids[name] for name in ("relay", "bridge")}
-    behind_clear = {"relay": chain.pids["before unsealed"], "bridge": chain.pids["unsealed"]}
-    return [
-        Side(DIRECT, chain.generator("http", {"url": f"http://{provider}/v1"}, concurrency)),
-        Side(UNSEALED, chain.generator("unsealed", clear, concurrency), behind_clear),
-        Side(SEALED, chain.generator("sealed", sealed, concurrency), behind_sealed),
-    ]
 
 
 def throughput(plan: Plan, session: Session) -> Comparison:
@@ -45,7 +24,7 @@ def throughput(plan: Plan, session: Session) -> Comparison:
     made = Comparison(
         "What sealing costs", about, f"{_SHARED} The machine is saturated on the way through relays."
     )
-    sides = three_ways(session)
+    sides = whole_chain(session).sides
     order = closed(STREAMED, CONCURRENCY, plan.seconds)
     made.points.append(Point("", interleaved(sides, order, plan.rounds)))
     return made
@@ -59,7 +38,7 @@ def added_time(plan: Plan, session: Session) -> Comparison:
         "exists yet."
     )
     made = Comparison("Added time to first token", about, f"{_SHARED} Each message wakes a sleeping process.")
-    sides = three_ways(session)
+    sides = whole_chain(session).sides
     made.points.append(Point("", interleaved(sides, closed(work, 1, plan.seconds), plan.rounds)))
     return made
 
@@ -68,7 +47,7 @@ def payloads(plan: Plan, session: Session) -> Comparison:
     """The curve along the size of the prompt."""
     about = "A prompt of so many bytes, a short answer in one body; one after the other, at least three."
     made = Comparison("By size of the prompt", about, _SHARED, "prompt (bytes)")
-    sides = three_ways(session)
+    sides = whole_chain(session).sides
     for size in plan.payloads:
         work = Work(prompt_bytes=size)
         order = closed(work, 1, plan.curve_seconds)
@@ -83,7 +62,7 @@ def side_by_side(plan: Plan, session: Session) -> Comparison:
     about = "Prompts of 1 KiB, answers of 16 pieces at 20 a second; closed loop, so many at a time."
     limits = f"{_SHARED} One process is the client of all streams, and limits the curve with the rest."
     made = Comparison("By number of streams at once", about, limits, "streams at once")
-    sides = three_ways(session)
+    sides = whole_chain(session).sides
     for count in plan.concurrencies:
         order = closed(work, count, plan.curve_seconds)
         warm = closed(work, count, 60.0, at_most=min(count, 4))

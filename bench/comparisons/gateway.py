@@ -6,11 +6,12 @@ import json
 import os
 import socket
 
-from bench.chain import ROOT, Chain, UnavailableError
+from bench.chain import ROOT, UnavailableError
 from bench.measuring import Side, closed, interleaved
 from bench.plan import KIB, Plan
 from bench.results import Comparison, Point
 from bench.session import Session
+from bench.stands import WholeChain, whole_chain
 from bench.work import Work
 
 LITELLM, OURS = "LiteLLM's proxy", "BlindRelay"
@@ -34,26 +35,25 @@ def gateway(plan: Plan, session: Session) -> Comparison:
         "one provider."
     )
     made = Comparison("As a gateway", about, limits, "load")
-    with Chain() as chain:
-        provider = chain.provider()
-        bridge = chain.bridge(provider)
-        connection = chain.connection(chain.relay(bridge.listening), bridge)
-        parts = {name: chain.pids[name] for name in ("relay", "bridge")}
-        sides = [Side(OURS, chain.generator("sealed", {"connection": connection}, _SIDE_BY_SIDE), parts)]
-        try:
-            address = _start_litellm(chain, provider)
-        except UnavailableError as reason:
-            made.skipped.append(f"{LITELLM}: {reason}")
-        else:
-            generator = chain.generator("http", {"url": f"http://{address}/v1"}, _SIDE_BY_SIDE)
-            sides.append(Side(LITELLM, generator, {"gateway": chain.pids[LITELLM]}))
-        for name, work in _LOADS.items():
-            order = closed(work, _SIDE_BY_SIDE, plan.seconds)
-            made.points.append(Point(name, interleaved(sides, order, plan.rounds)))
+    stand = whole_chain(session)
+    generator = stand.chain.generator("sealed", {"connection": stand.connection}, _SIDE_BY_SIDE)
+    sides = [Side(OURS, generator, stand.behind)]
+    try:
+        address = _start_litellm(stand)
+    except UnavailableError as reason:
+        made.skipped.append(f"{LITELLM}: {reason}")
+    else:
+        generator = stand.chain.generator("http", {"url": f"http://{address}/v1"}, _SIDE_BY_SIDE)
+        sides.append(Side(LITELLM, generator, {"gateway": stand.chain.pids[LITELLM]}))
+    for name, work in _LOADS.items():
+        order = closed(work, _SIDE_BY_SIDE, plan.seconds)
+        made.points.append(Point(name, interleaved(sides, order, plan.rounds)))
+    if LITELLM in stand.chain.pids:
+        stand.chain.stop(LITELLM)
     return made
 
 
-def _start_litellm(chain: Chain, provider: str) -> str:
+def _start_litellm(stand: WholeChain) -> str:
     binary = ROOT / ".venv-litellm" / "bin" / "litellm"
     if not binary.exists():
         raise UnavailableError("it is not installed (make .venv-litellm/ready; make bench does it)")
@@ -64,17 +64,23 @@ def _start_litellm(chain: Chain, provider: str) -> str:
             "model_name": work.model,
             "litellm_params": {
                 "model": f"openai/{work.model}",
-                "api_base": f"http://{provider}/v1",
+                "api_base": stand.url,
                 "api_key": "none",
             },
         }
         for work in _LOADS.values()
     ]
-    settings = {"telemetry": False, "drop_params": True}
-    config = chain.folder / "litellm.yaml"
+    settings = {
+        "model_list": models,
+        "litellm_settings": {"telemetry": False, "drop_params": True},
+        "general_settings": {"dangerously_permit_weak_or_unset_master_key": True},
+    }
+    config = stand.chain.folder / "litellm.yaml"
     # JSON is YAML.
-    config.write_text(json.dumps({"model_list": models, "litellm_settings": settings}))
+    config.write_text(json.dumps(settings))
     command = [binary, "--config", config, "--host", "127.0.0.1", "--port", str(port), "--telemetry", "False"]
     offline = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_PROXY": "*", "LITELLM_LOG": "ERROR"}
-    chain.program(LITELLM, command, f"127.0.0.1:{port}", env={**os.environ, **offline}, cwd=chain.folder)
+    stand.chain.program(
+        LITELLM, command, f"127.0.0.1:{port}", env={**os.environ, **offline}, cwd=stand.chain.folder
+    )
     return f"127.0.0.1:{port}"

@@ -11,9 +11,8 @@ from bench.plan import KIB, Plan
 from bench.probes import memory
 from bench.results import Comparison, Point
 from bench.session import Session
+from bench.stands import RELAY
 from bench.work import Work
-
-RELAY = "our relay"
 
 
 def idle_streams(plan: Plan, session: Session) -> Comparison:

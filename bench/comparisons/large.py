@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from bench.chain import Chain
-from bench.comparisons.chain import SEALED, UNSEALED, three_ways
 from bench.measuring import Side, closed, interleaved
 from bench.plan import MIB, Plan
 from bench.probes import memory, reset_peak
 from bench.results import Comparison, Point
 from bench.session import Session
+from bench.stands import RELAY, SEALED, UNSEALED, forwarders, whole_chain
 from bench.work import Work
 
 RAW = "raw gRPC, no bridge"
@@ -24,15 +23,15 @@ def upload(plan: Plan, session: Session) -> Comparison:
         "unsealed way carry the bytes one hop further than raw gRPC does, one hop after the other."
     )
     made = Comparison("Upload of 16 MiB", about, limits)
-    with Chain() as chain:
-        sink = chain.sink()
-        address = chain.relay(sink["address"])
-        raw = Side(
-            RAW, chain.generator("raw", {**sink, "address": address}, 1), {"relay": chain.pids["relay"]}
-        )
-        order, warm = closed(work, 1, plan.seconds), closed(work, 1, 60.0, at_most=1)
-        made.points.append(Point("", interleaved([raw, *three_ways(session)], order, plan.rounds, warm)))
+    sides = [*_through_our_relay(session), *whole_chain(session).sides]
+    order, warm = closed(work, 1, plan.seconds), closed(work, 1, 60.0, at_most=1)
+    made.points.append(Point("", interleaved(sides, order, plan.rounds, warm)))
     return made
+
+
+def _through_our_relay(session: Session) -> list[Side]:
+    relay = next(side for side in forwarders(session).sides if side.name == RELAY)
+    return [Side(RAW, relay.generator, {"relay": relay.pids["forwarder"]})]
 
 
 def large_answer(plan: Plan, session: Session) -> Comparison:
@@ -43,7 +42,7 @@ def large_answer(plan: Plan, session: Session) -> Comparison:
         "before it."
     )
     made = Comparison("Memory under a large answer", about, "One run: memory does not vary as time does.")
-    sides = [side for side in three_ways(session) if side.name in (SEALED, UNSEALED)]
+    sides = [side for side in whole_chain(session).sides if side.name in (SEALED, UNSEALED)]
     small, large = Work(), Work(piece_bytes=size)
     runs = {}
     for side in sides:

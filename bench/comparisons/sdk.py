@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bench.chain import Chain
 from bench.measuring import Side, closed, interleaved
 from bench.plan import KIB, Plan
 from bench.results import Comparison, Point
 from bench.session import Session
+from bench.stands import whole_chain
 from bench.work import Work
 
 ALONE, WITH_US = "openai SDK", "openai SDK, sealed"
@@ -23,15 +23,11 @@ def sdk(plan: Plan, session: Session) -> Comparison:
     about = "Prompts of 4 KiB through the asynchronous SDK; four at a time, closed loop."
     limits = "The application's own CPU is the figure: latency has relay and bridge in it."
     made = Comparison("Inside the openai SDK", about, limits, "load")
-    with Chain() as chain:
-        provider = chain.provider()
-        bridge = chain.bridge(provider)
-        connection = chain.connection(chain.relay(bridge.listening), bridge)
-        parts = {name: chain.pids[name] for name in ("relay", "bridge")}
-        sides = [
-            Side(ALONE, chain.generator("sdk", {"url": f"http://{provider}/v1"}, 4)),
-            Side(WITH_US, chain.generator("sealed sdk", {"connection": connection}, 4), parts),
-        ]
-        for name, work in _LOADS.items():
-            made.points.append(Point(name, interleaved(sides, closed(work, 4, plan.seconds), plan.rounds)))
+    stand = whole_chain(session)
+    sides = [
+        Side(ALONE, stand.chain.generator("sdk", {"url": stand.url}, 4)),
+        Side(WITH_US, stand.chain.generator("sealed sdk", {"connection": stand.connection}, 4), stand.behind),
+    ]
+    for name, work in _LOADS.items():
+        made.points.append(Point(name, interleaved(sides, closed(work, 4, plan.seconds), plan.rounds)))
     return made

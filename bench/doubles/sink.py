@@ -81,8 +81,17 @@ class Sink:
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 
 
+def _options() -> list[tuple[str, int]]:
+    """A bridge's, but for the empty HPACK table, which nginx does not heed: gRPC then ends the connection."""
+    return [
+        (name, value)
+        for name, value in server_options(_STREAMS)
+        if name != "grpc.http2.hpack_table_size.decoder"
+    ]
+
+
 async def _serve() -> None:
-    sink, server = Sink(), grpc.aio.server(options=server_options(_STREAMS))
+    sink, server = Sink(), grpc.aio.server(options=_options())
     server.add_generic_rpc_handlers((sink.handler(),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
