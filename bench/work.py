@@ -34,7 +34,7 @@ class Work:
     def model(self) -> str:
         """The name that says what to answer."""
         return "w-" + "x".join(
-            f"{value}"
+            f"{value:.12g}"
             for value in (self.pieces, self.piece_bytes, self.first_seconds, self.pieces_per_second)
         )
 
