@@ -67,9 +67,9 @@ soak: .venv/ready
 	$(BIN)/python -m tests.soak.run $(ARGS)
 	BLINDRELAY_SOAK=20 $(BIN)/python -m pytest --timeout=0 tests/client/test_growth.py
 
-# About a quarter of an hour on two quiet cores.
+# About a quarter of an hour on two quiet cores; it writes docs/benchmarks.md and its charts.
 bench: .venv/ready .venv-peers/ready .venv-litellm/ready
-	$(BIN)/python -m bench run $(ARGS)
+	$(BIN)/python -m bench run --document $(ARGS)
 
 bench-quick: .venv/ready .venv-peers/ready
 	$(BIN)/python -m bench run --quick $(ARGS)

@@ -8,7 +8,10 @@ opens the way, the others use it:
     {"way": "sealed", "given": {"connection": "blindrelay://…"}, "concurrency": 8}
     {"do": "closed", "work": {…}, "concurrency": 8, "seconds": 1.0}
     {"do": "open", "work": {…}, "rate": 100.0, "seconds": 1.0}
-    {"do": "hold", "work": {…}, "count": 1000}        {"do": "release"}
+    {"do": "hold", "work": {…}, "count": 1000}
+    {"do": "release"}
+
+A run may also have a "body", which is then sent instead of the work's own.
 """
 
 from __future__ import annotations
@@ -50,7 +53,8 @@ async def _obey(lines: asyncio.Queue[str]) -> None:
 
 
 async def _run(way: Way, kind: str, work: Work, order: dict[str, Any]) -> dict[str, Any]:
-    loop = Loop(way, work)
+    body = order.pop("body", None)
+    loop = Loop(way, work, None if body is None else body.encode())
     gc.collect()
     up, down = wire_bytes(way.port)
     outcome = await (loop.open(**order) if kind == "open" else loop.closed(**order))

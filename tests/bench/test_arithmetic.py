@@ -56,7 +56,7 @@ class KnownWay:
 
 async def test_a_closed_loop_counts_and_times_what_it_was_given() -> None:
     way = KnownWay(first=0.02, gap=0.005, pieces=3)
-    outcome = await Loop(way, Work(prompt_bytes=100), way.clock).closed(1, seconds=1e9, at_most=100)
+    outcome = await Loop(way, Work(prompt_bytes=100), clock=way.clock).closed(1, seconds=1e9, at_most=100)
     assert outcome["exchanges"] == 90
     assert outcome["pieces"] == 270
     assert outcome["errors"] == {"refused": 10}
@@ -71,7 +71,7 @@ async def test_a_closed_loop_counts_and_times_what_it_was_given() -> None:
 async def test_an_open_loop_counts_the_wait_before_the_start() -> None:
     """Ten are due in a second, and each holds up the rest by a second: no coordinated omission."""
     way = KnownWay(first=1.0, gap=0.0, pieces=1)
-    outcome = await Loop(way, Work(), way.clock).open(rate=10, seconds=0.9)
+    outcome = await Loop(way, Work(), clock=way.clock).open(rate=10, seconds=0.9)
     assert outcome["offered"] == outcome["exchanges"] == 9
     # The n-th of them ends at n seconds and was due at (n - 1) / 10.
     assert outcome["latency_ms"]["max"] == pytest.approx(9_000 - 800, rel=0.15)
