@@ -40,6 +40,7 @@ class Series:
     name: str
     values: Sequence[float | None]
     spreads: Sequence[tuple[float, float] | None]
+    colour: str
 
 
 def bars(title: str, unit: str, places: Sequence[str], series: Sequence[Series]) -> str:
@@ -48,16 +49,14 @@ def bars(title: str, unit: str, places: Sequence[str], series: Sequence[Series])
     room = _WIDTH - _LABELS - _RIGHT - 70
     drawn, top = [], _TOP
     for place, label in enumerate(places):
-        if label:
-            drawn.append(_text(_LABELS - 8, top + 13, label, "end"))
-        for number, each in enumerate(series):
+        drawn.append(_text(_LABELS - 8, top + 13, label, "end"))
+        for each in series:
             value, spread = each.values[place], each.spreads[place]
             if value is None or spread is None:
                 continue
             length = value / most * room
-            colour = COLOURS[number % len(COLOURS)]
             size = f'width="{length:.1f}" height="{_BAR}"'
-            drawn.append(f'<rect x="{_LABELS}" y="{top}" {size} fill="{colour}"/>')
+            drawn.append(f'<rect x="{_LABELS}" y="{top}" {size} fill="{each.colour}"/>')
             low, high = (_LABELS + end / most * room for end in spread)
             middle = top + _BAR / 2
             drawn.append(f'<path d="M{low:.1f} {middle}H{high:.1f}" stroke="#24292f" stroke-width="1.5"/>')
@@ -84,20 +83,19 @@ def curve(title: str, unit: str, along: str, places: Sequence[float], series: Se
     for place in places:
         drawn.append(_text(across.at(place), bottom + 18, short(place), "middle", "small"))
     drawn.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, bottom + 38, along, "middle", "small"))
-    for number, each in enumerate(series):
-        drawn.append(_line(places, each, across, up, COLOURS[number % len(COLOURS)]))
+    drawn += [_line(places, each, across, up) for each in series]
     return _page(title, unit, series, "".join(drawn), bottom + 50)
 
 
-def _line(places: Sequence[float], series: Series, across: _Scale, up: _Scale, colour: str) -> str:
+def _line(places: Sequence[float], series: Series, across: _Scale, up: _Scale) -> str:
     points = [
         (across.at(place), up.at(value))
         for place, value in zip(places, series.values, strict=True)
         if value is not None
     ]
     way = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>' for x, y in points)
-    return f'<polyline points="{way}" fill="none" stroke="{colour}" stroke-width="2"/>{dots}'
+    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{series.colour}"/>' for x, y in points)
+    return f'<polyline points="{way}" fill="none" stroke="{series.colour}" stroke-width="2"/>{dots}'
 
 
 @dataclass(frozen=True)
@@ -136,14 +134,14 @@ def short(value: float) -> str:
 
 def _page(title: str, unit: str, series: Sequence[Series], drawn: str, height: float) -> str:
     legend, x = [], 16.0
-    for number, each in enumerate(series):
-        colour = COLOURS[number % len(COLOURS)]
-        legend.append(f'<rect x="{x}" y="38" width="11" height="11" rx="2" fill="{colour}"/>')
+    for each in series:
+        legend.append(f'<rect x="{x}" y="38" width="11" height="11" rx="2" fill="{each.colour}"/>')
         legend.append(_text(x + 16, 48, each.name, css="small"))
         x += 32 + 6.6 * len(each.name)
     heading = f'<text class="title" x="16" y="24">{escape(title)}, {escape(unit)}</text>'
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height:.0f}" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height:.0f}" '
+        f'viewBox="0 0 {_WIDTH} {height:.0f}" role="img" '
         f'aria-label="{escape(title)}"><style>{_STYLE}</style>'
         f'<rect width="100%" height="100%" fill="#ffffff"/>{heading}{"".join(legend)}{drawn}</svg>\n'
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.charts import Series, bars, curve
+from bench.charts import COLOURS, Series, bars, curve
 from bench.measuring import Measurement
 from bench.results import Comparison
 from bench.run import Run
@@ -18,6 +19,8 @@ from bench.targets import target_table
 Figure = Callable[[Measurement], float | None]
 
 _PREFACE: Final = Path(__file__).with_name("preface.md")
+_AFTERWORD: Final = Path(__file__).with_name("afterword.md")
+"""What no run can say of itself: why a figure is what it is."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ def write_document(made: Run, page: Path) -> None:
     sections = [_PREFACE.read_text(), _machine(made), f"## Targets\n\n{target_table(results)}"]
     for name, comparison in results.items():
         sections.append(_section(name, comparison, folder))
+    sections.append(_AFTERWORD.read_text())
     page.write_text("\n\n".join(section.strip() for section in sections) + "\n")
 
 
@@ -123,7 +127,9 @@ def _section(name: str, comparison: Comparison, folder: Path) -> str:
 
 
 def _drawn(chart: _Chart, comparison: Comparison) -> str | None:
-    series = [_series(side, chart.figure, comparison) for side in comparison.sides]
+    # One colour for a side in all charts of a comparison, also in those where another is missing.
+    coloured = zip(comparison.sides, itertools.cycle(COLOURS), strict=False)
+    series = [_series(side, colour, chart.figure, comparison) for side, colour in coloured]
     series = [each for each in series if any(value is not None for value in each.values)]
     if not series:
         return None
@@ -133,7 +139,7 @@ def _drawn(chart: _Chart, comparison: Comparison) -> str | None:
     return bars(chart.title, chart.unit, [str(place) for place in places], series)
 
 
-def _series(side: str, figure: Figure, comparison: Comparison) -> Series:
+def _series(side: str, colour: str, figure: Figure, comparison: Comparison) -> Series:
     found = [
         [value for run in point.runs.get(side, []) if (value := figure(run)) is not None]
         for point in comparison.points
@@ -142,4 +148,5 @@ def _series(side: str, figure: Figure, comparison: Comparison) -> Series:
         side,
         [statistics.median(values) if values else None for values in found],
         [(min(values), max(values)) if values else None for values in found],
+        colour,
     )
