@@ -39,7 +39,7 @@ class Plan:
 FULL: Final = Plan(
     name="full",
     rounds=5,
-    seconds=3.0,
+    seconds=2.0,
     payloads=(256, KIB, 4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB, 4 * MIB, 16 * MIB),
     concurrencies=(1, 4, 16, 64, 250, 1_000, 2_000),
     idle=(10, 100, 1_000, 5_000, 10_000),
