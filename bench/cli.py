@@ -1,0 +1,144 @@
+"""The command `python -m bench`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from bench.chain import ROOT
+from bench.compare import compared
+from bench.comparisons import COMPARISONS
+from bench.document import write_document
+from bench.own import Own, own
+from bench.plan import FULL, QUICK
+from bench.run import Run, read_run, run
+from bench.tables import brief, tables
+from bench.targets import target_table
+from bench.ways import OFFICIAL_URL
+
+RESULTS = ROOT / "build" / "bench"
+PAGE = ROOT / "docs" / "benchmarks.md"
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line; returns the exit code: 1 if a comparison failed altogether."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure BlindRelay beside others.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_run, _add_targets, _add_document, _add_compare, _add_own):
+        add(commands)
+    arguments = parser.parse_args(argv)
+    code: int = arguments.do(arguments)
+    return code
+
+
+def _add_run(commands: Commands) -> None:
+    command = commands.add_parser("run", help="measure, write JSON, print tables and targets")
+    command.add_argument("--quick", action="store_true", help="in less than three minutes")
+    command.add_argument(
+        "--only", nargs="+", choices=COMPARISONS, metavar="NAME", help=", ".join(COMPARISONS)
+    )
+    command.add_argument("--out", type=Path, help="the JSON file (build/bench/PLAN.json)")
+    command.add_argument(
+        "--document", action="store_true", help="write docs/benchmarks.md, if all was measured"
+    )
+    command.set_defaults(do=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    plan = QUICK if arguments.quick else FULL
+    out = arguments.out or RESULTS / f"{plan.name}.json"
+    made = run(plan, arguments.only or COMPARISONS, out)
+    _print(made)
+    print(f"\nAll figures: {out}")
+    if arguments.document and not arguments.only:
+        write_document(made, PAGE)
+        print(f"Written: {PAGE} and its charts")
+    return 0 if all(comparison.points for comparison in made["comparisons"].values()) else 1
+
+
+def _print(made: Run) -> None:
+    for comparison in made["comparisons"].values():
+        print(f"\n{comparison.title}: {comparison.about}")
+        print(brief(comparison))
+        for reason in comparison.skipped:
+            print(f"Not measured: {reason}")
+    print(f"\nTargets\n{target_table(made['comparisons'])}")
+
+
+def _add_targets(commands: Commands) -> None:
+    command = commands.add_parser("targets", help="each target, what a run measured, met or not")
+    command.add_argument("run", type=Path, help="a run's JSON file")
+    command.set_defaults(do=_targets)
+
+
+def _targets(arguments: argparse.Namespace) -> int:
+    print(target_table(read_run(arguments.run)["comparisons"]))
+    return 0
+
+
+def _add_document(commands: Commands) -> None:
+    command = commands.add_parser("document", help="write a run as a page with tables and charts")
+    command.add_argument("run", type=Path, help="a run's JSON file")
+    command.add_argument(
+        "--page", type=Path, default=PAGE, help="where to; charts go into a folder beside it"
+    )
+    command.set_defaults(do=_document)
+
+
+def _document(arguments: argparse.Namespace) -> int:
+    write_document(read_run(arguments.run), arguments.page)
+    return 0
+
+
+def _add_compare(commands: Commands) -> None:
+    command = commands.add_parser("compare", help="what clearly changed from one run to another")
+    command.add_argument("old", type=Path, help="a run's JSON file")
+    command.add_argument("new", type=Path, help="another's")
+    command.add_argument("--all", action="store_true", help="also what may be chance")
+    command.set_defaults(do=_compare)
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    print(compared(read_run(arguments.old), read_run(arguments.new), everything=arguments.all))
+    return 0
+
+
+def _add_own(commands: Commands) -> None:
+    command = commands.add_parser("own", help="your own relay and bridge; what is sent may be billed")
+    command.add_argument("connection", help="a connection string")
+    command.add_argument("--url", default=OFFICIAL_URL, help=f"the provider's base URL ({OFFICIAL_URL})")
+    command.add_argument("--direct", metavar="URL", help="a base URL to compare with, in clear")
+    command.add_argument("--model", default="scripted", help="the model that is asked")
+    command.add_argument("--body", type=Path, metavar="FILE", help="a request's JSON body, instead")
+    command.add_argument("--pid", action="append", default=[], metavar="NAME=PID", help="a process to watch")
+    command.add_argument("--concurrency", type=int, default=1)
+    command.add_argument("--rate", type=float, help="exchanges a second, in an open loop")
+    command.add_argument("--seconds", type=float, default=5.0)
+    command.add_argument("--rounds", type=int, default=3)
+    command.set_defaults(do=_own)
+
+
+def _own(arguments: argparse.Namespace) -> int:
+    messages = [{"role": "user", "content": "Count from one to ten."}]
+    ready = json.dumps({"model": arguments.model, "messages": messages, "stream": True})
+    named = (each.partition("=") for each in arguments.pid)
+    made = own(
+        Own(
+            connection=arguments.connection,
+            url=arguments.url,
+            direct=arguments.direct,
+            body=arguments.body.read_text() if arguments.body else ready,
+            pids={name: int(pid) for name, _, pid in named},
+            concurrency=arguments.concurrency,
+            rate=arguments.rate,
+            seconds=arguments.seconds,
+            rounds=arguments.rounds,
+        )
+    )
+    print(f"{made.about}\n\n{tables(made)}")
+    return 0

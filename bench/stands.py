@@ -1,0 +1,96 @@
+"""Chains that several comparisons of a run stand on, each started when the first of them needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench.chain import UNSEALED_BRIDGE, Chain, UnavailableError
+from bench.forwarders import start_envoy, start_nginx
+from bench.measuring import Side
+from bench.session import Session
+
+DIRECT, UNSEALED, SEALED = "straight to the provider", "unsealed, same parts", "BlindRelay"
+RELAY, ENVOY, NGINX = "our relay", "Envoy", "nginx"
+
+FORWARDED_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class WholeChain:
+    """One provider, behind it a sealed and an unsealed path, with a relay and a bridge each.
+
+    Attributes:
+        url: the provider's.
+        connection: of the sealed path, for a client.
+        behind: its processes.
+        sides: a generator for the provider and for each of both paths.
+    """
+
+    chain: Chain
+    url: str
+    connection: str
+    behind: dict[str, int]
+    sides: list[Side]
+
+
+def whole_chain(session: Session) -> WholeChain:
+    """Started once in a run."""
+    return session.once("whole chain", _start_whole_chain)
+
+
+def _start_whole_chain(chain: Chain, concurrency: int) -> WholeChain:
+    provider = chain.provider()
+    bridge, unsealed = chain.bridge(provider), chain.bridge(provider, "unsealed", UNSEALED_BRIDGE)
+    sealed = chain.connection(chain.relay(bridge.listening), bridge)
+    clear = chain.connection(chain.relay(unsealed.listening, "before unsealed"), unsealed)
+    behind = {name: chain.pids[name] for name in ("relay", "bridge")}
+    behind_clear = {"relay": chain.pids["before unsealed"], "bridge": chain.pids["unsealed"]}
+    url = f"http://{provider}/v1"
+    sides = [
+        Side(DIRECT, chain.generator("http", {"url": url}, concurrency)),
+        Side(UNSEALED, chain.generator("unsealed", {"connection": clear}, concurrency), behind_clear),
+        Side(SEALED, chain.generator("sealed", {"connection": sealed}, concurrency), behind),
+    ]
+    return WholeChain(chain, url, sealed, behind, sides)
+
+
+@dataclass(frozen=True)
+class Forwarders:
+    """One sink, in front of it our relay and others.
+
+    Attributes:
+        sink: what a way of kind "raw" is given to reach it straight.
+        sides: a generator for each forwarder.
+        skipped: those that are not there, and why.
+    """
+
+    chain: Chain
+    sink: dict[str, str]
+    sides: list[Side]
+    skipped: list[str]
+
+
+def forwarders(session: Session) -> Forwarders:
+    """Started once in a run."""
+    return session.once("forwarders", _start_forwarders)
+
+
+def _start_forwarders(chain: Chain, _: int) -> Forwarders:
+    sink = chain.sink()
+    behind = sink["address"]
+    starts: dict[str, Callable[[], str]] = {
+        RELAY: lambda: chain.relay(behind, RELAY),
+        ENVOY: lambda: start_envoy(chain, ENVOY, behind),
+        NGINX: lambda: start_nginx(chain, NGINX, behind),
+    }
+    sides, skipped = [], []
+    for name, start in starts.items():
+        try:
+            address = start()
+        except UnavailableError as reason:
+            skipped.append(f"{name}: {reason}")
+            continue
+        generator = chain.generator("raw", {**sink, "address": address}, FORWARDED_AT_ONCE)
+        sides.append(Side(name, generator, {"forwarder": chain.pids[name]}))
+    return Forwarders(chain, sink, sides, skipped)

@@ -1,0 +1,191 @@
+"""What is aimed at, as ratios within one run, and how far a run is from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bench.comparisons.forwarders import EXCHANGE, SPACED
+from bench.comparisons.gateway import LITELLM, OURS, WHOLE
+from bench.comparisons.large import RAW
+from bench.comparisons.libraries import BARE, OUR_RECORDS
+from bench.measuring import Measurement, difference, ratio, spread
+from bench.plan import MIB
+from bench.results import Comparison
+from bench.stands import DIRECT, ENVOY, RELAY, SEALED, UNSEALED
+
+Figures = dict[str, float] | None
+Results = Mapping[str, Comparison]
+MOST_STREAMS: Final = 10_000
+
+
+@dataclass(frozen=True)
+class Target:
+    """`figures` finds its value in a run: median, least, most; None if that was not measured.
+
+    Attributes:
+        bound: what the median may be at most, or at least if `at_least`.
+        unit: of the value; "×" for a ratio.
+    """
+
+    what: str
+    bound: float
+    unit: str
+    figures: Callable[[Results], Figures]
+    at_least: bool = False
+    where: str = ""
+
+    def met(self, value: float) -> bool:
+        """Whether it is reached."""
+        return value >= self.bound if self.at_least else value <= self.bound
+
+    @property
+    def aim(self) -> str:
+        """The bound, as it is written."""
+        return f"{'≥' if self.at_least else '≤'} {self.bound:g} {self.unit}"
+
+
+def _value(*path: str) -> Callable[[Measurement], float]:
+    def find(measured: Measurement) -> float:
+        value: Any = measured
+        for name in path:
+            value = value.get(name, {})
+        return float(value or 0.0)
+
+    return find
+
+
+def _cpu(per: str, *processes: str) -> Callable[[Measurement], float]:
+    return lambda measured: sum(_value(f"cpu_us_per_{per}", name)(measured) for name in processes)
+
+
+def _ratio(
+    comparison: str,
+    over: str,
+    under: str,
+    figure: Callable[[Measurement], float],
+    at: str | None = None,
+    under_figure: Callable[[Measurement], float] | None = None,
+) -> Callable[[Results], Figures]:
+    def find(results: Results) -> Figures:
+        if comparison not in results:
+            return None
+        a, b = results[comparison].runs(over, at), results[comparison].runs(under, at)
+        return ratio(a, b, figure, under_figure) if len(a) == len(b) else None
+
+    return find
+
+
+def _added(percentile: str) -> Callable[[Results], Figures]:
+    def find(results: Results) -> Figures:
+        if "added_time" not in results:
+            return None
+        made = results["added_time"]
+        a, b = made.runs(SEALED), made.runs(DIRECT)
+        return difference(a, b, _value("first_ms", percentile)) if len(a) == len(b) else None
+
+    return find
+
+
+def _idle(figure: Callable[[Measurement], float]) -> Callable[[Results], Figures]:
+    def find(results: Results) -> Figures:
+        made = results.get("idle_streams")
+        runs = made.runs(RELAY, MOST_STREAMS) if made else []
+        return spread([figure(run) for run in runs if run["held"] == MOST_STREAMS])
+
+    return find
+
+
+def _peak_rise(results: Results) -> Figures:
+    runs = results["large_answer"].runs(SEALED) if "large_answer" in results else []
+    return spread([max(run["peak_rise"][name] for name in ("relay", "client")) / MIB for run in runs])
+
+
+TARGETS: Final[Sequence[Target]] = (
+    Target(
+        "sealing's share: throughput over the unsealed same path, 4 KiB prompts, streamed answers",
+        0.90,
+        "×",
+        _ratio("throughput", SEALED, UNSEALED, _value("exchanges_per_second")),
+        at_least=True,
+    ),
+    Target("added time to first token, p50, idle", 4, "ms", _added("p50")),
+    Target("added time to first token, p99, idle", 12, "ms", _added("p99")),
+    Target(
+        "relay CPU per streamed record over Envoy's (500 records/s a stream, core shared)",
+        6,
+        "×",
+        _ratio("forwarders_together", RELAY, ENVOY, _cpu("piece", "forwarder"), SPACED),
+    ),
+    Target(
+        "the same, forwarder on a core of its own",
+        6,
+        "×",
+        _ratio("forwarders_apart", RELAY, ENVOY, _cpu("piece", "forwarder"), SPACED),
+    ),
+    Target(
+        "relay CPU per exchange of one record each way over Envoy's (core shared)",
+        4,
+        "×",
+        _ratio("forwarders_together", RELAY, ENVOY, _cpu("exchange", "forwarder"), EXCHANGE),
+    ),
+    Target(
+        "the same, forwarder on a core of its own",
+        4,
+        "×",
+        _ratio("forwarders_apart", RELAY, ENVOY, _cpu("exchange", "forwarder"), EXCHANGE),
+    ),
+    Target(
+        "CPU of relay and bridge per chat completion over LiteLLM's proxy",
+        0.125,
+        "×",
+        _ratio(
+            "gateway", OURS, LITELLM, _cpu("exchange", "relay", "bridge"), WHOLE, _cpu("exchange", "gateway")
+        ),
+    ),
+    Target(
+        "10,000 open streams on one relay process: its memory",
+        450,
+        "MiB",
+        _idle(lambda run: run["pss"] / MIB),
+    ),
+    Target("a new exchange among them: first record, p99", 50, "ms", _idle(_value("first_ms", "p99"))),
+    Target(
+        "16 MiB upload: throughput over raw gRPC of the same bytes",
+        0.7,
+        "×",
+        _ratio("upload", SEALED, RAW, _value("exchanges_per_second")),
+        at_least=True,
+    ),
+    Target(
+        "seal 64 KiB in the client over PyNaCl's bare call",
+        1.3,
+        "×",
+        _ratio("record_layer", OUR_RECORDS, BARE, _value("cpu_us"), "seal 64 KiB"),
+    ),
+    Target(
+        "open 64 KiB in the client over PyNaCl's bare call",
+        1.3,
+        "×",
+        _ratio("record_layer", OUR_RECORDS, BARE, _value("cpu_us"), "open 64 KiB"),
+    ),
+    Target("memory of relay and client under a large answer, above idle", 64, "MiB", _peak_rise),
+)
+
+
+def judged(results: Results) -> list[tuple[Target, Figures]]:
+    """Every target with what the run says of it."""
+    return [(target, target.figures(results)) for target in TARGETS]
+
+
+def target_table(results: Results) -> str:
+    """A Markdown table: each target, what was measured, met or not."""
+    lines = ["| what | target | measured (least-most) | met |", "|---|---|---|---|"]
+    for target, found in judged(results):
+        measured, verdict = "not measured", ""
+        if found is not None:
+            measured = f"**{found['median']:.3g} {target.unit}** ({found['least']:.3g}-{found['most']:.3g})"
+            verdict = "yes" if target.met(found["median"]) else "**no**"
+        lines.append(f"| {target.what} | {target.aim} | {measured} | {verdict} |")
+    return "\n".join(lines)

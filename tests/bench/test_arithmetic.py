@@ -1,0 +1,163 @@
+"""The harness against loads whose figures are known; what it measures elsewhere is nobody's promise.
+
+No test looks at a time that this machine took: the loops get a clock of their own, CPU is compared with what
+the process that burnt it counted itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bench.latencies import Latencies
+from bench.loops import Loop
+from bench.measuring import difference, interleaved, ratio, spread
+from bench.probes import cpu_seconds, family, memory, wire_bytes
+from bench.ways import RefusedError, Spread
+from bench.work import Work
+
+BURN = """
+import sys, time
+while time.process_time() < 0.3: pass
+print(time.process_time(), flush=True)
+sys.stdin.read()
+"""
+
+
+class KnownWay:
+    """Answers with pieces at given times on its own clock; every tenth exchange is refused."""
+
+    port = 0
+
+    def __init__(self, first: float, gap: float, pieces: int) -> None:
+        self.now = 0.0
+        self._first, self._gap, self._pieces = first, gap, pieces
+        self._sent = 0
+
+    def clock(self) -> float:
+        return self.now
+
+    async def send(self, work: Work, body: bytes) -> AsyncIterator[bytes]:
+        self._sent += 1
+        if self._sent % 10 == 0:
+            self.now += 0.001
+            raise RefusedError
+        for number in range(self._pieces):
+            self.now += self._gap if number else self._first
+            yield b"12345"
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+async def test_a_closed_loop_counts_and_times_what_it_was_given() -> None:
+    way = KnownWay(first=0.02, gap=0.005, pieces=3)
+    outcome = await Loop(way, Work(prompt_bytes=100), clock=way.clock).closed(1, seconds=1e9, at_most=100)
+    assert outcome["exchanges"] == 90
+    assert outcome["pieces"] == 270
+    assert outcome["errors"] == {"refused": 10}
+    assert outcome["content"] == {"sent": 90 * len(Work(prompt_bytes=100).body()), "received": 90 * 15}
+    assert outcome["seconds"] == pytest.approx(90 * 0.03 + 10 * 0.001)
+    assert outcome["first_ms"]["p50"] == pytest.approx(20, rel=0.001)
+    assert outcome["latency_ms"]["p99.9"] == pytest.approx(30, rel=0.001)
+    assert outcome["gap_ms"]["count"] == 180
+    assert outcome["gap_ms"]["p50"] == pytest.approx(outcome["gap_ms"]["max"]) == pytest.approx(5, rel=0.001)
+
+
+async def test_an_open_loop_counts_the_wait_before_the_start() -> None:
+    """Ten are due in a second, and each holds up the rest by a second: no coordinated omission."""
+    way = KnownWay(first=1.0, gap=0.0, pieces=1)
+    outcome = await Loop(way, Work(), clock=way.clock).open(rate=10, seconds=0.9)
+    assert outcome["offered"] == outcome["exchanges"] == 9
+    # The n-th of them ends at n seconds and was due at (n - 1) / 10.
+    assert outcome["latency_ms"]["max"] == pytest.approx(9_000 - 800, rel=0.15)
+    assert outcome["latency_ms"]["p50"] > 3_000
+
+
+def test_percentiles_of_known_durations() -> None:
+    durations = Latencies()
+    for milliseconds in range(1, 1_001):
+        durations.record(milliseconds / 1_000)
+    summary = durations.summary()
+    assert summary["count"] == 1_000
+    for name, expected in {"p50": 500, "p90": 900, "p99": 990, "p99.9": 999, "max": 1_000}.items():
+        assert summary[name] == pytest.approx(expected, rel=0.001)
+
+
+def test_cpu_is_what_the_process_and_its_children_counted_themselves() -> None:
+    nested = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BURN!r}])"
+    with subprocess.Popen(
+        [sys.executable, "-c", nested], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        counted = float(process.stdout.readline())
+        child = family(process.pid)[1]
+        # More than it said by what it took to say it; the parent adds its own start.
+        assert counted <= cpu_seconds(child) < counted + 0.25
+        assert cpu_seconds(process.pid) > cpu_seconds(child)
+        assert memory(process.pid).pss > 2**20
+        process.communicate("")
+
+
+async def test_bytes_on_the_wire_are_counted_by_the_kernel() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(1_000)
+        writer.write(bytes(77))
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    before = wire_bytes(port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(bytes(1_000))
+    await reader.readexactly(77)
+    sent, received = wire_bytes(port)
+    assert before == (0, 0)
+    assert 1_000 <= sent <= 1_001  # Linux counts the connection's SYN
+    assert received == 77
+    writer.close()
+    await writer.wait_closed()
+    server.close()
+    await server.wait_closed()
+
+
+def test_ratios_are_made_within_rounds() -> None:
+    over, under = [{"x": 10.0}, {"x": 30.0}, {"x": 8.0}], [{"x": 5.0}, {"x": 10.0}, {"x": 2.0}]
+    assert ratio(over, under, lambda run: run["x"]) == {"median": 3.0, "least": 2.0, "most": 4.0}
+    assert difference(over, under, lambda run: run["x"]) == {"median": 6.0, "least": 5.0, "most": 20.0}
+    assert spread([]) is None
+
+
+def test_sides_take_turns_and_every_second_round_the_other_way_about() -> None:
+    asked: list[str] = []
+
+    class Noted:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def measure(self, order: object) -> dict[str, int]:
+            asked.append(self.name)
+            return {"place": len(asked)}
+
+    runs = interleaved([Noted("a"), Noted("b")], {"seconds": 1.0}, rounds=2)  # type: ignore[list-item]
+    assert asked == ["a", "b", "a", "b", "b", "a"]
+    assert runs == {"a": [{"place": 3}, {"place": 6}], "b": [{"place": 4}, {"place": 5}]}
+
+
+def test_few_exchanges_keep_to_few_connections() -> None:
+    spreading = Spread(["first", "second"], room=2)
+    with spreading.one() as a, spreading.one() as b, spreading.one() as c:
+        assert (a, b, c) == ("first", "first", "second")
+    with spreading.one() as again:
+        assert again == "first"
+
+
+def test_a_request_says_what_it_wants_and_the_provider_reads_it() -> None:
+    work = Work(prompt_bytes=10_000, pieces=7, piece_bytes=33, first_seconds=0.25, pieces_per_second=12.5)
+    read = Work.of(work.body())
+    assert (read.pieces, read.piece_bytes, read.first_seconds, read.pieces_per_second) == (7, 33, 0.25, 12.5)

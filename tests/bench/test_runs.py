@@ -1,0 +1,103 @@
+"""A second of the real thing: processes start, are loaded, and the figures add up; reports come of them."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.chain import Chain
+from bench.cli import main
+from bench.comparisons import COMPARISONS
+from bench.measuring import Side, closed
+from bench.plan import QUICK, Plan
+from bench.results import Comparison, Point
+from bench.run import read_run, run, write_run
+from bench.session import Session
+from bench.work import Work
+from blindrelay.testbed import Testbed
+
+PIECES = 5
+COUNT = 6
+TINY = replace(QUICK, name="tiny", rounds=1, seconds=0.1, library_seconds=0.01)
+
+
+def test_a_load_of_known_size_is_counted_in_every_process() -> None:
+    work = Work(prompt_bytes=1_000, pieces=PIECES, piece_bytes=20, pieces_per_second=50)
+    with Chain() as chain:
+        provider = chain.provider()
+        bridge = chain.bridge(provider)
+        address = chain.relay(bridge.listening)
+        generator = chain.generator("sealed", {"connection": chain.connection(address, bridge)})
+        parts = {name: chain.pids[name] for name in ("provider", "relay", "bridge")}
+        measured = Side("sealed", generator, parts).measure(closed(work, 2, 60.0, at_most=COUNT))
+    assert measured["errors"] == {}
+    assert measured["exchanges"] == COUNT
+    assert COUNT <= measured["pieces"] <= COUNT * (PIECES + 1)
+    assert measured["content"]["sent"] == COUNT * len(work.body())
+    assert set(measured["cpu_us_per_exchange"]) == {"provider", "relay", "bridge", "client"}
+    assert all(cost > 0 for cost in measured["cpu_us_per_exchange"].values())
+    # Sealed is never less than what it holds.
+    assert measured["wire"]["sent"] > measured["content"]["sent"]
+    assert measured["wire"]["received"] > measured["content"]["received"]
+
+
+def test_ones_own_relay_can_be_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    with Testbed("scripted") as bed:
+        relay = f"relay={bed.pids['relay']}"
+        short = ["--seconds", "0.1", "--rounds", "1", "--direct", f"{bed.provider}/v1"]
+        assert main(["own", bed.relay, *short, "--pid", relay]) == 0
+    said = capsys.readouterr().out
+    assert "| sealed |" in said
+    assert "| straight |" in said
+    assert "relay " in said
+
+
+def test_a_run_is_written_read_reported_and_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, page = tmp_path / "run.json", tmp_path / "docs" / "page.md"
+    made = run(TINY, ["record_layer"], out)
+    assert read_run(out)["comparisons"] == made["comparisons"]
+    assert main(["targets", str(out)]) == 0
+    table = capsys.readouterr().out
+    assert "| seal 64 KiB in the client over PyNaCl's bare call | ≤ 1.3 × | **" in table
+    assert "| added time to first token, p50, idle | ≤ 4 ms | not measured |" in table
+    assert main(["document", str(out), "--page", str(page)]) == 0
+    assert "![CPU of both ends together](page/record_layer-1.svg)" in page.read_text()
+    assert ElementTree.fromstring((page.parent / "page" / "record_layer-1.svg").read_text()).tag.endswith(
+        "svg"
+    )
+
+
+def test_runs_that_moved_apart_are_told_from_chance(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = {"time": "", "commit": "", "processor": "", "cores": 2}
+    files = []
+    for name, moved in (("old", [100.0, 110.0]), ("new", [50.0, 60.0])):
+        runs = {
+            "moved": [{"cpu_us": cpu} for cpu in moved],
+            "same": [{"cpu_us": cpu} for cpu in (70.0, 80.0)],
+        }
+        comparison = Comparison("", "", "", points=[Point("case", runs)])
+        files.append(tmp_path / f"{name}.json")
+        write_run({"machine": machine, "plan": {}, "comparisons": {"libraries": comparison}}, files[-1])
+    assert main(["compare", *map(str, files)]) == 0
+    said = capsys.readouterr().out
+    assert "| libraries, case, moved | cpu_us | 105 | 55 | 0.524 | yes |" in said
+    assert "same" not in said
+
+
+def test_a_comparison_that_fails_is_reported_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(plan: Plan, session: Session) -> Comparison:
+        raise RuntimeError("no such thing")
+
+    monkeypatch.setitem(COMPARISONS, "sdk", fails)
+    made = run(TINY, ["sdk", "record_layer"], tmp_path / "run.json")
+    assert made["comparisons"]["sdk"].skipped == ["all of it: RuntimeError: no such thing"]
+    assert made["comparisons"]["record_layer"].points
