@@ -48,6 +48,8 @@ def statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
         match node:
             case ast.If(test=ast.Name(id="TYPE_CHECKING")):
                 yield from node.body
+            case ast.Assign(targets=[ast.Name(id="TYPE_CHECKING")]):
+                pass
             case _:
                 yield node
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -221,6 +223,40 @@ def test_a_forked_child_gets_a_clear_error(bridge: ScriptedBridge, sealed: Seale
     with sealed.httpx2_client() as client:
         client.get(URL)
         assert in_fork(lambda: client.get(URL).headers["x-blindrelay-error"]) == "client/fork"
+
+
+def test_a_forked_child_of_an_asynchronous_program_too(
+    bridge: ScriptedBridge, sealed: SealedTransport
+) -> None:
+    client = sealed.async_httpx2_client()
+
+    async def once() -> str:
+        return str((await client.get(URL)).headers.get("x-blindrelay-error"))
+
+    assert asyncio.run(once()) == "None"
+    assert in_fork(lambda: asyncio.run(once())) == "client/fork"
+    assert asyncio.run(once()) == "None", "the parent goes on"
+
+
+FORKING_FIRST = """
+import os, sys
+from blindrelay.client import SealedTransport
+sealed = SealedTransport(sys.argv[1])
+children = []
+for _ in range(3):
+    if (child := os.fork()) == 0:
+        with sealed.httpx2_client() as client:
+            os._exit(client.get(sys.argv[2]).status_code == 200)
+    children.append(child)
+print([os.waitstatus_to_exitcode(os.waitpid(each, 0)[1]) for each in children])
+"""
+
+
+def test_workers_may_be_forked_before_the_first_exchange(bridge: ScriptedBridge) -> None:
+    """As servers do that load the application, and fork."""
+    command = [sys.executable, "-c", FORKING_FIRST, bridge.connection, URL]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("[1, 1, 1]\n", "")
 
 
 def in_fork(work: Callable[[], str]) -> str:

@@ -80,6 +80,19 @@ async def test_messages_of_any_size_both_ways(endpoint: Endpoint, provider: WebS
     assert await provider.ended(1) == [1000]
 
 
+async def test_what_was_said_in_a_tunnel_is_shown_where_that_is_wanted(
+    bed: Testbed, provider: WebSocketProvider, tmp_path: Path
+) -> None:
+    with running(bed.relay, tmp_path, "--show-content") as endpoint:
+        async with dialled(endpoint) as connection:
+            await connection.send(HELLO)
+            assert await connection.recv() == HELLO
+        with endpoint.client() as client:
+            shown = client.get("/content").text
+    assert "GET https://api.openai.com/v1/realtime → 101" in shown
+    assert shown.count(SECRET) == 2
+
+
 async def test_binary_messages_with_ones_own_credential(
     own_account: Endpoint, provider: WebSocketProvider
 ) -> None:

@@ -12,10 +12,10 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 import blindrelay.v1.quiet_grpc  # noqa: F401 - before the first import of grpc
 
+TYPE_CHECKING = False  # as type checkers read it; importing typing for it takes longer than all the rest
 if TYPE_CHECKING:
     from blindrelay.client.connection import Connection
     from blindrelay.client.errors import (
@@ -57,7 +57,7 @@ _MODULES = {"Connection": "connection", "SealedTransport": "transport"}
 """Where each name comes from, if not from errors."""
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Imports what is used: `blindrelay --help` needs neither gRPC nor cryptography."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,6 +19,15 @@ from typing import Final
 
 from blindrelay.client.connection import Connection
 from blindrelay.client.errors import ConfigurationError
+from blindrelay.client.state_file import (
+    ALL_OF_OTHERS,
+    NO_FOLLOW,
+    WRITING_OF_OTHERS,
+    Whose,
+    make_folder,
+    replace_file,
+    whose,
+)
 from blindrelay.sealing import HistoryFormError, KeyHistory, decode_history, encode_history, format_identity
 from blindrelay.sealing.history_form import MAX_HISTORY_SIZE
 
@@ -31,11 +40,6 @@ _LOCK_SECONDS: Final = 5.0
 """For another process's turn, which takes milliseconds: it may be stopped, and must not stop us."""
 
 _LOCK_STEP: Final = 0.005
-
-_NO_FOLLOW: Final[int] = getattr(os, "O_NOFOLLOW", 0)
-
-_ALL_OF_OTHERS: Final = 0o077
-_WRITING_OF_OTHERS: Final = 0o022
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +92,7 @@ class HistoryStore:
 
     def __init__(self, identity: bytes, path: Path | None = None, *, private_folder: bool = False) -> None:
         self.path = path
-        self._others = _ALL_OF_OTHERS if private_folder else _WRITING_OF_OTHERS
+        self._others = ALL_OF_OTHERS if private_folder else WRITING_OF_OTHERS
         self._history = KeyHistory(identity)
         self._version: tuple[int, ...] | None = None
         self._read()
@@ -129,7 +133,7 @@ class HistoryStore:
             return
         try:
             _check_ours(self.path.parent, stat.S_ISDIR, self._others)
-            _check_ours(self.path, stat.S_ISREG, _ALL_OF_OTHERS)
+            _check_ours(self.path, stat.S_ISREG, ALL_OF_OTHERS)
             with self.path.open("rb") as file:
                 version = _version(os.fstat(file.fileno()))
                 encoded = None if version == self._version else file.read(MAX_HISTORY_SIZE + 1)
@@ -157,20 +161,10 @@ class HistoryStore:
         self._history = history
 
     def _write(self) -> None:
-        """All or nothing, whenever the machine stops: a new file takes the old one's place."""
         if self.path is None:
             return
-        new = self.path.with_name(self.path.name + ".new")
         try:
-            new.unlink(missing_ok=True)
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(encode_history(self._history).encode())
-                file.flush()
-                os.fsync(descriptor)
-                self._version = _version(os.fstat(descriptor))
-            new.replace(self.path)
-            _sync_folder(self.path.parent)
+            self._version = _version(replace_file(self.path, encode_history(self._history).encode()))
         except OSError as error:
             self._go_on_in_memory(error)
         else:
@@ -181,10 +175,10 @@ class HistoryStore:
         if self.path is None:
             return None
         try:
-            _make_folder(self.path.parent)
+            make_folder(self.path.parent)
             _check_ours(self.path.parent, stat.S_ISDIR, self._others)
             file = self.path.with_name(self.path.name + ".lock")
-            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, 0o600)
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | NO_FOLLOW, 0o600)
             try:
                 _wait_for(descriptor)
             except BaseException:
@@ -212,35 +206,21 @@ _told: set[Path | None] = set()
 
 def _check_ours(path: Path, is_kind: Callable[[int], bool], others: int) -> None:
     """Raises ConfigurationError for what somebody else could have written, FileNotFoundError, OSError."""
-    status = path.lstat()
-    if not is_kind(status.st_mode):
-        raise ConfigurationError(f"the key history: {path} is a link, or not a file in a folder")
-    if sys.platform == "win32":
-        return
-    if status.st_uid != os.geteuid():
-        raise ConfigurationError(f"the key history: {path} belongs to another user: give history=FILE or off")
-    if status.st_mode & others:
-        letters = "go-rwx" if others == _ALL_OF_OTHERS else "go-w"
-        raise ConfigurationError(f"the key history: {path} is open to others: chmod {letters} {path}")
+    match whose(path.lstat(), is_kind, others):
+        case Whose.OF_NO_SUCH_KIND:
+            fault = "is a link, or not a file in a folder"
+        case Whose.ANOTHER_USERS:
+            fault = "belongs to another user: give history=FILE or off"
+        case Whose.OPEN_TO_OTHERS:
+            letters = "go-rwx" if others == ALL_OF_OTHERS else "go-w"
+            fault = f"is open to others: chmod {letters} {path}"
+        case Whose.OURS:
+            return
+    raise ConfigurationError(f"the key history: {path} {fault}")
 
 
 def _version(status: os.stat_result) -> tuple[int, ...]:
     return status.st_ino, status.st_mtime_ns, status.st_size
-
-
-def _make_folder(folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    folder.mkdir(mode=0o700, exist_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    if sys.platform == "win32":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _wait_for(descriptor: int) -> None:

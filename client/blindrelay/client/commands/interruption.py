@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 _INTERRUPTED = 130
 """ExitCode.INTERRUPTED, which is not imported yet."""
@@ -18,10 +17,11 @@ def ends_at_once() -> Iterator[None]:
 
     An exception in the middle of an import leaves half a module behind, or is lost in an extension.
     """
-    if threading.current_thread() is not threading.main_thread():
+    try:
+        before = signal.signal(signal.SIGINT, _end)
+    except ValueError:  # not the main thread, where no signal comes
         yield
         return
-    before = signal.signal(signal.SIGINT, _end)
     try:
         yield
     finally:
@@ -30,7 +30,7 @@ def ends_at_once() -> Iterator[None]:
 
 def end_at_once_from_now() -> None:
     """The same for the rest of this process, which is about to end."""
-    if threading.current_thread() is threading.main_thread():
+    with suppress(ValueError):
         signal.signal(signal.SIGINT, _end)
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 import tomllib
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from blindrelay.client.errors import ConfigurationError
+from blindrelay.client.state_file import make_folder, replace_file
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
 _TABLE: Final = re.compile(r"\s*\[")
@@ -39,18 +37,10 @@ def write_profile(path: Path, name: str, settings: Mapping[str, str]) -> None:
 
 def write_private(path: Path, text: str) -> None:
     """Writes a file that is this user's alone, all or nothing. Raises ConfigurationError."""
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # mkstemp makes it 0600 from the beginning.
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).replace(path)
+        make_folder(path.parent)
+        replace_file(path, text.encode())
     except OSError as error:
-        if temporary is not None:
-            with suppress(OSError):
-                Path(temporary).unlink()
         raise ConfigurationError(f"cannot write {path}: {error.strerror}") from None
 
 

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Final
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from blindrelay.client.connection import Connection
 from blindrelay.client.endpoint.access import Access
@@ -85,7 +86,21 @@ async def serve(
     keys = KeyRing(connection.identity, time.time, open_history(connection))
     transport = SealedTransport(connection, observer=journal.observe, _keys=keys)
     app = endpoint_app(transport, keys, journal, Routes(providers, default), access)
-    config = uvicorn.Config(
+    server = _Server(_config(app), announce)
+    try:
+        await server.serve(sockets=[listener])
+    except asyncio.CancelledError:
+        if server.started:
+            await server.shutdown()
+        raise
+    finally:
+        await transport.aclose()
+    return server.ended_by
+
+
+def _config(app: ASGIApp) -> uvicorn.Config:
+    """uvicorn's settings: nothing is logged, nothing is added to answers, and nothing is without a limit."""
+    return uvicorn.Config(
         app,
         access_log=False,
         date_header=False,
@@ -103,16 +118,6 @@ async def serve(
         ws_max_size=MAX_MESSAGE,
         ws_per_message_deflate=False,
     )
-    server = _Server(config, announce)
-    try:
-        await server.serve(sockets=[listener])
-    except asyncio.CancelledError:
-        if server.started:
-            await server.shutdown()
-        raise
-    finally:
-        await transport.aclose()
-    return server.ended_by
 
 
 class _Server(uvicorn.Server):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import stat
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from blindrelay.client.errors import ConfigurationError
+from blindrelay.client.state_file import NO_FOLLOW, Whose, make_file, make_folder, whose
 
 TOKEN_PREFIX: Final = "brl_"  # noqa: S105 (what every token begins with)
 FILE_NAME: Final = "endpoint-token"
@@ -19,8 +18,6 @@ FILE_NAME: Final = "endpoint-token"
 _FORM: Final = re.compile(TOKEN_PREFIX + r"[0-9A-Za-z_-]{43}")
 _MAX_SIZE: Final = 256
 """Bytes that are read of the file: five times a token."""
-_OF_OTHERS: Final = 0o077
-_NO_FOLLOW: Final[int] = getattr(os, "O_NOFOLLOW", 0)
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ def local_token(folder: Path) -> LocalToken:
 
 
 def _read(path: Path) -> str:
-    descriptor = os.open(path, os.O_RDONLY | _NO_FOLLOW | getattr(os, "O_NONBLOCK", 0))
+    descriptor = os.open(path, os.O_RDONLY | NO_FOLLOW | getattr(os, "O_NONBLOCK", 0))
     with os.fdopen(descriptor, "rb") as file:
         _check_ours(path, os.fstat(descriptor))
         text = file.read(_MAX_SIZE).decode("ascii", "replace").strip()
@@ -66,29 +63,19 @@ def _read(path: Path) -> str:
 
 
 def _check_ours(path: Path, status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise ConfigurationError(f"the endpoint's token {path} is not a file")
-    if sys.platform == "win32":
-        return
-    if status.st_uid != os.geteuid():
-        raise ConfigurationError(f"the endpoint's token {path} belongs to another user")
-    if status.st_mode & _OF_OTHERS:
-        raise ConfigurationError(
-            f"the endpoint's token {path} is open to others: remove it, and a new one is made"
-        )
+    match whose(status):
+        case Whose.OF_NO_SUCH_KIND:
+            fault = "is not a file"
+        case Whose.ANOTHER_USERS:
+            fault = "belongs to another user"
+        case Whose.OPEN_TO_OTHERS:
+            fault = "is open to others: remove it, and a new one is made"
+        case Whose.OURS:
+            return
+    raise ConfigurationError(f"the endpoint's token {path} {fault}")
 
 
 def _make(path: Path) -> bool:
-    """Writes a new token, whole or not at all; False if another process was first."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(TOKEN_PREFIX + secrets.token_urlsafe(32) + "\n")
-        os.link(draft, path)
-    except FileExistsError:
-        return False
-    finally:
-        draft.unlink()
-    return True
+    """Writes a new token; False if another process was first."""
+    make_folder(path.parent)
+    return make_file(path, f"{TOKEN_PREFIX}{secrets.token_urlsafe(32)}\n".encode())
