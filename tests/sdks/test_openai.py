@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any, Final
 
 import httpx2
@@ -263,6 +264,17 @@ def test_the_providers_429_arrives_whole(client: OpenAI) -> None:
     assert (headers["retry-after"], headers["x-ratelimit-remaining-requests"]) == ("7", "0")
     assert raised.value.code == "rate_limit_exceeded"
     assert "x-blindrelay-error" not in headers
+
+
+def test_a_provider_that_hangs_up_is_an_error_of_the_bridge(client: OpenAI) -> None:
+    with pytest.raises(openai.APIError) as raised:
+        client.chat.completions.create(model="m", messages=ask("Please hang up"))
+    assert "provider closed the connection without an answer" in f"{raised.value} {raised.value.__cause__}"
+
+
+def test_an_answer_that_is_no_json_arrives_as_it_is(client: OpenAI) -> None:
+    with pytest.raises(json.JSONDecodeError):
+        client.chat.completions.create(model="m", messages=ask("Please mumble"))
 
 
 @works(SDK, "a cut stream is an error")
