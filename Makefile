@@ -12,7 +12,7 @@ LITELLM := litellm[proxy]==1.108.7
 SDKS := anthropic cohere google-genai langchain-anthropic langchain-openai litellm llm mistralai openai pydantic-ai-slim \
   hypothesis pytest pytest-timeout pytest-xdist
 
-.PHONY: demo test lint types fmt proto proto-check vectors vectors-check test-oldest attack evidence fuzz soak bench bench-quick clean npm-aimock test-sdks compatibility
+.PHONY: demo test lint types fmt proto proto-check vectors vectors-check test-oldest attack evidence audit wheel-check fuzz soak bench bench-quick clean npm-aimock test-sdks compatibility
 
 demo: .venv/ready
 	@$(BIN)/python -m blindrelay.testbed demo $(ARGS)
@@ -22,6 +22,14 @@ attack: .venv/ready
 
 evidence: .venv/ready
 	@$(BIN)/python -m blindrelay.testbed evidence $(ARGS)
+
+# Size, dependencies with their hashes, and a bill of materials.
+audit: .venv/ready
+	@$(BIN)/python -m blindrelay.testbed audit --sbom build/audit/relay.cdx.json $(ARGS)
+
+# Two builds of the present commit, in two folders, are the same bytes.
+wheel-check: .venv/ready
+	@$(BIN)/python deploy/verify_release.py --twice $(ARGS)
 
 test: lint types proto-check npm-aimock
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
@@ -45,7 +53,7 @@ lint: .venv/ready
 	cd proto && ../$(BIN)/buf lint
 
 types: .venv/ready
-	$(BIN)/mypy $(FOLDERS:%=%/blindrelay) tests bench examples
+	$(BIN)/mypy $(FOLDERS:%=%/blindrelay) tests bench examples deploy
 
 fmt: .venv/ready
 	$(BIN)/ruff check --fix .

@@ -7,7 +7,13 @@ from pathlib import Path
 
 from blindrelay.relay_node.config import read_relay_config
 from blindrelay.relay_node.relay import Relay
-from blindrelay.serving import Address, Announce, command_parser, run_command
+from blindrelay.serving import (
+    Address,
+    Announce,
+    command_parser,
+    forbid_writing_and_programs,
+    run_command,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,4 +26,7 @@ async def _serve(config_file: Path, announce: Announce) -> None:
     def on_ready(address: Address) -> None:
         announce(f"The relay listens on {address}.", listening=str(address))
 
-    await Relay(read_relay_config(config_file)).serve(on_ready)
+    config = read_relay_config(config_file)
+    if config.sandbox:
+        forbid_writing_and_programs()
+    await Relay(config).serve(on_ready)

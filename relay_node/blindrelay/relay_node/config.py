@@ -35,7 +35,8 @@ class RelayConfig:
     """The whole of relay.toml.
 
     `tokens` is the file of hashed access tokens of clients; `plaintext` allows a listener without TLS that
-    other machines can reach, because what carries the connections encrypts them.
+    other machines can reach, because what carries the connections encrypts them. `sandbox` has the process
+    give up writing files and running programs before it serves (Linux).
     """
 
     listen: Address
@@ -45,6 +46,7 @@ class RelayConfig:
     drain_seconds: int = 30
     max_exchanges: int = 1_000
     plaintext: bool = False
+    sandbox: bool = False
 
 
 def read_relay_config(path: Path) -> RelayConfig:
@@ -61,6 +63,7 @@ def _relay(table: Table) -> RelayConfig:
         drain_seconds=table.integer("drain_seconds", default=30, minimum=0, maximum=86_400),
         max_exchanges=table.integer("max_exchanges", default=1_000, minimum=1, maximum=1_000_000),
         plaintext=table.flag("plaintext", default=False),
+        sandbox=table.flag("sandbox", default=False),
     )
     require_tls_off_loopback(config.listen, config.tls, plaintext=config.plaintext)
     if len(config.replicas) > MAX_REPLICAS:

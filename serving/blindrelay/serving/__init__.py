@@ -23,6 +23,7 @@ from blindrelay.serving.options import (
     STREAMS_PER_RELAY,
     server_options,
 )
+from blindrelay.serving.sandbox import forbid_writing_and_programs
 from blindrelay.serving.tls import ChannelTls, ServerTls
 from blindrelay.serving.tokens import (
     TokenEntry,
@@ -55,6 +56,7 @@ __all__ = [
     "authorization",
     "command_parser",
     "first_message",
+    "forbid_writing_and_programs",
     "guarded",
     "issue_token",
     "list_tokens",

@@ -1,4 +1,4 @@
-"""The command line: python -m blindrelay.testbed up | demo | attack | evidence."""
+"""The command line: python -m blindrelay.testbed up | demo | attack | evidence | audit."""
 
 from __future__ import annotations
 
@@ -86,6 +86,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     evidence.add_argument("--inside-its-own-network", action="store_true", help=argparse.SUPPRESS)
     evidence.set_defaults(run=_evidence)
+    audit = commands.add_parser("audit", help="state the relay's size and what it stands on")
+    audit.add_argument("--json", action="store_true", help="print one line of JSON")
+    audit.add_argument("--sbom", type=Path, metavar="FILE", help="write a bill of materials (CycloneDX)")
+    audit.set_defaults(run=_audit)
     return parser
 
 
@@ -120,6 +124,12 @@ def _evidence(given: argparse.Namespace) -> None:
         json_only=given.json,
         out=given.out,
     )
+
+
+def _audit(given: argparse.Namespace) -> None:
+    from blindrelay.testbed.audit.command import run_command
+
+    run_command(given.sbom, as_json=given.json)
 
 
 def _up(given: argparse.Namespace) -> None:

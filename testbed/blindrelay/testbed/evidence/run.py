@@ -29,6 +29,7 @@ from blindrelay.testbed.evidence.traces import (
     bytes_written_of,
     environment_of,
     files_below,
+    is_confined,
     open_files_of,
     swapped_of,
     written_files_of,
@@ -93,12 +94,14 @@ class Run:
             self._say("memory, while exchanges are in flight")
             self._look_in_flight()
             ended = time.monotonic()
-            if self._patience:
-                self._say("memory, right after the last one")
-                self._look_at_memory("memory, right after")
             self._say("what the relay still holds of the sealed bytes")
-            self._watch_retention(ended)
+            samples = [*self._sealed_samples()]
+            self._watch_retention(samples, ended, 0.0)
             if self._patience:
+                self._say("memory, right after the last one, and later")
+                self._look_at_memory("memory, right after")
+                for after in (10.0, 30.0, self._patience):
+                    self._watch_retention(samples, ended, after)
                 self._look_at_memory(f"memory, {self._patience:.0f} s after")
             self._say("files, log, environment, answers, network")
             self._look_elsewhere()
@@ -147,18 +150,13 @@ class Run:
         kinds = Counter(name.partition(" ")[2] for name in found)
         self.evidence.looks.append(Look(party, place, size, dict(sorted(kinds.items()))))
 
-    def _watch_retention(self, ended: float) -> None:
-        """Sealed bytes in the relay's memory, until the patience ends."""
-        samples = [*self._sealed_samples()]
-        needles = Needles({"sealed": samples})
-        for after in (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0):
-            if after > self._patience:
-                break
-            time.sleep(max(0.0, ended + after - time.monotonic()))
-            pid = self._scene.bed.pids["relay"]
-            left = sum(needles.counted_in(piece.data) for piece in self._memory(pid))
-            self.evidence.rests.append(Rest(time.monotonic() - ended, len(samples), min(left, len(samples))))
-        time.sleep(max(0.0, ended + self._patience - time.monotonic()))
+    def _watch_retention(self, samples: list[bytes], ended: float, after: float) -> None:
+        """Sealed bytes in the relay's memory, so many seconds after the end, or as soon as may be."""
+        time.sleep(max(0.0, ended + after - time.monotonic()))
+        seconds = time.monotonic() - ended
+        needles, pid = Needles({"sealed": samples}), self._scene.bed.pids["relay"]
+        left = sum(needles.counted_in(piece.data) for piece in memory_of(pid, only_its_own=True))
+        self.evidence.rests.append(Rest(seconds, len(samples), min(left, len(samples))))
 
     def _sealed_samples(self) -> Iterator[bytes]:
         """From what went between relay and bridge; frames of HTTP/2 are a few bytes in a thousand of it."""
@@ -220,6 +218,9 @@ class Run:
     def _state_facts(self, before: set[tuple[Path, bytes]]) -> None:
         scene, facts = self._scene, self.evidence.facts
         relay = scene.bed.pids["relay"]
+        facts.append(
+            ("it runs in a sandbox that lets it write no file and run no program", is_confined(relay))
+        )
         facts.append(("the relay has no file open for writing", not written_files_of(relay)))
         facts.append(("the relay has written nothing to storage", bytes_written_of(relay) == 0))
         facts.append(

@@ -109,6 +109,7 @@ class Scene:
             account=asker.account,
             kept_lines=100_000,
             bridge_options={"max_request_bytes": MAX_REQUEST},
+            relay_options={"sandbox": True},
         )
         self.plain_relay = PartProcess(
             "plain relay", "blindrelay.testbed.evidence.plain_relay", lambda: [self.bed.provider]

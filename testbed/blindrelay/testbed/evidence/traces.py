@@ -56,6 +56,11 @@ def swapped_of(pid: int) -> int:
     return 0
 
 
+def is_confined(pid: int) -> bool:
+    """Whether it has given up gaining rights, as it does before it enters a sandbox (proc(5), NoNewPrivs)."""
+    return "NoNewPrivs:\t1" in Path("/proc", str(pid), "status").read_text()
+
+
 def bytes_written_of(pid: int) -> int:
     """Bytes that it has sent towards any storage since it began (proc(5), io: write_bytes)."""
     for line in Path("/proc", str(pid), "io").read_text().splitlines():

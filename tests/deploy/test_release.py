@@ -1,0 +1,96 @@
+"""Wheels are built the same each time, an altered one is told apart, and services are well formed."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from blindrelay.testbed.audit.closure import Package, bill_of_materials
+from blindrelay.testbed.audit.command import sizes
+from blindrelay.testbed.audit.size import code_lines, modules
+
+ROOT = Path(__file__).parents[2]
+VERIFY = [sys.executable, str(ROOT / "deploy/verify_release.py")]
+UNITS = sorted((ROOT / "deploy/systemd").glob("*.service"))
+
+
+def verified(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*VERIFY, *arguments], capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    spec = importlib.util.spec_from_file_location("verify_release", ROOT / "deploy/verify_release.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return Path(script.built("HEAD", tmp_path_factory.mktemp("release")))
+
+
+def test_a_wheel_of_this_commit_is_rebuilt_to_the_same_bytes(wheel: Path) -> None:
+    done = verified(str(wheel))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("the same: sha256 ")
+
+
+def test_an_altered_wheel_is_told_apart_by_its_file(wheel: Path, tmp_path: Path) -> None:
+    altered = tmp_path / wheel.name
+    with zipfile.ZipFile(wheel) as before, zipfile.ZipFile(altered, "w") as after:
+        for name in before.namelist():
+            data = before.read(name)
+            after.writestr(name, data + b"\n" if name.endswith("relay_node/forwarding.py") else data)
+        after.writestr("blindrelay.pth", "import os")
+    done = verified(str(altered))
+    assert done.returncode == 1
+    assert "differs: blindrelay/relay_node/forwarding.py" in done.stdout
+    assert "only in the given wheel: blindrelay.pth" in done.stdout
+
+
+def test_wrong_questions() -> None:
+    assert verified().returncode == 2
+    assert verified("--twice", "--commit", "no-such-commit").returncode == 2
+    assert verified(str(ROOT / "README.md")).returncode == 2
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_a_service_is_well_formed(unit: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("no systemd here")
+    done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True)
+    said = [
+        line for line in done.stderr.splitlines() if unit.name in line and "/opt/blindrelay/bin" not in line
+    ]
+    assert said == []
+
+
+def test_the_relay_is_as_large_as_the_docs_say() -> None:
+    page = (ROOT / "docs/audit.md").read_text()
+    for name, (files, lines) in sizes(modules()).items():
+        package, comma, generated = name.partition(",")
+        assert f"| `{package}`{comma}{generated} | {files} | {lines} |" in page
+
+
+def test_lines_of_code_are_those_with_code() -> None:
+    source = (
+        '"""Docs,\nmore docs."""\n\n# note\nx = 1\n\n\ndef f():\n    """Docs."""\n    return """a\nb"""\n'
+    )
+    assert code_lines(source) == 4
+
+
+def test_every_dependency_has_a_reason() -> None:
+    package = Package("grpcio", "1.0", "00", "Apache-2.0")
+    bill = bill_of_materials("0.1.0", [package])
+    assert bill["components"][0]["purl"] == "pkg:pypi/grpcio@1.0"
+    assert "UNKNOWN" in Package("other", "1", "00", "").what_for
+    named = re.findall(r"Besides Python: (.*?);", (ROOT / "docs/audit.md").read_text())[0]
+    for name in ("grpcio", "protobuf", "grpcio-health-checking", "typing-extensions"):
+        assert name in named
+        assert "UNKNOWN" not in Package(name, "1", "00", "").what_for
