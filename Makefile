@@ -12,13 +12,20 @@ LITELLM := litellm[proxy]==1.108.7
 SDKS := anthropic cohere google-genai langchain-anthropic langchain-openai litellm llm mistralai openai pydantic-ai-slim \
   hypothesis pytest pytest-timeout pytest-xdist
 
-.PHONY: demo test lint types fmt proto proto-check vectors vectors-check test-oldest attack evidence audit wheel-check fuzz soak bench bench-quick clean npm-aimock test-sdks compatibility
+.PHONY: demo test lint types fmt proto proto-check vectors vectors-check test-oldest attack show live-view-image evidence audit wheel-check fuzz soak bench bench-quick clean npm-aimock test-sdks compatibility
 
 demo: .venv/ready
 	@$(BIN)/python -m blindrelay.testbed demo $(ARGS)
 
 attack: .venv/ready
 	@$(BIN)/python -m blindrelay.testbed attack --all $(ARGS)
+
+show: .venv/ready
+	@$(BIN)/python -m blindrelay.testbed show $(ARGS)
+
+# The picture in the README.
+live-view-image: .venv/ready
+	BLINDRELAY_LIVE_VIEW_IMAGE=docs/images/live-view.png $(BIN)/python -m pytest tests/testbed/show -q -k picture
 
 evidence: .venv/ready
 	@$(BIN)/python -m blindrelay.testbed evidence $(ARGS)

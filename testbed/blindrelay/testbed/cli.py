@@ -1,4 +1,4 @@
-"""The command line: python -m blindrelay.testbed up | demo | attack | evidence | audit."""
+"""The command line: python -m blindrelay.testbed up | demo | attack | evidence | audit | show."""
 
 from __future__ import annotations
 
@@ -86,6 +86,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     evidence.add_argument("--inside-its-own-network", action="store_true", help=argparse.SUPPRESS)
     evidence.set_defaults(run=_evidence)
+    show = commands.add_parser(
+        "show", help="serve a page that shows an exchange live, and what a relay could do"
+    )
+    _add_provider(show, "smollm2, or scripted if it is not installed")
+    show.add_argument("--port", type=int, default=8485, help="of 127.0.0.1; 0 is any free one (8485)")
+    show.add_argument("--json", action="store_true", help="print the page's address as one JSON line")
+    show.set_defaults(run=_show)
     audit = commands.add_parser("audit", help="state the relay's size and what it stands on")
     audit.add_argument("--json", action="store_true", help="print one line of JSON")
     audit.add_argument("--sbom", type=Path, metavar="FILE", help="write a bill of materials (CycloneDX)")
@@ -124,6 +131,12 @@ def _evidence(given: argparse.Namespace) -> None:
         json_only=given.json,
         out=given.out,
     )
+
+
+def _show(given: argparse.Namespace) -> None:
+    from blindrelay.testbed.show.command import run_show
+
+    run_show(given.provider, given.port, as_json=given.json)
 
 
 def _audit(given: argparse.Namespace) -> None:

@@ -3,9 +3,21 @@
 It is started by `blindrelay proxy` and described in docs/endpoint.md. It needs the extra `proxy`.
 """
 
-from blindrelay.client.endpoint.app import endpoint_app
+from blindrelay.client.endpoint.access import Access
+from blindrelay.client.endpoint.app import OwnNamesOnly, endpoint_app
 from blindrelay.client.endpoint.providers import Provider, read_providers
-from blindrelay.client.endpoint.server import listen, serve
+from blindrelay.client.endpoint.server import listen, serve, serve_app
 from blindrelay.client.endpoint.token_file import LocalToken, local_token
 
-__all__ = ["LocalToken", "Provider", "endpoint_app", "listen", "local_token", "read_providers", "serve"]
+__all__ = [
+    "Access",
+    "LocalToken",
+    "OwnNamesOnly",
+    "Provider",
+    "endpoint_app",
+    "listen",
+    "local_token",
+    "read_providers",
+    "serve",
+    "serve_app",
+]

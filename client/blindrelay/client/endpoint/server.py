@@ -86,6 +86,14 @@ async def serve(
     keys = KeyRing(connection.identity, time.time, open_history(connection))
     transport = SealedTransport(connection, observer=journal.observe, _keys=keys)
     app = endpoint_app(transport, keys, journal, Routes(providers, default), access)
+    try:
+        return await serve_app(app, listener, announce)
+    finally:
+        await transport.aclose()
+
+
+async def serve_app(app: ASGIApp, listener: socket.socket, announce: Callable[[], None]) -> signal.Signals:
+    """Serves any application as serve() does the endpoint's."""
     server = _Server(_config(app), announce)
     try:
         await server.serve(sockets=[listener])
@@ -93,8 +101,6 @@ async def serve(
         if server.started:
             await server.shutdown()
         raise
-    finally:
-        await transport.aclose()
     return server.ended_by
 
 

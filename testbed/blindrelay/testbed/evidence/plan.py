@@ -68,13 +68,13 @@ def _error(canaries: Canaries) -> Request:
 def _large(canaries: Canaries) -> Request:
     request = _chat(canaries)
     body = json.loads(request["content"])
-    body["messages"][0]["content"] = " ".join([canaries["body"]] * 5_000)
+    body["messages"][0]["content"] = " ".join([canaries["body"]] * 2_000)
     return {**request, "content": json.dumps(body)}
 
 
 def _over_the_limit(canaries: Canaries) -> Request:
     request = _chat(canaries)
-    body = json.loads(request["content"]) | {"user": canaries["body"] * 30_000}
+    body = json.loads(request["content"]) | {"user": canaries["body"] * 7_000}
     return {**request, "content": json.dumps(body)}
 
 
