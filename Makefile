@@ -137,7 +137,7 @@ npm-aimock:
 	@echo "Installing .npm/$*, this once."
 	@mkdir -p $(@D)
 	@cp $^ $(@D)
-	@cd $(@D) && npm ci --silent --no-audit --no-fund --ignore-scripts
+	@cd $(@D) && npm ci --silent --no-audit --no-fund --ignore-scripts && npm run --silent --if-present finish
 	@touch $@
 
 .venv-codegen/ready: Makefile
