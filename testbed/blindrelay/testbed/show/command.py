@@ -21,12 +21,12 @@ def run_show(provider: ProviderKind | None, port: int, *, as_json: bool) -> None
     """Serves the page until it is interrupted. Raises TestbedError, ConfigurationError."""
     kind = provider or talking_provider()
     with Recorder() as recorder, Testbed(kind, tap=SHOWN, providers=official_providers(recorder.url)) as bed:
-        recorder.provider = bed.provider
         asyncio.run(_serve(bed, recorder, port, as_json=as_json))
 
 
 async def _serve(bed: Testbed, recorder: Recorder, port: int, *, as_json: bool) -> None:
-    events = recorder.events = Events()
+    events = Events()
+    recorder.begin(bed.provider, events)
     listener = listen("127.0.0.1", port)
     bound, token = listener.getsockname()[1], secrets.token_urlsafe(16)
     url = f"http://127.0.0.1:{bound}/{token}/"

@@ -5,31 +5,34 @@ The bridge's own process has no tap; but what it knows of an exchange is what it
 
 from __future__ import annotations
 
-import http.client
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final, Self
-from urllib.parse import urlsplit
+from http.server import ThreadingHTTPServer
+from typing import Any, Self
 
+from blindrelay.testbed.reading_relay import ReadingHandler
 from blindrelay.testbed.show.events import Events
-
-_DROPPED: Final = frozenset({"connection", "content-length", "host", "transfer-encoding"})
-_PIECE: Final = 65_536
 
 
 class Recorder:
-    """An HTTP server on a free port, before the provider at a URL that is set before the first request."""
+    """A reading relay on a free port, before the provider that begin() names."""
 
     def __init__(self) -> None:
-        self.provider = ""
-        self.events: Events | None = None
-        handler = type("Handler", (_Handler,), {"recorder": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._events: Events | None = None
+
+        class Handler(_Handler):
+            recorder = self
+
+        self._handler: type[_Handler] = Handler
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 
     @property
     def url(self) -> str:
         """Where it listens."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def begin(self, provider: str, events: Events) -> None:
+        """Names the provider, and who is told; before the first request."""
+        self._handler.provider, self._events = provider, events
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -41,46 +44,20 @@ class Recorder:
 
     def say(self, what: str, **more: Any) -> None:
         """Tells the pages what the bridge has."""
-        if self.events is not None:
-            self.events.say("bridge", what, **more)
+        if self._events is not None:
+            self._events.say("bridge", what, **more)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(ReadingHandler):
     recorder: Recorder
-    protocol_version = "HTTP/1.1"
 
-    def _pass_on(self) -> None:
-        body = self.rfile.read(int(self.headers.get("content-length", "0")))
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in _DROPPED}
-        self.recorder.say(
-            "request",
-            line=f"{self.command} {self.path}",
-            headers=[f"{name}: {value}" for name, value in headers.items()],
-            text=body.decode(errors="replace"),
-        )
-        upstream = http.client.HTTPConnection(urlsplit(self.recorder.provider).netloc)
-        try:
-            upstream.request(self.command, self.path, body, headers)
-            self._answer(upstream.getresponse())
-        except OSError:
-            self.recorder.say("gone")  # who left was the bridge, since its client had
-        finally:
-            upstream.close()
-            self.close_connection = True
+    def read_request(self, headers: dict[str, str], body: bytes) -> None:
+        line = f"{self.command} {self.path}"
+        listed = [f"{name}: {value}" for name, value in headers.items()]
+        self.recorder.say("request", line=line, headers=listed, text=body.decode(errors="replace"))
 
-    def _answer(self, answer: http.client.HTTPResponse) -> None:
-        self.send_response(answer.status)
-        for name, value in answer.getheaders():
-            if name.lower() not in _DROPPED:
-                self.send_header(name, value)
-        self.send_header("transfer-encoding", "chunked")
-        self.end_headers()
-        while piece := answer.read1(_PIECE):
-            self.recorder.say("answer", text=piece.decode(errors="replace"))
-            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-        self.wfile.write(b"0\r\n\r\n")
+    def read_piece(self, piece: bytes) -> None:
+        self.recorder.say("answer", text=piece.decode(errors="replace"))
 
-    do_GET = do_POST = do_DELETE = _pass_on  # noqa: N815 (the library's names)
-
-    def log_message(self, *_: Any) -> None:
-        """Nothing."""
+    def lost(self) -> None:
+        self.recorder.say("gone")  # who left was the bridge, since its client had
