@@ -17,13 +17,19 @@ DESCRIPTORS: Final = 12
 THREADS: Final = 4
 
 
-def complaints(growth: Mapping[str, Growth]) -> list[str]:
+SHORT_RUN: Final = 2_048
+"""Bytes of an exchange, over a thousand of them: the allocators have not found their size by then."""
+
+
+def complaints(growth: Mapping[str, Growth], bytes_each: int = BYTES_EACH) -> list[str]:
     """What grew that may not, a sentence each."""
-    return [f"{name} keeps {wrong}" for name, each in growth.items() for wrong in _wrong_with(each)]
+    return [
+        f"{name} keeps {wrong}" for name, each in growth.items() for wrong in _wrong_with(each, bytes_each)
+    ]
 
 
-def _wrong_with(growth: Growth) -> Iterator[str]:
-    if growth.bytes_each > BYTES_EACH:
+def _wrong_with(growth: Growth, bytes_each: int) -> Iterator[str]:
+    if growth.bytes_each > bytes_each:
         yield f"{growth.bytes_each:,.0f} bytes of each exchange"
     if growth.descriptors > DESCRIPTORS:
         yield f"{growth.descriptors} descriptors"
