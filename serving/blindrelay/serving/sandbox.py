@@ -1,4 +1,4 @@
-"""A process that can write no file and run no program from some point on (Linux, landlock(7))."""
+"""A process that can write no file and run no program from some point on (Linux, landlock(7), seccomp(2))."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from typing import Final
 
 from blindrelay.serving.errors import StartError
+from blindrelay.serving.system_calls import refuse_system_calls
 
 _CREATE_RULESET: Final = 444
 _ADD_RULE: Final = 445
@@ -31,13 +32,16 @@ _RIGHTS_SINCE_5: Final = 0xFFFF
 def forbid_writing_and_programs() -> None:
     """From now on this thread, and every thread that it starts, can read files and nothing more of them.
 
-    To write, to make, move and remove files, and to run programs is refused by the kernel (EACCES). What is
-    open stays open: the log. There is no way back. Raises StartError where the kernel has no Landlock.
+    To write, to make, move and remove files, and to run programs is refused by the kernel (EACCES), and so is
+    whatever else outlives the process (system_calls.py). What is open stays open: the log. There is no way
+    back, and threads that run already are not included: to be called before there are any.
+
+    Raises StartError where the kernel has no Landlock or no seccomp.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     version = libc.syscall(_CREATE_RULESET, None, 0, _VERSION) if sys.platform == "linux" else -1
     if version < 1:
-        raise StartError("sandbox = true needs Linux 5.13 or later with Landlock; this kernel has none")
+        raise StartError("sandbox = true needs Linux 5.13 or later with Landlock, and leave to use it")
     rights = struct.pack("Q", _RIGHTS.get(version, _RIGHTS_SINCE_5))
     ruleset = _checked(libc.syscall(_CREATE_RULESET, rights, len(rights), 0))
     root = os.open("/", os.O_PATH | os.O_CLOEXEC)
@@ -48,6 +52,7 @@ def forbid_writing_and_programs() -> None:
     finally:
         os.close(root)
         os.close(ruleset)
+    refuse_system_calls()
 
 
 def _checked(result: int) -> int:

@@ -57,8 +57,12 @@ def swapped_of(pid: int) -> int:
 
 
 def is_confined(pid: int) -> bool:
-    """Whether it has given up gaining rights, as it does before it enters a sandbox (proc(5), NoNewPrivs)."""
-    return "NoNewPrivs:\t1" in Path("/proc", str(pid), "status").read_text()
+    """Whether all its threads are under a filter of system calls, the last step into the sandbox (proc(5)).
+
+    The filter was inherited from the thread that entered it, so that no thread was there before.
+    """
+    threads = [path.read_text() for path in Path("/proc", str(pid), "task").glob("*/status")]
+    return bool(threads) and all("NoNewPrivs:\t1" in each and "Seccomp:\t2" in each for each in threads)
 
 
 def bytes_written_of(pid: int) -> int:
