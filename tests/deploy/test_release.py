@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from blindrelay.testbed.audit.closure import Package, bill_of_materials
+from blindrelay.testbed.audit.closure import Package, bill_of_materials, closure
 from blindrelay.testbed.audit.command import sizes
 from blindrelay.testbed.audit.size import code_lines, modules
 
@@ -72,12 +72,32 @@ def test_lines_of_code_are_those_with_code() -> None:
     assert code_lines(source) == 4
 
 
-def test_every_dependency_has_a_reason() -> None:
-    package = Package("grpcio", "1.0", "00", "Apache-2.0")
-    bill = bill_of_materials("0.1.0", [package])
-    assert bill["components"][0]["purl"] == "pkg:pypi/grpcio@1.0"
-    assert "UNKNOWN" in Package("other", "1", "00", "").what_for
+def test_the_dependencies_are_those_that_the_docs_name() -> None:
+    ours, packages = closure(ROOT)
     named = re.findall(r"Besides Python: (.*?);", (ROOT / "docs/audit.md").read_text())[0]
-    for name in ("grpcio", "protobuf", "grpcio-health-checking", "typing-extensions"):
-        assert name in named
-        assert "UNKNOWN" not in Package(name, "1", "00", "").what_for
+    assert set(re.sub(r" \(.*?\)", "", named).split(", ")) == {package.name for package in packages}
+    assert ours.needs == ("grpcio", "grpcio-health-checking", "protobuf")
+    for package in packages:
+        assert re.fullmatch("[0-9a-f]{64}", package.sha256)
+        assert package.licence != "not stated"
+        assert "UNKNOWN" not in package.what_for
+
+
+def test_the_bill_of_materials_says_who_needs_what() -> None:
+    ours = Package("blindrelay", "0.1.0", "", "Apache-2.0", ("grpcio",))
+    bill = bill_of_materials(
+        ours, [Package("grpcio", "1.0", "00", "Apache-2.0", ("other",)), Package("other", "1", "00", "MIT")]
+    )
+    assert [component["purl"] for component in bill["components"]] == [
+        "pkg:pypi/grpcio@1.0",
+        "pkg:pypi/other@1",
+    ]
+    assert [each["dependsOn"] for each in bill["dependencies"]] == [
+        ["pkg:pypi/grpcio@1.0"],
+        ["pkg:pypi/other@1"],
+        [],
+    ]
+
+
+def test_a_dependency_without_a_reason_is_told() -> None:
+    assert "UNKNOWN" in Package("other", "1", "00", "").what_for

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -25,10 +24,10 @@ _WHAT: Final = {
 def run_command(sbom: Path | None, *, as_json: bool) -> None:
     """Prints size and closure; writes the bill of materials. Raises UnavailableError without an index."""
     try:
-        found, packages = modules(), closure(_PROJECT)
+        found, (ours, packages) = modules(), closure(_PROJECT)
     except subprocess.CalledProcessError as error:
-        raise UnavailableError(f"pip could not resolve blindrelay[relay]: {error.stderr.strip()}") from None
-    bill = bill_of_materials(version("blindrelay"), packages)
+        raise UnavailableError(f"pip could not install blindrelay[relay]: {error.stderr.strip()}") from None
+    bill = bill_of_materials(ours, packages)
     if sbom is not None:
         sbom.parent.mkdir(parents=True, exist_ok=True)
         sbom.write_text(json.dumps(bill, indent=1) + "\n")
@@ -63,4 +62,4 @@ def _closure_table(packages: list[Package]) -> Iterator[str]:
     yield "What it stands on, beside Python's own library:"
     for package in packages:
         yield f"  {package.name:24} {package.version:10} {package.what_for}"
-        yield f"  {'':24} sha256 {package.sha256}"
+        yield f"  {'':24} {package.licence}; sha256 {package.sha256}"
