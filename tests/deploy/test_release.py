@@ -65,6 +65,15 @@ def test_the_relay_is_as_large_as_the_docs_say() -> None:
         assert f"| `{package}`{comma}{generated} | {files} | {lines} |" in page
 
 
+def test_every_file_that_an_auditor_is_sent_to_is_there() -> None:
+    page = (ROOT / "docs/audit.md").read_text()
+    named = re.findall(r"`(?:[\w/…]+/)?(\w+\.(?:py|proto))`", page)
+    assert {"forwarding.py", "records.py", "sandbox.py", "exchange.proto"} <= set(named)
+    folders = [ROOT / name for name in ("relay_node", "serving", "proto", "tests", "deploy")]
+    found = {path.name for folder in folders for path in folder.rglob("*.*")}
+    assert set(named) <= found
+
+
 def test_lines_of_code_are_those_with_code() -> None:
     source = (
         '"""Docs,\nmore docs."""\n\n# note\nx = 1\n\n\ndef f():\n    """Docs."""\n    return """a\nb"""\n'

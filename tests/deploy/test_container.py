@@ -1,0 +1,56 @@
+"""The container file, read: what it builds is run as nobody and without a shell. No engine is run."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+Stage = list[tuple[str, str]]
+
+
+def stages() -> list[Stage]:
+    """The instructions of each stage, in order."""
+    found: list[Stage] = []
+    for line in (ROOT / "deploy/Containerfile").read_text().splitlines():
+        if line and not line.startswith("#"):
+            name, _, rest = line.partition(" ")
+            if name == "FROM":
+                found.append([])
+            found[-1].append((name, rest))
+    return found
+
+
+def last(name: str, stage: Stage) -> str:
+    """The instruction that counts, of those with one name."""
+    return [rest for each, rest in stage if each == name][-1]
+
+
+def test_the_image_runs_as_nobody_and_without_a_shell() -> None:
+    _, image = stages()
+    assert last("USER", image) == "65532:65532"
+    assert "RUN" not in dict(image)
+    assert "distroless" in last("FROM", image)
+    for name in ("ENTRYPOINT", "CMD"):
+        assert isinstance(json.loads(last(name, image)), list), "the form that needs no shell"
+
+
+def test_no_stage_is_of_an_unnamed_version() -> None:
+    for stage in stages():
+        image = last("FROM", stage).split()[0]
+        assert image.rpartition(":")[2] not in ("latest", image)
+
+
+def test_what_is_installed_is_what_is_run() -> None:
+    build, image = stages()
+    program, *arguments = json.loads(last("RUN", build))
+    assert program == "python"
+    assert arguments[-1] == ".[relay]"
+    assert (ROOT / arguments[arguments.index("--constraint") + 1]).is_file()
+    target = arguments[arguments.index("--target") + 1]
+    assert last("COPY", image) == f"--from=build {target} {target}"
+    assert f"PYTHONPATH={target} " in last("ENV", image)
+    *_, option, module = json.loads(last("ENTRYPOINT", image))
+    assert option == "-m"
+    assert importlib.util.find_spec(f"{module}.__main__") is not None
