@@ -19,7 +19,7 @@ from blindrelay.testbed.evidence.forms import WINDOW, forms, windows
 from blindrelay.testbed.evidence.memory import memory_of
 from blindrelay.testbed.evidence.page import page
 from blindrelay.testbed.evidence.report import as_json, lines
-from blindrelay.testbed.evidence.result import PARTIES, RELAY, Evidence, Look, Trait
+from blindrelay.testbed.evidence.result import PARTIES, RELAY, Evidence, Look, Rest, Trait
 from blindrelay.testbed.evidence.search import Needles
 
 WORD = Canaries.fresh()["body"]
@@ -31,6 +31,7 @@ def as_it_should_be() -> Evidence:
         exchanges=1,
         looks=looks,
         traits=[Trait("token", RELAY, found_there=True, found_at_bridge=False)],
+        rests=[Rest(0.0, 4_000, 500)],
         facts=[("it is so", True)],
         records=1,
     )
@@ -108,6 +109,21 @@ def test_a_run_that_does_not_find_what_is_there_is_powerless(party: str, kind: s
             look.found.pop(kind, None)
     assert len(evidence.weaknesses()) == 1
     assert "powerless" in as_json(evidence)["verdict"]
+
+
+def test_a_relay_that_keeps_what_is_sealed_is_told_at_the_end() -> None:
+    evidence = as_it_should_be()
+    evidence.rests = [Rest(0.0, 4_000, 4_000), Rest(60.0, 4_000, 500)]
+    assert evidence.leaks() == [], "what has gone by the end was not kept"
+    evidence.rests.append(Rest(61.0, 4_000, 4_000))
+    assert evidence.leaks() == ["the relay keeps sealed bytes: 4000 of 4000 samples"]
+
+
+@pytest.mark.parametrize("rests", [[], [Rest(0.0, 0, 0)]])
+def test_a_run_that_took_no_sealed_bytes_is_powerless(rests: list[Rest]) -> None:
+    evidence = as_it_should_be()
+    evidence.rests = rests
+    assert len(evidence.weaknesses()) == 1
 
 
 def test_a_run_without_records_is_powerless() -> None:

@@ -11,6 +11,10 @@ from blindrelay.testbed.evidence.canaries import KINDS
 PARTIES: Final = ("client", "relay", "plain relay", "bridge")
 RELAY: Final = "relay"
 
+MOST_LEFT: Final = 0.5
+"""A larger share of the sealed bytes in the relay's memory at the end, and it keeps them: of what is only
+freed, and not even written over, a quarter was left."""
+
 
 @dataclass(frozen=True)
 class Look:
@@ -96,6 +100,8 @@ class Evidence:
         for fact, holds in self.facts:
             if not holds:
                 yield f"it is not so that {fact}"
+        if self.rests and self.rests[-1].left > MOST_LEFT * self.rests[-1].samples:
+            yield f"the relay keeps sealed bytes: {self.rests[-1].left} of {self.rests[-1].samples} samples"
         for record in self.strange_records:
             yield f"the relay's log has a line that is not on the list: {record[:80]}"
 
@@ -107,5 +113,7 @@ class Evidence:
         for trait in self.traits:
             if not trait.found_there:
                 yield f"the {trait.name} was not found with the {trait.known_to}, who knows it"
+        if not any(rest.samples for rest in self.rests):
+            yield "no sealed bytes were taken that could have been looked for"
         if not self.records:
             yield "the relay wrote no records that could have been judged"
