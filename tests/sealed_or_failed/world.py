@@ -30,12 +30,16 @@ _SETTLE_SECONDS: Final = 0.2
 _LIMITS: Final = {"max_request_bytes": 65_536}
 
 
+Outcomes = dict[str, list[str]]
+"""By the way that exchanges took: a word for the end of each."""
+
+
 @dataclass
 class Finding:
-    """One scenario: how it ended, which canaries left in clear, and who was spoken to beside the relay."""
+    """One scenario: how its exchanges ended, which canaries left in clear, and who else was spoken to."""
 
     name: str
-    outcome: str
+    outcomes: Outcomes
     clear: list[str]
     strangers: list[str]
 
@@ -47,18 +51,17 @@ class World:
     Attributes:
         own: ports whose conversations are in clear by nature: between bridge and provider, and between a
             program and the endpoint on its machine.
-        known: ports of our own servers, beside those.
+        folder: for what a scenario has to write.
     """
 
     bed: Testbed
     sink: Sink
     folder: Path
     own: set[int] = field(default_factory=set)
-    known: set[int] = field(default_factory=set)
 
 
-Scenario = Callable[[World, Canaries], str]
-"""Does one thing with these canaries, and says how it ended."""
+Scenario = Callable[[World, Canaries], Outcomes]
+"""Does one thing with these canaries."""
 
 
 def main() -> None:
@@ -73,8 +76,6 @@ def main() -> None:
             stack.enter_context(Sink(OUTSIDE)),
             folder,
         )
-        world.own.add(_port(world.bed.provider))
-        world.known |= {_port(world.bed.relay.partition("?")[0]), _port(world.bed.direct.partition("?")[0])}
         for name, scenario in SCENARIOS.items():
             findings.append(_observed(name, scenario, world))
     Path(sys.argv[1]).write_text(json.dumps([asdict(finding) for finding in findings]))
@@ -82,14 +83,15 @@ def main() -> None:
 
 def _observed(name: str, scenario: Scenario, world: World) -> Finding:
     canaries, capture = Canaries.fresh(), Capture()
+    world.own = {_port(world.bed.provider)}
     try:
-        outcome = scenario(world, canaries)
+        outcomes = scenario(world, canaries)
         time.sleep(_SETTLE_SECONDS)
     finally:
         capture.stop()
     flows = {flow: data for flow, data in capture.flows.items() if not flow.ports & world.own}
     strangers = {f"{flow.target}:{flow.target_port}" for flow in flows if _is_strange(flow, world)}
-    return Finding(name, outcome, sorted(canaries.found_in(flows.values())), sorted(strangers))
+    return Finding(name, outcomes, sorted(canaries.found_in(flows.values())), sorted(strangers))
 
 
 def _is_strange(flow: Flow, world: World) -> bool:

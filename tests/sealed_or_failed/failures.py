@@ -1,0 +1,182 @@
+"""What can go wrong between a program and the bridge; each is a connection string for as long as it lasts."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, nullcontext
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeVar
+from unittest.mock import patch
+
+import trustme
+
+from blindrelay.client.portal import Portal
+from blindrelay.provider_bridge.identity_file import load_identity
+from blindrelay.sealing import DirectorySigner, IdentityKey, format_identity
+from blindrelay.testbed.attacks.alterations import at, cut_after, flip, flipped
+from blindrelay.testbed.attacks.impostor import delegated
+from blindrelay.testbed.attacks.relay import EndedError, Hook, HostileRelay, Passage
+from blindrelay.v1.keys_pb2 import KeyDirectory
+from blindrelay.v1.outer_status import OuterStatus
+
+from .tls_front import tls_front
+from .world import OUTSIDE, World
+
+T = TypeVar("T")
+
+Failure = Callable[[World], AbstractContextManager[str]]
+
+_PROXY_VARIABLES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "GRPC_PROXY", "WS_PROXY")
+_HOST: Final = "127.0.0.1"
+_LONG_AGO: Final = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def none(world: World) -> AbstractContextManager[str]:
+    return nullcontext(world.bed.relay)
+
+
+def gone(part: str) -> Failure:
+    """A part was stopped."""
+
+    @contextmanager
+    def failure(world: World) -> Iterator[str]:
+        world.bed.stop(part)
+        try:
+            yield world.bed.relay
+        finally:
+            world.bed.start(part)
+            world.bed.wait_until_ready()
+
+    return failure
+
+
+def another_pin(world: World) -> AbstractContextManager[str]:
+    other = format_identity(IdentityKey.generate().public_key)
+    return nullcontext(world.bed.relay.replace(world.bed.identity, other))
+
+
+def another_token(world: World) -> AbstractContextManager[str]:
+    return nullcontext(world.bed.relay.replace(world.bed.token, "brt_wrong"))
+
+
+def no_tls(world: World) -> AbstractContextManager[str]:
+    """The client expects it, and the relay has none."""
+    return nullcontext(world.bed.relay.replace("tls=off", "tls=on"))
+
+
+def no_such_name(world: World) -> AbstractContextManager[str]:
+    return nullcontext(world.bed.relay.replace("tls=off", "tls=on").replace(_HOST, "relay.invalid"))
+
+
+def certified(issue: Callable[[trustme.CA], trustme.LeafCert]) -> Failure:
+    """The relay has TLS, with a certificate from the authority that the client trusts, or from elsewhere."""
+
+    @contextmanager
+    def failure(world: World) -> Iterator[str]:
+        trusted = trustme.CA()
+        trusted.cert_pem.write_to_path(world.folder / "ca.pem")
+        relay = _address(world.bed.relay)
+        host, _, port = relay.rpartition(":")
+        with _running(tls_front((host, int(port)), issue(trusted))) as front:
+            connection = world.bed.connection(f"{_HOST}:{front}").replace("tls=off", "tls=on")
+            yield f"{connection}&ca={world.folder / 'ca.pem'}"
+
+    return failure
+
+
+certificate: Final = certified(lambda trusted: trusted.issue_cert(_HOST))
+another_authoritys_certificate: Final = certified(lambda _: trustme.CA().issue_cert(_HOST))
+another_hosts_certificate: Final = certified(lambda trusted: trusted.issue_cert("relay.example"))
+expired_certificate: Final = certified(
+    lambda trusted: trusted.issue_cert(
+        _HOST, not_before=_LONG_AGO, not_after=datetime.now(UTC) - timedelta(days=1)
+    )
+)
+
+
+def hostile(hook: Callable[[], Hook]) -> Failure:
+    """A relay that does what it likes."""
+    return lambda world: _hostile(world, hook())
+
+
+@contextmanager
+def _hostile(world: World, hook: Hook) -> Iterator[str]:
+    async def made() -> HostileRelay:
+        return HostileRelay([_address(world.bed.direct)], hook)
+
+    portal = Portal()
+    with _running(portal.call(made()).running(), portal) as address:
+        yield world.bed.connection(str(address))
+
+
+@contextmanager
+def _running(server: AbstractAsyncContextManager[T], portal: Portal | None = None) -> Iterator[T]:
+    portal = portal or Portal()
+    running = portal.call(server.__aenter__())
+    try:
+        yield running
+    finally:
+        portal.call(server.__aexit__(None, None, None))
+        portal.close()
+
+
+class Refusing(Hook):
+    """Every exchange ends with an outer status, and nothing else."""
+
+    def __init__(self, status: OuterStatus) -> None:
+        super().__init__()
+        self._end = EndedError(*status.value)
+
+    async def carry(self, passage: Passage) -> None:
+        raise self._end
+
+
+def outdated_directory(world: World) -> AbstractContextManager[str]:
+    """Signed as it should be, by the bridge's own identity, and too old."""
+    identity, signer = load_identity(world.bed.folder / "identity.key"), DirectorySigner.generate()
+
+    def outdated(directories: list[Any]) -> list[Any]:
+        directory = KeyDirectory.FromString(directories[0].directory)
+        now = int(time.time())
+        directory.started_at, directory.issued_at, directory.expires_at = now - 50, now - 40, now - 20
+        return [signer.sign(directory, delegated(identity, signer))]
+
+    return _hostile(world, Hook(directories=outdated))
+
+
+def forged_directory(world: World) -> AbstractContextManager[str]:
+    def forged(directories: list[Any]) -> list[Any]:
+        for signed in directories:
+            signed.directory = flipped(signed.directory, -1)
+        return directories
+
+    return _hostile(world, Hook(directories=forged))
+
+
+no_directories: Final = hostile(lambda: Hook(directories=lambda _: []))
+nonsense_for_directories: Final = hostile(lambda: Hook(directories=lambda _: b"\xff nonsense"))
+altered_envelope: Final = hostile(lambda: Hook(envelopes=lambda envelope: [envelope[:-1] + b"\x01"]))
+altered_request: Final = hostile(lambda: Hook(up=flip(0, -1)))
+altered_answer: Final = hostile(lambda: Hook(down=flip(0, -1)))
+cut_answer: Final = hostile(lambda: Hook(down=cut_after(0)))
+answer_in_clear: Final = hostile(lambda: Hook(down=at(0, lambda _: [b'{"choices": []}'])))
+
+
+@contextmanager
+def proxies_in_the_environment(world: World) -> Iterator[str]:
+    names = {each: world.sink.proxy for name in _PROXY_VARIABLES for each in (name, name.lower())}
+    with patch.dict(os.environ, names):
+        yield world.bed.relay
+
+
+@contextmanager
+def base_urls_in_the_environment(world: World) -> Iterator[str]:
+    names = ("OPENAI_BASE_URL", "OPENAI_API_BASE", "ANTHROPIC_BASE_URL", "GOOGLE_GEMINI_BASE_URL")
+    with patch.dict(os.environ, dict.fromkeys(names, f"http://{OUTSIDE}/v1")):
+        yield world.bed.relay
+
+
+def _address(connection: str) -> str:
+    return connection.partition("@")[2].partition("?")[0]

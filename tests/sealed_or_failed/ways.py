@@ -1,0 +1,91 @@
+"""How a program's exchanges reach the relay: by the library, by the endpoint, and by `blindrelay run`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from blindrelay.client import SealedTransport
+from blindrelay.testbed.processes import PartProcess
+
+from .canaries import Canaries
+from .content import ERRORS, ORIGIN, ending, endings, reason, requests
+from .world import Outcomes, World
+
+SHORT: Final = 5.0
+"""Seconds: nothing here is worth waiting for."""
+
+Way = Callable[[World, str, Canaries], Outcomes]
+"""Sends the canaries through a connection; says how it ended."""
+
+
+def by_library(_: World, connection: str, canaries: Canaries) -> Outcomes:
+    with SealedTransport(connection) as sealed, sealed.httpx2_client(timeout=SHORT) as client:
+        return {"library": endings(client, ORIGIN, canaries)}
+
+
+def by_asynchronous_library(_: World, connection: str, canaries: Canaries) -> Outcomes:
+    return {"asynchronous library": asyncio.run(_asynchronously(connection, canaries))}
+
+
+async def _asynchronously(connection: str, canaries: Canaries) -> list[str]:
+    async def sent(request: dict[str, Any]) -> str:
+        try:
+            return ending(await client.request(**request))
+        except ERRORS as error:
+            return reason(error)
+
+    async with SealedTransport(connection) as sealed, sealed.async_httpx_client(timeout=SHORT) as client:
+        return list(await asyncio.gather(*map(sent, requests(canaries, ORIGIN))))
+
+
+def by_endpoint(world: World, connection: str, canaries: Canaries) -> Outcomes:
+    """`blindrelay proxy`; what a program says to it is in clear by nature."""
+    with endpoint(world, connection) as client:
+        return {"endpoint": endings(client, str(client.base_url).rstrip("/"), canaries)}
+
+
+@contextmanager
+def endpoint(world: World, connection: str) -> Iterator[httpx.Client]:
+    """A program's client for a running endpoint, which is its base URL."""
+    with tempfile.TemporaryDirectory() as state:
+
+        def command() -> list[str]:
+            return ["proxy", "--port", "0", "--json", "--relay", connection]
+
+        part = PartProcess("endpoint", "blindrelay.client", command, {"BLINDRELAY_STATE": state})
+        part.start()
+        url = part.announcement["url"]
+        world.own.add(int(url.rpartition(":")[2]))
+        headers = {"x-blindrelay-token": Path(state, "endpoint-token").read_text().strip()}
+        try:
+            with httpx.Client(base_url=url, trust_env=False, timeout=20, headers=headers) as client:
+                yield client
+        finally:
+            part.stop()
+
+
+def by_program(world: World, connection: str, canaries: Canaries) -> Outcomes:
+    """`blindrelay run`."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = int(probe.getsockname()[1])
+    world.own.add(port)
+    command = [
+        *(sys.executable, "-m", "blindrelay.client", "run", "--port", str(port), "--relay", connection, "--"),
+        *(sys.executable, "-m", "tests.sealed_or_failed.program", json.dumps(asdict(canaries))),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    outcomes: Outcomes = json.loads(done.stdout)
+    return outcomes
