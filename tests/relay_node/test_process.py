@@ -118,10 +118,11 @@ async def run(*arguments: str, cwd: Path) -> tuple[int, str, str]:
     return popen.returncode, out.decode(), err.decode()
 
 
+@pytest.mark.parametrize("asked_for", [{}, {"GRPC_VERBOSITY": "DEBUG", "GRPC_TRACE": "all"}])
 async def test_it_serves_and_ends_on_sigterm_with_nothing_but_records(
-    start_process: StartProcess, bridge: FakeBridge
+    start_process: StartProcess, bridge: FakeBridge, asked_for: dict[str, str]
 ) -> None:
-    process = await start_process()
+    process = await start_process(env=asked_for)
     assert await process.client.exchange(bridge.envelope()) == [b"hello"]
     process.popen.send_signal(signal.SIGTERM)
     assert await process.popen.wait() == 0

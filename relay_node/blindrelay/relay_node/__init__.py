@@ -5,6 +5,9 @@ It decodes no message and imports no cryptography; the one hash it needs, of acc
 
 from __future__ import annotations
 
+import blindrelay.relay_node.silent_grpc  # noqa: F401 - before the first import of grpc
+
+# isort: split
 from blindrelay.relay_node.config import RelayConfig, ReplicaConfig, read_relay_config
 
 # isort: split
