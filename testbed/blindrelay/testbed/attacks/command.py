@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import logging
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -58,7 +57,7 @@ def _interruptible(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     def interrupt(*_: object) -> None:
         nonlocal interrupted
         interrupted = True
-        # gRPC's server complains of being torn down while it starts; whoever interrupts wants to hear nothing.
+        # gRPC's server complains of being torn down while it starts; who interrupts wants to hear nothing.
         logging.getLogger("asyncio").disabled = True
         for task in tasks:
             task.get_loop().call_soon_threadsafe(task.cancel)
