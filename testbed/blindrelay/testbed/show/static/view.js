@@ -58,7 +58,7 @@ const told = {
   bridge: {
     request(said) {
       entry("bridge", "sends to the provider", said.line);
-      entry("bridge", "with these headers, and no others", said.headers.join("\n"));
+      entry("bridge", "with these headers, besides those of the connection", said.headers.join("\n"));
       entry("bridge", "and", said.text);
     },
     answer(said) {
