@@ -62,8 +62,9 @@ class Tap:
 
 
 def read_tap(path: Path) -> list[Forwarded]:
-    """All that was noted until now, in order."""
+    """All that was noted until now, in order, without a last line that is still being written."""
     if not path.exists():
         return []
-    entries = [json.loads(line) for line in path.read_text("ascii").splitlines()]
+    whole, _, _ = path.read_text("ascii").rpartition("\n")
+    entries = [json.loads(line) for line in whole.splitlines()]
     return [Forwarded(**{**entry, "direction": Direction(entry["direction"])}) for entry in entries]

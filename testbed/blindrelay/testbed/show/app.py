@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from html import escape
 from pathlib import Path
@@ -60,9 +61,8 @@ def show_app(
     running: set[asyncio.Task[None]] = set()
 
     async def ask(request: Request) -> Response:
-        wanted = await request.json()
-        prompt, trick = str(wanted.get("prompt", ""))[:MAX_PROMPT], wanted.get("trick", "")
-        if not prompt.strip() or (trick and trick not in TRICKS):
+        prompt, trick = _asked(await request.body())
+        if not prompt.strip() or trick not in ("", *TRICKS):
             return JSONResponse({"error": "a prompt, and a switch that there is"}, 400)
         task = asyncio.create_task(exchanges.ask(prompt, trick))
         running.add(task)
@@ -79,6 +79,17 @@ def show_app(
     return Starlette(
         routes=[Mount(f"/{token}", routes=below)], middleware=[Middleware(OwnNamesOnly, access=access)]
     )
+
+
+def _asked(body: bytes) -> tuple[str, str]:
+    """The prompt and the name of the switch; an empty prompt if the body is not what the page sends."""
+    try:
+        wanted = json.loads(body)
+    except ValueError:
+        return "", ""
+    if not isinstance(wanted, dict):
+        return "", ""
+    return str(wanted.get("prompt", ""))[:MAX_PROMPT], str(wanted.get("trick", ""))
 
 
 def _switches() -> str:

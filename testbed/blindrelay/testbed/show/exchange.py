@@ -36,18 +36,25 @@ class Exchanges:
         """Returns when the exchange has ended. `trick` is a name of TRICKS, or empty."""
         async with self._one_at_a_time:
             self._events.say("client", "begin", prompt=prompt, url=URL, trick=trick)
-            if trick:
-                hook = TRICKS[trick].hook(self._events)
-                relay = HostileRelay([self._bed.direct.partition("@")[2].partition("?")[0]], hook)
-                async with relay.running() as address:
-                    await self._through(self._bed.connection(str(address)), prompt)
-                    await asyncio.sleep(_SETTLE_SECONDS)
-            else:
-                watch = asyncio.create_task(self._watch_the_tap())
-                await self._through(self._bed.relay, prompt)
-                await asyncio.sleep(_SETTLE_SECONDS)
-                watch.cancel()
-            self._events.say("client", "over")
+            try:
+                await (self._through_a_hostile_relay(prompt, trick) if trick else self._tapped(prompt))
+            finally:
+                self._events.say("client", "over")
+
+    async def _through_a_hostile_relay(self, prompt: str, trick: str) -> None:
+        hook = TRICKS[trick].hook(self._events)
+        relay = HostileRelay([self._bed.direct.partition("@")[2].partition("?")[0]], hook)
+        async with relay.running() as address:
+            await self._through(self._bed.connection(str(address)), prompt)
+            await asyncio.sleep(_SETTLE_SECONDS)
+
+    async def _tapped(self, prompt: str) -> None:
+        watch = asyncio.create_task(self._watch_the_tap())
+        try:
+            await self._through(self._bed.relay, prompt)
+            await asyncio.sleep(_SETTLE_SECONDS)
+        finally:
+            watch.cancel()
 
     async def _through(self, connection: str, prompt: str) -> None:
         body = {"model": "model", "stream": True, "max_tokens": 48, "messages": [_said(prompt)]}

@@ -46,7 +46,7 @@ const told = {
       answer.append(said.text);
     },
     whole() { entry("client", "", "the answer is whole", "good"); state.textContent = "The answer is whole."; state.className = "good"; },
-    error(said) { entry("client", "gets an error", said.text, "error"); state.textContent = "The client has an error, and nothing that was altered."; state.className = "error"; },
+    error(said) { entry("client", "gets an error", said.text, "error"); state.textContent = "The client has an error."; state.className = "error"; },
     over() { of("ask").querySelector("button").disabled = false; },
   },
   relay: {
@@ -58,7 +58,7 @@ const told = {
   bridge: {
     request(said) {
       entry("bridge", "sends to the provider", said.line);
-      entry("bridge", "with these headers, none of them the client's software or address", said.headers.join("\n"));
+      entry("bridge", "with these headers, besides those of the connection", said.headers.join("\n"));
       entry("bridge", "and", said.text);
     },
     answer(said) {
@@ -69,10 +69,15 @@ const told = {
   },
 };
 
-new EventSource("events").onmessage = (message) => {
+const events = new EventSource("events");
+events.onmessage = (message) => {
   const said = JSON.parse(message.data);
   told[said.party][said.what](said);
 };
+
+events.onerror = () => { failed("The live view has stopped; start it again, and open its new address."); };
+
+function failed(text) { of("ask").querySelector("button").disabled = false; state.textContent = text; state.className = "error"; }
 
 of("ask").addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -80,6 +85,7 @@ of("ask").addEventListener("submit", async (event) => {
   if (!form.get("prompt").trim()) { state.textContent = "Write something to ask."; state.className = ""; return; }
   button.disabled = true;
   const sent = await fetch("ask", { method: "POST", headers: { "content-type": "application/json" },
-    body: JSON.stringify({ prompt: form.get("prompt"), trick: form.get("trick") }) });
-  if (!sent.ok) { button.disabled = false; state.textContent = "That was not taken."; }
+    body: JSON.stringify({ prompt: form.get("prompt"), trick: form.get("trick") }) }).catch(() => null);
+  if (sent === null) failed("The live view does not answer.");
+  else if (!sent.ok) failed("That was not taken.");
 });
