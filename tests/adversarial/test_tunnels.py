@@ -59,7 +59,7 @@ async def bed(provider: WebSocketProvider) -> AsyncIterator[Testbed]:
 
 async def conversation(bed: Testbed, hook: Hook, heard: list[str]) -> None:
     """Hears the provider's words, says two of its own, and hears the close."""
-    relay = HostileRelay([bed.direct.partition("@")[2].partition("?")[0]], hook)
+    relay = HostileRelay([bed.parts["bridge"].listening], hook)
     async with relay.running() as address, SealedTransport(bed.connection(str(address))) as transport:
         request = httpx.Request("GET", "https://api.openai.com/v1/realtime?model=m")
         tunnel = await transport.open_tunnel(request)

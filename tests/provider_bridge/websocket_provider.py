@@ -53,10 +53,9 @@ class WebSocketProvider:
         return self.closes
 
     def forget(self) -> None:
-        """As before the first request."""
+        """As before the first request; a connection that is still open writes into what was there before."""
         self.handler = self.refuse_with = None
-        for seen in (self.paths, self.headers, self.messages, self.closes):
-            seen.clear()
+        self.paths, self.headers, self.messages, self.closes = [], [], [], []
 
     def _refusal(self, connection: ServerConnection, _: Request) -> Response | None:
         return None if self.refuse_with is None else connection.respond(*self.refuse_with)
@@ -66,17 +65,19 @@ class WebSocketProvider:
         assert isinstance(request, Request)
         self.paths.append(request.path)
         self.headers.append(request.headers)
+        closes = self.closes
         try:
             await (self.handler or self._echo)(connection)
         except ConnectionClosed:
             pass
         finally:
             await connection.wait_closed()
-            self.closes.append(connection.close_code)
+            closes.append(connection.close_code)
 
     async def _echo(self, connection: ServerConnection) -> None:
+        messages = self.messages
         async for message in connection:
-            self.messages.append(message)
+            messages.append(message)
             await connection.send(message)
 
 

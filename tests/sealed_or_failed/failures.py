@@ -77,7 +77,7 @@ def certified(issue: Callable[[trustme.CA], trustme.LeafCert]) -> Failure:
     def failure(world: World) -> Iterator[str]:
         trusted = trustme.CA()
         trusted.cert_pem.write_to_path(world.folder / "ca.pem")
-        relay = _address(world.bed.relay)
+        relay = world.bed.parts["relay"].listening
         host, _, port = relay.rpartition(":")
         with _running(tls_front((host, int(port)), issue(trusted))) as front:
             connection = world.bed.connection(f"{_HOST}:{front}").replace("tls=off", "tls=on")
@@ -104,7 +104,7 @@ def hostile(hook: Callable[[], Hook]) -> Failure:
 @contextmanager
 def _hostile(world: World, hook: Hook) -> Iterator[str]:
     async def made() -> HostileRelay:
-        return HostileRelay([_address(world.bed.direct)], hook)
+        return HostileRelay([world.bed.parts["bridge"].listening], hook)
 
     portal = Portal()
     with _running(portal.call(made()).running(), portal) as address:
@@ -176,7 +176,3 @@ def base_urls_in_the_environment(world: World) -> Iterator[str]:
     names = ("OPENAI_BASE_URL", "OPENAI_API_BASE", "ANTHROPIC_BASE_URL", "GOOGLE_GEMINI_BASE_URL")
     with patch.dict(os.environ, dict.fromkeys(names, f"http://{OUTSIDE}/v1")):
         yield world.bed.relay
-
-
-def _address(connection: str) -> str:
-    return connection.partition("@")[2].partition("?")[0]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from blindrelay.client.errors import ProtocolError, RequestError
-from blindrelay.client.sealed_call import TUNNEL_STATUS, SealedCall
-from blindrelay.sealing import StateError
+from blindrelay.client.sealed_call import SealedCall
+from blindrelay.sealing import TUNNEL_STATUS, StateError
 from blindrelay.v1.inner_pb2 import RequestHead, ResponseHead
 
 

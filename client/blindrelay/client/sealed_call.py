@@ -32,10 +32,6 @@ _FAREWELL_RECORDS: Final = 1_024
 """Records of padding that are read: 64 MiB, more than an answer of 1 GiB has."""
 
 
-TUNNEL_STATUS: Final = 101
-"""Of an answer that opens a tunnel (spec/protocol.md, section 10.4)."""
-
-
 @dataclass(frozen=True)
 class Timeouts:
     """A request's limits in seconds, as httpx has them; None is none.

@@ -57,27 +57,13 @@ class Sender:
     ) -> tuple[SealedExchange, ResponseHead]:
         """Sends the request, body from `stream`, and waits for the answer's head. Raises BlindRelayError."""
         content = stateless_body(request, self.connection)
-        try:
-            return await self._attempt(request, stream if content is None else _once(content), run)
-        except _KeyGoneError as gone:
-            if content is None:
-                raise gone.error from None
-        # The bridge was restarted and its new key is known: the only case for a second attempt.
-        try:
-            return await self._attempt(request, _once(content), run)
-        except _KeyGoneError as gone:
-            raise gone.error from None
+        if content is None:
+            return await _attempted(lambda: self._attempt(request, stream, run), times=1)
+        return await _attempted(lambda: self._attempt(request, _once(content), run), times=2)
 
     async def open_tunnel(self, request: Request) -> tuple[SealedTunnel, ResponseHead]:
         """Dials and waits for the answer's head: 101, or an ordinary one. Raises BlindRelayError."""
-        try:
-            return await self._dial(request)
-        except _KeyGoneError:
-            pass
-        try:
-            return await self._dial(request)
-        except _KeyGoneError as gone:
-            raise gone.error from None
+        return await _attempted(lambda: self._dial(request), times=2)
 
     async def close(self) -> None:
         """Ends what runs in this event loop."""
@@ -101,7 +87,7 @@ class Sender:
     async def _dial(self, request: Request) -> tuple[SealedTunnel, ResponseHead]:
         head = tunnel_head(request, self.connection)
         tunnel = await self._begin(request, SealedTunnel)
-        async with self._closed_on_failure(tunnel, request, _here):
+        async with self._closed_on_failure(tunnel, request, here):
             return tunnel, await tunnel.dial(head)
 
     @asynccontextmanager
@@ -192,6 +178,16 @@ class _KeyGoneError(Exception):
         self.error = error
 
 
+async def _attempted(attempt: Callable[[], Awaitable[T]], *, times: int) -> T:
+    """Again where the bridge was restarted and its new key is known: the only case for a second attempt."""
+    try:
+        return await attempt()
+    except _KeyGoneError as gone:
+        if times == 1:
+            raise gone.error from None
+    return await _attempted(attempt, times=times - 1)
+
+
 def _sealed_to(key: VerifiedKey, envelope: bytes) -> ClientExchange:
     try:
         return encapsulate(envelope, key.config)
@@ -216,7 +212,8 @@ async def _acquire(room: asyncio.Semaphore, timeout: float | None) -> None:
         raise TimedOutError("pool", timeout or 0) from None
 
 
-async def _here(work: Coroutine[Any, Any, T]) -> T:
+async def here(work: Coroutine[Any, Any, T]) -> T:
+    """A Run, in this event loop."""
     return await work
 
 

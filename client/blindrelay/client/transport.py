@@ -17,10 +17,10 @@ from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.library import Request, response
 from blindrelay.client.portal import Portal, drive
 from blindrelay.client.relay_view import Observer
-from blindrelay.client.sealed_call import TUNNEL_STATUS
-from blindrelay.client.sender import Run, Sender
+from blindrelay.client.sender import Run, Sender, here
 from blindrelay.client.surface import answer_or_raise
 from blindrelay.client.tunnel import SealedTunnel
+from blindrelay.sealing import TUNNEL_STATUS
 from blindrelay.v1.inner_pb2 import ResponseHead
 
 if TYPE_CHECKING:
@@ -125,9 +125,6 @@ class SealedTransport:
 
     async def handle_async_request(self, request: Any) -> Any:
         """One asynchronous exchange; httpx calls this."""
-
-        async def here(work: Coroutine[Any, Any, T]) -> T:
-            return await work
 
         return await self._answer(
             request, request.stream, here, lambda exchange: async_body(request, exchange)

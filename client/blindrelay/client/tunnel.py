@@ -6,8 +6,8 @@ import asyncio
 from typing import Any
 
 from blindrelay.client.errors import RequestError
-from blindrelay.client.sealed_call import TUNNEL_STATUS, SealedCall
-from blindrelay.sealing import StateError
+from blindrelay.client.sealed_call import SealedCall
+from blindrelay.sealing import TUNNEL_STATUS, StateError
 from blindrelay.v1.inner_pb2 import Frame, RequestHead, ResponseHead
 
 

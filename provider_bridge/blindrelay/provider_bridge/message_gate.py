@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from blindrelay.provider_bridge.errors import RequestError
-from blindrelay.provider_bridge.request_body import seconds_to_arrive
+from blindrelay.provider_bridge.request_body import gather, seconds_to_arrive
 from blindrelay.provider_bridge.request_budget import Share
 from blindrelay.sealing import BINARY, CLOSE, TEXT, data_frames
-from blindrelay.v1.inner_pb2 import ERROR_CODE_NOT_ALLOWED, ERROR_CODE_TOO_LARGE, Frame
+from blindrelay.v1.inner_pb2 import ERROR_CODE_NOT_ALLOWED, Frame
 
 Judge = Callable[[bytearray], Awaitable[None]]
 """Judges a whole message. Raises RequestError."""
@@ -59,13 +59,7 @@ class MessageGate:
                 ERROR_CODE_NOT_ALLOWED,
                 "a binary message cannot be checked: send text, or bring your own (credentials=brought)",
             )
-        if len(self._message) + len(frame.data) > self._limit:
-            raise RequestError(
-                ERROR_CODE_TOO_LARGE,
-                f"a message is over {self._limit} bytes, the most that this bridge takes",
-            )
-        self._share.add(len(frame.data))
-        self._message += frame.data
+        gather(self._message, frame.data, self._share, self._limit, "a message")
         if not frame.fin:
             if self.due is None:
                 self._began = asyncio.get_running_loop().time()

@@ -15,6 +15,7 @@ from blindrelay.provider_bridge.header_policy import Header, HeaderError, answer
 from blindrelay.provider_bridge.policy import PlannedCall
 from blindrelay.provider_bridge.provider_failures import failed, foreign_errors
 from blindrelay.provider_bridge.provider_tunnel import Handshake, ProviderTunnel
+from blindrelay.sealing import TUNNEL_STATUS
 from blindrelay.v1.inner_pb2 import (
     BODY_END_CHUNKED,
     BODY_END_CLOSE,
@@ -124,7 +125,7 @@ class ProviderTransport:
         handshake = Handshake(call.headers)
         response = await self._send(_request(call, bytearray(), handshake.headers))
         try:
-            if response.status_code != handshake.ACCEPTED:
+            if response.status_code != TUNNEL_STATUS:
                 return _answer(call, response)
             return handshake.open(response)
         except BaseException:

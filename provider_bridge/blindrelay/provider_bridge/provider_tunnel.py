@@ -58,8 +58,6 @@ class Handshake:
         headers: those of the request, which may offer subprotocols.
     """
 
-    ACCEPTED: Final = 101
-
     def __init__(self, headers: Iterable[Header]) -> None:
         self._key = generate_key()
         self._offered = [

@@ -44,7 +44,7 @@ async def read_body(exchange: ClaimedExchange, context: Context, share: Share, l
     began = loop.time()
     part = exchange.first
     while True:
-        _append(body, part.body, share, limit)
+        gather(body, part.body, share, limit, "the request's body")
         if exchange.request.finished:
             return body
         try:
@@ -73,13 +73,14 @@ async def discard_rest(exchange: ClaimedExchange, context: Context) -> None:
                 pass
 
 
-def _append(body: bytearray, piece: bytes, share: Share, limit: int) -> None:
-    if len(body) + len(piece) > limit:
+def gather(held: bytearray, piece: bytes, share: Share, limit: int, what: str) -> None:
+    """Adds a piece to what is held. Raises RequestError if that is over `limit` bytes or there is no room."""
+    if len(held) + len(piece) > limit:
         raise RequestError(
-            ERROR_CODE_TOO_LARGE, f"the request's body is over {limit} bytes, the most that this bridge takes"
+            ERROR_CODE_TOO_LARGE, f"{what} is over {limit} bytes, the most that this bridge takes"
         )
     share.add(len(piece))
-    body += piece
+    held += piece
 
 
 async def next_part(exchange: ClaimedExchange, context: Context) -> RequestPart:

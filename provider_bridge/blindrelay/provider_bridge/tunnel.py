@@ -10,7 +10,7 @@ from blindrelay.provider_bridge.errors import RequestError, SealedError
 from blindrelay.provider_bridge.opening import ClaimedExchange
 from blindrelay.provider_bridge.provider_tunnel import ProviderTunnel
 from blindrelay.provider_bridge.request_body import LINGER_SECONDS, discard_rest, next_part
-from blindrelay.sealing import CLOSE, close_frame
+from blindrelay.sealing import CLOSE, TUNNEL_STATUS, close_frame
 from blindrelay.serving import Context
 from blindrelay.v1.inner_pb2 import (
     ERROR_CODE_DEADLINE,
@@ -21,7 +21,6 @@ from blindrelay.v1.inner_pb2 import (
     ResponseTail,
 )
 
-SWITCHING_PROTOCOLS: Final = 101
 GOING_AWAY: Final = 1001
 """RFC 6455, section 7.4.1: what the provider hears when the client left without a word."""
 
@@ -45,7 +44,6 @@ class Tunnel:
         self._provider = provider
         self._gate = gate
         self._send = send
-
         self._up: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -70,7 +68,7 @@ class Tunnel:
     async def _downward(self) -> None:
         sealer = self._claimed.response
         headers = [Header(name=name, value=value) for name, value in self._provider.headers]
-        await self._send(sealer.seal(head=ResponseHead(status=SWITCHING_PROTOCOLS, headers=headers)))
+        await self._send(sealer.seal(head=ResponseHead(status=TUNNEL_STATUS, headers=headers)))
         while not sealer.ended:
             frame = await self._provider.receive()
             await self._send(sealer.seal(frame=frame))

@@ -55,7 +55,13 @@ from blindrelay.sealing.identity import (
 )
 from blindrelay.sealing.key_history import ANNOUNCED_SECONDS, Announcement, KeyHistory, identity_hash
 from blindrelay.sealing.keys import SealingKey
-from blindrelay.sealing.messages import RequestOpener, RequestSealer, ResponseOpener, ResponseSealer
+from blindrelay.sealing.messages import (
+    TUNNEL_STATUS,
+    RequestOpener,
+    RequestSealer,
+    ResponseOpener,
+    ResponseSealer,
+)
 
 __all__ = [
     "ANNOUNCED_SECONDS",
@@ -63,6 +69,7 @@ __all__ = [
     "CLOSE",
     "CONTINUATION",
     "TEXT",
+    "TUNNEL_STATUS",
     "Announcement",
     "BadDelegationError",
     "BadSignatureError",

@@ -40,7 +40,9 @@ _BODY_FRAMING: Final = 4
 _END_FRAMING: Final = 2
 """Bytes of a request's end, which joins the last piece."""
 
-_TUNNEL_STATUS: Final = 101
+TUNNEL_STATUS: Final = 101
+"""Of an answer that opens a tunnel (spec/protocol.md, section 10.4)."""
+
 _TUNNEL_HEAD: Final = "tunnel head"
 _CLOSE: Final = "close"
 """As the tables below name a head and a frame that are more than that."""
@@ -134,7 +136,7 @@ def _name_of(field: str, part: RequestPart | ResponsePart) -> str:
 def _opens_tunnel(head: RequestHead | ResponseHead) -> bool:
     if isinstance(head, RequestHead):
         return head.kind == EXCHANGE_KIND_TUNNEL
-    return head.status == _TUNNEL_STATUS
+    return head.status == TUNNEL_STATUS
 
 
 class _Sealer(Generic[PartT]):
@@ -342,7 +344,7 @@ class ResponseOpener(_Opener[ResponsePart]):
 
     def _wrong_with(self, part: ResponsePart) -> str | None:
         status = part.head.status
-        if part.HasField("head") and not (200 <= status <= 599 or status == _TUNNEL_STATUS):
+        if part.HasField("head") and not (200 <= status <= 599 or status == TUNNEL_STATUS):
             return "an answer's status is not one of 200 to 599, or 101"
         if _is_long(part.error):
             return "an error's message is over 1,024 bytes"

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Final, NoReturn, get_args
+from typing import TYPE_CHECKING, Final, NoReturn, get_args
 
 from blindrelay.testbed.demo import QUESTION, REAL_MODEL, run_demo
 from blindrelay.testbed.errors import TestbedError, UnavailableError
@@ -23,6 +23,10 @@ _LOOK_SECONDS: Final = 0.5
 """Between two looks at whether all parts are still there."""
 
 _INTERRUPTED: Final = 130
+
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,6 +57,12 @@ def _parser() -> argparse.ArgumentParser:
         prog="blindrelay-testbed", description="A whole BlindRelay on this machine, to try and to test."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_up, _add_demo, _add_attack, _add_evidence, _add_show, _add_audit):
+        add(commands)
+    return parser
+
+
+def _add_up(commands: Commands) -> None:
     up = commands.add_parser("up", help="start provider, bridges and relay, and stay until interrupted")
     _add_provider(up, "smollm2, or scripted if it is not installed")
     up.add_argument(
@@ -62,6 +72,9 @@ def _parser() -> argparse.ArgumentParser:
         "--json", action="store_true", help="print one JSON line: relay, provider, identity, pids"
     )
     up.set_defaults(run=_up)
+
+
+def _add_demo(commands: Commands) -> None:
     demo = commands.add_parser("demo", help="ask one question through it, and show who saw what")
     _add_provider(demo, "smollm2, or scripted if it is not installed")
     demo.add_argument(
@@ -70,12 +83,18 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--question", default=QUESTION, help="what to ask")
     demo.add_argument("--model", help=f"what to ask for by name (of OpenAI: {REAL_MODEL})")
     demo.set_defaults(run=_demo)
+
+
+def _add_attack(commands: Commands) -> None:
     attack = commands.add_parser("attack", help="watch a hostile relay fail: run attacks by name")
     attack.add_argument("names", nargs="*", metavar="NAME", help="which attacks to run")
     attack.add_argument("--all", action="store_true", help="run them all, in less than a minute")
     attack.add_argument("--list", action="store_true", help="show their names, and what each does")
     attack.add_argument("--json", action="store_true", help="print one JSON line for each attack")
     attack.set_defaults(run=_attack)
+
+
+def _add_evidence(commands: Commands) -> None:
     evidence = commands.add_parser(
         "evidence", help="search the relay for what it must not hold; show that the search finds"
     )
@@ -86,6 +105,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     evidence.add_argument("--inside-its-own-network", action="store_true", help=argparse.SUPPRESS)
     evidence.set_defaults(run=_evidence)
+
+
+def _add_show(commands: Commands) -> None:
     show = commands.add_parser(
         "show", help="serve a page that shows an exchange live, and what a relay could do"
     )
@@ -93,11 +115,13 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--port", type=int, default=8485, help="of 127.0.0.1; 0 is any free one (8485)")
     show.add_argument("--json", action="store_true", help="print the page's address as one JSON line")
     show.set_defaults(run=_show)
+
+
+def _add_audit(commands: Commands) -> None:
     audit = commands.add_parser("audit", help="state the relay's size and what it stands on")
     audit.add_argument("--json", action="store_true", help="print one line of JSON")
     audit.add_argument("--sbom", type=Path, metavar="FILE", help="write a bill of materials (CycloneDX)")
     audit.set_defaults(run=_audit)
-    return parser
 
 
 def _add_provider(command: argparse.ArgumentParser, default: str) -> None:

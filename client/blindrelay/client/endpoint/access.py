@@ -19,7 +19,7 @@ Header = tuple[bytes, bytes]
 _TOKEN_HEADERS: Final = frozenset(
     {b"x-blindrelay-token", b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key"}
 )
-_SUBPROTOCOL: Final = b"sec-websocket-protocol"
+SUBPROTOCOL: Final = b"sec-websocket-protocol"
 _KEY_SUBPROTOCOL: Final = b"openai-insecure-api-key."
 _HTTP_PORT: Final = 80
 
@@ -80,12 +80,12 @@ class Access:
 
     def _without_token(self, headers: Iterable[Header]) -> list[Header]:
         kept = [(name, value) for name, value in headers if not self._carries_token(name, value)]
-        return [each for each in map(self._without_subprotocol, kept) if each[1] or each[0] != _SUBPROTOCOL]
+        return [each for each in map(self._without_subprotocol, kept) if each[1] or each[0] != SUBPROTOCOL]
 
     def _without_subprotocol(self, header: Header) -> Header:
         """Web pages cannot set a WebSocket's headers: OpenAI's SDK puts its key among the subprotocols."""
         name, value = header
-        if name != _SUBPROTOCOL or _KEY_SUBPROTOCOL not in value:
+        if name != SUBPROTOCOL or _KEY_SUBPROTOCOL not in value:
             return header
         offered = [each.strip() for each in value.split(b",")]
         return name, b", ".join(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+import httpx
 from starlette.types import Scope
 
 from blindrelay.client.endpoint.access import Access, Header
@@ -15,6 +16,10 @@ from blindrelay.client.endpoint.routes import Destination, Routes
 
 MAX_REQUESTS: Final = 256
 """Requests at once; 64 of them are exchanges, the others wait for these."""
+
+_TIMEOUTS: Final = {"connect": 10.0, "pool": 60.0, "write": 600.0, "read": None}
+"""Seconds. How long an answer may be silent is the program's to say: when it goes away, the exchange ends.
+Beyond that the connection's deadline counts."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,19 @@ class Admitted:
     destination: Destination
     headers: list[Header]
     local_url: Callable[[str], str | None]
+
+    def request(self, content: AsyncIterator[bytes] | bytes | None = None) -> httpx.Request:
+        """The request for the transport. Raises RefusedError."""
+        try:
+            return httpx.Request(
+                self.method,
+                self.destination.url,
+                headers=self.headers,
+                content=content,
+                extensions={"timeout": _TIMEOUTS},
+            )
+        except httpx.InvalidURL:
+            raise RefusedError(400, "request", "the path is not one that a provider can have") from None
 
 
 class Admission:

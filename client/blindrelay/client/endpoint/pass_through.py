@@ -15,6 +15,7 @@ from blindrelay.client.endpoint.answer_headers import passed_on
 from blindrelay.client.endpoint.client_body import ClientBody, ClientGoneError
 from blindrelay.client.endpoint.journal import WHOLE, Journal, Noted
 from blindrelay.client.endpoint.refusal import RefusedError, cause, send_error
+from blindrelay.client.endpoint.tasks import side_by_side
 from blindrelay.client.errors import BlindRelayError
 from blindrelay.client.transport import SealedTransport
 
@@ -25,10 +26,6 @@ when the bridge was restarted, as SDKs do not see then. 256 of them are 64 MiB. 
 MAX_RESPONSES_BODY: Final = 33_554_432
 """Bytes of a request to the Responses API, whatever its size: "store": false may have to be put in. More
 than that a bridge does not take."""
-
-TIMEOUTS: Final = {"connect": 10.0, "pool": 60.0, "write": 600.0, "read": None}
-"""Seconds. How long an answer may be silent is the program's to say: when it goes away, the exchange ends.
-Beyond that the connection's deadline counts."""
 
 _ERROR_HEADER: Final = b"x-blindrelay-error"
 
@@ -46,15 +43,9 @@ class PassThrough:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request. A program that goes away ends it, and the exchange with it."""
         body = ClientBody(receive)
-        work = asyncio.create_task(self._serve(scope, body, send))
-        gone = asyncio.create_task(body.client_gone())
         with self._admission.running():
-            try:
-                await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                work.cancel()
-                gone.cancel()
-                await asyncio.gather(work, gone, return_exceptions=True)
+            async with side_by_side(self._serve(scope, body, send), body.client_gone()) as tasks:
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
 
     async def _serve(self, scope: Scope, body: ClientBody, send: Send) -> None:
         """Ends without an answer's end where there is none: the server then breaks the connection off."""
@@ -106,18 +97,8 @@ async def deliver(answer: Any, admitted: Admitted, noted: Noted, send: Send) -> 
 
 async def _request(admitted: Admitted, body: ClientBody) -> httpx.Request:
     """The request for the transport. Raises RefusedError, ClientGoneError."""
-    url = admitted.destination.url
     content = await _held(admitted, body)
-    try:
-        return httpx.Request(
-            admitted.method,
-            url,
-            headers=admitted.headers,
-            content=body.pieces() if content is None else content,
-            extensions={"timeout": TIMEOUTS},
-        )
-    except httpx.InvalidURL:
-        raise RefusedError(400, "request", "the path is not one that a provider can have") from None
+    return admitted.request(body.pieces() if content is None else content)
 
 
 async def _held(admitted: Admitted, body: ClientBody) -> bytes | None:

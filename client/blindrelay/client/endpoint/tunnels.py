@@ -4,29 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from typing import Any, Final
 
 import httpx
 from starlette.types import Message, Receive, Scope, Send
 
+from blindrelay.client.endpoint.access import SUBPROTOCOL
 from blindrelay.client.endpoint.admission import Admission, Admitted
 from blindrelay.client.endpoint.answer_headers import passed_on
 from blindrelay.client.endpoint.client_body import ClientGoneError
 from blindrelay.client.endpoint.journal import WHOLE, Journal, Noted
-from blindrelay.client.endpoint.pass_through import TIMEOUTS, deliver
-from blindrelay.client.endpoint.refusal import RefusedError, as_denial, cause, send_error
+from blindrelay.client.endpoint.pass_through import deliver
+from blindrelay.client.endpoint.refusal import as_denial, cause, send_error
+from blindrelay.client.endpoint.tasks import side_by_side
 from blindrelay.client.errors import BlindRelayError, BridgeError, ProtocolError
-from blindrelay.client.sealed_call import TUNNEL_STATUS
 from blindrelay.client.stateless import stateless_message
 from blindrelay.client.transport import SealedTransport
 from blindrelay.client.tunnel import SealedTunnel
-from blindrelay.sealing import BINARY, CLOSE, TEXT, close_frame, close_reason, data_frames, is_close_code
+from blindrelay.sealing import (
+    BINARY,
+    CLOSE,
+    TEXT,
+    TUNNEL_STATUS,
+    close_frame,
+    close_reason,
+    data_frames,
+    is_close_code,
+)
 from blindrelay.v1.inner_pb2 import ErrorCode
 
 MAX_MESSAGE: Final = 16_777_216
 """Bytes of a message, as at the bridge: ASGI carries messages whole."""
 
-_SUBPROTOCOL: Final = b"sec-websocket-protocol"
 _NORMAL: Final = 1000
 _POLICY_VIOLATION: Final = 1008
 _TOO_BIG: Final = 1009
@@ -73,7 +83,7 @@ class Tunnels:
                 _log.error("the endpoint failed: %s", type(error).__name__)
 
     async def _carry(self, admitted: Admitted, noted: Noted, receive: Receive, send: Send) -> None:
-        request = _handshake(admitted)
+        request = admitted.request()
         try:
             answer = await _unless_gone(self._transport.open_tunnel(request), receive)
         except BlindRelayError as error:
@@ -84,12 +94,12 @@ class Tunnels:
             return
         noted.answered(TUNNEL_STATUS)
         headers = passed_on(answer.headers, admitted.destination.url, admitted.local_url)
-        chosen = [value.decode("latin-1") for name, value in headers if name == _SUBPROTOCOL]
+        chosen = [value.decode("latin-1") for name, value in headers if name == SUBPROTOCOL]
         await send(
             {
                 "type": "websocket.accept",
                 "subprotocol": chosen[0] if chosen else None,
-                "headers": [each for each in headers if each[0] != _SUBPROTOCOL],
+                "headers": [each for each in headers if each[0] != SUBPROTOCOL],
             }
         )
         await _Carriage(answer, request, self._transport, noted).run(receive, send)
@@ -108,19 +118,15 @@ class _Carriage:
 
     async def run(self, receive: Receive, send: Send) -> None:
         """Until both sides have closed, one has failed, or the program is gone."""
-        up = asyncio.create_task(self._up(receive))
-        down = asyncio.create_task(self._down(send))
         try:
-            await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
-            if not down.done() and not up.result():
-                raise ClientGoneError
-            await asyncio.wait((down,), timeout=_LAST_SECONDS)
-            if down.done():
-                down.result()
+            async with side_by_side(self._up(receive), self._down(send)) as (up, down):
+                await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
+                if not down.done() and not up.result():
+                    raise ClientGoneError
+                await asyncio.wait((down,), timeout=_LAST_SECONDS)
+                if down.done():
+                    down.result()
         finally:
-            up.cancel()
-            down.cancel()
-            await asyncio.gather(up, down, return_exceptions=True)
             await self._tunnel.aclose()
 
     async def _up(self, receive: Receive) -> bool:
@@ -184,29 +190,13 @@ def _message(data: bytes, *, is_text: bool) -> Message:
         raise ProtocolError("the provider sent text that is not UTF-8") from None
 
 
-def _handshake(admitted: Admitted) -> httpx.Request:
-    """The request for the transport. Raises RefusedError."""
-    try:
-        return httpx.Request(
-            "GET", admitted.destination.url, headers=admitted.headers, extensions={"timeout": TIMEOUTS}
-        )
-    except httpx.InvalidURL:
-        raise RefusedError(400, "request", "the path is not one that a provider can have") from None
-
-
-async def _unless_gone(dialling: Any, receive: Receive) -> Any:
+async def _unless_gone(dialling: Coroutine[Any, Any, Any], receive: Receive) -> Any:
     """What dialling comes to. Raises ClientGoneError if the program does not wait for it."""
-    dial = asyncio.ensure_future(dialling)
-    gone = asyncio.ensure_future(_gone(receive))
-    try:
+    async with side_by_side(dialling, _gone(receive)) as (dial, gone):
         await asyncio.wait((dial, gone), return_when=asyncio.FIRST_COMPLETED)
         if not dial.done():
             raise ClientGoneError
         return dial.result()
-    finally:
-        dial.cancel()
-        gone.cancel()
-        await asyncio.gather(dial, gone, return_exceptions=True)
 
 
 async def _gone(receive: Receive) -> None:

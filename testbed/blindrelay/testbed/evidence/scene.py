@@ -122,7 +122,7 @@ class Scene:
         self._stack.callback(self.plain_relay.stop)
         portal = Portal()
         self._stack.callback(portal.close)
-        self.door = portal.call(Doorway(self.bed.relay.partition("@")[2].partition("?")[0]).open())
+        self.door = portal.call(Doorway(self.bed.parts["relay"].listening).open())
         self.sealed = self.bed.connection(f"127.0.0.1:{self.door}") + "&credentials=brought"
         self.in_clear = f"http://{self.plain_relay.listening}"
         self.holding, self.working, self.reading = (self._application() for _ in range(3))

@@ -35,30 +35,19 @@ class Needles:
 
     def found_in(self, data: bytes) -> set[str]:
         """The names of those of which one string is in the data."""
-        found: set[str] = set()
+        return {name for _, name in self._hits(data)}
+
+    def strings_in(self, data: bytes) -> set[bytes]:
+        """The strings that are in the data."""
+        return {string for string, _ in self._hits(data)}
+
+    def _hits(self, data: bytes) -> Iterator[tuple[bytes, str]]:
         for start in range(0, len(data), _SLICE):
             piece = data[start : start + _SLICE + self._longest - 1]
-            found.update(self._names_in(piece))
-        return found
-
-    def counted_in(self, data: bytes) -> int:
-        """How many of the strings are in the data, each counted once."""
-        return len(
-            {string for start in range(0, len(data), _SLICE) for string in self._strings_in(data, start)}
-        )
-
-    def _names_in(self, piece: bytes) -> Iterator[str]:
-        for place in self._places(piece):
-            for string, name in self._by_key[piece[place : place + _KEY]]:
-                if piece.startswith(string, place):
-                    yield name
-
-    def _strings_in(self, data: bytes, start: int) -> Iterator[bytes]:
-        piece = data[start : start + _SLICE + self._longest - 1]
-        for place in self._places(piece):
-            for string, _ in self._by_key[piece[place : place + _KEY]]:
-                if piece.startswith(string, place):
-                    yield string
+            for place in self._places(piece):
+                for string, name in self._by_key[piece[place : place + _KEY]]:
+                    if piece.startswith(string, place):
+                        yield string, name
 
     def _places(self, piece: bytes) -> list[int]:
         """Where the first eight bytes of a needle are."""

@@ -43,7 +43,7 @@ class Exchanges:
 
     async def _through_a_hostile_relay(self, prompt: str, trick: str) -> None:
         hook = TRICKS[trick].hook(self._events)
-        relay = HostileRelay([self._bed.direct.partition("@")[2].partition("?")[0]], hook)
+        relay = HostileRelay([self._bed.parts["bridge"].listening], hook)
         async with relay.running() as address:
             await self._through(self._bed.connection(str(address)), prompt)
             await asyncio.sleep(_SETTLE_SECONDS)
