@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+CONSTRAINTS = ROOT / "constraints.txt"
 
 
 def resolved(requirement: str) -> set[str]:
@@ -35,9 +36,12 @@ def test_a_relay_installs_no_cryptography_and_no_http_client(requirement: str, e
     assert {name.replace("_", "-") for name in resolved(requirement)} == expected
 
 
-def test_client_and_bridge_bring_what_they_need() -> None:
-    for requirement in (".[client]", ".[bridge]"):
-        assert {"pynacl", "cryptography", "httpx", "grpcio"} <= resolved(requirement)
+@pytest.mark.parametrize("requirement", [".[proxy]", ".[bridge,metrics]"])
+def test_client_and_bridge_bring_what_they_need_and_nothing_that_is_not_pinned(requirement: str) -> None:
+    names = {name.replace("_", "-") for name in resolved(requirement)}
+    assert {"pynacl", "cryptography", "httpx", "grpcio"} <= names
+    pinned = {line.partition("==")[0].lower().replace("_", "-") for line in CONSTRAINTS.read_text().split()}
+    assert names - pinned == {"blindrelay"}
 
 
 def test_the_wheel_holds_every_package_and_the_generated_code(tmp_path: Path) -> None:

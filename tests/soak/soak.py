@@ -80,7 +80,7 @@ class Soak:
                     self._samples[name].append(Sample.of(pid, self._done))
                 if until is not None and time.monotonic() > until:
                     break
-        return {name: _growth(samples) for name, samples in self._samples.items()}
+        return {name: growth_of(samples) for name, samples in self._samples.items()}
 
     @property
     def exchanges(self) -> int:
@@ -98,7 +98,8 @@ class Soak:
         self._done += count
 
 
-def _growth(samples: list[Sample]) -> Growth:
+def growth_of(samples: list[Sample]) -> Growth:
+    """What a process keeps, from what it had at one moment after the other."""
     third = max(1, len(samples) // 3)
     first, last = samples[:third], samples[-third:]
 
