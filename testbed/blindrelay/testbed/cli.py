@@ -84,6 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     evidence.add_argument(
         "--out", type=Path, default=Path("build/evidence"), help="folder of the page and the JSON"
     )
+    evidence.add_argument(
+        "--leak", action="append", default=[], metavar="NAME", help="take a protection out of the relay first"
+    )
     evidence.add_argument("--inside-its-own-network", action="store_true", help=argparse.SUPPRESS)
     evidence.set_defaults(run=_evidence)
     show = commands.add_parser(
@@ -125,11 +128,13 @@ def _evidence(given: argparse.Namespace) -> None:
             str(given.out),
             *(["--quick"] if given.quick else []),
             *(["--json"] if given.json else []),
+            *(part for name in given.leak for part in ("--leak", name)),
         ],
         inside=given.inside_its_own_network,
         quick=given.quick,
         json_only=given.json,
         out=given.out,
+        leaks=given.leak,
     )
 
 
