@@ -12,7 +12,7 @@ LITELLM := litellm[proxy]==1.108.7
 SDKS := anthropic cohere google-genai langchain-anthropic langchain-openai litellm llm mistralai openai pydantic-ai-slim \
   hypothesis pytest pytest-timeout pytest-xdist
 
-.PHONY: demo test lint types fmt proto proto-check vectors vectors-check test-oldest attack show live-view-image evidence audit wheel-check fuzz soak bench bench-quick clean npm-aimock test-sdks compatibility
+.PHONY: demo test lint types fmt proto proto-check vectors vectors-check test-oldest attack show live-view-image evidence evidence-leaks audit wheel-check fuzz soak bench bench-quick clean npm-aimock test-sdks compatibility
 
 demo: .venv/ready
 	@$(BIN)/python -m blindrelay.testbed demo $(ARGS)
@@ -29,6 +29,10 @@ live-view-image: .venv/ready
 
 evidence: .venv/ready
 	@$(BIN)/python -m blindrelay.testbed evidence $(ARGS)
+
+# With each protection of the relay taken out in turn, the evidence run has to fail, and say of which.
+evidence-leaks: .venv/ready
+	BLINDRELAY_EVIDENCE_LEAKS=1 $(BIN)/python -m pytest tests/testbed/evidence/test_runs.py -k each_alone $(ARGS)
 
 # Size, dependencies with their hashes, and a bill of materials.
 audit: .venv/ready

@@ -6,7 +6,8 @@ import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 
-from blindrelay.testbed.evidence.forms import windows
+from blindrelay.testbed.evidence.forms import WINDOW, spellings
+from blindrelay.testbed.evidence.search import Needles
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,5 @@ class Canaries:
 
     def found_in(self, streams: Iterable[bytes]) -> set[str]:
         """The kinds of which a window is in one of the streams, in whatever form."""
-        seen = list(streams)
-        return {
-            kind
-            for kind, word in self.items()
-            if any(window in data for window in windows(word) for data in seen)
-        }
+        needles = Needles({kind: spellings(word) for kind, word in self.items()}, WINDOW)
+        return {kind for data in streams for kind in needles.found_in(data)}

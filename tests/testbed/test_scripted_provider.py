@@ -155,3 +155,17 @@ def test_it_takes_its_time(client: openai.OpenAI) -> None:
 def test_a_script_with_a_mistake_is_refused(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="pieces_per_minute"):
         _ask(client, pieces_per_minute=3)
+
+
+def test_an_answer_at_once_is_held_before_its_last_byte(scripted: httpx2.Client) -> None:
+    script = json.dumps({"hold": "last byte"})
+    with scripted.stream("GET", "/v1/models/m", params={"scripted": script}) as answer:
+        pieces = answer.iter_raw()
+        body = next(pieces)
+        assert len(body) == int(answer.headers["content-length"]) - 1
+        scripted.post("/scripted/release", json={"gate": "last byte"})
+        assert json.loads(body + b"".join(pieces))["method"] == "GET"
+
+
+def test_a_wrong_script_in_the_query_is_an_error(scripted: httpx2.Client) -> None:
+    assert scripted.get("/v1/models/m", params={"scripted": "{"}).status_code == 400

@@ -103,6 +103,9 @@ def _add_evidence(commands: Commands) -> None:
     evidence.add_argument(
         "--out", type=Path, default=Path("build/evidence"), help="folder of the page and the JSON"
     )
+    evidence.add_argument(
+        "--leak", action="append", default=[], metavar="NAME", help="take a protection out of the relay first"
+    )
     evidence.add_argument("--inside-its-own-network", action="store_true", help=argparse.SUPPRESS)
     evidence.set_defaults(run=_evidence)
 
@@ -149,11 +152,13 @@ def _evidence(given: argparse.Namespace) -> None:
             str(given.out),
             *(["--quick"] if given.quick else []),
             *(["--json"] if given.json else []),
+            *(part for name in given.leak for part in ("--leak", name)),
         ],
         inside=given.inside_its_own_network,
         quick=given.quick,
         json_only=given.json,
         out=given.out,
+        leaks=given.leak,
     )
 
 

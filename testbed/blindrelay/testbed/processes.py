@@ -36,6 +36,7 @@ class PartProcess:
     """A module that runs as a child process, prints one JSON line when it listens, and can be restarted.
 
     `arguments` is called for each start, so that a restart can ask for the port that the first one was given.
+    `launcher` is a command that runs another one in its own place.
     """
 
     def __init__(
@@ -45,12 +46,14 @@ class PartProcess:
         arguments: Callable[[], Sequence[str]],
         environment: Mapping[str, str] | None = None,
         kept_lines: int = KEPT_LINES,
+        launcher: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.announcement: dict[str, str] = {}
         self._module = module
         self._arguments = arguments
         self._environment = dict(environment or {})
+        self._launcher = tuple(launcher)
         self._process: subprocess.Popen[str] | None = None
         self._stderr: deque[str] = deque(maxlen=kept_lines)
         self._readers: list[threading.Thread] = []
@@ -88,7 +91,7 @@ class PartProcess:
         """Starts the process and waits until it listens. Raises PartDiedError or PartNotReadyError."""
         self._release()
         self._process = subprocess.Popen(
-            [sys.executable, "-P", str(_TETHER), self._module, *self._arguments()],
+            [*self._launcher, sys.executable, "-P", str(_TETHER), self._module, *self._arguments()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -4,7 +4,7 @@
 
 It serves /v1/chat/completions, /v1/responses and /v1/messages (whole and streamed), /v1/embeddings and
 /v1/models; whatever else is asked for is answered with an echo of the request. The field "scripted" of a
-request's JSON body directs the answer (see Script). Two more paths are for whoever watches:
+request's JSON body, or of its query, directs the answer (see Script). Two more paths are for whoever watches:
 
     POST /scripted/release {"gate": NAME}   lets the answers that wait at a gate go on
     GET /scripted/requests                  what was received, and how each answer ended
@@ -24,6 +24,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, TypeVar
+from urllib.parse import parse_qs
 
 from blindrelay.testbed.scripted_dialects import DIALECTS, Dialect, embeddings, models
 from blindrelay.testbed.scripted_http import MAX_HEAD, Answer, BreakOffError, Connection, Request
@@ -93,24 +94,30 @@ class ScriptedProvider:
     def _scripted(self, request: Request) -> Answer:
         body = _json_object(request)
         try:
-            script = Script(**body.get("scripted", {}))
-        except TypeError as error:
+            script = Script(**body.get("scripted", _in_query(request)))
+        except (TypeError, ValueError) as error:
             return _json_answer({"error": {"message": f"scripted: {error}"}}, status=400)
         dialect = DIALECTS.get(request.path)
         if script.status >= 400:
             shape = dialect or DIALECTS["/v1/chat/completions"]
             said = _digested(script.digest) if script.digest is not None else f"scripted {script.status}"
-            return _json_answer(shape.error(said), script.status, script.headers)
+            return self._at_once(shape.error(said), script)
         if dialect is None:
-            return _json_answer(_plain_answer(request, body), script.status, script.headers)
+            return self._at_once(_plain_answer(request, body), script)
         if script.tool is not None:
-            return _json_answer(dialect.tool_call(_digested(script.tool)), script.status, script.headers)
+            return self._at_once(dialect.tool_call(_digested(script.tool)), script)
         if body.get("stream"):
             pieces = self._direct(_events(dialect, _said(request, body, script)), script)
             return Answer(pieces, None, script.status, "text/event-stream", script.headers)
         blocks = list(_whole(dialect, _said(request, body, script)))
         length = sum(map(len, blocks))
         return Answer(self._direct(iter(blocks), script), length, script.status, headers=script.headers)
+
+    def _at_once(self, body: object, script: Script) -> Answer:
+        """A JSON answer, its last byte being a piece of its own."""
+        encoded = json.dumps(body).encode()
+        pieces = self._direct(iter([encoded[:-1], encoded[-1:]]), script)
+        return Answer(pieces, len(encoded), script.status, headers=script.headers)
 
     async def _direct(self, pieces: Iterator[bytes], script: Script) -> AsyncIterator[bytes]:
         """The pieces, at the pace, up to the gate and to the break that the script wants."""
@@ -205,13 +212,19 @@ def _json_object(request: Request) -> dict[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def _json_answer(body: object, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
+def _in_query(request: Request) -> dict[str, Any]:
+    query = parse_qs(request.target.partition("?")[2])
+    script = json.loads(query.get("scripted", ["{}"])[0])
+    return script if isinstance(script, dict) else {}
+
+
+def _json_answer(body: object, status: int = 200) -> Answer:
     encoded = json.dumps(body).encode()
 
     async def pieces() -> AsyncIterator[bytes]:
         yield encoded
 
-    return Answer(pieces(), len(encoded), status, headers=headers or {})
+    return Answer(pieces(), len(encoded), status)
 
 
 async def _serve(port: int) -> None:

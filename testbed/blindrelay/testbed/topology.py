@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +32,23 @@ DRAIN_SECONDS: Final = 2
 _ANY_PORT: Final = "127.0.0.1:0"
 
 
+@dataclass(frozen=True)
+class RelayStart:
+    """How a testbed's relay is started, where that is not as an operator would.
+
+    Attributes:
+        module: another relay, with the same command line.
+        arguments: what stands before its own.
+        launcher: a command that runs another one in its own place.
+        environment: more variables.
+    """
+
+    module: str = "blindrelay.relay_node"
+    arguments: tuple[str, ...] = ()
+    launcher: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
 class Testbed:
     """Provider, bridges and relay, started on entering the block and stopped on leaving it.
 
@@ -46,6 +64,7 @@ class Testbed:
         providers: the bridges' [[provider]] entries, if not the official ones.
         account: whose the access token is.
         kept_lines: how many lines of what each part writes to stderr are kept.
+        relay_start: how the relay is started; not together with a tap.
 
     Raises:
         TestbedError: a part does not start.
@@ -64,6 +83,7 @@ class Testbed:
         providers: Sequence[MappedProvider] | None = None,
         account: str = "testbed",
         kept_lines: int = KEPT_LINES,
+        relay_start: RelayStart | None = None,
     ) -> None:
         self.provider_kind: ProviderKind = provider
         self._tap = tap
@@ -72,6 +92,7 @@ class Testbed:
         self._providers = providers
         self._account = account
         self._kept_lines = kept_lines
+        self._relay_start = relay_start or RelayStart()
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         names = ["bridge"] if replicas == 1 else [f"bridge-{number}" for number in range(1, replicas + 1)]
         self._bridges = {name: self._bridge(name) for name in names}
@@ -211,16 +232,18 @@ class Testbed:
         return part
 
     def _relay_process(self) -> PartProcess:
+        start = self._relay_start
+
         def arguments() -> list[str]:
             config = self.folder / "relay.toml"
             listen = part.announcement.get("listening", _ANY_PORT)
             replicas = [bridge.listening for bridge in self._bridges.values()]
             write_relay_config(config, listen, replicas, self._relay_options)
-            tap = [str(self._tap_file), str(self._tap)] if self._tap else []
+            tap = [str(self._tap_file), str(self._tap)] if self._tap else start.arguments
             return [*tap, "serve", "--config", str(config), "--json"]
 
-        module = "blindrelay.testbed.tapped_relay" if self._tap else "blindrelay.relay_node"
-        part = PartProcess("relay", module, arguments, kept_lines=self._kept_lines)
+        module = "blindrelay.testbed.tapped_relay" if self._tap else start.module
+        part = PartProcess("relay", module, arguments, start.environment, self._kept_lines, start.launcher)
         return part
 
     def _listed_replicas(self) -> int:

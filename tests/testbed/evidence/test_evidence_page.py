@@ -10,7 +10,7 @@ import pytest
 from blindrelay.testbed.evidence.canaries import KINDS
 from blindrelay.testbed.evidence.page import page as evidence_page
 
-from .test_evidence import as_it_should_be
+from .test_verdict import as_it_should_be
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -30,7 +30,7 @@ def test_it_reads_as_it_should(page: Page, tmp_path: Path, width: int) -> None:
 
 def test_a_leak_is_seen_at_once(page: Page, tmp_path: Path) -> None:
     evidence = as_it_should_be()
-    evidence.looks[1].found["body"] = 3
+    evidence.looks[0].found["body"] = 3
     file = tmp_path / "evidence.html"
     file.write_text(evidence_page(evidence), encoding="utf-8")
     page.goto(file.as_uri())

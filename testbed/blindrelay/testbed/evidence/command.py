@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from blindrelay.testbed.errors import TestbedError
+from blindrelay.testbed.errors import TestbedError, UnavailableError
+from blindrelay.testbed.evidence.leaky_relay import LEAKS
 from blindrelay.testbed.evidence.network import enter_own_network
 from blindrelay.testbed.evidence.page import page
 from blindrelay.testbed.evidence.report import as_json, lines
@@ -18,20 +19,28 @@ PATIENCE: Final = 60.0
 QUICK_ROUNDS: Final = 2
 
 
-def run_command(arguments: Sequence[str], *, inside: bool, quick: bool, json_only: bool, out: Path) -> None:
-    """Runs it, in a network of its own, and writes the report.
+def run_command(
+    arguments: Sequence[str], *, inside: bool, quick: bool, json_only: bool, out: Path, leaks: Sequence[str]
+) -> None:
+    """Runs it, in a network of its own, with a relay that leaks if `leaks` are named, and writes the report.
 
     Raises UnavailableError where the machine does not allow it, TestbedError if the relay holds what it must
     not, or if the run was powerless.
     """
+    if unknown := set(leaks) - LEAKS.keys():
+        raise UnavailableError(f"there is no leak {', '.join(sorted(unknown))}; there are {', '.join(LEAKS)}")
     if not inside:
         enter_own_network(arguments)
-    from blindrelay.testbed.evidence.run import Run
+    from blindrelay.testbed.evidence.run import Run, Size
+    from blindrelay.testbed.evidence.scene import AS_SHIPPED, leaking
+
+    out = out.absolute()
 
     def say(what: str) -> None:
         sys.stderr.write(f"… {what}\n")
 
-    evidence = Run(QUICK_ROUNDS if quick else ROUNDS, 0.0 if quick else PATIENCE, say)()
+    size = Size(QUICK_ROUNDS, 0.0) if quick else Size(ROUNDS, PATIENCE)
+    evidence = Run(size, say, leaking(leaks) if leaks else AS_SHIPPED)()
     result = as_json(evidence)
     out.mkdir(parents=True, exist_ok=True)
     (out / "evidence.json").write_text(json.dumps(result, indent=1))
@@ -39,5 +48,5 @@ def run_command(arguments: Sequence[str], *, inside: bool, quick: bool, json_onl
     print(json.dumps(result) if json_only else "\n".join(lines(evidence)))
     if not json_only:
         print(f"Written: {out / 'evidence.html'}, {out / 'evidence.json'}")
-    if evidence.leaks() or evidence.weaknesses():
+    if not evidence.is_good:
         raise TestbedError("the evidence is not what it should be")

@@ -3,21 +3,26 @@
     python -m blindrelay.testbed.evidence.driver
 
 Each line on stdin is {"to": CONNECTION or base URL, "requests": […]}. Each is answered with one line when all
-have ended, or have begun where they are held. The line {} ends what is held.
+have ended, or have begun where they are held: how many in which way. The line {} ends what is held.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
+from collections import Counter
 from contextlib import AsyncExitStack
 from typing import Any, Final
+from unittest.mock import patch
 
 import httpx
 
-from blindrelay.client import BlindRelayError, SealedTransport
+from blindrelay.client import BlindRelayError, SealedTransport, link
+from blindrelay.testbed.evidence.asker import LIBRARY_VARIABLE
 from blindrelay.testbed.evidence.plan import ORIGIN
+from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS
 
 _AT_ONCE: Final = 8
 
@@ -28,18 +33,13 @@ class Driver:
     def __init__(self) -> None:
         self._held = AsyncExitStack()
         self._streams: list[Any] = []
-        self._ends: dict[str, int] = {}
+        self._ends: Counter[str] = Counter()
 
-    async def obey(self, order: dict[str, Any]) -> dict[str, Any]:
-        """Does what a line says. The answer counts how the exchanges ended."""
+    async def obey(self, order: dict[str, Any]) -> dict[str, int]:
+        """Does what a line says."""
         if not order:
-            for stream in self._streams:
-                async for _piece in stream:
-                    pass
-            self._streams.clear()
-            await self._held.aclose()
-            return {"ended": True}
-        self._ends = {}
+            return await self._end_what_is_held()
+        self._ends = Counter()
         client = await self._held.enter_async_context(_client(order["to"]))
         waiting = iter(order["requests"])
 
@@ -48,17 +48,23 @@ class Driver:
                 await self._send(client, request)
 
         await asyncio.gather(*(worker() for _ in range(_AT_ONCE)))
-        return {"ends": self._ends}
+        return dict(self._ends)
+
+    async def _end_what_is_held(self) -> dict[str, int]:
+        ended = len(self._streams)
+        for stream in self._streams:
+            async for _piece in stream:
+                pass
+        self._streams.clear()
+        await self._held.aclose()
+        return {"ended": ended}
 
     async def _send(self, client: httpx.AsyncClient, request: dict[str, Any]) -> None:
         how = request.pop("how")
         try:
             answer = await client.send(client.build_request(**request), stream=True)
             if how == "held":
-                stream = answer.aiter_raw()
-                await anext(stream)
-                self._streams.append(stream)
-                self._held.push_async_callback(answer.aclose)
+                await self._hold(answer)
             elif how == "left":
                 await anext(answer.aiter_raw())
                 await answer.aclose()
@@ -67,7 +73,13 @@ class Driver:
             end = answer.headers.get("x-blindrelay-error", str(answer.status_code))
         except (httpx.HTTPError, BlindRelayError) as error:
             end = type(error).__name__
-        self._ends[end] = self._ends.get(end, 0) + 1
+        self._ends[end] += 1
+
+    async def _hold(self, answer: httpx.Response) -> None:
+        stream = answer.aiter_raw()
+        await anext(stream)
+        self._streams.append(stream)
+        self._held.push_async_callback(answer.aclose)
 
 
 def _client(to: str) -> httpx.AsyncClient:
@@ -90,12 +102,14 @@ class _Towards(httpx.AsyncHTTPTransport):
 
 async def main() -> None:
     """Until stdin ends."""
-    driver = Driver()
-    loop = asyncio.get_running_loop()
-    while line := await loop.run_in_executor(None, sys.stdin.readline):
-        done = await driver.obey(json.loads(line))
-        sys.stdout.write(json.dumps(done) + "\n")
-        sys.stdout.flush()
+    named = ("grpc.primary_user_agent", os.environ[LIBRARY_VARIABLE])
+    with patch.object(link, "CHANNEL_OPTIONS", (*CHANNEL_OPTIONS, named)):
+        driver = Driver()
+        loop = asyncio.get_running_loop()
+        while line := await loop.run_in_executor(None, sys.stdin.readline):
+            done = await driver.obey(json.loads(line))
+            sys.stdout.write(json.dumps(done) + "\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The forms that a word may take on its way through programs, and how much of one is no accident."""
+"""The forms that bytes may take on their way through programs, and how many of them are no accident."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from typing import Final
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 
 WINDOW: Final = 12
-"""Bytes in a row of a word in one of its forms: 96 bits, or 48 where each byte is a hexadecimal digit."""
+"""Bytes in a row, in one of the forms, that count as found."""
 
 
-def forms(word: str) -> dict[str, list[bytes]]:
-    """The word, of ASCII letters and digits, by the name of each form; some forms have several spellings."""
-    plain = word.encode("ascii")
+def forms(word: str | bytes) -> dict[str, list[bytes]]:
+    """A word of ASCII letters, or any bytes, by the name of each form; some forms have several spellings."""
+    plain = word.encode("ascii") if isinstance(word, str) else word
+    letters = plain.decode("latin-1")
     return {
         "UTF-8": [plain],
-        "UTF-16": [word.encode("utf-16-le"), word.encode("utf-16-be")],
-        "JSON escapes": ["".join(f"\\u{ord(letter):04x}" for letter in word).encode()],
+        "UTF-16": [letters.encode("utf-16-le"), letters.encode("utf-16-be")],
+        "JSON escapes": ["".join(f"\\u{byte:04x}" for byte in plain).encode()],
+        "Python escapes": ["".join(f"\\x{byte:02x}" for byte in plain).encode(), repr(plain)[2:-1].encode()],
         "percent-encoding": [
             "".join(f"%{byte:02X}" for byte in plain).encode(),
             "".join(f"%{byte:02x}" for byte in plain).encode(),
@@ -34,14 +36,9 @@ def forms(word: str) -> dict[str, list[bytes]]:
     }
 
 
-def windows(word: str) -> set[bytes]:
-    """Every run of WINDOW bytes in every form."""
-    return {
-        spelling[start : start + WINDOW]
-        for spellings in forms(word).values()
-        for spelling in spellings
-        for start in range(len(spelling) - WINDOW + 1)
-    }
+def spellings(word: str | bytes) -> set[bytes]:
+    """All of them, in whatever form."""
+    return {spelling for form in forms(word).values() for spelling in form}
 
 
 def _huffman(plain: bytes) -> Iterator[bytes]:

@@ -22,9 +22,6 @@ from blindrelay.testbed.errors import UnavailableError
 INSIDE: Final = "--inside-its-own-network"
 """The option with which the command calls itself again."""
 
-CLIENT_ADDRESS: Final = "127.77.42.9"
-"""Where the client's connections to the relay come from, so that the address can be looked for."""
-
 _SIOCGIFFLAGS: Final = 0x8913
 _SIOCSIFFLAGS: Final = 0x8914
 _IFF_UP: Final = 1
@@ -51,11 +48,12 @@ def raise_loopback() -> None:
 
 
 class Doorway:
-    """Carries connections to a relay, as from CLIENT_ADDRESS: bytes both ways, and nothing looked at."""
+    """Carries connections to a relay, as from another address: bytes both ways, and nothing looked at."""
 
-    def __init__(self, relay: str) -> None:
+    def __init__(self, relay: str, address: str) -> None:
         host, _, port = relay.rpartition(":")
         self._relay = (host, int(port))
+        self._address = address
 
     async def open(self) -> int:
         """Listens on a free port of 127.0.0.1, which is returned, for as long as the event loop runs."""
@@ -63,7 +61,7 @@ class Doorway:
         return int(server.sockets[0].getsockname()[1])
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        onward, backward = await asyncio.open_connection(*self._relay, local_addr=(CLIENT_ADDRESS, 0))
+        onward, backward = await asyncio.open_connection(*self._relay, local_addr=(self._address, 0))
         await asyncio.gather(_pump(reader, backward), _pump(onward, writer), return_exceptions=True)
 
 

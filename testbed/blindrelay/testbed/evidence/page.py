@@ -7,7 +7,7 @@ from html import escape
 from typing import Final
 
 from blindrelay.testbed.evidence.canaries import KINDS
-from blindrelay.testbed.evidence.report import found_with, verdict
+from blindrelay.testbed.evidence.report import verdict
 from blindrelay.testbed.evidence.result import PARTIES, RELAY, Evidence
 
 _STYLE: Final = """
@@ -74,7 +74,7 @@ def _canaries(evidence: Evidence) -> Iterator[str]:
 
 
 def _count(evidence: Evidence, party: str, kind: str) -> tuple[str, str]:
-    count = found_with(evidence, party, kind)
+    count = evidence.most_found(party, kind)
     if party == RELAY:
         return (str(count), "leak") if count else ("0", "nothing")
     return str(count), "lit" if count else ""
@@ -105,10 +105,10 @@ def _retention(evidence: Evidence) -> Iterator[str]:
     ]
     rows = [
         [
-            (f"{rest.seconds:.1f} s", ""),
+            (rest.place, ""),
             (f"{rest.samples:,}", ""),
             (f"{rest.left:,}", ""),
-            (f"{rest.left / max(1, rest.samples):.1%}", ""),
+            (f"{rest.share:.1%}", ""),
         ]
         for rest in evidence.rests
     ]

@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from typing import Any, Final
+from urllib.parse import quote
 
 from blindrelay.testbed.evidence.canaries import Canaries
 
 ORIGIN: Final = "https://api.openai.com"
+
+MAX_REQUEST: Final = 131_072
+"""Bytes that the bridge is told to take, so that one exchange can be over the limit without being large."""
+
+_FILLER: Final = "and so on, as people do, at length; " * 30
 
 Request = dict[str, Any]
 """method, url, headers, content (text), how: "whole", "streamed", "left" after a piece, "held" at a gate."""
@@ -20,9 +26,16 @@ def requests(canaries: Canaries) -> Iterator[Request]:
         yield _headed(kind(canaries), canaries)
 
 
-def held(canaries: Canaries, gate: str) -> Request:
-    """A stream that has begun, and ends when the gate of the provider is released."""
-    return _headed({**_chat(canaries, stream=True, hold=gate), "how": "held"}, canaries)
+def held(canaries: Canaries, gate: str) -> Iterator[Request]:
+    """One of each kind whose answer begins, and ends when the gate of the provider is released."""
+    for request in (
+        _chat(canaries, stream=True, hold=gate),
+        _tools(canaries, hold=gate),
+        _error(canaries, hold=gate),
+        _file(canaries, hold=gate),
+        _path(canaries, hold=gate),
+    ):
+        yield _headed({**request, "how": "held"}, canaries)
 
 
 def _headed(request: Request, canaries: Canaries) -> Request:
@@ -34,11 +47,11 @@ def _headed(request: Request, canaries: Canaries) -> Request:
     return {"how": "whole", **request, "headers": headers | request.get("headers", {})}
 
 
-def _chat(canaries: Canaries, *, stream: bool = False, **script: Any) -> Request:
+def _chat(canaries: Canaries, *, stream: bool = False, filler: int = 0, **script: Any) -> Request:
     body = {
         "model": canaries["model name"],
         "stream": stream,
-        "messages": [{"role": "user", "content": canaries["body"]}],
+        "messages": [{"role": "user", "content": _prompt(canaries["body"], filler)}],
         "scripted": {"digest": f"answer{canaries['body']}", **script},
     }
     return {
@@ -49,6 +62,11 @@ def _chat(canaries: Canaries, *, stream: bool = False, **script: Any) -> Request
     }
 
 
+def _prompt(word: str, filler: int) -> str:
+    """The word, and at least so many bytes, with the word in each kilobyte of them."""
+    return " ".join([word] + [_FILLER + word] * -(-filler // len(_FILLER)))
+
+
 def _streamed(canaries: Canaries) -> Request:
     return _chat(canaries, stream=True)
 
@@ -57,42 +75,42 @@ def _left(canaries: Canaries) -> Request:
     return {**_chat(canaries, stream=True), "how": "left"}
 
 
-def _tools(canaries: Canaries) -> Request:
-    return _chat(canaries, tool=f"tool call{canaries['body']}")
+def _tools(canaries: Canaries, **script: Any) -> Request:
+    return _chat(canaries, tool=f"tool call{canaries['body']}", **script)
 
 
-def _error(canaries: Canaries) -> Request:
-    return _chat(canaries, status=429, digest=f"error text{canaries['body']}")
+def _error(canaries: Canaries, **script: Any) -> Request:
+    return _chat(canaries, status=429, **{**script, "digest": f"error text{canaries['body']}"})
 
 
 def _large(canaries: Canaries) -> Request:
-    request = _chat(canaries)
-    body = json.loads(request["content"])
-    body["messages"][0]["content"] = " ".join([canaries["body"]] * 2_000)
-    return {**request, "content": json.dumps(body)}
+    return _chat(canaries, filler=MAX_REQUEST * 2 // 3)
 
 
 def _over_the_limit(canaries: Canaries) -> Request:
-    request = _chat(canaries)
-    body = json.loads(request["content"]) | {"user": canaries["body"] * 7_000}
-    return {**request, "content": json.dumps(body)}
+    return _chat(canaries, filler=MAX_REQUEST)
 
 
-def _file(canaries: Canaries) -> Request:
+def _file(canaries: Canaries, **script: Any) -> Request:
     form = (
         f'--b\r\ncontent-disposition: form-data; name="file"; filename="{canaries["file name"]}"\r\n\r\n'
         f"{canaries['body']}\r\n--b--\r\n"
     )
     return {
         "method": "POST",
-        "url": f"{ORIGIN}/v1/audio/transcriptions",
+        "url": f"{ORIGIN}/v1/audio/transcriptions{_scripted(script)}",
         "headers": {"content-type": "multipart/form-data; boundary=b"},
         "content": form,
     }
 
 
-def _path(canaries: Canaries) -> Request:
-    return {"method": "GET", "url": f"{ORIGIN}/v1/models/{canaries['URL path']}", "content": ""}
+def _path(canaries: Canaries, **script: Any) -> Request:
+    url = f"{ORIGIN}/v1/models/{canaries['URL path']}{_scripted(script)}"
+    return {"method": "GET", "url": url, "content": ""}
+
+
+def _scripted(script: dict[str, Any]) -> str:
+    return f"?scripted={quote(json.dumps(script))}" if script else ""
 
 
 def _refused(canaries: Canaries) -> Request:

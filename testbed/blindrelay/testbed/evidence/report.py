@@ -46,9 +46,7 @@ def lines(evidence: Evidence) -> Iterator[str]:
     yield ""
     yield "Sealed bytes that the relay still held:"
     for rest in evidence.rests:
-        share = rest.left / rest.samples if rest.samples else 0
-        held = f"{rest.left:5} of {rest.samples} samples   {share:6.1%}"
-        yield f"  {rest.seconds:5.1f} s after the last exchange   {held}"
+        yield f"  {rest.place:46} {rest.left:5} of {rest.samples} samples {rest.share:6.1%}"
     yield ""
     yield "Who asks:"
     for trait in evidence.traits:
@@ -70,9 +68,4 @@ def _table(evidence: Evidence) -> Iterator[str]:
     """Kinds of canaries, and with whom they were found."""
     yield f"{'canaries found':16}" + "".join(f"{party:>14}" for party in PARTIES)
     for kind in KINDS:
-        yield f"{kind:16}" + "".join(f"{found_with(evidence, party, kind):>14}" for party in PARTIES)
-
-
-def found_with(evidence: Evidence, party: str, kind: str) -> int:
-    """How many canaries of a kind were found with a party, in the place with the most."""
-    return max((look.found.get(kind, 0) for look in evidence.looks if look.party == party), default=0)
+        yield f"{kind:16}" + "".join(f"{evidence.most_found(party, kind):>14}" for party in PARTIES)

@@ -11,9 +11,16 @@ from blindrelay.testbed.evidence.canaries import KINDS
 PARTIES: Final = ("client", "relay", "plain relay", "bridge")
 RELAY: Final = "relay"
 
-MOST_LEFT: Final = 0.5
-"""A larger share of the sealed bytes in the relay's memory at the end, and it keeps them: of what is only
-freed, and not even written over, a quarter was left."""
+CONTROLS: Final = (
+    ("client", "memory"),
+    ("bridge", "memory"),
+    ("bridge", "network"),
+    ("plain relay", "memory"),
+    ("plain relay", "network"),
+)
+"""Where every kind of canary has to be found, or the search was not able to find it."""
+
+CRASH: Final = "crash dump"
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,7 @@ class Look:
     """One place of one party, and what was found there.
 
     Attributes:
+        place: what it is, and when; the first word is "memory" or "network" for these.
         looked_at: bytes.
         found: how many canaries, by kind; kinds of which none was found are left out.
     """
@@ -33,21 +41,28 @@ class Look:
 
 @dataclass(frozen=True)
 class Rest:
-    """Sealed bytes that the relay still held, so many seconds after the last exchange.
+    """Sealed bytes at the relay.
 
     Attributes:
+        place: where, and when.
         samples: of so many stretches of 16 bytes, taken at random from what it had forwarded.
-        left: so many were in its memory.
+        left: so many were there.
+        allowed: the share that may be there; None where it is only measured.
     """
 
-    seconds: float
+    place: str
     samples: int
     left: int
+    allowed: float | None
+
+    @property
+    def share(self) -> float:
+        return self.left / self.samples if self.samples else 0.0
 
 
 @dataclass(frozen=True)
 class Trait:
-    """Something that says who asks: how often it was found with those who know it, and at the bridge."""
+    """Something that says who asks, and with whom it was found."""
 
     name: str
     known_to: str
@@ -60,27 +75,49 @@ class Evidence:
     """The whole.
 
     Attributes:
-        exchanges: how many went through each relay.
-        ends: how those through our relay ended.
+        exchanges: how many went through our relay.
+        ends: how they ended.
+        in_clear: how those through the relay that reads ended.
         canaries: how many were planted, by kind, in the exchanges through our relay.
+        sealed_bytes: that our relay forwarded, both ways.
         facts: of the relay, beside what was searched: a sentence each, and whether it is as it should be.
-        records: lines of the relay's log, and those that are against the closed list.
+        notes: what this machine did not let the run show.
+        records: lines of the relay's log; strange_records: those that are not on the closed list.
+        machine: what it ran on.
+        seconds: how long it took.
     """
 
     exchanges: int = 0
     ends: dict[str, int] = field(default_factory=dict)
+    in_clear: dict[str, int] = field(default_factory=dict)
     canaries: dict[str, int] = field(default_factory=dict)
+    sealed_bytes: int = 0
     looks: list[Look] = field(default_factory=list)
     rests: list[Rest] = field(default_factory=list)
     traits: list[Trait] = field(default_factory=list)
     facts: list[tuple[str, bool]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     records: int = 0
     strange_records: list[str] = field(default_factory=list)
     machine: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
 
-    def kinds_found(self, party: str) -> set[str]:
-        """The kinds of canaries that were found with a party, wherever."""
-        return {kind for look in self.looks if look.party == party for kind in look.found}
+    def kinds_found(self, party: str, place: str) -> set[str]:
+        """The kinds of canaries that were found with a party, in places of which this is the beginning."""
+        return {
+            kind
+            for look in self.looks
+            if look.party == party and look.place.startswith(place)
+            for kind in look.found
+        }
+
+    def most_found(self, party: str, kind: str) -> int:
+        """How many canaries of a kind were found with a party, in the place with the most."""
+        return max((look.found.get(kind, 0) for look in self.looks if look.party == party), default=0)
+
+    @property
+    def is_good(self) -> bool:
+        return not self.leaks() and not self.weaknesses()
 
     def leaks(self) -> list[str]:
         """What should not have been found, a sentence each."""
@@ -94,26 +131,36 @@ class Evidence:
         for look in self.looks:
             if look.party == RELAY and look.found:
                 yield f"the relay's {look.place} holds {', '.join(look.found)}"
+        for rest in self.rests:
+            if rest.allowed is not None and rest.share > rest.allowed:
+                yield f"{rest.share:.1%} of the sealed bytes are in the relay's {rest.place}"
         for trait in self.traits:
             if trait.found_at_bridge:
                 yield f"the bridge knows the {trait.name}"
         for fact, holds in self.facts:
             if not holds:
                 yield f"it is not so that {fact}"
-        if self.rests and self.rests[-1].left > MOST_LEFT * self.rests[-1].samples:
-            yield f"the relay keeps sealed bytes: {self.rests[-1].left} of {self.rests[-1].samples} samples"
         for record in self.strange_records:
             yield f"the relay's log has a line that is not on the list: {record[:80]}"
 
     def _weaknesses(self) -> Iterator[str]:
-        for party in PARTIES:
-            missing = set(KINDS) - self.kinds_found(party)
-            if party != RELAY and missing:
-                yield f"of {', '.join(sorted(missing))} nothing was found with the {party}, who knows it"
+        for party, place in self._controls():
+            missing = set(KINDS) - self.kinds_found(party, place)
+            if missing:
+                yield f"of {', '.join(sorted(missing))} nothing was found in the {party}'s {place}"
         for trait in self.traits:
             if not trait.found_there:
                 yield f"the {trait.name} was not found with the {trait.known_to}, who knows it"
+        if not self.traits:
+            yield "nothing was looked for that says who asks"
+        if self.records < self.exchanges or not self.records:
+            yield f"the relay wrote {self.records} records of {self.exchanges} exchanges"
         if not any(rest.samples for rest in self.rests):
-            yield "no sealed bytes were taken that could have been looked for"
-        if not self.records:
-            yield "the relay wrote no records that could have been judged"
+            yield "no sealed bytes were looked for"
+        if any(not look.looked_at for look in self.looks if look.place.startswith(("memory", "network"))):
+            yield "there was nothing to look at in a memory or on a network"
+
+    def _controls(self) -> Iterator[tuple[str, str]]:
+        yield from CONTROLS
+        if any(look.place == CRASH for look in self.looks):
+            yield "plain relay", CRASH

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
-import random
-import re
-import secrets
-import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Final
 
 import grpc
 
+from blindrelay.testbed.evidence.asker import Asker
 from blindrelay.testbed.evidence.canaries import KINDS, Canaries
-from blindrelay.testbed.evidence.forms import windows
-from blindrelay.testbed.evidence.memory import Mapping, memory_of
-from blindrelay.testbed.evidence.network import CLIENT_ADDRESS, raise_loopback
-from blindrelay.testbed.evidence.plan import held, requests
-from blindrelay.testbed.evidence.result import Evidence, Look, Rest, Trait
-from blindrelay.testbed.evidence.scene import Asker, Scene
+from blindrelay.testbed.evidence.crash import crash, where_cores_go
+from blindrelay.testbed.evidence.forms import WINDOW, spellings
+from blindrelay.testbed.evidence.looking import Looking
+from blindrelay.testbed.evidence.memory import memory_of
+from blindrelay.testbed.evidence.network import raise_loopback
+from blindrelay.testbed.evidence.plan import Request, held, requests
+from blindrelay.testbed.evidence.read_only import writable_mounts_of
+from blindrelay.testbed.evidence.records_list import is_listed
+from blindrelay.testbed.evidence.result import CRASH, RELAY, Evidence, Rest, Trait
+from blindrelay.testbed.evidence.retention import Samples
+from blindrelay.testbed.evidence.scene import AS_SHIPPED, TALKATIVE, Scene
 from blindrelay.testbed.evidence.search import Needles
 from blindrelay.testbed.evidence.traces import (
     bytes_written_of,
@@ -34,203 +35,222 @@ from blindrelay.testbed.evidence.traces import (
     swapped_of,
     written_files_of,
 )
+from blindrelay.testbed.topology import RelayStart
 
-HELD: Final = 8
-"""Streams that stand in the middle while memory is read."""
+HELD: Final = 4
+"""Exchanges of each kind that stand in the middle while memory is read."""
 
+_GATE: Final = "in flight"
+_CRASH_GATE: Final = "in flight at the crash"
 _HEALTH: Final = "/grpc.health.v1.Health/Check"
-_SAMPLES: Final = 4_000
-_SAMPLE_SIZE: Final = 16
-_RECORD_FIELDS: Final = {
-    frozenset({"minute", "event", "outcome", "request_bytes", "response_bytes", "seconds"}),
-    frozenset({"minute", "event"}),
-    frozenset({"minute", "event", "replica"}),
-}
-_MINUTE: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\dZ")
 
-_HOPS: Final = {
+_NETWORK: Final = {
     "relay": ("client to relay", "relay to bridge"),
-    "plain relay": ("client to plain relay", "plain relay to provider"),
     "bridge": ("bridge to provider",),
+    "plain relay": ("client to plain relay", "plain relay to provider"),
 }
-"""What each can see of the network."""
+"""What each can see of it."""
 
 Say = Callable[[str], None]
 
 
-class Run:
-    """One run.
+@dataclass(frozen=True)
+class Size:
+    """How much a run does.
 
-    Args:
+    Attributes:
         rounds: exchanges of each kind.
-        patience: seconds that the relay is watched afterwards; 0 is one look, at what it can write to.
+        patience: seconds after the last exchange, after which the relay is looked at again; 0: it is not, and
+            memory is then that which a process can write to.
     """
 
-    def __init__(self, rounds: int, patience: float, say: Say) -> None:
-        self._patience = patience
+    rounds: int
+    patience: float
+
+
+class Run:
+    """One run. `say` is told what is done."""
+
+    def __init__(self, size: Size, say: Say, relay: RelayStart = AS_SHIPPED) -> None:
+        self._size = size
         self._say = say
-        self._planted = [Canaries.fresh() for _ in range(rounds)]
+        self._relay = relay
+        self._planted = [Canaries.fresh() for _ in range(size.rounds)]
+        self._in_clear = [Canaries.fresh() for _ in range(size.rounds)]
         self._held = [Canaries.fresh() for _ in range(HELD)]
-        self._in_clear = [Canaries.fresh() for _ in range(rounds)]
-        ours = Needles(_named([*self._planted, *self._held]))
-        clear = Needles(_named(self._in_clear))
-        self._needles = {"client": ours, "relay": ours, "bridge": ours, "plain relay": clear}
+        self._held_in_clear = [Canaries.fresh() for _ in range(HELD)]
+        self._looking = Looking(
+            [*self._planted, *self._held],
+            [*self._in_clear, *self._held_in_clear],
+            only_its_own=not size.patience,
+        )
         self.evidence = Evidence()
 
     def __call__(self) -> Evidence:
-        """Everything, in its order. Raises PermissionError where memory cannot be read."""
+        """Everything, in its order. Raises PermissionError where memory cannot be read, TestbedError."""
+        began = time.monotonic()
         raise_loopback()
-        os.environ.setdefault("GRPC_VERBOSITY", "debug")
-        words = (secrets.token_hex(10) for _ in range(4))
-        asker = Asker(
-            "account" + next(words), "9.9.9-" + next(words), "Zone/" + next(words), "xx_" + next(words)
-        )
-        with Scene(asker) as scene:
+        os.environ |= TALKATIVE
+        with Scene(Asker(), self._relay) as scene:
             self._scene = scene
-            before = set(files_below(scene.bed.folder))
+            self._before = self._written()
             self._say("exchanges through both relays")
             self._exchange()
             self._say("memory, while exchanges are in flight")
             self._look_in_flight()
-            ended = time.monotonic()
-            self._say("what the relay still holds of the sealed bytes")
-            samples = {*self._sealed_samples()}
-            sealed = Needles({"sealed": samples})
-            self._watch_retention(samples, sealed, ended, 0.0)
-            if self._patience:
-                self._say("memory, right after the last one, and later")
-                self._look_at_memory("memory, right after")
-                for after in (10.0, 30.0, self._patience):
-                    self._watch_retention(samples, sealed, ended, after)
-                self._look_at_memory(f"memory, {self._patience:.0f} s after")
-            self._say("files, log, environment, answers, network")
-            self._look_elsewhere()
-            self._judge_the_log()
-            self._look_for_the_asker()
-            self._state_facts(before)
+            self._say("memory, right after the last one")
+            self._look_after()
+            self._say("a crash, while exchanges are in flight")
+            self._look_at_a_crash()
         self._describe()
+        self.evidence.seconds = round(time.monotonic() - began, 1)
         return self.evidence
 
     def _exchange(self) -> None:
+        """Half of what is planted, and then what is held, through both relays."""
         scene, evidence = self._scene, self.evidence
-        scene.reading.tell(
-            scene.in_clear, [each for canaries in self._in_clear for each in requests(canaries)]
-        )
-        scene.working.tell(scene.sealed, [each for one in self._planted[::2] for each in requests(one)])
-        scene.reading.answered()
-        evidence.ends = Counter(scene.working.answered()["ends"])
-        scene.holding.tell(scene.sealed, [held(canaries, "evidence") for canaries in self._held])
-        evidence.ends = dict(Counter(evidence.ends) + Counter(scene.holding.answered()["ends"]))
+        scene.reading.tell(scene.in_clear, _all(requests(each) for each in self._in_clear))
+        scene.working.tell(scene.sealed, _all(requests(each) for each in self._planted[::2]))
+        evidence.in_clear = _sum(scene.reading.answered())
+        evidence.ends = _sum(scene.working.answered())
+        scene.reading.tell(scene.in_clear, _all(held(each, _GATE) for each in self._held_in_clear))
+        scene.holding.tell(scene.sealed, _all(held(each, _GATE) for each in self._held))
+        evidence.in_clear = _sum(evidence.in_clear, scene.reading.answered())
+        evidence.ends = _sum(evidence.ends, scene.holding.answered())
 
     def _look_in_flight(self) -> None:
+        """The other half runs meanwhile."""
         scene, evidence = self._scene, self.evidence
-        scene.working.tell(scene.sealed, [each for one in self._planted[1::2] for each in requests(one)])
+        scene.working.tell(scene.sealed, _all(requests(each) for each in self._planted[1::2]))
         time.sleep(0.1)
-        self._look_at_memory("memory, in flight")
-        evidence.ends = dict(Counter(evidence.ends) + Counter(scene.working.answered()["ends"]))
-        scene.release("evidence")
+        self._look_at_memory("in flight", scene.pids)
+        self._look_for_sealed_bytes(Samples(self._between_relay_and_bridge()), "in flight", in_flight=True)
+        evidence.ends = _sum(evidence.ends, scene.working.answered())
+        scene.release(_GATE)
         scene.holding.release()
         scene.holding.answered()
         evidence.exchanges = sum(evidence.ends.values())
         evidence.canaries = {kind: len(self._planted) + len(self._held) for kind in KINDS}
 
-    def _look_at_memory(self, place: str) -> None:
-        for party, pids in self._scene.pids.items():
-            self._look(party, place, (piece.data for pid in pids for piece in self._memory(pid)))
+    def _look_after(self) -> None:
+        """Right after; and once more when the patience is over, and other places meanwhile."""
+        scene, ended = self._scene, time.monotonic()
+        samples = Samples(self._between_relay_and_bridge())
+        self.evidence.sealed_bytes = samples.forwarded
+        self._look_for_sealed_bytes(samples, f"{time.monotonic() - ended:.1f} s after the last exchange")
+        ours = {party: pids for party, pids in scene.pids.items() if "relay" in party}
+        if self._size.patience:
+            self._look_at_memory("right after", ours)
+        self._look_elsewhere(samples)
+        self._judge_the_log()
+        self._look_for_the_asker()
+        if self._size.patience:
+            self._say("the relay's memory, later")
+            for after in (self._size.patience / 2, self._size.patience):
+                time.sleep(max(0.0, ended + after - time.monotonic()))
+                when = f"{time.monotonic() - ended:.1f} s after the last exchange"
+                self._look_for_sealed_bytes(samples, when)
+            self._look_at_memory(f"{self._size.patience:.0f} s after", ours)
+        self._state_facts()
 
-    def _memory(self, pid: int) -> Iterator[Mapping]:
-        return memory_of(pid, only_its_own=not self._patience)
+    def _look_at_memory(self, when: str, pids: dict[str, list[int]]) -> None:
+        for party, processes in pids.items():
+            self.evidence.looks.append(self._looking.at_memory(party, when, processes))
 
     def _look(self, party: str, place: str, pieces: Iterable[bytes]) -> None:
-        found: set[str] = set()
-        size = 0
-        for data in pieces:
-            size += len(data)
-            found |= self._needles[party].found_in(data)
-        kinds = Counter(name.partition(" ")[2] for name in found)
-        self.evidence.looks.append(Look(party, place, size, dict(sorted(kinds.items()))))
+        self.evidence.looks.append(self._looking.at(party, place, pieces))
 
-    def _watch_retention(self, samples: set[bytes], sealed: Needles, ended: float, after: float) -> None:
-        """Sealed bytes in the relay's memory, so many seconds after the end, or as soon as may be."""
-        time.sleep(max(0.0, ended + after - time.monotonic()))
-        seconds = time.monotonic() - ended
-        memory = memory_of(self._scene.bed.pids["relay"], only_its_own=True)
-        left = set[bytes]().union(*(sealed.strings_in(piece.data) for piece in memory))
-        self.evidence.rests.append(Rest(seconds, len(samples), len(left)))
+    def _between_relay_and_bridge(self) -> list[bytes]:
+        return [*self._scene.hops()["relay to bridge"].values()]
 
-    def _sealed_samples(self) -> Iterator[bytes]:
-        """From what went between relay and bridge; frames of HTTP/2 are a few bytes in a thousand of it."""
-        streams = [data for data in self._scene.hops()["relay to bridge"].values() if len(data) > 4_096]
-        total = sum(map(len, streams))
-        for data in streams:
-            for _ in range(_SAMPLES * len(data) // total):
-                at = random.randrange(len(data) - _SAMPLE_SIZE)
-                yield data[at : at + _SAMPLE_SIZE]
+    def _look_for_sealed_bytes(self, samples: Samples, when: str, *, in_flight: bool = False) -> None:
+        own = (each.data for each in memory_of(self._scene.relay, only_its_own=True))
+        left = samples.found_in(own)
+        allowed = None if in_flight else samples.allowed
+        self.evidence.rests.append(Rest(f"memory, {when}", len(samples), left, allowed))
 
-    def _look_elsewhere(self) -> None:
+    def _look_elsewhere(self, samples: Samples) -> None:
+        self._say("files, log, environment, answers, network")
         scene = self._scene
-        relay = scene.bed.pids["relay"]
-        self._look("relay", "environment and command line", [environment_of(relay)])
-        self._look("relay", "open files", [open_files_of(relay)])
-        self._look("relay", "files below its folder", (data for _, data in files_below(scene.bed.folder)))
-        self._look("relay", "log, at its most verbose", [scene.bed.parts["relay"].stderr.encode()])
-        self._look("relay", "answer to a health check", [_answers(scene.bed.parts["relay"].listening)])
+        log = [scene.bed.parts["relay"].stderr.encode()]
+        files = [data for _, data in self._written()]
+        self._look(RELAY, "environment and command line", [environment_of(scene.relay)])
+        self._look(RELAY, "open files", [open_files_of(scene.relay)])
+        self._look(RELAY, "files below its folders", files)
+        self._look(RELAY, "log, at its most verbose", log)
+        self._look(RELAY, "health answer", [_health(scene.bed.parts["relay"].listening)])
+        for place, pieces in (("log", log), ("files", files)):
+            written = samples.written_in(pieces)
+            self.evidence.rests.append(Rest(place, samples.written, written, 0.0))
         hops = scene.hops()
-        for party, own in _HOPS.items():
+        for party, own in _NETWORK.items():
             for hop in own:
                 self._look(party, f"network, {hop}", hops[hop].values())
 
     def _judge_the_log(self) -> None:
-        for line in self._scene.bed.parts["relay"].stderr.splitlines():
-            self.evidence.records += 1
-            if not _is_listed(line):
-                self.evidence.strange_records.append(line)
+        lines = self._scene.bed.parts["relay"].stderr.splitlines()
+        self.evidence.records = len(lines)
+        strange = [line for line in lines if not is_listed(line, self._scene.replicas)]
+        self.evidence.strange_records = strange
 
     def _look_for_the_asker(self) -> None:
+        self._say("who asks: what the bridge knows of that")
         scene = self._scene
-        traits = {
-            "client's address": ("relay", CLIENT_ADDRESS),
-            "access token": ("relay", scene.bed.token),
-            "account's name": ("relay", scene.asker.account),
-            "SDK and its version": ("client", scene.asker.software),
-            "time zone": ("client", scene.asker.time_zone),
-            "locale": ("client", scene.asker.locale),
-        }
-        needles = Needles({name: [word.encode()] for name, (_, word) in traits.items()})
-        seen: dict[str, set[str]] = {}
-        for party, pids in scene.pids.items():
-            seen[party] = set().union(
-                *(needles.found_in(each.data) for pid in pids for each in self._memory(pid))
-            )
-        for _, content in files_below(scene.bed.folder):  # the account is in the file with the tokens' hashes
-            seen["relay"] |= needles.found_in(content)
+        traits = scene.asker.traits(scene.bed.token)
+        needles = Needles({name: spellings(word) for name, (_, word) in traits.items()}, WINDOW)
         hops = scene.hops()
-        beside = [*hops["relay to bridge"].values(), *hops["bridge to provider"].values()]
-        seen["bridge"] |= needles.found_in(scene.bed.parts["bridge"].stderr.encode())
-        seen["bridge"] |= set().union(*map(needles.found_in, beside))
+        seen = {party: _found(needles, self._looking.memories_of(pids)) for party, pids in scene.pids.items()}
+        # The account is in the relay's file of tokens, and read when one is looked up.
+        seen["relay"] |= _found(needles, (data for _, data in files_below(scene.bed.folder)))
+        seen["bridge"] |= _found(needles, [scene.bed.parts["bridge"].stderr.encode()])
+        for hop in ("relay to bridge", "bridge to provider"):
+            seen["bridge"] |= _found(needles, hops[hop].values())
         self.evidence.traits = [
             Trait(name, party, name in seen[party], name in seen["bridge"])
             for name, (party, _) in traits.items()
         ]
 
-    def _state_facts(self, before: set[tuple[Path, bytes]]) -> None:
-        scene, facts = self._scene, self.evidence.facts
-        relay = scene.bed.pids["relay"]
-        facts.append(
-            ("it runs in a sandbox that lets it write no file and run no program", is_confined(relay))
-        )
-        facts.append(("the relay has no file open for writing", not written_files_of(relay)))
-        facts.append(("the relay has written nothing to storage", bytes_written_of(relay) == 0))
-        facts.append(
-            ("no file has appeared or changed below its folder", set(files_below(scene.bed.folder)) == before)
-        )
-        facts.append(("none of its memory is on a swap device", swapped_of(relay) == 0))
-        here = set(Path.cwd().iterdir())
-        os.kill(relay, signal.SIGSEGV)
-        while scene.bed.parts["relay"].is_running:
-            time.sleep(0.02)
-        cores = [path for path in set(Path.cwd().iterdir()) - here if "core" in path.name]
-        facts.append(("a crash leaves no core", not cores and set(files_below(scene.bed.folder)) == before))
+    def _written(self) -> set[tuple[str, bytes]]:
+        """All files in the parts' folders, and where they work, with their content."""
+        scene = self._scene
+        return {
+            (str(path), data)
+            for folder in (scene.bed.folder, scene.folder)
+            for path, data in files_below(folder)
+        }
+
+    def _state_facts(self) -> None:
+        relay = self._scene.relay
+        self.evidence.facts += [
+            ("every file system is mounted read-only for the relay", not writable_mounts_of(relay)),
+            ("it is in a sandbox that lets it write no file and run no program", is_confined(relay)),
+            ("it has no file open for writing", not written_files_of(relay)),
+            ("it has written nothing to storage since it began", bytes_written_of(relay) == 0),
+            (
+                "no file has appeared or changed in its folder and where it works",
+                self._written() == self._before,
+            ),
+            ("none of its memory is on a swap device", swapped_of(relay) == 0),
+        ]
+
+    def _look_at_a_crash(self) -> None:
+        """Both relays end in the same way; the one that reads shows what could be seen of ours."""
+        scene, evidence = self._scene, self.evidence
+        scene.reading.tell(scene.in_clear, _all(held(each, _CRASH_GATE) for each in self._held_in_clear))
+        scene.holding.tell(scene.sealed, _all(held(each, _CRASH_GATE) for each in self._held))
+        scene.reading.answered()
+        scene.holding.answered()
+        dumped = crash(scene.relay)
+        left = [data for _, data in self._written() - self._before]
+        self._look(RELAY, CRASH, left)
+        evidence.facts.append(("ended by SIGSEGV, it leaves no core", not dumped and not left))
+        before = self._written()
+        if not crash(scene.plain_relay.pid):
+            evidence.notes.append("this machine makes no cores: that the relay leaves none shows nothing")
+        elif cores := [data for _, data in self._written() - before]:
+            self._look("plain relay", CRASH, cores)
+        else:
+            evidence.notes.append(f"the kernel gives cores to {where_cores_go()}: theirs were not read")
 
     def _describe(self) -> None:
         self.evidence.machine = {
@@ -241,33 +261,20 @@ class Run:
         }
 
 
-def _named(all_canaries: Iterable[Canaries]) -> dict[str, set[bytes]]:
-    return {
-        f"{number} {kind}": windows(word)
-        for number, canaries in enumerate(all_canaries)
-        for kind, word in canaries.words.items()
-    }
+def _all(many: Iterable[Iterable[Request]]) -> list[Request]:
+    return [request for some in many for request in some]
 
 
-def _answers(relay: str) -> bytes:
+def _sum(*ends: dict[str, int]) -> dict[str, int]:
+    return dict(sum((Counter(each) for each in ends), Counter()))
+
+
+def _found(needles: Needles, pieces: Iterable[bytes]) -> set[str]:
+    return set().union(*(needles.found_in(data) for data in pieces))
+
+
+def _health(relay: str) -> bytes:
     """What the relay answers to whoever asks for its health; it has no metrics and no administration."""
     with grpc.insecure_channel(relay) as channel:
         check: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_HEALTH)
         return check(b"", timeout=5)
-
-
-def _is_listed(line: str) -> bool:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return False
-    return (
-        isinstance(record, dict)
-        and frozenset(record) in _RECORD_FIELDS
-        and bool(_MINUTE.fullmatch(record["minute"]))
-        and all(_is_a_power_of_two(record.get(name, 0)) for name in ("request_bytes", "response_bytes"))
-    )
-
-
-def _is_a_power_of_two(size: int) -> bool:
-    return size & (size - 1) == 0

@@ -2,96 +2,44 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import IO, Any, Final, Self
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, Self
 
 import httpx
 
 from blindrelay.client.portal import Portal
+from blindrelay.testbed.evidence import read_only
+from blindrelay.testbed.evidence.application import Application
+from blindrelay.testbed.evidence.asker import Asker
 from blindrelay.testbed.evidence.capture import Capture, Flow
+from blindrelay.testbed.evidence.crash import allow_cores
+from blindrelay.testbed.evidence.leaky_relay import NEED_TO_WRITE
 from blindrelay.testbed.evidence.network import Doorway
-from blindrelay.testbed.evidence.plan import Request
+from blindrelay.testbed.evidence.plan import MAX_REQUEST
 from blindrelay.testbed.processes import PartProcess
-from blindrelay.testbed.topology import Testbed
+from blindrelay.testbed.topology import RelayStart, Testbed
 
-MAX_REQUEST: Final = 262_144
-"""Bytes that the bridge takes, so that one exchange can be over the limit without being large."""
+TALKATIVE: Final = {"GRPC_VERBOSITY": "debug", "GRPC_TRACE": "all"}
+"""What makes gRPC write down whatever it can, where it is heeded."""
 
-
-@dataclass(frozen=True)
-class Asker:
-    """What only client and relay should know, each a word that nobody else says."""
-
-    account: str
-    software: str
-    time_zone: str
-    locale: str
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {"TZ": self.time_zone, "LANG": self.locale, "LC_ALL": "C.UTF-8"}
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {
-            "user-agent": f"OpenAI/Python {self.software}",
-            "x-stainless-package-version": self.software,
-            "x-stainless-runtime": self.software,
-            "accept-language": self.locale,
-        }
+AS_SHIPPED: Final = RelayStart(
+    launcher=(sys.executable, "-P", str(Path(read_only.__file__))), environment=TALKATIVE
+)
+"""The relay, with nowhere to write to, and asked to say all that it can."""
 
 
-class Application:
-    """A driver process, and whom it speaks to."""
-
-    def __init__(self, asker: Asker) -> None:
-        self._asker = asker
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "blindrelay.testbed.evidence.driver"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env={**os.environ, **asker.environment},
-        )
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def tell(self, to: str, requests: Sequence[Request]) -> None:
-        """Has it send requests; answered() waits for their ends."""
-        headed = [{**each, "headers": self._asker.headers | each["headers"]} for each in requests]
-        self._write({"to": to, "requests": headed})
-
-    def release(self) -> None:
-        """Has it read what it holds to the end."""
-        self._write({})
-
-    def answered(self) -> dict[str, Any]:
-        """What it says when it is done."""
-        output: IO[str] | None = self._process.stdout
-        line = output.readline() if output is not None else ""
-        if not line:
-            raise RuntimeError("the application of the evidence run has died")
-        said: dict[str, Any] = json.loads(line)
-        return said
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-    def _write(self, order: dict[str, Any]) -> None:
-        if self._process.stdin is None:
-            raise RuntimeError("the application of the evidence run has died")
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
+def leaking(leaks: Sequence[str]) -> RelayStart:
+    """A relay without the named protections (leaky_relay.py), and without no other, if that can be."""
+    module, arguments = "blindrelay.testbed.evidence.leaky_relay", (",".join(leaks),)
+    if NEED_TO_WRITE.isdisjoint(leaks):
+        return replace(AS_SHIPPED, module=module, arguments=arguments)
+    return RelayStart(module, arguments, environment=TALKATIVE)
 
 
 class Scene:
@@ -99,17 +47,18 @@ class Scene:
 
     Attributes:
         holding, working: applications before our relay; reading: the one before the relay that reads.
+        folder: the working directory of them all, where a core would be.
     """
 
-    def __init__(self, asker: Asker) -> None:
+    def __init__(self, asker: Asker, relay: RelayStart) -> None:
         self.asker = asker
-        self.capture = Capture()
         self.bed = Testbed(
             "scripted",
             account=asker.account,
             kept_lines=100_000,
             bridge_options={"max_request_bytes": MAX_REQUEST},
-            relay_options={"sandbox": True},
+            relay_options={"sandbox": bool(relay.launcher)},
+            relay_start=relay,
         )
         self.plain_relay = PartProcess(
             "plain relay", "blindrelay.testbed.evidence.plain_relay", lambda: [self.bed.provider]
@@ -117,15 +66,26 @@ class Scene:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        self._stack.enter_context(self.bed)
-        self.plain_relay.start()
-        self._stack.callback(self.plain_relay.stop)
-        portal = Portal()
-        self._stack.callback(portal.close)
-        self.door = portal.call(Doorway(self.bed.parts["relay"].listening).open())
-        self.sealed = self.bed.connection(f"127.0.0.1:{self.door}") + "&credentials=brought"
-        self.in_clear = f"http://{self.plain_relay.listening}"
-        self.holding, self.working, self.reading = (self._application() for _ in range(3))
+        with ExitStack() as stack:
+            self.folder = Path(
+                stack.enter_context(tempfile.TemporaryDirectory(prefix="blindrelay-evidence-"))
+            )
+            stack.callback(os.chdir, Path.cwd())
+            os.chdir(self.folder)
+            allow_cores()
+            self.capture = Capture()
+            stack.callback(self.capture.stop)
+            stack.enter_context(self.bed)
+            stack.callback(self.plain_relay.stop)
+            self.plain_relay.start()
+            portal = Portal()
+            stack.callback(portal.close)
+            doorway = Doorway(self.bed.parts["relay"].listening, self.asker.address)
+            self.door = portal.call(doorway.open())
+            self.sealed = self.bed.connection(f"127.0.0.1:{self.door}") + "&credentials=brought"
+            self.in_clear = f"http://{self.plain_relay.listening}"
+            self.holding, self.working, self.reading = (self._application(stack) for _ in range(3))
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -136,48 +96,49 @@ class Scene:
         httpx.post(f"{self.bed.provider}/scripted/release", json={"gate": gate}, trust_env=False)
 
     @property
+    def relay(self) -> int:
+        """Our relay's process."""
+        return self.bed.pids["relay"]
+
+    @property
     def pids(self) -> dict[str, list[int]]:
-        """By the party's name."""
+        """By the party's name, whoever changes soonest first."""
         return {
-            "client": [self.holding.pid, self.working.pid],
-            "relay": [self.bed.pids["relay"]],
-            "plain relay": [self.plain_relay.pid],
+            "relay": [self.relay],
             "bridge": [self.bed.pids["bridge"]],
+            "plain relay": [self.plain_relay.pid],
+            "client": [self.holding.pid, self.working.pid],
         }
+
+    @property
+    def replicas(self) -> set[str]:
+        """The addresses of bridges in the relay's configuration."""
+        return {self.bed.parts["bridge"].listening}
 
     def hops(self) -> dict[str, dict[Flow, bytes]]:
         """What crossed the network until now, by between whom."""
-        relay = _port(self.bed.parts["relay"].listening)
-        bridge, provider = _port(self.bed.parts["bridge"].listening), _port(self.bed.provider)
-        plain = _port(self.plain_relay.listening)
         flows = self.capture.flows
-        bridges_own = _ports_towards(flows, provider)
-        hops: dict[str, dict[Flow, bytes]] = {
-            name: {}
-            for name in (
-                "client to relay",
-                "relay to bridge",
-                "bridge to provider",
-                "client to plain relay",
-                "plain relay to provider",
-            )
+        relay, bridge, plain, provider = map(
+            _port, (self.bed.parts["relay"].listening, *self.replicas, self.in_clear, self.bed.provider)
+        )
+        of_the_bridge = _ports_towards(flows, provider)
+        between: dict[str, Callable[[Flow], object]] = {
+            "client to relay": lambda flow: flow.ports & {relay, self.door},
+            "relay to bridge": lambda flow: bridge in flow.ports,
+            "client to plain relay": lambda flow: plain in flow.ports,
+            "bridge to provider": lambda flow: provider in flow.ports and flow.ports & of_the_bridge,
+            "plain relay to provider": lambda flow: provider in flow.ports,
         }
+        hops: dict[str, dict[Flow, bytes]] = {name: {} for name in between}
         for flow, data in flows.items():
-            if flow.ports & {relay, self.door}:
-                hops["client to relay"][flow] = data
-            elif bridge in flow.ports:
-                hops["relay to bridge"][flow] = data
-            elif plain in flow.ports:
-                hops["client to plain relay"][flow] = data
-            elif provider in flow.ports:
-                hops["bridge to provider" if flow.ports & bridges_own else "plain relay to provider"][
-                    flow
-                ] = data
+            name = next((name for name, is_of_it in between.items() if is_of_it(flow)), None)
+            if name is not None:
+                hops[name][flow] = data
         return hops
 
-    def _application(self) -> Application:
+    def _application(self, stack: ExitStack) -> Application:
         application = Application(self.asker)
-        self._stack.callback(application.close)
+        stack.callback(application.close)
         return application
 
 

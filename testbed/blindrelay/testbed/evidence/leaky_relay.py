@@ -1,0 +1,119 @@
+"""The relay with a protection taken out, so that the evidence run has something to find.
+
+    python -m blindrelay.testbed.evidence.leaky_relay LEAK[,LEAK…] serve --config relay.toml [--json]
+
+Nothing that ships has any of this.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextvars import ContextVar
+from typing import Any, Final
+from unittest.mock import patch
+
+from blindrelay.relay_node import records, relay
+from blindrelay.relay_node.cli import main as relay_main
+from blindrelay.relay_node.relay import Relay
+from blindrelay.relay_node.replica import Replica
+from blindrelay.serving import command
+from blindrelay.testbed.tap import Direction
+from blindrelay.testbed.tapped_relay import TappedCall
+
+Hear = Callable[[bytes], object]
+
+
+class _Ear:
+    """What a tapped call tells what passes, in a tap's place."""
+
+    def __init__(self, hear: Hear) -> None:
+        self._hear = hear
+
+    def passed(self, _exchange: int, _direction: Direction, message: bytes) -> None:
+        self._hear(message)
+
+
+def _overheard(hear: Hear) -> AbstractContextManager[object]:
+    heard = vars(relay)["forward"]  # another ear, perhaps
+
+    async def overheard(first: bytes, context: Any, call: Any, tally: Any) -> Any:
+        return await heard(first, context, TappedCall(call, _Ear(hear), 0), tally)  # type: ignore[arg-type]
+
+    return patch.object(relay, "forward", overheard)
+
+
+def logged_body() -> AbstractContextManager[object]:
+    """Each message is written to the log, as a debugger would."""
+    return _overheard(lambda message: sys.stderr.write(f"forwarding {message[:200].hex()}\n"))
+
+
+def kept_buffer() -> AbstractContextManager[object]:
+    """Each message stays in a list."""
+    kept: list[bytes] = []
+    return _overheard(kept.append)
+
+
+@contextmanager
+def debug_dump() -> Iterator[None]:
+    """Each message is appended to a file."""
+    with open("dump.bin", "ab") as file, _overheard(file.write):  # noqa: PTH123 (a careless programmer's)
+        yield
+
+
+def unblurred_size() -> AbstractContextManager[object]:
+    """Records have sizes as they are."""
+    return patch.object(records, "_power_of_two", lambda size: size)
+
+
+@contextmanager
+def forwarded_header() -> Iterator[None]:
+    """What the client's call has for metadata goes on to the bridge, as proxies do."""
+    callers: ContextVar[tuple[tuple[str, Any], ...]] = ContextVar("callers", default=())
+    exchange, call = Relay._exchange, Replica.call
+
+    async def noted(self: Relay, iterator: object, context: Any) -> None:
+        metadata = context.invocation_metadata()
+        callers.set((*((f"x-forwarded-{key}", value) for key, value in metadata), ("x-for", context.peer())))
+        await exchange(self, iterator, context)
+
+    def forwarded(self: Replica, envelope: bytes, timeout: float) -> Any:
+        own = self._metadata
+        with patch.object(self, "_metadata", (*own, *callers.get())):
+            return call(self, envelope, timeout)
+
+    with patch.object(Relay, "_exchange", noted), patch.object(Replica, "call", forwarded):
+        yield
+
+
+def traces() -> AbstractContextManager[object]:
+    """A crash leaves a core, and memory that was freed stays as it is."""
+    return patch.object(command, "leave_no_traces", lambda: None)
+
+
+LEAKS: Final[dict[str, Callable[[], AbstractContextManager[object]]]] = {
+    "logged-body": logged_body,
+    "kept-buffer": kept_buffer,
+    "debug-dump": debug_dump,
+    "unblurred-size": unblurred_size,
+    "forwarded-header": forwarded_header,
+    "traces": traces,
+}
+"""By name. They can be had together."""
+
+NEED_TO_WRITE: Final = frozenset({"debug-dump", "traces"})
+"""Of them, those that the sandbox and the read-only file systems would stop."""
+
+
+def main() -> int:
+    """Runs the relay's command with the named protections taken out; returns its exit code."""
+    names, *arguments = sys.argv[1:]
+    with ExitStack() as stack:
+        for name in names.split(","):
+            stack.enter_context(LEAKS[name]())
+        return relay_main(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""What an evidence run searches with: forms, needles, memory, samples of what is sealed."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import random
+import subprocess
+import sys
+from urllib.parse import quote
+
+import pytest
+
+from blindrelay.testbed.evidence.canaries import KINDS, Canaries, digested
+from blindrelay.testbed.evidence.forms import WINDOW, forms, spellings
+from blindrelay.testbed.evidence.memory import memory_of
+from blindrelay.testbed.evidence.retention import Samples
+from blindrelay.testbed.evidence.search import Needles
+
+WORD = Canaries.fresh()["body"]
+OTHERS = {f"other {number}": spellings(Canaries.fresh()["body"]) for number in range(20)}
+NEEDLES = Needles({**OTHERS, "word": spellings(WORD)}, WINDOW)
+
+
+@pytest.mark.parametrize("form", forms(WORD))
+def test_any_twelve_bytes_of_every_form_are_found_wherever_they_stand(form: str) -> None:
+    for spelling in forms(WORD)[form]:
+        assert len(spelling) >= WINDOW
+        for start in range(len(spelling) - WINDOW + 1):
+            cut = spelling[start : start + WINDOW]
+            # Twelve bytes of some forms are two letters, which other words may have as well.
+            assert "word" in NEEDLES.found_in(os.urandom(1_000 + start) + cut + os.urandom(500))
+
+
+@pytest.mark.parametrize("start", range(0, len(WORD) - WINDOW, 5))
+def test_eleven_bytes_are_not(start: int) -> None:
+    assert NEEDLES.found_in(b" " * 50 + WORD[start : start + WINDOW - 1].encode() + b" " * 50) == set()
+
+
+def test_what_is_not_there_is_not_found() -> None:
+    assert NEEDLES.found_in(os.urandom(3_000_000)) == set()
+    assert NEEDLES.found_in(bytes(3_000_000)) == NEEDLES.found_in(b"") == NEEDLES.found_in(b"short") == set()
+
+
+def test_what_programs_make_of_a_word_is_among_its_forms() -> None:
+    for shift in range(6):
+        assert NEEDLES.found_in(base64.b64encode(b"x" * shift + WORD.encode() + b"yz")) == {"word"}
+    assert all(NEEDLES.found_in(each.encode()) == {"word"} for each in (json.dumps(WORD), quote(WORD)))
+    assert NEEDLES.found_in(WORD.encode("utf-16")) == {"word"}
+
+
+def test_bytes_have_the_forms_in_which_python_writes_them() -> None:
+    sample = os.urandom(16)
+    needles = Needles({"sample": spellings(sample)}, WINDOW)
+    for written in (repr(b"a" + sample), sample.hex(), base64.b64encode(b"12" + sample + b"3").decode()):
+        assert needles.found_in(f"message: {written} ({len(written)})".encode()) == {"sample"}
+
+
+@pytest.mark.parametrize("at", [0, 1_000_000, 1_048_570, 1_048_576 - WINDOW, 3_000_000 - WINDOW])
+def test_what_lies_across_pieces_of_the_search_or_at_an_end_is_found(at: int) -> None:
+    data = bytearray(3_000_000)
+    data[at : at + WINDOW] = WORD[7 : 7 + WINDOW].encode()
+    assert NEEDLES.found_in(bytes(data)) == {"word"}
+
+
+def test_a_needle_shorter_than_the_window_is_found_whole() -> None:
+    needles = Needles({"short": [b"123456789"]}, WINDOW)
+    assert needles.found_in(b"..123456789..") == {"short"}
+    assert needles.found_in(b"..12345678...") == set()
+
+
+def test_every_round_has_words_of_its_own() -> None:
+    one, other = Canaries.fresh(), Canaries.fresh()
+    assert set(one.words) == set(KINDS)
+    assert len({*one.words.values(), *other.words.values()}) == 2 * len(KINDS)
+    assert one["answer"] == digested(f"answer{one['body']}"), "nobody has it before it is answered"
+
+
+def test_another_processs_memory_is_read() -> None:
+    program = f"import sys; held = {WORD!r}.encode(); print(flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            assert any("word" in NEEDLES.found_in(piece.data) for piece in memory_of(process.pid))
+        except PermissionError:
+            pytest.skip("this user may not read other processes")
+        finally:
+            process.kill()
+
+
+def test_samples_are_of_what_is_sealed_and_counted_where_they_are_kept() -> None:
+    sealed, text = os.urandom(50_000), b"POST /blindrelay.v1.ExchangeService/Exchange 127.0.0.1:8443 " * 500
+    samples = Samples([sealed + text])
+    assert samples.forwarded == len(sealed + text)
+    assert 1_500 < len(samples) < 4_000
+    assert samples.found_in([sealed]) > len(samples) * 0.99
+    assert samples.found_in([sealed[:25_000]]) == pytest.approx(len(samples) / 2, rel=0.15)
+    assert samples.found_in([text, os.urandom(100_000)]) == 0
+    assert samples.written_in([sealed.hex().encode()]) > samples.written * 0.99
+    assert samples.written_in([text, random.randbytes(100_000)]) == 0
+
+
+def test_more_may_be_left_of_little_than_of_much() -> None:
+    assert Samples([os.urandom(10_000)]).allowed == 0.5
+    assert Samples([os.urandom(10_000_000)]).allowed < 0.1

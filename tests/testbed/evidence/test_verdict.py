@@ -1,0 +1,96 @@
+"""What an evidence run concludes from what it found, and how it says so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from blindrelay.testbed.evidence.canaries import KINDS
+from blindrelay.testbed.evidence.page import page
+from blindrelay.testbed.evidence.report import as_json, lines
+from blindrelay.testbed.evidence.result import CONTROLS, CRASH, RELAY, Evidence, Look, Rest, Trait
+
+
+def as_it_should_be() -> Evidence:
+    everything = dict.fromkeys(KINDS, 1)
+    return Evidence(
+        exchanges=1,
+        looks=[
+            Look(RELAY, "memory, in flight", 1, {}),
+            *(Look(party, f"{place}, somewhere", 1, everything) for party, place in CONTROLS),
+        ],
+        rests=[Rest("memory, later", 100, 5, 0.1), Rest("log", 100, 0, 0.0)],
+        traits=[Trait("token", RELAY, found_there=True, found_at_bridge=False)],
+        facts=[("it is so", True)],
+        records=3,
+    )
+
+
+def test_the_verdict_on_a_relay_that_holds_nothing() -> None:
+    evidence = as_it_should_be()
+    assert evidence.is_good
+    assert (evidence.leaks(), evidence.weaknesses()) == ([], [])
+    assert "Nothing of any exchange was found" in "\n".join(lines(evidence))
+    assert "Nothing of any exchange was found" in page(evidence)
+
+
+LEAKS: dict[str, Callable[[Evidence], object]] = {
+    "a word": lambda found: found.looks.append(Look(RELAY, "log", 1, {"model name": 1})),
+    "too many sealed bytes": lambda found: found.rests.append(Rest("memory", 100, 11, 0.1)),
+    "a sealed byte in the log": lambda found: found.rests.append(Rest("log", 100, 1, 0.0)),
+    "who asks": lambda found: found.traits.append(replace(found.traits[0], found_at_bridge=True)),
+    "a fact": lambda found: found.facts.append(("nothing is written", False)),
+    "a record": lambda found: found.strange_records.append("something else"),
+}
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_a_leak_is_one_wherever_it_is(leak: str) -> None:
+    evidence = as_it_should_be()
+    LEAKS[leak](evidence)
+    assert len(evidence.leaks()) == 1
+    assert as_json(evidence)["verdict"] == "The relay holds what it must not."
+    assert "holds what it must not" in page(evidence)
+
+
+@pytest.mark.parametrize(("party", "place"), CONTROLS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_that_does_not_find_what_is_there_is_powerless(party: str, place: str, kind: str) -> None:
+    evidence = as_it_should_be()
+    for at, look in enumerate(evidence.looks):
+        if look.party == party and look.place.startswith(place):
+            found = {other: count for other, count in look.found.items() if other != kind}
+            evidence.looks[at] = replace(look, found=found)
+    assert len(evidence.weaknesses()) == 1
+    assert "powerless" in as_json(evidence)["verdict"]
+
+
+WEAKNESSES: dict[str, Callable[[Evidence], object]] = {
+    "no records": lambda found: setattr(found, "records", 0),
+    "too few records": lambda found: setattr(found, "exchanges", 4),
+    "no traits": lambda found: found.traits.clear(),
+    "a trait that nobody has": lambda found: found.traits.append(Trait("locale", "client", False, False)),
+    "no samples": lambda found: found.rests.clear(),
+    "an empty memory": lambda found: found.looks.append(Look(RELAY, "memory, later", 0, {})),
+    "a core without words": lambda found: found.looks.append(Look("plain relay", CRASH, 9, {})),
+}
+
+
+@pytest.mark.parametrize("weakness", WEAKNESSES)
+def test_so_is_one_that_had_nothing_to_look_at(weakness: str) -> None:
+    evidence = as_it_should_be()
+    WEAKNESSES[weakness](evidence)
+    assert len(evidence.weaknesses()) == 1
+    assert not evidence.is_good
+
+
+def test_the_page_needs_nothing_else_and_quotes_what_it_shows() -> None:
+    evidence = as_it_should_be()
+    evidence.strange_records.append("<script>")
+    html = page(evidence)
+    assert "<script" not in html
+    assert "http" not in html.replace("HTTP", "")
+    assert json.loads(json.dumps(as_json(evidence)))["strange_records"] == ["<script>"]
