@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import signal
 import sys
@@ -201,6 +200,4 @@ def _complain(error: Exception, code: int) -> int:
 
 
 def _interrupt(signal_number: int, frame: FrameType | None) -> NoReturn:
-    # gRPC's server complains of being torn down while it starts; whoever interrupts wants to hear nothing.
-    logging.getLogger("asyncio").disabled = True
     raise KeyboardInterrupt

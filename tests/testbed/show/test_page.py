@@ -239,6 +239,7 @@ def test_the_picture_for_the_readme(browser: Browser, view: str, tmp_path: Path)
     picture = Path(os.environ.get("BLINDRELAY_LIVE_VIEW_IMAGE", tmp_path / "live-view.png"))
     with checked_page(browser) as page:
         page.set_viewport_size({"width": 1280, "height": 860})
+        page.emulate_media(reduced_motion="reduce")
         open_view(page, view)
         ask(page, "flip")
         page.screenshot(path=picture)

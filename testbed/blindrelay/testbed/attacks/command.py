@@ -57,6 +57,8 @@ def _interruptible(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     def interrupt(*_: object) -> None:
         nonlocal interrupted
         interrupted = True
+        # gRPC's server complains of being torn down while it starts; who interrupts wants to hear nothing.
+        logging.getLogger("asyncio").disabled = True
         for task in tasks:
             task.get_loop().call_soon_threadsafe(task.cancel)
 

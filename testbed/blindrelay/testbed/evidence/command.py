@@ -13,7 +13,7 @@ from blindrelay.testbed.evidence.network import enter_own_network
 from blindrelay.testbed.evidence.page import page
 from blindrelay.testbed.evidence.report import as_json, lines
 
-ROUNDS: Final = 100
+ROUNDS: Final = 30
 PATIENCE: Final = 60.0
 QUICK_ROUNDS: Final = 2
 
