@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from blindrelay.testbed.demo_report import Sighting, heading, print_client, print_others, print_relay
 from blindrelay.testbed.errors import TestbedError
-from blindrelay.testbed.providers import ProviderKind, talking_provider
+from blindrelay.testbed.providers import IN_WORDS, ProviderKind, talking_provider
 from blindrelay.testbed.topology import Testbed
 
 if TYPE_CHECKING:
@@ -21,13 +21,6 @@ TAPPED_BYTES: Final = 16
 MAX_TOKENS: Final = 64
 REAL_MODEL: Final = "gpt-5.5"
 """What OpenAI itself is asked for, unless told otherwise."""
-
-_PARTS: Final = {
-    "smollm2": "SmolLM2-135M, served by llama.cpp",
-    "random": "random weights, served by llama.cpp: it talks nonsense",
-    "scripted": "a script with fixed answers",
-    "openai": "https://api.openai.com itself",
-}
 
 
 class DemoError(TestbedError):
@@ -64,7 +57,7 @@ def _started(kind: ProviderKind, fallen_back: bool) -> Iterator[Testbed]:
         )
     print("  starting three processes …" if kind != "openai" else "  starting two processes …", flush=True)
     with bed:
-        print(f"  provider  {_PARTS[kind]}" + (f", {_where(bed, 'provider')}" if kind != "openai" else ""))
+        print(f"  provider  {IN_WORDS[kind]}" + (f", {_where(bed, 'provider')}" if kind != "openai" else ""))
         print(f"  bridge    opens, calls the provider, seals the answer, {_where(bed, 'bridge')}")
         print(f"  relay     passes on what it cannot open, {_where(bed, 'relay')}")
         yield bed

@@ -6,11 +6,11 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from blindrelay.testbed.envelope_fields import envelope_fields, shortened
 from blindrelay.testbed.tap import Direction, Forwarded
-from blindrelay.v1.envelope import METADATA_KEY, parse_envelope
+from blindrelay.v1.envelope import METADATA_KEY
 
 if TYPE_CHECKING:
     from blindrelay.testbed.topology import Testbed
@@ -47,7 +47,7 @@ def print_client(sighting: Sighting, connection: str) -> None:
         f"{sighting.method} {sighting.url}",
         f"{sighting.request_bytes:,} bytes of body, {sighting.request_headers} headers",
         f"the answer in {pieces}",
-        f"sealed to {_short(pin)}, the bridge that is pinned",
+        f"sealed to {shortened(pin)}, the bridge that is pinned",
     )
 
 
@@ -90,15 +90,9 @@ def _envelope(metadata: dict[str, str]) -> list[str]:
     """All the metadata that went on, the envelope field by field."""
     others = sorted(set(metadata) - {METADATA_KEY})
     encoded = bytes.fromhex(metadata[METADATA_KEY])
-    envelope = parse_envelope(encoded)
-    issued = datetime.fromtimestamp(envelope.issued_at, UTC)
     return [
         f"envelope     {len(encoded)} bytes, the only metadata" + (f" besides {others}" if others else ""),
-        f"exchange_id  {envelope.exchange_id.hex()}",
-        f"identity     {_short(envelope.identity.hex())}",
-        f"key_id       {envelope.key_id.hex()}",
-        f"issued_at    {issued:%Y-%m-%d %H:%M:%S} UTC, in steps of 10 s",
-        f"max_units    {envelope.max_units:,}, service_class {envelope.service_class}",
+        *(f"{name:11}  {value}" for name, value in envelope_fields(encoded).items()),
     ]
 
 
@@ -128,7 +122,3 @@ def _party(name: str, *lines: str) -> None:
     print(f"\n  {heading(f'{name:8}')}  {first}")
     for line in others:
         print(f"            {line}".rstrip())
-
-
-def _short(text: str) -> str:
-    return f"{text[:12]}…{text[-8:]}"

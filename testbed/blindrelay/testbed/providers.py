@@ -6,13 +6,20 @@ import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 from blindrelay.testbed.errors import TestbedError, UnavailableError
 from blindrelay.testbed.processes import PartProcess
 from blindrelay.testbed.random_model import write_random_model
 
 ProviderKind = Literal["random", "smollm2", "scripted", "openai"]
+
+IN_WORDS: Final[dict[ProviderKind, str]] = {
+    "smollm2": "SmolLM2-135M, served by llama.cpp",
+    "random": "random weights, served by llama.cpp: it talks nonsense",
+    "scripted": "a script with fixed answers",
+    "openai": "https://api.openai.com itself",
+}
 
 
 def llama_is_installed() -> bool:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import http.client
-from http.server import BaseHTTPRequestHandler
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
@@ -60,3 +63,15 @@ class ReadingHandler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         """Not even a log."""
+
+
+@contextmanager
+def reading_relay(handler: type[ReadingHandler]) -> Iterator[str]:
+    """Serves on a free loopback port for as long as the block runs; gives the base URL."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -56,15 +56,29 @@ class Tap:
         first = message[: self._keep].hex()
         self._write(Forwarded(exchange, direction, time.time(), len(message), first))
 
+    def close(self) -> None:
+        """Ends the file; all of it is written already."""
+        self._file.close()
+
     def _write(self, forwarded: Forwarded) -> None:
         self._file.write(json.dumps(asdict(forwarded)) + "\n")
         self._file.flush()
 
 
-def read_tap(path: Path) -> list[Forwarded]:
-    """All that was noted until now, in order, without a last line that is still being written."""
-    if not path.exists():
-        return []
-    whole, _, _ = path.read_text("ascii").rpartition("\n")
-    entries = [json.loads(line) for line in whole.splitlines()]
-    return [Forwarded(**{**entry, "direction": Direction(entry["direction"])}) for entry in entries]
+class TapReader:
+    """Reads on from where it stopped, so that whoever watches a long time reads each line once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read = 0
+
+    def new(self) -> list[Forwarded]:
+        """What was noted since the last call, in order; a line that is being written waits for the next."""
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self._read)
+            whole, newline, _ = file.read().rpartition(b"\n")
+        self._read += len(whole + newline)
+        entries = [json.loads(line) for line in whole.splitlines()]
+        return [Forwarded(**{**entry, "direction": Direction(entry["direction"])}) for entry in entries]

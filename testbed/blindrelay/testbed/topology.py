@@ -21,7 +21,7 @@ from blindrelay.testbed.configuration import (
 from blindrelay.testbed.errors import PartNotReadyError, TestbedError
 from blindrelay.testbed.processes import KEPT_LINES, PartProcess
 from blindrelay.testbed.providers import ProviderKind, provider_process
-from blindrelay.testbed.tap import Forwarded, read_tap
+from blindrelay.testbed.tap import Forwarded, TapReader
 
 READY_SECONDS: Final = 20.0
 """How long relay and bridges may take to find each other."""
@@ -30,6 +30,7 @@ DRAIN_SECONDS: Final = 2
 """What running exchanges get when a part is stopped: a testbed is not kept waiting."""
 
 _ANY_PORT: Final = "127.0.0.1:0"
+_TAP_FILE: Final = "forwarded.jsonl"
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,11 @@ class Testbed:
     @property
     def forwarded(self) -> list[Forwarded]:
         """What the tap saw until now. Empty without a tap."""
-        return read_tap(self._tap_file)
+        return self.follow_tap().new()
+
+    def follow_tap(self) -> TapReader:
+        """A reader of what the tap sees, from its beginning."""
+        return TapReader(self.folder / _TAP_FILE)
 
     def connection(self, address: str) -> str:
         """A connection string for an address, with this testbed's token and pin, and no history kept."""
@@ -216,10 +221,6 @@ class Testbed:
             self._folder.cleanup()
             self._folder = None
 
-    @property
-    def _tap_file(self) -> Path:
-        return self.folder / "forwarded.jsonl"
-
     def _bridge(self, name: str) -> PartProcess:
         def arguments() -> list[str]:
             config = self.folder / f"{name}.toml"
@@ -239,7 +240,7 @@ class Testbed:
             listen = part.announcement.get("listening", _ANY_PORT)
             replicas = [bridge.listening for bridge in self._bridges.values()]
             write_relay_config(config, listen, replicas, self._relay_options)
-            tap = [str(self._tap_file), str(self._tap)] if self._tap else start.arguments
+            tap = [str(self.folder / _TAP_FILE), str(self._tap)] if self._tap else start.arguments
             return [*tap, "serve", "--config", str(config), "--json"]
 
         module = "blindrelay.testbed.tapped_relay" if self._tap else start.module

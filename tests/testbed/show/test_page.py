@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import httpx
 import pytest
 
 from blindrelay.testbed.processes import PartProcess
+from blindrelay.testbed.show.exchange import READING, RELAYS
 from blindrelay.testbed.show.tricks import TRICKS
 
 from ...browser import checked_page
@@ -23,15 +25,20 @@ PARIS = "The capital of France is Paris."
 NOT_OPENED = "AlteredAnswerError"
 
 ENDS = {
-    "flip": NOT_OPENED,
-    "cut": "CutAnswerError",
-    "drop": NOT_OPENED,
-    "repeat": NOT_OPENED,
-    "swap": NOT_OPENED,
-    "request": "relay/refused",
-    "replay": PARIS,
-    "keys": "client/key_trust",
+    "flip": (NOT_OPENED, "altered"),
+    "cut": ("CutAnswerError", "ends the answer here"),
+    "drop": (NOT_OPENED, "kept back"),
+    "repeat": (NOT_OPENED, "sent again"),
+    "swap": (NOT_OPENED, "sent late"),
+    "request": ("relay/refused", "altered"),
+    "replay": (PARIS, "the bridge answers\nrefused"),
+    "keys": ("client/key_trust", "serves keys of its own"),
 }
+"""What the client then has, and what is told of the relay."""
+
+
+WCAG_AA = 4.5
+CONTRASTS = (Path(__file__).parent / "contrasts.js").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -47,60 +54,108 @@ def view() -> Iterator[str]:
 
 @pytest.fixture
 def live(page: Page, view: str) -> Page:
-    page.goto(view)
+    open_view(page, view)
     return page
 
 
-def ask(page: Page, trick: str = "") -> None:
-    page.check(f'input[name=trick][value="{trick}"]')
-    page.press("#prompt", "Enter")
-    page.wait_for_selector("#of-client li:nth-child(3)")
+def open_view(page: Page, view: str) -> None:
+    page.goto(view)
     page.wait_for_selector("button:enabled")
+
+
+def ask(page: Page, relay: str = "honest") -> None:
+    page.check(f'input[name=relay][value="{relay}"]')
+    page.evaluate("() => { document.getElementById('state').textContent = ''; }")
+    page.press("#prompt", "Enter")
+    page.wait_for_function("() => !['', 'Asking…'].includes(document.getElementById('state').textContent)")
 
 
 def test_an_honest_relay_has_bytes_and_the_others_words(live: Page) -> None:
     ask(live)
     assert PARIS in live.inner_text("#of-client")
-    assert live.inner_text("#state") == "The answer is whole."
+    assert live.inner_text("#state").startswith("The answer is whole, and what the bridge sent.")
     relay = live.inner_text("#of-relay")
-    assert "envelope, readable" in relay
+    assert "reads the envelope, 82 bytes" in relay
     assert "to the bridge, 5,270 bytes" in relay
     assert "Paris" not in relay
     assert "France" not in relay
     bridge = live.inner_text("#of-bridge")
     assert QUESTION in bridge
     assert "user-agent: blindrelay" in bridge
-    assert "Paris" in bridge
+    assert PARIS in bridge
+
+
+def test_the_relay_s_column_has_the_whole_exchange_in_its_order(live: Page) -> None:
+    ask(live)
+    heads = live.locator("#of-relay b").all_inner_texts()
+    ways = [part.partition(",")[0] for _, _, part in (head.partition(" s ") for head in heads)]
+    assert ways[:2] == ["reads the envelope", "to the bridge"]
+    assert len(ways) > 5
+    assert set(ways[2:-1]) == {"to the client"}
+    assert ways[-1] == "all that it writes down"
+    times = [float(head.partition(" s")[0]) for head in heads]
+    assert times == sorted(times)
+    record = json.loads(live.inner_text("#of-relay li:last-child pre"))
+    assert (record["event"], record["outcome"], record["request_bytes"]) == ("exchange", "ok", 8192)
+
+
+def test_what_the_relay_had_is_searched_and_the_search_finds_it_with_one_that_reads(live: Page) -> None:
+    ask(live)
+    assert live.inner_text("#found").startswith("5 words of question and answer, looked for in all ")
+    assert live.inner_text("#found").endswith(": none found")
+    ask(live, READING)
+    assert live.inner_text("#found").endswith("found Answer, France, Paris, capital, sentence")
+    assert QUESTION in live.inner_text("#of-relay")
+    assert PARIS in live.inner_text("#of-relay")
+    assert live.inner_text("#of-bridge") == "there is none"
+    assert live.inner_text("#state").startswith("The answer came, and the relay has read all of it.")
 
 
 @pytest.mark.parametrize("trick", TRICKS)
 def test_each_switch_ends_as_it_should(live: Page, trick: str) -> None:
     ask(live, trick)
-    assert ENDS[trick] in live.inner_text("#of-client")
-    if trick in ("replay",):
-        assert "the bridge answers: refused" in live.inner_text("#of-relay")
-    else:
-        assert live.inner_text("#state") == "The client has an error."
+    client, deed = ENDS[trick]
+    assert client in live.inner_text("#of-client")
+    assert deed in live.inner_text("#of-relay")
+    whole = live.inner_text("#state").startswith("The answer is whole, and what the bridge sent.")
+    assert whole == (trick == "replay")
+    assert "did not send" not in live.inner_text("#state")
+    assert "found" not in live.inner_text("#found").replace("none found", "")
+
+
+@pytest.mark.parametrize("trick", ["request", "keys"])
+def test_what_never_reached_the_bridge_is_said(live: Page, trick: str) -> None:
+    ask(live, trick)
+    assert live.inner_text("#of-bridge") == "nothing reached it"
 
 
 def test_the_altered_byte_is_marked(live: Page) -> None:
     ask(live, "flip")
-    assert live.locator("#of-relay mark").count() == 1
-    assert "altered" in live.inner_text("#of-relay")
+    assert live.locator("#of-relay li.altered mark").count() == 1
+    assert live.locator("mark").count() == 1
     ask(live)
     assert live.locator("mark").count() == 0
 
 
+def test_a_page_that_is_opened_later_has_the_last_exchange(live: Page) -> None:
+    ask(live, "cut")
+    shown = live.inner_text("main")
+    live.reload()
+    live.wait_for_selector("button:enabled")
+    assert live.inner_text("main") == shown
+
+
 def test_nothing_is_asked_without_words(live: Page) -> None:
+    asked = live.locator("li").count()
     live.fill("#prompt", "  ")
     live.press("#prompt", "Enter")
     assert live.inner_text("#state") == "Write something to ask."
-    assert live.locator("li").count() == 0
+    assert live.locator("li").count() == asked
 
 
 @pytest.mark.parametrize(
     "asked",
-    ["{", "[]", "{}", '{"prompt": " "}', '{"prompt": "x", "trick": "magic"}', '{"prompt": "x", "trick": {}}'],
+    ["{", "[]", "{}", '{"prompt": " "}', '{"prompt": "x", "relay": "magic"}', '{"prompt": "x", "relay": {}}'],
 )
 def test_what_the_page_would_not_ask_is_refused(view: str, asked: str) -> None:
     assert httpx.post(f"{view}ask", content=asked, trust_env=False).status_code == 400
@@ -109,11 +164,10 @@ def test_what_the_page_would_not_ask_is_refused(view: str, asked: str) -> None:
 def test_a_view_that_does_not_answer_is_said_and_can_be_asked_again(browser: Browser, view: str) -> None:
     with browser.new_context() as context:  # not a checked page: its console has the failed request
         page = context.new_page()
-        page.goto(view)
+        open_view(page, view)
         page.route("**/ask", lambda route: route.abort())
         page.press("#prompt", "Enter")
-        page.wait_for_function("() => document.getElementById('state').textContent")
-        assert page.inner_text("#state") == "The live view does not answer."
+        page.get_by_text("The live view does not answer.").wait_for()
         assert page.locator("button").is_enabled()
 
 
@@ -125,8 +179,8 @@ def test_markup_is_shown_and_not_obeyed(live: Page) -> None:
 
 
 def test_every_control_has_a_name_and_the_keyboard_reaches_it(live: Page) -> None:
-    assert live.get_by_label("Ask something; then look at what the relay has of it.").count() == 1
-    assert live.get_by_role("radio").count() == len(TRICKS) + 1
+    assert live.get_by_label("Ask something, and watch what each of the three has of it.").count() == 1
+    assert live.get_by_role("radio").count() == len(RELAYS)
     assert live.get_by_role("status").count() == 1
     live.focus("#prompt")
     live.keyboard.press("Tab")
@@ -134,6 +188,28 @@ def test_every_control_has_a_name_and_the_keyboard_reaches_it(live: Page) -> Non
     live.keyboard.press("Tab")
     live.keyboard.press("ArrowDown")
     assert live.evaluate("() => document.activeElement.value") == next(iter(TRICKS))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_stands_out_from_what_is_behind_it(
+    browser: Browser, view: str, scheme: Literal["light", "dark"]
+) -> None:
+    with browser.new_context(color_scheme=scheme, reduced_motion="reduce") as context:
+        page = context.new_page()
+        open_view(page, view)
+        for relay in ("honest", "drop", "flip", READING):
+            ask(page, relay)
+            weak = {text: ratio for text, ratio in page.evaluate(CONTRASTS) if ratio < WCAG_AA}
+            assert weak == {}
+
+
+def test_nothing_moves_for_those_who_want_it_still(browser: Browser, view: str) -> None:
+    with browser.new_context(reduced_motion="reduce") as context:
+        page = context.new_page()
+        open_view(page, view)
+        ask(page)
+        assert page.evaluate("() => document.getAnimations().length") == 0
+        assert page.evaluate("() => getComputedStyle(document.querySelector('li')).animationName") == "none"
 
 
 def test_a_narrow_window_scrolls_one_way_only(live: Page) -> None:
@@ -163,7 +239,8 @@ def test_the_picture_for_the_readme(browser: Browser, view: str, tmp_path: Path)
     picture = Path(os.environ.get("BLINDRELAY_LIVE_VIEW_IMAGE", tmp_path / "live-view.png"))
     with checked_page(browser) as page:
         page.set_viewport_size({"width": 1280, "height": 860})
-        page.goto(view)
+        page.emulate_media(reduced_motion="reduce")
+        open_view(page, view)
         ask(page, "flip")
         page.screenshot(path=picture)
     assert picture.stat().st_size > 20_000

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from html import escape
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -17,11 +17,14 @@ from starlette.routing import Mount, Route
 
 from blindrelay.client.endpoint import Access, OwnNamesOnly
 from blindrelay.testbed.show.events import Events
-from blindrelay.testbed.show.exchange import Exchanges
+from blindrelay.testbed.show.exchange import RELAYS, Exchanges
 from blindrelay.testbed.show.tricks import TRICKS
 
 MAX_PROMPT: Final = 2_000
 """Characters."""
+
+MAX_BODY: Final = 65_536
+"""Bytes: such a prompt in JSON, however it is escaped."""
 
 _STATIC: Final = Path(__file__).with_name("static")
 _HEADERS: Final = {
@@ -34,21 +37,15 @@ _HEADERS: Final = {
 
 
 def show_app(
-    exchanges: Exchanges, events: Events, access: Access, token: str, parts: dict[str, str]
+    exchanges: Exchanges, events: Events, access: Access, token: str, said: Mapping[str, str]
 ) -> Starlette:
-    """The application. `parts` says in a word what each of the three is, below its name."""
+    """The application. `said` has the words for the page's placeholders."""
 
     async def page(_: Request) -> Response:
-        text = (_STATIC / "page.html").read_text(encoding="utf-8")
-        for name, said in parts.items():
-            text = text.replace(f"{{{name}}}", escape(said))
+        text = _static("page.html")
+        for name, words in said.items():
+            text = text.replace(f"{{{name}}}", escape(words))
         return HTMLResponse(text.replace("{tricks}", _switches()), headers=_HEADERS)
-
-    async def script(_: Request) -> Response:
-        return Response((_STATIC / "view.js").read_text(), headers=_HEADERS, media_type="text/javascript")
-
-    async def style(_: Request) -> Response:
-        return Response((_STATIC / "view.css").read_text(), headers=_HEADERS, media_type="text/css")
 
     async def stream(_: Request) -> Response:
         async def lines() -> AsyncIterator[str]:
@@ -61,18 +58,19 @@ def show_app(
     running: set[asyncio.Task[None]] = set()
 
     async def ask(request: Request) -> Response:
-        prompt, trick = _asked(await request.body())
-        if not prompt.strip() or trick not in ("", *TRICKS):
-            return JSONResponse({"error": "a prompt, and a switch that there is"}, 400)
-        task = asyncio.create_task(exchanges.ask(prompt, trick))
+        wanted = await _json(request)
+        prompt, relay = wanted.get("prompt"), wanted.get("relay")
+        if not isinstance(prompt, str) or not prompt.strip() or relay not in RELAYS:
+            return JSONResponse({"error": "a prompt, and a relay that there is"}, 400)
+        task = asyncio.create_task(exchanges.ask(prompt[:MAX_PROMPT], relay))
         running.add(task)
         task.add_done_callback(running.discard)
         return JSONResponse({}, 202)
 
     below = [
         Route("/", page),
-        Route("/view.js", script),
-        Route("/view.css", style),
+        Route("/view.js", _file("view.js", "text/javascript")),
+        Route("/view.css", _file("view.css", "text/css")),
         Route("/events", stream),
         Route("/ask", ask, methods=["POST"]),
     ]
@@ -81,20 +79,37 @@ def show_app(
     )
 
 
-def _asked(body: bytes) -> tuple[str, str]:
-    """The prompt and the name of the switch; an empty prompt if the body is not what the page sends."""
+async def _json(request: Request) -> dict[str, Any]:
+    """The body's object; an empty one for anything else, and for what is too long."""
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MAX_BODY:
+            return {}
     try:
         wanted = json.loads(body)
     except ValueError:
-        return "", ""
-    if not isinstance(wanted, dict):
-        return "", ""
-    return str(wanted.get("prompt", ""))[:MAX_PROMPT], str(wanted.get("trick", ""))
+        return {}
+    return wanted if isinstance(wanted, dict) else {}
+
+
+def _static(name: str) -> str:
+    return (_STATIC / name).read_text(encoding="utf-8")
+
+
+def _file(name: str, kind: str) -> Callable[[Request], Response]:
+    def serve(_: Request) -> Response:
+        return Response(_static(name), headers=_HEADERS, media_type=kind)
+
+    return serve
 
 
 def _switches() -> str:
-    return "\n".join(
-        f'<label><input type="radio" name="trick" value="{name}"> {escape(trick.label)}'
-        f'<span class="about">{escape(trick.about)}</span></label>'
-        for name, trick in TRICKS.items()
+    return "\n".join(_switch(name, trick.label, trick.about) for name, trick in TRICKS.items())
+
+
+def _switch(name: str, label: str, about: str) -> str:
+    return (
+        f'<label class="evil"><input type="radio" name="relay" value="{name}">'
+        f'<span>{escape(label)} <span class="about">{escape(about)}</span></span></label>'
     )

@@ -5,22 +5,33 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from typing import Final
 
 from blindrelay.client.endpoint import Access, listen, serve_app
 from blindrelay.testbed.configuration import official_providers
-from blindrelay.testbed.providers import ProviderKind, talking_provider
+from blindrelay.testbed.envelope_fields import shortened
+from blindrelay.testbed.providers import IN_WORDS, ProviderKind, talking_provider
 from blindrelay.testbed.show.app import show_app
 from blindrelay.testbed.show.events import Events
 from blindrelay.testbed.show.exchange import Exchanges
 from blindrelay.testbed.show.recorder import Recorder
-from blindrelay.testbed.show.tricks import SHOWN
 from blindrelay.testbed.topology import Testbed
+
+WHOLE: Final = 131_072
+"""Bytes: the relay's limit for a message. All of what passes is searched."""
+
+_KEPT_LINES: Final = 10_000
+"""Of the relay's log: one for each exchange."""
 
 
 def run_show(provider: ProviderKind | None, port: int, *, as_json: bool) -> None:
     """Serves the page until it is interrupted. Raises TestbedError, ConfigurationError."""
     kind = provider or talking_provider()
-    with Recorder() as recorder, Testbed(kind, tap=SHOWN, providers=official_providers(recorder.url)) as bed:
+    recorder = Recorder()
+    with (
+        recorder.running() as url,
+        Testbed(kind, tap=WHOLE, kept_lines=_KEPT_LINES, providers=official_providers(url)) as bed,
+    ):
         asyncio.run(_serve(bed, recorder, port, as_json=as_json))
 
 
@@ -30,13 +41,13 @@ async def _serve(bed: Testbed, recorder: Recorder, port: int, *, as_json: bool) 
     listener = listen("127.0.0.1", port)
     bound, token = listener.getsockname()[1], secrets.token_urlsafe(16)
     url = f"http://127.0.0.1:{bound}/{token}/"
-    parts = {
-        "relay_name": f"process {bed.pids['relay']}",
-        "bridge_name": f"process {bed.pids['bridge']}",
-        "provider_name": bed.provider_kind,
-        "identity": bed.identity,
+    said = {
+        "relay_process": f"process {bed.pids['relay']}",
+        "bridge_process": f"process {bed.pids['bridge']}",
+        "provider": IN_WORDS[bed.provider_kind],
+        "identity": shortened(bed.identity),
     }
-    app = show_app(Exchanges(bed, events), events, Access(token, bound), token, parts)
+    app = show_app(Exchanges(bed, events), events, Access(token, bound), token, said)
 
     def announce() -> None:
         print(

@@ -3,108 +3,88 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 import httpx
 
-from blindrelay.client import BlindRelayError, SealedTransport
-from blindrelay.testbed.attacks.relay import HostileRelay
+from blindrelay.client import BlindRelayError
+from blindrelay.testbed.show.dialogue import chat, words
 from blindrelay.testbed.show.events import Events
-from blindrelay.testbed.show.tricks import SHOWN, TRICKS
-from blindrelay.testbed.tap import Direction, read_tap
+from blindrelay.testbed.show.held import Held
+from blindrelay.testbed.show.tricks import TRICKS
+from blindrelay.testbed.show.ways import (
+    Way,
+    through_a_hostile_relay,
+    through_a_reading_relay,
+    through_the_relay,
+)
 from blindrelay.testbed.topology import Testbed
 
-URL: Final = "https://api.openai.com/v1/chat/completions"
-_PIECES_PER_SECOND: Final = 10
-"""As a model would speak, so that a record holds a word."""
-
-_LOOK_SECONDS: Final = 0.03
-_SETTLE_SECONDS: Final = 0.2
+HONEST: Final = "honest"
+READING: Final = "reading"
+RELAYS: Final = (HONEST, *TRICKS, READING)
+"""What the relay can be, by name: the real one, one that plays a trick, and one that is not BlindRelay's."""
 
 
 class Exchanges:
-    """Asks, one at a time, through the real relay or one that plays a trick."""
+    """Asks, one at a time, through one relay or another."""
 
     def __init__(self, bed: Testbed, events: Events) -> None:
         self._bed = bed
         self._events = events
         self._one_at_a_time = asyncio.Lock()
 
-    async def ask(self, prompt: str, trick: str) -> None:
-        """Returns when the exchange has ended. `trick` is a name of TRICKS, or empty."""
+    async def ask(self, prompt: str, relay: str) -> None:
+        """Returns when the exchange has ended. `relay` is one of RELAYS."""
         async with self._one_at_a_time:
-            self._events.say("client", "begin", prompt=prompt, url=URL, trick=trick)
+            self._say("begin", prompt=prompt, relay=relay)
+            held, answer = Held(self._events), list[str]()
             try:
-                await (self._through_a_hostile_relay(prompt, trick) if trick else self._tapped(prompt))
+                async with self._way(relay, held) as way:
+                    await self._through(way, prompt, answer)
             finally:
-                self._events.say("client", "over")
+                held.search([prompt, "".join(answer)])
+                self._say("over")
 
-    async def _through_a_hostile_relay(self, prompt: str, trick: str) -> None:
-        hook = TRICKS[trick].hook(self._events)
-        relay = HostileRelay([self._bed.parts["bridge"].listening], hook)
-        async with relay.running() as address:
-            await self._through(self._bed.connection(str(address)), prompt)
-            await asyncio.sleep(_SETTLE_SECONDS)
+    def _way(self, relay: str, held: Held) -> AbstractAsyncContextManager[Way]:
+        if relay == HONEST:
+            return through_the_relay(self._bed, held)
+        if relay == READING:
+            return through_a_reading_relay(self._bed, held)
+        return through_a_hostile_relay(self._bed, held, TRICKS[relay])
 
-    async def _tapped(self, prompt: str) -> None:
-        watch = asyncio.create_task(self._watch_the_tap())
+    async def _through(self, way: Way, prompt: str, answer: list[str]) -> None:
+        """Sends the request; the answer's pieces are added to `answer`."""
+        body = chat(prompt, self._bed.provider_kind)
+        request = way.client.build_request("POST", way.url, json=body)
+        headers = [f"{name}: {value}" for name, value in request.headers.items()]
+        self._say("request", line=f"POST {way.url}", headers=headers)
         try:
-            await self._through(self._bed.relay, prompt)
-            await asyncio.sleep(_SETTLE_SECONDS)
-        finally:
-            watch.cancel()
-
-    async def _through(self, connection: str, prompt: str) -> None:
-        body = {"model": "model", "stream": True, "max_tokens": 48, "messages": [_said(prompt)]}
-        if self._bed.provider_kind == "scripted":
-            body["scripted"] = {"pieces_per_second": _PIECES_PER_SECOND}
-        async with (
-            SealedTransport(connection) as sealed,
-            sealed.async_httpx_client(timeout=30) as client,
-        ):
+            response = await way.client.send(request, stream=True)
             try:
-                async with client.stream("POST", URL, json=body) as answer:
-                    if answer.status_code != httpx.codes.OK:
-                        await answer.aread()
-                        self._events.say("client", "error", text=_message(answer))
-                        return
-                    async for line in answer.aiter_lines():
-                        self._show_piece(line)
-                self._events.say("client", "whole")
-            except (httpx.HTTPError, BlindRelayError) as error:
-                self._events.say("client", "error", text=f"{type(error).__name__}: {error}")
+                await self._read(response, answer)
+            finally:
+                await response.aclose()
+        except (httpx.HTTPError, BlindRelayError) as error:
+            self._say("error", text=f"{type(error).__name__}: {error}")
 
-    def _show_piece(self, line: str) -> None:
-        with suppress(ValueError, KeyError, IndexError):
-            text = json.loads(line.removeprefix("data: "))["choices"][0]["delta"].get("content")
-            if text:
-                self._events.say("client", "piece", text=text)
+    async def _read(self, response: httpx.Response, answer: list[str]) -> None:
+        if response.status_code != httpx.codes.OK:
+            await response.aread()
+            self._say("error", text=_message(response))
+            return
+        async for line in response.aiter_lines():
+            if piece := words(line):
+                answer.append(piece)
+                self._say("piece", text=piece)
+        self._say("whole")
 
-    async def _watch_the_tap(self) -> None:
-        """Shows what the real relay forwards, from the file that its tap writes."""
-        file = self._bed.folder / "forwarded.jsonl"
-        shown = len(read_tap(file))
-        while True:
-            forwarded = read_tap(file)
-            for each in forwarded[shown:]:
-                if each.direction is Direction.OPEN:
-                    self._events.say(
-                        "relay", "envelope", hex=each.metadata.get("blindrelay-envelope-bin", "")
-                    )
-                else:
-                    first = each.first[: 2 * SHOWN]
-                    self._events.say("relay", each.direction.value, size=each.size, hex=first, changed=[])
-            shown = len(forwarded)
-            await asyncio.sleep(_LOOK_SECONDS)
+    def _say(self, what: str, **more: Any) -> None:
+        self._events.say("client", what, **more)
 
 
-def _said(prompt: str) -> dict[str, str]:
-    return {"role": "user", "content": prompt}
-
-
-def _message(answer: httpx.Response) -> str:
-    error: Any = answer.json().get("error", {})
-    who = answer.headers.get("x-blindrelay-error", "provider")
-    return f"{who}: {error.get('message', answer.status_code)}"
+def _message(response: httpx.Response) -> str:
+    error: Any = response.json().get("error", {})
+    who = response.headers.get("x-blindrelay-error", "provider")
+    return f"{who}: {error.get('message', response.status_code)}"

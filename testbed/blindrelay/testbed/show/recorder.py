@@ -5,11 +5,12 @@ The bridge's own process has no tap; but what it knows of an exchange is what it
 
 from __future__ import annotations
 
-import threading
-from http.server import ThreadingHTTPServer
-from typing import Any, Self
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
-from blindrelay.testbed.reading_relay import ReadingHandler
+from blindrelay.testbed.reading_relay import ReadingHandler, reading_relay
+from blindrelay.testbed.show.dialogue import Lines, words
 from blindrelay.testbed.show.events import Events
 
 
@@ -23,24 +24,16 @@ class Recorder:
             recorder = self
 
         self._handler: type[_Handler] = Handler
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+    @contextmanager
+    def running(self) -> Iterator[str]:
+        """Serves for as long as the block runs; gives its base URL."""
+        with reading_relay(self._handler) as url:
+            yield url
 
     def begin(self, provider: str, events: Events) -> None:
         """Names the provider, and who is told; before the first request."""
         self._handler.provider, self._events = provider, events
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
     def say(self, what: str, **more: Any) -> None:
         """Tells the pages what the bridge has."""
@@ -52,12 +45,14 @@ class _Handler(ReadingHandler):
     recorder: Recorder
 
     def read_request(self, headers: dict[str, str], body: bytes) -> None:
+        self._lines = Lines()
         line = f"{self.command} {self.path}"
         listed = [f"{name}: {value}" for name, value in headers.items()]
         self.recorder.say("request", line=line, headers=listed, text=body.decode(errors="replace"))
 
     def read_piece(self, piece: bytes) -> None:
-        self.recorder.say("answer", text=piece.decode(errors="replace"))
+        said = "".join(map(words, self._lines.whole(piece)))
+        self.recorder.say("answer", words=said, text=piece.decode(errors="replace"))
 
     def lost(self) -> None:
         self.recorder.say("gone")  # who left was the bridge, since its client had

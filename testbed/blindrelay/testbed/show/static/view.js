@@ -1,71 +1,137 @@
 "use strict";
-const lists = { client: of("of-client"), relay: of("of-relay"), bridge: of("of-bridge") };
-const state = of("state");
-let began = 0, answer = null, answered = null;
+const of = (id) => document.getElementById(id);
+const logs = { client: of("of-client"), relay: of("of-relay"), bridge: of("of-bridge") };
+const state = of("state"), found = of("found"), button = of("ask").querySelector("button");
+const relayProcess = of("relay-process").textContent, relayKnows = of("relay-knows").textContent;
+const NOTHING = { client: "", relay: "nothing came", bridge: "nothing reached it" };
+const STOPPED = "The live view has stopped.";
+let running = false, began = 0, relay = "", ending = null, answer = null, opened = null, raw = null, read = null, readAs = "";
 
-function of(id) { return document.getElementById(id); }
-
-function entry(party, label, text, kind) {
-  const item = document.createElement("li");
-  if (label) { const name = document.createElement("b"); name.textContent = label; item.append(name); }
-  const body = document.createElement(kind === "bytes" ? "code" : "span");
-  if (kind && kind !== "bytes") body.className = kind;
-  body.append(text);
-  item.append(body);
-  lists[party].append(item);
-  return body;
+function element(name, className, ...content) {
+  const made = document.createElement(name);
+  if (className) made.className = className;
+  made.append(...content);
+  return made;
 }
 
-function bytes(hex, changed, size) {
-  const shown = document.createDocumentFragment();
-  for (let at = 0; at * 2 < hex.length; at += 1) {
-    const pair = hex.slice(at * 2, at * 2 + 2);
-    if (changed.includes(at)) {
-      const mark = document.createElement("mark");
-      mark.textContent = pair;
-      shown.append(mark, " ");
-    } else shown.append(pair + " ");
-  }
-  if (hex.length / 2 < size) shown.append("…");
+// Adds an entry, and stays at the end of the list if that was in view.
+function entry(party, className, ...content) {
+  follow(party, () => logs[party].firstElementChild.append(element("li", className, ...content)));
+}
+
+function follow(party, change) {
+  const log = logs[party];
+  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+  change();
+  if (atEnd) log.scrollTop = log.scrollHeight;
+}
+
+const label = (text) => element("b", "", text);
+const text = (shown) => shown ? shown.textContent : "";
+const count = (number, one) => number.toLocaleString("en") + " " + one + (number === 1 ? "" : "s");
+const since = (said) => element("time", "", Math.max(0, said.at - began).toFixed(3) + " s");
+
+function more(summary, text) {
+  return element("details", "", element("summary", "", summary), element("pre", "", text));
+}
+
+function bytes(said) {
+  const shown = element("code", "");
+  const pairs = said.hex.match(/../g) || [];
+  pairs.forEach((pair, place) => shown.append(said.changed.includes(place) ? element("mark", "", pair) : pair, " "));
+  if (pairs.length < said.size) shown.append(element("i", "", "… " + count(said.size - pairs.length, "byte") + " more"));
   return shown;
 }
 
-function since() { return ((performance.now() - began) / 1000).toFixed(3) + " s"; }
+function message(said, way) {
+  const head = element("b", "", since(said), " ", way, ", ", count(said.size, "byte"));
+  if (said.deed) head.append(" ", element("strong", "deed", said.deed));
+  entry("relay", said.deed ? said.deed.replace(/ /g, "-") : "", head, bytes(said));
+}
+
+function begin(said) {
+  for (const log of Object.values(logs)) log.firstElementChild.replaceChildren();
+  began = said.at; relay = said.relay; found.textContent = ""; ending = answer = opened = raw = read = null;
+  document.querySelector("main").dataset.relay = relay;
+  of("relay-process").textContent = { honest: relayProcess, reading: "a plain gateway; needs no key" }[relay]
+    || "the testbed’s hostile one; has no key either";
+  of("relay-knows").textContent = relay === "reading" ? "reads everything" : relayKnows;
+  state.className = ""; state.textContent = "Asking…"; running = button.disabled = true;
+  entry("client", "", label("asks"), element("span", "words", said.prompt));
+}
+
+// What the state says in the end, once everything is known.
+const ENDS = {
+  whole: () => relay === "reading" ? ["bad", "The answer came, and the relay has read all of it."]
+    : text(answer) === text(opened) ? ["good", "The answer is whole, and what the bridge sent."] : ["bad", "The client has another answer than the bridge sent."],
+  error: () => !answer ? ["bad", "The client has an error, and no answer."]
+    : text(opened).startsWith(text(answer)) ? ["bad", "The client has an error, and before it only what the bridge sent."]
+      : ["bad", "The client has an error, and text that the bridge did not send."],
+};
+
+function over() {
+  const [className, words] = (ENDS[ending] || (() => ["bad", "The page itself failed; its terminal says why."]))();
+  state.className = className; state.textContent = words;
+  if (answer) state.append(element("span", "unseen", " It got: " + answer.textContent));
+  for (const [party, log] of Object.entries(logs))
+    if (!log.querySelector("li")) entry(party, "nothing", party === "bridge" && relay === "reading" ? "there is none" : NOTHING[party]);
+  running = button.disabled = false;
+}
+
+function searched(said) {
+  const words = count(said.words, "word") + " of question and answer";
+  if (!said.words || !said.size) return;
+  follow("relay", () => {
+    found.className = said.found.length ? "bad" : "good";
+    found.textContent = `${words}, looked for in all ${count(said.size, "byte")} that it had: ` +
+      (said.found.length ? "found " + said.found.join(", ") : "none found");
+  });
+}
 
 const told = {
+  page: {
+    ready() { button.disabled = running; if (state.textContent === STOPPED) state.textContent = ""; },
+  },
   client: {
-    begin(said) {
-      for (const list of Object.values(lists)) list.replaceChildren();
-      began = performance.now(); answer = null; answered = null;
-      state.textContent = "Asking…"; state.className = "";
-      entry("client", "asks", said.prompt);
-      entry("client", "to", "POST " + said.url);
-    },
+    begin,
+    request(said) { entry("client", "", label("sends"), said.line, more("its headers", said.headers.join("\n"))); },
     piece(said) {
-      if (answer === null) answer = entry("client", "gets", "");
-      answer.append(said.text);
+      if (!answer) { answer = element("span", "words"); entry("client", "", label("gets"), answer); }
+      follow("client", () => answer.append(said.text));
     },
-    whole() { entry("client", "", "the answer is whole", "good"); state.textContent = "The answer is whole."; state.className = "good"; },
-    error(said) { entry("client", "gets an error", said.text, "error"); state.textContent = "The client has an error."; state.className = "error"; },
-    over() { of("ask").querySelector("button").disabled = false; },
+    whole() { ending = "whole"; entry("client", ...(relay === "reading" ? ["", "the answer, for all that it can tell"] : ["good", "the answer is whole"])); },
+    error(said) { ending = "error"; entry("client", "bad", label("gets an error"), said.text); },
+    over,
   },
   relay: {
-    envelope(said) { entry("relay", since() + "  envelope, readable: exchange, bridge, key, time", bytes(said.hex, [], 0), "bytes"); },
-    up(said) { entry("relay", since() + "  to the bridge, " + said.size.toLocaleString("en") + " bytes", bytes(said.hex, said.changed, said.size), "bytes"); },
-    down(said) { entry("relay", since() + "  to the client, " + said.size.toLocaleString("en") + " bytes" + (said.changed.length ? ", altered" : ""), bytes(said.hex, said.changed, said.size), "bytes"); },
-    note(said) { entry("relay", since(), said.text); },
+    envelope(said) {
+      const fields = Object.entries(said.fields).map(([name, value]) => name + "  " + value).join("\n");
+      entry("relay", "", element("b", "", since(said), " reads the envelope, ", count(said.size, "byte")), element("pre", "", fields));
+    },
+    up(said) { message(said, "to the bridge"); },
+    down(said) { message(said, "to the client"); },
+    read(said) {
+      if (read && readAs === said.label) return follow("relay", () => read.append(said.text));
+      read = element("pre", "", said.text); readAs = said.label;
+      entry("relay", "read", element("b", "", since(said), " ", said.label), read);
+    },
+    note(said) { entry("relay", "", element("b", "", since(said), " ", said.label), element("pre", "", said.text)); },
+    searched,
   },
   bridge: {
     request(said) {
-      entry("bridge", "sends to the provider", said.line);
-      entry("bridge", "with these headers, besides those of the connection", said.headers.join("\n"));
-      entry("bridge", "and", said.text);
+      entry("bridge", "", label("sends to the provider"), said.line);
+      entry("bridge", "", label("with these headers"), element("pre", "", said.headers.join("\n")));
+      entry("bridge", "", label("and"), element("pre", "", said.text));
     },
     answer(said) {
-      if (answered === null) answered = entry("bridge", "gets", "");
-      answered.append(said.text);
+      if (!opened) {
+        opened = element("span", "words"); raw = more("as the provider sent it", "");
+        entry("bridge", "", label("gets"), opened, raw);
+      }
+      follow("bridge", () => { opened.append(said.words); raw.lastElementChild.append(said.text); });
     },
-    gone() { entry("bridge", "", "the provider's work was ended"); },
+    gone() { entry("bridge", "", "ends the provider’s work, since its client is gone"); },
   },
 };
 
@@ -74,18 +140,17 @@ events.onmessage = (message) => {
   const said = JSON.parse(message.data);
   told[said.party][said.what](said);
 };
+events.onerror = () => { failed(STOPPED); button.disabled = true; };
 
-events.onerror = () => { failed("The live view has stopped; start it again, and open its new address."); };
-
-function failed(text) { of("ask").querySelector("button").disabled = false; state.textContent = text; state.className = "error"; }
+function failed(why) { state.className = "bad"; state.textContent = why; button.disabled = false; }
 
 of("ask").addEventListener("submit", async (event) => {
   event.preventDefault();
-  const form = new FormData(event.target), button = event.target.querySelector("button");
-  if (!form.get("prompt").trim()) { state.textContent = "Write something to ask."; state.className = ""; return; }
+  const form = new FormData(event.target);
+  if (!form.get("prompt").trim()) { state.className = ""; state.textContent = "Write something to ask."; return; }
   button.disabled = true;
   const sent = await fetch("ask", { method: "POST", headers: { "content-type": "application/json" },
-    body: JSON.stringify({ prompt: form.get("prompt"), trick: form.get("trick") }) }).catch(() => null);
-  if (sent === null) failed("The live view does not answer.");
+    body: JSON.stringify({ prompt: form.get("prompt"), relay: form.get("relay") }) }).catch(() => null);
+  if (!sent) failed("The live view does not answer.");
   else if (!sent.ok) failed("That was not taken.");
 });

@@ -1,0 +1,120 @@
+"""The ways that an exchange can take, and what the relay on each of them has of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Final, NamedTuple
+
+import httpx
+
+from blindrelay.client import SealedTransport
+from blindrelay.testbed.attacks.relay import HostileRelay
+from blindrelay.testbed.reading_relay import ReadingHandler, reading_relay
+from blindrelay.testbed.show.dialogue import PATH, URL, Lines, words
+from blindrelay.testbed.show.held import Held
+from blindrelay.testbed.show.tricks import Trick
+from blindrelay.testbed.tap import Direction, Forwarded
+from blindrelay.testbed.topology import Testbed
+from blindrelay.v1.envelope import METADATA_KEY
+
+TIMEOUT: Final = 30.0
+"""Seconds that the client waits for a sign of life."""
+
+_LOOK_SECONDS: Final = 0.03
+_SETTLE_SECONDS: Final = 0.2
+"""What a relay still does when the client has all that it gets."""
+
+_LOOKS_FOR_RECORD: Final = 100
+"""How often the relay's record of an exchange is looked for."""
+
+
+class Way(NamedTuple):
+    """How the client reaches the provider: with this client, under this URL."""
+
+    client: httpx.AsyncClient
+    url: str
+
+
+@asynccontextmanager
+async def through_the_relay(bed: Testbed, held: Held) -> AsyncIterator[Way]:
+    """The real relay, with the testbed's tap, and the line that it writes down in the end."""
+    tap = bed.follow_tap()
+    tap.new()
+    log = bed.parts["relay"].stderr
+    watch = asyncio.create_task(_watch(held, tap.new))
+    try:
+        async with _sealed(bed.relay) as way:
+            yield way
+        await asyncio.sleep(_SETTLE_SECONDS)
+    finally:
+        watch.cancel()
+        _tell(tap.new(), held)
+    for line in await _written(bed, log):
+        held.note("all that it writes down", line)
+
+
+@asynccontextmanager
+async def through_a_hostile_relay(bed: Testbed, held: Held, trick: Trick) -> AsyncIterator[Way]:
+    """One that has what a relay has, and does one thing that it should not."""
+    hook = trick.hook(held)
+    relay = HostileRelay([bed.parts["bridge"].listening], hook)
+    async with relay.running() as address:
+        async with _sealed(bed.connection(str(address))) as way:
+            yield way
+        await asyncio.sleep(_SETTLE_SECONDS)
+    for opened in hook.loot:
+        held.read("has opened", opened)
+
+
+@asynccontextmanager
+async def through_a_reading_relay(bed: Testbed, held: Held) -> AsyncIterator[Way]:
+    """Not BlindRelay: a relay as people use them today, between client and provider."""
+    said = Lines()
+
+    class Handler(ReadingHandler):
+        provider = bed.provider
+
+        def read_request(self, headers: dict[str, str], body: bytes) -> None:
+            named = "\n".join(f"{name}: {value}" for name, value in headers.items())
+            held.read("reads the request", f"{self.command} {self.path}\n{named}\n\n".encode() + body)
+
+        def read_piece(self, piece: bytes) -> None:
+            text = "".join(map(words, said.whole(piece)))
+            if text:
+                held.read("reads of the answer", text.encode())
+
+    with reading_relay(Handler) as url:
+        async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
+            yield Way(client, url + PATH)
+
+
+@asynccontextmanager
+async def _sealed(connection: str) -> AsyncIterator[Way]:
+    async with SealedTransport(connection) as sealed, sealed.async_httpx_client(timeout=TIMEOUT) as client:
+        yield Way(client, URL)
+
+
+async def _watch(held: Held, new: Callable[[], list[Forwarded]]) -> None:
+    while True:
+        _tell(new(), held)
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _tell(forwarded: Iterable[Forwarded], held: Held) -> None:
+    for each in forwarded:
+        if each.direction is Direction.OPEN:
+            held.envelope(bytes.fromhex(each.metadata[METADATA_KEY]), each.at)
+        else:
+            held.message(each.direction, bytes.fromhex(each.first), at=each.at)
+
+
+async def _written(bed: Testbed, before: str) -> list[str]:
+    """What the relay has written since; it does so when its call has ended, a moment after the client's."""
+    relay = bed.parts["relay"]
+    for _ in range(_LOOKS_FOR_RECORD):
+        if relay.stderr != before:
+            break
+        await asyncio.sleep(_LOOK_SECONDS)
+    return relay.stderr.removeprefix(before).splitlines()
