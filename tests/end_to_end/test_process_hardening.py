@@ -22,8 +22,13 @@ FEW_FILES = 128
 
 # At its end, a process started with this on its path writes down whether it was dumpable.
 WITNESS = """
-import atexit, ctypes, pathlib
-atexit.register(lambda: pathlib.Path("dumpable").write_text(str(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))))
+import atexit, ctypes
+
+def tell():
+    with open("dumpable", "a") as file:
+        file.write(str(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)))
+
+atexit.register(tell)
 """
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="prctl(2) and /proc are Linux's")
@@ -42,11 +47,11 @@ async def start(folder: Path, *arguments: str) -> asyncio.subprocess.Process:
     )
 
 
-async def serving(folder: Path, module: str) -> asyncio.subprocess.Process:
+async def serving(folder: Path, module: str, *options: str) -> asyncio.subprocess.Process:
     """A part that listens."""
     (folder / "tokens").touch()
     (folder / "part.toml").write_text(CONFIGS[module])
-    process = await start(folder, "-m", module, "serve", "--config", "part.toml", "--json")
+    process = await start(folder, "-m", module, "serve", "--config", "part.toml", "--json", *options)
     assert process.stdout is not None
     assert b"listening" in await process.stdout.readline()
     return process
@@ -64,6 +69,14 @@ async def test_a_part_is_not_dumpable(tmp_path: Path, module: str) -> None:
     process.terminate()
     assert await process.wait() == 0
     assert (tmp_path / "dumpable").read_text() == "0"
+
+
+@linux_only
+async def test_neither_a_supervisor_nor_its_workers_are_dumpable(tmp_path: Path) -> None:
+    process = await serving(tmp_path, "blindrelay.relay_node", "--workers", "2")
+    process.terminate()
+    assert await process.wait() == 0
+    assert (tmp_path / "dumpable").read_text() == "000"
 
 
 @linux_only

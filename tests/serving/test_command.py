@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,10 @@ async def serve(config, announce):
     ready = lambda: announce("ready", listening=str(address))
     await serve_until_stopped(server, admission, float(config.read_text()), on_ready=ready)
 
-sys.exit(run_command(command_parser("some-server", "A server.", serve)[0]))
+def run(arguments, announce):
+    asyncio.run(serve(arguments.config, announce))
+
+sys.exit(run_command(command_parser("some-server", "A server.", run)[0]))
 """
 
 
@@ -59,7 +61,7 @@ def exit_code(serve: Any, *argv: str) -> int:
 def test_errors_are_one_line(
     error: Exception, code: int, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def serve(config: Path, announce: Announce) -> None:
+    def serve(arguments: object, announce: Announce) -> None:
         raise error
 
     assert exit_code(serve, "serve", "--config", "x") == code
@@ -67,7 +69,7 @@ def test_errors_are_one_line(
 
 
 def test_a_fault_of_ours_names_its_place_and_not_its_text(capsys: pytest.CaptureFixture[str]) -> None:
-    async def serve(config: Path, announce: Announce) -> None:
+    def serve(arguments: object, announce: Announce) -> None:
         raise ValueError("canary")
 
     assert exit_code(serve, "serve", "--config", "x") == 1
@@ -88,7 +90,7 @@ def test_help_is_no_error() -> None:
 def test_one_line_says_where_it_listens(
     argv: tuple[str, ...], out: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def serve(config: Path, announce: Announce) -> None:
+    def serve(arguments: object, announce: Announce) -> None:
         announce("A sentence.", listening="here", more="x")
 
     assert exit_code(serve, "serve", "--config", "x", *argv) == 0
@@ -96,7 +98,7 @@ def test_one_line_says_where_it_listens(
 
 
 def test_a_program_can_add_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    def serve(config: Path, announce: Announce) -> Coroutine[Any, Any, None]:
+    def serve(arguments: object, announce: Announce) -> None:
         raise AssertionError
 
     parser, commands = command_parser("some-server", "A server.", serve)

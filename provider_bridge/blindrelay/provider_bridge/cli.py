@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 import time
 from collections.abc import Sequence
@@ -50,8 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command(parser(), argv)
 
 
-async def _serve(config_file: Path, announce: Announce) -> None:
-    config = read_bridge_config(config_file)
+def _serve(arguments: argparse.Namespace, announce: Announce) -> None:
+    config = read_bridge_config(arguments.config)
     log, clock = EventLog(), Clock()
     signatory = _signatory(config, clock, log)
     log_to_stderr()
@@ -64,7 +65,10 @@ async def _serve(config_file: Path, announce: Announce) -> None:
             identity=text,
         )
 
-    await Bridge(config, signatory, log, clock).serve(on_ready)
+    async def serve() -> None:
+        await Bridge(config, signatory, log, clock).serve(on_ready)
+
+    asyncio.run(serve())
 
 
 def _signatory(config: BridgeConfig, clock: Clock, log: EventLog) -> Signatory:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+import argparse
+import asyncio
+from collections.abc import Callable, Sequence
 
-from blindrelay.relay_node.config import read_relay_config
+from blindrelay.relay_node.config import RelayConfig, read_relay_config
 from blindrelay.relay_node.relay import Relay
+from blindrelay.relay_node.workers import MAX_WORKERS, serve_with_workers
 from blindrelay.serving import (
     Address,
     Announce,
@@ -18,15 +20,31 @@ from blindrelay.serving import (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; returns the exit code."""
-    parser, _ = command_parser("blindrelay-relay", "Forward sealed exchanges to bridges.", _serve)
+    parser, commands = command_parser("blindrelay-relay", "Forward sealed exchanges to bridges.", _serve)
+    commands.choices["serve"].add_argument(
+        "--workers", type=_workers, default=1, metavar="N", help="processes on the one port (default: 1)"
+    )
     return run_command(parser, argv)
 
 
-async def _serve(config_file: Path, announce: Announce) -> None:
+def _serve(arguments: argparse.Namespace, announce: Announce) -> None:
     def on_ready(address: Address) -> None:
         announce(f"The relay listens on {address}.", listening=str(address))
 
-    config = read_relay_config(config_file)
+    config = read_relay_config(arguments.config)
     if config.sandbox:
         forbid_writing_and_programs()
+    if arguments.workers == 1:
+        asyncio.run(_serve_alone(config, on_ready))
+    else:
+        serve_with_workers(config, arguments.workers, on_ready)
+
+
+async def _serve_alone(config: RelayConfig, on_ready: Callable[[Address], None]) -> None:
     await Relay(config).serve(on_ready)
+
+
+def _workers(text: str) -> int:
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_WORKERS:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text} is not a number from 1 to {MAX_WORKERS}")

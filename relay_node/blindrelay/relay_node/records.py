@@ -36,6 +36,7 @@ class Event(Enum):
     TOKENS_UNREADABLE = "tokens_unreadable"
     CERTIFICATES_UNUSABLE = "certificates_unusable"
     PLAINTEXT = "plaintext"
+    WORKER_LOST = "worker_lost"
     FAULT = "fault"
 
 

@@ -24,12 +24,14 @@ from blindrelay.serving import (
     Admission,
     CallRefusedError,
     Context,
+    Stops,
     TokenFile,
     first_message,
     guarded,
     listen,
     serve_until_stopped,
     server_options,
+    stop_signals,
 )
 from blindrelay.v1.envelope import EnvelopeError, envelope_from_metadata
 from blindrelay.v1.grpc_profile import EXCHANGE, KEY_DIRECTORY, SERVICE, forwarded_deadline
@@ -63,16 +65,24 @@ class Relay:
         ]
         self._routing = Routing(self._replicas, self._records)
 
-    async def serve(self, on_ready: Callable[[Address], None]) -> None:
-        """Serves until SIGTERM or SIGINT, then drains. Raises StartError if the port is taken."""
-        async with self._server() as (server, address):
+    async def serve(
+        self, on_ready: Callable[[Address], None], stops: Stops = stop_signals, *, share_port: bool = False
+    ) -> None:
+        """Serves until it is told to stop, then drains. Raises StartError if the port is taken.
+
+        With `share_port`, other processes listen on the port as well, and one holds it (held_port).
+        """
+        async with self._server(share_port=share_port) as (server, address):
 
             def ready() -> None:
                 self._records.event(Event.STARTED)
                 on_ready(address)
 
             await serve_until_stopped(
-                server, self._admission, self._config.drain_seconds, on_ready=ready, on_drain=self._drain
+                *(server, self._admission, self._config.drain_seconds),
+                on_ready=ready,
+                on_drain=self._drain,
+                stops=stops,
             )
         self._records.event(Event.STOPPED)
 
@@ -87,20 +97,21 @@ class Relay:
                 await server.stop(0)
 
     @contextlib.asynccontextmanager
-    async def _server(self) -> AsyncIterator[tuple[grpc.aio.Server, Address]]:
+    async def _server(self, *, share_port: bool = False) -> AsyncIterator[tuple[grpc.aio.Server, Address]]:
         await self._health.set(serving=False)
-        server = grpc.aio.server(options=server_options(STREAMS_PER_CLIENT, CLIENT_IDLE_SECONDS))
+        options = server_options(STREAMS_PER_CLIENT, CLIENT_IDLE_SECONDS, share_port=share_port)
+        server = grpc.aio.server(options=options)
         server.add_generic_rpc_handlers((self._handler(), self._health.handler()))
         tasks = [asyncio.create_task(replica.run()) for replica in self._replicas]
         tasks.append(asyncio.create_task(self._report_health()))
         try:
-            yield server, self._listen(server)
+            yield server, self._listen(server, share_port=share_port)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _listen(self, server: grpc.aio.Server) -> Address:
+    def _listen(self, server: grpc.aio.Server, *, share_port: bool) -> Address:
         self._warn_of_plaintext()
         return listen(
             server,
@@ -108,6 +119,7 @@ class Relay:
             self._config.tls,
             plaintext=self._config.plaintext,
             on_problem=lambda _: self._records.event(Event.CERTIFICATES_UNUSABLE),
+            share_port=share_port,
         )
 
     def _warn_of_plaintext(self) -> None:

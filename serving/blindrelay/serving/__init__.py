@@ -15,8 +15,8 @@ from blindrelay.serving.config import Table, read_config
 from blindrelay.serving.errors import CallRefusedError, ConfigError, ServingError, StartError
 from blindrelay.serving.files import read_bytes, read_secret
 from blindrelay.serving.handlers import Context, first_message, guarded
-from blindrelay.serving.lifecycle import serve_until_stopped
-from blindrelay.serving.listener import listen, require_tls_off_loopback
+from blindrelay.serving.lifecycle import Stops, serve_until_stopped, stop_signals
+from blindrelay.serving.listener import held_port, listen, require_tls_off_loopback
 from blindrelay.serving.options import (
     CLIENT_IDLE_SECONDS,
     STREAMS_PER_CLIENT,
@@ -50,6 +50,7 @@ __all__ = [
     "ServerTls",
     "ServingError",
     "StartError",
+    "Stops",
     "Table",
     "TokenEntry",
     "TokenFile",
@@ -58,6 +59,7 @@ __all__ = [
     "first_message",
     "forbid_writing_and_programs",
     "guarded",
+    "held_port",
     "issue_token",
     "list_tokens",
     "listen",
@@ -71,4 +73,5 @@ __all__ = [
     "run_command",
     "serve_until_stopped",
     "server_options",
+    "stop_signals",
 ]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,7 +17,7 @@ from blindrelay.serving.process import allow_many_connections, leave_no_traces
 from blindrelay.serving.tokens import issue_token, list_tokens, revoke_token
 
 Announce = Callable[..., None]
-Serve = Callable[[Path, Announce], Coroutine[Any, Any, None]]
+Serve = Callable[[argparse.Namespace, Announce], None]
 Commands = Any
 """What argparse returns from add_subparsers; it has no public name."""
 
@@ -33,7 +32,7 @@ class CommandParser(argparse.ArgumentParser):
 def command_parser(name: str, description: str, serve: Serve) -> tuple[CommandParser, Commands]:
     """A parser with the shared commands, and its sub-commands, for more: set_defaults(run=a function).
 
-    `serve(config, announce)` serves until the process is told to stop, and calls
+    `serve(arguments, announce)` serves by `arguments.config` until the process is told to stop, and calls
     `announce(sentence, listening=…, **more)` once, when it listens.
     """
     parser = CommandParser(prog=name, description=description)
@@ -81,7 +80,7 @@ def _add_serve(commands: Commands, serve: Serve) -> None:
         # What libraries log may quote peers and contents; they have no say on our stderr.
         logging.getLogger().addHandler(logging.NullHandler())
         allow_many_connections()
-        asyncio.run(serve(arguments.config, announce))
+        serve(arguments, announce)
 
     command.set_defaults(run=run)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
 import grpc
@@ -15,7 +15,23 @@ from blindrelay.serving.admission import Admission
 STOP_GRACE: Final = 0.5
 """Seconds for the last statuses to leave, after the last call has ended or been given up."""
 
+Stops = Callable[[asyncio.Queue[None]], AbstractContextManager[None]]
+"""While its block runs, it puts an item into the queue for each time that the process is told to stop."""
+
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+@contextmanager
+def stop_signals(queue: asyncio.Queue[None]) -> Iterator[None]:
+    """SIGTERM and SIGINT, as Stops."""
+    loop = asyncio.get_running_loop()
+    for number in _STOP_SIGNALS:
+        loop.add_signal_handler(number, queue.put_nowait, None)
+    try:
+        yield
+    finally:
+        for number in _STOP_SIGNALS:
+            loop.remove_signal_handler(number)
 
 
 async def serve_until_stopped(
@@ -25,41 +41,30 @@ async def serve_until_stopped(
     *,
     on_ready: Callable[[], None] | None = None,
     on_drain: Callable[[], Awaitable[None]] | None = None,
+    stops: Stops = stop_signals,
 ) -> None:
-    """Starts a bound server, waits for SIGTERM or SIGINT, drains it and returns.
+    """Starts a bound server, waits until it is told to stop, drains it and returns.
 
     Draining: new calls are refused at once (`admission` is closed, and the listener stays open so that they
-    hear why), running ones may finish within `drain_seconds` and are then cancelled. A second signal cuts the
-    wait short. `on_ready` is called when calls are taken and signals are heeded, `on_drain` when draining
+    hear why), running ones may finish within `drain_seconds` and are then cancelled. Being told again cuts
+    the wait short. `on_ready` is called when calls are taken and `stops` are heeded, `on_drain` when draining
     begins.
     """
-    signals: asyncio.Queue[None] = asyncio.Queue()
+    told: asyncio.Queue[None] = asyncio.Queue()
     others = asyncio.all_tasks()
-    with _signals_to(signals):
+    with stops(told):
         await server.start()
         if on_ready is not None:
             on_ready()
-        await signals.get()
+        await told.get()
         admission.close()
         if on_drain is not None:
             await on_drain()
-        await _first_of(admission.idle(), signals.get(), timeout=drain_seconds)
+        await _first_of(admission.idle(), told.get(), timeout=drain_seconds)
         await server.stop(STOP_GRACE)
         # gRPC's tasks for the last calls: cut off in the middle, they would write a traceback to stderr.
         if last := asyncio.all_tasks() - others:
             await asyncio.wait(last, timeout=STOP_GRACE)
-
-
-@contextmanager
-def _signals_to(queue: asyncio.Queue[None]) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    for number in _STOP_SIGNALS:
-        loop.add_signal_handler(number, queue.put_nowait, None)
-    try:
-        yield
-    finally:
-        for number in _STOP_SIGNALS:
-            loop.remove_signal_handler(number)
 
 
 async def _first_of(*waits: Awaitable[None], timeout: float) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
+from collections.abc import Iterator
 
 import grpc
 
@@ -19,16 +21,20 @@ def listen(
     *,
     plaintext: bool = False,
     on_problem: OnProblem = lambda _: None,
+    share_port: bool = False,
 ) -> Address:
     """Binds the server and returns the address with its real port.
 
-    `on_problem` is told of TLS files that become unusable later (see ServerTls.credentials).
+    `on_problem` is told of TLS files that become unusable later (see ServerTls.credentials). With
+    `share_port`, another process holds the port (held_port); the server's options say the same.
 
     Raises ConfigError for plaintext off loopback that `plaintext` does not allow, and for unusable TLS files;
     StartError if the port is taken.
     """
     require_tls_off_loopback(address, tls, plaintext=plaintext)
-    _probe(address)
+    if not share_port:
+        with _bound(address):
+            pass  # the error that the system gives is the one to show
     try:
         if tls is None:
             port = server.add_insecure_port(str(address))
@@ -56,16 +62,33 @@ def require_tls_off_loopback(address: Address, tls: ServerTls | None, *, plainte
         )
 
 
-def _probe(address: Address) -> None:
-    """Binds the address once and lets go, because the error that the system gives is the one to show."""
+@contextlib.contextmanager
+def held_port(address: Address) -> Iterator[Address]:
+    """Keeps a port that servers of this process's children share; yields the address with its real port.
+
+    Nobody can listen there without sharing it, and share it only processes of the same user. Connections go
+    to those that listen. Raises ConfigError and StartError as listen() does.
+    """
+    with _bound(address):
+        pass  # taken by somebody who would share it: that is for children only
+    with _bound(address, share=True) as holder:
+        yield Address(address.host, holder.getsockname()[1])
+
+
+def _bound(address: Address, *, share: bool = False) -> socket.socket:
+    """A socket bound to the address, with clear errors, on which nobody listens."""
     try:
-        for family, kind, protocol, _, target in socket.getaddrinfo(
+        family, kind, protocol, _, target = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        ):
-            with socket.socket(family, kind, protocol) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(target)
-                return
+        )[0]
+        with contextlib.ExitStack() as stack:
+            bound = stack.enter_context(socket.socket(family, kind, protocol))
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if share:
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            bound.bind(target)
+            stack.pop_all()
+            return bound
     except socket.gaierror:
         raise ConfigError(f"cannot listen on {address}: no address of that name is known") from None
     except OSError as error:

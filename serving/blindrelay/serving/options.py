@@ -33,13 +33,18 @@ _AGE_GRACE: Final = (DEADLINE_SECONDS[-1] + 120) * 1_000
 
 
 def server_options(
-    streams_per_connection: int, idle_seconds: int = RELAY_IDLE_SECONDS
+    streams_per_connection: int, idle_seconds: int = RELAY_IDLE_SECONDS, *, share_port: bool = False
 ) -> tuple[tuple[str, int], ...]:
-    """Options for grpc.aio.server: the limits …_PER_CLIENT and CLIENT_… on a relay, …RELAY… on a bridge."""
+    """Options for grpc.aio.server: the limits …_PER_CLIENT and CLIENT_… on a relay, …RELAY… on a bridge.
+
+    `share_port` lets several processes listen on one port; without it, a second one there is an error and
+    not a silent half of the traffic.
+    """
     return (
         *_SERVER_OPTIONS,
         ("grpc.max_concurrent_streams", streams_per_connection),
         ("grpc.max_connection_idle_ms", idle_seconds * 1_000),
+        ("grpc.so_reuseport", int(share_port)),
     )
 
 
@@ -64,6 +69,4 @@ _SERVER_OPTIONS: Final = (
     ("grpc.max_connection_age_grace_ms", _AGE_GRACE),
     # No memory that lets headers of one call be guessed from the size of another's.
     ("grpc.http2.hpack_table_size.decoder", 0),
-    # A second process on the same port is an error, not a silent half of the traffic.
-    ("grpc.so_reuseport", 0),
 )

@@ -8,6 +8,8 @@ relay: only its channels are other ones. The relay that ships has no such thing.
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
@@ -71,11 +73,14 @@ def main() -> int:
     def tapped(replica: ReplicaConfig) -> grpc.aio.Channel:
         return cast(grpc.aio.Channel, TappedChannel(open_channel(replica), tap))
 
-    async def serve(config_file: Path, announce: Announce) -> None:
+    def serve(arguments: argparse.Namespace, announce: Announce) -> None:
         def on_ready(address: Address) -> None:
             announce(f"The tapped relay listens on {address}.", listening=str(address))
 
-        await Relay(read_relay_config(config_file), open_channel=tapped).serve(on_ready)
+        async def run() -> None:
+            await Relay(read_relay_config(arguments.config), open_channel=tapped).serve(on_ready)
+
+        asyncio.run(run())
 
     parser, _ = command_parser("tapped-relay", "Forward sealed exchanges, and show them.", serve)
     return run_command(parser, arguments)

@@ -1,0 +1,190 @@
+"""The process that keeps a number of others going, and stops them together.
+
+Workers are forked, so the process must not have used gRPC, nor started a thread. It serves nothing itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Final
+
+from blindrelay.serving import StartError
+
+RESTART_SECONDS: Final = 1.0
+"""From the end of a worker to the start of the one in its place."""
+
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+@dataclass(frozen=True)
+class Post:
+    """What a worker has of its supervisor: a number from 0 on, and a line on which it is told to stop."""
+
+    number: int
+    _line: socket.socket
+
+    def ready(self) -> None:
+        """Tells the supervisor that this worker serves."""
+        self._line.send(b".")
+
+    @contextmanager
+    def orders_to(self, queue: asyncio.Queue[None]) -> Iterator[None]:
+        """Puts an item into the queue for each time that the supervisor is told to stop.
+
+        Two if the supervisor is gone: a worker without one ends at once, and leaves the port to the next.
+        """
+        loop = asyncio.get_running_loop()
+
+        def heed() -> None:
+            orders = self._line.recv(16)
+            if not orders:
+                loop.remove_reader(self._line)
+            for _ in orders or b"..":
+                queue.put_nowait(None)
+
+        loop.add_reader(self._line, heed)
+        try:
+            yield
+        finally:
+            loop.remove_reader(self._line)
+
+
+@dataclass
+class _Worker:
+    pid: int
+    line: socket.socket
+    ready: bool = False
+
+
+class Supervisor:
+    """Starts workers one after the other, replaces those that end, and stops them on SIGTERM or SIGINT.
+
+    `on_ready` is called once, when all serve; `on_lost` for each that ended without being told.
+    """
+
+    def __init__(self, count: int, on_ready: Callable[[], None], on_lost: Callable[[], None]) -> None:
+        self._count = count
+        self._on_ready = on_ready
+        self._on_lost = on_lost
+        self._workers: dict[int, _Worker] = {}
+        self._complete = False
+        self._stopping = False
+        self._start_at = 0.0
+        self._failure: int | None = None
+
+    def run(self) -> Post | None:
+        """In each worker, returns its post as soon as it runs; in the supervisor, None when all have ended.
+
+        A worker heeds no signal but those that cannot be ignored: a terminal or a service manager sends them
+        to all processes of a group at once. Raises, in the supervisor, SystemExit with the code of a worker
+        that ended before all served the first time, and StartError if later none is left.
+        """
+        with _signals() as signals, selectors.DefaultSelector() as self._selector:
+            self._selector.register(signals, selectors.EVENT_READ, functools.partial(self._heed, signals))
+            post = self._keep_going()
+        if post is None:
+            self._report()
+            return None
+        for number in _STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        return post
+
+    def _keep_going(self) -> Post | None:
+        while self._workers or not self._stopping:
+            if self._wants_one and time.monotonic() >= self._start_at:
+                post = self._start()
+                if post is not None:
+                    return post
+            for key, _ in self._selector.select(self._patience()):
+                key.data()
+        return None
+
+    @property
+    def _wants_one(self) -> bool:
+        """Whether one is missing; never two at once, so that what is wrong with the start is said once."""
+        settled = all(worker.ready for worker in self._workers.values())
+        return settled and len(self._workers) < self._count and not self._stopping
+
+    def _patience(self) -> float | None:
+        return max(0.0, self._start_at - time.monotonic()) if self._wants_one else None
+
+    def _start(self) -> Post | None:
+        number = next(number for number in range(self._count) if number not in self._workers)
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            # The other workers' lines must end with the supervisor, and not with us.
+            for line in (ours, *(worker.line for worker in self._workers.values())):
+                line.close()
+            return Post(number, theirs)
+        theirs.close()
+        self._workers[number] = _Worker(pid, ours)
+        self._selector.register(ours, selectors.EVENT_READ, functools.partial(self._listen, number))
+        return None
+
+    def _listen(self, number: int) -> None:
+        worker = self._workers[number]
+        if not worker.line.recv(1):
+            self._bury(number)
+            return
+        worker.ready = True
+        if not self._complete and not self._stopping and len(self._workers) == self._count:
+            self._complete = True
+            self._on_ready()
+
+    def _bury(self, number: int) -> None:
+        worker = self._workers.pop(number)
+        self._selector.unregister(worker.line)
+        worker.line.close()
+        _, status = os.waitpid(worker.pid, 0)
+        if self._stopping:
+            return
+        if self._complete:
+            self._on_lost()
+            self._start_at = time.monotonic() + RESTART_SECONDS
+        if not (self._complete and any(other.ready for other in self._workers.values())):
+            self._failure = os.waitstatus_to_exitcode(status)
+            self._stop()
+
+    def _heed(self, signals: socket.socket) -> None:
+        for number in signals.recv(64):
+            if number in _STOP_SIGNALS:
+                self._stop()
+
+    def _stop(self) -> None:
+        self._stopping = True
+        for worker in self._workers.values():
+            with suppress(OSError):
+                worker.line.send(b".")
+
+    def _report(self) -> None:
+        if self._failure is None:
+            return
+        if not self._complete and self._failure > 0:
+            raise SystemExit(self._failure)  # the worker has said why
+        raise StartError("no worker process is left")
+
+
+@contextmanager
+def _signals() -> Iterator[socket.socket]:
+    """A socket that gets the number of each signal that asks to stop, as a byte."""
+    reading, writing = socket.socketpair()
+    writing.setblocking(False)
+    with reading, writing:
+        before = {number: signal.signal(number, lambda *_: None) for number in _STOP_SIGNALS}
+        signal.set_wakeup_fd(writing.fileno())
+        try:
+            yield reading
+        finally:
+            signal.set_wakeup_fd(-1)
+            for number, handler in before.items():
+                signal.signal(number, handler)
