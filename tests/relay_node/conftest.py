@@ -39,6 +39,7 @@ class Seen:
     messages: list[bytes] = field(default_factory=list)
     half_closed: bool = False
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 async def echo(context: Any, seen: Seen) -> None:
@@ -136,6 +137,8 @@ class FakeBridge:
         except asyncio.CancelledError:
             seen.cancelled.set()
             raise
+        finally:
+            seen.ended.set()
 
     async def _fetch(self, _: bytes, context: Any) -> bytes:
         self.fetches += 1

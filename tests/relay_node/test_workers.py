@@ -19,6 +19,7 @@ import grpc
 import pytest
 
 from blindrelay.serving import issue_token
+from blindrelay.v1.aio_status import StatusWatch
 
 if TYPE_CHECKING:
     from tests.relay_node.conftest import Client, FakeBridge
@@ -221,12 +222,13 @@ async def test_the_supervisor_ends_when_no_worker_is_left(start_workers: StartWo
 
 async def begin(call: Any) -> str:
     """What comes back first: the message, or the details of a refusal."""
+    status = StatusWatch(call)
     with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):
         await call.write(b"one")
     try:
         message: bytes = await call.read()
     except grpc.aio.AioRpcError as refusal:
-        return str(refusal.details())
+        return str((await status.status(refusal))[1])
     return message.decode()
 
 

@@ -33,6 +33,9 @@ class SealedExchange(SealedCall):
 
     async def finish(self) -> ResponseHead:
         """Ends the request and waits for the answer's head. Raises BlindRelayError."""
-        if await self._write(self._sealed.request.end()):
+        records = self._sealed.request.end()
+        if self._call is None and len(records) == 1:
+            self._write_whole(records[0])
+        elif await self._write(records):
             await self._done_writing()
         return await self.head()

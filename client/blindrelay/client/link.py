@@ -31,7 +31,7 @@ _DIRECTORY_SECONDS: Final = 10
 _NEXT_ATTEMPT_SECONDS: Final = 1.5
 """After a failed attempt the next one comes within the channel's largest back-off, a second and a fifth."""
 
-ExchangeCall = grpc.aio.StreamStreamCall[bytes, bytes]
+ExchangeCall = grpc.aio.StreamStreamCall[bytes, bytes] | grpc.aio.UnaryStreamCall[list[bytes], bytes]
 
 _engine_started_in: int | None = None
 
@@ -52,6 +52,11 @@ class Link:
         # No serializers: what a hostile relay sends is parsed where failing is expected.
         self._exchange: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(
             EXCHANGE_METHOD
+        )
+        # The same method, and the same on the wire; gRPC takes one step for its beginning instead of three.
+        # It keeps the request until the call ends: what it keeps is the list that the message is taken from.
+        self._whole_exchange: grpc.aio.UnaryStreamMultiCallable[list[bytes], bytes] = (
+            self._channel.unary_stream(EXCHANGE_METHOD, request_serializer=list[bytes].pop)
         )
         self._get_key_directory: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(
             KEY_DIRECTORY_METHOD
@@ -101,10 +106,13 @@ class Link:
     def _unreachable(self) -> UnreachableError:
         return UnreachableError(f"no connection to the relay at {self._target}: {self._hint}")
 
-    def exchange(self, envelope: tuple[str, bytes], deadline: float) -> ExchangeCall:
-        """Begins the call of one exchange."""
+    def exchange(self, envelope: tuple[str, bytes], deadline: float, whole: bytes | None) -> ExchangeCall:
+        """Begins the call of one exchange: with all of its request; or, with None, to write messages to."""
         _guard_against_fork()
-        return self._exchange(metadata=(*self._metadata, envelope), timeout=deadline)
+        metadata: tuple[tuple[str, str | bytes], ...] = (*self._metadata, envelope)
+        if whole is None:
+            return self._exchange(metadata=metadata, timeout=deadline)
+        return self._whole_exchange([whole], metadata=metadata, timeout=deadline)
 
     async def directories(self) -> bytes:
         """The relay's GetKeyDirectoryResponse, unverified bytes. Raises RelayError."""

@@ -22,7 +22,8 @@ from blindrelay.client.link import ExchangeCall, Link, relay_error
 from blindrelay.client.relay_view import RelayView
 from blindrelay.sealing import ClientExchange, SealingError, VerifiedKey, ViolationError
 from blindrelay.v1.aio_status import StatusWatch
-from blindrelay.v1.exchange_pb2 import ExchangeRequest, ExchangeResponse
+from blindrelay.v1.exchange_messages import request_message
+from blindrelay.v1.exchange_pb2 import ExchangeResponse
 from blindrelay.v1.inner_pb2 import ResponseHead, ResponsePart
 
 _FAREWELL_SECONDS: Final = 5
@@ -59,6 +60,10 @@ class Timeouts:
         )
 
 
+BeginCall = Callable[[bytes | None], ExchangeCall]
+"""Begins the gRPC call: with all of its messages, or, with None, to write them to."""
+
+
 class SealedCall:
     """Writes a request's records and reads the answer's parts. Whatever fails ends the call and gives the
     room back."""
@@ -66,7 +71,7 @@ class SealedCall:
     def __init__(
         self,
         link: Link,
-        call: ExchangeCall,
+        begin: BeginCall,
         key: VerifiedKey,
         sealed: ClientExchange,
         timeouts: Timeouts,
@@ -75,15 +80,13 @@ class SealedCall:
     ) -> None:
         self.key = key
         self._link = link
-        self._call = call
+        self._begin_call = begin
+        self._call: ExchangeCall | None = None
         self._sealed = sealed
         self._encapsulated_secret: bytes | None = sealed.encapsulated_secret
         self._timeouts = timeouts
         self._release: Callable[[], None] | None = release
         self._view = view
-        # Iterating, not call.read(): that forgets what has arrived once a write has failed.
-        self._messages = aiter(call)
-        self._status = StatusWatch(call)
         self._pending: bytes | None = None
         self._heard = False
 
@@ -110,21 +113,43 @@ class SealedCall:
     async def _write(self, records: list[bytes]) -> bool:
         """Sends records; False if the call has ended: what can be read says why."""
         for record in records:
-            secret, self._encapsulated_secret = self._encapsulated_secret or b"", None
-            message = ExchangeRequest(encapsulated_secret=secret, sealed=record).SerializeToString()
+            call, message = self._begun(None), self._message(record)
             try:
                 async with asyncio.timeout(self._timeouts.write):
-                    await self._call.write(message)
+                    await call.write(message)
             except TimeoutError:
                 self._abandon()
                 raise TimedOutError("write", self._timeouts.write or 0) from None
             except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
                 return False  # the call has ended, and what is there to read tells why
-            if self._view is not None:
-                self._view.note("up", len(message))
+            self._note_up(message)
         return True
 
+    def _write_whole(self, record: bytes) -> None:
+        """Sends the only record of a request that is at its end."""
+        message = self._message(record)
+        self._begun(message)
+        self._note_up(message)
+
+    def _begun(self, whole: bytes | None) -> Any:
+        if self._call is None:
+            self._call = call = self._begin_call(whole)
+            # Iterating, not call.read(): that forgets what has arrived once a write has failed.
+            self._messages = aiter(call)
+            self._status = StatusWatch(call)
+        return self._call
+
+    def _message(self, record: bytes) -> bytes:
+        secret, self._encapsulated_secret = self._encapsulated_secret or b"", None
+        return request_message(record, secret)
+
+    def _note_up(self, message: bytes) -> None:
+        if self._view is not None:
+            self._view.note("up", len(message))
+
     async def _done_writing(self) -> None:
+        if not isinstance(self._call, grpc.aio.StreamStreamCall):
+            return  # it was whole
         try:
             await self._call.done_writing()
         except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
@@ -195,7 +220,8 @@ class SealedCall:
             self._abandon()
 
     def _abandon(self) -> None:
-        self._call.cancel()
+        if self._call is not None:
+            self._call.cancel()
         if self._release is not None:
             self._release()
             self._release = None

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from blindrelay.client.connection import Connection
@@ -59,7 +60,10 @@ class Sender:
         content = stateless_body(request, self.connection)
         if content is None:
             return await _attempted(lambda: self._attempt(request, stream, run), times=1)
-        return await _attempted(lambda: self._attempt(request, _once(content), run), times=2)
+        # What is in memory needs the caller's thread no more.
+        attempted = _attempted(lambda: self._attempt(request, _once(content), here), times=2)
+        done: tuple[SealedExchange, ResponseHead] = await run(attempted)
+        return done
 
     async def open_tunnel(self, request: Request) -> tuple[SealedTunnel, ResponseHead]:
         """Dials and waits for the answer's head: 101, or an ordinary one. Raises BlindRelayError."""
@@ -114,9 +118,9 @@ class Sender:
             envelope = self._envelope(key, issued_at)
             sealed = _sealed_to(key, envelope)
             deadline = client_deadline(self.connection.deadline_class)
-            call = link.exchange((METADATA_KEY, envelope), deadline)
+            begin = partial(link.exchange, (METADATA_KEY, envelope), deadline)
             view = self._observed(envelope)
-            return kind(link, call, key, sealed, timeouts, link.room.release, view)
+            return kind(link, begin, key, sealed, timeouts, link.room.release, view)
         except BaseException:
             link.room.release()
             raise

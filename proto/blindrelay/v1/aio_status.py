@@ -23,12 +23,13 @@ class StatusWatch:
 
     def __init__(self, call: grpc.aio.Call) -> None:
         self._status: tuple[grpc.StatusCode, str | None] | None = None
-        self._known = asyncio.Event()
+        self._known: asyncio.Event | None = None
         call.add_done_callback(self._note)
 
     async def status(self, error: grpc.aio.AioRpcError) -> tuple[grpc.StatusCode, str | None]:
         """The peer's code and details; `error`'s own, if the peer gave none within a second."""
         if (error.code(), error.details()) == _WRITE_FAILED:
+            self._known = asyncio.Event()
             try:
                 async with asyncio.timeout(_SECONDS):
                     await self._known.wait()
@@ -40,7 +41,8 @@ class StatusWatch:
         status = _now(call.code()), _now(call.details())
         if status != _WRITE_FAILED:
             self._status = status
-            self._known.set()
+            if self._known is not None:
+                self._known.set()
 
 
 def _now(coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -28,7 +28,7 @@ from blindrelay.provider_bridge.request_body import discard_rest, read_body
 from blindrelay.provider_bridge.request_budget import RequestBudget, Share
 from blindrelay.provider_bridge.tunnel import Gate, Tunnel
 from blindrelay.serving import CallRefusedError, Context
-from blindrelay.v1.exchange_pb2 import ExchangeResponse
+from blindrelay.v1.exchange_messages import response_message
 from blindrelay.v1.inner_pb2 import (
     ERROR_CODE_DEADLINE,
     ERROR_CODE_DRAINING,
@@ -176,7 +176,7 @@ class Exchange:
     async def _send(self, records: list[bytes]) -> None:
         self._writing = True
         for record in records:
-            await self._context.write(ExchangeResponse(sealed=record).SerializeToString())
+            await self._context.write(response_message(record))
         self._writing = False
 
     async def _fail(self, error: SealedError) -> None:

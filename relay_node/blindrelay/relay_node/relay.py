@@ -13,6 +13,7 @@ from blindrelay.relay_node.channels import ChannelFactory, open_channel
 from blindrelay.relay_node.config import RelayConfig
 from blindrelay.relay_node.forwarding import Tally, forward
 from blindrelay.relay_node.health import Health
+from blindrelay.relay_node.line import Call
 from blindrelay.relay_node.records import Event, Records
 from blindrelay.relay_node.replica import Replica
 from blindrelay.relay_node.routing import Routing
@@ -165,9 +166,13 @@ class Relay:
             raise CallRefusedError(OuterStatus.MALFORMED) from None
         with self._admission.admit():
             replica = await self._routing.find(envelope.identity, envelope.key_id)
-            first = await first_message(context, FIRST_MESSAGE_SECONDS)
-            call = replica.call(encoded, forwarded_deadline(context.time_remaining()))
-            status = await forward(first, context, call, tally)
+            del envelope  # a stream may be open for hours, and there may be ten thousand
+
+            def open_call(whole: bytes | None) -> Call:
+                return replica.call(whole, encoded, forwarded_deadline(context.time_remaining()))
+
+            first = first_message(context, FIRST_MESSAGE_SECONDS)
+            status = await forward(await first, context, open_call, tally)
         if status is not None:
             if replica_changed(status):
                 replica.forget()

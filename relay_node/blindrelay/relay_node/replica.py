@@ -72,9 +72,9 @@ class Replica:
         """Whether this process lists, or lately listed, the key."""
         return (identity, key_id) in self._keys
 
-    def call(self, envelope: bytes, timeout: float) -> Call:
-        """Opens an exchange with it. The envelope, and our own token, are all the metadata there is."""
-        return self._line.exchange(((METADATA_KEY, envelope), *self._metadata), timeout)
+    def call(self, whole: bytes | None, envelope: bytes, timeout: float) -> Call:
+        """Opens an exchange with it, as Line does. The envelope, and our own token, are all its metadata."""
+        return self._line.exchange(whole, ((METADATA_KEY, envelope), *self._metadata), timeout)
 
     def refresh(self) -> None:
         """Has the directory fetched now; `settled` waits for it, unless the replica is known to be down."""

@@ -15,6 +15,7 @@ from blindrelay.sealing.errors import StateError, ViolationError
 from blindrelay.sealing.frames import CLOSE, FrameOrder
 from blindrelay.sealing.padding import RECORD_OVERHEAD, final_padding, tunnel_padding
 from blindrelay.sealing.records import RecordOpener, RecordSealer
+from blindrelay.v1.bytes_field import bytes_field
 from blindrelay.v1.inner_pb2 import (
     EXCHANGE_KIND_TUNNEL,
     ExchangeError,
@@ -36,6 +37,9 @@ _LARGEST_PART: Final = 69_567
 
 _BODY_FRAMING: Final = 4
 """Bytes of protobuf tag and length before a body piece of 16 KiB and more."""
+
+_BODY_NUMBER: Final = RequestPart.BODY_FIELD_NUMBER
+"""Of the field `body`, in both kinds of parts."""
 
 _END_FRAMING: Final = 2
 """Bytes of a request's end, which joins the last piece."""
@@ -133,6 +137,13 @@ def _name_of(field: str, part: RequestPart | ResponsePart) -> str:
     return _CLOSE if field == "frame" and part.frame.opcode == CLOSE else field
 
 
+def _encoded(part: RequestPart | ResponsePart) -> bytes:
+    fields = part.ListFields()
+    if [field.name for field, _ in fields] == ["body"]:
+        return bytes_field(_BODY_NUMBER, fields[0][1])
+    return part.SerializeToString()
+
+
 def _opens_tunnel(head: RequestHead | ResponseHead) -> bool:
     if isinstance(head, RequestHead):
         return head.kind == EXCHANGE_KIND_TUNNEL
@@ -157,7 +168,7 @@ class _Sealer(Generic[PartT]):
         """
         if (wrong := self._direction.advance(part)) is not None:
             raise StateError(wrong)
-        encoded = part.SerializeToString()
+        encoded = _encoded(part)
         if self._direction.is_tunnel:
             return [self._records.seal(encoded, zeros=tunnel_padding(len(encoded)), final=self.ended)]
         if not self.ended:
@@ -216,12 +227,13 @@ class RequestSealer(_Sealer[RequestPart]):
         """Takes a piece of the body, of any size; gives the records that it fills, often none."""
         if not self._head_given or self.ended:
             raise StateError("a body comes between head and end")
-        self._pending += data
-        sealed: list[bytes] = []
-        while len(self._pending) > (room := self._room()):
-            part = self._part(bytes(self._pending[:room]))
-            del self._pending[:room]
+        rest, sealed = memoryview(data), list[bytes]()
+        while len(self._pending) + len(rest) > (room := self._room()):
+            taken = room - len(self._pending)
+            part = self._part(b"".join((self._pending, rest[:taken])))
+            self._pending, rest = bytearray(), rest[taken:]
             sealed += self._seal(part, size=_FULL_PART)
+        self._pending += rest
         return sealed
 
     def end(self) -> list[bytes]:

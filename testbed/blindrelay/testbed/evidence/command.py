@@ -49,4 +49,5 @@ def run_command(
     if not json_only:
         print(f"Written: {out / 'evidence.html'}, {out / 'evidence.json'}")
     if not evidence.is_good:
-        raise TestbedError("the evidence is not what it should be")
+        wrong = "; ".join([*evidence.leaks(), *evidence.weaknesses()])
+        raise TestbedError(f"the evidence is not what it should be: {wrong}")

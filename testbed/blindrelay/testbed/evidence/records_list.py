@@ -17,7 +17,7 @@ REPLICA_EVENTS: Final = frozenset(
 )
 EVENTS: Final = frozenset(
     {"started", "draining", "stopped", "directories_left_out", "tokens_unreadable"}
-    | {"certificates_unusable", "plaintext", "fault"}
+    | {"certificates_unusable", "plaintext", "fault", "worker_lost"}
 )
 OUTCOMES: Final = frozenset({"ok", "cancelled", *(status.details for status in OuterStatus)})
 SECONDS: Final = (1, 10, 60, 600, 3_600, 21_600)
