@@ -101,7 +101,7 @@ def test_what_is_not_taken_out_is_not_said(of_one_that_leaks: Result, of_ours: R
     assert not any(sentence in said for sentence in WHAT_IS_SAID.values() for said in of_ours["leaks"])
 
 
-@pytest.mark.skipif("BLINDRELAY_EVIDENCE_LEAKS" not in os.environ, reason="two minutes: make evidence-leaks")
+@pytest.mark.skipif("BLINDRELAY_EVIDENCE_LEAKS" not in os.environ, reason="a minute: make evidence-leaks")
 @pytest.mark.parametrize("leak", LEAKS)
 def test_the_run_fails_for_each_alone(run: Run, leak: str) -> None:
     result = run("--leak", leak, code=1)

@@ -14,7 +14,7 @@ from blindrelay.testbed.evidence.network import enter_own_network
 from blindrelay.testbed.evidence.page import page
 from blindrelay.testbed.evidence.report import as_json, lines
 
-ROUNDS: Final = 30
+ROUNDS: Final = 100
 PATIENCE: Final = 60.0
 QUICK_ROUNDS: Final = 2
 
