@@ -103,6 +103,11 @@ class Chain:
         given = {key: said[key] for key in ("identity", "key_id")}
         return {"address": said["listening"], "token": self.token, **given}
 
+    def pass_through(self, behind: str, name: str) -> str:
+        """The address of a forwarder that is grpc.aio and nothing else."""
+        part = PartProcess(name, "bench.doubles.pass_through", lambda: [behind], _ENVIRONMENT)
+        return self._start(part).listening
+
     def program(self, name: str, command: Sequence[object], address: str, **options: Any) -> None:
         """Any other program that listens at an address. Raises UnavailableError if it does not."""
         log = self._stack.enter_context((self.folder / f"{name}.log").open("w"))

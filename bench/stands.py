@@ -11,7 +11,7 @@ from bench.measuring import Side
 from bench.session import Session
 
 DIRECT, UNSEALED, SEALED = "straight to the provider", "unsealed, same parts", "BlindRelay"
-RELAY, ENVOY, NGINX = "our relay", "Envoy", "nginx"
+RELAY, BARE, ENVOY, NGINX = "our relay", "bare grpc.aio", "Envoy", "nginx"
 
 FORWARDED_AT_ONCE = 8
 
@@ -81,6 +81,7 @@ def _start_forwarders(chain: Chain, _: int) -> Forwarders:
     behind = sink["address"]
     starts: dict[str, Callable[[], str]] = {
         RELAY: lambda: chain.relay(behind, RELAY),
+        BARE: lambda: chain.pass_through(behind, BARE),
         ENVOY: lambda: start_envoy(chain, ENVOY, behind),
         NGINX: lambda: start_nginx(chain, NGINX, behind),
     }

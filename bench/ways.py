@@ -141,20 +141,24 @@ class RawWay:
             grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
             for _ in range(1 + concurrency // room)
         ]
-        self._methods: Spread[Any] = Spread(
-            [channel.stream_stream(EXCHANGE_METHOD) for channel in self._channels], room
-        )
+        # As the client does: a request of one message leaves in one step.
+        self._methods: Spread[Any] = Spread([_methods(channel) for channel in self._channels], room)
         self._authorization = ("authorization", f"Bearer {given['token']}")
         self._identity, self._key_id = (bytes.fromhex(given[name]) for name in ("identity", "key_id"))
 
     async def send(self, work: Work, body: bytes) -> AsyncIterator[bytes]:
-        with self._methods.one() as method:
-            metadata = (self._authorization, (METADATA_KEY, self._envelope()))
-            call = method(metadata=metadata, timeout=client_deadline(0))
+        first, *more = _messages(work)
+        with self._methods.one() as (whole, streamed):
+            options = {
+                "metadata": (self._authorization, (METADATA_KEY, self._envelope())),
+                "timeout": client_deadline(0),
+            }
+            call = streamed(**options) if more else whole(first, **options)
             try:
-                for message in _messages(work):
-                    await call.write(message)
-                await call.done_writing()
+                if more:
+                    for message in (first, *more):
+                        await call.write(message)
+                    await call.done_writing()
                 async for answer in call:
                     yield answer
             except grpc.aio.AioRpcError as error:
@@ -208,6 +212,10 @@ def open_way(kind: str, given: dict[str, str], concurrency: int) -> Way:
     count = 1 + concurrency // EXCHANGES_PER_CLIENT
     clients = [SealedTransport(connection).async_httpx2_client() for _ in range(count)]
     return HttpWay(url, connection.port, clients)
+
+
+def _methods(channel: grpc.aio.Channel) -> tuple[Any, Any]:
+    return channel.unary_stream(EXCHANGE_METHOD), channel.stream_stream(EXCHANGE_METHOD)
 
 
 def _messages(work: Work) -> list[bytes]:

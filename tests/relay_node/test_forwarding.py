@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import os
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,29 @@ async def test_pieces_arrive_while_the_bridge_holds_back_the_last(
     assert await call.read() == b"last"
     assert await call.read() is grpc.aio.EOF
     assert await call.code() is grpc.StatusCode.OK
+
+
+async def test_a_whole_request_is_not_kept_while_its_answer_is_on_the_way(
+    relay: RunningRelay, bridge: FakeBridge
+) -> None:
+    """gRPC keeps what it was given until the call ends; an answer may take hours."""
+    message, answered = os.urandom(60_000), asyncio.Event()
+
+    async def script(context: Any, seen: Seen) -> None:
+        assert len(await context.read()) == len(message)
+        await context.write(b"first")
+        await answered.wait()
+
+    bridge.script = script
+    call = relay.client.call(bridge.envelope())
+    await call.write(message)
+    await call.done_writing()
+    assert await call.read() == b"first"
+    calls = [each for each in gc.get_objects() if isinstance(each, grpc.aio.UnaryStreamCall)]
+    [forwarded] = [each for each in calls if not each.done()]  # a request of one message goes on in one step
+    assert message not in vars(forwarded).values()
+    answered.set()
+    assert await call.read() is grpc.aio.EOF
 
 
 async def test_requests_arrive_while_the_client_holds_back_the_last(
