@@ -18,8 +18,9 @@ from bench.work import Work
 from blindrelay.client import Connection, SealedTransport
 from blindrelay.v1.envelope import METADATA_KEY, encode_envelope
 from blindrelay.v1.envelope_pb2 import Envelope
+from blindrelay.v1.exchange_call import ExchangeMethod
 from blindrelay.v1.exchange_pb2 import ExchangeRequest
-from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, EXCHANGE_METHOD, client_deadline
+from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, client_deadline
 from blindrelay.v1.limits import (
     DEFAULT_MAX_UNITS,
     ENCAPSULATED_SECRET_SIZE,
@@ -142,18 +143,15 @@ class RawWay:
             for _ in range(1 + concurrency // room)
         ]
         # As the client does: a request of one message leaves in one step.
-        self._methods: Spread[Any] = Spread([_methods(channel) for channel in self._channels], room)
+        self._methods: Spread[Any] = Spread([ExchangeMethod(channel) for channel in self._channels], room)
         self._authorization = ("authorization", f"Bearer {given['token']}")
         self._identity, self._key_id = (bytes.fromhex(given[name]) for name in ("identity", "key_id"))
 
     async def send(self, work: Work, body: bytes) -> AsyncIterator[bytes]:
         first, *more = _messages(work)
-        with self._methods.one() as (whole, streamed):
-            options = {
-                "metadata": (self._authorization, (METADATA_KEY, self._envelope())),
-                "timeout": client_deadline(0),
-            }
-            call = streamed(**options) if more else whole(first, **options)
+        with self._methods.one() as method:
+            metadata = (self._authorization, (METADATA_KEY, self._envelope()))
+            call = method.begin(None if more else first, metadata, client_deadline(0))
             try:
                 if more:
                     for message in (first, *more):
@@ -212,10 +210,6 @@ def open_way(kind: str, given: dict[str, str], concurrency: int) -> Way:
     count = 1 + concurrency // EXCHANGES_PER_CLIENT
     clients = [SealedTransport(connection).async_httpx2_client() for _ in range(count)]
     return HttpWay(url, connection.port, clients)
-
-
-def _methods(channel: grpc.aio.Channel) -> tuple[Any, Any]:
-    return channel.unary_stream(EXCHANGE_METHOD), channel.stream_stream(EXCHANGE_METHOD)
 
 
 def _messages(work: Work) -> list[bytes]:

@@ -30,6 +30,14 @@ def state_of_the_tests_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture(scope="session", autouse=True)
+def traces_of_the_tests_alone() -> Iterator[None]:
+    """A server's command that runs in this process must not take core dumps from all that it starts later."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("blindrelay.serving.command.leave_no_traces", lambda: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 async def one_event_loop(anyio_backend: str) -> AsyncIterator[None]:
     """Keeps one event loop for all asynchronous tests: gRPC may still have news for one just closed."""
     yield  # noqa: PT022 (the loop lives as long as a fixture of this scope does)

@@ -48,7 +48,7 @@ def _held(plan: Plan, name: str, start: Callable[[Chain, str], str]) -> list[Mea
         given = {**sink, "address": start(chain, sink["address"])}
         forwarder = chain.pids[name]
         holder = chain.generator("raw", given, max(plan.idle))
-        newcomer = Side(name, chain.generator("raw", given, 1), {"relay": forwarder})
+        newcomer = Side(name, chain.generator("raw", given, 1), {"forwarder": forwarder})
         order = closed(Work(prompt_bytes=2 * KIB, pieces=1, piece_bytes=2 * KIB), 1, plan.seconds)
         newcomer.measure(order)
         empty = memory(forwarder).pss

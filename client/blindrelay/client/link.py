@@ -12,7 +12,8 @@ import grpc
 from blindrelay.client.connection import Connection
 from blindrelay.client.errors import ForkError, RelayError, TimedOutError, UnreachableError
 from blindrelay.client.key_ring import KeyRing
-from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, EXCHANGE_METHOD, KEY_DIRECTORY_METHOD
+from blindrelay.v1.exchange_call import ExchangeCall, ExchangeMethod
+from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, KEY_DIRECTORY_METHOD
 from blindrelay.v1.outer_status import OuterStatus
 
 MAX_EXCHANGES: Final = 64
@@ -31,8 +32,6 @@ _DIRECTORY_SECONDS: Final = 10
 _NEXT_ATTEMPT_SECONDS: Final = 1.5
 """After a failed attempt the next one comes within the channel's largest back-off, a second and a fifth."""
 
-ExchangeCall = grpc.aio.StreamStreamCall[bytes, bytes] | grpc.aio.UnaryStreamCall[list[bytes], bytes]
-
 _engine_started_in: int | None = None
 
 
@@ -49,15 +48,7 @@ class Link:
         tls = "has it TLS, with a certificate to trust (ca=FILE)" if connection.tls else "or does it want TLS"
         self._hint = f"is it running, {tls}?"
         self._channel = _open_channel(connection)
-        # No serializers: what a hostile relay sends is parsed where failing is expected.
-        self._exchange: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(
-            EXCHANGE_METHOD
-        )
-        # The same method, and the same on the wire; gRPC takes one step for its beginning instead of three.
-        # It keeps the request until the call ends: what it keeps is the list that the message is taken from.
-        self._whole_exchange: grpc.aio.UnaryStreamMultiCallable[list[bytes], bytes] = (
-            self._channel.unary_stream(EXCHANGE_METHOD, request_serializer=list[bytes].pop)
-        )
+        self._exchange = ExchangeMethod(self._channel)
         self._get_key_directory: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(
             KEY_DIRECTORY_METHOD
         )
@@ -107,12 +98,9 @@ class Link:
         return UnreachableError(f"no connection to the relay at {self._target}: {self._hint}")
 
     def exchange(self, envelope: tuple[str, bytes], deadline: float, whole: bytes | None) -> ExchangeCall:
-        """Begins the call of one exchange: with all of its request; or, with None, to write messages to."""
+        """Begins the call of one exchange, as ExchangeMethod does; it ends after `deadline` seconds."""
         _guard_against_fork()
-        metadata: tuple[tuple[str, str | bytes], ...] = (*self._metadata, envelope)
-        if whole is None:
-            return self._exchange(metadata=metadata, timeout=deadline)
-        return self._whole_exchange([whole], metadata=metadata, timeout=deadline)
+        return self._exchange.begin(whole, (*self._metadata, envelope), deadline)
 
     async def directories(self) -> bytes:
         """The relay's GetKeyDirectoryResponse, unverified bytes. Raises RelayError."""

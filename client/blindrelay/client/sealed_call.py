@@ -18,10 +18,11 @@ from blindrelay.client.errors import (
     ProtocolError,
     TimedOutError,
 )
-from blindrelay.client.link import ExchangeCall, Link, relay_error
+from blindrelay.client.link import Link, relay_error
 from blindrelay.client.relay_view import RelayView
 from blindrelay.sealing import ClientExchange, SealingError, VerifiedKey, ViolationError
 from blindrelay.v1.aio_status import StatusWatch
+from blindrelay.v1.exchange_call import ExchangeCall
 from blindrelay.v1.exchange_messages import request_message
 from blindrelay.v1.exchange_pb2 import ExchangeResponse
 from blindrelay.v1.inner_pb2 import ResponseHead, ResponsePart

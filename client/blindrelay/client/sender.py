@@ -62,8 +62,8 @@ class Sender:
             return await _attempted(lambda: self._attempt(request, stream, run), times=1)
         # What is in memory needs the caller's thread no more.
         attempted = _attempted(lambda: self._attempt(request, _once(content), here), times=2)
-        done: tuple[SealedExchange, ResponseHead] = await run(attempted)
-        return done
+        answered: tuple[SealedExchange, ResponseHead] = await run(attempted)
+        return answered
 
     async def open_tunnel(self, request: Request) -> tuple[SealedTunnel, ResponseHead]:
         """Dials and waits for the answer's head: 101, or an ordinary one. Raises BlindRelayError."""
@@ -184,12 +184,15 @@ class _KeyGoneError(Exception):
 
 async def _attempted(attempt: Callable[[], Awaitable[T]], *, times: int) -> T:
     """Again where the bridge was restarted and its new key is known: the only case for a second attempt."""
+    for _ in range(times - 1):
+        try:
+            return await attempt()
+        except _KeyGoneError:
+            pass
     try:
         return await attempt()
     except _KeyGoneError as gone:
-        if times == 1:
-            raise gone.error from None
-    return await _attempted(attempt, times=times - 1)
+        raise gone.error from None
 
 
 def _sealed_to(key: VerifiedKey, envelope: bytes) -> ClientExchange:

@@ -28,7 +28,7 @@ class StatusWatch:
 
     async def status(self, error: grpc.aio.AioRpcError) -> tuple[grpc.StatusCode, str | None]:
         """The peer's code and details; `error`'s own, if the peer gave none within a second."""
-        if (error.code(), error.details()) == _WRITE_FAILED:
+        if self._status is None and (error.code(), error.details()) == _WRITE_FAILED:
             self._known = asyncio.Event()
             try:
                 async with asyncio.timeout(_SECONDS):

@@ -1,7 +1,7 @@
 """The two directions of one exchange, as raw bytes (spec/protocol.md, section 7).
 
-No message is decoded and none is kept: the next is read when the one before has been taken, so a slow
-reader holds up its sender and not our memory.
+No message is decoded and none is kept: of either direction one is on its way, and of the client's one more is
+read ahead, so a slow reader holds up its sender and not our memory.
 """
 
 from __future__ import annotations
@@ -13,21 +13,24 @@ from typing import Any, Final
 
 import grpc
 
-from blindrelay.relay_node.line import Call
 from blindrelay.relay_node.statuses import status_for_client
 from blindrelay.serving import CallRefusedError, Context
 from blindrelay.v1.aio_status import StatusWatch
+from blindrelay.v1.exchange_call import ExchangeCall
 from blindrelay.v1.outer_status import OuterStatus
 
 END_SECONDS: Final = 0.002
-"""How long a first message waits for the request's end. With it, it leaves in one piece, which takes a
-quarter of the work off an exchange of one record. One that more follow, or a tunnel's, is held up no longer.
+"""How long a short first message waits for the request's end: with it, it leaves in one step of gRPC's, and
+not in three (docs/adr/0017). One that more follow, or a tunnel's, is held up no longer.
 
-A client that breaks off in that time looks as if it had ended its request: the bridge sees the end, and
-then that it was broken off. It acts on neither, but on the final record, which is in what arrived or is not.
+A client that breaks off in that time looks as if it had ended its request: the bridge sees the end, and then
+that it was broken off. It acts on neither, but on the final record, which is in what arrived or is not.
 """
 
-OpenCall = Callable[[bytes | None], Call]
+MAX_WHOLE: Final = 16_384
+"""Bytes of a message that leaves so: gRPC keeps it until the bridge's first answer, and a model may think."""
+
+OpenCall = Callable[[bytes | None], ExchangeCall]
 """Opens the bridge's call: with all of the request, or, with None, to write its messages to."""
 
 
@@ -48,21 +51,32 @@ async def forward(first: bytes, context: Context, open_call: OpenCall, tally: Ta
     function is left, whichever way: a cancelled client cancels it.
     """
     tally.request_bytes += len(first)
-    upload = following = asyncio.create_task(_next(context))
+    messages = [first]  # each leaves the list with its step, and then nobody has it
+    patience = END_SECONDS if len(first) <= MAX_WHOLE else 0
+    del first
+    tasks = [asyncio.create_task(_read(context, messages, tally))]
     try:
-        await asyncio.wait((following,), timeout=END_SECONDS)
-        if following.done() and following.result() is None:
-            call = open_call(first)
+        await asyncio.wait(tasks, timeout=patience)
+        if _is_whole(tasks[0], messages):
+            call = open_call(messages.pop())
         else:
             call = open_call(None)
-            upload = asyncio.create_task(_upload(first, following, context, call, tally))
-        del first, following
+            tasks.append(asyncio.create_task(_upload(messages, tasks[0], context, call, tally)))
         return await _download(context, call, tally)
     finally:
-        upload.cancel()
+        for task in tasks:
+            task.cancel()
 
 
-async def _download(context: Context, call: Call, tally: Tally) -> OuterStatus | None:
+def _is_whole(reading: asyncio.Task[None], messages: list[bytes]) -> bool:
+    """Whether the end came, and no message before it. Raises what reading has raised."""
+    if not reading.done():
+        return False
+    reading.result()
+    return len(messages) == 1 and len(messages[0]) <= MAX_WHOLE
+
+
+async def _download(context: Context, call: ExchangeCall, tally: Tally) -> OuterStatus | None:
     ending = StatusWatch(call)
     try:
         # Iterating, not read(): that forgets what has arrived once a write has failed.
@@ -81,15 +95,14 @@ async def _download(context: Context, call: Call, tally: Tally) -> OuterStatus |
 
 
 async def _upload(
-    first: bytes, following: asyncio.Task[bytes | None], context: Context, call: Any, tally: Tally
+    messages: list[bytes], reading: asyncio.Task[None], context: Context, call: Any, tally: Tally
 ) -> None:
     try:
-        await call.write(first)
-        message = await following
-        while message is not None:
-            tally.request_bytes += len(message)
-            await call.write(message)
-            message = await _next(context)
+        await call.write(messages.pop(0))
+        await reading
+        while messages:
+            await call.write(messages.pop())
+            await _read(context, messages, tally)
         await _half_closed(context)
         await call.done_writing()
     except (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError):
@@ -99,14 +112,16 @@ async def _upload(
         call.cancel()
 
 
-async def _next(context: Context) -> bytes | None:
-    """The client's next message; None at their end, or if the call is cancelled."""
+async def _read(context: Context, messages: list[bytes], tally: Tally) -> None:
+    """Adds the client's next message; nothing at their end, or if the call is cancelled."""
     message = await context.read()
-    return message if isinstance(message, bytes) else None
+    if isinstance(message, bytes):
+        tally.request_bytes += len(message)
+        messages.append(message)
 
 
 async def _half_closed(context: Context) -> None:
-    """Returns only if the end of the client's messages was a half-close.
+    """Returns, but for a rare race, only if the end of the client's messages was a half-close.
 
     gRPC reports a cancelled stream as ended, too, and cancels the handler a moment later. A second read
     goes through the same completion queue, behind that news; then the handler's task runs, and cancels ours.

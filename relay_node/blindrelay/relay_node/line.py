@@ -12,10 +12,8 @@ from blindrelay.relay_node.channels import ChannelFactory
 from blindrelay.relay_node.config import ReplicaConfig
 from blindrelay.serving import ConfigError
 from blindrelay.serving.files import Followed
-from blindrelay.v1.grpc_profile import EXCHANGE_METHOD, KEY_DIRECTORY_METHOD
-
-Call = grpc.aio.StreamStreamCall[Any, Any] | grpc.aio.UnaryStreamCall[Any, Any]
-Metadata = tuple[tuple[str, str | bytes], ...]
+from blindrelay.v1.exchange_call import ExchangeCall, ExchangeMethod, Metadata
+from blindrelay.v1.grpc_profile import KEY_DIRECTORY_METHOD
 
 
 class Line:
@@ -41,8 +39,8 @@ class Line:
         """Whether the newest channel is connected."""
         return self._newest.channel.get_state() is grpc.ChannelConnectivity.READY
 
-    def exchange(self, whole: bytes | None, metadata: Metadata, timeout: float) -> Call:
-        """Opens an exchange: with all of its request, half-closed; or, with None, to write messages to."""
+    def exchange(self, whole: bytes | None, metadata: Metadata, timeout: float) -> ExchangeCall:
+        """Opens an exchange, as ExchangeMethod does."""
         return self._newest.exchange(whole, metadata, timeout)
 
     async def directories(self, metadata: Metadata, timeout: float, *, wait_for_ready: bool) -> bytes:
@@ -77,20 +75,13 @@ class _Channel:
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self.channel = channel
-        self._exchange: Any = channel.stream_stream(EXCHANGE_METHOD)
-        # The same method, and the same on the wire; gRPC takes one step for its beginning instead of three.
-        # It keeps the request until the call ends: what it keeps is the list that the message is taken from.
-        self._whole: Any = channel.unary_stream(EXCHANGE_METHOD, request_serializer=list.pop)
+        self._exchange = ExchangeMethod(channel)
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def exchange(self, whole: bytes | None, metadata: Metadata, timeout: float) -> Call:
-        call: Call
-        if whole is None:
-            call = self._exchange(timeout=timeout, metadata=metadata)
-        else:
-            call = self._whole([whole], timeout=timeout, metadata=metadata)
+    def exchange(self, whole: bytes | None, metadata: Metadata, timeout: float) -> ExchangeCall:
+        call = self._exchange.begin(whole, metadata, timeout)
         self._running += 1
         self._idle.clear()
         call.add_done_callback(self._ended)

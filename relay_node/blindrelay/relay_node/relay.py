@@ -13,7 +13,6 @@ from blindrelay.relay_node.channels import ChannelFactory, open_channel
 from blindrelay.relay_node.config import RelayConfig
 from blindrelay.relay_node.forwarding import Tally, forward
 from blindrelay.relay_node.health import Health
-from blindrelay.relay_node.line import Call
 from blindrelay.relay_node.records import Event, Records
 from blindrelay.relay_node.replica import Replica
 from blindrelay.relay_node.routing import Routing
@@ -35,6 +34,7 @@ from blindrelay.serving import (
     stop_signals,
 )
 from blindrelay.v1.envelope import EnvelopeError, envelope_from_metadata
+from blindrelay.v1.exchange_call import ExchangeCall
 from blindrelay.v1.grpc_profile import EXCHANGE, KEY_DIRECTORY, SERVICE, forwarded_deadline
 from blindrelay.v1.limits import FIRST_MESSAGE_SECONDS
 from blindrelay.v1.outer_status import OuterStatus
@@ -168,7 +168,7 @@ class Relay:
             replica = await self._routing.find(envelope.identity, envelope.key_id)
             del envelope  # a stream may be open for hours, and there may be ten thousand
 
-            def open_call(whole: bytes | None) -> Call:
+            def open_call(whole: bytes | None) -> ExchangeCall:
                 return replica.call(whole, encoded, forwarded_deadline(context.time_remaining()))
 
             first = first_message(context, FIRST_MESSAGE_SECONDS)

@@ -12,10 +12,11 @@ import grpc
 from blindrelay.relay_node.channels import ChannelFactory
 from blindrelay.relay_node.config import ReplicaConfig
 from blindrelay.relay_node.directory import DirectoryFormatError, Listing, read_listings
-from blindrelay.relay_node.line import Call, Line, Metadata
+from blindrelay.relay_node.line import Line
 from blindrelay.relay_node.records import Event, Records
 from blindrelay.serving import authorization
 from blindrelay.v1.envelope import METADATA_KEY
+from blindrelay.v1.exchange_call import ExchangeCall, Metadata
 
 REFRESH_SECONDS: Final = 60.0
 """Between two fetches of a directory (spec/protocol.md, section 5); a quarter of its life if shorter."""
@@ -72,8 +73,8 @@ class Replica:
         """Whether this process lists, or lately listed, the key."""
         return (identity, key_id) in self._keys
 
-    def call(self, whole: bytes | None, envelope: bytes, timeout: float) -> Call:
-        """Opens an exchange with it, as Line does. The envelope, and our own token, are all its metadata."""
+    def call(self, whole: bytes | None, envelope: bytes, timeout: float) -> ExchangeCall:
+        """Opens an exchange with it, as ExchangeMethod does, with no metadata but envelope and our token."""
         return self._line.exchange(whole, ((METADATA_KEY, envelope), *self._metadata), timeout)
 
     def refresh(self) -> None:

@@ -22,6 +22,9 @@ from blindrelay.serving import StartError
 RESTART_SECONDS: Final = 1.0
 """From the end of a worker to the start of the one in its place."""
 
+READY_SECONDS: Final = 30.0
+"""For a worker to serve: one that hangs on its files would keep the others from being replaced."""
+
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -62,6 +65,8 @@ class Post:
 class _Worker:
     pid: int
     line: socket.socket
+    due: float
+    """By when it has to serve, in the monotonic clock's seconds."""
     ready: bool = False
 
 
@@ -84,9 +89,9 @@ class Supervisor:
     def run(self) -> Post | None:
         """In each worker, returns its post as soon as it runs; in the supervisor, None when all have ended.
 
-        A worker heeds no signal but those that cannot be ignored: a terminal or a service manager sends them
-        to all processes of a group at once. Raises, in the supervisor, SystemExit with the code of a worker
-        that ended before all served the first time, and StartError if later none is left.
+        A worker ignores SIGTERM and SIGINT: a terminal or a service manager sends them to all processes of a
+        group at once. Raises, in the supervisor, SystemExit with the code of a worker that ended before all
+        served the first time, OSError if one could not be forked then, and StartError if later none is left.
         """
         with _signals() as signals, selectors.DefaultSelector() as self._selector:
             self._selector.register(signals, selectors.EVENT_READ, functools.partial(self._heed, signals))
@@ -96,6 +101,7 @@ class Supervisor:
             return None
         for number in _STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
         return post
 
     def _keep_going(self) -> Post | None:
@@ -106,6 +112,7 @@ class Supervisor:
                     return post
             for key, _ in self._selector.select(self._patience()):
                 key.data()
+            self._end_those_that_hang()
         return None
 
     @property
@@ -115,19 +122,37 @@ class Supervisor:
         return settled and len(self._workers) < self._count and not self._stopping
 
     def _patience(self) -> float | None:
-        return max(0.0, self._start_at - time.monotonic()) if self._wants_one else None
+        """Seconds until there is something to do that nobody says."""
+        times = [worker.due for worker in self._workers.values() if not worker.ready]
+        if self._wants_one:
+            times.append(self._start_at)
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    def _end_those_that_hang(self) -> None:
+        for worker in self._workers.values():
+            if not worker.ready and time.monotonic() >= worker.due:
+                os.kill(worker.pid, signal.SIGKILL)
+                worker.due += READY_SECONDS
 
     def _start(self) -> Post | None:
         number = next(number for number in range(self._count) if number not in self._workers)
         ours, theirs = socket.socketpair()
-        pid = os.fork()
+        try:
+            pid = _fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            if not self._complete:
+                raise
+            self._start_at = time.monotonic() + RESTART_SECONDS  # the others serve on
+            return None
         if pid == 0:
             # The other workers' lines must end with the supervisor, and not with us.
             for line in (ours, *(worker.line for worker in self._workers.values())):
                 line.close()
             return Post(number, theirs)
         theirs.close()
-        self._workers[number] = _Worker(pid, ours)
+        self._workers[number] = _Worker(pid, ours, time.monotonic() + READY_SECONDS)
         self._selector.register(ours, selectors.EVENT_READ, functools.partial(self._listen, number))
         return None
 
@@ -149,7 +174,8 @@ class Supervisor:
         if self._stopping:
             return
         if self._complete:
-            self._on_lost()
+            with suppress(OSError):  # nobody may read what it writes, and the others serve on
+                self._on_lost()
             self._start_at = time.monotonic() + RESTART_SECONDS
         if not (self._complete and any(other.ready for other in self._workers.values())):
             self._failure = os.waitstatus_to_exitcode(status)
@@ -174,17 +200,31 @@ class Supervisor:
         raise StartError("no worker process is left")
 
 
+def _fork() -> int:
+    """As os.fork(); in the child SIGTERM and SIGINT are blocked: they would be told to the supervisor."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    pid = -1
+    try:
+        pid = os.fork()
+    finally:
+        if pid:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
+    return pid
+
+
 @contextmanager
 def _signals() -> Iterator[socket.socket]:
     """A socket that gets the number of each signal that asks to stop, as a byte."""
     reading, writing = socket.socketpair()
     writing.setblocking(False)
     with reading, writing:
-        before = {number: signal.signal(number, lambda *_: None) for number in _STOP_SIGNALS}
         signal.set_wakeup_fd(writing.fileno())
+        before = {number: signal.signal(number, lambda *_: None) for number in _STOP_SIGNALS}
+        # Ignored by whoever started us, it would take from us how a worker ended.
+        before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         try:
             yield reading
         finally:
-            signal.set_wakeup_fd(-1)
             for number, handler in before.items():
                 signal.signal(number, handler)
+            signal.set_wakeup_fd(-1)

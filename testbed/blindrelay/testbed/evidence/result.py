@@ -162,5 +162,5 @@ class Evidence:
 
     def _controls(self) -> Iterator[tuple[str, str]]:
         yield from CONTROLS
-        if any(look.place == CRASH for look in self.looks):
-            yield "plain relay", CRASH
+        if any((look.party, look.place) == ("plain relay", CRASH) for look in self.looks):
+            yield "plain relay", CRASH  # else this machine makes no cores, or gives them to a program

@@ -35,7 +35,7 @@ AS_SHIPPED: Final = RelayStart(
 
 
 def leaking(leaks: Sequence[str]) -> RelayStart:
-    """A relay without the named protections (leaky_relay.py), and without no other, if that can be."""
+    """A relay without the named protections (leaky_relay.py), and with all the others where that can be."""
     module, arguments = "blindrelay.testbed.evidence.leaky_relay", (",".join(leaks),)
     if NEED_TO_WRITE.isdisjoint(leaks):
         return replace(AS_SHIPPED, module=module, arguments=arguments)

@@ -1,0 +1,46 @@
+"""A supervisor with two workers that do nothing, for tests: supervised.py [fork-fails | hangs]
+
+Prints "ready", "lost", and a worker's process number for each that starts.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from functools import partial
+
+from blindrelay.relay_node import supervisor
+
+fork, forks = os.fork, 0
+
+
+def say(what: str) -> None:
+    print(what, flush=True)
+
+
+def failing_fork() -> int:
+    """The third is the first replacement."""
+    global forks
+    forks += 1
+    if forks == 3 and "fork-fails" in sys.argv:
+        raise BlockingIOError("no process to be had")
+    return fork()
+
+
+def main() -> None:
+    os.fork = failing_fork
+    vars(supervisor).update(RESTART_SECONDS=0.1, READY_SECONDS=2.0)
+    post = supervisor.Supervisor(2, partial(say, "ready"), partial(say, "lost")).run()
+    if post is None:
+        return
+    say(str(os.getpid()))
+    if forks == 3 and "hangs" in sys.argv:
+        time.sleep(3_600)
+    post.ready()
+    post._line.recv(1)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
