@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+import trustme
 
 from blindrelay.serving import issue_token
 from blindrelay.v1.aio_status import StatusWatch
@@ -45,7 +46,6 @@ class Workers:
     popen: asyncio.subprocess.Process
     address: str
     clients: list[Client]
-    token: str
     lines: list[dict[str, Any]]
     """What they wrote to stderr so far."""
 
@@ -91,7 +91,7 @@ async def start_workers(
             lines: list[dict[str, Any]] = []
             reading = asyncio.create_task(keep(popen.stderr, lines))
             stack.callback(reading.cancel)
-            return Workers(popen, address, clients, token, lines)
+            return Workers(popen, address, clients, lines)
 
         yield start
 
@@ -193,6 +193,22 @@ async def test_a_worker_that_dies_is_replaced_and_the_others_go_on(
         assert await client.exchange(bridge.envelope()) == [b"hello"]
     workers.popen.send_signal(signal.SIGTERM)
     assert await workers.popen.wait() == 0
+
+
+async def test_every_worker_has_the_certificate(
+    start_workers: StartWorkers, bridge: FakeBridge, tmp_path: Path, new_client: type[Client]
+) -> None:
+    ca = trustme.CA()
+    certificate = ca.issue_cert("127.0.0.1")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "relay.pem")
+    certificate.private_key_pem.write_to_path(tmp_path / "relay.key")
+    (tmp_path / "relay.key").chmod(0o600)
+    workers = await start_workers('[tls]\ncertificate = "relay.pem"\nkey = "relay.key"')
+    credentials = grpc.ssl_channel_credentials(ca.cert_pem.bytes())
+    for _ in range(CONNECTIONS):
+        client = new_client(workers.address, workers.clients[0].token, credentials)
+        assert await client.exchange(bridge.envelope()) == [b"hello"]
+        await client.channel.close()
 
 
 async def test_without_a_supervisor_the_workers_end(

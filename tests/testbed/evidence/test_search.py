@@ -85,7 +85,7 @@ def test_another_processs_memory_is_read() -> None:
         assert process.stdout is not None
         process.stdout.readline()
         try:
-            assert any("word" in NEEDLES.found_in(piece.data) for piece in memory_of(process.pid))
+            assert any("word" in NEEDLES.found_in(piece) for piece in memory_of(process.pid))
         except PermissionError:
             pytest.skip("this user may not read other processes")
         finally:

@@ -42,7 +42,7 @@ class Looking:
 
     def memories_of(self, pids: Iterable[int]) -> Iterator[bytes]:
         """The memory of several processes, in pieces."""
-        return (each.data for pid in pids for each in memory_of(pid, only_its_own=self._only_its_own))
+        return (data for pid in pids for data in memory_of(pid, only_its_own=self._only_its_own))
 
 
 def _needles(all_canaries: Iterable[Canaries]) -> Needles:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -13,20 +12,8 @@ _NOT_MEMORY: Final = ("[vvar]", "[vsyscall]")
 _AT_ONCE: Final = 64 * 1024 * 1024
 
 
-@dataclass(frozen=True)
-class Mapping:
-    """One stretch of memory.
-
-    Attributes:
-        name: what it is of: a file, "[heap]", "[stack]", or nothing.
-    """
-
-    name: str
-    data: bytes
-
-
-def memory_of(pid: int, *, only_its_own: bool = False) -> Iterator[Mapping]:
-    """The mappings, large ones in pieces that overlap by 64 bytes. Raises PermissionError.
+def memory_of(pid: int, *, only_its_own: bool = False) -> Iterator[bytes]:
+    """Each mapping's bytes, large ones in pieces that overlap by 64 bytes. Raises PermissionError.
 
     With `only_its_own` without those that the process cannot write, which are as the files that they are of.
     """
@@ -45,4 +32,4 @@ def memory_of(pid: int, *, only_its_own: bool = False) -> Iterator[Mapping]:
                 except (OSError, ValueError):
                     continue  # gone meanwhile, or a device's
                 if data:
-                    yield Mapping(match[3], data)
+                    yield data

@@ -38,7 +38,6 @@ _COLUMNS: Final = {
 
 def page(evidence: Evidence) -> str:
     """The page."""
-    good = not (evidence.leaks() or evidence.weaknesses())
     return "\n".join(
         [
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
@@ -49,7 +48,7 @@ def page(evidence: Evidence) -> str:
             f"<p>{evidence.exchanges} exchanges went through BlindRelay&#8217;s relay, and as many through "
             "one that reads, with a word that nobody else says in every place where there can be content. "
             "Then each process was searched for every word, in every form.</p>",
-            f'<p class="verdict{"" if good else " bad"}">{escape(verdict(evidence))}</p>',
+            f'<p class="verdict{"" if evidence.is_good else " bad"}">{escape(verdict(evidence))}</p>',
             *(f"<p>{escape(each)}</p>" for each in (*evidence.leaks(), *evidence.weaknesses())),
             *_canaries(evidence),
             *_places(evidence),

@@ -164,8 +164,7 @@ class Run:
         return [*self._scene.hops()["relay to bridge"].values()]
 
     def _look_for_sealed_bytes(self, samples: Samples, when: str, *, in_flight: bool = False) -> None:
-        own = (each.data for each in memory_of(self._scene.relay, only_its_own=True))
-        left = samples.found_in(own)
+        left = samples.found_in(memory_of(self._scene.relay, only_its_own=True))
         allowed = None if in_flight else samples.allowed
         self.evidence.rests.append(Rest(f"memory, {when}", len(samples), left, allowed))
 

@@ -16,9 +16,7 @@ from blindrelay.testbed.show.events import Events
 from blindrelay.testbed.show.exchange import Exchanges
 from blindrelay.testbed.show.recorder import Recorder
 from blindrelay.testbed.topology import Testbed
-
-WHOLE: Final = 131_072
-"""Bytes: the relay's limit for a message. All of what passes is searched."""
+from blindrelay.v1.limits import MAX_MESSAGE_SIZE
 
 _KEPT_LINES: Final = 10_000
 """Of the relay's log: one for each exchange."""
@@ -30,7 +28,7 @@ def run_show(provider: ProviderKind | None, port: int, *, as_json: bool) -> None
     recorder = Recorder()
     with (
         recorder.running() as url,
-        Testbed(kind, tap=WHOLE, kept_lines=_KEPT_LINES, providers=official_providers(url)) as bed,
+        Testbed(kind, tap=MAX_MESSAGE_SIZE, kept_lines=_KEPT_LINES, providers=official_providers(url)) as bed,
     ):
         asyncio.run(_serve(bed, recorder, port, as_json=as_json))
 
