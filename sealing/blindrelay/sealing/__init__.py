@@ -55,13 +55,8 @@ from blindrelay.sealing.identity import (
 )
 from blindrelay.sealing.key_history import ANNOUNCED_SECONDS, Announcement, KeyHistory, identity_hash
 from blindrelay.sealing.keys import SealingKey
-from blindrelay.sealing.messages import (
-    TUNNEL_STATUS,
-    RequestOpener,
-    RequestSealer,
-    ResponseOpener,
-    ResponseSealer,
-)
+from blindrelay.sealing.messages import RequestOpener, RequestSealer, ResponseOpener, ResponseSealer
+from blindrelay.sealing.part_order import TUNNEL_STATUS
 
 __all__ = [
     "ANNOUNCED_SECONDS",

@@ -1,4 +1,4 @@
-"""Requests and answers as records (spec/protocol.md, section 10): what may follow what, and padding.
+"""Requests and answers as records, with their padding (spec/protocol.md, section 10).
 
 Each class serves one direction of one exchange, once.
 """
@@ -6,14 +6,13 @@ Each class serves one direction of one exchange, once.
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum, auto
 from typing import Final, Generic, TypeVar
 
 from google.protobuf.message import DecodeError
 
 from blindrelay.sealing.errors import StateError, ViolationError
-from blindrelay.sealing.frames import CLOSE, FrameOrder
 from blindrelay.sealing.padding import RECORD_OVERHEAD, final_padding, tunnel_padding
+from blindrelay.sealing.part_order import REQUEST_ORDER, RESPONSE_ORDER, TUNNEL_STATUS, Direction, Order
 from blindrelay.sealing.records import RecordOpener, RecordSealer
 from blindrelay.v1.bytes_field import bytes_field
 from blindrelay.v1.inner_pb2 import (
@@ -44,97 +43,7 @@ _BODY_NUMBER: Final = RequestPart.BODY_FIELD_NUMBER
 _END_FRAMING: Final = 2
 """Bytes of a request's end, which joins the last piece."""
 
-TUNNEL_STATUS: Final = 101
-"""Of an answer that opens a tunnel (spec/protocol.md, section 10.4)."""
-
-_TUNNEL_HEAD: Final = "tunnel head"
-_CLOSE: Final = "close"
-"""As the tables below name a head and a frame that are more than that."""
-
-
-class Stage(Enum):
-    """Where a direction stands."""
-
-    HEAD = auto()
-    BODY = auto()
-    FRAMES = auto()
-    CLOSED = auto()
-    PADDING = auto()
-
-
-Order = dict[tuple[Stage, str], Stage]
-
-REQUEST_ORDER: Final[Order] = {
-    (Stage.HEAD, "head"): Stage.BODY,
-    (Stage.BODY, "body"): Stage.BODY,
-    (Stage.BODY, "end"): Stage.PADDING,
-    (Stage.HEAD, _TUNNEL_HEAD): Stage.FRAMES,
-    (Stage.FRAMES, "frame"): Stage.FRAMES,
-    (Stage.FRAMES, _CLOSE): Stage.CLOSED,
-    (Stage.FRAMES, "end"): Stage.PADDING,
-    (Stage.CLOSED, "end"): Stage.PADDING,
-    (Stage.PADDING, "padding"): Stage.PADDING,
-}
-"""head body* end padding*; in a tunnel head frame* [close] end padding*. The rest is a violation."""
-
-RESPONSE_ORDER: Final[Order] = {
-    (Stage.HEAD, "head"): Stage.BODY,
-    (Stage.HEAD, "error"): Stage.PADDING,
-    (Stage.BODY, "body"): Stage.BODY,
-    (Stage.BODY, "tail"): Stage.PADDING,
-    (Stage.BODY, "error"): Stage.PADDING,
-    (Stage.HEAD, _TUNNEL_HEAD): Stage.FRAMES,
-    (Stage.FRAMES, "frame"): Stage.FRAMES,
-    (Stage.FRAMES, _CLOSE): Stage.CLOSED,
-    (Stage.FRAMES, "error"): Stage.PADDING,
-    (Stage.CLOSED, "tail"): Stage.PADDING,
-    (Stage.CLOSED, "error"): Stage.PADDING,
-    (Stage.PADDING, "padding"): Stage.PADDING,
-}
-"""head body* (tail | error) padding*, or error padding*; in a tunnel head frame* close tail padding*, or an
-error in the place of what is missing. The rest is a violation."""
-
-
 PartT = TypeVar("PartT", RequestPart, ResponsePart)
-
-
-class _Direction:
-    """The order of parts, followed from either end."""
-
-    def __init__(self, order: Order) -> None:
-        self._order = order
-        self._stage = Stage.HEAD
-        self._frames: FrameOrder | None = None
-
-    def advance(self, part: RequestPart | ResponsePart) -> str | None:
-        """Moves on by a part; answers what is wrong with it, or None."""
-        stage, frames = self._stage, self._frames
-        for name in [_name_of(field.name, part) for field, _ in part.ListFields()] or ["padding"]:
-            following = self._order.get((stage, name))
-            if following is None:
-                return f"{name} cannot come here"
-            if name == _TUNNEL_HEAD:
-                frames = FrameOrder()
-            stage = following
-        if part.HasField("frame") and frames is not None and (wrong := frames.advance(part.frame)):
-            return wrong
-        self._stage, self._frames = stage, frames
-        return None
-
-    @property
-    def is_tunnel(self) -> bool:
-        return self._frames is not None
-
-    @property
-    def ended(self) -> bool:
-        return self._stage is Stage.PADDING
-
-
-def _name_of(field: str, part: RequestPart | ResponsePart) -> str:
-    """The field as the tables name it: tunnels begin and end with parts of their own."""
-    if field == "head" and _opens_tunnel(part.head):
-        return _TUNNEL_HEAD
-    return _CLOSE if field == "frame" and part.frame.opcode == CLOSE else field
 
 
 def _encoded(part: RequestPart | ResponsePart) -> bytes:
@@ -144,16 +53,10 @@ def _encoded(part: RequestPart | ResponsePart) -> bytes:
     return part.SerializeToString()
 
 
-def _opens_tunnel(head: RequestHead | ResponseHead) -> bool:
-    if isinstance(head, RequestHead):
-        return head.kind == EXCHANGE_KIND_TUNNEL
-    return head.status == TUNNEL_STATUS
-
-
 class _Sealer(Generic[PartT]):
     def __init__(self, key: bytes, order: Order, full_part: int) -> None:
         self._records = RecordSealer(key)
-        self._direction = _Direction(order)
+        self._direction = Direction(order)
         self._full_part = full_part
 
     @property
@@ -295,7 +198,7 @@ class ResponseSealer(_Sealer[ResponsePart]):
 class _Opener(Generic[PartT]):
     def __init__(self, key: bytes, order: Order, part_type: type[PartT]) -> None:
         self._records = RecordOpener(key)
-        self._direction = _Direction(order)
+        self._direction = Direction(order)
         self._parse: Callable[[bytes], PartT] = part_type.FromString
 
     @property

@@ -1,0 +1,104 @@
+"""What may follow what in a request and in an answer (spec/protocol.md, section 10)."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import Final
+
+from blindrelay.sealing.frames import CLOSE, FrameOrder
+from blindrelay.v1.inner_pb2 import EXCHANGE_KIND_TUNNEL, RequestHead, RequestPart, ResponseHead, ResponsePart
+
+TUNNEL_STATUS: Final = 101
+"""Of an answer that opens a tunnel (spec/protocol.md, section 10.4)."""
+
+_TUNNEL_HEAD: Final = "tunnel head"
+_CLOSE: Final = "close"
+"""As the tables below name a head and a frame that are more than that."""
+
+
+class Stage(Enum):
+    """Where a direction stands."""
+
+    HEAD = auto()
+    BODY = auto()
+    FRAMES = auto()
+    CLOSED = auto()
+    PADDING = auto()
+
+
+Order = dict[tuple[Stage, str], Stage]
+
+REQUEST_ORDER: Final[Order] = {
+    (Stage.HEAD, "head"): Stage.BODY,
+    (Stage.BODY, "body"): Stage.BODY,
+    (Stage.BODY, "end"): Stage.PADDING,
+    (Stage.HEAD, _TUNNEL_HEAD): Stage.FRAMES,
+    (Stage.FRAMES, "frame"): Stage.FRAMES,
+    (Stage.FRAMES, _CLOSE): Stage.CLOSED,
+    (Stage.FRAMES, "end"): Stage.PADDING,
+    (Stage.CLOSED, "end"): Stage.PADDING,
+    (Stage.PADDING, "padding"): Stage.PADDING,
+}
+"""head body* end padding*; in a tunnel head frame* [close] end padding*. The rest is a violation."""
+
+RESPONSE_ORDER: Final[Order] = {
+    (Stage.HEAD, "head"): Stage.BODY,
+    (Stage.HEAD, "error"): Stage.PADDING,
+    (Stage.BODY, "body"): Stage.BODY,
+    (Stage.BODY, "tail"): Stage.PADDING,
+    (Stage.BODY, "error"): Stage.PADDING,
+    (Stage.HEAD, _TUNNEL_HEAD): Stage.FRAMES,
+    (Stage.FRAMES, "frame"): Stage.FRAMES,
+    (Stage.FRAMES, _CLOSE): Stage.CLOSED,
+    (Stage.FRAMES, "error"): Stage.PADDING,
+    (Stage.CLOSED, "tail"): Stage.PADDING,
+    (Stage.CLOSED, "error"): Stage.PADDING,
+    (Stage.PADDING, "padding"): Stage.PADDING,
+}
+"""head body* (tail | error) padding*, or error padding*; in a tunnel head frame* close tail padding*, or an
+error in the place of what is missing. The rest is a violation."""
+
+
+class Direction:
+    """The order of parts, followed from either end."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._stage = Stage.HEAD
+        self._frames: FrameOrder | None = None
+
+    def advance(self, part: RequestPart | ResponsePart) -> str | None:
+        """Moves on by a part; answers what is wrong with it, or None."""
+        stage, frames = self._stage, self._frames
+        for name in [_name_of(field.name, part) for field, _ in part.ListFields()] or ["padding"]:
+            following = self._order.get((stage, name))
+            if following is None:
+                return f"{name} cannot come here"
+            if name == _TUNNEL_HEAD:
+                frames = FrameOrder()
+            stage = following
+        if part.HasField("frame") and frames is not None and (wrong := frames.advance(part.frame)):
+            return wrong
+        self._stage, self._frames = stage, frames
+        return None
+
+    @property
+    def is_tunnel(self) -> bool:
+        return self._frames is not None
+
+    @property
+    def ended(self) -> bool:
+        return self._stage is Stage.PADDING
+
+
+def _name_of(field: str, part: RequestPart | ResponsePart) -> str:
+    """The field as the tables name it: tunnels begin and end with parts of their own."""
+    if field == "head" and _opens_tunnel(part.head):
+        return _TUNNEL_HEAD
+    return _CLOSE if field == "frame" and part.frame.opcode == CLOSE else field
+
+
+def _opens_tunnel(head: RequestHead | ResponseHead) -> bool:
+    if isinstance(head, RequestHead):
+        return head.kind == EXCHANGE_KIND_TUNNEL
+    return head.status == TUNNEL_STATUS
