@@ -20,7 +20,7 @@ from blindrelay.v1.keys import key_id
 from blindrelay.v1.keys_pb2 import KeyConfig
 
 if TYPE_CHECKING:
-    from tests.relay_node.conftest import FakeBridge, RunningRelay, StartRelay
+    from tests.relay_node.conftest import FakeBridge, RunningRelay, Seen, StartRelay
 
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
 
@@ -330,3 +330,24 @@ async def test_a_fault_in_reading_a_directory_does_not_end_the_asking(
     await until(lambda: "replica_up" in relay.events())
     assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
     assert "canary" not in "".join(relay.lines)
+
+
+async def test_one_lost_exchange_of_a_busy_bridge_is_not_the_end_of_the_others(
+    relay: RunningRelay, bridge: FakeBridge, until: Until
+) -> None:
+    """The directory is shown to nobody until the bridge answers again; who has a key goes on."""
+
+    async def lose(context: Any, _: Seen) -> None:
+        await context.abort(grpc.StatusCode.UNAVAILABLE)
+
+    assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
+    script, bridge.script = bridge.script, lose
+    bridge.refuse_fetch = grpc.StatusCode.DEADLINE_EXCEEDED
+    assert await details(relay.client.exchange(bridge.envelope())) == "bridge_unavailable"
+    await until(lambda: "replica_down" in relay.events())
+    bridge.script = script
+    assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
+    assert await details(relay.client.directories()) == "bridge_unavailable"
+    bridge.refuse_fetch = None
+    await until(lambda: relay.events().count("replica_up") == 2)
+    assert len(await relay.client.directories()) == 1

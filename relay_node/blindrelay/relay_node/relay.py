@@ -175,7 +175,7 @@ class Relay:
             status = await forward(await first, context, open_call, tally)
         if status is not None:
             if replica_changed(status):
-                replica.forget()
+                replica.doubt()
             raise CallRefusedError(status)
 
     async def _directories(self, _: object, context: Context) -> bytes:

@@ -93,10 +93,12 @@ class Replica:
         if self._up and not self._line.ready:
             self.refresh()
 
-    def forget(self) -> None:
-        """Drops the directory, because the replica did not hold to it, and has a new one fetched."""
+    def doubt(self) -> None:
+        """Shows the directory to nobody until it is fetched anew: the replica did not hold to it once.
+
+        Exchanges go on to where the key was: one that was lost, on a busy day, is not the end of the others.
+        """
         self.listings = ()
-        self._keys = {}
         self.refresh()
 
     @property
@@ -128,11 +130,16 @@ class Replica:
             )
             self._found(read_listings(encoded))
         except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
+                self._keys = {}
+            # Else it is slow, or hangs: its keys may be there, and exchanges with it take their chance.
             refused = error.code() is grpc.StatusCode.UNAUTHENTICATED
             self._lost(Event.REPLICA_REFUSES_TOKEN if refused else Event.REPLICA_DOWN)
         except DirectoryFormatError:
+            self._keys = {}
             self._lost(Event.REPLICA_DOWN)
         except Exception:
+            self._keys = {}
             self._records.event(Event.FAULT)
             self._lost(Event.REPLICA_DOWN)
 
@@ -148,7 +155,6 @@ class Replica:
 
     def _lost(self, how: Event) -> None:
         self.listings = ()
-        self._keys = {}
         self._become(False, how)
 
     def _become(self, up: bool, event: Event) -> None:

@@ -48,6 +48,9 @@ def server_options(
     )
 
 
+MAX_PENDING: Final = 4_096
+"""Calls that wait for their handler to begin, some 20 KiB each; how many run is for Admission to say."""
+
 _SERVER_OPTIONS: Final = (
     *MESSAGE_OPTIONS,
     ("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),
@@ -64,6 +67,10 @@ _SERVER_OPTIONS: Final = (
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.http2.ping_timeout_ms", 20_000),
     ("grpc.http2.max_pings_without_data", 0),
+    # Calls that came in a burst and wait for our event loop. Beyond the first number gRPC cuts some off
+    # without a status, beyond the second all; its own, 1,000 and 3,000, are fewer than one relay may send.
+    ("grpc.server.max_pending_requests", MAX_PENDING),
+    ("grpc.server.max_pending_requests_hard_limit", 2 * MAX_PENDING),
     # Connections are renewed; the grace lets the longest exchange finish on the old one.
     ("grpc.max_connection_age_ms", _MAX_CONNECTION_AGE),
     ("grpc.max_connection_age_grace_ms", _AGE_GRACE),
