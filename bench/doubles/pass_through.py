@@ -8,13 +8,12 @@ It prints {"listening": …}. No token, no envelope, no limits, no record of wha
 from __future__ import annotations
 
 import asyncio
-import json
-import signal
 import sys
 from typing import Any
 
 import grpc
 
+from bench.doubles.process import serve_until_told
 from blindrelay.serving import STREAMS_PER_CLIENT, server_options
 from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, EXCHANGE, EXCHANGE_METHOD, SERVICE
@@ -40,14 +39,7 @@ async def _serve(behind: str) -> None:
         EXCHANGE: grpc.stream_stream_rpc_method_handler(forward)
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    ended = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    sys.stdout.write(json.dumps({"listening": f"127.0.0.1:{port}"}) + "\n")
-    sys.stdout.flush()
-    await ended.wait()
-    await server.stop(0)
+    await serve_until_told(server)
 
 
 async def _upward(context: grpc.aio.ServicerContext[Any, Any], call: Any) -> None:

@@ -9,15 +9,13 @@ does, so that our relay routes to it, and takes any number of streams on one con
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import signal
-import sys
 from typing import Any
 
 import grpc
 
 from bench.doubles.orders import Order
+from bench.doubles.process import serve_until_told
 from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.signatory import HeldIdentity
@@ -93,19 +91,7 @@ def _options() -> list[tuple[str, int]]:
 async def _serve() -> None:
     sink, server = Sink(), grpc.aio.server(options=_options())
     server.add_generic_rpc_handlers((sink.handler(),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    ended = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    said = {
-        "listening": f"127.0.0.1:{port}",
-        "identity": sink.identity.public_key.hex(),
-        "key_id": sink.key_id.hex(),
-    }
-    sys.stdout.write(json.dumps(said) + "\n")
-    sys.stdout.flush()
-    await ended.wait()
-    await server.stop(0)
+    await serve_until_told(server, identity=sink.identity.public_key.hex(), key_id=sink.key_id.hex())
 
 
 if __name__ == "__main__":

@@ -65,6 +65,11 @@ def test_a_service_has_no_folder_to_write_to(unit: Path) -> None:
     assert not names & writable
 
 
+def answers(bed: Testbed, address: str) -> bool:
+    with SealedTransport(bed.connection(address)) as sealed, sealed.httpx_client() as client:
+        return client.get("https://api.openai.com/v1/models").status_code == httpx.codes.OK
+
+
 @needs_systemd
 @can_confine
 def test_a_relay_serves_with_no_writable_path_under_its_unit() -> None:
@@ -75,9 +80,7 @@ def test_a_relay_serves_with_no_writable_path_under_its_unit() -> None:
             assert "Seccomp_filters:\t2" in Path(f"/proc/{relay.pid}/status").read_text(), (
                 "the unit's and its own"
             )
-            with SealedTransport(bed.connection(address)) as sealed, sealed.httpx_client() as client:
-                answer = client.get("https://api.openai.com/v1/models")
-            assert answer.status_code == httpx.codes.OK
+            assert answers(bed, address)
 
 
 @needs_systemd
@@ -86,9 +89,7 @@ def test_a_bridge_serves_with_no_writable_path_under_its_unit() -> None:
     with Testbed("scripted") as bed:
         config = bed.folder / "bridge.toml"
         with running("blindrelay.provider_bridge", config, allowed_by(BRIDGE)) as (_, address):
-            with SealedTransport(bed.connection(address)) as sealed, sealed.httpx_client() as client:
-                answer = client.get("https://api.openai.com/v1/models")
-            assert answer.status_code == httpx.codes.OK
+            assert answers(bed, address)
 
 
 @needs_systemd

@@ -15,6 +15,7 @@ from typing import Any
 
 import grpc
 import pytest
+import trustme
 
 from blindrelay.relay_node import Records, Relay, RelayConfig, ReplicaConfig
 from blindrelay.serving import Address, authorization, issue_token
@@ -229,6 +230,26 @@ async def second_bridge() -> AsyncIterator[FakeBridge]:
     await bridge.start()
     yield bridge
     await bridge.stop()
+
+
+@dataclass(frozen=True)
+class RelayTls:
+    """A relay's own certificate: its table in relay.toml, and what a client trusts it by."""
+
+    table: str
+    credentials: grpc.ChannelCredentials
+
+
+@pytest.fixture
+def relay_tls(tmp_path: Path) -> RelayTls:
+    """For 127.0.0.1, with its files in tmp_path, where relay.toml is."""
+    ca = trustme.CA()
+    certificate = ca.issue_cert("127.0.0.1")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "relay.pem")
+    certificate.private_key_pem.write_to_path(tmp_path / "relay.key")
+    (tmp_path / "relay.key").chmod(0o600)
+    table = '[tls]\ncertificate = "relay.pem"\nkey = "relay.key"\n'
+    return RelayTls(table, grpc.ssl_channel_credentials(ca.cert_pem.bytes()))
 
 
 @pytest.fixture

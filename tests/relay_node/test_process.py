@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-import trustme
 
 from blindrelay.serving import issue_token
 
 if TYPE_CHECKING:
-    from tests.relay_node.conftest import Client, FakeBridge, Seen
+    from tests.relay_node.conftest import Client, FakeBridge, RelayTls, Seen
 
 RELAY = (sys.executable, "-m", "blindrelay.relay_node")
 
@@ -275,19 +274,13 @@ async def test_a_large_answer_passes_in_bounded_memory(
 
 
 async def test_tls_serves_and_junk_leaves_no_line_but_records(
-    start_process: StartProcess, bridge: FakeBridge, tmp_path: Path, new_client: type[Client]
+    start_process: StartProcess, bridge: FakeBridge, relay_tls: RelayTls, new_client: type[Client]
 ) -> None:
-    ca = trustme.CA()
-    certificate = ca.issue_cert("127.0.0.1")
-    certificate.cert_chain_pems[0].write_to_path(tmp_path / "relay.pem")
-    certificate.private_key_pem.write_to_path(tmp_path / "relay.key")
-    (tmp_path / "relay.key").chmod(0o600)
-    process = await start_process(tls='[tls]\ncertificate = "relay.pem"\nkey = "relay.key"\n')
+    process = await start_process(tls=relay_tls.table)
     with socket.create_connection(("127.0.0.1", int(process.address.rpartition(":")[2]))) as junk:
         junk.sendall(b"GET / HTTP/1.1\r\n\r\n" * 10)
         await asyncio.to_thread(junk.recv, 1_000)
-    credentials = grpc.ssl_channel_credentials(ca.cert_pem.bytes())
-    client = new_client(process.address, process.client.token, credentials)
+    client = new_client(process.address, process.client.token, relay_tls.credentials)
     assert await client.exchange(bridge.envelope()) == [b"hello"]
     await client.channel.close()
     process.popen.send_signal(signal.SIGTERM)

@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-import trustme
 
 from blindrelay.serving import issue_token
 from blindrelay.v1.aio_status import StatusWatch
 
 if TYPE_CHECKING:
-    from tests.relay_node.conftest import Client, FakeBridge
+    from tests.relay_node.conftest import Client, FakeBridge, RelayTls
 
 RELAY = (sys.executable, "-m", "blindrelay.relay_node")
 
@@ -196,17 +195,11 @@ async def test_a_worker_that_dies_is_replaced_and_the_others_go_on(
 
 
 async def test_every_worker_has_the_certificate(
-    start_workers: StartWorkers, bridge: FakeBridge, tmp_path: Path, new_client: type[Client]
+    start_workers: StartWorkers, bridge: FakeBridge, relay_tls: RelayTls, new_client: type[Client]
 ) -> None:
-    ca = trustme.CA()
-    certificate = ca.issue_cert("127.0.0.1")
-    certificate.cert_chain_pems[0].write_to_path(tmp_path / "relay.pem")
-    certificate.private_key_pem.write_to_path(tmp_path / "relay.key")
-    (tmp_path / "relay.key").chmod(0o600)
-    workers = await start_workers('[tls]\ncertificate = "relay.pem"\nkey = "relay.key"')
-    credentials = grpc.ssl_channel_credentials(ca.cert_pem.bytes())
+    workers = await start_workers(relay_tls.table)
     for _ in range(CONNECTIONS):
-        client = new_client(workers.address, workers.clients[0].token, credentials)
+        client = new_client(workers.address, workers.clients[0].token, relay_tls.credentials)
         assert await client.exchange(bridge.envelope()) == [b"hello"]
         await client.channel.close()
 

@@ -52,11 +52,11 @@ async def forward(first: bytes, context: Context, open_call: OpenCall, tally: Ta
     """
     tally.request_bytes += len(first)
     messages = [first]  # each leaves the list with its step, and then nobody has it
-    patience = END_SECONDS if len(first) <= MAX_WHOLE else 0
     del first
     tasks = [asyncio.create_task(_read(context, messages, tally))]
     try:
-        await asyncio.wait(tasks, timeout=patience)
+        if len(messages[0]) <= MAX_WHOLE:
+            await asyncio.wait(tasks, timeout=END_SECONDS)
         if _is_whole(tasks[0], messages):
             call = open_call(messages.pop())
         else:
@@ -73,7 +73,7 @@ def _is_whole(reading: asyncio.Task[None], messages: list[bytes]) -> bool:
     if not reading.done():
         return False
     reading.result()
-    return len(messages) == 1 and len(messages[0]) <= MAX_WHOLE
+    return len(messages) == 1
 
 
 async def _download(context: Context, call: ExchangeCall, tally: Tally) -> OuterStatus | None:

@@ -130,16 +130,13 @@ class Replica:
             )
             self._found(read_listings(encoded))
         except grpc.aio.AioRpcError as error:
-            if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
-                self._keys = {}
-            # Else it is slow, or hangs: its keys may be there, and exchanges with it take their chance.
             refused = error.code() is grpc.StatusCode.UNAUTHENTICATED
-            self._lost(Event.REPLICA_REFUSES_TOKEN if refused else Event.REPLICA_DOWN)
+            # Slow, or hanging: its keys may be there, and exchanges with it take their chance.
+            slow = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            self._lost(Event.REPLICA_REFUSES_TOKEN if refused else Event.REPLICA_DOWN, keep_keys=slow)
         except DirectoryFormatError:
-            self._keys = {}
             self._lost(Event.REPLICA_DOWN)
         except Exception:
-            self._keys = {}
             self._records.event(Event.FAULT)
             self._lost(Event.REPLICA_DOWN)
 
@@ -153,8 +150,10 @@ class Replica:
         self.identities = frozenset(listing.identity for listing in listings)
         self._become(True, Event.REPLICA_UP)
 
-    def _lost(self, how: Event) -> None:
+    def _lost(self, how: Event, *, keep_keys: bool = False) -> None:
         self.listings = ()
+        if not keep_keys:
+            self._keys = {}
         self._become(False, how)
 
     def _become(self, up: bool, event: Event) -> None:
