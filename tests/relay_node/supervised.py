@@ -30,7 +30,7 @@ def failing_fork() -> int:
 
 def main() -> None:
     os.fork = failing_fork
-    vars(supervisor).update(RESTART_SECONDS=0.1, READY_SECONDS=2.0)
+    vars(supervisor).update(RESTART_SECONDS=0.1, READY_SECONDS=5.0 if "hangs" in sys.argv else 60.0)
     post = supervisor.Supervisor(2, partial(say, "ready"), partial(say, "lost")).run()
     if post is None:
         return
