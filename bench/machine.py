@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.chain import ROOT
-from bench.forwarders import PEERS
+from bench.programs import PEERS
 
 _OURS: Final = ("blindrelay", "grpcio", "protobuf", "cryptography", "pynacl", "httpx", "httpx2", "openai")
 _PEERS: Final = {

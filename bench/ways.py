@@ -39,6 +39,8 @@ _UNLIMITED: Final = httpx2.Limits(max_connections=None, max_keepalive_connection
 _SECONDS: Final = 600.0
 _OK: Final = 200
 _TOO_MANY: Final = 429
+_SHOWN: Final = 200
+"""Bytes of an error's body that are shown."""
 
 
 class RefusedError(Exception):
@@ -95,7 +97,8 @@ class HttpWay:
                 if response.status_code == _TOO_MANY:
                     raise RefusedError
                 if response.status_code != _OK:
-                    raise RuntimeError(f"HTTP {response.status_code}")
+                    said = (await response.aread())[:_SHOWN].decode("utf-8", "replace")
+                    raise RuntimeError(f"HTTP {response.status_code} {said}")
                 async for piece in response.aiter_raw():
                     yield piece
 

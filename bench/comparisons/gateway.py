@@ -6,7 +6,8 @@ import json
 import os
 import socket
 
-from bench.chain import ROOT, UnavailableError
+from bench import programs
+from bench.chain import UnavailableError
 from bench.measuring import Side, closed, interleaved
 from bench.plan import KIB, Plan
 from bench.results import Comparison, Point
@@ -54,9 +55,7 @@ def gateway(plan: Plan, session: Session) -> Comparison:
 
 
 def _start_litellm(stand: WholeChain) -> str:
-    binary = ROOT / ".venv-litellm" / "bin" / "litellm"
-    if not binary.exists():
-        raise UnavailableError("it is not installed (make .venv-litellm/ready; make bench does it)")
+    binary = programs.LITELLM.path()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     models = [

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.chain import ROOT
-from bench.forwarders import PEERS
 from bench.peers.worker import SIZES, STREAM
 from bench.plan import Plan
+from bench.programs import PEERS
 from bench.results import Comparison, Point
 from bench.session import Session
 

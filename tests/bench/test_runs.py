@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from pathlib import Path
@@ -44,15 +45,30 @@ def test_a_load_of_known_size_is_counted_in_every_process() -> None:
     assert measured["wire"]["received"] > measured["content"]["received"]
 
 
-def test_ones_own_relay_can_be_measured(capsys: pytest.CaptureFixture[str]) -> None:
+def test_own_relay_is_measured_with_a_known_number_of_calls(capsys: pytest.CaptureFixture[str]) -> None:
     with Testbed("scripted") as bed:
         relay = f"relay={bed.pids['relay']}"
-        short = ["--seconds", "0.1", "--rounds", "1", "--direct", f"{bed.provider}/v1"]
+        short = ["--calls", "3", "--rounds", "2", "--direct", f"{bed.provider}/v1"]
         assert main(["own", bed.relay, *short, "--pid", relay]) == 0
-    said = capsys.readouterr().out
-    assert "| sealed |" in said
-    assert "| straight |" in said
-    assert "relay " in said
+    printed = capsys.readouterr()
+    assert "This sends up to 16 calls" in printed.err
+    assert "| sealed |" in printed.out
+    assert "| straight |" in printed.out
+    assert "relay " in printed.out
+
+
+def test_own_relay_that_cannot_be_used_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with Testbed("scripted") as bed:
+        wrong = {
+            "no connection": re.sub(r"@127\.0\.0\.1:\d+", "@127.0.0.1:1", bed.relay),
+            "HTTP 401": re.sub(r"brt_.{8}", "brt_00000000", bed.relay),
+            "connection string": "nonsense",
+        }
+        for reason, connection in wrong.items():
+            assert main(["own", connection, "--calls", "1"]) == 1
+            *_, last = capsys.readouterr().err.splitlines()
+            assert last.startswith("bench own: ")
+            assert reason in last
 
 
 def test_a_run_is_written_read_reported_and_compared(
