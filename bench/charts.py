@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
-COLOURS: Final = ("#3b6fb6", "#d9822b", "#3a9270", "#a3478a", "#7a7a7a")
+_COLOURS: Final = {
+    "#3b6fb6": ("BlindRelay", "BlindRelay's record layer", "our relay", "openai SDK, sealed"),
+    "#7a7a7a": ("straight to the provider", "raw gRPC, no bridge", "openai SDK", "PyNaCl's secretstream"),
+    "#a3478a": ("unsealed, same parts", "bare grpc.aio"),
+    "#d9822b": ("Envoy", "LiteLLM's proxy", "hpke-http"),
+    "#3a9270": ("nginx", "tinfoil-ehbp"),
+}
+"""One colour for each side in every chart: ours, what there is without us, and others."""
 
 _WIDTH: Final = 760
 _LEFT: Final = 64
@@ -41,6 +48,14 @@ class Series:
     values: Sequence[float | None]
     spreads: Sequence[tuple[float, float] | None]
     colour: str
+
+
+def colour_of(side: str) -> str:
+    """The colour of a side. Raises KeyError for one that has none yet."""
+    for colour, sides in _COLOURS.items():
+        if side in sides:
+            return colour
+    raise KeyError(side)
 
 
 def bars(title: str, unit: str, places: Sequence[str], series: Sequence[Series]) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.charts import COLOURS, Series, bars, curve
+from bench.charts import Series, bars, colour_of, curve
 from bench.measuring import Measurement
 from bench.results import Comparison
 from bench.run import Run
@@ -28,6 +27,7 @@ class _Chart:
     title: str
     unit: str
     figure: Figure
+    more_is_better: bool = False
 
 
 def _value(*path: str) -> Figure:
@@ -54,7 +54,7 @@ def _mebibytes(name: str) -> Figure:
     return lambda measured: measured[name] / 2**20
 
 
-_RATE = _Chart("Throughput", "exchanges a second", _value("exchanges_per_second"))
+_RATE = _Chart("Throughput", "exchanges a second", _value("exchanges_per_second"), more_is_better=True)
 _CPU = _Chart("CPU between client and provider", "µs an exchange", _parts_cpu("exchange"))
 _LIBRARY = _Chart("CPU of both ends together", "µs", _value("cpu_us"))
 
@@ -79,7 +79,7 @@ CHARTS: Final[dict[str, Sequence[_Chart]]] = {
     ),
     "workers": (_RATE,),
     "arrival": (
-        _Chart("Goodput", "exchanges a second", _value("exchanges_per_second")),
+        _Chart("Goodput", "exchanges a second", _value("exchanges_per_second"), more_is_better=True),
         _Chart("Time for an admitted exchange, p99", "ms", _value("latency_ms", "p99")),
     ),
 }
@@ -127,16 +127,15 @@ def _section(name: str, comparison: Comparison, folder: Path) -> str:
 
 
 def _drawn(chart: _Chart, comparison: Comparison) -> str | None:
-    # One colour for a side in all charts of a comparison, also in those where another is missing.
-    coloured = zip(comparison.sides, itertools.cycle(COLOURS), strict=False)
-    series = [_series(side, colour, chart.figure, comparison) for side, colour in coloured]
+    series = [_series(side, colour_of(side), chart.figure, comparison) for side in comparison.sides]
     series = [each for each in series if any(value is not None for value in each.values)]
     if not series:
         return None
     places = [point.at for point in comparison.points]
+    unit = f"{chart.unit} ({'more' if chart.more_is_better else 'less'} is better)"
     if len(places) > 2 and all(isinstance(place, int | float) for place in places):
-        return curve(chart.title, chart.unit, comparison.along, [float(place) for place in places], series)
-    return bars(chart.title, chart.unit, [str(place) for place in places], series)
+        return curve(chart.title, unit, comparison.along, [float(place) for place in places], series)
+    return bars(chart.title, unit, [str(place) for place in places], series)
 
 
 def _series(side: str, colour: str, figure: Figure, comparison: Comparison) -> Series:

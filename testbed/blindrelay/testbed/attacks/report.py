@@ -16,6 +16,15 @@ from blindrelay.testbed.demo_report import heading
 
 _COLUMNS: Final = ("attack", "the client got", "the bridge did", "stopped by", "twin without it", "verdict")
 
+_LEGEND: Final = (
+    "the client got     how the exchange ended for the client",
+    "the bridge did     calls that it made to the provider, and how its side ended",
+    "stopped by         the rule that stops the attack",
+    "twin without it    what the same attack does to a part without that rule, where it has to succeed",
+    "verdict            as expected: the attack failed, and its twin succeeded",
+)
+"""What the columns mean."""
+
 _GAP: Final = "  "
 _PIPE: Final = (1_000, 24)
 """Where there is no terminal, lines are as long as they are."""
@@ -36,7 +45,9 @@ def table(rows: Sequence[Row]) -> str:
     for row, line in zip(rows, cells[1:], strict=True):
         shown += [_folded(line, widths), *(f"    {surprise}" for surprise in row.surprises)]
     expected = sum(row.as_expected for row in rows)
-    return "\n".join([*shown, "", f"{expected} of {len(rows)} attacks as expected, each with its twin"])
+    return "\n".join(
+        [*shown, "", *_LEGEND, "", f"{expected} of {len(rows)} attacks as expected, each with its twin"]
+    )
 
 
 def described(row: Row) -> dict[str, object]:

@@ -60,13 +60,13 @@ function begin(said) {
   entry("client", "", label("asks"), element("span", "words", said.prompt));
 }
 
-// What the state says in the end, once everything is known.
+// What the state says in the end, once everything is known: whole, caught, or lost.
 const ENDS = {
-  whole: () => relay === "reading" ? ["bad", "The answer came, and the relay has read all of it."]
-    : text(answer) === text(opened) ? ["good", "The answer is whole, and what the bridge sent."] : ["bad", "The client has another answer than the bridge sent."],
-  error: () => !answer ? ["bad", "The client has an error, and no answer."]
-    : text(opened).startsWith(text(answer)) ? ["bad", "The client has an error, and before it only what the bridge sent."]
-      : ["bad", "The client has an error, and text that the bridge did not send."],
+  whole: () => relay === "reading" ? ["bad", "Lost: the answer came, and the relay has read all of it."]
+    : text(answer) === text(opened) ? ["good", "The answer is whole, and what the bridge sent."] : ["bad", "Lost: the client has another answer than the bridge sent."],
+  error: () => !answer ? ["caught", "Caught: the client has an error, and no answer."]
+    : text(opened).startsWith(text(answer)) ? ["caught", "Caught: the client has an error, and before it only what the bridge sent."]
+      : ["bad", "Lost: the client has an error, and text that the bridge did not send."],
 };
 
 function over() {
@@ -100,7 +100,7 @@ const told = {
       follow("client", () => answer.append(said.text));
     },
     whole() { ending = "whole"; entry("client", ...(relay === "reading" ? ["", "the answer, for all that it can tell"] : ["good", "the answer is whole"])); },
-    error(said) { ending = "error"; entry("client", "bad", label("gets an error"), said.text); },
+    error(said) { ending = "error"; entry("client", "caught", label("gets an error"), said.text); },
     over,
   },
   relay: {
