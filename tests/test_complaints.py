@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FIRST_SCREENS = 60
-"""Lines."""
+FIRST_SCREENS = 110
+"""Lines: four screens."""
 
 ROWS = [
     line for line in (ROOT / "docs/complaints.md").read_text().splitlines() if re.match(r"\| [0-9]+ \|", line)

@@ -1,0 +1,158 @@
+"""The README's commands and snippets work as printed, but for the example's connection string."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from blindrelay.testbed import Testbed
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+UNFENCED = re.sub(r"```.+?```", "", README, flags=re.DOTALL)
+COMMANDS = [
+    re.sub(r"\s+#.*", "", line.strip())
+    for block in re.findall(r"(?:^    .+\n)+", UNFENCED.replace("\\\n", " "), re.MULTILINE)
+    for line in block.splitlines()
+]
+"""What stands in indented blocks, a command a line, without its comment."""
+
+EXAMPLE = re.compile(r"blindrelay://TOKEN@relay\.example:443\?bridge=br1…")
+PROGRAM = """
+import anthropic, openai
+if "{name}" == "openai":
+    said = openai.OpenAI().chat.completions.create(
+        model="gpt-5.5", messages=[{{"role": "user", "content": "Hello"}}]
+    ).choices[0].message.content
+else:
+    said = anthropic.Anthropic().messages.create(
+        model="claude-haiku-5-5", max_tokens=16, messages=[{{"role": "user", "content": "Hello"}}]
+    ).content[0].text
+print(said)
+"""
+
+
+@pytest.fixture(scope="module")
+def bed() -> Iterator[Testbed]:
+    with Testbed("scripted") as bed:
+        yield bed
+
+
+@pytest.fixture(scope="module")
+def environment(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A new user's: an empty home, and the commands on the path."""
+    home = tmp_path_factory.mktemp("home")
+    mine = {name: value for name, value in os.environ.items() if not name.startswith("BLINDRELAY_")}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return mine | {"HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config"), "PATH": path}
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    """A free port, in place of the one that the README names."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+def starting(beginning: str) -> list[str]:
+    """The README's commands with this beginning. There is at least one."""
+    found = [command for command in COMMANDS if command.startswith(beginning)]
+    assert found, beginning
+    return found
+
+
+def output_of(command: str, environment: Mapping[str, str], folder: Path, typed: str | None = None) -> str:
+    """What a shell's command prints. It has to succeed."""
+    done = subprocess.run(
+        ["bash", "-c", command],
+        env=environment,
+        cwd=folder,
+        input=typed,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_no_command_is_of_a_kind_that_is_not_tried() -> None:
+    kinds = ("make ", "pip install ", ".venv/bin/python -m blindrelay.testbed up", "blindrelay ", "curl ")
+    programs = ("export TOKEN=", "OPENAI_BASE_URL=", "ANTHROPIC_BASE_URL=")
+    assert [command for command in COMMANDS if not command.startswith((*kinds, *programs))] == []
+
+
+@pytest.mark.parametrize("command", starting("make "))
+def test_make_targets_are_there(command: str) -> None:
+    subprocess.run([*command.split(), "--dry-run"], cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("command", starting("pip install "))
+def test_extras_are_there(command: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = re.findall(r'"\./blindrelay\[(\w+)\]"', command)
+    assert extras
+    assert set(extras) <= set(project["optional-dependencies"])
+
+
+def test_the_program_streams(bed: Testbed, environment: dict[str, str], tmp_path: Path) -> None:
+    (snippet,) = re.findall(r"```python\n(.+?)```", README, re.DOTALL)
+    program, replaced = EXAMPLE.subn(bed.relay, snippet)
+    assert replaced == 1
+    assert "flush=True" in program
+    (tmp_path / "program.py").write_text(program)
+    assert output_of("python -W error program.py", environment, tmp_path).strip()
+
+
+def test_the_testbed_prints_a_connection_string(environment: dict[str, str]) -> None:
+    (command,) = starting(".venv/bin/python -m blindrelay.testbed up")
+    arguments = command.split()[1:]
+    with subprocess.Popen(
+        [sys.executable, *arguments], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+    ) as testbed:
+        assert testbed.stdout is not None
+        try:
+            assert any("blindrelay://" in line for line in testbed.stdout)
+        finally:
+            testbed.send_signal(signal.SIGINT)
+
+
+def test_commands_without_a_line_of_code(
+    bed: Testbed, environment: dict[str, str], port: int, tmp_path: Path
+) -> None:
+    init, chat, proxy, show_token = [
+        command for command in COMMANDS if command.startswith(("blindrelay ", "export TOKEN="))
+    ]
+    output_of(f"{init} --yes", environment, tmp_path, typed=f"{bed.relay}\n")
+    assert output_of(chat, environment, tmp_path).strip()
+    with subprocess.Popen(
+        [*proxy.split(), "--port", str(port)], env=environment, stdout=subprocess.PIPE, text=True
+    ) as endpoint:
+        assert endpoint.stdout is not None
+        endpoint.stdout.readline()
+        try:
+            for command in (
+                *starting("OPENAI_BASE_URL="),
+                *starting("ANTHROPIC_BASE_URL="),
+                *starting("curl "),
+            ):
+                name = "anthropic" if "ANTHROPIC" in command else "openai"
+                (tmp_path / "your_program.py").write_text(PROGRAM.format(name=name))
+                here = f"{show_token} && {command}".replace("8484", str(port))
+                assert output_of(here, environment, tmp_path).strip()
+        finally:
+            endpoint.send_signal(signal.SIGINT)
+
+
+def test_links_lead_somewhere() -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", README)
+    assert [target for target in targets if not (ROOT / target).exists()] == []
