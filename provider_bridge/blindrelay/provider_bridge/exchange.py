@@ -143,10 +143,10 @@ class Exchange:
         body = await read_body(self._claimed, self._context, share, limit)
         if call.coding is not None:
             body = await decode_body(body, call.coding, share, limit)
+        if body and call.bodiless:
+            raise RequestError(ERROR_CODE_NOT_ALLOWED, f"a {call.method} request has no body here")
         if call.check is not None:
             await self._workplace.checker.check(call.check, body)
-        elif body and call.injected:
-            raise RequestError(ERROR_CODE_NOT_ALLOWED, f"a {call.method} request has no body here")
         return body
 
     async def _call(self, call: PlannedCall, body: bytearray, share: Share) -> None:

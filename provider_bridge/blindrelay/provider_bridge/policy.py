@@ -62,6 +62,11 @@ class PlannedCall:
     check: BodyCheck | None = None
     coding: bytes | None = None
 
+    @property
+    def bodiless(self) -> bool:
+        """Whether the request may have no body: nobody would judge it."""
+        return self.injected and self.check is None
+
 
 def plan_call(head: RequestHead, providers: Iterable[Provider]) -> PlannedCall:
     """Judges a request's head. Raises RequestError."""

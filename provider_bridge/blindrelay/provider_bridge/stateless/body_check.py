@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.json_body import JsonError, parse_json
+from blindrelay.provider_bridge.stateless.description import Description
 from blindrelay.provider_bridge.stateless.form_data import FormError, judge_form
 from blindrelay.provider_bridge.stateless.judging import StoredObjectError, judge
-from blindrelay.provider_bridge.stateless.rules import Rule
 from blindrelay.v1.inner_pb2 import ERROR_CODE_NOT_ALLOWED, ERROR_CODE_STORED_OBJECT
 
 
@@ -30,10 +30,13 @@ class BodyCheck:
     path: str
     boundary: bytes = b""
 
-    def judge(self, rule: Rule, body: bytes | bytearray) -> None:
+    def judge(self, description: Description, body: bytes | bytearray) -> None:
         """Judges a whole body or message. Raises RequestError."""
         what = "message" if self.kind == "messages" else "body"
         with _refusals(what):
+            rule = description.rule(self.kind, self.path)
+            if rule is None:
+                raise StoredObjectError(f"this bridge has no description of the {self.kind} of {self.path}")
             if self.kind == "forms":
                 judge_form(body, self.boundary, rule)
             else:

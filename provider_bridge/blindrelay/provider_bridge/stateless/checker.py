@@ -17,7 +17,7 @@ from typing import Final
 from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.providers import Provider
 from blindrelay.provider_bridge.stateless.body_check import BodyCheck
-from blindrelay.provider_bridge.stateless.checker_process import greeting, question, read_reply
+from blindrelay.provider_bridge.stateless.questions import greeting, question, read_reply
 from blindrelay.v1.inner_pb2 import ERROR_CODE_INTERNAL, ErrorCode
 
 CHECK_INLINE: Final = 32_768
@@ -34,21 +34,24 @@ _KEPT_VARIABLES: Final = ("LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "SYSTEM
 
 
 class Checker:
-    """Judges the bodies of one bridge's calls."""
+    """Judges the bodies of one bridge's calls.
+
+    Attributes:
+        process: the one that judges large bodies; None before the first.
+    """
+
+    process: Process | None
 
     def __init__(self, providers: Iterable[Provider]) -> None:
         self._descriptions = {provider.name: provider.stateless for provider in providers}
         self._free = asyncio.Lock()
-        self._process: Process | None = None
+        self.process = None
         self._asking: asyncio.Task[None] | None = None
 
     async def check(self, check: BodyCheck, body: bytearray) -> None:
         """Judges a whole body or message. Raises RequestError."""
-        rule = self._descriptions[check.provider].rule(check.kind, check.path)
-        if rule is None or rule.content:
-            return  # plan_call refuses what is not described
         if len(body) <= CHECK_INLINE:
-            check.judge(rule, body)
+            check.judge(self._descriptions[check.provider], body)
             return
         await self._free.acquire()
         self._asking = asyncio.create_task(self._ask(check, body))
@@ -95,21 +98,21 @@ class Checker:
         return read_reply(await stdout.readline())
 
     async def _started(self) -> Process:
-        if self._process is not None and self._process.returncode is None:
-            return self._process
+        if self.process is not None and self.process.returncode is None:
+            return self.process
         await self._stop()
-        self._process = await asyncio.create_subprocess_exec(
+        self.process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "blindrelay.provider_bridge.stateless.checker_process"),
             stdin=PIPE,
             stdout=PIPE,
             env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},
         )
-        if self._process.stdin is not None:
-            self._process.stdin.write(greeting(self._descriptions))
-        return self._process
+        if self.process.stdin is not None:
+            self.process.stdin.write(greeting(self._descriptions))
+        return self.process
 
     async def _stop(self) -> None:
-        process, self._process = self._process, None
+        process, self.process = self.process, None
         if process is None:
             return
         with suppress(ProcessLookupError):
