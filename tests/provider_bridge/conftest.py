@@ -40,6 +40,7 @@ def provider_at(target: str, preset: str = "openai", credential: bytes | None = 
         else (known.credential.header, known.credential.prefix + credential),
         injected=known.injected,
         brought=known.brought,
+        stateless=known.stateless,
     )
 
 

@@ -103,7 +103,7 @@ async def test_it_serves_says_where_and_stops(tmp_path: Path, provider: FakeProv
         identity = format_identity(load_identity(tmp_path / "identity.key").public_key)
         assert bridge.announced["identity"] == identity
         async with bridge.caller as caller:
-            assert (await caller.exchange(body=b'{"canary":1}')).status == 200
+            assert (await caller.exchange(body=b'{"user":"canary"}')).status == 200
         code, errors = await bridge.stop()
     assert code == 0
     assert "serving" in errors

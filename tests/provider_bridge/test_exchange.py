@@ -35,7 +35,7 @@ async def test_what_arrives_at_the_provider(bridge: SealedCaller, provider: Fake
         b"accept": b"text/event-stream",
         b"openai-beta": b"\xe4",
     }
-    await bridge.exchange(request_head(CHAT + "?alt=%2F&after=x:y@z", headers=headers), b'{"a": 1}')
+    await bridge.exchange(request_head(CHAT + "?alt=%2F&after=x:y@z", headers=headers), b'{"n": 1}')
     (received,) = provider.received
     assert received.request_line == b"POST /v1/chat/completions?alt=%2F&after=x:y@z HTTP/1.1"
     assert received.headers == [
@@ -48,7 +48,7 @@ async def test_what_arrives_at_the_provider(bridge: SealedCaller, provider: Fake
         (b"openai-beta", b"\xe4"),
         (b"user-agent", b"blindrelay"),
     ]
-    assert received.body == b'{"a": 1}'
+    assert received.body == b'{"n": 1}'
 
 
 async def test_a_path_arrives_byte_for_byte(bridge: SealedCaller, provider: FakeProvider) -> None:

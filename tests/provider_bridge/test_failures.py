@@ -17,7 +17,7 @@ from blindrelay.v1.inner_pb2 import CREDENTIAL_BROUGHT
 from .fake_provider import EVENT_STREAM, FakeProvider, raw
 from .sealed_caller import SealedCaller, collect, request_head, with_sealed
 
-LONG = b'{"x":"' + b"a" * 1_000_000 + b'"}'
+LONG = b'{"user":"' + b"a" * 1_000_000 + b'"}'
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ async def test_requests_that_do_not_fit_together(small_bridge: SealedCaller, pro
     waiting = small_bridge.start(held)
     await waiting.write(held.messages[0])
     await asyncio.sleep(0.1)
-    body = b'{"x":"' + b"a" * 80_000 + b'"}'
+    body = b'{"user":"' + b"a" * 80_000 + b'"}'
     got = await small_bridge.exchange(body=body)
     assert (got.code, got.execution) == ("OVERLOADED", "NOT_STARTED")
     waiting.cancel()
@@ -200,7 +200,7 @@ async def test_a_fault_of_the_bridge_is_sealed_and_not_described(
 
 
 async def test_large_bodies_are_checked_beside_the_loop(bridge: SealedCaller, provider: FakeProvider) -> None:
-    got = await bridge.exchange(body=b'{"store":true,"x":"' + b"a" * 200_000 + b'"}')
+    got = await bridge.exchange(body=b'{"store":true,"user":"' + b"a" * 200_000 + b'"}')
     assert got.code == "STORED_OBJECT"
     assert (await bridge.exchange(body=LONG)).status == 200
     assert provider.received[0].body == LONG

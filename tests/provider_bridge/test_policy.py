@@ -37,8 +37,12 @@ def plan(*arguments: Any, **fields: Any) -> PlannedCall:
 
 def judge(*arguments: Any, body: bytes | None, **fields: Any) -> None:
     call = plan(*arguments, **fields)
-    if body is not None:
-        call.check_body(body)
+    if body is not None and call.check is not None:
+        call.check.judge(call.provider.stateless, body)
+
+
+def form(disposition: bytes) -> bytes:
+    return b"--x\r\nContent-Disposition: form-data; %s\r\n\r\nv\r\n--x--\r\n" % disposition
 
 
 def refusal(*arguments: Any, body: bytes | None = None, **fields: Any) -> tuple[str, str]:
@@ -186,7 +190,7 @@ def test_a_brought_credential_passes_and_nothing_is_injected() -> None:
     )
     assert not call.injected
     assert dict(call.headers) == headers
-    call.check_body(b"not json: the account is the customer's own")
+    assert call.check is None, "the account is the customer's own"
 
 
 def test_a_credential_header_with_an_injected_credential() -> None:
@@ -222,13 +226,62 @@ def test_a_body_of_no_kind() -> None:
     [b"application/json", b"Application/JSON; charset=UTF-8", b'application/json;charset="utf-8"'],
 )
 def test_json_by_its_names(content_type: bytes) -> None:
-    plan(headers={b"content-type": content_type}).check_body(b"{}")
+    judge(headers={b"content-type": content_type}, body=b"{}")
 
 
 def test_multipart_only_where_it_is_taken() -> None:
-    plan(TRANSCRIPTIONS, headers=MULTIPART).check_body(b"--x\r\nanything")
+    judge(TRANSCRIPTIONS, headers=MULTIPART, body=form(b'name="model"'))
     assert refusal(CHAT, headers=MULTIPART)[0] == "NOT_ALLOWED"
-    assert refusal(TRANSCRIPTIONS, body=b'{"store":true}')[0] == "STORED_OBJECT"
+    refused = refusal(TRANSCRIPTIONS, headers=MULTIPART, body=form(b'name="file_id"'))
+    assert refused[0] == "STORED_OBJECT"
+
+
+@pytest.mark.parametrize(
+    ("url", "headers"),
+    [
+        (TRANSCRIPTIONS, {b"content-type": b"application/json"}),
+        ("https://api.openai.com/v1/images/variations", {b"content-type": b"application/json"}),
+    ],
+)
+def test_body_that_is_not_described_is_refused(url: str, headers: dict[bytes, bytes]) -> None:
+    code, message = refusal(url, headers=headers)
+    assert code == "NOT_ALLOWED"
+    assert "no description of the bodies of /v1/" in message
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        b"multipart/form-data",
+        b"multipart/form-data; boundary=",
+        b"multipart/form-data; boundary=x; charset=utf-7",
+        b"multipart/form-data; boundary*=utf-8''x",
+        b"multipart/form-data; boundary=x; boundary=y",
+        b"multipart/mixed; boundary=x",
+    ],
+)
+def test_form_that_parsers_read_differently_is_refused(content_type: bytes) -> None:
+    code, message = refusal(TRANSCRIPTIONS, headers={b"content-type": content_type})
+    assert code == "NOT_ALLOWED"
+    assert "content-type" in message
+
+
+@pytest.mark.parametrize("value", [b"br", b"zstd", b"gzip, gzip", b"x-gzip", b""])
+def test_content_encoding_that_cannot_be_decoded_is_refused(value: bytes) -> None:
+    headers = {b"content-type": b"application/json", b"content-encoding": value}
+    code, message = refusal(headers=headers)
+    assert code == "NOT_ALLOWED"
+    assert "send it uncompressed or as gzip" in message
+    assert dict(plan(headers=headers, credential=CREDENTIAL_BROUGHT).headers) == headers
+
+
+@pytest.mark.parametrize(
+    ("value", "coding"), [(b"gzip", b"gzip"), (b"Deflate", b"deflate"), (b"identity", None)]
+)
+def test_content_encoding_that_is_decoded_does_not_go_on(value: bytes, coding: bytes | None) -> None:
+    call = plan(headers={b"content-type": b"application/json", b"content-encoding": value})
+    assert call.coding == coding
+    assert call.headers == [(b"content-type", b"application/json")]
 
 
 def test_a_body_that_stores() -> None:
@@ -243,10 +296,9 @@ def test_a_body_that_cannot_be_checked() -> None:
     assert "one key twice" in message
 
 
-def test_a_body_where_none_belongs() -> None:
-    url = "https://api.openai.com/v1/models"
-    plan(url, "GET").check_body(b"")
-    assert refusal(url, "GET", body=b"{}")[0] == "NOT_ALLOWED"
+def test_body_of_a_get_is_not_judged_and_may_not_be_there() -> None:
+    assert plan("https://api.openai.com/v1/models", "GET").bodiless
+    assert not plan().bodiless
 
 
 def test_a_long_message_is_cut() -> None:

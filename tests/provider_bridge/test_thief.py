@@ -156,7 +156,7 @@ async def test_a_thief_who_comes_in_time_and_one_who_comes_too_late(
     provider.script = script
     async with bridge_ahead_of_time(tmp_path, provider) as bridge:
         (key,) = (await bridge.caller.directory()).keys
-        requests = [await bridge.caller.seal(body=b'{"prompt":"the canary"}') for _ in range(2)]
+        requests = [await bridge.caller.seal(body=b'{"user":"the canary"}') for _ in range(2)]
         answered, cut = calls = [await bridge.caller.send(request) for request in requests]
         exchanges = [
             await record(key.config, call, request) for call, request in zip(calls, requests, strict=True)
@@ -165,7 +165,7 @@ async def test_a_thief_who_comes_in_time_and_one_who_comes_too_late(
         memory = bridge.dump()
         stolen = find_key(memory, key.config)
         assert stolen is not None, "in time: the key is there"
-        assert exchanges[0].prompt(stolen) == b'{"prompt":"the canary"}'
+        assert exchanges[0].prompt(stolen) == b'{"user":"the canary"}'
         assert still_there(exchanges, stolen, memory) >= EPOCH_SECRETS | {"response stream"}
 
         cut.cancel()

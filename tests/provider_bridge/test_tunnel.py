@@ -65,7 +65,7 @@ async def test_messages_both_ways_and_the_clients_close(
     tunnel = await SealedTunnel.opened(caller, headers={b"sec-websocket-protocol": b"realtime"})
     head = await tunnel.answer()
     assert (head.status, head.headers.get("sec-websocket-protocol")) == (101, "realtime")
-    for text in (HELLO, json.dumps({"type": "x", "text": "é" * 30_000})):
+    for text in (HELLO, json.dumps({"type": "input_audio_buffer.append", "audio": "é" * 30_000})):
         await tunnel.say(text)
         assert await tunnel.heard() == text.encode()
     await tunnel.send(close_frame(1000, "done"))
@@ -259,6 +259,9 @@ async def test_pings_are_answered_here_and_a_silent_provider_is_lost(
         (RESPONSES, '{"type": "response.create", "input": "x"}', "STORED_OBJECT"),
         (RESPONSES, '{"type": "response.create", "store": true}', "STORED_OBJECT"),
         (RESPONSES, '{"type": "response.create", "store": false, "response": {}}', "STORED_OBJECT"),
+        (RESPONSES, '{"type": "response.steer", "previous_response_id": "r"}', "STORED_OBJECT"),
+        (RESPONSES, '{"type": "session.update", "store": false}', "STORED_OBJECT"),
+        (RESPONSES, '{"input": "x", "store": false}', "STORED_OBJECT"),
         (RESPONSES, '{"type":"response.create","store":false,"previous_response_id":"r"}', "STORED_OBJECT"),
         (REALTIME, '{"type": "session.update", "session": {"prompt": {"id": "p"}}}', "STORED_OBJECT"),
         (REALTIME, '{"type": "session.update", "session": {"tracing": "auto"}}', "STORED_OBJECT"),
@@ -275,8 +278,9 @@ async def test_a_message_that_is_refused(
     caller: SealedCaller, websocket: WebSocketProvider, url: str, message: str, code: str
 ) -> None:
     tunnel = await opened(caller, url)
-    await tunnel.say(HELLO)
-    assert await tunnel.heard() == HELLO.encode()
+    hello = HELLO if url == REALTIME else '{"type": "response.create", "store": false}'
+    await tunnel.say(hello)
+    assert await tunnel.heard() == hello.encode()
     await tunnel.say(message)
     got = await tunnel.answer()
     assert (got.code, got.execution) == (code, "STARTED")
@@ -296,7 +300,7 @@ async def test_a_binary_message_cannot_be_judged(caller: SealedCaller) -> None:
     ("url", "message"),
     [
         (RESPONSES, '{"type": "response.create", "store": false, "input": "x"}'),
-        (RESPONSES, '{"type": "response.cancel"}'),
+        (REALTIME, '{"type": "response.cancel"}'),
         (REALTIME, '{"type": "response.create", "response": {"conversation": "none"}}'),
         (REALTIME, '{"type": "session.update", "session": {"tracing": null}}'),
     ],

@@ -14,7 +14,9 @@ from blindrelay.client.connection import Connection
 from blindrelay.client.library import Request
 from blindrelay.v1.inner_pb2 import Credential, ExchangeKind, Header, RequestHead
 
-HEADERS: Final = frozenset({"accept", "anthropic-beta", "anthropic-version", "content-type", "openai-beta"})
+HEADERS: Final = frozenset(
+    {"accept", "anthropic-beta", "anthropic-version", "content-encoding", "content-type", "openai-beta"}
+)
 CREDENTIAL_HEADERS: Final = frozenset(
     {"api-key", "authorization", "openai-organization", "openai-project", "x-api-key", "x-goog-api-key"}
 )

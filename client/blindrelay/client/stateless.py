@@ -7,11 +7,15 @@ With injected credentials all customers are one account at the provider, so noth
 from __future__ import annotations
 
 import json
-from typing import Any
+import re
+from typing import Any, Final
 
 from blindrelay.client.connection import Connection
 from blindrelay.client.library import Request, body_bytes, in_memory
 from blindrelay.v1.inner_pb2 import Credential
+
+_NULL: Final = re.compile(rb'("store"[ \t\r\n]*:[ \t\r\n]*)null')
+"""Null is the default, which stores."""
 
 
 def stateless_body(request: Request, connection: Connection) -> bytes | None:
@@ -39,9 +43,11 @@ def _applies(request: Request, connection: Connection) -> bool:
 
 def _with_store_false(body: bytes) -> bytes:
     content = _parsed(body)
-    if content is None or "store" in content:
+    if content is None or content.get("store") is not None:
         return body
     # Put in, not written anew: whatever else is in the body stays as it is, for the bridge to judge.
+    if "store" in content:
+        return _NULL.sub(rb"\1false", body) if len(_NULL.findall(body)) == 1 else body
     rest = body.lstrip(b" \t\r\n").removeprefix(b"{")
     return b'{"store":false' + (b"," if content else b"") + rest
 

@@ -22,6 +22,7 @@ from blindrelay.provider_bridge.provider_call import ProviderTransport
 from blindrelay.provider_bridge.request_budget import RequestBudget
 from blindrelay.provider_bridge.service import ExchangeService
 from blindrelay.provider_bridge.signatory import HeldIdentity, Signatory
+from blindrelay.provider_bridge.stateless.checker import Checker
 from blindrelay.sealing import IdentityKey
 from blindrelay.serving import (
     STREAMS_PER_RELAY,
@@ -69,6 +70,7 @@ class Bridge:
             log=self.log,
             budget=RequestBudget(config.max_buffered),
             max_request=config.max_request,
+            checker=Checker(config.providers),
         )
         self._service = ExchangeService(
             self._keys,
@@ -124,6 +126,7 @@ class Bridge:
             ):
                 yield server, address
         finally:
+            await self._workplace.checker.aclose()
             await self._workplace.transport.aclose()
             self.log.report()
 

@@ -18,6 +18,12 @@ from blindrelay.provider_bridge.providers import (
     parse_calls,
     presets,
 )
+from blindrelay.provider_bridge.stateless.description import (
+    Description,
+    DescriptionError,
+    api_description,
+    read_description,
+)
 from blindrelay.provider_bridge.url_policy import Origin, UrlError, parse_origin
 from blindrelay.sealing import IdentityError, identity_hash, parse_identity
 from blindrelay.serving import (
@@ -207,6 +213,7 @@ def _provider(table: Table, environment: Mapping[str, str]) -> Provider:
         injected=_calls(table, "injected", preset.injected),
         brought=_calls(table, "brought", preset.brought),
         allow_close_delimited=table.flag("allow_close_delimited", default=False),
+        stateless=_stateless(table, preset.stateless),
     )
 
 
@@ -233,6 +240,19 @@ def _calls(table: Table, key: str, default: tuple[AllowedCall, ...]) -> tuple[Al
         return default if entries is None else parse_calls(entries)
     except CallError as error:
         raise table.error(key, f"is wrong: {error}") from None
+
+
+def _stateless(table: Table, default: Description) -> Description:
+    """The API that `stateless` names, or the operator's own description in the file that it names."""
+    path = table.optional_path("stateless")
+    try:
+        if path is None:
+            return default
+        return read_description(path, default) if path.suffix == ".toml" else api_description(path.name)
+    except OSError as error:
+        raise table.error("stateless", f"names {path}: {error.strerror}") from None
+    except DescriptionError as error:
+        raise table.error("stateless", f"is wrong: {error}") from None
 
 
 def _secret(table: Table, environment: Mapping[str, str]) -> str:

@@ -8,16 +8,17 @@ sealed error.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import grpc
 
 from blindrelay.provider_bridge.answer_stream import send_answer
 from blindrelay.provider_bridge.clock import Clock
-from blindrelay.provider_bridge.errors import SealedError
+from blindrelay.provider_bridge.content_coding import decode_body
+from blindrelay.provider_bridge.errors import RequestError, SealedError
 from blindrelay.provider_bridge.events import EventLog, Outcome
 from blindrelay.provider_bridge.message_gate import MessageGate, OpenGate
 from blindrelay.provider_bridge.opening import ClaimedExchange
@@ -26,6 +27,7 @@ from blindrelay.provider_bridge.provider_call import ProviderAnswer, ProviderTra
 from blindrelay.provider_bridge.providers import Provider
 from blindrelay.provider_bridge.request_body import discard_rest, read_body
 from blindrelay.provider_bridge.request_budget import RequestBudget, Share
+from blindrelay.provider_bridge.stateless.checker import Checker
 from blindrelay.provider_bridge.tunnel import Gate, Tunnel
 from blindrelay.serving import CallRefusedError, Context
 from blindrelay.v1.exchange_messages import response_message
@@ -33,15 +35,13 @@ from blindrelay.v1.inner_pb2 import (
     ERROR_CODE_DEADLINE,
     ERROR_CODE_DRAINING,
     ERROR_CODE_INTERNAL,
+    ERROR_CODE_NOT_ALLOWED,
     EXECUTION_NOT_STARTED,
     EXECUTION_STARTED,
     EXECUTION_UNKNOWN,
     Execution,
 )
 from blindrelay.v1.outer_status import OuterStatus
-
-CHECK_INLINE: Final = 65_536
-"""Bytes. A larger body is checked in a thread, one at a time: it takes long, and several times its size."""
 
 FAREWELL_SECONDS: Final = 10.0
 """For an error's record to leave, when the exchange's own time may be over."""
@@ -62,7 +62,7 @@ class Workplace:
     log: EventLog
     budget: RequestBudget
     max_request: int
-    checking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    checker: Checker
     running: set[Exchange] = field(default_factory=set)
 
     def give_up(self) -> None:
@@ -127,8 +127,7 @@ class Exchange:
             if call.allowed.tunnel:
                 await self._tunnel(call, share)
                 return
-            body = await read_body(self._claimed, self._context, share, self._workplace.max_request)
-            await self._check(call.check_body, body)
+            body = await self._body(call, share)
             await self._call(call, body, share)
 
     def _end_after(self, seconds: int) -> None:
@@ -138,12 +137,17 @@ class Exchange:
             raise self._out_of_time()
         self._limit.reschedule(asyncio.get_running_loop().time() + remaining)
 
-    async def _check(self, judge: Callable[[bytearray], None], body: bytearray) -> None:
-        if len(body) <= CHECK_INLINE:
-            judge(body)
-            return
-        async with self._workplace.checking:
-            await asyncio.to_thread(judge, body)
+    async def _body(self, call: PlannedCall, share: Share) -> bytearray:
+        """The whole body as it goes to the provider, once it has been judged."""
+        limit = self._workplace.max_request
+        body = await read_body(self._claimed, self._context, share, limit)
+        if call.coding is not None:
+            body = await decode_body(body, call.coding, share, limit)
+        if body and call.bodiless:
+            raise RequestError(ERROR_CODE_NOT_ALLOWED, f"a {call.method} request has no body here")
+        if call.check is not None:
+            await self._workplace.checker.check(call.check, body)
+        return body
 
     async def _call(self, call: PlannedCall, body: bytearray, share: Share) -> None:
         self._execution = EXECUTION_UNKNOWN
@@ -167,11 +171,10 @@ class Exchange:
         await self._hear_out()
 
     def _gate(self, call: PlannedCall, share: Share) -> Gate:
-        if not call.injected:
+        if call.check is None:
             return OpenGate()
-        return MessageGate(
-            lambda message: self._check(call.check_message, message), share, self._workplace.max_request
-        )
+        judge = partial(self._workplace.checker.check, call.check)
+        return MessageGate(judge, share, self._workplace.max_request)
 
     async def _send(self, records: list[bytes]) -> None:
         self._writing = True

@@ -9,7 +9,14 @@ from typing import Final
 Header = tuple[bytes, bytes]
 
 REQUEST_HEADERS: Final = frozenset(
-    {b"accept", b"content-type", b"anthropic-version", b"anthropic-beta", b"openai-beta"}
+    {
+        b"accept",
+        b"anthropic-beta",
+        b"anthropic-version",
+        b"content-encoding",
+        b"content-type",
+        b"openai-beta",
+    }
 )
 """What a provider needs to read the request; nothing here says who asks."""
 

@@ -7,13 +7,14 @@ section 11.5); with one that the client brings, every frame passes as it comes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.request_body import gather, seconds_to_arrive
 from blindrelay.provider_bridge.request_budget import Share
-from blindrelay.sealing import BINARY, CLOSE, TEXT, data_frames
+from blindrelay.sealing import BINARY, CLOSE, CONTINUATION, TEXT
 from blindrelay.v1.inner_pb2 import ERROR_CODE_NOT_ALLOWED, Frame
+from blindrelay.v1.limits import MAX_FRAME_DATA
 
 Judge = Callable[[bytearray], Awaitable[None]]
 """Judges a whole message. Raises RequestError."""
@@ -24,7 +25,7 @@ class OpenGate:
 
     due: float | None = None
 
-    async def passed(self, frame: Frame) -> list[Frame]:
+    async def passed(self, frame: Frame) -> Iterable[Frame]:
         """The frame itself."""
         return [frame]
 
@@ -50,7 +51,7 @@ class MessageGate:
         self._began = 0.0
         self._message = bytearray()
 
-    async def passed(self, frame: Frame) -> list[Frame]:
+    async def passed(self, frame: Frame) -> Iterable[Frame]:
         """The frames of the message that this one completes, or none. Raises RequestError."""
         if frame.opcode == CLOSE:
             return [frame]
@@ -67,7 +68,13 @@ class MessageGate:
             return []
         self.due = None
         await self._judge(self._message)
-        passed = data_frames(TEXT, bytes(self._message))
-        self._message.clear()
+        return self._released()
+
+    def _released(self) -> Iterator[Frame]:
+        """The held message's frames, each made when it is asked for: a whole copy would take its time."""
+        message, self._message = self._message, bytearray()
+        last = max(0, len(message) - 1) // MAX_FRAME_DATA
+        for index in range(last + 1):
+            piece = bytes(message[index * MAX_FRAME_DATA : (index + 1) * MAX_FRAME_DATA])
+            yield Frame(opcode=CONTINUATION if index else TEXT, data=piece, fin=index == last)
         self._share.release()
-        return passed

@@ -1,4 +1,4 @@
-"""Whether the bridge makes a call, decided from the head alone, and the body's own rules afterwards.
+"""Whether the bridge makes a call, decided from the head alone, and what its body is held to.
 
 Everything that is refused is refused here, before the provider hears of it, with a sealed error that says
 what to change.
@@ -7,28 +7,22 @@ what to change.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Final
 
+from blindrelay.provider_bridge.content_coding import IDENTITY, WINDOW_BITS
 from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.header_policy import Header, HeaderError, request_headers
-from blindrelay.provider_bridge.json_body import JsonError, parse_json
 from blindrelay.provider_bridge.providers import AllowedCall, Provider
-from blindrelay.provider_bridge.stored_objects import (
-    StoredObjectError,
-    check_form_data,
-    check_stored_objects,
-    check_tunnel_message,
-)
+from blindrelay.provider_bridge.stateless.body_check import BodyCheck
+from blindrelay.provider_bridge.stateless.form_data import form_boundary
 from blindrelay.provider_bridge.url_policy import RequestUrl, UrlError, parse_url
 from blindrelay.v1.inner_pb2 import (
     CREDENTIAL_BROUGHT,
     CREDENTIAL_INJECTED,
     ERROR_CODE_MALFORMED,
     ERROR_CODE_NOT_ALLOWED,
-    ERROR_CODE_STORED_OBJECT,
     ERROR_CODE_UNSUPPORTED,
     EXCHANGE_KIND_EXCHANGE,
     EXCHANGE_KIND_TUNNEL,
@@ -42,7 +36,7 @@ from blindrelay.v1.limits import deadline_seconds
 
 _BODILESS: Final = frozenset({"DELETE", "GET", "HEAD"})
 _JSON: Final = re.compile(rb'application/json(?: *; *charset="?utf-8"?)?', re.IGNORECASE)
-_MULTIPART: Final = re.compile(rb"multipart/form-data *;.*", re.IGNORECASE)
+_CONTENT_ENCODING: Final = b"content-encoding"
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,6 +48,8 @@ class PlannedCall:
         headers: the client's that pass; the bridge adds its own.
         injected: whether the bridge adds the provider's credential.
         deadline: seconds from the envelope's issued_at.
+        check: how its body or its messages are judged; None if they are not.
+        coding: the content-encoding that the body is decoded from before it is judged; None if it is not.
     """
 
     provider: Provider
@@ -63,35 +59,13 @@ class PlannedCall:
     allowed: AllowedCall
     injected: bool
     deadline: int
+    check: BodyCheck | None = None
+    coding: bytes | None = None
 
-    def check_body(self, body: bytes | bytearray) -> None:
-        """Judges the whole body. Raises RequestError. Takes up to a second for the largest ones."""
-        if not self.injected:
-            return
-        if self.method in _BODILESS:
-            if body:
-                raise RequestError(ERROR_CODE_NOT_ALLOWED, f"a {self.method} request has no body here")
-            return
-        with _refusals("body"):
-            if self.allowed.multipart and _content_type(self.headers, _MULTIPART):
-                check_form_data(body)
-            else:
-                check_stored_objects(self.url.path, parse_json(body))
-
-    def check_message(self, message: bytes | bytearray) -> None:
-        """Judges one whole text message of the client's in a tunnel, as check_body does a body."""
-        with _refusals("message"):
-            check_tunnel_message(self.url.path, parse_json(message))
-
-
-@contextmanager
-def _refusals(what: str) -> Iterator[None]:
-    try:
-        yield
-    except JsonError as error:
-        raise RequestError(ERROR_CODE_NOT_ALLOWED, f"the {what} cannot be checked: {error}") from None
-    except StoredObjectError as error:
-        raise RequestError(ERROR_CODE_STORED_OBJECT, str(error)) from None
+    @property
+    def bodiless(self) -> bool:
+        """Whether the request may have no body: nobody would judge it."""
+        return self.injected and self.check is None
 
 
 def plan_call(head: RequestHead, providers: Iterable[Provider]) -> PlannedCall:
@@ -117,8 +91,7 @@ def plan_call(head: RequestHead, providers: Iterable[Provider]) -> PlannedCall:
     except HeaderError as error:
         raise RequestError(ERROR_CODE_NOT_ALLOWED, str(error)) from None
     call = PlannedCall(provider, head.method, url, headers, allowed, not brought, _deadline(head))
-    _check_content_type(call)
-    return call
+    return call if brought else _judged(call)
 
 
 def _is_tunnel(head: RequestHead) -> bool:
@@ -171,16 +144,47 @@ def _find(
     raise RequestError(ERROR_CODE_NOT_ALLOWED, f"this bridge does not allow {what}")
 
 
-def _check_content_type(call: PlannedCall) -> None:
-    """With an injected credential a body is read before it is sent, so it has to be of a kind that can be."""
-    if not call.injected or call.method in _BODILESS:
-        return
-    if _content_type(call.headers, _JSON):
-        return
-    if not (call.allowed.multipart and _content_type(call.headers, _MULTIPART)):
+def _judged(call: PlannedCall) -> PlannedCall:
+    """The call with what its body is held to, since with the bridge's own credential the body is judged."""
+    if call.allowed.tunnel:
+        return replace(call, check=_body_check(call, "messages"))
+    headers, coding = _without_coding(call.headers)
+    if call.method in _BODILESS:
+        return replace(call, headers=headers)
+    content_type = next((value for name, value in headers if name == b"content-type"), b"")
+    boundary = form_boundary(content_type) if call.allowed.multipart else None
+    if boundary is not None:
+        check = _body_check(call, "forms", boundary)
+    elif _JSON.fullmatch(content_type):
+        check = _body_check(call, "bodies")
+    else:
         kinds = "application/json or multipart/form-data" if call.allowed.multipart else "application/json"
-        raise RequestError(ERROR_CODE_NOT_ALLOWED, f"the content-type of {call.url.path} must be {kinds}")
+        raise RequestError(
+            ERROR_CODE_NOT_ALLOWED, f"the content-type of {call.url.path} must be {kinds}, and no more"
+        )
+    return replace(call, headers=headers, coding=coding, check=check)
 
 
-def _content_type(headers: list[Header], pattern: re.Pattern[bytes]) -> bool:
-    return any(name == b"content-type" and pattern.fullmatch(value) for name, value in headers)
+def _body_check(call: PlannedCall, kind: str, boundary: bytes = b"") -> BodyCheck:
+    if call.provider.stateless.rule(kind, call.url.path) is None:
+        raise RequestError(
+            ERROR_CODE_NOT_ALLOWED,
+            f"this bridge has no description of the {kind} of {call.url.path}: bring your own credential "
+            "(credentials=brought), or ask its operator to add one",
+        )
+    return BodyCheck(call.provider.name, kind, call.url.path, boundary)
+
+
+def _without_coding(headers: list[Header]) -> tuple[list[Header], bytes | None]:
+    """The headers but for content-encoding, and what it names, if that is to be decoded."""
+    rest = [header for header in headers if header[0] != _CONTENT_ENCODING]
+    coding = next((value.lower() for name, value in headers if name == _CONTENT_ENCODING), IDENTITY)
+    if coding == IDENTITY:
+        return rest, None
+    if coding not in WINDOW_BITS:
+        raise RequestError(
+            ERROR_CODE_NOT_ALLOWED,
+            "a body with this content-encoding cannot be checked: send it uncompressed or as gzip, or bring "
+            "your own credential (credentials=brought)",
+        )
+    return rest, coding

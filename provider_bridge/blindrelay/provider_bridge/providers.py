@@ -13,6 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
+from blindrelay.provider_bridge.stateless.description import Description, api_description
 from blindrelay.provider_bridge.url_policy import Origin, parse_origin
 
 METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"})
@@ -63,6 +64,7 @@ class Preset:
     credential: CredentialStyle
     injected: tuple[AllowedCall, ...]
     brought: tuple[AllowedCall, ...]
+    stateless: Description
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class Provider:
         credential: the header that an INJECTED exchange gets, or None if there is none.
         injected, brought: the calls that each kind of credential may make.
         allow_close_delimited: whether an answer may end with its connection.
+        stateless: what bodies may hold with an injected credential.
     """
 
     name: str
@@ -84,6 +87,7 @@ class Provider:
     injected: tuple[AllowedCall, ...] = field(repr=False)
     brought: tuple[AllowedCall, ...] = field(repr=False)
     allow_close_delimited: bool = False
+    stateless: Description = field(default_factory=Description, repr=False)
 
     def find_call(self, method: str, path: str, *, brought: bool, tunnel: bool = False) -> AllowedCall | None:
         """The entry that allows a call, or a tunnel, with this kind of credential, or None."""
@@ -108,6 +112,7 @@ def presets() -> dict[str, Preset]:
             ),
             injected=parse_calls(values["injected"]),
             brought=parse_calls(values["brought"]),
+            stateless=api_description(values.get("stateless", name)),
         )
         for name, values in tomllib.loads(text).items()
     }

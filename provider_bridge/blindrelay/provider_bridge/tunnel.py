@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 from blindrelay.provider_bridge.answer_stream import Send
@@ -30,7 +31,7 @@ class Gate(Protocol):
 
     due: float | None
 
-    async def passed(self, frame: Frame) -> list[Frame]: ...
+    async def passed(self, frame: Frame) -> Iterable[Frame]: ...
 
 
 class Tunnel:

@@ -6,16 +6,26 @@ import json
 import re
 from collections.abc import Iterator
 from email import message_from_bytes
+from functools import cache
 from typing import Any, Final
 from urllib.parse import unquote
 
 from blindrelay.provider_bridge.json_body import LONG_STRING, JsonError, parse_json
-from blindrelay.provider_bridge.stored_objects import StoredObjectError, check_form_data, check_stored_objects
+from blindrelay.provider_bridge.stateless.description import api_description
+from blindrelay.provider_bridge.stateless.form_data import FormError, judge_form
+from blindrelay.provider_bridge.stateless.judging import StoredObjectError, judge
+from blindrelay.provider_bridge.stateless.rules import Rule
 
 from ..tape import Tape, spelt, written
 from ..target import Target, check
 
-_PATHS: Final = ("/v1/responses", "/v1/chat/completions", "/v1/messages", "/v1beta/models/g:generateContent")
+_PATHS: Final = (
+    ("/v1/responses", "openai"),
+    ("/v1/chat/completions", "openai"),
+    ("/v1/messages", "anthropic"),
+    ("/v1beta/models/g:generateContent", "gemini"),
+)
+_FORM: Final = "/v1/audio/transcriptions"
 _ALWAYS_REFUSED: Final = {"background", "cachedcontent", "container", "conversation", "previousresponseid"}
 _REFERENCES: Final = {"containerid", "fileid", "fileuri", "fileids", "vectorstoreids"}
 
@@ -81,18 +91,36 @@ def _same_text(ours: Any, theirs: Any) -> bool:
 def stored_objects(data: bytes) -> None:
     """A JSON body on its way to a path: nothing passes that stores, or names what is stored."""
     tape = Tape(data)
-    path = tape.choice(_PATHS)
+    path, api = tape.choice(_PATHS)
     body = json.dumps(_object(tape, 4)).encode() if tape.flag() else tape.rest()
-    check_stored_objects(path, parse_json(body))
+    judge(parse_json(body), _rule(api, "bodies", path))
     value = json.loads(body)
     for key, inner in value.items():
-        check(_plain(key) != "store" or inner is False, "nothing is stored")
-        check(_plain(key) not in _ALWAYS_REFUSED or inner in (None, False), "no state is referred to")
-    check(path != _PATHS[0] or value.get("store") is False, "the Responses API is told not to store")
-    if not any(word in body for word in (b"tool_use", b"function", b"\\")):  # what an application owns
+        check(_plain(key) != "store" or inner in (None, False), "nothing is stored")
+        check(_plain(key) not in _ALWAYS_REFUSED or inner in (None, False, "", []), "no state is referred to")
+    check(path != "/v1/responses" or value.get("store") is False, "the Responses API is told not to store")
+    if not _content_fields(api) & {key for key, _ in _members(value)}:  # what an application owns
         for key, inner in _members(value):
-            harmless = not inner or isinstance(inner, dict)
-            check(_plain(key) not in _REFERENCES or harmless, "nothing stored is referred to")
+            check(_plain(key) not in _REFERENCES or inner in (None, "", [], False), "nothing is referred to")
+
+
+def _rule(api: str, kind: str, path: str) -> Rule:
+    rule = api_description(api).rule(kind, path)
+    check(rule is not None, "the path is described")
+    return rule or Rule()
+
+
+@cache
+def _content_fields(api: str) -> set[str]:
+    """The names of all fields whose values are the application's own."""
+    shapes, names, waiting = set[int](), set[str](), list(api_description(api).shapes.values())
+    while waiting:
+        shape = waiting.pop()
+        if id(shape) not in shapes:
+            shapes.add(id(shape))
+            names |= {name for name, rule in shape.fields.items() if rule.content}
+            waiting += [rule.shape for rule in shape.fields.values() if rule.shape is not None]
+    return names
 
 
 def _object(tape: Tape, depth: int) -> dict[str, Any]:
@@ -124,13 +152,17 @@ def _members(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def form_data(data: bytes) -> None:
-    """A multipart body: no field that another parser would read as a stored file's id."""
+    """A multipart body: every field that another parser sees in it is described."""
     body = _DISPOSITION + spelt(data, _WORDS) + b"\r\n\r\nf\r\n--b--\r\n"
-    check_form_data(body)
+    rule = _rule("openai", "forms", _FORM)
+    judge_form(body, b"b", rule)
     for name in _field_names(body):
-        check(not name.strip().startswith("=?"), "a form field's name is in RFC 2047's words")
         for read in (name, unquote(name), _QUOTED_PAIR.sub(r"\1", name)):
-            check(_plain(read) not in ("fileid", "fileids"), "a form field refers to a stored file")
+            known = rule.shape is not None and read.partition("[")[0] in rule.shape.fields
+            check(
+                known and _plain(read) not in ("fileid", "fileids"),
+                "a form has a field that is not described",
+            )
 
 
 def _field_names(body: bytes) -> Iterator[str]:
@@ -144,9 +176,13 @@ def _field_names(body: bytes) -> Iterator[str]:
 def long_body(data: bytes) -> None:
     """One piece again and again: the time that a check takes grows with the body, and no faster."""
     tape = Tape(data)
-    check_body = tape.choice((check_form_data, parse_json))
+    kind, path = tape.choice((("forms", _FORM), ("bodies", "/v1/chat/completions")))
     begin, piece = spelt(tape.chunk(), _WORDS), spelt(tape.rest(), _WORDS)
-    check_body(begin + piece * (_LONG // max(1, len(piece))))
+    body = begin + piece * (_LONG // max(1, len(piece)))
+    if kind == "forms":
+        judge_form(_DISPOSITION + body, b"b", _rule("openai", kind, path))
+    else:
+        judge(parse_json(body), _rule("openai", kind, path))
 
 
 _BODIES: Final = (
@@ -184,6 +220,7 @@ _WORDS: Final = (
     b",",
     b":",
     b"\\u00e9",
+    b"model",
 )
 
 TARGETS = (
@@ -195,12 +232,23 @@ TARGETS = (
         lambda: [bytes([place % 4, 0]) + body for place, body in enumerate(_BODIES * 2)],
         2_048,
     ),
-    Target("form_data", form_data, (StoredObjectError,), lambda: [bytes((0, 2, 6, 9, 6)), b"\0\2\7"], 64),
+    Target(
+        "form_data",
+        form_data,
+        (FormError, StoredObjectError),
+        lambda: [bytes((0, 2, 6, 21, 6)), b"\0\2\7"],
+        64,
+    ),
     Target(
         "long_body",
         long_body,
-        (JsonError, StoredObjectError),
-        lambda: [written(1, b"[") + b"1,", written(1, b"1") + b"\3", written(0, b"") + b"x"],
+        (FormError, JsonError, StoredObjectError),
+        lambda: [
+            written(1, b"{}") + b" ",
+            written(1, b"[") + b"1,",
+            written(1, b"1") + b"\3",
+            written(0, b"") + b"x",
+        ],
         64,
     ),
 )

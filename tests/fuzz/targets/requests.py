@@ -58,7 +58,15 @@ _NAMES: Final = (
     b"x-forwarded-for",
 )
 _PROVIDERS: Final = tuple(
-    Provider(name, preset.origin, preset.origin, _SECRET, preset.injected, preset.brought)
+    Provider(
+        name,
+        preset.origin,
+        preset.origin,
+        _SECRET,
+        preset.injected,
+        preset.brought,
+        stateless=preset.stateless,
+    )
     for name, preset in presets().items()
 )
 
@@ -127,7 +135,8 @@ def request_head(data: bytes) -> None:
     head = RequestHead.FromString(altered(tape, tape.choice(_HEADS)))
     try:
         call = plan_call(head, _PROVIDERS)
-        (call.check_message if call.allowed.tunnel and call.injected else call.check_body)(tape.rest())
+        if call.check is not None:
+            call.check.judge(call.provider.stateless, tape.rest())
     except RequestError as error:
         check(len(error.as_message().message.encode()) <= MAX_ERROR_MESSAGE, "an error is a sentence")
         raise

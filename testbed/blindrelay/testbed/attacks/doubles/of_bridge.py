@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
-from unittest.mock import patch
+from unittest.mock import AsyncMock, patch
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -14,7 +14,7 @@ from blindrelay.provider_bridge.claims import ClaimMemory
 from blindrelay.provider_bridge.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.exchange import Exchange
 from blindrelay.provider_bridge.opening import Opening
-from blindrelay.provider_bridge.policy import PlannedCall
+from blindrelay.provider_bridge.stateless.checker import Checker
 from blindrelay.testbed.attacks.doubles.double import patches
 from blindrelay.testbed.attacks.doubles.of_core import without_binding
 from blindrelay.v1.envelope import METADATA_KEY
@@ -83,5 +83,5 @@ def without_request_end() -> AbstractContextManager[object]:
 
     return patches(
         patch(f"{_BRIDGE}.exchange.read_body", whatever_came),
-        patch.object(PlannedCall, "check_body", lambda *_: None),
+        patch.object(Checker, "check", AsyncMock()),
     )

@@ -1,0 +1,183 @@
+"""A description of the stateless bodies of one API, from TOML (spec/protocol.md, section 11.5).
+
+A file has these tables:
+
+    [bodies], [forms], [messages]
+        for JSON bodies, form data and the messages of a WebSocket: which rule holds for which path. A path
+        is named by its end, such as "chat/completions" or "models/{model}:countTokens"; the longest wins.
+    [Name]
+        a shape. Each key is a field and its rule (rules.py), and "$values", "$content" and "$stored" name,
+        in one text, the fields of these three common rules. "$like" takes the fields of another shape first.
+        "$required" is a table of fields that must be there, with the reason, and "$with_id" of those that an
+        object with an id must have. With "$by" the keys are the types that an object may have, and
+        "$otherwise" is the type of one that does not say.
+
+`extends` names the API that a file adds to; a field that is in both has the later rule. `spelling = "camel
+and snake"` lets each field be written in both ways, as protobuf's JSON form does.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+from blindrelay.provider_bridge.stateless.rules import CONTENT, VALUE, Rule, RuleError, Shape, parse_rule
+
+KINDS: Final = ("bodies", "forms", "messages")
+_GROUPS: Final = {"$values": "value", "$content": "content", "$stored": "stored"}
+_OTHER_KEYS: Final = frozenset({"$by", "$like", "$otherwise", "$required", "$with_id"})
+_BOTH_SPELLINGS: Final = "camel and snake"
+_NAME: Final = re.compile(r"[a-z_]+")
+_CAPITAL: Final = re.compile(r"(?<!^)([A-Z])")
+
+Table = Mapping[str, Any]
+Layer = Mapping[str, Any]
+"""One file: its tables by name."""
+
+
+class DescriptionError(ValueError):
+    """A description cannot be read; the text says why."""
+
+
+class Description:
+    """What is known to be stateless at one provider.
+
+    Args:
+        layers: the files' tables, what is extended first.
+
+    Raises DescriptionError.
+    """
+
+    def __init__(self, layers: Iterable[Layer] = ()) -> None:
+        self.layers = tuple(layers)
+        self.shapes: dict[str, Shape] = {}
+        self._paths: dict[str, list[tuple[str, re.Pattern[str], Rule]]] = {}
+        try:
+            self._compile()
+        except RuleError as error:
+            raise DescriptionError(str(error)) from None
+
+    def rule(self, kind: str, path: str) -> Rule | None:
+        """The rule for a body, a form or a message on its way to a path; None if none is described."""
+        return next((rule for _, ending, rule in self._paths[kind] if ending.fullmatch(path)), None)
+
+    def paths(self, kind: str) -> dict[str, Rule]:
+        """The described paths by their ends."""
+        return {path: rule for path, _, rule in self._paths[kind]}
+
+    def _compile(self) -> None:
+        merged = _merged(self.layers)
+        self.shapes = {name: Shape(name) for name in merged if name[:1].isupper()}
+        for name, shape in self.shapes.items():
+            self._fill(shape, merged[name], merged)
+        for kind in KINDS:
+            rules = ((path, self._rule(rule, merged)) for path, rule in merged.get(kind, {}).items())
+            paths = [(path, _ending(path), rule) for path, rule in rules]
+            self._paths[kind] = sorted(paths, key=lambda path: -len(path[0]))
+
+    def _fill(self, shape: Shape, table: Table, tables: Mapping[str, Table]) -> None:
+        table = _inherited(table, tables)
+        shape.by, shape.otherwise = table.get("$by"), table.get("$otherwise")
+        shape.required = _one_line(table.get("$required", {}))
+        shape.with_id = _one_line(table.get("$with_id", {}))
+        for name, rule in table.items():
+            if not name.startswith("$"):
+                shape.fields[name] = self._rule(rule, tables)
+            elif name not in _OTHER_KEYS:
+                raise RuleError(f"{shape.name} has a key {name}, which has no meaning")
+        if self._both_spellings and shape.by is None:
+            shape.fields |= {_snake(name): rule for name, rule in shape.fields.items()}
+
+    def _rule(self, rule: Any, tables: Mapping[str, Table]) -> Rule:
+        if isinstance(rule, dict):
+            shape = Shape("a nested shape")
+            self._fill(shape, _expanded(rule), tables)
+            return Rule(shape=shape)
+        if rule == "value":
+            return VALUE
+        return CONTENT if rule == "content" else parse_rule(str(rule), self._find)
+
+    def _find(self, name: str) -> Shape:
+        if name not in self.shapes:
+            raise RuleError(f"there is no shape {name}")
+        return self.shapes[name]
+
+    @property
+    def _both_spellings(self) -> bool:
+        return any(layer.get("spelling") == _BOTH_SPELLINGS for layer in self.layers)
+
+
+@cache
+def api_description(name: str) -> Description:
+    """The description of an API that comes with the bridge, such as openai. Raises DescriptionError."""
+    return Description(_api_layers(name))
+
+
+def read_description(path: Path, base: Description) -> Description:
+    """An operator's own file, on top of a description, or of the API that it extends.
+
+    Raises DescriptionError, OSError.
+    """
+    try:
+        layer = tomllib.loads(path.read_text("utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DescriptionError(f"it is not TOML: {error}") from None
+    extended = layer.get("extends")
+    return Description([*(base.layers if extended is None else _api_layers(str(extended))), layer])
+
+
+def _api_layers(name: str) -> list[Layer]:
+    folder = files("blindrelay.provider_bridge.stateless").joinpath("apis")
+    file = folder.joinpath(f"{name}.toml")
+    if not _NAME.fullmatch(name) or not file.is_file():
+        known = sorted(each.name.removesuffix(".toml") for each in folder.iterdir())
+        raise DescriptionError(f'"{name}" is not one of {", ".join(known)}, and not a .toml file')
+    layer = tomllib.loads(file.read_text("utf-8"))
+    return [*(_api_layers(layer["extends"]) if "extends" in layer else []), layer]
+
+
+def _merged(layers: Iterable[Layer]) -> dict[str, dict[str, Any]]:
+    """The tables of all layers, with every group written out; what comes later wins, field by field."""
+    merged: dict[str, dict[str, Any]] = {}
+    for layer in layers:
+        for name, table in layer.items():
+            if isinstance(table, dict):
+                merged.setdefault(name, {}).update(_expanded(table))
+            elif name not in ("extends", "spelling"):
+                raise RuleError(f"the key {name} has no meaning")
+            if not (name[:1].isupper() or name in (*KINDS, "extends", "spelling")):
+                raise RuleError(f"the table [{name}] has no meaning; a shape's name begins with a capital")
+    return merged
+
+
+def _expanded(table: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {name: rule for group, rule in _GROUPS.items() for name in table.get(group, "").split()}
+    return fields | {name: rule for name, rule in table.items() if name not in _GROUPS}
+
+
+def _inherited(table: Table, tables: Mapping[str, Table]) -> Table:
+    """The table with the fields of those that it is like."""
+    name = table.get("$like")
+    if name is None:
+        return table
+    if name not in tables:
+        raise RuleError(f"there is no shape {name}")
+    return {**_inherited(tables[name], tables), **table}
+
+
+def _one_line(reasons: Mapping[str, str]) -> dict[str, str]:
+    return {name: " ".join(reason.split()) for name, reason in reasons.items()}
+
+
+def _ending(path: str) -> re.Pattern[str]:
+    literals = (re.escape(literal) for literal in re.split(r"\{[a-z_]+\}", path))
+    return re.compile("(?:.*/)?" + "[^/]+".join(literals))
+
+
+def _snake(name: str) -> str:
+    return _CAPITAL.sub(r"_\1", name).lower()

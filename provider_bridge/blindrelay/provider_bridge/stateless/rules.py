@@ -1,0 +1,125 @@
+"""The rules of a description: which values a field may have.
+
+A rule is written as one text, or as an inline table of fields. Its alternatives are separated by "|", at most
+one for each kind of JSON value:
+
+    value           a string, number or boolean, or lists of these: nothing with fields of its own
+    content         anything: the application's own text, schemas, arguments, data
+    false           false alone
+    'text'          this string alone
+    Name            an object with the fields of the shape of that name
+    [RULE], {RULE}  a list of RULE; an object with any keys, each RULE
+    file            in forms, a part with a file name
+    stored, stored: REASON
+                    something that the provider stores, or a reference to it: never allowed
+
+Null means absent everywhere. So do "", [] and false where a rule says stored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+STORED: Final = "refers to something that the provider stores"
+
+_SHAPE: Final = re.compile(r"[A-Z][A-Za-z0-9]*")
+_LITERAL: Final = re.compile(r"'([^']*)'")
+
+
+class RuleError(ValueError):
+    """A rule cannot be read; the text says why."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a field may hold.
+
+    Attributes:
+        content: anything passes.
+        stored: why nothing passes, or None.
+        value: any string, number or boolean passes, and lists of these.
+        false: false passes.
+        literals: the strings that pass besides.
+        file: in a form, the part has to be a file.
+        items: the rule for a list's items; None if a list does not pass.
+        shape: the shape of an object; None if an object does not pass, unless values is given.
+        values: the rule for each value of an object with any keys.
+    """
+
+    content: bool = False
+    stored: str | None = None
+    value: bool = False
+    false: bool = False
+    literals: frozenset[str] = frozenset()
+    file: bool = False
+    items: Rule | None = None
+    shape: Shape | None = None
+    values: Rule | None = None
+
+
+@dataclass(eq=False)
+class Shape:
+    """An object's fields, or, where it is of one of several types, the rules for each type.
+
+    Attributes:
+        fields: by name; or by type, if `by` is given.
+        required: fields that must be there and not be empty, each with the reason.
+        with_id: the same, for an object that has an `id`: by that alone it would be looked up.
+        by: the name of the field that says the type; None for a plain object.
+        otherwise: the type of an object that does not say one.
+    """
+
+    name: str
+    fields: dict[str, Rule] = field(default_factory=dict)
+    required: dict[str, str] = field(default_factory=dict)
+    with_id: dict[str, str] = field(default_factory=dict)
+    by: str | None = None
+    otherwise: str | None = None
+
+
+VALUE: Final = Rule(value=True)
+CONTENT: Final = Rule(content=True)
+
+
+def parse_rule(text: str, find: Callable[[str], Shape]) -> Rule:
+    """Reads a rule. `find` gives the shape of a name. Raises RuleError."""
+    if text == "stored" or text.startswith("stored:"):
+        return Rule(stored=" ".join(text.partition(":")[2].split()) or STORED)
+    merged: dict[str, object] = {}
+    for alternative in _alternatives(text):
+        for name, value in _alternative(alternative, find).items():
+            if name == "literals" and name in merged:
+                value = merged[name] | value  # type: ignore[operator]
+            elif name in merged:
+                raise RuleError(f'"{text}" has two alternatives for one kind of value')
+            merged[name] = value
+    return Rule(**merged)  # type: ignore[arg-type]
+
+
+def _alternative(text: str, find: Callable[[str], Shape]) -> Mapping[str, object]:
+    if text in ("value", "content", "false", "file"):
+        return {text: True}
+    if literal := _LITERAL.fullmatch(text):
+        return {"literals": frozenset({literal[1]})}
+    if text.startswith("[") and text.endswith("]"):
+        return {"items": parse_rule(text[1:-1], find)}
+    if text.startswith("{") and text.endswith("}"):
+        return {"values": parse_rule(text[1:-1], find)}
+    if _SHAPE.fullmatch(text):
+        return {"shape": find(text)}
+    raise RuleError(f'"{text}" is not a rule')
+
+
+def _alternatives(text: str) -> list[str]:
+    """The text split at each "|" that is outside brackets."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "[{") - (character in "]}")
+        if character == "|" and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts]

@@ -1,0 +1,106 @@
+"""Large bodies are judged in a process of their own, and the bridge's event loop goes on meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from blindrelay.provider_bridge.errors import RequestError
+from blindrelay.provider_bridge.stateless.body_check import BodyCheck
+from blindrelay.provider_bridge.stateless.checker import CHECK_INLINE, Checker
+from blindrelay.v1.inner_pb2 import ERROR_CODE_INTERNAL, ERROR_CODE_STORED_OBJECT, EXECUTION_NOT_STARTED
+
+from ..conftest import provider_at
+from .shapes import LARGEST, SHAPES
+
+CHAT = BodyCheck("openai", "bodies", "/v1/chat/completions")
+LARGE = bytearray(b'{"user":"' + b"x" * CHECK_INLINE + b'"}')
+STORED = bytearray(b'{"store":true,"user":"' + b"x" * CHECK_INLINE + b'"}')
+
+
+@pytest.fixture
+async def checker() -> AsyncIterator[Checker]:
+    checker = Checker([provider_at("http://127.0.0.1:1")])
+    yield checker
+    await checker.aclose()
+
+
+def process_of(checker: Checker) -> int:
+    process = checker.process
+    assert process is not None
+    return process.pid
+
+
+async def test_large_body_is_judged_by_another_process(checker: Checker) -> None:
+    await checker.check(CHAT, LARGE[: CHECK_INLINE // 2] + bytearray(b'"}'))
+    assert checker.process is None, "a small one needs none"
+    await checker.check(CHAT, LARGE)
+    first = process_of(checker)
+    with pytest.raises(RequestError) as refused:
+        await checker.check(CHAT, STORED)
+    assert refused.value.code == ERROR_CODE_STORED_OBJECT
+    assert 'set "store" to false' in str(refused.value)
+    assert process_of(checker) == first
+
+
+async def test_killed_process_is_a_sealed_error_and_is_replaced(checker: Checker) -> None:
+    await checker.check(CHAT, LARGE)
+    first = process_of(checker)
+    os.kill(first, signal.SIGSTOP)
+    asking = asyncio.create_task(checker.check(CHAT, LARGE))
+    await asyncio.sleep(0)
+    os.kill(first, signal.SIGKILL)
+    with pytest.raises(RequestError) as refused:
+        await asking
+    assert (refused.value.code, refused.value.execution) == (ERROR_CODE_INTERNAL, EXECUTION_NOT_STARTED)
+    await checker.check(CHAT, LARGE)
+    assert process_of(checker) != first
+
+
+async def test_caller_who_leaves_disturbs_nobody(checker: Checker) -> None:
+    await checker.check(CHAT, LARGE)
+    first = process_of(checker)
+    for _ in range(5):
+        leaving = asyncio.create_task(checker.check(CHAT, STORED))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await checker.check(CHAT, LARGE)
+        assert leaving.cancelled() or leaving.done()
+    assert process_of(checker) == first
+
+
+async def test_body_comes_out_unchanged(checker: Checker) -> None:
+    body = bytearray(LARGE)
+    await checker.check(CHAT, body)
+    assert body == LARGE
+    body.clear()
+
+
+@pytest.mark.parametrize("shape", ["one string", "long numbers", "messages", "lines in a file"])
+async def test_event_loop_goes_on_while_a_body_is_judged(checker: Checker, shape: str) -> None:
+    """32 MiB of shapes that take long. The bound is for a busy machine; `bench body-checks` measures all."""
+    kind, path, make = SHAPES[shape]
+    body = bytearray(make(LARGEST))
+    await checker.check(CHAT, LARGE)
+    longest = 0.0
+
+    async def heartbeat() -> None:
+        nonlocal longest
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(0.005)
+            longest = max(longest, time.perf_counter() - before)
+
+    beating = asyncio.create_task(heartbeat())
+    try:
+        await checker.check(BodyCheck("openai", kind, path, b"b" if kind == "forms" else b""), body)
+    except RequestError:
+        pass  # the bounds of json_body.py and form_data.py
+    finally:
+        beating.cancel()
+    assert longest < 0.5

@@ -1,0 +1,268 @@
+"""What a JSON body may hold with the bridge's own credential, by the descriptions that come with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from blindrelay.provider_bridge.stateless.description import api_description
+from blindrelay.provider_bridge.stateless.judging import StoredObjectError, judge
+
+CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
+GEMINI, REALTIME = "/v1beta/models/g:generateContent", "/v1/realtime"
+API = {CHAT: "openai", RESPONSES: "openai", MESSAGES: "anthropic", GEMINI: "gemini", REALTIME: "openai"}
+MINE = {"file_id": "mine", "fileId": "mine", "container": {"id": "mine"}, "store": True}
+FILE = {"type": "input_file", "file_id": "file-1"}
+
+
+def judged(path: str, body: Any, api: str = "") -> None:
+    kind = "messages" if path == REALTIME else "bodies"
+    rule = api_description(api or API.get(path, "openai")).rule(kind, path)
+    assert rule is not None
+    judge(body, rule)
+
+
+def response(**fields: Any) -> dict[str, Any]:
+    return {"model": "m", "store": False, **fields}
+
+
+def item(**fields: Any) -> dict[str, Any]:
+    return response(input=[fields])
+
+
+def tool(**fields: Any) -> dict[str, Any]:
+    return response(tools=[fields])
+
+
+def block(**fields: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": [fields]}]}
+
+
+def part(**fields: Any) -> dict[str, Any]:
+    return {"contents": [{"parts": [fields]}]}
+
+
+STORED = [
+    (RESPONSES, {}, 'by default: set "store" to false'),
+    (RESPONSES, {"store": None}, 'by default: set "store" to false'),
+    (RESPONSES, {"store": True}, 'set "store" to false'),
+    (RESPONSES, {"store": 0}, 'set "store" to false'),
+    (RESPONSES, {"store": "false"}, 'set "store" to false'),
+    (RESPONSES, {"Store": False}, 'by default: set "store" to false'),
+    (RESPONSES, response(Store=True), "Store is not known"),
+    (RESPONSES, {"store": False, "\u017ftore": True}, r"'\\u017ftore' is not known"),
+    (CHAT, {"store": True}, 'set "store" to false'),
+    (RESPONSES, response(previous_response_id="resp_1"), "previous_response_id refers to a stored response"),
+    (RESPONSES, response(conversation={"id": "conv_1"}), "conversation refers"),
+    (RESPONSES, response(background=True), "background has the provider store"),
+    (RESPONSES, response(prompt={"id": "pmpt_1"}), "prompt refers"),
+    (
+        RESPONSES,
+        response(prompt_cache_retention="24h"),
+        "prompt_cache_retention may be in-memory or in_memory",
+    ),
+    (
+        RESPONSES,
+        response(prompt_cache_options={"comparison_response_id": "r"}),
+        "comparison_response_id refers",
+    ),
+    (RESPONSES, item(id="msg_1"), r"input\[0\].content is missing"),
+    (RESPONSES, item(type="message", id="msg_1", role="user", content=[]), "content is missing"),
+    (RESPONSES, item(type="image_generation_call", id="ig_1", status="completed"), "result is missing"),
+    (
+        RESPONSES,
+        item(type="reasoning", id="rs_1", summary=[], status="completed"),
+        "encrypted_content is missing",
+    ),
+    (RESPONSES, item(type="reasoning", id="rs_1", summary=[], x=1), "encrypted_content is missing"),
+    (RESPONSES, item(type="web_search_call", id="ws_1", status="completed"), "action is missing"),
+    (RESPONSES, item(type="mcp_list_tools", id="l", server_label="s"), "tools is missing"),
+    (RESPONSES, item(type="function_call", id="fc"), "name is missing"),
+    (RESPONSES, item(type="compaction", id="c"), "encrypted_content is missing"),
+    (RESPONSES, item(type="file_search_call", id="fs", queries=["q"]), "stored files"),
+    (RESPONSES, item(type="code_interpreter_call", container_id="c"), "stored container"),
+    (RESPONSES, item(type="time_machine", id="t"), r"input\[0\] of type time_machine is not known"),
+    (RESPONSES, item(type=["message"]), "is not known to be stateless"),
+    (
+        RESPONSES,
+        item(role="user", content=[FILE]),
+        r"input\[0\].content\[0\].file_id refers to a stored file",
+    ),
+    (RESPONSES, item(role="user", content=[{"type": "input_image", "file_id": "f"}]), "as a data URL"),
+    (RESPONSES, item(type="function_call_output", call_id="c", output=[FILE]), "file_id refers"),
+    (RESPONSES, item(type="additional_tools", tools=[{"type": "code_interpreter"}]), "in a container"),
+    (
+        RESPONSES,
+        item(type="additional_tools", tools=[{"type": "function", "container": {"type": "auto"}}]),
+        r"input\[0\].tools\[0\].container is not known",
+    ),
+    (
+        RESPONSES,
+        item(type="tool_search_output", tools=[{"type": "mcp", "connector_id": "c"}]),
+        "connector_id",
+    ),
+    (RESPONSES, tool(type="file_search", vector_store_ids=["vs_1"]), "stored files"),
+    (RESPONSES, tool(type="code_interpreter", container={"type": "auto"}), "in a container"),
+    (RESPONSES, tool(type="shell", environment={"type": "container_auto"}), "of type container_auto"),
+    (RESPONSES, tool(type="mcp", server_label="s", tunnel_id="t"), "tunnel_id refers to a private network"),
+    (RESPONSES, tool(type="mcp", server_label="s", connector_id="c"), "connector_id refers to a connector"),
+    (RESPONSES, tool(type="namespace", tools=[{"type": "file_search"}]), "stored files"),
+    (RESPONSES, tool(type="image_generation", input_image_mask={"file_id": "f"}), "input_image_mask.file_id"),
+    (
+        CHAT,
+        {"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]}]},
+        "file_id",
+    ),
+    (CHAT, {"messages": [{"role": "assistant", "audio": {"id": "audio_1"}}]}, "audio refers"),
+    (CHAT, {"messages": [{"content": "no role"}]}, "without a role"),
+    (
+        CHAT,
+        {"audio": {"format": "mp3", "voice": {"id": "voice_1"}}},
+        "audio.voice.id refers to a stored voice",
+    ),
+    (CHAT, {"data_sources": [{"type": "azure_search"}]}, "data_sources is not known"),
+    (CHAT, {"vector_store_ids": "vs_1"}, "vector_store_ids is not known"),
+    (CHAT, {"messages": {"role": "user"}}, "messages is not known"),
+    (CHAT, {"model": {"id": "m"}}, "model is not known"),
+    ("/v1/audio/speech", {"input": "x", "voice": {"id": "voice_1"}}, "voice.id refers"),
+    ("/v1/images/edits", {"images": [{"file_id": "f"}]}, r"images\[0\].file_id"),
+    (MESSAGES, {"container": "container_1"}, "container refers"),
+    (MESSAGES, {"container": {"skills": []}}, "container refers"),
+    (MESSAGES, {"thread": {"type": "create"}}, "thread has the provider hold"),
+    (MESSAGES, {"diagnostics": {"previous_message_id": "msg_1"}}, "previous_message_id refers"),
+    (MESSAGES, {"workspace_id": "w"}, "workspace_id refers"),
+    (MESSAGES, {"tools": [{"type": "code_execution_20260521", "name": "code_execution"}]}, "in a container"),
+    (MESSAGES, {"tools": [{"type": "code_execution_29990101"}]}, "is not known"),
+    (
+        MESSAGES,
+        {"mcp_servers": [{"type": "url", "tunnel_id": "t"}]},
+        r"mcp_servers\[0\].tunnel_id is not known",
+    ),
+    (MESSAGES, block(type="document", source={"type": "file", "file_id": "f"}), "source of type file refers"),
+    (MESSAGES, block(type="container_upload", file_id="f"), "of type container_upload refers"),
+    (
+        MESSAGES,
+        block(type="tool_result", content=[{"type": "image", "source": {"type": "file"}}]),
+        "type file",
+    ),
+    (MESSAGES, block(type="text", text="x", file_id="f"), r"content\[0\].file_id is not known"),
+    (GEMINI, {"cachedContent": "cachedContents/1"}, "cachedContent refers"),
+    (GEMINI, {"cached_content": "cachedContents/1"}, "cached_content refers"),
+    (GEMINI, {"CachedContent": "cachedContents/1"}, "CachedContent is not known"),
+    (GEMINI, part(fileData={"fileUri": "https://x"}), "fileData refers"),
+    (GEMINI, part(file_data={"file_uri": "https://x"}), "file_data refers"),
+    (GEMINI, part(functionResponse={"parts": [{"fileData": {"fileUri": "x"}}]}), r"parts\[0\].fileData"),
+    (GEMINI, {"systemInstruction": {"parts": {"fileData": {"fileUri": "x"}}}}, "fileData refers"),
+    (GEMINI, {"tools": [{"fileSearch": {"fileSearchStoreNames": ["s"]}}]}, "fileSearch searches"),
+    (GEMINI, {"generationConfig": {"generationOutputConfig": {"outputUriPrefix": "gs://x"}}}, "OutputConfig"),
+    (GEMINI, {"generationConfig": {"responseFormat": {"audio": {"delivery": "URI"}}}}, "delivery may be"),
+    (REALTIME, {"session": {}}, "without a type"),
+    (REALTIME, {"type": "session.update", "session": {"prompt": {"id": "p"}}}, "session.prompt refers"),
+    (REALTIME, {"type": "session.update", "session": {"tracing": "auto"}}, "tracing has the provider keep"),
+    (REALTIME, {"type": "response.create", "response": {"conversation": "c"}}, "conversation may be"),
+    (
+        REALTIME,
+        {"type": "session.update", "session": {"audio": {"output": {"voice": {"id": "v"}}}}},
+        "voice.id",
+    ),
+    (REALTIME, {"type": "response.create", "response": {"input": [{"type": "item_reference"}]}}, "by its id"),
+    (CHAT, [], "not a JSON object"),
+    (CHAT, None, "not a JSON object"),
+    (CHAT, "store", "not a JSON object"),
+]
+
+STATELESS = [
+    (RESPONSES, response(input="hello", previous_response_id=None, conversation=None, background=False)),
+    (RESPONSES, response(input="hello", previous_response_id="", prompt=None, nobody_knows_this=None)),
+    (RESPONSES, response(prompt_cache_retention="in_memory", prompt_cache_key="k", metadata=MINE)),
+    (RESPONSES, response(include=["reasoning.encrypted_content"], text={"format": {"schema": MINE}})),
+    (RESPONSES, item(role="user", content="store my file_id")),
+    (RESPONSES, item(role="user", content="")),
+    (RESPONSES, item(type="reasoning", id="rs_1", summary=[], encrypted_content="x", content=None)),
+    (RESPONSES, item(type="function_call", id="fc", call_id="c", name="f", arguments='{"file_id":"mine"}')),
+    (RESPONSES, item(type="function_call_output", id="fc", call_id="c", output="")),
+    (
+        RESPONSES,
+        item(type="message", id="m", role="assistant", content=[{"type": "output_text", "text": ""}]),
+    ),
+    (RESPONSES, tool(type="function", name="f", parameters={"properties": MINE}, strict=True)),
+    (RESPONSES, tool(type="mcp", server_label="s", server_url="https://x", headers={"container": "x"})),
+    (RESPONSES, tool(type="shell", environment={"type": "local"})),
+    (RESPONSES, tool(type="web_search", filters={"allowed_domains": ["x"]})),
+    (CHAT, {"messages": [{"role": "user", "content": [{"type": "text", "text": "file_id"}]}], "store": None}),
+    (CHAT, {"store": False, "audio": {"voice": "alloy", "format": "mp3"}, "metadata": MINE}),
+    (
+        CHAT,
+        {"messages": [{"role": "assistant", "tool_calls": [{"id": "c", "function": {"arguments": "{}"}}]}]},
+    ),
+    (CHAT, {"messages": [{"role": "assistant", "content": None, "refusal": None, "audio": None}]}),
+    (CHAT, {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"properties": MINE}}}]}),
+    (CHAT, {"response_format": {"type": "json_schema", "json_schema": {"schema": MINE}}}),
+    ("/v1/completions", {"prompt": "hello"}),
+    ("/v1/completions", {"prompt": [[1, 2], [3]]}),
+    ("/v1/embeddings", {"input": [[1, 2], [3]]}),
+    ("/v1/moderations", {"input": ["a", "b"]}),
+    (MESSAGES, block(type="tool_use", id="t", name="f", input=MINE)),
+    (MESSAGES, {"tools": [{"name": "f", "input_schema": {"properties": MINE}, "input_examples": [MINE]}]}),
+    (MESSAGES, {"tools": [{"type": "memory_20250818", "name": "memory"}], "metadata": {"user_id": "u"}}),
+    (MESSAGES, {"mcp_servers": [{"type": "url", "name": "s", "url": "https://x"}], "container": None}),
+    (MESSAGES, block(type="image", source={"type": "base64", "media_type": "image/png", "data": "AA=="})),
+    (MESSAGES, block(type="text", text="x", cache_control={"type": "ephemeral", "ttl": "5m"})),
+    (GEMINI, part(functionCall={"name": "f", "args": MINE})),
+    (GEMINI, part(function_response={"name": "f", "response": MINE})),
+    (GEMINI, part(inline_data={"mime_type": "image/png", "data": "AA=="})),
+    (GEMINI, {"contents": [], "generation_config": {"max_output_tokens": 1, "responseSchema": MINE}}),
+    (
+        GEMINI,
+        {"tools": [{"functionDeclarations": [{"name": "f", "parameters": MINE}]}, {"googleSearch": {}}]},
+    ),
+    (REALTIME, {"type": "response.create", "response": {"conversation": "none"}}),
+    (REALTIME, {"type": "session.update", "session": {"tracing": None, "voice": "alloy", "tools": []}}),
+    (REALTIME, {"type": "conversation.item.truncate", "item_id": "i", "content_index": 0, "audio_end_ms": 5}),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "reason"), STORED)
+def test_stored_or_unknown_field_is_refused(path: str, body: Any, reason: str) -> None:
+    with pytest.raises(StoredObjectError, match=reason):
+        judged(path, body)
+
+
+@pytest.mark.parametrize(("path", "body"), STATELESS)
+def test_stateless_body_passes(path: str, body: Any) -> None:
+    judged(path, body)
+
+
+def test_vercel_sdk_is_told_what_to_set() -> None:
+    """Its second turn refers to the first one's items: it cannot know that they were not stored."""
+    with pytest.raises(StoredObjectError) as refused:
+        judged(RESPONSES, item(type="item_reference", id="rs_1"))
+    assert "input[0] of type item_reference" in str(refused.value)
+    assert 'providerOptions.openai to { store: false, include: ["reasoning.encrypted_content"] }' in str(
+        refused.value
+    )
+
+
+@pytest.mark.parametrize(
+    "key", ["top_k", "min_p", "cache_prompt", "chat_template_kwargs", "repetition_penalty"]
+)
+def test_sampling_of_a_self_hosted_server_passes_there_alone(key: str) -> None:
+    judged(CHAT, {key: 1}, "self_hosted")
+    with pytest.raises(StoredObjectError, match=f"{key} is not known"):
+        judged(CHAT, {key: 1}, "openai")
+
+
+def test_depth_is_walked_without_recursion() -> None:
+    content: Any = {"type": "container_upload"}
+    for _ in range(50_000):
+        content = {"type": "tool_result", "content": [content]}
+    with pytest.raises(StoredObjectError):
+        judged(MESSAGES, {"messages": [{"role": "user", "content": [content]}]})
+
+
+def test_clients_own_name_is_cut_and_escaped_in_the_error() -> None:
+    with pytest.raises(StoredObjectError) as refused:
+        judged(CHAT, {"\n" + "é" * 1_000: 1})
+    assert len(str(refused.value)) < 300
+    assert str(refused.value).isascii()

@@ -1,0 +1,123 @@
+"""Every field, tool, item and part that the official SDKs can send is described: as stateless, or as stored.
+
+When an SDK's new version has a field more, this fails until somebody has read what it does.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from typing import Any, Literal, TypedDict
+
+import pytest
+
+from blindrelay.provider_bridge.stateless.description import api_description
+from blindrelay.provider_bridge.stateless.rules import Rule
+
+from .gaps import gaps
+from .sdk_types import Struct, read
+
+OPENAI, REALTIME = "openai.types", "openai.types.realtime"
+REQUESTS = [
+    ("openai", "bodies", "chat/completions", f"{OPENAI}.chat.completion_create_params:*"),
+    ("openai", "bodies", "completions", f"{OPENAI}.completion_create_params:*"),
+    ("openai", "bodies", "responses", f"{OPENAI}.responses.response_create_params:*"),
+    ("openai", "bodies", "responses/input_tokens", f"{OPENAI}.responses.input_token_count_params:*"),
+    ("openai", "bodies", "embeddings", f"{OPENAI}.embedding_create_params:*"),
+    ("openai", "bodies", "moderations", f"{OPENAI}.moderation_create_params:*"),
+    ("openai", "bodies", "audio/speech", f"{OPENAI}.audio.speech_create_params:*"),
+    ("openai", "bodies", "images/generations", f"{OPENAI}.image_generate_params:*"),
+    ("openai", "forms", "audio/transcriptions", f"{OPENAI}.audio.transcription_create_params:*"),
+    ("openai", "forms", "audio/translations", f"{OPENAI}.audio.translation_create_params:*"),
+    ("openai", "forms", "images/edits", f"{OPENAI}.image_edit_params:*"),
+    ("openai", "forms", "images/variations", f"{OPENAI}.image_create_variation_params:*"),
+    ("openai", "messages", "responses", f"{OPENAI}.responses.responses_client_event_param:^ResponseCreate$"),
+    ("openai", "messages", "responses", f"{OPENAI}.responses.response_steer_event_param:EventParam$"),
+    ("openai", "messages", "realtime", f"{REALTIME}.realtime_client_event_param:EventParam$"),
+    ("openai", "messages", "realtime", "openai.types.beta.realtime.session_update_event_param:EventParam$"),
+    (
+        "openai",
+        "messages",
+        "realtime",
+        "openai.types.beta.realtime.transcription_session_update_param:UpdateParam$",
+    ),
+    ("anthropic", "bodies", "messages", "anthropic.types.message_create_params:*"),
+    ("anthropic", "bodies", "messages", "anthropic.types.beta.message_create_params:^MessageCreate"),
+    ("anthropic", "bodies", "messages/count_tokens", "anthropic.types.message_count_tokens_params:*"),
+    ("anthropic", "bodies", "messages/count_tokens", "anthropic.types.beta.message_count_tokens_params:*"),
+    ("mistral", "bodies", "chat/completions", "mistralai.client.models:^ChatCompletion(Stream)?Request$"),
+    ("mistral", "bodies", "fim/completions", "mistralai.client.models:^FIMCompletion(Stream)?Request$"),
+    ("mistral", "bodies", "embeddings", "mistralai.client.models:^EmbeddingRequest$"),
+    ("mistral", "bodies", "moderations", "mistralai.client.models:^ClassificationRequest$"),
+    ("mistral", "bodies", "chat/moderations", "mistralai.client.models:^ChatModerationRequest$"),
+    ("mistral", "bodies", "chat/classifications", "mistralai.client.models:^ChatClassificationRequest$"),
+    ("mistral", "bodies", "ocr", "mistralai.client.models:^OCRRequest$"),
+    ("mistral", "bodies", "audio/speech", "mistralai.client.models:^SpeechRequest$"),
+    ("mistral", "forms", "audio/transcriptions", "mistralai.client.models:^AudioTranscriptionRequest"),
+    ("gemini", "shapes", "GeminiContent", "google.genai.types:^ContentDict$"),
+    ("gemini", "shapes", "GeminiTool", "google.genai.types:^ToolDict$"),
+    ("gemini", "shapes", "GeminiToolConfig", "google.genai.types:^ToolConfigDict$"),
+    ("gemini", "shapes", "GenerationConfig", "google.genai.types:^GenerationConfigDict$"),
+]
+
+NOT_SENT = {
+    # These are headers, and no part of the body.
+    ".betas of",
+    # What the SDK keeps for itself, or answers of models that it does not know.
+    ".is_unknown of Unknown",
+    " of type UNKNOWN",
+}
+
+
+def models(where: str) -> list[Any]:
+    """The request types that a module has: MODULE:PATTERN, or all of its names that end in Params."""
+    module_name, _, pattern = where.partition(":")
+    module = importlib.import_module(module_name)
+    pattern = r"Params(NonStreaming|Streaming)?$" if pattern == "*" else pattern
+    return [getattr(module, name) for name in dir(module) if re.search(pattern, name)]
+
+
+@pytest.mark.parametrize(("api", "kind", "path", "where"), REQUESTS)
+def test_sdk_sends_nothing_that_is_not_described(api: str, kind: str, path: str, where: str) -> None:
+    description = api_description(api)
+    rule = Rule(shape=description.shapes[path]) if kind == "shapes" else description.paths(kind)[path]
+    found = [gap for model in models(where) for gap in gaps(read(model), rule)]
+    assert models(where)
+    assert [gap for gap in found if not any(known in gap for known in NOT_SENT)] == []
+
+
+def test_gemini_sdk_sends_no_setting_that_is_not_described() -> None:
+    """The SDK has all settings in one type, and sends them at the top and as generationConfig."""
+    kept_by_the_sdk = {"http_options", "should_return_http_response", "automatic_function_calling"}
+    shapes = api_description("gemini").shapes
+    described = shapes["Generate"].fields.keys() | shapes["GenerationConfig"].fields.keys()
+    (settings,) = models("google.genai.types:^GenerateContentConfigDict$")
+    assert Struct(settings).fields.keys() - described == kept_by_the_sdk
+
+
+def test_new_reference_field_is_found() -> None:
+    """What this file is for: each of these is what an SDK's next version could add."""
+
+    class Tool(TypedDict):
+        type: Literal["time_machine"]
+
+    class Voice(TypedDict):
+        id: str
+        owner_id: str
+
+    class Audio(TypedDict):
+        voice: str | Voice
+
+    class Request(TypedDict):
+        model: str
+        vault_id: str
+        tools: list[Tool]
+        audio: Audio
+
+    globals().update(Tool=Tool, Voice=Voice, Audio=Audio)
+    rule = api_description("openai").paths("bodies")["chat/completions"]
+    assert set(gaps(read(Request), rule)) == {
+        ".vault_id of Request",
+        ".tools[] of type time_machine",
+        ".audio.voice.owner_id of Voice",
+    }
