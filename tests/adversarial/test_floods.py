@@ -41,9 +41,9 @@ import pytest
 from hyperframe.frame import ContinuationFrame, HeadersFrame, PingFrame, SettingsFrame
 
 from blindrelay.client import SealedTransport, UnreachableError
-from blindrelay.relay_node.health import MAX_WATCHES
 from blindrelay.sealing import parse_identity
 from blindrelay.serving import CLIENT_IDLE_SECONDS, STREAMS_PER_CLIENT, authorization
+from blindrelay.serving.health import MAX_WATCHES
 from blindrelay.testbed import Testbed
 from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.grpc_profile import EXCHANGE_METHOD, KEY_DIRECTORY_METHOD

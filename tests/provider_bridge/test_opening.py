@@ -13,7 +13,7 @@ import pytest
 
 from blindrelay.provider_bridge import Bridge, BridgeConfig, UnclaimedError, opening
 from blindrelay.provider_bridge.claims import ClaimMemory
-from blindrelay.provider_bridge.opening import REFUSAL_SECONDS
+from blindrelay.provider_bridge.refusal_ticks import REFUSAL_SECONDS
 from blindrelay.sealing import IdentityKey, SealingKey
 from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.envelope_pb2 import Envelope
@@ -271,7 +271,7 @@ async def test_without_room_every_exchange_looks_the_same(
 async def test_a_call_without_a_first_message_ends(
     bridge: SealedCaller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "FIRST_MESSAGE_SECONDS", 0.05)
+    monkeypatch.setattr(opening, "RECORD_SECONDS", 0.05)
     async with asyncio.timeout(10):
         assert await outer_status(bridge.start(await bridge.seal())) == REFUSED
 

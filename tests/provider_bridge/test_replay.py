@@ -10,14 +10,12 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 import grpc
 import pytest
 
 from blindrelay.provider_bridge import Bridge, BridgeConfig, Event, EventLog, Outcome, bridge
-from blindrelay.provider_bridge.claims import ClaimMemory
 from blindrelay.sealing import IdentityKey
 from blindrelay.serving import authorization, issue_token
 from blindrelay.v1.outer_status import OuterStatus
@@ -169,8 +167,8 @@ async def test_after_a_restart_the_key_is_unknown(
 
 @pytest.fixture
 def few_claims(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Room for eight: four for a peer alone."""
-    monkeypatch.setattr(bridge, "ClaimMemory", partial(ClaimMemory, capacity=8))
+    """Room for four: of one peer, or of two of each of two."""
+    monkeypatch.setattr(bridge, "CAPACITY", 4)
 
 
 @pytest.mark.usefixtures("few_claims")
@@ -200,8 +198,8 @@ async def test_a_greedy_relay_leaves_room_for_another(
     tokens = tmp_path / "tokens"
     greedy, modest = (issue_token(tokens, name, datetime.now(UTC)) for name in ("greedy", "modest"))
     async with running(replace(config, tokens=tokens), identity, (authorization(greedy),)) as replayed:
-        got = [await replayed.send(await replayed.seal()) for _ in range(6)]
-        assert got == [None] * 4 + [OVERLOADED] * 2
+        got = [await replayed.send(await replayed.seal()) for _ in range(4)]
+        assert got == [None] * 2 + [OVERLOADED] * 2
         replayed.caller.metadata = (authorization(modest),)
         assert [await replayed.send(await replayed.seal()) for _ in range(2)] == [None, None]
-    assert len(provider.received) == 6
+    assert len(provider.received) == 4

@@ -1,32 +1,30 @@
 """From a call to a claimed exchange (spec/protocol.md, section 11.1).
 
 Up to the claim nothing is known of the exchange, so nothing is said but that a key is not here: one outer
-status for every other cause, not before a minimum time. That the delegation has ended, or that there is no
-room for a peer's claims, is said before anything is looked at: it is the same for whatever it sends.
+status for every other cause, on a tick that all of them share. That the delegation has ended, or that there
+is no room for a peer's claims, is said before anything is looked at: it is the same for whatever it sends.
 """
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from google.protobuf.message import DecodeError
 
 from blindrelay.provider_bridge.claims import ClaimMemory
 from blindrelay.provider_bridge.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.errors import UnclaimedError
+from blindrelay.provider_bridge.refusal_ticks import RefusalTicks
 from blindrelay.sealing import RequestOpener, ResponseSealer, SealingError, SealingKey, decapsulate
 from blindrelay.serving import CallRefusedError, Context
 from blindrelay.v1.envelope import EnvelopeError, envelope_from_metadata
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.exchange_pb2 import ExchangeRequest
 from blindrelay.v1.inner_pb2 import RequestPart
-from blindrelay.v1.limits import FIRST_MESSAGE_SECONDS
+from blindrelay.v1.limits import RECORD_SECONDS
 from blindrelay.v1.outer_status import OuterStatus
-
-REFUSAL_SECONDS: Final = 0.05
-"""From the first message to a refusal: far more than any cause takes, so that time tells none of them."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,6 +50,7 @@ class Opening:
     def __init__(self, keys: EpochKeys, claims: ClaimMemory) -> None:
         self._keys = keys
         self._claims = claims
+        self._ticks = RefusalTicks()
 
     async def open(self, context: Context, peer: bytes) -> ClaimedExchange:
         """Reads the first message and claims its exchange, on the account of the peer that brought it.
@@ -63,14 +62,13 @@ class Opening:
         message = await _first_message(context)
         # Not before: the first message may come as many seconds late as the delegation had left.
         self._keys.check_delegation()
-        loop = asyncio.get_running_loop()
-        refuse_at = loop.time() + REFUSAL_SECONDS
+        began = asyncio.get_running_loop().time()
         if not self._claims.has_room(peer):
             raise CallRefusedError(OuterStatus.OVERLOADED)
         try:
             return self._claim(context.invocation_metadata(), message, peer)
         except (UnclaimedError, EnvelopeError, SealingError, DecodeError):
-            await asyncio.sleep(refuse_at - loop.time())
+            await self._ticks.wait(since=began)
             raise CallRefusedError(OuterStatus.REFUSED) from None
 
     def _claim(self, metadata: Any, message: bytes, peer: bytes) -> ClaimedExchange:
@@ -97,7 +95,7 @@ class Opening:
 async def _first_message(context: Context) -> bytes:
     """The first message, or no bytes at all if none comes: that opens as little as any other nonsense."""
     try:
-        async with asyncio.timeout(FIRST_MESSAGE_SECONDS):
+        async with asyncio.timeout(RECORD_SECONDS):
             message = await context.read()
     except TimeoutError:
         return b""
