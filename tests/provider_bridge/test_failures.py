@@ -132,7 +132,8 @@ async def test_requests_that_do_not_fit_together(small_bridge: SealedCaller, pro
             assert got.status == 200, "the others are still on their way"
     assert got.execution == "NOT_STARTED"
     assert (await small_bridge.exchange()).status == 200, "a small one always finds room"
-    waiting.cancel()
+    for call in waiting:
+        call.cancel()
     await asyncio.sleep(0.1)
     assert (await small_bridge.exchange(body=body)).status == 200, "its room was given back"
 

@@ -13,7 +13,7 @@ import pytest
 
 from blindrelay.provider_bridge import Bridge, BridgeConfig, UnclaimedError, opening
 from blindrelay.provider_bridge.claims import ClaimMemory
-from blindrelay.provider_bridge.refusal_ticks import REFUSAL_SECONDS
+from blindrelay.provider_bridge.refusal_ticks import REFUSAL_SECONDS, RefusalTicks
 from blindrelay.sealing import IdentityKey, SealingKey
 from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.envelope_pb2 import Envelope
@@ -174,13 +174,22 @@ async def test_every_cause_looks_the_same(
     bridge: SealedCaller,
     provider: FakeProvider,
     cause: Callable[[SealedCaller], Awaitable[SealedRequest]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     request = await cause(bridge)
     provider.received.clear()
-    began = time.monotonic()
+    waited: list[float] = []
+    wait = RefusalTicks.wait
+
+    async def watched(ticks: RefusalTicks, since: float) -> None:
+        await wait(ticks, since)
+        waited.append(asyncio.get_running_loop().time() - since)
+
+    monkeypatch.setattr(RefusalTicks, "wait", watched)
     call = await bridge.send(request)
     assert await outer_status(call) == REFUSED
-    assert time.monotonic() - began >= REFUSAL_SECONDS - 0.001, "never sooner, so that time tells nothing"
+    (seconds,) = waited
+    assert seconds >= REFUSAL_SECONDS, "on a shared tick and never sooner, so that time tells nothing"
     assert [key for key, _ in await call.trailing_metadata() or ()] == []
     assert provider.received == []
 

@@ -12,6 +12,11 @@ REFUSAL_SECONDS: Final = 0.05
 apart, so a refusal takes up to twice as long."""
 
 
+def tick_after(since: float, seconds: float) -> int:
+    """The number of the first tick, `seconds` apart, that is at least as much after `since`."""
+    return math.ceil(since / seconds) + 1
+
+
 class RefusalTicks:
     """One grid of time for a process, in steps of `seconds` of the event loop's clock."""
 
@@ -21,7 +26,7 @@ class RefusalTicks:
 
     async def wait(self, since: float) -> None:
         """Returns on the first tick that is a whole step or more after `since`, a time of the event loop."""
-        number = math.ceil(since / self._seconds) + 1
+        number = tick_after(since, self._seconds)
         if number not in self._ticks:
             self._ticks[number] = asyncio.create_task(self._tick(number))
         await asyncio.shield(self._ticks[number])
