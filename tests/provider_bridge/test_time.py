@@ -10,10 +10,11 @@ import grpc
 import pytest
 
 from blindrelay.provider_bridge import Bridge, BridgeConfig, request_body
-from blindrelay.provider_bridge.request_body import GRACE_SECONDS, RECORD_SECONDS, Pace
+from blindrelay.provider_bridge.request_body import GRACE_SECONDS, Pace
 from blindrelay.sealing import IdentityKey
 from blindrelay.v1 import limits
 from blindrelay.v1.inner_pb2 import DeadlineClass
+from blindrelay.v1.limits import RECORD_SECONDS
 from blindrelay.v1.outer_status import OuterStatus
 
 from .fake_provider import EVENT_STREAM, Connection, FakeProvider, Received, raw

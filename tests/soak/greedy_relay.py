@@ -20,14 +20,14 @@ from typing import Final
 
 from blindrelay.sealing import parse_identity
 from blindrelay.serving import authorization, issue_token
-from blindrelay.testbed.configuration import official_providers, write_bridge_config
+from blindrelay.testbed.configuration import Option, official_providers, write_bridge_config
 from blindrelay.testbed.processes import PartProcess
 from blindrelay.testbed.providers import provider_process
 from tests.provider_bridge.sealed_caller import SealedCaller, collect
 
 EXCHANGES: Final = 200
 LARGE: Final = 1_048_576
-OPTIONS: Final = {
+OPTIONS: Final[dict[str, Option]] = {
     "tokens": "tokens",
     "max_exchanges": EXCHANGES,
     "max_request_bytes": LARGE,

@@ -19,7 +19,7 @@ async def _minimum(_: RefusalTicks, since: float) -> None:
 
 async def main(config_file: Path, how: str) -> None:
     if how == "minimum":
-        RefusalTicks.wait = _minimum  # type: ignore[method-assign]
+        RefusalTicks.wait = _minimum  # type: ignore[assignment, method-assign]
     config = read_bridge_config(config_file)
     assert isinstance(config.identity_key, Path)
     async with Bridge(config, load_identity(config.identity_key)).running() as address:
