@@ -10,10 +10,12 @@ from dataclasses import replace
 
 import grpc
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from blindrelay.provider_bridge import Bridge, BridgeConfig, UnclaimedError, opening
 from blindrelay.provider_bridge.claims import ClaimMemory
-from blindrelay.provider_bridge.refusal_ticks import REFUSAL_SECONDS, RefusalTicks
+from blindrelay.provider_bridge.opening import TICK_SECONDS, refusal_tick
 from blindrelay.sealing import IdentityKey, SealingKey
 from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.envelope_pb2 import Envelope
@@ -169,6 +171,14 @@ CAUSES: list[Callable[[SealedCaller], Awaitable[SealedRequest]]] = [
 ]
 
 
+@given(st.floats(0, 1e8), st.floats(0, TICK_SECONDS))
+def test_what_comes_in_one_step_is_refused_on_one_tick(began: float, later: float) -> None:
+    tick = refusal_tick(began)
+    assert TICK_SECONDS - 1e-6 <= tick - began < 2 * TICK_SECONDS + 1e-6
+    next_tick = refusal_tick(began + later)
+    assert any(abs(next_tick - each) < 1e-6 for each in (tick, tick + TICK_SECONDS))
+
+
 @pytest.mark.parametrize("cause", CAUSES)
 async def test_every_cause_looks_the_same(
     bridge: SealedCaller,
@@ -178,18 +188,17 @@ async def test_every_cause_looks_the_same(
 ) -> None:
     request = await cause(bridge)
     provider.received.clear()
-    waited: list[float] = []
-    wait = RefusalTicks.wait
+    ticks: list[float] = []
 
-    async def watched(ticks: RefusalTicks, since: float) -> None:
-        await wait(ticks, since)
-        waited.append(asyncio.get_running_loop().time() - since)
+    def late_tick(since: float) -> float:
+        ticks.append(refusal_tick(since) + 0.2)
+        return ticks[-1]
 
-    monkeypatch.setattr(RefusalTicks, "wait", watched)
+    monkeypatch.setattr(opening, "refusal_tick", late_tick)
     call = await bridge.send(request)
     assert await outer_status(call) == REFUSED
-    (seconds,) = waited
-    assert seconds >= REFUSAL_SECONDS, "on a shared tick and never sooner, so that time tells nothing"
+    (tick,) = ticks
+    assert asyncio.get_running_loop().time() >= tick, "it waits for its tick, so that time tells nothing"
     assert [key for key, _ in await call.trailing_metadata() or ()] == []
     assert provider.received == []
 

@@ -28,6 +28,7 @@ from blindrelay.serving import (
 )
 from blindrelay.v1.outer_status import OuterStatus
 
+from .fake_provider import Connection, FakeProvider, Received
 from .sealed_caller import SealedCaller
 
 UNKNOWN = "brt_" + "A" * 43
@@ -171,6 +172,32 @@ async def test_a_relay_leaves_another_its_share_of_exchanges(
         for call in held:
             call.cancel()
         await asyncio.wait(running)
+
+
+async def test_a_relay_whose_requests_wait_for_a_provider_holds_its_own_share(
+    config: BridgeConfig, identity: IdentityKey, provider: FakeProvider, tokens: Path
+) -> None:
+    arrived = asyncio.Semaphore(0)
+
+    async def silent(connection: Connection, _: Received) -> None:
+        arrived.release()
+        await connection.gone()
+
+    provider.script = silent
+    greedy, modest = (issue_token(tokens, name, datetime.now(UTC)) for name in ("greedy", "modest"))
+    config = replace(config, tokens=tokens, max_request=131_072, max_buffered=262_144)
+    body = b'{"x":"' + b"a" * 131_000 + b'"}'
+    async with serving(config, identity) as caller:
+        caller.metadata = (authorization(greedy),)
+        held = [await caller.send(await caller.seal(body=body)) for _ in range(2)]
+        for _ in held:
+            await arrived.acquire()
+        assert (await caller.exchange(body=body)).code == "OVERLOADED"
+        caller.metadata = (authorization(modest),)
+        held.append(await caller.send(await caller.seal(body=body)))
+        await arrived.acquire()
+        for call in held:
+            call.cancel()
 
 
 @pytest.mark.parametrize(

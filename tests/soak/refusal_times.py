@@ -1,6 +1,6 @@
 """How well the time of one refusal tells its cause: with shared ticks, and with a minimum time alone.
 
-python -m tests.soak.refusal_times --samples 200
+python -m tests.soak.refusal_times --samples 500
 
 Of each two causes: how often one refusal of either is in the order that is more frequent; a half if time
 says nothing. Once by what a caller measures, from its call to the refusal; and once by when in a step the
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
+import math
 import os
 import random
 import subprocess
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Final
 
 from blindrelay.provider_bridge.identity_file import load_or_make_identity
-from blindrelay.provider_bridge.refusal_ticks import REFUSAL_SECONDS
+from blindrelay.provider_bridge.opening import TICK_SECONDS
 from blindrelay.v1.exchange_pb2 import ExchangeRequest
 from blindrelay.v1.outer_status import OuterStatus
 from tests.provider_bridge.sealed_caller import (
@@ -51,8 +52,9 @@ target = "http://127.0.0.1:9"
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--samples", type=int, default=200, help="of each cause (default 200)")
+    parser.add_argument("--samples", type=int, default=500, help="of each cause (default 500)")
     samples = parser.parse_args().samples
+    print(f"{samples} refusals of each cause; chance alone reaches {chance(samples):.1%}")
     for how in ("minimum", "ticks"):
         taken, phases = asyncio.run(measure(how, samples))
         print(f"{how:<8} by the caller's time {told(taken):5.1%}   within a step {told(phases):5.1%}")
@@ -69,12 +71,12 @@ async def measure(how: str, samples: int) -> tuple[Times, Times]:
             order = list(requests) * samples
             random.shuffle(order)
             for cause in order:
-                await asyncio.sleep(random.uniform(0, REFUSAL_SECONDS))
+                await asyncio.sleep(random.uniform(0, TICK_SECONDS))
                 began = time.monotonic()
                 assert await outer_status(await caller.send(requests[cause])) == OuterStatus.REFUSED.value
                 ended = time.monotonic()
                 taken[cause].append(ended - began)
-                phases[cause].append(ended % REFUSAL_SECONDS)
+                phases[cause].append(ended % TICK_SECONDS)
     return taken, phases
 
 
@@ -95,6 +97,11 @@ async def causes(caller: SealedCaller) -> dict[str, SealedRequest]:
 def told(times: Times) -> float:
     """How often one sample of each of two causes is in the right order, for the pair that is told best."""
     return max(_in_order(one, other) for one, other in itertools.combinations(times.values(), 2))
+
+
+def chance(samples: int) -> float:
+    """What told() seldom exceeds where times tell nothing: the best of six pairs, two standard deviations."""
+    return 0.5 + 2 * math.sqrt((2 * samples + 1) / (12 * samples**2))
 
 
 def _in_order(one: Sequence[float], other: Sequence[float]) -> float:

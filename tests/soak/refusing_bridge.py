@@ -9,17 +9,12 @@ import asyncio
 import sys
 from pathlib import Path
 
-from blindrelay.provider_bridge import Bridge, load_identity, read_bridge_config
-from blindrelay.provider_bridge.refusal_ticks import REFUSAL_SECONDS, RefusalTicks
-
-
-async def _minimum(_: RefusalTicks, since: float) -> None:
-    await asyncio.sleep(since + REFUSAL_SECONDS - asyncio.get_running_loop().time())
+from blindrelay.provider_bridge import Bridge, load_identity, opening, read_bridge_config
 
 
 async def main(config_file: Path, how: str) -> None:
     if how == "minimum":
-        RefusalTicks.wait = _minimum  # type: ignore[assignment, method-assign]
+        opening.refusal_tick = lambda since: since + opening.TICK_SECONDS
     config = read_bridge_config(config_file)
     assert isinstance(config.identity_key, Path)
     async with Bridge(config, load_identity(config.identity_key)).running() as address:

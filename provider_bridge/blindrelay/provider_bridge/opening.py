@@ -8,15 +8,15 @@ is no room for a peer's claims, is said before anything is looked at: it is the 
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 
 from blindrelay.provider_bridge.claims import ClaimMemory
 from blindrelay.provider_bridge.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.errors import UnclaimedError
-from blindrelay.provider_bridge.refusal_ticks import RefusalTicks
 from blindrelay.sealing import RequestOpener, ResponseSealer, SealingError, SealingKey, decapsulate
 from blindrelay.serving import CallRefusedError, Context
 from blindrelay.v1.envelope import EnvelopeError, envelope_from_metadata
@@ -25,6 +25,9 @@ from blindrelay.v1.exchange_pb2 import ExchangeRequest
 from blindrelay.v1.inner_pb2 import RequestPart
 from blindrelay.v1.limits import RECORD_SECONDS
 from blindrelay.v1.outer_status import OuterStatus
+
+TICK_SECONDS: Final = 0.05
+"""Between the ticks on which refusals leave: far more than it takes to find any cause."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,7 +53,6 @@ class Opening:
     def __init__(self, keys: EpochKeys, claims: ClaimMemory) -> None:
         self._keys = keys
         self._claims = claims
-        self._ticks = RefusalTicks()
 
     async def open(self, context: Context, peer: bytes) -> ClaimedExchange:
         """Reads the first message and claims its exchange, on the account of the peer that brought it.
@@ -62,13 +64,14 @@ class Opening:
         message = await _first_message(context)
         # Not before: the first message may come as many seconds late as the delegation had left.
         self._keys.check_delegation()
-        began = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        refuse_at = refusal_tick(loop.time())
         if not self._claims.has_room(peer):
             raise CallRefusedError(OuterStatus.OVERLOADED)
         try:
             return self._claim(context.invocation_metadata(), message, peer)
         except (UnclaimedError, EnvelopeError, SealingError, DecodeError):
-            await self._ticks.wait(since=began)
+            await asyncio.sleep(refuse_at - loop.time())
             raise CallRefusedError(OuterStatus.REFUSED) from None
 
     def _claim(self, metadata: Any, message: bytes, peer: bytes) -> ClaimedExchange:
@@ -90,6 +93,15 @@ class Opening:
         if not key.takes(envelope.issued_at):
             raise UnclaimedError
         return key
+
+
+def refusal_tick(since: float) -> float:
+    """When what came at `since` may be refused: the first tick that is a whole step or more later.
+
+    All refusals of the process share the ticks, so that their times tell no cause. Both times are the event
+    loop's, in seconds.
+    """
+    return (math.ceil(since / TICK_SECONDS) + 1) * TICK_SECONDS
 
 
 async def _first_message(context: Context) -> bytes:
