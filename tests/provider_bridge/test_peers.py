@@ -163,7 +163,7 @@ async def test_a_relay_leaves_another_its_share_of_exchanges(
         held = [caller.start(await caller.seal()) for _ in range(6)]
         running = {asyncio.create_task(call.code()) for call in held}
         while len(running) > 2:  # which wait for their first message
-            ended, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            ended, running = await asyncio.wait(running, timeout=20, return_when=asyncio.FIRST_COMPLETED)
             assert {task.result() for task in ended} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
         caller.metadata = (authorization(modest),)
         assert (await caller.exchange()).status == 200

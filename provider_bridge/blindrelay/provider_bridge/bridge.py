@@ -39,7 +39,6 @@ from blindrelay.serving.metrics import exposed_metrics
 GIVE_UP_BEFORE: Final = 1.0
 """Seconds before the end of draining: what still runs then gets a sealed error, and the time to take it."""
 
-
 HEALTH_SECONDS: Final = 1.0
 """Between two looks at whether the delegation still holds, for the health service."""
 
