@@ -106,7 +106,7 @@ class SharedBridge:
     def beset(self) -> Iterator[None]:
         """While the block runs, the greedy relay holds all that it gets."""
         command = [sys.executable, "-m", "tests.soak.greedy_peer", self._bridge.listening]
-        command += [self._bridge.announcement["identity"], self.greedy, str(EXCHANGES), str(LARGE)]
+        command += [self._bridge.announcement["identity"], self.greedy, str(LARGE)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"

@@ -11,7 +11,7 @@ REQUESTS = 40
 
 def test_a_greedy_relay_leaves_another_served() -> None:
     with SharedBridge.running() as bridge, bridge.beset():
-        modest = asyncio.run(bridge.serve(bridge.modest, REQUESTS))
         greedy = asyncio.run(bridge.serve(bridge.greedy, REQUESTS))
+        modest = asyncio.run(bridge.serve(bridge.modest, REQUESTS))
     assert (len(modest.seconds), modest.refused) == (REQUESTS, 0)
     assert greedy.refused, "it holds its whole share: the other was served for having one of its own"
