@@ -91,6 +91,8 @@ fuzz: .venv/ready
 
 soak: .venv/ready
 	$(BIN)/python -m tests.soak.run $(ARGS)
+	$(BIN)/python -m tests.soak.greedy_relay
+	$(BIN)/python -m tests.soak.refusal_times
 	BLINDRELAY_SOAK=20 $(BIN)/python -m pytest --timeout=0 tests/client/test_growth.py
 
 # About a quarter of an hour on two quiet cores; it writes docs/benchmarks.md and its charts.

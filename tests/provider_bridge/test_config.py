@@ -28,6 +28,7 @@ drain_seconds = 0
 max_request_bytes = 1000000
 max_buffered_bytes = 2000000
 max_exchanges = 5
+relays = 3
 tokens = "relay-tokens"
 [tls]
 certificate = "bridge.pem"
@@ -69,7 +70,7 @@ def test_the_least_that_works(folder: Path) -> None:
     assert config.identity_key == folder / "identity.key"
     assert (config.epoch, config.drain) == (3_600, 30)
     assert (config.max_request, config.max_buffered) == (33_554_432, 268_435_456)
-    assert config.tokens is None
+    assert (config.tokens, config.relays) == (None, None)
     assert config.tls is None
     assert config.next_identity_hash == b""
     assert config.metrics is None
@@ -92,7 +93,7 @@ def test_everything(folder: Path) -> None:
     assert config.listen == Address("0.0.0.0", 8490)
     assert config.identity_key == DelegatedKey(Path("/keys/signing.key"), folder / "delegation")
     assert config.metrics == Address("127.0.0.1", 9464)
-    assert (config.epoch, config.drain, config.max_exchanges) == (600, 0, 5)
+    assert (config.epoch, config.drain, config.max_exchanges, config.relays) == (600, 0, 5, 3)
     assert (config.max_request, config.max_buffered) == (1_000_000, 2_000_000)
     assert config.tokens == folder / "relay-tokens"
     assert config.tls is not None
@@ -131,6 +132,7 @@ def test_everything(folder: Path) -> None:
         ("[[provider]]", 'metrics = "9464"\n[[provider]]', "is not an address"),
         ("[[provider]]", "epoch_seconds = 59\n[[provider]]", "must be from 60"),
         ("[[provider]]", "epoch_seconds = 65\n[[provider]]", "multiple of 10"),
+        ("[[provider]]", "relays = 0\n[[provider]]", "must be from 1"),
         ("[[provider]]", "max_buffered_bytes = 70000\n[[provider]]", "at least max_request_bytes"),
         ('preset = "openai"', 'preset = "openai"\norigin = "https://a.example/v1"', "without a path"),
         ('preset = "openai"', 'preset = "openai"\norigin = "https://A.example"', "lower-case"),

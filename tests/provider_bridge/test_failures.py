@@ -98,7 +98,7 @@ async def test_a_refusal_is_heard_while_the_upload_goes_on(bridge: SealedCaller)
 
 @pytest.fixture
 async def small_bridge(config: BridgeConfig, identity: IdentityKey) -> Any:
-    """A bridge with room for one request of 128 KiB."""
+    """A bridge with room for 128 KiB of requests, beyond the first 64 KiB of each."""
     config = replace(config, max_request=131_072, max_buffered=131_072)
     async with (
         Bridge(config, identity).running() as address,
@@ -121,14 +121,19 @@ async def test_a_body_over_the_limit(small_bridge: SealedCaller, provider: FakeP
 
 
 async def test_requests_that_do_not_fit_together(small_bridge: SealedCaller, provider: FakeProvider) -> None:
-    held = await small_bridge.seal(body=LONG[:100_000])
-    waiting = small_bridge.start(held)
-    await waiting.write(held.messages[0])
-    await asyncio.sleep(0.1)
-    body = b'{"user":"' + b"a" * 80_000 + b'"}'
-    got = await small_bridge.exchange(body=body)
-    assert (got.code, got.execution) == ("OVERLOADED", "NOT_STARTED")
-    waiting.cancel()
+    body = b'{"user":"' + b"a" * 131_000 + b'"}'
+    held = [await small_bridge.seal(body=body) for _ in range(2)]
+    waiting = [small_bridge.start(request) for request in held]
+    for call, request in zip(waiting, held, strict=True):
+        for message in request.messages[:-1]:
+            await call.write(message)
+    async with asyncio.timeout(20):
+        while (got := await small_bridge.exchange(body=body)).code != "OVERLOADED":
+            assert got.status == 200, "the others are still on their way"
+    assert got.execution == "NOT_STARTED"
+    assert (await small_bridge.exchange()).status == 200, "a small one always finds room"
+    for call in waiting:
+        call.cancel()
     await asyncio.sleep(0.1)
     assert (await small_bridge.exchange(body=body)).status == 200, "its room was given back"
 

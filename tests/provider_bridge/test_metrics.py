@@ -19,6 +19,8 @@ NAMES = [
     "blindrelay_bridge_oldest_live_key_age_seconds",
     "blindrelay_bridge_live_keys",
     "blindrelay_bridge_delegation_ends_in_seconds",
+    "blindrelay_bridge_clock_followed_seconds_total",
+    "blindrelay_bridge_clock_ahead_seconds",
     "blindrelay_bridge_claims_held",
     "blindrelay_bridge_claims_capacity",
     "blindrelay_bridge_claims_refused_total",
@@ -35,7 +37,7 @@ class Scraped:
         self.keys = EpochKeys(signatory, self.time.clock, epoch=3_600)
         self.claims = ClaimMemory(self.time.clock)
         self.log = EventLog()
-        self.metrics = bridge_metrics(self.keys, self.claims, self.log)
+        self.metrics = bridge_metrics(self.keys, self.claims, self.time.clock, self.log)
 
     def read(self, name: str) -> dict[str, float]:
         (metric,) = (metric for metric in self.metrics if metric.name == f"blindrelay_bridge_{name}")
@@ -66,6 +68,15 @@ def test_a_delegations_end(tmp_path: Path, scraped: Scraped) -> None:
     assert delegated.read("delegation_ends_in_seconds") == {"": 30 * DAY}
     replica.time.advance(31 * DAY)
     assert delegated.read("delegation_ends_in_seconds") == {"": -DAY}
+
+
+def test_the_clock_shows_what_was_followed_and_what_was_not(scraped: Scraped) -> None:
+    scraped.time.wall += 600
+    assert scraped.read("clock_ahead_seconds") == {"": 0}
+    assert scraped.read("clock_followed_seconds_total") == {"": 600}
+    scraped.time.wall -= 100
+    scraped.time.advance(1)
+    assert scraped.read("clock_ahead_seconds") == {"": 100}
 
 
 def test_claims_are_counted_once_a_minute_and_in_thousands(scraped: Scraped) -> None:

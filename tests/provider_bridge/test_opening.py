@@ -10,10 +10,12 @@ from dataclasses import replace
 
 import grpc
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from blindrelay.provider_bridge import Bridge, BridgeConfig, UnclaimedError, opening
 from blindrelay.provider_bridge.claims import ClaimMemory
-from blindrelay.provider_bridge.opening import REFUSAL_SECONDS
+from blindrelay.provider_bridge.opening import TICK_SECONDS, refusal_tick
 from blindrelay.sealing import IdentityKey, SealingKey
 from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.envelope_pb2 import Envelope
@@ -169,18 +171,34 @@ CAUSES: list[Callable[[SealedCaller], Awaitable[SealedRequest]]] = [
 ]
 
 
+@given(st.floats(0, 1e8), st.floats(0, TICK_SECONDS))
+def test_what_comes_in_one_step_is_refused_on_one_tick(began: float, later: float) -> None:
+    tick = refusal_tick(began)
+    assert TICK_SECONDS - 1e-6 <= tick - began < 2 * TICK_SECONDS + 1e-6
+    next_tick = refusal_tick(began + later)
+    assert any(abs(next_tick - each) < 1e-6 for each in (tick, tick + TICK_SECONDS))
+
+
 @pytest.mark.parametrize("cause", CAUSES)
 async def test_every_cause_looks_the_same(
     bridge: SealedCaller,
     provider: FakeProvider,
     cause: Callable[[SealedCaller], Awaitable[SealedRequest]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     request = await cause(bridge)
     provider.received.clear()
-    began = time.monotonic()
+    ticks: list[float] = []
+
+    def late_tick(since: float) -> float:
+        ticks.append(refusal_tick(since) + 0.2)
+        return ticks[-1]
+
+    monkeypatch.setattr(opening, "refusal_tick", late_tick)
     call = await bridge.send(request)
     assert await outer_status(call) == REFUSED
-    assert time.monotonic() - began >= REFUSAL_SECONDS - 0.001, "never sooner, so that time tells nothing"
+    (tick,) = ticks
+    assert asyncio.get_running_loop().time() >= tick, "it waits for its tick, so that time tells nothing"
     assert [key for key, _ in await call.trailing_metadata() or ()] == []
     assert provider.received == []
 
@@ -271,7 +289,7 @@ async def test_without_room_every_exchange_looks_the_same(
 async def test_a_call_without_a_first_message_ends(
     bridge: SealedCaller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "FIRST_MESSAGE_SECONDS", 0.05)
+    monkeypatch.setattr(opening, "RECORD_SECONDS", 0.05)
     async with asyncio.timeout(10):
         assert await outer_status(bridge.start(await bridge.seal())) == REFUSED
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,11 +15,20 @@ import trustme
 
 from blindrelay.provider_bridge import Bridge, BridgeConfig
 from blindrelay.provider_bridge.claims import ClaimMemory
-from blindrelay.provider_bridge.peers import PEER_SIZE
+from blindrelay.provider_bridge.peers import PEER_SIZE, Peers
 from blindrelay.sealing import IdentityKey
-from blindrelay.serving import Address, ConfigError, ServerTls, authorization, issue_token, revoke_token
+from blindrelay.serving import (
+    Address,
+    ConfigError,
+    ServerTls,
+    TokenFile,
+    authorization,
+    issue_token,
+    revoke_token,
+)
 from blindrelay.v1.outer_status import OuterStatus
 
+from .fake_provider import Connection, FakeProvider, Received
 from .sealed_caller import SealedCaller
 
 UNKNOWN = "brt_" + "A" * 43
@@ -142,6 +152,74 @@ async def test_plaintext_off_loopback_does_not_start(config: BridgeConfig, ident
     with pytest.raises(ConfigError, match="open to other machines"):
         async with bridge.running():
             pass
+
+
+async def test_a_relay_leaves_another_its_share_of_exchanges(
+    config: BridgeConfig, identity: IdentityKey, tokens: Path
+) -> None:
+    greedy, modest = (issue_token(tokens, name, datetime.now(UTC)) for name in ("greedy", "modest"))
+    async with serving(replace(config, tokens=tokens, max_exchanges=4), identity) as caller:
+        caller.metadata = (authorization(greedy),)
+        held = [caller.start(await caller.seal()) for _ in range(6)]
+        running = {asyncio.create_task(call.code()) for call in held}
+        while len(running) > 2:  # which wait for their first message
+            ended, running = await asyncio.wait(running, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+            assert {task.result() for task in ended} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        caller.metadata = (authorization(modest),)
+        assert (await caller.exchange()).status == 200
+        caller.metadata = (authorization(greedy),)
+        assert await (await caller.send(await caller.seal())).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        for call in held:
+            call.cancel()
+        await asyncio.wait(running)
+
+
+async def test_a_relay_whose_requests_wait_for_a_provider_holds_its_own_share(
+    config: BridgeConfig, identity: IdentityKey, provider: FakeProvider, tokens: Path
+) -> None:
+    arrived = asyncio.Semaphore(0)
+
+    async def silent(connection: Connection, _: Received) -> None:
+        arrived.release()
+        await connection.gone()
+
+    provider.script = silent
+    greedy, modest = (issue_token(tokens, name, datetime.now(UTC)) for name in ("greedy", "modest"))
+    config = replace(config, tokens=tokens, max_request=131_072, max_buffered=262_144)
+    body = b'{"x":"' + b"a" * 131_000 + b'"}'
+    async with serving(config, identity) as caller:
+        caller.metadata = (authorization(greedy),)
+        held = [await caller.send(await caller.seal(body=body)) for _ in range(2)]
+        for _ in held:
+            await arrived.acquire()
+        assert (await caller.exchange(body=body)).code == "OVERLOADED"
+        caller.metadata = (authorization(modest),)
+        held.append(await caller.send(await caller.seal(body=body)))
+        await arrived.acquire()
+        for call in held:
+            call.cancel()
+
+
+@pytest.mark.parametrize(
+    ("issued", "said", "by_certificate", "count"),
+    [
+        (None, None, False, 1),
+        (None, None, True, 2),
+        (None, 5, True, 5),
+        (0, None, False, 1),
+        (1, None, False, 1),
+        (3, None, False, 3),
+        (3, 2, False, 2),
+    ],
+)
+def test_peers_are_counted(
+    tokens: Path, issued: int | None, said: int | None, by_certificate: bool, count: int
+) -> None:
+    tokens.touch()
+    for number in range(issued or 0):
+        issue_token(tokens, f"relay-{number}", datetime.now(UTC))
+    peers = Peers(None if issued is None else TokenFile(tokens), said, by_certificate=by_certificate)
+    assert peers.count() == count
 
 
 async def test_exchanges_at_once_are_bounded(config: BridgeConfig, identity: IdentityKey) -> None:

@@ -10,15 +10,13 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 import grpc
 import pytest
 
-from blindrelay.provider_bridge import Bridge, BridgeConfig, Event, EventLog, Outcome, bridge
-from blindrelay.provider_bridge.claims import ClaimMemory
-from blindrelay.sealing import IdentityKey
+from blindrelay.provider_bridge import Bridge, BridgeConfig, Event, EventLog, Outcome, bridge, clock
+from blindrelay.sealing import DirectoryError, IdentityKey
 from blindrelay.serving import authorization, issue_token
 from blindrelay.v1.outer_status import OuterStatus
 
@@ -66,9 +64,12 @@ class Replayed:
 
 @asynccontextmanager
 async def running(
-    config: BridgeConfig, identity: IdentityKey, metadata: tuple[tuple[str, str], ...] = ()
+    config: BridgeConfig,
+    identity: IdentityKey,
+    metadata: tuple[tuple[str, str], ...] = (),
+    behind: int = 0,
 ) -> AsyncIterator[Replayed]:
-    fake, log = FakeTime(wall=int(time.time()) // 10 * 10), EventLog()
+    fake, log = FakeTime(wall=int(time.time()) // 10 * 10 - behind), EventLog()
     async with (
         Bridge(replace(config, epoch=EPOCH), identity, log, fake.clock).running() as address,
         SealedCaller(str(address), identity.public_key, metadata) as caller,
@@ -143,6 +144,38 @@ async def test_a_wall_clock_that_steps_back_lets_nothing_in_again(
     assert len(provider.received) == 1
 
 
+@pytest.mark.parametrize("step", [1, W, W + 1, 2 * W, EPOCH, 10 * EPOCH, 10**9])
+async def test_a_wall_clock_that_steps_forward_lets_nothing_in_again(
+    replayed: Replayed, provider: FakeProvider, step: int
+) -> None:
+    request = await replayed.seal(W)
+    assert await replayed.send(request) is None
+    replayed.time.wall += step
+    assert set(await replayed.repeat(request, [0, 1, W])) <= {REFUSED, KEY_UNKNOWN}
+    replayed.time.wall -= step
+    assert set(await replayed.repeat(request, [0, 1, W])) <= {REFUSED, KEY_UNKNOWN}
+    assert len(provider.received) == 1
+
+
+async def test_a_bridge_that_started_behind_serves_as_soon_as_its_clock_is_right(
+    config: BridgeConfig,
+    identity: IdentityKey,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    noted = asyncio.Event()
+    monkeypatch.setattr(
+        EventLog, "note", lambda _, event: noted.set() if event is Event.CLOCK_SET_FORWARD else None
+    )
+    monkeypatch.setattr(clock, "_LOOK_EVERY", 0.01)
+    async with running(config, identity, behind=600) as behind:
+        with pytest.raises(DirectoryError):
+            await behind.seal()
+        behind.time.wall += 600
+        assert await behind.send(await behind.seal()) is None
+        async with asyncio.timeout(20):
+            await noted.wait()
+
+
 async def test_a_replay_is_refused_while_its_key_lives_on_and_unknown_afterwards(
     replayed: Replayed, provider: FakeProvider
 ) -> None:
@@ -169,8 +202,8 @@ async def test_after_a_restart_the_key_is_unknown(
 
 @pytest.fixture
 def few_claims(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Room for eight: four for a peer alone."""
-    monkeypatch.setattr(bridge, "ClaimMemory", partial(ClaimMemory, capacity=8))
+    """Room for four: of one peer, or of two of each of two."""
+    monkeypatch.setattr(bridge, "CAPACITY", 4)
 
 
 @pytest.mark.usefixtures("few_claims")
@@ -200,8 +233,8 @@ async def test_a_greedy_relay_leaves_room_for_another(
     tokens = tmp_path / "tokens"
     greedy, modest = (issue_token(tokens, name, datetime.now(UTC)) for name in ("greedy", "modest"))
     async with running(replace(config, tokens=tokens), identity, (authorization(greedy),)) as replayed:
-        got = [await replayed.send(await replayed.seal()) for _ in range(6)]
-        assert got == [None] * 4 + [OVERLOADED] * 2
+        got = [await replayed.send(await replayed.seal()) for _ in range(4)]
+        assert got == [None] * 2 + [OVERLOADED] * 2
         replayed.caller.metadata = (authorization(modest),)
         assert [await replayed.send(await replayed.seal()) for _ in range(2)] == [None, None]
-    assert len(provider.received) == 6
+    assert len(provider.received) == 4

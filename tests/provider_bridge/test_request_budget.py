@@ -1,18 +1,29 @@
-"""Bytes of requests, over all exchanges."""
+"""Bytes of requests, over all exchanges of a peer and of all peers."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import pytest
 
 from blindrelay.provider_bridge.errors import RequestError
-from blindrelay.provider_bridge.request_budget import RequestBudget
+from blindrelay.provider_bridge.quota import Quota
+from blindrelay.provider_bridge.request_budget import SMALL_REQUEST, RequestBudget
 from blindrelay.v1.inner_pb2 import ERROR_CODE_OVERLOADED, EXECUTION_NOT_STARTED
 
 
-def test_what_all_requests_hold_is_bounded() -> None:
-    budget = RequestBudget(100)
-    with budget.share() as one, budget.share() as other:
-        one.add(60)
+@pytest.fixture
+def budget() -> Iterator[RequestBudget]:
+    """Of 200 bytes, for two peers."""
+    budget = RequestBudget(Quota(200, lambda: 2))
+    yield budget
+    assert budget.held == 0
+
+
+def test_what_the_requests_of_a_peer_hold_is_bounded(budget: RequestBudget) -> None:
+    with budget.share(b"peer") as one, budget.share(b"peer") as other:
+        one.add(SMALL_REQUEST + 60)
+        other.add(SMALL_REQUEST)
         other.add(40)
         with pytest.raises(RequestError) as refused:
             other.add(1)
@@ -21,17 +32,37 @@ def test_what_all_requests_hold_is_bounded() -> None:
         one.release()
         other.add(60)
         assert budget.held == 100
-    assert budget.held == 0
 
 
-def test_a_share_is_given_back_whatever_happens() -> None:
-    budget = RequestBudget(100)
+def test_a_small_request_always_finds_room(budget: RequestBudget) -> None:
+    with budget.share(b"peer") as large:
+        large.add(SMALL_REQUEST + 100)
+        for _ in range(1_000):
+            with budget.share(b"peer") as small:
+                small.add(SMALL_REQUEST // 2)
+                small.add(SMALL_REQUEST // 2)
 
+
+def test_a_peer_leaves_another_its_share(budget: RequestBudget) -> None:
+    with budget.share(b"greedy") as greedy, budget.share(b"modest") as modest:
+        greedy.add(SMALL_REQUEST + 100)
+        modest.add(SMALL_REQUEST + 100)
+
+
+def test_a_share_is_given_back_whatever_happens(budget: RequestBudget) -> None:
     def fail() -> None:
-        with budget.share() as share:
-            share.add(100)
+        with budget.share(b"peer") as share:
+            share.add(SMALL_REQUEST + 100)
             raise KeyError
 
     with pytest.raises(KeyError):
         fail()
-    assert budget.held == 0
+
+
+def test_a_share_that_was_released_counts_from_the_beginning(budget: RequestBudget) -> None:
+    """As a tunnel's does with each message."""
+    with budget.share(b"peer") as share:
+        for _ in range(10):
+            share.add(SMALL_REQUEST)
+            share.add(80)
+            share.release()

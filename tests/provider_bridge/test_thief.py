@@ -175,7 +175,8 @@ async def test_a_thief_who_comes_in_time_and_one_who_comes_too_late(
         await bridge.advance(key.not_after + W - int(time.time()) - MARGIN)
         assert still_there(exchanges, stolen, bridge.dump()) >= EPOCH_SECRETS, "its grace is not over"
         await bridge.advance(MARGIN + 1)
+        newest = await bridge.newest_config()
         memory = bridge.dump()
         assert still_there(exchanges, stolen, memory) == set(), "too late"
         assert find_key(memory, key.config) is None
-        assert find_key(memory, await bridge.newest_config()) is not None, "and not for want of looking"
+        assert find_key(memory, newest) is not None, "and not for want of looking"

@@ -10,9 +10,11 @@ import grpc
 import pytest
 
 from blindrelay.provider_bridge import Bridge, BridgeConfig, request_body
+from blindrelay.provider_bridge.request_body import GRACE_SECONDS, Pace
 from blindrelay.sealing import IdentityKey
 from blindrelay.v1 import limits
 from blindrelay.v1.inner_pb2 import DeadlineClass
+from blindrelay.v1.limits import RECORD_SECONDS
 from blindrelay.v1.outer_status import OuterStatus
 
 from .fake_provider import EVENT_STREAM, Connection, FakeProvider, Received, raw
@@ -21,10 +23,12 @@ from .sealed_caller import SealedCaller, collect, parts
 LONG = b'{"x":"' + b"a" * 1_000_000 + b'"}'
 
 
+@pytest.mark.parametrize(("limit", "seconds"), [("RECORD_SECONDS", 0.1), ("GRACE_SECONDS", -63.0)])
 async def test_a_request_that_is_too_slow(
-    bridge: SealedCaller, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
+    bridge: SealedCaller, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch, limit: str, seconds: float
 ) -> None:
-    monkeypatch.setattr(request_body, "BASE_SECONDS", 0.1)
+    """It stops, or it trickles."""
+    monkeypatch.setattr(request_body, limit, seconds)
     request = await bridge.seal(body=LONG)
     call = bridge.start(request)
     await call.write(request.messages[0])
@@ -32,6 +36,29 @@ async def test_a_request_that_is_too_slow(
     assert (got.code, got.execution) == ("DEADLINE", "NOT_STARTED")
     assert "did not arrive in time" in got.message
     assert provider.connections == 0
+
+
+async def test_a_pace_of_one_kilobyte_a_second_is_fast_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 32 MiB, in full records: over nine hours, for those whose deadline class allows it."""
+    now = 1_000.0
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now)
+    pace = Pace()
+    for received in range(0, 33_554_432, 65_536):
+        due = pace.due(received)
+        now += 65_536 / 1_024
+        assert now < due
+
+
+async def test_a_pace_ends_for_who_stops_and_for_who_trickles(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_000.0
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now)
+    assert Pace().due(33_554_432) == now + RECORD_SECONDS
+    pace = Pace()
+    received = 0
+    while now < pace.due(received):
+        now += 1
+        received += 100
+    assert now - 1_000 < 1.2 * GRACE_SECONDS
 
 
 async def test_an_exchange_that_comes_after_its_deadline(

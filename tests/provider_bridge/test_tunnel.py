@@ -324,7 +324,7 @@ async def test_nothing_of_a_message_goes_on_before_it_is_judged(
 
 
 async def test_a_held_message_has_its_time(caller: SealedCaller, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("blindrelay.provider_bridge.request_body.BASE_SECONDS", 0.1)
+    monkeypatch.setattr("blindrelay.provider_bridge.request_body.GRACE_SECONDS", 0.1)
     tunnel = await opened(caller)
     await tunnel.send(Frame(opcode=TEXT, data=b"{"))
     got = await tunnel.answer()

@@ -320,7 +320,7 @@ async def test_a_fault_on_the_way_up_ends_the_exchange(
 async def test_a_call_that_says_nothing_is_ended(
     relay: RunningRelay, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("blindrelay.relay_node.relay.FIRST_MESSAGE_SECONDS", 0.2)
+    monkeypatch.setattr("blindrelay.relay_node.relay.RECORD_SECONDS", 0.2)
     call = relay.client.call(bridge.envelope())
     with pytest.raises(grpc.aio.AioRpcError) as failure:
         await call.read()

@@ -11,7 +11,7 @@ import grpc
 import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from blindrelay.relay_node.health import MAX_WATCHES
+from blindrelay.serving.health import MAX_WATCHES
 from blindrelay.v1.outer_status import OuterStatus
 
 if TYPE_CHECKING:

@@ -54,7 +54,13 @@ MAX_MESSAGE_SIZE: Final = 131_072
 """Bytes: gRPC's limit for one message, on every hop."""
 
 FIRST_MESSAGE_SECONDS: Final = 10.0
-"""For a call's first message: gRPC itself would keep an open call that says nothing for ever."""
+"""For the one small message of a unary call: gRPC itself would keep a silent call for ever."""
+
+LEAST_BYTES_PER_SECOND: Final = 1_024
+"""What a request has to average: a tenth of a bad mobile line (section 7.1)."""
+
+RECORD_SECONDS: Final = 75.0
+"""For each record of a request, the first included: 69,632 bytes take 68 seconds at the least rate."""
 
 DEADLINE_SECONDS: Final = (60, 600, 3_600, 21_600)
 """The deadline classes, in the order of DeadlineClass; what gRPC's own metadata says is rounded to these."""

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import grpc
 
-from blindrelay.provider_bridge.claims import ClaimMemory
-from blindrelay.provider_bridge.clock import Clock
+from blindrelay.provider_bridge.claims import CAPACITY, ClaimMemory
+from blindrelay.provider_bridge.clock import Clock, ClockWatch
 from blindrelay.provider_bridge.config import BridgeConfig
 from blindrelay.provider_bridge.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.events import Event, EventLog
@@ -19,6 +19,7 @@ from blindrelay.provider_bridge.metrics import bridge_metrics
 from blindrelay.provider_bridge.opening import Opening
 from blindrelay.provider_bridge.peers import Peers
 from blindrelay.provider_bridge.provider_call import ProviderTransport
+from blindrelay.provider_bridge.quota import Quota
 from blindrelay.provider_bridge.request_budget import RequestBudget
 from blindrelay.provider_bridge.service import ExchangeService
 from blindrelay.provider_bridge.signatory import HeldIdentity, Signatory
@@ -33,10 +34,14 @@ from blindrelay.serving import (
     serve_until_stopped,
     server_options,
 )
+from blindrelay.serving.health import Health
 from blindrelay.serving.metrics import exposed_metrics
 
 GIVE_UP_BEFORE: Final = 1.0
 """Seconds before the end of draining: what still runs then gets a sealed error, and the time to take it."""
+
+HEALTH_SECONDS: Final = 1.0
+"""Between two looks at whether the delegation still holds, for the health service."""
 
 
 class Bridge:
@@ -53,7 +58,10 @@ class Bridge:
         self._config = config
         self.log = log or EventLog()
         self.admission = Admission(config.max_exchanges)
-        clock = clock or Clock()
+        self._clock = clock = clock or Clock()
+        self._health = Health()
+        by_certificate = config.tls is not None and config.tls.client_ca is not None
+        peers = Peers(self._tokens(), config.relays, by_certificate=by_certificate)
         self._keys = EpochKeys(
             HeldIdentity(identity, config.next_identity_hash)
             if isinstance(identity, IdentityKey)
@@ -62,13 +70,13 @@ class Bridge:
             epoch=config.epoch,
             on_change=lambda: self.log.note(Event.KEYS_CHANGED),
         )
-        self._claims = ClaimMemory(clock)
+        self._claims = ClaimMemory(clock, Quota(CAPACITY, peers.count))
         self._workplace = Workplace(
             providers=config.providers,
             transport=ProviderTransport(),
             clock=clock,
             log=self.log,
-            budget=RequestBudget(config.max_buffered),
+            budget=RequestBudget(Quota(config.max_buffered, peers.count, least=config.max_request)),
             max_request=config.max_request,
             checker=Checker(config.providers),
         )
@@ -77,7 +85,8 @@ class Bridge:
             Opening(self._keys, self._claims),
             self._workplace,
             self.admission,
-            Peers(self._tokens()),
+            peers,
+            Quota(config.max_exchanges, peers.count),
         )
 
     async def serve(self, on_ready: Callable[[Address], None]) -> None:
@@ -112,6 +121,8 @@ class Bridge:
     async def _server(self) -> AsyncIterator[tuple[grpc.aio.Server, Address]]:
         server = grpc.aio.server(options=server_options(STREAMS_PER_RELAY))
         self._service.add_to(server)
+        server.add_generic_rpc_handlers((self._health.handler(),))
+        await self._health.set(serving=self._keys.may_sign)
         address = listen(
             server,
             self._config.listen,
@@ -121,8 +132,15 @@ class Bridge:
         )
         try:
             async with (
-                exposed_metrics(self._config.metrics, bridge_metrics(self._keys, self._claims, self.log)),
-                _running(self._keys.keep_current(), self.log.keep_reporting()),
+                exposed_metrics(
+                    self._config.metrics, bridge_metrics(self._keys, self._claims, self._clock, self.log)
+                ),
+                _running(
+                    self._keys.keep_current(),
+                    self.log.keep_reporting(),
+                    ClockWatch(self._clock, self.log.note).keep_looking(),
+                    self._keep_health(),
+                ),
             ):
                 yield server, address
         finally:
@@ -133,8 +151,14 @@ class Bridge:
     async def begin_to_drain(self) -> None:
         """Lets running exchanges finish; what still runs shortly before the time is over is given up."""
         self.log.note(Event.DRAINING)
+        await self._health.drain()
         patience = max(0.0, self._config.drain - GIVE_UP_BEFORE)
         asyncio.get_running_loop().call_later(patience, self._workplace.give_up)
+
+    async def _keep_health(self) -> None:
+        while True:
+            await asyncio.sleep(HEALTH_SECONDS)
+            await self._health.set(serving=self._keys.may_sign)
 
     def _tokens(self) -> TokenFile | None:
         if self._config.tokens is None:

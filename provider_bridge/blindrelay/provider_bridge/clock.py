@@ -1,13 +1,23 @@
-"""The bridge's time (spec/protocol.md, section 11.1): the wall clock once, then the monotonic clock.
+"""The bridge's time (spec/protocol.md, section 11.1): the wall clock, but it never goes back.
 
-A wall clock that is set back would bring old exchanges into the window again, after they were forgotten.
+A time that went back would bring old exchanges into the window again, after they were forgotten. So a wall
+clock that is set forward is followed, and one that is set back is not: time then goes on from where it was.
 """
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from collections.abc import Callable
+from typing import Final
+
+from blindrelay.provider_bridge.events import Event
+
+STEP_SECONDS: Final = 2.0
+"""A difference that is reported: more than a leap second. Clocks that are slewed differ by milliseconds."""
+
+_LOOK_EVERY: Final = 5.0
 
 
 def steady() -> float:
@@ -21,8 +31,55 @@ class Clock:
     def __init__(
         self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = steady
     ) -> None:
+        self._wall = wall
         self._monotonic = monotonic
         self._offset = wall() - monotonic()
+        self._followed = 0.0
 
     def now(self) -> float:
-        return self._offset + self._monotonic()
+        """The time now, not less than any that was given before."""
+        # In this order: a pause between the two readings must not look like a step.
+        wall, monotonic = self._wall(), self._monotonic()
+        step = wall - (self._offset + monotonic)
+        if step > 0:
+            self._offset += step
+            self._followed += step
+        return self._offset + monotonic
+
+    @property
+    def followed(self) -> float:
+        """Seconds, in all, by which the wall clock was found ahead of this time, which then followed it."""
+        self.now()
+        return self._followed
+
+    @property
+    def ahead(self) -> float:
+        """Seconds, 0 or more, by which this time is ahead of a wall clock that was set back."""
+        return max(0.0, self.now() - self._wall())
+
+
+class ClockWatch:
+    """Notes when the wall clock has been set, forward or back."""
+
+    def __init__(self, clock: Clock, note: Callable[[Event], None]) -> None:
+        self._clock = clock
+        self._note = note
+        self._followed = clock.followed
+        self._behind = False
+
+    def look(self) -> None:
+        """Notes what has changed since the last look: each step forward, and the first sight of one back."""
+        followed = self._clock.followed
+        if followed - self._followed >= STEP_SECONDS:
+            self._note(Event.CLOCK_SET_FORWARD)
+        self._followed = followed
+        behind = self._clock.ahead >= STEP_SECONDS
+        if behind and not self._behind:
+            self._note(Event.CLOCK_SET_BACK)
+        self._behind = behind
+
+    async def keep_looking(self) -> None:
+        """Looks every few seconds until cancelled."""
+        while True:
+            self.look()
+            await asyncio.sleep(_LOOK_EVERY)

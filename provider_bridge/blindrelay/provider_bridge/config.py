@@ -71,8 +71,10 @@ class BridgeConfig:
         epoch: seconds that a sealing key serves.
         drain: seconds that running exchanges may take when the process is told to stop.
         max_request: bytes of one request's body.
-        max_buffered: bytes of all requests that are held at once.
+        max_buffered: bytes of all requests that are held at once, but for the first 64 KiB of each.
         max_exchanges: exchanges at once.
+        relays: how many share the bridge, each with its share of the above and of the claims; None to count
+            them (see Peers).
         tokens: the file of hashed tokens of the relays, or None to admit everyone.
         next_identity_hash: of the identity that is to follow, announced in every directory; 32 bytes or none.
         metrics: where metrics are exposed, on this machine.
@@ -92,6 +94,7 @@ class BridgeConfig:
     plaintext: bool = False
     next_identity_hash: bytes = b""
     metrics: Address | None = None
+    relays: int | None = None
 
 
 def read_bridge_config(path: Path, environment: Mapping[str, str] = os.environ) -> BridgeConfig:
@@ -116,6 +119,7 @@ def _bridge(table: Table, environment: Mapping[str, str]) -> BridgeConfig:
         max_exchanges=table.integer(
             "max_exchanges", default=DEFAULT_MAX_EXCHANGES, minimum=1, maximum=10_000
         ),
+        relays=table.integer("relays", default=0, minimum=1, maximum=1_000) or None,
         tokens=table.optional_path("tokens"),
         tls=table.table("tls", ServerTls.read),
         providers=table.tables("provider", partial(_provider, environment=environment)),

@@ -52,8 +52,7 @@ class EpochKeys:
         self._directory: SignedKeyDirectory | None = None
         self._issued_at = 0
         self._expires_at = 0
-        # The first key also takes what clients with slow clocks seal: nothing older can be sealed to it.
-        self._draw(not_before=self._floor(clock.now() - REPLAY_WINDOW))
+        self.advance()
         self._on_change = on_change
 
     @property
@@ -79,8 +78,13 @@ class EpochKeys:
 
     def check_delegation(self) -> None:
         """Raises DelegationEndedError if what is signed now would be refused."""
-        if self._signatory.ends_at() <= int(self._clock.now()):
+        if not self.may_sign:
             raise DelegationEndedError
+
+    @property
+    def may_sign(self) -> bool:
+        """Whether clients would accept what is signed now."""
+        return self._signatory.ends_at() > int(self._clock.now())
 
     def find(self, key_id: bytes) -> SealingKey | None:
         """The key of that name, or None if it was never here or has been dropped."""
@@ -108,7 +112,9 @@ class EpochKeys:
             self._drop(over)
         newest = max((key.not_after for key in self._keys.values()), default=0)
         if newest - now < self._epoch / 2:
-            self._draw(not_before=self._floor(now))
+            # Where no key takes the present time, as at the start, the new one also takes what clients with
+            # slow clocks seal.
+            self._draw(not_before=self._floor(now if newest >= now else now - REPLAY_WINDOW))
 
     async def keep_current(self) -> None:
         """Advances until cancelled, so that keys are dropped, and warnings given, even if nobody asks."""

@@ -37,7 +37,9 @@ class Event(Enum):
     DELEGATION_ENDED = "the delegation has ended: nobody is served until there is a new one"
     DELEGATION_RENEWED = "a new delegation is in force"
     DELEGATION_UNUSABLE = "the delegation file went missing or wrong: the old delegation stays in force"
-    CLAIMS_FULL = "the claim memory has no room for a peer: its exchanges are refused until claims expire"
+    CLAIMS_FULL = "a peer's share of the claim memory is full: its exchanges are refused until claims expire"
+    CLOCK_SET_FORWARD = "the wall clock is ahead of the bridge's time, which follows it"
+    CLOCK_SET_BACK = "the wall clock was set back: the bridge's time stays ahead of it until it has caught up"
     DRAINING = "draining: new exchanges are refused, running ones may finish"
     STOPPED = "stopped"
 

@@ -74,10 +74,11 @@ class Workplace:
 class Exchange:
     """One claimed exchange. It ends with a whole answer, a sealed error, or the client's going away."""
 
-    def __init__(self, workplace: Workplace, claimed: ClaimedExchange, context: Context) -> None:
+    def __init__(self, workplace: Workplace, claimed: ClaimedExchange, context: Context, peer: bytes) -> None:
         self._workplace = workplace
         self._claimed = claimed
         self._context = context
+        self._peer = peer
         self._execution: Execution.ValueType = EXECUTION_NOT_STARTED
         self._limit = asyncio.timeout(None)
         self._open_tunnel: Tunnel | None = None
@@ -123,7 +124,7 @@ class Exchange:
     async def _serve(self) -> None:
         call = plan_call(self._claimed.first.head, self._workplace.providers)
         self._end_after(call.deadline)
-        with self._workplace.budget.share() as share:
+        with self._workplace.budget.share(self._peer) as share:
             if call.allowed.tunnel:
                 await self._tunnel(call, share)
                 return

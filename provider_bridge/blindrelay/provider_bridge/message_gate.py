@@ -6,11 +6,10 @@ section 11.5); with one that the client brings, every frame passes as it comes.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from blindrelay.provider_bridge.errors import RequestError
-from blindrelay.provider_bridge.request_body import gather, seconds_to_arrive
+from blindrelay.provider_bridge.request_body import Pace, gather
 from blindrelay.provider_bridge.request_budget import Share
 from blindrelay.sealing import BINARY, CLOSE, CONTINUATION, TEXT
 from blindrelay.v1.inner_pb2 import ERROR_CODE_NOT_ALLOWED, Frame
@@ -29,12 +28,16 @@ class OpenGate:
         """The frame itself."""
         return [frame]
 
+    def sent(self) -> None:
+        """Nothing was held."""
+
 
 class MessageGate:
     """Gathers each message and passes it on when it has been judged.
 
     Attributes:
-        due: when, in the event loop's time, the message that has begun has to be whole; None if none has.
+        due: when the next record of the message that has begun has to be here, in the event loop's time; None
+            if no message has begun.
 
     Args:
         share: of the bridge's budget, for the message that is held.
@@ -48,7 +51,7 @@ class MessageGate:
         self._judge = judge
         self._share = share
         self._limit = limit
-        self._began = 0.0
+        self._pace: Pace | None = None
         self._message = bytearray()
 
     async def passed(self, frame: Frame) -> Iterable[Frame]:
@@ -62,11 +65,10 @@ class MessageGate:
             )
         gather(self._message, frame.data, self._share, self._limit, "a message")
         if not frame.fin:
-            if self.due is None:
-                self._began = asyncio.get_running_loop().time()
-            self.due = self._began + seconds_to_arrive(len(self._message))
+            self._pace = self._pace or Pace()
+            self.due = self._pace.due(len(self._message))
             return []
-        self.due = None
+        self.due = self._pace = None
         await self._judge(self._message)
         return self._released()
 
@@ -77,4 +79,8 @@ class MessageGate:
         for index in range(last + 1):
             piece = bytes(message[index * MAX_FRAME_DATA : (index + 1) * MAX_FRAME_DATA])
             yield Frame(opcode=CONTINUATION if index else TEXT, data=piece, fin=index == last)
-        self._share.release()
+
+    def sent(self) -> None:
+        """Gives back the room of a message whose frames the provider has taken."""
+        if self.due is None:
+            self._share.release()

@@ -6,6 +6,7 @@ import math
 from typing import Final
 
 from blindrelay.provider_bridge.claims import ClaimMemory
+from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.events import EventLog, Outcome
 from blindrelay.serving.metrics import Metric
@@ -18,7 +19,7 @@ COUNT_STEP: Final = 10
 in which minute one was the tenth, or its claim the thousandth; of those between, nothing."""
 
 
-def bridge_metrics(keys: EpochKeys, claims: ClaimMemory, log: EventLog) -> tuple[Metric, ...]:
+def bridge_metrics(keys: EpochKeys, claims: ClaimMemory, clock: Clock, log: EventLog) -> tuple[Metric, ...]:
     """All that is ever exposed."""
     held = 0
 
@@ -49,13 +50,23 @@ def bridge_metrics(keys: EpochKeys, claims: ClaimMemory, log: EventLog) -> tuple
             delegation_ends_in,
         ),
         Metric(
+            "blindrelay_bridge_clock_followed_seconds_total",
+            "Seconds by which the wall clock was set forward since the start; the bridge's time followed.",
+            lambda: round(clock.followed, 3),
+        ),
+        Metric(
+            "blindrelay_bridge_clock_ahead_seconds",
+            "Seconds by which the bridge's time is ahead of a wall clock that was set back.",
+            lambda: round(clock.ahead, 3),
+        ),
+        Metric(
             "blindrelay_bridge_claims_held",
             "Exchanges remembered against replay, in whole thousands; counted once a minute.",
             lambda: held,
         ),
         Metric(
             "blindrelay_bridge_claims_capacity",
-            "Exchanges that can be remembered; one peer alone can hold half of them.",
+            "Exchanges that can be remembered, by all peers together.",
             lambda: claims.capacity,
         ),
         Metric(

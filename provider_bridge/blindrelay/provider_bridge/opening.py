@@ -1,13 +1,14 @@
 """From a call to a claimed exchange (spec/protocol.md, section 11.1).
 
 Up to the claim nothing is known of the exchange, so nothing is said but that a key is not here: one outer
-status for every other cause, not before a minimum time. That the delegation has ended, or that there is no
-room for a peer's claims, is said before anything is looked at: it is the same for whatever it sends.
+status for every other cause, on a tick that all of them share. That the delegation has ended, or that there
+is no room for a peer's claims, is said before anything is looked at: it is the same for whatever it sends.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,11 +23,11 @@ from blindrelay.v1.envelope import EnvelopeError, envelope_from_metadata
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.exchange_pb2 import ExchangeRequest
 from blindrelay.v1.inner_pb2 import RequestPart
-from blindrelay.v1.limits import FIRST_MESSAGE_SECONDS
+from blindrelay.v1.limits import RECORD_SECONDS
 from blindrelay.v1.outer_status import OuterStatus
 
-REFUSAL_SECONDS: Final = 0.05
-"""From the first message to a refusal: far more than any cause takes, so that time tells none of them."""
+TICK_SECONDS: Final = 0.05
+"""Between the ticks on which refusals leave: far more than it takes to find any cause."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -64,7 +65,7 @@ class Opening:
         # Not before: the first message may come as many seconds late as the delegation had left.
         self._keys.check_delegation()
         loop = asyncio.get_running_loop()
-        refuse_at = loop.time() + REFUSAL_SECONDS
+        refuse_at = refusal_tick(loop.time())
         if not self._claims.has_room(peer):
             raise CallRefusedError(OuterStatus.OVERLOADED)
         try:
@@ -94,10 +95,19 @@ class Opening:
         return key
 
 
+def refusal_tick(since: float) -> float:
+    """When what came at `since` may be refused: the first tick that is a whole step or more later.
+
+    All refusals of the process share the ticks, so that their times tell no cause. Both times are the event
+    loop's, in seconds.
+    """
+    return (math.ceil(since / TICK_SECONDS) + 1) * TICK_SECONDS
+
+
 async def _first_message(context: Context) -> bytes:
     """The first message, or no bytes at all if none comes: that opens as little as any other nonsense."""
     try:
-        async with asyncio.timeout(FIRST_MESSAGE_SECONDS):
+        async with asyncio.timeout(RECORD_SECONDS):
             message = await context.read()
     except TimeoutError:
         return b""

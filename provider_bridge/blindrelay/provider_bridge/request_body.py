@@ -21,10 +21,10 @@ from blindrelay.v1.inner_pb2 import (
     ERROR_CODE_TOO_LARGE,
     RequestPart,
 )
+from blindrelay.v1.limits import LEAST_BYTES_PER_SECOND, RECORD_SECONDS
 
-BASE_SECONDS: Final = 60.0
-BYTES_PER_SECOND: Final = 262_144
-"""A request has a minute, and a second more for each 256 KiB that came: slower is attack or breakdown."""
+GRACE_SECONDS: Final = 120.0
+"""What a request has before it is held to the least rate: slow lines begin slowly and pause."""
 
 CANCELLATION_SECONDS: Final = 0.05
 """What gRPC takes, at the very most, from the end of a cancelled stream to the cancellation itself."""
@@ -40,23 +40,29 @@ async def read_body(exchange: ClaimedExchange, context: Context, share: Share, l
     if it does not open or is cut.
     """
     body = bytearray()
-    loop = asyncio.get_running_loop()
-    began = loop.time()
+    pace = Pace()
     part = exchange.first
     while True:
         gather(body, part.body, share, limit, "the request's body")
         if exchange.request.finished:
             return body
         try:
-            async with asyncio.timeout_at(began + seconds_to_arrive(len(body))):
+            async with asyncio.timeout_at(pace.due(len(body))):
                 part = await next_part(exchange, context)
         except TimeoutError:
             raise RequestError(ERROR_CODE_DEADLINE, "the request did not arrive in time") from None
 
 
-def seconds_to_arrive(size: int) -> float:
-    """What a request, or a message of a tunnel, has in all when so many bytes have come."""
-    return BASE_SECONDS + size / BYTES_PER_SECOND
+class Pace:
+    """How fast a request, or a message of a tunnel, has to come from now on."""
+
+    def __init__(self) -> None:
+        self._began = asyncio.get_running_loop().time()
+
+    def due(self, size: int) -> float:
+        """When its next record has to be here, in the event loop's time, if `size` bytes have come by now."""
+        slowest = self._began + GRACE_SECONDS + size / LEAST_BYTES_PER_SECOND
+        return min(slowest, asyncio.get_running_loop().time() + RECORD_SECONDS)
 
 
 async def discard_rest(exchange: ClaimedExchange, context: Context) -> None:

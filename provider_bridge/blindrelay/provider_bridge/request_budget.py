@@ -4,47 +4,63 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from blindrelay.provider_bridge.errors import RequestError
+from blindrelay.provider_bridge.quota import Quota
 from blindrelay.v1.inner_pb2 import ERROR_CODE_OVERLOADED
+from blindrelay.v1.limits import MAX_BODY_PIECE
+
+SMALL_REQUEST: Final = MAX_BODY_PIECE
+"""Bytes of each request that are not counted: one record, which every exchange may hold in any case. So a
+small request always finds room, whatever large ones hold."""
 
 
 class RequestBudget:
-    """Bytes that all requests share. Nobody waits for room: two that wait for each other would hold both."""
+    """Bytes that all requests share, beyond the first of each; a peer may hold its share of them.
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self.held = 0
-        """Bytes that are held now."""
+    Nobody waits for room: two requests that wait for each other would both be held.
+    """
+
+    def __init__(self, quota: Quota) -> None:
+        self._quota = quota
+
+    @property
+    def held(self) -> int:
+        """Bytes that are counted now."""
+        return self._quota.held
 
     @contextmanager
-    def share(self) -> Iterator[Share]:
-        """One exchange's part of the budget; what it holds is given back at the end."""
-        share = Share(self)
+    def share(self, peer: bytes) -> Iterator[Share]:
+        """What one exchange of the peer holds; it is given back at the end."""
+        share = Share(self._quota, peer)
         try:
             yield share
         finally:
             share.release()
 
-    def take(self, size: int) -> None:
-        if self.held + size > self._limit:
-            raise RequestError(ERROR_CODE_OVERLOADED, "the bridge has no room for the request now")
-        self.held += size
-
 
 class Share:
     """What one exchange holds of a budget."""
 
-    def __init__(self, budget: RequestBudget) -> None:
-        self._budget = budget
+    def __init__(self, quota: Quota, peer: bytes) -> None:
+        self._quota = quota
+        self._peer = peer
         self._size = 0
+        self._counted = 0
 
     def add(self, size: int) -> None:
-        """Takes so many bytes more. Raises RequestError if the budget has no room."""
-        self._budget.take(size)
+        """Takes so many bytes more. Raises RequestError if the peer has no room for them."""
+        more = max(0, self._size + size - SMALL_REQUEST) - self._counted
+        if more and not self._quota.take(self._peer, more):
+            raise RequestError(
+                ERROR_CODE_OVERLOADED, "the bridge has no room for a request of this size now: try again"
+            )
+        self._counted += more
         self._size += size
 
     def release(self) -> None:
         """Gives everything back."""
-        self._budget.held -= self._size
-        self._size = 0
+        if self._counted:
+            self._quota.give_back(self._peer, self._counted)
+        self._size = self._counted = 0

@@ -14,6 +14,7 @@ from blindrelay.provider_bridge.events import Event, Outcome
 from blindrelay.provider_bridge.exchange import Exchange, Workplace
 from blindrelay.provider_bridge.opening import Opening
 from blindrelay.provider_bridge.peers import Peers
+from blindrelay.provider_bridge.quota import Quota
 from blindrelay.serving import Admission, CallRefusedError, Context, first_message, guarded
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.grpc_profile import EXCHANGE, KEY_DIRECTORY, SERVICE
@@ -34,12 +35,15 @@ class ExchangeService:
         workplace: Workplace,
         admission: Admission,
         peers: Peers,
+        exchanges: Quota,
     ) -> None:
+        """`exchanges` counts those that run, by peer; `admission` knows whether new ones are taken."""
         self._keys = keys
         self._opening = opening
         self._workplace = workplace
         self._admission = admission
         self._peers = peers
+        self._exchanges = exchanges
         self._next_note = 0.0
 
     def add_to(self, server: grpc.aio.Server) -> None:
@@ -56,14 +60,14 @@ class ExchangeService:
 
     async def _exchange(self, _: object, context: Context) -> None:
         peer = self._peers.admit(context)
-        with self._admission.admit(), _absent_without_delegation():
+        with self._admission.admit(), self._one_more(peer), _absent_without_delegation():
             try:
                 claimed = await self._opening.open(context, peer)
             except CallRefusedError as refusal:
                 self._workplace.log.count(_OUTCOMES.get(refusal.status, Outcome.REFUSED))
                 self._note(refusal)
                 raise
-            await Exchange(self._workplace, claimed, context).run()
+            await Exchange(self._workplace, claimed, context, peer).run()
 
     async def _key_directory(self, _: object, context: Context) -> bytes:
         self._peers.admit(context)
@@ -73,6 +77,16 @@ class ExchangeService:
             raise CallRefusedError(OuterStatus.DRAINING)
         with _absent_without_delegation():
             return GetKeyDirectoryResponse(directories=[self._keys.directory()]).SerializeToString()
+
+    @contextmanager
+    def _one_more(self, peer: bytes) -> Iterator[None]:
+        """A place among the exchanges of a peer, for as long as the block runs."""
+        if not self._exchanges.take(peer):
+            raise CallRefusedError(OuterStatus.OVERLOADED)
+        try:
+            yield
+        finally:
+            self._exchanges.give_back(peer)
 
     def _note(self, refusal: CallRefusedError) -> None:
         """That there is no room for claims, once in the time after which there is new room."""

@@ -27,11 +27,13 @@ GOING_AWAY: Final = 1001
 
 
 class Gate(Protocol):
-    """Takes a client's frames and gives those that may go on. Raises RequestError."""
+    """Takes a client's frames and gives those that may go on, which are then sent. Raises RequestError."""
 
     due: float | None
 
     async def passed(self, frame: Frame) -> Iterable[Frame]: ...
+
+    def sent(self) -> None: ...
 
 
 class Tunnel:
@@ -92,6 +94,7 @@ class Tunnel:
             if part.HasField("frame"):
                 for frame in await self._gate.passed(part.frame):
                     await self._provider.send(frame)
+                self._gate.sent()
             if request.finished:
                 break
             try:

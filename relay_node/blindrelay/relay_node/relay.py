@@ -12,7 +12,6 @@ import grpc
 from blindrelay.relay_node.channels import ChannelFactory, open_channel
 from blindrelay.relay_node.config import RelayConfig
 from blindrelay.relay_node.forwarding import Tally, forward
-from blindrelay.relay_node.health import Health
 from blindrelay.relay_node.records import Event, Records
 from blindrelay.relay_node.replica import Replica
 from blindrelay.relay_node.routing import Routing
@@ -33,10 +32,11 @@ from blindrelay.serving import (
     server_options,
     stop_signals,
 )
+from blindrelay.serving.health import Health
 from blindrelay.v1.envelope import EnvelopeError, envelope_from_metadata
 from blindrelay.v1.exchange_call import ExchangeCall
 from blindrelay.v1.grpc_profile import EXCHANGE, KEY_DIRECTORY, SERVICE, forwarded_deadline
-from blindrelay.v1.limits import FIRST_MESSAGE_SECONDS
+from blindrelay.v1.limits import RECORD_SECONDS
 from blindrelay.v1.outer_status import OuterStatus
 
 
@@ -171,7 +171,7 @@ class Relay:
             def open_call(whole: bytes | None) -> ExchangeCall:
                 return replica.call(whole, encoded, forwarded_deadline(context.time_remaining()))
 
-            first = first_message(context, FIRST_MESSAGE_SECONDS)
+            first = first_message(context, RECORD_SECONDS)
             status = await forward(await first, context, open_call, tally)
         if status is not None:
             if replica_changed(status):

@@ -100,6 +100,11 @@ class TokenFile:
         self._file = Followed(lambda: version(path), self._load)
         self._accepted = self._file.first
 
+    @property
+    def count(self) -> int:
+        """How many tokens are accepted now."""
+        return len(self._accepted)
+
     def admits(self, metadata: Iterable[tuple[str, str | bytes]] | None) -> bool:
         """Whether a call's metadata shows, exactly once, a token of the file.
 

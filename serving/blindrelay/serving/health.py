@@ -1,4 +1,7 @@
-"""The standard gRPC health service: SERVING while a bridge can be reached and the relay is not draining."""
+"""The standard gRPC health service of relay and bridge: SERVING while exchanges can succeed.
+
+Needs grpcio-health-checking, which comes with the extras `relay` and `bridge`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,9 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1.health import aio
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from blindrelay.serving import Admission, CallRefusedError, Context, first_message, guarded
+from blindrelay.serving.admission import Admission
+from blindrelay.serving.errors import CallRefusedError
+from blindrelay.serving.handlers import Context, first_message, guarded
 from blindrelay.v1.grpc_profile import SERVICE
 from blindrelay.v1.outer_status import OuterStatus
 

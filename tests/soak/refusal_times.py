@@ -1,0 +1,127 @@
+"""How well the time of one refusal tells its cause: with shared ticks, and with a minimum time alone.
+
+python -m tests.soak.refusal_times --samples 500
+
+Of each two causes: how often one refusal of either is in the order that is more frequent; a half if time
+says nothing. Once by what a caller measures, from its call to the refusal; and once by when in a step the
+refusal came, by the bridge's own clock, which only a caller on the same machine has.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import math
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from blindrelay.provider_bridge.identity_file import load_or_make_identity
+from blindrelay.provider_bridge.opening import TICK_SECONDS
+from blindrelay.v1.exchange_pb2 import ExchangeRequest
+from blindrelay.v1.outer_status import OuterStatus
+from tests.provider_bridge.sealed_caller import (
+    SealedCaller,
+    SealedRequest,
+    collect,
+    outer_status,
+    with_sealed,
+)
+
+Times = dict[str, list[float]]
+
+_CONFIG: Final = """
+listen = "127.0.0.1:0"
+identity_key = "identity.key"
+[[provider]]
+name = "closed"
+preset = "openai"
+target = "http://127.0.0.1:9"
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--samples", type=int, default=500, help="of each cause (default 500)")
+    samples = parser.parse_args().samples
+    print(f"{samples} refusals of each cause; chance alone reaches {chance(samples):.1%}")
+    for how in ("minimum", "ticks"):
+        taken, phases = asyncio.run(measure(how, samples))
+        print(f"{how:<8} by the caller's time {told(taken):5.1%}   within a step {told(phases):5.1%}")
+    return 0
+
+
+async def measure(how: str, samples: int) -> tuple[Times, Times]:
+    """Seconds that refusals took, and where in a step they came, by cause."""
+    taken: Times = defaultdict(list)
+    phases: Times = defaultdict(list)
+    with bridge(how) as (address, identity):
+        async with SealedCaller(address, identity) as caller:
+            requests = await causes(caller)
+            order = list(requests) * samples
+            random.shuffle(order)
+            for cause in order:
+                await asyncio.sleep(random.uniform(0, TICK_SECONDS))
+                began = time.monotonic()
+                assert await outer_status(await caller.send(requests[cause])) == OuterStatus.REFUSED.value
+                ended = time.monotonic()
+                taken[cause].append(ended - began)
+                phases[cause].append(ended % TICK_SECONDS)
+    return taken, phases
+
+
+async def causes(caller: SealedCaller) -> dict[str, SealedRequest]:
+    """Requests that are refused after more and more work."""
+    good = await caller.seal()
+    await collect(await caller.send(good), good)
+    sealed = ExchangeRequest.FromString(good.messages[0]).sealed
+    no_secret = ExchangeRequest(encapsulated_secret=os.urandom(1_168), sealed=sealed)
+    return {
+        "foreign identity": await caller.seal(identity=os.urandom(32)),
+        "no secret": replace(good, messages=[no_secret.SerializeToString()]),
+        "altered record": with_sealed(good, 0, sealed[:-1] + bytes([sealed[-1] ^ 1])),
+        "replay": good,
+    }
+
+
+def told(times: Times) -> float:
+    """How often one sample of each of two causes is in the right order, for the pair that is told best."""
+    return max(_in_order(one, other) for one, other in itertools.combinations(times.values(), 2))
+
+
+def chance(samples: int) -> float:
+    """What told() seldom exceeds where times tell nothing: the best of six pairs, two standard deviations."""
+    return 0.5 + 2 * math.sqrt((2 * samples + 1) / (12 * samples**2))
+
+
+def _in_order(one: Sequence[float], other: Sequence[float]) -> float:
+    later = sum((a < b) + (a == b) / 2 for a in one for b in other) / (len(one) * len(other))
+    return max(later, 1 - later)
+
+
+@contextmanager
+def bridge(how: str) -> Iterator[tuple[str, bytes]]:
+    """A bridge process that refuses on `ticks` or after a `minimum`: its address and its identity."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder, "bridge.toml")
+        config.write_text(_CONFIG)
+        identity = load_or_make_identity(Path(folder, "identity.key")).public_key
+        command = [sys.executable, "-m", "tests.soak.refusing_bridge", str(config), how]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            yield process.stdout.readline().strip(), identity
+            process.communicate("")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

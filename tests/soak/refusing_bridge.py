@@ -1,0 +1,26 @@
+"""A bridge as a process of its own, for measuring how long it takes to refuse.
+
+`minimum` has refusals leave a minimum time after their call, each by a timer of its own, as they once did.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from blindrelay.provider_bridge import Bridge, load_identity, opening, read_bridge_config
+
+
+async def main(config_file: Path, how: str) -> None:
+    if how == "minimum":
+        opening.refusal_tick = lambda since: since + opening.TICK_SECONDS
+    config = read_bridge_config(config_file)
+    assert isinstance(config.identity_key, Path)
+    async with Bridge(config, load_identity(config.identity_key)).running() as address:
+        print(address, flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
