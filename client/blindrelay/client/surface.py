@@ -27,6 +27,7 @@ from blindrelay.client.errors import (
 )
 from blindrelay.client.library import Request, as_library_error, response
 from blindrelay.client.provider_apis import Api, ErrorShape, api_of_url
+from blindrelay.client.sealed_address import with_real_address
 from blindrelay.v1.inner_pb2 import ErrorCode
 from blindrelay.v1.outer_status import OuterStatus
 
@@ -96,7 +97,7 @@ def answer_or_raise(error: BlindRelayError, request: Request) -> Any:
     }
     if not surface.retry:
         headers["x-should-retry"] = "false"
-    api = api_of_url(request.url.host, request.url.path)
+    api = api_of_url(with_real_address(request).url.host, request.url.path)
     body = json.dumps(error_body(error, surface.status, api)).encode()
     return response(request, surface.status, [(k.encode(), v.encode()) for k, v in headers.items()], body)
 

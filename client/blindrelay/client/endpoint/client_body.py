@@ -8,8 +8,6 @@ from typing import Final
 
 from starlette.types import Message, Receive
 
-from blindrelay.client.endpoint.refusal import RefusedError
-
 
 class ClientGoneError(Exception):
     """The program closed its connection in the middle of its request."""
@@ -17,6 +15,10 @@ class ClientGoneError(Exception):
 
 IDLE_SECONDS: Final = 60.0
 """How long a body's next byte is waited for. What is not read for back-pressure does not count."""
+
+
+class SlowBodyError(Exception):
+    """The program sent nothing of its request's body for IDLE_SECONDS."""
 
 
 class ClientBody:
@@ -29,7 +31,7 @@ class ClientBody:
         """Is told each piece that is read."""
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """The body, piece by piece, none of it kept. Raises ClientGoneError, and RefusedError (408)."""
+        """The body, piece by piece, none of it kept. Raises ClientGoneError, SlowBodyError."""
         more = True
         while more:
             message = await self._next()
@@ -46,8 +48,7 @@ class ClientBody:
             async with asyncio.timeout(IDLE_SECONDS):
                 return await self._receive()
         except TimeoutError:
-            message = f"no byte of the request's body came for {IDLE_SECONDS:g} seconds"
-            raise RefusedError(408, "timeout", message) from None
+            raise SlowBodyError from None
 
     def over(self) -> None:
         """Says that nobody reads the body any more: what still comes is dropped."""

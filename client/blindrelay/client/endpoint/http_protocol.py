@@ -24,7 +24,7 @@ HEAD_SECONDS: Final = 20.0
 """For a request's head, from the connection's first moment or from the head's first byte."""
 
 _FIRST_PROBE_SECONDS: Final = 0.25
-_PROBE_SECONDS: Final = 5.0
+_PROBE_SECONDS: Final = 2.0
 """How soon, and how often, it is asked whether a program that ended its side still reads."""
 
 _CONTINUE: Final = h11.InformationalResponse(status_code=100, headers=[], reason="Continue")

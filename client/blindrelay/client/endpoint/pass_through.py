@@ -11,7 +11,7 @@ import httpx
 from starlette.types import Message, Receive, Scope, Send
 
 from blindrelay.client.endpoint.admission import Admission, Admitted
-from blindrelay.client.endpoint.client_body import ClientBody, ClientGoneError
+from blindrelay.client.endpoint.client_body import IDLE_SECONDS, ClientBody, ClientGoneError, SlowBodyError
 from blindrelay.client.endpoint.journal import WHOLE, Journal, Noted
 from blindrelay.client.endpoint.refusal import RefusedError, cause, send_error
 from blindrelay.client.endpoint.response_headers import passed_on
@@ -27,6 +27,7 @@ MAX_RESPONSES_BODY: Final = 33_554_432
 """Bytes of a request to the Responses API, whatever its size: "store": false may have to be put in. More
 than that a bridge does not take."""
 
+SLOW: Final = RefusedError(408, "timeout", f"nothing of the body came for {IDLE_SECONDS:g} seconds")
 FAILED: Final = RefusedError(
     500, "failed", "the endpoint failed on this request; its error output names the kind"
 )
@@ -58,6 +59,8 @@ class PassThrough:
             await self._exchange(self._admission.admit(scope), body, started)
         except RefusedError as error:
             await send_error(error, self._admission.api(scope), started)
+        except SlowBodyError:
+            await send_error(SLOW, self._admission.api(scope), started)
         except ClientGoneError:
             return
         except Exception as error:  # whatever it says may be content

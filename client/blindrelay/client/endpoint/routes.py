@@ -67,9 +67,9 @@ class Routes:
         Raises RefusedError (404) for a path that names no provider and is not in the table.
         """
         first, *others = path.removeprefix("/").split("/")
-        if first in self._providers and others:
+        if first in self._providers:
             provider = self._providers[first]
-            rest = provider.without_prefix(others)
+            rest = provider.without_prefix(others or [""])
         else:
             rest = [first, *others]
             provider = self._providers[self._owner(method, rest, headers)]
@@ -106,8 +106,8 @@ class Routes:
         return RefusedError(
             404,
             "unknown_path",
-            f"{segment[:64]!r} is neither a known provider nor the beginning of a known API's path: begin the "
-            f"path with one of {names}, or add the provider to [providers] in the configuration file",
+            f"{segment[:64]!r} is neither a known provider nor the beginning of a known API's path: "
+            f"begin it with one of {names}, or add the provider to [providers] in the configuration file",
         )
 
     def local_path(self, url: str) -> str | None:
