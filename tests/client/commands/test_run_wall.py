@@ -31,14 +31,15 @@ class Outside:
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self._sockets: dict[str, socket.socket] = {}
-        for name, family, kind, address in [
+        servers: list[tuple[str, int, int, Any]] = [
             ("tcp", socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0)),
             ("tcp6", socket.AF_INET6, socket.SOCK_STREAM, ("::1", 0)),
             ("udp", socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0)),
             ("unix", socket.AF_UNIX, socket.SOCK_STREAM, str(folder / "stream")),
             ("abstract", socket.AF_UNIX, socket.SOCK_STREAM, f"\0blindrelay-{os.getpid()}"),
             ("datagrams", socket.AF_UNIX, socket.SOCK_DGRAM, str(folder / "datagrams")),
-        ]:
+        ]
+        for name, family, kind, address in servers:
             server = stack.enter_context(socket.socket(family, kind))
             server.bind(address)
             if kind == socket.SOCK_STREAM:

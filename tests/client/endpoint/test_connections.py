@@ -100,23 +100,8 @@ def test_refusals_are_counted_by_host() -> None:
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/v1/models"])
-def test_program_that_ends_its_side_still_gets_its_response(
-    bridged: Endpoint, bridge: ScriptedBridge, path: str
-) -> None:
-    asked, go_on = threading.Event(), threading.Event()
-
-    async def late(_: Received, respond: Responder) -> None:
-        asked.set()
-        await bridge.stall(go_on)
-        await respond.whole()
-
-    bridge.answer = late
-    timer = threading.Thread(target=lambda: (asked.wait(30), go_on.set()))
-    timer.start()
+def test_program_that_ends_its_side_still_gets_its_response(bridged: Endpoint, path: str) -> None:
     came = exchanged(bridged, f"GET {path} HTTP/1.1\nhost: HOST\nKEY\n\n", half_closes=True)
-    go_on.set()
-    asked.set()
-    timer.join()
     final = came[came.index(b"HTTP/1.1 200") :]
     assert b"ok" in final or b"{}" in final
     assert b"x-blindrelay-endpoint: 1" in final

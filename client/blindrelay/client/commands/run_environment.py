@@ -33,8 +33,8 @@ _KEYS: Final = (
 )
 """What each SDK takes for its key: the endpoint's own token."""
 
-_OTHER_KEYS: Final = ("ANTHROPIC_AUTH_TOKEN", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID")
-"""What would go with a call beside or in the place of the token."""
+_OTHER_KEYS: Final = ("ANTHROPIC_AUTH_TOKEN", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID")
+"""What would go with a call beside the token, or instead of it."""
 
 _ELSEWHERE: Final = (
     "CLAUDE_CODE_USE_BEDROCK",
