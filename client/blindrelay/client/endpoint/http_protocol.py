@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 import h11
@@ -19,6 +20,8 @@ from blindrelay.client.provider_apis import Api
 
 MAX_CONNECTIONS: Final = 2 * MAX_REQUESTS
 """Programs keep idle ones open. The usual limit of 1,024 files holds these and the sockets to the relay."""
+
+MAX_HEADER_BYTES: Final = 65_536
 
 HEAD_SECONDS: Final = 20.0
 """For a request's head, from the connection's first moment or from the head's first byte."""
@@ -52,7 +55,7 @@ class EndpointProtocol(H11Protocol):
         self._door = door
         self._options = options
         self._head_timer: asyncio.TimerHandle | None = None
-        self.conn = _Connection(self._connect, self.config.h11_max_incomplete_event_size or 0)
+        self.conn = _Connection(self._connect)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -105,6 +108,7 @@ class EndpointProtocol(H11Protocol):
             return
         rest, _ = self.conn.trailing_data
         self._head_is_there()
+        self._unset_keepalive_if_required()
         self.connections.discard(self)
         self.transport.write(_TUNNELLED)
         inner = self._door.protocol(**self._options)
@@ -171,8 +175,8 @@ class EndpointProtocol(H11Protocol):
 class _Connection(h11.Connection):
     """h11's, which tells of CONNECT and gives no event for it."""
 
-    def __init__(self, connect: Any, max_size: int) -> None:
-        super().__init__(h11.SERVER, max_size)
+    def __init__(self, connect: Callable[[str], None]) -> None:
+        super().__init__(h11.SERVER, MAX_HEADER_BYTES)
         self._connect = connect
 
     def next_event(self) -> Any:

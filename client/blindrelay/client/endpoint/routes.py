@@ -31,8 +31,8 @@ None is the default provider, unless the version or a header is another's mark. 
 that: a guess would show one provider the prompt, and the key, that are meant for another.
 """
 
-_COHERE: Final = ("v2", frozenset(("chat", "embed", "rerank")))
-"""Cohere's version, and what there is of it. Without the version these are other servers' paths too."""
+_COHERE: Final = frozenset(("chat", "embed", "rerank"))
+"""What there is of Cohere's v2. Without the version these are other servers' paths too."""
 
 _VERSIONS: Final = {"v1": None, "v1alpha": "gemini", "v1beta": "gemini", "v2": "cohere"}
 """The versions that these paths may begin with, and whose mark they are."""
@@ -86,16 +86,13 @@ class Routes:
 
     def _owner(self, method: str, segments: list[str], headers: Container[str]) -> str:
         """The name of the provider that a path without a name belongs to."""
-        own_version = self._providers[self._default].version
-        version = segments[0] if segments[1:] and segments[0] in {*_VERSIONS, own_version} else ""
+        versions = _VERSIONS | {self._providers[self._default].version: None}
+        version = segments[0] if segments[1:] and segments[0] in versions else None
         resource = segments[1] if version else segments[0]
-        if version == _COHERE[0] != own_version:
-            if resource in _COHERE[1]:
-                return "cohere"
+        marked = versions[version] if version else None
+        if resource not in (_COHERE if marked == "cohere" else _RESOURCES):
             raise self._unknown(resource)
-        if resource not in _RESOURCES:
-            raise self._unknown(resource)
-        if owner := _RESOURCES[resource] or (version != own_version and _VERSIONS[version or "v1"]):
+        if owner := marked or _RESOURCES[resource]:
             return owner
         if method == "POST" and resource == "models" and ":" in segments[-1]:  # models/NAME:generateContent
             return "gemini"

@@ -27,8 +27,6 @@ from blindrelay.client.history_store import open_history
 from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.transport import SealedTransport
 
-MAX_HEADER_BYTES: Final = 65_536
-
 MAX_MESSAGE: Final = 33_554_432
 """Bytes of a WebSocket message of the program's; more than that a bridge does not take."""
 
@@ -120,7 +118,6 @@ def _config(app: ASGIApp, door: Door) -> uvicorn.Config:
         app,
         access_log=False,
         date_header=False,
-        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         http=door.protocol,  # type: ignore[arg-type] # any callable does that makes a protocol
         lifespan="off",
         log_config=None,
