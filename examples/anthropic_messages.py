@@ -5,7 +5,9 @@ from anthropic import Anthropic
 from blindrelay.client import SealedTransport
 
 sealed = SealedTransport.from_env()
-client = Anthropic(api_key="the-bridge-has-it", http_client=sealed.httpx2_client())
+client = Anthropic(
+    api_key="the-bridge-has-it", base_url=sealed.base_url("anthropic"), http_client=sealed.httpx2_client()
+)
 
 with client.messages.stream(
     model="claude-haiku-5-5",

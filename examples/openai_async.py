@@ -9,7 +9,11 @@ from blindrelay.client import SealedTransport
 
 async def main() -> None:
     sealed = SealedTransport.from_env()
-    async with AsyncOpenAI(api_key="the-bridge-has-it", http_client=sealed.async_httpx2_client()) as client:
+    async with AsyncOpenAI(
+        api_key="the-bridge-has-it",
+        base_url=sealed.base_url("openai"),
+        http_client=sealed.async_httpx2_client(),
+    ) as client:
         answers = await asyncio.gather(
             *(
                 client.chat.completions.create(

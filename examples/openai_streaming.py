@@ -5,7 +5,9 @@ from openai import OpenAI
 from blindrelay.client import SealedTransport
 
 sealed = SealedTransport.from_env()
-client = OpenAI(api_key="the-bridge-has-it", http_client=sealed.httpx2_client())
+client = OpenAI(
+    api_key="the-bridge-has-it", base_url=sealed.base_url("openai"), http_client=sealed.httpx2_client()
+)
 
 for chunk in client.chat.completions.create(
     model="gpt-5.5",

@@ -2,8 +2,9 @@
 
 from blindrelay.client import SealedTransport
 
-with SealedTransport.from_env().httpx_client() as client:
-    answer = client.get("https://api.openai.com/v1/models")
+sealed = SealedTransport.from_env()
+with sealed.httpx_client(base_url=sealed.base_url("openai")) as client:
+    answer = client.get("/models")
     answer.raise_for_status()
     for model in answer.json()["data"]:
         print(model["id"])

@@ -41,8 +41,29 @@ def test_options_and_defaults(tmp_path: Path) -> None:
 def test_a_token_may_stand_in_a_file(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("brt_from_file\n")
+    file.chmod(0o640)
     connection = Connection.from_string(f"blindrelay://relay.example?bridge={IDENTITY}&token=@{file}")
     assert connection.token == "brt_from_file"
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o644, 0o660, 0o601])
+def test_token_file_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
+    """A group may read it; nobody else may do anything with it."""
+    file = tmp_path / "token"
+    file.write_text("brt_from_file\n")
+    file.chmod(mode)
+    with pytest.raises(ConfigurationError, match=f"open to others \\(mode {mode:04o}\\): run chmod 600"):
+        Connection.from_string(f"blindrelay://relay.example?bridge={IDENTITY}&token=@{file}")
+
+
+def test_profile_with_a_token_open_to_others_is_refused(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(f'[profiles.p]\nrelay = "relay.example"\nbridge = "{IDENTITY}"\ntoken = "brt_x"\n')
+    config.chmod(0o644)
+    with pytest.raises(ConfigurationError, match="open to others"):
+        Connection.from_profile(config, "p")
+    config.chmod(0o600)
+    assert Connection.from_profile(config, "p").token == "brt_x"
 
 
 def test_the_token_is_never_shown() -> None:
@@ -101,6 +122,7 @@ def test_the_environment_comes_first() -> None:
 
 def test_a_profile_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("brt_profile")
+    (tmp_path / "token").chmod(0o600)
     config = tmp_path / "config.toml"
     config.write_text(
         f'[profiles.default]\nrelay = "relay.example:444"\nbridge = "{IDENTITY}"\ntoken_file = "token"\n'

@@ -13,6 +13,7 @@ from openai import OpenAI
 
 from blindrelay.client import BlindRelayError, SealedTransport, errors
 from blindrelay.client.link import relay_error
+from blindrelay.client.provider_apis import Api
 from blindrelay.client.surface import error_body
 from blindrelay.v1.inner_pb2 import ErrorCode, ExchangeError, Header, ResponseHead
 from blindrelay.v1.outer_status import OuterStatus
@@ -206,6 +207,6 @@ def test_a_relay_that_is_down_is_tried_as_often(ask: Ask, bridge: ScriptedBridge
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("status", OUTER, ids=lambda status: status.name.lower())
 def test_the_body_says_whose_it_is_in_every_shape(path: str, status: OuterStatus) -> None:
-    body = error_body(relay_error(*status.value), 500, path)
+    body = error_body(relay_error(*status.value), 500, Api(None, path))
     assert body["error"]["origin"] == "relay"
     assert "relay" in body["error"]["message"].removeprefix("BlindRelay")

@@ -97,7 +97,7 @@ async def test_binary_messages_with_ones_own_credential(
     own_account: Endpoint, provider: WebSocketProvider
 ) -> None:
     headers = {"x-blindrelay-token": own_account.token, "authorization": "Bearer sk-own"}
-    async with dialled(own_account, "/v1/live", headers=headers) as connection:
+    async with dialled(own_account, "/openai/v1/live", headers=headers) as connection:
         for message in (b"", b"\x00\xff" * 500_000, "é" * 40_000):
             await connection.send(message)
             assert await connection.recv() == message

@@ -19,6 +19,8 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import stat
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,6 +29,7 @@ from typing import Final, TypeVar
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from blindrelay.client.errors import ConfigurationError
+from blindrelay.client.state_file import OPEN_TO_OTHERS
 from blindrelay.sealing import IdentityError, parse_identity
 from blindrelay.v1.inner_pb2 import Credential, DeadlineClass
 
@@ -160,6 +163,8 @@ class Connection:
             if "token" in settings:
                 raise ConfigurationError(f"{path}: profile {name!r} has one token: token or token_file")
             settings["token"] = "@" + _beside(path, settings.pop("token_file"))
+        elif "token" in settings:
+            _read_secret("token", str(path))
         return cls._from_settings(host, port, settings)
 
     @classmethod
@@ -239,7 +244,7 @@ def _identity(text: str | None) -> bytes:
 def _token(text: str | None) -> str | None:
     if text is None:
         return None
-    token = _read("token", text[1:]).strip() if text.startswith("@") else text
+    token = _read_secret("token", text[1:]).strip() if text.startswith("@") else text
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise ConfigurationError("the access token is empty, or has characters that no token has")
     return token
@@ -251,9 +256,20 @@ def _history(value: str) -> Path | bool:
     return _SWITCH.get(value, Path(value))
 
 
-def _read(option: str, path: str) -> str:
+def _read_secret(option: str, path: str) -> str:
+    """A file's text. Raises ConfigurationError for one that is open to others, as the servers do."""
+    return _read(option, path, OPEN_TO_OTHERS)
+
+
+def _read(option: str, path: str, forbidden: int = 0) -> str:
+    """A file's text, unless it is a regular file with one of the forbidden mode bits."""
     try:
-        return Path(path).expanduser().read_text()
+        with Path(path).expanduser().open() as file:
+            status = os.fstat(file.fileno())
+            if sys.platform != "win32" and stat.S_ISREG(status.st_mode) and status.st_mode & forbidden:
+                mode = f"mode {stat.S_IMODE(status.st_mode):04o}"
+                raise ConfigurationError(f"{option}: {path} is open to others ({mode}): run chmod 600 on it")
+            return file.read()
     except OSError as error:
         raise ConfigurationError(f"{option}: cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -19,6 +19,8 @@ NO_FOLLOW: Final[int] = getattr(os, "O_NOFOLLOW", 0)
 
 ALL_OF_OTHERS: Final = 0o077
 WRITING_OF_OTHERS: Final = 0o022
+OPEN_TO_OTHERS: Final = 0o027
+"""Mode bits that a secret from an administrator may not have: a group may read it, and nobody else."""
 
 
 class Whose(Enum):

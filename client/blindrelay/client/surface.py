@@ -2,7 +2,7 @@
 
 SDKs retry every exception of their HTTP library. So what may be tried again is raised, and what must not
 be (a key, a pin, a replay, a refusal) becomes a response that says so: ``x-should-retry: false``, with an
-error body in the shape that the SDK of that path reads, marked with ``x-blindrelay-error``.
+error body in the shape that the SDK of that API reads, marked with ``x-blindrelay-error``.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from blindrelay.client.errors import (
     UnreachableError,
 )
 from blindrelay.client.library import Request, as_library_error, response
+from blindrelay.client.provider_apis import Api, ErrorShape, api_of_url
+from blindrelay.client.sealed_address import with_real_address
 from blindrelay.v1.inner_pb2 import ErrorCode
 from blindrelay.v1.outer_status import OuterStatus
 
@@ -95,7 +97,8 @@ def answer_or_raise(error: BlindRelayError, request: Request) -> Any:
     }
     if not surface.retry:
         headers["x-should-retry"] = "false"
-    body = json.dumps(error_body(error, surface.status, request.url.path)).encode()
+    api = api_of_url(with_real_address(request).url.host, request.url.path)
+    body = json.dumps(error_body(error, surface.status, api)).encode()
     return response(request, surface.status, [(k.encode(), v.encode()) for k, v in headers.items()], body)
 
 
@@ -129,15 +132,21 @@ def _surface(error: BlindRelayError) -> _Surface:
     return _Answered(500)
 
 
-def error_body(error: BlindRelayError, status: int, path: str) -> dict[str, Any]:
-    """An error body as the SDK of a request's path expects it, and in each shape whose error it is."""
+def error_body(error: BlindRelayError, status: int, api: Api) -> dict[str, Any]:
+    """An error body as the SDK of this API reads it. Every shape names whose error it is: `origin`."""
     kind = f"blindrelay_{error.kind}"
     said = {"message": f"BlindRelay: {error}", "origin": error.origin}
-    if "/messages" in path:
-        return {"type": "error", "error": {"type": kind, **said, **_details(error)}}
-    if path.startswith(("/v1alpha", "/v1beta")) or ":" in path.rpartition("/")[2]:
-        return {"error": {"code": status, "status": kind.upper(), **said}}
-    return {"error": {"type": f"{error.origin}_error", "code": kind, "param": None, **said}}
+    match api.error_shape:
+        case ErrorShape.ANTHROPIC:
+            return {"type": "error", "error": {"type": kind, **said, **_details(error)}}
+        case ErrorShape.GEMINI:
+            return {"error": {"code": status, "status": kind.upper(), **said}}
+        case ErrorShape.MISTRAL:
+            return {"object": "error", "type": f"{error.origin}_error", "code": kind, "param": None, **said}
+        case ErrorShape.COHERE:
+            return {"code": kind, **said}
+        case ErrorShape.OPENAI:
+            return {"error": {"type": f"{error.origin}_error", "code": kind, "param": None, **said}}
 
 
 def _details(error: BlindRelayError) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.library import Request, response
 from blindrelay.client.portal import Portal, drive
 from blindrelay.client.relay_view import Observer
+from blindrelay.client.sealed_address import sealed_address, with_real_address, with_sealed_addresses
 from blindrelay.client.sender import Run, Sender, here
 from blindrelay.client.surface import answer_or_raise
 from blindrelay.client.tunnel import SealedTunnel
@@ -32,6 +33,8 @@ T = TypeVar("T")
 _TIMEOUT_SECONDS: Final = 600.0
 """The clients' default: what the official SDKs wait for the next bytes. httpx's own is 5 seconds."""
 _CONNECT_SECONDS: Final = 5.0
+
+_OURS: Final = b"x-blindrelay-"
 
 _WAYS_PAST_US: Final = ("mounts", "proxy", "transport")
 """Options by which httpx sends requests some other way than through our transport: in clear."""
@@ -78,6 +81,21 @@ class SealedTransport:
     def proofs(self) -> list[tuple[bytes, bytes]]:
         """Pairs of encoded SignedKeyDirectory messages that contradict each other: proof of a fork."""
         return self._sender.keys.proofs
+
+    def base_url(self, provider: str) -> str:
+        """A base URL that only this transport understands, for a framework that may send past it.
+
+        ``base_url("openai")`` is ``https://api.openai.com.blindrelay.invalid/v1``. DNS has no such name:
+        what a framework sends by itself fails, and what it gives to this transport goes to the provider.
+
+        Args:
+            provider: openai, anthropic, gemini, mistral or cohere, for the base URL that its SDK wants; or
+                any provider's base URL.
+
+        Raises:
+            ConfigurationError: the name is not known, or the URL has no host's name.
+        """
+        return sealed_address(provider)
 
     def httpx_client(self, **options: Any) -> httpx.Client:
         """An ``httpx.Client``. Raises ImportError if httpx is not installed.
@@ -137,13 +155,13 @@ class SealedTransport:
         exchange's are.
         """
         try:
-            tunnel, head = await self._sender.open_tunnel(request)
+            tunnel, head = await self._sender.open_tunnel(with_real_address(request))
         except BlindRelayError as error:
             return answer_or_raise(error, request)
         if head.status == TUNNEL_STATUS:
-            tunnel.headers = _raw(head)
+            tunnel.headers = _raw(head, request)
             return tunnel
-        return response(request, head.status, _raw(head), async_body(request, tunnel))
+        return response(request, head.status, _raw(head, request), async_body(request, tunnel))
 
     def close(self) -> None:
         """Ends what synchronous callers still run. The transport may be used again."""
@@ -185,10 +203,10 @@ class SealedTransport:
     ) -> Any:
         """The exchange, in either world: `run` does what waits for the network."""
         try:
-            exchange, head = await self._sender.perform(request, stream, run)
+            exchange, head = await self._sender.perform(with_real_address(request), stream, run)
         except BlindRelayError as error:
             return answer_or_raise(error, request)
-        return response(request, head.status, _raw(head), body(exchange))
+        return response(request, head.status, _raw(head, request), body(exchange))
 
     def _portal(self) -> Portal:
         with self._lock:
@@ -213,8 +231,10 @@ class SealedTransport:
         )
 
 
-def _raw(head: ResponseHead) -> list[tuple[bytes, bytes]]:
-    return [(header.name, header.value) for header in head.headers]
+def _raw(head: ResponseHead, request: Request) -> list[tuple[bytes, bytes]]:
+    """The provider's headers, but for marks that are ours to set."""
+    headers = [(each.name, each.value) for each in head.headers if not each.name.lower().startswith(_OURS)]
+    return with_sealed_addresses(headers, request)
 
 
 def _key_ring(connection: Connection, clock: Callable[[], float]) -> KeyRing:

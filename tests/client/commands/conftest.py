@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import pytest
@@ -55,6 +56,16 @@ def to_bridge(bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch) -> Script
     """The scripted bridge, configured in the environment."""
     monkeypatch.setenv("BLINDRELAY_CONNECTION", bridge.connection)
     return bridge
+
+
+@cache
+def walls_are_allowed() -> bool:
+    """Whether `blindrelay run --wall` can work here, by another program's word."""
+    if sys.platform != "linux":
+        return False
+    return (
+        subprocess.run(["unshare", "--user", "--map-root-user", "--net", "true"], check=False).returncode == 0
+    )
 
 
 def streaming(*pieces: bytes) -> Callable[[Received, Responder], Any]:

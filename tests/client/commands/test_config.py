@@ -24,6 +24,7 @@ def profile(bridge: ScriptedBridge, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     file = tmp_path / "config.toml"
     monkeypatch.setenv("BLINDRELAY_CONFIG", str(file))
     (tmp_path / "token").write_text("brt_test")
+    (tmp_path / "token").chmod(0o600)
     file.write_text(
         f'[profiles.default]\nrelay = "127.0.0.1:{bridge.port}"\ntoken_file = "token"\ntls = "off"\n'
         f'bridge = "{format_identity(bridge.identity.public_key)}"\ndeadline = "10m"\n'

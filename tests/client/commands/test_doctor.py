@@ -296,7 +296,7 @@ def only_at_nowhere(
     code: ErrorCode.ValueType, provider: Callable[[Received, Responder], Any]
 ) -> Callable[[Received, Responder], Any]:
     async def answer(received: Received, respond: Responder) -> None:
-        refuses = "doctor.blindrelay.invalid" in received.head.url
+        refuses = "doctor.invalid" in received.head.url
         await (failing(code, "it is not on the list") if refuses else provider)(received, respond)
 
     return answer

@@ -93,6 +93,42 @@ def test_an_address_is_taken_as_host_where_others_may_come_and_a_name_is_not() -
             access.check_names(wrong)
 
 
+def test_allowed_host_is_taken_with_the_endpoints_port(bridge: ScriptedBridge, tmp_path: Path) -> None:
+    name = "host.docker.internal"
+    with running(bridge.connection, tmp_path, "--allow-host", name) as endpoint, endpoint.client() as client:
+        for host, status in [
+            (f"{name}:{endpoint.port}", 200),
+            (f"{name.upper()}:{endpoint.port}", 200),
+            (name, 403),
+            (f"{name}:1", 403),
+            (f"{name}.evil.example:{endpoint.port}", 403),
+            (f"evil.{name}:{endpoint.port}", 403),
+        ]:
+            assert client.get("/v1/models", headers={"host": host}).status_code == status
+        own = {"host": f"{name}:{endpoint.port}", "origin": f"http://localhost:{endpoint.port}"}
+        assert client.get("/v1/models", headers=own).status_code == 403
+
+
+def test_brought_key_goes_to_the_provider_that_the_path_names(bridge: ScriptedBridge, tmp_path: Path) -> None:
+    """And to nobody where the path names none."""
+    with running(f"{bridge.connection}&credentials=brought", tmp_path) as endpoint:
+        for path, status in [
+            ("/grok/chat/completions", 404),
+            ("/api/chat", 404),
+            ("/grok", 404),
+            ("/groq/openai/v1/chat/completions", 404),
+            ("/mistral/v1/chat/completions", 200),
+        ]:
+            for before, token in [("", {"x-blindrelay-token": endpoint.token}), (f"/{endpoint.token}", {})]:
+                with endpoint.client(headers={"authorization": "Bearer sk-own"} | token) as client:
+                    answer = client.post(before + path, json={"prompt": "secret"})
+                assert answer.status_code == status
+                if status == 404:
+                    assert answer.headers["x-blindrelay-error"] == "endpoint/unknown_path"
+                    assert repr(path.split("/")[1]) in answer.json()["error"]["message"]
+    assert {each.head.url for each in bridge.received} == {"https://api.mistral.ai/v1/chat/completions"}
+
+
 def test_a_key_of_ones_own_passes_and_the_token_does_not(bridge: ScriptedBridge, tmp_path: Path) -> None:
     with running(f"{bridge.connection}&credentials=brought", tmp_path) as endpoint:
         own = {"authorization": "Bearer sk-own"}

@@ -86,12 +86,31 @@ def test_the_providers_headers_pass_but_for_those_of_a_hop_or_an_origin(
         "set-cookie": "a=b",
         "alt-svc": "h3",
         "access-control-allow-origin": "*",
+        "cross-origin-resource-policy": "cross-origin",
+        "service-worker-allowed": "/",
+        "clear-site-data": "*",
+        "refresh": "0; url=/",
+        "x-blindrelay-error": "relay/overloaded",
     }
     answer_with(bridge, 429, b"{}", **passed, **dropped)
     with bridged.client() as client:
         answer = client.get("/v1/models")
     assert passed.items() <= dict(answer.headers).items()
-    assert not dropped.keys() & answer.headers.keys()
+    assert not (dropped.keys() - {"cross-origin-resource-policy"}) & answer.headers.keys()
+
+
+@pytest.mark.parametrize("content_type", ["text/html", "image/svg+xml", "text/javascript", "application/pdf"])
+def test_what_a_provider_serves_is_no_page_of_the_endpoints_origin(
+    bridged: Endpoint, bridge: ScriptedBridge, content_type: str
+) -> None:
+    own = {"content_security_policy": "script-src *", "x_content_type_options": "sniff"}
+    answer_with(bridge, 200, b"<script>steal()</script>", content_type=content_type, **own)
+    with bridged.client() as client:
+        answer = client.get("/v1/files/file-1/content")
+    assert answer.content == b"<script>steal()</script>"
+    assert answer.headers.get_list("content-security-policy") == ["sandbox"]
+    assert answer.headers.get_list("x-content-type-options") == ["nosniff"]
+    assert answer.headers.get_list("cross-origin-resource-policy") == ["same-origin"]
 
 
 @pytest.mark.parametrize(
@@ -123,31 +142,49 @@ def test_a_redirect_keeps_the_token_that_the_path_had(bridged: Endpoint, bridge:
     assert answer.headers["location"] == f"{bridged.url}/{bridged.token}/openai/v1/next"
 
 
-SHAPES = {
-    "/v1/chat/completions": lambda body: (body["error"]["code"], body["error"]["type"]),
-    "/v1/messages": lambda body: (body["error"]["type"], body["type"]),
-    "/v1beta/models/m:generateContent": lambda body: (body["error"]["status"].lower(), body["error"]["code"]),
-}
+OPENAI = {"error": {"type", "code", "param", "message", "origin"}}
+ANTHROPIC = {"type": None, "error": {"type", "message", "origin"}}
+GEMINI = {"error": {"code", "status", "message", "origin"}}
+MISTRAL = dict.fromkeys(("object", "type", "code", "param", "message", "origin"))
+COHERE = dict.fromkeys(("code", "message", "origin"))
 
 
 @pytest.mark.parametrize(
-    ("path", "second"),
+    ("path", "shape"),
     [
-        ("/v1/chat/completions", "relay_error"),
-        ("/v1/messages", "error"),
-        ("/v1beta/models/m:generateContent", 429),
+        ("/v1/chat/completions", OPENAI),
+        ("/openai/v1/threads/t/messages", OPENAI),
+        ("/v1/threads/t/messages", OPENAI),
+        ("/openai/v1/models/ft:gpt:org", OPENAI),
+        ("/v1/messages", ANTHROPIC),
+        ("/anthropic/v1/models", ANTHROPIC),
+        ("/anthropic/v1/chat/completions", OPENAI),
+        ("/v1beta/models/m:generateContent", GEMINI),
+        ("/gemini/v1/models", GEMINI),
+        ("/v1beta/openai/chat/completions", OPENAI),
+        ("/mistral/v1/chat/completions", MISTRAL),
+        ("/cohere/v2/chat", COHERE),
+        ("/cohere/compatibility/v1/chat/completions", OPENAI),
     ],
 )
-def test_an_error_of_the_relays_has_the_shape_of_its_api(
-    bridged: Endpoint, bridge: ScriptedBridge, path: str, second: object
+def test_an_error_has_the_shape_of_its_api(
+    bridged: Endpoint, bridge: ScriptedBridge, path: str, shape: dict[str, object]
 ) -> None:
+    """Whoever makes it: the relay, or the endpoint that misses its token."""
     bridge.refuse = OuterStatus.OVERLOADED
     with bridged.client() as client:
         answer = client.post(path, json={})
     assert answer.status_code == 429
     assert answer.headers["x-blindrelay-error"] == "relay/overloaded"
     assert "x-should-retry" not in answer.headers
-    assert SHAPES[path](answer.json()) == ("blindrelay_overloaded", second)
+    assert shape_of(answer.json()) == shape
+    assert "blindrelay_overloaded" in answer.text.lower()
+    refused = httpx.post(bridged.url + path, trust_env=False)
+    assert (refused.status_code, shape_of(refused.json())) == (401, shape)
+
+
+def shape_of(body: dict[str, object]) -> dict[str, object]:
+    return {name: set(value) if isinstance(value, dict) else None for name, value in body.items()}
 
 
 @pytest.mark.parametrize(

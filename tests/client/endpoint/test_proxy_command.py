@@ -146,8 +146,8 @@ def _failure(endpoint: Endpoint) -> Exception:
 def test_nothing_is_written_about_requests(bridge: ScriptedBridge, tmp_path: Path) -> None:
     with running(bridge.connection, tmp_path) as endpoint:
         with endpoint.client() as client:
-            assert client.post(f"/v1/{CANARY}", json={"a": CANARY}).status_code == 200
-            assert client.get(f"/{CANARY}", headers={"x-api-key": "wrong"}).status_code == 200
+            assert client.post(f"/openai/{CANARY}", json={"a": CANARY}).status_code == 200
+            assert client.get(f"/{CANARY}", headers={"x-api-key": "wrong"}).status_code == 404
         endpoint.part.stop()
         assert endpoint.part.stderr == ""
 
@@ -187,7 +187,7 @@ def test_the_status_page_shows_the_exchange_and_not_its_content(
         empty = Page(httpx.get(endpoint.url, trust_env=False).text)
         assert "table" not in empty.tags
         with endpoint.client() as client:
-            assert client.post(f"/v1/{CANARY}", json={"a": CANARY}).text == CANARY
+            assert client.post(f"/openai/{CANARY}", json={"a": CANARY}).text == CANARY
         answer = httpx.get(endpoint.url, trust_env=False)
     page = Page(answer.text)
     assert format_identity(bridge.identity.public_key) in page.cells

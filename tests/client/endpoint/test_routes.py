@@ -8,6 +8,7 @@ import pytest
 
 from blindrelay.client import ConfigurationError
 from blindrelay.client.endpoint import Provider, read_providers
+from blindrelay.client.endpoint.refusal import RefusedError
 from blindrelay.client.endpoint.routes import Routes
 
 OPENAI = "https://api.openai.com"
@@ -48,7 +49,17 @@ def routes(tmp_path: Path) -> Routes:
         ("POST", "/mistral/v1/fim/completions", "", "https://api.mistral.ai/v1/fim/completions"),
         ("POST", "/groq/chat/completions", "", "https://api.groq.com/openai/v1/chat/completions"),
         ("POST", "/groq/v1/chat/completions", "", "https://api.groq.com/openai/v1/chat/completions"),
+        ("POST", "/groq/openai/v1/chat/completions", "", "https://api.groq.com/openai/v1/chat/completions"),
+        ("POST", "/groq/openai/chat/completions", "", "https://api.groq.com/openai/v1/chat/completions"),
+        ("POST", "/openai/openai/v1/chat/completions", "", f"{OPENAI}/v1/chat/completions"),
+        ("POST", "/gemini/v1beta/openai/chat/completions", "", f"{GEMINI}/v1beta/openai/chat/completions"),
+        ("GET", "/openai", "", f"{OPENAI}/v1/"),
+        ("POST", "/v1beta/openai/chat/completions", "", f"{GEMINI}/v1beta/openai/chat/completions"),
         ("POST", "/plain/tokenize", "", "http://127.0.0.1:8080/tokenize"),
+        ("POST", "/plain/api/chat", "", "http://127.0.0.1:8080/api/chat"),
+        ("POST", "/v1/fim/completions", "authorization", "https://api.mistral.ai/v1/fim/completions"),
+        ("POST", "/v2/chat", "authorization", "https://api.cohere.com/v2/chat"),
+        ("GET", "/v1/models", "x-api-key", f"{ANTHROPIC}/v1/models"),
         ("GET", "/v1/files/a%2Fb", "", f"{OPENAI}/v1/files/a%2Fb"),
     ],
 )
@@ -61,6 +72,42 @@ def test_another_default() -> None:
     routes = Routes(read_providers(None), "mistral")
     assert routes.destination("GET", "/v1/models", "", set()).url == "https://api.mistral.ai/v1/models"
     assert routes.destination("POST", "/v1/messages", "", set()).url == f"{ANTHROPIC}/v1/messages"
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("/grok/chat/completions", "grok"),
+        ("/grok/v1/chat/completions", "grok"),
+        ("/api/chat", "api"),
+        ("/api/v1/chat/completions", "api"),
+        ("/v1/grok/chat/completions", "grok"),
+        ("/v1/rerank", "rerank"),
+        ("/v2/responses", "responses"),
+        ("/v3/chat/completions", "v3"),
+        ("/OpenAI/v1/models", "OpenAI"),
+        ("/openai%2Fv1/models", "openai%2Fv1"),
+        ("/%6fpenai/v1/models", "%6fpenai"),
+        ("//v1/models", ""),
+        ("/v1", "v1"),
+        ("/../v1/models", ".."),
+        ("/" + "x" * 1_000, "x" * 64),
+    ],
+)
+def test_path_of_no_known_api_is_404_with_its_name(routes: Routes, path: str, named: str) -> None:
+    with pytest.raises(RefusedError) as raised:
+        routes.destination("POST", path, "", {"authorization"})
+    assert raised.value.status == 404
+    assert str(raised.value).startswith(f"{named!r} is neither a known provider nor")
+    assert "/anthropic, /cohere, /gemini, /groq, /mistral, /openai, /plain" in str(raised.value)
+
+
+def test_default_provider_takes_its_own_version() -> None:
+    providers = read_providers(None) | {"own": Provider.at("own", "https://own.example/api/v4")}
+    routes = Routes(providers, "own")
+    for path in ("/v4/chat/completions", "/chat/completions"):
+        url = routes.destination("POST", path, "", set()).url
+        assert url == "https://own.example/api/v4/chat/completions"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -108,3 +109,23 @@ def test_ai(results: Results, check: str, expected: Any) -> None:
 )
 def test_google(results: Results, check: str, expected: Any) -> None:
     assert results("genai")[check] == expected
+
+
+@pytest.mark.parametrize("level", ["--wall", "--no-wall"])
+def test_run_holds_every_sdk(mock_bed: Testbed, tmp_path: Path, level: str) -> None:
+    """Without an address they find the endpoint; given the provider's own, they do not leave."""
+    node = ["node", str(SCRIPTS / "run.mjs"), "unsealed", str(INSTALLED)]
+    done = subprocess.run(
+        [sys.executable, "-m", "blindrelay.client", "run", level, "--", *node],
+        env={**os.environ, "BLINDRELAY_CONNECTION": mock_bed.relay, "BLINDRELAY_STATE": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    past = {name: found.pop(name) for name in list(found) if name.endswith(", at the provider")}
+    assert set(found.values()) == {PARIS}
+    assert set(past.values()) == {"not sealed"}
+    assert len(past) == len(found) == 5
+    assert "refused, since it was not sealed: " in done.stderr

@@ -36,7 +36,7 @@ from blindrelay.v1.outer_status import OuterStatus
 SECONDS: Final = 10.0
 """For each hop: somebody is waiting at a terminal."""
 
-NOWHERE: Final = "https://doctor.blindrelay.invalid"
+NOWHERE: Final = "https://doctor.invalid"
 """An address that no bridge calls (RFC 6761, section 6.4): it says so in a sealed answer."""
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
+import re
 import signal
 import socket
+from collections.abc import Iterable
 from typing import Any, Final
 
 import click
@@ -21,6 +23,8 @@ from blindrelay.v1.inner_pb2 import Credential
 
 DEFAULT_PORT: Final = 8484
 
+_HOST_NAME: Final = re.compile(r"[0-9A-Za-z]([0-9A-Za-z._-]*[0-9A-Za-z])?")
+
 
 @click.command()
 @relay_option
@@ -30,6 +34,13 @@ DEFAULT_PORT: Final = 8484
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--allow-others", is_flag=True, help="Let --host be an address that other machines reach.")
+@click.option(
+    "--allow-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Take this name for the endpoint's own in Host, such as host.docker.internal. May be repeated.",
+)
 @click.option(
     "--provider", "-p", default="openai", show_default=True, help="Who takes /v1/… that is nobody else's."
 )
@@ -45,6 +56,7 @@ def proxy(
     port: int,
     host: str,
     allow_others: bool,
+    allowed_hosts: tuple[str, ...],
     provider: str,
     show_content: bool,
     show_token: bool,
@@ -57,10 +69,10 @@ def proxy(
       OPENAI_BASE_URL=http://127.0.0.1:8484/v1 OPENAI_API_KEY=$(blindrelay proxy --show-token) llm "Hello"
       ANTHROPIC_BASE_URL=http://127.0.0.1:8484 ANTHROPIC_AUTH_TOKEN=$(blindrelay proxy --show-token) claude
 
-    Its address is the base URL, its token the key. /v1/… goes to OpenAI, Anthropic or Gemini by what the
-    request looks like; /NAME/… to a provider by name. The token is made on first use, and kept in a file
-    that is yours alone. What the relay could see of the last exchanges is shown at http://127.0.0.1:8484/;
-    what was said is not kept without --show-content. Ctrl-C ends it.
+    Its address is the base URL, its token the key. /NAME/… goes to a provider by name;
+    /v1/… to the one whose API has such a path, and to --provider where several have it. The token is made on
+    first use, and kept in a file that is yours alone. What the relay could see of the last exchanges is shown
+    at http://127.0.0.1:8484/; what was said is not kept without --show-content. Ctrl-C ends it.
 
     Exit codes: 0 done or ended by SIGTERM, 2 wrong input or configuration, 130 interrupted.
     """
@@ -76,6 +88,7 @@ def proxy(
     providers = endpoint.read_providers(profile_file())
     if provider not in providers:
         raise ConfigurationError(f"--provider is one of {', '.join(sorted(providers))}, not {provider!r}")
+    _check_names(allowed_hosts)
     _check_host(host, allow_others)
     listener = endpoint.listen(host, port)
 
@@ -84,7 +97,14 @@ def proxy(
         click.echo(json.dumps(lines) if as_json else _for_people(lines))
 
     serving = endpoint.serve(
-        listener, connection, token.text, providers, provider, announce, show_content=show_content
+        listener,
+        connection,
+        token.text,
+        providers,
+        provider,
+        announce,
+        show_content=show_content,
+        allowed_hosts=allowed_hosts,
     )
     ended_by = asyncio.run(serving)
     return ExitCode.INTERRUPTED if ended_by is signal.SIGINT else ExitCode.DONE
@@ -94,6 +114,12 @@ def _endpoint() -> Any:
     with proxy_extra():
         from blindrelay.client import endpoint
     return endpoint
+
+
+def _check_names(names: Iterable[str]) -> None:
+    for name in names:
+        if not _HOST_NAME.fullmatch(name):
+            raise ConfigurationError(f"--allow-host is a host's name, without a port, not {name!r}")
 
 
 def _check_host(host: str, allow_others: bool) -> None:

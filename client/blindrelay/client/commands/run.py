@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import socket
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any, Final
 
 import click
 
 from blindrelay.client.commands.options import connection_of, proxy_extra, relay_option
-from blindrelay.client.commands.run_environment import dead_end, sealed_environment
-from blindrelay.client.commands.run_program import NOT_EXECUTABLE, NOT_FOUND, run_program
+from blindrelay.client.commands.run_environment import sealed_environment
+from blindrelay.client.commands.run_program import (
+    NOT_EXECUTABLE,
+    NOT_FOUND,
+    PlainProgram,
+    exit_code,
+    forwarded_signals,
+)
+from blindrelay.client.commands.run_wall import NoWallError, WalledProgram, any_port
 from blindrelay.client.connection import Connection
+from blindrelay.client.errors import ConfigurationError
 from blindrelay.v1.inner_pb2 import Credential
 
-_RunningEndpoint = Callable[[Connection, int], AbstractContextManager[tuple[str, str]]]
+_SHOWN_HOSTS: Final = 5
+"""How many refused hosts are named when the program has ended."""
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -24,17 +36,34 @@ _RunningEndpoint = Callable[[Connection, int], AbstractContextManager[tuple[str,
     type=click.IntRange(0, 65_535),
     default=0,
     show_default=True,
-    help="Of the endpoint, on loopback; 0 is any.",
+    help="The endpoint's port on loopback; 0 is any.",
+)
+@click.option(
+    "--wall/--no-wall",
+    default=None,
+    help="Give the program a network with nothing in it but the endpoint, or fail (Linux); or do without. "
+    "Default: a wall where this machine allows one.",
+)
+@click.option(
+    "--unix-sockets",
+    is_flag=True,
+    help="Behind the wall, allow Unix sockets. Daemons such as Docker can then open connections for it.",
 )
 @relay_option
-def run(command: tuple[str, ...], port: int, relay: str | None) -> int:
+def run(command: tuple[str, ...], port: int, wall: bool | None, unix_sockets: bool, relay: str | None) -> int:
     """Run a program with a local endpoint, and no other way out.
 
-    The endpoint is there for as long as the program. Base URLs and keys of OpenAI, Anthropic, Gemini, Mistral
-    and Cohere point to it, with a token that is good for this run alone. HTTP_PROXY, HTTPS_PROXY, ALL_PROXY
-    and their like point to a port where nothing listens: what takes no base URL fails instead of leaving in
-    clear. (It is a net, not a wall: a program that looks at none of these variables goes where it likes.)
-    With credentials=brought your own keys stay as they are.
+    The endpoint runs as long as the program. Base URLs and keys of OpenAI, Anthropic, Gemini, Mistral and
+    Cohere point to it, with a token that is good for this run alone. With credentials=brought your own keys
+    stay as they are.
+
+    \b
+    What keeps the program from sending in clear:
+      wall     (Linux) Its network has the endpoint in it and nothing else. Holds TCP, UDP, DNS, raw sockets,
+               IPv4 and IPv6, Unix sockets, and every child process. Local servers cannot be reached either.
+      no wall  Proxy variables point to the endpoint, which refuses what is not for it, and Node connects to
+               this machine alone. Holds programs that follow these variables, and Node. Does not hold
+               others (aiohttp, curl --noproxy), nor one that means to get out.
 
     \b
     Examples:
@@ -43,25 +72,82 @@ def run(command: tuple[str, ...], port: int, relay: str | None) -> int:
       blindrelay run -- sh -c 'curl -H "Authorization: Bearer $OPENAI_API_KEY" "$OPENAI_BASE_URL/models"'
 
     Exit codes: the program's own; 128 and the signal's number if a signal ended it; 2 wrong input or
-    configuration; 126 it cannot be run, 127 it is not found. Signals are handed on to the program.
+    configuration, or no wall with --wall; 126 it cannot be run, 127 it is not found. Signals are handed on to
+    the program. Hosts that were refused are named on stderr when it has ended.
     """
     connection = connection_of(relay)
-    running_endpoint = _running_endpoint()
-    brought = connection.credential == Credential.CREDENTIAL_BROUGHT
-    with running_endpoint(connection, port) as (url, token), dead_end() as nowhere:
-        environ = sealed_environment(os.environ, url, token, nowhere, own_keys=brought)
+    parts = _endpoint_parts()
+    token = parts.new_token()
+    with ExitStack() as stack:
+        hand_on = stack.enter_context(forwarded_signals())
+        prepared: WalledProgram | PlainProgram | None = None
+        if wall is not False:
+            prepared = _walled(command, connection, token, port, unix_sockets, is_required=bool(wall))
+        if prepared is None:
+            prepared = _unwalled(command, connection, token, parts.listen("127.0.0.1", port))
+        stack.callback(prepared.close)
+        unsealed = stack.enter_context(parts.running_endpoint(connection, prepared.listener, token))
         try:
-            return run_program(command, environ)
+            program = prepared.start()
         except FileNotFoundError:
             return _not_run(f"{command[0]}: not found", NOT_FOUND)
         except OSError as error:
             return _not_run(f"{command[0]}: {error.strerror}", NOT_EXECUTABLE)
+        hand_on(program)
+        code = exit_code(program)
+    _tell_refusals(unsealed.counts)
+    return code
 
 
-def _running_endpoint() -> _RunningEndpoint:
+def _walled(
+    command: Sequence[str],
+    connection: Connection,
+    token: str,
+    port: int,
+    unix_sockets: bool,
+    *,
+    is_required: bool,
+) -> WalledProgram | None:
+    """The program behind a wall; None, with a warning, where there can be none and none is required."""
+    port = port or any_port()
+    try:
+        return WalledProgram(command, _environment(connection, token, port), port, allow_unix=unix_sockets)
+    except NoWallError as error:
+        if is_required:
+            raise ConfigurationError(f"--wall: {error}") from None
+        click.echo(
+            f"blindrelay: warning: {error}, so a program that ignores its proxy variables can send in clear; "
+            "`blindrelay run --help` says which, --no-wall leaves this warning out",
+            err=True,
+        )
+    return None
+
+
+def _unwalled(
+    command: Sequence[str], connection: Connection, token: str, listener: socket.socket
+) -> PlainProgram:
+    environ = _environment(connection, token, listener.getsockname()[1])
+    return PlainProgram(command, environ, listener)
+
+
+def _environment(connection: Connection, token: str, port: int) -> dict[str, str]:
+    brought = connection.credential == Credential.CREDENTIAL_BROUGHT
+    return sealed_environment(os.environ, f"http://127.0.0.1:{port}", token, own_keys=brought)
+
+
+def _endpoint_parts() -> Any:
     with proxy_extra():
-        from blindrelay.client.commands.run_endpoint import running_endpoint
-    return running_endpoint
+        from blindrelay.client.commands import run_endpoint
+    return run_endpoint
+
+
+def _tell_refusals(counts: Counter[str]) -> None:
+    if not counts:
+        return
+    shown = [f"{host} ({count})" for host, count in counts.most_common(_SHOWN_HOSTS)]
+    others = len(counts) - len(shown)
+    more = f" and {others} more" if others else ""
+    click.echo(f"blindrelay: refused, since it was not sealed: {', '.join(shown)}{more}", err=True)
 
 
 def _not_run(message: str, code: int) -> int:

@@ -1,9 +1,9 @@
-"""The local endpoint for as long as a program runs: in a thread, on loopback, with a token of its own."""
+"""The local endpoint for as long as a program runs: in a thread, on a socket that is there already."""
 
 from __future__ import annotations
 
 import asyncio
-import secrets
+import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
@@ -11,24 +11,24 @@ from contextlib import contextmanager
 from typing import Any
 
 from blindrelay.client.connection import Connection, profile_file
-from blindrelay.client.endpoint import listen, read_providers, serve
-from blindrelay.client.endpoint.token_file import TOKEN_PREFIX
+from blindrelay.client.endpoint import Unsealed, listen, new_token, read_providers, serve
+
+__all__ = ["Unsealed", "listen", "new_token", "running_endpoint"]
 
 _Serve = Callable[[Callable[[], None]], Coroutine[Any, Any, Any]]
 
 
 @contextmanager
-def running_endpoint(connection: Connection, port: int) -> Iterator[tuple[str, str]]:
-    """Its URL and its token, which nothing keeps. Port 0 is any. Raises ConfigurationError."""
-    token = TOKEN_PREFIX + secrets.token_urlsafe(32)
+def running_endpoint(connection: Connection, listener: socket.socket, token: str) -> Iterator[Unsealed]:
+    """Serves with this token, and counts what it refuses to send in clear. Raises ConfigurationError."""
     providers = read_providers(profile_file())
-    listener = listen("127.0.0.1", port)
-    host, bound = listener.getsockname()
-    with (
-        listener,
-        _in_thread(lambda announce: serve(listener, connection, token, providers, "openai", announce)),
-    ):
-        yield f"http://{host}:{bound}", token
+    unsealed = Unsealed()
+
+    async def serving(announce: Callable[[], None]) -> None:
+        await serve(listener, connection, token, providers, "openai", announce, unsealed=unsealed)
+
+    with listener, _in_thread(serving):
+        yield unsealed
 
 
 @contextmanager

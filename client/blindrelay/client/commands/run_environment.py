@@ -1,10 +1,9 @@
-"""The environment in which a program's calls go to the local endpoint, or nowhere."""
+"""The environment in which a program's calls go to the local endpoint, or are refused by it."""
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 _BASES: Final = {
@@ -34,8 +33,8 @@ _KEYS: Final = (
 )
 """What each SDK takes for its key: the endpoint's own token."""
 
-_OTHER_KEYS: Final = ("ANTHROPIC_AUTH_TOKEN", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID")
-"""What would go with a call beside or in the place of the token."""
+_OTHER_KEYS: Final = ("ANTHROPIC_AUTH_TOKEN", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID")
+"""What would go with a call beside the token, or instead of it."""
 
 _ELSEWHERE: Final = (
     "CLAUDE_CODE_USE_BEDROCK",
@@ -44,18 +43,19 @@ _ELSEWHERE: Final = (
 )
 """What would have a program call another service, whatever its base URL."""
 
+_NODE_PRELOAD: Final = Path(__file__).with_name("node_preload.cjs")
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "WS_PROXY", "WSS_PROXY")
 _LOCAL: Final = "127.0.0.1,localhost,::1"
 
 
 def sealed_environment(
-    environ: Mapping[str, str], endpoint: str, token: str, dead_end: str, *, own_keys: bool = False
+    environ: Mapping[str, str], endpoint: str, token: str, *, own_keys: bool = False
 ) -> dict[str, str]:
     """The environment for a program.
 
     `endpoint` is the local endpoint's URL, without a slash at its end; `token` what it takes for a key.
-    With `own_keys` the keys stay as they are, and the token stands in the URLs. Whatever does not go to the
-    endpoint is sent to the proxy `dead_end`, where nothing listens.
+    With `own_keys` the keys stay as they are, and the token is part of the URLs. The endpoint is the proxy
+    for everything else, which it refuses; Node, which looks at no proxy variable, loads a file that asks it.
     """
     base = f"{endpoint}/{token}" if own_keys else endpoint
     changed = dict(environ) | {name: base + path for name, path in _BASES.items()}
@@ -63,16 +63,19 @@ def sealed_environment(
         changed = {name: value for name, value in changed.items() if name not in _OTHER_KEYS}
         changed |= dict.fromkeys(_KEYS, token)
     for name in _PROXIES:
-        changed |= {name: dead_end, name.lower(): dead_end}
+        changed |= {name: endpoint, name.lower(): endpoint}
     for name in _ELSEWHERE:
         changed.pop(name, None)
-    # Without the last one it fetches a list of prices when it is imported.
-    return changed | {"NO_PROXY": _LOCAL, "no_proxy": _LOCAL, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    return changed | {
+        "NO_PROXY": _LOCAL,
+        "no_proxy": _LOCAL,
+        "NODE_OPTIONS": f"{environ.get('NODE_OPTIONS', '')} --require={_quoted(_NODE_PRELOAD)}".strip(),
+        "BLINDRELAY_RUN_ENDPOINT": endpoint,
+        # Without it LiteLLM fetches a list of prices when it is imported.
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    }
 
 
-@contextmanager
-def dead_end() -> Iterator[str]:
-    """The URL of a proxy that refuses every connection: a port that is held, and not listened on."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{held.getsockname()[1]}"
+def _quoted(path: Path) -> str:
+    """As Node reads NODE_OPTIONS: in double quotes, with backslashes before those and before backslashes."""
+    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'

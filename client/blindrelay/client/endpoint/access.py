@@ -12,9 +12,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from blindrelay.client.endpoint.refusal import RefusedError
+from blindrelay.client.endpoint.response_headers import Header
 from blindrelay.client.endpoint.token_file import TOKEN_PREFIX
-
-Header = tuple[bytes, bytes]
 
 _TOKEN_HEADERS: Final = frozenset(
     {b"x-blindrelay-token", b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key"}
@@ -31,26 +30,46 @@ class Access:
         token: the endpoint's.
         port: that it listens on.
         open_to_others: whether it listens on other interfaces than loopback; then any address is taken as
-            Host. A name other than localhost never is.
+            Host. A name is only taken if it is localhost or one of `allowed_hosts`.
+        allowed_hosts: further names for the endpoint, with its port, in any case: "host.docker.internal".
     """
 
-    def __init__(self, token: str, port: int, *, open_to_others: bool = False) -> None:
+    def __init__(
+        self, token: str, port: int, *, open_to_others: bool = False, allowed_hosts: Iterable[str] = ()
+    ) -> None:
         self._token = token.encode()
         self._port = port
         self._open_to_others = open_to_others
+        self._names = {"localhost", *(name.lower() for name in allowed_hosts)}
 
     def check_names(self, headers: Iterable[Header]) -> None:
         """Raises RefusedError for a Host that is not ours, and for an Origin that is not that Host."""
         found = list(headers)
         hosts = [value for name, value in found if name == b"host"]
-        if len(hosts) != 1 or not self._is_ours(hosts[0].decode("latin-1")):
+        if len(hosts) != 1 or not self.is_ours(hosts[0].decode("latin-1")):
             raise RefusedError(
                 403,
                 "host",
-                f"the endpoint answers to 127.0.0.1:{self._port} and localhost:{self._port} alone",
+                f"the Host header is not 127.0.0.1:{self._port} or localhost:{self._port}: "
+                "if programs know the endpoint by another name, start it with --allow-host NAME",
             )
         if any(name == b"origin" and value != b"http://" + hosts[0] for name, value in found):
             raise RefusedError(403, "origin", "the endpoint is for programs, not for other sites' web pages")
+
+    def is_ours(self, host: str) -> bool:
+        """Whether this is the endpoint's own authority: a host, and a port unless that is 80."""
+        name, colon, port = host.rpartition(":")
+        if not colon or port.endswith("]"):
+            name, port = host, str(_HTTP_PORT)
+        if port != str(self._port):
+            return False
+        if name.lower() in self._names:
+            return True
+        try:
+            address = ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+        except ValueError:
+            return False
+        return address.is_loopback or self._open_to_others
 
     def shows_token(self, headers: Iterable[Header]) -> bool:
         """Whether one of the headers carries the token."""
@@ -69,8 +88,8 @@ class Access:
         first = path.removeprefix("/").partition("/")[0]
         if first.startswith(TOKEN_PREFIX):
             if self.is_token(first.encode("latin-1")):
-                return path.removeprefix(f"/{first}"), self._without_token(headers), f"/{first}"
-        elif (rest := self._without_token(headers)) != headers:
+                return path.removeprefix(f"/{first}"), self.without_token(headers), f"/{first}"
+        elif (rest := self.without_token(headers)) != headers:
             return path, rest, ""
         raise RefusedError(
             401,
@@ -78,7 +97,8 @@ class Access:
             "this request does not show the endpoint's token: see `blindrelay proxy --show-token`",
         )
 
-    def _without_token(self, headers: Iterable[Header]) -> list[Header]:
+    def without_token(self, headers: Iterable[Header]) -> list[Header]:
+        """The headers but for those that carry the token."""
         kept = [(name, value) for name, value in headers if not self._carries_token(name, value)]
         return [each for each in map(self._without_subprotocol, kept) if each[1] or each[0] != SUBPROTOCOL]
 
@@ -97,17 +117,3 @@ class Access:
             return False
         scheme, _, credential = value.strip().partition(b" ")
         return self.is_token(credential.strip() if scheme.lower() == b"bearer" else value.strip())
-
-    def _is_ours(self, host: str) -> bool:
-        name, colon, port = host.rpartition(":")
-        if not colon or port.endswith("]"):
-            name, port = host, str(_HTTP_PORT)
-        if port != str(self._port):
-            return False
-        if name.lower() == "localhost":
-            return True
-        try:
-            address = ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
-        except ValueError:
-            return False
-        return address.is_loopback or self._open_to_others

@@ -10,9 +10,12 @@ from typing import Final
 import httpx
 from starlette.types import Scope
 
-from blindrelay.client.endpoint.access import Access, Header
+from blindrelay.client.endpoint.access import Access
 from blindrelay.client.endpoint.refusal import RefusedError
+from blindrelay.client.endpoint.response_headers import Header
 from blindrelay.client.endpoint.routes import Destination, Routes
+from blindrelay.client.endpoint.token_file import TOKEN_PREFIX
+from blindrelay.client.provider_apis import Api
 
 MAX_REQUESTS: Final = 256
 """Requests at once; 64 of them are exchanges, the others wait for these."""
@@ -20,6 +23,8 @@ MAX_REQUESTS: Final = 256
 _TIMEOUTS: Final = {"connect": 10.0, "pool": 60.0, "write": 600.0, "read": None}
 """Seconds. How long an answer may be silent is the program's to say: when it goes away, the exchange ends.
 Beyond that the connection's deadline counts."""
+
+_KEY: Final = b"x-api-key"
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ class Admission:
         if self._running > MAX_REQUESTS:
             raise RefusedError(503, "busy", f"{MAX_REQUESTS} requests are running", retry=True)
         method = scope.get("method", "GET")
-        names = {name.decode("latin-1") for name, _ in raw}
+        names = _names(raw, headers)
         query = scope["query_string"].decode("latin-1")
         destination = self._routes.destination(method, path, query, names)
 
@@ -79,3 +84,18 @@ class Admission:
             return None if local is None else f"http://{host}{prefix}{local}"
 
         return Admitted(method, destination, headers, local_url)
+
+    def api(self, scope: Scope) -> Api:
+        """The API that the request seems to be for, admitted or not: for an error's shape."""
+        first, _, rest = scope["raw_path"].decode("latin-1").removeprefix("/").partition("/")
+        path = f"/{rest}" if first.startswith(TOKEN_PREFIX) else f"/{first}/{rest}" if rest else f"/{first}"
+        raw = scope["headers"]
+        return self._routes.api(
+            scope.get("method", "GET"), path, _names(raw, self._access.without_token(raw))
+        )
+
+
+def _names(received: list[Header], kept: list[Header]) -> set[str]:
+    """The headers' names. The endpoint's token may be in any program's x-api-key, and marks no provider."""
+    names = {name.decode("latin-1") for name, _ in received}
+    return names if any(name == _KEY for name, _ in kept) else names - {_KEY.decode()}

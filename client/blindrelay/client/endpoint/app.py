@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from blindrelay.client.endpoint.access import Access
 from blindrelay.client.endpoint.admission import Admission
@@ -19,34 +19,71 @@ from blindrelay.client.endpoint.journal import Journal
 from blindrelay.client.endpoint.page import HEADERS
 from blindrelay.client.endpoint.pass_through import PassThrough
 from blindrelay.client.endpoint.refusal import RefusedError, as_denial, send_error
+from blindrelay.client.endpoint.request_target import Unsealed, is_server_wide, with_path
+from blindrelay.client.endpoint.response_headers import MARK
 from blindrelay.client.endpoint.routes import Routes
 from blindrelay.client.endpoint.status_page import Status, status_page
 from blindrelay.client.endpoint.tunnels import Tunnels
 from blindrelay.client.key_ring import KeyRing
+from blindrelay.client.provider_apis import Api
 from blindrelay.client.transport import SealedTransport
+
+_STARTS = ("http.response.start", "websocket.http.response.start", "websocket.accept")
 
 
 class OwnNamesOnly:
-    """ASGI middleware: refuses what a web page may have sent. See access.py."""
+    """ASGI middleware: refuses what a web page may have sent, and what is meant for another server.
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
+    See access.py and request_target.py. `api` tells an error's shape.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        access: Access,
+        unsealed: Unsealed | None = None,
+        api: Callable[[Scope], Api] = lambda scope: Api(None, scope["path"]),
+    ) -> None:
         self._app = app
         self._access = access
+        self._unsealed = unsealed or Unsealed()
+        self._api = api
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        send = _marked(send)
         try:
+            if is_server_wide(scope):
+                self._access.check_names(scope["headers"])
+                await Response(status_code=204)(scope, receive, send)
+                return
+            scope = with_path(scope, self._access, self._unsealed)
             self._access.check_names(scope["headers"])
         except RefusedError as error:
             is_websocket = scope["type"] == "websocket"
-            await send_error(error, scope["path"], as_denial(send) if is_websocket else send)
+            await send_error(error, self._api(scope), as_denial(send) if is_websocket else send)
         else:
             await self._app(scope, receive, send)
 
 
+def _marked(send: Send) -> Send:
+    async def marked(message: Message) -> None:
+        if message["type"] in _STARTS:
+            headers = [header for header in message.get("headers", []) if header[0] != MARK[0]]
+            message = {**message, "headers": [*headers, MARK]}
+        await send(message)
+
+    return marked
+
+
 def endpoint_app(
-    transport: SealedTransport, keys: KeyRing, journal: Journal, routes: Routes, access: Access
-) -> Starlette:
-    """The application. `keys` are the transport's, `journal` observes it."""
+    transport: SealedTransport,
+    keys: KeyRing,
+    journal: Journal,
+    routes: Routes,
+    access: Access,
+    unsealed: Unsealed,
+) -> ASGIApp:
+    """The application. `keys` are the transport's, `journal` observes it, `unsealed` counts refusals."""
 
     async def page(_: Request) -> Response:
         status = Status(
@@ -62,15 +99,15 @@ def endpoint_app(
         await (websockets if scope["type"] == "websocket" else requests)(scope, receive, send)
 
     contents = Route(CONTENT_PATH, ContentPage(journal, access).answer, methods=["GET", "POST"])
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", page),
             Route("/healthz", _healthy),
             *([contents] if journal.keeps_content else []),
             Mount("", provider),
         ],
-        middleware=[Middleware(OwnNamesOnly, access=access)],
     )
+    return OwnNamesOnly(app, access, unsealed, admission.api)
 
 
 async def _healthy(_: Request) -> Response:

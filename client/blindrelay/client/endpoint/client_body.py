@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Final
 
-from starlette.types import Receive
+from starlette.types import Message, Receive
 
 
 class ClientGoneError(Exception):
     """The program closed its connection in the middle of its request."""
+
+
+IDLE_SECONDS: Final = 60.0
+"""How long a body's next byte is waited for. What is not read for back-pressure does not count."""
+
+
+class SlowBodyError(Exception):
+    """The program sent nothing of its request's body for IDLE_SECONDS."""
 
 
 class ClientBody:
@@ -22,10 +31,10 @@ class ClientBody:
         """Is told each piece that is read."""
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """The body, piece by piece, none of it kept. Raises ClientGoneError."""
+        """The body, piece by piece, none of it kept. Raises ClientGoneError, SlowBodyError."""
         more = True
         while more:
-            message = await self._receive()
+            message = await self._next()
             if message["type"] == "http.disconnect":
                 raise ClientGoneError
             more = message.get("more_body", False)
@@ -33,6 +42,13 @@ class ClientBody:
                 self.observer(piece)
                 yield piece
         self.over()
+
+    async def _next(self) -> Message:
+        try:
+            async with asyncio.timeout(IDLE_SECONDS):
+                return await self._receive()
+        except TimeoutError:
+            raise SlowBodyError from None
 
     def over(self) -> None:
         """Says that nobody reads the body any more: what still comes is dropped."""

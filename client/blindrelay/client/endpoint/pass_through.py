@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import httpx
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from blindrelay.client.endpoint.admission import Admission, Admitted
-from blindrelay.client.endpoint.answer_headers import passed_on
-from blindrelay.client.endpoint.client_body import ClientBody, ClientGoneError
+from blindrelay.client.endpoint.client_body import IDLE_SECONDS, ClientBody, ClientGoneError, SlowBodyError
 from blindrelay.client.endpoint.journal import WHOLE, Journal, Noted
 from blindrelay.client.endpoint.refusal import RefusedError, cause, send_error
+from blindrelay.client.endpoint.response_headers import passed_on
 from blindrelay.client.endpoint.tasks import side_by_side
 from blindrelay.client.errors import BlindRelayError
 from blindrelay.client.transport import SealedTransport
@@ -26,6 +26,11 @@ when the bridge was restarted, as SDKs do not see then. 256 of them are 64 MiB. 
 MAX_RESPONSES_BODY: Final = 33_554_432
 """Bytes of a request to the Responses API, whatever its size: "store": false may have to be put in. More
 than that a bridge does not take."""
+
+SLOW: Final = RefusedError(408, "timeout", f"nothing of the body came for {IDLE_SECONDS:g} seconds")
+FAILED: Final = RefusedError(
+    500, "failed", "the endpoint failed on this request; its error output names the kind"
+)
 
 _ERROR_HEADER: Final = b"x-blindrelay-error"
 
@@ -48,18 +53,20 @@ class PassThrough:
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
 
     async def _serve(self, scope: Scope, body: ClientBody, send: Send) -> None:
-        """Ends without an answer's end where there is none: the server then breaks the connection off."""
-        path = scope["path"]
+        """Ends without a response's end where there is none: the server then breaks the connection off."""
+        started = Started(send)
         try:
-            admitted = self._admission.admit(scope)
-            path = admitted.destination.path
-            await self._exchange(admitted, body, send)
+            await self._exchange(self._admission.admit(scope), body, started)
         except RefusedError as error:
-            await send_error(error, path, send)
+            await send_error(error, self._admission.api(scope), started)
+        except SlowBodyError:
+            await send_error(SLOW, self._admission.api(scope), started)
         except ClientGoneError:
             return
         except Exception as error:  # whatever it says may be content
             _log.error("the endpoint failed: %s", type(error).__name__)
+            if not started.is_started:
+                await send_error(FAILED, self._admission.api(scope), started)
 
     async def _exchange(self, admitted: Admitted, body: ClientBody, send: Send) -> None:
         with self._journal.request(admitted.method, admitted.destination.url) as noted:
@@ -71,10 +78,22 @@ class PassThrough:
                 raise
             except BlindRelayError as error:
                 noted.ends(cause(error))
-                await send_error(error, admitted.destination.path, send)
+                await send_error(error, admitted.destination.api, send)
                 return
             body.over()
             await deliver(answer, admitted, noted, send)
+
+
+class Started:
+    """Sends ASGI's messages, and knows whether a response has begun."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.is_started = False
+
+    async def __call__(self, message: Message) -> None:
+        self.is_started = True
+        await self._send(message)
 
 
 async def deliver(answer: Any, admitted: Admitted, noted: Noted, send: Send) -> None:
@@ -105,7 +124,7 @@ async def _held(admitted: Admitted, body: ClientBody) -> bytes | None:
     """The body as far as it is held, or None: it streams."""
     headers = dict(admitted.headers)
     size = int(headers.get(b"content-length", b"0"))
-    if admitted.method == "POST" and admitted.destination.path.endswith("/responses"):
+    if admitted.method == "POST" and admitted.destination.api.path.endswith("/responses"):
         return await _gathered(body.pieces(), MAX_RESPONSES_BODY)
     if b"transfer-encoding" in headers or size > HELD_BODY:
         return None

@@ -11,19 +11,12 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from blindrelay.client.errors import ConfigurationError
+from blindrelay.client.provider_apis import OFFICIAL
 
 IS_VERSION: Final = re.compile(r"v[0-9]+(?:(?:alpha|beta)[0-9]*)?")
 """A path segment that names an API's version: v1, v1beta, v2."""
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]*")
-
-_OFFICIAL: Final = {
-    "openai": "https://api.openai.com/v1",
-    "anthropic": "https://api.anthropic.com/v1",
-    "gemini": "https://generativelanguage.googleapis.com/v1beta",
-    "mistral": "https://api.mistral.ai/v1",
-    "cohere": "https://api.cohere.com/v2",
-}
 
 
 @dataclass(frozen=True)
@@ -61,6 +54,18 @@ class Provider:
         """Where a path below this provider leads."""
         return f"{self.origin}{self.prefix}/{'/'.join(segments)}"
 
+    def without_prefix(self, segments: list[str]) -> list[str]:
+        """A path's segments without what url() puts before them, or this provider's name a second time.
+
+        Base URLs are often given with what an SDK adds by itself: /groq/openai/v1, /openai/openai/v1.
+        """
+        prefix = self.prefix.removeprefix("/").split("/") if self.prefix else []
+        if prefix and segments[: len(prefix)] == prefix and segments[len(prefix) :]:
+            return segments[len(prefix) :]
+        if segments[0] == self.name and segments[1:] and IS_VERSION.fullmatch(segments[1]):
+            return segments[1:]
+        return segments
+
     def with_version(self, segments: list[str]) -> list[str]:
         """A path's segments, with the version before them unless the first or second is one."""
         named = any(IS_VERSION.fullmatch(each) for each in segments[:2])
@@ -72,7 +77,7 @@ def read_providers(path: Path | None) -> dict[str, Provider]:
 
     Raises ConfigurationError.
     """
-    urls = {**_OFFICIAL, **_configured(path)}
+    urls = {**OFFICIAL, **_configured(path)}
     return {name: Provider.at(name, url) for name, url in urls.items()}
 
 

@@ -1,4 +1,4 @@
-"""Errors of the endpoint's own, and how any error leaves it: in the shape that the path's SDK reads."""
+"""Errors of the endpoint's own, and how any error leaves it: in the shape that the API's SDK reads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Final
 import httpx
 from starlette.types import Message, Send
 
+from blindrelay.client.endpoint.response_headers import MARK, Header
 from blindrelay.client.errors import BlindRelayError
+from blindrelay.client.provider_apis import Api
 from blindrelay.client.surface import error_body
 
 _BAD_GATEWAY: Final = 502
@@ -36,27 +38,35 @@ def cause(error: BlindRelayError) -> str:
     return f"{error.origin}/{error.kind}"
 
 
-async def send_error(error: BlindRelayError, path: str, send: Send) -> None:
-    """Answers with the error. `path` is the provider's, and decides the body's shape.
+def error_response(error: BlindRelayError, api: Api) -> tuple[int, list[Header], bytes]:
+    """The status, headers and body that stand for the error.
 
     What the transport raises may be tried again (see surface.py), so no header forbids that.
     """
     retry = not isinstance(error, RefusedError) or error.retry
     status = _status(error)
-    body = json.dumps(error_body(error, status, path)).encode()
+    body = json.dumps(error_body(error, status, api)).encode()
     headers = [
+        MARK,
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
         (b"x-blindrelay-error", cause(error).encode()),
         *([] if retry else [(b"x-should-retry", b"false")]),
     ]
+    return status, headers, body
+
+
+async def send_error(error: BlindRelayError, api: Api, send: Send) -> None:
+    """Sends the error as an HTTP response."""
+    status, headers, body = error_response(error, api)
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
 def as_denial(send: Send) -> Send:
-    """Sends an HTTP answer where a WebSocket was asked for, by ASGI's extension websocket.http.response."""
+    """Sends an HTTP response where a WebSocket was asked for, by ASGI's extension websocket.http.response."""
 
     async def denial(message: Message) -> None:
         await send({"body": b"", **message, "type": f"websocket.{message['type']}"})

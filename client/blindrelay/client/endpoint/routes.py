@@ -8,31 +8,53 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from blindrelay.client.endpoint.providers import Provider
+from blindrelay.client.endpoint.refusal import RefusedError
+from blindrelay.client.provider_apis import Api
 
-ANTHROPIC: Final = "anthropic"
-GEMINI: Final = "gemini"
-_GEMINI_VERSIONS: Final = ("v1alpha", "v1beta")
+_SHARED: Final = "audio batches chat completions embeddings files images models moderations responses uploads"
+_OPENAI: Final = (
+    "assistants chatkit containers conversations evals fine_tuning organization realtime skills threads "
+    "vector_stores videos"
+)
+_OWN: Final = {
+    "anthropic": "complete messages",
+    "gemini": "cachedContents corpora fileSearchStores interactions openai tunedModels upload",
+    "mistral": "fim ocr",
+}
+_RESOURCES: Final[dict[str, str | None]] = {
+    **dict.fromkeys(f"{_SHARED} {_OPENAI}".split()),
+    **{segment: name for name, segments in _OWN.items() for segment in segments.split()},
+}
+"""First segments of paths without a provider's name, after an optional version: whose API has them.
+
+None is the default provider, unless the version or a header is another's mark. Nothing is guessed beyond
+that: a guess would show one provider the prompt, and the key, that are meant for another.
+"""
+
+_COHERE: Final = frozenset(("chat", "embed", "rerank"))
+"""What there is of Cohere's v2. Without the version these are other servers' paths too."""
+
+_VERSIONS: Final = {"v1": None, "v1alpha": "gemini", "v1beta": "gemini", "v2": "cohere"}
+"""The versions that these paths may begin with, and whose mark they are."""
+
+_MARKS: Final = {"x-goog-api-key": "gemini", "anthropic-version": "anthropic", "x-api-key": "anthropic"}
+"""Headers that only this provider's SDKs send."""
 
 
 @dataclass(frozen=True)
 class Destination:
-    """A provider's URL.
-
-    Attributes:
-        url: absolute, with the query.
-        path: of the provider's API, from its version on: it decides the shape of errors.
-    """
+    """A provider's URL: absolute, with the query; and the API that decides the shape of errors."""
 
     url: str
-    path: str
+    api: Api
 
 
 class Routes:
     """The table of providers.
 
     Args:
-        providers: by name; the three official ones are among them.
-        default: the name of the one that takes what no other is known by.
+        providers: by name; the official ones are among them.
+        default: the name of the one that takes the paths that several APIs share.
     """
 
     def __init__(self, providers: Mapping[str, Provider], default: str) -> None:
@@ -40,26 +62,50 @@ class Routes:
         self._default = default
 
     def destination(self, method: str, path: str, query: str, headers: Container[str]) -> Destination:
-        """Where a request goes. `path` is percent-encoded; `headers` are names in lower case."""
+        """Where a request goes. `path` is percent-encoded; `headers` are names in lower case.
+
+        Raises RefusedError (404) for a path that names no provider and is not in the table.
+        """
         first, *others = path.removeprefix("/").split("/")
-        if first in self._providers and others:
-            provider, rest = self._providers[first], others
+        if first in self._providers:
+            provider = self._providers[first]
+            rest = provider.without_prefix(others or [""])
         else:
             rest = [first, *others]
-            provider = self._providers[self._guess(method, rest, headers)]
+            provider = self._providers[self._owner(method, rest, headers)]
         segments = provider.with_version(rest)
         url = provider.url(segments) + (f"?{query}" if query else "")
-        return Destination(url, "/" + "/".join(segments))
+        return Destination(url, Api(provider.name, "/" + "/".join(segments)))
 
-    def _guess(self, method: str, segments: list[str], headers: Container[str]) -> str:
-        """Whose API this is: Google's and Anthropic's have marks of their own, and OpenAI's is anybody's."""
-        if "x-goog-api-key" in headers or any(each in _GEMINI_VERSIONS for each in segments[:2]):
-            return GEMINI
-        if method == "POST" and ":" in segments[-1]:  # models/NAME:generateContent
-            return GEMINI
-        if "anthropic-version" in headers or "messages" in segments[:2]:
-            return ANTHROPIC
-        return self._default
+    def api(self, method: str, path: str, headers: Container[str]) -> Api:
+        """The API that a request seems to be for, known or not: for an error's shape."""
+        try:
+            return self.destination(method, path, "", headers).api
+        except RefusedError:
+            return Api(None, path)
+
+    def _owner(self, method: str, segments: list[str], headers: Container[str]) -> str:
+        """The name of the provider that a path without a name belongs to."""
+        versions = _VERSIONS | {self._providers[self._default].version: None}
+        version = segments[0] if segments[1:] and segments[0] in versions else None
+        resource = segments[1] if version else segments[0]
+        marked = versions[version] if version else None
+        if resource not in (_COHERE if marked == "cohere" else _RESOURCES):
+            raise self._unknown(resource)
+        if owner := marked or _RESOURCES[resource]:
+            return owner
+        if method == "POST" and resource == "models" and ":" in segments[-1]:  # models/NAME:generateContent
+            return "gemini"
+        return next((owner for name, owner in _MARKS.items() if name in headers), self._default)
+
+    def _unknown(self, segment: str) -> RefusedError:
+        names = ", ".join(f"/{name}" for name in sorted(self._providers))
+        return RefusedError(
+            404,
+            "unknown_path",
+            f"{segment[:64]!r} is neither a known provider nor the beginning of a known API's path: "
+            f"begin it with one of {names}, or add the provider to [providers] in the configuration file",
+        )
 
     def local_path(self, url: str) -> str | None:
         """The path here that leads to an absolute URL; None if it is no known provider's."""

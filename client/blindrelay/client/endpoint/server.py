@@ -7,7 +7,7 @@ import ipaddress
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import FrameType
 from typing import Final
 
@@ -16,20 +16,16 @@ from starlette.types import ASGIApp
 
 from blindrelay.client.connection import Connection
 from blindrelay.client.endpoint.access import Access
-from blindrelay.client.endpoint.admission import MAX_REQUESTS
 from blindrelay.client.endpoint.app import endpoint_app
+from blindrelay.client.endpoint.http_protocol import Door
 from blindrelay.client.endpoint.journal import Journal
 from blindrelay.client.endpoint.providers import Provider
+from blindrelay.client.endpoint.request_target import Unsealed
 from blindrelay.client.endpoint.routes import Routes
 from blindrelay.client.errors import ConfigurationError
 from blindrelay.client.history_store import open_history
 from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.transport import SealedTransport
-
-MAX_CONNECTIONS: Final = 4 * MAX_REQUESTS
-"""Programs keep idle ones open. More get a plain 503 from uvicorn."""
-
-MAX_HEADER_BYTES: Final = 65_536
 
 MAX_MESSAGE: Final = 33_554_432
 """Bytes of a WebSocket message of the program's; more than that a bridge does not take."""
@@ -64,6 +60,8 @@ async def serve(
     announce: Callable[[], None],
     *,
     show_content: bool = False,
+    allowed_hosts: Iterable[str] = (),
+    unsealed: Unsealed | None = None,
 ) -> signal.Signals:
     """Serves until a signal comes, which is returned, or until it is cancelled; whatever runs then is ended.
 
@@ -76,25 +74,35 @@ async def serve(
         default: the name of the provider for what no other is known by.
         announce: called when requests are taken.
         show_content: whether contents are kept in memory, for a page that asks for the token.
+        allowed_hosts: names for the endpoint in Host, beside localhost.
+        unsealed: counts what programs would have sent in clear, and were refused.
 
     Raises:
         ConfigurationError: the file with what was seen of the bridge's keys is damaged or open to others.
     """
     address, port = listener.getsockname()[:2]
-    access = Access(token, port, open_to_others=not ipaddress.ip_address(address).is_loopback)
+    is_loopback = ipaddress.ip_address(address).is_loopback
+    access = Access(token, port, open_to_others=not is_loopback, allowed_hosts=allowed_hosts)
+    unsealed = unsealed or Unsealed()
     journal = Journal(keeps_content=show_content)
     keys = KeyRing(connection.identity, time.time, open_history(connection))
     transport = SealedTransport(connection, observer=journal.observe, _keys=keys)
-    app = endpoint_app(transport, keys, journal, Routes(providers, default), access)
+    app = endpoint_app(transport, keys, journal, Routes(providers, default), access, unsealed)
     try:
-        return await serve_app(app, listener, announce)
+        return await serve_app(app, access, listener, announce, unsealed)
     finally:
         await transport.aclose()
 
 
-async def serve_app(app: ASGIApp, listener: socket.socket, announce: Callable[[], None]) -> signal.Signals:
+async def serve_app(
+    app: ASGIApp,
+    access: Access,
+    listener: socket.socket,
+    announce: Callable[[], None],
+    unsealed: Unsealed | None = None,
+) -> signal.Signals:
     """Serves any application as serve() does the endpoint's."""
-    server = _Server(_config(app), announce)
+    server = _Server(_config(app, Door(access, unsealed or Unsealed())), announce)
     try:
         await server.serve(sockets=[listener])
     except asyncio.CancelledError:
@@ -104,16 +112,14 @@ async def serve_app(app: ASGIApp, listener: socket.socket, announce: Callable[[]
     return server.ended_by
 
 
-def _config(app: ASGIApp) -> uvicorn.Config:
+def _config(app: ASGIApp, door: Door) -> uvicorn.Config:
     """uvicorn's settings: nothing is logged, nothing is added to answers, and nothing is without a limit."""
     return uvicorn.Config(
         app,
         access_log=False,
         date_header=False,
-        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
-        http="h11",
+        http=door.protocol,  # type: ignore[arg-type] # any callable does that makes a protocol
         lifespan="off",
-        limit_concurrency=MAX_CONNECTIONS,
         log_config=None,
         log_level="critical",
         loop="asyncio",

@@ -35,6 +35,11 @@ class LocalToken:
     is_new: bool
 
 
+def new_token() -> str:
+    """A token that nobody has yet: 256 bits at random."""
+    return TOKEN_PREFIX + secrets.token_urlsafe(32)
+
+
 def local_token(folder: Path) -> LocalToken:
     """The token that is kept in the folder, made on first use.
 
@@ -78,4 +83,4 @@ def _check_ours(path: Path, status: os.stat_result) -> None:
 def _make(path: Path) -> bool:
     """Writes a new token; False if another process was first."""
     make_folder(path.parent)
-    return make_file(path, f"{TOKEN_PREFIX}{secrets.token_urlsafe(32)}\n".encode())
+    return make_file(path, f"{new_token()}\n".encode())

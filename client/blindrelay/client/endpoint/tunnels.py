@@ -12,11 +12,11 @@ from starlette.types import Message, Receive, Scope, Send
 
 from blindrelay.client.endpoint.access import SUBPROTOCOL
 from blindrelay.client.endpoint.admission import Admission, Admitted
-from blindrelay.client.endpoint.answer_headers import passed_on
 from blindrelay.client.endpoint.client_body import ClientGoneError
 from blindrelay.client.endpoint.journal import WHOLE, Journal, Noted
-from blindrelay.client.endpoint.pass_through import deliver
+from blindrelay.client.endpoint.pass_through import FAILED, Started, deliver
 from blindrelay.client.endpoint.refusal import as_denial, cause, send_error
+from blindrelay.client.endpoint.response_headers import passed_on
 from blindrelay.client.endpoint.tasks import side_by_side
 from blindrelay.client.errors import BlindRelayError, BridgeError, ProtocolError
 from blindrelay.client.stateless import stateless_message
@@ -68,19 +68,20 @@ class Tunnels:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one WebSocket. What ends before it is open is answered as a request would be."""
-        path = scope["path"]
+        started = Started(send)
         with self._admission.running():
             try:
                 admitted = self._admission.admit(scope)
-                path = admitted.destination.path
                 with self._journal.request(admitted.method, admitted.destination.url) as noted:
-                    await self._carry(admitted, noted, receive, send)
+                    await self._carry(admitted, noted, receive, started)
             except BlindRelayError as error:
-                await send_error(error, path, as_denial(send))
+                await send_error(error, self._admission.api(scope), as_denial(send))
             except ClientGoneError:
                 return
             except Exception as error:  # whatever it says may be content
                 _log.error("the endpoint failed: %s", type(error).__name__)
+                if not started.is_started:
+                    await send_error(FAILED, self._admission.api(scope), as_denial(send))
 
     async def _carry(self, admitted: Admitted, noted: Noted, receive: Receive, send: Send) -> None:
         request = admitted.request()

@@ -45,7 +45,8 @@ async def _serve(bed: Testbed, recorder: Recorder, port: int, *, as_json: bool) 
         "provider": IN_WORDS[bed.provider_kind],
         "identity": shortened(bed.identity),
     }
-    app = show_app(Exchanges(bed, events), events, Access(token, bound), token, said)
+    access = Access(token, bound)
+    app = show_app(Exchanges(bed, events), events, access, token, said)
 
     def announce() -> None:
         print(
@@ -53,4 +54,4 @@ async def _serve(bed: Testbed, recorder: Recorder, port: int, *, as_json: bool) 
             flush=True,
         )
 
-    await serve_app(app, listener, announce)
+    await serve_app(app, access, listener, announce)

@@ -1,4 +1,4 @@
-"""Which of an answer's headers go on to the program, and how they are spelt."""
+"""Which of a response's headers go on to the program, and what the endpoint adds to them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import Final
 from urllib.parse import urljoin
 
-from blindrelay.client.endpoint.access import Header
+Header = tuple[bytes, bytes]
+
+MARK: Final = (b"x-blindrelay-endpoint", b"1")
+"""On every response that comes through the endpoint, whoever made it."""
 
 _HOP_BY_HOP: Final = frozenset(
     {
@@ -22,11 +25,41 @@ _HOP_BY_HOP: Final = frozenset(
 )
 """RFC 9110, section 7.6.1."""
 
-_NOT_FOR_LOOPBACK: Final = frozenset({b"alt-svc", b"set-cookie", b"strict-transport-security"})
-"""They speak of the provider's host, and every server on loopback would share them."""
+_OF_AN_ORIGIN: Final = frozenset(
+    {
+        b"alt-svc",
+        b"clear-site-data",
+        b"content-security-policy",
+        b"content-security-policy-report-only",
+        b"link",
+        b"nel",
+        b"origin-agent-cluster",
+        b"permissions-policy",
+        b"refresh",
+        b"report-to",
+        b"reporting-endpoints",
+        b"service-worker-allowed",
+        b"set-cookie",
+        b"set-cookie2",
+        b"sourcemap",
+        b"strict-transport-security",
+        b"timing-allow-origin",
+        b"x-content-type-options",
+        b"x-frame-options",
+        b"x-sourcemap",
+    }
+)
+"""They rule an origin or a page in a browser: here these are the endpoint's, not the provider's."""
 
-_CROSS_ORIGIN: Final = b"access-control-"
-"""What the provider allows to web pages, the endpoint does not."""
+_OF_AN_ORIGIN_TOO: Final = (b"access-control-", b"cross-origin-", b"x-blindrelay-endpoint")
+"""Beginnings of names: what the provider allows to other origins' pages, and a mark that is ours."""
+
+_SANDBOX: Final = (
+    (b"content-security-policy", b"sandbox"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"x-content-type-options", b"nosniff"),
+)
+"""A browser gives a provider's HTML or SVG an origin of its own and no scripts, and guesses no type."""
 
 _RELATIVE: Final = frozenset({b"location", b"content-location"})
 """Headers whose value is a URL, relative or not (RFC 9110, sections 10.2.2 and 8.7)."""
@@ -43,17 +76,17 @@ def passed_on(headers: Iterable[Header], url: str, local_url: Callable[[str], st
     is left out, since whoever followed it would go there in clear. `url` is the request's own.
     """
     received = [(name.lower(), value) for name, value in headers]
-    dropped = _HOP_BY_HOP | _NOT_FOR_LOOPBACK | _nominated(received)
+    dropped = _HOP_BY_HOP | _OF_AN_ORIGIN | _nominated(received)
     passed: list[Header] = []
     for name, value in received:
-        if name in dropped or name.startswith(_CROSS_ORIGIN):
+        if name in dropped or name.startswith(_OF_AN_ORIGIN_TOO):
             continue
         target = _target(name, value, url)
         if target is None:
             passed.append((name, value))
         elif (local := local_url(target)) is not None:
             passed.append((name, local.encode()))
-    return passed + _against_buffering(passed)
+    return [*passed, *_against_buffering(passed), *_SANDBOX]
 
 
 def _target(name: bytes, value: bytes, url: str) -> str | None:

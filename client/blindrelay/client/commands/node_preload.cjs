@@ -1,0 +1,63 @@
+// Loaded into every Node process under `blindrelay run` (NODE_OPTIONS): Node's own clients look at no proxy
+// variable. A connection that does not stay on this machine fails with "not sealed: HOST". The refusal is
+// asked of the endpoint, which counts it. This holds net, tls, http, https, http2, fetch and dgram; not what
+// native add-ons open, and not a program that takes it away.
+"use strict";
+
+const dgram = require("node:dgram");
+const net = require("node:net");
+
+const endpoint = new URL(process.env.BLINDRELAY_RUN_ENDPOINT);
+const connect = net.Socket.prototype.connect;
+const send = dgram.Socket.prototype.send;
+const connectDatagrams = dgram.Socket.prototype.connect;
+
+const loopback = new net.BlockList();
+loopback.addSubnet("127.0.0.0", 8);
+loopback.addAddress("::1", "ipv6");
+
+function isLocal(host) {
+  const name = host.replace(/^\[|\]$/g, "").toLowerCase();
+  if (name === "localhost") return true;
+  const family = net.isIP(name);
+  return family !== 0 && loopback.check(name, family === 6 ? "ipv6" : "ipv4");
+}
+
+function notSealed(host) {
+  return Object.assign(new Error(`not sealed: ${host}`), { code: "ERR_NOT_SEALED", host });
+}
+
+// What a call of connect() was given: a path, options, or a port and a host.
+function target(args) {
+  const first = Array.isArray(args[0]) ? args[0][0] : args[0];
+  if (first !== null && typeof first === "object") {
+    return first.path ? null : { host: first.host || "localhost", port: first.port };
+  }
+  if (typeof first === "string" && !(Number(first) >= 0)) return null;
+  return { host: typeof args[1] === "string" ? args[1] : "localhost", port: first };
+}
+
+net.Socket.prototype.connect = function (...args) {
+  const { host, port } = target(args) ?? {};
+  if (host === undefined || isLocal(String(host))) return connect.apply(this, args);
+  const refuse = () => this.destroy(notSealed(host));
+  const asking = new net.Socket();
+  connect.call(asking, { host: endpoint.hostname, port: endpoint.port });
+  const authority = `${net.isIPv6(host) ? `[${host}]` : host}:${port}`;
+  asking.write(`CONNECT ${authority} HTTP/1.1\r\nhost: ${authority}\r\n\r\n`);
+  asking.once("data", () => asking.destroy()).once("error", () => {}).once("close", refuse);
+  this.connecting = true;
+  return this;
+};
+
+dgram.Socket.prototype.connect = function (port, address, callback) {
+  const host = typeof address === "string" ? address : "localhost";
+  if (!isLocal(host)) throw notSealed(host);
+  return connectDatagrams.apply(this, arguments);
+};
+
+dgram.Socket.prototype.send = function (...args) {
+  const host = args.slice(1).find((each) => typeof each === "string" && !(Number(each) >= 0));
+  if (host !== undefined && !isLocal(host)) throw notSealed(host);
+  return send.apply(this, args);
+};
