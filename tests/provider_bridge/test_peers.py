@@ -186,7 +186,7 @@ async def test_a_relay_whose_requests_wait_for_a_provider_holds_its_own_share(
     provider.script = silent
     greedy, modest = (issue_token(tokens, name, datetime.now(UTC)) for name in ("greedy", "modest"))
     config = replace(config, tokens=tokens, max_request=131_072, max_buffered=262_144)
-    body = b'{"x":"' + b"a" * 131_000 + b'"}'
+    body = b'{"user":"' + b"a" * 131_000 + b'"}'
     async with serving(config, identity) as caller:
         caller.metadata = (authorization(greedy),)
         held = [await caller.send(await caller.seal(body=body)) for _ in range(2)]

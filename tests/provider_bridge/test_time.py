@@ -20,7 +20,7 @@ from blindrelay.v1.outer_status import OuterStatus
 from .fake_provider import EVENT_STREAM, Connection, FakeProvider, Received, raw
 from .sealed_caller import SealedCaller, collect, parts
 
-LONG = b'{"x":"' + b"a" * 1_000_000 + b'"}'
+LONG = b'{"user":"' + b"a" * 1_000_000 + b'"}'
 
 
 @pytest.mark.parametrize(("limit", "seconds"), [("RECORD_SECONDS", 0.1), ("GRACE_SECONDS", -63.0)])

@@ -19,7 +19,7 @@ from blindrelay.serving import authorization
 from blindrelay.v1.inner_pb2 import DEADLINE_CLASS_HOUR
 from tests.provider_bridge.sealed_caller import Call, SealedCaller, request_head
 
-FILLER: Final = b'{"x":"' + b"a" * 70_000 + b'"}'
+FILLER: Final = b'{"user":"' + b"a" * 70_000 + b'"}'
 """More than one record, so that a request can be left unfinished."""
 
 OVERLOADED: Final = grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -63,7 +63,7 @@ class GreedyPeer:
 
 
 async def main(address: str, identity: str, token: str, large_bytes: int) -> None:
-    large = b'{"x":"' + b"a" * (large_bytes - 8) + b'"}'
+    large = b'{"user":"' + b"a" * (large_bytes - 11) + b'"}'
     async with SealedCaller(address, parse_identity(identity), (authorization(token),)) as caller:
         greedy = GreedyPeer(caller, large)
         await greedy.take_everything()
