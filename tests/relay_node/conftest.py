@@ -17,7 +17,7 @@ import grpc
 import pytest
 import trustme
 
-from blindrelay.relay_node import Records, Relay, RelayConfig, ReplicaConfig
+from blindrelay.relay_node import AuditLog, Relay, RelayConfig, ReplicaConfig
 from blindrelay.serving import Address, authorization, issue_token
 from blindrelay.v1.envelope import METADATA_KEY, encode_envelope
 from blindrelay.v1.envelope_pb2 import Envelope
@@ -263,7 +263,7 @@ async def start_relay(tmp_path: Path) -> AsyncIterator[StartRelay]:
             channels = {"open_channel": changes.pop("open_channel")} if "open_channel" in changes else {}
             config = replace(RelayConfig(Address("127.0.0.1", 0), tokens, replicas), **changes)
             lines: list[str] = []
-            relay = Relay(config, Records(lines.append), **channels)
+            relay = Relay(config, AuditLog(lines.append), **channels)
             address = await stack.enter_async_context(relay.running())
             client = Client(str(address), token)
             stack.push_async_callback(client.channel.close)

@@ -19,16 +19,21 @@ import grpc
 import pytest
 
 from blindrelay.serving import issue_token
+from blindrelay.serving.landlock import landlock_version
+from blindrelay.testbed.unprivileged import launcher
 
 if TYPE_CHECKING:
     from tests.relay_node.conftest import Client, FakeBridge, RelayTls, Seen
 
-RELAY = (sys.executable, "-m", "blindrelay.relay_node")
+RELAY = (*launcher(), sys.executable, "-m", "blindrelay.relay_node")
+SANDBOX = f"sandbox = {str(landlock_version() > 0).lower()}"
+"""Wherever the kernel can: whatever a relay does in its life, it does in there."""
 
 CONFIG = """
 listen = "127.0.0.1:0"
 tokens = "tokens"
 drain_seconds = {drain}
+{sandbox}
 [[replica]]
 address = "127.0.0.1:{port}"
 """
@@ -80,7 +85,7 @@ async def start_process(
         async def start(drain: int = 20, tls: str = "", env: dict[str, str] | None = None) -> Process:
             token = issue_token(tmp_path / "tokens", "client", datetime.now(UTC))
             config = tmp_path / "relay.toml"
-            config.write_text(CONFIG.format(port=bridge.port, drain=drain) + tls)
+            config.write_text(CONFIG.format(port=bridge.port, drain=drain, sandbox=SANDBOX) + tls)
             popen = await asyncio.create_subprocess_exec(
                 *(*RELAY, "serve", "--config", str(config), "--json"),
                 stdout=asyncio.subprocess.PIPE,

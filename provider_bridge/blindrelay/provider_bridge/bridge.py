@@ -125,7 +125,6 @@ class Bridge:
                 yield server, address
         finally:
             await self._workplace.transport.aclose()
-            self.log.report()
 
     async def begin_to_drain(self) -> None:
         """Lets running exchanges finish; what still runs shortly before the time is over is given up."""
