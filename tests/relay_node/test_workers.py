@@ -142,7 +142,7 @@ async def test_every_worker_serves_and_all_end_on_sigterm(
     assert not any(map(alive, pids))
     assert [workers.count(event) for event in ("started", "draining", "stopped")] == [3, 3, 3]
     assert workers.count("worker_lost") == 0
-    assert workers.count("exchange") == CONNECTIONS
+    assert workers.count("exchanges") >= 3, "each reports for itself, at the end at least"
 
 
 @pytest.mark.parametrize("to_all", [False, True], ids=["to the supervisor", "to the group"])

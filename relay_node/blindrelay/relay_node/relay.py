@@ -106,11 +106,12 @@ class Relay:
         server.add_generic_rpc_handlers((self._handler(), self._health.handler()))
         tasks = [asyncio.create_task(replica.run()) for replica in self._replicas]
         tasks.append(asyncio.create_task(self._report_health()))
-        tasks.append(asyncio.create_task(self._records.keep_reporting()))
         metrics = relay_metrics(self._replicas, self._admission, self._records)
         try:
             async with exposed_metrics(self._config.metrics, metrics):
-                yield server, self._listen(server, share_port=share_port)
+                address = self._listen(server, share_port=share_port)
+                tasks.append(asyncio.create_task(self._records.keep_reporting()))
+                yield server, address
         finally:
             for task in tasks:
                 task.cancel()
