@@ -245,8 +245,8 @@ class Testbed:
             return [*tap, "serve", "--config", str(config), "--json"]
 
         module = "blindrelay.testbed.tapped_relay" if self._tap else start.module
-        launchers = (*start.launcher, *(launcher() if self._relay_options.get("sandbox") else ()))
-        part = PartProcess("relay", module, arguments, start.environment, self._kept_lines, launchers)
+        wanted = start.launcher or (launcher() if self._relay_options.get("sandbox") else ())
+        part = PartProcess("relay", module, arguments, start.environment, self._kept_lines, wanted)
         return part
 
     def _listed_replicas(self) -> int:

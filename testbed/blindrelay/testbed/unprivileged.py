@@ -23,14 +23,23 @@ def launcher() -> tuple[str, ...]:
     return (sys.executable, "-P", str(Path(__file__))) if os.geteuid() == 0 else ()
 
 
+def become_nobody() -> None:
+    """Enters such a namespace, where we are root; the next program has no capability in it.
+
+    Raises OSError where user namespaces are not allowed.
+    """
+    if os.geteuid() != 0:
+        return
+    if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWUSER) != 0:
+        raise OSError(ctypes.get_errno(), "a user namespace was refused")
+    Path("/proc/self/setgroups").write_text("deny")
+    for kind in ("uid", "gid"):
+        Path(f"/proc/self/{kind}_map").write_text(f"{_NOBODY} 0 1\n")
+
+
 def main() -> None:
-    """Raises OSError where user namespaces are not allowed, before anything of the command runs."""
-    if os.geteuid() == 0:
-        if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWUSER) != 0:
-            raise OSError(ctypes.get_errno(), "a user namespace was refused")
-        Path("/proc/self/setgroups").write_text("deny")
-        for kind in ("uid", "gid"):
-            Path(f"/proc/self/{kind}_map").write_text(f"{_NOBODY} 0 1\n")
+    """Raises OSError before anything of the command runs."""
+    become_nobody()
     os.execvp(sys.argv[1], sys.argv[1:])
 
 

@@ -1,15 +1,16 @@
 """The closed list of what a relay may write down, and whether a line, and its time, are of that list.
 
-It says the same as the audit log of relay and serving, and was written from its documentation, not from its code.
+Its words are those of the documentation; only the sentences, which never change, are the code's.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any, Final
 
+from blindrelay.relay_node import Event, Reason
 from blindrelay.v1.outer_status import OuterStatus
 
 REPLICA_EVENTS: Final = frozenset({"replica_up", "certificates_unusable", "plaintext"})
@@ -24,47 +25,54 @@ REASONS: Final = frozenset(
 OUTCOMES: Final = frozenset({"ok", "cancelled", *(status.details for status in OuterStatus)})
 SIZES: Final = frozenset({"16384", "262144", "4194304", "67108864", "more"})
 
-AT_ONCE: Final = frozenset({"started", "draining", "stopped", "plaintext", "replica_up", "replica_down", "worker_lost"})
+AT_ONCE: Final = frozenset(
+    {"started", "draining", "stopped", "plaintext", "replica_up", "replica_down", "worker_lost"}
+)
 """Events that no caller can bring about. All other lines leave on the minute, or when the relay ends."""
 
-ON_THE_MINUTE: Final = 5.0
-"""Seconds past the minute within which they leave, on a busy machine."""
+ON_THE_MINUTE: Final = 1 / 5
+"""The part of a minute, from its beginning, within which they leave, on a busy machine."""
 
-_MINUTE: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\dZ")
-_SENTENCE: Final = re.compile(r"[A-Za-z0-9,;:'\[\]._ -]{1,120}")
+_STAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\dZ")
+_SENTENCES: Final = frozenset(str(each.value) for each in (*Event, *Reason))
 
 Fields = dict[str, Callable[[object], bool]]
 
 
 def is_listed(line: str, replicas: Collection[str]) -> bool:
     """Whether a line of a relay's log is of the list; `replicas` are the addresses in its configuration."""
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return False
-    return isinstance(record, dict) and any(
+    record = _record(line)
+    return any(
         record.keys() == fields.keys() and all(is_right(record[name]) for name, is_right in fields.items())
         for fields in _kinds(replicas)
     )
 
 
-def untimely(lines: Sequence[tuple[float, str]], replicas: Collection[str]) -> Iterator[str]:
-    """Lines, given with the Unix seconds at which they came, that came neither on the minute nor as AT_ONCE.
-
-    Whoever stamps lines would learn from these when somebody asked.
-    """
+def untimely(lines: Iterable[tuple[float, str]], minute: float = 60.0) -> Iterator[str]:
+    """Of lines with the Unix seconds at which they came, those that say by their time when somebody asked."""
     for came, line in lines:
-        if came % 60 > ON_THE_MINUTE and not (is_listed(line, replicas) and _event(line) in AT_ONCE):
+        record = _record(line)
+        if record and came % minute > minute * ON_THE_MINUTE and record.get("event") not in AT_ONCE:
             yield line
 
 
-def _event(line: str) -> str:
-    return str(json.loads(line)["event"])
+def counted(lines: Iterable[str]) -> int:
+    """How many exchanges the lines count, at most."""
+    return sum(count for line in lines for count in _record(line).get("outcomes", {}).values())
+
+
+def _record(line: str) -> dict[str, Any]:
+    """Empty for a line that is none; that is for is_listed to say."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _kinds(replicas: Collection[str]) -> Iterator[Fields]:
-    minute: Fields = {"minute": lambda value: isinstance(value, str) and bool(_MINUTE.fullmatch(value))}
-    said: Fields = {"message": lambda value: isinstance(value, str) and bool(_SENTENCE.fullmatch(value))}
+    minute: Fields = {"minute": lambda value: isinstance(value, str) and bool(_STAMP.fullmatch(value))}
+    said: Fields = {"message": _one_of(_SENTENCES)}
     replica: Fields = {"replica": _one_of(replicas)}
     yield {**minute, "event": _one_of(EVENTS), **said}
     yield {**minute, "event": _one_of(REPLICA_EVENTS), **replica, **said}
@@ -80,10 +88,13 @@ def _one_of(words: Collection[str]) -> Callable[[object], bool]:
 
 def _counts(names: Collection[str]) -> Callable[[object], bool]:
     """Powers of ten from 10 up, by these names."""
-    return lambda value: (
-        isinstance(value, dict)
-        and bool(value)
-        and all(
-            name in names and type(count) is int and re.fullmatch("10+", str(count)) for name, count in value.items()
+
+    def is_right(value: object) -> bool:
+        return (
+            isinstance(value, dict)
+            and bool(value)
+            and all(type(count) is int and re.fullmatch("10+", str(count)) for count in value.values())
+            and value.keys() <= set(names)
         )
-    )
+
+    return is_right
