@@ -16,7 +16,12 @@ LITELLM := litellm[proxy]==1.108.7
 SDKS := anthropic cohere google-genai langchain-anthropic langchain-openai litellm llm mistralai openai pydantic-ai-slim \
   hypothesis pytest pytest-timeout pytest-xdist
 
-.PHONY: demo test lint types fmt proto proto-check vectors vectors-check test-oldest attack show live-view-image evidence evidence-leaks audit wheel-check fuzz soak bench bench-quick clean npm-aimock test-sdks compatibility
+# What writes deploy/locked/.
+LOCKING := pip-tools==7.6.2
+LOCK = CUSTOM_COMPILE_COMMAND="make lock" .venv-lock/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
+  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --constraint constraints.txt
+
+.PHONY: demo test lock lint types fmt proto proto-check vectors vectors-check test-oldest attack show live-view-image evidence evidence-leaks audit wheel-check fuzz soak bench bench-quick clean npm-aimock test-sdks compatibility
 
 demo: .venv/ready
 	@$(BIN)/python -m blindrelay.testbed demo $(ARGS)
@@ -79,6 +84,12 @@ proto: .venv-codegen/ready
 
 proto-check: .venv-codegen/ready
 	PATH="$(CODEGEN_BIN):$$PATH" sh proto/check.sh
+
+# Exact versions and hashes of what is installed for each extra, and of what builds the wheel; no index is named.
+lock: .venv-lock/ready
+	@for extra in relay bridge client metrics; do \
+	  $(LOCK) --extra $$extra --output-file deploy/locked/$$extra.txt pyproject.toml || exit 1; done
+	@$(LOCK) --only-build-deps --build-deps-for wheel --output-file deploy/locked/build.txt pyproject.toml
 
 vectors: .venv/ready
 	$(BIN)/python tests/vectors/generate.py
@@ -146,9 +157,14 @@ npm-aimock:
 	@cd $(@D) && npm ci --silent --no-audit --no-fund --ignore-scripts && npm run --silent --if-present finish
 	@touch $@
 
+.venv-lock/ready: Makefile
+	@$(PYTHON) -m venv .venv-lock
+	@.venv-lock/bin/pip install --quiet --disable-pip-version-check $(LOCKING)
+	@touch $@
+
 .venv-codegen/ready: Makefile
 	@$(MAKE_VENV) .venv-codegen $(CODEGEN)
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-codegen .venv-oldest .venv-sdks .venv-peers .venv-litellm .npm dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-codegen .venv-lock .venv-oldest .venv-sdks .venv-peers .venv-litellm .npm dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

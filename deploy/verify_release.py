@@ -4,7 +4,9 @@
     python deploy/verify_release.py --twice [--commit REF]   are two builds of it the same?
 
 Exit code 0: the same; 1: not, and it says which file differs; 2: asked for wrongly, or it could not be built.
-Needs git and hatchling, which builds the wheel here without fetching anything.
+Needs git, and what deploy/locked/build.txt pins, since another version of it writes another wheel:
+
+    python -m pip install --require-hashes -r deploy/locked/build.txt
 """
 
 from __future__ import annotations
@@ -12,11 +14,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -33,6 +37,11 @@ def main() -> int:
     given = parser.parse_args()
     if given.twice is (given.wheel is not None):
         parser.error("give a wheel, or --twice")
+    if other := other_versions():
+        sys.stderr.write(
+            f"verify_release: install deploy/locked/build.txt first; here is {', '.join(other)}\n"
+        )
+        return 2
     with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
         try:
             ours = built(given.commit, Path(first))
@@ -47,6 +56,20 @@ def main() -> int:
             return 1
         print(f"the same: sha256 {digest(ours)}  {ours.name}")
     return 0
+
+
+def other_versions() -> list[str]:
+    """What builds wheels here in another version than the pinned one."""
+    pinned = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "deploy/locked/build.txt").read_text(), re.MULTILINE)
+    return [f"{name} {here}, not {wanted}" for name, wanted in pinned if (here := installed(name)) != wanted]
+
+
+def installed(name: str) -> str:
+    """The version of a package that is installed here."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "missing"
 
 
 def built(commit: str, folder: Path) -> Path:

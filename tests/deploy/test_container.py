@@ -44,11 +44,15 @@ def test_no_stage_is_of_an_unnamed_version() -> None:
 
 def test_what_is_installed_is_what_is_run() -> None:
     build, image = stages()
-    program, *arguments = json.loads(last("RUN", build))
-    assert program == "python"
-    assert arguments[-1] == ".[relay]"
-    assert (ROOT / arguments[arguments.index("--constraint") + 1]).is_file()
-    target = arguments[arguments.index("--target") + 1]
+    dependencies, backend, ourselves = (json.loads(rest) for name, rest in build if name == "RUN")
+    for command, lock in ((dependencies, "relay"), (backend, "build")):
+        assert "--require-hashes" in command
+        assert command[-1] == f"deploy/locked/{lock}.txt"
+        assert (ROOT / command[-1]).is_file()
+    assert {"--no-index", "--no-deps", "--no-build-isolation"} <= set(ourselves)
+    assert ourselves[-1] == "."
+    target = ourselves[ourselves.index("--target") + 1]
+    assert dependencies[dependencies.index("--target") + 1] == target
     assert last("COPY", image) == f"--from=build {target} {target}"
     assert f"PYTHONPATH={target} " in last("ENV", image)
     *_, option, module = json.loads(last("ENTRYPOINT", image))

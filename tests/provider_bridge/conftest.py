@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from blindrelay.provider_bridge import Bridge, BridgeConfig, Provider, presets
-from blindrelay.provider_bridge.events import LOGGER
 from blindrelay.provider_bridge.url_policy import parse_origin
 from blindrelay.sealing import IdentityKey
 from blindrelay.serving import Address
@@ -42,16 +40,6 @@ def provider_at(target: str, preset: str = "openai", credential: bytes | None = 
         brought=known.brought,
         stateless=known.stateless,
     )
-
-
-@pytest.fixture
-def restored_logging() -> Iterator[None]:
-    """For a test that sets logging up as a process does."""
-    root = logging.getLogger()
-    handlers, root_handlers, level = list(LOGGER.handlers), list(root.handlers), LOGGER.level
-    yield
-    LOGGER.handlers, root.handlers, LOGGER.propagate = handlers, root_handlers, True
-    LOGGER.setLevel(level)
 
 
 @pytest.fixture

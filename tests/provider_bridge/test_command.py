@@ -106,9 +106,9 @@ async def test_it_serves_says_where_and_stops(tmp_path: Path, provider: FakeProv
             assert (await caller.exchange(body=b'{"user":"canary"}')).status == 200
         code, errors = await bridge.stop()
     assert code == 0
-    assert "serving" in errors
-    assert "exchanges: completed up to 10" in errors
-    assert "stopped" in errors
+    events = [json.loads(line) for line in errors.splitlines()]
+    assert {event["event"] for event in events} == {"serving", "draining", "exchanges", "stopped"}
+    assert [event["outcomes"] for event in events if "outcomes" in event] == [{"completed": 10}]
     assert "canary" not in errors
     assert "/v1" not in errors
     assert str(provider.port) not in errors
@@ -137,7 +137,7 @@ async def test_it_serves_without_the_identity_key(tmp_path: Path, provider: Fake
             await caller.directory()
         code, errors = await bridge.stop()
     assert code == 0
-    said = {line.split(" ", 1)[1] for line in errors.splitlines()[:2]}
+    said = {json.loads(line)["message"] for line in errors.splitlines()[:2]}
     assert said == {Event.SERVING.value, Event.DELEGATION_ENDS_IN_A_DAY.value}
     assert names(tmp_path) == ["bridge.toml", "delegation", "signing.key"]
 
@@ -234,7 +234,6 @@ async def test_a_long_answer_is_never_held(tmp_path: Path, provider: FakeProvide
         (["token", "list", "--tokens", "none"], 2, "does not exist"),
     ],
 )
-@pytest.mark.usefixtures("restored_logging")
 def test_a_first_days_mistake_is_one_line(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

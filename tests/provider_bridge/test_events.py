@@ -1,68 +1,46 @@
-"""What the bridge logs: a closed list of words, and exchanges as counts in classes."""
+"""What the bridge writes down: a closed list of events, and exchanges as counts in classes."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import re
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from blindrelay.provider_bridge import Bridge, BridgeConfig, Event, EventLog, Outcome
-from blindrelay.provider_bridge.events import LOGGER, log_to_stderr
 from blindrelay.sealing import IdentityKey
 from blindrelay.v1.inner_pb2 import ERROR_CODE_PROVIDER_FAILED, ErrorCode
 
 from .fake_provider import EVENT_STREAM, Connection, FakeProvider, Received, answer
 from .sealed_caller import SealedCaller, outer_status, parts, request_head
 
-WORDS = {event.value for event in Event}
-NAMES = "|".join(
-    [outcome.value for outcome in Outcome]
-    + [name.removeprefix("ERROR_CODE_").lower() for name in ErrorCode.keys()]  # noqa: SIM118 - an enum of protobuf
-)
-COUNTS = re.compile(rf"exchanges: ((?:{NAMES}) up to 10+(?:, |$))+")
+EVENTS = {event.name.lower() for event in Event} | {"exchanges", "fault"}
+OUTCOMES = {outcome.value for outcome in Outcome} | {
+    name.removeprefix("ERROR_CODE_").lower()
+    for name in ErrorCode.keys()  # noqa: SIM118 - an enum of protobuf
+}
 
 
-@pytest.fixture(autouse=True)
-def everything_is_captured(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, LOGGER.name)
-
-
-def said(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name == LOGGER.name]
-
-
-@pytest.mark.parametrize(
-    ("count", "text"), [(1, "up to 10"), (10, "up to 10"), (11, "up to 100"), (1_000, "up to 1000")]
-)
-def test_counts_are_rounded(caplog: pytest.LogCaptureFixture, count: int, text: str) -> None:
-    log = EventLog()
-    for _ in range(count):
-        log.count(Outcome.COMPLETED)
-    log.report()
-    log.report()
-    assert said(caplog) == [f"exchanges: completed {text}"]
-
-
-def test_errors_are_counted_by_code(caplog: pytest.LogCaptureFixture) -> None:
-    log = EventLog()
+def test_outcomes_and_errors_are_counted() -> None:
+    lines: list[str] = []
+    log = EventLog(lines.append)
     log.count(Outcome.REFUSED)
     log.count_error(ERROR_CODE_PROVIDER_FAILED)
     log.report()
-    assert said(caplog) == ["exchanges: provider_failed up to 10, refused up to 10"]
+    (line,) = lines
+    assert json.loads(line)["outcomes"] == {"provider_failed": 10, "refused": 10}
 
 
-def test_a_fault_is_a_place_and_no_text(caplog: pytest.LogCaptureFixture) -> None:
-    log = EventLog()
-    try:
-        raise ValueError("the canary")
-    except ValueError as error:
-        log.fault(error)
-    (line,) = said(caplog)
-    assert re.fullmatch(r"fault: ValueError at test_events\.py:\d+", line)
+@pytest.mark.parametrize("event", [Event.TOKENS_UNREADABLE, Event.CERTIFICATES_UNUSABLE, Event.CLAIMS_FULL])
+def test_what_a_caller_can_provoke_waits_for_the_minute(event: Event) -> None:
+    lines: list[str] = []
+    log = EventLog(lines.append)
+    log.note(event)
+    assert lines == []
+    log.report()
+    assert event.value in lines[0]
 
 
 async def cancelled_while_streaming(caller: SealedCaller, provider: FakeProvider) -> None:
@@ -114,44 +92,34 @@ async def refused(caller: SealedCaller, _: FakeProvider) -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "line"),
+    ("what", "outcome"),
     [
-        (cancelled_while_streaming, "exchanges: cancelled up to 10"),
-        (cancelled_in_the_request, "exchanges: cancelled up to 10"),
-        (cancelled_under_back_pressure, "exchanges: cancelled up to 10"),
-        (completed, "exchanges: completed up to 10"),
-        (not_allowed, "exchanges: not_allowed up to 10"),
-        (refused, "exchanges: refused up to 10"),
+        (cancelled_while_streaming, "cancelled"),
+        (cancelled_in_the_request, "cancelled"),
+        (cancelled_under_back_pressure, "cancelled"),
+        (completed, "completed"),
+        (not_allowed, "not_allowed"),
+        (refused, "refused"),
     ],
 )
 async def test_an_exchange_leaves_a_count_and_nothing_else(
     config: BridgeConfig,
     identity: IdentityKey,
     provider: FakeProvider,
-    caplog: pytest.LogCaptureFixture,
     what: Callable[[SealedCaller, FakeProvider], object],
-    line: str,
+    outcome: str,
 ) -> None:
-    log = EventLog()
+    lines: list[str] = []
+    log = EventLog(lines.append)
     async with (
         Bridge(config, identity, log).running() as address,
         SealedCaller(str(address), identity.public_key) as caller,
     ):
         await what(caller, provider)  # type: ignore[misc]
         await asyncio.sleep(0.2)
-    assert said(caplog) == [line]
-    assert set(said(caplog)) - {line} <= WORDS
-    assert COUNTS.fullmatch(line)
-    assert "canary" not in caplog.text
-    assert str(provider.port) not in caplog.text
-
-
-@pytest.mark.usefixtures("restored_logging")
-def test_only_our_lines_reach_stderr(capfd: pytest.CaptureFixture[str]) -> None:
-    log_to_stderr()
-    EventLog().note(Event.DRAINING)
-    logging.getLogger("httpx").warning("the canary")
-    logging.getLogger("asyncio").error("the canary")
-    shown = capfd.readouterr().err
-    assert Event.DRAINING.value in shown
-    assert "canary" not in shown
+    counts = [found for line in lines if (found := json.loads(line).get("outcomes"))]
+    assert counts == [{outcome: 10}]
+    assert outcome in OUTCOMES
+    assert {json.loads(line)["event"] for line in lines} <= EVENTS
+    assert "canary" not in "".join(lines)
+    assert str(provider.port) not in "".join(lines)

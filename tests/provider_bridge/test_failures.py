@@ -192,7 +192,7 @@ async def test_a_fault_of_the_bridge_is_sealed_and_not_described(
     bridge: SealedCaller,
     provider: FakeProvider,
     monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     async def fail(*_: object) -> None:
         raise RuntimeError("the canary")
@@ -201,7 +201,7 @@ async def test_a_fault_of_the_bridge_is_sealed_and_not_described(
     got = await bridge.exchange()
     assert (got.code, got.execution) == ("INTERNAL", "STARTED")
     assert "canary" not in got.message
-    assert "canary" not in caplog.text
+    assert "canary" not in capsys.readouterr().err
 
 
 async def test_large_bodies_are_checked_beside_the_loop(bridge: SealedCaller, provider: FakeProvider) -> None:

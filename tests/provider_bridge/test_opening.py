@@ -295,14 +295,14 @@ async def test_a_call_without_a_first_message_ends(
 
 
 async def test_a_fault_leaves_without_its_words(
-    bridge: SealedCaller, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    bridge: SealedCaller, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("the canary")
 
     monkeypatch.setattr(opening, "envelope_from_metadata", fail)
     assert await outer_status(await bridge.send(await bridge.seal())) == OuterStatus.INTERNAL.value
-    assert "canary" not in caplog.text
+    assert "canary" not in capsys.readouterr().err
 
 
 async def test_clocks_within_the_window_are_served(bridge: SealedCaller) -> None:

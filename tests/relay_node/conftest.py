@@ -17,7 +17,7 @@ import grpc
 import pytest
 import trustme
 
-from blindrelay.relay_node import Records, Relay, RelayConfig, ReplicaConfig
+from blindrelay.relay_node import AuditLog, Relay, RelayConfig, ReplicaConfig
 from blindrelay.serving import Address, authorization, issue_token
 from blindrelay.v1.envelope import METADATA_KEY, encode_envelope
 from blindrelay.v1.envelope_pb2 import Envelope
@@ -196,6 +196,22 @@ async def _send(call: Any, messages: Iterable[bytes]) -> None:
         await call.done_writing()
 
 
+class HeardLog(AuditLog):
+    """A log that keeps its lines, and what it was told of each exchange."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.outcomes: list[str] = []
+        super().__init__(self.lines.append)
+
+    def exchange(self, outcome: str, request_bytes: int, response_bytes: int) -> None:
+        self.outcomes.append(outcome)
+        super().exchange(outcome, request_bytes, response_bytes)
+
+    async def keep_reporting(self) -> None:
+        """A test says when a minute is over."""
+
+
 @dataclass
 class RunningRelay:
     """A relay in this process, with a client of it and what it wrote down."""
@@ -203,14 +219,23 @@ class RunningRelay:
     relay: Relay
     address: Address
     client: Client
-    lines: list[str]
+    log: HeardLog
     tokens: Path
 
+    @property
+    def lines(self) -> list[str]:
+        """What it wrote down until now, and would write on the next minute."""
+        self.log.report()
+        return self.log.lines
+
     def events(self) -> list[str]:
-        return [json.loads(line)["event"] for line in self.lines]
+        """The events until now, but for the counts."""
+        events = [json.loads(line)["event"] for line in self.lines]
+        return [event for event in events if event != "exchanges"]
 
     def outcomes(self) -> list[str]:
-        return [record["outcome"] for line in self.lines if "outcome" in (record := json.loads(line))]
+        """How each exchange ended, which no line says."""
+        return self.log.outcomes
 
 
 StartRelay = Callable[..., Awaitable[RunningRelay]]
@@ -262,12 +287,12 @@ async def start_relay(tmp_path: Path) -> AsyncIterator[StartRelay]:
             token = issue_token(tokens, f"client-{os.urandom(4).hex()}", datetime.now(UTC))
             channels = {"open_channel": changes.pop("open_channel")} if "open_channel" in changes else {}
             config = replace(RelayConfig(Address("127.0.0.1", 0), tokens, replicas), **changes)
-            lines: list[str] = []
-            relay = Relay(config, Records(lines.append), **channels)
+            log = HeardLog()
+            relay = Relay(config, log, **channels)
             address = await stack.enter_async_context(relay.running())
             client = Client(str(address), token)
             stack.push_async_callback(client.channel.close)
-            return RunningRelay(relay, address, client, lines, tokens)
+            return RunningRelay(relay, address, client, log, tokens)
 
         yield start
 

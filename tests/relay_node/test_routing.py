@@ -270,7 +270,7 @@ async def test_a_bridge_that_does_not_know_our_token_is_said_to_the_operator_alo
     bridge.refuse_fetch = grpc.StatusCode.UNAUTHENTICATED
     relay = await start_relay(bridge.config)
     assert await details(relay.client.directories()) == "bridge_unavailable"
-    assert relay.events() == ["replica_refuses_token"]
+    assert relay.events() == ["replica_down"]
 
 
 async def test_our_own_token_goes_to_the_bridge_and_the_clients_does_not(

@@ -19,12 +19,16 @@ import grpc
 import pytest
 
 from blindrelay.serving import issue_token
+from blindrelay.serving.landlock import landlock_version
+from blindrelay.testbed.unprivileged import launcher
 from blindrelay.v1.aio_status import StatusWatch
 
 if TYPE_CHECKING:
     from tests.relay_node.conftest import Client, FakeBridge, RelayTls
 
-RELAY = (sys.executable, "-m", "blindrelay.relay_node")
+RELAY = (*launcher(), sys.executable, "-m", "blindrelay.relay_node")
+SANDBOX = f"sandbox = {str(landlock_version() > 0).lower()}"
+"""Wherever the kernel can: whatever a relay does in its life, it does in there."""
 
 CONFIG = """
 listen = "127.0.0.1:{port}"
@@ -71,7 +75,7 @@ async def start_workers(
         async def start(options: str = "drain_seconds = 20", count: int = 2) -> Workers:
             token = issue_token(tmp_path / "tokens", "client", datetime.now(UTC))
             config = tmp_path / "relay.toml"
-            config.write_text(CONFIG.format(port=0, bridge=bridge.port, options=options))
+            config.write_text(CONFIG.format(port=0, bridge=bridge.port, options=f"{SANDBOX}\n{options}"))
             popen = await asyncio.create_subprocess_exec(
                 *(*RELAY, "serve", "--config", str(config), "--json", "--workers", str(count)),
                 stdout=asyncio.subprocess.PIPE,
@@ -138,7 +142,7 @@ async def test_every_worker_serves_and_all_end_on_sigterm(
     assert not any(map(alive, pids))
     assert [workers.count(event) for event in ("started", "draining", "stopped")] == [3, 3, 3]
     assert workers.count("worker_lost") == 0
-    assert workers.count("exchange") == CONNECTIONS
+    assert workers.count("exchanges") >= 3, "each reports for itself, at the end at least"
 
 
 @pytest.mark.parametrize("to_all", [False, True], ids=["to the supervisor", "to the group"])
@@ -173,7 +177,7 @@ async def test_a_second_signal_ends_all_workers(
 async def test_a_worker_that_dies_is_replaced_and_the_others_go_on(
     start_workers: StartWorkers, bridge: FakeBridge, until: Until
 ) -> None:
-    workers = await start_workers("sandbox = true\ndrain_seconds = 20")
+    workers = await start_workers("drain_seconds = 20")
     calls = await open_streams(workers, bridge)
     victim, other = workers.pids()
     os.kill(victim, signal.SIGKILL)

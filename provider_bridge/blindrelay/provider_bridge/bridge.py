@@ -146,7 +146,6 @@ class Bridge:
         finally:
             await self._workplace.checker.aclose()
             await self._workplace.transport.aclose()
-            self.log.report()
 
     async def begin_to_drain(self) -> None:
         """Lets running exchanges finish; what still runs shortly before the time is over is given up."""

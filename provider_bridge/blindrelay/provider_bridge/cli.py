@@ -19,7 +19,8 @@ from blindrelay.provider_bridge.delegation_file import (
     read_delegation,
     write_delegation,
 )
-from blindrelay.provider_bridge.events import EventLog, log_to_stderr
+from blindrelay.provider_bridge.doctor import bridge_findings
+from blindrelay.provider_bridge.events import EventLog
 from blindrelay.provider_bridge.identity_file import load_identity, load_or_make_identity
 from blindrelay.provider_bridge.signatory import DelegatedIdentity, HeldIdentity, Signatory
 from blindrelay.provider_bridge.signing_key_file import (
@@ -39,6 +40,7 @@ def parser() -> CommandParser:
         "blindrelay-bridge",
         "Opens sealed exchanges beside a provider, calls it, and seals its answers.",
         _serve,
+        bridge_findings,
     )
     _add_identity(commands)
     _add_signing_key(commands)
@@ -55,7 +57,6 @@ def _serve(arguments: argparse.Namespace, announce: Announce) -> None:
     config = read_bridge_config(arguments.config)
     log, clock = EventLog(), Clock()
     signatory = _signatory(config, clock, log)
-    log_to_stderr()
 
     def on_ready(address: Address) -> None:
         text = format_identity(signatory.identity)

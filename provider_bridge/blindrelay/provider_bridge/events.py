@@ -1,37 +1,24 @@
-"""What the bridge says of itself: a closed list of events, and exchanges only as counts.
-
-No line is about one exchange. Counts are written once a minute, rounded to classes, so that no line says
-when somebody asked, or how much.
-"""
+"""What the bridge says of itself: the events and outcomes of its audit log (serving/audit_log.py)."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import sys
-import traceback
-from collections import Counter
+import time
 from collections.abc import Callable
 from enum import Enum
-from pathlib import Path
 from typing import Final
 
+from blindrelay.serving.audit_log import AuditLog, write_to_stderr
 from blindrelay.v1.inner_pb2 import ErrorCode
-
-LOGGER: Final = logging.getLogger("blindrelay.provider_bridge")
-
-REPORT_EVERY: Final = 60.0
-"""Seconds between two lines of counts."""
 
 
 class Event(Enum):
     """What may happen to the process, in words that never change."""
 
-    SERVING = "serving"
+    SERVING = "the bridge takes calls"
     KEYS_CHANGED = "a sealing key was drawn or dropped"
     TOKENS_UNREADABLE = "the tokens file went missing or wrong: nobody is admitted until it is mended"
     CERTIFICATES_UNUSABLE = "the new TLS files cannot be used: the ones before serve on"
-    PLAINTEXT = "listening without TLS, as configured"
+    PLAINTEXT = "without TLS, as configured"
     DELEGATION_ENDS_IN_A_WEEK = "the delegation ends in less than seven days: make a new one"
     DELEGATION_ENDS_IN_A_DAY = "the delegation ends in less than a day: make a new one"
     DELEGATION_ENDED = "the delegation has ended: nobody is served until there is a new one"
@@ -40,8 +27,8 @@ class Event(Enum):
     CLAIMS_FULL = "a peer's share of the claim memory is full: its exchanges are refused until claims expire"
     CLOCK_SET_FORWARD = "the wall clock is ahead of the bridge's time, which follows it"
     CLOCK_SET_BACK = "the wall clock was set back: the bridge's time stays ahead of it until it has caught up"
-    DRAINING = "draining: new exchanges are refused, running ones may finish"
-    STOPPED = "stopped"
+    DRAINING = "new exchanges are refused, running ones may finish"
+    STOPPED = "the bridge has stopped"
 
 
 class Outcome(Enum):
@@ -54,73 +41,22 @@ class Outcome(Enum):
     FAULT = "fault"
 
 
-class EventLog:
-    """The only thing here that logs."""
+_DEFERRED: Final = frozenset({Event.TOKENS_UNREADABLE, Event.CERTIFICATES_UNUSABLE, Event.CLAIMS_FULL})
+"""They are noticed when somebody calls."""
 
-    def __init__(self, logger: logging.Logger = LOGGER) -> None:
-        self._logger = logger
-        self._counts: Counter[str] = Counter()
-        self._totals: Counter[str] = Counter()
-        self._acts: list[Callable[[], None]] = []
 
-    @property
-    def totals(self) -> dict[str, int]:
-        """Exchanges by how they ended, since the start and up to the last report: no finer than a minute."""
-        return dict(self._totals)
+class EventLog(AuditLog):
+    """A bridge's log. `write` takes a line, `clock` gives Unix seconds."""
 
-    def note(self, event: Event) -> None:
-        """Writes an event down, now."""
-        self._logger.info(event.value)
+    def __init__(
+        self, write: Callable[[str], None] = write_to_stderr, clock: Callable[[], float] = time.time
+    ) -> None:
+        super().__init__(write, clock, _DEFERRED)
 
-    def count(self, outcome: Outcome) -> None:
+    def count(self, outcome: Outcome | str, size: int | None = None) -> None:
         """Counts an exchange's end."""
-        self._counts[outcome.value] += 1
+        super().count(outcome.value if isinstance(outcome, Outcome) else outcome, size)
 
     def count_error(self, code: ErrorCode.ValueType) -> None:
         """Counts an exchange that ended in a sealed error, by its code."""
-        self._counts[ErrorCode.Name(code).removeprefix("ERROR_CODE_").lower()] += 1
-
-    def fault(self, error: BaseException) -> None:
-        """Writes down where the bridge has a fault: the kind of exception and the line, never its text.
-
-        The exchange is counted where it ends, as any other.
-        """
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        self._logger.error(
-            "fault: %s at %s:%s", type(error).__name__, Path(frame.filename).name, frame.lineno
-        )
-
-    def at_report(self, act: Callable[[], None]) -> None:
-        """Has something done at each report: for what else may move only once a minute."""
-        self._acts.append(act)
-
-    def report(self) -> None:
-        """Writes down what was counted since the last report, if anything."""
-        for act in self._acts:
-            act()
-        if self._counts:
-            counts = ", ".join(f"{name} {_class(count)}" for name, count in sorted(self._counts.items()))
-            self._logger.info("exchanges: %s", counts)
-            self._totals.update(self._counts)
-            self._counts.clear()
-
-    async def keep_reporting(self) -> None:
-        """Reports every minute until cancelled."""
-        while True:
-            await asyncio.sleep(REPORT_EVERY)
-            self.report()
-
-
-def log_to_stderr() -> None:
-    """Writes this package's lines to stderr, and nobody else's: libraries' lines hold addresses and URLs."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
-    LOGGER.addHandler(handler)
-    LOGGER.setLevel(logging.INFO)
-    LOGGER.propagate = False
-    logging.getLogger().addHandler(logging.NullHandler())
-
-
-def _class(count: int) -> str:
-    """A count as the power of ten that it does not exceed."""
-    return f"up to {10 ** len(str(count - 1))}"
+        self.count(ErrorCode.Name(code).removeprefix("ERROR_CODE_").lower())

@@ -11,14 +11,15 @@ import blindrelay.relay_node.silent_grpc  # noqa: F401 - before the first import
 from blindrelay.relay_node.config import RelayConfig, ReplicaConfig, read_relay_config
 
 # isort: split
+from blindrelay.relay_node.audit_log import AuditLog, Event, Reason
 from blindrelay.relay_node.channels import ChannelFactory, open_channel
-from blindrelay.relay_node.records import Event, Records
 from blindrelay.relay_node.relay import Relay
 
 __all__ = [
+    "AuditLog",
     "ChannelFactory",
     "Event",
-    "Records",
+    "Reason",
     "Relay",
     "RelayConfig",
     "ReplicaConfig",

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from blindrelay.relay_node.config import RelayConfig, read_relay_config
+from blindrelay.relay_node.confinement import relay_needs
 from blindrelay.relay_node.relay import Relay
 from blindrelay.relay_node.workers import MAX_WORKERS, serve_with_workers
 from blindrelay.serving import (
     Address,
     Announce,
     command_parser,
-    forbid_writing_and_programs,
+    enter_sandbox,
+    leave_terminal,
     run_command,
 )
+
+if TYPE_CHECKING:
+    from blindrelay.serving.doctor import Finding
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; returns the exit code."""
-    parser, commands = command_parser("blindrelay-relay", "Forward sealed exchanges to bridges.", _serve)
+    parser, commands = command_parser(
+        "blindrelay-relay", "Forward sealed exchanges to bridges.", _serve, _examine
+    )
     commands.choices["serve"].add_argument(
         "--workers", type=_workers, default=1, metavar="N", help="processes on the one port (default: 1)"
     )
@@ -33,15 +42,23 @@ def _serve(arguments: argparse.Namespace, announce: Announce) -> None:
 
     config = read_relay_config(arguments.config)
     if config.sandbox:
-        forbid_writing_and_programs()
-    if arguments.workers == 1:
-        asyncio.run(_serve_alone(config, on_ready))
-    else:
-        serve_with_workers(config, arguments.workers, on_ready)
+        leave_terminal()
+    if arguments.workers > 1:
+        serve_with_workers(config, arguments.config, arguments.workers, on_ready)
+        return
+    if config.sandbox:
+        enter_sandbox(relay_needs(config, arguments.config))
+    asyncio.run(_serve_alone(config, on_ready))
 
 
 async def _serve_alone(config: RelayConfig, on_ready: Callable[[Address], None]) -> None:
     await Relay(config).serve(on_ready)
+
+
+def _examine(file: Path) -> Iterable[Finding]:
+    from blindrelay.relay_node.doctor import relay_findings  # no part of a relay that serves
+
+    return relay_findings(file)
 
 
 def _workers(text: str) -> int:

@@ -15,6 +15,7 @@ from blindrelay.serving import (
     read_token,
     require_tls_off_loopback,
 )
+from blindrelay.serving.metrics import read_metrics_address
 
 MAX_REPLICAS: Final = 20
 """Bridge processes behind one relay: as many directories of two keys fit into one answer (section 5)."""
@@ -36,7 +37,8 @@ class RelayConfig:
 
     `tokens` is the file of hashed access tokens of clients; `plaintext` allows a listener without TLS that
     other machines can reach, because what carries the connections encrypts them. `sandbox` has the process
-    give up writing files and running programs before it serves (Linux).
+    give up writing files and running programs before it serves (Linux). `metrics` is on loopback: where the
+    process, or the first of its workers, exposes metrics.
     """
 
     listen: Address
@@ -47,6 +49,7 @@ class RelayConfig:
     max_exchanges: int = 1_000
     plaintext: bool = False
     sandbox: bool = False
+    metrics: Address | None = None
 
 
 def read_relay_config(path: Path) -> RelayConfig:
@@ -64,6 +67,7 @@ def _relay(table: Table) -> RelayConfig:
         max_exchanges=table.integer("max_exchanges", default=1_000, minimum=1, maximum=1_000_000),
         plaintext=table.flag("plaintext", default=False),
         sandbox=table.flag("sandbox", default=False),
+        metrics=read_metrics_address(table),
     )
     require_tls_off_loopback(config.listen, config.tls, plaintext=config.plaintext)
     if len(config.replicas) > MAX_REPLICAS:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Callable
 
 import grpc
 
+from blindrelay.relay_node.audit_log import AuditLog, Event
 from blindrelay.relay_node.channels import ChannelFactory, open_channel
 from blindrelay.relay_node.config import RelayConfig
 from blindrelay.relay_node.forwarding import Tally, forward
-from blindrelay.relay_node.records import Event, Records
+from blindrelay.relay_node.metrics import relay_metrics
 from blindrelay.relay_node.replica import Replica
 from blindrelay.relay_node.routing import Routing
 from blindrelay.relay_node.statuses import replica_changed
@@ -33,6 +33,7 @@ from blindrelay.serving import (
     stop_signals,
 )
 from blindrelay.serving.health import Health
+from blindrelay.serving.metrics import exposed_metrics
 from blindrelay.v1.envelope import EnvelopeError, envelope_from_metadata
 from blindrelay.v1.exchange_call import ExchangeCall
 from blindrelay.v1.grpc_profile import EXCHANGE, KEY_DIRECTORY, SERVICE, forwarded_deadline
@@ -49,11 +50,11 @@ class Relay:
     def __init__(
         self,
         config: RelayConfig,
-        records: Records | None = None,
+        records: AuditLog | None = None,
         open_channel: ChannelFactory = open_channel,
     ) -> None:
         self._config = config
-        self._records = records or Records()
+        self._records = records or AuditLog()
         self._tokens = TokenFile(
             config.tokens, on_problem=lambda _: self._records.event(Event.TOKENS_UNREADABLE)
         )
@@ -105,8 +106,12 @@ class Relay:
         server.add_generic_rpc_handlers((self._handler(), self._health.handler()))
         tasks = [asyncio.create_task(replica.run()) for replica in self._replicas]
         tasks.append(asyncio.create_task(self._report_health()))
+        metrics = relay_metrics(self._replicas, self._admission, self._records)
         try:
-            yield server, self._listen(server, share_port=share_port)
+            async with exposed_metrics(self._config.metrics, metrics):
+                address = self._listen(server, share_port=share_port)
+                tasks.append(asyncio.create_task(self._records.keep_reporting()))
+                yield server, address
         finally:
             for task in tasks:
                 task.cancel()
@@ -142,7 +147,7 @@ class Relay:
         )
 
     async def _exchange(self, _: object, context: Context) -> None:
-        tally, started, outcome = Tally(), time.monotonic(), "cancelled"
+        tally, outcome = Tally(), "cancelled"
         try:
             await self._forward(context, tally)
             outcome = "ok"
@@ -155,8 +160,7 @@ class Relay:
             outcome = OuterStatus.INTERNAL.details
             raise
         finally:
-            seconds = time.monotonic() - started
-            self._records.exchange(outcome, tally.request_bytes, tally.response_bytes, seconds)
+            self._records.exchange(outcome, tally.request_bytes, tally.response_bytes)
 
     async def _forward(self, context: Context, tally: Tally) -> None:
         self._authenticate(context)

@@ -9,11 +9,12 @@ from typing import Final
 
 import grpc
 
+from blindrelay.relay_node.audit_log import AuditLog, Event, Reason
 from blindrelay.relay_node.channels import ChannelFactory
 from blindrelay.relay_node.config import ReplicaConfig
 from blindrelay.relay_node.directory import DirectoryFormatError, Listing, read_listings
+from blindrelay.relay_node.failure_reasons import reason_of
 from blindrelay.relay_node.line import Line
-from blindrelay.relay_node.records import Event, Records
 from blindrelay.serving import authorization
 from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.exchange_call import ExchangeCall, Metadata
@@ -44,7 +45,7 @@ class Replica:
         self,
         config: ReplicaConfig,
         open_channel: ChannelFactory,
-        records: Records,
+        records: AuditLog,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self.address = config.address
@@ -130,15 +131,14 @@ class Replica:
             )
             self._found(read_listings(encoded))
         except grpc.aio.AioRpcError as error:
-            refused = error.code() is grpc.StatusCode.UNAUTHENTICATED
             # Slow, or hanging: its keys may be there, and exchanges with it take their chance.
             slow = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-            self._lost(Event.REPLICA_REFUSES_TOKEN if refused else Event.REPLICA_DOWN, keep_keys=slow)
+            self._lost(reason_of(error), keep_keys=slow)
         except DirectoryFormatError:
-            self._lost(Event.REPLICA_DOWN)
+            self._lost(Reason.NO_DIRECTORY)
         except Exception:
             self._records.event(Event.FAULT)
-            self._lost(Event.REPLICA_DOWN)
+            self._lost(Reason.FAULT)
 
     def _found(self, listings: tuple[Listing, ...]) -> None:
         here = {listing.replica_id for listing in listings}
@@ -150,16 +150,16 @@ class Replica:
         self.identities = frozenset(listing.identity for listing in listings)
         self._become(True, Event.REPLICA_UP)
 
-    def _lost(self, how: Event, *, keep_keys: bool = False) -> None:
+    def _lost(self, why: Reason, *, keep_keys: bool = False) -> None:
         self.listings = ()
         if not keep_keys:
             self._keys = {}
-        self._become(False, how)
+        self._become(False, Event.REPLICA_DOWN, why)
 
-    def _become(self, up: bool, event: Event) -> None:
+    def _become(self, up: bool, event: Event, why: Reason | None = None) -> None:
         if up is not self._up:
             self._up = up
-            self._records.event(event, self.address)
+            self._records.event(event, self.address, why)
             self._on_change()
 
     async def _pause(self) -> None:

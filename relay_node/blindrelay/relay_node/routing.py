@@ -7,8 +7,8 @@ import contextlib
 from collections.abc import Sequence
 from typing import Final
 
+from blindrelay.relay_node.audit_log import AuditLog, Event
 from blindrelay.relay_node.directory import encode_listings
-from blindrelay.relay_node.records import Event, Records
 from blindrelay.relay_node.replica import Replica
 from blindrelay.serving import CallRefusedError
 from blindrelay.v1.outer_status import OuterStatus
@@ -20,7 +20,7 @@ REFRESH_WAIT: Final = 1.5
 class Routing:
     """Finds replicas by key and answers with their directories; both wait, bounded, for a fetch under way."""
 
-    def __init__(self, replicas: Sequence[Replica], records: Records) -> None:
+    def __init__(self, replicas: Sequence[Replica], records: AuditLog) -> None:
         self._replicas = replicas
         self._records = records
         self._left_out = 0

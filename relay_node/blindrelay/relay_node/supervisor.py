@@ -23,7 +23,8 @@ RESTART_SECONDS: Final = 1.0
 """From the end of a worker to the start of the one in its place."""
 
 READY_SECONDS: Final = 30.0
-"""For a worker to serve: one that hangs on its files would keep the others from being replaced."""
+"""For a worker to serve: one that hangs on its files would keep the others from being replaced. Its own alarm
+clock ends it, since nobody in the sandbox can send a signal."""
 
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -36,7 +37,8 @@ class Post:
     _line: socket.socket
 
     def ready(self) -> None:
-        """Tells the supervisor that this worker serves."""
+        """Tells the supervisor that this worker serves, and stops the clock that would have ended it."""
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
         self._line.send(b".")
 
     @contextmanager
@@ -65,8 +67,6 @@ class Post:
 class _Worker:
     pid: int
     line: socket.socket
-    due: float
-    """By when it has to serve, in the monotonic clock's seconds."""
     ready: bool = False
 
 
@@ -101,6 +101,8 @@ class Supervisor:
             return None
         for number in _STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, READY_SECONDS)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
         return post
 
@@ -112,7 +114,6 @@ class Supervisor:
                     return post
             for key, _ in self._selector.select(self._patience()):
                 key.data()
-            self._end_those_that_hang()
         return None
 
     @property
@@ -122,17 +123,8 @@ class Supervisor:
         return settled and len(self._workers) < self._count and not self._stopping
 
     def _patience(self) -> float | None:
-        """Seconds until there is something to do that nobody says."""
-        times = [worker.due for worker in self._workers.values() if not worker.ready]
-        if self._wants_one:
-            times.append(self._start_at)
-        return max(0.0, min(times) - time.monotonic()) if times else None
-
-    def _end_those_that_hang(self) -> None:
-        for worker in self._workers.values():
-            if not worker.ready and time.monotonic() >= worker.due:
-                os.kill(worker.pid, signal.SIGKILL)
-                worker.due += READY_SECONDS
+        """Seconds until a worker is to be started; None if none is missing."""
+        return max(0.0, self._start_at - time.monotonic()) if self._wants_one else None
 
     def _start(self) -> Post | None:
         number = next(number for number in range(self._count) if number not in self._workers)
@@ -152,7 +144,7 @@ class Supervisor:
                 line.close()
             return Post(number, theirs)
         theirs.close()
-        self._workers[number] = _Worker(pid, ours, time.monotonic() + READY_SECONDS)
+        self._workers[number] = _Worker(pid, ours)
         self._selector.register(ours, selectors.EVENT_READ, functools.partial(self._listen, number))
         return None
 

@@ -23,7 +23,8 @@ from blindrelay.serving.options import (
     STREAMS_PER_RELAY,
     server_options,
 )
-from blindrelay.serving.sandbox import forbid_writing_and_programs
+from blindrelay.serving.sandbox import Needs, check_surroundings, enter_sandbox, leave_terminal
+from blindrelay.serving.seccomp import forbid_processes
 from blindrelay.serving.tls import ChannelTls, ServerTls
 from blindrelay.serving.tokens import (
     TokenEntry,
@@ -47,6 +48,7 @@ __all__ = [
     "CommandParser",
     "ConfigError",
     "Context",
+    "Needs",
     "ServerTls",
     "ServingError",
     "StartError",
@@ -55,12 +57,15 @@ __all__ = [
     "TokenEntry",
     "TokenFile",
     "authorization",
+    "check_surroundings",
     "command_parser",
+    "enter_sandbox",
     "first_message",
-    "forbid_writing_and_programs",
+    "forbid_processes",
     "guarded",
     "held_port",
     "issue_token",
+    "leave_terminal",
     "list_tokens",
     "listen",
     "parse_address",

@@ -1,4 +1,4 @@
-"""The command line that relay and bridge share: `serve`, `token issue | revoke | list`, one-line errors."""
+"""The command line that relay and bridge share: `serve`, `doctor`, `token issue | revoke | list`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from blindrelay.serving.errors import ConfigError, ServingError
 from blindrelay.serving.process import allow_many_connections, leave_no_traces
 from blindrelay.serving.tokens import issue_token, list_tokens, revoke_token
+
+if TYPE_CHECKING:
+    from blindrelay.serving.doctor import Examine
 
 Announce = Callable[..., None]
 Serve = Callable[[argparse.Namespace, Announce], None]
@@ -29,16 +33,22 @@ class CommandParser(argparse.ArgumentParser):
         raise ConfigError(f"{message} (see {self.prog} --help)")
 
 
-def command_parser(name: str, description: str, serve: Serve) -> tuple[CommandParser, Commands]:
+def command_parser(
+    name: str, description: str, serve: Serve, examine: Examine | None = None
+) -> tuple[CommandParser, Commands]:
     """A parser with the shared commands, and its sub-commands, for more: set_defaults(run=a function).
 
     `serve(arguments, announce)` serves by `arguments.config` until the process is told to stop, and calls
-    `announce(sentence, listening=…, **more)` once, when it listens.
+    `announce(sentence, listening=…, **more)` once, when it listens. `examine(file)` gives the findings of
+    `doctor`, if there is such a command.
     """
     parser = CommandParser(prog=name, description=description)
+    parser.add_argument("--version", action="version", version=f"{name} {version('blindrelay')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_serve(commands, serve)
     _add_token(commands)
+    if examine is not None:
+        _add_doctor(commands, examine)
     return parser, commands
 
 
@@ -50,7 +60,7 @@ def run_command(parser: CommandParser, argv: Sequence[str] | None = None) -> int
     leave_no_traces()
     try:
         arguments = parser.parse_args(argv)
-        arguments.run(arguments)
+        return arguments.run(arguments) or 0
     except ServingError as error:
         return _complain(parser, str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -59,7 +69,6 @@ def run_command(parser: CommandParser, argv: Sequence[str] | None = None) -> int
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(frame.filename).name}:{frame.lineno}"
         return _complain(parser, f"stopped by an internal error ({type(error).__name__} at {place})", 1)
-    return 0
 
 
 def _complain(parser: CommandParser, message: str, code: int) -> int:
@@ -98,6 +107,19 @@ def _add_token(commands: Commands) -> None:
     revoke.set_defaults(run=lambda given: revoke_token(given.tokens, given.name))
     listing = actions.add_parser("list", parents=[file], help="print names and dates")
     listing.set_defaults(run=_list)
+
+
+def _add_doctor(commands: Commands, examine: Examine) -> None:
+    command = commands.add_parser("doctor", help="check files, ports and peers, and say what to do")
+    command.add_argument("--config", required=True, type=Path, metavar="FILE", help="TOML configuration")
+    command.add_argument("--json", action="store_true", help="print one JSON line")
+
+    def run(given: argparse.Namespace) -> int:
+        from blindrelay.serving.doctor import show  # no part of a process that serves
+
+        return 0 if show(examine(given.config), as_json=given.json) else 1
+
+    command.set_defaults(run=run)
 
 
 def _list(arguments: argparse.Namespace) -> None:

@@ -33,7 +33,7 @@ def listen(
     """
     require_tls_off_loopback(address, tls, plaintext=plaintext)
     if not share_port:
-        with _bound(address):
+        with bound(address):
             pass  # the error that the system gives is the one to show
     try:
         if tls is None:
@@ -69,14 +69,14 @@ def held_port(address: Address) -> Iterator[Address]:
     Nobody can listen there without sharing it, and share it only processes of the same user. Connections go
     to those that listen. Raises ConfigError and StartError as listen() does.
     """
-    with _bound(address):
+    with bound(address):
         pass  # taken by somebody who would share it: that is for children only
-    with _bound(address, share=True) as holder:
+    with bound(address, share=True) as holder:
         yield Address(address.host, holder.getsockname()[1])
 
 
-def _bound(address: Address, *, share: bool = False) -> socket.socket:
-    """A socket bound to the address, with clear errors, on which nobody listens."""
+def bound(address: Address, *, share: bool = False) -> socket.socket:
+    """A socket bound to the address, on which nobody listens. Raises ConfigError, StartError."""
     try:
         family, kind, protocol, _, target = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -92,7 +92,7 @@ def _bound(address: Address, *, share: bool = False) -> socket.socket:
     except socket.gaierror:
         raise ConfigError(f"cannot listen on {address}: no address of that name is known") from None
     except OSError as error:
-        raise StartError(f"cannot listen on {address}: {_reason(error)}") from None
+        raise StartError(f"cannot listen on {address}: {_reason(error)}") from error
 
 
 def _reason(error: OSError) -> str:

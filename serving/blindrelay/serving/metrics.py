@@ -25,6 +25,9 @@ MAX_SCRAPES: Final = 8
 SCRAPE_SECONDS: Final = 5.0
 """For one scrape, from its connection to its end."""
 
+COUNT_STEP: Final = 10
+"""Exchanges are shown in whole tens: a scrape shows in which minute one was the tenth, and no more."""
+
 Encode = Callable[[], bytes]
 
 
@@ -50,6 +53,11 @@ class Metric:
         if value is None:
             return {}
         return dict(value) if isinstance(value, Mapping) else {"": value}
+
+
+def whole_steps(count: int, step: int = COUNT_STEP) -> int:
+    """A count, rounded down to whole steps."""
+    return count // step * step
 
 
 def read_metrics_address(table: Table, key: str = "metrics") -> Address | None:

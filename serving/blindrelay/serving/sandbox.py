@@ -1,61 +1,103 @@
-"""A process that can write no file and run no program from some point on (Linux, landlock(7), seccomp(2))."""
+"""A process that from some point on can only serve: Landlock and a filter of system calls (Linux).
+
+What is refused, and how, is the table of docs/adr/0023-a-sandbox-that-lists-what-is-allowed.md.
+"""
 
 from __future__ import annotations
 
-import ctypes
 import os
-import struct
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from blindrelay.serving.errors import StartError
-from blindrelay.serving.system_calls import refuse_system_calls
+from blindrelay.serving.landlock import restrict
+from blindrelay.serving.seccomp import allow_only_listed_calls
 
-_CREATE_RULESET: Final = 444
-_ADD_RULE: Final = 445
-_RESTRICT_SELF: Final = 446
-"""System calls, of the same number on every architecture."""
+_DNS: Final = 53
 
-_VERSION: Final = 1
-_PATH_BENEATH: Final = 1
-_PR_SET_NO_NEW_PRIVS: Final = 38
+_SYSTEM: Final = ("/etc", "/usr", "/lib", "/lib32", "/lib64", "/nix/store", "/gnu/store")
+"""Libraries, certificates, time zones, and how names are looked up."""
 
-_READ: Final = (1 << 2) | (1 << 3)
-"""Reading files, and listing folders."""
+_SINGLE_FILES: Final = ("/dev/null", "/dev/urandom", "/sys/devices/system/cpu")
 
-_RIGHTS: Final = {1: 0x1FFF, 2: 0x3FFF, 3: 0x7FFF, 4: 0x7FFF}
-"""By the kernel's version of Landlock: all that it can take away from files and folders."""
+_LINKED_FROM_ETC: Final = ("resolv.conf", "hosts", "nsswitch.conf", "gai.conf", "localtime")
+"""What may be links to a file elsewhere, in /run for example, that is replaced while we run."""
 
-_RIGHTS_SINCE_5: Final = 0xFFFF
+_OWN_ROOTS: Final = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
+"""The environment variable by which gRPC finds other roots than its own."""
 
 
-def forbid_writing_and_programs() -> None:
-    """From now on this thread, and every thread that it starts, can read files and nothing more of them.
+@dataclass(frozen=True)
+class Needs:
+    """What a process needs once it is in the sandbox.
 
-    To write, to make, move and remove files, and to run programs is refused by the kernel (EACCES), and so is
-    whatever else outlives the process (system_calls.py). What is open stays open: the log. There is no way
-    back, and threads that run already are not included: to be called before there are any.
-
-    Raises StartError where the kernel has no Landlock or no seccomp.
+    Attributes:
+        files: whose folders it reads: a file there may be replaced.
+        bind, connect: TCP ports.
+        look_up: whether it looks up names, with DNS.
+        fork: whether it starts processes, as a supervisor does.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    version = libc.syscall(_CREATE_RULESET, None, 0, _VERSION) if sys.platform == "linux" else -1
-    if version < 1:
-        raise StartError("sandbox = true needs Linux 5.13 or later with Landlock, and leave to use it")
-    rights = struct.pack("Q", _RIGHTS.get(version, _RIGHTS_SINCE_5))
-    ruleset = _checked(libc.syscall(_CREATE_RULESET, rights, len(rights), 0))
-    root = os.open("/", os.O_PATH | os.O_CLOEXEC)
-    try:
-        _checked(libc.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, struct.pack("=Qi", _READ, root), 0))
-        _checked(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-        _checked(libc.syscall(_RESTRICT_SELF, ruleset, 0))
-    finally:
-        os.close(root)
-        os.close(ruleset)
-    refuse_system_calls()
+
+    files: tuple[Path, ...]
+    bind: tuple[int, ...]
+    connect: tuple[int, ...]
+    look_up: bool = False
+    fork: bool = False
 
 
-def _checked(result: int) -> int:
-    if result < 0:
-        raise StartError(f"the sandbox was refused: {os.strerror(ctypes.get_errno())}")
-    return result
+def leave_terminal() -> None:
+    """Gives up what was inherited: stdin is empty, and nothing but stdout and stderr is open.
+
+    Raises StartError with a terminal on one of the three, or as root.
+    """
+    check_surroundings()
+    empty = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, 0)
+    for descriptor in list(Path("/proc/self/fd").iterdir()):
+        if int(descriptor.name) > 2:
+            with suppress(OSError):  # that of the folder which was being listed
+                os.close(int(descriptor.name))
+
+
+def check_surroundings() -> None:
+    """Raises StartError where the sandbox would be worth less: with a terminal on 0, 1 or 2, or as root."""
+    if sys.platform == "linux" and os.geteuid() == 0:
+        raise StartError(
+            "sandbox = true does not run as root: start the relay as a user of its own "
+            "(systemd: DynamicUser=yes or User=; a shell: setpriv --reuid=NAME --regid=NAME --clear-groups)"
+        )
+    if any(map(os.isatty, range(3))):
+        raise StartError(
+            "sandbox = true does not run on a terminal, which the relay could type into: "
+            "start it with systemd, or append </dev/null 2>&1 | cat"
+        )
+
+
+def enter_sandbox(needs: Needs) -> None:
+    """From now on this thread, and every thread that it starts, is in the sandbox. There is no way back.
+
+    Raises StartError if other threads run already, which would stay outside; where the kernel has no Landlock
+    of any version, or no seccomp; and on a processor other than x86-64 and ARM64.
+    """
+    connect = (*needs.connect, _DNS) if needs.look_up else needs.connect
+    if sys.platform == "linux" and len(list(Path("/proc/self/task").iterdir())) != 1:
+        raise StartError("the sandbox was refused: other threads run already")
+    restrict(set(_readable(needs.files)), needs.bind, connect)
+    allow_only_listed_calls(may_fork=needs.fork, may_look_up=needs.look_up)
+
+
+def _readable(files: tuple[Path, ...]) -> Iterator[Path]:
+    """Folders and files that are read while serving; a few of them late, such as modules."""
+    yield from map(Path, (*_SYSTEM, *_SINGLE_FILES, sys.prefix, sys.base_prefix, sys.exec_prefix))
+    for module in list(sys.modules.values()):
+        if (file := getattr(module, "__file__", None)) is not None:
+            yield Path(file).parent
+    linked = [Path("/etc", name) for name in _LINKED_FROM_ETC]
+    roots = os.environ.get(_OWN_ROOTS)
+    for file in (*files, *linked, *([] if not roots else [Path(roots)])):
+        # Where the link is, and where it leads: a renewed certificate is a new link, to a new file.
+        yield from (file.absolute().parent, file.resolve().parent)

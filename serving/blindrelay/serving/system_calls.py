@@ -1,115 +1,146 @@
-"""What landlock(7) leaves open, refused by a filter of system calls (Linux, seccomp(2))."""
+"""The system calls of a process in the sandbox: what Python, gRPC and a C library need to serve, to read
+files and to write to what is open. Numbers are those of x86-64 and ARM64; None where there is no such call.
+
+What is missing is missing on purpose, whole families of it: making and changing files, their attributes and
+times; programs; signals to, and looks into, other processes; priorities and limits of others; shared memory,
+queues, semaphores and keyrings; io_uring; namespaces, mounts, clocks, names and everything else of root's.
+"""
 
 from __future__ import annotations
 
-import ctypes
-import errno
-import platform
-import struct
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from blindrelay.serving.errors import StartError
+Numbers = Mapping[str, tuple[int | None, int | None]]
 
 
-class Machine(NamedTuple):
-    """A processor architecture: its AUDIT_ARCH_* value, and its numbers of the system calls that matter."""
+class Check(NamedTuple):
+    """One condition on a call's arguments: a 32-bit word of them, masked, has one of the values.
 
-    audit: int
-    socket: int
-    refused: dict[str, int]
-
-
-# Of the same number on both.
-_ANYWHERE: Final = {"io_uring_setup": 425, "fchmodat2": 452, "setxattrat": 463, "removexattrat": 466}
-
-_X86_64: Final = {
-    # Programs, also such as are in memory only.
-    **{"execve": 59, "execveat": 322},
-    # What stays on disk without a file being written: attributes, modes, owners, times.
-    **{"setxattr": 188, "lsetxattr": 189, "fsetxattr": 190},
-    **{"removexattr": 197, "lremovexattr": 198, "fremovexattr": 199},
-    **{"chmod": 90, "fchmod": 91, "fchmodat": 268},
-    **{"chown": 92, "fchown": 93, "lchown": 94, "fchownat": 260},
-    **{"utime": 132, "utimes": 235, "futimesat": 261, "utimensat": 280},
-    # What stays in the kernel after the process: shared memory, semaphores, queues, keyrings.
-    **{"shmget": 29, "semget": 64, "msgget": 68, "mq_open": 240},
-    **{"add_key": 248, "request_key": 249, "keyctl": 250},
-}
-_AARCH64: Final = {
-    **{"execve": 221, "execveat": 281},
-    **{
-        "setxattr": 5,
-        "lsetxattr": 6,
-        "fsetxattr": 7,
-        "removexattr": 14,
-        "lremovexattr": 15,
-        "fremovexattr": 16,
-    },
-    **{"fchmod": 52, "fchmodat": 53, "fchownat": 54, "fchown": 55, "utimensat": 88},
-    **{"mq_open": 180, "msgget": 186, "semget": 190, "shmget": 194},
-    **{"add_key": 217, "request_key": 218, "keyctl": 219},
-}
-MACHINES: Final = {
-    # io_uring would do the same things out of the filter's sight.
-    "x86_64": Machine(0xC000003E, 41, _X86_64 | _ANYWHERE),
-    "aarch64": Machine(0xC00000B7, 198, _AARCH64 | _ANYWHERE),
-}
-
-_FAMILIES: Final = (2, 10)
-"""AF_INET and AF_INET6. A socket of another family reaches local daemons, or the bare network."""
-
-_X32: Final = 0x40000000
-"""From here on they are the calls of x86-64's 32-bit twin, under other numbers."""
-
-# struct seccomp_data, and the instructions of <linux/bpf_common.h> that are needed.
-_NUMBER_AT, _ARCHITECTURE_AT, _FIRST_ARGUMENT_AT = 0, 4, 16
-_LOAD, _IF_EQUAL, _IF_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
-_ALLOW, _FAIL, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
-
-_PR_SET_SECCOMP: Final = 22
-_MODE_FILTER: Final = 2
-
-
-class _Program(ctypes.Structure):
-    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
-
-
-def refuse_system_calls() -> None:
-    """From now on this thread, and every one that it starts, gets EACCES for what `MACHINES` lists.
-
-    A socket may be of IPv4 or IPv6 only (else EAFNOSUPPORT). Needs PR_SET_NO_NEW_PRIVS to be set. Raises
-    StartError on another architecture, or if the kernel refuses.
+    `word` counts halves: argument N is the words 2N (lower) and 2N + 1 (upper).
     """
-    machine = MACHINES.get(platform.machine())
-    if machine is None:
-        raise StartError(f"sandbox = true knows {' and '.join(MACHINES)}, not {platform.machine()}")
-    instructions = list(_filter(machine))
-    program = _Program(len(instructions), b"".join(instructions))
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(program), 0, 0) != 0:
-        name = errno.errorcode.get(ctypes.get_errno(), "an unknown error")
-        raise StartError(f"the sandbox was refused: seccomp failed with {name}")
+
+    word: int
+    mask: int
+    values: tuple[int, ...]
 
 
-def _filter(machine: Machine) -> Iterator[bytes]:
-    yield _instruction(_LOAD, _ARCHITECTURE_AT)
-    yield _instruction(_IF_EQUAL, machine.audit, 1, 0)
-    yield _instruction(_RETURN, _KILL)
-    yield _instruction(_LOAD, _NUMBER_AT)
-    yield _instruction(_IF_AT_LEAST, _X32, 0, 1)
-    yield _instruction(_RETURN, _FAIL | errno.EACCES)
-    for number in machine.refused.values():
-        yield _instruction(_IF_EQUAL, number, 0, 1)
-        yield _instruction(_RETURN, _FAIL | errno.EACCES)
-    yield _instruction(_IF_EQUAL, machine.socket, 1, 0)
-    yield _instruction(_RETURN, _ALLOW)
-    yield _instruction(_LOAD, _FIRST_ARGUMENT_AT)
-    for family in _FAMILIES:
-        yield _instruction(_IF_EQUAL, family, 0, 1)
-        yield _instruction(_RETURN, _ALLOW)
-    yield _instruction(_RETURN, _FAIL | errno.EAFNOSUPPORT)
+Checks = tuple[Check, ...]
+
+CALLS: Final[Numbers] = {
+    # Memory.
+    **{"brk": (12, 214), "mmap": (9, 222), "mprotect": (10, 226), "munmap": (11, 215), "mremap": (25, 216)},
+    **{"madvise": (28, 233), "mincore": (27, 232), "membarrier": (324, 283)},
+    # Threads.
+    **{"exit": (60, 93), "exit_group": (231, 94), "futex": (202, 98), "futex_waitv": (449, 449)},
+    **{"getcpu": (309, 168), "gettid": (186, 178), "rseq": (334, 293), "sched_yield": (24, 124)},
+    **{"sched_getaffinity": (204, 123), "sched_getparam": (143, 121), "sched_getscheduler": (145, 120)},
+    **{"sched_get_priority_max": (146, 125), "sched_get_priority_min": (147, 126)},
+    **{"set_robust_list": (273, 99), "set_tid_address": (218, 96), "arch_prctl": (158, None)},
+    # What a process asks about itself, and about children that it started before.
+    **{"getegid": (108, 177), "geteuid": (107, 175), "getgid": (104, 176), "getgroups": (115, 158)},
+    **{"getpgid": (121, 155), "getpgrp": (111, None), "getpid": (39, 172), "getppid": (110, 173)},
+    **{"getresgid": (120, 150), "getresuid": (118, 148), "getrusage": (98, 165), "getsid": (124, 156)},
+    **{"getuid": (102, 174), "getrandom": (318, 278), "getrlimit": (97, 163), "sysinfo": (99, 179)},
+    **{"times": (100, 153), "uname": (63, 160), "wait4": (61, 260), "waitid": (247, 95)},
+    # Signals that it gets.
+    **{"alarm": (37, None), "setitimer": (38, 103), "getitimer": (36, 102), "pause": (34, None)},
+    **{"restart_syscall": (219, 128), "rt_sigaction": (13, 134), "rt_sigpending": (127, 136)},
+    **{"rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139), "rt_sigsuspend": (130, 133)},
+    **{"rt_sigtimedwait": (128, 137), "sigaltstack": (131, 132)},
+    # Time.
+    **{"clock_getres": (229, 114), "clock_gettime": (228, 113), "clock_nanosleep": (230, 115)},
+    **{"gettimeofday": (96, 169), "nanosleep": (35, 101), "time": (201, None)},
+    # Reading files, and which there are.
+    **{"access": (21, None), "faccessat": (269, 48), "faccessat2": (439, 439), "fadvise64": (221, 223)},
+    **{"fstat": (5, 80), "fstatfs": (138, 44), "getcwd": (79, 17), "getdents": (78, None)},
+    **{"getdents64": (217, 61), "lseek": (8, 62), "lstat": (6, None), "newfstatat": (262, 79)},
+    **{"pread64": (17, 67), "preadv": (295, 69), "preadv2": (327, 286), "read": (0, 63)},
+    **{"readlink": (89, None), "readlinkat": (267, 78), "readv": (19, 65), "stat": (4, None)},
+    **{"statfs": (137, 43), "statx": (332, 291)},
+    # What is open: the log, sockets, pipes between threads.
+    **{"close": (3, 57), "close_range": (436, 436), "dup": (32, 23), "dup2": (33, None), "dup3": (292, 24)},
+    **{"pipe": (22, None), "pipe2": (293, 59), "eventfd": (284, None), "eventfd2": (290, 19)},
+    **{"write": (1, 64), "writev": (20, 66)},
+    **{"epoll_create": (213, None), "epoll_create1": (291, 20), "epoll_ctl": (233, 21)},
+    **{"epoll_pwait": (281, 22), "epoll_pwait2": (441, 441), "epoll_wait": (232, None)},
+    **{"poll": (7, None), "ppoll": (271, 73), "pselect6": (270, 72), "select": (23, None)},
+    # Sockets, once there is one.
+    **{"accept": (43, 202), "accept4": (288, 242), "bind": (49, 200), "connect": (42, 203)},
+    **{"getpeername": (52, 205), "getsockname": (51, 204), "getsockopt": (55, 209), "listen": (50, 201)},
+    **{"recvfrom": (45, 207), "recvmmsg": (299, 243), "recvmsg": (47, 212), "setsockopt": (54, 208)},
+    **{"shutdown": (48, 210)},
+}
+
+NUMBERS_OF_CHECKED: Final[Numbers] = {
+    **{"open": (2, None), "openat": (257, 56), "fcntl": (72, 25), "ioctl": (16, 29), "prctl": (157, 167)},
+    **{"prlimit64": (302, 261), "clone": (56, 220), "fork": (57, None)},
+    **{"socket": (41, 198), "socketpair": (53, 199)},
+    **{"sendto": (44, 206), "sendmsg": (46, 211), "sendmmsg": (307, 269)},
+}
+"""Those that are allowed with some arguments only. Calls whose arguments are in memory, out of a filter's
+sight, are not among them: clone3 and openat2 have an older twin that C libraries fall back on."""
+
+_WHOLE: Final = 0xFFFFFFFF
+
+_WRITING: Final = 0x1 | 0x2 | 0x40 | 0x200 | 0x400000
+"""O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_TMPFILE: before Linux 6.2 Landlock did not know of truncation."""
+
+_FCNTL: Final = (0, 1, 2, 3, 4, 1030)
+"""F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC. F_SETOWN would send signals to others."""
+
+_IOCTL: Final = (0x5401, 0x541B, 0x5421, 0x5450, 0x5451)
+"""TCGETS (is this a terminal?), FIONREAD, FIONBIO, FIONCLEX, FIOCLEX."""
+
+_PRCTL: Final = (15, 16, 22, 38, 0x53564D41)
+"""PR_SET_NAME, PR_GET_NAME, PR_SET_SECCOMP (a further filter), PR_SET_NO_NEW_PRIVS, PR_SET_VMA."""
+
+_UNIX, _INET, _INET6 = 1, 2, 10
+_STREAM, _DATAGRAM = 1, 2
+_KIND: Final = _WHOLE ^ 0x80800
+"""A socket's type without SOCK_NONBLOCK and SOCK_CLOEXEC."""
+
+_PROTOCOLS: Final = (0, 6, 17)
+"""The default, TCP, UDP: Landlock's rules on ports do not look at MPTCP."""
+
+_FAST_OPEN: Final = 0x20000000
+"""MSG_FASTOPEN connects while it sends, out of Landlock's sight."""
+
+_NAMESPACES: Final = 0x20000 | 0x7E000000
+"""CLONE_NEWNS and its kind."""
+
+_CLONE_THREAD: Final = 0x10000
+
+THREADS_ONLY: Final[Mapping[str, Checks]] = {
+    "clone": (Check(0, _CLONE_THREAD | _NAMESPACES, (_CLONE_THREAD,)),),
+    "fork": (Check(0, 0, ()),),
+}
+
+FORKING: Final[Mapping[str, Checks]] = {
+    "clone": (Check(0, _NAMESPACES, (0,)),),
+    "fork": (),
+}
+"""Of a supervisor, which starts workers and serves nobody."""
 
 
-def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
-    return struct.pack("=HBBI", code, if_true, if_false, value)
+def checked_calls(*, may_look_up: bool) -> dict[str, Checks]:
+    """What the arguments of each such call must be; clone and fork aside."""
+    kinds = (_STREAM, _DATAGRAM) if may_look_up else (_STREAM,)
+    no_fast_open = {"sendto": 6, "sendmsg": 4, "sendmmsg": 6}
+    return {
+        "open": (Check(2, _WRITING, (0,)),),
+        "openat": (Check(4, _WRITING, (0,)),),
+        "fcntl": (Check(2, _WHOLE, _FCNTL),),
+        "ioctl": (Check(2, _WHOLE, _IOCTL),),
+        "prctl": (Check(0, _WHOLE, _PRCTL),),
+        # Reading a limit: nothing new is given.
+        "prlimit64": (Check(4, _WHOLE, (0,)), Check(5, _WHOLE, (0,))),
+        "socket": (
+            Check(0, _WHOLE, (_INET, _INET6)),
+            Check(2, _KIND, kinds),
+            Check(4, _WHOLE, _PROTOCOLS),
+        ),
+        # A pair of datagram sockets could send to any local daemon; a stream keeps to its other half.
+        "socketpair": (Check(0, _WHOLE, (_UNIX,)), Check(2, _KIND, (_STREAM,))),
+        **{name: (Check(word, _FAST_OPEN, (0,)),) for name, word in no_fast_open.items()},
+    }

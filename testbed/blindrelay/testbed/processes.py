@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -55,7 +56,7 @@ class PartProcess:
         self._environment = dict(environment or {})
         self._launcher = tuple(launcher)
         self._process: subprocess.Popen[str] | None = None
-        self._stderr: deque[str] = deque(maxlen=kept_lines)
+        self._stderr: deque[tuple[float, str]] = deque(maxlen=kept_lines)
         self._readers: list[threading.Thread] = []
 
     def __repr__(self) -> str:
@@ -85,7 +86,12 @@ class PartProcess:
     @property
     def stderr(self) -> str:
         """The last that it wrote to stderr."""
-        return "".join(self._stderr)
+        return "".join(line for _, line in self.stderr_lines)
+
+    @property
+    def stderr_lines(self) -> list[tuple[float, str]]:
+        """The same by lines, each with the Unix seconds at which it came."""
+        return list(self._stderr)
 
     def start(self) -> None:
         """Starts the process and waits until it listens. Raises PartDiedError or PartNotReadyError."""
@@ -153,7 +159,9 @@ class PartProcess:
         lines: queue.Queue[str] = queue.Queue()
         self._readers = [
             _reading(process.stdout, lines.put),
-            _reading(process.stderr, lambda line: self._stderr.append(line[:KEPT_LINE_LENGTH])),
+            _reading(
+                process.stderr, lambda line: self._stderr.append((time.time(), line[:KEPT_LINE_LENGTH]))
+            ),
         ]
         try:
             line = lines.get(timeout=START_SECONDS)
@@ -164,6 +172,9 @@ class PartProcess:
             self._release()
             raise self._died()
         return _parse(self.name, line)
+
+    def _keep(self, line: str) -> None:
+        self._stderr.append((time.time(), line[:KEPT_LINE_LENGTH]))
 
     def _died(self) -> PartDiedError:
         code = self.exit_code

@@ -22,6 +22,7 @@ from blindrelay.testbed.errors import PartNotReadyError, TestbedError
 from blindrelay.testbed.processes import KEPT_LINES, PartProcess
 from blindrelay.testbed.providers import ProviderKind, provider_process
 from blindrelay.testbed.tap import Forwarded, TapReader
+from blindrelay.testbed.unprivileged import launcher
 
 READY_SECONDS: Final = 20.0
 """How long relay and bridges may take to find each other."""
@@ -244,7 +245,8 @@ class Testbed:
             return [*tap, "serve", "--config", str(config), "--json"]
 
         module = "blindrelay.testbed.tapped_relay" if self._tap else start.module
-        part = PartProcess("relay", module, arguments, start.environment, self._kept_lines, start.launcher)
+        wanted = start.launcher or (launcher() if self._relay_options.get("sandbox") else ())
+        part = PartProcess("relay", module, arguments, start.environment, self._kept_lines, wanted)
         return part
 
     def _listed_replicas(self) -> int:

@@ -1,4 +1,4 @@
-"""The closed list of a relay's records, and that what the relay can write is of it, and nothing else is."""
+"""The closed list of a relay's log, and that what the relay can write is of it, and nothing else is."""
 
 from __future__ import annotations
 
@@ -7,37 +7,52 @@ from typing import Any
 
 import pytest
 
-from blindrelay.relay_node import Event, Records
+from blindrelay.relay_node import AuditLog, Event, Reason
 from blindrelay.serving import Address
-from blindrelay.testbed.evidence.records_list import EVENTS, OUTCOMES, REPLICA_EVENTS, is_listed
+from blindrelay.serving.audit_log import SIZE_CLASSES
+from blindrelay.testbed.evidence.records_list import (
+    EVENTS,
+    OUTCOMES,
+    REASONS,
+    REPLICA_EVENTS,
+    counted,
+    is_listed,
+    untimely,
+)
 
 REPLICA = "127.0.0.1:8490"
-EXCHANGE = {
+COUNTS = {
     "minute": "2026-01-31T23:59Z",
-    "event": "exchange",
-    "outcome": "ok",
-    "request_bytes": 8_192,
-    "response_bytes": 0,
-    "seconds": 10,
+    "event": "exchanges",
+    "outcomes": {"ok": 100, "cancelled": 10},
+    "sizes": {"16384": 100},
 }
+MINUTE = 29_000_000 * 60.0
 
 
 def listed(**changed: Any) -> bool:
-    return is_listed(json.dumps({**EXCHANGE, **changed}), {REPLICA})
+    return is_listed(json.dumps({**COUNTS, **changed}), {REPLICA})
 
 
 def test_what_the_relay_can_write_is_on_the_list() -> None:
     written: list[str] = []
-    records = Records(written.append)
+    log = AuditLog(written.append)
+    log.report()
     for outcome in OUTCOMES:
-        for size in (0, 1, 3, 70_000):
-            records.exchange(outcome, size, size, size)
+        log.exchange(outcome, 0, 0)
+    log.report()
+    for size in (0, 1, *SIZE_CLASSES, SIZE_CLASSES[-1] + 1):
+        log.exchange("ok", size, size)
     for event in EVENTS:
-        records.event(Event(event))
+        log.event(Event[event.upper()])
     for event in REPLICA_EVENTS:
-        records.event(Event(event), Address("127.0.0.1", 8490))
+        log.event(Event[event.upper()], Address("127.0.0.1", 8490))
+    for reason in Reason:
+        log.event(Event.REPLICA_DOWN, Address("127.0.0.1", 8490), reason)
+    log.report()
     assert [line for line in written if not is_listed(line, {REPLICA})] == []
-    assert {event.value for event in Event} == EVENTS | REPLICA_EVENTS
+    assert {event.name.lower() for event in Event} == EVENTS | REPLICA_EVENTS | {"replica_down"}
+    assert {reason.name.lower() for reason in Reason} == REASONS
 
 
 @pytest.mark.parametrize(
@@ -45,29 +60,23 @@ def test_what_the_relay_can_write_is_on_the_list() -> None:
     [
         {"minute": "2026-01-31T23:59:01Z"},
         {"minute": 29_000_000},
-        {"request_bytes": 3_001},
-        {"response_bytes": -1},
-        {"request_bytes": 8_192.0},
-        {"request_bytes": True},
-        {"seconds": 4.2},
-        {"seconds": 10.0},
-        {"seconds": 11},
-        {"outcome": "connection reset by 192.0.2.7"},
-        {"outcome": ["ok"]},
+        {"outcomes": {"ok": 3}},
+        {"outcomes": {"ok": 10.0}},
+        {"outcomes": {"ok": True}},
+        {"outcomes": {"connection reset by 192.0.2.7": 10}},
+        {"outcomes": ["ok"]},
+        {"outcomes": {}},
+        {"sizes": {"3001": 10}},
         {"account": "somebody"},
         {"event": "started"},
         {"event": "debug"},
         {"replica": REPLICA},
+        {"message": "192.0.2.7 asked"},
     ],
 )
-def test_anything_else_in_a_record_is_not(changed: dict[str, Any]) -> None:
+def test_anything_else_in_a_line_is_not(changed: dict[str, Any]) -> None:
     assert listed()
     assert not listed(**changed)
-
-
-@pytest.mark.parametrize("missing", EXCHANGE)
-def test_nor_is_a_record_with_less(missing: str) -> None:
-    assert not is_listed(json.dumps({key: EXCHANGE[key] for key in EXCHANGE if key != missing}), {REPLICA})
 
 
 @pytest.mark.parametrize(
@@ -78,10 +87,41 @@ def test_nor_is_a_record_with_less(missing: str) -> None:
         "I1127 06:49:13.8 9523 hpack_parser.cc:713] authorization: Bearer …",
         "[]",
         '"started"',
-        json.dumps({"minute": EXCHANGE["minute"], "event": "replica_up"}),
-        json.dumps({"minute": EXCHANGE["minute"], "event": "replica_up", "replica": "192.0.2.7:1"}),
-        json.dumps({"minute": EXCHANGE["minute"], "event": "started", "replica": REPLICA}),
+        json.dumps({"minute": COUNTS["minute"], "event": "exchange", "outcome": "ok"}),
+        json.dumps({"minute": COUNTS["minute"], "event": "replica_up", "message": Event.REPLICA_UP.value}),
+        json.dumps(
+            {
+                "minute": COUNTS["minute"],
+                "event": "replica_up",
+                "replica": "x:1",
+                "message": Event.REPLICA_UP.value,
+            }
+        ),
+        json.dumps(
+            {
+                "minute": COUNTS["minute"],
+                "event": "started",
+                "replica": REPLICA,
+                "message": Event.REPLICA_UP.value,
+            }
+        ),
     ],
 )
 def test_nor_is_any_other_line(line: str) -> None:
     assert not is_listed(line, {REPLICA})
+
+
+@pytest.mark.parametrize(
+    ("second", "event", "is_untimely"),
+    [(0.1, "exchanges", False), (30.0, "exchanges", True), (59.9, "tokens_unreadable", True)]
+    + [(30.0, event, False) for event in ("started", "draining", "replica_down")],
+)
+def test_a_line_that_a_caller_can_provoke_comes_on_the_minute(
+    second: float, event: str, is_untimely: bool
+) -> None:
+    line = json.dumps({**COUNTS, "event": event})
+    assert list(untimely([(MINUTE + second, line)])) == ([line] if is_untimely else [])
+
+
+def test_exchanges_are_counted_over_all_lines() -> None:
+    assert counted([json.dumps(COUNTS), "nonsense", json.dumps(COUNTS)]) == 220

@@ -26,6 +26,7 @@ def as_it_should_be() -> Evidence:
         traits=[Trait("token", RELAY, found_there=True, found_at_bridge=False)],
         facts=[("it is so", True)],
         records=3,
+        counted=10,
     )
 
 
@@ -44,6 +45,7 @@ LEAKS: dict[str, Callable[[Evidence], object]] = {
     "who asks": lambda found: found.traits.append(replace(found.traits[0], found_at_bridge=True)),
     "a fact": lambda found: found.facts.append(("nothing is written", False)),
     "a record": lambda found: found.strange_records.append("something else"),
+    "a record's time": lambda found: found.untimely_records.append("something of the list"),
 }
 
 
@@ -69,8 +71,8 @@ def test_a_run_that_does_not_find_what_is_there_is_powerless(party: str, place: 
 
 
 WEAKNESSES: dict[str, Callable[[Evidence], object]] = {
-    "no records": lambda found: setattr(found, "records", 0),
-    "too few records": lambda found: setattr(found, "exchanges", 4),
+    "no counts": lambda found: setattr(found, "counted", 0),
+    "too few counts": lambda found: setattr(found, "exchanges", 11),
     "no traits": lambda found: found.traits.clear(),
     "a trait that nobody has": lambda found: found.traits.append(Trait("locale", "client", False, False)),
     "no samples": lambda found: found.rests.clear(),

@@ -17,6 +17,7 @@ from blindrelay.testbed.evidence.report import as_json, lines
 ROUNDS: Final = 100
 PATIENCE: Final = 60.0
 QUICK_ROUNDS: Final = 2
+QUICK_MINUTE: Final = 15.0
 
 
 def run_command(
@@ -39,7 +40,7 @@ def run_command(
     def say(what: str) -> None:
         sys.stderr.write(f"… {what}\n")
 
-    size = Size(QUICK_ROUNDS, 0.0) if quick else Size(ROUNDS, PATIENCE)
+    size = Size(QUICK_ROUNDS, 0.0, QUICK_MINUTE) if quick else Size(ROUNDS, PATIENCE)
     evidence = Run(size, say, leaking(leaks) if leaks else AS_SHIPPED)()
     result = as_json(evidence)
     out.mkdir(parents=True, exist_ok=True)

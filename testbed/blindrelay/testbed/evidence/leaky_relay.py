@@ -14,7 +14,8 @@ from contextvars import ContextVar
 from typing import Any, Final
 from unittest.mock import patch
 
-from blindrelay.relay_node import records, relay
+from blindrelay.relay_node import relay
+from blindrelay.relay_node.audit_log import AuditLog
 from blindrelay.relay_node.cli import main as relay_main
 from blindrelay.relay_node.relay import Relay
 from blindrelay.relay_node.replica import Replica
@@ -68,8 +69,24 @@ def debug_dump() -> Iterator[None]:
 
 
 def unblurred_size() -> AbstractContextManager[object]:
-    """Records have sizes as they are."""
-    return patch.object(records, "_power_of_two", lambda size: size)
+    """Sizes are counted as they are."""
+
+    def counted(self: AuditLog, outcome: str, request_bytes: int, response_bytes: int) -> None:
+        self.count(outcome)
+        self._sizes[str(request_bytes + response_bytes)] += 1
+
+    return patch.object(AuditLog, "exchange", counted)
+
+
+def timely_line() -> AbstractContextManager[object]:
+    """Each exchange has a line of its own when it ends: its words are blurred, and its time is not."""
+    exchange = AuditLog.exchange
+
+    def written(self: AuditLog, outcome: str, request_bytes: int, response_bytes: int) -> None:
+        exchange(self, outcome, request_bytes, response_bytes)
+        self.report()
+
+    return patch.object(AuditLog, "exchange", written)
 
 
 @contextmanager
@@ -102,6 +119,7 @@ LEAKS: Final[dict[str, Callable[[], AbstractContextManager[object]]]] = {
     "kept-buffer": kept_buffer,
     "debug-dump": debug_dump,
     "unblurred-size": unblurred_size,
+    "timely-line": timely_line,
     "forwarded-header": forwarded_header,
     "traces": traces,
 }

@@ -138,7 +138,8 @@ def _asker(evidence: Evidence) -> Iterator[str]:
 def _facts(evidence: Evidence) -> Iterator[str]:
     yield "<h2>And</h2>\n<ul>"
     listed = (f"all {evidence.records} lines of its log are of the closed list", not evidence.strange_records)
-    for fact, holds in (*evidence.facts, listed):
+    timely = ("they came on the minute, or say what no caller can bring about", not evidence.untimely_records)
+    for fact, holds in (*evidence.facts, listed, timely):
         yield f"<li>{escape(fact)}: {'yes' if holds else '<strong>no</strong>'}</li>"
     yield "</ul>"
 

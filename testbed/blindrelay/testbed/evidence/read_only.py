@@ -1,4 +1,4 @@
-"""Runs a command where every file system is mounted read-only (Linux 5.12, mount_setattr(2)).
+"""Runs a command as nobody, where every file system is mounted read-only (Linux 5.12, mount_setattr(2)).
 
     python -P read_only.py COMMAND ARGUMENT…
 
@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from blindrelay.testbed.unprivileged import become_nobody
+
 _CLONE_NEWNS: Final = 0x00020000
 _MS_REC_PRIVATE: Final = 0x4000 | 1 << 18
 _MOUNT_SETATTR: Final = 442
@@ -28,6 +30,7 @@ def main() -> None:
     """Raises OSError where it is not allowed, before anything of the command runs."""
     libc = ctypes.CDLL(None, use_errno=True)
     attributes = struct.pack("=QQQQ", _MOUNT_ATTR_RDONLY, 0, 0, 0)
+    become_nobody()  # before /proc is read-only, too
     _check(libc.unshare(_CLONE_NEWNS))
     _check(libc.mount(None, b"/", None, _MS_REC_PRIVATE, None))
     _check(libc.syscall(_MOUNT_SETATTR, _AT_FDCWD, b"/", _AT_RECURSIVE, attributes, len(attributes)))

@@ -58,6 +58,8 @@ def lines(evidence: Evidence) -> Iterator[str]:
         yield f"  {'yes' if holds else 'NO '}  {fact}"
     listed = "NO " if evidence.strange_records else "yes"
     yield f"  {listed}  all {evidence.records} lines of its log are of the closed list"
+    timely = "NO " if evidence.untimely_records else "yes"
+    yield f"  {timely}  they came on the minute, or say what no caller can bring about"
     yield ""
     yield from (f"LEAK: {each}" for each in evidence.leaks())
     yield from (f"POWERLESS: {each}" for each in evidence.weaknesses())

@@ -22,6 +22,9 @@ CONTROLS: Final = (
 
 CRASH: Final = "crash dump"
 
+_STRANGE: Final = "is not on the list"
+_UNTIMELY: Final = "came when somebody asked"
+
 
 @dataclass(frozen=True)
 class Look:
@@ -82,7 +85,9 @@ class Evidence:
         sealed_bytes: that our relay forwarded, both ways.
         facts: of the relay, beside what was searched: a sentence each, and whether it is as it should be.
         notes: what this machine did not let the run show.
-        records: lines of the relay's log; strange_records: those that are not on the closed list.
+        records: lines of the relay's log; strange_records: those that are not on the closed list;
+            untimely_records: those that came when somebody asked, and not on the minute.
+        counted: exchanges that its log counts, at most.
         machine: what it ran on.
         seconds: how long it took.
     """
@@ -99,6 +104,8 @@ class Evidence:
     notes: list[str] = field(default_factory=list)
     records: int = 0
     strange_records: list[str] = field(default_factory=list)
+    untimely_records: list[str] = field(default_factory=list)
+    counted: int = 0
     machine: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -140,8 +147,11 @@ class Evidence:
         for fact, holds in self.facts:
             if not holds:
                 yield f"it is not so that {fact}"
-        for record in self.strange_records:
-            yield f"the relay's log has a line that is not on the list: {record[:80]}"
+        for records, what in (
+            (self.strange_records, "is not on the list"),
+            (self.untimely_records, _UNTIMELY),
+        ):
+            yield from (f"the relay's log has a line that {what}: {record[:80]}" for record in records)
 
     def _weaknesses(self) -> Iterator[str]:
         for party, place in self._controls():
@@ -153,8 +163,8 @@ class Evidence:
                 yield f"the {trait.name} was not found with the {trait.known_to}, who knows it"
         if not self.traits:
             yield "nothing was looked for that says who asks"
-        if self.records < self.exchanges or not self.records:
-            yield f"the relay wrote {self.records} records of {self.exchanges} exchanges"
+        if self.counted < self.exchanges or not self.counted:
+            yield f"the relay's log counts {self.counted} of {self.exchanges} exchanges"
         if not any(rest.samples for rest in self.rests):
             yield "no sealed bytes were looked for"
         if any(not look.looked_at for look in self.looks if look.place.startswith(("memory", "network"))):

@@ -21,10 +21,10 @@ from blindrelay.testbed.evidence.memory import memory_of
 from blindrelay.testbed.evidence.network import raise_loopback
 from blindrelay.testbed.evidence.plan import Request, held, requests
 from blindrelay.testbed.evidence.read_only import writable_mounts_of
-from blindrelay.testbed.evidence.records_list import is_listed
+from blindrelay.testbed.evidence.records_list import ON_THE_MINUTE, counted, is_listed, untimely
 from blindrelay.testbed.evidence.result import CRASH, RELAY, Evidence, Rest, Trait
 from blindrelay.testbed.evidence.retention import Samples
-from blindrelay.testbed.evidence.scene import AS_SHIPPED, TALKATIVE, Scene
+from blindrelay.testbed.evidence.scene import AS_SHIPPED, TALKATIVE, Scene, with_minute
 from blindrelay.testbed.evidence.search import Needles
 from blindrelay.testbed.evidence.traces import (
     bytes_written_of,
@@ -62,10 +62,12 @@ class Size:
         rounds: exchanges of each kind.
         patience: seconds after the last exchange, after which the relay is looked at again; 0: it is not, and
             memory is then that which a process can write to.
+        minute: seconds between two reports of the relay's log, 60 as shipped.
     """
 
     rounds: int
     patience: float
+    minute: float = 60.0
 
 
 class Run:
@@ -74,7 +76,7 @@ class Run:
     def __init__(self, size: Size, say: Say, relay: RelayStart = AS_SHIPPED) -> None:
         self._size = size
         self._say = say
-        self._relay = relay
+        self._relay = with_minute(relay, size.minute)
         self._planted = [Canaries.fresh() for _ in range(size.rounds)]
         self._in_clear = [Canaries.fresh() for _ in range(size.rounds)]
         self._held = [Canaries.fresh() for _ in range(HELD)]
@@ -109,6 +111,7 @@ class Run:
     def _exchange(self) -> None:
         """Half of what is planted, and then what is held, through both relays."""
         scene, evidence = self._scene, self.evidence
+        self._leave_the_minute()
         scene.reading.tell(scene.in_clear, _all(requests(each) for each in self._in_clear))
         scene.working.tell(scene.sealed, _all(requests(each) for each in self._planted[::2]))
         evidence.in_clear = _sum(scene.reading.answered())
@@ -117,6 +120,13 @@ class Run:
         scene.holding.tell(scene.sealed, _all(held(each, _GATE) for each in self._held))
         evidence.in_clear = _sum(evidence.in_clear, scene.reading.answered())
         evidence.ends = _sum(evidence.ends, scene.holding.answered())
+
+    def _leave_the_minute(self) -> None:
+        """Waits until a line that comes because of an exchange cannot pass for one of the minute's."""
+        minute = self._size.minute
+        past = time.time() % minute
+        if not minute * ON_THE_MINUTE <= past <= minute / 2:
+            time.sleep((minute * ON_THE_MINUTE - past) % minute)
 
     def _look_in_flight(self) -> None:
         """The other half runs meanwhile."""
@@ -142,7 +152,6 @@ class Run:
         if self._size.patience:
             self._look_at_memory("right after", ours)
         self._look_elsewhere(samples)
-        self._judge_the_log()
         self._look_for_the_asker()
         if self._size.patience:
             self._say("the relay's memory, later")
@@ -151,6 +160,7 @@ class Run:
                 when = f"{time.monotonic() - ended:.1f} s after the last exchange"
                 self._look_for_sealed_bytes(samples, when)
             self._look_at_memory(f"{self._size.patience:.0f} s after", ours)
+        self._judge_the_log()
         self._state_facts()
 
     def _look_at_memory(self, when: str, pids: dict[str, list[int]]) -> None:
@@ -187,10 +197,18 @@ class Run:
                 self._look(party, f"network, {hop}", hops[hop].values())
 
     def _judge_the_log(self) -> None:
-        lines = self._scene.bed.parts["relay"].stderr.splitlines()
-        self.evidence.records = len(lines)
-        strange = [line for line in lines if not is_listed(line, self._scene.replicas)]
-        self.evidence.strange_records = strange
+        """All of it, when the minute is over in which the last exchange ended."""
+        self._say("the log, when the minute is over")
+        scene, evidence = self._scene, self.evidence
+        minute = self._size.minute
+        time.sleep(minute - time.time() % minute + minute * ON_THE_MINUTE)
+        stamped = [(came, line.rstrip("\n")) for came, line in scene.bed.parts["relay"].stderr_lines]
+        lines = [line for _, line in stamped]
+        self._look(RELAY, "log, when the minute is over", [line.encode() for line in lines])
+        evidence.records = len(lines)
+        evidence.counted = counted(lines)
+        evidence.strange_records = [line for line in lines if not is_listed(line, scene.replicas)]
+        evidence.untimely_records = list(untimely(stamped, minute))
 
     def _look_for_the_asker(self) -> None:
         self._say("who asks: what the bridge knows of that")

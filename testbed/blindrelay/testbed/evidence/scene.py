@@ -28,6 +28,8 @@ from blindrelay.testbed.topology import RelayStart, Testbed
 TALKATIVE: Final = {"GRPC_VERBOSITY": "debug", "GRPC_TRACE": "all"}
 """What makes gRPC write down whatever it can, where it is heeded."""
 
+_MINUTE: Final = 60.0
+
 AS_SHIPPED: Final = RelayStart(
     launcher=(sys.executable, "-P", str(Path(read_only.__file__))), environment=TALKATIVE
 )
@@ -40,6 +42,14 @@ def leaking(leaks: Sequence[str]) -> RelayStart:
     if NEED_TO_WRITE.isdisjoint(leaks):
         return replace(AS_SHIPPED, module=module, arguments=arguments)
     return RelayStart(module, arguments, environment=TALKATIVE)
+
+
+def with_minute(relay: RelayStart, seconds: float) -> RelayStart:
+    """The relay with another time between its log's reports; as it is, if that is a minute."""
+    if seconds == _MINUTE:
+        return relay
+    arguments = (str(seconds), relay.module, *relay.arguments)
+    return replace(relay, module="blindrelay.testbed.evidence.short_minute", arguments=arguments)
 
 
 class Scene:

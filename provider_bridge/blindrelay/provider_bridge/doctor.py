@@ -1,0 +1,73 @@
+"""`blindrelay-bridge doctor`: whether a bridge with this configuration could serve, and what to do if not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import httpx
+
+from blindrelay.provider_bridge.config import BridgeConfig, DelegatedKey, read_bridge_config
+from blindrelay.provider_bridge.delegation_file import check_delegation, date, read_delegation
+from blindrelay.provider_bridge.identity_file import load_identity
+from blindrelay.provider_bridge.providers import Provider
+from blindrelay.provider_bridge.signing_key_file import load_signing_key
+from blindrelay.sealing import format_identity
+from blindrelay.serving import ConfigError
+from blindrelay.serving.doctor import (
+    CheckFailedError,
+    Finding,
+    check_certificate,
+    check_port,
+    check_reachable,
+    check_tokens,
+    finding,
+)
+
+_WEEK = 7 * 86_400
+
+
+def bridge_findings(file: Path) -> Iterator[Finding]:
+    """Every check, the configuration first: without it there are no others. Reading it reads credentials."""
+    try:
+        config = read_bridge_config(file)
+    except ConfigError as error:
+        yield Finding("configuration", False, str(error))
+        return
+    yield Finding("configuration", True, f"{file} names {len(config.providers)} providers")
+    yield finding("identity", partial(check_identity, config))
+    if config.tokens is not None:
+        yield finding("tokens", partial(check_tokens, config.tokens))
+    if config.tls is not None:
+        yield finding("tls", partial(check_certificate, config.tls))
+    yield finding("listen", partial(check_port, config.listen, config.tls))
+    for provider in config.providers:
+        yield finding("provider", partial(check_provider, provider))
+
+
+def check_identity(config: BridgeConfig) -> str:
+    """The identity that clients pin, and how long a delegation lasts. Makes no key. Raises ConfigError."""
+    keys = config.identity_key
+    if isinstance(keys, DelegatedKey):
+        return _check_delegated(keys)
+    if not keys.exists():
+        raise CheckFailedError(f"{keys} is not there yet", "`serve` makes it at the first start")
+    return f"{format_identity(load_identity(keys).public_key)}, held in {keys}"
+
+
+def _check_delegated(keys: DelegatedKey) -> str:
+    found, now = read_delegation(keys.delegation), int(time.time())
+    check_delegation(keys.delegation, found, load_signing_key(keys.signing_key), now)
+    ends = f"{format_identity(found.identity)}, delegated until {date(found.not_after)}"
+    if found.not_after - now < _WEEK:
+        raise CheckFailedError(ends, "make a new delegation where the identity key is: `delegate`")
+    return ends
+
+
+def check_provider(provider: Provider) -> str:
+    """Whether it is reached: its name, TCP and TLS. No request is made and no credential sent."""
+    target = provider.target
+    tls = httpx.create_ssl_context(trust_env=False) if target.scheme == "https" else None
+    return f"{provider.name}: {check_reachable(target.host.strip('[]'), target.port, tls)}"

@@ -1,0 +1,76 @@
+"""All that a relay ever writes down: the events and reasons of its audit log (serving/audit_log.py).
+
+Events about a bridge name its address as it is configured. Nothing says who called, with which token, from
+where, or which exchange it was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from enum import Enum
+from typing import Final
+
+from blindrelay.serving import Address
+from blindrelay.serving.audit_log import AuditLog as SharedLog
+from blindrelay.serving.audit_log import write_to_stderr
+
+
+class Event(Enum):
+    """What may happen to a relay, in words that never change."""
+
+    STARTED = "the relay takes calls"
+    DRAINING = "new calls are refused, running ones may finish"
+    STOPPED = "the relay has stopped"
+    REPLICA_UP = "the bridge can be used"
+    REPLICA_DOWN = "the bridge cannot be used; blindrelay-relay doctor says more"
+    DIRECTORIES_LEFT_OUT = "the bridges list more directories than clients can be given"
+    TOKENS_UNREADABLE = "the tokens file is missing or wrong: nobody is admitted until it is mended"
+    CERTIFICATES_UNUSABLE = "the new TLS files cannot be used: the old ones stay in use"
+    PLAINTEXT = "without TLS, as configured"
+    WORKER_LOST = "a worker process ended without being told, and is replaced"
+    FAULT = "an internal error ended a call"
+
+
+class Reason(Enum):
+    """Why a bridge cannot be used, and what to do about it."""
+
+    NAME = "its name is not known: check the address and this machine's DNS"
+    REFUSED = "nothing listens at its address: start the bridge, or check the port"
+    UNREACHABLE = "its address cannot be reached: check the network and firewalls between"
+    TLS = "TLS failed: check its certificate, the ca of [replica.tls], and that both sides use TLS"
+    CLOSED = "it closed the connection: it may have ended; or check that both sides use TLS"
+    SILENT = "it did not respond in time: check that a bridge listens there, and its load"
+    TOKEN = "it does not accept our token: issue one at the bridge and put it into token_file"  # noqa: S105
+    NO_DIRECTORY = "it sent no valid key directory: check that a bridge listens there, and its version"
+    WRONG_IDENTITY = "it has another identity than the configured one: check address and identity"
+    DRAINING = "it is shutting down"
+    UNAVAILABLE = "it cannot serve now: its delegation may have ended; read the bridge's log"
+    OTHER = "it is no bridge: check the address"
+    FAULT = "an internal error of the relay"
+
+
+_DEFERRED: Final = frozenset(
+    {Event.DIRECTORIES_LEFT_OUT, Event.TOKENS_UNREADABLE, Event.CERTIFICATES_UNUSABLE, Event.FAULT}
+)
+"""They are noticed when somebody calls."""
+
+
+class AuditLog(SharedLog):
+    """A relay's log. `write` takes a line, `clock` gives Unix seconds."""
+
+    def __init__(
+        self, write: Callable[[str], None] = write_to_stderr, clock: Callable[[], float] = time.time
+    ) -> None:
+        super().__init__(write, clock, _DEFERRED)
+
+    def exchange(self, outcome: str, request_bytes: int, response_bytes: int) -> None:
+        """Counts an exchange's end ("ok", "cancelled" or an outer status), and its size if it had one."""
+        self.count(outcome, (request_bytes + response_bytes) or None)
+
+    def event(self, event: Event, replica: Address | None = None, reason: Reason | None = None) -> None:
+        """Notes that something happened to the relay, or to a bridge by its configured address."""
+        about = {} if replica is None else {"replica": str(replica)}
+        if reason is not None:
+            about |= {"reason": reason.name.lower(), "message": reason.value}
+        self.note(event, **about)

@@ -1,0 +1,46 @@
+"""What a relay needs in the sandbox: its files, its ports, and names if bridges are given by name."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from pathlib import Path
+
+from blindrelay.relay_node.config import RelayConfig
+from blindrelay.serving import Address, ChannelTls, Needs, ServerTls
+
+
+def relay_needs(config: RelayConfig, file: Path, workers: int = 1) -> Needs:
+    """The needs of a relay with this configuration, read from `file`, or of its workers' supervisor."""
+    replicas = [replica.address for replica in config.replicas]
+    return Needs(
+        files=(file, config.tokens, *_tls_files(config)),
+        bind=(config.listen.port, *(address.port for address in metrics_addresses(config, workers))),
+        connect=tuple(address.port for address in replicas),
+        look_up=any(_is_name(address) for address in replicas),
+        fork=workers > 1,
+    )
+
+
+def metrics_addresses(config: RelayConfig, workers: int) -> tuple[Address, ...]:
+    """Where each worker exposes its metrics: the first on the given port, the others on the next ones."""
+    if config.metrics is None:
+        return ()
+    return tuple(Address(config.metrics.host, config.metrics.port + number) for number in range(workers))
+
+
+def _tls_files(config: RelayConfig) -> Iterator[Path]:
+    of_replicas = (replica.tls for replica in config.replicas)
+    for tls in (config.tls, *of_replicas):
+        if isinstance(tls, ServerTls):
+            yield from (tls.certificate, tls.key, *([] if tls.client_ca is None else [tls.client_ca]))
+        if isinstance(tls, ChannelTls):
+            yield from (path for path in (tls.ca, tls.certificate, tls.key) if path is not None)
+
+
+def _is_name(address: Address) -> bool:
+    try:
+        ipaddress.ip_address(address.host)
+    except ValueError:
+        return True
+    return False

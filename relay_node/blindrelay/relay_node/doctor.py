@@ -1,0 +1,79 @@
+"""`blindrelay-relay doctor`: whether a relay with this configuration could serve, and what to do if not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import grpc
+
+from blindrelay.relay_node.audit_log import Reason
+from blindrelay.relay_node.channels import open_channel
+from blindrelay.relay_node.config import ReplicaConfig, read_relay_config
+from blindrelay.relay_node.directory import DirectoryFormatError, read_listings
+from blindrelay.relay_node.failure_reasons import reason_of
+from blindrelay.serving import ConfigError, authorization
+from blindrelay.serving.doctor import (
+    PATIENCE,
+    CheckFailedError,
+    Finding,
+    check_certificate,
+    check_port,
+    check_tokens,
+    finding,
+)
+from blindrelay.serving.landlock import landlock_version
+from blindrelay.v1.grpc_profile import KEY_DIRECTORY_METHOD
+
+
+def relay_findings(file: Path) -> Iterator[Finding]:
+    """Every check, the configuration first: without it there are no others."""
+    try:
+        config = read_relay_config(file)
+    except ConfigError as error:
+        yield Finding("configuration", False, str(error))
+        return
+    yield Finding("configuration", True, f"{file} names {len(config.replicas)} bridges")
+    yield finding("tokens", partial(check_tokens, config.tokens))
+    if config.tls is not None:
+        yield finding("tls", partial(check_certificate, config.tls))
+    yield finding("listen", partial(check_port, config.listen, config.tls))
+    if config.sandbox:
+        yield finding("sandbox", check_sandbox)
+    for replica in config.replicas:
+        yield finding("replica", partial(check_replica, replica))
+
+
+def check_sandbox() -> str:
+    """What this kernel's Landlock can hold. Raises CheckFailedError if there is none."""
+    version = landlock_version()
+    if not version:
+        raise CheckFailedError("this kernel has no Landlock, or forbids it", "use Linux 5.13 or later")
+    ports = "TCP ports" if version >= 4 else "no ports (Linux 6.7 would)"
+    return f"Landlock {version} holds files and {ports}"
+
+
+def check_replica(replica: ReplicaConfig) -> str:
+    """Fetches its key directory, as a relay does. Raises CheckFailedError with the reason, ConfigError."""
+    try:
+        listings = read_listings(asyncio.run(_directories(replica)))
+    except grpc.aio.AioRpcError as error:
+        raise _failure(replica, reason_of(error)) from None
+    except DirectoryFormatError:
+        raise _failure(replica, Reason.NO_DIRECTORY) from None
+    keys = sum(len(listing.key_ids) for listing in listings)
+    return f"{replica.address} lists {keys} keys in {len(listings)} directories"
+
+
+async def _directories(replica: ReplicaConfig) -> bytes:
+    async with open_channel(replica) as channel:
+        ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(KEY_DIRECTORY_METHOD)
+        metadata = () if replica.token is None else (authorization(replica.token),)
+        return await ask(b"", timeout=PATIENCE, metadata=metadata)
+
+
+def _failure(replica: ReplicaConfig, reason: Reason) -> CheckFailedError:
+    what, _, remedy = reason.value.partition(": ")
+    return CheckFailedError(f"{replica.address} ({reason.name.lower()}): {what}", remedy)

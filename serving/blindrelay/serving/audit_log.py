@@ -1,0 +1,141 @@
+"""What relay and bridge write down: JSON lines on stderr, of a closed list, and exchanges only as counts.
+
+    {"minute": "2026-01-31T23:59Z", "event": "started", "message": "…"}
+    {"minute": "2026-01-31T23:59Z", "event": "exchanges", "outcomes": {"ok": 100}, "sizes": {"16384": 100}}
+
+No line is about one exchange, and none is written because of one: counts, and whatever else a caller could
+provoke, leave on the minute. So neither a line nor the time at which it comes says when somebody asked. Each
+number of a count is a power of ten that the real one does not exceed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+REPORT_EVERY: Final = 60.0
+"""Seconds between two reports, which come on the minute."""
+
+SIZE_CLASSES: Final = (16_384, 262_144, 4_194_304, 67_108_864)
+"""Bytes of an exchange, both ways together: a question, a document, a file, the largest request; or more."""
+
+_NOT_BEFORE: Final = 0.05
+"""Seconds past the minute: a sleep that ends early would report twice."""
+
+MAX_FAULTS: Final = 16
+"""Places of faults that one report names."""
+
+_Note = tuple[tuple[str, str], ...]
+
+
+def write_to_stderr(line: str) -> None:
+    """Writes a line; if nobody reads stderr any more, the process serves on."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+
+class AuditLog:
+    """The only way to a log.
+
+    A note is written at once, but for those in `deferred`, which a caller could provoke: they wait for the
+    next report. So does a note that was written since the last report: each comes twice a minute at most.
+
+    Args:
+        write: takes a line.
+        clock: gives Unix seconds.
+        deferred: events that wait for the next report.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[str], None] = write_to_stderr,
+        clock: Callable[[], float] = time.time,
+        deferred: Collection[Enum] = (),
+    ) -> None:
+        self._write = write
+        self._clock = clock
+        self._deferred = deferred
+        self._written: set[_Note] = set()
+        self._waiting: dict[_Note, None] = {}
+        self._outcomes: Counter[str] = Counter()
+        self._sizes: Counter[str] = Counter()
+        self._totals: Counter[str] = Counter()
+        self._faults = 0
+        self._acts: list[Callable[[], None]] = []
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """Exchanges by how they ended, since the start and up to the last report: no finer than a minute."""
+        return dict(self._totals)
+
+    def note(self, event: Enum, **about: str) -> None:
+        """Notes an event: its name, words of closed lists, and its sentence if `about` has no `message`."""
+        note = {"event": event.name.lower(), **about, "message": about.get("message", str(event.value))}
+        self._note(tuple(note.items()), waits=event in self._deferred)
+
+    def fault(self, error: BaseException) -> None:
+        """Notes a fault of ours, at the next report: the exception's kind and the line, never its text."""
+        if self._faults < MAX_FAULTS:
+            self._faults += 1
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            place = f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
+            self._note((("event", "fault"), ("place", place)), waits=True)
+
+    def count(self, outcome: str, size: int | None = None) -> None:
+        """Counts an exchange's end, and its size in bytes where that is known."""
+        self._outcomes[outcome] += 1
+        if size is not None:
+            self._sizes[next((str(limit) for limit in SIZE_CLASSES if size <= limit), "more")] += 1
+
+    def at_report(self, act: Callable[[], None]) -> None:
+        """Has something done at each report: for what else may move only once a minute."""
+        self._acts.append(act)
+
+    def report(self) -> None:
+        """Writes down what has waited, and what was counted, since the last report."""
+        for act in self._acts:
+            act()
+        for note in self._waiting:
+            self._line(dict(note))
+        counts = {"outcomes": _classes(self._outcomes), "sizes": _classes(self._sizes)}
+        self._line({"event": "exchanges", **{name: found for name, found in counts.items() if found}})
+        self._totals.update(self._outcomes)
+        self._faults = 0
+        for each in (self._waiting, self._written, self._outcomes, self._sizes):
+            each.clear()
+
+    async def keep_reporting(self) -> None:
+        """Reports on the minute until cancelled, whatever happened in it; and once more at the end."""
+        try:
+            while True:
+                await asyncio.sleep(REPORT_EVERY - self._clock() % REPORT_EVERY + _NOT_BEFORE)
+                self.report()
+        finally:
+            self.report()
+
+    def _note(self, note: _Note, *, waits: bool) -> None:
+        if waits or note in self._written:
+            self._waiting.pop(note, None)
+            self._waiting[note] = None  # at the end: what was last comes last
+        else:
+            self._written.add(note)
+            self._line(dict(note))
+
+    def _line(self, fields: Mapping[str, object]) -> None:
+        minute = time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime(self._clock()))
+        self._write(json.dumps({"minute": minute, **fields}))
+
+
+def _classes(counts: Mapping[str, int]) -> dict[str, int]:
+    """Each count as the power of ten that it does not exceed."""
+    return {name: 10 ** len(str(count - 1)) for name, count in sorted(counts.items())}

@@ -1,0 +1,205 @@
+"""What `doctor` checks for relay and bridge alike: a line for each, with what to do about a failure."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import math
+import socket
+import ssl
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import grpc
+
+from blindrelay.serving.address import Address
+from blindrelay.serving.errors import ServingError
+from blindrelay.serving.listener import bound
+from blindrelay.serving.tls import ServerTls
+from blindrelay.serving.tokens import list_tokens
+from blindrelay.v1.grpc_profile import KEY_DIRECTORY_METHOD
+from blindrelay.v1.outer_status import OuterStatus
+
+PATIENCE: Final = 10.0
+"""Seconds for one attempt to reach somebody."""
+
+_DAY: Final = 86_400
+_SOON: Final = 14 * _DAY
+"""A certificate that ends within two weeks is a failure already: somebody has to act."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: its name, whether all is well, what was seen, and what to do if it is not."""
+
+    check: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+
+
+class CheckFailedError(Exception):
+    """A check failed; `remedy` says what to do."""
+
+    def __init__(self, detail: str, remedy: str = "") -> None:
+        super().__init__(detail)
+        self.remedy = remedy
+
+
+Examine = Callable[[Path], Iterable[Finding]]
+"""The findings for a configuration file, one after the other."""
+
+
+def finding(name: str, check: Callable[[], str]) -> Finding:
+    """The check's result: it returns what it saw, or raises CheckFailedError or ServingError."""
+    try:
+        return Finding(name, True, check())
+    except CheckFailedError as failure:
+        return Finding(name, False, str(failure), failure.remedy)
+    except ServingError as error:
+        return Finding(name, False, str(error))
+
+
+def show(findings: Iterable[Finding], *, as_json: bool) -> bool:
+    """Prints each finding as it comes, or all as one JSON line; returns whether all is well."""
+    shown = []
+    for each in findings:
+        shown.append(each)
+        if not as_json:
+            sys.stdout.write(f"{'ok' if each.ok else 'FAILED':<8} {each.check:<14} {each.detail}\n")
+            if each.remedy:
+                sys.stdout.write(f"{'':<24}→ {each.remedy}\n")
+            sys.stdout.flush()
+    well = all(each.ok for each in shown)
+    if as_json:
+        sys.stdout.write(json.dumps({"ok": well, "checks": [asdict(each) for each in shown]}) + "\n")
+    return well
+
+
+def check_tokens(path: Path) -> str:
+    """How many tokens the file has. Raises ConfigError."""
+    count = len(list_tokens(path))
+    if not count:
+        raise CheckFailedError(f"{path} has no tokens, so nobody is admitted", "run `token issue NAME`")
+    return f"{path} has {count} tokens"
+
+
+def check_certificate(tls: ServerTls) -> str:
+    """How long the listener's certificate lasts. Raises ConfigError, CheckFailedError."""
+    tls.configuration()
+    left = _seconds_left(tls)
+    days = math.floor(left / _DAY)
+    if left < _SOON:
+        ends = f"ends in {days} days" if left > 0 else "has ended, or has not begun"
+        remedy = "renew the certificate: a running process takes the new files by itself"
+        raise CheckFailedError(f"{tls.certificate} {ends}", remedy)
+    return f"{tls.certificate} fits its key, good for {days} days"
+
+
+def check_port(address: Address, tls: ServerTls | None) -> str:
+    """Whether the port is free, or held by one of our processes. Raises StartError, ConfigError."""
+    try:
+        bound(address).close()
+    except ServingError as problem:
+        taken = isinstance(problem.__cause__, OSError) and problem.__cause__.errno == errno.EADDRINUSE
+        if not taken or not _is_ours(address, tls):
+            raise
+        return f"{address} is in use by a running relay or bridge"
+    return f"{address} is free"
+
+
+def check_reachable(host: str, port: int, tls: ssl.SSLContext | None) -> str:
+    """Looks up the name, connects, and shakes hands if `tls` is given; nothing else is sent.
+
+    Raises CheckFailedError, which says how far it came.
+    """
+    try:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError:
+        raise CheckFailedError(
+            f"{host} is not a known name", "check the name and this machine's DNS"
+        ) from None
+    began = time.monotonic()
+    try:
+        plain = socket.create_connection((host, port), PATIENCE)
+    except OSError as error:
+        raise CheckFailedError(
+            f"{host}:{port} cannot be reached ({error.strerror or 'timed out'})",
+            "check the port, and the firewalls and proxies between",
+        ) from None
+    with plain:
+        seen = f"{host} is {addresses[0][4][0]}, TCP in {(time.monotonic() - began) * 1_000:.0f} ms"
+        return seen if tls is None else f"{seen}, {_shake_hands(plain, host, tls)}"
+
+
+def _shake_hands(plain: socket.socket, host: str, tls: ssl.SSLContext) -> str:
+    try:
+        with tls.wrap_socket(plain, server_hostname=host) as secured:
+            return str(secured.version())
+    except ssl.SSLCertVerificationError as error:
+        raise CheckFailedError(
+            f"{host}: its certificate is not accepted ({error.verify_message})",
+            "check the name, this machine's clock and its CA certificates",
+        ) from None
+    except OSError as error:
+        raise CheckFailedError(
+            f"{host}: TLS failed ({getattr(error, 'reason', None) or error.strerror or 'timed out'})",
+            "check that it speaks TLS on that port",
+        ) from None
+
+
+def _seconds_left(tls: ServerTls) -> float:
+    """Until the certificate ends; 0 or less if it is not valid now.
+
+    Python's ssl reads dates only of a certificate that a peer has shown and that was verified: so we show it
+    to ourselves, in memory, and trust it alone.
+    """
+    server_side, client_side = (
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+    )
+    server_side.load_cert_chain(tls.certificate, tls.key, password="")
+    client_side.load_verify_locations(tls.certificate)
+    client_side.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    client_side.check_hostname = False
+    upward, downward = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = client_side.wrap_bio(downward, upward)
+    server = server_side.wrap_bio(upward, downward, server_side=True)
+    try:
+        for side in (client, server, client):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+    except ssl.SSLCertVerificationError:
+        return 0.0
+    shown = client.getpeercert() or {}
+    return ssl.cert_time_to_seconds(str(shown["notAfter"])) - time.time()
+
+
+def _is_ours(address: Address, tls: ServerTls | None) -> bool:
+    """Whether what listens there shows our certificate, or speaks our protocol where there is no TLS."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
+    if tls is not None:
+        try:
+            shown = ssl.get_server_certificate((host, address.port), timeout=PATIENCE)
+        except OSError:
+            return False
+        ours = ssl.PEM_cert_to_DER_cert(_first_certificate(tls.certificate))
+        return ssl.PEM_cert_to_DER_cert(shown) == ours
+    with grpc.insecure_channel(str(Address(host, address.port))) as channel:
+        ask: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(KEY_DIRECTORY_METHOD)
+        try:
+            ask(b"", timeout=PATIENCE)
+        except grpc.RpcError as error:
+            return OuterStatus.of(error.code(), error.details()) is not None
+        return True
+
+
+def _first_certificate(path: Path) -> str:
+    text = path.read_text("ascii")
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+    return begin + text.partition(begin)[2].partition(end)[0] + end + "\n"

@@ -1,0 +1,110 @@
+"""Filters of system calls: what is not listed does not exist (Linux, seccomp(2))."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import platform
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+from blindrelay.serving.errors import StartError
+from blindrelay.serving.system_calls import (
+    CALLS,
+    FORKING,
+    NUMBERS_OF_CHECKED,
+    THREADS_ONLY,
+    Checks,
+    Numbers,
+    checked_calls,
+)
+
+
+class Machine(NamedTuple):
+    """A processor architecture: its AUDIT_ARCH_* value, and which of the table's two columns is its own."""
+
+    audit: int
+    column: int
+
+
+MACHINES: Final = {"x86_64": Machine(0xC000003E, 0), "aarch64": Machine(0xC00000B7, 1)}
+
+NUMBERS: Final[Numbers] = {**CALLS, **NUMBERS_OF_CHECKED}
+
+# struct seccomp_data, and the instructions of <linux/bpf_common.h> that are needed.
+_NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENTS_AT = 0, 4, 16
+_LOAD, _AND, _IF_EQUAL, _RETURN = 0x20, 0x54, 0x15, 0x06
+_ALLOW, _FAIL, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
+
+_UNKNOWN: Final = _FAIL | errno.ENOSYS
+"""For a call that is not listed. C libraries take it for an older kernel's, and use an older call."""
+
+_REFUSED: Final = _FAIL | errno.EACCES
+"""For a listed call with other arguments than those allowed."""
+
+_PR_SET_SECCOMP: Final = 22
+_MODE_FILTER: Final = 2
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+
+def allow_only_listed_calls(*, may_fork: bool, may_look_up: bool) -> None:
+    """From now on this thread, and every thread and process that it starts, has the listed calls only.
+
+    `may_fork` allows processes beside threads; `may_look_up` allows the UDP sockets that DNS needs. Needs
+    PR_SET_NO_NEW_PRIVS to be set. Raises StartError on another architecture, or if the kernel refuses.
+    """
+    checks = checked_calls(may_look_up=may_look_up) | dict(FORKING if may_fork else THREADS_ONLY)
+    _install(_filter(_machine(), {**dict.fromkeys(CALLS, ()), **checks}, otherwise=_UNKNOWN))
+
+
+def forbid_processes() -> None:
+    """From now on this thread can start threads, and no process. Raises StartError as above."""
+    _install(_filter(_machine(), THREADS_ONLY, otherwise=_ALLOW))
+
+
+def _machine() -> Machine:
+    machine = MACHINES.get(platform.machine())
+    if machine is None:
+        raise StartError(f"sandbox = true works on {' and '.join(MACHINES)}, not on {platform.machine()}")
+    return machine
+
+
+def _install(instructions: Iterator[bytes]) -> None:
+    code = list(instructions)
+    program = _Program(len(code), b"".join(code))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(program), 0, 0) != 0:
+        name = errno.errorcode.get(ctypes.get_errno(), "an unknown error")
+        raise StartError(f"the sandbox was refused: seccomp failed with {name}")
+
+
+def _filter(machine: Machine, calls: Mapping[str, Checks], otherwise: int) -> Iterator[bytes]:
+    yield _instruction(_LOAD, _ARCHITECTURE_AT)
+    yield _instruction(_IF_EQUAL, machine.audit, 1, 0)
+    yield _instruction(_RETURN, _KILL)
+    yield _instruction(_LOAD, _NUMBER_AT)
+    for name, checks in calls.items():
+        number = NUMBERS[name][machine.column]
+        if number is not None:
+            body = [*_checked(checks), _instruction(_RETURN, _ALLOW)]
+            yield _instruction(_IF_EQUAL, number, 0, len(body))
+            yield from body
+    yield _instruction(_RETURN, otherwise)
+
+
+def _checked(checks: Checks) -> Iterator[bytes]:
+    """Goes on if every check holds, and refuses otherwise."""
+    for check in checks:
+        yield _instruction(_LOAD, _ARGUMENTS_AT + 4 * check.word)
+        yield _instruction(_AND, check.mask)
+        for left, value in zip(range(len(check.values), 0, -1), check.values, strict=True):
+            yield _instruction(_IF_EQUAL, value, left, 0)
+        yield _instruction(_RETURN, _REFUSED)
+
+
+def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+    return struct.pack("=HBBI", code, if_true, if_false, value)
