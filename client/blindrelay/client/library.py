@@ -52,13 +52,27 @@ def as_library_error(error: BlindRelayError, request: object, name: str) -> Exce
     Every attribute of the error is kept; ``except httpx.ConnectError`` and ``except RelayError`` both see it.
     """
     library_type: type[Exception] = getattr(library_of(request), name)
-    key = (type(error), library_type)
+    return _combined(type(error), library_type, error.args, {**error.__dict__, "_request": request})
+
+
+def _combined(
+    ours: type[BlindRelayError],
+    library_type: type[Exception],
+    arguments: tuple[Any, ...],
+    attributes: dict[str, Any],
+) -> Exception:
+    key = (ours, library_type)
     if key not in _raised:
-        _raised[key] = type(type(error).__name__, key, {"__module__": type(error).__module__})
-    raised = _raised[key].__new__(_raised[key])
-    raised.args = error.args
-    raised.__dict__.update(error.__dict__, _request=request)
+        _raised[key] = type(ours.__name__, key, {"__module__": ours.__module__, "__reduce__": _taken_apart})
+    raised = _raised[key].__new__(_raised[key], *arguments)
+    raised.__dict__.update(attributes)
     return raised
+
+
+def _taken_apart(error: Exception) -> tuple[Any, ...]:
+    """For pickle, which cannot find a class that was made here by its name."""
+    ours, library_type = type(error).__bases__
+    return _combined, (ours, library_type, error.args, error.__dict__)
 
 
 def response(

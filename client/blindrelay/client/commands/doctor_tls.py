@@ -13,12 +13,11 @@ from blindrelay.client.errors import ConfigurationError
 
 _DAY: Final = 86_400
 
+_NO_HTTP2: Final = "it speaks no HTTP/2, which gRPC needs: does a web server stand in front?"
+
 
 class NoHttp2Error(OSError):
     """TLS without HTTP/2."""
-
-    def __init__(self) -> None:
-        super().__init__(0, "it speaks no HTTP/2, which gRPC needs: does a web server stand in front?")
 
 
 def handshake(connection: Connection, seconds: float) -> str:
@@ -34,7 +33,7 @@ def handshake(connection: Connection, seconds: float) -> str:
         context.wrap_socket(plain, server_hostname=connection.host) as secured,
     ):
         if secured.selected_alpn_protocol() != "h2":
-            raise NoHttp2Error
+            raise NoHttp2Error(0, _NO_HTTP2)
         return f"{secured.version()}, certificate good for {_days_left(secured.getpeercert())} days"
 
 
