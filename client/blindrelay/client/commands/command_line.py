@@ -13,6 +13,7 @@ from blindrelay.client.commands.exit_codes import HELP as EXIT_CODES
 from blindrelay.client.commands.exit_codes import ExitCode, exit_code
 from blindrelay.client.commands.interruption import ends_at_once
 from blindrelay.client.commands.terminal import one_line
+from blindrelay.v1.extras import MissingExtraError, needs_extra
 
 _HELP = f"""Use language models through a relay that cannot read.
 
@@ -74,15 +75,17 @@ def blindrelay() -> None:
 def run_command_line(arguments: Sequence[str] | None) -> int:
     """Runs one; returns the exit code. An error is one line on stderr."""
     logging.basicConfig(format="blindrelay: %(message)s", level=logging.ERROR)
+    given = None if arguments is None else list(arguments)
     try:
-        code = blindrelay.main(
-            None if arguments is None else list(arguments), prog_name="blindrelay", standalone_mode=False
-        )
+        with needs_extra("client"):
+            code = blindrelay.main(given, prog_name="blindrelay", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return ExitCode.WRONG_INPUT
     except click.ClickException as error:
         return _failed(error.format_message(), ExitCode.WRONG_INPUT)
+    except MissingExtraError as error:
+        return _failed(str(error), ExitCode.WRONG_INPUT)
     except click.Abort:
         return ExitCode.INTERRUPTED
     except Exception as error:

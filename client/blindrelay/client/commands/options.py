@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
 
 from blindrelay.client.commands.api_dialects import DIALECTS
 from blindrelay.client.connection import Connection
-from blindrelay.client.errors import ConfigurationError
 
 Command = Callable[..., Any]
 
@@ -57,14 +55,3 @@ def print_either(as_json: bool, as_object: Callable[[], Any], as_lines: Callable
     else:
         for line in as_lines():
             click.echo(line)
-
-
-@contextmanager
-def proxy_extra() -> Iterator[None]:
-    """Around an import that needs the extra `proxy`. Raises ConfigurationError if that is not installed."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"the local endpoint needs {error.name}: pip install 'blindrelay[proxy]'"
-        ) from None

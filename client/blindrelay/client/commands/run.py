@@ -8,10 +8,11 @@ from contextlib import AbstractContextManager
 
 import click
 
-from blindrelay.client.commands.options import connection_of, proxy_extra, relay_option
+from blindrelay.client.commands.options import connection_of, relay_option
 from blindrelay.client.commands.run_environment import dead_end, sealed_environment
 from blindrelay.client.commands.run_program import NOT_EXECUTABLE, NOT_FOUND, run_program
 from blindrelay.client.connection import Connection
+from blindrelay.v1.extras import needs_extra
 from blindrelay.v1.inner_pb2 import Credential
 
 _RunningEndpoint = Callable[[Connection, int], AbstractContextManager[tuple[str, str]]]
@@ -59,7 +60,7 @@ def run(command: tuple[str, ...], port: int, relay: str | None) -> int:
 
 
 def _running_endpoint() -> _RunningEndpoint:
-    with proxy_extra():
+    with needs_extra("proxy"):
         from blindrelay.client.commands.run_endpoint import running_endpoint
     return running_endpoint
 
