@@ -6,9 +6,11 @@ import sys
 from collections.abc import Sequence
 
 from blindrelay.client.commands.interruption import end_at_once_from_now, ends_at_once
+from blindrelay.v1.console import run_printing
 from blindrelay.v1.extras import MissingExtraError, needs_extra
 
 _WRONG_INPUT = 2
+_OUTPUT = 6
 _INTERRUPTED = 130
 """Of ExitCode, which is not imported yet."""
 
@@ -21,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with ends_at_once(), needs_extra("client"):
             from blindrelay.client.commands.command_line import run_command_line
-        return run_command_line(argv)
+        return run_printing("blindrelay", lambda: run_command_line(argv), _OUTPUT)
     except MissingExtraError as error:
         sys.stderr.write(f"blindrelay: {error}\n")
         return _WRONG_INPUT

@@ -16,6 +16,7 @@ from blindrelay.client.errors import ClosedError, RelayError, TimedOutError, Unr
 from blindrelay.client.key_ring import KeyRing
 from blindrelay.v1.exchange_call import ExchangeCall, ExchangeMethod
 from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, KEY_DIRECTORY_METHOD
+from blindrelay.v1.http_proxy import HttpProxy
 from blindrelay.v1.outer_status import OuterStatus
 
 MAX_EXCHANGES: Final = 64
@@ -31,6 +32,9 @@ _LAST_NEWS_SECONDS: Final = 0.02
 _DIRECTORY_SECONDS: Final = 10
 """A directory is 3 KiB from the relay's memory; it may wait there for a bridge that is coming up."""
 
+_REASON_SECONDS: Final = 1
+"""For gRPC to say why it has failed: it knows, and sends nothing."""
+
 _NEXT_ATTEMPT_SECONDS: Final = 1.5
 """After a failed attempt the next one comes within the channel's largest back-off, a second and a fifth."""
 
@@ -43,9 +47,12 @@ class Link:
         if connection.token is not None:
             self._metadata = (("authorization", f"Bearer {connection.token}"),)
         self._target = connection.target
+        self._proxy = connection.proxy
         # gRPC does not say why: the usual reasons are named.
         tls = "has it TLS, with a certificate to trust (ca=FILE)" if connection.tls else "or does it want TLS"
         self._hint = f"is it running, {tls}?"
+        if connection.proxy is not None:
+            self._hint += f" Is the proxy {connection.proxy.address} running?"
         self._channel = _open_channel(connection)
         self._exchange = ExchangeMethod(self._channel)
         self._get_key_directory: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(
@@ -109,7 +116,7 @@ class Link:
             return
         while state is not grpc.ChannelConnectivity.READY:
             if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
-                raise self._unreachable()
+                raise await self._unreachable()
             await self._watched(channel.wait_for_state_change(state))
             state = channel.get_state(try_to_connect=True)
 
@@ -118,7 +125,7 @@ class Link:
             async with asyncio.timeout(_NEXT_ATTEMPT_SECONDS):
                 await self._watched(self._channel.channel_ready())
         except TimeoutError:
-            raise self._unreachable() from None
+            raise await self._unreachable() from None
 
     async def _watched(self, change: Awaitable[None]) -> None:
         """gRPC goes on watching when nobody waits any more, until the channel is closed."""
@@ -126,8 +133,17 @@ class Link:
         await change
         self._watches -= 1
 
-    def _unreachable(self) -> UnreachableError:
-        return UnreachableError(f"no connection to the relay at {self._target}: {self._hint}")
+    async def _unreachable(self) -> UnreachableError:
+        reason = self._hint if self._proxy is None else await self._refusal(self._proxy) or self._hint
+        return UnreachableError(f"no connection to the relay at {self._target}: {reason}")
+
+    async def _refusal(self, proxy: HttpProxy) -> str | None:
+        """Why the proxy did not connect us: a call on a channel that has failed fails with the reason."""
+        try:
+            await self._get_key_directory(b"", timeout=_REASON_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            return proxy.refusal(error.details() or "")
+        return None
 
     def exchange(self, envelope: tuple[str, bytes], deadline: float, whole: bytes | None) -> ExchangeCall:
         """Begins the call of one exchange, as ExchangeMethod does; it ends after `deadline` seconds."""
@@ -221,7 +237,10 @@ def _open_channel(connection: Connection) -> grpc.aio.Channel:
         return grpc.aio.insecure_channel(connection.target, options=CHANNEL_OPTIONS)
     roots = connection.ca.expanduser().read_bytes() if connection.ca is not None else None
     credentials = grpc.ssl_channel_credentials(root_certificates=roots)
-    return grpc.aio.secure_channel(connection.target, credentials, options=CHANNEL_OPTIONS)
+    if (proxy := connection.proxy) is None:
+        return grpc.aio.secure_channel(connection.target, credentials, options=CHANNEL_OPTIONS)
+    options = (*CHANNEL_OPTIONS, *proxy.channel_options(connection.target, connection.host))
+    return grpc.aio.secure_channel(proxy.address, credentials, options=options)
 
 
 async def _in_thread(work: Callable[[], None]) -> None:
