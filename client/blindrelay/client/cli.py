@@ -5,7 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from blindrelay.client.commands.interruption import end_at_once_from_now, ends_at_once
+from blindrelay.client.commands.interruption import (
+    end_at_once_from_now,
+    ends_at_once,
+    ignore_at_the_very_end,
+)
 from blindrelay.v1.console import run_printing
 from blindrelay.v1.extras import MissingExtraError, needs_extra
 
@@ -20,6 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Without `argv` it is the process's own, which ends after it.
     """
+    if argv is None:
+        ignore_at_the_very_end()
     try:
         with ends_at_once(), needs_extra("client"):
             from blindrelay.client.commands.command_line import run_command_line

@@ -104,7 +104,7 @@ class Connection:
     @classmethod
     def from_string(cls, text: str) -> Connection:
         """Reads a connection string. Raises ConfigurationError, which never repeats the token."""
-        return cls._from_settings(connection_settings(text))
+        return cls.from_settings(connection_settings(text))
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Connection:
@@ -143,10 +143,14 @@ class Connection:
             if "token" in settings:
                 raise ConfigurationError(f"{path}: profile {name!r} has one token: token or token_file")
             settings["token"] = "@" + _beside(path, settings.pop("token_file"))
-        return cls._from_settings(settings)
+        return cls.from_settings(settings)
 
     @classmethod
-    def _from_settings(cls, settings: Mapping[str, str]) -> Connection:
+    def from_settings(cls, settings: Mapping[str, str]) -> Connection:
+        """Reads the settings of a connection string, by name; "relay" is "host:port".
+
+        Raises ConfigurationError.
+        """
         host, port = relay_address(settings["relay"])
         ca = settings.get("ca")
         if ca is not None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterable, Iterable
-from typing import Any, Protocol
+from functools import cache
+from importlib import import_module
+from typing import Any, Final, Protocol
 
 from blindrelay.client.errors import BlindRelayError
 
@@ -29,6 +31,35 @@ class Request(Protocol):
     def stream(self) -> Any: ...
     @property
     def extensions(self) -> Any: ...
+
+
+_OTHER: Final = {"httpx": "httpx2", "httpx2": "httpx"}
+
+
+def client_library(name: str) -> Any:
+    """The module httpx or httpx2. Raises ImportError, which says what an SDK of the other one takes."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        other = _OTHER[name]
+        raise ImportError(
+            f"{name} is not installed: install it, or call {other}_client() for an SDK that uses {other}",
+            name=name,
+        ) from None
+
+
+@cache
+def client_class(library: Any, name: str) -> Any:
+    """The library's Client or AsyncClient, under a name that says what to do where it is the wrong one.
+
+    An SDK that expects the other library's client refuses this one and prints the name of its class.
+    """
+    other = _OTHER[library.__name__]
+    method = f"async_{other}_client()" if name.startswith("Async") else f"{other}_client()"
+    qualified = f"{name} (an SDK that expects {other}.{name} takes SealedTransport.{method})"
+    return type(name, (getattr(library, name),), {"__module__": library.__name__, "__qualname__": qualified})
 
 
 def library_of(request: object) -> Any:

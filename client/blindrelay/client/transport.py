@@ -16,7 +16,7 @@ from blindrelay.client.engine import release_before_fork, require_engine
 from blindrelay.client.errors import BlindRelayError, ConfigurationError
 from blindrelay.client.history_store import open_history
 from blindrelay.client.key_ring import KeyRing
-from blindrelay.client.library import response
+from blindrelay.client.library import client_class, client_library, response
 from blindrelay.client.portal import Portal
 from blindrelay.client.relay_view import Observer
 from blindrelay.client.sender import Sender
@@ -91,31 +91,29 @@ class SealedTransport:
     def httpx_client(self, **options: Any) -> httpx.Client:
         """An ``httpx.Client``. Raises ImportError if httpx is not installed.
 
+        Older SDKs want this one. They refuse httpx2's with a TypeError.
+
         Options are its own, but with timeouts as the official SDKs have them, redirects followed, and nothing
         taken from the environment. Raises ConfigurationError for those that lead past the relay: mounts,
         proxy and transport.
         """
-        import httpx
-
-        return httpx.Client(**self._client_options(httpx, options))
+        client: httpx.Client = self._client("httpx", "Client", options)
+        return client
 
     def async_httpx_client(self, **options: Any) -> httpx.AsyncClient:
         """An ``httpx.AsyncClient``, as above."""
-        import httpx
-
-        return httpx.AsyncClient(**self._client_options(httpx, options))
+        client: httpx.AsyncClient = self._client("httpx", "AsyncClient", options)
+        return client
 
     def httpx2_client(self, **options: Any) -> httpx2.Client:
         """An ``httpx2.Client``, which current official SDKs want. ImportError if it is not installed."""
-        import httpx2
-
-        return httpx2.Client(**self._client_options(httpx2, options))
+        client: httpx2.Client = self._client("httpx2", "Client", options)
+        return client
 
     def async_httpx2_client(self, **options: Any) -> httpx2.AsyncClient:
         """An ``httpx2.AsyncClient``, as above."""
-        import httpx2
-
-        return httpx2.AsyncClient(**self._client_options(httpx2, options))
+        client: httpx2.AsyncClient = self._client("httpx2", "AsyncClient", options)
+        return client
 
     def handle_request(self, request: Any) -> Any:
         """One synchronous exchange; httpx calls this."""
@@ -217,6 +215,10 @@ class SealedTransport:
             with suppress(BlindRelayError, TimeoutError):
                 portal.call(self._sender.close_if_idle(), _FORK_SECONDS)
         return not self._sender.is_connected()
+
+    def _client(self, library_name: str, class_name: str, options: dict[str, Any]) -> Any:
+        library = client_library(library_name)
+        return client_class(library, class_name)(**self._client_options(library, options))
 
     def _client_options(self, library: Any, options: dict[str, Any]) -> dict[str, Any]:
         for name in _WAYS_PAST_US:

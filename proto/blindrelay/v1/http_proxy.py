@@ -25,11 +25,12 @@ class HttpProxy:
     """A proxy's address.
 
     Attributes:
-        address: "host:port".
+        host, port: the proxy's.
         credentials: "user:password", or None; never shown.
     """
 
-    address: str
+    host: str
+    port: int
     credentials: str | None = field(default=None, repr=False)
 
     @classmethod
@@ -47,16 +48,28 @@ class HttpProxy:
         credentials = None
         if parts.username is not None:
             credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        return cls(f"{f'[{host}]' if ':' in host else host}:{port}", credentials)
+        return cls(host, port, credentials)
+
+    @property
+    def address(self) -> str:
+        """ "host:port", as gRPC takes it."""
+        return f"{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     def refusal(self, details: str) -> str | None:
         """The proxy's own no, in what gRPC says of a failed connection; None if the proxy did not refuse."""
         found = _REFUSAL.search(details)
-        if found is None:
-            return None
-        if found[1] == "407":
+        return None if found is None else self.refusal_of(int(found[1]))
+
+    def refusal_of(self, status: int) -> str:
+        """A sentence for the status with which the proxy answered CONNECT."""
+        if status == 407:
             return f"the proxy {self.address} wants another user and password (407)"
-        return f"the proxy {self.address} refused to connect to it ({found[1]})"
+        return f"the proxy {self.address} refused to connect to it ({status})"
+
+    def connect_request(self, target: str) -> bytes:
+        """What asks the proxy for a connection to "host:port"."""
+        lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}", *self._authorization(": ")]
+        return "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
 
     def channel_options(self, target: str, server_name: str) -> ChannelOptions:
         """For a channel whose target is the proxy's address: how to get from there to "host:port"."""
@@ -65,7 +78,10 @@ class HttpProxy:
             ("grpc.default_authority", target),
             ("grpc.ssl_target_name_override", server_name),
         )
+        return (*options, *(("grpc.http_connect_headers", header) for header in self._authorization(":")))
+
+    def _authorization(self, colon: str) -> tuple[str, ...]:
         if self.credentials is None:
-            return options
+            return ()
         encoded = base64.b64encode(self.credentials.encode()).decode()
-        return (*options, ("grpc.http_connect_headers", f"Proxy-Authorization:Basic {encoded}"))
+        return (f"Proxy-Authorization{colon}Basic {encoded}",)

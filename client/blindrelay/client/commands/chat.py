@@ -97,7 +97,7 @@ def _read(prompt: str | None) -> str | None:
         text.encode()  # Python keeps bytes that are not text as surrogates
     except UnicodeError:
         raise click.UsageError(
-            f"the prompt is not {sys.stdin.encoding} text: convert it, or name its encoding in PYTHONIOENCODING"
+            f"the prompt is not {sys.stdin.encoding} text: convert it, or set PYTHONIOENCODING"
         ) from None
     text = text.removeprefix("\ufeff")
     if not text.strip():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 import time
 from importlib import resources
 from typing import Any, Final
 
+from blindrelay.client.commands.relay_socket import relay_socket
 from blindrelay.client.connection import Connection
 from blindrelay.client.errors import ConfigurationError
 
@@ -27,9 +27,8 @@ def handshake(connection: Connection, seconds: float) -> str:
     """
     context = _context(connection)
     context.set_alpn_protocols(["h2"])
-    address = (connection.host, connection.port)
     with (
-        socket.create_connection(address, seconds) as plain,
+        relay_socket(connection, seconds) as plain,
         context.wrap_socket(plain, server_hostname=connection.host) as secured,
     ):
         if secured.selected_alpn_protocol() != "h2":
@@ -47,7 +46,7 @@ def _context(connection: Connection) -> ssl.SSLContext:
 def _roots(connection: Connection) -> str | None:
     """The roots that gRPC would use, in PEM: the connection's, its own, or none for this machine's."""
     if connection.ca is not None:
-        return connection.ca.expanduser().read_text()
+        return connection.ca.expanduser().read_text("utf-8-sig")
     own = resources.files("grpc") / "_cython" / "_credentials" / "roots.pem"
     return own.read_text() if own.is_file() else None
 
