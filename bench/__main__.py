@@ -2,6 +2,9 @@
 
 import sys
 
-from bench.cli import main
+from blindrelay.v1.extras import needs_extra
 
-sys.exit(main())
+with needs_extra("dev"):
+    from bench.cli import main
+
+    sys.exit(main())

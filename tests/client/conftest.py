@@ -158,9 +158,13 @@ class ScriptedBridge:
         self.server.add_generic_rpc_handlers(
             [grpc.method_handlers_generic_handler("blindrelay.v1.ExchangeService", handlers)]
         )
-        port = self.server.add_insecure_port(f"127.0.0.1:{self.port}")
+        port = self.add_port(self.server)
         await self.server.start()
         return port
+
+    def add_port(self, server: grpc.aio.Server) -> int:
+        """Where it listens; without TLS."""
+        return server.add_insecure_port(f"127.0.0.1:{self.port}")
 
     async def _get_key_directory(self, _: bytes, context: Context) -> bytes:
         self.directory_requests += 1

@@ -66,6 +66,68 @@ def test_profile_with_a_token_open_to_others_is_refused(tmp_path: Path) -> None:
     assert Connection.from_profile(config, "p").token == "brt_x"
 
 
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        f" blindrelay://t@relay.example?bridge={IDENTITY}&history=off \r\n",
+        f'"blindrelay://t@relay.example?bridge={IDENTITY}&history=off"',
+        f"\u201cblindrelay://t@relay.example?bridge={IDENTITY}&history=off\u201d",
+        f"<blindrelay://t@relay.example?bridge={IDENTITY}&history=off>",
+        f"\ufeffblindrelay://t@relay.example?bridge={IDENTITY}&history=off",
+        f"blindrelay://t@relay.example?bridge={IDENTITY[:20]}\r\n  {IDENTITY[20:]}&history=off",
+        f"blindrelay://t @relay.example?bridge={IDENTITY} &history= OFF &tls=On",
+        f"BLINDRELAY://t@relay.example:443/?bridge={IDENTITY}&history=off\n",
+    ],
+)
+def test_a_pasted_connection_string_is_read(pasted: str) -> None:
+    connection = Connection.from_string(pasted)
+    assert (connection.token, connection.target, connection.identity) == ("t", "relay.example:443", KEY)
+    assert (connection.history, connection.tls) == (False, True)
+
+
+PROFILE = f'[profiles.default]\nrelay = "relay.example"\nbridge = "{IDENTITY}"\nhistory = "off "\n# é\n'
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_profile_is_utf_8_in_every_locale(
+    encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.toml").write_text(PROFILE, encoding=encoding)
+    monkeypatch.setattr("locale.getpreferredencoding", lambda *_: "cp1252")
+    assert Connection.from_profile(tmp_path / "config.toml", "default").history is False
+
+
+@pytest.mark.parametrize(("encoding", "message"), [("utf-16", "UTF-16"), ("latin-1", r"not UTF-8 .*line 5")])
+def test_a_profile_in_another_encoding_says_so(encoding: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(PROFILE, encoding=encoding)
+    with pytest.raises(ConfigurationError, match=message):
+        Connection.from_profile(tmp_path / "config.toml", "default")
+
+
+def test_a_token_file_of_an_editor_is_read(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("brt_t\n", encoding="utf-8-sig")
+    text = f"blindrelay://relay.example?bridge={IDENTITY}&token=@{tmp_path}/token"
+    assert Connection.from_string(text).token == "brt_t"
+    (tmp_path / "token").write_text("brt_t\n", encoding="utf-16")
+    with pytest.raises(ConfigurationError, match="is UTF-16 text: save it as UTF-8"):
+        Connection.from_string(text)
+
+
+def test_without_a_home_an_error_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "XDG_CONFIG_HOME", "BLINDRELAY_CONFIG", "BLINDRELAY_CONNECTION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 4_000_000_000)
+    with pytest.raises(ConfigurationError, match="no home directory: set BLINDRELAY_CONNECTION"):
+        Connection.from_env()
+    with pytest.raises(ConfigurationError, match="no home directory"):
+        Connection.from_string(f"blindrelay://t@relay.example?bridge={IDENTITY}&history=~/keys")
+
+
+def test_without_a_relay_the_error_names_init(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="run `blindrelay init`"):
+        Connection.from_env({"BLINDRELAY_CONFIG": str(tmp_path / "none.toml")})
+
+
 def test_the_token_is_never_shown() -> None:
     connection = Connection.from_string(f"blindrelay://brt_secret@relay.example?bridge={IDENTITY}")
     assert "brt_secret" not in repr(connection)
@@ -94,6 +156,24 @@ def test_the_token_is_never_shown() -> None:
             for value in ("", "s", "5", "-5s", "0s", "1d", "1.5h", "٣s", "100000s")
         ),
         (f"blindrelay://t@relay.example?bridge={IDENTITY}&credentials=mine", "credentials is one of"),
+        *(
+            (
+                f"blindrelay://t@relay.example?bridge={IDENTITY}&history={value}",
+                "history is a file, on or off",
+            )
+            for value in ("", "false", "None", "0")
+        ),
+        *(
+            (f"blindrelay://t@relay.example?bridge={IDENTITY}&proxy={value}", f"proxy {message}")
+            for value, message in [
+                ("socks5://p:1", "starts with socks5://"),
+                ("https://p:1", "starts with https://"),
+                ("http://", "is not http://"),
+                ("p:port", "is not http://"),
+                ("http://p/path", "is not http://"),
+            ]
+        ),
+        (f"blindrelay://t@127.0.0.1?bridge={IDENTITY}&tls=off&proxy=p:1", "needs no proxy"),
         (f"blindrelay://relay.example?bridge={IDENTITY}&token=secret", "in a file"),
         (f"blindrelay://t@relay.example?bridge={IDENTITY}&token=@f", "one token"),
         (f"blindrelay://relay.example?bridge={IDENTITY}&token=@/nowhere/token", "cannot read /nowhere/token"),
@@ -157,8 +237,8 @@ def test_tls_is_off_on_this_machine_only() -> None:
         ('[profiles.default]\nrelay = "a:b"', "needs relay"),
         ('[profiles.default]\nrelay = "a:0"', "needs relay"),
         ('[profiles.default]\nrelay = "[::1:443"', "needs relay"),
-        ('[profiles.default]\nrelay = "https://relay.example"', "and no more"),
-        ('[profiles.default]\nrelay = "t@relay.example"', "and no more"),
+        ('[profiles.default]\nrelay = "https://relay.example"', "needs relay ="),
+        ('[profiles.default]\nrelay = "t@relay.example"', "needs relay ="),
         ('[profiles.default]\nrelay = "relay.example"\ntoken = "t"\ntoken_file = "f"', "one token"),
         ('[profiles.default]\nrelay = "relay.example"', "no bridge is pinned"),
     ],

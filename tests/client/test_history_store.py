@@ -62,7 +62,7 @@ def test_a_connection_says_where(tmp_path: Path) -> None:
     assert open_history(connection("&history=on")).path == default_history_file(IDENTITY.public_key)
     assert open_history(connection("&history=off")).path is None
     assert open_history(connection(f"&history={tmp_path}/keys")).path == tmp_path / "keys"
-    with pytest.raises(ConfigurationError, match="history is a file, or off"):
+    with pytest.raises(ConfigurationError, match="history is a file, on or off"):
         connection("&history=")
 
 
@@ -84,7 +84,7 @@ def test_without_a_home_it_stays_in_memory(
     monkeypatch.setattr(Path, "home", homeless)
     store = open_history(connection())
     assert store.path is None
-    assert "there is no home" in caplog.text
+    assert "no home directory" in caplog.text
     learn(store, Replica())
     assert count(store) == 1
 

@@ -1,4 +1,4 @@
-"""Builds from deploy/locked/ install what pyproject.toml asks for, whole, and nothing unhashed or from a named host."""
+"""Builds from deploy/locked/ install what pyproject.toml asks for: all of it, hashed, from no named host."""
 
 from __future__ import annotations
 

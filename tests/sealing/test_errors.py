@@ -12,7 +12,7 @@ from blindrelay.sealing import ForkedError, SealingError, errors
 
 def classes() -> dict[str, type[Exception]]:
     found = {name: each for name, each in vars(errors).items() if inspect.isclass(each)}
-    return {name: each for name, each in found.items() if issubclass(each, Exception)}
+    return {name: each for name, each in found.items() if issubclass(each, SealingError)}
 
 
 def test_the_drawn_tree_is_the_real_one() -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         RequestError,
         TimedOutError,
         UnreachableError,
+        UnsupportedRuntimeError,
     )
     from blindrelay.client.transport import SealedTransport
 
@@ -51,6 +52,7 @@ __all__ = [
     "SealedTransport",
     "TimedOutError",
     "UnreachableError",
+    "UnsupportedRuntimeError",
 ]
 
 _MODULES = {"Connection": "connection", "SealedTransport": "transport"}

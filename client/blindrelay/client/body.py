@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import suppress
 from functools import cache
 from typing import Any
@@ -12,6 +12,14 @@ from blindrelay.client.library import Request, library_of
 from blindrelay.client.portal import Portal
 from blindrelay.client.sealed_call import SealedCall
 from blindrelay.client.surface import raised_in_body
+
+Run = Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]
+"""Runs what waits for the network: in this event loop, or in a portal's."""
+
+
+async def here(work: Coroutine[Any, Any, Any]) -> Any:
+    """A Run, in this event loop."""
+    return await work
 
 
 class _SyncBody:
@@ -33,19 +41,21 @@ class _SyncBody:
 
 
 class _AsyncBody:
-    def __init__(self, request: Request, exchange: SealedCall) -> None:
+    def __init__(self, request: Request, exchange: SealedCall, run: Run) -> None:
         self._request = request
         self._exchange = exchange
+        self._run = run
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            while (piece := await self._exchange.body()) is not None:
+            while (piece := await self._run(self._exchange.body())) is not None:
                 yield piece
         except BlindRelayError as error:
             raise raised_in_body(error, self._request) from None
 
     async def aclose(self) -> None:
-        await self._exchange.aclose()
+        with suppress(ClosedError):
+            await self._run(self._exchange.aclose())
 
 
 def sync_body(request: Request, exchange: SealedCall, portal: Portal) -> Any:
@@ -53,9 +63,9 @@ def sync_body(request: Request, exchange: SealedCall, portal: Portal) -> Any:
     return _as_stream_of(_SyncBody, library_of(request).SyncByteStream)(request, exchange, portal)
 
 
-def async_body(request: Request, exchange: SealedCall) -> Any:
+def async_body(request: Request, exchange: SealedCall, run: Run = here) -> Any:
     """The body for an asynchronous client of the request's library."""
-    return _as_stream_of(_AsyncBody, library_of(request).AsyncByteStream)(request, exchange)
+    return _as_stream_of(_AsyncBody, library_of(request).AsyncByteStream)(request, exchange, run)
 
 
 @cache

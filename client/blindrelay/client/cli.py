@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
-from blindrelay.client.commands.interruption import end_at_once_from_now, ends_at_once
+from blindrelay.client.commands.interruption import (
+    end_at_once_from_now,
+    ends_at_once,
+    ignore_at_the_very_end,
+)
+from blindrelay.v1.console import run_printing
+from blindrelay.v1.extras import MissingExtraError, needs_extra
 
+_WRONG_INPUT = 2
+_OUTPUT = 6
 _INTERRUPTED = 130
+"""Of ExitCode, which is not imported yet."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -14,10 +24,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Without `argv` it is the process's own, which ends after it.
     """
+    if argv is None:
+        ignore_at_the_very_end()
     try:
-        with ends_at_once():
+        with ends_at_once(), needs_extra("client"):
             from blindrelay.client.commands.command_line import run_command_line
-        return run_command_line(argv)
+        return run_printing("blindrelay", lambda: run_command_line(argv), _OUTPUT)
+    except MissingExtraError as error:
+        sys.stderr.write(f"blindrelay: {error}\n")
+        return _WRONG_INPUT
     except KeyboardInterrupt:
         return _INTERRUPTED
     finally:

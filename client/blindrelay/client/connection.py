@@ -7,6 +7,7 @@
 ``token``       ``@FILE``: read the token from a file, instead of ``TOKEN@``
 ``tls``         ``off`` for a relay on this machine (on by default)
 ``ca``          a file of root certificates, for a relay with a private one
+``proxy``       ``http://[USER:PASSWORD@]HOST:PORT`` on the way to the relay, or ``off``
 ``credentials`` ``brought`` to send the provider's key sealed (``injected``: the bridge's)
 ``deadline``    ``1m``, ``10m``, ``1h`` (default) or ``6h``: an overall limit
 ``first_byte``  ``90s``, ``45m``, ``1h``…: how long an answer's beginning is waited for
@@ -26,12 +27,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
+from blindrelay.client.connection_string import OPTIONS, connection_settings, relay_address
 from blindrelay.client.errors import ConfigurationError
 from blindrelay.client.state_file import OPEN_TO_OTHERS
 from blindrelay.sealing import IdentityError, parse_identity
+from blindrelay.v1.http_proxy import HttpProxy
 from blindrelay.v1.inner_pb2 import Credential, DeadlineClass
+from blindrelay.v1.text_file import EncodingError, decode_text
 
 T = TypeVar("T")
 
@@ -47,13 +50,14 @@ _CREDENTIALS: Final = {
 }
 _UNITS: Final = {"s": 1, "m": 60, "h": 3_600}
 _SWITCH: Final = {"on": True, "off": False}
-_OPTIONS: Final = ("bridge", "token", "tls", "ca", "credentials", "deadline", "first_byte", "idle", "history")
-_PROFILE_KEYS: Final = ("relay", "token_file", *_OPTIONS)
-_DEFAULT_PORT: Final = 443
+_NEITHER: Final = ("true", "false", "yes", "no", "none", "0", "1", "")
+"""What somebody may mean by on or off: not the name of a file."""
+_PROFILE_KEYS: Final = ("relay", "token_file", *OPTIONS)
 
 CONNECTION_VARIABLE: Final = "BLINDRELAY_CONNECTION"
 PROFILE_VARIABLE: Final = "BLINDRELAY_PROFILE"
 CONFIG_VARIABLE: Final = "BLINDRELAY_CONFIG"
+PROXY_VARIABLE: Final = "BLINDRELAY_PROXY"
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ class Connection:
         token: the relay's access token; never shown.
         tls: off only for a relay on this machine.
         ca: file of root certificates in PEM, instead of gRPC's own.
+        proxy: the HTTP proxy on the way to the relay; HTTPS_PROXY and its like are not used.
         credential: a Credential.
         deadline_class: a DeadlineClass.
         first_byte, idle: seconds for an answer's beginning, and for what follows; None: as requests say.
@@ -78,6 +83,7 @@ class Connection:
     token: str | None = field(default=None, repr=False)
     tls: bool = True
     ca: Path | None = None
+    proxy: HttpProxy | None = None
     credential: Credential.ValueType = Credential.CREDENTIAL_INJECTED
     deadline_class: DeadlineClass.ValueType = DeadlineClass.DEADLINE_CLASS_HOUR
     first_byte: float | None = None
@@ -89,6 +95,8 @@ class Connection:
             raise ConfigurationError(
                 "tls=off is for a relay on this machine: the token would travel in clear"
             )
+        if not self.tls and self.proxy is not None:
+            raise ConfigurationError("tls=off is for a relay on this machine, which needs no proxy")
 
     @property
     def target(self) -> str:
@@ -99,30 +107,7 @@ class Connection:
     @classmethod
     def from_string(cls, text: str) -> Connection:
         """Reads a connection string. Raises ConfigurationError, which never repeats the token."""
-        try:
-            parts = urlsplit(text)
-            host, port = _host_and_port(parts)
-            options = parse_qs(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-        except ValueError:
-            raise ConfigurationError(_FORM) from None
-        if parts.scheme != "blindrelay" or parts.path not in ("", "/") or parts.fragment:
-            raise ConfigurationError(_FORM)
-        if parts.password is not None:
-            raise ConfigurationError("a connection string has a token before the @, and no password")
-        for name, values in options.items():
-            if name not in _OPTIONS:
-                known = ", ".join(_OPTIONS)
-                raise ConfigurationError(f"a connection string has no option {name!r}; it has {known}")
-            if len(values) != 1:
-                raise ConfigurationError(f"a connection string has the option {name!r} once")
-        settings = {name: values[0] for name, values in options.items()}
-        if parts.username is not None:
-            if "token" in settings:
-                raise ConfigurationError("a connection string has one token: before the @, or token=@FILE")
-            settings["token"] = unquote(parts.username)
-        elif "token" in settings and not settings["token"].startswith("@"):
-            raise ConfigurationError("a token stands before the @, or in a file: token=@FILE")
-        return cls._from_settings(host, port, settings)
+        return cls.from_settings(connection_settings(text))
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Connection:
@@ -136,7 +121,8 @@ class Connection:
         path = profile_file(environ)
         if not path.exists():
             raise ConfigurationError(
-                f"no relay is configured: set {CONNECTION_VARIABLE} to a connection string, or write {path}"
+                "no relay is configured: run `blindrelay init`, "
+                f"or set {CONNECTION_VARIABLE} to a connection string"
             )
         return cls.from_profile(path, profile_name(environ))
 
@@ -147,17 +133,14 @@ class Connection:
         Relative paths are taken from the folder of that file. Raises ConfigurationError.
         """
         settings = read_profile(path, name)
-        relay = settings.pop("relay", "")
         try:
-            address = urlsplit("//" + relay)
-            host, port = _host_and_port(address)
+            relay_address(settings.get("relay", ""))
         except ValueError:
             raise ConfigurationError(f'{path}: profile {name!r} needs relay = "host:port"') from None
-        if address.netloc != relay or "@" in relay:
-            raise ConfigurationError(f'{path}: profile {name!r} needs relay = "host:port", and no more')
         if "ca" in settings:
             settings["ca"] = _beside(path, settings["ca"])
-        if settings.get("history", "on") not in _SWITCH:
+        history = settings.get("history", "on").lower()
+        if history not in _SWITCH and history not in _NEITHER:
             settings["history"] = _beside(path, settings["history"])
         if "token_file" in settings:
             if "token" in settings:
@@ -165,10 +148,15 @@ class Connection:
             settings["token"] = "@" + _beside(path, settings.pop("token_file"))
         elif "token" in settings:
             _read_secret("token", str(path))
-        return cls._from_settings(host, port, settings)
+        return cls.from_settings(settings)
 
     @classmethod
-    def _from_settings(cls, host: str, port: int, settings: Mapping[str, str]) -> Connection:
+    def from_settings(cls, settings: Mapping[str, str]) -> Connection:
+        """Reads the settings of a connection string, by name; "relay" is "host:port".
+
+        Raises ConfigurationError.
+        """
+        host, port = relay_address(settings["relay"])
         ca = settings.get("ca")
         if ca is not None:
             _read("ca", ca)
@@ -179,6 +167,7 @@ class Connection:
             token=_token(settings.get("token")),
             tls=_choice("tls", settings.get("tls", "on"), _SWITCH),
             ca=None if ca is None else Path(ca),
+            proxy=_proxy(settings.get("proxy"), host),
             credential=_choice("credentials", settings.get("credentials", "injected"), _CREDENTIALS),
             deadline_class=_choice("deadline", settings.get("deadline", "1h"), _DEADLINES),
             first_byte=_seconds("first_byte", settings.get("first_byte")),
@@ -188,9 +177,17 @@ class Connection:
 
 
 def profile_file(environ: Mapping[str, str] = os.environ) -> Path:
-    """The TOML file with the profiles, whether it is there or not."""
-    base = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return Path(environ.get(CONFIG_VARIABLE) or base / "blindrelay" / "config.toml")
+    """The TOML file with the profiles, whether it is there or not. Raises ConfigurationError."""
+    if file := environ.get(CONFIG_VARIABLE):
+        return Path(file)
+    if base := environ.get("XDG_CONFIG_HOME"):
+        return Path(base) / "blindrelay" / "config.toml"
+    try:
+        return Path.home() / ".config" / "blindrelay" / "config.toml"
+    except RuntimeError:
+        raise ConfigurationError(
+            f"no home directory: set {CONNECTION_VARIABLE}, or {CONFIG_VARIABLE} to a file of profiles"
+        ) from None
 
 
 def profile_name(environ: Mapping[str, str] = os.environ) -> str:
@@ -198,14 +195,13 @@ def profile_name(environ: Mapping[str, str] = os.environ) -> str:
     return environ.get(PROFILE_VARIABLE, "default")
 
 
-_FORM: Final = "a connection string has the form blindrelay://TOKEN@relay.example:443?bridge=br1…"
-
-
 def read_profile(path: Path, name: str) -> dict[str, str]:
     """The settings of a profile as they stand there. Raises ConfigurationError."""
     try:
-        profiles = tomllib.loads(path.read_text()).get("profiles", {})
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        profiles = tomllib.loads(decode_text(path.read_bytes())).get("profiles", {})
+    except EncodingError as error:
+        raise ConfigurationError(f"{path} {error}") from None
+    except (OSError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"{path}: {error}") from None
     profile = profiles.get(name) if isinstance(profiles, dict) else None
     if not isinstance(profile, dict):
@@ -216,18 +212,18 @@ def read_profile(path: Path, name: str) -> dict[str, str]:
             raise ConfigurationError(
                 f"{path}: profile {name!r}: {key} is not one of {known}, with a value in quotes"
             )
-    return dict(profile)
-
-
-def _host_and_port(parts: SplitResult) -> tuple[str, int]:
-    """Raises ValueError if there is no host, or if the port is no number from 1 to 65535."""
-    if not parts.hostname or parts.port == 0:
-        raise ValueError
-    return parts.hostname, parts.port or _DEFAULT_PORT
+    return {key: value.strip() for key, value in profile.items()}
 
 
 def _beside(file: Path, path: str) -> str:
-    return str(file.parent / Path(path).expanduser())
+    return str(file.parent / _expanded(path))
+
+
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ConfigurationError(f"{path}: no home directory: write the whole path") from None
 
 
 def _identity(text: str | None) -> bytes:
@@ -244,6 +240,7 @@ def _identity(text: str | None) -> bytes:
 def _token(text: str | None) -> str | None:
     if text is None:
         return None
+    text = text.strip()
     token = _read_secret("token", text[1:]).strip() if text.startswith("@") else text
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise ConfigurationError("the access token is empty, or has characters that no token has")
@@ -251,9 +248,22 @@ def _token(text: str | None) -> str | None:
 
 
 def _history(value: str) -> Path | bool:
-    if not value:
-        raise ConfigurationError("history is a file, or off")
-    return _SWITCH.get(value, Path(value))
+    if value.lower() in _NEITHER:
+        raise ConfigurationError(f"history is a file, on or off, not {value!r}")
+    return _SWITCH[value.lower()] if value.lower() in _SWITCH else _expanded(value)
+
+
+def _proxy(value: str | None, host: str) -> HttpProxy | None:
+    """The given one, or BLINDRELAY_PROXY's for a relay on another machine."""
+    source = "proxy"
+    if value is None and not _is_loopback(host):
+        source, value = PROXY_VARIABLE, os.environ.get(PROXY_VARIABLE, "").strip()
+    if not value or value.lower() == "off":
+        return None
+    try:
+        return HttpProxy.parse(value)
+    except ValueError as error:
+        raise ConfigurationError(f"{source} {error}") from None
 
 
 def _read_secret(option: str, path: str) -> str:
@@ -264,30 +274,30 @@ def _read_secret(option: str, path: str) -> str:
 def _read(option: str, path: str, forbidden: int = 0) -> str:
     """A file's text, unless it is a regular file with one of the forbidden mode bits."""
     try:
-        with Path(path).expanduser().open() as file:
+        with _expanded(path).open("rb") as file:
             status = os.fstat(file.fileno())
             if sys.platform != "win32" and stat.S_ISREG(status.st_mode) and status.st_mode & forbidden:
                 mode = f"mode {stat.S_IMODE(status.st_mode):04o}"
                 raise ConfigurationError(f"{option}: {path} is open to others ({mode}): run chmod 600 on it")
-            return file.read()
+            return decode_text(file.read())
     except OSError as error:
         raise ConfigurationError(f"{option}: cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{option}: cannot read {path}: not a text file") from None
-    except (RuntimeError, ValueError):  # ~ of nobody's home; a NUL
-        raise ConfigurationError(f"{option}: {path!r} is no path of this machine") from None
+    except EncodingError as error:
+        raise ConfigurationError(f"{option}: {path} {error}") from None
+    except ValueError:  # a NUL
+        raise ConfigurationError(f"{option}: {path!r} is not a valid path") from None
 
 
 def _choice(option: str, value: str, choices: Mapping[str, T]) -> T:
-    if value not in choices:
+    if value.lower() not in choices:
         raise ConfigurationError(f"{option} is one of {', '.join(choices)}, not {value!r}")
-    return choices[value]
+    return choices[value.lower()]
 
 
 def _seconds(option: str, value: str | None) -> float | None:
     if value is None:
         return None
-    number, unit = value[:-1], value[-1:]
+    number, unit = value[:-1].strip(), value[-1:].lower()
     if unit not in _UNITS or not number.isascii() or not number.isdigit() or not 0 < int(number) < 100_000:
         raise ConfigurationError(f"{option} is a time, such as 90s, 45m or 1h, not {value!r}")
     return float(int(number) * _UNITS[unit])

@@ -5,7 +5,8 @@
     BlindRelayError
     ├── ConfigurationError    the connection string, profile or environment is wrong
     ├── ClosedError           the client was closed in the middle of the exchange
-    ├── ForkError             this process was forked from one that was already using gRPC
+    ├── ForkError             this process was forked while its parent was using gRPC
+    ├── UnsupportedRuntimeError  gRPC cannot run under this concurrency library
     ├── RequestError          the request is not one that can be sealed
     ├── KeyTrustError         no key that the pinned bridge vouches for: nothing was sent
     ├── RelayError            the relay refused, failed or was lost (unauthenticated: a hint)
@@ -24,6 +25,7 @@ from __future__ import annotations
 
 from blindrelay.v1.inner_pb2 import ErrorCode, ExchangeError, Execution
 from blindrelay.v1.outer_status import OuterStatus
+from blindrelay.v1.picklable_error import PicklableError
 
 __all__ = [
     "AlteredAnswerError",
@@ -39,10 +41,11 @@ __all__ = [
     "RequestError",
     "TimedOutError",
     "UnreachableError",
+    "UnsupportedRuntimeError",
 ]
 
 
-class BlindRelayError(Exception):
+class BlindRelayError(PicklableError):
     """The root of the client's errors."""
 
     origin = "client"
@@ -67,14 +70,26 @@ class ClosedError(BlindRelayError):
 
 
 class ForkError(BlindRelayError):
-    """gRPC's asyncio engine does not survive a fork."""
+    """gRPC's asyncio engine does not survive a fork while it is in use."""
 
     kind = "fork"
 
     def __init__(self) -> None:
         super().__init__(
-            "this process was forked from one that had already sent through BlindRelay: fork before the "
-            "first exchange, or start processes with multiprocessing's 'spawn' method"
+            "this process was forked while its parent had a gRPC connection in use: close the parent's "
+            "clients before the fork, or start processes with multiprocessing's 'spawn' method"
+        )
+
+
+class UnsupportedRuntimeError(BlindRelayError):
+    """gRPC's asyncio engine cannot run under this concurrency library."""
+
+    kind = "unsupported_runtime"
+
+    def __init__(self, runtime: str) -> None:
+        super().__init__(
+            f"BlindRelay cannot run under {runtime}: use asyncio, trio or threads, or start "
+            "`blindrelay proxy` and send to its local endpoint"
         )
 
 

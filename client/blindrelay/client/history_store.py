@@ -71,7 +71,10 @@ def open_history(connection: Connection) -> HistoryStore:
         return HistoryStore(connection.identity, connection.history.expanduser())
     path = default_history_file(connection.identity) if connection.history else None
     if connection.history and path is None:
-        _log.warning("there is no home to keep the key history in: it is forgotten when this process ends")
+        _log.warning(
+            "no home directory: the key history is forgotten when this process ends; "
+            f"set {STATE_VARIABLE} or use history=off"
+        )
     return HistoryStore(connection.identity, path, private_folder=True)
 
 

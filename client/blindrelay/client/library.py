@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterable, Iterable
-from typing import Any, Protocol
+from functools import cache
+from importlib import import_module
+from typing import Any, Final, Protocol
 
 from blindrelay.client.errors import BlindRelayError
 
@@ -29,6 +31,35 @@ class Request(Protocol):
     def stream(self) -> Any: ...
     @property
     def extensions(self) -> Any: ...
+
+
+_OTHER: Final = {"httpx": "httpx2", "httpx2": "httpx"}
+
+
+def client_library(name: str) -> Any:
+    """The module httpx or httpx2. Raises ImportError, which says what an SDK of the other one takes."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        other = _OTHER[name]
+        raise ImportError(
+            f"{name} is not installed: install it, or call {other}_client() for an SDK that uses {other}",
+            name=name,
+        ) from None
+
+
+@cache
+def client_class(library: Any, name: str) -> Any:
+    """The library's Client or AsyncClient, under a name that says what to do where it is the wrong one.
+
+    An SDK that expects the other library's client refuses this one and prints the name of its class.
+    """
+    other = _OTHER[library.__name__]
+    method = f"async_{other}_client()" if name.startswith("Async") else f"{other}_client()"
+    qualified = f"{name} (an SDK that expects {other}.{name} takes SealedTransport.{method})"
+    return type(name, (getattr(library, name),), {"__module__": library.__name__, "__qualname__": qualified})
 
 
 def library_of(request: object) -> Any:
@@ -52,13 +83,27 @@ def as_library_error(error: BlindRelayError, request: object, name: str) -> Exce
     Every attribute of the error is kept; ``except httpx.ConnectError`` and ``except RelayError`` both see it.
     """
     library_type: type[Exception] = getattr(library_of(request), name)
-    key = (type(error), library_type)
+    return _combined(type(error), library_type, error.args, {**error.__dict__, "_request": request})
+
+
+def _combined(
+    ours: type[BlindRelayError],
+    library_type: type[Exception],
+    arguments: tuple[Any, ...],
+    attributes: dict[str, Any],
+) -> Exception:
+    key = (ours, library_type)
     if key not in _raised:
-        _raised[key] = type(type(error).__name__, key, {"__module__": type(error).__module__})
-    raised = _raised[key].__new__(_raised[key])
-    raised.args = error.args
-    raised.__dict__.update(error.__dict__, _request=request)
+        _raised[key] = type(ours.__name__, key, {"__module__": ours.__module__, "__reduce__": _taken_apart})
+    raised = _raised[key].__new__(_raised[key], *arguments)
+    raised.__dict__.update(attributes)
     return raised
+
+
+def _taken_apart(error: Exception) -> tuple[Any, ...]:
+    """For pickle, which cannot find a class that was made here by its name."""
+    ours, library_type = type(error).__bases__
+    return _combined, (ours, library_type, error.args, error.__dict__)
 
 
 def response(

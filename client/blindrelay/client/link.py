@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Awaitable, Coroutine
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import grpc
 
 from blindrelay.client.connection import Connection
-from blindrelay.client.errors import ForkError, RelayError, TimedOutError, UnreachableError
+from blindrelay.client.errors import ClosedError, RelayError, TimedOutError, UnreachableError
 from blindrelay.client.key_ring import KeyRing
 from blindrelay.v1.exchange_call import ExchangeCall, ExchangeMethod
 from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, KEY_DIRECTORY_METHOD
+from blindrelay.v1.http_proxy import HttpProxy
 from blindrelay.v1.outer_status import OuterStatus
 
 MAX_EXCHANGES: Final = 64
@@ -29,33 +32,66 @@ _LAST_NEWS_SECONDS: Final = 0.02
 _DIRECTORY_SECONDS: Final = 10
 """A directory is 3 KiB from the relay's memory; it may wait there for a bridge that is coming up."""
 
+_REASON_SECONDS: Final = 1
+"""For gRPC to say why it has failed: it knows, and sends nothing."""
+
 _NEXT_ATTEMPT_SECONDS: Final = 1.5
 """After a failed attempt the next one comes within the channel's largest back-off, a second and a fifth."""
-
-_engine_started_in: int | None = None
 
 
 class Link:
     """A channel that belongs to the event loop it was made in."""
 
     def __init__(self, connection: Connection) -> None:
-        _guard_against_fork()
         self._metadata: tuple[tuple[str, str], ...] = ()
         if connection.token is not None:
             self._metadata = (("authorization", f"Bearer {connection.token}"),)
         self._target = connection.target
+        self._proxy = connection.proxy
         # gRPC does not say why: the usual reasons are named.
         tls = "has it TLS, with a certificate to trust (ca=FILE)" if connection.tls else "or does it want TLS"
         self._hint = f"is it running, {tls}?"
+        if connection.proxy is not None:
+            self._hint += f" Is the proxy {connection.proxy.address} running?"
         self._channel = _open_channel(connection)
         self._exchange = ExchangeMethod(self._channel)
         self._get_key_directory: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(
             KEY_DIRECTORY_METHOD
         )
-        self.room = asyncio.Semaphore(MAX_EXCHANGES)
+        self._room = asyncio.Semaphore(MAX_EXCHANGES)
+        self._users = 0
+        self._closed = False
         self._renewal: asyncio.Task[None] | None = None
         self._watches = 0
         self._background: set[asyncio.Task[None]] = set()
+
+    async def enter(self, connect: float | None, pool: float | None) -> None:
+        """Waits until the relay can be reached, and then for room; leave() gives the room back.
+
+        Raises as connect() does, and TimedOutError if no room was given back within `pool` seconds.
+        """
+        self._users += 1
+        try:
+            await self.connect(connect)
+            async with asyncio.timeout(pool):
+                await self._room.acquire()
+        except TimeoutError:
+            self._users -= 1
+            raise TimedOutError("pool", pool or 0) from None
+        except BaseException:
+            self._users -= 1
+            raise
+
+    def leave(self) -> None:
+        """Gives back what enter() took."""
+        self._room.release()
+        self._users -= 1
+
+    async def is_idle(self) -> bool:
+        """Whether nobody uses the connection, once what ends by itself has had a moment to end."""
+        if self._background:
+            await asyncio.wait(self._background, timeout=_CLOSING_SECONDS)
+        return not self._users and not self._background
 
     async def connect(self, timeout: float | None) -> None:
         """Waits until the relay can be reached.
@@ -63,9 +99,12 @@ class Link:
         Raises UnreachableError if an attempt fails, or if none succeeds soon after one that failed before;
         TimedOutError after `timeout` seconds.
         """
+        self._require_open()
         try:
             async with asyncio.timeout(timeout):
                 await self._connect()
+        except grpc.aio.UsageError:
+            raise ClosedError from None
         except TimeoutError:
             raise TimedOutError("connect", timeout or 0, f" at {self._target}: {self._hint}") from None
 
@@ -77,7 +116,7 @@ class Link:
             return
         while state is not grpc.ChannelConnectivity.READY:
             if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
-                raise self._unreachable()
+                raise await self._unreachable()
             await self._watched(channel.wait_for_state_change(state))
             state = channel.get_state(try_to_connect=True)
 
@@ -86,7 +125,7 @@ class Link:
             async with asyncio.timeout(_NEXT_ATTEMPT_SECONDS):
                 await self._watched(self._channel.channel_ready())
         except TimeoutError:
-            raise self._unreachable() from None
+            raise await self._unreachable() from None
 
     async def _watched(self, change: Awaitable[None]) -> None:
         """gRPC goes on watching when nobody waits any more, until the channel is closed."""
@@ -94,16 +133,26 @@ class Link:
         await change
         self._watches -= 1
 
-    def _unreachable(self) -> UnreachableError:
-        return UnreachableError(f"no connection to the relay at {self._target}: {self._hint}")
+    async def _unreachable(self) -> UnreachableError:
+        reason = self._hint if self._proxy is None else await self._refusal(self._proxy) or self._hint
+        return UnreachableError(f"no connection to the relay at {self._target}: {reason}")
+
+    async def _refusal(self, proxy: HttpProxy) -> str | None:
+        """Why the proxy did not connect us: a call on a channel that has failed fails with the reason."""
+        try:
+            await self._get_key_directory(b"", timeout=_REASON_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            return proxy.refusal(error.details() or "")
+        return None
 
     def exchange(self, envelope: tuple[str, bytes], deadline: float, whole: bytes | None) -> ExchangeCall:
         """Begins the call of one exchange, as ExchangeMethod does; it ends after `deadline` seconds."""
-        _guard_against_fork()
+        self._require_open()
         return self._exchange.begin(whole, (*self._metadata, envelope), deadline)
 
     async def directories(self) -> bytes:
         """The relay's GetKeyDirectoryResponse, unverified bytes. Raises RelayError."""
+        self._require_open()
         try:
             return await self._get_key_directory(b"", metadata=self._metadata, timeout=_DIRECTORY_SECONDS)
         except grpc.aio.AioRpcError as error:
@@ -128,7 +177,7 @@ class Link:
         generation = keys.generation
         encoded = await self.directories()
         # Signatures and the history's file take milliseconds, on a bad day more: not in the event loop.
-        await asyncio.to_thread(keys.take, encoded, generation)
+        await _in_thread(partial(keys.take, encoded, generation))
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Lets something run to its end that nobody waits for."""
@@ -142,9 +191,16 @@ class Link:
             await asyncio.wait(self._background, timeout=_CLOSING_SECONDS)
         for task in self._background:
             task.cancel()
+        self._closed = True
         await self._channel.close()
         if self._watches:
             await asyncio.sleep(_LAST_NEWS_SECONDS)
+        # gRPC's engine runs for as long as anybody refers to a channel; responses refer to this object.
+        del self._channel, self._exchange, self._get_key_directory
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ClosedError
 
 
 def _retrieve(renewal: asyncio.Task[None]) -> None:
@@ -181,12 +237,34 @@ def _open_channel(connection: Connection) -> grpc.aio.Channel:
         return grpc.aio.insecure_channel(connection.target, options=CHANNEL_OPTIONS)
     roots = connection.ca.expanduser().read_bytes() if connection.ca is not None else None
     credentials = grpc.ssl_channel_credentials(root_certificates=roots)
-    return grpc.aio.secure_channel(connection.target, credentials, options=CHANNEL_OPTIONS)
+    if (proxy := connection.proxy) is None:
+        return grpc.aio.secure_channel(connection.target, credentials, options=CHANNEL_OPTIONS)
+    options = (*CHANNEL_OPTIONS, *proxy.channel_options(connection.target, connection.host))
+    return grpc.aio.secure_channel(proxy.address, credentials, options=options)
 
 
-def _guard_against_fork() -> None:
-    global _engine_started_in  # as global as gRPC's engine
-    if _engine_started_in is None:
-        _engine_started_in = os.getpid()
-    elif _engine_started_in != os.getpid():
-        raise ForkError
+async def _in_thread(work: Callable[[], None]) -> None:
+    """Runs `work` in a thread of its own; asyncio.to_thread() refuses once the main thread has ended."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def run() -> None:
+        error: BaseException | None = None
+        try:
+            work()
+        except BaseException as raised:
+            error = raised
+        with suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(_settle, done, error)
+
+    threading.Thread(target=run, name="blindrelay-keys", daemon=True).start()
+    await done
+
+
+def _settle(future: asyncio.Future[None], error: BaseException | None) -> None:
+    if future.cancelled():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)

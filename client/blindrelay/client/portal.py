@@ -13,9 +13,10 @@ import os
 import threading
 import weakref
 from collections.abc import Coroutine
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from typing import Any, Final, TypeVar
 
+from blindrelay.client.engine import require_engine
 from blindrelay.client.errors import ClosedError, ForkError
 
 T = TypeVar("T")
@@ -28,11 +29,14 @@ class Portal:
     """A thread with a running event loop; its thread never keeps the interpreter from ending.
 
     One that nobody refers to any more ends like one that is closed.
+
+    Raises ForkError or UnsupportedRuntimeError where gRPC cannot run.
     """
 
     def __init__(self) -> None:
+        require_engine()
         self._started_in = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may send while its thread is in here
         self._closed = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=_run, args=(self._loop,), name="blindrelay", daemon=True)
@@ -41,32 +45,39 @@ class Portal:
         self._abandoned = weakref.finalize(self, _abandon, self._loop, self._started_in)
         self._abandoned.atexit = False  # then it is closed, and waited for
 
-    def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Runs the coroutine in the portal's loop and waits for it; Ctrl-C here cancels it there.
+    @property
+    def is_of_this_process(self) -> bool:
+        """False in a child that was forked after the thread had begun: it does not have the thread."""
+        return os.getpid() == self._started_in
 
-        Raises ForkError in a process that was forked after the thread had begun, and ClosedError if the
-        portal is closed, before or meanwhile.
-        """
-        if os.getpid() != self._started_in:
+    def begin(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Starts the coroutine in the portal's loop. Raises ForkError in a forked child, or ClosedError."""
+        if not self.is_of_this_process:
             coroutine.close()
             raise ForkError
         with self._lock:
             if self._closed:
                 coroutine.close()
                 raise ClosedError
-            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+            return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def call(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+        """Runs the coroutine in the portal's loop and waits for it; Ctrl-C here cancels it there.
+
+        Raises ForkError in a forked child, ClosedError if the portal is closed, before or meanwhile, and
+        TimeoutError after `timeout` seconds.
+        """
+        future = self.begin(coroutine)
         try:
-            return future.result()
-        except CancelledError:
-            raise ClosedError from None
+            return outcome(future, timeout)
         except BaseException:
             future.cancel()
             raise
 
     def close(self) -> None:
         """Ends what still runs, and the thread. Closing twice is allowed."""
-        if os.getpid() != self._started_in:
-            return  # a forked child has the object, and not the thread
+        if not self.is_of_this_process:
+            return
         with self._lock:
             if self._closed:
                 return
@@ -106,15 +117,12 @@ def _begin_to_end(loop: asyncio.AbstractEventLoop) -> None:
     ending.add_done_callback(lambda _: loop.stop())
 
 
-def drive(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Runs a coroutine that never really waits, in this thread: one whose awaits all end in Portal.call."""
+def outcome(future: Future[T], timeout: float | None = None) -> T:
+    """What a portal's work came to. Raises its error, or ClosedError if the portal was closed meanwhile."""
     try:
-        coroutine.send(None)
-    except StopIteration as stop:
-        result: T = stop.value
-        return result
-    coroutine.close()
-    raise RuntimeError("a coroutine that must not wait in this thread did")
+        return future.result(timeout)
+    except CancelledError:
+        raise ClosedError from None
 
 
 async def _end_everything_else() -> None:

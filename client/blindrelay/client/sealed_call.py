@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
@@ -61,6 +61,22 @@ class Timeouts:
         )
 
 
+class _EndedCall:
+    """Stands for a call that is over: it takes no message and has none."""
+
+    async def write(self, message: bytes) -> None:
+        raise asyncio.InvalidStateError
+
+    def cancel(self) -> bool:
+        return False
+
+    def __aiter__(self) -> _EndedCall:
+        return self
+
+    async def __anext__(self) -> bytes:
+        raise StopAsyncIteration
+
+
 BeginCall = Callable[[bytes | None], ExchangeCall]
 """Begins the gRPC call: with all of its messages, or, with None, to write them to."""
 
@@ -82,7 +98,7 @@ class SealedCall:
         self.key = key
         self._link = link
         self._begin_call = begin
-        self._call: ExchangeCall | None = None
+        self._call: ExchangeCall | _EndedCall | None = None
         self._sealed = sealed
         self._encapsulated_secret: bytes | None = sealed.encapsulated_secret
         self._timeouts = timeouts
@@ -136,7 +152,7 @@ class SealedCall:
         if self._call is None:
             self._call = call = self._begin_call(whole)
             # Iterating, not call.read(): that forgets what has arrived once a write has failed.
-            self._messages = aiter(call)
+            self._messages: AsyncIterator[bytes] = aiter(call)
             self._status = StatusWatch(call)
         return self._call
 
@@ -223,6 +239,8 @@ class SealedCall:
     def _abandon(self) -> None:
         if self._call is not None:
             self._call.cancel()
+        # gRPC's engine runs for as long as anybody refers to a call; applications keep responses.
+        self._call = self._messages = _EndedCall()
         if self._release is not None:
             self._release()
             self._release = None

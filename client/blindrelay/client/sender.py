@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from blindrelay.client.connection import Connection
-from blindrelay.client.errors import BlindRelayError, KeyTrustError, RelayError, TimedOutError
+from blindrelay.client.engine import require_engine
+from blindrelay.client.errors import BlindRelayError, KeyTrustError, RelayError
 from blindrelay.client.exchange import SealedExchange
 from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.library import Request
@@ -19,7 +20,6 @@ from blindrelay.client.link import Link
 from blindrelay.client.relay_view import Observer, RelayView
 from blindrelay.client.request_head import request_head, tunnel_head
 from blindrelay.client.sealed_call import SealedCall, Timeouts
-from blindrelay.client.stateless import stateless_body
 from blindrelay.client.tunnel import SealedTunnel
 from blindrelay.sealing import ClientExchange, SealingError, VerifiedKey, encapsulate
 from blindrelay.v1.envelope import METADATA_KEY, encode_envelope
@@ -28,12 +28,10 @@ from blindrelay.v1.grpc_profile import client_deadline
 from blindrelay.v1.inner_pb2 import ResponseHead
 from blindrelay.v1.limits import DEFAULT_MAX_UNITS, EXCHANGE_ID_SIZE, MAX_BODY_PIECE, TIME_STEP, VERSION
 from blindrelay.v1.outer_status import OuterStatus
+from blindrelay.v1.picklable_error import PicklableError
 
 C = TypeVar("C", bound=SealedCall)
 T = TypeVar("T")
-
-Run = Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]
-"""Does what waits for the network: in this event loop, or in a portal's."""
 
 
 class Sender:
@@ -51,19 +49,15 @@ class Sender:
         self.clock = clock
         self.observer = observer
         self._links: dict[asyncio.AbstractEventLoop, Link] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may send while its thread is in here
 
     async def perform(
-        self, request: Request, stream: AsyncIterator[bytes], run: Run
+        self, request: Request, body: bytes | AsyncIterable[bytes]
     ) -> tuple[SealedExchange, ResponseHead]:
-        """Sends the request, body from `stream`, and waits for the answer's head. Raises BlindRelayError."""
-        content = stateless_body(request, self.connection)
-        if content is None:
-            return await _attempted(lambda: self._attempt(request, stream, run), times=1)
-        # What is in memory needs the caller's thread no more.
-        attempted = _attempted(lambda: self._attempt(request, _once(content), here), times=2)
-        answered: tuple[SealedExchange, ResponseHead] = await run(attempted)
-        return answered
+        """Sends the request and waits for the answer's head. Raises BlindRelayError."""
+        if isinstance(body, bytes):
+            return await _attempted(lambda: self._attempt(request, _once(body)), times=2)
+        return await _attempted(lambda: self._attempt(request, body), times=1)
 
     async def open_tunnel(self, request: Request) -> tuple[SealedTunnel, ResponseHead]:
         """Dials and waits for the answer's head: 101, or an ordinary one. Raises BlindRelayError."""
@@ -76,42 +70,54 @@ class Sender:
         if link is not None:
             await link.close()
 
+    async def close_if_idle(self) -> None:
+        """Closes this event loop's connection unless it is in use; the next exchange opens another."""
+        with self._lock:
+            link = self._links.get(asyncio.get_running_loop())
+        if link is not None and await link.is_idle():
+            await self.close()
+
+    def is_connected(self) -> bool:
+        """Whether an event loop has a connection. Those of loops that have ended are dropped."""
+        with self._lock:
+            self._links = {loop: link for loop, link in self._links.items() if not loop.is_closed()}
+            return bool(self._links)
+
     async def _attempt(
-        self, request: Request, pieces: AsyncIterator[bytes], run: Run
+        self, request: Request, pieces: AsyncIterable[bytes]
     ) -> tuple[SealedExchange, ResponseHead]:
         head = request_head(request, self.connection)
-        exchange: SealedExchange = await run(self._begin(request, SealedExchange))
-        async with self._closed_on_failure(exchange, request, run):
+        exchange = await self._begin(request, SealedExchange)
+        async with self._closed_on_failure(exchange, request):
             exchange.begin(head)
             async for piece in pieces:
-                if not await run(_send(exchange, piece)):
-                    return exchange, await run(exchange.head())
-            return exchange, await run(exchange.finish())
+                if not await _send(exchange, piece):
+                    return exchange, await exchange.head()
+            return exchange, await exchange.finish()
 
     async def _dial(self, request: Request) -> tuple[SealedTunnel, ResponseHead]:
         head = tunnel_head(request, self.connection)
         tunnel = await self._begin(request, SealedTunnel)
-        async with self._closed_on_failure(tunnel, request, here):
+        async with self._closed_on_failure(tunnel, request):
             return tunnel, await tunnel.dial(head)
 
     @asynccontextmanager
-    async def _closed_on_failure(self, call: SealedCall, request: Request, run: Run) -> AsyncIterator[None]:
+    async def _closed_on_failure(self, call: SealedCall, request: Request) -> AsyncIterator[None]:
         """Raises _KeyGoneError in the one case for a second attempt."""
         try:
             yield
         except RelayError as error:
-            await run(call.aclose())
-            if error.status is OuterStatus.KEY_UNKNOWN and await run(self._is_gone(call.key, request)):
+            await call.aclose()
+            if error.status is OuterStatus.KEY_UNKNOWN and await self._is_gone(call.key, request):
                 raise _KeyGoneError(error) from None
             raise
         except BaseException:
-            await run(call.aclose())
+            await call.aclose()
             raise
 
     async def _begin(self, request: Request, kind: type[C]) -> C:
         link, timeouts = self._link(), Timeouts.of(request.extensions, self.connection)
-        await link.connect(timeouts.connect)
-        await _acquire(link.room, timeouts.pool)
+        await link.enter(timeouts.connect, timeouts.pool)
         try:
             issued_at = self._issued_at()
             key = await self._key(link, issued_at, timeouts.connect)
@@ -120,9 +126,9 @@ class Sender:
             deadline = client_deadline(self.connection.deadline_class)
             begin = partial(link.exchange, (METADATA_KEY, envelope), deadline)
             view = self._observed(envelope)
-            return kind(link, begin, key, sealed, timeouts, link.room.release, view)
+            return kind(link, begin, key, sealed, timeouts, link.leave, view)
         except BaseException:
-            link.room.release()
+            link.leave()
             raise
 
     def _envelope(self, key: VerifiedKey, issued_at: int) -> bytes:
@@ -167,15 +173,16 @@ class Sender:
 
     def _link(self) -> Link:
         """This event loop's connection to the relay; those of loops that have ended are dropped."""
+        require_engine()
         loop = asyncio.get_running_loop()
         with self._lock:
-            self._links = {other: link for other, link in self._links.items() if not other.is_closed()}
+            self.is_connected()
             if loop not in self._links:
                 self._links[loop] = Link(self.connection)
             return self._links[loop]
 
 
-class _KeyGoneError(Exception):
+class _KeyGoneError(PicklableError):
     """The key that an exchange was sealed to is no longer announced."""
 
     def __init__(self, error: RelayError) -> None:
@@ -209,19 +216,6 @@ async def _send(exchange: SealedExchange, data: bytes) -> bool:
         if not await exchange.send(view[start : start + MAX_BODY_PIECE]):
             return False
     return True
-
-
-async def _acquire(room: asyncio.Semaphore, timeout: float | None) -> None:
-    try:
-        async with asyncio.timeout(timeout):
-            await room.acquire()
-    except TimeoutError:
-        raise TimedOutError("pool", timeout or 0) from None
-
-
-async def here(work: Coroutine[Any, Any, T]) -> T:
-    """A Run, in this event loop."""
-    return await work
 
 
 async def _once(content: bytes) -> AsyncIterator[bytes]:

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from blindrelay.client.body import async_body, sync_body
 from blindrelay.client.connection import Connection
+from blindrelay.client.engine import release_before_fork, require_engine
 from blindrelay.client.errors import BlindRelayError, ConfigurationError
-from blindrelay.client.exchange import SealedExchange
 from blindrelay.client.history_store import open_history
 from blindrelay.client.key_ring import KeyRing
-from blindrelay.client.library import Request, response
-from blindrelay.client.portal import Portal, drive
+from blindrelay.client.library import Request, client_class, client_library, response
+from blindrelay.client.portal import Portal
 from blindrelay.client.relay_view import Observer
 from blindrelay.client.sealed_address import sealed_address, with_real_address, with_sealed_addresses
-from blindrelay.client.sender import Run, Sender, here
+from blindrelay.client.sender import Sender
+from blindrelay.client.stateless import stateless_body
 from blindrelay.client.surface import answer_or_raise
 from blindrelay.client.tunnel import SealedTunnel
+from blindrelay.client.worlds import call_from_trio, in_trio, send_from_thread, send_from_trio
 from blindrelay.sealing import TUNNEL_STATUS
 from blindrelay.v1.inner_pb2 import ResponseHead
 
@@ -28,11 +32,12 @@ if TYPE_CHECKING:
     import httpx
     import httpx2
 
-T = TypeVar("T")
-
 _TIMEOUT_SECONDS: Final = 600.0
 """The clients' default: what the official SDKs wait for the next bytes. httpx's own is 5 seconds."""
 _CONNECT_SECONDS: Final = 5.0
+
+_FORK_SECONDS: Final = 1.0
+"""How long a fork waits for an idle connection to close; closing one takes milliseconds."""
 
 _OURS: Final = b"x-blindrelay-"
 
@@ -44,8 +49,8 @@ class SealedTransport:
     """Seals every exchange to the pinned bridge and sends it through the relay; or fails.
 
     It is a transport for ``httpx.Client``, ``httpx.AsyncClient`` and their httpx2 twins, any number of
-    threads and event loops. httpx_client() and its like make clients that are ready; each has a transport
-    of its own, on the same keys, which ends with it and not with this one.
+    threads and event loops, asyncio's or trio's. httpx_client() and its like make clients that are ready;
+    each has a transport of its own, on the same keys, which ends with it and not with this one.
 
     Args:
         connection: where the relay is and whose key to trust: a Connection or a connection string.
@@ -55,6 +60,8 @@ class SealedTransport:
     Raises:
         ConfigurationError: the connection string is wrong, or pins no bridge; or the file with what was seen
             of the bridge's keys is damaged or open to others.
+        ForkError: this process was forked while its parent had a gRPC connection in use.
+        UnsupportedRuntimeError: gevent or eventlet has replaced this process's threads.
     """
 
     def __init__(
@@ -65,12 +72,14 @@ class SealedTransport:
         observer: Observer | None = None,
         _keys: KeyRing | None = None,
     ) -> None:
+        require_engine()
         if isinstance(connection, str):
             connection = Connection.from_string(connection)
         self.connection = connection
         self._sender = Sender(connection, _keys or _key_ring(connection, clock), clock, observer)
         self._lazy_portal: Portal | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may send while its thread is in here
+        release_before_fork(self._release_idle_connections)
 
     @classmethod
     def from_env(cls) -> Self:
@@ -100,53 +109,64 @@ class SealedTransport:
     def httpx_client(self, **options: Any) -> httpx.Client:
         """An ``httpx.Client``. Raises ImportError if httpx is not installed.
 
+        Older SDKs want this one. They refuse httpx2's with a TypeError.
+
         Options are its own, but with timeouts as the official SDKs have them, redirects followed, and nothing
         taken from the environment. Raises ConfigurationError for those that lead past the relay: mounts,
         proxy and transport.
         """
-        import httpx
-
-        return httpx.Client(**self._client_options(httpx, options))
+        client: httpx.Client = self._client("httpx", "Client", options)
+        return client
 
     def async_httpx_client(self, **options: Any) -> httpx.AsyncClient:
         """An ``httpx.AsyncClient``, as above."""
-        import httpx
-
-        return httpx.AsyncClient(**self._client_options(httpx, options))
+        client: httpx.AsyncClient = self._client("httpx", "AsyncClient", options)
+        return client
 
     def httpx2_client(self, **options: Any) -> httpx2.Client:
         """An ``httpx2.Client``, which current official SDKs want. ImportError if it is not installed."""
-        import httpx2
-
-        return httpx2.Client(**self._client_options(httpx2, options))
+        client: httpx2.Client = self._client("httpx2", "Client", options)
+        return client
 
     def async_httpx2_client(self, **options: Any) -> httpx2.AsyncClient:
         """An ``httpx2.AsyncClient``, as above."""
-        import httpx2
-
-        return httpx2.AsyncClient(**self._client_options(httpx2, options))
+        client: httpx2.AsyncClient = self._client("httpx2", "AsyncClient", options)
+        return client
 
     def handle_request(self, request: Any) -> Any:
         """One synchronous exchange; httpx calls this."""
-        portal = self._portal()
-
-        async def in_portal(work: Coroutine[Any, Any, T]) -> T:
-            return portal.call(work)
-
-        answer = self._answer(
-            request,
-            _each(request.stream),
-            in_portal,
-            lambda exchange: sync_body(request, exchange, portal),
-        )
-        return drive(answer)
+        real = with_real_address(request)
+        perform = partial(self._sender.perform, real)
+        try:
+            portal, content = self._portal(), stateless_body(real, self.connection)
+            if content is None:
+                exchange, head = send_from_thread(portal, perform, request.stream)
+            else:
+                exchange, head = portal.call(perform(content))
+        except BlindRelayError as error:
+            return answer_or_raise(error, request)
+        return response(request, head.status, _raw(head, request), sync_body(request, exchange, portal))
 
     async def handle_async_request(self, request: Any) -> Any:
-        """One asynchronous exchange; httpx calls this."""
+        """One asynchronous exchange, in asyncio or trio; httpx calls this."""
+        real = with_real_address(request)
+        try:
+            content = stateless_body(real, self.connection)
+            if in_trio():
+                return await self._handle_trio_request(request, real, content)
+            exchange, head = await self._sender.perform(real, request.stream if content is None else content)
+        except BlindRelayError as error:
+            return answer_or_raise(error, request)
+        return response(request, head.status, _raw(head, request), async_body(request, exchange))
 
-        return await self._answer(
-            request, request.stream, here, lambda exchange: async_body(request, exchange)
-        )
+    async def _handle_trio_request(self, request: Any, real: Any, content: bytes | None) -> Any:
+        perform, portal = partial(self._sender.perform, real), self._portal()
+        in_portal = partial(call_from_trio, portal)
+        if content is None:
+            exchange, head = await send_from_trio(portal, perform, request.stream)
+        else:
+            exchange, head = await in_portal(perform(content))
+        return response(request, head.status, _raw(head, request), async_body(request, exchange, in_portal))
 
     async def open_tunnel(self, request: Any) -> SealedTunnel | Any:
         """Opens a WebSocket to the provider: the tunnel, or the response that came in its place.
@@ -173,7 +193,12 @@ class SealedTransport:
 
     async def aclose(self) -> None:
         """Ends what runs in this event loop. The transport may be used again."""
-        await self._sender.close()
+        if in_trio():
+            import trio
+
+            await trio.to_thread.run_sync(self.close)
+        else:
+            await self._sender.close()
 
     def __enter__(self) -> Self:
         return self
@@ -194,25 +219,24 @@ class SealedTransport:
     def __repr__(self) -> str:
         return f"<SealedTransport by {self.connection.target}>"
 
-    async def _answer(
-        self,
-        request: Request,
-        stream: AsyncIterator[bytes],
-        run: Run,
-        body: Callable[[SealedExchange], Any],
-    ) -> Any:
-        """The exchange, in either world: `run` does what waits for the network."""
-        try:
-            exchange, head = await self._sender.perform(with_real_address(request), stream, run)
-        except BlindRelayError as error:
-            return answer_or_raise(error, request)
-        return response(request, head.status, _raw(head, request), body(exchange))
-
     def _portal(self) -> Portal:
+        require_engine()
         with self._lock:
-            if self._lazy_portal is None:
+            if self._lazy_portal is None or not self._lazy_portal.is_of_this_process:
                 self._lazy_portal = Portal()
             return self._lazy_portal
+
+    def _release_idle_connections(self) -> bool:
+        """Before a fork: closes what can be closed without harm; whether nothing is left."""
+        portal = self._lazy_portal
+        if portal is not None:
+            with suppress(BlindRelayError, TimeoutError):
+                portal.call(self._sender.close_if_idle(), _FORK_SECONDS)
+        return not self._sender.is_connected()
+
+    def _client(self, library_name: str, class_name: str, options: dict[str, Any]) -> Any:
+        library = client_library(library_name)
+        return client_class(library, class_name)(**self._client_options(library, options))
 
     def _client_options(self, library: Any, options: dict[str, Any]) -> dict[str, Any]:
         for name in _WAYS_PAST_US:
@@ -239,8 +263,3 @@ def _raw(head: ResponseHead, request: Request) -> list[tuple[bytes, bytes]]:
 
 def _key_ring(connection: Connection, clock: Callable[[], float]) -> KeyRing:
     return KeyRing(connection.identity, clock, open_history(connection))
-
-
-async def _each(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
-    for piece in pieces:
-        yield piece

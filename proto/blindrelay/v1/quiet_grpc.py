@@ -10,3 +10,7 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+# With gRPC's handlers for forks, one child in six crashes if it is forked during an asynchronous call,
+# whatever it does. A program that forks while it uses gRPC's synchronous interface sets this to 1 itself.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")

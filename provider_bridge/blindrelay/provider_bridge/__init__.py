@@ -3,20 +3,23 @@
 It implements section 11 of spec/protocol.md on top of blindrelay.sealing.
 """
 
-from blindrelay.provider_bridge.bridge import Bridge
-from blindrelay.provider_bridge.config import BridgeConfig, DelegatedKey, read_bridge_config
-from blindrelay.provider_bridge.errors import (
-    BridgeError,
-    DelegationEndedError,
-    ProviderError,
-    RequestError,
-    SealedError,
-    UnclaimedError,
-)
-from blindrelay.provider_bridge.events import Event, EventLog, Outcome
-from blindrelay.provider_bridge.identity_file import load_identity, load_or_make_identity
-from blindrelay.provider_bridge.providers import AllowedCall, Provider, parse_calls, presets
-from blindrelay.provider_bridge.signatory import DelegatedIdentity, HeldIdentity, Signatory
+from blindrelay.v1.extras import needs_extra
+
+with needs_extra("bridge"):
+    from blindrelay.provider_bridge.bridge import Bridge
+    from blindrelay.provider_bridge.config import BridgeConfig, DelegatedKey, read_bridge_config
+    from blindrelay.provider_bridge.errors import (
+        BridgeError,
+        DelegationEndedError,
+        ProviderError,
+        RequestError,
+        SealedError,
+        UnclaimedError,
+    )
+    from blindrelay.provider_bridge.events import Event, EventLog, Outcome
+    from blindrelay.provider_bridge.identity_file import load_identity, load_or_make_identity
+    from blindrelay.provider_bridge.providers import AllowedCall, Provider, parse_calls, presets
+    from blindrelay.provider_bridge.signatory import DelegatedIdentity, HeldIdentity, Signatory
 
 __all__ = [
     "AllowedCall",

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from blindrelay.v1.inner_pb2 import EXECUTION_NOT_STARTED, ErrorCode, ExchangeError, Execution
 from blindrelay.v1.limits import MAX_ERROR_MESSAGE
+from blindrelay.v1.picklable_error import PicklableError
 
 
-class BridgeError(Exception):
+class BridgeError(PicklableError):
     """The root of this package's errors."""
 
 

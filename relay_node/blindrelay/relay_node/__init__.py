@@ -8,12 +8,15 @@ from __future__ import annotations
 import blindrelay.relay_node.silent_grpc  # noqa: F401 - before the first import of grpc
 
 # isort: split
-from blindrelay.relay_node.config import RelayConfig, ReplicaConfig, read_relay_config
+from blindrelay.v1.extras import needs_extra
 
-# isort: split
-from blindrelay.relay_node.audit_log import AuditLog, Event, Reason
-from blindrelay.relay_node.channels import ChannelFactory, open_channel
-from blindrelay.relay_node.relay import Relay
+with needs_extra("relay"):
+    from blindrelay.relay_node.config import RelayConfig, ReplicaConfig, read_relay_config
+
+    # isort: split
+    from blindrelay.relay_node.audit_log import AuditLog, Event, Reason
+    from blindrelay.relay_node.channels import ChannelFactory, open_channel
+    from blindrelay.relay_node.relay import Relay
 
 __all__ = [
     "AuditLog",

@@ -16,6 +16,7 @@ from blindrelay.serving import (
     require_tls_off_loopback,
 )
 from blindrelay.serving.metrics import read_metrics_address
+from blindrelay.v1.http_proxy import HttpProxy
 
 MAX_REPLICAS: Final = 20
 """Bridge processes behind one relay: as many directories of two keys fit into one answer (section 5)."""
@@ -23,12 +24,16 @@ MAX_REPLICAS: Final = 20
 
 @dataclass(frozen=True)
 class ReplicaConfig:
-    """One bridge process. `token` is what the bridge knows this relay by; `plaintext` as in RelayConfig."""
+    """One bridge process. `token` is what the bridge knows this relay by; `plaintext` as in RelayConfig.
+
+    `proxy` is the HTTP proxy on the way to it. The environment's proxies are not used.
+    """
 
     address: Address
     tls: ChannelTls | None = None
     token: str | None = field(default=None, repr=False)
     plaintext: bool = False
+    proxy: HttpProxy | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,16 @@ def _replica(table: Table) -> ReplicaConfig:
     if address.port == 0:
         raise table.error("address", "has port 0: write the port on which the bridge listens")
     _check_replica_tls(table, address, tls, plaintext=plaintext)
-    return ReplicaConfig(address, tls, None if token_file is None else read_token(token_file), plaintext)
+    token = None if token_file is None else read_token(token_file)
+    return ReplicaConfig(address, tls, token, plaintext, _proxy(table))
+
+
+def _proxy(table: Table) -> HttpProxy | None:
+    text = table.optional_text("proxy")
+    try:
+        return None if text is None else HttpProxy.parse(text)
+    except ValueError as error:
+        raise table.error("proxy", str(error)) from None
 
 
 def _check_replica_tls(table: Table, address: Address, tls: ChannelTls | None, *, plaintext: bool) -> None:

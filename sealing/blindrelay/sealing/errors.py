@@ -24,6 +24,8 @@
 
 from __future__ import annotations
 
+from blindrelay.v1.picklable_error import PicklableError
+
 __all__ = [
     "BadDelegationError",
     "BadSignatureError",
@@ -46,7 +48,7 @@ __all__ = [
 ]
 
 
-class SealingError(Exception):
+class SealingError(PicklableError):
     """The root of this package's errors."""
 
 

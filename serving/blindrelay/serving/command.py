@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from blindrelay.serving.errors import ConfigError, ServingError
 from blindrelay.serving.process import allow_many_connections, leave_no_traces
 from blindrelay.serving.tokens import issue_token, list_tokens, revoke_token
+from blindrelay.v1.console import is_output_error, run_printing
 
 if TYPE_CHECKING:
     from blindrelay.serving.doctor import Examine
@@ -58,6 +59,10 @@ def run_command(parser: CommandParser, argv: Sequence[str] | None = None) -> int
     Every error is one line on stderr; a traceback could show what must not be shown.
     """
     leave_no_traces()
+    return run_printing(parser.prog, lambda: _run(parser, argv), failed=1)
+
+
+def _run(parser: CommandParser, argv: Sequence[str] | None) -> int:
     try:
         arguments = parser.parse_args(argv)
         return arguments.run(arguments) or 0
@@ -66,6 +71,8 @@ def run_command(parser: CommandParser, argv: Sequence[str] | None = None) -> int
     except KeyboardInterrupt:
         return 130
     except Exception as error:
+        if isinstance(error, OSError) and is_output_error(error):
+            raise
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(frame.filename).name}:{frame.lineno}"
         return _complain(parser, f"stopped by an internal error ({type(error).__name__} at {place})", 1)

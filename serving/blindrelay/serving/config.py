@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from blindrelay.serving.address import Address, parse_address
 from blindrelay.serving.errors import ConfigError
 from blindrelay.serving.files import CREDENTIAL_PREFIX, credential_path
+from blindrelay.v1.text_file import EncodingError, decode_text
 
 T = TypeVar("T")
 
@@ -20,13 +21,13 @@ def read_config(path: Path, build: Callable[[Table], T]) -> T:
     Raises ConfigError, one sentence with file and key, for whatever is missing, wrong or left over.
     """
     try:
-        text = path.read_text("utf-8")
+        text = decode_text(path.read_bytes())
     except FileNotFoundError:
         raise ConfigError(f"{path}: the configuration file does not exist") from None
     except OSError as error:
         raise ConfigError(f"{path}: the configuration file cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: the configuration file is not UTF-8 text") from None
+    except EncodingError as error:
+        raise ConfigError(f"{path}: the configuration file {error}") from None
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

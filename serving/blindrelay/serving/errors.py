@@ -11,9 +11,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 from blindrelay.v1.outer_status import OuterStatus
+from blindrelay.v1.picklable_error import PicklableError
 
 
-class ServingError(Exception):
+class ServingError(PicklableError):
     """What a gRPC server of this project raises; its text is one sentence for a person."""
 
     exit_code: ClassVar[int] = 1

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from blindrelay.testbed.cli import main
+from blindrelay.v1.extras import needs_extra
 
-sys.exit(main())
+with needs_extra("testbed"):
+    from blindrelay.testbed.cli import main
+
+    sys.exit(main())

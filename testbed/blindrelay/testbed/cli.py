@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import sys
 import time
@@ -18,6 +17,7 @@ from blindrelay.testbed.demo import QUESTION, REAL_MODEL, run_demo
 from blindrelay.testbed.errors import TestbedError, UnavailableError
 from blindrelay.testbed.providers import ProviderKind, talking_provider
 from blindrelay.testbed.topology import Testbed
+from blindrelay.v1.console import run_printing
 
 _LOOK_SECONDS: Final = 0.5
 """Between two looks at whether all parts are still there."""
@@ -31,20 +31,21 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command. Returns 0: done, 1: it failed, 2: it was asked for wrongly, 130: interrupted."""
-    from blindrelay.client import BlindRelayError, ConfigurationError
-
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(
         signal.SIGINT, _interrupt
     )  # a shell may have had it ignored for what runs in the background
     given = _parser().parse_args(argv)
+    return run_printing("blindrelay-testbed", lambda: _run(given), failed=1)
+
+
+def _run(given: argparse.Namespace) -> int:
+    from blindrelay.client import BlindRelayError, ConfigurationError
+
     try:
         given.run(given)
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads: nothing more to flush
-        return 1
     except (UnavailableError, ConfigurationError) as error:
         return _complain(error, 2)
     except (TestbedError, BlindRelayError) as error:

@@ -7,6 +7,8 @@ import io
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -128,7 +130,7 @@ def test_a_long_view_is_shortened(to_bridge: ScriptedBridge, run: Run) -> None:
 def test_without_being_asked_nothing_is_noted(to_bridge: ScriptedBridge, run: Run) -> None:
     to_bridge.answer = streaming(said("yes"), DONE)
     _, out, _ = run("chat", "--json", "Well?")
-    assert set(json.loads(out)) == {"provider", "model", "answer"}
+    assert set(json.loads(out)) == {"provider", "model", "answer", "complete"}
 
 
 def test_a_conversation_remembers(to_bridge: ScriptedBridge) -> None:
@@ -145,6 +147,89 @@ def test_a_conversation_remembers(to_bridge: ScriptedBridge) -> None:
         assert person.end() == 0
     messages = json.loads(to_bridge.received[1].body)["messages"]
     assert [each["content"] for each in messages] == ["One?", "An answer.", "Two?"]
+
+
+def test_ctrl_c_stops_an_answer_and_then_the_conversation(to_bridge: ScriptedBridge) -> None:
+    async def endless(_: Received, respond: Responder) -> None:
+        await respond.send(head=head(200, b"text/event-stream"))
+        await respond.send(body=said("Once upon"))
+        await asyncio.Event().wait()
+
+    to_bridge.answer = endless
+    with terminal("chat") as person:
+        person.wait_for("> ")
+        person.type("One?\n")
+        person.wait_for("Once upon")
+        person.type("\x03")
+        person.wait_for("The answer was stopped")
+        person.wait_for("> ")
+        to_bridge.answer = streaming(said("An answer."), DONE)
+        person.type("Two?\n")
+        person.wait_for("An answer.")
+        person.wait_for("> ")
+        assert person.interrupt() == 130
+    messages = json.loads(to_bridge.received[1].body)["messages"]
+    assert [each["content"] for each in messages] == ["One?", "Once upon", "Two?"]
+
+
+def test_an_answer_is_read_to_its_end(to_bridge: ScriptedBridge, run: Run) -> None:
+    """The relay counts one that is left at [DONE] as cancelled."""
+
+    async def slow_to_end(_: Received, respond: Responder) -> None:
+        await respond.send(head=head(200, b"text/event-stream"))
+        await respond.send(body=said("yes") + DONE)
+        await asyncio.sleep(0.3)
+        await respond.send(body=b": the end\n\n")
+        await respond.send(tail=TAIL)
+
+    to_bridge.answer = slow_to_end
+    assert run("chat", "Well?") == (0, "yes\n", "")
+    assert to_bridge.cancelled == []
+
+
+def stopped(provider: str, reason: str) -> bytes:
+    if provider == "openai":
+        return b'data: {"choices": [{"delta": {}, "finish_reason": "%s"}]}\n\n' % reason.encode() + DONE
+    delta = b'data: {"type": "message_delta", "delta": {"stop_reason": "%s"}}\n\n' % reason.encode()
+    return delta + b'data: {"type": "message_stop"}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("provider", "reason", "is_whole"),
+    [
+        ("openai", "stop", True),
+        ("openai", "length", False),
+        ("openai", "content_filter", False),
+        ("anthropic", "end_turn", True),
+        ("anthropic", "max_tokens", False),
+    ],
+)
+def test_an_answer_that_the_provider_cut_says_so(
+    provider: str, reason: str, is_whole: bool, to_bridge: ScriptedBridge, run: Run
+) -> None:
+    to_bridge.answer = streaming(stopped(provider, reason))
+    arguments = ["chat", "--provider", provider, "--model", "any", "Well?"]
+    error = f"blindrelay: the provider answered only in part: it stopped early ({reason})\n" * (not is_whole)
+    assert run(*arguments) == (0 if is_whole else 5, "\n", error)
+    code, out, err = run(*arguments, "--json")
+    assert (code, json.loads(out)["complete"], err) == (0 if is_whole else 5, is_whole, error)
+
+
+@pytest.mark.parametrize("prompt", [b"caf\xe9", b"\xff\xfeH\x00i\x00"])
+def test_a_prompt_that_is_not_text_is_refused(prompt: bytes, to_bridge: ScriptedBridge) -> None:
+    for arguments, stdin in (["chat"], prompt), (["chat", "--", os.fsdecode(prompt)], b""):
+        if b"\0" in prompt and not stdin:
+            continue
+        done = subprocess.run(
+            [sys.executable, "-m", "blindrelay.client", *arguments],
+            input=stdin,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
+        assert done.stderr.startswith(b"blindrelay: the prompt is not utf-8 text")
+    assert to_bridge.received == []
 
 
 def test_an_error_does_not_end_a_conversation(to_bridge: ScriptedBridge) -> None:

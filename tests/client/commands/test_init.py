@@ -99,6 +99,22 @@ def test_without_a_question(bed: Testbed, token_file: Path, config: Path, run: R
     assert bed.token not in out
 
 
+@pytest.mark.parametrize("by_option", [True, False])
+def test_a_pasted_connection_string_answers_all(
+    by_option: bool, bed: Testbed, config: Path, run: Run
+) -> None:
+    """Also with what a paste brings along. Only the groups are still to be compared."""
+    pasted = f' "{bed.relay}&idle=90s"'
+    if by_option:
+        assert run("init", "--yes", "--relay", pasted + "\n")[0] == 0
+    else:
+        assert answering(f"https://nonsense\n{pasted}\ny\n", "init")[0] == 0
+    written = Connection.from_env()
+    assert (written.target, written.token, written.tls, written.idle) == (address(bed), bed.token, False, 90)
+    assert format_identity(written.identity) == bed.identity
+    assert bed.token not in config.read_text()
+
+
 def test_for_programs(bed: Testbed, token_file: Path, config: Path, run: Run) -> None:
     arguments = ["init", "--relay", address(bed), "--token-file", token_file, "--no-tls", "--yes", "--json"]
     code, out, err = run(*arguments, "--bridge", STRANGER)
@@ -188,10 +204,11 @@ def test_profiles_side_by_side(bed: Testbed, token_file: Path, run: Run, config:
             "--bridge: a bridge identity has",
         ),
         (
-            ["--relay", "blindrelay://r", "--bridge", STRANGER, "--yes", "--no-token"],
-            "HOST:PORT, and no more",
+            ["--relay", "https://r", "--bridge", STRANGER, "--yes", "--no-token"],
+            "--relay: the relay's address is HOST:PORT",
         ),
-        (["--relay", "r:0", "--bridge", STRANGER, "--yes", "--no-token"], "has the form"),
+        (["--relay", "r:0", "--bridge", STRANGER, "--yes", "--no-token"], "is HOST:PORT"),
+        (["--relay", "blindrelay://t@r?pin=x", "--yes"], "--relay: a connection string has no option 'pin'"),
         (
             ["--relay", "r", "--bridge", STRANGER, "--yes", "--no-token", "--no-tls"],
             "for a relay on this machine",

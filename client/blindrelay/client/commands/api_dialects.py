@@ -9,6 +9,20 @@ _MAX_TOKENS: Final = 8_192
 """Anthropic's API wants a limit: long enough for an answer that somebody reads."""
 
 
+CUT_REASONS: Final = frozenset(
+    {
+        "content_filter",
+        "incomplete",
+        "length",
+        "max_output_tokens",
+        "max_tokens",
+        "model_context_window_exceeded",
+        "refusal",
+    }
+)
+"""The words of the two APIs, and of servers that imitate them, for an answer that is only a part."""
+
+
 class Message(TypedDict):
     """One turn of a conversation; role is user or assistant."""
 
@@ -46,6 +60,10 @@ class Dialect(ABC):
         """The text in a streamed event, if any."""
 
     @abstractmethod
+    def stop_reason(self, event: dict[str, Any]) -> str | None:
+        """Why the provider stopped, in its own word, if the event says so."""
+
+    @abstractmethod
     def ends(self, data: str, event: dict[str, Any]) -> bool:
         """Whether the answer is whole with this event."""
 
@@ -67,6 +85,10 @@ class OpenAI(Dialect):
     def text(self, event: dict[str, Any]) -> str:
         choices = event.get("choices") or [{}]
         return str((choices[0].get("delta") or {}).get("content") or "")
+
+    def stop_reason(self, event: dict[str, Any]) -> str | None:
+        choices = event.get("choices") or [{}]
+        return choices[0].get("finish_reason") or None
 
     def ends(self, data: str, event: dict[str, Any]) -> bool:
         return data == "[DONE]"
@@ -94,6 +116,9 @@ class Anthropic(Dialect):
 
     def text(self, event: dict[str, Any]) -> str:
         return str((event.get("delta") or {}).get("text") or "")
+
+    def stop_reason(self, event: dict[str, Any]) -> str | None:
+        return (event.get("delta") or {}).get("stop_reason") or None
 
     def ends(self, data: str, event: dict[str, Any]) -> bool:
         return event.get("type") == "message_stop"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import click
@@ -18,7 +19,7 @@ from blindrelay.client.commands.options import (
     relay_option,
 )
 from blindrelay.client.commands.relay_view_report import view_json, view_text
-from blindrelay.client.commands.sealed_api import SealedApi
+from blindrelay.client.commands.sealed_api import PartialAnswerError, SealedApi
 from blindrelay.client.commands.terminal import one_line, printable, waiting
 from blindrelay.client.errors import BlindRelayError
 from blindrelay.client.relay_view import RelayView
@@ -48,8 +49,8 @@ def chat(
 ) -> None:
     """Ask a model, sealed, and print the answer as it comes.
 
-    PROMPT is read from stdin if it is - or missing; at a terminal without one a conversation begins, which
-    Ctrl-D ends.
+    PROMPT is read from stdin if it is - or missing. At a terminal without one a conversation begins: Ctrl-C
+    stops an answer, and Ctrl-D or Ctrl-C at the prompt ends the conversation.
 
     \b
     Examples:
@@ -58,7 +59,8 @@ def chat(
       git diff | blindrelay chat --system "Write a commit message." -
       blindrelay chat --provider anthropic --model claude-sonnet-4-5
 
-    Exit codes: 0 done, 2 wrong input, 3 relay, 4 bridge, 5 provider, 130 interrupted.
+    Exit codes: 0 done, 2 wrong input, 3 relay, 4 bridge, 5 provider (also if it stopped early),
+    130 interrupted.
     """
     dialect = DIALECTS[provider or "openai"]
     model = model or dialect.model
@@ -74,21 +76,31 @@ def chat(
         if asked is None:
             conversation.run()
             return
-        answer = conversation.ask(asked, quiet=as_json)
+        cut = conversation.ask(asked, quiet=as_json)
     # Only now: the last padding comes after the answer's end.
     if as_json:
+        said = {"answer": conversation.messages[-1]["content"], "complete": cut is None}
         held = {"relay_view": [view_json(view) for view in views]} if show_relay_view else {}
-        click.echo(json.dumps({"provider": dialect.name, "model": model, "answer": answer, **held}, indent=2))
+        click.echo(json.dumps({"provider": dialect.name, "model": model, **said, **held}, indent=2))
     else:
         _show(views)
+    if cut is not None:
+        raise cut
 
 
 def _read(prompt: str | None) -> str | None:
     """The question; None if a person sits there and is to be asked."""
     if prompt is None and sys.stdin.isatty():
         return None
-    text = sys.stdin.read() if prompt in (None, _STDIN) else prompt
-    if not text or not text.strip():
+    try:
+        text = sys.stdin.read() if prompt in (None, _STDIN) else prompt
+        text.encode()  # Python keeps bytes that are not text as surrogates
+    except UnicodeError:
+        raise click.UsageError(
+            f"the prompt is not {sys.stdin.encoding} text: convert it, or set PYTHONIOENCODING"
+        ) from None
+    text = text.removeprefix("\ufeff")
+    if not text.strip():
         raise click.UsageError("the prompt is empty")
     return text
 
@@ -102,30 +114,46 @@ class _Conversation:
     messages: list[Message] = field(default_factory=list)
 
     def run(self) -> None:
-        """Asks whatever is typed. An error does not end it: the question may be asked again."""
-        import readline  # noqa: F401 (with it input() has a history and arrow keys)
+        """Asks whatever is typed. An error does not end it, nor Ctrl-C during an answer."""
+        with suppress(ImportError):  # Windows has none
+            import readline  # noqa: F401 (with it input() has a history and arrow keys)
 
         while (text := _typed()) is not None:
             self.views.clear()
             try:
-                self.ask(text)
+                if cut := self.ask(text):
+                    raise cut
             except BlindRelayError as error:
                 click.echo(f"blindrelay: {one_line(str(error))}", err=True)
+            except KeyboardInterrupt:
+                click.echo("The answer was stopped. Ctrl-C again ends the conversation.", err=True)
             _show(self.views)
 
-    def ask(self, text: str, *, quiet: bool = False) -> str:
-        """Asks; prints the answer as it comes, and returns it. Raises BlindRelayError."""
-        question = Message(role="user", content=text)
+    def ask(self, text: str, *, quiet: bool = False) -> PartialAnswerError | None:
+        """Asks, prints the answer as it comes and remembers it. Returns why it is a part, if the provider
+        stopped early. Raises BlindRelayError. What came before Ctrl-C is remembered, too.
+        """
+        question, cut, came = Message(role="user", content=text), None, list[str]()
         try:
-            answer = "".join(map(_ignored if quiet else _printed, self._pieces([*self.messages, question])))
-        except BaseException:
+            for piece in self._pieces([*self.messages, question]):
+                came.append(piece)
+                if not quiet:
+                    _print(piece)
+        except PartialAnswerError as error:
+            cut = error
+        except BaseException as error:
             if sys.stdout.isatty():
                 click.echo()  # what is said of it stands in a line of its own
+            if isinstance(error, KeyboardInterrupt) and any(came):
+                self._remember(question, came)
             raise
         if not quiet:
             click.echo()
-        self.messages += [question, Message(role="assistant", content=answer)]
-        return answer
+        self._remember(question, came)
+        return cut
+
+    def _remember(self, question: Message, came: list[str]) -> None:
+        self.messages += [question, Message(role="assistant", content="".join(came))]
 
     def _pieces(self, messages: list[Message]) -> Iterator[str]:
         pieces = self.api.chat(self.model, messages, self.system)
@@ -137,24 +165,23 @@ class _Conversation:
 
 def _typed() -> str | None:
     """What is typed next that is not blank; None after Ctrl-D."""
-    text = ""
-    while not text.strip():
+    while True:
         try:
             text = input("> ")
+            text.encode()
         except EOFError:
             click.echo()
             return None
-    return text
+        except UnicodeError:
+            click.echo(f"blindrelay: that is not {sys.stdin.encoding} text", err=True)
+            continue
+        if text.strip():
+            return text
 
 
-def _printed(piece: str) -> str:
+def _print(piece: str) -> None:
     # color: what goes into a file is what was said, to the byte.
     click.echo(printable(piece) if sys.stdout.isatty() else piece, nl=False, color=True)
-    return piece
-
-
-def _ignored(piece: str) -> str:
-    return piece
 
 
 def _show(views: list[RelayView]) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Final
@@ -13,6 +16,7 @@ from blindrelay.client.commands.exit_codes import HELP as EXIT_CODES
 from blindrelay.client.commands.exit_codes import ExitCode, exit_code
 from blindrelay.client.commands.interruption import ends_at_once
 from blindrelay.client.commands.terminal import one_line
+from blindrelay.v1.extras import MissingExtraError, needs_extra
 
 _HELP = f"""Use language models through a relay that cannot read.
 
@@ -72,19 +76,28 @@ def blindrelay() -> None:
 
 
 def run_command_line(arguments: Sequence[str] | None) -> int:
-    """Runs one; returns the exit code. An error is one line on stderr."""
+    """Runs one; returns the exit code. An error is one line on stderr. Raises OSError if output fails."""
     logging.basicConfig(format="blindrelay: %(message)s", level=logging.ERROR)
+    streams = sys.stdout, sys.stderr
+    given = None if arguments is None else list(arguments)
     try:
-        code = blindrelay.main(
-            None if arguments is None else list(arguments), prog_name="blindrelay", standalone_mode=False
-        )
+        with needs_extra("client"):
+            code = blindrelay.main(given, prog_name="blindrelay", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return ExitCode.WRONG_INPUT
     except click.ClickException as error:
         return _failed(error.format_message(), ExitCode.WRONG_INPUT)
+    except MissingExtraError as error:
+        return _failed(str(error), ExitCode.WRONG_INPUT)
     except click.Abort:
         return ExitCode.INTERRUPTED
+    except SystemExit:
+        if sys.stdout is streams[0]:
+            raise
+        # click ends like this after a closed pipe, with streams of its own in place of the usual ones.
+        sys.stdout, sys.stderr = streams
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from None
     except Exception as error:
         return _failed(str(error), _exit_code(error))
     return int(code or 0)
@@ -95,7 +108,7 @@ def _exit_code(error: Exception) -> ExitCode:
     from blindrelay.client.errors import BlindRelayError  # of no use before a command has imported it
 
     if not isinstance(error, BlindRelayError):
-        raise error
+        raise error from None
     return exit_code(error)
 
 

@@ -7,18 +7,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlsplit
 
 import click
 
 from blindrelay.client.commands.options import connection_of, json_option, print_either, relay_option
 from blindrelay.client.connection import (
     CONNECTION_VARIABLE,
+    PROXY_VARIABLE,
     Connection,
     profile_file,
     profile_name,
     read_profile,
 )
+from blindrelay.client.connection_string import connection_settings
 from blindrelay.client.history_store import default_history_file
 from blindrelay.sealing import format_identity
 from blindrelay.v1.inner_pb2 import Credential
@@ -67,7 +68,7 @@ def path(as_json: bool) -> None:
       blindrelay config path
       $EDITOR "$(blindrelay config path)"
 
-    Exit codes: 0 done, 2 there is no home to keep it in.
+    Exit codes: 0 done, 2 no home directory.
     """
     file, profile = str(profile_file()), profile_name()
     print_either(as_json, lambda: {"file": file, "profile": profile}, lambda: [file])
@@ -80,7 +81,7 @@ def settings_in_force(relay: str | None) -> dict[str, Setting]:
     return {
         name: Setting(value, source if name in given else _DEFAULT)
         for name, value in _values(connection, given).items()
-    }
+    } | _proxy(connection, given)
 
 
 def _given(relay: str | None) -> tuple[str, dict[str, str]]:
@@ -92,10 +93,7 @@ def _given(relay: str | None) -> tuple[str, dict[str, str]]:
         if "token_file" in given:
             given["token"] = "@" + str(file.parent / Path(given["token_file"]).expanduser())
         return f"{file}, profile {name}", given
-    parts = urlsplit(text)
-    given = {"relay": "", **dict(parse_qsl(parts.query, keep_blank_values=True))}
-    if parts.username is not None:
-        given["token"] = ""
+    given = connection_settings(text)
     return "--relay" if relay else CONNECTION_VARIABLE, given
 
 
@@ -107,12 +105,19 @@ def _values(connection: Connection, given: dict[str, str]) -> dict[str, str]:
         "token": _token(connection, given),
         "tls": "on" if connection.tls else "off",
         "ca": "gRPC's own roots" if connection.ca is None else str(connection.ca),
+        "proxy": "off" if connection.proxy is None else connection.proxy.address,
         "credentials": "brought" if brought else "injected",
         "deadline": f"{deadline_seconds(connection.deadline_class)} s",
         "first_byte": _limit(connection.first_byte),
         "idle": _limit(connection.idle),
         "history": _history(connection),
     }
+
+
+def _proxy(connection: Connection, given: dict[str, str]) -> dict[str, Setting]:
+    if connection.proxy is None or "proxy" in given:
+        return {}
+    return {"proxy": Setting(connection.proxy.address, PROXY_VARIABLE)}
 
 
 def _token(connection: Connection, given: dict[str, str]) -> str:
@@ -131,7 +136,7 @@ def _history(connection: Connection) -> str:
         return "off"
     if isinstance(connection.history, Path):
         return str(connection.history)
-    return str(default_history_file(connection.identity) or "off: there is no home to keep it in")
+    return str(default_history_file(connection.identity) or "off: no home directory")
 
 
 def _as_json(settings: dict[str, Setting]) -> dict[str, Any]:

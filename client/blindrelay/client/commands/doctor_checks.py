@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from blindrelay.client.commands.api_dialects import DIALECTS, Dialect
 from blindrelay.client.commands.doctor_findings import CheckFailedError, Finding, Status, finding_of
 from blindrelay.client.commands.doctor_tls import handshake
+from blindrelay.client.commands.relay_socket import relay_socket
 from blindrelay.client.commands.sealed_api import AnsweredError, ProviderError, SealedApi
 from blindrelay.client.connection import Connection
 from blindrelay.client.errors import KeyTrustError, RelayError
@@ -94,13 +95,15 @@ class Examination:
         return "kept in memory only" if self._store.path is None else str(self._store.path)
 
     def _name(self) -> str:
-        host = self._connection.host
+        # A proxy is asked for the relay by name, and looks it up itself.
+        hop = self._connection.proxy or self._connection
+        host = hop.host
         try:
-            found = socket.getaddrinfo(host, self._connection.port, type=socket.SOCK_STREAM)
+            found = socket.getaddrinfo(host, hop.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is no name"
             raise CheckFailedError(
-                f"{host} is not resolved: {reason}", "check the relay's name, and this machine's DNS"
+                f"{host} is not resolved: {reason}", "check the name, and this machine's DNS"
             ) from None
         addresses = sorted({str(entry[4][0]) for entry in found})
         return "an address, no name" if _is_address(host) else f"{host} is {', '.join(addresses)}"
@@ -108,14 +111,15 @@ class Examination:
     def _tcp(self) -> str:
         began = time.monotonic()
         try:
-            socket.create_connection((self._connection.host, self._connection.port), SECONDS).close()
+            relay_socket(self._connection, SECONDS).close()
         except OSError as error:
             reason = "no answer" if isinstance(error, TimeoutError) else error.strerror or str(error)
             raise CheckFailedError(
                 f"no connection to {self._connection.target}: {reason}",
                 "is the relay running, is the port right, does a firewall stand between?",
             ) from None
-        return f"{self._connection.target} in {_milliseconds(began)}"
+        by = "" if self._connection.proxy is None else f" by the proxy {self._connection.proxy.address}"
+        return f"{self._connection.target}{by} in {_milliseconds(began)}"
 
     def _tls(self) -> str:
         if not self._connection.tls:

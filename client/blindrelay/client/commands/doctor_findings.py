@@ -9,6 +9,7 @@ from typing import Final
 
 from blindrelay.client.commands.sealed_api import ProviderError
 from blindrelay.client.errors import BlindRelayError, ConfigurationError
+from blindrelay.v1.picklable_error import PicklableError
 
 
 class Status(StrEnum):
@@ -29,7 +30,7 @@ class Finding:
     remedy: str = ""
 
 
-class CheckFailedError(Exception):
+class CheckFailedError(PicklableError):
     """A hop does not work."""
 
     def __init__(self, detail: str, remedy: str) -> None:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 import time
 from importlib import resources
 from typing import Any, Final
 
+from blindrelay.client.commands.relay_socket import relay_socket
 from blindrelay.client.connection import Connection
 from blindrelay.client.errors import ConfigurationError
 
 _DAY: Final = 86_400
 
+_NO_HTTP2: Final = "it speaks no HTTP/2, which gRPC needs: does a web server stand in front?"
+
 
 class NoHttp2Error(OSError):
     """TLS without HTTP/2."""
-
-    def __init__(self) -> None:
-        super().__init__(0, "it speaks no HTTP/2, which gRPC needs: does a web server stand in front?")
 
 
 def handshake(connection: Connection, seconds: float) -> str:
@@ -28,13 +27,12 @@ def handshake(connection: Connection, seconds: float) -> str:
     """
     context = _context(connection)
     context.set_alpn_protocols(["h2"])
-    address = (connection.host, connection.port)
     with (
-        socket.create_connection(address, seconds) as plain,
+        relay_socket(connection, seconds) as plain,
         context.wrap_socket(plain, server_hostname=connection.host) as secured,
     ):
         if secured.selected_alpn_protocol() != "h2":
-            raise NoHttp2Error
+            raise NoHttp2Error(0, _NO_HTTP2)
         return f"{secured.version()}, certificate good for {_days_left(secured.getpeercert())} days"
 
 
@@ -48,7 +46,7 @@ def _context(connection: Connection) -> ssl.SSLContext:
 def _roots(connection: Connection) -> str | None:
     """The roots that gRPC would use, in PEM: the connection's, its own, or none for this machine's."""
     if connection.ca is not None:
-        return connection.ca.expanduser().read_text()
+        return connection.ca.expanduser().read_text("utf-8-sig")
     own = resources.files("grpc") / "_cython" / "_credentials" / "roots.pem"
     return own.read_text() if own.is_file() else None
 

@@ -19,6 +19,8 @@ class ExitCode(IntEnum):
     """Not reached, refused, cut or altered; or it served nothing that can be trusted."""
     BRIDGE = 4
     PROVIDER = 5
+    OUTPUT = 6
+    """A full disk or a closed pipe took no more of what was printed."""
     INTERRUPTED = 130
 
 
@@ -30,6 +32,7 @@ Exit codes:
   3    the relay was not reached, refused, or served nothing that can be trusted
   4    the bridge refused or failed (it sealed this itself)
   5    the provider answered with an error
+  6    the output could not be written
   130  interrupted"""
 
 _BY_ORIGIN = {"bridge": ExitCode.BRIDGE, "provider": ExitCode.PROVIDER}

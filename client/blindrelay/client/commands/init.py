@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 import click
 
@@ -19,6 +18,11 @@ from blindrelay.client.commands.keys_sources import read_text
 from blindrelay.client.commands.options import json_option
 from blindrelay.client.commands.profile_writer import write_private, write_profile
 from blindrelay.client.connection import Connection, profile_file, read_profile
+from blindrelay.client.connection_string import (
+    connection_settings,
+    looks_like_connection_string,
+    relay_address,
+)
 from blindrelay.client.errors import ConfigurationError
 from blindrelay.sealing import IdentityError, format_identity, identity_groups, parse_typed_identity
 
@@ -26,12 +30,13 @@ _STDIN: Final = "-"
 
 
 @click.command()
-@click.option("--relay", metavar="HOST:PORT", help="The relay's address; port 443 unless told otherwise.")
+@click.option("--relay", metavar="HOST:PORT", help="The relay's address (port 443), or a connection string.")
 @click.option("--token-file", metavar="FILE", help="A file with the access token; - is stdin.")
 @click.option("--bridge", metavar="br1…", help="The bridge's identity; spaces and case do not matter.")
 @click.option("--no-token", is_flag=True, help="The relay wants none.")
 @click.option("--tls/--no-tls", default=True, help="--no-tls: for a relay on this machine.")
 @click.option("--ca", type=click.Path(path_type=Path), help="Root certificates of a relay with private ones.")
+@click.option("--http-proxy", "proxy", metavar="URL", help="http://HOST:PORT on the way to the relay.")
 @click.option(
     "--profile", default="default", show_default=True, help="BLINDRELAY_PROFILE chooses between them."
 )
@@ -45,6 +50,7 @@ def init(
     no_token: bool,
     tls: bool,
     ca: Path | None,
+    proxy: str | None,
     profile: str,
     check: bool,
     yes: bool,
@@ -54,8 +60,8 @@ def init(
 
     It asks for the relay's address, your token and the bridge's identity. The first two come from the
     relay's operator. The identity comes from the bridge's, by a way that the relay does not control: compare
-    its groups on the telephone. The token is never an argument, where other users of this machine could read
-    it.
+    its groups on the telephone. A connection string in place of the address answers all three. The token is
+    never an argument, where other users of this machine could read it.
 
     \b
     Examples:
@@ -67,17 +73,20 @@ def init(
     """
     path = profile_file()
     _may_replace(path, profile, yes)
-    address = relay or _ask("The relay's address (HOST:PORT)")
-    token = None if no_token else _token(token_file)
-    identity = _identity(bridge, yes)
-    connection = _connection(address, token, identity, tls, ca)
+    settings = _address(relay)
+    settings |= {} if tls else {"tls": "off"}
+    settings |= {} if ca is None else {"ca": str(ca.absolute())}
+    settings |= {} if proxy is None else {"proxy": proxy}
+    if no_token:
+        settings.pop("token", None)
+    elif token_file is not None or "token" not in settings:
+        settings["token"] = _token(token_file)
+    settings["bridge"] = format_identity(_identity(bridge or settings.get("bridge"), yes))
+    connection = Connection.from_settings(settings)
     findings = examined(Examination(lambda: connection).findings(), quiet=as_json) if check else []
     writes = failed_of(findings) is None or _all_the_same(yes or as_json)
     if writes:
-        settings = {"relay": address, "bridge": format_identity(identity)}
-        settings |= {} if tls else {"tls": "off"}
-        settings |= {} if ca is None else {"ca": str(ca.absolute())}
-        _write(path, profile, settings, token)
+        _write(path, profile, settings)
     if as_json:
         result = {"written": writes, "file": str(path), "profile": profile, **findings_json(findings)}
         click.echo(json.dumps(result, indent=2))
@@ -86,10 +95,12 @@ def init(
     return ExitCode.DONE if writes else ExitCode.NO
 
 
-def _write(path: Path, profile: str, settings: dict[str, str], token: str | None) -> None:
+def _write(path: Path, profile: str, settings: dict[str, str]) -> None:
     """The profile, and the token in a file of its own. Raises ConfigurationError."""
+    token = settings.pop("token", None)
     if token is not None:
-        settings["token_file"] = f"{profile}.token"
+        settings["token_file"] = token.removeprefix("@") if token.startswith("@") else f"{profile}.token"
+    if token is not None and not token.startswith("@"):
         write_private(path.parent / settings["token_file"], token + "\n")
     write_profile(path, profile, settings)
 
@@ -110,10 +121,39 @@ def _may_replace(path: Path, profile: str, yes: bool) -> None:
         _confirm(f"There is a profile {profile} in {path}. Replace it?")
 
 
+def _address(given: str | None) -> dict[str, str]:
+    """What was given or typed: the relay's address alone, or all the parts of a connection string."""
+    while True:
+        typed = given or _ask("The relay's address (HOST:PORT)")
+        try:
+            if looks_like_connection_string(typed):
+                return _whole_paths(connection_settings(typed))
+            relay_address(typed)
+            return {"relay": typed.strip()}
+        except ConfigurationError as error:
+            problem = str(error)
+        except ValueError:
+            problem = "the relay's address is HOST:PORT"
+        if given is not None:
+            raise ConfigurationError(f"--relay: {problem}")
+        click.echo(f"{problem}; once more, please", err=True)
+
+
+def _whole_paths(settings: dict[str, str]) -> dict[str, str]:
+    """With paths that mean the same in a profile, whose relative ones begin at its own folder."""
+    for name in ("ca", "history"):
+        if name in settings and settings[name].lower() not in ("on", "off"):
+            settings[name] = str(Path(settings[name]).expanduser().absolute())
+    if settings.get("token", "").startswith("@"):
+        settings["token"] = "@" + str(Path(settings["token"][1:]).expanduser().absolute())
+    return settings
+
+
 def _token(file: str | None) -> str:
     if file is None:
         return _ask("Your access token", hidden=True)
-    return (sys.stdin.read() if file == _STDIN else read_text(Path(file).expanduser())).strip()
+    token = sys.stdin.read() if file == _STDIN else read_text(Path(file).expanduser())
+    return token.removeprefix("\ufeff").strip()
 
 
 def _identity(text: str | None, yes: bool) -> bytes:
@@ -131,16 +171,6 @@ def _identity(text: str | None, yes: bool) -> bytes:
             click.echo(f"\n{identity_groups(identity)}\n", err=True)
             _confirm("Are these the groups that the bridge's operator reads to you?")
         return identity
-
-
-def _connection(address: str, token: str | None, identity: bytes, tls: bool, ca: Path | None) -> Connection:
-    """What the profile will say, by way of the form that checks it all. Raises ConfigurationError."""
-    if "/" in address or "@" in address or "?" in address:
-        raise ConfigurationError("the relay's address is HOST:PORT, and no more")
-    user = "" if token is None else quote(token, safe="") + "@"
-    options = f"bridge={format_identity(identity)}&tls={'on' if tls else 'off'}"
-    options += "" if ca is None else f"&ca={quote(str(ca.absolute()))}"
-    return Connection.from_string(f"blindrelay://{user}{address}?{options}")
 
 
 def _all_the_same(yes: bool) -> bool:

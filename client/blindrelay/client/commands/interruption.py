@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 from collections.abc import Iterator
@@ -26,6 +27,15 @@ def ends_at_once() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def ignore_at_the_very_end() -> None:
+    """Ignores Ctrl-C in the last moment of this process, when it would end Python with another exit code.
+
+    To be called before anything registers with atexit, so that it comes last.
+    """
+    with suppress(ValueError):
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
 
 
 def end_at_once_from_now() -> None:

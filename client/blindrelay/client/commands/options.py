@@ -3,24 +3,47 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, Final
 
 import click
 
 from blindrelay.client.commands.api_dialects import DIALECTS
 from blindrelay.client.connection import Connection
-from blindrelay.client.errors import ConfigurationError
+from blindrelay.v1.http_proxy import HttpProxy
 
 Command = Callable[..., Any]
 
+_HTTP_PROXY: Final = "blindrelay.http_proxy"
+
 
 def relay_option(command: Command) -> Command:
-    """--relay CONNECTION."""
-    return click.option(
+    """--relay CONNECTION, and --http-proxy for it."""
+    relay = click.option(
         "--relay", metavar="CONNECTION", help="blindrelay://…, instead of the configured relay."
+    )
+    return relay(http_proxy_option(command))
+
+
+def http_proxy_option(command: Command) -> Command:
+    """--http-proxy URL; connection_of() heeds it."""
+    return click.option(
+        "--http-proxy",
+        metavar="URL",
+        expose_value=False,
+        callback=_keep_http_proxy,
+        help="http://HOST:PORT on the way to the relay; BLINDRELAY_PROXY otherwise.",
     )(command)
+
+
+def _keep_http_proxy(context: click.Context, option: click.Parameter, url: str | None) -> None:
+    if url is None:
+        return
+    try:
+        context.meta[_HTTP_PROXY] = HttpProxy.parse(url)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def json_option(command: Command) -> Command:
@@ -46,8 +69,11 @@ def origin_option(command: Command) -> Command:
 
 
 def connection_of(relay: str | None) -> Connection:
-    """The one that --relay gives, or the configured one. Raises ConfigurationError."""
-    return Connection.from_env() if relay is None else Connection.from_string(relay)
+    """The one that --relay gives, or the configured one, by --http-proxy. Raises ConfigurationError."""
+    connection = Connection.from_env() if relay is None else Connection.from_string(relay)
+    context = click.get_current_context(silent=True)
+    proxy = None if context is None else context.meta.get(_HTTP_PROXY)
+    return connection if proxy is None else replace(connection, proxy=proxy)
 
 
 def print_either(as_json: bool, as_object: Callable[[], Any], as_lines: Callable[[], Iterable[str]]) -> None:
@@ -57,14 +83,3 @@ def print_either(as_json: bool, as_object: Callable[[], Any], as_lines: Callable
     else:
         for line in as_lines():
             click.echo(line)
-
-
-@contextmanager
-def proxy_extra() -> Iterator[None]:
-    """Around an import that needs the extra `proxy`. Raises ConfigurationError if that is not installed."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"the local endpoint needs {error.name}: pip install 'blindrelay[proxy]'"
-        ) from None

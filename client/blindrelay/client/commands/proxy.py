@@ -14,11 +14,12 @@ from typing import Any, Final
 import click
 
 from blindrelay.client.commands.exit_codes import ExitCode
-from blindrelay.client.commands.options import connection_of, json_option, proxy_extra, relay_option
+from blindrelay.client.commands.options import connection_of, json_option, relay_option
 from blindrelay.client.connection import Connection, profile_file
 from blindrelay.client.errors import ConfigurationError
 from blindrelay.client.history_store import state_folder
 from blindrelay.sealing import format_identity
+from blindrelay.v1.extras import needs_extra
 from blindrelay.v1.inner_pb2 import Credential
 
 DEFAULT_PORT: Final = 8484
@@ -111,7 +112,7 @@ def proxy(
 
 
 def _endpoint() -> Any:
-    with proxy_extra():
+    with needs_extra("proxy"):
         from blindrelay.client import endpoint
     return endpoint
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import click
 
-from blindrelay.client.commands.options import connection_of, proxy_extra, relay_option
+from blindrelay.client.commands.options import connection_of, relay_option
 from blindrelay.client.commands.run_environment import sealed_environment
 from blindrelay.client.commands.run_program import (
     NOT_EXECUTABLE,
@@ -23,6 +23,7 @@ from blindrelay.client.commands.run_program import (
 from blindrelay.client.commands.run_wall import NoWallError, WalledProgram, any_port
 from blindrelay.client.connection import Connection
 from blindrelay.client.errors import ConfigurationError
+from blindrelay.v1.extras import needs_extra
 from blindrelay.v1.inner_pb2 import Credential
 
 _SHOWN_HOSTS: Final = 5
@@ -136,7 +137,7 @@ def _environment(connection: Connection, token: str, port: int) -> dict[str, str
 
 
 def _endpoint_parts() -> Any:
-    with proxy_extra():
+    with needs_extra("proxy"):
         from blindrelay.client.commands import run_endpoint
     return run_endpoint
 

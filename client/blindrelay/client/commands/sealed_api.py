@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from blindrelay.client.commands.api_dialects import Dialect, Message
+from blindrelay.client.commands.api_dialects import CUT_REASONS, Dialect, Message
 from blindrelay.client.errors import BlindRelayError, ConfigurationError
 from blindrelay.client.transport import SealedTransport
 from blindrelay.v1.inner_pb2 import Credential
@@ -41,6 +41,13 @@ class ProviderError(BlindRelayError):
     def __init__(self, message: str, status: int = 200) -> None:
         super().__init__(f"the provider answered {message}")
         self.status = status
+
+
+class PartialAnswerError(ProviderError):
+    """The provider stopped early, at a limit of length or for a filter. What came is a part."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"only in part: it stopped early ({reason})")
 
 
 class SealedApi:
@@ -84,7 +91,7 @@ class SealedApi:
         return self._client.get(self._origin + path, headers=self._headers)
 
     def chat(self, model: str, messages: list[Message], system: str | None = None) -> Iterator[str]:
-        """The answer, piece by piece as it comes. Raises BlindRelayError; also if it has no end."""
+        """The answer, piece by piece as it comes. Raises BlindRelayError, also if the answer is a part."""
         question = self.dialect.question(model, messages, system)
         url = self._origin + self.dialect.path
         with self._client.stream("POST", url, headers=self._headers, json=question) as answer:
@@ -94,21 +101,28 @@ class SealedApi:
             yield from self._pieces(answer)
 
     def _pieces(self, answer: httpx.Response) -> Iterator[str]:
+        has_ended, reason = False, None
+        # It is read to its end, beyond the last event: the relay counts one that is left early as cancelled.
         for data in event_data(answer.iter_bytes()):
             event = _object(data)
             if event.get("error"):
                 raise ProviderError(f"with an error: {_message(event)}")
-            if piece := self._text(event):
+            piece, stop_reason = self._read(event)
+            if piece:
                 yield piece
-            if self.dialect.ends(data, event):
-                return
-        raise ProviderError("with a stream that has no end: what came is a part")
+            reason = stop_reason or reason
+            has_ended = has_ended or self.dialect.ends(data, event)
+        if not has_ended:
+            raise ProviderError("with a stream that has no end: what came is a part")
+        if reason in CUT_REASONS:
+            raise PartialAnswerError(reason)
 
-    def _text(self, event: dict[str, Any]) -> str:
+    def _read(self, event: dict[str, Any]) -> tuple[str, str | None]:
+        """Its text, and why the answer ended, if the event says so."""
         try:
-            return self.dialect.text(event)
+            return self.dialect.text(event), self.dialect.stop_reason(event)
         except (AttributeError, LookupError, TypeError):
-            raise ProviderError("with an event that is none of its API") from None
+            raise ProviderError("with an event that is not of its API") from None
 
     def _checked(self, answer: httpx.Response) -> httpx.Response:
         if ours := answer.headers.get(_OURS):

@@ -23,6 +23,7 @@ from blindrelay.v1.grpc_profile import EXCHANGE, EXCHANGE_METHOD, KEY_DIRECTORY,
 from blindrelay.v1.keys import key_id
 from blindrelay.v1.keys_pb2 import KeyDirectory, SignedKeyDirectory
 from blindrelay.v1.outer_status import OuterStatus
+from blindrelay.v1.picklable_error import PicklableError
 
 Messages = AsyncIterator[bytes]
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -41,10 +42,11 @@ _OPTIONS: Final = (
 )
 
 
-class EndedError(Exception):
+class EndedError(PicklableError):
     """The call towards the client ends with this status, forged or the bridge's own."""
 
     def __init__(self, code: grpc.StatusCode, details: str | None = "") -> None:
+        super().__init__(details)
         self.code = code
         self.details = details or ""
 

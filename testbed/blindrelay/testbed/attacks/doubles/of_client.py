@@ -85,11 +85,11 @@ def without_reseal_rule() -> AbstractContextManager[object]:
     """The client seals again by itself, once, after whatever went wrong."""
     perform = Sender.perform
 
-    async def twice(self: Sender, request: Any, stream: Any, run: Any) -> Any:
+    async def twice(self: Sender, request: Any, body: Any) -> Any:
         try:
-            return await perform(self, request, stream, run)
+            return await perform(self, request, body)
         except BlindRelayError:
-            return await perform(self, request, request.stream, run)
+            return await perform(self, request, body)
 
     return patch.object(Sender, "perform", twice)
 

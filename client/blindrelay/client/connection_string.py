@@ -1,0 +1,92 @@
+"""Reading a connection string, as it comes out of a mail, a chat or a shell."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+from blindrelay.client.errors import ConfigurationError
+
+SCHEME: Final = "blindrelay"
+
+OPTIONS: Final = (
+    "bridge",
+    "token",
+    "tls",
+    "ca",
+    "proxy",
+    "credentials",
+    "deadline",
+    "first_byte",
+    "idle",
+    "history",
+)
+
+_DEFAULT_PORT: Final = 443
+_FORM: Final = "a connection string has the form blindrelay://TOKEN@relay.example:443?bridge=br1…"
+
+_LINE_BREAK: Final = re.compile(r"\s*[\r\n]\s*")
+_AROUND: Final = "\"'`<> \t\r\n\u00a0\u200b\ufeff\u2018\u2019\u201c\u201d"
+"""What a paste brings along: brackets, spaces, line ends, invisible characters, straight and curly quotes."""
+
+
+def looks_like_connection_string(text: str) -> bool:
+    """Whether it can be nothing else: a relay's address has no scheme."""
+    return text.strip(_AROUND).lower().startswith(f"{SCHEME}://")
+
+
+def connection_settings(text: str) -> dict[str, str]:
+    """Its parts, named as in a profile: relay = "host:port", token and the options.
+
+    Raises ConfigurationError, which never repeats the token.
+    """
+    try:
+        parts = urlsplit(_LINE_BREAK.sub("", text.strip(_AROUND)))
+        relay = address(parts)
+        options = parse_qs(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+    except ValueError:
+        raise ConfigurationError(_FORM) from None
+    if parts.scheme != SCHEME or parts.path not in ("", "/") or parts.fragment:
+        raise ConfigurationError(_FORM)
+    if parts.password is not None:
+        raise ConfigurationError("a connection string has a token before the @, and no password")
+    settings = _single(options)
+    if parts.username is not None:
+        if "token" in settings:
+            raise ConfigurationError("a connection string has one token: before the @, or token=@FILE")
+        settings["token"] = unquote(parts.username).strip()
+    elif "token" in settings and not settings["token"].startswith("@"):
+        raise ConfigurationError("a token stands before the @, or in a file: token=@FILE")
+    return {"relay": relay} | settings
+
+
+def address(parts: SplitResult) -> str:
+    """ "host:port" of a URL. Raises ValueError if there is no host, or no port from 1 to 65535."""
+    host = (parts.hostname or "").strip()
+    if not host or parts.port == 0 or re.search(r"\s", host):
+        raise ValueError
+    return f"{f'[{host}]' if ':' in host else host}:{parts.port or _DEFAULT_PORT}"
+
+
+def relay_address(text: str) -> tuple[str, int]:
+    """Host and port of "host:port", port 443 unless given. Raises ValueError for anything else."""
+    parts = urlsplit("//" + text.strip(_AROUND))
+    if parts.netloc != text.strip(_AROUND) or "@" in parts.netloc:
+        raise ValueError
+    host, _, port = address(parts).rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _single(options: dict[str, list[str]]) -> dict[str, str]:
+    settings = {}
+    for name, values in options.items():
+        name = name.strip()
+        if name not in OPTIONS:
+            raise ConfigurationError(
+                f"a connection string has no option {name!r}; it has {', '.join(OPTIONS)}"
+            )
+        if len(values) != 1 or name in settings:
+            raise ConfigurationError(f"a connection string has the option {name!r} once")
+        settings[name] = values[0].strip()
+    return settings

@@ -1,0 +1,107 @@
+"""The caller's world: a thread, asyncio or trio; and reading a body there while the portal sends it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable
+from concurrent.futures import Future
+from contextlib import suppress
+from math import inf
+from queue import SimpleQueue
+from typing import Any, Final, TypeVar
+
+from blindrelay.client.errors import UnsupportedRuntimeError
+from blindrelay.client.portal import Portal, outcome
+
+T = TypeVar("T")
+
+Wanted = Future[Any]
+"""A piece of a body that somebody waits for."""
+
+Work = Callable[[AsyncIterable[bytes]], Coroutine[Any, Any, T]]
+"""What to do in the portal with a body."""
+
+_END: Final = object()
+
+
+class _CallersBody:
+    """A body that only its caller can read, piece by piece, when the portal asks for the next one."""
+
+    def __init__(self, ask: Callable[[Wanted], None]) -> None:
+        self._ask = ask
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            wanted = Wanted()
+            self._ask(wanted)
+            piece = await asyncio.wrap_future(wanted)
+            if piece is _END:
+                return
+            yield piece
+
+
+def in_trio() -> bool:
+    """Whether this runs in trio, and not in asyncio.
+
+    Raises UnsupportedRuntimeError in an asynchronous world that is neither.
+    """
+    with suppress(RuntimeError):
+        if asyncio.current_task() is not None:  # trio may run as a guest of asyncio, outside of its tasks
+            return False
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_task():
+        return True
+    raise UnsupportedRuntimeError("an event loop that is neither asyncio's nor trio's")
+
+
+def send_from_thread(portal: Portal, work: Work[T], body: Iterable[bytes]) -> T:
+    """Works in the portal, and reads the body in this thread. Ctrl-C here cancels it there."""
+    questions: SimpleQueue[Wanted | None] = SimpleQueue()
+    future = portal.begin(work(_CallersBody(questions.put)))
+    future.add_done_callback(lambda _: questions.put(None))
+    pieces = iter(body)
+    try:
+        while (wanted := questions.get()) is not None:
+            if wanted.set_running_or_notify_cancel():
+                try:
+                    wanted.set_result(next(pieces, _END))
+                except Exception as error:
+                    wanted.set_exception(error)
+    except BaseException:
+        future.cancel()
+        raise
+    return outcome(future)
+
+
+async def send_from_trio(portal: Portal, work: Work[T], body: AsyncIterable[bytes]) -> T:
+    """Works in the portal, and reads the body in this trio task. Cancelling this cancels it there."""
+    import trio
+
+    ask, questions = trio.open_memory_channel[Wanted | None](inf)
+    in_this_run = trio.lowlevel.current_trio_token().run_sync_soon
+    future = portal.begin(work(_CallersBody(lambda wanted: in_this_run(ask.send_nowait, wanted))))
+    future.add_done_callback(lambda _: in_this_run(ask.send_nowait, None))
+    pieces = aiter(body)
+    try:
+        while (wanted := await questions.receive()) is not None:
+            if wanted.set_running_or_notify_cancel():
+                try:
+                    wanted.set_result(await anext(pieces, _END))
+                except Exception as error:
+                    wanted.set_exception(error)
+    except BaseException:
+        future.cancel()
+        raise
+    return outcome(future)
+
+
+async def call_from_trio(portal: Portal, work: Coroutine[Any, Any, T]) -> T:
+    """Works in the portal while this trio task waits."""
+    return await send_from_trio(portal, lambda _: work, _nothing())
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    pieces: tuple[bytes, ...] = ()
+    for piece in pieces:
+        yield piece

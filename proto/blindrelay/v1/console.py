@@ -1,0 +1,64 @@
+"""How our programs write: to consoles that lack a character, and to files and pipes that take no more."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, TextIO
+
+_OUTPUT_ENDS: Final = frozenset(
+    {errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT, errno.EBADF}
+)
+"""What writing to stdout fails with: a closed pipe, a full disk, a terminal or descriptor that is gone."""
+
+
+def run_printing(program: str, work: Callable[[], int], failed: int) -> int:
+    """Runs a program's work and returns its exit code.
+
+    Characters that the console's encoding lacks are printed as escapes. If the output cannot be written,
+    that is one line on stderr, and the exit code is `failed`.
+    """
+    _prepare()
+    try:
+        code = work()
+        sys.stdout.flush()
+    except OSError as error:
+        if not is_output_error(error):
+            raise
+        for stream in (sys.stdout, sys.stderr):
+            _discard_unless_usable(stream)
+        with suppress(OSError):
+            sys.stderr.write(f"{program}: the output could not be written: {error.strerror}\n")
+        return failed
+    return code
+
+
+def is_output_error(error: OSError) -> bool:
+    """Whether this is what writing to stdout or stderr fails with. Errors of other files have their names."""
+    return error.errno in _OUTPUT_ENDS and error.filename is None
+
+
+def _prepare() -> None:
+    sys.stdin = sys.stdin or _nothing("r")
+    sys.stdout = sys.stdout or _nothing("w")
+    sys.stderr = sys.stderr or _nothing("w")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _nothing(mode: str) -> TextIO:
+    """Stands for a stream that was closed before the program began."""
+    return open(os.devnull, mode, encoding="utf-8")  # type: ignore[return-value]  # noqa: PTH123
+
+
+def _discard_unless_usable(stream: TextIO) -> None:
+    """Python writes what is left in a stream when it ends, and would fail there with another message."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,0 +1,136 @@
+"""By an HTTP proxy to the relay, and from the relay to a bridge: only one that was named for it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx2
+import pytest
+import trustme
+
+from blindrelay.client import Connection, SealedTransport
+from blindrelay.client.commands.doctor_checks import Examination
+from blindrelay.client.commands.doctor_findings import Status
+from blindrelay.relay_node import ReplicaConfig, open_channel
+from blindrelay.serving import ChannelTls, parse_address
+from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
+from blindrelay.v1.grpc_profile import KEY_DIRECTORY_METHOD
+from blindrelay.v1.http_proxy import HttpProxy
+
+from ..connect_proxy import connect_proxy
+from .conftest import ScriptedBridge
+
+URL = "https://api.openai.com/v1/chat/completions"
+
+
+@dataclass
+class TlsBridge(ScriptedBridge):
+    """The scripted bridge behind TLS, as relay.example."""
+
+    authority = trustme.CA()
+
+    def add_port(self, server: grpc.aio.Server) -> int:
+        issued = self.authority.issue_cert("relay.example")
+        chain = b"".join(each.bytes() for each in issued.cert_chain_pems)
+        pair = (issued.private_key_pem.bytes(), chain)
+        return server.add_secure_port(f"127.0.0.1:{self.port}", grpc.ssl_server_credentials([pair]))
+
+
+@pytest.fixture
+def relay() -> Iterator[TlsBridge]:
+    bridge = TlsBridge()
+    yield bridge
+    bridge.close()
+
+
+@pytest.fixture
+def ca(relay: TlsBridge, tmp_path: Path) -> Path:
+    relay.authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    return tmp_path / "ca.pem"
+
+
+@pytest.fixture
+def connection(relay: TlsBridge, ca: Path) -> str:
+    """To a name that only the proxy can resolve."""
+    return relay.connection.replace("127.0.0.1", "relay.example").replace("tls=off", f"ca={ca}")
+
+
+def test_the_relay_is_reached_by_the_proxy_alone(
+    relay: TlsBridge, connection: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+    with connect_proxy() as proxy:
+        by_option = f"{connection}&proxy=http://user%2520name:p%253Ass@127.0.0.1:{proxy.port}"
+        with SealedTransport(by_option).httpx2_client() as client:
+            assert client.get(URL).status_code == 200
+        monkeypatch.setenv("BLINDRELAY_PROXY", f"127.0.0.1:{proxy.port}")
+        with SealedTransport(connection).httpx2_client() as client:
+            assert client.get(URL).status_code == 200
+    first, second = proxy.requests
+    assert first.startswith(f"CONNECT relay.example:{relay.port} HTTP/1.1\r\n")
+    credentials = base64.b64encode(b"user name:p:ss").decode()
+    assert f"Proxy-Authorization: Basic {credentials}" in first
+    assert "Proxy-Authorization" not in second
+
+
+def test_the_proxy_of_the_environment_is_not_used(
+    bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is BLINDRELAY_PROXY for a relay on this machine."""
+    for name in ("http_proxy", "https_proxy", "grpc_proxy", "HTTPS_PROXY", "BLINDRELAY_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    with SealedTransport(bridge.connection).httpx2_client() as client:
+        assert client.get(URL).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [(407, "wants another user and password (407)"), (403, "refused to connect to it (403)")],
+)
+def test_the_error_says_that_the_proxy_refused(status: int, message: str, connection: str) -> None:
+    with connect_proxy(status) as proxy:
+        sealed = SealedTransport(f"{connection}&proxy=http://u:secret@127.0.0.1:{proxy.port}")
+        with sealed.httpx2_client() as client, pytest.raises(httpx2.ConnectError) as raised:
+            client.get(URL)
+    assert f"the proxy 127.0.0.1:{proxy.port} {message}" in str(raised.value)
+    assert "secret" not in str(raised.value)
+    assert "secret" not in repr(sealed.connection)
+
+
+def test_a_proxy_that_is_not_there_is_named(connection: str) -> None:
+    sealed = SealedTransport(f"{connection}&proxy=http://127.0.0.1:1")
+    missing = pytest.raises(httpx2.ConnectError, match=r"Is the proxy 127\.0\.0\.1:1 running\?")
+    with sealed.httpx2_client() as client, missing:
+        client.get(URL)
+
+
+@pytest.mark.parametrize(("status", "failed"), [(200, None), (403, "tcp")])
+def test_doctor_looks_by_the_proxy(status: int, failed: str | None, connection: str) -> None:
+    with connect_proxy(status) as proxy:
+        by_proxy = Connection.from_string(f"{connection}&history=off&proxy=http://127.0.0.1:{proxy.port}")
+        findings = {each.check: each for each in Examination(lambda: by_proxy).findings()}
+    if failed is None:
+        assert findings["identity"].status is Status.OK
+        assert f"by the proxy 127.0.0.1:{proxy.port}" in findings["tcp"].detail
+    else:
+        assert findings[failed].status is Status.FAILED
+        assert "refused to connect to it (403)" in findings[failed].detail
+
+
+async def test_a_relay_reaches_its_bridge_by_a_proxy(relay: TlsBridge, ca: Path) -> None:
+    with connect_proxy() as proxy:
+        replica = ReplicaConfig(
+            parse_address(f"relay.example:{relay.port}"),
+            ChannelTls(ca),
+            proxy=HttpProxy.parse(f"http://127.0.0.1:{proxy.port}"),
+        )
+        async with open_channel(replica) as channel:
+            call: Any = channel.unary_unary(KEY_DIRECTORY_METHOD)
+            answer = await call(b"", metadata=(("authorization", "Bearer brt_test"),), timeout=30)
+    assert len(GetKeyDirectoryResponse.FromString(answer).directories) == 1
+    assert proxy.requests[0].startswith(f"CONNECT relay.example:{relay.port} ")
