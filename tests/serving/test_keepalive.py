@@ -32,12 +32,15 @@ def hastened(options: Iterable[tuple[str, int]], **others: int) -> Options:
 
 
 def test_the_settings_fit_each_other() -> None:
-    """Both hops have the same two ends; no server calls a client's pings too many."""
+    """Both hops have the same two ends; no server calls a client's pings too many.
+
+    Two pings of a server come before a proxy's 60 s of silence are over.
+    """
     client, server = dict(CHANNEL_OPTIONS), dict(server_options(100))
     assert client["grpc.keepalive_time_ms"] >= 2 * server["grpc.http2.min_ping_interval_without_data_ms"]
     assert client["grpc.http2.max_pings_without_data"] == 0
     assert server["grpc.http2.max_pings_without_data"] == 0
-    assert client["grpc.keepalive_time_ms"] == server["grpc.keepalive_time_ms"]
+    assert 2 * server["grpc.keepalive_time_ms"] < 60_000
 
 
 @asynccontextmanager

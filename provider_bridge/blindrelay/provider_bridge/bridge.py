@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ from blindrelay.serving import (
     STREAMS_PER_RELAY,
     Address,
     Admission,
+    Callers,
     TokenFile,
     listen,
     serve_until_stopped,
@@ -52,6 +53,7 @@ class Bridge:
         self._config = config
         self.log = log or EventLog()
         self.admission = Admission(config.max_exchanges)
+        self._callers = self._callers_with_tokens()
         clock = clock or Clock()
         self._keys = EpochKeys(
             HeldIdentity(identity, config.next_identity_hash)
@@ -75,7 +77,7 @@ class Bridge:
             Opening(self._keys, self._claims),
             self._workplace,
             self.admission,
-            Peers(self._tokens()),
+            Peers(self._callers),
         )
 
     async def serve(self, on_ready: Callable[[Address], None]) -> None:
@@ -120,7 +122,7 @@ class Bridge:
         try:
             async with (
                 exposed_metrics(self._config.metrics, bridge_metrics(self._keys, self._claims, self.log)),
-                _running(self._keys.keep_current(), self.log.keep_reporting()),
+                _running(self._keys.keep_current(), self.log.keep_reporting(), *self._watches()),
             ):
                 yield server, address
         finally:
@@ -133,10 +135,14 @@ class Bridge:
         patience = max(0.0, self._config.drain - GIVE_UP_BEFORE)
         asyncio.get_running_loop().call_later(patience, self._workplace.give_up)
 
-    def _tokens(self) -> TokenFile | None:
+    def _callers_with_tokens(self) -> Callers | None:
         if self._config.tokens is None:
             return None
-        return TokenFile(self._config.tokens, lambda _: self.log.note(Event.TOKENS_UNREADABLE))
+        return Callers(TokenFile(self._config.tokens, lambda _: self.log.note(Event.TOKENS_UNREADABLE)))
+
+    def _watches(self) -> Iterator[Coroutine[Any, Any, None]]:
+        if self._callers is not None:
+            yield self._callers.end_revoked()
 
 
 @asynccontextmanager

@@ -39,9 +39,9 @@ class Line:
         """Whether the newest channel is connected."""
         return self._newest.channel.get_state() is grpc.ChannelConnectivity.READY
 
-    def exchange(self, whole: bytes | None, metadata: Metadata, timeout: float) -> ExchangeCall:
-        """Opens an exchange, as ExchangeMethod does."""
-        return self._newest.exchange(whole, metadata, timeout)
+    def exchange(self, metadata: Metadata, timeout: float) -> ExchangeCall:
+        """Opens an exchange, of at most `timeout` seconds."""
+        return self._newest.exchange(metadata, timeout)
 
     async def directories(self, metadata: Metadata, timeout: float, *, wait_for_ready: bool) -> bytes:
         """An encoded GetKeyDirectoryResponse. Raises AioRpcError."""
@@ -80,8 +80,8 @@ class _Channel:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def exchange(self, whole: bytes | None, metadata: Metadata, timeout: float) -> ExchangeCall:
-        call = self._exchange.begin(whole, metadata, timeout)
+    def exchange(self, metadata: Metadata, timeout: float) -> ExchangeCall:
+        call = self._exchange.begin(None, metadata, timeout)
         self._running += 1
         self._idle.clear()
         call.add_done_callback(self._ended)

@@ -32,6 +32,7 @@ class Event(Enum):
     REPLICA_UP = "replica_up"
     REPLICA_DOWN = "replica_down"
     REPLICA_REFUSES_TOKEN = "replica_refuses_token"  # noqa: S105 - the name of an event
+    REPLICA_FOREIGN_IDENTITY = "replica_foreign_identity"
     DIRECTORIES_LEFT_OUT = "directories_left_out"
     TOKENS_UNREADABLE = "tokens_unreadable"
     CERTIFICATES_UNUSABLE = "certificates_unusable"

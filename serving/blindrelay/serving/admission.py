@@ -1,9 +1,10 @@
-"""How many calls run at once, and whether new ones are taken at all."""
+"""How many calls run at once, how callers share what there is, and whether new calls are taken at all."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 
 from blindrelay.serving.errors import CallRefusedError
@@ -53,3 +54,65 @@ class Admission:
     async def idle(self) -> None:
         """Waits until no admitted call is running."""
         await self._idle.wait()
+
+
+class Shares:
+    """Something that holders share: calls, connections, bytes.
+
+    A holder may have `each` of it at most, and never more than is left free. So one greedy holder gets half,
+    two get a third each, and a holder of little still finds room.
+    """
+
+    def __init__(self, room: int, each: int | None = None) -> None:
+        self._free = room
+        self._each = room if each is None else each
+        self._held: Counter[Hashable] = Counter()
+
+    @contextmanager
+    def held(self, holder: Hashable) -> Iterator[None]:
+        """One of it, for as long as the block runs. Raises CallRefusedError: OVERLOADED."""
+        with self.share_of(holder) as share:
+            share.add(1)
+            yield
+
+    @contextmanager
+    def share_of(self, holder: Hashable) -> Iterator[Share]:
+        """What one call of the holder has of it; given back when the block is left."""
+        share = Share(self, holder)
+        try:
+            yield share
+        finally:
+            share.release()
+
+    def take(self, holder: Hashable, amount: int) -> None:
+        """Raises CallRefusedError: OVERLOADED."""
+        if self._held[holder] + amount > min(self._each, self._free):
+            raise CallRefusedError(OuterStatus.OVERLOADED)
+        self._held[holder] += amount
+        self._free -= amount
+
+    def give_back(self, holder: Hashable, amount: int) -> None:
+        self._free += amount
+        self._held[holder] -= amount
+        if not self._held[holder]:
+            del self._held[holder]
+
+
+class Share:
+    """What one call has of something shared."""
+
+    def __init__(self, shares: Shares, holder: Hashable) -> None:
+        self._shares = shares
+        self._holder = holder
+        self._amount = 0
+
+    def add(self, amount: int) -> None:
+        """Takes so much more. Raises CallRefusedError: OVERLOADED."""
+        self._shares.take(self._holder, amount)
+        self._amount += amount
+
+    def release(self) -> None:
+        """Gives everything back."""
+        if self._amount:
+            self._shares.give_back(self._holder, self._amount)
+            self._amount = 0

@@ -83,10 +83,10 @@ def forwarded_header() -> Iterator[None]:
         callers.set((*((f"x-forwarded-{key}", value) for key, value in metadata), ("x-for", context.peer())))
         await exchange(self, iterator, context)
 
-    def forwarded(self: Replica, whole: bytes | None, envelope: bytes, timeout: float) -> Any:
+    def forwarded(self: Replica, envelope: bytes, timeout: float) -> Any:
         own = self._metadata
         with patch.object(self, "_metadata", (*own, *callers.get())):
-            return call(self, whole, envelope, timeout)
+            return call(self, envelope, timeout)
 
     with patch.object(Relay, "_exchange", noted), patch.object(Replica, "call", forwarded):
         yield
