@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import grpc
 
+from blindrelay.client.channel import RelayChannel
 from blindrelay.client.connection import Connection
 from blindrelay.client.errors import ForkError, RelayError, TimedOutError, UnreachableError
 from blindrelay.client.key_ring import KeyRing
-from blindrelay.v1.exchange_call import ExchangeCall, ExchangeMethod
-from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, KEY_DIRECTORY_METHOD
+from blindrelay.v1.exchange_call import ExchangeCall
 from blindrelay.v1.outer_status import OuterStatus
 
 MAX_EXCHANGES: Final = 64
@@ -47,11 +47,9 @@ class Link:
         # gRPC does not say why: the usual reasons are named.
         tls = "has it TLS, with a certificate to trust (ca=FILE)" if connection.tls else "or does it want TLS"
         self._hint = f"is it running, {tls}?"
-        self._channel = _open_channel(connection)
-        self._exchange = ExchangeMethod(self._channel)
-        self._get_key_directory: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(
-            KEY_DIRECTORY_METHOD
-        )
+        self._connection = connection
+        self._channel = RelayChannel(connection)
+        self._retiring: set[asyncio.Task[None]] = set()
         self.room = asyncio.Semaphore(MAX_EXCHANGES)
         self._renewal: asyncio.Task[None] | None = None
         self._watches = 0
@@ -63,17 +61,28 @@ class Link:
         Raises UnreachableError if an attempt fails, or if none succeeds soon after one that failed before;
         TimedOutError after `timeout` seconds.
         """
+        if self._channel.is_doubtful:
+            self._replace_channel()
+        self._channel.use()
         try:
             async with asyncio.timeout(timeout):
                 await self._connect()
         except TimeoutError:
             raise TimedOutError("connect", timeout or 0, f" at {self._target}: {self._hint}") from None
 
+    def _replace_channel(self) -> None:
+        """New calls get a new connection; those that run end on theirs, or when its pings fail."""
+        retiring = asyncio.get_running_loop().create_task(self._channel.close_when_idle())
+        self._retiring.add(retiring)
+        retiring.add_done_callback(self._retiring.discard)
+        self._channel = RelayChannel(self._connection)
+
     async def _connect(self) -> None:
-        channel, state = self._channel, self._channel.get_state(try_to_connect=True)
+        channel = self._channel.grpc
+        state = channel.get_state(try_to_connect=True)
         if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
             # It stays so from one attempt to the next, until one succeeds.
-            await self._next_attempt()
+            await self._next_attempt(channel)
             return
         while state is not grpc.ChannelConnectivity.READY:
             if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
@@ -81,10 +90,10 @@ class Link:
             await self._watched(channel.wait_for_state_change(state))
             state = channel.get_state(try_to_connect=True)
 
-    async def _next_attempt(self) -> None:
+    async def _next_attempt(self, channel: grpc.aio.Channel) -> None:
         try:
             async with asyncio.timeout(_NEXT_ATTEMPT_SECONDS):
-                await self._watched(self._channel.channel_ready())
+                await self._watched(channel.channel_ready())
         except TimeoutError:
             raise self._unreachable() from None
 
@@ -100,12 +109,12 @@ class Link:
     def exchange(self, envelope: tuple[str, bytes], deadline: float, whole: bytes | None) -> ExchangeCall:
         """Begins the call of one exchange, as ExchangeMethod does; it ends after `deadline` seconds."""
         _guard_against_fork()
-        return self._exchange.begin(whole, (*self._metadata, envelope), deadline)
+        return self._channel.exchange(whole, (*self._metadata, envelope), deadline)
 
     async def directories(self) -> bytes:
         """The relay's GetKeyDirectoryResponse, unverified bytes. Raises RelayError."""
         try:
-            return await self._get_key_directory(b"", metadata=self._metadata, timeout=_DIRECTORY_SECONDS)
+            return await self._channel.directories(self._metadata, _DIRECTORY_SECONDS)
         except grpc.aio.AioRpcError as error:
             raise relay_error(error.code(), error.details()) from None
 
@@ -140,9 +149,9 @@ class Link:
         """Ends every exchange and the channel."""
         if self._background:
             await asyncio.wait(self._background, timeout=_CLOSING_SECONDS)
-        for task in self._background:
+        for task in self._background | self._retiring:
             task.cancel()
-        await self._channel.close()
+        await asyncio.gather(self._channel.grpc.close(), *self._retiring, return_exceptions=True)
         if self._watches:
             await asyncio.sleep(_LAST_NEWS_SECONDS)
 
@@ -174,14 +183,6 @@ _SENTENCES: Final = {
     OuterStatus.DEADLINE: "the relay says that the exchange's time is used up",
     OuterStatus.INTERNAL: "the relay or bridge failed",
 }
-
-
-def _open_channel(connection: Connection) -> grpc.aio.Channel:
-    if not connection.tls:
-        return grpc.aio.insecure_channel(connection.target, options=CHANNEL_OPTIONS)
-    roots = connection.ca.expanduser().read_bytes() if connection.ca is not None else None
-    credentials = grpc.ssl_channel_credentials(root_certificates=roots)
-    return grpc.aio.secure_channel(connection.target, credentials, options=CHANNEL_OPTIONS)
 
 
 def _guard_against_fork() -> None:

@@ -39,6 +39,10 @@ GIVE_UP_BEFORE: Final = 1.0
 """Seconds before the end of draining: what still runs then gets a sealed error, and the time to take it."""
 
 
+QUIET_SECONDS: Final = 0.5
+"""Without a new exchange, before a drained process ends: busy clients have gone to another by then."""
+
+
 class Bridge:
     """One bridge process, or one bridge within a test."""
 
@@ -52,7 +56,7 @@ class Bridge:
         """Raises ConfigError if the tokens file is wrong."""
         self._config = config
         self.log = log or EventLog()
-        self.admission = Admission(config.max_exchanges)
+        self.admission = Admission(config.max_exchanges, QUIET_SECONDS)
         self._callers = self._callers_with_tokens()
         clock = clock or Clock()
         self._keys = EpochKeys(
@@ -132,6 +136,7 @@ class Bridge:
     async def begin_to_drain(self) -> None:
         """Lets running exchanges finish; what still runs shortly before the time is over is given up."""
         self.log.note(Event.DRAINING)
+        self._workplace.draining = True
         patience = max(0.0, self._config.drain - GIVE_UP_BEFORE)
         asyncio.get_running_loop().call_later(patience, self._workplace.give_up)
 

@@ -55,7 +55,11 @@ class ExchangeService:
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
 
     async def _exchange(self, _: object, context: Context) -> None:
-        with self._peers.admitted(context) as peer, self._admission.admit(), _absent_without_delegation():
+        with (
+            self._peers.admitted(context) as peer,
+            self._admission.admit(draining=True),
+            _absent_without_delegation(),
+        ):
             try:
                 claimed = await self._opening.open(context, peer)
             except CallRefusedError as refusal:
@@ -64,7 +68,11 @@ class ExchangeService:
                 raise
             # Proxies wait for the response's headers as for its first byte; a provider may think for long.
             await context.send_initial_metadata(())
+            refused = self._workplace.draining
             await Exchange(self._workplace, claimed, context).run()
+        if refused:
+            # After a sealed error, for the relay: it asks for the directory, and learns that there is none.
+            raise CallRefusedError(OuterStatus.DRAINING)
 
     async def _key_directory(self, _: object, context: Context) -> None:
         with self._peers.admitted(context):

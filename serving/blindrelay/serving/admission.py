@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections import Counter
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
@@ -12,10 +14,16 @@ from blindrelay.v1.outer_status import OuterStatus
 
 
 class Admission:
-    """Lets at most `limit` calls run at once, and none begin once it is closed."""
+    """Lets at most `limit` calls run at once, and none begin once it is closed.
 
-    def __init__(self, limit: int) -> None:
+    It is not idle before `quiet_seconds` have passed without a new call: those who call again and again then
+    know that it is closed.
+    """
+
+    def __init__(self, limit: int, quiet_seconds: float = 0.0) -> None:
         self._limit = limit
+        self._quiet_seconds = quiet_seconds
+        self._last = -math.inf
         self._running = 0
         self._closed = False
         self._idle = asyncio.Event()
@@ -32,13 +40,17 @@ class Admission:
         return self._closed
 
     @contextmanager
-    def admit(self) -> Iterator[None]:
-        """One call, for as long as the block runs. Raises CallRefusedError: DRAINING or OVERLOADED."""
-        if self._closed:
+    def admit(self, *, draining: bool = False) -> Iterator[None]:
+        """One call, for as long as the block runs; with `draining`, also once it is closed.
+
+        Raises CallRefusedError: DRAINING or OVERLOADED.
+        """
+        if self._closed and not draining:
             raise CallRefusedError(OuterStatus.DRAINING)
         if self._running >= self._limit:
             raise CallRefusedError(OuterStatus.OVERLOADED)
         self._running += 1
+        self._last = time.monotonic()
         self._idle.clear()
         try:
             yield
@@ -52,8 +64,11 @@ class Admission:
         self._closed = True
 
     async def idle(self) -> None:
-        """Waits until no admitted call is running."""
+        """Waits until no admitted call is running, and none has come for `quiet_seconds`."""
         await self._idle.wait()
+        while (left := self._last + self._quiet_seconds - time.monotonic()) > 0:
+            await asyncio.sleep(left)
+            await self._idle.wait()
 
 
 class Shares:

@@ -38,13 +38,9 @@ class _Ear:
 def _overheard(hear: Hear) -> AbstractContextManager[object]:
     heard = vars(relay)["forward"]  # another ear, perhaps
 
-    async def overheard(first: bytes, context: Any, open_call: Any, tally: Any) -> Any:
-        def opened(whole: bytes | None) -> TappedCall:
-            if whole is not None:
-                hear(whole)
-            return TappedCall(open_call(whole), _Ear(hear), 0)  # type: ignore[arg-type]
-
-        return await heard(first, context, opened, tally)
+    async def overheard(first: bytes, context: Any, call: Any, *others: Any) -> Any:
+        tapped = TappedCall(call, _Ear(hear), 0)  # type: ignore[arg-type]
+        return await heard(first, context, tapped, *others)
 
     return patch.object(relay, "forward", overheard)
 
