@@ -207,7 +207,10 @@ async def passes(client: Client, bridge: FakeBridge) -> None:
     for _ in range(3):
         assert await client.exchange(bridge.envelope()) == whole
         assert len(await client.directories()) == 1
-    silent = [client.exchange(bridge.envelope(), messages=[word]) for word in (b"think", b"pause")]
+    silent = [
+        client.exchange(bridge.envelope(), messages=[word], timeout=30 + SILENCE)
+        for word in (b"think", b"pause")
+    ]
     assert await asyncio.gather(*silent) == [whole, whole]
     assert await client.exchange(bridge.envelope(), messages=LONG_UPLOAD) == whole
     with pytest.raises(grpc.aio.AioRpcError) as refused:
