@@ -105,6 +105,7 @@ soak: .venv/ready
 	$(BIN)/python -m tests.soak.greedy_relay
 	$(BIN)/python -m tests.soak.refusal_times
 	BLINDRELAY_SOAK=20 $(BIN)/python -m pytest --timeout=0 tests/client/test_growth.py
+	BLINDRELAY_SILENCE=130 $(BIN)/python -m pytest tests/relay_node/test_proxies.py
 
 # About a quarter of an hour on two quiet cores; it writes docs/benchmarks.md and its charts.
 bench: .venv/ready .venv-peers/ready .venv-litellm/ready

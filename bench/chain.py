@@ -42,6 +42,15 @@ UNSEALED_BRIDGE: Final = "bench.doubles.unsealed"
 _ENVIRONMENT: Final = {"PYTHONPATH": str(ROOT)}
 
 
+def relay_room(exchanges: int) -> dict[str, Option]:
+    """Options that give one token so many exchanges: it gets half of all at most."""
+    return {
+        "max_exchanges": 2 * exchanges,
+        "max_exchanges_per_token": exchanges,
+        "max_connections_per_token": exchanges,
+    }
+
+
 class UnavailableError(Exception):
     """A comparison cannot be made on this machine; the message says why."""
 
@@ -89,7 +98,7 @@ class Chain:
     ) -> str:
         """The address of a relay that has found its bridge. Raises UnavailableError if it finds none."""
         config = self.folder / f"{name}.toml"
-        all_options = {"drain_seconds": 0, "max_exchanges": RELAY_ROOM, **(options or {})}
+        all_options: dict[str, Option] = {"drain_seconds": 0, **relay_room(RELAY_ROOM), **(options or {})}
         write_relay_config(config, "127.0.0.1:0", [behind], all_options)
         command = ["serve", "--config", str(config), "--json", *arguments]
         part = self._start(PartProcess(name, "blindrelay.relay_node", lambda: command))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.chain import Chain
+from bench.chain import Chain, relay_room
 from bench.measuring import Side, closed, opened
 from bench.plan import KIB, Plan
 from bench.results import Comparison, Point
@@ -35,7 +35,7 @@ def arrival(plan: Plan, session: Session) -> Comparison:
     seconds = max(2.0, plan.seconds)
     with Chain() as chain:
         bridge = chain.bridge(chain.provider())
-        address = chain.relay(bridge.listening, options={"max_exchanges": ROOM})
+        address = chain.relay(bridge.listening, options=relay_room(ROOM))
         parts = {name: chain.pids[name] for name in ("relay", "bridge")}
         given = {"connection": chain.connection(address, bridge)}
         side = Side(CHAIN, chain.generator("sealed", given, _CONNECTIONS), parts)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -58,6 +61,41 @@ def test_one_is_restarted_and_nobody_notices(bed: Testbed, client: OpenAI) -> No
     after = _keys_used(bed, seen)
     assert len(after & before) == 1, "the replica that stayed has its key still"
     assert len(after - before) == 1, "the other one has a new key, and it is used"
+
+
+def test_a_rolling_restart_loses_nothing_without_retries(bed: Testbed) -> None:
+    """Calls come all the time, each client's own; `client` has no retries."""
+    over, done = threading.Event(), [0] * 4
+
+    def busy(number: int) -> None:
+        with SealedTransport(bed.relay) as sealed:
+            client = OpenAI(api_key="none", http_client=sealed.httpx2_client(), max_retries=0)
+            while not over.is_set():
+                _call(client, 1)
+                done[number] += 1
+                over.wait(0.1 * (1 + number))  # some are busy, and some come now and then
+
+    with ThreadPoolExecutor(len(done)) as pool:
+        calls = [pool.submit(busy, number) for number in range(len(done))]
+        try:
+            _while_it_works(calls, lambda: min(done) >= 3)
+            for bridge in ("bridge-1", "bridge-2"):
+                bed.restart(bridge)
+                bed.wait_until_ready()
+                enough = min(done) + 4
+                _while_it_works(calls, lambda enough=enough: min(done) >= enough)
+        finally:
+            over.set()
+    for each in calls:
+        each.result()
+
+
+def _while_it_works(calls: list[Future[None]], condition: Callable[[], bool]) -> None:
+    while not condition():
+        for each in calls:
+            if each.done():
+                each.result()
+        time.sleep(0.02)
 
 
 def test_while_one_is_down_the_other_serves(bed: Testbed, client: OpenAI) -> None:

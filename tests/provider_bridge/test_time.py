@@ -13,7 +13,7 @@ from blindrelay.provider_bridge import Bridge, BridgeConfig, request_body
 from blindrelay.provider_bridge.request_body import GRACE_SECONDS, Pace
 from blindrelay.sealing import IdentityKey
 from blindrelay.v1 import limits
-from blindrelay.v1.inner_pb2 import DeadlineClass
+from blindrelay.v1.inner_pb2 import ERROR_CODE_DRAINING, EXECUTION_NOT_STARTED, DeadlineClass
 from blindrelay.v1.limits import RECORD_SECONDS
 from blindrelay.v1.outer_status import OuterStatus
 
@@ -210,7 +210,10 @@ async def test_draining_lets_running_exchanges_finish_and_refuses_new_ones(
         await anext(answer)
         bridge.admission.close()
         await bridge.begin_to_drain()
-        call = caller.start(late)  # and nothing sent: the refusal does not wait for it
+        call = await caller.send(late)
+        refusal = await anext(parts(call, late))
+        assert (refusal.error.code, refusal.error.execution) == (ERROR_CODE_DRAINING, EXECUTION_NOT_STARTED)
+        # After its word to the client, one for the relay.
         assert (await call.code(), await call.details()) == OuterStatus.DRAINING.value
         release.set()
         assert b"".join([part.body async for part in answer]) == b"end"

@@ -169,9 +169,11 @@ class Client:
         carried = [(METADATA_KEY, envelope) for envelope in envelopes]
         return self._exchange(metadata=[authorization(self.token), *carried, *extra], timeout=timeout)
 
-    async def exchange(self, *envelopes: bytes, messages: Iterable[bytes] = (b"hello",)) -> list[bytes]:
+    async def exchange(
+        self, *envelopes: bytes, messages: Iterable[bytes] = (b"hello",), timeout: float = 30
+    ) -> list[bytes]:
         """A whole exchange; returns the answer's messages. Raises AioRpcError."""
-        call = self.call(*envelopes)
+        call = self.call(*envelopes, timeout=timeout)
         sending = asyncio.create_task(_send(call, messages))
         # A write that fails because the relay has refused would hide what the relay said.
         call.add_done_callback(lambda _: sending.cancel())

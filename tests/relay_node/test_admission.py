@@ -104,10 +104,10 @@ async def test_an_envelope_in_any_other_encoding_is_malformed(
     assert await relay.client.exchange(good) == [b"hello"]
 
 
-async def test_beyond_max_exchanges_the_relay_is_overloaded(
+async def test_beyond_its_exchanges_a_token_is_overloaded(
     bridge: FakeBridge, start_relay: StartRelay, new_client: type[Client]
 ) -> None:
-    relay = await start_relay(bridge.config, max_exchanges=2)
+    relay = await start_relay(bridge.config, max_exchanges_per_token=2)
     calls = [relay.client.call(bridge.envelope()) for _ in range(2)]
     for call in calls:
         await call.write(b"x")
@@ -119,6 +119,21 @@ async def test_beyond_max_exchanges_the_relay_is_overloaded(
     assert await calls[0].read() is grpc.aio.EOF
     assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
     calls[1].cancel()
+
+
+async def test_beyond_max_exchanges_the_relay_is_overloaded(
+    bridge: FakeBridge, start_relay: StartRelay, new_client: type[Client]
+) -> None:
+    relay = await start_relay(bridge.config, max_exchanges=2)
+    call = relay.client.call(bridge.envelope())
+    await call.write(b"x")
+    await call.read()
+    overloaded = (grpc.StatusCode.RESOURCE_EXHAUSTED, "overloaded")
+    assert await refusal(relay.client.exchange(bridge.envelope())) == overloaded
+    other = new_client(str(relay.address), issue_token(relay.tokens, "other", datetime.now(UTC)))
+    assert await other.exchange(bridge.envelope()) == [b"hello"]
+    await other.channel.close()
+    call.cancel()
 
 
 async def test_beyond_max_exchanges_no_more_directories_are_asked_for_at_once(

@@ -72,9 +72,9 @@ async def test_an_unknown_service_is_not_found(relay: RunningRelay) -> None:
     assert failure.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_watches_are_few_and_leave_room_when_they_end(relay: RunningRelay) -> None:
+async def test_watches_from_one_address_are_few_and_leave_room_when_they_end(relay: RunningRelay) -> None:
     """They cost a token nobody has to show, and last as long as their caller likes."""
-    watches = [health(relay, "Watch")(HealthCheckRequest(), timeout=60) for _ in range(MAX_WATCHES)]
+    watches = [health(relay, "Watch")(HealthCheckRequest(), timeout=60) for _ in range(MAX_WATCHES // 2)]
     for watch in watches:
         await watch.read()
     with pytest.raises(grpc.aio.AioRpcError) as failure:

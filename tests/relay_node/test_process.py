@@ -21,6 +21,7 @@ import pytest
 from blindrelay.serving import issue_token
 from blindrelay.serving.landlock import landlock_version
 from blindrelay.testbed.unprivileged import launcher
+from blindrelay.v1.identity_text import format_identity
 
 if TYPE_CHECKING:
     from tests.relay_node.conftest import Client, FakeBridge, RelayTls, Seen
@@ -309,6 +310,7 @@ async def test_token_commands(tmp_path: Path) -> None:
 
 REPLICA = '[[replica]]\naddress = "127.0.0.1:8490"\n'
 LISTEN = 'listen = "127.0.0.1:0"\n'
+IDENTITY = format_identity(bytes(32))
 GOOD = LISTEN + 'tokens = "tokens"\n' + REPLICA
 
 
@@ -330,6 +332,19 @@ GOOD = LISTEN + 'tokens = "tokens"\n' + REPLICA
         (GOOD.replace('"tokens"', '"absent"'), "absent: the tokens file does not exist"),
         (GOOD.replace('"tokens"', '"broken"'), "broken: line 1 is not NAME SHA256HEX CREATED"),
         (GOOD + REPLICA, "replica has an address twice"),
+        (
+            GOOD + REPLICA.replace("8490", "8491") + f'identity = "{IDENTITY}"\n',
+            'replica at 127.0.0.1:8490 has no identity: with several replicas, add identity = "br1..."',
+        ),
+        (
+            GOOD + f'identity = "{IDENTITY[:-1]}"\n',
+            "replica[0].identity is not an identity: a bridge",
+        ),
+        (GOOD + 'next_identity = "br2"\n', "replica[0].next_identity is not an identity"),
+        ("max_exchanges_per_token = 0\n" + GOOD, "max_exchanges_per_token must be from 1 to"),
+        ("max_connections_per_token = 0\n" + GOOD, "max_connections_per_token must be from 1 to"),
+        ("max_request_bytes = 131071\n" + GOOD, "max_request_bytes must be from 131072 to"),
+        ("unread_seconds = 0\n" + GOOD, "unread_seconds must be from 1 to"),
         (GOOD.replace("127.0.0.1:8490", "192.0.2.1:8490"), "add a [replica.tls] section"),
         (GOOD.replace("127.0.0.1:8490", "192.0.2.1:8490"), "or say plaintext = true"),
         (GOOD + "plaintext = true\n[replica.tls]\n", "plaintext = true contradicts [replica.tls]"),

@@ -251,17 +251,74 @@ async def test_a_directory_out_of_bounds_is_no_directory(
     assert await details(relay.client.exchange(envelope)) == "bridge_unavailable"
 
 
-async def test_more_than_64_directories_are_no_directories(
-    bridge: FakeBridge, start_relay: StartRelay
-) -> None:
-    bridge.configs = [b"small"]
+async def test_a_replica_lists_one_directory(bridge: FakeBridge, start_relay: StartRelay) -> None:
     one = GetKeyDirectoryResponse(directories=[bridge.directory()]).SerializeToString()
-    bridge.answer_fetch = one * 65
+    bridge.answer_fetch = one * 2
     relay = await start_relay(bridge.config)
     assert await details(relay.client.directories()) == "bridge_unavailable"
-    bridge.answer_fetch = one * 64
+    bridge.answer_fetch = one
     relay = await start_relay(bridge.config)
-    assert len(await relay.client.directories()) == 64
+    assert len(await relay.client.directories()) == 1
+
+
+async def test_a_replica_that_lists_anothers_identity_gets_none_of_its_exchanges(
+    bridge: FakeBridge, second_bridge: FakeBridge, start_relay: StartRelay
+) -> None:
+    """The neighbour, first in the list, shows the victim's directory as its own."""
+    neighbour = second_bridge
+    neighbour.answer_fetch = GetKeyDirectoryResponse(directories=[bridge.directory()]).SerializeToString()
+    relay = await start_relay(
+        replace(neighbour.config, identities=frozenset({neighbour.identity})),
+        replace(bridge.config, identities=frozenset({bridge.identity})),
+    )
+    (directory,) = await relay.client.directories()
+    assert bridge.replica_id in directory.directory
+    for _ in range(3):
+        assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
+    assert (len(bridge.seen), len(neighbour.seen)) == (3, 0)
+    assert "replica_foreign_identity" in relay.events()
+
+
+async def test_a_replica_may_change_to_its_next_identity(
+    bridge: FakeBridge, start_relay: StartRelay, until: Until
+) -> None:
+    bridge.lifetime = 1
+    following = os.urandom(32)
+    relay = await start_relay(replace(bridge.config, identities=frozenset({bridge.identity, following})))
+    assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
+    bridge.identity, fetches = following, bridge.fetches
+    await until(lambda: bridge.fetches > fetches)
+    assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
+
+
+async def test_a_neighbour_that_hangs_does_not_change_what_others_hear(
+    bridge: FakeBridge, second_bridge: FakeBridge, start_relay: StartRelay
+) -> None:
+    """An unknown key of a bridge that is there is unknown, whatever its neighbour does."""
+    await second_bridge.stop()
+    relay = await start_relay(
+        *(replace(one.config, identities=frozenset({one.identity})) for one in (bridge, second_bridge))
+    )
+    assert len(await relay.client.directories()) == 1
+    assert await details(relay.client.exchange(bridge.envelope(key_id=b"k" * 16))) == "key_unknown"
+    assert await details(relay.client.exchange(bridge.envelope(identity=b"i" * 32))) == "identity_unknown"
+    assert await details(relay.client.exchange(second_bridge.envelope())) == "bridge_unavailable"
+    await second_bridge.start()
+
+
+async def test_lost_exchanges_do_not_make_the_relay_fetch_without_end(
+    relay: RunningRelay, bridge: FakeBridge
+) -> None:
+    """A client can cause them: with keys that the bridge has dropped, for one."""
+
+    async def lose(context: Any, _: Seen) -> None:
+        await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "key_unknown")
+
+    bridge.script = lose
+    began, fetches = time.monotonic(), bridge.fetches
+    for _ in range(60):
+        await details(relay.client.exchange(bridge.envelope()))
+    assert bridge.fetches - fetches <= 3 + time.monotonic() - began
 
 
 async def test_a_bridge_that_does_not_know_our_token_is_said_to_the_operator_alone(
@@ -288,7 +345,8 @@ async def test_directories_beyond_the_limits_are_left_out(
 ) -> None:
     for one in (bridge, second_bridge):
         one.configs = [os.urandom(5_000) for _ in range(8)]
-    relay = await start_relay(bridge.config, second_bridge.config)
+    second_bridge.configs[0] += b"and so it is the larger one"
+    relay = await start_relay(second_bridge.config, bridge.config)
     for _ in range(3):
         (directory,) = await relay.client.directories()
         assert bridge.replica_id in directory.directory
@@ -324,7 +382,7 @@ async def test_a_fault_in_reading_a_directory_does_not_end_the_asking(
         raise ValueError("canary")
 
     with monkeypatch.context() as patch:
-        patch.setattr("blindrelay.relay_node.replica.read_listings", broken)
+        patch.setattr("blindrelay.relay_node.replica.read_listing", broken)
         relay = await start_relay(bridge.config)
         await until(lambda: "fault" in relay.events())
     await until(lambda: "replica_up" in relay.events())

@@ -246,9 +246,10 @@ async def begin(call: Any) -> str:
 
 
 async def test_workers_share_the_limit_of_exchanges(start_workers: StartWorkers, bridge: FakeBridge) -> None:
-    workers = await start_workers("max_exchanges = 3")
+    """All of them have one token, which gets half of each worker's share."""
+    workers = await start_workers("max_exchanges = 6")
     outcomes = [await begin(client.call(bridge.envelope())) for client in workers.clients]
-    assert sorted(outcomes) == [*["one"] * 3, *["overloaded"] * (CONNECTIONS - 3)]
+    assert sorted(outcomes) == [*["one"] * 4, *["overloaded"] * (CONNECTIONS - 4)]
 
 
 async def run(tmp_path: Path, config: str, *arguments: str) -> tuple[int | None, str, str]:

@@ -103,8 +103,8 @@ def test_only_a_known_token_is_admitted(path: Path) -> None:
     token = issue_token(path, "alice", NOW)
     other = issue_token(path.with_name("other"), "alice", NOW)
     tokens = TokenFile(path)
-    assert tokens.admits([authorization(token)])
-    assert tokens.admits([("user-agent", "x"), authorization(token)])
+    assert tokens.holder([authorization(token)])
+    assert tokens.holder([("user-agent", "x"), authorization(token)])
     digest = hashlib.sha256(token.encode()).hexdigest()
     for shown in (
         f"Bearer {other}",
@@ -118,23 +118,23 @@ def test_only_a_known_token_is_admitted(path: Path) -> None:
         "Bearer ",
         "",
     ):
-        assert not tokens.admits([("authorization", shown)])
-    assert not tokens.admits([("authorization", f"Bearer {token}".encode())])
-    assert not tokens.admits([authorization(token), authorization(token)])
-    assert not tokens.admits([authorization(token), authorization(other)])
-    assert not tokens.admits([("proxy-authorization", f"Bearer {token}")])
-    assert not tokens.admits([])
-    assert not tokens.admits(None)
+        assert not tokens.holder([("authorization", shown)])
+    assert not tokens.holder([("authorization", f"Bearer {token}".encode())])
+    assert not tokens.holder([authorization(token), authorization(token)])
+    assert not tokens.holder([authorization(token), authorization(other)])
+    assert not tokens.holder([("proxy-authorization", f"Bearer {token}")])
+    assert not tokens.holder([])
+    assert not tokens.holder(None)
 
 
 def test_changes_of_the_file_are_noticed(path: Path) -> None:
     first = issue_token(path, "first", NOW)
     tokens = TokenFile(path)
     second = issue_token(path, "second", NOW)
-    assert tokens.admits([authorization(second)])
+    assert tokens.holder([authorization(second)])
     revoke_token(path, "first")
-    assert not tokens.admits([authorization(first)])
-    assert tokens.admits([authorization(second)])
+    assert not tokens.holder([authorization(first)])
+    assert tokens.holder([authorization(second)])
 
 
 def test_a_file_that_goes_wrong_admits_nobody_until_it_is_mended(path: Path) -> None:
@@ -143,13 +143,13 @@ def test_a_file_that_goes_wrong_admits_nobody_until_it_is_mended(path: Path) -> 
     problems: list[ConfigError] = []
     tokens = TokenFile(path, problems.append)
     path.write_text("junk")
-    assert not tokens.admits([authorization(token)])
-    assert not tokens.admits([authorization(token)])
+    assert not tokens.holder([authorization(token)])
+    assert not tokens.holder([authorization(token)])
     path.unlink()
-    assert not tokens.admits([authorization(token)])
+    assert not tokens.holder([authorization(token)])
     assert [type(problem) for problem in problems] == [ConfigError, ConfigError]
     path.write_text(good)
-    assert tokens.admits([authorization(token)])
+    assert tokens.holder([authorization(token)])
 
 
 def test_a_file_that_could_not_be_read_for_a_moment_is_read_again(
@@ -161,9 +161,9 @@ def test_a_file_that_could_not_be_read_for_a_moment_is_read_again(
     tokens = TokenFile(path, problems.append)
     second = issue_token(path, "second", NOW)
     with no_descriptors():
-        assert not any(tokens.admits([authorization(token)]) for token in (first, second, first))
-    assert tokens.admits([authorization(second)])
-    assert tokens.admits([authorization(first)])
+        assert not any(tokens.holder([authorization(token)]) for token in (first, second, first))
+    assert tokens.holder([authorization(second)])
+    assert tokens.holder([authorization(first)])
     assert len(problems) == 1
 
 

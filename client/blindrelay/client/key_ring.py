@@ -33,6 +33,8 @@ class KeyRing:
         self.refusals: list[DirectoryError] = []
         """Why directories of the newest fetch were left out."""
         self._lock = threading.Lock()
+        self._left: set[tuple[bytes, bytes]] = set()
+        """Replicas that said, sealed, that they are shutting down. A process does not come back."""
         self.generation = 0
         """Grows whenever a fetch is taken over."""
 
@@ -40,6 +42,10 @@ class KeyRing:
         """A key for an exchange of that time, at random among all replicas'; None if none is known."""
         candidates = self._keys(issued_at)
         return secrets.choice(candidates) if candidates else None
+
+    def leave(self, key: VerifiedKey) -> None:
+        """Seals no more to the replica of this key."""
+        self._left |= {directory.replica for directory in self._directories if key in directory.keys}
 
     @property
     def proofs(self) -> list[tuple[bytes, bytes]]:
@@ -85,7 +91,7 @@ class KeyRing:
         return [
             key
             for directory in self._directories
-            if now <= directory.expires_at
+            if now <= directory.expires_at and directory.replica not in self._left
             for key in directory.keys
             if key.takes(issued_at)
         ]

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Awaitable, Coroutine
 from functools import partial
 from typing import Any, Final
 
 import grpc
 
+from blindrelay.client.channel import RelayChannel
 from blindrelay.client.connection import Connection
 from blindrelay.client.errors import ClosedError, RelayError, TimedOutError, UnreachableError
 from blindrelay.client.key_ring import KeyRing
-from blindrelay.v1.exchange_call import ExchangeCall, ExchangeMethod
-from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, KEY_DIRECTORY_METHOD
+from blindrelay.client.own_thread import in_own_thread
+from blindrelay.v1.exchange_call import ExchangeCall
 from blindrelay.v1.http_proxy import HttpProxy
 from blindrelay.v1.outer_status import OuterStatus
 
@@ -53,11 +52,9 @@ class Link:
         self._hint = f"is it running, {tls}?"
         if connection.proxy is not None:
             self._hint += f" Is the proxy {connection.proxy.address} running?"
-        self._channel = _open_channel(connection)
-        self._exchange = ExchangeMethod(self._channel)
-        self._get_key_directory: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(
-            KEY_DIRECTORY_METHOD
-        )
+        self._connection = connection
+        self._channel = RelayChannel(connection)
+        self._retiring: set[asyncio.Task[None]] = set()
         self._room = asyncio.Semaphore(MAX_EXCHANGES)
         self._users = 0
         self._closed = False
@@ -100,6 +97,9 @@ class Link:
         TimedOutError after `timeout` seconds.
         """
         self._require_open()
+        if self._channel.is_doubtful:
+            self._replace_channel()
+        self._channel.use()
         try:
             async with asyncio.timeout(timeout):
                 await self._connect()
@@ -108,11 +108,19 @@ class Link:
         except TimeoutError:
             raise TimedOutError("connect", timeout or 0, f" at {self._target}: {self._hint}") from None
 
+    def _replace_channel(self) -> None:
+        """New calls get a new connection; those that run end on theirs, or when its pings fail."""
+        retiring = asyncio.get_running_loop().create_task(self._channel.close_when_idle())
+        self._retiring.add(retiring)
+        retiring.add_done_callback(self._retiring.discard)
+        self._channel = RelayChannel(self._connection)
+
     async def _connect(self) -> None:
-        channel, state = self._channel, self._channel.get_state(try_to_connect=True)
+        channel = self._channel.grpc
+        state = channel.get_state(try_to_connect=True)
         if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
             # It stays so from one attempt to the next, until one succeeds.
-            await self._next_attempt()
+            await self._next_attempt(channel)
             return
         while state is not grpc.ChannelConnectivity.READY:
             if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
@@ -120,10 +128,10 @@ class Link:
             await self._watched(channel.wait_for_state_change(state))
             state = channel.get_state(try_to_connect=True)
 
-    async def _next_attempt(self) -> None:
+    async def _next_attempt(self, channel: grpc.aio.Channel) -> None:
         try:
             async with asyncio.timeout(_NEXT_ATTEMPT_SECONDS):
-                await self._watched(self._channel.channel_ready())
+                await self._watched(channel.channel_ready())
         except TimeoutError:
             raise await self._unreachable() from None
 
@@ -140,7 +148,7 @@ class Link:
     async def _refusal(self, proxy: HttpProxy) -> str | None:
         """Why the proxy did not connect us: a call on a channel that has failed fails with the reason."""
         try:
-            await self._get_key_directory(b"", timeout=_REASON_SECONDS)
+            await self._channel.directories((), _REASON_SECONDS)
         except grpc.aio.AioRpcError as error:
             return proxy.refusal(error.details() or "")
         return None
@@ -148,13 +156,13 @@ class Link:
     def exchange(self, envelope: tuple[str, bytes], deadline: float, whole: bytes | None) -> ExchangeCall:
         """Begins the call of one exchange, as ExchangeMethod does; it ends after `deadline` seconds."""
         self._require_open()
-        return self._exchange.begin(whole, (*self._metadata, envelope), deadline)
+        return self._channel.exchange(whole, (*self._metadata, envelope), deadline)
 
     async def directories(self) -> bytes:
         """The relay's GetKeyDirectoryResponse, unverified bytes. Raises RelayError."""
         self._require_open()
         try:
-            return await self._get_key_directory(b"", metadata=self._metadata, timeout=_DIRECTORY_SECONDS)
+            return await self._channel.directories(self._metadata, _DIRECTORY_SECONDS)
         except grpc.aio.AioRpcError as error:
             raise relay_error(error.code(), error.details()) from None
 
@@ -177,7 +185,7 @@ class Link:
         generation = keys.generation
         encoded = await self.directories()
         # Signatures and the history's file take milliseconds, on a bad day more: not in the event loop.
-        await _in_thread(partial(keys.take, encoded, generation))
+        await in_own_thread(partial(keys.take, encoded, generation))
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Lets something run to its end that nobody waits for."""
@@ -189,14 +197,14 @@ class Link:
         """Ends every exchange and the channel."""
         if self._background:
             await asyncio.wait(self._background, timeout=_CLOSING_SECONDS)
-        for task in self._background:
+        for task in self._background | self._retiring:
             task.cancel()
         self._closed = True
-        await self._channel.close()
+        await asyncio.gather(self._channel.grpc.close(), *self._retiring, return_exceptions=True)
         if self._watches:
             await asyncio.sleep(_LAST_NEWS_SECONDS)
         # gRPC's engine runs for as long as anybody refers to a channel; responses refer to this object.
-        del self._channel, self._exchange, self._get_key_directory
+        del self._channel
 
     def _require_open(self) -> None:
         if self._closed:
@@ -230,41 +238,3 @@ _SENTENCES: Final = {
     OuterStatus.DEADLINE: "the relay says that the exchange's time is used up",
     OuterStatus.INTERNAL: "the relay or bridge failed",
 }
-
-
-def _open_channel(connection: Connection) -> grpc.aio.Channel:
-    if not connection.tls:
-        return grpc.aio.insecure_channel(connection.target, options=CHANNEL_OPTIONS)
-    roots = connection.ca.expanduser().read_bytes() if connection.ca is not None else None
-    credentials = grpc.ssl_channel_credentials(root_certificates=roots)
-    if (proxy := connection.proxy) is None:
-        return grpc.aio.secure_channel(connection.target, credentials, options=CHANNEL_OPTIONS)
-    options = (*CHANNEL_OPTIONS, *proxy.channel_options(connection.target, connection.host))
-    return grpc.aio.secure_channel(proxy.address, credentials, options=options)
-
-
-async def _in_thread(work: Callable[[], None]) -> None:
-    """Runs `work` in a thread of its own; asyncio.to_thread() refuses once the main thread has ended."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
-
-    def run() -> None:
-        error: BaseException | None = None
-        try:
-            work()
-        except BaseException as raised:
-            error = raised
-        with suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(_settle, done, error)
-
-    threading.Thread(target=run, name="blindrelay-keys", daemon=True).start()
-    await done
-
-
-def _settle(future: asyncio.Future[None], error: BaseException | None) -> None:
-    if future.cancelled():
-        return
-    if error is None:
-        future.set_result(None)
-    else:
-        future.set_exception(error)

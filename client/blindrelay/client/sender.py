@@ -6,13 +6,13 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from blindrelay.client.connection import Connection
 from blindrelay.client.engine import require_engine
-from blindrelay.client.errors import BlindRelayError, KeyTrustError, RelayError
+from blindrelay.client.errors import BlindRelayError, BridgeError, KeyTrustError, RelayError
 from blindrelay.client.exchange import SealedExchange
 from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.library import Request
@@ -25,13 +25,18 @@ from blindrelay.sealing import ClientExchange, SealingError, VerifiedKey, encaps
 from blindrelay.v1.envelope import METADATA_KEY, encode_envelope
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.grpc_profile import client_deadline
-from blindrelay.v1.inner_pb2 import ResponseHead
+from blindrelay.v1.inner_pb2 import ErrorCode, ResponseHead
 from blindrelay.v1.limits import DEFAULT_MAX_UNITS, EXCHANGE_ID_SIZE, MAX_BODY_PIECE, TIME_STEP, VERSION
 from blindrelay.v1.outer_status import OuterStatus
 from blindrelay.v1.picklable_error import PicklableError
 
 C = TypeVar("C", bound=SealedCall)
 T = TypeVar("T")
+
+RESTART_SECONDS: Final = 10.0
+"""For a bridge process that is restarted to be listed again. A call waits so long, and then fails."""
+
+_LOOK_SECONDS: Final = 0.25
 
 
 class Sender:
@@ -103,12 +108,22 @@ class Sender:
 
     @asynccontextmanager
     async def _closed_on_failure(self, call: SealedCall, request: Request) -> AsyncIterator[None]:
-        """Raises _KeyGoneError in the one case for a second attempt."""
+        """Raises _KeyGoneError in the two cases for a second attempt (spec/protocol.md, section 12)."""
         try:
             yield
         except RelayError as error:
             await call.aclose()
-            if error.status is OuterStatus.KEY_UNKNOWN and await self._is_gone(call.key, request):
+            if error.status is not OuterStatus.KEY_UNKNOWN:
+                raise
+            if await self._found(lambda: self.keys.is_superseded(call.key), request):
+                raise _KeyGoneError(error) from None
+            raise
+        except BridgeError as error:
+            await call.aclose()
+            if not (error.code == ErrorCode.ERROR_CODE_DRAINING and error.not_started):
+                raise
+            self.keys.leave(call.key)
+            if await self._found(lambda: self.keys.draw(self._issued_at()) is not None, request):
                 raise _KeyGoneError(error) from None
             raise
         except BaseException:
@@ -159,14 +174,19 @@ class Sender:
             raise KeyTrustError("the bridge announces no key for this time, so nothing was sent")
         return key
 
-    async def _is_gone(self, key: VerifiedKey, request: Request) -> bool:
-        """Whether newly verified directories show a restart of the bridge. False if none are to be had."""
-        try:
-            timeouts = Timeouts.of(request.extensions, self.connection)
-            await self._link().renew(self.keys, timeouts.connect)
-        except BlindRelayError:
-            return False
-        return self.keys.is_superseded(key)
+    async def _found(self, another_key: Callable[[], bool], request: Request) -> bool:
+        """Whether another key is to be had, now or as soon as a bridge that restarts is back."""
+        timeout = Timeouts.of(request.extensions, self.connection).connect
+        with suppress(TimeoutError, BlindRelayError):
+            async with asyncio.timeout(RESTART_SECONDS):
+                while not another_key():
+                    with suppress(RelayError):
+                        await self._link().renew(self.keys, timeout)
+                        if another_key():
+                            break
+                    await asyncio.sleep(_LOOK_SECONDS)
+                return True
+        return False
 
     def _issued_at(self) -> int:
         return int(self.clock()) // TIME_STEP * TIME_STEP
@@ -183,14 +203,14 @@ class Sender:
 
 
 class _KeyGoneError(PicklableError):
-    """The key that an exchange was sealed to is no longer announced."""
+    """The process that held the key of an exchange is gone or going, and there is another."""
 
-    def __init__(self, error: RelayError) -> None:
+    def __init__(self, error: BlindRelayError) -> None:
         self.error = error
 
 
 async def _attempted(attempt: Callable[[], Awaitable[T]], *, times: int) -> T:
-    """Again where the bridge was restarted and its new key is known: the only case for a second attempt."""
+    """Again where the bridge is restarted and another key is known: the only case for a second attempt."""
     for _ in range(times - 1):
         try:
             return await attempt()

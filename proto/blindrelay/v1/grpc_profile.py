@@ -32,10 +32,14 @@ CHANNEL_OPTIONS: Final = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.min_reconnect_backoff_ms", 5_000),
-    # A dead peer is noticed while a call is running; quiet streams are kept, without a limit on pings.
-    ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
-    ("grpc.http2.ping_timeout_ms", 20_000),
+    # A relay that has moved is looked up again at once, and not 30 s later.
+    ("grpc.dns_min_time_between_resolutions_ms", 1_000),
+    # Whoever slept or changed networks notices within 20 s, also under a quiet call; what TCP does not
+    # confirm for 10 s is lost (TCP_USER_TIMEOUT is the second of these). Lines that pause for less are kept.
+    # A line that is slow but busy is not asked: whatever arrives counts. There is no limit on pings.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
 )
 

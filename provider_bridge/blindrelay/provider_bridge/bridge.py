@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ from blindrelay.serving import (
     STREAMS_PER_RELAY,
     Address,
     Admission,
+    Callers,
     TokenFile,
     listen,
     serve_until_stopped,
@@ -44,6 +45,10 @@ HEALTH_SECONDS: Final = 1.0
 """Between two looks at whether the delegation still holds, for the health service."""
 
 
+QUIET_SECONDS: Final = 0.5
+"""Without a new exchange, before a drained process ends: busy clients have gone to another by then."""
+
+
 class Bridge:
     """One bridge process, or one bridge within a test."""
 
@@ -57,11 +62,12 @@ class Bridge:
         """Raises ConfigError if the tokens file is wrong."""
         self._config = config
         self.log = log or EventLog()
-        self.admission = Admission(config.max_exchanges)
+        self.admission = Admission(config.max_exchanges, QUIET_SECONDS)
+        self._callers = self._callers_with_tokens()
         self._clock = clock = clock or Clock()
         self._health = Health()
         by_certificate = config.tls is not None and config.tls.client_ca is not None
-        peers = Peers(self._tokens(), config.relays, by_certificate=by_certificate)
+        peers = Peers(self._callers, config.relays, by_certificate=by_certificate)
         self._keys = EpochKeys(
             HeldIdentity(identity, config.next_identity_hash)
             if isinstance(identity, IdentityKey)
@@ -135,12 +141,7 @@ class Bridge:
                 exposed_metrics(
                     self._config.metrics, bridge_metrics(self._keys, self._claims, self._clock, self.log)
                 ),
-                _running(
-                    self._keys.keep_current(),
-                    self.log.keep_reporting(),
-                    ClockWatch(self._clock, self.log.note).keep_looking(),
-                    self._keep_health(),
-                ),
+                _running(*self._watches()),
             ):
                 yield server, address
         finally:
@@ -150,6 +151,7 @@ class Bridge:
     async def begin_to_drain(self) -> None:
         """Lets running exchanges finish; what still runs shortly before the time is over is given up."""
         self.log.note(Event.DRAINING)
+        self._workplace.draining = True
         await self._health.drain()
         patience = max(0.0, self._config.drain - GIVE_UP_BEFORE)
         asyncio.get_running_loop().call_later(patience, self._workplace.give_up)
@@ -159,10 +161,18 @@ class Bridge:
             await asyncio.sleep(HEALTH_SECONDS)
             await self._health.set(serving=self._keys.may_sign)
 
-    def _tokens(self) -> TokenFile | None:
+    def _callers_with_tokens(self) -> Callers | None:
         if self._config.tokens is None:
             return None
-        return TokenFile(self._config.tokens, lambda _: self.log.note(Event.TOKENS_UNREADABLE))
+        return Callers(TokenFile(self._config.tokens, lambda _: self.log.note(Event.TOKENS_UNREADABLE)))
+
+    def _watches(self) -> Iterator[Coroutine[Any, Any, None]]:
+        yield self._keys.keep_current()
+        yield self.log.keep_reporting()
+        yield ClockWatch(self._clock, self.log.note).keep_looking()
+        yield self._keep_health()
+        if self._callers is not None:
+            yield self._callers.end_revoked()
 
 
 @asynccontextmanager

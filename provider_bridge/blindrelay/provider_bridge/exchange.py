@@ -64,6 +64,8 @@ class Workplace:
     max_request: int
     checker: Checker
     running: set[Exchange] = field(default_factory=set)
+    draining: bool = False
+    """Whether new exchanges are refused, by a sealed error: their clients may go to another process."""
 
     def give_up(self) -> None:
         """Ends every running exchange with a sealed error: the process is going."""
@@ -122,6 +124,8 @@ class Exchange:
             self._limit.reschedule(0)
 
     async def _serve(self) -> None:
+        if self._workplace.draining:
+            raise SealedError(ERROR_CODE_DRAINING, "the bridge is shutting down", EXECUTION_NOT_STARTED)
         call = plan_call(self._claimed.first.head, self._workplace.providers)
         self._end_after(call.deadline)
         with self._workplace.budget.share(self._peer) as share:

@@ -15,7 +15,7 @@ from blindrelay.provider_bridge.exchange import Exchange, Workplace
 from blindrelay.provider_bridge.opening import Opening
 from blindrelay.provider_bridge.peers import Peers
 from blindrelay.provider_bridge.quota import Quota
-from blindrelay.serving import Admission, CallRefusedError, Context, first_message, guarded
+from blindrelay.serving import Admission, CallRefusedError, Context, first_message, guarded, write_in_time
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.grpc_profile import EXCHANGE, KEY_DIRECTORY, SERVICE
 from blindrelay.v1.limits import REPLAY_WINDOW
@@ -54,29 +54,40 @@ class ExchangeService:
 
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             EXCHANGE: grpc.stream_stream_rpc_method_handler(guarded(self._exchange, on_fault)),
-            KEY_DIRECTORY: grpc.stream_unary_rpc_method_handler(guarded(self._key_directory, on_fault)),
+            KEY_DIRECTORY: grpc.stream_stream_rpc_method_handler(guarded(self._key_directory, on_fault)),
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
 
     async def _exchange(self, _: object, context: Context) -> None:
-        peer = self._peers.admit(context)
-        with self._admission.admit(), self._one_more(peer), _absent_without_delegation():
+        with (
+            self._peers.admitted(context) as peer,
+            self._admission.admit(draining=True),
+            self._one_more(peer),
+            _absent_without_delegation(),
+        ):
             try:
                 claimed = await self._opening.open(context, peer)
             except CallRefusedError as refusal:
                 self._workplace.log.count(_OUTCOMES.get(refusal.status, Outcome.REFUSED))
                 self._note(refusal)
                 raise
+            # Proxies wait for the response's headers as for its first byte; a provider may think for long.
+            await context.send_initial_metadata(())
+            refused = self._workplace.draining
             await Exchange(self._workplace, claimed, context, peer).run()
-
-    async def _key_directory(self, _: object, context: Context) -> bytes:
-        self._peers.admit(context)
-        await first_message(context)
-        # Not for want of room: a relay that gets none takes the whole bridge for lost.
-        if self._admission.draining:
+        if refused:
+            # After a sealed error, for the relay: it asks for the directory, and learns that there is none.
             raise CallRefusedError(OuterStatus.DRAINING)
-        with _absent_without_delegation():
-            return GetKeyDirectoryResponse(directories=[self._keys.directory()]).SerializeToString()
+
+    async def _key_directory(self, _: object, context: Context) -> None:
+        with self._peers.admitted(context):
+            await first_message(context)
+            # Not for want of room: a relay that gets none takes the whole bridge for lost.
+            if self._admission.draining:
+                raise CallRefusedError(OuterStatus.DRAINING)
+            with _absent_without_delegation():
+                response = GetKeyDirectoryResponse(directories=[self._keys.directory()])
+            await write_in_time(context, response.SerializeToString())
 
     @contextmanager
     def _one_more(self, peer: bytes) -> Iterator[None]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from blindrelay.serving import (
+    UNREAD_SECONDS,
     Address,
     ChannelTls,
     ServerTls,
@@ -17,9 +19,20 @@ from blindrelay.serving import (
 )
 from blindrelay.serving.metrics import read_metrics_address
 from blindrelay.v1.http_proxy import HttpProxy
+from blindrelay.v1.identity_text import parse_identity
+from blindrelay.v1.limits import MAX_MESSAGE_SIZE
 
 MAX_REPLICAS: Final = 20
 """Bridge processes behind one relay: as many directories of two keys fit into one answer (section 5)."""
+
+MAX_EXCHANGES_PER_TOKEN: Final = 200
+"""At once: a busy program uses 64 (one client), and five such tokens still leave room."""
+
+MAX_CONNECTIONS_PER_TOKEN: Final = 100
+"""With a call on them: a tenth of what one process takes; one for each program that uses the token."""
+
+MAX_REQUEST_BYTES: Final = 134_217_728
+"""What a bridge keeps for one relay by default. One token may have half: two of the largest requests."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +40,7 @@ class ReplicaConfig:
     """One bridge process. `token` is what the bridge knows this relay by; `plaintext` as in RelayConfig.
 
     `proxy` is the HTTP proxy on the way to it. The environment's proxies are not used.
+    `identities` are those for which the process may list keys, 32 bytes each; none means any.
     """
 
     address: Address
@@ -34,6 +48,7 @@ class ReplicaConfig:
     token: str | None = field(default=None, repr=False)
     plaintext: bool = False
     proxy: HttpProxy | None = None
+    identities: frozenset[bytes] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -44,6 +59,9 @@ class RelayConfig:
     other machines can reach, because what carries the connections encrypts them. `sandbox` has the process
     give up writing files and running programs before it serves (Linux). `metrics` is on loopback: where the
     process, or the first of its workers, exposes metrics.
+
+    Tokens share what there is as blindrelay.serving.Shares says. `max_request_bytes` are those that one
+    bridge has to keep. A message of a response that nobody takes for `unread_seconds` ends its exchange.
     """
 
     listen: Address
@@ -52,6 +70,10 @@ class RelayConfig:
     tls: ServerTls | None = None
     drain_seconds: int = 30
     max_exchanges: int = 1_000
+    max_exchanges_per_token: int = MAX_EXCHANGES_PER_TOKEN
+    max_connections_per_token: int = MAX_CONNECTIONS_PER_TOKEN
+    max_request_bytes: int = MAX_REQUEST_BYTES
+    unread_seconds: int = UNREAD_SECONDS
     plaintext: bool = False
     sandbox: bool = False
     metrics: Address | None = None
@@ -70,6 +92,16 @@ def _relay(table: Table) -> RelayConfig:
         tls=table.table("tls", ServerTls.read),
         drain_seconds=table.integer("drain_seconds", default=30, minimum=0, maximum=86_400),
         max_exchanges=table.integer("max_exchanges", default=1_000, minimum=1, maximum=1_000_000),
+        max_exchanges_per_token=table.integer(
+            "max_exchanges_per_token", default=MAX_EXCHANGES_PER_TOKEN, minimum=1, maximum=1_000_000
+        ),
+        max_connections_per_token=table.integer(
+            "max_connections_per_token", default=MAX_CONNECTIONS_PER_TOKEN, minimum=1, maximum=1_000_000
+        ),
+        max_request_bytes=table.integer(
+            "max_request_bytes", default=MAX_REQUEST_BYTES, minimum=MAX_MESSAGE_SIZE, maximum=2**40
+        ),
+        unread_seconds=table.integer("unread_seconds", default=UNREAD_SECONDS, minimum=1, maximum=86_400),
         plaintext=table.flag("plaintext", default=False),
         sandbox=table.flag("sandbox", default=False),
         metrics=read_metrics_address(table),
@@ -78,8 +110,20 @@ def _relay(table: Table) -> RelayConfig:
     if len(config.replicas) > MAX_REPLICAS:
         raise table.error("replica", f"has {len(config.replicas)} entries; at most {MAX_REPLICAS} are served")
     if len({replica.address for replica in config.replicas}) < len(config.replicas):
-        raise table.error("replica", "has an address twice; each bridge process stands in it once")
+        raise table.error("replica", "has an address twice; each bridge process is given once")
+    _check_identities(table, config.replicas)
     return config
+
+
+def _check_identities(table: Table, replicas: tuple[ReplicaConfig, ...]) -> None:
+    """A relay cannot tell whether two bridges have one operator: each has to say for whom it speaks."""
+    unpinned = next((replica for replica in replicas if not replica.identities), None)
+    if len(replicas) > 1 and unpinned is not None:
+        raise table.error(
+            "replica",
+            f'at {unpinned.address} has no identity: with several replicas, add identity = "br1..." to each, '
+            "or one bridge could take the exchanges of another",
+        )
 
 
 def _replica(table: Table) -> ReplicaConfig:
@@ -89,7 +133,8 @@ def _replica(table: Table) -> ReplicaConfig:
         raise table.error("address", "has port 0: write the port on which the bridge listens")
     _check_replica_tls(table, address, tls, plaintext=plaintext)
     token = None if token_file is None else read_token(token_file)
-    return ReplicaConfig(address, tls, token, plaintext, _proxy(table))
+    identities = frozenset(_identities(table, "identity", "next_identity"))
+    return ReplicaConfig(address, tls, token, plaintext, _proxy(table), identities)
 
 
 def _proxy(table: Table) -> HttpProxy | None:
@@ -98,6 +143,16 @@ def _proxy(table: Table) -> HttpProxy | None:
         return None if text is None else HttpProxy.parse(text)
     except ValueError as error:
         raise table.error("proxy", str(error)) from None
+
+
+def _identities(table: Table, *keys: str) -> Iterator[bytes]:
+    for key in keys:
+        text = table.optional_text(key)
+        if text is not None:
+            try:
+                yield parse_identity(text)
+            except ValueError as error:
+                raise table.error(key, f"is not an identity: {error}") from None
 
 
 def _check_replica_tls(table: Table, address: Address, tls: ChannelTls | None, *, plaintext: bool) -> None:

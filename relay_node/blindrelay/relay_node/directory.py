@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
@@ -35,29 +35,32 @@ class Listing:
     """Seconds from issued_at to expires_at; the replica's clock need not be ours."""
 
 
-def read_listings(encoded: bytes) -> tuple[Listing, ...]:
-    """Reads an encoded GetKeyDirectoryResponse; at least one directory. Raises DirectoryFormatError."""
+def read_listing(encoded: bytes) -> Listing:
+    """Reads a replica's GetKeyDirectoryResponse: exactly one directory. Raises DirectoryFormatError."""
     if len(encoded) > MAX_DIRECTORIES_SIZE:
-        raise DirectoryFormatError("the directories are larger than 65,536 bytes")
+        raise DirectoryFormatError("the directory is larger than 65,536 bytes")
     try:
         directories = GetKeyDirectoryResponse.FromString(encoded).directories
-        if not 1 <= len(directories) <= MAX_DIRECTORIES:
-            raise DirectoryFormatError("there are not 1 to 64 directories")
-        return tuple(_listing(signed) for signed in directories)
+        if len(directories) != 1:
+            raise DirectoryFormatError("there is not exactly one directory")
+        return _listing(directories[0])
     except DecodeError:
-        raise DirectoryFormatError("the directories are not protobuf messages") from None
+        raise DirectoryFormatError("the directory is not a protobuf message") from None
 
 
-def encode_listings(listings: Iterable[Listing]) -> tuple[bytes, int]:
-    """A GetKeyDirectoryResponse with the exact signed bytes, and how many did not fit within the limits."""
-    response = GetKeyDirectoryResponse()
-    left_out = 0
-    for listing in listings:
-        response.directories.append(listing.signed)
+def encode_listings(listings: Sequence[Listing]) -> tuple[bytes, int]:
+    """A GetKeyDirectoryResponse with the exact signed bytes, and how many did not fit within the limits.
+
+    The smallest are taken first, so that a directory of an equal part of the size, or less, always fits.
+    """
+    response, taken = GetKeyDirectoryResponse(), set[int]()
+    for number in sorted(range(len(listings)), key=lambda number: listings[number].signed.ByteSize()):
+        response.directories.append(listings[number].signed)
         if len(response.directories) > MAX_DIRECTORIES or response.ByteSize() > MAX_DIRECTORIES_SIZE:
-            del response.directories[-1]
-            left_out += 1
-    return response.SerializeToString(), left_out
+            break
+        taken.add(number)
+    fitting = [listing.signed for number, listing in enumerate(listings) if number in taken]
+    return GetKeyDirectoryResponse(directories=fitting).SerializeToString(), len(listings) - len(fitting)
 
 
 def _listing(signed: SignedKeyDirectory) -> Listing:

@@ -12,7 +12,7 @@ import grpc
 from blindrelay.relay_node.audit_log import Reason
 from blindrelay.relay_node.channels import open_channel
 from blindrelay.relay_node.config import ReplicaConfig, read_relay_config
-from blindrelay.relay_node.directory import DirectoryFormatError, read_listings
+from blindrelay.relay_node.directory import DirectoryFormatError, read_listing
 from blindrelay.relay_node.failure_reasons import reason_of
 from blindrelay.serving import ConfigError, authorization
 from blindrelay.serving.doctor import (
@@ -58,13 +58,14 @@ def check_sandbox() -> str:
 def check_replica(replica: ReplicaConfig) -> str:
     """Fetches its key directory, as a relay does. Raises CheckFailedError with the reason, ConfigError."""
     try:
-        listings = read_listings(asyncio.run(_directories(replica)))
+        listing = read_listing(asyncio.run(_directories(replica)))
     except grpc.aio.AioRpcError as error:
         raise _failure(replica, reason_of(error)) from None
     except DirectoryFormatError:
         raise _failure(replica, Reason.NO_DIRECTORY) from None
-    keys = sum(len(listing.key_ids) for listing in listings)
-    return f"{replica.address} lists {keys} keys in {len(listings)} directories"
+    if replica.identities and listing.identity not in replica.identities:
+        raise _failure(replica, Reason.WRONG_IDENTITY)
+    return f"{replica.address} lists {len(listing.key_ids)} keys"
 
 
 async def _directories(replica: ReplicaConfig) -> bytes:

@@ -12,8 +12,8 @@ from blindrelay.relay_node.channels import ChannelFactory
 from blindrelay.relay_node.config import ReplicaConfig
 from blindrelay.serving import ConfigError
 from blindrelay.serving.files import Followed
-from blindrelay.v1.exchange_call import ExchangeCall, ExchangeMethod, Metadata
-from blindrelay.v1.grpc_profile import KEY_DIRECTORY_METHOD
+from blindrelay.v1.exchange_call import ExchangeCall, Metadata
+from blindrelay.v1.grpc_profile import EXCHANGE_METHOD, KEY_DIRECTORY_METHOD
 
 
 class Line:
@@ -39,9 +39,9 @@ class Line:
         """Whether the newest channel is connected."""
         return self._newest.channel.get_state() is grpc.ChannelConnectivity.READY
 
-    def exchange(self, whole: bytes | None, metadata: Metadata, timeout: float) -> ExchangeCall:
-        """Opens an exchange, as ExchangeMethod does."""
-        return self._newest.exchange(whole, metadata, timeout)
+    def exchange(self, metadata: Metadata, timeout: float) -> ExchangeCall:
+        """Opens an exchange, of at most `timeout` seconds."""
+        return self._newest.exchange(metadata, timeout)
 
     async def directories(self, metadata: Metadata, timeout: float, *, wait_for_ready: bool) -> bytes:
         """An encoded GetKeyDirectoryResponse. Raises AioRpcError."""
@@ -75,13 +75,14 @@ class _Channel:
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self.channel = channel
-        self._exchange = ExchangeMethod(channel)
+        # Messages are raw bytes, as they are passed on.
+        self._exchange: Any = channel.stream_stream(EXCHANGE_METHOD)
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def exchange(self, whole: bytes | None, metadata: Metadata, timeout: float) -> ExchangeCall:
-        call = self._exchange.begin(whole, metadata, timeout)
+    def exchange(self, metadata: Metadata, timeout: float) -> ExchangeCall:
+        call: ExchangeCall = self._exchange(metadata=metadata, timeout=timeout)
         self._running += 1
         self._idle.clear()
         call.add_done_callback(self._ended)

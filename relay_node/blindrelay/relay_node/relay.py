@@ -15,14 +15,17 @@ from blindrelay.relay_node.forwarding import Tally, forward
 from blindrelay.relay_node.metrics import relay_metrics
 from blindrelay.relay_node.replica import Replica
 from blindrelay.relay_node.routing import Routing
+from blindrelay.relay_node.sharing import Sharing
 from blindrelay.relay_node.statuses import replica_changed
 from blindrelay.serving import (
     CLIENT_IDLE_SECONDS,
     STREAMS_PER_CLIENT,
     Address,
     Admission,
+    Callers,
     CallRefusedError,
     Context,
+    Share,
     Stops,
     TokenFile,
     first_message,
@@ -31,11 +34,11 @@ from blindrelay.serving import (
     serve_until_stopped,
     server_options,
     stop_signals,
+    write_in_time,
 )
 from blindrelay.serving.health import Health
 from blindrelay.serving.metrics import exposed_metrics
 from blindrelay.v1.envelope import EnvelopeError, envelope_from_metadata
-from blindrelay.v1.exchange_call import ExchangeCall
 from blindrelay.v1.grpc_profile import EXCHANGE, KEY_DIRECTORY, SERVICE, forwarded_deadline
 from blindrelay.v1.limits import RECORD_SECONDS
 from blindrelay.v1.outer_status import OuterStatus
@@ -55,15 +58,16 @@ class Relay:
     ) -> None:
         self._config = config
         self._records = records or AuditLog()
-        self._tokens = TokenFile(
-            config.tokens, on_problem=lambda _: self._records.event(Event.TOKENS_UNREADABLE)
+        self._callers = Callers(
+            TokenFile(config.tokens, on_problem=lambda _: self._records.event(Event.TOKENS_UNREADABLE))
         )
         self._admission = Admission(config.max_exchanges)
-        self._fetches = Admission(config.max_exchanges)
+        self._sharing = Sharing(config)
         self._health = Health()
         self._changed = asyncio.Event()
         self._replicas = [
-            Replica(replica, open_channel, self._records, self._changed.set) for replica in config.replicas
+            Replica(replica, open_channel, self._records, self._changed.set, config.max_request_bytes)
+            for replica in config.replicas
         ]
         self._routing = Routing(self._replicas, self._records)
 
@@ -105,7 +109,10 @@ class Relay:
         server = grpc.aio.server(options=options)
         server.add_generic_rpc_handlers((self._handler(), self._health.handler()))
         tasks = [asyncio.create_task(replica.run()) for replica in self._replicas]
-        tasks.append(asyncio.create_task(self._report_health()))
+        tasks += [
+            asyncio.create_task(self._report_health()),
+            asyncio.create_task(self._callers.end_revoked()),
+        ]
         metrics = relay_metrics(self._replicas, self._admission, self._records)
         try:
             async with exposed_metrics(self._config.metrics, metrics):
@@ -140,9 +147,10 @@ class Relay:
         return grpc.method_handlers_generic_handler(
             SERVICE,
             {
-                # Without serializers: what arrives as bytes leaves as the same bytes.
+                # Without serializers: what arrives as bytes leaves as the same bytes. Both are streams here,
+                # so that every message is read and written while the call is counted.
                 EXCHANGE: grpc.stream_stream_rpc_method_handler(guarded(self._exchange, fault)),
-                KEY_DIRECTORY: grpc.stream_unary_rpc_method_handler(guarded(self._directories, fault)),
+                KEY_DIRECTORY: grpc.stream_stream_rpc_method_handler(guarded(self._directories, fault)),
             },
         )
 
@@ -163,36 +171,39 @@ class Relay:
             self._records.exchange(outcome, tally.request_bytes, tally.response_bytes)
 
     async def _forward(self, context: Context, tally: Tally) -> None:
-        self._authenticate(context)
-        try:
-            encoded, envelope = envelope_from_metadata(context.invocation_metadata())
-        except EnvelopeError:
-            raise CallRefusedError(OuterStatus.MALFORMED) from None
-        with self._admission.admit():
-            replica = await self._routing.find(envelope.identity, envelope.key_id)
-            del envelope  # a stream may be open for hours, and there may be ten thousand
-
-            def open_call(whole: bytes | None) -> ExchangeCall:
-                return replica.call(whole, encoded, forwarded_deadline(context.time_remaining()))
-
-            first = first_message(context, RECORD_SECONDS)
-            status = await forward(await first, context, open_call, tally)
+        with self._callers.admitted(context.invocation_metadata()) as token:
+            try:
+                encoded, envelope = envelope_from_metadata(context.invocation_metadata())
+            except EnvelopeError:
+                raise CallRefusedError(OuterStatus.MALFORMED) from None
+            with self._admission.admit(), self._sharing.exchange(token, context):
+                replica = await self._routing.find(envelope.identity, envelope.key_id)
+                del envelope  # a stream may be open for hours, and there may be ten thousand
+                with self._sharing.forwarded(replica.pinned), replica.requests.share_of(token) as held:
+                    status = await self._carry(context, replica, encoded, held, tally)
         if status is not None:
             if replica_changed(status):
                 replica.doubt()
             raise CallRefusedError(status)
 
-    async def _directories(self, _: object, context: Context) -> bytes:
-        self._authenticate(context)
-        with self._fetches.admit():
+    async def _carry(
+        self, context: Context, replica: Replica, envelope: bytes, held: Share, tally: Tally
+    ) -> OuterStatus | None:
+        first = [await first_message(context, RECORD_SECONDS)]
+        # Proxies wait for the response's headers as for its first byte, and a provider may think for long.
+        await context.send_initial_metadata(())
+        call = replica.call(envelope, forwarded_deadline(context.time_remaining()))
+        return await forward(first.pop(), context, call, held, self._config.unread_seconds, tally)
+
+    async def _directories(self, _: object, context: Context) -> None:
+        with (
+            self._callers.admitted(context.invocation_metadata()) as token,
+            self._sharing.fetch(token, context),
+        ):
             await first_message(context)
             if self._admission.draining:
                 raise CallRefusedError(OuterStatus.DRAINING)
-            return await self._routing.directories()
-
-    def _authenticate(self, context: Context) -> None:
-        if not self._tokens.admits(context.invocation_metadata()):
-            raise CallRefusedError(OuterStatus.UNAUTHENTICATED)
+            await write_in_time(context, await self._routing.directories(), self._config.unread_seconds)
 
     def _fault(self) -> None:
         self._records.event(Event.FAULT)

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Sequence
-from typing import Final
 
 from blindrelay.relay_node.audit_log import AuditLog, Event
 from blindrelay.relay_node.directory import encode_listings
 from blindrelay.relay_node.replica import Replica
 from blindrelay.serving import CallRefusedError
 from blindrelay.v1.outer_status import OuterStatus
-
-REFRESH_WAIT: Final = 1.5
-"""Seconds that a call waits for directories being fetched; a client's connect timeout is longer."""
 
 
 class Routing:
@@ -36,14 +30,15 @@ class Routing:
         Raises CallRefusedError: KEY_UNKNOWN, IDENTITY_UNKNOWN, or BRIDGE_UNAVAILABLE if a replica that is
         down might hold it.
         """
-        holder = self._holder(identity, key_id)
+        candidates = [replica for replica in self._replicas if replica.may_speak_for(identity)]
+        holder = _holder(candidates, identity, key_id)
         if holder is None:
-            for replica in self._replicas:
+            for replica in candidates:
                 replica.refresh_if_stale()
-        await _settled(self._replicas if holder is None else [holder])
-        found = self._holder(identity, key_id)
+        await _settled(candidates if holder is None else [holder])
+        found = _holder(candidates, identity, key_id)
         if found is None:
-            raise CallRefusedError(self._why_not(identity))
+            raise CallRefusedError(_why_not(candidates, identity))
         return found
 
     async def directories(self) -> bytes:
@@ -52,7 +47,7 @@ class Routing:
         Raises CallRefusedError(BRIDGE_UNAVAILABLE) if there is none.
         """
         await _settled(self._replicas)
-        listings = [listing for replica in self._replicas for listing in replica.listings]
+        listings = [replica.listing for replica in self._replicas if replica.listing is not None]
         if not listings:
             raise CallRefusedError(OuterStatus.BRIDGE_UNAVAILABLE)
         encoded, left_out = encode_listings(listings)
@@ -61,24 +56,24 @@ class Routing:
         self._left_out = left_out
         return encoded
 
-    def _holder(self, identity: bytes, key_id: bytes) -> Replica | None:
-        return next((replica for replica in self._replicas if replica.holds(identity, key_id)), None)
 
-    def _why_not(self, identity: bytes) -> OuterStatus:
-        if any(replica.up and identity in replica.identities for replica in self._replicas):
-            return OuterStatus.KEY_UNKNOWN
-        if all(replica.up for replica in self._replicas):
-            return OuterStatus.IDENTITY_UNKNOWN
-        return OuterStatus.BRIDGE_UNAVAILABLE
+def _holder(replicas: Sequence[Replica], identity: bytes, key_id: bytes) -> Replica | None:
+    """The first that lists the key, should two of one identity claim it."""
+    return next((replica for replica in replicas if replica.holds(identity, key_id)), None)
+
+
+def _why_not(replicas: Sequence[Replica], identity: bytes) -> OuterStatus:
+    if any(replica.up and replica.identity == identity for replica in replicas):
+        return OuterStatus.KEY_UNKNOWN
+    if all(replica.up for replica in replicas):
+        return OuterStatus.IDENTITY_UNKNOWN
+    return OuterStatus.BRIDGE_UNAVAILABLE
 
 
 async def _settled(replicas: Sequence[Replica]) -> None:
-    """Waits for directories that are being fetched because what is at hand may be another process's."""
+    """Waits, bounded, for directories that are being fetched: what is at hand may be another process's."""
     for replica in replicas:
         replica.refresh_if_disconnected()
-    if all(replica.is_settled for replica in replicas):
-        return
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(REFRESH_WAIT):
-            for replica in replicas:
-                await replica.settled()
+    for replica in replicas:
+        if not replica.is_settled:
+            await replica.settled()

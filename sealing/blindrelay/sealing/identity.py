@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,41 +9,27 @@ from nacl.signing import SigningKey
 
 from blindrelay.sealing import labels
 from blindrelay.sealing.errors import IdentityError
+from blindrelay.v1 import identity_text
+from blindrelay.v1.identity_text import PREFIX
 from blindrelay.v1.keys_pb2 import Delegation, KeyDirectory, SignedKeyDirectory
-from blindrelay.v1.limits import IDENTITY_SIZE
-
-_PREFIX: Final = "br1"
-_CHECKSUM_SIZE: Final = 3
-"""Bytes: with the key's 32 they fill 56 base32 characters exactly; one typing error in 16 million passes."""
 
 _SEED_SIZE: Final = 32
 
 _GROUP: Final = 4
 """Characters that people read to each other in one breath."""
 
-_TEXT_SIZE: Final = len(_PREFIX) + 56
-
 
 def format_identity(public_key: bytes) -> str:
     """The text that a client pins: ``br1`` and 56 lower-case base32 characters, checksum included."""
-    body = base64.b32encode(public_key + _checksum(public_key))
-    return _PREFIX + body.decode().lower()
+    return identity_text.format_identity(public_key)
 
 
 def parse_identity(text: str) -> bytes:
     """The 32-byte Ed25519 public key in an identity's text. Raises IdentityError if it is mistyped."""
-    if not text.startswith(_PREFIX):
-        raise IdentityError(f"a bridge identity begins with {_PREFIX!r}")
-    if len(text) != _TEXT_SIZE:
-        raise IdentityError(f"a bridge identity has {_TEXT_SIZE} characters, not {len(text)}")
     try:
-        raw = base64.b32decode(text[len(_PREFIX) :].upper())
-    except ValueError:  # binascii.Error is one
-        raise IdentityError("a bridge identity has only the letters a to z and the digits 2 to 7") from None
-    public_key, checksum = raw[:IDENTITY_SIZE], raw[IDENTITY_SIZE:]
-    if checksum != _checksum(public_key) or text != format_identity(public_key):
-        raise IdentityError("the bridge identity's checksum is wrong: it is mistyped or cut")
-    return public_key
+        return identity_text.parse_identity(text)
+    except ValueError as error:
+        raise IdentityError(str(error)) from None
 
 
 def identity_groups(public_key: bytes) -> str:
@@ -52,10 +37,10 @@ def identity_groups(public_key: bytes) -> str:
 
     Letters are a to z and digits 2 to 7, so that none is taken for another; groups are read off one by one.
     """
-    body = format_identity(public_key)[len(_PREFIX) :]
+    body = format_identity(public_key)[len(PREFIX) :]
     groups = [body[start : start + _GROUP] for start in range(0, len(body), _GROUP)]
     half = len(groups) // 2
-    return f"{_PREFIX} {' '.join(groups[:half])}\n{' ' * len(_PREFIX)} {' '.join(groups[half:])}"
+    return f"{PREFIX} {' '.join(groups[:half])}\n{' ' * len(PREFIX)} {' '.join(groups[half:])}"
 
 
 def parse_typed_identity(text: str) -> bytes:
@@ -150,7 +135,3 @@ class DirectorySigner:
 
     def __repr__(self) -> str:
         return f"<DirectorySigner {self.public_key.hex()[:16]}…, private>"
-
-
-def _checksum(public_key: bytes) -> bytes:
-    return labels.labelled_hash(labels.IDENTITY, public_key)[:_CHECKSUM_SIZE]

@@ -1,14 +1,15 @@
-"""The labels that keep each use of a key apart (spec/protocol.md, section 3.3), spelt as on the wire."""
+"""The labels that keep each use of a key apart (spec/protocol.md, section 3.3), spelt as on the wire.
+
+The label of an identity's checksum is in blindrelay.v1.identity_text.
+"""
 
 from __future__ import annotations
 
-import hashlib
 from typing import Final
 
 ENCAPSULATION: Final = b"blindrelay/v1 encapsulation"
 REQUEST: Final = b"blindrelay/v1 request"
 RESPONSE: Final = b"blindrelay/v1 response"
-IDENTITY: Final = b"blindrelay/v1 identity"
 DELEGATION: Final = b"blindrelay/v1 delegation"
 KEY_DIRECTORY: Final = b"blindrelay/v1 key directory"
 
@@ -16,8 +17,3 @@ KEY_DIRECTORY: Final = b"blindrelay/v1 key directory"
 def labelled(label: bytes, message: bytes) -> bytes:
     """``label ‖ 0x00 ‖ message``. No label holds a zero byte, so no two uses can meet."""
     return label + b"\x00" + message
-
-
-def labelled_hash(label: bytes, message: bytes) -> bytes:
-    """SHA-256 of the labelled message, 32 bytes."""
-    return hashlib.sha256(labelled(label, message)).digest()

@@ -9,12 +9,13 @@ import blindrelay.v1.quiet_grpc  # noqa: F401 - before the first import of grpc
 
 # isort: split
 from blindrelay.serving.address import Address, parse_address
-from blindrelay.serving.admission import Admission
+from blindrelay.serving.admission import Admission, Share, Shares
+from blindrelay.serving.callers import Callers
 from blindrelay.serving.command import Announce, CommandParser, command_parser, run_command
 from blindrelay.serving.config import Table, read_config
 from blindrelay.serving.errors import CallRefusedError, ConfigError, ServingError, StartError
 from blindrelay.serving.files import read_bytes, read_secret
-from blindrelay.serving.handlers import Context, first_message, guarded
+from blindrelay.serving.handlers import UNREAD_SECONDS, Context, first_message, guarded, write_in_time
 from blindrelay.serving.lifecycle import Stops, serve_until_stopped, stop_signals
 from blindrelay.serving.listener import held_port, listen, require_tls_off_loopback
 from blindrelay.serving.options import (
@@ -40,10 +41,12 @@ __all__ = [
     "CLIENT_IDLE_SECONDS",
     "STREAMS_PER_CLIENT",
     "STREAMS_PER_RELAY",
+    "UNREAD_SECONDS",
     "Address",
     "Admission",
     "Announce",
     "CallRefusedError",
+    "Callers",
     "ChannelTls",
     "CommandParser",
     "ConfigError",
@@ -51,6 +54,8 @@ __all__ = [
     "Needs",
     "ServerTls",
     "ServingError",
+    "Share",
+    "Shares",
     "StartError",
     "Stops",
     "Table",
@@ -79,4 +84,5 @@ __all__ = [
     "serve_until_stopped",
     "server_options",
     "stop_signals",
+    "write_in_time",
 ]

@@ -1,9 +1,12 @@
-"""How many calls run at once, and whether new ones are taken at all."""
+"""How many calls run at once, how callers share what there is, and whether new calls are taken at all."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import math
+import time
+from collections import Counter
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 
 from blindrelay.serving.errors import CallRefusedError
@@ -11,10 +14,16 @@ from blindrelay.v1.outer_status import OuterStatus
 
 
 class Admission:
-    """Lets at most `limit` calls run at once, and none begin once it is closed."""
+    """Lets at most `limit` calls run at once, and none begin once it is closed.
 
-    def __init__(self, limit: int) -> None:
+    It is not idle before `quiet_seconds` have passed without a new call: those who call again and again then
+    know that it is closed.
+    """
+
+    def __init__(self, limit: int, quiet_seconds: float = 0.0) -> None:
         self._limit = limit
+        self._quiet_seconds = quiet_seconds
+        self._last = -math.inf
         self._running = 0
         self._closed = False
         self._idle = asyncio.Event()
@@ -31,13 +40,17 @@ class Admission:
         return self._closed
 
     @contextmanager
-    def admit(self) -> Iterator[None]:
-        """One call, for as long as the block runs. Raises CallRefusedError: DRAINING or OVERLOADED."""
-        if self._closed:
+    def admit(self, *, draining: bool = False) -> Iterator[None]:
+        """One call, for as long as the block runs; with `draining`, also once it is closed.
+
+        Raises CallRefusedError: DRAINING or OVERLOADED.
+        """
+        if self._closed and not draining:
             raise CallRefusedError(OuterStatus.DRAINING)
         if self._running >= self._limit:
             raise CallRefusedError(OuterStatus.OVERLOADED)
         self._running += 1
+        self._last = time.monotonic()
         self._idle.clear()
         try:
             yield
@@ -51,5 +64,70 @@ class Admission:
         self._closed = True
 
     async def idle(self) -> None:
-        """Waits until no admitted call is running."""
+        """Waits until no admitted call is running, and none has come for `quiet_seconds`."""
         await self._idle.wait()
+        while (left := self._last + self._quiet_seconds - time.monotonic()) > 0:
+            await asyncio.sleep(left)
+            await self._idle.wait()
+
+
+class Shares:
+    """Something that holders share: calls, connections, bytes.
+
+    A holder may have `each` of it at most, and never more than is left free. So one greedy holder gets half,
+    two get a third each, and a holder of little still finds room.
+    """
+
+    def __init__(self, room: int, each: int | None = None) -> None:
+        self._free = room
+        self._each = room if each is None else each
+        self._held: Counter[Hashable] = Counter()
+
+    @contextmanager
+    def held(self, holder: Hashable) -> Iterator[None]:
+        """One of it, for as long as the block runs. Raises CallRefusedError: OVERLOADED."""
+        with self.share_of(holder) as share:
+            share.add(1)
+            yield
+
+    @contextmanager
+    def share_of(self, holder: Hashable) -> Iterator[Share]:
+        """What one call of the holder has of it; given back when the block is left."""
+        share = Share(self, holder)
+        try:
+            yield share
+        finally:
+            share.release()
+
+    def take(self, holder: Hashable, amount: int) -> None:
+        """Raises CallRefusedError: OVERLOADED."""
+        if self._held[holder] + amount > min(self._each, self._free):
+            raise CallRefusedError(OuterStatus.OVERLOADED)
+        self._held[holder] += amount
+        self._free -= amount
+
+    def give_back(self, holder: Hashable, amount: int) -> None:
+        self._free += amount
+        self._held[holder] -= amount
+        if not self._held[holder]:
+            del self._held[holder]
+
+
+class Share:
+    """What one call has of something shared."""
+
+    def __init__(self, shares: Shares, holder: Hashable) -> None:
+        self._shares = shares
+        self._holder = holder
+        self._amount = 0
+
+    def add(self, amount: int) -> None:
+        """Takes so much more. Raises CallRefusedError: OVERLOADED."""
+        self._shares.take(self._holder, amount)
+        self._amount += amount
+
+    def release(self) -> None:
+        """Gives everything back."""
+        if self._amount:
+            self._shares.give_back(self._holder, self._amount)
+            self._amount = 0

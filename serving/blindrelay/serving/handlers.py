@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import grpc
 
@@ -13,6 +13,9 @@ from blindrelay.serving.errors import CallRefusedError
 from blindrelay.serving.options import MAX_METADATA_SIZE
 from blindrelay.v1.limits import FIRST_MESSAGE_SECONDS
 from blindrelay.v1.outer_status import OuterStatus
+
+UNREAD_SECONDS: Final = 60
+"""For a peer to take one message, of 128 KiB at most: 18 kbit/s. A peer that takes none holds our memory."""
 
 T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -26,7 +29,8 @@ def guarded(handler: Handler[T], on_fault: Callable[[], None] = lambda: None) ->
 
     CallRefusedError ends the call with the status it names. Any other exception would leave as gRPC details
     with its class and text: it becomes INTERNAL with its constant message, and `on_fault` is told that it
-    happened, and not what. Cancellation passes. Metadata beyond MAX_METADATA_SIZE is refused as MALFORMED.
+    happened, and not what. Metadata beyond MAX_METADATA_SIZE is refused as MALFORMED. Cancellation
+    passes.
     """
 
     @functools.wraps(handler)
@@ -45,9 +49,17 @@ def guarded(handler: Handler[T], on_fault: Callable[[], None] = lambda: None) ->
         except Exception:
             on_fault()
             status = OuterStatus.INTERNAL
-        return await context.abort(status.code, status.details)
+        return await _end(context, status)
 
     return run
+
+
+async def _end(context: Context, status: OuterStatus) -> NoReturn:
+    try:
+        await context.abort(status.code, status.details)
+    except grpc.aio.InternalError:
+        # Behind a message that the peer does not take, gRPC takes no status.
+        raise asyncio.CancelledError from None
 
 
 def _check_metadata(context: Context) -> None:
@@ -71,3 +83,26 @@ async def first_message(context: Context, seconds: float = FIRST_MESSAGE_SECONDS
     if not isinstance(message, bytes):
         raise CallRefusedError(OuterStatus.MALFORMED)
     return message
+
+
+async def write_in_time(
+    context: Context,
+    message: Any,
+    seconds: float = UNREAD_SECONDS,
+    give_up: Callable[[], object] = lambda: None,
+) -> None:
+    """Writes one message of the response. If the peer does not take it in time, `give_up` is called.
+
+    gRPC cannot take back what it was given, nor reset the stream. So the call remains, and is counted, until
+    the peer is gone or takes the message; then CallRefusedError is raised: DEADLINE. The only message of a
+    unary call is written so as well: what a handler returns would wait without being counted.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    timer = loop.call_at(end, give_up)
+    try:
+        await context.write(message)
+    finally:
+        timer.cancel()
+    if loop.time() >= end:
+        raise CallRefusedError(OuterStatus.DEADLINE)

@@ -12,9 +12,9 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1.health import aio
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from blindrelay.serving.admission import Admission
+from blindrelay.serving.admission import Shares
 from blindrelay.serving.errors import CallRefusedError
-from blindrelay.serving.handlers import Context, first_message, guarded
+from blindrelay.serving.handlers import Context, first_message, guarded, write_in_time
 from blindrelay.v1.grpc_profile import SERVICE
 from blindrelay.v1.outer_status import OuterStatus
 
@@ -24,10 +24,16 @@ MAX_CHECKS: Final = 256
 """At once. Nobody shows a token here, and half a request each is what they could make us hold."""
 
 MAX_WATCHES: Final = 32
-"""At once: a watch lasts for as long as its caller likes, and keeps its connection from being idle."""
+"""At once: a watch lasts for as long as its caller likes, and keeps its connection from being idle.
+
+Of both, callers at one network address may have half at most: a balancer elsewhere still finds room.
+"""
 
 REQUEST_SECONDS: Final = 1.0
 """For the request, of a few bytes, to come."""
+
+RESPONSE_SECONDS: Final = 5.0
+"""For the response, of a few bytes, to be taken."""
 
 
 class Health:
@@ -35,8 +41,8 @@ class Health:
 
     def __init__(self) -> None:
         self._servicer = aio.HealthServicer()
-        self._checks = Admission(MAX_CHECKS)
-        self._watches = Admission(MAX_WATCHES)
+        self._checks = Shares(MAX_CHECKS)
+        self._watches = Shares(MAX_WATCHES)
 
     async def set(self, serving: bool) -> None:
         """Says whether exchanges can succeed now."""
@@ -54,18 +60,24 @@ class Health:
         return grpc.method_handlers_generic_handler(
             "grpc.health.v1.Health",
             {
-                "Check": grpc.stream_unary_rpc_method_handler(guarded(self._check), None, encode),
+                "Check": grpc.stream_stream_rpc_method_handler(guarded(self._check), None, encode),
                 "Watch": grpc.stream_stream_rpc_method_handler(guarded(self._watch), None, encode),
             },
         )
 
-    async def _check(self, _: object, context: Context) -> Any:
-        with self._checks.admit():
-            return await self._servicer.Check(await _read(context), context)
+    async def _check(self, _: object, context: Context) -> None:
+        with self._checks.held(_address(context)):
+            response = await self._servicer.Check(await _read(context), context)
+            await write_in_time(context, response, RESPONSE_SECONDS)
 
     async def _watch(self, _: object, context: Context) -> None:
-        with self._watches.admit():
+        with self._watches.held(_address(context)):
             await self._servicer.Watch(await _read(context), context)
+
+
+def _address(context: Context) -> str:
+    """The caller's network address, without the port."""
+    return context.peer().rpartition(":")[0]
 
 
 async def _read(context: Context) -> Any:

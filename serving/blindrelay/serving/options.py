@@ -59,11 +59,11 @@ _SERVER_OPTIONS: Final = (
     # A peer that says nothing, or never confirms the limits above, is let go after five seconds.
     ("grpc.http2.settings_timeout", 5_000),
     ("grpc.server_handshake_timeout_ms", 5_000),
-    # Our channels ping every 60 s while a call runs, quiet or not; twice as often is still polite.
+    # Our channels ping every 10 s while a call runs, quiet or not; twice as often is still polite.
     ("grpc.http2.max_ping_strikes", 2),
-    ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
-    # A peer that vanished without a word is noticed, also under a quiet stream.
-    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    # Proxies cut what is silent for 60 s: two pings come before that. They also find a peer that vanished.
+    ("grpc.keepalive_time_ms", 25_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.http2.ping_timeout_ms", 20_000),
     ("grpc.http2.max_pings_without_data", 0),
@@ -74,6 +74,4 @@ _SERVER_OPTIONS: Final = (
     # Connections are renewed; the grace lets the longest exchange finish on the old one.
     ("grpc.max_connection_age_ms", _MAX_CONNECTION_AGE),
     ("grpc.max_connection_age_grace_ms", _AGE_GRACE),
-    # No memory that lets headers of one call be guessed from the size of another's.
-    ("grpc.http2.hpack_table_size.decoder", 0),
 )

@@ -98,36 +98,45 @@ class TokenFile:
         self._on_problem = on_problem
         self._blind = secrets.token_bytes(32)
         self._file = Followed(lambda: version(path), self._load)
-        self._accepted = self._file.first
+        self._accepted: frozenset[bytes] | None = self._file.first
+        """None while the file cannot be read."""
 
     @property
     def count(self) -> int:
         """How many tokens are accepted now."""
-        return len(self._accepted)
+        return len(self._accepted or ())
 
-    def admits(self, metadata: Iterable[tuple[str, str | bytes]] | None) -> bool:
-        """Whether a call's metadata shows, exactly once, a token of the file.
+    def holder(self, metadata: Iterable[tuple[str, str | bytes]] | None) -> bytes | None:
+        """A name for the token that a call's metadata shows, or None if that is not one token of the file.
 
-        Takes the same time whichever tokens exist: what is looked up is a keyed hash, whose key nobody
-        outside knows.
+        The name is 32 bytes, a keyed hash: it tells tokens apart in this process and means nothing elsewhere.
+        Takes the same time whichever tokens exist, since nobody outside knows the key of the hash.
         """
-        self._notice_changes()
+        accepted = self._now_accepted() or frozenset()
         shown = [value for key, value in metadata or () if key == AUTHORIZATION_KEY]
         if len(shown) != 1 or not isinstance(shown[0], str):
-            return False
+            return None
         scheme, _, token = shown[0].partition(" ")
         if scheme != "Bearer" or not _TOKEN.fullmatch(token):
-            return False
-        return self._blinded(_digest(token)) in self._accepted
+            return None
+        holder = self._blinded(_digest(token))
+        return holder if holder in accepted else None
 
-    def _notice_changes(self) -> None:
+    def revoked(self, holders: Iterable[bytes]) -> set[bytes]:
+        """Those of the holders whose token the file has no longer; none while it cannot be read."""
+        accepted = self._now_accepted()
+        return set() if accepted is None else set(holders) - accepted
+
+    def _now_accepted(self) -> frozenset[bytes] | None:
         try:
             accepted = self._file.news()
         except ConfigError as problem:
-            accepted = frozenset()
+            self._accepted = None
             self._on_problem(problem)
-        if accepted is not None:
-            self._accepted = accepted
+        else:
+            if accepted is not None:
+                self._accepted = accepted
+        return self._accepted
 
     def _load(self) -> frozenset[bytes]:
         return frozenset(self._blinded(bytes.fromhex(entry.digest)) for entry in _read(self._path))

@@ -50,12 +50,17 @@ def write_bridge_config(
 
 
 def write_relay_config(
-    path: Path, listen: str, replicas: Sequence[str], options: Mapping[str, Option]
+    path: Path,
+    listen: str,
+    replicas: Sequence[str],
+    options: Mapping[str, Option],
+    identity: str | None = None,
 ) -> None:
-    """Writes relay.toml, for the bridges that listen at the addresses `replicas`."""
+    """Writes relay.toml, for the bridges at the addresses `replicas`; several need their identity."""
     lines = [_line("listen", listen), _line("tokens", "tokens")]
     lines += [_line(name, value) for name, value in options.items()]
-    blocks = [_joined(["[[replica]]", _line("address", address)]) for address in replicas]
+    pin = [] if identity is None else [_line("identity", identity)]
+    blocks = [_joined(["[[replica]]", _line("address", address), *pin]) for address in replicas]
     path.write_text("\n".join([_joined(lines), *blocks]))
 
 

@@ -64,16 +64,6 @@ class TappedChannel:
 
         return call
 
-    def unary_stream(self, method: str, *arguments: Any, **options: Any) -> Callable[..., TappedCall]:
-        exchange = self._channel.unary_stream(method, *arguments, **options)
-
-        def call(whole: list[bytes], *, metadata: Metadata = (), **more: Any) -> TappedCall:
-            number = self._opened(metadata)
-            self._tap.passed(number, Direction.UP, whole[0])
-            return TappedCall(exchange(whole, metadata=tuple(metadata), **more), self._tap, number)
-
-        return call
-
     def _opened(self, metadata: Metadata) -> int:
         return self._tap.opened({key: _text(value) for key, value in metadata})
 

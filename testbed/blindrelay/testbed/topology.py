@@ -240,7 +240,7 @@ class Testbed:
             config = self.folder / "relay.toml"
             listen = part.announcement.get("listening", _ANY_PORT)
             replicas = [bridge.listening for bridge in self._bridges.values()]
-            write_relay_config(config, listen, replicas, self._relay_options)
+            write_relay_config(config, listen, replicas, self._relay_options, self.identity)
             tap = [str(self.folder / _TAP_FILE), str(self._tap)] if self._tap else start.arguments
             return [*tap, "serve", "--config", str(config), "--json"]
 

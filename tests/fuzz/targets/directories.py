@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from blindrelay.relay_node.directory import DirectoryFormatError, encode_listings, read_listings
+from blindrelay.relay_node.directory import DirectoryFormatError, encode_listings, read_listing
 from blindrelay.sealing import (
     DirectoryError,
     VerifiedDirectory,
@@ -50,14 +50,13 @@ def sealing_to_a_key(data: bytes) -> None:
 
 def relay_directories(data: bytes) -> None:
     """The relay's reading of a bridge's answer: what it serves on is what it read."""
-    listings = read_listings(data)
-    served, left_out = encode_listings(listings)
+    listing = read_listing(data)
+    served, left_out = encode_listings([listing])
     check(left_out == 0 and len(served) <= MAX_DIRECTORIES_SIZE, "what came in goes out")
-    check(read_listings(served) == listings, "what is served reads as what came")
-    for listing in listings:
-        sizes = len(listing.identity), len(listing.replica_id)
-        check(sizes == (32, 16) and listing.lifetime > 0, "sizes and times are in bounds")
-        check(1 <= len(listing.key_ids) <= 8, "1 to 8 keys")
+    check(read_listing(served) == listing, "what is served reads as what came")
+    sizes = len(listing.identity), len(listing.replica_id)
+    check(sizes == (32, 16) and listing.lifetime > 0, "sizes and times are in bounds")
+    check(1 <= len(listing.key_ids) <= 8, "1 to 8 keys")
 
 
 def directory(data: bytes) -> None:

@@ -39,13 +39,9 @@ class _Ear:
 def _overheard(hear: Hear) -> AbstractContextManager[object]:
     heard = vars(relay)["forward"]  # another ear, perhaps
 
-    async def overheard(first: bytes, context: Any, open_call: Any, tally: Any) -> Any:
-        def opened(whole: bytes | None) -> TappedCall:
-            if whole is not None:
-                hear(whole)
-            return TappedCall(open_call(whole), _Ear(hear), 0)  # type: ignore[arg-type]
-
-        return await heard(first, context, opened, tally)
+    async def overheard(first: bytes, context: Any, call: Any, *others: Any) -> Any:
+        tapped = TappedCall(call, _Ear(hear), 0)  # type: ignore[arg-type]
+        return await heard(first, context, tapped, *others)
 
     return patch.object(relay, "forward", overheard)
 
@@ -100,10 +96,10 @@ def forwarded_header() -> Iterator[None]:
         callers.set((*((f"x-forwarded-{key}", value) for key, value in metadata), ("x-for", context.peer())))
         await exchange(self, iterator, context)
 
-    def forwarded(self: Replica, whole: bytes | None, envelope: bytes, timeout: float) -> Any:
+    def forwarded(self: Replica, envelope: bytes, timeout: float) -> Any:
         own = self._metadata
         with patch.object(self, "_metadata", (*own, *callers.get())):
-            return call(self, whole, envelope, timeout)
+            return call(self, envelope, timeout)
 
     with patch.object(Relay, "_exchange", noted), patch.object(Replica, "call", forwarded):
         yield

@@ -1,0 +1,86 @@
+"""One gRPC channel to the relay, which knows how many calls run on it and how long none has."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, Final
+
+import grpc
+
+from blindrelay.client.connection import Connection
+from blindrelay.v1.exchange_call import ExchangeCall, ExchangeMethod, Metadata
+from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, KEY_DIRECTORY_METHOD
+
+QUIET_SECONDS: Final = 20.0
+"""Without a call, a channel is not trusted any more. The relay closes it after 30 s, and a machine that slept
+or changed networks does not hear of that. A new connection costs what it would cost then."""
+
+JUMP_SECONDS: Final = 5.0
+"""By so much more than the monotonic clock the wall clock moves on while a machine sleeps."""
+
+
+class RelayChannel:
+    """A channel that belongs to the event loop it was made in."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.grpc = _open(connection)
+        self._exchange = ExchangeMethod(self.grpc)
+        self._directories: Any = self.grpc.unary_unary(KEY_DIRECTORY_METHOD)
+        self._running = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._used_at = time.time()
+        self._clocks_apart = time.time() - time.monotonic()
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether the connection may have been lost without a word."""
+        quiet = not self._running and abs(time.time() - self._used_at) > QUIET_SECONDS
+        return quiet or abs(time.time() - time.monotonic() - self._clocks_apart) > JUMP_SECONDS
+
+    def use(self) -> None:
+        """Notes that a call is about to begin."""
+        self._used_at = time.time()
+
+    def exchange(self, whole: bytes | None, metadata: Metadata, timeout: float) -> ExchangeCall:
+        """Begins an exchange, as ExchangeMethod does."""
+        call = self._exchange.begin(whole, metadata, timeout)
+        self._begun(call)
+        return call
+
+    async def directories(self, metadata: Metadata, timeout: float) -> bytes:
+        """An encoded GetKeyDirectoryResponse. Raises AioRpcError."""
+        call = self._directories(b"", metadata=metadata, timeout=timeout)
+        self._begun(call)
+        encoded: bytes = await call
+        return encoded
+
+    async def close_when_idle(self) -> None:
+        """Closes the channel when the calls on it have ended."""
+        try:
+            await self._idle.wait()
+        finally:
+            await self.grpc.close()
+
+    def _begun(self, call: Any) -> None:
+        self._running += 1
+        self._idle.clear()
+        call.add_done_callback(self._ended)
+
+    def _ended(self, _: object) -> None:
+        self._running -= 1
+        self.use()
+        if not self._running:
+            self._idle.set()
+
+
+def _open(connection: Connection) -> grpc.aio.Channel:
+    if not connection.tls:
+        return grpc.aio.insecure_channel(connection.target, options=CHANNEL_OPTIONS)
+    roots = connection.ca.expanduser().read_bytes() if connection.ca is not None else None
+    credentials = grpc.ssl_channel_credentials(root_certificates=roots)
+    if (proxy := connection.proxy) is None:
+        return grpc.aio.secure_channel(connection.target, credentials, options=CHANNEL_OPTIONS)
+    options = (*CHANNEL_OPTIONS, *proxy.channel_options(connection.target, connection.host))
+    return grpc.aio.secure_channel(proxy.address, credentials, options=options)

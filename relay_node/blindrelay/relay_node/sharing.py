@@ -1,0 +1,54 @@
+"""What each token, and each bridge, may hold of a relay process at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from blindrelay.relay_node.config import RelayConfig
+from blindrelay.serving import Context, Shares
+from blindrelay.serving.options import MAX_CONNECTIONS
+
+
+class Sharing:
+    """Counts calls by token and by bridge. A token's name is what Callers yields for it."""
+
+    def __init__(self, config: RelayConfig) -> None:
+        self._exchanges = Shares(config.max_exchanges, config.max_exchanges_per_token)
+        self._fetches = Shares(config.max_exchanges, config.max_exchanges_per_token)
+        self._connections = Shares(MAX_CONNECTIONS, config.max_connections_per_token)
+        self._calls: Counter[tuple[bytes, str]] = Counter()
+        # A bridge that hangs must leave room for the others; one that is alone may have all of it.
+        alone = len({replica.identities for replica in config.replicas}) == 1
+        self._bridges = Shares(config.max_exchanges * (2 if alone else 1))
+
+    @contextmanager
+    def exchange(self, token: bytes, context: Context) -> Iterator[None]:
+        """One exchange, for as long as the block runs. Raises CallRefusedError: OVERLOADED."""
+        with self._exchanges.held(token), self._connection(token, context.peer()):
+            yield
+
+    def forwarded(self, identities: frozenset[bytes]) -> AbstractContextManager[None]:
+        """One exchange that a bridge of these identities has. Raises CallRefusedError: OVERLOADED."""
+        return self._bridges.held(identities)
+
+    @contextmanager
+    def fetch(self, token: bytes, context: Context) -> Iterator[None]:
+        """One call for directories, likewise. Raises CallRefusedError: OVERLOADED."""
+        with self._fetches.held(token), self._connection(token, context.peer()):
+            yield
+
+    @contextmanager
+    def _connection(self, token: bytes, peer: str) -> Iterator[None]:
+        """A connection counts while the token has a call on it."""
+        if not self._calls[token, peer]:
+            self._connections.take(token, 1)
+        self._calls[token, peer] += 1
+        try:
+            yield
+        finally:
+            self._calls[token, peer] -= 1
+            if not self._calls[token, peer]:
+                del self._calls[token, peer]
+                self._connections.give_back(token, 1)

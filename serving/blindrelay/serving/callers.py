@@ -1,0 +1,90 @@
+"""Calls under way, by the token that each was admitted with: a token that is revoked ends its calls."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from blindrelay.serving.errors import CallRefusedError
+from blindrelay.serving.tokens import TokenFile
+from blindrelay.v1.outer_status import OuterStatus
+
+LOOK_SECONDS: Final = 1.0
+"""Between two looks at the token file for calls that were admitted before it changed."""
+
+
+class Callers:
+    """Admits calls that show a token of the file, and ends them when the file no longer has it.
+
+    While the file cannot be read, new calls are refused and calls under way go on: a disk that fails for a
+    moment must not cut every stream.
+    """
+
+    def __init__(self, tokens: TokenFile) -> None:
+        self._tokens = tokens
+        self._calls: defaultdict[bytes, set[_Call]] = defaultdict(set)
+
+    @property
+    def count(self) -> int:
+        """How many tokens are accepted now."""
+        return self._tokens.count
+
+    @contextmanager
+    def admitted(self, metadata: Iterable[tuple[str, str | bytes]] | None) -> Iterator[bytes]:
+        """One call, for as long as the block runs; yields its token's name, as TokenFile.holder gives it.
+
+        Raises CallRefusedError: UNAUTHENTICATED, at once or when the token is revoked meanwhile.
+        """
+        holder = self._tokens.holder(metadata)
+        if holder is None:
+            raise CallRefusedError(OuterStatus.UNAUTHENTICATED)
+        call = _Call()
+        self._calls[holder].add(call)
+        try:
+            with call:
+                yield holder
+        finally:
+            self._calls[holder].discard(call)
+            if not self._calls[holder]:
+                del self._calls[holder]
+
+    async def end_revoked(self) -> None:
+        """Ends the calls of revoked tokens, about a second after each change, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            for holder in self._tokens.revoked(self._calls):
+                for call in self._calls[holder]:
+                    call.end()
+
+
+class _Call:
+    """Can cancel the task that it was entered in; on leaving, that becomes UNAUTHENTICATED."""
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[Any] | None = None
+        self._cancelling = 0
+        self._ended = False
+
+    def __enter__(self) -> None:
+        self._task = asyncio.current_task()
+        self._cancelling = self._task.cancelling() if self._task is not None else 0
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        task, self._task = self._task, None
+        if not self._ended or task is None:
+            return
+        # If somebody else has cancelled the task as well, that is what counts.
+        if (
+            task.uncancel() <= self._cancelling
+            and kind is not None
+            and issubclass(kind, asyncio.CancelledError)
+        ):
+            raise CallRefusedError(OuterStatus.UNAUTHENTICATED) from None
+
+    def end(self) -> None:
+        if self._task is not None and not self._ended:
+            self._ended = True
+            self._task.cancel()
