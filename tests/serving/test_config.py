@@ -105,7 +105,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_text(tmp_path: Path) -> None:
-    (tmp_path / "some.toml").write_bytes(b"\xff\xfe")
+    (tmp_path / "some.toml").write_bytes(b"\xff\xfa")
     with pytest.raises(ConfigError, match="not UTF-8"):
         read_config(tmp_path / "some.toml", build)
 
