@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
@@ -50,15 +51,16 @@ async def test_provider_gets_its_own_address(
     library: Any, sealed: SealedTransport, bridge: ScriptedBridge
 ) -> None:
     with client_of(library, sealed, base_url=sealed.base_url("openai")) as client:
-        answer = client.post("/chat/completions?a=b", json={})
+        answer = client.post("/responses?a=b", json={"n": 1})
         assert answer.json() == {}
         assert answer.request.url.host == "api.openai.com.blindrelay.invalid"
     async with async_client_of(library, sealed) as client:
         await client.get(f"{sealed.base_url('http://Models.example:8080')}/v1/models")
     assert [each.head.url for each in bridge.received] == [
-        "https://api.openai.com/v1/chat/completions?a=b",
+        "https://api.openai.com/v1/responses?a=b",
         "http://models.example:8080/v1/models",
     ]
+    assert json.loads(bridge.received[0].body) == {"store": False, "n": 1}
     for each in bridge.received:
         assert b"invalid" not in each.head.SerializeToString()
 

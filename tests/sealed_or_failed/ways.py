@@ -77,12 +77,13 @@ def endpoint(world: World, connection: str) -> Iterator[httpx.Client]:
 
 
 def by_program(world: World, connection: str, canaries: Canaries) -> Outcomes:
-    """`blindrelay run`."""
+    """`blindrelay run`, without a wall: behind one nobody here would see what the program sends."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = int(probe.getsockname()[1])
     world.own.add(port)
+    options = ["--no-wall", "--port", str(port), "--relay", connection]
     command = [
-        *(sys.executable, "-m", "blindrelay.client", "run", "--port", str(port), "--relay", connection, "--"),
+        *(sys.executable, "-m", "blindrelay.client", "run", *options, "--"),
         *(sys.executable, "-m", "tests.sealed_or_failed.program", json.dumps(asdict(canaries))),
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)

@@ -6,7 +6,6 @@ provider's own base URL such a call leaves in clear, and nobody notices. With on
 
 from __future__ import annotations
 
-import copy
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -45,7 +44,9 @@ def with_real_address(request: Request) -> Any:
     host = request.url.host.lower()
     if not host.endswith(_SUFFIX):
         return request
-    real: Any = copy.copy(request)
+    # Not copy.copy(): that leaves the body out.
+    real: Any = object.__new__(type(request))
+    vars(real).update(vars(request))
     real.url = request.url.copy_with(host=host.removesuffix(_SUFFIX))
     real.headers = request.headers.copy()
     real.headers["host"] = real.url.netloc.decode("ascii")
