@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = sorted(folder for folder in ROOT.glob("*/blindrelay/*/") if (folder / "__init__.py").is_file())
-AIDS = {"__future__", "importlib", "typing"}
+AIDS = {"__future__", "blindrelay.v1.extras", "importlib", "typing"}
 NAMES = [f"blindrelay.{folder.name}" for folder in PACKAGES]
 
 
@@ -46,7 +46,7 @@ def statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     """Of a module; names that are imported for types stand for what is imported when it is used."""
     for node in body:
         match node:
-            case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+            case ast.If(test=ast.Name(id="TYPE_CHECKING")) | ast.With():
                 yield from node.body
             case ast.Assign(targets=[ast.Name(id="TYPE_CHECKING")]):
                 pass

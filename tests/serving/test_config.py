@@ -104,10 +104,22 @@ def test_a_missing_file(tmp_path: Path) -> None:
         read_config(tmp_path / "absent.toml", build)
 
 
-def test_a_file_that_is_no_text(tmp_path: Path) -> None:
-    (tmp_path / "some.toml").write_bytes(b"\xff\xfa")
-    with pytest.raises(ConfigError, match="not UTF-8"):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"name = '\xe9'", r"not UTF-8 text \(line 1\)"), ("name = ''".encode("utf-16"), "UTF-16 text")],
+)
+def test_a_file_in_another_encoding_says_so(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "some.toml").write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
         read_config(tmp_path / "some.toml", build)
+
+
+def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
+    (tmp_path / "plain.toml").write_text("", "utf-8")
+    (tmp_path / "marked.toml").write_text("", "utf-8-sig")
+    assert read_config(tmp_path / "marked.toml", lambda _: 1) == read_config(
+        tmp_path / "plain.toml", lambda _: 1
+    )
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:

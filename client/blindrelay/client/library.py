@@ -44,7 +44,7 @@ def client_library(name: str) -> Any:
         if error.name != name:
             raise
         other = _OTHER[name]
-        raise ImportError(
+        raise ModuleNotFoundError(
             f"{name} is not installed: install it, or call {other}_client() for an SDK that uses {other}",
             name=name,
         ) from None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import io
 import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 _OUTPUT_ENDS: Final = frozenset(
     {errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT, errno.EBADF}
@@ -24,8 +25,10 @@ def run_printing(program: str, work: Callable[[], int], failed: int) -> int:
     """
     _prepare()
     try:
-        code = work()
-        sys.stdout.flush()
+        try:
+            code = work()
+        finally:
+            sys.stdout.flush()  # also after argparse has printed its help and left
     except OSError as error:
         if not is_output_error(error):
             raise
@@ -35,6 +38,13 @@ def run_printing(program: str, work: Callable[[], int], failed: int) -> int:
             sys.stderr.write(f"{program}: the output could not be written: {error.strerror}\n")
         return failed
     return code
+
+
+class HonestParser(argparse.ArgumentParser):
+    """A parser whose --help fails if it cannot be printed; argparse itself ignores that."""
+
+    def print_help(self, file: Any = None) -> None:
+        (file or sys.stdout).write(self.format_help())
 
 
 def is_output_error(error: OSError) -> bool:

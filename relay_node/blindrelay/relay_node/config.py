@@ -132,9 +132,12 @@ def _replica(table: Table) -> ReplicaConfig:
     if address.port == 0:
         raise table.error("address", "has port 0: write the port on which the bridge listens")
     _check_replica_tls(table, address, tls, plaintext=plaintext)
+    proxy = _proxy(table)
+    if proxy is not None and tls is None and not plaintext:
+        raise table.error("proxy", "needs a [replica.tls] section: the proxy would see the token")
     token = None if token_file is None else read_token(token_file)
     identities = frozenset(_identities(table, "identity", "next_identity"))
-    return ReplicaConfig(address, tls, token, plaintext, _proxy(table), identities)
+    return ReplicaConfig(address, tls, token, plaintext, proxy, identities)
 
 
 def _proxy(table: Table) -> HttpProxy | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from blindrelay.serving.errors import ConfigError, ServingError
 from blindrelay.serving.process import allow_many_connections, leave_no_traces
 from blindrelay.serving.tokens import issue_token, list_tokens, revoke_token
-from blindrelay.v1.console import is_output_error, run_printing
+from blindrelay.v1.console import HonestParser, is_output_error, run_printing
 
 if TYPE_CHECKING:
     from blindrelay.serving.doctor import Examine
@@ -27,7 +27,7 @@ Commands = Any
 """What argparse returns from add_subparsers; it has no public name."""
 
 
-class CommandParser(argparse.ArgumentParser):
+class CommandParser(HonestParser):
     """An argument parser whose errors are raised as ConfigError, to be one line like all others."""
 
     def error(self, message: str) -> NoReturn:

@@ -17,7 +17,7 @@ from blindrelay.testbed.demo import QUESTION, REAL_MODEL, run_demo
 from blindrelay.testbed.errors import TestbedError, UnavailableError
 from blindrelay.testbed.providers import ProviderKind, talking_provider
 from blindrelay.testbed.topology import Testbed
-from blindrelay.v1.console import run_printing
+from blindrelay.v1.console import HonestParser, run_printing
 
 _LOOK_SECONDS: Final = 0.5
 """Between two looks at whether all parts are still there."""
@@ -26,7 +26,7 @@ _INTERRUPTED: Final = 130
 
 
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    Commands = argparse._SubParsersAction[HonestParser]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,13 +35,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(
         signal.SIGINT, _interrupt
     )  # a shell may have had it ignored for what runs in the background
-    given = _parser().parse_args(argv)
-    return run_printing("blindrelay-testbed", lambda: _run(given), failed=1)
+    return run_printing("blindrelay-testbed", lambda: _run(argv), failed=1)
 
 
-def _run(given: argparse.Namespace) -> int:
+def _run(argv: Sequence[str] | None) -> int:
     from blindrelay.client import BlindRelayError, ConfigurationError
 
+    given = _parser().parse_args(argv)
     try:
         given.run(given)
     except KeyboardInterrupt:
@@ -54,7 +54,7 @@ def _run(given: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = HonestParser(
         prog="blindrelay-testbed", description="A whole BlindRelay on this machine, to try and to test."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
