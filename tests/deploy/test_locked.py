@@ -1,4 +1,4 @@
-"""Builds from deploy/locked/ install what pyproject.toml asks for: all of it, hashed, from no named host."""
+"""The locks of deploy/locked/ are what pyproject.toml asks for, whole, hashed, and name no host."""
 
 from __future__ import annotations
 

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import ctypes.util
 import json
+import os
+import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
+import trustme
 
 from blindrelay.client import SealedTransport
+from blindrelay.serving import issue_token
+from blindrelay.serving.landlock import landlock_version
 from blindrelay.testbed import Testbed
 from blindrelay.testbed.evidence.traces import is_confined
+from blindrelay.testbed.unprivileged import launcher
 
 UNITS = sorted((Path(__file__).parents[2] / "deploy/systemd").glob("*.service"))
 RELAY, BRIDGE = (next(unit for unit in UNITS if part in unit.name) for part in ("relay.s", "bridge.s"))
@@ -145,3 +153,140 @@ def running(module: str, config: Path, allowed: set[str]) -> Iterator[tuple[subp
             yield process, json.loads(line)["listening"]
         finally:
             process.terminate()
+
+
+OPERATIONS = (Path(__file__).parents[2] / "docs/operations.md").read_text()
+CREDENTIALS = "${CREDENTIALS_DIRECTORY}/"
+
+
+def documented(name: str) -> str:
+    """The configuration of docs/operations.md that begins with a comment with that name."""
+    block = OPERATIONS.partition(f"```toml\n# {name}")[2].partition("```")[0]
+    assert block
+    return f"# {block}"
+
+
+def loaded(unit: Path) -> set[str]:
+    return set(re.findall(r"^LoadCredential=([\w.-]+):/etc/blindrelay/\1$", unit.read_text(), re.MULTILINE))
+
+
+def started_by(unit: Path) -> list[str]:
+    """What ExecStart= runs, with the Python that runs this."""
+    program, *arguments = unit.read_text().partition("ExecStart=")[2].partition("\n")[0].split()
+    modules = {"blindrelay-relay": "relay_node", "blindrelay-bridge": "provider_bridge"}
+    return [sys.executable, "-m", f"blindrelay.{modules[Path(program).name]}", *arguments]
+
+
+class Machine:
+    """What the two units need in /etc/blindrelay, made by the commands of docs/operations.md."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._ca = trustme.CA()
+        self.relay_port, self.bridge_port = (free_port() for _ in range(2))
+        self.relay_token = self._token("tokens", "alice")
+        self._write("bridge-token", self._token("relay-tokens", "relay-1"))
+        self._write("openai-key", "sk-nothing")
+        self._ca.cert_pem.write_to_path(folder / "bridges-ca.pem")
+        for name in ("relay", "bridge"):
+            certificate = self._ca.issue_cert("localhost")
+            certificate.cert_chain_pems[0].write_to_path(folder / f"{name}.pem")
+            self._write(f"{name}.key", certificate.private_key_pem.bytes().decode())
+        public = bridge_command("signing-key", "--out", str(folder / "signing.key"))
+        bridge_command("identity", "--make", "--key", str(folder.parent / "identity.key"))
+        bridge_command(
+            *("delegate", "--key", str(folder.parent / "identity.key"), "--signing-key", public),
+            *("--days", "30", "--out", str(folder / "delegation")),
+        )
+
+    def configure(self, name: str, *changes: tuple[str, str]) -> None:
+        """Writes the documented configuration, with what is this machine's own in it."""
+        text = documented(name)
+        for before, after in changes:
+            assert before in text, before
+            text = text.replace(before, after)
+        self._write(name, text)
+
+    def credentials(self, unit: Path) -> str:
+        """A folder with what the unit loads, readable for its user alone, and nothing else."""
+        folder = self._folder.parent / unit.stem
+        folder.mkdir()
+        for name in loaded(unit):
+            shutil.copy(self._folder / name, folder / name)
+            (folder / name).chmod(0o400)
+        return str(folder)
+
+    def _token(self, file: str, name: str) -> str:
+        return issue_token(self._folder / file, name, datetime.now(UTC))
+
+    def _write(self, name: str, text: str) -> None:
+        (self._folder / name).write_text(text)
+        (self._folder / name).chmod(0o600)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def bridge_command(*arguments: str) -> str:
+    command = [sys.executable, "-m", "blindrelay.provider_bridge", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@contextmanager
+def unit_running(unit: Path, machine: Machine) -> Iterator[subprocess.Popen[str]]:
+    """The unit's ExecStart=, as another user than root, with nothing but its credentials."""
+    folder = machine.credentials(unit)
+    command = [part.replace(CREDENTIALS, f"{folder}/") for part in started_by(unit)]
+    doctor = [*command[: command.index("serve")], "doctor", *command[command.index("--config") :]]
+    environment = {**os.environ, "CREDENTIALS_DIRECTORY": folder}
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    examined = subprocess.run([*launcher(), *doctor], env=environment, capture_output=True, text=True)
+    failed = [line for line in examined.stdout.splitlines() if line.startswith("FAILED")]
+    assert [line for line in failed if "provider" not in line] == [], "no network is needed for the rest"
+    with subprocess.Popen([*launcher(), *command], env=environment, text=True, **streams) as process:  # type: ignore[call-overload]
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+@pytest.mark.skipif(not landlock_version() and not os.environ.get("CI"), reason="no Landlock here")
+def test_the_units_run_the_documented_configurations(tmp_path: Path) -> None:
+    """Both of them: the relay fetches the bridge's directory over TLS, with its token."""
+    (tmp_path / "etc").mkdir()
+    machine = Machine(tmp_path / "etc")
+    machine.configure(
+        "bridge.toml",
+        ("0.0.0.0:8490", f"127.0.0.1:{machine.bridge_port}"),
+        ('identity_key = "identity.key"', 'signing_key = "signing.key"\ndelegation = "delegation"'),
+        ('{ env = "OPENAI_API_KEY" }', '{ file = "openai-key" }'),
+    )
+    machine.configure(
+        "relay.toml",
+        ("0.0.0.0:443", f"127.0.0.1:{machine.relay_port}"),
+        ("bridge-1.example:8490", f"localhost:{machine.bridge_port}"),
+    )
+    with unit_running(BRIDGE, machine) as bridge:
+        assert bridge.stdout is not None
+        assert "listens on" in bridge.stdout.readline()
+        with unit_running(RELAY, machine) as relay:
+            assert relay.stdout is not None
+            said = {relay.stdout.readline() for _ in range(3)}
+            assert is_confined(relay.pid)
+    assert {json.loads(line)["event"] for line in said if line.startswith("{")} == {"started", "replica_up"}
+
+
+@pytest.mark.parametrize(("unit", "name"), [(RELAY, "relay.toml"), (BRIDGE, "bridge.toml")])
+def test_a_unit_loads_what_its_documented_configuration_names(unit: Path, name: str) -> None:
+    files = {"tokens", "certificate", "key", "client_ca", "ca", "token_file"}
+    named = re.findall(rf'^({"|".join(files)}) = "([^"]+)"', documented(name), re.MULTILINE)
+    assert {name, *(file for _, file in named)} <= loaded(unit)
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_a_service_is_bounded_and_has_no_terminal(unit: Path) -> None:
+    lines = unit.read_text().splitlines()
+    assert {"DynamicUser=yes", "StandardInput=null", "LimitCORE=0", "ProtectSystem=strict"} <= set(lines)
+    assert any(line.startswith("MemoryMax=") for line in lines)

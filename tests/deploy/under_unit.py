@@ -3,7 +3,8 @@
     python under_unit.py ALLOWED PROGRAM ARGUMENT…     ALLOWED: names of system calls, by commas
 
 No writable path (every mount of a mount namespace of its own is read-only: more than ProtectSystem=strict),
-NoNewPrivileges, MemoryDenyWriteExecute, LimitCORE=0, SystemCallFilter with EPERM. Root only.
+NoNewPrivileges, MemoryDenyWriteExecute, LimitCORE=0, SystemCallFilter with EPERM, and a user without
+capabilities, as DynamicUser= has. Root only.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import os
 import resource
 import struct
 import sys
+
+from blindrelay.testbed.unprivileged import become_nobody
 
 CLONE_NEWNS = 0x20000
 MOUNT_SETATTR = 442
@@ -26,6 +29,7 @@ REFUSE, ALLOW = 0x00050001, 0x7FFF0000
 def main() -> None:
     allowed, *command = sys.argv[1:]
     libc = ctypes.CDLL(None, use_errno=True)
+    become_nobody()
     checked(libc.unshare(CLONE_NEWNS))
     attributes = struct.pack("QQQQ", READ_ONLY, 0, PRIVATE, 0)
     checked(libc.syscall(MOUNT_SETATTR, HERE, b"/", RECURSIVE, attributes, len(attributes)))

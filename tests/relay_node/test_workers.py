@@ -198,6 +198,25 @@ async def test_a_worker_that_dies_is_replaced_and_the_others_go_on(
     assert await workers.popen.wait() == 0
 
 
+def two_free_ports() -> int:
+    """The first of two ports that follow each other."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as first:
+            port = int(first.getsockname()[1])
+            with contextlib.suppress(OSError, OverflowError), socket.create_server(("127.0.0.1", port + 1)):
+                return port
+
+
+async def test_every_worker_has_metrics_on_a_port_of_its_own(start_workers: StartWorkers) -> None:
+    first = two_free_ports()
+    await start_workers(f'metrics = "127.0.0.1:{first}"')
+    for port in (first, first + 1):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+        assert b"blindrelay_relay_replicas 1.0" in await reader.read()
+        writer.close()
+
+
 async def test_every_worker_has_the_certificate(
     start_workers: StartWorkers, bridge: FakeBridge, relay_tls: RelayTls, new_client: type[Client]
 ) -> None:

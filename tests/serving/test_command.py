@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +201,10 @@ def test_the_environment_is_set_before_grpc_is_imported(package: str) -> None:
     bare = {key: value for key, value in os.environ.items() if key != "GRPC_VERBOSITY"}
     run = subprocess.run([sys.executable, "-c", script], env=bare, capture_output=True, text=True, check=True)
     assert run.stdout.split()[0] == "NONE"
+
+
+@pytest.mark.parametrize("module", ["client", "relay_node", "provider_bridge"])
+def test_each_command_tells_its_version(module: str) -> None:
+    command = [sys.executable, "-m", f"blindrelay.{module}", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == version("blindrelay")

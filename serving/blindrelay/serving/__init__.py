@@ -24,7 +24,7 @@ from blindrelay.serving.options import (
     STREAMS_PER_RELAY,
     server_options,
 )
-from blindrelay.serving.sandbox import Needs, check_surroundings, enter_sandbox, leave_terminal
+from blindrelay.serving.sandbox import Needs, enter_sandbox, leave_terminal
 from blindrelay.serving.seccomp import forbid_processes
 from blindrelay.serving.tls import ChannelTls, ServerTls
 from blindrelay.serving.tokens import (
@@ -62,7 +62,6 @@ __all__ = [
     "TokenEntry",
     "TokenFile",
     "authorization",
-    "check_surroundings",
     "command_parser",
     "enter_sandbox",
     "first_message",
