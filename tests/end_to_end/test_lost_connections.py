@@ -73,7 +73,7 @@ async def test_a_clock_that_jumped_means_that_the_machine_slept(
         assert response.status_code == 200
         cable.mute()
         awake = time.monotonic
-        monkeypatch.setattr(channel.time, "monotonic", lambda: awake() - 3_600)
+        monkeypatch.setattr(time, "monotonic", lambda: awake() - 3_600)
         await ask(client)
         monkeypatch.undo()
         with pytest.raises(httpx2.RemoteProtocolError, match="cut before its end"):

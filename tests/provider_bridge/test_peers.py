@@ -19,6 +19,7 @@ from blindrelay.provider_bridge.peers import PEER_SIZE, Peers
 from blindrelay.sealing import IdentityKey
 from blindrelay.serving import (
     Address,
+    Callers,
     ConfigError,
     ServerTls,
     TokenFile,
@@ -218,7 +219,8 @@ def test_peers_are_counted(
     tokens.touch()
     for number in range(issued or 0):
         issue_token(tokens, f"relay-{number}", datetime.now(UTC))
-    peers = Peers(None if issued is None else TokenFile(tokens), said, by_certificate=by_certificate)
+    callers = None if issued is None else Callers(TokenFile(tokens))
+    peers = Peers(callers, said, by_certificate=by_certificate)
     assert peers.count() == count
 
 

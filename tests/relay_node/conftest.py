@@ -18,11 +18,11 @@ import pytest
 import trustme
 
 from blindrelay.relay_node import AuditLog, Relay, RelayConfig, ReplicaConfig
-from blindrelay.serving import Address, authorization, issue_token
+from blindrelay.serving import STREAMS_PER_RELAY, Address, authorization, issue_token, server_options
 from blindrelay.v1.envelope import METADATA_KEY, encode_envelope
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
-from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, EXCHANGE_METHOD, KEY_DIRECTORY_METHOD, MESSAGE_OPTIONS
+from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, EXCHANGE_METHOD, KEY_DIRECTORY_METHOD
 from blindrelay.v1.keys import key_id
 from blindrelay.v1.keys_pb2 import Delegation, KeyConfig, KeyDirectory, SignedKeyDirectory
 from blindrelay.v1.limits import DEFAULT_MAX_UNITS, SUITE
@@ -108,7 +108,7 @@ class FakeBridge:
 
     async def start(self) -> None:
         """Listens on the port that it had before, or on any free one."""
-        self._server = grpc.aio.server(options=(*MESSAGE_OPTIONS, ("grpc.so_reuseport", 0)))
+        self._server = grpc.aio.server(options=server_options(STREAMS_PER_RELAY))
         methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "Exchange": grpc.stream_stream_rpc_method_handler(self._exchange),
             "GetKeyDirectory": grpc.unary_unary_rpc_method_handler(self._fetch),

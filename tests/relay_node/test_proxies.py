@@ -97,7 +97,7 @@ class Proxy:
         for word, instead in changes.items():
             assert word in config, f"{word} is not in the {self.name} configuration"
             config = config.replace(word, instead)
-        return config
+        return str(config)
 
 
 def nginx(program: str, folder: Path, config: str) -> list[str]:

@@ -1,5 +1,7 @@
 """`make soak`: relay, bridge and client under a steady mix of exchanges; fails if one of them grows.
 
+Then a fifth of the time each beside a greedy token and a hostile bridge; fails if others wait for them.
+
 make soak ARGS="--minutes 30"
 """
 
@@ -12,6 +14,7 @@ import time
 
 from blindrelay.testbed import Testbed
 
+from .neighbours import beside_a_greedy_token, beside_a_hostile_bridge
 from .soak import Soak
 from .verdict import complaints
 
@@ -24,6 +27,10 @@ def main() -> int:
         soak = Soak(bed)
         until = time.monotonic() + 60 * minutes
         growth = asyncio.run(soak.run(warm_up=2_000, rounds=1_000_000, each=500, until=until))
+        courses = [
+            asyncio.run(neighbour(bed, 12 * minutes))
+            for neighbour in (beside_a_greedy_token, beside_a_hostile_bridge)
+        ]
     print(f"{soak.exchanges:,} exchanges")
     print("process    resident MiB   bytes kept of each   more descriptors   more threads")
     for name, each in growth.items():
@@ -31,8 +38,9 @@ def main() -> int:
             f"{name:<10} {each.resident / 2**20:12.1f} {each.bytes_each:20.1f} "
             f"{each.descriptors:18} {each.threads:14}"
         )
-    wrong = complaints(growth)
-    print("\n".join(wrong) or "nothing grows")
+    print(*courses, sep="\n")
+    wrong = complaints(growth) + [complaint for course in courses for complaint in course.complaints]
+    print("\n".join(wrong) or "nothing grows, and nobody waits for a bad neighbour")
     return 1 if wrong else 0
 
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
 
 from blindrelay.testbed import Testbed
 
+from .neighbours import Course, beside_a_greedy_token, beside_a_hostile_bridge
 from .soak import Growth, Sample, Soak, growth_of
 from .verdict import SHORT_RUN, complaints
+
+Neighbour = Callable[[Testbed, float], Coroutine[Any, Any, Course]]
 
 
 def test_a_few_thousand_exchanges_leave_nothing_behind() -> None:
@@ -15,6 +22,21 @@ def test_a_few_thousand_exchanges_leave_nothing_behind() -> None:
         growth = asyncio.run(Soak(bed).run(warm_up=600, rounds=6, each=250))
     assert set(growth) == {"relay", "bridge", "client"}
     assert complaints(growth, SHORT_RUN) == []
+
+
+@pytest.mark.parametrize("neighbour", [beside_a_greedy_token, beside_a_hostile_bridge])
+def test_small_requests_are_served_beside_a_bad_neighbour(neighbour: Neighbour) -> None:
+    """How fast, is for `make soak`: a busy machine would not tell."""
+    with Testbed("scripted") as bed:
+        course = asyncio.run(neighbour(bed, 6.0))
+    assert min(len(course.quiet), len(course.beside)) >= 10
+
+
+def test_what_takes_longer_is_noticed() -> None:
+    assert Course("x", [0.01] * 200, [0.029] * 200).complaints == []
+    assert Course("x", [0.01] * 200, [0.01] * 197 + [0.031] * 3).complaints == [
+        "x: p99 of 200 requests 31 ms, 10 ms when it is quiet: more than 3 times as long"
+    ]
 
 
 def test_growth_is_the_slope_and_not_the_level() -> None:

@@ -183,7 +183,7 @@ class Replica:
         return OuterStatus.of(error.code(), error.details()) is OuterStatus.DRAINING
 
     def _found(self, listing: Listing) -> None:
-        if self.pinned and listing.identity not in self.pinned:
+        if not self.may_speak_for(listing.identity):
             self._lost(Reason.WRONG_IDENTITY)
             return
         listed = dict.fromkeys(((listing.identity, key) for key in listing.key_ids), listing.replica_id)

@@ -127,6 +127,7 @@ LAST_UNNOTICED: Final = Proof(
 SEALED_AGAIN: Final = Proof("the client sealed again", lambda outcome: outcome.passages > len(outcome.got))
 NOTHING_SENT: Final = Proof("nothing was sent", lambda outcome: outcome.passages == 0)
 SEALED: Final = Proof("the client sealed to it", lambda outcome: outcome.passages > 0)
+EXCHANGE_TAKEN: Final = Proof("the attacker got the exchange", lambda outcome: bool(outcome.loot))
 PROMPT_READ: Final = Proof(
     "the attacker read the prompt", lambda outcome: any(PROMPT.encode() in loot for loot in outcome.loot)
 )

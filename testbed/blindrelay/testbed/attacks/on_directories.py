@@ -12,6 +12,7 @@ from blindrelay.provider_bridge import epoch_keys
 from blindrelay.sealing import DirectorySigner, IdentityKey
 from blindrelay.testbed.attacks.alterations import flipped
 from blindrelay.testbed.attacks.attack import (
+    EXCHANGE_TAKEN,
     LAST_UNNOTICED,
     NOTHING_SENT,
     PROMPT_READ,
@@ -27,6 +28,7 @@ from blindrelay.testbed.attacks.doubles import (
     Double,
     without_directory_check,
     without_history,
+    without_replica_identities,
     without_reseal_rule,
     without_size_limits,
     without_suite_check,
@@ -41,6 +43,7 @@ from blindrelay.testbed.attacks.impostor import (
     real_delegation,
     real_signature,
 )
+from blindrelay.testbed.attacks.neighbour import Neighbour
 from blindrelay.testbed.attacks.relay import EndedError, Hook, HostileRelay, Messages, Passage
 from blindrelay.testbed.attacks.victim import SMALL, WHOLE
 from blindrelay.v1.keys_pb2 import KeyConfig, KeyDirectory, SignedKeyDirectory
@@ -237,6 +240,8 @@ DIRECTORY_ATTACKS: Final = [
            partial(Withheld, run=True), (_UNKNOWN,), 1, "started_at", without_reseal_rule, SECOND_CALL),
     _served("too-many-directories", "More than 65,536 bytes of directories are served.",
             _repeated, "bounded work", without_size_limits, UNNOTICED),
+    Attack("claim-anothers-keys", "A bridge that shares the relay with its victim lists the victim's keys.",
+           Neighbour, (WHOLE,), 1, "each replica's identity", without_replica_identities, EXCHANGE_TAKEN),
     _served("garbage-directory", "What is served for directories is no message.",
             lambda _: b"\xff" * 64, "typed errors", without_typed_errors, UNTYPED),
 ]

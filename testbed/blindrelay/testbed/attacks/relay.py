@@ -39,6 +39,8 @@ _OPTIONS: Final = (
     ("grpc.enable_http_proxy", 0),
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.so_reuseport", 0),
+    # As an honest relay allows it.
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
 )
 
 
@@ -114,7 +116,10 @@ class Passage:
         """Passes messages both ways, through the hook, until the bridge or the hook ends it."""
         if self.hook.compress_down:
             self.context.set_compression(grpc.Compression.Gzip)
-        call = self.call()
+        await self.forward_to(self.call())
+
+    async def forward_to(self, call: Call) -> None:
+        """As forward, by way of this call."""
         upload = asyncio.create_task(self.upload(call))
         try:
             async for message in self.hook.down(self, self.answers(call)):
@@ -169,6 +174,7 @@ class HostileRelay:
         hook: may be replaced between exchanges.
         passages: how many exchanges clients have begun.
         replicas: the place of the bridge for each key_id that was listed.
+        bridges: where the bridges listen.
         bridge_said: how the bridges' calls ended: "ok", an outer status, or "CODE: WORDS" for any other.
     """
 
@@ -177,6 +183,7 @@ class HostileRelay:
         self.passages = 0
         self.replicas: dict[bytes, int] = {}
         self.bridge_said: list[str] = []
+        self.bridges = tuple(bridges)
         self._channels = [grpc.aio.insecure_channel(address, options=_OPTIONS) for address in bridges]
         self._address = Address("127.0.0.1", 0)
 

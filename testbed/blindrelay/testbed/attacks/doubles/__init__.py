@@ -1,4 +1,4 @@
-"""Client and bridge with one protection taken out: what the twins of the attacks succeed against.
+"""Client, relay and bridge with one protection taken out: what the twins of the attacks succeed against.
 
 A double patches names in this process, for as long as its block runs; nothing that ships has such a switch.
 Each is named by what is missing.
@@ -35,6 +35,7 @@ from blindrelay.testbed.attacks.doubles.of_core import (
     without_order,
     without_padding_check,
 )
+from blindrelay.testbed.attacks.doubles.of_relay import without_replica_identities
 from blindrelay.testbed.attacks.doubles.of_wire import (
     with_compression,
     without_size_limits,
@@ -63,6 +64,7 @@ __all__ = [
     "without_idle_limit",
     "without_order",
     "without_padding_check",
+    "without_replica_identities",
     "without_request_end",
     "without_reseal_rule",
     "without_size_limits",

@@ -18,7 +18,7 @@ def without_size_limits() -> AbstractContextManager[object]:
     """Neither client nor bridge bounds what it is sent."""
     unlimited = ("grpc.max_receive_message_length", -1)
     return patches(
-        patch(f"{_CLIENT}.link.CHANNEL_OPTIONS", (unlimited, *CHANNEL_OPTIONS)),
+        patch(f"{_CLIENT}.channel.CHANNEL_OPTIONS", (unlimited, *CHANNEL_OPTIONS)),
         patch(f"{_BRIDGE}.bridge.server_options", lambda *given: (unlimited, *server_options(*given))),
         patch(f"{_CLIENT}.key_ring.MAX_DIRECTORIES_SIZE", 1 << 30),
         patch(f"{_CLIENT}.key_ring.MAX_DIRECTORIES", 1 << 30),
@@ -29,7 +29,7 @@ def with_compression() -> AbstractContextManager[object]:
     """Client and bridge take compressed messages."""
     every = ("grpc.compression_enabled_algorithms_bitset", 7)
     return patches(
-        patch(f"{_CLIENT}.link.CHANNEL_OPTIONS", (every, *CHANNEL_OPTIONS)),
+        patch(f"{_CLIENT}.channel.CHANNEL_OPTIONS", (every, *CHANNEL_OPTIONS)),
         patch(f"{_BRIDGE}.bridge.server_options", lambda *given: (every, *server_options(*given))),
     )
 

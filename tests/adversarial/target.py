@@ -1,0 +1,54 @@
+"""A part of a testbed under attack, and the calls of an attacker who has a token."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from blindrelay.sealing import parse_identity
+from blindrelay.serving import authorization
+from blindrelay.testbed import Testbed
+from blindrelay.v1.envelope import METADATA_KEY
+from blindrelay.v1.grpc_profile import EXCHANGE_METHOD
+from tests.adversarial.h2_peer import header_block
+from tests.provider_bridge.sealed_caller import SealedCaller
+
+
+@dataclass
+class Target:
+    """A part under attack."""
+
+    bed: Testbed
+    part: str
+    token: str
+
+    @property
+    def address(self) -> str:
+        return self.bed.parts[self.part].listening
+
+    @property
+    def caller(self) -> SealedCaller:
+        identity = parse_identity(self.bed.identity)
+        return SealedCaller(self.address, identity, (authorization(self.token),))
+
+    async def call(self, *more: tuple[str, str], path: str = EXCHANGE_METHOD) -> bytes:
+        """The header block of a call that is admitted, with an envelope that is right."""
+        async with self.caller as caller:
+            envelope, _ = await caller.envelope()
+        return self.call_with(envelope.SerializeToString(deterministic=True), *more, path=path)
+
+    def call_with(self, envelope: bytes, *more: tuple[str, str], path: str = EXCHANGE_METHOD) -> bytes:
+        encoded = base64.b64encode(envelope).decode()
+        return header_block((authorization(self.token), (METADATA_KEY, encoded), *more), path)
+
+    def peak(self) -> int:
+        """VmHWM in bytes."""
+        status = Path(f"/proc/{self.bed.pids[self.part]}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1_024
+
+    def forget_peak(self) -> None:
+        """Sets VmHWM to what is in use now; only root may, of a process that is not dumpable."""
+        with contextlib.suppress(PermissionError):
+            Path(f"/proc/{self.bed.pids[self.part]}/clear_refs").write_text("5")
