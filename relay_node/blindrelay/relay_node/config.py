@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -22,11 +22,11 @@ MAX_REPLICAS: Final = 20
 
 @dataclass(frozen=True)
 class ReplicaConfig:
-    """One bridge process. `token` is what the bridge knows this relay by; `plaintext` as in RelayConfig."""
+    """One bridge process. `token_file` has what shows it who we are; `plaintext` as in RelayConfig."""
 
     address: Address
     tls: ChannelTls | None = None
-    token: str | None = field(default=None, repr=False)
+    token_file: Path | None = None
     plaintext: bool = False
 
 
@@ -79,7 +79,9 @@ def _replica(table: Table) -> ReplicaConfig:
     if address.port == 0:
         raise table.error("address", "has port 0: write the port on which the bridge listens")
     _check_replica_tls(table, address, tls, plaintext=plaintext)
-    return ReplicaConfig(address, tls, None if token_file is None else read_token(token_file), plaintext)
+    if token_file is not None:
+        read_token(token_file)  # what is wrong with it is said at once
+    return ReplicaConfig(address, tls, token_file, plaintext)
 
 
 def _check_replica_tls(table: Table, address: Address, tls: ChannelTls | None, *, plaintext: bool) -> None:

@@ -34,7 +34,9 @@ class Event(Enum):
     REPLICA_REFUSES_TOKEN = "replica_refuses_token"  # noqa: S105 - the name of an event
     DIRECTORIES_LEFT_OUT = "directories_left_out"
     TOKENS_UNREADABLE = "tokens_unreadable"
+    TOKEN_UNUSABLE = "token_unusable"  # noqa: S105 - the name of an event
     CERTIFICATES_UNUSABLE = "certificates_unusable"
+    REREAD = "reread"
     PLAINTEXT = "plaintext"
     WORKER_LOST = "worker_lost"
     FAULT = "fault"

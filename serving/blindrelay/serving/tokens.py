@@ -97,7 +97,7 @@ class TokenFile:
         self._path = path
         self._on_problem = on_problem
         self._blind = secrets.token_bytes(32)
-        self._file = Followed(lambda: version(path), self._load)
+        self._file = Followed(lambda: version(path), self._load, look=self._notice_changes)
         self._accepted = self._file.first
 
     def admits(self, metadata: Iterable[tuple[str, str | bytes]] | None) -> bool:
