@@ -10,10 +10,11 @@ from dataclasses import replace
 
 import pytest
 
-from blindrelay.provider_bridge import Bridge, BridgeConfig, Event, EventLog, Outcome
+from blindrelay.provider_bridge import Bridge, BridgeConfig, Event, EventLog, Outcome, ProviderError
 from blindrelay.provider_bridge.events import LOGGER, log_to_stderr
+from blindrelay.provider_bridge.upstream.failures import Failure
 from blindrelay.sealing import IdentityKey
-from blindrelay.v1.inner_pb2 import ERROR_CODE_PROVIDER_FAILED, ErrorCode
+from blindrelay.v1.inner_pb2 import EXECUTION_STARTED, ErrorCode
 
 from .fake_provider import EVENT_STREAM, Connection, FakeProvider, Received, answer
 from .sealed_caller import SealedCaller, outer_status, parts, request_head
@@ -47,12 +48,16 @@ def test_counts_are_rounded(caplog: pytest.LogCaptureFixture, count: int, text: 
     assert said(caplog) == [f"exchanges: completed {text}"]
 
 
-def test_errors_are_counted_by_code(caplog: pytest.LogCaptureFixture) -> None:
+def test_errors_are_counted_by_code_and_class(caplog: pytest.LogCaptureFixture) -> None:
     log = EventLog()
     log.count(Outcome.REFUSED)
-    log.count_error(ERROR_CODE_PROVIDER_FAILED)
+    log.count_error(ProviderError(Failure.CUT, "x", EXECUTION_STARTED))
     log.report()
-    assert said(caplog) == ["exchanges: provider_failed up to 10, refused up to 10"]
+    assert said(caplog) == [
+        "exchanges: provider_failed up to 10, refused up to 10",
+        "provider failures: cut up to 10",
+    ]
+    assert log.failure_totals == {"cut": 1}
 
 
 def test_a_fault_is_a_place_and_no_text(caplog: pytest.LogCaptureFixture) -> None:

@@ -23,6 +23,7 @@ NAMES = [
     "blindrelay_bridge_claims_capacity",
     "blindrelay_bridge_claims_refused_total",
     "blindrelay_bridge_exchanges_total",
+    "blindrelay_bridge_provider_failures_total",
 ]
 
 
@@ -49,7 +50,7 @@ def scraped() -> Scraped:
 
 def test_the_list_is_closed(scraped: Scraped) -> None:
     assert [metric.name for metric in scraped.metrics] == NAMES
-    assert [metric.label for metric in scraped.metrics if metric.label] == ["outcome"]
+    assert [metric.label for metric in scraped.metrics if metric.label] == ["outcome", "failure"]
 
 
 def test_keys(scraped: Scraped) -> None:

@@ -16,6 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
+from blindrelay.provider_bridge.errors import ProviderError, SealedError
 from blindrelay.v1.inner_pb2 import ErrorCode
 
 LOGGER: Final = logging.getLogger("blindrelay.provider_bridge")
@@ -31,6 +32,8 @@ class Event(Enum):
     KEYS_CHANGED = "a sealing key was drawn or dropped"
     TOKENS_UNREADABLE = "the tokens file went missing or wrong: nobody is admitted until it is mended"
     CERTIFICATES_UNUSABLE = "the new TLS files cannot be used: the ones before serve on"
+    PROVIDER_FILES_UNUSABLE = "a provider's new credential or CA file is unusable: the one before stays"
+    REREAD = "told to read the files again (SIGHUP)"
     PLAINTEXT = "listening without TLS, as configured"
     DELEGATION_ENDS_IN_A_WEEK = "the delegation ends in less than seven days: make a new one"
     DELEGATION_ENDS_IN_A_DAY = "the delegation ends in less than a day: make a new one"
@@ -59,12 +62,19 @@ class EventLog:
         self._logger = logger
         self._counts: Counter[str] = Counter()
         self._totals: Counter[str] = Counter()
+        self._failures: Counter[str] = Counter()
+        self._failure_totals: Counter[str] = Counter()
         self._acts: list[Callable[[], None]] = []
 
     @property
     def totals(self) -> dict[str, int]:
         """Exchanges by how they ended, since the start and up to the last report: no finer than a minute."""
         return dict(self._totals)
+
+    @property
+    def failure_totals(self) -> dict[str, int]:
+        """Exchanges that ended in a provider's failure, by its class, up to the last report."""
+        return dict(self._failure_totals)
 
     def note(self, event: Event) -> None:
         """Writes an event down, now."""
@@ -74,9 +84,11 @@ class EventLog:
         """Counts an exchange's end."""
         self._counts[outcome.value] += 1
 
-    def count_error(self, code: ErrorCode.ValueType) -> None:
-        """Counts an exchange that ended in a sealed error, by its code."""
-        self._counts[ErrorCode.Name(code).removeprefix("ERROR_CODE_").lower()] += 1
+    def count_error(self, error: SealedError) -> None:
+        """Counts an exchange that ended in a sealed error, by code and by class of provider failure."""
+        self._counts[ErrorCode.Name(error.code).removeprefix("ERROR_CODE_").lower()] += 1
+        if isinstance(error, ProviderError):
+            self._failures[error.failure.value] += 1
 
     def fault(self, error: BaseException) -> None:
         """Writes down where the bridge has a fault: the kind of exception and the line, never its text.
@@ -96,11 +108,15 @@ class EventLog:
         """Writes down what was counted since the last report, if anything."""
         for act in self._acts:
             act()
-        if self._counts:
-            counts = ", ".join(f"{name} {_class(count)}" for name, count in sorted(self._counts.items()))
-            self._logger.info("exchanges: %s", counts)
-            self._totals.update(self._counts)
-            self._counts.clear()
+        self._write("exchanges", self._counts, self._totals)
+        self._write("provider failures", self._failures, self._failure_totals)
+
+    def _write(self, title: str, counts: Counter[str], totals: Counter[str]) -> None:
+        if counts:
+            classes = ", ".join(f"{name} {_class(count)}" for name, count in sorted(counts.items()))
+            self._logger.info("%s: %s", title, classes)
+            totals.update(counts)
+            counts.clear()
 
     async def keep_reporting(self) -> None:
         """Reports every minute until cancelled."""

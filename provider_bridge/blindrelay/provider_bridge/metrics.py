@@ -29,8 +29,7 @@ def bridge_metrics(keys: EpochKeys, claims: ClaimMemory, log: EventLog) -> tuple
     log.at_report(count_held)
 
     def counted() -> dict[str, int]:
-        steps = {outcome: _whole(count, COUNT_STEP) for outcome, count in log.totals.items()}
-        return {outcome: count for outcome, count in steps.items() if count}
+        return _in_steps(log.totals)
 
     def delegation_ends_in() -> float | None:
         left = keys.seconds_left
@@ -69,7 +68,18 @@ def bridge_metrics(keys: EpochKeys, claims: ClaimMemory, log: EventLog) -> tuple
             counted,
             label="outcome",
         ),
+        Metric(
+            "blindrelay_bridge_provider_failures_total",
+            "Exchanges that failed at the provider by class, in whole tens; counted once a minute.",
+            lambda: _in_steps(log.failure_totals),
+            label="failure",
+        ),
     )
+
+
+def _in_steps(totals: dict[str, int]) -> dict[str, int]:
+    steps = {name: _whole(count, COUNT_STEP) for name, count in totals.items()}
+    return {name: count for name, count in steps.items() if count}
 
 
 def _whole(count: int, step: int) -> int:

@@ -9,6 +9,7 @@ import h11
 import httpx
 from google.protobuf.message import DecodeError
 
+from blindrelay.provider_bridge.credentials import Credential
 from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.header_policy import (
     CREDENTIAL_HEADERS,
@@ -58,7 +59,14 @@ _NAMES: Final = (
     b"x-forwarded-for",
 )
 _PROVIDERS: Final = tuple(
-    Provider(name, preset.origin, preset.origin, _SECRET, preset.injected, preset.brought)
+    Provider(
+        name,
+        preset.origin,
+        preset.origin,
+        Credential(_SECRET[0], lambda: _SECRET[1]),
+        preset.injected,
+        preset.brought,
+    )
     for name, preset in presets().items()
 )
 
@@ -144,7 +152,7 @@ def _headers_of(call: PlannedCall) -> list[tuple[bytes, bytes]]:
     names = [name for name, _ in call.headers]
     check(not (call.injected and set(names) & CREDENTIAL_HEADERS), "no credential beside the bridge's")
     size = None if call.method in ("GET", "HEAD", "DELETE") else 0
-    secret = call.provider.credential if call.injected else None
+    secret = _SECRET if call.injected else None
     return provider_headers(call.provider.target.authority, call.headers, secret, size)
 
 
