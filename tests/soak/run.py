@@ -1,4 +1,6 @@
-"""`make soak`: relay, bridge and client under a steady mix of exchanges; fails if one of them grows.
+"""`make soak`: relay, bridge and client under a steady mix of exchanges, and cancelled calls to providers.
+
+It fails if a process grows, or if a connection is not given back.
 
 make soak ARGS="--minutes 30"
 """
@@ -12,7 +14,8 @@ import time
 
 from blindrelay.testbed import Testbed
 
-from .soak import Soak
+from .cancellations import Cancellations, providers
+from .soak import Growth, Soak
 from .verdict import complaints
 
 
@@ -24,7 +27,8 @@ def main() -> int:
         soak = Soak(bed)
         until = time.monotonic() + 60 * minutes
         growth = asyncio.run(soak.run(warm_up=2_000, rounds=1_000_000, each=500, until=until))
-    print(f"{soak.exchanges:,} exchanges")
+    growth["cancelled"] = asyncio.run(_cancelled_calls(rounds=40, each=500))
+    print(f"{soak.exchanges:,} exchanges, and 20,000 calls to providers that were cancelled")
     print("process    resident MiB   bytes kept of each   more descriptors   more threads")
     for name, each in growth.items():
         print(
@@ -34,6 +38,15 @@ def main() -> int:
     wrong = complaints(growth)
     print("\n".join(wrong) or "nothing grows")
     return 1 if wrong else 0
+
+
+async def _cancelled_calls(rounds: int, each: int) -> Growth:
+    """What this process keeps of calls that are cancelled. Raises if a connection is not given back."""
+    async with providers() as transports:
+        soak = Cancellations(transports)
+        await soak.run(rounds, each)
+        await soak.use_every_place()
+        return soak.growth
 
 
 if __name__ == "__main__":
