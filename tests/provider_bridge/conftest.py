@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from blindrelay.provider_bridge import Bridge, BridgeConfig, Provider, presets
+from blindrelay.provider_bridge.credentials import Credential
 from blindrelay.provider_bridge.url_policy import parse_origin
 from blindrelay.sealing import IdentityKey
 from blindrelay.serving import Address
@@ -35,7 +36,7 @@ def provider_at(target: str, preset: str = "openai", credential: bytes | None = 
         target=parse_origin(target),
         credential=None
         if credential is None
-        else (known.credential.header, known.credential.prefix + credential),
+        else Credential(known.credential.header, lambda: known.credential.value(credential)),
         injected=known.injected,
         brought=known.brought,
         stateless=known.stateless,

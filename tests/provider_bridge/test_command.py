@@ -185,6 +185,53 @@ async def test_it_drains(tmp_path: Path, provider: FakeProvider, number: int) ->
     assert "draining" in errors
 
 
+async def test_credential_file_is_followed_and_sighup_reads_it_again(
+    tmp_path: Path, provider: FakeProvider
+) -> None:
+    key, config = tmp_path / "openai.key", configure(tmp_path, provider)
+    config.write_text(config.read_text() + 'credential = { file = "openai.key" }\n')
+
+    def rotate(secret: str) -> None:
+        key.write_text(secret)
+        key.chmod(0o600)
+
+    rotate("sk-first")
+    async with running(config) as bridge, bridge.caller as caller:
+        for secret, shown, hangs_up in (
+            ("sk-first", "sk-first", False),
+            ("sk-second", "sk-second", False),
+            ("not one secret", "sk-second", True),
+            ("sk-third", "sk-third", True),
+        ):
+            rotate(secret)
+            if hangs_up:
+                bridge.process.send_signal(signal.SIGHUP)
+            assert (await caller.exchange()).status == 200
+            assert provider.received[-1].named[b"authorization"] == f"Bearer {shown}".encode()
+        code, errors = await bridge.stop()
+    assert code == 0
+    assert errors.count(Event.REREAD.value) == 2
+    assert errors.count(Event.PROVIDER_FILES_UNUSABLE.value) == 1
+    assert "secret" not in errors
+
+
+async def test_sighup_says_at_once_that_a_file_is_broken(tmp_path: Path, provider: FakeProvider) -> None:
+    key, config = tmp_path / "openai.key", configure(tmp_path, provider)
+    config.write_text(config.read_text() + 'credential = { file = "openai.key" }\n')
+    key.write_text("sk-first")
+    key.chmod(0o600)
+    async with running(config) as bridge:
+        key.write_text("")
+        bridge.process.send_signal(signal.SIGHUP)
+        assert bridge.process.stderr is not None
+        async with asyncio.timeout(30):
+            while (
+                Event.PROVIDER_FILES_UNUSABLE.value not in (await bridge.process.stderr.readline()).decode()
+            ):
+                pass
+        assert (await bridge.stop())[0] == 0
+
+
 async def test_an_upload_costs_little_more_than_its_size(tmp_path: Path, provider: FakeProvider) -> None:
     async with running(configure(tmp_path, provider)) as bridge, bridge.caller as caller:
         head = request_head("https://api.openai.com/v1/files", credential=CREDENTIAL_BROUGHT)
@@ -221,6 +268,7 @@ async def test_a_long_answer_is_never_held(tmp_path: Path, provider: FakeProvide
         (["serve", "--config", "taken.toml"], 1, "port is taken"),
         (["serve", "--config", "no_metrics.toml"], 1, "cannot expose metrics"),
         (["serve", "--config", "delegated.toml"], 2, "the delegation does not exist"),
+        (["serve", "--config", "no_ca.toml"], 2, "the CA certificate does not exist"),
         (["identity", "--key", "none.key"], 2, "does not exist"),
         (["identity"], 2, "--delegation is required"),
         (["identity", "--delegation", "bad.key"], 2, "not a delegation"),
@@ -251,6 +299,8 @@ def test_a_first_days_mistake_is_one_line(
     make_signing_key(tmp_path / "signing.key")
     delegated = config.replace('identity_key = "identity.key"', DELEGATED)
     (tmp_path / "delegated.toml").write_text(delegated)
+    https = config.replace("http://", "https://") + 'ca = "none.pem"\n'
+    (tmp_path / "no_ca.toml").write_text(https)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         (tmp_path / "taken.toml").write_text(config.replace("127.0.0.1:0", f"127.0.0.1:{port}"))

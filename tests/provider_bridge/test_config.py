@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from blindrelay.provider_bridge import BridgeConfig, DelegatedKey, presets, read_bridge_config
+from blindrelay.provider_bridge.providers import Proxy
 from blindrelay.sealing import format_identity, identity_hash
 from blindrelay.serving import Address, ConfigError
 
@@ -43,10 +44,14 @@ credential = { env = "LOCAL_KEY" }
 allow_close_delimited = true
 injected = ["POST /v1/chat/completions"]
 brought = []
+proxy = "http://proxy.example:3128"
+proxy_credential = { env = "PROXY_USER" }
 [[provider]]
 name = "anthropic"
 preset = "anthropic"
 credential = { file = "anthropic.key" }
+ca = "providers-ca.pem"
+proxy = "http://[2001:db8::1]"
 """
 
 Configure = Path
@@ -61,7 +66,9 @@ def folder(tmp_path: Path) -> Path:
 
 def read(folder: Path, text: str, **environment: str) -> BridgeConfig:
     (folder / "bridge.toml").write_text(text)
-    return read_bridge_config(folder / "bridge.toml", {"LOCAL_KEY": "sk-local"} | environment)
+    return read_bridge_config(
+        folder / "bridge.toml", {"LOCAL_KEY": "sk-local", "PROXY_USER": "user:pass"} | environment
+    )
 
 
 def test_the_least_that_works(folder: Path) -> None:
@@ -100,12 +107,20 @@ def test_everything(folder: Path) -> None:
     assert config.tls.client_ca == folder / "relays.pem"
     local, anthropic = config.providers
     assert (str(local.origin), str(local.target)) == ("https://models.example:8443", "http://127.0.0.1:8080")
-    assert local.credential == (b"authorization", b"Bearer sk-local")
+    assert local.credential is not None
+    assert (local.credential.name, local.credential.read()) == (b"authorization", b"Bearer sk-local")
     assert local.find_call("POST", "/v1/chat/completions", brought=False)
     assert not local.find_call("POST", "/v1/embeddings", brought=False)
     assert local.brought == ()
     assert local.allow_close_delimited
-    assert anthropic.credential == (b"x-api-key", b"sk-ant-1")
+    assert anthropic.credential is not None
+    assert (anthropic.credential.name, anthropic.credential.read()) == (b"x-api-key", b"sk-ant-1")
+    assert (local.ca, anthropic.ca) == (None, folder / "providers-ca.pem")
+    assert local.proxy is not None
+    assert local.proxy.address == Address("proxy.example", 3128)
+    assert local.proxy.credential is not None
+    assert local.proxy.credential.read() == b"Basic dXNlcjpwYXNz"
+    assert anthropic.proxy == Proxy(Address("2001:db8::1", 80))
 
 
 @pytest.mark.parametrize(
@@ -156,6 +171,20 @@ def test_everything(folder: Path) -> None:
         ('preset = "openai"', 'preset = "openai"\ncredential = { file = "none" }', "does not exist"),
         ('preset = "openai"', 'preset = "openai"\ncredential = { file = "blank" }', "not a credential"),
         ('preset = "openai"', 'preset = "openai"\ncredential = { file = "open" }', "open to others"),
+        ('preset = "openai"', 'preset = "openai"\nproxy = "socks5://a.example"', "proxy is .* not http"),
+        ('preset = "openai"', 'preset = "openai"\nproxy = "https://a.example"', "reached by plain http"),
+        (
+            'preset = "openai"',
+            'preset = "openai"\nproxy = "http://u:sk-secret@a.example"',
+            "proxy_credential",
+        ),
+        ('preset = "openai"', 'preset = "openai"\nproxy_credential = { env = "LINES" }', "not a credential"),
+        ('preset = "openai"', 'preset = "openai"\nproxy_credential = { env = "USER" }', "goes with proxy"),
+        (
+            'preset = "openai"',
+            'preset = "openai"\ntarget = "http://127.0.0.1:1"\nca = "ca.pem"',
+            "ca is given, and target is plain http",
+        ),
         ('listen = "127.0.0.1:0"', 'listen = "0.0.0.0:8490"', "open to other machines"),
         ('listen = "127.0.0.1:0"', 'plaintext = true\nlisten = "0.0.0.0:8490"', "add tokens, or client_ca"),
         ('listen = "127.0.0.1:0"', 'listen = "0.0.0.0:8490"\ntokens = "tokens"', "open to other machines"),
@@ -167,7 +196,9 @@ def test_a_mistake_is_named(folder: Path, text: str, replacement: str, reason: s
     (folder / "open").touch()
     (folder / "open").chmod(0o644)
     with pytest.raises(ConfigError, match=reason) as error:
-        read(folder, MINIMAL.replace(text, replacement, 1), EMPTY="", LINES="sk-secret\nsk-secret")
+        read(
+            folder, MINIMAL.replace(text, replacement, 1), EMPTY="", LINES="sk-secret\nsk-secret", USER="u:p"
+        )
     assert "sk-secret" not in str(error.value)
     assert "\n" not in str(error.value)
 

@@ -9,17 +9,19 @@ from dataclasses import replace
 
 import pytest
 
-from blindrelay.provider_bridge import Bridge, BridgeConfig, Event, EventLog, Outcome
+from blindrelay.provider_bridge import Bridge, BridgeConfig, Event, EventLog, Outcome, ProviderError
+from blindrelay.provider_bridge.upstream.failures import Failure
 from blindrelay.sealing import IdentityKey
-from blindrelay.v1.inner_pb2 import ERROR_CODE_PROVIDER_FAILED, ErrorCode
+from blindrelay.v1.inner_pb2 import EXECUTION_STARTED, ErrorCode
 
 from .fake_provider import EVENT_STREAM, Connection, FakeProvider, Received, answer
 from .sealed_caller import SealedCaller, outer_status, parts, request_head
 
 EVENTS = {event.name.lower() for event in Event} | {"exchanges", "fault"}
-OUTCOMES = {outcome.value for outcome in Outcome} | {
-    name.removeprefix("ERROR_CODE_").lower()
-    for name in ErrorCode.keys()  # noqa: SIM118 - an enum of protobuf
+OUTCOMES = {
+    *(outcome.value for outcome in Outcome),
+    *(f"provider_{failure.value}" for failure in Failure),
+    *(name.removeprefix("ERROR_CODE_").lower() for name in ErrorCode.keys()),  # noqa: SIM118 - an enum
 }
 
 
@@ -27,10 +29,10 @@ def test_outcomes_and_errors_are_counted() -> None:
     lines: list[str] = []
     log = EventLog(lines.append)
     log.count(Outcome.REFUSED)
-    log.count_error(ERROR_CODE_PROVIDER_FAILED)
+    log.count_error(ProviderError(Failure.CUT, "x", EXECUTION_STARTED))
     log.report()
     (line,) = lines
-    assert json.loads(line)["outcomes"] == {"provider_failed": 10, "refused": 10}
+    assert json.loads(line)["outcomes"] == {"provider_cut": 10, "refused": 10}
 
 
 @pytest.mark.parametrize("event", [Event.TOKENS_UNREADABLE, Event.CERTIFICATES_UNUSABLE, Event.CLAIMS_FULL])

@@ -12,60 +12,68 @@ from pathlib import Path
 import pytest
 import trustme
 
-from blindrelay.provider_bridge import ProviderError
+from blindrelay.provider_bridge import Provider, ProviderError
 from blindrelay.provider_bridge.header_policy import Header
-from blindrelay.provider_bridge.policy import plan_call
-from blindrelay.provider_bridge.provider_call import ProviderTransport, body_end
+from blindrelay.provider_bridge.policy import PlannedCall, plan_call
+from blindrelay.provider_bridge.upstream import pool
+from blindrelay.provider_bridge.upstream.failures import Failure
+from blindrelay.provider_bridge.upstream.provider_call import ProviderTransport, body_end
+from blindrelay.serving import ConfigError
 from blindrelay.v1.inner_pb2 import (
     BODY_END_CHUNKED,
     BODY_END_CLOSE,
-    BODY_END_H2,
     BODY_END_LENGTH,
     BODY_END_NONE,
     ERROR_CODE_OVERLOADED,
-    ERROR_CODE_PROVIDER_UNREACHABLE,
     EXECUTION_NOT_STARTED,
     BodyEnd,
 )
+from blindrelay.v1.limits import MAX_BODY_PIECE
 
 from .conftest import provider_at
-from .fake_provider import EVENT_STREAM, Connection, FakeProvider, Received
+from .fake_provider import EVENT_STREAM, Connection, FakeProvider, Received, raw
 from .sealed_caller import request_head
 
 LENGTH, CHUNKED = (b"Content-Length", b"5"), (b"Transfer-Encoding", b"chunked")
 
 
 @pytest.mark.parametrize(
-    ("method", "version", "status", "headers", "end"),
+    ("method", "status", "headers", "end"),
     [
-        ("POST", b"HTTP/1.1", 200, [LENGTH], BODY_END_LENGTH),
-        ("POST", b"HTTP/1.1", 200, [CHUNKED], BODY_END_CHUNKED),
-        ("POST", b"HTTP/1.1", 200, [LENGTH, CHUNKED], BODY_END_CHUNKED),
-        ("POST", b"HTTP/1.1", 200, [], BODY_END_CLOSE),
-        ("POST", b"HTTP/1.0", 200, [], BODY_END_CLOSE),
-        ("POST", b"HTTP/2", 200, [], BODY_END_H2),
-        ("HEAD", b"HTTP/1.1", 200, [LENGTH], BODY_END_NONE),
-        ("GET", b"HTTP/1.1", 204, [], BODY_END_NONE),
-        ("GET", b"HTTP/1.1", 304, [LENGTH], BODY_END_NONE),
-        ("GET", b"HTTP/2", 304, [], BODY_END_NONE),
+        ("POST", 200, [LENGTH], BODY_END_LENGTH),
+        ("POST", 200, [CHUNKED], BODY_END_CHUNKED),
+        ("POST", 200, [LENGTH, CHUNKED], BODY_END_CHUNKED),
+        ("POST", 200, [], BODY_END_CLOSE),
+        ("HEAD", 200, [LENGTH], BODY_END_NONE),
+        ("GET", 204, [], BODY_END_NONE),
+        ("GET", 304, [LENGTH], BODY_END_NONE),
     ],
 )
-def test_how_a_body_ends(
-    method: str, version: bytes, status: int, headers: list[Header], end: BodyEnd.ValueType
-) -> None:
-    assert body_end(method, version, status, headers) == end
+def test_how_a_body_ends(method: str, status: int, headers: list[Header], end: BodyEnd.ValueType) -> None:
+    assert body_end(method, status, headers) == end
 
 
 @asynccontextmanager
-async def calling(target: str, verify: ssl.SSLContext | bool = True) -> AsyncIterator[tuple[int, bytes]]:
-    """The status and the body of one call to a target."""
-    transport = ProviderTransport(verify)
-    call = plan_call(request_head(), [provider_at(target)])
+async def transport_to(provider: Provider) -> AsyncIterator[tuple[ProviderTransport, PlannedCall]]:
+    """A transport, and a call to make with it."""
+    transport = ProviderTransport([provider])
     try:
-        async with aclosing(await transport.call(call, bytearray(b"{}"))) as answer:
-            yield answer.status, b"".join([piece async for piece in answer.pieces()])
+        yield transport, plan_call(request_head(), [provider])
     finally:
         await transport.aclose()
+
+
+async def called(provider: Provider) -> tuple[int, bytes]:
+    """The status and the body of one call."""
+    async with (
+        transport_to(provider) as (transport, call),
+        aclosing(await transport.call(call, bytearray(b"{}"))) as response,
+    ):
+        body = b""
+        while not response.ended:
+            await response.arrival(None)
+            body += response.take(MAX_BODY_PIECE)
+        return response.status, body
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="timers are read in /proc")
@@ -76,14 +84,12 @@ async def test_a_quiet_connection_is_probed_by_tcp(provider: FakeProvider) -> No
         await asyncio.Event().wait()
 
     provider.script = silent
-    transport = ProviderTransport()
-    call = plan_call(request_head(), [provider_at(provider.origin)])
-    async with aclosing(await transport.call(call, bytearray(b"{}"))) as answer:
-        pieces = answer.pieces()
-        assert await anext(pieces) == b"data: 1\n\n"
+    async with (
+        transport_to(provider_at(provider.origin)) as (transport, call),
+        aclosing(await transport.call(call, bytearray(b"{}"))) as response,
+    ):
+        assert await response.arrival(None)
         assert timers_towards(provider.port) == ["02"]
-        await pieces.aclose()
-    await transport.aclose()
 
 
 def timers_towards(port: int) -> list[str]:
@@ -113,58 +119,64 @@ async def tls_provider(authority: trustme.CA) -> AsyncIterator[str]:
     server.close()
 
 
-async def test_a_provider_is_called_over_tls(tls_provider: str, authority: trustme.CA) -> None:
-    trusted = ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
-    async with calling(tls_provider, trusted) as answer:
-        assert answer == (200, b"{}")
+def trusting(tls_provider: str, authority: trustme.CA, folder: Path) -> Provider:
+    """The provider, with the authority as the only one that counts."""
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    return replace(provider_at(tls_provider), ca=folder / "ca.pem")
 
 
-async def test_a_provider_that_nobody_vouches_for_is_not_called(
+async def test_provider_with_a_private_authority(
+    tls_provider: str, authority: trustme.CA, tmp_path: Path
+) -> None:
+    assert await called(trusting(tls_provider, authority, tmp_path)) == (200, b"{}")
+
+
+async def test_replaced_authority_counts_for_the_next_connection(
+    tls_provider: str, authority: trustme.CA, tmp_path: Path
+) -> None:
+    problems: list[ConfigError] = []
+    provider = trusting(tls_provider, trustme.CA(), tmp_path)
+    transport = ProviderTransport([provider], problems.append)
+    call = plan_call(request_head(), [provider])
+    for text, works in ((None, False), (b"broken", False), (authority.cert_pem.bytes(), True)):
+        if text is not None:
+            (tmp_path / "ca.pem").write_bytes(text)
+        if works:
+            await (await transport.call(call, bytearray(b"{}"))).aclose()
+        else:
+            with pytest.raises(ProviderError, match="does not trust its issuer"):
+                await transport.call(call, bytearray(b"{}"))
+    assert len(problems) == 1
+    await transport.aclose()
+
+
+async def test_authority_from_the_environment_does_not_count(
     tls_provider: str, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     with pytest.raises(ProviderError) as failed:
-        async with calling(tls_provider):
-            pass
-    assert failed.value.code == ERROR_CODE_PROVIDER_UNREACHABLE
+        await called(provider_at(tls_provider))
+    assert failed.value.failure is Failure.TLS_CERTIFICATE
     assert failed.value.execution == EXECUTION_NOT_STARTED
 
 
-async def test_a_name_that_does_not_exist() -> None:
-    with pytest.raises(ProviderError) as failed:
-        async with calling("https://provider.invalid"):
-            pass
-    assert failed.value.code == ERROR_CODE_PROVIDER_UNREACHABLE
-
-
-async def test_no_connection_is_free(provider: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> None:
-    began = asyncio.Event()
-
-    async def script(connection: Connection, _: Received) -> None:
-        await connection.send(EVENT_STREAM)
-        began.set()
-        await connection.gone()
-
-    provider.script = script
-    monkeypatch.setattr("blindrelay.provider_bridge.provider_call.MAX_CONNECTIONS", 1)
-    monkeypatch.setitem(ProviderTransport.call.__globals__["_TIMEOUT"], "pool", 0.05)
-    transport = ProviderTransport()
-    call = plan_call(request_head(), [provider_at(provider.origin)])
-    async with aclosing(await transport.call(call, bytearray(b"{}"))):
-        await began.wait()
+async def test_call_waits_only_so_long_for_a_connection(
+    provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(pool, "WAIT_SECONDS", 0.05)
+    provider.script = raw(EVENT_STREAM)
+    async with (
+        transport_to(provider_at(provider.origin)) as (transport, call),
+        aclosing(await transport.call(call, bytearray(b"{}"))),
+    ):
         with pytest.raises(ProviderError) as failed:
             await transport.call(call, bytearray(b"{}"))
-    assert failed.value.code == ERROR_CODE_OVERLOADED
+    assert (failed.value.failure, failed.value.code) == (Failure.NO_CONNECTION_FREE, ERROR_CODE_OVERLOADED)
     assert failed.value.execution == EXECUTION_NOT_STARTED
-    await transport.aclose()
 
 
-async def test_the_targets_path_is_the_clients(provider: FakeProvider) -> None:
-    here = provider_at(provider.origin)
-    transport = ProviderTransport()
-    call = plan_call(request_head(), [replace(here, credential=None)])
-    async with aclosing(await transport.call(call, bytearray(b"{}"))) as answer:
-        assert answer.status == 200
+async def test_call_without_a_credential(provider: FakeProvider) -> None:
+    await called(replace(provider_at(provider.origin), credential=None))
     assert b"authorization" not in provider.received[0].named
-    await transport.aclose()

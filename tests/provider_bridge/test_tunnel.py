@@ -13,7 +13,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.utils import accept_key
 
 from blindrelay.provider_bridge import Bridge, BridgeConfig
-from blindrelay.provider_bridge import provider_tunnel as tunnels
+from blindrelay.provider_bridge.upstream import provider_tunnel as tunnels
 from blindrelay.sealing import BINARY, CONTINUATION, TEXT, IdentityKey, close_frame
 from blindrelay.v1.exchange_pb2 import ExchangeRequest
 from blindrelay.v1.inner_pb2 import CREDENTIAL_BROUGHT, Frame
@@ -211,7 +211,6 @@ async def test_a_handshake_that_is_refused(
         pytest.param(b"\xc1\x01x", id="an extension's bit"),
         pytest.param(b"\x83\x01x", id="an unknown opcode"),
         pytest.param(b"\x88\x02\x03\xed", id="a close code that none may send"),
-        pytest.param(b"\x81\x7f" + (1 << 25).to_bytes(8, "big"), id="over 16 MiB"),
     ],
 )
 async def test_frames_that_are_against_the_rules(
@@ -229,6 +228,21 @@ async def test_frames_that_are_against_the_rules(
     assert await tunnel.heard() == b"ok"
     got = await tunnel.answer()
     assert (got.code, got.execution) == ("PROVIDER_FAILED", "STARTED")
+
+
+async def test_too_large_message_from_the_provider_closes_with_1009(
+    caller: SealedCaller, websocket: WebSocketProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def flood(connection: ServerConnection) -> None:
+        await connection.send("x" * 8_000_000)
+
+    monkeypatch.setattr(tunnels, "MAX_MESSAGE", 100_000)
+    websocket.handler = flood
+    tunnel = await opened(caller)
+    got = await tunnel.answer()
+    assert (got.code, got.execution) == ("TOO_LARGE", "STARTED")
+    assert "100000 bytes" in got.message
+    assert await websocket.ended(1) == [1009]
 
 
 async def test_pings_are_answered_here_and_a_silent_provider_is_lost(
@@ -286,7 +300,7 @@ async def test_a_message_that_is_refused(
     assert (got.code, got.execution) == (code, "STARTED")
     await tunnel.end()
     assert await tunnel.part() is None
-    assert websocket.closes == [1008]
+    assert websocket.closes == [1009 if code == "TOO_LARGE" else 1008]
 
 
 async def test_a_binary_message_cannot_be_judged(caller: SealedCaller) -> None:

@@ -136,6 +136,27 @@ async def test_it_serves_and_ends_on_sigterm_with_nothing_but_records(
     assert sorted(set(events)) == ["draining", "exchanges", "replica_up", "started", "stopped"]
 
 
+async def test_sighup_reads_the_files_again_and_ends_nothing(
+    start_process: StartProcess, bridge: FakeBridge, tmp_path: Path
+) -> None:
+    process = await start_process()
+    call = process.client.call(bridge.envelope())
+    await call.write(b"one")
+    assert await call.read() == b"one"
+    process.popen.send_signal(signal.SIGHUP)
+    await call.write(b"two")
+    assert await call.read() == b"two"
+    await call.done_writing()
+    assert await call.read() is grpc.aio.EOF
+    (tmp_path / "tokens").write_text("broken")
+    process.popen.send_signal(signal.SIGHUP)
+    process.popen.send_signal(signal.SIGTERM)
+    assert await process.popen.wait() == 0
+    events = [json.loads(line)["event"] for line in await process.lines()]
+    assert events.count("reread") == 2
+    assert events.count("tokens_unreadable") == 1, "said at once, without a call"
+
+
 async def test_it_needs_no_cryptography(
     start_process: StartProcess, bridge: FakeBridge, tmp_path: Path
 ) -> None:

@@ -332,13 +332,32 @@ async def test_a_bridge_that_does_not_know_our_token_is_said_to_the_operator_alo
 
 
 async def test_our_own_token_goes_to_the_bridge_and_the_clients_does_not(
-    bridge: FakeBridge, start_relay: StartRelay
+    bridge: FakeBridge, start_relay: StartRelay, tmp_path: Path
 ) -> None:
     ours = "brt_" + "b" * 43
-    relay = await start_relay(replace(bridge.config, token=ours))
+    relay = await start_relay(replace(bridge.config, token_file=written(tmp_path / "ours", ours)))
     await relay.client.exchange(bridge.envelope())
     for metadata in (bridge.fetch_metadata, bridge.seen[0].metadata):
         assert [value for key, value in metadata if key == "authorization"] == [f"Bearer {ours}"]
+
+
+async def test_new_token_in_the_file_is_shown_from_the_next_call_on(
+    bridge: FakeBridge, start_relay: StartRelay, tmp_path: Path
+) -> None:
+    old, new = "brt_" + "o" * 43, "brt_" + "n" * 43
+    file = written(tmp_path / "ours", old)
+    relay = await start_relay(replace(bridge.config, token_file=file))
+    for text, shown in ((old, old), ("broken", old), (new, new)):
+        written(file, text)
+        await relay.client.exchange(bridge.envelope())
+        assert ("authorization", f"Bearer {shown}") in bridge.seen[-1].metadata
+    assert relay.events().count("token_unusable") == 1
+
+
+def written(file: Path, text: str) -> Path:
+    file.write_text(text)
+    file.chmod(0o600)
+    return file
 
 
 async def test_directories_beyond_the_limits_are_left_out(

@@ -160,6 +160,19 @@ async def test_all_workers_drain(start_workers: StartWorkers, bridge: FakeBridge
     assert await workers.popen.wait() == 0
 
 
+async def test_sighup_reaches_every_worker(
+    start_workers: StartWorkers, bridge: FakeBridge, until: Until
+) -> None:
+    workers = await start_workers()
+    workers.popen.send_signal(signal.SIGHUP)
+    await until(lambda: workers.count("reread") == 2)
+    assert workers.count("worker_lost") == 0
+    for client in workers.clients:
+        assert await client.exchange(bridge.envelope()) == [b"hello"]
+    workers.popen.send_signal(signal.SIGTERM)
+    assert await workers.popen.wait() == 0
+
+
 async def test_a_second_signal_ends_all_workers(
     start_workers: StartWorkers, bridge: FakeBridge, until: Until
 ) -> None:

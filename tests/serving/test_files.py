@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from blindrelay.serving import ConfigError, files, read_bytes, read_config, read_secret
-from blindrelay.serving.files import RETRY_SECONDS, Followed, replace_file, write_new
+from blindrelay.serving.files import (
+    RETRY_SECONDS,
+    Followed,
+    Latest,
+    read_files_again,
+    replace_file,
+    write_new,
+)
 
 Write = Callable[[Path, str, str], None]
 
@@ -179,3 +186,30 @@ def test_followed_files_that_cannot_be_read_are_tried_again_and_told_of_once() -
 def test_followed_files_that_cannot_be_read_at_first_are_an_error() -> None:
     with pytest.raises(ConfigError):
         Followed(lambda: 1, lambda: read_bytes(Path("/absent"), "key"))
+
+
+def test_files_are_read_again_when_somebody_asks(tmp_path: Path) -> None:
+    fickle = Fickle()
+    read_files_again()
+    assert [fickle.followed.news() for _ in range(2)] == [1, None]
+    assert fickle.reads == 2
+
+
+def test_latest_is_the_newest_version_that_can_be_used(tmp_path: Path) -> None:
+    file, problems = tmp_path / "file", list[ConfigError]()
+
+    def read() -> int:
+        try:
+            return int(file.read_text())
+        except ValueError:
+            raise ConfigError("not a number") from None
+
+    file.write_text("1")
+    latest = Latest((file,), read, problems.append)
+    for text, value, problem in (("22", 22, 0), ("three", 22, 1), ("four", 22, 2), ("55555", 55_555, 2)):
+        file.write_text(text)
+        assert [latest(), latest()] == [value, value]
+        assert len(problems) == problem
+    file.write_text("sixsix")
+    read_files_again()
+    assert len(problems) == 3, "said at once"

@@ -1,4 +1,6 @@
-"""`make soak`: relay, bridge and client under a steady mix of exchanges; fails if one of them grows.
+"""`make soak`: relay, bridge and client under a steady mix of exchanges, and cancelled calls to providers.
+
+It fails if a process grows, or if a connection is not given back.
 
 Then a fifth of the time each beside a greedy token and a hostile bridge; fails if others wait for them.
 
@@ -14,8 +16,9 @@ import time
 
 from blindrelay.testbed import Testbed
 
+from .cancellations import Cancellations, providers
 from .neighbours import beside_a_greedy_token, beside_a_hostile_bridge
-from .soak import Soak
+from .soak import Growth, Soak
 from .verdict import complaints
 
 
@@ -31,7 +34,8 @@ def main() -> int:
             asyncio.run(neighbour(bed, 12 * minutes))
             for neighbour in (beside_a_greedy_token, beside_a_hostile_bridge)
         ]
-    print(f"{soak.exchanges:,} exchanges")
+    growth["cancelled"] = asyncio.run(_cancelled_calls(rounds=40, each=500))
+    print(f"{soak.exchanges:,} exchanges, and 20,000 calls to providers that were cancelled")
     print("process    resident MiB   bytes kept of each   more descriptors   more threads")
     for name, each in growth.items():
         print(
@@ -42,6 +46,15 @@ def main() -> int:
     wrong = complaints(growth) + [complaint for course in courses for complaint in course.complaints]
     print("\n".join(wrong) or "nothing grows, and nobody waits for a bad neighbour")
     return 1 if wrong else 0
+
+
+async def _cancelled_calls(rounds: int, each: int) -> Growth:
+    """What this process keeps of calls that are cancelled. Raises if a connection is not given back."""
+    async with providers() as transports:
+        soak = Cancellations(transports)
+        await soak.run(rounds, each)
+        await soak.use_every_place()
+        return soak.growth
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -135,6 +136,13 @@ async def _left(client: httpx.AsyncClient) -> None:
             break
 
 
+async def _stopped(client: httpx.AsyncClient) -> None:
+    call = asyncio.create_task(_streamed(client))
+    await asyncio.wait([call], timeout=random.uniform(0, 0.02))
+    call.cancel()
+    await asyncio.wait([call])
+
+
 async def _large(client: httpx.AsyncClient) -> None:
     (await client.post(_CHAT, json=_body(user="x" * 300_000))).raise_for_status()
 
@@ -152,7 +160,7 @@ _KINDS: Final[tuple[Callable[[httpx.AsyncClient], Awaitable[None]], ...]] = (
     _streamed,
     _whole,
     _left,
-    _whole,
+    _stopped,
     _refused_by_the_bridge,
     _streamed,
     _refused_by_the_provider,

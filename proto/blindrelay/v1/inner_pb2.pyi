@@ -194,7 +194,7 @@ class _ErrorCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorCode.V
     ERROR_CODE_STORED_OBJECT: _ErrorCode.ValueType  # 3
     """The body stores or refers to stored objects, with an injected credential."""
     ERROR_CODE_TOO_LARGE: _ErrorCode.ValueType  # 4
-    """The request is larger than the bridge accepts."""
+    """The request, or a message of a tunnel, is larger than the bridge accepts."""
     ERROR_CODE_DEADLINE: _ErrorCode.ValueType  # 5
     """The request did not arrive in time, or the deadline class is used up."""
     ERROR_CODE_OVERLOADED: _ErrorCode.ValueType  # 6
@@ -220,7 +220,7 @@ ERROR_CODE_NOT_ALLOWED: ErrorCode.ValueType  # 2
 ERROR_CODE_STORED_OBJECT: ErrorCode.ValueType  # 3
 """The body stores or refers to stored objects, with an injected credential."""
 ERROR_CODE_TOO_LARGE: ErrorCode.ValueType  # 4
-"""The request is larger than the bridge accepts."""
+"""The request, or a message of a tunnel, is larger than the bridge accepts."""
 ERROR_CODE_DEADLINE: ErrorCode.ValueType  # 5
 """The request did not arrive in time, or the deadline class is used up."""
 ERROR_CODE_OVERLOADED: ErrorCode.ValueType  # 6

@@ -7,16 +7,14 @@ one record with head, body and tail. Nothing is held back that somebody could be
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from blindrelay.provider_bridge.errors import ProviderError
-from blindrelay.provider_bridge.provider_call import ProviderAnswer
+from blindrelay.provider_bridge.errors import ProviderError, bad_response
+from blindrelay.provider_bridge.upstream.provider_call import ProviderResponse
 from blindrelay.sealing import ResponseSealer
 from blindrelay.v1.inner_pb2 import (
-    ERROR_CODE_PROVIDER_FAILED,
-    EXECUTION_STARTED,
     Header,
     ResponseHead,
     ResponseTail,
@@ -29,27 +27,26 @@ GATHER_SECONDS: Final = 0.005
 Send = Callable[[list[bytes]], Awaitable[None]]
 
 
-async def send_answer(answer: ProviderAnswer, sealer: ResponseSealer, send: Send) -> None:
+async def send_answer(answer: ProviderResponse, sealer: ResponseSealer, send: Send) -> None:
     """Seals an answer and sends it as it comes, no faster than `send` returns.
 
-    Raises ProviderError if it breaks off, after what came before has been sent.
+    Nothing is read while `send` waits. Raises ProviderError if the answer breaks off, after what came before
+    has been sent.
     """
     head: ResponseHead | None = _head(answer)
     patience = 0.0 if answer.is_event_stream else GATHER_SECONDS
-    reader = ReadAhead(answer.pieces())
-    try:
-        while True:
-            batch = await reader.gather(patience, wait_for_first=head is None)
-            tail = ResponseTail(body_end=answer.body_end) if batch.ended else None
-            if batch.body or tail or not batch.failure:
-                await send(sealer.seal(head=head, body=batch.body or None, tail=tail))
-                head = None
-            if batch.failure:
-                raise batch.failure
-            if batch.ended:
-                return
-    finally:
-        await reader.aclose()
+    while True:
+        if head is None:
+            await answer.arrival(None)
+        batch = await _gather(answer, patience)
+        tail = ResponseTail(body_end=answer.body_end) if batch.ended else None
+        if batch.body or tail or (head and not batch.failure):
+            await send(sealer.seal(head=head, body=batch.body or None, tail=tail))
+            head = None
+        if batch.failure:
+            raise batch.failure
+        if batch.ended:
+            return
 
 
 @dataclass(frozen=True)
@@ -61,70 +58,24 @@ class Batch:
     failure: ProviderError | None = None
 
 
-class ReadAhead:
-    """Reads an answer's body one piece ahead, never more."""
-
-    def __init__(self, pieces: AsyncGenerator[bytes, None]) -> None:
-        self._pieces = pieces
-        self._next: asyncio.Task[bytes | None] | None = None
-
-    async def gather(self, patience: float, *, wait_for_first: bool) -> Batch:
-        """The pieces that are there, and those that follow within `patience` seconds of the first.
-
-        Waits for the first one as long as it takes; or, if a head waits to leave, no longer than for the
-        others.
-        """
-        if wait_for_first:
-            await self._arrives(None)
-        loop = asyncio.get_running_loop()
-        until = loop.time() + patience
-        pieces: list[bytes] = []
-        room = MAX_BODY_PIECE
-        while await self._arrives(max(0.0, until - loop.time())):
-            try:
-                piece = self._arrived()
-            except ProviderError as failure:
-                return Batch(b"".join(pieces), failure=failure)
-            if piece is None:
-                return Batch(b"".join(pieces), ended=True)
-            if len(piece) > room:
-                break
-            self._next = None
-            pieces.append(piece)
-            room -= len(piece)
-        return Batch(b"".join(pieces))
-
-    async def aclose(self) -> None:
-        """Gives up the read that is under way."""
-        if self._next is not None:
-            self._next.cancel()
-            await asyncio.wait([self._next])
-            if not self._next.cancelled():
-                self._next.exception()  # looked at, so that asyncio does not complain that nobody did
-        await self._pieces.aclose()
-
-    async def _arrives(self, timeout: float | None) -> bool:
-        """Whether a piece, the end or a failure is there in time."""
-        if self._next is None:
-            self._next = asyncio.create_task(self._read())
-        if not self._next.done():
-            await asyncio.wait([self._next], timeout=timeout)
-        return self._next.done()
-
-    async def _read(self) -> bytes | None:
-        return await anext(self._pieces, None)
-
-    def _arrived(self) -> bytes | None:
-        return self._next.result() if self._next is not None else None
+async def _gather(answer: ProviderResponse, patience: float) -> Batch:
+    """What is there, and what follows within `patience` seconds."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + patience
+    body = b""
+    while True:
+        try:
+            body += answer.take(MAX_BODY_PIECE - len(body))
+        except ProviderError as failure:
+            return Batch(body, failure=failure)
+        left = until - loop.time()
+        if answer.ended or len(body) == MAX_BODY_PIECE or left <= 0 or not await answer.arrival(left):
+            return Batch(body, ended=answer.ended)
 
 
-def _head(answer: ProviderAnswer) -> ResponseHead:
+def _head(answer: ProviderResponse) -> ResponseHead:
     headers = [Header(name=name, value=value) for name, value in answer.headers]
     head = ResponseHead(status=answer.status, headers=headers)
     if head.ByteSize() > MAX_HEAD_SIZE:
-        raise ProviderError(
-            ERROR_CODE_PROVIDER_FAILED,
-            f"the headers of the provider's answer are over {MAX_HEAD_SIZE} bytes",
-            EXECUTION_STARTED,
-        )
+        raise bad_response(f"the headers of the provider's response are over {MAX_HEAD_SIZE} bytes")
     return head

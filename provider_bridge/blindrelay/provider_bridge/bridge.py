@@ -18,12 +18,12 @@ from blindrelay.provider_bridge.exchange import Workplace
 from blindrelay.provider_bridge.metrics import bridge_metrics
 from blindrelay.provider_bridge.opening import Opening
 from blindrelay.provider_bridge.peers import Peers
-from blindrelay.provider_bridge.provider_call import ProviderTransport
 from blindrelay.provider_bridge.quota import Quota
 from blindrelay.provider_bridge.request_budget import RequestBudget
 from blindrelay.provider_bridge.service import ExchangeService
 from blindrelay.provider_bridge.signatory import HeldIdentity, Signatory
 from blindrelay.provider_bridge.stateless.checker import Checker
+from blindrelay.provider_bridge.upstream.provider_call import ProviderTransport
 from blindrelay.sealing import IdentityKey
 from blindrelay.serving import (
     STREAMS_PER_RELAY,
@@ -59,7 +59,7 @@ class Bridge:
         log: EventLog | None = None,
         clock: Clock | None = None,
     ) -> None:
-        """Raises ConfigError if the tokens file is wrong."""
+        """Raises ConfigError if a file that it follows is wrong."""
         self._config = config
         self.log = log or EventLog()
         self.admission = Admission(config.max_exchanges, QUIET_SECONDS)
@@ -79,7 +79,9 @@ class Bridge:
         self._claims = ClaimMemory(clock, Quota(CAPACITY, peers.count))
         self._workplace = Workplace(
             providers=config.providers,
-            transport=ProviderTransport(),
+            transport=ProviderTransport(
+                config.providers, lambda _: self.log.note(Event.PROVIDER_FILES_UNUSABLE)
+            ),
             clock=clock,
             log=self.log,
             budget=RequestBudget(Quota(config.max_buffered, peers.count, least=config.max_request)),
@@ -106,7 +108,10 @@ class Bridge:
                     self.log.note(Event.PLAINTEXT)
 
             await serve_until_stopped(
-                server, self.admission, self._config.drain, on_ready=ready, on_drain=self.begin_to_drain
+                *(server, self.admission, self._config.drain),
+                on_ready=ready,
+                on_drain=self.begin_to_drain,
+                on_reread=lambda: self.log.note(Event.REREAD),
             )
         self.log.note(Event.STOPPED)
 

@@ -10,11 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from blindrelay.provider_bridge.credentials import Credential
 from blindrelay.provider_bridge.providers import (
     AllowedCall,
     CallError,
+    CredentialStyle,
     Preset,
     Provider,
+    Proxy,
     parse_calls,
     presets,
 )
@@ -49,6 +52,9 @@ DEFAULT_MAX_BUFFERED: Final = 8 * DEFAULT_MAX_REQUEST
 
 DEFAULT_DRAIN: Final = 30
 DEFAULT_MAX_EXCHANGES: Final = 2_000
+
+_PROXY_STYLE: Final = CredentialStyle(b"proxy-authorization", b"Basic ", base64=True)
+"""RFC 7617: the secret is user:password."""
 
 _CREDENTIAL: Final = re.compile(r"[\x21-\x7e]{1,4096}")
 
@@ -204,20 +210,17 @@ def _provider(table: Table, environment: Mapping[str, str]) -> Provider:
     target = _origin(table, "target") or origin
     if target.scheme == "http" and not target.is_loopback:
         raise table.error("target", f"would be {target}: plain http is for this machine only, use https")
-    secret = table.table("credential", partial(_secret, environment=environment))
     return Provider(
         name=table.text("name"),
         origin=origin,
         target=target,
-        credential=(
-            None
-            if secret is None
-            else (preset.credential.header, preset.credential.prefix + secret.encode("ascii"))
-        ),
+        credential=table.table("credential", partial(_credential, preset.credential, environment)),
         injected=_calls(table, "injected", preset.injected),
         brought=_calls(table, "brought", preset.brought),
         allow_close_delimited=table.flag("allow_close_delimited", default=False),
         stateless=_stateless(table, preset.stateless),
+        ca=_ca(table, target),
+        proxy=_proxy(table, environment),
     )
 
 
@@ -259,19 +262,51 @@ def _stateless(table: Table, default: Description) -> Description:
         raise table.error("stateless", f"is wrong: {error}") from None
 
 
-def _secret(table: Table, environment: Mapping[str, str]) -> str:
+def _ca(table: Table, target: Origin) -> Path | None:
+    ca = table.optional_path("ca")
+    if ca is not None and target.scheme == "http":
+        raise table.error("ca", f"is given, and target is plain http ({target}): leave one of them out")
+    return ca
+
+
+def _proxy(table: Table, environment: Mapping[str, str]) -> Proxy | None:
+    text = table.optional_text("proxy")
+    credential = table.table("proxy_credential", partial(_credential, _PROXY_STYLE, environment))
+    if text is None:
+        if credential is not None:
+            raise table.error("proxy_credential", "goes with proxy, which is missing")
+        return None
+    if "@" in text:
+        raise table.error("proxy", "holds a user name or password: give them as proxy_credential")
+    try:
+        origin = parse_origin(text)
+    except UrlError as error:
+        raise table.error("proxy", f'is "{text}", and {error}') from None
+    if origin.scheme != "http":
+        raise table.error("proxy", f'is "{text}": a proxy is reached by plain http, such as http://host:3128')
+    return Proxy(Address(origin.host.strip("[]"), origin.port), credential)
+
+
+def _credential(style: CredentialStyle, environment: Mapping[str, str], table: Table) -> Credential:
     """The credential that a { env = … } or { file = … } names. Its text is in no message."""
     variable, path = table.optional_text("env"), table.optional_path("file")
     if (variable is None) == (path is None):
         raise table.error("env", "or file: exactly one of the two names the credential")
-    if path is not None:
-        return _checked(read_secret(path, "credential file").decode("ascii", "replace").strip(), str(path))
-    if not environment.get(str(variable)):
+    if variable is not None and not environment.get(variable):
         raise table.error("env", f"names {variable}, and that environment variable is not set")
-    return _checked(environment[str(variable)].strip(), f"the environment variable {variable}")
+
+    def read() -> bytes:
+        if path is None:
+            return style.value(_checked(environment[str(variable)], f"the environment variable {variable}"))
+        secret = read_secret(path, "credential file").decode("ascii", "replace")
+        return style.value(_checked(secret, str(path)))
+
+    read()
+    return Credential(style.header, read, path)
 
 
-def _checked(secret: str, source: str) -> str:
+def _checked(secret: str, source: str) -> bytes:
+    secret = secret.strip()
     if not _CREDENTIAL.fullmatch(secret):
         raise ConfigError(f"{source}: not a credential: it is empty, or not printable ASCII without spaces")
-    return secret
+    return secret.encode("ascii")

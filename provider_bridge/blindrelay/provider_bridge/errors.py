@@ -10,7 +10,20 @@ BridgeError
 
 from __future__ import annotations
 
-from blindrelay.v1.inner_pb2 import EXECUTION_NOT_STARTED, ErrorCode, ExchangeError, Execution
+from typing import Final
+
+from blindrelay.provider_bridge.upstream.failures import Failure
+from blindrelay.v1.inner_pb2 import (
+    ERROR_CODE_OVERLOADED,
+    ERROR_CODE_PROVIDER_FAILED,
+    ERROR_CODE_PROVIDER_UNREACHABLE,
+    ERROR_CODE_TOO_LARGE,
+    EXECUTION_NOT_STARTED,
+    EXECUTION_STARTED,
+    ErrorCode,
+    ExchangeError,
+    Execution,
+)
 from blindrelay.v1.limits import MAX_ERROR_MESSAGE
 from blindrelay.v1.picklable_error import PicklableError
 
@@ -54,4 +67,36 @@ class RequestError(SealedError):
 
 
 class ProviderError(SealedError):
-    """The provider could not be reached, or did not give a whole answer."""
+    """The provider could not be reached, or did not give a whole response.
+
+    Attributes:
+        failure: its class, which is counted.
+    """
+
+    def __init__(self, failure: Failure, message: str, execution: Execution.ValueType) -> None:
+        super().__init__(_CODES.get(failure, ERROR_CODE_PROVIDER_FAILED), message, execution)
+        self.failure = failure
+
+
+def bad_response(reason: str) -> ProviderError:
+    """The provider's response cannot be passed on."""
+    return ProviderError(Failure.BAD_RESPONSE, reason, EXECUTION_STARTED)
+
+
+_CODES: Final = {
+    Failure.NO_CONNECTION_FREE: ERROR_CODE_OVERLOADED,
+    Failure.TOO_LARGE: ERROR_CODE_TOO_LARGE,
+    **dict.fromkeys(
+        (
+            Failure.NAME_NOT_FOUND,
+            Failure.REFUSED,
+            Failure.UNREACHABLE,
+            Failure.TIMED_OUT,
+            Failure.TLS_CERTIFICATE,
+            Failure.TLS_HANDSHAKE,
+            Failure.PROXY_UNREACHABLE,
+            Failure.PROXY_REFUSED,
+        ),
+        ERROR_CODE_PROVIDER_UNREACHABLE,
+    ),
+}

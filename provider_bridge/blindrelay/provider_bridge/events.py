@@ -7,6 +7,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
+from blindrelay.provider_bridge.errors import ProviderError, SealedError
 from blindrelay.serving.audit_log import AuditLog, write_to_stderr
 from blindrelay.v1.inner_pb2 import ErrorCode
 
@@ -18,6 +19,8 @@ class Event(Enum):
     KEYS_CHANGED = "a sealing key was drawn or dropped"
     TOKENS_UNREADABLE = "the tokens file went missing or wrong: nobody is admitted until it is mended"
     CERTIFICATES_UNUSABLE = "the new TLS files cannot be used: the ones before serve on"
+    PROVIDER_FILES_UNUSABLE = "a provider's new credential or CA file is unusable: the one before stays"
+    REREAD = "told to read the files again (SIGHUP)"
     PLAINTEXT = "without TLS, as configured"
     DELEGATION_ENDS_IN_A_WEEK = "the delegation ends in less than seven days: make a new one"
     DELEGATION_ENDS_IN_A_DAY = "the delegation ends in less than a day: make a new one"
@@ -57,6 +60,9 @@ class EventLog(AuditLog):
         """Counts an exchange's end."""
         super().count(outcome.value if isinstance(outcome, Outcome) else outcome, size)
 
-    def count_error(self, code: ErrorCode.ValueType) -> None:
-        """Counts an exchange that ended in a sealed error, by its code."""
-        self.count(ErrorCode.Name(code).removeprefix("ERROR_CODE_").lower())
+    def count_error(self, error: SealedError) -> None:
+        """Counts an exchange that ended in a sealed error: by its code, or by the class of failure."""
+        if isinstance(error, ProviderError):
+            self.count(f"provider_{error.failure.value}")
+        else:
+            self.count(ErrorCode.Name(error.code).removeprefix("ERROR_CODE_").lower())

@@ -23,12 +23,12 @@ from blindrelay.provider_bridge.events import EventLog, Outcome
 from blindrelay.provider_bridge.message_gate import MessageGate, OpenGate
 from blindrelay.provider_bridge.opening import ClaimedExchange
 from blindrelay.provider_bridge.policy import PlannedCall, plan_call
-from blindrelay.provider_bridge.provider_call import ProviderAnswer, ProviderTransport
 from blindrelay.provider_bridge.providers import Provider
 from blindrelay.provider_bridge.request_body import discard_rest, read_body
 from blindrelay.provider_bridge.request_budget import RequestBudget, Share
 from blindrelay.provider_bridge.stateless.checker import Checker
 from blindrelay.provider_bridge.tunnel import Gate, Tunnel
+from blindrelay.provider_bridge.upstream.provider_call import ProviderResponse, ProviderTransport
 from blindrelay.serving import CallRefusedError, Context
 from blindrelay.v1.exchange_messages import response_message
 from blindrelay.v1.inner_pb2 import (
@@ -167,7 +167,7 @@ class Exchange:
         self._execution = EXECUTION_UNKNOWN
         async with aclosing(await self._workplace.transport.dial(call)) as provider:
             self._execution = EXECUTION_STARTED
-            if isinstance(provider, ProviderAnswer):
+            if isinstance(provider, ProviderResponse):
                 await send_answer(provider, self._claimed.response, self._send)
             else:
                 gate = self._gate(call, share)
@@ -188,7 +188,7 @@ class Exchange:
         self._writing = False
 
     async def _fail(self, error: SealedError) -> None:
-        self._workplace.log.count_error(error.code)
+        self._workplace.log.count_error(error)
         if self._writing:
             # The client takes nothing more, and a record that half left cannot be followed by another.
             raise CallRefusedError(_OUTER_STATUS.get(error.code, OuterStatus.INTERNAL))

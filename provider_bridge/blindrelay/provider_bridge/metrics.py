@@ -30,8 +30,7 @@ def bridge_metrics(keys: EpochKeys, claims: ClaimMemory, clock: Clock, log: Even
     log.at_report(count_held)
 
     def counted() -> dict[str, int]:
-        steps = {outcome: _whole(count, COUNT_STEP) for outcome, count in log.totals.items()}
-        return {outcome: count for outcome, count in steps.items() if count}
+        return _in_steps(log.totals)
 
     def delegation_ends_in() -> float | None:
         left = keys.seconds_left
@@ -81,6 +80,11 @@ def bridge_metrics(keys: EpochKeys, claims: ClaimMemory, clock: Clock, log: Even
             label="outcome",
         ),
     )
+
+
+def _in_steps(totals: dict[str, int]) -> dict[str, int]:
+    steps = {name: _whole(count, COUNT_STEP) for name, count in totals.items()}
+    return {name: count for name, count in steps.items() if count}
 
 
 def _whole(count: int, step: int) -> int:

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import re
 import tomllib
+from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Final
 
+from blindrelay.provider_bridge.credentials import Credential
 from blindrelay.provider_bridge.stateless.description import Description, api_description
 from blindrelay.provider_bridge.url_policy import Origin, parse_origin
+from blindrelay.serving import Address
 
 METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"})
 
@@ -50,10 +54,18 @@ class AllowedCall:
 
 @dataclass(frozen=True)
 class CredentialStyle:
-    """How a provider wants its credential: the header, lower-case, and what stands before the secret."""
+    """How a provider wants its credential: the header, lower-case, and what stands before the secret.
+
+    With `base64`, the secret is encoded so.
+    """
 
     header: bytes
     prefix: bytes
+    base64: bool = False
+
+    def value(self, secret: bytes) -> bytes:
+        """The header's value."""
+        return self.prefix + (b64encode(secret) if self.base64 else secret)
 
 
 @dataclass(frozen=True)
@@ -68,6 +80,18 @@ class Preset:
 
 
 @dataclass(frozen=True)
+class Proxy:
+    """An HTTP proxy between bridge and provider, used with CONNECT.
+
+    Attributes:
+        credential: the proxy-authorization header, or None if the proxy wants none.
+    """
+
+    address: Address
+    credential: Credential | None = None
+
+
+@dataclass(frozen=True)
 class Provider:
     """One provider as configured.
 
@@ -78,16 +102,21 @@ class Provider:
         injected, brought: the calls that each kind of credential may make.
         allow_close_delimited: whether an answer may end with its connection.
         stateless: what bodies may hold with an injected credential.
+        ca: a PEM file with the only authorities that the target's certificate may come from, or None for the
+            public ones.
+        proxy: what the bridge connects through, or None.
     """
 
     name: str
     origin: Origin
     target: Origin
-    credential: tuple[bytes, bytes] | None = field(repr=False)
+    credential: Credential | None
     injected: tuple[AllowedCall, ...] = field(repr=False)
     brought: tuple[AllowedCall, ...] = field(repr=False)
     allow_close_delimited: bool = False
     stateless: Description = field(default_factory=Description, repr=False)
+    ca: Path | None = None
+    proxy: Proxy | None = None
 
     def find_call(self, method: str, path: str, *, brought: bool, tunnel: bool = False) -> AllowedCall | None:
         """The entry that allows a call, or a tunnel, with this kind of credential, or None."""

@@ -25,6 +25,8 @@ class Event(Enum):
     REPLICA_UP = "the bridge can be used"
     REPLICA_DOWN = "the bridge cannot be used; blindrelay-relay doctor says more"
     DIRECTORIES_LEFT_OUT = "the bridges list more directories than clients can be given"
+    REREAD = "told to read the files again (SIGHUP)"
+    TOKEN_UNUSABLE = "the new token for the bridge cannot be used: the old one stays in use"  # noqa: S105
     TOKENS_UNREADABLE = "the tokens file is missing or wrong: nobody is admitted until it is mended"
     CERTIFICATES_UNUSABLE = "the new TLS files cannot be used: the old ones stay in use"
     PLAINTEXT = "without TLS, as configured"

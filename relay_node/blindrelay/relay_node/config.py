@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -37,7 +37,7 @@ MAX_REQUEST_BYTES: Final = 134_217_728
 
 @dataclass(frozen=True)
 class ReplicaConfig:
-    """One bridge process. `token` is what the bridge knows this relay by; `plaintext` as in RelayConfig.
+    """One bridge process. `token_file` has what shows it who we are; `plaintext` as in RelayConfig.
 
     `proxy` is the HTTP proxy on the way to it. The environment's proxies are not used.
     `identities` are those for which the process may list keys, 32 bytes each; none means any.
@@ -45,7 +45,7 @@ class ReplicaConfig:
 
     address: Address
     tls: ChannelTls | None = None
-    token: str | None = field(default=None, repr=False)
+    token_file: Path | None = None
     plaintext: bool = False
     proxy: HttpProxy | None = None
     identities: frozenset[bytes] = frozenset()
@@ -135,9 +135,10 @@ def _replica(table: Table) -> ReplicaConfig:
     proxy = _proxy(table)
     if proxy is not None and tls is None and not plaintext:
         raise table.error("proxy", "needs a [replica.tls] section: the proxy would see the token")
-    token = None if token_file is None else read_token(token_file)
+    if token_file is not None:
+        read_token(token_file)  # what is wrong with it is said at once
     identities = frozenset(_identities(table, "identity", "next_identity"))
-    return ReplicaConfig(address, tls, token, plaintext, proxy, identities)
+    return ReplicaConfig(address, tls, token_file, plaintext, proxy, identities)
 
 
 def _proxy(table: Table) -> HttpProxy | None:

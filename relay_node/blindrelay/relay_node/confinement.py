@@ -6,18 +6,19 @@ import ipaddress
 from collections.abc import Iterator
 from pathlib import Path
 
-from blindrelay.relay_node.config import RelayConfig
+from blindrelay.relay_node.config import RelayConfig, ReplicaConfig
 from blindrelay.serving import Address, ChannelTls, Needs, ServerTls
 
 
 def relay_needs(config: RelayConfig, file: Path, workers: int = 1) -> Needs:
     """The needs of a relay with this configuration, read from `file`, or of its workers' supervisor."""
-    replicas = [replica.address for replica in config.replicas]
+    next_hops = [_next_hop(replica) for replica in config.replicas]
+    token_files = [replica.token_file for replica in config.replicas if replica.token_file is not None]
     return Needs(
-        files=(file, config.tokens, *_tls_files(config)),
+        files=(file, config.tokens, *token_files, *_tls_files(config)),
         bind=(config.listen.port, *(address.port for address in metrics_addresses(config, workers))),
-        connect=tuple(address.port for address in replicas),
-        look_up=any(_is_name(address) for address in replicas),
+        connect=tuple(address.port for address in next_hops),
+        look_up=any(_is_name(address) for address in next_hops),
         fork=workers > 1,
     )
 
@@ -27,6 +28,11 @@ def metrics_addresses(config: RelayConfig, workers: int) -> tuple[Address, ...]:
     if config.metrics is None:
         return ()
     return tuple(Address(config.metrics.host, config.metrics.port + number) for number in range(workers))
+
+
+def _next_hop(replica: ReplicaConfig) -> Address:
+    """Where connections to the bridge go: to it, or to the HTTP proxy on the way."""
+    return replica.address if replica.proxy is None else Address(replica.proxy.host, replica.proxy.port)
 
 
 def _tls_files(config: RelayConfig) -> Iterator[Path]:

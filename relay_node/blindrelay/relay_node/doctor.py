@@ -14,7 +14,7 @@ from blindrelay.relay_node.channels import open_channel
 from blindrelay.relay_node.config import ReplicaConfig, read_relay_config
 from blindrelay.relay_node.directory import DirectoryFormatError, read_listing
 from blindrelay.relay_node.failure_reasons import reason_of
-from blindrelay.serving import ConfigError, authorization
+from blindrelay.serving import ConfigError, authorization, read_token
 from blindrelay.serving.doctor import (
     PATIENCE,
     CheckFailedError,
@@ -71,7 +71,8 @@ def check_replica(replica: ReplicaConfig) -> str:
 async def _directories(replica: ReplicaConfig) -> bytes:
     async with open_channel(replica) as channel:
         ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(KEY_DIRECTORY_METHOD)
-        metadata = () if replica.token is None else (authorization(replica.token),)
+        token_file = replica.token_file
+        metadata = () if token_file is None else (authorization(read_token(token_file)),)
         return await ask(b"", timeout=PATIENCE, metadata=metadata)
 
 

@@ -88,6 +88,7 @@ class Relay:
                 *(server, self._admission, self._config.drain_seconds),
                 on_ready=ready,
                 on_drain=self._drain,
+                on_reread=lambda: self._records.event(Event.REREAD),
                 stops=stops,
             )
         self._records.event(Event.STOPPED)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Final
 
 import grpc
@@ -15,7 +17,8 @@ from blindrelay.relay_node.config import MAX_REQUEST_BYTES, ReplicaConfig
 from blindrelay.relay_node.directory import DirectoryFormatError, Listing, read_listing
 from blindrelay.relay_node.failure_reasons import reason_of
 from blindrelay.relay_node.line import Line
-from blindrelay.serving import Shares, authorization
+from blindrelay.serving import ConfigError, Shares, authorization, read_token
+from blindrelay.serving.files import Latest
 from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.exchange_call import ExchangeCall, Metadata
 from blindrelay.v1.outer_status import OuterStatus
@@ -71,7 +74,7 @@ class Replica:
             config, open_channel, lambda: records.event(Event.CERTIFICATES_UNUSABLE, config.address)
         )
         self._loop = asyncio.get_running_loop()
-        self._metadata: Metadata = () if config.token is None else (authorization(config.token),)
+        self._token = None if config.token_file is None else self._followed(config.token_file)
         self._up: bool | None = None
         self._asked_at = -STALE_SECONDS
         self._doubts: asyncio.TimerHandle | None = None
@@ -95,7 +98,7 @@ class Replica:
 
     def call(self, envelope: bytes, timeout: float) -> ExchangeCall:
         """Opens an exchange with it, with no metadata but the envelope and our token."""
-        return self._line.exchange(((METADATA_KEY, envelope), *self._metadata), timeout)
+        return self._line.exchange(((METADATA_KEY, envelope), *self._metadata()), timeout)
 
     def refresh(self) -> None:
         """Has the directory fetched now; `settled` waits for it, unless the replica is known to be down."""
@@ -147,6 +150,16 @@ class Replica:
             async with asyncio.timeout_at(self._settle_by):
                 await self._settled.wait()
 
+    def _followed(self, token_file: Path) -> Latest[str]:
+        def report(_: ConfigError) -> None:
+            self._records.event(Event.TOKEN_UNUSABLE, self.address)
+
+        return Latest((token_file,), partial(read_token, token_file), report)
+
+    def _metadata(self) -> Metadata:
+        """What shows the bridge who we are."""
+        return () if self._token is None else (authorization(self._token()),)
+
     async def run(self) -> None:
         """Keeps the directory fresh until cancelled; then closes the channel."""
         try:
@@ -165,7 +178,7 @@ class Replica:
         self._asked_at = self._loop.time()
         try:
             encoded = await self._line.directories(
-                self._metadata, FETCH_SECONDS, wait_for_ready=self._up is False
+                self._metadata(), FETCH_SECONDS, wait_for_ready=self._up is False
             )
             self._found(read_listing(encoded))
         except grpc.aio.AioRpcError as error:

@@ -27,6 +27,8 @@ READY_SECONDS: Final = 30.0
 clock ends it, since nobody in the sandbox can send a signal."""
 
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS: Final = (*_STOP_SIGNALS, signal.SIGHUP)
+"""SIGHUP has the workers read their files again."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class _Worker:
 class Supervisor:
     """Starts workers one after the other, replaces those that end, and stops them on SIGTERM or SIGINT.
 
+    SIGHUP is passed on to each.
+
     `on_ready` is called once, when all serve; `on_lost` for each that ended without being told.
     """
 
@@ -99,11 +103,11 @@ class Supervisor:
         if post is None:
             self._report()
             return None
-        for number in _STOP_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)  # SIGHUP: until the worker serves
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, READY_SECONDS)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         return post
 
     def _keep_going(self) -> Post | None:
@@ -177,6 +181,9 @@ class Supervisor:
         for number in signals.recv(64):
             if number in _STOP_SIGNALS:
                 self._stop()
+            elif number == signal.SIGHUP:
+                for worker in self._workers.values():
+                    os.kill(worker.pid, number)
 
     def _stop(self) -> None:
         self._stopping = True
@@ -193,25 +200,25 @@ class Supervisor:
 
 
 def _fork() -> int:
-    """As os.fork(); in the child SIGTERM and SIGINT are blocked: they would be told to the supervisor."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    """As os.fork(); in the child these signals are blocked: they would be told to the supervisor."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     pid = -1
     try:
         pid = os.fork()
     finally:
         if pid:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     return pid
 
 
 @contextmanager
 def _signals() -> Iterator[socket.socket]:
-    """A socket that gets the number of each signal that asks to stop, as a byte."""
+    """A socket that gets the number of each signal that says what to do, as a byte."""
     reading, writing = socket.socketpair()
     writing.setblocking(False)
     with reading, writing:
         signal.set_wakeup_fd(writing.fileno())
-        before = {number: signal.signal(number, lambda *_: None) for number in _STOP_SIGNALS}
+        before = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
         # Ignored by whoever started us, it would take from us how a worker ended.
         before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         try:

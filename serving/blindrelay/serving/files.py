@@ -6,11 +6,13 @@ import math
 import os
 import secrets
 import stat
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
+from weakref import WeakSet
 
 from blindrelay.serving.errors import ConfigError
 
@@ -79,7 +81,7 @@ def version(*paths: Path) -> Version:
 
 
 class Followed(Generic[T]):
-    """What files hold, read again when one of them has changed.
+    """What files hold, read again when one of them has changed, and after read_again().
 
     A version that could not be read is tried again, at most once in RETRY_SECONDS, until it can be: a process
     may have had no descriptor or memory left for a moment.
@@ -90,8 +92,12 @@ class Followed(Generic[T]):
         version: Callable[[], object],
         read: Callable[[], T],
         clock: Callable[[], float] = time.monotonic,
+        look: Callable[[], object] = lambda: None,
     ) -> None:
-        """Reads for the first time, into `first`. Raises ConfigError, as `read` does."""
+        """Reads for the first time, into `first`. Raises ConfigError, as `read` does.
+
+        `look` is called by read_again(), for an owner that wants to see the news at once.
+        """
         self._version = version
         self._read = read
         self._clock = clock
@@ -99,6 +105,13 @@ class Followed(Generic[T]):
         self._seen = version()
         self._retry_at = math.inf
         self.first = read()
+        self._look = look
+        _FOLLOWED.add(self)
+
+    def read_again(self) -> None:
+        """Takes the present version for a changed one, even if nothing shows that it is."""
+        self._seen = object()
+        self._look()
 
     def news(self) -> T | None:
         """What they hold now; None if that is nothing new, or still cannot be read.
@@ -118,6 +131,49 @@ class Followed(Generic[T]):
             if changed:
                 raise
             return None
+
+
+_FOLLOWED: Final[WeakSet[Followed[Any]]] = WeakSet()
+
+
+def read_files_again() -> None:
+    """Has every followed file of this process read again: what SIGHUP asks for."""
+    for followed in list(_FOLLOWED):
+        followed.read_again()
+
+
+class Latest(Generic[T]):
+    """What files hold. As long as a new version is unusable, the one before stays in force.
+
+    May be called in several threads.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        read: Callable[[], T],
+        on_problem: Callable[[ConfigError], None] = lambda _: None,
+    ) -> None:
+        """Raises ConfigError, as `read` does. `on_problem` is told once of each unusable version."""
+        self._on_problem = on_problem
+        self._lock = threading.Lock()
+        self._file = Followed(lambda: version(*files), read, look=self._look)
+        self._value = self._file.first
+
+    def __call__(self) -> T:
+        """The newest usable version; looks at the files each time."""
+        self._look()
+        return self._value
+
+    def _look(self) -> None:
+        with self._lock:
+            try:
+                news = self._file.news()
+            except ConfigError as problem:
+                self._on_problem(problem)
+                return
+            if news is not None:
+                self._value = news
 
 
 @contextmanager

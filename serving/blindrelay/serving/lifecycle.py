@@ -11,6 +11,7 @@ from typing import Final
 import grpc
 
 from blindrelay.serving.admission import Admission
+from blindrelay.serving.files import read_files_again
 
 STOP_GRACE: Final = 0.5
 """Seconds for the last statuses to leave, after the last call has ended or been given up."""
@@ -34,6 +35,20 @@ def stop_signals(queue: asyncio.Queue[None]) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
+@contextmanager
+def _reread_signal(on_reread: Callable[[], None]) -> Iterator[None]:
+    def reread() -> None:
+        on_reread()
+        read_files_again()
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, reread)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
 async def serve_until_stopped(
     server: grpc.aio.Server,
     admission: Admission,
@@ -41,6 +56,7 @@ async def serve_until_stopped(
     *,
     on_ready: Callable[[], None] | None = None,
     on_drain: Callable[[], Awaitable[None]] | None = None,
+    on_reread: Callable[[], None] = lambda: None,
     stops: Stops = stop_signals,
 ) -> None:
     """Starts a bound server, waits until it is told to stop, drains it and returns.
@@ -48,11 +64,11 @@ async def serve_until_stopped(
     Draining: new calls are refused at once (`admission` is closed, and the listener stays open so that they
     hear why), running ones may finish within `drain_seconds` and are then cancelled. Being told again cuts
     the wait short. `on_ready` is called when calls are taken and `stops` are heeded, `on_drain` when draining
-    begins.
+    begins. SIGHUP has the followed files read again, after `on_reread` is called.
     """
     told: asyncio.Queue[None] = asyncio.Queue()
     others = asyncio.all_tasks()
-    with stops(told):
+    with stops(told), _reread_signal(on_reread):
         await server.start()
         if on_ready is not None:
             on_ready()

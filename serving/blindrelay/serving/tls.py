@@ -11,7 +11,7 @@ import grpc
 
 from blindrelay.serving.config import Table
 from blindrelay.serving.errors import ConfigError
-from blindrelay.serving.files import Followed, Version, read_bytes, read_secret, version
+from blindrelay.serving.files import Latest, Version, read_bytes, read_secret, version
 
 OnProblem = Callable[[ConfigError], None]
 """Told of files that became unusable while a server runs."""
@@ -50,26 +50,26 @@ class ServerTls:
         roots = None if self.client_ca is None else _roots(self.client_ca)
         return grpc.ssl_server_certificate_configuration([(key, chain)], root_certificates=roots)
 
-    def version(self) -> Version:
-        """Changes whenever one of the files does."""
-        return version(*(path for path in (self.certificate, self.key, self.client_ca) if path is not None))
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that are given."""
+        return tuple(path for path in (self.certificate, self.key, self.client_ca) if path is not None)
 
 
 class _FollowedFiles:
     """The files of a listener, looked at for each connection."""
 
     def __init__(self, tls: ServerTls, on_problem: OnProblem) -> None:
-        self._on_problem = on_problem
-        self._files = Followed(tls.version, tls.configuration)
-        self.configuration = self._files.first
+        self._latest = Latest(tls.files, tls.configuration, on_problem)
+        self.configuration = self._given = self._latest()
 
     def changed(self) -> grpc.ServerCertificateConfiguration | None:
         """The new configuration; None if there is none, or none that could be used."""
-        try:
-            return self._files.news()
-        except ConfigError as problem:
-            self._on_problem(problem)
+        latest = self._latest()
+        if latest is self._given:
             return None
+        self._given = latest
+        return latest
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ class TokenFile:
         self._path = path
         self._on_problem = on_problem
         self._blind = secrets.token_bytes(32)
-        self._file = Followed(lambda: version(path), self._load)
+        self._file = Followed(lambda: version(path), self._load, look=self._now_accepted)
         self._accepted: frozenset[bytes] | None = self._file.first
         """None while the file cannot be read."""
 

@@ -12,7 +12,7 @@ from blindrelay.client.errors import BridgeError, CutAnswerError
 from blindrelay.client.library import response
 from blindrelay.client.surface import answer_or_raise, raised_in_body
 from blindrelay.provider_bridge.header_policy import HeaderError, answer_headers
-from blindrelay.provider_bridge.provider_call import body_end
+from blindrelay.provider_bridge.upstream.provider_call import body_end
 from blindrelay.v1.inner_pb2 import (
     BODY_END_CHUNKED,
     BODY_END_CLOSE,
@@ -70,11 +70,10 @@ def answer_header(data: bytes) -> None:
     """A provider's headers: none goes back that is for this hop, a cookie, or able to end the head."""
     tape = Tape(data)
     method, status = tape.choice(("GET", "HEAD", "POST")), 200 + tape.byte()
-    version = tape.choice((b"HTTP/1.1", b"HTTP/2", b"HTTP/1.0"))
     received: list[tuple[bytes, bytes]] = []
     while not tape.spent and len(received) < 70:
         received.append((tape.chunk() if tape.byte() > 0xC0 else tape.choice(_NAMES), tape.chunk()))
-    end = body_end(method, version, status, received)
+    end = body_end(method, status, received)
     passed = answer_headers(received, chunked=end == BODY_END_CHUNKED)
     names = {name for name, _ in passed}
     check(not names & _NEVER, "no header of this hop, cookie or account")
@@ -142,7 +141,7 @@ TARGETS = (
         "answer_header",
         answer_header,
         (HeaderError,),
-        lambda: [written(0, 0, 0, 0, 0, b"text/event-stream", 0, 2, b"close, retry-after", 0, 9, b"1")],
+        lambda: [written(0, 0, 0, 0, b"text/event-stream", 0, 2, b"close, retry-after", 0, 9, b"1")],
         1_024,
     ),
     Target("answer_head", answer_head, (), lambda: [written(0, 2, 0, 2, 0, 1)], 512),

@@ -9,6 +9,7 @@ import h11
 import httpx
 from google.protobuf.message import DecodeError
 
+from blindrelay.provider_bridge.credentials import Credential
 from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.header_policy import (
     CREDENTIAL_HEADERS,
@@ -62,7 +63,7 @@ _PROVIDERS: Final = tuple(
         name,
         preset.origin,
         preset.origin,
-        _SECRET,
+        Credential(_SECRET[0], lambda: _SECRET[1]),
         preset.injected,
         preset.brought,
         stateless=preset.stateless,
@@ -153,7 +154,7 @@ def _headers_of(call: PlannedCall) -> list[tuple[bytes, bytes]]:
     names = [name for name, _ in call.headers]
     check(not (call.injected and set(names) & CREDENTIAL_HEADERS), "no credential beside the bridge's")
     size = None if call.method in ("GET", "HEAD", "DELETE") else 0
-    secret = call.provider.credential if call.injected else None
+    secret = _SECRET if call.injected else None
     return provider_headers(call.provider.target.authority, call.headers, secret, size)
 
 

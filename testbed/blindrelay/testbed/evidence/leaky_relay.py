@@ -97,8 +97,8 @@ def forwarded_header() -> Iterator[None]:
         await exchange(self, iterator, context)
 
     def forwarded(self: Replica, envelope: bytes, timeout: float) -> Any:
-        own = self._metadata
-        with patch.object(self, "_metadata", (*own, *callers.get())):
+        shown = (*self._metadata(), *callers.get())
+        with patch.object(self, "_metadata", lambda: shown):
             return call(self, envelope, timeout)
 
     with patch.object(Relay, "_exchange", noted), patch.object(Replica, "call", forwarded):

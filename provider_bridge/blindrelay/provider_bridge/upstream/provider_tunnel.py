@@ -10,17 +10,17 @@ import logging
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Final
+from typing import Final, cast
 
-import httpcore
 import httpx
+from websockets.exceptions import PayloadTooBig
 from websockets.frames import CloseCode
 from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode as WireOpcode
 from websockets.protocol import Event, Protocol, Side, State
 from websockets.utils import accept_key, generate_key
 
-from blindrelay.provider_bridge.errors import ProviderError
+from blindrelay.provider_bridge.errors import ProviderError, SealedError, bad_response
 from blindrelay.provider_bridge.header_policy import (
     SUBPROTOCOL,
     Header,
@@ -28,12 +28,13 @@ from blindrelay.provider_bridge.header_policy import (
     answer_headers,
     subprotocols,
 )
-from blindrelay.provider_bridge.provider_failures import failed, foreign_errors
+from blindrelay.provider_bridge.upstream.failures import Failure
+from blindrelay.provider_bridge.upstream.transport import ResponseBody
 from blindrelay.sealing import CLOSE, close_frame, close_reason, data_frames
-from blindrelay.v1.inner_pb2 import EXECUTION_STARTED, Frame
+from blindrelay.v1.inner_pb2 import ERROR_CODE_TOO_LARGE, EXECUTION_STARTED, Frame
 
 MAX_MESSAGE: Final = 16_777_216
-"""Bytes of a message of the provider's: a minute and more of uncompressed audio in base64."""
+"""Bytes of a message from the provider: more than a minute of uncompressed audio in base64."""
 
 PING_SECONDS: Final = 20.0
 """Silence after which a ping is sent; after as much again, or after a close, the connection is lost."""
@@ -44,9 +45,6 @@ FAREWELL_SECONDS: Final = 1.0
 WRITE_SECONDS: Final = 60.0
 """For the provider to take what is written."""
 
-_READ_SIZE: Final = 65_536
-_LOST: Final = "the provider's connection was lost"
-_BROKEN: Final = "the provider broke the WebSocket protocol"
 _SILENT: Final = logging.Logger("websocket", logging.CRITICAL)
 """The library would log the content of frames at its most verbose."""
 
@@ -71,24 +69,24 @@ class Handshake:
         ]
 
     def open(self, response: httpx.Response) -> ProviderTunnel:
-        """The tunnel that an answer of status 101 opens. Raises ProviderError if it opens none."""
+        """The tunnel that a response of status 101 opens. Raises ProviderError if it opens none."""
         received = [(name.lower(), value) for name, value in response.headers.raw]
         chosen = [value for name, value in received if name == SUBPROTOCOL]
         wrong = self._wrong_with(received, chosen)
         if wrong is not None:
-            raise failed(f"the provider's WebSocket handshake is refused: {wrong}")
+            raise bad_response(f"the provider's WebSocket handshake is refused: {wrong}")
         try:
             headers = answer_headers(received, chunked=False)
         except HeaderError as error:
-            raise failed(f"the provider's answer is refused: {error}") from None
+            raise bad_response(f"the provider's response is refused: {error}") from None
         return ProviderTunnel(response, headers + [(SUBPROTOCOL, value) for value in chosen])
 
     def _wrong_with(self, received: list[Header], chosen: list[bytes]) -> str | None:
         values = dict(received)
         if values.get(b"upgrade", b"").lower() != b"websocket":
-            return "it is none to WebSocket"
+            return "it does not switch to WebSocket"
         if values.get(b"sec-websocket-accept", b"") != accept_key(self._key).encode():
-            return "it does not answer this one's key"
+            return "its accept value does not belong to the key"
         if any(name == b"sec-websocket-extensions" for name, _ in received):
             return "it has an extension that was not offered"
         if len(chosen) > 1 or any(each not in self._offered for each in chosen):
@@ -105,8 +103,8 @@ class ProviderTunnel:
 
     def __init__(self, response: httpx.Response, headers: list[Header]) -> None:
         self.headers = headers
-        self._response = response
-        self._stream: httpcore.AsyncNetworkStream = response.extensions["network_stream"]
+        self._response = cast(ResponseBody, response.stream)
+        self._stream = self._response.switched()
         self._protocol = Protocol(Side.CLIENT, max_size=MAX_MESSAGE, logger=_SILENT)
         self._received: deque[Frame] = deque()
         self._writing = asyncio.Lock()
@@ -148,51 +146,88 @@ class ProviderTunnel:
         self._failure = failure
         with suppress(ProviderError, TimeoutError):
             async with asyncio.timeout(FAREWELL_SECONDS):
-                await self.send(close_frame(CloseCode.POLICY_VIOLATION))
+                await self.send(close_frame(_close_code(failure)))
         await self.aclose()
 
     async def aclose(self) -> None:
         """Closes the connection at once."""
-        await self._response.aclose()
+        self._response.close()
 
     async def _read(self) -> None:
-        if self._failure is not None or self._protocol.parser_exc is not None:
-            broken = not isinstance(self._protocol.parser_exc, EOFError | None)
-            raise failed(_BROKEN if broken else _LOST)
-        data = await self._arrived()
-        if data is None:
+        violation = self._protocol.parser_exc
+        if self._failure is not None or violation is not None:
+            await self._hear_out()
+            raise _broken(violation)
+        if not await self._stream.arrival(PING_SECONDS):
             if self._pinged or self._protocol.state is not State.OPEN:
-                raise failed(_LOST)
+                raise _lost()
             self._pinged = True
             self._protocol.send_ping(b"")
-        elif data:
-            self._pinged = False
-            self._protocol.receive_data(data)
         else:
-            self._protocol.receive_eof()
+            self._take()
         for event in self._protocol.events_received():
             self._received += _frames(event)
         with suppress(ProviderError):  # what has come counts; the next read finds that nothing more does
             await self._flush()
 
-    async def _arrived(self) -> bytes | None:
-        """What the provider sent: no bytes at its end, None after PING_SECONDS of silence."""
-        with foreign_errors(EXECUTION_STARTED, _LOST):
-            try:
-                return await self._stream.read(_READ_SIZE, timeout=PING_SECONDS)
-            except httpcore.ReadTimeout:
-                return None
+    async def _hear_out(self) -> None:
+        """Drops what still comes, for a moment: with data unread, the system would reset the connection, and
+        the provider might never see why it was closed.
+        """
+        with suppress(OSError):
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                while await self._stream.arrival() and self._stream.take():
+                    pass
+
+    def _take(self) -> None:
+        try:
+            data = self._stream.take()
+        except OSError:
+            raise _lost() from None
+        if data:
+            self._pinged = False
+            self._protocol.receive_data(data)
+        else:
+            self._protocol.receive_eof()
 
     async def _flush(self) -> None:
         async with self._writing:
-            with foreign_errors(EXECUTION_STARTED, _LOST):
+            try:
                 for data in self._protocol.data_to_send():
                     if data:
-                        await self._stream.write(data, timeout=WRITE_SECONDS)
+                        await self._stream.write(data, WRITE_SECONDS)
+            except OSError:
+                raise _lost() from None
+
+
+def _broken(violation: Exception | None) -> ProviderError:
+    """Why the tunnel is over. The provider hears the close code that the library has chosen."""
+    match violation:
+        case None | EOFError():
+            return _lost()
+        case PayloadTooBig():
+            return ProviderError(
+                Failure.TOO_LARGE,
+                f"a message from the provider is over {MAX_MESSAGE} bytes, the most that this bridge takes",
+                EXECUTION_STARTED,
+            )
+    return ProviderError(
+        Failure.BAD_WEBSOCKET, "the provider broke the WebSocket protocol", EXECUTION_STARTED
+    )
+
+
+def _lost() -> ProviderError:
+    return ProviderError(Failure.CUT, "the connection to the provider was lost", EXECUTION_STARTED)
+
+
+def _close_code(failure: Exception) -> int:
+    """What the provider hears when the bridge ends the tunnel (RFC 6455, section 7.4.1)."""
+    too_large = isinstance(failure, SealedError) and failure.code == ERROR_CODE_TOO_LARGE
+    return CloseCode.MESSAGE_TOO_BIG if too_large else CloseCode.POLICY_VIOLATION
 
 
 def _frames(event: Event) -> list[Frame]:
-    """A frame of the connection's as frames of the tunnel's; pings and pongs stay here."""
+    """A frame of the connection as frames of the tunnel; pings and pongs stay here."""
     match event:
         case WireFrame(opcode=WireOpcode.CLOSE):
             return [Frame(opcode=CLOSE, fin=True, data=bytes(event.data))]

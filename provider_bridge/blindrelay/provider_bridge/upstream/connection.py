@@ -1,0 +1,172 @@
+"""HTTP/1.1 over one connection, one request after the other. h11 reads and writes the protocol."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable
+from typing import Final
+
+import h11
+
+from blindrelay.provider_bridge.upstream.failures import Failure, UpstreamError
+from blindrelay.provider_bridge.upstream.socket_stream import SocketStream
+
+WRITE_SECONDS: Final = 60.0
+"""For the provider to take anything more of what is sent."""
+
+MAX_HEAD: Final = 102_400
+"""Bytes of a response's head, and of a chunk's size line."""
+
+SWITCHING_PROTOCOLS: Final = 101
+
+_FIRST_BYTES: Final = b"HTTP/1."
+
+Head = h11.Response | h11.InformationalResponse
+"""A final response's head, or that of status 101."""
+
+
+class HttpConnection:
+    """One connection to a provider.
+
+    Attributes:
+        ended: whether the response's body has ended.
+    """
+
+    def __init__(self, stream: SocketStream) -> None:
+        self.ended = False
+        self._stream = stream
+        self._protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
+        self._head: Head | None = None
+        self._at_end = False
+
+    async def request(self, request: h11.Request, body: AsyncIterable[bytes] | None = None) -> Head:
+        """Sends a request and waits for the head of its response. Raises UpstreamError.
+
+        A response that refuses the request (300 and above) ends the upload. If the provider takes no more,
+        what it has said before counts.
+        """
+        try:
+            await self._upload(self._protocol.send(request) or b"", body)
+        except TimeoutError:
+            raise UpstreamError(
+                Failure.STALLED,
+                f"the provider took nothing more of the request for {WRITE_SECONDS:.0f} seconds",
+                sent=True,
+            ) from None
+        except OSError:
+            pass
+        while self._head is None:
+            await self._stream.arrival()
+            self._read_head()
+        return self._head
+
+    def next_piece(self) -> bytes | bytearray | None:
+        """The next bytes of the body that have arrived, or None. Raises UpstreamError."""
+        while not self.ended:
+            event = self._next_event()
+            if isinstance(event, h11.Data):
+                return event.data
+            if event is h11.NEED_DATA:
+                if not self._stream.poll():
+                    return None
+                self._feed()
+            elif isinstance(event, h11.EndOfMessage) or event is h11.PAUSED:
+                self.ended = True
+        return None
+
+    async def arrival(self, timeout: float | None) -> bool:
+        """Waits until next_piece() may have more; false after `timeout` seconds without."""
+        return await self._stream.arrival(timeout)
+
+    def switched(self) -> SocketStream:
+        """The bare connection, after a response that switches protocols."""
+        early, _ = self._protocol.trailing_data
+        if early:
+            self._stream.put_back(early)
+        return self._stream
+
+    def renew(self) -> bool:
+        """Makes the connection ready for another request; false if it can carry none."""
+        finished = self._protocol.our_state is h11.DONE and self._protocol.their_state is h11.DONE
+        # What comes unasked would be read as the next response.
+        if not finished or self._protocol.trailing_data[0]:
+            return False
+        self._protocol.start_next_cycle()
+        self.ended, self._head = False, None
+        return True
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether the provider has neither closed the connection nor sent anything unasked."""
+        return not self._stream.poll()
+
+    def close(self) -> None:
+        """Closes the connection at once."""
+        self._stream.close()
+
+    async def _upload(self, unsent: bytes, body: AsyncIterable[bytes] | None) -> None:
+        if body is not None:
+            async for piece in body:
+                unsent += self._protocol.send(h11.Data(data=piece)) or b""
+                if not await self._write(unsent):
+                    return
+                unsent = b""
+        await self._write(unsent + (self._protocol.send(h11.EndOfMessage()) or b""))
+
+    async def _write(self, data: bytes) -> bool:
+        """Sends everything; false as soon as a response has refused the request."""
+        unsent = memoryview(data)
+        while unsent := unsent[self._stream.send(unsent) :]:
+            await self._stream.room(WRITE_SECONDS, or_arrival=self._head is None)
+            if self._is_refused():
+                return False
+        return not self._is_refused()
+
+    def _is_refused(self) -> bool:
+        while self._head is None and self._stream.poll():
+            self._read_head()
+        return self._head is not None and self._head.status_code >= 300
+
+    def _read_head(self) -> None:
+        """Reads what has arrived of the head."""
+        self._feed()
+        while self._head is None:
+            event = self._next_event()
+            if event is h11.NEED_DATA:
+                self._check_beginning()
+                return
+            if isinstance(event, h11.Response) or (
+                isinstance(event, h11.InformationalResponse) and event.status_code == SWITCHING_PROTOCOLS
+            ):
+                self._head = event
+
+    def _check_beginning(self) -> None:
+        """Something else than HTTP may never send the blank line that h11 waits for."""
+        received, _ = self._protocol.trailing_data
+        if not _FIRST_BYTES.startswith(received[: len(_FIRST_BYTES)]):
+            raise self._not_http()
+
+    def _feed(self) -> None:
+        try:
+            data = self._stream.take()
+        except OSError:
+            raise self._broken_off() from None
+        self._at_end = not data
+        if self._at_end and self._head is None:
+            raise self._broken_off()
+        self._protocol.receive_data(data)
+
+    def _next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        try:
+            return self._protocol.next_event()
+        except h11.RemoteProtocolError:
+            raise (self._broken_off() if self._at_end else self._not_http()) from None
+
+    def _broken_off(self) -> UpstreamError:
+        if self._head is None:
+            return UpstreamError(
+                Failure.NO_RESPONSE, "the provider closed the connection without a response", sent=True
+            )
+        return UpstreamError(Failure.CUT, "the provider broke off in the middle of its response", sent=True)
+
+    def _not_http(self) -> UpstreamError:
+        return UpstreamError(Failure.NOT_HTTP, "the provider's response is not valid HTTP/1.1", sent=True)

@@ -1,0 +1,175 @@
+"""Calls to providers of every mood, each cancelled at a random moment, and what they leave behind.
+
+A provider may not accept the connection, not finish the TLS handshake, take no upload, not respond, respond
+piece by piece, or respond at once. A call may also wait for a connection, or hold a WebSocket open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager, suppress
+from typing import Any, Final
+from unittest.mock import patch
+
+import httpx
+
+from blindrelay.provider_bridge.upstream import pool
+from blindrelay.provider_bridge.upstream.dialling import Route
+from blindrelay.provider_bridge.upstream.tls import public_roots
+from blindrelay.provider_bridge.upstream.transport import ResponseBody, UpstreamTransport
+
+from .soak import Growth, Sample, growth_of
+
+CONNECTIONS: Final = 8
+"""With each provider, at most: fewer than there are calls."""
+
+_AT_ONCE: Final = 32
+_LONGEST: Final = 0.01
+"""Seconds until a call is cancelled, at most. Half of them are cancelled after a few turns of the loop."""
+
+_BODY: Final = 100
+_PIECES: Final = 5
+_HEAD: Final = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+_SWITCH: Final = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+_UPGRADE: Final = {"connection": "upgrade", "upgrade": "websocket"}
+_MOODS: Final = ("prompt", "slow", "silent", "stuck", "tunnel")
+
+Transports = dict[str, UpstreamTransport]
+
+
+class Cancellations:
+    """The same mix of calls for as long as is wanted."""
+
+    def __init__(self, transports: Transports, seed: int = 0) -> None:
+        self._transports = transports
+        self._random = random.Random(seed)
+        self._done = 0
+        self._samples: list[Sample] = []
+
+    async def run(self, rounds: int, each: int) -> None:
+        """So many rounds of so many calls, with a sample after each."""
+        for _round in range(rounds):
+            numbers = iter(range(each))
+            await asyncio.gather(*(self._work(numbers) for _ in range(_AT_ONCE)))
+            self._done += each
+            self._samples.append(Sample.of(os.getpid(), self._done))
+
+    @property
+    def growth(self) -> Growth:
+        """What this process keeps of each call."""
+        return growth_of(self._samples)
+
+    @property
+    def in_use(self) -> dict[str, int]:
+        """Connections that were not given back, by provider."""
+        return {name: each.pool.in_use for name, each in self._transports.items() if each.pool.in_use}
+
+    async def use_every_place(self) -> None:
+        """Has as many calls at once as there may be. Raises UpstreamError, or TimeoutError."""
+        transport = self._transports["prompt"]
+        async with asyncio.timeout(30), AsyncExitStack() as stack:
+            for _ in range(CONNECTIONS):
+                response = await transport.handle_async_request(_request("prompt"))
+                stack.push_async_callback(response.aclose)
+
+    async def _work(self, numbers: Iterator[int]) -> None:
+        for _number in numbers:
+            await self._cancelled()
+
+    async def _cancelled(self) -> None:
+        mood = self._random.choice(list(self._transports))
+        call = asyncio.create_task(_call(self._transports[mood], mood))
+        if self._random.random() < 0.5:
+            for _turn in range(self._random.randrange(20)):
+                await asyncio.sleep(0)
+        else:
+            await asyncio.wait([call], timeout=self._random.uniform(0, _LONGEST))
+        call.cancel()
+        with suppress(asyncio.CancelledError, httpx.TransportError):
+            await call
+
+
+async def _call(transport: httpx.AsyncBaseTransport, mood: str) -> None:
+    response = await transport.handle_async_request(_request(mood))
+    try:
+        if isinstance(response.stream, ResponseBody) and mood == "tunnel":
+            await response.stream.switched().arrival()
+        else:
+            await response.aread()
+    finally:
+        await response.aclose()
+
+
+def _request(mood: str) -> httpx.Request:
+    size = {"tunnel": 0, "stuck": 4_000_000}.get(mood, _BODY)
+    return httpx.Request(
+        "GET" if mood == "tunnel" else "POST",
+        f"http://provider.example/{mood.replace(' ', '-')}",
+        headers=_UPGRADE if mood == "tunnel" else {},
+        content=b"x" * size,
+    )
+
+
+async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(asyncio.IncompleteReadError, ConnectionError), closing(writer):
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            mood = head.split(b" ")[1][1:].decode()
+            if mood == "stuck":
+                await asyncio.sleep(5 * _LONGEST)
+                return
+            if mood == "tunnel":
+                writer.write(_SWITCH)
+            if mood in ("tunnel", "silent"):
+                await reader.read()
+                return
+            await reader.readexactly(_BODY)
+            await _respond(writer, pause=0.002 if mood == "slow" else 0.0)
+
+
+async def _respond(writer: asyncio.StreamWriter, pause: float) -> None:
+    writer.write(_HEAD)
+    for _piece in range(_PIECES):
+        await asyncio.sleep(pause)
+        writer.write(b"3\r\nabc\r\n")
+        await writer.drain()
+    writer.write(b"0\r\n\r\n")
+
+
+@asynccontextmanager
+async def providers() -> AsyncIterator[Transports]:
+    """A transport to a provider of each mood. At the end they are closed."""
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(pool, "MAX_CONNECTIONS", CONNECTIONS))
+        full, mute = stack.enter_context(_full()), stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        server = await asyncio.start_server(_serve, "127.0.0.1", 0)
+        routes = {mood: Route("127.0.0.1", _port(server.sockets[0])) for mood in _MOODS}
+        routes["does not accept"] = Route("127.0.0.1", _port(full))
+        routes["does not shake hands"] = Route("127.0.0.1", _port(mute), public_roots)
+        transports = {mood: UpstreamTransport(route) for mood, route in routes.items()}
+        try:
+            yield transports
+        finally:
+            for transport in transports.values():
+                await transport.aclose()
+            server.close()
+
+
+def _port(listener: Any) -> int:
+    port: int = listener.getsockname()[1]
+    return port
+
+
+@contextmanager
+def _full() -> Iterator[socket.socket]:
+    """A listener whose queue is full: further attempts to connect stay unanswered."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as stack:
+        for _filler in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield listener
