@@ -51,7 +51,7 @@ def scraped() -> Scraped:
 
 def test_the_list_is_closed(scraped: Scraped) -> None:
     assert [metric.name for metric in scraped.metrics] == NAMES
-    assert [metric.label for metric in scraped.metrics if metric.label] == ["outcome", "failure"]
+    assert [metric.label for metric in scraped.metrics if metric.label] == ["outcome"]
 
 
 def test_keys(scraped: Scraped) -> None:

@@ -70,17 +70,18 @@ class MessageGate:
             return []
         self.due = self._pace = None
         await self._judge(self._message)
-        return self._released()
-
-    def _released(self) -> Iterator[Frame]:
-        """The held message's frames, each made when it is asked for: a whole copy would take its time."""
         message, self._message = self._message, bytearray()
-        last = max(0, len(message) - 1) // MAX_FRAME_DATA
-        for index in range(last + 1):
-            piece = bytes(message[index * MAX_FRAME_DATA : (index + 1) * MAX_FRAME_DATA])
-            yield Frame(opcode=CONTINUATION if index else TEXT, data=piece, fin=index == last)
+        return _frames(message)
 
     def sent(self) -> None:
         """Gives back the room of a message whose frames the provider has taken."""
         if self.due is None:
             self._share.release()
+
+
+def _frames(message: bytearray) -> Iterator[Frame]:
+    """A message's frames, each made when it is asked for: a whole copy would hold up the event loop."""
+    last = max(0, len(message) - 1) // MAX_FRAME_DATA
+    for index in range(last + 1):
+        piece = bytes(message[index * MAX_FRAME_DATA : (index + 1) * MAX_FRAME_DATA])
+        yield Frame(opcode=CONTINUATION if index else TEXT, data=piece, fin=index == last)
