@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
 import httpx2
+import openai
 import pytest
 
 from blindrelay.client import ConfigurationError, SealedTransport
@@ -149,3 +151,25 @@ def test_what_the_relay_sees_of_a_call(bridge: ScriptedBridge, sealed: SealedTra
     metadata = bridge.received[0].metadata
     assert set(metadata) == {"authorization", "blindrelay-envelope-bin", "user-agent"}
     assert metadata["user-agent"].startswith("grpc-python-asyncio/")
+
+
+@pytest.mark.parametrize(
+    ("method", "other"), [("httpx_client", "httpx2"), ("async_httpx_client", "async_httpx2")]
+)
+def test_an_sdk_of_the_other_library_names_the_method(
+    method: str, other: str, sealed: SealedTransport
+) -> None:
+    client = getattr(sealed, method)()
+    sdk = openai.AsyncOpenAI if method.startswith("async") else openai.OpenAI
+    with pytest.raises(TypeError, match=rf"takes SealedTransport\.{other}_client\(\)"):
+        sdk(api_key="k", http_client=client)
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+def test_a_missing_library_names_the_other_method(
+    library: str, sealed: SealedTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    other = {"httpx": "httpx2", "httpx2": "httpx"}[library]
+    with pytest.raises(ImportError, match=rf"{library} is not installed: .* {other}_client\(\)"):
+        getattr(sealed, f"{library}_client")()
