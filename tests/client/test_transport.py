@@ -11,7 +11,6 @@ from typing import Any
 
 import httpx
 import httpx2
-import openai
 import pytest
 
 from blindrelay.client import ConfigurationError, SealedTransport
@@ -154,15 +153,14 @@ def test_what_the_relay_sees_of_a_call(bridge: ScriptedBridge, sealed: SealedTra
 
 
 @pytest.mark.parametrize(
-    ("method", "other"), [("httpx_client", "httpx2"), ("async_httpx_client", "async_httpx2")]
+    ("method", "other"),
+    [("httpx_client", "httpx2_client"), ("async_httpx2_client", "async_httpx_client")],
 )
-def test_an_sdk_of_the_other_library_names_the_method(
+def test_a_client_names_the_other_method_to_an_sdk_that_refuses_it(
     method: str, other: str, sealed: SealedTransport
 ) -> None:
-    client = getattr(sealed, method)()
-    sdk = openai.AsyncOpenAI if method.startswith("async") else openai.OpenAI
-    with pytest.raises(TypeError, match=rf"takes SealedTransport\.{other}_client\(\)"):
-        sdk(api_key="k", http_client=client)
+    """Their TypeError shows its class: Expected an instance of httpx.Client but got …"""
+    assert f"takes SealedTransport.{other}()" in str(type(getattr(sealed, method)()))
 
 
 @pytest.mark.parametrize("library", ["httpx", "httpx2"])

@@ -98,8 +98,7 @@ async def send_from_trio(portal: Portal, work: Work[T], body: AsyncIterable[byte
 
 async def call_from_trio(portal: Portal, work: Coroutine[Any, Any, T], *, shield: bool = False) -> T:
     """Works in the portal while this trio task waits; with `shield`, also if the task is cancelled."""
-    import trio
-
+    trio: Any = sys.modules["trio"]
     with trio.CancelScope(shield=shield):
         return await send_from_trio(portal, lambda _: work, _nothing())
 
