@@ -107,6 +107,22 @@ async def both():
 trio.run(both)
 """
 
+TRIO_CANCELLED = """
+import blindrelay.client.link, trio
+blindrelay.client.link.MAX_EXCHANGES = 1  # so that the next exchange needs the room of the cancelled one
+async def cancelled(between_reads):
+    async with SealedTransport(CONNECTION).async_httpx2_client(timeout=10) as client:
+        with trio.move_on_after(60 if between_reads else 0.2) as scope:
+            async with client.stream("POST", STALLING, json={}) as response:
+                if between_reads:
+                    scope.cancel()
+                    await trio.lowlevel.checkpoint()
+                await response.aread()
+        print(scope.cancelled_caught, (await client.post(URL, json={})).status_code)
+trio.run(cancelled, True)
+trio.run(cancelled, False)
+"""
+
 TRIO_ON_ASYNCIO = """
 import trio
 async def main():
@@ -226,6 +242,7 @@ WHERE = [
     ("uvloop", PROLOGUE + UVLOOP, "200"),
     ("nest_asyncio", PROLOGUE + NEST_ASYNCIO, "200"),
     ("trio", PROLOGUE + TRIO, "200 {}"),
+    ("a cancelled trio task", PROLOGUE + TRIO_CANCELLED, "True 200 True 200"),
     ("trio as a guest of asyncio", PROLOGUE + TRIO_ON_ASYNCIO, "200"),
     ("a fork of idle clients", PROLOGUE + FORK_OF_IDLE_CLIENTS, "200 200 200 200 200"),
     ("a fork after a loop", PROLOGUE + FORK_OF_AN_ENDED_LOOP, "200 200 200"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -149,3 +150,24 @@ def test_what_the_relay_sees_of_a_call(bridge: ScriptedBridge, sealed: SealedTra
     metadata = bridge.received[0].metadata
     assert set(metadata) == {"authorization", "blindrelay-envelope-bin", "user-agent"}
     assert metadata["user-agent"].startswith("grpc-python-asyncio/")
+
+
+@pytest.mark.parametrize(
+    ("method", "other"),
+    [("httpx_client", "httpx2_client"), ("async_httpx2_client", "async_httpx_client")],
+)
+def test_a_client_names_the_other_method_to_an_sdk_that_refuses_it(
+    method: str, other: str, sealed: SealedTransport
+) -> None:
+    """Their TypeError shows its class: Expected an instance of httpx.Client but got …"""
+    assert f"takes SealedTransport.{other}()" in str(type(getattr(sealed, method)()))
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+def test_a_missing_library_names_the_other_method(
+    library: str, sealed: SealedTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    other = {"httpx": "httpx2", "httpx2": "httpx"}[library]
+    with pytest.raises(ImportError, match=rf"{library} is not installed: .* {other}_client\(\)"):
+        getattr(sealed, f"{library}_client")()

@@ -72,7 +72,7 @@ class WebSocketProvider:
             pass
         finally:
             await connection.wait_closed()
-            closes.append(connection.close_code)
+            closes.append(connection.protocol.close_code)
 
     async def _echo(self, connection: ServerConnection) -> None:
         messages = self.messages

@@ -41,10 +41,11 @@ class _SyncBody:
 
 
 class _AsyncBody:
-    def __init__(self, request: Request, exchange: SealedCall, run: Run) -> None:
+    def __init__(self, request: Request, exchange: SealedCall, run: Run, run_to_end: Run) -> None:
         self._request = request
         self._exchange = exchange
         self._run = run
+        self._run_to_end = run_to_end
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
@@ -55,7 +56,7 @@ class _AsyncBody:
 
     async def aclose(self) -> None:
         with suppress(ClosedError):
-            await self._run(self._exchange.aclose())
+            await self._run_to_end(self._exchange.aclose())
 
 
 def sync_body(request: Request, exchange: SealedCall, portal: Portal) -> Any:
@@ -63,9 +64,10 @@ def sync_body(request: Request, exchange: SealedCall, portal: Portal) -> Any:
     return _as_stream_of(_SyncBody, library_of(request).SyncByteStream)(request, exchange, portal)
 
 
-def async_body(request: Request, exchange: SealedCall, run: Run = here) -> Any:
-    """The body for an asynchronous client of the request's library."""
-    return _as_stream_of(_AsyncBody, library_of(request).AsyncByteStream)(request, exchange, run)
+def async_body(request: Request, exchange: SealedCall, run: Run = here, run_to_end: Run = here) -> Any:
+    """The body for an asynchronous client of the request's library. Cancelling must not stop `run_to_end`."""
+    kind = _as_stream_of(_AsyncBody, library_of(request).AsyncByteStream)
+    return kind(request, exchange, run, run_to_end)
 
 
 @cache

@@ -18,14 +18,14 @@ _OUTPUT = 6
 _INTERRUPTED = 130
 """Of ExitCode, which is not imported yet."""
 
+ignore_at_the_very_end()
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; returns the exit code. An error is one line on stderr.
 
     Without `argv` it is the process's own, which ends after it.
     """
-    if argv is None:
-        ignore_at_the_very_end()
     try:
         with ends_at_once(), needs_extra("client"):
             from blindrelay.client.commands.command_line import run_command_line

@@ -166,7 +166,8 @@ class SealedTransport:
             exchange, head = await send_from_trio(portal, perform, request.stream)
         else:
             exchange, head = await in_portal(perform(content))
-        return response(request, head.status, _raw(head, request), async_body(request, exchange, in_portal))
+        body = async_body(request, exchange, in_portal, partial(in_portal, shield=True))
+        return response(request, head.status, _raw(head, request), body)
 
     async def open_tunnel(self, request: Any) -> SealedTunnel | Any:
         """Opens a WebSocket to the provider: the tunnel, or the response that came in its place.

@@ -60,8 +60,8 @@ def send_from_thread(portal: Portal, work: Work[T], body: Iterable[bytes]) -> T:
     questions: SimpleQueue[Wanted | None] = SimpleQueue()
     future = portal.begin(work(_CallersBody(questions.put)))
     future.add_done_callback(lambda _: questions.put(None))
-    pieces = iter(body)
     try:
+        pieces = iter(body)
         while (wanted := questions.get()) is not None:
             if wanted.set_running_or_notify_cancel():
                 try:
@@ -82,8 +82,8 @@ async def send_from_trio(portal: Portal, work: Work[T], body: AsyncIterable[byte
     in_this_run = trio.lowlevel.current_trio_token().run_sync_soon
     future = portal.begin(work(_CallersBody(lambda wanted: in_this_run(ask.send_nowait, wanted))))
     future.add_done_callback(lambda _: in_this_run(ask.send_nowait, None))
-    pieces = aiter(body)
     try:
+        pieces = aiter(body)
         while (wanted := await questions.receive()) is not None:
             if wanted.set_running_or_notify_cancel():
                 try:
@@ -96,9 +96,11 @@ async def send_from_trio(portal: Portal, work: Work[T], body: AsyncIterable[byte
     return outcome(future)
 
 
-async def call_from_trio(portal: Portal, work: Coroutine[Any, Any, T]) -> T:
-    """Works in the portal while this trio task waits."""
-    return await send_from_trio(portal, lambda _: work, _nothing())
+async def call_from_trio(portal: Portal, work: Coroutine[Any, Any, T], *, shield: bool = False) -> T:
+    """Works in the portal while this trio task waits; with `shield`, also if the task is cancelled."""
+    trio: Any = sys.modules["trio"]
+    with trio.CancelScope(shield=shield):
+        return await send_from_trio(portal, lambda _: work, _nothing())
 
 
 async def _nothing() -> AsyncIterator[bytes]:

@@ -84,8 +84,8 @@ def test_a_slip_in_the_identity_is_asked_again(bed: Testbed, token_file: Path) -
 
 def test_groups_that_do_not_fit_write_nothing(bed: Testbed, token_file: Path, config: Path) -> None:
     arguments = ["init", "--relay", address(bed), "--token-file", token_file, "--no-tls"]
-    code, out, err = answering(f"{bed.identity}\nn\n", *arguments)
-    assert (code, out) == (2, "")
+    code, _, err = answering(f"{bed.identity}\nn\n", *arguments)
+    assert code == 2
     assert identity_groups(parse_identity(bed.identity)) in err
     assert err.endswith("blindrelay: then nothing is written\n")
     assert not config.exists()

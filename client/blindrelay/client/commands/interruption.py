@@ -32,10 +32,9 @@ def ends_at_once() -> Iterator[None]:
 def ignore_at_the_very_end() -> None:
     """Ignores Ctrl-C in the last moment of this process, when it would end Python with another exit code.
 
-    To be called before anything registers with atexit, so that it comes last.
+    It comes after every other exit handler that is registered later.
     """
-    with suppress(ValueError):
-        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    atexit.register(_ignore)
 
 
 def end_at_once_from_now() -> None:
@@ -46,3 +45,8 @@ def end_at_once_from_now() -> None:
 
 def _end(*_: object) -> None:
     os._exit(_INTERRUPTED)
+
+
+def _ignore() -> None:
+    with suppress(ValueError):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
