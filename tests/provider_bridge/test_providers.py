@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from blindrelay.provider_bridge.providers import CallError, parse_calls, presets
+from blindrelay.provider_bridge.presets import presets
+from blindrelay.provider_bridge.providers import CallError, parse_calls
 from blindrelay.provider_bridge.url_policy import parse_url
 
 from .conftest import provider_at

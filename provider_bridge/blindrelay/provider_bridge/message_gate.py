@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from blindrelay.provider_bridge.account_events import is_about_limits
 from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.request_body import gather, seconds_to_arrive
 from blindrelay.provider_bridge.request_budget import Share
@@ -27,6 +28,10 @@ class OpenGate:
     async def passed(self, frame: Frame) -> list[Frame]:
         """The frame itself."""
         return [frame]
+
+    def withholds(self, frame: Frame) -> bool:
+        """Nothing: the account is the client's own."""
+        return False
 
 
 class MessageGate:
@@ -71,3 +76,7 @@ class MessageGate:
         self._message.clear()
         self._share.release()
         return passed
+
+    def withholds(self, frame: Frame) -> bool:
+        """What tells how much of the account's limits other customers have used."""
+        return is_about_limits(frame)

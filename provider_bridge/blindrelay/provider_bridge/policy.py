@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+from blindrelay.provider_bridge.cache_rules import CacheError, check_cache_rules
 from blindrelay.provider_bridge.errors import RequestError
-from blindrelay.provider_bridge.header_policy import Header, HeaderError, request_headers
+from blindrelay.provider_bridge.header_policy import HeaderError, request_headers
 from blindrelay.provider_bridge.json_body import JsonError, parse_json
 from blindrelay.provider_bridge.providers import AllowedCall, Provider
 from blindrelay.provider_bridge.stored_objects import (
@@ -23,6 +24,7 @@ from blindrelay.provider_bridge.stored_objects import (
     check_tunnel_message,
 )
 from blindrelay.provider_bridge.url_policy import RequestUrl, UrlError, parse_url
+from blindrelay.v1.http_headers import Header
 from blindrelay.v1.inner_pb2 import (
     CREDENTIAL_BROUGHT,
     CREDENTIAL_INJECTED,
@@ -76,12 +78,19 @@ class PlannedCall:
             if self.allowed.multipart and _content_type(self.headers, _MULTIPART):
                 check_form_data(body)
             else:
-                check_stored_objects(self.url.path, parse_json(body))
+                self._check_json(parse_json(body))
 
     def check_message(self, message: bytes | bytearray) -> None:
         """Judges one whole text message of the client's in a tunnel, as check_body does a body."""
         with _refusals("message"):
-            check_tunnel_message(self.url.path, parse_json(message))
+            content = parse_json(message)
+            check_tunnel_message(self.url.path, content)
+            asks = content.get("type") == "response.create"
+            check_cache_rules(self.provider.cache, self.url.path if asks else "", content)
+
+    def _check_json(self, content: Any) -> None:
+        check_stored_objects(self.url.path, content)
+        check_cache_rules(self.provider.cache, self.url.path, content)
 
 
 @contextmanager
@@ -92,6 +101,8 @@ def _refusals(what: str) -> Iterator[None]:
         raise RequestError(ERROR_CODE_NOT_ALLOWED, f"the {what} cannot be checked: {error}") from None
     except StoredObjectError as error:
         raise RequestError(ERROR_CODE_STORED_OBJECT, str(error)) from None
+    except CacheError as error:
+        raise RequestError(ERROR_CODE_NOT_ALLOWED, str(error)) from None
 
 
 def plan_call(head: RequestHead, providers: Iterable[Provider]) -> PlannedCall:
@@ -112,7 +123,10 @@ def plan_call(head: RequestHead, providers: Iterable[Provider]) -> PlannedCall:
         )
     try:
         headers = request_headers(
-            ((item.name, item.value) for item in head.headers), brought=brought, tunnel=tunnel
+            ((item.name, item.value) for item in head.headers),
+            brought=brought,
+            tunnel=tunnel,
+            added=provider.request_headers,
         )
     except HeaderError as error:
         raise RequestError(ERROR_CODE_NOT_ALLOWED, str(error)) from None
