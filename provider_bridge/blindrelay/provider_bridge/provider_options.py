@@ -29,7 +29,7 @@ def read_preset(table: Table) -> Preset:
 
 
 def read_credential_style(table: Table, preset: Preset) -> CredentialStyle:
-    """`credential_header` and `credential_prefix`. A header that is not the preset's has no prefix by default."""
+    """`credential_header` and `credential_prefix`. A header other than the preset's has no default prefix."""
     name, prefix = table.optional_text("credential_header"), table.optional_text("credential_prefix")
     header = preset.credential.header if name is None else _header(table, "credential_header", name)
     if prefix is not None and not _PREFIX.fullmatch(prefix):
