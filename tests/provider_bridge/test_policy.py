@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -125,6 +126,7 @@ def test_the_default_port_is_the_same_origin() -> None:
 _GEMINI = "https://generativelanguage.googleapis.com"
 _MISTRAL = "https://api.mistral.ai"
 _COHERE = "https://api.cohere.com"
+_DEEPSEEK = "https://api.deepseek.com"
 
 
 @pytest.mark.parametrize(
@@ -241,6 +243,28 @@ def test_a_body_that_cannot_be_checked() -> None:
     code, message = refusal(body=b'{"store":false,"store":true}')
     assert code == "NOT_ALLOWED"
     assert "one key twice" in message
+
+
+def test_a_brought_credential_asks_for_no_salt() -> None:
+    plan(f"{_DEEPSEEK}/chat/completions", credential=CREDENTIAL_BROUGHT).check_body(b"{}")
+    code, message = refusal(f"{_DEEPSEEK}/chat/completions", body=b"{}")
+    assert code == "NOT_ALLOWED"
+    assert "user_id must be a secret" in message
+
+
+def test_what_an_operator_adds_passes() -> None:
+    headers = {b"content-type": b"application/json", b"x-title": b"mine"}
+    (openai,) = (each for each in PROVIDERS if each.name == "openai")
+    added = replace(openai, request_headers=frozenset({b"x-title"}))
+    assert dict(plan_call(request_head(headers=headers), [added]).headers) == headers
+    assert "x-title does not pass" in refusal(headers=headers)[1]
+
+
+@pytest.mark.parametrize(
+    "query", ["client_version=0.121.0", "%24alt=json%3Benum-encoding%3Dint", "page_size=5&endpoint=chat"]
+)
+def test_harmless_parameters_pass(query: str) -> None:
+    assert plan(f"https://api.openai.com/v1/models?{query}", "GET")
 
 
 def test_a_body_where_none_belongs() -> None:

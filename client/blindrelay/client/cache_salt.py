@@ -43,9 +43,13 @@ def salt_field(host: str, path: str, named: Collection[str] | None) -> str | Non
     return CACHE_SALT if host in named else FIELDS.get(host)
 
 
-def salt_of(body: dict[str, Any]) -> str:
-    """64 hexadecimal digits: the same for each request of one conversation in this process."""
+def salt_of(body: dict[str, Any], token: str | None) -> str:
+    """64 hexadecimal digits: the same for each request of one conversation in this process.
+
+    One process may serve several customers, each with a token of their own: they are kept apart, too.
+    """
     beginning = [
+        token,
         body.get("system"),
         body.get("instructions"),
         _to_first_question(body.get("messages")),

@@ -52,7 +52,7 @@ def _completed(body: bytes, request: Request, connection: Connection) -> bytes:
         added["store"] = False
     field = salt_field(request.url.host, request.url.path, connection.cache_salt)
     if field is not None and field not in content:
-        added[field] = salt_of(content)
+        added[field] = salt_of(content, connection.token)
     if not added:
         return body
     # Put in, not written anew: whatever else is in the body stays as it is, for the bridge to judge.
