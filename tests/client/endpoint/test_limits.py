@@ -33,6 +33,7 @@ class SilentTransport(SealedTransport):
     """Counts what is asked, and never answers."""
 
     def __init__(self) -> None:
+        self.connection = Connection("127.0.0.1", 443, bytes(32))
         self.asked = 0
         self.full = asyncio.Event()
 
