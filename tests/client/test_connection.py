@@ -37,7 +37,7 @@ def test_options_and_defaults(tmp_path: Path) -> None:
     assert (connection.first_byte, connection.idle) == (3_600, 90)
     assert connection.ca == ca
     assert connection.headers == {"x-title", "x-custom"}
-    assert connection.cache_salt == {"models.example", "::1"}
+    assert connection.cache_salt == frozenset({"models.example", "::1"})
     plain = Connection.from_string(f"blindrelay://relay.example?bridge={IDENTITY}")
     assert (plain.headers, plain.cache_salt) == (frozenset(), frozenset())
     off = Connection.from_string(f"blindrelay://relay.example?bridge={IDENTITY}&cache_salt=off")

@@ -86,6 +86,7 @@ _SOFTWARE: Final = frozenset(
         b"version",
         b"x-openai-memgen-request",
         b"x-openai-subagent",
+        b"x-responsesapi-include-timing-metrics",
         # Claude Code, and Anthropic's SDK in a browser, where the endpoint's own rules count.
         b"anthropic-dangerous-direct-browser-access",
         b"x-app",
@@ -95,20 +96,34 @@ _SOFTWARE: Final = frozenset(
         b"x-goog-api-client",
         b"x-goog-request-params",
         b"x-server-timeout",
-        # Others: an SDK's name, a stickiness that means nothing behind one bridge.
+        # Azure's SDKs.
+        b"x-ms-client-request-id",
+        b"x-ms-return-client-request-id",
+        b"x-ms-useragent",
+        # Others: a program's name and platform, a stickiness that means nothing behind one bridge.
+        b"copilot-integration-id",
+        b"editor-plugin-version",
+        b"editor-version",
+        b"openai-intent",
         b"request-source",
+        b"semantic-kernel-version",
         b"x-affinity",
         b"x-client-name",
+        b"x-client-type",
         b"x-client-version",
+        b"x-core-version",
         b"x-initiator",
         b"x-interaction-id",
+        b"x-platform",
+        b"x-platform-version",
         b"x-session-affinity",
         b"x-session-id",
+        b"x-task-id",
     }
 )
 
 _PREFIXES: Final = (
-    b"sec-",  # browsers, and a WebSocket's handshake, which the bridge makes anew
+    b"sec-",  # browsers; and a WebSocket's handshake, which the bridge makes itself
     b"x-b3-",
     b"x-claude-",
     b"x-codex-",
@@ -118,9 +133,13 @@ _PREFIXES: Final = (
     b"x-kilocode-",
     b"x-langchain-",
     b"x-msh-",
+    b"x-oai-",
+    b"x-opencode-",
     b"x-openwebui-",
+    b"x-qwen-code-",
     b"x-roo-",
     b"x-stainless-",
+    b"x-zed-",
 )
 
 HARMLESS: Final = HOP_BY_HOP | _HTTP | _TRACES | _SOFTWARE
