@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 
+from blindrelay.provider_bridge.account_events import is_about_limits
 from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.request_body import Pace, gather
 from blindrelay.provider_bridge.request_budget import Share
@@ -30,6 +31,10 @@ class OpenGate:
 
     def sent(self) -> None:
         """Nothing was held."""
+
+    def withholds(self, frame: Frame) -> bool:
+        """Nothing: the account is the client's own."""
+        return False
 
 
 class MessageGate:
@@ -70,17 +75,22 @@ class MessageGate:
             return []
         self.due = self._pace = None
         await self._judge(self._message)
-        return self._released()
-
-    def _released(self) -> Iterator[Frame]:
-        """The held message's frames, each made when it is asked for: a whole copy would take its time."""
         message, self._message = self._message, bytearray()
-        last = max(0, len(message) - 1) // MAX_FRAME_DATA
-        for index in range(last + 1):
-            piece = bytes(message[index * MAX_FRAME_DATA : (index + 1) * MAX_FRAME_DATA])
-            yield Frame(opcode=CONTINUATION if index else TEXT, data=piece, fin=index == last)
+        return _frames(message)
 
     def sent(self) -> None:
         """Gives back the room of a message whose frames the provider has taken."""
         if self.due is None:
             self._share.release()
+
+    def withholds(self, frame: Frame) -> bool:
+        """What tells how much of the account's limits other customers have used."""
+        return is_about_limits(frame)
+
+
+def _frames(message: bytearray) -> Iterator[Frame]:
+    """A message's frames, each made when it is asked for: a whole copy would take its time."""
+    last = max(0, len(message) - 1) // MAX_FRAME_DATA
+    for index in range(last + 1):
+        piece = bytes(message[index * MAX_FRAME_DATA : (index + 1) * MAX_FRAME_DATA])
+        yield Frame(opcode=CONTINUATION if index else TEXT, data=piece, fin=index == last)
