@@ -27,6 +27,8 @@ LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "h
         ("gemini", "https://generativelanguage.googleapis.com.blindrelay.invalid"),
         ("mistral", "https://api.mistral.ai.blindrelay.invalid"),
         ("cohere", "https://api.cohere.com.blindrelay.invalid"),
+        ("groq", "https://api.groq.com.blindrelay.invalid/openai/v1"),
+        ("deepseek", "https://api.deepseek.com.blindrelay.invalid"),
         ("https://Models.example:8443/v1/", "https://models.example.blindrelay.invalid:8443/v1/"),
         ("http://127.0.0.1:8080", "http://127.0.0.1.blindrelay.invalid:8080"),
         ("wss://api.openai.com/v1", "wss://api.openai.com.blindrelay.invalid/v1"),

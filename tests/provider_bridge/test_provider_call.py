@@ -13,12 +13,12 @@ import pytest
 import trustme
 
 from blindrelay.provider_bridge import Provider, ProviderError
-from blindrelay.provider_bridge.header_policy import Header
 from blindrelay.provider_bridge.policy import PlannedCall, plan_call
 from blindrelay.provider_bridge.upstream import pool
 from blindrelay.provider_bridge.upstream.failures import Failure
 from blindrelay.provider_bridge.upstream.provider_call import ProviderTransport, body_end
 from blindrelay.serving import ConfigError
+from blindrelay.v1.http_headers import Header
 from blindrelay.v1.inner_pb2 import (
     BODY_END_CHUNKED,
     BODY_END_CLOSE,

@@ -13,6 +13,8 @@
 ``first_byte``  ``90s``, ``45m``, ``1h``…: how long an answer's beginning is waited for
 ``idle``        the same for whatever comes after it; both instead of a request's read timeout
 ``history``     ``off``, or a file: where to keep what was seen of the bridge's keys
+``headers``     names of more headers to send, with commas between: where the bridge allows them
+``cache_salt``  names of hosts whose prompt cache takes vLLM's salt; ``off`` for no salts at all
 =============== ==========================================================================
 """
 
@@ -26,30 +28,25 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
+from blindrelay.client.connection_options import (
+    CREDENTIALS,
+    DEADLINES,
+    SWITCH,
+    bridge_identity,
+    choice,
+    header_names,
+    salted_hosts,
+    seconds,
+)
 from blindrelay.client.connection_string import OPTIONS, connection_settings, relay_address
 from blindrelay.client.errors import ConfigurationError
 from blindrelay.client.state_file import OPEN_TO_OTHERS
-from blindrelay.sealing import IdentityError, parse_identity
 from blindrelay.v1.http_proxy import HttpProxy
 from blindrelay.v1.inner_pb2 import Credential, DeadlineClass
 from blindrelay.v1.text_file import EncodingError, decode_text
 
-T = TypeVar("T")
-
-_DEADLINES: Final = {
-    "1m": DeadlineClass.DEADLINE_CLASS_MINUTE,
-    "10m": DeadlineClass.DEADLINE_CLASS_TEN_MINUTES,
-    "1h": DeadlineClass.DEADLINE_CLASS_HOUR,
-    "6h": DeadlineClass.DEADLINE_CLASS_SIX_HOURS,
-}
-_CREDENTIALS: Final = {
-    "injected": Credential.CREDENTIAL_INJECTED,
-    "brought": Credential.CREDENTIAL_BROUGHT,
-}
-_UNITS: Final = {"s": 1, "m": 60, "h": 3_600}
-_SWITCH: Final = {"on": True, "off": False}
 _NEITHER: Final = ("true", "false", "yes", "no", "none", "0", "1", "")
 """What somebody may mean by on or off: not the name of a file."""
 _PROFILE_KEYS: Final = ("relay", "token_file", *OPTIONS)
@@ -75,6 +72,8 @@ class Connection:
         deadline_class: a DeadlineClass.
         first_byte, idle: seconds for an answer's beginning, and for what follows; None: as requests say.
         history: the file for what was seen of the bridge's keys; True for the usual one, False for none.
+        headers: names, in lower case, of headers that are sent beside the protocol's own.
+        cache_salt: hosts, in lower case, whose prompt cache takes vLLM's salt; None for no salts at all.
     """
 
     host: str
@@ -89,6 +88,8 @@ class Connection:
     first_byte: float | None = None
     idle: float | None = None
     history: Path | bool = True
+    headers: frozenset[str] = frozenset()
+    cache_salt: frozenset[str] | None = frozenset()
 
     def __post_init__(self) -> None:
         if not self.tls and not _is_loopback(self.host):
@@ -140,7 +141,7 @@ class Connection:
         if "ca" in settings:
             settings["ca"] = _beside(path, settings["ca"])
         history = settings.get("history", "on").lower()
-        if history not in _SWITCH and history not in _NEITHER:
+        if history not in SWITCH and history not in _NEITHER:
             settings["history"] = _beside(path, settings["history"])
         if "token_file" in settings:
             if "token" in settings:
@@ -163,16 +164,18 @@ class Connection:
         return cls(
             host=host,
             port=port,
-            identity=_identity(settings.get("bridge")),
+            identity=bridge_identity(settings.get("bridge")),
             token=_token(settings.get("token")),
-            tls=_choice("tls", settings.get("tls", "on"), _SWITCH),
+            tls=choice("tls", settings.get("tls", "on"), SWITCH),
             ca=None if ca is None else Path(ca),
             proxy=_proxy(settings.get("proxy"), host),
-            credential=_choice("credentials", settings.get("credentials", "injected"), _CREDENTIALS),
-            deadline_class=_choice("deadline", settings.get("deadline", "1h"), _DEADLINES),
-            first_byte=_seconds("first_byte", settings.get("first_byte")),
-            idle=_seconds("idle", settings.get("idle")),
+            credential=choice("credentials", settings.get("credentials", "injected"), CREDENTIALS),
+            deadline_class=choice("deadline", settings.get("deadline", "1h"), DEADLINES),
+            first_byte=seconds("first_byte", settings.get("first_byte")),
+            idle=seconds("idle", settings.get("idle")),
             history=_history(settings.get("history", "on")),
+            headers=header_names(settings.get("headers")),
+            cache_salt=salted_hosts(settings.get("cache_salt")),
         )
 
 
@@ -226,17 +229,6 @@ def _expanded(path: str) -> Path:
         raise ConfigurationError(f"{path}: no home directory: write the whole path") from None
 
 
-def _identity(text: str | None) -> bytes:
-    if not text:
-        raise ConfigurationError(
-            "no bridge is pinned: add bridge=br1… (`blindrelay-bridge identity` prints it to its operator)"
-        )
-    try:
-        return parse_identity(text)
-    except IdentityError as error:
-        raise ConfigurationError(f"bridge: {error}") from None
-
-
 def _token(text: str | None) -> str | None:
     if text is None:
         return None
@@ -250,7 +242,7 @@ def _token(text: str | None) -> str | None:
 def _history(value: str) -> Path | bool:
     if value.lower() in _NEITHER:
         raise ConfigurationError(f"history is a file, on or off, not {value!r}")
-    return _SWITCH[value.lower()] if value.lower() in _SWITCH else _expanded(value)
+    return SWITCH[value.lower()] if value.lower() in SWITCH else _expanded(value)
 
 
 def _proxy(value: str | None, host: str) -> HttpProxy | None:
@@ -286,21 +278,6 @@ def _read(option: str, path: str, forbidden: int = 0) -> str:
         raise ConfigurationError(f"{option}: {path} {error}") from None
     except ValueError:  # a NUL
         raise ConfigurationError(f"{option}: {path!r} is not a valid path") from None
-
-
-def _choice(option: str, value: str, choices: Mapping[str, T]) -> T:
-    if value.lower() not in choices:
-        raise ConfigurationError(f"{option} is one of {', '.join(choices)}, not {value!r}")
-    return choices[value.lower()]
-
-
-def _seconds(option: str, value: str | None) -> float | None:
-    if value is None:
-        return None
-    number, unit = value[:-1].strip(), value[-1:].lower()
-    if unit not in _UNITS or not number.isascii() or not number.isdigit() or not 0 < int(number) < 100_000:
-        raise ConfigurationError(f"{option} is a time, such as 90s, 45m or 1h, not {value!r}")
-    return float(int(number) * _UNITS[unit])
 
 
 def _is_loopback(host: str) -> bool:

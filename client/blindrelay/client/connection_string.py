@@ -21,6 +21,8 @@ OPTIONS: Final = (
     "first_byte",
     "idle",
     "history",
+    "headers",
+    "cache_salt",
 )
 
 _DEFAULT_PORT: Final = 443

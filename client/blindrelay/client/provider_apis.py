@@ -12,8 +12,14 @@ OFFICIAL: Final = {
     "gemini": "https://generativelanguage.googleapis.com/v1beta",
     "mistral": "https://api.mistral.ai/v1",
     "cohere": "https://api.cohere.com/v2",
+    "groq": "https://api.groq.com/openai/v1",
+    "openrouter": "https://openrouter.ai/api/v1",
+    "deepseek": "https://api.deepseek.com",
+    "xai": "https://api.x.ai/v1",
+    "together": "https://api.together.xyz/v1",
+    "fireworks": "https://api.fireworks.ai/inference/v1",
 }
-"""Base URLs with the version that is used where a path names none."""
+"""Base URLs with the version for paths that name none. The bridge's presets have these origins."""
 
 _HOSTS: Final = {urlsplit(url).hostname: name for name, url in OFFICIAL.items()}
 

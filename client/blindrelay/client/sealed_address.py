@@ -16,8 +16,8 @@ from blindrelay.client.provider_apis import OFFICIAL
 _SUFFIX: Final = ".blindrelay.invalid"
 _ABSOLUTE: Final = ("http://", "https://", "ws://", "wss://")
 
-_WITH_VERSION: Final = ("openai",)
-"""Whose SDK wants the version in its base URL; the others put it in by themselves."""
+_WITHOUT_VERSION: Final = ("anthropic", "gemini", "mistral", "cohere")
+"""Whose SDKs put the version in by themselves. OpenAI's, which the others are used with, does not."""
 
 
 def sealed_address(provider: str) -> str:
@@ -27,7 +27,9 @@ def sealed_address(provider: str) -> str:
     """
     url = provider
     if provider in OFFICIAL:
-        url = OFFICIAL[provider] if provider in _WITH_VERSION else OFFICIAL[provider].rpartition("/")[0]
+        url = OFFICIAL[provider]
+        if provider in _WITHOUT_VERSION:
+            url = url.rpartition("/")[0]
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -39,6 +41,11 @@ def sealed_address(provider: str) -> str:
     return parts._replace(netloc=_netloc(_marked(host), port)).geturl()
 
 
+def real_host(host: str) -> str:
+    """The provider's own host, in lower case."""
+    return host.lower().removesuffix(_SUFFIX)
+
+
 def with_real_address(request: Request) -> Any:
     """The request with the provider's own address in URL and Host, where it was one of these."""
     host = request.url.host.lower()
@@ -47,7 +54,7 @@ def with_real_address(request: Request) -> Any:
     # Not copy.copy(): that leaves the body out.
     real: Any = object.__new__(type(request))
     vars(real).update(vars(request))
-    real.url = request.url.copy_with(host=host.removesuffix(_SUFFIX))
+    real.url = request.url.copy_with(host=real_host(host))
     real.headers = request.headers.copy()
     real.headers["host"] = real.url.netloc.decode("ascii")
     return real

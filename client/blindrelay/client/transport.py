@@ -98,8 +98,8 @@ class SealedTransport:
         what a framework sends by itself fails, and what it gives to this transport goes to the provider.
 
         Args:
-            provider: openai, anthropic, gemini, mistral or cohere, for the base URL that its SDK wants; or
-                any provider's base URL.
+            provider: openai, anthropic, gemini, mistral, cohere, groq, openrouter, deepseek, xai, together or
+                fireworks, for the base URL that its SDK wants; or any provider's base URL.
 
         Raises:
             ConfigurationError: the name is not known, or the URL has no host's name.

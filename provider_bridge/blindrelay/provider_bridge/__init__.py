@@ -18,7 +18,8 @@ with needs_extra("bridge"):
     )
     from blindrelay.provider_bridge.events import Event, EventLog, Outcome
     from blindrelay.provider_bridge.identity_file import load_identity, load_or_make_identity
-    from blindrelay.provider_bridge.providers import AllowedCall, Provider, parse_calls, presets
+    from blindrelay.provider_bridge.presets import presets
+    from blindrelay.provider_bridge.providers import AllowedCall, Provider, parse_calls
     from blindrelay.provider_bridge.signatory import DelegatedIdentity, HeldIdentity, Signatory
 
 __all__ = [

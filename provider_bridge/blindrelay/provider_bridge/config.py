@@ -11,21 +11,19 @@ from pathlib import Path
 from typing import Final
 
 from blindrelay.provider_bridge.credentials import Credential
+from blindrelay.provider_bridge.provider_options import (
+    read_credential_style,
+    read_preset,
+    read_request_headers,
+    read_stateless,
+)
 from blindrelay.provider_bridge.providers import (
     AllowedCall,
     CallError,
     CredentialStyle,
-    Preset,
     Provider,
     Proxy,
     parse_calls,
-    presets,
-)
-from blindrelay.provider_bridge.stateless.description import (
-    Description,
-    DescriptionError,
-    api_description,
-    read_description,
 )
 from blindrelay.provider_bridge.url_policy import Origin, UrlError, parse_origin
 from blindrelay.sealing import IdentityError, identity_hash, parse_identity
@@ -205,30 +203,27 @@ def _check_distinct(table: Table, providers: tuple[Provider, ...]) -> None:
 
 
 def _provider(table: Table, environment: Mapping[str, str]) -> Provider:
-    preset = _preset(table)
+    preset = read_preset(table)
     origin = _origin(table, "origin") or preset.origin
+    if origin is None:
+        raise table.error("origin", "is missing: this preset's servers are everybody's own")
     target = _origin(table, "target") or origin
     if target.scheme == "http" and not target.is_loopback:
         raise table.error("target", f"would be {target}: plain http is for this machine only, use https")
+    style = read_credential_style(table, preset)
     return Provider(
         name=table.text("name"),
         origin=origin,
         target=target,
-        credential=table.table("credential", partial(_credential, preset.credential, environment)),
+        credential=table.table("credential", partial(_credential, style, environment)),
         injected=_calls(table, "injected", preset.injected),
         brought=_calls(table, "brought", preset.brought),
         allow_close_delimited=table.flag("allow_close_delimited", default=False),
-        stateless=_stateless(table, preset.stateless),
+        request_headers=read_request_headers(table, style),
+        stateless=read_stateless(table, preset),
         ca=_ca(table, target),
         proxy=_proxy(table, environment),
     )
-
-
-def _preset(table: Table) -> Preset:
-    name = table.text("preset")
-    if name not in presets():
-        raise table.error("preset", f'is "{name}", which is none of {", ".join(sorted(presets()))}')
-    return presets()[name]
 
 
 def _origin(table: Table, key: str) -> Origin | None:
@@ -247,19 +242,6 @@ def _calls(table: Table, key: str, default: tuple[AllowedCall, ...]) -> tuple[Al
         return default if entries is None else parse_calls(entries)
     except CallError as error:
         raise table.error(key, f"is wrong: {error}") from None
-
-
-def _stateless(table: Table, default: Description) -> Description:
-    """The API that `stateless` names, or the operator's own description in the file that it names."""
-    path = table.optional_path("stateless")
-    try:
-        if path is None:
-            return default
-        return read_description(path, default) if path.suffix == ".toml" else api_description(path.name)
-    except OSError as error:
-        raise table.error("stateless", f"names {path}: {error.strerror}") from None
-    except DescriptionError as error:
-        raise table.error("stateless", f"is wrong: {error}") from None
 
 
 def _ca(table: Table, target: Origin) -> Path | None:

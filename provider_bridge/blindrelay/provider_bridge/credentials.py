@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from blindrelay.provider_bridge.header_policy import Header
 from blindrelay.serving.files import Latest
 from blindrelay.serving.tls import OnProblem
+from blindrelay.v1.http_headers import Header
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 
+from blindrelay.provider_bridge.account_events import is_about_limits
 from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.request_body import Pace, gather
 from blindrelay.provider_bridge.request_budget import Share
@@ -30,6 +31,10 @@ class OpenGate:
 
     def sent(self) -> None:
         """Nothing was held."""
+
+    def withholds(self, frame: Frame) -> bool:
+        """Nothing: the account is the client's own."""
+        return False
 
 
 class MessageGate:
@@ -77,6 +82,10 @@ class MessageGate:
         """Gives back the room of a message whose frames the provider has taken."""
         if self.due is None:
             self._share.release()
+
+    def withholds(self, frame: Frame) -> bool:
+        """What tells how much of the account's limits other customers have used."""
+        return is_about_limits(frame)
 
 
 def _frames(message: bytearray) -> Iterator[Frame]:

@@ -20,7 +20,7 @@ from blindrelay.testbed.configuration import (
 )
 from blindrelay.testbed.errors import PartNotReadyError, TestbedError
 from blindrelay.testbed.processes import KEPT_LINES, PartProcess
-from blindrelay.testbed.providers import ProviderKind, provider_process
+from blindrelay.testbed.providers import LLAMA_KINDS, ProviderKind, provider_process
 from blindrelay.testbed.tap import Forwarded, TapReader
 from blindrelay.testbed.unprivileged import launcher
 
@@ -67,6 +67,7 @@ class Testbed:
         account: whose the access token is.
         kept_lines: how many lines of what each part writes to stderr are kept.
         relay_start: how the relay is started; not together with a tap.
+        shared_cache: whether llama.cpp finds any customer's prompt again for every other: an attack's twin.
 
     Raises:
         TestbedError: a part does not start.
@@ -86,6 +87,7 @@ class Testbed:
         account: str = "testbed",
         kept_lines: int = KEPT_LINES,
         relay_start: RelayStart | None = None,
+        shared_cache: bool = False,
     ) -> None:
         self.provider_kind: ProviderKind = provider
         self._tap = tap
@@ -95,11 +97,12 @@ class Testbed:
         self._account = account
         self._kept_lines = kept_lines
         self._relay_start = relay_start or RelayStart()
+        self._shared_cache = shared_cache
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         names = ["bridge"] if replicas == 1 else [f"bridge-{number}" for number in range(1, replicas + 1)]
         self._bridges = {name: self._bridge(name) for name in names}
         self._relay = self._relay_process()
-        self._provider = provider_process(provider, lambda: self.folder)
+        self._provider = provider_process(provider, lambda: self.folder, shared_cache=shared_cache)
         self._token = ""
 
     @property
@@ -226,12 +229,21 @@ class Testbed:
         def arguments() -> list[str]:
             config = self.folder / f"{name}.toml"
             listen = part.announcement.get("listening", _ANY_PORT)
-            providers = self._providers or _mapped(self.provider_kind, self._provider)
+            providers = self._providers or self._mapped()
             write_bridge_config(config, listen, providers, self._bridge_options)
             return ["serve", "--config", str(config), "--json"]
 
         part = PartProcess(name, "blindrelay.provider_bridge", arguments, kept_lines=self._kept_lines)
         return part
+
+    def _mapped(self) -> tuple[MappedProvider, ...]:
+        kind, provider = self.provider_kind, self._provider
+        if provider is None:
+            return (MappedProvider(kind, "https://api.openai.com", credential_variable="OPENAI_API_KEY"),)
+        apart = kind in LLAMA_KINDS and not self._shared_cache
+        return official_providers(
+            f"http://{provider.listening}", {"cache_controls": "refuse"} if apart else {}
+        )
 
     def _relay_process(self) -> PartProcess:
         start = self._relay_start
@@ -264,9 +276,3 @@ class Testbed:
             except grpc.RpcError:
                 return 0
         return len(response.directories)
-
-
-def _mapped(kind: ProviderKind, provider: PartProcess | None) -> tuple[MappedProvider, ...]:
-    if provider is None:
-        return (MappedProvider(kind, "https://api.openai.com", credential_variable="OPENAI_API_KEY"),)
-    return official_providers(f"http://{provider.listening}")

@@ -20,7 +20,7 @@ GEMINI = "https://generativelanguage.googleapis.com"
 def routes(tmp_path: Path) -> Routes:
     config = tmp_path / "config.toml"
     config.write_text(
-        '[profiles.default]\nrelay = "x"\n[providers]\ngroq = "https://api.groq.com/openai/v1/"\n'
+        '[profiles.default]\nrelay = "x"\n[providers]\nmine = "https://own.example/openai/v1/"\n'
         'plain = "http://127.0.0.1:8080"\n'
     )
     return Routes(read_providers(config), "openai")
@@ -55,6 +55,9 @@ def routes(tmp_path: Path) -> Routes:
         ("POST", "/gemini/v1beta/openai/chat/completions", "", f"{GEMINI}/v1beta/openai/chat/completions"),
         ("GET", "/openai", "", f"{OPENAI}/v1/"),
         ("POST", "/v1beta/openai/chat/completions", "", f"{GEMINI}/v1beta/openai/chat/completions"),
+        ("POST", "/mine/chat/completions", "", "https://own.example/openai/v1/chat/completions"),
+        ("POST", "/deepseek/chat/completions", "", "https://api.deepseek.com/chat/completions"),
+        ("POST", "/openrouter/api/v1/responses", "", "https://openrouter.ai/api/v1/responses"),
         ("POST", "/plain/tokenize", "", "http://127.0.0.1:8080/tokenize"),
         ("POST", "/plain/api/chat", "", "http://127.0.0.1:8080/api/chat"),
         ("POST", "/v1/fim/completions", "authorization", "https://api.mistral.ai/v1/fim/completions"),
@@ -99,7 +102,7 @@ def test_path_of_no_known_api_is_404_with_its_name(routes: Routes, path: str, na
         routes.destination("POST", path, "", {"authorization"})
     assert raised.value.status == 404
     assert str(raised.value).startswith(f"{named!r} is neither a known provider nor")
-    assert "/anthropic, /cohere, /gemini, /groq, /mistral, /openai, /plain" in str(raised.value)
+    assert "/gemini, /groq, /mine, /mistral, /openai, /openrouter, /plain" in str(raised.value)
 
 
 def test_default_provider_takes_its_own_version() -> None:

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from blindrelay.client.endpoint.refusal import RefusedError
-from blindrelay.client.endpoint.response_headers import Header
 from blindrelay.client.endpoint.token_file import TOKEN_PREFIX
+from blindrelay.v1.http_headers import Header
 
 _TOKEN_HEADERS: Final = frozenset(
     {b"x-blindrelay-token", b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key"}

@@ -12,10 +12,10 @@ from starlette.types import Scope
 
 from blindrelay.client.endpoint.access import Access
 from blindrelay.client.endpoint.refusal import RefusedError
-from blindrelay.client.endpoint.response_headers import Header
 from blindrelay.client.endpoint.routes import Destination, Routes
 from blindrelay.client.endpoint.token_file import TOKEN_PREFIX
 from blindrelay.client.provider_apis import Api
+from blindrelay.v1.http_headers import Header
 
 MAX_REQUESTS: Final = 256
 """Requests at once; 64 of them are exchanges, the others wait for these."""

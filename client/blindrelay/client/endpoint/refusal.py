@@ -8,10 +8,11 @@ from typing import Final
 import httpx
 from starlette.types import Message, Send
 
-from blindrelay.client.endpoint.response_headers import MARK, Header
+from blindrelay.client.endpoint.response_headers import MARK
 from blindrelay.client.errors import BlindRelayError
 from blindrelay.client.provider_apis import Api
 from blindrelay.client.surface import error_body
+from blindrelay.v1.http_headers import Header
 
 _BAD_GATEWAY: Final = 502
 

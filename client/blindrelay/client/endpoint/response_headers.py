@@ -6,24 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import Final
 from urllib.parse import urljoin
 
-Header = tuple[bytes, bytes]
+from blindrelay.v1.http_headers import HOP_BY_HOP, Header, nominated
 
 MARK: Final = (b"x-blindrelay-endpoint", b"1")
 """On every response that comes through the endpoint, whoever made it."""
-
-_HOP_BY_HOP: Final = frozenset(
-    {
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    }
-)
-"""RFC 9110, section 7.6.1."""
 
 _OF_AN_ORIGIN: Final = frozenset(
     {
@@ -76,7 +62,7 @@ def passed_on(headers: Iterable[Header], url: str, local_url: Callable[[str], st
     is left out, since whoever followed it would go there in clear. `url` is the request's own.
     """
     received = [(name.lower(), value) for name, value in headers]
-    dropped = _HOP_BY_HOP | _OF_AN_ORIGIN | _nominated(received)
+    dropped = HOP_BY_HOP | _OF_AN_ORIGIN | nominated(received)
     passed: list[Header] = []
     for name, value in received:
         if name in dropped or name.startswith(_OF_AN_ORIGIN_TOO):
@@ -98,11 +84,6 @@ def _target(name: bytes, value: bytes, url: str) -> str | None:
         return urljoin(url, text)
     except ValueError:
         return text  # no URL: it leads to no provider
-
-
-def _nominated(headers: Iterable[Header]) -> frozenset[bytes]:
-    values = b",".join(value for name, value in headers if name == b"connection")
-    return frozenset(each.strip().lower() for each in values.split(b","))
 
 
 def _against_buffering(headers: list[Header]) -> list[Header]:

@@ -7,13 +7,17 @@ A file has these tables:
         is named by its end, such as "chat/completions" or "models/{model}:countTokens"; the longest wins.
     [Name]
         a shape. Each key is a field and its rule (rules.py), and "$values", "$content" and "$stored" name,
-        in one text, the fields of these three common rules. "$like" takes the fields of another shape first.
+        in one text, the fields of these three common rules, and "$cache" those of "cache: value". "$like"
+        takes the fields of another shape first.
         "$required" is a table of fields that must be there, with the reason, and "$with_id" of those that an
         object with an id must have. With "$by" the keys are the types that an object may have, and
-        "$otherwise" is the type of one that does not say.
+        "$otherwise" is the type of one that does not say. "$salted" = true is for a body whose prompt the
+        provider caches: it needs a salt where there is one.
 
 `extends` names the API that a file adds to; a field that is in both has the later rule. `spelling = "camel
-and snake"` lets each field be written in both ways, as protobuf's JSON form does.
+and snake"` lets each field be written in both ways, as protobuf's JSON form does. `cache_salt` names the
+salt's field, or is "off"; `cache_controls` is "pass" or "refuse" (section 11.5). Presets and configurations
+say these two.
 """
 
 from __future__ import annotations
@@ -26,11 +30,25 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-from blindrelay.provider_bridge.stateless.rules import CONTENT, VALUE, Rule, RuleError, Shape, parse_rule
+from blindrelay.provider_bridge.stateless.rules import (
+    CACHE_CONTROL,
+    CONTENT,
+    SALT,
+    SALT_REASON,
+    VALUE,
+    Rule,
+    RuleError,
+    Shape,
+    parse_rule,
+)
 
 KINDS: Final = ("bodies", "forms", "messages")
-_GROUPS: Final = {"$values": "value", "$content": "content", "$stored": "stored"}
-_OTHER_KEYS: Final = frozenset({"$by", "$like", "$otherwise", "$required", "$with_id"})
+CACHE_RULES: Final[tuple[str, ...]] = ("cache_salt", "cache_controls")
+CACHE_CONTROLS: Final = ("pass", "refuse")
+_SETTINGS: Final = ("extends", "spelling", *CACHE_RULES)
+_GROUPS: Final = {"$values": "value", "$content": "content", "$stored": "stored", "$cache": "cache: value"}
+_OTHER_KEYS: Final = frozenset({"$by", "$like", "$otherwise", "$required", "$salted", "$with_id"})
+_CACHE: Final = "cache:"
 _BOTH_SPELLINGS: Final = "camel and snake"
 _NAME: Final = re.compile(r"[a-z_]+")
 _CAPITAL: Final = re.compile(r"(?<!^)([A-Z])")
@@ -70,8 +88,15 @@ class Description:
         """The described paths by their ends."""
         return {path: rule for path, _, rule in self._paths[kind]}
 
+    def extended(self, layer: Layer) -> Description:
+        """This one with a layer on top. Raises DescriptionError."""
+        return Description([*self.layers, layer]) if layer else self
+
     def _compile(self) -> None:
         merged = _merged(self.layers)
+        salt = self._setting("cache_salt", "off")
+        if salt != "off" and not any("$salted" in table for table in merged.values()):
+            raise RuleError(f"no body that is described here takes the salt {salt}")
         self.shapes = {name: Shape(name) for name in merged if name[:1].isupper()}
         for name, shape in self.shapes.items():
             self._fill(shape, merged[name], merged)
@@ -90,14 +115,21 @@ class Description:
                 shape.fields[name] = self._rule(rule, tables)
             elif name not in _OTHER_KEYS:
                 raise RuleError(f"{shape.name} has a key {name}, which has no meaning")
-        if self._both_spellings and shape.by is None:
+        if self._setting("spelling", "") == _BOTH_SPELLINGS and shape.by is None:
             shape.fields |= {_snake(name): rule for name, rule in shape.fields.items()}
+        salt = self._setting("cache_salt", "off")
+        if table.get("$salted") and salt != "off":
+            shape.fields[salt] = SALT
+            shape.required = shape.required | {salt: SALT_REASON}
 
     def _rule(self, rule: Any, tables: Mapping[str, Table]) -> Rule:
         if isinstance(rule, dict):
             shape = Shape("a nested shape")
             self._fill(shape, _expanded(rule), tables)
             return Rule(shape=shape)
+        if str(rule).startswith(_CACHE):
+            refuses = self._setting("cache_controls", "pass") == "refuse"
+            return CACHE_CONTROL if refuses else self._rule(str(rule).removeprefix(_CACHE).strip(), tables)
         if rule == "value":
             return VALUE
         return CONTENT if rule == "content" else parse_rule(str(rule), self._find)
@@ -107,9 +139,9 @@ class Description:
             raise RuleError(f"there is no shape {name}")
         return self.shapes[name]
 
-    @property
-    def _both_spellings(self) -> bool:
-        return any(layer.get("spelling") == _BOTH_SPELLINGS for layer in self.layers)
+    def _setting(self, name: str, default: str) -> str:
+        """A layer's key outside the tables; what comes later wins."""
+        return next((str(layer[name]) for layer in reversed(self.layers) if name in layer), default)
 
 
 @cache
@@ -148,9 +180,9 @@ def _merged(layers: Iterable[Layer]) -> dict[str, dict[str, Any]]:
         for name, table in layer.items():
             if isinstance(table, dict):
                 merged.setdefault(name, {}).update(_expanded(table))
-            elif name not in ("extends", "spelling"):
+            elif name not in _SETTINGS:
                 raise RuleError(f"the key {name} has no meaning")
-            if not (name[:1].isupper() or name in (*KINDS, "extends", "spelling")):
+            if not (name[:1].isupper() or name in (*KINDS, *_SETTINGS)):
                 raise RuleError(f"the table [{name}] has no meaning; a shape's name begins with a capital")
     return merged
 

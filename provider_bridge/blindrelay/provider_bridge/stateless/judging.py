@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from blindrelay.provider_bridge.stateless.rules import Rule, Shape
+from blindrelay.provider_bridge.stateless.rules import SALT_FORM, SALT_REASON, Rule, Shape
 
 BROUGHT: Final = "bring your own credential (credentials=brought)"
 _UNKNOWN: Final = (
@@ -39,6 +39,8 @@ def judge(body: Any, rule: Rule, what: str = "body") -> None:
             continue
         if rule.stored is not None:
             check_stored(value, rule.stored, place)
+        elif rule.salt:
+            _check_salt(value, place)
         elif isinstance(value, dict):
             waiting += _members(value, rule, place)
         elif isinstance(value, list):
@@ -51,6 +53,11 @@ def check_stored(value: Any, reason: str, place: Place) -> None:
     """Refuses anything but what counts as absent. Raises StoredObjectError."""
     if value is not False and value not in ("", []):
         raise StoredObjectError(f"{_written(place)} {reason}. {_LEAVE_OUT}")
+
+
+def _check_salt(value: Any, place: Place) -> None:
+    if not isinstance(value, str) or not SALT_FORM.fullmatch(value):
+        raise StoredObjectError(f"{_written(place)} is no salt: {SALT_REASON}")
 
 
 def refuse_unknown(place: Place) -> StoredObjectError:

@@ -12,6 +12,7 @@ one for each kind of JSON value:
     file            in forms, a part with a file name
     stored, stored: REASON
                     something that the provider stores, or a reference to it: never allowed
+    cache: RULE     a control of the provider's prompt cache, RULE unless `cache_controls` refuses it
 
 Null means absent everywhere. So do "", [] and false where a rule says stored.
 """
@@ -44,6 +45,7 @@ class Rule:
         false: false passes.
         literals: the strings that pass besides.
         file: in a form, the part has to be a file.
+        salt: a string passes that nobody guesses.
         items: the rule for a list's items; None if a list does not pass.
         shape: the shape of an object; None if an object does not pass, unless values is given.
         values: the rule for each value of an object with any keys.
@@ -55,6 +57,7 @@ class Rule:
     false: bool = False
     literals: frozenset[str] = frozenset()
     file: bool = False
+    salt: bool = False
     items: Rule | None = None
     shape: Shape | None = None
     values: Rule | None = None
@@ -82,6 +85,16 @@ class Shape:
 
 VALUE: Final = Rule(value=True)
 CONTENT: Final = Rule(content=True)
+CACHE_CONTROL: Final = Rule(stored="controls a cache that all customers share")
+
+SALT: Final = Rule(salt=True)
+SALT_FORM: Final = re.compile(r"[A-Za-z0-9_-]{32,512}")
+"""Long enough that nobody guesses it. DeepSeek takes no other characters, and no more than 512."""
+SALT_REASON: Final = (
+    "it must be a secret of 32 to 512 letters, digits, - and _, so that no other customer finds your prompts "
+    "in the provider's cache. The client library sets it for hosts that its option cache_salt names; other "
+    "clients set it in the body"
+)
 
 
 def parse_rule(text: str, find: Callable[[str], Shape]) -> Rule:

@@ -12,12 +12,12 @@ from typing import Final
 
 import h11
 
-from blindrelay.provider_bridge.header_policy import Header
 from blindrelay.provider_bridge.upstream.connecting import connect
 from blindrelay.provider_bridge.upstream.connection import HttpConnection
 from blindrelay.provider_bridge.upstream.failures import Failure, UpstreamError
 from blindrelay.provider_bridge.upstream.socket_stream import SocketStream
 from blindrelay.provider_bridge.upstream.tls import secured
+from blindrelay.v1.http_headers import Header
 
 CONNECT_SECONDS: Final = 10.0
 """For DNS, TCP, proxy and TLS together."""

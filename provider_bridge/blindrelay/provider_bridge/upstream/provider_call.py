@@ -8,7 +8,7 @@ from typing import Final, cast
 import httpx
 
 from blindrelay.provider_bridge.errors import ProviderError, bad_response
-from blindrelay.provider_bridge.header_policy import Header, HeaderError, answer_headers, provider_headers
+from blindrelay.provider_bridge.header_policy import HeaderError, answer_headers, provider_headers
 from blindrelay.provider_bridge.policy import PlannedCall
 from blindrelay.provider_bridge.providers import Provider
 from blindrelay.provider_bridge.upstream.failures import Failure, UpstreamError
@@ -17,6 +17,7 @@ from blindrelay.provider_bridge.upstream.routes import route_to
 from blindrelay.provider_bridge.upstream.transport import ResponseBody, UpstreamTransport
 from blindrelay.sealing import TUNNEL_STATUS
 from blindrelay.serving.tls import OnProblem
+from blindrelay.v1.http_headers import Header
 from blindrelay.v1.inner_pb2 import (
     BODY_END_CHUNKED,
     BODY_END_CLOSE,
@@ -123,7 +124,7 @@ class ProviderTransport:
 
     async def dial(self, call: PlannedCall) -> ProviderTunnel | ProviderResponse:
         """Opens a tunnel, unless the provider gives an ordinary response. Raises ProviderError."""
-        handshake = Handshake(call.headers)
+        handshake = Handshake(call.headers, brought=not call.injected)
         response = await self._send(call, bytearray(), handshake.headers)
         try:
             if response.status_code != TUNNEL_STATUS:
@@ -204,7 +205,12 @@ def _response(call: PlannedCall, response: httpx.Response) -> ProviderResponse:
     received = response.headers.raw
     end = body_end(call.method, response.status_code, received)
     try:
-        headers = answer_headers(received, chunked=end == BODY_END_CHUNKED)
+        headers = answer_headers(
+            received,
+            chunked=end == BODY_END_CHUNKED,
+            brought=not call.injected,
+            status=response.status_code,
+        )
     except HeaderError as error:
         raise bad_response(f"the provider's response is refused: {error}") from None
     return ProviderResponse(

@@ -1,0 +1,79 @@
+"""What the values of a connection's options mean: choices, times and lists of names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final, TypeVar
+
+from blindrelay.client.errors import ConfigurationError
+from blindrelay.sealing import IdentityError, parse_identity
+from blindrelay.v1.inner_pb2 import Credential, DeadlineClass
+
+T = TypeVar("T")
+
+DEADLINES: Final = {
+    "1m": DeadlineClass.DEADLINE_CLASS_MINUTE,
+    "10m": DeadlineClass.DEADLINE_CLASS_TEN_MINUTES,
+    "1h": DeadlineClass.DEADLINE_CLASS_HOUR,
+    "6h": DeadlineClass.DEADLINE_CLASS_SIX_HOURS,
+}
+CREDENTIALS: Final = {
+    "injected": Credential.CREDENTIAL_INJECTED,
+    "brought": Credential.CREDENTIAL_BROUGHT,
+}
+SWITCH: Final = {"on": True, "off": False}
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3_600}
+
+# RFC 9110, section 5.1. A colon is in IPv6 addresses only, which stand here without their brackets.
+_HEADER: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+")
+_HOST: Final = re.compile(r"[0-9a-z._-]+|[0-9a-f:.]*:[0-9a-f:.]*")
+_OFF: Final = "off"
+
+
+def bridge_identity(text: str | None) -> bytes:
+    """The public key of "br1…", 32 bytes. Raises ConfigurationError."""
+    if not text:
+        raise ConfigurationError(
+            "no bridge is pinned: add bridge=br1… (`blindrelay-bridge identity` prints it to its operator)"
+        )
+    try:
+        return parse_identity(text)
+    except IdentityError as error:
+        raise ConfigurationError(f"bridge: {error}") from None
+
+
+def choice(option: str, value: str, choices: Mapping[str, T]) -> T:
+    """What a name stands for. Raises ConfigurationError."""
+    if value.lower() not in choices:
+        raise ConfigurationError(f"{option} is one of {', '.join(choices)}, not {value!r}")
+    return choices[value.lower()]
+
+
+def seconds(option: str, value: str | None) -> float | None:
+    """The seconds of "90s", "45m" or "1h". Raises ConfigurationError."""
+    if value is None:
+        return None
+    number, unit = value[:-1].strip(), value[-1:].lower()
+    if unit not in _UNITS or not number.isascii() or not number.isdigit() or not 0 < int(number) < 100_000:
+        raise ConfigurationError(f"{option} is a time, such as 90s, 45m or 1h, not {value!r}")
+    return float(int(number) * _UNITS[unit])
+
+
+def header_names(value: str | None) -> frozenset[str]:
+    """The names in ``headers``, lower-case. Raises ConfigurationError."""
+    return _names("headers", value, _HEADER)
+
+
+def salted_hosts(value: str | None) -> frozenset[str] | None:
+    """The names in ``cache_salt``, lower-case; None for ``off``. Raises ConfigurationError."""
+    return None if value == _OFF else _names("cache_salt", value, _HOST)
+
+
+def _names(option: str, value: str | None, form: re.Pattern[str]) -> frozenset[str]:
+    names = [] if value is None else [name.strip().lower() for name in value.split(",")]
+    for name in names:
+        if not form.fullmatch(name):
+            raise ConfigurationError(f"{option} is a list of names with commas between; {name!r} is not one")
+    return frozenset(names)

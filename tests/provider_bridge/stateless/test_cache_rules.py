@@ -1,0 +1,168 @@
+"""What bodies say to a cache that all customers share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from blindrelay.provider_bridge.stateless.description import Description, api_description
+from blindrelay.provider_bridge.stateless.judging import StoredObjectError, judge
+
+CHAT = "/v1/chat/completions"
+RESPONSES = "/v1/responses"
+MESSAGES = "/v1/messages"
+EPHEMERAL = {"type": "ephemeral"}
+SALT = "a" * 32
+
+
+def judged(body: dict[str, Any], path: str = CHAT, api: str = "openai", **cache: str) -> None:
+    description: Description = api_description(api).extended(cache)
+    rule = description.rule("messages" if "type" in body else "bodies", path)
+    assert rule is not None
+    judge(body, rule)
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/completions", RESPONSES])
+@pytest.mark.parametrize("salt", [None, "", 7, False, "a" * 31, "a" * 513, "a b" * 20, [SALT], {"a": SALT}])
+def test_salt_is_long_and_a_string(path: str, salt: Any) -> None:
+    with pytest.raises(StoredObjectError, match=r"cache_salt is .*it must be a secret"):
+        judged({"cache_salt": salt}, path, "self_hosted", cache_salt="cache_salt")
+
+
+def test_salt_is_needed_in_a_websockets_requests() -> None:
+    asked = {"type": "response.create", "store": False}
+    with pytest.raises(StoredObjectError, match="s is missing: it must be a secret"):
+        judged(asked, RESPONSES, cache_salt="s")
+    judged(asked | {"s": SALT}, RESPONSES, cache_salt="s")
+
+
+def test_salt_is_needed_where_prompts_are_cached() -> None:
+    judged({"cache_salt": SALT}, api="self_hosted", cache_salt="cache_salt")
+    judged({"input": "x"}, "/v1/embeddings", cache_salt="cache_salt")
+    judged({}, cache_salt="off")
+
+
+@pytest.mark.parametrize(
+    ("api", "path", "body"),
+    [
+        ("self_hosted", CHAT, {"cache_prompt": True}),
+        ("self_hosted", CHAT, {"n_cache_reuse": 1}),
+        ("self_hosted", "/completion", {"cache_prompt": True}),
+        ("self_hosted", MESSAGES, {"cache_control": EPHEMERAL}),
+        ("openai", CHAT, {"prompt_cache_key": "k"}),
+        ("openai", CHAT, {"prompt_cache_retention": "in_memory"}),
+        ("openai", CHAT, {"prompt_cache_options": {"mode": "implicit"}}),
+        ("openai", RESPONSES, {"store": False, "prompt_cache_key": "k"}),
+        ("openai", "/v1/responses/compact", {"prompt_cache_key": "k"}),
+        ("openai", RESPONSES, {"type": "response.create", "store": False, "prompt_cache_key": "k"}),
+        (
+            "openai",
+            RESPONSES,
+            {
+                "store": False,
+                "input": [
+                    {
+                        "role": "user",
+                        "content": [{"type": "input_text", "prompt_cache_breakpoint": {"mode": "x"}}],
+                    }
+                ],
+            },
+        ),
+        ("mistral", "/v1/fim/completions", {"prompt_cache_key": "k"}),
+        ("fireworks", CHAT, {"prompt_cache_max_len": 1}),
+        ("openrouter", CHAT, {"cache_control": EPHEMERAL}),
+        ("anthropic", MESSAGES, {"cache_control": EPHEMERAL}),
+        ("anthropic", MESSAGES, {"system": [{"type": "text", "text": "t", "cache_control": EPHEMERAL}]}),
+        ("anthropic", MESSAGES, {"tools": [{"name": "t", "cache_control": EPHEMERAL}]}),
+        ("anthropic", MESSAGES, {"tools": [{"type": "advisor_20260301", "caching": EPHEMERAL}]}),
+        (
+            "anthropic",
+            MESSAGES,
+            {
+                "messages": [
+                    {
+                        "role": "user",
+                        "content": [
+                            {
+                                "type": "tool_result",
+                                "content": [{"type": "text", "text": "t", "cache_control": EPHEMERAL}],
+                            }
+                        ],
+                    }
+                ]
+            },
+        ),
+        (
+            "bedrock",
+            "/model/m/converse",
+            {"messages": [{"role": "user", "content": [{"cachePoint": {"type": "default"}}]}]},
+        ),
+        ("bedrock", "/model/m/invoke", {"cache_control": EPHEMERAL}),
+    ],
+)
+def test_controls_are_refused_by_name_where_the_operator_wants_it(
+    api: str, path: str, body: dict[str, Any]
+) -> None:
+    with pytest.raises(StoredObjectError, match=r"^[A-Za-z_0-9.\[\]]+ controls a cache"):
+        judged(body, path, api, cache_controls="refuse")
+    judged(body, path, api)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (CHAT, {"prompt_cache_key": None, "prompt_cache_options": None}),
+        (CHAT, {"metadata": {"cache_control": "mine"}}),
+        (CHAT, {"messages": [{"role": "user", "content": "cache_prompt"}]}),
+        (
+            MESSAGES,
+            {
+                "messages": [
+                    {
+                        "role": "assistant",
+                        "content": [
+                            {
+                                "type": "tool_use",
+                                "id": "i",
+                                "name": "n",
+                                "input": {"cache_control": "max-age=0"},
+                            }
+                        ],
+                    }
+                ]
+            },
+        ),
+        (MESSAGES, {"tools": [{"input_schema": {"properties": {"cache_control": {"type": "string"}}}}]}),
+    ],
+)
+def test_applications_own_words_are_no_controls(path: str, body: dict[str, Any]) -> None:
+    judged(body, path, "anthropic", cache_controls="refuse")
+
+
+@pytest.mark.parametrize(
+    ("api", "path", "body"),
+    [
+        ("openai", CHAT, {"prompt_cache_options": {"comparison_response_id": "resp_1"}}),
+        ("anthropic", MESSAGES, {"diagnostics": {"previous_message_id": "msg_1"}}),
+        ("gemini", "/v1/models/m:generateContent", {"cachedContent": "cachedContents/1"}),
+        ("bedrock", "/model/m/converse", {"guardrailConfig": {"guardrailIdentifier": "g"}}),
+        (
+            "bedrock",
+            "/model/m/converse",
+            {
+                "messages": [
+                    {"role": "user", "content": [{"image": {"source": {"s3Location": {"uri": "s3://a/b"}}}}]}
+                ]
+            },
+        ),
+        ("xai", CHAT, {"deferred": True}),
+        ("openrouter", CHAT, {"preset": "p"}),
+        ("cohere", "/v1/classify", {"preset": "p"}),
+    ],
+)
+def test_references_are_refused_whatever_the_operator_says_of_controls(
+    api: str, path: str, body: dict[str, Any]
+) -> None:
+    with pytest.raises(StoredObjectError, match="Leave it out, or bring your own credential"):
+        judged(body, path, api, cache_controls="pass")
