@@ -19,7 +19,7 @@ OFFICIAL: Final = {
     "together": "https://api.together.xyz/v1",
     "fireworks": "https://api.fireworks.ai/inference/v1",
 }
-"""Base URLs with the version that is used where a path names none. The bridge's presets have these origins."""
+"""Base URLs with the version that is used where a path names none. The bridge has presets for the same."""
 
 _HOSTS: Final = {urlsplit(url).hostname: name for name, url in OFFICIAL.items()}
 
