@@ -6,8 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 Option = str | int | bool
+
+_SCRIPT: Final = "script.toml"
+_SCRIPT_FIELDS: Final = "".join(
+    f'[{shape}]\n"$content" = "scripted"\n' for shape in ("Chat", "Responses", "Messages")
+)
+"""What tests tell the scripted provider, in every API's shape of a request."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,7 @@ class MappedProvider:
         lines = ["[[provider]]", _line("name", self.name), _line("preset", self.name)]
         lines.append(_line("origin", self.origin))
         if self.target is not None:
-            lines.append(_line("target", self.target))
+            lines += [_line("target", self.target), _line("stateless", _SCRIPT)]
         if self.credential_variable is not None:
             lines.append(f"credential = {{ env = {json.dumps(self.credential_variable)} }}")
         return _joined(lines)
@@ -46,6 +53,7 @@ def write_bridge_config(
     """Writes bridge.toml. Bridges whose files are in one folder share its identity key."""
     lines = [_line("listen", listen), _line("identity_key", "identity.key")]
     lines += [_line(name, value) for name, value in options.items()]
+    path.with_name(_SCRIPT).write_text(_SCRIPT_FIELDS)
     path.write_text("\n".join([_joined(lines), *(provider.toml() for provider in providers)]))
 
 
