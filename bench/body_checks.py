@@ -12,9 +12,11 @@ from contextlib import suppress
 from typing import Final
 
 from blindrelay.provider_bridge.errors import RequestError
-from blindrelay.provider_bridge.providers import Provider, presets
+from blindrelay.provider_bridge.presets import presets
+from blindrelay.provider_bridge.providers import Provider
 from blindrelay.provider_bridge.stateless.body_check import BodyCheck
 from blindrelay.provider_bridge.stateless.checker import CHECK_INLINE, Checker
+from blindrelay.provider_bridge.url_policy import parse_origin
 
 LARGEST: Final = 33_554_432
 """Bytes. What a bridge takes of one request, unless it is told otherwise."""
@@ -66,8 +68,9 @@ def shape_check(path: str) -> BodyCheck:
 def openai_checker() -> Checker:
     """A checker of its own, for OpenAI's API."""
     known = presets()["openai"]
+    origin = parse_origin("https://api.openai.com")
     provider = Provider(
-        "openai", known.origin, known.origin, None, known.injected, known.brought, stateless=known.stateless
+        "openai", origin, origin, None, known.injected, known.brought, stateless=known.stateless
     )
     return Checker([provider])
 

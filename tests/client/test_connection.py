@@ -29,13 +29,19 @@ def test_options_and_defaults(tmp_path: Path) -> None:
     ca.write_text("a certificate")
     connection = Connection.from_string(
         f"blindrelay://t@[::1]?bridge={IDENTITY}&credentials=brought&deadline=10m&ca={ca}"
-        "&first_byte=1h&idle=90s"
+        "&first_byte=1h&idle=90s&headers=X-Title,%20x-custom&cache_salt=models.example,::1"
     )
     assert connection.target == "[::1]:443"
     assert connection.credential == Credential.CREDENTIAL_BROUGHT
     assert connection.deadline_class == DeadlineClass.DEADLINE_CLASS_TEN_MINUTES
     assert (connection.first_byte, connection.idle) == (3_600, 90)
     assert connection.ca == ca
+    assert connection.headers == {"x-title", "x-custom"}
+    assert connection.cache_salt == frozenset({"models.example", "::1"})
+    plain = Connection.from_string(f"blindrelay://relay.example?bridge={IDENTITY}")
+    assert (plain.headers, plain.cache_salt) == (frozenset(), frozenset())
+    off = Connection.from_string(f"blindrelay://relay.example?bridge={IDENTITY}&cache_salt=off")
+    assert off.cache_salt is None
 
 
 def test_a_token_may_stand_in_a_file(tmp_path: Path) -> None:

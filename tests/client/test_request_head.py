@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import httpx2
 import pytest
 
-from blindrelay.client import Connection
+from blindrelay.client import Connection, RequestError, SealedTransport
 from blindrelay.client.request_head import request_head
 from blindrelay.client.stateless import stateless_body
 from blindrelay.sealing import IdentityKey, format_identity
@@ -27,6 +28,26 @@ SDK_HEADERS = {
     "Cookie": "session=1",
     "Accept-Encoding": "gzip, deflate",
     "traceparent": "00-1-1-00",
+    "tracestate": "a=b",
+    "baggage": "user=1",
+    "X-Request-Id": "r",
+    "X-Client-Request-Id": "r",
+    "HTTP-Referer": "https://app.example",
+    "X-Title": "app",
+    "originator": "codex_cli_rs",
+    "session_id": "s",
+    "conversation_id": "c",
+    "x-codex-turn-metadata": "{}",
+    "x-app": "cli",
+    "X-Claude-Code-Session-Id": "s",
+    "sec-fetch-mode": "cors",
+    "Origin": "http://localhost",
+    "Referer": "http://localhost",
+    "X-Forwarded-For": "192.0.2.1",
+    "Connection": "keep-alive, X-Hop",
+    "X-Hop": "1",
+    "Expect": "100-continue",
+    "X-Server-Timeout": "60",
     "Authorization": "Bearer sk-secret",
     "X-Api-Key": "sk-secret",
     "x-goog-api-key": "secret",
@@ -63,6 +84,67 @@ def test_credentials_travel_only_when_they_are_brought() -> None:
     head = request_head(request, BROUGHT)
     assert {"authorization", "x-api-key", "x-goog-api-key", "openai-organization"} <= set(names(head))
     assert head.url == "https://api.example/v1/x?key=k"
+
+
+NEEDED = {
+    "Range": "bytes=0-99",
+    "If-Match": '"etag"',
+    "X-Amz-Date": "20261122T000000Z",
+    "Date": "Sun, 22 Nov 2026 00:00:00 GMT",
+    "X-Custom": "1",
+    "Content-Encoding": "zstd",
+    "X-HTTP-Method-Override": "DELETE",
+}
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_a_header_that_is_on_no_list_is_refused_by_name(name: str) -> None:
+    request = httpx2.Request("POST", "https://api.example/v1/x", headers={name: NEEDED[name]})
+    with pytest.raises(
+        RequestError, match=rf"{name.lower()} .* headers={name.lower()} .*credentials=brought"
+    ):
+        request_head(request, INJECTED)
+
+
+def test_with_a_brought_credential_it_passes() -> None:
+    request = httpx2.Request("GET", "https://api.example/v1/x", headers=NEEDED | SDK_HEADERS)
+    passed = {
+        header.name.decode(): header.value.decode() for header in request_head(request, BROUGHT).headers
+    }
+    assert passed.items() >= {name.lower(): value for name, value in NEEDED.items()}.items()
+    assert set(passed) - {name.lower() for name in NEEDED} == {
+        *("accept", "anthropic-beta", "anthropic-version", "authorization", "openai-organization"),
+        *("x-api-key", "x-goog-api-key"),
+    }
+
+
+@pytest.mark.parametrize("connection", [INJECTED, BROUGHT])
+def test_a_header_that_the_connection_names_is_sent(connection: Connection) -> None:
+    named = replace(connection, headers=frozenset({"x-title", "x-custom"}))
+    request = httpx2.Request("GET", "https://api.example/v1/x", headers={"X-Title": "a", "X-Custom": "b"})
+    assert names(request_head(request, named))[-2:] == ["x-custom", "x-title"]
+
+
+def test_a_refused_header_is_an_answer_that_says_what_to_do() -> None:
+    with SealedTransport(replace(INJECTED, history=False)) as transport, transport.httpx2_client() as client:
+        answer = client.get("https://api.openai.com/v1/models", headers={"Range": "bytes=0-1"})
+    assert (answer.status_code, answer.headers["x-blindrelay-error"]) == (400, "client/request")
+    assert "the header range does not reach the provider" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("connection", [INJECTED, BROUGHT])
+def test_a_programs_version_in_the_url_stays_at_home(connection: Connection) -> None:
+    request = httpx2.Request("GET", "https://api.example/v1/models?client_version=0.121.0&limit=1")
+    assert request_head(request, connection).url == "https://api.example/v1/models?limit=1"
+
+
+@pytest.mark.parametrize("library", [httpx, httpx2])
+@pytest.mark.parametrize(
+    "path", ["/v1/models/llama3:8b", "/v1/models/org%2Fname", "/model/arn%3Aaws%3Ab/converse"]
+)
+def test_a_models_name_is_sealed_as_it_is(library: Any, path: str) -> None:
+    request = library.Request("GET", f"https://api.example{path}")
+    assert request_head(request, INJECTED).url == f"https://api.example{path}"
 
 
 @pytest.mark.parametrize("library", [httpx, httpx2])

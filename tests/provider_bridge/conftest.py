@@ -33,13 +33,14 @@ def provider_at(target: str, preset: str = "openai", credential: bytes | None = 
     known = presets()[preset]
     return Provider(
         name=preset,
-        origin=known.origin,
+        origin=known.origin or parse_origin(f"https://{preset}.example"),
         target=parse_origin(target),
         credential=None
         if credential is None
         else (known.credential.header, known.credential.prefix + credential),
         injected=known.injected,
         brought=known.brought,
+        cache=known.cache,
         stateless=known.stateless,
     )
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from blindrelay.provider_bridge import BridgeConfig, DelegatedKey, presets, read_bridge_config
+from blindrelay.provider_bridge import BridgeConfig, DelegatedKey, Provider, presets, read_bridge_config
+from blindrelay.provider_bridge.providers import CacheRules
 from blindrelay.sealing import format_identity, identity_hash
 from blindrelay.serving import Address, ConfigError
 
@@ -118,8 +119,27 @@ def test_everything(folder: Path) -> None:
         ("[[provider]]", "[[providers]]", "provider is missing"),
         ('name = "openai"', "", "name is missing"),
         ('preset = "openai"', "", "preset is missing"),
-        ('preset = "openai"', 'preset = "closedai"', "none of anthropic, cohere, gemini, mistral, openai"),
+        ('preset = "openai"', 'preset = "closedai"', "none of anthropic, azure, bedrock, cohere"),
         ('preset = "openai"', 'preset = "openai"\ntypo = 1', "typo is not a known key"),
+        ('preset = "openai"', 'preset = "azure"', "origin is missing"),
+        ('preset = "openai"', 'preset = "openai"\nbase = "/v1/"', "base is wrong: .* without a slash"),
+        ('preset = "openai"', 'preset = "openai"\ncredential_header = "a b"', "not a header's name"),
+        ('preset = "openai"', 'preset = "openai"\ncredential_header = "Host"', "no request .* may have"),
+        ('preset = "openai"', 'preset = "openai"\ncredential_prefix = "a\\nb"', "printable ASCII"),
+        ('preset = "openai"', 'preset = "openai"\nrequest_headers = ["x:"]', "not a header's name"),
+        ('preset = "openai"', 'preset = "openai"\nrequest_headers = ["Cookie"]', "no request .* may have"),
+        (
+            'preset = "openai"',
+            'preset = "openai"\nrequest_headers = ["authorization"]',
+            "belongs to a credential",
+        ),
+        (
+            'preset = "openai"',
+            'preset = "openai"\ncredential_header = "x-key"\nrequest_headers = ["X-Key"]',
+            "belongs to a credential",
+        ),
+        ('preset = "openai"', 'preset = "openai"\ncache_controls = "maybe"', 'neither "pass" nor "refuse"'),
+        ('preset = "openai"', 'preset = "openai"\ncache_salt = "a-b"', 'nor "off"'),
         ("[[provider]]", "typo = 1\n[[provider]]", "typo is not a known key"),
         (
             'identity_key = "identity.key"',
@@ -180,6 +200,55 @@ def test_off_loopback_tls_is_not_enough(folder: Path) -> None:
         read(folder, text)
     assert read(folder, text.replace("[tls]", 'tokens = "relay-tokens"\n[tls]')).tokens
     assert read(folder, text.replace('key = "b"', 'key = "b"\nclient_ca = "c"')).tls
+
+
+def entry(folder: Path, lines: str) -> Provider:
+    (provider,) = read(folder, MINIMAL.replace('preset = "openai"', lines)).providers
+    return provider
+
+
+@pytest.mark.parametrize(
+    ("lines", "credential"),
+    [
+        ("", (b"authorization", b"Bearer sk-local")),
+        ('credential_header = "Api-Key"', (b"api-key", b"sk-local")),
+        ('credential_header = "x"\ncredential_prefix = "Key "', (b"x", b"Key sk-local")),
+        ('credential_header = "authorization"', (b"authorization", b"Bearer sk-local")),
+        ('credential_prefix = "Basic "', (b"authorization", b"Basic sk-local")),
+    ],
+)
+def test_a_credential_goes_where_its_provider_wants_it(
+    folder: Path, lines: str, credential: tuple[bytes, bytes]
+) -> None:
+    given = 'preset = "openai"\ncredential = { env = "LOCAL_KEY" }\n'
+    assert entry(folder, given + lines).credential == credential
+
+
+def test_a_base_and_more_headers(folder: Path) -> None:
+    provider = entry(
+        folder,
+        'preset = "openai"\norigin = "https://name.openai.azure.com"\nbase = "/openai/v1"\n'
+        'credential_header = "api-key"\nrequest_headers = ["X-Title"]',
+    )
+    assert provider.find_call("POST", "/openai/v1/chat/completions", brought=False)
+    assert not provider.find_call("POST", "/v1/chat/completions", brought=False)
+    assert provider.request_headers == {b"x-title"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "cache"),
+    [
+        ('preset = "openai"', CacheRules()),
+        ('preset = "openai"\ncache_controls = "refuse"', CacheRules(controls=False)),
+        ('preset = "openai"\ncache_salt = "cache_salt"', CacheRules(salt="cache_salt")),
+        ('preset = "vllm"\norigin = "https://a.example"', CacheRules(salt="cache_salt")),
+        ('preset = "vllm"\norigin = "https://a.example"\ncache_salt = "off"', CacheRules()),
+        ('preset = "llamacpp"\norigin = "https://a.example"', CacheRules(controls=False)),
+        ('preset = "llamacpp"\norigin = "https://a.example"\ncache_controls = "pass"', CacheRules()),
+    ],
+)
+def test_rules_for_caches(folder: Path, lines: str, cache: CacheRules) -> None:
+    assert entry(folder, lines).cache == cache
 
 
 @pytest.mark.parametrize("second", ['name = "openai"\norigin = "https://b.example"', 'name = "other"'])

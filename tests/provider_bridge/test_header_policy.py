@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from blindrelay.provider_bridge.header_policy import (
-    CREDENTIAL_HEADERS,
     MAX_HEADERS,
-    REQUEST_HEADERS,
+    NEVER_SENT,
     HeaderError,
     answer_headers,
     provider_headers,
     request_headers,
 )
+from blindrelay.v1.http_headers import ACCOUNT_HEADERS, REQUEST_HEADERS
 
 
 @pytest.mark.parametrize("name", sorted(REQUEST_HEADERS))
@@ -21,41 +21,47 @@ def test_a_listed_header_passes_with_its_raw_value(name: bytes, brought: bool) -
     assert request_headers([(name, b"a \xff;b")], brought=brought) == [(name, b"a \xff;b")]
 
 
-@pytest.mark.parametrize("name", sorted(CREDENTIAL_HEADERS))
+@pytest.mark.parametrize("name", sorted(ACCOUNT_HEADERS))
 def test_a_credential_header_is_refused_with_an_injected_credential(name: bytes) -> None:
     with pytest.raises(HeaderError, match="belongs to a credential") as refused:
-        request_headers([(name, b"Bearer sk-secret")], brought=False)
+        request_headers([(name, b"Bearer sk-secret")], brought=False, added=frozenset({name}))
     assert "sk-secret" not in str(refused.value)
-
-
-@pytest.mark.parametrize("name", sorted(CREDENTIAL_HEADERS))
-def test_a_credential_header_passes_with_a_brought_one(name: bytes) -> None:
-    assert request_headers([(name, b"mine")], brought=True) == [(name, b"mine")]
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        b"host",
-        b"content-length",
-        b"transfer-encoding",
-        b"connection",
-        b"accept-encoding",
-        b"user-agent",
-        b"cookie",
-        b"proxy-authorization",
-        b"x-stainless-os",
-        b"x-forwarded-for",
-        b"x-http-method-override",
-        b"expect",
-        b"te",
-        b"upgrade",
+        *sorted(ACCOUNT_HEADERS),
+        b"range",
+        b"if-match",
+        b"if-none-match",
+        b"date",
+        b"x-amz-date",
+        b"x-amz-security-token",
+        b"cf-aig-authorization",
+        b"x-goog-upload-command",
     ],
 )
-@pytest.mark.parametrize("brought", [False, True])
-def test_any_other_header_is_refused(name: bytes, brought: bool) -> None:
-    with pytest.raises(HeaderError, match="not one that the bridge passes on"):
-        request_headers([(name, b"x")], brought=brought)
+def test_with_a_brought_credential_other_headers_pass(name: bytes) -> None:
+    assert request_headers([(name, b"mine")], brought=True) == [(name, b"mine")]
+
+
+@pytest.mark.parametrize("name", [b"range", b"if-match", b"x-amz-date", b"x-stainless-os"])
+def test_with_an_injected_credential_other_headers_are_refused_unless_the_operator_adds_them(
+    name: bytes,
+) -> None:
+    with pytest.raises(HeaderError, match=rf"{name.decode()} does not pass .*request_headers"):
+        request_headers([(name, b"x")], brought=False)
+    assert request_headers([(name, b"x")], brought=False, added=frozenset({name})) == [(name, b"x")]
+
+
+@pytest.mark.parametrize("name", [*sorted(NEVER_SENT), b"x-forwarded-for", b"sec-websocket-key"])
+@pytest.mark.parametrize(("brought", "added"), [(True, False), (False, True)])
+def test_what_the_bridge_makes_or_a_hop_owns_is_always_refused(
+    name: bytes, brought: bool, added: bool
+) -> None:
+    with pytest.raises(HeaderError, match="never passed on"):
+        request_headers([(name, b"x")], brought=brought, added=frozenset({name} if added else ()))
 
 
 @pytest.mark.parametrize(
@@ -105,24 +111,55 @@ def test_the_bridge_makes_the_rest_itself() -> None:
     }
 
 
+SHARED_LIMITS = [
+    b"x-ratelimit-remaining-tokens",
+    b"x-ratelimit-limit-tokens-minute",
+    b"X-RateLimit-Reset",
+    b"anthropic-ratelimit-requests-limit",
+    b"anthropic-priority-input-tokens-remaining",
+    b"ratelimit",
+    b"ratelimit-policy",
+    b"RateLimit-Remaining",
+    b"x-ratelimitbysize-remaining-month",
+    b"x-ms-rate-limit-remaining",
+    b"azureml-model-session",
+    b"x-codex-primary-used-percent",
+    b"x-tokens-remaining",
+    b"x-envoy-ratelimited",
+    b"retry-after-ms",
+    b"x-should-be-new-quota-header",
+]
+
+
+@pytest.mark.parametrize("name", SHARED_LIMITS)
+def test_limits_pass_back_to_their_own_account_only(name: bytes) -> None:
+    """Or one customer reads off them how much another sends."""
+    for status in (200, 429):
+        assert answer_headers([(name, b"7")], chunked=False, brought=False, status=status) == []
+    assert answer_headers([(name, b"7")], chunked=False, brought=True) == [(name.lower(), b"7")]
+
+
+@pytest.mark.parametrize("status", [200, 400, 429, 500, 503, 529])
+def test_retry_after_passes_where_an_sdk_has_to_wait(status: int) -> None:
+    passed = answer_headers([(b"Retry-After", b"7")], chunked=False, status=status)
+    assert passed == ([(b"retry-after", b"7")] if status in (429, 503, 529) else [])
+
+
 @pytest.mark.parametrize(
     "name",
     [
         b"Content-Type",
-        b"Retry-After",
-        b"retry-after-ms",
         b"x-should-retry",
         b"x-request-id",
         b"request-id",
         b"openai-processing-ms",
-        b"x-ratelimit-remaining-tokens",
-        b"anthropic-ratelimit-requests-limit",
         b"location",
         b"Content-Encoding",
     ],
 )
-def test_what_sdks_read_passes_back(name: bytes) -> None:
-    assert answer_headers([(name, b"a\xe9")], chunked=False) == [(name.lower(), b"a\xe9")]
+@pytest.mark.parametrize("brought", [False, True])
+def test_what_sdks_read_passes_back(name: bytes, brought: bool) -> None:
+    assert answer_headers([(name, b"a\xe9")], chunked=False, brought=brought) == [(name.lower(), b"a\xe9")]
 
 
 @pytest.mark.parametrize(
@@ -139,16 +176,24 @@ def test_what_sdks_read_passes_back(name: bytes) -> None:
         b"trailer",
         b"transfer-encoding",
         b"upgrade",
-        b"server",
-        b"via",
         b"strict-transport-security",
-        b"openai-organization",
-        b"anthropic-organization-id",
-        b"x-goog-upload-url",
+        b"NEL",
+        b"report-to",
+        b"sec-websocket-accept",
     ],
 )
-def test_everything_else_is_dropped_from_the_answer(name: bytes) -> None:
+@pytest.mark.parametrize("brought", [False, True])
+def test_some_headers_are_dropped_from_every_answer(name: bytes, brought: bool) -> None:
+    assert answer_headers([(name, b"x")], chunked=False, brought=brought) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [b"server", b"via", b"openai-organization", b"anthropic-organization-id", b"x-goog-upload-url"],
+)
+def test_what_names_the_account_passes_back_to_its_owner_only(name: bytes) -> None:
     assert answer_headers([(name, b"x")], chunked=False) == []
+    assert answer_headers([(name, b"x")], chunked=False, brought=True) == [(name, b"x")]
 
 
 def test_what_connection_names_is_dropped() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from blindrelay.provider_bridge.errors import RequestError, SealedError
 from blindrelay.provider_bridge.policy import PlannedCall, plan_call
-from blindrelay.provider_bridge.providers import presets
+from blindrelay.provider_bridge.presets import presets
 from blindrelay.v1.inner_pb2 import (
     CREDENTIAL_BROUGHT,
     CREDENTIAL_UNSPECIFIED,
@@ -38,7 +39,7 @@ def plan(*arguments: Any, **fields: Any) -> PlannedCall:
 def judge(*arguments: Any, body: bytes | None, **fields: Any) -> None:
     call = plan(*arguments, **fields)
     if body is not None and call.check is not None:
-        call.check.judge(call.provider.stateless, body)
+        call.check.judge(call.provider.stateless, call.provider.cache, body)
 
 
 def form(disposition: bytes) -> bytes:
@@ -129,6 +130,7 @@ def test_the_default_port_is_the_same_origin() -> None:
 _GEMINI = "https://generativelanguage.googleapis.com"
 _MISTRAL = "https://api.mistral.ai"
 _COHERE = "https://api.cohere.com"
+_DEEPSEEK = "https://api.deepseek.com"
 
 
 @pytest.mark.parametrize(
@@ -299,6 +301,28 @@ def test_a_body_that_cannot_be_checked() -> None:
 def test_body_of_a_get_is_not_judged_and_may_not_be_there() -> None:
     assert plan("https://api.openai.com/v1/models", "GET").bodiless
     assert not plan().bodiless
+
+
+def test_a_brought_credential_asks_for_no_salt() -> None:
+    assert plan(f"{_DEEPSEEK}/chat/completions", credential=CREDENTIAL_BROUGHT).check is None
+    code, message = refusal(f"{_DEEPSEEK}/chat/completions", body=b"{}")
+    assert code == "NOT_ALLOWED"
+    assert "user_id must be a secret" in message
+
+
+def test_what_an_operator_adds_passes() -> None:
+    headers = {b"content-type": b"application/json", b"x-title": b"mine"}
+    (openai,) = (each for each in PROVIDERS if each.name == "openai")
+    added = replace(openai, request_headers=frozenset({b"x-title"}))
+    assert dict(plan_call(request_head(headers=headers), [added]).headers) == headers
+    assert "x-title does not pass" in refusal(headers=headers)[1]
+
+
+@pytest.mark.parametrize(
+    "query", ["client_version=0.121.0", "%24alt=json%3Benum-encoding%3Dint", "page_size=5&endpoint=chat"]
+)
+def test_harmless_parameters_pass(query: str) -> None:
+    assert plan(f"https://api.openai.com/v1/models?{query}", "GET")
 
 
 def test_a_long_message_is_cut() -> None:

@@ -13,9 +13,9 @@ import pytest
 import trustme
 
 from blindrelay.provider_bridge import ProviderError
-from blindrelay.provider_bridge.header_policy import Header
 from blindrelay.provider_bridge.policy import plan_call
 from blindrelay.provider_bridge.provider_call import ProviderTransport, body_end
+from blindrelay.v1.http_headers import Header
 from blindrelay.v1.inner_pb2 import (
     BODY_END_CHUNKED,
     BODY_END_CLOSE,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from blindrelay.provider_bridge.providers import CallError, parse_calls, presets
+from blindrelay.provider_bridge.presets import preset_at, presets
+from blindrelay.provider_bridge.providers import CacheRules, CallError, parse_calls
 from blindrelay.provider_bridge.url_policy import parse_url
 
 from .conftest import provider_at
@@ -35,6 +36,35 @@ def allows(preset: str, method: str, path: str, *, brought: bool = False) -> boo
         ("gemini", "POST", "/v1beta/models/gemini-2.5-pro:countTokens"),
         ("gemini", "POST", "/v1beta/models/text-embedding:embedContent"),
         ("gemini", "GET", "/v1beta/models"),
+        ("gemini", "POST", "/v1beta/openai/chat/completions"),
+        ("openai", "POST", "/v1/moderations"),
+        ("openai", "POST", "/v1/responses/input_tokens"),
+        ("mistral", "POST", "/v1/audio/speech"),
+        ("mistral", "POST", "/v1/fim/completions"),
+        ("cohere", "POST", "/v2/rerank"),
+        ("cohere", "POST", "/v1/tokenize"),
+        ("cohere", "GET", "/v1/models"),
+        ("azure", "POST", "/openai/v1/chat/completions"),
+        ("azure", "POST", "/openai/deployments/gpt-4o/chat/completions"),
+        ("groq", "POST", "/openai/v1/chat/completions"),
+        ("openrouter", "POST", "/api/v1/chat/completions"),
+        ("openrouter", "GET", "/api/v1/models/meta-llama/llama-3-8b:free/endpoints"),
+        ("deepseek", "POST", "/chat/completions"),
+        ("deepseek", "POST", "/v1/chat/completions"),
+        ("xai", "POST", "/v1/responses"),
+        ("together", "POST", "/v1/chat/completions"),
+        ("fireworks", "POST", "/inference/v1/chat/completions"),
+        ("ollama", "POST", "/api/chat"),
+        ("ollama", "GET", "/v1/models/llama3:8b"),
+        ("vllm", "POST", "/v1/chat/completions"),
+        ("llamacpp", "POST", "/v1/messages"),
+        ("bedrock", "POST", "/model/anthropic.claude-3-5-sonnet-20240620-v1:0/converse"),
+        ("bedrock", "POST", "/model/anthropic.claude-3-5-sonnet-20240620-v1%3A0/invoke"),
+        (
+            "bedrock",
+            "POST",
+            "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Ainference-profile%2Fus.a-v1%3A0/invoke",
+        ),
     ],
 )
 def test_stateless_calls_need_no_credential_of_ones_own(preset: str, method: str, path: str) -> None:
@@ -62,6 +92,17 @@ def test_stateless_calls_need_no_credential_of_ones_own(preset: str, method: str
         ("gemini", "GET", "/v1beta/cachedContents"),
         ("gemini", "POST", "/v1beta/cachedContents"),
         ("gemini", "POST", "/v1beta/models/gemini-2.5-pro:batchGenerateContent"),
+        ("gemini", "POST", "/v1beta/models/m:batchGenerateContent:generateContent"),
+        ("gemini", "POST", "/v1beta/models/m:batchGenerateContent%3AgenerateContent"),
+        ("gemini", "GET", "/v1beta/models/m/operations/o"),
+        ("gemini", "POST", "/v1beta/openai/files"),
+        ("azure", "GET", "/openai/v1/files"),
+        ("openrouter", "GET", "/api/v1/credits"),
+        ("openrouter", "GET", "/api/v1/models/user"),
+        ("ollama", "GET", "/api/ps"),
+        ("vllm", "POST", "/v1/messages"),
+        ("deepseek", "POST", "/anthropic/v1/messages"),
+        ("bedrock", "POST", "/model/a/b/invoke"),
     ],
 )
 def test_stateful_calls_do(preset: str, method: str, path: str) -> None:
@@ -78,7 +119,56 @@ def test_and_the_rest_is_never_called(method: str, path: str) -> None:
 
 @pytest.mark.parametrize("model", ["a/b", "a:b", "a%3Ab", ""])
 def test_a_parameter_is_one_part_of_one_segment(model: str) -> None:
+    (call,) = parse_calls(["GET /v1/models/{model}"])
+    assert not call.matches("GET", f"/v1/models/{model}", tunnel=False)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "gpt-4o",
+        "llama3:8b",
+        "ft:gpt-4o-mini-2024-07-18:org::id",
+        "ft%3Agpt-4o%3Aorg%3A%3Aid",
+        "org/name",
+        "org%2Fname",
+        "org%2fname",
+        "org/name:free",
+        "hf.co/org/name-GGUF:Q4_K_M",
+        "accounts/fireworks/models/m",
+        "~org/name@latest",
+        "name%40latest",
+    ],
+)
+def test_a_name_may_have_colons_and_slashes(model: str) -> None:
+    assert allows("openai", "GET", parse_url(f"https://api.openai.com/v1/models/{model}").path)
+
+
+@pytest.mark.parametrize("model", ["", "a%20b", "a%252Fb", "a%3Fb", "a%23b", "a%0Ab", "a%25"])
+def test_a_name_has_no_other_escapes(model: str) -> None:
     assert not allows("openai", "GET", f"/v1/models/{model}")
+
+
+def test_a_name_in_the_middle_of_a_template_is_one_segment() -> None:
+    (call,) = parse_calls(["POST /model/{+model}/invoke"])
+    assert call.matches("POST", "/model/a%2Fb:1/invoke", tunnel=False)
+    assert not call.matches("POST", "/model/a/b/invoke", tunnel=False)
+
+
+def test_a_base_moves_a_presets_paths() -> None:
+    moved = preset_at("openai", "/openai/v1")
+    call = next(call for call in moved.injected if call.path.pattern.endswith("/chat/completions"))
+    assert call.matches("POST", "/openai/v1/chat/completions", tunnel=False)
+    assert not call.matches("POST", "/v1/chat/completions", tunnel=False)
+    assert not any(call.matches("GET", "/v1/files", tunnel=False) for call in moved.brought)
+
+
+@pytest.mark.parametrize(
+    "base", ["/", "v1", "/v1/", "//v1", "/a/../b", "/a/.", "/{x}", "/a%2Fb", "/a*", "/a b"]
+)
+def test_a_base_is_a_plain_path(base: str) -> None:
+    with pytest.raises(CallError, match="is not a path"):
+        preset_at("openai", base)
 
 
 def test_a_template_matches_whole_paths() -> None:
@@ -120,6 +210,8 @@ def test_a_dot_in_a_template_is_a_dot() -> None:
         "POST /v1/chat multi",
         "POST  /v1/chat",
         "POST /v1/(.*)",
+        "POST /v1/{+model}:run",
+        "POST /v1/x{+model}",
     ],
 )
 def test_an_entry_that_is_none(entry: str) -> None:
@@ -129,14 +221,28 @@ def test_an_entry_that_is_none(entry: str) -> None:
 
 def test_only_uploads_take_multipart() -> None:
     multipart = {
-        call.path.pattern for preset in presets().values() for call in preset.injected if call.multipart
+        call.path.pattern.rpartition("/")[2]
+        for preset in presets().values()
+        for call in preset.injected
+        if call.multipart
     }
-    assert multipart == {
-        "/v1/audio/transcriptions",
-        "/v1/audio/translations",
-        "/v1/images/edits",
-        "/v1/images/variations",
-    }
+    assert multipart == {"transcriptions", "translations", "edits", "variations"}
+
+
+@pytest.mark.parametrize(
+    ("preset", "salt", "controls"),
+    [
+        ("openai", None, True),
+        ("vllm", "cache_salt", True),
+        ("deepseek", "user_id", True),
+        ("fireworks", "prompt_cache_isolation_key", True),
+        ("llamacpp", None, False),
+    ],
+)
+def test_each_preset_keeps_caches_apart_as_its_provider_can(
+    preset: str, salt: str | None, controls: bool
+) -> None:
+    assert presets()[preset].cache == CacheRules(salt, controls)
 
 
 @pytest.mark.parametrize(
@@ -145,6 +251,9 @@ def test_only_uploads_take_multipart() -> None:
         ("openai", b"authorization", b"Bearer "),
         ("anthropic", b"x-api-key", b""),
         ("gemini", b"x-goog-api-key", b""),
+        ("azure", b"api-key", b""),
+        ("bedrock", b"authorization", b"Bearer "),
+        ("groq", b"authorization", b"Bearer "),
     ],
 )
 def test_each_provider_gets_its_credential_as_it_wants_it(preset: str, header: bytes, prefix: bytes) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import grpc
 import pytest
@@ -118,6 +119,24 @@ async def test_frames_may_travel_with_the_head(caller: SealedCaller) -> None:
     await tunnel.say(HELLO)
     assert (await tunnel.answer()).status == 101
     assert await tunnel.heard() == HELLO.encode()
+
+
+@pytest.mark.parametrize("fields", [{}, BROUGHT], ids=["injected", "brought"])
+async def test_events_about_a_shared_accounts_limits_are_withheld(
+    caller: SealedCaller, websocket: WebSocketProvider, fields: dict[str, Any]
+) -> None:
+    limits = json.dumps({"type": "rate_limits.updated", "rate_limits": [{"name": "tokens", "remaining": 7}]})
+    content = [json.dumps({"type": "response.text.delta", "delta": '"rate_limits.updated"'}), "rate_limits"]
+
+    async def speak(connection: ServerConnection) -> None:
+        for message in (limits, *content):
+            await connection.send(message)
+        await connection.wait_closed()
+
+    websocket.handler = speak
+    tunnel = await opened(caller, **fields)
+    for expected in [*([limits] if fields else []), *content]:
+        assert await tunnel.heard() == expected.encode()
 
 
 async def test_an_end_without_a_close(caller: SealedCaller, websocket: WebSocketProvider) -> None:

@@ -12,6 +12,8 @@
 ``first_byte``  ``90s``, ``45m``, ``1h``…: how long an answer's beginning is waited for
 ``idle``        the same for whatever comes after it; both instead of a request's read timeout
 ``history``     ``off``, or a file: where to keep what was seen of the bridge's keys
+``headers``     names of more headers to send, with commas between: where the bridge allows them
+``cache_salt``  names of hosts whose prompt cache takes vLLM's salt; ``off`` for no salts at all
 =============== ==========================================================================
 """
 
@@ -27,6 +29,7 @@ from typing import Final, TypeVar
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from blindrelay.client.errors import ConfigurationError
+from blindrelay.client.name_options import header_names, salted_hosts
 from blindrelay.sealing import IdentityError, parse_identity
 from blindrelay.v1.inner_pb2 import Credential, DeadlineClass
 
@@ -44,7 +47,10 @@ _CREDENTIALS: Final = {
 }
 _UNITS: Final = {"s": 1, "m": 60, "h": 3_600}
 _SWITCH: Final = {"on": True, "off": False}
-_OPTIONS: Final = ("bridge", "token", "tls", "ca", "credentials", "deadline", "first_byte", "idle", "history")
+_OPTIONS: Final = (
+    *("bridge", "token", "tls", "ca", "credentials", "deadline", "first_byte", "idle", "history"),
+    *("headers", "cache_salt"),
+)
 _PROFILE_KEYS: Final = ("relay", "token_file", *_OPTIONS)
 _DEFAULT_PORT: Final = 443
 
@@ -67,6 +73,8 @@ class Connection:
         deadline_class: a DeadlineClass.
         first_byte, idle: seconds for an answer's beginning, and for what follows; None: as requests say.
         history: the file for what was seen of the bridge's keys; True for the usual one, False for none.
+        headers: names, in lower case, of headers that are sent beside the protocol's own.
+        cache_salt: hosts, in lower case, whose prompt cache takes vLLM's salt; None for no salts at all.
     """
 
     host: str
@@ -80,6 +88,8 @@ class Connection:
     first_byte: float | None = None
     idle: float | None = None
     history: Path | bool = True
+    headers: frozenset[str] = frozenset()
+    cache_salt: frozenset[str] | None = frozenset()
 
     def __post_init__(self) -> None:
         if not self.tls and not _is_loopback(self.host):
@@ -179,6 +189,8 @@ class Connection:
             first_byte=_seconds("first_byte", settings.get("first_byte")),
             idle=_seconds("idle", settings.get("idle")),
             history=_history(settings.get("history", "on")),
+            headers=header_names(settings.get("headers")),
+            cache_salt=salted_hosts(settings.get("cache_salt")),
         )
 
 

@@ -15,7 +15,8 @@ from blindrelay.provider_bridge.errors import (
 )
 from blindrelay.provider_bridge.events import Event, EventLog, Outcome
 from blindrelay.provider_bridge.identity_file import load_identity, load_or_make_identity
-from blindrelay.provider_bridge.providers import AllowedCall, Provider, parse_calls, presets
+from blindrelay.provider_bridge.presets import presets
+from blindrelay.provider_bridge.providers import AllowedCall, Provider, parse_calls
 from blindrelay.provider_bridge.signatory import DelegatedIdentity, HeldIdentity, Signatory
 
 __all__ = [

@@ -10,14 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from blindrelay.provider_bridge.providers import (
-    AllowedCall,
-    CallError,
-    Preset,
-    Provider,
-    parse_calls,
-    presets,
+from blindrelay.provider_bridge.provider_options import (
+    read_cache_rules,
+    read_credential_style,
+    read_preset,
+    read_request_headers,
 )
+from blindrelay.provider_bridge.providers import AllowedCall, CallError, Provider, parse_calls
 from blindrelay.provider_bridge.stateless.description import (
     Description,
     DescriptionError,
@@ -195,33 +194,27 @@ def _check_distinct(table: Table, providers: tuple[Provider, ...]) -> None:
 
 
 def _provider(table: Table, environment: Mapping[str, str]) -> Provider:
-    preset = _preset(table)
+    preset = read_preset(table)
     origin = _origin(table, "origin") or preset.origin
+    if origin is None:
+        raise table.error("origin", "is missing: this preset's servers are everybody's own")
     target = _origin(table, "target") or origin
     if target.scheme == "http" and not target.is_loopback:
         raise table.error("target", f"would be {target}: plain http is for this machine only, use https")
     secret = table.table("credential", partial(_secret, environment=environment))
+    style = read_credential_style(table, preset)
     return Provider(
         name=table.text("name"),
         origin=origin,
         target=target,
-        credential=(
-            None
-            if secret is None
-            else (preset.credential.header, preset.credential.prefix + secret.encode("ascii"))
-        ),
+        credential=None if secret is None else (style.header, style.prefix + secret.encode("ascii")),
         injected=_calls(table, "injected", preset.injected),
         brought=_calls(table, "brought", preset.brought),
         allow_close_delimited=table.flag("allow_close_delimited", default=False),
+        request_headers=read_request_headers(table, style),
+        cache=read_cache_rules(table, preset),
         stateless=_stateless(table, preset.stateless),
     )
-
-
-def _preset(table: Table) -> Preset:
-    name = table.text("preset")
-    if name not in presets():
-        raise table.error("preset", f'is "{name}", which is none of {", ".join(sorted(presets()))}')
-    return presets()[name]
 
 
 def _origin(table: Table, key: str) -> Origin | None:

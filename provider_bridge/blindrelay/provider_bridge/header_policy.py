@@ -6,38 +6,35 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-Header = tuple[bytes, bytes]
+from blindrelay.v1.http_headers import (
+    ACCOUNT_HEADERS,
+    HOP_BY_HOP,
+    INJECTED_SUBPROTOCOLS,
+    REQUEST_HEADERS,
+    SUBPROTOCOL,
+    Header,
+    nominated,
+)
 
-REQUEST_HEADERS: Final = frozenset(
+OVERRIDES: Final = frozenset(
     {
-        b"accept",
-        b"anthropic-beta",
-        b"anthropic-version",
-        b"content-encoding",
-        b"content-type",
-        b"openai-beta",
+        b"x-http-method",
+        b"x-http-method-override",
+        b"x-method-override",
+        b"x-original-url",
+        b"x-rewrite-url",
     }
 )
-"""What a provider needs to read the request; nothing here says who asks."""
+"""Some servers take the method or the path from these, and the allow-list would have judged another call."""
 
-CREDENTIAL_HEADERS: Final = frozenset(
-    {
-        b"api-key",
-        b"authorization",
-        b"idempotency-key",
-        b"openai-organization",
-        b"openai-project",
-        b"x-api-key",
-        b"x-goog-api-key",
-    }
+NEVER_SENT: Final = (
+    HOP_BY_HOP
+    | OVERRIDES
+    | {b"accept-encoding", b"content-length", b"cookie", b"host", b"user-agent"}
+    | {b"forwarded", b"via", b"x-real-ip"}
 )
-"""Whose account it is, and what has a meaning within one: with the bridge's own, two customers' equal
-idempotency keys would meet. Only with a BROUGHT credential."""
-
-SUBPROTOCOL: Final = b"sec-websocket-protocol"
-
-INJECTED_SUBPROTOCOLS: Final = frozenset({b"openai-beta.realtime-v1", b"realtime"})
-"""Subprotocols that a tunnel with an INJECTED credential may offer: SDKs put keys into others."""
+"""What no request may have: the bridge makes some of them itself, cookies would tell one person from another,
+and the rest only an intermediary may set."""
 
 ANSWER_HEADERS: Final = frozenset(
     {
@@ -56,22 +53,40 @@ ANSWER_HEADERS: Final = frozenset(
         b"openai-processing-ms",
         b"openai-version",
         b"request-id",
-        b"retry-after",
-        b"retry-after-ms",
         b"x-request-id",
         b"x-should-retry",
     }
 )
-"""What SDKs read. Not the provider's name for the account (openai-organization, anthropic-organization-id):
-with an INJECTED credential it is the bridge's."""
+"""What SDKs read, with an INJECTED credential. Nothing in it is about the account, which all customers share:
+not its name, and neither its limits nor what is left of them. Those tell one customer what another sent."""
 
-ANSWER_PREFIXES: Final = (b"anthropic-ratelimit-", b"x-ratelimit-")
+RETRY_AFTER: Final = b"retry-after"
+"""The one word on the account's limits that SDKs cannot do without, so it passes where it is needed."""
+
+RETRY_STATUSES: Final = frozenset({429, 503, 529})
+"""RFC 6585, section 4; RFC 9110, section 15.6.4; Anthropic's "overloaded"."""
+
+NEVER_RETURNED: Final = HOP_BY_HOP | {
+    b"alt-svc",
+    b"clear-site-data",
+    b"nel",
+    b"report-to",
+    b"reporting-endpoints",
+    b"set-cookie",
+    b"set-cookie2",
+    b"strict-transport-security",
+}
+"""What no answer keeps: this hop's own, cookies, and what would have a client talk to others by itself."""
+
+_FORWARDED: Final = b"x-forwarded-"
+_OWN_HANDSHAKE: Final = b"sec-websocket-"
+"""A tunnel's handshake is the bridge's; the chosen subprotocol is added by who made it."""
 
 USER_AGENT: Final = b"blindrelay"
 """The same for every exchange, without a version."""
 
 MAX_HEADERS: Final = 64
-"""Header fields of a request; the allow-list has a dozen names."""
+"""Header fields of a request. SDKs send about twenty."""
 
 _REPEATABLE: Final = frozenset({b"accept", b"anthropic-beta", b"openai-beta"})
 # RFC 9110, sections 5.1 and 5.5: a token in lower case; visible bytes with single-line space between them.
@@ -84,10 +99,22 @@ class HeaderError(ValueError):
     """A header is refused; the text says why, and never holds its value."""
 
 
-def request_headers(headers: Iterable[Header], *, brought: bool, tunnel: bool = False) -> list[Header]:
+def is_header_name(name: bytes) -> bool:
+    """Whether it is a header's name in lower case (RFC 9110, section 5.1)."""
+    return _NAME.fullmatch(name) is not None
+
+
+def request_headers(
+    headers: Iterable[Header],
+    *,
+    brought: bool,
+    tunnel: bool = False,
+    added: frozenset[bytes] = frozenset(),
+) -> list[Header]:
     """The headers that go on to the provider, sorted by name.
 
-    Raises HeaderError for any that may not: dropping one would send another request than was asked for.
+    `added` are names that the operator lets pass with an INJECTED credential, beside the protocol's own.
+    Raises HeaderError for any that may not pass: dropping one would send another request than was asked for.
     """
     passed = list(headers)
     if len(passed) > MAX_HEADERS:
@@ -97,8 +124,9 @@ def request_headers(headers: Iterable[Header], *, brought: bool, tunnel: bool = 
         _check_form(name, value)
         if name == SUBPROTOCOL and tunnel:
             _check_subprotocols(value, brought=brought)
-        else:
-            _check_request_name(name, brought=brought)
+        elif not brought:
+            _check_injected(name, added)
+        _check_sendable(name, tunnel=tunnel)
         if name in seen and name not in _REPEATABLE:
             raise HeaderError(f"the header {name.decode()} is given twice")
         seen.add(name)
@@ -120,35 +148,50 @@ def provider_headers(
     return [(b"host", host.encode("ascii")), *sorted([*headers, *made])]
 
 
-def answer_headers(headers: Iterable[Header], *, chunked: bool) -> list[Header]:
+def answer_headers(
+    headers: Iterable[Header], *, chunked: bool, brought: bool = False, status: int = 200
+) -> list[Header]:
     """The provider's headers that go back to the client, in their order, names in lower case.
 
+    With a BROUGHT credential the account is the client's own, and all pass but NEVER_RETURNED.
     Raises HeaderError if a value has CR, LF, NUL or another control byte.
     """
     received = [(name.lower(), value) for name, value in headers]
-    hop_by_hop = _nominated(received)
-    passed = [(name, value) for name, value in received if _passes_back(name) and name not in hop_by_hop]
+    dropped = NEVER_RETURNED | nominated(received)
+    if chunked:  # RFC 9112, section 6.1: with a transfer coding, a content-length has no meaning
+        dropped |= {b"content-length"}
+    passed = [
+        (name, value)
+        for name, value in received
+        if name not in dropped and _returns(name, brought=brought, status=status)
+    ]
     for name, value in passed:
         _check_form(name, value)
-    if chunked:  # RFC 9112, section 6.1: with a transfer coding, a content-length has no meaning
-        passed = [(name, value) for name, value in passed if name != b"content-length"]
     return passed
-
-
-def _check_request_name(name: bytes, *, brought: bool) -> None:
-    if name in CREDENTIAL_HEADERS:
-        if not brought:
-            raise HeaderError(
-                f"the header {name.decode()} belongs to a credential, and the bridge adds its own: "
-                "send none, or bring your own (credentials=brought)"
-            )
-    elif name not in REQUEST_HEADERS:
-        raise HeaderError(f"the header {name.decode()} is not one that the bridge passes on")
 
 
 def subprotocols(value: bytes) -> list[bytes]:
     """What a sec-websocket-protocol header offers (RFC 6455, section 11.3.4)."""
     return [each.strip(b" \t") for each in value.split(b",")]
+
+
+def _check_injected(name: bytes, added: frozenset[bytes]) -> None:
+    if name in ACCOUNT_HEADERS:
+        raise HeaderError(
+            f"the header {name.decode()} belongs to a credential, and the bridge adds its own: "
+            "send none, or bring your own (credentials=brought)"
+        )
+    if name not in REQUEST_HEADERS | added:
+        raise HeaderError(
+            f"the header {name.decode()} does not pass with the bridge's credential: leave it out, ask the "
+            "bridge's operator to allow it (request_headers), or bring your own (credentials=brought)"
+        )
+
+
+def _check_sendable(name: bytes, *, tunnel: bool) -> None:
+    handshake = name.startswith(_OWN_HANDSHAKE) and not (tunnel and name == SUBPROTOCOL)
+    if name in NEVER_SENT or name.startswith(_FORWARDED) or handshake:
+        raise HeaderError(f"the header {name.decode()} is never passed on: leave it out")
 
 
 def _check_subprotocols(value: bytes, *, brought: bool) -> None:
@@ -163,17 +206,15 @@ def _check_subprotocols(value: bytes, *, brought: bool) -> None:
 
 
 def _check_form(name: bytes, value: bytes) -> None:
-    if not _NAME.fullmatch(name):
+    if not is_header_name(name):
         raise HeaderError("a header's name is not a token in lower case")
     if not _VALUE.fullmatch(value):
         raise HeaderError(f"the header {name.decode()} has a control byte, or space at an end")
 
 
-def _nominated(headers: Iterable[Header]) -> set[bytes]:
-    """The names that `connection` lists: they are for this hop only (RFC 9110, section 7.6.1)."""
-    values = b",".join(value for name, value in headers if name == b"connection")
-    return {name.strip().lower() for name in values.split(b",")}
-
-
-def _passes_back(name: bytes) -> bool:
-    return name in ANSWER_HEADERS or name.startswith(ANSWER_PREFIXES)
+def _returns(name: bytes, *, brought: bool, status: int) -> bool:
+    if name.startswith(_OWN_HANDSHAKE):
+        return False
+    if brought or name in ANSWER_HEADERS:
+        return True
+    return name == RETRY_AFTER and status in RETRY_STATUSES

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 
+from blindrelay.provider_bridge.account_events import is_about_limits
 from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.request_body import gather, seconds_to_arrive
 from blindrelay.provider_bridge.request_budget import Share
@@ -28,6 +29,10 @@ class OpenGate:
     async def passed(self, frame: Frame) -> Iterable[Frame]:
         """The frame itself."""
         return [frame]
+
+    def withholds(self, frame: Frame) -> bool:
+        """Nothing: the account is the client's own."""
+        return False
 
 
 class MessageGate:
@@ -78,3 +83,7 @@ class MessageGate:
             piece = bytes(message[index * MAX_FRAME_DATA : (index + 1) * MAX_FRAME_DATA])
             yield Frame(opcode=CONTINUATION if index else TEXT, data=piece, fin=index == last)
         self._share.release()
+
+    def withholds(self, frame: Frame) -> bool:
+        """What tells how much of the account's limits other customers have used."""
+        return is_about_limits(frame)

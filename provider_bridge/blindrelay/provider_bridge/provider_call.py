@@ -11,11 +11,12 @@ from typing import Final, cast
 
 import httpx
 
-from blindrelay.provider_bridge.header_policy import Header, HeaderError, answer_headers, provider_headers
+from blindrelay.provider_bridge.header_policy import HeaderError, answer_headers, provider_headers
 from blindrelay.provider_bridge.policy import PlannedCall
 from blindrelay.provider_bridge.provider_failures import failed, foreign_errors
 from blindrelay.provider_bridge.provider_tunnel import Handshake, ProviderTunnel
 from blindrelay.sealing import TUNNEL_STATUS
+from blindrelay.v1.http_headers import Header
 from blindrelay.v1.inner_pb2 import (
     BODY_END_CHUNKED,
     BODY_END_CLOSE,
@@ -122,7 +123,7 @@ class ProviderTransport:
 
     async def dial(self, call: PlannedCall) -> ProviderTunnel | ProviderAnswer:
         """Opens a tunnel, unless the provider gives an ordinary answer. Raises ProviderError."""
-        handshake = Handshake(call.headers)
+        handshake = Handshake(call.headers, brought=not call.injected)
         response = await self._send(_request(call, bytearray(), handshake.headers))
         try:
             if response.status_code != TUNNEL_STATUS:
@@ -205,7 +206,12 @@ def _answer(call: PlannedCall, response: httpx.Response) -> ProviderAnswer:
     version = response.extensions.get("http_version", b"HTTP/1.1")
     end = body_end(call.method, version, response.status_code, received)
     try:
-        headers = answer_headers(received, chunked=end == BODY_END_CHUNKED)
+        headers = answer_headers(
+            received,
+            chunked=end == BODY_END_CHUNKED,
+            brought=not call.injected,
+            status=response.status_code,
+        )
     except HeaderError as error:
         raise failed(f"the provider's answer is refused: {error}") from None
     return ProviderAnswer(response, headers, end, close_allowed=call.provider.allow_close_delimited)

@@ -21,15 +21,10 @@ from websockets.protocol import Event, Protocol, Side, State
 from websockets.utils import accept_key, generate_key
 
 from blindrelay.provider_bridge.errors import ProviderError
-from blindrelay.provider_bridge.header_policy import (
-    SUBPROTOCOL,
-    Header,
-    HeaderError,
-    answer_headers,
-    subprotocols,
-)
+from blindrelay.provider_bridge.header_policy import HeaderError, answer_headers, subprotocols
 from blindrelay.provider_bridge.provider_failures import failed, foreign_errors
 from blindrelay.sealing import CLOSE, close_frame, close_reason, data_frames
+from blindrelay.v1.http_headers import SUBPROTOCOL, Header
 from blindrelay.v1.inner_pb2 import EXECUTION_STARTED, Frame
 
 MAX_MESSAGE: Final = 16_777_216
@@ -56,10 +51,12 @@ class Handshake:
 
     Args:
         headers: those of the request, which may offer subprotocols.
+        brought: whether the credential is the client's own.
     """
 
-    def __init__(self, headers: Iterable[Header]) -> None:
+    def __init__(self, headers: Iterable[Header], *, brought: bool) -> None:
         self._key = generate_key()
+        self._brought = brought
         self._offered = [
             each for name, value in headers if name == SUBPROTOCOL for each in subprotocols(value)
         ]
@@ -78,7 +75,7 @@ class Handshake:
         if wrong is not None:
             raise failed(f"the provider's WebSocket handshake is refused: {wrong}")
         try:
-            headers = answer_headers(received, chunked=False)
+            headers = answer_headers(received, chunked=False, brought=self._brought)
         except HeaderError as error:
             raise failed(f"the provider's answer is refused: {error}") from None
         return ProviderTunnel(response, headers + [(SUBPROTOCOL, value) for value in chosen])

@@ -6,22 +6,22 @@ An allow-list entry is a method and a path template (spec/protocol.md, section 1
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import files
 from typing import Final
 
-from blindrelay.provider_bridge.stateless.description import Description, api_description
-from blindrelay.provider_bridge.url_policy import Origin, parse_origin
+from blindrelay.provider_bridge.stateless.description import Description
+from blindrelay.provider_bridge.url_policy import Origin
 
 METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"})
 
-_PARAMETER: Final = re.compile(r"\{[a-z_]+\}")
+_PARAMETER: Final = re.compile(r"\{(\+?)[a-z_]+\}")
 # An escaped colon must not hide where a parameter ends, so no escapes at all.
 _PARAMETER_VALUE: Final = "[^/:%]+"
-_TEMPLATE: Final = re.compile(r"(?:/(?:[A-Za-z0-9._:~-]|\{[a-z_]+\})+)+(?:/\*)?|/\*")
+# A name may have colons and slashes, escaped or not; a slash that is not escaped only where nothing follows.
+_NAME_SEGMENT: Final = r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%(?:2[Ff]|3[Aa]|40))+"
+_NAME_VALUE: Final = rf"{_NAME_SEGMENT}(?:/{_NAME_SEGMENT})*"
+_TEMPLATE: Final = re.compile(r"(?:/(?:(?:[A-Za-z0-9._:~-]|\{[a-z_]+\})+|\{\+[a-z_]+\}))+(?:/\*)?|/\*")
 
 
 class CallError(ValueError):
@@ -57,14 +57,16 @@ class CredentialStyle:
 
 
 @dataclass(frozen=True)
-class Preset:
-    """What is known of a provider by name."""
+class CacheRules:
+    """What INJECTED requests say about the provider's prompt cache (spec/protocol.md, section 11.5).
 
-    origin: Origin
-    credential: CredentialStyle
-    injected: tuple[AllowedCall, ...]
-    brought: tuple[AllowedCall, ...]
-    stateless: Description
+    Attributes:
+        salt: the field that keeps one client's cached prompts from all others; a body needs it then.
+        controls: whether fields that control the cache may be in a body.
+    """
+
+    salt: str | None = None
+    controls: bool = True
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ class Provider:
         injected, brought: the calls that each kind of credential may make.
         allow_close_delimited: whether an answer may end with its connection.
         stateless: what bodies may hold with an injected credential.
+        request_headers: names that pass with an INJECTED credential beside the protocol's own, lower-case.
+        cache: what INJECTED requests say about the provider's prompt cache.
     """
 
     name: str
@@ -87,6 +91,8 @@ class Provider:
     injected: tuple[AllowedCall, ...] = field(repr=False)
     brought: tuple[AllowedCall, ...] = field(repr=False)
     allow_close_delimited: bool = False
+    request_headers: frozenset[bytes] = frozenset()
+    cache: CacheRules = CacheRules()
     stateless: Description = field(default_factory=Description, repr=False)
 
     def find_call(self, method: str, path: str, *, brought: bool, tunnel: bool = False) -> AllowedCall | None:
@@ -95,44 +101,37 @@ class Provider:
         return next((call for call in calls if call.matches(method, path, tunnel=tunnel)), None)
 
 
-def parse_calls(entries: Iterable[str]) -> tuple[AllowedCall, ...]:
-    """Reads an allow-list. Raises CallError."""
-    return tuple(_parse_call(entry) for entry in entries)
+def parse_calls(entries: Iterable[str], base: str = "") -> tuple[AllowedCall, ...]:
+    """Reads an allow-list whose paths begin after `base`. Raises CallError."""
+    return tuple(_parse_call(entry, base) for entry in entries)
 
 
-@cache
-def presets() -> dict[str, Preset]:
-    """The providers that are known by name: openai, anthropic, gemini, mistral, cohere."""
-    text = files("blindrelay.provider_bridge").joinpath("presets.toml").read_text("utf-8")
-    return {
-        name: Preset(
-            origin=parse_origin(values["origin"]),
-            credential=CredentialStyle(
-                values["credential_header"].encode("ascii"), values["credential_prefix"].encode("ascii")
-            ),
-            injected=parse_calls(values["injected"]),
-            brought=parse_calls(values["brought"]),
-            stateless=api_description(values.get("stateless", name)),
-        )
-        for name, values in tomllib.loads(text).items()
-    }
-
-
-def _parse_call(entry: str) -> AllowedCall:
+def _parse_call(entry: str, base: str) -> AllowedCall:
     method, _, rest = entry.partition(" ")
     template, _, kind = rest.partition(" ")
     if method not in METHODS:
         raise CallError(f'"{entry}" does not begin with one of {", ".join(sorted(METHODS))}')
     if not _TEMPLATE.fullmatch(template):
-        raise CallError(f'"{entry}" has no path template such as /v1/models/{{model}} or /v1/*')
+        raise CallError(f'"{entry}" has no path template such as /v1/models/{{+model}} or /v1/*')
     if kind not in ("", "multipart", "websocket"):
         raise CallError(f'"{entry}" ends in "{kind}"; only "multipart" or "websocket" may follow the path')
     if kind == "websocket" and method != "GET":
         raise CallError(f'"{entry}" is no WebSocket: those begin with GET')
-    return AllowedCall(method, _pattern(template), kind == "multipart", kind == "websocket")
+    return AllowedCall(method, _pattern(base + template), kind == "multipart", kind == "websocket")
 
 
 def _pattern(template: str) -> re.Pattern[str]:
+    """{x} is a part of one segment, {+x} a name, and * everything below."""
     stem, star, _ = template.partition("*")
-    literals = (re.escape(literal) for literal in _PARAMETER.split(stem))
-    return re.compile(_PARAMETER_VALUE.join(literals) + (".+" if star else ""))
+    pattern, end = "", 0
+    for parameter in _PARAMETER.finditer(stem):
+        pattern += re.escape(stem[end : parameter.start()])
+        end = parameter.end()
+        pattern += _parameter_pattern(is_name=bool(parameter[1]), is_last=end == len(stem))
+    return re.compile(pattern + re.escape(stem[end:]) + (".+" if star else ""))
+
+
+def _parameter_pattern(*, is_name: bool, is_last: bool) -> str:
+    if not is_name:
+        return _PARAMETER_VALUE
+    return _NAME_VALUE if is_last else _NAME_SEGMENT

@@ -27,11 +27,14 @@ GOING_AWAY: Final = 1001
 
 
 class Gate(Protocol):
-    """Takes a client's frames and gives those that may go on. Raises RequestError."""
+    """Takes a client's frames and gives those that may go on (raises RequestError); and says which of the
+    provider's frames may not come back."""
 
     due: float | None
 
     async def passed(self, frame: Frame) -> Iterable[Frame]: ...
+
+    def withholds(self, frame: Frame) -> bool: ...
 
 
 class Tunnel:
@@ -72,6 +75,8 @@ class Tunnel:
         await self._send(sealer.seal(head=ResponseHead(status=TUNNEL_STATUS, headers=headers)))
         while not sealer.ended:
             frame = await self._provider.receive()
+            if self._gate.withholds(frame):
+                continue
             await self._send(sealer.seal(frame=frame))
             if frame.opcode == CLOSE:
                 await self._send(sealer.seal(tail=ResponseTail()))

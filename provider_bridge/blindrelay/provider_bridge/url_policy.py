@@ -27,16 +27,33 @@ PASSED_PARAMETERS: Final = frozenset(
         "api-version",
         "before_id",
         "beta",
+        "client_version",
+        "default_only",
+        "endpoint",
+        "fields",
+        "include",
+        "include[]",
         "intent",
         "limit",
         "model",
+        "offset",
         "order",
+        "page",
         "pageSize",
         "pageToken",
+        "page_size",
+        "page_token",
+        "prettyPrint",
+        "sort",
+        "supported_parameters",
+        "$alt",
+        "$fields",
+        "$prettyPrint",
     }
 )
 """Query parameters of the calls that are allowed with an INJECTED credential: paging, versions, formats.
-Others may carry a credential, or change how the rest is read (key, access_token, $httpMethod)."""
+Others may carry a credential (key, access_token), change how the rest is read ($httpMethod), or refer to
+something of another customer's (call_id)."""
 
 _PRINTABLE: Final = re.compile(r"[\x21-\x7e]+")
 _URL: Final = re.compile(r"([^:/?#]+)://([^/?#]*)([^?#]*)(\?.*)?")
@@ -47,7 +64,9 @@ _ESCAPE: Final = r"%[0-9A-Fa-f]{2}"
 # RFC 3986, sections 3.3 and 3.4; brackets are in common use in queries.
 _PATH: Final = re.compile(rf"(?:/|[A-Za-z0-9\-._~!$&'()*+,;=:@]|{_ESCAPE})*")
 _QUERY: Final = re.compile(rf"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?\[\]]|{_ESCAPE})*")
-_AMBIGUOUS_ESCAPE: Final = re.compile(r"%(2e|2f|5c|00)", re.IGNORECASE)
+_AMBIGUOUS_ESCAPE: Final = re.compile(r"%(2e|5c|00)", re.IGNORECASE)
+# A model's name may have a slash, escaped or not (org/name). Some servers undo the escape before they route.
+_SLASH: Final = re.compile(r"/|%2f", re.IGNORECASE)
 _DOT_SEGMENT: Final = re.compile(r"\.{1,2}(;.*)?")
 
 
@@ -179,10 +198,10 @@ def _check_path(path: str) -> None:
     if not path:
         raise UrlError("it has no path")
     if _AMBIGUOUS_ESCAPE.search(path):
-        raise UrlError("its path has an escaped dot, slash, backslash or NUL")
+        raise UrlError("its path has an escaped dot, backslash or NUL")
     if not _PATH.fullmatch(path):
         raise UrlError("its path has a character or an escape that RFC 3986 does not allow")
-    for segment in path[1:].split("/"):
+    for segment in _SLASH.split(path[1:]):
         if not segment:
             raise UrlError("its path has an empty segment")
         if _DOT_SEGMENT.fullmatch(segment):

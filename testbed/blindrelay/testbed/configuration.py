@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -21,17 +21,21 @@ _SCRIPT_FIELDS: Final = "".join(
 class MappedProvider:
     """A [[provider]] entry: what clients call `origin` is answered by `target`, if there is one.
 
-    `credential_variable` names the environment variable with the key that the bridge injects.
+    `credential_variable` names the environment variable with the key that the bridge injects; `preset` is the
+    name's own if it is None; `options` are more keys of the entry.
     """
 
     name: str
     origin: str
     target: str | None = None
     credential_variable: str | None = None
+    preset: str | None = None
+    options: Mapping[str, Option] = field(default_factory=dict)
 
     def toml(self) -> str:
-        lines = ["[[provider]]", _line("name", self.name), _line("preset", self.name)]
+        lines = ["[[provider]]", _line("name", self.name), _line("preset", self.preset or self.name)]
         lines.append(_line("origin", self.origin))
+        lines += [_line(name, value) for name, value in self.options.items()]
         if self.target is not None:
             lines += [_line("target", self.target), _line("stateless", _SCRIPT)]
         if self.credential_variable is not None:
@@ -39,11 +43,13 @@ class MappedProvider:
         return _joined(lines)
 
 
-def official_providers(target: str) -> tuple[MappedProvider, ...]:
+def official_providers(
+    target: str, options: Mapping[str, Option] | None = None
+) -> tuple[MappedProvider, ...]:
     """OpenAI's and Anthropic's own addresses, answered by one local provider."""
-    return (
-        MappedProvider("openai", "https://api.openai.com", target),
-        MappedProvider("anthropic", "https://api.anthropic.com", target),
+    return tuple(
+        MappedProvider(name, f"https://api.{name}.com", target, options=options or {})
+        for name in ("openai", "anthropic")
     )
 
 

@@ -1,6 +1,6 @@
 """The embedded provider: llama.cpp's own HTTP server, in a process of its own.
 
-    python -m blindrelay.testbed.llama_provider --model FILE [--name NAME] [--port PORT]
+    python -m blindrelay.testbed.llama_provider --model FILE [--name NAME] [--port PORT] [--shared-cache]
 
 It serves what providers serve, streamed where they stream: /v1/chat/completions, /v1/responses, /v1/messages,
 /v1/embeddings, /v1/models. When it listens it prints {"listening": "127.0.0.1:PORT"}; it ends with SIGTERM.
@@ -13,7 +13,7 @@ import json
 import signal
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 _CONTEXT: Final = 8192
@@ -32,9 +32,10 @@ def main() -> int:
     parser.add_argument("--model", type=Path, required=True, metavar="FILE", help="a GGUF file")
     parser.add_argument("--name", default="local", help="what the model is called in answers")
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
+    parser.add_argument("--shared-cache", action="store_true", help="reuse prompts, whoever sent them")
     given = parser.parse_args()
     try:
-        address = _serve(given.model, given.name, given.port)
+        address = _serve(given.model, given.name, given.port, shared_cache=given.shared_cache)
     except RuntimeError:
         sys.stderr.write(f"llama_provider: llama.cpp could not serve {given.model} on port {given.port}\n")
         return 1
@@ -44,7 +45,7 @@ def main() -> int:
     return 0
 
 
-def _serve(model: Path, name: str, port: int) -> str:
+def _serve(model: Path, name: str, port: int, *, shared_cache: bool) -> str:
     import xllamacpp
 
     parameters = xllamacpp.CommonParams()
@@ -61,10 +62,22 @@ def _serve(model: Path, name: str, port: int) -> str:
     parameters.embedding = True
     parameters.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     parameters.use_jinja = True
+    if not shared_cache:
+        _keep_prompts_apart(parameters)
     parameters.verbosity = _QUIET
     # The server lives as long as this object; the process ends by signal, so it is kept for good.
     _SERVERS.append(server := xllamacpp.Server(parameters))
     return str(urlsplit(server.listening_address).netloc)
+
+
+def _keep_prompts_apart(parameters: Any) -> None:
+    """No prompt is found again for whoever guesses it (docs/operations.md has the server's own options).
+
+    A request that sets cache_prompt would undo it, and is the bridge's to refuse.
+    """
+    parameters.cache_prompt = False
+    parameters.cache_ram_mib = 0
+    parameters.slot_prompt_similarity = 0.0
 
 
 _SERVERS: Final[list[object]] = []

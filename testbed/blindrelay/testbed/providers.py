@@ -14,6 +14,9 @@ from blindrelay.testbed.random_model import write_random_model
 
 ProviderKind = Literal["random", "smollm2", "scripted", "openai"]
 
+LLAMA_KINDS: Final = frozenset({"random", "smollm2"})
+"""Served by llama.cpp."""
+
 IN_WORDS: Final[dict[ProviderKind, str]] = {
     "smollm2": "SmolLM2-135M, served by llama.cpp",
     "random": "random weights, served by llama.cpp: it talks nonsense",
@@ -48,10 +51,13 @@ def testable_provider() -> ProviderKind:
     return "random" if llama_is_installed() else "scripted"
 
 
-def provider_process(kind: ProviderKind, folder: Callable[[], Path]) -> PartProcess | None:
+def provider_process(
+    kind: ProviderKind, folder: Callable[[], Path], *, shared_cache: bool = False
+) -> PartProcess | None:
     """The provider as a part that is not started yet, or None for one that is not ours to start.
 
-    `folder` is asked, when the part starts, for the place for files that are made on the spot.
+    `folder` is asked, when the part starts, for the place for files that are made on the spot. With
+    `shared_cache`, llama.cpp reuses prompts, whoever sent them.
 
     Raises UnavailableError if this machine does not have what it takes.
     """
@@ -64,8 +70,9 @@ def provider_process(kind: ProviderKind, folder: Callable[[], Path]) -> PartProc
     if kind == "scripted":
         return _on_its_port("blindrelay.testbed.scripted_provider", list)
     model = _model(kind, folder)
+    cache = ["--shared-cache"] if shared_cache else []
     return _on_its_port(
-        "blindrelay.testbed.llama_provider", lambda: ["--model", str(model()), "--name", kind]
+        "blindrelay.testbed.llama_provider", lambda: ["--model", str(model()), "--name", kind, *cache]
     )
 
 

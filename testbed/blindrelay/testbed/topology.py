@@ -20,7 +20,7 @@ from blindrelay.testbed.configuration import (
 )
 from blindrelay.testbed.errors import PartNotReadyError, TestbedError
 from blindrelay.testbed.processes import KEPT_LINES, PartProcess
-from blindrelay.testbed.providers import ProviderKind, provider_process
+from blindrelay.testbed.providers import LLAMA_KINDS, ProviderKind, provider_process
 from blindrelay.testbed.tap import Forwarded, TapReader
 
 READY_SECONDS: Final = 20.0
@@ -66,6 +66,7 @@ class Testbed:
         account: whose the access token is.
         kept_lines: how many lines of what each part writes to stderr are kept.
         relay_start: how the relay is started; not together with a tap.
+        shared_cache: whether llama.cpp finds any customer's prompt again for every other: an attack's twin.
 
     Raises:
         TestbedError: a part does not start.
@@ -85,6 +86,7 @@ class Testbed:
         account: str = "testbed",
         kept_lines: int = KEPT_LINES,
         relay_start: RelayStart | None = None,
+        shared_cache: bool = False,
     ) -> None:
         self.provider_kind: ProviderKind = provider
         self._tap = tap
@@ -94,11 +96,12 @@ class Testbed:
         self._account = account
         self._kept_lines = kept_lines
         self._relay_start = relay_start or RelayStart()
+        self._shared_cache = shared_cache
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         names = ["bridge"] if replicas == 1 else [f"bridge-{number}" for number in range(1, replicas + 1)]
         self._bridges = {name: self._bridge(name) for name in names}
         self._relay = self._relay_process()
-        self._provider = provider_process(provider, lambda: self.folder)
+        self._provider = provider_process(provider, lambda: self.folder, shared_cache=shared_cache)
         self._token = ""
 
     @property
@@ -225,12 +228,21 @@ class Testbed:
         def arguments() -> list[str]:
             config = self.folder / f"{name}.toml"
             listen = part.announcement.get("listening", _ANY_PORT)
-            providers = self._providers or _mapped(self.provider_kind, self._provider)
+            providers = self._providers or self._mapped()
             write_bridge_config(config, listen, providers, self._bridge_options)
             return ["serve", "--config", str(config), "--json"]
 
         part = PartProcess(name, "blindrelay.provider_bridge", arguments, kept_lines=self._kept_lines)
         return part
+
+    def _mapped(self) -> tuple[MappedProvider, ...]:
+        kind, provider = self.provider_kind, self._provider
+        if provider is None:
+            return (MappedProvider(kind, "https://api.openai.com", credential_variable="OPENAI_API_KEY"),)
+        apart = kind in LLAMA_KINDS and not self._shared_cache
+        return official_providers(
+            f"http://{provider.listening}", {"cache_controls": "refuse"} if apart else {}
+        )
 
     def _relay_process(self) -> PartProcess:
         start = self._relay_start
@@ -262,9 +274,3 @@ class Testbed:
             except grpc.RpcError:
                 return 0
         return len(response.directories)
-
-
-def _mapped(kind: ProviderKind, provider: PartProcess | None) -> tuple[MappedProvider, ...]:
-    if provider is None:
-        return (MappedProvider(kind, "https://api.openai.com", credential_variable="OPENAI_API_KEY"),)
-    return official_providers(f"http://{provider.listening}")

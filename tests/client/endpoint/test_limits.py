@@ -18,7 +18,7 @@ from blindrelay.client.endpoint import listen, read_providers, serve
 from blindrelay.client.endpoint.access import Access
 from blindrelay.client.endpoint.admission import MAX_REQUESTS, Admission
 from blindrelay.client.endpoint.journal import KEPT_EXCHANGES, Journal
-from blindrelay.client.endpoint.pass_through import MAX_RESPONSES_BODY, PassThrough
+from blindrelay.client.endpoint.pass_through import MAX_COMPLETED_BODY, PassThrough
 from blindrelay.client.endpoint.routes import Routes
 from blindrelay.client.relay_view import RelayView
 from blindrelay.v1.envelope_pb2 import Envelope
@@ -33,6 +33,7 @@ class SilentTransport(SealedTransport):
     """Counts what is asked, and never answers."""
 
     def __init__(self) -> None:
+        self.connection = Connection("127.0.0.1", 443, bytes(32))
         self.asked = 0
         self.full = asyncio.Event()
 
@@ -102,7 +103,7 @@ async def test_more_requests_than_that_are_told_to_come_again(silent: SilentTran
 
 
 async def test_a_request_to_the_responses_api_is_held_up_to_a_limit(silent: SilentTransport) -> None:
-    program = Program("/v1/responses", pieces=MAX_RESPONSES_BODY // 1_048_576 + 1)
+    program = Program("/v1/responses", pieces=MAX_COMPLETED_BODY // 1_048_576 + 1)
     await pass_through(silent)(program.scope, program.receive, program.send)
     assert (program.sent[0]["status"], program.kind) == (413, "blindrelay_too_large")
     assert not silent.asked

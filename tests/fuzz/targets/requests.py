@@ -11,17 +11,15 @@ from google.protobuf.message import DecodeError
 
 from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.header_policy import (
-    CREDENTIAL_HEADERS,
-    INJECTED_SUBPROTOCOLS,
-    REQUEST_HEADERS,
-    SUBPROTOCOL,
+    NEVER_SENT,
     HeaderError,
     provider_headers,
     request_headers,
     subprotocols,
 )
 from blindrelay.provider_bridge.policy import PlannedCall, plan_call
-from blindrelay.provider_bridge.providers import Provider, presets
+from blindrelay.provider_bridge.presets import presets
+from blindrelay.provider_bridge.providers import Provider
 from blindrelay.provider_bridge.url_policy import (
     DEFAULT_PORTS,
     PASSED_PARAMETERS,
@@ -29,6 +27,12 @@ from blindrelay.provider_bridge.url_policy import (
     UrlError,
     parse_origin,
     parse_url,
+)
+from blindrelay.v1.http_headers import (
+    ACCOUNT_HEADERS,
+    INJECTED_SUBPROTOCOLS,
+    REQUEST_HEADERS,
+    SUBPROTOCOL,
 )
 from blindrelay.v1.inner_pb2 import (
     CREDENTIAL_BROUGHT,
@@ -46,7 +50,7 @@ from ..target import Target, check
 
 _SECRET: Final = (b"authorization", b"Bearer of-the-bridge")
 _NAMES: Final = (
-    *sorted(REQUEST_HEADERS | CREDENTIAL_HEADERS),
+    *sorted(REQUEST_HEADERS | ACCOUNT_HEADERS),
     SUBPROTOCOL,
     b"host",
     b"connection",
@@ -60,14 +64,16 @@ _NAMES: Final = (
 _PROVIDERS: Final = tuple(
     Provider(
         name,
-        preset.origin,
-        preset.origin,
+        origin,
+        origin,
         _SECRET,
         preset.injected,
         preset.brought,
+        cache=preset.cache,
         stateless=preset.stateless,
     )
     for name, preset in presets().items()
+    for origin in [preset.origin or parse_origin(f"https://{name}.example")]
 )
 
 
@@ -118,12 +124,12 @@ def request_header(data: bytes) -> None:
     while not tape.spent and len(given) < 70:
         given.append((tape.chunk() if tape.byte() > 0xC0 else tape.choice(_NAMES), tape.chunk()))
     passed = request_headers(given, brought=brought, tunnel=tunnel)
-    allowed = REQUEST_HEADERS | CREDENTIAL_HEADERS if brought else REQUEST_HEADERS
     if tunnel:
-        allowed |= {SUBPROTOCOL}
         offered = {each for name, value in passed if name == SUBPROTOCOL for each in subprotocols(value)}
         check(brought or offered <= INJECTED_SUBPROTOCOLS, "no key among the subprotocols")
-    check({name for name, _ in passed} <= allowed and len(passed) <= 64, "only what is listed passes")
+    names = {name for name, _ in passed}
+    check(brought or names <= REQUEST_HEADERS | {SUBPROTOCOL}, "only what is listed passes")
+    check(not names & NEVER_SENT and len(passed) <= 64, "nothing passes that the bridge makes")
     check(sorted(passed) == sorted(given), "nothing is dropped or changed")
     whole = provider_headers("api.openai.com", passed, None if brought else _SECRET, 0)
     _check_on_the_wire("POST", b"/v1/chat/completions", whole)
@@ -136,7 +142,7 @@ def request_head(data: bytes) -> None:
     try:
         call = plan_call(head, _PROVIDERS)
         if call.check is not None:
-            call.check.judge(call.provider.stateless, tape.rest())
+            call.check.judge(call.provider.stateless, call.provider.cache, tape.rest())
     except RequestError as error:
         check(len(error.as_message().message.encode()) <= MAX_ERROR_MESSAGE, "an error is a sentence")
         raise
@@ -151,7 +157,7 @@ def request_head(data: bytes) -> None:
 
 def _headers_of(call: PlannedCall) -> list[tuple[bytes, bytes]]:
     names = [name for name, _ in call.headers]
-    check(not (call.injected and set(names) & CREDENTIAL_HEADERS), "no credential beside the bridge's")
+    check(not (call.injected and set(names) & ACCOUNT_HEADERS), "no credential beside the bridge's")
     size = None if call.method in ("GET", "HEAD", "DELETE") else 0
     secret = call.provider.credential if call.injected else None
     return provider_headers(call.provider.target.authority, call.headers, secret, size)

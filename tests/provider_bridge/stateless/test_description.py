@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from blindrelay.provider_bridge.presets import presets
 from blindrelay.provider_bridge.stateless.description import (
     Description,
     DescriptionError,
@@ -16,6 +20,7 @@ from blindrelay.provider_bridge.stateless.description import (
 from blindrelay.provider_bridge.stateless.judging import StoredObjectError, judge
 
 OPENAI = api_description("openai")
+_PRESETS = tomllib.loads(files("blindrelay.provider_bridge").joinpath("presets.toml").read_text("utf-8"))
 
 
 def judged(description: Description, body: Any, path: str = "/v1/chat/completions") -> None:
@@ -78,7 +83,7 @@ def test_path_is_known_by_its_end(path: str, described: bool) -> None:
     ("text", "reason"),
     [
         ("[Chat", "not TOML"),
-        ('extends = "nobody"', '"nobody" is not one of anthropic, cohere'),
+        ('extends = "nobody"', '"nobody" is not one of anthropic, bedrock'),
         ('[bodies]\n"x" = "Nobody"', "there is no shape Nobody"),
         ('[Chat]\nx = "vlaue"', '"vlaue" is not a rule'),
         ('[Chat]\nx = "[value] | [content]"', "two alternatives"),
@@ -91,6 +96,21 @@ def test_path_is_known_by_its_end(path: str, described: bool) -> None:
 def test_wrong_file_is_refused(tmp_path: Path, text: str, reason: str) -> None:
     with pytest.raises(DescriptionError, match=reason):
         read(tmp_path, text)
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_allowed_call_is_described(name: str) -> None:
+    preset, calls = presets()[name], _PRESETS[name]["injected"]
+    for call in calls:
+        method, path, *more = call.split()
+        path = re.sub(r"\{\+?[a-z_]+\}", "x", preset_base(name) + path)
+        kinds = ["messages"] if "websocket" in more else ["forms"] if "multipart" in more else ["bodies"]
+        if method == "POST" or "websocket" in more:
+            assert any(preset.stateless.rule(kind, path) for kind in kinds), call
+
+
+def preset_base(name: str) -> str:
+    return str(_PRESETS[name]["base"])
 
 
 def test_every_api_that_comes_with_the_bridge_can_be_read() -> None:

@@ -6,21 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 from urllib.parse import urljoin
 
-from blindrelay.client.endpoint.access import Header
-
-_HOP_BY_HOP: Final = frozenset(
-    {
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    }
-)
-"""RFC 9110, section 7.6.1."""
+from blindrelay.v1.http_headers import HOP_BY_HOP, Header, nominated
 
 _NOT_FOR_LOOPBACK: Final = frozenset({b"alt-svc", b"set-cookie", b"strict-transport-security"})
 """They speak of the provider's host, and every server on loopback would share them."""
@@ -43,7 +29,7 @@ def passed_on(headers: Iterable[Header], url: str, local_url: Callable[[str], st
     is left out, since whoever followed it would go there in clear. `url` is the request's own.
     """
     received = [(name.lower(), value) for name, value in headers]
-    dropped = _HOP_BY_HOP | _NOT_FOR_LOOPBACK | _nominated(received)
+    dropped = HOP_BY_HOP | _NOT_FOR_LOOPBACK | nominated(received)
     passed: list[Header] = []
     for name, value in received:
         if name in dropped or name.startswith(_CROSS_ORIGIN):
@@ -65,11 +51,6 @@ def _target(name: bytes, value: bytes, url: str) -> str | None:
         return urljoin(url, text)
     except ValueError:
         return text  # no URL: it leads to no provider
-
-
-def _nominated(headers: Iterable[Header]) -> frozenset[bytes]:
-    values = b",".join(value for name, value in headers if name == b"connection")
-    return frozenset(each.strip().lower() for each in values.split(b","))
 
 
 def _against_buffering(headers: list[Header]) -> list[Header]:

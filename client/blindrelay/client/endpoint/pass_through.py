@@ -6,10 +6,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpx
 from starlette.types import Receive, Scope, Send
 
+from blindrelay.client.connection import Connection
 from blindrelay.client.endpoint.admission import Admission, Admitted
 from blindrelay.client.endpoint.answer_headers import passed_on
 from blindrelay.client.endpoint.client_body import ClientBody, ClientGoneError
@@ -17,15 +19,16 @@ from blindrelay.client.endpoint.journal import WHOLE, Journal, Noted
 from blindrelay.client.endpoint.refusal import RefusedError, cause, send_error
 from blindrelay.client.endpoint.tasks import side_by_side
 from blindrelay.client.errors import BlindRelayError
+from blindrelay.client.stateless import completes_body
 from blindrelay.client.transport import SealedTransport
 
 HELD_BODY: Final = 262_144
 """Bytes up to which a body of known size is held until its answer begins: it can be sealed a second time
 when the bridge was restarted, as SDKs do not see then. 256 of them are 64 MiB. Larger ones stream."""
 
-MAX_RESPONSES_BODY: Final = 33_554_432
-"""Bytes of a request to the Responses API, whatever its size: "store": false may have to be put in. More
-than that a bridge does not take."""
+MAX_COMPLETED_BODY: Final = 33_554_432
+"""Bytes of a request into which something may have to be put: "store": false, or a salt. More than that a
+bridge does not take."""
 
 _ERROR_HEADER: Final = b"x-blindrelay-error"
 
@@ -65,7 +68,7 @@ class PassThrough:
         with self._journal.request(admitted.method, admitted.destination.url) as noted:
             body.observer = noted.sent
             try:
-                request = await _request(admitted, body)
+                request = await _request(admitted, body, self._transport.connection)
                 answer = await self._transport.handle_async_request(request)
             except RefusedError:
                 raise
@@ -95,18 +98,19 @@ async def deliver(answer: Any, admitted: Admitted, noted: Noted, send: Send) -> 
         await answer.stream.aclose()
 
 
-async def _request(admitted: Admitted, body: ClientBody) -> httpx.Request:
+async def _request(admitted: Admitted, body: ClientBody, connection: Connection) -> httpx.Request:
     """The request for the transport. Raises RefusedError, ClientGoneError."""
-    content = await _held(admitted, body)
+    content = await _held(admitted, body, connection)
     return admitted.request(body.pieces() if content is None else content)
 
 
-async def _held(admitted: Admitted, body: ClientBody) -> bytes | None:
+async def _held(admitted: Admitted, body: ClientBody, connection: Connection) -> bytes | None:
     """The body as far as it is held, or None: it streams."""
     headers = dict(admitted.headers)
     size = int(headers.get(b"content-length", b"0"))
-    if admitted.method == "POST" and admitted.destination.path.endswith("/responses"):
-        return await _gathered(body.pieces(), MAX_RESPONSES_BODY)
+    target = urlsplit(admitted.destination.url)
+    if admitted.method == "POST" and completes_body(target.hostname or "", target.path, connection):
+        return await _gathered(body.pieces(), MAX_COMPLETED_BODY)
     if b"transfer-encoding" in headers or size > HELD_BODY:
         return None
     return await _gathered(body.pieces(), HELD_BODY)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
+from blindrelay.provider_bridge.cache_rules import CacheError, check_cache_rules
 from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.json_body import JsonError, parse_json
+from blindrelay.provider_bridge.providers import CacheRules
 from blindrelay.provider_bridge.stateless.description import Description
 from blindrelay.provider_bridge.stateless.form_data import FormError, judge_form
 from blindrelay.provider_bridge.stateless.judging import StoredObjectError, judge
@@ -30,7 +33,7 @@ class BodyCheck:
     path: str
     boundary: bytes = b""
 
-    def judge(self, description: Description, body: bytes | bytearray) -> None:
+    def judge(self, description: Description, cache: CacheRules, body: bytes | bytearray) -> None:
         """Judges a whole body or message. Raises RequestError."""
         what = "message" if self.kind == "messages" else "body"
         with _refusals(what):
@@ -40,7 +43,13 @@ class BodyCheck:
             if self.kind == "forms":
                 judge_form(body, self.boundary, rule)
             else:
-                judge(parse_json(body), rule, what)
+                content = parse_json(body)
+                judge(content, rule, what)
+                self._judge_cache(cache, content)
+
+    def _judge_cache(self, cache: CacheRules, content: Any) -> None:
+        asks = self.kind == "bodies" or content.get("type") == "response.create"
+        check_cache_rules(cache, self.path if asks else "", content)
 
 
 @contextmanager
@@ -49,5 +58,7 @@ def _refusals(what: str) -> Iterator[None]:
         yield
     except (JsonError, FormError) as error:
         raise RequestError(ERROR_CODE_NOT_ALLOWED, f"the {what} cannot be checked: {error}") from None
+    except CacheError as error:
+        raise RequestError(ERROR_CODE_NOT_ALLOWED, str(error)) from None
     except StoredObjectError as error:
         raise RequestError(ERROR_CODE_STORED_OBJECT, str(error)) from None

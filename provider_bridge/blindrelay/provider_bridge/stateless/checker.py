@@ -43,7 +43,7 @@ class Checker:
     process: Process | None
 
     def __init__(self, providers: Iterable[Provider]) -> None:
-        self._descriptions = {provider.name: provider.stateless for provider in providers}
+        self._providers = {provider.name: provider for provider in providers}
         self._free = asyncio.Lock()
         self.process = None
         self._asking: asyncio.Task[None] | None = None
@@ -51,7 +51,8 @@ class Checker:
     async def check(self, check: BodyCheck, body: bytearray) -> None:
         """Judges a whole body or message. Raises RequestError."""
         if len(body) <= CHECK_INLINE:
-            check.judge(self._descriptions[check.provider], body)
+            provider = self._providers[check.provider]
+            check.judge(provider.stateless, provider.cache, body)
             return
         await self._free.acquire()
         self._asking = asyncio.create_task(self._ask(check, body))
@@ -108,7 +109,7 @@ class Checker:
             env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},
         )
         if self.process.stdin is not None:
-            self.process.stdin.write(greeting(self._descriptions))
+            self.process.stdin.write(greeting(self._providers.values()))
         return self.process
 
     async def _stop(self) -> None:

@@ -7,17 +7,20 @@ body. It answers each with a line: null, or the error's code and text.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import BinaryIO
 
 from blindrelay.provider_bridge.errors import RequestError
+from blindrelay.provider_bridge.providers import CacheRules, Provider
 from blindrelay.provider_bridge.stateless.body_check import BodyCheck
 from blindrelay.provider_bridge.stateless.description import Description
 
 
-def greeting(descriptions: Mapping[str, Description]) -> bytes:
-    """The descriptions by their providers' names, as the process is told them."""
-    return _line({name: description.layers for name, description in descriptions.items()})
+def greeting(providers: Iterable[Provider]) -> bytes:
+    """The rules for each provider's bodies, as the process is told them."""
+    return _line(
+        {each.name: [each.stateless.layers, each.cache.salt, each.cache.controls] for each in providers}
+    )
 
 
 def question(check: BodyCheck, size: int) -> bytes:
@@ -33,14 +36,17 @@ def read_reply(line: bytes) -> tuple[int, str] | None:
 
 def serve(questions: BinaryIO, replies: BinaryIO) -> None:
     """Answers the questions that come, one after the other."""
-    layers = json.loads(questions.readline())
-    descriptions = {name: Description(each) for name, each in layers.items()}
+    told = json.loads(questions.readline())
+    rules = {
+        name: (Description(layers), CacheRules(salt, controls))
+        for name, (layers, salt, controls) in told.items()
+    }
     while line := questions.readline():
         provider, kind, path, boundary, size = json.loads(line)
         check = BodyCheck(provider, kind, path, boundary.encode("ascii"))
         reply = None
         try:
-            check.judge(descriptions[provider], questions.read(size))
+            check.judge(*rules[provider], questions.read(size))
         except RequestError as error:
             reply = (error.code, str(error))
         replies.write(_line(reply))

@@ -1,0 +1,64 @@
+"""The header names that client and bridge have to agree on, lower-case (spec/protocol.md, section 11.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+Header = tuple[bytes, bytes]
+
+REQUEST_HEADERS: Final = frozenset(
+    {
+        b"accept",
+        b"anthropic-beta",
+        b"anthropic-version",
+        b"content-encoding",
+        b"content-type",
+        b"openai-beta",
+    }
+)
+"""What a provider needs to read a request. None of them says who asks."""
+
+ACCOUNT_HEADERS: Final = frozenset(
+    {
+        b"api-key",
+        b"authorization",
+        b"chatgpt-account-id",
+        b"idempotency-key",
+        b"openai-organization",
+        b"openai-project",
+        b"x-api-key",
+        b"x-goog-api-key",
+        b"x-goog-user-project",
+        b"x-grok-conv-id",
+    }
+)
+"""Credentials, and what has a meaning within one account. With the bridge's own account, the equal
+idempotency keys of two customers would meet. They pass with a BROUGHT credential only."""
+
+SUBPROTOCOL: Final = b"sec-websocket-protocol"
+
+INJECTED_SUBPROTOCOLS: Final = frozenset({b"openai-beta.realtime-v1", b"realtime"})
+"""Subprotocols that a tunnel with an INJECTED credential may offer. SDKs put keys into others."""
+
+HOP_BY_HOP: Final = frozenset(
+    {
+        b"connection",
+        b"expect",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+"""RFC 9110, section 7.6.1; and expect, which asks the next server and nobody behind it (section 10.1.1)."""
+
+
+def nominated(headers: Iterable[Header]) -> frozenset[bytes]:
+    """The names that `connection` lists: they are for this hop only (RFC 9110, section 7.6.1)."""
+    values = b",".join(value for name, value in headers if name.lower() == b"connection")
+    return frozenset(name.strip().lower() for name in values.split(b",") if name.strip())

@@ -1,0 +1,73 @@
+"""The providers that are known by name: presets.toml, read."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+from blindrelay.provider_bridge.providers import (
+    AllowedCall,
+    CacheRules,
+    CallError,
+    CredentialStyle,
+    parse_calls,
+)
+from blindrelay.provider_bridge.stateless.description import Description, api_description
+from blindrelay.provider_bridge.url_policy import Origin, parse_origin
+
+_BASE: Final = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What is known of a provider by name.
+
+    Attributes:
+        origin: where its API is, or None if everyone runs their own.
+        stateless: what bodies may hold with an injected credential.
+    """
+
+    origin: Origin | None
+    credential: CredentialStyle
+    cache: CacheRules
+    injected: tuple[AllowedCall, ...]
+    brought: tuple[AllowedCall, ...]
+    stateless: Description
+
+
+def presets() -> dict[str, Preset]:
+    """All of them, each with its paths where the provider has them."""
+    return {name: preset_at(name, None) for name in _table()}
+
+
+@cache
+def preset_at(name: str, base: str | None) -> Preset:
+    """One of them, its paths below `base` ("/openai/v1") instead of the provider's own place.
+
+    Raises KeyError for an unknown name and CallError for a base that is not a path.
+    """
+    values = _table()[name]
+    if base is None:
+        base = str(values["base"])
+    if not _BASE.fullmatch(base):
+        raise CallError(f'"{base}" is not a path such as /openai/v1, without a slash at its end')
+    origin = values.get("origin")
+    return Preset(
+        origin=None if origin is None else parse_origin(origin),
+        credential=CredentialStyle(
+            values["credential_header"].encode("ascii"), values["credential_prefix"].encode("ascii")
+        ),
+        cache=CacheRules(values.get("cache_salt"), values.get("cache_controls", "pass") == "pass"),
+        injected=parse_calls(values["injected"], base),
+        brought=parse_calls(values["brought"], base),
+        stateless=api_description(values.get("stateless", name)),
+    )
+
+
+@cache
+def _table() -> dict[str, dict[str, Any]]:
+    return tomllib.loads(files("blindrelay.provider_bridge").joinpath("presets.toml").read_text("utf-8"))

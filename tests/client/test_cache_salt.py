@@ -1,0 +1,107 @@
+"""The salt that keeps one client's prompts apart from all others' in a provider's cache."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import httpx2
+import pytest
+
+from blindrelay.client import Connection, cache_salt
+from blindrelay.client.stateless import stateless_body, stateless_message
+from blindrelay.sealing import IdentityKey, format_identity
+
+IDENTITY = format_identity(IdentityKey.generate().public_key)
+PLAIN = Connection.from_string(f"blindrelay://t@relay.example?bridge={IDENTITY}")
+NAMED = replace(PLAIN, cache_salt=frozenset({"models.example"}))
+BROUGHT = Connection.from_string(
+    f"blindrelay://t@relay.example?bridge={IDENTITY}&credentials=brought&cache_salt=models.example"
+)
+VLLM = "https://models.example/v1/chat/completions"
+SYSTEM = {"role": "system", "content": "Be brief."}
+HELLO = {"role": "user", "content": "Hello"}
+REPLY = {"role": "assistant", "content": "Hello."}
+MORE = {"role": "user", "content": "Go on."}
+
+
+def sealed(body: dict[str, Any], url: str = VLLM, connection: Connection = NAMED) -> dict[str, Any]:
+    request = httpx2.Request("POST", url, json=body)
+    content: dict[str, Any] = json.loads(stateless_body(request, connection) or b"")
+    return content
+
+
+def salt(*messages: dict[str, str], connection: Connection = NAMED) -> str:
+    found: str = sealed({"messages": list(messages)}, connection=connection)["cache_salt"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("url", "field"),
+    [
+        (VLLM, "cache_salt"),
+        ("https://models.example/v1/completions", "cache_salt"),
+        ("https://models.example/v1/responses", "cache_salt"),
+        ("https://api.deepseek.com/chat/completions", "user_id"),
+        ("https://api.fireworks.ai/inference/v1/chat/completions", "prompt_cache_isolation_key"),
+        ("https://models.example/v1/embeddings", None),
+        ("https://other.example/v1/chat/completions", None),
+        ("https://api.openai.com/v1/chat/completions", None),
+        ("https://api.anthropic.com/v1/messages", None),
+    ],
+)
+def test_a_salt_goes_where_an_api_keeps_caches_apart_by_it(url: str, field: str | None) -> None:
+    added = sealed({"model": "m"}, url).keys() - {"model", "store"}
+    assert added == ({field} if field else set())
+    assert sealed({"model": "m"}, url, replace(NAMED, cache_salt=None)).keys() <= {"model", "store"}
+    assert sealed({"model": "m"}, url, BROUGHT) == {"model": "m"}
+
+
+def test_a_salt_is_one_that_bridges_take() -> None:
+    assert len(bytes.fromhex(salt(HELLO))) == 32
+
+
+def test_a_conversation_keeps_its_salt_and_others_have_their_own() -> None:
+    assert salt(SYSTEM, HELLO) == salt(SYSTEM, HELLO, REPLY, MORE)
+    assert len({salt(SYSTEM, HELLO), salt(SYSTEM, MORE), salt(HELLO), salt(MORE)}) == 4
+
+
+@pytest.mark.parametrize("key", ["prompt", "input"])
+def test_a_text_that_is_continued_keeps_its_salt(key: str) -> None:
+    url = "https://models.example/v1/completions"
+    begun, other = "a" * cache_salt.BEGINNING, "b" * cache_salt.BEGINNING
+    first = sealed({"prompt": begun}, url)["cache_salt"]
+    assert sealed({"prompt": begun + " and more"}, url)["cache_salt"] == first
+    assert sealed({"prompt": other}, url)["cache_salt"] != first
+
+
+def test_nobody_else_makes_the_same_salt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither another customer in this process nor another process, the next run of this program included."""
+    mine = salt(HELLO)
+    assert salt(HELLO, connection=replace(NAMED, token="other")) != mine
+    monkeypatch.setattr(cache_salt, "_KEY", bytes(32))
+    assert salt(HELLO) != mine
+
+
+def test_a_salt_of_the_applications_own_stays() -> None:
+    assert sealed({"cache_salt": "mine"})["cache_salt"] == "mine"
+
+
+def test_a_salt_stands_beside_store() -> None:
+    body = b' {"input": "x", "a": 1e400}'
+    request = httpx2.Request("POST", "https://models.example/v1/responses", content=body)
+    assert (stateless_body(request, NAMED) or b"").startswith(b'{"store":false,"cache_salt":"')
+    assert (stateless_body(request, NAMED) or b"").endswith(b',"input": "x", "a": 1e400}')
+
+
+def test_a_websockets_requests_are_salted_and_its_other_messages_are_not() -> None:
+    request = httpx2.Request("GET", "wss://models.example/v1/responses")
+    asked = stateless_message(b'{"type":"response.create"}', request, NAMED)
+    assert json.loads(asked).keys() == {"type", "store", "cache_salt"}
+    assert stateless_message(b'{"type":"other"}', request, NAMED) == b'{"type":"other"}'
+
+
+def test_a_body_too_deep_to_read_is_left_to_the_bridge() -> None:
+    deep = b'{"messages": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    assert stateless_body(httpx2.Request("POST", VLLM, content=deep), NAMED) == deep
