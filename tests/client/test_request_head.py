@@ -92,7 +92,6 @@ NEEDED = {
     "X-Amz-Date": "20261122T000000Z",
     "Date": "Sun, 22 Nov 2026 00:00:00 GMT",
     "X-Custom": "1",
-    "Content-Encoding": "zstd",
     "X-HTTP-Method-Override": "DELETE",
 }
 
