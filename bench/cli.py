@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from bench.body_checks import LARGEST, body_checks
 from bench.chain import ROOT, UnavailableError
 from bench.compare import compared
 from bench.comparisons import COMPARISONS
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; returns the exit code: 1 if a comparison failed altogether."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure BlindRelay beside others.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_run, _add_targets, _add_document, _add_compare, _add_own):
+    for add in (_add_run, _add_targets, _add_document, _add_compare, _add_own, _add_body_checks):
         add(commands)
     arguments = parser.parse_args(argv)
     code: int = arguments.do(arguments)
@@ -155,3 +156,16 @@ def _own(arguments: argparse.Namespace) -> int:
         return 1
     print(f"{made.about}\n\n{tables(made)}")
     return 0 if all(run["exchanges"] for runs in made.points[0].runs.values() for run in runs) else 1
+
+
+def _add_body_checks(commands: Commands) -> None:
+    command = commands.add_parser(
+        "body-checks", help="how long a bridge's event loop waits while bodies of the worst shapes are judged"
+    )
+    command.add_argument("--size", type=int, default=LARGEST, metavar="BYTES", help="of each body (32 MiB)")
+    command.set_defaults(do=_body_checks)
+
+
+def _body_checks(arguments: argparse.Namespace) -> int:
+    print(body_checks(arguments.size))
+    return 0

@@ -41,7 +41,7 @@ async def provider() -> AsyncIterator[WebSocketProvider]:
         async for message in connection:
             counting.messages.append(message)
             await connection.send(message)
-            if json.loads(message).get("last"):
+            if json.loads(message)["event_id"] == "last":
                 await connection.close(1000)
 
     counting.handler = count
@@ -64,7 +64,8 @@ async def conversation(bed: Testbed, hook: Hook, heard: list[str]) -> None:
         request = httpx.Request("GET", "https://api.openai.com/v1/realtime?model=m")
         tunnel = await transport.open_tunnel(request)
         assert isinstance(tunnel, SealedTunnel)
-        for said in ({"number": 1}, {"number": 2, "last": True}):
+        for event_id in ("first", "last"):
+            said = {"type": "input_audio_buffer.clear", "event_id": event_id}
             await tunnel.send(data_frames(TEXT, json.dumps(said).encode())[0])
         while (frame := await tunnel.receive()) is not None:
             heard.append(frame.data.decode("latin-1"))
@@ -115,4 +116,4 @@ async def test_what_goes_up_is_what_was_said_or_nothing(
     with pytest.raises(BridgeError) as failed:
         await conversation(bed, Hook(up=UP[name]), heard)
     assert failed.value.kind == "malformed"
-    assert [json.loads(said)["number"] for said in provider.messages] in ([], [1])
+    assert [json.loads(said)["event_id"] for said in provider.messages] in ([], ["first"])

@@ -50,9 +50,9 @@ def test_openai_models(client: OpenAI) -> None:
 
 
 def test_an_error_of_the_model_server_is_the_sdks_own(client: OpenAI) -> None:
-    no_list: Any = "no list"
+    no_format: Any = {"type": "none that there is"}
     with pytest.raises(openai.BadRequestError) as raised:
-        client.chat.completions.create(model="m", messages=no_list)
+        client.chat.completions.create(model="m", messages=MESSAGES, response_format=no_format)
     assert "x-blindrelay-error" not in raised.value.response.headers
 
 

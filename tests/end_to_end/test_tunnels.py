@@ -72,7 +72,7 @@ async def closed(connection: ClientConnection) -> tuple[int | None, str | None]:
 async def test_messages_of_any_size_both_ways(endpoint: Endpoint, provider: WebSocketProvider) -> None:
     async with dialled(endpoint) as connection:
         for size in (0, 1, 125, 65_535, 65_536, 65_537, 1_000_000):
-            message = json.dumps({"x": "y" * size})
+            message = json.dumps({"type": "input_audio_buffer.append", "audio": "y" * size})
             await connection.send(message)
             assert await connection.recv() == message
         pong = await connection.ping()
@@ -111,13 +111,13 @@ async def test_each_message_comes_when_it_was_sent(endpoint: Endpoint, provider:
     async def word_by_word(connection: ServerConnection) -> None:
         for number in range(5):
             await connection.send(str(number))
-            assert json.loads(await connection.recv())["heard"] == str(number)
+            assert json.loads(await connection.recv())["event_id"] == str(number)
         await connection.close(1000, "said all")
 
     provider.handler = word_by_word
     async with dialled(endpoint) as connection:
         async for message in connection:
-            await connection.send(json.dumps({"heard": message}))
+            await connection.send(json.dumps({"type": "response.create", "event_id": message}))
         assert await closed(connection) == (1000, "said all")
 
 

@@ -181,6 +181,8 @@ def test_everything(folder: Path) -> None:
         ('preset = "openai"', 'preset = "openai"\ntarget = "http://10.0.0.1:8080"', "plain http"),
         ('preset = "openai"', 'preset = "openai"\ninjected = ["GET"]', "no path template"),
         ('preset = "openai"', 'preset = "openai"\nbrought = ["FETCH /x"]', "does not begin with one of"),
+        ('preset = "openai"', 'preset = "openai"\nstateless = "nobody"', '"nobody" is not one of anthropic'),
+        ('preset = "openai"', 'preset = "openai"\nstateless = "none.toml"', "No such file"),
         ('preset = "openai"', 'preset = "openai"\ncredential = {}', "exactly one"),
         ('preset = "openai"', 'preset = "openai"\ncredential = { env = "A", file = "b" }', "exactly one"),
         (

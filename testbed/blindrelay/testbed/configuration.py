@@ -6,8 +6,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 Option = str | int | bool
+
+_SCRIPT: Final = "script.toml"
+_LOCAL_SCRIPT: Final = "local-script.toml"
+"""Descriptions of bodies. The second is for what answers as OpenAI, which may be a model server."""
+
+_SCRIPT_FIELDS: Final = "".join(
+    f'[{shape}]\n"$content" = "scripted"\n' for shape in ("Chat", "Responses", "Messages")
+)
+"""What tests tell the scripted provider, in every API's shape of a request."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +40,8 @@ class MappedProvider:
         lines.append(_line("origin", self.origin))
         lines += [_line(name, value) for name, value in self.options.items()]
         if self.target is not None:
-            lines.append(_line("target", self.target))
+            script = _LOCAL_SCRIPT if (self.preset or self.name) == "openai" else _SCRIPT
+            lines += [_line("target", self.target), _line("stateless", script)]
         if self.credential_variable is not None:
             lines.append(f"credential = {{ env = {json.dumps(self.credential_variable)} }}")
         return _joined(lines)
@@ -52,6 +63,8 @@ def write_bridge_config(
     """Writes bridge.toml. Bridges whose files are in one folder share its identity key."""
     lines = [_line("listen", listen), _line("identity_key", "identity.key")]
     lines += [_line(name, value) for name, value in options.items()]
+    path.with_name(_SCRIPT).write_text(_SCRIPT_FIELDS)
+    path.with_name(_LOCAL_SCRIPT).write_text(f'extends = "self_hosted"\n{_SCRIPT_FIELDS}')
     path.write_text("\n".join([_joined(lines), *(provider.toml() for provider in providers)]))
 
 

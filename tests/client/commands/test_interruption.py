@@ -31,10 +31,11 @@ sys.exit(main({arguments!r}))
 INTERRUPTED_AT_THE_END = """
 import atexit, os, signal, sys
 from blindrelay.client.cli import main
+sys.argv = ["blindrelay", "config", "path"]
+code = main()
 atexit.register(signal.raise_signal, signal.SIGINT)
 atexit.register(print, "reached", flush=True)
-sys.argv = ["blindrelay", "config", "path"]
-sys.exit(main())
+sys.exit(code)
 """
 
 

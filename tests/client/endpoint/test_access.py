@@ -116,7 +116,7 @@ def test_brought_key_goes_to_the_provider_that_the_path_names(bridge: ScriptedBr
             ("/grok/chat/completions", 404),
             ("/api/chat", 404),
             ("/grok", 404),
-            ("/groq/openai/v1/chat/completions", 404),
+            ("/cerebras/openai/v1/chat/completions", 404),
             ("/mistral/v1/chat/completions", 200),
         ]:
             for before, token in [("", {"x-blindrelay-token": endpoint.token}), (f"/{endpoint.token}", {})]:

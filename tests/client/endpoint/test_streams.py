@@ -59,7 +59,7 @@ def test_a_body_is_not_gathered(bridged: Endpoint, bridge: ScriptedBridge) -> No
 
 def test_a_large_body_arrives_as_it_was_sent(endpoint: Endpoint) -> None:
     def pieces() -> Iterator[bytes]:
-        yield b'{"model": "m", "messages": [], "scripted": {"echo": true}, "filler": "'
+        yield b'{"model": "m", "messages": [], "scripted": {"echo": true}, "user": "'
         for _ in range(128):
             yield b"x" * 65_536
         yield b'"}'

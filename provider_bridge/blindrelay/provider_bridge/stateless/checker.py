@@ -78,7 +78,7 @@ class Checker:
         except (OSError, TimeoutError, ValueError):
             await self._stop()
             raise RequestError(
-                ERROR_CODE_INTERNAL, "the check of the body did not end: send it again, or a smaller one"
+                ERROR_CODE_INTERNAL, "the body could not be checked now: send it again"
             ) from None
         except asyncio.CancelledError:
             await self._stop()

@@ -79,6 +79,10 @@ class Description:
             self._compile()
         except RuleError as error:
             raise DescriptionError(str(error)) from None
+        except (AttributeError, TypeError):
+            raise DescriptionError("a rule is not a text, or a table is not a table") from None
+        except RecursionError:
+            raise DescriptionError("shapes are like each other in a circle") from None
 
     def rule(self, kind: str, path: str) -> Rule | None:
         """The rule for a body, a form or a message on its way to a path; None if none is described."""

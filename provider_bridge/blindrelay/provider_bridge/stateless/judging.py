@@ -120,7 +120,7 @@ def _of_type(value: dict[str, Any], shape: Shape, by: str, place: Place) -> Rule
         return rule
     where = _written(place) if place else "the message"
     what = f"{where} without a {by}" if given is None else f"{where} of {by} {_name(given)}"
-    if rule is not None:
+    if rule is not None and rule.stored is not None:
         raise StoredObjectError(f"{what} {rule.stored}. {_LEAVE_OUT}")
     raise StoredObjectError(f"{what} {_UNKNOWN}")
 
@@ -143,5 +143,6 @@ def _written(place: Place) -> str:
 
 def _name(name: Any) -> str:
     """A name as the client wrote it, or in ASCII with escapes where it could not be read."""
-    text = name if isinstance(name, str) else repr(name)
-    return text if _PLAIN_NAME.fullmatch(text) else ascii(text)[:_MAX_NAME]
+    if not isinstance(name, str):
+        return "that is not a string"
+    return name if _PLAIN_NAME.fullmatch(name) else ascii(name[:_MAX_NAME])[:_MAX_NAME]
