@@ -13,8 +13,8 @@ CHECK_INLINE: Final = 32_768
 """Bytes. A body of this size takes at most some 10 ms to judge, whatever is in it (bench body-checks)."""
 
 ORDINARY: Final = 1_048_576
-"""Bytes. Larger bodies have a process of their own: each takes up to two seconds, and long conversations would
-wait for it."""
+"""Bytes. Larger bodies have a process of their own: each takes up to two seconds, and long conversations
+would wait for it."""
 
 
 class Checker:
