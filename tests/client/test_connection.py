@@ -112,6 +112,7 @@ def test_a_profile_in_another_encoding_says_so(encoding: str, message: str, tmp_
 
 def test_a_token_file_of_an_editor_is_read(tmp_path: Path) -> None:
     (tmp_path / "token").touch(mode=0o600)
+    (tmp_path / "token").touch(0o600)
     (tmp_path / "token").write_text("brt_t\n", encoding="utf-8-sig")
     text = f"blindrelay://relay.example?bridge={IDENTITY}&token=@{tmp_path}/token"
     assert Connection.from_string(text).token == "brt_t"

@@ -8,9 +8,9 @@ from __future__ import annotations
 import blindrelay.relay_node.silent_grpc  # noqa: F401 - before the first import of grpc
 
 # isort: split
-from blindrelay.v1 import extras
+from blindrelay.v1.extras import needs_extra
 
-with extras.needs_extra("relay"):
+with needs_extra("relay"):
     from blindrelay.relay_node.config import RelayConfig, ReplicaConfig, read_relay_config
 
     # isort: split

@@ -24,6 +24,7 @@ from blindrelay.serving.tls import ServerTls
 from blindrelay.serving.tokens import list_tokens
 from blindrelay.v1.grpc_profile import KEY_DIRECTORY_METHOD
 from blindrelay.v1.outer_status import OuterStatus
+from blindrelay.v1.picklable_error import PicklableError
 
 PATIENCE: Final = 10.0
 """Seconds for one attempt to reach somebody."""
@@ -43,7 +44,7 @@ class Finding:
     remedy: str = ""
 
 
-class CheckFailedError(Exception):
+class CheckFailedError(PicklableError):
     """A check failed; `remedy` says what to do."""
 
     def __init__(self, detail: str, remedy: str = "") -> None:

@@ -6,6 +6,8 @@ from enum import Enum
 
 import httpx
 
+from blindrelay.v1.picklable_error import PicklableError
+
 
 class Failure(Enum):
     """A class of failures. The value is its name in the log and in the metrics."""
@@ -28,7 +30,7 @@ class Failure(Enum):
     CUT = "cut"
 
 
-class UpstreamError(httpx.TransportError):
+class UpstreamError(PicklableError, httpx.TransportError):
     """The connection to the provider failed. The text names no address.
 
     Attributes:
