@@ -15,7 +15,9 @@ import trustme
 
 from blindrelay.client import RelayError, SealedTransport, UnreachableError
 from blindrelay.serving import issue_token
+from blindrelay.serving.landlock import landlock_version
 from blindrelay.testbed.processes import PartProcess
+from blindrelay.testbed.unprivileged import launcher
 
 URL = "https://api.openai.com/v1/chat/completions"
 HOST = "127.0.0.1"
@@ -38,6 +40,7 @@ RELAY = """
 listen = "127.0.0.1:0"
 tokens = "tokens"
 drain_seconds = 1
+sandbox = {sandbox}
 [tls]
 certificate = "relay.pem"
 key = "relay.key"
@@ -46,6 +49,9 @@ address = "{bridge}"
 [replica.tls]
 ca = "bridges-ca.pem"
 """
+
+SANDBOX = str(landlock_version() > 0).lower()
+"""Wherever the kernel can: renewed files are read in it, too."""
 
 CERTIFIED = 'certificate = "client.pem"\nkey = "client.key"\n'
 
@@ -82,7 +88,7 @@ class Parts:
 
     def relay(self, more: str = CERTIFIED) -> PartProcess:
         """A relay in front of the bridge; `more` belongs to its [replica.tls]."""
-        config = RELAY.format(bridge=self.bridge.listening) + more
+        config = RELAY.format(bridge=self.bridge.listening, sandbox=SANDBOX) + more
         return self.start("relay", "blindrelay.relay_node", config)
 
     def start(self, name: str, module: str, config: str | None = None) -> PartProcess:
@@ -91,7 +97,7 @@ class Parts:
             file = self.folder / f"{name}.toml"
             file.write_text(config)
             arguments = ["serve", "--config", str(file), "--json"]
-        part = PartProcess(name, module, lambda: arguments)
+        part = PartProcess(name, module, lambda: arguments, launcher=launcher())
         part.start()
         self.stack.callback(part.stop)
         return part

@@ -137,8 +137,8 @@ async def test_it_serves_without_the_identity_key(tmp_path: Path, provider: Fake
             await caller.directory()
         code, errors = await bridge.stop()
     assert code == 0
-    said = {json.loads(line)["message"] for line in errors.splitlines()[:2]}
-    assert said == {Event.SERVING.value, Event.DELEGATION_ENDS_IN_A_DAY.value}
+    messages = {json.loads(line).get("message") for line in errors.splitlines()}
+    assert {Event.SERVING.value, Event.DELEGATION_ENDS_IN_A_DAY.value} <= messages
     assert names(tmp_path) == ["bridge.toml", "delegation", "signing.key"]
 
 

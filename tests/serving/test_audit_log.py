@@ -23,7 +23,7 @@ class Kept(AuditLog):
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        super().__init__(self.lines.append, lambda: 1_700_000_059.9, deferred={Event.BROKEN})
+        super().__init__(self.lines.append, lambda: 1_700_000_059.9, at_once={Event.STARTED})
 
     def new(self) -> list[dict[str, Any]]:
         """What was written since the last look, without the minute, which is the same in all."""

@@ -44,8 +44,8 @@ class Outcome(Enum):
     FAULT = "fault"
 
 
-_DEFERRED: Final = frozenset({Event.TOKENS_UNREADABLE, Event.CERTIFICATES_UNUSABLE, Event.CLAIMS_FULL})
-"""They are noticed when somebody calls."""
+_AT_ONCE: Final = frozenset({Event.SERVING, Event.PLAINTEXT, Event.DRAINING, Event.STOPPED})
+"""They happen to the process. Whatever else there is may be noticed when somebody calls."""
 
 
 class EventLog(AuditLog):
@@ -54,7 +54,7 @@ class EventLog(AuditLog):
     def __init__(
         self, write: Callable[[str], None] = write_to_stderr, clock: Callable[[], float] = time.time
     ) -> None:
-        super().__init__(write, clock, _DEFERRED)
+        super().__init__(write, clock, _AT_ONCE)
 
     def count(self, outcome: Outcome | str, size: int | None = None) -> None:
         """Counts an exchange's end."""

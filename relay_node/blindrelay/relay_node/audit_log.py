@@ -52,10 +52,11 @@ class Reason(Enum):
     FAULT = "an internal error of the relay"
 
 
-_DEFERRED: Final = frozenset(
-    {Event.DIRECTORIES_LEFT_OUT, Event.TOKENS_UNREADABLE, Event.CERTIFICATES_UNUSABLE, Event.FAULT}
+_AT_ONCE: Final = frozenset(
+    {Event.STARTED, Event.DRAINING, Event.STOPPED, Event.PLAINTEXT, Event.WORKER_LOST}
+    | {Event.REPLICA_UP, Event.REPLICA_DOWN}
 )
-"""They are noticed when somebody calls."""
+"""They happen to the process and to bridges. Whatever else there is may be noticed when somebody calls."""
 
 
 class AuditLog(SharedLog):
@@ -64,7 +65,7 @@ class AuditLog(SharedLog):
     def __init__(
         self, write: Callable[[str], None] = write_to_stderr, clock: Callable[[], float] = time.time
     ) -> None:
-        super().__init__(write, clock, _DEFERRED)
+        super().__init__(write, clock, _AT_ONCE)
 
     def exchange(self, outcome: str, request_bytes: int, response_bytes: int) -> None:
         """Counts an exchange's end ("ok", "cancelled" or an outer status), and its size if it had one."""

@@ -47,24 +47,24 @@ def write_to_stderr(line: str) -> None:
 class AuditLog:
     """The only way to a log.
 
-    A note is written at once, but for those in `deferred`, which a caller could provoke: they wait for the
-    next report. So does a note that was written since the last report: each comes twice a minute at most.
+    A note waits for the next report, unless it is in `at_once`: what no caller could bring about. One that
+    was written since the last report waits, too: each comes twice a minute at most.
 
     Args:
         write: takes a line.
         clock: gives Unix seconds.
-        deferred: events that wait for the next report.
+        at_once: events that do not wait.
     """
 
     def __init__(
         self,
         write: Callable[[str], None] = write_to_stderr,
         clock: Callable[[], float] = time.time,
-        deferred: Collection[Enum] = (),
+        at_once: Collection[Enum] = (),
     ) -> None:
         self._write = write
         self._clock = clock
-        self._deferred = deferred
+        self._at_once = at_once
         self._written: set[_Note] = set()
         self._waiting: dict[_Note, None] = {}
         self._outcomes: Counter[str] = Counter()
@@ -81,7 +81,7 @@ class AuditLog:
     def note(self, event: Enum, **about: str) -> None:
         """Notes an event: its name, words of closed lists, and its sentence if `about` has no `message`."""
         note = {"event": event.name.lower(), **about, "message": about.get("message", str(event.value))}
-        self._note(tuple(note.items()), waits=event in self._deferred)
+        self._note(tuple(note.items()), waits=event not in self._at_once)
 
     def fault(self, error: BaseException) -> None:
         """Notes a fault of ours, at the next report: the exception's kind and the line, never its text."""

@@ -58,7 +58,8 @@ def allow_only_listed_calls(*, may_fork: bool, may_look_up: bool) -> None:
     PR_SET_NO_NEW_PRIVS to be set. Raises StartError on another architecture, or if the kernel refuses.
     """
     checks = checked_calls(may_look_up=may_look_up) | dict(FORKING if may_fork else THREADS_ONLY)
-    _install(_filter(_machine(), {**dict.fromkeys(CALLS, ()), **checks}, otherwise=_UNKNOWN))
+    # Those with checks first: the kernel remembers the others, and walks to these at every call.
+    _install(_filter(_machine(), {**checks, **dict.fromkeys(CALLS, ())}, otherwise=_UNKNOWN))
 
 
 def forbid_processes() -> None:

@@ -13,24 +13,30 @@ from urllib.parse import quote
 import pytest
 
 from blindrelay.testbed.evidence.canaries import KINDS, Canaries, digested
-from blindrelay.testbed.evidence.forms import WINDOW, forms, spellings
+from blindrelay.testbed.evidence.forms import WINDOW, forms, spellings, window
 from blindrelay.testbed.evidence.memory import memory_of
 from blindrelay.testbed.evidence.retention import Samples
 from blindrelay.testbed.evidence.search import Needles
 
 WORD = Canaries.fresh()["body"]
 OTHERS = {f"other {number}": spellings(Canaries.fresh()["body"]) for number in range(20)}
-NEEDLES = Needles({**OTHERS, "word": spellings(WORD)}, WINDOW)
+NEEDLES = Needles({**OTHERS, "word": spellings(WORD)}, window)
 
 
 @pytest.mark.parametrize("form", forms(WORD))
-def test_any_twelve_bytes_of_every_form_are_found_wherever_they_stand(form: str) -> None:
+def test_any_twelve_letters_of_every_form_are_found_wherever_they_stand(form: str) -> None:
     for spelling in forms(WORD)[form]:
-        assert len(spelling) >= WINDOW
-        for start in range(len(spelling) - WINDOW + 1):
-            cut = spelling[start : start + WINDOW]
-            # Twelve bytes of some forms are two letters, which other words may have as well.
-            assert "word" in NEEDLES.found_in(os.urandom(1_000 + start) + cut + os.urandom(500))
+        enough = window(spelling)
+        assert len(spelling) >= enough
+        for start in range(len(spelling) - enough + 1):
+            cut = spelling[start : start + enough]
+            assert NEEDLES.found_in(os.urandom(1_000 + start) + cut + os.urandom(500)) == {"word"}
+
+
+def test_a_table_of_digits_is_no_word() -> None:
+    """Six digits in UTF-16 are twelve bytes, and libraries have tables of them."""
+    needles = Needles({"word": spellings("c8c7e8f7ea1234119eca705e54239")}, window)
+    assert needles.found_in(b"\x001\x001\x002\x003\x004\x001\x001\x001\x005" * 20) == set()
 
 
 @pytest.mark.parametrize("start", range(0, len(WORD) - WINDOW, 5))

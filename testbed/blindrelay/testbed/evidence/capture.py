@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-from collections import defaultdict
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
 from typing import Final
 
 from blindrelay.testbed.errors import TestbedError
@@ -20,18 +20,22 @@ _PACKET_STATISTICS: Final = 6
 """asm-generic/socket.h, linux/socket.h, linux/if_packet.h."""
 _TCP: Final = 6
 _UDP: Final = 17
+_SYN: Final = 0x02
+_ACK: Final = 0x10
+"""RFC 9293, section 3.1."""
 _ROOM: Final = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Flow:
-    """One direction of a conversation."""
+    """One direction of a conversation; `connection` tells TCP connections apart that had the same ports."""
 
     protocol: int
     source: str
     source_port: int
     target: str
     target_port: int
+    connection: int = 0
 
     @property
     def ports(self) -> set[int]:
@@ -47,6 +51,7 @@ class Capture:
 
     def __init__(self) -> None:
         self._flows: dict[Flow, bytearray] = defaultdict(bytearray)
+        self._connections: Counter[frozenset[tuple[str, int]]] = Counter()
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_EVERY_PROTOCOL))
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _ROOM)
         self._socket.settimeout(0.2)
@@ -81,12 +86,15 @@ class Capture:
                     return
                 continue
             if address[2] == _OUTGOING and (parsed := _parsed(packet)) is not None:
+                flow, data, opens = parsed
+                ends = frozenset({(flow.source, flow.source_port), (flow.target, flow.target_port)})
+                self._connections[ends] += opens
                 with self._lock:
-                    self._flows[parsed[0]] += parsed[1]
+                    self._flows[replace(flow, connection=self._connections[ends])] += data
 
 
-def _parsed(packet: bytes) -> tuple[Flow, bytes] | None:
-    """The flow and what it carries, of IPv4 and IPv6 with TCP or UDP."""
+def _parsed(packet: bytes) -> tuple[Flow, bytes, bool] | None:
+    """The flow, what it carries, and whether it begins, of IPv4 and IPv6 with TCP or UDP."""
     if packet[0] >> 4 == 4:
         start, protocol = (packet[0] & 15) * 4, packet[9]
         size = int.from_bytes(packet[2:4], "big") or len(packet)
@@ -101,4 +109,5 @@ def _parsed(packet: bytes) -> tuple[Flow, bytes] | None:
     segment = packet[start:size]
     header = (segment[12] >> 4) * 4 if protocol == _TCP else 8
     source_port, target_port = struct.unpack("!HH", segment[:4])
-    return Flow(protocol, source, source_port, target, target_port), segment[header:]
+    opens = protocol == _TCP and segment[13] & (_SYN | _ACK) == _SYN
+    return Flow(protocol, source, source_port, target, target_port), segment[header:], opens

@@ -9,7 +9,7 @@ from typing import Final
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 
 WINDOW: Final = 12
-"""Bytes in a row, in one of the forms, that count as found."""
+"""Bytes in a row, in a form of one byte for each of ours, that count as found."""
 
 
 def forms(word: str | bytes) -> dict[str, list[bytes]]:
@@ -39,6 +39,17 @@ def forms(word: str | bytes) -> dict[str, list[bytes]]:
 def spellings(word: str | bytes) -> set[bytes]:
     """All of them, in whatever form."""
     return {spelling for form in forms(word).values() for spelling in form}
+
+
+def window(spelling: bytes) -> int:
+    """How many bytes in a row of a spelling count: in a form that spells a byte with more, as many more.
+
+    Six letters in UTF-16 are twelve bytes, and a library's table of version numbers has six digits in a row.
+    """
+    if spelling[::2].count(0) == len(spelling[::2]) or spelling[1::2].count(0) == len(spelling[1::2]):
+        return 2 * WINDOW
+    widths = {b"\\u": 6, b"\\x": 4, b"%": 3}
+    return WINDOW * next((width for start, width in widths.items() if spelling.startswith(start)), 1)
 
 
 def _huffman(plain: bytes) -> Iterator[bytes]:

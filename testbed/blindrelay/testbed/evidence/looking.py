@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from blindrelay.testbed.evidence.canaries import Canaries
-from blindrelay.testbed.evidence.forms import WINDOW, spellings
+from blindrelay.testbed.evidence.forms import spellings, window
 from blindrelay.testbed.evidence.memory import memory_of
 from blindrelay.testbed.evidence.result import Look
 from blindrelay.testbed.evidence.search import Needles
@@ -51,4 +51,4 @@ def _needles(all_canaries: Iterable[Canaries]) -> Needles:
         for number, canaries in enumerate(all_canaries)
         for kind, word in canaries.words.items()
     }
-    return Needles(named, WINDOW)
+    return Needles(named, window)

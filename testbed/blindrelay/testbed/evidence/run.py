@@ -15,7 +15,7 @@ import grpc
 from blindrelay.testbed.evidence.asker import Asker
 from blindrelay.testbed.evidence.canaries import KINDS, Canaries
 from blindrelay.testbed.evidence.crash import crash, where_cores_go
-from blindrelay.testbed.evidence.forms import WINDOW, spellings
+from blindrelay.testbed.evidence.forms import spellings, window
 from blindrelay.testbed.evidence.looking import Looking
 from blindrelay.testbed.evidence.memory import memory_of
 from blindrelay.testbed.evidence.network import raise_loopback
@@ -214,7 +214,7 @@ class Run:
         self._say("who asks: what the bridge knows of that")
         scene = self._scene
         traits = scene.asker.traits(scene.bed.token)
-        needles = Needles({name: spellings(word) for name, (_, word) in traits.items()}, WINDOW)
+        needles = Needles({name: spellings(word) for name, (_, word) in traits.items()}, window)
         hops = scene.hops()
         seen = {party: _found(needles, self._looking.memories_of(pids)) for party, pids in scene.pids.items()}
         # The account is in the relay's file of tokens, and read when one is looked up.

@@ -131,12 +131,12 @@ class Scene:
         relay, bridge, plain, provider = map(
             _port, (self.bed.parts["relay"].listening, *self.replicas, self.in_clear, self.bed.provider)
         )
-        of_the_bridge = _ports_towards(flows, provider)
+        of_the_bridge = _connections_towards(flows, provider)
         between: dict[str, Callable[[Flow], object]] = {
             "client to relay": lambda flow: flow.ports & {relay, self.door},
             "relay to bridge": lambda flow: bridge in flow.ports,
             "client to plain relay": lambda flow: plain in flow.ports,
-            "bridge to provider": lambda flow: provider in flow.ports and flow.ports & of_the_bridge,
+            "bridge to provider": lambda flow: provider in flow.ports and _connection(flow) in of_the_bridge,
             "plain relay to provider": lambda flow: provider in flow.ports,
         }
         hops: dict[str, dict[Flow, bytes]] = {name: {} for name in between}
@@ -152,10 +152,15 @@ class Scene:
         return application
 
 
-def _ports_towards(flows: dict[Flow, bytes], provider: int) -> set[int]:
-    """The ports from which the bridge speaks to the provider: its requests say "blindrelay"."""
+def _connection(flow: Flow) -> tuple[frozenset[int], int]:
+    """The same for both directions. A port that the bridge has left may become the plain relay's."""
+    return frozenset(flow.ports), flow.connection
+
+
+def _connections_towards(flows: dict[Flow, bytes], provider: int) -> set[tuple[frozenset[int], int]]:
+    """The connections by which the bridge speaks to the provider: its requests say "blindrelay"."""
     return {
-        flow.source_port
+        _connection(flow)
         for flow, data in flows.items()
         if flow.target_port == provider and b"user-agent: blindrelay" in data
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,11 +20,12 @@ _AT_ONCE: Final = 1024 * 1024
 
 @dataclass(frozen=True)
 class _Spot:
-    """One key of a needle, and where in it that is."""
+    """One key of a needle, where in it that is, and how many bytes in a row of it count."""
 
     name: str
     needle: bytes
     at: int
+    run: int
 
 
 class Needles:
@@ -34,15 +35,15 @@ class Needles:
     only every (run - 7)th eight bytes are looked up: any `run` bytes of it have one of these in them.
     """
 
-    def __init__(self, named: Mapping[str, Iterable[bytes]], run: int) -> None:
+    def __init__(self, named: Mapping[str, Iterable[bytes]], run: int | Callable[[bytes], int]) -> None:
         import numpy
 
-        self._run = run
         spots: dict[bytes, list[_Spot]] = {}
         for name, needles in named.items():
             for needle in needles:
-                for at in range(0, len(needle) - _KEY + 1, max(1, min(run, len(needle)) - _KEY + 1)):
-                    spots.setdefault(needle[at : at + _KEY], []).append(_Spot(name, needle, at))
+                enough = min(run(needle) if callable(run) else run, len(needle))
+                for at in range(0, len(needle) - _KEY + 1, max(1, enough - _KEY + 1)):
+                    spots.setdefault(needle[at : at + _KEY], []).append(_Spot(name, needle, at, enough))
         keys = numpy.frombuffer(b"".join(spots), dtype="<u8")
         order = numpy.argsort(keys)
         self._keys, lists = keys[order], list(spots.values())
@@ -92,7 +93,7 @@ class Needles:
         end = place + after - before
         while after < len(needle) and end < len(data) and needle[after] == data[end]:
             after, end = after + 1, end + 1
-        return after - before >= min(self._run, len(needle))
+        return after - before >= spot.run
 
 
 def _gathered(keys: Any, places: Any) -> Iterator[tuple[int, list[int]]]:
