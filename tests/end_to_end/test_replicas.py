@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -82,12 +83,15 @@ def test_a_rolling_restart_loses_nothing_without_retries(bed: Testbed) -> None:
             for bridge in ("bridge-1", "bridge-2"):
                 bed.restart(bridge)
                 bed.wait_until_ready()
-                enough = min(done) + 4
-                _while_it_works(calls, lambda enough=enough: min(done) >= enough)
+                _while_it_works(calls, partial(_have_done, done, min(done) + 4))
         finally:
             over.set()
     for each in calls:
         each.result()
+
+
+def _have_done(done: list[int], enough: int) -> bool:
+    return min(done) >= enough
 
 
 def _while_it_works(calls: list[Future[None]], condition: Callable[[], bool]) -> None:

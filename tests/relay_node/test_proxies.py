@@ -87,7 +87,7 @@ class Proxy:
     def config(self, port: int, relay: str, files: Path) -> str:
         """The document's, with this port, this relay and the certificates in this folder."""
         text = OPERATIONS.read_text("utf-8")
-        blocks = re.findall(rf"^```{self.language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+        blocks: list[str] = re.findall(rf"^```{self.language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
         (config,) = [block for block in blocks if "8480" in block]
         changes = {
             self.listens[0]: self.listens[1].format(port=port),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from .neighbours import Course, beside_a_greedy_token, beside_a_hostile_bridge
 from .soak import Growth, Sample, Soak, growth_of
 from .verdict import SHORT_RUN, complaints
 
-Neighbour = Callable[[Testbed, float], Awaitable[Course]]
+Neighbour = Callable[[Testbed, float], Coroutine[Any, Any, Course]]
 
 
 def test_a_few_thousand_exchanges_leave_nothing_behind() -> None:
