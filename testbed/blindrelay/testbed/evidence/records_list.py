@@ -13,7 +13,14 @@ from typing import Final
 from blindrelay.v1.outer_status import OuterStatus
 
 REPLICA_EVENTS: Final = frozenset(
-    {"replica_up", "replica_down", "replica_refuses_token", "certificates_unusable", "plaintext"}
+    {
+        "replica_up",
+        "replica_down",
+        "replica_refuses_token",
+        "replica_foreign_identity",
+        "certificates_unusable",
+        "plaintext",
+    }
 )
 EVENTS: Final = frozenset(
     {"started", "draining", "stopped", "directories_left_out", "tokens_unreadable"}
