@@ -79,17 +79,8 @@ class Sink:
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 
 
-def _options() -> list[tuple[str, int]]:
-    """A bridge's, but for the empty HPACK table, which nginx does not heed: gRPC then ends the connection."""
-    return [
-        (name, value)
-        for name, value in server_options(_STREAMS)
-        if name != "grpc.http2.hpack_table_size.decoder"
-    ]
-
-
 async def _serve() -> None:
-    sink, server = Sink(), grpc.aio.server(options=_options())
+    sink, server = Sink(), grpc.aio.server(options=server_options(_STREAMS))
     server.add_generic_rpc_handlers((sink.handler(),))
     await serve_until_told(server, identity=sink.identity.public_key.hex(), key_id=sink.key_id.hex())
 

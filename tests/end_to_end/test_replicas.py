@@ -83,15 +83,14 @@ def test_a_rolling_restart_loses_nothing_without_retries(bed: Testbed) -> None:
             for bridge in ("bridge-1", "bridge-2"):
                 bed.restart(bridge)
                 bed.wait_until_ready()
-                enough = min(done) + 4
-                _while_it_works(calls, partial(_all_reached, done, enough))
+                _while_it_works(calls, partial(_have_done, done, min(done) + 4))
         finally:
             over.set()
     for each in calls:
         each.result()
 
 
-def _all_reached(done: list[int], enough: int) -> bool:
+def _have_done(done: list[int], enough: int) -> bool:
     return min(done) >= enough
 
 

@@ -224,6 +224,25 @@ def test_peers_are_counted(
     assert peers.count() == count
 
 
+async def test_a_revoked_relay_is_cut_off(config: BridgeConfig, identity: IdentityKey, tokens: Path) -> None:
+    """In the middle of a request; what another relay has begun goes on."""
+    ours, others = (issue_token(tokens, name, datetime.now(UTC)) for name in ("ours", "others"))
+    async with serving(replace(config, tokens=tokens), identity) as caller:
+        caller.metadata = (authorization(ours),)
+        calls = []
+        for token in (ours, others):
+            caller.metadata = (authorization(token),)
+            request = await caller.seal(body=bytes(200_000))
+            calls.append(caller.start(request))
+            await calls[-1].write(request.messages[0])
+            await calls[-1].initial_metadata()  # it is claimed
+        revoke_token(tokens, "ours")
+        async with asyncio.timeout(20):
+            assert (await calls[0].code(), await calls[0].details()) == OuterStatus.UNAUTHENTICATED.value
+        assert not calls[1].done()
+        calls[1].cancel()
+
+
 async def test_exchanges_at_once_are_bounded(config: BridgeConfig, identity: IdentityKey) -> None:
     async with serving(replace(config, max_exchanges=1), identity) as caller:
         first, second = await caller.seal(), await caller.seal()

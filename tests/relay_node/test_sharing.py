@@ -30,7 +30,7 @@ PIECE: Final = bytes(65_536)
 
 
 @pytest.fixture
-def other(relay: RunningRelay, new_client: type[Client]) -> Client:
+async def other(relay: RunningRelay, new_client: type[Client]) -> Client:
     """A customer with another token."""
     return new_client(str(relay.address), issue_token(relay.tokens, "other", datetime.now(UTC)))
 

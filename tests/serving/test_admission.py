@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from contextlib import ExitStack
 
 import pytest
 
-from blindrelay.serving import Admission, CallRefusedError
+from blindrelay.serving import Admission, CallRefusedError, Shares
 from blindrelay.v1.outer_status import OuterStatus
 
 
@@ -42,3 +44,39 @@ async def test_closed_it_takes_nobody_and_waits_for_those_inside() -> None:
             pytest.fail("a call was admitted while draining")
         assert refusal.value.status is OuterStatus.DRAINING
     await idle
+
+
+async def test_it_is_not_idle_while_calls_keep_coming() -> None:
+    admission = Admission(1, quiet_seconds=0.2)
+    admission.close()
+    began = time.monotonic()
+    for _ in range(3):
+        with admission.admit(draining=True):
+            await asyncio.sleep(0)
+    await admission.idle()
+    assert time.monotonic() - began >= 0.2
+
+
+def test_nobody_holds_more_than_is_left_free() -> None:
+    shares = Shares(9)
+    with ExitStack() as stack:
+        for holder, expected in (("greedy", 5), ("next", 2), ("last", 1)):
+            for _ in range(expected):
+                stack.enter_context(shares.held(holder))
+            with pytest.raises(CallRefusedError) as refusal, shares.held(holder):
+                pass
+            assert refusal.value.status is OuterStatus.OVERLOADED
+    with ExitStack() as stack:
+        for _ in range(5):
+            stack.enter_context(shares.held("another"))
+
+
+def test_a_fixed_bound_holds_as_well() -> None:
+    shares = Shares(100, each=10)
+    with shares.share_of("one") as share, shares.share_of("one") as more:
+        share.add(6)
+        with pytest.raises(CallRefusedError):
+            more.add(5)
+        more.add(4)
+        share.release()
+        more.add(6)

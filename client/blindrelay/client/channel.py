@@ -17,7 +17,7 @@ QUIET_SECONDS: Final = 20.0
 or changed networks does not hear of that. A new connection costs what it would cost then."""
 
 JUMP_SECONDS: Final = 5.0
-"""By so much more than the monotonic clock the wall clock moves on while a machine sleeps."""
+"""More than a clock is set right by in passing; a sleep is longer."""
 
 
 class RelayChannel:
@@ -31,13 +31,13 @@ class RelayChannel:
         self._idle = asyncio.Event()
         self._idle.set()
         self._used_at = time.time()
-        self._clocks_apart = time.time() - time.monotonic()
+        self._clocks_apart = clocks_apart()
 
     @property
     def is_doubtful(self) -> bool:
         """Whether the connection may have been lost without a word."""
         quiet = not self._running and abs(time.time() - self._used_at) > QUIET_SECONDS
-        return quiet or abs(time.time() - time.monotonic() - self._clocks_apart) > JUMP_SECONDS
+        return quiet or abs(clocks_apart() - self._clocks_apart) > JUMP_SECONDS
 
     def use(self) -> None:
         """Notes that a call is about to begin."""
@@ -73,6 +73,11 @@ class RelayChannel:
         self.use()
         if not self._running:
             self._idle.set()
+
+
+def clocks_apart() -> float:
+    """Seconds between the wall clock and the monotonic one, which stops while the machine sleeps."""
+    return time.time() - time.monotonic()
 
 
 def _open(connection: Connection) -> grpc.aio.Channel:

@@ -178,19 +178,26 @@ class Relay:
             except EnvelopeError:
                 raise CallRefusedError(OuterStatus.MALFORMED) from None
             with self._admission.admit(), self._sharing.exchange(token, context):
+                # Before any refusal: proxies may lose the status of a call that is still being sent.
+                first = [await first_message(context, RECORD_SECONDS)]
                 replica = await self._routing.find(envelope.identity, envelope.key_id)
                 del envelope  # a stream may be open for hours, and there may be ten thousand
                 with self._sharing.forwarded(replica.pinned), replica.requests.share_of(token) as held:
-                    status = await self._carry(context, replica, encoded, held, tally)
+                    status = await self._carry(context, replica, encoded, first, held, tally)
         if status is not None:
             if replica_changed(status):
                 replica.doubt()
             raise CallRefusedError(status)
 
     async def _carry(
-        self, context: Context, replica: Replica, envelope: bytes, held: Share, tally: Tally
+        self,
+        context: Context,
+        replica: Replica,
+        envelope: bytes,
+        first: list[bytes],
+        held: Share,
+        tally: Tally,
     ) -> OuterStatus | None:
-        first = [await first_message(context, RECORD_SECONDS)]
         # Proxies wait for the response's headers as for its first byte, and a provider may think for long.
         await context.send_initial_metadata(())
         call = replica.call(envelope, forwarded_deadline(context.time_remaining()))

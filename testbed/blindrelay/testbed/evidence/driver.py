@@ -19,7 +19,7 @@ from unittest.mock import patch
 
 import httpx
 
-from blindrelay.client import BlindRelayError, SealedTransport, link
+from blindrelay.client import BlindRelayError, SealedTransport, channel
 from blindrelay.testbed.evidence.asker import LIBRARY_VARIABLE
 from blindrelay.testbed.evidence.plan import ORIGIN
 from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS
@@ -103,7 +103,7 @@ class _Towards(httpx.AsyncHTTPTransport):
 async def main() -> None:
     """Until stdin ends."""
     named = ("grpc.primary_user_agent", os.environ[LIBRARY_VARIABLE])
-    with patch.object(link, "CHANNEL_OPTIONS", (*CHANNEL_OPTIONS, named)):
+    with patch.object(channel, "CHANNEL_OPTIONS", (*CHANNEL_OPTIONS, named)):
         driver = Driver()
         loop = asyncio.get_running_loop()
         while line := await loop.run_in_executor(None, sys.stdin.readline):
