@@ -53,6 +53,7 @@ def with_real_address(request: Request) -> Any:
     if not host.endswith(_SUFFIX):
         return request
     real: Any = copy.copy(request)
+    real.stream, real.extensions = request.stream, request.extensions  # which httpx's copies lack
     real.url = request.url.copy_with(host=real_host(host))
     real.headers = request.headers.copy()
     real.headers["host"] = real.url.netloc.decode("ascii")
