@@ -13,7 +13,7 @@ import pytest
 from bench.body_checks import LARGEST, SHAPES, longest_pause, shape_check
 from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.stateless.body_check import BodyCheck
-from blindrelay.provider_bridge.stateless.checker import CHECK_INLINE, Checker
+from blindrelay.provider_bridge.stateless.checker import CHECK_INLINE, ORDINARY, Checker
 from blindrelay.v1.inner_pb2 import ERROR_CODE_INTERNAL, ERROR_CODE_STORED_OBJECT, EXECUTION_NOT_STARTED
 
 from ..conftest import provider_at
@@ -31,14 +31,14 @@ async def checker() -> AsyncIterator[Checker]:
 
 
 def process_of(checker: Checker) -> int:
-    process = checker.process
+    process = checker.ordinary.process
     assert process is not None
     return process.pid
 
 
 async def test_large_body_is_judged_by_another_process(checker: Checker) -> None:
     await checker.check(CHAT, LARGE[: CHECK_INLINE // 2] + bytearray(b'"}'))
-    assert checker.process is None, "a small one needs none"
+    assert checker.ordinary.process is None, "a small one needs none"
     await checker.check(CHAT, LARGE)
     first = process_of(checker)
     with pytest.raises(RequestError) as refused:
@@ -60,6 +60,20 @@ async def test_killed_process_is_a_sealed_error_and_is_replaced(checker: Checker
     assert (refused.value.code, refused.value.execution) == (ERROR_CODE_INTERNAL, EXECUTION_NOT_STARTED)
     await checker.check(CHAT, LARGE)
     assert process_of(checker) != first
+
+
+async def test_ordinary_body_does_not_wait_for_the_largest(checker: Checker) -> None:
+    largest = bytearray(SHAPES["one string"][1](2 * ORDINARY))
+    await checker.check(CHAT, largest)
+    process = checker.largest.process
+    assert process is not None
+    process.send_signal(signal.SIGSTOP)
+    waiting = asyncio.create_task(checker.check(CHAT, largest))
+    await asyncio.sleep(0)
+    await checker.check(CHAT, LARGE)
+    assert not waiting.done()
+    process.send_signal(signal.SIGCONT)
+    await waiting
 
 
 async def test_caller_who_leaves_disturbs_nobody(checker: Checker) -> None:

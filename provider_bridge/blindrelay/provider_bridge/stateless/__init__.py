@@ -2,5 +2,5 @@
 
 What is known to be stateless is described in apis/*.toml, one file for each API; an operator's own file adds
 to one. description.py reads them, rules.py is what they become, judging.py holds a JSON body to them,
-form_data.py a form, and checker.py does so for large bodies in another process.
+form_data.py a form, and checker.py has large ones judged in another process.
 """

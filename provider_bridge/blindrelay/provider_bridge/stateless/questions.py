@@ -1,4 +1,4 @@
-"""What the process that judges large bodies is told, and what it says.
+"""What a process that judges bodies is told, and what it says.
 
 Its standard input holds the descriptions, one line of JSON, and then each question: a line of JSON and the
 body. It answers each with a line: null, or the error's code and text.
