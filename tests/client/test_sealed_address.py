@@ -88,7 +88,7 @@ def test_body_is_completed_as_for_the_providers_own_address(
                 client.post(url, json={})
     else:
         with ThreadPoolExecutor(1) as thread:  # this one may have an event loop
-            thread.submit(anyio.run, post, backend=way).result()
+            thread.submit(lambda: anyio.run(post, backend=way)).result()
     assert [list(json.loads(each.body)) for each in bridge.received] == [["store"], ["user_id"]]
 
 
