@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import anyio
 import httpx
 import httpx2
 import pytest
 
 from blindrelay.client import ConfigurationError, SealedTransport
+from blindrelay.client.sealed_address import with_real_address
 from blindrelay.sealing import TUNNEL_STATUS
 from blindrelay.v1.inner_pb2 import ExchangeKind, Header, ResponseHead
 from blindrelay.v1.outer_status import OuterStatus
@@ -65,6 +68,35 @@ async def test_provider_gets_its_own_address(
     assert json.loads(bridge.received[0].body) == {"store": False, "n": 1}
     for each in bridge.received:
         assert b"invalid" not in each.head.SerializeToString()
+
+
+@LIBRARIES
+@pytest.mark.parametrize("way", ["sync", "asyncio", "trio"])
+def test_body_is_completed_as_for_the_providers_own_address(
+    library: Any, sealed: SealedTransport, bridge: ScriptedBridge, way: str
+) -> None:
+    """With "store": false, and with the salt that DeepSeek's host takes."""
+    urls = [f"{sealed.base_url('openai')}/responses", f"{sealed.base_url('deepseek')}/chat/completions"]
+
+    async def post() -> None:
+        async with async_client_of(library, sealed) as client:
+            for url in urls:
+                await client.post(url, json={})
+
+    if way == "sync":
+        with client_of(library, sealed) as client:
+            for url in urls:
+                client.post(url, json={})
+    else:
+        with ThreadPoolExecutor(1) as thread:  # this one may have an event loop
+            thread.submit(lambda: anyio.run(post, backend=way)).result()
+    assert [list(json.loads(each.body)) for each in bridge.received] == [["store"], ["user_id"]]
+
+
+@LIBRARIES
+def test_request_keeps_its_timeouts(library: Any) -> None:
+    request = library.Request("GET", "https://a.blindrelay.invalid/", extensions={"timeout": {"read": 7}})
+    assert with_real_address(request).extensions == {"timeout": {"read": 7}}
 
 
 @LIBRARIES
