@@ -193,7 +193,7 @@ class Machine:
             certificate.cert_chain_pems[0].write_to_path(folder / f"{name}.pem")
             self._write(f"{name}.key", certificate.private_key_pem.bytes().decode())
         public = bridge_command("signing-key", "--out", str(folder / "signing.key"))
-        bridge_command("identity", "--make", "--key", str(folder.parent / "identity.key"))
+        self.identity = bridge_command("identity", "--make", "--key", str(folder.parent / "identity.key"))
         bridge_command(
             *("delegate", "--key", str(folder.parent / "identity.key"), "--signing-key", public),
             *("--days", "30", "--out", str(folder / "delegation")),
@@ -267,6 +267,7 @@ def test_the_units_run_the_documented_configurations(tmp_path: Path) -> None:
         "relay.toml",
         ("0.0.0.0:443", f"127.0.0.1:{machine.relay_port}"),
         ("bridge-1.example:8490", f"localhost:{machine.bridge_port}"),
+        ('identity = "br1…"', f'identity = "{machine.identity}"'),
     )
     with unit_running(BRIDGE, machine) as bridge:
         assert bridge.stdout is not None

@@ -154,7 +154,7 @@ async def test_sighup_reads_the_files_again_and_ends_nothing(
     assert await process.popen.wait() == 0
     events = [json.loads(line)["event"] for line in await process.lines()]
     assert events.count("reread") == 2
-    assert events.count("tokens_unreadable") == 1, "said at once, without a call"
+    assert events.count("tokens_unreadable") == 1, "without a call"
 
 
 async def test_it_needs_no_cryptography(

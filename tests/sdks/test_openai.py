@@ -270,7 +270,7 @@ def test_the_providers_429_arrives_whole(client: OpenAI) -> None:
 def test_a_provider_that_hangs_up_is_an_error_of_the_bridge(client: OpenAI) -> None:
     with pytest.raises(openai.APIError) as raised:
         client.chat.completions.create(model="m", messages=ask("Please hang up"))
-    assert "provider closed the connection without an answer" in f"{raised.value} {raised.value.__cause__}"
+    assert "provider closed the connection without a response" in f"{raised.value} {raised.value.__cause__}"
 
 
 def test_an_answer_that_is_no_json_arrives_as_it_is(client: OpenAI) -> None:
