@@ -25,15 +25,15 @@ from blindrelay.serving import (
     Callers,
     CallRefusedError,
     Context,
+    Orders,
     Share,
-    Stops,
     TokenFile,
     first_message,
     guarded,
     listen,
+    orders_by_signal,
     serve_until_stopped,
     server_options,
-    stop_signals,
     write_in_time,
 )
 from blindrelay.serving.health import Health
@@ -72,7 +72,11 @@ class Relay:
         self._routing = Routing(self._replicas, self._records)
 
     async def serve(
-        self, on_ready: Callable[[Address], None], stops: Stops = stop_signals, *, share_port: bool = False
+        self,
+        on_ready: Callable[[Address], None],
+        orders: Orders = orders_by_signal,
+        *,
+        share_port: bool = False,
     ) -> None:
         """Serves until it is told to stop, then drains. Raises StartError if the port is taken.
 
@@ -89,7 +93,7 @@ class Relay:
                 on_ready=ready,
                 on_drain=self._drain,
                 on_reread=lambda: self._records.event(Event.REREAD),
-                stops=stops,
+                orders=orders,
             )
         self._records.event(Event.STOPPED)
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
-from blindrelay.serving import StartError
+from blindrelay.serving import Order, StartError
 
 RESTART_SECONDS: Final = 1.0
 """From the end of a worker to the start of the one in its place."""
@@ -33,7 +33,7 @@ _SIGNALS: Final = (*_STOP_SIGNALS, signal.SIGHUP)
 
 @dataclass(frozen=True)
 class Post:
-    """What a worker has of its supervisor: a number from 0 on, and a line on which it is told to stop."""
+    """What a worker has of its supervisor: a number from 0 on, and a line on which it is given orders."""
 
     number: int
     _line: socket.socket
@@ -44,10 +44,11 @@ class Post:
         self._line.send(b".")
 
     @contextmanager
-    def orders_to(self, queue: asyncio.Queue[None]) -> Iterator[None]:
-        """Puts an item into the queue for each time that the supervisor is told to stop.
+    def orders_to(self, queue: asyncio.Queue[Order]) -> Iterator[None]:
+        """Puts each order that the supervisor is given into the queue.
 
-        Two if the supervisor is gone: a worker without one ends at once, and leaves the port to the next.
+        Two to stop if the supervisor is gone: a worker without one ends at once, and leaves the port to the
+        next.
         """
         loop = asyncio.get_running_loop()
 
@@ -55,8 +56,8 @@ class Post:
             orders = self._line.recv(16)
             if not orders:
                 loop.remove_reader(self._line)
-            for _ in orders or b"..":
-                queue.put_nowait(None)
+            for order in orders or 2 * Order.STOP.value:
+                queue.put_nowait(Order(bytes([order])))
 
         loop.add_reader(self._line, heed)
         try:
@@ -93,8 +94,8 @@ class Supervisor:
     def run(self) -> Post | None:
         """In each worker, returns its post as soon as it runs; in the supervisor, None when all have ended.
 
-        A worker ignores SIGTERM and SIGINT: a terminal or a service manager sends them to all processes of a
-        group at once. Raises, in the supervisor, SystemExit with the code of a worker that ended before all
+        A worker ignores SIGTERM, SIGINT and SIGHUP: a terminal or a service manager sends them to all
+        processes of a group at once. Raises, in the supervisor, SystemExit with the code of a worker that ended before all
         served the first time, OSError if one could not be forked then, and StartError if later none is left.
         """
         with _signals() as signals, selectors.DefaultSelector() as self._selector:
@@ -104,7 +105,7 @@ class Supervisor:
             self._report()
             return None
         for number in _SIGNALS:
-            signal.signal(number, signal.SIG_IGN)  # SIGHUP: until the worker serves
+            signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, READY_SECONDS)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
@@ -182,14 +183,16 @@ class Supervisor:
             if number in _STOP_SIGNALS:
                 self._stop()
             elif number == signal.SIGHUP:
-                for worker in self._workers.values():
-                    os.kill(worker.pid, number)
+                self._order(Order.REREAD)
 
     def _stop(self) -> None:
         self._stopping = True
+        self._order(Order.STOP)
+
+    def _order(self, order: Order) -> None:
         for worker in self._workers.values():
             with suppress(OSError):
-                worker.line.send(b".")
+                worker.line.send(order.value)
 
     def _report(self) -> None:
         if self._failure is None:

@@ -16,7 +16,7 @@ from blindrelay.serving.config import Table, read_config
 from blindrelay.serving.errors import CallRefusedError, ConfigError, ServingError, StartError
 from blindrelay.serving.files import read_bytes, read_secret
 from blindrelay.serving.handlers import UNREAD_SECONDS, Context, first_message, guarded, write_in_time
-from blindrelay.serving.lifecycle import Stops, serve_until_stopped, stop_signals
+from blindrelay.serving.lifecycle import Order, Orders, orders_by_signal, serve_until_stopped
 from blindrelay.serving.listener import held_port, listen, require_tls_off_loopback
 from blindrelay.serving.options import (
     CLIENT_IDLE_SECONDS,
@@ -52,12 +52,13 @@ __all__ = [
     "ConfigError",
     "Context",
     "Needs",
+    "Order",
+    "Orders",
     "ServerTls",
     "ServingError",
     "Share",
     "Shares",
     "StartError",
-    "Stops",
     "Table",
     "TokenEntry",
     "TokenFile",
@@ -72,6 +73,7 @@ __all__ = [
     "leave_terminal",
     "list_tokens",
     "listen",
+    "orders_by_signal",
     "parse_address",
     "read_bytes",
     "read_config",
@@ -82,6 +84,5 @@ __all__ = [
     "run_command",
     "serve_until_stopped",
     "server_options",
-    "stop_signals",
     "write_in_time",
 ]

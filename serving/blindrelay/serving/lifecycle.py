@@ -1,4 +1,4 @@
-"""From start to drained: one gRPC server, until SIGTERM or SIGINT."""
+"""From start to drained: one gRPC server, until it is told to stop."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from enum import Enum
 from typing import Final
 
 import grpc
@@ -16,37 +17,35 @@ from blindrelay.serving.files import read_files_again
 STOP_GRACE: Final = 0.5
 """Seconds for the last statuses to leave, after the last call has ended or been given up."""
 
-Stops = Callable[[asyncio.Queue[None]], AbstractContextManager[None]]
-"""While its block runs, it puts an item into the queue for each time that the process is told to stop."""
 
-_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+class Order(Enum):
+    """What a running process may be told."""
+
+    STOP = b"."
+    REREAD = b"r"
+
+
+Orders = Callable[[asyncio.Queue[Order]], AbstractContextManager[None]]
+"""While its block runs, it puts each order that the process is given into the queue."""
+
+_BY_SIGNAL: Final = {
+    signal.SIGTERM: Order.STOP,
+    signal.SIGINT: Order.STOP,
+    signal.SIGHUP: Order.REREAD,
+}
 
 
 @contextmanager
-def stop_signals(queue: asyncio.Queue[None]) -> Iterator[None]:
-    """SIGTERM and SIGINT, as Stops."""
+def orders_by_signal(queue: asyncio.Queue[Order]) -> Iterator[None]:
+    """SIGTERM and SIGINT stop, SIGHUP rereads, as Orders."""
     loop = asyncio.get_running_loop()
-    for number in _STOP_SIGNALS:
-        loop.add_signal_handler(number, queue.put_nowait, None)
+    for number, order in _BY_SIGNAL.items():
+        loop.add_signal_handler(number, queue.put_nowait, order)
     try:
         yield
     finally:
-        for number in _STOP_SIGNALS:
+        for number in _BY_SIGNAL:
             loop.remove_signal_handler(number)
-
-
-@contextmanager
-def _reread_signal(on_reread: Callable[[], None]) -> Iterator[None]:
-    def reread() -> None:
-        on_reread()
-        read_files_again()
-
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, reread)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGHUP)
 
 
 async def serve_until_stopped(
@@ -57,26 +56,32 @@ async def serve_until_stopped(
     on_ready: Callable[[], None] | None = None,
     on_drain: Callable[[], Awaitable[None]] | None = None,
     on_reread: Callable[[], None] = lambda: None,
-    stops: Stops = stop_signals,
+    orders: Orders = orders_by_signal,
 ) -> None:
     """Starts a bound server, waits until it is told to stop, drains it and returns.
 
     Draining: new calls are refused at once (`admission` is closed, and the listener stays open so that they
     hear why), running ones may finish within `drain_seconds` and are then cancelled. Being told again cuts
-    the wait short. `on_ready` is called when calls are taken and `stops` are heeded, `on_drain` when draining
-    begins. SIGHUP has the followed files read again, after `on_reread` is called.
+    the wait short. `on_ready` is called when calls are taken and `orders` are heeded, `on_drain` when
+    draining begins. Being told to reread has the followed files read again, after `on_reread` is called.
     """
-    told: asyncio.Queue[None] = asyncio.Queue()
+    told: asyncio.Queue[Order] = asyncio.Queue()
     others = asyncio.all_tasks()
-    with stops(told), _reread_signal(on_reread):
+
+    async def told_to_stop() -> None:
+        while await told.get() is Order.REREAD:
+            on_reread()
+            read_files_again()
+
+    with orders(told):
         await server.start()
         if on_ready is not None:
             on_ready()
-        await told.get()
+        await told_to_stop()
         admission.close()
         if on_drain is not None:
             await on_drain()
-        await _first_of(admission.idle(), told.get(), timeout=drain_seconds)
+        await _first_of(admission.idle(), told_to_stop(), timeout=drain_seconds)
         await server.stop(STOP_GRACE)
         # gRPC's tasks for the last calls: cut off in the middle, they would write a traceback to stderr.
         if last := asyncio.all_tasks() - others:
