@@ -95,8 +95,9 @@ class Supervisor:
         """In each worker, returns its post as soon as it runs; in the supervisor, None when all have ended.
 
         A worker ignores SIGTERM, SIGINT and SIGHUP: a terminal or a service manager sends them to all
-        processes of a group at once. Raises, in the supervisor, SystemExit with the code of a worker that ended before all
-        served the first time, OSError if one could not be forked then, and StartError if later none is left.
+        processes of a group at once. Raises, in the supervisor, SystemExit with the code of a worker that
+        ended before all served the first time, OSError if one could not be forked then, and StartError if
+        later none is left.
         """
         with _signals() as signals, selectors.DefaultSelector() as self._selector:
             self._selector.register(signals, selectors.EVENT_READ, functools.partial(self._heed, signals))
