@@ -58,7 +58,7 @@ async def test_all_is_well(bridge: FakeBridge, tmp_path: Path, capsys: pytest.Ca
     assert code == 0
     assert list(found) == ["configuration", "tokens", "tls", "listen", "replica"]
     assert "good for 59 days" in found["tls"]["detail"] or "good for 60 days" in found["tls"]["detail"]
-    assert found["replica"]["detail"].endswith("lists 1 keys in 1 directories")
+    assert found["replica"]["detail"].endswith("lists 1 keys")
 
 
 async def test_it_says_a_line_for_each_check_and_what_to_do(
