@@ -25,17 +25,18 @@ from blindrelay.serving import (
     Callers,
     CallRefusedError,
     Context,
+    Orders,
     Share,
-    Stops,
     TokenFile,
     first_message,
     guarded,
     listen,
     serve_until_stopped,
     server_options,
-    stop_signals,
+    signal_orders,
     write_in_time,
 )
+from blindrelay.serving.files import read_files_again
 from blindrelay.serving.health import Health
 from blindrelay.serving.metrics import exposed_metrics
 from blindrelay.v1.envelope import EnvelopeError, envelope_from_metadata
@@ -72,7 +73,11 @@ class Relay:
         self._routing = Routing(self._replicas, self._audit_log)
 
     async def serve(
-        self, on_ready: Callable[[Address], None], stops: Stops = stop_signals, *, share_port: bool = False
+        self,
+        on_ready: Callable[[Address], None],
+        orders: Orders = signal_orders,
+        *,
+        share_port: bool = False,
     ) -> None:
         """Serves until it is told to stop, then drains. Raises StartError if the port is taken.
 
@@ -88,8 +93,8 @@ class Relay:
                 *(server, self._admission, self._config.drain_seconds),
                 on_ready=ready,
                 on_drain=self._drain,
-                on_reread=lambda: self._audit_log.event(Event.REREAD),
-                stops=stops,
+                on_reread=self._reread,
+                orders=orders,
             )
         self._audit_log.event(Event.STOPPED)
 
@@ -221,6 +226,11 @@ class Relay:
             self._changed.clear()
             await self._health.set(self._routing.up)
             await self._changed.wait()
+
+    def _reread(self) -> None:
+        with self._audit_log.prompted():
+            self._audit_log.event(Event.REREAD)
+            read_files_again()
 
     async def _drain(self) -> None:
         self._audit_log.event(Event.DRAINING)

@@ -30,10 +30,14 @@ _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _SIGNALS: Final = (*_STOP_SIGNALS, signal.SIGHUP)
 """SIGHUP has the workers read their files again."""
 
+_STOP: Final = b"."
+_REREAD: Final = b"r"
+"""What the supervisor tells a worker, on a line and not with a signal: in the sandbox it can send none."""
+
 
 @dataclass(frozen=True)
 class Post:
-    """What a worker has of its supervisor: a number from 0 on, and a line on which it is told to stop."""
+    """What a worker has of its supervisor: a number from 0 on, and a line on which it is told what to do."""
 
     number: int
     _line: socket.socket
@@ -44,10 +48,11 @@ class Post:
         self._line.send(b".")
 
     @contextmanager
-    def orders_to(self, queue: asyncio.Queue[None]) -> Iterator[None]:
+    def orders(self, stops: asyncio.Queue[None], reread: Callable[[], None]) -> Iterator[None]:
         """Puts an item into the queue for each time that the supervisor is told to stop.
 
         Two if the supervisor is gone: a worker without one ends at once, and leaves the port to the next.
+        Calls `reread` for each time that the supervisor is told to have files read again.
         """
         loop = asyncio.get_running_loop()
 
@@ -55,8 +60,11 @@ class Post:
             orders = self._line.recv(16)
             if not orders:
                 loop.remove_reader(self._line)
-            for _ in orders or b"..":
-                queue.put_nowait(None)
+            for order in orders or _STOP * 2:
+                if order == _REREAD[0]:
+                    reread()
+                else:
+                    stops.put_nowait(None)
 
         loop.add_reader(self._line, heed)
         try:
@@ -93,7 +101,7 @@ class Supervisor:
     def run(self) -> Post | None:
         """In each worker, returns its post as soon as it runs; in the supervisor, None when all have ended.
 
-        A worker ignores SIGTERM and SIGINT: a terminal or a service manager sends them to all processes of a
+        A worker ignores these signals: a terminal or a service manager sends them to all processes of a
         group at once. Raises, in the supervisor, SystemExit with the code of a worker that ended before all
         served the first time, OSError if one could not be forked then, and StartError if later none is left.
         """
@@ -104,7 +112,7 @@ class Supervisor:
             self._report()
             return None
         for number in _SIGNALS:
-            signal.signal(number, signal.SIG_IGN)  # SIGHUP: until the worker serves
+            signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, READY_SECONDS)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
@@ -182,14 +190,16 @@ class Supervisor:
             if number in _STOP_SIGNALS:
                 self._stop()
             elif number == signal.SIGHUP:
-                for worker in self._workers.values():
-                    os.kill(worker.pid, number)
+                self._tell(_REREAD)
 
     def _stop(self) -> None:
         self._stopping = True
+        self._tell(_STOP)
+
+    def _tell(self, order: bytes) -> None:
         for worker in self._workers.values():
             with suppress(OSError):
-                worker.line.send(b".")
+                worker.line.send(order)
 
     def _report(self) -> None:
         if self._failure is None:

@@ -56,4 +56,4 @@ async def _work(config: RelayConfig, count: int, post: Post) -> None:
         max_exchanges=(config.max_exchanges + post.number) // count,
         metrics=next(iter(metrics_addresses(config, count)[post.number :]), None),
     )
-    await Relay(share).serve(lambda _: post.ready(), stops=post.orders_to, share_port=True)
+    await Relay(share).serve(lambda _: post.ready(), orders=post.orders, share_port=True)

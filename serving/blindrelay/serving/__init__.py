@@ -16,7 +16,7 @@ from blindrelay.serving.config import Table, read_config
 from blindrelay.serving.errors import CallRefusedError, ConfigError, ServingError, StartError
 from blindrelay.serving.files import read_bytes, read_secret
 from blindrelay.serving.handlers import UNREAD_SECONDS, Context, first_message, guarded, write_in_time
-from blindrelay.serving.lifecycle import Stops, serve_until_stopped, stop_signals
+from blindrelay.serving.lifecycle import Orders, serve_until_stopped, signal_orders
 from blindrelay.serving.listener import held_port, listen, require_tls_off_loopback
 from blindrelay.serving.options import (
     CLIENT_IDLE_SECONDS,
@@ -52,12 +52,12 @@ __all__ = [
     "ConfigError",
     "Context",
     "Needs",
+    "Orders",
     "ServerTls",
     "ServingError",
     "Share",
     "Shares",
     "StartError",
-    "Stops",
     "Table",
     "TokenEntry",
     "TokenFile",
@@ -82,6 +82,6 @@ __all__ = [
     "run_command",
     "serve_until_stopped",
     "server_options",
-    "stop_signals",
+    "signal_orders",
     "write_in_time",
 ]

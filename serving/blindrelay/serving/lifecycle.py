@@ -16,37 +16,25 @@ from blindrelay.serving.files import read_files_again
 STOP_GRACE: Final = 0.5
 """Seconds for the last statuses to leave, after the last call has ended or been given up."""
 
-Stops = Callable[[asyncio.Queue[None]], AbstractContextManager[None]]
-"""While its block runs, it puts an item into the queue for each time that the process is told to stop."""
+Orders = Callable[[asyncio.Queue[None], Callable[[], None]], AbstractContextManager[None]]
+"""While its block runs, it puts an item into the queue for each time that the process is told to stop, and
+calls the function for each time that it is told to read its files again."""
 
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
-def stop_signals(queue: asyncio.Queue[None]) -> Iterator[None]:
-    """SIGTERM and SIGINT, as Stops."""
+def signal_orders(stops: asyncio.Queue[None], reread: Callable[[], None]) -> Iterator[None]:
+    """SIGTERM and SIGINT to stop, SIGHUP to read the files again."""
     loop = asyncio.get_running_loop()
     for number in _STOP_SIGNALS:
-        loop.add_signal_handler(number, queue.put_nowait, None)
-    try:
-        yield
-    finally:
-        for number in _STOP_SIGNALS:
-            loop.remove_signal_handler(number)
-
-
-@contextmanager
-def _reread_signal(on_reread: Callable[[], None]) -> Iterator[None]:
-    def reread() -> None:
-        on_reread()
-        read_files_again()
-
-    loop = asyncio.get_running_loop()
+        loop.add_signal_handler(number, stops.put_nowait, None)
     loop.add_signal_handler(signal.SIGHUP, reread)
     try:
         yield
     finally:
-        loop.remove_signal_handler(signal.SIGHUP)
+        for number in (*_STOP_SIGNALS, signal.SIGHUP):
+            loop.remove_signal_handler(number)
 
 
 async def serve_until_stopped(
@@ -56,19 +44,19 @@ async def serve_until_stopped(
     *,
     on_ready: Callable[[], None] | None = None,
     on_drain: Callable[[], Awaitable[None]] | None = None,
-    on_reread: Callable[[], None] = lambda: None,
-    stops: Stops = stop_signals,
+    on_reread: Callable[[], None] = read_files_again,
+    orders: Orders = signal_orders,
 ) -> None:
     """Starts a bound server, waits until it is told to stop, drains it and returns.
 
     Draining: new calls are refused at once (`admission` is closed, and the listener stays open so that they
     hear why), running ones may finish within `drain_seconds` and are then cancelled. Being told again cuts
-    the wait short. `on_ready` is called when calls are taken and `stops` are heeded, `on_drain` when draining
-    begins. SIGHUP has the followed files read again, after `on_reread` is called.
+    the wait short. `on_ready` is called when calls are taken and `orders` are heeded, `on_drain` when
+    draining begins, and `on_reread` when the process is told to read its files again.
     """
     told: asyncio.Queue[None] = asyncio.Queue()
     others = asyncio.all_tasks()
-    with stops(told), _reread_signal(on_reread):
+    with orders(told, on_reread):
         await server.start()
         if on_ready is not None:
             on_ready()

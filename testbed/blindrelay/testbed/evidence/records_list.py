@@ -13,10 +13,10 @@ from typing import Any, Final
 from blindrelay.relay_node import Event, Reason
 from blindrelay.v1.outer_status import OuterStatus
 
-REPLICA_EVENTS: Final = frozenset({"replica_up", "certificates_unusable", "plaintext"})
+REPLICA_EVENTS: Final = frozenset({"replica_up", "token_unusable", "certificates_unusable", "plaintext"})
 EVENTS: Final = frozenset(
     {"started", "draining", "stopped", "directories_left_out", "tokens_unreadable"}
-    | {"certificates_unusable", "plaintext", "fault", "worker_lost"}
+    | {"certificates_unusable", "plaintext", "reread", "fault", "worker_lost"}
 )
 REASONS: Final = frozenset(
     {"name", "refused", "unreachable", "tls", "closed", "silent", "token", "no_directory", "wrong_identity"}
@@ -26,7 +26,7 @@ OUTCOMES: Final = frozenset({"ok", "cancelled", *(status.details for status in O
 SIZES: Final = frozenset({"16384", "262144", "4194304", "67108864", "more"})
 
 AT_ONCE: Final = frozenset(
-    {"started", "draining", "stopped", "plaintext", "replica_up", "replica_down", "worker_lost"}
+    {"started", "draining", "stopped", "plaintext", "reread", "replica_up", "replica_down", "worker_lost"}
 )
 """Events that no caller can bring about. All other lines leave on the minute, or when the relay ends."""
 
