@@ -1,4 +1,4 @@
-"""`blindrelay-bridge doctor`: files, delegation and providers. No request is made, no credential sent."""
+"""`blindrelay-bridge doctor`: files, delegation, providers. They get no request and no credential."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import trustme
 
@@ -20,6 +19,7 @@ from blindrelay.provider_bridge.cli import main
 from blindrelay.provider_bridge.delegation_file import make_delegation, write_delegation
 from blindrelay.provider_bridge.identity_file import load_or_make_identity
 from blindrelay.provider_bridge.signing_key_file import make_signing_key
+from tests.connect_proxy import connect_proxy
 
 CONFIG = """
 listen = "127.0.0.1:0"
@@ -30,6 +30,7 @@ preset = "openai"
 origin = "https://models.example"
 target = "{target}"
 credential = {{ file = "key" }}
+{more}
 """
 HELD = 'identity_key = "identity.key"'
 DELEGATED = 'signing_key = "signing.key"\ndelegation = "delegation"'
@@ -57,11 +58,11 @@ def listening(tls: ssl.SSLContext | None = None) -> Iterator[tuple[int, list[byt
         thread.join(20)
 
 
-def configure(folder: Path, target: str, keys: str = HELD) -> Path:
+def configure(folder: Path, target: str, keys: str = HELD, more: str = "") -> Path:
     load_or_make_identity(folder / "identity.key")
     (folder / "key").write_text("sk-canary")
     (folder / "key").chmod(0o600)
-    (folder / "bridge.toml").write_text(CONFIG.format(keys=keys, target=target))
+    (folder / "bridge.toml").write_text(CONFIG.format(keys=keys, target=target, more=more))
     return folder / "bridge.toml"
 
 
@@ -84,25 +85,36 @@ def test_a_provider_that_listens_is_reached_and_sent_nothing(
 
 
 @pytest.mark.parametrize("trusted", [True, False])
-def test_tls_is_tried_and_no_credential_sent(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, trusted: bool
+def test_the_entrys_ca_decides_and_no_credential_is_sent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], trusted: bool
 ) -> None:
-    ca = trustme.CA()
-    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    ca, server = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert("localhost").configure_cert(server)
-    if trusted:
-        ca.configure_trust(client)
-    monkeypatch.setattr(httpx, "create_ssl_context", lambda **_: client)
+    (ca if trusted else trustme.CA()).cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     with listening(server) as (port, heard):
-        provider = examined(configure(tmp_path, f"https://localhost:{port}"), capsys)["provider"]
+        file = configure(tmp_path, f"https://localhost:{port}", more='ca = "ca.pem"')
+        provider = examined(file, capsys)["provider"]
     assert provider["ok"] is trusted
-    assert ("TLSv1" if trusted else "its certificate is not accepted") in provider["detail"]
+    assert ("is reached" if trusted else "its TLS certificate was not accepted") in provider["detail"]
+    assert heard == [b""]
+
+
+def test_a_provider_is_reached_through_the_entrys_proxy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with connect_proxy() as proxy, listening() as (port, heard):
+        file = configure(
+            tmp_path, f"http://localhost:{port}", more=f'proxy = "http://127.0.0.1:{proxy.port}"'
+        )
+        provider = examined(file, capsys)["provider"]
+    assert provider["ok"]
+    assert proxy.requests[0].startswith(f"CONNECT localhost:{port} ")
     assert heard == [b""]
 
 
 @pytest.mark.parametrize(
     ("target", "words"),
-    [("https://nowhere.invalid", "not a known name"), ("http://127.0.0.1:1", "cannot be reached")],
+    [("https://nowhere.invalid", "its name was not found"), ("http://127.0.0.1:1", "could not be reached")],
 )
 def test_a_provider_that_is_not_there_is_a_failure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], target: str, words: str
@@ -110,6 +122,14 @@ def test_a_provider_that_is_not_there_is_a_failure(
     provider = examined(configure(tmp_path, target), capsys)["provider"]
     assert words in provider["detail"]
     assert provider["remedy"]
+
+
+def test_a_proxy_that_refuses_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with connect_proxy(403) as proxy:
+        file = configure(tmp_path, "https://models.example", more=f'proxy = "http://127.0.0.1:{proxy.port}"')
+        provider = examined(file, capsys)["provider"]
+    assert "refused with status 403" in provider["detail"]
+    assert "proxy" in provider["remedy"]
 
 
 @pytest.mark.parametrize(("days", "ok"), [(30, True), (3, False)])

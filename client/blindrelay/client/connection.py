@@ -20,7 +20,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import stat
 import sys
@@ -45,6 +44,7 @@ from blindrelay.client.errors import ConfigurationError
 from blindrelay.client.state_file import OPEN_TO_OTHERS
 from blindrelay.v1.http_proxy import HttpProxy
 from blindrelay.v1.inner_pb2 import Credential, DeadlineClass
+from blindrelay.v1.loopback import is_loopback
 from blindrelay.v1.text_file import EncodingError, decode_text
 
 _NEITHER: Final = ("true", "false", "yes", "no", "none", "0", "1", "")
@@ -92,7 +92,7 @@ class Connection:
     cache_salt: frozenset[str] | None = frozenset()
 
     def __post_init__(self) -> None:
-        if not self.tls and not _is_loopback(self.host):
+        if not self.tls and not is_loopback(self.host):
             raise ConfigurationError(
                 "tls=off is for a relay on this machine: the token would travel in clear"
             )
@@ -248,7 +248,7 @@ def _history(value: str) -> Path | bool:
 def _proxy(value: str | None, host: str) -> HttpProxy | None:
     """The given one, or BLINDRELAY_PROXY's for a relay on another machine."""
     source = "proxy"
-    if value is None and not _is_loopback(host):
+    if value is None and not is_loopback(host):
         source, value = PROXY_VARIABLE, os.environ.get(PROXY_VARIABLE, "").strip()
     if not value or value.lower() == "off":
         return None
@@ -278,12 +278,3 @@ def _read(option: str, path: str, forbidden: int = 0) -> str:
         raise ConfigurationError(f"{option}: {path} {error}") from None
     except ValueError:  # a NUL
         raise ConfigurationError(f"{option}: {path!r} is not a valid path") from None
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

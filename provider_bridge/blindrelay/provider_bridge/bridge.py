@@ -35,6 +35,7 @@ from blindrelay.serving import (
     serve_until_stopped,
     server_options,
 )
+from blindrelay.serving.files import read_files_again
 from blindrelay.serving.health import Health
 from blindrelay.serving.metrics import exposed_metrics
 
@@ -43,7 +44,6 @@ GIVE_UP_BEFORE: Final = 1.0
 
 HEALTH_SECONDS: Final = 1.0
 """Between two looks at whether the delegation still holds, for the health service."""
-
 
 QUIET_SECONDS: Final = 0.5
 """Without a new exchange, before a drained process ends: busy clients have gone to another by then."""
@@ -111,7 +111,7 @@ class Bridge:
                 *(server, self.admission, self._config.drain),
                 on_ready=ready,
                 on_drain=self.begin_to_drain,
-                on_reread=lambda: self.log.note(Event.REREAD),
+                on_reread=self._reread,
             )
         self.log.note(Event.STOPPED)
 
@@ -152,6 +152,11 @@ class Bridge:
         finally:
             await self._workplace.checker.aclose()
             await self._workplace.transport.aclose()
+
+    def _reread(self) -> None:
+        with self.log.prompted():
+            self.log.note(Event.REREAD)
+            read_files_again()
 
     async def begin_to_drain(self) -> None:
         """Lets running exchanges finish; what still runs shortly before the time is over is given up."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-
-import httpx
+from typing import Final
 
 from blindrelay.provider_bridge.config import BridgeConfig, DelegatedKey, read_bridge_config
 from blindrelay.provider_bridge.delegation_file import check_delegation, date, read_delegation
 from blindrelay.provider_bridge.identity_file import load_identity
 from blindrelay.provider_bridge.providers import Provider
 from blindrelay.provider_bridge.signing_key_file import load_signing_key
+from blindrelay.provider_bridge.upstream.dialling import dial
+from blindrelay.provider_bridge.upstream.failures import Failure, UpstreamError
+from blindrelay.provider_bridge.upstream.routes import route_to
 from blindrelay.sealing import format_identity
 from blindrelay.serving import ConfigError
 from blindrelay.serving.doctor import (
@@ -21,12 +24,23 @@ from blindrelay.serving.doctor import (
     Finding,
     check_certificate,
     check_port,
-    check_reachable,
     check_tokens,
     finding,
 )
 
-_WEEK = 7 * 86_400
+_WEEK: Final = 7 * 86_400
+
+_ON_THE_WAY: Final = "check the port, and the firewalls and proxies between"
+_REMEDIES: Final = {
+    Failure.NAME_NOT_FOUND: "check the name and this machine's DNS",
+    Failure.REFUSED: _ON_THE_WAY,
+    Failure.UNREACHABLE: _ON_THE_WAY,
+    Failure.TIMED_OUT: _ON_THE_WAY,
+    Failure.TLS_CERTIFICATE: "check the name, this machine's clock, and the entry's ca",
+    Failure.TLS_HANDSHAKE: "check that it speaks TLS on that port",
+    Failure.PROXY_UNREACHABLE: "check the entry's proxy: nothing takes connections there",
+    Failure.PROXY_REFUSED: "check the entry's proxy and proxy_credential, and what the proxy allows",
+}
 
 
 def bridge_findings(file: Path) -> Iterator[Finding]:
@@ -67,7 +81,19 @@ def _check_delegated(keys: DelegatedKey) -> str:
 
 
 def check_provider(provider: Provider) -> str:
-    """Whether it is reached: its name, TCP and TLS. No request is made and no credential sent."""
-    target = provider.target
-    tls = httpx.create_ssl_context(trust_env=False) if target.scheme == "https" else None
-    return f"{provider.name}: {check_reachable(target.host.strip('[]'), target.port, tls)}"
+    """Whether it is reached as calls reach it, through the entry's proxy and with its ca.
+
+    No request is made and no credential of the provider's sent. Raises CheckFailedError, ConfigError.
+    """
+    route = route_to(provider, lambda _: None)
+    where, began = f"{provider.name} ({provider.target})", time.monotonic()
+
+    async def connect() -> None:
+        (await dial(route)).close()
+
+    try:
+        asyncio.run(connect())
+    except UpstreamError as error:
+        raise CheckFailedError(f"{where}: {error}", _REMEDIES.get(error.failure, "try again")) from None
+    way = "" if route.proxy is None else f" through {route.proxy.host}:{route.proxy.port}"
+    return f"{where} is reached in {(time.monotonic() - began) * 1_000:.0f} ms{way}"

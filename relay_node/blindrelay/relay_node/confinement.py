@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from blindrelay.relay_node.config import RelayConfig, ReplicaConfig
-from blindrelay.serving import Address, ChannelTls, Needs, ServerTls
+from blindrelay.serving import Address, Needs
 
 
 def relay_needs(config: RelayConfig, file: Path, workers: int = 1) -> Needs:
@@ -38,10 +38,8 @@ def _next_hop(replica: ReplicaConfig) -> Address:
 def _tls_files(config: RelayConfig) -> Iterator[Path]:
     of_replicas = (replica.tls for replica in config.replicas)
     for tls in (config.tls, *of_replicas):
-        if isinstance(tls, ServerTls):
-            yield from (tls.certificate, tls.key, *([] if tls.client_ca is None else [tls.client_ca]))
-        if isinstance(tls, ChannelTls):
-            yield from (path for path in (tls.ca, tls.certificate, tls.key) if path is not None)
+        if tls is not None:
+            yield from tls.files
 
 
 def _is_name(address: Address) -> bool:

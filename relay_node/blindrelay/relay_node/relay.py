@@ -45,7 +45,7 @@ from blindrelay.v1.outer_status import OuterStatus
 
 
 class Relay:
-    """One relay process. `open_channel` makes the channels to bridges, `records` takes what is written down.
+    """One relay process. `open_channel` makes the channels to bridges, `audit_log` takes events.
 
     Made inside a running event loop. Raises ConfigError for unusable token and TLS files.
     """
@@ -53,23 +53,23 @@ class Relay:
     def __init__(
         self,
         config: RelayConfig,
-        records: AuditLog | None = None,
+        audit_log: AuditLog | None = None,
         open_channel: ChannelFactory = open_channel,
     ) -> None:
         self._config = config
-        self._records = records or AuditLog()
+        self._audit_log = audit_log or AuditLog()
         self._callers = Callers(
-            TokenFile(config.tokens, on_problem=lambda _: self._records.event(Event.TOKENS_UNREADABLE))
+            TokenFile(config.tokens, on_problem=lambda _: self._audit_log.event(Event.TOKENS_UNREADABLE))
         )
         self._admission = Admission(config.max_exchanges)
         self._sharing = Sharing(config)
         self._health = Health()
         self._changed = asyncio.Event()
         self._replicas = [
-            Replica(replica, open_channel, self._records, self._changed.set, config.max_request_bytes)
+            Replica(replica, open_channel, self._audit_log, self._changed.set, config.max_request_bytes)
             for replica in config.replicas
         ]
-        self._routing = Routing(self._replicas, self._records)
+        self._routing = Routing(self._replicas, self._audit_log)
 
     async def serve(
         self,
@@ -85,17 +85,17 @@ class Relay:
         async with self._server(share_port=share_port) as (server, address):
 
             def ready() -> None:
-                self._records.event(Event.STARTED)
+                self._audit_log.event(Event.STARTED)
                 on_ready(address)
 
             await serve_until_stopped(
                 *(server, self._admission, self._config.drain_seconds),
                 on_ready=ready,
                 on_drain=self._drain,
-                on_reread=lambda: self._records.event(Event.REREAD),
+                on_reread=lambda: self._audit_log.event(Event.REREAD),
                 orders=orders,
             )
-        self._records.event(Event.STOPPED)
+        self._audit_log.event(Event.STOPPED)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Address]:
@@ -118,11 +118,11 @@ class Relay:
             asyncio.create_task(self._report_health()),
             asyncio.create_task(self._callers.end_revoked()),
         ]
-        metrics = relay_metrics(self._replicas, self._admission, self._records)
+        metrics = relay_metrics(self._replicas, self._admission, self._audit_log)
         try:
             async with exposed_metrics(self._config.metrics, metrics):
                 address = self._listen(server, share_port=share_port)
-                tasks.append(asyncio.create_task(self._records.keep_reporting()))
+                tasks.append(asyncio.create_task(self._audit_log.keep_reporting()))
                 yield server, address
         finally:
             for task in tasks:
@@ -136,16 +136,16 @@ class Relay:
             self._config.listen,
             self._config.tls,
             plaintext=self._config.plaintext,
-            on_problem=lambda _: self._records.event(Event.CERTIFICATES_UNUSABLE),
+            on_problem=lambda _: self._audit_log.event(Event.CERTIFICATES_UNUSABLE),
             share_port=share_port,
         )
 
     def _warn_of_plaintext(self) -> None:
         if self._config.plaintext:
-            self._records.event(Event.PLAINTEXT)
+            self._audit_log.event(Event.PLAINTEXT)
         for replica in self._config.replicas:
             if replica.plaintext:
-                self._records.event(Event.PLAINTEXT, replica.address)
+                self._audit_log.event(Event.PLAINTEXT, replica.address)
 
     def _handler(self) -> grpc.GenericRpcHandler:
         fault = self._fault
@@ -173,7 +173,7 @@ class Relay:
             outcome = OuterStatus.INTERNAL.details
             raise
         finally:
-            self._records.exchange(outcome, tally.request_bytes, tally.response_bytes)
+            self._audit_log.exchange(outcome, tally.request_bytes, tally.response_bytes)
 
     async def _forward(self, context: Context, tally: Tally) -> None:
         with self._callers.admitted(context.invocation_metadata()) as token:
@@ -218,7 +218,7 @@ class Relay:
             await write_in_time(context, await self._routing.directories(), self._config.unread_seconds)
 
     def _fault(self) -> None:
-        self._records.event(Event.FAULT)
+        self._audit_log.event(Event.FAULT)
 
     async def _report_health(self) -> None:
         while True:
@@ -227,5 +227,5 @@ class Relay:
             await self._changed.wait()
 
     async def _drain(self) -> None:
-        self._records.event(Event.DRAINING)
+        self._audit_log.event(Event.DRAINING)
         await self._health.drain()

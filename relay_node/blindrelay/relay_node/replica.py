@@ -55,7 +55,7 @@ class Replica:
         self,
         config: ReplicaConfig,
         open_channel: ChannelFactory,
-        records: AuditLog,
+        audit_log: AuditLog,
         on_change: Callable[[], None] = lambda: None,
         max_request_bytes: int = MAX_REQUEST_BYTES,
     ) -> None:
@@ -68,10 +68,10 @@ class Replica:
         self.identity: bytes | None = None
         """Whom it last spoke for; kept while it is down."""
         self._keys: dict[tuple[bytes, bytes], bytes] = {}
-        self._records = records
+        self._audit_log = audit_log
         self._on_change = on_change
         self._line = Line(
-            config, open_channel, lambda: records.event(Event.CERTIFICATES_UNUSABLE, config.address)
+            config, open_channel, lambda: audit_log.event(Event.CERTIFICATES_UNUSABLE, config.address)
         )
         self._loop = asyncio.get_running_loop()
         self._token = None if config.token_file is None else self._followed(config.token_file)
@@ -152,7 +152,7 @@ class Replica:
 
     def _followed(self, token_file: Path) -> Latest[str]:
         def report(_: ConfigError) -> None:
-            self._records.event(Event.TOKEN_UNUSABLE, self.address)
+            self._audit_log.event(Event.TOKEN_UNUSABLE, self.address)
 
         return Latest((token_file,), partial(read_token, token_file), report)
 
@@ -186,7 +186,7 @@ class Replica:
         except DirectoryFormatError:
             self._lost(Reason.NO_DIRECTORY)
         except Exception:
-            self._records.event(Event.FAULT)
+            self._audit_log.event(Event.FAULT)
             self._lost(Reason.FAULT)
 
     def _may_hold_keys(self, error: grpc.aio.AioRpcError) -> bool:
@@ -220,7 +220,7 @@ class Replica:
     def _become(self, up: bool, event: Event, why: Reason | None = None) -> None:
         if up is not self._up:
             self._up = up
-            self._records.event(event, self.address, why)
+            self._audit_log.event(event, self.address, why)
             self._on_change()
 
     async def _pause(self) -> None:

@@ -14,9 +14,9 @@ from blindrelay.v1.outer_status import OuterStatus
 class Routing:
     """Finds replicas by key and answers with their directories; both wait, bounded, for a fetch under way."""
 
-    def __init__(self, replicas: Sequence[Replica], records: AuditLog) -> None:
+    def __init__(self, replicas: Sequence[Replica], audit_log: AuditLog) -> None:
         self._replicas = replicas
-        self._records = records
+        self._audit_log = audit_log
         self._left_out = 0
 
     @property
@@ -52,7 +52,7 @@ class Routing:
             raise CallRefusedError(OuterStatus.BRIDGE_UNAVAILABLE)
         encoded, left_out = encode_listings(listings)
         if left_out > self._left_out:
-            self._records.event(Event.DIRECTORIES_LEFT_OUT)
+            self._audit_log.event(Event.DIRECTORIES_LEFT_OUT)
         self._left_out = left_out
         return encoded
 

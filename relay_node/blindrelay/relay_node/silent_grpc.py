@@ -1,7 +1,7 @@
 """What a relay sets before `grpc` is first imported, which reads it then, once.
 
 gRPC's own log has clients' addresses in it, and its trace their access tokens. A relay writes nothing but its
-records, whatever the environment asks for.
+audit log, whatever the environment asks for.
 """
 
 from __future__ import annotations

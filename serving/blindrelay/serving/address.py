@@ -6,6 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 
 from blindrelay.serving.errors import ConfigError
+from blindrelay.v1.loopback import is_loopback
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,7 @@ class Address:
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach it: 127.0.0.0/8, ::1 and the name localhost."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
 
 def parse_address(text: str) -> Address:

@@ -16,8 +16,8 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
 from typing import Final
@@ -47,8 +47,9 @@ def write_to_stderr(line: str) -> None:
 class AuditLog:
     """The only way to a log.
 
-    A note waits for the next report, unless it is in `at_once`: what no caller could bring about. One that
-    was written since the last report waits, too: each comes twice a minute at most.
+    A note waits for the next report, unless no caller could bring it about: it is in `at_once`, or it is for
+    an operator who asked (prompted). One that was written since the last report waits, too: each comes twice
+    a minute at most.
 
     Args:
         write: takes a line.
@@ -72,6 +73,7 @@ class AuditLog:
         self._totals: Counter[str] = Counter()
         self._faults = 0
         self._acts: list[Callable[[], None]] = []
+        self._prompted = False
 
     @property
     def totals(self) -> dict[str, int]:
@@ -81,7 +83,16 @@ class AuditLog:
     def note(self, event: Enum, **about: str) -> None:
         """Notes an event: its name, words of closed lists, and its sentence if `about` has no `message`."""
         note = {"event": event.name.lower(), **about, "message": about.get("message", str(event.value))}
-        self._note(tuple(note.items()), waits=event not in self._at_once)
+        self._note(tuple(note.items()), waits=not (self._prompted or event in self._at_once))
+
+    @contextmanager
+    def prompted(self) -> Iterator[None]:
+        """What is noted while the block runs does not wait: the operator has asked for it, and no caller."""
+        self._prompted = True
+        try:
+            yield
+        finally:
+            self._prompted = False
 
     def fault(self, error: BaseException) -> None:
         """Notes a fault of ours, at the next report: the exception's kind and the line, never its text."""

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import json
 import math
-import socket
 import ssl
 import sys
 import time
@@ -112,46 +111,6 @@ def check_port(address: Address, tls: ServerTls | None) -> str:
             raise
         return f"{address} is in use by a running relay or bridge"
     return f"{address} is free"
-
-
-def check_reachable(host: str, port: int, tls: ssl.SSLContext | None) -> str:
-    """Looks up the name, connects, and shakes hands if `tls` is given; nothing else is sent.
-
-    Raises CheckFailedError, which says how far it came.
-    """
-    try:
-        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError:
-        raise CheckFailedError(
-            f"{host} is not a known name", "check the name and this machine's DNS"
-        ) from None
-    began = time.monotonic()
-    try:
-        plain = socket.create_connection((host, port), PATIENCE)
-    except OSError as error:
-        raise CheckFailedError(
-            f"{host}:{port} cannot be reached ({error.strerror or 'timed out'})",
-            "check the port, and the firewalls and proxies between",
-        ) from None
-    with plain:
-        seen = f"{host} is {addresses[0][4][0]}, TCP in {(time.monotonic() - began) * 1_000:.0f} ms"
-        return seen if tls is None else f"{seen}, {_shake_hands(plain, host, tls)}"
-
-
-def _shake_hands(plain: socket.socket, host: str, tls: ssl.SSLContext) -> str:
-    try:
-        with tls.wrap_socket(plain, server_hostname=host) as secured:
-            return str(secured.version())
-    except ssl.SSLCertVerificationError as error:
-        raise CheckFailedError(
-            f"{host}: its certificate is not accepted ({error.verify_message})",
-            "check the name, this machine's clock and its CA certificates",
-        ) from None
-    except OSError as error:
-        raise CheckFailedError(
-            f"{host}: TLS failed ({getattr(error, 'reason', None) or error.strerror or 'timed out'})",
-            "check that it speaks TLS on that port",
-        ) from None
 
 
 def _seconds_left(tls: ServerTls) -> float:

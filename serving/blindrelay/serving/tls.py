@@ -74,7 +74,7 @@ class _FollowedFiles:
 
 @dataclass(frozen=True)
 class ChannelTls:
-    """PEM files of a channel: whom to trust (None: the system's roots), and who we are (None: nobody)."""
+    """PEM files of a channel: whom to trust (None: gRPC's own roots), and who we are (None: nobody)."""
 
     ca: Path | None = None
     certificate: Path | None = None
@@ -98,7 +98,12 @@ class ChannelTls:
 
     def version(self) -> Version:
         """Changes whenever one of the files does."""
-        return version(*(path for path in (self.ca, self.certificate, self.key) if path is not None))
+        return version(*self.files)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that are given."""
+        return tuple(path for path in (self.ca, self.certificate, self.key) if path is not None)
 
 
 def _key_pair(certificate: Path, key: Path) -> tuple[bytes, bytes]:

@@ -12,7 +12,7 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from blindrelay.client.commands.api_dialects import DIALECTS, Dialect
-from blindrelay.client.commands.doctor_findings import CheckFailedError, Finding, Status, finding_of
+from blindrelay.client.commands.doctor_findings import Finding, HopError, Status, finding_of
 from blindrelay.client.commands.doctor_tls import handshake
 from blindrelay.client.commands.relay_socket import relay_socket
 from blindrelay.client.commands.sealed_api import AnsweredError, ProviderError, SealedApi
@@ -102,7 +102,7 @@ class Examination:
             found = socket.getaddrinfo(host, hop.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is no name"
-            raise CheckFailedError(
+            raise HopError(
                 f"{host} is not resolved: {reason}", "check the name, and this machine's DNS"
             ) from None
         addresses = sorted({str(entry[4][0]) for entry in found})
@@ -114,7 +114,7 @@ class Examination:
             relay_socket(self._connection, SECONDS).close()
         except OSError as error:
             reason = "no answer" if isinstance(error, TimeoutError) else error.strerror or str(error)
-            raise CheckFailedError(
+            raise HopError(
                 f"no connection to {self._connection.target}: {reason}",
                 "is the relay running, is the port right, does a firewall stand between?",
             ) from None
@@ -127,7 +127,7 @@ class Examination:
         try:
             return handshake(self._connection, SECONDS)
         except OSError as error:  # ssl.SSLError is one
-            raise CheckFailedError(*_tls_failure(error, self._connection)) from None
+            raise HopError(*_tls_failure(error, self._connection)) from None
 
     def _token(self) -> str:
         try:
@@ -135,7 +135,7 @@ class Examination:
         except RelayError as error:
             if error.status is OuterStatus.UNAUTHENTICATED:
                 remedy = "ask the relay's operator for a token, and check where it is configured"
-                raise CheckFailedError("the relay does not know this access token", remedy) from None
+                raise HopError("the relay does not know this access token", remedy) from None
             if error.status is None:
                 raise
             self._refusal = error  # it was asked for the token first
@@ -149,7 +149,7 @@ class Examination:
         except DecodeError:
             count = 0
         if not count:
-            raise CheckFailedError(
+            raise HopError(
                 "the relay serves no key directory",
                 "no bridge is up behind this relay: ask the bridge's operator, then the relay's",
             )
@@ -164,7 +164,7 @@ class Examination:
         self._authentic = self._ring.directories or self._of_another_time()
         if failure is not None and not self._authentic:
             remedy = "compare the identity with the bridge's operator, not the relay's: docs/keys.md"
-            raise CheckFailedError(str(failure), remedy)
+            raise HopError(str(failure), remedy)
         return "signed by the pinned bridge"
 
     def _of_another_time(self) -> list[VerifiedDirectory]:
@@ -186,7 +186,7 @@ class Examination:
         ahead = int(time.time()) - max(each.issued_at for each in self._authentic)
         if not self._ring.directories or abs(ahead) > REPLAY_WINDOW:
             way = "ahead of" if ahead > 0 else "behind"
-            raise CheckFailedError(
+            raise HopError(
                 f"this machine's clock is {_span(abs(ahead))} {way} what the bridge signed",
                 "set the clock (timedatectl set-ntp true); if it is right, the relay serves old keys",
             )
@@ -203,7 +203,7 @@ class Examination:
                 raise
             except ProviderError:
                 pass
-        raise CheckFailedError(
+        raise HopError(
             "the bridge called an address that does not exist", "its lists allow too much: ask its operator"
         )
 

@@ -30,7 +30,7 @@ class Finding:
     remedy: str = ""
 
 
-class CheckFailedError(PicklableError):
+class HopError(PicklableError):
     """A hop does not work."""
 
     def __init__(self, detail: str, remedy: str) -> None:
@@ -40,10 +40,10 @@ class CheckFailedError(PicklableError):
 
 
 def finding_of(name: str, check: Callable[[], str]) -> Finding:
-    """The check's result. It returns what it saw, or raises CheckFailedError or BlindRelayError."""
+    """The check's result. It returns what it saw, or raises HopError or BlindRelayError."""
     try:
         return Finding(name, Status.OK, check())
-    except CheckFailedError as failure:
+    except HopError as failure:
         return Finding(name, Status.FAILED, failure.detail, failure.remedy)
     except BlindRelayError as error:
         return Finding(name, Status.FAILED, str(error), _remedy(error))

@@ -148,7 +148,7 @@ class Evidence:
             if not holds:
                 yield f"it is not so that {fact}"
         for records, what in (
-            (self.strange_records, "is not on the list"),
+            (self.strange_records, _STRANGE),
             (self.untimely_records, _UNTIMELY),
         ):
             yield from (f"the relay's log has a line that {what}: {record[:80]}" for record in records)
