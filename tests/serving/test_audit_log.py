@@ -141,3 +141,11 @@ def test_a_closed_stderr_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("sys.stderr", Closed())
     write_to_stderr("a line")
+
+
+def test_what_the_operator_orders_is_written_at_once_with_what_comes_of_it(log: Kept) -> None:
+    with log.told(Event.STARTED):
+        log.note(Event.BROKEN)
+    assert log.new() == [STARTED, BROKEN]
+    log.note(Event.BROKEN)
+    assert log.new() == []

@@ -111,7 +111,7 @@ class Bridge:
                 *(server, self.admission, self._config.drain),
                 on_ready=ready,
                 on_drain=self.begin_to_drain,
-                on_reread=lambda: self.log.note(Event.REREAD),
+                rereading=lambda: self.log.told(Event.REREAD),
             )
         self.log.note(Event.STOPPED)
 

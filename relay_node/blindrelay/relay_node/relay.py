@@ -88,7 +88,7 @@ class Relay:
                 *(server, self._admission, self._config.drain_seconds),
                 on_ready=ready,
                 on_drain=self._drain,
-                on_reread=lambda: self._records.event(Event.REREAD),
+                rereading=lambda: self._records.told(Event.REREAD),
                 stops=stops,
             )
         self._records.event(Event.STOPPED)

@@ -16,8 +16,8 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
 from typing import Final
@@ -65,6 +65,7 @@ class AuditLog:
         self._write = write
         self._clock = clock
         self._at_once = at_once
+        self._is_told = False
         self._written: set[_Note] = set()
         self._waiting: dict[_Note, None] = {}
         self._outcomes: Counter[str] = Counter()
@@ -78,10 +79,21 @@ class AuditLog:
         """Exchanges by how they ended, since the start and up to the last report: no finer than a minute."""
         return dict(self._totals)
 
+    @contextmanager
+    def told(self, order: Enum) -> Iterator[None]:
+        """Notes an order of the operator's, and all that it brings about within the block, at once: no caller
+        has a part in that."""
+        self.note(order)
+        self._is_told = True
+        try:
+            yield
+        finally:
+            self._is_told = False
+
     def note(self, event: Enum, **about: str) -> None:
         """Notes an event: its name, words of closed lists, and its sentence if `about` has no `message`."""
         note = {"event": event.name.lower(), **about, "message": about.get("message", str(event.value))}
-        self._note(tuple(note.items()), waits=event not in self._at_once)
+        self._note(tuple(note.items()), waits=event not in self._at_once and not self._is_told)
 
     def fault(self, error: BaseException) -> None:
         """Notes a fault of ours, at the next report: the exception's kind and the line, never its text."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final
 
 import grpc
@@ -36,10 +36,10 @@ def stop_signals(queue: asyncio.Queue[None]) -> Iterator[None]:
 
 
 @contextmanager
-def _reread_signal(on_reread: Callable[[], None]) -> Iterator[None]:
+def _reread_signal(rereading: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
     def reread() -> None:
-        on_reread()
-        read_files_again()
+        with rereading():
+            read_files_again()
 
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, reread)
@@ -56,7 +56,7 @@ async def serve_until_stopped(
     *,
     on_ready: Callable[[], None] | None = None,
     on_drain: Callable[[], Awaitable[None]] | None = None,
-    on_reread: Callable[[], None] = lambda: None,
+    rereading: Callable[[], AbstractContextManager[None]] = nullcontext,
     stops: Stops = stop_signals,
 ) -> None:
     """Starts a bound server, waits until it is told to stop, drains it and returns.
@@ -64,11 +64,11 @@ async def serve_until_stopped(
     Draining: new calls are refused at once (`admission` is closed, and the listener stays open so that they
     hear why), running ones may finish within `drain_seconds` and are then cancelled. Being told again cuts
     the wait short. `on_ready` is called when calls are taken and `stops` are heeded, `on_drain` when draining
-    begins. SIGHUP has the followed files read again, after `on_reread` is called.
+    begins. SIGHUP has the followed files read again, within `rereading`.
     """
     told: asyncio.Queue[None] = asyncio.Queue()
     others = asyncio.all_tasks()
-    with stops(told), _reread_signal(on_reread):
+    with stops(told), _reread_signal(rereading):
         await server.start()
         if on_ready is not None:
             on_ready()

@@ -26,7 +26,7 @@ OUTCOMES: Final = frozenset({"ok", "cancelled", *(status.details for status in O
 SIZES: Final = frozenset({"16384", "262144", "4194304", "67108864", "more"})
 
 AT_ONCE: Final = frozenset(
-    {"started", "draining", "stopped", "plaintext", "replica_up", "replica_down", "worker_lost"}
+    {"started", "reread", "draining", "stopped", "plaintext", "replica_up", "replica_down", "worker_lost"}
 )
 """Events that no caller can bring about. All other lines leave on the minute, or when the relay ends."""
 
