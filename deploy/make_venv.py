@@ -33,7 +33,13 @@ def main(folder: Path, pip_arguments: Sequence[str]) -> int:
         shutil.rmtree(folder, ignore_errors=True)
         print(f"{folder} could not be created. On Debian, install python3-venv.", file=sys.stderr)
         return 1
-    if not _installed(folder, pip_arguments):
+    try:
+        installed = _installed(folder, pip_arguments)
+    except KeyboardInterrupt:
+        shutil.rmtree(folder, ignore_errors=True)
+        print(f"Interrupted. {folder} was removed.", file=sys.stderr)
+        return 130
+    if not installed:
         shutil.rmtree(folder, ignore_errors=True)
         print(f"The installation failed (see pip's last lines above). {folder} was removed.", file=sys.stderr)
         return 1

@@ -149,5 +149,7 @@ def test_an_identity_that_is_not_there_is_not_made(
 ) -> None:
     file = configure(tmp_path, "http://127.0.0.1:1")
     (tmp_path / "identity.key").unlink()
-    assert not examined(file, capsys)["identity"]["ok"]
+    found = examined(file, capsys)["identity"]
+    assert found["ok"]
+    assert "first start" in found["detail"]
     assert not (tmp_path / "identity.key").exists()

@@ -51,15 +51,6 @@ def test_nothing_is_written_before_the_report(log: Kept) -> None:
     assert [line["event"] for line in log.new()] == ["broken", "exchanges"]
 
 
-def test_what_an_operator_asked_for_is_written_at_once(log: Kept) -> None:
-    with log.prompted():
-        log.count("ok", 3_000)
-        log.note(Event.BROKEN)
-    assert log.new() == [BROKEN]
-    log.note(Event.BROKEN)
-    assert log.new() == []
-
-
 def test_a_report_comes_also_when_nothing_happened(log: Kept) -> None:
     log.report()
     assert log.new() == [COUNTS]
@@ -150,3 +141,11 @@ def test_a_closed_stderr_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("sys.stderr", Closed())
     write_to_stderr("a line")
+
+
+def test_what_the_operator_orders_is_written_at_once_with_what_comes_of_it(log: Kept) -> None:
+    with log.told(Event.STARTED):
+        log.note(Event.BROKEN)
+    assert log.new() == [STARTED, BROKEN]
+    log.note(Event.BROKEN)
+    assert log.new() == []

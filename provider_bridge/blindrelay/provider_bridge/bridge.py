@@ -35,7 +35,6 @@ from blindrelay.serving import (
     serve_until_stopped,
     server_options,
 )
-from blindrelay.serving.files import read_files_again
 from blindrelay.serving.health import Health
 from blindrelay.serving.metrics import exposed_metrics
 
@@ -111,7 +110,7 @@ class Bridge:
                 *(server, self.admission, self._config.drain),
                 on_ready=ready,
                 on_drain=self.begin_to_drain,
-                on_reread=self._reread,
+                rereading=lambda: self.log.told(Event.REREAD),
             )
         self.log.note(Event.STOPPED)
 
@@ -152,11 +151,6 @@ class Bridge:
         finally:
             await self._workplace.checker.aclose()
             await self._workplace.transport.aclose()
-
-    def _reread(self) -> None:
-        with self.log.prompted():
-            self.log.note(Event.REREAD)
-            read_files_again()
 
     async def begin_to_drain(self) -> None:
         """Lets running exchanges finish; what still runs shortly before the time is over is given up."""

@@ -67,7 +67,7 @@ def check_identity(config: BridgeConfig) -> str:
     if isinstance(keys, DelegatedKey):
         return _check_delegated(keys)
     if not keys.exists():
-        raise CheckFailedError(f"{keys} is not there yet", "`serve` makes it at the first start")
+        return f"{keys} is not there yet: `serve` makes it, with a new identity, at the first start"
     return f"{format_identity(load_identity(keys).public_key)}, held in {keys}"
 
 

@@ -44,7 +44,7 @@ class Outcome(Enum):
     FAULT = "fault"
 
 
-_AT_ONCE: Final = frozenset({Event.SERVING, Event.PLAINTEXT, Event.REREAD, Event.DRAINING, Event.STOPPED})
+_AT_ONCE: Final = frozenset({Event.SERVING, Event.REREAD, Event.PLAINTEXT, Event.DRAINING, Event.STOPPED})
 """They happen to the process. Whatever else there is may be noticed when somebody calls."""
 
 

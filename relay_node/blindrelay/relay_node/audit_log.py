@@ -53,8 +53,8 @@ class Reason(Enum):
 
 
 _AT_ONCE: Final = frozenset(
-    {Event.STARTED, Event.DRAINING, Event.STOPPED, Event.PLAINTEXT, Event.WORKER_LOST}
-    | {Event.REPLICA_UP, Event.REPLICA_DOWN, Event.REREAD}
+    {Event.STARTED, Event.REREAD, Event.DRAINING, Event.STOPPED, Event.PLAINTEXT, Event.WORKER_LOST}
+    | {Event.REPLICA_UP, Event.REPLICA_DOWN}
 )
 """They happen to the process and to bridges. Whatever else there is may be noticed when somebody calls."""
 

@@ -92,7 +92,7 @@ class Relay:
                 *(server, self._admission, self._config.drain_seconds),
                 on_ready=ready,
                 on_drain=self._drain,
-                on_reread=lambda: self._audit_log.event(Event.REREAD),
+                rereading=lambda: self._audit_log.told(Event.REREAD),
                 orders=orders,
             )
         self._audit_log.event(Event.STOPPED)

@@ -48,7 +48,7 @@ class AuditLog:
     """The only way to a log.
 
     A note waits for the next report, unless no caller could bring it about: it is in `at_once`, or it is for
-    an operator who asked (prompted). One that was written since the last report waits, too: each comes twice
+    an operator who asked (told). One that was written since the last report waits, too: each comes twice
     a minute at most.
 
     Args:
@@ -66,6 +66,7 @@ class AuditLog:
         self._write = write
         self._clock = clock
         self._at_once = at_once
+        self._is_told = False
         self._written: set[_Note] = set()
         self._waiting: dict[_Note, None] = {}
         self._outcomes: Counter[str] = Counter()
@@ -73,26 +74,27 @@ class AuditLog:
         self._totals: Counter[str] = Counter()
         self._faults = 0
         self._acts: list[Callable[[], None]] = []
-        self._prompted = False
 
     @property
     def totals(self) -> dict[str, int]:
         """Exchanges by how they ended, since the start and up to the last report: no finer than a minute."""
         return dict(self._totals)
 
-    def note(self, event: Enum, **about: str) -> None:
-        """Notes an event: its name, words of closed lists, and its sentence if `about` has no `message`."""
-        note = {"event": event.name.lower(), **about, "message": about.get("message", str(event.value))}
-        self._note(tuple(note.items()), waits=not (self._prompted or event in self._at_once))
-
     @contextmanager
-    def prompted(self) -> Iterator[None]:
-        """What is noted while the block runs does not wait: the operator has asked for it, and no caller."""
-        self._prompted = True
+    def told(self, order: Enum) -> Iterator[None]:
+        """Notes an order of the operator's, and all that it brings about within the block, at once: no caller
+        has a part in that."""
+        self.note(order)
+        self._is_told = True
         try:
             yield
         finally:
-            self._prompted = False
+            self._is_told = False
+
+    def note(self, event: Enum, **about: str) -> None:
+        """Notes an event: its name, words of closed lists, and its sentence if `about` has no `message`."""
+        note = {"event": event.name.lower(), **about, "message": about.get("message", str(event.value))}
+        self._note(tuple(note.items()), waits=event not in self._at_once and not self._is_told)
 
     def fault(self, error: BaseException) -> None:
         """Notes a fault of ours, at the next report: the exception's kind and the line, never its text."""

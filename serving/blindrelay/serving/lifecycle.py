@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import Enum
 from typing import Final
 
@@ -55,7 +55,7 @@ async def serve_until_stopped(
     *,
     on_ready: Callable[[], None] | None = None,
     on_drain: Callable[[], Awaitable[None]] | None = None,
-    on_reread: Callable[[], None] = lambda: None,
+    rereading: Callable[[], AbstractContextManager[None]] = nullcontext,
     orders: Orders = orders_by_signal,
 ) -> None:
     """Starts a bound server, waits until it is told to stop, drains it and returns.
@@ -63,15 +63,15 @@ async def serve_until_stopped(
     Draining: new calls are refused at once (`admission` is closed, and the listener stays open so that they
     hear why), running ones may finish within `drain_seconds` and are then cancelled. Being told again cuts
     the wait short. `on_ready` is called when calls are taken and `orders` are heeded, `on_drain` when
-    draining begins. Being told to reread has the followed files read again, after `on_reread` is called.
+    draining begins. Being told to reread has the followed files read again, within `rereading`.
     """
     told: asyncio.Queue[Order] = asyncio.Queue()
     others = asyncio.all_tasks()
 
     async def told_to_stop() -> None:
         while await told.get() is Order.REREAD:
-            on_reread()
-            read_files_again()
+            with rereading():
+                read_files_again()
 
     with orders(told):
         await server.start()

@@ -64,6 +64,22 @@ def test_it_fits_a_narrow_screen(page: Page, bridged: Endpoint) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+def test_a_phone_shows_all_columns_and_groups(page: Page, bridged: Endpoint, bridge: ScriptedBridge) -> None:
+    bridge.answer = answer
+    with bridged.client() as client:
+        client.post("/v1/chat/completions", json={"said": SAID})
+    page.set_viewport_size({"width": 360, "height": 640})
+    page.goto(bridged.url)
+    for shown in (page.locator("tbody td").last, page.locator(".groups"), page.locator(".scroll")):
+        assert shown.evaluate("element => element.scrollWidth - element.clientWidth") <= 0
+        box = shown.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= 360
+    assert "Outcome" in page.locator("tbody td").last.evaluate(
+        "element => getComputedStyle(element, '::before').content"
+    )
+
+
 def test_contents_are_shown_to_who_has_the_token(page: Page, revealing: Endpoint) -> None:
     open_contents(page, revealing, revealing.token)
     exchange = page.get_by_role("group")

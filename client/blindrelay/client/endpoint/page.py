@@ -55,6 +55,13 @@ input { width: min(32rem, 100%); background: var(--ground); color: var(--text); 
 button { background: var(--card); color: var(--text); cursor: pointer; margin-top: .5rem; }
 @media (max-width: 40rem) {
   dl { grid-template-columns: minmax(0, 1fr); gap: 0; } dd { margin-bottom: .75rem; }
+  .groups { white-space: pre-line; }
+  /* A row is a card: to the right of a phone's edge nobody looks. */
+  thead { position: absolute; clip-path: inset(50%); width: 1px; height: 1px; overflow: hidden; }
+  table, tbody, tr { display: block; } tr { padding: .5rem 0; }
+  td, td.number { display: flex; justify-content: space-between; gap: 1rem; padding: .1rem 0; }
+  td { white-space: normal; }
+  td::before { content: attr(data-column); color: var(--soft); }
 }
 """
 

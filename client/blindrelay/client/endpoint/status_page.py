@@ -130,8 +130,9 @@ def _row(entry: Entry) -> str:
 
 
 def _cells(cells: Iterable[str]) -> Iterator[str]:
-    for cell, (_, is_number) in zip(cells, _COLUMNS, strict=True):
-        yield f'<td class="number">{cell}</td>' if is_number else f"<td>{cell}</td>"
+    for cell, (name, is_number) in zip(cells, _COLUMNS, strict=True):
+        number = ' class="number"' if is_number else ""
+        yield f'<td data-column="{name}"{number}>{cell}</td>'
 
 
 def _header(text: str, is_number: bool) -> str:

@@ -86,11 +86,16 @@ async def doubled_parts(bed: Testbed, folder: Path) -> AsyncIterator[Parts]:
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(_client())
         bridges: list[Any] = [
-            await stack.enter_async_context(Bridge(config, identity, EventLog(lambda _: None)).running())
+            await stack.enter_async_context(Bridge(config, identity, log=_unwritten()).running())
             for _ in range(2)
         ]
         watch = ProviderWatch(bed.provider, client)
         yield Parts(tuple(str(address) for address in bridges), bed.identity, identity, watch)
+
+
+def _unwritten() -> EventLog:
+    """A log that nobody reads: on stderr its lines would stand between those of the report."""
+    return EventLog(lambda _: None)
 
 
 def _identity(bed: Testbed) -> IdentityKey:
