@@ -56,8 +56,11 @@ dgram.Socket.prototype.connect = function (port, address, callback) {
   return connectDatagrams.apply(this, arguments);
 };
 
+// send(message, [offset, length,] [port,] [address,] [callback]): the address is the last argument before the
+// callback. Resolvers take a number for an address, too.
 dgram.Socket.prototype.send = function (...args) {
-  const host = args.slice(1).find((each) => typeof each === "string" && !(Number(each) >= 0));
+  const given = args.slice(1).filter((each) => typeof each !== "function");
+  const host = [2, 4].includes(given.length) && given.at(-1) ? String(given.at(-1)) : undefined;
   if (host !== undefined && !isLocal(host)) throw notSealed(host);
   return send.apply(this, args);
 };
