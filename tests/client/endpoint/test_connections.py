@@ -88,6 +88,15 @@ def test_connect_to_the_endpoint_itself_is_a_connection_to_it(bridged: Endpoint)
     assert rest.endswith(b'{"status":"ok"}')
 
 
+def test_there_is_no_tunnel_in_a_tunnel(bridged: Endpoint) -> None:
+    """A packet full of them would end in a RecursionError, with a traceback on stderr, token or not."""
+    came = exchanged(bridged, "CONNECT HOST HTTP/1.1\nhost: HOST\n\n" * 1_000)
+    first, _, rest = came.partition(b"\r\n\r\n")
+    assert first.startswith(b"HTTP/1.1 200 ")
+    assert rest.startswith(b"HTTP/1.1 400 ")
+    assert rest.count(b"HTTP/1.1 ") == 1
+
+
 def test_refusals_are_counted_by_host() -> None:
     unsealed = Unsealed()
     for authority in ("a.example:443", "a.example", "u@a.example:80", "a.example:8443", "[2001:db8::1]:443"):

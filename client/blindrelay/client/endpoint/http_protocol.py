@@ -50,10 +50,11 @@ class Door:
 class EndpointProtocol(H11Protocol):
     """One connection. It takes CONNECT for itself, so that a program may take the endpoint for its proxy."""
 
-    def __init__(self, door: Door, options: dict[str, Any]) -> None:
+    def __init__(self, door: Door, options: dict[str, Any], *, tunnelled: bool = False) -> None:
         super().__init__(**options)
         self._door = door
         self._options = options
+        self._tunnelled = tunnelled
         self._head_timer: asyncio.TimerHandle | None = None
         self.conn = _Connection(self._connect)
 
@@ -106,12 +107,16 @@ class EndpointProtocol(H11Protocol):
         if not self._door.access.is_ours(target):
             self._refuse(self._door.unsealed.refusal(target))
             return
+        if self._tunnelled:
+            # Each tunnel in a tunnel would take some frames of the stack, and a packet holds thousands.
+            self._refuse(RefusedError(400, "request", "this connection is to the endpoint already"))
+            return
         rest, _ = self.conn.trailing_data
         self._head_is_there()
         self._unset_keepalive_if_required()
         self.connections.discard(self)
         self.transport.write(_TUNNELLED)
-        inner = self._door.protocol(**self._options)
+        inner = EndpointProtocol(self._door, self._options, tunnelled=True)
         self.transport.set_protocol(inner)
         inner.connection_made(self.transport)
         if rest:
