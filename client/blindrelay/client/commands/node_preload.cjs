@@ -5,7 +5,9 @@
 "use strict";
 
 const dgram = require("node:dgram");
+const { syncBuiltinESMExports } = require("node:module");
 const net = require("node:net");
+const threads = require("node:worker_threads");
 
 const endpoint = new URL(process.env.BLINDRELAY_RUN_ENDPOINT);
 const connect = net.Socket.prototype.connect;
@@ -64,3 +66,18 @@ dgram.Socket.prototype.send = function (...args) {
   if (host !== undefined && !isLocal(host)) throw notSealed(host);
   return send.apply(this, args);
 };
+
+// A worker with an environment of its own would load nothing of what NODE_OPTIONS names here.
+const load = `--require="${__filename.replace(/[\\"]/g, "\\$&")}"`;
+const held = ({ NODE_OPTIONS: own = "" }) => ({
+  NODE_OPTIONS: `${own} ${load}`.trim(),
+  BLINDRELAY_RUN_ENDPOINT: endpoint.href,
+});
+threads.Worker = class Worker extends threads.Worker {
+  constructor(filename, options) {
+    const env = options?.env;
+    const isOwn = env !== null && typeof env === "object";
+    super(filename, isOwn ? { ...options, env: { ...env, ...held(env) } } : options);
+  }
+};
+syncBuiltinESMExports();
