@@ -54,6 +54,12 @@ def exchanged(endpoint: Endpoint, request: str, *, half_closes: bool = False) ->
         ("nonsense\n\n", 400, "request"),
         ("GET / HTTP/1.1\n\n", 400, "request"),
         ("POST /v1/models HTTP/1.1\nhost: HOST\nKEY\ncontent-length: x\n\n", 400, "request"),
+        (
+            "POST /v1/chat/completions HTTP/1.1\nhost: HOST\nKEY\ncontent-length: 5\n"
+            "transfer-encoding: chunked\nconnection: close\n\n0\n\n",
+            400,
+            "request",
+        ),
         ("POST /healthz HTTP/1.1\nhost: HOST\nKEY\nconnection: close\n\n", 404, "unknown_path"),
         ("POST / HTTP/1.1\nhost: HOST\nKEY\nconnection: close\n\n", 404, "unknown_path"),
         (

@@ -31,6 +31,10 @@ _PROBE_SECONDS: Final = 2.0
 """How soon, and how often, it is asked whether a program that ended its side still reads."""
 
 _CONTINUE: Final = h11.InformationalResponse(status_code=100, headers=[], reason="Continue")
+_TWO_LENGTHS: Final = {b"content-length", b"transfer-encoding"}
+"""What stands in front may believe the other one, and take the rest of the body for a request, or the reverse
+(RFC 9112, section 11.2)."""
+
 _TUNNELLED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
@@ -178,7 +182,7 @@ class EndpointProtocol(H11Protocol):
 
 
 class _Connection(h11.Connection):
-    """h11's, which tells of CONNECT and gives no event for it."""
+    """h11's, which tells of CONNECT and gives no event for it, and takes no body of two lengths."""
 
     def __init__(self, connect: Callable[[str], None]) -> None:
         super().__init__(h11.SERVER, MAX_HEADER_BYTES)
@@ -186,7 +190,11 @@ class _Connection(h11.Connection):
 
     def next_event(self) -> Any:
         event = super().next_event()
-        if isinstance(event, h11.Request) and event.method == b"CONNECT":
+        if not isinstance(event, h11.Request):
+            return event
+        if {name for name, _ in event.headers} >= _TWO_LENGTHS:
+            raise h11.RemoteProtocolError("a body of two lengths")
+        if event.method == b"CONNECT":
             self._connect(event.target.decode("ascii"))
             return h11.NEED_DATA
         return event
