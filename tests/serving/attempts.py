@@ -247,7 +247,7 @@ def on_sockets(folder: Path, victim: Victim) -> Attempts:
         "use multipath TCP": lambda: tcp(TCP_MULTIPATH).connect(target),
         "connect to another port": lambda: tcp().connect(target),
         "connect while sending": lambda: tcp().sendto(b"x", MSG_FASTOPEN, target),
-        "listen on another port": lambda: tcp().bind(("127.0.0.1", target[1] ^ 1)),
+        "choose another port to listen on": lambda: tcp().bind(("127.0.0.1", target[1] ^ 1)),
     }
 
 
@@ -287,6 +287,8 @@ def main() -> None:
         "listen": lambda: socket.create_server(("127.0.0.1", 0)).close(),
         "connect": lambda: socket.create_connection(free.getsockname()).close(),
         "pair": lambda: socket.socketpair()[0].close(),
+        # Not for serving: it is what the sandbox leaves, and its page says so.
+        "listen without choosing": lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM).listen(),
     }
     if mode == "confined":
         from blindrelay.serving import Needs, enter_sandbox

@@ -37,8 +37,8 @@ TABLE = dict(
 """Each escape, and what refuses it."""
 
 ATTEMPTS = Path(__file__).with_name("attempts.py")
-ALLOWED = {"read", "list", "listen", "connect", "pair"}
-PORTS = {"connect to another port", "listen on another port"}
+ALLOWED = {"read", "list", "listen", "connect", "pair", "listen without choosing"}
+PORTS = {"connect to another port", "choose another port to listen on"}
 """Refused by Landlock since Linux 6.7."""
 
 MACHINE_MAY_REFUSE = {

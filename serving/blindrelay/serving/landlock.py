@@ -48,9 +48,9 @@ def landlock_version() -> int:
 def restrict(readable: Iterable[Path], bind: Iterable[int], connect: Iterable[int]) -> None:
     """From now on this thread, and what it starts, reads below these paths, and does nothing else to files.
 
-    TCP sockets use these ports only (Linux 6.7); no abstract Unix socket and no process outside can be
-    reached (Linux 6.12). Paths that do not exist are left out. There is no way back. Sets
-    PR_SET_NO_NEW_PRIVS. Raises StartError where the kernel has no Landlock.
+    TCP sockets name these ports only (Linux 6.7); listen() without bind() names none, and is not held. No
+    abstract Unix socket and no process outside can be reached (Linux 6.12). Paths that do not exist are left
+    out. There is no way back. Sets PR_SET_NO_NEW_PRIVS. Raises StartError where the kernel has no Landlock.
     """
     version = landlock_version()
     if version < 1:

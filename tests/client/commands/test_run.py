@@ -130,6 +130,37 @@ def test_its_environment(to_bed: Testbed, run: Run, monkeypatch: pytest.MonkeyPa
     assert environment_of(run)["OPENAI_API_KEY"] != token
 
 
+def test_what_is_for_the_client_alone_is_kept_back(
+    bridge: ScriptedBridge, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The relay's token, a proxy's password, and what the client sets for its own gRPC."""
+    monkeypatch.setenv("BLINDRELAY_CONNECTION", bridge.connection)
+    monkeypatch.setenv("BLINDRELAY_PROXY", "http://user:password@proxy.example:3128")
+    monkeypatch.delenv("GRPC_VERBOSITY", raising=False)
+    monkeypatch.delenv("GRPC_ENABLE_FORK_SUPPORT", raising=False)
+    code, out, err = run("run", "--no-wall", "--", sys.executable, "-c", PRINT_ENVIRONMENT)
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert "OPENAI_BASE_URL" in found
+    kept_back = ("BLINDRELAY_CONNECTION", "BLINDRELAY_PROXY", "GRPC_VERBOSITY", "GRPC_ENABLE_FORK_SUPPORT")
+    assert not set(kept_back) & set(found)
+
+
+@pytest.mark.usefixtures("to_bridge")
+def test_settings_of_ones_own_for_grpc_reach_the_program() -> None:
+    own = {"GRPC_VERBOSITY": "ERROR", "GRPC_ENABLE_FORK_SUPPORT": "0"}
+    program = ["run", "--no-wall", "--", sys.executable, "-c", PRINT_ENVIRONMENT]
+    done = subprocess.run(
+        [sys.executable, "-m", "blindrelay.client", *program],
+        env=os.environ | own,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    assert {name: found[name] for name in own} == own
+
+
 def test_keys_of_ones_own(
     bridge: ScriptedBridge, run: Run, monkeypatch: pytest.MonkeyPatch, level: str
 ) -> None:

@@ -54,6 +54,12 @@ def exchanged(endpoint: Endpoint, request: str, *, half_closes: bool = False) ->
         ("nonsense\n\n", 400, "request"),
         ("GET / HTTP/1.1\n\n", 400, "request"),
         ("POST /v1/models HTTP/1.1\nhost: HOST\nKEY\ncontent-length: x\n\n", 400, "request"),
+        (
+            "POST /v1/chat/completions HTTP/1.1\nhost: HOST\nKEY\ncontent-length: 5\n"
+            "transfer-encoding: chunked\nconnection: close\n\n0\n\n",
+            400,
+            "request",
+        ),
         ("POST /healthz HTTP/1.1\nhost: HOST\nKEY\nconnection: close\n\n", 404, "unknown_path"),
         ("POST / HTTP/1.1\nhost: HOST\nKEY\nconnection: close\n\n", 404, "unknown_path"),
         (
@@ -86,6 +92,15 @@ def test_connect_to_the_endpoint_itself_is_a_connection_to_it(bridged: Endpoint)
     assert first.startswith(b"HTTP/1.1 200 ")
     assert rest.startswith(b"HTTP/1.1 200 ")
     assert rest.endswith(b'{"status":"ok"}')
+
+
+def test_there_is_no_tunnel_in_a_tunnel(bridged: Endpoint) -> None:
+    """A packet full of them would end in a RecursionError, with a traceback on stderr, token or not."""
+    came = exchanged(bridged, "CONNECT HOST HTTP/1.1\nhost: HOST\n\n" * 1_000)
+    first, _, rest = came.partition(b"\r\n\r\n")
+    assert first.startswith(b"HTTP/1.1 200 ")
+    assert rest.startswith(b"HTTP/1.1 400 ")
+    assert rest.count(b"HTTP/1.1 ") == 1
 
 
 def test_refusals_are_counted_by_host() -> None:

@@ -5,7 +5,9 @@
 "use strict";
 
 const dgram = require("node:dgram");
+const { syncBuiltinESMExports } = require("node:module");
 const net = require("node:net");
+const threads = require("node:worker_threads");
 
 const endpoint = new URL(process.env.BLINDRELAY_RUN_ENDPOINT);
 const connect = net.Socket.prototype.connect;
@@ -56,8 +58,26 @@ dgram.Socket.prototype.connect = function (port, address, callback) {
   return connectDatagrams.apply(this, arguments);
 };
 
+// send(message, [offset, length,] [port,] [address,] [callback]): the address is the last argument before the
+// callback. Resolvers take a number for an address, too.
 dgram.Socket.prototype.send = function (...args) {
-  const host = args.slice(1).find((each) => typeof each === "string" && !(Number(each) >= 0));
+  const given = args.slice(1).filter((each) => typeof each !== "function");
+  const host = [2, 4].includes(given.length) && given.at(-1) ? String(given.at(-1)) : undefined;
   if (host !== undefined && !isLocal(host)) throw notSealed(host);
   return send.apply(this, args);
 };
+
+// A worker with an environment of its own would load nothing of what NODE_OPTIONS names here.
+const load = `--require="${__filename.replace(/[\\"]/g, "\\$&")}"`;
+const held = ({ NODE_OPTIONS: own = "" }) => ({
+  NODE_OPTIONS: `${own} ${load}`.trim(),
+  BLINDRELAY_RUN_ENDPOINT: endpoint.href,
+});
+threads.Worker = class Worker extends threads.Worker {
+  constructor(filename, options) {
+    const env = options?.env;
+    const isOwn = env !== null && typeof env === "object";
+    super(filename, isOwn ? { ...options, env: { ...env, ...held(env) } } : options);
+  }
+};
+syncBuiltinESMExports();

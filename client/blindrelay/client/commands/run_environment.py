@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from blindrelay.client.connection import CONNECTION_VARIABLE, PROXY_VARIABLE
+from blindrelay.v1.quiet_grpc import OURS
+
 _BASES: Final = {
     "OPENAI_BASE_URL": "/openai/v1",
     "OPENAI_API_BASE": "/openai/v1",
@@ -43,6 +46,10 @@ _ELSEWHERE: Final = (
 )
 """What would have a program call another service, whatever its base URL."""
 
+_KEPT_BACK: Final = OURS | {CONNECTION_VARIABLE, PROXY_VARIABLE}
+"""What is for this process alone. The relay's token outlives the run, and would be good past the endpoint; a
+proxy's address may have a password in it."""
+
 _NODE_PRELOAD: Final = Path(__file__).with_name("node_preload.cjs")
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "WS_PROXY", "WSS_PROXY")
 _LOCAL: Final = "127.0.0.1,localhost,::1"
@@ -64,7 +71,7 @@ def sealed_environment(
         changed |= dict.fromkeys(_KEYS, token)
     for name in _PROXIES:
         changed |= {name: endpoint, name.lower(): endpoint}
-    for name in _ELSEWHERE:
+    for name in (*_ELSEWHERE, *_KEPT_BACK):
         changed.pop(name, None)
     return changed | {
         "NO_PROXY": _LOCAL,

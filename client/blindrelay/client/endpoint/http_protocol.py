@@ -31,6 +31,10 @@ _PROBE_SECONDS: Final = 2.0
 """How soon, and how often, it is asked whether a program that ended its side still reads."""
 
 _CONTINUE: Final = h11.InformationalResponse(status_code=100, headers=[], reason="Continue")
+_TWO_LENGTHS: Final = {b"content-length", b"transfer-encoding"}
+"""What stands in front may believe the other one, and take the rest of the body for a request, or the reverse
+(RFC 9112, section 11.2)."""
+
 _TUNNELLED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
@@ -50,10 +54,11 @@ class Door:
 class EndpointProtocol(H11Protocol):
     """One connection. It takes CONNECT for itself, so that a program may take the endpoint for its proxy."""
 
-    def __init__(self, door: Door, options: dict[str, Any]) -> None:
+    def __init__(self, door: Door, options: dict[str, Any], *, tunnelled: bool = False) -> None:
         super().__init__(**options)
         self._door = door
         self._options = options
+        self._tunnelled = tunnelled
         self._head_timer: asyncio.TimerHandle | None = None
         self.conn = _Connection(self._connect)
 
@@ -106,12 +111,16 @@ class EndpointProtocol(H11Protocol):
         if not self._door.access.is_ours(target):
             self._refuse(self._door.unsealed.refusal(target))
             return
+        if self._tunnelled:
+            # Each tunnel in a tunnel would take some frames of the stack, and a packet holds thousands.
+            self._refuse(RefusedError(400, "request", "this connection is to the endpoint already"))
+            return
         rest, _ = self.conn.trailing_data
         self._head_is_there()
         self._unset_keepalive_if_required()
         self.connections.discard(self)
         self.transport.write(_TUNNELLED)
-        inner = self._door.protocol(**self._options)
+        inner = EndpointProtocol(self._door, self._options, tunnelled=True)
         self.transport.set_protocol(inner)
         inner.connection_made(self.transport)
         if rest:
@@ -173,7 +182,7 @@ class EndpointProtocol(H11Protocol):
 
 
 class _Connection(h11.Connection):
-    """h11's, which tells of CONNECT and gives no event for it."""
+    """h11's, which tells of CONNECT and gives no event for it, and takes no body of two lengths."""
 
     def __init__(self, connect: Callable[[str], None]) -> None:
         super().__init__(h11.SERVER, MAX_HEADER_BYTES)
@@ -181,7 +190,11 @@ class _Connection(h11.Connection):
 
     def next_event(self) -> Any:
         event = super().next_event()
-        if isinstance(event, h11.Request) and event.method == b"CONNECT":
+        if not isinstance(event, h11.Request):
+            return event
+        if {name for name, _ in event.headers} >= _TWO_LENGTHS:
+            raise h11.RemoteProtocolError("a body of two lengths")
+        if event.method == b"CONNECT":
             self._connect(event.target.decode("ascii"))
             return h11.NEED_DATA
         return event
