@@ -191,9 +191,10 @@ def test_store_is_set_to_false_where_the_api_would_store(
     assert json.loads(stateless_body(request, BROUGHT) or b"") == body
 
 
-def test_a_body_that_is_not_json_is_left_alone() -> None:
-    request = httpx2.Request("POST", "https://api.openai.com/v1/responses", content=b"\xff not json")
-    assert stateless_body(request, INJECTED) == b"\xff not json"
+@pytest.mark.parametrize("body", [b"\xff not json", b'\xef\xbb\xbf{"a":1}', '{"a":1}'.encode("utf-16")])
+def test_a_body_that_is_not_json_is_left_alone(body: bytes) -> None:
+    request = httpx2.Request("POST", "https://api.openai.com/v1/responses", content=body)
+    assert stateless_body(request, INJECTED) == body
 
 
 def test_a_body_that_cannot_be_read_is_left_alone() -> None:
