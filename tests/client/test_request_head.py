@@ -105,6 +105,13 @@ def test_a_header_that_is_on_no_list_is_refused_by_name(name: str) -> None:
         request_head(request, INJECTED)
 
 
+def test_what_a_signature_may_cover_stays_at_home_only_where_none_passes() -> None:
+    headers = {"amz-sdk-invocation-id": "i", "amz-sdk-request": "attempt=1", "x-amz-user-agent": "aws-sdk-js"}
+    request = httpx2.Request("POST", "https://bedrock-runtime.eu-west-1.amazonaws.com/x", headers=headers)
+    assert not request_head(request, INJECTED).headers
+    assert [header.name.decode() for header in request_head(request, BROUGHT).headers] == sorted(headers)
+
+
 def test_with_a_brought_credential_it_passes() -> None:
     request = httpx2.Request("GET", "https://api.example/v1/x", headers=NEEDED | SDK_HEADERS)
     passed = {
