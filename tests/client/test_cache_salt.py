@@ -113,6 +113,12 @@ def test_a_salt_stands_beside_a_store_that_was_null() -> None:
     assert completed.endswith(b',"store": false, "input": "x"}')
 
 
+def test_a_salt_takes_the_place_of_null() -> None:
+    body = b'{"cache_salt" : null, "messages": []}'
+    completed = stateless_body(httpx2.Request("POST", VLLM, content=body), NAMED) or b""
+    assert completed == b'{"cache_salt" : "%s", "messages": []}' % salt().encode()
+
+
 def test_a_body_too_deep_to_read_is_left_to_the_bridge() -> None:
     deep = b'{"messages": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     assert stateless_body(httpx2.Request("POST", VLLM, content=deep), NAMED) == deep

@@ -105,6 +105,13 @@ def test_a_header_that_is_on_no_list_is_refused_by_name(name: str) -> None:
         request_head(request, INJECTED)
 
 
+def test_what_a_signature_may_cover_stays_at_home_only_where_none_passes() -> None:
+    headers = {"amz-sdk-invocation-id": "i", "amz-sdk-request": "attempt=1", "x-amz-user-agent": "aws-sdk-js"}
+    request = httpx2.Request("POST", "https://bedrock-runtime.eu-west-1.amazonaws.com/x", headers=headers)
+    assert not request_head(request, INJECTED).headers
+    assert [header.name.decode() for header in request_head(request, BROUGHT).headers] == sorted(headers)
+
+
 def test_with_a_brought_credential_it_passes() -> None:
     request = httpx2.Request("GET", "https://api.example/v1/x", headers=NEEDED | SDK_HEADERS)
     passed = {
@@ -191,9 +198,10 @@ def test_store_is_set_to_false_where_the_api_would_store(
     assert json.loads(stateless_body(request, BROUGHT) or b"") == body
 
 
-def test_a_body_that_is_not_json_is_left_alone() -> None:
-    request = httpx2.Request("POST", "https://api.openai.com/v1/responses", content=b"\xff not json")
-    assert stateless_body(request, INJECTED) == b"\xff not json"
+@pytest.mark.parametrize("body", [b"\xff not json", b'\xef\xbb\xbf{"a":1}', '{"a":1}'.encode("utf-16")])
+def test_a_body_that_is_not_json_is_left_alone(body: bytes) -> None:
+    request = httpx2.Request("POST", "https://api.openai.com/v1/responses", content=body)
+    assert stateless_body(request, INJECTED) == body
 
 
 def test_a_body_that_cannot_be_read_is_left_alone() -> None:

@@ -175,6 +175,7 @@ async def test_response_that_is_not_whole(
         b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nx: " + b"x" * 200_000,
+        b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100,
     ],
 )
 async def test_something_else_than_http_is_noticed_while_it_waits(

@@ -145,6 +145,10 @@ _PREFIXES: Final = (
 HARMLESS: Final = HOP_BY_HOP | _HTTP | _TRACES | _SOFTWARE
 
 
+HARMLESS_UNSIGNED: Final = frozenset({b"amz-sdk-invocation-id", b"amz-sdk-request", b"x-amz-user-agent"})
+"""Of AWS's SDKs: harmless unless a signature (SigV4) covers them. With an INJECTED credential none passes."""
+
+
 def is_harmless(name: bytes) -> bool:
     """Whether a header, its name in lower case, may be dropped without a word."""
     return name in HARMLESS or name.startswith(_PREFIXES)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from blindrelay.client.connection import Connection
 from blindrelay.client.errors import RequestError
-from blindrelay.client.harmless_headers import is_harmless
+from blindrelay.client.harmless_headers import HARMLESS_UNSIGNED, is_harmless
 from blindrelay.client.library import Request
 from blindrelay.v1.http_headers import (
     ACCOUNT_HEADERS,
@@ -83,7 +83,7 @@ def _passes(name: bytes, connection: Connection) -> bool:
         return True
     if name in ACCOUNT_HEADERS:
         return brought
-    if is_harmless(name):
+    if is_harmless(name) or (not brought and name in HARMLESS_UNSIGNED):
         return False
     if not brought:
         text = name.decode("latin-1")

@@ -20,9 +20,6 @@ from blindrelay.v1.inner_pb2 import Credential
 _STORING: Final = "/responses"
 """The Responses API stores what it is not told to forget."""
 
-_NULL: Final = re.compile(rb'("store"[ \t\r\n]*:[ \t\r\n]*)null')
-"""Null is the default, which stores."""
-
 
 def stateless_body(request: Request, connection: Connection) -> bytes | None:
     """The body of a request that is in memory, or None if it streams."""
@@ -54,20 +51,31 @@ def completes_body(host: str, path: str, connection: Connection) -> bool:
 
 def _completed(body: bytes, content: dict[str, Any], request: Request, connection: Connection) -> bytes:
     """The body with what is missing put in. The rest keeps its bytes, for the bridge to judge."""
-    added: dict[str, Any] = {}
-    if request.url.path.endswith(_STORING) and content.get("store") is None:
-        if "store" not in content:
-            added["store"] = False
-        elif len(_NULL.findall(body)) == 1:
-            body = _NULL.sub(rb"\1false", body)
+    wanted: dict[str, Any] = {}
+    if request.url.path.endswith(_STORING):
+        wanted["store"] = False
     field = _salt_field(request.url.host, request.url.path, connection)
-    if field is not None and field not in content:
-        added[field] = salt_of(content, connection.token)
+    if field is not None and content.get(field) is None:
+        wanted[field] = salt_of(content, connection.token)
+    added: dict[str, Any] = {}
+    for name, value in wanted.items():
+        if name not in content:
+            added[name] = value
+        elif content[name] is None:
+            body = _without_null(body, name, value)
     if not added:
         return body
     rest = body.lstrip(b" \t\r\n").removeprefix(b"{")
     front = json.dumps(added, separators=(",", ":")).encode().removesuffix(b"}")
     return front + (b"," if content else b"") + rest
+
+
+def _without_null(body: bytes, name: str, value: Any) -> bytes:
+    """Null means absent. It makes way for the value where it can be found without doubt."""
+    null = re.compile(rb'("%s"[ \t\r\n]*:[ \t\r\n]*)null' % re.escape(name.encode()))
+    if len(null.findall(body)) != 1:
+        return body
+    return null.sub(lambda found: found[1] + json.dumps(value).encode(), body)
 
 
 def _salt_field(host: str, path: str, connection: Connection) -> str | None:
@@ -77,7 +85,7 @@ def _salt_field(host: str, path: str, connection: Connection) -> str | None:
 def _parsed(body: bytes) -> dict[str, Any] | None:
     """The object in the body, or None: the bridge says what is wrong."""
     try:
-        content = json.loads(body)
+        content = json.loads(body.decode("utf-8"))  # from bytes, it would guess the encoding
     except (ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None

@@ -14,6 +14,9 @@ from typing import Any, Final, NoReturn
 LONG_STRING: Final = 1_024
 """Bytes. What is longer is content (a text, an image in base64): its form is checked, and it is not kept."""
 
+KEPT_OF_LONG: Final = "…"
+"""What stands for such a string in the value."""
+
 MAX_STRUCTURE: Final = 1_000_000
 """Commas, braces and brackets outside long strings. A value takes up to 100 bytes in memory, so 100 MB, for
 one body at a time. A million is more than any model's context."""
@@ -22,7 +25,7 @@ MAX_QUOTES: Final = 4 * MAX_STRUCTURE
 """Quotation marks, those in strings included: enough for that many keys and values, and a second of work."""
 
 _BOM: Final = b"\xef\xbb\xbf"
-_PLACEHOLDER: Final = '"…"'.encode()
+_PLACEHOLDER: Final = f'"{KEPT_OF_LONG}"'.encode()
 _DECODE_SIZE: Final = 65_536
 # RFC 8259, section 7. Each repetition is possessive: there is one way to match, and no going back. A quote
 # that begins no string (group 1) ends the search: trying again at each takes the square of their number.

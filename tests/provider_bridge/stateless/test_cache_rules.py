@@ -158,7 +158,15 @@ def test_applications_own_words_are_no_controls(path: str, body: dict[str, Any])
             },
         ),
         ("xai", CHAT, {"deferred": True}),
+        ("bedrock", "/model/arn:aws:bedrock:us-east-1:1:prompt%2FP:1/converse", {}),
+        ("bedrock", "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3aprompt%2fP/invoke", {}),
         ("openrouter", CHAT, {"preset": "p"}),
+        ("openrouter", CHAT, {"model": "@preset/p"}),
+        ("openrouter", CHAT, {"model": "openai/gpt@Preset/p"}),
+        ("openrouter", CHAT, {"model": "@preset/p" + " " * 2_000}),
+        ("openrouter", CHAT, {"models": ["openai/gpt", ["@preset/p"]]}),
+        ("openrouter", "/v1/responses", {"model": "@preset/p", "store": False}),
+        ("openrouter", MESSAGES, {"fallbacks": [{"model": "@preset/p"}]}),
         ("cohere", "/v1/classify", {"preset": "p"}),
     ],
 )
@@ -167,3 +175,14 @@ def test_references_are_refused_whatever_the_operator_says_of_controls(
 ) -> None:
     with pytest.raises(StoredObjectError, match="Leave it out, or bring your own credential"):
         judged(body, path, api, cache_controls="pass")
+
+
+@pytest.mark.parametrize(
+    ("api", "path", "body"),
+    [
+        ("bedrock", "/model/arn:aws:bedrock:us-east-1:1:default-prompt-router%2Fanthropic.x:1/converse", {}),
+        ("openrouter", CHAT, {"model": "openai/gpt:online", "models": ["a/b", "c/d"]}),
+    ],
+)
+def test_models_that_are_like_references(api: str, path: str, body: dict[str, Any]) -> None:
+    judged(body, path, api, cache_controls="pass")

@@ -27,6 +27,16 @@ def response(**fields: Any) -> dict[str, Any]:
     return {"model": "m", "store": False, **fields}
 
 
+SIGNED = {"google": {"thought_signature": "s"}}
+"""Gemini 3 wants it back with each tool call."""
+SIGNED_CALL = {
+    "id": "c",
+    "type": "function",
+    "function": {"name": "f", "arguments": "{}"},
+    "extra_content": SIGNED,
+}
+
+
 def item(**fields: Any) -> dict[str, Any]:
     return response(input=[fields])
 
@@ -251,6 +261,52 @@ def test_sampling_of_a_self_hosted_server_passes_there_alone(key: str) -> None:
     judged(CHAT, {key: 1}, "self_hosted")
     with pytest.raises(StoredObjectError, match=f"{key} is not known"):
         judged(CHAT, {key: 1}, "openai")
+
+
+@pytest.mark.parametrize(
+    ("api", "body"),
+    [
+        (
+            "self_hosted",
+            {"messages": [{"role": "user", "content": [{"type": kind, kind: {"url": "data:,"}}]}]},
+        )
+        for kind in ("audio_url", "video_url")
+    ]
+    + [
+        ("self_hosted", {"stream_options": {"include_usage": True, "continuous_usage_stats": True}}),
+        ("self_hosted", {"vllm_xargs": {"seed": 1, "names": ["a"]}}),
+        ("self_hosted", {"media_io_kwargs": {"video": {"num_frames": 4}}, "thinking_token_budget": 9}),
+        ("gemini", {"extra_body": {"google": {"thinking_config": {"include_thoughts": True}}}}),
+        (
+            "gemini",
+            {"messages": [{"role": "assistant", "extra_content": SIGNED, "tool_calls": [SIGNED_CALL]}]},
+        ),
+    ],
+)
+def test_what_others_take_beside_openais_fields(api: str, body: Any) -> None:
+    judged(CHAT, body, api)
+
+
+@pytest.mark.parametrize(
+    ("api", "body", "reason"),
+    [
+        (
+            "gemini",
+            {"extra_body": {"google": {"cached_content": "cachedContents/c"}}},
+            "refers to stored content",
+        ),
+        ("gemini", {"extra_body": {"other": {}}}, "extra_body.other is not known"),
+        ("self_hosted", {"vllm_xargs": {"kv_transfer_params": {"remote_engine_id": "e"}}}, "is not known"),
+        (
+            "self_hosted",
+            {"messages": [{"role": "user", "content": [{"type": "video_url", "uuid": "u"}]}]},
+            "uuid is not known",
+        ),
+    ],
+)
+def test_references_beside_openais_fields(api: str, body: Any, reason: str) -> None:
+    with pytest.raises(StoredObjectError, match=reason):
+        judged(CHAT, body, api)
 
 
 def test_depth_is_walked_without_recursion() -> None:

@@ -4,7 +4,8 @@ A file has these tables:
 
     [bodies], [forms], [messages]
         for JSON bodies, form data and the messages of a WebSocket: which rule holds for which path. A path
-        is named by its end, such as "chat/completions" or "models/{model}:countTokens"; the longest wins.
+        is named by its end, such as "chat/completions" or "models/{model}:countTokens"; the longest wins. A
+        slash that is escaped there is written %2F.
     [Name]
         a shape. Each key is a field and its rule (rules.py), and "$values", "$content" and "$stored" name,
         in one text, the fields of these three common rules, and "$cache" those of "cache: value". "$like"
@@ -211,8 +212,13 @@ def _one_line(reasons: Mapping[str, str]) -> dict[str, str]:
 
 
 def _ending(path: str) -> re.Pattern[str]:
-    literals = (re.escape(literal) for literal in re.split(r"\{[a-z_]+\}", path))
+    literals = (_literal(literal) for literal in re.split(r"\{[a-z_]+\}", path))
     return re.compile("(?:.*/)?" + "[^/]+".join(literals))
+
+
+def _literal(text: str) -> str:
+    """A pattern for a path's own text: a colon may be escaped, and an escape is written in two ways."""
+    return re.escape(text).replace(":", "(?::|%3[Aa])").replace("%2F", "%2[Ff]")
 
 
 def _snake(name: str) -> str:

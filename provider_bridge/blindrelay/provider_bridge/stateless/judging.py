@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from blindrelay.provider_bridge.stateless.rules import SALT_FORM, SALT_REASON, Rule, Shape
+from blindrelay.provider_bridge.json_body import KEPT_OF_LONG
+from blindrelay.provider_bridge.stateless.rules import SALT_FORM, SALT_REASON, STORED, Rule, Shape
 
 BROUGHT: Final = "bring your own credential (credentials=brought)"
 _UNKNOWN: Final = (
@@ -66,6 +67,9 @@ def refuse_unknown(place: Place) -> StoredObjectError:
 
 
 def _check_scalar(value: Any, rule: Rule, place: Place) -> None:
+    if rule.value and rule.without is not None:
+        _check_without(value, rule.without, place)
+        return
     if rule.value or (rule.false and value is False):
         return
     if isinstance(value, str) and value in rule.literals:
@@ -79,11 +83,17 @@ def _check_scalar(value: Any, rule: Rule, place: Place) -> None:
     raise refuse_unknown(place)
 
 
+def _check_without(value: Any, text: str, place: Place) -> None:
+    """A long string may hold anything: it is not here any more."""
+    if isinstance(value, str) and (text in value.lower() or value == KEPT_OF_LONG):
+        raise StoredObjectError(f'{_written(place)} with "{text}" {STORED}. {_LEAVE_OUT}')
+
+
 def _items(value: list[Any], rule: Rule, place: Place) -> list[tuple[Any, Rule, Place]]:
     items = rule if rule.items is None and rule.value else rule.items
     if items is None:
         raise refuse_unknown(place)
-    if items.value and _SCALARS.issuperset(map(type, value)):
+    if items.value and items.without is None and _SCALARS.issuperset(map(type, value)):
         return []
     return [(item, items, (place, index)) for index, item in enumerate(value)]
 

@@ -4,6 +4,8 @@ A rule is written as one text, or as an inline table of fields. Its alternatives
 one for each kind of JSON value:
 
     value           a string, number or boolean, or lists of these: nothing with fields of its own
+    value without 'text'
+                    the same, but no string with this text in it, in small or capital letters
     content         anything: the application's own text, schemas, arguments, data
     false           false alone
     'text'          this string alone
@@ -27,6 +29,7 @@ from typing import Final
 STORED: Final = "refers to something that the provider stores"
 
 _SHAPE: Final = re.compile(r"[A-Z][A-Za-z0-9]*")
+_WITHOUT: Final = re.compile(r"value without '([^']+)'")
 _LITERAL: Final = re.compile(r"'([^']*)'")
 
 
@@ -42,6 +45,7 @@ class Rule:
         content: anything passes.
         stored: why nothing passes, or None.
         value: any string, number or boolean passes, and lists of these.
+        without: what no string of these may hold, in lower case; None if any may pass. Not for forms.
         false: false passes.
         literals: the strings that pass besides.
         file: in a form, the part has to be a file.
@@ -54,6 +58,7 @@ class Rule:
     content: bool = False
     stored: str | None = None
     value: bool = False
+    without: str | None = None
     false: bool = False
     literals: frozenset[str] = frozenset()
     file: bool = False
@@ -115,6 +120,8 @@ def parse_rule(text: str, find: Callable[[str], Shape]) -> Rule:
 def _alternative(text: str, find: Callable[[str], Shape]) -> Mapping[str, object]:
     if text in ("value", "content", "false", "file"):
         return {text: True}
+    if without := _WITHOUT.fullmatch(text):
+        return {"value": True, "without": without[1].lower()}
     if literal := _LITERAL.fullmatch(text):
         return {"literals": frozenset({literal[1]})}
     if text.startswith("[") and text.endswith("]"):

@@ -16,6 +16,9 @@ WRITE_SECONDS: Final = 60.0
 MAX_HEAD: Final = 102_400
 """Bytes of a response's head, and of a chunk's size line."""
 
+MAX_INTERIM: Final = 32
+"""Informational responses before the final one. More would be a way to never answer."""
+
 SWITCHING_PROTOCOLS: Final = 101
 
 _FIRST_BYTES: Final = b"HTTP/1."
@@ -36,6 +39,7 @@ class HttpConnection:
         self._stream = stream
         self._protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
         self._head: Head | None = None
+        self._interim = 0
         self._at_end = False
 
     async def request(self, request: h11.Request, body: AsyncIterable[bytes] | None = None) -> Head:
@@ -60,15 +64,20 @@ class HttpConnection:
         return self._head
 
     def next_piece(self) -> bytes | bytearray | None:
-        """The next bytes of the body that have arrived, or None. Raises UpstreamError."""
+        """The next bytes of the body that have arrived, or None. Raises UpstreamError.
+
+        It reads from the socket once, at most: chunks may be all framing, without end.
+        """
+        fed = False
         while not self.ended:
             event = self._next_event()
             if isinstance(event, h11.Data):
                 return event.data
             if event is h11.NEED_DATA:
-                if not self._stream.poll():
+                if fed or not self._stream.poll():
                     return None
                 self._feed()
+                fed = True
             elif isinstance(event, h11.EndOfMessage) or event is h11.PAUSED:
                 self.ended = True
         return None
@@ -91,7 +100,7 @@ class HttpConnection:
         if not finished or self._protocol.trailing_data[0]:
             return False
         self._protocol.start_next_cycle()
-        self.ended, self._head = False, None
+        self.ended, self._head, self._interim = False, None, 0
         return True
 
     @property
@@ -138,6 +147,10 @@ class HttpConnection:
                 isinstance(event, h11.InformationalResponse) and event.status_code == SWITCHING_PROTOCOLS
             ):
                 self._head = event
+            else:
+                self._interim += 1
+                if self._interim > MAX_INTERIM:
+                    raise self._not_http()
 
     def _check_beginning(self) -> None:
         """Something else than HTTP may never send the blank line that h11 waits for."""

@@ -55,8 +55,14 @@ class SocketStream:
         self._arrived = data + (self._arrived or b"")
 
     async def arrival(self, timeout: float | None = None) -> bool:
-        """Waits until there is something to take; false after `timeout` seconds without."""
-        return self.poll() or await self._woken(timeout, reading=True)
+        """Waits until there is something to take; false after `timeout` seconds without.
+
+        Others have their turn even if there is something at once: a peer that never pauses holds nobody up.
+        """
+        if self.poll():
+            await asyncio.sleep(0)
+            return True
+        return await self._woken(timeout, reading=True)
 
     def send(self, data: bytes | memoryview) -> int:
         """Sends what the system takes at once; returns how many bytes. Raises OSError."""

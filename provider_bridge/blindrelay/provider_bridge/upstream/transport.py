@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import cast
+from itertools import repeat
+from typing import Final, cast
 
 import h11
 import httpx
@@ -14,6 +16,10 @@ from blindrelay.provider_bridge.upstream.dialling import Route, dial
 from blindrelay.provider_bridge.upstream.failures import Failure, UpstreamError
 from blindrelay.provider_bridge.upstream.pool import Pool
 from blindrelay.provider_bridge.upstream.socket_stream import READ_SIZE, SocketStream
+
+PIECES_AT_ONCE: Final = 64
+"""Of a body, taken before others have their turn: a provider may send chunks of one byte, or with 64 KiB of
+framing each."""
 
 
 class UpstreamTransport(httpx.AsyncBaseTransport):
@@ -67,12 +73,14 @@ class ResponseBody(httpx.AsyncByteStream):
         return self._connection.ended and not self._rest
 
     def take(self, room: int) -> bytes:
-        """What has arrived, at most `room` bytes; none if nothing has.
+        """Of what has arrived, at most `room` bytes; none if nothing has.
 
         Raises UpstreamError when what came before the failure has been taken.
         """
         pieces: list[bytes | bytearray] = []
-        while room and (piece := self._rest or self._next_piece()):
+        for _ in repeat(None, PIECES_AT_ONCE):
+            if not room or not (piece := self._rest or self._next_piece()):
+                break
             pieces.append(piece if len(piece) <= room else piece[:room])
             self._rest = piece[room:]
             room -= len(pieces[-1])
@@ -81,10 +89,14 @@ class ResponseBody(httpx.AsyncByteStream):
         return b"".join(pieces)
 
     async def arrival(self, timeout: float | None) -> bool:
-        """Waits until take() has something to say; false after `timeout` seconds without."""
+        """Waits until take() may have something to say; false after `timeout` seconds without.
+
+        Others have their turn before it returns, however fast the provider sends.
+        """
         # h11 may hold what has been received already, and the end is not a byte that a socket shows.
         self._rest = self._rest or self._next_piece() or b""
         if self._rest or self.ended or self._failure is not None:
+            await asyncio.sleep(0)
             return True
         return await self._connection.arrival(timeout)
 
