@@ -30,6 +30,9 @@ _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _SIGNALS: Final = (*_STOP_SIGNALS, signal.SIGHUP)
 """SIGHUP has the workers read their files again."""
 
+_REREAD: Final = b"r"
+"""What a worker is then told on its line."""
+
 
 @dataclass(frozen=True)
 class Post:
@@ -44,8 +47,8 @@ class Post:
         self._line.send(b".")
 
     @contextmanager
-    def orders_to(self, queue: asyncio.Queue[None]) -> Iterator[None]:
-        """Puts an item into the queue for each time that the supervisor is told to stop.
+    def orders_to(self, queue: asyncio.Queue[None], reread: Callable[[], None]) -> Iterator[None]:
+        """Puts an item into the queue for each time that the supervisor is told to stop; rereads when told so.
 
         Two if the supervisor is gone: a worker without one ends at once, and leaves the port to the next.
         """
@@ -55,8 +58,11 @@ class Post:
             orders = self._line.recv(16)
             if not orders:
                 loop.remove_reader(self._line)
-            for _ in orders or b"..":
-                queue.put_nowait(None)
+            for order in orders or b"..":
+                if order == _REREAD[0]:
+                    reread()
+                else:
+                    queue.put_nowait(None)
 
         loop.add_reader(self._line, heed)
         try:
@@ -182,8 +188,10 @@ class Supervisor:
             if number in _STOP_SIGNALS:
                 self._stop()
             elif number == signal.SIGHUP:
+                # By their lines: a sandbox may keep this process from sending signals to others.
                 for worker in self._workers.values():
-                    os.kill(worker.pid, number)
+                    with suppress(OSError):
+                        worker.line.send(_REREAD)
 
     def _stop(self) -> None:
         self._stopping = True

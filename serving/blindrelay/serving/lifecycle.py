@@ -16,37 +16,25 @@ from blindrelay.serving.files import read_files_again
 STOP_GRACE: Final = 0.5
 """Seconds for the last statuses to leave, after the last call has ended or been given up."""
 
-Stops = Callable[[asyncio.Queue[None]], AbstractContextManager[None]]
-"""While its block runs, it puts an item into the queue for each time that the process is told to stop."""
+Stops = Callable[[asyncio.Queue[None], Callable[[], None]], AbstractContextManager[None]]
+"""While its block runs, it puts an item into the queue for each time that the process is told to stop, and
+calls the function when it is told to read its files again."""
 
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
-def stop_signals(queue: asyncio.Queue[None]) -> Iterator[None]:
-    """SIGTERM and SIGINT, as Stops."""
+def stop_signals(queue: asyncio.Queue[None], reread: Callable[[], None]) -> Iterator[None]:
+    """SIGTERM and SIGINT, and SIGHUP to reread, as Stops."""
     loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, reread)
     for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, queue.put_nowait, None)
     try:
         yield
     finally:
-        for number in _STOP_SIGNALS:
+        for number in (*_STOP_SIGNALS, signal.SIGHUP):
             loop.remove_signal_handler(number)
-
-
-@contextmanager
-def _reread_signal(rereading: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
-    def reread() -> None:
-        with rereading():
-            read_files_again()
-
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, reread)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGHUP)
 
 
 async def serve_until_stopped(
@@ -68,7 +56,12 @@ async def serve_until_stopped(
     """
     told: asyncio.Queue[None] = asyncio.Queue()
     others = asyncio.all_tasks()
-    with stops(told), _reread_signal(rereading):
+
+    def reread() -> None:
+        with rereading():
+            read_files_again()
+
+    with stops(told, reread):
         await server.start()
         if on_ready is not None:
             on_ready()

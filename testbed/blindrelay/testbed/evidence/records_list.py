@@ -13,10 +13,10 @@ from typing import Any, Final
 from blindrelay.relay_node import Event, Reason
 from blindrelay.v1.outer_status import OuterStatus
 
-REPLICA_EVENTS: Final = frozenset({"replica_up", "certificates_unusable", "plaintext"})
+REPLICA_EVENTS: Final = frozenset({"replica_up", "certificates_unusable", "plaintext", "token_unusable"})
 EVENTS: Final = frozenset(
     {"started", "draining", "stopped", "directories_left_out", "tokens_unreadable"}
-    | {"certificates_unusable", "plaintext", "fault", "worker_lost"}
+    | {"certificates_unusable", "plaintext", "fault", "worker_lost", "reread"}
 )
 REASONS: Final = frozenset(
     {"name", "refused", "unreachable", "tls", "closed", "silent", "token", "no_directory", "wrong_identity"}
