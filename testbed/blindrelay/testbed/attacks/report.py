@@ -20,7 +20,7 @@ _LEGEND: Final = (
     "the client got     how the exchange ended for the client",
     "the bridge did     calls that it made to the provider, and how its side ended",
     "stopped by         the rule that stops the attack",
-    "twin without it    what the same attack does to a part without that rule, where it has to succeed",
+    "twin without it    the same attack on a part without that rule: it succeeds",
     "verdict            as expected: the attack failed, and its twin succeeded",
 )
 """What the columns mean."""
