@@ -107,7 +107,7 @@ def _write(path: Path, profile: str, settings: dict[str, str]) -> None:
 
 def _result(path: Path, profile: str, writes: bool) -> str:
     if not writes:
-        return "blindrelay: nothing was written"
+        return "blindrelay: a check failed, and nothing was written: --no-check writes without trying"
     return f"Written: profile {profile} in {path}. Try: blindrelay chat"
 
 
