@@ -48,7 +48,7 @@ class Post:
 
     @contextmanager
     def orders_to(self, queue: asyncio.Queue[None], reread: Callable[[], None]) -> Iterator[None]:
-        """Puts an item into the queue for each time that the supervisor is told to stop; rereads when told so.
+        """Puts an item into the queue for each time that the supervisor is told to stop.
 
         Two if the supervisor is gone: a worker without one ends at once, and leaves the port to the next.
         """
