@@ -33,6 +33,10 @@ def test_any_twelve_letters_of_every_form_are_found_wherever_they_stand(form: st
             assert NEEDLES.found_in(os.urandom(1_000 + start) + cut + os.urandom(500)) == {"word"}
 
 
+def test_a_byte_that_looks_like_an_escape_widens_no_window() -> None:
+    assert window(b"%" + bytes(range(1, 28))) == WINDOW
+
+
 def test_a_table_of_digits_is_no_word() -> None:
     """Six digits in UTF-16 are twelve bytes, and libraries have tables of them."""
     needles = Needles({"word": spellings("c8c7e8f7ea1234119eca705e54239")}, window)

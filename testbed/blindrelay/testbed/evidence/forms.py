@@ -49,7 +49,12 @@ def window(spelling: bytes) -> int:
     if spelling[::2].count(0) == len(spelling[::2]) or spelling[1::2].count(0) == len(spelling[1::2]):
         return 2 * WINDOW
     widths = {b"\\u": 6, b"\\x": 4, b"%": 3}
-    return WINDOW * next((width for start, width in widths.items() if spelling.startswith(start)), 1)
+    return WINDOW * next((width for start, width in widths.items() if _is_of(spelling, start, width)), 1)
+
+
+def _is_of(spelling: bytes, start: bytes, width: int) -> bool:
+    """Whether every `width` bytes begin with `start`; one of Huffman's bytes may look like an escape."""
+    return all(spelling.startswith(start, place) for place in range(0, len(spelling), width))
 
 
 def _huffman(plain: bytes) -> Iterator[bytes]:
