@@ -23,9 +23,9 @@ HELD: dict[str, Any] = {
     "stream": True,
     "scripted": {"hold": "for ever"},
 }
-NOTICED = 5.0
+NOTICED = 30.0
 """Seconds within which an end is noticed. It takes milliseconds; a busy machine may be slow."""
-BACK = 5.0
+BACK = 30.0
 """Seconds within which calls succeed again. Two are what we promise; a busy machine may be slow."""
 
 
