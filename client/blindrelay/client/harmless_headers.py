@@ -134,6 +134,7 @@ _PREFIXES: Final = (
     b"x-langchain-",
     b"x-msh-",
     b"x-oai-",
+    b"x-openai-internal-",  # Codex: which of its own forms of the API it speaks
     b"x-opencode-",
     b"x-openwebui-",
     b"x-qwen-code-",
