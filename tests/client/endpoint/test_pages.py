@@ -58,6 +58,21 @@ def test_the_status_page_in_a_browser(page: Page, bridged: Endpoint, bridge: Scr
     assert page.title() == "BlindRelay: local endpoint"
 
 
+def test_an_error_of_the_providers_is_shown_as_one(
+    page: Page, bridged: Endpoint, bridge: ScriptedBridge
+) -> None:
+    async def refuse(_: Received, respond: Responder) -> None:
+        await respond.whole(b"{}", status=401)
+
+    bridge.answer = refuse
+    with bridged.client() as client:
+        assert client.post("/v1/chat/completions", json={}).status_code == 401
+    page.goto(bridged.url)
+    outcome = page.get_by_role("row").nth(1).get_by_role("cell").nth(8)
+    assert outcome.inner_text() == "provider/401"
+    assert outcome.locator(".bad").count() == 1
+
+
 def test_it_fits_a_narrow_screen(page: Page, bridged: Endpoint) -> None:
     page.set_viewport_size({"width": 360, "height": 640})
     page.goto(bridged.url)

@@ -36,6 +36,7 @@ FAILED: Final = RefusedError(
 )
 
 _ERROR_HEADER: Final = b"x-blindrelay-error"
+_FIRST_ERROR: Final = 400
 
 _log = logging.getLogger(__name__)
 
@@ -109,12 +110,17 @@ async def deliver(answer: Any, admitted: Admitted, noted: Noted, send: Send) -> 
         async for piece in answer.stream:
             noted.received(piece)
             await send({"type": "http.response.body", "body": piece, "more_body": True})
-        noted.ends(ours or WHOLE)
+        noted.ends(ours or _outcome(answer.status_code))
         await send({"type": "http.response.body"})
     except BlindRelayError as error:
         noted.ends(cause(error))
     finally:
         await answer.stream.aclose()
+
+
+def _outcome(status: int) -> str:
+    """How a whole response counts: an error of the provider's is shown as one."""
+    return WHOLE if status < _FIRST_ERROR else f"provider/{status}"
 
 
 async def _request(admitted: Admitted, body: ClientBody, connection: Connection) -> httpx.Request:

@@ -71,3 +71,7 @@ def _table(evidence: Evidence) -> Iterator[str]:
     yield f"{'canaries found':16}" + "".join(f"{party:>14}" for party in PARTIES)
     for kind in KINDS:
         yield f"{kind:16}" + "".join(f"{evidence.most_found(party, kind):>14}" for party in PARTIES)
+    yield ""
+    yield "A canary is a word that nobody else says. Each exchange has its own in each of these places."
+    yield "A figure says how many were found with a party, in the place where there were the most."
+    yield "The relay must have none. The others' figures show that the search finds what is there."
