@@ -19,14 +19,7 @@ from blindrelay.provider_bridge.upstream.failures import Failure, UpstreamError
 from blindrelay.provider_bridge.upstream.routes import route_to
 from blindrelay.sealing import format_identity
 from blindrelay.serving import ConfigError
-from blindrelay.serving.doctor import (
-    CheckFailedError,
-    Finding,
-    check_certificate,
-    check_port,
-    check_tokens,
-    finding,
-)
+from blindrelay.serving.doctor import CheckFailedError, Finding, finding, listener_findings
 
 _WEEK: Final = 7 * 86_400
 
@@ -52,11 +45,7 @@ def bridge_findings(file: Path) -> Iterator[Finding]:
         return
     yield Finding("configuration", True, f"{file} names {len(config.providers)} providers")
     yield finding("identity", partial(check_identity, config))
-    if config.tokens is not None:
-        yield finding("tokens", partial(check_tokens, config.tokens))
-    if config.tls is not None:
-        yield finding("tls", partial(check_certificate, config.tls))
-    yield finding("listen", partial(check_port, config.listen, config.tls))
+    yield from listener_findings(config.tokens, config.tls, config.listen)
     for provider in config.providers:
         yield finding("provider", partial(check_provider, provider))
 

@@ -15,15 +15,7 @@ from blindrelay.relay_node.config import ReplicaConfig, read_relay_config
 from blindrelay.relay_node.directory import DirectoryFormatError, read_listing
 from blindrelay.relay_node.failure_reasons import reason_of
 from blindrelay.serving import ConfigError, authorization, read_token
-from blindrelay.serving.doctor import (
-    PATIENCE,
-    CheckFailedError,
-    Finding,
-    check_certificate,
-    check_port,
-    check_tokens,
-    finding,
-)
+from blindrelay.serving.doctor import PATIENCE, CheckFailedError, Finding, finding, listener_findings
 from blindrelay.serving.landlock import landlock_version
 from blindrelay.v1.grpc_profile import KEY_DIRECTORY_METHOD
 
@@ -36,10 +28,7 @@ def relay_findings(file: Path) -> Iterator[Finding]:
         yield Finding("configuration", False, str(error))
         return
     yield Finding("configuration", True, f"{file} names {len(config.replicas)} bridges")
-    yield finding("tokens", partial(check_tokens, config.tokens))
-    if config.tls is not None:
-        yield finding("tls", partial(check_certificate, config.tls))
-    yield finding("listen", partial(check_port, config.listen, config.tls))
+    yield from listener_findings(config.tokens, config.tls, config.listen)
     if config.sandbox:
         yield finding("sandbox", check_sandbox)
     for replica in config.replicas:

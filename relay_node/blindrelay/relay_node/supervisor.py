@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
-from blindrelay.serving import Order, StartError
+from blindrelay.serving import ORDER_BY_SIGNAL, Order, StartError
 
 RESTART_SECONDS: Final = 1.0
 """From the end of a worker to the start of the one in its place."""
@@ -26,9 +26,7 @@ READY_SECONDS: Final = 30.0
 """For a worker to serve: one that hangs on its files would keep the others from being replaced. Its own alarm
 clock ends it, since nobody in the sandbox can send a signal."""
 
-_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-_SIGNALS: Final = (*_STOP_SIGNALS, signal.SIGHUP)
-"""SIGHUP has the workers read their files again."""
+_SIGNALS: Final = tuple(ORDER_BY_SIGNAL)
 
 
 @dataclass(frozen=True)
@@ -181,10 +179,11 @@ class Supervisor:
 
     def _heed(self, signals: socket.socket) -> None:
         for number in signals.recv(64):
-            if number in _STOP_SIGNALS:
+            order = ORDER_BY_SIGNAL.get(number)
+            if order is Order.STOP:
                 self._stop()
-            elif number == signal.SIGHUP:
-                self._order(Order.REREAD)
+            elif order is not None:
+                self._order(order)
 
     def _stop(self) -> None:
         self._stopping = True

@@ -16,7 +16,7 @@ from blindrelay.serving.config import Table, read_config
 from blindrelay.serving.errors import CallRefusedError, ConfigError, ServingError, StartError
 from blindrelay.serving.files import read_bytes, read_secret
 from blindrelay.serving.handlers import UNREAD_SECONDS, Context, first_message, guarded, write_in_time
-from blindrelay.serving.lifecycle import Order, Orders, orders_by_signal, serve_until_stopped
+from blindrelay.serving.lifecycle import ORDER_BY_SIGNAL, Order, Orders, orders_by_signal, serve_until_stopped
 from blindrelay.serving.listener import held_port, listen, require_tls_off_loopback
 from blindrelay.serving.options import (
     CLIENT_IDLE_SECONDS,
@@ -39,6 +39,7 @@ from blindrelay.serving.tokens import (
 
 __all__ = [
     "CLIENT_IDLE_SECONDS",
+    "ORDER_BY_SIGNAL",
     "STREAMS_PER_CLIENT",
     "STREAMS_PER_RELAY",
     "UNREAD_SECONDS",

@@ -9,8 +9,9 @@ import math
 import ssl
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -79,6 +80,15 @@ def show(findings: Iterable[Finding], *, as_json: bool) -> bool:
     if as_json:
         sys.stdout.write(json.dumps({"ok": well, "checks": [asdict(each) for each in shown]}) + "\n")
     return well
+
+
+def listener_findings(tokens: Path | None, tls: ServerTls | None, listen: Address) -> Iterator[Finding]:
+    """Who may call, and whether they can reach us: what is not configured is not checked."""
+    if tokens is not None:
+        yield finding("tokens", partial(check_tokens, tokens))
+    if tls is not None:
+        yield finding("tls", partial(check_certificate, tls))
+    yield finding("listen", partial(check_port, listen, tls))
 
 
 def check_tokens(path: Path) -> str:

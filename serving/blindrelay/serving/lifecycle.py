@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import Enum
 from typing import Final
@@ -28,23 +28,24 @@ class Order(Enum):
 Orders = Callable[[asyncio.Queue[Order]], AbstractContextManager[None]]
 """While its block runs, it puts each order that the process is given into the queue."""
 
-_BY_SIGNAL: Final = {
+ORDER_BY_SIGNAL: Final[Mapping[int, Order]] = {
     signal.SIGTERM: Order.STOP,
     signal.SIGINT: Order.STOP,
     signal.SIGHUP: Order.REREAD,
 }
+"""What each signal tells a process; no other signal tells it anything."""
 
 
 @contextmanager
 def orders_by_signal(queue: asyncio.Queue[Order]) -> Iterator[None]:
     """SIGTERM and SIGINT stop, SIGHUP rereads, as Orders."""
     loop = asyncio.get_running_loop()
-    for number, order in _BY_SIGNAL.items():
+    for number, order in ORDER_BY_SIGNAL.items():
         loop.add_signal_handler(number, queue.put_nowait, order)
     try:
         yield
     finally:
-        for number in _BY_SIGNAL:
+        for number in ORDER_BY_SIGNAL:
             loop.remove_signal_handler(number)
 
 
