@@ -70,10 +70,12 @@ class Runner:
 
     Attributes:
         runs: executions of each, 0 for no limit; seconds: for each, 0 for no limit.
+        seed: of the inputs; 0 for other ones in every run.
     """
 
     runs: int
     seconds: int
+    seed: int = 0
     work: Path = WORK
     kept: Path = KEPT
     crashers: Path = CRASHERS
@@ -103,7 +105,12 @@ class Runner:
         return _outcome(target.name, done.returncode, done.stderr + done.stdout)
 
     def _options(self, target: Target) -> list[str]:
-        limits = [f"-max_len={target.max_size}", f"-timeout={INPUT_SECONDS}", f"-rss_limit_mb={MEMORY_MIB}"]
+        limits = [
+            f"-seed={self.seed}",
+            f"-max_len={target.max_size}",
+            f"-timeout={INPUT_SECONDS}",
+            f"-rss_limit_mb={MEMORY_MIB}",
+        ]
         runs = [f"-runs={self.runs}"] if self.runs else []
         seconds = [f"-max_total_time={self.seconds}"] if self.seconds else []
         return [*limits, *runs, *seconds, "-print_final_stats=1"]
@@ -136,6 +143,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="all, if none is named")
     parser.add_argument("--runs", type=int, default=10_000, help="executions of each; 0: no limit")
     parser.add_argument("--seconds", type=int, default=0, help="for each target; 0: no limit")
+    parser.add_argument("--seed", type=int, default=0, help="the same inputs in every run; 0: other ones")
     parser.add_argument("--jobs", type=int, default=1, help="targets at once")
     parser.add_argument("--registry", default="tests.fuzz.registry", help="the module with TARGETS")
     for option, folder in (("--work", WORK), ("--kept", KEPT), ("--crashers", CRASHERS)):
@@ -156,7 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not (options.runs or options.seconds):
         print("a run without --runs or --seconds would never end", file=sys.stderr)
         return 2
-    runner = Runner(options.runs, options.seconds, options.work, options.kept, options.crashers)
+    runner = Runner(options.runs, options.seconds, options.seed, options.work, options.kept, options.crashers)
     print(f"{'target':22}{'executions':>12}{'per s':>10}{'edges':>8}  finding", flush=True)
     found = False
     with ThreadPoolExecutor(options.jobs) as pool:

@@ -87,7 +87,7 @@ def test_a_short_run_of_every_target_finds_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     places = ["--work", str(tmp_path / "work"), "--crashers", str(tmp_path / "crashers")]
-    code = main(["--runs", "2000", "--seconds", "20", "--jobs", "2", *places])
+    code = main(["--runs", "2000", "--seconds", "60", "--seed", "1", "--jobs", "2", *places])
     table = capsys.readouterr().out
     assert code == 0, table
     edges = {line.split()[0]: int(line.split()[3]) for line in table.splitlines()[1:]}

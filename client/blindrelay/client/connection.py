@@ -136,7 +136,7 @@ class Connection:
         settings = read_profile(path, name)
         try:
             relay_address(settings.get("relay", ""))
-        except ValueError:
+        except ConfigurationError:
             raise ConfigurationError(f'{path}: profile {name!r} needs relay = "host:port"') from None
         if "ca" in settings:
             settings["ca"] = _beside(path, settings["ca"])

@@ -45,7 +45,7 @@ def connection_settings(text: str) -> dict[str, str]:
     """
     try:
         parts = urlsplit(_LINE_BREAK.sub("", text.strip(_AROUND)))
-        relay = address(parts)
+        relay = _address(parts)
         options = parse_qs(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError:
         raise ConfigurationError(_FORM) from None
@@ -63,21 +63,25 @@ def connection_settings(text: str) -> dict[str, str]:
     return {"relay": relay} | settings
 
 
-def address(parts: SplitResult) -> str:
+def relay_address(text: str) -> tuple[str, int]:
+    """Host and port of "host:port", port 443 unless given. Raises ConfigurationError for anything else."""
+    text = text.strip(_AROUND)
+    try:
+        parts = urlsplit(f"//{text}")
+        if parts.netloc != text or "@" in text:
+            raise ValueError
+        host, _, port = _address(parts).rpartition(":")
+    except ValueError:
+        raise ConfigurationError("the relay's address is HOST:PORT") from None
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _address(parts: SplitResult) -> str:
     """ "host:port" of a URL. Raises ValueError if there is no host, or no port from 1 to 65535."""
-    host = (parts.hostname or "").strip()
+    host = (parts.hostname or "").strip(_AROUND)
     if not host or parts.port == 0 or re.search(r"\s", host):
         raise ValueError
     return f"{f'[{host}]' if ':' in host else host}:{parts.port or _DEFAULT_PORT}"
-
-
-def relay_address(text: str) -> tuple[str, int]:
-    """Host and port of "host:port", port 443 unless given. Raises ValueError for anything else."""
-    parts = urlsplit("//" + text.strip(_AROUND))
-    if parts.netloc != text.strip(_AROUND) or "@" in parts.netloc:
-        raise ValueError
-    host, _, port = address(parts).rpartition(":")
-    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def _single(options: dict[str, list[str]]) -> dict[str, str]:

@@ -132,8 +132,6 @@ def _address(given: str | None) -> dict[str, str]:
             return {"relay": typed.strip()}
         except ConfigurationError as error:
             problem = str(error)
-        except ValueError:
-            problem = "the relay's address is HOST:PORT"
         if given is not None:
             raise ConfigurationError(f"--relay: {problem}")
         click.echo(f"{problem}; once more, please", err=True)
