@@ -188,7 +188,7 @@ class ScriptedBridge:
         await self._authenticate(context)
         try:
             await self._serve(context)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, grpc.aio.InternalError):  # the latter if it was just sending
             self.cancelled.append(True)
             raise
 

@@ -135,7 +135,7 @@ class FakeBridge:
         self.seen.append(seen)
         try:
             await self.script(context, seen)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, grpc.aio.InternalError):  # the latter if it was just sending
             seen.cancelled.set()
             raise
         finally:
