@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from blindrelay.sealing import IdentityKey, format_identity
+from blindrelay.trust import IdentityKey, format_identity
 
 IDENTITY = format_identity(IdentityKey.generate().public_key)
 

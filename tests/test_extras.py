@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from blindrelay.sealing import IdentityKey, format_identity
+from blindrelay.trust import IdentityKey, format_identity
 
 HIDE = """
 import os, sys

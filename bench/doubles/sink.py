@@ -19,8 +19,8 @@ from bench.doubles.process import serve_until_told
 from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.signatory import HeldIdentity
-from blindrelay.sealing import IdentityKey
 from blindrelay.serving import server_options
+from blindrelay.trust import IdentityKey
 from blindrelay.v1.exchange_pb2 import ExchangeResponse, GetKeyDirectoryResponse
 from blindrelay.v1.grpc_profile import EXCHANGE, KEY_DIRECTORY, SERVICE
 from blindrelay.v1.keys import key_id

@@ -7,9 +7,9 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from blindrelay.sealing import parse_identity
 from blindrelay.serving import authorization
 from blindrelay.testbed import Testbed
+from blindrelay.trust import parse_identity
 from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.grpc_profile import EXCHANGE_METHOD
 from tests.adversarial.h2_peer import header_block

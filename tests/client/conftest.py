@@ -17,14 +17,8 @@ import pytest
 
 from blindrelay.client import SealedTransport
 from blindrelay.client.portal import Portal
-from blindrelay.sealing import (
-    BridgeExchange,
-    DirectorySigner,
-    IdentityKey,
-    SealingKey,
-    decapsulate,
-    format_identity,
-)
+from blindrelay.sealing import BridgeExchange, SealingKey, decapsulate
+from blindrelay.trust import DirectorySigner, IdentityKey, format_identity
 from blindrelay.v1.envelope import envelope_from_metadata
 from blindrelay.v1.exchange_pb2 import ExchangeRequest, ExchangeResponse, GetKeyDirectoryResponse
 from blindrelay.v1.inner_pb2 import BodyEnd, ExchangeKind, Header, RequestHead, ResponseHead, ResponseTail

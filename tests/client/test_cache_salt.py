@@ -11,7 +11,7 @@ import pytest
 
 from blindrelay.client import Connection, cache_salt
 from blindrelay.client.stateless import stateless_body, stateless_message
-from blindrelay.sealing import IdentityKey, format_identity
+from blindrelay.trust import IdentityKey, format_identity
 
 IDENTITY = format_identity(IdentityKey.generate().public_key)
 PLAIN = Connection.from_string(f"blindrelay://t@relay.example?bridge={IDENTITY}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from blindrelay.client import ConfigurationError, Connection
-from blindrelay.sealing import IdentityKey, format_identity
+from blindrelay.trust import IdentityKey, format_identity
 from blindrelay.v1.inner_pb2 import Credential, DeadlineClass
 
 KEY = IdentityKey.from_seed(bytes(range(32))).public_key

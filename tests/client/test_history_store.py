@@ -16,9 +16,9 @@ import pytest
 
 from blindrelay.client import ConfigurationError, Connection, history_store
 from blindrelay.client.history_store import HistoryStore, default_history_file, open_history
-from blindrelay.sealing import decode_history, format_identity
+from blindrelay.trust import decode_history, format_identity
 
-from ..sealing.replicas import IDENTITY, NOW, STRANGER, Replica
+from ..trust.replicas import IDENTITY, NOW, STRANGER, Replica
 
 TEXT = format_identity(IDENTITY.public_key)
 
@@ -273,7 +273,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from blindrelay.client.history_store import HistoryStore
-from tests.sealing.replicas import IDENTITY, NOW, Replica
+from tests.trust.replicas import IDENTITY, NOW, Replica
 store = HistoryStore(IDENTITY.public_key, Path(sys.argv[1]))
 first = int(sys.argv[2])
 print("ready", flush=True)

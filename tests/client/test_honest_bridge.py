@@ -8,7 +8,7 @@ import pytest
 
 from blindrelay.provider_bridge import HeldIdentity
 from blindrelay.provider_bridge.epoch_keys import EpochKeys
-from blindrelay.sealing import IdentityKey, KeyHistory, compare
+from blindrelay.trust import IdentityKey, KeyHistory, compare
 
 from ..provider_bridge.fake_time import FakeTime
 

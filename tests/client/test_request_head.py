@@ -13,7 +13,7 @@ import pytest
 from blindrelay.client import Connection, RequestError, SealedTransport
 from blindrelay.client.request_head import request_head
 from blindrelay.client.stateless import stateless_body
-from blindrelay.sealing import IdentityKey, format_identity
+from blindrelay.trust import IdentityKey, format_identity
 
 IDENTITY = format_identity(IdentityKey.generate().public_key)
 INJECTED = Connection.from_string(f"blindrelay://t@relay.example?bridge={IDENTITY}")

@@ -11,11 +11,12 @@ import pytest
 from blindrelay.client import ConfigurationError, KeyTrustError, SealedTransport
 from blindrelay.client.history_store import HistoryStore, default_history_file
 from blindrelay.client.key_ring import KeyRing
-from blindrelay.sealing import DirectorySigner, IdentityKey, SealingKey, format_identity, identity_hash
+from blindrelay.sealing import SealingKey
+from blindrelay.trust import DirectorySigner, IdentityKey, format_identity, identity_hash
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.keys_pb2 import KeyConfig, SignedKeyDirectory
 
-from ..sealing.replicas import DAY, IDENTITY, NOW, STRANGER, Replica
+from ..trust.replicas import DAY, IDENTITY, NOW, STRANGER, Replica
 from .conftest import ScriptedBridge
 
 URL = "https://api.openai.com/v1/models"

@@ -16,8 +16,8 @@ from anthropic import Anthropic, PermissionDeniedError
 from openai import APIConnectionError, AuthenticationError, BadRequestError, OpenAI
 
 from blindrelay.client import BlindRelayError, ConfigurationError, SealedTransport
-from blindrelay.sealing import IdentityKey, format_identity
 from blindrelay.testbed import Testbed
+from blindrelay.trust import IdentityKey, format_identity
 
 URL = "https://api.openai.com/v1/chat/completions"
 QUESTION: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hello."}]}

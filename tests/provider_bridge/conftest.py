@@ -10,8 +10,8 @@ import pytest
 from blindrelay.provider_bridge import Bridge, BridgeConfig, Provider, presets
 from blindrelay.provider_bridge.credentials import Credential
 from blindrelay.provider_bridge.url_policy import parse_origin
-from blindrelay.sealing import IdentityKey
 from blindrelay.serving import Address
+from blindrelay.trust import IdentityKey
 
 from .fake_provider import FakeProvider
 from .sealed_caller import SealedCaller

@@ -10,7 +10,8 @@ from typing import Any
 
 import grpc
 
-from blindrelay.sealing import ClientExchange, VerifiedDirectory, encapsulate, verify_directory
+from blindrelay.sealing import ClientExchange, encapsulate
+from blindrelay.trust import VerifiedDirectory, verify_directory
 from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.exchange_pb2 import ExchangeRequest, ExchangeResponse, GetKeyDirectoryResponse

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from blindrelay.provider_bridge import Bridge, BridgeConfig, parse_calls
-from blindrelay.sealing import IdentityKey
+from blindrelay.trust import IdentityKey
 from blindrelay.v1.inner_pb2 import (
     BODY_END_CHUNKED,
     BODY_END_CLOSE,

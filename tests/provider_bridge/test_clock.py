@@ -9,7 +9,7 @@ from blindrelay.provider_bridge.clock import STEP_SECONDS, Clock, ClockWatch, st
 from blindrelay.provider_bridge.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.events import Event
 from blindrelay.provider_bridge.signatory import HeldIdentity
-from blindrelay.sealing import IdentityKey, verify_directory
+from blindrelay.trust import IdentityKey, verify_directory
 
 from .fake_time import START, FakeTime, W
 

@@ -20,7 +20,7 @@ from blindrelay.provider_bridge import Event, load_identity, load_or_make_identi
 from blindrelay.provider_bridge.cli import main
 from blindrelay.provider_bridge.delegation_file import make_delegation, write_delegation
 from blindrelay.provider_bridge.signing_key_file import make_signing_key
-from blindrelay.sealing import IdentityKey, format_identity, parse_identity
+from blindrelay.trust import IdentityKey, format_identity, parse_identity
 from blindrelay.v1.inner_pb2 import CREDENTIAL_BROUGHT
 
 from .fake_provider import EVENT_STREAM, Connection, FakeProvider, Received

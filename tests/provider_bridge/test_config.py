@@ -10,8 +10,8 @@ from blindrelay.provider_bridge import BridgeConfig, DelegatedKey, Provider, pre
 from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.providers import Proxy
 from blindrelay.provider_bridge.stateless.body_check import BodyCheck
-from blindrelay.sealing import format_identity, identity_hash
 from blindrelay.serving import Address, ConfigError
+from blindrelay.trust import format_identity, identity_hash
 
 MINIMAL = """
 listen = "127.0.0.1:0"

@@ -40,7 +40,8 @@ from blindrelay.provider_bridge.signing_key_file import (
     make_signing_key,
     parse_public_key,
 )
-from blindrelay.sealing import (
+from blindrelay.serving import ConfigError, Context, files
+from blindrelay.trust import (
     DirectorySigner,
     IdentityKey,
     SignedDelegation,
@@ -48,7 +49,6 @@ from blindrelay.sealing import (
     identity_hash,
     verify_directory,
 )
-from blindrelay.serving import ConfigError, Context, files
 from blindrelay.v1.inner_pb2 import DEADLINE_CLASS_HOUR
 from blindrelay.v1.outer_status import OuterStatus
 

@@ -8,7 +8,7 @@ import pytest
 
 from blindrelay.provider_bridge import HeldIdentity, epoch_keys
 from blindrelay.provider_bridge.epoch_keys import EpochKeys
-from blindrelay.sealing import DirectoryHistory, IdentityKey, VerifiedDirectory, verify_directory
+from blindrelay.trust import DirectoryHistory, IdentityKey, VerifiedDirectory, verify_directory
 
 from .fake_time import START, FakeTime, W
 

@@ -11,7 +11,7 @@ import pytest
 
 from blindrelay.provider_bridge import Bridge, BridgeConfig, Event, EventLog, Outcome, ProviderError
 from blindrelay.provider_bridge.upstream.failures import Failure
-from blindrelay.sealing import IdentityKey
+from blindrelay.trust import IdentityKey
 from blindrelay.v1.inner_pb2 import EXECUTION_STARTED, ErrorCode
 
 from .fake_provider import EVENT_STREAM, Connection, FakeProvider, Received, answer

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from blindrelay.provider_bridge import Bridge, BridgeConfig
-from blindrelay.sealing import IdentityKey, OpenError
+from blindrelay.sealing import OpenError
+from blindrelay.trust import IdentityKey
 from blindrelay.v1.inner_pb2 import (
     BODY_END_LENGTH,
     CREDENTIAL_BROUGHT,

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from blindrelay.provider_bridge import Bridge, BridgeConfig, exchange
-from blindrelay.sealing import IdentityKey
+from blindrelay.trust import IdentityKey
 from blindrelay.v1.exchange_pb2 import ExchangeRequest
 from blindrelay.v1.inner_pb2 import CREDENTIAL_BROUGHT
 

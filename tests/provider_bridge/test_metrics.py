@@ -10,7 +10,7 @@ from blindrelay.provider_bridge import EventLog, HeldIdentity, Outcome
 from blindrelay.provider_bridge.claims import ClaimMemory
 from blindrelay.provider_bridge.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.metrics import bridge_metrics
-from blindrelay.sealing import IdentityKey
+from blindrelay.trust import IdentityKey
 
 from .fake_time import START, FakeTime, W
 from .test_delegation import DAY, Replica

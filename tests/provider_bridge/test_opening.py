@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from blindrelay.provider_bridge import Bridge, BridgeConfig, UnclaimedError, opening
 from blindrelay.provider_bridge.claims import ClaimMemory
 from blindrelay.provider_bridge.opening import TICK_SECONDS, refusal_tick
-from blindrelay.sealing import IdentityKey, SealingKey
+from blindrelay.sealing import SealingKey
+from blindrelay.trust import IdentityKey
 from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.exchange_pb2 import ExchangeRequest

@@ -16,7 +16,6 @@ import trustme
 from blindrelay.provider_bridge import Bridge, BridgeConfig
 from blindrelay.provider_bridge.claims import ClaimMemory
 from blindrelay.provider_bridge.peers import PEER_SIZE, Peers
-from blindrelay.sealing import IdentityKey
 from blindrelay.serving import (
     Address,
     Callers,
@@ -27,6 +26,7 @@ from blindrelay.serving import (
     issue_token,
     revoke_token,
 )
+from blindrelay.trust import IdentityKey
 from blindrelay.v1.outer_status import OuterStatus
 
 from .fake_provider import Connection, FakeProvider, Received

@@ -15,8 +15,8 @@ import grpc
 import pytest
 
 from blindrelay.provider_bridge import Bridge, BridgeConfig, Event, EventLog, Outcome, bridge, clock
-from blindrelay.sealing import DirectoryError, IdentityKey
 from blindrelay.serving import authorization, issue_token
+from blindrelay.trust import DirectoryError, IdentityKey
 from blindrelay.v1.outer_status import OuterStatus
 
 from .fake_provider import FakeProvider

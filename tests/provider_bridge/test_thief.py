@@ -15,7 +15,9 @@ import grpc
 import pytest
 
 from blindrelay.provider_bridge import load_or_make_identity
-from blindrelay.sealing import decapsulate, encapsulation, labels, read_directory, records
+from blindrelay.sealing import decapsulate, encapsulation, records
+from blindrelay.trust import read_directory
+from blindrelay.v1 import labels
 from blindrelay.v1.exchange_pb2 import ExchangeRequest, ExchangeResponse, GetKeyDirectoryResponse
 from blindrelay.v1.limits import REPLAY_WINDOW as W
 

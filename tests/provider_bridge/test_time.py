@@ -11,7 +11,7 @@ import pytest
 
 from blindrelay.provider_bridge import Bridge, BridgeConfig, request_body
 from blindrelay.provider_bridge.request_body import GRACE_SECONDS, Pace
-from blindrelay.sealing import IdentityKey
+from blindrelay.trust import IdentityKey
 from blindrelay.v1 import limits
 from blindrelay.v1.inner_pb2 import ERROR_CODE_DRAINING, EXECUTION_NOT_STARTED, DeadlineClass
 from blindrelay.v1.limits import RECORD_SECONDS

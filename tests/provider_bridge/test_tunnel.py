@@ -15,7 +15,8 @@ from websockets.utils import accept_key
 
 from blindrelay.provider_bridge import Bridge, BridgeConfig
 from blindrelay.provider_bridge.upstream import provider_tunnel as tunnels
-from blindrelay.sealing import BINARY, CONTINUATION, TEXT, IdentityKey, close_frame
+from blindrelay.sealing import BINARY, CONTINUATION, TEXT, close_frame
+from blindrelay.trust import IdentityKey
 from blindrelay.v1.exchange_pb2 import ExchangeRequest
 from blindrelay.v1.inner_pb2 import CREDENTIAL_BROUGHT, Frame
 

@@ -14,10 +14,10 @@ import trustme
 
 from blindrelay.client.portal import Portal
 from blindrelay.provider_bridge.identity_file import load_identity
-from blindrelay.sealing import DirectorySigner, IdentityKey, format_identity
 from blindrelay.testbed.attacks.alterations import at, cut_after, flip, flipped
 from blindrelay.testbed.attacks.impostor import delegated
 from blindrelay.testbed.attacks.relay import EndedError, Hook, HostileRelay, Passage
+from blindrelay.trust import DirectorySigner, IdentityKey, format_identity
 from blindrelay.v1.keys_pb2 import KeyDirectory
 from blindrelay.v1.outer_status import OuterStatus
 

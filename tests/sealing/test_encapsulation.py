@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blindrelay.sealing import (
-    DirectoryError,
+    KeyConfigError,
     OpenError,
     SealingKey,
     StateError,
-    UnknownSuiteError,
+    SuiteError,
     decapsulate,
     encapsulate,
 )
@@ -132,7 +132,7 @@ def test_encapsulating_under_an_invalid_envelope(
 def test_encapsulating_to_another_suite(sealing_key: SealingKey, make_envelope: MakeEnvelope) -> None:
     config = KeyConfig.FromString(sealing_key.config)
     config.suite = 2
-    with pytest.raises(UnknownSuiteError):
+    with pytest.raises(SuiteError):
         encapsulate(make_envelope(), config.SerializeToString(deterministic=True))
 
 
@@ -152,7 +152,7 @@ def test_encapsulating_to_a_key_of_low_order(sealing_key: SealingKey, share: byt
             max_units=1,
         )
     )
-    with pytest.raises(DirectoryError):
+    with pytest.raises(KeyConfigError):
         encapsulate(envelope, config)
 
 
@@ -173,7 +173,7 @@ def test_a_key_config_is_named_by_a_hash_of_its_exact_bytes(sealing_key: Sealing
 
 @pytest.mark.parametrize(("not_before", "not_after"), [(10, 10), (20, 10), (5, 20), (10, 25)])
 def test_a_key_is_not_made_for_an_impossible_span(not_before: int, not_after: int) -> None:
-    with pytest.raises(DirectoryError, match="validity"):
+    with pytest.raises(KeyConfigError, match="validity"):
         SealingKey.generate(not_before, not_after)
 
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blindrelay.sealing import ForkedError, VerifiedDirectory, VerifiedKey, compare
-from blindrelay.sealing.comparison import Difference, Kind
+from blindrelay.trust import ForkedError, VerifiedDirectory, VerifiedKey, compare
+from blindrelay.trust.comparison import Difference, Kind
 from blindrelay.v1.keys_pb2 import SignedKeyDirectory
 
-from .replicas import IDENTITY, NOW
+from ..trust.replicas import IDENTITY, NOW
 from .world import EPOCH, Process, World
 
 

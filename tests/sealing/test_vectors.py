@@ -14,7 +14,11 @@ import pytest
 from blindrelay.provider_bridge.claims import ClaimMemory
 from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.errors import UnclaimedError
-from blindrelay.sealing import (
+from blindrelay.sealing import KeyConfigError, OpenError, SealingKey, SuiteError, decapsulate
+from blindrelay.sealing.keys import parse_config, public_key_of
+from blindrelay.sealing.padding import padme
+from blindrelay.sealing.records import RecordOpener, RecordSealer
+from blindrelay.trust import (
     BadDelegationError,
     BadSignatureError,
     DirectoryError,
@@ -24,20 +28,14 @@ from blindrelay.sealing import (
     FutureDirectoryError,
     IdentityError,
     MalformedDirectoryError,
-    OpenError,
     RolledBackError,
-    SealingKey,
     StaleDirectoryError,
     UnknownSuiteError,
     VerifiedDirectory,
-    decapsulate,
     format_identity,
     parse_identity,
     verify_directory,
 )
-from blindrelay.sealing.keys import parse_config, public_key_of
-from blindrelay.sealing.padding import padme
-from blindrelay.sealing.records import RecordOpener, RecordSealer
 from blindrelay.v1.envelope import METADATA_KEY, EnvelopeError, encode_envelope, envelope_from_metadata
 from blindrelay.v1.inner_pb2 import RequestHead, RequestPart, ResponseHead, ResponseTail
 from blindrelay.v1.keys import key_id
@@ -49,6 +47,7 @@ STREAMS = ("request", "response", "exchange", "tunnel")  # run by test_stream_ve
 Vector = dict[str, Any]
 MakeKey = Callable[[str, int, int], SealingKey]
 
+KEY_ERRORS: dict[str, type[Exception]] = {"malformed": KeyConfigError, "unknown_suite": SuiteError}
 DIRECTORY_ERRORS: dict[str, type[DirectoryError]] = {
     "malformed": MalformedDirectoryError,
     "unknown_suite": UnknownSuiteError,
@@ -129,7 +128,7 @@ def test_identity(identity_vector: Vector) -> None:
 def test_key(key_vector: Vector, key_of_seed: MakeKey) -> None:
     config = bytes.fromhex(key_vector["config"])
     if key_vector["expect"] != "accept":
-        with pytest.raises(DIRECTORY_ERRORS[key_vector["expect"]]):
+        with pytest.raises(KEY_ERRORS[key_vector["expect"]]):
             public_key_of(config)
         return
     parsed = parse_config(config)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from blindrelay.sealing import KeyHistory, VerifiedDirectory, VerifiedKey, identity_hash
+from blindrelay.trust import KeyHistory, VerifiedDirectory, VerifiedKey, identity_hash
 from blindrelay.v1.keys_pb2 import KeyDirectory, SignedKeyDirectory
 
-from .replicas import IDENTITY, NOW, SUCCESSOR
+from ..trust.replicas import IDENTITY, NOW, SUCCESSOR
 
 HASH = identity_hash(SUCCESSOR.public_key)
 STEP = 10

@@ -14,8 +14,8 @@ from typing import Final
 
 import grpc
 
-from blindrelay.sealing import parse_identity
 from blindrelay.serving import authorization
+from blindrelay.trust import parse_identity
 from blindrelay.v1.inner_pb2 import DEADLINE_CLASS_HOUR
 from tests.provider_bridge.sealed_caller import Call, SealedCaller, request_head
 

@@ -18,11 +18,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from blindrelay.sealing import parse_identity
 from blindrelay.serving import authorization, issue_token
 from blindrelay.testbed.configuration import Option, official_providers, write_bridge_config
 from blindrelay.testbed.processes import PartProcess
 from blindrelay.testbed.providers import provider_process
+from blindrelay.trust import parse_identity
 from tests.provider_bridge.sealed_caller import SealedCaller, collect
 
 EXCHANGES: Final = 200

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final, TypeVar
 
 from blindrelay.client.errors import ConfigurationError
-from blindrelay.sealing import IdentityError, parse_identity
+from blindrelay.trust import IdentityError, parse_identity
 from blindrelay.v1.inner_pb2 import Credential, DeadlineClass
 
 T = TypeVar("T")

@@ -28,8 +28,8 @@ from blindrelay.client.state_file import (
     replace_file,
     whose,
 )
-from blindrelay.sealing import HistoryFormError, KeyHistory, decode_history, encode_history, format_identity
-from blindrelay.sealing.history_form import MAX_HISTORY_SIZE
+from blindrelay.trust import HistoryFormError, KeyHistory, decode_history, encode_history, format_identity
+from blindrelay.trust.history_form import MAX_HISTORY_SIZE
 
 if sys.platform != "win32":
     import fcntl

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 
 from blindrelay.client.errors import KeyTrustError, RelayError
 from blindrelay.client.history_store import HistoryStore
-from blindrelay.sealing import DirectoryError, KeyHistory, VerifiedDirectory, VerifiedKey, format_identity
+from blindrelay.trust import DirectoryError, KeyHistory, VerifiedDirectory, VerifiedKey, format_identity
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.keys_pb2 import SignedKeyDirectory
 from blindrelay.v1.limits import MAX_DIRECTORIES, MAX_DIRECTORIES_SIZE

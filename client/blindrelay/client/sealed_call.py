@@ -20,7 +20,8 @@ from blindrelay.client.errors import (
 )
 from blindrelay.client.link import Link, relay_error
 from blindrelay.client.relay_view import RelayView
-from blindrelay.sealing import ClientExchange, SealingError, VerifiedKey, ViolationError
+from blindrelay.sealing import ClientExchange, SealingError, ViolationError
+from blindrelay.trust import VerifiedKey
 from blindrelay.v1.aio_status import StatusWatch
 from blindrelay.v1.exchange_call import ExchangeCall
 from blindrelay.v1.exchange_messages import request_message

@@ -21,7 +21,8 @@ from blindrelay.client.relay_view import Observer, RelayView
 from blindrelay.client.request_head import request_head, tunnel_head
 from blindrelay.client.sealed_call import SealedCall, Timeouts
 from blindrelay.client.tunnel import SealedTunnel
-from blindrelay.sealing import ClientExchange, SealingError, VerifiedKey, encapsulate
+from blindrelay.sealing import ClientExchange, SealingError, encapsulate
+from blindrelay.trust import VerifiedKey
 from blindrelay.v1.envelope import METADATA_KEY, encode_envelope
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.grpc_profile import client_deadline

@@ -6,10 +6,10 @@ import base64
 import hashlib
 from typing import Final
 
+from blindrelay.v1 import labels
 from blindrelay.v1.limits import IDENTITY_SIZE
 
 PREFIX: Final = "br1"
-LABEL: Final = b"blindrelay/v1 identity"
 
 _CHECKSUM_SIZE: Final = 3
 """Bytes: with the key's 32 they fill 56 base32 characters exactly; one typing error in 16 million passes."""
@@ -39,4 +39,4 @@ def parse_identity(text: str) -> bytes:
 
 
 def _checksum(public_key: bytes) -> bytes:
-    return hashlib.sha256(LABEL + b"\x00" + public_key).digest()[:_CHECKSUM_SIZE]
+    return hashlib.sha256(labels.labelled(labels.IDENTITY, public_key)).digest()[:_CHECKSUM_SIZE]

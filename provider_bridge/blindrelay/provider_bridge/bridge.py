@@ -24,7 +24,6 @@ from blindrelay.provider_bridge.service import ExchangeService
 from blindrelay.provider_bridge.signatory import HeldIdentity, Signatory
 from blindrelay.provider_bridge.stateless.checker import Checker
 from blindrelay.provider_bridge.upstream.provider_call import ProviderTransport
-from blindrelay.sealing import IdentityKey
 from blindrelay.serving import (
     STREAMS_PER_RELAY,
     Address,
@@ -37,6 +36,7 @@ from blindrelay.serving import (
 )
 from blindrelay.serving.health import Health
 from blindrelay.serving.metrics import exposed_metrics
+from blindrelay.trust import IdentityKey
 
 GIVE_UP_BEFORE: Final = 1.0
 """Seconds before the end of draining: what still runs then gets a sealed error, and the time to take it."""

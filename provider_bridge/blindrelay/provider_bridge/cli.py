@@ -29,9 +29,9 @@ from blindrelay.provider_bridge.signing_key_file import (
     make_signing_key,
     parse_public_key,
 )
-from blindrelay.sealing import IdentityError, IdentityKey, format_identity, identity_hash, parse_identity
 from blindrelay.serving import Address, Announce, CommandParser, ConfigError, command_parser, run_command
 from blindrelay.serving.command import Commands
+from blindrelay.trust import IdentityError, IdentityKey, format_identity, identity_hash, parse_identity
 
 
 def parser() -> CommandParser:

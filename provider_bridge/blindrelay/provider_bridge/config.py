@@ -26,7 +26,6 @@ from blindrelay.provider_bridge.providers import (
     parse_calls,
 )
 from blindrelay.provider_bridge.url_policy import Origin, UrlError, parse_origin
-from blindrelay.sealing import IdentityError, identity_hash, parse_identity
 from blindrelay.serving import (
     Address,
     ConfigError,
@@ -37,6 +36,7 @@ from blindrelay.serving import (
     require_tls_off_loopback,
 )
 from blindrelay.serving.metrics import read_metrics_address
+from blindrelay.trust import IdentityError, identity_hash, parse_identity
 from blindrelay.v1.limits import TIME_STEP
 
 DEFAULT_EPOCH: Final = 3_600

@@ -14,16 +14,10 @@ from typing import Final
 
 from google.protobuf.message import DecodeError
 
-from blindrelay.sealing import (
-    DirectoryError,
-    DirectorySigner,
-    IdentityKey,
-    SealingKey,
-    SignedDelegation,
-    verify_directory,
-)
+from blindrelay.sealing import SealingKey
 from blindrelay.serving import ConfigError, read_bytes
 from blindrelay.serving.files import replace_file
+from blindrelay.trust import DirectoryError, DirectorySigner, IdentityKey, SignedDelegation, verify_directory
 from blindrelay.v1.keys_pb2 import Delegation, KeyDirectory
 from blindrelay.v1.limits import IDENTITY_SIZE, REPLAY_WINDOW, REPLICA_ID_SIZE, TIME_STEP
 

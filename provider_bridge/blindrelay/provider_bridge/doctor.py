@@ -17,9 +17,9 @@ from blindrelay.provider_bridge.signing_key_file import load_signing_key
 from blindrelay.provider_bridge.upstream.dialling import dial
 from blindrelay.provider_bridge.upstream.failures import Failure, UpstreamError
 from blindrelay.provider_bridge.upstream.routes import route_to
-from blindrelay.sealing import format_identity
 from blindrelay.serving import ConfigError
 from blindrelay.serving.doctor import CheckFailedError, Finding, finding, listener_findings
+from blindrelay.trust import format_identity
 
 _WEEK: Final = 7 * 86_400
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from blindrelay.provider_bridge.key_files import read_key_file
-from blindrelay.sealing import IdentityKey
 from blindrelay.serving.files import write_new
+from blindrelay.trust import IdentityKey
 
 _FORM: Final = re.compile(rb"([0-9a-f]{64})\n?")
 

@@ -11,9 +11,9 @@ from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.delegation_file import DelegationFile, check_delegation, read_delegation
 from blindrelay.provider_bridge.events import Event
 from blindrelay.provider_bridge.signing_key_file import load_signing_key
-from blindrelay.sealing import DirectorySigner, IdentityKey
 from blindrelay.serving import ConfigError
 from blindrelay.serving.files import Followed, version
+from blindrelay.trust import DirectorySigner, IdentityKey
 from blindrelay.v1.keys_pb2 import KeyDirectory, SignedKeyDirectory
 
 _DAY: Final = 86_400

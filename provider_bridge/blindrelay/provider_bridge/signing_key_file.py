@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from blindrelay.provider_bridge.key_files import read_key_file
-from blindrelay.sealing import DirectorySigner
 from blindrelay.serving import ConfigError
 from blindrelay.serving.files import write_new
+from blindrelay.trust import DirectorySigner
 
 _SEED_SIZE: Final = 32
 _PREFIX: Final = "brs_"

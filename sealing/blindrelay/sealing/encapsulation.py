@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from blindrelay.sealing import labels
-from blindrelay.sealing.errors import MalformedDirectoryError, OpenError, StateError
+from blindrelay.sealing.errors import KeyConfigError, OpenError, StateError
 from blindrelay.sealing.keys import SealingKey, public_key_of
 from blindrelay.sealing.messages import RequestOpener, RequestSealer, ResponseOpener, ResponseSealer
+from blindrelay.v1 import labels
 from blindrelay.v1.envelope import parse_envelope
 from blindrelay.v1.keys import key_id
 from blindrelay.v1.limits import ENCAPSULATED_SECRET_SIZE
@@ -61,7 +61,7 @@ def encapsulate(envelope: bytes, config: bytes) -> ClientExchange:
     """Begins an exchange as its client: a fresh secret, sealed to the key in exact KeyConfig bytes.
 
     Raises EnvelopeError if the envelope is not valid, StateError if it names another key, and
-    DirectoryError if the config is not one of this version.
+    KeyConfigError if the config is not one of this version.
     """
     public_key = public_key_of(config)
     if parse_envelope(envelope).key_id != key_id(config):
@@ -71,7 +71,7 @@ def encapsulate(envelope: bytes, config: bytes) -> ClientExchange:
     try:
         sealed = _SUITE.encrypt(secret, public_key, info=labels.labelled(labels.ENCAPSULATION, bound))
     except ValueError:
-        raise MalformedDirectoryError("a public key is a point of low order") from None
+        raise KeyConfigError("a public key is a point of low order") from None
     request_key, response_key = _derive(secret, bound)
     return ClientExchange(sealed, RequestSealer(request_key), ResponseOpener(response_key))
 

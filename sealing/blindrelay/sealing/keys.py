@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey
 from google.protobuf.message import DecodeError
 
-from blindrelay.sealing.errors import MalformedDirectoryError, UnknownSuiteError
+from blindrelay.sealing.errors import KeyConfigError, SuiteError
 from blindrelay.v1.keys import key_id
 from blindrelay.v1.keys_pb2 import KeyConfig
 from blindrelay.v1.limits import SUITE, TIME_STEP
@@ -63,20 +63,20 @@ class SealingKey:
 def parse_config(config: bytes) -> KeyConfig:
     """Reads exact KeyConfig bytes.
 
-    Raises UnknownSuiteError for a suite of another version, MalformedDirectoryError for anything else.
+    Raises SuiteError for a suite of another version, KeyConfigError for anything else.
     """
     try:
         parsed = KeyConfig.FromString(config)
     except DecodeError:
-        raise MalformedDirectoryError("a key's config is not a protobuf message") from None
+        raise KeyConfigError("a key's config is not a protobuf message") from None
     if parsed.suite != SUITE:
-        raise UnknownSuiteError(f"a key is of suite {parsed.suite}; this version knows suite {SUITE}")
+        raise SuiteError(f"a key is of suite {parsed.suite}; this version knows suite {SUITE}")
     if len(parsed.public_key) != PUBLIC_KEY_SIZE:
-        raise MalformedDirectoryError("a public key is not 1,216 bytes")
+        raise KeyConfigError("a public key is not 1,216 bytes")
     if parsed.not_after - parsed.not_before > MAX_VALIDITY:
-        raise MalformedDirectoryError("a key's validity is longer than two days")
+        raise KeyConfigError("a key's validity is longer than two days")
     if parsed.not_before >= parsed.not_after or parsed.not_before % TIME_STEP or parsed.not_after % TIME_STEP:
-        raise MalformedDirectoryError("a key's validity is not a span between multiples of 10 seconds")
+        raise KeyConfigError("a key's validity is not a span between multiples of 10 seconds")
     return parsed
 
 
@@ -93,4 +93,4 @@ def public_key_of(config: bytes) -> MLKEM768X25519PublicKey:
             X25519PublicKey.from_public_bytes(raw[_MLKEM_PUBLIC_SIZE:]),
         )
     except ValueError:
-        raise MalformedDirectoryError("a public key is not a valid X-Wing key") from None
+        raise KeyConfigError("a public key is not a valid X-Wing key") from None

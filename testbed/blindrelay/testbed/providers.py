@@ -78,7 +78,7 @@ def provider_process(
 
 def _model(kind: ProviderKind, folder: Callable[[], Path]) -> Callable[[], Path]:
     if not llama_is_installed():
-        raise UnavailableError(f"the provider {kind} needs llama.cpp: pip install 'blindrelay[testbed]'")
+        raise UnavailableError(f"the provider {kind} needs llama.cpp: pip install -e '.[testbed]'")
     if kind == "random":
         return lambda: write_random_model(folder() / "random.gguf")
     weights = smollm2_weights()

@@ -13,8 +13,8 @@ import threading
 
 import pytest
 
-from blindrelay.sealing import IdentityKey, format_identity
 from blindrelay.testbed import Direction, Testbed
+from blindrelay.trust import IdentityKey, format_identity
 from blindrelay.v1.inner_pb2 import ErrorCode
 from blindrelay.v1.outer_status import OuterStatus
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from blindrelay.client import Connection
-from blindrelay.sealing import IdentityKey, format_identity, identity_groups
+from blindrelay.trust import IdentityKey, format_identity, identity_groups
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 
 from ..conftest import ScriptedBridge

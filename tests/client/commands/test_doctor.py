@@ -16,9 +16,9 @@ import httpx
 import pytest
 import trustme
 
-from blindrelay.sealing import IdentityKey, format_identity
 from blindrelay.serving import issue_token
 from blindrelay.testbed import PartProcess, Testbed
+from blindrelay.trust import IdentityKey, format_identity
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.inner_pb2 import ErrorCode
 from blindrelay.v1.limits import MAX_DIRECTORIES

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from blindrelay.client import Connection
 from blindrelay.client.cli import main
-from blindrelay.sealing import IdentityKey, format_identity, identity_groups, parse_identity
 from blindrelay.testbed import Testbed
+from blindrelay.trust import IdentityKey, format_identity, identity_groups, parse_identity
 
 from .conftest import Run, terminal
 

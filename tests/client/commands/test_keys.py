@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from blindrelay.client.history_store import default_history_file
-from blindrelay.sealing import SealingKey, decode_history, format_identity, identity_groups
+from blindrelay.sealing import SealingKey
+from blindrelay.trust import decode_history, format_identity, identity_groups
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 
-from ...sealing.replicas import IDENTITY
+from ...trust.replicas import IDENTITY
 from ..conftest import ScriptedBridge
 from .conftest import Run
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from blindrelay.client.endpoint.content import KEPT_BYTES
-from blindrelay.sealing import format_identity
+from blindrelay.trust import format_identity
 
 from ..conftest import TAIL, Received, Responder, ScriptedBridge, head
 from .conftest import Endpoint, running

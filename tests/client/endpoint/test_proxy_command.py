@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from blindrelay.client.cli import main
-from blindrelay.sealing import format_identity
+from blindrelay.trust import format_identity
 
 from ..conftest import Received, Responder, ScriptedBridge
 from .conftest import Endpoint, running, wait_for

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from blindrelay.relay_node.directory import DirectoryFormatError, encode_listings, read_listing
-from blindrelay.sealing import (
-    DirectoryError,
-    VerifiedDirectory,
-    encapsulate,
-    verify_directory,
-)
+from blindrelay.sealing import KeyConfigError, encapsulate
 from blindrelay.sealing.keys import parse_config, public_key_of
+from blindrelay.trust import DirectoryError, VerifiedDirectory, verify_directory
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.keys import key_id
 from blindrelay.v1.keys_pb2 import Delegation, KeyConfig, KeyDirectory, SignedKeyDirectory
@@ -94,8 +90,8 @@ def _check_validity(not_before: int, not_after: int) -> None:
 
 
 TARGETS = (
-    Target("key_config", key_config, (DirectoryError,), lambda: [written(1, 0, 0), written(0) + CONFIG]),
-    Target("sealing_to_a_key", sealing_to_a_key, (DirectoryError,), lambda: [written(0, 0)]),
+    Target("key_config", key_config, (KeyConfigError,), lambda: [written(1, 0, 0), written(0) + CONFIG]),
+    Target("sealing_to_a_key", sealing_to_a_key, (KeyConfigError,), lambda: [written(0, 0)]),
     Target("relay_directories", relay_directories, (DirectoryFormatError,), vector_answers, 16_384),
     Target("directory", directory, (DirectoryError,), lambda: [written(0) + GOOD_DIRECTORY]),
 )

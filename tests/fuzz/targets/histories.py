@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from blindrelay.sealing import DirectoryError, HistoryFormError, KeyHistory, compare, format_identity
-from blindrelay.sealing.contradiction import FORMAT as CONTRADICTION
-from blindrelay.sealing.contradiction import decode_proof, encode_proof, verify_proof
-from blindrelay.sealing.history_form import decode_history, encode_history
-from blindrelay.sealing.json_form import text_of
+from blindrelay.trust import DirectoryError, HistoryFormError, KeyHistory, compare, format_identity
+from blindrelay.trust.contradiction import FORMAT as CONTRADICTION
+from blindrelay.trust.contradiction import decode_proof, encode_proof, verify_proof
+from blindrelay.trust.history_form import decode_history, encode_history
+from blindrelay.trust.json_form import text_of
 from blindrelay.v1.keys_pb2 import SignedKeyDirectory
 
 from ..statements import GOOD_DIRECTORY, OTHER_DIRECTORY, PINNED, SUCCESSOR, check_proof, made_directory

@@ -7,13 +7,7 @@ from functools import cache
 
 from blindrelay.client.errors import KeyTrustError, RelayError
 from blindrelay.client.key_ring import KeyRing
-from blindrelay.sealing import (
-    DirectoryError,
-    DirectoryHistory,
-    ForkedError,
-    RolledBackError,
-    VerifiedDirectory,
-)
+from blindrelay.trust import DirectoryError, DirectoryHistory, ForkedError, RolledBackError, VerifiedDirectory
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.keys_pb2 import SignedKeyDirectory
 

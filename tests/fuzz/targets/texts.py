@@ -14,15 +14,15 @@ from urllib.parse import unquote
 
 from blindrelay.client.connection import Connection
 from blindrelay.client.errors import ConfigurationError
-from blindrelay.sealing import (
+from blindrelay.serving import ConfigError, TokenFile, authorization, list_tokens
+from blindrelay.serving.tokens import AUTHORIZATION_KEY
+from blindrelay.trust import (
     IdentityError,
     format_identity,
     identity_groups,
     parse_identity,
     parse_typed_identity,
 )
-from blindrelay.serving import ConfigError, TokenFile, authorization, list_tokens
-from blindrelay.serving.tokens import AUTHORIZATION_KEY
 
 from ..tape import Tape, written
 from ..target import Target, check

@@ -21,7 +21,7 @@ from blindrelay.client.connection import (
 )
 from blindrelay.client.connection_string import connection_settings
 from blindrelay.client.history_store import default_history_file
-from blindrelay.sealing import format_identity
+from blindrelay.trust import format_identity
 from blindrelay.v1.inner_pb2 import Credential
 from blindrelay.v1.limits import deadline_seconds
 

@@ -22,7 +22,7 @@ from blindrelay.client.history_store import HistoryStore, open_history
 from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.link import Link
 from blindrelay.client.transport import SealedTransport
-from blindrelay.sealing import (
+from blindrelay.trust import (
     DirectoryError,
     FutureDirectoryError,
     StaleDirectoryError,

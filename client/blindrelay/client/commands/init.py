@@ -24,7 +24,7 @@ from blindrelay.client.connection_string import (
     relay_address,
 )
 from blindrelay.client.errors import ConfigurationError
-from blindrelay.sealing import IdentityError, format_identity, identity_groups, parse_typed_identity
+from blindrelay.trust import IdentityError, format_identity, identity_groups, parse_typed_identity
 
 _STDIN: Final = "-"
 

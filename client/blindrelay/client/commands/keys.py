@@ -26,7 +26,7 @@ from blindrelay.client.commands.profile_writer import write_profile
 from blindrelay.client.connection import CONNECTION_VARIABLE, profile_file, profile_name, read_profile
 from blindrelay.client.errors import BlindRelayError, ConfigurationError, RelayError
 from blindrelay.client.history_store import HistoryStore
-from blindrelay.sealing import (
+from blindrelay.trust import (
     Comparison,
     DirectoryError,
     HistoryFormError,

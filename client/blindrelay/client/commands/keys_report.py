@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from blindrelay.client.commands.keys_sources import Source
-from blindrelay.sealing import (
+from blindrelay.trust import (
     ANNOUNCED_SECONDS,
     Comparison,
     VerifiedDirectory,

@@ -14,7 +14,7 @@ from blindrelay.client.errors import ConfigurationError
 from blindrelay.client.history_store import HistoryStore, open_history
 from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.link import Link
-from blindrelay.sealing import HistoryFormError, KeyHistory, decode_history, encode_history
+from blindrelay.trust import HistoryFormError, KeyHistory, decode_history, encode_history
 
 OWN: Final = "history"
 """How a command line names this client's own history."""

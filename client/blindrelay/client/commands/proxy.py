@@ -18,7 +18,7 @@ from blindrelay.client.commands.options import connection_of, json_option, relay
 from blindrelay.client.connection import Connection, profile_file
 from blindrelay.client.errors import ConfigurationError
 from blindrelay.client.history_store import state_folder
-from blindrelay.sealing import format_identity
+from blindrelay.trust import format_identity
 from blindrelay.v1.extras import needs_extra
 from blindrelay.v1.inner_pb2 import Credential
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from blindrelay.client.relay_view import Passing, RelayView
-from blindrelay.sealing import format_identity
+from blindrelay.trust import format_identity
 
 _SHOWN: Final = 20
 """Lines of passings: the rest is counted."""

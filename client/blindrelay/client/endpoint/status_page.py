@@ -10,7 +10,7 @@ from typing import Final
 from blindrelay.client.connection import Connection
 from blindrelay.client.endpoint.journal import KEPT_EXCHANGES, OPEN, WHOLE, Entry
 from blindrelay.client.endpoint.page import clock, page, short
-from blindrelay.sealing import VerifiedDirectory, VerifiedKey, format_identity, identity_groups
+from blindrelay.trust import VerifiedDirectory, VerifiedKey, format_identity, identity_groups
 from blindrelay.v1.inner_pb2 import Credential
 
 _COLUMNS: Final = (

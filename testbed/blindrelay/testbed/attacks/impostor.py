@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from blindrelay.sealing import DirectorySigner, IdentityKey, SealingKey, SignedDelegation, decapsulate
+from blindrelay.sealing import SealingKey, decapsulate
 from blindrelay.testbed.attacks.alterations import sealed
 from blindrelay.testbed.attacks.relay import Hook, Passage
+from blindrelay.trust import DirectorySigner, IdentityKey, SignedDelegation
 from blindrelay.v1.exchange_pb2 import ExchangeRequest
 from blindrelay.v1.inner_pb2 import ResponseHead, ResponseTail
 from blindrelay.v1.keys_pb2 import Delegation, KeyDirectory, SignedKeyDirectory

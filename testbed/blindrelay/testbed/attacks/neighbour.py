@@ -12,9 +12,9 @@ from typing import Any, Final
 import grpc
 
 from blindrelay.relay_node import AuditLog, Relay, RelayConfig, ReplicaConfig
-from blindrelay.sealing import IdentityKey
 from blindrelay.serving import Address, authorization, issue_token, parse_address
 from blindrelay.testbed.attacks.relay import Context, Hook, HostileRelay, Passage
+from blindrelay.trust import IdentityKey
 from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.grpc_profile import EXCHANGE, EXCHANGE_METHOD, KEY_DIRECTORY, KEY_DIRECTORY_METHOD, SERVICE

@@ -9,7 +9,6 @@ from typing import Final
 from unittest.mock import patch
 
 from blindrelay.provider_bridge import epoch_keys
-from blindrelay.sealing import DirectorySigner, IdentityKey
 from blindrelay.testbed.attacks.alterations import flipped
 from blindrelay.testbed.attacks.attack import (
     EXCHANGE_TAKEN,
@@ -46,6 +45,7 @@ from blindrelay.testbed.attacks.impostor import (
 from blindrelay.testbed.attacks.neighbour import Neighbour
 from blindrelay.testbed.attacks.relay import EndedError, Hook, HostileRelay, Messages, Passage
 from blindrelay.testbed.attacks.victim import SMALL, WHOLE
+from blindrelay.trust import DirectorySigner, IdentityKey
 from blindrelay.v1.keys_pb2 import KeyConfig, KeyDirectory, SignedKeyDirectory
 from blindrelay.v1.limits import MAX_DIRECTORIES_SIZE, REPLAY_WINDOW
 from blindrelay.v1.outer_status import OuterStatus

@@ -12,9 +12,9 @@ from typing import Any, Final
 import httpx
 
 from blindrelay.provider_bridge import Bridge, EventLog, load_identity, read_bridge_config
-from blindrelay.sealing import IdentityKey
 from blindrelay.testbed.configuration import official_providers, write_bridge_config
 from blindrelay.testbed.topology import Testbed
+from blindrelay.trust import IdentityKey
 
 _LOOK_SECONDS: Final = 0.05
 

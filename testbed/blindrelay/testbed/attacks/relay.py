@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import grpc
 
-from blindrelay.sealing import IdentityKey
 from blindrelay.serving import Address, parse_address
+from blindrelay.trust import IdentityKey
 from blindrelay.v1.aio_status import StatusWatch
 from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.envelope_pb2 import Envelope

@@ -12,9 +12,10 @@ from blindrelay.client import BlindRelayError, CutAnswerError
 from blindrelay.client.exchange import SealedExchange
 from blindrelay.client.sealed_call import Timeouts
 from blindrelay.client.sender import Sender
-from blindrelay.sealing import VerifiedKey, keys, records, verify_directory
+from blindrelay.sealing import keys, records
 from blindrelay.sealing.errors import SealingError
 from blindrelay.testbed.attacks.doubles.double import patches
+from blindrelay.trust import VerifiedKey, verify_directory
 from blindrelay.v1.exchange_pb2 import ExchangeResponse, GetKeyDirectoryResponse
 from blindrelay.v1.inner_pb2 import BodyEnd, ResponseHead, ResponsePart, ResponseTail
 from blindrelay.v1.keys import key_id

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blindrelay.sealing import (
+from blindrelay.sealing import SealingKey
+from blindrelay.trust import (
     BadDelegationError,
     BadSignatureError,
     DirectoryError,
@@ -23,7 +24,6 @@ from blindrelay.sealing import (
     IdentityKey,
     MalformedDirectoryError,
     RolledBackError,
-    SealingKey,
     StaleDirectoryError,
     UnknownSuiteError,
     VerifiedDirectory,

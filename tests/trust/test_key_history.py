@@ -6,7 +6,8 @@ from contextlib import nullcontext
 
 import pytest
 
-from blindrelay.sealing import (
+from blindrelay.sealing import SealingKey
+from blindrelay.trust import (
     ANNOUNCED_SECONDS,
     DirectoryError,
     EarlySuccessorError,
@@ -14,13 +15,12 @@ from blindrelay.sealing import (
     IdentityKey,
     KeyHistory,
     MalformedDirectoryError,
-    SealingKey,
     decode_history,
     encode_history,
     format_identity,
     identity_hash,
 )
-from blindrelay.sealing.key_history import LONGEST_SILENCE
+from blindrelay.trust.key_history import LONGEST_SILENCE
 from blindrelay.v1.keys_pb2 import SignedKeyDirectory
 
 from .replicas import DAY, IDENTITY, NOW, STRANGER, SUCCESSOR, Replica, admit_all

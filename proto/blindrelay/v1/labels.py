@@ -1,7 +1,4 @@
-"""The labels that keep each use of a key apart (spec/protocol.md, section 3.3), spelt as on the wire.
-
-The label of an identity's checksum is in blindrelay.v1.identity_text.
-"""
+"""The labels that keep each use of a key apart (spec/protocol.md, section 3.3), spelt as on the wire."""
 
 from __future__ import annotations
 
@@ -10,6 +7,8 @@ from typing import Final
 ENCAPSULATION: Final = b"blindrelay/v1 encapsulation"
 REQUEST: Final = b"blindrelay/v1 request"
 RESPONSE: Final = b"blindrelay/v1 response"
+KEY_CONFIG: Final = b"blindrelay/v1 key config"
+IDENTITY: Final = b"blindrelay/v1 identity"
 DELEGATION: Final = b"blindrelay/v1 delegation"
 KEY_DIRECTORY: Final = b"blindrelay/v1 key directory"
 

@@ -6,15 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from blindrelay.sealing import (
-    Comparison,
-    ForkedError,
-    KeyHistory,
-    compare,
-    identity_hash,
-    verify_proof,
-)
-from blindrelay.sealing.comparison import ROLLOUT, SETTLING, Kind
+from blindrelay.trust import Comparison, ForkedError, KeyHistory, compare, identity_hash, verify_proof
+from blindrelay.trust.comparison import ROLLOUT, SETTLING, Kind
 
 from .replicas import DAY, IDENTITY, KEYS, NOW, STRANGER, SUCCESSOR, Replica, history_of
 

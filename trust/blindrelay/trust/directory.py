@@ -13,17 +13,19 @@ from nacl.exceptions import BadSignatureError as NaclBadSignatureError
 from nacl.exceptions import CryptoError
 from nacl.signing import VerifyKey
 
-from blindrelay.sealing import labels
-from blindrelay.sealing.errors import (
+from blindrelay.sealing.errors import KeyConfigError, SuiteError
+from blindrelay.sealing.keys import parse_config, public_key_of
+from blindrelay.trust.errors import (
     BadDelegationError,
     BadSignatureError,
     ForeignIdentityError,
     FutureDirectoryError,
     MalformedDirectoryError,
     StaleDirectoryError,
+    UnknownSuiteError,
 )
-from blindrelay.sealing.identity import format_identity
-from blindrelay.sealing.keys import parse_config, public_key_of
+from blindrelay.trust.identity import format_identity
+from blindrelay.v1 import labels
 from blindrelay.v1.keys import key_id
 from blindrelay.v1.keys_pb2 import Delegation, KeyDirectory, SignedKeyDirectory
 from blindrelay.v1.limits import IDENTITY_SIZE, MAX_CONFIGS, REPLAY_WINDOW, REPLICA_ID_SIZE
@@ -231,8 +233,13 @@ def _check_dates(directory: KeyDirectory, now: int) -> None:
 
 
 def _verified_key(directory: KeyDirectory, config: bytes) -> VerifiedKey:
-    parsed = parse_config(config)
-    public_key_of(config)  # a key off the field spoils its directory now, not an exchange later
+    try:
+        parsed = parse_config(config)
+        public_key_of(config)  # a key off the field spoils its directory now, not an exchange later
+    except SuiteError as error:
+        raise UnknownSuiteError(str(error)) from None
+    except KeyConfigError as error:
+        raise MalformedDirectoryError(str(error)) from None
     return VerifiedKey(
         identity=directory.identity,
         key_id=key_id(config),

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nacl.signing import VerifyKey
 
-from blindrelay.sealing import (
+from blindrelay.trust import (
     DirectorySigner,
     IdentityError,
     IdentityKey,
-    SealingError,
+    TrustError,
     format_identity,
     identity_groups,
     parse_identity,
@@ -95,7 +95,7 @@ def test_an_identity_key_comes_back_from_its_seed() -> None:
 
 @pytest.mark.parametrize("size", [0, 31, 33, 64])
 def test_a_seed_of_another_size_is_a_typed_error(size: int) -> None:
-    with pytest.raises(SealingError):
+    with pytest.raises(TrustError):
         IdentityKey.from_seed(bytes(size))
 
 

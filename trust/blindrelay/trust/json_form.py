@@ -6,7 +6,7 @@ import base64
 import json
 from typing import Any
 
-from blindrelay.sealing.errors import HistoryFormError
+from blindrelay.trust.errors import HistoryFormError
 
 
 def read_json(text: str) -> Any:

@@ -6,10 +6,10 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import Final
 
-from blindrelay.sealing.directory import VerifiedDirectory, claimed_identity, verify_directory
-from blindrelay.sealing.directory_history import DirectoryHistory
-from blindrelay.sealing.errors import DirectoryError, EarlySuccessorError, ForeignIdentityError
-from blindrelay.sealing.identity import format_identity
+from blindrelay.trust.directory import VerifiedDirectory, claimed_identity, verify_directory
+from blindrelay.trust.directory_history import DirectoryHistory
+from blindrelay.trust.errors import DirectoryError, EarlySuccessorError, ForeignIdentityError
+from blindrelay.trust.identity import format_identity
 from blindrelay.v1.keys_pb2 import SignedKeyDirectory
 from blindrelay.v1.limits import REPLAY_WINDOW
 

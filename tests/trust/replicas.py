@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from blindrelay.sealing import (
+from blindrelay.sealing import SealingKey
+from blindrelay.trust import (
     DirectorySigner,
     IdentityKey,
     KeyHistory,
-    SealingKey,
     SignedDelegation,
     VerifiedDirectory,
     read_directory,

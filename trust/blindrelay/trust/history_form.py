@@ -19,18 +19,18 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any, Final
 
-from blindrelay.sealing.contradiction import read_statement, signed_directory, verify_proof
-from blindrelay.sealing.directory import VerifiedDirectory, claimed_identity
-from blindrelay.sealing.directory_history import (
+from blindrelay.trust.contradiction import read_statement, signed_directory, verify_proof
+from blindrelay.trust.directory import VerifiedDirectory, claimed_identity
+from blindrelay.trust.directory_history import (
     LOOK_STEP,
     MAX_LOOKS,
     MAX_PROOFS,
     MAX_SHOWN,
     DirectoryHistory,
 )
-from blindrelay.sealing.errors import DirectoryError, HistoryFormError, IdentityError
-from blindrelay.sealing.identity import format_identity, parse_identity
-from blindrelay.sealing.json_form import (
+from blindrelay.trust.errors import DirectoryError, HistoryFormError, IdentityError
+from blindrelay.trust.identity import format_identity, parse_identity
+from blindrelay.trust.json_form import (
     bytes_of,
     list_of,
     members_of,
@@ -40,7 +40,7 @@ from blindrelay.sealing.json_form import (
     texts_of,
     write_json,
 )
-from blindrelay.sealing.key_history import Announcement, KeyHistory
+from blindrelay.trust.key_history import Announcement, KeyHistory
 
 FORMAT: Final = "blindrelay key history, version 1"
 

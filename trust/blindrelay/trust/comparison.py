@@ -14,11 +14,11 @@ from enum import StrEnum
 from itertools import combinations, groupby, pairwise
 from typing import Final
 
-from blindrelay.sealing.contradiction import is_contradiction
-from blindrelay.sealing.directory import VerifiedDirectory
-from blindrelay.sealing.directory_history import Replica
-from blindrelay.sealing.identity import format_identity
-from blindrelay.sealing.key_history import KeyHistory
+from blindrelay.trust.contradiction import is_contradiction
+from blindrelay.trust.directory import VerifiedDirectory
+from blindrelay.trust.directory_history import Replica
+from blindrelay.trust.identity import format_identity
+from blindrelay.trust.key_history import KeyHistory
 
 SETTLING: Final = 120
 """Seconds within which every relay shows that a replica came or went: a minute to renew, half a minute of

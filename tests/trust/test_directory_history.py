@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from blindrelay.sealing import DirectoryHistory, ForkedError, RolledBackError, VerifiedDirectory
-from blindrelay.sealing.directory_history import KEPT_SECONDS, MAX_LOOKS, MAX_SHOWN, MAX_SHOWN_SIZE, RELAY_LAG
+from blindrelay.trust import DirectoryHistory, ForkedError, RolledBackError, VerifiedDirectory
+from blindrelay.trust.directory_history import KEPT_SECONDS, MAX_LOOKS, MAX_SHOWN, MAX_SHOWN_SIZE, RELAY_LAG
 
 from .replicas import DAY, KEYS, NOW, Replica
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blindrelay.sealing import (
+from blindrelay.trust import (
     DirectoryError,
     ForkedError,
     HistoryFormError,
@@ -24,7 +24,7 @@ from blindrelay.sealing import (
     identity_hash,
     verify_proof,
 )
-from blindrelay.sealing.json_form import text_of
+from blindrelay.trust.json_form import text_of
 
 from .replicas import DAY, IDENTITY, NOW, STRANGER, SUCCESSOR, Replica
 

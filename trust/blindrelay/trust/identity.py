@@ -7,9 +7,8 @@ from typing import Final
 
 from nacl.signing import SigningKey
 
-from blindrelay.sealing import labels
-from blindrelay.sealing.errors import IdentityError
-from blindrelay.v1 import identity_text
+from blindrelay.trust.errors import IdentityError
+from blindrelay.v1 import identity_text, labels
 from blindrelay.v1.identity_text import PREFIX
 from blindrelay.v1.keys_pb2 import Delegation, KeyDirectory, SignedKeyDirectory
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from blindrelay.sealing.directory import VerifiedDirectory
-from blindrelay.sealing.errors import ForkedError, RolledBackError
+from blindrelay.trust.directory import VerifiedDirectory
+from blindrelay.trust.errors import ForkedError, RolledBackError
 
 KEPT_SECONDS: Final = 691_200
 """Eight days of log before the newest directory: one more than a change of identity is announced for."""

@@ -10,10 +10,10 @@ from typing import Final
 
 from google.protobuf.message import DecodeError
 
-from blindrelay.sealing.directory import VerifiedDirectory, read_directory
-from blindrelay.sealing.errors import DirectoryError, HistoryFormError, IdentityError, MalformedDirectoryError
-from blindrelay.sealing.identity import format_identity, parse_identity
-from blindrelay.sealing.json_form import bytes_of, members_of, read_json, text_of, texts_of, write_json
+from blindrelay.trust.directory import VerifiedDirectory, read_directory
+from blindrelay.trust.errors import DirectoryError, HistoryFormError, IdentityError, MalformedDirectoryError
+from blindrelay.trust.identity import format_identity, parse_identity
+from blindrelay.trust.json_form import bytes_of, members_of, read_json, text_of, texts_of, write_json
 from blindrelay.v1.keys_pb2 import SignedKeyDirectory
 
 FORMAT: Final = "blindrelay contradiction, version 1"
