@@ -21,7 +21,7 @@ LOCKING := pip-tools==7.6.2
 LOCK = CUSTOM_COMPILE_COMMAND="make lock" .venv-lock/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
   --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --constraint constraints.txt
 
-.PHONY: demo test lock lint types fmt proto proto-check vectors vectors-check test-oldest attack show live-view-image evidence evidence-leaks audit wheel-check fuzz soak bench bench-quick clean npm-aimock test-sdks compatibility
+.PHONY: demo test lock lint types fmt proto proto-check vectors vectors-check test-oldest attack show live-view-image evidence evidence-leaks audit wheel-check fuzz mutants soak bench bench-quick clean npm-aimock test-sdks compatibility
 
 demo: .venv/ready
 	@$(BIN)/python -m blindrelay.testbed demo $(ARGS)
@@ -99,6 +99,10 @@ vectors-check: .venv/ready
 
 fuzz: .venv/ready
 	$(BIN)/python -m tests.fuzz.run $(ARGS)
+
+# One promise after another is broken in a copy of the code; a test has to notice.
+mutants: .venv/ready
+	$(BIN)/python -m tests.mutants.run $(ARGS)
 
 soak: .venv/ready
 	$(BIN)/python -m tests.soak.run $(ARGS)
