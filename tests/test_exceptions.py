@@ -17,7 +17,7 @@ import pytest
 import blindrelay
 from blindrelay.client import errors
 from blindrelay.client.errors import BlindRelayError, BridgeError, TimedOutError
-from blindrelay.client.library import as_library_error
+from blindrelay.client.httpx_compat import as_library_error
 from blindrelay.v1.inner_pb2 import ErrorCode, ExchangeError
 from blindrelay.v1.picklable_error import PicklableError
 

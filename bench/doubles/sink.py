@@ -17,8 +17,8 @@ import grpc
 from bench.doubles.orders import Order
 from bench.doubles.process import serve_until_told
 from blindrelay.provider_bridge.clock import Clock
-from blindrelay.provider_bridge.epoch_keys import EpochKeys
-from blindrelay.provider_bridge.signatory import HeldIdentity
+from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
+from blindrelay.provider_bridge.keys.signatory import HeldIdentity
 from blindrelay.serving import server_options
 from blindrelay.trust import IdentityKey
 from blindrelay.v1.exchange_pb2 import ExchangeResponse, GetKeyDirectoryResponse

@@ -194,7 +194,7 @@ def test_closing_a_client_ends_what_another_thread_waits_for(
 def test_the_pool_timeout_bounds_the_wait_for_room(
     bridge: ScriptedBridge, sealed: SealedTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("blindrelay.client.link.MAX_EXCHANGES", 1)
+    monkeypatch.setattr("blindrelay.client.relay_connection.MAX_EXCHANGES", 1)
 
     async def stall(_: Received, respond: Responder) -> None:
         await respond.send(head=head())
@@ -209,7 +209,7 @@ def test_the_pool_timeout_bounds_the_wait_for_room(
 def test_room_is_given_back_whatever_happens(
     bridge: ScriptedBridge, sealed: SealedTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("blindrelay.client.link.MAX_EXCHANGES", 1)
+    monkeypatch.setattr("blindrelay.client.relay_connection.MAX_EXCHANGES", 1)
     with sealed.httpx2_client(timeout=httpx2.Timeout(10, pool=5)) as client:
         for refuse in (OuterStatus.REFUSED, None, OuterStatus.OVERLOADED, None):
             bridge.refuse = refuse

@@ -12,9 +12,9 @@ from anthropic import Anthropic
 from openai import OpenAI
 
 from blindrelay.client import BlindRelayError, SealedTransport, errors
-from blindrelay.client.link import relay_error
+from blindrelay.client.error_mapping import error_body
 from blindrelay.client.provider_apis import Api
-from blindrelay.client.surface import error_body
+from blindrelay.client.relay_connection import relay_error
 from blindrelay.v1.inner_pb2 import ErrorCode, ExchangeError, Header, ResponseHead
 from blindrelay.v1.outer_status import OuterStatus
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from blindrelay.provider_bridge.header_policy import (
+from blindrelay.provider_bridge.policy.headers import (
     MAX_HEADERS,
     NEVER_SENT,
     HeaderError,

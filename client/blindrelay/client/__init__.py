@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-import blindrelay.v1.quiet_grpc  # noqa: F401 - before the first import of grpc
+import blindrelay.v1.grpc_env  # noqa: F401 - before the first import of grpc
 
 TYPE_CHECKING = False  # as type checkers read it; importing typing for it takes longer than all the rest
 if TYPE_CHECKING:

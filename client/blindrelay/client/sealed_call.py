@@ -18,7 +18,7 @@ from blindrelay.client.errors import (
     ProtocolError,
     TimedOutError,
 )
-from blindrelay.client.link import Link, relay_error
+from blindrelay.client.relay_connection import RelayConnection, relay_error
 from blindrelay.client.relay_view import RelayView
 from blindrelay.sealing import ClientExchange, SealingError, ViolationError
 from blindrelay.trust import VerifiedKey
@@ -88,7 +88,7 @@ class SealedCall:
 
     def __init__(
         self,
-        link: Link,
+        relay: RelayConnection,
         begin: BeginCall,
         key: VerifiedKey,
         sealed: ClientExchange,
@@ -97,7 +97,7 @@ class SealedCall:
         view: RelayView | None = None,
     ) -> None:
         self.key = key
-        self._link = link
+        self._relay = relay
         self._begin_call = begin
         self._call: ExchangeCall | _EndedCall | None = None
         self._sealed = sealed
@@ -181,7 +181,7 @@ class SealedCall:
             self._fail(error)
         self._heard = True
         if self._sealed.response.ended:
-            self._link.in_background(self._take_leave())
+            self._relay.in_background(self._take_leave())
         if part.HasField("error"):
             raise BridgeError(part.error)
         return part

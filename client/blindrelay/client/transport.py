@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from blindrelay.client.body import async_body, sync_body
 from blindrelay.client.connection import Connection
 from blindrelay.client.engine import release_before_fork, require_engine
+from blindrelay.client.error_mapping import answer_or_raise
 from blindrelay.client.errors import BlindRelayError, ConfigurationError
 from blindrelay.client.history_store import open_history
+from blindrelay.client.httpx_compat import Request, client_class, client_library, response
 from blindrelay.client.key_ring import KeyRing
-from blindrelay.client.library import Request, client_class, client_library, response
 from blindrelay.client.portal import Portal
 from blindrelay.client.relay_view import Observer
 from blindrelay.client.sealed_address import sealed_address, with_real_address, with_sealed_addresses
 from blindrelay.client.sender import Sender
-from blindrelay.client.stateless import stateless_body
-from blindrelay.client.surface import answer_or_raise
+from blindrelay.client.store_false import stateless_body
 from blindrelay.client.tunnel import SealedTunnel
 from blindrelay.client.worlds import call_from_trio, in_trio, send_from_thread, send_from_trio
 from blindrelay.sealing import TUNNEL_STATUS

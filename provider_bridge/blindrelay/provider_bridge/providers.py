@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from blindrelay.provider_bridge.credentials import Credential
+from blindrelay.provider_bridge.policy.urls import Origin
 from blindrelay.provider_bridge.stateless.description import Description
-from blindrelay.provider_bridge.url_policy import Origin
 from blindrelay.serving import Address
 
 METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"})

@@ -8,10 +8,10 @@ from typing import Any, Final
 import httpx
 import httpx2
 
+from blindrelay.client.error_mapping import answer_or_raise, raised_in_body
 from blindrelay.client.errors import BridgeError, CutAnswerError
-from blindrelay.client.library import response
-from blindrelay.client.surface import answer_or_raise, raised_in_body
-from blindrelay.provider_bridge.header_policy import HeaderError, answer_headers
+from blindrelay.client.httpx_compat import response
+from blindrelay.provider_bridge.policy.headers import HeaderError, answer_headers
 from blindrelay.provider_bridge.upstream.provider_call import body_end
 from blindrelay.v1.inner_pb2 import (
     BODY_END_CHUNKED,

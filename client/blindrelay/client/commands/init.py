@@ -11,10 +11,10 @@ from typing import Final
 
 import click
 
-from blindrelay.client.commands.doctor import examined, failed_of, findings_json
-from blindrelay.client.commands.doctor_checks import Examination
+from blindrelay.client.commands.doctor.checks import Examination
+from blindrelay.client.commands.doctor.command import examined, failed_of, findings_json
 from blindrelay.client.commands.exit_codes import ExitCode
-from blindrelay.client.commands.keys_sources import read_text
+from blindrelay.client.commands.keys.sources import read_text
 from blindrelay.client.commands.options import json_option
 from blindrelay.client.commands.profile_writer import write_private, write_profile
 from blindrelay.client.connection import Connection, profile_file, read_profile

@@ -19,7 +19,7 @@ from blindrelay.client.endpoint.refusal import RefusedError, cause, send_error
 from blindrelay.client.endpoint.response_headers import passed_on
 from blindrelay.client.endpoint.tasks import side_by_side
 from blindrelay.client.errors import BlindRelayError
-from blindrelay.client.stateless import completes_body
+from blindrelay.client.store_false import completes_body
 from blindrelay.client.transport import SealedTransport
 
 HELD_BODY: Final = 262_144

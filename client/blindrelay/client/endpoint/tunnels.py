@@ -19,7 +19,7 @@ from blindrelay.client.endpoint.refusal import as_denial, cause, send_error
 from blindrelay.client.endpoint.response_headers import passed_on
 from blindrelay.client.endpoint.tasks import side_by_side
 from blindrelay.client.errors import BlindRelayError, BridgeError, ProtocolError
-from blindrelay.client.stateless import stateless_message
+from blindrelay.client.store_false import stateless_message
 from blindrelay.client.transport import SealedTransport
 from blindrelay.client.tunnel import SealedTunnel
 from blindrelay.sealing import (

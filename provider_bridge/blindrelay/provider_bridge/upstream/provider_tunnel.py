@@ -21,7 +21,7 @@ from websockets.protocol import Event, Protocol, Side, State
 from websockets.utils import accept_key, generate_key
 
 from blindrelay.provider_bridge.errors import ProviderError, SealedError, bad_response
-from blindrelay.provider_bridge.header_policy import HeaderError, answer_headers, subprotocols
+from blindrelay.provider_bridge.policy.headers import HeaderError, answer_headers, subprotocols
 from blindrelay.provider_bridge.upstream.failures import Failure
 from blindrelay.provider_bridge.upstream.transport import ResponseBody
 from blindrelay.sealing import CLOSE, close_frame, close_reason, data_frames

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final
 from unittest.mock import patch
 
-from blindrelay.provider_bridge import epoch_keys
+from blindrelay.provider_bridge.keys import epoch_keys
 from blindrelay.testbed.attacks.alterations import flipped
 from blindrelay.testbed.attacks.attack import (
     EXCHANGE_TAKEN,

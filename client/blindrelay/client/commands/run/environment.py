@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from blindrelay.client.connection import CONNECTION_VARIABLE, PROXY_VARIABLE
-from blindrelay.v1.quiet_grpc import OURS
+from blindrelay.v1.grpc_env import OURS
 
 _BASES: Final = {
     "OPENAI_BASE_URL": "/openai/v1",

@@ -1,4 +1,4 @@
-"""The line to one bridge process: a channel, and another one when the TLS files of the first have changed."""
+"""The channel to one bridge process, and another one when the TLS files of the first have changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from blindrelay.v1.exchange_call import ExchangeCall, Metadata
 from blindrelay.v1.grpc_profile import EXCHANGE_METHOD, KEY_DIRECTORY_METHOD
 
 
-class Line:
+class ReplicaChannel:
     """Calls to one bridge process, each over the channel that was the newest when it began."""
 
     def __init__(

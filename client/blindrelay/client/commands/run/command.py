@@ -12,15 +12,15 @@ from typing import Any, Final
 import click
 
 from blindrelay.client.commands.options import connection_of, relay_option
-from blindrelay.client.commands.run_environment import sealed_environment
-from blindrelay.client.commands.run_program import (
+from blindrelay.client.commands.run.environment import sealed_environment
+from blindrelay.client.commands.run.program import (
     NOT_EXECUTABLE,
     NOT_FOUND,
     PlainProgram,
     exit_code,
     forwarded_signals,
 )
-from blindrelay.client.commands.run_wall import NoWallError, WalledProgram, any_port
+from blindrelay.client.commands.run.walled_program import NoWallError, WalledProgram, any_port
 from blindrelay.client.connection import Connection
 from blindrelay.client.errors import ConfigurationError
 from blindrelay.v1.extras import needs_extra
@@ -138,7 +138,7 @@ def _environment(connection: Connection, token: str, port: int) -> dict[str, str
 
 def _endpoint_parts() -> Any:
     with needs_extra("proxy"):
-        from blindrelay.client.commands import run_endpoint
+        from blindrelay.client.commands.run import endpoint as run_endpoint
     return run_endpoint
 
 

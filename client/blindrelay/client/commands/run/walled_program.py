@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from blindrelay.client.commands.run_program import Program
+from blindrelay.client.commands.run.program import Program
 
 _LAUNCHER: Final = Path(__file__).with_name("wall.py")
 _ERROR: Final = struct.Struct("=ci")

@@ -13,11 +13,11 @@ from typing import Final
 
 from blindrelay.provider_bridge.content_coding import IDENTITY, WINDOW_BITS
 from blindrelay.provider_bridge.errors import RequestError
-from blindrelay.provider_bridge.header_policy import HeaderError, request_headers
+from blindrelay.provider_bridge.policy.headers import HeaderError, request_headers
+from blindrelay.provider_bridge.policy.urls import RequestUrl, UrlError, parse_url
 from blindrelay.provider_bridge.providers import AllowedCall, Provider
 from blindrelay.provider_bridge.stateless.body_check import BodyCheck
 from blindrelay.provider_bridge.stateless.form_data import form_boundary
-from blindrelay.provider_bridge.url_policy import RequestUrl, UrlError, parse_url
 from blindrelay.v1.http_headers import Header
 from blindrelay.v1.inner_pb2 import (
     CREDENTIAL_BROUGHT,

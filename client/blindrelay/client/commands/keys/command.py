@@ -11,8 +11,8 @@ from typing import Final
 
 import click
 
-from blindrelay.client.commands.keys_report import compare_json, compare_text, show_json, show_text
-from blindrelay.client.commands.keys_sources import (
+from blindrelay.client.commands.keys.report import compare_json, compare_text, show_json, show_text
+from blindrelay.client.commands.keys.sources import (
     OWN,
     Source,
     own_source,

@@ -14,7 +14,7 @@ import trustme
 
 from blindrelay.relay_node.channels import open_channel
 from blindrelay.relay_node.config import ReplicaConfig
-from blindrelay.relay_node.line import Line
+from blindrelay.relay_node.replica_channel import ReplicaChannel
 from blindrelay.serving import Address, ChannelTls, files
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ async def test_files_that_could_not_be_read_for_a_moment_are_read_again(
         return opened[-1]
 
     config = ReplicaConfig(Address("127.0.0.1", 1), tls=certificates.files)
-    line = Line(config, opening, lambda: problems.append(None))
+    line = ReplicaChannel(config, opening, lambda: problems.append(None))
     certificates.issue("second")
     with no_descriptors():
         for _ in range(3):

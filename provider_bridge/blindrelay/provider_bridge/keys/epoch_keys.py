@@ -12,7 +12,7 @@ from typing import Final
 
 from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.errors import DelegationEndedError
-from blindrelay.provider_bridge.signatory import Signatory
+from blindrelay.provider_bridge.keys.signatory import Signatory
 from blindrelay.sealing import SealingKey
 from blindrelay.v1.keys_pb2 import KeyDirectory, SignedKeyDirectory
 from blindrelay.v1.limits import REPLAY_WINDOW, REPLICA_ID_SIZE, TIME_STEP

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from blindrelay.provider_bridge.key_files import read_key_file
+from blindrelay.provider_bridge.keys.key_files import read_key_file
 from blindrelay.serving.files import write_new
 from blindrelay.trust import IdentityKey
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from blindrelay.client.cache_salt import salt_field, salt_of
 from blindrelay.client.connection import Connection
-from blindrelay.client.library import Request, body_bytes, in_memory
+from blindrelay.client.httpx_compat import Request, body_bytes, in_memory
 from blindrelay.client.sealed_address import real_host
 from blindrelay.v1.inner_pb2 import Credential
 

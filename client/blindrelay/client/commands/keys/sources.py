@@ -13,7 +13,7 @@ from blindrelay.client.connection import Connection
 from blindrelay.client.errors import ConfigurationError
 from blindrelay.client.history_store import HistoryStore, open_history
 from blindrelay.client.key_ring import KeyRing
-from blindrelay.client.link import Link
+from blindrelay.client.relay_connection import RelayConnection
 from blindrelay.trust import HistoryFormError, KeyHistory, decode_history, encode_history
 
 OWN: Final = "history"
@@ -117,9 +117,9 @@ def _file(path: Path) -> HistoryStore:
 
 
 async def _fetch(connection: Connection, ring: KeyRing) -> None:
-    link = Link(connection)
+    relay = RelayConnection(connection)
     try:
-        await link.connect(_SECONDS)
-        await link.renew(ring, _SECONDS)
+        await relay.connect(_SECONDS)
+        await relay.renew(ring, _SECONDS)
     finally:
-        await link.close()
+        await relay.close()

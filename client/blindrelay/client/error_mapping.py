@@ -25,7 +25,7 @@ from blindrelay.client.errors import (
     TimedOutError,
     UnreachableError,
 )
-from blindrelay.client.library import Request, as_library_error, response
+from blindrelay.client.httpx_compat import Request, as_library_error, response
 from blindrelay.client.provider_apis import Api, ErrorShape, api_of_url
 from blindrelay.client.sealed_address import with_real_address
 from blindrelay.v1.inner_pb2 import ErrorCode
@@ -88,24 +88,24 @@ _TIMEOUTS: Final = {
 
 def answer_or_raise(error: BlindRelayError, request: Request) -> Any:
     """The response that stands for the error, or raises it. For errors before an answer has begun."""
-    surface = _surface(error)
-    if isinstance(surface, _Raised):
-        raise as_library_error(error, request, surface.name) from None
+    mapped = _surface(error)
+    if isinstance(mapped, _Raised):
+        raise as_library_error(error, request, mapped.name) from None
     headers = {
         "content-type": "application/json",
         "x-blindrelay-error": f"{error.origin}/{error.kind}",
     }
-    if not surface.retry:
+    if not mapped.retry:
         headers["x-should-retry"] = "false"
     api = api_of_url(with_real_address(request).url.host, request.url.path)
-    body = json.dumps(error_body(error, surface.status, api)).encode()
-    return response(request, surface.status, [(k.encode(), v.encode()) for k, v in headers.items()], body)
+    body = json.dumps(error_body(error, mapped.status, api)).encode()
+    return response(request, mapped.status, [(k.encode(), v.encode()) for k, v in headers.items()], body)
 
 
 def raised_in_body(error: BlindRelayError, request: Request) -> Exception:
     """The error as it is raised while an answer's body is read: the answer is not whole."""
-    surface = _surface(error)
-    name = surface.name if isinstance(surface, _Raised) else "RemoteProtocolError"
+    mapped = _surface(error)
+    name = mapped.name if isinstance(mapped, _Raised) else "RemoteProtocolError"
     return as_library_error(error, request, "ReadError" if name == "ConnectError" else name)
 
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import click
 
-from blindrelay.client.commands.doctor_checks import Examination
-from blindrelay.client.commands.doctor_findings import Finding, Status
+from blindrelay.client.commands.doctor.checks import Examination
+from blindrelay.client.commands.doctor.findings import Finding, Status
 from blindrelay.client.commands.exit_codes import ExitCode
 from blindrelay.client.commands.options import (
     connection_of,

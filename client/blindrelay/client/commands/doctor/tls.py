@@ -7,7 +7,7 @@ import time
 from importlib import resources
 from typing import Any, Final
 
-from blindrelay.client.commands.relay_socket import relay_socket
+from blindrelay.client.commands.doctor.relay_socket import relay_socket
 from blindrelay.client.connection import Connection
 from blindrelay.client.errors import ConfigurationError
 

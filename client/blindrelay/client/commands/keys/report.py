@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from blindrelay.client.commands.keys_sources import Source
+from blindrelay.client.commands.keys.sources import Source
 from blindrelay.trust import (
     ANNOUNCED_SECONDS,
     Comparison,

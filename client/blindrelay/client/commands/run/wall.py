@@ -1,6 +1,6 @@
 """Runs a program behind a wall: in a network of its own that has the endpoint in it and nothing else (Linux).
 
-This file is started by itself, with no package around it (`run_wall.py` does): it needs the standard library
+`walled_program.py` starts this file by itself, with no package around it. It needs the standard library
 alone, and a process without threads. It makes a user and a network namespace (user_namespaces(7),
 network_namespaces(7)), sends a listening socket of that network to the descriptor that it is given, waits for
 a byte, and becomes the program. The filter of system calls (seccomp(2)) refuses what a network namespace does

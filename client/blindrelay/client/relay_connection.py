@@ -38,7 +38,7 @@ _NEXT_ATTEMPT_SECONDS: Final = 1.5
 """After a failed attempt the next one comes within the channel's largest back-off, a second and a fifth."""
 
 
-class Link:
+class RelayConnection:
     """A channel that belongs to the event loop it was made in."""
 
     def __init__(self, connection: Connection) -> None:

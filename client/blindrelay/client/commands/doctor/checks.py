@@ -12,15 +12,15 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from blindrelay.client.commands.api_dialects import DIALECTS, Dialect
-from blindrelay.client.commands.doctor_findings import Finding, HopError, Status, finding_of
-from blindrelay.client.commands.doctor_tls import handshake
-from blindrelay.client.commands.relay_socket import relay_socket
+from blindrelay.client.commands.doctor.findings import Finding, HopError, Status, finding_of
+from blindrelay.client.commands.doctor.relay_socket import relay_socket
+from blindrelay.client.commands.doctor.tls import handshake
 from blindrelay.client.commands.sealed_api import AnsweredError, ProviderError, SealedApi
 from blindrelay.client.connection import Connection
 from blindrelay.client.errors import KeyTrustError, RelayError
 from blindrelay.client.history_store import HistoryStore, open_history
 from blindrelay.client.key_ring import KeyRing
-from blindrelay.client.link import Link
+from blindrelay.client.relay_connection import RelayConnection
 from blindrelay.client.transport import SealedTransport
 from blindrelay.trust import (
     DirectoryError,
@@ -226,12 +226,12 @@ class Examination:
 
 
 async def _directories(connection: Connection) -> bytes:
-    link = Link(connection)
+    relay = RelayConnection(connection)
     try:
-        await link.connect(SECONDS)
-        return await link.directories()
+        await relay.connect(SECONDS)
+        return await relay.directories()
     finally:
-        await link.close()
+        await relay.close()
 
 
 def _tls_failure(error: OSError, connection: Connection) -> tuple[str, str]:
