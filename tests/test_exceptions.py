@@ -68,7 +68,7 @@ ERRORS: list[BlindRelayError] = [
     BridgeError(ExchangeError(code=ErrorCode.ERROR_CODE_OVERLOADED, message="no room")),
     TimedOutError("read", 5),
     *(getattr(errors, name)("wrong") for name in ("ConfigurationError", "RelayError", "UnreachableError")),
-    *(getattr(errors, name)() for name in ("AlteredAnswerError", "ClosedError", "ForkError")),
+    *(getattr(errors, name)() for name in ("AlteredResponseError", "ClosedError", "ForkError")),
 ]
 
 

@@ -33,7 +33,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Sink:
-    """Keys that nobody uses, and answers made of random bytes."""
+    """Keys that nobody uses, and responses made of random bytes."""
 
     def __init__(self) -> None:
         self.identity = IdentityKey.generate()
@@ -50,9 +50,9 @@ class Sink:
         order = Order.at_end_of(first)
         while await context.read() is not grpc.aio.EOF:
             pass
-        await self._answer(order, context)
+        await self._response(order, context)
 
-    async def _answer(self, order: Order, context: Context) -> None:
+    async def _response(self, order: Order, context: Context) -> None:
         message = self._message(order.record_bytes)
         loop = asyncio.get_running_loop()
         began = loop.time() + order.first_seconds

@@ -257,7 +257,7 @@ WHERE = [
 
 @pytest.fixture
 def stalling_bridge(bridge: ScriptedBridge) -> ScriptedBridge:
-    """It begins an answer to a request for /stalling, and does not end it."""
+    """It begins a response to a request for /stalling, and does not end it."""
 
     async def answer(received: Received, respond: Responder) -> None:
         if not received.head.url.endswith("/stalling"):

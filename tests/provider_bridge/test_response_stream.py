@@ -1,4 +1,4 @@
-"""Answers: passed on live, whole, and with nothing added or taken but headers."""
+"""Responses: passed on live, whole, and with nothing added or taken but headers."""
 
 from __future__ import annotations
 
@@ -186,11 +186,11 @@ async def test_an_answer_that_closes_is_incomplete(bridge: SealedCaller, provide
 async def test_an_answer_that_closes_is_whole_where_it_is_allowed(
     config: BridgeConfig, identity: IdentityKey, provider: FakeProvider
 ) -> None:
-    provider.script = raw(b"HTTP/1.0 200 OK\r\n\r\nan answer", close=True)
+    provider.script = raw(b"HTTP/1.0 200 OK\r\n\r\na response", close=True)
     config = replace(config, providers=(replace(config.providers[0], allow_close_delimited=True),))
     async with (
         Bridge(config, identity).running() as address,
         SealedCaller(str(address), identity.public_key) as caller,
     ):
         got = await caller.exchange()
-    assert (got.body, got.body_end, got.code) == (b"an answer", BODY_END_CLOSE, "")
+    assert (got.body, got.body_end, got.code) == (b"a response", BODY_END_CLOSE, "")

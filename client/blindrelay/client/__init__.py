@@ -19,12 +19,12 @@ TYPE_CHECKING = False  # as type checkers read it; importing typing for it takes
 if TYPE_CHECKING:
     from blindrelay.client.connection import Connection
     from blindrelay.client.errors import (
-        AlteredAnswerError,
+        AlteredResponseError,
         BlindRelayError,
         BridgeError,
         ClosedError,
         ConfigurationError,
-        CutAnswerError,
+        CutResponseError,
         ForkError,
         KeyTrustError,
         ProtocolError,
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from blindrelay.client.transport import SealedTransport
 
 __all__ = [
-    "AlteredAnswerError",
+    "AlteredResponseError",
     "BlindRelayError",
     "BridgeError",
     "ClosedError",
     "ConfigurationError",
     "Connection",
-    "CutAnswerError",
+    "CutResponseError",
     "ForkError",
     "KeyTrustError",
     "ProtocolError",

@@ -1,4 +1,4 @@
-"""An answer's body as the request's library streams it: piece by piece, complete or an error."""
+"""A response's body as the request's library streams it: piece by piece, complete or an error."""
 
 from __future__ import annotations
 

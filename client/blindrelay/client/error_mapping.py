@@ -1,4 +1,4 @@
-"""How an error reaches the application: raised as its library's exception, or as an answer.
+"""How an error reaches the application: raised as its library's exception, or as a response.
 
 SDKs retry every exception of their HTTP library. So what may be tried again is raised, and what must not
 be (a key, a pin, a replay, a refusal) becomes a response that says so: ``x-should-retry: false``, with an
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from blindrelay.client.errors import (
-    AlteredAnswerError,
+    AlteredResponseError,
     BlindRelayError,
     BridgeError,
     ClosedError,
-    CutAnswerError,
+    CutResponseError,
     ForkError,
     KeyTrustError,
     ProtocolError,
@@ -86,8 +86,8 @@ _TIMEOUTS: Final = {
 }
 
 
-def answer_or_raise(error: BlindRelayError, request: Request) -> Any:
-    """The response that stands for the error, or raises it. For errors before an answer has begun."""
+def response_or_raise(error: BlindRelayError, request: Request) -> Any:
+    """The response that stands for the error, or raises it. For errors before a response has begun."""
     mapped = _surface(error)
     if isinstance(mapped, _Raised):
         raise as_library_error(error, request, mapped.name) from None
@@ -103,7 +103,7 @@ def answer_or_raise(error: BlindRelayError, request: Request) -> Any:
 
 
 def raised_in_body(error: BlindRelayError, request: Request) -> Exception:
-    """The error as it is raised while an answer's body is read: the answer is not whole."""
+    """The error as it is raised while a response's body is read: the response is not whole."""
     mapped = _surface(error)
     name = mapped.name if isinstance(mapped, _Raised) else "RemoteProtocolError"
     return as_library_error(error, request, "ReadError" if name == "ConnectError" else name)
@@ -121,9 +121,9 @@ def _surface(error: BlindRelayError) -> _Surface:
             return _Raised(_TIMEOUTS[error.what])
         case ClosedError():
             return _Raised("ReadError")
-        case CutAnswerError() | ProtocolError():
+        case CutResponseError() | ProtocolError():
             return _Raised("RemoteProtocolError")
-        case AlteredAnswerError():
+        case AlteredResponseError():
             return _Answered(502)
         case RequestError():
             return _Answered(400)

@@ -23,7 +23,7 @@ MAX_EXCHANGES: Final = 64
 that HTTP/2 refuses new ones whose predecessors it has not yet seen the end of."""
 
 _CLOSING_SECONDS: Final = 0.25
-"""For streams whose answer is whole to reach their end: cut before, they would look like aborts."""
+"""For streams whose response is whole to reach their end: cut before, they would look like aborts."""
 
 _LAST_NEWS_SECONDS: Final = 0.02
 """For gRPC to say that a closed channel has changed: in a loop that has ended it would write a trace."""

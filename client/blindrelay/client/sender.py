@@ -1,4 +1,4 @@
-"""Performs exchanges: finds a key, seals, sends, waits for the answer's head."""
+"""Performs exchanges: finds a key, seals, sends, waits for the response's head."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ class Sender:
     async def perform(
         self, request: Request, body: bytes | AsyncIterable[bytes]
     ) -> tuple[SealedExchange, ResponseHead]:
-        """Sends the request and waits for the answer's head. Raises BlindRelayError."""
+        """Sends the request and waits for the response's head. Raises BlindRelayError."""
         if isinstance(body, bytes):
             return await _attempted(lambda: self._attempt(request, _once(body)), times=2)
         return await _attempted(lambda: self._attempt(request, body), times=1)
 
     async def open_tunnel(self, request: Request) -> tuple[SealedTunnel, ResponseHead]:
-        """Dials and waits for the answer's head: 101, or an ordinary one. Raises BlindRelayError."""
+        """Dials and waits for the response's head: 101, or an ordinary one. Raises BlindRelayError."""
         return await _attempted(lambda: self._dial(request), times=2)
 
     async def close(self) -> None:

@@ -1,7 +1,7 @@
 """What the client puts into a body that goes with the bridge's credential (spec/protocol.md, section 11.5).
 
 All customers are one account at the provider then. So nothing may be stored there: ``"store": false`` where
-the Responses API would store an answer. And nobody may find another's prompts in a cache: a salt, where the
+the Responses API would store a response. And nobody may find another's prompts in a cache: a salt, where the
 API has a field for one.
 """
 

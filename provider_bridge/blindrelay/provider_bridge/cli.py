@@ -38,7 +38,7 @@ def parser() -> CommandParser:
     """The command's arguments."""
     command, commands = command_parser(
         "blindrelay-bridge",
-        "Opens sealed exchanges beside a provider, calls it, and seals its answers.",
+        "Opens sealed exchanges beside a provider, calls it, and seals its responses.",
         _serve,
         bridge_findings,
     )

@@ -1,8 +1,8 @@
 """One exchange, from its claim to its last record.
 
 The request is judged as soon as its head is there, held until it is whole, and only then sent to the
-provider; the answer is passed on as it comes. A tunnel is dialled at once. Every failure after the claim is a
-sealed error.
+provider; the response is passed on as it comes. A tunnel is dialled at once. Every failure after the claim
+is a sealed error.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from blindrelay.provider_bridge.policy.request_policy import PlannedCall, plan_c
 from blindrelay.provider_bridge.providers import Provider
 from blindrelay.provider_bridge.request_body import discard_rest, read_body
 from blindrelay.provider_bridge.request_budget import RequestBudget, Share
-from blindrelay.provider_bridge.response_stream import send_answer
+from blindrelay.provider_bridge.response_stream import send_response
 from blindrelay.provider_bridge.stateless.checker import Checker
 from blindrelay.provider_bridge.tunnel import Gate, Tunnel
 from blindrelay.provider_bridge.upstream.provider_call import ProviderResponse, ProviderTransport
@@ -74,7 +74,7 @@ class Runtime:
 
 
 class Exchange:
-    """One claimed exchange. It ends with a whole answer, a sealed error, or the client's going away."""
+    """One claimed exchange. It ends with a whole response, a sealed error, or the client's going away."""
 
     def __init__(self, runtime: Runtime, claimed: ClaimedExchange, context: Context, peer: bytes) -> None:
         self._runtime = runtime
@@ -156,19 +156,19 @@ class Exchange:
 
     async def _call(self, call: PlannedCall, body: bytearray, share: Share) -> None:
         self._execution = EXECUTION_UNKNOWN
-        async with aclosing(await self._runtime.transport.call(call, body)) as answer:
+        async with aclosing(await self._runtime.transport.call(call, body)) as response:
             self._execution = EXECUTION_STARTED
-            # The provider has it all; the answer may take hours.
+            # The provider has it all; the response may take hours.
             body.clear()
             share.release()
-            await send_answer(answer, self._claimed.response, self._send)
+            await send_response(response, self._claimed.response, self._send)
 
     async def _tunnel(self, call: PlannedCall, share: Share) -> None:
         self._execution = EXECUTION_UNKNOWN
         async with aclosing(await self._runtime.transport.dial(call)) as provider:
             self._execution = EXECUTION_STARTED
             if isinstance(provider, ProviderResponse):
-                await send_answer(provider, self._claimed.response, self._send)
+                await send_response(provider, self._claimed.response, self._send)
             else:
                 gate = self._gate(call, share)
                 self._open_tunnel = Tunnel(self._claimed, self._context, provider, gate, self._send)

@@ -37,7 +37,7 @@ class ClaimedExchange:
     Attributes:
         first: the part that its first record held.
         request: opens the rest.
-        response: seals the answer.
+        response: seals the response.
         issued_at: Unix seconds, from its envelope.
     """
 

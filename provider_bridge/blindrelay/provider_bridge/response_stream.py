@@ -1,6 +1,6 @@
-"""An answer on its way: the provider's pieces gathered into records, each leaving as soon as it may.
+"""A response on its way: the provider's pieces gathered into records, each leaving as soon as it may.
 
-One record costs as much as many bytes do, so what is already there travels together: a small answer is
+One record costs as much as many bytes do, so what is already there travels together: a small response is
 one record with head, body and tail. Nothing is held back that somebody could be reading.
 """
 
@@ -22,24 +22,24 @@ from blindrelay.v1.inner_pb2 import (
 from blindrelay.v1.limits import MAX_BODY_PIECE, MAX_HEAD_SIZE
 
 GATHER_SECONDS: Final = 0.005
-"""How long the bytes of an answer that is no event stream wait for more, to leave in one record."""
+"""How long the bytes of a response that is no event stream wait for more, to leave in one record."""
 
 Send = Callable[[list[bytes]], Awaitable[None]]
 
 
-async def send_answer(answer: ProviderResponse, sealer: ResponseSealer, send: Send) -> None:
-    """Seals an answer and sends it as it comes, no faster than `send` returns.
+async def send_response(response: ProviderResponse, sealer: ResponseSealer, send: Send) -> None:
+    """Seals a response and sends it as it comes, no faster than `send` returns.
 
-    Nothing is read while `send` waits. Raises ProviderError if the answer breaks off, after what came before
-    has been sent.
+    Nothing is read while `send` waits. Raises ProviderError if the response breaks off, after what came
+    before has been sent.
     """
-    head: ResponseHead | None = _head(answer)
-    patience = 0.0 if answer.is_event_stream else GATHER_SECONDS
+    head: ResponseHead | None = _head(response)
+    patience = 0.0 if response.is_event_stream else GATHER_SECONDS
     while True:
         if head is None:
-            await answer.arrival(None)
-        batch = await _gather(answer, patience)
-        tail = ResponseTail(body_end=answer.body_end) if batch.ended else None
+            await response.arrival(None)
+        batch = await _gather(response, patience)
+        tail = ResponseTail(body_end=response.body_end) if batch.ended else None
         if batch.body or tail or (head and not batch.failure):
             await send(sealer.seal(head=head, body=batch.body or None, tail=tail))
             head = None
@@ -58,24 +58,24 @@ class Batch:
     failure: ProviderError | None = None
 
 
-async def _gather(answer: ProviderResponse, patience: float) -> Batch:
+async def _gather(response: ProviderResponse, patience: float) -> Batch:
     """What is there, and what follows within `patience` seconds."""
     loop = asyncio.get_running_loop()
     until = loop.time() + patience
     body = b""
     while True:
         try:
-            body += answer.take(MAX_BODY_PIECE - len(body))
+            body += response.take(MAX_BODY_PIECE - len(body))
         except ProviderError as failure:
             return Batch(body, failure=failure)
         left = until - loop.time()
-        if answer.ended or len(body) == MAX_BODY_PIECE or left <= 0 or not await answer.arrival(left):
-            return Batch(body, ended=answer.ended)
+        if response.ended or len(body) == MAX_BODY_PIECE or left <= 0 or not await response.arrival(left):
+            return Batch(body, ended=response.ended)
 
 
-def _head(answer: ProviderResponse) -> ResponseHead:
-    headers = [Header(name=name, value=value) for name, value in answer.headers]
-    head = ResponseHead(status=answer.status, headers=headers)
+def _head(response: ProviderResponse) -> ResponseHead:
+    headers = [Header(name=name, value=value) for name, value in response.headers]
+    head = ResponseHead(status=response.status, headers=headers)
     if head.ByteSize() > MAX_HEAD_SIZE:
         raise bad_response(f"the headers of the provider's response are over {MAX_HEAD_SIZE} bytes")
     return head

@@ -76,7 +76,7 @@ NEVER_RETURNED: Final = HOP_BY_HOP | {
     b"set-cookie2",
     b"strict-transport-security",
 }
-"""What no answer keeps: this hop's own, cookies, and what would have a client talk to others by itself."""
+"""What no response keeps: this hop's own, cookies, and what would have a client talk to others by itself."""
 
 _FORWARDED: Final = b"x-forwarded-"
 _OWN_HANDSHAKE: Final = b"sec-websocket-"
@@ -148,7 +148,7 @@ def provider_headers(
     return [(b"host", host.encode("ascii")), *sorted([*headers, *made])]
 
 
-def answer_headers(
+def response_headers(
     headers: Iterable[Header], *, chunked: bool, brought: bool = False, status: int = 200
 ) -> list[Header]:
     """The provider's headers that go back to the client, in their order, names in lower case.

@@ -107,7 +107,7 @@ def _is_tunnel(head: RequestHead) -> bool:
 def _check_room_kept(head: RequestHead) -> None:
     """Fields with room and no effect: a client that sets one expects what this version does not do."""
     if head.shaping.profile not in (SHAPING_PROFILE_UNSPECIFIED, SHAPING_PROFILE_OFF):
-        raise RequestError(ERROR_CODE_UNSUPPORTED, "shaping of answers is not supported")
+        raise RequestError(ERROR_CODE_UNSUPPORTED, "shaping of responses is not supported")
     if head.retry_token:
         raise RequestError(ERROR_CODE_UNSUPPORTED, "retry tokens are not supported")
     if head.on_disconnect not in (ON_DISCONNECT_UNSPECIFIED, ON_DISCONNECT_CANCEL):

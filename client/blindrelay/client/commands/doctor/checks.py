@@ -38,7 +38,7 @@ SECONDS: Final = 10.0
 """For each hop: somebody is waiting at a terminal."""
 
 NOWHERE: Final = "https://doctor.invalid"
-"""An address that no bridge calls (RFC 6761, section 6.4): it says so in a sealed answer."""
+"""An address that no bridge calls (RFC 6761, section 6.4): it says so in a sealed response."""
 
 
 class Examination:
@@ -113,7 +113,7 @@ class Examination:
         try:
             relay_socket(self._connection, SECONDS).close()
         except OSError as error:
-            reason = "no answer" if isinstance(error, TimeoutError) else error.strerror or str(error)
+            reason = "no response" if isinstance(error, TimeoutError) else error.strerror or str(error)
             raise HopError(
                 f"no connection to {self._connection.target}: {reason}",
                 "is the relay running, is the port right, does a firewall stand between?",
@@ -199,7 +199,7 @@ class Examination:
                 api.models()
             except AnsweredError as error:
                 if (error.origin, error.kind) == ("bridge", "not_allowed"):
-                    return f"opened at the bridge, and its answer here, in {_milliseconds(began)}"
+                    return f"opened at the bridge, and its response here, in {_milliseconds(began)}"
                 raise
             except ProviderError:
                 pass

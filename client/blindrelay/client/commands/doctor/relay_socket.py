@@ -9,7 +9,7 @@ from blindrelay.client.connection import Connection
 from blindrelay.v1.http_proxy import HttpProxy
 
 _MAX_ANSWER: Final = 65_536
-"""Bytes of a proxy's answer to CONNECT. Real ones are below 1 KiB."""
+"""Bytes of a proxy's response to CONNECT. Real ones are below 1 KiB."""
 
 
 def relay_socket(connection: Connection, seconds: float) -> socket.socket:
@@ -20,22 +20,22 @@ def relay_socket(connection: Connection, seconds: float) -> socket.socket:
     plain = socket.create_connection((proxy.host, proxy.port), seconds)
     try:
         plain.sendall(proxy.connect_request(connection.target))
-        _check_answer(proxy, _answer_head(plain))
+        _check_response(proxy, _response_head(plain))
     except BaseException:
         plain.close()
         raise
     return plain
 
 
-def _answer_head(plain: socket.socket) -> bytes:
-    answer = b""
+def _response_head(plain: socket.socket) -> bytes:
+    response = b""
     # One byte at a time: what follows the head belongs to the relay.
-    while not answer.endswith(b"\r\n\r\n") and len(answer) < _MAX_ANSWER and (piece := plain.recv(1)):
-        answer += piece
-    return answer
+    while not response.endswith(b"\r\n\r\n") and len(response) < _MAX_ANSWER and (piece := plain.recv(1)):
+        response += piece
+    return response
 
 
-def _check_answer(proxy: HttpProxy, head: bytes) -> None:
+def _check_response(proxy: HttpProxy, head: bytes) -> None:
     _, _, rest = head.partition(b" ")
     status = rest[:3].decode("ascii", "replace")
     if not head.startswith(b"HTTP/1.") or not status.isdigit():

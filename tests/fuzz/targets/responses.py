@@ -8,10 +8,10 @@ from typing import Any, Final
 import httpx
 import httpx2
 
-from blindrelay.client.error_mapping import answer_or_raise, raised_in_body
-from blindrelay.client.errors import BridgeError, CutAnswerError
+from blindrelay.client.error_mapping import raised_in_body, response_or_raise
+from blindrelay.client.errors import BridgeError, CutResponseError
 from blindrelay.client.httpx_compat import response
-from blindrelay.provider_bridge.policy.headers import HeaderError, answer_headers
+from blindrelay.provider_bridge.policy.headers import HeaderError, response_headers
 from blindrelay.provider_bridge.upstream.provider_call import body_end
 from blindrelay.v1.inner_pb2 import (
     BODY_END_CHUNKED,
@@ -66,7 +66,7 @@ _REQUESTS: Final = tuple(
 )
 
 
-def answer_header(data: bytes) -> None:
+def response_header(data: bytes) -> None:
     """A provider's headers: none goes back that is for this hop, a cookie, or able to end the head."""
     tape = Tape(data)
     method, status = tape.choice(("GET", "HEAD", "POST")), 200 + tape.byte()
@@ -74,7 +74,7 @@ def answer_header(data: bytes) -> None:
     while not tape.spent and len(received) < 70:
         received.append((tape.chunk() if tape.byte() > 0xC0 else tape.choice(_NAMES), tape.chunk()))
     end = body_end(method, status, received)
-    passed = answer_headers(received, chunked=end == BODY_END_CHUNKED)
+    passed = response_headers(received, chunked=end == BODY_END_CHUNKED)
     names = {name for name, _ in passed}
     check(not names & _NEVER, "no header of this hop, cookie or account")
     check(not names & _nominated(received), "nothing that connection names")
@@ -96,7 +96,7 @@ def _check_end(end: BodyEnd.ValueType, names: set[bytes]) -> None:
     )
 
 
-def answer_head(data: bytes) -> None:
+def response_head(data: bytes) -> None:
     """An authentic head of any content, as the response of the application's library."""
     tape = Tape(data)
     head = altered_message(tape, _HEAD)
@@ -110,22 +110,22 @@ def answer_head(data: bytes) -> None:
 
 
 def sealed_error(data: bytes) -> None:
-    """An authentic error of any content: an answer as the SDK expects it, or its library's exception."""
+    """An authentic error of any content: a response as the SDK expects it, or its library's exception."""
     tape = Tape(data)
     request = tape.choice(_REQUESTS)
     error = BridgeError(altered_message(tape, _ERROR))
     check(error.code in ErrorCode.values()[1:], "a code that is known")
     check(error.execution in Execution.values()[1:], "an execution that is known")
-    for each in (error, CutAnswerError(str(error))):
+    for each in (error, CutResponseError(str(error))):
         check(isinstance(raised_in_body(each, request), _HTTP_ERRORS), "an exception of the library")
         try:
-            _check_answer(answer_or_raise(each, request), str(each))
+            _check_response(response_or_raise(each, request), str(each))
         except _HTTP_ERRORS as raised:
             check(str(raised) == str(each), "the same sentence")
 
 
-def _check_answer(made: Any, sentence: str) -> None:
-    check(400 <= made.status_code <= 599, "an answer that says no")
+def _check_response(made: Any, sentence: str) -> None:
+    check(400 <= made.status_code <= 599, "a response that says no")
     check(made.headers["x-blindrelay-error"].isascii(), "marked as ours")
     check(json.loads(made.content)["error"]["message"] == f"BlindRelay: {sentence}", "the whole sentence")
 
@@ -138,12 +138,12 @@ _ERROR: Final = ExchangeError(code=ErrorCode.ERROR_CODE_NOT_ALLOWED, message="no
 
 TARGETS = (
     Target(
-        "answer_header",
-        answer_header,
+        "response_header",
+        response_header,
         (HeaderError,),
         lambda: [written(0, 0, 0, 0, b"text/event-stream", 0, 2, b"close, retry-after", 0, 9, b"1")],
         1_024,
     ),
-    Target("answer_head", answer_head, (), lambda: [written(0, 2, 0, 2, 0, 1)], 512),
+    Target("response_head", response_head, (), lambda: [written(0, 2, 0, 2, 0, 1)], 512),
     Target("sealed_error", sealed_error, (), lambda: [written(0, 0, 0)], 512),
 )
