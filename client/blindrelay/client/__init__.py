@@ -1,12 +1,12 @@
 """The client of BlindRelay: seals what an SDK sends, so that the relay on the way cannot read it.
 
-::
+```python
+from blindrelay.client import SealedTransport
+from openai import OpenAI
 
-    from blindrelay.client import SealedTransport
-    from openai import OpenAI
-
-    sealed = SealedTransport.from_env()
-    client = OpenAI(api_key="the-bridge-has-it", http_client=sealed.httpx2_client())
+sealed = SealedTransport.from_env()
+client = OpenAI(api_key="the-bridge-has-it", http_client=sealed.httpx2_client())
+```
 """
 
 from __future__ import annotations
