@@ -21,7 +21,7 @@ LOCKING := pip-tools==7.6.2
 LOCK = CUSTOM_COMPILE_COMMAND="make lock" .venv-lock/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
   --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --constraint constraints.txt
 
-.PHONY: demo test lock lint types fmt proto proto-check vectors vectors-check test-oldest attack show live-view-image evidence evidence-leaks audit wheel-check fuzz mutants soak bench bench-quick clean npm-aimock test-sdks compatibility
+.PHONY: demo test lock lint types fmt proto proto-check vectors vectors-check test-oldest attack show live-view-image evidence evidence-leaks audit wheel-check fuzz mutants soak bench bench-quick clean npm-aimock test-sdks compatibility site
 
 demo: .venv/ready
 	@$(BIN)/python -m blindrelay.testbed demo $(ARGS)
@@ -65,6 +65,13 @@ test-sdks: .venv-sdks/ready .npm/aimock/ready .npm/sdks/ready
 compatibility:
 	$(MAKE) test-sdks ARGS='--junitxml=.npm/report.xml --ignore=tests/sdks/test_compatibility.py'
 	.venv-sdks/bin/python -m tests.sdks.compatibility .npm/report.xml
+
+# The documentation as a site, in build/site. A dead link or anchor fails, and so does what a page would fetch from elsewhere.
+site: .venv-docs/ready
+	@rm -rf build/site
+	@.venv-docs/bin/python -m deploy.site_pages fill build
+	.venv-docs/bin/zensical build --clean --strict --config-file build/zensical.toml
+	@.venv-docs/bin/python -m deploy.site_pages check build/site
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -162,6 +169,10 @@ npm-aimock:
 	@cd $(@D) && npm ci --silent --no-audit --no-fund --ignore-scripts && npm run --silent --if-present finish
 	@touch $@
 
+.venv-docs/ready: deploy/site-requirements.txt
+	@$(MAKE_VENV) .venv-docs -r deploy/site-requirements.txt
+	@touch $@
+
 .venv-lock/ready: Makefile
 	@$(PYTHON) -m venv .venv-lock
 	@.venv-lock/bin/pip install --quiet --disable-pip-version-check $(LOCKING)
@@ -172,4 +183,4 @@ npm-aimock:
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-codegen .venv-lock .venv-oldest .venv-sdks .venv-peers .venv-litellm .npm dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-codegen .venv-docs .venv-lock .venv-oldest .venv-sdks .venv-peers .venv-litellm .npm dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

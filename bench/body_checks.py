@@ -12,11 +12,11 @@ from contextlib import suppress
 from typing import Final
 
 from blindrelay.provider_bridge.errors import RequestError
+from blindrelay.provider_bridge.policy.urls import parse_origin
 from blindrelay.provider_bridge.presets import presets
 from blindrelay.provider_bridge.providers import Provider
 from blindrelay.provider_bridge.stateless.body_check import BodyCheck
 from blindrelay.provider_bridge.stateless.checker import CHECK_INLINE, Checker
-from blindrelay.provider_bridge.url_policy import parse_origin
 
 LARGEST: Final = 33_554_432
 """Bytes. What a bridge takes of one request, unless it is told otherwise."""

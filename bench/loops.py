@@ -19,8 +19,8 @@ from bench.work import Work
 class Tally:
     """What came of the exchanges of one run.
 
-    Times: `latency` is from the intended start to the end, `first` to the first piece of the answer, `gap` is
-    between pieces. In a closed loop the intended start is the actual one; in an open loop it is when the
+    Times: `latency` is from the intended start to the end, `first` to the first piece of the response, `gap`
+    is between pieces. In a closed loop the intended start is the actual one; in an open loop it is when the
     exchange was due, so that waiting in the generator counts, too (no coordinated omission).
     """
 

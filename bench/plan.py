@@ -19,7 +19,7 @@ class Plan:
         payloads, concurrencies, idle, rates: the curves' points; rates are multiples of the capacity.
         curve_rounds, curve_seconds: as above, for each point of a curve.
         library_seconds: for one case of one library in one round.
-        large_answer: bytes of the answer under which memory is watched.
+        large_response: bytes of the response under which memory is watched.
         litellm: "run" sets LiteLLM's proxy up; "if there" measures it where that has been done.
     """
 

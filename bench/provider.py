@@ -2,7 +2,7 @@
 
     python -m bench.provider [--port PORT]
 
-It prints {"listening": "127.0.0.1:PORT"} when it listens. Answers have OpenAI's shape; their bytes are made
+It prints {"listening": "127.0.0.1:PORT"} when it listens. Responses have OpenAI's shape; their bytes are made
 once. The testbed's scripted provider can do far more, and takes ten times as long.
 """
 

@@ -98,13 +98,13 @@ def _idle(figure: Callable[[Measurement], float]) -> Callable[[Results], Figures
 
 
 def _peak_rise(results: Results) -> Figures:
-    runs = results["large_answer"].runs(SEALED) if "large_answer" in results else []
+    runs = results["large_response"].runs(SEALED) if "large_response" in results else []
     return spread([max(run["peak_rise"][name] for name in ("relay", "client")) / MIB for run in runs])
 
 
 TARGETS: Final[Sequence[Target]] = (
     Target(
-        "sealing's share: throughput over the unsealed same path, 4 KiB prompts, streamed answers",
+        "sealing's share: throughput over the unsealed same path, 4 KiB prompts, streamed responses",
         0.90,
         "×",
         _ratio("throughput", SEALED, UNSEALED, _value("exchanges_per_second")),
@@ -170,7 +170,7 @@ TARGETS: Final[Sequence[Target]] = (
         "×",
         _ratio("record_layer", OUR_RECORDS, BARE, _value("cpu_us"), "open 64 KiB"),
     ),
-    Target("memory of relay and client under a large answer, above idle", 64, "MiB", _peak_rise),
+    Target("memory of relay and client under a large response, above idle", 64, "MiB", _peak_rise),
 )
 
 

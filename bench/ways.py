@@ -1,4 +1,4 @@
-"""Ways from a client to an answer: each sends one request and gives the answer's pieces as they come."""
+"""Ways from a client to a response: each sends one request and gives the response's pieces as they come."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Way(Protocol):
     """Where this process's connections lead."""
 
     def send(self, work: Work, body: bytes) -> AsyncIterator[bytes]:
-        """Sends `body`, which asks for `work`, and gives the pieces of the answer. Raises what goes wrong."""
+        """Sends `body`, which asks for `work`, and yields the response in pieces. Raises what goes wrong."""
 
     async def aclose(self) -> None:
         """Closes the connections."""
@@ -108,7 +108,7 @@ class HttpWay:
 
 
 class SdkWay:
-    """By the openai SDK: what it makes of an answer is what its user waits for."""
+    """By the openai SDK: what it makes of a response is what its user waits for."""
 
     def __init__(self, url: str, port: int, client: httpx2.AsyncClient) -> None:
         self.port = port

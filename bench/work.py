@@ -18,9 +18,9 @@ class Work:
 
     Attributes:
         prompt_bytes: of the user's message.
-        pieces: of the answer, each one server-sent event; 0 is an answer in one JSON body.
-        piece_bytes: of text in each piece, or in the whole answer if it is not streamed.
-        first_seconds: until the answer begins.
+        pieces: of the response, each one server-sent event; 0 is a response in one JSON body.
+        piece_bytes: of text in each piece, or in the whole response if it is not streamed.
+        first_seconds: until the response begins.
         pieces_per_second: after that; 0 is as fast as possible.
     """
 
@@ -46,7 +46,7 @@ class Work:
 
     @classmethod
     def of(cls, body: bytes) -> Work:
-        """What a request's body asks for, its prompt left out; a short answer if it does not say."""
+        """What a request's body asks for, its prompt left out; a short response if it does not say."""
         found = _MODEL.search(body[:_WHERE]) or _MODEL.search(body[-_WHERE:])
         if found is None:
             return cls(prompt_bytes=0)

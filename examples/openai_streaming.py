@@ -1,4 +1,4 @@
-"""The same, shown as it comes. A cut answer is an error here, and never a shorter answer."""
+"""The same, shown as it comes. A cut response is an error here, and never a shorter response."""
 
 from openai import OpenAI
 

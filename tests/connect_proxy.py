@@ -12,7 +12,7 @@ from blindrelay.client.portal import Portal
 
 @dataclass
 class ConnectProxy:
-    """Names lead to this machine. `status` is its answer to every request."""
+    """Names lead to this machine. `status` is its response to every request."""
 
     status: int = 200
     port: int = 0

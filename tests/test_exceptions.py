@@ -17,7 +17,7 @@ import pytest
 import blindrelay
 from blindrelay.client import errors
 from blindrelay.client.errors import BlindRelayError, BridgeError, TimedOutError
-from blindrelay.client.library import as_library_error
+from blindrelay.client.httpx_compat import as_library_error
 from blindrelay.v1.inner_pb2 import ErrorCode, ExchangeError
 from blindrelay.v1.picklable_error import PicklableError
 
@@ -68,7 +68,7 @@ ERRORS: list[BlindRelayError] = [
     BridgeError(ExchangeError(code=ErrorCode.ERROR_CODE_OVERLOADED, message="no room")),
     TimedOutError("read", 5),
     *(getattr(errors, name)("wrong") for name in ("ConfigurationError", "RelayError", "UnreachableError")),
-    *(getattr(errors, name)() for name in ("AlteredAnswerError", "ClosedError", "ForkError")),
+    *(getattr(errors, name)() for name in ("AlteredResponseError", "ClosedError", "ForkError")),
 ]
 
 

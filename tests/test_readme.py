@@ -151,8 +151,3 @@ def test_commands_without_a_line_of_code(
                 assert output_of(here, environment, tmp_path).strip()
         finally:
             endpoint.send_signal(signal.SIGINT)
-
-
-def test_links_lead_somewhere() -> None:
-    targets = re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", README)
-    assert [target for target in targets if not (ROOT / target).exists()] == []

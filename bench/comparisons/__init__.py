@@ -27,7 +27,7 @@ COMPARISONS: dict[str, Callable[[Plan, Session], Comparison]] = {
     "record_layer": record_layer,
     "sdk": sdk,
     "upload": upload,
-    "large_answer": large_answer,
+    "large_response": large_answer,
     "payloads": payloads,
     "side_by_side": side_by_side,
     "idle_streams": idle_streams,

@@ -16,7 +16,7 @@ _SHARED = "Client, provider, bridge and relay share the machine's cores; loopbac
 
 
 def throughput(plan: Plan, session: Session) -> Comparison:
-    """Sealing's share: as many streamed answers as the machine bears."""
+    """Sealing's share: as many streamed responses as the machine bears."""
     about = (
         f"Prompts of 4 KiB, answers of {STREAMED.pieces} pieces at {STREAMED.pieces_per_second:g} a second; "
         f"closed loop, {CONCURRENCY} at a time."
@@ -34,7 +34,7 @@ def added_time(plan: Plan, session: Session) -> Comparison:
     """Time to first token when nothing else runs."""
     work = Work(prompt_bytes=4 * KIB, pieces=8, piece_bytes=32)
     about = (
-        "Prompts of 4 KiB, short streamed answers that begin at once; one after the other. Shaping: none "
+        "Prompts of 4 KiB, short streamed responses that begin at once; one after the other. Shaping: none "
         "exists yet."
     )
     made = Comparison("Added time to first token", about, f"{_SHARED} Each message wakes a sleeping process.")
@@ -45,7 +45,7 @@ def added_time(plan: Plan, session: Session) -> Comparison:
 
 def payloads(plan: Plan, session: Session) -> Comparison:
     """The curve along the size of the prompt."""
-    about = "A prompt of so many bytes, a short answer in one body; one after the other, at least three."
+    about = "A prompt of so many bytes, a short response in one body; one after the other, at least three."
     made = Comparison("By size of the prompt", about, _SHARED, "prompt (bytes)")
     sides = whole_chain(session).sides
     for size in plan.payloads:

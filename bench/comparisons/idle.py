@@ -17,7 +17,7 @@ from bench.work import Work
 
 
 def idle_streams(plan: Plan, session: Session) -> Comparison:
-    """Sealed traffic through one relay to a sink, which holds the answers after their first record."""
+    """Sealed traffic through one relay to a sink, which holds the responses after their first record."""
     about = (
         "Streams through one relay process, each after its first record of 256 bytes; then exchanges of "
         "one record each way beside them, one after the other."

@@ -1,4 +1,4 @@
-"""Large bodies: an upload of 16 MiB against raw gRPC, and memory under an answer of a GiB."""
+"""Large bodies: an upload of 16 MiB against raw gRPC, and memory under a response of a GiB."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UPLOAD = 16 * MIB
 def upload(plan: Plan, session: Session) -> Comparison:
     """The same bytes: sealed, unsealed, and as gRPC messages of 64 KiB through our relay to a sink."""
     work = Work(prompt_bytes=UPLOAD)
-    about = "A prompt of 16 MiB and a short answer, one after the other, at least one in a run."
+    about = "A prompt of 16 MiB and a short response, one after the other, at least one in a run."
     limits = (
         "The bridge holds a request until it is whole, and then sends it to the provider: the sealed and the "
         "unsealed way carry the bytes one hop further than raw gRPC does, one hop after the other."
@@ -35,13 +35,13 @@ def _through_our_relay(session: Session) -> list[Side]:
 
 
 def large_answer(plan: Plan, session: Session) -> Comparison:
-    """What peaks rise by while one large answer passes."""
+    """What peaks rise by while one large response passes."""
     size = plan.large_answer
     about = (
-        f"One answer of {size // MIB} MiB in one body; peaks of the resident set while it passes, and "
+        f"One response of {size // MIB} MiB in one body; peaks of the resident set while it passes, and "
         "before it."
     )
-    made = Comparison("Memory under a large answer", about, "One run: memory does not vary as time does.")
+    made = Comparison("Memory under a large response", about, "One run: memory does not vary as time does.")
     sides = [side for side in whole_chain(session).sides if side.name in (SEALED, UNSEALED)]
     small, large = Work(), Work(piece_bytes=size)
     runs = {}

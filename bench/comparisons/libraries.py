@@ -25,9 +25,9 @@ RECORD_CASES = ("seal 64 KiB", "open 64 KiB")
 
 
 def libraries(plan: Plan, session: Session) -> Comparison:
-    """A whole exchange, both ends in one process: request sealed and opened, answer sealed and opened."""
+    """A whole exchange, both ends in one process: request sealed and opened, response sealed and opened."""
     about = (
-        "A body of so many bytes each way; or a request of 1 KiB and an answer of 256 pieces of 64 "
+        "A body of so many bytes each way; or a request of 1 KiB and a response of 256 pieces of 64 "
         "bytes, one by one."
     )
     limits = (

@@ -17,8 +17,8 @@ import grpc
 from bench.doubles.orders import Order
 from bench.doubles.process import serve_until_told
 from blindrelay.provider_bridge.clock import Clock
-from blindrelay.provider_bridge.epoch_keys import EpochKeys
-from blindrelay.provider_bridge.signatory import HeldIdentity
+from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
+from blindrelay.provider_bridge.keys.signatory import HeldIdentity
 from blindrelay.serving import server_options
 from blindrelay.trust import IdentityKey
 from blindrelay.v1.exchange_pb2 import ExchangeResponse, GetKeyDirectoryResponse
@@ -33,7 +33,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Sink:
-    """Keys that nobody uses, and answers made of random bytes."""
+    """Keys that nobody uses, and responses made of random bytes."""
 
     def __init__(self) -> None:
         self.identity = IdentityKey.generate()
@@ -50,9 +50,9 @@ class Sink:
         order = Order.at_end_of(first)
         while await context.read() is not grpc.aio.EOF:
             pass
-        await self._answer(order, context)
+        await self._response(order, context)
 
-    async def _answer(self, order: Order, context: Context) -> None:
+    async def _response(self, order: Order, context: Context) -> None:
         message = self._message(order.record_bytes)
         loop = asyncio.get_running_loop()
         began = loop.time() + order.first_seconds

@@ -21,14 +21,14 @@ _IDENTITY = ServerIdentity(_KEYS.public_key.to_public_bytes())
 
 
 def exchange(body: bytes) -> None:
-    _answer(body, [body[start : start + _FRAME] for start in range(0, len(body), _FRAME)])
+    _response(body, [body[start : start + _FRAME] for start in range(0, len(body), _FRAME)])
 
 
 def stream(body: bytes, piece: bytes, count: int) -> None:
-    _answer(body, [piece] * count)
+    _response(body, [piece] * count)
 
 
-def _answer(body: bytes, pieces: list[bytes]) -> None:
+def _response(body: bytes, pieces: list[bytes]) -> None:
     request = _IDENTITY.encrypt_request_body(body)
     keys = _open_request(request)
     nonce = os.urandom(RESPONSE_NONCE_LENGTH)

@@ -34,8 +34,8 @@ def exchanges(
 ) -> dict[str, Case]:
     """The cases of a library that seals HTTP.
 
-    `exchange` seals and opens a request with a body, and an answer with the same; `stream` a request with a
-    body, and an answer of so many pieces, each by itself.
+    `exchange` seals and opens a request with a body, and a response with the same; `stream` a request with a
+    body, and a response of so many pieces, each by itself.
     """
     bodies = {name: bytes(size) for name, size in SIZES.items()}
     cases = {name: Case(exchange, lambda body=body: body) for name, body in bodies.items()}  # type: ignore[misc]

@@ -51,10 +51,10 @@ def test_the_attack_fails_and_its_twin_succeeds(name: str, rows: dict[str, Row])
 
 
 async def test_a_run_that_is_not_as_expected_is_a_surprise(bed: Testbed) -> None:
-    attack = replace(attacks_named(["flip-answer-body"])[0], ends=("the whole answer",), calls=2)
+    attack = replace(attacks_named(["flip-answer-body"])[0], ends=("the whole response",), calls=2)
     (row,) = await run_attacks(bed, [attack])
     assert row.surprises == (
-        "the client got ('AlteredAnswerError',), not ('the whole answer',)",
+        "the client got ('AlteredResponseError',), not ('the whole response',)",
         "1 provider calls, not 2",
     )
     assert not row.as_expected
@@ -64,7 +64,7 @@ async def test_a_twin_that_fails_at_its_attack_is_a_surprise(bed: Testbed) -> No
     attack = replace(attacks_named(["flip-answer-body"])[0], double=nothing_missing)
     (row,) = await run_attacks(bed, [attack])
     assert row.surprises == (
-        "the twin does not show that a wrong byte reached the application: it got ('AlteredAnswerError',)",
+        "the twin does not show that a wrong byte reached the application: it got ('AlteredResponseError',)",
     )
 
 
@@ -80,7 +80,7 @@ def test_the_command_shows_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     lines = shown.out.splitlines()
     assert lines[0].split()[0] == "attack"
     assert re.fullmatch(
-        r"flip-answer-body +AlteredAnswerError +1 call, (?:ok|no end) +record authentication +"
+        r"flip-answer-body +AlteredResponseError +1 call, (?:ok|no end) +record authentication +"
         r"a wrong byte reached the application +as expected",
         lines[1],
     )
@@ -102,7 +102,7 @@ def test_the_command_tells_programs(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["attack", "--json", "swap-answers"]) == 0
     row = json.loads(capsys.readouterr().out)
     assert row["attack"] == "swap-answers"
-    assert row["client_got"] == ["AlteredAnswerError", "AlteredAnswerError"]
+    assert row["client_got"] == ["AlteredResponseError", "AlteredResponseError"]
     assert row["provider_calls"] == 2
     assert row["as_expected"] is True
 

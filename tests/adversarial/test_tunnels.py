@@ -10,7 +10,7 @@ import httpx
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from blindrelay.client import AlteredAnswerError, BridgeError, CutAnswerError, SealedTransport
+from blindrelay.client import AlteredResponseError, BridgeError, CutResponseError, SealedTransport
 from blindrelay.client.tunnel import SealedTunnel
 from blindrelay.sealing import TEXT, data_frames
 from blindrelay.testbed import Testbed
@@ -80,12 +80,12 @@ async def test_an_honest_relay(bed: Testbed) -> None:
 
 
 DOWN = {
-    "a flipped bit": (flip(2, -1), AlteredAnswerError, 1),
-    "a dropped frame": (drop(2), AlteredAnswerError, 1),
-    "a repeated frame": (repeat(2), AlteredAnswerError, 2),
-    "frames in another order": (swap(2), AlteredAnswerError, 1),
-    "a cut": (cut_after(3), CutAnswerError, 2),
-    "a tail that is kept back": (all_but_the_last, CutAnswerError, 6),
+    "a flipped bit": (flip(2, -1), AlteredResponseError, 1),
+    "a dropped frame": (drop(2), AlteredResponseError, 1),
+    "a repeated frame": (repeat(2), AlteredResponseError, 2),
+    "frames in another order": (swap(2), AlteredResponseError, 1),
+    "a cut": (cut_after(3), CutResponseError, 2),
+    "a tail that is kept back": (all_but_the_last, CutResponseError, 6),
 }
 
 

@@ -42,7 +42,7 @@ class Received:
 
 
 class Responder:
-    """What a scripted answer may do."""
+    """What a scripted response may do."""
 
     def __init__(self, exchange: BridgeExchange, context: Context) -> None:
         self.exchange = exchange
@@ -59,7 +59,7 @@ class Responder:
         await self.send(head=head(status), body=body, tail=TAIL)
 
 
-Answer = Callable[[Received, Responder], Awaitable[None]]
+Response = Callable[[Received, Responder], Awaitable[None]]
 
 TAIL = ResponseTail(body_end=BodyEnd.BODY_END_CHUNKED)
 
@@ -74,9 +74,9 @@ async def answer_whole(_: Received, respond: Responder) -> None:
 
 @dataclass
 class ScriptedBridge:
-    """A real gRPC server with a real identity; `answer` decides what comes back."""
+    """A real gRPC server with a real identity; `response` decides what comes back."""
 
-    answer: Answer = answer_whole
+    answer: Response = answer_whole
     port: int = 0
     token: str | None = "brt_test"
     clock_offset: int = 0

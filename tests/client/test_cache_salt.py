@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from blindrelay.client import Connection, cache_salt
-from blindrelay.client.stateless import stateless_body, stateless_message
+from blindrelay.client.store_false import stateless_body, stateless_message
 from blindrelay.trust import IdentityKey, format_identity
 
 IDENTITY = format_identity(IdentityKey.generate().public_key)

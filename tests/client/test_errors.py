@@ -11,7 +11,7 @@ import pytest
 
 from blindrelay.client import (
     BridgeError,
-    CutAnswerError,
+    CutResponseError,
     RelayError,
     SealedTransport,
     UnreachableError,
@@ -40,7 +40,7 @@ def test_a_cut_answer_is_never_a_short_one(
             await respond.context.abort(*cut.value)
 
     bridge.answer = cut_short
-    with client_of(library, sealed) as client, pytest.raises(CutAnswerError, match=message) as raised:
+    with client_of(library, sealed) as client, pytest.raises(CutResponseError, match=message) as raised:
         client.get(URL)
     assert isinstance(raised.value, library.RemoteProtocolError)
 

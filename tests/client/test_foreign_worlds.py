@@ -108,8 +108,8 @@ trio.run(both)
 """
 
 TRIO_CANCELLED = """
-import blindrelay.client.link, trio
-blindrelay.client.link.MAX_EXCHANGES = 1  # so that the next exchange needs the room of the cancelled one
+import blindrelay.client.relay_connection, trio
+blindrelay.client.relay_connection.MAX_EXCHANGES = 1  # the next exchange needs its room
 async def cancelled(between_reads):
     async with SealedTransport(CONNECTION).async_httpx2_client(timeout=10) as client:
         with trio.move_on_after(60 if between_reads else 0.2) as scope:
@@ -257,7 +257,7 @@ WHERE = [
 
 @pytest.fixture
 def stalling_bridge(bridge: ScriptedBridge) -> ScriptedBridge:
-    """It begins an answer to a request for /stalling, and does not end it."""
+    """It begins a response to a request for /stalling, and does not end it."""
 
     async def answer(received: Received, respond: Responder) -> None:
         if not received.head.url.endswith("/stalling"):

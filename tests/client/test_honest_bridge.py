@@ -7,7 +7,7 @@ import gc
 import pytest
 
 from blindrelay.provider_bridge import HeldIdentity
-from blindrelay.provider_bridge.epoch_keys import EpochKeys
+from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
 from blindrelay.trust import IdentityKey, KeyHistory, compare
 
 from ..provider_bridge.fake_time import FakeTime

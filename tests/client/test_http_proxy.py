@@ -14,8 +14,8 @@ import pytest
 import trustme
 
 from blindrelay.client import Connection, SealedTransport
-from blindrelay.client.commands.doctor_checks import Examination
-from blindrelay.client.commands.doctor_findings import Status
+from blindrelay.client.commands.doctor.checks import Examination
+from blindrelay.client.commands.doctor.findings import Status
 from blindrelay.relay_node import ReplicaConfig, open_channel
 from blindrelay.serving import ChannelTls, parse_address
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse

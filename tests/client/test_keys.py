@@ -42,7 +42,7 @@ def test_a_relay_that_says_key_unknown_of_a_listed_key_is_not_believed(
 def test_a_restart_that_is_only_feigned_gets_no_second_run(
     bridge: ScriptedBridge, sealed: SealedTransport
 ) -> None:
-    """One replica runs the exchange, its answer is hidden, and only another's directory is served."""
+    """One replica runs the exchange, its response is hidden, and only another's directory is served."""
 
     async def run_and_deny(_: Received, respond: Responder) -> None:
         bridge.restart_keys()
@@ -88,7 +88,7 @@ def test_no_forged_status_is_worth_a_second_run(
                 if "x-blindrelay-error" not in response.headers:
                     for piece in response.iter_raw():
                         delivered += piece
-                    pytest.fail("a cut answer was taken for a whole one")
+                    pytest.fail("a cut response was taken for a whole one")
         except BlindRelayError:
             pass
     assert bridge.calls == 1

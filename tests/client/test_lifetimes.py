@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx2
 import pytest
 
-from blindrelay.client import ClosedError, CutAnswerError, SealedTransport
+from blindrelay.client import ClosedError, CutResponseError, SealedTransport
 from blindrelay.v1.outer_status import OuterStatus
 
 from .conftest import TAIL, Received, Responder, ScriptedBridge, head
@@ -59,8 +59,8 @@ async def late_and_then_silent(_: Received, respond: Responder) -> None:
     [
         ("&first_byte=1h&idle=1s", 0.3, "nothing more came back within 1 seconds"),
         ("&first_byte=1h", 0.3, r"nothing more came back within 0\.3 seconds"),
-        ("&idle=1h", 0.3, r"the answer did not begin within 0\.3 seconds"),
-        ("", 0.3, r"the answer did not begin within 0\.3 seconds"),
+        ("&idle=1h", 0.3, r"the response did not begin within 0\.3 seconds"),
+        ("", 0.3, r"the response did not begin within 0\.3 seconds"),
     ],
 )
 async def test_the_beginning_and_the_rest_have_deadlines_of_their_own(
@@ -75,7 +75,7 @@ async def test_the_beginning_and_the_rest_have_deadlines_of_their_own(
 
 
 async def test_connecting_has_a_deadline_of_its_own(bridge: ScriptedBridge) -> None:
-    """A host that takes the connection and says nothing: no time for an answer is given away for it."""
+    """A host that takes the connection and says nothing: no time for a response is given away for it."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         sealed = SealedTransport(bridge.connection.replace(str(bridge.port), str(port)) + "&first_byte=1h")
@@ -187,14 +187,14 @@ def test_closing_a_client_ends_what_another_thread_waits_for(
         waiting = thread.submit(client.get, URL)
         asyncio.run(eventually(lambda: len(bridge.received) == 1))
         client.close()
-        with pytest.raises((ClosedError, CutAnswerError)):
+        with pytest.raises((ClosedError, CutResponseError)):
             waiting.result()
 
 
 def test_the_pool_timeout_bounds_the_wait_for_room(
     bridge: ScriptedBridge, sealed: SealedTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("blindrelay.client.link.MAX_EXCHANGES", 1)
+    monkeypatch.setattr("blindrelay.client.relay_connection.MAX_EXCHANGES", 1)
 
     async def stall(_: Received, respond: Responder) -> None:
         await respond.send(head=head())
@@ -209,7 +209,7 @@ def test_the_pool_timeout_bounds_the_wait_for_room(
 def test_room_is_given_back_whatever_happens(
     bridge: ScriptedBridge, sealed: SealedTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("blindrelay.client.link.MAX_EXCHANGES", 1)
+    monkeypatch.setattr("blindrelay.client.relay_connection.MAX_EXCHANGES", 1)
     with sealed.httpx2_client(timeout=httpx2.Timeout(10, pool=5)) as client:
         for refuse in (OuterStatus.REFUSED, None, OuterStatus.OVERLOADED, None):
             bridge.refuse = refuse

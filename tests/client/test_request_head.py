@@ -12,7 +12,7 @@ import pytest
 
 from blindrelay.client import Connection, RequestError, SealedTransport
 from blindrelay.client.request_head import request_head
-from blindrelay.client.stateless import stateless_body
+from blindrelay.client.store_false import stateless_body
 from blindrelay.trust import IdentityKey, format_identity
 
 IDENTITY = format_identity(IdentityKey.generate().public_key)

@@ -12,13 +12,13 @@ from anthropic import Anthropic
 from openai import OpenAI
 
 from blindrelay.client import BlindRelayError, SealedTransport, errors
-from blindrelay.client.link import relay_error
+from blindrelay.client.error_mapping import error_body
 from blindrelay.client.provider_apis import Api
-from blindrelay.client.surface import error_body
+from blindrelay.client.relay_connection import relay_error
 from blindrelay.v1.inner_pb2 import ErrorCode, ExchangeError, Header, ResponseHead
 from blindrelay.v1.outer_status import OuterStatus
 
-from .conftest import TAIL, Answer, Received, Responder, ScriptedBridge, head
+from .conftest import TAIL, Received, Responder, Response, ScriptedBridge, head
 
 ONCE, AGAIN = 1, 3
 """Attempts in all, with the SDKs' own max_retries of 2."""
@@ -90,7 +90,7 @@ def ask(request: pytest.FixtureRequest, sealed: SealedTransport) -> Ask:
     return fail
 
 
-def answered(**parts: Any) -> Answer:
+def answered(**parts: Any) -> Response:
     async def answer(_: Received, respond: Responder) -> None:
         await respond.send(**parts)
 
@@ -98,7 +98,7 @@ def answered(**parts: Any) -> Answer:
 
 
 def origin_of(error: Exception) -> str:
-    """Who is at fault, as a program finds it: by the cause's class, or in the answer's body."""
+    """Who is at fault, as a program finds it: by the cause's class, or in the response's body."""
     if isinstance(cause := error.__cause__, BlindRelayError):
         assert cause.origin in str(cause)
         return cause.origin
@@ -169,13 +169,13 @@ async def altered(_: Received, respond: Responder) -> None:
 @pytest.mark.parametrize(
     ("answer", "kind", "attempts"),
     [
-        (cut, errors.CutAnswerError, AGAIN),
+        (cut, errors.CutResponseError, AGAIN),
         (silent, errors.RelayError, AGAIN),
         (altered, None, ONCE),
     ],
 )
 def test_what_happens_on_the_way(
-    answer: Answer, kind: type[Exception] | None, attempts: int, ask: Ask, bridge: ScriptedBridge
+    answer: Response, kind: type[Exception] | None, attempts: int, ask: Ask, bridge: ScriptedBridge
 ) -> None:
     bridge.answer = answer
     error = ask()

@@ -11,7 +11,7 @@ import pytest
 
 from blindrelay.client import Connection, ProtocolError, RequestError, SealedTransport
 from blindrelay.client.request_head import tunnel_head
-from blindrelay.client.stateless import stateless_message
+from blindrelay.client.store_false import stateless_message
 from blindrelay.client.tunnel import SealedTunnel
 from blindrelay.sealing import TEXT, close_frame
 from blindrelay.v1.inner_pb2 import ExchangeKind, Frame, ResponseHead

@@ -1,4 +1,4 @@
-"""Unusual requests and answers through the transport: methods, statuses, empty bodies, every size."""
+"""Unusual requests and responses through the transport: methods, statuses, empty bodies, every size."""
 
 from __future__ import annotations
 

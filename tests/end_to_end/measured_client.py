@@ -2,8 +2,8 @@
 
     python measured_client.py CONNECTION UPLOAD_BYTES ANSWER_BYTES
 
-Prints JSON: the upload's SHA-256 as sent and as the provider saw it, the answer's size, and the growth of the
-process's peak memory over that of a small exchange, in bytes.
+Prints JSON: the upload's SHA-256 as sent and as the provider saw it, the response's size, and the growth of
+the process's peak memory over that of a small exchange, in bytes.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def form(size: int) -> Iterator[bytes]:
 
 
 def ask(client: httpx2.Client, size: int) -> int:
-    """Streams an answer that says "x" so many times; returns how many came."""
-    question = {"model": "m", "messages": [], "scripted": {"answer_bytes": size}}
+    """Streams a response that says "x" so many times; returns how many came."""
+    question = {"model": "m", "messages": [], "scripted": {"response_bytes": size}}
     with client.stream("POST", f"{BASE}/chat/completions", json=question) as answer:
         answer.raise_for_status()
         return sum(piece.count(b"x") for piece in answer.iter_raw())

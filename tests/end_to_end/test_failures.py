@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from openai import APIConnectionError, AsyncOpenAI, InternalServerError, OpenAI
 
-from blindrelay.client import BlindRelayError, BridgeError, CutAnswerError, SealedTransport
+from blindrelay.client import BlindRelayError, BridgeError, CutResponseError, SealedTransport
 from blindrelay.testbed import Testbed
 
 from .clock import wait_for_the_next_second
@@ -64,7 +64,7 @@ def _until_it_answers(client: OpenAI) -> float:
 
 
 @pytest.mark.parametrize(
-    ("part", "error"), [("provider", BridgeError), ("bridge", CutAnswerError), ("relay", CutAnswerError)]
+    ("part", "error"), [("provider", BridgeError), ("bridge", CutResponseError), ("relay", CutResponseError)]
 )
 def test_a_part_killed_in_mid_answer(
     bed: Testbed, sealed: SealedTransport, part: str, error: type[BlindRelayError]

@@ -127,7 +127,7 @@ def test_ctrl_c_at_the_endpoint_does_too(bed: Testbed, tmp_path: Path) -> None:
 
 
 def ends(bed: Testbed, before: int) -> None:
-    """Waits until the provider knows that nobody wants its answer any more; it was asked once."""
+    """Waits until the provider knows that nobody wants its response any more; it was asked once."""
     deadline = time.monotonic() + 30
     while outcomes(bed)[before:] != ["abandoned"]:
         assert time.monotonic() < deadline, outcomes(bed)[before:]

@@ -6,7 +6,6 @@ from typing import Final
 
 from .target import Target
 from .targets import (
-    answers,
     bodies,
     directories,
     histories,
@@ -14,6 +13,7 @@ from .targets import (
     openings,
     records,
     requests,
+    responses,
     texts,
     wire,
 )
@@ -27,7 +27,7 @@ _MODULES: Final = (
     records,
     requests,
     bodies,
-    answers,
+    responses,
     texts,
 )
 

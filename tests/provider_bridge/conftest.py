@@ -9,7 +9,7 @@ import pytest
 
 from blindrelay.provider_bridge import Bridge, BridgeConfig, Provider, presets
 from blindrelay.provider_bridge.credentials import Credential
-from blindrelay.provider_bridge.url_policy import parse_origin
+from blindrelay.provider_bridge.policy.urls import parse_origin
 from blindrelay.serving import Address
 from blindrelay.trust import IdentityKey
 

@@ -49,7 +49,7 @@ Script = Callable[[Connection, Received], Awaitable[None]]
 
 
 def answer(body: bytes = b"{}", *, status: bytes = b"200 OK", headers: bytes = b"") -> Script:
-    """A whole answer with a content-length, in one piece; `headers` are lines that end in CR LF."""
+    """A whole response with a content-length, in one piece; `headers` are lines that end in CR LF."""
 
     async def script(connection: Connection, _: Received) -> None:
         length = b"content-length: %d\r\n" % len(body)

@@ -61,7 +61,7 @@ class SealedRequest:
 
 
 @dataclass
-class Answer:
+class Response:
     """What a client has when the stream has ended. `pieces` is the body as it came, record by record."""
 
     status: int = 0
@@ -168,14 +168,14 @@ class SealedCaller:
         await call.done_writing()
         return call
 
-    async def exchange(self, head: RequestHead | None = None, body: bytes = b"{}") -> Answer:
+    async def exchange(self, head: RequestHead | None = None, body: bytes = b"{}") -> Response:
         """One whole exchange."""
         request = await self.seal(head, body)
         return await collect(await self.send(request), request)
 
 
 async def parts(call: Call, request: SealedRequest) -> AsyncIterator[ResponsePart]:
-    """The parts of an answer as they come; raises as the core does if the answer is not whole."""
+    """The parts of a response as they come; raises as the core does if the response is not whole."""
     while (message := await call.read()) is not grpc.aio.EOF:
         assert isinstance(message, bytes)
         part = request.exchange.response.open(ExchangeResponse.FromString(message).sealed)
@@ -186,8 +186,8 @@ async def parts(call: Call, request: SealedRequest) -> AsyncIterator[ResponsePar
     assert await call.code() is grpc.StatusCode.OK
 
 
-async def collect(call: Call, request: SealedRequest) -> Answer:
-    answer = Answer()
+async def collect(call: Call, request: SealedRequest) -> Response:
+    answer = Response()
     async for part in parts(call, request):
         answer.take(part)
     return answer

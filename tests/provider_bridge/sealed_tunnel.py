@@ -11,7 +11,7 @@ from blindrelay.sealing import CLOSE, TEXT, close_reason, data_frames, encapsula
 from blindrelay.v1.exchange_pb2 import ExchangeRequest, ExchangeResponse
 from blindrelay.v1.inner_pb2 import EXCHANGE_KIND_TUNNEL, Frame, ResponsePart
 
-from .sealed_caller import Answer, Call, SealedCaller, SealedRequest, request_head
+from .sealed_caller import Call, Response, SealedCaller, SealedRequest, request_head
 
 REALTIME = "https://api.openai.com/v1/realtime?model=gpt-realtime"
 
@@ -46,9 +46,9 @@ class SealedTunnel:
         assert isinstance(message, bytes)
         return self.request.exchange.response.open(ExchangeResponse.FromString(message).sealed)
 
-    async def answer(self) -> Answer:
-        """The next part, as an answer: a head, or an error."""
-        answer = Answer()
+    async def answer(self) -> Response:
+        """The next part, as a response: a head, or an error."""
+        answer = Response()
         part = await self.part()
         assert part is not None
         answer.take(part)

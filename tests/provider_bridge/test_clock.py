@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blindrelay.provider_bridge.clock import STEP_SECONDS, Clock, ClockWatch, steady
-from blindrelay.provider_bridge.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.events import Event
-from blindrelay.provider_bridge.signatory import HeldIdentity
+from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
+from blindrelay.provider_bridge.keys.signatory import HeldIdentity
 from blindrelay.trust import IdentityKey, verify_directory
 
 from .fake_time import START, FakeTime, W

@@ -14,27 +14,20 @@ from pathlib import Path
 import grpc
 import pytest
 
-from blindrelay.provider_bridge import (
-    Bridge,
-    BridgeConfig,
-    DelegatedIdentity,
-    Event,
-    EventLog,
-    epoch_keys,
-    opening,
-)
+from blindrelay.provider_bridge import Bridge, BridgeConfig, DelegatedIdentity, Event, EventLog, opening
 from blindrelay.provider_bridge.cli import main
-from blindrelay.provider_bridge.delegation_file import (
+from blindrelay.provider_bridge.errors import DelegationEndedError
+from blindrelay.provider_bridge.keys import epoch_keys
+from blindrelay.provider_bridge.keys.delegation_file import (
     MAX_DAYS,
     check_delegation,
     make_delegation,
     read_delegation,
     write_delegation,
 )
-from blindrelay.provider_bridge.epoch_keys import EpochKeys
-from blindrelay.provider_bridge.errors import DelegationEndedError
-from blindrelay.provider_bridge.identity_file import load_identity, load_or_make_identity
-from blindrelay.provider_bridge.signing_key_file import (
+from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
+from blindrelay.provider_bridge.keys.identity_file import load_identity, load_or_make_identity
+from blindrelay.provider_bridge.keys.signing_key_file import (
     format_public_key,
     load_signing_key,
     make_signing_key,

@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
-from blindrelay.provider_bridge import HeldIdentity, epoch_keys
-from blindrelay.provider_bridge.epoch_keys import EpochKeys
+from blindrelay.provider_bridge import HeldIdentity
+from blindrelay.provider_bridge.keys import epoch_keys
+from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
 from blindrelay.trust import DirectoryHistory, IdentityKey, VerifiedDirectory, verify_directory
 
 from .fake_time import START, FakeTime, W

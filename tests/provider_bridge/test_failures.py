@@ -197,7 +197,7 @@ async def test_a_fault_of_the_bridge_is_sealed_and_not_described(
     async def fail(*_: object) -> None:
         raise RuntimeError("the canary")
 
-    monkeypatch.setattr(exchange, "send_answer", fail)
+    monkeypatch.setattr(exchange, "send_response", fail)
     got = await bridge.exchange()
     assert (got.code, got.execution) == ("INTERNAL", "STARTED")
     assert "canary" not in got.message

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from blindrelay.provider_bridge.header_policy import (
+from blindrelay.provider_bridge.policy.headers import (
     MAX_HEADERS,
     NEVER_SENT,
     HeaderError,
-    answer_headers,
     provider_headers,
     request_headers,
+    response_headers,
 )
 from blindrelay.v1.http_headers import ACCOUNT_HEADERS, REQUEST_HEADERS
 
@@ -137,13 +137,13 @@ SHARED_LIMITS = [
 def test_limits_pass_back_to_their_own_account_only(name: bytes) -> None:
     """Or one customer reads off them how much another sends."""
     for status in (200, 429):
-        assert answer_headers([(name, b"7")], chunked=False, brought=False, status=status) == []
-    assert answer_headers([(name, b"7")], chunked=False, brought=True) == [(name.lower(), b"7")]
+        assert response_headers([(name, b"7")], chunked=False, brought=False, status=status) == []
+    assert response_headers([(name, b"7")], chunked=False, brought=True) == [(name.lower(), b"7")]
 
 
 @pytest.mark.parametrize("status", [200, 400, 429, 500, 503, 529])
 def test_retry_after_passes_where_an_sdk_has_to_wait(status: int) -> None:
-    passed = answer_headers([(b"Retry-After", b"7")], chunked=False, status=status)
+    passed = response_headers([(b"Retry-After", b"7")], chunked=False, status=status)
     assert passed == ([(b"retry-after", b"7")] if status in (429, 503, 529) else [])
 
 
@@ -161,7 +161,7 @@ def test_retry_after_passes_where_an_sdk_has_to_wait(status: int) -> None:
 )
 @pytest.mark.parametrize("brought", [False, True])
 def test_what_sdks_read_passes_back(name: bytes, brought: bool) -> None:
-    assert answer_headers([(name, b"a\xe9")], chunked=False, brought=brought) == [(name.lower(), b"a\xe9")]
+    assert response_headers([(name, b"a\xe9")], chunked=False, brought=brought) == [(name.lower(), b"a\xe9")]
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_what_sdks_read_passes_back(name: bytes, brought: bool) -> None:
 )
 @pytest.mark.parametrize("brought", [False, True])
 def test_some_headers_are_dropped_from_every_answer(name: bytes, brought: bool) -> None:
-    assert answer_headers([(name, b"x")], chunked=False, brought=brought) == []
+    assert response_headers([(name, b"x")], chunked=False, brought=brought) == []
 
 
 @pytest.mark.parametrize(
@@ -194,8 +194,8 @@ def test_some_headers_are_dropped_from_every_answer(name: bytes, brought: bool) 
     [b"server", b"via", b"openai-organization", b"anthropic-organization-id", b"x-goog-upload-url"],
 )
 def test_what_names_the_account_passes_back_to_its_owner_only(name: bytes) -> None:
-    assert answer_headers([(name, b"x")], chunked=False) == []
-    assert answer_headers([(name, b"x")], chunked=False, brought=True) == [(name, b"x")]
+    assert response_headers([(name, b"x")], chunked=False) == []
+    assert response_headers([(name, b"x")], chunked=False, brought=True) == [(name, b"x")]
 
 
 def test_what_connection_names_is_dropped() -> None:
@@ -206,17 +206,17 @@ def test_what_connection_names_is_dropped() -> None:
         (b"etag", b"2"),
         (b"date", b"3"),
     ]
-    assert answer_headers(received, chunked=False) == [(b"date", b"3")]
+    assert response_headers(received, chunked=False) == [(b"date", b"3")]
 
 
 def test_a_length_beside_a_transfer_coding_is_dropped() -> None:
     received = [(b"content-length", b"5"), (b"content-type", b"text/plain")]
-    assert answer_headers(received, chunked=True) == [(b"content-type", b"text/plain")]
-    assert answer_headers(received, chunked=False) == received
+    assert response_headers(received, chunked=True) == [(b"content-type", b"text/plain")]
+    assert response_headers(received, chunked=False) == received
 
 
 @pytest.mark.parametrize("value", [b"a\rb", b"a\nb", b"a\x00b"])
 def test_an_answer_with_control_bytes_is_refused(value: bytes) -> None:
     with pytest.raises(HeaderError, match="control byte"):
-        answer_headers([(b"x-request-id", value)], chunked=False)
-    assert answer_headers([(b"x-dropped", value)], chunked=False) == []
+        response_headers([(b"x-request-id", value)], chunked=False)
+    assert response_headers([(b"x-dropped", value)], chunked=False) == []

@@ -8,7 +8,7 @@ import pytest
 
 from blindrelay.provider_bridge import EventLog, HeldIdentity, Outcome
 from blindrelay.provider_bridge.claims import ClaimMemory
-from blindrelay.provider_bridge.epoch_keys import EpochKeys
+from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.metrics import bridge_metrics
 from blindrelay.trust import IdentityKey
 

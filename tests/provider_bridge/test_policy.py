@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from blindrelay.provider_bridge.errors import RequestError, SealedError
-from blindrelay.provider_bridge.policy import PlannedCall, plan_call
+from blindrelay.provider_bridge.policy.request_policy import PlannedCall, plan_call
 from blindrelay.provider_bridge.presets import presets
 from blindrelay.v1.inner_pb2 import (
     CREDENTIAL_BROUGHT,

@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from blindrelay.provider_bridge import Provider, ProviderError
-from blindrelay.provider_bridge.policy import PlannedCall, plan_call
+from blindrelay.provider_bridge.policy.request_policy import PlannedCall, plan_call
 from blindrelay.provider_bridge.upstream import pool
 from blindrelay.provider_bridge.upstream.failures import Failure
 from blindrelay.provider_bridge.upstream.provider_call import ProviderTransport, body_end

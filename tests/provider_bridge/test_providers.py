@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from blindrelay.client.provider_apis import OFFICIAL
+from blindrelay.provider_bridge.policy.urls import parse_url
 from blindrelay.provider_bridge.presets import preset_at, presets
 from blindrelay.provider_bridge.providers import CallError, parse_calls
-from blindrelay.provider_bridge.url_policy import parse_url
 
 from .conftest import provider_at
 

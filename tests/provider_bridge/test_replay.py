@@ -44,7 +44,7 @@ class Replayed:
         return await self.caller.seal(issued_at=int(self.time.clock.now()) + offset)
 
     async def send(self, request: SealedRequest) -> Outer | None:
-        """The status of a call that ends without a record; None if there is a sealed answer."""
+        """The status of a call that ends without a record; None if there is a sealed response."""
         call = await self.caller.send(request)
         records = 0
         with suppress(grpc.aio.AioRpcError):

@@ -129,7 +129,7 @@ def stream_key(key: bytes, sealed: bytes) -> bytes:
 
 
 async def record(config: bytes, call: Call, request: SealedRequest) -> Recorded:
-    """An exchange whose answer has begun."""
+    """An exchange whose response has begun."""
     message = await call.read()
     assert isinstance(message, bytes)
     return Recorded(config, request, ExchangeResponse.FromString(message).sealed)

@@ -16,7 +16,7 @@ import trustme
 
 from blindrelay.provider_bridge import Provider, ProviderError
 from blindrelay.provider_bridge.credentials import Credential
-from blindrelay.provider_bridge.policy import plan_call
+from blindrelay.provider_bridge.policy.request_policy import plan_call
 from blindrelay.provider_bridge.providers import Proxy
 from blindrelay.provider_bridge.upstream import connection as http
 from blindrelay.provider_bridge.upstream import dialling, pool

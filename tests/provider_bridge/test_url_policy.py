@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blindrelay.provider_bridge.url_policy import MAX_URL_SIZE, Origin, UrlError, parse_origin, parse_url
+from blindrelay.provider_bridge.policy.urls import MAX_URL_SIZE, Origin, UrlError, parse_origin, parse_url
 
 
 def test_a_url_keeps_its_exact_bytes() -> None:

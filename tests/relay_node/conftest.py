@@ -172,7 +172,7 @@ class Client:
     async def exchange(
         self, *envelopes: bytes, messages: Iterable[bytes] = (b"hello",), timeout: float = 30
     ) -> list[bytes]:
-        """A whole exchange; returns the answer's messages. Raises AioRpcError."""
+        """A whole exchange; returns the response's messages. Raises AioRpcError."""
         call = self.call(*envelopes, timeout=timeout)
         sending = asyncio.create_task(_send(call, messages))
         # A write that fails because the relay has refused would hide what the relay said.

@@ -75,7 +75,7 @@ async def test_exchanges_leave_counts_and_nothing_of_caller_or_exchange(
 
 @asynccontextmanager
 async def listening(answer: bytes | None) -> AsyncIterator[ReplicaConfig]:
-    """A server that is no bridge: it closes each connection, after an answer if there is one."""
+    """A server that is no bridge: it closes each connection, after a response if there is one."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if answer is not None:

@@ -143,7 +143,7 @@ async def test_a_restarted_replica_is_used_with_its_new_keys_only(
 
 
 async def within_two_seconds(relay: RunningRelay, bridge: FakeBridge) -> list[bytes]:
-    """The answer of the first exchange that works, tried again and again for two seconds."""
+    """The response of the first exchange that works, tried again and again for two seconds."""
     deadline = time.monotonic() + 2
     while True:
         try:

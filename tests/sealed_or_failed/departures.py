@@ -43,7 +43,7 @@ def _with_each(end: Callable[[httpx.Client, Canaries], str]) -> Scenario:
 
 
 def gone_in_mid_stream(part: str) -> Scenario:
-    """A part is killed when the first piece of an answer has come."""
+    """A part is killed when the first piece of a response has come."""
 
     def scenario(world: World, canaries: Canaries) -> Outcomes:
         body = chat(canaries, stream=True, scripted={"hold": "for ever"})

@@ -95,7 +95,7 @@ def _observed(name: str, scenario: Scenario, world: World) -> Finding:
 
 
 def _is_strange(flow: Flow, world: World) -> bool:
-    """Whether it leads to the sink, or away from this machine; what comes from the sink is an answer."""
+    """Whether it leads to the sink, or away from this machine; what comes from the sink is a response."""
     if flow.source_port in world.sink.ports:
         return False
     return flow.target_port in world.sink.ports or not flow.target.startswith(("127.", "::1"))

@@ -13,7 +13,7 @@ import grpc
 from blindrelay.serving import STREAMS_PER_RELAY, server_options
 
 CALLS = STREAMS_PER_RELAY
-METHOD = "/test.Burst/Answer"
+METHOD = "/test.Burst/Response"
 
 
 async def answered(options: Any) -> Counter[grpc.StatusCode]:
@@ -24,7 +24,7 @@ async def answered(options: Any) -> Counter[grpc.StatusCode]:
 
     server = grpc.aio.server(options=options)
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-        "Answer": grpc.unary_unary_rpc_method_handler(answer)
+        "Response": grpc.unary_unary_rpc_method_handler(answer)
     }
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("test.Burst", handlers)])
     port = server.add_insecure_port("127.0.0.1:0")

@@ -46,11 +46,11 @@ def test_the_settings_fit_each_other() -> None:
 
 @asynccontextmanager
 async def thinking(options: Options, hours: int = 1) -> AsyncIterator[int]:
-    """A server whose one method says nothing for so long, and then its answer. Its port."""
+    """A server whose one method says nothing for so long, and then its response. Its port."""
 
     async def think(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         await asyncio.sleep(hours * HOUR)
-        await context.write(b"the answer")
+        await context.write(b"the response")
 
     server = grpc.aio.server(options=options)
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
@@ -66,7 +66,7 @@ async def thinking(options: Options, hours: int = 1) -> AsyncIterator[int]:
 
 
 async def asked(port: int) -> Any:
-    """What a client gets that waits for the answer."""
+    """What a client gets that waits for the response."""
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=hastened(CHANNEL_OPTIONS)) as channel:
         call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(METHOD)()
         await call.write(b"the question")
@@ -79,7 +79,7 @@ async def test_an_hour_of_silence_is_survived_where_pings_are_allowed() -> None:
     async with thinking(hastened(server_options(100))) as ours, thinking(strict, hours=15) as grpcs_own:
         results: Any = await asyncio.gather(asked(ours), asked(grpcs_own), return_exceptions=True)
     answer, refusal = results
-    assert answer == b"the answer"
+    assert answer == b"the response"
     # With gRPC's own limit for servers it would have been cut: these pings are really sent.
     assert isinstance(refusal, grpc.aio.AioRpcError)
     assert refusal.code() is grpc.StatusCode.UNAVAILABLE

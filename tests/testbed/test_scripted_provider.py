@@ -46,7 +46,7 @@ def _pieces(client: openai.OpenAI, **script: Any) -> Iterator[str]:
 
 
 def _outcome(scripted: httpx2.Client, wanted: str) -> str:
-    """How the last answer ended, as soon as it is `wanted`; otherwise after five seconds."""
+    """How the last response ended, as soon as it is `wanted`; otherwise after five seconds."""
     for _ in range(500):
         outcome = str(scripted.get("/scripted/requests").json()[-1]["outcome"])
         if outcome == wanted:
@@ -90,8 +90,8 @@ def test_it_says_what_it_is_told(client: openai.OpenAI) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 65_536, 1_000_000])
 def test_it_says_as_much_as_it_is_told(client: openai.OpenAI, size: int) -> None:
-    assert _ask(client, answer_bytes=size) == "x" * size
-    assert "".join(_pieces(client, answer_bytes=size)) == "x" * size
+    assert _ask(client, response_bytes=size) == "x" * size
+    assert "".join(_pieces(client, response_bytes=size)) == "x" * size
 
 
 def test_an_error_has_its_status_and_headers(client: openai.OpenAI, claude: anthropic.Anthropic) -> None:

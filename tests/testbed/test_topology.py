@@ -28,7 +28,7 @@ def bed() -> Iterator[Testbed]:
         yield bed
 
 
-def _answer(bed: Testbed) -> str:
+def _response(bed: Testbed) -> str:
     with SealedTransport(bed.relay) as sealed, sealed.httpx2_client() as client:
         answer = client.post(URL, json=QUESTION)
     return str(answer.raise_for_status().json()["choices"][0]["message"]["content"])
@@ -50,7 +50,7 @@ def test_every_part_is_a_process_of_its_own(bed: Testbed) -> None:
 def test_its_connection_string_is_all_that_a_client_needs(bed: Testbed) -> None:
     connection = Connection.from_string(bed.relay)
     assert (connection.host, connection.token) == ("127.0.0.1", bed.token)
-    assert _answer(bed) == "This answer was written before the question was asked."
+    assert _response(bed) == "This response was written before the question was asked."
 
 
 def test_the_way_past_the_relay_works_too(bed: Testbed) -> None:
@@ -62,7 +62,7 @@ def test_the_way_past_the_relay_works_too(bed: Testbed) -> None:
 
 def test_the_tap_shows_all_that_the_relay_passed_on_and_it_is_sealed(bed: Testbed) -> None:
     before = len(bed.forwarded)
-    answer = _answer(bed)
+    answer = _response(bed)
     opened, *messages = bed.forwarded[before:]
     assert opened.direction is Direction.OPEN
     assert list(opened.metadata) == ["blindrelay-envelope-bin"]
@@ -82,7 +82,7 @@ def test_a_part_can_be_killed_and_started_where_it_was(bed: Testbed) -> None:
     bed.restart("bridge-2")
     bed.wait_until_ready()
     assert {name: part.listening for name, part in bed.parts.items()} == addresses
-    assert _answer(bed)
+    assert _response(bed)
 
 
 def test_nothing_is_left_of_it() -> None:

@@ -1,30 +1,30 @@
 """The client of BlindRelay: seals what an SDK sends, so that the relay on the way cannot read it.
 
-::
+```python
+from blindrelay.client import SealedTransport
+from openai import OpenAI
 
-    from blindrelay.client import SealedTransport
-    from openai import OpenAI
-
-    sealed = SealedTransport.from_env()
-    client = OpenAI(api_key="the-bridge-has-it", http_client=sealed.httpx2_client())
+sealed = SealedTransport.from_env()
+client = OpenAI(api_key="the-bridge-has-it", http_client=sealed.httpx2_client())
+```
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 
-import blindrelay.v1.quiet_grpc  # noqa: F401 - before the first import of grpc
+import blindrelay.v1.grpc_env  # noqa: F401 - before the first import of grpc
 
 TYPE_CHECKING = False  # as type checkers read it; importing typing for it takes longer than all the rest
 if TYPE_CHECKING:
     from blindrelay.client.connection import Connection
     from blindrelay.client.errors import (
-        AlteredAnswerError,
+        AlteredResponseError,
         BlindRelayError,
         BridgeError,
         ClosedError,
         ConfigurationError,
-        CutAnswerError,
+        CutResponseError,
         ForkError,
         KeyTrustError,
         ProtocolError,
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from blindrelay.client.transport import SealedTransport
 
 __all__ = [
-    "AlteredAnswerError",
+    "AlteredResponseError",
     "BlindRelayError",
     "BridgeError",
     "ClosedError",
     "ConfigurationError",
     "Connection",
-    "CutAnswerError",
+    "CutResponseError",
     "ForkError",
     "KeyTrustError",
     "ProtocolError",

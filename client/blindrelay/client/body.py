@@ -1,4 +1,4 @@
-"""An answer's body as the request's library streams it: piece by piece, complete or an error."""
+"""A response's body as the request's library streams it: piece by piece, complete or an error."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
+from blindrelay.client.error_mapping import raised_in_body
 from blindrelay.client.errors import BlindRelayError, ClosedError
-from blindrelay.client.library import Request, library_of
+from blindrelay.client.httpx_compat import Request, library_of
 from blindrelay.client.portal import Portal
 from blindrelay.client.sealed_call import SealedCall
-from blindrelay.client.surface import raised_in_body
 
 Run = Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]
 """Runs what waits for the network: in this event loop, or in a portal's."""

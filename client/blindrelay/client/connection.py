@@ -10,7 +10,7 @@
 ``proxy``       ``http://[USER:PASSWORD@]HOST:PORT`` on the way to the relay, or ``off``
 ``credentials`` ``brought`` to send the provider's key sealed (``injected``: the bridge's)
 ``deadline``    ``1m``, ``10m``, ``1h`` (default) or ``6h``: an overall limit
-``first_byte``  ``90s``, ``45m``, ``1h``…: how long an answer's beginning is waited for
+``first_byte``  ``90s``, ``45m``, ``1h``…: how long a response's beginning is waited for
 ``idle``        the same for whatever comes after it; both instead of a request's read timeout
 ``history``     ``off``, or a file: where to keep what was seen of the bridge's keys
 ``headers``     names of more headers to send, with commas between: where the bridge allows them
@@ -70,7 +70,7 @@ class Connection:
         proxy: the HTTP proxy on the way to the relay; HTTPS_PROXY and its like are not used.
         credential: a Credential.
         deadline_class: a DeadlineClass.
-        first_byte, idle: seconds for an answer's beginning, and for what follows; None: as requests say.
+        first_byte, idle: seconds for a response's beginning, and for what follows; None: as requests say.
         history: the file for what was seen of the bridge's keys; True for the usual one, False for none.
         headers: names, in lower case, of headers that are sent beside the protocol's own.
         cache_salt: hosts, in lower case, whose prompt cache takes vLLM's salt; None for no salts at all.

@@ -13,8 +13,8 @@
     │   └── UnreachableError  no connection to the relay: nothing was sent
     ├── BridgeError           the bridge refused or failed (sealed: authentic)
     ├── ProtocolError         the bridge sealed something that the protocol does not allow
-    ├── AlteredAnswerError    what came back is not what the bridge sealed
-    ├── CutAnswerError        the answer ended before its end
+    ├── AlteredResponseError    what came back is not what the bridge sealed
+    ├── CutResponseError        the response ended before its end
     └── TimedOutError         one of the request's own limits passed
 
 An error that reaches the application is also the exception that its HTTP library has for such a case
@@ -28,12 +28,12 @@ from blindrelay.v1.outer_status import OuterStatus
 from blindrelay.v1.picklable_error import PicklableError
 
 __all__ = [
-    "AlteredAnswerError",
+    "AlteredResponseError",
     "BlindRelayError",
     "BridgeError",
     "ClosedError",
     "ConfigurationError",
-    "CutAnswerError",
+    "CutResponseError",
     "ForkError",
     "KeyTrustError",
     "ProtocolError",
@@ -129,7 +129,7 @@ class UnreachableError(RelayError):
 
 
 class BridgeError(BlindRelayError):
-    """The bridge refused the exchange or failed; it sealed this answer itself.
+    """The bridge refused the exchange or failed; it sealed this response itself.
 
     Attributes:
         code: an ErrorCode; INTERNAL for one that this version does not know.
@@ -160,7 +160,7 @@ class ProtocolError(BlindRelayError):
     kind = "protocol"
 
 
-class AlteredAnswerError(BlindRelayError):
+class AlteredResponseError(BlindRelayError):
     """What came back was altered on its way, or did not come from the bridge."""
 
     origin = "relay"
@@ -168,12 +168,12 @@ class AlteredAnswerError(BlindRelayError):
 
     def __init__(self) -> None:
         super().__init__(
-            "the answer did not open: it was altered on its way, or does not come from the bridge"
+            "the response did not open: it was altered on its way, or does not come from the bridge"
         )
 
 
-class CutAnswerError(BlindRelayError):
-    """The answer ended before its end: what came so far is a part, not the whole."""
+class CutResponseError(BlindRelayError):
+    """The response ended before its end: what came so far is a part, not the whole."""
 
     origin = "relay"
     kind = "cut"
@@ -194,7 +194,7 @@ class TimedOutError(BlindRelayError):
             "directory": "no key directory from the relay",
             "pool": "no exchange ended to make room for this one",
             "write": "the relay took nothing",
-            "first_byte": "the answer did not begin",
+            "first_byte": "the response did not begin",
             "read": "nothing more came back",
         }[what]
         super().__init__(f"{sentence} within {seconds:g} seconds{hint}")

@@ -1,4 +1,4 @@
-"""One sealed HTTP exchange: a request with its body, and its answer."""
+"""One sealed HTTP exchange: a request with its body, and its response."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from blindrelay.v1.inner_pb2 import RequestHead, ResponseHead
 
 
 class SealedExchange(SealedCall):
-    """Sends a request and reads its answer."""
+    """Sends a request and reads its response."""
 
     def begin(self, head: RequestHead) -> None:
         """Takes the request's head; it leaves with the first record."""
@@ -32,7 +32,7 @@ class SealedExchange(SealedCall):
         return await self._write(self._sealed.request.body(data))
 
     async def finish(self) -> ResponseHead:
-        """Ends the request and waits for the answer's head. Raises BlindRelayError."""
+        """Ends the request and waits for the response's head. Raises BlindRelayError."""
         records = self._sealed.request.end()
         if self._call is None and len(records) == 1:
             self._write_whole(records[0])

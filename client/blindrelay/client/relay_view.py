@@ -16,7 +16,7 @@ from blindrelay.v1.envelope_pb2 import Envelope
 Direction = Literal["up", "down"]
 
 KEPT_PASSINGS: Final = 1_000
-"""Of one exchange: an answer may have a hundred thousand."""
+"""Of one exchange: a response may have a hundred thousand."""
 
 
 class Passing(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Any, Final
 from blindrelay.client.connection import Connection
 from blindrelay.client.errors import RequestError
 from blindrelay.client.harmless_headers import HARMLESS_UNSIGNED, is_harmless
-from blindrelay.client.library import Request
+from blindrelay.client.httpx_compat import Request
 from blindrelay.v1.http_headers import (
     ACCOUNT_HEADERS,
     INJECTED_SUBPROTOCOLS,

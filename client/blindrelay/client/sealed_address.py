@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from blindrelay.client.errors import ConfigurationError
-from blindrelay.client.library import Request
+from blindrelay.client.httpx_compat import Request
 from blindrelay.client.provider_apis import OFFICIAL
 
 _SUFFIX: Final = ".blindrelay.invalid"

@@ -12,13 +12,13 @@ from google.protobuf.message import DecodeError
 
 from blindrelay.client.connection import Connection
 from blindrelay.client.errors import (
-    AlteredAnswerError,
+    AlteredResponseError,
     BridgeError,
-    CutAnswerError,
+    CutResponseError,
     ProtocolError,
     TimedOutError,
 )
-from blindrelay.client.link import Link, relay_error
+from blindrelay.client.relay_connection import RelayConnection, relay_error
 from blindrelay.client.relay_view import RelayView
 from blindrelay.sealing import ClientExchange, SealingError, ViolationError
 from blindrelay.trust import VerifiedKey
@@ -29,10 +29,10 @@ from blindrelay.v1.exchange_pb2 import ExchangeResponse
 from blindrelay.v1.inner_pb2 import ResponseHead, ResponsePart
 
 _FAREWELL_SECONDS: Final = 5
-"""How long the stream's end is waited for after the answer's: cancelling sooner would look like an abort."""
+"""How long to wait for the stream's end after the response's: cancelling sooner would look like an abort."""
 
 _FAREWELL_RECORDS: Final = 1_024
-"""Records of padding that are read: 64 MiB, more than an answer of 1 GiB has."""
+"""Records of padding that are read: 64 MiB, more than a response of 1 GiB has."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,12 @@ BeginCall = Callable[[bytes | None], ExchangeCall]
 
 
 class SealedCall:
-    """Writes a request's records and reads the answer's parts. Whatever fails ends the call and gives the
+    """Writes a request's records and reads the response's parts. Whatever fails ends the call and gives the
     room back."""
 
     def __init__(
         self,
-        link: Link,
+        relay: RelayConnection,
         begin: BeginCall,
         key: VerifiedKey,
         sealed: ClientExchange,
@@ -97,7 +97,7 @@ class SealedCall:
         view: RelayView | None = None,
     ) -> None:
         self.key = key
-        self._link = link
+        self._relay = relay
         self._begin_call = begin
         self._call: ExchangeCall | _EndedCall | None = None
         self._sealed = sealed
@@ -109,13 +109,13 @@ class SealedCall:
         self._heard = False
 
     async def head(self) -> ResponseHead:
-        """Waits for the answer's head. Raises BlindRelayError; BridgeError if the bridge answered itself."""
+        """Waits for the response's head. Raises BlindRelayError; BridgeError for an error of the bridge."""
         part = await self._next_part()
         self._pending = part.body
         return part.head
 
     async def body(self) -> bytes | None:
-        """The next piece of the answer's body, or None at its end. Raises BlindRelayError if it is cut."""
+        """The next piece of the response's body, or None at its end. Raises BlindRelayError if it is cut."""
         while not self._pending:
             if self._sealed.response.ended:
                 return None
@@ -181,7 +181,7 @@ class SealedCall:
             self._fail(error)
         self._heard = True
         if self._sealed.response.ended:
-            self._link.in_background(self._take_leave())
+            self._relay.in_background(self._take_leave())
         if part.HasField("error"):
             raise BridgeError(part.error)
         return part
@@ -202,7 +202,7 @@ class SealedCall:
             raise
         if message is None:
             self._abandon()
-            raise CutAnswerError("the relay ended the exchange before the answer's end")
+            raise CutResponseError("the relay ended the exchange before the response's end")
         return message
 
     async def _next_message(self) -> bytes | None:
@@ -216,24 +216,24 @@ class SealedCall:
         self._abandon()
         if not self._heard:
             raise relay from None
-        raise CutAnswerError(f"the answer was cut before its end: {relay}") from None
+        raise CutResponseError(f"the response was cut before its end: {relay}") from None
 
     def _fail(self, error: SealingError | DecodeError) -> NoReturn:
         self._abandon()
         if isinstance(error, ViolationError):
             raise ProtocolError(f"the bridge broke the protocol: {error}") from None
-        raise AlteredAnswerError from None
+        raise AlteredResponseError from None
 
     async def _take_leave(self) -> None:
         """Reads the padding and the status, so that nobody on the way takes the end for an abort."""
         try:
             async with asyncio.timeout(_FAREWELL_SECONDS):
-                await self._done_writing()  # an answer may come before its request is at its end
+                await self._done_writing()  # a response may come before its request is at its end
                 for _ in range(_FAREWELL_RECORDS):
                     if await self._next_message() is None:
                         break
         except (TimeoutError, grpc.aio.AioRpcError):
-            return  # the answer was whole before
+            return  # the response was whole before
         finally:
             self._abandon()
 

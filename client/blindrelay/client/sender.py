@@ -1,4 +1,4 @@
-"""Performs exchanges: finds a key, seals, sends, waits for the answer's head."""
+"""Performs exchanges: finds a key, seals, sends, waits for the response's head."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from blindrelay.client.connection import Connection
 from blindrelay.client.engine import require_engine
 from blindrelay.client.errors import BlindRelayError, BridgeError, KeyTrustError, RelayError
 from blindrelay.client.exchange import SealedExchange
+from blindrelay.client.httpx_compat import Request
 from blindrelay.client.key_ring import KeyRing
-from blindrelay.client.library import Request
-from blindrelay.client.link import Link
+from blindrelay.client.relay_connection import RelayConnection
 from blindrelay.client.relay_view import Observer, RelayView
 from blindrelay.client.request_head import request_head, tunnel_head
 from blindrelay.client.sealed_call import SealedCall, Timeouts
@@ -54,40 +54,40 @@ class Sender:
         self.keys = keys
         self.clock = clock
         self.observer = observer
-        self._links: dict[asyncio.AbstractEventLoop, Link] = {}
+        self._relays: dict[asyncio.AbstractEventLoop, RelayConnection] = {}
         self._lock = threading.RLock()  # a signal handler may send while its thread is in here
 
     async def perform(
         self, request: Request, body: bytes | AsyncIterable[bytes]
     ) -> tuple[SealedExchange, ResponseHead]:
-        """Sends the request and waits for the answer's head. Raises BlindRelayError."""
+        """Sends the request and waits for the response's head. Raises BlindRelayError."""
         if isinstance(body, bytes):
             return await _attempted(lambda: self._attempt(request, _once(body)), times=2)
         return await _attempted(lambda: self._attempt(request, body), times=1)
 
     async def open_tunnel(self, request: Request) -> tuple[SealedTunnel, ResponseHead]:
-        """Dials and waits for the answer's head: 101, or an ordinary one. Raises BlindRelayError."""
+        """Dials and waits for the response's head: 101, or an ordinary one. Raises BlindRelayError."""
         return await _attempted(lambda: self._dial(request), times=2)
 
     async def close(self) -> None:
         """Ends what runs in this event loop."""
         with self._lock:
-            link = self._links.pop(asyncio.get_running_loop(), None)
-        if link is not None:
-            await link.close()
+            relay = self._relays.pop(asyncio.get_running_loop(), None)
+        if relay is not None:
+            await relay.close()
 
     async def close_if_idle(self) -> None:
         """Closes this event loop's connection unless it is in use; the next exchange opens another."""
         with self._lock:
-            link = self._links.get(asyncio.get_running_loop())
-        if link is not None and await link.is_idle():
+            relay = self._relays.get(asyncio.get_running_loop())
+        if relay is not None and await relay.is_idle():
             await self.close()
 
     def is_connected(self) -> bool:
         """Whether an event loop has a connection. Those of loops that have ended are dropped."""
         with self._lock:
-            self._links = {loop: link for loop, link in self._links.items() if not loop.is_closed()}
-            return bool(self._links)
+            self._relays = {loop: relay for loop, relay in self._relays.items() if not loop.is_closed()}
+            return bool(self._relays)
 
     async def _attempt(
         self, request: Request, pieces: AsyncIterable[bytes]
@@ -132,19 +132,19 @@ class Sender:
             raise
 
     async def _begin(self, request: Request, kind: type[C]) -> C:
-        link, timeouts = self._link(), Timeouts.of(request.extensions, self.connection)
-        await link.enter(timeouts.connect, timeouts.pool)
+        relay, timeouts = self._relay(), Timeouts.of(request.extensions, self.connection)
+        await relay.enter(timeouts.connect, timeouts.pool)
         try:
             issued_at = self._issued_at()
-            key = await self._key(link, issued_at, timeouts.connect)
+            key = await self._key(relay, issued_at, timeouts.connect)
             envelope = self._envelope(key, issued_at)
             sealed = _sealed_to(key, envelope)
             deadline = client_deadline(self.connection.deadline_class)
-            begin = partial(link.exchange, (METADATA_KEY, envelope), deadline)
+            begin = partial(relay.exchange, (METADATA_KEY, envelope), deadline)
             view = self._observed(envelope)
-            return kind(link, begin, key, sealed, timeouts, link.leave, view)
+            return kind(relay, begin, key, sealed, timeouts, relay.leave, view)
         except BaseException:
-            link.leave()
+            relay.leave()
             raise
 
     def _envelope(self, key: VerifiedKey, issued_at: int) -> bytes:
@@ -166,10 +166,10 @@ class Sender:
         self.observer(view)
         return view
 
-    async def _key(self, link: Link, issued_at: int, timeout: float | None) -> VerifiedKey:
+    async def _key(self, relay: RelayConnection, issued_at: int, timeout: float | None) -> VerifiedKey:
         key = self.keys.draw(issued_at)
         if key is None:
-            await link.renew(self.keys, timeout)
+            await relay.renew(self.keys, timeout)
             key = self.keys.draw(issued_at)
         if key is None:
             raise KeyTrustError("the bridge announces no key for this time, so nothing was sent")
@@ -182,7 +182,7 @@ class Sender:
             async with asyncio.timeout(RESTART_SECONDS):
                 while not another_key():
                     with suppress(RelayError):
-                        await self._link().renew(self.keys, timeout)
+                        await self._relay().renew(self.keys, timeout)
                         if another_key():
                             break
                     await asyncio.sleep(_LOOK_SECONDS)
@@ -192,15 +192,15 @@ class Sender:
     def _issued_at(self) -> int:
         return int(self.clock()) // TIME_STEP * TIME_STEP
 
-    def _link(self) -> Link:
+    def _relay(self) -> RelayConnection:
         """This event loop's connection to the relay; those of loops that have ended are dropped."""
         require_engine()
         loop = asyncio.get_running_loop()
         with self._lock:
             self.is_connected()
-            if loop not in self._links:
-                self._links[loop] = Link(self.connection)
-            return self._links[loop]
+            if loop not in self._relays:
+                self._relays[loop] = RelayConnection(self.connection)
+            return self._relays[loop]
 
 
 class _KeyGoneError(PicklableError):

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from blindrelay.client.body import async_body, sync_body
 from blindrelay.client.connection import Connection
 from blindrelay.client.engine import release_before_fork, require_engine
+from blindrelay.client.error_mapping import response_or_raise
 from blindrelay.client.errors import BlindRelayError, ConfigurationError
 from blindrelay.client.history_store import open_history
+from blindrelay.client.httpx_compat import Request, client_class, client_library, response
 from blindrelay.client.key_ring import KeyRing
-from blindrelay.client.library import Request, client_class, client_library, response
 from blindrelay.client.portal import Portal
 from blindrelay.client.relay_view import Observer
 from blindrelay.client.sealed_address import sealed_address, with_real_address, with_sealed_addresses
 from blindrelay.client.sender import Sender
-from blindrelay.client.stateless import stateless_body
-from blindrelay.client.surface import answer_or_raise
+from blindrelay.client.store_false import stateless_body
 from blindrelay.client.tunnel import SealedTunnel
 from blindrelay.client.worlds import call_from_trio, in_trio, send_from_thread, send_from_trio
 from blindrelay.sealing import TUNNEL_STATUS
@@ -144,7 +144,7 @@ class SealedTransport:
             else:
                 exchange, head = portal.call(perform(content))
         except BlindRelayError as error:
-            return answer_or_raise(error, request)
+            return response_or_raise(error, request)
         return response(request, head.status, _raw(head, request), sync_body(request, exchange, portal))
 
     async def handle_async_request(self, request: Any) -> Any:
@@ -156,7 +156,7 @@ class SealedTransport:
                 return await self._handle_trio_request(request, real, content)
             exchange, head = await self._sender.perform(real, request.stream if content is None else content)
         except BlindRelayError as error:
-            return answer_or_raise(error, request)
+            return response_or_raise(error, request)
         return response(request, head.status, _raw(head, request), async_body(request, exchange))
 
     async def _handle_trio_request(self, request: Any, real: Any, content: bytes | None) -> Any:
@@ -178,7 +178,7 @@ class SealedTransport:
         try:
             tunnel, head = await self._sender.open_tunnel(with_real_address(request))
         except BlindRelayError as error:
-            return answer_or_raise(error, request)
+            return response_or_raise(error, request)
         if head.status == TUNNEL_STATUS:
             tunnel.headers = _raw(head, request)
             return tunnel

@@ -15,7 +15,7 @@ class SealedTunnel(SealedCall):
     """Sends and receives frames, in two tasks if need be.
 
     Attributes:
-        headers: of the answer that opened it.
+        headers: of the response that opened it.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -24,9 +24,9 @@ class SealedTunnel(SealedCall):
         self._sending = asyncio.Lock()
 
     async def dial(self, head: RequestHead) -> ResponseHead:
-        """Sends the request's head and waits for the answer's. Raises BlindRelayError.
+        """Sends the request's head and waits for the response's. Raises BlindRelayError.
 
-        With another status than 101 the provider gave an ordinary answer, whose body() follows.
+        With another status than 101 the provider gave an ordinary response, whose body() follows.
         """
         try:
             records = self._sealed.request.open_tunnel(head)
@@ -34,10 +34,10 @@ class SealedTunnel(SealedCall):
             self._abandon()
             raise RequestError(str(error)) from None
         await self._write(records)
-        answer = await self.head()
-        if answer.status != TUNNEL_STATUS:
+        response = await self.head()
+        if response.status != TUNNEL_STATUS:
             await self.end()
-        return answer
+        return response
 
     async def send(self, frame: Frame) -> bool:
         """Seals and sends a frame; False if the tunnel has ended: what can be received says why.

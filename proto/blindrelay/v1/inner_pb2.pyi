@@ -29,7 +29,7 @@ class _ExchangeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Exchange
     DESCRIPTOR: _descriptor.EnumDescriptor
     EXCHANGE_KIND_UNSPECIFIED: _ExchangeKind.ValueType  # 0
     EXCHANGE_KIND_EXCHANGE: _ExchangeKind.ValueType  # 1
-    """One HTTP request and its answer."""
+    """One HTTP request and its response."""
     EXCHANGE_KIND_TUNNEL: _ExchangeKind.ValueType  # 2
     """A WebSocket, dialled after the head (section 10.4)."""
 
@@ -37,7 +37,7 @@ class ExchangeKind(_ExchangeKind, metaclass=_ExchangeKindEnumTypeWrapper): ...
 
 EXCHANGE_KIND_UNSPECIFIED: ExchangeKind.ValueType  # 0
 EXCHANGE_KIND_EXCHANGE: ExchangeKind.ValueType  # 1
-"""One HTTP request and its answer."""
+"""One HTTP request and its response."""
 EXCHANGE_KIND_TUNNEL: ExchangeKind.ValueType  # 2
 """A WebSocket, dialled after the head (section 10.4)."""
 Global___ExchangeKind: _TypeAlias = ExchangeKind  # noqa: Y015
@@ -146,7 +146,7 @@ class _BodyEndEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BodyEnd.Value
     """The connection closed: complete only by the bridge's configuration."""
 
 class BodyEnd(_BodyEnd, metaclass=_BodyEndEnumTypeWrapper):
-    """How the provider marked the end of its answer's body."""
+    """How the provider marked the end of its response's body."""
 
 BODY_END_UNSPECIFIED: BodyEnd.ValueType  # 0
 BODY_END_LENGTH: BodyEnd.ValueType  # 1
@@ -283,7 +283,7 @@ Global___Header: _TypeAlias = Header  # noqa: Y015
 
 @_typing.final
 class Shaping(_message.Message):
-    """How the answer's records are to be sized and timed. Absent or OFF in this version."""
+    """How the response's records are to be sized and timed. Absent or OFF in this version."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -534,7 +534,7 @@ Global___SignedReceipt: _TypeAlias = SignedReceipt  # noqa: Y015
 
 @_typing.final
 class ResponseTail(_message.Message):
-    """The end of the answer: it is whole."""
+    """The end of the response: it is whole."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -12,16 +12,16 @@ import grpc
 from blindrelay.provider_bridge.claims import CAPACITY, ClaimMemory
 from blindrelay.provider_bridge.clock import Clock, ClockWatch
 from blindrelay.provider_bridge.config import BridgeConfig
-from blindrelay.provider_bridge.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.events import Event, EventLog
-from blindrelay.provider_bridge.exchange import Workplace
+from blindrelay.provider_bridge.exchange import Runtime
+from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
+from blindrelay.provider_bridge.keys.signatory import HeldIdentity, Signatory
 from blindrelay.provider_bridge.metrics import bridge_metrics
 from blindrelay.provider_bridge.opening import Opening
 from blindrelay.provider_bridge.peers import Peers
 from blindrelay.provider_bridge.quota import Quota
 from blindrelay.provider_bridge.request_budget import RequestBudget
 from blindrelay.provider_bridge.service import ExchangeService
-from blindrelay.provider_bridge.signatory import HeldIdentity, Signatory
 from blindrelay.provider_bridge.stateless.checker import Checker
 from blindrelay.provider_bridge.upstream.provider_call import ProviderTransport
 from blindrelay.serving import (
@@ -76,7 +76,7 @@ class Bridge:
             on_change=lambda: self.log.note(Event.KEYS_CHANGED),
         )
         self._claims = ClaimMemory(clock, Quota(CAPACITY, peers.count))
-        self._workplace = Workplace(
+        self._runtime = Runtime(
             providers=config.providers,
             transport=ProviderTransport(
                 config.providers, lambda _: self.log.note(Event.PROVIDER_FILES_UNUSABLE)
@@ -90,7 +90,7 @@ class Bridge:
         self._service = ExchangeService(
             self._keys,
             Opening(self._keys, self._claims),
-            self._workplace,
+            self._runtime,
             self.admission,
             peers,
             Quota(config.max_exchanges, peers.count),
@@ -149,16 +149,16 @@ class Bridge:
             ):
                 yield server, address
         finally:
-            await self._workplace.checker.aclose()
-            await self._workplace.transport.aclose()
+            await self._runtime.checker.aclose()
+            await self._runtime.transport.aclose()
 
     async def begin_to_drain(self) -> None:
         """Lets running exchanges finish; what still runs shortly before the time is over is given up."""
         self.log.note(Event.DRAINING)
-        self._workplace.draining = True
+        self._runtime.draining = True
         await self._health.drain()
         patience = max(0.0, self._config.drain - GIVE_UP_BEFORE)
-        asyncio.get_running_loop().call_later(patience, self._workplace.give_up)
+        asyncio.get_running_loop().call_later(patience, self._runtime.give_up)
 
     async def _keep_health(self) -> None:
         while True:

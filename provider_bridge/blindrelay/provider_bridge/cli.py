@@ -12,18 +12,18 @@ from pathlib import Path
 from blindrelay.provider_bridge.bridge import Bridge
 from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.config import BridgeConfig, DelegatedKey, read_bridge_config
-from blindrelay.provider_bridge.delegation_file import (
+from blindrelay.provider_bridge.doctor import bridge_findings
+from blindrelay.provider_bridge.events import EventLog
+from blindrelay.provider_bridge.keys.delegation_file import (
     MAX_DAYS,
     date,
     make_delegation,
     read_delegation,
     write_delegation,
 )
-from blindrelay.provider_bridge.doctor import bridge_findings
-from blindrelay.provider_bridge.events import EventLog
-from blindrelay.provider_bridge.identity_file import load_identity, load_or_make_identity
-from blindrelay.provider_bridge.signatory import DelegatedIdentity, HeldIdentity, Signatory
-from blindrelay.provider_bridge.signing_key_file import (
+from blindrelay.provider_bridge.keys.identity_file import load_identity, load_or_make_identity
+from blindrelay.provider_bridge.keys.signatory import DelegatedIdentity, HeldIdentity, Signatory
+from blindrelay.provider_bridge.keys.signing_key_file import (
     format_public_key,
     load_signing_key,
     make_signing_key,
@@ -38,7 +38,7 @@ def parser() -> CommandParser:
     """The command's arguments."""
     command, commands = command_parser(
         "blindrelay-bridge",
-        "Opens sealed exchanges beside a provider, calls it, and seals its answers.",
+        "Opens sealed exchanges beside a provider, calls it, and seals its responses.",
         _serve,
         bridge_findings,
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from blindrelay.provider_bridge.credentials import Credential
+from blindrelay.provider_bridge.policy.urls import Origin, UrlError, parse_origin
 from blindrelay.provider_bridge.provider_options import (
     read_credential_style,
     read_preset,
@@ -25,7 +26,6 @@ from blindrelay.provider_bridge.providers import (
     Proxy,
     parse_calls,
 )
-from blindrelay.provider_bridge.url_policy import Origin, UrlError, parse_origin
 from blindrelay.serving import (
     Address,
     ConfigError,

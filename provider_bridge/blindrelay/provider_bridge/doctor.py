@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from blindrelay.provider_bridge.config import BridgeConfig, DelegatedKey, read_bridge_config
-from blindrelay.provider_bridge.delegation_file import check_delegation, date, read_delegation
-from blindrelay.provider_bridge.identity_file import load_identity
+from blindrelay.provider_bridge.keys.delegation_file import check_delegation, date, read_delegation
+from blindrelay.provider_bridge.keys.identity_file import load_identity
+from blindrelay.provider_bridge.keys.signing_key_file import load_signing_key
 from blindrelay.provider_bridge.providers import Provider
-from blindrelay.provider_bridge.signing_key_file import load_signing_key
 from blindrelay.provider_bridge.upstream.dialling import dial
 from blindrelay.provider_bridge.upstream.failures import Failure, UpstreamError
 from blindrelay.provider_bridge.upstream.routes import route_to

@@ -1,8 +1,8 @@
 """One exchange, from its claim to its last record.
 
 The request is judged as soon as its head is there, held until it is whole, and only then sent to the
-provider; the answer is passed on as it comes. A tunnel is dialled at once. Every failure after the claim is a
-sealed error.
+provider; the response is passed on as it comes. A tunnel is dialled at once. Every failure after the claim
+is a sealed error.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import Final
 
 import grpc
 
-from blindrelay.provider_bridge.answer_stream import send_answer
 from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.content_coding import decode_body
 from blindrelay.provider_bridge.errors import RequestError, SealedError
 from blindrelay.provider_bridge.events import EventLog, Outcome
 from blindrelay.provider_bridge.message_gate import MessageGate, OpenGate
 from blindrelay.provider_bridge.opening import ClaimedExchange
-from blindrelay.provider_bridge.policy import PlannedCall, plan_call
+from blindrelay.provider_bridge.policy.request_policy import PlannedCall, plan_call
 from blindrelay.provider_bridge.providers import Provider
 from blindrelay.provider_bridge.request_body import discard_rest, read_body
 from blindrelay.provider_bridge.request_budget import RequestBudget, Share
+from blindrelay.provider_bridge.response_stream import send_response
 from blindrelay.provider_bridge.stateless.checker import Checker
 from blindrelay.provider_bridge.tunnel import Gate, Tunnel
 from blindrelay.provider_bridge.upstream.provider_call import ProviderResponse, ProviderTransport
@@ -53,7 +53,7 @@ _OUTER_STATUS: Final = {
 
 
 @dataclass
-class Workplace:
+class Runtime:
     """What all exchanges of one process share."""
 
     providers: tuple[Provider, ...]
@@ -74,10 +74,10 @@ class Workplace:
 
 
 class Exchange:
-    """One claimed exchange. It ends with a whole answer, a sealed error, or the client's going away."""
+    """One claimed exchange. It ends with a whole response, a sealed error, or the client's going away."""
 
-    def __init__(self, workplace: Workplace, claimed: ClaimedExchange, context: Context, peer: bytes) -> None:
-        self._workplace = workplace
+    def __init__(self, runtime: Runtime, claimed: ClaimedExchange, context: Context, peer: bytes) -> None:
+        self._runtime = runtime
         self._claimed = claimed
         self._context = context
         self._peer = peer
@@ -91,12 +91,12 @@ class Exchange:
         """Serves the exchange. Raises CallRefusedError if not even an error can be sealed any more."""
         try:
             async with self._limit:
-                self._workplace.running.add(self)
+                self._runtime.running.add(self)
                 try:
                     await self._serve()
                 finally:
-                    self._workplace.running.discard(self)
-            self._workplace.log.count(Outcome.COMPLETED)
+                    self._runtime.running.discard(self)
+            self._runtime.log.count(Outcome.COMPLETED)
         except SealedError as error:
             await self._fail(error)
         except TimeoutError:
@@ -104,14 +104,14 @@ class Exchange:
         except asyncio.CancelledError:
             # A client that has it all may be gone before the last write returns.
             whole = self._claimed.response.ended
-            self._workplace.log.count(Outcome.COMPLETED if whole else Outcome.CANCELLED)
+            self._runtime.log.count(Outcome.COMPLETED if whole else Outcome.CANCELLED)
             raise
         except (grpc.aio.InternalError, grpc.aio.UsageError):
             # gRPC could not read or write: the client is gone, and this task is about to be cancelled.
-            self._workplace.log.count(Outcome.CANCELLED)
+            self._runtime.log.count(Outcome.CANCELLED)
             raise
         except Exception as fault:
-            self._workplace.log.fault(fault)
+            self._runtime.log.fault(fault)
             await self._fail(SealedError(ERROR_CODE_INTERNAL, "the bridge has a fault", self._execution))
         finally:
             if self._open_tunnel is not None:
@@ -124,11 +124,11 @@ class Exchange:
             self._limit.reschedule(0)
 
     async def _serve(self) -> None:
-        if self._workplace.draining:
+        if self._runtime.draining:
             raise SealedError(ERROR_CODE_DRAINING, "the bridge is shutting down", EXECUTION_NOT_STARTED)
-        call = plan_call(self._claimed.first.head, self._workplace.providers)
+        call = plan_call(self._claimed.first.head, self._runtime.providers)
         self._end_after(call.deadline)
-        with self._workplace.budget.share(self._peer) as share:
+        with self._runtime.budget.share(self._peer) as share:
             if call.allowed.tunnel:
                 await self._tunnel(call, share)
                 return
@@ -137,38 +137,38 @@ class Exchange:
 
     def _end_after(self, seconds: int) -> None:
         """The deadline class counts from the envelope's issued_at, whatever the way took."""
-        remaining = self._claimed.issued_at + seconds - self._workplace.clock.now()
+        remaining = self._claimed.issued_at + seconds - self._runtime.clock.now()
         if remaining <= 0:
             raise self._out_of_time()
         self._limit.reschedule(asyncio.get_running_loop().time() + remaining)
 
     async def _body(self, call: PlannedCall, share: Share) -> bytearray:
         """The whole body as it goes to the provider, once it has been judged."""
-        limit = self._workplace.max_request
+        limit = self._runtime.max_request
         body = await read_body(self._claimed, self._context, share, limit)
         if call.coding is not None:
             body = await decode_body(body, call.coding, share, limit)
         if body and call.bodiless:
             raise RequestError(ERROR_CODE_NOT_ALLOWED, f"a {call.method} request has no body here")
         if call.check is not None:
-            await self._workplace.checker.check(call.check, body)
+            await self._runtime.checker.check(call.check, body)
         return body
 
     async def _call(self, call: PlannedCall, body: bytearray, share: Share) -> None:
         self._execution = EXECUTION_UNKNOWN
-        async with aclosing(await self._workplace.transport.call(call, body)) as answer:
+        async with aclosing(await self._runtime.transport.call(call, body)) as response:
             self._execution = EXECUTION_STARTED
-            # The provider has it all; the answer may take hours.
+            # The provider has it all; the response may take hours.
             body.clear()
             share.release()
-            await send_answer(answer, self._claimed.response, self._send)
+            await send_response(response, self._claimed.response, self._send)
 
     async def _tunnel(self, call: PlannedCall, share: Share) -> None:
         self._execution = EXECUTION_UNKNOWN
-        async with aclosing(await self._workplace.transport.dial(call)) as provider:
+        async with aclosing(await self._runtime.transport.dial(call)) as provider:
             self._execution = EXECUTION_STARTED
             if isinstance(provider, ProviderResponse):
-                await send_answer(provider, self._claimed.response, self._send)
+                await send_response(provider, self._claimed.response, self._send)
             else:
                 gate = self._gate(call, share)
                 self._open_tunnel = Tunnel(self._claimed, self._context, provider, gate, self._send)
@@ -178,8 +178,8 @@ class Exchange:
     def _gate(self, call: PlannedCall, share: Share) -> Gate:
         if call.check is None:
             return OpenGate()
-        judge = partial(self._workplace.checker.check, call.check)
-        return MessageGate(judge, share, self._workplace.max_request)
+        judge = partial(self._runtime.checker.check, call.check)
+        return MessageGate(judge, share, self._runtime.max_request)
 
     async def _send(self, records: list[bytes]) -> None:
         self._writing = True
@@ -188,7 +188,7 @@ class Exchange:
         self._writing = False
 
     async def _fail(self, error: SealedError) -> None:
-        self._workplace.log.count_error(error)
+        self._runtime.log.count_error(error)
         if self._writing:
             # The client takes nothing more, and a record that half left cannot be followed by another.
             raise CallRefusedError(_OUTER_STATUS.get(error.code, OuterStatus.INTERNAL))

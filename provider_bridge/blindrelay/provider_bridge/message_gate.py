@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 
-from blindrelay.provider_bridge.account_events import is_about_limits
 from blindrelay.provider_bridge.errors import RequestError
+from blindrelay.provider_bridge.policy.account_events import is_about_limits
 from blindrelay.provider_bridge.request_body import Pace, gather
 from blindrelay.provider_bridge.request_budget import Share
 from blindrelay.sealing import BINARY, CLOSE, CONTINUATION, TEXT

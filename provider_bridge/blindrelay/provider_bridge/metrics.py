@@ -7,8 +7,8 @@ from typing import Final
 
 from blindrelay.provider_bridge.claims import ClaimMemory
 from blindrelay.provider_bridge.clock import Clock
-from blindrelay.provider_bridge.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.events import EventLog, Outcome
+from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
 from blindrelay.serving.metrics import Metric
 
 HELD_STEP: Final = 1_000

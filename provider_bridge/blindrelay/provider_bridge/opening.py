@@ -15,8 +15,8 @@ from typing import Any, Final
 from google.protobuf.message import DecodeError
 
 from blindrelay.provider_bridge.claims import ClaimMemory
-from blindrelay.provider_bridge.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.errors import UnclaimedError
+from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
 from blindrelay.sealing import RequestOpener, ResponseSealer, SealingError, SealingKey, decapsulate
 from blindrelay.serving import CallRefusedError, Context
 from blindrelay.v1.envelope import EnvelopeError, envelope_from_metadata
@@ -37,7 +37,7 @@ class ClaimedExchange:
     Attributes:
         first: the part that its first record held.
         request: opens the rest.
-        response: seals the answer.
+        response: seals the response.
         issued_at: Unix seconds, from its envelope.
     """
 

@@ -9,9 +9,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
+from blindrelay.provider_bridge.policy.urls import Origin, parse_origin
 from blindrelay.provider_bridge.providers import AllowedCall, CallError, CredentialStyle, parse_calls
 from blindrelay.provider_bridge.stateless.description import CACHE_RULES, Description, Layer, api_description
-from blindrelay.provider_bridge.url_policy import Origin, parse_origin
 
 _BASE: Final = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*")
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from blindrelay.provider_bridge.header_policy import NEVER_SENT, is_header_name
+from blindrelay.provider_bridge.policy.headers import NEVER_SENT, is_header_name
 from blindrelay.provider_bridge.presets import Preset, preset_at, preset_names
 from blindrelay.provider_bridge.providers import CallError, CredentialStyle
 from blindrelay.provider_bridge.stateless.description import (

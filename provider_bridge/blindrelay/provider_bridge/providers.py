@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from blindrelay.provider_bridge.credentials import Credential
+from blindrelay.provider_bridge.policy.urls import Origin
 from blindrelay.provider_bridge.stateless.description import Description
-from blindrelay.provider_bridge.url_policy import Origin
 from blindrelay.serving import Address
 
 METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"})
@@ -89,7 +89,7 @@ class Provider:
         target: where the bridge connects.
         credential: the header that an INJECTED exchange gets, or None if there is none.
         injected, brought: the calls that each kind of credential may make.
-        allow_close_delimited: whether an answer may end with its connection.
+        allow_close_delimited: whether a response may end with its connection.
         request_headers: names that pass with an INJECTED credential beside the protocol's own, lower-case.
         stateless: what bodies may hold with an injected credential.
         ca: a PEM file with the only authorities that the target's certificate may come from, or None for the

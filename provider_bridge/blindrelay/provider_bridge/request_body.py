@@ -69,7 +69,7 @@ async def discard_rest(exchange: ClaimedExchange, context: Context) -> None:
     """Reads what is left of a request that has been answered already.
 
     If the call ended under a client that is still writing, its gRPC would report the failed write and lose
-    the answer that explains it.
+    the response that explains it.
     """
     if exchange.request.finished:
         return

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import grpc
 
-from blindrelay.provider_bridge.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.errors import DelegationEndedError
 from blindrelay.provider_bridge.events import Event, Outcome
-from blindrelay.provider_bridge.exchange import Exchange, Workplace
+from blindrelay.provider_bridge.exchange import Exchange, Runtime
+from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.opening import Opening
 from blindrelay.provider_bridge.peers import Peers
 from blindrelay.provider_bridge.quota import Quota
@@ -32,7 +32,7 @@ class ExchangeService:
         self,
         keys: EpochKeys,
         opening: Opening,
-        workplace: Workplace,
+        runtime: Runtime,
         admission: Admission,
         peers: Peers,
         exchanges: Quota,
@@ -40,7 +40,7 @@ class ExchangeService:
         """`exchanges` counts those that run, by peer; `admission` knows whether new ones are taken."""
         self._keys = keys
         self._opening = opening
-        self._workplace = workplace
+        self._runtime = runtime
         self._admission = admission
         self._peers = peers
         self._exchanges = exchanges
@@ -50,7 +50,7 @@ class ExchangeService:
         """Registers both methods."""
 
         def on_fault() -> None:
-            self._workplace.log.count(Outcome.FAULT)
+            self._runtime.log.count(Outcome.FAULT)
 
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             EXCHANGE: grpc.stream_stream_rpc_method_handler(guarded(self._exchange, on_fault)),
@@ -68,13 +68,13 @@ class ExchangeService:
             try:
                 claimed = await self._opening.open(context, peer)
             except CallRefusedError as refusal:
-                self._workplace.log.count(_OUTCOMES.get(refusal.status, Outcome.REFUSED))
+                self._runtime.log.count(_OUTCOMES.get(refusal.status, Outcome.REFUSED))
                 self._note(refusal)
                 raise
             # Proxies wait for the response's headers as for its first byte; a provider may think for long.
             await context.send_initial_metadata(())
-            refused = self._workplace.draining
-            await Exchange(self._workplace, claimed, context, peer).run()
+            refused = self._runtime.draining
+            await Exchange(self._runtime, claimed, context, peer).run()
         if refused:
             # After a sealed error, for the relay: it asks for the directory, and learns that there is none.
             raise CallRefusedError(OuterStatus.DRAINING)
@@ -101,10 +101,10 @@ class ExchangeService:
 
     def _note(self, refusal: CallRefusedError) -> None:
         """That there is no room for claims, once in the time after which there is new room."""
-        now = self._workplace.clock.now()
+        now = self._runtime.clock.now()
         if refusal.status is OuterStatus.OVERLOADED and now >= self._next_note:
             self._next_note = now + REPLAY_WINDOW
-            self._workplace.log.note(Event.CLAIMS_FULL)
+            self._runtime.log.note(Event.CLAIMS_FULL)
 
 
 @contextmanager

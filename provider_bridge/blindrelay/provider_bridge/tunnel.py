@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Iterable
 from typing import Final, Protocol
 
-from blindrelay.provider_bridge.answer_stream import Send
 from blindrelay.provider_bridge.errors import RequestError, SealedError
 from blindrelay.provider_bridge.opening import ClaimedExchange
 from blindrelay.provider_bridge.request_body import LINGER_SECONDS, discard_rest, next_part
+from blindrelay.provider_bridge.response_stream import Send
 from blindrelay.provider_bridge.upstream.provider_tunnel import ProviderTunnel
 from blindrelay.sealing import CLOSE, TUNNEL_STATUS, close_frame
 from blindrelay.serving import Context

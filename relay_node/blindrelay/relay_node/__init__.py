@@ -5,7 +5,7 @@ It decodes no message and imports no cryptography; the one hash it needs, of acc
 
 from __future__ import annotations
 
-import blindrelay.relay_node.silent_grpc  # noqa: F401 - before the first import of grpc
+import blindrelay.relay_node.grpc_env  # noqa: F401 - before the first import of grpc
 
 # isort: split
 from blindrelay.v1.extras import needs_extra

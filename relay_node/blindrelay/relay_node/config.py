@@ -23,7 +23,7 @@ from blindrelay.v1.identity_text import parse_identity
 from blindrelay.v1.limits import MAX_MESSAGE_SIZE
 
 MAX_REPLICAS: Final = 20
-"""Bridge processes behind one relay: as many directories of two keys fit into one answer (section 5)."""
+"""Bridge processes behind one relay: as many directories of two keys fit into one response (section 5)."""
 
 MAX_EXCHANGES_PER_TOKEN: Final = 200
 """At once: a busy program uses 64 (one client), and five such tokens still leave room."""

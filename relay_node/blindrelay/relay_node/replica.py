@@ -16,7 +16,7 @@ from blindrelay.relay_node.channels import ChannelFactory
 from blindrelay.relay_node.config import MAX_REQUEST_BYTES, ReplicaConfig
 from blindrelay.relay_node.directory import DirectoryFormatError, Listing, read_listing
 from blindrelay.relay_node.failure_reasons import reason_of
-from blindrelay.relay_node.line import Line
+from blindrelay.relay_node.replica_channel import ReplicaChannel
 from blindrelay.serving import ConfigError, Shares, authorization, read_token
 from blindrelay.serving.files import Latest
 from blindrelay.v1.envelope import METADATA_KEY
@@ -70,7 +70,7 @@ class Replica:
         self._keys: dict[tuple[bytes, bytes], bytes] = {}
         self._audit_log = audit_log
         self._on_change = on_change
-        self._line = Line(
+        self._channel = ReplicaChannel(
             config, open_channel, lambda: audit_log.event(Event.CERTIFICATES_UNUSABLE, config.address)
         )
         self._loop = asyncio.get_running_loop()
@@ -98,7 +98,7 @@ class Replica:
 
     def call(self, envelope: bytes, timeout: float) -> ExchangeCall:
         """Opens an exchange with it, with no metadata but the envelope and our token."""
-        return self._line.exchange(((METADATA_KEY, envelope), *self._metadata()), timeout)
+        return self._channel.exchange(((METADATA_KEY, envelope), *self._metadata()), timeout)
 
     def refresh(self) -> None:
         """Has the directory fetched now; `settled` waits for it, unless the replica is known to be down."""
@@ -114,7 +114,7 @@ class Replica:
 
     def refresh_if_disconnected(self) -> None:
         """As refresh, if the connection has ended: another process may be behind the address now."""
-        if self._line.ready:
+        if self._channel.ready:
             return
         if self._up:
             self.refresh()
@@ -172,12 +172,12 @@ class Replica:
         finally:
             if self._doubts is not None:
                 self._doubts.cancel()
-            await self._line.close()
+            await self._channel.close()
 
     async def _fetch_directory(self) -> None:
         self._asked_at = self._loop.time()
         try:
-            encoded = await self._line.directories(
+            encoded = await self._channel.directories(
                 self._metadata(), FETCH_SECONDS, wait_for_ready=self._up is False
             )
             self._found(read_listing(encoded))
@@ -235,5 +235,5 @@ class Replica:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(left, LOOK_SECONDS)):
                     await self._wanted.wait()
-            self._line.follow_files()
+            self._channel.follow_files()
             self.refresh_if_disconnected()

@@ -36,7 +36,7 @@ class ClientExchange:
     Attributes:
         encapsulated_secret: 1,168 bytes, for the first message.
         request: seals the request.
-        response: opens the answer, and no other exchange's.
+        response: opens the response, and no other exchange's.
     """
 
     encapsulated_secret: bytes
@@ -50,7 +50,7 @@ class BridgeExchange:
 
     Attributes:
         request: opens the request.
-        response: seals the answer.
+        response: seals the response.
     """
 
     request: RequestOpener
@@ -91,7 +91,7 @@ def decapsulate(envelope: bytes, encapsulated_secret: bytes, key: SealingKey) ->
 
 
 def _derive(secret: bytes, bound: bytes) -> tuple[bytes, bytes]:
-    """The request's and the answer's key, 32 bytes each; `bound` is the hash of the envelope."""
+    """The request's and the response's key, 32 bytes each; `bound` is the hash of the envelope."""
     request_key, response_key = (
         HKDF(algorithm=SHA256(), length=32, salt=bound, info=label).derive(secret)
         for label in (labels.REQUEST, labels.RESPONSE)

@@ -8,10 +8,16 @@ from blindrelay.v1.inner_pb2 import Frame
 from blindrelay.v1.limits import MAX_FRAME_DATA
 
 CONTINUATION: Final = 0
+"""The opcode of a frame that goes on with a message (RFC 6455, section 11.8, as are the next)."""
+
 TEXT: Final = 1
+"""The opcode of a frame that begins a message of text."""
+
 BINARY: Final = 2
+"""The opcode of a frame that begins a message of bytes."""
+
 CLOSE: Final = 8
-"""RFC 6455, section 11.8. Pings and pongs are not carried."""
+"""The opcode of a close frame. Pings and pongs are not carried."""
 
 MAX_CLOSE_DATA: Final = 125
 """Bytes of code and reason: what a control frame holds (RFC 6455, section 5.5)."""

@@ -1,4 +1,4 @@
-"""Requests and answers as records, with their padding (spec/protocol.md, section 10).
+"""Requests and responses as records, with their padding (spec/protocol.md, section 10).
 
 Each class serves one direction of one exchange, once.
 """
@@ -32,7 +32,7 @@ _FULL_PART: Final = 65_596
 """Bytes of a request's part when more follow: every record but the last then has one size (65,617)."""
 
 _LARGEST_PART: Final = 69_567
-"""Bytes of an answer's part at most: room for the record's 21 bytes, the header's 24, and 20 of padding."""
+"""Bytes of a response's part at most: room for the record's 21 bytes, the header's 24, and 20 of padding."""
 
 _BODY_FRAMING: Final = 4
 """Bytes of protobuf tag and length before a body piece of 16 KiB and more."""
@@ -163,7 +163,7 @@ class RequestSealer(_Sealer[RequestPart]):
 
 
 class ResponseSealer(_Sealer[ResponsePart]):
-    """The bridge's side of an answer: every call gives records that can leave at once."""
+    """The bridge's side of a response: every call gives records that can leave at once."""
 
     def __init__(self, key: bytes) -> None:
         super().__init__(key, RESPONSE_ORDER, _LARGEST_PART)
@@ -180,14 +180,14 @@ class ResponseSealer(_Sealer[ResponsePart]):
         """The records of the given parts, coalesced into one where they fit.
 
         With a tail or an error the list ends with the final record, padding included. An error may
-        also cut an answer short after its head. A head of status 101 opens a tunnel, whose frames come one
+        also cut a response short after its head. A head of status 101 opens a tunnel, whose frames come one
         by one. Raises StateError if the parts are out of order, the
         head is over 32,768 bytes, a body piece over 65,536 or an error's message over 1,024.
         """
         if error is not None and _is_long(error):
             raise StateError("an error's message is over 1,024 bytes")
         if head is not None and head.ByteSize() > MAX_HEAD_SIZE:
-            raise StateError("an answer's headers are over 32,768 bytes")
+            raise StateError("a response's headers are over 32,768 bytes")
         if body is not None and len(body) > MAX_BODY_PIECE:
             raise StateError("a body piece is at most 65,536 bytes")
         if head is not None and body is not None and head.ByteSize() + len(body) > MAX_BODY_PIECE:
@@ -252,7 +252,7 @@ class RequestOpener(_Opener[RequestPart]):
 
 
 class ResponseOpener(_Opener[ResponsePart]):
-    """The client's side of an answer."""
+    """The client's side of a response."""
 
     def __init__(self, key: bytes) -> None:
         super().__init__(key, RESPONSE_ORDER, ResponsePart)
@@ -260,7 +260,7 @@ class ResponseOpener(_Opener[ResponsePart]):
     def _wrong_with(self, part: ResponsePart) -> str | None:
         status = part.head.status
         if part.HasField("head") and not (200 <= status <= 599 or status == TUNNEL_STATUS):
-            return "an answer's status is not one of 200 to 599, or 101"
+            return "a response's status is not one of 200 to 599, or 101"
         if _is_long(part.error):
             return "an error's message is over 1,024 bytes"
         return super()._wrong_with(part)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 FLOOR: Final = 4_096
-"""Bytes: the least that a direction adds up to. A short prompt, a short answer and an error look alike."""
+"""Bytes: the least that a direction adds up to. A short prompt, a short response and an error look alike."""
 
 TUNNEL_FLOOR: Final = 1_024
 """Bytes of a tunnel's record at least: most events of a typed or spoken dialogue look alike."""

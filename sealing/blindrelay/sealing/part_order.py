@@ -1,4 +1,4 @@
-"""What may follow what in a request and in an answer (spec/protocol.md, section 10)."""
+"""What may follow what in a request and in a response (spec/protocol.md, section 10)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from blindrelay.sealing.frames import CLOSE, FrameOrder
 from blindrelay.v1.inner_pb2 import EXCHANGE_KIND_TUNNEL, RequestHead, RequestPart, ResponseHead, ResponsePart
 
 TUNNEL_STATUS: Final = 101
-"""Of an answer that opens a tunnel (spec/protocol.md, section 10.4)."""
+"""Of a response that opens a tunnel (spec/protocol.md, section 10.4)."""
 
 _TUNNEL_HEAD: Final = "tunnel head"
 _CLOSE: Final = "close"

@@ -5,7 +5,7 @@ Holds no cryptography but the hash of access tokens, and knows nothing of what i
 
 from __future__ import annotations
 
-import blindrelay.v1.quiet_grpc  # noqa: F401 - before the first import of grpc
+import blindrelay.v1.grpc_env  # noqa: F401 - before the first import of grpc
 
 # isort: split
 from blindrelay.serving.address import Address, parse_address

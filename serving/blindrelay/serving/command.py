@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from blindrelay.serving.doctor import Examine
 
 Announce = Callable[..., None]
+"""Called with a sentence, `listening` and more fields once a server listens."""
+
 Serve = Callable[[argparse.Namespace, Announce], None]
 Commands = Any
 """What argparse returns from add_subparsers; it has no public name."""

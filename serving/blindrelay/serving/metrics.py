@@ -115,12 +115,12 @@ class _Exposition:
         try:
             async with asyncio.timeout(SCRAPE_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
-                writer.write(self._answer(head.split(b"\r\n", 1)[0]))
+                writer.write(self._response(head.split(b"\r\n", 1)[0]))
                 await writer.drain()
                 writer.close()
                 await writer.wait_closed()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # an incomplete or oversize scrape; nobody is owed an answer
+            pass  # an incomplete or oversize scrape; nobody is owed a response
         except asyncio.CancelledError:
             pass  # by close(), and asyncio's streams would log it as an error
         finally:
@@ -134,7 +134,7 @@ class _Exposition:
             task.cancel()
         await asyncio.gather(*scrapes, return_exceptions=True)
 
-    def _answer(self, request_line: bytes) -> bytes:
+    def _response(self, request_line: bytes) -> bytes:
         if request_line.split(b" ")[:2] != [b"GET", b"/metrics"]:
             return b"HTTP/1.0 404 Not Found\r\ncontent-length: 0\r\n\r\n"
         page = self._encode()

@@ -21,7 +21,7 @@ SHOWN_RECORDS: Final = 10
 
 @dataclass
 class Sighting:
-    """What the client saw: request line, size, and when the pieces of the answer came, in seconds."""
+    """What the client saw: request line, size, and when the pieces of the response came, in seconds."""
 
     method: str = ""
     url: str = ""
@@ -43,10 +43,10 @@ def print_client(sighting: Sighting, connection: str) -> None:
     pin = connection.partition("bridge=")[2].partition("&")[0]
     _party(
         "client",
-        "everything: question, answer, and who asks",
+        "everything: question, response, and who asks",
         f"{sighting.method} {sighting.url}",
         f"{sighting.request_bytes:,} bytes of body, {sighting.request_headers} headers",
-        f"the answer in {pieces}",
+        f"the response in {pieces}",
         f"sealed to {shortened(pin)}, the bridge that is pinned",
     )
 
@@ -74,14 +74,14 @@ def print_others(method: str, url: str, bed: Testbed) -> None:
     target = f"{url}, with a key of its own" if real else f"{bed.provider} in its place"
     _party(
         "bridge",
-        "question and answer, but not who asks; by design, since nothing taps it:",
+        "question and response, but not who asks; by design, since nothing taps it:",
         f"opened {method} {url}",
         f"and called {target}",
         "no address, no access token, no user agent, no header of the SDK's own",
     )
     _party(
         "provider",
-        "question and answer, but not who asks; by design, likewise:",
+        "question and response, but not who asks; by design, likewise:",
         "called by the bridge, as all clients' calls are",
     )
 

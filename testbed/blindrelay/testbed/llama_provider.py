@@ -30,7 +30,7 @@ def main() -> int:
     """Serves until SIGTERM. Returns 1 if llama.cpp refuses the model or the port."""
     parser = argparse.ArgumentParser(prog="llama_provider", description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, required=True, metavar="FILE", help="a GGUF file")
-    parser.add_argument("--name", default="local", help="what the model is called in answers")
+    parser.add_argument("--name", default="local", help="what the model is called in responses")
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
     parser.add_argument("--shared-cache", action="store_true", help="reuse prompts, whoever sent them")
     given = parser.parse_args()

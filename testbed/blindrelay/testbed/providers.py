@@ -20,7 +20,7 @@ LLAMA_KINDS: Final = frozenset({"random", "smollm2"})
 IN_WORDS: Final[dict[ProviderKind, str]] = {
     "smollm2": "SmolLM2-135M, served by llama.cpp",
     "random": "random weights, served by llama.cpp: it talks nonsense",
-    "scripted": "a script with fixed answers",
+    "scripted": "a script with fixed responses",
     "openai": "https://api.openai.com itself",
 }
 

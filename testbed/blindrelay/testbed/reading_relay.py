@@ -28,7 +28,7 @@ class ReadingHandler(BaseHTTPRequestHandler):
         """Is given what is passed on."""
 
     def read_piece(self, piece: bytes) -> None:
-        """Is given each piece of the answer's body."""
+        """Is given each piece of the response's body."""
 
     def lost(self) -> None:
         """Is told when the other side left before the end."""
@@ -40,21 +40,21 @@ class ReadingHandler(BaseHTTPRequestHandler):
         upstream = http.client.HTTPConnection(urlsplit(self.provider).netloc)
         try:
             upstream.request(self.command, self.path, body, headers)
-            self._answer(upstream.getresponse())
+            self._response(upstream.getresponse())
         except OSError:
             self.lost()
         finally:
             upstream.close()
             self.close_connection = True
 
-    def _answer(self, answer: http.client.HTTPResponse) -> None:
-        self.send_response(answer.status)
-        for name, value in answer.getheaders():
+    def _response(self, response: http.client.HTTPResponse) -> None:
+        self.send_response(response.status)
+        for name, value in response.getheaders():
             if name.lower() not in _DROPPED:
                 self.send_header(name, value)
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
-        while piece := answer.read1(_PIECE):
+        while piece := response.read1(_PIECE):
             self.read_piece(piece)
             self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
         self.wfile.write(b"0\r\n\r\n")

@@ -20,7 +20,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def whole(self, text: str) -> dict[str, Any]:
-        """The body of an answer that is not streamed."""
+        """The body of a response that is not streamed."""
 
     @abstractmethod
     def opening(self) -> bytes:
@@ -39,7 +39,7 @@ class Dialect(ABC):
         return {"error": {"message": message, "type": "scripted", "param": None, "code": None}}
 
     def tool_call(self, argument: str) -> dict[str, Any]:
-        """The body of an answer that calls a tool; where the API is not known to have them, a text."""
+        """The body of a response that calls a tool; where the API is not known to have them, a text."""
         return self.whole(argument)
 
 
@@ -179,7 +179,7 @@ def models() -> dict[str, Any]:
 
 
 def embeddings(inputs: list[str]) -> dict[str, Any]:
-    """The body of an answer of POST /v1/embeddings: eight numbers for each input, from its length."""
+    """The body of a response of POST /v1/embeddings: eight numbers for each input, from its length."""
     data = [
         {"object": "embedding", "index": index, "embedding": [len(text) / (place + 1) for place in range(8)]}
         for index, text in enumerate(inputs)

@@ -1,6 +1,6 @@
 """As much of an HTTP/1.1 server as a scripted provider needs, on asyncio's streams.
 
-An answer's pieces are written as they come; one that breaks off ends the connection in the middle, as a
+A response's pieces are written as they come; one that breaks off ends the connection in the middle, as a
 crash would.
 """
 
@@ -21,7 +21,7 @@ MAX_BODY: Final = 256 * 1024 * 1024
 
 
 class BreakOffError(Exception):
-    """Raised by an answer's pieces: the connection ends here, in the middle of the answer."""
+    """Raised by a response's pieces: the connection ends here, in the middle of the response."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """What goes back: with a known length, or chunked if `length` is None."""
 
     pieces: AsyncIterator[bytes]
@@ -65,7 +65,7 @@ class Answer:
         return "\r\n".join(lines).encode() + b"\r\n\r\n"
 
 
-Answering = Callable[[Request], Answer]
+Answering = Callable[[Request], Response]
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ class Connection:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while request := await _read_request(reader):
-                answer = self.answering(request)
-                outcome = await _deliver(answer, request.method, reader, writer)
-                answer.ended(outcome)
+                response = self.answering(request)
+                outcome = await _deliver(response, request.method, reader, writer)
+                response.ended(outcome)
                 if outcome != "answered":
                     break
         except (ConnectionError, asyncio.IncompleteReadError, ValueError):
@@ -91,10 +91,10 @@ class Connection:
 
 
 async def _deliver(
-    answer: Answer, method: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    response: Response, method: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> str:
-    """Writes the answer, and stops at once if the peer goes away meanwhile. Returns how it ended."""
-    writing = asyncio.create_task(_write(answer, method, writer))
+    """Writes the response, and stops at once if the peer goes away meanwhile. Returns how it ended."""
+    writing = asyncio.create_task(_write(response, method, writer))
     leaving = asyncio.create_task(reader.read(1))
     await asyncio.wait((writing, leaving), return_when=asyncio.FIRST_COMPLETED)
     outcome = await _finish(writing) if writing.done() else "abandoned"
@@ -114,13 +114,13 @@ async def _finish(writing: asyncio.Task[None]) -> str:
     return "answered"
 
 
-async def _write(answer: Answer, method: str, writer: asyncio.StreamWriter) -> None:
-    writer.write(answer.head())
+async def _write(response: Response, method: str, writer: asyncio.StreamWriter) -> None:
+    writer.write(response.head())
     await writer.drain()
     if method == "HEAD":
         return
-    chunked = answer.length is None
-    async for piece in answer.pieces:
+    chunked = response.length is None
+    async for piece in response.pieces:
         writer.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
         await writer.drain()
     if chunked:

@@ -4,10 +4,10 @@
 
 It serves /v1/chat/completions, /v1/responses and /v1/messages (whole and streamed), /v1/embeddings and
 /v1/models; whatever else is asked for is answered with an echo of the request. The field "scripted" of a
-request's JSON body, or of its query, directs the answer (see Script). Two more paths are for whoever watches:
+request's JSON body, or of its query, directs the response (see Script). Two more paths are for observers:
 
-    POST /scripted/release {"gate": NAME}   lets the answers that wait at a gate go on
-    GET /scripted/requests                  what was received, and how each answer ended
+    POST /scripted/release {"gate": NAME}   lets the responses that wait at a gate go on
+    GET /scripted/requests                  what was received, and how each response ended
 
 When it listens it prints {"listening": "127.0.0.1:PORT"}, and it ends with SIGTERM.
 """
@@ -27,7 +27,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import parse_qs
 
 from blindrelay.testbed.scripted_dialects import DIALECTS, Dialect, embeddings, models
-from blindrelay.testbed.scripted_http import MAX_HEAD, Answer, BreakOffError, Connection, Request
+from blindrelay.testbed.scripted_http import MAX_HEAD, BreakOffError, Connection, Request, Response
 
 KEPT_REQUESTS: Final = 1_000
 """How many requests GET /scripted/requests shows at most."""
@@ -37,7 +37,7 @@ Piece = TypeVar("Piece")
 _BLOCK: Final = 65_536
 _FILLER: Final = "\N{LOWER ONE EIGHTH BLOCK}"
 _PARIS: Final = "The capital of France is Paris."
-_OTHERWISE: Final = "This answer was written before the question was asked."
+_OTHERWISE: Final = "This response was written before the question was asked."
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ class Script:
     """Answer a chat that is not streamed with a call of a tool, whose argument is this word's digest."""
     echo: bool = False
     """Say, as JSON, what was received: method, path, headers, and the body's size and SHA-256."""
-    answer_bytes: int | None = None
+    response_bytes: int | None = None
     """Say this many times "x"."""
     status: int = 200
     """Anything from 400 is answered with an error body in the API's shape."""
     headers: dict[str, str] = field(default_factory=dict)
-    """More headers of the answer."""
+    """More headers of the response."""
     hold: str | None = None
     """Send the head and all but the last piece, then wait until this gate is released."""
     break_after: int | None = None
@@ -74,50 +74,50 @@ class ScriptedProvider:
         self._gates: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._requests: deque[dict[str, Any]] = deque(maxlen=KEPT_REQUESTS)
 
-    def answer(self, request: Request) -> Answer:
+    def response(self, request: Request) -> Response:
         if request.path.startswith("/scripted/"):
             return self._control(request)
         if request.path == "/health":
-            return _json_answer({"status": "ok"})
+            return _json_response({"status": "ok"})
         entry = {**_seen(request), "outcome": "open"}
         self._requests.append(entry)
         return replace(self._scripted(request), ended=partial(entry.__setitem__, "outcome"))
 
-    def _control(self, request: Request) -> Answer:
+    def _control(self, request: Request) -> Response:
         if request.path == "/scripted/requests":
-            return _json_answer(list(self._requests))
+            return _json_response(list(self._requests))
         if request.path == "/scripted/release":
             self._gates[_json_object(request)["gate"]].set()
-            return _json_answer({})
-        return _json_answer({"error": {"message": f"there is no {request.path}"}}, status=404)
+            return _json_response({})
+        return _json_response({"error": {"message": f"there is no {request.path}"}}, status=404)
 
-    def _scripted(self, request: Request) -> Answer:
+    def _scripted(self, request: Request) -> Response:
         body = _json_object(request)
         try:
             script = Script(**body.get("scripted", _in_query(request)))
         except (TypeError, ValueError) as error:
-            return _json_answer({"error": {"message": f"scripted: {error}"}}, status=400)
+            return _json_response({"error": {"message": f"scripted: {error}"}}, status=400)
         dialect = DIALECTS.get(request.path)
         if script.status >= 400:
             shape = dialect or DIALECTS["/v1/chat/completions"]
             said = _digested(script.digest) if script.digest is not None else f"scripted {script.status}"
             return self._at_once(shape.error(said), script)
         if dialect is None:
-            return self._at_once(_plain_answer(request, body), script)
+            return self._at_once(_plain_response(request, body), script)
         if script.tool is not None:
             return self._at_once(dialect.tool_call(_digested(script.tool)), script)
         if body.get("stream"):
             pieces = self._direct(_events(dialect, _said(request, body, script)), script)
-            return Answer(pieces, None, script.status, "text/event-stream", script.headers)
+            return Response(pieces, None, script.status, "text/event-stream", script.headers)
         blocks = list(_whole(dialect, _said(request, body, script)))
         length = sum(map(len, blocks))
-        return Answer(self._direct(iter(blocks), script), length, script.status, headers=script.headers)
+        return Response(self._direct(iter(blocks), script), length, script.status, headers=script.headers)
 
-    def _at_once(self, body: object, script: Script) -> Answer:
-        """A JSON answer, its last byte being a piece of its own."""
+    def _at_once(self, body: object, script: Script) -> Response:
+        """A JSON response, its last byte being a piece of its own."""
         encoded = json.dumps(body).encode()
         pieces = self._direct(iter([encoded[:-1], encoded[-1:]]), script)
-        return Answer(pieces, len(encoded), script.status, headers=script.headers)
+        return Response(pieces, len(encoded), script.status, headers=script.headers)
 
     async def _direct(self, pieces: Iterator[bytes], script: Script) -> AsyncIterator[bytes]:
         """The pieces, at the pace, up to the gate and to the break that the script wants."""
@@ -134,15 +134,15 @@ class ScriptedProvider:
 
 
 def _said(request: Request, body: dict[str, Any], script: Script) -> Iterator[str]:
-    """The text of the answer, in pieces."""
-    if script.answer_bytes is not None:
-        full, rest = divmod(script.answer_bytes, _BLOCK)
+    """The text of the response, in pieces."""
+    if script.response_bytes is not None:
+        full, rest = divmod(script.response_bytes, _BLOCK)
         yield from ["x" * _BLOCK] * full
         yield "x" * rest
         return
     text = script.text
     if script.digest is not None:
-        text = f"{_digested(script.digest)} is the answer."
+        text = f"{_digested(script.digest)} is the response."
     elif script.echo:
         text = json.dumps(_seen(request))
     elif text is None:
@@ -175,7 +175,7 @@ def _digested(word: str) -> str:
     return hashlib.sha256(word.encode()).hexdigest()[:40]
 
 
-def _plain_answer(request: Request, body: dict[str, Any]) -> dict[str, Any]:
+def _plain_response(request: Request, body: dict[str, Any]) -> dict[str, Any]:
     if request.path == "/v1/models":
         return models()
     if request.path == "/v1/embeddings":
@@ -218,18 +218,18 @@ def _in_query(request: Request) -> dict[str, Any]:
     return script if isinstance(script, dict) else {}
 
 
-def _json_answer(body: object, status: int = 200) -> Answer:
+def _json_response(body: object, status: int = 200) -> Response:
     encoded = json.dumps(body).encode()
 
     async def pieces() -> AsyncIterator[bytes]:
         yield encoded
 
-    return Answer(pieces(), len(encoded), status)
+    return Response(pieces(), len(encoded), status)
 
 
 async def _serve(port: int) -> None:
     provider = ScriptedProvider()
-    connection = Connection(provider.answer)
+    connection = Connection(provider.response)
     server = await asyncio.start_server(connection.serve, "127.0.0.1", port, limit=MAX_HEAD)
     host, bound = server.sockets[0].getsockname()
     sys.stdout.write(json.dumps({"listening": f"{host}:{bound}"}) + "\n")

@@ -69,7 +69,7 @@ def walls_are_allowed() -> bool:
 
 
 def streaming(*pieces: bytes) -> Callable[[Received, Responder], Any]:
-    """An answer of these pieces of an event stream."""
+    """A response of these pieces of an event stream."""
 
     async def answer(_: Received, respond: Responder) -> None:
         await respond.send(head=head(200, b"text/event-stream"))

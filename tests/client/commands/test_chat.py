@@ -1,4 +1,4 @@
-"""`blindrelay chat`: live answers, conversations, the relay's view, and who is at fault."""
+"""`blindrelay chat`: live responses, conversations, the relay's view, and who is at fault."""
 
 from __future__ import annotations
 
@@ -134,19 +134,19 @@ def test_without_being_asked_nothing_is_noted(to_bridge: ScriptedBridge, run: Ru
 
 
 def test_a_conversation_remembers(to_bridge: ScriptedBridge) -> None:
-    to_bridge.answer = streaming(said("An answer."), DONE)
+    to_bridge.answer = streaming(said("A response."), DONE)
     with terminal("chat") as person:
         person.wait_for("> ")
         person.type("One?\n")
-        person.wait_for("An answer.")
+        person.wait_for("A response.")
         person.wait_for("> ")
         person.type("Two?\n")
-        person.wait_for("An answer.")
+        person.wait_for("A response.")
         person.wait_for("> ")
         person.type("\x04")
         assert person.end() == 0
     messages = json.loads(to_bridge.received[1].body)["messages"]
-    assert [each["content"] for each in messages] == ["One?", "An answer.", "Two?"]
+    assert [each["content"] for each in messages] == ["One?", "A response.", "Two?"]
 
 
 def test_ctrl_c_stops_an_answer_and_then_the_conversation(to_bridge: ScriptedBridge) -> None:
@@ -161,11 +161,11 @@ def test_ctrl_c_stops_an_answer_and_then_the_conversation(to_bridge: ScriptedBri
         person.type("One?\n")
         person.wait_for("Once upon")
         person.type("\x03")
-        person.wait_for("The answer was stopped")
+        person.wait_for("The response was stopped")
         person.wait_for("> ")
-        to_bridge.answer = streaming(said("An answer."), DONE)
+        to_bridge.answer = streaming(said("A response."), DONE)
         person.type("Two?\n")
-        person.wait_for("An answer.")
+        person.wait_for("A response.")
         person.wait_for("> ")
         assert person.interrupt() == 130
     messages = json.loads(to_bridge.received[1].body)["messages"]
@@ -239,9 +239,9 @@ def test_an_error_does_not_end_a_conversation(to_bridge: ScriptedBridge) -> None
         person.type("One?\n")
         person.wait_for("there is no room")
         person.wait_for("> ")
-        to_bridge.answer = streaming(said("An answer."), DONE)
+        to_bridge.answer = streaming(said("A response."), DONE)
         person.type("Again?\n")
-        person.wait_for("An answer.")
+        person.wait_for("A response.")
         person.wait_for("> ")
         person.type("\x04")
         assert person.end() == 0
@@ -272,7 +272,7 @@ def test_nothing_seems_to_hang(to_bridge: ScriptedBridge) -> None:
 
     to_bridge.answer = answer
     with terminal("chat", "Well?") as person:
-        person.wait_for("waiting for the answer …")
+        person.wait_for("waiting for the response …")
         gate.set()
         person.wait_for("Here.")
         assert person.end() == 0
@@ -332,8 +332,8 @@ IN_STREAM = b'data: {"type":"error","error":{"type":"overloaded_error","message"
         (streaming(b'data: {"choices": ["x"]}\n\n'), 5, "the provider answered with an event that"),
         (failing(ErrorCode.ERROR_CODE_NOT_ALLOWED, "it is not on the list"), 4, "the bridge answered: it is"),
         (failing(ErrorCode.ERROR_CODE_PROVIDER_UNREACHABLE, "no way"), 4, "the bridge answered: no way"),
-        (cut, 3, "the relay ended the exchange before the answer's end"),
-        (altered, 3, "the answer did not open"),
+        (cut, 3, "the relay ended the exchange before the response's end"),
+        (altered, 3, "the response did not open"),
     ],
 )
 def test_who_is_at_fault(

@@ -1,4 +1,4 @@
-"""Ctrl-C while a command starts, in the middle of an answer, and while it ends: 130, without a word."""
+"""Ctrl-C while a command starts, in the middle of a response, and while it ends: 130, without a word."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A request arrives as it was made, and an answer comes back as it was given."""
+"""A request arrives as it was made, and a response comes back as it was given."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_every_method_passes(bridged: Endpoint, bridge: ScriptedBridge, method: 
 def test_head_has_headers_and_no_body(bridged: Endpoint, bridge: ScriptedBridge) -> None:
     answer_with(bridge, 200, content_type="application/json", content_length="12345")
     with bridged.client() as client:
-        for _ in range(2):  # on one connection: a body would be read as the second answer
+        for _ in range(2):  # on one connection: a body would be read as the second response
             answer = client.head("/v1/models")
             assert answer.headers["content-length"] == "12345"
             assert answer.content == b""

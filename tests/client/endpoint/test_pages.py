@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 SAID = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\"> käse"
-ANSWERED = '</pre><h1 id="injected">Answer</h1>'
+ANSWERED = '</pre><h1 id="injected">Response</h1>'
 
 
 async def answer(_: Received, respond: Responder) -> None:
@@ -149,7 +149,7 @@ def test_contents_are_bounded(bridge: ScriptedBridge, tmp_path: Path) -> None:
         client.post("/v1/audio/speech", content=b"\xff\x00\xfe")
         text = client.get("/content").text
     assert "<h3>Request: 3 bytes</h3>\n<p>No text.</p>" in text
-    assert "<h3>Answer: 120,015 bytes, of which this is the beginning</h3>" in text
+    assert "<h3>Response: 120,015 bytes, of which this is the beginning</h3>" in text
     assert text.count("é") == KEPT_BYTES // 2
     assert "the end" not in text
 

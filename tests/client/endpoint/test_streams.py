@@ -42,7 +42,7 @@ def test_each_event_arrives_before_the_next_is_sent(bridged: Endpoint, bridge: S
 
 
 def test_a_body_is_not_gathered(bridged: Endpoint, bridge: ScriptedBridge) -> None:
-    """An answer comes to a request that has no end."""
+    """A response comes to a request that has no end."""
     bridge.stop_reading_after = 2
     with socket.create_connection(("127.0.0.1", bridged.port), timeout=30) as program:
         program.sendall(

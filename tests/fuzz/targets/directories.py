@@ -45,7 +45,7 @@ def sealing_to_a_key(data: bytes) -> None:
 
 
 def relay_directories(data: bytes) -> None:
-    """The relay's reading of a bridge's answer: what it serves on is what it read."""
+    """The relay's reading of a bridge's response: what it serves on is what it read."""
     listing = read_listing(data)
     served, left_out = encode_listings([listing])
     check(left_out == 0 and len(served) <= MAX_DIRECTORIES_SIZE, "what came in goes out")

@@ -11,17 +11,15 @@ from google.protobuf.message import DecodeError
 
 from blindrelay.provider_bridge.credentials import Credential
 from blindrelay.provider_bridge.errors import RequestError
-from blindrelay.provider_bridge.header_policy import (
+from blindrelay.provider_bridge.policy.headers import (
     NEVER_SENT,
     HeaderError,
     provider_headers,
     request_headers,
     subprotocols,
 )
-from blindrelay.provider_bridge.policy import PlannedCall, plan_call
-from blindrelay.provider_bridge.presets import presets
-from blindrelay.provider_bridge.providers import Provider
-from blindrelay.provider_bridge.url_policy import (
+from blindrelay.provider_bridge.policy.request_policy import PlannedCall, plan_call
+from blindrelay.provider_bridge.policy.urls import (
     DEFAULT_PORTS,
     PASSED_PARAMETERS,
     RequestUrl,
@@ -29,6 +27,8 @@ from blindrelay.provider_bridge.url_policy import (
     parse_origin,
     parse_url,
 )
+from blindrelay.provider_bridge.presets import presets
+from blindrelay.provider_bridge.providers import Provider
 from blindrelay.v1.http_headers import (
     ACCOUNT_HEADERS,
     INJECTED_SUBPROTOCOLS,

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 QUESTION = "What is the capital of France? Answer in one sentence."
 PARIS = "The capital of France is Paris."
-NOT_OPENED = "AlteredAnswerError"
+NOT_OPENED = "AlteredResponseError"
 
 ENDS = {
     "flip": (NOT_OPENED, "altered"),
-    "cut": ("CutAnswerError", "ends the answer here"),
+    "cut": ("CutResponseError", "ends the response here"),
     "drop": (NOT_OPENED, "kept back"),
     "repeat": (NOT_OPENED, "sent again"),
     "swap": (NOT_OPENED, "sent late"),
@@ -73,7 +73,7 @@ def ask(page: Page, relay: str = "honest") -> None:
 def test_an_honest_relay_has_bytes_and_the_others_words(live: Page) -> None:
     ask(live)
     assert PARIS in live.inner_text("#of-client")
-    assert live.inner_text("#state").startswith("The answer is whole, and what the bridge sent.")
+    assert live.inner_text("#state").startswith("The response is whole, and what the bridge sent.")
     relay = live.inner_text("#of-relay")
     assert "reads the envelope, 82 bytes" in relay
     assert "to the bridge, 5,270 bytes" in relay
@@ -102,14 +102,14 @@ def test_the_relay_s_column_has_the_whole_exchange_in_its_order(live: Page) -> N
 
 def test_what_the_relay_had_is_searched_and_the_search_finds_it_with_one_that_reads(live: Page) -> None:
     ask(live)
-    assert live.inner_text("#found").startswith("5 words of question and answer, looked for in all ")
+    assert live.inner_text("#found").startswith("5 words of question and response, looked for in all ")
     assert live.inner_text("#found").endswith(": none found")
     ask(live, READING)
     assert live.inner_text("#found").endswith("found Answer, France, Paris, capital, sentence")
     assert QUESTION in live.inner_text("#of-relay")
     assert PARIS in live.inner_text("#of-relay")
     assert live.inner_text("#of-bridge") == "there is none"
-    assert live.inner_text("#state").startswith("Lost: the answer came, and the relay has read all of it.")
+    assert live.inner_text("#state").startswith("Lost: the response came, and the relay has read all of it.")
     assert live.get_attribute("#state", "class") == "bad"
 
 
@@ -121,7 +121,7 @@ def test_each_switch_ends_as_it_should(live: Page, trick: str) -> None:
     assert deed in live.inner_text("#of-relay")
     said, shown_as = live.inner_text("#state"), live.get_attribute("#state", "class")
     if trick == "replay":
-        assert said.startswith("The answer is whole, and what the bridge sent.")
+        assert said.startswith("The response is whole, and what the bridge sent.")
         assert shown_as == "good"
     else:
         assert said.startswith("Caught: ")
@@ -153,7 +153,7 @@ def test_a_page_that_is_opened_later_has_the_last_exchange(live: Page, view: str
             break
         later.wait_for_timeout(100)
     assert later.inner_text("main") == live.inner_text("main")
-    assert "CutAnswerError" in later.inner_text("#of-client")
+    assert "CutResponseError" in later.inner_text("#of-client")
 
 
 def test_nothing_is_asked_without_words(live: Page) -> None:

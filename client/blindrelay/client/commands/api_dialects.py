@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Final, TypedDict
 
 _MAX_TOKENS: Final = 8_192
-"""Anthropic's API wants a limit: long enough for an answer that somebody reads."""
+"""Anthropic's API wants a limit: long enough for a response that somebody reads."""
 
 
 CUT_REASONS: Final = frozenset(
@@ -20,7 +20,7 @@ CUT_REASONS: Final = frozenset(
         "refusal",
     }
 )
-"""The words of the two APIs, and of servers that imitate them, for an answer that is only a part."""
+"""The words of the two APIs, and of servers that imitate them, for a response that is only a part."""
 
 
 class Message(TypedDict):
@@ -53,7 +53,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def question(self, model: str, messages: list[Message], system: str | None) -> dict[str, Any]:
-        """The body of a request for a streamed answer."""
+        """The body of a request for a streamed response."""
 
     @abstractmethod
     def text(self, event: dict[str, Any]) -> str:
@@ -65,7 +65,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def ends(self, data: str, event: dict[str, Any]) -> bool:
-        """Whether the answer is whole with this event."""
+        """Whether the response is whole with this event."""
 
 
 class OpenAI(Dialect):

@@ -1,4 +1,4 @@
-"""`blindrelay chat`: a question to a model, sealed, and its answer as it comes."""
+"""`blindrelay chat`: a question to a model, sealed, and its response as it comes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from blindrelay.client.commands.options import (
     relay_option,
 )
 from blindrelay.client.commands.relay_view_report import view_json, view_text
-from blindrelay.client.commands.sealed_api import PartialAnswerError, SealedApi
+from blindrelay.client.commands.sealed_api import PartialResponseError, SealedApi
 from blindrelay.client.commands.terminal import one_line, printable, waiting
 from blindrelay.client.errors import BlindRelayError
 from blindrelay.client.relay_view import RelayView
@@ -47,10 +47,10 @@ def chat(
     relay: str | None,
     as_json: bool,
 ) -> None:
-    """Ask a model, sealed, and print the answer as it comes.
+    """Ask a model, sealed, and print the response as it comes.
 
     PROMPT is read from stdin if it is - or missing. At a terminal without one a conversation begins: Ctrl-C
-    stops an answer, and Ctrl-D or Ctrl-C at the prompt ends the conversation.
+    stops a response, and Ctrl-D or Ctrl-C at the prompt ends the conversation.
 
     \b
     Examples:
@@ -77,7 +77,7 @@ def chat(
             conversation.run()
             return
         cut = conversation.ask(asked, quiet=as_json)
-    # Only now: the last padding comes after the answer's end.
+    # Only now: the last padding comes after the response's end.
     if as_json:
         said = {"answer": conversation.messages[-1]["content"], "complete": cut is None}
         held = {"relay_view": [view_json(view) for view in views]} if show_relay_view else {}
@@ -114,7 +114,7 @@ class _Conversation:
     messages: list[Message] = field(default_factory=list)
 
     def run(self) -> None:
-        """Asks whatever is typed. An error does not end it, nor Ctrl-C during an answer."""
+        """Asks whatever is typed. An error does not end it, nor Ctrl-C during a response."""
         with suppress(ImportError):  # Windows has none
             import readline  # noqa: F401 (with it input() has a history and arrow keys)
 
@@ -126,11 +126,11 @@ class _Conversation:
             except BlindRelayError as error:
                 click.echo(f"blindrelay: {one_line(str(error))}", err=True)
             except KeyboardInterrupt:
-                click.echo("The answer was stopped. Ctrl-C again ends the conversation.", err=True)
+                click.echo("The response was stopped. Ctrl-C again ends the conversation.", err=True)
             _show(self.views)
 
-    def ask(self, text: str, *, quiet: bool = False) -> PartialAnswerError | None:
-        """Asks, prints the answer as it comes and remembers it. Returns why it is a part, if the provider
+    def ask(self, text: str, *, quiet: bool = False) -> PartialResponseError | None:
+        """Asks, prints the response as it comes and remembers it. Returns why it is a part, if the provider
         stopped early. Raises BlindRelayError. What came before Ctrl-C is remembered, too.
         """
         question, cut, came = Message(role="user", content=text), None, list[str]()
@@ -139,7 +139,7 @@ class _Conversation:
                 came.append(piece)
                 if not quiet:
                     _print(piece)
-        except PartialAnswerError as error:
+        except PartialResponseError as error:
             cut = error
         except BaseException as error:
             if sys.stdout.isatty():
@@ -157,7 +157,7 @@ class _Conversation:
 
     def _pieces(self, messages: list[Message]) -> Iterator[str]:
         pieces = self.api.chat(self.model, messages, self.system)
-        with waiting("waiting for the answer"):
+        with waiting("waiting for the response"):
             first = next(pieces, "")
         yield first
         yield from pieces

@@ -11,10 +11,10 @@ from typing import Final
 
 import click
 
-from blindrelay.client.commands.doctor import examined, failed_of, findings_json
-from blindrelay.client.commands.doctor_checks import Examination
+from blindrelay.client.commands.doctor.checks import Examination
+from blindrelay.client.commands.doctor.command import examined, failed_of, findings_json
 from blindrelay.client.commands.exit_codes import ExitCode
-from blindrelay.client.commands.keys_sources import read_text
+from blindrelay.client.commands.keys.sources import read_text
 from blindrelay.client.commands.options import json_option
 from blindrelay.client.commands.profile_writer import write_private, write_profile
 from blindrelay.client.connection import Connection, profile_file, read_profile
@@ -56,7 +56,7 @@ def init(
     yes: bool,
     as_json: bool,
 ) -> int:
-    """Set up a relay: three questions, tried before the answers are kept.
+    """Set up a relay: three questions, tried before the responses are kept.
 
     It asks for the relay's address, your token and the bridge's identity. The first two come from the
     relay's operator. The identity comes from the bridge's, by a way that the relay does not control: compare

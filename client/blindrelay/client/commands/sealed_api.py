@@ -20,7 +20,7 @@ _PREFIX: Final = "BlindRelay: "
 
 
 class AnsweredError(BlindRelayError):
-    """An error of BlindRelay's that the transport gave as an answer, because it must not be tried again."""
+    """An error of BlindRelay's that the transport gave as a response, because it must not be tried again."""
 
     def __init__(self, message: str, origin: str, kind: str) -> None:
         super().__init__(message)
@@ -29,10 +29,10 @@ class AnsweredError(BlindRelayError):
 
 
 class ProviderError(BlindRelayError):
-    """The provider answered with an error, or with what is no answer. Sealed, so it is the provider's own.
+    """The provider answered with an error, or with what is no response. Sealed, so it is the provider's own.
 
     Attributes:
-        status: the HTTP status; 200 if the error came within an answer.
+        status: the HTTP status; 200 if the error came within a response.
     """
 
     origin = "provider"
@@ -43,7 +43,7 @@ class ProviderError(BlindRelayError):
         self.status = status
 
 
-class PartialAnswerError(ProviderError):
+class PartialResponseError(ProviderError):
     """The provider stopped early, at a limit of length or for a filter. What came is a part."""
 
     def __init__(self, reason: str) -> None:
@@ -80,30 +80,30 @@ class SealedApi:
 
     def models(self) -> list[str]:
         """The names of the provider's models. Raises BlindRelayError."""
-        answer = self._checked(self.get("/v1/models"))
+        response = self._checked(self.get("/v1/models"))
         try:
-            return [str(model["id"]) for model in answer.json()["data"]]
+            return [str(model["id"]) for model in response.json()["data"]]
         except (ValueError, TypeError, KeyError):
-            raise ProviderError("with something that is no list of models", answer.status_code) from None
+            raise ProviderError("with something that is no list of models", response.status_code) from None
 
     def get(self, path: str) -> httpx.Response:
-        """A GET and its answer, whatever it is."""
+        """A GET and its response, whatever it is."""
         return self._client.get(self._origin + path, headers=self._headers)
 
     def chat(self, model: str, messages: list[Message], system: str | None = None) -> Iterator[str]:
-        """The answer, piece by piece as it comes. Raises BlindRelayError, also if the answer is a part."""
+        """The response, piece by piece as it comes. Raises BlindRelayError, also if it is incomplete."""
         question = self.dialect.question(model, messages, system)
         url = self._origin + self.dialect.path
-        with self._client.stream("POST", url, headers=self._headers, json=question) as answer:
-            if answer.status_code >= 300:
-                answer.read()
-            self._checked(answer)
-            yield from self._pieces(answer)
+        with self._client.stream("POST", url, headers=self._headers, json=question) as response:
+            if response.status_code >= 300:
+                response.read()
+            self._checked(response)
+            yield from self._pieces(response)
 
-    def _pieces(self, answer: httpx.Response) -> Iterator[str]:
+    def _pieces(self, response: httpx.Response) -> Iterator[str]:
         has_ended, reason = False, None
         # It is read to its end, beyond the last event: the relay counts one that is left early as cancelled.
-        for data in event_data(answer.iter_bytes()):
+        for data in event_data(response.iter_bytes()):
             event = _object(data)
             if event.get("error"):
                 raise ProviderError(f"with an error: {_message(event)}")
@@ -115,23 +115,23 @@ class SealedApi:
         if not has_ended:
             raise ProviderError("with a stream that has no end: what came is a part")
         if reason in CUT_REASONS:
-            raise PartialAnswerError(reason)
+            raise PartialResponseError(reason)
 
     def _read(self, event: dict[str, Any]) -> tuple[str, str | None]:
-        """Its text, and why the answer ended, if the event says so."""
+        """Its text, and why the response ended, if the event says so."""
         try:
             return self.dialect.text(event), self.dialect.stop_reason(event)
         except (AttributeError, LookupError, TypeError):
             raise ProviderError("with an event that is not of its API") from None
 
-    def _checked(self, answer: httpx.Response) -> httpx.Response:
-        if ours := answer.headers.get(_OURS):
+    def _checked(self, response: httpx.Response) -> httpx.Response:
+        if ours := response.headers.get(_OURS):
             origin, _, kind = ours.partition("/")
-            raise AnsweredError(_message(_object(answer.text)).removeprefix(_PREFIX), origin, kind)
-        if answer.status_code >= 300:
-            message = _message(_object(answer.text)) or answer.reason_phrase
-            raise ProviderError(f"{answer.status_code}: {message}", answer.status_code)
-        return answer
+            raise AnsweredError(_message(_object(response.text)).removeprefix(_PREFIX), origin, kind)
+        if response.status_code >= 300:
+            message = _message(_object(response.text)) or response.reason_phrase
+            raise ProviderError(f"{response.status_code}: {message}", response.status_code)
+        return response
 
 
 def event_data(pieces: Iterable[bytes]) -> Iterator[str]:

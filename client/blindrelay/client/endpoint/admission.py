@@ -21,7 +21,7 @@ MAX_REQUESTS: Final = 256
 """Requests at once; 64 of them are exchanges, the others wait for these."""
 
 _TIMEOUTS: Final = {"connect": 10.0, "pool": 60.0, "write": 600.0, "read": None}
-"""Seconds. How long an answer may be silent is the program's to say: when it goes away, the exchange ends.
+"""Seconds. How long a response may be silent is the program's to say: when it goes away, the exchange ends.
 Beyond that the connection's deadline counts."""
 
 _KEY: Final = b"x-api-key"

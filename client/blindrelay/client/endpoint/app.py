@@ -98,7 +98,7 @@ def endpoint_app(
     async def provider(scope: Scope, receive: Receive, send: Send) -> None:
         await (websockets if scope["type"] == "websocket" else requests)(scope, receive, send)
 
-    contents = Route(CONTENT_PATH, ContentPage(journal, access).answer, methods=["GET", "POST"])
+    contents = Route(CONTENT_PATH, ContentPage(journal, access).response, methods=["GET", "POST"])
     app = Starlette(
         routes=[
             Route("/", page),

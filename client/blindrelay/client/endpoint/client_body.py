@@ -55,7 +55,7 @@ class ClientBody:
         self._over.set()
 
     async def client_gone(self) -> None:
-        """Returns when the program has closed its connection, or has its whole answer."""
+        """Returns when the program has closed its connection, or has its whole response."""
         await self._over.wait()
         while (await self._receive())["type"] != "http.disconnect":
             pass

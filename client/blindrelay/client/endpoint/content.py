@@ -48,16 +48,16 @@ class Excerpt:
 
 @dataclass
 class Content:
-    """One request as the program sent it, and its answer as the program got it. No headers: keys are there.
+    """One request as the program sent it, and its response as the program got it. No headers: keys are there.
 
     Attributes:
         method: GET for a WebSocket.
         url: the provider's, without its query: Google's API takes keys there.
-        status: of the answer; None before there is one.
+        status: of the response; None before there is one.
     """
 
     method: str
     url: str
     status: int | None = None
     request: Excerpt = field(default_factory=Excerpt)
-    answer: Excerpt = field(default_factory=Excerpt)
+    response: Excerpt = field(default_factory=Excerpt)

@@ -28,13 +28,13 @@ class ContentPage:
         self._journal = journal
         self._access = access
 
-    async def answer(self, request: Request) -> Response:
+    async def response(self, request: Request) -> Response:
         """To GET and POST."""
         is_form = request.method == "POST"
         token = await _token_of(request) if is_form else b""
         if self._access.shows_token(request.headers.raw) or self._access.is_token(token):
-            return _answer(_contents(self._journal.entries), 200)
-        return _answer(_asking(is_wrong=is_form), 403 if is_form else 200)
+            return _response(_contents(self._journal.entries), 200)
+        return _response(_asking(is_wrong=is_form), 403 if is_form else 200)
 
 
 async def _token_of(request: Request) -> bytes:
@@ -47,7 +47,7 @@ async def _token_of(request: Request) -> bytes:
     return parse_qs(form.decode("latin-1")).get("token", [""])[0].strip().encode()
 
 
-def _answer(body: Iterator[str], status: int) -> Response:
+def _response(body: Iterator[str], status: int) -> Response:
     return HTMLResponse(page("BlindRelay: contents", body), status, headers=HEADERS)
 
 
@@ -82,7 +82,7 @@ def _exchange(entry: Entry, content: Content) -> Iterator[str]:
     line = f"{escape(content.method)} {escape(content.url)}{status}"
     yield f"<details>\n<summary><code>{line}</code> <small>{began}, exchange {exchange}</small></summary>"
     yield from _excerpt("Request", content.request)
-    yield from _excerpt("Answer", content.answer)
+    yield from _excerpt("Response", content.response)
     yield "</details>"
 
 

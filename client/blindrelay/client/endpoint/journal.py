@@ -43,14 +43,14 @@ class Noted:
             self.content.request.add(piece)
 
     def answered(self, status: int) -> None:
-        """Notes the answer's status, where contents are kept."""
+        """Notes the response's status, where contents are kept."""
         if self.content is not None:
             self.content.status = status
 
     def received(self, piece: bytes) -> None:
         """Notes what comes back, where contents are kept."""
         if self.content is not None:
-            self.content.answer.add(piece)
+            self.content.response.add(piece)
 
     def ends(self, outcome: str) -> None:
         """Notes how those end that are open."""
@@ -66,7 +66,7 @@ class Journal:
     """Keeps the last exchanges. Its observe() is a SealedTransport's observer.
 
     Args:
-        keeps_content: whether what requests and answers say is kept with them, in memory.
+        keeps_content: whether what requests and responses say is kept with them, in memory.
     """
 
     def __init__(self, *, keeps_content: bool = False) -> None:

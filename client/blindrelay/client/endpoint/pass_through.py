@@ -1,4 +1,4 @@
-"""The endpoint's work: each request through the sealed transport, each answer back, piece by piece."""
+"""The endpoint's work: each request through the sealed transport, each response back, piece by piece."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from blindrelay.client.endpoint.refusal import RefusedError, cause, send_error
 from blindrelay.client.endpoint.response_headers import passed_on
 from blindrelay.client.endpoint.tasks import side_by_side
 from blindrelay.client.errors import BlindRelayError
-from blindrelay.client.stateless import completes_body
+from blindrelay.client.store_false import completes_body
 from blindrelay.client.transport import SealedTransport
 
 HELD_BODY: Final = 262_144
-"""Bytes up to which a body of known size is held until its answer begins: it can be sealed a second time
+"""Bytes up to which a body of known size is held until its response begins: it can be sealed a second time
 when the bridge was restarted, as SDKs do not see then. 256 of them are 64 MiB. Larger ones stream."""
 
 MAX_COMPLETED_BODY: Final = 33_554_432
@@ -77,7 +77,7 @@ class PassThrough:
             body.observer = noted.sent
             try:
                 request = await _request(admitted, body, self._transport.connection)
-                answer = await self._transport.handle_async_request(request)
+                response = await self._transport.handle_async_request(request)
             except RefusedError:
                 raise
             except BlindRelayError as error:
@@ -85,7 +85,7 @@ class PassThrough:
                 await send_error(error, admitted.destination.api, send)
                 return
             body.over()
-            await deliver(answer, admitted, noted, send)
+            await deliver(response, admitted, noted, send)
 
 
 class Started:
@@ -100,22 +100,22 @@ class Started:
         await self._send(message)
 
 
-async def deliver(answer: Any, admitted: Admitted, noted: Noted, send: Send) -> None:
+async def deliver(response: Any, admitted: Admitted, noted: Noted, send: Send) -> None:
     """Sends a response of the transport's, piece by piece."""
-    headers = passed_on(answer.headers.raw, admitted.destination.url, admitted.local_url)
+    headers = passed_on(response.headers.raw, admitted.destination.url, admitted.local_url)
     ours = dict(headers).get(_ERROR_HEADER, b"").decode()
-    noted.answered(answer.status_code)
+    noted.answered(response.status_code)
     try:
-        await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
-        async for piece in answer.stream:
+        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+        async for piece in response.stream:
             noted.received(piece)
             await send({"type": "http.response.body", "body": piece, "more_body": True})
-        noted.ends(ours or _outcome(answer.status_code))
+        noted.ends(ours or _outcome(response.status_code))
         await send({"type": "http.response.body"})
     except BlindRelayError as error:
         noted.ends(cause(error))
     finally:
-        await answer.stream.aclose()
+        await response.stream.aclose()
 
 
 def _outcome(status: int) -> str:

@@ -9,9 +9,9 @@ import httpx
 from starlette.types import Message, Send
 
 from blindrelay.client.endpoint.response_headers import MARK
+from blindrelay.client.error_mapping import error_body
 from blindrelay.client.errors import BlindRelayError
 from blindrelay.client.provider_apis import Api
-from blindrelay.client.surface import error_body
 from blindrelay.v1.http_headers import Header
 
 _BAD_GATEWAY: Final = 502
@@ -42,7 +42,7 @@ def cause(error: BlindRelayError) -> str:
 def error_response(error: BlindRelayError, api: Api) -> tuple[int, list[Header], bytes]:
     """The status, headers and body that stand for the error.
 
-    What the transport raises may be tried again (see surface.py), so no header forbids that.
+    What the transport raises may be tried again (see error_mapping.py), so no header forbids that.
     """
     retry = not isinstance(error, RefusedError) or error.retry
     status = _status(error)

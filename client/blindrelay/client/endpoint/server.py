@@ -46,7 +46,7 @@ def listen(host: str, port: int) -> socket.socket:
         raise ConfigurationError(
             f"cannot listen on {host} port {port}: {error.strerror or error}; --port 0 takes any free one"
         ) from None
-    # asyncio turns Nagle's algorithm off for sockets that name their protocol. With it, the end of an answer
+    # asyncio turns Nagle's algorithm off for sockets that name their protocol. With it, the end of a response
     # waits 40 ms for the acknowledgement of its beginning.
     return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=listener.detach())
 
@@ -113,7 +113,7 @@ async def serve_app(
 
 
 def _config(app: ASGIApp, door: Door) -> uvicorn.Config:
-    """uvicorn's settings: nothing is logged, nothing is added to answers, and nothing is without a limit."""
+    """uvicorn's settings: nothing is logged, nothing is added to responses, and everything has a limit."""
     return uvicorn.Config(
         app,
         access_log=False,

@@ -19,7 +19,7 @@ from blindrelay.client.endpoint.refusal import as_denial, cause, send_error
 from blindrelay.client.endpoint.response_headers import passed_on
 from blindrelay.client.endpoint.tasks import side_by_side
 from blindrelay.client.errors import BlindRelayError, BridgeError, ProtocolError
-from blindrelay.client.stateless import stateless_message
+from blindrelay.client.store_false import stateless_message
 from blindrelay.client.transport import SealedTransport
 from blindrelay.client.tunnel import SealedTunnel
 from blindrelay.sealing import (
@@ -86,15 +86,15 @@ class Tunnels:
     async def _carry(self, admitted: Admitted, noted: Noted, receive: Receive, send: Send) -> None:
         request = admitted.request()
         try:
-            answer = await _unless_gone(self._transport.open_tunnel(request), receive)
+            response = await _unless_gone(self._transport.open_tunnel(request), receive)
         except BlindRelayError as error:
             noted.ends(cause(error))
             raise
-        if not isinstance(answer, SealedTunnel):
-            await deliver(answer, admitted, noted, as_denial(send))
+        if not isinstance(response, SealedTunnel):
+            await deliver(response, admitted, noted, as_denial(send))
             return
         noted.answered(TUNNEL_STATUS)
-        headers = passed_on(answer.headers, admitted.destination.url, admitted.local_url)
+        headers = passed_on(response.headers, admitted.destination.url, admitted.local_url)
         chosen = [value.decode("latin-1") for name, value in headers if name == SUBPROTOCOL]
         await send(
             {
@@ -103,7 +103,7 @@ class Tunnels:
                 "headers": [each for each in headers if each[0] != SUBPROTOCOL],
             }
         )
-        await _Carriage(answer, request, self._transport, noted).run(receive, send)
+        await _Carriage(response, request, self._transport, noted).run(receive, send)
 
 
 class _Carriage:

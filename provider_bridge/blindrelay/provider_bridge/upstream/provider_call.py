@@ -8,8 +8,8 @@ from typing import Final, cast
 import httpx
 
 from blindrelay.provider_bridge.errors import ProviderError, bad_response
-from blindrelay.provider_bridge.header_policy import HeaderError, answer_headers, provider_headers
-from blindrelay.provider_bridge.policy import PlannedCall
+from blindrelay.provider_bridge.policy.headers import HeaderError, provider_headers, response_headers
+from blindrelay.provider_bridge.policy.request_policy import PlannedCall
 from blindrelay.provider_bridge.providers import Provider
 from blindrelay.provider_bridge.upstream.failures import Failure, UpstreamError
 from blindrelay.provider_bridge.upstream.provider_tunnel import Handshake, ProviderTunnel
@@ -205,7 +205,7 @@ def _response(call: PlannedCall, response: httpx.Response) -> ProviderResponse:
     received = response.headers.raw
     end = body_end(call.method, response.status_code, received)
     try:
-        headers = answer_headers(
+        headers = response_headers(
             received,
             chunked=end == BODY_END_CHUNKED,
             brought=not call.injected,

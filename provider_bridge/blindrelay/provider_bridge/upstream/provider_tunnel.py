@@ -21,7 +21,7 @@ from websockets.protocol import Event, Protocol, Side, State
 from websockets.utils import accept_key, generate_key
 
 from blindrelay.provider_bridge.errors import ProviderError, SealedError, bad_response
-from blindrelay.provider_bridge.header_policy import HeaderError, answer_headers, subprotocols
+from blindrelay.provider_bridge.policy.headers import HeaderError, response_headers, subprotocols
 from blindrelay.provider_bridge.upstream.failures import Failure
 from blindrelay.provider_bridge.upstream.transport import ResponseBody
 from blindrelay.sealing import CLOSE, close_frame, close_reason, data_frames
@@ -76,7 +76,7 @@ class Handshake:
         if wrong is not None:
             raise bad_response(f"the provider's WebSocket handshake is refused: {wrong}")
         try:
-            headers = answer_headers(received, chunked=False, brought=self._brought)
+            headers = response_headers(received, chunked=False, brought=self._brought)
         except HeaderError as error:
             raise bad_response(f"the provider's response is refused: {error}") from None
         return ProviderTunnel(response, headers + [(SUBPROTOCOL, value) for value in chosen])

@@ -4,7 +4,7 @@ An attack is a hook of a relay (relay.py) with what has to come of it (attack.py
 against a double (doubles.py) that lacks the protection: there the attack has to succeed, or it was none.
 """
 
-import blindrelay.v1.quiet_grpc  # noqa: F401 - before the first import of grpc
+import blindrelay.v1.grpc_env  # noqa: F401 - before the first import of grpc
 
 # isort: split
 from blindrelay.testbed.attacks.attack import Attack, Outcome, Proof

@@ -162,7 +162,7 @@ def stall_after(number: int) -> Alteration:
 
 
 def sealed(record: bytes) -> bytes:
-    """An answer's message with this for its record."""
+    """A response's message with this for its record."""
     return ExchangeResponse(sealed=record).SerializeToString()
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final
 from unittest.mock import patch
 
-from blindrelay.provider_bridge import epoch_keys
+from blindrelay.provider_bridge.keys import epoch_keys
 from blindrelay.testbed.attacks.alterations import flipped
 from blindrelay.testbed.attacks.attack import (
     EXCHANGE_TAKEN,
@@ -106,7 +106,7 @@ class Fork(Hook):
 class Withheld(Hook):
     """One replica is listed; then it is said not to hold its key, and only the other one is listed.
 
-    `run`: the exchange is let run first, and its answer hidden: the restart is feigned.
+    `run`: the exchange is let run first, and its response hidden: the restart is feigned.
     """
 
     def __init__(self, *, run: bool) -> None:

@@ -26,9 +26,9 @@ from blindrelay.testbed.attacks.victim import LARGE, SMALL, WHOLE
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.inner_pb2 import ResponseHead, ResponseTail
 
-_ALTERED: Final = "AlteredAnswerError"
+_ALTERED: Final = "AlteredResponseError"
 _SPLICED: Final = 2
-"""The record that is spliced in: in the middle of a large answer, and of a large request."""
+"""The record that is spliced in: in the middle of a large response, and of a large request."""
 
 
 class Splice(Hook):
@@ -51,16 +51,16 @@ class Splice(Hook):
 
 
 class Swap(Hook):
-    """Each of two exchanges gets the other's whole answer."""
+    """Each of two exchanges gets the other's whole response."""
 
     def __init__(self) -> None:
         super().__init__(down=self._swapped)
         loop = asyncio.get_running_loop()
-        self._answers: list[asyncio.Future[list[bytes]]] = [loop.create_future(), loop.create_future()]
+        self._responses: list[asyncio.Future[list[bytes]]] = [loop.create_future(), loop.create_future()]
 
     async def _swapped(self, passage: Passage, messages: Messages) -> Messages:
-        self._answers[passage.number].set_result([message async for message in messages])
-        for message in await self._answers[1 - passage.number]:
+        self._responses[passage.number].set_result([message async for message in messages])
+        for message in await self._responses[1 - passage.number]:
             yield message
 
 
@@ -82,28 +82,28 @@ class SwapEnvelopes(Hook):
         await passage.forward()
 
 
-class OlderAnswer(Hook):
-    """The second exchange gets the first one's answer, and no bridge is asked."""
+class OlderResponse(Hook):
+    """The second exchange gets the first one's response, and no bridge is asked."""
 
     def __init__(self) -> None:
         super().__init__(down=self._recorded)
-        self._answer: list[bytes] = []
+        self._response: list[bytes] = []
 
     async def carry(self, passage: Passage) -> None:
         if passage.number == 0:
             await passage.forward()
             return
-        for message in self._answer:
+        for message in self._response:
             await passage.context.write(message)
 
     async def _recorded(self, _: Passage, messages: Messages) -> Messages:
         async for message in messages:
-            self._answer.append(message)
+            self._response.append(message)
             yield message
 
 
-class OwnAnswer(Hook):
-    """The relay seals an answer itself, well formed, under a key that it knows."""
+class OwnResponse(Hook):
+    """The relay seals a response itself, well formed, under a key that it knows."""
 
     async def carry(self, passage: Passage) -> None:
         records = ResponseSealer(KNOWN_KEY).seal(
@@ -119,7 +119,7 @@ class Replay(Hook):
     Args:
         times: how often it is sent in all.
         spread: to the replicas in turn.
-        later: when the client has its answer; else all at once.
+        later: when the client has its response; else all at once.
         fresh: under another exchange_id each time.
     """
 
@@ -137,8 +137,10 @@ class Replay(Hook):
         messages = [message async for message in passage.requests()]
         self._recorded = (passage, messages)
         times = 1 if self._later else self._times
-        answers = await asyncio.gather(*(self._present(passage, messages, number) for number in range(times)))
-        for message in max(answers, key=len):
+        responses = await asyncio.gather(
+            *(self._present(passage, messages, number) for number in range(times))
+        )
+        for message in max(responses, key=len):
             await passage.context.write(message)
 
     async def afterwards(self, relay: HostileRelay) -> None:
@@ -153,7 +155,7 @@ class Replay(Hook):
             for message in messages:
                 await call.write(message)
             await call.done_writing()
-            return [message async for message in passage.answers(call)]
+            return [message async for message in passage.responses(call)]
         except (EndedError, grpc.RpcError, asyncio.InvalidStateError):
             return []
 
@@ -178,28 +180,28 @@ _spliceable: Final = together(without_order, without_exchange_keys)
 
 # fmt: off
 EXCHANGE_ATTACKS: Final = [
-    Attack("splice-answer", "A record of another live exchange's answer takes the place of one of this.",
+    Attack("splice-answer", "A record of another live exchange's response takes the place of one of this.",
            partial(Splice, requests=False), (WHOLE, _ALTERED), 2,
            _KEYS, _spliceable, WRONG_BYTE, asks=(LARGE, LARGE), at_once=True),
     Attack("splice-request", "A record of another live exchange's request takes the place of one of this.",
            partial(Splice, requests=True), (WHOLE, "BridgeError malformed"), 1,
            _KEYS, _spliceable, WRONG_BYTE, asks=(LARGE, LARGE), at_once=True),
-    Attack("swap-answers", "Two clients get each other's answers.",
+    Attack("swap-answers", "Two clients get each other's responses.",
            Swap, (_ALTERED, _ALTERED), 2,
            _KEYS, without_exchange_keys, WRONG_BYTE, asks=(SMALL, SMALL), at_once=True, clients=2),
     Attack("swap-envelopes", "Two live exchanges are presented under each other's envelopes.",
            SwapEnvelopes, ("RelayError refused",) * 2, 0,
            _BINDING, without_binding, UNNOTICED, asks=(SMALL, SMALL), at_once=True),
     Attack("older-answer", "An exchange is answered with what the same client was answered before.",
-           OlderAnswer, (WHOLE, _ALTERED), 1,
+           OlderResponse, (WHOLE, _ALTERED), 1,
            _KEYS, without_exchange_keys, WRONG_BYTE, asks=(SMALL, SMALL)),
-    Attack("own-answer", "The relay seals an answer itself, under a key of its own.",
-           OwnAnswer, (_ALTERED,), 0, _KEYS, without_exchange_keys, WRONG_BYTE),
+    Attack("own-answer", "The relay seals a response itself, under a key of its own.",
+           OwnResponse, (_ALTERED,), 0, _KEYS, without_exchange_keys, WRONG_BYTE),
     _replay("replay-at-once", "The same exchange is presented twice at the same moment.",
             partial(Replay), _CLAIM, without_claim),
     _replay("replay-many", "The same exchange is presented twelve times at the same moment.",
             partial(Replay, times=12), _CLAIM, without_claim),
-    _replay("replay-later", "A recorded exchange is presented again when its client has the answer.",
+    _replay("replay-later", "A recorded exchange is presented again when its client has the response.",
             partial(Replay, times=3, later=True), _CLAIM, without_claim),
     _replay("replay-renamed", "A recorded exchange is presented again under a fresh exchange_id.",
             partial(Replay, times=3, later=True, fresh=True), _BINDING, without_binding),

@@ -52,8 +52,8 @@ from blindrelay.v1.inner_pb2 import (
     ResponseTail,
 )
 
-_ALTERED: Final = "AlteredAnswerError"
-_CUT: Final = "CutAnswerError"
+_ALTERED: Final = "AlteredResponseError"
+_CUT: Final = "CutResponseError"
 _MALFORMED: Final = "BridgeError malformed"
 _REFUSED: Final = "RelayError refused"
 
@@ -87,14 +87,14 @@ def _altered(
 
 
 _down = partial(_altered, way="down", calls=1, end=_ALTERED)
-"""An alteration of the answer, after the provider was called once."""
+"""An alteration of the response, after the provider was called once."""
 
 _up = partial(_altered, way="up", calls=0, end=_MALFORMED)
 """An alteration of the request: the provider is not called."""
 
 
 class Reflection(Hook):
-    """The request's own records are the answer."""
+    """The request's own records are the response."""
 
     async def carry(self, passage: Passage) -> None:
         async for message in passage.requests():
@@ -107,49 +107,49 @@ _FINAL: Final = "required tail and FINAL"
 
 # fmt: off
 ANSWER_ATTACKS: Final = [
-    _down("flip-answer-body", "One bit of the answer's text is changed.", flip(2, _IN_BODY),
+    _down("flip-answer-body", "One bit of the response's text is changed.", flip(2, _IN_BODY),
           without_authentication, WRONG_BYTE),
     _down("flip-answer-mac", "One bit of a record's MAC is changed.", flip(1, -1),
           without_authentication, UNNOTICED),
-    _down("flip-answer-header", "One bit of the answer's stream header is changed.", flip(0, _IN_HEADER),
+    _down("flip-answer-header", "One bit of the response's stream header is changed.", flip(0, _IN_HEADER),
           without_authentication, UNNOTICED),
-    _down("extend-answer-record", "A record of the answer gets bytes more at its end.",
+    _down("extend-answer-record", "A record of the response gets bytes more at its end.",
           on_record(1, lambda record: record + bytes(40)), _unauthenticated_unpadded, UNNOTICED),
-    _down("drop-answer-record", "A record in the middle of the answer is left out.", drop(2),
+    _down("drop-answer-record", "A record in the middle of the response is left out.", drop(2),
           without_order, WRONG_BYTE, stopped_by=_ORDER),
-    _down("repeat-answer-record", "A record of the answer comes twice.", repeat(2),
+    _down("repeat-answer-record", "A record of the response comes twice.", repeat(2),
           without_order, WRONG_BYTE, stopped_by=_ORDER),
-    _down("reorder-answer-records", "Two records of the answer change places.", swap(1),
+    _down("reorder-answer-records", "Two records of the response change places.", swap(1),
           without_order, WRONG_BYTE, stopped_by=_ORDER),
-    _down("truncate-answer-0", "The stream ends with OK before the answer's first record.", cut_after(0),
+    _down("truncate-answer-0", "The stream ends with OK before the response's first record.", cut_after(0),
           without_final, SHORT_ANSWER, end=_CUT, stopped_by=_FINAL),
     *(
-        _down(f"truncate-answer-{number}", f"The stream ends with OK after {number} records of the answer.",
+        _down(f"truncate-answer-{number}", f"The stream ends with OK after {number} records of the response.",
               cut_after(number), without_final, SHORT_ANSWER, end=_CUT, stopped_by=_FINAL)
         for number in (1, 2, 3)
     ),
-    _down("truncate-answer-last", "The stream ends with OK before the answer's last record.",
+    _down("truncate-answer-last", "The stream ends with OK before the response's last record.",
           all_but_the_last, without_final, SHORT_ANSWER, end=_CUT, stopped_by=_FINAL),
-    _down("truncate-in-record", "A record of the answer is cut in its middle.",
+    _down("truncate-in-record", "A record of the response is cut in its middle.",
           on_record(1, lambda record: record[: len(record) // 2]),
           with_fallback_to_clear, WRONG_BYTE),
-    _down("truncate-in-padding", "The last bytes of the answer's padding are cut off.",
+    _down("truncate-in-padding", "The last bytes of the response's padding are cut off.",
           on_record(0, lambda record: record[:-500]), _unauthenticated_unpadded, UNNOTICED, ask=SMALL),
-    _down("inject-after-final", "One message more follows the answer's final record.",
+    _down("inject-after-final", "One message more follows the response's final record.",
           append(sealed(b"and now run this command")), without_end, WRONG_BYTE, end=WHOLE,
           stopped_by="nothing is read after the tail"),
-    _down("inject-clear-answer", "A well-formed answer in clear takes the place of the sealed one.",
+    _down("inject-clear-answer", "A well-formed response in clear takes the place of the sealed one.",
           replace_all(sealed(ResponsePart(head=ResponseHead(status=200), body=_HTTP,
                                           tail=ResponseTail()).SerializeToString())),
           with_fallback_to_clear, WRONG_BYTE, stopped_by="no clear text"),
-    _down("inject-clear-error", "An error in clear takes the place of the sealed answer.",
+    _down("inject-clear-error", "An error in clear takes the place of the sealed response.",
           replace_all(sealed(ResponsePart(error=_ERROR).SerializeToString())),
           with_fallback_to_clear, BELIEVED, stopped_by="no clear text"),
-    _down("inject-http", "A message with an HTTP answer for its bytes takes the place of the sealed one.",
+    _down("inject-http", "A message with an HTTP response for its bytes takes the place of the sealed one.",
           replace_all(_HTTP), with_fallback_to_clear, WRONG_BYTE, stopped_by="no clear text"),
     _down("random-answer", "The relay answers with random bytes in the shape of a record.",
           replace_all(sealed(bytes(range(256)) * 16)), with_fallback_to_clear, WRONG_BYTE),
-    Attack("reflect-request", "The relay sends the request's own records back for the answer.",
+    Attack("reflect-request", "The relay sends the request's own records back for the response.",
            Reflection, (_ALTERED,), 0, "a key for each direction", with_fallback_to_clear, WRONG_BYTE),
 ]
 # fmt: on

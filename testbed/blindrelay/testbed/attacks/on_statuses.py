@@ -60,11 +60,11 @@ def _attacks(name: str, status: Status) -> list[Attack]:
         Attack(f"forge-{name}-at-once", f"The relay says {name} before it passes anything on.",
                partial(Forgery, status, "at-once"), (end,), 0,
                rule, without_reseal_rule, SEALED_AGAIN),
-        Attack(f"forge-{name}-after-run", f"The exchange runs, its answer is hidden, and {name} is said.",
+        Attack(f"forge-{name}-after-run", f"The exchange runs, its response is hidden, and {name} is said.",
                partial(Forgery, status, "after-run"), (end,), 1,
                rule, without_reseal_rule, SECOND_CALL),
-        Attack(f"forge-{name}-mid-answer", f"The relay says {name} when a part of the answer has passed.",
-               partial(Hook, down=_broken_off(status)), ("CutAnswerError",), 1,
+        Attack(f"forge-{name}-mid-answer", f"The relay says {name} when a part of the response has passed.",
+               partial(Hook, down=_broken_off(status)), ("CutResponseError",), 1,
                _FINAL, without_final, SHORT_ANSWER, asks=(STREAM,)),
     ]
 
@@ -72,11 +72,11 @@ def _attacks(name: str, status: Status) -> list[Attack]:
 STATUS_ATTACKS: Final = [
     *(attack for name, status in _FORGED.items() for attack in _attacks(name, status)),
     Attack("forge-ok-at-once", "The relay says OK, and nothing else.",
-           partial(Forgery, _OK, "at-once"), ("CutAnswerError",), 0, _FINAL, without_final, SHORT_ANSWER),
-    Attack("forge-ok-after-run", "The exchange runs, its answer is hidden, and OK is said.",
-           partial(Forgery, _OK, "after-run"), ("CutAnswerError",), 1, _FINAL, without_final, SHORT_ANSWER),
-    Attack("forge-ok-mid-answer", "The relay says OK when a part of the answer has passed.",
-           partial(Hook, down=_broken_off(_OK)), ("CutAnswerError",), 1,
+           partial(Forgery, _OK, "at-once"), ("CutResponseError",), 0, _FINAL, without_final, SHORT_ANSWER),
+    Attack("forge-ok-after-run", "The exchange runs, its response is hidden, and OK is said.",
+           partial(Forgery, _OK, "after-run"), ("CutResponseError",), 1, _FINAL, without_final, SHORT_ANSWER),
+    Attack("forge-ok-mid-answer", "The relay says OK when a part of the response has passed.",
+           partial(Hook, down=_broken_off(_OK)), ("CutResponseError",), 1,
            _FINAL, without_final, SHORT_ANSWER, asks=(STREAM,)),
 ]
 # fmt: on

@@ -51,28 +51,28 @@ class Delay(Hook):
 
 
 class HiddenCancellation(Hook):
-    """When the client goes away the bridge is not told, and its answer is read on."""
+    """When the client goes away the bridge is not told, and its response is read on."""
 
     def __init__(self) -> None:
         super().__init__(deadline=None)
         self._reading: asyncio.Task[None] | None = None
 
     async def carry(self, passage: Passage) -> None:
-        answers: asyncio.Queue[bytes] = asyncio.Queue()
+        responses: asyncio.Queue[bytes] = asyncio.Queue()
         call = passage.call()
         await passage.upload(call)
-        self._reading = asyncio.create_task(self._read_on(passage.answers(call), answers))
+        self._reading = asyncio.create_task(self._read_on(passage.responses(call), responses))
         while True:
-            await passage.context.write(await answers.get())
+            await passage.context.write(await responses.get())
 
     async def afterwards(self, relay: HostileRelay) -> None:
         if self._reading is not None:
             await asyncio.wait([self._reading])
 
-    async def _read_on(self, messages: Messages, answers: asyncio.Queue[bytes]) -> None:
+    async def _read_on(self, messages: Messages, responses: asyncio.Queue[bytes]) -> None:
         try:
             async for message in messages:
-                answers.put_nowait(message)
+                responses.put_nowait(message)
         except EndedError:
             return
 
@@ -93,13 +93,13 @@ TIME_ATTACKS: Final = [
     Attack("stall-before-answer", "Nothing comes back, and the call stays open.",
            partial(Hook, down=stall_after(0)), (_TIMED_OUT,), 1,
            _IDLE, without_idle_limit, WAITED, read=_IDLE_SECONDS),
-    Attack("stall-mid-stream", "After a part of the answer nothing more comes.",
+    Attack("stall-mid-stream", "After a part of the response nothing more comes.",
            partial(Hook, down=stall_after(1)), (_TIMED_OUT,), 1,
            _IDLE, without_idle_limit, WAITED, asks=(STREAM,), read=_IDLE_SECONDS),
     Attack("never-read-client", "The relay takes the call, and reads nothing of the request.",
            partial(NeverRead, from_bridge=False), (_TIMED_OUT,), 0,
            _IDLE, without_idle_limit, WAITED, asks=(Ask(upload=8_388_608),), read=_IDLE_SECONDS),
-    Attack("never-read-bridge", "The relay sends the request, and reads nothing of the answer.",
+    Attack("never-read-bridge", "The relay sends the request, and reads nothing of the response.",
            partial(NeverRead, from_bridge=True), (_TIMED_OUT,), 1,
            _IDLE, without_idle_limit, WAITED, asks=(LARGE,), read=_IDLE_SECONDS),
     Attack("delay", "The request is held back until its deadline has passed.",
@@ -115,7 +115,7 @@ TIME_ATTACKS: Final = [
            _DEADLINE, without_deadline, CALL_OPEN, asks=(replace(STREAM, leaves=True),), also=CALL_ENDED,
            options=_MINUTE, clock=_little_time_left, twin_clock=_no_time_left, spare=True),
     Attack("cut-deadline", "The bridge's call gets a second and a half.",
-           partial(Hook, deadline=1.5), ("CutAnswerError",), 1,
+           partial(Hook, deadline=1.5), ("CutResponseError",), 1,
            "required tail and FINAL", without_final, SHORT_ANSWER, asks=(STREAM,)),
 ]
 # fmt: on

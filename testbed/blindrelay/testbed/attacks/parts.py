@@ -45,7 +45,7 @@ class ProviderWatch:
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def release(self, gate: str) -> None:
-        """Lets the answers that wait at the gate go on."""
+        """Lets the responses that wait at the gate go on."""
         await self._client.post(f"{self.origin}/scripted/release", json={"gate": gate})
 
     async def truth(self, path: str, body: bytes) -> bytes:

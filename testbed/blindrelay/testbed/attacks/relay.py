@@ -57,7 +57,7 @@ class Hook:
     """What the relay does to an exchange: nothing, unless an attack says otherwise.
 
     Attributes:
-        up, down: what becomes of the messages of a request and of an answer.
+        up, down: what becomes of the messages of a request and of a response.
         envelopes: the metadata values that the bridge gets for the client's envelope.
         directories: what clients are served for the bridges' directories; bytes are sent as they are.
         deadline: seconds that the bridge's call gets; None is no deadline.
@@ -122,7 +122,7 @@ class Passage:
         """As forward, by way of this call."""
         upload = asyncio.create_task(self.upload(call))
         try:
-            async for message in self.hook.down(self, self.answers(call)):
+            async for message in self.hook.down(self, self.responses(call)):
                 await self.context.write(message)
         finally:
             upload.cancel()
@@ -146,14 +146,14 @@ class Passage:
                 await call.write(message)
             await call.done_writing()
         except (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError):
-            return  # why, is learnt where the answers are read
+            return  # why, is learnt where the responses are read
 
     async def requests(self) -> Messages:
         """The client's messages, to its half-close."""
         while isinstance(message := await self.context.read(), bytes):
             yield message
 
-    async def answers(self, call: Call) -> Messages:
+    async def responses(self, call: Call) -> Messages:
         """The bridge's messages. Raises EndedError if it does not end with OK."""
         watch = StatusWatch(call)
         try:

@@ -26,7 +26,7 @@ TWIN_PATIENCE: Final = 2.5
 Run = Callable[[Parts, Attack], Awaitable[Outcome]]
 
 SETTLING_SECONDS: Final = 3.0
-"""For a provider to notice that nobody waits for its answer any more."""
+"""For a provider to notice that nobody waits for its response any more."""
 
 AT_ONCE: Final = 4
 """Attacks that run beside each other."""

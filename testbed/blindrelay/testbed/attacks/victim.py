@@ -1,4 +1,4 @@
-"""The victim: the real client library, asked for something whose right answer is known."""
+"""The victim: the real client library, asked for something whose right response is known."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ PROMPT: Final = "a prompt that nobody but bridge and provider may read"
 
 STILL_WAITING: Final = "still waiting"
 LEFT: Final = "left"
-WHOLE: Final = "the whole answer"
+WHOLE: Final = "the whole response"
 
 _RETRIED: Final = frozenset({"key_unknown", "overloaded"})
 """Kinds of errors that an SDK is answered and may try again by its own rules; no other may be."""
 
 _REPEATS: Final = 2_500
-"""Of a letter and the mark, five times: request and answer take several records, and no two are alike."""
+"""Of a letter and the mark, five times: request and response take several records, and no two are alike."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Ask:
     """What is asked.
 
     Attributes:
-        large: request and answer are of 250 KB, several records each way.
+        large: request and response are of 250 KB, several records each way.
         streamed: server-sent events.
         held: the provider keeps the last piece back until the run is over.
         upload: bytes of a body that is far more than all buffers on the way hold; 0 for none such.
-        leaves: the application goes away after the answer's first piece.
+        leaves: the application goes away after the response's first piece.
     """
 
     large: bool = False
@@ -53,7 +53,7 @@ class Ask:
     leaves: bool = False
 
     def body(self, mark: str) -> bytes:
-        """The request's body; `mark` is in the answer, so that no two are alike."""
+        """The request's body; `mark` is in the response, so that no two are alike."""
         text = " ".join((letter + mark) * _REPEATS for letter in "abcde") if self.large else f"{mark} one two"
         scripted = {"text": text, **({"hold": mark} if self.held else {})}
         content = PROMPT + "." * self.upload
@@ -67,7 +67,7 @@ SMALL: Final = Ask()
 """One record each way."""
 LARGE: Final = Ask(large=True)
 STREAM: Final = Ask(streamed=True, held=True)
-"""The answer has begun, and cannot end."""
+"""The response has begun, and cannot end."""
 
 
 @dataclass
@@ -76,8 +76,8 @@ class Got:
 
     Attributes:
         body: all bytes that it was handed as the provider's.
-        end: "the whole answer", or the error's name.
-        right: the right answer, if it is known.
+        end: "the whole response", or the error's name.
+        right: the right response, if it is known.
     """
 
     body: bytes = b""
@@ -86,7 +86,7 @@ class Got:
 
     @property
     def wrong(self) -> bool:
-        """Whether a byte came that is not the answer's, or a part was taken for the whole."""
+        """Whether a byte came that is not the response's, or a part was taken for the whole."""
         return not self.right.startswith(self.body) or (self.end == WHOLE and self.body != self.right)
 
 

@@ -11,7 +11,7 @@ ASKED: Final = ("body", "URL path", "query", "header", "file name", "model name"
 """Places in a request."""
 
 ANSWERED: Final = ("answer", "error text", "tool call")
-"""Places in an answer. The provider makes these words from others: until then nobody else has them."""
+"""Places in a response. The provider makes these words from others: until then nobody else has them."""
 
 KINDS: Final = (*ASKED, *ANSWERED)
 

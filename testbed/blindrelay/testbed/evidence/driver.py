@@ -62,24 +62,24 @@ class Driver:
     async def _send(self, client: httpx.AsyncClient, request: dict[str, Any]) -> None:
         how = request.pop("how")
         try:
-            answer = await client.send(client.build_request(**request), stream=True)
+            response = await client.send(client.build_request(**request), stream=True)
             if how == "held":
-                await self._hold(answer)
+                await self._hold(response)
             elif how == "left":
-                await anext(answer.aiter_raw())
-                await answer.aclose()
+                await anext(response.aiter_raw())
+                await response.aclose()
             else:
-                await answer.aread()
-            end = answer.headers.get("x-blindrelay-error", str(answer.status_code))
+                await response.aread()
+            end = response.headers.get("x-blindrelay-error", str(response.status_code))
         except (httpx.HTTPError, BlindRelayError) as error:
             end = type(error).__name__
         self._ends[end] += 1
 
-    async def _hold(self, answer: httpx.Response) -> None:
-        stream = answer.aiter_raw()
+    async def _hold(self, response: httpx.Response) -> None:
+        stream = response.aiter_raw()
         await anext(stream)
         self._streams.append(stream)
-        self._held.push_async_callback(answer.aclose)
+        self._held.push_async_callback(response.aclose)
 
 
 def _client(to: str) -> httpx.AsyncClient:

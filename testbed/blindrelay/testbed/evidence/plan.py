@@ -27,7 +27,7 @@ def requests(canaries: Canaries) -> Iterator[Request]:
 
 
 def held(canaries: Canaries, gate: str) -> Iterator[Request]:
-    """One of each kind whose answer begins, and ends when the gate of the provider is released."""
+    """One of each kind whose response begins, and ends when the gate of the provider is released."""
     for request in (
         _chat(canaries, stream=True, hold=gate),
         _tools(canaries, hold=gate),

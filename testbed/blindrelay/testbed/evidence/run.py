@@ -179,7 +179,7 @@ class Run:
         self.evidence.rests.append(Rest(f"memory, {when}", len(samples), left, allowed))
 
     def _look_elsewhere(self, samples: Samples) -> None:
-        self._say("files, log, environment, answers, network")
+        self._say("files, log, environment, responses, network")
         scene = self._scene
         log = [scene.bed.parts["relay"].stderr.encode()]
         files = [data for _, data in self._written()]
@@ -187,7 +187,7 @@ class Run:
         self._look(RELAY, "open files", [open_files_of(scene.relay)])
         self._look(RELAY, "files below its folders", files)
         self._look(RELAY, "log, at its most verbose", log)
-        self._look(RELAY, "health answer", [_health(scene.bed.parts["relay"].listening)])
+        self._look(RELAY, "health response", [_health(scene.bed.parts["relay"].listening)])
         for place, pieces in (("log", log), ("files", files)):
             written = samples.written_in(pieces)
             self.evidence.rests.append(Rest(place, samples.written, written, 0.0))

@@ -102,7 +102,7 @@ class Scene:
         self._stack.close()
 
     def release(self, gate: str) -> None:
-        """Lets the provider end the answers that wait at a gate."""
+        """Lets the provider end the responses that wait at a gate."""
         httpx.post(f"{self.bed.provider}/scripted/release", json={"gate": gate}, trust_env=False)
 
     @property

@@ -59,7 +59,7 @@ class _Stream:
     def ends(self) -> None:
         self._keep_back(before=len(self._came))
         if not self._all_came:
-            self._held.note("ends the answer here", "as if this had been all of it")
+            self._held.note("ends the response here", "as if this had been all of it")
 
     def _deed(self, place: int) -> str:
         if place in self._gone:

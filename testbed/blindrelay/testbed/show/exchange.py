@@ -39,12 +39,12 @@ class Exchanges:
         """Returns when the exchange has ended. `relay` is one of RELAYS."""
         async with self._one_at_a_time:
             self._say("begin", prompt=prompt, relay=relay)
-            held, answer = Held(self._events), list[str]()
+            held, text = Held(self._events), list[str]()
             try:
                 async with self._way(relay, held) as way:
-                    await self._through(way, prompt, answer)
+                    await self._through(way, prompt, text)
             finally:
-                held.search([prompt, "".join(answer)])
+                held.search([prompt, "".join(text)])
                 self._say("over")
 
     def _way(self, relay: str, held: Held) -> AbstractAsyncContextManager[Way]:
@@ -54,8 +54,8 @@ class Exchanges:
             return through_a_reading_relay(self._bed, held)
         return through_a_hostile_relay(self._bed, held, TRICKS[relay])
 
-    async def _through(self, way: Way, prompt: str, answer: list[str]) -> None:
-        """Sends the request; the answer's pieces are added to `answer`."""
+    async def _through(self, way: Way, prompt: str, text: list[str]) -> None:
+        """Sends the request; the response's pieces are added to `text`."""
         body = chat(prompt, self._bed.provider_kind)
         request = way.client.build_request("POST", way.url, json=body)
         headers = [f"{name}: {value}" for name, value in request.headers.items()]
@@ -63,20 +63,20 @@ class Exchanges:
         try:
             response = await way.client.send(request, stream=True)
             try:
-                await self._read(response, answer)
+                await self._read(response, text)
             finally:
                 await response.aclose()
         except (httpx.HTTPError, BlindRelayError) as error:
             self._say("error", text=f"{type(error).__name__}: {error}")
 
-    async def _read(self, response: httpx.Response, answer: list[str]) -> None:
+    async def _read(self, response: httpx.Response, text: list[str]) -> None:
         if response.status_code != httpx.codes.OK:
             await response.aread()
             self._say("error", text=_message(response))
             return
         async for line in response.aiter_lines():
             if piece := words(line):
-                answer.append(piece)
+                text.append(piece)
                 self._say("piece", text=piece)
         self._say("whole")
 

@@ -32,7 +32,7 @@ class Trick:
     hook: Callable[[Held], Hook]
 
 
-def _on_answer(alteration: Alteration) -> Callable[[Held], Hook]:
+def _on_response(alteration: Alteration) -> Callable[[Held], Hook]:
     return lambda held: Hook(up=watched(held, Direction.UP), down=watched(held, Direction.DOWN, alteration))
 
 
@@ -80,11 +80,11 @@ def _other_keys(held: Held) -> Hook:
 
 
 TRICKS: Final[dict[str, Trick]] = {
-    "flip": Trick("flips a bit", "of the answer's second record", _on_answer(flip(1, _PLACE))),
-    "cut": Trick("cuts the answer", "after its second record", _on_answer(cut_after(2))),
-    "drop": Trick("drops a record", "the answer's second", _on_answer(drop(1))),
-    "repeat": Trick("repeats a record", "the answer's second", _on_answer(repeat(1))),
-    "swap": Trick("swaps two records", "the answer's second and third", _on_answer(swap(1))),
+    "flip": Trick("flips a bit", "of the response's second record", _on_response(flip(1, _PLACE))),
+    "cut": Trick("cuts the response", "after its second record", _on_response(cut_after(2))),
+    "drop": Trick("drops a record", "the response's second", _on_response(drop(1))),
+    "repeat": Trick("repeats a record", "the response's second", _on_response(repeat(1))),
+    "swap": Trick("swaps two records", "the response's second and third", _on_response(swap(1))),
     "request": Trick("alters the request", "one bit of it", _on_request(flip(0, _PLACE))),
     "replay": Trick("replays the request", "to the bridge, a second time", Replay),
     "keys": Trick("serves other keys", "its own, to read all", _other_keys),

@@ -81,7 +81,7 @@ async def through_a_reading_relay(bed: Testbed, held: Held) -> AsyncIterator[Way
         def read_piece(self, piece: bytes) -> None:
             text = "".join(map(words, said.whole(piece)))
             if text:
-                held.read("reads of the answer", text.encode())
+                held.read("reads of the response", text.encode())
 
     with reading_relay(Handler) as url:
         async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:

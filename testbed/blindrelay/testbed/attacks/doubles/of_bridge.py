@@ -11,8 +11,8 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from blindrelay.provider_bridge.claims import ClaimMemory
-from blindrelay.provider_bridge.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.exchange import Exchange
+from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.opening import Opening
 from blindrelay.provider_bridge.stateless.checker import Checker
 from blindrelay.testbed.attacks.doubles.double import patches

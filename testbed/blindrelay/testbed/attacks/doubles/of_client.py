@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 from google.protobuf.message import DecodeError
 
-from blindrelay.client import BlindRelayError, CutAnswerError
+from blindrelay.client import BlindRelayError, CutResponseError
 from blindrelay.client.exchange import SealedExchange
 from blindrelay.client.sealed_call import Timeouts
 from blindrelay.client.sender import Sender
@@ -25,19 +25,19 @@ _CLIENT: Final = "blindrelay.client"
 
 
 def without_final() -> AbstractContextManager[object]:
-    """The client takes the end of the stream for the end of the answer."""
+    """The client takes the end of the stream for the end of the response."""
     body, head = SealedExchange.body, SealedExchange.head
 
     async def whatever_came(self: SealedExchange) -> bytes | None:
         try:
             return await body(self)
-        except CutAnswerError:
+        except CutResponseError:
             return None
 
     async def whatever_head(self: SealedExchange) -> ResponseHead:
         try:
             return await head(self)
-        except CutAnswerError:
+        except CutResponseError:
             return ResponseHead(status=200)
 
     return patches(
@@ -47,7 +47,7 @@ def without_final() -> AbstractContextManager[object]:
 
 
 def without_end() -> AbstractContextManager[object]:
-    """The client reads on after the answer's end, and takes what comes as it is."""
+    """The client reads on after the response's end, and takes what comes as it is."""
     body = SealedExchange.body
 
     async def more(self: Any) -> bytes | None:
@@ -65,7 +65,7 @@ def without_end() -> AbstractContextManager[object]:
 
 
 def with_fallback_to_clear() -> AbstractContextManager[object]:
-    """What does not open is taken for an answer in clear."""
+    """What does not open is taken for a response in clear."""
     opened = records.RecordOpener.open
 
     def in_clear(self: Any, sealed: bytes) -> tuple[bytes, bool]:
@@ -136,7 +136,7 @@ class _AnyMessage:
 
 
 def _as_clear_text(message: bytes, begun: bool) -> ResponsePart:
-    """The part that the bytes are, or a whole answer with them in its body."""
+    """The part that the bytes are, or a whole response with them in its body."""
     try:
         part = ResponsePart.FromString(message)
     except DecodeError:

@@ -62,9 +62,9 @@ function begin(said) {
 
 // What the state says in the end, once everything is known: whole, caught, or lost.
 const ENDS = {
-  whole: () => relay === "reading" ? ["bad", "Lost: the answer came, and the relay has read all of it."]
-    : text(answer) === text(opened) ? ["good", "The answer is whole, and what the bridge sent."] : ["bad", "Lost: the client has another answer than the bridge sent."],
-  error: () => !answer ? ["caught", "Caught: the client has an error, and no answer."]
+  whole: () => relay === "reading" ? ["bad", "Lost: the response came, and the relay has read all of it."]
+    : text(answer) === text(opened) ? ["good", "The response is whole, and what the bridge sent."] : ["bad", "Lost: the client has another response than the bridge sent."],
+  error: () => !answer ? ["caught", "Caught: the client has an error, and no response."]
     : text(opened).startsWith(text(answer)) ? ["caught", "Caught: the client has an error, and before it only what the bridge sent."]
       : ["bad", "Lost: the client has an error, and text that the bridge did not send."],
 };
@@ -79,7 +79,7 @@ function over() {
 }
 
 function searched(said) {
-  const words = count(said.words, "word") + " of question and answer";
+  const words = count(said.words, "word") + " of question and response";
   if (!said.words || !said.size) return;
   follow("relay", () => {
     found.className = said.found.length ? "bad" : "good";
@@ -99,7 +99,7 @@ const told = {
       if (!answer) { answer = element("span", "words"); entry("client", "", label("gets"), answer); }
       follow("client", () => answer.append(said.text));
     },
-    whole() { ending = "whole"; entry("client", ...(relay === "reading" ? ["", "the answer, for all that it can tell"] : ["good", "the answer is whole"])); },
+    whole() { ending = "whole"; entry("client", ...(relay === "reading" ? ["", "the response, for all that it can tell"] : ["good", "the response is whole"])); },
     error(said) { ending = "error"; entry("client", "caught", label("gets an error"), said.text); },
     over,
   },

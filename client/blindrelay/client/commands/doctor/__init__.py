@@ -1,0 +1,5 @@
+"""`blindrelay doctor`: what is wrong, hop by hop."""
+
+from blindrelay.client.commands.doctor.command import doctor
+
+__all__ = ["doctor"]

@@ -1,0 +1,94 @@
+"""`blindrelay doctor`: each hop from here to the provider, and what to do about the first that is broken."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from typing import Any, Final
+
+import click
+
+from blindrelay.client.commands.doctor.checks import Examination
+from blindrelay.client.commands.doctor.findings import Finding, Status
+from blindrelay.client.commands.exit_codes import ExitCode
+from blindrelay.client.commands.options import (
+    connection_of,
+    json_option,
+    origin_option,
+    provider_option,
+    relay_option,
+)
+from blindrelay.client.commands.terminal import one_line, waiting
+
+_MARKS: Final = {"ok": "ok     ", "failed": "FAILED ", "skipped": "skipped"}
+
+
+@click.command()
+@provider_option
+@origin_option
+@relay_option
+@json_option
+def doctor(provider: str | None, origin: str | None, relay: str | None, as_json: bool) -> int:
+    """Check each hop from here to the provider, in order.
+
+    Configuration, key history, name, TCP, TLS, token, key directory, identity, clock, a sealed round trip to
+    the bridge, the provider. Nothing is asked of a model: the round trip is a call that the bridge refuses,
+    and the provider is asked for the list of its models.
+
+    \b
+    Examples:
+      blindrelay doctor
+      blindrelay doctor --json | jq -r '.checks[] | select(.status == "failed") | .remedy'
+
+    Exit codes: 0 all is well, 1 a check failed, 2 wrong input or configuration, 130 interrupted.
+    """
+    findings = Examination(lambda: connection_of(relay), provider, origin).findings()
+    return report(findings, as_json)
+
+
+def report(findings: Iterable[Finding], as_json: bool = False) -> int:
+    """Prints the findings, as lines each as soon as it is there; returns the exit code."""
+    found = examined(findings, quiet=as_json)
+    if as_json:
+        click.echo(json.dumps(findings_json(found), indent=2))
+    failed = failed_of(found)
+    if failed is None:
+        return ExitCode.DONE
+    return ExitCode.WRONG_INPUT if failed.check == "configuration" else ExitCode.NO
+
+
+def examined(findings: Iterable[Finding], *, quiet: bool) -> list[Finding]:
+    """All of them, printed as lines as soon as each is there, unless `quiet`."""
+    found = []
+    for finding in _awaited(findings):
+        found.append(finding)
+        if not quiet:
+            click.echo("\n".join(_lines(finding)))
+    return found
+
+
+def failed_of(findings: Iterable[Finding]) -> Finding | None:
+    """The one that failed, if any: those behind it are skipped."""
+    return next((each for each in findings if each.status is Status.FAILED), None)
+
+
+def findings_json(findings: list[Finding]) -> dict[str, Any]:
+    """All of them, for programs."""
+    return {"ok": failed_of(findings) is None, "checks": [asdict(each) for each in findings]}
+
+
+def _awaited(findings: Iterable[Finding]) -> Iterator[Finding]:
+    iterator = iter(findings)
+    while True:
+        with waiting("checking"):
+            finding = next(iterator, None)
+        if finding is None:
+            return
+        yield finding
+
+
+def _lines(finding: Finding) -> Iterator[str]:
+    yield f"{_MARKS[finding.status]}  {finding.check:<13}  {one_line(finding.detail)}".rstrip()
+    if finding.remedy:
+        yield f"{'':<24}→ {finding.remedy}"

@@ -1,0 +1,56 @@
+"""The TLS handshake with a relay, looked at from outside: gRPC does not say what is wrong with one."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from importlib import resources
+from typing import Any, Final
+
+from blindrelay.client.commands.doctor.relay_socket import relay_socket
+from blindrelay.client.connection import Connection
+from blindrelay.client.errors import ConfigurationError
+
+_DAY: Final = 86_400
+
+_NO_HTTP2: Final = "it speaks no HTTP/2, which gRPC needs: does a web server stand in front?"
+
+
+class NoHttp2Error(OSError):
+    """TLS without HTTP/2."""
+
+
+def handshake(connection: Connection, seconds: float) -> str:
+    """Shakes hands as gRPC would, and says what with.
+
+    Raises OSError (ssl.SSLCertVerificationError is one), and ConfigurationError for roots that are none.
+    """
+    context = _context(connection)
+    context.set_alpn_protocols(["h2"])
+    with (
+        relay_socket(connection, seconds) as plain,
+        context.wrap_socket(plain, server_hostname=connection.host) as secured,
+    ):
+        if secured.selected_alpn_protocol() != "h2":
+            raise NoHttp2Error(0, _NO_HTTP2)
+        return f"{secured.version()}, certificate good for {_days_left(secured.getpeercert())} days"
+
+
+def _context(connection: Connection) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cadata=_roots(connection))
+    except ssl.SSLError:
+        raise ConfigurationError(f"ca: {connection.ca} has no certificates in PEM") from None
+
+
+def _roots(connection: Connection) -> str | None:
+    """The roots that gRPC would use, in PEM: the connection's, its own, or none for this machine's."""
+    if connection.ca is not None:
+        return connection.ca.expanduser().read_text("utf-8-sig")
+    own = resources.files("grpc") / "_cython" / "_credentials" / "roots.pem"
+    return own.read_text() if own.is_file() else None
+
+
+def _days_left(certificate: dict[str, Any] | None) -> int:
+    ends = ssl.cert_time_to_seconds((certificate or {})["notAfter"])
+    return int(ends - time.time()) // _DAY

@@ -1,0 +1,5 @@
+"""`blindrelay keys`: what a client knows of a bridge's keys."""
+
+from blindrelay.client.commands.keys.command import keys
+
+__all__ = ["keys"]

@@ -1,0 +1,125 @@
+"""What `blindrelay keys` looks at: this client's own history, relays and bridges, files of others."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from blindrelay.client.commands.terminal import waiting
+from blindrelay.client.connection import Connection
+from blindrelay.client.errors import ConfigurationError
+from blindrelay.client.history_store import HistoryStore, open_history
+from blindrelay.client.key_ring import KeyRing
+from blindrelay.client.relay_connection import RelayConnection
+from blindrelay.trust import HistoryFormError, KeyHistory, decode_history, encode_history
+
+OWN: Final = "history"
+"""How a command line names this client's own history."""
+
+_SCHEME: Final = "blindrelay://"
+
+_SECONDS: Final = 10.0
+"""For a relay to be reached, and to answer: somebody is waiting at a terminal."""
+
+
+class Source:
+    """One side of a comparison.
+
+    Args:
+        name: for sentences.
+        store: what it was shown, and where that is kept.
+        connection: how to look again; None for a file.
+    """
+
+    def __init__(self, name: str, store: HistoryStore, connection: Connection | None = None) -> None:
+        self.name = name
+        self.store = store
+        self.connection = connection
+        self.ring = KeyRing(store.history.identity, time.time, store)
+
+    @property
+    def history(self) -> KeyHistory:
+        return self.store.history
+
+    @property
+    def is_empty(self) -> bool:
+        directories = self.history.directories
+        return not directories.shown and not directories.proofs
+
+    def shows(self, replica_id: bytes) -> bool:
+        """Whether the newest fetch had a directory of that replica (16 bytes)."""
+        return any(directory.replica_id == replica_id for directory in self.ring.directories)
+
+    def look(self) -> None:
+        """Fetches and verifies the directories of now. Raises KeyTrustError, RelayError, TimedOutError."""
+        if self.connection is not None:
+            with waiting(f"asking {self.connection.target}"):
+                asyncio.run(_fetch(self.connection, self.ring))
+
+
+def own_source(connection: Connection) -> Source:
+    """What this client was shown. Raises ConfigurationError for a spoilt history."""
+    return Source("this client", open_history(connection), connection)
+
+
+def read_sources(texts: Iterable[str], own: Connection | None) -> list[Source]:
+    """Files, connection strings, and `history`. Raises ConfigurationError."""
+    sources = [_read(text, own) for text in texts]
+    names = [source.name for source in sources]
+    if len(set(names)) < len(names):
+        raise ConfigurationError("a source stands there twice")
+    return sources
+
+
+def save(history: KeyHistory, path: Path) -> None:
+    """Writes what another client can compare with. Raises ConfigurationError."""
+    write_text(path, encode_history(history))
+
+
+def read_text(path: Path) -> str:
+    """Raises ConfigurationError."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ConfigurationError(f"cannot read {path}: {reason}") from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Raises ConfigurationError."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _read(text: str, own: Connection | None) -> Source:
+    if text == OWN:
+        if own is None:
+            raise ConfigurationError("no relay is configured, so this client has no history: give --relay")
+        return own_source(own)
+    if text.startswith(_SCHEME):
+        connection = Connection.from_string(text)
+        # Not in the own file: what another relay shows is no business of this client's requests.
+        return Source(connection.target, HistoryStore(connection.identity), connection)
+    return Source(text, _file(Path(text)))
+
+
+def _file(path: Path) -> HistoryStore:
+    try:
+        history = decode_history(read_text(path))
+    except HistoryFormError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+    return HistoryStore.holding(history)
+
+
+async def _fetch(connection: Connection, ring: KeyRing) -> None:
+    relay = RelayConnection(connection)
+    try:
+        await relay.connect(_SECONDS)
+        await relay.renew(ring, _SECONDS)
+    finally:
+        await relay.close()

@@ -1,0 +1,88 @@
+"""The environment in which a program's calls go to the local endpoint, or are refused by it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from blindrelay.client.connection import CONNECTION_VARIABLE, PROXY_VARIABLE
+from blindrelay.v1.grpc_env import OURS
+
+_BASES: Final = {
+    "OPENAI_BASE_URL": "/openai/v1",
+    "OPENAI_API_BASE": "/openai/v1",
+    "ANTHROPIC_BASE_URL": "/anthropic",
+    "ANTHROPIC_API_BASE": "/anthropic",
+    "GOOGLE_GEMINI_BASE_URL": "/gemini",
+    "GEMINI_API_BASE": "/gemini",
+    "MISTRAL_BASE_URL": "/mistral",
+    "MISTRAL_API_BASE": "/mistral/v1",
+    "MISTRAL_AZURE_API_BASE": "/mistral/v1",
+    "CO_API_URL": "/cohere",
+    "COHERE_API_BASE": "/cohere/v2/chat",
+}
+"""Where each SDK looks for its base URL: the endpoint's path for that provider."""
+
+_KEYS: Final = (
+    "OPENAI_API_KEY",
+    "ANTHROPIC_API_KEY",
+    "GEMINI_API_KEY",
+    "GOOGLE_API_KEY",
+    "MISTRAL_API_KEY",
+    "MISTRAL_AZURE_API_KEY",
+    "CO_API_KEY",
+    "COHERE_API_KEY",
+)
+"""What each SDK takes for its key: the endpoint's own token."""
+
+_OTHER_KEYS: Final = ("ANTHROPIC_AUTH_TOKEN", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID")
+"""What would go with a call beside the token, or instead of it."""
+
+_ELSEWHERE: Final = (
+    "CLAUDE_CODE_USE_BEDROCK",
+    "CLAUDE_CODE_USE_VERTEX",
+    "GOOGLE_GENAI_USE_VERTEXAI",
+)
+"""What would have a program call another service, whatever its base URL."""
+
+_KEPT_BACK: Final = OURS | {CONNECTION_VARIABLE, PROXY_VARIABLE}
+"""What is for this process alone. The relay's token outlives the run, and would be good past the endpoint; a
+proxy's address may have a password in it."""
+
+_NODE_PRELOAD: Final = Path(__file__).with_name("node_preload.cjs")
+_PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "WS_PROXY", "WSS_PROXY")
+_LOCAL: Final = "127.0.0.1,localhost,::1"
+
+
+def sealed_environment(
+    environ: Mapping[str, str], endpoint: str, token: str, *, own_keys: bool = False
+) -> dict[str, str]:
+    """The environment for a program.
+
+    `endpoint` is the local endpoint's URL, without a slash at its end; `token` what it takes for a key.
+    With `own_keys` the keys stay as they are, and the token is part of the URLs. The endpoint is the proxy
+    for everything else, which it refuses; Node, which looks at no proxy variable, loads a file that asks it.
+    """
+    base = f"{endpoint}/{token}" if own_keys else endpoint
+    changed = dict(environ) | {name: base + path for name, path in _BASES.items()}
+    if not own_keys:
+        changed = {name: value for name, value in changed.items() if name not in _OTHER_KEYS}
+        changed |= dict.fromkeys(_KEYS, token)
+    for name in _PROXIES:
+        changed |= {name: endpoint, name.lower(): endpoint}
+    for name in (*_ELSEWHERE, *_KEPT_BACK):
+        changed.pop(name, None)
+    return changed | {
+        "NO_PROXY": _LOCAL,
+        "no_proxy": _LOCAL,
+        "NODE_OPTIONS": f"{environ.get('NODE_OPTIONS', '')} --require={_quoted(_NODE_PRELOAD)}".strip(),
+        "BLINDRELAY_RUN_ENDPOINT": endpoint,
+        # Without it LiteLLM fetches a list of prices when it is imported.
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    }
+
+
+def _quoted(path: Path) -> str:
+    """As Node reads NODE_OPTIONS: in double quotes, with backslashes before those and before backslashes."""
+    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'

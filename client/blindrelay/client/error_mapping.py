@@ -1,0 +1,158 @@
+"""How an error reaches the application: raised as its library's exception, or as a response.
+
+SDKs retry every exception of their HTTP library. So what may be tried again is raised, and what must not
+be (a key, a pin, a replay, a refusal) becomes a response that says so: ``x-should-retry: false``, with an
+error body in the shape that the SDK of that API reads, marked with ``x-blindrelay-error``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from blindrelay.client.errors import (
+    AlteredResponseError,
+    BlindRelayError,
+    BridgeError,
+    ClosedError,
+    CutResponseError,
+    ForkError,
+    KeyTrustError,
+    ProtocolError,
+    RelayError,
+    RequestError,
+    TimedOutError,
+    UnreachableError,
+)
+from blindrelay.client.httpx_compat import Request, as_library_error, response
+from blindrelay.client.provider_apis import Api, ErrorShape, api_of_url
+from blindrelay.client.sealed_address import with_real_address
+from blindrelay.v1.inner_pb2 import ErrorCode
+from blindrelay.v1.outer_status import OuterStatus
+
+
+@dataclass(frozen=True)
+class _Raised:
+    """Raised as the library's exception of this name."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """Answered with this status; an SDK may try again only where `retry` says so."""
+
+    status: int
+    retry: bool = False
+
+
+_Surface = _Raised | _Answered
+
+_OUTER: Final[dict[OuterStatus | None, _Surface]] = {
+    None: _Raised("ReadError"),
+    OuterStatus.REFUSED: _Answered(403),
+    OuterStatus.KEY_UNKNOWN: _Answered(502, retry=True),
+    OuterStatus.MALFORMED: _Answered(502),
+    OuterStatus.UNAUTHENTICATED: _Answered(401),
+    OuterStatus.IDENTITY_UNKNOWN: _Answered(403),
+    OuterStatus.BRIDGE_UNAVAILABLE: _Raised("ConnectError"),
+    OuterStatus.DRAINING: _Raised("ConnectError"),
+    OuterStatus.OVERLOADED: _Answered(429, retry=True),
+    OuterStatus.DEADLINE: _Raised("ReadTimeout"),
+    OuterStatus.INTERNAL: _Raised("ReadError"),
+}
+
+_INNER: Final[dict[int, _Surface]] = {
+    ErrorCode.ERROR_CODE_MALFORMED: _Answered(400),
+    ErrorCode.ERROR_CODE_NOT_ALLOWED: _Answered(403),
+    ErrorCode.ERROR_CODE_STORED_OBJECT: _Answered(400),
+    ErrorCode.ERROR_CODE_TOO_LARGE: _Answered(413),
+    ErrorCode.ERROR_CODE_DEADLINE: _Raised("ReadTimeout"),
+    ErrorCode.ERROR_CODE_OVERLOADED: _Answered(503, retry=True),
+    ErrorCode.ERROR_CODE_PROVIDER_UNREACHABLE: _Raised("ConnectError"),
+    ErrorCode.ERROR_CODE_PROVIDER_FAILED: _Raised("RemoteProtocolError"),
+    ErrorCode.ERROR_CODE_UNSUPPORTED: _Answered(501),
+    ErrorCode.ERROR_CODE_DRAINING: _Raised("ConnectError"),
+}
+
+_TIMEOUTS: Final = {
+    "connect": "ConnectTimeout",
+    "directory": "ConnectTimeout",
+    "pool": "PoolTimeout",
+    "write": "WriteTimeout",
+    "first_byte": "ReadTimeout",
+    "read": "ReadTimeout",
+}
+
+
+def response_or_raise(error: BlindRelayError, request: Request) -> Any:
+    """The response that stands for the error, or raises it. For errors before a response has begun."""
+    mapped = _surface(error)
+    if isinstance(mapped, _Raised):
+        raise as_library_error(error, request, mapped.name) from None
+    headers = {
+        "content-type": "application/json",
+        "x-blindrelay-error": f"{error.origin}/{error.kind}",
+    }
+    if not mapped.retry:
+        headers["x-should-retry"] = "false"
+    api = api_of_url(with_real_address(request).url.host, request.url.path)
+    body = json.dumps(error_body(error, mapped.status, api)).encode()
+    return response(request, mapped.status, [(k.encode(), v.encode()) for k, v in headers.items()], body)
+
+
+def raised_in_body(error: BlindRelayError, request: Request) -> Exception:
+    """The error as it is raised while a response's body is read: the response is not whole."""
+    mapped = _surface(error)
+    name = mapped.name if isinstance(mapped, _Raised) else "RemoteProtocolError"
+    return as_library_error(error, request, "ReadError" if name == "ConnectError" else name)
+
+
+def _surface(error: BlindRelayError) -> _Surface:
+    match error:
+        case UnreachableError():
+            return _Raised("ConnectError")
+        case RelayError():
+            return _OUTER[error.status]
+        case BridgeError():
+            return _INNER.get(error.code, _Answered(500))
+        case TimedOutError():
+            return _Raised(_TIMEOUTS[error.what])
+        case ClosedError():
+            return _Raised("ReadError")
+        case CutResponseError() | ProtocolError():
+            return _Raised("RemoteProtocolError")
+        case AlteredResponseError():
+            return _Answered(502)
+        case RequestError():
+            return _Answered(400)
+        case KeyTrustError() | ForkError():
+            return _Answered(403)
+    return _Answered(500)
+
+
+def error_body(error: BlindRelayError, status: int, api: Api) -> dict[str, Any]:
+    """An error body as the SDK of this API reads it. Every shape names whose error it is: `origin`."""
+    kind = f"blindrelay_{error.kind}"
+    said = {"message": f"BlindRelay: {error}", "origin": error.origin}
+    match api.error_shape:
+        case ErrorShape.ANTHROPIC:
+            return {"type": "error", "error": {"type": kind, **said, **_details(error)}}
+        case ErrorShape.GEMINI:
+            return {"error": {"code": status, "status": kind.upper(), **said}}
+        case ErrorShape.MISTRAL:
+            return {"object": "error", "type": f"{error.origin}_error", "code": kind, "param": None, **said}
+        case ErrorShape.COHERE:
+            return {"code": kind, **said}
+        case ErrorShape.OPENAI:
+            return {"error": {"type": f"{error.origin}_error", "code": kind, "param": None, **said}}
+
+
+def _details(error: BlindRelayError) -> dict[str, Any]:
+    """What Anthropic's SDK reads beyond the message. One that would have the provider hold its conversation
+    (the field `thread`) goes on without, sending all of it each time, if it is told so in these words.
+    """
+    if isinstance(error, BridgeError) and error.code == ErrorCode.ERROR_CODE_STORED_OBJECT:
+        return {"details": {"error_code": "thread_unsupported_request", "unsupported": [error.kind]}}
+    return {}

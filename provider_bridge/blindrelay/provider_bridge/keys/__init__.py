@@ -1,0 +1,1 @@
+"""The bridge's keys: its identity, the delegations, and the sealing keys of each epoch."""

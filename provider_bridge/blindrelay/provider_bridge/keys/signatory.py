@@ -1,0 +1,142 @@
+"""Who signs a replica's directories: a key that the identity delegates to (spec/protocol.md, section 4.1)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+from blindrelay.provider_bridge.clock import Clock
+from blindrelay.provider_bridge.events import Event
+from blindrelay.provider_bridge.keys.delegation_file import DelegationFile, check_delegation, read_delegation
+from blindrelay.provider_bridge.keys.signing_key_file import load_signing_key
+from blindrelay.serving import ConfigError
+from blindrelay.serving.files import Followed, version
+from blindrelay.trust import DirectorySigner, IdentityKey
+from blindrelay.v1.keys_pb2 import KeyDirectory, SignedKeyDirectory
+
+_DAY: Final = 86_400
+
+_WARNINGS: Final = (
+    (0, Event.DELEGATION_ENDED),
+    (_DAY, Event.DELEGATION_ENDS_IN_A_DAY),
+    (7 * _DAY, Event.DELEGATION_ENDS_IN_A_WEEK),
+)
+"""What is said when no more than so many seconds are left: the first that applies, once."""
+
+
+class Signatory(Protocol):
+    """Signs in an identity's name, for as long as it may."""
+
+    @property
+    def identity(self) -> bytes:
+        """Whose name it is, 32 bytes."""
+
+    @property
+    def next_identity_hash(self) -> bytes:
+        """What the identity announces as its successor (section 4.4): 32 bytes, or none."""
+
+    def ends_at(self) -> float:
+        """Unix seconds: no directory may last longer. Infinite for who holds the identity key."""
+
+    def look_after(self) -> None:
+        """Called every few seconds: follows what has changed, and warns in time."""
+
+    def sign(self, directory: KeyDirectory) -> SignedKeyDirectory:
+        """The directory's exact bytes, signed, with the delegation."""
+
+
+class HeldIdentity:
+    """The identity key is here. Each directory has a delegation of its own, which ends with it: the signing
+    key, which nobody keeps, is worth nothing afterwards.
+    """
+
+    def __init__(self, key: IdentityKey, next_identity_hash: bytes = b"") -> None:
+        self._key = key
+        self.next_identity_hash = next_identity_hash
+        self._signer = DirectorySigner.generate()
+
+    @property
+    def identity(self) -> bytes:
+        return self._key.public_key
+
+    def ends_at(self) -> float:
+        return math.inf
+
+    def look_after(self) -> None:
+        pass
+
+    def sign(self, directory: KeyDirectory) -> SignedKeyDirectory:
+        delegation = self._key.delegate(
+            self._signer.public_key, directory.issued_at, directory.expires_at, self.next_identity_hash
+        )
+        return self._signer.sign(directory, delegation)
+
+
+class DelegatedIdentity:
+    """The identity key is elsewhere; its delegation, in a file, is followed when the file changes.
+
+    A new file that is wrong, or cannot be read just now, leaves the old delegation in force. `note` is told
+    what happens.
+    """
+
+    def __init__(
+        self,
+        signing_key: Path,
+        delegation: Path,
+        clock: Clock,
+        note: Callable[[Event], None] = lambda _: None,
+    ) -> None:
+        """Raises ConfigError if a file is missing or wrong, or clients would refuse the delegation now."""
+        self._signer = load_signing_key(signing_key)
+        self._path = delegation
+        self._clock = clock
+        self._note = note
+        self._file = Followed(lambda: version(delegation), self._load)
+        self._found = self._file.first
+        self._said: Event | None = None
+
+    @property
+    def identity(self) -> bytes:
+        return self._found.identity
+
+    @property
+    def next_identity_hash(self) -> bytes:
+        return self._found.next_identity_hash
+
+    def ends_at(self) -> float:
+        self.look_after()
+        return self._found.not_after
+
+    def sign(self, directory: KeyDirectory) -> SignedKeyDirectory:
+        return self._signer.sign(directory, self._found.signed)
+
+    def look_after(self) -> None:
+        self._renew()
+        left = self._found.not_after - self._clock.now()
+        due = next((event for limit, event in _WARNINGS if left <= limit), None)
+        if due is not self._said:
+            self._said = due
+            if due is not None:
+                self._note(due)
+
+    def _renew(self) -> None:
+        try:
+            found = self._file.news()
+        except ConfigError:
+            self._note(Event.DELEGATION_UNUSABLE)
+            return
+        if found is None or found == self._found:
+            return
+        if found.identity != self.identity:
+            # Clients pin the one; a bridge that speaks for another is another bridge.
+            self._note(Event.DELEGATION_UNUSABLE)
+            return
+        self._found = found
+        self._note(Event.DELEGATION_RENEWED)
+
+    def _load(self) -> DelegationFile:
+        found = read_delegation(self._path)
+        check_delegation(self._path, found, self._signer, int(self._clock.now()))
+        return found

@@ -1,0 +1,220 @@
+"""Which headers pass, both ways (spec/protocol.md, section 11.3). Values are raw bytes, never decoded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from blindrelay.v1.http_headers import (
+    ACCOUNT_HEADERS,
+    HOP_BY_HOP,
+    INJECTED_SUBPROTOCOLS,
+    REQUEST_HEADERS,
+    SUBPROTOCOL,
+    Header,
+    nominated,
+)
+
+OVERRIDES: Final = frozenset(
+    {
+        b"x-http-method",
+        b"x-http-method-override",
+        b"x-method-override",
+        b"x-original-url",
+        b"x-rewrite-url",
+    }
+)
+"""Some servers take the method or the path from these, and the allow-list would have judged another call."""
+
+NEVER_SENT: Final = (
+    HOP_BY_HOP
+    | OVERRIDES
+    | {b"accept-encoding", b"content-length", b"cookie", b"host", b"user-agent"}
+    | {b"forwarded", b"via", b"x-real-ip"}
+)
+"""What no request may have: the bridge makes some of them itself, cookies would tell one person from another,
+and the rest only an intermediary may set."""
+
+ANSWER_HEADERS: Final = frozenset(
+    {
+        b"anthropic-version",
+        b"cache-control",
+        b"content-disposition",
+        b"content-encoding",
+        b"content-language",
+        b"content-length",
+        b"content-type",
+        b"date",
+        b"etag",
+        b"last-modified",
+        b"location",
+        b"openai-model",
+        b"openai-processing-ms",
+        b"openai-version",
+        b"request-id",
+        b"x-request-id",
+        b"x-should-retry",
+    }
+)
+"""What SDKs read, with an INJECTED credential. Nothing in it is about the account, which all customers share:
+not its name, and neither its limits nor what is left of them. Those tell one customer what another sent."""
+
+RETRY_AFTER: Final = b"retry-after"
+"""The one word on the account's limits that SDKs cannot do without, so it passes where it is needed."""
+
+RETRY_STATUSES: Final = frozenset({429, 503, 529})
+"""RFC 6585, section 4; RFC 9110, section 15.6.4; Anthropic's "overloaded"."""
+
+NEVER_RETURNED: Final = HOP_BY_HOP | {
+    b"alt-svc",
+    b"clear-site-data",
+    b"nel",
+    b"report-to",
+    b"reporting-endpoints",
+    b"set-cookie",
+    b"set-cookie2",
+    b"strict-transport-security",
+}
+"""What no response keeps: this hop's own, cookies, and what would have a client talk to others by itself."""
+
+_FORWARDED: Final = b"x-forwarded-"
+_OWN_HANDSHAKE: Final = b"sec-websocket-"
+"""A tunnel's handshake is the bridge's; the chosen subprotocol is added by who made it."""
+
+USER_AGENT: Final = b"blindrelay"
+"""The same for every exchange, without a version."""
+
+MAX_HEADERS: Final = 64
+"""Header fields of a request. SDKs send about twenty."""
+
+_REPEATABLE: Final = frozenset({b"accept", b"anthropic-beta", b"openai-beta"})
+# RFC 9110, sections 5.1 and 5.5: a token in lower case; visible bytes with single-line space between them.
+_NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
+_SUBPROTOCOL: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE: Final = re.compile(rb"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
+
+
+class HeaderError(ValueError):
+    """A header is refused; the text says why, and never holds its value."""
+
+
+def is_header_name(name: bytes) -> bool:
+    """Whether it is a header's name in lower case (RFC 9110, section 5.1)."""
+    return _NAME.fullmatch(name) is not None
+
+
+def request_headers(
+    headers: Iterable[Header],
+    *,
+    brought: bool,
+    tunnel: bool = False,
+    added: frozenset[bytes] = frozenset(),
+) -> list[Header]:
+    """The headers that go on to the provider, sorted by name.
+
+    `added` are names that the operator lets pass with an INJECTED credential, beside the protocol's own.
+    Raises HeaderError for any that may not pass: dropping one would send another request than was asked for.
+    """
+    passed = list(headers)
+    if len(passed) > MAX_HEADERS:
+        raise HeaderError(f"there are more than {MAX_HEADERS} headers")
+    seen: set[bytes] = set()
+    for name, value in passed:
+        _check_form(name, value)
+        if name == SUBPROTOCOL and tunnel:
+            _check_subprotocols(value, brought=brought)
+        elif not brought:
+            _check_injected(name, added)
+        _check_sendable(name, tunnel=tunnel)
+        if name in seen and name not in _REPEATABLE:
+            raise HeaderError(f"the header {name.decode()} is given twice")
+        seen.add(name)
+    return sorted(passed)
+
+
+def provider_headers(
+    host: str, headers: list[Header], credential: Header | None, size: int | None
+) -> list[Header]:
+    """The whole header section for the provider: what passed, and what only the bridge makes.
+
+    `size` is the body's length in bytes, or None for a request that has no body.
+    """
+    made = [(b"accept-encoding", b"identity"), (b"user-agent", USER_AGENT)]
+    if size is not None:
+        made.append((b"content-length", b"%d" % size))
+    if credential is not None:
+        made.append(credential)
+    return [(b"host", host.encode("ascii")), *sorted([*headers, *made])]
+
+
+def response_headers(
+    headers: Iterable[Header], *, chunked: bool, brought: bool = False, status: int = 200
+) -> list[Header]:
+    """The provider's headers that go back to the client, in their order, names in lower case.
+
+    With a BROUGHT credential the account is the client's own, and all pass but NEVER_RETURNED.
+    Raises HeaderError if a value has CR, LF, NUL or another control byte.
+    """
+    received = [(name.lower(), value) for name, value in headers]
+    dropped = NEVER_RETURNED | nominated(received)
+    if chunked:  # RFC 9112, section 6.1: with a transfer coding, a content-length has no meaning
+        dropped |= {b"content-length"}
+    passed = [
+        (name, value)
+        for name, value in received
+        if name not in dropped and _returns(name, brought=brought, status=status)
+    ]
+    for name, value in passed:
+        _check_form(name, value)
+    return passed
+
+
+def subprotocols(value: bytes) -> list[bytes]:
+    """What a sec-websocket-protocol header offers (RFC 6455, section 11.3.4)."""
+    return [each.strip(b" \t") for each in value.split(b",")]
+
+
+def _check_injected(name: bytes, added: frozenset[bytes]) -> None:
+    if name in ACCOUNT_HEADERS:
+        raise HeaderError(
+            f"the header {name.decode()} belongs to a credential, and the bridge adds its own: "
+            "send none, or bring your own (credentials=brought)"
+        )
+    if name not in REQUEST_HEADERS | added:
+        raise HeaderError(
+            f"the header {name.decode()} does not pass with the bridge's credential: leave it out, ask the "
+            "bridge's operator to allow it (request_headers), or bring your own (credentials=brought)"
+        )
+
+
+def _check_sendable(name: bytes, *, tunnel: bool) -> None:
+    handshake = name.startswith(_OWN_HANDSHAKE) and not (tunnel and name == SUBPROTOCOL)
+    if name in NEVER_SENT or name.startswith(_FORWARDED) or handshake:
+        raise HeaderError(f"the header {name.decode()} is never passed on: leave it out")
+
+
+def _check_subprotocols(value: bytes, *, brought: bool) -> None:
+    for offered in subprotocols(value):
+        if not _SUBPROTOCOL.fullmatch(offered):
+            raise HeaderError("a subprotocol is not a token")
+        if not brought and offered not in INJECTED_SUBPROTOCOLS:
+            raise HeaderError(
+                "a subprotocol is not one that passes with the bridge's credential: offer "
+                "realtime, or bring your own (credentials=brought)"
+            )
+
+
+def _check_form(name: bytes, value: bytes) -> None:
+    if not is_header_name(name):
+        raise HeaderError("a header's name is not a token in lower case")
+    if not _VALUE.fullmatch(value):
+        raise HeaderError(f"the header {name.decode()} has a control byte, or space at an end")
+
+
+def _returns(name: bytes, *, brought: bool, status: int) -> bool:
+    if name.startswith(_OWN_HANDSHAKE):
+        return False
+    if brought or name in ANSWER_HEADERS:
+        return True
+    return name == RETRY_AFTER and status in RETRY_STATUSES

@@ -1,0 +1,194 @@
+"""Whether the bridge makes a call, decided from the head alone, and what its body is held to.
+
+Everything that is refused is refused here, before the provider hears of it, with a sealed error that says
+what to change.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from blindrelay.provider_bridge.content_coding import IDENTITY, WINDOW_BITS
+from blindrelay.provider_bridge.errors import RequestError
+from blindrelay.provider_bridge.policy.headers import HeaderError, request_headers
+from blindrelay.provider_bridge.policy.urls import RequestUrl, UrlError, parse_url
+from blindrelay.provider_bridge.providers import AllowedCall, Provider
+from blindrelay.provider_bridge.stateless.body_check import BodyCheck
+from blindrelay.provider_bridge.stateless.form_data import form_boundary
+from blindrelay.v1.http_headers import Header
+from blindrelay.v1.inner_pb2 import (
+    CREDENTIAL_BROUGHT,
+    CREDENTIAL_INJECTED,
+    ERROR_CODE_MALFORMED,
+    ERROR_CODE_NOT_ALLOWED,
+    ERROR_CODE_UNSUPPORTED,
+    EXCHANGE_KIND_EXCHANGE,
+    EXCHANGE_KIND_TUNNEL,
+    ON_DISCONNECT_CANCEL,
+    ON_DISCONNECT_UNSPECIFIED,
+    SHAPING_PROFILE_OFF,
+    SHAPING_PROFILE_UNSPECIFIED,
+    RequestHead,
+)
+from blindrelay.v1.limits import deadline_seconds
+
+_BODILESS: Final = frozenset({"DELETE", "GET", "HEAD"})
+_JSON: Final = re.compile(rb'application/json(?: *; *charset="?utf-8"?)?', re.IGNORECASE)
+_CONTENT_ENCODING: Final = b"content-encoding"
+
+
+@dataclass(frozen=True, repr=False)
+class PlannedCall:
+    """A call that the bridge is willing to make.
+
+    Attributes:
+        url: what was asked for; the provider's target takes its origin's place.
+        headers: the client's that pass; the bridge adds its own.
+        injected: whether the bridge adds the provider's credential.
+        deadline: seconds from the envelope's issued_at.
+        check: how its body or its messages are judged; None if they are not.
+        coding: the content-encoding that the body is decoded from before it is judged; None if it is not.
+    """
+
+    provider: Provider
+    method: str
+    url: RequestUrl
+    headers: list[Header]
+    allowed: AllowedCall
+    injected: bool
+    deadline: int
+    check: BodyCheck | None = None
+    coding: bytes | None = None
+
+    @property
+    def bodiless(self) -> bool:
+        """Whether the request may have no body: nobody would judge it."""
+        return self.injected and self.check is None
+
+
+def plan_call(head: RequestHead, providers: Iterable[Provider]) -> PlannedCall:
+    """Judges a request's head. Raises RequestError."""
+    tunnel = _is_tunnel(head)
+    _check_room_kept(head)
+    brought = _brings_credential(head)
+    try:
+        url = parse_url(head.url)
+    except UrlError as error:
+        raise RequestError(ERROR_CODE_NOT_ALLOWED, f"the URL is refused: {error}") from None
+    provider, allowed = _find(providers, head.method, url, brought=brought, tunnel=tunnel)
+    if not brought and (name := url.unlisted_parameter()) is not None:
+        raise RequestError(
+            ERROR_CODE_NOT_ALLOWED,
+            f"the query parameter {name} is not one that passes with the bridge's credential: "
+            "leave it out, or bring your own (credentials=brought)",
+        )
+    try:
+        headers = request_headers(
+            ((item.name, item.value) for item in head.headers),
+            brought=brought,
+            tunnel=tunnel,
+            added=provider.request_headers,
+        )
+    except HeaderError as error:
+        raise RequestError(ERROR_CODE_NOT_ALLOWED, str(error)) from None
+    call = PlannedCall(provider, head.method, url, headers, allowed, not brought, _deadline(head))
+    return call if brought else _judged(call)
+
+
+def _is_tunnel(head: RequestHead) -> bool:
+    if head.kind not in (EXCHANGE_KIND_EXCHANGE, EXCHANGE_KIND_TUNNEL):
+        raise RequestError(ERROR_CODE_MALFORMED, "the request's kind is not one of this version")
+    return head.kind == EXCHANGE_KIND_TUNNEL
+
+
+def _check_room_kept(head: RequestHead) -> None:
+    """Fields with room and no effect: a client that sets one expects what this version does not do."""
+    if head.shaping.profile not in (SHAPING_PROFILE_UNSPECIFIED, SHAPING_PROFILE_OFF):
+        raise RequestError(ERROR_CODE_UNSUPPORTED, "shaping of responses is not supported")
+    if head.retry_token:
+        raise RequestError(ERROR_CODE_UNSUPPORTED, "retry tokens are not supported")
+    if head.on_disconnect not in (ON_DISCONNECT_UNSPECIFIED, ON_DISCONNECT_CANCEL):
+        raise RequestError(ERROR_CODE_UNSUPPORTED, "only on_disconnect CANCEL is supported")
+
+
+def _brings_credential(head: RequestHead) -> bool:
+    if head.credential not in (CREDENTIAL_INJECTED, CREDENTIAL_BROUGHT):
+        raise RequestError(ERROR_CODE_MALFORMED, "the request does not say whose credential it uses")
+    return head.credential == CREDENTIAL_BROUGHT
+
+
+def _deadline(head: RequestHead) -> int:
+    try:
+        return deadline_seconds(head.deadline_class)
+    except ValueError:
+        raise RequestError(
+            ERROR_CODE_MALFORMED, "the request's deadline class is not one of this version"
+        ) from None
+
+
+def _find(
+    providers: Iterable[Provider], method: str, url: RequestUrl, *, brought: bool, tunnel: bool
+) -> tuple[Provider, AllowedCall]:
+    here = [provider for provider in providers if provider.origin == url.origin]
+    if not here:
+        raise RequestError(ERROR_CODE_NOT_ALLOWED, f"this bridge does not serve {url.origin}")
+    provider = here[0]
+    allowed = provider.find_call(method, url.path, brought=brought, tunnel=tunnel)
+    if allowed is not None:
+        return provider, allowed
+    what = f"{'a WebSocket at' if tunnel else method} {url.path}"
+    if not brought and provider.find_call(method, url.path, brought=True, tunnel=tunnel):
+        raise RequestError(
+            ERROR_CODE_NOT_ALLOWED,
+            f"{what} is allowed only with your own credential (credentials=brought)",
+        )
+    raise RequestError(ERROR_CODE_NOT_ALLOWED, f"this bridge does not allow {what}")
+
+
+def _judged(call: PlannedCall) -> PlannedCall:
+    """The call with what its body is held to, since with the bridge's own credential the body is judged."""
+    if call.allowed.tunnel:
+        return replace(call, check=_body_check(call, "messages"))
+    headers, coding = _without_coding(call.headers)
+    if call.method in _BODILESS:
+        return replace(call, headers=headers)
+    content_type = next((value for name, value in headers if name == b"content-type"), b"")
+    boundary = form_boundary(content_type) if call.allowed.multipart else None
+    if boundary is not None:
+        check = _body_check(call, "forms", boundary)
+    elif _JSON.fullmatch(content_type):
+        check = _body_check(call, "bodies")
+    else:
+        kinds = "application/json or multipart/form-data" if call.allowed.multipart else "application/json"
+        raise RequestError(
+            ERROR_CODE_NOT_ALLOWED, f"the content-type of {call.url.path} must be {kinds}, and no more"
+        )
+    return replace(call, headers=headers, coding=coding, check=check)
+
+
+def _body_check(call: PlannedCall, kind: str, boundary: bytes = b"") -> BodyCheck:
+    if call.provider.stateless.rule(kind, call.url.path) is None:
+        raise RequestError(
+            ERROR_CODE_NOT_ALLOWED,
+            f"this bridge has no description of the {kind} of {call.url.path}: bring your own credential "
+            "(credentials=brought), or ask its operator to add one",
+        )
+    return BodyCheck(call.provider.name, kind, call.url.path, boundary)
+
+
+def _without_coding(headers: list[Header]) -> tuple[list[Header], bytes | None]:
+    """The headers but for content-encoding, and what it names, if that is to be decoded."""
+    rest = [header for header in headers if header[0] != _CONTENT_ENCODING]
+    coding = next((value.lower() for name, value in headers if name == _CONTENT_ENCODING), IDENTITY)
+    if coding == IDENTITY:
+        return rest, None
+    if coding not in WINDOW_BITS:
+        raise RequestError(
+            ERROR_CODE_NOT_ALLOWED,
+            "a body with this content-encoding cannot be checked: send it uncompressed or as gzip, or bring "
+            "your own credential (credentials=brought)",
+        )
+    return rest, coding

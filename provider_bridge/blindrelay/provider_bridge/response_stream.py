@@ -1,0 +1,81 @@
+"""A response on its way: the provider's pieces gathered into records, each leaving as soon as it may.
+
+One record costs as much as many bytes do, so what is already there travels together: a small response is
+one record with head, body and tail. Nothing is held back that somebody could be reading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from blindrelay.provider_bridge.errors import ProviderError, bad_response
+from blindrelay.provider_bridge.upstream.provider_call import ProviderResponse
+from blindrelay.sealing import ResponseSealer
+from blindrelay.v1.inner_pb2 import (
+    Header,
+    ResponseHead,
+    ResponseTail,
+)
+from blindrelay.v1.limits import MAX_BODY_PIECE, MAX_HEAD_SIZE
+
+GATHER_SECONDS: Final = 0.005
+"""How long the bytes of a response that is no event stream wait for more, to leave in one record."""
+
+Send = Callable[[list[bytes]], Awaitable[None]]
+
+
+async def send_response(response: ProviderResponse, sealer: ResponseSealer, send: Send) -> None:
+    """Seals a response and sends it as it comes, no faster than `send` returns.
+
+    Nothing is read while `send` waits. Raises ProviderError if the response breaks off, after what came
+    before has been sent.
+    """
+    head: ResponseHead | None = _head(response)
+    patience = 0.0 if response.is_event_stream else GATHER_SECONDS
+    while True:
+        if head is None:
+            await response.arrival(None)
+        batch = await _gather(response, patience)
+        tail = ResponseTail(body_end=response.body_end) if batch.ended else None
+        if batch.body or tail or (head and not batch.failure):
+            await send(sealer.seal(head=head, body=batch.body or None, tail=tail))
+            head = None
+        if batch.failure:
+            raise batch.failure
+        if batch.ended:
+            return
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What was there together: up to 64 KiB of the body, and perhaps its end, or the failure to get there."""
+
+    body: bytes
+    ended: bool = False
+    failure: ProviderError | None = None
+
+
+async def _gather(response: ProviderResponse, patience: float) -> Batch:
+    """What is there, and what follows within `patience` seconds."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + patience
+    body = b""
+    while True:
+        try:
+            body += response.take(MAX_BODY_PIECE - len(body))
+        except ProviderError as failure:
+            return Batch(body, failure=failure)
+        left = until - loop.time()
+        if response.ended or len(body) == MAX_BODY_PIECE or left <= 0 or not await response.arrival(left):
+            return Batch(body, ended=response.ended)
+
+
+def _head(response: ProviderResponse) -> ResponseHead:
+    headers = [Header(name=name, value=value) for name, value in response.headers]
+    head = ResponseHead(status=response.status, headers=headers)
+    if head.ByteSize() > MAX_HEAD_SIZE:
+        raise bad_response(f"the headers of the provider's response are over {MAX_HEAD_SIZE} bytes")
+    return head

@@ -1,0 +1,146 @@
+"""The relay's certificate towards a bridge can be replaced while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+import trustme
+
+from blindrelay.relay_node.channels import open_channel
+from blindrelay.relay_node.config import ReplicaConfig
+from blindrelay.relay_node.replica_channel import ReplicaChannel
+from blindrelay.serving import Address, ChannelTls, files
+
+if TYPE_CHECKING:
+    from tests.relay_node.conftest import FakeBridge, RunningRelay, Seen, StartRelay
+
+Until = Callable[[Callable[[], bool]], Awaitable[None]]
+
+
+class Certificates:
+    """Those of a bridge and of a relay, by one CA."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ca = trustme.CA()
+        self.files = ChannelTls(*(folder / name for name in ("ca.pem", "relay.pem", "relay.key")))
+        assert self.files.ca is not None
+        self.ca.cert_pem.write_to_path(self.files.ca)
+        self.issue("first")
+
+    @property
+    def bridge(self) -> grpc.ServerCredentials:
+        issued = self.ca.issue_cert("127.0.0.1")
+        pair = issued.private_key_pem.bytes(), issued.cert_chain_pems[0].bytes()
+        return grpc.ssl_server_credentials([pair], self.ca.cert_pem.bytes(), require_client_auth=True)
+
+    def issue(self, name: str) -> None:
+        """A new certificate for the relay, in its files."""
+        assert self.files.certificate is not None
+        assert self.files.key is not None
+        issued = self.ca.issue_cert("relay.example", common_name=name)
+        issued.cert_chain_pems[0].write_to_path(self.files.certificate)
+        issued.private_key_pem.write_to_path(self.files.key)
+        self.files.key.chmod(0o600)
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    return Certificates(tmp_path)
+
+
+@pytest.fixture
+async def relay(bridge: FakeBridge, start_relay: StartRelay, certificates: Certificates) -> RunningRelay:
+    """In front of a bridge that answers each message with the name in the relay's certificate."""
+
+    async def script(context: Any, seen: Seen) -> None:
+        while await context.read() is not grpc.aio.EOF:
+            await context.write(context.auth_context()["x509_common_name"][0])
+
+    bridge.script = script
+    bridge.credentials = certificates.bridge
+    await bridge.stop()
+    await bridge.start()
+    return await start_relay(replace(bridge.config, tls=certificates.files))
+
+
+async def test_new_exchanges_show_the_new_certificate_and_running_ones_go_on(
+    relay: RunningRelay, bridge: FakeBridge, certificates: Certificates, until: Until
+) -> None:
+    running = relay.client.call(bridge.envelope())
+    await running.write(b"x")
+    assert await running.read() == b"first"
+    fetches = bridge.fetches
+    certificates.issue("second")
+    await until(lambda: bridge.fetches > fetches)
+    assert await relay.client.exchange(bridge.envelope()) == [b"second"]
+    await running.write(b"x")
+    assert await running.read() == b"first"
+    await running.done_writing()
+    assert await running.read() is grpc.aio.EOF
+    assert await running.code() is grpc.StatusCode.OK
+
+
+async def test_files_that_cannot_be_used_are_written_down_and_the_connection_stays(
+    relay: RunningRelay, bridge: FakeBridge, certificates: Certificates, until: Until
+) -> None:
+    assert await relay.client.exchange(bridge.envelope()) == [b"first"]
+    assert certificates.files.certificate is not None
+    certificates.files.certificate.write_text("half a certif")
+    await until(lambda: "certificates_unusable" in relay.events())
+    assert await relay.client.exchange(bridge.envelope()) == [b"first"]
+    certificates.issue("second")
+    fetches = bridge.fetches
+    await until(lambda: bridge.fetches > fetches)
+    assert await relay.client.exchange(bridge.envelope()) == [b"second"]
+    assert relay.events().count("certificates_unusable") == 1
+    assert relay.events().count("replica_down") == 0
+
+
+async def test_a_relay_whose_certificate_was_refused_is_back_when_it_has_another(
+    bridge: FakeBridge, start_relay: StartRelay, certificates: Certificates, until: Until
+) -> None:
+    stranger = trustme.CA()
+    ours, certificates.ca = certificates.ca, stranger
+    certificates.issue("stranger")
+    certificates.ca = ours
+    bridge.credentials = certificates.bridge
+    await bridge.stop()
+    await bridge.start()
+    config = replace(bridge.config, address=Address("127.0.0.1", bridge.port), tls=certificates.files)
+    relay = await start_relay(config)
+    await until(lambda: "replica_down" in relay.events())
+    certificates.issue("second")
+    await until(lambda: "replica_up" in relay.events())
+    assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
+
+
+async def test_files_that_could_not_be_read_for_a_moment_are_read_again(
+    certificates: Certificates,
+    monkeypatch: pytest.MonkeyPatch,
+    no_descriptors: Callable[[], AbstractContextManager[None]],
+) -> None:
+    monkeypatch.setattr(files, "RETRY_SECONDS", 0.0)
+    opened: list[grpc.aio.Channel] = []
+    problems: list[None] = []
+
+    def opening(config: ReplicaConfig) -> grpc.aio.Channel:
+        opened.append(open_channel(config))
+        return opened[-1]
+
+    config = ReplicaConfig(Address("127.0.0.1", 1), tls=certificates.files)
+    line = ReplicaChannel(config, opening, lambda: problems.append(None))
+    certificates.issue("second")
+    with no_descriptors():
+        for _ in range(3):
+            line.follow_files()
+    assert (len(opened), len(problems)) == (1, 1)
+    for _ in range(2):
+        line.follow_files()
+    assert (len(opened), len(problems)) == (2, 1)
+    await line.close()
