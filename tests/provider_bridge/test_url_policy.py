@@ -151,6 +151,7 @@ def test_the_host_header_names_only_unusual_ports() -> None:
         "api-key=",
         "apikey=x",
         "a;access_token=x",
+        "limit=1;key=x",
         "oauth_token=x",
         "$key=x",
         "$httpHeaders=x",

@@ -87,6 +87,15 @@ def test_the_last_second_of_seven_days(
     assert history.identities == (IDENTITY.public_key,)
 
 
+def test_an_announcement_is_for_the_identity_that_it_names(
+    history: KeyHistory, old: Replica, new: Replica
+) -> None:
+    announce(history, old, 0, 7, said=identity_hash(STRANGER.public_key))
+    with pytest.raises(ForeignIdentityError):
+        follow(history, new, NOW + 7 * DAY)
+    assert history.identities == (IDENTITY.public_key,)
+
+
 def test_both_identities_are_taken_while_both_sign(history: KeyHistory, old: Replica, new: Replica) -> None:
     announce(history, old, 0, 7)
     at = NOW + 7 * DAY
