@@ -39,7 +39,7 @@ from blindrelay.client.connection_options import (
     salted_hosts,
     seconds,
 )
-from blindrelay.client.connection_string import OPTIONS, connection_settings, relay_address
+from blindrelay.client.connection_string import OPTIONS, address_text, connection_settings, relay_address
 from blindrelay.client.errors import ConfigurationError
 from blindrelay.client.state_file import OPEN_TO_OTHERS
 from blindrelay.v1.http_proxy import HttpProxy
@@ -102,8 +102,7 @@ class Connection:
     @property
     def target(self) -> str:
         """The relay's address, as gRPC takes it."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        return address_text(self.host, self.port)
 
     @classmethod
     def from_string(cls, text: str) -> Connection:

@@ -45,7 +45,7 @@ def connection_settings(text: str) -> dict[str, str]:
     """
     try:
         parts = urlsplit(_LINE_BREAK.sub("", text.strip(_AROUND)))
-        relay = _address(parts)
+        relay = address_text(*_host_and_port(parts))
         options = parse_qs(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError:
         raise ConfigurationError(_FORM) from None
@@ -70,18 +70,22 @@ def relay_address(text: str) -> tuple[str, int]:
         parts = urlsplit(f"//{text}")
         if parts.netloc != text or "@" in text:
             raise ValueError
-        host, _, port = _address(parts).rpartition(":")
+        return _host_and_port(parts)
     except ValueError:
         raise ConfigurationError("the relay's address is HOST:PORT") from None
-    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def _address(parts: SplitResult) -> str:
-    """ "host:port" of a URL. Raises ValueError if there is no host, or no port from 1 to 65535."""
+def address_text(host: str, port: int) -> str:
+    """ "host:port", with an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _host_and_port(parts: SplitResult) -> tuple[str, int]:
+    """Raises ValueError if there is no host, or no port from 1 to 65535."""
     host = (parts.hostname or "").strip(_AROUND)
     if not host or parts.port == 0 or re.search(r"\s", host):
         raise ValueError
-    return f"{f'[{host}]' if ':' in host else host}:{parts.port or _DEFAULT_PORT}"
+    return host, parts.port or _DEFAULT_PORT
 
 
 def _single(options: dict[str, list[str]]) -> dict[str, str]:
