@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +39,12 @@ _LEFT_OUT: Final = shutil.ignore_patterns("__pycache__", "corpus", "crashers", "
 
 LONGEST_RUN: Final = 900
 """Seconds for the tests of one mutant; the slowest take one."""
+
+_WHERE: Final = """
+import importlib, sys
+for name in sys.argv[1:]:
+    print(*importlib.import_module(name).__path__[:1])
+"""
 
 _FAILED: Final = re.compile(r"^(?:FAILED|ERROR) (tests/[^\s:]+\.py)", re.MULTILINE)
 _PASSED: Final = 0
@@ -68,14 +75,12 @@ class Copy:
 
     def check_imports(self) -> None:
         """Raises MutantError if a package, or the tests, would come from anywhere else."""
-        for name in (*(f"blindrelay.{package}" for package in PACKAGES.values()), "tests"):
-            program = f"import {name} as it; print(*it.__path__, sep='\\n')"
-            done = self._run(["-c", program], compiles=True)
-            first = done.stdout.splitlines()[:1]
-            if not first or not Path(first[0]).is_relative_to(self.folder):
-                raise MutantError(
-                    f"{name} would not be imported from the copy, but from {first or 'nowhere'}"
-                )
+        names = [*(f"blindrelay.{package}" for package in PACKAGES.values()), "tests"]
+        done = self._run(["-c", _WHERE, *names], compiles=True)
+        places = done.stdout.splitlines()
+        for name, place in zip_longest(names, places, fillvalue=""):
+            if not Path(place).is_relative_to(self.folder):
+                raise MutantError(f"{name} would be imported from {place or 'nowhere'}, not from the copy")
 
     def failing(self, tests: Sequence[str], *, compiles: bool = False) -> Counter[str]:
         """Runs tests; for each file how many of them failed. Raises MutantError if pytest could not run."""

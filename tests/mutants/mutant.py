@@ -49,14 +49,7 @@ class Mutant:
 def load_mutants(lists: Path = LISTS) -> list[Mutant]:
     """Those of all lists in a folder, in the order of the lists' names."""
     return [
-        Mutant(
-            name=entry["name"],
-            file=entry["file"],
-            old=entry["old"],
-            new=entry["new"],
-            breaks=entry["breaks"],
-            tests=tuple(entry["tests"]),
-        )
+        Mutant(**entry | {"tests": tuple(entry["tests"])})
         for path in sorted(lists.glob("*.toml"))
         for entry in tomllib.loads(path.read_text("utf-8"))["mutant"]
     ]
