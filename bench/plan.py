@@ -33,7 +33,7 @@ class Plan:
     curve_rounds: int
     curve_seconds: float
     library_seconds: float
-    large_answer: int
+    large_response: int
 
 
 FULL: Final = Plan(
@@ -47,7 +47,7 @@ FULL: Final = Plan(
     curve_rounds=3,
     curve_seconds=1.0,
     library_seconds=0.4,
-    large_answer=1_024 * MIB,
+    large_response=1_024 * MIB,
 )
 QUICK: Final = Plan(
     name="quick",
@@ -60,5 +60,5 @@ QUICK: Final = Plan(
     curve_rounds=1,
     curve_seconds=0.4,
     library_seconds=0.1,
-    large_answer=64 * MIB,
+    large_response=64 * MIB,
 )

@@ -66,7 +66,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def fill(folder: Path) -> None:
-    """Writes the pages, anew, and the configuration with the menu of them."""
+    """Writes the pages and the configuration with the menu of them."""
     shutil.rmtree(folder / "site-pages", ignore_errors=True)
     shown = [path for path in tracked() if SHOWN.fullmatch(path)]
     pages = {path: (ROOT / path).read_text() for path in shown if path.endswith(".md")}

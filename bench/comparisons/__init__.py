@@ -9,7 +9,7 @@ from bench.comparisons.chain import added_time, payloads, side_by_side, throughp
 from bench.comparisons.forwarders import forwarders_apart, forwarders_together
 from bench.comparisons.gateway import gateway
 from bench.comparisons.idle import idle_streams
-from bench.comparisons.large import large_answer, upload
+from bench.comparisons.large import large_response, upload
 from bench.comparisons.libraries import libraries, record_layer
 from bench.comparisons.sdk import sdk
 from bench.comparisons.workers import workers
@@ -27,7 +27,7 @@ COMPARISONS: dict[str, Callable[[Plan, Session], Comparison]] = {
     "record_layer": record_layer,
     "sdk": sdk,
     "upload": upload,
-    "large_response": large_answer,
+    "large_response": large_response,
     "payloads": payloads,
     "side_by_side": side_by_side,
     "idle_streams": idle_streams,

@@ -34,9 +34,9 @@ def _through_our_relay(session: Session) -> list[Side]:
     return [Side(RAW, relay.generator, {"relay": relay.pids["forwarder"]})]
 
 
-def large_answer(plan: Plan, session: Session) -> Comparison:
+def large_response(plan: Plan, session: Session) -> Comparison:
     """What peaks rise by while one large response passes."""
-    size = plan.large_answer
+    size = plan.large_response
     about = (
         f"One response of {size // MIB} MiB in one body; peaks of the resident set while it passes, and "
         "before it."

@@ -23,7 +23,7 @@ _KEY = SealingKey.generate(not_before=_NOW, not_after=_NOW + 3_600)
 _HEAD = RequestHead(
     kind=EXCHANGE_KIND_EXCHANGE, method="POST", url="https://api.example/v1", credential=CREDENTIAL_INJECTED
 )
-_ANSWER_HEAD = ResponseHead(status=200)
+_RESPONSE_HEAD = ResponseHead(status=200)
 _TAIL = ResponseTail(body_end=BODY_END_LENGTH)
 
 
@@ -31,14 +31,14 @@ def exchange(body: bytes) -> None:
     client, bridge = _request(body)
     pieces = [body[start : start + MAX_BODY_PIECE] for start in range(0, len(body), MAX_BODY_PIECE)]
     for number, piece in enumerate(pieces):
-        head = None if number else _ANSWER_HEAD
+        head = None if number else _RESPONSE_HEAD
         tail = _TAIL if number == len(pieces) - 1 else None
         _pass(bridge.response.seal(head=head, body=piece, tail=tail), client)
 
 
 def stream(body: bytes, piece: bytes, count: int) -> None:
     client, bridge = _request(body)
-    _pass(bridge.response.seal(head=_ANSWER_HEAD, body=piece), client)
+    _pass(bridge.response.seal(head=_RESPONSE_HEAD, body=piece), client)
     for _ in range(count - 1):
         _pass(bridge.response.seal(body=piece), client)
     _pass(bridge.response.seal(tail=_TAIL), client)

@@ -270,7 +270,7 @@ async def test_calls_that_say_nothing(targets: list[Target]) -> None:
 
 async def test_answers_that_nobody_reads(targets: list[Target]) -> None:
     relay, bridge = targets
-    question = b'{"model": "m", "messages": [], "stream": true, "scripted": {"response_bytes": 8388608}}'
+    question = b'{"model": "m", "messages": [], "stream": true, "scripted": {"answer_bytes": 8388608}}'
     async with relay.caller as caller:
         requests = [await caller.seal(body=question) for _ in range(STREAMS_PER_CLIENT)]
     no_window = peers(relay.address, 1, settings={INITIAL_WINDOW_SIZE: 0})

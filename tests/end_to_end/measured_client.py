@@ -61,7 +61,7 @@ def form(size: int) -> Iterator[bytes]:
 
 def ask(client: httpx2.Client, size: int) -> int:
     """Streams a response that says "x" so many times; returns how many came."""
-    question = {"model": "m", "messages": [], "scripted": {"response_bytes": size}}
+    question = {"model": "m", "messages": [], "scripted": {"answer_bytes": size}}
     with client.stream("POST", f"{BASE}/chat/completions", json=question) as answer:
         answer.raise_for_status()
         return sum(piece.count(b"x") for piece in answer.iter_raw())

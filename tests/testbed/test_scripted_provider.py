@@ -90,8 +90,8 @@ def test_it_says_what_it_is_told(client: openai.OpenAI) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 65_536, 1_000_000])
 def test_it_says_as_much_as_it_is_told(client: openai.OpenAI, size: int) -> None:
-    assert _ask(client, response_bytes=size) == "x" * size
-    assert "".join(_pieces(client, response_bytes=size)) == "x" * size
+    assert _ask(client, answer_bytes=size) == "x" * size
+    assert "".join(_pieces(client, answer_bytes=size)) == "x" * size
 
 
 def test_an_error_has_its_status_and_headers(client: openai.OpenAI, claude: anthropic.Anthropic) -> None:

@@ -50,7 +50,7 @@ def test_every_part_is_a_process_of_its_own(bed: Testbed) -> None:
 def test_its_connection_string_is_all_that_a_client_needs(bed: Testbed) -> None:
     connection = Connection.from_string(bed.relay)
     assert (connection.host, connection.token) == ("127.0.0.1", bed.token)
-    assert _response(bed) == "This response was written before the question was asked."
+    assert _response(bed) == "This answer was written before the question was asked."
 
 
 def test_the_way_past_the_relay_works_too(bed: Testbed) -> None:

@@ -47,9 +47,9 @@ class _Answered:
     retry: bool = False
 
 
-_Surface = _Raised | _Answered
+_Mapped = _Raised | _Answered
 
-_OUTER: Final[dict[OuterStatus | None, _Surface]] = {
+_OUTER: Final[dict[OuterStatus | None, _Mapped]] = {
     None: _Raised("ReadError"),
     OuterStatus.REFUSED: _Answered(403),
     OuterStatus.KEY_UNKNOWN: _Answered(502, retry=True),
@@ -63,7 +63,7 @@ _OUTER: Final[dict[OuterStatus | None, _Surface]] = {
     OuterStatus.INTERNAL: _Raised("ReadError"),
 }
 
-_INNER: Final[dict[int, _Surface]] = {
+_INNER: Final[dict[int, _Mapped]] = {
     ErrorCode.ERROR_CODE_MALFORMED: _Answered(400),
     ErrorCode.ERROR_CODE_NOT_ALLOWED: _Answered(403),
     ErrorCode.ERROR_CODE_STORED_OBJECT: _Answered(400),
@@ -88,7 +88,7 @@ _TIMEOUTS: Final = {
 
 def response_or_raise(error: BlindRelayError, request: Request) -> Any:
     """The response that stands for the error, or raises it. For errors before a response has begun."""
-    mapped = _surface(error)
+    mapped = _mapped(error)
     if isinstance(mapped, _Raised):
         raise as_library_error(error, request, mapped.name) from None
     headers = {
@@ -104,12 +104,12 @@ def response_or_raise(error: BlindRelayError, request: Request) -> Any:
 
 def raised_in_body(error: BlindRelayError, request: Request) -> Exception:
     """The error as it is raised while a response's body is read: the response is not whole."""
-    mapped = _surface(error)
+    mapped = _mapped(error)
     name = mapped.name if isinstance(mapped, _Raised) else "RemoteProtocolError"
     return as_library_error(error, request, "ReadError" if name == "ConnectError" else name)
 
 
-def _surface(error: BlindRelayError) -> _Surface:
+def _mapped(error: BlindRelayError) -> _Mapped:
     match error:
         case UnreachableError():
             return _Raised("ConnectError")

@@ -22,7 +22,7 @@ from blindrelay.v1.inner_pb2 import (
 from blindrelay.v1.limits import MAX_BODY_PIECE, MAX_HEAD_SIZE
 
 GATHER_SECONDS: Final = 0.005
-"""How long the bytes of a response that is no event stream wait for more, to leave in one record."""
+"""How long the bytes of a response that is not an event stream wait for more, to leave in one record."""
 
 Send = Callable[[list[bytes]], Awaitable[None]]
 

@@ -20,7 +20,7 @@ from blindrelay.v1.limits import (
 
 
 class DirectoryFormatError(ValueError):
-    """A replica's response is no list of key directories within the limits."""
+    """A replica's response is not a list of key directories within the limits."""
 
 
 @dataclass(frozen=True)

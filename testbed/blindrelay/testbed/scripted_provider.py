@@ -37,7 +37,7 @@ Piece = TypeVar("Piece")
 _BLOCK: Final = 65_536
 _FILLER: Final = "\N{LOWER ONE EIGHTH BLOCK}"
 _PARIS: Final = "The capital of France is Paris."
-_OTHERWISE: Final = "This response was written before the question was asked."
+_OTHERWISE: Final = "This answer was written before the question was asked."
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Script:
     """Answer a chat that is not streamed with a call of a tool, whose argument is this word's digest."""
     echo: bool = False
     """Say, as JSON, what was received: method, path, headers, and the body's size and SHA-256."""
-    response_bytes: int | None = None
+    answer_bytes: int | None = None
     """Say this many times "x"."""
     status: int = 200
     """Anything from 400 is answered with an error body in the API's shape."""
@@ -135,14 +135,14 @@ class ScriptedProvider:
 
 def _said(request: Request, body: dict[str, Any], script: Script) -> Iterator[str]:
     """The text of the response, in pieces."""
-    if script.response_bytes is not None:
-        full, rest = divmod(script.response_bytes, _BLOCK)
+    if script.answer_bytes is not None:
+        full, rest = divmod(script.answer_bytes, _BLOCK)
         yield from ["x" * _BLOCK] * full
         yield "x" * rest
         return
     text = script.text
     if script.digest is not None:
-        text = f"{_digested(script.digest)} is the response."
+        text = f"{_digested(script.digest)} is the answer."
     elif script.echo:
         text = json.dumps(_seen(request))
     elif text is None:

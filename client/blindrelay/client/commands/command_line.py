@@ -35,7 +35,7 @@ COMMANDS: Final = {
     "chat": "Ask a model, sealed, and print the response as it comes.",
     "config": "Show the settings in force, and where each comes from.",
     "doctor": "Check each hop from here to the provider, in order.",
-    "init": "Set up a relay: three questions, tried before the responses are kept.",
+    "init": "Set up a relay: three questions, tried before the answers are kept.",
     "keys": "Whose keys this client trusts, and whether others are shown the same.",
     "models": "List the provider's models, one a line.",
     "proxy": "Serve a local endpoint, for any program that takes a base URL and a key.",

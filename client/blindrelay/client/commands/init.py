@@ -56,7 +56,7 @@ def init(
     yes: bool,
     as_json: bool,
 ) -> int:
-    """Set up a relay: three questions, tried before the responses are kept.
+    """Set up a relay: three questions, tried before the answers are kept.
 
     It asks for the relay's address, your token and the bridge's identity. The first two come from the
     relay's operator. The identity comes from the bridge's, by a way that the relay does not control: compare

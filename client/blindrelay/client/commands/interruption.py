@@ -1,4 +1,4 @@
-"""Ctrl-C where Python has no good response to it: while modules are imported, and while the process ends."""
+"""Ctrl-C where Python has no good answer to it: while modules are imported, and while the process ends."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class AnsweredError(BlindRelayError):
 
 
 class ProviderError(BlindRelayError):
-    """The provider answered with an error, or with what is no response. Sealed, so it is the provider's own.
+    """The provider sent an error, or something other than a response. The bridge sealed it.
 
     Attributes:
         status: the HTTP status; 200 if the error came within a response.

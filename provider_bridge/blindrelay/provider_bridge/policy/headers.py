@@ -36,7 +36,7 @@ NEVER_SENT: Final = (
 """What no request may have: the bridge makes some of them itself, cookies would tell one person from another,
 and the rest only an intermediary may set."""
 
-ANSWER_HEADERS: Final = frozenset(
+RESPONSE_HEADERS: Final = frozenset(
     {
         b"anthropic-version",
         b"cache-control",
@@ -215,6 +215,6 @@ def _check_form(name: bytes, value: bytes) -> None:
 def _returns(name: bytes, *, brought: bool, status: int) -> bool:
     if name.startswith(_OWN_HANDSHAKE):
         return False
-    if brought or name in ANSWER_HEADERS:
+    if brought or name in RESPONSE_HEADERS:
         return True
     return name == RETRY_AFTER and status in RETRY_STATUSES

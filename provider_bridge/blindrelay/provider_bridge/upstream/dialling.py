@@ -120,9 +120,9 @@ async def _ask(connection: HttpConnection, proxy: ProxyRoute, route: Route) -> N
     try:
         head = await connection.request(h11.Request(method=b"CONNECT", target=target, headers=headers))
     except UpstreamError:
-        response = "the bridge's proxy gave no valid response"
+        reason = "the bridge's proxy gave no valid response"
     else:
         if 200 <= head.status_code < 300:
             return
-        response = f"the bridge's proxy refused with status {head.status_code}"
-    raise UpstreamError(Failure.PROXY_REFUSED, f"the provider could not be reached: {response}")
+        reason = f"the bridge's proxy refused with status {head.status_code}"
+    raise UpstreamError(Failure.PROXY_REFUSED, f"the provider could not be reached: {reason}")

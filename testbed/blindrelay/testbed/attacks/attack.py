@@ -112,7 +112,7 @@ class Attack:
 WRONG_BYTE: Final = Proof(
     "a wrong byte reached the application", lambda outcome: any(got.wrong for got in outcome.got)
 )
-SHORT_ANSWER: Final = Proof(
+SHORT_RESPONSE: Final = Proof(
     "a short response passed for the whole one",
     lambda outcome: any(
         got.end == WHOLE and got.body != got.right and got.right.startswith(got.body) for got in outcome.got

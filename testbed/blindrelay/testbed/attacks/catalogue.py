@@ -11,13 +11,13 @@ from blindrelay.testbed.attacks.on_directories import DIRECTORY_ATTACKS
 from blindrelay.testbed.attacks.on_envelopes import ENVELOPE_ATTACKS
 from blindrelay.testbed.attacks.on_exchanges import EXCHANGE_ATTACKS
 from blindrelay.testbed.attacks.on_messages import MESSAGE_ATTACKS
-from blindrelay.testbed.attacks.on_records import ANSWER_ATTACKS, REQUEST_ATTACKS
+from blindrelay.testbed.attacks.on_records import REQUEST_ATTACKS, RESPONSE_ATTACKS
 from blindrelay.testbed.attacks.on_statuses import STATUS_ATTACKS
 from blindrelay.testbed.attacks.on_time import TIME_ATTACKS
 from blindrelay.testbed.errors import UnavailableError
 
 ATTACKS: Final[tuple[Attack, ...]] = (
-    *ANSWER_ATTACKS,
+    *RESPONSE_ATTACKS,
     *REQUEST_ATTACKS,
     *EXCHANGE_ATTACKS,
     *DIRECTORY_ATTACKS,

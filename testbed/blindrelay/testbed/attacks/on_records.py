@@ -22,7 +22,7 @@ from blindrelay.testbed.attacks.alterations import (
 from blindrelay.testbed.attacks.attack import (
     BELIEVED,
     CALLED,
-    SHORT_ANSWER,
+    SHORT_RESPONSE,
     UNNOTICED,
     WRONG_BYTE,
     Attack,
@@ -106,7 +106,7 @@ _ORDER: Final = "record order"
 _FINAL: Final = "required tail and FINAL"
 
 # fmt: off
-ANSWER_ATTACKS: Final = [
+RESPONSE_ATTACKS: Final = [
     _down("flip-answer-body", "One bit of the response's text is changed.", flip(2, _IN_BODY),
           without_authentication, WRONG_BYTE),
     _down("flip-answer-mac", "One bit of a record's MAC is changed.", flip(1, -1),
@@ -122,14 +122,14 @@ ANSWER_ATTACKS: Final = [
     _down("reorder-answer-records", "Two records of the response change places.", swap(1),
           without_order, WRONG_BYTE, stopped_by=_ORDER),
     _down("truncate-answer-0", "The stream ends with OK before the response's first record.", cut_after(0),
-          without_final, SHORT_ANSWER, end=_CUT, stopped_by=_FINAL),
+          without_final, SHORT_RESPONSE, end=_CUT, stopped_by=_FINAL),
     *(
         _down(f"truncate-answer-{number}", f"The stream ends with OK after {number} records of the response.",
-              cut_after(number), without_final, SHORT_ANSWER, end=_CUT, stopped_by=_FINAL)
+              cut_after(number), without_final, SHORT_RESPONSE, end=_CUT, stopped_by=_FINAL)
         for number in (1, 2, 3)
     ),
     _down("truncate-answer-last", "The stream ends with OK before the response's last record.",
-          all_but_the_last, without_final, SHORT_ANSWER, end=_CUT, stopped_by=_FINAL),
+          all_but_the_last, without_final, SHORT_RESPONSE, end=_CUT, stopped_by=_FINAL),
     _down("truncate-in-record", "A record of the response is cut in its middle.",
           on_record(1, lambda record: record[: len(record) // 2]),
           with_fallback_to_clear, WRONG_BYTE),

@@ -8,7 +8,7 @@ from typing import Final
 import grpc
 
 from blindrelay.testbed.attacks.alterations import Alteration, cut_after
-from blindrelay.testbed.attacks.attack import SEALED_AGAIN, SECOND_CALL, SHORT_ANSWER, Attack
+from blindrelay.testbed.attacks.attack import SEALED_AGAIN, SECOND_CALL, SHORT_RESPONSE, Attack
 from blindrelay.testbed.attacks.doubles import without_final, without_reseal_rule
 from blindrelay.testbed.attacks.relay import EndedError, Hook, Messages, Passage
 from blindrelay.testbed.attacks.victim import STREAM
@@ -65,18 +65,19 @@ def _attacks(name: str, status: Status) -> list[Attack]:
                rule, without_reseal_rule, SECOND_CALL),
         Attack(f"forge-{name}-mid-answer", f"The relay says {name} when a part of the response has passed.",
                partial(Hook, down=_broken_off(status)), ("CutResponseError",), 1,
-               _FINAL, without_final, SHORT_ANSWER, asks=(STREAM,)),
+               _FINAL, without_final, SHORT_RESPONSE, asks=(STREAM,)),
     ]
 
 
 STATUS_ATTACKS: Final = [
     *(attack for name, status in _FORGED.items() for attack in _attacks(name, status)),
     Attack("forge-ok-at-once", "The relay says OK, and nothing else.",
-           partial(Forgery, _OK, "at-once"), ("CutResponseError",), 0, _FINAL, without_final, SHORT_ANSWER),
+           partial(Forgery, _OK, "at-once"), ("CutResponseError",), 0, _FINAL, without_final, SHORT_RESPONSE),
     Attack("forge-ok-after-run", "The exchange runs, its response is hidden, and OK is said.",
-           partial(Forgery, _OK, "after-run"), ("CutResponseError",), 1, _FINAL, without_final, SHORT_ANSWER),
+           partial(Forgery, _OK, "after-run"), ("CutResponseError",), 1,
+           _FINAL, without_final, SHORT_RESPONSE),
     Attack("forge-ok-mid-answer", "The relay says OK when a part of the response has passed.",
            partial(Hook, down=_broken_off(_OK)), ("CutResponseError",), 1,
-           _FINAL, without_final, SHORT_ANSWER, asks=(STREAM,)),
+           _FINAL, without_final, SHORT_RESPONSE, asks=(STREAM,)),
 ]
 # fmt: on

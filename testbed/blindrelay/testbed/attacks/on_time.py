@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final
 
 from blindrelay.testbed.attacks.alterations import for_ever, stall_after
-from blindrelay.testbed.attacks.attack import CALL_ENDED, CALL_OPEN, SHORT_ANSWER, UNNOTICED, WAITED, Attack
+from blindrelay.testbed.attacks.attack import CALL_ENDED, CALL_OPEN, SHORT_RESPONSE, UNNOTICED, WAITED, Attack
 from blindrelay.testbed.attacks.doubles import without_deadline, without_final, without_idle_limit
 from blindrelay.testbed.attacks.relay import EndedError, Hook, HostileRelay, Messages, Passage
 from blindrelay.testbed.attacks.victim import LARGE, LEFT, STREAM, Ask
@@ -116,6 +116,6 @@ TIME_ATTACKS: Final = [
            options=_MINUTE, clock=_little_time_left, twin_clock=_no_time_left, spare=True),
     Attack("cut-deadline", "The bridge's call gets a second and a half.",
            partial(Hook, deadline=1.5), ("CutResponseError",), 1,
-           "required tail and FINAL", without_final, SHORT_ANSWER, asks=(STREAM,)),
+           "required tail and FINAL", without_final, SHORT_RESPONSE, asks=(STREAM,)),
 ]
 # fmt: on

@@ -32,7 +32,7 @@ def chat(prompt: str, provider: ProviderKind) -> dict[str, Any]:
 
 
 def words(line: str) -> str:
-    """What one line of a streamed response says; nothing, if it is no piece of text."""
+    """What one line of a streamed response says; nothing if it is not a piece of text."""
     with suppress(ValueError, LookupError, TypeError):
         return str(json.loads(line.removeprefix("data: "))["choices"][0]["delta"].get("content") or "")
     return ""

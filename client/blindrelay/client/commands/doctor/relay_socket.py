@@ -8,7 +8,7 @@ from typing import Final
 from blindrelay.client.connection import Connection
 from blindrelay.v1.http_proxy import HttpProxy
 
-_MAX_ANSWER: Final = 65_536
+_MAX_RESPONSE: Final = 65_536
 """Bytes of a proxy's response to CONNECT. Real ones are below 1 KiB."""
 
 
@@ -30,7 +30,7 @@ def relay_socket(connection: Connection, seconds: float) -> socket.socket:
 def _response_head(plain: socket.socket) -> bytes:
     response = b""
     # One byte at a time: what follows the head belongs to the relay.
-    while not response.endswith(b"\r\n\r\n") and len(response) < _MAX_ANSWER and (piece := plain.recv(1)):
+    while not response.endswith(b"\r\n\r\n") and len(response) < _MAX_RESPONSE and (piece := plain.recv(1)):
         response += piece
     return response
 
