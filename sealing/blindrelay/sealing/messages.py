@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from blindrelay.sealing.errors import StateError, ViolationError
 from blindrelay.sealing.padding import RECORD_OVERHEAD, final_padding, tunnel_padding
 from blindrelay.sealing.part_order import REQUEST_ORDER, RESPONSE_ORDER, TUNNEL_STATUS, Direction, Order
-from blindrelay.sealing.records import RecordOpener, RecordSealer
+from blindrelay.sealing.records import DeriveKey, RecordOpener, RecordSealer
 from blindrelay.v1.bytes_field import bytes_field
 from blindrelay.v1.inner_pb2 import (
     EXCHANGE_KIND_TUNNEL,
@@ -26,13 +26,13 @@ from blindrelay.v1.inner_pb2 import (
     ResponsePart,
     ResponseTail,
 )
-from blindrelay.v1.limits import MAX_BODY_PIECE, MAX_ERROR_MESSAGE, MAX_HEAD_SIZE
+from blindrelay.v1.limits import MAX_BODY_PIECE, MAX_ERROR_MESSAGE, MAX_HEAD_SIZE, RESPONSE_NONCE_SIZE
 
 _FULL_PART: Final = 65_596
-"""Bytes of a request's part when more follow: every record but the last then has one size (65,617)."""
+"""Bytes of a request's part when more follow: every record but the last then has one size (65,616)."""
 
-_LARGEST_PART: Final = 69_567
-"""Bytes of a response's part at most: room for the record's 21 bytes, the header's 24, and 20 of padding."""
+_LARGEST_PART: Final = 69_561
+"""Bytes of a response's part at most: room for the record's 20 bytes, the response nonce's 32, and 19 of padding."""
 
 _BODY_FRAMING: Final = 4
 """Bytes of protobuf tag and length before a body piece of 16 KiB and more."""
@@ -54,8 +54,10 @@ def _encoded(part: RequestPart | ResponsePart) -> bytes:
 
 
 class _Sealer(Generic[PartT]):
-    def __init__(self, key: bytes, order: Order, full_part: int) -> None:
-        self._records = RecordSealer(key)
+    def __init__(
+        self, derive_key: DeriveKey, order: Order, full_part: int, response_nonce: bytes = b""
+    ) -> None:
+        self._records = RecordSealer(derive_key, response_nonce)
         self._direction = Direction(order)
         self._full_part = full_part
 
@@ -96,8 +98,8 @@ class RequestSealer(_Sealer[RequestPart]):
     nothing is gained by sending less, and every record but the last has the same size.
     """
 
-    def __init__(self, key: bytes) -> None:
-        super().__init__(key, REQUEST_ORDER, _FULL_PART)
+    def __init__(self, derive_key: DeriveKey) -> None:
+        super().__init__(derive_key, REQUEST_ORDER, _FULL_PART)
         self._head_given = False
         self._unsent_head: RequestHead | None = None
         self._pending = bytearray()
@@ -165,8 +167,8 @@ class RequestSealer(_Sealer[RequestPart]):
 class ResponseSealer(_Sealer[ResponsePart]):
     """The bridge's side of a response: every call gives records that can leave at once."""
 
-    def __init__(self, key: bytes) -> None:
-        super().__init__(key, RESPONSE_ORDER, _LARGEST_PART)
+    def __init__(self, derive_key: DeriveKey, response_nonce: bytes) -> None:
+        super().__init__(derive_key, RESPONSE_ORDER, _LARGEST_PART, response_nonce)
 
     def seal(
         self,
@@ -196,8 +198,10 @@ class ResponseSealer(_Sealer[ResponsePart]):
 
 
 class _Opener(Generic[PartT]):
-    def __init__(self, key: bytes, order: Order, part_type: type[PartT]) -> None:
-        self._records = RecordOpener(key)
+    def __init__(
+        self, derive_key: DeriveKey, order: Order, part_type: type[PartT], prefix_size: int = 0
+    ) -> None:
+        self._records = RecordOpener(derive_key, prefix_size)
         self._direction = Direction(order)
         self._parse: Callable[[bytes], PartT] = part_type.FromString
 
@@ -247,15 +251,15 @@ class _Opener(Generic[PartT]):
 class RequestOpener(_Opener[RequestPart]):
     """The bridge's side of a request."""
 
-    def __init__(self, key: bytes) -> None:
-        super().__init__(key, REQUEST_ORDER, RequestPart)
+    def __init__(self, derive_key: DeriveKey) -> None:
+        super().__init__(derive_key, REQUEST_ORDER, RequestPart)
 
 
 class ResponseOpener(_Opener[ResponsePart]):
     """The client's side of a response."""
 
-    def __init__(self, key: bytes) -> None:
-        super().__init__(key, RESPONSE_ORDER, ResponsePart)
+    def __init__(self, derive_key: DeriveKey) -> None:
+        super().__init__(derive_key, RESPONSE_ORDER, ResponsePart, RESPONSE_NONCE_SIZE)
 
     def _wrong_with(self, part: ResponsePart) -> str | None:
         status = part.head.status

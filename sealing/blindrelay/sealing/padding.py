@@ -14,8 +14,8 @@ FLOOR: Final = 4_096
 TUNNEL_FLOOR: Final = 1_024
 """Bytes of a tunnel's record at least: most events of a typed or spoken dialogue look alike."""
 
-RECORD_OVERHEAD: Final = 21
-"""Bytes that a record adds to its part: a tag byte and MAC (17), the part's length (4)."""
+RECORD_OVERHEAD: Final = 20
+"""Bytes that a record adds to its part: the part's length (4) and AES-GCM's tag (16)."""
 
 
 def padme(length: int) -> int:
@@ -29,9 +29,9 @@ def padme(length: int) -> int:
 def final_padding(sent: int, last: int, full: int, floor: int = FLOOR) -> list[int]:
     """How many zeros go into the last record with content, and into each padding record after it.
 
-    `sent` is the size in bytes of what went before, the stream's header included, `last` that of the last
+    `sent` is the size in bytes of what went before, the response nonce included, `last` that of the last
     record with content, unpadded, and `full` that of a full record, at least `last`. All together then add
-    up to PADMÉ(max(floor, sent + last)), in full records but for the last, which has up to 20 bytes more:
+    up to PADMÉ(max(floor, sent + last)), in full records but for the last, which has up to 19 bytes more:
     where content ends and padding begins is nowhere to be seen. Usually the list has one entry.
     """
     rest = padme(max(floor, sent + last)) - sent
