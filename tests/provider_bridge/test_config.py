@@ -301,10 +301,10 @@ def test_rules_for_caches(folder: Path, lines: str, passing: list[bytes], refuse
     description = entry(folder, lines).stateless
     check = BodyCheck("openai", "bodies", "/v1/chat/completions")
     for body in passing:
-        check.judge(description, body)
+        check.apply(description, body)
     for body in refused:
         with pytest.raises(RequestError):
-            check.judge(description, body)
+            check.apply(description, body)
 
 
 @pytest.mark.parametrize("second", ['name = "openai"\norigin = "https://b.example"', 'name = "other"'])

@@ -14,10 +14,10 @@ from blindrelay.provider_bridge.clock import Clock, ClockWatch
 from blindrelay.provider_bridge.config import BridgeConfig
 from blindrelay.provider_bridge.events import Event, EventLog
 from blindrelay.provider_bridge.exchange import Runtime
+from blindrelay.provider_bridge.exchange_opener import ExchangeOpener
 from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.keys.signatory import HeldIdentity, Signatory
 from blindrelay.provider_bridge.metrics import bridge_metrics
-from blindrelay.provider_bridge.opening import Opening
 from blindrelay.provider_bridge.peers import Peers
 from blindrelay.provider_bridge.quota import Quota
 from blindrelay.provider_bridge.request_budget import RequestBudget
@@ -89,7 +89,7 @@ class Bridge:
         )
         self._service = ExchangeService(
             self._keys,
-            Opening(self._keys, self._claims),
+            ExchangeOpener(self._keys, self._claims),
             self._runtime,
             self.admission,
             peers,

@@ -21,14 +21,15 @@ from blindrelay.provider_bridge.keys.delegation_file import (
     read_delegation,
     write_delegation,
 )
-from blindrelay.provider_bridge.keys.identity_file import load_identity, load_or_make_identity
-from blindrelay.provider_bridge.keys.signatory import DelegatedIdentity, HeldIdentity, Signatory
-from blindrelay.provider_bridge.keys.signing_key_file import (
+from blindrelay.provider_bridge.keys.key_files import (
     format_public_key,
+    load_identity,
+    load_or_make_identity,
     load_signing_key,
     make_signing_key,
     parse_public_key,
 )
+from blindrelay.provider_bridge.keys.signatory import DelegatedIdentity, HeldIdentity, Signatory
 from blindrelay.serving import Address, Announce, CommandParser, ConfigError, command_parser, run_command
 from blindrelay.serving.command import Commands
 from blindrelay.trust import IdentityError, IdentityKey, format_identity, identity_hash, parse_identity

@@ -11,12 +11,10 @@ from typing import Final
 
 from blindrelay.provider_bridge.config import BridgeConfig, DelegatedKey, read_bridge_config
 from blindrelay.provider_bridge.keys.delegation_file import check_delegation, date, read_delegation
-from blindrelay.provider_bridge.keys.identity_file import load_identity
-from blindrelay.provider_bridge.keys.signing_key_file import load_signing_key
+from blindrelay.provider_bridge.keys.key_files import load_identity, load_signing_key
 from blindrelay.provider_bridge.providers import Provider
-from blindrelay.provider_bridge.upstream.dialling import dial
 from blindrelay.provider_bridge.upstream.failures import Failure, UpstreamError
-from blindrelay.provider_bridge.upstream.routes import route_to
+from blindrelay.provider_bridge.upstream.route import connect, route_to
 from blindrelay.serving import ConfigError
 from blindrelay.serving.doctor import CheckFailedError, Finding, finding, listener_findings
 from blindrelay.trust import format_identity
@@ -77,11 +75,11 @@ def check_provider(provider: Provider) -> str:
     route = route_to(provider, lambda _: None)
     where, began = f"{provider.name} ({provider.target})", time.monotonic()
 
-    async def connect() -> None:
-        (await dial(route)).close()
+    async def try_it() -> None:
+        (await connect(route)).close()
 
     try:
-        asyncio.run(connect())
+        asyncio.run(try_it())
     except UpstreamError as error:
         raise CheckFailedError(f"{where}: {error}", _REMEDIES.get(error.failure, "try again")) from None
     way = "" if route.proxy is None else f" through {route.proxy.host}:{route.proxy.port}"

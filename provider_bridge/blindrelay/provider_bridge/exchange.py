@@ -19,15 +19,15 @@ from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.content_coding import decode_body
 from blindrelay.provider_bridge.errors import RequestError, SealedError
 from blindrelay.provider_bridge.events import EventLog, Outcome
-from blindrelay.provider_bridge.message_gate import MessageGate, OpenGate
-from blindrelay.provider_bridge.opening import ClaimedExchange
+from blindrelay.provider_bridge.exchange_opener import ClaimedExchange
+from blindrelay.provider_bridge.frame_filter import MessageFilter, NoFilter
 from blindrelay.provider_bridge.policy.request_policy import PlannedCall, plan_call
 from blindrelay.provider_bridge.providers import Provider
 from blindrelay.provider_bridge.request_body import discard_rest, read_body
 from blindrelay.provider_bridge.request_budget import RequestBudget, Share
 from blindrelay.provider_bridge.response_stream import send_response
 from blindrelay.provider_bridge.stateless.checker import Checker
-from blindrelay.provider_bridge.tunnel import Gate, Tunnel
+from blindrelay.provider_bridge.tunnel import FrameFilter, Tunnel
 from blindrelay.provider_bridge.upstream.provider_call import ProviderResponse, ProviderTransport
 from blindrelay.serving import CallRefusedError, Context
 from blindrelay.v1.exchange_messages import response_message
@@ -175,11 +175,11 @@ class Exchange:
                 await self._open_tunnel.run()
         await self._hear_out()
 
-    def _gate(self, call: PlannedCall, share: Share) -> Gate:
+    def _gate(self, call: PlannedCall, share: Share) -> FrameFilter:
         if call.check is None:
-            return OpenGate()
+            return NoFilter()
         judge = partial(self._runtime.checker.check, call.check)
-        return MessageGate(judge, share, self._runtime.max_request)
+        return MessageFilter(judge, share, self._runtime.max_request)
 
     async def _send(self, records: list[bytes]) -> None:
         self._writing = True

@@ -10,7 +10,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from blindrelay.provider_bridge.errors import RequestError
-from blindrelay.provider_bridge.opening import ClaimedExchange
+from blindrelay.provider_bridge.exchange_opener import ClaimedExchange
 from blindrelay.provider_bridge.request_budget import Share
 from blindrelay.sealing import SealingError
 from blindrelay.serving import Context

@@ -11,8 +11,8 @@ import grpc
 from blindrelay.provider_bridge.errors import DelegationEndedError
 from blindrelay.provider_bridge.events import Event, Outcome
 from blindrelay.provider_bridge.exchange import Exchange, Runtime
+from blindrelay.provider_bridge.exchange_opener import ExchangeOpener
 from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
-from blindrelay.provider_bridge.opening import Opening
 from blindrelay.provider_bridge.peers import Peers
 from blindrelay.provider_bridge.quota import Quota
 from blindrelay.serving import Admission, CallRefusedError, Context, first_message, guarded, write_in_time
@@ -31,7 +31,7 @@ class ExchangeService:
     def __init__(
         self,
         keys: EpochKeys,
-        opening: Opening,
+        opening: ExchangeOpener,
         runtime: Runtime,
         admission: Admission,
         peers: Peers,

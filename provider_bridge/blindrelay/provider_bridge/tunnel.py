@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final, Protocol
 
 from blindrelay.provider_bridge.errors import RequestError, SealedError
-from blindrelay.provider_bridge.opening import ClaimedExchange
+from blindrelay.provider_bridge.exchange_opener import ClaimedExchange
 from blindrelay.provider_bridge.request_body import LINGER_SECONDS, discard_rest, next_part
 from blindrelay.provider_bridge.response_stream import Send
 from blindrelay.provider_bridge.upstream.provider_tunnel import ProviderTunnel
@@ -26,7 +26,7 @@ GOING_AWAY: Final = 1001
 """RFC 6455, section 7.4.1: what the provider hears when the client left without a word."""
 
 
-class Gate(Protocol):
+class FrameFilter(Protocol):
     """Takes a client's frames and gives those that may go on, which are then sent (raises RequestError); and
     says which of the provider's frames may not come back."""
 
@@ -43,7 +43,12 @@ class Tunnel:
     """Frames of one exchange, until the provider's close."""
 
     def __init__(
-        self, claimed: ClaimedExchange, context: Context, provider: ProviderTunnel, gate: Gate, send: Send
+        self,
+        claimed: ClaimedExchange,
+        context: Context,
+        provider: ProviderTunnel,
+        gate: FrameFilter,
+        send: Send,
     ) -> None:
         self._claimed = claimed
         self._context = context

@@ -142,7 +142,7 @@ def request_head(data: bytes) -> None:
     try:
         call = plan_call(head, _PROVIDERS)
         if call.check is not None:
-            call.check.judge(call.provider.stateless, tape.rest())
+            call.check.apply(call.provider.stateless, tape.rest())
     except RequestError as error:
         check(len(error.as_message().message.encode()) <= MAX_ERROR_MESSAGE, "an error is a sentence")
         raise

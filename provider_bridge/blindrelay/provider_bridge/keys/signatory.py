@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.events import Event
 from blindrelay.provider_bridge.keys.delegation_file import DelegationFile, check_delegation, read_delegation
-from blindrelay.provider_bridge.keys.signing_key_file import load_signing_key
+from blindrelay.provider_bridge.keys.key_files import load_signing_key
 from blindrelay.serving import ConfigError
 from blindrelay.serving.files import Followed, version
 from blindrelay.trust import DirectorySigner, IdentityKey

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from blindrelay.provider_bridge.errors import RequestError
-from blindrelay.provider_bridge.json_body import JsonError, parse_json
 from blindrelay.provider_bridge.stateless.description import Description
-from blindrelay.provider_bridge.stateless.form_data import FormError, judge_form
-from blindrelay.provider_bridge.stateless.judging import StoredObjectError, judge
+from blindrelay.provider_bridge.stateless.form_data import FormError, check_form
+from blindrelay.provider_bridge.stateless.json_body import JsonError, parse_json
+from blindrelay.provider_bridge.stateless.json_check import StoredObjectError, check_json
 from blindrelay.v1.inner_pb2 import ERROR_CODE_NOT_ALLOWED, ERROR_CODE_STORED_OBJECT
 
 
@@ -30,7 +30,7 @@ class BodyCheck:
     path: str
     boundary: bytes = b""
 
-    def judge(self, description: Description, body: bytes | bytearray) -> None:
+    def apply(self, description: Description, body: bytes | bytearray) -> None:
         """Judges a whole body or message. Raises RequestError."""
         what = "message" if self.kind == "messages" else "body"
         with _refusals(what):
@@ -38,9 +38,9 @@ class BodyCheck:
             if rule is None:
                 raise StoredObjectError(f"this bridge has no description of the {self.kind} of {self.path}")
             if self.kind == "forms":
-                judge_form(body, self.boundary, rule)
+                check_form(body, self.boundary, rule)
             else:
-                judge(parse_json(body), rule, what)
+                check_json(parse_json(body), rule, what)
 
 
 @contextmanager

@@ -32,7 +32,7 @@ class Checker:
     async def check(self, check: BodyCheck, body: bytearray) -> None:
         """Judges a whole body or message. Raises RequestError."""
         if len(body) <= CHECK_INLINE:
-            check.judge(self._descriptions[check.provider], body)
+            check.apply(self._descriptions[check.provider], body)
         elif len(body) <= ORDINARY:
             await self.ordinary.check(check, body)
         else:

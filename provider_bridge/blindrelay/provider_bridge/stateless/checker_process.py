@@ -16,8 +16,8 @@ from typing import Final
 
 from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.stateless.body_check import BodyCheck
+from blindrelay.provider_bridge.stateless.checker_worker import greeting, read_reply, request_line
 from blindrelay.provider_bridge.stateless.description import Description
-from blindrelay.provider_bridge.stateless.questions import greeting, question, read_reply
 from blindrelay.v1.inner_pb2 import ERROR_CODE_INTERNAL, ErrorCode
 
 CHECK_SECONDS: Final = 60.0
@@ -85,7 +85,7 @@ class CheckerProcess:
         stdin, stdout = process.stdin, process.stdout
         if stdin is None or stdout is None:
             raise ValueError("the process has no pipes")
-        stdin.write(question(check, len(body)))
+        stdin.write(request_line(check, len(body)))
         for start in range(0, len(body), _SLICE):
             with memoryview(body) as view:  # released before the next wait
                 stdin.write(view[start : start + _SLICE].tobytes())
@@ -97,7 +97,7 @@ class CheckerProcess:
             return self.process
         await self._stop()
         self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "blindrelay.provider_bridge.stateless.answering"),
+            *(sys.executable, "-P", "-m", "blindrelay.provider_bridge.stateless.checker_worker"),
             stdin=PIPE,
             stdout=PIPE,
             env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},

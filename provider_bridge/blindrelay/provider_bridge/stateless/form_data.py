@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from blindrelay.provider_bridge.stateless.judging import Place, check_stored, refuse_unknown
+from blindrelay.provider_bridge.stateless.json_check import Place, check_stored, refuse_unknown
 from blindrelay.provider_bridge.stateless.rules import VALUE, Rule
 
 MAX_PARTS: Final = 1_000
@@ -65,11 +65,11 @@ def form_boundary(content_type: bytes) -> bytes | None:
     return None if match is None else match[1] or match[2]
 
 
-def judge_form(body: bytes | bytearray, boundary: bytes, rule: Rule) -> None:
+def check_form(body: bytes | bytearray, boundary: bytes, rule: Rule) -> None:
     """Judges the fields of a form. Raises FormError, StoredObjectError."""
     for headers, empty in _parts(body, boundary):
         name, is_file = _read_headers(headers)
-        _judge_field(name, rule, is_file=is_file, empty=empty)
+        _check_field(name, rule, is_file=is_file, empty=empty)
 
 
 def _parts(body: bytes | bytearray, boundary: bytes) -> Iterator[tuple[bytes, bool]]:
@@ -136,7 +136,7 @@ def _check_headers(headers: dict[bytes, bytes]) -> None:
             raise FormError(f"a part has the header {name.decode()}")
 
 
-def _judge_field(name: str, rule: Rule, *, is_file: bool, empty: bool) -> None:
+def _check_field(name: str, rule: Rule, *, is_file: bool, empty: bool) -> None:
     """Follows a name such as image[0][file_id] through the rule: [0] and [] are items, others are fields."""
     match = _NAME.fullmatch(name)
     if match is None:

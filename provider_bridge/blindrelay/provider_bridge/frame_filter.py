@@ -20,7 +20,7 @@ Judge = Callable[[bytearray], Awaitable[None]]
 """Judges a whole message. Raises RequestError."""
 
 
-class OpenGate:
+class NoFilter:
     """Passes every frame."""
 
     due: float | None = None
@@ -37,7 +37,7 @@ class OpenGate:
         return False
 
 
-class MessageGate:
+class MessageFilter:
     """Gathers each message and passes it on when it has been judged.
 
     Attributes:

@@ -47,7 +47,7 @@ class ClaimedExchange:
     issued_at: int
 
 
-class Opening:
+class ExchangeOpener:
     """Opens and claims the exchanges of one process."""
 
     def __init__(self, keys: EpochKeys, claims: ClaimMemory) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from blindrelay.provider_bridge.json_body import KEPT_OF_LONG
+from blindrelay.provider_bridge.stateless.json_body import KEPT_OF_LONG
 from blindrelay.provider_bridge.stateless.rules import SALT_FORM, SALT_REASON, STORED, Rule, Shape
 
 BROUGHT: Final = "bring your own credential (credentials=brought)"
@@ -26,7 +26,7 @@ class StoredObjectError(ValueError):
     """The body stores something, or may refer to something stored; the text says where and what to do."""
 
 
-def judge(body: Any, rule: Rule, what: str = "body") -> None:
+def check_json(body: Any, rule: Rule, what: str = "body") -> None:
     """Judges a whole body or message. Raises StoredObjectError.
 
     It walks without recursion: the depth of a body is the client's to choose.
