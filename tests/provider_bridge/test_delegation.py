@@ -14,7 +14,14 @@ from pathlib import Path
 import grpc
 import pytest
 
-from blindrelay.provider_bridge import Bridge, BridgeConfig, DelegatedIdentity, Event, EventLog, exchange_opener
+from blindrelay.provider_bridge import (
+    Bridge,
+    BridgeConfig,
+    DelegatedIdentity,
+    Event,
+    EventLog,
+    exchange_opener,
+)
 from blindrelay.provider_bridge.cli import main
 from blindrelay.provider_bridge.errors import DelegationEndedError
 from blindrelay.provider_bridge.keys import epoch_keys

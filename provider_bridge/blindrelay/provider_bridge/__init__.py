@@ -1,4 +1,4 @@
-"""The bridge beside a provider: it opens sealed exchanges, calls the provider and seals the responses.
+"""The bridge at a provider: it opens sealed exchanges, calls the provider and seals the responses.
 
 It implements section 11 of spec/protocol.md on top of blindrelay.sealing.
 """

@@ -1,4 +1,4 @@
-"""The bridge as a process: put together, listening, and drained at the end."""
+"""The bridge as a process: assembled, listening, and drained at the end."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ from blindrelay.serving.metrics import exposed_metrics
 from blindrelay.trust import IdentityKey
 
 GIVE_UP_BEFORE: Final = 1.0
-"""Seconds before the end of draining: what still runs then gets a sealed error, and the time to take it."""
+"""Seconds before the end of draining at which running exchanges get a sealed error, with time to read it."""
 
 HEALTH_SECONDS: Final = 1.0
-"""Between two looks at whether the delegation still holds, for the health service."""
+"""Between two checks of the delegation for the health service."""
 
 QUIET_SECONDS: Final = 0.5
-"""Without a new exchange, before a drained process ends: busy clients have gone to another by then."""
+"""Without a new exchange before a drained process ends: busy clients have moved to another by then."""
 
 
 class Bridge:
@@ -58,7 +58,7 @@ class Bridge:
         log: EventLog | None = None,
         clock: Clock | None = None,
     ) -> None:
-        """Raises ConfigError if a file that it follows is wrong."""
+        """Raises ConfigError if one of its files is missing or wrong."""
         self._config = config
         self.log = log or EventLog()
         self.admission = Admission(config.max_exchanges, QUIET_SECONDS)
@@ -116,7 +116,7 @@ class Bridge:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Address]:
-        """Serves for as long as the block runs, heeding no signals: for those who host a bridge themselves.
+        """Serves while the block runs and ignores signals, for programs that host a bridge.
 
         Raises ConfigError, StartError.
         """
@@ -153,7 +153,7 @@ class Bridge:
             await self._runtime.transport.aclose()
 
     async def begin_to_drain(self) -> None:
-        """Lets running exchanges finish; what still runs shortly before the time is over is given up."""
+        """Lets running exchanges finish; those that still run shortly before the end are given up."""
         self.log.note(Event.DRAINING)
         self._runtime.draining = True
         await self._health.drain()

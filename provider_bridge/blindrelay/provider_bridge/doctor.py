@@ -21,7 +21,7 @@ from blindrelay.trust import format_identity
 
 _WEEK: Final = 7 * 86_400
 
-_ON_THE_WAY: Final = "check the port, and the firewalls and proxies between"
+_ON_THE_WAY: Final = "check the port, and the firewalls and proxies on the way"
 _REMEDIES: Final = {
     Failure.NAME_NOT_FOUND: "check the name and this machine's DNS",
     Failure.REFUSED: _ON_THE_WAY,
@@ -29,13 +29,13 @@ _REMEDIES: Final = {
     Failure.TIMED_OUT: _ON_THE_WAY,
     Failure.TLS_CERTIFICATE: "check the name, this machine's clock, and the entry's ca",
     Failure.TLS_HANDSHAKE: "check that it speaks TLS on that port",
-    Failure.PROXY_UNREACHABLE: "check the entry's proxy: nothing takes connections there",
+    Failure.PROXY_UNREACHABLE: "check the entry's proxy: nothing accepts connections there",
     Failure.PROXY_REFUSED: "check the entry's proxy and proxy_credential, and what the proxy allows",
 }
 
 
 def bridge_findings(file: Path) -> Iterator[Finding]:
-    """Every check, the configuration first: without it there are no others. Reading it reads credentials."""
+    """Every check. The configuration and its credentials come first; without them there are no others."""
     try:
         config = read_bridge_config(file)
     except ConfigError as error:
@@ -54,7 +54,7 @@ def check_identity(config: BridgeConfig) -> str:
     if isinstance(keys, DelegatedKey):
         return _check_delegated(keys)
     if not keys.exists():
-        return f"{keys} is not there yet: `serve` makes it, with a new identity, at the first start"
+        return f"{keys} does not exist yet: `serve` makes it, with a new identity, at the first start"
     return f"{format_identity(load_identity(keys).public_key)}, held in {keys}"
 
 
@@ -68,18 +68,18 @@ def _check_delegated(keys: DelegatedKey) -> str:
 
 
 def check_provider(provider: Provider) -> str:
-    """Whether it is reached as calls reach it, through the entry's proxy and with its ca.
+    """Connects as calls do, through the entry's proxy and with its ca. It sends no request and no credential.
 
-    No request is made and no credential of the provider's sent. Raises CheckFailedError, ConfigError.
+    Raises CheckFailedError, ConfigError.
     """
     route = route_to(provider, lambda _: None)
     where, began = f"{provider.name} ({provider.target})", time.monotonic()
 
-    async def try_it() -> None:
+    async def try_route() -> None:
         (await connect(route)).close()
 
     try:
-        asyncio.run(try_it())
+        asyncio.run(try_route())
     except UpstreamError as error:
         raise CheckFailedError(f"{where}: {error}", _REMEDIES.get(error.failure, "try again")) from None
     way = "" if route.proxy is None else f" through {route.proxy.host}:{route.proxy.port}"

@@ -1,4 +1,4 @@
-"""The bridge's metrics: a closed list, of the process and never of one exchange."""
+"""The bridge's metrics: a closed list about the process, never about one exchange."""
 
 from __future__ import annotations
 
@@ -9,28 +9,26 @@ from blindrelay.provider_bridge.claims import ClaimMemory
 from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.events import EventLog, Outcome
 from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
-from blindrelay.serving.metrics import Metric
+from blindrelay.serving.metrics import Metric, whole_steps
 
 HELD_STEP: Final = 1_000
-"""Claims held are counted once a minute and shown in whole thousands."""
-
-COUNT_STEP: Final = 10
-"""Exchanges are counted once a minute and shown in whole tens, for each outcome since the start. Scrapes show
-in which minute one was the tenth, or its claim the thousandth; of those between, nothing."""
+"""Claims held are counted once a minute and shown in whole thousands. A scrape shows in which minute the
+count passed a thousand, and nothing in between."""
 
 
 def bridge_metrics(keys: EpochKeys, claims: ClaimMemory, clock: Clock, log: EventLog) -> tuple[Metric, ...]:
-    """All that is ever exposed."""
+    """All that is exposed. Exchanges are counted since the start, once a minute, and shown in whole tens."""
     held = 0
 
     def count_held() -> None:
         nonlocal held
-        held = _whole(len(claims), HELD_STEP)
+        held = whole_steps(len(claims), HELD_STEP)
 
     log.at_report(count_held)
 
     def counted() -> dict[str, int]:
-        return _in_steps(log.totals)
+        steps = {outcome: whole_steps(count) for outcome, count in log.totals.items()}
+        return {outcome: count for outcome, count in steps.items() if count}
 
     def delegation_ends_in() -> float | None:
         left = keys.seconds_left
@@ -80,13 +78,3 @@ def bridge_metrics(keys: EpochKeys, claims: ClaimMemory, clock: Clock, log: Even
             label="outcome",
         ),
     )
-
-
-def _in_steps(totals: dict[str, int]) -> dict[str, int]:
-    steps = {name: _whole(count, COUNT_STEP) for name, count in totals.items()}
-    return {name: count for name, count in steps.items() if count}
-
-
-def _whole(count: int, step: int) -> int:
-    """Rounded down to whole steps."""
-    return count // step * step
