@@ -12,7 +12,6 @@ from google.protobuf.message import DecodeError
 from blindrelay.provider_bridge.credentials import Credential
 from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.policy.headers import (
-    NEVER_SENT,
     HeaderError,
     provider_headers,
     request_headers,
@@ -32,6 +31,7 @@ from blindrelay.provider_bridge.providers import Provider
 from blindrelay.v1.http_headers import (
     ACCOUNT_HEADERS,
     INJECTED_SUBPROTOCOLS,
+    NEVER_SENT,
     REQUEST_HEADERS,
     SUBPROTOCOL,
 )
