@@ -72,9 +72,8 @@ NEVER_SENT: Final = HOP_BY_HOP | {
     b"x-real-ip",
     b"x-rewrite-url",
 }
-"""A bridge refuses requests that have one of these. It makes some of them itself. Cookies would tell one person
-from another. Some may only be set by an intermediary. From some, servers take another method or path than the
-bridge has checked."""
+"""A bridge refuses requests that have one of these. It makes some of them itself. Cookies tell persons apart.
+Some may only be set by an intermediary. From some, servers take another method or path than was checked."""
 
 NEVER_RETURNED: Final = HOP_BY_HOP | {
     b"alt-svc",

@@ -39,7 +39,7 @@ def parser() -> CommandParser:
     """The command's arguments."""
     command, commands = command_parser(
         "blindrelay-bridge",
-        "Opens sealed exchanges beside a provider, calls it, and seals its responses.",
+        "Opens sealed exchanges, calls a provider, and seals its responses.",
         _serve,
         bridge_findings,
     )
@@ -84,7 +84,7 @@ def _signatory(config: BridgeConfig, clock: Clock, log: EventLog) -> Signatory:
 
 def _check_successor(identity: IdentityKey, next_identity_hash: bytes) -> None:
     if next_identity_hash == identity_hash(identity.public_key):
-        raise ConfigError("the next identity is the present one: announce the one that will follow")
+        raise ConfigError("the next identity is the present one: announce the identity that will follow it")
 
 
 def _add_identity(commands: Commands) -> None:
@@ -92,16 +92,16 @@ def _add_identity(commands: Commands) -> None:
     source = identity.add_mutually_exclusive_group(required=True)
     source.add_argument("--key", type=Path, metavar="FILE", help="the identity key's file")
     source.add_argument("--delegation", type=Path, metavar="FILE", help="a delegation by the identity")
-    identity.add_argument("--make", action="store_true", help="make the key if there is none yet")
+    identity.add_argument("--make", action="store_true", help="make the key if the file does not exist")
     identity.set_defaults(run=_print_identity)
 
 
 def _add_signing_key(commands: Commands) -> None:
     command = commands.add_parser(
-        "signing-key", help="make a replica's signing key, and print the public key to delegate to"
+        "signing-key", help="make a replica's signing key, and print its public key for `delegate`"
     )
     target = command.add_mutually_exclusive_group(required=True)
-    target.add_argument("--out", type=Path, metavar="FILE", help="where to write a new one")
+    target.add_argument("--out", type=Path, metavar="FILE", help="write a new one here")
     target.add_argument("--key", type=Path, metavar="FILE", help="print the public key of this one")
     command.set_defaults(run=_print_signing_key)
 
@@ -113,8 +113,8 @@ def _add_delegate(commands: Commands) -> None:
         "--signing-key", required=True, metavar="PUBLIC", help="what `signing-key` printed: brv_…"
     )
     command.add_argument("--days", required=True, type=int, metavar="N", help=f"1 to {MAX_DAYS}")
-    command.add_argument("--out", required=True, type=Path, metavar="FILE", help="where to write it")
-    command.add_argument("--next-identity", metavar="br1…", help="announce that this identity is to follow")
+    command.add_argument("--out", required=True, type=Path, metavar="FILE", help="write the delegation here")
+    command.add_argument("--next-identity", metavar="br1…", help="announce this identity as the next one")
     command.set_defaults(run=_delegate)
 
 

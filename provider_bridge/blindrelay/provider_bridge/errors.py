@@ -55,7 +55,7 @@ class SealedError(BridgeError):
         self.execution = execution
 
     def as_message(self) -> ExchangeError:
-        """The message to seal. A text that is too long, such as one with a long URL, is cut."""
+        """The message to seal. A text that is too long is cut; it may quote a URL."""
         text = str(self).encode("utf-8", "replace")[:MAX_ERROR_MESSAGE].decode("utf-8", "ignore")
         return ExchangeError(code=self.code, message=text, execution=self.execution)
 

@@ -75,7 +75,7 @@ async def discard_request(exchange: ClaimedExchange, context: Context) -> None:
 
 
 async def next_part(exchange: ClaimedExchange, context: Context) -> RequestPart:
-    """The part in the next record. Raises RequestError if there is none, or it does not open."""
+    """The part in the next record. Raises RequestError at the end, and if it does not open."""
     message = await context.read()
     try:
         if message is grpc.aio.EOF:

@@ -66,7 +66,7 @@ class Share:
         more = max(0, self._size + size - SMALL_REQUEST) - self._counted
         if more and not self._quota.take(self._peer, more):
             raise RequestError(
-                ERROR_CODE_OVERLOADED, "the bridge has no room for a request of this size now: try again"
+                ERROR_CODE_OVERLOADED, "the bridge cannot hold a request of this size now: try again"
             )
         self._counted += more
         self._size += size

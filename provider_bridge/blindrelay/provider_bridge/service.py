@@ -1,4 +1,4 @@
-"""The bridge's gRPC service. It takes raw bytes: a decoding error must not get a status of gRPC's own."""
+"""The bridge's gRPC service. It takes raw bytes, so that it chooses the status even of a decoding error."""
 
 from __future__ import annotations
 

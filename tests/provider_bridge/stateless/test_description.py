@@ -91,8 +91,8 @@ def test_path_is_known_by_its_end(path: str, described: bool) -> None:
         ('[Chat]\n"$vlaues" = "x"', "has a key \\$vlaues"),
         ('[chat]\nx = "value"', r"table \[chat\] has no meaning"),
         ('x = "value"', "key x has no meaning"),
-        ('[Chat]\n"$values" = 1', "not a text"),
-        ('[Chat]\n"$required" = "x"', "not a text"),
+        ('[Chat]\n"$values" = 1', "not a string"),
+        ('[Chat]\n"$required" = "x"', "not a string"),
         ('[A]\n"$like" = "B"\n[B]\n"$like" = "A"', "in a circle"),
     ],
 )
