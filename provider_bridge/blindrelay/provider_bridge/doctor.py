@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from blindrelay.provider_bridge.config import BridgeConfig, DelegatedKey, read_bridge_config
-from blindrelay.provider_bridge.keys.delegation_file import check_delegation, date, read_delegation
+from blindrelay.provider_bridge.keys.delegation_file import DAY, check_delegation, date, read_delegation
 from blindrelay.provider_bridge.keys.key_files import load_identity, load_signing_key
 from blindrelay.provider_bridge.providers import Provider
 from blindrelay.provider_bridge.upstream.failures import Failure, UpstreamError
@@ -18,8 +18,6 @@ from blindrelay.provider_bridge.upstream.route import connect, route_to
 from blindrelay.serving import ConfigError
 from blindrelay.serving.doctor import CheckFailedError, Finding, finding, listener_findings
 from blindrelay.trust import format_identity
-
-_WEEK: Final = 7 * 86_400
 
 _ON_THE_WAY: Final = "check the port, and the firewalls and proxies on the way"
 _REMEDIES: Final = {
@@ -62,7 +60,7 @@ def _check_delegated(keys: DelegatedKey) -> str:
     found, now = read_delegation(keys.delegation), int(time.time())
     check_delegation(keys.delegation, found, load_signing_key(keys.signing_key), now)
     ends = f"{format_identity(found.identity)}, delegated until {date(found.not_after)}"
-    if found.not_after - now < _WEEK:
+    if found.not_after - now < 7 * DAY:
         raise CheckFailedError(ends, "make a new delegation where the identity key is: `delegate`")
     return ends
 

@@ -24,7 +24,7 @@ from blindrelay.v1.limits import IDENTITY_SIZE, REPLAY_WINDOW, REPLICA_ID_SIZE, 
 MAX_DAYS: Final = 366
 """Of a delegation. A stolen signing key can be used until its delegation ends: nothing revokes it."""
 
-_DAY: Final = 86_400
+DAY: Final = 86_400
 _FORM: Final = re.compile(rb"([0-9a-f]{2,1024})\s+([0-9a-f]{128})\s*")
 _LATEST: Final = 253_402_300_799
 """The last second of the year 9999, the latest that date() can write."""
@@ -61,9 +61,7 @@ def make_delegation(
         raise ConfigError(f"a delegation lasts 1 to {MAX_DAYS} days, not {days}")
     if signing_key == identity.public_key:
         raise ConfigError("the identity key delegates to a signing key of its own, never to itself")
-    return identity.delegate(
-        signing_key, int(now) - REPLAY_WINDOW, int(now) + days * _DAY, next_identity_hash
-    )
+    return identity.delegate(signing_key, int(now) - REPLAY_WINDOW, int(now) + days * DAY, next_identity_hash)
 
 
 def write_delegation(path: Path, delegation: SignedDelegation) -> None:

@@ -9,19 +9,22 @@ from typing import Final, Protocol
 
 from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.events import Event
-from blindrelay.provider_bridge.keys.delegation_file import DelegationFile, check_delegation, read_delegation
+from blindrelay.provider_bridge.keys.delegation_file import (
+    DAY,
+    DelegationFile,
+    check_delegation,
+    read_delegation,
+)
 from blindrelay.provider_bridge.keys.key_files import load_signing_key
 from blindrelay.serving import ConfigError
 from blindrelay.serving.files import Followed, version
 from blindrelay.trust import DirectorySigner, IdentityKey
 from blindrelay.v1.keys_pb2 import KeyDirectory, SignedKeyDirectory
 
-_DAY: Final = 86_400
-
 _WARNINGS: Final = (
     (0, Event.DELEGATION_ENDED),
-    (_DAY, Event.DELEGATION_ENDS_IN_A_DAY),
-    (7 * _DAY, Event.DELEGATION_ENDS_IN_A_WEEK),
+    (DAY, Event.DELEGATION_ENDS_IN_A_DAY),
+    (7 * DAY, Event.DELEGATION_ENDS_IN_A_WEEK),
 )
 """By the seconds left, at most: the first that applies is noted, once."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from blindrelay.provider_bridge.errors import RequestError, not_allowed
@@ -33,7 +31,7 @@ class BodyCheck:
     def apply(self, description: Description, body: bytes | bytearray) -> None:
         """Checks a complete body or message. Raises RequestError."""
         what = "message" if self.kind == "messages" else "body"
-        with _refusals(what):
+        try:
             rule = description.rule(self.kind, self.path)
             if rule is None:
                 raise StoredObjectError(f"this bridge has no description of the {self.kind} of {self.path}")
@@ -41,13 +39,7 @@ class BodyCheck:
                 check_form(body, self.boundary, rule)
             else:
                 check_json(parse_json(body), rule, what)
-
-
-@contextmanager
-def _refusals(what: str) -> Iterator[None]:
-    try:
-        yield
-    except (JsonError, FormError) as error:
-        raise not_allowed(f"the {what} cannot be checked: {error}") from None
-    except StoredObjectError as error:
-        raise RequestError(ERROR_CODE_STORED_OBJECT, str(error)) from None
+        except (JsonError, FormError) as error:
+            raise not_allowed(f"the {what} cannot be checked: {error}") from None
+        except StoredObjectError as error:
+            raise RequestError(ERROR_CODE_STORED_OBJECT, str(error)) from None
