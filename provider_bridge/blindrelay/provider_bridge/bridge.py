@@ -63,30 +63,20 @@ class Bridge:
         self.log = log or EventLog()
         self.admission = Admission(config.max_exchanges, QUIET_SECONDS)
         self._callers = self._callers_with_tokens()
-        self._clock = clock = clock or Clock()
+        self._clock = clock or Clock()
         self._health = Health()
         by_certificate = config.tls is not None and config.tls.client_ca is not None
         peers = Peers(self._callers, config.relays, by_certificate=by_certificate)
+        if isinstance(identity, IdentityKey):
+            identity = HeldIdentity(identity, config.next_identity_hash)
         self._keys = EpochKeys(
-            HeldIdentity(identity, config.next_identity_hash)
-            if isinstance(identity, IdentityKey)
-            else identity,
-            clock,
+            identity,
+            self._clock,
             epoch=config.epoch,
             on_change=lambda: self.log.note(Event.KEYS_CHANGED),
         )
-        self._claims = ClaimMemory(clock, Quota(CAPACITY, peers.count))
-        self._runtime = Runtime(
-            providers=config.providers,
-            transport=ProviderTransport(
-                config.providers, lambda _: self.log.note(Event.PROVIDER_FILES_UNUSABLE)
-            ),
-            clock=clock,
-            log=self.log,
-            budget=RequestBudget(Quota(config.max_buffered, peers.count, least=config.max_request)),
-            max_request=config.max_request,
-            checker=Checker(config.providers),
-        )
+        self._claims = ClaimMemory(self._clock, Quota(CAPACITY, peers.count))
+        self._runtime = self._new_runtime(peers)
         self._service = ExchangeService(
             self._keys,
             ExchangeOpener(self._keys, self._claims),
@@ -94,6 +84,20 @@ class Bridge:
             self.admission,
             peers,
             Quota(config.max_exchanges, peers.count),
+        )
+
+    def _new_runtime(self, peers: Peers) -> Runtime:
+        config = self._config
+        return Runtime(
+            providers=config.providers,
+            transport=ProviderTransport(
+                config.providers, lambda _: self.log.note(Event.PROVIDER_FILES_UNUSABLE)
+            ),
+            clock=self._clock,
+            log=self.log,
+            budget=RequestBudget(Quota(config.max_buffered, peers.count, least=config.max_request)),
+            max_request=config.max_request,
+            checker=Checker(config.providers),
         )
 
     async def serve(self, on_ready: Callable[[Address], None]) -> None:
