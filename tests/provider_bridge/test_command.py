@@ -19,7 +19,7 @@ import pytest
 from blindrelay.provider_bridge import Event, load_identity, load_or_make_identity
 from blindrelay.provider_bridge.cli import main
 from blindrelay.provider_bridge.keys.delegation_file import make_delegation, write_delegation
-from blindrelay.provider_bridge.keys.signing_key_file import make_signing_key
+from blindrelay.provider_bridge.keys.key_files import make_signing_key
 from blindrelay.trust import IdentityKey, format_identity, parse_identity
 from blindrelay.v1.inner_pb2 import CREDENTIAL_BROUGHT
 

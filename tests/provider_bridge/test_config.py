@@ -131,12 +131,12 @@ def test_everything(folder: Path) -> None:
         ('listen = "127.0.0.1:0"', "", "listen is missing"),
         ('listen = "127.0.0.1:0"', 'listen = "8490"', "is not an address"),
         ('identity_key = "identity.key"', "", "identity_key is missing"),
-        ('identity_key = "identity.key"', 'signing_key = "s"', "delegation is missing beside signing_key"),
-        ('identity_key = "identity.key"', 'delegation = "d"', "signing_key is missing beside delegation"),
+        ('identity_key = "identity.key"', 'signing_key = "s"', "delegation is missing: signing_key needs it"),
+        ('identity_key = "identity.key"', 'delegation = "d"', "signing_key is missing: delegation needs it"),
         ("[[provider]]", "[[providers]]", "provider is missing"),
         ('name = "openai"', "", "name is missing"),
         ('preset = "openai"', "", "preset is missing"),
-        ('preset = "openai"', 'preset = "closedai"', "none of anthropic, azure, bedrock, cohere"),
+        ('preset = "openai"', 'preset = "closedai"', "not one of anthropic, azure, bedrock, cohere"),
         ('preset = "openai"', 'preset = "openai"\ntypo = 1', "typo is not a known key"),
         ('preset = "openai"', 'preset = "azure"', "origin is missing"),
         ('preset = "openai"', 'preset = "openai"\nbase = "/v1/"', "base is wrong: .* without a slash"),
@@ -207,7 +207,11 @@ def test_everything(folder: Path) -> None:
             "proxy_credential",
         ),
         ('preset = "openai"', 'preset = "openai"\nproxy_credential = { env = "LINES" }', "not a credential"),
-        ('preset = "openai"', 'preset = "openai"\nproxy_credential = { env = "USER" }', "goes with proxy"),
+        (
+            'preset = "openai"',
+            'preset = "openai"\nproxy_credential = { env = "USER" }',
+            "given without proxy",
+        ),
         (
             'preset = "openai"',
             'preset = "openai"\ntarget = "http://127.0.0.1:1"\nca = "ca.pem"',
@@ -301,10 +305,10 @@ def test_rules_for_caches(folder: Path, lines: str, passing: list[bytes], refuse
     description = entry(folder, lines).stateless
     check = BodyCheck("openai", "bodies", "/v1/chat/completions")
     for body in passing:
-        check.judge(description, body)
+        check.apply(description, body)
     for body in refused:
         with pytest.raises(RequestError):
-            check.judge(description, body)
+            check.apply(description, body)
 
 
 @pytest.mark.parametrize("second", ['name = "openai"\norigin = "https://b.example"', 'name = "other"'])

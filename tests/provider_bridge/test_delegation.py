@@ -14,7 +14,14 @@ from pathlib import Path
 import grpc
 import pytest
 
-from blindrelay.provider_bridge import Bridge, BridgeConfig, DelegatedIdentity, Event, EventLog, opening
+from blindrelay.provider_bridge import (
+    Bridge,
+    BridgeConfig,
+    DelegatedIdentity,
+    Event,
+    EventLog,
+    exchange_opener,
+)
 from blindrelay.provider_bridge.cli import main
 from blindrelay.provider_bridge.errors import DelegationEndedError
 from blindrelay.provider_bridge.keys import epoch_keys
@@ -26,9 +33,10 @@ from blindrelay.provider_bridge.keys.delegation_file import (
     write_delegation,
 )
 from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
-from blindrelay.provider_bridge.keys.identity_file import load_identity, load_or_make_identity
-from blindrelay.provider_bridge.keys.signing_key_file import (
+from blindrelay.provider_bridge.keys.key_files import (
     format_public_key,
+    load_identity,
+    load_or_make_identity,
     load_signing_key,
     make_signing_key,
     parse_public_key,
@@ -297,13 +305,13 @@ async def test_nothing_begins_after_the_delegations_end_however_late_its_first_m
     replica.time = FakeTime(wall=now - DAY + 100)
     replica.delegate(1)
     replica.time = FakeTime(wall=now)
-    first_message = opening._first_message
+    first_message = exchange_opener._first_message
 
     async def late(context: Context) -> bytes:
         replica.time.advance(51)
         return await first_message(context)
 
-    monkeypatch.setattr(opening, "_first_message", late)
+    monkeypatch.setattr(exchange_opener, "_first_message", late)
     async with (
         Bridge(config, replica.start(), clock=replica.time.clock).running() as address,
         SealedCaller(str(address), replica.identity.public_key) as caller,

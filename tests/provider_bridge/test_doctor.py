@@ -17,8 +17,7 @@ import trustme
 
 from blindrelay.provider_bridge.cli import main
 from blindrelay.provider_bridge.keys.delegation_file import make_delegation, write_delegation
-from blindrelay.provider_bridge.keys.identity_file import load_or_make_identity
-from blindrelay.provider_bridge.keys.signing_key_file import make_signing_key
+from blindrelay.provider_bridge.keys.key_files import load_or_make_identity, make_signing_key
 from tests.connect_proxy import connect_proxy
 
 CONFIG = """

@@ -6,13 +6,12 @@ import pytest
 
 from blindrelay.provider_bridge.policy.headers import (
     MAX_HEADERS,
-    NEVER_SENT,
     HeaderError,
     provider_headers,
     request_headers,
     response_headers,
 )
-from blindrelay.v1.http_headers import ACCOUNT_HEADERS, REQUEST_HEADERS
+from blindrelay.v1.http_headers import ACCOUNT_HEADERS, NEVER_SENT, REQUEST_HEADERS
 
 
 @pytest.mark.parametrize("name", sorted(REQUEST_HEADERS))

@@ -13,7 +13,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from blindrelay.provider_bridge import Bridge, BridgeConfig, DelegatedIdentity, bridge
 from blindrelay.provider_bridge.keys.delegation_file import make_delegation, write_delegation
-from blindrelay.provider_bridge.keys.signing_key_file import make_signing_key
+from blindrelay.provider_bridge.keys.key_files import make_signing_key
 from blindrelay.serving import issue_token
 from blindrelay.trust import IdentityKey
 

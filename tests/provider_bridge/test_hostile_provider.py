@@ -8,7 +8,6 @@ from contextlib import closing
 from typing import cast
 
 import h11
-import httpx
 import pytest
 
 from blindrelay.provider_bridge.upstream.connection import HttpConnection
@@ -78,7 +77,7 @@ async def test_others_have_their_turn_when_there_is_something_at_once() -> None:
         assert turn.done()
 
 
-class _SwitchedBody(httpx.AsyncByteStream):
+class _SwitchedBody:
     def __init__(self, stream: EndlessStream) -> None:
         self._stream = stream
 
@@ -89,7 +88,7 @@ class _SwitchedBody(httpx.AsyncByteStream):
 async def test_endless_pings_are_answered_a_few_at_a_time() -> None:
     stream = EndlessStream(b"", PING * (READ_SIZE // 2))
     stream.take()
-    tunnel = ProviderTunnel(httpx.Response(101, stream=_SwitchedBody(stream)), [])
+    tunnel = ProviderTunnel(cast(ResponseBody, _SwitchedBody(stream)), [])
     receiving = asyncio.create_task(tunnel.receive())
     while len(stream.written) < 3:  # noqa: ASYNC110 (nobody is told)
         await asyncio.sleep(0)

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blindrelay.provider_bridge.json_body import LONG_STRING, MAX_QUOTES, MAX_STRUCTURE, JsonError, parse_json
+from blindrelay.provider_bridge.stateless.json_body import (
+    LONG_STRING,
+    MAX_QUOTES,
+    MAX_STRUCTURE,
+    JsonError,
+    parse_json,
+)
 
 LONG = b"a" * (LONG_STRING + 1)
 

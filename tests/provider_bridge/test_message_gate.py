@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from blindrelay.provider_bridge.errors import RequestError
-from blindrelay.provider_bridge.message_gate import MessageGate
+from blindrelay.provider_bridge.frame_filter import MessageFilter
 from blindrelay.provider_bridge.quota import Quota
 from blindrelay.provider_bridge.request_budget import SMALL_REQUEST, RequestBudget
 from blindrelay.sealing import CONTINUATION, TEXT
@@ -19,7 +19,7 @@ async def allow(_: bytearray) -> None:
 async def test_a_message_keeps_its_room_until_the_provider_has_taken_it() -> None:
     budget = RequestBudget(Quota(100))
     with budget.share(b"peer") as share, budget.share(b"peer") as other:
-        gate = MessageGate(allow, share, 2 * SMALL_REQUEST)
+        gate = MessageFilter(allow, share, 2 * SMALL_REQUEST)
         for _ in range(3):
             assert await gate.passed(Frame(opcode=TEXT, data=bytes(SMALL_REQUEST))) == []
             gate.sent()

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blindrelay.provider_bridge import Bridge, BridgeConfig, UnclaimedError, opening
+from blindrelay.provider_bridge import Bridge, BridgeConfig, UnclaimedError, exchange_opener
 from blindrelay.provider_bridge.claims import ClaimMemory
-from blindrelay.provider_bridge.opening import TICK_SECONDS, refusal_tick
+from blindrelay.provider_bridge.exchange_opener import TICK_SECONDS, refusal_tick
 from blindrelay.sealing import SealingKey
 from blindrelay.trust import IdentityKey
 from blindrelay.v1.envelope import METADATA_KEY
@@ -195,7 +195,7 @@ async def test_every_cause_looks_the_same(
         ticks.append(refusal_tick(since) + 0.2)
         return ticks[-1]
 
-    monkeypatch.setattr(opening, "refusal_tick", late_tick)
+    monkeypatch.setattr(exchange_opener, "refusal_tick", late_tick)
     call = await bridge.send(request)
     assert await outer_status(call) == REFUSED
     (tick,) = ticks
@@ -282,7 +282,7 @@ async def test_without_room_every_exchange_looks_the_same(
     request = await cause(bridge)
     provider.received.clear()
     monkeypatch.setattr(ClaimMemory, "has_room", lambda *_: False)
-    monkeypatch.setattr(opening, "decapsulate", lambda *_: pytest.fail("it was opened"))
+    monkeypatch.setattr(exchange_opener, "decapsulate", lambda *_: pytest.fail("it was opened"))
     assert await outer_status(await bridge.send(request)) == OuterStatus.OVERLOADED.value
     assert provider.received == []
 
@@ -290,7 +290,7 @@ async def test_without_room_every_exchange_looks_the_same(
 async def test_a_call_without_a_first_message_ends(
     bridge: SealedCaller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "RECORD_SECONDS", 0.05)
+    monkeypatch.setattr(exchange_opener, "RECORD_SECONDS", 0.05)
     async with asyncio.timeout(10):
         assert await outer_status(bridge.start(await bridge.seal())) == REFUSED
 
@@ -301,7 +301,7 @@ async def test_a_fault_leaves_without_its_words(
     def fail(*_: object) -> None:
         raise RuntimeError("the canary")
 
-    monkeypatch.setattr(opening, "envelope_from_metadata", fail)
+    monkeypatch.setattr(exchange_opener, "envelope_from_metadata", fail)
     assert await outer_status(await bridge.send(await bridge.seal())) == OuterStatus.INTERNAL.value
     assert "canary" not in capsys.readouterr().err
 

@@ -39,7 +39,7 @@ def plan(*arguments: Any, **fields: Any) -> PlannedCall:
 def judge(*arguments: Any, body: bytes | None, **fields: Any) -> None:
     call = plan(*arguments, **fields)
     if body is not None and call.check is not None:
-        call.check.judge(call.provider.stateless, body)
+        call.check.apply(call.provider.stateless, body)
 
 
 def form(disposition: bytes) -> bytes:

@@ -19,7 +19,7 @@ from blindrelay.provider_bridge.credentials import Credential
 from blindrelay.provider_bridge.policy.request_policy import plan_call
 from blindrelay.provider_bridge.providers import Proxy
 from blindrelay.provider_bridge.upstream import connection as http
-from blindrelay.provider_bridge.upstream import dialling, pool
+from blindrelay.provider_bridge.upstream import pool, route
 from blindrelay.provider_bridge.upstream.failures import Failure
 from blindrelay.provider_bridge.upstream.provider_call import ProviderTransport
 from blindrelay.serving import Address
@@ -96,7 +96,7 @@ async def test_port_that_nobody_listens_on() -> None:
 
 
 async def test_handshake_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dialling, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(route, "CONNECT_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         provider = provider_at(f"https://127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(ProviderError) as failed:

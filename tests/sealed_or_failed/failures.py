@@ -13,7 +13,7 @@ from unittest.mock import patch
 import trustme
 
 from blindrelay.client.portal import Portal
-from blindrelay.provider_bridge.keys.identity_file import load_identity
+from blindrelay.provider_bridge.keys.key_files import load_identity
 from blindrelay.testbed.attacks.alterations import at, cut_after, flip, flipped
 from blindrelay.testbed.attacks.impostor import delegated
 from blindrelay.testbed.attacks.relay import EndedError, Hook, HostileRelay, Passage

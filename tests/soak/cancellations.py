@@ -11,16 +11,17 @@ import os
 import random
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from typing import Any, Final
 from unittest.mock import patch
 
-import httpx
+import h11
 
 from blindrelay.provider_bridge.upstream import pool
-from blindrelay.provider_bridge.upstream.dialling import Route
+from blindrelay.provider_bridge.upstream.failures import UpstreamError
+from blindrelay.provider_bridge.upstream.route import Route
 from blindrelay.provider_bridge.upstream.tls import public_roots
-from blindrelay.provider_bridge.upstream.transport import ResponseBody, UpstreamTransport
+from blindrelay.provider_bridge.upstream.transport import UpstreamTransport
 
 from .soak import Growth, Sample, growth_of
 
@@ -35,7 +36,7 @@ _BODY: Final = 100
 _PIECES: Final = 5
 _HEAD: Final = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 _SWITCH: Final = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
-_UPGRADE: Final = {"connection": "upgrade", "upgrade": "websocket"}
+_UPGRADE: Final = [("connection", "upgrade"), ("upgrade", "websocket")]
 _MOODS: Final = ("prompt", "slow", "silent", "stuck", "tunnel")
 
 Transports = dict[str, UpstreamTransport]
@@ -71,10 +72,11 @@ class Cancellations:
     async def use_every_place(self) -> None:
         """Has as many calls at once as there may be. Raises UpstreamError, or TimeoutError."""
         transport = self._transports["prompt"]
-        async with asyncio.timeout(30), AsyncExitStack() as stack:
-            for _ in range(CONNECTIONS):
-                response = await transport.handle_async_request(_request("prompt"))
-                stack.push_async_callback(response.aclose)
+        with ExitStack() as stack:
+            async with asyncio.timeout(30):
+                for _ in range(CONNECTIONS):
+                    _, response = await transport.send(_request("prompt"), bytearray(_BODY))
+                    stack.callback(response.close)
 
     async def _work(self, numbers: Iterator[int]) -> None:
         for _number in numbers:
@@ -89,29 +91,31 @@ class Cancellations:
         else:
             await asyncio.wait([call], timeout=self._random.uniform(0, _LONGEST))
         call.cancel()
-        with suppress(asyncio.CancelledError, httpx.TransportError):
+        with suppress(asyncio.CancelledError, UpstreamError):
             await call
 
 
-async def _call(transport: httpx.AsyncBaseTransport, mood: str) -> None:
-    response = await transport.handle_async_request(_request(mood))
+async def _call(transport: UpstreamTransport, mood: str) -> None:
+    _, response = await transport.send(_request(mood), bytearray(_size(mood)))
     try:
-        if isinstance(response.stream, ResponseBody) and mood == "tunnel":
-            await response.stream.switched().arrival()
-        else:
-            await response.aread()
+        if mood == "tunnel":
+            await response.switched().arrival()
+        while mood != "tunnel" and not response.ended:
+            if not response.take(1_000):
+                await response.arrival(None)
     finally:
-        await response.aclose()
+        response.close()
 
 
-def _request(mood: str) -> httpx.Request:
-    size = {"tunnel": 0, "stuck": 4_000_000}.get(mood, _BODY)
-    return httpx.Request(
-        "GET" if mood == "tunnel" else "POST",
-        f"http://provider.example/{mood.replace(' ', '-')}",
-        headers=_UPGRADE if mood == "tunnel" else {},
-        content=b"x" * size,
-    )
+def _size(mood: str) -> int:
+    return {"tunnel": 0, "stuck": 4_000_000}.get(mood, _BODY)
+
+
+def _request(mood: str) -> h11.Request:
+    headers = [("host", "provider.example")]
+    headers += _UPGRADE if mood == "tunnel" else [("content-length", str(_size(mood)))]
+    method = "GET" if mood == "tunnel" else "POST"
+    return h11.Request(method=method, target=f"/{mood.replace(' ', '-')}", headers=headers)
 
 
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -155,7 +159,7 @@ async def providers() -> AsyncIterator[Transports]:
             yield transports
         finally:
             for transport in transports.values():
-                await transport.aclose()
+                transport.close()
             server.close()
 
 

@@ -26,8 +26,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from blindrelay.provider_bridge.keys.identity_file import load_or_make_identity
-from blindrelay.provider_bridge.opening import TICK_SECONDS
+from blindrelay.provider_bridge.exchange_opener import TICK_SECONDS
+from blindrelay.provider_bridge.keys.key_files import load_or_make_identity
 from blindrelay.v1.exchange_pb2 import ExchangeRequest
 from blindrelay.v1.outer_status import OuterStatus
 from tests.provider_bridge.sealed_caller import (

@@ -9,12 +9,12 @@ import asyncio
 import sys
 from pathlib import Path
 
-from blindrelay.provider_bridge import Bridge, load_identity, opening, read_bridge_config
+from blindrelay.provider_bridge import Bridge, exchange_opener, load_identity, read_bridge_config
 
 
 async def main(config_file: Path, how: str) -> None:
     if how == "minimum":
-        opening.refusal_tick = lambda since: since + opening.TICK_SECONDS
+        exchange_opener.refusal_tick = lambda since: since + exchange_opener.TICK_SECONDS
     config = read_bridge_config(config_file)
     assert isinstance(config.identity_key, Path)
     async with Bridge(config, load_identity(config.identity_key)).running() as address:

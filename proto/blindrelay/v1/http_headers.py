@@ -1,4 +1,4 @@
-"""The header names that client and bridge have to agree on, lower-case (spec/protocol.md, section 11.3)."""
+"""The header names of spec/protocol.md, section 11.3, in lower case."""
 
 from __future__ import annotations
 
@@ -56,6 +56,36 @@ HOP_BY_HOP: Final = frozenset(
     }
 )
 """RFC 9110, section 7.6.1; and expect, which asks the next server and nobody behind it (section 10.1.1)."""
+
+NEVER_SENT: Final = HOP_BY_HOP | {
+    b"accept-encoding",
+    b"content-length",
+    b"cookie",
+    b"forwarded",
+    b"host",
+    b"user-agent",
+    b"via",
+    b"x-http-method",
+    b"x-http-method-override",
+    b"x-method-override",
+    b"x-original-url",
+    b"x-real-ip",
+    b"x-rewrite-url",
+}
+"""A bridge refuses requests that have one of these. It makes some of them itself. Cookies tell persons apart.
+Some may only be set by an intermediary. From some, servers take another method or path than was checked."""
+
+NEVER_RETURNED: Final = HOP_BY_HOP | {
+    b"alt-svc",
+    b"clear-site-data",
+    b"nel",
+    b"report-to",
+    b"reporting-endpoints",
+    b"set-cookie",
+    b"set-cookie2",
+    b"strict-transport-security",
+}
+"""A bridge removes these from responses: this hop's own, cookies, and what makes a client contact others."""
 
 
 def nominated(headers: Iterable[Header]) -> frozenset[bytes]:

@@ -1,4 +1,4 @@
-"""The bridge beside a provider: it opens sealed exchanges, calls the provider and seals the responses.
+"""The bridge at a provider: it opens sealed exchanges, calls the provider and seals the responses.
 
 It implements section 11 of spec/protocol.md on top of blindrelay.sealing.
 """
@@ -17,7 +17,7 @@ with needs_extra("bridge"):
         UnclaimedError,
     )
     from blindrelay.provider_bridge.events import Event, EventLog, Outcome
-    from blindrelay.provider_bridge.keys.identity_file import load_identity, load_or_make_identity
+    from blindrelay.provider_bridge.keys.key_files import load_identity, load_or_make_identity
     from blindrelay.provider_bridge.keys.signatory import DelegatedIdentity, HeldIdentity, Signatory
     from blindrelay.provider_bridge.presets import presets
     from blindrelay.provider_bridge.providers import AllowedCall, Provider, parse_calls

@@ -1,4 +1,4 @@
-"""What the bridge says of itself: the events and outcomes of its audit log (serving/audit_log.py)."""
+"""The events and outcomes of the bridge's audit log (serving/audit_log.py)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from blindrelay.v1.inner_pb2 import ErrorCode
 
 
 class Event(Enum):
-    """What may happen to the process, in words that never change."""
+    """What may happen to the process. The texts never change."""
 
     SERVING = "the bridge takes calls"
     KEYS_CHANGED = "a sealing key was drawn or dropped"
@@ -45,7 +45,7 @@ class Outcome(Enum):
 
 
 _AT_ONCE: Final = frozenset({Event.SERVING, Event.REREAD, Event.PLAINTEXT, Event.DRAINING, Event.STOPPED})
-"""They happen to the process. Whatever else there is may be noticed when somebody calls."""
+"""Events of the process itself. The others may be noticed only when somebody calls, so they are not timed."""
 
 
 class EventLog(AuditLog):
@@ -61,7 +61,7 @@ class EventLog(AuditLog):
         super().count(outcome.value if isinstance(outcome, Outcome) else outcome, size)
 
     def count_error(self, error: SealedError) -> None:
-        """Counts an exchange that ended in a sealed error: by its code, or by the class of failure."""
+        """Counts an exchange that ended in a sealed error, by its code or its class of failure."""
         if isinstance(error, ProviderError):
             self.count(f"provider_{error.failure.value}")
         else:

@@ -10,10 +10,10 @@ from functools import cache
 from typing import Any, Final
 from urllib.parse import unquote
 
-from blindrelay.provider_bridge.json_body import LONG_STRING, JsonError, parse_json
 from blindrelay.provider_bridge.stateless.description import api_description
-from blindrelay.provider_bridge.stateless.form_data import FormError, judge_form
-from blindrelay.provider_bridge.stateless.judging import StoredObjectError, judge
+from blindrelay.provider_bridge.stateless.form_data import FormError, check_form
+from blindrelay.provider_bridge.stateless.json_body import LONG_STRING, JsonError, parse_json
+from blindrelay.provider_bridge.stateless.json_check import StoredObjectError, check_json
 from blindrelay.provider_bridge.stateless.rules import Rule
 
 from ..tape import Tape, spelt, written
@@ -93,7 +93,7 @@ def stored_objects(data: bytes) -> None:
     tape = Tape(data)
     path, api = tape.choice(_PATHS)
     body = json.dumps(_object(tape, 4)).encode() if tape.flag() else tape.rest()
-    judge(parse_json(body), _rule(api, "bodies", path))
+    check_json(parse_json(body), _rule(api, "bodies", path))
     value = json.loads(body)
     for key, inner in value.items():
         check(_plain(key) != "store" or inner in (None, False), "nothing is stored")
@@ -155,7 +155,7 @@ def form_data(data: bytes) -> None:
     """A multipart body: every field that another parser sees in it is described."""
     body = _DISPOSITION + spelt(data, _WORDS) + b"\r\n\r\nf\r\n--b--\r\n"
     rule = _rule("openai", "forms", _FORM)
-    judge_form(body, b"b", rule)
+    check_form(body, b"b", rule)
     for name in _field_names(body):
         for read in (name, unquote(name), _QUOTED_PAIR.sub(r"\1", name)):
             known = rule.shape is not None and read.partition("[")[0] in rule.shape.fields
@@ -180,9 +180,9 @@ def long_body(data: bytes) -> None:
     begin, piece = spelt(tape.chunk(), _WORDS), spelt(tape.rest(), _WORDS)
     body = begin + piece * (_LONG // max(1, len(piece)))
     if kind == "forms":
-        judge_form(_DISPOSITION + body, b"b", _rule("openai", kind, path))
+        check_form(_DISPOSITION + body, b"b", _rule("openai", kind, path))
     else:
-        judge(parse_json(body), _rule("openai", kind, path))
+        check_json(parse_json(body), _rule("openai", kind, path))
 
 
 _BODIES: Final = (

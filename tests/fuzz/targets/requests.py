@@ -12,7 +12,6 @@ from google.protobuf.message import DecodeError
 from blindrelay.provider_bridge.credentials import Credential
 from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.policy.headers import (
-    NEVER_SENT,
     HeaderError,
     provider_headers,
     request_headers,
@@ -32,6 +31,7 @@ from blindrelay.provider_bridge.providers import Provider
 from blindrelay.v1.http_headers import (
     ACCOUNT_HEADERS,
     INJECTED_SUBPROTOCOLS,
+    NEVER_SENT,
     REQUEST_HEADERS,
     SUBPROTOCOL,
 )
@@ -142,7 +142,7 @@ def request_head(data: bytes) -> None:
     try:
         call = plan_call(head, _PROVIDERS)
         if call.check is not None:
-            call.check.judge(call.provider.stateless, tape.rest())
+            call.check.apply(call.provider.stateless, tape.rest())
     except RequestError as error:
         check(len(error.as_message().message.encode()) <= MAX_ERROR_MESSAGE, "an error is a sentence")
         raise

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from blindrelay.provider_bridge.stateless.description import Description, api_description
-from blindrelay.provider_bridge.stateless.judging import StoredObjectError, judge
+from blindrelay.provider_bridge.stateless.json_check import StoredObjectError, check_json
 
 CHAT = "/v1/chat/completions"
 RESPONSES = "/v1/responses"
@@ -20,7 +20,7 @@ def judged(body: dict[str, Any], path: str = CHAT, api: str = "openai", **cache:
     description: Description = api_description(api).extended(cache)
     rule = description.rule("messages" if "type" in body else "bodies", path)
     assert rule is not None
-    judge(body, rule)
+    check_json(body, rule)
 
 
 @pytest.mark.parametrize("path", [CHAT, "/v1/completions", RESPONSES])

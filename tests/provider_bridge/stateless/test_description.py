@@ -17,7 +17,7 @@ from blindrelay.provider_bridge.stateless.description import (
     api_description,
     read_description,
 )
-from blindrelay.provider_bridge.stateless.judging import StoredObjectError, judge
+from blindrelay.provider_bridge.stateless.json_check import StoredObjectError, check_json
 
 OPENAI = api_description("openai")
 _PRESETS = tomllib.loads(files("blindrelay.provider_bridge").joinpath("presets.toml").read_text("utf-8"))
@@ -26,7 +26,7 @@ _PRESETS = tomllib.loads(files("blindrelay.provider_bridge").joinpath("presets.t
 def judged(description: Description, body: Any, path: str = "/v1/chat/completions") -> None:
     rule = description.rule("bodies", path)
     assert rule is not None, path
-    judge(body, rule)
+    check_json(body, rule)
 
 
 def read(folder: Path, text: str, base: Description = OPENAI) -> Description:
@@ -91,8 +91,8 @@ def test_path_is_known_by_its_end(path: str, described: bool) -> None:
         ('[Chat]\n"$vlaues" = "x"', "has a key \\$vlaues"),
         ('[chat]\nx = "value"', r"table \[chat\] has no meaning"),
         ('x = "value"', "key x has no meaning"),
-        ('[Chat]\n"$values" = 1', "not a text"),
-        ('[Chat]\n"$required" = "x"', "not a text"),
+        ('[Chat]\n"$values" = 1', "not a string"),
+        ('[Chat]\n"$required" = "x"', "not a string"),
         ('[A]\n"$like" = "B"\n[B]\n"$like" = "A"', "in a circle"),
     ],
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from blindrelay.provider_bridge.stateless.description import api_description
-from blindrelay.provider_bridge.stateless.form_data import MAX_PARTS, FormError, form_boundary, judge_form
-from blindrelay.provider_bridge.stateless.judging import StoredObjectError
+from blindrelay.provider_bridge.stateless.form_data import MAX_PARTS, FormError, check_form, form_boundary
+from blindrelay.provider_bridge.stateless.json_check import StoredObjectError
 
 FILE = b'name="file"; filename="a.wav"'
 
@@ -21,7 +21,7 @@ def form(*parts: bytes, disposition: bytes = b"", headers: bytes = b"", value: b
 def judged(body: bytes, path: str = "/v1/audio/transcriptions", api: str = "openai") -> None:
     rule = api_description(api).rule("forms", path)
     assert rule is not None
-    judge_form(body, b"b", rule)
+    check_form(body, b"b", rule)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from blindrelay.provider_bridge.stateless.description import api_description
-from blindrelay.provider_bridge.stateless.judging import StoredObjectError, judge
+from blindrelay.provider_bridge.stateless.json_check import StoredObjectError, check_json
 
 CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
 GEMINI, REALTIME = "/v1beta/models/g:generateContent", "/v1/realtime"
@@ -20,7 +20,7 @@ def judged(path: str, body: Any, api: str = "") -> None:
     kind = "messages" if path == REALTIME else "bodies"
     rule = api_description(api or API.get(path, "openai")).rule(kind, path)
     assert rule is not None
-    judge(body, rule)
+    check_json(body, rule)
 
 
 def response(**fields: Any) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from google.protobuf.message import DecodeError
 
 from blindrelay.provider_bridge.claims import ClaimMemory
 from blindrelay.provider_bridge.exchange import Exchange
+from blindrelay.provider_bridge.exchange_opener import ExchangeOpener
 from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
-from blindrelay.provider_bridge.opening import Opening
 from blindrelay.provider_bridge.stateless.checker import Checker
 from blindrelay.testbed.attacks.doubles.double import patches
 from blindrelay.testbed.attacks.doubles.of_core import without_binding
@@ -48,8 +48,8 @@ def without_envelope_check() -> AbstractContextManager[object]:
         without_binding(),
         without_claim(),
         without_deadline(),
-        patch(f"{_BRIDGE}.opening.envelope_from_metadata", any_envelope),
-        patch.object(Opening, "_key", any_key),
+        patch(f"{_BRIDGE}.exchange_opener.envelope_from_metadata", any_envelope),
+        patch.object(ExchangeOpener, "_key", any_key),
     )
 
 

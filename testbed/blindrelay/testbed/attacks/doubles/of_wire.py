@@ -43,6 +43,6 @@ def without_typed_errors() -> AbstractContextManager[object]:
     return patches(
         patch(f"{_CLIENT}.sealed_call.DecodeError", OtherError),
         patch(f"{_CLIENT}.key_ring.DecodeError", OtherError),
-        patch(f"{_BRIDGE}.opening.DecodeError", OtherError),
+        patch(f"{_BRIDGE}.exchange_opener.DecodeError", OtherError),
         patch(f"{_BRIDGE}.service.guarded", lambda handler, on_fault: handler),
     )

@@ -1,7 +1,6 @@
-"""A JSON body that has one reading only, or none.
+"""Parses a JSON body strictly, so that the provider's parser sees what was checked.
 
-What is checked here and what the provider's parser sees must be the same thing; so duplicate keys, other
-encodings than UTF-8, byte order marks and NaN are refused, each of which some parser takes otherwise.
+Duplicate keys, encodings other than UTF-8, byte order marks and NaN are refused: parsers disagree about them.
 """
 
 from __future__ import annotations
@@ -12,32 +11,32 @@ import re
 from typing import Any, Final, NoReturn
 
 LONG_STRING: Final = 1_024
-"""Bytes. What is longer is content (a text, an image in base64): its form is checked, and it is not kept."""
+"""Bytes. A longer string is content (a text, an image in base64). It is checked, and not kept."""
 
 KEPT_OF_LONG: Final = "…"
-"""What stands for such a string in the value."""
+"""The value in place of such a string."""
 
 MAX_STRUCTURE: Final = 1_000_000
-"""Commas, braces and brackets outside long strings. A value takes up to 100 bytes in memory, so 100 MB, for
-one body at a time. A million is more than any model's context."""
+"""Commas, braces and brackets outside long strings. A value takes up to 100 bytes of memory, so 100 MB for
+one body. A million is more than any model's context."""
 
 MAX_QUOTES: Final = 4 * MAX_STRUCTURE
-"""Quotation marks, those in strings included: enough for that many keys and values, and a second of work."""
+"""Quotation marks, including those in strings: enough for that many keys and values, and a second of work."""
 
 _BOM: Final = b"\xef\xbb\xbf"
 _PLACEHOLDER: Final = f'"{KEPT_OF_LONG}"'.encode()
 _DECODE_SIZE: Final = 65_536
-# RFC 8259, section 7. Each repetition is possessive: there is one way to match, and no going back. A quote
-# that begins no string (group 1) ends the search: trying again at each takes the square of their number.
+# RFC 8259, section 7. Each repetition is possessive, so nothing is matched twice. A quote that begins no
+# string (group 1) ends the search: to try again at each would take quadratic time.
 _STRING: Final = re.compile(rb'"(?:[^"\\\x00-\x1f]++|\\["\\/bfnrt]|\\u[0-9A-Fa-f]{4})*+"|(")')
 
 
 class JsonError(ValueError):
-    """The body is not JSON with one reading; the text says why."""
+    """The body is not strict JSON. The text says why."""
 
 
 def parse_json(body: bytes | bytearray) -> Any:
-    """The value of a JSON text (RFC 8259), with "…" for every string over 1,024 bytes. Raises JsonError."""
+    """The value of a JSON text (RFC 8259), with "…" for each string over 1,024 bytes. Raises JsonError."""
     if body[:3] == _BOM:
         raise JsonError("it begins with a byte order mark")
     if body.count(b'"') > MAX_QUOTES:
@@ -69,7 +68,7 @@ def _check_utf8(body: bytes | bytearray) -> None:
 
 
 def _without_long_strings(body: bytes | bytearray) -> bytes:
-    """The text with "…" for every long string. Raises JsonError at the first quote that begins none."""
+    """The text with "…" for each long string. Raises JsonError at the first quote that begins no string."""
     kept: list[bytes | bytearray] = []
     start = 0
     for string in _STRING.finditer(body):

@@ -1,8 +1,8 @@
 """From a call to a claimed exchange (spec/protocol.md, section 11.1).
 
-Up to the claim nothing is known of the exchange, so nothing is said but that a key is not here: one outer
-status for every other cause, on a tick that all of them share. That the delegation has ended, or that there
-is no room for a peer's claims, is said before anything is looked at: it is the same for whatever it sends.
+Before the claim nothing is authentic, so a refusal says almost nothing. A missing key has an outer status of
+its own; every other cause shares one, sent on a tick that all refusals share. An ended delegation and a full
+share of claims are reported before the exchange is looked at: they do not depend on it.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from blindrelay.v1.limits import RECORD_SECONDS
 from blindrelay.v1.outer_status import OuterStatus
 
 TICK_SECONDS: Final = 0.05
-"""Between the ticks on which refusals leave: far more than it takes to find any cause."""
+"""Between the ticks on which refusals are sent: far longer than finding any cause takes."""
 
 
 @dataclass(frozen=True, repr=False)
 class ClaimedExchange:
-    """An exchange that this process has accepted, and will accept no second time.
+    """An exchange that this process has accepted, and will not accept again.
 
     Attributes:
         first: the part that its first record held.
-        request: opens the rest.
+        request: opens the following records.
         response: seals the response.
         issued_at: Unix seconds, from its envelope.
     """
@@ -47,7 +47,7 @@ class ClaimedExchange:
     issued_at: int
 
 
-class Opening:
+class ExchangeOpener:
     """Opens and claims the exchanges of one process."""
 
     def __init__(self, keys: EpochKeys, claims: ClaimMemory) -> None:
@@ -55,14 +55,13 @@ class Opening:
         self._claims = claims
 
     async def open(self, context: Context, peer: bytes) -> ClaimedExchange:
-        """Reads the first message and claims its exchange, on the account of the peer that brought it.
+        """Reads the first message and claims its exchange on the peer's account.
 
-        Raises DelegationEndedError if the delegation has, whatever the exchange. Raises CallRefusedError:
-        OVERLOADED if there is no room for the peer's claims, whatever the exchange; KEY_UNKNOWN; REFUSED for
-        every other cause.
+        Raises DelegationEndedError if the delegation has ended. Raises CallRefusedError: OVERLOADED if the
+        peer's share of claims is full; KEY_UNKNOWN; REFUSED for every other cause.
         """
         message = await _first_message(context)
-        # Not before: the first message may come as many seconds late as the delegation had left.
+        # Not earlier: the delegation may end while the first message is awaited.
         self._keys.check_delegation()
         loop = asyncio.get_running_loop()
         refuse_at = refusal_tick(loop.time())
@@ -96,16 +95,16 @@ class Opening:
 
 
 def refusal_tick(since: float) -> float:
-    """When what came at `since` may be refused: the first tick that is a whole step or more later.
+    """When an exchange that came at `since` may be refused: the first tick at least a whole step later.
 
-    All refusals of the process share the ticks, so that their times tell no cause. Both times are the event
+    All refusals of the process share the ticks, so their times reveal no cause. Both times are the event
     loop's, in seconds.
     """
     return (math.ceil(since / TICK_SECONDS) + 1) * TICK_SECONDS
 
 
 async def _first_message(context: Context) -> bytes:
-    """The first message, or no bytes at all if none comes: that opens as little as any other nonsense."""
+    """The first message, or no bytes if none arrives: those fail to open like any other nonsense."""
     try:
         async with asyncio.timeout(RECORD_SECONDS):
             message = await context.read()

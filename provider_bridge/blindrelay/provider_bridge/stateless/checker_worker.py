@@ -1,27 +1,30 @@
-"""What a process that judges bodies is told, and what it says.
+"""The process that checks bodies, and the messages between it and the bridge (checker_process.py).
 
-Its standard input holds the descriptions, one line of JSON, and then each question: a line of JSON and the
-body. It answers each with a line: null, or the error's code and text.
+Its standard input holds one line of JSON with the descriptions, then the requests. Each is a line of JSON and
+the body. It replies with a line: null, or the error's code and text. It ends when its input ends.
 """
 
 from __future__ import annotations
 
 import json
+import signal
+import sys
 from collections.abc import Mapping
 from typing import BinaryIO
 
 from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.stateless.body_check import BodyCheck
 from blindrelay.provider_bridge.stateless.description import Description
+from blindrelay.serving.process import leave_no_traces
 
 
 def greeting(descriptions: Mapping[str, Description]) -> bytes:
-    """The descriptions by their providers' names, as the process is told them."""
+    """The first line: the descriptions, by provider name."""
     return _line({name: description.layers for name, description in descriptions.items()})
 
 
-def question(check: BodyCheck, size: int) -> bytes:
-    """What comes before the `size` bytes of a body."""
+def request_line(check: BodyCheck, size: int) -> bytes:
+    """The line before a body of `size` bytes."""
     return _line([check.provider, check.kind, check.path, check.boundary.decode("ascii"), size])
 
 
@@ -31,16 +34,16 @@ def read_reply(line: bytes) -> tuple[int, str] | None:
     return None if reply is None else (int(reply[0]), str(reply[1]))
 
 
-def serve(questions: BinaryIO, replies: BinaryIO) -> None:
-    """Answers the questions that come, one after the other."""
-    layers = json.loads(questions.readline())
+def serve(requests: BinaryIO, replies: BinaryIO) -> None:
+    """Checks one body after the other."""
+    layers = json.loads(requests.readline())
     descriptions = {name: Description(each) for name, each in layers.items()}
-    while line := questions.readline():
+    while line := requests.readline():
         provider, kind, path, boundary, size = json.loads(line)
         check = BodyCheck(provider, kind, path, boundary.encode("ascii"))
         reply = None
         try:
-            check.judge(descriptions[provider], questions.read(size))
+            check.apply(descriptions[provider], requests.read(size))
         except RequestError as error:
             reply = (error.code, str(error))
         replies.write(_line(reply))
@@ -49,3 +52,9 @@ def serve(questions: BinaryIO, replies: BinaryIO) -> None:
 
 def _line(value: object) -> bytes:
     return json.dumps(value).encode("ascii") + b"\n"
+
+
+if __name__ == "__main__":
+    leave_no_traces()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # from a terminal; the bridge ends this process when it ends
+    serve(sys.stdin.buffer, sys.stdout.buffer)

@@ -1,4 +1,4 @@
-"""TCP connections: names resolved, addresses tried side by side, as RFC 8305 has it."""
+"""TCP connections: resolves a name and tries its addresses side by side, as RFC 8305 describes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from itertools import chain, zip_longest
 from typing import Any, Final
 
 ATTEMPT_SECONDS: Final = 0.25
-"""After so long the next address is tried as well: the value of RFC 8305, section 8."""
+"""Until the next address is tried as well (RFC 8305, section 8)."""
 
 KEEP_ALIVE_SECONDS: Final = 60
 """A model may think for an hour, and middleboxes forget quiet TCP connections after minutes."""
@@ -22,7 +22,7 @@ AddressInfo = tuple[Any, Any, int, str, Any]
 """One item of getaddrinfo()."""
 
 
-async def connect(host: str, port: int) -> socket.socket:
+async def connect_tcp(host: str, port: int) -> socket.socket:
     """A connected, non-blocking socket. Raises socket.gaierror for an unknown name, and OSError."""
     addresses = _interleaved(await _resolve(host, port))
     if len(addresses) == 1:
@@ -37,7 +37,7 @@ async def _resolve(host: str, port: int) -> Sequence[AddressInfo]:
     except socket.gaierror:
         return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except UnicodeError:
-        raise socket.gaierror(socket.EAI_NONAME, "the name is malformed") from None
+        raise socket.gaierror(socket.EAI_NONAME, "malformed name") from None
 
 
 def _interleaved(addresses: Sequence[AddressInfo]) -> list[AddressInfo]:
@@ -49,10 +49,7 @@ def _interleaved(addresses: Sequence[AddressInfo]) -> list[AddressInfo]:
 
 
 async def _first_connected(addresses: list[AddressInfo]) -> socket.socket:
-    """Tries one after the other, each at the latest ATTEMPT_SECONDS after the one before.
-
-    Raises the first failure if none connects.
-    """
+    """Tries one after the other, each at most ATTEMPT_SECONDS after the last. Raises the first failure."""
     untried, running = addresses[::-1], set[asyncio.Task[socket.socket]]()
     failures: list[BaseException] = []
     try:
@@ -83,47 +80,49 @@ def _close_unused(attempt: asyncio.Task[socket.socket]) -> None:
 
 
 async def _connect(address: AddressInfo) -> socket.socket:
+    # loop.sock_connect() would not do: a cancelled one removes its watch after the descriptor is closed, and
+    # perhaps in use again.
     family, kind, protocol, _, target = address
-    connecting = socket.socket(family, kind, protocol)
+    sock = socket.socket(family, kind, protocol)
     try:
-        connecting.setblocking(False)
-        _set_options(connecting)
-        code = connecting.connect_ex(target)
+        sock.setblocking(False)
+        _set_options(sock)
+        code = sock.connect_ex(target)
         if code in _IN_PROGRESS:
-            await writable(connecting)
-            code = connecting.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            await writable(sock)
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             raise OSError(code, os.strerror(code))
-        return connecting
+        return sock
     except BaseException:
-        connecting.close()
+        sock.close()
         raise
 
 
-def _set_options(connecting: socket.socket) -> None:
+def _set_options(sock: socket.socket) -> None:
     """No delay for small writes, and TCP keep-alive probes, which neither application sees."""
-    connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connecting.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    # Linux and others call the time before the first probe TCP_KEEPIDLE, and macOS TCP_KEEPALIVE.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # Linux calls the time before the first probe TCP_KEEPIDLE, macOS TCP_KEEPALIVE.
     for name in ("TCP_KEEPIDLE", "TCP_KEEPALIVE", "TCP_KEEPINTVL"):
         if (option := getattr(socket, name, None)) is not None:
-            connecting.setsockopt(socket.IPPROTO_TCP, option, KEEP_ALIVE_SECONDS)
+            sock.setsockopt(socket.IPPROTO_TCP, option, KEEP_ALIVE_SECONDS)
 
 
-async def readable(waited_for: socket.socket) -> None:
-    """Waits until a socket that no stream has yet can be read."""
+async def readable(sock: socket.socket) -> None:
+    """Waits until a socket that is not a SocketStream yet can be read."""
     loop = asyncio.get_running_loop()
-    await _ready(waited_for, loop.add_reader, loop.remove_reader)
+    await _ready(sock, loop.add_reader, loop.remove_reader)
 
 
-async def writable(waited_for: socket.socket) -> None:
-    """Waits until a socket that no stream has yet can be written."""
+async def writable(sock: socket.socket) -> None:
+    """Waits until a socket that is not a SocketStream yet can be written."""
     loop = asyncio.get_running_loop()
-    await _ready(waited_for, loop.add_writer, loop.remove_writer)
+    await _ready(sock, loop.add_writer, loop.remove_writer)
 
 
-async def _ready(waited_for: socket.socket, add: Callable[..., None], remove: Callable[[int], Any]) -> None:
-    ready, descriptor = asyncio.Event(), waited_for.fileno()
+async def _ready(sock: socket.socket, add: Callable[..., None], remove: Callable[[int], Any]) -> None:
+    ready, descriptor = asyncio.Event(), sock.fileno()
     add(descriptor, ready.set)
     try:
         await ready.wait()

@@ -1,11 +1,11 @@
-"""Holds a parsed JSON value to a rule (spec/protocol.md, section 11.5)."""
+"""Checks a parsed JSON value against a rule (spec/protocol.md, section 11.5)."""
 
 from __future__ import annotations
 
 import re
 from typing import Any, Final
 
-from blindrelay.provider_bridge.json_body import KEPT_OF_LONG
+from blindrelay.provider_bridge.stateless.json_body import KEPT_OF_LONG
 from blindrelay.provider_bridge.stateless.rules import SALT_FORM, SALT_REASON, STORED, Rule, Shape
 
 BROUGHT: Final = "bring your own credential (credentials=brought)"
@@ -15,21 +15,21 @@ _UNKNOWN: Final = (
 _LEAVE_OUT: Final = f"Leave it out, or {BROUGHT}"
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_.$-]{1,64}")
 _MAX_NAME: Final = 64
-"""Characters of a client's own name or type in an error."""
+"""Characters of a client's name or type that an error quotes."""
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 
 Place = tuple[Any, str | int] | None
-"""Where a value is: the place of what holds it, and its name or index there; None for the whole."""
+"""Where a value is: the place of its container, and its name or index there; None for the body itself."""
 
 
 class StoredObjectError(ValueError):
-    """The body stores something, or may refer to something stored; the text says where and what to do."""
+    """The body stores something, or may refer to something stored. The text says where and what to do."""
 
 
-def judge(body: Any, rule: Rule, what: str = "body") -> None:
-    """Judges a whole body or message. Raises StoredObjectError.
+def check_json(body: Any, rule: Rule, what: str = "body") -> None:
+    """Checks a complete body or message. Raises StoredObjectError.
 
-    It walks without recursion: the depth of a body is the client's to choose.
+    It does not recurse: the client chooses the depth of a body.
     """
     if not isinstance(body, dict) and not rule.content:
         raise StoredObjectError(f"the {what} is not a JSON object")
@@ -51,18 +51,18 @@ def judge(body: Any, rule: Rule, what: str = "body") -> None:
 
 
 def check_stored(value: Any, reason: str, place: Place) -> None:
-    """Refuses anything but what counts as absent. Raises StoredObjectError."""
+    """Refuses all but a value that counts as absent. Raises StoredObjectError."""
     if value is not False and value not in ("", []):
         raise StoredObjectError(f"{_written(place)} {reason}. {_LEAVE_OUT}")
 
 
 def _check_salt(value: Any, place: Place) -> None:
     if not isinstance(value, str) or not SALT_FORM.fullmatch(value):
-        raise StoredObjectError(f"{_written(place)} is no salt: {SALT_REASON}")
+        raise StoredObjectError(f"{_written(place)} is not a salt: {SALT_REASON}")
 
 
 def refuse_unknown(place: Place) -> StoredObjectError:
-    """The error for what no rule describes."""
+    """The error for a value that no rule describes."""
     return StoredObjectError(f"{_written(place)} {_UNKNOWN}")
 
 
@@ -84,7 +84,7 @@ def _check_scalar(value: Any, rule: Rule, place: Place) -> None:
 
 
 def _check_without(value: Any, text: str, place: Place) -> None:
-    """A long string may hold anything: it is not here any more."""
+    """A long string may contain the text: the parser has not kept it."""
     if isinstance(value, str) and (text in value.lower() or value == KEPT_OF_LONG):
         raise StoredObjectError(f'{_written(place)} with "{text}" {STORED}. {_LEAVE_OUT}')
 
