@@ -9,14 +9,14 @@ from typing import Any
 import httpx2
 import pytest
 
-from blindrelay.client import Connection, cache_salt
+from blindrelay.client import ConnectionConfig, cache_salt
 from blindrelay.client.store_false import stateless_body, stateless_message
 from blindrelay.trust import IdentityKey, format_identity
 
 IDENTITY = format_identity(IdentityKey.generate().public_key)
-PLAIN = Connection.from_string(f"blindrelay://t@relay.example?bridge={IDENTITY}")
+PLAIN = ConnectionConfig.from_string(f"blindrelay://t@relay.example?bridge={IDENTITY}")
 NAMED = replace(PLAIN, cache_salt=frozenset({"models.example"}))
-BROUGHT = Connection.from_string(
+BROUGHT = ConnectionConfig.from_string(
     f"blindrelay://t@relay.example?bridge={IDENTITY}&credentials=brought&cache_salt=models.example"
 )
 VLLM = "https://models.example/v1/chat/completions"
@@ -26,13 +26,13 @@ REPLY = {"role": "assistant", "content": "Hello."}
 MORE = {"role": "user", "content": "Go on."}
 
 
-def sealed(body: dict[str, Any], url: str = VLLM, connection: Connection = NAMED) -> dict[str, Any]:
+def sealed(body: dict[str, Any], url: str = VLLM, connection: ConnectionConfig = NAMED) -> dict[str, Any]:
     request = httpx2.Request("POST", url, json=body)
     content: dict[str, Any] = json.loads(stateless_body(request, connection) or b"")
     return content
 
 
-def salt(*messages: dict[str, str], connection: Connection = NAMED) -> str:
+def salt(*messages: dict[str, str], connection: ConnectionConfig = NAMED) -> str:
     found: str = sealed({"messages": list(messages)}, connection=connection)["cache_salt"]
     return found
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from blindrelay.client import ConfigurationError, Connection, history_store
+from blindrelay.client import ConfigurationError, ConnectionConfig, history_store
 from blindrelay.client.history_store import HistoryStore, default_history_file, open_history
 from blindrelay.trust import decode_history, format_identity
 
@@ -53,8 +53,8 @@ def test_where_the_history_is_kept(environ: dict[str, str], folder: str) -> None
     assert default_history_file(IDENTITY.public_key, environ) == Path(folder) / TEXT
 
 
-def connection(options: str = "") -> Connection:
-    return Connection.from_string(f"blindrelay://relay.example?bridge={TEXT}{options}")
+def connection(options: str = "") -> ConnectionConfig:
+    return ConnectionConfig.from_string(f"blindrelay://relay.example?bridge={TEXT}{options}")
 
 
 def test_a_connection_says_where(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_profile_says_where(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     for value, expected in (("off", False), ("on", True), ("kept", tmp_path / "kept")):
         file.write_text(f'[profiles.default]\nrelay = "r:1"\nbridge = "{TEXT}"\nhistory = "{value}"\n')
-        assert Connection.from_profile(file, "default").history == expected
+        assert ConnectionConfig.from_profile(file, "default").history == expected
 
 
 def test_without_a_home_it_stays_in_memory(

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 import trustme
 
-from blindrelay.client import Connection, SealedTransport
+from blindrelay.client import ConnectionConfig, SealedTransport
 from blindrelay.client.commands.doctor.checks import Examination
 from blindrelay.client.commands.doctor.findings import Status
 from blindrelay.relay_node import ReplicaConfig, open_channel
@@ -112,7 +112,9 @@ def test_a_proxy_that_is_not_there_is_named(connection: str) -> None:
 @pytest.mark.parametrize(("status", "failed"), [(200, None), (403, "tcp")])
 def test_doctor_looks_by_the_proxy(status: int, failed: str | None, connection: str) -> None:
     with connect_proxy(status) as proxy:
-        by_proxy = Connection.from_string(f"{connection}&history=off&proxy=http://127.0.0.1:{proxy.port}")
+        by_proxy = ConnectionConfig.from_string(
+            f"{connection}&history=off&proxy=http://127.0.0.1:{proxy.port}"
+        )
         findings = {each.check: each for each in Examination(lambda: by_proxy).findings()}
     if failed is None:
         assert findings["identity"].status is Status.OK

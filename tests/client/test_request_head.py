@@ -10,14 +10,14 @@ import httpx
 import httpx2
 import pytest
 
-from blindrelay.client import Connection, RequestError, SealedTransport
+from blindrelay.client import ConnectionConfig, RequestError, SealedTransport
 from blindrelay.client.request_head import request_head
 from blindrelay.client.store_false import stateless_body
 from blindrelay.trust import IdentityKey, format_identity
 
 IDENTITY = format_identity(IdentityKey.generate().public_key)
-INJECTED = Connection.from_string(f"blindrelay://t@relay.example?bridge={IDENTITY}")
-BROUGHT = Connection.from_string(f"blindrelay://t@relay.example?bridge={IDENTITY}&credentials=brought")
+INJECTED = ConnectionConfig.from_string(f"blindrelay://t@relay.example?bridge={IDENTITY}")
+BROUGHT = ConnectionConfig.from_string(f"blindrelay://t@relay.example?bridge={IDENTITY}&credentials=brought")
 
 SDK_HEADERS = {
     "User-Agent": "OpenAI/Python 3.54.0",
@@ -125,7 +125,7 @@ def test_with_a_brought_credential_it_passes() -> None:
 
 
 @pytest.mark.parametrize("connection", [INJECTED, BROUGHT])
-def test_a_header_that_the_connection_names_is_sent(connection: Connection) -> None:
+def test_a_header_that_the_connection_names_is_sent(connection: ConnectionConfig) -> None:
     named = replace(connection, headers=frozenset({"x-title", "x-custom"}))
     request = httpx2.Request("GET", "https://api.example/v1/x", headers={"X-Title": "a", "X-Custom": "b"})
     assert names(request_head(request, named))[-2:] == ["x-custom", "x-title"]
@@ -139,7 +139,7 @@ def test_a_refused_header_is_an_answer_that_says_what_to_do() -> None:
 
 
 @pytest.mark.parametrize("connection", [INJECTED, BROUGHT])
-def test_a_programs_version_in_the_url_stays_at_home(connection: Connection) -> None:
+def test_a_programs_version_in_the_url_stays_at_home(connection: ConnectionConfig) -> None:
     request = httpx2.Request("GET", "https://api.example/v1/models?client_version=0.121.0&limit=1")
     assert request_head(request, connection).url == "https://api.example/v1/models?limit=1"
 
@@ -155,7 +155,7 @@ def test_a_models_name_is_sealed_as_it_is(library: Any, path: str) -> None:
 
 @pytest.mark.parametrize("library", [httpx, httpx2])
 @pytest.mark.parametrize("connection", [INJECTED, BROUGHT])
-def test_a_fragment_stays_at_home(library: Any, connection: Connection) -> None:
+def test_a_fragment_stays_at_home(library: Any, connection: ConnectionConfig) -> None:
     """Some SDKs tell in it which of their functions called; a bridge refuses one."""
     request = library.Request("POST", "https://api.example/v1/x?alt=sse#stream", json={})
     assert request_head(request, connection).url == "https://api.example/v1/x?alt=sse"

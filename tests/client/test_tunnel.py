@@ -9,7 +9,7 @@ import httpx
 import httpx2
 import pytest
 
-from blindrelay.client import Connection, ProtocolError, RequestError, SealedTransport
+from blindrelay.client import ConnectionConfig, ProtocolError, RequestError, SealedTransport
 from blindrelay.client.request_head import tunnel_head
 from blindrelay.client.store_false import stateless_message
 from blindrelay.client.tunnel import SealedTunnel
@@ -20,8 +20,8 @@ from .conftest import TAIL, Received, Responder, ScriptedBridge
 
 REALTIME = "wss://api.openai.com/v1/realtime?model=m&key=secret"
 PIN = "br1gbcn6ozynvxrzthwwdnbp36kgpq67p5aohi3gpkhfidjg3iqjf3vxfuu"
-INJECTED = Connection.from_string(f"blindrelay://t@127.0.0.1:1?bridge={PIN}&tls=off")
-BROUGHT = Connection.from_string(f"blindrelay://t@127.0.0.1:1?bridge={PIN}&tls=off&credentials=brought")
+INJECTED = ConnectionConfig.from_string(f"blindrelay://t@127.0.0.1:1?bridge={PIN}&tls=off")
+BROUGHT = ConnectionConfig.from_string(f"blindrelay://t@127.0.0.1:1?bridge={PIN}&tls=off&credentials=brought")
 
 
 async def accept_and_close(_: Received, respond: Responder) -> None:
@@ -100,7 +100,7 @@ async def test_a_head_that_is_too_long(sealed: SealedTransport) -> None:
     ("connection", "sealed"),
     [(INJECTED, b"realtime"), (BROUGHT, b"realtime, openai-insecure-api-key.sk-own")],
 )
-def test_subprotocols_with_keys_in_them(connection: Connection, sealed: bytes) -> None:
+def test_subprotocols_with_keys_in_them(connection: ConnectionConfig, sealed: bytes) -> None:
     offered = "realtime,  openai-insecure-api-key.sk-own"
     request = httpx2.Request("GET", REALTIME, headers={"Sec-WebSocket-Protocol": offered})
     (header,) = tunnel_head(request, connection).headers

@@ -17,7 +17,7 @@ import blindrelay.v1.grpc_env  # noqa: F401 - before the first import of grpc
 
 TYPE_CHECKING = False  # as type checkers read it; importing typing for it takes longer than all the rest
 if TYPE_CHECKING:
-    from blindrelay.client.connection import Connection
+    from blindrelay.client.connection_config import ConnectionConfig
     from blindrelay.client.errors import (
         AlteredResponseError,
         BlindRelayError,
@@ -42,7 +42,7 @@ __all__ = [
     "BridgeError",
     "ClosedError",
     "ConfigurationError",
-    "Connection",
+    "ConnectionConfig",
     "CutResponseError",
     "ForkError",
     "KeyTrustError",
@@ -55,7 +55,7 @@ __all__ = [
     "UnsupportedRuntimeError",
 ]
 
-_MODULES = {"Connection": "connection", "SealedTransport": "transport"}
+_MODULES = {"ConnectionConfig": "connection_config", "SealedTransport": "transport"}
 """Where each name comes from, if not from errors."""
 
 

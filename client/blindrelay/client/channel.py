@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import grpc
 
-from blindrelay.client.connection import Connection
+from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.v1.exchange_call import ExchangeCall, ExchangeMethod, Metadata
 from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, KEY_DIRECTORY_METHOD
 
@@ -23,7 +23,7 @@ JUMP_SECONDS: Final = 5.0
 class RelayChannel:
     """A channel that belongs to the event loop it was made in."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: ConnectionConfig) -> None:
         self.grpc = _open(connection)
         self._exchange = ExchangeMethod(self.grpc)
         self._directories: Any = self.grpc.unary_unary(KEY_DIRECTORY_METHOD)
@@ -80,7 +80,7 @@ def clocks_apart() -> float:
     return time.time() - time.monotonic()
 
 
-def _open(connection: Connection) -> grpc.aio.Channel:
+def _open(connection: ConnectionConfig) -> grpc.aio.Channel:
     if not connection.tls:
         return grpc.aio.insecure_channel(connection.target, options=CHANNEL_OPTIONS)
     roots = connection.ca.expanduser().read_bytes() if connection.ca is not None else None

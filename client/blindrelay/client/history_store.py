@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from blindrelay.client.connection import Connection
+from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.errors import ConfigurationError
 from blindrelay.client.state_file import (
     ALL_OF_OTHERS,
@@ -65,7 +65,7 @@ def default_history_file(identity: bytes, environ: Mapping[str, str] = os.enviro
     return None if folder is None else folder / "history" / format_identity(identity)
 
 
-def open_history(connection: Connection) -> HistoryStore:
+def open_history(connection: ConnectionConfig) -> HistoryStore:
     """The history that a connection's clients keep. Raises ConfigurationError, as HistoryStore does."""
     if isinstance(connection.history, Path):
         return HistoryStore(connection.identity, connection.history.expanduser())

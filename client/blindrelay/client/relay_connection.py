@@ -10,7 +10,7 @@ from typing import Any, Final
 import grpc
 
 from blindrelay.client.channel import RelayChannel
-from blindrelay.client.connection import Connection
+from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.errors import ClosedError, RelayError, TimedOutError, UnreachableError
 from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.own_thread import in_own_thread
@@ -41,7 +41,7 @@ _NEXT_ATTEMPT_SECONDS: Final = 1.5
 class RelayConnection:
     """A channel that belongs to the event loop it was made in."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: ConnectionConfig) -> None:
         self._metadata: tuple[tuple[str, str], ...] = ()
         if connection.token is not None:
             self._metadata = (("authorization", f"Bearer {connection.token}"),)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-from blindrelay.client.connection import Connection
+from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.errors import RequestError
 from blindrelay.client.harmless_headers import HARMLESS_UNSIGNED, is_harmless
 from blindrelay.client.httpx_compat import Request
@@ -33,7 +33,7 @@ _IDEMPOTENCY_KEY: Final = b"idempotency-key"
 _WEBSOCKET_SCHEME: Final = re.compile(r"^ws(?=s?:)")
 
 
-def request_head(request: Request, connection: Connection) -> RequestHead:
+def request_head(request: Request, connection: ConnectionConfig) -> RequestHead:
     """The sealed head of a request, its headers lower-case and sorted.
 
     Raises RequestError for a header that would not reach the provider, and that the request needs.
@@ -48,7 +48,7 @@ def request_head(request: Request, connection: Connection) -> RequestHead:
     )
 
 
-def tunnel_head(request: Request, connection: Connection) -> RequestHead:
+def tunnel_head(request: Request, connection: ConnectionConfig) -> RequestHead:
     """The sealed head of a WebSocket's opening handshake; a URL of wss or ws is one of https or http."""
     head = request_head(request, connection)
     head.kind = ExchangeKind.EXCHANGE_KIND_TUNNEL
@@ -62,11 +62,11 @@ def tunnel_head(request: Request, connection: Connection) -> RequestHead:
     return head
 
 
-def _brings_credential(connection: Connection) -> bool:
+def _brings_credential(connection: ConnectionConfig) -> bool:
     return connection.credential == Credential.CREDENTIAL_BROUGHT
 
 
-def _sealed_headers(raw: Iterable[tuple[bytes, bytes]], connection: Connection) -> list[Header]:
+def _sealed_headers(raw: Iterable[tuple[bytes, bytes]], connection: ConnectionConfig) -> list[Header]:
     given = [(name.lower(), value) for name, value in raw]
     dropped = nominated(given)
     return [
@@ -76,7 +76,7 @@ def _sealed_headers(raw: Iterable[tuple[bytes, bytes]], connection: Connection) 
     ]
 
 
-def _passes(name: bytes, connection: Connection) -> bool:
+def _passes(name: bytes, connection: ConnectionConfig) -> bool:
     """Whether a header is sealed; one that is not stays here. Raises RequestError."""
     brought = _brings_credential(connection)
     if name in REQUEST_HEADERS or name.decode("latin-1") in connection.headers:

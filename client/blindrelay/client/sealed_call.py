@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn
 import grpc
 from google.protobuf.message import DecodeError
 
-from blindrelay.client.connection import Connection
+from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.errors import (
     AlteredResponseError,
     BridgeError,
@@ -49,7 +49,7 @@ class Timeouts:
     pool: float | None
 
     @classmethod
-    def of(cls, extensions: dict[str, Any], connection: Connection) -> Timeouts:
+    def of(cls, extensions: dict[str, Any], connection: ConnectionConfig) -> Timeouts:
         """Those in a request's extensions, and what the connection has in the place of them."""
         timeouts = extensions.get("timeout", {})
         read = timeouts.get("read")

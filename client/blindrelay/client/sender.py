@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Final, TypeVar
 
-from blindrelay.client.connection import Connection
+from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.engine import require_engine
 from blindrelay.client.errors import BlindRelayError, BridgeError, KeyTrustError, RelayError
 from blindrelay.client.exchange import SealedExchange
@@ -45,7 +45,7 @@ class Sender:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: ConnectionConfig,
         keys: KeyRing,
         clock: Callable[[], float],
         observer: Observer | None = None,

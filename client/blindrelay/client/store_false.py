@@ -12,7 +12,7 @@ import re
 from typing import Any, Final
 
 from blindrelay.client.cache_salt import salt_field, salt_of
-from blindrelay.client.connection import Connection
+from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.httpx_compat import Request, body_bytes, in_memory
 from blindrelay.client.sealed_address import real_host
 from blindrelay.v1.inner_pb2 import Credential
@@ -21,7 +21,7 @@ _STORING: Final = "/responses"
 """The Responses API stores what it is not told to forget."""
 
 
-def stateless_body(request: Request, connection: Connection) -> bytes | None:
+def stateless_body(request: Request, connection: ConnectionConfig) -> bytes | None:
     """The body of a request that is in memory, or None if it streams."""
     if not in_memory(request):
         return None
@@ -32,7 +32,7 @@ def stateless_body(request: Request, connection: Connection) -> bytes | None:
     return body if content is None else _completed(body, content, request, connection)
 
 
-def stateless_message(message: bytes, request: Request, connection: Connection) -> bytes:
+def stateless_message(message: bytes, request: Request, connection: ConnectionConfig) -> bytes:
     """A text message of a WebSocket that the request opened."""
     if not completes_body(request.url.host, request.url.path, connection):
         return message
@@ -42,14 +42,14 @@ def stateless_message(message: bytes, request: Request, connection: Connection) 
     return _completed(message, content, request, connection)
 
 
-def completes_body(host: str, path: str, connection: Connection) -> bool:
+def completes_body(host: str, path: str, connection: ConnectionConfig) -> bool:
     """Whether something may have to be put into a body on its way there, so that it has to be in memory."""
     if connection.credential != Credential.CREDENTIAL_INJECTED:
         return False
     return path.endswith(_STORING) or _salt_field(host, path, connection) is not None
 
 
-def _completed(body: bytes, content: dict[str, Any], request: Request, connection: Connection) -> bytes:
+def _completed(body: bytes, content: dict[str, Any], request: Request, connection: ConnectionConfig) -> bytes:
     """The body with what is missing put in. The rest keeps its bytes, for the bridge to judge."""
     wanted: dict[str, Any] = {}
     if request.url.path.endswith(_STORING):
@@ -78,7 +78,7 @@ def _without_null(body: bytes, name: str, value: Any) -> bytes:
     return null.sub(lambda found: found[1] + json.dumps(value).encode(), body)
 
 
-def _salt_field(host: str, path: str, connection: Connection) -> str | None:
+def _salt_field(host: str, path: str, connection: ConnectionConfig) -> str | None:
     return salt_field(real_host(host), path, connection.cache_salt)
 
 

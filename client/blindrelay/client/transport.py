@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from blindrelay.client.body import async_body, sync_body
-from blindrelay.client.connection import Connection
+from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.engine import release_before_fork, require_engine
 from blindrelay.client.error_mapping import response_or_raise
 from blindrelay.client.errors import BlindRelayError, ConfigurationError
@@ -53,7 +53,7 @@ class SealedTransport:
     each has a transport of its own, on the same keys, which ends with it and not with this one.
 
     Args:
-        connection: where the relay is and whose key to trust: a Connection or a connection string.
+        connection: where the relay is and whose key to trust: a ConnectionConfig or a connection string.
         clock: Unix seconds; for tests.
         observer: is told what the relay can see of each exchange.
 
@@ -66,7 +66,7 @@ class SealedTransport:
 
     def __init__(
         self,
-        connection: Connection | str,
+        connection: ConnectionConfig | str,
         *,
         clock: Callable[[], float] = time.time,
         observer: Observer | None = None,
@@ -74,7 +74,7 @@ class SealedTransport:
     ) -> None:
         require_engine()
         if isinstance(connection, str):
-            connection = Connection.from_string(connection)
+            connection = ConnectionConfig.from_string(connection)
         self.connection = connection
         self._sender = Sender(connection, _keys or _key_ring(connection, clock), clock, observer)
         self._lazy_portal: Portal | None = None
@@ -84,7 +84,7 @@ class SealedTransport:
     @classmethod
     def from_env(cls) -> Self:
         """As BLINDRELAY_CONNECTION, or the chosen profile, says. Raises ConfigurationError."""
-        return cls(Connection.from_env())
+        return cls(ConnectionConfig.from_env())
 
     @property
     def proofs(self) -> list[tuple[bytes, bytes]]:
@@ -262,5 +262,5 @@ def _raw(head: ResponseHead, request: Request) -> list[tuple[bytes, bytes]]:
     return with_sealed_addresses(headers, request)
 
 
-def _key_ring(connection: Connection, clock: Callable[[], float]) -> KeyRing:
+def _key_ring(connection: ConnectionConfig, clock: Callable[[], float]) -> KeyRing:
     return KeyRing(connection.identity, clock, open_history(connection))

@@ -14,7 +14,7 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
-from blindrelay.client.connection import Connection
+from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.endpoint.access import Access
 from blindrelay.client.endpoint.app import endpoint_app
 from blindrelay.client.endpoint.http_protocol import Door
@@ -53,7 +53,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 async def serve(
     listener: socket.socket,
-    connection: Connection,
+    connection: ConnectionConfig,
     token: str,
     providers: Mapping[str, Provider],
     default: str,

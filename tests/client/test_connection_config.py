@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from blindrelay.client import ConfigurationError, Connection
+from blindrelay.client import ConfigurationError, ConnectionConfig
 from blindrelay.trust import IdentityKey, format_identity
 from blindrelay.v1.inner_pb2 import Credential, DeadlineClass
 
@@ -15,7 +15,7 @@ IDENTITY = format_identity(KEY)
 
 
 def test_a_connection_string_says_everything() -> None:
-    connection = Connection.from_string(f"blindrelay://brt_secret@relay.example:8443?bridge={IDENTITY}")
+    connection = ConnectionConfig.from_string(f"blindrelay://brt_secret@relay.example:8443?bridge={IDENTITY}")
     assert connection.target == "relay.example:8443"
     assert connection.token == "brt_secret"
     assert connection.identity == KEY
@@ -27,7 +27,7 @@ def test_a_connection_string_says_everything() -> None:
 def test_options_and_defaults(tmp_path: Path) -> None:
     ca = tmp_path / "ca.pem"
     ca.write_text("a certificate")
-    connection = Connection.from_string(
+    connection = ConnectionConfig.from_string(
         f"blindrelay://t@[::1]?bridge={IDENTITY}&credentials=brought&deadline=10m&ca={ca}"
         "&first_byte=1h&idle=90s&headers=X-Title,%20x-custom&cache_salt=models.example,::1"
     )
@@ -38,9 +38,9 @@ def test_options_and_defaults(tmp_path: Path) -> None:
     assert connection.ca == ca
     assert connection.headers == {"x-title", "x-custom"}
     assert connection.cache_salt == frozenset({"models.example", "::1"})
-    plain = Connection.from_string(f"blindrelay://relay.example?bridge={IDENTITY}")
+    plain = ConnectionConfig.from_string(f"blindrelay://relay.example?bridge={IDENTITY}")
     assert (plain.headers, plain.cache_salt) == (frozenset(), frozenset())
-    off = Connection.from_string(f"blindrelay://relay.example?bridge={IDENTITY}&cache_salt=off")
+    off = ConnectionConfig.from_string(f"blindrelay://relay.example?bridge={IDENTITY}&cache_salt=off")
     assert off.cache_salt is None
 
 
@@ -48,7 +48,7 @@ def test_a_token_may_stand_in_a_file(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("brt_from_file\n")
     file.chmod(0o640)
-    connection = Connection.from_string(f"blindrelay://relay.example?bridge={IDENTITY}&token=@{file}")
+    connection = ConnectionConfig.from_string(f"blindrelay://relay.example?bridge={IDENTITY}&token=@{file}")
     assert connection.token == "brt_from_file"
 
 
@@ -59,7 +59,7 @@ def test_token_file_open_to_others_is_refused(tmp_path: Path, mode: int) -> None
     file.write_text("brt_from_file\n")
     file.chmod(mode)
     with pytest.raises(ConfigurationError, match=f"open to others \\(mode {mode:04o}\\): run chmod 600"):
-        Connection.from_string(f"blindrelay://relay.example?bridge={IDENTITY}&token=@{file}")
+        ConnectionConfig.from_string(f"blindrelay://relay.example?bridge={IDENTITY}&token=@{file}")
 
 
 def test_profile_with_a_token_open_to_others_is_refused(tmp_path: Path) -> None:
@@ -67,9 +67,9 @@ def test_profile_with_a_token_open_to_others_is_refused(tmp_path: Path) -> None:
     config.write_text(f'[profiles.p]\nrelay = "relay.example"\nbridge = "{IDENTITY}"\ntoken = "brt_x"\n')
     config.chmod(0o644)
     with pytest.raises(ConfigurationError, match="open to others"):
-        Connection.from_profile(config, "p")
+        ConnectionConfig.from_profile(config, "p")
     config.chmod(0o600)
-    assert Connection.from_profile(config, "p").token == "brt_x"
+    assert ConnectionConfig.from_profile(config, "p").token == "brt_x"
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_profile_with_a_token_open_to_others_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_pasted_connection_string_is_read(pasted: str) -> None:
-    connection = Connection.from_string(pasted)
+    connection = ConnectionConfig.from_string(pasted)
     assert (connection.token, connection.target, connection.identity) == ("t", "relay.example:443", KEY)
     assert (connection.history, connection.tls) == (False, True)
 
@@ -100,14 +100,14 @@ def test_a_profile_is_utf_8_in_every_locale(
 ) -> None:
     (tmp_path / "config.toml").write_text(PROFILE, encoding=encoding)
     monkeypatch.setattr("locale.getpreferredencoding", lambda *_: "cp1252")
-    assert Connection.from_profile(tmp_path / "config.toml", "default").history is False
+    assert ConnectionConfig.from_profile(tmp_path / "config.toml", "default").history is False
 
 
 @pytest.mark.parametrize(("encoding", "message"), [("utf-16", "UTF-16"), ("latin-1", r"not UTF-8 .*line 5")])
 def test_a_profile_in_another_encoding_says_so(encoding: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(PROFILE, encoding=encoding)
     with pytest.raises(ConfigurationError, match=message):
-        Connection.from_profile(tmp_path / "config.toml", "default")
+        ConnectionConfig.from_profile(tmp_path / "config.toml", "default")
 
 
 def test_a_token_file_of_an_editor_is_read(tmp_path: Path) -> None:
@@ -115,10 +115,10 @@ def test_a_token_file_of_an_editor_is_read(tmp_path: Path) -> None:
     (tmp_path / "token").touch(0o600)
     (tmp_path / "token").write_text("brt_t\n", encoding="utf-8-sig")
     text = f"blindrelay://relay.example?bridge={IDENTITY}&token=@{tmp_path}/token"
-    assert Connection.from_string(text).token == "brt_t"
+    assert ConnectionConfig.from_string(text).token == "brt_t"
     (tmp_path / "token").write_text("brt_t\n", encoding="utf-16")
     with pytest.raises(ConfigurationError, match="is UTF-16 text: save it as UTF-8"):
-        Connection.from_string(text)
+        ConnectionConfig.from_string(text)
 
 
 def test_without_a_home_an_error_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,18 +126,18 @@ def test_without_a_home_an_error_says_what_to_set(monkeypatch: pytest.MonkeyPatc
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("os.getuid", lambda: 4_000_000_000)
     with pytest.raises(ConfigurationError, match="no home directory: set BLINDRELAY_CONNECTION"):
-        Connection.from_env()
+        ConnectionConfig.from_env()
     with pytest.raises(ConfigurationError, match="no home directory"):
-        Connection.from_string(f"blindrelay://t@relay.example?bridge={IDENTITY}&history=~/keys")
+        ConnectionConfig.from_string(f"blindrelay://t@relay.example?bridge={IDENTITY}&history=~/keys")
 
 
 def test_without_a_relay_the_error_names_init(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="run `blindrelay init`"):
-        Connection.from_env({"BLINDRELAY_CONFIG": str(tmp_path / "none.toml")})
+        ConnectionConfig.from_env({"BLINDRELAY_CONFIG": str(tmp_path / "none.toml")})
 
 
 def test_the_token_is_never_shown() -> None:
-    connection = Connection.from_string(f"blindrelay://brt_secret@relay.example?bridge={IDENTITY}")
+    connection = ConnectionConfig.from_string(f"blindrelay://brt_secret@relay.example?bridge={IDENTITY}")
     assert "brt_secret" not in repr(connection)
 
 
@@ -193,19 +193,19 @@ def test_the_token_is_never_shown() -> None:
 )
 def test_a_wrong_connection_string_is_one_clear_line(text: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message) as raised:
-        Connection.from_string(text)
+        ConnectionConfig.from_string(text)
     assert "\n" not in str(raised.value)
 
 
 def test_errors_do_not_repeat_the_token() -> None:
     with pytest.raises(ConfigurationError) as raised:
-        Connection.from_string("blindrelay://brt_secret@relay.example/?bridge=wrong")
+        ConnectionConfig.from_string("blindrelay://brt_secret@relay.example/?bridge=wrong")
     assert "brt_secret" not in str(raised.value)
 
 
 def test_the_environment_comes_first() -> None:
     text = f"blindrelay://t@relay.example?bridge={IDENTITY}"
-    assert Connection.from_env({"BLINDRELAY_CONNECTION": text}).target == "relay.example:443"
+    assert ConnectionConfig.from_env({"BLINDRELAY_CONNECTION": text}).target == "relay.example:443"
 
 
 def test_a_profile_from_a_file(tmp_path: Path) -> None:
@@ -217,22 +217,22 @@ def test_a_profile_from_a_file(tmp_path: Path) -> None:
         f'[profiles.other]\nrelay = "other.example"\nbridge = "{IDENTITY}"\n'
     )
     environ = {"BLINDRELAY_CONFIG": str(config)}
-    default = Connection.from_env(environ)
+    default = ConnectionConfig.from_env(environ)
     assert (default.target, default.token) == ("relay.example:444", "brt_profile")
-    assert Connection.from_env(environ | {"BLINDRELAY_PROFILE": "other"}).target == "other.example:443"
+    assert ConnectionConfig.from_env(environ | {"BLINDRELAY_PROFILE": "other"}).target == "other.example:443"
 
 
 def test_files_of_a_profile_are_found_beside_it(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("a certificate")
     config = tmp_path / "config.toml"
     config.write_text(f'[profiles.p]\nrelay = "relay.example"\nbridge = "{IDENTITY}"\nca = "ca.pem"\n')
-    assert Connection.from_profile(config, "p").ca == tmp_path / "ca.pem"
+    assert ConnectionConfig.from_profile(config, "p").ca == tmp_path / "ca.pem"
 
 
 def test_tls_is_off_on_this_machine_only() -> None:
-    assert not Connection("127.0.0.1", 8480, KEY, tls=False).tls
+    assert not ConnectionConfig("127.0.0.1", 8480, KEY, tls=False).tls
     with pytest.raises(ConfigurationError, match="on this machine"):
-        Connection("relay.example", 443, KEY, tls=False)
+        ConnectionConfig("relay.example", 443, KEY, tls=False)
 
 
 @pytest.mark.parametrize(
@@ -255,9 +255,9 @@ def test_a_wrong_profile_is_one_clear_line(tmp_path: Path, content: str, message
     config = tmp_path / "config.toml"
     config.write_text(content)
     with pytest.raises(ConfigurationError, match=message):
-        Connection.from_env({"BLINDRELAY_CONFIG": str(config)})
+        ConnectionConfig.from_env({"BLINDRELAY_CONFIG": str(config)})
 
 
 def test_nothing_configured_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="BLINDRELAY_CONNECTION"):
-        Connection.from_env({"XDG_CONFIG_HOME": str(tmp_path)})
+        ConnectionConfig.from_env({"XDG_CONFIG_HOME": str(tmp_path)})

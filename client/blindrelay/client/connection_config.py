@@ -58,7 +58,7 @@ PROXY_VARIABLE: Final = "BLINDRELAY_PROXY"
 
 
 @dataclass(frozen=True)
-class Connection:
+class ConnectionConfig:
     """A relay, the token for it, and the bridge behind it. Raises ConfigurationError for tls off elsewhere.
 
     Attributes:
@@ -105,12 +105,12 @@ class Connection:
         return address_text(self.host, self.port)
 
     @classmethod
-    def from_string(cls, text: str) -> Connection:
+    def from_string(cls, text: str) -> ConnectionConfig:
         """Reads a connection string. Raises ConfigurationError, which never repeats the token."""
         return cls.from_settings(connection_settings(text))
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Connection:
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> ConnectionConfig:
         """Reads BLINDRELAY_CONNECTION; or the profile named by BLINDRELAY_PROFILE (default "default").
 
         Profiles are tables of a TOML file, BLINDRELAY_CONFIG or ~/.config/blindrelay/config.toml.
@@ -127,7 +127,7 @@ class Connection:
         return cls.from_profile(path, profile_name(environ))
 
     @classmethod
-    def from_profile(cls, path: Path, name: str) -> Connection:
+    def from_profile(cls, path: Path, name: str) -> ConnectionConfig:
         """Reads ``[profiles.NAME]`` of a TOML file: relay = "host:port", bridge, token_file, …
 
         Relative paths are taken from the folder of that file. Raises ConfigurationError.
@@ -151,7 +151,7 @@ class Connection:
         return cls.from_settings(settings)
 
     @classmethod
-    def from_settings(cls, settings: Mapping[str, str]) -> Connection:
+    def from_settings(cls, settings: Mapping[str, str]) -> ConnectionConfig:
         """Reads the settings of a connection string, by name; "relay" is "host:port".
 
         Raises ConfigurationError.
