@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from blindrelay.client import ConfigurationError, ConnectionConfig, history_store
+from blindrelay.client import ConfigurationError, ConnectionConfig, state_file
 from blindrelay.client.history_store import HistoryStore, default_history_file, open_history
 from blindrelay.trust import decode_history, format_identity
 
@@ -239,7 +239,7 @@ def test_a_lock_that_nobody_gives_back_is_not_waited_for_forever(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     learn(store_at(path), Replica(1))
-    monkeypatch.setattr("blindrelay.client.history_store._LOCK_SECONDS", 0.05)
+    monkeypatch.setattr("blindrelay.client.state_file.LOCK_SECONDS", 0.05)
     store = store_at(path)
     with Path(f"{path}.lock").open("r+b") as holder:
         fcntl.flock(holder, fcntl.LOCK_EX)
@@ -252,13 +252,13 @@ def test_a_lock_is_given_back_though_a_forked_child_still_holds_its_descriptor(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A duplicate shares the lock, as a child's does."""
-    original, inherited = history_store._wait_for, []
+    original, inherited = state_file._wait_for, []
 
     def lock_and_fork(descriptor: int) -> None:
         original(descriptor)
         inherited.append(os.dup(descriptor))
 
-    monkeypatch.setattr(history_store, "_wait_for", lock_and_fork)
+    monkeypatch.setattr(state_file, "_wait_for", lock_and_fork)
     learn(store_at(path), Replica(1))
     monkeypatch.undo()
     store = store_at(path)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from blindrelay.client.state_file import Whose, make_file, make_folder, replace_file, whose
+from blindrelay.client.state_file import Whose, whose
+from blindrelay.v1.private_file import make_file, make_folder, replace_file
 
 
 def refuse(*_: object, **__: object) -> None:

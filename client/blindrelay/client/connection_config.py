@@ -41,10 +41,11 @@ from blindrelay.client.connection_options import (
 )
 from blindrelay.client.connection_string import OPTIONS, address_text, connection_settings, relay_address
 from blindrelay.client.errors import ConfigurationError
-from blindrelay.client.state_file import OPEN_TO_OTHERS
+from blindrelay.client.state_file import user_folder
 from blindrelay.v1.http_proxy import HttpProxy
 from blindrelay.v1.inner_pb2 import Credential, DeadlineClass
 from blindrelay.v1.loopback import is_loopback
+from blindrelay.v1.private_file import OPEN_TO_OTHERS
 from blindrelay.v1.text_file import EncodingError, decode_text
 
 _NEITHER: Final = ("true", "false", "yes", "no", "none", "0", "1", "")
@@ -182,14 +183,12 @@ def profile_file(environ: Mapping[str, str] = os.environ) -> Path:
     """The TOML file with the profiles, whether it is there or not. Raises ConfigurationError."""
     if file := environ.get(CONFIG_VARIABLE):
         return Path(file)
-    if base := environ.get("XDG_CONFIG_HOME"):
-        return Path(base) / "blindrelay" / "config.toml"
-    try:
-        return Path.home() / ".config" / "blindrelay" / "config.toml"
-    except RuntimeError:
+    folder = user_folder("XDG_CONFIG_HOME", ".config", environ)
+    if folder is None:
         raise ConfigurationError(
             f"no home directory: set {CONNECTION_VARIABLE}, or {CONFIG_VARIABLE} to a file of profiles"
-        ) from None
+        )
+    return folder / "config.toml"
 
 
 def profile_name(environ: Mapping[str, str] = os.environ) -> str:
