@@ -43,9 +43,9 @@ class RelayChannel:
         """Notes that a call is about to begin."""
         self._used_at = time.time()
 
-    def exchange(self, whole: bytes | None, metadata: Metadata, timeout: float) -> ExchangeCall:
+    def exchange(self, only_message: bytes | None, metadata: Metadata, timeout: float) -> ExchangeCall:
         """Begins an exchange, as ExchangeMethod does."""
-        call = self._exchange.begin(whole, metadata, timeout)
+        call = self._exchange.begin(only_message, metadata, timeout)
         self._begun(call)
         return call
 

@@ -86,7 +86,7 @@ async def serve(
     unsealed = unsealed or Unsealed()
     journal = Journal(keeps_content=show_content)
     keys = KeyRing(connection.identity, time.time, open_history(connection))
-    transport = SealedTransport(connection, observer=journal.observe, _keys=keys)
+    transport = SealedTransport(connection, observer=journal.observe, keys=keys)
     app = endpoint_app(transport, keys, journal, Routes(providers, default), access, unsealed)
     try:
         return await serve_app(app, access, listener, announce, unsealed)
