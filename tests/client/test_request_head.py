@@ -135,7 +135,7 @@ def test_a_refused_header_is_an_answer_that_says_what_to_do() -> None:
     with SealedTransport(replace(INJECTED, history=False)) as transport, transport.httpx2_client() as client:
         answer = client.get("https://api.openai.com/v1/models", headers={"Range": "bytes=0-1"})
     assert (answer.status_code, answer.headers["x-blindrelay-error"]) == (400, "client/request")
-    assert "the header range does not reach the provider" in answer.json()["error"]["message"]
+    assert "the bridge does not pass on the header range" in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("connection", [INJECTED, BROUGHT])

@@ -219,7 +219,7 @@ class SealedStream:
 
 
 class _EndedCall:
-    """Takes the place of a call that has ended. It takes no messages and has none."""
+    """Replaces a call that has ended: nothing can be written or read."""
 
     async def write(self, message: bytes) -> None:
         raise asyncio.InvalidStateError
