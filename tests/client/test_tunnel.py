@@ -32,7 +32,7 @@ async def accept_and_close(_: Received, respond: Responder) -> None:
 
 
 @pytest.mark.parametrize("library", [httpx, httpx2])
-async def test_a_tunnel_is_opened_for_a_request_of_either_library(
+async def test_tunnel_opens_for_either_library(
     bridge: ScriptedBridge, sealed: SealedTransport, library: Any
 ) -> None:
     bridge.answer = accept_and_close
@@ -49,7 +49,7 @@ async def _frames(tunnel: SealedTunnel) -> Any:
         yield frame
 
 
-async def test_an_ordinary_answer_comes_as_a_response(
+async def test_ordinary_response_instead_of_a_tunnel_is_returned(
     bridge: ScriptedBridge, sealed: SealedTransport
 ) -> None:
     async def refuse(_: Received, respond: Responder) -> None:
@@ -62,7 +62,9 @@ async def test_an_ordinary_answer_comes_as_a_response(
     assert await response.aread() == b"not here"
 
 
-async def test_a_restarted_bridge_is_dialled_again(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+async def test_tunnel_is_opened_again_after_a_restart(
+    bridge: ScriptedBridge, sealed: SealedTransport
+) -> None:
     bridge.answer = accept_and_close
     async with sealed.async_httpx_client():
         first = await sealed.open_tunnel(httpx.Request("GET", REALTIME))
@@ -73,14 +75,14 @@ async def test_a_restarted_bridge_is_dialled_again(bridge: ScriptedBridge, seale
     assert bridge.calls == 3
 
 
-async def test_a_tunnel_that_nobody_asked_for(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+async def test_unrequested_tunnel_is_an_error(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     bridge.answer = accept_and_close
     with pytest.raises(httpx.RemoteProtocolError) as failed:
         await sealed.handle_async_request(httpx.Request("GET", "https://api.openai.com/v1/models"))
     assert isinstance(failed.value, ProtocolError)
 
 
-async def test_what_may_not_follow_is_not_sent(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+async def test_frame_that_may_not_follow_is_refused(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     bridge.answer = accept_and_close
     tunnel = await sealed.open_tunnel(httpx.Request("GET", REALTIME))
     with pytest.raises(RequestError, match="continues no message"):
@@ -88,7 +90,7 @@ async def test_what_may_not_follow_is_not_sent(bridge: ScriptedBridge, sealed: S
     await tunnel.aclose()
 
 
-async def test_a_head_that_is_too_long(sealed: SealedTransport) -> None:
+async def test_too_long_head_is_refused(sealed: SealedTransport) -> None:
     request = httpx.Request("GET", REALTIME, headers={"openai-beta": "x" * 40_000})
     response = await sealed.open_tunnel(request)
     assert isinstance(response, httpx.Response)
