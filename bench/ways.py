@@ -15,7 +15,7 @@ import openai
 
 from bench.doubles.orders import Order
 from bench.work import Work
-from blindrelay.client import Connection, SealedTransport
+from blindrelay.client import ConnectionConfig, SealedTransport
 from blindrelay.v1.envelope import METADATA_KEY, encode_envelope
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.exchange_call import ExchangeMethod
@@ -203,7 +203,7 @@ def open_way(kind: str, given: dict[str, str], concurrency: int) -> Way:
         from bench.doubles.unsealed import take_sealing_out_of_the_client
 
         take_sealing_out_of_the_client()
-    connection = Connection.from_string(given["connection"])
+    connection = ConnectionConfig.from_string(given["connection"])
     url = given.get("url", OFFICIAL_URL)
     if kind == "sealed sdk":
         return SdkWay(url, connection.port, SealedTransport(connection).async_httpx2_client())

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from blindrelay.client import Connection, SealedTransport
+from blindrelay.client import ConnectionConfig, SealedTransport
 from blindrelay.testbed import MappedProvider, Testbed
 from blindrelay.testbed.providers import llama_is_installed
 
@@ -24,7 +24,7 @@ OPENAI = "https://api.openai.com/v1/chat/completions"
 VLLM = "https://models.example/v1/chat/completions"
 
 
-def ask(connection: str | Connection, url: str, text: str, **fields: Any) -> Any:
+def ask(connection: str | ConnectionConfig, url: str, text: str, **fields: Any) -> Any:
     """What a new transport of a customer's gets for one question: the response."""
     body = {"model": "m", "messages": [{"role": "user", "content": text}], "max_tokens": 1, **fields}
     with SealedTransport(connection) as transport, transport.httpx_client() as client:
@@ -104,7 +104,7 @@ def prefix_cache(**options: str) -> Iterator[tuple[Testbed, list[tuple[str, str]
 
 def test_a_salted_cache_confirms_no_guess_and_still_serves_its_owner() -> None:
     with prefix_cache() as (bed, seen):
-        victim = replace(Connection.from_string(bed.relay), cache_salt=frozenset({"models.example"}))
+        victim = replace(ConnectionConfig.from_string(bed.relay), cache_salt=frozenset({"models.example"}))
         attacker = replace(victim, cache_salt=None)
         ask(victim, VLLM, SECRET)
         assert ask(attacker, VLLM, RIGHT).status_code == 400, "a prompt without a salt is refused"
@@ -116,7 +116,7 @@ def test_a_salted_cache_confirms_no_guess_and_still_serves_its_owner() -> None:
 
 def test_without_salts_the_same_cache_confirms_a_guess() -> None:
     with prefix_cache(cache_salt="off") as (bed, _):
-        connection = replace(Connection.from_string(bed.relay), cache_salt=None)
+        connection = replace(ConnectionConfig.from_string(bed.relay), cache_salt=None)
         ask(connection, VLLM, SECRET)
         assert cached_tokens(ask(connection, VLLM, RIGHT)) == len(RIGHT)
         assert cached_tokens(ask(connection, VLLM, WRONG)) < len(RIGHT)
@@ -125,7 +125,7 @@ def test_without_salts_the_same_cache_confirms_a_guess() -> None:
 def test_limits_tell_no_customer_what_another_sends() -> None:
     """With a credential of one's own, the twin, they pass: then they are one's own account's."""
     with prefix_cache(cache_salt="off") as (bed, _):
-        injected = Connection.from_string(bed.relay)
+        injected = ConnectionConfig.from_string(bed.relay)
         assert "x-ratelimit-remaining-tokens" not in ask(injected, VLLM, SECRET).headers
-        brought = Connection.from_string(bed.relay + "&credentials=brought")
+        brought = ConnectionConfig.from_string(bed.relay + "&credentials=brought")
         assert ask(brought, VLLM, SECRET).headers["x-ratelimit-remaining-tokens"]

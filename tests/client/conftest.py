@@ -72,6 +72,25 @@ async def answer_whole(_: Received, respond: Responder) -> None:
     await respond.whole()
 
 
+def answering(**parts: Any) -> Response:
+    """Sends these parts, and nothing more."""
+
+    async def answer(_: Received, respond: Responder) -> None:
+        await respond.send(**parts)
+
+    return answer
+
+
+async def stall(_: Received, respond: Responder) -> None:
+    """Begins a response and does not end it."""
+    await respond.send(head=head(), body=b"x")
+    await asyncio.sleep(60)
+
+
+def altered(record: bytes) -> bytes:
+    return record[:-1] + bytes([record[-1] ^ 1])
+
+
 @dataclass
 class ScriptedBridge:
     """A real gRPC server with a real identity; `response` decides what comes back."""
@@ -232,6 +251,12 @@ def bridge() -> Iterator[ScriptedBridge]:
     bridge = ScriptedBridge()
     yield bridge
     bridge.close()
+
+
+@pytest.fixture
+def no_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client does not wait long for a bridge that will not restart."""
+    monkeypatch.setattr("blindrelay.client.sender.RESTART_SECONDS", 0.5)
 
 
 @pytest.fixture

@@ -6,12 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-
-from blindrelay.client import SealedTransport
 
 from .conftest import ScriptedBridge
 
@@ -42,19 +39,3 @@ def test_nothing_grows(way: str, calls: int, bridge: ScriptedBridge) -> None:
     assert after["threads"] <= before["threads"] + 2
     assert after["tasks"] <= before["tasks"] + 2
     assert bridge.calls == calls * FACTOR
-
-
-def test_threads_share_a_client(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    with sealed.httpx2_client() as client, ThreadPoolExecutor(16) as threads:
-        answers = list(threads.map(lambda _: client.post(URL, json={}).status_code, range(200)))
-    assert answers == [200] * 200
-    assert bridge.directory_requests == 1
-
-
-def test_clients_side_by_side(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    clients = [sealed.httpx2_client() for _ in range(30)]
-    for client in clients * 2:
-        assert client.get(URL).status_code == 200
-    for client in clients:
-        client.close()
-    assert bridge.cancelled == []

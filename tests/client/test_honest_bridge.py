@@ -14,7 +14,7 @@ from ..provider_bridge.fake_time import FakeTime
 
 
 @pytest.mark.parametrize("epoch", [60, 600, 3_600])
-def test_epochs_and_restarts_are_no_differences(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_epochs_and_restarts_are_not_differences(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gc, "collect", lambda: 0)  # when a key is dropped: hundreds of times here
     time, identity = FakeTime(), IdentityKey.generate()
 

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from blindrelay.client.state_file import Whose, make_file, make_folder, replace_file, whose
+from blindrelay.client.state_file import Whose, whose
+from blindrelay.v1.private_file import make_file, make_folder, replace_file
 
 
 def refuse(*_: object, **__: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_a_file_takes_anothers_place(tmp_path: Path) -> None:
+def test_file_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "file"
     for data in (b"old", b"new and longer", b""):
         status = replace_file(path, data)
@@ -27,7 +28,7 @@ def test_a_file_takes_anothers_place(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+def test_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
     target, path = tmp_path / "target", tmp_path / "file"
     target.write_bytes(b"another's")
     path.symlink_to(target)
@@ -37,7 +38,7 @@ def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("module", "call"), [(os, "fsync"), (Path, "replace")])
-def test_what_fails_half_way_leaves_the_old_file_and_no_other(
+def test_failed_write_leaves_the_old_file(
     module: object, call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "file"
@@ -49,7 +50,7 @@ def test_what_fails_half_way_leaves_the_old_file_and_no_other(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_one_of_many_makes_it(tmp_path: Path) -> None:
+def test_one_of_many_writers_makes_the_file(tmp_path: Path) -> None:
     path = tmp_path / "token"
     with ThreadPoolExecutor(8) as threads:
         made = list(threads.map(lambda number: make_file(path, b"%d" % number), range(32)))
@@ -58,7 +59,7 @@ def test_one_of_many_makes_it(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_is_closed_and_stays_as_it_is(tmp_path: Path) -> None:
+def test_new_folder_is_private_and_an_old_one_unchanged(tmp_path: Path) -> None:
     folder = tmp_path / "above" / "folder"
     make_folder(folder)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -67,7 +68,7 @@ def test_a_folder_is_closed_and_stays_as_it_is(tmp_path: Path) -> None:
     assert stat.S_IMODE(folder.stat().st_mode) == 0o750
 
 
-def test_whose_a_file_is(tmp_path: Path) -> None:
+def test_owner_and_mode_of_a_file_are_judged(tmp_path: Path) -> None:
     path = tmp_path / "file"
     replace_file(path, b"")
     assert whose(path.stat()) is Whose.OURS
@@ -78,7 +79,7 @@ def test_whose_a_file_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="giving files away is for root")
-def test_what_was_given_away_is_anothers(tmp_path: Path) -> None:
+def test_file_given_to_another_user_is_recognized(tmp_path: Path) -> None:
     path = tmp_path / "file"
     replace_file(path, b"")
     os.chown(path, 12_345, 12_345)

@@ -24,7 +24,7 @@ LIBRARIES = [httpx, httpx2]
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_a_synchronous_exchange(library: Any, bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+def test_synchronous_exchange(library: Any, bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     with client_of(library, sealed) as client:
         response = client.post(URL, json={"a": 1})
     assert (response.status_code, response.json()) == (200, {})
@@ -33,9 +33,7 @@ def test_a_synchronous_exchange(library: Any, bridge: ScriptedBridge, sealed: Se
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-async def test_an_asynchronous_exchange(
-    library: Any, bridge: ScriptedBridge, sealed: SealedTransport
-) -> None:
+async def test_asynchronous_exchange(library: Any, bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     async with async_client_of(library, sealed) as client:
         response = await client.post(URL, json={"a": 1})
     assert response.json() == {}
@@ -51,7 +49,7 @@ async def test_an_asynchronous_exchange(
     ],
     ids=lambda option: next(iter(option)),
 )
-def test_no_option_leads_past_the_relay(option: dict[str, Any], sealed: SealedTransport) -> None:
+def test_options_that_bypass_the_relay_are_refused(option: dict[str, Any], sealed: SealedTransport) -> None:
     makers = (
         sealed.httpx_client,
         sealed.httpx2_client,
@@ -64,7 +62,7 @@ def test_no_option_leads_past_the_relay(option: dict[str, Any], sealed: SealedTr
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_pieces_arrive_while_the_bridge_still_holds_back_the_last(
+def test_pieces_arrive_as_they_are_sent(
     library: Any, bridge: ScriptedBridge, sealed: SealedTransport
 ) -> None:
     seen = threading.Event()
@@ -132,7 +130,7 @@ async def test_an_error_in_an_asynchronous_body_iterator_too(
     assert bridge.received == []
 
 
-def test_an_early_answer_to_a_large_upload_is_heard(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+def test_early_response_to_a_large_upload_arrives(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     async def refuse(_: Received, respond: Responder) -> None:
         await respond.send(error=ExchangeError(code=ErrorCode.ERROR_CODE_TOO_LARGE, message="too large"))
 
@@ -144,7 +142,7 @@ def test_an_early_answer_to_a_large_upload_is_heard(bridge: ScriptedBridge, seal
     assert response.headers["x-should-retry"] == "false"
 
 
-def test_what_the_relay_sees_of_a_call(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+def test_relay_sees_only_known_metadata(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     with sealed.httpx2_client() as client:
         client.post(URL, json={}, headers={"x-stainless-os": "Linux"})
     metadata = bridge.received[0].metadata
@@ -156,7 +154,7 @@ def test_what_the_relay_sees_of_a_call(bridge: ScriptedBridge, sealed: SealedTra
     ("method", "other"),
     [("httpx_client", "httpx2_client"), ("async_httpx2_client", "async_httpx_client")],
 )
-def test_a_client_names_the_other_method_to_an_sdk_that_refuses_it(
+def test_class_name_shows_the_method_for_the_other_library(
     method: str, other: str, sealed: SealedTransport
 ) -> None:
     """Their TypeError shows its class: Expected an instance of httpx.Client but got …"""
@@ -164,7 +162,7 @@ def test_a_client_names_the_other_method_to_an_sdk_that_refuses_it(
 
 
 @pytest.mark.parametrize("library", ["httpx", "httpx2"])
-def test_a_missing_library_names_the_other_method(
+def test_missing_library_error_names_the_other_method(
     library: str, sealed: SealedTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, library, None)

@@ -102,7 +102,7 @@ def test_ctrl_c_ends_the_providers_work(bed: Testbed, command: Sequence[str], tm
     ends(bed, before)
 
 
-def test_ctrl_c_at_the_endpoint_does_too(bed: Testbed, tmp_path: Path) -> None:
+def test_ctrl_c_at_the_endpoint_ends_the_providers_work(bed: Testbed, tmp_path: Path) -> None:
     before = len(outcomes(bed))
     environment = os.environ | {"BLINDRELAY_CONNECTION": bed.relay, "BLINDRELAY_STATE": str(tmp_path)}
     command = [*BLINDRELAY, "proxy", "--port", "0"]

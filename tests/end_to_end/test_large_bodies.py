@@ -45,7 +45,7 @@ def _peak(pid: int) -> int:
     return int(Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
 
 
-def test_they_pass_whole_in_bounded_memory(bed: Testbed) -> None:
+def test_large_bodies_pass_in_bounded_memory(bed: Testbed) -> None:
     _run_client(bed, 1, 1)
     before = _peak(bed.pids["relay"])
     result = _run_client(bed, UPLOAD, ANSWER)
@@ -55,7 +55,7 @@ def test_they_pass_whole_in_bounded_memory(bed: Testbed) -> None:
     assert _peak(bed.pids["relay"]) - before < ROOM
 
 
-def test_a_body_over_the_limit_is_refused_in_one_line(scripted: SealedTransport) -> None:
+def test_body_over_the_limit_is_refused(scripted: SealedTransport) -> None:
     with scripted.httpx2_client() as client:
         answer = client.post(
             "https://api.openai.com/v1/chat/completions",
@@ -94,7 +94,7 @@ def filled(before: bytes, after: bytes, size: int) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("kind", [image, audio])
-def test_the_limit_is_met_to_the_byte(kind: Callable[[int], Any], scripted: SealedTransport) -> None:
+def test_body_limit_is_exact(kind: Callable[[int], Any], scripted: SealedTransport) -> None:
     answers = []
     with scripted.httpx2_client() as client:
         for size in (LIMIT, LIMIT + 1):

@@ -43,7 +43,7 @@ async def ask(client: httpx2.AsyncClient) -> None:
         assert (await client.post(URL, json=QUESTION)).status_code == 200
 
 
-async def test_a_connection_that_was_quiet_is_not_trusted(
+async def test_quiet_connection_is_replaced(
     client: httpx2.AsyncClient, cable: Cable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first call after a long sleep does not wait for a connection that is gone."""
@@ -63,7 +63,7 @@ def channels() -> set[channel.RelayChannel]:
     return {each for each in gc.get_objects() if isinstance(each, channel.RelayChannel)}
 
 
-async def test_a_clock_that_jumped_means_that_the_machine_slept(
+async def test_connection_is_replaced_after_sleep(
     client: httpx2.AsyncClient, cable: Cable, scripted_bed: Testbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also while a call runs, which ends when its pings are not answered."""
@@ -114,7 +114,7 @@ async def serving(address: str) -> AsyncIterator[int]:
         await server.stop(0)
 
 
-async def test_a_relay_that_moved_is_looked_up_again() -> None:
+async def test_moved_relay_is_looked_up_again() -> None:
     """gRPC's own rule is to ask again after half a minute."""
     names = Names("127.0.0.1")
     opened: Callable[[], Names] = lambda: names  # noqa: E731

@@ -16,7 +16,7 @@ def body(**script: Any) -> dict[str, Any]:
     return {"model": "m", "messages": [], "stream": True, "scripted": script}
 
 
-def test_a_full_bridge_refuses_and_is_not_taken_for_lost() -> None:
+def test_full_bridge_refuses_and_stays_listed() -> None:
     with Testbed("scripted", bridge_options={"max_exchanges": 1}) as bed:
         client = SealedTransport(bed.relay).httpx2_client()
         with client.stream("POST", URL, json=body(hold="gate")) as held:

@@ -63,7 +63,7 @@ def owner_of_memory(pid: int) -> int:
 
 @linux_only
 @pytest.mark.parametrize("module", CONFIGS)
-async def test_a_part_is_not_dumpable(tmp_path: Path, module: str) -> None:
+async def test_process_is_not_dumpable(tmp_path: Path, module: str) -> None:
     process = await serving(tmp_path, module)
     assert owner_of_memory(process.pid) == 0, "not even its own user may read it"
     process.terminate()
@@ -72,7 +72,7 @@ async def test_a_part_is_not_dumpable(tmp_path: Path, module: str) -> None:
 
 
 @linux_only
-async def test_neither_a_supervisor_nor_its_workers_are_dumpable(tmp_path: Path) -> None:
+async def test_supervisor_and_workers_are_not_dumpable(tmp_path: Path) -> None:
     process = await serving(tmp_path, "blindrelay.relay_node", "--workers", "2")
     process.terminate()
     assert await process.wait() == 0
@@ -80,14 +80,14 @@ async def test_neither_a_supervisor_nor_its_workers_are_dumpable(tmp_path: Path)
 
 
 @linux_only
-async def test_the_witness_sees_a_process_that_is_dumpable(tmp_path: Path) -> None:
+async def test_witness_sees_a_dumpable_process(tmp_path: Path) -> None:
     assert await (await start(tmp_path, "-c", "pass")).wait() == 0
     assert (tmp_path / "dumpable").read_text() == "1"
 
 
 @linux_only
 @pytest.mark.parametrize("module", CONFIGS)
-async def test_a_part_takes_the_open_files_that_it_may_have(tmp_path: Path, module: str) -> None:
+async def test_process_raises_its_limit_of_open_files(tmp_path: Path, module: str) -> None:
     process = await serving(tmp_path, module)
     allowed, most = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
     process.terminate()

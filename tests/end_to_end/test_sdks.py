@@ -45,11 +45,7 @@ def test_openai_responses_streamed(client: OpenAI) -> None:
     assert events[-1].type in ("response.completed", "response.incomplete")
 
 
-def test_openai_models(client: OpenAI) -> None:
-    assert list(client.models.list())
-
-
-def test_an_error_of_the_model_server_is_the_sdks_own(client: OpenAI) -> None:
+def test_model_server_error_is_an_sdk_error(client: OpenAI) -> None:
     no_format: Any = {"type": "none that there is"}
     with pytest.raises(openai.BadRequestError) as raised:
         client.chat.completions.create(model="m", messages=MESSAGES, response_format=no_format)
@@ -84,12 +80,7 @@ async def test_anthropic_asynchronous(model: SealedTransport) -> None:
             assert [text async for text in stream.text_stream]
 
 
-def test_openai_embeddings(scripted: SealedTransport) -> None:
-    client = OpenAI(api_key=KEY, http_client=scripted.httpx2_client())
-    assert client.embeddings.create(model="m", input=["one", "two"]).data[1].embedding
-
-
-def test_a_providers_error_arrives_whole(scripted: SealedTransport) -> None:
+def test_provider_error_arrives_unchanged(scripted: SealedTransport) -> None:
     client = OpenAI(api_key=KEY, http_client=scripted.httpx2_client(), max_retries=0)
     script = {"status": 429, "headers": {"retry-after": "7", "x-request-id": "req-1"}}
     with pytest.raises(openai.RateLimitError) as raised:

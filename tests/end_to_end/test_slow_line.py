@@ -44,7 +44,7 @@ async def slow_line(target: str) -> AsyncIterator[str]:
         server.close()
 
 
-async def test_an_upload_of_four_kilobytes_a_second_arrives() -> None:
+async def test_slow_upload_arrives() -> None:
     body = {"model": "m", "messages": [], "user": "x" * SIZE}
     with Testbed("scripted") as bed:
         async with (

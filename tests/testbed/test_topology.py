@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 import blindrelay.testbed
-from blindrelay.client import Connection, SealedTransport
+from blindrelay.client import ConnectionConfig, SealedTransport
 from blindrelay.testbed import (
     Direction,
     MappedProvider,
@@ -48,7 +48,7 @@ def test_every_part_is_a_process_of_its_own(bed: Testbed) -> None:
 
 
 def test_its_connection_string_is_all_that_a_client_needs(bed: Testbed) -> None:
-    connection = Connection.from_string(bed.relay)
+    connection = ConnectionConfig.from_string(bed.relay)
     assert (connection.host, connection.token) == ("127.0.0.1", bed.token)
     assert _response(bed) == "This answer was written before the question was asked."
 

@@ -1,4 +1,4 @@
-"""One gRPC channel to the relay, which knows how many calls run on it and how long none has."""
+"""One gRPC channel to the relay, which counts its calls and knows how long it was idle."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any, Final
 
 import grpc
 
-from blindrelay.client.connection import Connection
+from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.v1.exchange_call import ExchangeCall, ExchangeMethod, Metadata
 from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, KEY_DIRECTORY_METHOD
 
 QUIET_SECONDS: Final = 20.0
-"""Without a call, a channel is not trusted any more. The relay closes it after 30 s, and a machine that slept
-or changed networks does not hear of that. A new connection costs what it would cost then."""
+"""A channel that had no call for this long is replaced. The relay closes it after 30 s, and a machine that
+slept or changed networks is not told. A new connection costs no more than it would then."""
 
 JUMP_SECONDS: Final = 5.0
-"""More than a clock is set right by in passing; a sleep is longer."""
+"""Clock corrections are smaller than this, and sleeps are longer."""
 
 
 class RelayChannel:
     """A channel that belongs to the event loop it was made in."""
 
-    def __init__(self, connection: Connection) -> None:
-        self.grpc = _open(connection)
+    def __init__(self, config: ConnectionConfig) -> None:
+        self.grpc = _open(config)
         self._exchange = ExchangeMethod(self.grpc)
         self._directories: Any = self.grpc.unary_unary(KEY_DIRECTORY_METHOD)
         self._running = 0
@@ -35,7 +35,7 @@ class RelayChannel:
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether the connection may have been lost without a word."""
+        """Whether the connection may have been lost unnoticed."""
         quiet = not self._running and abs(time.time() - self._used_at) > QUIET_SECONDS
         return quiet or abs(clocks_apart() - self._clocks_apart) > JUMP_SECONDS
 
@@ -43,9 +43,9 @@ class RelayChannel:
         """Notes that a call is about to begin."""
         self._used_at = time.time()
 
-    def exchange(self, whole: bytes | None, metadata: Metadata, timeout: float) -> ExchangeCall:
+    def exchange(self, only_message: bytes | None, metadata: Metadata, timeout: float) -> ExchangeCall:
         """Begins an exchange, as ExchangeMethod does."""
-        call = self._exchange.begin(whole, metadata, timeout)
+        call = self._exchange.begin(only_message, metadata, timeout)
         self._begun(call)
         return call
 
@@ -80,12 +80,12 @@ def clocks_apart() -> float:
     return time.time() - time.monotonic()
 
 
-def _open(connection: Connection) -> grpc.aio.Channel:
-    if not connection.tls:
-        return grpc.aio.insecure_channel(connection.target, options=CHANNEL_OPTIONS)
-    roots = connection.ca.expanduser().read_bytes() if connection.ca is not None else None
+def _open(config: ConnectionConfig) -> grpc.aio.Channel:
+    if not config.tls:
+        return grpc.aio.insecure_channel(config.target, options=CHANNEL_OPTIONS)
+    roots = config.ca.expanduser().read_bytes() if config.ca is not None else None
     credentials = grpc.ssl_channel_credentials(root_certificates=roots)
-    if (proxy := connection.proxy) is None:
-        return grpc.aio.secure_channel(connection.target, credentials, options=CHANNEL_OPTIONS)
-    options = (*CHANNEL_OPTIONS, *proxy.channel_options(connection.target, connection.host))
+    if (proxy := config.proxy) is None:
+        return grpc.aio.secure_channel(config.target, credentials, options=CHANNEL_OPTIONS)
+    options = (*CHANNEL_OPTIONS, *proxy.channel_options(config.target, config.host))
     return grpc.aio.secure_channel(proxy.address, credentials, options=options)

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import math
 import os
-import secrets
 import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 from weakref import WeakSet
 
 from blindrelay.serving.errors import ConfigError
+from blindrelay.v1 import private_file
 
 CREDENTIAL_PREFIX: Final = "credential:"
 """Before the name of a file in the credential directory (systemd.exec(5), LoadCredential=)."""
 
 _DIRECTORY_VARIABLE: Final = "CREDENTIALS_DIRECTORY"
-_FOR_OTHERS: Final = stat.S_IRWXO | stat.S_IWGRP
-"""Group members may read: that is how systemd and Kubernetes hand a secret to a process without root."""
-
 RETRY_SECONDS: Final = 1.0
 """Between two tries to read a file that could not be read: what stands in the way may pass."""
 
@@ -37,7 +34,7 @@ def read_bytes(path: Path, what: str) -> bytes:
 
 def read_secret(path: Path, what: str) -> bytes:
     """As read_bytes, for what must stay secret: ConfigError also if others can read or change the file."""
-    return _read(path, what, forbidden=_FOR_OTHERS)
+    return _read(path, what, forbidden=private_file.OPEN_TO_OTHERS)
 
 
 def credential_path(name: str) -> Path:
@@ -62,8 +59,8 @@ def write_new(path: Path, text: str, what: str) -> None:
 
     Raises ConfigError if it cannot be written.
     """
-    with _draft(path, text, what) as draft, suppress(FileExistsError):
-        path.hardlink_to(draft)
+    with _config_errors(path, what):
+        private_file.make_file(path, text.encode())
 
 
 def replace_file(path: Path, text: str, what: str) -> None:
@@ -71,8 +68,8 @@ def replace_file(path: Path, text: str, what: str) -> None:
 
     Raises ConfigError if it cannot be written.
     """
-    with _draft(path, text, what) as draft:
-        draft.replace(path)
+    with _config_errors(path, what):
+        private_file.replace_file(path, text.encode())
 
 
 def version(*paths: Path) -> Version:
@@ -177,22 +174,9 @@ class Latest(Generic[T]):
 
 
 @contextmanager
-def _draft(path: Path, text: str, what: str) -> Iterator[Path]:
-    """A file beside `path`, for its owner alone, with the text on its way to the disk; gone at the end.
-
-    It is new, under a name that nobody foresees: nothing that somebody else put there is followed.
-    """
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+def _config_errors(path: Path, what: str) -> Iterator[None]:
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            yield draft
-        finally:
-            draft.unlink(missing_ok=True)
+        yield
     except OSError as error:
         raise ConfigError(f"{path}: the {what} cannot be written ({error.strerror})") from None
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from blindrelay.client import Connection
+from blindrelay.client import ConnectionConfig
 from blindrelay.trust import IdentityKey, format_identity, identity_groups
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 
@@ -109,11 +109,11 @@ def test_without_a_good_key_it_is_3(bridge: ScriptedBridge, run: Run) -> None:
 def test_an_identity_is_pinned(profile: Path, bridge: ScriptedBridge, run: Run) -> None:
     bridge.identity = IdentityKey.generate()
     new = bridge.identity.public_key
-    before = Connection.from_env()
+    before = ConnectionConfig.from_env()
     code, out, err = run("keys", "pin", identity_groups(new).upper())
     assert (code, err) == (0, "")
     assert identity_groups(new) in out
-    after = Connection.from_env()
+    after = ConnectionConfig.from_env()
     assert after.identity == new
     assert (after.target, after.token, after.deadline_class) == (
         before.target,
@@ -133,7 +133,7 @@ def test_what_the_relay_does_not_serve_is_not_pinned(profile: Path, run: Run, st
     assert profile.read_text() == before
     assert not list(state.rglob("br1*"))
     assert run("keys", "pin", STRANGER, "--no-check")[0] == 0
-    assert format_identity(Connection.from_env().identity) == STRANGER
+    assert format_identity(ConnectionConfig.from_env().identity) == STRANGER
 
 
 @pytest.mark.parametrize("text", ["br1", STRANGER[:-1], "x" + STRANGER])

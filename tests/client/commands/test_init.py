@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from blindrelay.client import Connection
+from blindrelay.client import ConnectionConfig
 from blindrelay.client.cli import main
 from blindrelay.testbed import Testbed
 from blindrelay.trust import IdentityKey, format_identity, identity_groups, parse_identity
@@ -68,7 +68,7 @@ def test_three_questions_at_a_terminal(bed: Testbed, config: Path, run: Run) -> 
     assert str(config) in person.shown
     assert (mode(config), mode(config.parent / "default.token")) == (0o600, 0o600)
     assert bed.token not in config.read_text()
-    written = Connection.from_env()
+    written = ConnectionConfig.from_env()
     assert (written.target, written.token) == (address(bed), bed.token)
     assert format_identity(written.identity) == bed.identity
     assert run("chat", "What is the capital of France?")[:2] == (0, "The capital of France is Paris.\n")
@@ -109,7 +109,7 @@ def test_a_pasted_connection_string_answers_all(
         assert run("init", "--yes", "--relay", pasted + "\n")[0] == 0
     else:
         assert answering(f"https://nonsense\n{pasted}\ny\n", "init")[0] == 0
-    written = Connection.from_env()
+    written = ConnectionConfig.from_env()
     assert (written.target, written.token, written.tls, written.idle) == (address(bed), bed.token, False, 90)
     assert format_identity(written.identity) == bed.identity
     assert bed.token not in config.read_text()
@@ -191,7 +191,7 @@ def test_profiles_side_by_side(bed: Testbed, token_file: Path, run: Run, config:
     arguments = ["init", "--relay", address(bed), "--token-file", token_file, "--bridge", bed.identity]
     for profile in ("work", "home"):
         assert run(*arguments, "--no-tls", "--yes", "--profile", profile)[0] == 0
-        assert Connection.from_profile(config, profile).token == bed.token
+        assert ConnectionConfig.from_profile(config, profile).token == bed.token
     assert sorted(each.name for each in config.parent.iterdir()) == [
         "config.toml",
         "home.token",

@@ -10,7 +10,7 @@ from contextlib import ExitStack, asynccontextmanager
 
 import pytest
 
-from blindrelay.client import Connection
+from blindrelay.client import ConnectionConfig
 from blindrelay.client.endpoint import Unsealed, client_body, http_protocol, listen, read_providers, serve
 
 from ..conftest import Received, Responder, ScriptedBridge
@@ -149,7 +149,7 @@ def listener() -> Iterator[socket.socket]:
 async def serving(listener: socket.socket, bridge: ScriptedBridge) -> AsyncIterator[str]:
     """The endpoint in this process, whose limits a test may change."""
     started = asyncio.Event()
-    connection = Connection.from_string(bridge.connection)
+    connection = ConnectionConfig.from_string(bridge.connection)
     task = asyncio.create_task(
         serve(listener, connection, "brl_test", read_providers(None), "openai", started.set)
     )

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from blindrelay.client import Connection, SealedTransport
+from blindrelay.client import ConnectionConfig, SealedTransport
 from blindrelay.client.endpoint import listen, read_providers, serve
 from blindrelay.client.endpoint.access import Access
 from blindrelay.client.endpoint.admission import MAX_REQUESTS, Admission
@@ -33,7 +33,7 @@ class SilentTransport(SealedTransport):
     """Counts what is asked, and never answers."""
 
     def __init__(self) -> None:
-        self.connection = Connection("127.0.0.1", 443, bytes(32))
+        self.connection = ConnectionConfig("127.0.0.1", 443, bytes(32))
         self.asked = 0
         self.full = asyncio.Event()
 
@@ -169,7 +169,7 @@ async def test_a_server_that_is_cancelled_ends_what_runs(bridge: ScriptedBridge)
         await bridge.stall(never)
 
     bridge.answer = unanswered
-    connection = Connection.from_string(bridge.connection)
+    connection = ConnectionConfig.from_string(bridge.connection)
     listener = listen("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     served = asyncio.create_task(

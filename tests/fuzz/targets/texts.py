@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
-from blindrelay.client.connection import Connection
+from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.errors import ConfigurationError
 from blindrelay.serving import ConfigError, TokenFile, authorization, list_tokens
 from blindrelay.serving.tokens import AUTHORIZATION_KEY
@@ -49,7 +49,7 @@ def connection_string(data: bytes) -> None:
     if "/" in unquote(text).replace("blindrelay://", "", 1).rstrip("/"):
         return
     try:
-        connection = Connection.from_string(text)
+        connection = ConnectionConfig.from_string(text)
     except ConfigurationError as error:
         check(_TOKEN not in str(error), "a token is not repeated")
         raise

@@ -11,10 +11,10 @@ from typing import Any, Final
 import click
 
 from blindrelay.client.commands.options import connection_of, json_option, print_either, relay_option
-from blindrelay.client.connection import (
+from blindrelay.client.connection_config import (
     CONNECTION_VARIABLE,
     PROXY_VARIABLE,
-    Connection,
+    ConnectionConfig,
     profile_file,
     profile_name,
     read_profile,
@@ -97,7 +97,7 @@ def _given(relay: str | None) -> tuple[str, dict[str, str]]:
     return "--relay" if relay else CONNECTION_VARIABLE, given
 
 
-def _values(connection: Connection, given: dict[str, str]) -> dict[str, str]:
+def _values(connection: ConnectionConfig, given: dict[str, str]) -> dict[str, str]:
     brought = connection.credential == Credential.CREDENTIAL_BROUGHT
     return {
         "relay": connection.target,
@@ -114,13 +114,13 @@ def _values(connection: Connection, given: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _proxy(connection: Connection, given: dict[str, str]) -> dict[str, Setting]:
+def _proxy(connection: ConnectionConfig, given: dict[str, str]) -> dict[str, Setting]:
     if connection.proxy is None or "proxy" in given:
         return {}
     return {"proxy": Setting(connection.proxy.address, PROXY_VARIABLE)}
 
 
-def _token(connection: Connection, given: dict[str, str]) -> str:
+def _token(connection: ConnectionConfig, given: dict[str, str]) -> str:
     if connection.token is None:
         return "none"
     text = given.get("token", "")
@@ -131,7 +131,7 @@ def _limit(seconds: float | None) -> str:
     return "as each request says" if seconds is None else f"{seconds:.0f} s"
 
 
-def _history(connection: Connection) -> str:
+def _history(connection: ConnectionConfig) -> str:
     if connection.history is False:
         return "off"
     if isinstance(connection.history, Path):

@@ -17,7 +17,7 @@ from blindrelay.client.commands.exit_codes import ExitCode
 from blindrelay.client.commands.keys.sources import read_text
 from blindrelay.client.commands.options import json_option
 from blindrelay.client.commands.profile_writer import write_private, write_profile
-from blindrelay.client.connection import Connection, profile_file, read_profile
+from blindrelay.client.connection_config import ConnectionConfig, profile_file, read_profile
 from blindrelay.client.connection_string import (
     connection_settings,
     looks_like_connection_string,
@@ -82,7 +82,7 @@ def init(
     elif token_file is not None or "token" not in settings:
         settings["token"] = _token(token_file)
     settings["bridge"] = format_identity(_identity(bridge or settings.get("bridge"), yes))
-    connection = Connection.from_settings(settings)
+    connection = ConnectionConfig.from_settings(settings)
     findings = examined(Examination(lambda: connection).findings(), quiet=as_json) if check else []
     writes = failed_of(findings) is None or _all_the_same(yes or as_json)
     if writes:

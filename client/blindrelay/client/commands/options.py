@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from blindrelay.client.commands.api_dialects import DIALECTS
-from blindrelay.client.connection import Connection
+from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.v1.http_proxy import HttpProxy
 
 Command = Callable[..., Any]
@@ -68,9 +68,9 @@ def origin_option(command: Command) -> Command:
     )(command)
 
 
-def connection_of(relay: str | None) -> Connection:
+def connection_of(relay: str | None) -> ConnectionConfig:
     """The one that --relay gives, or the configured one, by --http-proxy. Raises ConfigurationError."""
-    connection = Connection.from_env() if relay is None else Connection.from_string(relay)
+    connection = ConnectionConfig.from_env() if relay is None else ConnectionConfig.from_string(relay)
     context = click.get_current_context(silent=True)
     proxy = None if context is None else context.meta.get(_HTTP_PROXY)
     return connection if proxy is None else replace(connection, proxy=proxy)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from blindrelay.client.errors import ConfigurationError
-from blindrelay.client.state_file import make_folder, replace_file
+from blindrelay.v1.private_file import make_folder, replace_file
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
 _TABLE: Final = re.compile(r"\s*\[")

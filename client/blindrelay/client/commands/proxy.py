@@ -15,7 +15,7 @@ import click
 
 from blindrelay.client.commands.exit_codes import ExitCode
 from blindrelay.client.commands.options import connection_of, json_option, relay_option
-from blindrelay.client.connection import Connection, profile_file
+from blindrelay.client.connection_config import ConnectionConfig, profile_file
 from blindrelay.client.errors import ConfigurationError
 from blindrelay.client.history_store import state_folder
 from blindrelay.trust import format_identity
@@ -142,7 +142,7 @@ def _check_host(host: str, allow_others: bool) -> None:
     )
 
 
-def _announcement(listener: socket.socket, connection: Connection, token: Any) -> dict[str, str]:
+def _announcement(listener: socket.socket, connection: ConnectionConfig, token: Any) -> dict[str, str]:
     host, port = listener.getsockname()[:2]
     listening = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     brought = connection.credential == Credential.CREDENTIAL_BROUGHT

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 from starlette.types import Message, Receive, Scope, Send
 
-from blindrelay.client.connection import Connection
+from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.endpoint.admission import Admission, Admitted
 from blindrelay.client.endpoint.client_body import IDLE_SECONDS, ClientBody, ClientGoneError, SlowBodyError
 from blindrelay.client.endpoint.journal import WHOLE, Journal, Noted
@@ -123,13 +123,13 @@ def _outcome(status: int) -> str:
     return WHOLE if status < _FIRST_ERROR else f"provider/{status}"
 
 
-async def _request(admitted: Admitted, body: ClientBody, connection: Connection) -> httpx.Request:
+async def _request(admitted: Admitted, body: ClientBody, connection: ConnectionConfig) -> httpx.Request:
     """The request for the transport. Raises RefusedError, ClientGoneError."""
     content = await _held(admitted, body, connection)
     return admitted.request(body.pieces() if content is None else content)
 
 
-async def _held(admitted: Admitted, body: ClientBody, connection: Connection) -> bytes | None:
+async def _held(admitted: Admitted, body: ClientBody, connection: ConnectionConfig) -> bytes | None:
     """The body as far as it is held, or None: it streams."""
     headers = dict(admitted.headers)
     size = int(headers.get(b"content-length", b"0"))

@@ -14,7 +14,7 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
-from blindrelay.client.connection import Connection
+from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.endpoint.access import Access
 from blindrelay.client.endpoint.app import endpoint_app
 from blindrelay.client.endpoint.http_protocol import Door
@@ -53,7 +53,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 async def serve(
     listener: socket.socket,
-    connection: Connection,
+    connection: ConnectionConfig,
     token: str,
     providers: Mapping[str, Provider],
     default: str,
@@ -86,7 +86,7 @@ async def serve(
     unsealed = unsealed or Unsealed()
     journal = Journal(keeps_content=show_content)
     keys = KeyRing(connection.identity, time.time, open_history(connection))
-    transport = SealedTransport(connection, observer=journal.observe, _keys=keys)
+    transport = SealedTransport(connection, observer=journal.observe, keys=keys)
     app = endpoint_app(transport, keys, journal, Routes(providers, default), access, unsealed)
     try:
         return await serve_app(app, access, listener, announce, unsealed)

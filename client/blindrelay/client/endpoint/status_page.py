@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
-from blindrelay.client.connection import Connection
+from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.endpoint.journal import KEPT_EXCHANGES, OPEN, WHOLE, Entry
 from blindrelay.client.endpoint.page import clock, page, short
 from blindrelay.trust import VerifiedDirectory, VerifiedKey, format_identity, identity_groups
@@ -39,7 +39,7 @@ class Status:
         keeps_content: whether there is a page with contents to lead to.
     """
 
-    connection: Connection
+    connection: ConnectionConfig
     directories: list[VerifiedDirectory]
     entries: list[Entry]
     now: float
@@ -140,7 +140,7 @@ def _header(text: str, is_number: bool) -> str:
     return f'<th scope="col"{number}>{text}</th>'
 
 
-def _brings(connection: Connection) -> bool:
+def _brings(connection: ConnectionConfig) -> bool:
     return connection.credential == Credential.CREDENTIAL_BROUGHT
 
 

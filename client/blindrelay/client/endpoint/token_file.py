@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from blindrelay.client.errors import ConfigurationError
-from blindrelay.client.state_file import NO_FOLLOW, Whose, make_file, make_folder, whose
+from blindrelay.client.state_file import NO_FOLLOW, Whose, whose
+from blindrelay.v1.private_file import make_file, make_folder
 
 TOKEN_PREFIX: Final = "brl_"  # noqa: S105 (what every token begins with)
 FILE_NAME: Final = "endpoint-token"

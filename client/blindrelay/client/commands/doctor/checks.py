@@ -16,7 +16,7 @@ from blindrelay.client.commands.doctor.findings import Finding, HopError, Status
 from blindrelay.client.commands.doctor.relay_socket import relay_socket
 from blindrelay.client.commands.doctor.tls import handshake
 from blindrelay.client.commands.sealed_api import AnsweredError, ProviderError, SealedApi
-from blindrelay.client.connection import Connection
+from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.errors import KeyTrustError, RelayError
 from blindrelay.client.history_store import HistoryStore, open_history
 from blindrelay.client.key_ring import KeyRing
@@ -50,12 +50,15 @@ class Examination:
         origin: of another server with that API.
     """
 
-    _connection: Connection
+    _connection: ConnectionConfig
     _store: HistoryStore
     _ring: KeyRing
 
     def __init__(
-        self, configured: Callable[[], Connection], provider: str | None = None, origin: str | None = None
+        self,
+        configured: Callable[[], ConnectionConfig],
+        provider: str | None = None,
+        origin: str | None = None,
     ) -> None:
         self._configured = configured
         self._dialects = list(DIALECTS.values()) if provider is None else [DIALECTS[provider]]
@@ -225,7 +228,7 @@ class Examination:
         return SealedApi(SealedTransport(self._connection), dialect, origin)
 
 
-async def _directories(connection: Connection) -> bytes:
+async def _directories(connection: ConnectionConfig) -> bytes:
     relay = RelayConnection(connection)
     try:
         await relay.connect(SECONDS)
@@ -234,7 +237,7 @@ async def _directories(connection: Connection) -> bytes:
         await relay.close()
 
 
-def _tls_failure(error: OSError, connection: Connection) -> tuple[str, str]:
+def _tls_failure(error: OSError, connection: ConnectionConfig) -> tuple[str, str]:
     import ssl
 
     if isinstance(error, ssl.SSLCertVerificationError):

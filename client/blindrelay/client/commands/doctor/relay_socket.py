@@ -5,14 +5,14 @@ from __future__ import annotations
 import socket
 from typing import Final
 
-from blindrelay.client.connection import Connection
+from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.v1.http_proxy import HttpProxy
 
 _MAX_RESPONSE: Final = 65_536
 """Bytes of a proxy's response to CONNECT. Real ones are below 1 KiB."""
 
 
-def relay_socket(connection: Connection, seconds: float) -> socket.socket:
+def relay_socket(connection: ConnectionConfig, seconds: float) -> socket.socket:
     """A connection to the relay's port. Raises OSError, which says so if the proxy refused."""
     proxy = connection.proxy
     if proxy is None:

@@ -8,7 +8,7 @@ from importlib import resources
 from typing import Any, Final
 
 from blindrelay.client.commands.doctor.relay_socket import relay_socket
-from blindrelay.client.connection import Connection
+from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.errors import ConfigurationError
 
 _DAY: Final = 86_400
@@ -20,7 +20,7 @@ class NoHttp2Error(OSError):
     """TLS without HTTP/2."""
 
 
-def handshake(connection: Connection, seconds: float) -> str:
+def handshake(connection: ConnectionConfig, seconds: float) -> str:
     """Shakes hands as gRPC would, and says what with.
 
     Raises OSError (ssl.SSLCertVerificationError is one), and ConfigurationError for roots that are none.
@@ -36,14 +36,14 @@ def handshake(connection: Connection, seconds: float) -> str:
         return f"{secured.version()}, certificate good for {_days_left(secured.getpeercert())} days"
 
 
-def _context(connection: Connection) -> ssl.SSLContext:
+def _context(connection: ConnectionConfig) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cadata=_roots(connection))
     except ssl.SSLError:
         raise ConfigurationError(f"ca: {connection.ca} has no certificates in PEM") from None
 
 
-def _roots(connection: Connection) -> str | None:
+def _roots(connection: ConnectionConfig) -> str | None:
     """The roots that gRPC would use, in PEM: the connection's, its own, or none for this machine's."""
     if connection.ca is not None:
         return connection.ca.expanduser().read_text("utf-8-sig")

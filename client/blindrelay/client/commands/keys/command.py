@@ -23,7 +23,7 @@ from blindrelay.client.commands.keys.sources import (
 )
 from blindrelay.client.commands.options import connection_of, json_option, print_either, relay_option
 from blindrelay.client.commands.profile_writer import write_profile
-from blindrelay.client.connection import CONNECTION_VARIABLE, profile_file, profile_name, read_profile
+from blindrelay.client.connection_config import CONNECTION_VARIABLE, profile_file, profile_name, read_profile
 from blindrelay.client.errors import BlindRelayError, ConfigurationError, RelayError
 from blindrelay.client.history_store import HistoryStore
 from blindrelay.trust import (

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from blindrelay.client.commands.terminal import waiting
-from blindrelay.client.connection import Connection
+from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.errors import ConfigurationError
 from blindrelay.client.history_store import HistoryStore, open_history
 from blindrelay.client.key_ring import KeyRing
@@ -34,7 +34,7 @@ class Source:
         connection: how to look again; None for a file.
     """
 
-    def __init__(self, name: str, store: HistoryStore, connection: Connection | None = None) -> None:
+    def __init__(self, name: str, store: HistoryStore, connection: ConnectionConfig | None = None) -> None:
         self.name = name
         self.store = store
         self.connection = connection
@@ -60,12 +60,12 @@ class Source:
                 asyncio.run(_fetch(self.connection, self.ring))
 
 
-def own_source(connection: Connection) -> Source:
+def own_source(connection: ConnectionConfig) -> Source:
     """What this client was shown. Raises ConfigurationError for a spoilt history."""
     return Source("this client", open_history(connection), connection)
 
 
-def read_sources(texts: Iterable[str], own: Connection | None) -> list[Source]:
+def read_sources(texts: Iterable[str], own: ConnectionConfig | None) -> list[Source]:
     """Files, connection strings, and `history`. Raises ConfigurationError."""
     sources = [_read(text, own) for text in texts]
     names = [source.name for source in sources]
@@ -96,13 +96,13 @@ def write_text(path: Path, text: str) -> None:
         raise ConfigurationError(f"cannot write {path}: {error.strerror}") from None
 
 
-def _read(text: str, own: Connection | None) -> Source:
+def _read(text: str, own: ConnectionConfig | None) -> Source:
     if text == OWN:
         if own is None:
             raise ConfigurationError("no relay is configured, so this client has no history: give --relay")
         return own_source(own)
     if text.startswith(_SCHEME):
-        connection = Connection.from_string(text)
+        connection = ConnectionConfig.from_string(text)
         # Not in the own file: what another relay shows is no business of this client's requests.
         return Source(connection.target, HistoryStore(connection.identity), connection)
     return Source(text, _file(Path(text)))
@@ -116,7 +116,7 @@ def _file(path: Path) -> HistoryStore:
     return HistoryStore.holding(history)
 
 
-async def _fetch(connection: Connection, ring: KeyRing) -> None:
+async def _fetch(connection: ConnectionConfig, ring: KeyRing) -> None:
     relay = RelayConnection(connection)
     try:
         await relay.connect(_SECONDS)

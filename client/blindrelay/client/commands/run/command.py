@@ -21,7 +21,7 @@ from blindrelay.client.commands.run.program import (
     forwarded_signals,
 )
 from blindrelay.client.commands.run.walled_program import NoWallError, WalledProgram, any_port
-from blindrelay.client.connection import Connection
+from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.errors import ConfigurationError
 from blindrelay.v1.extras import needs_extra
 from blindrelay.v1.inner_pb2 import Credential
@@ -102,7 +102,7 @@ def run(command: tuple[str, ...], port: int, wall: bool | None, unix_sockets: bo
 
 def _walled(
     command: Sequence[str],
-    connection: Connection,
+    connection: ConnectionConfig,
     token: str,
     port: int,
     unix_sockets: bool,
@@ -125,13 +125,13 @@ def _walled(
 
 
 def _unwalled(
-    command: Sequence[str], connection: Connection, token: str, listener: socket.socket
+    command: Sequence[str], connection: ConnectionConfig, token: str, listener: socket.socket
 ) -> PlainProgram:
     environ = _environment(connection, token, listener.getsockname()[1])
     return PlainProgram(command, environ, listener)
 
 
-def _environment(connection: Connection, token: str, port: int) -> dict[str, str]:
+def _environment(connection: ConnectionConfig, token: str, port: int) -> dict[str, str]:
     brought = connection.credential == Credential.CREDENTIAL_BROUGHT
     return sealed_environment(os.environ, f"http://127.0.0.1:{port}", token, own_keys=brought)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from blindrelay.client.connection import CONNECTION_VARIABLE, PROXY_VARIABLE
+from blindrelay.client.connection_config import CONNECTION_VARIABLE, PROXY_VARIABLE
 from blindrelay.v1.grpc_env import OURS
 
 _BASES: Final = {

@@ -9,9 +9,9 @@ from unittest.mock import patch
 from google.protobuf.message import DecodeError
 
 from blindrelay.client import BlindRelayError, CutResponseError
-from blindrelay.client.exchange import SealedExchange
-from blindrelay.client.sealed_call import Timeouts
+from blindrelay.client.sealed_stream import SealedStream
 from blindrelay.client.sender import Sender
+from blindrelay.client.timeouts import Timeouts
 from blindrelay.sealing import keys, records
 from blindrelay.sealing.errors import SealingError
 from blindrelay.testbed.attacks.doubles.double import patches
@@ -26,29 +26,29 @@ _CLIENT: Final = "blindrelay.client"
 
 def without_final() -> AbstractContextManager[object]:
     """The client takes the end of the stream for the end of the response."""
-    body, head = SealedExchange.body, SealedExchange.head
+    body, head = SealedStream.body, SealedStream.head
 
-    async def whatever_came(self: SealedExchange) -> bytes | None:
+    async def whatever_came(self: SealedStream) -> bytes | None:
         try:
             return await body(self)
         except CutResponseError:
             return None
 
-    async def whatever_head(self: SealedExchange) -> ResponseHead:
+    async def whatever_head(self: SealedStream) -> ResponseHead:
         try:
             return await head(self)
         except CutResponseError:
             return ResponseHead(status=200)
 
     return patches(
-        patch.object(SealedExchange, "body", whatever_came),
-        patch.object(SealedExchange, "head", whatever_head),
+        patch.object(SealedStream, "body", whatever_came),
+        patch.object(SealedStream, "head", whatever_head),
     )
 
 
 def without_end() -> AbstractContextManager[object]:
     """The client reads on after the response's end, and takes what comes as it is."""
-    body = SealedExchange.body
+    body = SealedStream.body
 
     async def more(self: Any) -> bytes | None:
         piece = await body(self)
@@ -56,12 +56,10 @@ def without_end() -> AbstractContextManager[object]:
             return ExchangeResponse.FromString(message).sealed
         return piece
 
-    async def no_leave(self: Any) -> None:
+    async def no_drain(self: Any) -> None:
         return None
 
-    return patches(
-        patch.object(SealedExchange, "body", more), patch.object(SealedExchange, "_take_leave", no_leave)
-    )
+    return patches(patch.object(SealedStream, "body", more), patch.object(SealedStream, "_drain", no_drain))
 
 
 def with_fallback_to_clear() -> AbstractContextManager[object]:
@@ -78,7 +76,7 @@ def with_fallback_to_clear() -> AbstractContextManager[object]:
 
     return patches(
         patch.object(records.RecordOpener, "open", in_clear),
-        patch(f"{_CLIENT}.sealed_call.ExchangeResponse", _AnyMessage),
+        patch(f"{_CLIENT}.sealed_stream.ExchangeResponse", _AnyMessage),
     )
 
 
@@ -119,7 +117,7 @@ def without_history() -> AbstractContextManager[object]:
 
     async def verified(self: Any, link: Any, issued_at: int, timeout: float | None) -> VerifiedKey:
         signed = await _first_directory(link)
-        return verify_directory(signed, self.connection.identity, int(self.clock())).keys[0]
+        return verify_directory(signed, self.config.identity, int(self.clock())).keys[0]
 
     return patch.object(Sender, "_key", verified)
 

@@ -41,7 +41,7 @@ def without_typed_errors() -> AbstractContextManager[object]:
         pass
 
     return patches(
-        patch(f"{_CLIENT}.sealed_call.DecodeError", OtherError),
+        patch(f"{_CLIENT}.sealed_stream.DecodeError", OtherError),
         patch(f"{_CLIENT}.key_ring.DecodeError", OtherError),
         patch(f"{_BRIDGE}.exchange_opener.DecodeError", OtherError),
         patch(f"{_BRIDGE}.service.guarded", lambda handler, on_fault: handler),

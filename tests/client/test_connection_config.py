@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from blindrelay.client import ConfigurationError, Connection
+from blindrelay.client import ConfigurationError, ConnectionConfig
 from blindrelay.trust import IdentityKey, format_identity
 from blindrelay.v1.inner_pb2 import Credential, DeadlineClass
 
@@ -14,8 +14,8 @@ KEY = IdentityKey.from_seed(bytes(range(32))).public_key
 IDENTITY = format_identity(KEY)
 
 
-def test_a_connection_string_says_everything() -> None:
-    connection = Connection.from_string(f"blindrelay://brt_secret@relay.example:8443?bridge={IDENTITY}")
+def test_connection_string_has_defaults() -> None:
+    connection = ConnectionConfig.from_string(f"blindrelay://brt_secret@relay.example:8443?bridge={IDENTITY}")
     assert connection.target == "relay.example:8443"
     assert connection.token == "brt_secret"
     assert connection.identity == KEY
@@ -27,7 +27,7 @@ def test_a_connection_string_says_everything() -> None:
 def test_options_and_defaults(tmp_path: Path) -> None:
     ca = tmp_path / "ca.pem"
     ca.write_text("a certificate")
-    connection = Connection.from_string(
+    connection = ConnectionConfig.from_string(
         f"blindrelay://t@[::1]?bridge={IDENTITY}&credentials=brought&deadline=10m&ca={ca}"
         "&first_byte=1h&idle=90s&headers=X-Title,%20x-custom&cache_salt=models.example,::1"
     )
@@ -38,17 +38,17 @@ def test_options_and_defaults(tmp_path: Path) -> None:
     assert connection.ca == ca
     assert connection.headers == {"x-title", "x-custom"}
     assert connection.cache_salt == frozenset({"models.example", "::1"})
-    plain = Connection.from_string(f"blindrelay://relay.example?bridge={IDENTITY}")
+    plain = ConnectionConfig.from_string(f"blindrelay://relay.example?bridge={IDENTITY}")
     assert (plain.headers, plain.cache_salt) == (frozenset(), frozenset())
-    off = Connection.from_string(f"blindrelay://relay.example?bridge={IDENTITY}&cache_salt=off")
+    off = ConnectionConfig.from_string(f"blindrelay://relay.example?bridge={IDENTITY}&cache_salt=off")
     assert off.cache_salt is None
 
 
-def test_a_token_may_stand_in_a_file(tmp_path: Path) -> None:
+def test_token_is_read_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("brt_from_file\n")
     file.chmod(0o640)
-    connection = Connection.from_string(f"blindrelay://relay.example?bridge={IDENTITY}&token=@{file}")
+    connection = ConnectionConfig.from_string(f"blindrelay://relay.example?bridge={IDENTITY}&token=@{file}")
     assert connection.token == "brt_from_file"
 
 
@@ -59,7 +59,7 @@ def test_token_file_open_to_others_is_refused(tmp_path: Path, mode: int) -> None
     file.write_text("brt_from_file\n")
     file.chmod(mode)
     with pytest.raises(ConfigurationError, match=f"open to others \\(mode {mode:04o}\\): run chmod 600"):
-        Connection.from_string(f"blindrelay://relay.example?bridge={IDENTITY}&token=@{file}")
+        ConnectionConfig.from_string(f"blindrelay://relay.example?bridge={IDENTITY}&token=@{file}")
 
 
 def test_profile_with_a_token_open_to_others_is_refused(tmp_path: Path) -> None:
@@ -67,9 +67,9 @@ def test_profile_with_a_token_open_to_others_is_refused(tmp_path: Path) -> None:
     config.write_text(f'[profiles.p]\nrelay = "relay.example"\nbridge = "{IDENTITY}"\ntoken = "brt_x"\n')
     config.chmod(0o644)
     with pytest.raises(ConfigurationError, match="open to others"):
-        Connection.from_profile(config, "p")
+        ConnectionConfig.from_profile(config, "p")
     config.chmod(0o600)
-    assert Connection.from_profile(config, "p").token == "brt_x"
+    assert ConnectionConfig.from_profile(config, "p").token == "brt_x"
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ def test_profile_with_a_token_open_to_others_is_refused(tmp_path: Path) -> None:
         f"BLINDRELAY://t@relay.example:443/?bridge={IDENTITY}&history=off\n",
     ],
 )
-def test_a_pasted_connection_string_is_read(pasted: str) -> None:
-    connection = Connection.from_string(pasted)
+def test_pasted_connection_string_is_read(pasted: str) -> None:
+    connection = ConnectionConfig.from_string(pasted)
     assert (connection.token, connection.target, connection.identity) == ("t", "relay.example:443", KEY)
     assert (connection.history, connection.tls) == (False, True)
 
@@ -95,49 +95,49 @@ PROFILE = f'[profiles.default]\nrelay = "relay.example"\nbridge = "{IDENTITY}"\n
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-def test_a_profile_is_utf_8_in_every_locale(
+def test_profile_is_utf_8_in_every_locale(
     encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "config.toml").write_text(PROFILE, encoding=encoding)
     monkeypatch.setattr("locale.getpreferredencoding", lambda *_: "cp1252")
-    assert Connection.from_profile(tmp_path / "config.toml", "default").history is False
+    assert ConnectionConfig.from_profile(tmp_path / "config.toml", "default").history is False
 
 
 @pytest.mark.parametrize(("encoding", "message"), [("utf-16", "UTF-16"), ("latin-1", r"not UTF-8 .*line 5")])
-def test_a_profile_in_another_encoding_says_so(encoding: str, message: str, tmp_path: Path) -> None:
+def test_profile_in_another_encoding_is_refused(encoding: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(PROFILE, encoding=encoding)
     with pytest.raises(ConfigurationError, match=message):
-        Connection.from_profile(tmp_path / "config.toml", "default")
+        ConnectionConfig.from_profile(tmp_path / "config.toml", "default")
 
 
-def test_a_token_file_of_an_editor_is_read(tmp_path: Path) -> None:
+def test_token_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     (tmp_path / "token").touch(mode=0o600)
     (tmp_path / "token").touch(0o600)
     (tmp_path / "token").write_text("brt_t\n", encoding="utf-8-sig")
     text = f"blindrelay://relay.example?bridge={IDENTITY}&token=@{tmp_path}/token"
-    assert Connection.from_string(text).token == "brt_t"
+    assert ConnectionConfig.from_string(text).token == "brt_t"
     (tmp_path / "token").write_text("brt_t\n", encoding="utf-16")
     with pytest.raises(ConfigurationError, match="is UTF-16 text: save it as UTF-8"):
-        Connection.from_string(text)
+        ConnectionConfig.from_string(text)
 
 
-def test_without_a_home_an_error_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_home_is_an_error_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HOME", "XDG_CONFIG_HOME", "BLINDRELAY_CONFIG", "BLINDRELAY_CONNECTION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("os.getuid", lambda: 4_000_000_000)
     with pytest.raises(ConfigurationError, match="no home directory: set BLINDRELAY_CONNECTION"):
-        Connection.from_env()
+        ConnectionConfig.from_env()
     with pytest.raises(ConfigurationError, match="no home directory"):
-        Connection.from_string(f"blindrelay://t@relay.example?bridge={IDENTITY}&history=~/keys")
+        ConnectionConfig.from_string(f"blindrelay://t@relay.example?bridge={IDENTITY}&history=~/keys")
 
 
-def test_without_a_relay_the_error_names_init(tmp_path: Path) -> None:
+def test_missing_profile_error_names_init(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="run `blindrelay init`"):
-        Connection.from_env({"BLINDRELAY_CONFIG": str(tmp_path / "none.toml")})
+        ConnectionConfig.from_env({"BLINDRELAY_CONFIG": str(tmp_path / "none.toml")})
 
 
-def test_the_token_is_never_shown() -> None:
-    connection = Connection.from_string(f"blindrelay://brt_secret@relay.example?bridge={IDENTITY}")
+def test_repr_hides_the_token() -> None:
+    connection = ConnectionConfig.from_string(f"blindrelay://brt_secret@relay.example?bridge={IDENTITY}")
     assert "brt_secret" not in repr(connection)
 
 
@@ -153,8 +153,8 @@ def test_the_token_is_never_shown() -> None:
         ("blindrelay://t@relay.example?bridge=", "no bridge is pinned"),
         ("blindrelay://t@relay.example?bridge=" + IDENTITY[:-1] + "q", "checksum"),
         ("blindrelay://t@relay.example?bridge=" + IDENTITY[:-1], "characters"),
-        ("blindrelay://t:p@relay.example?bridge=" + IDENTITY, "no password"),
-        (f"blindrelay://t@relay.example?bridge={IDENTITY}&bridge={IDENTITY}", "once"),
+        ("blindrelay://t:p@relay.example?bridge=" + IDENTITY, "not a user and a password"),
+        (f"blindrelay://t@relay.example?bridge={IDENTITY}&bridge={IDENTITY}", "given twice"),
         (f"blindrelay://t@relay.example?bridge={IDENTITY}&pin=x", "no option 'pin'"),
         (f"blindrelay://t@relay.example?bridge={IDENTITY}&tls=off", "on this machine"),
         (f"blindrelay://t@127.0.0.1?bridge={IDENTITY}&tls=no", "tls is one of"),
@@ -182,7 +182,7 @@ def test_the_token_is_never_shown() -> None:
             ]
         ),
         (f"blindrelay://t@127.0.0.1?bridge={IDENTITY}&tls=off&proxy=p:1", "needs no proxy"),
-        (f"blindrelay://relay.example?bridge={IDENTITY}&token=secret", "in a file"),
+        (f"blindrelay://relay.example?bridge={IDENTITY}&token=secret", "or in a file"),
         (f"blindrelay://t@relay.example?bridge={IDENTITY}&token=@f", "one token"),
         (f"blindrelay://relay.example?bridge={IDENTITY}&token=@/nowhere/token", "cannot read /nowhere/token"),
         (f"blindrelay://t@relay.example?bridge={IDENTITY}&ca=/nowhere/ca", "cannot read /nowhere/ca"),
@@ -191,24 +191,24 @@ def test_the_token_is_never_shown() -> None:
         (f"blindrelay://t@relay.example:0?bridge={IDENTITY}", "has the form"),
     ],
 )
-def test_a_wrong_connection_string_is_one_clear_line(text: str, message: str) -> None:
+def test_wrong_connection_string_is_refused(text: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message) as raised:
-        Connection.from_string(text)
+        ConnectionConfig.from_string(text)
     assert "\n" not in str(raised.value)
 
 
-def test_errors_do_not_repeat_the_token() -> None:
+def test_errors_do_not_contain_the_token() -> None:
     with pytest.raises(ConfigurationError) as raised:
-        Connection.from_string("blindrelay://brt_secret@relay.example/?bridge=wrong")
+        ConnectionConfig.from_string("blindrelay://brt_secret@relay.example/?bridge=wrong")
     assert "brt_secret" not in str(raised.value)
 
 
-def test_the_environment_comes_first() -> None:
+def test_connection_variable_is_read() -> None:
     text = f"blindrelay://t@relay.example?bridge={IDENTITY}"
-    assert Connection.from_env({"BLINDRELAY_CONNECTION": text}).target == "relay.example:443"
+    assert ConnectionConfig.from_env({"BLINDRELAY_CONNECTION": text}).target == "relay.example:443"
 
 
-def test_a_profile_from_a_file(tmp_path: Path) -> None:
+def test_profiles_are_read_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("brt_profile")
     (tmp_path / "token").chmod(0o600)
     config = tmp_path / "config.toml"
@@ -217,22 +217,25 @@ def test_a_profile_from_a_file(tmp_path: Path) -> None:
         f'[profiles.other]\nrelay = "other.example"\nbridge = "{IDENTITY}"\n'
     )
     environ = {"BLINDRELAY_CONFIG": str(config)}
-    default = Connection.from_env(environ)
+    default = ConnectionConfig.from_env(environ)
     assert (default.target, default.token) == ("relay.example:444", "brt_profile")
-    assert Connection.from_env(environ | {"BLINDRELAY_PROFILE": "other"}).target == "other.example:443"
+    assert ConnectionConfig.from_env(environ | {"BLINDRELAY_PROFILE": "other"}).target == "other.example:443"
 
 
-def test_files_of_a_profile_are_found_beside_it(tmp_path: Path) -> None:
+def test_paths_in_a_profile_are_relative_to_it(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("a certificate")
     config = tmp_path / "config.toml"
-    config.write_text(f'[profiles.p]\nrelay = "relay.example"\nbridge = "{IDENTITY}"\nca = "ca.pem"\n')
-    assert Connection.from_profile(config, "p").ca == tmp_path / "ca.pem"
+    config.write_text(f'[profiles.p]\nrelay = "relay.example"\nbridge = "{IDENTITY}"\n')
+    with config.open("a") as file:
+        file.write('ca = "ca.pem"\nhistory = "kept"\n')
+    read = ConnectionConfig.from_profile(config, "p")
+    assert (read.ca, read.history) == (tmp_path / "ca.pem", tmp_path / "kept")
 
 
-def test_tls_is_off_on_this_machine_only() -> None:
-    assert not Connection("127.0.0.1", 8480, KEY, tls=False).tls
+def test_tls_off_is_only_for_this_machine() -> None:
+    assert not ConnectionConfig("127.0.0.1", 8480, KEY, tls=False).tls
     with pytest.raises(ConfigurationError, match="on this machine"):
-        Connection("relay.example", 443, KEY, tls=False)
+        ConnectionConfig("relay.example", 443, KEY, tls=False)
 
 
 @pytest.mark.parametrize(
@@ -251,13 +254,13 @@ def test_tls_is_off_on_this_machine_only() -> None:
         ('[profiles.default]\nrelay = "relay.example"', "no bridge is pinned"),
     ],
 )
-def test_a_wrong_profile_is_one_clear_line(tmp_path: Path, content: str, message: str) -> None:
+def test_wrong_profile_is_refused(tmp_path: Path, content: str, message: str) -> None:
     config = tmp_path / "config.toml"
     config.write_text(content)
     with pytest.raises(ConfigurationError, match=message):
-        Connection.from_env({"BLINDRELAY_CONFIG": str(config)})
+        ConnectionConfig.from_env({"BLINDRELAY_CONFIG": str(config)})
 
 
-def test_nothing_configured_says_what_to_do(tmp_path: Path) -> None:
+def test_missing_configuration_is_an_error_with_advice(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="BLINDRELAY_CONNECTION"):
-        Connection.from_env({"XDG_CONFIG_HOME": str(tmp_path)})
+        ConnectionConfig.from_env({"XDG_CONFIG_HOME": str(tmp_path)})

@@ -1,20 +1,20 @@
-"""How to reach a relay and whose key to trust: the connection string, the environment, a profile.
+"""How to reach a relay and which bridge to trust, from a connection string, the environment or a profile.
 
-``blindrelay://TOKEN@relay.example:443?bridge=br1…`` says it all. Options after the ``?``:
+A connection string has the form ``blindrelay://TOKEN@relay.example:443?bridge=br1…``. The options:
 
 =============== ==========================================================================
-``bridge``      the bridge's identity, required: get it from its operator, not the relay
+``bridge``      the bridge's identity; required, from its operator and not from the relay
 ``token``       ``@FILE``: read the token from a file, instead of ``TOKEN@``
 ``tls``         ``off`` for a relay on this machine (on by default)
 ``ca``          a file of root certificates, for a relay with a private one
-``proxy``       ``http://[USER:PASSWORD@]HOST:PORT`` on the way to the relay, or ``off``
-``credentials`` ``brought`` to send the provider's key sealed (``injected``: the bridge's)
+``proxy``       ``http://[USER:PASSWORD@]HOST:PORT``, a proxy to reach the relay, or ``off``
+``credentials`` ``brought``: send your own provider key, sealed; ``injected``: use the bridge's
 ``deadline``    ``1m``, ``10m``, ``1h`` (default) or ``6h``: an overall limit
-``first_byte``  ``90s``, ``45m``, ``1h``…: how long a response's beginning is waited for
-``idle``        the same for whatever comes after it; both instead of a request's read timeout
-``history``     ``off``, or a file: where to keep what was seen of the bridge's keys
-``headers``     names of more headers to send, with commas between: where the bridge allows them
-``cache_salt``  names of hosts whose prompt cache takes vLLM's salt; ``off`` for no salts at all
+``first_byte``  ``90s``, ``45m``, ``1h``…: a limit for the beginning of a response
+``idle``        a limit for each pause after it; both replace a request's read timeout
+``history``     the file for the history of the bridge's keys, or ``off``
+``headers``     names of further headers to send if the bridge allows them, separated by commas
+``cache_salt``  hosts whose prompt cache takes a salt as vLLM does; ``off``: no salts
 =============== ==========================================================================
 """
 
@@ -41,14 +41,15 @@ from blindrelay.client.connection_options import (
 )
 from blindrelay.client.connection_string import OPTIONS, address_text, connection_settings, relay_address
 from blindrelay.client.errors import ConfigurationError
-from blindrelay.client.state_file import OPEN_TO_OTHERS
+from blindrelay.client.state_file import user_folder
 from blindrelay.v1.http_proxy import HttpProxy
 from blindrelay.v1.inner_pb2 import Credential, DeadlineClass
 from blindrelay.v1.loopback import is_loopback
+from blindrelay.v1.private_file import OPEN_TO_OTHERS
 from blindrelay.v1.text_file import EncodingError, decode_text
 
 _NEITHER: Final = ("true", "false", "yes", "no", "none", "0", "1", "")
-"""What somebody may mean by on or off: not the name of a file."""
+"""Words that are not taken for the name of a file."""
 _PROFILE_KEYS: Final = ("relay", "token_file", *OPTIONS)
 
 CONNECTION_VARIABLE: Final = "BLINDRELAY_CONNECTION"
@@ -58,8 +59,10 @@ PROXY_VARIABLE: Final = "BLINDRELAY_PROXY"
 
 
 @dataclass(frozen=True)
-class Connection:
-    """A relay, the token for it, and the bridge behind it. Raises ConfigurationError for tls off elsewhere.
+class ConnectionConfig:
+    """A relay, the token for it, and the bridge behind it.
+
+    Raises ConfigurationError if `tls` is off for a relay on another machine.
 
     Attributes:
         host, port: the relay's.
@@ -67,13 +70,13 @@ class Connection:
         token: the relay's access token; never shown.
         tls: off only for a relay on this machine.
         ca: file of root certificates in PEM, instead of gRPC's own.
-        proxy: the HTTP proxy on the way to the relay; HTTPS_PROXY and its like are not used.
+        proxy: the HTTP proxy to reach the relay; HTTPS_PROXY and similar variables are not used.
         credential: a Credential.
         deadline_class: a DeadlineClass.
-        first_byte, idle: seconds for a response's beginning, and for what follows; None: as requests say.
-        history: the file for what was seen of the bridge's keys; True for the usual one, False for none.
-        headers: names, in lower case, of headers that are sent beside the protocol's own.
-        cache_salt: hosts, in lower case, whose prompt cache takes vLLM's salt; None for no salts at all.
+        first_byte, idle: time limits in seconds; None leaves them to each request.
+        history: the file for the key history; True for the default file, False for none.
+        headers: lower-case names of headers that are sent in addition to the protocol's own.
+        cache_salt: lower-case hosts whose prompt cache takes a salt as vLLM does; None for no salts.
     """
 
     host: str
@@ -101,17 +104,17 @@ class Connection:
 
     @property
     def target(self) -> str:
-        """The relay's address, as gRPC takes it."""
+        """The relay's address for gRPC."""
         return address_text(self.host, self.port)
 
     @classmethod
-    def from_string(cls, text: str) -> Connection:
-        """Reads a connection string. Raises ConfigurationError, which never repeats the token."""
+    def from_string(cls, text: str) -> ConnectionConfig:
+        """Reads a connection string. Raises ConfigurationError, which never contains the token."""
         return cls.from_settings(connection_settings(text))
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Connection:
-        """Reads BLINDRELAY_CONNECTION; or the profile named by BLINDRELAY_PROFILE (default "default").
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> ConnectionConfig:
+        """Reads BLINDRELAY_CONNECTION, or else the profile in BLINDRELAY_PROFILE ("default" by default).
 
         Profiles are tables of a TOML file, BLINDRELAY_CONFIG or ~/.config/blindrelay/config.toml.
         Raises ConfigurationError.
@@ -127,10 +130,10 @@ class Connection:
         return cls.from_profile(path, profile_name(environ))
 
     @classmethod
-    def from_profile(cls, path: Path, name: str) -> Connection:
+    def from_profile(cls, path: Path, name: str) -> ConnectionConfig:
         """Reads ``[profiles.NAME]`` of a TOML file: relay = "host:port", bridge, token_file, …
 
-        Relative paths are taken from the folder of that file. Raises ConfigurationError.
+        Relative paths are relative to the folder of that file. Raises ConfigurationError.
         """
         settings = read_profile(path, name)
         try:
@@ -151,8 +154,8 @@ class Connection:
         return cls.from_settings(settings)
 
     @classmethod
-    def from_settings(cls, settings: Mapping[str, str]) -> Connection:
-        """Reads the settings of a connection string, by name; "relay" is "host:port".
+    def from_settings(cls, settings: Mapping[str, str]) -> ConnectionConfig:
+        """Reads the settings of a connection string by name. "relay" is "host:port".
 
         Raises ConfigurationError.
         """
@@ -179,26 +182,24 @@ class Connection:
 
 
 def profile_file(environ: Mapping[str, str] = os.environ) -> Path:
-    """The TOML file with the profiles, whether it is there or not. Raises ConfigurationError."""
+    """The TOML file for profiles, which may not exist. Raises ConfigurationError."""
     if file := environ.get(CONFIG_VARIABLE):
         return Path(file)
-    if base := environ.get("XDG_CONFIG_HOME"):
-        return Path(base) / "blindrelay" / "config.toml"
-    try:
-        return Path.home() / ".config" / "blindrelay" / "config.toml"
-    except RuntimeError:
+    folder = user_folder("XDG_CONFIG_HOME", ".config", environ)
+    if folder is None:
         raise ConfigurationError(
             f"no home directory: set {CONNECTION_VARIABLE}, or {CONFIG_VARIABLE} to a file of profiles"
-        ) from None
+        )
+    return folder / "config.toml"
 
 
 def profile_name(environ: Mapping[str, str] = os.environ) -> str:
-    """The profile that is used."""
+    """The name of the profile to use."""
     return environ.get(PROFILE_VARIABLE, "default")
 
 
 def read_profile(path: Path, name: str) -> dict[str, str]:
-    """The settings of a profile as they stand there. Raises ConfigurationError."""
+    """The settings in a profile, as text. Raises ConfigurationError."""
     try:
         profiles = tomllib.loads(decode_text(path.read_bytes())).get("profiles", {})
     except EncodingError as error:
@@ -225,7 +226,7 @@ def _expanded(path: str) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError:
-        raise ConfigurationError(f"{path}: no home directory: write the whole path") from None
+        raise ConfigurationError(f"{path}: no home directory: give an absolute path") from None
 
 
 def _token(text: str | None) -> str | None:
@@ -234,7 +235,7 @@ def _token(text: str | None) -> str | None:
     text = text.strip()
     token = _read_secret("token", text[1:]).strip() if text.startswith("@") else text
     if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise ConfigurationError("the access token is empty, or has characters that no token has")
+        raise ConfigurationError("the access token is empty or has invalid characters")
     return token
 
 
@@ -245,7 +246,7 @@ def _history(value: str) -> Path | bool:
 
 
 def _proxy(value: str | None, host: str) -> HttpProxy | None:
-    """The given one, or BLINDRELAY_PROXY's for a relay on another machine."""
+    """The given proxy; by default that in BLINDRELAY_PROXY, for a relay on another machine."""
     source = "proxy"
     if value is None and not is_loopback(host):
         source, value = PROXY_VARIABLE, os.environ.get(PROXY_VARIABLE, "").strip()
@@ -258,12 +259,12 @@ def _proxy(value: str | None, host: str) -> HttpProxy | None:
 
 
 def _read_secret(option: str, path: str) -> str:
-    """A file's text. Raises ConfigurationError for one that is open to others, as the servers do."""
+    """A file's text. Raises ConfigurationError if the file is open to others."""
     return _read(option, path, OPEN_TO_OTHERS)
 
 
 def _read(option: str, path: str, forbidden: int = 0) -> str:
-    """A file's text, unless it is a regular file with one of the forbidden mode bits."""
+    """A file's text. A regular file may not have the forbidden mode bits."""
     try:
         with _expanded(path).open("rb") as file:
             status = os.fstat(file.fileno())
