@@ -31,14 +31,14 @@ def failing_fork() -> int:
 def main() -> None:
     os.fork = failing_fork
     vars(supervisor).update(RESTART_SECONDS=0.1, READY_SECONDS=5.0 if "hangs" in sys.argv else 60.0)
-    post = supervisor.Supervisor(2, partial(say, "ready"), partial(say, "lost")).run()
-    if post is None:
+    worker = supervisor.Supervisor(2, partial(say, "ready"), partial(say, "lost")).run()
+    if worker is None:
         return
     say(str(os.getpid()))
     if forks == 3 and "hangs" in sys.argv:
         time.sleep(3_600)
-    post.ready()
-    post._line.recv(1)
+    worker.ready()
+    worker._socket.recv(1)
     os._exit(0)
 
 

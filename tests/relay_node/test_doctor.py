@@ -57,7 +57,7 @@ async def test_all_is_well(bridge: FakeBridge, tmp_path: Path, capsys: pytest.Ca
     code, found = await examined(configure(tmp_path, bridge.port, tls=TLS), capsys)
     assert code == 0
     assert list(found) == ["configuration", "tokens", "tls", "listen", "replica"]
-    assert "good for 59 days" in found["tls"]["detail"] or "good for 60 days" in found["tls"]["detail"]
+    assert "valid for 59 days" in found["tls"]["detail"] or "valid for 60 days" in found["tls"]["detail"]
     assert found["replica"]["detail"].endswith("lists 1 keys")
 
 
@@ -81,7 +81,7 @@ async def test_a_wrong_configuration_is_the_only_finding(
 
 
 @pytest.mark.parametrize(
-    ("ends_in", "words"), [(timedelta(days=3, hours=1), "ends in 3 days"), (-timedelta(days=1), "has ended")]
+    ("ends_in", "words"), [(timedelta(days=3, hours=1), "expires in 3 days"), (-timedelta(days=1), "has expired")]
 )
 async def test_a_certificate_that_ends_is_a_failure(
     bridge: FakeBridge, tmp_path: Path, capsys: pytest.CaptureFixture[str], ends_in: timedelta, words: str

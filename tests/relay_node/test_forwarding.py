@@ -294,7 +294,7 @@ async def test_a_fault_on_the_way_up_ends_the_exchange(
     async def broken(_: Any) -> None:
         raise ValueError("secret 10.1.2.3")
 
-    monkeypatch.setattr("blindrelay.relay_node.forwarding._half_closed", broken)
+    monkeypatch.setattr("blindrelay.relay_node.forwarding.confirm_half_close", broken)
     with pytest.raises(grpc.aio.AioRpcError) as failure:
         await relay.client.exchange(bridge.envelope(), messages=[b"one", b"another"])
     assert (failure.value.code(), failure.value.details()) == (grpc.StatusCode.INTERNAL, "internal")

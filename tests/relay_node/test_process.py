@@ -347,7 +347,7 @@ GOOD = LISTEN + 'tokens = "tokens"\n' + REPLICA
         ('listen = 8480\ntokens = "tokens"\n' + REPLICA, "listen must be a string"),
         ('listen = "localhost"\ntokens = "tokens"\n' + REPLICA, "host:port"),
         ('listen = "0.0.0.0:0"\ntokens = "tokens"\n' + REPLICA, "add a [tls] section"),
-        ('listen = "0.0.0.0:0"\ntokens = "tokens"\n' + REPLICA, "or say plaintext = true"),
+        ('listen = "0.0.0.0:0"\ntokens = "tokens"\n' + REPLICA, "Set plaintext = true"),
         ("max_exchanges = 0\n" + GOOD, "max_exchanges must be from 1 to"),
         ("drain_seconds = true\n" + GOOD, "drain_seconds must be an integer"),
         (GOOD.replace('"tokens"', '"absent"'), "absent: the tokens file does not exist"),
@@ -367,7 +367,7 @@ GOOD = LISTEN + 'tokens = "tokens"\n' + REPLICA
         ("max_request_bytes = 131071\n" + GOOD, "max_request_bytes must be from 131072 to"),
         ("unread_seconds = 0\n" + GOOD, "unread_seconds must be from 1 to"),
         (GOOD.replace("127.0.0.1:8490", "192.0.2.1:8490"), "add a [replica.tls] section"),
-        (GOOD.replace("127.0.0.1:8490", "192.0.2.1:8490"), "or say plaintext = true"),
+        (GOOD.replace("127.0.0.1:8490", "192.0.2.1:8490"), "or set plaintext = true"),
         (GOOD + "plaintext = true\n[replica.tls]\n", "plaintext = true contradicts [replica.tls]"),
         (
             "plaintext = true\n" + GOOD + '[tls]\ncertificate = "broken"\nkey = "broken"\n',

@@ -24,8 +24,8 @@ import pytest
 import trustme
 
 from blindrelay.serving import authorization, options
+from blindrelay.v1.channel import ExchangeChannel
 from blindrelay.v1.envelope import METADATA_KEY
-from blindrelay.v1.exchange_call import ExchangeMethod
 
 if TYPE_CHECKING:
     from tests.relay_node.conftest import Client, FakeBridge, RunningRelay, Seen, StartRelay
@@ -217,6 +217,6 @@ async def passes(client: Client, bridge: FakeBridge) -> None:
     assert await client.exchange(bridge.envelope(), messages=LONG_UPLOAD) == whole
     for _ in range(30):  # in one piece, as our client sends what is small
         metadata = (authorization(client.token), (METADATA_KEY, bridge.envelope(key_id=b"k" * 16)))
-        refused = ExchangeMethod(client.channel).begin(b"hello", metadata, 30)
+        refused = ExchangeChannel(client.channel).exchange(metadata, 30, b"hello")
         assert await refused.details() == "key_unknown"
     await client.channel.close()

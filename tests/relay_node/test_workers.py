@@ -21,7 +21,7 @@ import pytest
 from blindrelay.serving import issue_token
 from blindrelay.serving.landlock import landlock_version
 from blindrelay.testbed.unprivileged import launcher
-from blindrelay.v1.aio_status import StatusWatch
+from blindrelay.v1.grpc_workarounds import StatusWatch
 
 if TYPE_CHECKING:
     from tests.relay_node.conftest import Client, FakeBridge, RelayTls
@@ -305,7 +305,7 @@ GOOD = CONFIG.format(port=0, bridge=8490, options="")
     ("config", "count", "words"),
     [
         (GOOD.replace('"tokens"', '"absent"'), "2", "absent: the tokens file does not exist"),
-        ("max_exchanges = 2\n" + GOOD, "3", "max_exchanges = 2 cannot be shared by 3 workers"),
+        ("max_exchanges = 2\n" + GOOD, "3", "max_exchanges = 2 is too small for 3 workers"),
         (GOOD, "0", "argument --workers: 0 is not a number from 1 to 64"),
         (GOOD, "65", "argument --workers: 65 is not a number from 1 to 64"),
         (GOOD, "two", "argument --workers: two is not a number"),

@@ -62,13 +62,13 @@ def test_nobody_holds_more_than_is_left_free() -> None:
     with ExitStack() as stack:
         for holder, expected in (("greedy", 5), ("next", 2), ("last", 1)):
             for _ in range(expected):
-                stack.enter_context(shares.held(holder))
-            with pytest.raises(CallRefusedError) as refusal, shares.held(holder):
+                stack.enter_context(shares.hold(holder))
+            with pytest.raises(CallRefusedError) as refusal, shares.hold(holder):
                 pass
             assert refusal.value.status is OuterStatus.OVERLOADED
     with ExitStack() as stack:
         for _ in range(5):
-            stack.enter_context(shares.held("another"))
+            stack.enter_context(shares.hold("another"))
 
 
 def test_a_fixed_bound_holds_as_well() -> None:

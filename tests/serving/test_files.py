@@ -95,7 +95,7 @@ def test_a_credentials_name_has_no_nul(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 @pytest.mark.parametrize("value", ["credential:a\\u0000b", "a\\u0000b"])
 def test_a_path_has_no_nul(tmp_path: Path, value: str) -> None:
-    with pytest.raises(ConfigError, match=r"some\.toml: key has a NUL character"):
+    with pytest.raises(ConfigError, match=r"some\.toml: key contains a NUL character"):
         read_path(tmp_path, value)
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from blindrelay.serving import Address, ConfigError, StartError, read_config
-from blindrelay.serving.metrics import MAX_SCRAPES, Metric, exposed_metrics, read_metrics_address
+from blindrelay.serving.metrics import Metric, exposed_metrics, read_metrics_address
+from blindrelay.serving.metrics_server import MAX_SCRAPES
 
 ANYWHERE = Address("127.0.0.1", 0)
 METRICS = (
@@ -80,7 +81,7 @@ async def test_silent_connections_are_bounded_and_end_with_the_server() -> None:
 
 
 async def test_a_silent_connection_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("blindrelay.serving.metrics.SCRAPE_SECONDS", 0.05)
+    monkeypatch.setattr("blindrelay.serving.metrics_server.SCRAPE_SECONDS", 0.05)
     async with asyncio.timeout(10), exposed_metrics(ANYWHERE, METRICS) as address:
         assert await ask(address, b"GET /metrics") == b""
 

@@ -54,7 +54,7 @@ RULES: dict[str, dict[str, Any]] = {
     "identity is not 32 bytes": {"identity": bytes(33)},
     "key_id is not 16 bytes": {"key_id": b""},
     "issued_at is not a multiple of 10": {"issued_at": NOW + 5},
-    "max_units is not on the 1-2-5 ladder": {"max_units": 3},
+    "max_units is not 1, 2 or 5 times a power of ten": {"max_units": 3},
     "service_class is not 0": {"service_class": 1},
 }
 
@@ -164,12 +164,12 @@ def test_a_call_carries_exactly_one() -> None:
     assert envelope_from_metadata([("a", "b"), (METADATA_KEY, GOOD), ("c-bin", b"d")]) == (GOOD, envelope())
     none: list[list[tuple[str, str | bytes]]] = [[], [("blindrelay-envelope", GOOD)], [("x-bin", GOOD)]]
     for metadata in none:
-        with pytest.raises(EnvelopeError, match="exactly one envelope, this one 0"):
+        with pytest.raises(EnvelopeError, match="exactly one envelope, and this one carries 0"):
             envelope_from_metadata(metadata)
-    with pytest.raises(EnvelopeError, match="exactly one envelope, this one 0"):
+    with pytest.raises(EnvelopeError, match="exactly one envelope, and this one carries 0"):
         envelope_from_metadata(None)
     for second in (GOOD, other, b""):
-        with pytest.raises(EnvelopeError, match="exactly one envelope, this one 2"):
+        with pytest.raises(EnvelopeError, match="exactly one envelope, and this one carries 2"):
             envelope_from_metadata([(METADATA_KEY, GOOD), (METADATA_KEY, second)])
 
 

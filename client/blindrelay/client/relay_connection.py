@@ -14,7 +14,8 @@ from blindrelay.client.connection import Connection
 from blindrelay.client.errors import ClosedError, RelayError, TimedOutError, UnreachableError
 from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.own_thread import in_own_thread
-from blindrelay.v1.exchange_call import ExchangeCall
+from blindrelay.v1.channel import ExchangeCall
+from blindrelay.v1.grpc_profile import authorization
 from blindrelay.v1.http_proxy import HttpProxy
 from blindrelay.v1.outer_status import OuterStatus
 
@@ -44,7 +45,7 @@ class RelayConnection:
     def __init__(self, connection: Connection) -> None:
         self._metadata: tuple[tuple[str, str], ...] = ()
         if connection.token is not None:
-            self._metadata = (("authorization", f"Bearer {connection.token}"),)
+            self._metadata = (authorization(connection.token),)
         self._target = connection.target
         self._proxy = connection.proxy
         # gRPC does not say why: the usual reasons are named.
@@ -154,9 +155,9 @@ class RelayConnection:
         return None
 
     def exchange(self, envelope: tuple[str, bytes], deadline: float, whole: bytes | None) -> ExchangeCall:
-        """Begins the call of one exchange, as ExchangeMethod does; it ends after `deadline` seconds."""
+        """Begins one exchange, of at most `deadline` seconds (see ExchangeChannel)."""
         self._require_open()
-        return self._channel.exchange(whole, (*self._metadata, envelope), deadline)
+        return self._channel.exchange((*self._metadata, envelope), deadline, whole)
 
     async def directories(self) -> bytes:
         """The relay's GetKeyDirectoryResponse, unverified bytes. Raises RelayError."""

@@ -12,9 +12,8 @@ import grpc
 import pytest
 import trustme
 
-from blindrelay.relay_node.channels import open_channel
+from blindrelay.relay_node.channel import ReplicaChannel, open_channel
 from blindrelay.relay_node.config import ReplicaConfig
-from blindrelay.relay_node.replica_channel import ReplicaChannel
 from blindrelay.serving import Address, ChannelTls, files
 
 if TYPE_CHECKING:

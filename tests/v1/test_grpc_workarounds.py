@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
-from blindrelay.v1.aio_status import StatusWatch
+from blindrelay.v1.grpc_workarounds import StatusWatch
 
 Status = tuple[grpc.StatusCode, str]
 
@@ -45,7 +45,7 @@ def error(status: Status) -> grpc.aio.AioRpcError:
 
 @pytest.fixture(autouse=True)
 def nothing_comes_by_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("blindrelay.v1.aio_status._SECONDS", 3_600)
+    monkeypatch.setattr("blindrelay.v1.grpc_workarounds._SECONDS", 3_600)
 
 
 async def test_a_status_that_is_known_is_not_waited_for() -> None:
