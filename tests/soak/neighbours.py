@@ -22,7 +22,8 @@ from blindrelay.v1.grpc_profile import KEY_DIRECTORY_METHOD
 from blindrelay.v1.identity_text import format_identity
 from tests.adversarial.h2_peer import Peer, message_start, opening, peers
 from tests.adversarial.target import Target
-from tests.relay_node.conftest import Client, FakeBridge
+from tests.relay_node.fake_bridge import FakeBridge
+from tests.relay_node.raw_client import Client
 
 _CHAT: Final = "https://api.openai.com/v1/chat/completions"
 _BODY: Final = {"model": "m", "messages": [{"role": "user", "content": "What is the capital of France?"}]}
