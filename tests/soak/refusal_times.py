@@ -3,8 +3,8 @@
 python -m tests.soak.refusal_times --samples 500
 
 For each pair of causes it takes one refusal of each, and counts how often the more frequent order occurs.
-It is half of the time if time tells nothing. It compares what a caller measures, from call to refusal. It also
-compares the moment within a tick by the bridge's clock, which a caller on the same machine has.
+It is half of the time if time tells nothing. It compares what a caller measures, from call to refusal, and
+the moment within a tick by the bridge's clock, which a caller on the same machine has.
 """
 
 from __future__ import annotations
