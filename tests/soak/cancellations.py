@@ -1,7 +1,7 @@
-"""Calls to providers of every mood, each cancelled at a random moment, and what they leave behind.
+"""Calls to providers of many kinds, each cancelled at a random moment, and what they leave behind.
 
-A provider may not accept the connection, not finish the TLS handshake, take no upload, not respond, respond
-piece by piece, or respond at once. A call may also wait for a connection, or hold a WebSocket open.
+A provider may not accept the connection, not finish the TLS handshake, read no upload, not respond, respond
+piece by piece, or respond at once. A call may also wait for a connection, or keep a WebSocket open.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from blindrelay.provider_bridge.upstream.transport import UpstreamTransport
 from .soak import Growth, Sample, growth_of
 
 CONNECTIONS: Final = 8
-"""With each provider, at most: fewer than there are calls."""
+"""At most, with each provider: fewer than there are calls."""
 
 _AT_ONCE: Final = 32
 _LONGEST: Final = 0.01
-"""Seconds until a call is cancelled, at most. Half of them are cancelled after a few turns of the loop."""
+"""Seconds until a call is cancelled, at most. Half are cancelled after a few turns of the event loop."""
 
 _BODY: Final = 100
 _PIECES: Final = 5
@@ -43,7 +43,7 @@ Transports = dict[str, UpstreamTransport]
 
 
 class Cancellations:
-    """The same mix of calls for as long as is wanted."""
+    """A constant mix of calls."""
 
     def __init__(self, transports: Transports, seed: int = 0) -> None:
         self._transports = transports
@@ -52,7 +52,7 @@ class Cancellations:
         self._samples: list[Sample] = []
 
     async def run(self, rounds: int, each: int) -> None:
-        """So many rounds of so many calls, with a sample after each."""
+        """Runs rounds of `each` calls, and takes a sample after each round."""
         for _round in range(rounds):
             numbers = iter(range(each))
             await asyncio.gather(*(self._work(numbers) for _ in range(_AT_ONCE)))
@@ -66,11 +66,11 @@ class Cancellations:
 
     @property
     def in_use(self) -> dict[str, int]:
-        """Connections that were not given back, by provider."""
+        """Connections that were not returned to the pool, by provider."""
         return {name: each.pool.in_use for name, each in self._transports.items() if each.pool.in_use}
 
     async def use_every_place(self) -> None:
-        """Has as many calls at once as there may be. Raises UpstreamError, or TimeoutError."""
+        """Makes as many calls at once as are allowed. Raises UpstreamError, or TimeoutError."""
         transport = self._transports["prompt"]
         with ExitStack() as stack:
             async with asyncio.timeout(30):
@@ -146,7 +146,7 @@ async def _respond(writer: asyncio.StreamWriter, pause: float) -> None:
 
 @asynccontextmanager
 async def providers() -> AsyncIterator[Transports]:
-    """A transport to a provider of each mood. At the end they are closed."""
+    """A transport to a provider of each kind."""
     with ExitStack() as stack:
         stack.enter_context(patch.object(pool, "MAX_CONNECTIONS", CONNECTIONS))
         full, mute = stack.enter_context(_full()), stack.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -170,7 +170,7 @@ def _port(listener: Any) -> int:
 
 @contextmanager
 def _full() -> Iterator[socket.socket]:
-    """A listener whose queue is full: further attempts to connect stay unanswered."""
+    """A listener with a full queue: further attempts to connect get no answer."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as stack:
         for _filler in range(4):
             filler = stack.enter_context(socket.socket())

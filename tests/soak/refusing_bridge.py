@@ -1,6 +1,6 @@
-"""A bridge as a process of its own, for measuring how long it takes to refuse.
+"""A bridge process, to measure how long refusals take.
 
-`minimum` has refusals leave a minimum time after their call, each by a timer of its own, as they once did.
+With `minimum`, each refusal leaves a minimum time after its call, by its own timer, as in an earlier design.
 """
 
 from __future__ import annotations

@@ -1,16 +1,15 @@
-"""One gRPC channel to the relay, which counts its calls and knows how long it was idle."""
+"""The client's gRPC channel to the relay, and whether its connection can still be trusted."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from typing import Any, Final
+from typing import Final
 
 import grpc
 
 from blindrelay.client.connection_config import ConnectionConfig
-from blindrelay.v1.exchange_call import ExchangeCall, ExchangeMethod, Metadata
-from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, KEY_DIRECTORY_METHOD
+from blindrelay.v1.channel import ExchangeChannel
+from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS
 
 QUIET_SECONDS: Final = 20.0
 """A channel that had no call for this long is replaced. The relay closes it after 30 s, and a machine that
@@ -20,16 +19,11 @@ JUMP_SECONDS: Final = 5.0
 """Clock corrections are smaller than this, and sleeps are longer."""
 
 
-class RelayChannel:
-    """A channel that belongs to the event loop it was made in."""
+class RelayChannel(ExchangeChannel):
+    """A channel that notices when its connection may have been lost."""
 
     def __init__(self, config: ConnectionConfig) -> None:
-        self.grpc = _open(config)
-        self._exchange = ExchangeMethod(self.grpc)
-        self._directories: Any = self.grpc.unary_unary(KEY_DIRECTORY_METHOD)
-        self._running = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        super().__init__(_open(config))
         self._used_at = time.time()
         self._clocks_apart = clocks_apart()
 
@@ -43,36 +37,9 @@ class RelayChannel:
         """Notes that a call is about to begin."""
         self._used_at = time.time()
 
-    def exchange(self, only_message: bytes | None, metadata: Metadata, timeout: float) -> ExchangeCall:
-        """Begins an exchange, as ExchangeMethod does."""
-        call = self._exchange.begin(only_message, metadata, timeout)
-        self._begun(call)
-        return call
-
-    async def directories(self, metadata: Metadata, timeout: float) -> bytes:
-        """An encoded GetKeyDirectoryResponse. Raises AioRpcError."""
-        call = self._directories(b"", metadata=metadata, timeout=timeout)
-        self._begun(call)
-        encoded: bytes = await call
-        return encoded
-
-    async def close_when_idle(self) -> None:
-        """Closes the channel when the calls on it have ended."""
-        try:
-            await self._idle.wait()
-        finally:
-            await self.grpc.close()
-
-    def _begun(self, call: Any) -> None:
-        self._running += 1
-        self._idle.clear()
-        call.add_done_callback(self._ended)
-
-    def _ended(self, _: object) -> None:
-        self._running -= 1
+    def _ended(self, call: object) -> None:
         self.use()
-        if not self._running:
-            self._idle.set()
+        super()._ended(call)
 
 
 def clocks_apart() -> float:

@@ -14,7 +14,8 @@ from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.errors import ClosedError, RelayError, TimedOutError, UnreachableError
 from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.own_thread import in_own_thread
-from blindrelay.v1.exchange_call import ExchangeCall
+from blindrelay.v1.channel import ExchangeCall
+from blindrelay.v1.grpc_profile import authorization
 from blindrelay.v1.http_proxy import HttpProxy
 from blindrelay.v1.outer_status import OuterStatus
 
@@ -44,7 +45,7 @@ class RelayConnection:
     def __init__(self, config: ConnectionConfig) -> None:
         self._metadata: tuple[tuple[str, str], ...] = ()
         if config.token is not None:
-            self._metadata = (("authorization", f"Bearer {config.token}"),)
+            self._metadata = (authorization(config.token),)
         self._target = config.target
         self._proxy = config.proxy
         # gRPC does not tell why a connection fails, so an error names the usual reasons.
@@ -153,9 +154,9 @@ class RelayConnection:
     def exchange(
         self, envelope: tuple[str, bytes], deadline: float, only_message: bytes | None
     ) -> ExchangeCall:
-        """Begins one exchange of at most `deadline` seconds (see ExchangeMethod)."""
+        """Begins one exchange of at most `deadline` seconds (see ExchangeChannel)."""
         self._require_open()
-        return self._channel.exchange(only_message, (*self._metadata, envelope), deadline)
+        return self._channel.exchange((*self._metadata, envelope), deadline, only_message)
 
     async def directories(self) -> bytes:
         """The relay's GetKeyDirectoryResponse, unverified bytes. Raises RelayError."""

@@ -21,10 +21,10 @@ from blindrelay.client.relay_view import Direction, RelayView
 from blindrelay.client.timeouts import Timeouts
 from blindrelay.sealing import ClientExchange, SealingError, ViolationError
 from blindrelay.trust import VerifiedKey
-from blindrelay.v1.aio_status import StatusWatch
-from blindrelay.v1.exchange_call import ExchangeCall
+from blindrelay.v1.channel import ExchangeCall
 from blindrelay.v1.exchange_messages import request_message
 from blindrelay.v1.exchange_pb2 import ExchangeResponse
+from blindrelay.v1.grpc_workarounds import StatusWatch
 from blindrelay.v1.inner_pb2 import ResponseHead, ResponsePart
 
 _DRAIN_SECONDS: Final = 5

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 import grpc
 
 from blindrelay.relay_node.audit_log import AuditLog, Event
-from blindrelay.relay_node.channels import ChannelFactory, open_channel
+from blindrelay.relay_node.channel import ChannelFactory, open_channel
 from blindrelay.relay_node.config import RelayConfig
 from blindrelay.relay_node.forwarding import Tally, forward
 from blindrelay.relay_node.metrics import relay_metrics
@@ -45,9 +45,9 @@ from blindrelay.v1.outer_status import OuterStatus
 
 
 class Relay:
-    """One relay process. `open_channel` makes the channels to bridges, `audit_log` takes events.
+    """One relay process. `open_channel` makes the channels to bridges, and `audit_log` takes events.
 
-    Made inside a running event loop. Raises ConfigError for unusable token and TLS files.
+    Create it in a running event loop. Raises ConfigError for unusable token and TLS files.
     """
 
     def __init__(
@@ -78,9 +78,9 @@ class Relay:
         *,
         share_port: bool = False,
     ) -> None:
-        """Serves until it is told to stop, then drains. Raises StartError if the port is taken.
+        """Serves until an order to stop, then drains. Raises StartError if the port is taken.
 
-        With `share_port`, other processes listen on the port as well, and one holds it (held_port).
+        With `share_port`, other processes listen on the port too, and one has reserved it (reserved_port).
         """
         async with self._server(share_port=share_port) as (server, address):
 
@@ -99,7 +99,7 @@ class Relay:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Address]:
-        """Serves for as long as the block runs, heeding no signals: for those who host a relay themselves."""
+        """Serves while the block runs, without signal handlers. For programs that host a relay."""
         async with self._server() as (server, address):
             await server.start()
             try:
@@ -152,8 +152,8 @@ class Relay:
         return grpc.method_handlers_generic_handler(
             SERVICE,
             {
-                # Without serializers: what arrives as bytes leaves as the same bytes. Both are streams here,
-                # so that every message is read and written while the call is counted.
+                # Without serializers, messages pass as the same bytes. Both methods are streaming here, so
+                # that every message is read and written while the call is counted.
                 EXCHANGE: grpc.stream_stream_rpc_method_handler(guarded(self._exchange, fault)),
                 KEY_DIRECTORY: grpc.stream_stream_rpc_method_handler(guarded(self._directories, fault)),
             },
@@ -168,7 +168,7 @@ class Relay:
             outcome = refusal.status.details
             raise
         except grpc.aio.BaseError:
-            raise  # An operation on the client's call failed: it is gone.
+            raise  # An operation on the client's call failed: the client is gone.
         except Exception:
             outcome = OuterStatus.INTERNAL.details
             raise
@@ -185,9 +185,9 @@ class Relay:
                 # Before any refusal: proxies may lose the status of a call that is still being sent.
                 first = [await first_message(context, RECORD_SECONDS)]
                 replica = await self._routing.find(envelope.identity, envelope.key_id)
-                del envelope  # a stream may be open for hours, and there may be ten thousand
-                with self._sharing.forwarded(replica.pinned), replica.requests.share_of(token) as held:
-                    status = await self._carry(context, replica, encoded, first, held, tally)
+                del envelope  # there may be thousands of streams, each open for hours
+                with self._sharing.forwarded(replica.pinned), replica.requests.share_of(token) as share:
+                    status = await self._carry(context, replica, encoded, first, share, tally)
         if status is not None:
             if replica_changed(status):
                 replica.doubt()
@@ -199,13 +199,13 @@ class Relay:
         replica: Replica,
         envelope: bytes,
         first: list[bytes],
-        held: Share,
+        share: Share,
         tally: Tally,
     ) -> OuterStatus | None:
-        # Proxies wait for the response's headers as for its first byte, and a provider may think for long.
+        # Proxies limit the time until the response's headers, and a provider may think for long.
         await context.send_initial_metadata(())
         call = replica.call(envelope, forwarded_deadline(context.time_remaining()))
-        return await forward(first.pop(), context, call, held, self._config.unread_seconds, tally)
+        return await forward(first.pop(), context, call, share, self._config.unread_seconds, tally)
 
     async def _directories(self, _: object, context: Context) -> None:
         with (

@@ -15,11 +15,11 @@ import grpc
 
 from blindrelay.serving import Address, parse_address
 from blindrelay.trust import IdentityKey
-from blindrelay.v1.aio_status import StatusWatch
 from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.grpc_profile import EXCHANGE, EXCHANGE_METHOD, KEY_DIRECTORY, KEY_DIRECTORY_METHOD, SERVICE
+from blindrelay.v1.grpc_workarounds import StatusWatch
 from blindrelay.v1.keys import key_id
 from blindrelay.v1.keys_pb2 import KeyDirectory, SignedKeyDirectory
 from blindrelay.v1.outer_status import OuterStatus

@@ -1,4 +1,4 @@
-"""What a relay needs in the sandbox: its files, its ports, and names if bridges are given by name."""
+"""What a relay needs in the sandbox: its files, its ports, and DNS if bridges have names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from blindrelay.serving import Address, Needs
 
 
 def relay_needs(config: RelayConfig, file: Path, workers: int = 1) -> Needs:
-    """The needs of a relay with this configuration, read from `file`, or of its workers' supervisor."""
+    """The needs of a relay, or of its workers' supervisor. `file` is its configuration file."""
     next_hops = [_next_hop(replica) for replica in config.replicas]
     token_files = [replica.token_file for replica in config.replicas if replica.token_file is not None]
     return Needs(
@@ -24,14 +24,14 @@ def relay_needs(config: RelayConfig, file: Path, workers: int = 1) -> Needs:
 
 
 def metrics_addresses(config: RelayConfig, workers: int) -> tuple[Address, ...]:
-    """Where each worker exposes its metrics: the first on the given port, the others on the next ones."""
+    """Where each worker serves its metrics: the first on the configured port, the others on the next ones."""
     if config.metrics is None:
         return ()
     return tuple(Address(config.metrics.host, config.metrics.port + number) for number in range(workers))
 
 
 def _next_hop(replica: ReplicaConfig) -> Address:
-    """Where connections to the bridge go: to it, or to the HTTP proxy on the way."""
+    """The address to connect to: the bridge, or the HTTP proxy on the way to it."""
     return replica.address if replica.proxy is None else Address(replica.proxy.host, replica.proxy.port)
 
 

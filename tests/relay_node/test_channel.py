@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 import pytest
 import trustme
 
-from blindrelay.relay_node.channels import open_channel
+from blindrelay.relay_node.channel import ReplicaChannel, open_channel
 from blindrelay.relay_node.config import ReplicaConfig
-from blindrelay.relay_node.replica_channel import ReplicaChannel
 from blindrelay.serving import Address, ChannelTls, files
-
-if TYPE_CHECKING:
-    from tests.relay_node.conftest import FakeBridge, RunningRelay, Seen, StartRelay
-
-Until = Callable[[Callable[[], bool]], Awaitable[None]]
+from tests.relay_node.conftest import RunningRelay, StartRelay
+from tests.relay_node.fake_bridge import FakeBridge, Seen, until
 
 
 class Certificates:
-    """Those of a bridge and of a relay, by one CA."""
+    """Those of a bridge and a relay, from one CA."""
 
     def __init__(self, folder: Path) -> None:
         self.ca = trustme.CA()
-        self.files = ChannelTls(*(folder / name for name in ("ca.pem", "relay.pem", "relay.key")))
-        assert self.files.ca is not None
-        self.ca.cert_pem.write_to_path(self.files.ca)
+        self.chain, self.key = folder / "relay.pem", folder / "relay.key"
+        self.ca.cert_pem.write_to_path(folder / "ca.pem")
+        self.files = ChannelTls(folder / "ca.pem", self.chain, self.key)
         self.issue("first")
 
     @property
@@ -39,14 +35,12 @@ class Certificates:
         pair = issued.private_key_pem.bytes(), issued.cert_chain_pems[0].bytes()
         return grpc.ssl_server_credentials([pair], self.ca.cert_pem.bytes(), require_client_auth=True)
 
-    def issue(self, name: str) -> None:
-        """A new certificate for the relay, in its files."""
-        assert self.files.certificate is not None
-        assert self.files.key is not None
-        issued = self.ca.issue_cert("relay.example", common_name=name)
-        issued.cert_chain_pems[0].write_to_path(self.files.certificate)
-        issued.private_key_pem.write_to_path(self.files.key)
-        self.files.key.chmod(0o600)
+    def issue(self, name: str, ca: trustme.CA | None = None) -> None:
+        """Writes a new certificate for the relay to its files."""
+        issued = (ca or self.ca).issue_cert("relay.example", common_name=name)
+        issued.cert_chain_pems[0].write_to_path(self.chain)
+        issued.private_key_pem.write_to_path(self.key)
+        self.key.chmod(0o600)
 
 
 @pytest.fixture
@@ -56,7 +50,7 @@ def certificates(tmp_path: Path) -> Certificates:
 
 @pytest.fixture
 async def relay(bridge: FakeBridge, start_relay: StartRelay, certificates: Certificates) -> RunningRelay:
-    """In front of a bridge that answers each message with the name in the relay's certificate."""
+    """Its bridge answers each message with the name in the relay's certificate."""
 
     async def script(context: Any, seen: Seen) -> None:
         while await context.read() is not grpc.aio.EOF:
@@ -64,20 +58,24 @@ async def relay(bridge: FakeBridge, start_relay: StartRelay, certificates: Certi
 
     bridge.script = script
     bridge.credentials = certificates.bridge
-    await bridge.stop()
-    await bridge.start()
+    await bridge.restart()
     return await start_relay(replace(bridge.config, tls=certificates.files))
 
 
-async def test_new_exchanges_show_the_new_certificate_and_running_ones_go_on(
-    relay: RunningRelay, bridge: FakeBridge, certificates: Certificates, until: Until
+async def fetched(bridge: FakeBridge) -> None:
+    """Waits for the next fetch of the directory."""
+    fetches = bridge.fetches
+    await until(lambda: bridge.fetches > fetches)
+
+
+async def test_new_exchanges_use_the_new_certificate_and_running_ones_continue(
+    relay: RunningRelay, bridge: FakeBridge, certificates: Certificates
 ) -> None:
     running = relay.client.call(bridge.envelope())
     await running.write(b"x")
     assert await running.read() == b"first"
-    fetches = bridge.fetches
     certificates.issue("second")
-    await until(lambda: bridge.fetches > fetches)
+    await fetched(bridge)
     assert await relay.client.exchange(bridge.envelope()) == [b"second"]
     await running.write(b"x")
     assert await running.read() == b"first"
@@ -86,34 +84,27 @@ async def test_new_exchanges_show_the_new_certificate_and_running_ones_go_on(
     assert await running.code() is grpc.StatusCode.OK
 
 
-async def test_files_that_cannot_be_used_are_written_down_and_the_connection_stays(
-    relay: RunningRelay, bridge: FakeBridge, certificates: Certificates, until: Until
+async def test_unusable_files_are_logged_once_and_the_connection_stays(
+    relay: RunningRelay, bridge: FakeBridge, certificates: Certificates
 ) -> None:
     assert await relay.client.exchange(bridge.envelope()) == [b"first"]
-    assert certificates.files.certificate is not None
-    certificates.files.certificate.write_text("half a certif")
+    certificates.chain.write_text("half a certif")
     await until(lambda: "certificates_unusable" in relay.events())
     assert await relay.client.exchange(bridge.envelope()) == [b"first"]
     certificates.issue("second")
-    fetches = bridge.fetches
-    await until(lambda: bridge.fetches > fetches)
+    await fetched(bridge)
     assert await relay.client.exchange(bridge.envelope()) == [b"second"]
     assert relay.events().count("certificates_unusable") == 1
     assert relay.events().count("replica_down") == 0
 
 
-async def test_a_relay_whose_certificate_was_refused_is_back_when_it_has_another(
-    bridge: FakeBridge, start_relay: StartRelay, certificates: Certificates, until: Until
+async def test_relay_with_a_refused_certificate_recovers_with_a_new_one(
+    bridge: FakeBridge, start_relay: StartRelay, certificates: Certificates
 ) -> None:
-    stranger = trustme.CA()
-    ours, certificates.ca = certificates.ca, stranger
-    certificates.issue("stranger")
-    certificates.ca = ours
+    certificates.issue("stranger", trustme.CA())
     bridge.credentials = certificates.bridge
-    await bridge.stop()
-    await bridge.start()
-    config = replace(bridge.config, address=Address("127.0.0.1", bridge.port), tls=certificates.files)
-    relay = await start_relay(config)
+    await bridge.restart()
+    relay = await start_relay(replace(bridge.config, tls=certificates.files))
     await until(lambda: "replica_down" in relay.events())
     certificates.issue("second")
     await until(lambda: "replica_up" in relay.events())
@@ -134,13 +125,13 @@ async def test_files_that_could_not_be_read_for_a_moment_are_read_again(
         return opened[-1]
 
     config = ReplicaConfig(Address("127.0.0.1", 1), tls=certificates.files)
-    line = ReplicaChannel(config, opening, lambda: problems.append(None))
+    channel = ReplicaChannel(config, opening, lambda: problems.append(None))
     certificates.issue("second")
     with no_descriptors():
         for _ in range(3):
-            line.follow_files()
+            channel.follow_files()
     assert (len(opened), len(problems)) == (1, 1)
     for _ in range(2):
-        line.follow_files()
+        channel.follow_files()
     assert (len(opened), len(problems)) == (2, 1)
-    await line.close()
+    await channel.close()

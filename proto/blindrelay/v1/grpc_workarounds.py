@@ -1,9 +1,4 @@
-"""The status that a grpc.aio call really ended with.
-
-When a peer ends a call while a message is being written, grpc.aio (1.85) puts INTERNAL, "Internal error
-from Core", for the failed write in place of the peer's status, before that is received or after. What
-the peer wrote before is then lost to call.read(); who iterates over the call still gets it.
-"""
+"""What grpc.aio (1.85) gets wrong, and how relay and client cope with it."""
 
 from __future__ import annotations
 
@@ -15,11 +10,16 @@ import grpc
 
 _WRITE_FAILED: Final = (grpc.StatusCode.INTERNAL, "Internal error from Core")
 _SECONDS: Final = 1.0
-"""The peer's status is on its way when a write fails; a second is many round trips."""
+"""The peer's status is on its way when a write fails. A second is many round trips."""
 
 
 class StatusWatch:
-    """Remembers the status that the peer of a call gave, whatever grpc.aio puts over it."""
+    """Remembers the status that the peer of a call sent.
+
+    A peer may end a call while a message is being written to it. Then grpc.aio replaces the peer's status
+    with that of the failed write (https://github.com/grpc/grpc/issues/36066), before or after it arrives.
+    It also drops the messages that call.read() has not returned yet. Iterating over the call returns them.
+    """
 
     def __init__(self, call: grpc.aio.Call) -> None:
         self._status: tuple[grpc.StatusCode, str | None] | None = None
@@ -27,7 +27,7 @@ class StatusWatch:
         call.add_done_callback(self._note)
 
     async def status(self, error: grpc.aio.AioRpcError) -> tuple[grpc.StatusCode, str | None]:
-        """The peer's code and details; `error`'s own, if the peer gave none within a second."""
+        """The peer's code and details, or those of `error` if the peer sends none within a second."""
         if self._status is None and (error.code(), error.details()) == _WRITE_FAILED:
             self._known = asyncio.Event()
             try:
@@ -45,8 +45,20 @@ class StatusWatch:
                 self._known.set()
 
 
+async def confirm_half_close(context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    """Call this when context.read() has returned EOF. Returns if the client has half-closed the call.
+
+    A cancelled call reads as EOF too, and its handler is cancelled a moment later. C++ has a way to tell the
+    two apart (https://github.com/grpc/grpc/pull/26245), and Python has none. A second read returns after the
+    cancellation has arrived. Then the handler's task has to run, and it cancels ours. A rare race remains.
+    """
+    await context.read()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+
 def _now(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """The result of a coroutine that has no need to wait: the call has just got its status."""
+    """The result of a coroutine that does not wait: the call has just received its status."""
     try:
         coroutine.send(None)
     except StopIteration as stop:

@@ -1,4 +1,4 @@
-"""The peer's status, before and after gRPC has put that of a failed write over it."""
+"""The peer's status, before and after gRPC has replaced it with that of a failed write."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
-from blindrelay.v1.aio_status import StatusWatch
+from blindrelay.v1.grpc_workarounds import StatusWatch
 
 Status = tuple[grpc.StatusCode, str]
 
@@ -18,7 +18,7 @@ WRITE_FAILED = (grpc.StatusCode.INTERNAL, "Internal error from Core")
 
 
 class Call:
-    """As much of a call as is watched."""
+    """The part of a call that StatusWatch uses."""
 
     def __init__(self) -> None:
         self.ended: list[Callable[[Any], None]] = []
@@ -44,18 +44,18 @@ def error(status: Status) -> grpc.aio.AioRpcError:
 
 
 @pytest.fixture(autouse=True)
-def nothing_comes_by_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("blindrelay.v1.aio_status._SECONDS", 3_600)
+def a_long_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blindrelay.v1.grpc_workarounds._SECONDS", 3_600)
 
 
-async def test_a_status_that_is_known_is_not_waited_for() -> None:
+async def test_known_status_is_returned_at_once() -> None:
     call: Any = Call()
     watch = StatusWatch(call)
     call.end(REFUSED)
     assert await watch.status(error(WRITE_FAILED)) == REFUSED
 
 
-async def test_one_that_is_on_its_way_is() -> None:
+async def test_status_that_is_under_way_is_waited_for() -> None:
     call: Any = Call()
     watch = StatusWatch(call)
     call.end(WRITE_FAILED)
@@ -66,6 +66,6 @@ async def test_one_that_is_on_its_way_is() -> None:
     assert await waiting == REFUSED
 
 
-async def test_any_other_error_is_what_it_says() -> None:
+async def test_other_error_is_returned_as_it_is() -> None:
     call: Any = Call()
     assert await StatusWatch(call).status(error(REFUSED)) == REFUSED
