@@ -65,8 +65,8 @@ class ForeignIdentityError(DirectoryError):
 
     def __init__(self, pinned: str, served: str) -> None:
         super().__init__(
-            f"the key directory belongs to another bridge: pinned is {pinned}, served is {served}, which was "
-            "not announced. Ask the bridge's operator (not the relay's) which is right; "
+            f"the key directory is another bridge's, not the pinned one's: pinned is {pinned}, served is "
+            f"{served}, which was not announced. Ask the bridge's operator (not the relay's) which is right; "
             f"only if it is the new one, pin it with bridge={served}"
         )
 

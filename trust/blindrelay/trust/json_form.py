@@ -14,7 +14,7 @@ def read_json(text: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_once_each, parse_float=_refused, parse_constant=_refused)
     except (ValueError, RecursionError):
-        raise HistoryFormError("it is not valid JSON") from None
+        raise HistoryFormError("it is not JSON, or it is incomplete") from None
 
 
 def write_json(content: dict[str, Any]) -> str:
