@@ -37,11 +37,18 @@ class Direction:
         opens: int | None = None,
         alter: Callable[[list[bytes]], list[bytes]] = list,
     ) -> Scenario:
-        """A scenario of these records, of which the first `opens` (all, unless said) open to their parts."""
+        """A scenario of these records, of which `records[:opens]` open to their parts."""
         parts = [_part(each) for each in records[:opens]]
         sealed = alter(seal(self.key, self.header, records))
         fields = {"key": self.key, "records": sealed, "parts": parts}
         return Scenario(self.kind, name, comment, expect, fields)
+
+    def streams(
+        self, table: Streams, expect: str = "accept", *, opens: int | None = None
+    ) -> Iterator[Scenario]:
+        """A scenario for each row."""
+        for name, (comment, records) in table.items():
+            yield self.stream(name, comment, records, expect, opens=opens)
 
 
 def _part(opened: Record) -> bytes:
@@ -70,36 +77,37 @@ def _whole(way: Direction) -> Iterator[Scenario]:
     padding = [*three(way, MESSAGE), record(b"", 50), record(b"", tag=FINAL)]
     unknown = record(encode(way.head) + b"\x7a\x02hi")
     whole: Streams = {
-        "one_record": ("Everything in one record.", [record(way.both, tag=FINAL)]),
-        "three_records": ("Head, body, end, without any padding.", three(way)),
-        "empty_payload": ("No body.", [head, end]),
-        "empty_piece": ("A piece of no bytes is a piece.", [head, nothing, body, again, end]),
-        "padded": ("Zeros in every record.", zeros),
-        "padding_records": ("Records of nothing but zeros after the end.", padding),
-        "unknown_field": ("Field 15 of no message is ignored.", [unknown, body, end]),
+        "stream_one_record": ("Everything in one record.", [record(way.both, tag=FINAL)]),
+        "stream_three_records": ("Head, body, end, without any padding.", three(way)),
+        "stream_empty_payload": ("No body.", [head, end]),
+        "stream_empty_piece": ("A piece of no bytes is a piece.", [head, nothing, body, again, end]),
+        "stream_padded": ("Zeros in every record.", zeros),
+        "stream_padding_records": ("Records of nothing but zeros after the end.", padding),
+        "stream_unknown_field": ("Field 15 of no message is ignored.", [unknown, body, end]),
     }
-    for name, (comment, records) in whole.items():
-        yield way.stream(f"stream_{name}", comment, records)
+    yield from way.streams(whole)
 
 
 def _ends(way: Direction) -> Iterator[Scenario]:
     head, body, _ = three(way)
+    open_ended = three(way, MESSAGE)
     cut: Streams = {
-        "no_chunks": ("No record at all.", []),
-        "no_final": ("All of the message, no FINAL.", three(way, MESSAGE)),
-        "cut_after_head": ("The head, and then nothing.", [head]),
-        "cut_before_end": ("Head and body, and then nothing.", [head, body]),
-        "cut_in_padding": ("The padding does not come to its end.", [*three(way, MESSAGE), record(b"", 50)]),
+        "stream_no_chunks": ("No record at all.", []),
+        "stream_no_final": ("All of the message, no FINAL.", open_ended),
+        "stream_cut_after_head": ("The head, and then nothing.", [head]),
+        "stream_cut_before_end": ("Head and body, and then nothing.", [head, body]),
+        "stream_cut_in_padding": (
+            "The padding does not come to its end.",
+            [*three(way, MESSAGE), record(b"", 50)],
+        ),
     }
-    for name, (comment, records) in cut.items():
-        yield way.stream(f"stream_{name}", comment, records, "truncated")
+    yield from way.streams(cut, "truncated")
     after: Streams = {
-        "two_final_chunks": ("FINAL twice.", [*three(way), record(b"", tag=FINAL)]),
-        "message_after_final": ("A record after FINAL.", [*three(way), record(b"")]),
-        "body_after_final": ("A body piece after FINAL.", [*three(way), body]),
+        "stream_two_final_chunks": ("FINAL twice.", [*three(way), record(b"", tag=FINAL)]),
+        "stream_message_after_final": ("A record after FINAL.", [*three(way), record(b"")]),
+        "stream_body_after_final": ("A body piece after FINAL.", [*three(way), body]),
     }
-    for name, (comment, records) in after.items():
-        yield way.stream(f"stream_{name}", comment, records, "open_failure", opens=3)
+    yield from way.streams(after, "open_failure", opens=3)
     garbage = {
         "short": ("One byte after FINAL.", b"\x00"),
         "empty": ("A record of no bytes after FINAL.", b""),
@@ -108,12 +116,15 @@ def _ends(way: Direction) -> Iterator[Scenario]:
     for name, (comment, extra) in garbage.items():
         alter = partial(_appended, extra)
         yield way.stream(f"stream_trailing_garbage_{name}", comment, three(way), "open_failure", alter=alter)
+    final_body = record(way.body(b"one"), tag=FINAL)
     early: Streams = {
-        "final_first": ("FINAL on the head.", [record(way.head, tag=FINAL)]),
-        "final_before_end": ("FINAL before the message's end.", [head, record(way.body(b"one"), tag=FINAL)]),
+        "stream_final_first": ("FINAL on the head.", [record(way.head, tag=FINAL)]),
+        "stream_final_before_end": (
+            "FINAL before the message's end.",
+            [head, final_body],
+        ),
     }
-    for name, (comment, records) in early.items():
-        yield way.stream(f"stream_{name}", comment, records, "violation", opens=len(records) - 1)
+    yield from way.streams(early, "violation", opens=-1)
 
 
 def _appended(extra: bytes, sealed: list[bytes]) -> list[bytes]:
@@ -196,15 +207,21 @@ def _plaintexts(way: Direction) -> Iterator[Scenario]:
     for name, tag in {"push": PUSH, "rekey": REKEY, "unknown": 0x80}.items():
         records = [head, Record(body.plaintext, tag), end]
         yield way.stream(f"stream_tag_{name}", f"Tag {tag}, authentic.", records, "violation", opens=1)
-    seconds = {
-        "tag_final_and_more": ("FINAL's bits and another.", Record(end.plaintext, 0x07)),
-        "length_beyond_record": ("It says 6 and holds 5.", Record(b"\x00\x00\x00\x06abcde")),
-        "length_huge": ("It says 4 GiB.", Record(b"\xff\xff\xff\xffabcde")),
-        "padding_not_zero_first": ("One bit of padding.", Record(body.plaintext + b"\x01\x00\x00")),
-        "padding_not_zero_last": ("One bit of padding.", Record(body.plaintext + b"\x00\x00\x01")),
+    first_byte, last_byte = (Record(body.plaintext + zeros) for zeros in (b"\x01\x00\x00", b"\x00\x00\x01"))
+    seconds: Streams = {
+        "stream_tag_final_and_more": ("FINAL's bits and another.", [head, Record(end.plaintext, 0x07)]),
+        "stream_length_beyond_record": ("It says 6 and holds 5.", [head, Record(b"\x00\x00\x00\x06abcde")]),
+        "stream_length_huge": ("It says 4 GiB.", [head, Record(b"\xff\xff\xff\xffabcde")]),
+        "stream_padding_not_zero_first": (
+            "One bit of padding.",
+            [head, first_byte],
+        ),
+        "stream_padding_not_zero_last": (
+            "One bit of padding.",
+            [head, last_byte],
+        ),
     }
-    for name, (comment, second) in seconds.items():
-        yield way.stream(f"stream_{name}", comment, [head, second], "violation", opens=1)
+    yield from way.streams(seconds, "violation", opens=1)
     comment = "FINAL over no bytes: too short."
     yield way.stream("stream_last_chunk_empty", comment, [head, Record(b"", FINAL)], "open_failure", opens=1)
     for name, junk in {"part_cut": encode(way.both)[:-1], "part_not_protobuf": b"\x07"}.items():
@@ -219,18 +236,17 @@ def _orders(way: Direction) -> Iterator[Scenario]:
     frame = type(way.head)()
     frame.MergeFromString(b"\x22\x02\x08\x01" if way.kind == "request" else b"\x2a\x02\x08\x01")
     orders: Streams = {
-        "body_before_head": ("A body without a head.", [body]),
-        "end_before_head": ("An end without a head.", [record(way.end)]),
-        "padding_first": ("Padding without a message.", [padding]),
-        "head_twice": ("A second head.", [head, head]),
-        "head_after_body": ("A second head, later.", [head, body, head]),
-        "padding_in_message": ("Padding before the end.", [head, padding]),
-        "head_after_end": ("A head after the end.", [*ended, head]),
-        "body_after_end": ("A body after the end.", [*ended, body]),
-        "end_twice": ("A second end.", [*ended, end]),
-        "body_after_padding": ("A body after padding.", [*ended, padding, body]),
-        "whole_twice": ("A second message.", [record(way.both), record(way.both)]),
-        "frame": ("A frame, and no tunnel.", [head, record(frame)]),
+        "stream_body_before_head": ("A body without a head.", [body]),
+        "stream_end_before_head": ("An end without a head.", [record(way.end)]),
+        "stream_padding_first": ("Padding without a message.", [padding]),
+        "stream_head_twice": ("A second head.", [head, head]),
+        "stream_head_after_body": ("A second head, later.", [head, body, head]),
+        "stream_padding_in_message": ("Padding before the end.", [head, padding]),
+        "stream_head_after_end": ("A head after the end.", [*ended, head]),
+        "stream_body_after_end": ("A body after the end.", [*ended, body]),
+        "stream_end_twice": ("A second end.", [*ended, end]),
+        "stream_body_after_padding": ("A body after padding.", [*ended, padding, body]),
+        "stream_whole_twice": ("A second message.", [record(way.both), record(way.both)]),
+        "stream_frame": ("A frame, and no tunnel.", [head, record(frame)]),
     }
-    for name, (comment, records) in orders.items():
-        yield way.stream(f"stream_{name}", comment, records, "violation", opens=len(records) - 1)
+    yield from way.streams(orders, "violation", opens=-1)
