@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
@@ -62,27 +62,19 @@ def test_both_ends_share_their_keys() -> None:
     client.response.close()
 
 
-Alteration = Callable[[bytes], bytes]
+def alterations(data: bytes) -> Iterator[bytes]:
+    """Each with one byte changed, then cut, extended and empty."""
+    for place in range(len(data)):
+        yield data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+    yield from (data[:-1], data + b"\x00", b"")
 
 
-def flipped(place: int) -> Alteration:
-    return lambda data: data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
-
-
-ALTERATIONS: list[Alteration] = [
-    *map(flipped, (0, 40, -1)),
-    lambda data: b"",
-    lambda data: data[:-1],
-    lambda data: data + b"\x00",
-]
-
-
-@pytest.mark.parametrize("alter", ALTERATIONS)
-@pytest.mark.parametrize("what", ["envelope", "secret", "both"])
-def test_altered_exchange_does_not_open(alter: Alteration, what: str) -> None:
+def test_every_byte_of_envelope_and_secret_is_bound() -> None:
     secret = encapsulate(ENVELOPE, KEY.config).encapsulated_secret
-    envelope = alter(ENVELOPE) if what != "secret" else ENVELOPE
-    check_refused(envelope, alter(secret) if what != "envelope" else secret, KEY)
+    for altered in alterations(ENVELOPE):
+        check_refused(altered, secret, KEY)
+    for altered in alterations(secret):
+        check_refused(ENVELOPE, altered, KEY)
 
 
 def test_secret_for_another_key_does_not_open() -> None:

@@ -1,6 +1,6 @@
 """A bridge's first message: envelope, encapsulated secret, first record, claim (sections 6, 8 and 11.1).
 
-The fuzzer holds the exchange's keys, so that it also knows what to put into a record that opens.
+The fuzzer holds the keys of the exchange, so that its records open.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def opening(data: bytes) -> None:
     sealed = HostileStream(raw(_ALICE["request_key"])).seal(any_plaintext(tape), tape.choice(TAGS))
     first = ExchangeRequest(encapsulated_secret=_SECRET, sealed=sealed)
     message = altered(tape, first)
-    # What Opening.open turns into one refusal, without the time that it takes for it.
+    # Opening.open() makes one refusal of every error, after a delay.
     claimed = door._claim([(METADATA_KEY, envelope)], message, b"peer")
     check(envelope == _ENVELOPE and len(claims) == 1, "what opens is claimed, under its own envelope")
     check(claimed.issued_at == Envelope.FromString(envelope).issued_at, "dated by its envelope")
