@@ -1,7 +1,7 @@
 """Records: one direction of an exchange, sealed and opened (spec/protocol.md, section 9).
 
-libsodium's secretstream, as PyNaCl gives it, opens any tag, opens records after the final one, does not
-notice a stream cut between two records, and stays usable after a failure. So the rules live here.
+libsodium's secretstream opens any tag and records after the final one. It does not notice a stream that is
+cut between two records, and it stays usable after a failure. This module adds those rules.
 """
 
 from __future__ import annotations
@@ -29,34 +29,33 @@ _MIN_SEALED_SIZE: Final = RECORD_OVERHEAD
 
 
 class SecretstreamState(bindings.crypto_secretstream_xchacha20poly1305_state):
-    """libsodium's state, 52 bytes with the key in them: overwritten when it is dropped, since freed memory
-    keeps what was in it."""
+    """libsodium's state of 52 bytes, which contain the key. It is overwritten when it is dropped."""
 
     __slots__ = ()
 
     def __del__(self) -> None:
         size = len(self.statebuf)
-        self.statebuf[0:size] = bytes(size)  # type: ignore[index]  # a cffi array, whatever PyNaCl declares
+        self.statebuf[0:size] = bytes(size)  # type: ignore[index]  # a cffi array, despite PyNaCl's types
 
 
 class RecordSealer:
-    """Seals the records of one direction, in order, up to and with the final one."""
+    """Seals the records of one direction in order, up to and including the final one."""
 
     def __init__(self, key: bytes) -> None:
         self._state: SecretstreamState | None = SecretstreamState()
-        # The random header makes every key stream fresh, even if one key were used twice.
+        # The random header makes every key stream unique, even if a key were used twice.
         self._header = init_push(self._state, key)
         self.sealed_size = 0
-        """Bytes sealed so far, as they travel."""
+        """Bytes of all records so far."""
 
     def size_of(self, part_size: int) -> int:
-        """Bytes that the next record takes, unpadded, for a part of so many bytes."""
+        """Bytes of the next record, unpadded, with a part of `part_size` bytes."""
         return len(self._header) + RECORD_OVERHEAD + part_size
 
     def seal(self, part: bytes, *, zeros: int = 0, final: bool = False) -> bytes:
-        """One record: 21 bytes, the part, the zeros; the first also has its 24-byte header.
+        """One record: 21 bytes, the part and the zeros. The first also has the 24-byte header of the stream.
 
-        Raises StateError after the final record, or if the record would pass 69,632 bytes.
+        Raises StateError after the final record, or if the record would exceed 69,632 bytes.
         """
         if self._state is None:
             raise StateError("nothing can be sealed after the final record")
@@ -75,7 +74,7 @@ class RecordSealer:
 
 
 class RecordOpener:
-    """Opens the records of one direction. The first failure is the last word: it is raised ever after."""
+    """Opens the records of one direction. The first failure is final: every later use raises it again."""
 
     def __init__(self, key: bytes) -> None:
         self._key: bytes | None = key
@@ -89,13 +88,13 @@ class RecordOpener:
         return self._final_opened and self._failure is None
 
     def open(self, sealed: bytes) -> tuple[bytes, bool]:
-        """The part in a record, and whether it was the final one.
+        """The part in a record, and whether the record was the final one.
 
-        Raises OpenError if it does not open or comes after the final one, ViolationError if what
-        opened is not well formed.
+        Raises OpenError if it does not open or comes after the final one, and ViolationError if its
+        content is not well formed.
         """
         if self._failure is not None:
-            raise self._failure.with_traceback(None)  # or its frames would hold what opened before
+            raise self._failure.with_traceback(None)  # its frames would keep earlier plaintext alive
         if self._final_opened or not _MIN_SEALED_SIZE <= len(sealed) <= MAX_SEALED_SIZE:
             self.fail(OpenError())
         plaintext, tag = self._pull(sealed)
@@ -109,21 +108,21 @@ class RecordOpener:
         return part, self._final_opened
 
     def close(self) -> None:
-        """The stream has ended. Raises TruncatedError unless its final record was opened."""
+        """Tells that the stream has ended. Raises TruncatedError unless the final record has opened."""
         if self._failure is not None:
-            raise self._failure.with_traceback(None)  # or its frames would hold what opened before
+            raise self._failure.with_traceback(None)  # its frames would keep earlier plaintext alive
         if not self.finished:
             self.fail(TruncatedError())
 
     def fail(self, error: SealingError) -> NoReturn:
-        """Drops the keys and raises the error, now and at every later use."""
+        """Drops the keys and raises the error, now and on every later use."""
         self._key = self._state = None
         self._failure = error
         raise error
 
     def _pull(self, sealed: bytes) -> tuple[bytes, int]:
         opened: tuple[bytes, int] | None = None
-        with suppress(CryptoError, ValueError):  # so that the failure carries no cause
+        with suppress(CryptoError, ValueError):  # the OpenError must not carry a cause
             opened = pull(self._state, sealed, None) if self._state else self._pull_first(sealed)
         if opened is None:
             self.fail(OpenError())
@@ -138,7 +137,7 @@ class RecordOpener:
         return pull(self._state, sealed[HEADER_SIZE:], None)
 
     def _part(self, plaintext: bytes) -> bytes:
-        # Never shorter than its length: a sealed record of fewer bytes was refused before.
+        # It has at least 4 bytes: open() has refused shorter records.
         end = _LENGTH_SIZE + int.from_bytes(plaintext[:_LENGTH_SIZE], "big")
         if end > len(plaintext):
             self.fail(ViolationError("a record is shorter than it says"))

@@ -1,6 +1,6 @@
 """A bridge's first message: envelope, encapsulated secret, first record, claim (sections 6, 8 and 11.1).
 
-The fuzzer holds the exchange's keys, so that it also knows what to put into a record that opens.
+The fuzzer holds the keys of the exchange, so that its records open.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def identity(data: bytes) -> None:
 
 
 def connection_string(data: bytes) -> None:
-    """Any text as a connection string. Files outside the current folder are left alone."""
+    """Any text as a connection string, except one that names a file in another folder."""
     text = data.decode("utf-8", "replace")
     if "/" in unquote(text).replace("blindrelay://", "", 1).rstrip("/"):
         return

@@ -1,4 +1,4 @@
-"""A bridge's honest operation, simulated: times in seconds, no signatures (those were verified before)."""
+"""A simulation of honest bridges and relays. Times are seconds; signatures were verified before."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from blindrelay.trust import KeyHistory, VerifiedDirectory, VerifiedKey, identity_hash
 from blindrelay.v1.keys_pb2 import KeyDirectory, SignedKeyDirectory
 
-from ..trust.replicas import IDENTITY, NOW, SUCCESSOR
+from .replicas import IDENTITY, NOW, SUCCESSOR
 
 HASH = identity_hash(SUCCESSOR.public_key)
 STEP = 10
@@ -22,7 +22,7 @@ class Process:
     name: int
     started_at: int
     skew: int
-    said: bytes = b""
+    successor: bytes = b""
     sequence: int = 0
     keys: list[VerifiedKey] = field(default_factory=list)
     newest: VerifiedDirectory | None = None
@@ -43,10 +43,7 @@ class Process:
     def _state(self, at: int) -> VerifiedDirectory:
         self.sequence += 1
         replica_id = self.name.to_bytes(16)
-        listed = tuple(key for key in self.keys if key.not_after >= at)
-        statement = KeyDirectory(
-            replica_id=replica_id, sequence=self.sequence, issued_at=at
-        ).SerializeToString()
+        statement = KeyDirectory(replica_id=replica_id, sequence=self.sequence, issued_at=at)
         return VerifiedDirectory(
             identity=IDENTITY.public_key,
             replica_id=replica_id,
@@ -54,9 +51,9 @@ class Process:
             started_at=self.started_at + self.skew,
             issued_at=at,
             expires_at=at + EPOCH,
-            next_identity_hash=self.said,
-            keys=listed,
-            signed=SignedKeyDirectory(directory=statement).SerializeToString(),
+            next_identity_hash=self.successor,
+            keys=tuple(key for key in self.keys if key.not_after >= at),
+            signed=SignedKeyDirectory(directory=statement.SerializeToString()).SerializeToString(),
             signing_key=self.name.to_bytes(32),
         )
 
@@ -65,18 +62,18 @@ class World:
     """Replicas that rotate, stop, start and announce; two relays that renew each minute; two clients."""
 
     def __init__(self, seed: int, replicas: int) -> None:
-        self.chance = random.Random(seed)
+        self.random = random.Random(seed)
         self.count = 0
         self.now = NOW
-        self.said = b""
+        self.successor = b""
         self.processes = [self._start() for _ in range(replicas)]
         self.caches: list[list[VerifiedDirectory]] = [[], []]
-        self.renewed = [self.chance.randrange(60) for _ in range(2)]
+        self.renewed = [self.random.randrange(60) for _ in range(2)]
         self.clients = [KeyHistory(IDENTITY.public_key) for _ in range(2)]
 
     def _start(self) -> Process:
         self.count += 1
-        return Process(self.count, self.now, self.chance.randint(-15, 15), self.said)
+        return Process(self.count, self.now, self.random.randint(-15, 15), self.successor)
 
     def run(self, seconds: int) -> None:
         for _ in range(0, seconds, STEP):
@@ -85,16 +82,16 @@ class World:
             for relay in range(2):
                 if (self.now - NOW) % 60 == self.renewed[relay] // 10 * 10:
                     self.caches[relay] = [each.directory(self.now) for each in self.processes]
-                if self.chance.random() < 0.02:
+                if self.random.random() < 0.02:
                     self.fetch(relay)
 
     def _operate(self) -> None:
-        if self.chance.random() < 0.005:
-            self.processes[self.chance.randrange(len(self.processes))] = self._start()
-        if self.chance.random() < 0.001:
-            self.said = HASH
+        if self.random.random() < 0.005:
+            self.processes[self.random.randrange(len(self.processes))] = self._start()
+        if self.random.random() < 0.001:
+            self.successor = HASH
             for each in self.processes:
-                each.said, each.newest = HASH, None
+                each.successor, each.newest = HASH, None
 
     def fetch(self, relay: int) -> None:
         for directory in self.caches[relay]:
