@@ -12,7 +12,7 @@ _WRONG_INPUT: Final = 2
 _PROGRAMS: Final = frozenset({"-m", "__main__.py", "blindrelay", "blindrelay-relay", "blindrelay-bridge"})
 """What sys.argv[0] is named while one of our programs starts; -m while Python looks for its module."""
 
-_BY_SIZE: Final = ("relay", "bridge", "client", "proxy", "testbed", "dev")
+_BY_SIZE: Final = ("relay", "bridge", "client", "proxy", "testing", "testbed", "dev")
 """The last ones bring what the ones before them bring."""
 
 _depth = 0

@@ -11,18 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Final, Self
 
-from blindrelay.testbed.configuration import (
-    MappedProvider,
-    Option,
-    official_providers,
-    write_bridge_config,
-    write_relay_config,
-)
+from blindrelay.testbed.configuration import official_providers, write_bridge_config
 from blindrelay.testbed.errors import PartNotReadyError, TestbedError
 from blindrelay.testbed.processes import KEPT_LINES, PartProcess
 from blindrelay.testbed.providers import LLAMA_KINDS, ProviderKind, provider_process
 from blindrelay.testbed.tap import Forwarded, TapReader
 from blindrelay.testbed.unprivileged import launcher
+from blindrelay.testing.configuration import MappedProvider, Option, write_relay_config
 
 READY_SECONDS: Final = 20.0
 """How long relay and bridges may take to find each other."""
