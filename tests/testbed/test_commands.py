@@ -71,7 +71,7 @@ def test_up_shows_a_part_that_dies_and_keeps_the_others() -> None:
         pids = json.loads(process.stdout.readline())["pids"]
         os.kill(pids["provider"], signal.SIGKILL)
         assert (
-            process.stderr.readline() == "blindrelay-testbed: provider ended by signal 9; it said nothing\n"
+            process.stderr.readline() == "blindrelay-testbed: provider ended by signal 9; it wrote nothing\n"
         )
         os.kill(pids["relay"], 0)
         assert _ended(process, signal.SIGTERM)[0] == 0

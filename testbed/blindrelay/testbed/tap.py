@@ -86,14 +86,14 @@ class TappedExchange:
 
 
 class TapReader:
-    """Reads on from where it stopped, so that whoever watches a long time reads each line once."""
+    """Reads on from where it stopped, so that each line is read once."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._read = 0
 
     def new(self) -> list[Forwarded]:
-        """What was noted since the last call, in order; a line that is being written waits for the next."""
+        """What was noted since the last call. A line that is not complete waits for the next call."""
         if not self._path.exists():
             return []
         with self._path.open("rb") as file:

@@ -38,7 +38,7 @@ class _Ear:
 
 
 def _overheard(hear: Hear) -> AbstractContextManager[object]:
-    heard = vars(relay)["forward"]  # another ear, perhaps
+    heard = vars(relay)["forward"]  # patched already if two leaks are combined
 
     async def overheard(first: bytes, context: Any, call: Any, *others: Any) -> Any:
         tapped = TappedCall(call, _Ear(hear))
@@ -120,7 +120,7 @@ LEAKS: Final[dict[str, Callable[[], AbstractContextManager[object]]]] = {
     "forwarded-header": forwarded_header,
     "traces": traces,
 }
-"""By name. They can be had together."""
+"""By name. They can be combined."""
 
 NEED_TO_WRITE: Final = frozenset({"debug-dump", "traces"})
 """Of them, those that the sandbox and the read-only file systems would stop."""

@@ -1,7 +1,7 @@
 """A network namespace of the run's own: nothing else crosses its loopback, and every packet can be read.
 
-Reading a process's memory, and the network, takes rights that a user has over what runs in a user namespace
-of their own (user_namespaces(7)); so an evidence run needs no administrator where those are allowed.
+Reading memory and the network needs rights. A user has them within a user namespace of their own
+(user_namespaces(7)), so an evidence run does not have to be root where those are allowed.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def raise_loopback() -> None:
 
 
 class Doorway:
-    """Carries connections to a relay, as from another address: bytes both ways, and nothing looked at."""
+    """Carries connections to a relay, as if from another address."""
 
     def __init__(self, relay: str, address: str) -> None:
         host, _, port = relay.rpartition(":")
