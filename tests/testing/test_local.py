@@ -68,14 +68,24 @@ def test_provider_lists_requests_and_relay_saw_nothing_of_them(
 def test_responses_messages_and_gemini_are_spoken(blindrelay: LocalBlindRelay, client: openai.OpenAI) -> None:
     blindrelay.provider.answer_with(lambda _: Reply("two words"))
     assert client.responses.create(model="m", input="x", store=False).output_text == "two words"
+    with client.responses.stream(model="m", input="x", store=False) as responses:
+        deltas = [event.delta for event in responses if event.type == "response.output_text.delta"]
+        assert responses.get_final_response().output_text == "".join(deltas) == "two words"
     claude = anthropic.Anthropic(api_key="any", http_client=blindrelay.sealed.httpx2_client(), max_retries=0)
     with claude.messages.stream(model="m", max_tokens=9, messages=MESSAGES) as stream:
         assert list(stream.text_stream) == ["two", " words"]
+        assert stream.get_final_message().stop_reason == "end_turn"
     options = genai.types.HttpOptions(httpx_client=blindrelay.sealed.httpx_client())
     models = genai.Client(api_key="any", http_options=options).models
     assert models.generate_content(model="m", contents="x").text == "two words"
     pieces = [piece.text for piece in models.generate_content_stream(model="m", contents="x")]
     assert [piece for piece in pieces if piece] == ["two", " words"]
+
+
+def test_models_and_embeddings_need_no_script(client: openai.OpenAI) -> None:
+    assert [model.id for model in client.models.list()] == ["scripted"]
+    data = client.embeddings.create(model="m", input=["a", "bb"]).data
+    assert [item.embedding[0] for item in data] == [1.0, 2.0]
 
 
 def test_an_error_has_the_api_s_form(blindrelay: LocalBlindRelay, client: openai.OpenAI) -> None:

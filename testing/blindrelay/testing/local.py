@@ -47,6 +47,7 @@ class LocalBlindRelay:
     Args:
         origins: the addresses of presets that have none of their own, such as
             {"azure": "https://my-resource.openai.azure.com"}.
+        provider_options: more keys of a preset's [[provider]] entry, such as {"vllm": {"cache_salt": "off"}}.
         bridge_options, relay_options: more top-level keys of bridge.toml and relay.toml.
         account: the name under which the relay knows the access token.
 
@@ -61,6 +62,7 @@ class LocalBlindRelay:
         self,
         *,
         origins: Mapping[str, str] | None = None,
+        provider_options: Mapping[str, Mapping[str, Option]] | None = None,
         bridge_options: Mapping[str, Option] | None = None,
         relay_options: Mapping[str, Option] | None = None,
         account: str = "test",
@@ -68,6 +70,7 @@ class LocalBlindRelay:
         self.provider = ScriptedProvider()
         self._origins = {name: str(preset.origin) for name, preset in presets().items() if preset.origin}
         self._origins |= origins or {}
+        self._provider_options = provider_options or {}
         self._bridge_options = bridge_options or {}
         self._relay_options = relay_options or {}
         self._account = account
@@ -135,7 +138,10 @@ class LocalBlindRelay:
             yield f"blindrelay://{token}@{relay}?bridge={identity}&tls=off&history=off"
 
     def _bridge(self, folder: Path, target: str) -> Bridge:
-        providers = [MappedProvider(name, origin, target) for name, origin in self._origins.items()]
+        providers = [
+            MappedProvider(name, origin, target, options=self._provider_options.get(name, {}))
+            for name, origin in self._origins.items()
+        ]
         write_bridge_config(folder / "bridge.toml", _ANY_PORT, providers, self._bridge_options)
         identity = load_or_make_identity(folder / "identity.key")
         return Bridge(read_bridge_config(folder / "bridge.toml"), identity, EventLog(lambda _: None))
