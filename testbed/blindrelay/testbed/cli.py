@@ -146,14 +146,6 @@ def _evidence(given: argparse.Namespace) -> None:
     from blindrelay.testbed.evidence.command import run_command
 
     run_command(
-        [
-            "evidence",
-            "--out",
-            str(given.out),
-            *(["--quick"] if given.quick else []),
-            *(["--json"] if given.json else []),
-            *(part for name in given.leak for part in ("--leak", name)),
-        ],
         inside=given.inside_its_own_network,
         quick=given.quick,
         json_only=given.json,

@@ -14,7 +14,6 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from blindrelay.testbed.errors import UnavailableError
@@ -27,15 +26,15 @@ _SIOCSIFFLAGS: Final = 0x8914
 _IFF_UP: Final = 1
 
 
-def enter_own_network(arguments: Sequence[str]) -> NoReturn:
-    """Runs this command again, with these arguments, in namespaces of its own. Raises UnavailableError."""
+def enter_own_network() -> NoReturn:
+    """Runs this process's command again in new namespaces. Raises UnavailableError."""
     unshare = shutil.which("unshare")
     if unshare is None:
         raise UnavailableError("the evidence run needs Linux and its command unshare")
     namespaces = ["--net"] if os.geteuid() == 0 else ["--user", "--map-root-user", "--net"]
     if subprocess.run([unshare, *namespaces, "true"], capture_output=True).returncode != 0:
         raise UnavailableError("the evidence run needs network namespaces: allow them, or be root")
-    command = [unshare, *namespaces, sys.executable, "-m", "blindrelay.testbed", *arguments, INSIDE]
+    command = [unshare, *namespaces, sys.executable, "-m", "blindrelay.testbed", *sys.argv[1:], INSIDE]
     os.execv(unshare, command)
 
 
