@@ -18,13 +18,9 @@ from typing import Any, Final, Self
 import grpc
 
 from blindrelay.serving import authorization, issue_token
-from blindrelay.testbed.configuration import (
-    Option,
-    official_providers,
-    write_bridge_config,
-    write_relay_config,
-)
+from blindrelay.testbed.configuration import official_providers, write_bridge_config
 from blindrelay.testbed.processes import PartProcess
+from blindrelay.testing.configuration import Option, write_relay_config
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryRequest
 from blindrelay.v1.exchange_pb2_grpc import ExchangeServiceStub
 

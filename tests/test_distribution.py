@@ -59,7 +59,7 @@ def test_the_wheel_holds_every_package_and_the_generated_code(tmp_path: Path) ->
     )
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    packages = ("v1", "sealing", "trust", "serving", "client", "relay_node", "provider_bridge")
+    packages = ("v1", "sealing", "trust", "serving", "client", "relay_node", "provider_bridge", "testing")
     assert {f"blindrelay/{package}/py.typed" for package in packages} <= names
     assert "blindrelay/v1/exchange_pb2_grpc.py" in names
     assert "blindrelay/provider_bridge/presets.toml" in names

@@ -16,7 +16,7 @@ import pytest
 from blindrelay.testbed import Testbed
 from blindrelay.testbed.attacks import ATTACKS, Proof, Row, attacks_named, run_attacks
 from blindrelay.testbed.attacks import command as attack_command
-from blindrelay.testbed.attacks.doubles import nothing_missing
+from blindrelay.testbed.attacks.doubles.double import nothing_missing
 from blindrelay.testbed.cli import main
 
 NAMES = [attack.name for attack in ATTACKS]

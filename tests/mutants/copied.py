@@ -28,6 +28,7 @@ PACKAGES: Final = {
     "client": "client",
     "relay_node": "relay_node",
     "provider_bridge": "provider_bridge",
+    "testing": "testing",
     "testbed": "testbed",
 }
 """The folders of packages, and the package in each."""

@@ -5,18 +5,15 @@ from __future__ import annotations
 from typing import Any, Final
 
 import anthropic
-import httpx2
-import pydantic
 import pytest
 from anthropic import Anthropic, AsyncAnthropic, beta_async_tool, beta_tool
 
 from ..aimock.server import Aimock
-from .conftest import PARIS, Way
+from .conftest import CUT, PARIS, QUESTION, City, Way, ask
 from .works import works
 
 SDK: Final = "anthropic"
-CUT: Final = (anthropic.APIConnectionError, httpx2.RemoteProtocolError, httpx2.ReadError)
-QUESTION: Final = "What is the capital of France?"
+CUT_HERE: Final = (anthropic.APIConnectionError, *CUT)
 TOOLS: Final[Any] = [
     {
         "name": "get_weather",
@@ -43,7 +40,7 @@ def client(way: Way) -> Anthropic:
 
 
 def asking(text: str, **options: Any) -> Any:
-    return {"model": "m", "max_tokens": 99, "messages": [{"role": "user", "content": text}], **options}
+    return {"model": "m", "max_tokens": 99, "messages": ask(text), **options}
 
 
 def said(message: Any) -> str:
@@ -135,11 +132,6 @@ async def test_the_tool_runner_asynchronous(way: Way) -> None:
         assert said(await client.beta.messages.tool_runner(**question).until_done()) == "It rains in Paris."
 
 
-class City(pydantic.BaseModel):
-    name: str
-    country: str
-
-
 @works(SDK, "structured output")
 def test_structured_output(client: Anthropic) -> None:
     answer = client.messages.parse(**asking("Paris as JSON"), output_format=City)
@@ -163,7 +155,10 @@ def test_the_providers_429_arrives_whole(client: Anthropic) -> None:
 @works(SDK, "a cut stream is an error")
 def test_a_stream_that_the_provider_cuts_is_an_error(client: Anthropic) -> None:
     seen: list[Any] = []
-    with client.messages.stream(**asking("Please break off")) as stream, pytest.raises(CUT):
+    with (
+        client.messages.stream(**asking("Please break off")) as stream,
+        pytest.raises(CUT_HERE),
+    ):
         seen.extend(stream)
     assert seen
 
@@ -172,7 +167,7 @@ def test_a_stream_that_the_provider_cuts_is_an_error(client: Anthropic) -> None:
 async def test_a_stream_that_the_provider_cuts_is_an_error_asynchronously(way: Way) -> None:
     question = asking("Please break off")
     async with async_client_by(way) as client, client.messages.stream(**question) as stream:
-        with pytest.raises(CUT):
+        with pytest.raises(CUT_HERE):
             [event async for event in stream]
 
 

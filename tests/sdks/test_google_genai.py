@@ -6,20 +6,16 @@ import io
 from collections.abc import Iterator
 from typing import Any, Final
 
-import httpx2
-import pydantic
 import pytest
 from google import genai
 from google.genai import errors, types
 
 from ..aimock.server import Aimock
-from .conftest import PARIS, Way
+from .conftest import CUT, PARIS, QUESTION, City, Way
 from .works import works
 
 SDK: Final = "google-genai"
-CUT: Final = (httpx2.RemoteProtocolError, httpx2.ReadError)
 MODEL: Final = "gemini-3"
-QUESTION: Final = "What is the capital of France?"
 GENERATE: Final = f"/v1beta/models/{MODEL}:generateContent"
 
 
@@ -39,11 +35,6 @@ def client_by(way: Way, version: str | None = "v1beta") -> genai.Client:
 def client(way: Way) -> Iterator[genai.Client]:
     with client_by(way) as client:
         yield client
-
-
-class City(pydantic.BaseModel):
-    name: str
-    country: str
 
 
 @works(SDK, "content")

@@ -6,27 +6,15 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-import httpx2
-import pydantic
 import pytest
 from mistralai.client import Mistral, errors
 
 from ..aimock.server import Aimock
-from .conftest import PARIS, Way
+from .conftest import CUT, PARIS, TOOLS, City, Way, ask
 from .works import works
 
 SDK: Final = "mistralai"
-CUT: Final = (httpx2.RemoteProtocolError, httpx2.ReadError)
-MESSAGES: Final[Any] = [{"role": "user", "content": "What is the capital of France?"}]
-TOOLS: Final[Any] = [
-    {
-        "type": "function",
-        "function": {
-            "name": "get_weather",
-            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
-        },
-    }
-]
+MESSAGES: Final = ask()
 
 
 def client_by(way: Way) -> Mistral:
@@ -42,10 +30,6 @@ def client_by(way: Way) -> Mistral:
 def client(way: Way) -> Iterator[Mistral]:
     with client_by(way) as client:
         yield client
-
-
-def ask(text: str) -> Any:
-    return [{"role": "user", "content": text}]
 
 
 def said(events: list[Any]) -> str:
@@ -89,11 +73,6 @@ def test_a_tool_is_called_and_its_result_understood(client: Mistral) -> None:
     messages += [first.choices[0].message, {"role": "tool", "tool_call_id": call.id, "content": "rain"}]
     second: Any = client.chat.complete(model="m", messages=messages, tools=TOOLS)
     assert second.choices[0].message.content == "It rains in Paris."
-
-
-class City(pydantic.BaseModel):
-    name: str
-    country: str
 
 
 @works(SDK, "structured output")

@@ -6,34 +6,18 @@ import base64
 import json
 from typing import Any, Final
 
-import httpx2
 import openai
-import pydantic
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from ..aimock.server import Aimock
-from .conftest import PARIS, Way
+from .conftest import CUT, PARIS, QUESTION, TOOLS, City, Way, ask
 from .works import works
 
 SDK: Final = "openai"
-CUT: Final = (openai.APIConnectionError, httpx2.RemoteProtocolError, httpx2.ReadError)
+CUT_HERE: Final = (openai.APIConnectionError, *CUT)
 WAV: Final = b"RIFF" + b"\0" * 300_000
-MESSAGES: Final[Any] = [{"role": "user", "content": "What is the capital of France?"}]
-TOOLS: Final[Any] = [
-    {
-        "type": "function",
-        "function": {
-            "name": "get_weather",
-            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
-        },
-    }
-]
-
-
-class City(pydantic.BaseModel):
-    name: str
-    country: str
+MESSAGES: Final = ask()
 
 
 def client_by(way: Way, **options: Any) -> OpenAI:
@@ -51,10 +35,6 @@ def async_client_by(way: Way) -> AsyncOpenAI:
 @pytest.fixture
 def client(way: Way) -> OpenAI:
     return client_by(way, max_retries=0)
-
-
-def ask(text: str) -> Any:
-    return [{"role": "user", "content": text}]
 
 
 def said(chunks: list[Any]) -> str:
@@ -117,19 +97,19 @@ def test_structured_output(client: OpenAI) -> None:
 
 @works(SDK, "responses")
 def test_responses(client: OpenAI) -> None:
-    assert client.responses.create(model="m", input="What is the capital of France?").output_text == PARIS
+    assert client.responses.create(model="m", input=QUESTION).output_text == PARIS
 
 
 @works(SDK, "responses")
 async def test_responses_asynchronous(way: Way) -> None:
     async with async_client_by(way) as client:
-        answer = await client.responses.create(model="m", input="What is the capital of France?")
+        answer = await client.responses.create(model="m", input=QUESTION)
         assert answer.output_text == PARIS
 
 
 @works(SDK, "responses, streamed")
 def test_responses_streamed(client: OpenAI) -> None:
-    with client.responses.stream(model="m", input="What is the capital of France?") as stream:
+    with client.responses.stream(model="m", input=QUESTION) as stream:
         assert "".join(e.delta for e in stream if e.type == "response.output_text.delta") == PARIS
         assert stream.get_final_response().status == "completed"
 
@@ -138,7 +118,7 @@ def test_responses_streamed(client: OpenAI) -> None:
 async def test_responses_streamed_asynchronous(way: Way) -> None:
     async with (
         async_client_by(way) as client,
-        client.responses.stream(model="m", input="What is the capital of France?") as stream,
+        client.responses.stream(model="m", input=QUESTION) as stream,
     ):
         deltas = [e.delta async for e in stream if e.type == "response.output_text.delta"]
     assert "".join(deltas) == PARIS
@@ -147,7 +127,7 @@ async def test_responses_streamed_asynchronous(way: Way) -> None:
 @works(SDK, "responses, over WebSocket")
 async def test_responses_over_websocket(endpoint_way: Way) -> None:
     async with async_client_by(endpoint_way) as client, client.responses.connect() as connection:
-        await connection.response.create(model="m", input="What is the capital of France?")
+        await connection.response.create(model="m", input=QUESTION)
         text = ""
         async for event in connection:
             if event.type == "response.output_text.delta":
@@ -159,7 +139,7 @@ async def test_responses_over_websocket(endpoint_way: Way) -> None:
 
 @works(SDK, "Realtime, over WebSocket")
 async def test_realtime(endpoint_way: Way) -> None:
-    content: Any = [{"type": "input_text", "text": "What is the capital of France?"}]
+    content: Any = [{"type": "input_text", "text": QUESTION}]
     async with (
         async_client_by(endpoint_way) as client,
         client.realtime.connect(model="gpt-realtime") as connection,
@@ -283,7 +263,7 @@ def test_a_stream_that_the_provider_cuts_is_an_error(client: OpenAI) -> None:
     """Not for the SDK by itself: a cut stream ends its loop as a whole one does."""
     stream = client.chat.completions.create(model="m", messages=ask("Please break off"), stream=True)
     seen = [next(stream)]
-    with pytest.raises(CUT):
+    with pytest.raises(CUT_HERE):
         seen.extend(stream)
     assert len(seen) > 1
 
@@ -292,7 +272,7 @@ def test_a_stream_that_the_provider_cuts_is_an_error(client: OpenAI) -> None:
 async def test_a_stream_that_the_provider_cuts_is_an_error_asynchronously(way: Way) -> None:
     async with async_client_by(way) as client:
         stream = await client.chat.completions.create(model="m", messages=ask("break off"), stream=True)
-        with pytest.raises(CUT):
+        with pytest.raises(CUT_HERE):
             [chunk async for chunk in stream]
 
 

@@ -36,7 +36,7 @@ Outcomes = dict[str, list[str]]
 
 @dataclass
 class Finding:
-    """How the exchanges of a scenario ended, which canaries left in clear, and which other hosts were used."""
+    """How a scenario's exchanges ended, which canaries left in clear, and which other hosts were used."""
 
     name: str
     outcomes: Outcomes

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Final
 
 from blindrelay.serving import authorization, issue_token
-from blindrelay.testbed.configuration import Option, official_providers, write_bridge_config
+from blindrelay.testbed.configuration import official_providers, write_bridge_config
 from blindrelay.testbed.processes import PartProcess
 from blindrelay.testbed.providers import provider_process
+from blindrelay.testing.configuration import Option
 from blindrelay.trust import parse_identity
 from tests.provider_bridge.sealed_caller import SealedCaller, collect
 

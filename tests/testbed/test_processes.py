@@ -76,7 +76,7 @@ def test_a_death_is_told_with_the_last_words(tmp_path: Path, monkeypatch: pytest
         if not part.is_running:
             break
         time.sleep(0.01)
-    with pytest.raises(PartDiedError, match="part ended by signal 9; it said:\nlast words"):
+    with pytest.raises(PartDiedError, match="part ended by signal 9; its last lines:\nlast words"):
         part.check()
     part.stop()
 
@@ -85,7 +85,7 @@ def test_one_that_dies_before_it_listens_is_told_likewise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     part = _module(tmp_path, monkeypatch, "import sys\nsys.exit('this is why')\n")
-    with pytest.raises(PartDiedError, match="part ended with exit code 1; it said:\nthis is why"):
+    with pytest.raises(PartDiedError, match="part ended with exit code 1; its last lines:\nthis is why"):
         part.start()
     part.stop()
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from blindrelay.testbed.configuration import write_relay_config
 from blindrelay.testbed.tap import Direction, Tap, TapReader
+from blindrelay.testing.configuration import write_relay_config
 
 REPLICAS = ["127.0.0.1:1"]
 
@@ -24,20 +24,20 @@ def test_each_entry_is_read_once_and_as_much_of_it_as_is_kept(tmp_path: Path) ->
     reader = TapReader(tmp_path / "tapped")
     assert reader.new() == []
     with closing(Tap(tmp_path / "tapped", keep=4)) as tap:
-        number = tap.opened({"key": "value"})
-        tap.passed(number, Direction.UP, b"message")
+        exchange = tap.opened([("key", "value")])
+        exchange.sent(b"message")
         opening, message = reader.new()
         assert (opening.direction, opening.metadata) == (Direction.OPEN, {"key": "value"})
         assert (message.direction, message.size, message.first) == (Direction.UP, 7, b"mess".hex())
         assert reader.new() == []
-        tap.passed(number, Direction.DOWN, b"")
+        exchange.received(b"")
     assert [entry.direction for entry in reader.new()] == [Direction.DOWN]
 
 
 def test_a_line_that_is_still_being_written_is_read_when_it_is_whole(tmp_path: Path) -> None:
     file = tmp_path / "tapped"
     with closing(Tap(file, keep=1)) as tap:
-        tap.passed(1, Direction.UP, b"message")
+        tap.opened([])
     line = file.read_bytes()
     file.write_bytes(line + line[:20])
     reader = TapReader(file)

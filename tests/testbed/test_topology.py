@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 
-import blindrelay.testbed
 from blindrelay.client import ConnectionConfig, SealedTransport
 from blindrelay.testbed import (
     Direction,
@@ -32,12 +31,6 @@ def _response(bed: Testbed) -> str:
     with SealedTransport(bed.relay) as sealed, sealed.httpx2_client() as client:
         answer = client.post(URL, json=QUESTION)
     return str(answer.raise_for_status().json()["choices"][0]["message"]["content"])
-
-
-def test_what_is_public_is_sorted_and_there() -> None:
-    names = blindrelay.testbed.__all__
-    assert names == sorted(names)
-    assert all(hasattr(blindrelay.testbed, name) for name in names)
 
 
 def test_every_part_is_a_process_of_its_own(bed: Testbed) -> None:
@@ -100,11 +93,6 @@ def test_nothing_is_left_if_a_part_does_not_start() -> None:
     with pytest.raises(PartDiedError, match=r"relay ended with exit code 2(.|\n)*colour"):
         bed.up()
     assert not any(part.is_running for part in bed.parts.values())
-
-
-def test_a_part_without_a_name_in_the_bed_is_not_there() -> None:
-    with pytest.raises(KeyError):
-        Testbed("scripted").kill("bridge-1")
 
 
 def test_the_real_provider_needs_its_key(monkeypatch: pytest.MonkeyPatch) -> None:

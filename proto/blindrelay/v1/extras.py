@@ -12,7 +12,7 @@ _WRONG_INPUT: Final = 2
 _PROGRAMS: Final = frozenset({"-m", "__main__.py", "blindrelay", "blindrelay-relay", "blindrelay-bridge"})
 """The names in sys.argv[0] while one of our programs starts. It is -m while Python looks for the module."""
 
-_BY_SIZE: Final = ("relay", "bridge", "client", "proxy", "testbed", "dev")
+_BY_SIZE: Final = ("relay", "bridge", "client", "proxy", "testing", "testbed", "dev")
 """Later ones include the packages of earlier ones."""
 
 _depth = 0

@@ -11,21 +11,12 @@ import pytest
 from cohere.core import ApiError
 
 from ...aimock.server import Aimock
-from ..conftest import PARIS, Way
+from ..conftest import PARIS, TOOLS, Way, ask
 from ..works import works
 
 SDK: Final = "cohere"
 CUT: Final = (httpx.RemoteProtocolError, httpx.ReadError)
 MODEL: Final = "command-a-03-2025"
-TOOLS: Final[Any] = [
-    {
-        "type": "function",
-        "function": {
-            "name": "get_weather",
-            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
-        },
-    }
-]
 
 
 def client_by(way: Way) -> Any:
@@ -43,10 +34,6 @@ def async_client_by(way: Way) -> Any:
 @pytest.fixture
 def client(way: Way) -> Any:
     return client_by(way)
-
-
-def ask(text: str = "What is the capital of France?") -> list[Any]:
-    return [{"role": "user", "content": text}]
 
 
 def said(events: list[Any]) -> str:

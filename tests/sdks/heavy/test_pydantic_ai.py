@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import pydantic
 import pytest
 from pydantic_ai import Agent
 from pydantic_ai.exceptions import ModelHTTPError
@@ -15,7 +14,7 @@ from pydantic_ai.providers.anthropic import AnthropicProvider
 from pydantic_ai.providers.google import GoogleProvider
 from pydantic_ai.providers.openai import OpenAIProvider
 
-from ..conftest import PARIS, Way
+from ..conftest import PARIS, City, Way
 from ..test_google_genai import client_by
 from ..works import works
 
@@ -67,11 +66,6 @@ async def test_tools(chat: Any) -> None:
 
     answer = await Agent(chat, tools=[get_weather]).run("How is the weather?")
     assert (answer.output, asked) == ("It rains in Paris.", ["Paris"])
-
-
-class City(pydantic.BaseModel):
-    name: str
-    country: str
 
 
 @works(SDK, "structured output")

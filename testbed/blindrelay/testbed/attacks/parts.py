@@ -1,4 +1,4 @@
-"""The honest parts of an attack: bridges and the provider, which are not told that they are attacked."""
+"""The honest parts of an attack: bridges and the provider."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MARK_HEADER: Final = "openai-beta"
 
 
 class ProviderWatch:
-    """What the scripted provider says of itself."""
+    """Asks the scripted provider about its requests."""
 
     def __init__(self, origin: str, client: httpx.AsyncClient) -> None:
         self.origin = origin
@@ -94,7 +94,7 @@ async def doubled_parts(bed: Testbed, folder: Path) -> AsyncIterator[Parts]:
 
 
 def _unwritten() -> EventLog:
-    """A log that nobody reads: on stderr its lines would stand between those of the report."""
+    """A log that writes nothing: its lines on stderr would disturb the report."""
     return EventLog(lambda _: None)
 
 

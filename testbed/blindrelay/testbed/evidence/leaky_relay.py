@@ -20,27 +20,28 @@ from blindrelay.relay_node.cli import main as relay_main
 from blindrelay.relay_node.relay import Relay
 from blindrelay.relay_node.replica import Replica
 from blindrelay.serving import command
-from blindrelay.testbed.tap import Direction
-from blindrelay.testbed.tapped_relay import TappedCall
+from blindrelay.testing.tapped_channel import TappedCall
 
 Hear = Callable[[bytes], object]
 
 
 class _Ear:
-    """What a tapped call tells what passes, in a tap's place."""
+    """Hears the messages of one call, both ways."""
 
     def __init__(self, hear: Hear) -> None:
         self._hear = hear
 
-    def passed(self, _exchange: int, _direction: Direction, message: bytes) -> None:
+    def sent(self, message: bytes) -> None:
         self._hear(message)
+
+    received = sent
 
 
 def _overheard(hear: Hear) -> AbstractContextManager[object]:
-    heard = vars(relay)["forward"]  # another ear, perhaps
+    heard = vars(relay)["forward"]  # patched already if two leaks are combined
 
     async def overheard(first: bytes, context: Any, call: Any, *others: Any) -> Any:
-        tapped = TappedCall(call, _Ear(hear), 0)  # type: ignore[arg-type]
+        tapped = TappedCall(call, _Ear(hear))
         return await heard(first, context, tapped, *others)
 
     return patch.object(relay, "forward", overheard)
@@ -119,7 +120,7 @@ LEAKS: Final[dict[str, Callable[[], AbstractContextManager[object]]]] = {
     "forwarded-header": forwarded_header,
     "traces": traces,
 }
-"""By name. They can be had together."""
+"""By name. They can be combined."""
 
 NEED_TO_WRITE: Final = frozenset({"debug-dump", "traces"})
 """Of them, those that the sandbox and the read-only file systems would stop."""

@@ -11,16 +11,14 @@ import grpc
 from blindrelay.sealing import ResponseSealer
 from blindrelay.testbed.attacks.alterations import sealed
 from blindrelay.testbed.attacks.attack import SECOND_CALL, UNNOTICED, WRONG_BYTE, Attack
-from blindrelay.testbed.attacks.doubles import (
+from blindrelay.testbed.attacks.doubles.bridge import with_shared_keys, without_claim
+from blindrelay.testbed.attacks.doubles.core import (
     KNOWN_KEY,
-    Double,
-    together,
-    with_shared_keys,
     without_binding,
-    without_claim,
     without_exchange_keys,
     without_order,
 )
+from blindrelay.testbed.attacks.doubles.double import Double, together
 from blindrelay.testbed.attacks.relay import Call, EndedError, Hook, HostileRelay, Messages, Passage
 from blindrelay.testbed.attacks.victim import LARGE, SMALL, WHOLE
 from blindrelay.v1.envelope_pb2 import Envelope
@@ -32,7 +30,7 @@ _SPLICED: Final = 2
 
 
 class Splice(Hook):
-    """A record of the first exchange in the place of the second's, while both run."""
+    """A record of the first exchange replaces one of the second, while both run."""
 
     def __init__(self, *, requests: bool) -> None:
         super().__init__(up=self._spliced if requests else None, down=None if requests else self._spliced)

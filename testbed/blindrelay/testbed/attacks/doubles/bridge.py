@@ -15,8 +15,8 @@ from blindrelay.provider_bridge.exchange import Exchange
 from blindrelay.provider_bridge.exchange_opener import ExchangeOpener
 from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.stateless.checker import Checker
+from blindrelay.testbed.attacks.doubles.core import without_binding
 from blindrelay.testbed.attacks.doubles.double import patches
-from blindrelay.testbed.attacks.doubles.of_core import without_binding
 from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.exchange_pb2 import ExchangeRequest
@@ -73,7 +73,7 @@ def without_deadline() -> AbstractContextManager[object]:
 
 
 def without_request_end() -> AbstractContextManager[object]:
-    """The bridge calls the provider with what came of a request."""
+    """The bridge calls the provider with the part of a request that it has received."""
 
     async def whatever_came(claimed: Any, context: Any, share: Any, limit: int) -> bytearray:
         body = bytearray(claimed.first.body)

@@ -35,7 +35,7 @@ def with_compression() -> AbstractContextManager[object]:
 
 
 def without_typed_errors() -> AbstractContextManager[object]:
-    """What is no protobuf message is an accident, in the client and, in clear to all, in the bridge."""
+    """Bytes that are not a protobuf message raise an untyped error. The bridge sends its text in clear."""
 
     class OtherError(Exception):
         pass

@@ -9,7 +9,7 @@ import grpc
 
 from blindrelay.testbed.attacks.alterations import Alteration, cut_after
 from blindrelay.testbed.attacks.attack import SEALED_AGAIN, SECOND_CALL, SHORT_RESPONSE, Attack
-from blindrelay.testbed.attacks.doubles import without_final, without_reseal_rule
+from blindrelay.testbed.attacks.doubles.client import without_final, without_reseal_rule
 from blindrelay.testbed.attacks.relay import EndedError, Hook, Messages, Passage
 from blindrelay.testbed.attacks.victim import STREAM
 from blindrelay.v1.outer_status import OuterStatus

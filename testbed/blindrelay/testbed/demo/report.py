@@ -74,14 +74,14 @@ def print_others(method: str, url: str, bed: Testbed) -> None:
     target = f"{url}, with a key of its own" if real else f"{bed.provider} in its place"
     _party(
         "bridge",
-        "question and response, but not who asks; by design, since nothing taps it:",
+        "question and response, but not who asks (by design; nothing taps it):",
         f"opened {method} {url}",
         f"and called {target}",
         "no address, no access token, no user agent, no header of the SDK's own",
     )
     _party(
         "provider",
-        "question and response, but not who asks; by design, likewise:",
+        "question and response, but not who asks (by design):",
         "called by the bridge, as all clients' calls are",
     )
 

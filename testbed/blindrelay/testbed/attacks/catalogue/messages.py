@@ -7,7 +7,11 @@ from typing import Final
 
 from blindrelay.testbed.attacks.alterations import at, replace_all, swollen
 from blindrelay.testbed.attacks.attack import TOLD, UNNOTICED, UNTYPED, Attack
-from blindrelay.testbed.attacks.doubles import with_compression, without_size_limits, without_typed_errors
+from blindrelay.testbed.attacks.doubles.wire import (
+    with_compression,
+    without_size_limits,
+    without_typed_errors,
+)
 from blindrelay.testbed.attacks.relay import Hook
 from blindrelay.v1.limits import MAX_MESSAGE_SIZE
 

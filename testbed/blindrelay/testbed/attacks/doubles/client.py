@@ -81,7 +81,7 @@ def with_fallback_to_clear() -> AbstractContextManager[object]:
 
 
 def without_reseal_rule() -> AbstractContextManager[object]:
-    """The client seals again by itself, once, after whatever went wrong."""
+    """The client seals again by itself, once, after any error."""
     perform = Sender.perform
 
     async def twice(self: Sender, request: Any, body: Any) -> Any:
@@ -99,7 +99,7 @@ def without_idle_limit() -> AbstractContextManager[object]:
 
 
 def without_directory_check() -> AbstractContextManager[object]:
-    """The client seals to the first key that it is shown, whoever signed it."""
+    """The client seals to the first key that it is shown, and checks no signature."""
 
     async def shown(self: Any, link: Any, issued_at: int, timeout: float | None) -> VerifiedKey:
         return _unverified(await _first_directory(link))
@@ -123,7 +123,7 @@ def without_history() -> AbstractContextManager[object]:
 
 
 class _AnyMessage:
-    """An ExchangeResponse, or bytes that are none, as one."""
+    """Reads an ExchangeResponse; other bytes become its sealed record."""
 
     @staticmethod
     def FromString(message: bytes) -> ExchangeResponse:  # noqa: N802 (protobuf's name)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from blindrelay.testbed.demo_report import Sighting, heading, print_client, print_others, print_relay
+from blindrelay.testbed.demo.report import Sighting, heading, print_client, print_others, print_relay
 from blindrelay.testbed.errors import TestbedError
 from blindrelay.testbed.providers import IN_WORDS, ProviderKind, talking_provider
 from blindrelay.testbed.topology import Testbed

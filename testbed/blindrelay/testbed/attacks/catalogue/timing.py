@@ -11,7 +11,8 @@ from typing import Final
 
 from blindrelay.testbed.attacks.alterations import for_ever, stall_after
 from blindrelay.testbed.attacks.attack import CALL_ENDED, CALL_OPEN, SHORT_RESPONSE, UNNOTICED, WAITED, Attack
-from blindrelay.testbed.attacks.doubles import without_deadline, without_final, without_idle_limit
+from blindrelay.testbed.attacks.doubles.bridge import without_deadline
+from blindrelay.testbed.attacks.doubles.client import without_final, without_idle_limit
 from blindrelay.testbed.attacks.relay import EndedError, Hook, HostileRelay, Messages, Passage
 from blindrelay.testbed.attacks.victim import LARGE, LEFT, STREAM, Ask
 from blindrelay.v1.envelope_pb2 import Envelope

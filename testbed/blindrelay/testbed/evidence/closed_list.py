@@ -49,7 +49,7 @@ def is_listed(line: str, replicas: Collection[str]) -> bool:
 
 
 def untimely(lines: Iterable[tuple[float, str]], minute: float = 60.0) -> Iterator[str]:
-    """Of lines with the Unix seconds at which they came, those that say by their time when somebody asked."""
+    """Of lines with the Unix seconds at which they came, those whose time says when somebody asked."""
     for came, line in lines:
         record = _record(line)
         if record and came % minute > minute * ON_THE_MINUTE and record.get("event") not in AT_ONCE:
@@ -62,7 +62,7 @@ def counted(lines: Iterable[str]) -> int:
 
 
 def _record(line: str) -> dict[str, Any]:
-    """Empty for a line that is none; that is for is_listed to say."""
+    """The line as an object; {} if it is something else, which is_listed() reports."""
     try:
         record = json.loads(line)
     except ValueError:

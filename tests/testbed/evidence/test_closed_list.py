@@ -10,7 +10,7 @@ import pytest
 from blindrelay.relay_node import AuditLog, Event, Reason
 from blindrelay.serving import Address
 from blindrelay.serving.audit_log import SIZE_CLASSES
-from blindrelay.testbed.evidence.records_list import (
+from blindrelay.testbed.evidence.closed_list import (
     EVENTS,
     OUTCOMES,
     REASONS,

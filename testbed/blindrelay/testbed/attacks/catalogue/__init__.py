@@ -7,13 +7,13 @@ from difflib import get_close_matches
 from typing import Final
 
 from blindrelay.testbed.attacks.attack import Attack
-from blindrelay.testbed.attacks.on_directories import DIRECTORY_ATTACKS
-from blindrelay.testbed.attacks.on_envelopes import ENVELOPE_ATTACKS
-from blindrelay.testbed.attacks.on_exchanges import EXCHANGE_ATTACKS
-from blindrelay.testbed.attacks.on_messages import MESSAGE_ATTACKS
-from blindrelay.testbed.attacks.on_records import REQUEST_ATTACKS, RESPONSE_ATTACKS
-from blindrelay.testbed.attacks.on_statuses import STATUS_ATTACKS
-from blindrelay.testbed.attacks.on_time import TIME_ATTACKS
+from blindrelay.testbed.attacks.catalogue.directories import DIRECTORY_ATTACKS
+from blindrelay.testbed.attacks.catalogue.envelopes import ENVELOPE_ATTACKS
+from blindrelay.testbed.attacks.catalogue.exchanges import EXCHANGE_ATTACKS
+from blindrelay.testbed.attacks.catalogue.messages import MESSAGE_ATTACKS
+from blindrelay.testbed.attacks.catalogue.records import REQUEST_ATTACKS, RESPONSE_ATTACKS
+from blindrelay.testbed.attacks.catalogue.statuses import STATUS_ATTACKS
+from blindrelay.testbed.attacks.catalogue.timing import TIME_ATTACKS
 from blindrelay.testbed.errors import UnavailableError
 
 ATTACKS: Final[tuple[Attack, ...]] = (

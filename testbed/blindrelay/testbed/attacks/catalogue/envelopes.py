@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Final, cast
 
 from blindrelay.testbed.attacks.attack import UNNOTICED, Attack
-from blindrelay.testbed.attacks.doubles import without_envelope_check
+from blindrelay.testbed.attacks.doubles.bridge import without_envelope_check
 from blindrelay.testbed.attacks.relay import Hook
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.limits import MAX_ENVELOPE_SIZE, TIME_STEP

@@ -28,18 +28,19 @@ from blindrelay.testbed.attacks.attack import (
     Attack,
     Proof,
 )
-from blindrelay.testbed.attacks.doubles import (
-    Double,
-    together,
+from blindrelay.testbed.attacks.doubles.bridge import without_request_end
+from blindrelay.testbed.attacks.doubles.client import (
     with_fallback_to_clear,
-    without_authentication,
-    without_encapsulation,
     without_end,
     without_final,
+)
+from blindrelay.testbed.attacks.doubles.core import (
+    without_authentication,
+    without_encapsulation,
     without_order,
     without_padding_check,
-    without_request_end,
 )
+from blindrelay.testbed.attacks.doubles.double import Double, together
 from blindrelay.testbed.attacks.relay import Hook, Passage
 from blindrelay.testbed.attacks.victim import LARGE, SMALL, WHOLE, Ask
 from blindrelay.v1.exchange_pb2 import ExchangeRequest

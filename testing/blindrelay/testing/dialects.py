@@ -1,6 +1,6 @@
-"""How OpenAI's and Anthropic's APIs say a text: whole, or as server-sent events.
+"""How the APIs of providers carry a text: as one JSON body, or as server-sent events.
 
-Each dialect is what the official SDKs need to read it, with constants for all that a client does not look at.
+Each dialect has what the official SDKs need, and constants for all that a client does not look at.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ _CREATED: Final = 1_700_000_000
 
 
 class Dialect(ABC):
-    """One API's way to say a text."""
+    """One API's form of a text."""
 
-    path: ClassVar[str]
+    suffix: ClassVar[str]
+    """How the paths of its requests end."""
 
     @abstractmethod
     def whole(self, text: str) -> dict[str, Any]:
@@ -32,19 +33,19 @@ class Dialect(ABC):
 
     @abstractmethod
     def closing(self, text: str) -> bytes:
-        """The events after all of the text, which is given again."""
+        """The events after the text. `text` is all of it."""
 
-    def error(self, message: str) -> dict[str, Any]:
+    def error(self, message: str, status: int) -> dict[str, Any]:
         """The body of an error."""
         return {"error": {"message": message, "type": "scripted", "param": None, "code": None}}
 
-    def tool_call(self, argument: str) -> dict[str, Any]:
-        """The body of a response that calls a tool; where the API is not known to have them, a text."""
-        return self.whole(argument)
+    def is_streamed(self, path: str, body: dict[str, Any]) -> bool:
+        """Whether a request asks for a stream."""
+        return body.get("stream") is True
 
 
 class ChatCompletions(Dialect):
-    path = "/v1/chat/completions"
+    suffix = "/chat/completions"
 
     def whole(self, text: str) -> dict[str, Any]:
         message = {"role": "assistant", "content": text}
@@ -53,16 +54,6 @@ class ChatCompletions(Dialect):
             "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
             "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
         }
-
-    def tool_call(self, argument: str) -> dict[str, Any]:
-        function = {"name": "look_up", "arguments": json.dumps({"word": argument})}
-        message = {
-            "role": "assistant",
-            "content": None,
-            "tool_calls": [{"id": "call_scripted", "type": "function", "function": function}],
-        }
-        choice = {"index": 0, "message": message, "finish_reason": "tool_calls", "logprobs": None}
-        return {**self.whole(""), "choices": [choice]}
 
     def opening(self) -> bytes:
         return self._chunk({"role": "assistant", "content": ""})
@@ -82,7 +73,7 @@ class ChatCompletions(Dialect):
 
 
 class Responses(Dialect):
-    path = "/v1/responses"
+    suffix = "/responses"
 
     def whole(self, text: str) -> dict[str, Any]:
         return self._response("completed", [self._message("completed", [self._part(text)])])
@@ -131,7 +122,7 @@ class Responses(Dialect):
 
 
 class Messages(Dialect):
-    path = "/v1/messages"
+    suffix = "/messages"
 
     def whole(self, text: str) -> dict[str, Any]:
         return self._message([{"type": "text", "text": text}], "end_turn")
@@ -154,7 +145,7 @@ class Messages(Dialect):
             ("message_stop", {}),
         )
 
-    def error(self, message: str) -> dict[str, Any]:
+    def error(self, message: str, status: int) -> dict[str, Any]:
         return {"type": "error", "error": {"type": "api_error", "message": message}}
 
     def _message(self, content: list[dict[str, Any]], stop_reason: str | None) -> dict[str, Any]:
@@ -169,7 +160,41 @@ class Messages(Dialect):
         }
 
 
-DIALECTS: Final = {dialect.path: dialect for dialect in (ChatCompletions(), Responses(), Messages())}
+class Gemini(Dialect):
+    suffix = "enerateContent"
+    """`generateContent` and `streamGenerateContent`."""
+
+    def whole(self, text: str) -> dict[str, Any]:
+        return self._candidate(text, {"finishReason": "STOP"})
+
+    def opening(self) -> bytes:
+        return b""
+
+    def piece(self, text: str) -> bytes:
+        return _event(self._candidate(text, {}))
+
+    def closing(self, text: str) -> bytes:
+        return _event(self._candidate("", {"finishReason": "STOP"}))
+
+    def error(self, message: str, status: int) -> dict[str, Any]:
+        return {"error": {"code": status, "message": message, "status": "SCRIPTED"}}
+
+    def is_streamed(self, path: str, body: dict[str, Any]) -> bool:
+        return path.endswith(":streamGenerateContent")
+
+    def _candidate(self, text: str, end: dict[str, str]) -> dict[str, Any]:
+        content = {"role": "model", "parts": [{"text": text}]}
+        usage = {"promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2}
+        candidates = [{"index": 0, "content": content, **end}]
+        return {"candidates": candidates, "usageMetadata": usage, "modelVersion": MODEL}
+
+
+DIALECTS: Final = (ChatCompletions(), Responses(), Messages(), Gemini())
+
+
+def dialect_of(path: str) -> Dialect | None:
+    """The dialect of the API that is called by this path, or None."""
+    return next((dialect for dialect in DIALECTS if path.endswith(dialect.suffix)), None)
 
 
 def models() -> dict[str, Any]:
@@ -179,7 +204,7 @@ def models() -> dict[str, Any]:
 
 
 def embeddings(inputs: list[str]) -> dict[str, Any]:
-    """The body of a response of POST /v1/embeddings: eight numbers for each input, from its length."""
+    """The body of a response of POST /v1/embeddings: eight numbers for each input, made from its length."""
     data = [
         {"object": "embedding", "index": index, "embedding": [len(text) / (place + 1) for place in range(8)]}
         for index, text in enumerate(inputs)

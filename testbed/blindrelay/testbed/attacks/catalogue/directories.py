@@ -23,16 +23,15 @@ from blindrelay.testbed.attacks.attack import (
     Attack,
     Proof,
 )
-from blindrelay.testbed.attacks.doubles import (
-    Double,
+from blindrelay.testbed.attacks.doubles.client import (
     without_directory_check,
     without_history,
-    without_replica_identities,
     without_reseal_rule,
-    without_size_limits,
     without_suite_check,
-    without_typed_errors,
 )
+from blindrelay.testbed.attacks.doubles.double import Double
+from blindrelay.testbed.attacks.doubles.relay import without_replica_identities
+from blindrelay.testbed.attacks.doubles.wire import without_size_limits, without_typed_errors
 from blindrelay.testbed.attacks.impostor import (
     Disguise,
     Impostor,
@@ -71,7 +70,7 @@ class Rollback(Hook):
 
     async def carry(self, passage: Passage) -> None:
         if passage.number == 1:
-            raise _DENIAL  # so that the client asks for directories anew
+            raise _DENIAL  # so that the client asks for directories again
         await passage.forward()
 
     def _older(self, served: Directories) -> Directories:
