@@ -22,7 +22,7 @@ _COLOURS: Final = {
 }
 """One colour for each way in every chart: ours, none of ours, and others."""
 
-_SETTINGS: Final = {"svg.hashsalt": "blindrelay", "svg.fonttype": "none", "font.size": 9}
+_SETTINGS: Final[dict[Any, Any]] = {"svg.hashsalt": "blindrelay", "svg.fonttype": "none", "font.size": 9}
 """The same figures give the same file."""
 
 _INCHES: Final = (7.0, 3.4)
@@ -80,7 +80,7 @@ def draw(chart: Chart, along: str, figures: Iterable[Figure], path: Path) -> boo
             _lines(axes, ways, along, chart.unit)
         else:
             _bars(axes, ways, points, chart.unit)
-        axes.legend(frameon=False)
+        canvas.legend(loc="outside lower center", ncols=len(ways), frameon=False)
         canvas.savefig(path, format="svg", metadata={"Date": None})
     return True
 
@@ -91,15 +91,19 @@ def _values(chart: Chart, figures: Iterable[Figure]) -> dict[str, dict[Any, Valu
     for each in figures:
         if each.name == chart.figure:
             found[each.way][each.at] = (each.median, each.least, each.most)
-        elif chart.figure.endswith(".") and each.name.startswith(chart.figure):
-            if not each.name.endswith(".client"):
-                before = found[each.way].get(each.at, (0.0, 0.0, 0.0))
-                found[each.way][each.at] = (
-                    before[0] + each.median,
-                    before[1] + each.least,
-                    before[2] + each.most,
-                )
+        elif _is_part(chart.figure, each.name):
+            before = found[each.way].get(each.at, (0.0, 0.0, 0.0))
+            found[each.way][each.at] = (
+                before[0] + each.median,
+                before[1] + each.least,
+                before[2] + each.most,
+            )
     return found
+
+
+def _is_part(group: str, name: str) -> bool:
+    """Whether a figure belongs to a group of processes, and is not the client's."""
+    return group.endswith(".") and name.startswith(group) and not name.endswith(".client")
 
 
 def _bars(axes: Any, ways: Mapping[str, Mapping[Any, Value]], points: Sequence[Any], unit: str) -> None:

@@ -11,8 +11,8 @@ from bench.results import Comparison
 from bench.run import Run
 from bench.targets import target_table
 
-_PREFACE: Final = Path(__file__).with_name("preface.md")
-_AFTERWORD: Final = Path(__file__).with_name("afterword.md")
+_PREFACE: Final = Path(__file__).with_name("preface.txt")
+_AFTERWORD: Final = Path(__file__).with_name("afterword.txt")
 """What no run can say: why a figure is what it is."""
 
 _MADE: Final = ("*.csv", "*.svg", "README.md")
@@ -44,9 +44,9 @@ def comparison_list(results: dict[str, Comparison]) -> str:
     """What each data file holds, and what limits its figures."""
     parts = [
         "# Benchmark data",
-        "One file for each comparison, a figure a line: the point (`at`), the way, the figure, and its median, least "
-        "and most over the rounds. A figure's name carries its unit. [The findings](../benchmarks.md) say how it was "
-        "measured.",
+        "Each comparison has a file with one figure a line: the point (`at`), the way, the figure's name "
+        "with its unit, and its median, least and most over the rounds. [The findings](../benchmarks.md) say "
+        "how it was measured.",
     ]
     for name, comparison in results.items():
         parts += [f"## {comparison.title}", f"[{name}.csv]({name}.csv). {comparison.about}"]
@@ -60,7 +60,8 @@ def _machine(made: Run) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in at["versions"].items())
     return (
         f"Measured {at['time']}, commit {at['commit']}; {at['processor']}, {at['cores']} cores, "
-        f"{at['memory_gib']} GiB, Linux {at['kernel']}, Python {at['python']}; load before it {at['load_before']}. "
+        f"{at['memory_gib']} GiB, Linux {at['kernel']}, Python {at['python']}; "
+        f"load before the run {at['load_before']}. "
         f"{plan['rounds']} rounds of {plan['seconds']:g} s, on curves {plan['curve_rounds']} of "
         f"{plan['curve_seconds']:g} s. {versions}."
     )

@@ -1,4 +1,4 @@
-"""A comparison's figures, each over all rounds: what tables, charts, data files and comparisons are made of."""
+"""A comparison's figures, each over all rounds: the source of tables, charts and data files."""
 
 from __future__ import annotations
 
