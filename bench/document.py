@@ -15,7 +15,7 @@ _PREFACE: Final = Path(__file__).with_name("preface.txt")
 _AFTERWORD: Final = Path(__file__).with_name("afterword.txt")
 """What no run can say: why a figure is what it is."""
 
-_MADE: Final = ("*.csv", "*.svg", "README.md")
+_MADE: Final = ("*.csv", "*.svg", "data.md")
 """What the folder beside the page holds."""
 
 
@@ -29,7 +29,7 @@ def write_document(made: Run, page: Path) -> None:
     results: dict[str, Comparison] = made["comparisons"]
     for name, comparison in results.items():
         write_figures(comparison, folder / f"{name}.csv")
-    (folder / "README.md").write_text(comparison_list(results))
+    (folder / "data.md").write_text(comparison_list(results))
     charts = [line for chart in CHARTS if (line := _drawn(chart, results, folder))]
     sections = [
         _PREFACE.read_text(),

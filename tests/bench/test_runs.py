@@ -82,7 +82,7 @@ def test_run_becomes_a_page_with_data(tmp_path: Path) -> None:
     assert "| added time to first token, p50, idle | ≤ 4 ms | not measured |" in text
     rows = list(csv.DictReader((page.parent / "page/record_layer.csv").read_text().splitlines()))
     assert {(row["at"], row["figure"]) for row in rows} == {(case, "cpu_us") for case in RECORD_CASES}
-    assert "[record_layer.csv](record_layer.csv)" in (page.parent / "page/README.md").read_text()
+    assert "[record_layer.csv](record_layer.csv)" in (page.parent / "page/data.md").read_text()
 
 
 def test_compare_shows_only_clear_changes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

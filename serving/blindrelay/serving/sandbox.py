@@ -1,6 +1,6 @@
 """A process that from some point on can only serve: Landlock and a filter of system calls (Linux).
 
-What is refused, and how, is the table of docs/adr/0023-a-sandbox-that-lists-what-is-allowed.md.
+docs/sandbox.md lists what is refused, and by what.
 """
 
 from __future__ import annotations
