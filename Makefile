@@ -21,7 +21,7 @@ LOCKING := pip-tools==7.6.2
 LOCK = CUSTOM_COMPILE_COMMAND="make lock" .venv-lock/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
   --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --constraint constraints.txt
 
-.PHONY: demo test lock lint types fmt proto proto-check vectors vectors-check test-oldest attack show live-view-image evidence evidence-leaks audit wheel-check fuzz mutants soak bench bench-quick clean npm-aimock test-sdks compatibility site
+.PHONY: demo test lock lint types fmt proto proto-check vectors vectors-check test-oldest attack show live-view-image evidence evidence-leaks audit wheel-check fuzz mutants soak coverage bench bench-quick clean npm-aimock test-sdks compatibility site
 
 demo: .venv/ready
 	@$(BIN)/python -m blindrelay.testbed demo $(ARGS)
@@ -53,6 +53,14 @@ wheel-check: .venv/ready
 
 test: lint types proto-check npm-aimock
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+# The share of lines and branches that tests in this process reach; what only child processes run is not counted.
+coverage: .venv/ready npm-aimock
+	@mkdir -p build
+	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report= $(ARGS)
+	$(BIN)/coverage report --format=markdown > build/coverage.md
+	$(BIN)/coverage html --quiet --directory build/coverage
+	$(BIN)/coverage report
 
 test-oldest: .venv-oldest/ready
 	.venv-oldest/bin/python -m pytest -n auto --dist loadfile $(ARGS)
@@ -118,7 +126,7 @@ soak: .venv/ready
 	BLINDRELAY_SOAK=20 $(BIN)/python -m pytest --timeout=0 tests/client/test_growth.py
 	BLINDRELAY_SILENCE=130 $(BIN)/python -m pytest tests/relay_node/test_proxies.py
 
-# About a quarter of an hour on two quiet cores; it writes docs/benchmarks.md and its charts.
+# About a quarter of an hour on two quiet cores; it writes docs/benchmarks.md, its data and its charts.
 bench: .venv/ready .venv-peers/ready .venv-litellm/ready
 	$(BIN)/python -m bench run --document $(ARGS)
 

@@ -30,7 +30,7 @@ needs_landlock = pytest.mark.skipif(
     not landlock_version() and not os.environ.get("CI"), reason="no Landlock here"
 )
 
-PAGE = Path(__file__).parents[2] / "docs/adr/0023-a-sandbox-that-lists-what-is-allowed.md"
+PAGE = Path(__file__).parents[2] / "docs/sandbox.md"
 TABLE = dict(
     re.findall(r"^\| ([^|]+?) \| ((?:no such call|argument|Landlock)[^|]*?) \|$", PAGE.read_text(), re.M)
 )

@@ -1,6 +1,6 @@
 """The sandbox: Landlock and a seccomp filter, after which a process can only serve (Linux).
 
-docs/adr/0023-a-sandbox-that-lists-what-is-allowed.md has the table of what is refused, and how.
+docs/sandbox.md lists what is refused, and by what.
 """
 
 from __future__ import annotations
