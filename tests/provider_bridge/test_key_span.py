@@ -9,7 +9,7 @@ import pytest
 from blindrelay.provider_bridge.claims import ClaimMemory
 from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.errors import UnclaimedError
-from blindrelay.provider_bridge.opening import Opening
+from blindrelay.provider_bridge.exchange_opener import ExchangeOpener
 from blindrelay.sealing import SealingKey, encapsulate
 from blindrelay.v1.envelope import METADATA_KEY, encode_envelope
 from blindrelay.v1.envelope_pb2 import Envelope
@@ -44,7 +44,7 @@ def claim(issued_at: int) -> None:
     (sealed,) = client.request.end()
     first = ExchangeRequest(encapsulated_secret=client.encapsulated_secret, sealed=sealed)
     claims = ClaimMemory(Clock(wall=lambda: float(NOW), monotonic=lambda: 0.0))
-    opening = Opening(cast(Any, Keys()), claims)
+    opening = ExchangeOpener(cast(Any, Keys()), claims)
     opening._claim([(METADATA_KEY, envelope)], first.SerializeToString(), b"peer")
 
 

@@ -15,7 +15,6 @@ from urllib.parse import unquote
 from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.errors import ConfigurationError
 from blindrelay.serving import ConfigError, TokenFile, authorization, list_tokens
-from blindrelay.serving.tokens import AUTHORIZATION_KEY
 from blindrelay.trust import (
     IdentityError,
     format_identity,
@@ -23,6 +22,7 @@ from blindrelay.trust import (
     parse_identity,
     parse_typed_identity,
 )
+from blindrelay.v1.grpc_profile import AUTHORIZATION_KEY
 
 from ..tape import Tape, written
 from ..target import Target, check
