@@ -1,4 +1,4 @@
-"""The errors of the message path and of trust: the drawn tree is the real one, and each says what it is."""
+"""The errors of the message path and of trust: their docstrings draw the real tree."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def classes(module: ModuleType, root: type[Exception]) -> dict[str, type[Excepti
 
 
 @pytest.mark.parametrize(("module", "root"), TREES)
-def test_the_drawn_tree_is_the_real_one(module: ModuleType, root: type[Exception]) -> None:
+def test_drawn_tree_is_the_real_one(module: ModuleType, root: type[Exception]) -> None:
     """Each line's indentation is four columns for each step from the root."""
     drawn: list[tuple[int, str]] = []
     for line in (module.__doc__ or "").splitlines():
