@@ -29,10 +29,11 @@ each_program = pytest.mark.parametrize("program", PRINTING.values(), ids=PRINTIN
 
 def run(program: Sequence[str], folder: Path, **options: Any) -> subprocess.CompletedProcess[bytes]:
     environment = os.environ | {"BLINDRELAY_CONNECTION": ""} | options.pop("env", {})
-    options = {"stderr": subprocess.PIPE} | options
-    return subprocess.run(
-        [sys.executable, "-m", *program], cwd=folder, env=environment, timeout=100, check=False, **options
+    command = [sys.executable, "-m", *program]
+    done: subprocess.CompletedProcess[bytes] = subprocess.run(
+        command, cwd=folder, env=environment, stderr=subprocess.PIPE, timeout=100, check=False, **options
     )
+    return done
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this machine")

@@ -2,7 +2,7 @@
 
     python under_unit.py ALLOWED PROGRAM ARGUMENT…     ALLOWED: names of system calls, by commas
 
-No writable path (every mount of its own mount namespace is read-only: more than ProtectSystem=strict),
+No writable path (every mount of its own mount namespace is read-only: more than ProtectSystem=strict).
 NoNewPrivileges, MemoryDenyWriteExecute, LimitCORE=0, SystemCallFilter with EPERM, and a user without
 capabilities, as DynamicUser= has. Root only.
 """
