@@ -10,7 +10,7 @@ import pytest
 
 from blindrelay.sealing import SealingError
 from blindrelay.sealing import errors as sealing_errors
-from blindrelay.trust import ForkedError, TrustError
+from blindrelay.trust import TrustError
 from blindrelay.trust import errors as trust_errors
 
 TREES: tuple[tuple[ModuleType, type[Exception]], ...] = (
@@ -44,7 +44,3 @@ def test_drawn_tree_is_the_real_one(module: ModuleType, root: type[Exception]) -
 def test_each_error_says_what_it_is(module: ModuleType, root: type[Exception]) -> None:
     for name, each in classes(module, root).items():
         assert (inspect.getdoc(each) or "").endswith((".", "bytes.")), name
-
-
-def test_a_fork_carries_its_proof() -> None:
-    assert ForkedError(b"one", b"other").proof == (b"one", b"other")

@@ -19,10 +19,6 @@ AIDS = {"__future__", "blindrelay.v1.extras", "importlib", "typing"}
 NAMES = [f"blindrelay.{folder.name}" for folder in PACKAGES]
 
 
-def test_packages_are_found() -> None:
-    assert {"blindrelay.v1", "blindrelay.sealing"} <= set(NAMES)
-
-
 def test_namespace_stays_open() -> None:
     """One `blindrelay/__init__.py` would hide every other folder's packages."""
     ours = [path for path in ROOT.glob("*/blindrelay/*") if path.is_file()]
@@ -31,15 +27,12 @@ def test_namespace_stays_open() -> None:
     assert getattr(importlib.import_module("blindrelay"), "__file__", None) is None
 
 
-def test_every_folder_under_the_namespace_is_a_package() -> None:
+def test_every_folder_under_the_namespace_is_a_typed_package() -> None:
     folders = {path for path in ROOT.glob("*/blindrelay/*/") if path.name != "__pycache__"}
+    assert {"blindrelay.v1", "blindrelay.sealing"} <= set(NAMES)
     assert folders == set(PACKAGES)
+    assert all((folder / "py.typed").is_file() for folder in folders)
     assert len({folder.name for folder in PACKAGES}) == len(PACKAGES)
-
-
-@pytest.mark.parametrize("folder", PACKAGES, ids=NAMES)
-def test_package_is_typed(folder: Path) -> None:
-    assert (folder / "py.typed").is_file()
 
 
 def statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
