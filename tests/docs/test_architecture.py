@@ -105,7 +105,7 @@ def test_the_table_lists_the_real_libraries() -> None:
 
 
 def test_every_named_file_exists() -> None:
-    assert {"client/sender.py", "relay_node/relay.py", "provider_bridge/exchange.py"} <= paths()
+    assert {"client/sender.py", "relay_node/service.py", "provider_bridge/exchange.py"} <= paths()
     assert [path for path in sorted(paths()) if not exists(path)] == []
 
 
