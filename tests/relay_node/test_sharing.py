@@ -190,7 +190,7 @@ async def test_bridge_that_hangs_leaves_room_for_its_neighbours(
 
 
 def test_single_bridge_may_use_everything(relay: RunningRelay) -> None:
-    forwarded = [relay.relay._sharing.forwarded(frozenset()) for _ in range(9)]
+    forwarded = [relay.relay._service._sharing.forwarded(frozenset()) for _ in range(9)]
     for each in forwarded[:8]:
         each.__enter__()
     with pytest.raises(CallRefusedError):
