@@ -13,12 +13,13 @@ from typing import Any
 
 import grpc
 import pytest
-import trustme
 
 from blindrelay.relay_node import AuditLog, Relay, RelayConfig, ReplicaConfig
-from blindrelay.serving import Address, issue_token
+from blindrelay.serving import Address, ChannelTls, issue_token
+from tests.certificates import Certificates
 from tests.relay_node.fake_bridge import FakeBridge
 from tests.relay_node.raw_client import Client
+from tests.relay_node.relay_process import RelayProcess, relay_process
 
 
 class KeptLog(AuditLog):
@@ -105,9 +106,23 @@ async def relay(bridge: FakeBridge, start_relay: StartRelay) -> RunningRelay:
     return await start_relay(bridge.config)
 
 
+StartProcess = Callable[..., Awaitable[RelayProcess]]
+
+
+@pytest.fixture
+async def start_process(tmp_path: Path, bridge: FakeBridge) -> AsyncIterator[StartProcess]:
+    """Starts relay processes in front of `bridge`, with the options of relay_process()."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(*options: str, **more: Any) -> RelayProcess:
+            return await stack.enter_async_context(relay_process(tmp_path, bridge.port, *options, **more))
+
+        yield start
+
+
 @dataclass(frozen=True)
 class RelayTls:
-    """A relay's certificate: its table in relay.toml, and what a client trusts it by."""
+    """A relay's certificate: its table in relay.toml, and the credentials of a client that trusts it."""
 
     table: str
     credentials: grpc.ChannelCredentials
@@ -115,11 +130,6 @@ class RelayTls:
 
 @pytest.fixture
 def relay_tls(tmp_path: Path) -> RelayTls:
-    """For 127.0.0.1, with its files in tmp_path, where relay.toml is."""
-    ca = trustme.CA()
-    certificate = ca.issue_cert("127.0.0.1")
-    certificate.cert_chain_pems[0].write_to_path(tmp_path / "relay.pem")
-    certificate.private_key_pem.write_to_path(tmp_path / "relay.key")
-    (tmp_path / "relay.key").chmod(0o600)
-    table = '[tls]\ncertificate = "relay.pem"\nkey = "relay.key"\n'
-    return RelayTls(table, grpc.ssl_channel_credentials(ca.cert_pem.bytes()))
+    files = Certificates(tmp_path / "tls")
+    table = f'[tls]\ncertificate = "{files.chain}"\nkey = "{files.key}"\n'
+    return RelayTls(table, ChannelTls(files.ca).credentials())

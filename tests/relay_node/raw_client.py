@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import grpc
@@ -84,6 +84,17 @@ async def finish(call: Any) -> None:
     await call.done_writing()
     assert await call.read() is grpc.aio.EOF
     assert await call.code() is grpc.StatusCode.OK
+
+
+async def eventually_served(client: Client, envelope: Callable[[], bytes]) -> None:
+    """Waits until an exchange succeeds."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                assert await client.exchange(envelope()) == [b"hello"]
+                return
+            except grpc.aio.AioRpcError:
+                await asyncio.sleep(0.05)
 
 
 async def refusal(call: Awaitable[object]) -> OuterStatus | None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from typing import Any
 
 import grpc
 import pytest
 
-from blindrelay.serving import STREAMS_PER_CLIENT, authorization, issue_token, revoke_token
+from blindrelay.serving import STREAMS_PER_CLIENT, authorization
 from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.grpc_profile import KEY_DIRECTORY_METHOD
@@ -34,15 +33,6 @@ async def test_call_without_a_token_or_with_two_is_refused(relay: RunningRelay, 
     for metadata in ([envelope], [envelope, shown, shown]):
         call = relay.client.call_with(metadata)
         assert await refusal(call.read()) is OuterStatus.UNAUTHENTICATED
-
-
-async def test_token_issued_or_revoked_while_running_counts_at_once(
-    relay: RunningRelay, bridge: FakeBridge
-) -> None:
-    relay.client.token = issue_token(relay.tokens, "late", datetime.now(UTC))
-    assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
-    revoke_token(relay.tokens, "late")
-    assert await refusal(relay.client.exchange(bridge.envelope())) is OuterStatus.UNAUTHENTICATED
 
 
 async def test_missing_or_doubled_envelope_is_malformed(relay: RunningRelay, bridge: FakeBridge) -> None:
@@ -71,29 +61,6 @@ async def test_token_over_its_exchanges_is_overloaded(bridge: FakeBridge, start_
     assert await calls[0].read() is grpc.aio.EOF
     assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
     calls[1].cancel()
-
-
-async def test_directories_have_their_own_limit(bridge: FakeBridge, start_relay: StartRelay) -> None:
-    """Half a request for one occupies memory for ten seconds."""
-    relay = await start_relay(bridge.config, max_exchanges=1)
-    half: Any = relay.client.channel.stream_unary(KEY_DIRECTORY_METHOD)(
-        metadata=[authorization(relay.client.token)], timeout=30
-    )
-    await half.wait_for_connection()
-    assert await refusal(relay.client.directories()) is OuterStatus.OVERLOADED
-    assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
-    await half.write(b"")
-    await half.done_writing()
-    await half
-    assert len(await relay.client.directories()) == 1
-
-
-async def test_refused_calls_are_not_counted(bridge: FakeBridge, start_relay: StartRelay) -> None:
-    relay = await start_relay(bridge.config, max_exchanges=1)
-    for _ in range(3):
-        exchange = relay.client.exchange(bridge.envelope(key_id=b"k" * 16))
-        assert await refusal(exchange) is OuterStatus.KEY_UNKNOWN
-    assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
 
 
 async def test_connection_has_a_limited_number_of_streams(relay: RunningRelay, bridge: FakeBridge) -> None:

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import grpc
 import pytest
-import trustme
 
 from blindrelay.relay_node import AuditLog, Event, Reason, ReplicaConfig
 from blindrelay.serving import Address, ChannelTls
 from blindrelay.v1.outer_status import OuterStatus
+from tests.certificates import Certificates
 from tests.relay_node.conftest import RunningRelay, StartRelay
 from tests.relay_node.fake_bridge import FakeBridge
 from tests.relay_node.raw_client import refusal
@@ -111,12 +111,9 @@ async def test_other_server_is_explained(start_relay: StartRelay, answer: bytes 
 async def test_untrusted_certificate_is_explained(
     start_relay: StartRelay, bridge: FakeBridge, tmp_path: Path
 ) -> None:
-    certificate = trustme.CA().issue_cert("127.0.0.1")
-    chain = certificate.cert_chain_pems[0].bytes()
-    bridge.credentials = grpc.ssl_server_credentials([(certificate.private_key_pem.bytes(), chain)])
+    bridge.credentials = Certificates(tmp_path / "bridge").server_credentials()
     await bridge.restart()
-    trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
-    replica = replace(bridge.config, tls=ChannelTls(tmp_path / "ca.pem"))
+    replica = replace(bridge.config, tls=ChannelTls(Certificates(tmp_path / "other").ca))
     assert await why_down(start_relay, replica) == "tls"
 
 

@@ -14,37 +14,15 @@ import trustme
 
 from blindrelay.relay_node.channel import ReplicaChannel, open_channel
 from blindrelay.relay_node.config import ReplicaConfig
-from blindrelay.serving import Address, ChannelTls, files
+from blindrelay.serving import Address, files
+from tests.certificates import Certificates
 from tests.relay_node.conftest import RunningRelay, StartRelay
 from tests.relay_node.fake_bridge import FakeBridge, Seen, until
 
 
-class Certificates:
-    """Those of a bridge and a relay, from one CA."""
-
-    def __init__(self, folder: Path) -> None:
-        self.ca = trustme.CA()
-        self.chain, self.key = folder / "relay.pem", folder / "relay.key"
-        self.ca.cert_pem.write_to_path(folder / "ca.pem")
-        self.files = ChannelTls(folder / "ca.pem", self.chain, self.key)
-        self.issue("first")
-
-    @property
-    def bridge(self) -> grpc.ServerCredentials:
-        issued = self.ca.issue_cert("127.0.0.1")
-        pair = issued.private_key_pem.bytes(), issued.cert_chain_pems[0].bytes()
-        return grpc.ssl_server_credentials([pair], self.ca.cert_pem.bytes(), require_client_auth=True)
-
-    def issue(self, name: str, ca: trustme.CA | None = None) -> None:
-        """Writes a new certificate for the relay to its files."""
-        issued = (ca or self.ca).issue_cert("relay.example", common_name=name)
-        issued.cert_chain_pems[0].write_to_path(self.chain)
-        issued.private_key_pem.write_to_path(self.key)
-        self.key.chmod(0o600)
-
-
 @pytest.fixture
 def certificates(tmp_path: Path) -> Certificates:
+    """Those of the relay. The bridge has another one of the CA."""
     return Certificates(tmp_path)
 
 
@@ -57,9 +35,9 @@ async def relay(bridge: FakeBridge, start_relay: StartRelay, certificates: Certi
             await context.write(context.auth_context()["x509_common_name"][0])
 
     bridge.script = script
-    bridge.credentials = certificates.bridge
+    bridge.credentials = certificates.server_credentials(require_client_auth=True)
     await bridge.restart()
-    return await start_relay(replace(bridge.config, tls=certificates.files))
+    return await start_relay(replace(bridge.config, tls=certificates.client(trusts=certificates.ca)))
 
 
 async def fetched(bridge: FakeBridge) -> None:
@@ -102,9 +80,9 @@ async def test_relay_with_a_refused_certificate_recovers_with_a_new_one(
     bridge: FakeBridge, start_relay: StartRelay, certificates: Certificates
 ) -> None:
     certificates.issue("stranger", trustme.CA())
-    bridge.credentials = certificates.bridge
+    bridge.credentials = certificates.server_credentials(require_client_auth=True)
     await bridge.restart()
-    relay = await start_relay(replace(bridge.config, tls=certificates.files))
+    relay = await start_relay(replace(bridge.config, tls=certificates.client(trusts=certificates.ca)))
     await until(lambda: "replica_down" in relay.events())
     certificates.issue("second")
     await until(lambda: "replica_up" in relay.events())
@@ -124,7 +102,7 @@ async def test_files_that_could_not_be_read_for_a_moment_are_read_again(
         opened.append(open_channel(config))
         return opened[-1]
 
-    config = ReplicaConfig(Address("127.0.0.1", 1), tls=certificates.files)
+    config = ReplicaConfig(Address("127.0.0.1", 1), tls=certificates.client(trusts=certificates.ca))
     channel = ReplicaChannel(config, opening, lambda: problems.append(None))
     certificates.issue("second")
     with no_descriptors():

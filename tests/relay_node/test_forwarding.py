@@ -57,18 +57,6 @@ async def test_pieces_arrive_while_the_bridge_holds_back_the_last(
     assert await call.code() is grpc.StatusCode.OK
 
 
-async def test_requests_arrive_while_the_client_holds_back_the_last(
-    relay: RunningRelay, bridge: FakeBridge
-) -> None:
-    call = relay.client.call(bridge.envelope())
-    for message in (b"one", b"two"):
-        await call.write(message)
-        assert await call.read() == message
-    assert not bridge.seen[0].half_closed
-    await call.done_writing()
-    assert await call.read() is grpc.aio.EOF
-
-
 async def test_cancelled_call_is_cancelled_at_the_bridge_and_not_half_closed(
     relay: RunningRelay, bridge: FakeBridge
 ) -> None:
@@ -245,7 +233,7 @@ async def test_internal_error_leaves_without_its_text(
     def broken(_: Any) -> bytes:
         raise ValueError("secret 10.1.2.3")
 
-    monkeypatch.setattr("blindrelay.relay_node.relay.envelope_from_metadata", broken)
+    monkeypatch.setattr("blindrelay.relay_node.service.envelope_from_metadata", broken)
     assert await refusal(relay.client.exchange(bridge.envelope())) is OuterStatus.INTERNAL
     assert relay.outcomes() == ["internal"]
     assert "fault" in relay.events()
@@ -266,7 +254,7 @@ async def test_internal_error_in_the_upload_ends_the_exchange(
 async def test_silent_call_is_ended(
     relay: RunningRelay, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("blindrelay.relay_node.relay.RECORD_SECONDS", 0.2)
+    monkeypatch.setattr("blindrelay.relay_node.service.RECORD_SECONDS", 0.2)
     assert await refusal(relay.client.call(bridge.envelope()).read()) is OuterStatus.DEADLINE
     assert bridge.seen == []
 

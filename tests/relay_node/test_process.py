@@ -7,8 +7,6 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +14,10 @@ import grpc
 import pytest
 
 from blindrelay.v1.outer_status import OuterStatus
-from tests.relay_node.conftest import RelayTls
+from tests.relay_node.conftest import RelayTls, StartProcess
 from tests.relay_node.fake_bridge import FakeBridge, Seen, cancelled
 from tests.relay_node.raw_client import Client, finish, refusal
-from tests.relay_node.relay_process import CONFIG, RELAY, RelayProcess, relay_process, run
-
-StartProcess = Callable[..., Awaitable[RelayProcess]]
+from tests.relay_node.relay_process import CONFIG, RELAY, run
 
 LIFE = {"started", "replica_up", "exchanges", "draining", "stopped"}
 
@@ -40,22 +36,11 @@ sys.meta_path.insert(0, Blocker())
 """
 
 
-@pytest.fixture
-async def start(tmp_path: Path, bridge: FakeBridge) -> AsyncIterator[StartProcess]:
-    """Starts relay processes in front of `bridge`, with options of relay_process()."""
-    async with AsyncExitStack() as stack:
-
-        async def start(*options: str, **more: Any) -> RelayProcess:
-            return await stack.enter_async_context(relay_process(tmp_path, bridge.port, *options, **more))
-
-        yield start
-
-
 @pytest.mark.parametrize("env", [{}, {"GRPC_VERBOSITY": "DEBUG", "GRPC_TRACE": "all"}])
 async def test_it_serves_and_writes_only_its_audit_log(
-    start: StartProcess, bridge: FakeBridge, env: dict[str, str]
+    start_process: StartProcess, bridge: FakeBridge, env: dict[str, str]
 ) -> None:
-    process = await start(**env)
+    process = await start_process(**env)
     assert await process.client.exchange(bridge.envelope()) == [b"hello"]
     assert await process.end() == 0
     events = [line["event"] for line in process.lines]
@@ -64,9 +49,9 @@ async def test_it_serves_and_writes_only_its_audit_log(
 
 
 async def test_sighup_rereads_the_files_and_ends_no_call(
-    start: StartProcess, bridge: FakeBridge, tmp_path: Path
+    start_process: StartProcess, bridge: FakeBridge, tmp_path: Path
 ) -> None:
-    process = await start()
+    process = await start_process()
     call = await process.client.open(bridge.envelope())
     process.popen.send_signal(signal.SIGHUP)
     await finish(call)
@@ -77,9 +62,11 @@ async def test_sighup_rereads_the_files_and_ends_no_call(
     assert process.count("tokens_unreadable") == 1, "noticed without a call"
 
 
-async def test_it_needs_no_cryptography(start: StartProcess, bridge: FakeBridge, tmp_path: Path) -> None:
+async def test_it_needs_no_cryptography(
+    start_process: StartProcess, bridge: FakeBridge, tmp_path: Path
+) -> None:
     (tmp_path / "sitecustomize.py").write_text(BLOCKER)
-    process = await start(PYTHONPATH=str(tmp_path))
+    process = await start_process(PYTHONPATH=str(tmp_path))
     assert await process.client.exchange(bridge.envelope()) == [b"hello"]
     assert len(await process.client.directories()) == 1
 
@@ -95,9 +82,9 @@ async def test_the_blocker_blocks(tmp_path: Path) -> None:
 
 
 async def test_draining_refuses_new_calls_and_lets_running_ones_finish(
-    start: StartProcess, bridge: FakeBridge
+    start_process: StartProcess, bridge: FakeBridge
 ) -> None:
-    process = await start()
+    process = await start_process()
     call = await process.client.open(bridge.envelope())
     process.popen.send_signal(signal.SIGTERM)
     await asyncio.sleep(0.5)
@@ -109,9 +96,9 @@ async def test_draining_refuses_new_calls_and_lets_running_ones_finish(
 
 @pytest.mark.parametrize(("signals", "drain"), [(1, 1), (2, 3_600)])
 async def test_call_that_outlasts_the_drain_is_cancelled(
-    start: StartProcess, bridge: FakeBridge, signals: int, drain: int
+    start_process: StartProcess, bridge: FakeBridge, signals: int, drain: int
 ) -> None:
-    process = await start(f"drain_seconds = {drain}")
+    process = await start_process(f"drain_seconds = {drain}")
     call = await process.client.open(bridge.envelope())
     for _ in range(signals):
         process.popen.send_signal(signal.SIGINT)
@@ -123,8 +110,8 @@ async def test_call_that_outlasts_the_drain_is_cancelled(
     await cancelled(bridge.seen[0])
 
 
-async def test_broken_calls_leave_only_counts(start: StartProcess, bridge: FakeBridge) -> None:
-    process = await start()
+async def test_broken_calls_leave_only_counts(start_process: StartProcess, bridge: FakeBridge) -> None:
+    process = await start_process()
     await process.client.directories()
     for _ in range(3):
         client = Client(process.address, process.token)
@@ -147,7 +134,7 @@ async def test_broken_calls_leave_only_counts(start: StartProcess, bridge: FakeB
 PIECE = os.urandom(65_536)
 
 
-async def test_memory_is_bounded(start: StartProcess, bridge: FakeBridge) -> None:
+async def test_memory_is_bounded(start_process: StartProcess, bridge: FakeBridge) -> None:
     """One client reads 64 MiB. Then 20 clients stop reading what would be 64 MiB each."""
     written = 0
 
@@ -158,7 +145,7 @@ async def test_memory_is_bounded(start: StartProcess, bridge: FakeBridge) -> Non
             await context.write(PIECE)
             written += len(PIECE)
 
-    process = await start()
+    process = await start_process()
     await process.client.exchange(bridge.envelope())
     before = process.peak_memory()
     bridge.script = send_64_mib
@@ -180,9 +167,9 @@ async def test_memory_is_bounded(start: StartProcess, bridge: FakeBridge) -> Non
 
 
 async def test_tls_serves_and_junk_is_not_logged(
-    start: StartProcess, bridge: FakeBridge, relay_tls: RelayTls
+    start_process: StartProcess, bridge: FakeBridge, relay_tls: RelayTls
 ) -> None:
-    process = await start(tls=relay_tls.table)
+    process = await start_process(tls=relay_tls.table)
     with socket.create_connection(("127.0.0.1", int(process.address.rpartition(":")[2]))) as junk:
         junk.sendall(b"GET / HTTP/1.1\r\n\r\n" * 10)
         await asyncio.to_thread(junk.recv, 1_000)

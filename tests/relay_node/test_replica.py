@@ -10,18 +10,7 @@ import pytest
 from blindrelay.v1.outer_status import OuterStatus
 from tests.relay_node.conftest import RunningRelay, StartRelay
 from tests.relay_node.fake_bridge import FakeBridge, abort, until
-from tests.relay_node.raw_client import refusal
-
-
-async def eventually(relay: RunningRelay, bridge: FakeBridge) -> None:
-    """Waits until an exchange succeeds."""
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
-                return
-            except grpc.aio.AioRpcError:
-                await asyncio.sleep(0.05)
+from tests.relay_node.raw_client import eventually_served, refusal
 
 
 async def test_restarted_replica_is_used_with_its_new_keys_only(
@@ -37,10 +26,10 @@ async def test_restarted_replica_is_used_with_its_new_keys_only(
     try:
         (directory,) = await relay.client.directories()
     except grpc.aio.AioRpcError:
-        await eventually(relay, bridge)
+        await eventually_served(relay.client, bridge.envelope)
         (directory,) = await relay.client.directories()
     assert bridge.replica_id in directory.directory
-    await eventually(relay, bridge)
+    await eventually_served(relay.client, bridge.envelope)
     seen = len(bridge.seen)
     assert await refusal(relay.client.exchange(before)) is OuterStatus.KEY_UNKNOWN
     assert len(bridge.seen) == seen
@@ -53,7 +42,7 @@ async def test_bridge_that_was_down_is_used_again(relay: RunningRelay, bridge: F
     assert await refusal(relay.client.exchange(bridge.envelope())) is OuterStatus.BRIDGE_UNAVAILABLE
     bridge.new_keys()
     await bridge.start()
-    await eventually(relay, bridge)
+    await eventually_served(relay.client, bridge.envelope)
     events = [event for event in relay.events() if event.startswith("replica")]
     assert events == ["replica_up", "replica_down", "replica_up"]
 

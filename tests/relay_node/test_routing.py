@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 
 from blindrelay.v1.outer_status import OuterStatus
@@ -174,15 +173,6 @@ async def test_neighbour_that_is_down_does_not_change_a_refusal(
     ):
         assert await refusal(relay.client.exchange(envelope)) is status
     await second_bridge.start()
-
-
-async def test_refused_token_is_reported_to_the_operator_only(
-    bridge: FakeBridge, start_relay: StartRelay
-) -> None:
-    bridge.refuse_fetch = grpc.StatusCode.UNAUTHENTICATED
-    relay = await start_relay(bridge.config)
-    assert await refusal(relay.client.directories()) is OuterStatus.BRIDGE_UNAVAILABLE
-    assert relay.events() == ["replica_down"]
 
 
 async def test_bridge_gets_the_relays_token_from_its_file(

@@ -7,7 +7,6 @@ import base64
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-import grpc
 import pytest
 from hyperframe.frame import WindowUpdateFrame
 
@@ -18,7 +17,7 @@ from blindrelay.v1.outer_status import OuterStatus
 from tests.adversarial.h2_peer import Peer, header_block, message_start, opening, peers
 from tests.relay_node.conftest import RunningRelay, StartRelay
 from tests.relay_node.fake_bridge import FakeBridge, Seen, cancelled, until
-from tests.relay_node.raw_client import Client, refusal
+from tests.relay_node.raw_client import Client, eventually_served, refusal
 
 DEADLINE, UNAUTHENTICATED = "4", "16"
 INITIAL_WINDOW_SIZE: Final = 4
@@ -61,17 +60,6 @@ async def ask(peer: Peer, block: bytes, message: bytes = b"x") -> int:
     await peer.send(opening(stream, block))
     await peer.pour(stream, message_start(len(message), message))
     return stream
-
-
-async def eventually(client: Client, bridge: FakeBridge) -> None:
-    """Waits until an exchange succeeds."""
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                assert await client.exchange(bridge.envelope()) == [b"hello"]
-                return
-            except grpc.aio.AioRpcError:
-                await asyncio.sleep(0.01)
 
 
 async def test_token_gets_half_of_the_exchanges(
@@ -173,7 +161,7 @@ async def test_token_has_calls_on_few_connections(
     assert await refusal(clients[3].exchange(bridge.envelope())) is OuterStatus.OVERLOADED
     assert await other.exchange(bridge.envelope()) == [b"hello"]
     calls[0].cancel()
-    await eventually(clients[3], bridge)
+    await eventually_served(clients[3], bridge.envelope)
     for client in clients:
         await client.channel.close()
 
@@ -202,7 +190,7 @@ async def test_bridge_that_hangs_leaves_room_for_its_neighbours(
 
 
 def test_single_bridge_may_use_everything(relay: RunningRelay) -> None:
-    forwarded = [relay.relay._sharing.forwarded(frozenset()) for _ in range(9)]
+    forwarded = [relay.relay._service._sharing.forwarded(frozenset()) for _ in range(9)]
     for each in forwarded[:8]:
         each.__enter__()
     with pytest.raises(CallRefusedError):

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +16,15 @@ import pytest
 
 from blindrelay.v1.grpc_workarounds import StatusWatch
 from blindrelay.v1.outer_status import OuterStatus
-from tests.relay_node.conftest import RelayTls
+from tests.relay_node.conftest import RelayTls, StartProcess
 from tests.relay_node.fake_bridge import FakeBridge, until
 from tests.relay_node.raw_client import Client, finish, refusal
-from tests.relay_node.relay_process import CONFIG, RelayProcess, alive, relay_process, run
+from tests.relay_node.relay_process import CONFIG, RelayProcess, alive, run
 
 CONNECTIONS = 16
 """The kernel distributes them by their ports: all to one of two workers happens once in 32,768 times."""
 
-StartWorkers = Callable[..., Awaitable[RelayProcess]]
 Clients = list[Client]
-
-
-@pytest.fixture
-async def start(tmp_path: Path, bridge: FakeBridge) -> AsyncIterator[StartWorkers]:
-    """Starts relays with workers in front of `bridge`, with options of relay_process()."""
-    async with contextlib.AsyncExitStack() as stack:
-
-        async def start(*options: str, workers: int = 2, tls: str = "") -> RelayProcess:
-            process = relay_process(tmp_path, bridge.port, *options, workers=workers, tls=tls)
-            return await stack.enter_async_context(process)
-
-        yield start
 
 
 @contextlib.asynccontextmanager
@@ -57,8 +44,10 @@ async def all_serve(clients: Clients, bridge: FakeBridge) -> None:
         assert await client.exchange(bridge.envelope()) == [b"hello"]
 
 
-async def test_every_worker_serves_and_all_end_on_sigterm(start: StartWorkers, bridge: FakeBridge) -> None:
-    relay = await start(workers=3)
+async def test_every_worker_serves_and_all_end_on_sigterm(
+    start_process: StartProcess, bridge: FakeBridge
+) -> None:
+    relay = await start_process(workers=3)
     assert len(relay.workers()) == 3
     async with connections(relay) as clients:
         await all_serve(clients, bridge)
@@ -77,10 +66,10 @@ async def test_every_worker_serves_and_all_end_on_sigterm(start: StartWorkers, b
 
 @pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["to the supervisor", "to the group"])
 async def test_all_workers_drain(
-    start: StartWorkers, bridge: FakeBridge, send: Callable[[int, int], None]
+    start_process: StartProcess, bridge: FakeBridge, send: Callable[[int, int], None]
 ) -> None:
     """A terminal's Ctrl-C reaches every process of the group. It is one order, not two."""
-    relay = await start()
+    relay = await start_process(workers=2)
     async with connections(relay) as clients:
         calls = [await client.open(bridge.envelope()) for client in clients]
         send(relay.popen.pid, signal.SIGINT)
@@ -91,8 +80,8 @@ async def test_all_workers_drain(
         assert await relay.ended() == 0
 
 
-async def test_second_signal_ends_all_workers(start: StartWorkers, bridge: FakeBridge) -> None:
-    relay = await start("drain_seconds = 3600")
+async def test_second_signal_ends_all_workers(start_process: StartProcess, bridge: FakeBridge) -> None:
+    relay = await start_process("drain_seconds = 3600", workers=2)
     async with connections(relay) as clients:
         calls = [await client.open(bridge.envelope()) for client in clients]
         relay.popen.send_signal(signal.SIGTERM)
@@ -104,9 +93,9 @@ async def test_second_signal_ends_all_workers(start: StartWorkers, bridge: FakeB
 
 
 async def test_lost_worker_is_replaced_and_the_others_continue(
-    start: StartWorkers, bridge: FakeBridge
+    start_process: StartProcess, bridge: FakeBridge
 ) -> None:
-    relay = await start()
+    relay = await start_process(workers=2)
     async with connections(relay) as clients:
         calls = [await client.open(bridge.envelope()) for client in clients]
         victim, other = relay.workers()
@@ -126,8 +115,8 @@ async def test_lost_worker_is_replaced_and_the_others_continue(
         assert await relay.end() == 0
 
 
-async def test_workers_end_without_their_supervisor(start: StartWorkers, bridge: FakeBridge) -> None:
-    relay = await start("drain_seconds = 3600")
+async def test_workers_end_without_their_supervisor(start_process: StartProcess, bridge: FakeBridge) -> None:
+    relay = await start_process("drain_seconds = 3600", workers=2)
     async with connections(relay) as clients:
         for client in clients:
             await client.open(bridge.envelope())
@@ -136,8 +125,8 @@ async def test_workers_end_without_their_supervisor(start: StartWorkers, bridge:
         await until(lambda: not any(map(alive, pids)))
 
 
-async def test_supervisor_ends_when_no_worker_is_left(start: StartWorkers) -> None:
-    relay = await start()
+async def test_supervisor_ends_when_no_worker_is_left(start_process: StartProcess) -> None:
+    relay = await start_process(workers=2)
     for pid in relay.workers():
         os.kill(pid, signal.SIGKILL)
     assert await relay.popen.wait() == 1
@@ -153,10 +142,10 @@ def two_free_ports() -> int:
 
 
 async def test_every_worker_has_the_certificate_and_its_own_metrics(
-    start: StartWorkers, bridge: FakeBridge, relay_tls: RelayTls
+    start_process: StartProcess, bridge: FakeBridge, relay_tls: RelayTls
 ) -> None:
     first = two_free_ports()
-    relay = await start(f'metrics = "127.0.0.1:{first}"', tls=relay_tls.table)
+    relay = await start_process(f'metrics = "127.0.0.1:{first}"', workers=2, tls=relay_tls.table)
     async with connections(relay, relay_tls.credentials) as clients:
         await all_serve(clients, bridge)
     for port in (first, first + 1):
@@ -178,9 +167,9 @@ async def begin(call: Any) -> str:
     return message.decode()
 
 
-async def test_workers_share_the_limit_of_exchanges(start: StartWorkers, bridge: FakeBridge) -> None:
+async def test_workers_share_the_limit_of_exchanges(start_process: StartProcess, bridge: FakeBridge) -> None:
     """All clients have one token, which gets half of each worker's part."""
-    relay = await start("max_exchanges = 6")
+    relay = await start_process("max_exchanges = 6", workers=2)
     async with connections(relay) as clients:
         outcomes = [await begin(client.call(bridge.envelope())) for client in clients]
     assert sorted(outcomes) == [*["one"] * 4, *["overloaded"] * (CONNECTIONS - 4)]
@@ -201,8 +190,8 @@ async def test_taken_port_is_one_line_and_exit_code_1(tmp_path: Path, shared: bo
         assert await serve(tmp_path, taken.getsockname()[1], "2") == (1, "", 1, True)
 
 
-async def test_no_other_relay_takes_the_port(start: StartWorkers, tmp_path: Path) -> None:
-    relay = await start()
+async def test_no_other_relay_takes_the_port(start_process: StartProcess, tmp_path: Path) -> None:
+    relay = await start_process(workers=2)
     for workers in ("1", "2"):
         result = await serve(tmp_path, relay.address.rpartition(":")[2], workers)
         assert result == (1, "", 1, True)

@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from blindrelay.serving import Address, ChannelTls, ConfigError, ServerTls, StartError, listen
-from tests.serving.certificates import Certificates
+from tests.certificates import Certificates
 from tests.serving.echo_server import ANY_PORT, echo_server, listening, works
 
 

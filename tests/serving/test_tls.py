@@ -16,7 +16,7 @@ import trustme
 
 from blindrelay.serving import ConfigError, ServerTls, files
 from blindrelay.serving.tls import _FollowedFiles
-from tests.serving.certificates import Certificates
+from tests.certificates import Certificates
 from tests.serving.echo_server import echo, listening, works
 
 

@@ -23,23 +23,19 @@ class RelayChannel(ExchangeChannel):
     """A channel that notices when its connection may have been lost."""
 
     def __init__(self, config: ConnectionConfig) -> None:
-        super().__init__(_open(config))
+        super().__init__(_open(config), on_end=self.use)
         self._used_at = time.time()
         self._clocks_apart = clocks_apart()
 
     @property
     def is_doubtful(self) -> bool:
         """Whether the connection may have been lost unnoticed."""
-        quiet = not self._running and abs(time.time() - self._used_at) > QUIET_SECONDS
+        quiet = self.is_idle and abs(time.time() - self._used_at) > QUIET_SECONDS
         return quiet or abs(clocks_apart() - self._clocks_apart) > JUMP_SECONDS
 
     def use(self) -> None:
         """Notes that a call is about to begin."""
         self._used_at = time.time()
-
-    def _ended(self, call: object) -> None:
-        self.use()
-        super()._ended(call)
 
 
 def clocks_apart() -> float:
