@@ -36,7 +36,7 @@ Outcomes = dict[str, list[str]]
 
 @dataclass
 class Finding:
-    """How the exchanges of a scenario ended, which canaries left in clear, and which other hosts were used."""
+    """How the exchanges of a scenario ended, which canaries left in clear, and which hosts were used."""
 
     name: str
     outcomes: Outcomes
