@@ -72,7 +72,7 @@ def close(data: bytes, *, fin: bool = True) -> Frame:
     ("frame", "reason"),
     [
         (Frame(opcode=1, fin=True, data=bytes(MAX_FRAME_DATA + 1)), "65,536"),
-        (close(b"\x03\xe8", fin=False), "one frame"),
+        (close(b"\x03\xe8", fin=False), "single frame"),
         (close(b"\x03"), "2 to 125"),
         (close(b"\x03\xe8" + b"x" * 124), "2 to 125"),
         (close(b"\x03\xe8\xff"), "UTF-8"),

@@ -113,7 +113,7 @@ REFUSED: list[tuple[dict[str, Any], type[DirectoryError], str]] = [
     ({"configs": [b"\x0a"]}, MalformedDirectoryError, "config is not a protobuf message"),
     ({"configs": [config(public_key=b"x")]}, MalformedDirectoryError, "not 1,216 bytes"),
     ({"configs": [config(public_key=b"\xff" * 1_216)]}, MalformedDirectoryError, "not a valid X-Wing key"),
-    ({"configs": [config(not_after=NOW - 600)]}, MalformedDirectoryError, "validity does not begin"),
+    ({"configs": [config(not_after=NOW - 600)]}, MalformedDirectoryError, "validity is empty"),
     ({"configs": [config(not_after=NOW + 1)]}, MalformedDirectoryError, "multiples of 10"),
     ({"configs": [config(not_after=NOW + 172_210)]}, MalformedDirectoryError, "longer than two days"),
     (

@@ -15,16 +15,6 @@ from __future__ import annotations
 
 from blindrelay.v1.picklable_error import PicklableError
 
-__all__ = [
-    "KeyConfigError",
-    "OpenError",
-    "SealingError",
-    "StateError",
-    "SuiteError",
-    "TruncatedError",
-    "ViolationError",
-]
-
 
 class SealingError(PicklableError):
     """The root of this package's errors."""

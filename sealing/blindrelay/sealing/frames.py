@@ -77,7 +77,7 @@ def is_close_code(code: int) -> bool:
 
 def _wrong_with_close(frame: Frame) -> str | None:
     if not frame.fin or len(frame.data) > MAX_CLOSE_DATA or len(frame.data) == 1:
-        return "a close frame is not one frame that is empty or has 2 to 125 bytes"
+        return "a close is not a single frame that is empty or has 2 to 125 bytes"
     if frame.data and not is_close_code(int.from_bytes(frame.data[:_CODE_SIZE], "big")):
         return "a close frame has a code that must not be sent"
     try:

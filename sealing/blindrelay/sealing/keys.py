@@ -1,6 +1,6 @@
 """Sealing keys: a bridge holds one for each epoch, and clients seal to it (spec/protocol.md, section 4.2).
 
-X-Wing (draft-connolly-cfrg-xwing-kem) joins ML-KEM-768 and X25519: one of them may break.
+X-Wing (draft-connolly-cfrg-xwing-kem) joins ML-KEM-768 and X25519, so that either one may break.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def parse_config(config: bytes) -> KeyConfig:
     if parsed.not_after - parsed.not_before > MAX_VALIDITY:
         raise KeyConfigError("a key is valid for longer than two days")
     if parsed.not_before >= parsed.not_after or parsed.not_before % TIME_STEP or parsed.not_after % TIME_STEP:
-        raise KeyConfigError("a key's validity does not begin and then end on multiples of 10 seconds")
+        raise KeyConfigError("a key's validity is empty, or its bounds are not multiples of 10 seconds")
     return parsed
 
 

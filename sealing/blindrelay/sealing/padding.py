@@ -29,14 +29,10 @@ def padme(length: int) -> int:
 def final_padding(sent: int, last: int, full: int, floor: int = FLOOR) -> list[int]:
     """How many zeros go into the last record with content, and into each padding record after it.
 
-    The total is then PADMÉ(max(floor, sent + last)). Every record is full except the last one, which may
-    have up to 20 bytes more, so nobody sees where the content ends. Usually there is one entry.
-
-    Args:
-        sent: bytes before the last record with content, the stream's header included.
-        last: bytes of the last record with content, unpadded.
-        full: bytes of a full record; at least `last`.
-        floor: the least total.
+    `sent` is the size in bytes of what came before that record, the stream's header included. `last` is the
+    size of that record, unpadded; `full` is that of a full record, at least `last`. The total is then
+    PADMÉ(max(floor, sent + last)). Every record is full except the last one, which may have up to 20 bytes
+    more, so nobody sees where the content ends. Usually the list has one entry.
     """
     remaining = padme(max(floor, sent + last)) - sent
     sizes: list[int] = []

@@ -17,7 +17,7 @@ KEPT_SECONDS: Final = 691_200
 """The log covers eight days before the newest directory: one more than a successor is announced for."""
 
 MAX_SHOWN: Final = 128
-"""The most directories in the log: two of each of 64 replicas, or five days of one with hourly keys."""
+"""The most directories in the log: enough for 64 replicas, or for five days of one with hourly keys."""
 
 MAX_SHOWN_SIZE: Final = 524_288
 """The most bytes of signed directories in the log. One with two keys has 3 KiB."""

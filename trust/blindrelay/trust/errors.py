@@ -22,23 +22,6 @@ from __future__ import annotations
 
 from blindrelay.v1.picklable_error import PicklableError
 
-__all__ = [
-    "BadDelegationError",
-    "BadSignatureError",
-    "DirectoryError",
-    "EarlySuccessorError",
-    "ForeignIdentityError",
-    "ForkedError",
-    "FutureDirectoryError",
-    "HistoryFormError",
-    "IdentityError",
-    "MalformedDirectoryError",
-    "RolledBackError",
-    "StaleDirectoryError",
-    "TrustError",
-    "UnknownSuiteError",
-]
-
 
 class TrustError(PicklableError):
     """The root of this package's errors."""

@@ -89,7 +89,7 @@ class IdentityKey:
     def delegate(
         self, signing_key: bytes, not_before: int, not_after: int, next_identity_hash: bytes = b""
     ) -> SignedDelegation:
-        """Lets a replica's public key (32 bytes) sign for this identity, between two Unix seconds.
+        """Lets the replica with this public key (32 bytes) sign for this identity between two Unix seconds.
 
         `next_identity_hash` (32 bytes, or empty) announces the next identity (section 4.4).
         """
