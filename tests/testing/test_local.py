@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,8 @@ def test_async_block(backend: str) -> None:
             answer = await client.chat.completions.create(model="m", messages=MESSAGES)
             return answer.choices[0].message.content
 
-    assert anyio.run(main, backend=backend) == "Hello"
+    with ThreadPoolExecutor(1) as other_thread:  # in this one a loop is set already
+        assert other_thread.submit(lambda: anyio.run(main, backend=backend)).result() == "Hello"
 
 
 def test_presets_without_an_address_are_given_one() -> None:
