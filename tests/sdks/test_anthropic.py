@@ -144,7 +144,7 @@ def test_models(client: Anthropic) -> None:
 
 
 @works(SDK, "the provider's errors")
-def test_the_providers_429_arrives_whole(client: Anthropic) -> None:
+def test_429_of_the_provider_arrives_whole(client: Anthropic) -> None:
     with pytest.raises(anthropic.RateLimitError) as raised:
         client.messages.create(**asking("Please slow down"))
     assert raised.value.response.headers["retry-after"] == "7"
@@ -153,7 +153,7 @@ def test_the_providers_429_arrives_whole(client: Anthropic) -> None:
 
 
 @works(SDK, "a cut stream is an error")
-def test_a_stream_that_the_provider_cuts_is_an_error(client: Anthropic) -> None:
+def test_cut_stream_is_an_error(client: Anthropic) -> None:
     seen: list[Any] = []
     with (
         client.messages.stream(**asking("Please break off")) as stream,
@@ -164,7 +164,7 @@ def test_a_stream_that_the_provider_cuts_is_an_error(client: Anthropic) -> None:
 
 
 @works(SDK, "a cut stream is an error")
-async def test_a_stream_that_the_provider_cuts_is_an_error_asynchronously(way: Way) -> None:
+async def test_cut_stream_is_an_error_asynchronously(way: Way) -> None:
     question = asking("Please break off")
     async with async_client_by(way) as client, client.messages.stream(**question) as stream:
         with pytest.raises(CUT_HERE):
@@ -179,12 +179,12 @@ def test_files(own_account: Way) -> None:
     assert client.beta.files.delete(stored.id).id == stored.id
 
 
-def test_files_of_everybody_are_refused(way: Way) -> None:
+def test_files_need_a_key_of_your_own(way: Way) -> None:
     with pytest.raises(anthropic.PermissionDeniedError, match="credentials=brought"):
         client_by(way).beta.files.upload(file=("a.txt", b"hello", "text/plain"))
 
 
-def test_the_key_and_the_sdk_stay_at_home(client: Anthropic, aimock: Aimock) -> None:
+def test_key_and_sdk_are_not_sent_to_the_provider(client: Anthropic, aimock: Aimock) -> None:
     client.messages.create(**asking(QUESTION))
     seen = str(aimock.requests("/v1/messages")[-1]["headers"]).lower()
     assert "anthropic-version" in seen

@@ -115,7 +115,7 @@ def test_files(own_account: Way) -> None:
 
 
 @works(SDK, "the provider's errors")
-def test_the_providers_429_arrives_whole(client: Mistral) -> None:
+def test_429_of_the_provider_arrives_whole(client: Mistral) -> None:
     with pytest.raises(errors.SDKError, match="asks too much") as raised:
         client.chat.complete(model="m", messages=ask("Please slow down"))
     assert raised.value.status_code == 429
@@ -123,20 +123,20 @@ def test_the_providers_429_arrives_whole(client: Mistral) -> None:
 
 
 @works(SDK, "a cut stream is an error")
-def test_a_stream_that_the_provider_cuts_is_an_error(client: Mistral) -> None:
+def test_cut_stream_is_an_error(client: Mistral) -> None:
     seen: list[Any] = []
     with client.chat.stream(model="m", messages=ask("break off")) as stream, pytest.raises(CUT):
         seen.extend(stream)
     assert seen
 
 
-def test_files_of_everybody_are_refused(client: Mistral) -> None:
+def test_files_need_a_key_of_your_own(client: Mistral) -> None:
     with pytest.raises(errors.SDKError, match="credentials=brought") as raised:
         client.files.list()
     assert raised.value.status_code == 403
 
 
-def test_the_key_and_the_sdk_stay_at_home(way: Way, aimock: Aimock) -> None:
+def test_key_and_sdk_are_not_sent_to_the_provider(way: Way, aimock: Aimock) -> None:
     with client_by(way) as client:
         client.chat.complete(model="m", messages=MESSAGES)
     seen = str(aimock.mistrals("/v1/chat/completions")[-1]["headers"]).lower()

@@ -231,13 +231,13 @@ async def test_files_asynchronously(own_account: Way) -> None:
         assert (await client.files.retrieve(stored.id)).bytes == 3
 
 
-def test_files_of_everybody_are_refused(way: Way) -> None:
+def test_files_need_a_key_of_your_own(way: Way) -> None:
     with pytest.raises(openai.PermissionDeniedError, match="credentials=brought"):
         client_by(way).files.create(file=("a.jsonl", b"{}"), purpose="batch")
 
 
 @works(SDK, "the provider's errors")
-def test_the_providers_429_arrives_whole(client: OpenAI) -> None:
+def test_429_of_the_provider_arrives_whole(client: OpenAI) -> None:
     with pytest.raises(openai.RateLimitError) as raised:
         client.chat.completions.create(model="m", messages=ask("Please slow down"))
     headers = raised.value.response.headers
@@ -259,7 +259,7 @@ def test_an_answer_that_is_no_json_arrives_as_it_is(client: OpenAI) -> None:
 
 
 @works(SDK, "a cut stream is an error")
-def test_a_stream_that_the_provider_cuts_is_an_error(client: OpenAI) -> None:
+def test_cut_stream_is_an_error(client: OpenAI) -> None:
     """Not for the SDK by itself: a cut stream ends its loop as a whole one does."""
     stream = client.chat.completions.create(model="m", messages=ask("Please break off"), stream=True)
     seen = [next(stream)]
@@ -269,14 +269,14 @@ def test_a_stream_that_the_provider_cuts_is_an_error(client: OpenAI) -> None:
 
 
 @works(SDK, "a cut stream is an error")
-async def test_a_stream_that_the_provider_cuts_is_an_error_asynchronously(way: Way) -> None:
+async def test_cut_stream_is_an_error_asynchronously(way: Way) -> None:
     async with async_client_by(way) as client:
         stream = await client.chat.completions.create(model="m", messages=ask("break off"), stream=True)
         with pytest.raises(CUT_HERE):
             [chunk async for chunk in stream]
 
 
-def test_the_key_and_the_sdk_stay_at_home(client: OpenAI, aimock: Aimock) -> None:
+def test_key_and_sdk_are_not_sent_to_the_provider(client: OpenAI, aimock: Aimock) -> None:
     client.chat.completions.create(model="m", messages=MESSAGES)
     seen = str(aimock.requests("/v1/chat/completions")[-1]["headers"]).lower()
     for trace in ("authorization", client.api_key.lower(), "stainless", "openai/python"):

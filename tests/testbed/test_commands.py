@@ -77,7 +77,7 @@ def test_up_shows_a_part_that_dies_and_keeps_the_others() -> None:
         assert _ended(process, signal.SIGTERM)[0] == 0
 
 
-def test_up_tells_people_what_to_do() -> None:
+def test_up_prints_the_command_that_sets_the_connection() -> None:
     with _running("up", "--provider", "scripted") as process:
         assert process.stdout is not None
         lines = iter(process.stdout.readline, "")
@@ -101,7 +101,7 @@ def test_the_demo_asks_answers_and_shows_what_the_relay_forwarded() -> None:
     assert "\N{ESCAPE}" not in shown.stdout
 
 
-def test_the_demo_says_that_a_script_took_over() -> None:
+def test_demo_says_that_a_script_answers() -> None:
     code = (
         "import sys\n"
         "from blindrelay.testbed import cli, providers\n"
@@ -123,7 +123,7 @@ def test_the_demo_can_use_a_relay_that_runs(bed: Testbed) -> None:
     assert "starting" not in shown.stdout
 
 
-def test_a_demo_that_is_interrupted_ends_at_once_and_silently() -> None:
+def test_interrupted_demo_ends_silently() -> None:
     with _running("demo", "--provider", "random") as process:
         assert process.stdout is not None
         shown = ""
@@ -161,7 +161,7 @@ def test_an_error_is_one_line(bed: Testbed, arguments: tuple[str, ...], code: in
     assert shown.stderr.count("\n") == 1
 
 
-def test_the_provider_that_talks_is_the_real_one_where_it_can_be() -> None:
+def test_smollm2_is_the_default_if_llama_cpp_is_installed() -> None:
     expected: ProviderKind = "smollm2"
     pytest.importorskip("xllamacpp")
     assert talking_provider() == expected

@@ -20,13 +20,13 @@ QUESTION: dict[str, Any] = {
 }
 
 
-def test_a_chat_is_answered_in_words_of_the_model(llama: httpx2.Client) -> None:
+def test_llama_cpp_answers_in_words_of_the_model(llama: httpx2.Client) -> None:
     answer = llama.post("/v1/chat/completions", json=QUESTION).json()
     assert answer["usage"]["completion_tokens"] > 0
     assert set(answer["choices"][0]["message"]["content"].split()) <= set(WORDS)
 
 
-def test_a_port_that_is_taken_is_a_clear_end(llama: httpx2.Client, tmp_path: Path) -> None:
+def test_taken_port_is_reported(llama: httpx2.Client, tmp_path: Path) -> None:
     model = write_random_model(tmp_path / "model.gguf")
     arguments = ["--model", str(model), "--port", str(llama.base_url.port)]
     part = PartProcess("provider", "blindrelay.testbed.llama_provider", lambda: arguments)

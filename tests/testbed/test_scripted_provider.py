@@ -58,7 +58,7 @@ def outcome(scripted: httpx2.Client, wanted: str) -> str:
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_it_says_what_it_is_told_whole_and_streamed(
+def test_text_is_the_same_whole_and_streamed(
     scripted: httpx2.Client, script: dict[str, Any], text: str
 ) -> None:
     assert ask(scripted, **script)["content"] == text

@@ -7,16 +7,18 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import anthropic
+import anyio
 import httpx2
 import openai
 import pytest
 from google import genai
 
-from blindrelay.client import BridgeError, SealedTransport
+from blindrelay.client import BridgeError
 from blindrelay.serving import ConfigError
 from blindrelay.testing import Gate, LocalBlindRelay, ReceivedRequest, Reply
 
@@ -151,13 +153,17 @@ def test_the_bridge_refuses_what_it_would_refuse_in_production(
     assert blindrelay.provider.requests == []
 
 
-async def test_async_block() -> None:
-    async with LocalBlindRelay() as local:
-        local.provider.reply("Hello")
-        async with SealedTransport(local.connection_string) as sealed:
-            client = openai.AsyncOpenAI(api_key="any", http_client=sealed.async_httpx2_client())
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_async_block(backend: str) -> None:
+    async def main() -> str | None:
+        async with LocalBlindRelay() as local:
+            local.provider.reply("Hello")
+            client = openai.AsyncOpenAI(api_key="any", http_client=local.sealed.async_httpx2_client())
             answer = await client.chat.completions.create(model="m", messages=MESSAGES)
-        assert answer.choices[0].message.content == "Hello"
+            return answer.choices[0].message.content
+
+    with ThreadPoolExecutor(1) as other_thread:  # in this one a loop is set already
+        assert other_thread.submit(lambda: anyio.run(main, backend=backend)).result() == "Hello"
 
 
 def test_presets_without_an_address_are_given_one() -> None:

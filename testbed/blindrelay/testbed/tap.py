@@ -7,8 +7,10 @@ import time
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from blindrelay.testing.tapped_channel import Metadata
+if TYPE_CHECKING:  # it imports grpc, and a testbed is often started
+    from blindrelay.testing.tapped_channel import Metadata
 
 
 class Direction(StrEnum):

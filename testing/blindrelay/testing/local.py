@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Final, Self
 
+from anyio import to_thread
 from anyio.from_thread import start_blocking_portal
 
 from blindrelay.client import SealedTransport
@@ -39,7 +40,8 @@ _ANY_PORT: Final = "127.0.0.1:0"
 
 
 class LocalBlindRelay:
-    """A whole BlindRelay for tests. It runs within a `with` or an `async with` block, in one thread.
+    """A whole BlindRelay for tests. It runs in a thread of its own, within a `with` or an `async with` block
+    (asyncio and trio).
 
     The code is the product's: requests are sealed, forwarded and opened as in production, and the bridge
     refuses what it would refuse there. Every provider's official address is answered by `provider`.
@@ -115,12 +117,12 @@ class LocalBlindRelay:
         self._running.close()
 
     async def __aenter__(self) -> Self:
-        return await asyncio.to_thread(self.__enter__)
+        return await to_thread.run_sync(self.__enter__)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await asyncio.to_thread(self.__exit__, kind, error, trace)
+        await to_thread.run_sync(self.__exit__, kind, error, trace)
 
     @asynccontextmanager
     async def _trio(self) -> AsyncIterator[str]:

@@ -89,7 +89,7 @@ async def test_gemini(way: Way) -> None:
 
 
 @works(SDK, "the provider's errors")
-async def test_the_providers_429_arrives_whole(chat: Any) -> None:
+async def test_429_of_the_provider_arrives_whole(chat: Any) -> None:
     with pytest.raises(ModelHTTPError) as raised:
         await Agent(chat).run("Please slow down")
     assert raised.value.status_code == 429

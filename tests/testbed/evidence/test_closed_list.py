@@ -34,7 +34,7 @@ def listed(**changed: Any) -> bool:
     return is_listed(json.dumps({**COUNTS, **changed}), {REPLICA})
 
 
-def test_what_the_relay_can_write_is_on_the_list() -> None:
+def test_every_line_that_the_relay_can_write_is_listed() -> None:
     written: list[str] = []
     log = AuditLog(written.append)
     log.report()
@@ -74,7 +74,7 @@ def test_what_the_relay_can_write_is_on_the_list() -> None:
         {"message": "192.0.2.7 asked"},
     ],
 )
-def test_anything_else_in_a_line_is_not(changed: dict[str, Any]) -> None:
+def test_changed_line_is_not_listed(changed: dict[str, Any]) -> None:
     assert listed()
     assert not listed(**changed)
 
@@ -107,7 +107,7 @@ def test_anything_else_in_a_line_is_not(changed: dict[str, Any]) -> None:
         ),
     ],
 )
-def test_nor_is_any_other_line(line: str) -> None:
+def test_other_line_is_not_listed(line: str) -> None:
     assert not is_listed(line, {REPLICA})
 
 
@@ -116,7 +116,7 @@ def test_nor_is_any_other_line(line: str) -> None:
     [(0.1, "exchanges", False), (30.0, "exchanges", True), (59.9, "tokens_unreadable", True)]
     + [(30.0, event, False) for event in ("started", "draining", "replica_down")],
 )
-def test_a_line_that_a_caller_can_provoke_comes_on_the_minute(
+def test_lines_that_callers_can_cause_must_come_on_the_minute(
     second: float, event: str, is_untimely: bool
 ) -> None:
     line = json.dumps({**COUNTS, "event": event})
