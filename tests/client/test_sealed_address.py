@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import anyio
 import httpx
 import httpx2
 import pytest
@@ -67,29 +65,6 @@ async def test_provider_gets_its_own_address(
     assert json.loads(bridge.received[0].body) == {"store": False, "n": 1}
     for each in bridge.received:
         assert b"invalid" not in each.head.SerializeToString()
-
-
-@LIBRARIES
-@pytest.mark.parametrize("way", ["sync", "asyncio", "trio"])
-def test_body_is_completed_as_for_the_providers_own_address(
-    library: Any, sealed: SealedTransport, bridge: ScriptedBridge, way: str
-) -> None:
-    """With "store": false, and with the salt that DeepSeek's host takes."""
-    urls = [f"{sealed.base_url('openai')}/responses", f"{sealed.base_url('deepseek')}/chat/completions"]
-
-    async def post() -> None:
-        async with async_client_of(library, sealed) as client:
-            for url in urls:
-                await client.post(url, json={})
-
-    if way == "sync":
-        with client_of(library, sealed) as client:
-            for url in urls:
-                client.post(url, json={})
-    else:
-        with ThreadPoolExecutor(1) as thread:  # this one may have an event loop
-            thread.submit(lambda: anyio.run(post, backend=way)).result()
-    assert [list(json.loads(each.body)) for each in bridge.received] == [["store"], ["user_id"]]
 
 
 @LIBRARIES
