@@ -1,4 +1,4 @@
-"""The history's file: whole or not at all, ours alone, shared between processes."""
+"""The history file: written atomically, private, and shared between processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a request is sealed, and what stays at home."""
+"""Which parts of a request are sealed, and which are dropped."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_only_listed_headers_are_sent(library: Any) -> None:
 
 @pytest.mark.parametrize("library", [httpx, httpx2])
 def test_content_encoding_passes(library: Any) -> None:
-    """It says what the body is: without it the provider would read compressed bytes as JSON."""
+    """Without it the provider would read compressed bytes as JSON."""
     headers = {"content-encoding": "gzip", "content-type": "application/json"}
     request = library.Request("POST", "https://api.example/v1/x", content=b"x", headers=headers)
     for connection in (INJECTED, BROUGHT):
@@ -156,7 +156,7 @@ def test_model_name_in_the_path_is_unchanged(library: Any, path: str) -> None:
 @pytest.mark.parametrize("library", [httpx, httpx2])
 @pytest.mark.parametrize("connection", [INJECTED, BROUGHT])
 def test_fragment_is_dropped(library: Any, connection: ConnectionConfig) -> None:
-    """Some SDKs tell in it which of their functions called; a bridge refuses one."""
+    """Some SDKs put the name of a function there, and a bridge refuses it."""
     request = library.Request("POST", "https://api.example/v1/x?alt=sse#stream", json={})
     assert request_head(request, connection).url == "https://api.example/v1/x?alt=sse"
     request = library.Request("POST", "https://api.example/v1/a%23b/c%3Fd?x=%23#", json={})

@@ -1,4 +1,4 @@
-"""Base URLs under .invalid: what goes through the transport arrives, and what goes past it fails."""
+"""Base URLs under .invalid: requests through the transport arrive, others fail."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_request_keeps_its_timeouts(library: Any) -> None:
 
 @LIBRARIES
 def test_requests_past_the_transport_fail(library: Any, sealed: SealedTransport) -> None:
-    """As with a framework that takes a transport and does not use it."""
+    """For example, in a framework that takes a transport and does not use it."""
     with library.Client(trust_env=False) as client, pytest.raises(library.ConnectError):
         client.get(f"{sealed.base_url('openai')}/models")
 

@@ -1,4 +1,4 @@
-"""Files that are this user's alone: whole or not at all, and nothing left beside them."""
+"""Private files are written atomically and leave no temporary file."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_owner_and_mode_of_a_file_are_judged(tmp_path: Path) -> None:
     assert whose(path.stat(), others=0o022) is Whose.OURS
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="giving files away is for root")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 def test_file_given_to_another_user_is_recognized(tmp_path: Path) -> None:
     path = tmp_path / "file"
     replace_file(path, b"")

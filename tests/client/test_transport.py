@@ -146,7 +146,7 @@ def test_relay_sees_only_known_metadata(bridge: ScriptedBridge, sealed: SealedTr
 def test_class_name_shows_the_method_for_the_other_library(
     method: str, other: str, sealed: SealedTransport
 ) -> None:
-    """Their TypeError shows its class: Expected an instance of httpx.Client but got …"""
+    """The TypeError of the SDK has the class: Expected an instance of httpx.Client but got …"""
     assert f"takes SealedTransport.{other}()" in str(type(getattr(sealed, method)()))
 
 

@@ -1,4 +1,4 @@
-"""Large bodies stream through client and relay, which hold little of them; too large ones are refused."""
+"""Large bodies stream through client and relay in bounded memory. Too large ones are refused."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ MIB = 1024 * 1024
 UPLOAD = 16 * MIB
 ANSWER = 64 * MIB
 LIMIT = 32 * MIB
-"""Bytes of a request's body that a bridge takes, unless its operator says otherwise."""
+"""Bytes of a request body that a bridge accepts by default."""
 ROOM = 8 * MIB
-"""What a peak may grow by: windows and buffers of gRPC. A held body would be more."""
+"""The peak may grow by the buffers of gRPC. A buffered body would be more."""
 
 CLIENT = Path(__file__).with_name("measured_client.py")
 
