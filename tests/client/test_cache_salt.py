@@ -1,4 +1,4 @@
-"""The salt that keeps one client's prompts apart from all others' in a provider's cache."""
+"""The salt that separates the prompts of clients in a provider's cache."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_continued_prompt_keeps_its_salt(key: str) -> None:
 
 
 def test_salt_depends_on_token_and_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither another customer in this process nor another process, the next run of this program included."""
+    """Neither another customer in this process nor another process makes the same."""
     mine = salt(HELLO)
     assert salt(HELLO, connection=replace(NAMED, token="other")) != mine
     monkeypatch.setattr(cache_salt, "_KEY", bytes(32))

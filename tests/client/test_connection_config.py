@@ -131,14 +131,13 @@ def test_missing_home_is_an_error_with_advice(monkeypatch: pytest.MonkeyPatch) -
         ConnectionConfig.from_string(f"blindrelay://t@relay.example?bridge={IDENTITY}&history=~/keys")
 
 
-def test_missing_profile_error_names_init(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="run `blindrelay init`"):
-        ConnectionConfig.from_env({"BLINDRELAY_CONFIG": str(tmp_path / "none.toml")})
-
-
 def test_repr_hides_the_token() -> None:
     connection = ConnectionConfig.from_string(f"blindrelay://brt_secret@relay.example?bridge={IDENTITY}")
     assert "brt_secret" not in repr(connection)
+
+
+TIMES_THAT_ARE_WRONG = ("", "s", "5", "-5s", "0s", "1d", "1.5h", "٣s", "100000s")
+RELAY = f"blindrelay://t@relay.example?bridge={IDENTITY}"
 
 
 @pytest.mark.parametrize(
@@ -148,47 +147,40 @@ def test_repr_hides_the_token() -> None:
         ("https://relay.example", "has the form"),
         ("blindrelay://", "has the form"),
         ("blindrelay://relay.example:notaport", "has the form"),
-        ("blindrelay://relay.example/path?bridge=" + IDENTITY, "has the form"),
+        (f"blindrelay://relay.example/path?bridge={IDENTITY}", "has the form"),
+        (f"blindrelay://t@relay.example:0?bridge={IDENTITY}", "has the form"),
         ("blindrelay://t@relay.example", "no bridge is pinned"),
         ("blindrelay://t@relay.example?bridge=", "no bridge is pinned"),
-        ("blindrelay://t@relay.example?bridge=" + IDENTITY[:-1] + "q", "checksum"),
-        ("blindrelay://t@relay.example?bridge=" + IDENTITY[:-1], "characters"),
-        ("blindrelay://t:p@relay.example?bridge=" + IDENTITY, "not a user and a password"),
-        (f"blindrelay://t@relay.example?bridge={IDENTITY}&bridge={IDENTITY}", "given twice"),
-        (f"blindrelay://t@relay.example?bridge={IDENTITY}&pin=x", "no option 'pin'"),
-        (f"blindrelay://t@relay.example?bridge={IDENTITY}&tls=off", "on this machine"),
-        (f"blindrelay://t@127.0.0.1?bridge={IDENTITY}&tls=no", "tls is one of"),
-        (f"blindrelay://t@relay.example?bridge={IDENTITY}&deadline=1d", "deadline is one of"),
+        (RELAY[:-1] + "q", "checksum"),
+        (RELAY[:-1], "characters"),
+        (f"blindrelay://t:p@relay.example?bridge={IDENTITY}", "not a user and a password"),
+        (f"blindrelay://@relay.example?bridge={IDENTITY}", "token is empty"),
+        (f"blindrelay://relay.example?bridge={IDENTITY}&token=secret", "or in a file"),
+        (f"blindrelay://relay.example?bridge={IDENTITY}&token=@/nowhere/token", "cannot read /nowhere/token"),
+        (f"blindrelay://t@127.0.0.1?bridge={IDENTITY}&tls=off&proxy=p:1", "needs no proxy"),
         *(
-            (f"blindrelay://t@relay.example?bridge={IDENTITY}&idle={value}", "idle is a time")
-            for value in ("", "s", "5", "-5s", "0s", "1d", "1.5h", "٣s", "100000s")
-        ),
-        (f"blindrelay://t@relay.example?bridge={IDENTITY}&credentials=mine", "credentials is one of"),
-        *(
-            (
-                f"blindrelay://t@relay.example?bridge={IDENTITY}&history={value}",
-                "history is a file, on or off",
-            )
-            for value in ("", "false", "None", "0")
-        ),
-        *(
-            (f"blindrelay://t@relay.example?bridge={IDENTITY}&proxy={value}", f"proxy {message}")
-            for value, message in [
-                ("socks5://p:1", "starts with socks5://"),
-                ("https://p:1", "starts with https://"),
-                ("http://", "is not http://"),
-                ("p:port", "is not http://"),
-                ("http://p/path", "is not http://"),
+            (f"{RELAY}&{option}", message)
+            for option, message in [
+                (f"bridge={IDENTITY}", "given twice"),
+                ("pin=x", "no option 'pin'"),
+                ("tls=off", "on this machine"),
+                ("tls=no", "tls is one of"),
+                ("deadline=1d", "deadline is one of"),
+                ("credentials=mine", "credentials is one of"),
+                ("headers=a,b:c", "'b:c' is not a name"),
+                ("token=@f", "one token"),
+                ("ca=/nowhere/ca", "cannot read /nowhere/ca"),
+                ("ca=", "ca: cannot read"),
+                ("ca=%00", "is not a valid path"),
+                ("proxy=socks5://p:1", "proxy starts with socks5://"),
+                ("proxy=https://p:1", "proxy starts with https://"),
+                ("proxy=http://", "proxy is not http://"),
+                ("proxy=p:port", "proxy is not http://"),
+                ("proxy=http://p/path", "proxy is not http://"),
             ]
         ),
-        (f"blindrelay://t@127.0.0.1?bridge={IDENTITY}&tls=off&proxy=p:1", "needs no proxy"),
-        (f"blindrelay://relay.example?bridge={IDENTITY}&token=secret", "or in a file"),
-        (f"blindrelay://t@relay.example?bridge={IDENTITY}&token=@f", "one token"),
-        (f"blindrelay://relay.example?bridge={IDENTITY}&token=@/nowhere/token", "cannot read /nowhere/token"),
-        (f"blindrelay://t@relay.example?bridge={IDENTITY}&ca=/nowhere/ca", "cannot read /nowhere/ca"),
-        (f"blindrelay://t@relay.example?bridge={IDENTITY}&ca=", "ca: cannot read"),
-        (f"blindrelay://@relay.example?bridge={IDENTITY}", "token is empty"),
-        (f"blindrelay://t@relay.example:0?bridge={IDENTITY}", "has the form"),
+        *((f"{RELAY}&idle={time}", "idle is a time") for time in TIMES_THAT_ARE_WRONG),
+        *((f"{RELAY}&history={word}", "history is a file, on or off") for word in ("", "false", "None", "0")),
     ],
 )
 def test_wrong_connection_string_is_refused(text: str, message: str) -> None:
@@ -225,9 +217,9 @@ def test_profiles_are_read_from_a_file(tmp_path: Path) -> None:
 def test_paths_in_a_profile_are_relative_to_it(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("a certificate")
     config = tmp_path / "config.toml"
-    config.write_text(f'[profiles.p]\nrelay = "relay.example"\nbridge = "{IDENTITY}"\n')
-    with config.open("a") as file:
-        file.write('ca = "ca.pem"\nhistory = "kept"\n')
+    config.write_text(
+        f'[profiles.p]\nrelay = "relay.example"\nbridge = "{IDENTITY}"\nca = "ca.pem"\nhistory = "kept"\n'
+    )
     read = ConnectionConfig.from_profile(config, "p")
     assert (read.ca, read.history) == (tmp_path / "ca.pem", tmp_path / "kept")
 
@@ -262,5 +254,5 @@ def test_wrong_profile_is_refused(tmp_path: Path, content: str, message: str) ->
 
 
 def test_missing_configuration_is_an_error_with_advice(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="BLINDRELAY_CONNECTION"):
+    with pytest.raises(ConfigurationError, match="run `blindrelay init`, or set BLINDRELAY_CONNECTION"):
         ConnectionConfig.from_env({"XDG_CONFIG_HOME": str(tmp_path)})

@@ -1,4 +1,4 @@
-"""How failures reach the application: cut, altered, refused; raised or answered."""
+"""How failures reach the application: as exceptions or as responses."""
 
 from __future__ import annotations
 

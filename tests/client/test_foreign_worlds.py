@@ -1,4 +1,4 @@
-"""The client in worlds that are not asyncio's main thread: it works, or says at once why it cannot."""
+"""The client outside asyncio's main thread: it works, or says at once why it cannot."""
 
 from __future__ import annotations
 
@@ -266,7 +266,7 @@ WHERE = [
 
 @pytest.fixture
 def stalling_bridge(bridge: ScriptedBridge) -> ScriptedBridge:
-    """It begins a response to a request for /stalling, and does not end it."""
+    """A bridge that never ends its response to a request for /stalling."""
 
     async def answer(received: Received, respond: Responder) -> None:
         if not received.head.url.endswith("/stalling"):

@@ -1,4 +1,4 @@
-"""Calls upon calls, clients upon clients, and nothing that grows. `make soak` makes twenty times as many."""
+"""Many calls and clients, and nothing grows. `make soak` makes twenty times as many."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ ROOM = 4 * 1024 * 1024
 """Bytes that memory may grow by while it settles; `make soak` sees a leak of 400 bytes a call."""
 
 ROOM_FOR_A_LOOP = 4 * 1024
-"""Bytes: where a loop ends within a millisecond of a response, without aclose(), gRPC's Python layer keeps
-the operations that it was still waiting for; 2.7 KiB were measured for a loop, on average."""
+"""Bytes. If a loop ends just after a response and without aclose(), gRPC keeps the operations that it
+was waiting for: 2.7 KiB for each loop on average."""
 
 CLIENT = Path(__file__).with_name("busy_client.py")
 URL = "https://api.openai.com/v1/chat/completions"

@@ -1,4 +1,4 @@
-"""The history's file: whole or not at all, ours alone, shared between processes."""
+"""The history file: written atomically, private, and shared between processes."""
 
 from __future__ import annotations
 
@@ -148,14 +148,6 @@ def test_another_bridges_history_is_refused(path: Path) -> None:
     learn(store_at(path), Replica())
     with pytest.raises(ConfigurationError, match="of another identity"):
         HistoryStore(STRANGER.public_key, path)
-
-
-def test_processes_add_to_a_shared_history(path: Path) -> None:
-    one, other = store_at(path), store_at(path)
-    learn(one, Replica(1))
-    learn(other, Replica(2))
-    learn(one, Replica(3))
-    assert count(one) == count(store_at(path)) == 3
 
 
 def test_moved_file_is_written_again(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""By an HTTP proxy to the relay, and from the relay to a bridge: only one that was named for it."""
+"""HTTP proxies between client and relay, and between relay and bridge: only configured ones are used."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def ca(relay: TlsBridge, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def connection(relay: TlsBridge, ca: Path) -> str:
-    """To a name that only the proxy can resolve."""
+    """A connection to a name that only the proxy can resolve."""
     return relay.connection.replace("127.0.0.1", "relay.example").replace("tls=off", f"ca={ca}")
 
 

@@ -1,4 +1,4 @@
-"""Whose keys the client seals to, and when it seals again."""
+"""Which keys the client seals to, and when it seals again."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_feigned_restart_gets_no_second_run(bridge: ScriptedBridge, sealed: Seal
 
     async def run_and_deny(_: Received, respond: Responder) -> None:
         bridge.restart_keys()
-        bridge.starts -= 1  # another replica, and none that has come since
+        bridge.starts -= 1  # another replica, which did not start since
         bridge.uptime = 3_600
         await respond.context.abort(*OuterStatus.KEY_UNKNOWN.value)
 
@@ -177,7 +177,7 @@ def test_bad_directory_after_sending_is_a_relay_error(
 
 @pytest.mark.usefixtures("no_restart")
 def test_expired_key_that_is_listed_is_not_superseded(bridge: ScriptedBridge) -> None:
-    """A relay that waits for a key's end before it says key_unknown does not get a second attempt."""
+    """A relay cannot get a second attempt by waiting for the end of a key."""
     skew = [0]
     sealed = SealedTransport(bridge.connection, clock=lambda: time.time() + skew[0])
     with sealed.httpx2_client() as client:

@@ -1,4 +1,4 @@
-"""Timeouts, cancellation, room, event loops, forks: how exchanges and clients end."""
+"""Timeouts, cancellation, room, event loops: how exchanges and clients end."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def test_first_byte_and_idle_are_separate_timeouts(
 
 
 async def test_connecting_has_its_own_timeout(bridge: ScriptedBridge) -> None:
-    """A host that takes the connection and says nothing: no time for a response is given away for it."""
+    """A host that accepts the connection and sends nothing. The time for a response is not used up."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         sealed = SealedTransport(bridge.connection.replace(str(bridge.port), str(port)) + "&first_byte=1h")
@@ -104,16 +104,16 @@ def test_complete_response_is_not_seen_as_cancelled(bridge: ScriptedBridge, seal
 def test_failed_event_loops_log_nothing(
     bridge: ScriptedBridge, sealed: SealedTransport, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """gRPC watches a connection that fails; it would tell a loop that is no more."""
+    """gRPC watches a failed connection, and would report it to a loop that has ended."""
     nowhere = SealedTransport(bridge.connection.replace(f":{bridge.port}?", ":1?"))
 
     async def once() -> None:
         async with nowhere.async_httpx2_client(timeout=5) as client:
-            for _attempt in range(2):  # the second waits for the channel's next one
+            for _attempt in range(2):  # the second waits for the channel to try again
                 with pytest.raises(httpx2.ConnectError):
                     await client.get(URL)
 
-    with sealed.httpx2_client() as another:  # in a loop that goes on
+    with sealed.httpx2_client() as another:  # in a loop that continues
         for _loop in range(2):
             asyncio.run(once())
             assert another.get(URL).status_code == 200
@@ -183,4 +183,4 @@ async def eventually(true: Callable[[], bool]) -> None:
         if true():
             return
         await asyncio.sleep(0.01)
-    pytest.fail("it did not come true within ten seconds")
+    pytest.fail("the condition did not come true within ten seconds")

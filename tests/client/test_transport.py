@@ -7,6 +7,7 @@ import json
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import httpx
@@ -81,53 +82,41 @@ def test_pieces_arrive_as_they_are_sent(
         assert list(pieces) == [b"last"]
 
 
-def test_a_large_body_arrives_whole_from_a_generator(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    def pieces() -> Iterator[bytes]:
-        for number in range(40):
-            yield bytes([number]) * 50_000
-
-    with sealed.httpx2_client() as client:
-        client.post(URL, content=pieces())
-    assert bridge.received[0].body == b"".join(pieces())
-
-
-async def test_an_asynchronous_generator_too(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    async def pieces() -> AsyncIterator[bytes]:
-        yield b"a" * 100_000
-        yield b"b"
-
-    async with sealed.async_httpx2_client() as client:
-        await client.post(URL, content=pieces())
-    assert bridge.received[0].body == b"a" * 100_000 + b"b"
-
-
 class BodyError(Exception):
-    pass
+    """Raised by an application's body."""
 
 
-def test_an_error_in_the_body_iterator_reaches_the_caller(
-    bridge: ScriptedBridge, sealed: SealedTransport
-) -> None:
-    def pieces() -> Iterator[bytes]:
-        yield b"a" * 200_000
+PIECES = [bytes([number]) * 50_000 for number in range(40)]
+
+
+def body(*, fails: bool) -> Iterator[bytes]:
+    yield from PIECES
+    if fails:
         raise BodyError
 
-    with sealed.httpx2_client() as client, pytest.raises(BodyError):
-        client.post(URL, content=pieces())
-    assert bridge.received == []
+
+async def asynchronous_body(*, fails: bool) -> AsyncIterator[bytes]:
+    for piece in body(fails=fails):
+        yield piece
 
 
-async def test_an_error_in_an_asynchronous_body_iterator_too(
-    bridge: ScriptedBridge, sealed: SealedTransport
+@pytest.mark.parametrize("fails", [False, True])
+def test_streamed_body_arrives_or_raises(
+    fails: bool, bridge: ScriptedBridge, sealed: SealedTransport
 ) -> None:
-    async def pieces() -> AsyncIterator[bytes]:
-        yield b"a" * 200_000
-        raise BodyError
+    with sealed.httpx2_client() as client, pytest.raises(BodyError) if fails else nullcontext():
+        client.post(URL, content=body(fails=fails))
+    assert [each.body for each in bridge.received] == ([] if fails else [b"".join(PIECES)])
 
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_asynchronous_body_arrives_or_raises(
+    fails: bool, bridge: ScriptedBridge, sealed: SealedTransport
+) -> None:
     async with sealed.async_httpx2_client() as client:
-        with pytest.raises(BodyError):
-            await client.post(URL, content=pieces())
-    assert bridge.received == []
+        with pytest.raises(BodyError) if fails else nullcontext():
+            await client.post(URL, content=asynchronous_body(fails=fails))
+    assert [each.body for each in bridge.received] == ([] if fails else [b"".join(PIECES)])
 
 
 def test_early_response_to_a_large_upload_arrives(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
@@ -157,7 +146,7 @@ def test_relay_sees_only_known_metadata(bridge: ScriptedBridge, sealed: SealedTr
 def test_class_name_shows_the_method_for_the_other_library(
     method: str, other: str, sealed: SealedTransport
 ) -> None:
-    """Their TypeError shows its class: Expected an instance of httpx.Client but got …"""
+    """The TypeError of the SDK has the class: Expected an instance of httpx.Client but got …"""
     assert f"takes SealedTransport.{other}()" in str(type(getattr(sealed, method)()))
 
 

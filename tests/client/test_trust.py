@@ -1,4 +1,4 @@
-"""What a client has seen of a bridge's keys outlives the process, and a change of identity is shown."""
+"""The key history outlives the process, and a change of identity is reported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ URL = "https://api.openai.com/v1/models"
 
 
 def status_of(bridge: ScriptedBridge, options: str = "") -> int:
-    """One request by a client of its own, as a new process makes."""
+    """The status of a request from a new client, as in a new process."""
     with SealedTransport(bridge.connection + options) as sealed, sealed.httpx2_client() as client:
         return client.get(URL).status_code
 
@@ -91,7 +91,7 @@ def test_history_damaged_at_run_time_is_an_error(bridge: ScriptedBridge) -> None
 
 
 def change_identity(bridge: ScriptedBridge) -> IdentityKey:
-    """The bridge starts anew under its next identity; returns the old one."""
+    """Restarts the bridge under its next identity. Returns the old one."""
     old, bridge.identity = bridge.identity, IdentityKey(b"\x05" * 32)
     bridge.restart_keys()
     return old
@@ -99,7 +99,7 @@ def change_identity(bridge: ScriptedBridge) -> IdentityKey:
 
 @pytest.fixture
 def announced(bridge: ScriptedBridge) -> ScriptedBridge:
-    """A bridge whose next identity a client saw announced a week ago, and sees still."""
+    """A bridge that has announced its next identity to a client for a week."""
     successor = IdentityKey(b"\x05" * 32).public_key
     bridge.next_identity_hash = identity_hash(successor)
     ring = KeyRing(
@@ -123,7 +123,7 @@ def test_announced_change_of_identity_is_reported_once(
     old = change_identity(announced)
     announced.next_identity_hash = b""
     with caplog.at_level(logging.WARNING):
-        for _ in range(2):  # the second time as a process that finds it in the history
+        for _ in range(2):  # the second client finds it in the history
             with SealedTransport(connection) as sealed, sealed.httpx2_client() as client:
                 assert client.get(URL).status_code == 200
     (record,) = caplog.records
@@ -131,7 +131,7 @@ def test_announced_change_of_identity_is_reported_once(
     assert format_identity(announced.identity.public_key) in record.getMessage()
     announced.identity = old
     announced.restart_keys()
-    assert status_of(announced) == 200  # and the old one still counts while it signs
+    assert status_of(announced) == 200  # the old identity is still accepted
 
 
 def test_unannounced_change_of_identity_is_refused(bridge: ScriptedBridge) -> None:

@@ -1,4 +1,4 @@
-"""The client's side of a tunnel, before a bridge that answers as a test tells it to."""
+"""The client's side of a tunnel, with a scripted bridge."""
 
 from __future__ import annotations
 

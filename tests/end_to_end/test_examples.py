@@ -1,4 +1,4 @@
-"""Every example does what it says, as a user would run it."""
+"""Every example runs as a user would run it."""
 
 from __future__ import annotations
 

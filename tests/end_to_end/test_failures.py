@@ -1,4 +1,4 @@
-"""Parts that are killed in mid-answer: a typed error at once, and calls again as soon as they are back."""
+"""Parts that are killed amid a response: a typed error at once, and calls succeed when they are back."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ HELD: dict[str, Any] = {
     "scripted": {"hold": "for ever"},
 }
 NOTICED = 30.0
-"""Seconds within which an end is noticed. It takes milliseconds; a busy machine may be slow."""
+"""Seconds until the end of a part is noticed. It takes milliseconds, on a busy machine more."""
 BACK = 30.0
-"""Seconds within which calls succeed again. Two are what we promise; a busy machine may be slow."""
+"""Seconds until calls succeed again. It takes less than two, on a busy machine more."""
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def fragile_bed() -> Iterator[Testbed]:
 
 @pytest.fixture
 def bed(fragile_bed: Testbed) -> Testbed:
-    """One that may be harmed, and is whole at the beginning of each test."""
+    """A testbed that tests may harm. All its parts run at the beginning of a test."""
     for name, part in fragile_bed.parts.items():
         if not part.is_running:
             fragile_bed.start(name)
@@ -57,7 +57,7 @@ def _until_it_answers(client: OpenAI) -> float:
     while time.monotonic() - started < BACK:
         try:
             client.chat.completions.create(model="m", messages=MESSAGES)
-        except (APIConnectionError, InternalServerError):  # what SDKs try again
+        except (APIConnectionError, InternalServerError):  # SDKs retry these
             continue
         break
     return time.monotonic() - started

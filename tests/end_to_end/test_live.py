@@ -1,4 +1,4 @@
-"""Pieces arrive as the provider sends them: the first is here while the last is still held back."""
+"""Leaving a stream ends the work of the provider."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A connection that is lost without a word: after sleep, a change of network, or a move of the relay."""
+"""Connections that are lost unnoticed: after sleep, a change of network, or a move of the relay."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.cable import Cable, cable_to
 URL: Final = "https://api.openai.com/v1/chat/completions"
 QUESTION: Final[dict[str, Any]] = {"model": "m", "messages": []}
 NOTICED_SECONDS: Final = 40
-"""Twice what it takes at most, and half of what it took with pings every minute."""
+"""Twice the longest time it takes, and half of what it took with pings every minute."""
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ async def test_quiet_connection_is_replaced(
 
 
 def channels() -> set[channel.RelayChannel]:
-    """Those of every client in this process."""
+    """The channels of all clients in this process."""
     return {each for each in gc.get_objects() if isinstance(each, channel.RelayChannel)}
 
 
@@ -80,7 +80,7 @@ async def test_connection_is_replaced_after_sleep(
 
 
 class Names(asyncio.DatagramProtocol):
-    """A name server that has one address for every name (RFC 1035); and none of any other kind."""
+    """A name server with one IPv4 address for every name (RFC 1035)."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -115,7 +115,7 @@ async def serving(address: str) -> AsyncIterator[int]:
 
 
 async def test_moved_relay_is_looked_up_again() -> None:
-    """gRPC's own rule is to ask again after half a minute."""
+    """By default, gRPC asks again after half a minute."""
     names = Names("127.0.0.1")
     opened: Callable[[], Names] = lambda: names  # noqa: E731
     transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(opened, ("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""What the real relay and bridge processes let others see of them."""
+"""What other processes can see of relay and bridge processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONFIGS = {
 }
 FEW_FILES = 128
 
-# At its end, a process started with this on its path writes down whether it was dumpable.
+# A process with this file on its path writes at its end whether it was dumpable.
 WITNESS = """
 import atexit, ctypes
 
@@ -35,7 +35,7 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="prctl(2) and /p
 
 
 async def start(folder: Path, *arguments: str) -> asyncio.subprocess.Process:
-    """A process with the witness on its path, and room for few open files to begin with."""
+    """A process with the witness on its path and a low limit of open files."""
     (folder / "sitecustomize.py").write_text(WITNESS)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     return await asyncio.create_subprocess_exec(
@@ -48,7 +48,7 @@ async def start(folder: Path, *arguments: str) -> asyncio.subprocess.Process:
 
 
 async def serving(folder: Path, module: str, *options: str) -> asyncio.subprocess.Process:
-    """A part that listens."""
+    """A part that is listening."""
     (folder / "tokens").touch()
     (folder / "part.toml").write_text(CONFIGS[module])
     process = await start(folder, "-m", module, "serve", "--config", "part.toml", "--json", *options)

@@ -51,7 +51,7 @@ ca = "bridges-ca.pem"
 """
 
 SANDBOX = str(landlock_version() > 0).lower()
-"""Wherever the kernel can: renewed files are read in it, too."""
+"""If the kernel supports it. The relay then reads new files in the sandbox."""
 
 CERTIFIED = 'certificate = "client.pem"\nkey = "client.key"\n'
 

@@ -1,4 +1,4 @@
-"""What the real processes leave behind, and what they could."""
+"""Processes leave no core dumps, and files only for their user."""
 
 from __future__ import annotations
 

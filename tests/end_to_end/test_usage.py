@@ -1,4 +1,4 @@
-"""The provider's own count of tokens, which bills are made of, arrives as the provider gave it."""
+"""The provider's token counts, from which bills are made, arrive unchanged."""
 
 from __future__ import annotations
 

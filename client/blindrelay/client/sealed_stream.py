@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, NoReturn
 
 import grpc
@@ -67,6 +67,7 @@ class SealedStream:
         self._relay = relay
         self._begin_call = begin
         self._call: Any = None
+        self._messages: Any = None
         self._timeouts = timeouts
         self._view = view
         self._body: bytes | None = None
@@ -80,6 +81,8 @@ class SealedStream:
     async def write(self, records: list[bytes]) -> bool:
         """Sends records. Returns False if the call has ended: reading the response then tells why."""
         for record in records:
+            if self._closed:
+                return False
             if self._call is None:
                 self._begin(None)
             message = self._message(record)
@@ -96,7 +99,7 @@ class SealedStream:
 
     async def finish(self, records: list[bytes]) -> None:
         """Sends the last records of the request."""
-        if self._call is None and len(records) == 1:
+        if self._call is None and not self._closed and len(records) == 1:
             message = self._message(records[0])
             self._begin(message)
             self._note("up", message)
@@ -143,7 +146,7 @@ class SealedStream:
     def _begin(self, only_message: bytes | None) -> None:
         self._call = self._begin_call(only_message)
         # Iterating, not call.read(): that forgets what has arrived once a write has failed.
-        self._messages: AsyncIterator[bytes] = aiter(self._call)
+        self._messages = aiter(self._call)
         self._status = StatusWatch(self._call)
 
     def _message(self, record: bytes) -> bytes:
@@ -178,7 +181,7 @@ class SealedStream:
         return message
 
     async def _next_message(self) -> bytes | None:
-        message = await anext(self._messages, None)
+        message = None if self._closed else await anext(self._messages, None)
         if message is not None:
             self._note("down", message)
         return message
@@ -204,31 +207,16 @@ class SealedStream:
             self._close()
 
     def _close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
         if self._call is not None:
             self._call.cancel()
         # gRPC's engine runs as long as a call is referred to, and applications keep responses.
-        self._call = self._messages = _EndedCall()
+        self._call = self._messages = None
         self.at_response_end = None
-        if not self._closed:
-            self._closed = True
-            self._relay.leave()
+        self._relay.leave()
 
     def _note(self, direction: Direction, message: bytes) -> None:
         if self._view is not None:
             self._view.note(direction, len(message))
-
-
-class _EndedCall:
-    """Replaces a call that has ended: nothing can be written or read."""
-
-    async def write(self, message: bytes) -> None:
-        raise asyncio.InvalidStateError
-
-    def cancel(self) -> bool:
-        return False
-
-    def __aiter__(self) -> _EndedCall:
-        return self
-
-    async def __anext__(self) -> bytes:
-        raise StopAsyncIteration

@@ -58,11 +58,11 @@ def send_from_thread(portal: Portal, work: Work[T], body: Iterable[bytes]) -> T:
     future = portal.begin(work(_CallersBody(questions.put)))
     future.add_done_callback(lambda _: questions.put(None))
     try:
-        pieces = iter(body)
+        iterator = iter(body)
         while (wanted := questions.get()) is not None:
             if wanted.set_running_or_notify_cancel():
                 try:
-                    wanted.set_result(next(pieces, _END))
+                    wanted.set_result(next(iterator, _END))
                 except Exception as error:
                     wanted.set_exception(error)
     except BaseException:
@@ -80,11 +80,11 @@ async def send_from_trio(portal: Portal, work: Work[T], body: AsyncIterable[byte
     future = portal.begin(work(_CallersBody(lambda wanted: in_this_run(ask.send_nowait, wanted))))
     future.add_done_callback(lambda _: in_this_run(ask.send_nowait, None))
     try:
-        pieces = aiter(body)
+        iterator = aiter(body)
         while (wanted := await questions.receive()) is not None:
             if wanted.set_running_or_notify_cancel():
                 try:
-                    wanted.set_result(await anext(pieces, _END))
+                    wanted.set_result(await anext(iterator, _END))
                 except Exception as error:
                     wanted.set_exception(error)
     except BaseException:
@@ -101,6 +101,6 @@ async def call_from_trio(portal: Portal, work: Coroutine[Any, Any, T], *, shield
 
 
 async def _nothing() -> AsyncIterator[bytes]:
-    pieces: tuple[bytes, ...] = ()
-    for piece in pieces:
+    body: tuple[bytes, ...] = ()
+    for piece in body:
         yield piece
