@@ -15,7 +15,7 @@ import pytest
 from blindrelay.client import errors
 from blindrelay.client.commands.command_line import COMMANDS, blindrelay, command_named
 from blindrelay.client.commands.exit_codes import ExitCode, exit_code
-from blindrelay.client.commands.sealed_api import AnsweredError, ProviderError, event_data
+from blindrelay.client.commands.sealed_api import AnsweredError, ProviderError
 from blindrelay.client.errors import BlindRelayError, RelayError
 from blindrelay.client.relay_view import KEPT_PASSINGS, RelayView
 from blindrelay.v1.envelope_pb2 import Envelope
@@ -170,24 +170,6 @@ def test_errors_that_come_as_answers_keep_their_origin() -> None:
     assert exit_code(AnsweredError("", "bridge", "not_allowed")) is ExitCode.BRIDGE
     assert exit_code(ProviderError("500: no", 500)) is ExitCode.PROVIDER
     assert exit_code(RelayError("")) is ExitCode.RELAY
-
-
-@pytest.mark.parametrize(
-    ("stream", "expected"),
-    [
-        (b"data: a\n\ndata: b\n\n", ["a", "b"]),
-        (b"data: a\r\n\r\ndata: b\r\n\r\n", ["a", "b"]),
-        (b": hello\nevent: x\nid: 1\ndata:a\ndata: b\n\n", ["a\nb"]),
-        (b"\n\ndata: a\n\n\n\n", ["a"]),
-        ("data: \u2028\x85\u00e4\n\n".encode(), ["\u2028\x85\u00e4"]),
-        (b"data: a\n", []),
-        (b"", []),
-    ],
-)
-def test_events_are_read_however_they_are_cut(stream: bytes, expected: list[str]) -> None:
-    for size in range(1, len(stream) + 2):
-        pieces = [stream[start : start + size] for start in range(0, len(stream), size)]
-        assert list(event_data(pieces)) == expected
 
 
 def test_a_view_of_a_long_answer_is_bounded() -> None:

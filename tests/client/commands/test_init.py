@@ -79,7 +79,7 @@ def test_a_slip_in_the_identity_is_asked_again(bed: Testbed, token_file: Path) -
     arguments = ["init", "--relay", address(bed), "--token-file", token_file, "--no-tls"]
     code, _, err = answering(f"{wrong}\n{bed.identity}\ny\n", *arguments)
     assert code == 0
-    assert "checksum is wrong: it is mistyped or cut; once more" in err
+    assert "checksum is wrong: it is mistyped or cut; please try again" in err
 
 
 def test_groups_that_do_not_fit_write_nothing(bed: Testbed, token_file: Path, config: Path) -> None:
@@ -87,7 +87,7 @@ def test_groups_that_do_not_fit_write_nothing(bed: Testbed, token_file: Path, co
     code, _, err = answering(f"{bed.identity}\nn\n", *arguments)
     assert code == 2
     assert identity_groups(parse_identity(bed.identity)) in err
-    assert err.endswith("blindrelay: then nothing is written\n")
+    assert err.endswith("blindrelay: nothing was written\n")
     assert not config.exists()
 
 
@@ -139,7 +139,7 @@ def test_what_does_not_work_is_not_written(bed: Testbed, token_file: Path, confi
     code, out, err = run(*arguments, "--bridge", STRANGER, "--yes")
     assert (code, err) == (
         1,
-        "blindrelay: a check failed, and nothing was written: --no-check writes without trying\n",
+        "blindrelay: a check failed, and nothing was written: --no-check writes without checking\n",
     )
     assert "FAILED   identity" in out
     assert not config.parent.exists()
@@ -162,7 +162,7 @@ def test_what_does_not_work_may_be_written_all_the_same(bed: Testbed, token_file
     assert not config.exists()
     code, _, err = answering("y\ny\n", *arguments)
     assert code == 0
-    assert "Write it all the same?" in err
+    assert "Write it anyway?" in err
     assert config.exists()
 
 
@@ -222,7 +222,7 @@ def test_profiles_side_by_side(bed: Testbed, token_file: Path, run: Run, config:
             "access token is empty",
         ),
         (["--relay", "r", "--token", "secret"], "No such option"),
-        ([], "nobody to ask: give --relay, --token-file and --bridge"),
+        ([], "cannot ask without a terminal: give --relay, --token-file and --bridge"),
     ],
 )
 def test_wrong_input_is_2(arguments: list[str], message: str, config: Path) -> None:

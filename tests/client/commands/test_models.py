@@ -37,7 +37,7 @@ def test_what_is_no_list_is_the_providers_fault(body: bytes, to_bridge: Scripted
     to_bridge.answer = answer
     code, out, err = run("models")
     assert (code, out) == (5, "")
-    assert err == "blindrelay: the provider answered with something that is no list of models\n"
+    assert err == "blindrelay: the provider answered with something other than a list of models\n"
 
 
 @pytest.mark.usefixtures("to_bed")

@@ -77,7 +77,7 @@ except OSError as error:
     print(error.code, error.headers["x-blindrelay-error"], error.read().count(b"not sealed: api.openai.com"))
 """
 
-REFUSED = "blindrelay: refused, since it was not sealed: api.openai.com (5)\n"
+REFUSED = "blindrelay: refused because not sealed: api.openai.com (5)\n"
 
 
 @pytest.fixture(params=["--wall", "--no-wall"])

@@ -329,7 +329,7 @@ def test_node_is_held_without_a_wall(run: Run, tmp_path: Path) -> None:
         "not sealed: 2001:db8::1",
         "not sealed: 3221225985",  # what resolvers take for 192.0.2.1
     }
-    assert err == "blindrelay: refused, since it was not sealed: 192.0.2.1 (24), [2001:db8::1] (4)\n"
+    assert err == "blindrelay: refused because not sealed: 192.0.2.1 (24), [2001:db8::1] (4)\n"
 
 
 @with_node

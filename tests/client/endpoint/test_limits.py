@@ -17,7 +17,7 @@ from blindrelay.client import Connection, SealedTransport
 from blindrelay.client.endpoint import listen, read_providers, serve
 from blindrelay.client.endpoint.access import Access
 from blindrelay.client.endpoint.admission import MAX_REQUESTS, Admission
-from blindrelay.client.endpoint.journal import KEPT_EXCHANGES, Journal
+from blindrelay.client.endpoint.exchange_log import KEPT_EXCHANGES, ExchangeLog
 from blindrelay.client.endpoint.pass_through import MAX_COMPLETED_BODY, PassThrough
 from blindrelay.client.endpoint.routes import Routes
 from blindrelay.client.relay_view import RelayView
@@ -76,7 +76,7 @@ class Program:
 
 def pass_through(transport: SealedTransport) -> PassThrough:
     admission = Admission(Routes(read_providers(None), "openai"), Access(TOKEN, 80))
-    return PassThrough(transport, admission, Journal())
+    return PassThrough(transport, admission, ExchangeLog())
 
 
 @pytest.fixture
@@ -123,20 +123,20 @@ async def test_a_failure_of_ours_says_its_kind_and_no_more(caplog: pytest.LogCap
 
 
 def test_the_first_outcome_of_an_exchange_counts() -> None:
-    journal = Journal()
-    with journal.request("POST", "https://provider.example/v1") as noted:
-        journal.observe(RelayView(Envelope(), 100))
-        noted.ends("relay/overloaded")
-        journal.observe(RelayView(Envelope(), 100))
-    assert [entry.outcome for entry in journal.entries] == ["failed", "relay/overloaded"]
+    exchange_log = ExchangeLog()
+    with exchange_log.request("POST", "https://provider.example/v1") as logged:
+        exchange_log.observe(RelayView(Envelope(), 100))
+        logged.ended("relay/overloaded")
+        exchange_log.observe(RelayView(Envelope(), 100))
+    assert [entry.outcome for entry in exchange_log.entries] == ["failed", "relay/overloaded"]
 
 
-def test_the_journal_keeps_no_more_than_the_last() -> None:
-    journal = Journal()
+def test_exchange_log_keeps_the_last_exchanges() -> None:
+    exchange_log = ExchangeLog()
     views = [RelayView(Envelope(), number) for number in range(KEPT_EXCHANGES + 1)]
     for view in views:
-        journal.observe(view)
-    assert [entry.view for entry in journal.entries] == views[:0:-1]
+        exchange_log.observe(view)
+    assert [entry.view for entry in exchange_log.entries] == views[:0:-1]
 
 
 def test_a_held_body_is_sent_again_when_the_bridge_was_restarted(tmp_path: Path) -> None:

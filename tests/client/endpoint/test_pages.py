@@ -148,7 +148,7 @@ def test_contents_are_bounded(bridge: ScriptedBridge, tmp_path: Path) -> None:
     with running(bridge.connection, tmp_path, "--show-content") as endpoint, endpoint.client() as client:
         client.post("/v1/audio/speech", content=b"\xff\x00\xfe")
         text = client.get("/content").text
-    assert "<h3>Request: 3 bytes</h3>\n<p>No text.</p>" in text
+    assert "<h3>Request: 3 bytes</h3>\n<p>Not text.</p>" in text
     assert "<h3>Response: 120,015 bytes, of which this is the beginning</h3>" in text
     assert text.count("é") == KEPT_BYTES // 2
     assert "the end" not in text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -36,14 +36,14 @@ class Admitted:
     headers: list[Header]
     local_url: Callable[[str], str | None]
 
-    def request(self, content: AsyncIterator[bytes] | bytes | None = None) -> httpx.Request:
+    def request(self, body: AsyncIterable[bytes] | bytes | None = None) -> httpx.Request:
         """The request for the transport. Raises RefusedError."""
         try:
             return httpx.Request(
                 self.method,
                 self.destination.url,
                 headers=self.headers,
-                content=content,
+                content=body,
                 extensions={"timeout": _TIMEOUTS},
             )
         except httpx.InvalidURL:

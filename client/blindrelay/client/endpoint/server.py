@@ -17,8 +17,8 @@ from starlette.types import ASGIApp
 from blindrelay.client.connection import Connection
 from blindrelay.client.endpoint.access import Access
 from blindrelay.client.endpoint.app import endpoint_app
+from blindrelay.client.endpoint.exchange_log import ExchangeLog
 from blindrelay.client.endpoint.http_protocol import Door
-from blindrelay.client.endpoint.journal import Journal
 from blindrelay.client.endpoint.providers import Provider
 from blindrelay.client.endpoint.request_target import Unsealed
 from blindrelay.client.endpoint.routes import Routes
@@ -84,10 +84,10 @@ async def serve(
     is_loopback = ipaddress.ip_address(address).is_loopback
     access = Access(token, port, open_to_others=not is_loopback, allowed_hosts=allowed_hosts)
     unsealed = unsealed or Unsealed()
-    journal = Journal(keeps_content=show_content)
+    exchange_log = ExchangeLog(keeps_content=show_content)
     keys = KeyRing(connection.identity, time.time, open_history(connection))
-    transport = SealedTransport(connection, observer=journal.observe, _keys=keys)
-    app = endpoint_app(transport, keys, journal, Routes(providers, default), access, unsealed)
+    transport = SealedTransport(connection, observer=exchange_log.observe, _keys=keys)
+    app = endpoint_app(transport, keys, exchange_log, Routes(providers, default), access, unsealed)
     try:
         return await serve_app(app, access, listener, announce, unsealed)
     finally:

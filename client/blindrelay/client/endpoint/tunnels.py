@@ -13,7 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 from blindrelay.client.endpoint.access import SUBPROTOCOL
 from blindrelay.client.endpoint.admission import Admission, Admitted
 from blindrelay.client.endpoint.client_body import ClientGoneError
-from blindrelay.client.endpoint.journal import WHOLE, Journal, Noted
+from blindrelay.client.endpoint.exchange_log import WHOLE, ExchangeLog, LoggedRequest
 from blindrelay.client.endpoint.pass_through import FAILED, Started, deliver
 from blindrelay.client.endpoint.refusal import as_denial, cause, send_error
 from blindrelay.client.endpoint.response_headers import passed_on
@@ -61,10 +61,10 @@ _log = logging.getLogger(__name__)
 class Tunnels:
     """An ASGI application for scopes of type websocket."""
 
-    def __init__(self, transport: SealedTransport, admission: Admission, journal: Journal) -> None:
+    def __init__(self, transport: SealedTransport, admission: Admission, exchange_log: ExchangeLog) -> None:
         self._transport = transport
         self._admission = admission
-        self._journal = journal
+        self._exchange_log = exchange_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one WebSocket. What ends before it is open is answered as a request would be."""
@@ -72,28 +72,28 @@ class Tunnels:
         with self._admission.running():
             try:
                 admitted = self._admission.admit(scope)
-                with self._journal.request(admitted.method, admitted.destination.url) as noted:
-                    await self._carry(admitted, noted, receive, started)
+                with self._exchange_log.request(admitted.method, admitted.destination.url) as logged:
+                    await self._carry(admitted, logged, receive, started)
             except BlindRelayError as error:
                 await send_error(error, self._admission.api(scope), as_denial(send))
             except ClientGoneError:
                 return
-            except Exception as error:  # whatever it says may be content
+            except Exception as error:  # its message may contain content
                 _log.error("the endpoint failed: %s", type(error).__name__)
                 if not started.is_started:
                     await send_error(FAILED, self._admission.api(scope), as_denial(send))
 
-    async def _carry(self, admitted: Admitted, noted: Noted, receive: Receive, send: Send) -> None:
+    async def _carry(self, admitted: Admitted, logged: LoggedRequest, receive: Receive, send: Send) -> None:
         request = admitted.request()
         try:
             response = await _unless_gone(self._transport.open_tunnel(request), receive)
         except BlindRelayError as error:
-            noted.ends(cause(error))
+            logged.ended(cause(error))
             raise
         if not isinstance(response, SealedTunnel):
-            await deliver(response, admitted, noted, as_denial(send))
+            await deliver(response, admitted, logged, as_denial(send))
             return
-        noted.answered(TUNNEL_STATUS)
+        logged.responded(TUNNEL_STATUS)
         headers = passed_on(response.headers, admitted.destination.url, admitted.local_url)
         chosen = [value.decode("latin-1") for name, value in headers if name == SUBPROTOCOL]
         await send(
@@ -103,19 +103,19 @@ class Tunnels:
                 "headers": [each for each in headers if each[0] != SUBPROTOCOL],
             }
         )
-        await _Carriage(response, request, self._transport, noted).run(receive, send)
+        await _Carriage(response, request, self._transport, logged).run(receive, send)
 
 
 class _Carriage:
     """The frames of one open tunnel."""
 
     def __init__(
-        self, tunnel: SealedTunnel, request: httpx.Request, transport: SealedTransport, noted: Noted
+        self, tunnel: SealedTunnel, request: httpx.Request, transport: SealedTransport, logged: LoggedRequest
     ) -> None:
         self._tunnel = tunnel
         self._request = request
         self._connection = transport.connection
-        self._noted = noted
+        self._logged = logged
 
     async def run(self, receive: Receive, send: Send) -> None:
         """Until both sides have closed, one has failed, or the program is gone."""
@@ -147,8 +147,8 @@ class _Carriage:
     async def _send(self, message: Message) -> None:
         text = message.get("text")
         data = message["bytes"] if text is None else text.encode()
-        self._noted.sent(data)
-        self._noted.sent(b"\n")
+        self._logged.sent(data)
+        self._logged.sent(b"\n")
         if text is None:
             frames = data_frames(BINARY, data)
         else:
@@ -159,9 +159,9 @@ class _Carriage:
     async def _down(self, send: Send) -> None:
         try:
             await self._messages(send)
-            self._noted.ends(WHOLE)
+            self._logged.ended(WHOLE)
         except BlindRelayError as error:
-            self._noted.ends(cause(error))
+            self._logged.ended(cause(error))
             await send({"type": "websocket.close", "code": _code(error), "reason": _reason(error)})
 
     async def _messages(self, send: Send) -> None:
@@ -174,10 +174,10 @@ class _Carriage:
             if len(message) + len(frame.data) > MAX_MESSAGE:
                 raise ProtocolError(f"the bridge passed on a message of over {MAX_MESSAGE} bytes")
             message += frame.data
-            self._noted.received(frame.data)
+            self._logged.received(frame.data)
             is_text = frame.opcode == TEXT or (is_text and frame.opcode != BINARY)
             if frame.fin:
-                self._noted.received(b"\n")
+                self._logged.received(b"\n")
                 await send(_message(bytes(message), is_text=is_text))
                 message.clear()
 
