@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ import pytest
 from blindrelay.testbed import Testbed
 from blindrelay.testbed.processes import PartProcess
 
-from ..conftest import ScriptedBridge, answer_whole
+from ..conftest import Received, Responder, ScriptedBridge, answer_whole
 
 
 @dataclass
@@ -36,6 +38,15 @@ class Endpoint:
         """Without the token's header if `headers` are given."""
         headers = {"authorization": f"Bearer {self.token}"}
         return httpx.Client(**{"base_url": self.url, "headers": headers, "trust_env": False, **options})  # type: ignore[arg-type]
+
+    def request(self, line: str, headers: str = "", body: str = "") -> bytes:
+        """The bytes of a request with Host and the token."""
+        own = f"host: 127.0.0.1:{self.port}\r\nx-api-key: {self.token}\r\n"
+        return f"{line} HTTP/1.1\r\n{own}{headers}\r\n{body}".encode()
+
+    def connect(self) -> socket.socket:
+        """A connection to it."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
 
 
 @contextmanager
@@ -105,3 +116,15 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def never_answering(bridge: ScriptedBridge) -> threading.Event:
+    """Makes the bridge hold every request; the event is set when one has come."""
+    asked = threading.Event()
+
+    async def silent(_: Received, respond: Responder) -> None:
+        asked.set()
+        await bridge.stall(threading.Event())
+
+    bridge.answer = silent
+    return asked

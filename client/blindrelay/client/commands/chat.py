@@ -95,7 +95,7 @@ def _report(conversation: Conversation, partial: PartialResponseError | None, as
 
 
 def _read(prompt: str | None) -> str | None:
-    """The question; None if there is none and stdin is a terminal."""
+    """The question; None without a prompt at a terminal."""
     if prompt is None and sys.stdin.isatty():
         return None
     try:

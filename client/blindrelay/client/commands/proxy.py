@@ -139,8 +139,8 @@ def _check_host(host: str, allow_others: bool) -> None:
             "add --allow-others to allow this"
         )
     click.echo(
-        f"blindrelay: warning: on {host} the endpoint takes prompts and its token in clear from the network: "
-        "anyone who can read that network can read the prompts and use the token",
+        f"blindrelay: warning: on {host} the endpoint takes prompts and its token in clear. "
+        "Anyone who can read the network can read the prompts and use the token",
         err=True,
     )
 

@@ -1,4 +1,4 @@
-"""The endpoint as an ASGI application: what may be asked, and who answers it."""
+"""The endpoint as an ASGI application: its own pages, and everything else for the providers."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _STARTS = ("http.response.start", "websocket.http.response.start", "websocket.ac
 
 
 class OwnNamesOnly:
-    """ASGI middleware: refuses what a web page may have sent, and what is meant for another server.
+    """ASGI middleware: refuses requests that a web page may have sent, or that are for another server.
 
-    See access.py and request_target.py. `api` tells an error's shape.
+    See access.py and request_target.py. `api` decides the shape of errors.
     """
 
     def __init__(
@@ -118,5 +118,5 @@ def endpoint_app(
 
 
 async def _healthy(_: Request) -> Response:
-    """That this process answers; `blindrelay doctor` looks further."""
+    """Shows that this process runs; `blindrelay doctor` checks the rest."""
     return JSONResponse({"status": "ok"}, headers={"cache-control": "no-store"})

@@ -36,7 +36,7 @@ class ContentPage:
 
 
 async def _form_token(request: Request) -> bytes:
-    """The form's token; empty if there is none or the form is too large."""
+    """The form's token; empty if it is missing or the form is too large."""
     form = b""
     async for data in request.stream():
         form += data

@@ -22,8 +22,8 @@ from blindrelay.client.store_false import completes_body
 from blindrelay.client.transport import SealedTransport
 
 MAX_BUFFERED_BODY: Final = 262_144
-"""Bytes. A body of known size up to this is buffered until its response begins. It can then be sealed
-again if the bridge was restarted, without the SDK noticing. 256 such bodies are 64 MiB. Larger bodies stream."""
+"""Bytes. A body of known size up to this is buffered until its response begins. If the bridge was
+restarted, it can then be sealed again, unseen by the SDK. 256 such bodies are 64 MiB. Larger ones stream."""
 
 MAX_COMPLETED_BODY: Final = 33_554_432
 """Bytes of a body to which "store": false or a salt may have to be added. Bridges take no larger ones."""

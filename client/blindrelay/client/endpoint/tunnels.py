@@ -1,4 +1,4 @@
-"""WebSockets: each frame through a sealed tunnel, and each back."""
+"""WebSockets: passes messages through a sealed tunnel, in both directions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from blindrelay.sealing import (
 from blindrelay.v1.inner_pb2 import ErrorCode
 
 MAX_MESSAGE: Final = 16_777_216
-"""Bytes of a message, as at the bridge: ASGI carries messages whole."""
+"""Bytes of a message, as at the bridge. ASGI does not split messages."""
 
 _NORMAL: Final = 1000
 _POLICY_VIOLATION: Final = 1008
@@ -50,10 +50,10 @@ _CODES: Final = {
 }
 
 _REASON_SIZE: Final = 123
-"""Bytes: what a close has room for beside its code (RFC 6455, section 5.5)."""
+"""Bytes of a close frame's reason (RFC 6455, section 5.5)."""
 
 _LAST_SECONDS: Final = 5.0
-"""For the provider's close after the program's."""
+"""How long to wait for the provider's close after the program's."""
 
 _log = logging.getLogger(__name__)
 
@@ -67,13 +67,13 @@ class Tunnels:
         self._exchange_log = exchange_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one WebSocket. What ends before it is open is answered as a request would be."""
+        """Serves one WebSocket. A failure before it is open becomes an HTTP response."""
         started = Started(send)
         with self._admission.running():
             try:
                 admitted = self._admission.admit(scope)
                 with self._exchange_log.request(admitted.method, admitted.destination.url) as logged:
-                    await self._carry(admitted, logged, receive, started)
+                    await self._connect(admitted, logged, receive, started)
             except BlindRelayError as error:
                 await send_error(error, self._admission.api(scope), as_denial(send))
             except ClientGoneError:
@@ -83,7 +83,7 @@ class Tunnels:
                 if not started.is_started:
                     await send_error(FAILED, self._admission.api(scope), as_denial(send))
 
-    async def _carry(self, admitted: Admitted, logged: LoggedRequest, receive: Receive, send: Send) -> None:
+    async def _connect(self, admitted: Admitted, logged: LoggedRequest, receive: Receive, send: Send) -> None:
         request = admitted.request()
         try:
             response = await _unless_gone(self._transport.open_tunnel(request), receive)
@@ -103,11 +103,11 @@ class Tunnels:
                 "headers": [each for each in headers if each[0] != SUBPROTOCOL],
             }
         )
-        await _Carriage(response, request, self._transport, logged).run(receive, send)
+        await _OpenTunnel(response, request, self._transport, logged).run(receive, send)
 
 
-class _Carriage:
-    """The frames of one open tunnel."""
+class _OpenTunnel:
+    """One open tunnel."""
 
     def __init__(
         self, tunnel: SealedTunnel, request: httpx.Request, transport: SealedTransport, logged: LoggedRequest
@@ -118,7 +118,7 @@ class _Carriage:
         self._logged = logged
 
     async def run(self, receive: Receive, send: Send) -> None:
-        """Until both sides have closed, one has failed, or the program is gone."""
+        """Passes messages until both sides have closed, one has failed, or the program is gone."""
         try:
             async with side_by_side(self._up(receive), self._down(send)) as (up, down):
                 await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
@@ -131,11 +131,11 @@ class _Carriage:
             await self._tunnel.aclose()
 
     async def _up(self, receive: Receive) -> bool:
-        """Whether the program said goodbye."""
+        """Passes the program's messages on; returns whether the program closed the WebSocket properly."""
         while True:
             message = await receive()
             if message["type"] == "websocket.disconnect":
-                # Without a reason it is no close of the program's: the connection was lost.
+                # Without a reason, the program did not close the WebSocket: the connection was lost.
                 if "reason" not in message:
                     return False
                 code = message["code"] if is_close_code(message["code"]) else None
@@ -172,7 +172,7 @@ class _Carriage:
                 await send({"type": "websocket.close", "code": code or _NORMAL, "reason": reason})
                 continue
             if len(message) + len(frame.data) > MAX_MESSAGE:
-                raise ProtocolError(f"the bridge passed on a message of over {MAX_MESSAGE} bytes")
+                raise ProtocolError(f"the bridge sent a message of more than {MAX_MESSAGE} bytes")
             message += frame.data
             self._logged.received(frame.data)
             is_text = frame.opcode == TEXT or (is_text and frame.opcode != BINARY)
@@ -192,7 +192,7 @@ def _message(data: bytes, *, is_text: bool) -> Message:
 
 
 async def _unless_gone(dialling: Coroutine[Any, Any, Any], receive: Receive) -> Any:
-    """What dialling comes to. Raises ClientGoneError if the program does not wait for it."""
+    """The result of `dialling`. Raises ClientGoneError if the program goes away first."""
     async with side_by_side(dialling, _gone(receive)) as (dial, gone):
         await asyncio.wait((dial, gone), return_when=asyncio.FIRST_COMPLETED)
         if not dial.done():
