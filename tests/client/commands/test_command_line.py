@@ -44,6 +44,8 @@ def test_help_shows_examples_and_exit_codes(name: str, run: Run) -> None:
 def test_list_has_the_short_help_of_each_command(run: Run) -> None:
     said = {name: command_named(name).get_short_help_str(300) for name in COMMANDS}
     assert said == COMMANDS
+    code, _, err = run()
+    assert (code, "Commands:" in err) == (2, True)
     out = run("--help")[1]
     assert all(f"\n  {name}  " in out for name in COMMANDS)
     assert all(f"\n    {each.value:<4} " in out for each in ExitCode)

@@ -31,14 +31,6 @@ def test_new_file_is_private(tmp_path: Path) -> None:
     assert [each.name for each in path.parent.iterdir()] == ["config.toml"]
 
 
-def test_profile_is_added(tmp_path: Path) -> None:
-    path = tmp_path / "config.toml"
-    path.write_text(OTHERS)
-    write_profile(path, "two", NEW)
-    assert set(OTHERS.splitlines()) <= set(path.read_text().splitlines())
-    assert profiles(path) == {"one": {"relay": "one:1"}, "two": NEW}
-
-
 @pytest.mark.parametrize("end", ["\n", ""])
 def test_profile_is_replaced(end: str, tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
