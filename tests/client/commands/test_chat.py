@@ -15,7 +15,7 @@ from blindrelay.trust import IdentityKey, format_identity
 from blindrelay.v1.inner_pb2 import ErrorCode
 
 from ..conftest import TAIL, Received, Responder, ScriptedBridge, head
-from .conftest import Run, Terminal, command, failing, streaming, terminal
+from .conftest import Run, command, failing, streaming, terminal
 
 PARIS = "The capital of France is Paris."
 QUESTION = "What is the capital of France?"
@@ -118,49 +118,6 @@ def test_relay_view_is_printed_and_shortened(to_bridge: ScriptedBridge, run: Run
     assert "secret" not in err
 
 
-def say(person: Terminal, text: str, answer: str) -> None:
-    """Types at the prompt and waits for the answer and the next prompt."""
-    person.type(text + "\n")
-    person.wait_for(answer)
-    person.wait_for("> ")
-
-
-def asked(bridge: ScriptedBridge, number: int) -> list[str]:
-    """The messages of a request, in order."""
-    return [each["content"] for each in json.loads(bridge.received[number].body)["messages"]]
-
-
-def test_conversation_is_remembered(to_bridge: ScriptedBridge) -> None:
-    to_bridge.answer = streaming(said("A response."), DONE)
-    with terminal("chat") as person:
-        person.wait_for("> ")
-        say(person, "One?", "A response.")
-        say(person, "Two?", "A response.")
-        person.type("\x04")
-        assert person.end() == 0
-    assert asked(to_bridge, 1) == ["One?", "A response.", "Two?"]
-
-
-def test_ctrl_c_stops_the_response_and_then_the_conversation(to_bridge: ScriptedBridge) -> None:
-    async def endless(_: Received, respond: Responder) -> None:
-        await respond.send(head=head(200, b"text/event-stream"))
-        await respond.send(body=said("Once upon"))
-        await asyncio.Event().wait()
-
-    to_bridge.answer = endless
-    with terminal("chat") as person:
-        person.wait_for("> ")
-        person.type("One?\n")
-        person.wait_for("Once upon")
-        person.type("\x03")
-        person.wait_for("The response was stopped")
-        person.wait_for("> ")
-        to_bridge.answer = streaming(said("A response."), DONE)
-        say(person, "Two?", "A response.")
-        assert person.interrupt() == 130
-    assert asked(to_bridge, 1) == ["One?", "Once upon", "Two?"]
-
-
 def test_response_is_read_to_its_end(to_bridge: ScriptedBridge, run: Run) -> None:
     """The relay counts one that is left at [DONE] as cancelled."""
 
@@ -204,18 +161,6 @@ def test_prompt_that_is_not_text_is_rejected(run: Run, monkeypatch: pytest.Monke
         code, out, err = run(*arguments)
         assert (code, out) == (2, "")
         assert err.startswith("blindrelay: the prompt is not utf-8 text")
-
-
-def test_error_does_not_end_the_conversation(to_bridge: ScriptedBridge) -> None:
-    to_bridge.answer = failing(ErrorCode.ERROR_CODE_OVERLOADED, "there is no room")
-    with terminal("chat") as person:
-        person.wait_for("> ")
-        say(person, "One?", "there is no room")
-        to_bridge.answer = streaming(said("A response."), DONE)
-        say(person, "Again?", "A response.")
-        person.type("\x04")
-        assert person.end() == 0
-    assert asked(to_bridge, 1) == ["Again?"]
 
 
 def test_error_after_half_a_response_has_its_own_line(to_bridge: ScriptedBridge) -> None:

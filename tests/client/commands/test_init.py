@@ -1,4 +1,4 @@
-"""`blindrelay init`: three questions, tried before they are kept; and no secret where it can be seen."""
+"""`blindrelay init`: three questions, checks before anything is written, and hidden secrets."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def mode(path: Path) -> int:
 
 
 def answering(answers: str, *arguments: object) -> tuple[int, str, str]:
-    """The command with these answers, typed where it asks; gives the exit code, its output and its errors."""
+    """Runs a command line with these answers; returns the exit code, stdout and stderr."""
     with CliRunner().isolation(input=answers) as (out, err, _):
         code = main([str(each) for each in arguments])
         return code, out.getvalue().decode(), err.getvalue().decode()
@@ -99,7 +99,7 @@ def test_groups_that_differ_write_nothing(bed: Testbed, arguments: list[object],
 def test_connection_string_answers_all_questions(
     by_option: bool, bed: Testbed, config: Path, run: Run
 ) -> None:
-    """Also with what a paste brings along. Only the groups are still to be compared."""
+    """Also with quotes and spaces around it. Only the groups have to be compared."""
     pasted = f' "{bed.relay}&idle=90s"'
     if by_option:
         assert run("init", "--yes", "--relay", pasted + "\n")[0] == 0

@@ -1,4 +1,4 @@
-"""Ctrl-C while a command starts, in the middle of a response, and while it ends: 130, without a word."""
+"""Ctrl-C while a command starts and while it ends: exit code 130, and no output."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ sys.exit(code)
 
 
 def interrupted(code: str) -> None:
-    """The program gets to where it is interrupted, and ends as it should."""
+    """Runs the program, which interrupts itself, and checks how it ends."""
     done = subprocess.run(
         [sys.executable, "-c", code], env=os.environ, capture_output=True, text=True, timeout=60, check=False
     )

@@ -1,4 +1,4 @@
-"""The command `blindrelay keys`, as people and programs run it."""
+"""`blindrelay keys`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def same_replica(second: ScriptedBridge, bridge: ScriptedBridge) -> None:
 
 
 def serve_each_others(*bridges: ScriptedBridge) -> None:
-    """Each answers with the directories of all, whose numbers go on."""
+    """Each serves the current directories of all."""
 
     def add(response: GetKeyDirectoryResponse) -> None:
         del response.directories[:]
@@ -156,7 +156,7 @@ def test_two_files_need_no_relay(
 
 @pytest.fixture
 def hastened(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between two rounds of looking, two and a half minutes seem to pass, for bridges and client."""
+    """Two and a half minutes seem to pass between two rounds, for bridges and client."""
     real, passed = time.time, [0]
 
     def later(_: float) -> None:
@@ -170,7 +170,7 @@ def hastened(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_replica_that_only_one_client_is_shown_is_found(
     bridge: ScriptedBridge, second: ScriptedBridge, run: Run
 ) -> None:
-    """It takes another look: at first it might just be starting."""
+    """It takes a second round: the replica might just be starting."""
     thief = ScriptedBridge()
     thief.identity = bridge.identity
 

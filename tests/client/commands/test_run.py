@@ -1,4 +1,4 @@
-"""`blindrelay run`: a program that can only leave sealed."""
+"""`blindrelay run`: programs whose calls are sealed or refused."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ REFUSED = "blindrelay: refused because not sealed: api.openai.com (5)\n"
 
 @pytest.fixture(params=["--wall", "--no-wall"])
 def level(request: pytest.FixtureRequest) -> str:
-    """What holds the program: a wall, where this machine allows one, or its variables alone."""
+    """What holds the program: a wall, if this machine allows one, or only its variables."""
     if request.param == "--wall" and not walls_are_allowed():
         pytest.skip("this machine allows no network namespaces")
     return str(request.param)

@@ -1,4 +1,4 @@
-"""The endpoint as a process, before a whole testbed or before a bridge that answers as a test tells it to."""
+"""The endpoint as a process, in front of a testbed or of a scripted bridge."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def bed() -> Iterator[Testbed]:
 
 @pytest.fixture(scope="session")
 def endpoint(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    """Before the testbed."""
+    """In front of the testbed."""
     with running(bed.relay, tmp_path_factory.mktemp("endpoint")) as endpoint:
         yield endpoint
 
@@ -95,7 +95,7 @@ def shared_endpoint(
 
 @pytest.fixture
 def bridge(shared_bridge: ScriptedBridge) -> Iterator[ScriptedBridge]:
-    """Answers with {} unless told otherwise; as after its start."""
+    """Responds with {} unless a test changes that; reset for each test."""
     shared_bridge.received.clear()
     shared_bridge.cancelled.clear()
     yield shared_bridge
@@ -106,12 +106,12 @@ def bridge(shared_bridge: ScriptedBridge) -> Iterator[ScriptedBridge]:
 
 @pytest.fixture
 def bridged(shared_endpoint: Endpoint, bridge: ScriptedBridge) -> Endpoint:
-    """Before that bridge."""
+    """In front of the scripted bridge."""
     return shared_endpoint
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
-    """Until another process's state is such: there is no event of it to wait for."""
+    """Waits for a condition in another process, which sends no event."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

@@ -1,4 +1,4 @@
-"""Who may use the endpoint: whoever shows its token, and no web page; and where the token is kept."""
+"""Who may use the endpoint: programs with its token, but no web page; and where the token is kept."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_without_the_token_nothing_leaves(
 def test_web_pages_are_refused(
     bridged: Endpoint, bridge: ScriptedBridge, names: dict[str, str], path: str
 ) -> None:
-    """Also with the token, and under a name that a page had resolve to loopback."""
+    """Even with the token, and under a name that resolves to loopback."""
     headers = {name: value.format(port=bridged.port) for name, value in names.items()}
     with bridged.client() as client:
         answer = client.get(path, headers=headers)

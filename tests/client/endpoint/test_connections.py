@@ -1,4 +1,4 @@
-"""What comes over a connection and is no ordinary request; and that every response carries our mark."""
+"""Connections, unusual request targets, limits on unfinished requests, and the mark on every response."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HALF = b"GET /healthz HTTP/1.1\r\nhost: 127"
 
 
 def exchanged(endpoint: Endpoint, request: str, *, half_closes: bool = False) -> bytes:
-    """What comes back until the connection ends. HOST and KEY are filled in."""
+    """Everything that comes back. HOST and KEY are filled in."""
     text = request.replace("HOST", f"127.0.0.1:{endpoint.port}").replace(
         "KEY", f"x-api-key: {endpoint.token}"
     )
@@ -80,7 +80,7 @@ def test_connect_to_the_endpoint_itself_is_accepted(bridged: Endpoint) -> None:
 
 
 def test_tunnel_in_a_tunnel_is_refused(bridged: Endpoint) -> None:
-    """A packet full of them would end in a RecursionError, with a traceback on stderr, token or not."""
+    """A packet full of them would exhaust the stack, even without a token."""
     came = exchanged(bridged, "CONNECT HOST HTTP/1.1\nhost: HOST\n\n" * 1_000)
     first, _, rest = came.partition(b"\r\n\r\n")
     assert first.startswith(b"HTTP/1.1 200 ")
@@ -113,7 +113,7 @@ def test_program_that_ends_its_side_too_early_is_gone(bridged: Endpoint) -> None
 
 
 def test_unfinished_requests_keep_nobody_out(bridged: Endpoint, bridge: ScriptedBridge) -> None:
-    """More than the endpoint has connections: those that have waited longest without a request make room."""
+    """There are more than the endpoint has connections: the oldest of them are closed."""
     with ExitStack() as stack:
         for _ in range(1_100):
             each = stack.enter_context(bridged.connect())
@@ -183,7 +183,7 @@ async def test_trickling_head_gets_no_more_time(
 async def test_missing_body_is_a_timeout(
     listener: socket.socket, bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    """Whether it is held or streams."""
+    """Whether it is buffered or streams."""
     monkeypatch.setattr(client_body, "IDLE_SECONDS", 0.2)
     host = f"127.0.0.1:{listener.getsockname()[1]}"
     head = f"POST {path} HTTP/1.1\r\nhost: {host}\r\nx-api-key: brl_test\r\ncontent-length: 1000000\r\n"

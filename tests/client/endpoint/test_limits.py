@@ -1,4 +1,4 @@
-"""What the endpoint holds at most, and what it forgets; in this process."""
+"""The limits of the endpoint, in this process."""
 
 from __future__ import annotations
 

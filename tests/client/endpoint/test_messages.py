@@ -1,4 +1,4 @@
-"""A request arrives as it was made, and a response comes back as it was given."""
+"""Requests and responses pass unchanged, except for headers."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ COHERE = dict.fromkeys(("code", "message", "origin"))
 def test_an_error_has_the_shape_of_its_api(
     bridged: Endpoint, bridge: ScriptedBridge, path: str, shape: dict[str, object]
 ) -> None:
-    """Whoever makes it: the relay, or the endpoint that misses its token."""
+    """Both an error of the relay, and one of the endpoint about a missing token."""
     bridge.refuse = OuterStatus.OVERLOADED
     with bridged.client() as client:
         answer = client.post(path, json={})

@@ -1,4 +1,4 @@
-"""The endpoint's pages in a browser: what they show, to whom, and that nothing on them comes alive."""
+"""The endpoint's pages in a browser: what they show, to whom, and that content stays text."""
 
 from __future__ import annotations
 

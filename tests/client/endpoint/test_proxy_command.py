@@ -1,4 +1,4 @@
-"""`blindrelay proxy`: how it starts, what it says, how it ends, and its status page."""
+"""`blindrelay proxy`: its start, its output, its end, and its status page."""
 
 from __future__ import annotations
 

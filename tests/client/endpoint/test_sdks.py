@@ -1,4 +1,4 @@
-"""The official SDKs, unmodified, with a base URL and a key and nothing else."""
+"""The official SDKs with only a base URL and a key."""
 
 from __future__ import annotations
 

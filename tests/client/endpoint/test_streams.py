@@ -1,4 +1,4 @@
-"""What streams: events as they come, bodies as they are sent, and an end as soon as either side ends."""
+"""Streams: events and bodies pass at once, and the end of either side ends the other."""
 
 from __future__ import annotations
 

@@ -50,8 +50,7 @@ def chat(
 
     \b
     Examples:
-      blindrelay chat "What is the capital of France?"
-      blindrelay chat --show-relay-view "And of Portugal?"
+      blindrelay chat --show-relay-view "Hello"
       git diff | blindrelay chat --system "Write a commit message." -
       blindrelay chat --provider anthropic --model claude-sonnet-4-5
 

@@ -76,9 +76,10 @@ def proxy(
       ANTHROPIC_BASE_URL=http://127.0.0.1:8484 ANTHROPIC_AUTH_TOKEN=$(blindrelay proxy --show-token) claude
 
     Its address is the base URL, and its token is the key. The token is made on first use and kept in a file
-    that only you can read. /NAME/… goes to the provider of that name. /v1/… goes to the provider whose API
-    has such a path, and to --provider if several have it. http://127.0.0.1:8484/ shows what the relay could
-    see of the last exchanges. Contents are not kept without --show-content. Ctrl-C ends the endpoint.
+    that only you can read. Paths that begin with /NAME/ go to the provider of that name. Other paths go to
+    the provider whose API has them, or to --provider if several do. The page at http://127.0.0.1:8484/ shows
+    what the relay could see of the last exchanges. Contents are not kept without --show-content. Ctrl-C ends
+    the endpoint.
 
     Exit codes: 0 done or ended by SIGTERM, 2 wrong input or configuration, 130 interrupted.
     """
