@@ -1,4 +1,4 @@
-"""Entry point of the command `blindrelay`. Ctrl-C is handled before anything slow is imported."""
+"""The entry point of the command `blindrelay`. From here on Ctrl-C is quiet, also during imports."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ignore_at_the_very_end()
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; returns the exit code. An error is one line on stderr.
 
-    Without `argv` it runs the process's own command line, and the process ends after it.
+    Without `argv` it is the process's own command line, and the process ends after it.
     """
     try:
         with ends_at_once(), needs_extra("client"):

@@ -128,4 +128,4 @@ def test_run_holds_every_sdk(mock_bed: Testbed, tmp_path: Path, level: str) -> N
     assert set(found.values()) == {PARIS}
     assert set(past.values()) == {"not sealed"}
     assert len(past) == len(found) == 5
-    assert "refused, since it was not sealed: " in done.stderr
+    assert "refused because not sealed: " in done.stderr

@@ -1,4 +1,4 @@
-"""`blindrelay config`: the settings in force, and where each comes from."""
+"""`blindrelay config`: shows the settings in force and where each comes from."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Setting:
 @json_option
 @click.pass_context
 def config(context: click.Context, relay: str | None, as_json: bool) -> None:
-    """Show the settings in force, and where each comes from. Secrets are not shown.
+    """Show the settings in force and where each comes from. Secrets are not shown.
 
     \b
     Examples:
@@ -59,9 +59,9 @@ def config(context: click.Context, relay: str | None, as_json: bool) -> None:
 @config.command()
 @json_option
 def path(as_json: bool) -> None:
-    """Print where the file with the profiles is, or would be.
+    """Print the path of the file with the profiles, whether or not it exists.
 
-    BLINDRELAY_CONFIG names another one, BLINDRELAY_PROFILE another profile in it.
+    BLINDRELAY_CONFIG names another file, BLINDRELAY_PROFILE another profile in it.
 
     \b
     Examples:
@@ -75,7 +75,7 @@ def path(as_json: bool) -> None:
 
 
 def settings_in_force(relay: str | None) -> dict[str, Setting]:
-    """By name; `relay` is a connection string that stands for all. Raises ConfigurationError."""
+    """The settings by name. `relay` is a connection string that overrides all. Raises ConfigurationError."""
     connection = connection_of(relay)
     source, given = _given(relay)
     return {
@@ -85,7 +85,7 @@ def settings_in_force(relay: str | None) -> dict[str, Setting]:
 
 
 def _given(relay: str | None) -> tuple[str, dict[str, str]]:
-    """Where settings come from, and those that are given there, as they stand there."""
+    """Where settings come from, and the settings given there, as written."""
     text = relay or os.environ.get(CONNECTION_VARIABLE)
     if not text:
         file, name = profile_file(), profile_name()

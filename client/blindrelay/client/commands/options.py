@@ -1,4 +1,4 @@
-"""What several commands have in common: their options, and how they print."""
+"""Options that several commands share, and how they print."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def relay_option(command: Command) -> Command:
 
 
 def http_proxy_option(command: Command) -> Command:
-    """--http-proxy URL; connection_of() heeds it."""
+    """--http-proxy URL, which connection_of() uses."""
     return click.option(
         "--http-proxy",
         metavar="URL",
         expose_value=False,
         callback=_keep_http_proxy,
-        help="http://HOST:PORT on the way to the relay; BLINDRELAY_PROXY otherwise.",
+        help="A proxy to reach the relay: http://HOST:PORT; default: BLINDRELAY_PROXY.",
     )(command)
 
 
@@ -57,19 +57,19 @@ def provider_option(command: Command) -> Command:
         "--provider",
         "-p",
         type=click.Choice(sorted(DIALECTS)),
-        help="Whose API; openai unless told otherwise.",
+        help="The provider whose API is called; default: openai.",
     )(command)
 
 
 def origin_option(command: Command) -> Command:
     """--origin URL."""
     return click.option(
-        "--origin", metavar="URL", help="Of another server with that API: https://models.example"
+        "--origin", metavar="URL", help="Another server with that API: https://models.example"
     )(command)
 
 
 def connection_of(relay: str | None) -> ConnectionConfig:
-    """The one that --relay gives, or the configured one, by --http-proxy. Raises ConfigurationError."""
+    """The connection of --relay, or the configured one, through --http-proxy. Raises ConfigurationError."""
     connection = ConnectionConfig.from_env() if relay is None else ConnectionConfig.from_string(relay)
     context = click.get_current_context(silent=True)
     proxy = None if context is None else context.meta.get(_HTTP_PROXY)

@@ -1,4 +1,4 @@
-"""What `blindrelay keys` looks at: this client's own history, relays and bridges, files of others."""
+"""What `blindrelay keys` compares: this client's history, relays and bridges, files of others."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from blindrelay.client.relay_connection import RelayConnection
 from blindrelay.trust import HistoryFormError, KeyHistory, decode_history, encode_history
 
 OWN: Final = "history"
-"""How a command line names this client's own history."""
+"""The name of this client's own history on a command line."""
 
 _SCHEME: Final = "blindrelay://"
 
 _SECONDS: Final = 10.0
-"""For a relay to be reached, and to answer: somebody is waiting at a terminal."""
+"""To reach a relay, and for its response. A person is waiting."""
 
 
 class Source:
     """One side of a comparison.
 
     Args:
-        name: for sentences.
-        store: what it was shown, and where that is kept.
-        connection: how to look again; None for a file.
+        name: for messages.
+        store: what this side was shown, and where it is kept.
+        connection: to fetch again; None for a file.
     """
 
     def __init__(self, name: str, store: HistoryStore, connection: ConnectionConfig | None = None) -> None:
@@ -54,14 +54,14 @@ class Source:
         return any(directory.replica_id == replica_id for directory in self.ring.directories)
 
     def look(self) -> None:
-        """Fetches and verifies the directories of now. Raises KeyTrustError, RelayError, TimedOutError."""
+        """Fetches and verifies the current directories. Raises KeyTrustError, RelayError, TimedOutError."""
         if self.connection is not None:
             with waiting(f"asking {self.connection.target}"):
                 asyncio.run(_fetch(self.connection, self.ring))
 
 
 def own_source(connection: ConnectionConfig) -> Source:
-    """What this client was shown. Raises ConfigurationError for a spoilt history."""
+    """What this client was shown. Raises ConfigurationError if its history is corrupt."""
     return Source("this client", open_history(connection), connection)
 
 
@@ -70,12 +70,12 @@ def read_sources(texts: Iterable[str], own: ConnectionConfig | None) -> list[Sou
     sources = [_read(text, own) for text in texts]
     names = [source.name for source in sources]
     if len(set(names)) < len(names):
-        raise ConfigurationError("a source stands there twice")
+        raise ConfigurationError("the same source is given twice")
     return sources
 
 
 def save(history: KeyHistory, path: Path) -> None:
-    """Writes what another client can compare with. Raises ConfigurationError."""
+    """Writes a file for another client to compare with. Raises ConfigurationError."""
     write_text(path, encode_history(history))
 
 
@@ -103,7 +103,7 @@ def _read(text: str, own: ConnectionConfig | None) -> Source:
         return own_source(own)
     if text.startswith(_SCHEME):
         connection = ConnectionConfig.from_string(text)
-        # Not in the own file: what another relay shows is no business of this client's requests.
+        # Not in this client's file: what another relay shows must not affect its requests.
         return Source(connection.target, HistoryStore(connection.identity), connection)
     return Source(text, _file(Path(text)))
 

@@ -1,4 +1,4 @@
-"""The local endpoint for as long as a program runs: in a thread, on a socket that is there already."""
+"""The local endpoint while a program runs: in a thread, on an existing socket."""
 
 from __future__ import annotations
 

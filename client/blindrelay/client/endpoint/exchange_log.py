@@ -1,4 +1,4 @@
-"""The last exchanges: what the relay could see of each, how it ended, and content only if wanted."""
+"""The last exchanges: what the relay could see of each, how it ended, and its content if that is wanted."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ KEPT_EXCHANGES: Final = 50
 OPEN: Final = "open"
 WHOLE: Final = "whole"
 LEFT: Final = "ended by the program"
+FAILED: Final = "failed"
 
 
 @dataclass
 class Entry:
-    """One exchange. `content` is its request's, where contents are kept."""
+    """One exchange. `content` is None unless contents are kept."""
 
     view: RelayView
     outcome: str = OPEN
@@ -31,42 +32,42 @@ class Entry:
 
 
 @dataclass
-class Noted:
+class LoggedRequest:
     """The exchanges of one request: one, or two if the bridge was restarted in between."""
 
     entries: list[Entry] = field(default_factory=list)
     content: Content | None = field(default=None, repr=False)
 
-    def sent(self, piece: bytes) -> None:
-        """Notes what the program sends, where contents are kept."""
+    def sent(self, data: bytes) -> None:
+        """Adds data that the program sends, where contents are kept."""
         if self.content is not None:
-            self.content.request.add(piece)
+            self.content.request_body.add(data)
 
-    def answered(self, status: int) -> None:
-        """Notes the response's status, where contents are kept."""
+    def responded(self, status: int) -> None:
+        """Sets the response's status, where contents are kept."""
         if self.content is not None:
             self.content.status = status
 
-    def received(self, piece: bytes) -> None:
-        """Notes what comes back, where contents are kept."""
+    def received(self, data: bytes) -> None:
+        """Adds data of the response, where contents are kept."""
         if self.content is not None:
-            self.content.response.add(piece)
+            self.content.response_body.add(data)
 
-    def ends(self, outcome: str) -> None:
-        """Notes how those end that are open."""
+    def ended(self, outcome: str) -> None:
+        """Sets the outcome of the exchanges that are open."""
         for entry in self.entries:
             if entry.outcome == OPEN:
                 entry.outcome = outcome
 
 
-_current: ContextVar[Noted | None] = ContextVar("_current", default=None)
+_current: ContextVar[LoggedRequest | None] = ContextVar("_current", default=None)
 
 
-class Journal:
+class ExchangeLog:
     """Keeps the last exchanges. Its observe() is a SealedTransport's observer.
 
     Args:
-        keeps_content: whether what requests and responses say is kept with them, in memory.
+        keeps_content: whether to keep what requests and responses say, in memory.
     """
 
     def __init__(self, *, keeps_content: bool = False) -> None:
@@ -79,22 +80,22 @@ class Journal:
         return list(reversed(self._entries))
 
     def observe(self, view: RelayView) -> None:
-        """Takes note of an exchange that begins, in the task of its request."""
-        noted = _current.get() or Noted()
-        entry = Entry(view, content=noted.content)
+        """Adds an exchange that begins, in the task of its request."""
+        logged = _current.get() or LoggedRequest()
+        entry = Entry(view, content=logged.content)
         self._entries.append(entry)
-        noted.entries.append(entry)
+        logged.entries.append(entry)
 
     @contextmanager
-    def request(self, method: str, url: str) -> Iterator[Noted]:
-        """While a request is served; exchanges that are open at its end have failed."""
-        noted = Noted(content=Content(method, url.partition("?")[0]) if self.keeps_content else None)
-        reset = _current.set(noted)
+    def request(self, method: str, url: str) -> Iterator[LoggedRequest]:
+        """Logs a request while the block runs. Exchanges still open at its end have failed."""
+        logged = LoggedRequest(content=Content(method, url.partition("?")[0]) if self.keeps_content else None)
+        reset = _current.set(logged)
         try:
-            yield noted
+            yield logged
         except (asyncio.CancelledError, ClientGoneError):
-            noted.ends(LEFT)
+            logged.ended(LEFT)
             raise
         finally:
-            noted.ends("failed")
+            logged.ended(FAILED)
             _current.reset(reset)
