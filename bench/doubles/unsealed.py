@@ -127,9 +127,9 @@ def take_sealing_out_of_the_client() -> None:
 
 def take_sealing_out_of_the_bridge() -> None:
     """As above."""
-    from blindrelay.provider_bridge import opening
+    from blindrelay.provider_bridge import exchange_opener
 
-    _replace(opening, "decapsulate", decapsulate)
+    _replace(exchange_opener, "decapsulate", decapsulate)
 
 
 def _replace(module: Any, name: str, double: object) -> None:
