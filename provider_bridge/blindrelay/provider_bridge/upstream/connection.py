@@ -11,7 +11,7 @@ from blindrelay.provider_bridge.upstream.socket_stream import SocketStream
 from blindrelay.v1.limits import MAX_BODY_PIECE
 
 WRITE_SECONDS: Final = 60.0
-"""Without the provider taking any more of the request."""
+"""Without the provider taking any more of what is written."""
 
 MAX_HEAD: Final = 102_400
 """Bytes of a response's head, and of a chunk's size line."""

@@ -21,7 +21,7 @@ from websockets.utils import accept_key, generate_key
 
 from blindrelay.provider_bridge.errors import ProviderError, SealedError, bad_response
 from blindrelay.provider_bridge.policy.headers import HeaderError, response_headers, subprotocols
-from blindrelay.provider_bridge.upstream.connection import Head
+from blindrelay.provider_bridge.upstream.connection import WRITE_SECONDS, Head
 from blindrelay.provider_bridge.upstream.failures import Failure
 from blindrelay.provider_bridge.upstream.transport import ResponseBody
 from blindrelay.sealing import CLOSE, close_frame, close_reason, data_frames
@@ -39,9 +39,6 @@ PING_SECONDS: Final = 20.0
 
 FAREWELL_SECONDS: Final = 1.0
 """For a close to be sent before the connection is dropped."""
-
-WRITE_SECONDS: Final = 60.0
-"""Without the provider taking any more of what is written."""
 
 _SILENT: Final = logging.Logger("websocket", logging.CRITICAL)
 """At debug level the library would log the content of frames."""
