@@ -15,10 +15,11 @@ from blindrelay.v1.inner_pb2 import CREDENTIAL_BROUGHT
 
 from .conftest import Serve
 from .scripted_provider import EVENT_STREAM, ScriptedProvider, raw
-from .sealed_caller import SealedCaller, SealedRequest, collect, flipped, request_head, with_message
+from .sealed_caller import SealedCaller, SealedRequest, collect, flipped, parts, request_head, with_message
 
 FILES = "https://api.openai.com/v1/files"
 LONG = b'{"user":"' + b"a" * 1_000_000 + b'"}'
+LARGE = b'{"user":"' + b"a" * 131_000 + b'"}'
 OK = b"HTTP/1.1 200 OK\r\n"
 
 
@@ -111,19 +112,28 @@ async def test_body_over_the_limit_is_refused(small_bridge: SealedCaller, provid
 
 
 async def test_requests_share_a_budget(small_bridge: SealedCaller) -> None:
-    body = b'{"user":"' + b"a" * 131_000 + b'"}'
-    held = [await small_bridge.seal(body=body) for _ in range(2)]
+    held = [await small_bridge.seal(body=LARGE) for _ in range(2)]
     waiting = [await small_bridge.begin(request, len(request.messages) - 1) for request in held]
     async with asyncio.timeout(20):
-        while (got := await small_bridge.exchange(body=body)).code != "OVERLOADED":
+        while (got := await small_bridge.exchange(body=LARGE)).code != "OVERLOADED":
             assert got.status == 200, "the others are still on their way"
     assert got.execution == "NOT_STARTED"
     assert (await small_bridge.exchange()).status == 200, "a small one always finds room"
     for call in waiting:
         call.cancel()
     async with asyncio.timeout(20):
-        while (await small_bridge.exchange(body=body)).status != 200:
+        while (await small_bridge.exchange(body=LARGE)).status != 200:
             pass  # until the room is given back
+
+
+async def test_request_holds_no_room_while_the_provider_responds(
+    small_bridge: SealedCaller, provider: ScriptedProvider
+) -> None:
+    provider.script = raw(EVENT_STREAM)
+    for _ in range(3):
+        request = await small_bridge.seal(body=LARGE)
+        call = await small_bridge.send(request)
+        assert (await anext(parts(call, request))).head.status == 200
 
 
 async def test_cut_request_starts_nothing(bridge: SealedCaller, provider: ScriptedProvider) -> None:
