@@ -1,4 +1,4 @@
-"""What peers share is shared evenly, and no peer learns of another by its own refusals."""
+"""Peers share evenly, and a refusal tells a peer nothing about the others."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ def take_all(quota: Quota, peer: bytes) -> int:
     return count
 
 
-def test_a_single_peer_may_hold_everything() -> None:
+def test_single_peer_may_hold_everything() -> None:
     assert take_all(Quota(1_000), b"only") == 1_000
 
 
 @pytest.mark.parametrize("peers", [2, 3, 7, 1_000])
-def test_greedy_peers_leave_every_other_its_share(peers: int) -> None:
+def test_greedy_peers_leave_each_other_their_shares(peers: int) -> None:
     quota = Quota(1_000, lambda: peers)
     names = [b"%d" % number for number in range(peers)]
     assert {take_all(quota, name) for name in names} == {1_000 // peers}
 
 
-def test_a_peers_room_depends_on_its_own_holdings_alone() -> None:
+def test_room_of_a_peer_depends_on_its_own_holdings_alone() -> None:
     for others in range(0, 501, 100):
         quota = Quota(1_000, lambda: 2)
         assert quota.take(b"other", others) or not others
         assert take_all(quota, b"spy") == 500
 
 
-def test_a_newcomer_halves_the_share_of_what_is_taken_from_then_on() -> None:
+def test_second_peer_halves_the_share_from_then_on() -> None:
     peers = 1
     quota = Quota(100, lambda: peers)
     assert quota.take(b"first", 100)
@@ -53,7 +53,7 @@ def test_more_peers_than_shares_never_hold_more_than_there_is() -> None:
     assert [take_all(quota, bytes([peer])) for peer in range(4)] == [50, 50, 0, 0]
 
 
-def test_the_smallest_useful_share_is_kept_however_many_there_are() -> None:
+def test_least_share_is_kept_however_many_peers_there_are() -> None:
     quota = Quota(100, lambda: 50, least=40)
     assert quota.take(b"one", 40)
     assert not quota.take(b"one")
@@ -67,7 +67,7 @@ def test_no_share_is_less_than_one() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 40), st.booleans(), st.integers(1, 4))))
-def test_the_books_balance(history: list[tuple[int, int, bool, int]]) -> None:
+def test_held_is_the_sum_of_what_peers_took(history: list[tuple[int, int, bool, int]]) -> None:
     peers = 1
     quota = Quota(100, lambda: peers, least=10)
     held = dict.fromkeys(range(4), 0)

@@ -1,4 +1,4 @@
-"""Bytes of requests, over all exchanges of a peer and of all peers."""
+"""The bytes of requests that one peer, and all of them, may hold."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def budget() -> Iterator[RequestBudget]:
     assert budget.held == 0
 
 
-def test_what_the_requests_of_a_peer_hold_is_bounded(budget: RequestBudget) -> None:
+def test_requests_of_a_peer_are_bounded_together(budget: RequestBudget) -> None:
     with budget.share(b"peer") as one, budget.share(b"peer") as other:
         one.add(SMALL_REQUEST + 60)
         other.add(SMALL_REQUEST)
@@ -34,7 +34,7 @@ def test_what_the_requests_of_a_peer_hold_is_bounded(budget: RequestBudget) -> N
         assert budget.held == 100
 
 
-def test_a_small_request_always_finds_room(budget: RequestBudget) -> None:
+def test_small_request_always_finds_room(budget: RequestBudget) -> None:
     with budget.share(b"peer") as large:
         large.add(SMALL_REQUEST + 100)
         for _ in range(1_000):
@@ -43,24 +43,20 @@ def test_a_small_request_always_finds_room(budget: RequestBudget) -> None:
                 small.add(SMALL_REQUEST // 2)
 
 
-def test_a_peer_leaves_another_its_share(budget: RequestBudget) -> None:
+def test_peer_leaves_others_their_share(budget: RequestBudget) -> None:
     with budget.share(b"greedy") as greedy, budget.share(b"modest") as modest:
         greedy.add(SMALL_REQUEST + 100)
         modest.add(SMALL_REQUEST + 100)
 
 
-def test_a_share_is_given_back_whatever_happens(budget: RequestBudget) -> None:
-    def fail() -> None:
-        with budget.share(b"peer") as share:
-            share.add(SMALL_REQUEST + 100)
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail()
+def test_room_is_given_back_after_an_error(budget: RequestBudget) -> None:
+    with pytest.raises(RequestError), budget.share(b"peer") as share:
+        share.add(SMALL_REQUEST + 100)
+        share.add(1)
 
 
-def test_a_share_that_was_released_counts_from_the_beginning(budget: RequestBudget) -> None:
-    """As a tunnel's does with each message."""
+def test_released_share_counts_from_the_beginning(budget: RequestBudget) -> None:
+    """A tunnel releases it after each message."""
     with budget.share(b"peer") as share:
         for _ in range(10):
             share.add(SMALL_REQUEST)

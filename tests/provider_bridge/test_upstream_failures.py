@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -45,7 +46,8 @@ async def check_failure(
 ) -> str:
     """Calls and expects this failure; returns its text."""
     with pytest.raises(ProviderError) as failed:
-        await called(provider, body)
+        async with asyncio.timeout(30):
+            await called(provider, body)
     error = failed.value
     assert (error.failure, error.code, error.execution) == (failure, code, execution)
     for part in (provider.target.host, str(provider.target.port)):
