@@ -34,7 +34,7 @@ from tests.connect_proxy import connect_proxy
 
 from .conftest import provider_at
 from .scripted_provider import ScriptedProvider, certified, raw
-from .upstream_call import Upstream, called
+from .upstream_call import Upstream, called, free_port
 
 
 async def check_failure(
@@ -57,12 +57,6 @@ async def check_failure(
 
 async def check_unreachable(provider: Provider, failure: Failure) -> str:
     return await check_failure(provider, failure, ERROR_CODE_PROVIDER_UNREACHABLE, EXECUTION_NOT_STARTED)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 @pytest.mark.parametrize("host", ["provider.invalid", "a" * 64 + ".example"])
