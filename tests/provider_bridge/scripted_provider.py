@@ -1,4 +1,4 @@
-"""A scripted provider on a raw socket: it sends byte for byte what a test says, and keeps what it received."""
+"""A scripted provider on a raw socket: it sends the bytes that a test says, and keeps what it received."""
 
 from __future__ import annotations
 
@@ -146,6 +146,10 @@ class ScriptedProvider:
                 task.cancel()
             await asyncio.gather(*self._running, return_exceptions=True)
             await asyncio.sleep(0)  # the transports close in the next turn of the loop
+
+    async def idle(self) -> None:
+        """Waits until no script runs."""
+        await asyncio.gather(*self._running, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +45,14 @@ def doctor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Doctor:
     return Doctor(tmp_path, capsys)
 
 
+@dataclass
 class Listener:
-    """What a provider hears on its first connection."""
+    """A provider's port, and the bytes that came to it."""
 
-    def __init__(self) -> None:
-        self.heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    heard: bytes = b""
 
     async def __call__(self, connection: Connection) -> None:
-        self.heard.set_result(await connection.reader.read())
+        self.heard += await connection.reader.read()
 
 
 async def test_listening_provider_is_reached_and_sent_nothing(doctor: Doctor) -> None:
@@ -59,7 +60,8 @@ async def test_listening_provider_is_reached_and_sent_nothing(doctor: Doctor) ->
     listener = Listener()
     async with ScriptedProvider(listener, bare=True).serving() as provider:
         found = await asyncio.to_thread(doctor.examine, f"http://localhost:{provider.port}")
-        assert await listener.heard == b""
+        await provider.idle()
+    assert listener.heard == b""
     assert list(found) == ["configuration", "identity", "listen", "provider"]
     assert all(each["ok"] for each in found.values())
     assert found["identity"]["detail"].startswith("br1")
@@ -71,8 +73,8 @@ async def test_entrys_ca_decides(doctor: Doctor, trusted: bool) -> None:
     (ca if trusted else trustme.CA()).cert_pem.write_to_path(str(doctor.folder / "ca.pem"))
     async with ScriptedProvider(listener, certified(ca), bare=True).serving() as provider:
         found = await asyncio.to_thread(doctor.examine, provider.origin, more='ca = "ca.pem"')
-        if trusted:
-            assert await listener.heard == b""
+        await provider.idle()
+    assert listener.heard == b""
     assert found["provider"]["ok"] is trusted
     assert ("is reached" if trusted else "its TLS certificate was not") in found["provider"]["detail"]
 
@@ -83,8 +85,8 @@ async def test_provider_is_reached_through_the_entrys_proxy(doctor: Doctor) -> N
         more = f'proxy = "http://127.0.0.1:{proxy.port}"'
         async with ScriptedProvider(listener, bare=True).serving() as provider:
             found = await asyncio.to_thread(doctor.examine, provider.origin, more=more)
-            assert await listener.heard == b""
-    assert found["provider"]["ok"]
+            await provider.idle()
+    assert (found["provider"]["ok"], listener.heard) == (True, b"")
     assert proxy.requests[0].startswith(f"CONNECT 127.0.0.1:{provider.port} ")
 
 

@@ -1,4 +1,4 @@
-"""Tunnels: another implementation's WebSocket server behind the bridge, a client made of the core before it."""
+"""Tunnels: a WebSocket server of another make behind the bridge, a client made of the core before it."""
 
 from __future__ import annotations
 
