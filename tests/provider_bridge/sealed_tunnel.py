@@ -15,10 +15,7 @@ from blindrelay.v1.inner_pb2 import CREDENTIAL_BROUGHT, EXCHANGE_KIND_TUNNEL, Fr
 from .sealed_caller import Call, Response, SealedCaller, SealedRequest, request_head
 
 REALTIME = "https://api.openai.com/v1/realtime?model=gpt-realtime"
-BROUGHT: dict[str, Any] = {
-    "credential": CREDENTIAL_BROUGHT,
-    "headers": {b"authorization": b"Bearer sk-own"},
-}
+BROUGHT: dict[str, Any] = {"credential": CREDENTIAL_BROUGHT, "headers": {b"authorization": b"Bearer sk-own"}}
 HELLO = json.dumps({"type": "session.update", "session": {"instructions": "Be brief."}})
 
 

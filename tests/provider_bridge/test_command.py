@@ -145,17 +145,16 @@ async def test_signal_drains(tmp_path: Path, provider: ScriptedProvider, number:
         assert "draining" in await stopping
 
 
-@pytest.fixture
-def key(tmp_path: Path) -> Path:
-    """The file of the provider's credential."""
-    (tmp_path / "openai.key").touch(mode=0o600)
-    return tmp_path / "openai.key"
+def rotate(folder: Path, secret: str) -> None:
+    """Replaces the provider's credential."""
+    (folder / "openai.key").write_text(secret)
+    (folder / "openai.key").chmod(0o600)
 
 
 async def test_credential_file_is_followed_and_sighup_reads_it_again(
-    tmp_path: Path, key: Path, provider: ScriptedProvider
+    tmp_path: Path, provider: ScriptedProvider
 ) -> None:
-    key.write_text("sk-first")
+    rotate(tmp_path, "sk-first")
     config = configure(tmp_path, provider.origin, more='credential = { file = "openai.key" }')
     async with running(config, "--json") as bridge, bridge.caller as caller:
         for secret, shown, hangs_up in (
@@ -164,7 +163,7 @@ async def test_credential_file_is_followed_and_sighup_reads_it_again(
             ("not one secret", "sk-second", True),
             ("sk-third", "sk-third", True),
         ):
-            key.write_text(secret)
+            rotate(tmp_path, secret)
             if hangs_up:
                 bridge.process.send_signal(signal.SIGHUP)
             assert (await caller.exchange()).status == 200
@@ -175,10 +174,10 @@ async def test_credential_file_is_followed_and_sighup_reads_it_again(
     assert "secret" not in errors
 
 
-async def test_sighup_notices_a_broken_file_without_a_call(tmp_path: Path, key: Path) -> None:
-    key.write_text("sk-first")
+async def test_sighup_notices_a_broken_file_without_a_call(tmp_path: Path) -> None:
+    rotate(tmp_path, "sk-first")
     async with running(configure(tmp_path, more='credential = { file = "openai.key" }')) as bridge:
-        key.write_text("")
+        rotate(tmp_path, "")
         bridge.process.send_signal(signal.SIGHUP)
         assert Event.PROVIDER_FILES_UNUSABLE.value in await bridge.stop()
 

@@ -135,7 +135,6 @@ def test_full_file(folder: Path) -> None:
     ("text", "replacement", "reason"),
     [
         (LISTEN, "", "listen is missing"),
-        (LISTEN, 'listen = "8490"', "is not an address"),
         (LISTEN, 'listen = "0.0.0.0:8490"', "open to other machines"),
         (LISTEN, 'plaintext = true\nlisten = "0.0.0.0:8490"', "add tokens, or client_ca"),
         (LISTEN, 'listen = "0.0.0.0:8490"\ntokens = "tokens"', "open to other machines"),
@@ -146,14 +145,10 @@ def test_full_file(folder: Path) -> None:
         (KEY, f"{KEY}\ntypo = 1", "typo is not a known key"),
         (KEY, f'{KEY}\nnext_identity = "br1"', "next_identity is wrong: .* 59 characters"),
         (KEY, f'{KEY}\nmetrics = "0.0.0.0:9464"', "open to other machines"),
-        (KEY, f'{KEY}\nmetrics = "9464"', "is not an address"),
         (KEY, f"{KEY}\nepoch_seconds = 59", "must be from 60"),
         (KEY, f"{KEY}\nepoch_seconds = 65", "multiple of 10"),
-        (KEY, f"{KEY}\nrelays = 0", "must be from 1"),
         (KEY, f"{KEY}\nmax_buffered_bytes = 70000", "at least max_request_bytes"),
         ("[[provider]]", "[[providers]]", "provider is missing"),
-        ('name = "openai"', "", "name is missing"),
-        (PRESET, "", "preset is missing"),
     ],
 )
 def test_mistake_is_named(folder: Path, text: str, replacement: str, reason: str) -> None:
@@ -197,7 +192,6 @@ def test_mistake_is_named(folder: Path, text: str, replacement: str, reason: str
         (f'{PRESET}\nproxy = "socks5://a.example"', "proxy is .* not http"),
         (f'{PRESET}\nproxy = "https://a.example"', "reached by plain http"),
         (f'{PRESET}\nproxy = "http://u:sk-secret@a.example"', "proxy_credential"),
-        (f'{PRESET}\nproxy_credential = {{ env = "LINES" }}', "not a credential"),
         (f'{PRESET}\nproxy_credential = {{ env = "USER" }}', "goes with proxy"),
         (f'{PRESET}\ntarget = "http://127.0.0.1:1"\nca = "ca.pem"', "ca is given, and target is plain http"),
     ],

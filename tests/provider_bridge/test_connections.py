@@ -117,10 +117,7 @@ async def test_call_waits_only_so_long_for_a_connection(
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="timers are read in /proc")
 async def test_quiet_connection_is_probed_by_tcp(provider: ScriptedProvider) -> None:
     provider.script = raw(EVENT_STREAM + b"9\r\ndata: 1\n\n\r\n")
-    async with (
-        upstream(provider_at(provider.origin)) as here,
-        aclosing(await here.begin()) as begun,
-    ):
+    async with upstream(provider_at(provider.origin)) as here, aclosing(await here.begin()) as begun:
         assert await begun.arrival(None)
         assert timers_towards(provider.port) == ["02"]
 

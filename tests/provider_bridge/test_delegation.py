@@ -177,6 +177,7 @@ def test_unreadable_file_is_read_again_later(
 
 def test_replicas_may_share_a_delegation(replica: DelegatedReplica) -> None:
     one, other = (replica.verified(replica.keys()) for _ in range(2))
+    assert len(one.replica_id) == 16
     assert one.replica_id != other.replica_id
     assert one.signing_key == other.signing_key == replica.signer.public_key
 

@@ -63,12 +63,6 @@ def test_clients_with_clocks_off_by_the_window_find_a_key(replica: Replica, skew
     assert any(key.takes(issued_at) for key in replica.directory(skew).keys)
 
 
-def test_replica_has_a_name_of_its_own() -> None:
-    one, other = Replica(), Replica()
-    assert len(one.keys.replica_id) == 16
-    assert one.directory().replica_id == one.keys.replica_id != other.keys.replica_id
-
-
 def test_next_key_is_announced_before_the_present_one_ends(replica: Replica) -> None:
     (first,) = replica.directory().keys
     replica.time.advance(EPOCH / 2 + 10)
@@ -113,6 +107,13 @@ def test_directory_is_signed_again_after_thirty_seconds(replica: Replica) -> Non
     assert second.expires_at - second.issued_at == EPOCH
 
 
+def test_directory_of_a_short_epoch_is_signed_again_in_half_its_life() -> None:
+    replica = Replica(epoch=20)
+    first = replica.directory()
+    replica.time.advance(10)
+    assert replica.directory().sequence > first.sequence
+
+
 def test_directory_is_signed_again_when_its_keys_change(replica: Replica) -> None:
     replica.time.advance(EPOCH / 2 - 10)
     first = replica.directory()
@@ -120,13 +121,6 @@ def test_directory_is_signed_again_when_its_keys_change(replica: Replica) -> Non
     second = replica.directory()
     assert len(second.keys) == len(first.keys) + 1
     assert second.sequence > first.sequence
-
-
-def test_directory_of_a_short_epoch_is_signed_again_in_half_its_life() -> None:
-    replica = Replica(epoch=20)
-    first = replica.directory()
-    replica.time.advance(10)
-    assert replica.directory().sequence > first.sequence
 
 
 def test_each_change_of_keys_is_reported(replica: Replica) -> None:

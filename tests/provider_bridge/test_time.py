@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from blindrelay.provider_bridge import Bridge, BridgeConfig, request_body
-from blindrelay.provider_bridge.request_body import GRACE_SECONDS, Pace
+from blindrelay.provider_bridge.request_body import Pace
 from blindrelay.trust import IdentityKey
 from blindrelay.v1 import limits
 from blindrelay.v1.inner_pb2 import ERROR_CODE_DRAINING, EXECUTION_NOT_STARTED, DeadlineClass
@@ -39,27 +39,20 @@ async def test_slow_request_is_ended(
     assert provider.connections == 0
 
 
-async def test_one_kilobyte_a_second_is_fast_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At that pace 32 MiB take over nine hours."""
+@pytest.mark.parametrize(("rate", "fast_enough"), [(1_024, True), (100, False)])
+async def test_request_needs_a_kilobyte_a_second(
+    monkeypatch: pytest.MonkeyPatch, rate: int, fast_enough: bool
+) -> None:
+    """In full records; 32 MiB then take over nine hours."""
     now = 1_000.0
     monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now)
+    assert Pace().due(33_554_432) == now + RECORD_SECONDS, "a request that stops"
     pace = Pace()
-    for received in range(0, 33_554_432, 65_536):
-        due = pace.due(received)
-        now += 65_536 / 1_024
-        assert now < due
-
-
-async def test_stopped_and_trickling_requests_run_out_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 1_000.0
-    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now)
-    assert Pace().due(33_554_432) == now + RECORD_SECONDS
-    pace = Pace()
-    received = 0
-    while now < pace.due(received):
-        now += 1
-        received += 100
-    assert now - 1_000 < 1.2 * GRACE_SECONDS
+    for received in range(0, 33_554_432, 16_384):
+        if now >= pace.due(received):
+            break
+        now += 16_384 / rate
+    assert (received == 33_554_432 - 16_384) is fast_enough
 
 
 async def test_exchange_that_arrives_after_its_deadline_is_not_started(

@@ -83,11 +83,7 @@ async def test_message_that_does_not_end_is_late(
     ],
 )
 async def test_tunnel_is_refused(
-    tunnels_to: SealedCaller,
-    websocket: WebSocketProvider,
-    url: str,
-    fields: dict[str, Any],
-    reason: str,
+    tunnels_to: SealedCaller, websocket: WebSocketProvider, url: str, fields: dict[str, Any], reason: str
 ) -> None:
     got = await (await SealedTunnel.opened(tunnels_to, url, **fields)).response()
     assert got.failure == ("NOT_ALLOWED", "NOT_STARTED")
