@@ -84,13 +84,13 @@ def test_key_is_dropped_when_nothing_can_be_sealed_to_it(replica: Replica) -> No
 
 def test_some_announced_key_takes_an_exchange_at_any_moment(replica: Replica) -> None:
     seen = set()
-    for _ in range(60):
+    for _ in range(30):
         keys = replica.directory().keys
         assert any(key.takes(replica.now // 10 * 10) for key in keys)
         assert len(keys) <= 3
         seen |= {key.key_id for key in keys}
         replica.time.advance(397)
-    assert len(seen) > 10
+    assert len(seen) > 5
     replica.time.advance(10 * EPOCH)  # the machine slept
     (key,) = replica.directory().keys
     assert key.takes(replica.now // 10 * 10)

@@ -66,9 +66,10 @@ async def test_exchange_that_arrives_after_its_deadline_is_not_started(
 async def due_in(seconds: float, bridge: SealedCaller, monkeypatch: pytest.MonkeyPatch) -> SealedRequest:
     """A request whose time is up so many seconds from now, whatever its deadline class."""
     issued_at = int(time.time()) // 10 * 10
+    request = await bridge.seal(issued_at=issued_at)
     classes = (time.time() - issued_at + seconds,) * len(DeadlineClass.keys())
     monkeypatch.setattr(limits, "DEADLINE_SECONDS", classes)
-    return await bridge.seal(issued_at=issued_at)
+    return request
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ async def test_deadline_ends_the_call_to_the_provider(
 ) -> None:
     gone = asyncio.Event()
     provider.script = until_gone(gone, sent)
-    request = await due_in(0.5, bridge, monkeypatch)
+    request = await due_in(1, bridge, monkeypatch)
     async with asyncio.timeout(20):
         got = await bridge.complete(request)
         await gone.wait()
