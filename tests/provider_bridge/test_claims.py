@@ -14,11 +14,6 @@ from blindrelay.provider_bridge.quota import Quota
 from .fake_time import START, FakeTime, W
 
 
-@pytest.fixture
-def time() -> FakeTime:
-    return FakeTime()
-
-
 def claimed(memory: ClaimMemory, exchange_id: bytes, issued_at: int, peer: bytes = b"") -> bool:
     try:
         memory.claim(exchange_id, issued_at, peer)
@@ -27,7 +22,8 @@ def claimed(memory: ClaimMemory, exchange_id: bytes, issued_at: int, peer: bytes
     return True
 
 
-def test_exchange_is_claimed_once(time: FakeTime) -> None:
+def test_exchange_is_claimed_once() -> None:
+    time = FakeTime()
     memory = ClaimMemory(time.clock)
     assert claimed(memory, b"a", START)
     assert not claimed(memory, b"a", START)
@@ -39,12 +35,14 @@ def test_exchange_is_claimed_once(time: FakeTime) -> None:
     ("offset", "accepted"),
     [(-W - 1, False), (-W, True), (0, True), (W, True), (W + 1, False), (-(10**6), False)],
 )
-def test_exchange_is_claimed_within_the_window_alone(time: FakeTime, offset: int, accepted: bool) -> None:
+def test_exchange_is_claimed_within_the_window_alone(offset: int, accepted: bool) -> None:
+    time = FakeTime()
     assert claimed(ClaimMemory(time.clock), b"a", START + offset) is accepted
 
 
 @pytest.mark.parametrize("offset", [-W, 0, W])
-def test_claim_is_remembered_for_as_long_as_it_could_be_repeated(time: FakeTime, offset: int) -> None:
+def test_claim_is_remembered_for_as_long_as_it_could_be_repeated(offset: int) -> None:
+    time = FakeTime()
     memory = ClaimMemory(time.clock)
     issued_at = START + offset
     assert claimed(memory, b"a", issued_at)
@@ -56,7 +54,8 @@ def test_claim_is_remembered_for_as_long_as_it_could_be_repeated(time: FakeTime,
     assert len(memory) == 0
 
 
-def test_full_memory_refuses_until_claims_expire(time: FakeTime) -> None:
+def test_full_memory_refuses_until_claims_expire() -> None:
+    time = FakeTime()
     memory = ClaimMemory(time.clock, Quota(4))
     assert claimed(memory, b"a", START)
     assert all(claimed(memory, name, START + 10) for name in (b"b", b"c", b"d"))
@@ -69,7 +68,8 @@ def test_full_memory_refuses_until_claims_expire(time: FakeTime) -> None:
     assert len(memory) == 4
 
 
-def test_peer_claims_its_share_and_no_more(time: FakeTime) -> None:
+def test_peer_claims_its_share_and_no_more() -> None:
+    time = FakeTime()
     memory = ClaimMemory(time.clock, Quota(6, lambda: 2))
     assert [claimed(memory, bytes([number]), START, b"greedy") for number in range(4)] == [True] * 3 + [False]
     assert not memory.has_room(b"greedy")
@@ -78,7 +78,8 @@ def test_peer_claims_its_share_and_no_more(time: FakeTime) -> None:
     assert all(claimed(memory, bytes([number]), START, b"modest") for number in range(10, 13))
 
 
-def test_share_is_free_again_when_its_claims_expire(time: FakeTime) -> None:
+def test_share_is_free_again_when_its_claims_expire() -> None:
+    time = FakeTime()
     quota = Quota(6, lambda: 2)
     memory = ClaimMemory(time.clock, quota)
     for _ in range(3):
