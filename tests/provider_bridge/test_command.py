@@ -67,7 +67,7 @@ class Process:
 @asynccontextmanager
 async def running(config: Path, *options: str) -> AsyncIterator[Process]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "blindrelay.provider_bridge", "serve", "--config", config, *options),
+        *(sys.executable, "-m", "blindrelay.provider_bridge", "serve", "--config", str(config), *options),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
