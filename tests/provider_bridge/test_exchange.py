@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
 from blindrelay.provider_bridge import BridgeConfig
-from blindrelay.sealing import OpenError
 from blindrelay.v1.inner_pb2 import BODY_END_LENGTH, CREDENTIAL_BROUGHT
 
 from .conftest import Serve, provider_at
 from .scripted_provider import Connection, ScriptedProvider, response
-from .sealed_caller import CHAT, SealedCaller, collect, request_head
+from .sealed_caller import CHAT, SealedCaller, request_head
 
 JSON = b"content-type: application/json\r\n"
 
@@ -89,10 +87,3 @@ async def test_many_exchanges_share_one_channel(bridge: SealedCaller, provider: 
     provider.script = script
     responses = await asyncio.gather(*(bridge.exchange() for _ in range(80)))
     assert {got.status for got in responses} == {200}
-
-
-async def test_response_opens_in_its_own_exchange_only(bridge: SealedCaller) -> None:
-    request, other = await bridge.seal(), await bridge.seal()
-    call = await bridge.send(request)
-    with pytest.raises(OpenError):
-        await collect(call, replace(request, exchange=other.exchange))

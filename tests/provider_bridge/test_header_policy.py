@@ -123,7 +123,7 @@ def test_retry_after_is_returned_where_an_sdk_has_to_wait(status: int) -> None:
 
 
 @pytest.mark.parametrize("brought", [False, True])
-def test_what_sdks_read_is_returned_and_hops_and_cookies_are_not(brought: bool) -> None:
+def test_headers_for_sdks_are_returned_and_hops_and_cookies_are_not(brought: bool) -> None:
     read = [b"Content-Type", b"x-should-retry", b"x-request-id", b"request-id", b"location"]
     dropped = [
         *(b"Set-Cookie", b"set-cookie2", b"alt-svc", b"connection", b"keep-alive", b"proxy-authenticate"),

@@ -55,7 +55,7 @@ class Replayed:
         return None if records else (await call.code(), await call.details())
 
     async def repeat(self, request: SealedRequest, pauses: Iterable[float]) -> list[Outer | None]:
-        """What becomes of a request that is sent again after each pause."""
+        """The results of sending a request again after each pause."""
         got = []
         for pause in pauses:
             self.time.advance(pause)
