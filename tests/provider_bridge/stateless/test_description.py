@@ -35,20 +35,20 @@ def read(folder: Path, text: str, base: Description = OPENAI) -> Description:
     return read_description(path, base)
 
 
-def test_operators_file_allows_a_field_more(tmp_path: Path) -> None:
+def test_operators_file_may_allow_a_field(tmp_path: Path) -> None:
     own = read(tmp_path, '[Chat]\n"$values" = "vault_id"\n')
     judged(own, {"vault_id": "v", "model": "m"})
     with pytest.raises(StoredObjectError, match="vault_id is not known"):
         judged(OPENAI, {"vault_id": "v"})
 
 
-def test_operators_file_forbids_a_field(tmp_path: Path) -> None:
+def test_operators_file_may_forbid_a_field(tmp_path: Path) -> None:
     own = read(tmp_path, '[Chat]\nprompt_cache_key = "stored: is shared by all customers"\n')
     with pytest.raises(StoredObjectError, match="prompt_cache_key is shared by all customers"):
         judged(own, {"prompt_cache_key": "k"})
 
 
-def test_operators_file_describes_a_path(tmp_path: Path) -> None:
+def test_operators_file_may_describe_a_path(tmp_path: Path) -> None:
     own = read(
         tmp_path, '[bodies]\n"summaries" = "Summary"\n"notes" = "content"\n[Summary]\ntext = "value"\n'
     )
@@ -59,7 +59,7 @@ def test_operators_file_describes_a_path(tmp_path: Path) -> None:
     assert OPENAI.rule("bodies", "/v1/summaries") is None
 
 
-def test_operators_file_may_begin_at_another_api(tmp_path: Path) -> None:
+def test_operators_file_may_extend_another_api(tmp_path: Path) -> None:
     judged(read(tmp_path, 'extends = "self_hosted"\n'), {"min_p": 0.1})
     judged(read(tmp_path, 'extends = "mistral"\n'), {"safe_prompt": True})
 
@@ -106,14 +106,10 @@ def test_every_allowed_call_is_described(name: str) -> None:
     preset, calls = presets()[name], _PRESETS[name]["injected"]
     for call in calls:
         method, path, *more = call.split()
-        path = re.sub(r"\{\+?[a-z_]+\}", "x", preset_base(name) + path)
-        kinds = ["messages"] if "websocket" in more else ["forms"] if "multipart" in more else ["bodies"]
+        path = re.sub(r"\{\+?[a-z_]+\}", "x", _PRESETS[name]["base"] + path)
+        kind = "messages" if "websocket" in more else "forms" if "multipart" in more else "bodies"
         if method == "POST" or "websocket" in more:
-            assert any(preset.stateless.rule(kind, path) for kind in kinds), call
-
-
-def preset_base(name: str) -> str:
-    return str(_PRESETS[name]["base"])
+            assert preset.stateless.rule(kind, path), call
 
 
 def test_every_api_that_comes_with_the_bridge_can_be_read() -> None:

@@ -1,4 +1,4 @@
-"""Forms: only what stands between a boundary and the blank line after it says what a part is."""
+"""In a form, a part is what its headers say, and its content is never read."""
 
 from __future__ import annotations
 
@@ -83,17 +83,14 @@ def test_stored_file_is_refused_unless_it_is_empty() -> None:
 @pytest.mark.parametrize(
     "disposition",
     [
-        b'name="model"; name="file_id"',
-        b"name*=utf-8''file%5fid",
-        b'name="fi\\le_id"',
-        b'name="file%5Fid"',
-        b'name="file+AF8-id"',
-        b'name="=?utf-8?q?file=5Fid?="',
-        b'name="model" ; filename="x\\"; name="file_id"',
-        b'name="file"; filename="x; name=file_id"',
-        b'name="model"; x="y"',
-        b"name=",
-        b"",
+        *(
+            b'name="model"; name="file_id"',
+            b"name*=utf-8''file%5fid",
+            b'name="fi\\le_id"',
+            b'name="file%5Fid"',
+        ),
+        *(b'name="file+AF8-id"', b'name="=?utf-8?q?file=5Fid?="', b'name="model"; x="y"', b"name=", b""),
+        *(b'name="model" ; filename="x\\"; name="file_id"', b'name="file"; filename="x; name=file_id"'),
     ],
 )
 def test_disposition_with_two_readings_is_refused(disposition: bytes) -> None:
