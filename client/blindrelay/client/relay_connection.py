@@ -49,7 +49,7 @@ class RelayConnection:
         self._target = config.target
         self._proxy = config.proxy
         # gRPC does not tell why a connection fails, so an error names the usual reasons.
-        tls = "has it TLS, with a certificate to trust (ca=FILE)" if config.tls else "or does it want TLS"
+        tls = "with a certificate that the client trusts (ca=FILE)" if config.tls else "or does it want TLS"
         self._hint = f"is it running, {tls}?"
         if config.proxy is not None:
             self._hint += f" Is the proxy {config.proxy.address} running?"
@@ -222,21 +222,19 @@ def relay_error(code: grpc.StatusCode, details: str | None) -> RelayError:
     status = OuterStatus.of(code, details)
     if status is None:
         # Anybody may have written the text of an unknown status, so only the code is repeated.
-        return RelayError(
-            f"the connection to the relay was lost, or it does not speak this protocol ({code.name.lower()})"
-        )
+        return RelayError(f"the relay was lost, or it does not speak this protocol ({code.name.lower()})")
     return RelayError(_SENTENCES[status], status)
 
 
 _SENTENCES: Final = {
-    OuterStatus.REFUSED: "the bridge refused, says the relay: replayed, altered on its way, or a wrong clock",
-    OuterStatus.KEY_UNKNOWN: "the relay knows no bridge that holds the key this was sealed to",
+    OuterStatus.REFUSED: "the relay says the bridge refused: a replay, an altered request or a wrong clock",
+    OuterStatus.KEY_UNKNOWN: "the relay knows no bridge with the key that this was sealed to",
     OuterStatus.MALFORMED: "the relay says that the exchange is malformed",
     OuterStatus.UNAUTHENTICATED: "the relay does not know this access token: ask its operator for one",
     OuterStatus.IDENTITY_UNKNOWN: "the relay serves no bridge of the pinned identity",
     OuterStatus.BRIDGE_UNAVAILABLE: "the relay could not reach the bridge, or lost it",
     OuterStatus.DRAINING: "the relay or bridge is shutting down",
     OuterStatus.OVERLOADED: "the relay has no room for the exchange now",
-    OuterStatus.DEADLINE: "the relay says that the exchange's time is used up",
+    OuterStatus.DEADLINE: "the relay says that the time for the exchange is over",
     OuterStatus.INTERNAL: "the relay or bridge failed",
 }

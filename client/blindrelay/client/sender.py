@@ -117,7 +117,7 @@ class Sender:
     async def _has_another_key(
         self, error: RelayError | BridgeError, key: VerifiedKey, request: Request
     ) -> bool:
-        """Whether a restarted bridge did not process the request and has a new key (spec section 12).
+        """Whether the bridge restarted without processing the request, and has a new key (spec section 12).
 
         This is the only case in which a request is sealed again. It may wait for the bridge to come back.
         """
