@@ -56,17 +56,7 @@ _HOST_NAME: Final = re.compile(r"[0-9A-Za-z]([0-9A-Za-z._-]*[0-9A-Za-z])?")
     help="Keep contents in memory for the page /content, which asks for the token.",
 )
 @click.option("--show-token", is_flag=True, help="Print the endpoint's token and exit.")
-def proxy(
-    relay: str | None,
-    as_json: bool,
-    port: int,
-    host: str,
-    allow_others: bool,
-    allowed_hosts: tuple[str, ...],
-    provider: str,
-    show_content: bool,
-    show_token: bool,
-) -> int:
+def proxy(relay: str | None, as_json: bool, show_token: bool, **options: Any) -> int:
     """Serve a local endpoint, for any program that takes a base URL and a key.
 
     \b
@@ -88,7 +78,23 @@ def proxy(
     if show_token:
         click.echo(json.dumps({"token": token.text, "file": str(token.path)}) if as_json else token.text)
         return ExitCode.DONE
-    connection = connection_of(relay)
+    return _serve(endpoint, connection_of(relay), token, as_json, **options)
+
+
+def _serve(
+    endpoint: Any,
+    connection: Connection,
+    token: Any,
+    as_json: bool,
+    *,
+    port: int,
+    host: str,
+    allow_others: bool,
+    allowed_hosts: tuple[str, ...],
+    provider: str,
+    show_content: bool,
+) -> int:
+    """Serves until a signal comes; returns the exit code. Raises ConfigurationError."""
     providers = endpoint.read_providers(profile_file())
     if provider not in providers:
         raise ConfigurationError(f"--provider is one of {', '.join(sorted(providers))}, not {provider!r}")
