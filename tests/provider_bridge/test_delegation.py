@@ -21,6 +21,7 @@ from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
 from blindrelay.serving import ConfigError, Context, files
 from blindrelay.trust import DirectorySigner, IdentityKey, SignedDelegation
 from blindrelay.v1.inner_pb2 import DEADLINE_CLASS_HOUR
+from blindrelay.v1.keys_pb2 import KeyDirectory
 from blindrelay.v1.outer_status import OuterStatus
 
 from .delegated_replica import DAY, DelegatedReplica
@@ -89,7 +90,9 @@ def test_directories_end_with_the_delegation(replica: DelegatedReplica) -> None:
         (DAY // 2 - 41, 1),
     ):
         replica.time.advance(seconds)
-        assert replica.verified(keys).expires_at - int(replica.time.clock.now()) == lifetime
+        announced = KeyDirectory.FromString(keys.directory().directory)
+        assert announced.expires_at - int(replica.time.clock.now()) == lifetime
+        assert replica.verified(keys).expires_at == announced.expires_at
     replica.time.advance(1)
     with pytest.raises(DelegationEndedError):
         keys.directory()

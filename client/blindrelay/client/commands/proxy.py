@@ -83,7 +83,7 @@ def proxy(relay: str | None, as_json: bool, show_token: bool, **options: Any) ->
 
 def _serve(
     endpoint: Any,
-    connection: Connection,
+    connection: ConnectionConfig,
     token: Any,
     as_json: bool,
     *,
