@@ -25,7 +25,7 @@ class RelayedExchange:
 
     @property
     def envelope(self) -> Envelope:
-        """The envelope, which the relay reads to find the bridge (spec/protocol.md, section 7)."""
+        """The envelope, which the relay reads to find the bridge (spec/protocol.md, section 6)."""
         return envelope_from_metadata(self.metadata.items())[1]
 
     @property
