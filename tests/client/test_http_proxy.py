@@ -118,7 +118,7 @@ def test_doctor_uses_the_proxy(status: int, failed: str | None, connection: str)
         findings = {each.check: each for each in Examination(lambda: by_proxy).findings()}
     if failed is None:
         assert findings["identity"].status is Status.OK
-        assert f"by the proxy 127.0.0.1:{proxy.port}" in findings["tcp"].detail
+        assert f"through the proxy 127.0.0.1:{proxy.port}" in findings["tcp"].detail
     else:
         assert findings[failed].status is Status.FAILED
         assert "refused to connect to it (403)" in findings[failed].detail

@@ -55,6 +55,11 @@ class RelayProcess:
         """How many of its lines are about this event."""
         return sum(line["event"] == event for line in self.lines)
 
+    async def wrote(self, event: str, times: int) -> None:
+        """Waits until so many of its lines are about this event."""
+        while self.count(event) < times:  # noqa: ASYNC110 (the reader announces nothing)
+            await asyncio.sleep(0.01)
+
     async def end(self, order: signal.Signals = signal.SIGTERM) -> int:
         """Sends a signal. Returns the exit code, when all lines have been read."""
         self.popen.send_signal(order)
