@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from blindrelay.provider_bridge import Bridge, BridgeConfig, EventLog, Provider, presets
+from blindrelay.provider_bridge import AuditLog, Bridge, BridgeConfig, Provider, presets
 from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.credentials import Credential
 from blindrelay.provider_bridge.policy.urls import parse_origin
@@ -74,7 +74,7 @@ def serve(config: BridgeConfig, identity: IdentityKey) -> Serve:
 
     @asynccontextmanager
     async def started(
-        *, log: EventLog | None = None, clock: Clock | None = None, **fields: Any
+        *, log: AuditLog | None = None, clock: Clock | None = None, **fields: Any
     ) -> AsyncIterator[SealedCaller]:
         async with calling(Bridge(replace(config, **fields), identity, log, clock), identity) as caller:
             yield caller

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blindrelay.provider_bridge.audit_log import Event
 from blindrelay.provider_bridge.clock import STEP_SECONDS, Clock, ClockWatch
-from blindrelay.provider_bridge.events import Event
 
 from .fake_time import START, FakeTime
 

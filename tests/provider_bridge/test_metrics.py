@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from blindrelay.provider_bridge import EventLog, HeldIdentity, Outcome
+from blindrelay.provider_bridge import AuditLog, HeldIdentity, Outcome
 from blindrelay.provider_bridge.claims import ClaimMemory
 from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.metrics import bridge_metrics
@@ -36,7 +36,7 @@ class Scraped:
         signatory = HeldIdentity(IdentityKey.generate()) if replica is None else replica.start()
         self.keys = EpochKeys(signatory, self.time.clock, epoch=3_600)
         self.claims = ClaimMemory(self.time.clock)
-        self.log = EventLog()
+        self.log = AuditLog()
         self.metrics = bridge_metrics(self.keys, self.claims, self.time.clock, self.log)
 
     def read(self, name: str) -> dict[str, float]:

@@ -15,7 +15,7 @@ from typing import Any
 import grpc
 import pytest
 
-from blindrelay.provider_bridge import Event, EventLog, Outcome, bridge, clock
+from blindrelay.provider_bridge import AuditLog, Event, Outcome, bridge, clock
 from blindrelay.serving import authorization, issue_token
 from blindrelay.trust import DirectoryError, IdentityKey
 from blindrelay.v1.outer_status import OuterStatus
@@ -39,7 +39,7 @@ class Replayed:
 
     caller: SealedCaller
     time: FakeTime
-    log: EventLog
+    log: AuditLog
 
     async def seal(self, offset: int = 0) -> SealedRequest:
         """A request that is issued so many seconds from now."""
@@ -65,7 +65,7 @@ class Replayed:
 
 @asynccontextmanager
 async def running(serve: Serve, behind: int = 0, **fields: Any) -> AsyncIterator[Replayed]:
-    fake, log = FakeTime(wall=int(time.time()) // 10 * 10 - behind), EventLog()
+    fake, log = FakeTime(wall=int(time.time()) // 10 * 10 - behind), AuditLog()
     async with serve(log=log, clock=fake.clock, epoch=EPOCH, **fields) as caller:
         yield Replayed(caller, fake, log)
 
@@ -139,7 +139,7 @@ async def test_bridge_that_started_behind_serves_when_its_clock_is_right(
 ) -> None:
     noted = asyncio.Event()
     monkeypatch.setattr(
-        EventLog, "note", lambda _, event: noted.set() if event is Event.CLOCK_SET_FORWARD else None
+        AuditLog, "note", lambda _, event: noted.set() if event is Event.CLOCK_SET_FORWARD else None
     )
     monkeypatch.setattr(clock, "_LOOK_EVERY", 0.01)
     async with running(serve, behind=600) as behind:

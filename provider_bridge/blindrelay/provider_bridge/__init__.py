@@ -6,6 +6,7 @@ It implements section 11 of spec/protocol.md on top of blindrelay.sealing.
 from blindrelay.v1.extras import needs_extra
 
 with needs_extra("bridge"):
+    from blindrelay.provider_bridge.audit_log import AuditLog, Event, Outcome
     from blindrelay.provider_bridge.bridge import Bridge
     from blindrelay.provider_bridge.config import BridgeConfig, DelegatedKey, read_bridge_config
     from blindrelay.provider_bridge.errors import (
@@ -16,7 +17,6 @@ with needs_extra("bridge"):
         SealedError,
         UnclaimedError,
     )
-    from blindrelay.provider_bridge.events import Event, EventLog, Outcome
     from blindrelay.provider_bridge.keys.key_files import load_identity, load_or_make_identity
     from blindrelay.provider_bridge.keys.signatory import DelegatedIdentity, HeldIdentity, Signatory
     from blindrelay.provider_bridge.presets import presets
@@ -24,6 +24,7 @@ with needs_extra("bridge"):
 
 __all__ = [
     "AllowedCall",
+    "AuditLog",
     "Bridge",
     "BridgeConfig",
     "BridgeError",
@@ -31,7 +32,6 @@ __all__ = [
     "DelegatedKey",
     "DelegationEndedError",
     "Event",
-    "EventLog",
     "HeldIdentity",
     "Outcome",
     "Provider",

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import grpc
 
+from blindrelay.provider_bridge.audit_log import AuditLog, Event
 from blindrelay.provider_bridge.claims import CAPACITY, ClaimMemory
 from blindrelay.provider_bridge.clock import Clock, ClockWatch
 from blindrelay.provider_bridge.config import BridgeConfig
-from blindrelay.provider_bridge.events import Event, EventLog
 from blindrelay.provider_bridge.exchange import Runtime
 from blindrelay.provider_bridge.exchange_opener import ExchangeOpener
 from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
@@ -55,12 +55,12 @@ class Bridge:
         self,
         config: BridgeConfig,
         identity: IdentityKey | Signatory,
-        log: EventLog | None = None,
+        log: AuditLog | None = None,
         clock: Clock | None = None,
     ) -> None:
         """Raises ConfigError if one of its files is missing or wrong."""
         self._config = config
-        self.log = log or EventLog()
+        self.log = log or AuditLog()
         self.admission = Admission(config.max_exchanges, QUIET_SECONDS)
         self._callers = self._callers_with_tokens()
         self._clock = clock or Clock()

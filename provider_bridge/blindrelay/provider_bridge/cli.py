@@ -9,11 +9,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from blindrelay.provider_bridge.audit_log import AuditLog
 from blindrelay.provider_bridge.bridge import Bridge
 from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.config import BridgeConfig, DelegatedKey, read_bridge_config
 from blindrelay.provider_bridge.doctor import bridge_findings
-from blindrelay.provider_bridge.events import EventLog
 from blindrelay.provider_bridge.keys.delegation_file import (
     MAX_DAYS,
     date,
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _serve(arguments: argparse.Namespace, announce: Announce) -> None:
     config = read_bridge_config(arguments.config)
-    log, clock = EventLog(), Clock()
+    log, clock = AuditLog(), Clock()
     signatory = _signatory(config, clock, log)
 
     def on_ready(address: Address) -> None:
@@ -73,7 +73,7 @@ def _serve(arguments: argparse.Namespace, announce: Announce) -> None:
     asyncio.run(serve())
 
 
-def _signatory(config: BridgeConfig, clock: Clock, log: EventLog) -> Signatory:
+def _signatory(config: BridgeConfig, clock: Clock, log: AuditLog) -> Signatory:
     keys = config.identity_key
     if isinstance(keys, DelegatedKey):
         return DelegatedIdentity(keys.signing_key, keys.delegation, clock, log.note)

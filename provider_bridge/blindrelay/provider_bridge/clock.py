@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from blindrelay.provider_bridge.events import Event
+from blindrelay.provider_bridge.audit_log import Event
 
 STEP_SECONDS: Final = 2.0
 """The least difference that is reported: more than a leap second. Slewed clocks differ by milliseconds."""

@@ -16,10 +16,10 @@ from typing import Final
 
 import grpc
 
+from blindrelay.provider_bridge.audit_log import AuditLog, Outcome
 from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.content_coding import decode_body
 from blindrelay.provider_bridge.errors import SealedError, not_allowed
-from blindrelay.provider_bridge.events import EventLog, Outcome
 from blindrelay.provider_bridge.exchange_opener import ClaimedExchange
 from blindrelay.provider_bridge.frame_filter import FrameFilter, MessageFilter, NoFilter
 from blindrelay.provider_bridge.policy.request_policy import PlannedCall, plan_call
@@ -59,7 +59,7 @@ class Runtime:
     providers: tuple[Provider, ...]
     transport: ProviderTransport
     clock: Clock
-    log: EventLog
+    log: AuditLog
     budget: RequestBudget
     max_request: int
     checker: Checker

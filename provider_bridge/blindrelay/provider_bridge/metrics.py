@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator
 from typing import Final
 
+from blindrelay.provider_bridge.audit_log import AuditLog, Outcome
 from blindrelay.provider_bridge.claims import ClaimMemory
 from blindrelay.provider_bridge.clock import Clock
-from blindrelay.provider_bridge.events import EventLog, Outcome
 from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
 from blindrelay.serving.metrics import Metric, whole_steps
 
@@ -17,7 +17,7 @@ HELD_STEP: Final = 1_000
 count passed a thousand, and nothing in between."""
 
 
-def bridge_metrics(keys: EpochKeys, claims: ClaimMemory, clock: Clock, log: EventLog) -> tuple[Metric, ...]:
+def bridge_metrics(keys: EpochKeys, claims: ClaimMemory, clock: Clock, log: AuditLog) -> tuple[Metric, ...]:
     """All that is exposed."""
     return (*_key_metrics(keys), *_clock_metrics(clock), *_exchange_metrics(claims, log))
 
@@ -49,7 +49,7 @@ def _clock_metrics(clock: Clock) -> Iterator[Metric]:
     )
 
 
-def _exchange_metrics(claims: ClaimMemory, log: EventLog) -> Iterator[Metric]:
+def _exchange_metrics(claims: ClaimMemory, log: AuditLog) -> Iterator[Metric]:
     """Exchanges are counted since the start, once a minute, and shown in whole tens."""
     held = 0
 

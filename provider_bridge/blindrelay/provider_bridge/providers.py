@@ -120,8 +120,8 @@ def parse_calls(entries: Iterable[str], base: str = "") -> tuple[AllowedCall, ..
 
 
 def _parse_call(entry: str, base: str) -> AllowedCall:
-    method, _, rest = entry.partition(" ")
-    template, _, kind = rest.partition(" ")
+    method, _, target = entry.partition(" ")
+    template, _, kind = target.partition(" ")
     if method not in METHODS:
         raise CallError(f'"{entry}" does not begin with one of {", ".join(sorted(METHODS))}')
     if not _TEMPLATE.fullmatch(template):

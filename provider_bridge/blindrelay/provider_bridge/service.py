@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import grpc
 
+from blindrelay.provider_bridge.audit_log import Event, Outcome
 from blindrelay.provider_bridge.errors import DelegationEndedError
-from blindrelay.provider_bridge.events import Event, Outcome
 from blindrelay.provider_bridge.exchange import Exchange, Runtime
 from blindrelay.provider_bridge.exchange_opener import ExchangeOpener
 from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys

@@ -35,7 +35,7 @@ def relay_metrics(replicas: Sequence[Replica], admission: Admission, log: AuditL
             "blindrelay_relay_exchanges_total",
             "Exchanges by outcome, in whole tens; counted once a minute.",
             lambda: {
-                outcome: whole for outcome, count in log.totals.items() if (whole := whole_steps(count))
+                outcome: rounded for outcome, count in log.totals.items() if (rounded := whole_steps(count))
             },
             label="outcome",
         ),

@@ -16,8 +16,8 @@ from anyio.from_thread import start_blocking_portal
 
 from blindrelay.client import SealedTransport
 from blindrelay.provider_bridge import (
+    AuditLog,
     Bridge,
-    EventLog,
     load_or_make_identity,
     presets,
     read_bridge_config,
@@ -146,7 +146,7 @@ class LocalBlindRelay:
         ]
         write_bridge_config(folder / "bridge.toml", _ANY_PORT, providers, self._bridge_options)
         identity = load_or_make_identity(folder / "identity.key")
-        return Bridge(read_bridge_config(folder / "bridge.toml"), identity, EventLog(lambda _: None))
+        return Bridge(read_bridge_config(folder / "bridge.toml"), identity, AuditLog(lambda _: None))
 
     def _relay(self, folder: Path, bridge: Address, log: AuditLog) -> Relay:
         write_relay_config(folder / "relay.toml", _ANY_PORT, [str(bridge)], self._relay_options)

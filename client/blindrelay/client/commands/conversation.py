@@ -54,10 +54,10 @@ class Conversation:
         Returns the error if the provider stopped early. Raises BlindRelayError. After Ctrl-C, the part
         that came is remembered.
         """
-        question, partial, answer = Message(role="user", content=text), None, list[str]()
+        question, partial, response = Message(role="user", content=text), None, list[str]()
         try:
             for part in self._response([*self.messages, question]):
-                answer.append(part)
+                response.append(part)
                 if not quiet:
                     _print(part)
         except PartialResponseError as error:
@@ -65,16 +65,16 @@ class Conversation:
         except BaseException as error:
             if sys.stdout.isatty():
                 click.echo()  # the error gets a line of its own
-            if isinstance(error, KeyboardInterrupt) and any(answer):
-                self._remember(question, answer)
+            if isinstance(error, KeyboardInterrupt) and any(response):
+                self._remember(question, response)
             raise
         if not quiet:
             click.echo()
-        self._remember(question, answer)
+        self._remember(question, response)
         return partial
 
-    def _remember(self, question: Message, answer: list[str]) -> None:
-        self.messages += [question, Message(role="assistant", content="".join(answer))]
+    def _remember(self, question: Message, response: list[str]) -> None:
+        self.messages += [question, Message(role="assistant", content="".join(response))]
 
     def _response(self, messages: list[Message]) -> Iterator[str]:
         response = self.api.chat(self.model, messages, self.system)

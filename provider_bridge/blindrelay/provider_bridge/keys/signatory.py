@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
+from blindrelay.provider_bridge.audit_log import Event
 from blindrelay.provider_bridge.clock import Clock
-from blindrelay.provider_bridge.events import Event
 from blindrelay.provider_bridge.keys.delegation_file import (
     DAY,
     DelegationFile,

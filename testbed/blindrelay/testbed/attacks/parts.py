@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import httpx
 
-from blindrelay.provider_bridge import Bridge, EventLog, load_identity, read_bridge_config
+from blindrelay.provider_bridge import AuditLog, Bridge, load_identity, read_bridge_config
 from blindrelay.testbed.configuration import official_providers, write_bridge_config
 from blindrelay.testbed.topology import Testbed
 from blindrelay.trust import IdentityKey
@@ -93,9 +93,9 @@ async def doubled_parts(bed: Testbed, folder: Path) -> AsyncIterator[Parts]:
         yield Parts(tuple(str(address) for address in bridges), bed.identity, identity, watch)
 
 
-def _unwritten() -> EventLog:
+def _unwritten() -> AuditLog:
     """A log that writes nothing: its lines on stderr would disturb the report."""
-    return EventLog(lambda _: None)
+    return AuditLog(lambda _: None)
 
 
 def _identity(bed: Testbed) -> IdentityKey:

@@ -122,7 +122,7 @@ def _build(port: int, *, allow_unix: bool) -> socket.socket:
     _bring_up_loopback(listener)
     listener.bind(("127.0.0.1", port))
     listener.listen(128)
-    _filter_system_calls(libc, machine, allow_unix=allow_unix)
+    _enter_seccomp(libc, machine, allow_unix=allow_unix)
     return listener
 
 
@@ -136,7 +136,7 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
 
 
-def _filter_system_calls(libc: ctypes.CDLL, machine: _Machine, *, allow_unix: bool) -> None:
+def _enter_seccomp(libc: ctypes.CDLL, machine: _Machine, *, allow_unix: bool) -> None:
     instructions = list(_filter(machine, allow_unix=allow_unix))
     program = _Program(len(instructions), b"".join(instructions))
     _checked(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))

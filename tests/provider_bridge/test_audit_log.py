@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from blindrelay.provider_bridge import Event, EventLog, Outcome, ProviderError
+from blindrelay.provider_bridge import AuditLog, Event, Outcome, ProviderError
 from blindrelay.provider_bridge.upstream.failures import Failure
 from blindrelay.v1.inner_pb2 import EXECUTION_STARTED
 
@@ -22,7 +22,7 @@ EVENTS = {event.name.lower() for event in Event} | {"exchanges", "fault"}
 
 def test_outcomes_and_errors_are_counted() -> None:
     lines: list[str] = []
-    log = EventLog(lines.append)
+    log = AuditLog(lines.append)
     log.count(Outcome.REFUSED)
     log.count_error(ProviderError(Failure.CUT, "x", EXECUTION_STARTED))
     log.report()
@@ -33,7 +33,7 @@ def test_outcomes_and_errors_are_counted() -> None:
 @pytest.mark.parametrize("event", [Event.TOKENS_UNREADABLE, Event.CERTIFICATES_UNUSABLE, Event.CLAIMS_FULL])
 def test_events_that_a_caller_can_provoke_are_logged_once_a_minute(event: Event) -> None:
     lines: list[str] = []
-    log = EventLog(lines.append)
+    log = AuditLog(lines.append)
     log.note(event)
     assert lines == []
     log.report()
@@ -98,7 +98,7 @@ async def test_exchange_leaves_a_count_and_nothing_else(
     outcome: str,
 ) -> None:
     lines: list[str] = []
-    log = EventLog(lines.append)
+    log = AuditLog(lines.append)
     async with serve(log=log) as caller:
         await exchange(caller, provider)
     counts = [found for line in lines if (found := json.loads(line).get("outcomes"))]

@@ -1,4 +1,4 @@
-"""The events and outcomes of the bridge's audit log (serving/audit_log.py)."""
+"""All that a bridge ever writes: the events and outcomes of its audit log (serving/audit_log.py)."""
 
 from __future__ import annotations
 
@@ -8,25 +8,28 @@ from enum import Enum
 from typing import Final
 
 from blindrelay.provider_bridge.errors import ProviderError, SealedError
-from blindrelay.serving.audit_log import AuditLog, write_to_stderr
+from blindrelay.serving import audit_log
+from blindrelay.serving.audit_log import write_to_stderr
 from blindrelay.v1.inner_pb2 import ErrorCode
 
 
 class Event(Enum):
-    """What may happen to the process. The texts never change."""
+    """What may happen to the process. The texts are constant."""
 
     SERVING = "the bridge takes calls"
     KEYS_CHANGED = "a sealing key was drawn or dropped"
-    TOKENS_UNREADABLE = "the tokens file went missing or wrong: nobody is admitted until it is mended"
-    CERTIFICATES_UNUSABLE = "the new TLS files cannot be used: the ones before serve on"
-    PROVIDER_FILES_UNUSABLE = "a provider's new credential or CA file is unusable: the one before stays"
-    REREAD = "told to read the files again (SIGHUP)"
+    TOKENS_UNREADABLE = "the tokens file is missing or invalid: nobody is admitted until it is repaired"
+    CERTIFICATES_UNUSABLE = "the new TLS files cannot be used: the old ones stay in use"
+    PROVIDER_FILES_UNUSABLE = (
+        "a provider's new credential or CA file cannot be used: the old one stays in use"
+    )
+    REREAD = "reading the files again (SIGHUP)"
     PLAINTEXT = "without TLS, as configured"
     DELEGATION_ENDS_IN_A_WEEK = "the delegation ends in less than seven days: make a new one"
     DELEGATION_ENDS_IN_A_DAY = "the delegation ends in less than a day: make a new one"
-    DELEGATION_ENDED = "the delegation has ended: nobody is served until there is a new one"
+    DELEGATION_ENDED = "the delegation has ended: the bridge serves nobody until there is a new one"
     DELEGATION_RENEWED = "a new delegation is in force"
-    DELEGATION_UNUSABLE = "the delegation file went missing or wrong: the old delegation stays in force"
+    DELEGATION_UNUSABLE = "the delegation file is missing or invalid: the old delegation stays in force"
     CLAIMS_FULL = "a peer's share of the claim memory is full: its exchanges are refused until claims expire"
     CLOCK_SET_FORWARD = "the wall clock is ahead of the bridge's time, which follows it"
     CLOCK_SET_BACK = "the wall clock was set back: the bridge's time stays ahead of it until it has caught up"
@@ -48,7 +51,7 @@ _AT_ONCE: Final = frozenset({Event.SERVING, Event.REREAD, Event.PLAINTEXT, Event
 """Events of the process itself. The others may be noticed only when somebody calls, so they are not timed."""
 
 
-class EventLog(AuditLog):
+class AuditLog(audit_log.AuditLog):
     """A bridge's log. `write` takes a line, `clock` gives Unix seconds."""
 
     def __init__(
