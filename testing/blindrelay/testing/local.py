@@ -14,14 +14,9 @@ from typing import ClassVar, Final, Self
 from anyio import to_thread
 from anyio.from_thread import start_blocking_portal
 
+from blindrelay import provider_bridge
 from blindrelay.client import SealedTransport
-from blindrelay.provider_bridge import (
-    AuditLog,
-    Bridge,
-    load_or_make_identity,
-    presets,
-    read_bridge_config,
-)
+from blindrelay.provider_bridge import Bridge, load_or_make_identity, presets, read_bridge_config
 from blindrelay.relay_node import AuditLog, Event, Reason, Relay, read_relay_config
 from blindrelay.serving import Address, issue_token
 from blindrelay.testing.configuration import (
@@ -146,7 +141,8 @@ class LocalBlindRelay:
         ]
         write_bridge_config(folder / "bridge.toml", _ANY_PORT, providers, self._bridge_options)
         identity = load_or_make_identity(folder / "identity.key")
-        return Bridge(read_bridge_config(folder / "bridge.toml"), identity, AuditLog(lambda _: None))
+        silent = provider_bridge.AuditLog(lambda _: None)
+        return Bridge(read_bridge_config(folder / "bridge.toml"), identity, silent)
 
     def _relay(self, folder: Path, bridge: Address, log: AuditLog) -> Relay:
         write_relay_config(folder / "relay.toml", _ANY_PORT, [str(bridge)], self._relay_options)
