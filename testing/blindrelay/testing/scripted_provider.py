@@ -83,8 +83,11 @@ class ScriptedProvider:
         if self._replies:
             return self._replies.popleft()
         try:
-            reply = self._handler(request)
-            return await reply if isawaitable(reply) else reply
+            answer = self._handler(request)
+            reply = await answer if isawaitable(answer) else answer
+            if not isinstance(reply, Reply):
+                raise TypeError(f"it returned {reply!r}, which is not a Reply")
+            return reply
         except asyncio.CancelledError:
             raise
         except Exception as error:
