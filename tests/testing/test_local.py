@@ -136,6 +136,20 @@ def test_a_handler_that_returns_no_reply_is_named(blindrelay: LocalBlindRelay, c
         ask(client)
 
 
+def test_a_reply_that_is_not_json_is_named(blindrelay: LocalBlindRelay, client: openai.OpenAI) -> None:
+    blindrelay.provider.reply(json={"at": object()})
+    with pytest.raises(openai.InternalServerError, match="object is not JSON serializable"):
+        ask(client)
+    assert blindrelay.provider.requests[0].outcome == "answered"
+
+
+def test_a_reply_s_header_replaces_the_usual_one(blindrelay: LocalBlindRelay) -> None:
+    blindrelay.provider.reply("Hello", headers={"Content-Type": "text/plain"})
+    with blindrelay.sealed.httpx2_client() as http:
+        response = http.post("https://api.openai.com/v1/chat/completions", json={"messages": MESSAGES})
+    assert response.headers.get_list("content-type") == ["text/plain"]
+
+
 def test_a_stream_can_be_cut(blindrelay: LocalBlindRelay, client: openai.OpenAI) -> None:
     blindrelay.provider.reply("one two three", cut_after=2)
     with pytest.raises((BridgeError, openai.APIConnectionError, httpx2.TransportError)):

@@ -74,7 +74,11 @@ class ScriptedProvider:
         request = await _received(Request(scope, receive))
         self.requests.append(request)
         reply = await self._next_reply(request)
-        response = _response(request, reply)
+        try:
+            response = _response(request, reply)
+        except (TypeError, ValueError) as error:
+            reply = Reply(f"the scripted provider cannot send this reply: {error}", status=500)
+            response = _response(request, reply)
         if not self._keep_bodies:
             request.body = b""
         request.outcome = await deliver(response, reply, receive, send)
