@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import anyio
 import httpx2
 import openai
 import pytest
+from anyio.from_thread import start_blocking_portal
 from google import genai
 
 from blindrelay.client import BridgeError
@@ -127,6 +129,27 @@ def test_a_handler_that_raises_is_named(blindrelay: LocalBlindRelay, client: ope
         ask(client)
 
 
+def test_a_handler_that_returns_no_reply_is_named(blindrelay: LocalBlindRelay, client: openai.OpenAI) -> None:
+    handler: Any = lambda _: "Hello"  # noqa: E731
+    blindrelay.provider.answer_with(handler)
+    with pytest.raises(openai.InternalServerError, match="'Hello', which is not a Reply"):
+        ask(client)
+
+
+def test_a_reply_that_is_not_json_is_named(blindrelay: LocalBlindRelay, client: openai.OpenAI) -> None:
+    blindrelay.provider.reply(json={"at": object()})
+    with pytest.raises(openai.InternalServerError, match="object is not JSON serializable"):
+        ask(client)
+    assert blindrelay.provider.requests[0].outcome == "answered"
+
+
+def test_a_reply_s_header_replaces_the_usual_one(blindrelay: LocalBlindRelay) -> None:
+    blindrelay.provider.reply("Hello", headers={"Content-Type": "text/plain"})
+    with blindrelay.sealed.httpx2_client() as http:
+        response = http.post("https://api.openai.com/v1/chat/completions", json={"messages": MESSAGES})
+    assert response.headers.get_list("content-type") == ["text/plain"]
+
+
 def test_a_stream_can_be_cut(blindrelay: LocalBlindRelay, client: openai.OpenAI) -> None:
     blindrelay.provider.reply("one two three", cut_after=2)
     with pytest.raises((BridgeError, openai.APIConnectionError, httpx2.TransportError)):
@@ -164,6 +187,57 @@ def test_async_block(backend: str) -> None:
 
     with ThreadPoolExecutor(1) as other_thread:  # in this one a loop is set already
         assert other_thread.submit(lambda: anyio.run(main, backend=backend)).result() == "Hello"
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_cancelled_async_block_is_closed(backend: str) -> None:
+    local = LocalBlindRelay()
+
+    async def main() -> bool:
+        with anyio.CancelScope() as scope:
+            async with local:
+                scope.cancel()
+                await anyio.sleep(60)
+        return scope.cancelled_caught
+
+    with ThreadPoolExecutor(1) as other_thread:
+        assert other_thread.submit(lambda: anyio.run(main, backend=backend)).result()
+    with pytest.raises(RuntimeError, match="not running"):
+        _ = local.connection_string
+
+
+def test_a_start_that_asyncio_cancels_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    starting, go_on, started = threading.Event(), threading.Event(), threading.Event()
+    enter = LocalBlindRelay.__enter__
+
+    def slow_portal() -> Any:
+        starting.set()
+        assert go_on.wait(20)
+        return start_blocking_portal()
+
+    def enter_and_tell(local: LocalBlindRelay) -> LocalBlindRelay:
+        try:
+            return enter(local)
+        finally:
+            started.set()
+
+    monkeypatch.setattr("blindrelay.testing.local.start_blocking_portal", slow_portal)
+    monkeypatch.setattr(LocalBlindRelay, "__enter__", enter_and_tell)
+    local = LocalBlindRelay()
+
+    async def main() -> None:
+        opening = asyncio.create_task(local.__aenter__())
+        await asyncio.to_thread(starting.wait, 20)
+        opening.cancel()
+        await asyncio.sleep(0)
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        await asyncio.to_thread(started.wait, 20)
+
+    asyncio.run(main())
+    with pytest.raises(RuntimeError, match="not running"):
+        _ = local.connection_string
 
 
 def test_presets_without_an_address_are_given_one() -> None:

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,32 @@ def test_failed_write_leaves_the_old_file(
         replace_file(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "is_failure"),
+    [
+        ("fsync", errno.EINVAL, False),  # FUSE, network file systems
+        ("open", errno.EACCES, False),  # a folder of mode 0300
+        ("fsync", errno.EIO, True),
+    ],
+)
+def test_folder_that_cannot_be_synced(
+    call: str, code: int, is_failure: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ordinary = getattr(os, call)
+
+    def of_files_only(at: int | Path, *arguments: int) -> object:
+        if at.is_dir() if isinstance(at, Path) else stat.S_ISDIR(os.fstat(at).st_mode):
+            raise OSError(code, os.strerror(code))
+        return ordinary(at, *arguments)
+
+    monkeypatch.setattr(os, call, of_files_only)
+    with pytest.raises(OSError, match="Input/output") if is_failure else nullcontext():
+        assert make_file(tmp_path / "new", b"data")
+        replace_file(tmp_path / "new", b"newer")
+        assert (tmp_path / "new").read_bytes() == b"newer"
+    assert [each.name for each in tmp_path.iterdir()] == ["new"]
 
 
 def test_one_of_many_writers_makes_the_file(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import sys
@@ -13,6 +14,9 @@ from typing import Final
 OPEN_TO_OTHERS: Final = 0o027
 """Mode bits that a secret from an administrator may not have. Its group may read it: that is how systemd and
 Kubernetes hand a secret to a process without root."""
+
+_NO_SYNC: Final = frozenset({errno.EACCES, errno.EINVAL, errno.ENOTSUP})
+"""A folder that may be written but not read, or a file system that cannot sync folders. The file is there."""
 
 
 def replace_file(path: Path, data: bytes) -> os.stat_result:
@@ -65,8 +69,12 @@ def _draft(path: Path, data: bytes) -> Iterator[tuple[Path, os.stat_result]]:
 def _sync_folder(folder: Path) -> None:
     if sys.platform == "win32":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise

@@ -46,10 +46,10 @@ async def _send(response: Response, reply: Reply, send: Send) -> Outcome:
 
 
 def _headers(response: Response) -> list[tuple[bytes, bytes]]:
-    headers = dict(response.headers)
+    headers = {name.lower(): value for name, value in response.headers.items()}
     if response.length is not None:
         headers["content-length"] = str(response.length)
-    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
 
 
 def _marking_last(pieces: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Final, Self
 
-from anyio import to_thread
+from anyio import CancelScope, to_thread
 from anyio.from_thread import start_blocking_portal
 
 from blindrelay import provider_bridge
@@ -72,6 +73,7 @@ class LocalBlindRelay:
         self._relay_options = relay_options or {}
         self._account = account
         self._view = RelayView()
+        self._changing = threading.Lock()
         self._running = ExitStack()
         self._connection_string = ""
         self._sealed: SealedTransport | None = None
@@ -99,7 +101,7 @@ class LocalBlindRelay:
         return self._view
 
     def __enter__(self) -> Self:
-        with ExitStack() as starting:
+        with self._changing, ExitStack() as starting:
             portal = starting.enter_context(start_blocking_portal())
             self._connection_string = starting.enter_context(portal.wrap_async_context_manager(self._trio()))
             self._running = starting.pop_all()
@@ -108,16 +110,23 @@ class LocalBlindRelay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._connection_string, self._sealed = "", None
-        self._running.close()
+        with self._changing:
+            self._connection_string, self._sealed = "", None
+            self._running.close()
 
     async def __aenter__(self) -> Self:
-        return await to_thread.run_sync(self.__enter__)
+        try:
+            return await to_thread.run_sync(self.__enter__)
+        except BaseException as error:
+            # A task that asyncio cancels leaves here while the thread still starts the servers.
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await to_thread.run_sync(self.__exit__, kind, error, trace)
+        with CancelScope(shield=True):
+            await to_thread.run_sync(self.__exit__, kind, error, trace)
 
     @asynccontextmanager
     async def _trio(self) -> AsyncIterator[str]:

@@ -74,7 +74,11 @@ class ScriptedProvider:
         request = await _received(Request(scope, receive))
         self.requests.append(request)
         reply = await self._next_reply(request)
-        response = _response(request, reply)
+        try:
+            response = _response(request, reply)
+        except (TypeError, ValueError) as error:
+            reply = Reply(f"the scripted provider cannot send this reply: {error}", status=500)
+            response = _response(request, reply)
         if not self._keep_bodies:
             request.body = b""
         request.outcome = await deliver(response, reply, receive, send)
@@ -83,8 +87,11 @@ class ScriptedProvider:
         if self._replies:
             return self._replies.popleft()
         try:
-            reply = self._handler(request)
-            return await reply if isawaitable(reply) else reply
+            answer = self._handler(request)
+            reply = await answer if isawaitable(answer) else answer
+            if not isinstance(reply, Reply):
+                raise TypeError(f"it returned {reply!r}, which is not a Reply")
+            return reply
         except asyncio.CancelledError:
             raise
         except Exception as error:

@@ -34,6 +34,17 @@ def test_question_is_answered(provider: str, run: Run) -> None:
     assert run("chat", "--provider", provider, "--model", "any", QUESTION) == (0, PARIS + "\n", "")
 
 
+def test_text_is_utf_8_and_only_line_feeds_end_lines(to_bridge: ScriptedBridge, run: Run) -> None:
+    async def answer(_: Received, respond: Responder) -> None:
+        await respond.send(head=head(200, b"text/event-stream; charset=iso-8859-1"))
+        event = {"choices": [{"delta": {"content": "Zürich\u2028\x85Genève"}}]}
+        await respond.send(body=b"data: " + json.dumps(event, ensure_ascii=False).encode() + b"\n\n" + DONE)
+        await respond.send(tail=TAIL)
+
+    to_bridge.answer = answer
+    assert run("chat", "Hello") == (0, "Zürich\u2028\x85Genève\n", "")
+
+
 @pytest.mark.usefixtures("to_bed")
 @pytest.mark.parametrize("arguments", [["-"], []])
 def test_question_is_read_from_stdin(arguments: list[str], run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

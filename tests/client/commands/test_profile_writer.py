@@ -61,7 +61,21 @@ def test_profile_of_any_form_is_replaced(text: str, tmp_path: Path) -> None:
     assert profiles(path) == {"two": NEW}
 
 
-@pytest.mark.parametrize("text", ["[", "profiles = 1", "profiles.two = 1", b"\xff"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "profiles = { one = { relay = 'one:1' } }\n",
+        "\ufeff[profiles.one]\nrelay = 'one:1'\n",
+    ],
+)
+def test_profile_is_added_to_any_form(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    write_profile(path, "two", NEW)
+    assert profiles(path) == {"one": {"relay": "one:1"}, "two": NEW}
+
+
+@pytest.mark.parametrize("text", ["[", "profiles = 1", "profiles.two = 1", "profiles.two = [1]", b"\xff"])
 def test_invalid_file_is_kept(text: str | bytes, tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     content = text.encode() if isinstance(text, str) else text

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import InlineTable
 
 from blindrelay.client.errors import ConfigurationError
 from blindrelay.v1.private_file import make_folder, replace_file
@@ -29,7 +30,7 @@ def write_profile(path: Path, name: str, settings: Mapping[str, str]) -> None:
     try:
         wanted.setdefault("profiles", {})[name] = dict(settings)
         _change(document, name, settings)
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, LookupError, TypeError, ValueError):
         raise ConfigurationError(f"{path}: profiles is not a table of tables") from None
     text = tomlkit.dumps(document)
     if tomllib.loads(text) != wanted:
@@ -48,7 +49,7 @@ def write_private(path: Path, text: str) -> None:
 
 def _read(path: Path) -> tomlkit.TOMLDocument:
     try:
-        return tomlkit.parse(path.read_text(encoding="utf-8"))
+        return tomlkit.parse(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         return tomlkit.document()
     except (OSError, UnicodeDecodeError, TOMLKitError) as error:
@@ -57,7 +58,9 @@ def _read(path: Path) -> tomlkit.TOMLDocument:
 
 def _change(document: tomlkit.TOMLDocument, name: str, settings: Mapping[str, str]) -> None:
     profiles: Any = document.setdefault("profiles", tomlkit.table(is_super_table=True))
-    profile = profiles.setdefault(name, tomlkit.table())
+    # An inline table can only hold other inline ones.
+    is_inline = isinstance(profiles, InlineTable)
+    profile = profiles.setdefault(name, tomlkit.inline_table() if is_inline else tomlkit.table())
     for key in set(profile) - set(settings):
         del profile[key]
     profile.update(settings)

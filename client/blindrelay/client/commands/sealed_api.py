@@ -138,6 +138,7 @@ class SealedApi:
 
 def _event_data(response: httpx.Response) -> Iterator[str]:
     """The data of each server-sent event. Raises ProviderError for any other type of content."""
+    response.encoding = "utf-8"  # of every event stream, whatever its Content-Type says
     try:
         yield from (event.data for event in EventSource(response).iter_sse())
     except SSEError:

@@ -97,7 +97,7 @@ class CheckerProcess:
             return self.process
         await self._stop()
         self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "blindrelay.provider_bridge.stateless.checker_worker"),
+            *(sys.executable, "-P", "-m", "blindrelay.provider_bridge.stateless"),
             stdin=PIPE,
             stdout=PIPE,
             env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},

@@ -1,4 +1,4 @@
-"""The process that checks bodies, and the messages between it and the bridge (checker_process.py).
+"""What the process that checks bodies does (__main__.py), and the messages between it and the bridge.
 
 Its standard input holds one line of JSON with the descriptions, then the requests. Each is a line of JSON and
 the body. It replies with a line: null, or the error's code and text. It ends when its input ends.
@@ -7,15 +7,12 @@ the body. It replies with a line: null, or the error's code and text. It ends wh
 from __future__ import annotations
 
 import json
-import signal
-import sys
 from collections.abc import Mapping
 from typing import BinaryIO
 
 from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.stateless.body_check import BodyCheck
 from blindrelay.provider_bridge.stateless.description import Description
-from blindrelay.serving.process import leave_no_traces
 
 
 def greeting(descriptions: Mapping[str, Description]) -> bytes:
@@ -52,9 +49,3 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
 
 def _line(value: object) -> bytes:
     return json.dumps(value).encode("ascii") + b"\n"
-
-
-if __name__ == "__main__":
-    leave_no_traces()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # from a terminal; the bridge ends this process when it ends
-    serve(sys.stdin.buffer, sys.stdout.buffer)
