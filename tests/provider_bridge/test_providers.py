@@ -39,6 +39,7 @@ STATELESS = {
     "xai": "POST /v1/responses",
     "together": "POST /v1/chat/completions",
     "fireworks": "POST /inference/v1/chat/completions",
+    "cerebras": "POST /v1/chat/completions, POST /v1/completions, GET /v1/models/gpt-oss-120b",
     "ollama": "POST /api/chat, GET /v1/models/llama3:8b",
     "vllm": "POST /v1/chat/completions",
     "llamacpp": "POST /v1/messages",
@@ -62,6 +63,7 @@ STATEFUL = {
     "ollama": "GET /api/ps",
     "vllm": "POST /v1/messages",
     "deepseek": "POST /anthropic/v1/messages",
+    "cerebras": "POST /v1/files, GET /v1/files/f, POST /v1/batches",
     "bedrock": "POST /model/a/b/invoke",
 }
 
