@@ -51,6 +51,13 @@ async def test_large_body_is_judged_by_another_process(checker: Checker) -> None
     assert process_of(checker) == first
 
 
+async def test_process_writes_nothing_to_the_bridges_log(
+    checker: Checker, capfd: pytest.CaptureFixture[str]
+) -> None:
+    await checker.check(CHAT, LARGE)
+    assert capfd.readouterr() == ("", "")
+
+
 async def test_killed_process_is_a_sealed_error_and_is_replaced(checker: Checker) -> None:
     await checker.check(CHAT, LARGE)
     first = process_of(checker)

@@ -26,6 +26,9 @@ CHECK_SECONDS: Final = 60.0
 _SLICE: Final = 131_072
 """Bytes written at a time: two of them fill a pipe, and copying one takes microseconds."""
 
+_PROGRAM: Final = "from blindrelay.provider_bridge.stateless.checker_worker import main; main()"
+"""Not -m: Python would warn in the bridge's log that the module is imported already."""
+
 _KEPT_VARIABLES: Final = ("LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "SYSTEMROOT")
 """Of the environment: what Python needs to start. The other variables may hold credentials."""
 
@@ -97,7 +100,7 @@ class CheckerProcess:
             return self.process
         await self._stop()
         self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "blindrelay.provider_bridge.stateless.checker_worker"),
+            *(sys.executable, "-P", "-c", _PROGRAM),
             stdin=PIPE,
             stdout=PIPE,
             env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},

@@ -54,7 +54,7 @@ def _line(value: object) -> bytes:
     return json.dumps(value).encode("ascii") + b"\n"
 
 
-if __name__ == "__main__":
+def main() -> None:
     leave_no_traces()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # from a terminal; the bridge ends this process when it ends
     serve(sys.stdin.buffer, sys.stdout.buffer)
