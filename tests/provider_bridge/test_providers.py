@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from blindrelay.client import SealedTransport
 from blindrelay.client.provider_apis import OFFICIAL
 from blindrelay.provider_bridge.policy.urls import parse_url
 from blindrelay.provider_bridge.presets import preset_at, presets
@@ -39,6 +42,7 @@ STATELESS = {
     "xai": "POST /v1/responses",
     "together": "POST /v1/chat/completions",
     "fireworks": "POST /inference/v1/chat/completions",
+    "cerebras": "POST /v1/chat/completions, POST /v1/completions, GET /v1/models/gpt-oss-120b",
     "ollama": "POST /api/chat, GET /v1/models/llama3:8b",
     "vllm": "POST /v1/chat/completions",
     "llamacpp": "POST /v1/messages",
@@ -62,6 +66,7 @@ STATEFUL = {
     "ollama": "GET /api/ps",
     "vllm": "POST /v1/messages",
     "deepseek": "POST /anthropic/v1/messages",
+    "cerebras": "POST /v1/files, GET /v1/files/f, POST /v1/batches",
     "bedrock": "POST /model/a/b/invoke",
 }
 
@@ -205,6 +210,18 @@ def test_client_and_bridge_know_the_same_origins() -> None:
     official = {name: parse_url(url.partition("/v")[0] + "/x").origin for name, url in OFFICIAL.items()}
     assert known == {name: str(origin) for name, origin in official.items()}
     assert known["openai"] == "https://api.openai.com"
+
+
+def test_pages_have_every_name() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    operations = (docs / "operations.md").read_text()
+    endpoint = (docs / "endpoint.md").read_text()
+    docstring = SealedTransport.base_url.__doc__ or ""
+    assert [
+        name for name in presets() if f"| `{name}`" not in operations and f", `{name}`" not in operations
+    ] == []
+    assert [name for name in OFFICIAL if f"`{name}`" not in endpoint] == []
+    assert [name for name in OFFICIAL if name not in docstring] == []
 
 
 @pytest.mark.parametrize(

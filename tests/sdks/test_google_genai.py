@@ -100,7 +100,7 @@ def test_structured_output(client: genai.Client) -> None:
     assert answer.parsed == City(name="Paris", country="France")
 
 
-@works(SDK, "images in a question")
+@works(SDK, "images in a prompt")
 def test_an_image_in_a_question(client: genai.Client, aimock: Aimock) -> None:
     contents: Any = ["What is this?", types.Part.from_bytes(data=bytes(200_000), mime_type="image/png")]
     assert client.models.generate_content(model=MODEL, contents=contents).text == PARIS

@@ -92,7 +92,7 @@ def test_models(client: Mistral) -> None:
     assert client.models.list().data
 
 
-@works(SDK, "audio, heard")
+@works(SDK, "audio, transcribed")
 def test_audio_is_transcribed(client: Mistral) -> None:
     file: Any = {"file_name": "a.wav", "content": b"RIFF" + bytes(300_000)}
     heard = client.audio.transcriptions.complete(model="voxtral-mini-latest", file=file)

@@ -183,7 +183,7 @@ def test_images(client: OpenAI) -> None:
     assert edited.data
 
 
-@works(SDK, "images in a question")
+@works(SDK, "images in a prompt")
 def test_an_image_in_a_question(client: OpenAI, aimock: Aimock) -> None:
     picture = "data:image/png;base64," + base64.b64encode(bytes(200_000)).decode()
     content = [
@@ -195,20 +195,20 @@ def test_an_image_in_a_question(client: OpenAI, aimock: Aimock) -> None:
     assert int(aimock.requests("/v1/chat/completions")[-1]["headers"]["content-length"]) > len(picture)
 
 
-@works(SDK, "audio, heard")
+@works(SDK, "audio, transcribed")
 def test_audio_is_transcribed(client: OpenAI) -> None:
     heard = client.audio.transcriptions.create(model="whisper-1", file=("a.wav", WAV))
     assert heard.text == PARIS
 
 
-@works(SDK, "audio, heard")
+@works(SDK, "audio, transcribed")
 async def test_audio_is_transcribed_asynchronously(way: Way) -> None:
     async with async_client_by(way) as client:
         heard = await client.audio.transcriptions.create(model="whisper-1", file=("a.wav", WAV))
         assert heard.text == PARIS
 
 
-@works(SDK, "audio, spoken")
+@works(SDK, "audio, generated")
 def test_audio_is_spoken(client: OpenAI) -> None:
     speech = client.audio.speech.with_streaming_response
     with speech.create(model="tts-1", voice="alloy", input="Hi") as spoken:

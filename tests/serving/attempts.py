@@ -177,7 +177,7 @@ def on_kernel_objects(victim: Victim) -> Attempts:
         "open a POSIX queue": lambda: checked(LIBC.mq_open(victim.queue, os.O_RDWR)),
         "make a file in memory": lambda: os.close(os.memfd_create("loot")),
         "use a keyring": lambda: call(250, 219, 0, -3, 1),
-        "make a ring": lambda: call(425, 425, 1, ctypes.create_string_buffer(120)),
+        "make an io_uring": lambda: call(425, 425, 1, ctypes.create_string_buffer(120)),
     }
 
 
@@ -226,7 +226,7 @@ def on_sockets(folder: Path, victim: Victim) -> Attempts:
         return socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol)
 
     return {
-        "send to a daemon from a pair": send_from_pair,
+        "send to a daemon from a socket pair": send_from_pair,
         "connect to a daemon": lambda: socket.socket(socket.AF_UNIX, pair).connect(str(folder / "daemon")),
         "connect to an abstract socket": lambda: socket.socket(socket.AF_UNIX).connect(
             victim.abstract.getsockname()

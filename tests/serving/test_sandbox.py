@@ -43,7 +43,7 @@ PORTS = {"connect to another port", "choose another port to listen on"}
 
 MACHINE_MAY_REFUSE = {
     *("set inode flags", "set an inode version", "set a project", "set attributes by file_setattr"),
-    *("type into a terminal", "use a keyring", "make a ring", "make a namespace", "use multipath TCP"),
+    *("type into a terminal", "use a keyring", "make an io_uring", "make a namespace", "use multipath TCP"),
     *("read memory of a process", "write memory of a process", "open memory of a process"),
     *("trace a process", "open AF_PACKET", "open AF_VSOCK", "open a raw socket", "open a ping socket"),
     *("set the host's name", "set the clock", "mount", "change the root", "become another user"),

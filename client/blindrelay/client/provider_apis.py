@@ -18,6 +18,7 @@ OFFICIAL: Final = {
     "xai": "https://api.x.ai/v1",
     "together": "https://api.together.xyz/v1",
     "fireworks": "https://api.fireworks.ai/inference/v1",
+    "cerebras": "https://api.cerebras.ai/v1",
 }
 """Base URLs with the version, for paths without one. The bridge's presets have these origins."""
 

@@ -102,8 +102,8 @@ class SealedTransport:
         the provider.
 
         Args:
-            provider: openai, anthropic, gemini, mistral, cohere, groq, openrouter, deepseek, xai, together or
-                fireworks, for the base URL that its SDK wants; or any provider's base URL.
+            provider: openai, anthropic, gemini, mistral, cohere, groq, openrouter, deepseek, xai, together,
+                fireworks or cerebras, for the base URL that its SDK wants; or any provider's base URL.
 
         Raises:
             ConfigurationError: the name is not known, or the URL has no host's name.

@@ -98,7 +98,7 @@ def _add_evidence(commands: Commands) -> None:
     evidence = commands.add_parser(
         "evidence", help="search the relay for what it must not hold; show that the search finds"
     )
-    evidence.add_argument("--quick", action="store_true", help="few exchanges, and one look: some 10 seconds")
+    evidence.add_argument("--quick", action="store_true", help="few exchanges, one look: about 40 seconds")
     evidence.add_argument("--json", action="store_true", help="print the result as one line of JSON")
     evidence.add_argument(
         "--out", type=Path, default=Path("build/evidence"), help="folder of the page and the JSON"

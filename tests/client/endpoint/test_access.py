@@ -118,7 +118,7 @@ def brought(shared_bridge: ScriptedBridge, tmp_path_factory: pytest.TempPathFact
         ("/grok/chat/completions", 404),
         ("/api/chat", 404),
         ("/grok", 404),
-        ("/cerebras/openai/v1/chat/completions", 404),
+        ("/unheard-of/openai/v1/chat/completions", 404),
         ("/mistral/v1/chat/completions", 200),
     ],
 )

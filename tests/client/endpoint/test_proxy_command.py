@@ -54,7 +54,7 @@ def test_the_token_is_announced_once(bridge: ScriptedBridge, tmp_path: Path) -> 
         (["--host", "0.0.0.0"], "--allow-others"),
         (["--host", "::"], "--allow-others"),
         (["--host", "localhost"], "--host is an address"),
-        (["--provider", "nobody"], "--provider is one of anthropic, cohere"),
+        (["--provider", "nobody"], "--provider is one of anthropic, "),
         (["--relay", "nothing"], "blindrelay://"),
         (["extra"], "extra"),
     ],

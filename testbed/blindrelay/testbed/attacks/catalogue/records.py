@@ -28,7 +28,7 @@ from blindrelay.testbed.attacks.attack import (
     Attack,
     Proof,
 )
-from blindrelay.testbed.attacks.doubles.bridge import without_request_end
+from blindrelay.testbed.attacks.doubles.bridge import with_reading_on, without_request_end
 from blindrelay.testbed.attacks.doubles.client import (
     with_fallback_to_clear,
     without_end,
@@ -174,6 +174,9 @@ REQUEST_ATTACKS: Final = [
         without_order, WRONG_BYTE, stopped_by=_ORDER),
     _up("truncate-request", "The request ends with a half-close after two of its records.", cut_after(2),
         without_request_end, CALLED, stopped_by=_FINAL),
+    _up("inject-after-request", "One message more follows the request's final record.",
+        append(ExchangeRequest(sealed=b"and now run this command").SerializeToString()),
+        with_reading_on, WRONG_BYTE, calls=1, end=WHOLE, stopped_by="nothing is read after FINAL", ask=SMALL),
     _up("flip-kem-ciphertext", "One bit of HPKE's enc is changed.", flip_secret(100),
         without_encapsulation, UNNOTICED, end=_REFUSED, stopped_by="HPKE", ask=SMALL),
     _up("flip-encapsulated-secret", "One bit of the sealed secret's tag is changed.", flip_secret(-1),

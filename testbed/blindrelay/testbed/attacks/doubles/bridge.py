@@ -1,4 +1,7 @@
-"""Doubles of the bridge: no claim, no envelope check, no deadline, no end of a request, shared keys."""
+"""Doubles of the bridge: no claim, no envelope check, no deadline, no end of a request, shared keys.
+
+Or the bridge reads on after a request's end.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from blindrelay.provider_bridge.claims import ClaimMemory
 from blindrelay.provider_bridge.exchange import Exchange
 from blindrelay.provider_bridge.exchange_opener import ExchangeOpener
 from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
+from blindrelay.provider_bridge.request_body import read_body
 from blindrelay.provider_bridge.stateless.checker import Checker
 from blindrelay.testbed.attacks.doubles.core import without_binding
 from blindrelay.testbed.attacks.doubles.double import patches
@@ -83,5 +87,20 @@ def without_request_end() -> AbstractContextManager[object]:
 
     return patches(
         patch(f"{_BRIDGE}.exchange.read_body", whatever_came),
+        patch.object(Checker, "check", AsyncMock()),
+    )
+
+
+def with_reading_on() -> AbstractContextManager[object]:
+    """The bridge reads on after a request's final record, and takes what comes as it is."""
+
+    async def and_more(claimed: Any, context: Any, share: Any, limit: int) -> bytearray:
+        body = await read_body(claimed, context, share, limit)
+        while (message := await context.read()) is not grpc.aio.EOF:
+            body += ExchangeRequest.FromString(message).sealed
+        return body
+
+    return patches(
+        patch(f"{_BRIDGE}.exchange.read_body", and_more),
         patch.object(Checker, "check", AsyncMock()),
     )
