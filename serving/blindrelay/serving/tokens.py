@@ -149,7 +149,7 @@ def _read(path: Path) -> tuple[TokenEntry, ...]:
         lines = path.read_text("utf-8").splitlines()
     except FileNotFoundError:
         raise ConfigError(
-            f"{path}: the tokens file does not exist; make it with `token issue NAME`"
+            f"{path}: the tokens file does not exist: make it with `token issue NAME --tokens {path}`"
         ) from None
     except (OSError, UnicodeDecodeError):
         raise ConfigError(f"{path}: the tokens file cannot be read") from None
