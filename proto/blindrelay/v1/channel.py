@@ -6,7 +6,6 @@ It counts its calls, so that it can be closed when the last one has ended.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -18,18 +17,14 @@ Metadata = tuple[tuple[str, str | bytes], ...]
 
 
 class ExchangeChannel:
-    """A channel that belongs to the event loop it was made in. Messages are raw bytes.
+    """A channel that belongs to the event loop it was made in. Messages are raw bytes."""
 
-    `on_end` is called whenever a call has ended.
-    """
-
-    def __init__(self, channel: grpc.aio.Channel, on_end: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, channel: grpc.aio.Channel) -> None:
         self.grpc = channel
         self._stream: Any = channel.stream_stream(EXCHANGE_METHOD)
         # gRPC keeps the request object until the call ends, perhaps for hours: it keeps an emptied list.
         self._single: Any = channel.unary_stream(EXCHANGE_METHOD, request_serializer=list.pop)
         self._directories: Any = channel.unary_unary(KEY_DIRECTORY_METHOD)
-        self._on_end = on_end
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -74,6 +69,5 @@ class ExchangeChannel:
 
     def _ended(self, _: object) -> None:
         self._running -= 1
-        self._on_end()
         if not self._running:
             self._idle.set()
