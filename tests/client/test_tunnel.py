@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 from typing import Any
 
@@ -9,7 +11,13 @@ import httpx
 import httpx2
 import pytest
 
-from blindrelay.client import ConnectionConfig, ProtocolError, RequestError, SealedTransport
+from blindrelay.client import (
+    ConnectionConfig,
+    ProtocolError,
+    RequestError,
+    SealedTransport,
+    TimedOutError,
+)
 from blindrelay.client.request_head import tunnel_head
 from blindrelay.client.store_false import stateless_message
 from blindrelay.client.tunnel import SealedTunnel
@@ -88,6 +96,33 @@ async def test_frame_that_may_not_follow_is_refused(bridge: ScriptedBridge, seal
     with pytest.raises(RequestError, match="continues no message"):
         await tunnel.send(Frame(opcode=0, fin=True))
     await tunnel.aclose()
+
+
+async def test_tunnel_whose_end_cannot_be_sent_logs_nothing(
+    bridge: ScriptedBridge, sealed: SealedTransport
+) -> None:
+    problems: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, problem: problems.append(problem))
+    reached = asyncio.Event()
+
+    async def accept_and_close_later(_: Received, respond: Responder) -> None:
+        await respond.send(head=ResponseHead(status=101))
+        await asyncio.sleep(0.2)
+        await respond.send(frame=close_frame(1000))
+        await respond.send(tail=TAIL)
+
+    async def end_in_vain() -> None:
+        reached.set()
+        raise TimedOutError("write", 1)
+
+    bridge.answer = accept_and_close_later
+    tunnel = await sealed.open_tunnel(httpx.Request("GET", REALTIME))
+    tunnel.stream.at_response_end = end_in_vain
+    assert [frame.data async for frame in _frames(tunnel)] == [b"\x03\xe8"]
+    await asyncio.wait_for(reached.wait(), 5)
+    await asyncio.sleep(0.05)
+    gc.collect()
+    assert problems == []
 
 
 async def test_too_long_head_is_refused(sealed: SealedTransport) -> None:

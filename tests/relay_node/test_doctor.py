@@ -67,7 +67,7 @@ async def test_all_checks_pass(doctor: Doctor, bridge: FakeBridge) -> None:
     assert doctor.code == 0
     assert list(found) == ["configuration", "tokens", "tls", "listen", "replica"]
     assert found["tls"]["detail"].endswith(("valid for 59 days", "valid for 60 days"))
-    assert found["replica"]["detail"].endswith("lists 1 keys")
+    assert found["replica"]["detail"].endswith("serves a key directory (keys: 1)")
 
 
 async def test_each_check_is_a_line_with_a_remedy(doctor: Doctor, capsys: pytest.CaptureFixture[str]) -> None:
@@ -143,4 +143,4 @@ async def test_refused_token_is_a_failure(doctor: Doctor, bridge: FakeBridge) ->
 async def test_empty_token_file_is_a_failure(doctor: Doctor, bridge: FakeBridge) -> None:
     file = doctor.configure(bridge.port)
     (doctor.folder / "tokens").write_text("")
-    assert (await doctor.findings(file))["tokens"]["remedy"] == "run `token issue NAME`"
+    assert (await doctor.findings(file))["tokens"]["remedy"].startswith("run `token issue NAME --tokens /")

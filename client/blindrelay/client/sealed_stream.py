@@ -201,7 +201,7 @@ class SealedStream:
                 for _ in range(_DRAIN_RECORDS):
                     if await self._next_message() is None:
                         break
-        except (TimeoutError, grpc.aio.AioRpcError):
+        except (TimeoutError, TimedOutError, grpc.aio.AioRpcError):
             return  # the response was already complete
         finally:
             self._close()

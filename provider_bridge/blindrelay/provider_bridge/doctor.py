@@ -39,7 +39,7 @@ def bridge_findings(file: Path) -> Iterator[Finding]:
     except ConfigError as error:
         yield Finding("configuration", False, str(error))
         return
-    yield Finding("configuration", True, f"{file} names {len(config.providers)} providers")
+    yield Finding("configuration", True, f"{file} is valid (providers: {len(config.providers)})")
     yield finding("identity", partial(check_identity, config))
     yield from listener_findings(config.tokens, config.tls, config.listen)
     for provider in config.providers:

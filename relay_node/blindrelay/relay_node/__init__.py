@@ -1,6 +1,7 @@
 """The relay node: authenticates calls, reads envelopes, forwards sealed bytes, and keeps nothing.
 
-It decodes no message and imports no cryptography. The only hash, of access tokens, is in serving.
+It decodes no message of an exchange and imports no cryptography. It hashes only access tokens, key
+configurations and the text of identities, with Python's hashlib (in serving and v1).
 """
 
 from __future__ import annotations

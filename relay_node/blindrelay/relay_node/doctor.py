@@ -27,7 +27,7 @@ def relay_findings(file: Path) -> Iterator[Finding]:
     except ConfigError as error:
         yield Finding("configuration", False, str(error))
         return
-    yield Finding("configuration", True, f"{file} names {len(config.replicas)} bridges")
+    yield Finding("configuration", True, f"{file} is valid (bridge processes: {len(config.replicas)})")
     yield from listener_findings(config.tokens, config.tls, config.listen)
     if config.sandbox:
         yield finding("sandbox", check_sandbox)
@@ -54,7 +54,7 @@ def check_replica(replica: ReplicaConfig) -> str:
         raise _failure(replica, Reason.NO_DIRECTORY) from None
     if replica.identities and listing.identity not in replica.identities:
         raise _failure(replica, Reason.WRONG_IDENTITY)
-    return f"{replica.address} lists {len(listing.key_ids)} keys"
+    return f"{replica.address} serves a key directory (keys: {len(listing.key_ids)})"
 
 
 async def _directories(replica: ReplicaConfig) -> bytes:

@@ -39,7 +39,7 @@ async def forward(
     bridge may have to keep: all after `first`, until it responds.
 
     Raises CallRefusedError: OVERLOADED if the request exceeds its share, DEADLINE if the client does not read
-    a message for `unread_seconds`.
+    a message for `unread_seconds`, INTERNAL if forwarding the request failed.
     """
     uploading = asyncio.create_task(_upload(first, context, call, share, tally))
     del first

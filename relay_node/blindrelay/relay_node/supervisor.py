@@ -112,7 +112,7 @@ class Supervisor:
 
     def _supervise(self) -> Worker | None:
         while self._children or not self._stopping:
-            if self._is_incomplete and time.monotonic() >= self._start_at:
+            if self._needs_worker and time.monotonic() >= self._start_at:
                 worker = self._start()
                 if worker is not None:
                     return worker
@@ -121,14 +121,14 @@ class Supervisor:
         return None
 
     @property
-    def _is_incomplete(self) -> bool:
+    def _needs_worker(self) -> bool:
         """Whether to start a worker. They start one at a time, so an error at start is printed once."""
         settled = all(child.ready for child in self._children.values())
         return settled and len(self._children) < self._count and not self._stopping
 
     def _seconds_until_start(self) -> float | None:
         """Seconds until the next worker is to be started, or None if there is nothing to start."""
-        return max(0.0, self._start_at - time.monotonic()) if self._is_incomplete else None
+        return max(0.0, self._start_at - time.monotonic()) if self._needs_worker else None
 
     def _start(self) -> Worker | None:
         number = next(number for number in range(self._count) if number not in self._children)

@@ -95,8 +95,10 @@ def check_tokens(path: Path) -> str:
     """Counts the tokens of the file. Raises ConfigError, CheckFailedError."""
     count = len(list_tokens(path))
     if not count:
-        raise CheckFailedError(f"{path} has no tokens, so nobody is admitted", "run `token issue NAME`")
-    return f"{path} has {count} tokens"
+        raise CheckFailedError(
+            f"{path} has no tokens, so nobody is admitted", f"run `token issue NAME --tokens {path}`"
+        )
+    return f"{path} is valid (tokens: {count})"
 
 
 def check_certificate(tls: ServerTls) -> str:

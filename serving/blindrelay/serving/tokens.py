@@ -1,4 +1,4 @@
-"""Access tokens: shown once, stored as hashes, checked on every call. A relay hashes nothing else.
+"""Access tokens: shown once, stored as hashes, checked on every call.
 
 A token is "brt_" and 43 base64url characters: 32 random bytes. So its SHA-256 cannot be searched for.
 A token file has one line for each: NAME SHA256HEX CREATED (ISO 8601, UTC).
@@ -149,7 +149,7 @@ def _read(path: Path) -> tuple[TokenEntry, ...]:
         lines = path.read_text("utf-8").splitlines()
     except FileNotFoundError:
         raise ConfigError(
-            f"{path}: the tokens file does not exist; make it with `token issue NAME`"
+            f"{path}: the tokens file does not exist: make it with `token issue NAME --tokens {path}`"
         ) from None
     except (OSError, UnicodeDecodeError):
         raise ConfigError(f"{path}: the tokens file cannot be read") from None
