@@ -248,7 +248,7 @@ def _tls_failure(error: OSError, connection: ConnectionConfig) -> tuple[str, str
     reason = getattr(error, "reason", None) or error.strerror or "the connection was closed"
     return (
         f"no TLS on {connection.target}: {reason}",
-        "check that this is the relay's port; tls=off is only for a relay on this machine",
+        "check that this is the relay's port; if a relay on this machine has no TLS: tls=off (init --no-tls)",
     )
 
 
