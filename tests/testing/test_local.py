@@ -65,6 +65,7 @@ def test_provider_lists_requests_and_relay_saw_nothing_of_them(
     assert "my secret" not in exchange
     assert b"my answer" not in exchange
     assert exchange.request_messages[0][:40] in exchange, "the search finds what is there"
+    assert len(repr(exchange)) < 80, "a failed assertion prints no ciphertext"
 
 
 def test_responses_messages_and_gemini_are_spoken(blindrelay: LocalBlindRelay, client: openai.OpenAI) -> None:
