@@ -128,6 +128,19 @@ def test_a_handler_that_raises_is_named(blindrelay: LocalBlindRelay, client: ope
         ask(client)
 
 
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [("text", "returned str, not Reply"), (None, "returned NoneType, not Reply"), (Reply(json={1j}), "set")],
+)
+def test_an_answer_that_cannot_be_sent_is_named(
+    answer: Any, said: str, blindrelay: LocalBlindRelay, client: openai.OpenAI
+) -> None:
+    blindrelay.provider.answer_with(lambda _: answer)
+    with pytest.raises(openai.InternalServerError, match=said):
+        ask(client)
+    assert blindrelay.provider.requests[0].outcome == "answered"
+
+
 def test_a_stream_can_be_cut(blindrelay: LocalBlindRelay, client: openai.OpenAI) -> None:
     blindrelay.provider.reply("one two three", cut_after=2)
     with pytest.raises((BridgeError, openai.APIConnectionError, httpx2.TransportError)):

@@ -52,8 +52,8 @@ class ScriptedProvider:
     def answer_with(self, handler: Handler) -> None:
         """Answers each request for which no reply is queued with what `handler` returns for it.
 
-        It is called in the event loop of the provider, and may be a coroutine function. If it raises, the
-        response is an error with status 500 that names the exception.
+        It is called in the event loop of the provider, and may be a coroutine function. If it raises or
+        returns something else than a Reply, the response is an error with status 500 that says so.
         """
         self._handler = handler
 
@@ -74,7 +74,11 @@ class ScriptedProvider:
         request = await _received(Request(scope, receive))
         self.requests.append(request)
         reply = await self._next_reply(request)
-        response = _response(request, reply)
+        try:
+            response = _response(request, reply)
+        except (TypeError, ValueError) as error:  # json that cannot be encoded
+            reply = Reply(f"the scripted provider cannot send this reply: {error}", status=500)
+            response = _response(request, reply)
         if not self._keep_bodies:
             request.body = b""
         request.outcome = await deliver(response, reply, receive, send)
@@ -83,12 +87,16 @@ class ScriptedProvider:
         if self._replies:
             return self._replies.popleft()
         try:
-            reply = self._handler(request)
-            return await reply if isawaitable(reply) else reply
+            answer: object = self._handler(request)
+            reply = await answer if isawaitable(answer) else answer
         except asyncio.CancelledError:
             raise
         except Exception as error:
             return Reply(f"the handler of the scripted provider raised {error!r}", status=500)
+        if not isinstance(reply, Reply):
+            kind = type(reply).__name__
+            return Reply(f"the handler of the scripted provider returned {kind}, not Reply", status=500)
+        return reply
 
 
 async def _received(request: Request) -> ReceivedRequest:
