@@ -138,7 +138,6 @@ def test_an_answer_that_cannot_be_sent_is_named(
     blindrelay.provider.answer_with(lambda _: answer)
     with pytest.raises(openai.InternalServerError, match=said):
         ask(client)
-    assert blindrelay.provider.requests[0].outcome == "answered"
 
 
 def test_a_stream_can_be_cut(blindrelay: LocalBlindRelay, client: openai.OpenAI) -> None:
