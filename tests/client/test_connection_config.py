@@ -236,6 +236,7 @@ def test_tls_off_is_only_for_this_machine() -> None:
         ("", "has no profile 'default'"),
         ("[profiles.default", "config.toml"),
         ("[profiles.default]\nport = 3", "port is not one of"),
+        ("[profiles.default]\ndeadline = 3", "the value of deadline must be in quotes"),
         (f'[profiles.default]\nbridge = "{IDENTITY}"', "needs relay"),
         ('[profiles.default]\nrelay = "a:b"', "needs relay"),
         ('[profiles.default]\nrelay = "a:0"', "needs relay"),

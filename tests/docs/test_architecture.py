@@ -110,7 +110,7 @@ def test_every_named_file_exists() -> None:
 
 
 def test_the_ways_pass_no_file_twice() -> None:
-    for way in ("The way of a request", "The way of a response"):
+    for way in ("The path of a request", "The path of a response"):
         files = [file for file, _ in rows(section(way))]
         assert files
         assert len(set(files)) == len(files)

@@ -210,11 +210,11 @@ def read_profile(path: Path, name: str) -> dict[str, str]:
     if not isinstance(profile, dict):
         raise ConfigurationError(f"{path} has no profile {name!r}")
     for key, value in profile.items():
-        if key not in _PROFILE_KEYS or not isinstance(value, str):
+        if key not in _PROFILE_KEYS:
             known = ", ".join(_PROFILE_KEYS)
-            raise ConfigurationError(
-                f"{path}: profile {name!r}: {key} is not one of {known}, with a value in quotes"
-            )
+            raise ConfigurationError(f"{path}: profile {name!r}: {key} is not one of {known}")
+        if not isinstance(value, str):
+            raise ConfigurationError(f"{path}: profile {name!r}: the value of {key} must be in quotes")
     return {key: value.strip() for key, value in profile.items()}
 
 

@@ -38,6 +38,10 @@ class RelayedExchange:
         """Bytes of all sealed messages from the bridge."""
         return sum(map(len, self.response_messages))
 
+    def __repr__(self) -> str:
+        """Sizes only: a failing test would otherwise print kilobytes of ciphertext."""
+        return f"<RelayedExchange: {self.request_bytes} bytes up, {self.response_bytes} bytes down>"
+
     def __contains__(self, text: str | bytes) -> bool:
         """Whether the text is in what the relay passed on, as it is."""
         wanted = text.encode() if isinstance(text, str) else text

@@ -52,8 +52,8 @@ class ScriptedProvider:
     def answer_with(self, handler: Handler) -> None:
         """Answers each request for which no reply is queued with what `handler` returns for it.
 
-        It is called in the event loop of the provider, and may be a coroutine function. If it raises, the
-        response is an error with status 500 that names the exception.
+        It is called in the event loop of the provider, and may be a coroutine function. If it raises or
+        returns something else than a Reply, the response is an error with status 500 that says so.
         """
         self._handler = handler
 
@@ -87,15 +87,16 @@ class ScriptedProvider:
         if self._replies:
             return self._replies.popleft()
         try:
-            answer = self._handler(request)
+            answer: object = self._handler(request)
             reply = await answer if isawaitable(answer) else answer
-            if not isinstance(reply, Reply):
-                raise TypeError(f"it returned {reply!r}, which is not a Reply")
-            return reply
         except asyncio.CancelledError:
             raise
         except Exception as error:
             return Reply(f"the handler of the scripted provider raised {error!r}", status=500)
+        if not isinstance(reply, Reply):
+            kind = type(reply).__name__
+            return Reply(f"the handler of the scripted provider returned {kind}, not Reply", status=500)
+        return reply
 
 
 async def _received(request: Request) -> ReceivedRequest:

@@ -58,6 +58,11 @@ def test_every_command_has_json(name: str, command: click.Command) -> None:
     assert has_json or is_only_a_group or name in FOR_PEOPLE
 
 
+def test_short_helps_are_not_cut(run: Run) -> None:
+    for group in ("keys", "config"):
+        assert "..." not in run(group, "--help")[1].partition("\nCommands:\n")[2]
+
+
 def test_every_option_has_a_help() -> None:
     silent = [
         f"{name} {option.name}"

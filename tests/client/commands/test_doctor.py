@@ -270,6 +270,15 @@ def test_provider_of_the_bridge_is_found(to_bridge: ScriptedBridge, run: Run) ->
     assert "anthropic lists 2 models" in out
 
 
+def test_missing_key_has_a_remedy_of_its_own(
+    to_bridge: ScriptedBridge, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    failed = examined(run, "--relay", to_bridge.connection + "&credentials=brought")
+    assert "set OPENAI_API_KEY" in failed["detail"]
+    assert "credentials=brought" in failed["remedy"]
+
+
 def test_failure_has_a_remedy(to_bridge: ScriptedBridge, run: Run) -> None:
     to_bridge.token = "brt_other"
     code, out, err = run("doctor")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -207,6 +209,31 @@ def test_wrong_input_is_rejected(arguments: list[str], message: str, config: Pat
     code, _, err = answering("", "init", *arguments)
     assert code == 2
     assert message in err.splitlines()[-1]
+    assert err.splitlines()[-1].startswith("blindrelay: ")
+    assert not config.exists()
+
+
+def test_a_hidden_question_without_a_terminal_is_one_line(config: Path) -> None:
+    """In a session of its own, so that getpass finds no terminal at all."""
+    command = [
+        sys.executable,
+        "-m",
+        "blindrelay.client",
+        "init",
+        "--relay",
+        "r",
+        "--bridge",
+        STRANGER,
+        "--yes",
+    ]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, start_new_session=True
+    )
+    assert done.returncode == 2
+    assert [line.strip() for line in done.stderr.splitlines()] == [
+        "Your access token:",
+        "blindrelay: cannot ask without a terminal: give --relay, --token-file and --bridge",
+    ]
     assert not config.exists()
 
 

@@ -45,3 +45,14 @@ def test_provider_that_the_bridge_does_not_serve(run: Run) -> None:
     code, out, err = run("models", "--origin", "https://elsewhere.example")
     assert (code, out) == (4, "")
     assert err == "blindrelay: the bridge answered: this bridge does not serve https://elsewhere.example\n"
+
+
+@pytest.mark.parametrize("command", ["chat", "models", "doctor"])
+@pytest.mark.parametrize(
+    "origin", ["models.example", "ftp://models.example", "https://", "https://[", "http://h:p"]
+)
+def test_an_origin_that_is_not_a_url_is_wrong_input(command: str, origin: str, run: Run) -> None:
+    code, out, err = run(command, "--origin", origin, *(["Hello"] if command == "chat" else []))
+    assert (code, out) == (2, "")
+    assert err.endswith(f"{origin!r} is not a URL such as https://models.example\n")
+    assert err.count("\n") == 1

@@ -38,6 +38,24 @@ def test_show_token_prints_the_token(capsys: pytest.CaptureFixture[str], state: 
     assert json.loads(capsys.readouterr().out) == {"token": token, "file": str(state / "endpoint-token")}
 
 
+@pytest.mark.parametrize("cause", ["no relay", "a taken port"])
+def test_no_token_is_made_that_is_not_shown(
+    cause: str,
+    connection: str,
+    state: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    if cause == "no relay":
+        monkeypatch.delenv("BLINDRELAY_CONNECTION")
+        monkeypatch.setenv("BLINDRELAY_CONFIG", str(tmp_path / "none.toml"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert main(["proxy", "--port", str(taken.getsockname()[1])]) == 2
+    assert capsys.readouterr().out == ""
+    assert not (state / "endpoint-token").exists()
+
+
 def test_the_token_is_announced_once(bridge: ScriptedBridge, tmp_path: Path) -> None:
     with running(bridge.connection, tmp_path) as first:
         assert first.part.announcement["token"] == first.token

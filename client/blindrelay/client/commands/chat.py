@@ -26,7 +26,12 @@ _STDIN = "-"
 
 @click.command()
 @click.argument("prompt", required=False)
-@click.option("--model", "-m", envvar="BLINDRELAY_MODEL", help="The model; default: BLINDRELAY_MODEL.")
+@click.option(
+    "--model",
+    "-m",
+    envvar="BLINDRELAY_MODEL",
+    help=f"The model; default: BLINDRELAY_MODEL, or {DIALECTS['openai'].model} with OpenAI's API.",
+)
 @provider_option
 @origin_option
 @click.option("--system", "-s", help="Instructions to the model before the conversation.")

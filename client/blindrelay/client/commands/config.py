@@ -56,7 +56,7 @@ def config(context: click.Context, relay: str | None, as_json: bool) -> None:
         print_either(as_json, lambda: _as_json(settings), lambda: _as_lines(settings))
 
 
-@config.command()
+@config.command(short_help="Print the path of the profile file.")
 @json_option
 def path(as_json: bool) -> None:
     """Print the path of the file with the profiles, whether or not it exists.

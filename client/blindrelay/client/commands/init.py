@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -189,7 +190,18 @@ def _despite_failure(yes: bool) -> bool:
 
 def _ask(question: str, *, hidden: bool = False) -> str:
     with _asking("--relay, --token-file and --bridge"):
-        return str(click.prompt(question, hide_input=hidden, err=True)).strip()
+        return str(click.prompt(question, hide_input=hidden and _hides_input(), err=True)).strip()
+
+
+def _hides_input() -> bool:
+    """Whether getpass finds a terminal. Without one it prints warnings of its own."""
+    if os.name == "nt" or sys.stdin.isatty():
+        return True
+    try:
+        with Path("/dev/tty").open():
+            return True
+    except OSError:
+        return False
 
 
 def _confirm(question: str) -> None:
@@ -206,4 +218,5 @@ def _asking(options: str) -> Iterator[None]:
     except click.Abort:
         if sys.stdin.isatty():
             raise
+        click.echo(err=True)  # ends the question's line
         raise click.UsageError(f"cannot ask without a terminal: give {options}") from None

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import click
 
@@ -64,8 +65,25 @@ def provider_option(command: Command) -> Command:
 def origin_option(command: Command) -> Command:
     """--origin URL."""
     return click.option(
-        "--origin", metavar="URL", help="Another server with that API: https://models.example"
+        "--origin",
+        metavar="URL",
+        callback=_origin,
+        help="Another server with that API: https://models.example",
     )(command)
+
+
+def _origin(context: click.Context, option: click.Parameter, url: str | None) -> str | None:
+    if url is None or (url.startswith(("https://", "http://")) and _has_host(url)):
+        return url
+    raise click.BadParameter(f"{url!r} is not a URL such as https://models.example")
+
+
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def connection_of(relay: str | None) -> ConnectionConfig:

@@ -74,17 +74,16 @@ def proxy(relay: str | None, as_json: bool, show_token: bool, **options: Any) ->
     Exit codes: 0 done or ended by SIGTERM, 2 wrong input or configuration, 130 interrupted.
     """
     endpoint = _endpoint()
-    token = endpoint.local_token(_state_folder())
     if show_token:
+        token = endpoint.local_token(_state_folder())
         click.echo(json.dumps({"token": token.text, "file": str(token.path)}) if as_json else token.text)
         return ExitCode.DONE
-    return _serve(endpoint, connection_of(relay), token, as_json, **options)
+    return _serve(endpoint, connection_of(relay), as_json, **options)
 
 
 def _serve(
     endpoint: Any,
     connection: ConnectionConfig,
-    token: Any,
     as_json: bool,
     *,
     port: int,
@@ -101,6 +100,11 @@ def _serve(
     _check_names(allowed_hosts)
     _check_host(host, allow_others)
     listener = endpoint.listen(host, port)
+    try:
+        token = endpoint.local_token(_state_folder())  # last, because a new one is shown only once
+    except ConfigurationError:
+        listener.close()
+        raise
     serving = endpoint.serve(
         listener,
         connection,

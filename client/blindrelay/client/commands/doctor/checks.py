@@ -17,7 +17,7 @@ from blindrelay.client.commands.doctor.relay_socket import relay_socket
 from blindrelay.client.commands.doctor.tls import handshake
 from blindrelay.client.commands.sealed_api import AnsweredError, ProviderError, SealedApi
 from blindrelay.client.connection_config import ConnectionConfig
-from blindrelay.client.errors import KeyTrustError, RelayError
+from blindrelay.client.errors import ConfigurationError, KeyTrustError, RelayError
 from blindrelay.client.history_store import HistoryStore, open_history
 from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.relay_connection import RelayConnection
@@ -225,7 +225,12 @@ class Examination:
         return f"{dialect.name} lists {count} {'model' if count == 1 else 'models'}"
 
     def _api(self, dialect: Dialect, origin: str | None) -> SealedApi:
-        return SealedApi(SealedTransport(self._connection), dialect, origin)
+        transport = SealedTransport(self._connection)
+        try:
+            return SealedApi(transport, dialect, origin)
+        except ConfigurationError as error:
+            remedy = "set the variable, or remove credentials=brought: the bridge then adds its own key"
+            raise HopError(str(error), remedy) from None
 
 
 async def _directories(connection: ConnectionConfig) -> bytes:
@@ -248,7 +253,7 @@ def _tls_failure(error: OSError, connection: ConnectionConfig) -> tuple[str, str
     reason = getattr(error, "reason", None) or error.strerror or "the connection was closed"
     return (
         f"no TLS on {connection.target}: {reason}",
-        "check that this is the relay's port; tls=off is only for a relay on this machine",
+        "check that this is the relay's port; if a relay on this machine has no TLS: tls=off (init --no-tls)",
     )
 
 

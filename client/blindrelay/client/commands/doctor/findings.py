@@ -52,7 +52,7 @@ def finding_of(name: str, check: Callable[[], str]) -> Finding:
 def _remedy(error: BlindRelayError) -> str:
     """What to do about an error that is not specific to a check."""
     if isinstance(error, ConfigurationError):
-        return "change the configuration: `blindrelay config` shows it, `blindrelay init` makes a new one"
+        return "run `blindrelay init`, or correct the configuration: `blindrelay config path` names its file"
     if isinstance(error, ProviderError) and error.status in (401, 403):
         return (
             "the provider refuses the key: ask the bridge's operator; with credentials=brought, check yours"

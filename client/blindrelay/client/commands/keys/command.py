@@ -70,7 +70,7 @@ def keys() -> None:
     """
 
 
-@keys.command()
+@keys.command(short_help="Print the bridge's keys, verified.")
 @relay_option
 @json_option
 @click.option("--save", "file", type=click.Path(path_type=Path), help="Write a file to compare with.")
@@ -96,7 +96,7 @@ def show(relay: str | None, as_json: bool, file: Path | None) -> int:
     return NOTHING_UNEXPLAINED
 
 
-@keys.command()
+@keys.command(short_help="Check that all keys are the pinned bridge's.")
 @relay_option
 @json_option
 def verify(relay: str | None, as_json: bool) -> int:
@@ -122,7 +122,7 @@ def verify(relay: str | None, as_json: bool) -> int:
     return DIFFERENCES if refused else NOTHING_UNEXPLAINED
 
 
-@keys.command()
+@keys.command(short_help="Pin another identity in the configured profile.")
 @click.argument("text", metavar="IDENTITY")
 @click.option("--check/--no-check", default=True, help="--no-check: pin it without asking the relay.")
 @json_option
@@ -161,7 +161,7 @@ def pin(text: str, check: bool, as_json: bool) -> int:
     return NOTHING_UNEXPLAINED
 
 
-@keys.command("compare")
+@keys.command("compare", short_help="Compare with what others were shown.")
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @relay_option
 @json_option
@@ -209,7 +209,7 @@ def compare_command(
     return NOTHING_UNEXPLAINED
 
 
-@keys.command("verify-proof")
+@keys.command("verify-proof", short_help="Check a proof of contradiction, offline.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--identity", "text", required=True, help="The bridge's br1…; spaces and case do not matter.")
 @json_option
