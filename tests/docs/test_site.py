@@ -46,6 +46,13 @@ def test_the_site_has_what_git_tracks(filled: Path) -> None:
     assert (filled / "site-pages/docs/images/live-view.png").is_file()
 
 
+def test_the_reference_reads_every_package_that_has_a_page(filled: Path) -> None:
+    project = tomllib.loads((filled / "zensical.toml").read_text())["project"]
+    folders = project["plugins"]["mkdocstrings"]["handlers"]["python"]["paths"]
+    read = {package.name for folder in folders for package in ROOT.glob(f"{Path(folder).name}/blindrelay/*")}
+    assert {page.stem for page in (filled / "site-pages/api").glob("*.md")} - {"index"} <= read
+
+
 def test_filling_again_drops_deleted_pages(tmp_path: Path) -> None:
     gone = tmp_path / "site-pages" / "docs" / "gone.md"
     gone.parent.mkdir(parents=True)

@@ -46,7 +46,8 @@ class LocalBlindRelay:
         origins: the addresses of presets that have none of their own, such as
             {"azure": "https://my-resource.openai.azure.com"}.
         provider_options: more keys of a preset's [[provider]] entry, such as {"vllm": {"cache_salt": "off"}}.
-        bridge_options, relay_options: more top-level keys of bridge.toml and relay.toml.
+        bridge_options: more top-level keys of bridge.toml.
+        relay_options: more top-level keys of relay.toml.
         account: the name under which the relay knows the access token.
 
     Raises:
