@@ -6,7 +6,7 @@ CHECK_PYTHON := $(PYTHON) -c 'import sys; sys.exit("BlindRelay needs Python 3.11
 Choose another: make PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 MAKE_VENV := $(CHECK_PYTHON) && $(PYTHON) deploy/make_venv.py
 CODEGEN_BIN := .venv-codegen/bin
-FOLDERS := proto sealing trust serving client relay_node provider_bridge testbed
+FOLDERS := proto sealing trust serving client relay_node provider_bridge testing testbed
 # Generated with an older protoc than we run on, so that users may keep protobuf 6 or 7.
 CODEGEN := grpcio-tools==1.76.0 mypy-protobuf==5.1.0 types-protobuf==7.35.1.20260906 protobuf==6.33.6 grpcio==1.85.1 setuptools==80.9.0
 # What is measured beside ours.
@@ -21,7 +21,7 @@ LOCKING := pip-tools==7.6.2
 LOCK = CUSTOM_COMPILE_COMMAND="make lock" .venv-lock/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
   --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --constraint constraints.txt
 
-.PHONY: demo test lock lint types fmt proto proto-check vectors vectors-check test-oldest attack show live-view-image evidence evidence-leaks audit wheel-check fuzz mutants soak bench bench-quick clean npm-aimock test-sdks compatibility site
+.PHONY: demo test lock lint types fmt proto proto-check vectors vectors-check test-oldest attack show live-view-image evidence evidence-leaks audit wheel-check fuzz mutants soak coverage bench bench-quick clean npm-aimock test-sdks compatibility site
 
 demo: .venv/ready
 	@$(BIN)/python -m blindrelay.testbed demo $(ARGS)
@@ -53,6 +53,14 @@ wheel-check: .venv/ready
 
 test: lint types proto-check npm-aimock
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+# The share of lines and branches that tests in this process reach; what only child processes run is not counted.
+coverage: .venv/ready npm-aimock
+	@mkdir -p build
+	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report= $(ARGS)
+	$(BIN)/coverage report --format=markdown > build/coverage.md
+	$(BIN)/coverage html --quiet --directory build/coverage
+	$(BIN)/coverage report
 
 test-oldest: .venv-oldest/ready
 	.venv-oldest/bin/python -m pytest -n auto --dist loadfile $(ARGS)
@@ -118,7 +126,7 @@ soak: .venv/ready
 	BLINDRELAY_SOAK=20 $(BIN)/python -m pytest --timeout=0 tests/client/test_growth.py
 	BLINDRELAY_SILENCE=130 $(BIN)/python -m pytest tests/relay_node/test_proxies.py
 
-# About a quarter of an hour on two quiet cores; it writes docs/benchmarks.md and its charts.
+# About a quarter of an hour on two quiet cores; it writes docs/benchmarks.md, its data and its charts.
 bench: .venv/ready .venv-peers/ready .venv-litellm/ready
 	$(BIN)/python -m bench run --document $(ARGS)
 

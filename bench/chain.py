@@ -18,23 +18,19 @@ from typing import Any, Final, Self
 import grpc
 
 from blindrelay.serving import authorization, issue_token
-from blindrelay.testbed.configuration import (
-    Option,
-    official_providers,
-    write_bridge_config,
-    write_relay_config,
-)
+from blindrelay.testbed.configuration import official_providers, write_bridge_config
 from blindrelay.testbed.processes import PartProcess
+from blindrelay.testing.configuration import Option, write_relay_config
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryRequest
 from blindrelay.v1.exchange_pb2_grpc import ExchangeServiceStub
 
 ROOT: Final = Path(__file__).parents[1]
 READY_SECONDS: Final = 20.0
 ROOM: Final = 10_000
-"""Exchanges at once that a bridge takes here: the most it can be told; its limit is no part of a figure."""
+"""Exchanges at once that a bridge takes here: the most that can be configured."""
 
 RELAY_ROOM: Final = 20_000
-"""Of a relay, as above."""
+"""The same for a relay."""
 
 BRIDGE: Final = "blindrelay.provider_bridge"
 UNSEALED_BRIDGE: Final = "bench.doubles.unsealed"
@@ -43,7 +39,7 @@ _ENVIRONMENT: Final = {"PYTHONPATH": str(ROOT)}
 
 
 def relay_room(exchanges: int) -> dict[str, Option]:
-    """Options that give one token so many exchanges: it gets half of all at most."""
+    """Options that allow one token this many exchanges. A token gets at most half of all."""
     return {
         "max_exchanges": 2 * exchanges,
         "max_exchanges_per_token": exchanges,
@@ -52,16 +48,16 @@ def relay_room(exchanges: int) -> dict[str, Option]:
 
 
 class UnavailableError(Exception):
-    """A comparison cannot be made on this machine; the message says why."""
+    """A comparison cannot be made on this machine. The message says why."""
 
 
 class Chain:
-    """Starts parts by name and stops all of them at the end of the block.
+    """Starts parts by name, and stops all of them at the end of the block.
 
     Attributes:
-        folder: for configuration files, until then.
-        token: what the relays know their clients by.
-        pids: of the parts that run, by name.
+        folder: holds configuration files while the block runs.
+        token: identifies the clients to the relays.
+        pids: of the running parts, by name.
     """
 
     def __enter__(self) -> Self:
@@ -78,7 +74,7 @@ class Chain:
         self._stack.close()
 
     def provider(self, name: str = "provider") -> str:
-        """Its address."""
+        """Starts a provider. Returns its address."""
         return self._start(PartProcess(name, "bench.provider", list, _ENVIRONMENT)).listening
 
     def bridge(self, provider: str, name: str = "bridge", module: str = BRIDGE) -> PartProcess:
@@ -96,7 +92,7 @@ class Chain:
         options: Mapping[str, Option] | None = None,
         arguments: Sequence[str] = (),
     ) -> str:
-        """The address of a relay that has found its bridge. Raises UnavailableError if it finds none."""
+        """Starts a relay, waits for its bridge, and returns its address. Raises UnavailableError."""
         config = self.folder / f"{name}.toml"
         all_options: dict[str, Option] = {"drain_seconds": 0, **relay_room(RELAY_ROOM), **(options or {})}
         write_relay_config(config, "127.0.0.1:0", [behind], all_options)
@@ -106,19 +102,19 @@ class Chain:
         return part.listening
 
     def sink(self, name: str = "sink") -> dict[str, str]:
-        """What a way of kind "raw" is given to reach it, by way of any forwarder or straight."""
+        """Starts a sink. Returns what a way of kind "raw" needs to reach it."""
         part = self._start(PartProcess(name, "bench.doubles.sink", list, _ENVIRONMENT))
         said = part.announcement
         given = {key: said[key] for key in ("identity", "key_id")}
         return {"address": said["listening"], "token": self.token, **given}
 
     def pass_through(self, behind: str, name: str) -> str:
-        """The address of a forwarder that is grpc.aio and nothing else."""
+        """Starts a forwarder that is grpc.aio and nothing else. Returns its address."""
         part = PartProcess(name, "bench.doubles.pass_through", lambda: [behind], _ENVIRONMENT)
         return self._start(part).listening
 
     def program(self, name: str, command: Sequence[object], address: str, **options: Any) -> None:
-        """Any other program that listens at an address. Raises UnavailableError if it does not."""
+        """Starts another program that listens at an address. Raises UnavailableError if it does not."""
         log = self._stack.enter_context((self.folder / f"{name}.log").open("w"))
         process = subprocess.Popen(
             [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options
@@ -134,7 +130,7 @@ class Chain:
         return f"blindrelay://{self.token}@{address}?bridge={identity}&tls=off&history=off"
 
     def generator(self, way: str, given: Mapping[str, str], concurrency: int = 1) -> Generator:
-        """A process that loads a way."""
+        """Starts a process that loads a way."""
         return self._stack.enter_context(Generator(way, given, concurrency))
 
     def stop(self, name: str) -> None:
@@ -162,7 +158,7 @@ class Chain:
                     time.sleep(0.05)
                 else:
                     return
-        raise UnavailableError("the relay does not find its bridge")
+        raise UnavailableError("the relay did not find its bridge")
 
 
 class Generator:
@@ -198,7 +194,7 @@ class Generator:
         return self._process.pid
 
     def ask(self, order: Mapping[str, Any]) -> dict[str, Any]:
-        """Gives an order and waits for what came of it. Raises RuntimeError if the process ends instead."""
+        """Sends an order and waits for the outcome. Raises RuntimeError if the process ends instead."""
         if self._process.stdin is None or self._process.stdout is None:
             raise RuntimeError("the generator has no pipes")
         self._process.stdin.write(json.dumps(order) + "\n")

@@ -18,7 +18,7 @@ from bench.own import Own, own
 from bench.plan import FULL, QUICK
 from bench.programs import missing
 from bench.run import Run, read_run, run
-from bench.tables import brief, tables
+from bench.tables import table
 from bench.targets import target_table
 from bench.ways import OFFICIAL_URL
 
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; returns the exit code: 1 if a comparison failed altogether."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure BlindRelay beside others.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_run, _add_targets, _add_document, _add_compare, _add_own, _add_body_checks):
+    for add in (_add_run, _add_document, _add_compare, _add_own, _add_body_checks):
         add(commands)
     arguments = parser.parse_args(argv)
     code: int = arguments.do(arguments)
@@ -41,13 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _add_run(commands: Commands) -> None:
     command = commands.add_parser("run", help="measure, write JSON, print tables and targets")
-    command.add_argument("--quick", action="store_true", help="in less than three minutes")
+    command.add_argument("--quick", action="store_true", help="take less than three minutes")
     command.add_argument(
         "--only", nargs="+", choices=COMPARISONS, metavar="NAME", help=", ".join(COMPARISONS)
     )
     command.add_argument("--out", type=Path, help="the JSON file (build/bench/PLAN.json)")
     command.add_argument(
-        "--document", action="store_true", help="write docs/benchmarks.md, if all was measured"
+        "--document", action="store_true", help="write docs/benchmarks.md, if everything was measured"
     )
     command.set_defaults(do=_run)
 
@@ -61,35 +61,26 @@ def _run(arguments: argparse.Namespace) -> int:
     print(f"\nAll figures: {out}")
     if arguments.document and not arguments.only:
         write_document(made, PAGE)
-        print(f"Written: {PAGE} and its charts")
+        print(f"Written: {PAGE}, its data and its charts")
     return 0 if all(comparison.points for comparison in made["comparisons"].values()) else 1
 
 
 def _print(made: Run) -> None:
     for comparison in made["comparisons"].values():
         print(f"\n{comparison.title}: {comparison.about}")
-        print(brief(comparison))
+        print(table(comparison))
         for reason in comparison.skipped:
             print(f"Not measured: {reason}")
     print(f"\nTargets\n{target_table(made['comparisons'])}")
 
 
-def _add_targets(commands: Commands) -> None:
-    command = commands.add_parser("targets", help="each target, what a run measured, met or not")
-    command.add_argument("run", type=Path, help="a run's JSON file")
-    command.set_defaults(do=_targets)
-
-
-def _targets(arguments: argparse.Namespace) -> int:
-    print(target_table(read_run(arguments.run)["comparisons"]))
-    return 0
-
-
 def _add_document(commands: Commands) -> None:
-    command = commands.add_parser("document", help="write a run as a page with tables and charts")
+    command = commands.add_parser(
+        "document", help="write a run as a page, with its data and charts beside it"
+    )
     command.add_argument("run", type=Path, help="a run's JSON file")
     command.add_argument(
-        "--page", type=Path, default=PAGE, help="where to; charts go into a folder beside it"
+        "--page", type=Path, default=PAGE, help="the page; data and charts go into a folder beside it"
     )
     command.set_defaults(do=_document)
 
@@ -102,8 +93,8 @@ def _document(arguments: argparse.Namespace) -> int:
 def _add_compare(commands: Commands) -> None:
     command = commands.add_parser("compare", help="what clearly changed from one run to another")
     command.add_argument("old", type=Path, help="a run's JSON file")
-    command.add_argument("new", type=Path, help="another's")
-    command.add_argument("--all", action="store_true", help="also what may be chance")
+    command.add_argument("new", type=Path, help="the JSON file of another run")
+    command.add_argument("--all", action="store_true", help="also show changes that may be chance")
     command.set_defaults(do=_compare)
 
 
@@ -117,15 +108,15 @@ def _add_own(commands: Commands) -> None:
     command.add_argument("connection", help="a connection string")
     command.add_argument("--url", default=OFFICIAL_URL, help=f"the provider's base URL ({OFFICIAL_URL})")
     command.add_argument("--direct", metavar="URL", help="a base URL to compare with, in clear")
-    command.add_argument("--model", default="scripted", help="the model that is asked")
-    command.add_argument("--body", type=Path, metavar="FILE", help="a request's JSON body, instead")
+    command.add_argument("--model", default="scripted", help="the model to ask")
+    command.add_argument("--body", type=Path, metavar="FILE", help="a JSON body to send instead")
     command.add_argument("--pid", action="append", default=[], metavar="NAME=PID", help="a process to watch")
     command.add_argument("--concurrency", type=int, default=1, metavar="N", help="calls at once (1)")
-    command.add_argument("--rate", type=float, help="calls a second, however long each takes")
-    command.add_argument("--seconds", type=float, default=5.0, help="of a round at most (5)")
+    command.add_argument("--rate", type=float, help="calls to begin each second")
+    command.add_argument("--seconds", type=float, default=5.0, help="the longest a round may take (5)")
     command.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds (3)")
     command.add_argument(
-        "--calls", type=int, default=20, metavar="N", help="calls in a round at most, on each side (20)"
+        "--calls", type=int, default=20, metavar="N", help="most calls in a round, on each side (20)"
     )
     command.set_defaults(do=_own)
 
@@ -154,7 +145,7 @@ def _own(arguments: argparse.Namespace) -> int:
     except (UnavailableError, OSError, ValueError) as error:
         print(f"bench own: {error}", file=sys.stderr)
         return 1
-    print(f"{made.about}\n\n{tables(made)}")
+    print(f"{made.about}\n\n{table(made)}")
     return 0 if all(run["exchanges"] for runs in made.points[0].runs.values() for run in runs) else 1
 
 

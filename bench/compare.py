@@ -1,106 +1,60 @@
-"""Two runs, figure by figure: what moved, and by more than the rounds of either varied."""
+"""Two runs, figure by figure: what changed by more than the rounds of either run varied."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
-from bench.measuring import Measurement
-from bench.results import Comparison
+from bench.figures import Figure, figures
 from bench.run import Run
 
-_FIGURES = (
-    ("exchanges_per_second",),
-    ("latency_ms", "p50"),
-    ("latency_ms", "p99"),
-    ("first_ms", "p50"),
-    ("first_ms", "p99"),
-    ("cpu_us_per_exchange",),
-    ("cpu_us_per_piece",),
-    ("pss",),
-    ("cpu_us",),
-)
+_LEFT_OUT: Final = ("errors.", "wire_per_content.", "peak_", "held", "capacity", "gap_ms.", "refusal_ms.")
+"""Figures that are not compared: most do not change, some vary with everything."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One figure in both runs: their values over the rounds."""
+    """One figure in both runs."""
 
-    where: str
-    figure: str
-    old: Sequence[float]
-    new: Sequence[float]
-
-    @property
-    def ratio(self) -> float:
-        """New over old, medians."""
-        return statistics.median(self.new) / statistics.median(self.old)
-
-    @property
-    def row(self) -> str:
-        """Of the table."""
-        before, after = statistics.median(self.old), statistics.median(self.new)
-        figures = f"{before:,.4g} | {after:,.4g} | {self.ratio:.3f}"
-        return f"| {self.where} | {self.figure} | {figures} | {'yes' if self.clear else ''} |"
+    comparison: str
+    old: Figure
+    new: Figure
 
     @property
     def clear(self) -> bool:
-        """Whether the rounds of both do not overlap, and there are several."""
-        apart = max(self.old) < min(self.new) or max(self.new) < min(self.old)
-        return apart and min(len(self.old), len(self.new)) > 1
+        """Whether there are several rounds in both runs, and they do not overlap."""
+        apart = self.old.most < self.new.least or self.new.most < self.old.least
+        return apart and min(len(self.old.values), len(self.new.values)) > 1
+
+    @property
+    def row(self) -> str:
+        """The table's row."""
+        where = ", ".join(str(part) for part in (self.comparison, self.old.at, self.old.way) if part != "")
+        before, after = self.old.median, self.new.median
+        numbers = f"{before:,.4g} | {after:,.4g} | {after / before:.3f}"
+        return f"| {where} | {self.old.name} | {numbers} | {'yes' if self.clear else ''} |"
 
 
 def changes(old: Run, new: Run) -> Iterator[Change]:
-    """Of every figure that both runs have."""
-    for name, before in old["comparisons"].items():
-        after = new["comparisons"].get(name)
-        if after is not None:
-            yield from _in_comparison(name, before, after)
+    """One for every figure that both runs have."""
+    for name, comparison in old["comparisons"].items():
+        if name in new["comparisons"]:
+            others = {(each.at, each.way, each.name): each for each in figures(new["comparisons"][name])}
+            for each in figures(comparison):
+                other = others.get((each.at, each.way, each.name))
+                if other and each.median and not each.name.startswith(_LEFT_OUT):
+                    yield Change(name, each, other)
 
 
 def compared(old: Run, new: Run, *, everything: bool = False) -> str:
-    """A Markdown table of what clearly changed, or of everything."""
-    machines = [run["machine"] for run in (old, new)]
+    """A Markdown table of the clear changes, or of everything."""
+    machines = {"old": old["machine"], "new": new["machine"]}
     lines = [
-        f"{each}: {at['time']}, commit {at['commit']}, {at['processor']}"
-        for each, at in zip(("old", "new"), machines, strict=True)
+        f"{each}: {at['time']}, commit {at['commit']}, {at['processor']}" for each, at in machines.items()
     ]
-    if len({(at["processor"], at["cores"]) for at in machines}) > 1:
-        lines.append("Not the same machine: only ratios within a run compare.")
+    if len({(at["processor"], at["cores"]) for at in machines.values()}) > 1:
+        lines.append("These are different machines: compare only ratios within a run.")
     lines += ["", "| where | figure | old | new | new / old | clear |", "|---|---|---|---|---|---|"]
-    for change in changes(old, new):
-        if everything or change.clear:
-            lines.append(change.row)
+    lines += [change.row for change in changes(old, new) if everything or change.clear]
     return "\n".join(lines)
-
-
-def _in_comparison(name: str, before: Comparison, after: Comparison) -> Iterator[Change]:
-    for point in before.points:
-        for side, runs in point.runs.items():
-            others = after.runs(side, point.at)
-            where = ", ".join(str(part) for part in (name, point.at, side) if part != "")
-            for path in _paths(runs):
-                was, now = _values(runs, path), _values(others, path)
-                if was and now and statistics.median(was):
-                    yield Change(where, " ".join(path), was, now)
-
-
-def _paths(runs: Sequence[Measurement]) -> Iterator[tuple[str, ...]]:
-    for path in _FIGURES:
-        inside = runs[0].get(path[0]) if runs else None
-        if len(path) == 1 and isinstance(inside, dict):
-            yield from ((path[0], process) for process in inside)
-        else:
-            yield path
-
-
-def _values(runs: Sequence[Measurement], path: Sequence[str]) -> list[float]:
-    found = []
-    for run in runs:
-        value: object = run
-        for name in path:
-            value = value.get(name) if isinstance(value, dict) else None
-        if isinstance(value, int | float):
-            found.append(float(value))
-    return found

@@ -1,4 +1,4 @@
-"""Other programs that forward gRPC, set up to do no more than our relay must, each as one process."""
+"""Other programs that forward gRPC, each as one process, set up to do no more than our relay must."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from bench.chain import Chain
 from bench.programs import ENVOY, NGINX
 
 _STREAMS: Final = 10_000
+_EXTENSIONS: Final = "type.googleapis.com/envoy.extensions"
 
 
 def start_envoy(chain: Chain, name: str, behind: str) -> str:
@@ -41,48 +42,42 @@ def _free_address() -> str:
 
 
 def _envoy_config(address: str, behind: str) -> dict[str, Any]:
-    v3 = "type.googleapis.com/envoy.extensions"
+    listener = {
+        "address": _socket_address(address),
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": _connection_manager()}]}],
+    }
+    return {"static_resources": {"listeners": [listener], "clusters": [_cluster(behind)]}}
+
+
+def _connection_manager() -> dict[str, Any]:
     route = {"match": {"prefix": "/"}, "route": {"cluster": "bridge", "timeout": "0s"}}
-    connection_manager = {
-        "@type": f"{v3}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+    router = {"@type": f"{_EXTENSIONS}.filters.http.router.v3.Router", "suppress_envoy_headers": True}
+    return {
+        "@type": f"{_EXTENSIONS}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "in",
         "codec_type": "HTTP2",
         "http2_protocol_options": {"max_concurrent_streams": _STREAMS},
         "stream_idle_timeout": "0s",
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
-        "http_filters": [
-            {
-                "name": "router",
-                "typed_config": {
-                    "@type": f"{v3}.filters.http.router.v3.Router",
-                    "suppress_envoy_headers": True,
-                },
-            }
-        ],
+        "http_filters": [{"name": "router", "typed_config": router}],
     }
-    listener = {
-        "address": _socket_address(address),
-        "filter_chains": [{"filters": [{"name": "http", "typed_config": connection_manager}]}],
-    }
+
+
+def _cluster(behind: str) -> dict[str, Any]:
     endpoint = {"endpoint": {"address": _socket_address(behind)}}
-    cluster = {
+    most = {"max_requests": _STREAMS, "max_pending_requests": _STREAMS, "max_connections": 1_000}
+    options = f"{_EXTENSIONS}.upstreams.http.v3.HttpProtocolOptions"
+    http2 = {"http2_protocol_options": {"max_concurrent_streams": _STREAMS}}
+    return {
         "name": "bridge",
         "connect_timeout": "5s",
         "type": "STATIC",
         "load_assignment": {"cluster_name": "bridge", "endpoints": [{"lb_endpoints": [endpoint]}]},
-        "circuit_breakers": {
-            "thresholds": [
-                {"max_requests": _STREAMS, "max_pending_requests": _STREAMS, "max_connections": 1_000}
-            ]
-        },
+        "circuit_breakers": {"thresholds": [most]},
         "typed_extension_protocol_options": {
-            f"{v3.partition('/')[2]}.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": f"{v3}.upstreams.http.v3.HttpProtocolOptions",
-                "explicit_http_config": {"http2_protocol_options": {"max_concurrent_streams": _STREAMS}},
-            }
+            options.partition("/")[2]: {"@type": options, "explicit_http_config": http2}
         },
     }
-    return {"static_resources": {"listeners": [listener], "clusters": [cluster]}}
 
 
 def _socket_address(address: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A load generator: a process of its own, which sends what it is told to and says what came of it.
+"""A load generator: a process of its own, which sends what it is told to and reports the outcome.
 
     python -m bench.load
 

@@ -17,11 +17,11 @@ from bench.work import Work
 
 @dataclass
 class Tally:
-    """What came of the exchanges of one run.
+    """The outcome of one run's exchanges.
 
-    Times: `latency` is from the intended start to the end, `first` to the first piece of the response, `gap`
-    is between pieces. In a closed loop the intended start is the actual one; in an open loop it is when the
-    exchange was due, so that waiting in the generator counts, too (no coordinated omission).
+    `latency` is from the intended start to the end, `first` to the first piece of the response, `gap` between
+    pieces. In a closed loop the intended start is the actual one. In an open loop it is when the exchange was
+    due: waiting in the generator counts too (no coordinated omission).
     """
 
     latency: Latencies = field(default_factory=Latencies)
@@ -35,7 +35,7 @@ class Tally:
     refusal: Latencies = field(default_factory=Latencies)
 
     def as_dict(self, seconds: float) -> dict[str, Any]:
-        """Everything, with `seconds` being how long the run took."""
+        """Everything, with `seconds` being the length of the run."""
         return {
             "seconds": seconds,
             "exchanges": self.exchanges,
@@ -112,7 +112,7 @@ class Loop:
 
 
 class Held:
-    """Exchanges whose answers have begun and do not end."""
+    """Exchanges whose responses have begun and do not end."""
 
     def __init__(self, way: Way, work: Work) -> None:
         self._way = way
@@ -123,7 +123,7 @@ class Held:
         self._failed: Counter[str] = Counter()
 
     async def hold(self, count: int, at_once: int = 50) -> dict[str, Any]:
-        """Opens as many as are missing to `count`, and waits until each has given its first piece."""
+        """Opens exchanges until there are `count`, and waits for the first piece of each."""
         room = asyncio.Semaphore(at_once)
         missing = count - len(self._tasks)
         opened = []
@@ -137,7 +137,7 @@ class Held:
         return {"held": self._begun, "errors": dict(self._failed)}
 
     async def release(self) -> None:
-        """Ends them as a client does that goes away."""
+        """Ends them, as a client that disconnects."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -21,7 +21,7 @@ class Side:
     """One of those compared.
 
     Attributes:
-        name: as it stands in the tables.
+        name: as the tables show it.
         generator: loads it.
         pids: the processes it passes through, by the name under which their cost is reported.
     """
@@ -58,9 +58,9 @@ def opened(work: Work, rate: float, seconds: float) -> dict[str, Any]:
 def interleaved(
     sides: Sequence[Side], order: Mapping[str, Any], rounds: int, warm: Mapping[str, Any] | None = None
 ) -> dict[str, list[Measurement]]:
-    """A B A B …: each side once in every round, so that a change of the machine's speed meets all of them.
+    """A B A B …: each side once in every round, so that a change of the machine's speed affects all of them.
 
-    Every second round goes the other way about. `warm` comes before, by each side, and is thrown away.
+    Every second round runs in reverse order. Each side first runs `warm`, which is not counted.
     """
     for side in sides:
         side.measure(warm or {**order, "seconds": min(0.3, order["seconds"])})
@@ -77,9 +77,9 @@ def ratio(
     figure: Callable[[Measurement], float],
     under_figure: Callable[[Measurement], float] | None = None,
 ) -> dict[str, float] | None:
-    """A figure of one side over the other's, round by round: median, least, most. None if it cannot be had.
+    """A figure of one side over the other's, round by round: median, least, most. None if there is none.
 
-    `under_figure` is the other's, if it goes by another name there.
+    `under_figure` is the other side's, if it has another name there.
     """
     pairs = [(figure(a), (under_figure or figure)(b)) for a, b in zip(over, under, strict=True)]
     return spread([a / b for a, b in pairs if b])
@@ -93,7 +93,7 @@ def difference(
 
 
 def spread(values: Sequence[float]) -> dict[str, float] | None:
-    """Median, least and most; None of nothing."""
+    """Median, least and most; None for no values."""
     if not values:
         return None
     return {"median": statistics.median(values), "least": min(values), "most": max(values)}

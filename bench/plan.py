@@ -11,16 +11,15 @@ MIB: Final = 1_048_576
 
 @dataclass(frozen=True)
 class Plan:
-    """Times in seconds, sizes in bytes.
+    """Times are in seconds, sizes in bytes.
 
     Attributes:
-        rounds: of each comparison; each side runs once in each.
-        seconds: of one run of one side.
-        payloads, concurrencies, idle, rates: the curves' points; rates are multiples of the capacity.
-        curve_rounds, curve_seconds: as above, for each point of a curve.
-        library_seconds: for one case of one library in one round.
-        large_response: bytes of the response under which memory is watched.
-        litellm: "run" sets LiteLLM's proxy up; "if there" measures it where that has been done.
+        rounds: of each comparison; each side runs once in a round.
+        seconds: the length of one run of one side.
+        payloads, concurrencies, idle, rates: points of the curves; rates are multiples of the capacity.
+        curve_rounds, curve_seconds: the same for each point of a curve.
+        library_seconds: the time for one case of one library in one round.
+        large_response: size of the response during which memory is measured.
     """
 
     name: str

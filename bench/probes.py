@@ -1,7 +1,7 @@
-"""What the kernel says of a process: CPU time, memory, bytes on its connections (Linux).
+"""What the kernel counts for a process: CPU time, memory, bytes on its connections (Linux).
 
-CPU time is read from the process's own clock, in nanoseconds, all threads and also those that have ended:
-/proc/PID/stat counts the same in ticks of 10 ms, too coarse for runs of seconds.
+CPU time comes from the process's own clock, in nanoseconds, and includes threads that have ended. The file
+/proc/PID/stat counts in ticks of 10 ms, which is too coarse for runs of seconds.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def memory(pid: int) -> Memory:
 
 
 def reset_peak(pid: int) -> None:
-    """Lets the peak of the resident set start anew from what is resident now."""
+    """Resets the peak of the resident set to what is resident now."""
     for each in family(pid):
         Path(f"/proc/{each}/clear_refs").write_text("5")
 

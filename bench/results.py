@@ -1,4 +1,4 @@
-"""What a comparison gives: its points, at each of them the runs of every side. All of it is JSON."""
+"""A comparison's result: its points, and at each point the runs of every side. All of it is JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.measuring import Measurement
 
 @dataclass
 class Point:
-    """The runs of every side at one place of a curve, or of a comparison that has but one.
+    """The runs of every side at one place of a curve, or of a comparison that has only one.
 
     Attributes:
         at: the place, in the unit of the comparison's `along`.
@@ -44,12 +44,12 @@ class Comparison:
 
     @classmethod
     def from_dict(cls, given: dict[str, Any]) -> Comparison:
-        """From JSON. Raises TypeError for a name that is none."""
+        """From JSON. Raises TypeError for an unknown name."""
         points = [Point(**point) for point in given.pop("points")]
         return cls(**given, points=points)
 
     def runs(self, side: str, at: float | str | None = None) -> list[Measurement]:
-        """Those of a side, at the first point or at the one named; empty if there are none."""
+        """The runs of a side, at the first point or at the one named; empty if there are none."""
         for point in self.points:
             if at is None or point.at == at:
                 return point.runs.get(side, [])

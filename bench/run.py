@@ -1,4 +1,4 @@
-"""A run: the comparisons one after the other; one that fails is reported, and the others go on."""
+"""A run: the comparisons one after the other. One that fails is reported, and the rest go on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Run = dict[str, Any]
 
 
 def run(plan: Plan, names: Iterable[str], out: Path) -> Run:
-    """Makes the named comparisons, and writes what there is after each."""
+    """Makes the named comparisons, and writes the results so far after each."""
     made: Run = {"machine": machine(), "plan": asdict(plan), "comparisons": {}}
     with Session(plan) as session:
         for name in names:
@@ -42,18 +42,18 @@ def _one(name: str, plan: Plan, session: Session) -> Comparison:
     except Exception as error:
         session.forget()
         traceback.print_exc()
-        return Comparison(name, "", "", skipped=[f"all of it: {type(error).__name__}: {str(error)[:300]}"])
+        return Comparison(name, "", "", skipped=[f"everything: {type(error).__name__}: {str(error)[:300]}"])
 
 
 def write_run(made: Run, path: Path) -> None:
-    """As JSON."""
+    """Writes a run as JSON."""
     comparisons = {name: asdict(comparison) for name, comparison in made["comparisons"].items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**made, "comparisons": comparisons}, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_run(path: Path) -> Run:
-    """What write_run() wrote. Raises OSError, ValueError, TypeError."""
+    """Reads what write_run() wrote. Raises OSError, ValueError, TypeError."""
     made: Run = json.loads(path.read_text())
     comparisons = {name: Comparison.from_dict(given) for name, given in made["comparisons"].items()}
     return {**made, "comparisons": comparisons}

@@ -1,4 +1,4 @@
-"""What the comparisons of one run share: processes that take seconds to start, and idle at no cost."""
+"""What the comparisons of one run share: processes that take seconds to start and cost nothing while idle."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Session:
         self._made: dict[str, Any] = {}
 
     def once(self, name: str, start: Callable[[Chain, int], T]) -> T:
-        """What `start` gave the first time, on a chain that lives as long as the session.
+        """Calls `start` the first time, with a chain that lives as long as the session, and keeps the result.
 
-        It is told how many exchanges the plan has at once at most.
+        `start` also gets the largest number of exchanges that the plan has at once.
         """
         if name not in self._made:
             chain = self._stack.enter_context(Chain())
@@ -33,7 +33,7 @@ class Session:
         return made
 
     def forget(self) -> None:
-        """After a failure: ends everything, to be started anew by whoever needs it."""
+        """After a failure: ends everything. The next comparison starts what it needs."""
         self._made.clear()
         self._stack.close()
 

@@ -1,4 +1,4 @@
-"""Chains that several comparisons of a run stand on, each started when the first of them needs it."""
+"""Chains that several comparisons of a run share, each started when first needed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FORWARDED_AT_ONCE = 8
 
 @dataclass(frozen=True)
 class WholeChain:
-    """One provider, behind it a sealed and an unsealed path, with a relay and a bridge each.
+    """One provider with a sealed and an unsealed path to it, each with its own relay and bridge.
 
     Attributes:
         url: the provider's.
@@ -57,12 +57,12 @@ def _start_whole_chain(chain: Chain, concurrency: int) -> WholeChain:
 
 @dataclass(frozen=True)
 class Forwarders:
-    """One sink, in front of it our relay and others.
+    """One sink, with our relay and other forwarders in front of it.
 
     Attributes:
-        sink: what a way of kind "raw" is given to reach it straight.
+        sink: what a way of kind "raw" needs to reach it directly.
         sides: a generator for each forwarder.
-        skipped: those that are not there, and why.
+        skipped: the forwarders that are missing, and why.
     """
 
     chain: Chain

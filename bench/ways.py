@@ -15,10 +15,10 @@ import openai
 
 from bench.doubles.orders import Order
 from bench.work import Work
-from blindrelay.client import Connection, SealedTransport
+from blindrelay.client import ConnectionConfig, SealedTransport
+from blindrelay.v1.channel import ExchangeChannel
 from blindrelay.v1.envelope import METADATA_KEY, encode_envelope
 from blindrelay.v1.envelope_pb2 import Envelope
-from blindrelay.v1.exchange_call import ExchangeMethod
 from blindrelay.v1.exchange_pb2 import ExchangeRequest
 from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, client_deadline
 from blindrelay.v1.limits import (
@@ -146,7 +146,7 @@ class RawWay:
             for _ in range(1 + concurrency // room)
         ]
         # As the client does: a request of one message leaves in one step.
-        self._methods: Spread[Any] = Spread([ExchangeMethod(channel) for channel in self._channels], room)
+        self._methods: Spread[Any] = Spread([ExchangeChannel(channel) for channel in self._channels], room)
         self._authorization = ("authorization", f"Bearer {given['token']}")
         self._identity, self._key_id = (bytes.fromhex(given[name]) for name in ("identity", "key_id"))
 
@@ -154,7 +154,7 @@ class RawWay:
         first, *more = _messages(work)
         with self._methods.one() as method:
             metadata = (self._authorization, (METADATA_KEY, self._envelope()))
-            call = method.begin(None if more else first, metadata, client_deadline(0))
+            call = method.exchange(metadata, client_deadline(0), None if more else first)
             try:
                 if more:
                     for message in (first, *more):
@@ -203,7 +203,7 @@ def open_way(kind: str, given: dict[str, str], concurrency: int) -> Way:
         from bench.doubles.unsealed import take_sealing_out_of_the_client
 
         take_sealing_out_of_the_client()
-    connection = Connection.from_string(given["connection"])
+    connection = ConnectionConfig.from_string(given["connection"])
     url = given.get("url", OFFICIAL_URL)
     if kind == "sealed sdk":
         return SdkWay(url, connection.port, SealedTransport(connection).async_httpx2_client())

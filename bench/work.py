@@ -55,6 +55,6 @@ class Work:
 
     @classmethod
     def from_dict(cls, given: dict[str, float]) -> Work:
-        """From JSON. Raises TypeError for a name that is none."""
+        """From JSON. Raises TypeError for an unknown name."""
         kinds = {field.name: int if field.type == "int" else float for field in fields(cls)}
         return cls(**{name: kinds[name](value) for name, value in given.items()})  # type: ignore[arg-type]

@@ -25,10 +25,10 @@ ROOT: Final = Path(__file__).parents[1]
 CONFIG: Final = ROOT / "deploy" / "site.toml"
 STYLE: Final = ROOT / "deploy" / "site.css"
 
-PACKAGES: Final = ("client", "sealing", "trust", "serving", "relay_node", "provider_bridge")
+PACKAGES: Final = ("client", "sealing", "trust", "serving", "relay_node", "provider_bridge", "testing")
 """Those whose `__all__` has a page."""
 
-SHOWN: Final = re.compile(r"(README|SECURITY|CONTRIBUTING|CHANGELOG)\.md|(docs|spec)/.+\.(md|png|svg)")
+SHOWN: Final = re.compile(r"(README|SECURITY|CONTRIBUTING|CHANGELOG)\.md|(docs|spec)/.+\.(md|png|svg|csv)")
 """Tracked files that the site has."""
 
 SYNTAX: Final = re.compile(

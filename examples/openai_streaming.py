@@ -1,4 +1,4 @@
-"""The same, shown as it comes. A cut response is an error here, and never a shorter response."""
+"""A streamed response through BlindRelay. A response that is cut raises an error."""
 
 from openai import OpenAI
 

@@ -1,4 +1,4 @@
-"""Any request that the bridge allows, with nothing but httpx."""
+"""Any request that the bridge allows, with httpx alone."""
 
 from blindrelay.client import SealedTransport
 

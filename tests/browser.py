@@ -1,4 +1,4 @@
-"""Debian's Chromium, headless, with a fresh profile and no network but loopback."""
+"""Headless Chromium with a fresh profile and no network except loopback."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ _NO_ERRANDS = ("--disable-background-networking", "--disable-component-update", 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Skips where there is none, but not in continuous integration, which installs one.
+    """One browser for a module. Skips where there is none, except in continuous integration.
 
-    Once a module, for Playwright holds the thread's event loop for as long as it is open: asynchronous tests
-    belong in other modules.
+    Playwright holds the thread's event loop while it is open, so asynchronous tests belong in other modules.
     """
     from playwright.sync_api import sync_playwright
 
@@ -38,14 +37,14 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A page without errors in its console, uncaught exceptions, or requests to anywhere else."""
+    """A page that must have no console errors, uncaught exceptions, or requests to other hosts."""
     with checked_page(browser) as page:
         yield page
 
 
 @contextmanager
 def checked_page(browser: Browser) -> Iterator[Page]:
-    """As the fixture, for a test that wants several or its own size."""
+    """Does the same for a test that needs several pages."""
     wrong: list[str] = []
 
     def hear(line: ConsoleMessage) -> None:

@@ -1,4 +1,4 @@
-"""A cable for TCP that can go dead without a word, as when a machine sleeps or changes networks."""
+"""A TCP cable that can go dead silently, as when a machine sleeps or changes networks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Cable:
     Attributes:
         port: where it listens.
         connections: how many there have been.
-        carried: set when something has come back.
+        carried: set when a response has come back.
     """
 
     def __init__(self, port: int) -> None:
@@ -26,7 +26,7 @@ class Cable:
         self._ends: list[asyncio.StreamWriter] = []
 
     def mute(self) -> None:
-        """From now on nothing is heard on the connections that are open; new ones work."""
+        """From now on the open connections carry nothing; new ones work."""
         self._muted = self.connections
 
     async def join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -59,7 +59,7 @@ class Cable:
 
 @asynccontextmanager
 async def cable_to(port: int) -> AsyncIterator[Cable]:
-    """A cable, for as long as the block runs."""
+    """A cable while the block runs."""
     cable = Cable(port)
     listener = await asyncio.start_server(cable.join, "127.0.0.1", 0)
     cable.port = listener.sockets[0].getsockname()[1]

@@ -1,4 +1,4 @@
-"""What every test may use."""
+"""Fixtures for every test."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def state_of_the_tests_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keeps what clients remember, also in processes that tests start, away from this user's home."""
+    """Keeps the state of clients, also in child processes, out of this user's home."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BLINDRELAY_STATE", str(tmp_path_factory.mktemp("state")))
         yield
@@ -31,7 +31,7 @@ def state_of_the_tests_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="session", autouse=True)
 def traces_of_the_tests_alone() -> Iterator[None]:
-    """A server's command that runs in this process must not take core dumps from all that it starts later."""
+    """A server's command in this process must not switch off core dumps for later child processes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("blindrelay.serving.command.leave_no_traces", lambda: None)
         yield
@@ -39,7 +39,7 @@ def traces_of_the_tests_alone() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 async def one_event_loop(anyio_backend: str) -> AsyncIterator[None]:
-    """Keeps one event loop for all asynchronous tests: gRPC may still have news for one just closed."""
+    """Keeps one event loop for all asynchronous tests: gRPC may still call into one just closed."""
     yield  # noqa: PT022 (the loop lives as long as a fixture of this scope does)
 
 

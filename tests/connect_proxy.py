@@ -1,4 +1,4 @@
-"""An HTTP proxy that connects (RFC 9110, section 9.3.6), to whatever it is told, on this machine."""
+"""An HTTP proxy with CONNECT (RFC 9110, section 9.3.6) that sends every name to this machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from blindrelay.client.portal import Portal
 
 @dataclass
 class ConnectProxy:
-    """Names lead to this machine. `status` is its response to every request."""
+    """`status` is its response to every request."""
 
     status: int = 200
     port: int = 0

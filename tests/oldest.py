@@ -12,7 +12,7 @@ EXTRAS = ("client", "bridge", "proxy", "relay", "metrics")
 
 
 def floors() -> dict[str, str]:
-    """The lower bounds of what users install, by the names' usual spelling."""
+    """The lower bounds of what users install, by normalised name."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [
         *project["dependencies"],
@@ -23,7 +23,7 @@ def floors() -> dict[str, str]:
 
 
 def spelt(name: str) -> str:
-    """As packaging compares names (PEP 503)."""
+    """Normalises a name (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 

@@ -1,4 +1,4 @@
-"""The errors of the message path and of trust: the drawn tree is the real one, and each says what it is."""
+"""The errors of the message path and of trust: their docstrings draw the real tree."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from blindrelay.sealing import SealingError
 from blindrelay.sealing import errors as sealing_errors
-from blindrelay.trust import ForkedError, TrustError
+from blindrelay.trust import TrustError
 from blindrelay.trust import errors as trust_errors
 
 TREES: tuple[tuple[ModuleType, type[Exception]], ...] = (
@@ -25,7 +25,7 @@ def classes(module: ModuleType, root: type[Exception]) -> dict[str, type[Excepti
 
 
 @pytest.mark.parametrize(("module", "root"), TREES)
-def test_the_drawn_tree_is_the_real_one(module: ModuleType, root: type[Exception]) -> None:
+def test_drawn_tree_is_the_real_one(module: ModuleType, root: type[Exception]) -> None:
     """Each line's indentation is four columns for each step from the root."""
     drawn: list[tuple[int, str]] = []
     for line in (module.__doc__ or "").splitlines():
@@ -44,7 +44,3 @@ def test_the_drawn_tree_is_the_real_one(module: ModuleType, root: type[Exception
 def test_each_error_says_what_it_is(module: ModuleType, root: type[Exception]) -> None:
     for name, each in classes(module, root).items():
         assert (inspect.getdoc(each) or "").endswith((".", "bytes.")), name
-
-
-def test_a_fork_carries_its_proof() -> None:
-    assert ForkedError(b"one", b"other").proof == (b"one", b"other")

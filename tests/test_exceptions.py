@@ -1,4 +1,4 @@
-"""Every exception of ours survives what process pools and copies do to it."""
+"""Every exception survives pickling and copying, as process pools do them."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def state(error: Exception) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__qualname__)
-def test_an_exception_is_pickled_and_copied(kind: type[Exception]) -> None:
-    """A class without the base must be content with what its own constructor put into `args`."""
+def test_exception_is_pickled_and_copied(kind: type[Exception]) -> None:
+    """A class without the base can rely only on what its constructor put into `args`."""
     error = (
         kind.__new__(kind, "something happened", "to it") if issubclass(kind, PicklableError) else kind("it")
     )
@@ -60,7 +60,7 @@ def test_an_exception_is_pickled_and_copied(kind: type[Exception]) -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in CLASSES if inspect.isfunction(kind.__init__)])
-def test_a_constructor_of_ours_needs_the_base(kind: type[Exception]) -> None:
+def test_own_constructor_needs_the_base(kind: type[Exception]) -> None:
     assert issubclass(kind, PicklableError)
 
 
@@ -74,7 +74,7 @@ ERRORS: list[BlindRelayError] = [
 
 @pytest.mark.parametrize("library", [httpx, httpx2])
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_an_error_that_is_a_librarys_too_is_pickled_and_copied(error: BlindRelayError, library: Any) -> None:
+def test_combined_error_is_pickled_and_copied(error: BlindRelayError, library: Any) -> None:
     request = library.Request("POST", "https://api.openai.com/v1/chat/completions", content=iter([b"x"]))
     raised = as_library_error(error, request, "ReadError")
     assert isinstance(raised, type(error))

@@ -1,4 +1,4 @@
-"""The shape of the distribution: one namespace, and packages that say what they offer."""
+"""The shape of the distribution: one namespace, and packages that list their public names."""
 
 from __future__ import annotations
 
@@ -19,11 +19,7 @@ AIDS = {"__future__", "blindrelay.v1.extras", "importlib", "typing"}
 NAMES = [f"blindrelay.{folder.name}" for folder in PACKAGES]
 
 
-def test_the_packages_are_found() -> None:
-    assert {"blindrelay.v1", "blindrelay.sealing"} <= set(NAMES)
-
-
-def test_nothing_closes_the_namespace() -> None:
+def test_namespace_stays_open() -> None:
     """One `blindrelay/__init__.py` would hide every other folder's packages."""
     ours = [path for path in ROOT.glob("*/blindrelay/*") if path.is_file()]
     assert ours == []
@@ -31,19 +27,16 @@ def test_nothing_closes_the_namespace() -> None:
     assert getattr(importlib.import_module("blindrelay"), "__file__", None) is None
 
 
-def test_every_folder_under_the_namespace_is_a_package() -> None:
+def test_every_folder_under_the_namespace_is_a_typed_package() -> None:
     folders = {path for path in ROOT.glob("*/blindrelay/*/") if path.name != "__pycache__"}
+    assert {"blindrelay.v1", "blindrelay.sealing"} <= set(NAMES)
     assert folders == set(PACKAGES)
+    assert all((folder / "py.typed").is_file() for folder in folders)
     assert len({folder.name for folder in PACKAGES}) == len(PACKAGES)
 
 
-@pytest.mark.parametrize("folder", PACKAGES, ids=NAMES)
-def test_a_package_is_typed(folder: Path) -> None:
-    assert (folder / "py.typed").is_file()
-
-
 def statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Of a module; names that are imported for types stand for what is imported when it is used."""
+    """A module's statements. Names imported for types count as imports."""
     for node in body:
         match node:
             case ast.If(test=ast.Name(id="TYPE_CHECKING")) | ast.With():
@@ -78,7 +71,7 @@ def in_order(names: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_a_package_offers_is_listed_whole_and_in_order(name: str) -> None:
+def test_all_lists_every_public_name_in_order(name: str) -> None:
     package = importlib.import_module(name)
     listed: list[str] = list(getattr(package, "__all__", []))
     assert set(listed) == offered(package)
@@ -87,7 +80,7 @@ def test_what_a_package_offers_is_listed_whole_and_in_order(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_a_package_offers_is_there_and_says_what_it_is(name: str) -> None:
+def test_public_names_exist_and_have_docstrings(name: str) -> None:
     package = importlib.import_module(name)
     assert package.__doc__
     for each in getattr(package, "__all__", []):
@@ -97,8 +90,8 @@ def test_what_a_package_offers_is_there_and_says_what_it_is(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["blindrelay.sealing", "blindrelay.v1.envelope", "blindrelay.v1.keys"])
-def test_the_core_imports_without_grpc_or_any_transport(name: str) -> None:
-    """In a process of its own, so that nothing that other tests have imported hides it."""
+def test_core_imports_no_grpc_and_no_transport(name: str) -> None:
+    """In its own process, so that imports of other tests hide nothing."""
     unwanted = ("grpc", "httpx", "httpx2", "asyncio", "socket", "ssl")
     program = f"import sys, {name}; print(*[each for each in {unwanted!r} if each in sys.modules])"
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The README's commands and snippets work as printed, but for the example's connection string."""
+"""The README's commands and snippets work as printed, except for the example's connection string."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COMMANDS = [
     for block in re.findall(r"(?:^    .+\n)+", UNFENCED.replace("\\\n", " "), re.MULTILINE)
     for line in block.splitlines()
 ]
-"""What stands in indented blocks, a command a line, without its comment."""
+"""The commands of indented blocks, one a line, without comments."""
 
 EXAMPLE = re.compile(r"blindrelay://TOKEN@relay\.example:443\?bridge=br1…")
 PROGRAM = """
@@ -49,7 +49,7 @@ def bed() -> Iterator[Testbed]:
 
 @pytest.fixture(scope="module")
 def environment(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A new user's: an empty home, and the commands on the path."""
+    """A new user's environment: an empty home, and the commands on the path."""
     home = tmp_path_factory.mktemp("home")
     mine = {name: value for name, value in os.environ.items() if not name.startswith("BLINDRELAY_")}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -58,7 +58,7 @@ def environment(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    """A free port, in place of the one that the README names."""
+    """A free port, instead of the one in the README."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         return int(taken.getsockname()[1])
 
@@ -71,7 +71,7 @@ def starting(beginning: str) -> list[str]:
 
 
 def output_of(command: str, environment: Mapping[str, str], folder: Path, typed: str | None = None) -> str:
-    """What a shell's command prints. It has to succeed."""
+    """What a shell command prints. It must succeed."""
     done = subprocess.run(
         ["bash", "-c", command],
         env=environment,
@@ -85,26 +85,26 @@ def output_of(command: str, environment: Mapping[str, str], folder: Path, typed:
     return done.stdout
 
 
-def test_no_command_is_of_a_kind_that_is_not_tried() -> None:
+def test_every_kind_of_command_is_tried() -> None:
     kinds = ("make ", "pip install ", ".venv/bin/python -m blindrelay.testbed up", "blindrelay ", "curl ")
     programs = ("export TOKEN=", "OPENAI_BASE_URL=", "ANTHROPIC_BASE_URL=")
     assert [command for command in COMMANDS if not command.startswith((*kinds, *programs))] == []
 
 
 @pytest.mark.parametrize("command", starting("make "))
-def test_make_targets_are_there(command: str) -> None:
+def test_make_targets_exist(command: str) -> None:
     subprocess.run([*command.split(), "--dry-run"], cwd=ROOT, check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("command", starting("pip install "))
-def test_extras_are_there(command: str) -> None:
+def test_extras_exist(command: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = re.findall(r'"\./blindrelay\[(\w+)\]"', command)
     assert extras
     assert set(extras) <= set(project["optional-dependencies"])
 
 
-def test_the_program_streams(bed: Testbed, environment: dict[str, str], tmp_path: Path) -> None:
+def test_program_streams(bed: Testbed, environment: dict[str, str], tmp_path: Path) -> None:
     (snippet,) = re.findall(r"```python\n(.+?)```", README, re.DOTALL)
     program, replaced = EXAMPLE.subn(bed.relay, snippet)
     assert replaced == 1
@@ -113,7 +113,7 @@ def test_the_program_streams(bed: Testbed, environment: dict[str, str], tmp_path
     assert output_of("python -W error program.py", environment, tmp_path).strip()
 
 
-def test_the_testbed_prints_a_connection_string(environment: dict[str, str]) -> None:
+def test_testbed_prints_a_connection_string(environment: dict[str, str]) -> None:
     (command,) = starting(".venv/bin/python -m blindrelay.testbed up")
     arguments = command.split()[1:]
     with subprocess.Popen(
@@ -126,7 +126,7 @@ def test_the_testbed_prints_a_connection_string(environment: dict[str, str]) -> 
             testbed.send_signal(signal.SIGINT)
 
 
-def test_commands_without_a_line_of_code(
+def test_commands_work_without_code(
     bed: Testbed, environment: dict[str, str], port: int, tmp_path: Path
 ) -> None:
     init, chat, proxy, show_token = [

@@ -1,4 +1,4 @@
-"""The workflows run make targets that exist."""
+"""The workflows and .ci/run call make targets that exist."""
 
 from __future__ import annotations
 
@@ -26,7 +26,12 @@ def commands(workflow: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("command", [each for workflow in WORKFLOWS for each in commands(workflow)])
+CI_RUN = [f"make {target}" for target in re.findall(r"^ *run (\S+)$", (ROOT / ".ci/run").read_text(), re.M)]
+
+
+@pytest.mark.parametrize(
+    "command", [*CI_RUN, *(each for workflow in WORKFLOWS for each in commands(workflow))]
+)
 def test_make_targets_exist(command: str) -> None:
     words = re.sub(r" ARGS=.*", "", command).split()
     subprocess.run([*words, "--dry-run"], cwd=ROOT, check=True, capture_output=True)

@@ -1,4 +1,4 @@
-"""More than the relay has room for: what is admitted must still be answered, the rest refused early."""
+"""More than the relay admits: what is admitted must still be served, and the rest refused early."""
 
 from __future__ import annotations
 
@@ -18,18 +18,14 @@ _CONNECTIONS = 240
 
 
 def arrival(plan: Plan, session: Session) -> Comparison:
-    """Open loop at multiples of the capacity, which a closed loop with as many at once has shown before."""
+    """Measures the capacity with a closed loop, then runs open loops at multiples of it."""
     about = (
-        f"Prompts of 1 KiB, answers after 0.1 s; the relay admits {ROOM} at once. The capacity is what a "
-        "closed loop of "
-        f"{ROOM} achieves; then exchanges arrive evenly at so many times that rate, whatever becomes of "
-        "those before."
+        f"Prompts of 1 KiB, responses after 0.1 s; the relay admits {ROOM} at once. The capacity is what a "
+        f"closed loop of {ROOM} achieves. Then exchanges arrive evenly at a multiple of that rate."
     )
     limits = (
-        "The capacity is set by the relay's limit, so that generator and chain share two cores without "
-        "starving each "
-        "other; refused exchanges are sealed by the generator all the same. Evenly spaced arrivals are "
-        "kinder than real ones."
+        "The relay's limit sets the capacity, so that generator and chain do not starve each other on two "
+        "cores. The generator seals refused exchanges too. Evenly spaced arrivals are kinder than real ones."
     )
     made = Comparison("By arrival rate", about, limits, "× capacity")
     seconds = max(2.0, plan.seconds)

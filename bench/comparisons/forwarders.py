@@ -44,17 +44,16 @@ def _set_apart(stand: Forwarders) -> Iterator[None]:
 
 def _compared(plan: Plan, session: Session, title: str, how: str, *, apart: bool) -> Comparison:
     about = (
-        f"Records of 2 KiB: exchanges of one each way, or streams of 64; {FORWARDED_AT_ONCE} at a time, each "
-        "in turn "
-        f"as soon as the one before it has ended. {how}"
+        "Records of 2 KiB: exchanges of one each way, or streams of 64; closed loop, "
+        f"{FORWARDED_AT_ONCE} at a time. {how}"
     )
     limits = (
         "Sink and generator are Python and slower than Envoy and nginx: compare CPU, not exchanges a second. "
-        "*Bare grpc.aio* passes messages on and does nothing else: what a relay in Python costs at least."
+        "*Bare grpc.aio* forwards messages and does nothing else: the least that a relay in Python costs."
     )
     made = Comparison(title, about, limits, "load")
     if apart and len(os.sched_getaffinity(0)) < 2:
-        made.skipped.append("all of it: there is but one core")
+        made.skipped.append("everything: this machine has only one core")
         return made
     stand = forwarders(session)
     made.skipped += stand.skipped

@@ -32,8 +32,7 @@ def gateway(plan: Plan, session: Session) -> Comparison:
         "no logging."
     )
     limits = (
-        "LiteLLM does more than pass on (routing by model, budgets, translation); we seal. Both forward "
-        "one provider."
+        "LiteLLM also routes by model, counts budgets and translates; we seal. Both forward to one provider."
     )
     made = Comparison("As a gateway", about, limits, "load")
     stand = whole_chain(session)

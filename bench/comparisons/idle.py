@@ -23,9 +23,8 @@ def idle_streams(plan: Plan, session: Session) -> Comparison:
         "one record each way beside them, one after the other."
     )
     limits = (
-        "The sink is no bridge: the bridge's own limit is 2,000 streams on a relay's connection. "
-        "Generator and sink hold as many streams on the same cores. *Bare grpc.aio* passes messages on and "
-        "does nothing else."
+        "The sink is not a bridge, which allows 2,000 streams on a relay's connection. Generator and sink "
+        "hold as many streams on the same cores. *Bare grpc.aio* forwards messages and does nothing else."
     )
     made = Comparison("By number of idle streams", about, limits, "idle streams")
     runs = {name: _held(plan, name, start) for name, start in _STARTS.items()}

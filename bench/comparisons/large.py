@@ -19,8 +19,8 @@ def upload(plan: Plan, session: Session) -> Comparison:
     work = Work(prompt_bytes=UPLOAD)
     about = "A prompt of 16 MiB and a short response, one after the other, at least one in a run."
     limits = (
-        "The bridge holds a request until it is whole, and then sends it to the provider: the sealed and the "
-        "unsealed way carry the bytes one hop further than raw gRPC does, one hop after the other."
+        "The bridge gathers a whole request before it sends it to the provider. So the sealed and the "
+        "unsealed way carry the bytes one hop further than raw gRPC, one hop after the other."
     )
     made = Comparison("Upload of 16 MiB", about, limits)
     sides = [*_through_our_relay(session), *whole_chain(session).sides]

@@ -31,9 +31,8 @@ def libraries(plan: Plan, session: Session) -> Comparison:
         "bytes, one by one."
     )
     limits = (
-        "They do not do the same: ours is post-quantum (X-Wing), seals heads, and pads; hpke-http is "
-        "written in Rust, seals "
-        "heads, needs a shared key; tinfoil-ehbp seals bodies only. Neither of these is post-quantum."
+        "They differ: ours is post-quantum (X-Wing), seals heads, and pads. hpke-http is written in Rust, "
+        "seals heads, and needs a shared key. tinfoil-ehbp seals bodies only. Neither is post-quantum."
     )
     made = Comparison("Sealed peers, library against library", about, limits, "case")
     python = PEERS / "python"
@@ -47,7 +46,7 @@ def libraries(plan: Plan, session: Session) -> Comparison:
 
 
 def record_layer(plan: Plan, session: Session) -> Comparison:
-    """What our record layer adds to the library that it stands on."""
+    """What our record layer adds to the library below it."""
     about = "Body pieces of 64 KiB, one after the other on one direction of an exchange, CPU for each."
     made = Comparison("Records of 64 KiB", about, "One process, no network.", "case")
     command = [sys.executable, "-m", "bench.peers.record_layers"]

@@ -25,7 +25,7 @@ from blindrelay.v1.limits import MAX_BODY_PIECE
 
 
 class PlainRequestWriter:
-    """In the place of a RequestSealer: the same pieces in the same number of messages, in clear."""
+    """Replaces a RequestSealer: the same pieces in the same number of messages, in clear."""
 
     def __init__(self) -> None:
         self.ended = False
@@ -55,7 +55,7 @@ class PlainRequestWriter:
 
 
 class PlainRequestReader:
-    """In the place of a RequestOpener."""
+    """Replaces a RequestOpener."""
 
     def __init__(self) -> None:
         self.finished = self.ended = False
@@ -71,7 +71,7 @@ class PlainRequestReader:
 
 
 class PlainResponseWriter:
-    """In the place of a ResponseSealer."""
+    """Replaces a ResponseSealer."""
 
     def __init__(self) -> None:
         self.ended = False
@@ -89,7 +89,7 @@ class PlainResponseWriter:
 
 
 class PlainResponseReader:
-    """In the place of a ResponseOpener."""
+    """Replaces a ResponseOpener."""
 
     def __init__(self) -> None:
         self.finished = self.ended = False
@@ -105,31 +105,31 @@ class PlainResponseReader:
 
 
 def encapsulate(envelope: bytes, config: bytes) -> ClientExchange:
-    """Nothing is sealed to anybody."""
+    """Encapsulates nothing."""
     request: Any = PlainRequestWriter()
     response: Any = PlainResponseReader()
     return ClientExchange(b"", request, response)
 
 
 def decapsulate(envelope: bytes, encapsulated_secret: bytes, key: SealingKey) -> BridgeExchange:
-    """Nothing was."""
+    """Decapsulates nothing."""
     request: Any = PlainRequestReader()
     response: Any = PlainResponseWriter()
     return BridgeExchange(request, response)
 
 
 def take_sealing_out_of_the_client() -> None:
-    """For this process, for good. Raises AttributeError if the client is no longer made that way."""
+    """Replaces it in this process, until it ends. Raises AttributeError if the client has changed."""
     from blindrelay.client import sender
 
     _replace(sender, "encapsulate", encapsulate)
 
 
 def take_sealing_out_of_the_bridge() -> None:
-    """As above."""
-    from blindrelay.provider_bridge import opening
+    """Replaces it in this process, as above."""
+    from blindrelay.provider_bridge import exchange_opener
 
-    _replace(opening, "decapsulate", decapsulate)
+    _replace(exchange_opener, "decapsulate", decapsulate)
 
 
 def _replace(module: Any, name: str, double: object) -> None:

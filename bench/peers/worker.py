@@ -1,4 +1,4 @@
-"""What every peer's process does: repeats the case it is asked for, for a time, and says how long one took.
+"""The process of a peer: repeats a case for a time, and reports how long one took.
 
 Imports nothing but the standard library: peers live in an environment of their own.
 """
@@ -22,7 +22,7 @@ _PIECE: Final = b"x" * 64
 
 @dataclass(frozen=True)
 class Case:
-    """`work` is measured, on what `prepare` made, which is not; it does a thing `units` times."""
+    """`work` is measured, without `prepare`, which makes its argument. One call does `units` things."""
 
     work: Callable[[Any], object]
     prepare: Callable[[], Any] = lambda: None
@@ -34,8 +34,8 @@ def exchanges(
 ) -> dict[str, Case]:
     """The cases of a library that seals HTTP.
 
-    `exchange` seals and opens a request with a body, and a response with the same; `stream` a request with a
-    body, and a response of so many pieces, each by itself.
+    `exchange` seals and opens a request with a body, and a response with the same body. `stream` does so with
+    a body for the request, and a response of many pieces, each sealed alone.
     """
     bodies = {name: bytes(size) for name, size in SIZES.items()}
     cases = {name: Case(exchange, lambda body=body: body) for name, body in bodies.items()}  # type: ignore[misc]

@@ -213,3 +213,12 @@ def _acknowledged(frame: Frame) -> Frame:
     if isinstance(frame, PingFrame):
         return PingFrame(0, frame.opaque_data, flags=["ACK"])
     return SettingsFrame(0, flags=["ACK"])
+
+
+async def start_messages(attacker: Peer, block: bytes, calls: int, claimed: int, sent: int) -> None:
+    """Calls whose message is never finished."""
+    for _ in range(calls):
+        stream = attacker.stream()
+        await attacker.send(opening(stream, block))
+        await attacker.pour(stream, message_start(claimed, bytes(sent)))
+    await attacker.answered()

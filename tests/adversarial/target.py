@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from blindrelay.testbed import Testbed
 from blindrelay.trust import parse_identity
 from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.grpc_profile import EXCHANGE_METHOD
-from tests.adversarial.h2_peer import header_block
-from tests.provider_bridge.sealed_caller import SealedCaller
+from tests.adversarial.h2_peer import Peer, header_block, message_start, opening
+from tests.provider_bridge.sealed_caller import SealedCaller, SealedRequest
 
 
 @dataclass
@@ -42,6 +43,17 @@ class Target:
     def call_with(self, envelope: bytes, *more: tuple[str, str], path: str = EXCHANGE_METHOD) -> bytes:
         encoded = base64.b64encode(envelope).decode()
         return header_block((authorization(self.token), (METADATA_KEY, encoded), *more), path)
+
+    async def present(
+        self, attackers: Sequence[Peer], requests: Iterable[SealedRequest], *, whole: bool = True
+    ) -> None:
+        """Sends requests on the attackers' connections in turn, without the last message if not `whole`."""
+        for number, request in enumerate(requests):
+            attacker = attackers[number % len(attackers)]
+            stream = attacker.stream()
+            await attacker.send(opening(stream, self.call_with(request.envelope)))
+            for message in request.messages if whole else request.messages[:-1]:
+                await attacker.pour(stream, message_start(len(message), message))
 
     def peak(self) -> int:
         """VmHWM in bytes."""

@@ -16,7 +16,7 @@ import pytest
 from blindrelay.testbed import Testbed
 from blindrelay.testbed.attacks import ATTACKS, Proof, Row, attacks_named, run_attacks
 from blindrelay.testbed.attacks import command as attack_command
-from blindrelay.testbed.attacks.doubles import nothing_missing
+from blindrelay.testbed.attacks.doubles.double import nothing_missing
 from blindrelay.testbed.cli import main
 
 NAMES = [attack.name for attack in ATTACKS]
@@ -33,14 +33,14 @@ async def rows(bed: Testbed) -> AsyncIterator[dict[str, Row]]:
     yield {row.attack.name: row for row in await run_attacks(bed, ATTACKS)}  # noqa: PT022 (asynchronous)
 
 
-def test_there_are_many_attacks_and_no_two_of_one_name() -> None:
+def test_attack_names_are_unique() -> None:
     assert len(NAMES) == len(set(NAMES))
     assert len(NAMES) >= 100
     assert all(re.fullmatch(r"[a-z0-9-]{1,40}", name) for name in NAMES)
     assert all(attack.about.endswith(".") for attack in ATTACKS)
 
 
-def test_each_attack_has_a_twin_that_lacks_something() -> None:
+def test_each_attack_has_a_double() -> None:
     assert all(attack.double is not nothing_missing for attack in ATTACKS)
 
 
@@ -50,7 +50,7 @@ def test_the_attack_fails_and_its_twin_succeeds(name: str, rows: dict[str, Row])
     assert rows[name].surprises == ()
 
 
-async def test_a_run_that_is_not_as_expected_is_a_surprise(bed: Testbed) -> None:
+async def test_unexpected_outcome_is_a_surprise(bed: Testbed) -> None:
     attack = replace(attacks_named(["flip-answer-body"])[0], ends=("the whole response",), calls=2)
     (row,) = await run_attacks(bed, [attack])
     assert row.surprises == (
@@ -60,7 +60,7 @@ async def test_a_run_that_is_not_as_expected_is_a_surprise(bed: Testbed) -> None
     assert not row.as_expected
 
 
-async def test_a_twin_that_fails_at_its_attack_is_a_surprise(bed: Testbed) -> None:
+async def test_failing_twin_is_a_surprise(bed: Testbed) -> None:
     attack = replace(attacks_named(["flip-answer-body"])[0], double=nothing_missing)
     (row,) = await run_attacks(bed, [attack])
     assert row.surprises == (
@@ -98,7 +98,7 @@ def test_the_table_folds_to_the_terminal(
     assert any(line.endswith("as expected") for line in lines)
 
 
-def test_the_command_tells_programs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["attack", "--json", "swap-answers"]) == 0
     row = json.loads(capsys.readouterr().out)
     assert row["attack"] == "swap-answers"
@@ -108,7 +108,7 @@ def test_the_command_tells_programs(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("wide")
-def test_a_surprise_is_shown_and_fails_the_command(
+def test_surprise_fails_the_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     never = Proof("pigs fly", lambda outcome: False)
@@ -133,7 +133,7 @@ def test_the_list_names_them_all(capsys: pytest.CaptureFixture[str]) -> None:
         ([], "say which attacks to run: names, or --all; --list shows them"),
     ],
 )
-def test_what_is_asked_wrongly_is_told_in_one_line(
+def test_wrong_arguments_are_reported_in_one_line(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["attack", *arguments]) == 2
@@ -143,7 +143,7 @@ def test_what_is_asked_wrongly_is_told_in_one_line(
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_ends_silently_and_leaves_no_process(signal_number: int) -> None:
+def test_interrupted_run_ends_silently_and_leaves_no_process(signal_number: int) -> None:
     code = (
         "import sys\n"
         "from blindrelay.testbed import cli\n"

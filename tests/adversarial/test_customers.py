@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import takewhile
-from threading import Thread
 from typing import Any
 
 import pytest
 
-from blindrelay.client import Connection, SealedTransport
-from blindrelay.testbed import MappedProvider, Testbed
+from blindrelay.client import ConnectionConfig, SealedTransport
+from blindrelay.testbed import Testbed
 from blindrelay.testbed.providers import llama_is_installed
+from blindrelay.testing import LocalBlindRelay, ReceivedRequest, Reply
 
 SECRET = "my account number is 4711 and the password is hunter2"
 RIGHT = "my account number is 4711 and the"
@@ -24,7 +22,7 @@ OPENAI = "https://api.openai.com/v1/chat/completions"
 VLLM = "https://models.example/v1/chat/completions"
 
 
-def ask(connection: str | Connection, url: str, text: str, **fields: Any) -> Any:
+def ask(connection: str | ConnectionConfig, url: str, text: str, **fields: Any) -> Any:
     """What a new transport of a customer's gets for one question: the response."""
     body = {"model": "m", "messages": [{"role": "user", "content": text}], "max_tokens": 1, **fields}
     with SealedTransport(connection) as transport, transport.httpx_client() as client:
@@ -61,50 +59,35 @@ def common(one: str, other: str) -> int:
     return sum(1 for _ in takewhile(bool, (a == b for a, b in zip(one, other, strict=False))))
 
 
-class _PrefixCache(BaseHTTPRequestHandler):
+class PrefixCache:
     """Reports how many characters of a prompt it has seen under the same salt, as vLLM does with blocks."""
 
-    seen: list[tuple[str, str]]
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str]] = []
 
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        salt, prompt = body.get("cache_salt", ""), body["messages"][0]["content"]
+    def answer(self, request: ReceivedRequest) -> Reply:
+        salt, prompt = request.json.get("cache_salt", ""), request.json["messages"][0]["content"]
         found = max((common(prompt, old) for other, old in self.seen if other == salt), default=0)
         self.seen.append((salt, prompt))
-        answer = json.dumps({"usage": {"prompt_tokens_details": {"cached_tokens": found}}}).encode()
-        self.send_response(200)
-        for name, value in (
-            ("content-type", "application/json"),
-            ("content-length", str(len(answer))),
-            ("x-ratelimit-remaining-tokens", str(30_000 - sum(len(old) for _, old in self.seen))),
-        ):
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, *_: Any) -> None:
-        """Says nothing."""
+        left = 30_000 - sum(len(old) for _, old in self.seen)
+        usage = {"prompt_tokens_details": {"cached_tokens": found}}
+        return Reply(json={"usage": usage}, headers={"x-ratelimit-remaining-tokens": str(left)})
 
 
 @contextmanager
-def prefix_cache(**options: str) -> Iterator[tuple[Testbed, list[tuple[str, str]]]]:
-    """A testbed before such a provider, and what that has seen."""
-    seen: list[tuple[str, str]] = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("PrefixCache", (_PrefixCache,), {"seen": seen}))
-    Thread(target=server.serve_forever, daemon=True).start()
-    target = f"http://127.0.0.1:{server.server_port}"
-    entry = MappedProvider("vllm", "https://models.example", target, options=options)
-    try:
-        with Testbed("scripted", providers=[entry]) as bed:
-            yield bed, seen
-    finally:
-        server.shutdown()
-        server.server_close()
+def prefix_cache(**options: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """A relay and a bridge before such a provider, and what that has seen."""
+    cache = PrefixCache()
+    with LocalBlindRelay(
+        origins={"vllm": "https://models.example"}, provider_options={"vllm": options}
+    ) as local:
+        local.provider.answer_with(cache.answer)
+        yield local.connection_string, cache.seen
 
 
 def test_a_salted_cache_confirms_no_guess_and_still_serves_its_owner() -> None:
-    with prefix_cache() as (bed, seen):
-        victim = replace(Connection.from_string(bed.relay), cache_salt=frozenset({"models.example"}))
+    with prefix_cache() as (relay, seen):
+        victim = replace(ConnectionConfig.from_string(relay), cache_salt=frozenset({"models.example"}))
         attacker = replace(victim, cache_salt=None)
         ask(victim, VLLM, SECRET)
         assert ask(attacker, VLLM, RIGHT).status_code == 400, "a prompt without a salt is refused"
@@ -115,8 +98,8 @@ def test_a_salted_cache_confirms_no_guess_and_still_serves_its_owner() -> None:
 
 
 def test_without_salts_the_same_cache_confirms_a_guess() -> None:
-    with prefix_cache(cache_salt="off") as (bed, _):
-        connection = replace(Connection.from_string(bed.relay), cache_salt=None)
+    with prefix_cache(cache_salt="off") as (relay, _):
+        connection = replace(ConnectionConfig.from_string(relay), cache_salt=None)
         ask(connection, VLLM, SECRET)
         assert cached_tokens(ask(connection, VLLM, RIGHT)) == len(RIGHT)
         assert cached_tokens(ask(connection, VLLM, WRONG)) < len(RIGHT)
@@ -124,8 +107,8 @@ def test_without_salts_the_same_cache_confirms_a_guess() -> None:
 
 def test_limits_tell_no_customer_what_another_sends() -> None:
     """With a credential of one's own, the twin, they pass: then they are one's own account's."""
-    with prefix_cache(cache_salt="off") as (bed, _):
-        injected = Connection.from_string(bed.relay)
+    with prefix_cache(cache_salt="off") as (relay, _):
+        injected = ConnectionConfig.from_string(relay)
         assert "x-ratelimit-remaining-tokens" not in ask(injected, VLLM, SECRET).headers
-        brought = Connection.from_string(bed.relay + "&credentials=brought")
+        brought = ConnectionConfig.from_string(relay + "&credentials=brought")
         assert ask(brought, VLLM, SECRET).headers["x-ratelimit-remaining-tokens"]

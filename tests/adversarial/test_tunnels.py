@@ -90,7 +90,7 @@ DOWN = {
 
 
 @pytest.mark.parametrize("name", DOWN)
-async def test_what_comes_down_is_whole_or_an_error(bed: Testbed, name: str) -> None:
+async def test_altered_response_is_an_error(bed: Testbed, name: str) -> None:
     alteration, error, most = DOWN[name]
     heard: list[str] = []
     with pytest.raises(error):
@@ -108,9 +108,7 @@ UP: dict[str, Alteration] = {
 
 
 @pytest.mark.parametrize("name", UP)
-async def test_what_goes_up_is_what_was_said_or_nothing(
-    bed: Testbed, provider: WebSocketProvider, name: str
-) -> None:
+async def test_altered_request_is_refused(bed: Testbed, provider: WebSocketProvider, name: str) -> None:
     provider.messages.clear()
     heard: list[str] = []
     with pytest.raises(BridgeError) as failed:

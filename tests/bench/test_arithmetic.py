@@ -1,7 +1,7 @@
-"""The harness against loads whose figures are known; what it measures elsewhere is nobody's promise.
+"""The harness against loads with known figures.
 
-No test looks at a time that this machine took: the loops get a clock of their own, CPU is compared with what
-the process that burnt it counted itself.
+No test looks at a time that this machine took. The loops get their own clock, and CPU is compared with
+what the process counted itself.
 """
 
 from __future__ import annotations
@@ -9,10 +9,14 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import xml.etree.ElementTree as ElementTree
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
+from bench.charts import CHARTS, draw
+from bench.figures import Figure
 from bench.latencies import Latencies
 from bench.loops import Loop
 from bench.measuring import difference, interleaved, ratio, spread
@@ -54,7 +58,7 @@ class KnownWay:
         """Nothing is open."""
 
 
-async def test_a_closed_loop_counts_and_times_what_it_was_given() -> None:
+async def test_closed_loop_counts_and_times() -> None:
     way = KnownWay(first=0.02, gap=0.005, pieces=3)
     outcome = await Loop(way, Work(prompt_bytes=100), clock=way.clock).closed(1, seconds=1e9, at_most=100)
     assert outcome["exchanges"] == 90
@@ -68,8 +72,8 @@ async def test_a_closed_loop_counts_and_times_what_it_was_given() -> None:
     assert outcome["gap_ms"]["p50"] == pytest.approx(outcome["gap_ms"]["max"]) == pytest.approx(5, rel=0.001)
 
 
-async def test_an_open_loop_counts_the_wait_before_the_start() -> None:
-    """Ten are due in a second, and each holds up the rest by a second: no coordinated omission."""
+async def test_open_loop_counts_the_wait_before_the_start() -> None:
+    """Ten are due in a second, and each delays the rest by a second: no coordinated omission."""
     way = KnownWay(first=1.0, gap=0.0, pieces=1)
     outcome = await Loop(way, Work(), clock=way.clock).open(rate=10, seconds=0.9)
     assert outcome["offered"] == outcome["exchanges"] == 9
@@ -88,7 +92,7 @@ def test_percentiles_of_known_durations() -> None:
         assert summary[name] == pytest.approx(expected, rel=0.001)
 
 
-def test_cpu_is_what_the_process_and_its_children_counted_themselves() -> None:
+def test_cpu_includes_children() -> None:
     nested = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BURN!r}])"
     with subprocess.Popen(
         [sys.executable, "-c", nested], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -103,7 +107,7 @@ def test_cpu_is_what_the_process_and_its_children_counted_themselves() -> None:
         process.communicate("")
 
 
-async def test_bytes_on_the_wire_are_counted_by_the_kernel() -> None:
+async def test_wire_bytes_are_counted_by_the_kernel() -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readexactly(1_000)
         writer.write(bytes(77))
@@ -126,14 +130,14 @@ async def test_bytes_on_the_wire_are_counted_by_the_kernel() -> None:
     await server.wait_closed()
 
 
-def test_ratios_are_made_within_rounds() -> None:
+def test_ratios_are_within_rounds() -> None:
     over, under = [{"x": 10.0}, {"x": 30.0}, {"x": 8.0}], [{"x": 5.0}, {"x": 10.0}, {"x": 2.0}]
     assert ratio(over, under, lambda run: run["x"]) == {"median": 3.0, "least": 2.0, "most": 4.0}
     assert difference(over, under, lambda run: run["x"]) == {"median": 6.0, "least": 5.0, "most": 20.0}
     assert spread([]) is None
 
 
-def test_sides_take_turns_and_every_second_round_the_other_way_about() -> None:
+def test_sides_take_turns_in_both_orders() -> None:
     asked: list[str] = []
 
     class Noted:
@@ -149,7 +153,7 @@ def test_sides_take_turns_and_every_second_round_the_other_way_about() -> None:
     assert runs == {"a": [{"place": 3}, {"place": 6}], "b": [{"place": 4}, {"place": 5}]}
 
 
-def test_few_exchanges_keep_to_few_connections() -> None:
+def test_few_exchanges_use_few_connections() -> None:
     spreading = Spread(["first", "second"], room=2)
     with spreading.one() as a, spreading.one() as b, spreading.one() as c:
         assert (a, b, c) == ("first", "first", "second")
@@ -157,7 +161,20 @@ def test_few_exchanges_keep_to_few_connections() -> None:
         assert again == "first"
 
 
-def test_a_request_says_what_it_wants_and_the_provider_reads_it() -> None:
+def test_provider_reads_the_work_from_the_model_name() -> None:
     work = Work(prompt_bytes=10_000, pieces=7, piece_bytes=33, first_seconds=0.25, pieces_per_second=12.5)
     read = Work.of(work.body())
     assert (read.pieces, read.piece_bytes, read.first_seconds, read.pieces_per_second) == (7, 33, 0.25, 12.5)
+
+
+def test_charts_show_what_was_measured(tmp_path: Path) -> None:
+    curve = [Figure(at, "our relay", "pss_mib", [float(at)]) for at in (10, 100, 1_000, 10_000)]
+    bars = [Figure("", way, "exchanges_per_second", [1.0, 2.0]) for way in ("BlindRelay", "Envoy")]
+    summed = [Figure("one", "Envoy", f"cpu_us_per_piece.{part}", [1.0]) for part in ("forwarder", "client")]
+    charts = {chart.comparison: chart for chart in CHARTS}
+    for name, figures in {"idle_streams": curve, "throughput": bars, "forwarders_together": summed}.items():
+        assert draw(charts[name], "along", figures, tmp_path / f"{name}.svg")
+        root = ElementTree.parse(tmp_path / f"{name}.svg").getroot()
+        assert root.tag.endswith("svg")
+        assert figures[0].way in "".join(root.itertext())
+    assert not draw(charts["gateway"], "along", bars, tmp_path / "none.svg")

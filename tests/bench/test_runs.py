@@ -1,9 +1,9 @@
-"""A second of the real thing: processes start, are loaded, and the figures add up; reports come of them."""
+"""Short real runs: processes start, are loaded, and the figures add up; reports are written."""
 
 from __future__ import annotations
 
+import csv
 import re
-import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pytest
 from bench.chain import Chain
 from bench.cli import main
 from bench.comparisons import COMPARISONS
+from bench.comparisons.libraries import RECORD_CASES
 from bench.measuring import Side, closed
 from bench.plan import QUICK, Plan
 from bench.results import Comparison, Point
@@ -25,7 +26,7 @@ COUNT = 6
 TINY = replace(QUICK, name="tiny", rounds=1, seconds=0.1, library_seconds=0.01)
 
 
-def test_a_load_of_known_size_is_counted_in_every_process() -> None:
+def test_load_is_counted_in_every_process() -> None:
     work = Work(prompt_bytes=1_000, pieces=PIECES, piece_bytes=20, pieces_per_second=50)
     with Chain() as chain:
         provider = chain.provider()
@@ -45,7 +46,7 @@ def test_a_load_of_known_size_is_counted_in_every_process() -> None:
     assert measured["wire"]["received"] > measured["content"]["received"]
 
 
-def test_own_relay_is_measured_with_a_known_number_of_calls(capsys: pytest.CaptureFixture[str]) -> None:
+def test_own_relay_gets_a_known_number_of_calls(capsys: pytest.CaptureFixture[str]) -> None:
     with Testbed("scripted") as bed:
         relay = f"relay={bed.pids['relay']}"
         short = ["--calls", "3", "--rounds", "2", "--direct", f"{bed.provider}/v1"]
@@ -57,7 +58,7 @@ def test_own_relay_is_measured_with_a_known_number_of_calls(capsys: pytest.Captu
     assert "relay " in printed.out
 
 
-def test_own_relay_that_cannot_be_used_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_own_relay_that_fails_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with Testbed("scripted") as bed:
         wrong = {
             "no connection": re.sub(r"@127\.0\.0\.1:\d+", "@127.0.0.1:1", bed.relay),
@@ -71,26 +72,20 @@ def test_own_relay_that_cannot_be_used_is_one_line(capsys: pytest.CaptureFixture
             assert reason in last
 
 
-def test_a_run_is_written_read_reported_and_compared(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_run_becomes_a_page_with_data(tmp_path: Path) -> None:
     out, page = tmp_path / "run.json", tmp_path / "docs" / "page.md"
     made = run(TINY, ["record_layer"], out)
     assert read_run(out)["comparisons"] == made["comparisons"]
-    assert main(["targets", str(out)]) == 0
-    table = capsys.readouterr().out
-    assert "| seal 64 KiB in the client over PyNaCl's bare call | ≤ 1.3 × | **" in table
-    assert "| added time to first token, p50, idle | ≤ 4 ms | not measured |" in table
     assert main(["document", str(out), "--page", str(page)]) == 0
-    assert "![CPU of both ends together](page/record_layer-1.svg)" in page.read_text()
-    assert ElementTree.fromstring((page.parent / "page" / "record_layer-1.svg").read_text()).tag.endswith(
-        "svg"
-    )
+    text = page.read_text()
+    assert "| seal 64 KiB in the client over PyNaCl's bare call | ≤ 1.3 × | **" in text
+    assert "| added time to first token, p50, idle | ≤ 4 ms | not measured |" in text
+    rows = list(csv.DictReader((page.parent / "page/record_layer.csv").read_text().splitlines()))
+    assert {(row["at"], row["figure"]) for row in rows} == {(case, "cpu_us") for case in RECORD_CASES}
+    assert "[record_layer.csv](record_layer.csv)" in (page.parent / "page/data.md").read_text()
 
 
-def test_runs_that_moved_apart_are_told_from_chance(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_compare_shows_only_clear_changes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     machine = {"time": "", "commit": "", "processor": "", "cores": 2}
     files = []
     for name, moved in (("old", [100.0, 110.0]), ("new", [50.0, 60.0])):
@@ -107,7 +102,7 @@ def test_runs_that_moved_apart_are_told_from_chance(
     assert "same" not in said
 
 
-def test_a_comparison_that_fails_is_reported_and_the_others_go_on(
+def test_failed_comparison_is_reported_and_the_rest_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(plan: Plan, session: Session) -> Comparison:
@@ -115,5 +110,5 @@ def test_a_comparison_that_fails_is_reported_and_the_others_go_on(
 
     monkeypatch.setitem(COMPARISONS, "sdk", fails)
     made = run(TINY, ["sdk", "record_layer"], tmp_path / "run.json")
-    assert made["comparisons"]["sdk"].skipped == ["all of it: RuntimeError: no such thing"]
+    assert made["comparisons"]["sdk"].skipped == ["everything: RuntimeError: no such thing"]
     assert made["comparisons"]["record_layer"].points

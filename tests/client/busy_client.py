@@ -1,9 +1,9 @@
-"""A program that makes many calls, in several ways, and says what it held after some and after all of them.
+"""A program that makes many calls and prints what it held after a tenth and after all of them.
 
     python busy_client.py CONNECTION WAY CALLS
 
-WAY is sequential, asynchronous, loops (an asyncio.run for each call), clients (a client for each, closed) or
-dropped (the same, and nobody closes them). Prints JSON: [after a tenth of the calls, after all], each with
+WAY is sequential, asynchronous, loops (an asyncio.run for each call), clients (a new one for each call) or
+dropped (the same, without closing them). Prints JSON: [after a tenth of the calls, after all], each with
 "memory" in bytes, open "files", "threads" and asyncio's "tasks".
 """
 
@@ -85,7 +85,7 @@ def measured(calls: int, once: Callable[[], object]) -> list[Held]:
 
 
 def settled(enough: Callable[[Held], bool]) -> Held:
-    """What is held once threads that are ending have ended, or are taking too long for it."""
+    """What is held once ending threads have ended, or have taken too long."""
     deadline = time.monotonic() + SETTLING_SECONDS
     last = -1
     while True:

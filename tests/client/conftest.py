@@ -1,4 +1,4 @@
-"""A bridge in this process that answers as a test tells it to, spoken to without a relay."""
+"""A scripted bridge in this process. Clients call it without a relay."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 @dataclass
 class Received:
-    """One request as the bridge saw it."""
+    """A request as the bridge received it."""
 
     head: RequestHead
     body: bytes
@@ -42,7 +42,7 @@ class Received:
 
 
 class Responder:
-    """What a scripted response may do."""
+    """Sends a scripted response."""
 
     def __init__(self, exchange: BridgeExchange, context: Context) -> None:
         self.exchange = exchange
@@ -72,6 +72,25 @@ async def answer_whole(_: Received, respond: Responder) -> None:
     await respond.whole()
 
 
+def answering(**parts: Any) -> Response:
+    """Sends these parts, and nothing more."""
+
+    async def answer(_: Received, respond: Responder) -> None:
+        await respond.send(**parts)
+
+    return answer
+
+
+async def stall(_: Received, respond: Responder) -> None:
+    """Begins a response and does not end it."""
+    await respond.send(head=head(), body=b"x")
+    await asyncio.sleep(60)
+
+
+def altered(record: bytes) -> bytes:
+    return record[:-1] + bytes([record[-1] ^ 1])
+
+
 @dataclass
 class ScriptedBridge:
     """A real gRPC server with a real identity; `response` decides what comes back."""
@@ -86,7 +105,7 @@ class ScriptedBridge:
     calls: int = 0
     starts: int = -1
     uptime: int = 0
-    """Seconds that each of its processes seems to have run when it signs a directory."""
+    """How long its process seems to have run when it signs a directory, in seconds."""
     refuse: OuterStatus | None = None
     refuse_with: tuple[grpc.StatusCode, str] | None = None
     stop_reading_after: int | None = None
@@ -126,7 +145,7 @@ class ScriptedBridge:
 
     def directory(self) -> SignedKeyDirectory:
         self.sequence += 1
-        # Restarts come a second apart, though no test waits for it.
+        # Restarts appear to be a second apart, without waiting.
         now = int(time.time()) + self.clock_offset + self.starts
         directory = KeyDirectory(
             identity=self.identity.public_key,
@@ -157,7 +176,7 @@ class ScriptedBridge:
         return port
 
     def add_port(self, server: grpc.aio.Server) -> int:
-        """Where it listens; without TLS."""
+        """The port that it listens on, without TLS."""
         return server.add_insecure_port(f"127.0.0.1:{self.port}")
 
     async def _get_key_directory(self, _: bytes, context: Context) -> bytes:
@@ -169,7 +188,7 @@ class ScriptedBridge:
         return response.SerializeToString()
 
     async def stall(self, until: threading.Event) -> None:
-        while not until.is_set():  # noqa: ASYNC110 (the event is another thread's)
+        while not until.is_set():  # noqa: ASYNC110 (another thread sets the event)
             await asyncio.sleep(0.01)
 
     async def _authenticate(self, context: Context) -> None:
@@ -214,14 +233,14 @@ class ScriptedBridge:
 
 
 async def end_with(context: Context, status: tuple[grpc.StatusCode, str]) -> None:
-    """Ends the call with any status, OK too."""
+    """Ends the call with any status, also OK."""
     if status[0] is not grpc.StatusCode.OK:
         await context.abort(*status)
 
 
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Each test's clients begin without a past."""
+    """Clients of each test begin without a key history."""
     folder = tmp_path / "state"
     monkeypatch.setenv("BLINDRELAY_STATE", str(folder))
     return folder
@@ -232,6 +251,12 @@ def bridge() -> Iterator[ScriptedBridge]:
     bridge = ScriptedBridge()
     yield bridge
     bridge.close()
+
+
+@pytest.fixture
+def no_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client does not wait long for a bridge that will not restart."""
+    monkeypatch.setattr("blindrelay.client.sender.RESTART_SECONDS", 0.5)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The client in worlds that are not asyncio's main thread: it works, or says at once why it cannot."""
+"""The client outside asyncio's main thread: it works, or says at once why it cannot."""
 
 from __future__ import annotations
 
@@ -150,6 +150,14 @@ def in_child(work):
     return said
 """
 
+FORK_BEFORE_THE_FIRST_EXCHANGE = (
+    FORKED
+    + """
+client = SealedTransport(CONNECTION).httpx2_client()
+print(*[in_child(lambda: status_from(client)) for _ in range(3)])
+"""
+)
+
 FORK_OF_IDLE_CLIENTS = (
     FORKED
     + """
@@ -244,6 +252,7 @@ WHERE = [
     ("trio", PROLOGUE + TRIO, "200 {}"),
     ("a cancelled trio task", PROLOGUE + TRIO_CANCELLED, "True 200 True 200"),
     ("trio as a guest of asyncio", PROLOGUE + TRIO_ON_ASYNCIO, "200"),
+    ("a fork before the first exchange", PROLOGUE + FORK_BEFORE_THE_FIRST_EXCHANGE, "200 200 200"),
     ("a fork of idle clients", PROLOGUE + FORK_OF_IDLE_CLIENTS, "200 200 200 200 200"),
     ("a fork after a loop", PROLOGUE + FORK_OF_AN_ENDED_LOOP, "200 200 200"),
     ("a fork in an exchange", PROLOGUE + FORK_IN_AN_EXCHANGE, "ForkError client/fork ForkError 200 200"),
@@ -257,7 +266,7 @@ WHERE = [
 
 @pytest.fixture
 def stalling_bridge(bridge: ScriptedBridge) -> ScriptedBridge:
-    """It begins a response to a request for /stalling, and does not end it."""
+    """A bridge that never ends its response to a request for /stalling."""
 
     async def answer(received: Received, respond: Responder) -> None:
         if not received.head.url.endswith("/stalling"):
@@ -271,7 +280,7 @@ def stalling_bridge(bridge: ScriptedBridge) -> ScriptedBridge:
 
 
 @pytest.mark.parametrize(("program", "printed"), [pytest.param(*each[1:], id=each[0]) for each in WHERE])
-def test_it_works_or_says_why_not(program: str, printed: str, stalling_bridge: ScriptedBridge) -> None:
+def test_works_or_says_why_not(program: str, printed: str, stalling_bridge: ScriptedBridge) -> None:
     arguments = [sys.executable, "-X", "dev", "-c", program, stalling_bridge.connection, URL]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=100, check=False)
     assert (" ".join(done.stdout.split()), done.returncode) == (printed, 0), done.stderr

@@ -1,4 +1,4 @@
-"""The history's file: whole or not at all, ours alone, shared between processes."""
+"""The history file: written atomically, private, and shared between processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from blindrelay.client import ConfigurationError, Connection, history_store
+from blindrelay.client import ConfigurationError, ConnectionConfig, state_file
 from blindrelay.client.history_store import HistoryStore, default_history_file, open_history
 from blindrelay.trust import decode_history, format_identity
 
@@ -49,15 +49,15 @@ def count(store: HistoryStore) -> int:
         ({}, str(Path.home() / ".local/state/blindrelay/history")),
     ],
 )
-def test_where_the_history_is_kept(environ: dict[str, str], folder: str) -> None:
+def test_default_history_file(environ: dict[str, str], folder: str) -> None:
     assert default_history_file(IDENTITY.public_key, environ) == Path(folder) / TEXT
 
 
-def connection(options: str = "") -> Connection:
-    return Connection.from_string(f"blindrelay://relay.example?bridge={TEXT}{options}")
+def connection(options: str = "") -> ConnectionConfig:
+    return ConnectionConfig.from_string(f"blindrelay://relay.example?bridge={TEXT}{options}")
 
 
-def test_a_connection_says_where(tmp_path: Path) -> None:
+def test_history_option_sets_the_file(tmp_path: Path) -> None:
     assert open_history(connection()).path == default_history_file(IDENTITY.public_key)
     assert open_history(connection("&history=on")).path == default_history_file(IDENTITY.public_key)
     assert open_history(connection("&history=off")).path is None
@@ -66,14 +66,7 @@ def test_a_connection_says_where(tmp_path: Path) -> None:
         connection("&history=")
 
 
-def test_a_profile_says_where(tmp_path: Path) -> None:
-    file = tmp_path / "config.toml"
-    for value, expected in (("off", False), ("on", True), ("kept", tmp_path / "kept")):
-        file.write_text(f'[profiles.default]\nrelay = "r:1"\nbridge = "{TEXT}"\nhistory = "{value}"\n')
-        assert Connection.from_profile(file, "default").history == expected
-
-
-def test_without_a_home_it_stays_in_memory(
+def test_without_a_home_the_history_stays_in_memory(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def homeless() -> Path:
@@ -89,13 +82,13 @@ def test_without_a_home_it_stays_in_memory(
     assert count(store) == 1
 
 
-def test_what_was_learnt_is_there_for_the_next(path: Path) -> None:
+def test_history_is_kept_for_the_next_process(path: Path) -> None:
     learn(store_at(path), Replica())
     assert count(store_at(path)) == 1
     assert decode_history(path.read_text()).identity == IDENTITY.public_key
 
 
-def test_file_and_folder_are_ours_alone(path: Path) -> None:
+def test_file_and_folder_are_private(path: Path) -> None:
     before = os.umask(0)
     try:
         learn(store_at(path), Replica())
@@ -107,21 +100,19 @@ def test_file_and_folder_are_ours_alone(path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602])
-def test_a_file_that_is_open_to_others_is_refused(mode: int, path: Path) -> None:
+def test_file_open_to_others_is_refused(mode: int, path: Path) -> None:
     learn(store_at(path), Replica())
     path.chmod(mode)
     with pytest.raises(ConfigurationError, match=f"{TEXT} is open to others: chmod go-rwx"):
         store_at(path)
 
 
-def test_a_folder_that_is_open_to_others_is_refused(path: Path) -> None:
+def test_folder_open_to_others_is_refused(path: Path) -> None:
     learn(store_at(path), Replica())
     path.parent.chmod(0o755)
     with pytest.raises(ConfigurationError, match="history is open to others: chmod go-rwx"):
         store_at(path)
-    HistoryStore(
-        IDENTITY.public_key, path
-    )  # a file of one's own choice may stand in a folder that others see
+    HistoryStore(IDENTITY.public_key, path)  # others may read the folder of a file of one's own choice
     path.parent.chmod(0o775)
     with pytest.raises(ConfigurationError, match="history is open to others: chmod go-w"):
         HistoryStore(IDENTITY.public_key, path)
@@ -129,14 +120,14 @@ def test_a_folder_that_is_open_to_others_is_refused(path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
 @pytest.mark.parametrize("which", ["file", "folder"])
-def test_what_belongs_to_another_user_is_refused(which: str, path: Path) -> None:
+def test_file_of_another_user_is_refused(which: str, path: Path) -> None:
     learn(store_at(path), Replica())
     os.chown(path if which == "file" else path.parent, 65_534, -1)
     with pytest.raises(ConfigurationError, match="belongs to another user"):
         store_at(path)
 
 
-def test_a_link_is_refused(path: Path, tmp_path: Path) -> None:
+def test_link_is_refused(path: Path, tmp_path: Path) -> None:
     learn(store_at(path), Replica())
     path.rename(tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "elsewhere")
@@ -145,21 +136,12 @@ def test_a_link_is_refused(path: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"null"])
-def test_a_damaged_file_is_named_and_kept(content: bytes, path: Path) -> None:
+def test_damaged_file_is_refused_and_kept(content: bytes, path: Path) -> None:
     learn(store_at(path), Replica())
     path.write_bytes(content)
     with pytest.raises(ConfigurationError, match=f"{TEXT} cannot be used: .* move it away"):
         store_at(path)
     assert path.read_bytes() == content
-
-
-def test_a_file_that_is_damaged_meanwhile_is_named_and_kept(path: Path) -> None:
-    store = store_at(path)
-    learn(store, Replica())
-    path.write_text("damaged")
-    with pytest.raises(ConfigurationError, match="cannot be used"):
-        learn(store, Replica(2))
-    assert path.read_text() == "damaged"
 
 
 def test_another_bridges_history_is_refused(path: Path) -> None:
@@ -168,15 +150,7 @@ def test_another_bridges_history_is_refused(path: Path) -> None:
         HistoryStore(STRANGER.public_key, path)
 
 
-def test_processes_add_to_what_others_learnt(path: Path) -> None:
-    one, other = store_at(path), store_at(path)
-    learn(one, Replica(1))
-    learn(other, Replica(2))
-    learn(one, Replica(3))
-    assert count(one) == count(store_at(path)) == 3
-
-
-def test_a_file_that_was_moved_away_is_written_anew(path: Path) -> None:
+def test_moved_file_is_written_again(path: Path) -> None:
     store = store_at(path)
     learn(store, Replica(1))
     path.unlink()
@@ -184,7 +158,7 @@ def test_a_file_that_was_moved_away_is_written_anew(path: Path) -> None:
     assert count(store_at(path)) == 2
 
 
-def test_nothing_new_is_not_written(path: Path) -> None:
+def test_unchanged_history_is_not_written(path: Path) -> None:
     store, replica = store_at(path), Replica()
     same = replica.signed()
     for _ in range(2):
@@ -201,7 +175,7 @@ def refuse(*_: object, **__: object) -> None:
 
 
 @pytest.mark.parametrize("call", ["open", "mkdir", "fsync"])
-def test_a_disk_that_cannot_be_written_is_said_once(
+def test_read_only_disk_is_reported_once(
     call: str, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(os, call, refuse)
@@ -217,29 +191,17 @@ def test_a_disk_that_cannot_be_written_is_said_once(
     assert not path.exists()
 
 
-def test_a_file_in_the_folders_place_is_a_wrong_configuration(tmp_path: Path) -> None:
+def test_file_instead_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "history").write_text("")
     with pytest.raises(ConfigurationError, match="not a file in a folder"):
         store_at(tmp_path / "history" / TEXT)
 
 
-def test_a_write_that_fails_half_way_leaves_the_old_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    learn(store_at(path), Replica(1))
-    before = path.read_bytes()
-    store = store_at(path)
-    monkeypatch.setattr(Path, "replace", refuse)
-    learn(store, Replica(2))
-    assert path.read_bytes() == before
-    monkeypatch.undo()
-    learn(store_at(path), Replica(3))  # whatever was left of the attempt is no hindrance
-    assert count(store_at(path)) == 2
-
-
-def test_a_lock_that_nobody_gives_back_is_not_waited_for_forever(
+def test_lock_that_is_never_released_times_out(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     learn(store_at(path), Replica(1))
-    monkeypatch.setattr("blindrelay.client.history_store._LOCK_SECONDS", 0.05)
+    monkeypatch.setattr("blindrelay.client.state_file.LOCK_SECONDS", 0.05)
     store = store_at(path)
     with Path(f"{path}.lock").open("r+b") as holder:
         fcntl.flock(holder, fcntl.LOCK_EX)
@@ -248,17 +210,17 @@ def test_a_lock_that_nobody_gives_back_is_not_waited_for_forever(
     assert count(store) == 2
 
 
-def test_a_lock_is_given_back_though_a_forked_child_still_holds_its_descriptor(
+def test_lock_is_released_although_a_forked_child_has_its_descriptor(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A duplicate shares the lock, as a child's does."""
-    original, inherited = history_store._wait_for, []
+    original, inherited = state_file._wait_for, []
 
     def lock_and_fork(descriptor: int) -> None:
         original(descriptor)
         inherited.append(os.dup(descriptor))
 
-    monkeypatch.setattr(history_store, "_wait_for", lock_and_fork)
+    monkeypatch.setattr(state_file, "_wait_for", lock_and_fork)
     learn(store_at(path), Replica(1))
     monkeypatch.undo()
     store = store_at(path)
@@ -297,7 +259,7 @@ def test_many_writers_lose_nothing(path: Path) -> None:
     assert count(store_at(path)) == 41
 
 
-def test_a_writer_that_is_killed_leaves_a_whole_file(path: Path) -> None:
+def test_killed_writer_leaves_a_complete_file(path: Path) -> None:
     learn(store_at(path), Replica(1))
     for round_ in range(3):
         killed = writer(path, 2 + 60 * round_, 60)

@@ -1,4 +1,4 @@
-"""Two clients of a real bridge's keys: whatever it does by itself, comparing finds nothing."""
+"""Two clients of an honest bridge: comparing their histories finds nothing."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ..provider_bridge.fake_time import FakeTime
 
 
 @pytest.mark.parametrize("epoch", [60, 600, 3_600])
-def test_epochs_and_restarts_are_no_differences(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gc, "collect", lambda: 0)  # when a key is dropped: hundreds of times here
+def test_epochs_and_restarts_are_not_differences(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gc, "collect", lambda: 0)  # it is called for each dropped key, hundreds of times here
     time, identity = FakeTime(), IdentityKey.generate()
 
     def started() -> EpochKeys:

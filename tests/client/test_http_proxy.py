@@ -1,4 +1,4 @@
-"""By an HTTP proxy to the relay, and from the relay to a bridge: only one that was named for it."""
+"""HTTP proxies between client and relay, and between relay and bridge: only configured ones are used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import httpx2
 import pytest
 import trustme
 
-from blindrelay.client import Connection, SealedTransport
+from blindrelay.client import ConnectionConfig, SealedTransport
 from blindrelay.client.commands.doctor.checks import Examination
 from blindrelay.client.commands.doctor.findings import Status
 from blindrelay.relay_node import ReplicaConfig, open_channel
@@ -56,11 +56,11 @@ def ca(relay: TlsBridge, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def connection(relay: TlsBridge, ca: Path) -> str:
-    """To a name that only the proxy can resolve."""
+    """A connection to a name that only the proxy can resolve."""
     return relay.connection.replace("127.0.0.1", "relay.example").replace("tls=off", f"ca={ca}")
 
 
-def test_the_relay_is_reached_by_the_proxy_alone(
+def test_relay_is_reached_only_through_the_proxy(
     relay: TlsBridge, connection: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("no_proxy", "*")
@@ -78,7 +78,7 @@ def test_the_relay_is_reached_by_the_proxy_alone(
     assert "Proxy-Authorization" not in second
 
 
-def test_the_proxy_of_the_environment_is_not_used(
+def test_proxy_of_the_environment_is_not_used(
     bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor is BLINDRELAY_PROXY for a relay on this machine."""
@@ -92,7 +92,7 @@ def test_the_proxy_of_the_environment_is_not_used(
     ("status", "message"),
     [(407, "wants another user and password (407)"), (403, "refused to connect to it (403)")],
 )
-def test_the_error_says_that_the_proxy_refused(status: int, message: str, connection: str) -> None:
+def test_refusal_by_the_proxy_is_reported(status: int, message: str, connection: str) -> None:
     with connect_proxy(status) as proxy:
         sealed = SealedTransport(f"{connection}&proxy=http://u:secret@127.0.0.1:{proxy.port}")
         with sealed.httpx2_client() as client, pytest.raises(httpx2.ConnectError) as raised:
@@ -102,7 +102,7 @@ def test_the_error_says_that_the_proxy_refused(status: int, message: str, connec
     assert "secret" not in repr(sealed.connection)
 
 
-def test_a_proxy_that_is_not_there_is_named(connection: str) -> None:
+def test_missing_proxy_is_named(connection: str) -> None:
     sealed = SealedTransport(f"{connection}&proxy=http://127.0.0.1:1")
     missing = pytest.raises(httpx2.ConnectError, match=r"Is the proxy 127\.0\.0\.1:1 running\?")
     with sealed.httpx2_client() as client, missing:
@@ -110,19 +110,21 @@ def test_a_proxy_that_is_not_there_is_named(connection: str) -> None:
 
 
 @pytest.mark.parametrize(("status", "failed"), [(200, None), (403, "tcp")])
-def test_doctor_looks_by_the_proxy(status: int, failed: str | None, connection: str) -> None:
+def test_doctor_uses_the_proxy(status: int, failed: str | None, connection: str) -> None:
     with connect_proxy(status) as proxy:
-        by_proxy = Connection.from_string(f"{connection}&history=off&proxy=http://127.0.0.1:{proxy.port}")
+        by_proxy = ConnectionConfig.from_string(
+            f"{connection}&history=off&proxy=http://127.0.0.1:{proxy.port}"
+        )
         findings = {each.check: each for each in Examination(lambda: by_proxy).findings()}
     if failed is None:
         assert findings["identity"].status is Status.OK
-        assert f"by the proxy 127.0.0.1:{proxy.port}" in findings["tcp"].detail
+        assert f"through the proxy 127.0.0.1:{proxy.port}" in findings["tcp"].detail
     else:
         assert findings[failed].status is Status.FAILED
         assert "refused to connect to it (403)" in findings[failed].detail
 
 
-async def test_a_relay_reaches_its_bridge_by_a_proxy(relay: TlsBridge, ca: Path) -> None:
+async def test_relay_reaches_its_bridge_through_a_proxy(relay: TlsBridge, ca: Path) -> None:
     with connect_proxy() as proxy:
         replica = ReplicaConfig(
             parse_address(f"relay.example:{relay.port}"),

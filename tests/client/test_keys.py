@@ -1,4 +1,4 @@
-"""Whose keys the client seals to, and when it seals again."""
+"""Which keys the client seals to, and when it seals again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .conftest import Received, Responder, ScriptedBridge, end_with, head
 URL = "https://api.openai.com/v1/chat/completions"
 
 
-def test_a_restarted_bridge_goes_unnoticed(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+def test_restarted_bridge_is_not_noticed(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     with sealed.httpx2_client() as client:
         client.get(URL)
         bridge.restart_keys()
@@ -29,24 +29,13 @@ def test_a_restarted_bridge_goes_unnoticed(bridge: ScriptedBridge, sealed: Seale
     assert len(bridge.received) == 2
 
 
-def test_a_relay_that_says_key_unknown_of_a_listed_key_is_not_believed(
-    bridge: ScriptedBridge, sealed: SealedTransport
-) -> None:
-    bridge.refuse = OuterStatus.KEY_UNKNOWN
-    with sealed.httpx2_client() as client:
-        response = client.get(URL)
-    assert response.headers["x-blindrelay-error"] == "relay/key_unknown"
-    assert bridge.calls == 1
-
-
-def test_a_restart_that_is_only_feigned_gets_no_second_run(
-    bridge: ScriptedBridge, sealed: SealedTransport
-) -> None:
+@pytest.mark.usefixtures("no_restart")
+def test_feigned_restart_gets_no_second_run(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     """One replica runs the exchange, its response is hidden, and only another's directory is served."""
 
     async def run_and_deny(_: Received, respond: Responder) -> None:
         bridge.restart_keys()
-        bridge.starts -= 1  # another replica, and none that has come since
+        bridge.starts -= 1  # another replica, which did not start since
         bridge.uptime = 3_600
         await respond.context.abort(*OuterStatus.KEY_UNKNOWN.value)
 
@@ -66,9 +55,10 @@ FORGED = [
 ]
 
 
+@pytest.mark.usefixtures("no_restart")
 @pytest.mark.parametrize("moment", ["at once", "after the request", "after the head", "amid the body"])
 @pytest.mark.parametrize("forged", FORGED, ids=lambda forged: f"{forged[0].name} {forged[1]}")
-def test_no_forged_status_is_worth_a_second_run(
+def test_forged_status_gets_no_second_run(
     forged: tuple[grpc.StatusCode, str], moment: str, bridge: ScriptedBridge, sealed: SealedTransport
 ) -> None:
     async def answer(_: Received, respond: Responder) -> None:
@@ -96,7 +86,7 @@ def test_no_forged_status_is_worth_a_second_run(
     assert b"half an ans".startswith(delivered)
 
 
-def test_a_consumed_body_is_not_sent_twice(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+def test_consumed_body_is_not_sent_twice(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     with sealed.httpx2_client() as client:
         client.get(URL)
         bridge.restart_keys()
@@ -118,7 +108,9 @@ def empty(response: GetKeyDirectoryResponse) -> None:
     del response.directories[:]
 
 
-def test_no_directory_means_that_no_bridge_is_up(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+def test_missing_directory_means_that_no_bridge_is_up(
+    bridge: ScriptedBridge, sealed: SealedTransport
+) -> None:
     bridge.substitute = empty
     with sealed.httpx2_client() as client, pytest.raises(httpx2.ConnectError, match="no bridge is up"):
         client.get(URL)
@@ -137,12 +129,10 @@ def test_another_bridges_directory_sends_nothing(bridge: ScriptedBridge) -> None
     assert response.status_code == 403
     assert response.headers["x-should-retry"] == "false"
     assert "not the pinned one's" in response.json()["error"]["message"]
-    assert bridge.calls == 0
+    assert (bridge.directory_requests, bridge.calls) == (1, 0)
 
 
-def test_a_fork_sends_nothing_more_and_is_kept_as_proof(
-    bridge: ScriptedBridge, sealed: SealedTransport
-) -> None:
+def test_after_a_fork_nothing_is_sent(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     with sealed.httpx2_client() as client:
         client.get(URL)
         bridge.key, bridge.sequence = SealingKey.generate(bridge.key.not_before, bridge.key.not_after), 0
@@ -155,7 +145,7 @@ def test_a_fork_sends_nothing_more_and_is_kept_as_proof(
 
 
 @pytest.mark.parametrize(("offset", "message"), [(3_600, "clock is behind"), (-3_600, "clock is ahead")])
-def test_a_clock_that_is_off_is_told(offset: int, message: str, bridge: ScriptedBridge) -> None:
+def test_wrong_clock_is_reported(offset: int, message: str, bridge: ScriptedBridge) -> None:
     bridge.clock_offset = offset
     with SealedTransport(bridge.connection).httpx2_client() as client:
         response = client.get(URL)
@@ -163,7 +153,7 @@ def test_a_clock_that_is_off_is_told(offset: int, message: str, bridge: Scripted
     assert bridge.calls == 0
 
 
-def test_two_restarts_in_a_row_are_the_relays_error(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+def test_two_restarts_in_a_row_are_an_error(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     def restart(_: GetKeyDirectoryResponse) -> None:
         bridge.restart_keys()
 
@@ -175,7 +165,7 @@ def test_two_restarts_in_a_row_are_the_relays_error(bridge: ScriptedBridge, seal
     assert bridge.received == []
 
 
-def test_a_bad_directory_after_the_request_was_sent_does_not_claim_that_nothing_was(
+def test_bad_directory_after_sending_is_a_relay_error(
     bridge: ScriptedBridge, sealed: SealedTransport
 ) -> None:
     with sealed.httpx2_client() as client:
@@ -185,8 +175,9 @@ def test_a_bad_directory_after_the_request_was_sent_does_not_claim_that_nothing_
     assert response.headers["x-blindrelay-error"] == "relay/key_unknown"
 
 
-def test_a_listed_key_is_listed_whatever_the_time(bridge: ScriptedBridge) -> None:
-    """A relay that waits for a key's end before it says key_unknown does not get a second attempt."""
+@pytest.mark.usefixtures("no_restart")
+def test_expired_key_that_is_listed_is_not_superseded(bridge: ScriptedBridge) -> None:
+    """A relay cannot get a second attempt by waiting for the end of a key."""
     skew = [0]
     sealed = SealedTransport(bridge.connection, clock=lambda: time.time() + skew[0])
     with sealed.httpx2_client() as client:
@@ -199,7 +190,7 @@ def test_a_listed_key_is_listed_whatever_the_time(bridge: ScriptedBridge) -> Non
     assert bridge.calls == 2
 
 
-def test_a_stalled_directory_costs_one_timeout_for_all_who_wait(bridge: ScriptedBridge) -> None:
+def test_waiting_exchanges_share_one_directory_fetch(bridge: ScriptedBridge) -> None:
     stalled = threading.Event()
     bridge.substitute = lambda _: bridge.stall(stalled)
     options = httpx2.Timeout(10, connect=0.5)

@@ -1,4 +1,4 @@
-"""What of a request is sealed, and what stays at home."""
+"""Which parts of a request are sealed, and which are dropped."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import httpx
 import httpx2
 import pytest
 
-from blindrelay.client import Connection, RequestError, SealedTransport
+from blindrelay.client import ConnectionConfig, RequestError, SealedTransport
 from blindrelay.client.request_head import request_head
 from blindrelay.client.store_false import stateless_body
 from blindrelay.trust import IdentityKey, format_identity
 
 IDENTITY = format_identity(IdentityKey.generate().public_key)
-INJECTED = Connection.from_string(f"blindrelay://t@relay.example?bridge={IDENTITY}")
-BROUGHT = Connection.from_string(f"blindrelay://t@relay.example?bridge={IDENTITY}&credentials=brought")
+INJECTED = ConnectionConfig.from_string(f"blindrelay://t@relay.example?bridge={IDENTITY}")
+BROUGHT = ConnectionConfig.from_string(f"blindrelay://t@relay.example?bridge={IDENTITY}&credentials=brought")
 
 SDK_HEADERS = {
     "User-Agent": "OpenAI/Python 3.54.0",
@@ -63,7 +63,7 @@ def names(head: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("library", [httpx, httpx2])
-def test_only_an_allow_list_of_headers_leaves_lower_case_and_sorted(library: Any) -> None:
+def test_only_listed_headers_are_sent(library: Any) -> None:
     request = library.Request("POST", "https://api.example/v1/x", json={}, headers=SDK_HEADERS)
     head = request_head(request, INJECTED)
     assert names(head) == ["accept", "anthropic-beta", "anthropic-version", "content-type"]
@@ -72,14 +72,14 @@ def test_only_an_allow_list_of_headers_leaves_lower_case_and_sorted(library: Any
 
 @pytest.mark.parametrize("library", [httpx, httpx2])
 def test_content_encoding_passes(library: Any) -> None:
-    """It says what the body is: without it the provider would read compressed bytes as JSON."""
+    """Without it the provider would read compressed bytes as JSON."""
     headers = {"content-encoding": "gzip", "content-type": "application/json"}
     request = library.Request("POST", "https://api.example/v1/x", content=b"x", headers=headers)
     for connection in (INJECTED, BROUGHT):
         assert "content-encoding" in names(request_head(request, connection))
 
 
-def test_credentials_travel_only_when_they_are_brought() -> None:
+def test_brought_credentials_are_sent() -> None:
     request = httpx2.Request("POST", "https://api.example/v1/x?key=k", json={}, headers=SDK_HEADERS)
     head = request_head(request, BROUGHT)
     assert {"authorization", "x-api-key", "x-goog-api-key", "openai-organization"} <= set(names(head))
@@ -97,7 +97,7 @@ NEEDED = {
 
 
 @pytest.mark.parametrize("name", NEEDED)
-def test_a_header_that_is_on_no_list_is_refused_by_name(name: str) -> None:
+def test_unknown_header_is_refused_by_name(name: str) -> None:
     request = httpx2.Request("POST", "https://api.example/v1/x", headers={name: NEEDED[name]})
     with pytest.raises(
         RequestError, match=rf"{name.lower()} .* headers={name.lower()} .*credentials=brought"
@@ -105,14 +105,14 @@ def test_a_header_that_is_on_no_list_is_refused_by_name(name: str) -> None:
         request_head(request, INJECTED)
 
 
-def test_what_a_signature_may_cover_stays_at_home_only_where_none_passes() -> None:
+def test_signed_headers_pass_only_with_a_brought_credential() -> None:
     headers = {"amz-sdk-invocation-id": "i", "amz-sdk-request": "attempt=1", "x-amz-user-agent": "aws-sdk-js"}
     request = httpx2.Request("POST", "https://bedrock-runtime.eu-west-1.amazonaws.com/x", headers=headers)
     assert not request_head(request, INJECTED).headers
     assert [header.name.decode() for header in request_head(request, BROUGHT).headers] == sorted(headers)
 
 
-def test_with_a_brought_credential_it_passes() -> None:
+def test_unknown_header_passes_with_a_brought_credential() -> None:
     request = httpx2.Request("GET", "https://api.example/v1/x", headers=NEEDED | SDK_HEADERS)
     passed = {
         header.name.decode(): header.value.decode() for header in request_head(request, BROUGHT).headers
@@ -125,21 +125,21 @@ def test_with_a_brought_credential_it_passes() -> None:
 
 
 @pytest.mark.parametrize("connection", [INJECTED, BROUGHT])
-def test_a_header_that_the_connection_names_is_sent(connection: Connection) -> None:
+def test_configured_header_is_sent(connection: ConnectionConfig) -> None:
     named = replace(connection, headers=frozenset({"x-title", "x-custom"}))
     request = httpx2.Request("GET", "https://api.example/v1/x", headers={"X-Title": "a", "X-Custom": "b"})
     assert names(request_head(request, named))[-2:] == ["x-custom", "x-title"]
 
 
-def test_a_refused_header_is_an_answer_that_says_what_to_do() -> None:
+def test_refused_header_is_a_response_with_advice() -> None:
     with SealedTransport(replace(INJECTED, history=False)) as transport, transport.httpx2_client() as client:
         answer = client.get("https://api.openai.com/v1/models", headers={"Range": "bytes=0-1"})
     assert (answer.status_code, answer.headers["x-blindrelay-error"]) == (400, "client/request")
-    assert "the header range does not reach the provider" in answer.json()["error"]["message"]
+    assert "the bridge does not pass on the header range" in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("connection", [INJECTED, BROUGHT])
-def test_a_programs_version_in_the_url_stays_at_home(connection: Connection) -> None:
+def test_program_version_in_the_url_is_dropped(connection: ConnectionConfig) -> None:
     request = httpx2.Request("GET", "https://api.example/v1/models?client_version=0.121.0&limit=1")
     assert request_head(request, connection).url == "https://api.example/v1/models?limit=1"
 
@@ -148,27 +148,27 @@ def test_a_programs_version_in_the_url_stays_at_home(connection: Connection) -> 
 @pytest.mark.parametrize(
     "path", ["/v1/models/llama3:8b", "/v1/models/org%2Fname", "/model/arn%3Aaws%3Ab/converse"]
 )
-def test_a_models_name_is_sealed_as_it_is(library: Any, path: str) -> None:
+def test_model_name_in_the_path_is_unchanged(library: Any, path: str) -> None:
     request = library.Request("GET", f"https://api.example{path}")
     assert request_head(request, INJECTED).url == f"https://api.example{path}"
 
 
 @pytest.mark.parametrize("library", [httpx, httpx2])
 @pytest.mark.parametrize("connection", [INJECTED, BROUGHT])
-def test_a_fragment_stays_at_home(library: Any, connection: Connection) -> None:
-    """Some SDKs tell in it which of their functions called; a bridge refuses one."""
+def test_fragment_is_dropped(library: Any, connection: ConnectionConfig) -> None:
+    """Some SDKs put the name of a function there, and a bridge refuses it."""
     request = library.Request("POST", "https://api.example/v1/x?alt=sse#stream", json={})
     assert request_head(request, connection).url == "https://api.example/v1/x?alt=sse"
     request = library.Request("POST", "https://api.example/v1/a%23b/c%3Fd?x=%23#", json={})
     assert request_head(request, connection).url == "https://api.example/v1/a%23b/c%3Fd?x=%23"
 
 
-def test_a_key_in_the_url_is_dropped_and_the_rest_kept() -> None:
+def test_key_in_the_url_is_dropped() -> None:
     request = httpx2.Request("GET", "https://api.example/v1/x?alt=sse&Key=secret&access_token=secret")
     assert request_head(request, INJECTED).url == "https://api.example/v1/x?alt=sse"
 
 
-def test_an_idempotency_key_names_the_attempt_and_not_the_sdk() -> None:
+def test_idempotency_key_does_not_name_the_sdk() -> None:
     def key_of(value: str) -> bytes:
         request = httpx2.Request("POST", "https://api.example/v1/x", headers={"Idempotency-Key": value})
         (header,) = (h for h in request_head(request, BROUGHT).headers if h.name == b"idempotency-key")
@@ -198,24 +198,25 @@ def test_store_is_set_to_false_where_the_api_would_store(
     assert json.loads(stateless_body(request, BROUGHT) or b"") == body
 
 
-@pytest.mark.parametrize("body", [b"\xff not json", b'\xef\xbb\xbf{"a":1}', '{"a":1}'.encode("utf-16")])
-def test_a_body_that_is_not_json_is_left_alone(body: bytes) -> None:
+DEEP = b'{"input": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"\xff not json", b'\xef\xbb\xbf{"a":1}', '{"a":1}'.encode("utf-16"), b"[1]", DEEP],
+    ids=["bytes", "byte order mark", "UTF-16", "list", "deep"],
+)
+def test_body_that_is_not_a_json_object_is_unchanged(body: bytes) -> None:
     request = httpx2.Request("POST", "https://api.openai.com/v1/responses", content=body)
     assert stateless_body(request, INJECTED) == body
 
 
-def test_a_body_that_cannot_be_read_is_left_alone() -> None:
-    deep = b'{"input": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
-    request = httpx2.Request("POST", "https://api.openai.com/v1/responses", content=deep)
-    assert stateless_body(request, INJECTED) == deep
-
-
-def test_a_streaming_body_is_not_gathered() -> None:
+def test_streamed_body_is_not_collected() -> None:
     request = httpx2.Request("POST", "https://api.openai.com/v1/x", content=iter([b"piece"]))
     assert stateless_body(request, INJECTED) is None
 
 
-def test_what_is_put_in_leaves_the_rest_of_the_body_as_it_is() -> None:
+def test_added_fields_leave_other_bytes_unchanged() -> None:
     def sealed(body: bytes) -> bytes | None:
         request = httpx2.Request("POST", "https://api.openai.com/v1/responses", content=body)
         return stateless_body(request, INJECTED)

@@ -1,4 +1,4 @@
-"""Whose error it is, in class, message and JSON; and how often the official SDKs try again for each kind."""
+"""Where each kind of error comes from, and how often the official SDKs retry it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,14 @@ from anthropic import Anthropic
 from openai import OpenAI
 
 from blindrelay.client import BlindRelayError, SealedTransport, errors
-from blindrelay.client.error_mapping import error_body
-from blindrelay.client.provider_apis import Api
-from blindrelay.client.relay_connection import relay_error
 from blindrelay.v1.inner_pb2 import ErrorCode, ExchangeError, Header, ResponseHead
 from blindrelay.v1.outer_status import OuterStatus
 
-from .conftest import TAIL, Received, Responder, Response, ScriptedBridge, head
+from .conftest import TAIL, Received, Responder, Response, ScriptedBridge, altered, answering, head
 
 ONCE, AGAIN = 1, 3
-"""Attempts in all, with the SDKs' own max_retries of 2."""
+"""Attempts with the default max_retries of the SDKs, which is 2."""
 
-PATHS = ["/v1/chat/completions", "/v1/messages", "/v1beta/models/gemini:generateContent"]
 
 OUTER = {
     OuterStatus.REFUSED: ONCE,
@@ -55,14 +51,14 @@ INNER = {
 PROVIDER = dict.fromkeys((400, 401, 403, 404, 422), ONCE) | dict.fromkeys((408, 409, 429, 500), AGAIN)
 
 
-def test_no_kind_is_left_out() -> None:
+def test_tables_are_complete() -> None:
     assert set(OUTER) == set(OuterStatus)
     assert set(INNER) == set(ErrorCode.values()[1:])
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The SDKs' pauses between attempts are theirs; how many there are is the question."""
+    """Removes the pauses of the SDKs between attempts."""
     for sdk in (openai, anthropic):
         monkeypatch.setattr(sdk._base_client.BaseClient, "_calculate_retry_timeout", lambda *_, **__: 0.0)
 
@@ -72,7 +68,7 @@ Ask = Callable[[], Exception]
 
 @pytest.fixture(params=["openai", "anthropic"])
 def ask(request: pytest.FixtureRequest, sealed: SealedTransport) -> Ask:
-    """Asks as that SDK, unmodified; gives the error that the program sees."""
+    """Sends a request with that SDK and returns the error that the program gets."""
     with_openai = OpenAI(api_key="none", http_client=sealed.httpx2_client())
     with_anthropic = Anthropic(api_key="none", http_client=sealed.httpx2_client())
 
@@ -90,15 +86,8 @@ def ask(request: pytest.FixtureRequest, sealed: SealedTransport) -> Ask:
     return fail
 
 
-def answered(**parts: Any) -> Response:
-    async def answer(_: Received, respond: Responder) -> None:
-        await respond.send(**parts)
-
-    return answer
-
-
 def origin_of(error: Exception) -> str:
-    """Who is at fault, as a program finds it: by the cause's class, or in the response's body."""
+    """The origin of an error, from the class of its cause or the body of the response."""
     if isinstance(cause := error.__cause__, BlindRelayError):
         assert cause.origin in str(cause)
         return cause.origin
@@ -110,22 +99,25 @@ def origin_of(error: Exception) -> str:
     return str(said["origin"])
 
 
+@pytest.mark.usefixtures("no_restart")
 @pytest.mark.parametrize("status", OUTER, ids=lambda status: status.name.lower())
-def test_what_the_relay_says(status: OuterStatus, ask: Ask, bridge: ScriptedBridge) -> None:
+def test_relay_errors_are_retried_as_listed(status: OuterStatus, ask: Ask, bridge: ScriptedBridge) -> None:
     bridge.refuse = status
     assert origin_of(ask()) == "relay"
     assert bridge.calls == OUTER[status]
 
 
 @pytest.mark.parametrize("code", INNER, ids=ErrorCode.Name)
-def test_what_the_bridge_says(code: ErrorCode.ValueType, ask: Ask, bridge: ScriptedBridge) -> None:
-    bridge.answer = answered(error=ExchangeError(code=code, message="it did not work"))
+def test_bridge_errors_are_retried_as_listed(
+    code: ErrorCode.ValueType, ask: Ask, bridge: ScriptedBridge
+) -> None:
+    bridge.answer = answering(error=ExchangeError(code=code, message="it did not work"))
     assert origin_of(ask()) == "bridge"
     assert bridge.calls == INNER[code]
 
 
 @pytest.mark.parametrize("status", PROVIDER)
-def test_what_the_provider_says_is_the_sdks_own_error(status: int, ask: Ask, bridge: ScriptedBridge) -> None:
+def test_provider_error_is_an_sdk_error(status: int, ask: Ask, bridge: ScriptedBridge) -> None:
     body = b'{"error": {"type": "t", "message": "the provider\'s own words"}}'
     fields = {
         "content-type": "application/json",
@@ -134,7 +126,7 @@ def test_what_the_provider_says_is_the_sdks_own_error(status: int, ask: Ask, bri
         "x-request-id": "req-1",
     }
     headers = [Header(name=name.encode(), value=value.encode()) for name, value in fields.items()]
-    bridge.answer = answered(head=ResponseHead(status=status, headers=headers), body=body, tail=TAIL)
+    bridge.answer = answering(head=ResponseHead(status=status, headers=headers), body=body, tail=TAIL)
     error = ask()
     assert isinstance(error, openai.APIStatusError | anthropic.APIStatusError)
     assert (error.status_code, error.response.content) == (status, body)
@@ -144,37 +136,25 @@ def test_what_the_provider_says_is_the_sdks_own_error(status: int, ask: Ask, bri
 
 
 @pytest.mark.parametrize(("advice", "status", "attempts"), [("false", 500, ONCE), ("true", 400, AGAIN)])
-def test_what_the_provider_advises_is_followed(
+def test_retry_advice_of_the_provider_is_followed(
     advice: str, status: int, attempts: int, ask: Ask, bridge: ScriptedBridge
 ) -> None:
     advising = ResponseHead(status=status, headers=[Header(name=b"x-should-retry", value=advice.encode())])
-    bridge.answer = answered(head=advising, body=b"{}", tail=TAIL)
+    bridge.answer = answering(head=advising, body=b"{}", tail=TAIL)
     ask()
     assert bridge.calls == attempts
 
 
-async def cut(_: Received, respond: Responder) -> None:
-    await respond.send(head=head(), body=b"{")
-
-
-async def silent(_: Received, respond: Responder) -> None:
-    await respond.context.abort(*OuterStatus.BRIDGE_UNAVAILABLE.value)
-
-
-async def altered(_: Received, respond: Responder) -> None:
+async def alter(_: Received, respond: Responder) -> None:
     (record,) = respond.exchange.response.seal(head=head())
-    await respond.raw(record[:-1] + bytes([record[-1] ^ 1]))
+    await respond.raw(altered(record))
 
 
 @pytest.mark.parametrize(
     ("answer", "kind", "attempts"),
-    [
-        (cut, errors.CutResponseError, AGAIN),
-        (silent, errors.RelayError, AGAIN),
-        (altered, None, ONCE),
-    ],
+    [(answering(head=head(), body=b"{"), errors.CutResponseError, AGAIN), (alter, None, ONCE)],
 )
-def test_what_happens_on_the_way(
+def test_cut_and_altered_responses_are_distinguished(
     answer: Response, kind: type[Exception] | None, attempts: int, ask: Ask, bridge: ScriptedBridge
 ) -> None:
     bridge.answer = answer
@@ -185,28 +165,3 @@ def test_what_happens_on_the_way(
     else:
         assert isinstance(error.__cause__, kind)
     assert bridge.calls == attempts
-
-
-def test_a_wrong_pin_is_asked_about_once_and_nothing_is_sent(bridge: ScriptedBridge) -> None:
-    stranger = ScriptedBridge()
-    try:
-        wrong = stranger.connection.replace(str(stranger.port), str(bridge.port))
-    finally:
-        stranger.close()
-    with SealedTransport(wrong) as sealed, pytest.raises(openai.PermissionDeniedError) as raised:
-        OpenAI(api_key="none", http_client=sealed.httpx2_client()).models.list()
-    assert raised.value.response.json()["error"]["origin"] == "client"
-    assert (bridge.directory_requests, bridge.calls) == (1, 0)
-
-
-def test_a_relay_that_is_down_is_tried_as_often(ask: Ask, bridge: ScriptedBridge) -> None:
-    bridge.stop()
-    assert isinstance(ask().__cause__, errors.UnreachableError)
-
-
-@pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("status", OUTER, ids=lambda status: status.name.lower())
-def test_the_body_says_whose_it_is_in_every_shape(path: str, status: OuterStatus) -> None:
-    body = error_body(relay_error(*status.value), 500, Api(None, path))
-    assert body["error"]["origin"] == "relay"
-    assert "relay" in body["error"]["message"].removeprefix("BlindRelay")

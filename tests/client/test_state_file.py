@@ -1,75 +1,19 @@
-"""Files that are this user's alone: whole or not at all, and nothing left beside them."""
+"""Who could have written a file."""
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from blindrelay.client.state_file import Whose, make_file, make_folder, replace_file, whose
+from blindrelay.client.state_file import Whose, whose
 
 
-def refuse(*_: object, **__: object) -> None:
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def test_a_file_takes_anothers_place(tmp_path: Path) -> None:
+def test_owner_and_mode_of_a_file_are_judged(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    for data in (b"old", b"new and longer", b""):
-        status = replace_file(path, data)
-        assert path.read_bytes() == data
-        assert (status.st_ino, status.st_size) == (path.stat().st_ino, len(data))
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
-    target, path = tmp_path / "target", tmp_path / "file"
-    target.write_bytes(b"another's")
-    path.symlink_to(target)
-    replace_file(path, b"ours")
-    assert not path.is_symlink()
-    assert target.read_bytes() == b"another's"
-
-
-@pytest.mark.parametrize(("module", "call"), [(os, "fsync"), (Path, "replace")])
-def test_what_fails_half_way_leaves_the_old_file_and_no_other(
-    module: object, call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "file"
-    replace_file(path, b"old")
-    monkeypatch.setattr(module, call, refuse)
-    with pytest.raises(OSError, match="No space left"):
-        replace_file(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_one_of_many_makes_it(tmp_path: Path) -> None:
-    path = tmp_path / "token"
-    with ThreadPoolExecutor(8) as threads:
-        made = list(threads.map(lambda number: make_file(path, b"%d" % number), range(32)))
-    assert made.count(True) == 1
-    assert path.read_bytes() == b"%d" % made.index(True)
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_folder_is_closed_and_stays_as_it_is(tmp_path: Path) -> None:
-    folder = tmp_path / "above" / "folder"
-    make_folder(folder)
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    folder.chmod(0o750)
-    make_folder(folder)
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o750
-
-
-def test_whose_a_file_is(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    replace_file(path, b"")
+    path.touch(0o600)
     assert whose(path.stat()) is Whose.OURS
     assert whose(path.stat(), stat.S_ISDIR) is Whose.OF_NO_SUCH_KIND
     path.chmod(0o644)
@@ -77,9 +21,9 @@ def test_whose_a_file_is(tmp_path: Path) -> None:
     assert whose(path.stat(), others=0o022) is Whose.OURS
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="giving files away is for root")
-def test_what_was_given_away_is_anothers(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_file_given_to_another_user_is_recognized(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    replace_file(path, b"")
+    path.touch(0o600)
     os.chown(path, 12_345, 12_345)
     assert whose(path.stat()) is Whose.ANOTHER_USERS

@@ -7,6 +7,7 @@ import json
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import httpx
@@ -24,7 +25,7 @@ LIBRARIES = [httpx, httpx2]
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_a_synchronous_exchange(library: Any, bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+def test_synchronous_exchange(library: Any, bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     with client_of(library, sealed) as client:
         response = client.post(URL, json={"a": 1})
     assert (response.status_code, response.json()) == (200, {})
@@ -33,9 +34,7 @@ def test_a_synchronous_exchange(library: Any, bridge: ScriptedBridge, sealed: Se
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-async def test_an_asynchronous_exchange(
-    library: Any, bridge: ScriptedBridge, sealed: SealedTransport
-) -> None:
+async def test_asynchronous_exchange(library: Any, bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     async with async_client_of(library, sealed) as client:
         response = await client.post(URL, json={"a": 1})
     assert response.json() == {}
@@ -51,7 +50,7 @@ async def test_an_asynchronous_exchange(
     ],
     ids=lambda option: next(iter(option)),
 )
-def test_no_option_leads_past_the_relay(option: dict[str, Any], sealed: SealedTransport) -> None:
+def test_options_that_bypass_the_relay_are_refused(option: dict[str, Any], sealed: SealedTransport) -> None:
     makers = (
         sealed.httpx_client,
         sealed.httpx2_client,
@@ -64,7 +63,7 @@ def test_no_option_leads_past_the_relay(option: dict[str, Any], sealed: SealedTr
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_pieces_arrive_while_the_bridge_still_holds_back_the_last(
+def test_pieces_arrive_as_they_are_sent(
     library: Any, bridge: ScriptedBridge, sealed: SealedTransport
 ) -> None:
     seen = threading.Event()
@@ -83,56 +82,44 @@ def test_pieces_arrive_while_the_bridge_still_holds_back_the_last(
         assert list(pieces) == [b"last"]
 
 
-def test_a_large_body_arrives_whole_from_a_generator(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    def pieces() -> Iterator[bytes]:
-        for number in range(40):
-            yield bytes([number]) * 50_000
-
-    with sealed.httpx2_client() as client:
-        client.post(URL, content=pieces())
-    assert bridge.received[0].body == b"".join(pieces())
-
-
-async def test_an_asynchronous_generator_too(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    async def pieces() -> AsyncIterator[bytes]:
-        yield b"a" * 100_000
-        yield b"b"
-
-    async with sealed.async_httpx2_client() as client:
-        await client.post(URL, content=pieces())
-    assert bridge.received[0].body == b"a" * 100_000 + b"b"
-
-
 class BodyError(Exception):
-    pass
+    """Raised by an application's body."""
 
 
-def test_an_error_in_the_body_iterator_reaches_the_caller(
-    bridge: ScriptedBridge, sealed: SealedTransport
-) -> None:
-    def pieces() -> Iterator[bytes]:
-        yield b"a" * 200_000
+PIECES = [bytes([number]) * 50_000 for number in range(40)]
+
+
+def body(*, fails: bool) -> Iterator[bytes]:
+    yield from PIECES
+    if fails:
         raise BodyError
 
-    with sealed.httpx2_client() as client, pytest.raises(BodyError):
-        client.post(URL, content=pieces())
-    assert bridge.received == []
+
+async def asynchronous_body(*, fails: bool) -> AsyncIterator[bytes]:
+    for piece in body(fails=fails):
+        yield piece
 
 
-async def test_an_error_in_an_asynchronous_body_iterator_too(
-    bridge: ScriptedBridge, sealed: SealedTransport
+@pytest.mark.parametrize("fails", [False, True])
+def test_streamed_body_arrives_or_raises(
+    fails: bool, bridge: ScriptedBridge, sealed: SealedTransport
 ) -> None:
-    async def pieces() -> AsyncIterator[bytes]:
-        yield b"a" * 200_000
-        raise BodyError
+    with sealed.httpx2_client() as client, pytest.raises(BodyError) if fails else nullcontext():
+        client.post(URL, content=body(fails=fails))
+    assert [each.body for each in bridge.received] == ([] if fails else [b"".join(PIECES)])
 
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_asynchronous_body_arrives_or_raises(
+    fails: bool, bridge: ScriptedBridge, sealed: SealedTransport
+) -> None:
     async with sealed.async_httpx2_client() as client:
-        with pytest.raises(BodyError):
-            await client.post(URL, content=pieces())
-    assert bridge.received == []
+        with pytest.raises(BodyError) if fails else nullcontext():
+            await client.post(URL, content=asynchronous_body(fails=fails))
+    assert [each.body for each in bridge.received] == ([] if fails else [b"".join(PIECES)])
 
 
-def test_an_early_answer_to_a_large_upload_is_heard(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+def test_early_response_to_a_large_upload_arrives(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     async def refuse(_: Received, respond: Responder) -> None:
         await respond.send(error=ExchangeError(code=ErrorCode.ERROR_CODE_TOO_LARGE, message="too large"))
 
@@ -144,7 +131,7 @@ def test_an_early_answer_to_a_large_upload_is_heard(bridge: ScriptedBridge, seal
     assert response.headers["x-should-retry"] == "false"
 
 
-def test_what_the_relay_sees_of_a_call(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+def test_relay_sees_only_known_metadata(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     with sealed.httpx2_client() as client:
         client.post(URL, json={}, headers={"x-stainless-os": "Linux"})
     metadata = bridge.received[0].metadata
@@ -156,15 +143,15 @@ def test_what_the_relay_sees_of_a_call(bridge: ScriptedBridge, sealed: SealedTra
     ("method", "other"),
     [("httpx_client", "httpx2_client"), ("async_httpx2_client", "async_httpx_client")],
 )
-def test_a_client_names_the_other_method_to_an_sdk_that_refuses_it(
+def test_class_name_shows_the_method_for_the_other_library(
     method: str, other: str, sealed: SealedTransport
 ) -> None:
-    """Their TypeError shows its class: Expected an instance of httpx.Client but got …"""
+    """The TypeError of the SDK has the class: Expected an instance of httpx.Client but got …"""
     assert f"takes SealedTransport.{other}()" in str(type(getattr(sealed, method)()))
 
 
 @pytest.mark.parametrize("library", ["httpx", "httpx2"])
-def test_a_missing_library_names_the_other_method(
+def test_missing_library_error_names_the_other_method(
     library: str, sealed: SealedTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, library, None)

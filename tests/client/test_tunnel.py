@@ -1,7 +1,9 @@
-"""The client's side of a tunnel, before a bridge that answers as a test tells it to."""
+"""The client's side of a tunnel, with a scripted bridge."""
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 from typing import Any
 
@@ -9,7 +11,13 @@ import httpx
 import httpx2
 import pytest
 
-from blindrelay.client import Connection, ProtocolError, RequestError, SealedTransport
+from blindrelay.client import (
+    ConnectionConfig,
+    ProtocolError,
+    RequestError,
+    SealedTransport,
+    TimedOutError,
+)
 from blindrelay.client.request_head import tunnel_head
 from blindrelay.client.store_false import stateless_message
 from blindrelay.client.tunnel import SealedTunnel
@@ -20,8 +28,8 @@ from .conftest import TAIL, Received, Responder, ScriptedBridge
 
 REALTIME = "wss://api.openai.com/v1/realtime?model=m&key=secret"
 PIN = "br1gbcn6ozynvxrzthwwdnbp36kgpq67p5aohi3gpkhfidjg3iqjf3vxfuu"
-INJECTED = Connection.from_string(f"blindrelay://t@127.0.0.1:1?bridge={PIN}&tls=off")
-BROUGHT = Connection.from_string(f"blindrelay://t@127.0.0.1:1?bridge={PIN}&tls=off&credentials=brought")
+INJECTED = ConnectionConfig.from_string(f"blindrelay://t@127.0.0.1:1?bridge={PIN}&tls=off")
+BROUGHT = ConnectionConfig.from_string(f"blindrelay://t@127.0.0.1:1?bridge={PIN}&tls=off&credentials=brought")
 
 
 async def accept_and_close(_: Received, respond: Responder) -> None:
@@ -32,7 +40,7 @@ async def accept_and_close(_: Received, respond: Responder) -> None:
 
 
 @pytest.mark.parametrize("library", [httpx, httpx2])
-async def test_a_tunnel_is_opened_for_a_request_of_either_library(
+async def test_tunnel_opens_for_either_library(
     bridge: ScriptedBridge, sealed: SealedTransport, library: Any
 ) -> None:
     bridge.answer = accept_and_close
@@ -49,7 +57,7 @@ async def _frames(tunnel: SealedTunnel) -> Any:
         yield frame
 
 
-async def test_an_ordinary_answer_comes_as_a_response(
+async def test_ordinary_response_instead_of_a_tunnel_is_returned(
     bridge: ScriptedBridge, sealed: SealedTransport
 ) -> None:
     async def refuse(_: Received, respond: Responder) -> None:
@@ -62,7 +70,9 @@ async def test_an_ordinary_answer_comes_as_a_response(
     assert await response.aread() == b"not here"
 
 
-async def test_a_restarted_bridge_is_dialled_again(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+async def test_tunnel_is_opened_again_after_a_restart(
+    bridge: ScriptedBridge, sealed: SealedTransport
+) -> None:
     bridge.answer = accept_and_close
     async with sealed.async_httpx_client():
         first = await sealed.open_tunnel(httpx.Request("GET", REALTIME))
@@ -73,14 +83,14 @@ async def test_a_restarted_bridge_is_dialled_again(bridge: ScriptedBridge, seale
     assert bridge.calls == 3
 
 
-async def test_a_tunnel_that_nobody_asked_for(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+async def test_unrequested_tunnel_is_an_error(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     bridge.answer = accept_and_close
     with pytest.raises(httpx.RemoteProtocolError) as failed:
         await sealed.handle_async_request(httpx.Request("GET", "https://api.openai.com/v1/models"))
     assert isinstance(failed.value, ProtocolError)
 
 
-async def test_what_may_not_follow_is_not_sent(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+async def test_frame_that_may_not_follow_is_refused(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     bridge.answer = accept_and_close
     tunnel = await sealed.open_tunnel(httpx.Request("GET", REALTIME))
     with pytest.raises(RequestError, match="continues no message"):
@@ -88,7 +98,34 @@ async def test_what_may_not_follow_is_not_sent(bridge: ScriptedBridge, sealed: S
     await tunnel.aclose()
 
 
-async def test_a_head_that_is_too_long(sealed: SealedTransport) -> None:
+async def test_tunnel_whose_end_cannot_be_sent_logs_nothing(
+    bridge: ScriptedBridge, sealed: SealedTransport
+) -> None:
+    problems: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, problem: problems.append(problem))
+    reached = asyncio.Event()
+
+    async def accept_and_close_later(_: Received, respond: Responder) -> None:
+        await respond.send(head=ResponseHead(status=101))
+        await asyncio.sleep(0.2)
+        await respond.send(frame=close_frame(1000))
+        await respond.send(tail=TAIL)
+
+    async def end_in_vain() -> None:
+        reached.set()
+        raise TimedOutError("write", 1)
+
+    bridge.answer = accept_and_close_later
+    tunnel = await sealed.open_tunnel(httpx.Request("GET", REALTIME))
+    tunnel.stream.at_response_end = end_in_vain
+    assert [frame.data async for frame in _frames(tunnel)] == [b"\x03\xe8"]
+    await asyncio.wait_for(reached.wait(), 5)
+    await asyncio.sleep(0.05)
+    gc.collect()
+    assert problems == []
+
+
+async def test_too_long_head_is_refused(sealed: SealedTransport) -> None:
     request = httpx.Request("GET", REALTIME, headers={"openai-beta": "x" * 40_000})
     response = await sealed.open_tunnel(request)
     assert isinstance(response, httpx.Response)
@@ -100,7 +137,7 @@ async def test_a_head_that_is_too_long(sealed: SealedTransport) -> None:
     ("connection", "sealed"),
     [(INJECTED, b"realtime"), (BROUGHT, b"realtime, openai-insecure-api-key.sk-own")],
 )
-def test_subprotocols_with_keys_in_them(connection: Connection, sealed: bytes) -> None:
+def test_subprotocols_with_keys_in_them(connection: ConnectionConfig, sealed: bytes) -> None:
     offered = "realtime,  openai-insecure-api-key.sk-own"
     request = httpx2.Request("GET", REALTIME, headers={"Sec-WebSocket-Protocol": offered})
     (header,) = tunnel_head(request, connection).headers

@@ -33,7 +33,7 @@ def answer_with(bridge: ScriptedBridge, status: int, **headers: str) -> None:
 
 @pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY"])
-def test_every_method_and_no_body_at_all(
+def test_every_method_passes_without_a_body(
     library: Any, method: str, bridge: ScriptedBridge, sealed: SealedTransport
 ) -> None:
     answer_with(bridge, 200, content_length="0")
@@ -43,9 +43,7 @@ def test_every_method_and_no_body_at_all(
     assert (bridge.received[0].head.method, bridge.received[0].body) == (method, b"")
 
 
-def test_head_keeps_the_length_of_what_it_does_not_have(
-    bridge: ScriptedBridge, sealed: SealedTransport
-) -> None:
+def test_response_to_head_keeps_content_length(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     answer_with(bridge, 200, content_length="12345")
     with sealed.httpx2_client() as client:
         response = client.head(URL)
@@ -55,7 +53,7 @@ def test_head_keeps_the_length_of_what_it_does_not_have(
 @pytest.mark.parametrize(
     "status", [201, 204, 205, 207, 226, 299, 304, 399, 418, 421, 451, 499, 520, 529, 599]
 )
-def test_every_status(status: int, bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+def test_every_status_passes(status: int, bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     answer_with(bridge, status)
     with sealed.httpx2_client() as client:
         response = client.delete(URL)
@@ -63,7 +61,7 @@ def test_every_status(status: int, bridge: ScriptedBridge, sealed: SealedTranspo
 
 
 @pytest.mark.parametrize("status", [0, 100, 103, 199, 600, 999])
-def test_what_is_no_final_status_is_the_bridges_mistake(
+def test_invalid_status_is_an_error_of_the_bridge(
     status: int, bridge: ScriptedBridge, sealed: SealedTransport
 ) -> None:
     answer_with(bridge, status)
@@ -73,7 +71,7 @@ def test_what_is_no_final_status_is_the_bridges_mistake(
 
 
 @pytest.mark.parametrize("size", [0, 1, PIECE - 1, PIECE, PIECE + 1, 5 * PIECE + 7, 40 * PIECE])
-def test_every_size_both_ways(size: int, bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+def test_every_size_passes_both_ways(size: int, bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     async def echo(received: Received, respond: Responder) -> None:
         await respond.send(head=head(content_type=b"audio/wav"))
         for start in range(0, len(received.body), PIECE):
@@ -86,7 +84,7 @@ def test_every_size_both_ways(size: int, bridge: ScriptedBridge, sealed: SealedT
         assert client.post(URL, content=body).content == body
 
 
-def test_a_form_with_files(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+def test_form_with_files_is_sent(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     files = {"image": ("a.png", b"\x89PNG\r\n" * 30_000, "image/png"), "mask": ("b.png", b"", "image/png")}
     with sealed.httpx2_client() as client:
         request = client.build_request("POST", URL, data={"prompt": "a cat"}, files=files)

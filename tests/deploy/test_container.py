@@ -1,4 +1,4 @@
-"""The container file, read: what it builds is run as nobody and without a shell. No engine is run."""
+"""The container file, as text: the image runs as nobody and without a shell. No engine is run."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def stages() -> list[Stage]:
 
 
 def last(name: str, stage: Stage) -> str:
-    """The instruction that counts, of those with one name."""
+    """The last instruction with that name: the one that counts."""
     return [rest for each, rest in stage if each == name][-1]
 
 
-def test_the_image_runs_as_nobody_and_without_a_shell() -> None:
+def test_image_runs_as_nobody_and_without_a_shell() -> None:
     _, image = stages()
     assert last("USER", image) == "65532:65532"
     assert "RUN" not in dict(image)
@@ -36,13 +36,13 @@ def test_the_image_runs_as_nobody_and_without_a_shell() -> None:
         assert isinstance(json.loads(last(name, image)), list), "the form that needs no shell"
 
 
-def test_no_stage_is_of_an_unnamed_version() -> None:
+def test_every_stage_has_a_version() -> None:
     for stage in stages():
         image = last("FROM", stage).split()[0]
         assert image.rpartition(":")[2] not in ("latest", image)
 
 
-def test_what_is_installed_is_what_is_run() -> None:
+def test_image_runs_what_was_installed() -> None:
     build, image = stages()
     dependencies, backend, ourselves = (json.loads(rest) for name, rest in build if name == "RUN")
     for command, lock in ((dependencies, "relay"), (backend, "build")):

@@ -1,4 +1,4 @@
-"""The locks of deploy/locked/ are what pyproject.toml asks for, whole, hashed, and name no host."""
+"""The locks of deploy/locked/ fit pyproject.toml, are complete and hashed, and name no host."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ASKED: dict[str, list[str]] = {
     },
     "build": PROJECT["build-system"]["requires"],
 }
-"""By lock file: what is asked for."""
+"""The requirements of each lock file."""
 
 ENTRY = re.compile(r"^([\w.-]+)==(\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)\n", re.MULTILINE)
 
@@ -36,7 +36,7 @@ def locked(name: str) -> dict[str, str]:
 
 
 def needed(asked: list[str]) -> dict[str, list[Requirement]]:
-    """All that is asked for, and by what is asked for in turn, by the metadata of what is installed here."""
+    """The requirements and their requirements, by the metadata of the packages installed here."""
     found: dict[str, list[Requirement]] = {}
     left = [Requirement(each) for each in asked]
     while left:
@@ -60,7 +60,7 @@ def _applies(requirement: Requirement, extras: set[str]) -> bool:
 
 
 @pytest.mark.parametrize("name", ASKED)
-def test_a_lock_is_complete_and_fits(name: str) -> None:
+def test_lock_is_complete_and_fits(name: str) -> None:
     versions = locked(name)
     for package, requirements in needed(ASKED[name]).items():
         for requirement in requirements:
@@ -68,14 +68,14 @@ def test_a_lock_is_complete_and_fits(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ASKED)
-def test_every_line_is_a_hashed_version_and_names_no_host(name: str) -> None:
+def test_lock_has_hashes_and_names_no_host(name: str) -> None:
     left = ENTRY.sub("", text(name))
     assert [line for line in left.splitlines() if not line.lstrip().startswith("#")] == []
     assert not re.search(r"://|--index|--find|--trusted|\.org\b|\.com\b|\.io\b|@", text(name))
 
 
 @pytest.mark.parametrize("name", ASKED)
-def test_locked_versions_are_those_that_are_tested(name: str) -> None:
+def test_locked_versions_are_the_tested_ones(name: str) -> None:
     tested = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
     tested = {canonicalize_name(package): version for package, version in tested.items()}
     assert {
@@ -83,6 +83,6 @@ def test_locked_versions_are_those_that_are_tested(name: str) -> None:
     } == {}
 
 
-def test_the_build_backend_is_pinned() -> None:
+def test_build_backend_is_pinned() -> None:
     (backend,) = PROJECT["build-system"]["requires"]
     assert backend == f"hatchling=={locked('build')['hatchling']}"

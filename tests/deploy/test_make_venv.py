@@ -1,4 +1,4 @@
-"""deploy/make_venv.py: what a new user's first command runs."""
+"""deploy/make_venv.py, which a new user's first command runs."""
 
 from __future__ import annotations
 

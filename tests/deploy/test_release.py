@@ -1,4 +1,4 @@
-"""Wheels are built the same each time, an altered one is told apart, and the docs' figures are the code's."""
+"""Wheels are reproducible, an altered one is detected, and the docs' figures match the code."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(script.built("HEAD", tmp_path_factory.mktemp("release")))
 
 
-def test_a_wheel_of_this_commit_is_rebuilt_to_the_same_bytes(wheel: Path) -> None:
+def test_wheel_is_rebuilt_to_the_same_bytes(wheel: Path) -> None:
     done = verified(str(wheel))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("the same: sha256 ")
 
 
-def test_an_altered_wheel_is_told_apart_by_its_file(wheel: Path, tmp_path: Path) -> None:
+def test_altered_wheel_is_detected(wheel: Path, tmp_path: Path) -> None:
     altered = tmp_path / wheel.name
     with zipfile.ZipFile(wheel) as before, zipfile.ZipFile(altered, "w") as after:
         for name in before.namelist():
@@ -52,20 +52,20 @@ def test_an_altered_wheel_is_told_apart_by_its_file(wheel: Path, tmp_path: Path)
     assert "only in the given wheel: blindrelay.pth" in done.stdout
 
 
-def test_wrong_questions() -> None:
+def test_wrong_arguments_are_rejected() -> None:
     assert verified().returncode == 2
     assert verified("--twice", "--commit", "no-such-commit").returncode == 2
     assert verified(str(ROOT / "README.md")).returncode == 2
 
 
-def test_the_relay_is_as_large_as_the_docs_say() -> None:
+def test_docs_have_the_size_of_the_relay() -> None:
     page = (ROOT / "docs/audit.md").read_text()
     for name, (files, lines) in sizes(modules()).items():
         package, comma, generated = name.partition(",")
         assert f"| `{package}`{comma}{generated} | {files} | {lines} |" in page
 
 
-def test_every_file_that_an_auditor_is_sent_to_is_there() -> None:
+def test_every_file_of_the_audit_exists() -> None:
     page = (ROOT / "docs/audit.md").read_text()
     named = re.findall(r"`(?:[\w/…]+/)?(\w+\.(?:py|proto))`", page)
     assert {"forwarding.py", "audit_log.py", "sandbox.py", "exchange.proto"} <= set(named)
@@ -74,14 +74,14 @@ def test_every_file_that_an_auditor_is_sent_to_is_there() -> None:
     assert set(named) <= found
 
 
-def test_lines_of_code_are_those_with_code() -> None:
+def test_only_lines_with_code_count() -> None:
     source = (
         '"""Docs,\nmore docs."""\n\n# note\nx = 1\n\n\ndef f():\n    """Docs."""\n    return """a\nb"""\n'
     )
     assert code_lines(source) == 4
 
 
-def test_the_dependencies_are_those_that_the_docs_name() -> None:
+def test_docs_name_the_dependencies() -> None:
     ours, packages = closure(ROOT)
     named = re.findall(r"Besides Python: (.*?);", (ROOT / "docs/audit.md").read_text())[0]
     assert set(re.sub(r" \(.*?\)", "", named).split(", ")) == {package.name for package in packages}
@@ -92,7 +92,7 @@ def test_the_dependencies_are_those_that_the_docs_name() -> None:
         assert "UNKNOWN" not in package.what_for
 
 
-def test_the_bill_of_materials_says_who_needs_what() -> None:
+def test_bill_of_materials_has_the_dependencies() -> None:
     ours = Package("blindrelay", "0.1.0", "", "Apache-2.0", ("grpcio",))
     bill = bill_of_materials(
         ours, [Package("grpcio", "1.0", "00", "Apache-2.0", ("other",)), Package("other", "1", "00", "MIT")]
@@ -108,5 +108,5 @@ def test_the_bill_of_materials_says_who_needs_what() -> None:
     ]
 
 
-def test_a_dependency_without_a_reason_is_told() -> None:
+def test_dependency_without_a_reason_is_reported() -> None:
     assert "UNKNOWN" in Package("other", "1", "00", "").what_for

@@ -1,4 +1,4 @@
-"""The systemd units: well formed, strict, and the real processes work under what they allow."""
+"""The systemd units: well formed and strict; the real processes work within what they allow."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ CAP_SYS_ADMIN, PR_GET_MDWE = 21, 66
 MOST_EXPOSURE = 2.0
 """What `systemd-analyze security` says at most: 0 is nothing exposed, 10 everything, most services have 9."""
 
+each_unit = pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
 
 
@@ -49,8 +50,8 @@ can_confine = pytest.mark.skipif(not may_confine(), reason="takes CAP_SYS_ADMIN,
 
 
 @needs_systemd
-@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
-def test_a_service_is_well_formed(unit: Path) -> None:
+@each_unit
+def test_service_is_well_formed(unit: Path) -> None:
     done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True)
     said = [
         line for line in done.stderr.splitlines() if unit.name in line and "/opt/blindrelay/bin" not in line
@@ -59,18 +60,21 @@ def test_a_service_is_well_formed(unit: Path) -> None:
 
 
 @needs_systemd
-@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
-def test_a_service_exposes_little(unit: Path) -> None:
+@each_unit
+def test_service_exposes_little(unit: Path) -> None:
     command = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(unit)]
     said = subprocess.run(command, capture_output=True, text=True).stdout
     assert float(said.partition("exposure level for")[2].split()[1]) <= MOST_EXPOSURE, said
 
 
-@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
-def test_a_service_has_no_folder_to_write_to(unit: Path) -> None:
-    names = {line.partition("=")[0] for line in unit.read_text().splitlines()}
+@each_unit
+def test_service_is_bounded_and_has_no_terminal_and_no_writable_folder(unit: Path) -> None:
+    lines = unit.read_text().splitlines()
+    names = {line.partition("=")[0] for line in lines}
     writable = {"ReadWritePaths", "StateDirectory", "CacheDirectory", "LogsDirectory", "RuntimeDirectory"}
     assert not names & writable
+    assert "MemoryMax" in names
+    assert {"DynamicUser=yes", "StandardInput=null", "LimitCORE=0", "ProtectSystem=strict"} <= set(lines)
 
 
 def answers(bed: Testbed, address: str) -> bool:
@@ -80,20 +84,19 @@ def answers(bed: Testbed, address: str) -> bool:
 
 @needs_systemd
 @can_confine
-def test_a_relay_serves_with_no_writable_path_under_its_unit() -> None:
+def test_relay_serves_within_its_unit() -> None:
     with Testbed("scripted", relay_options={"sandbox": True}) as bed:
         config = bed.folder / "relay.toml"
         with running("blindrelay.relay_node", config, allowed_by(RELAY)) as (relay, address):
             assert is_confined(relay.pid)
-            assert "Seccomp_filters:\t2" in Path(f"/proc/{relay.pid}/status").read_text(), (
-                "the unit's and its own"
-            )
+            filters = Path(f"/proc/{relay.pid}/status").read_text()
+            assert "Seccomp_filters:\t2" in filters, "the unit's and its own"
             assert answers(bed, address)
 
 
 @needs_systemd
 @can_confine
-def test_a_bridge_serves_with_no_writable_path_under_its_unit() -> None:
+def test_bridge_serves_within_its_unit() -> None:
     with Testbed("scripted") as bed:
         config = bed.folder / "bridge.toml"
         with running("blindrelay.provider_bridge", config, allowed_by(BRIDGE)) as (_, address):
@@ -102,7 +105,7 @@ def test_a_bridge_serves_with_no_writable_path_under_its_unit() -> None:
 
 @needs_systemd
 @can_confine
-def test_what_a_unit_does_not_allow_is_refused() -> None:
+def test_call_outside_the_unit_is_refused() -> None:
     with Testbed("scripted", relay_options={"sandbox": True}) as bed:
         command = confined("blindrelay.relay_node", bed.folder / "relay.toml", allowed_by(RELAY) - {LANDLOCK})
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
@@ -111,7 +114,7 @@ def test_what_a_unit_does_not_allow_is_refused() -> None:
 
 
 def allowed_by(unit: Path) -> set[str]:
-    """The system calls of its SystemCallFilter= lines, its groups taken apart."""
+    """The system calls of its SystemCallFilter= lines, with groups expanded."""
     allowed: set[str] = set()
     for line in unit.read_text().splitlines():
         key, _, value = line.partition("=")
@@ -135,14 +138,14 @@ def members(word: str) -> Iterator[str]:
 
 
 def confined(module: str, config: Path, allowed: set[str]) -> list[str]:
-    """The command that serves by a configuration, with these system calls only."""
+    """The command that serves with a configuration and these system calls only."""
     launcher = [sys.executable, str(Path(__file__).with_name("under_unit.py")), ",".join(sorted(allowed))]
     return [*launcher, sys.executable, "-P", "-m", module, "serve", "--config", str(config), "--json"]
 
 
 @contextmanager
 def running(module: str, config: Path, allowed: set[str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A part that is served so, and where it listens."""
+    """A part that serves within them, and its address."""
     command = confined(module, config, allowed)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -160,7 +163,7 @@ CREDENTIALS = "${CREDENTIALS_DIRECTORY}/"
 
 
 def documented(name: str) -> str:
-    """The configuration of docs/operations.md that begins with a comment with that name."""
+    """The configuration in docs/operations.md whose first comment has that name."""
     block = OPERATIONS.partition(f"```toml\n# {name}")[2].partition("```")[0]
     assert block
     return f"# {block}"
@@ -178,7 +181,7 @@ def started_by(unit: Path) -> list[str]:
 
 
 class Machine:
-    """What the two units need in /etc/blindrelay, made by the commands of docs/operations.md."""
+    """The contents of /etc/blindrelay for both units, made with the commands of docs/operations.md."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -200,7 +203,7 @@ class Machine:
         )
 
     def configure(self, name: str, *changes: tuple[str, str]) -> None:
-        """Writes the documented configuration, with what is this machine's own in it."""
+        """Writes the documented configuration, with this machine's own values in it."""
         text = documented(name)
         for before, after in changes:
             assert before in text, before
@@ -208,7 +211,7 @@ class Machine:
         self._write(name, text)
 
     def credentials(self, unit: Path) -> str:
-        """A folder with what the unit loads, readable for its user alone, and nothing else."""
+        """A folder with only what the unit loads, readable only by its user."""
         folder = self._folder.parent / unit.stem
         folder.mkdir()
         for name in loaded(unit):
@@ -236,7 +239,7 @@ def bridge_command(*arguments: str) -> str:
 
 @contextmanager
 def unit_running(unit: Path, machine: Machine) -> Iterator[subprocess.Popen[str]]:
-    """The unit's ExecStart=, as another user than root, with nothing but its credentials."""
+    """The unit's ExecStart=, as a user other than root, with only its credentials."""
     folder = machine.credentials(unit)
     command = [part.replace(CREDENTIALS, f"{folder}/") for part in started_by(unit)]
     doctor = [*command[: command.index("serve")], "doctor", *command[command.index("--config") :]]
@@ -253,8 +256,8 @@ def unit_running(unit: Path, machine: Machine) -> Iterator[subprocess.Popen[str]
 
 
 @pytest.mark.skipif(not landlock_version() and not os.environ.get("CI"), reason="no Landlock here")
-def test_the_units_run_the_documented_configurations(tmp_path: Path) -> None:
-    """Both of them: the relay fetches the bridge's directory over TLS, with its token."""
+def test_units_run_the_documented_configurations(tmp_path: Path) -> None:
+    """The relay fetches the bridge's directory over TLS, with its token."""
     (tmp_path / "etc").mkdir()
     machine = Machine(tmp_path / "etc")
     machine.configure(
@@ -280,14 +283,7 @@ def test_the_units_run_the_documented_configurations(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("unit", "name"), [(RELAY, "relay.toml"), (BRIDGE, "bridge.toml")])
-def test_a_unit_loads_what_its_documented_configuration_names(unit: Path, name: str) -> None:
+def test_unit_loads_the_files_of_its_documented_configuration(unit: Path, name: str) -> None:
     files = {"tokens", "certificate", "key", "client_ca", "ca", "token_file"}
     named = re.findall(rf'^({"|".join(files)}) = "([^"]+)"', documented(name), re.MULTILINE)
     assert {name, *(file for _, file in named)} <= loaded(unit)
-
-
-@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
-def test_a_service_is_bounded_and_has_no_terminal(unit: Path) -> None:
-    lines = unit.read_text().splitlines()
-    assert {"DynamicUser=yes", "StandardInput=null", "LimitCORE=0", "ProtectSystem=strict"} <= set(lines)
-    assert any(line.startswith("MemoryMax=") for line in lines)

@@ -1,8 +1,8 @@
-"""Runs a program as a systemd unit would: the parts of it that matter to whether the program works.
+"""Runs a program as a systemd unit would, in the parts that decide whether the program works.
 
     python under_unit.py ALLOWED PROGRAM ARGUMENT…     ALLOWED: names of system calls, by commas
 
-No writable path (every mount of a mount namespace of its own is read-only: more than ProtectSystem=strict),
+No writable path (every mount of its own mount namespace is read-only: more than ProtectSystem=strict).
 NoNewPrivileges, MemoryDenyWriteExecute, LimitCORE=0, SystemCallFilter with EPERM, and a user without
 capabilities, as DynamicUser= has. Root only.
 """
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def allow_only(names: list[str]) -> None:
-    """As SystemCallFilter= does: with libseccomp, names that this machine has no such call for left out."""
+    """As SystemCallFilter= does, with libseccomp. Calls that this machine does not have are left out."""
     seccomp = ctypes.CDLL(ctypes.util.find_library("seccomp"))
     seccomp.seccomp_init.restype = ctypes.c_void_p
     rules = ctypes.c_void_p(seccomp.seccomp_init(REFUSE))

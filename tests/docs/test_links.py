@@ -45,7 +45,7 @@ def dead(page: str, text: str) -> list[str]:
     return wrong
 
 
-def test_the_pages_are_found() -> None:
+def test_pages_are_found() -> None:
     assert {"README.md", "docs/cli.md", "spec/protocol.md", ".github/pull_request_template.md"} <= set(PAGES)
 
 
@@ -67,27 +67,27 @@ def test_links_lead_somewhere(page: str) -> None:
         "../Docs/cli.md",
     ],
 )
-def test_a_dead_link_is_found(target: str) -> None:
+def test_dead_link_is_found(target: str) -> None:
     assert dead("docs/cli.md", f"See [here]({target}).") == [target]
 
 
-def test_what_is_no_dead_link() -> None:
+def test_good_links_pass() -> None:
     good = "[a](keys.md) [b](cli.md#exit-codes) [c](#exit-codes) ![d](images/live-view.png) [e](../spec/)"
     assert links(good) == ["keys.md", "cli.md#exit-codes", "#exit-codes", "images/live-view.png", "../spec/"]
     assert dead("docs/cli.md", f"{good} [f](https://example.com/none.md) [g](mailto:a@example.com)") == []
 
 
 @pytest.mark.parametrize("code", ["`[a](none.md)`", "``[`a`](none.md)``", "```\n[a](none.md)\n```"])
-def test_code_holds_no_link(code: str) -> None:
+def test_code_has_no_links(code: str) -> None:
     assert links(code) == []
     assert links(f"{code} [b](c.md)") == ["c.md"]
 
 
-def test_a_link_may_hold_code_and_brackets() -> None:
+def test_link_may_contain_code_and_brackets() -> None:
     assert links("[`a` [b] c](d.md) and [![e](f.png)](g.md)") == ["d.md", "f.png", "g.md"]
 
 
-def test_slugs_are_those_of_github() -> None:
+def test_slugs_match_github() -> None:
     page = (
         "# 4.2 Keys\n## `run`: what & how\n## A\n## A\n```\n# no heading\n```\n### [Link](x.md) & ein Maß\n"
     )

@@ -1,4 +1,4 @@
-"""deploy/site_pages.py: what the site is built from, and what it would fetch. `make site` builds it."""
+"""deploy/site_pages.py: the pages that the site is built from, and what they would fetch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deploy.site_pages import CONFIG, fetched, fill, lacking, main, offered, tracked, with_links, with_menu
+from deploy.site_pages import fetched, fill, lacking, main, offered, tracked, with_links, with_menu
 
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = ROOT / "deploy" / "site-requirements.txt"
@@ -46,7 +46,14 @@ def test_the_site_has_what_git_tracks(filled: Path) -> None:
     assert (filled / "site-pages/docs/images/live-view.png").is_file()
 
 
-def test_filling_again_drops_what_is_gone(tmp_path: Path) -> None:
+def test_the_reference_reads_every_package_that_has_a_page(filled: Path) -> None:
+    project = tomllib.loads((filled / "zensical.toml").read_text())["project"]
+    folders = project["plugins"]["mkdocstrings"]["handlers"]["python"]["paths"]
+    read = {package.name for folder in folders for package in ROOT.glob(f"{Path(folder).name}/blindrelay/*")}
+    assert {page.stem for page in (filled / "site-pages/api").glob("*.md")} - {"index"} <= read
+
+
+def test_filling_again_drops_deleted_pages(tmp_path: Path) -> None:
     gone = tmp_path / "site-pages" / "docs" / "gone.md"
     gone.parent.mkdir(parents=True)
     gone.write_text("# Gone\n")
@@ -92,13 +99,13 @@ def test_links_lead_to_pages_of_the_site(link: str, shown: str) -> None:
         ("a.css", "body { background: url(https://example.com/a.png) }"),
     ],
 )
-def test_what_a_page_would_fetch_is_found(tmp_path: Path, name: str, content: str) -> None:
+def test_fetch_from_another_host_is_found(tmp_path: Path, name: str, content: str) -> None:
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text(content)
     assert [found.endswith(f" in {name}") for found in fetched(tmp_path)] == [True]
 
 
-def test_links_to_follow_and_own_files_are_not_fetched_from_elsewhere(tmp_path: Path) -> None:
+def test_links_and_own_files_pass(tmp_path: Path) -> None:
     own = '<a href="https://example.com/">a</a><script src="../a.js"></script><code>src="https://a/"</code>'
     (tmp_path / "a.html").write_text(own)
     (tmp_path / "a.css").write_text(
@@ -107,7 +114,7 @@ def test_links_to_follow_and_own_files_are_not_fetched_from_elsewhere(tmp_path: 
     assert list(fetched(tmp_path)) == []
 
 
-def test_a_name_that_the_reference_lacks_is_found(
+def test_name_missing_in_the_reference_is_found(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("deploy.site_pages.PACKAGES", ("trust",))
@@ -120,11 +127,7 @@ def test_a_name_that_the_reference_lacks_is_found(
     assert capsys.readouterr().err == "The API reference lacks blindrelay.trust.compare\n"
 
 
-def test_no_web_font_is_asked_for() -> None:
-    assert tomllib.loads(CONFIG.read_text())["project"]["theme"]["font"] is False
-
-
-def test_what_builds_the_site_is_pinned() -> None:
+def test_site_requirements_are_pinned() -> None:
     lines = [line for line in REQUIREMENTS.read_text().splitlines() if not line.startswith("#")]
     assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
     assert {"zensical", "mkdocstrings", "mkdocstrings-python"} <= {line.split("==")[0] for line in lines}

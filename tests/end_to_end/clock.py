@@ -1,4 +1,4 @@
-"""Waiting for what only a clock brings."""
+"""Waiting for the clock."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import time
 
 
 def wait_for_the_next_second() -> None:
-    """A start in the second in which a key was announced does not count as one since (section 12)."""
+    """Waits until a restart is later than the announcement of the old key, in seconds (section 12)."""
     time.sleep(1 - time.time() % 1)

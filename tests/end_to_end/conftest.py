@@ -1,4 +1,4 @@
-"""Whole testbeds: real processes, shared by the tests that do not harm them."""
+"""Testbeds of real processes, shared by tests that do not harm them."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
     python measured_client.py CONNECTION UPLOAD_BYTES ANSWER_BYTES
 
-Prints JSON: the upload's SHA-256 as sent and as the provider saw it, the response's size, and the growth of
-the process's peak memory over that of a small exchange, in bytes.
+Prints JSON: the SHA-256 of the upload here and at the provider, and the size of the response. The last field
+is how many bytes the peak memory of the process grew after a small exchange.
 """
 
 from __future__ import annotations

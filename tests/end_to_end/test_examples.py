@@ -1,4 +1,4 @@
-"""Every example does what it says, as a user would run it."""
+"""Every example runs as a user would run it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from blindrelay.testbed import Testbed
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 
 
-def test_there_is_one_for_each_use() -> None:
+def test_examples_are_found() -> None:
     assert len(EXAMPLES) >= 5
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_runs(example: Path, scripted_bed: Testbed) -> None:
+def test_example_runs(example: Path, scripted_bed: Testbed) -> None:
     done = run(example, {"BLINDRELAY_CONNECTION": scripted_bed.relay})
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
     assert done.stderr == ""
 
 
-def test_without_a_connection_an_example_says_what_is_missing(tmp_path: Path) -> None:
+def test_example_without_a_connection_says_what_is_missing(tmp_path: Path) -> None:
     done = run(EXAMPLES[0], {"XDG_CONFIG_HOME": str(tmp_path), "BLINDRELAY_CONNECTION": ""})
     assert done.returncode == 1
     assert "set BLINDRELAY_CONNECTION" in done.stderr.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""What goes wrong on a first day: each with one clear line, and nothing sent where nothing may be sent."""
+"""Mistakes of a first day: each is reported in one clear line."""
 
 from __future__ import annotations
 
@@ -13,44 +13,39 @@ from typing import Any, cast
 import httpx2
 import pytest
 from anthropic import Anthropic, PermissionDeniedError
-from openai import APIConnectionError, AuthenticationError, BadRequestError, OpenAI
+from openai import AuthenticationError, BadRequestError, OpenAI
 
-from blindrelay.client import BlindRelayError, ConfigurationError, SealedTransport
+from blindrelay.client import BlindRelayError, SealedTransport
 from blindrelay.testbed import Testbed
-from blindrelay.trust import IdentityKey, format_identity
 
 URL = "https://api.openai.com/v1/chat/completions"
 QUESTION: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hello."}]}
-HOUR = 3_600
-OTHER_IDENTITY = format_identity(IdentityKey.from_seed(bytes(32)).public_key)
 SOON = 15.0
-"""Seconds in which every mistake is told. Most take milliseconds; a connect timeout takes five seconds."""
+"""Seconds until a mistake is reported. Most take milliseconds, a connect timeout takes five seconds."""
 
 
 @pytest.fixture(scope="module")
 def bed() -> Iterator[Testbed]:
-    """One with parts that may be stopped."""
+    """A testbed whose parts may be stopped."""
     with Testbed("scripted") as bed:
         yield bed
 
 
 @pytest.fixture
 def without(bed: Testbed, request: pytest.FixtureRequest) -> Iterator[Testbed]:
-    """The same without one part."""
+    """The testbed without one part."""
     bed.stop(request.param)
     yield bed
     bed.start(request.param)
     bed.wait_until_ready()
 
 
-def complaint(
-    sealed: SealedTransport, url: str = URL, body: dict[str, Any] | None = None, method: str = "POST"
-) -> tuple[str, str]:
-    """Where an error comes from and its words, whether it is raised or answered."""
+def complaint(sealed: SealedTransport) -> tuple[str, str]:
+    """The origin and the message of an error that is raised or becomes a response."""
     started = time.monotonic()
     with sealed, sealed.httpx2_client() as client:
         try:
-            answer = client.request(method, url, json=body or QUESTION)
+            answer = client.post(URL, json=QUESTION)
         except httpx2.TransportError as raised:
             error = cast(BlindRelayError, raised)
             told = f"{error.origin}/{error.kind}", str(error)
@@ -63,41 +58,6 @@ def complaint(
     return told
 
 
-def test_the_same_request_without_a_mistake_is_answered(bed: Testbed) -> None:
-    with SealedTransport(bed.relay) as sealed, sealed.httpx2_client() as client:
-        assert client.post(URL, json=QUESTION).status_code == 200
-
-
-def test_no_pin(bed: Testbed) -> None:
-    with pytest.raises(ConfigurationError, match=r"no bridge is pinned: add bridge=br1…"):
-        SealedTransport(bed.relay.replace(f"bridge={bed.identity}&", ""))
-
-
-def test_a_pin_with_a_slip_of_the_pen(bed: Testbed) -> None:
-    slip = bed.identity[:-1] + ("2" if bed.identity[-1] != "2" else "3")
-    with pytest.raises(ConfigurationError, match=r"^bridge: "):
-        SealedTransport(bed.relay.replace(bed.identity, slip))
-
-
-def test_a_wrong_pin(bed: Testbed) -> None:
-    origin, words = complaint(SealedTransport(bed.relay.replace(bed.identity, OTHER_IDENTITY)))
-    assert origin == "client/key_trust"
-    assert "no key can be trusted, so nothing was sent" in words
-
-
-def test_a_bad_connection_string() -> None:
-    with pytest.raises(ConfigurationError, match=r"has the form blindrelay://TOKEN@relay\.example:443"):
-        SealedTransport("https://relay.example")
-
-
-def test_an_unknown_token(bed: Testbed) -> None:
-    sealed = SealedTransport(bed.relay.replace(bed.token, "brt_" + "A" * 43))
-    origin, words = complaint(sealed)
-    assert origin == "relay/token_unknown"
-    assert "does not know this access token" in words
-    assert "AAAA" not in words
-
-
 @pytest.mark.parametrize(
     ("without", "origin", "words"),
     [
@@ -107,53 +67,17 @@ def test_an_unknown_token(bed: Testbed) -> None:
     ],
     indirect=["without"],
 )
-def test_a_part_that_is_down(without: Testbed, origin: str, words: str) -> None:
+def test_stopped_part_is_named(without: Testbed, origin: str, words: str) -> None:
     told = complaint(SealedTransport(without.relay))
     assert told[0] == origin
     assert words in told[1]
 
 
-@pytest.mark.parametrize(
-    ("method", "url"),
-    [
-        ("POST", "https://api.example.com/v1/chat/completions"),
-        ("POST", "https://api.openai.com/v1/files"),
-        ("POST", "https://api.openai.com/v1/chat/completions/../files"),
-        ("DELETE", "https://api.openai.com/v1/models/m"),
-        ("POST", "http://api.openai.com/v1/chat/completions"),
-    ],
-)
-def test_a_provider_method_or_path_that_is_not_allowed(bed: Testbed, method: str, url: str) -> None:
-    origin, _ = complaint(SealedTransport(bed.relay), url, method=method)
-    assert origin == "bridge/not_allowed"
-
-
-@pytest.mark.parametrize(
-    ("path", "body", "advice"),
-    [
-        ("chat/completions", {**QUESTION, "store": True}, "store"),
-        ("responses", {"model": "m", "input": "Hello.", "store": True}, "store"),
-        ("responses", {"model": "m", "input": "Hello.", "previous_response_id": "r"}, "previous_response_id"),
-    ],
-)
-def test_stored_objects_with_the_bridges_credential(
-    bed: Testbed, path: str, body: dict[str, Any], advice: str
-) -> None:
-    origin, words = complaint(SealedTransport(bed.relay), f"https://api.openai.com/v1/{path}", body)
-    assert origin == "bridge/stored_object"
-    assert advice in words
-
-
-@pytest.mark.parametrize("seconds", [HOUR, -HOUR])
-def test_a_clock_that_is_off_by_an_hour(bed: Testbed, seconds: int) -> None:
-    _, words = complaint(SealedTransport(bed.relay, clock=lambda: time.time() + seconds))
-    assert "clock" in words
-
-
-def test_the_sdks_show_the_line_and_do_not_try_again(bed: Testbed) -> None:
+def test_sdks_show_the_error_and_do_not_retry(bed: Testbed) -> None:
     unknown = SealedTransport(bed.relay.replace(bed.token, "brt_" + "A" * 43))
-    with pytest.raises(AuthenticationError, match="does not know this access token"):
+    with pytest.raises(AuthenticationError, match="does not know this access token") as raised:
         OpenAI(api_key="none", http_client=unknown.httpx2_client()).models.list()
+    assert "AAAA" not in str(raised.value)
     sealed = SealedTransport(bed.relay)
     client = OpenAI(api_key="none", http_client=sealed.httpx2_client())
     with pytest.raises(BadRequestError, match="store"):
@@ -164,18 +88,8 @@ def test_the_sdks_show_the_line_and_do_not_try_again(bed: Testbed) -> None:
     assert all(entry["path"] == "/v1/chat/completions" for entry in seen)
 
 
-@pytest.mark.parametrize("without", ["relay"], indirect=True)
-def test_an_sdk_has_the_line_as_the_cause(without: Testbed) -> None:
-    sealed = SealedTransport(without.relay)
-    client = OpenAI(api_key="none", http_client=sealed.httpx2_client(), max_retries=0)
-    with pytest.raises(APIConnectionError) as raised:
-        client.models.list()
-    assert isinstance(raised.value.__cause__, BlindRelayError)
-    assert "no connection to the relay" in str(raised.value.__cause__)
-
-
 @pytest.mark.parametrize("part", ["relay", "bridge"])
-def test_a_port_that_is_taken(bed: Testbed, part: str) -> None:
+def test_taken_port_is_reported(bed: Testbed, part: str) -> None:
     config = bed.folder / f"{part}-again.toml"
     listening = f'listen = "{bed.parts[part].listening}"'
     config.write_text(re.sub("listen = .*", listening, (bed.folder / f"{part}.toml").read_text()))
@@ -185,7 +99,7 @@ def test_a_port_that_is_taken(bed: Testbed, part: str) -> None:
 
 
 @pytest.mark.parametrize(("part", "file"), [("relay", "tokens"), ("bridge", "identity.key")])
-def test_a_key_file_that_cannot_be_read(bed: Testbed, tmp_path: Path, part: str, file: str) -> None:
+def test_unreadable_key_file_is_named(bed: Testbed, tmp_path: Path, part: str, file: str) -> None:
     config = tmp_path / f"{part}.toml"
     for path in bed.folder.glob("*.toml"):
         (tmp_path / path.name).write_text(path.read_text())
@@ -203,6 +117,6 @@ def _serve(part: str, config: Path) -> tuple[int, str]:
     assert done.stdout == ""
     *records, line = done.stderr.splitlines()
     assert line.startswith(f"blindrelay-{part}: ")
-    # Of what it did before it failed, it may have kept records; never a traceback.
+    # It may have logged what it did before it failed, but no traceback.
     assert all(record.startswith(("{", "20")) for record in records)
     return done.returncode, line

@@ -1,4 +1,4 @@
-"""Ctrl-C ends everything at once, to the provider's work: in scripts, programs, and the endpoint."""
+"""Ctrl-C ends everything at once, also the work of the provider."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_ctrl_c_ends_the_providers_work(bed: Testbed, command: Sequence[str], tm
     ends(bed, before)
 
 
-def test_ctrl_c_at_the_endpoint_does_too(bed: Testbed, tmp_path: Path) -> None:
+def test_ctrl_c_at_the_endpoint_ends_the_providers_work(bed: Testbed, tmp_path: Path) -> None:
     before = len(outcomes(bed))
     environment = os.environ | {"BLINDRELAY_CONNECTION": bed.relay, "BLINDRELAY_STATE": str(tmp_path)}
     command = [*BLINDRELAY, "proxy", "--port", "0"]
@@ -127,7 +127,7 @@ def test_ctrl_c_at_the_endpoint_does_too(bed: Testbed, tmp_path: Path) -> None:
 
 
 def ends(bed: Testbed, before: int) -> None:
-    """Waits until the provider knows that nobody wants its response any more; it was asked once."""
+    """Waits until the provider has noticed that its only request was abandoned."""
     deadline = time.monotonic() + 30
     while outcomes(bed)[before:] != ["abandoned"]:
         assert time.monotonic() < deadline, outcomes(bed)[before:]

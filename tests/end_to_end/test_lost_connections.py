@@ -1,4 +1,4 @@
-"""A connection that is lost without a word: after sleep, a change of network, or a move of the relay."""
+"""Connections that are lost unnoticed: after sleep, a change of network, or a move of the relay."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.cable import Cable, cable_to
 URL: Final = "https://api.openai.com/v1/chat/completions"
 QUESTION: Final[dict[str, Any]] = {"model": "m", "messages": []}
 NOTICED_SECONDS: Final = 40
-"""Twice what it takes at most, and half of what it took with pings every minute."""
+"""Twice the longest time it takes, and half of what it took with pings every minute."""
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ async def ask(client: httpx2.AsyncClient) -> None:
         assert (await client.post(URL, json=QUESTION)).status_code == 200
 
 
-async def test_a_connection_that_was_quiet_is_not_trusted(
+async def test_quiet_connection_is_replaced(
     client: httpx2.AsyncClient, cable: Cable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first call after a long sleep does not wait for a connection that is gone."""
@@ -59,11 +59,11 @@ async def test_a_connection_that_was_quiet_is_not_trusted(
 
 
 def channels() -> set[channel.RelayChannel]:
-    """Those of every client in this process."""
+    """The channels of all clients in this process."""
     return {each for each in gc.get_objects() if isinstance(each, channel.RelayChannel)}
 
 
-async def test_a_clock_that_jumped_means_that_the_machine_slept(
+async def test_connection_is_replaced_after_sleep(
     client: httpx2.AsyncClient, cable: Cable, scripted_bed: Testbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also while a call runs, which ends when its pings are not answered."""
@@ -80,7 +80,7 @@ async def test_a_clock_that_jumped_means_that_the_machine_slept(
 
 
 class Names(asyncio.DatagramProtocol):
-    """A name server that has one address for every name (RFC 1035); and none of any other kind."""
+    """A name server with one IPv4 address for every name (RFC 1035)."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -114,8 +114,8 @@ async def serving(address: str) -> AsyncIterator[int]:
         await server.stop(0)
 
 
-async def test_a_relay_that_moved_is_looked_up_again() -> None:
-    """gRPC's own rule is to ask again after half a minute."""
+async def test_moved_relay_is_looked_up_again() -> None:
+    """By default, gRPC asks again after half a minute."""
     names = Names("127.0.0.1")
     opened: Callable[[], Names] = lambda: names  # noqa: E731
     transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(opened, ("127.0.0.1", 0))

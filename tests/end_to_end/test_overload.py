@@ -1,4 +1,4 @@
-"""A bridge without room for more refuses exchanges, and stays known to its relay."""
+"""A full bridge refuses exchanges, and its relay keeps its keys."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def body(**script: Any) -> dict[str, Any]:
     return {"model": "m", "messages": [], "stream": True, "scripted": script}
 
 
-def test_a_full_bridge_refuses_and_is_not_taken_for_lost() -> None:
+def test_full_bridge_refuses_and_stays_listed() -> None:
     with Testbed("scripted", bridge_options={"max_exchanges": 1}) as bed:
         client = SealedTransport(bed.relay).httpx2_client()
         with client.stream("POST", URL, json=body(hold="gate")) as held:
             assert held.status_code == 200
-            # A newcomer to the bridge itself: keys are told, exchanges are not taken.
+            # A new client gets the keys, and its exchange is refused.
             for connection in (bed.direct, bed.relay):
                 answer = SealedTransport(connection).httpx2_client().post(URL, json=body())
                 assert answer.status_code == 429

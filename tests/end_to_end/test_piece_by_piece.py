@@ -1,4 +1,4 @@
-"""A provider that sends a piece when the program has the former: whoever gathers them stops everything."""
+"""The provider sends a piece once the program has the previous one, so a part that buffers blocks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PATIENCE = 60
 
 
 class PatientProvider(ThreadingHTTPServer):
-    """`confirmed` takes a word for each piece that has arrived."""
+    """`confirmed` gets each piece that has arrived."""
 
     daemon_threads = True
 

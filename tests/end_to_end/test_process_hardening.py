@@ -1,4 +1,4 @@
-"""What the real relay and bridge processes let others see of them."""
+"""What other processes can see of relay and bridge processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONFIGS = {
 }
 FEW_FILES = 128
 
-# At its end, a process started with this on its path writes down whether it was dumpable.
+# A process with this file on its path writes at its end whether it was dumpable.
 WITNESS = """
 import atexit, ctypes
 
@@ -35,7 +35,7 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="prctl(2) and /p
 
 
 async def start(folder: Path, *arguments: str) -> asyncio.subprocess.Process:
-    """A process with the witness on its path, and room for few open files to begin with."""
+    """A process with the witness on its path and a low limit of open files."""
     (folder / "sitecustomize.py").write_text(WITNESS)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     return await asyncio.create_subprocess_exec(
@@ -48,7 +48,7 @@ async def start(folder: Path, *arguments: str) -> asyncio.subprocess.Process:
 
 
 async def serving(folder: Path, module: str, *options: str) -> asyncio.subprocess.Process:
-    """A part that listens."""
+    """A part that is listening."""
     (folder / "tokens").touch()
     (folder / "part.toml").write_text(CONFIGS[module])
     process = await start(folder, "-m", module, "serve", "--config", "part.toml", "--json", *options)
@@ -63,7 +63,7 @@ def owner_of_memory(pid: int) -> int:
 
 @linux_only
 @pytest.mark.parametrize("module", CONFIGS)
-async def test_a_part_is_not_dumpable(tmp_path: Path, module: str) -> None:
+async def test_process_is_not_dumpable(tmp_path: Path, module: str) -> None:
     process = await serving(tmp_path, module)
     assert owner_of_memory(process.pid) == 0, "not even its own user may read it"
     process.terminate()
@@ -72,7 +72,7 @@ async def test_a_part_is_not_dumpable(tmp_path: Path, module: str) -> None:
 
 
 @linux_only
-async def test_neither_a_supervisor_nor_its_workers_are_dumpable(tmp_path: Path) -> None:
+async def test_supervisor_and_workers_are_not_dumpable(tmp_path: Path) -> None:
     process = await serving(tmp_path, "blindrelay.relay_node", "--workers", "2")
     process.terminate()
     assert await process.wait() == 0
@@ -80,14 +80,14 @@ async def test_neither_a_supervisor_nor_its_workers_are_dumpable(tmp_path: Path)
 
 
 @linux_only
-async def test_the_witness_sees_a_process_that_is_dumpable(tmp_path: Path) -> None:
+async def test_witness_sees_a_dumpable_process(tmp_path: Path) -> None:
     assert await (await start(tmp_path, "-c", "pass")).wait() == 0
     assert (tmp_path / "dumpable").read_text() == "1"
 
 
 @linux_only
 @pytest.mark.parametrize("module", CONFIGS)
-async def test_a_part_takes_the_open_files_that_it_may_have(tmp_path: Path, module: str) -> None:
+async def test_process_raises_its_limit_of_open_files(tmp_path: Path, module: str) -> None:
     process = await serving(tmp_path, module)
     allowed, most = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
     process.terminate()

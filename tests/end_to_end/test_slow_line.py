@@ -1,4 +1,4 @@
-"""An upload over a slow line arrives: slowness is no fault while bytes come."""
+"""An upload over a slow line arrives."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ URL = "https://api.openai.com/v1/chat/completions"
 
 BYTES_PER_SECOND = 4_096
 SIZE = 72_000
-"""More than one record: the first alone takes sixteen seconds."""
+"""More than one record. The first one takes sixteen seconds."""
 
 
 @asynccontextmanager
 async def slow_line(target: str) -> AsyncIterator[str]:
-    """The address of a line to the target that carries so much upwards; its buffer takes all that is sent."""
+    """The address of a line to the target. It carries BYTES_PER_SECOND upwards, and buffers the rest."""
     host, _, port = target.rpartition(":")
 
     async def carry(
@@ -32,7 +32,7 @@ async def slow_line(target: str) -> AsyncIterator[str]:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         up, down = await asyncio.open_connection(host, int(port))
-        # gRPC gives up a connection whose peer takes nothing; a line's own buffer goes on taking.
+        # gRPC closes a connection whose peer takes nothing. A real line has a buffer, too.
         async with asyncio.TaskGroup() as both:
             both.create_task(carry(reader, down, 256, 256 / BYTES_PER_SECOND))
             both.create_task(carry(up, writer, 65_536, 0))
@@ -44,7 +44,7 @@ async def slow_line(target: str) -> AsyncIterator[str]:
         server.close()
 
 
-async def test_an_upload_of_four_kilobytes_a_second_arrives() -> None:
+async def test_slow_upload_arrives() -> None:
     body = {"model": "m", "messages": [], "user": "x" * SIZE}
     with Testbed("scripted") as bed:
         async with (

@@ -51,7 +51,7 @@ ca = "bridges-ca.pem"
 """
 
 SANDBOX = str(landlock_version() > 0).lower()
-"""Wherever the kernel can: renewed files are read in it, too."""
+"""If the kernel supports it. The relay then reads new files in the sandbox."""
 
 CERTIFIED = 'certificate = "client.pem"\nkey = "client.key"\n'
 
@@ -122,7 +122,7 @@ def ask(client: httpx2.Client) -> httpx2.Response:
     return client.post(URL, json={"model": "m", "messages": []})
 
 
-def test_a_sealed_exchange(parts: Parts) -> None:
+def test_exchange_over_tls_succeeds(parts: Parts) -> None:
     parts.certify("client", parts.bridges_ca)
     answer = ask(parts.client(parts.relay()))
     assert answer.status_code == 200
@@ -135,7 +135,7 @@ def of_another_ca(parts: Parts) -> str:
 
 
 @pytest.mark.parametrize("more", [lambda _: "", of_another_ca], ids=["no_certificate", "of_another_ca"])
-def test_a_relay_that_the_bridge_does_not_know_is_refused(parts: Parts, more: Callable[[Parts], str]) -> None:
+def test_relay_without_a_known_certificate_is_refused(parts: Parts, more: Callable[[Parts], str]) -> None:
     relay = parts.relay(more(parts))
     with pytest.raises(RelayError, match="could not reach the bridge"):
         ask(parts.client(relay))
@@ -145,26 +145,26 @@ def test_a_relay_that_the_bridge_does_not_know_is_refused(parts: Parts, more: Ca
     assert "replica_up" not in events
 
 
-def test_a_bridge_that_the_relay_does_not_know_is_not_used(parts: Parts) -> None:
+def test_relay_does_not_use_a_bridge_of_another_ca(parts: Parts) -> None:
     parts.certify("client", parts.bridges_ca)
     parts.trust("bridges-ca", trustme.CA())
     with pytest.raises(RelayError, match="could not reach the bridge"):
         ask(parts.client(parts.relay()))
 
 
-def test_a_client_without_tls_is_told_what_may_be_missing(parts: Parts) -> None:
+def test_client_without_tls_is_told_what_may_be_missing(parts: Parts) -> None:
     parts.certify("client", parts.bridges_ca)
     with pytest.raises(UnreachableError, match="does it want TLS"):
         ask(parts.client(parts.relay(), "&tls=off"))
 
 
-def test_a_client_that_does_not_know_the_relays_ca_does_not_talk_to_it(parts: Parts) -> None:
+def test_client_does_not_use_a_relay_of_another_ca(parts: Parts) -> None:
     parts.certify("client", parts.bridges_ca)
     with pytest.raises(UnreachableError):
         ask(parts.client(parts.relay(), ""))
 
 
-def test_a_relay_takes_over_new_certificates_without_a_restart(parts: Parts) -> None:
+def test_relay_reloads_its_certificates(parts: Parts) -> None:
     parts.certify("client", parts.bridges_ca)
     relay = parts.relay()
     settled = parts.client(relay)

@@ -1,4 +1,4 @@
-"""What the real processes leave behind, and what they could."""
+"""Processes leave no core dumps, and files only for their user."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_no_core_dumps(scripted_bed: Testbed, part: str) -> None:
 
 
 @pytest.mark.parametrize("part", ["relay", "bridge"])
-def test_files_are_for_nobody_else(scripted_bed: Testbed, part: str) -> None:
+def test_process_makes_private_files(scripted_bed: Testbed, part: str) -> None:
     status = Path(f"/proc/{scripted_bed.pids[part]}/status").read_text()
     (umask,) = (line for line in status.splitlines() if line.startswith("Umask"))
     assert umask.split()[1] == "0077"

@@ -80,7 +80,7 @@ async def test_messages_of_any_size_both_ways(endpoint: Endpoint, provider: WebS
     assert await provider.ended(1) == [1000]
 
 
-async def test_what_was_said_in_a_tunnel_is_shown_where_that_is_wanted(
+async def test_content_of_a_tunnel_is_shown_on_request(
     bed: Testbed, provider: WebSocketProvider, tmp_path: Path
 ) -> None:
     with running(bed.relay, tmp_path, "--show-content") as endpoint:
@@ -105,7 +105,9 @@ async def test_binary_messages_with_ones_own_credential(
     assert "x-blindrelay-token" not in provider.headers[0]
 
 
-async def test_each_message_comes_when_it_was_sent(endpoint: Endpoint, provider: WebSocketProvider) -> None:
+async def test_each_message_arrives_before_the_next_is_sent(
+    endpoint: Endpoint, provider: WebSocketProvider
+) -> None:
     """The provider says the next word when the program has heard the one before."""
 
     async def word_by_word(connection: ServerConnection) -> None:
@@ -121,14 +123,14 @@ async def test_each_message_comes_when_it_was_sent(endpoint: Endpoint, provider:
         assert await closed(connection) == (1000, "said all")
 
 
-async def test_what_the_program_closes_with(endpoint: Endpoint, provider: WebSocketProvider) -> None:
+async def test_close_code_of_the_program_arrives(endpoint: Endpoint, provider: WebSocketProvider) -> None:
     for code, reason in ((1001, ""), (4321, "no more")):
         async with dialled(endpoint) as connection:
             await connection.close(code, reason)
     assert await provider.ended(2) == [1001, 4321]
 
 
-async def test_a_program_that_vanishes(endpoint: Endpoint, provider: WebSocketProvider) -> None:
+async def test_vanished_program_ends_the_tunnel(endpoint: Endpoint, provider: WebSocketProvider) -> None:
     gone = asyncio.Event()
 
     async def wait(connection: ServerConnection) -> None:
@@ -143,7 +145,7 @@ async def test_a_program_that_vanishes(endpoint: Endpoint, provider: WebSocketPr
     await gone.wait()
 
 
-async def test_a_provider_that_vanishes(endpoint: Endpoint, provider: WebSocketProvider) -> None:
+async def test_vanished_provider_ends_the_tunnel(endpoint: Endpoint, provider: WebSocketProvider) -> None:
     async def vanish(connection: ServerConnection) -> None:
         await connection.send("half of ")
         connection.transport.abort()
@@ -159,7 +161,9 @@ async def test_a_provider_that_vanishes(endpoint: Endpoint, provider: WebSocketP
     assert reason.startswith("bridge/provider_failed: ")
 
 
-async def test_a_message_that_would_be_stored(endpoint: Endpoint, provider: WebSocketProvider) -> None:
+async def test_message_that_stores_something_is_refused(
+    endpoint: Endpoint, provider: WebSocketProvider
+) -> None:
     async with dialled(endpoint) as connection:
         await connection.send(json.dumps({"session": {"prompt": {"id": "p"}}}))
         code, reason = await closed(connection)
@@ -178,7 +182,7 @@ async def test_a_message_that_would_be_stored(endpoint: Endpoint, provider: WebS
         ("/v1/chat/completions", {"authorization": "Bearer {token}"}, 403, "bridge/not_allowed"),
     ],
 )
-async def test_a_websocket_that_is_refused(
+async def test_refused_websocket_is_a_response(
     endpoint: Endpoint,
     provider: WebSocketProvider,
     path: str,
@@ -196,7 +200,9 @@ async def test_a_websocket_that_is_refused(
     assert provider.paths == []
 
 
-async def test_an_answer_of_the_providers_instead(endpoint: Endpoint, provider: WebSocketProvider) -> None:
+async def test_ordinary_response_instead_of_a_tunnel_arrives(
+    endpoint: Endpoint, provider: WebSocketProvider
+) -> None:
     provider.refuse_with = (429, "slow down")
     with pytest.raises(InvalidStatus) as refused:
         await dialled(endpoint)
@@ -205,16 +211,14 @@ async def test_an_answer_of_the_providers_instead(endpoint: Endpoint, provider: 
     assert "x-blindrelay-error" not in refused.value.response.headers
 
 
-async def test_the_token_among_the_subprotocols_as_in_web_pages(
-    endpoint: Endpoint, provider: WebSocketProvider
-) -> None:
+async def test_token_among_the_subprotocols_is_taken(endpoint: Endpoint, provider: WebSocketProvider) -> None:
     offered = [Subprotocol("realtime"), Subprotocol(f"openai-insecure-api-key.{endpoint.token}")]
     async with dialled(endpoint, headers={}, subprotocols=offered) as connection:
         assert connection.subprotocol == "realtime"
     assert provider.headers[0].get_all("sec-websocket-protocol") == ["realtime"]
 
 
-async def test_the_relay_sees_nothing(endpoint: Endpoint, provider: WebSocketProvider, bed: Testbed) -> None:
+async def test_relay_sees_nothing(endpoint: Endpoint, provider: WebSocketProvider, bed: Testbed) -> None:
     async with dialled(endpoint) as connection:
         await connection.send(HELLO)
         assert await connection.recv() == HELLO
@@ -274,7 +278,7 @@ async def test_openai_responses_over_websocket(endpoint: Endpoint, provider: Web
     assert json.loads(asked) == {"store": False, "type": "response.create", "model": "m", "input": SECRET}
 
 
-async def test_with_the_relay_gone(bed: Testbed, tmp_path: Path) -> None:
+async def test_missing_relay_refuses_a_websocket(bed: Testbed, tmp_path: Path) -> None:
     nowhere = bed.connection("127.0.0.1:1")
     with running(nowhere, tmp_path) as endpoint:
         with pytest.raises(InvalidStatus) as refused:

@@ -1,4 +1,4 @@
-"""The provider's own count of tokens, which bills are made of, arrives as the provider gave it."""
+"""The provider's token counts, from which bills are made, arrive unchanged."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ ASKED: Any = {
 }
 
 
-def test_the_providers_figures_arrive_at_the_end_of_a_stream(
-    model: SealedTransport, model_bed: Testbed
-) -> None:
+def test_providers_token_counts_arrive(model: SealedTransport, model_bed: Testbed) -> None:
     def figures(client: OpenAI) -> list[Any]:
         stream = client.chat.completions.create(**ASKED, stream=True, stream_options={"include_usage": True})
         return [chunk.usage.model_dump(exclude={"prompt_tokens_details"}) for chunk in stream if chunk.usage]

@@ -1,4 +1,4 @@
-"""Messages changed field by field: what is signed or sealed afterwards reaches the code behind the seal."""
+"""Changes messages field by field, so that what is signed or sealed then reaches the code behind the seal."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _WIDTH = {FieldDescriptor.CPPTYPE_UINT32: 32, FieldDescriptor.CPPTYPE_UINT64: 64
 
 
 def altered(tape: Tape, message: Message) -> bytes:
-    """The message's encoding with the fields that the tape names changed, and the tape's bytes behind it.
+    """The encoding of the message with changed fields, followed by bytes of the tape.
 
-    What stands behind may be anything: unknown fields, fields given again, half a field.
+    These may be anything: unknown fields, repeated fields, half a field.
     """
     return altered_message(tape, message).SerializeToString(deterministic=True) + tape.chunk()
 
 
 def altered_message(tape: Tape, message: MessageT) -> MessageT:
-    """A copy with the fields changed that two bytes of the tape name, lowest bit first."""
+    """A copy in which the fields are changed that two bytes of the tape name, lowest bit first."""
     copy = type(message)()
     copy.CopyFrom(message)
     named = tape.short()
@@ -67,7 +67,7 @@ def _value(tape: Tape, field: Any, present: Any) -> Any:
 
 
 def edited(tape: Tape, data: bytes) -> bytes:
-    """The bytes with one byte changed, cut, extended, replaced, or as they are."""
+    """The bytes unchanged, cut, extended, replaced, or with one byte changed."""
     match tape.byte() % 5:
         case 0:
             return tape.chunk()

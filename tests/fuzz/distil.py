@@ -1,7 +1,7 @@
 """Keeps the few inputs that reach something new: python -m tests.fuzz.distil [TARGET…]
 
-From what was kept before and what the last runs gathered, what adds most first; nothing that the seeds reach
-already. Reach is every step from one line of blindrelay to the next, and roughly how often it is taken.
+It chooses from the kept inputs and those of the last runs: first the input that adds most to what the seeds
+reach. Reach is each step from one line of blindrelay to the next, and roughly how often it is taken.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from .target import Target
 
 MAX_FILES: Final = 40
 MAX_BYTES: Final = 61_440
-"""For one target: what is kept is read by everyone who clones."""
+"""Bytes for one target. Everyone who clones the repository fetches them."""
 
 Step = tuple[str, int, int]
 Reach = set[tuple[Step, int]]
 
 
 def reach_of(target: Target, data: bytes) -> Reach:
-    """The steps that one input takes, each with the number of bits of how often."""
+    """The steps that an input takes, each with the bit length of its count."""
     taken: Counter[Step] = Counter()
 
     def enter(frame: FrameType, event: str, _: Any) -> Any:
@@ -55,7 +55,7 @@ def reach_of(target: Target, data: bytes) -> Reach:
 
 
 def distilled(target: Target, inputs: Iterable[bytes]) -> list[bytes]:
-    """The inputs worth keeping beside the seeds, within the limits: the one with most news first."""
+    """The inputs worth keeping beside the seeds, within the limits."""
     known: Reach = set().union(*(reach_of(target, seed) for seed in target.seeds()))
     left = {data: reach_of(target, data) - known for data in sorted(set(inputs), key=len)}
     kept: list[bytes] = []

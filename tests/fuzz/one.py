@@ -1,7 +1,6 @@
 """Fuzzes one target in this process: python -m tests.fuzz.one MODULE NAME [libFuzzer's options, folders]
 
-It ends as libFuzzer ends: with exit code 0, or another and the finding on stderr. Only blindrelay is
-instrumented.
+The exit code and stderr are those of libFuzzer. Only blindrelay is instrumented.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import atheris
 
 def main() -> None:
     module, name = sys.argv[1:3]
-    logging.disable()  # a line for each refused directory would be most of the work
+    logging.disable()  # logging each refused directory would take most of the time
     with atheris.instrument_imports(include=["blindrelay"]):
         targets = importlib.import_module(module).TARGETS
     target = next(target for target in targets if target.name == name)

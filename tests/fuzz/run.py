@@ -31,10 +31,10 @@ CRASHERS: Final = ROOT / "tests" / "fuzz" / "crashers"
 WORK: Final = ROOT / "build" / "fuzz"
 
 INPUT_SECONDS: Final = 10
-"""For one input; the slowest decoder takes a thousandth of that."""
+"""For one input. The slowest decoder takes a thousandth of it."""
 
 MEMORY_MIB: Final = 1_024
-"""For one process; the interpreter and its libraries take a tenth."""
+"""For one process. The interpreter and its libraries take a tenth of it."""
 
 _EXCEPTION: Final = re.compile(r"=== Uncaught Python exception: ===\n(.*)")
 _OTHER_END: Final = re.compile(r"ERROR: libFuzzer: (.*)")
@@ -42,11 +42,11 @@ _OTHER_END: Final = re.compile(r"ERROR: libFuzzer: (.*)")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one target.
+    """The result of one target.
 
     Attributes:
         executions: inputs that were tried.
-        seconds: as libFuzzer counts them, whole ones, without the process's start.
+        seconds: whole seconds without the start of the process, as libFuzzer counts.
         edges: branches of blindrelay that were reached.
         finding: what was found, or None.
     """
@@ -70,7 +70,7 @@ class Runner:
 
     Attributes:
         runs: executions of each, 0 for no limit; seconds: for each, 0 for no limit.
-        seed: of the inputs; 0 for other ones in every run.
+        seed: of the inputs; 0 for new ones in every run.
     """
 
     runs: int
@@ -143,7 +143,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="all, if none is named")
     parser.add_argument("--runs", type=int, default=10_000, help="executions of each; 0: no limit")
     parser.add_argument("--seconds", type=int, default=0, help="for each target; 0: no limit")
-    parser.add_argument("--seed", type=int, default=0, help="the same inputs in every run; 0: other ones")
+    parser.add_argument("--seed", type=int, default=0, help="the same inputs in every run; 0: new ones")
     parser.add_argument("--jobs", type=int, default=1, help="targets at once")
     parser.add_argument("--registry", default="tests.fuzz.registry", help="the module with TARGETS")
     for option, folder in (("--work", WORK), ("--kept", KEPT), ("--crashers", CRASHERS)):
@@ -152,7 +152,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints a row for each target as it ends. 1 if anything was found, 2 if nothing could be run."""
+    """Prints a row for each target. Returns 1 if anything was found, 2 if nothing could be run."""
     options = _arguments(arguments)
     known = {target.name: target for target in importlib.import_module(options.registry).TARGETS}
     if unknown := [name for name in options.targets if name not in known]:

@@ -1,7 +1,7 @@
 """Key directories as a hostile bridge or relay makes them (spec/protocol.md, sections 4 and 5).
 
-The fuzzer holds the keys of an identity, of its successor and of a replica: what it changes it signs again,
-so that the code behind the signatures is reached. What it signs wrongly on purpose is never to be accepted.
+The fuzzer holds the keys of an identity, its successor and a replica. It signs what it changes, so that the
+code behind the signatures is reached. What it signs wrongly on purpose must never be accepted.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ CONFIG: Final = raw(vector("key/key")["config"])
 _CONFIG: Final = KeyConfig.FromString(CONFIG)
 
 GOOD_DIRECTORY: Final = written(0, 0, 0, 0, b"", 0, 0, b"", 7, 7)
-"""A tape of one that is accepted at NOW."""
+"""The tape of a directory that is accepted at NOW."""
 
 OTHER_DIRECTORY: Final = written(0, 0, 0, 0x10, 3, b"", 0, 0, b"", 7, 7)
-"""With the same sequence, and ten seconds longer."""
+"""The tape of one with the same sequence that expires ten seconds later."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class MadeDirectory:
     """What the fuzzer signed.
 
     Attributes:
-        said: what the directory says, or nothing at all if it cannot be read.
-        genuine: whether both signatures are those of `identity` and its replica.
+        said: the parsed directory, or an empty one if it cannot be parsed.
+        genuine: whether `identity` and its replica made both signatures.
     """
 
     message: SignedKeyDirectory
@@ -53,7 +53,7 @@ class MadeDirectory:
 
 
 def made_directory(tape: Tape, now: int = NOW) -> MadeDirectory:
-    """A directory of altered content, its signatures right or wrong as the tape says."""
+    """A directory of altered content, with signatures that are right or wrong as the tape says."""
     how = tape.byte()
     identity = _SUCCESSOR if how & 1 else _IDENTITY
     public_key = bytes(identity.verify_key)
@@ -112,7 +112,7 @@ def _signature(tape: Tape, key: SigningKey, label: bytes, message: bytes) -> tup
 
 
 def directory_in(message: SignedKeyDirectory) -> KeyDirectory:
-    """What a signed directory says; nothing at all if it cannot be read."""
+    """The directory in a message, or an empty one if it cannot be parsed."""
     try:
         return KeyDirectory.FromString(message.directory)
     except DecodeError:

@@ -1,4 +1,4 @@
-"""A fuzzer's bytes read as choices, so that inputs have structure and every input means something."""
+"""Reads the bytes of a fuzzer as choices, so that every input has a meaning."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Final, TypeVar
 T = TypeVar("T")
 
 _STEPS: Final = (0, 1, -1, 10, -10, 300, 301, -300, -301, 3_600, 172_800, 172_801, -172_800, -172_801)
-"""Where the protocol's rules about times change their minds."""
+"""Distances at which a rule of the protocol about times changes its result."""
 
 
 class Tape:
-    """Reads from the front. What is missing reads as zeros."""
+    """Reads from the front. Missing bytes read as zeros."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -37,7 +37,7 @@ class Tape:
         return options[self.byte() % len(options)]
 
     def near(self, centre: int) -> int:
-        """A number at a known distance, at a small one, or any of 64 bits."""
+        """A number at a distance from `centre` that matters, at a small distance, or any 64-bit number."""
         how = self.byte()
         if how < len(_STEPS):
             return centre + _STEPS[how]
@@ -46,7 +46,7 @@ class Tape:
         return int.from_bytes(self._take(8), "big")
 
     def chunk(self) -> bytes:
-        """Two bytes of length, and as many bytes as are there."""
+        """Reads two bytes of length, then that many bytes."""
         return self._take(self.short())
 
     def rest(self) -> bytes:
@@ -59,12 +59,12 @@ class Tape:
 
 
 def written(*items: int | bytes) -> bytes:
-    """What a tape reads as these items: a byte for each number, a chunk for each bytes."""
+    """The bytes that a tape reads as these items: numbers as bytes, bytes as chunks."""
     return b"".join(
         bytes([item]) if isinstance(item, int) else len(item).to_bytes(2, "big") + item for item in items
     )
 
 
 def spelt(data: bytes, words: Sequence[bytes]) -> bytes:
-    """The low bytes as words, the others as they are: for texts whose words chance would not find."""
+    """Replaces low bytes by words, which chance would not find."""
     return b"".join(words[byte] if byte < len(words) else bytes([byte]) for byte in data)

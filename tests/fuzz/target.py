@@ -1,4 +1,4 @@
-"""What is fuzzed: a decoder, the errors it declares, and what else must hold."""
+"""A fuzz target: a decoder, the errors that it declares, and its rules."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 
 class BrokenError(AssertionError):
-    """An input was taken in a way that the protocol rules out."""
+    """A rule of a target does not hold."""
 
 
 def check(condition: object, broken: str) -> None:
-    """Raises BrokenError with the rule that is broken."""
+    """Raises BrokenError with the text of the rule unless it holds."""
     if not condition:
         raise BrokenError(broken)
 
@@ -21,10 +21,10 @@ class Target:
     """One decoder.
 
     Attributes:
-        decode: takes any bytes; raises one of `refusals`, or BrokenError for a rule that does not hold.
-        refusals: the errors that the decoder declares; any other is a finding.
-        seeds: inputs to begin with, beside the kept corpus.
-        max_size: bytes of an input at most; longer ones find nothing that shorter ones do not.
+        decode: takes any bytes; raises one of `refusals`, or BrokenError for a broken rule.
+        refusals: the errors that the decoder declares; any other error is a finding.
+        seeds: inputs to begin with, in addition to the kept corpus.
+        max_size: the most bytes of an input. Longer inputs find nothing new.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Target:
     max_size: int = 4_096
 
     def __call__(self, data: bytes) -> None:
-        """One execution. Raises whatever is a finding."""
+        """One execution. Raises a finding."""
         try:
             self.decode(data)
         except self.refusals:

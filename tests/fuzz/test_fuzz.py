@@ -1,4 +1,4 @@
-"""Every input that was ever kept, replayed; a short run of each target; and proof that a run can fail."""
+"""Replays every kept input, runs each target briefly, and shows that a run can fail."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ TARGETS = [Target(each.__name__, each, (ValueError,)) for each in (wrong_error, 
 
 @pytest.fixture
 def quiet() -> Iterator[None]:
-    """Refused directories are logged, one line for each."""
+    """Refused directories are logged otherwise, one line each."""
     logging.disable()
     yield
     logging.disable(logging.NOTSET)
@@ -55,7 +55,7 @@ def is_accepted(target: Target, data: bytes) -> bool:
 
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
-def test_every_kept_input_and_seed_holds(target: Target) -> None:
+def test_kept_inputs_and_seeds_pass(target: Target) -> None:
     seeds = list(target.seeds())
     kept = [path.read_bytes() for path in sorted((KEPT / target.name).glob("*"))]
     for data in seeds + kept:
@@ -67,12 +67,12 @@ def test_every_kept_input_and_seed_holds(target: Target) -> None:
 @pytest.mark.parametrize(
     "path", sorted(CRASHERS.glob("*/*")), ids=lambda path: f"{path.parent.name}/{path.name}"
 )
-def test_what_was_found_once_is_mended(path: Path) -> None:
+def test_crasher_passes(path: Path) -> None:
     [target] = [target for target in TARGETS if target.name == path.parent.name]
     target(path.read_bytes())
 
 
-def test_what_is_kept_is_small_and_has_a_target() -> None:
+def test_corpus_is_small_and_has_targets() -> None:
     folders = [*KEPT.iterdir(), *CRASHERS.iterdir()]
     assert {folder.name for folder in folders} <= {target.name for target in TARGETS}
     for folder in folders:
@@ -82,12 +82,10 @@ def test_what_is_kept_is_small_and_has_a_target() -> None:
 
 
 @needs_atheris
-@pytest.mark.timeout(300)
-def test_a_short_run_of_every_target_finds_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.timeout(900)  # it starts a process for each target
+def test_short_run_finds_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     places = ["--work", str(tmp_path / "work"), "--crashers", str(tmp_path / "crashers")]
-    code = main(["--runs", "2000", "--seconds", "60", "--seed", "1", "--jobs", "2", *places])
+    code = main(["--runs", "500", "--seconds", "60", "--seed", "1", "--jobs", "2", *places])
     table = capsys.readouterr().out
     assert code == 0, table
     edges = {line.split()[0]: int(line.split()[3]) for line in table.splitlines()[1:]}
@@ -104,7 +102,7 @@ def test_a_short_run_of_every_target_finds_nothing(
         ("sound", None),
     ],
 )
-def test_a_broken_target_is_caught(
+def test_broken_target_is_found(
     name: str,
     found: str | None,
     tmp_path: Path,
@@ -126,19 +124,8 @@ def test_a_broken_target_is_caught(
         assert found in capsys.readouterr().out
 
 
-def test_distilling_keeps_what_reaches_something_new() -> None:
+def test_distilling_keeps_inputs_that_reach_something_new() -> None:
     [target] = [target for target in TARGETS if target.name == "url"]
     [seed, *_] = target.seeds()
     port = b"https://api.openai.com:0/v1"
     assert distilled(target, [seed, port, port, b"https://api.openai.com:00/v1"]) == [port]
-
-
-def test_a_name_that_is_no_target_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["no_such_target"]) == 2
-    assert "no target is named no_such_target" in capsys.readouterr().err
-
-
-@needs_atheris
-def test_a_run_without_an_end_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--runs", "0"]) == 2
-    assert "never end" in capsys.readouterr().err

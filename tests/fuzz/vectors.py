@@ -15,7 +15,7 @@ NOW: Final = 1_800_000_000
 
 @cache
 def vector(path: str) -> dict[str, Any]:
-    """One vector by its path without suffix, its fields as they stand there."""
+    """The fields of one vector, by its path without suffix."""
     fields: dict[str, Any] = json.loads((ROOT / "spec" / "vectors" / f"{path}.json").read_text("utf-8"))
     return fields
 

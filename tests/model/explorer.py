@@ -1,4 +1,4 @@
-"""All that can happen from one start of the symbolic model in spec/model/, and what breaks on the way.
+"""Searches all states of the symbolic model in spec/model/, and reports the properties that break.
 
 Maude has one interpreter per process: the model is loaded once.
 """
@@ -14,21 +14,21 @@ from typing import Any
 import maude
 
 MODEL = Path(__file__).parents[2] / "spec/model/blindrelay.maude"
-MOST_STATES = 25_000  # a little more than the widest start has; a state is a few kilobytes in memory
+MOST_STATES = 25_000  # a little more than the widest start has; a state takes a few kilobytes
 
 Rules = tuple[str, ...]
 
 
 class TooManyStatesError(Exception):
-    """The search was given up before it had seen every state: it proves nothing."""
+    """The search ended before it had seen every state, so it proves nothing."""
 
 
 @dataclass(frozen=True)
 class Exploration:
-    """What an exhausted search found.
+    """The result of a complete search.
 
-    `broken` has each property that some state breaks, `shown` each goal that some state shows, with the
-    names of the rules on a shortest way there.
+    `broken` has each property that some state breaks, `shown` each goal that some state reaches, with the
+    names of the rules on a shortest path there.
     """
 
     states: int
@@ -71,7 +71,7 @@ def mutants() -> frozenset[str]:
 
 
 class _Question:
-    """One of the model's predicates over states and names, asked until it is true of each name."""
+    """A predicate of the model over states and names, evaluated until it is true for each name."""
 
     def __init__(self, model: Any, predicate: str, sort: str) -> None:
         self.found: dict[str, Rules] = {}
@@ -79,19 +79,19 @@ class _Question:
         self._open = {name: model.parseTerm(name) for name in sorted(constants(sort))}
 
     def ask(self, state: Any, way: Callable[[], Rules]) -> None:
-        """Raises ValueError where the model's equations come to no answer."""
+        """Raises ValueError if the model's equations do not give true or false."""
         for name, term in list(self._open.items()):
-            answer = self._predicate.makeTerm([state, term])
-            answer.reduce()
-            if str(answer) == "true":
+            result = self._predicate.makeTerm([state, term])
+            result.reduce()
+            if str(result) == "true":
                 self.found[name] = way()
                 del self._open[name]
-            elif str(answer) != "false":
-                raise ValueError(f"no answer: {answer}")
+            elif str(result) != "false":
+                raise ValueError(f"neither true nor false: {result}")
 
 
 def _states(model: Any, start: str) -> Iterator[tuple[Any, Callable[[], Rules]]]:
-    """Every state that can be reached, and a function that tells the rules on a shortest way to it."""
+    """Every reachable state, and a function that returns the rules on a shortest path to it."""
     first = model.parseTerm(start)
     first.reduce()
     for state, _, path, _ in first.search(maude.ANY_STEPS, model.parseTerm("W:World")):

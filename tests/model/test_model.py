@@ -1,6 +1,6 @@
-"""The symbolic model: every property holds in every state, and each mutant breaks what it should.
+"""The symbolic model: every property holds in every state, and each mutant breaks the listed ones.
 
-docs/model.md has the same figures for readers; the last test compares.
+docs/model.md has the same figures; the last test compares them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PAGE = Path(__file__).parents[2] / "docs/model.md"
 AFTER_THEFT = {"pastEpochKept", "presentEpochExposed", "openExchangeExposed", "stolenKeyDeceives"}
 AFTER_RESTART = {"completedAfterRestart", "hiddenAnswerAndRestart"}
 
-# Each start, and what must be reachable from it, lest the properties hold of a world where nothing happens.
+# Each start, and what must be reachable from it: properties hold trivially if nothing happens.
 REACHABLE = {
     "records": {"callAnswered"},
     "exchanges": {"callAnswered", "allAnswered", "attackerIsServed", "attackerTakesId"},
@@ -30,7 +30,7 @@ REACHABLE = {
     "restartsOfTwo": {"callAnswered", "allAnswered", "twoHiddenAnswersAndOneRestart"} | AFTER_RESTART,
 }
 
-# Each mutant: where it is looked for, and all that it breaks there.
+# Each mutant: the start of its search, and everything that it breaks.
 SUBSTITUTED = {"onlyPinnedKeys", "requestSecrecy", "answerBoundToRequest"}
 MUTANTS = {
     "FIRST-PART-IN-THE-OPEN": ("exchanges", {"requestSecrecy"}),
@@ -58,17 +58,17 @@ MUTANTS = {
 
 
 @pytest.mark.parametrize("start", REACHABLE)
-def test_no_state_of_the_protocol_breaks_a_property(start: str) -> None:
+def test_no_state_breaks_a_property(start: str) -> None:
     assert explore(PROTOCOL, start).broken == {}
 
 
 @pytest.mark.parametrize("start", REACHABLE)
-def test_what_the_properties_speak_of_does_happen(start: str) -> None:
+def test_goals_are_reached(start: str) -> None:
     assert explore(PROTOCOL, start).shown.keys() == REACHABLE[start]
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
-def test_a_mutant_is_caught_where_the_protocol_holds(mutant: str) -> None:
+def test_mutant_is_caught(mutant: str) -> None:
     start, broken = MUTANTS[mutant]
     assert explore(mutant, start).broken.keys() == broken
 
@@ -80,19 +80,19 @@ def test_each_property_has_a_mutant_and_each_goal_a_start() -> None:
     assert MUTANTS.keys() == mutants()
 
 
-def test_a_search_that_is_cut_short_is_an_error() -> None:
+def test_incomplete_search_is_an_error() -> None:
     whole = explore(PROTOCOL, "directories").states
     assert explore(PROTOCOL, "directories", most_states=whole).states == whole
     with pytest.raises(TooManyStatesError):
         explore(PROTOCOL, "directories", most_states=whole - 1)
 
 
-def test_the_way_to_a_broken_property_is_told() -> None:
+def test_path_to_a_broken_property_is_returned() -> None:
     mutant = explore("REQUEST-ENDS-WITH-THE-STREAM", "exchanges")
     assert mutant.broken["noTruncation"] == ("client-seals", "bridge-claims", "bridge-calls-the-provider")
 
 
-def test_the_page_has_the_figures_of_these_searches() -> None:
+def test_page_has_the_figures_of_these_searches() -> None:
     page = PAGE.read_text()
     for start in REACHABLE:
         assert f"| `{start}` | {explore(PROTOCOL, start).states:,} |" in page

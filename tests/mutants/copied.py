@@ -21,19 +21,12 @@ from typing import Final
 from .mutant import ROOT, Mutant, MutantError
 
 PACKAGES: Final = {
-    "proto": "v1",
-    "sealing": "sealing",
-    "trust": "trust",
-    "serving": "serving",
-    "client": "client",
-    "relay_node": "relay_node",
-    "provider_bridge": "provider_bridge",
-    "testbed": "testbed",
+    init.parts[-4]: init.parent.name for init in sorted(ROOT.glob("*/blindrelay/*/__init__.py"))
 }
 """The folders of packages, and the package in each."""
 
-_BESIDE: Final = ("tests", "spec", "deploy", "examples", "pyproject.toml", "README.md")
-"""What tests read besides."""
+_BESIDE: Final = ("tests", "bench", "spec", "docs", "deploy", "examples", "pyproject.toml", "README.md")
+"""What else tests read."""
 
 _LEFT_OUT: Final = shutil.ignore_patterns("__pycache__", "corpus", "crashers", "node_modules")
 

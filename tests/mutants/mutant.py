@@ -1,6 +1,6 @@
-"""What a mutant is: one promise broken on purpose, in one place, and the tests that have to notice.
+"""What a mutant is: one promise broken on purpose, in one place, and the tests that must notice.
 
-The lists are data, `lists/*.toml`; which tests noticed stands in `caught.json`, as `--write` last found it.
+The lists are data, `lists/*.toml`. `caught.json` records which tests noticed, as `--write` last found it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CAUGHT: Final = Path(__file__).parent / "caught.json"
 
 
 class MutantError(Exception):
-    """A mutant cannot be made; the text says which, and why."""
+    """A mutant cannot be made. The text says which, and why."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Mutant:
 
     Attributes:
         file: from the root of the repository.
-        old: text that occurs once in it; new: what takes its place.
+        old: text that occurs once in it; new: its replacement.
         breaks: the promise that is broken, as a sentence.
         tests: files and folders whose tests may catch it.
     """
@@ -47,7 +47,7 @@ class Mutant:
 
 
 def load_mutants(lists: Path = LISTS) -> list[Mutant]:
-    """Those of all lists in a folder, in the order of the lists' names."""
+    """The mutants of all lists in a folder, in the order of the lists' names."""
     return [
         Mutant(**entry | {"tests": tuple(entry["tests"])})
         for path in sorted(lists.glob("*.toml"))
@@ -62,5 +62,5 @@ def load_caught(path: Path = CAUGHT) -> dict[str, list[str]]:
 
 
 def save_caught(caught: dict[str, list[str]], path: Path = CAUGHT) -> None:
-    """Writes what load_caught reads."""
+    """Writes what load_caught() reads."""
     path.write_text(json.dumps(caught, indent=1, sort_keys=True) + "\n", "utf-8")

@@ -28,7 +28,7 @@ _NAME_WIDTH: Final = 34
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one mutant.
+    """The outcome of one mutant.
 
     Attributes:
         failed: for each test file that caught it, how many of its tests did.
@@ -51,7 +51,7 @@ class Outcome:
 
 
 class Runner:
-    """Tries mutants, each in a copy that no other job uses meanwhile."""
+    """Tries mutants, each in a copy that no other job uses."""
 
     def __init__(self, folder: Path, jobs: int) -> None:
         self._folder = folder
@@ -95,7 +95,7 @@ def _tried(mutants: Sequence[Mutant], jobs: int) -> list[Outcome]:
 
 
 def _record(outcomes: Sequence[Outcome], known: Sequence[Mutant], path: Path) -> None:
-    """Keeps what caught the mutants that were tried, and forgets those that are gone."""
+    """Records what caught the mutants that were tried, and drops mutants that no longer exist."""
     caught = load_caught(path) | {each.mutant.name: sorted(each.failed) for each in outcomes if each.caught}
     for outcome in outcomes:
         if not outcome.caught:

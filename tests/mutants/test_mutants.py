@@ -43,7 +43,7 @@ def test_names_are_unique() -> None:
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=by_name)
-def test_a_mutant_fits_its_file(mutant: Mutant) -> None:
+def test_mutant_fits_its_file(mutant: Mutant) -> None:
     text = (ROOT / mutant.file).read_text("utf-8")
     mutated = mutant.applied(text)
     assert mutated != text
@@ -51,15 +51,15 @@ def test_a_mutant_fits_its_file(mutant: Mutant) -> None:
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=by_name)
-def test_the_tests_of_a_mutant_exist(mutant: Mutant) -> None:
+def test_tests_of_a_mutant_exist(mutant: Mutant) -> None:
     assert mutant.breaks.endswith(".")
     assert mutant.tests
     assert all((ROOT / path).exists() for path in mutant.tests)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=by_name)
-def test_a_mutant_was_caught_by_a_test_that_is_still_there(mutant: Mutant) -> None:
-    """Else: make mutants ARGS='--write NAME'."""
+def test_mutant_was_caught_by_an_existing_test(mutant: Mutant) -> None:
+    """If it fails: make mutants ARGS='--write NAME'."""
     caught = load_caught()[mutant.name]
     assert caught
     for file in caught:
@@ -67,18 +67,18 @@ def test_a_mutant_was_caught_by_a_test_that_is_still_there(mutant: Mutant) -> No
         assert any(Path(file).is_relative_to(path) for path in mutant.tests)
 
 
-def test_nothing_is_recorded_of_mutants_that_are_gone() -> None:
+def test_only_existing_mutants_are_recorded() -> None:
     assert set(load_caught()) == {mutant.name for mutant in MUTANTS}
 
 
 @pytest.mark.parametrize("text", ["", "old old"], ids=["never", "twice"])
-def test_a_text_that_does_not_occur_once_is_refused(text: str) -> None:
+def test_text_must_occur_once(text: str) -> None:
     mutant = Mutant("name", "file.py", "old", "new", "Nothing.", ("tests",))
     with pytest.raises(MutantError, match=r"name: its text occurs \d times in file\.py"):
         mutant.applied(text)
 
 
-def test_the_runner_tells_a_caught_mutant_from_a_survivor(
+def test_runner_tells_a_caught_mutant_from_a_survivor(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lists, caught = tmp_path / "lists", tmp_path / "caught.json"
@@ -93,19 +93,17 @@ def test_the_runner_tells_a_caught_mutant_from_a_survivor(
     assert load_caught(caught) == {"record-of-any-tag": [RECORDS]}
 
 
-def test_a_run_in_which_all_are_caught_ends_well(tmp_path: Path) -> None:
+def test_run_in_which_all_are_caught_succeeds(tmp_path: Path) -> None:
     (tmp_path / "one.toml").write_text(HARMFUL, "utf-8")
     assert main(["--lists", str(tmp_path), "record-of-any-tag"]) == 0
 
 
-def test_a_mutant_that_cannot_be_made_is_no_success(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_mutant_that_cannot_be_made_fails_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "one.toml").write_text(HARMFUL.replace("if tag not in", "if tag never in"), "utf-8")
     assert main(["--lists", str(tmp_path)]) == 1
     assert "record-of-any-tag: its text occurs 0 times" in capsys.readouterr().out
 
 
-def test_an_unknown_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_name_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["no-such-mutant"]) == 2
     assert "no mutant is named no-such-mutant" in capsys.readouterr().err

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from blindrelay.provider_bridge import Bridge, BridgeConfig, Provider, presets
+from blindrelay.provider_bridge import AuditLog, Bridge, BridgeConfig, Provider, presets
+from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.credentials import Credential
 from blindrelay.provider_bridge.policy.urls import parse_origin
 from blindrelay.serving import Address
 from blindrelay.trust import IdentityKey
 
-from .fake_provider import FakeProvider
-from .sealed_caller import SealedCaller
+from .scripted_provider import ScriptedProvider
+from .sealed_caller import SealedCaller, calling
+from .websocket_provider import WebSocketProvider
+
+Serve = Callable[..., AbstractAsyncContextManager[SealedCaller]]
+"""Starts a bridge: (*, log, clock, and fields of BridgeConfig) -> a caller of it."""
 
 
 @pytest.fixture
-async def provider() -> AsyncIterator[FakeProvider]:
-    async with FakeProvider().serving() as provider:
+async def provider() -> AsyncIterator[ScriptedProvider]:
+    async with ScriptedProvider().serving() as provider:
         yield provider
 
 
@@ -44,7 +52,7 @@ def provider_at(target: str, preset: str = "openai", credential: bytes | None = 
 
 
 @pytest.fixture
-def config(provider: FakeProvider, tmp_path: Path) -> BridgeConfig:
+def config(provider: ScriptedProvider, tmp_path: Path) -> BridgeConfig:
     """Tests replace what they are about."""
     return BridgeConfig(
         listen=Address("127.0.0.1", 0),
@@ -61,10 +69,41 @@ def config(provider: FakeProvider, tmp_path: Path) -> BridgeConfig:
 
 
 @pytest.fixture
-async def bridge(config: BridgeConfig, identity: IdentityKey) -> AsyncIterator[SealedCaller]:
+def serve(config: BridgeConfig, identity: IdentityKey) -> Serve:
+    """Starts bridges whose configuration differs in some fields."""
+
+    @asynccontextmanager
+    async def started(
+        *, log: AuditLog | None = None, clock: Clock | None = None, **fields: Any
+    ) -> AsyncIterator[SealedCaller]:
+        async with calling(Bridge(replace(config, **fields), identity, log, clock), identity) as caller:
+            yield caller
+
+    return started
+
+
+@pytest.fixture
+async def bridge(serve: Serve) -> AsyncIterator[SealedCaller]:
     """A caller of a running bridge."""
-    async with (
-        Bridge(config, identity).running() as address,
-        SealedCaller(str(address), identity.public_key) as caller,
-    ):
+    async with serve() as caller:
+        yield caller
+
+
+@pytest.fixture
+async def websocket() -> AsyncIterator[WebSocketProvider]:
+    async with WebSocketProvider().serving() as provider:
+        yield provider
+
+
+@pytest.fixture
+def tunnel_config(config: BridgeConfig, websocket: WebSocketProvider) -> BridgeConfig:
+    """Little room, and a provider that speaks WebSocket."""
+    providers = (provider_at(websocket.origin),)
+    return replace(config, providers=providers, max_request=262_144, max_buffered=524_288)
+
+
+@pytest.fixture
+async def tunnels_to(tunnel_config: BridgeConfig, identity: IdentityKey) -> AsyncIterator[SealedCaller]:
+    """A caller of a bridge whose provider speaks WebSocket."""
+    async with calling(Bridge(tunnel_config, identity), identity) as caller:
         yield caller

@@ -1,12 +1,11 @@
-"""What a thief of a running bridge does: copy its memory, and look for keys that open what was recorded.
+"""A thief of a running bridge: it copies the memory and looks for keys that open what was recorded.
 
-Keys are 32 random bytes somewhere. Whatever looks random at an address that is a multiple of 8 is tried.
+A key is 32 random bytes. The thief tries whatever looks random at an address that is a multiple of 8.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,6 +13,7 @@ from typing import Final
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from nacl.bindings import crypto_scalarmult_base
 
 from blindrelay.sealing import SealingKey
 from blindrelay.sealing.keys import parse_config
@@ -31,7 +31,7 @@ _N: Final = 256
 
 
 def dump(pid: int) -> list[bytes]:
-    """The writable memory of a process: all that it can have put something into."""
+    """The writable memory of a process."""
     regions = []
     with Path(f"/proc/{pid}/maps").open() as maps, Path(f"/proc/{pid}/mem").open("rb", 0) as memory:
         for line in maps:
@@ -75,22 +75,20 @@ class StolenKey:
         return [np.array(polynomial[:16], "<u2").tobytes() for polynomial in secret]
 
 
-def find_key(memory: list[bytes], config: bytes) -> StolenKey | None:
-    """The private key of a config, if both of its parts are in a dump."""
+def find_key(candidates: set[bytes], config: bytes) -> StolenKey | None:
+    """The private key of a config, if both of its parts are among the candidates."""
     public_key = parse_config(config).public_key
     rho, x25519 = public_key[_MLKEM_PUBLIC_SIZE - SIZE : _MLKEM_PUBLIC_SIZE], public_key[_MLKEM_PUBLIC_SIZE:]
-    candidates = set(_random_looking(memory))
-    seeds = [one for one in candidates if hashlib.sha3_512(one + bytes([_MLKEM_RANK])).digest()[:SIZE] == rho]
-    scalars = [one for one in candidates if _x25519_public(one) == x25519]
-    return StolenKey(scalars[0], seeds[0]) if scalars and seeds else None
+    seeds = (one for one in candidates if hashlib.sha3_512(one + bytes([_MLKEM_RANK])).digest()[:SIZE] == rho)
+    scalars = (one for one in candidates if crypto_scalarmult_base(one) == x25519)
+    if (seed := next(seeds, None)) is None or (scalar := next(scalars, None)) is None:
+        return None
+    return StolenKey(scalar, seed)
 
 
-def _x25519_public(private_key: bytes) -> bytes:
-    return X25519PrivateKey.from_private_bytes(private_key).public_key().public_bytes_raw()
-
-
-def _random_looking(memory: list[bytes]) -> Iterator[bytes]:
-    """Every 32 aligned bytes, but for those with a pointer or small number among them, and text."""
+def random_looking(memory: list[bytes]) -> set[bytes]:
+    """Every 32 aligned bytes without a pointer, a small number or text in them."""
+    found = set()
     for region in memory:
         words = np.frombuffer(region, "<u8")
         neither_pointer_nor_small = words >> np.uint64(48) != 0
@@ -98,7 +96,8 @@ def _random_looking(memory: list[bytes]) -> Iterator[bytes]:
         for index in np.flatnonzero(fit):
             window = region[index * _WORD : index * _WORD + SIZE]
             if len(set(window)) >= _DISTINCT and not window.isascii():
-                yield window
+                found.add(window)
+    return found
 
 
 def _noise(sigma: bytes, number: int) -> list[int]:

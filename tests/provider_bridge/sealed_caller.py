@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import grpc
 
+from blindrelay.provider_bridge import Bridge
 from blindrelay.sealing import ClientExchange, encapsulate
-from blindrelay.trust import VerifiedDirectory, verify_directory
+from blindrelay.trust import IdentityKey, VerifiedDirectory, verify_directory
 from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.exchange_pb2 import ExchangeRequest, ExchangeResponse, GetKeyDirectoryResponse
@@ -62,7 +64,7 @@ class SealedRequest:
 
 @dataclass
 class Response:
-    """What a client has when the stream has ended. `pieces` is the body as it came, record by record."""
+    """What a client has when the stream has ended. `pieces` is the body, record by record."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
@@ -76,6 +78,11 @@ class Response:
     @property
     def body(self) -> bytes:
         return b"".join(self.pieces)
+
+    @property
+    def failure(self) -> tuple[str, str]:
+        """The code of its sealed error, and what that says of the execution."""
+        return self.code, self.execution
 
     def take(self, part: ResponsePart) -> None:
         self.records += 1
@@ -102,7 +109,6 @@ class SealedCaller:
     identity: bytes
     metadata: tuple[tuple[str, str], ...] = ()
     credentials: grpc.ChannelCredentials | None = None
-    clock_offset: int = 0
 
     def __post_init__(self) -> None:
         options = [*CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", "localhost")]
@@ -137,7 +143,7 @@ class SealedCaller:
             "exchange_id": os.urandom(16),
             "identity": self.identity,
             "key_id": key.key_id,
-            "issued_at": (int(time.time()) + self.clock_offset) // 10 * 10,
+            "issued_at": int(time.time()) // 10 * 10,
             "max_units": 1_000_000,
         }
         return Envelope(**(default | fields)), key.config
@@ -160,18 +166,36 @@ class SealedCaller:
         """A call on which nothing has been sent yet."""
         return self._exchange(metadata=(*self.metadata, *request.metadata))
 
+    async def begin(self, request: SealedRequest, count: int = 1) -> Call:
+        """A call on which the first `count` messages have been sent."""
+        call = self.start(request)
+        for message in request.messages[:count]:
+            await call.write(message)
+        return call
+
     async def send(self, request: SealedRequest) -> Call:
         """A call on which the whole request has been sent."""
-        call = self.start(request)
-        for message in request.messages:
-            await call.write(message)
+        call = await self.begin(request, len(request.messages))
         await call.done_writing()
         return call
 
+    async def complete(self, request: SealedRequest) -> Response:
+        """Sends a request; the whole response."""
+        return await collect(await self.send(request), request)
+
     async def exchange(self, head: RequestHead | None = None, body: bytes = b"{}") -> Response:
         """One whole exchange."""
-        request = await self.seal(head, body)
-        return await collect(await self.send(request), request)
+        return await self.complete(await self.seal(head, body))
+
+
+@asynccontextmanager
+async def calling(bridge: Bridge, identity: IdentityKey, **fields: Any) -> AsyncIterator[SealedCaller]:
+    """Runs a bridge and calls it; `fields` are those of SealedCaller."""
+    async with (
+        bridge.running() as address,
+        SealedCaller(str(address), identity.public_key, **fields) as caller,
+    ):
+        yield caller
 
 
 async def parts(call: Call, request: SealedRequest) -> AsyncIterator[ResponsePart]:
@@ -180,17 +204,17 @@ async def parts(call: Call, request: SealedRequest) -> AsyncIterator[ResponsePar
         assert isinstance(message, bytes)
         part = request.exchange.response.open(ExchangeResponse.FromString(message).sealed)
         if request.exchange.response.finished:
-            await call.done_writing()  # an upload that was answered early goes no further
+            await call.done_writing()  # an upload that was has its response already goes no further
         yield part
     request.exchange.response.close()
     assert await call.code() is grpc.StatusCode.OK
 
 
 async def collect(call: Call, request: SealedRequest) -> Response:
-    answer = Response()
+    response = Response()
     async for part in parts(call, request):
-        answer.take(part)
-    return answer
+        response.take(part)
+    return response
 
 
 async def outer_status(call: Call) -> tuple[grpc.StatusCode, str | None]:
@@ -204,8 +228,19 @@ async def outer_status(call: Call) -> tuple[grpc.StatusCode, str | None]:
 
 def with_sealed(request: SealedRequest, index: int, sealed: bytes) -> SealedRequest:
     """The request with one record replaced."""
+    return with_message(request, index, sealed=sealed)
+
+
+def with_message(request: SealedRequest, index: int, **fields: bytes) -> SealedRequest:
+    """The request with fields of one message replaced."""
     message = ExchangeRequest.FromString(request.messages[index])
-    message.sealed = sealed
+    for name, value in fields.items():
+        setattr(message, name, value)
     messages = list(request.messages)
     messages[index] = message.SerializeToString()
     return replace(request, messages=messages)
+
+
+def flipped(record: bytes) -> bytes:
+    """A record with its last bit changed."""
+    return record[:-1] + bytes([record[-1] ^ 1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +10,13 @@ import grpc
 
 from blindrelay.sealing import CLOSE, TEXT, close_reason, data_frames, encapsulate
 from blindrelay.v1.exchange_pb2 import ExchangeRequest, ExchangeResponse
-from blindrelay.v1.inner_pb2 import EXCHANGE_KIND_TUNNEL, Frame, ResponsePart
+from blindrelay.v1.inner_pb2 import CREDENTIAL_BROUGHT, EXCHANGE_KIND_TUNNEL, Frame, ResponsePart
 
 from .sealed_caller import Call, Response, SealedCaller, SealedRequest, request_head
 
 REALTIME = "https://api.openai.com/v1/realtime?model=gpt-realtime"
+BROUGHT: dict[str, Any] = {"credential": CREDENTIAL_BROUGHT, "headers": {b"authorization": b"Bearer sk-own"}}
+HELLO = json.dumps({"type": "session.update", "session": {"instructions": "Be brief."}})
 
 
 @dataclass
@@ -46,13 +49,13 @@ class SealedTunnel:
         assert isinstance(message, bytes)
         return self.request.exchange.response.open(ExchangeResponse.FromString(message).sealed)
 
-    async def answer(self) -> Response:
+    async def response(self) -> Response:
         """The next part, as a response: a head, or an error."""
-        answer = Response()
+        response = Response()
         part = await self.part()
         assert part is not None
-        answer.take(part)
-        return answer
+        response.take(part)
+        return response
 
     async def send(self, frame: Frame) -> None:
         for record in self.request.exchange.request.frame(frame):
@@ -89,3 +92,10 @@ class SealedTunnel:
         assert tail.HasField("tail")
         assert self.request.exchange.response.finished
         return close_reason(part.frame)
+
+
+async def opened(caller: SealedCaller, url: str = REALTIME, **fields: Any) -> SealedTunnel:
+    """A tunnel that the provider has accepted."""
+    tunnel = await SealedTunnel.opened(caller, url, **fields)
+    assert (await tunnel.response()).status == 101
+    return tunnel

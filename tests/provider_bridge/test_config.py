@@ -1,4 +1,4 @@
-"""The configuration file, and the first day's mistakes in it."""
+"""The configuration file, and the mistakes of a first day."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ ca = "providers-ca.pem"
 proxy = "http://[2001:db8::1]"
 """
 
-Configure = Path
+LISTEN, KEY, PRESET = 'listen = "127.0.0.1:0"', 'identity_key = "identity.key"', 'preset = "openai"'
 
 
 @pytest.fixture
@@ -73,7 +73,13 @@ def read(folder: Path, text: str, **environment: str) -> BridgeConfig:
     )
 
 
-def test_the_least_that_works(folder: Path) -> None:
+def provider(folder: Path, lines: str, **environment: str) -> Provider:
+    """The only provider of a file with these lines for it."""
+    (configured,) = read(folder, MINIMAL.replace(PRESET, lines, 1), **environment).providers
+    return configured
+
+
+def test_minimal_file(folder: Path) -> None:
     config = read(folder, MINIMAL)
     assert config.listen == Address("127.0.0.1", 0)
     assert config.identity_key == folder / "identity.key"
@@ -83,21 +89,21 @@ def test_the_least_that_works(folder: Path) -> None:
     assert config.tls is None
     assert config.next_identity_hash == b""
     assert config.metrics is None
-    (provider,) = config.providers
-    assert provider.origin == provider.target == presets()["openai"].origin
-    assert provider.credential is None
-    assert provider.injected == presets()["openai"].injected
-    assert not provider.allow_close_delimited
+    (openai,) = config.providers
+    assert openai.origin == openai.target == presets()["openai"].origin
+    assert openai.credential is None
+    assert openai.injected == presets()["openai"].injected
+    assert not openai.allow_close_delimited
 
 
-def test_a_successor_is_announced_by_who_holds_the_identity(folder: Path) -> None:
+def test_successor_is_announced_beside_the_identity_key_alone(folder: Path) -> None:
     named = f'next_identity = "{format_identity(bytes(32))}"\n'
     assert read(folder, named + MINIMAL).next_identity_hash == identity_hash(bytes(32))
     with pytest.raises(ConfigError, match="the delegation announces it"):
         read(folder, named + FULL)
 
 
-def test_everything(folder: Path) -> None:
+def test_full_file(folder: Path) -> None:
     config = read(folder, FULL)
     assert config.listen == Address("0.0.0.0", 8490)
     assert config.identity_key == DelegatedKey(Path("/keys/signing.key"), folder / "delegation")
@@ -128,105 +134,74 @@ def test_everything(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "replacement", "reason"),
     [
-        ('listen = "127.0.0.1:0"', "", "listen is missing"),
-        ('listen = "127.0.0.1:0"', 'listen = "8490"', "is not an address"),
-        ('identity_key = "identity.key"', "", "identity_key is missing"),
-        ('identity_key = "identity.key"', 'signing_key = "s"', "delegation is missing beside signing_key"),
-        ('identity_key = "identity.key"', 'delegation = "d"', "signing_key is missing beside delegation"),
+        (LISTEN, "", "listen is missing"),
+        (LISTEN, 'listen = "0.0.0.0:8490"', "open to other machines"),
+        (LISTEN, 'plaintext = true\nlisten = "0.0.0.0:8490"', "add tokens, or client_ca"),
+        (LISTEN, 'listen = "0.0.0.0:8490"\ntokens = "tokens"', "open to other machines"),
+        (KEY, "", "identity_key is missing"),
+        (KEY, 'signing_key = "s"', "delegation is missing: signing_key needs it"),
+        (KEY, 'delegation = "d"', "signing_key is missing: delegation needs it"),
+        (KEY, f'{KEY}\nsigning_key = "s"\ndelegation = "d"', "give one or the other"),
+        (KEY, f"{KEY}\ntypo = 1", "typo is not a known key"),
+        (KEY, f'{KEY}\nnext_identity = "br1"', "next_identity is wrong: .* 59 characters"),
+        (KEY, f'{KEY}\nmetrics = "0.0.0.0:9464"', "open to other machines"),
+        (KEY, f"{KEY}\nepoch_seconds = 59", "must be from 60"),
+        (KEY, f"{KEY}\nepoch_seconds = 65", "multiple of 10"),
+        (KEY, f"{KEY}\nmax_buffered_bytes = 70000", "at least max_request_bytes"),
         ("[[provider]]", "[[providers]]", "provider is missing"),
-        ('name = "openai"', "", "name is missing"),
-        ('preset = "openai"', "", "preset is missing"),
-        ('preset = "openai"', 'preset = "closedai"', "none of anthropic, azure, bedrock, cohere"),
-        ('preset = "openai"', 'preset = "openai"\ntypo = 1', "typo is not a known key"),
-        ('preset = "openai"', 'preset = "azure"', "origin is missing"),
-        ('preset = "openai"', 'preset = "openai"\nbase = "/v1/"', "base is wrong: .* without a slash"),
-        ('preset = "openai"', 'preset = "openai"\ncredential_header = "a b"', "not a header's name"),
-        ('preset = "openai"', 'preset = "openai"\ncredential_header = "Host"', "no request .* may have"),
-        ('preset = "openai"', 'preset = "openai"\ncredential_prefix = "a\\nb"', "printable ASCII"),
-        ('preset = "openai"', 'preset = "openai"\nrequest_headers = ["x:"]', "not a header's name"),
-        ('preset = "openai"', 'preset = "openai"\nrequest_headers = ["Cookie"]', "no request .* may have"),
-        (
-            'preset = "openai"',
-            'preset = "openai"\nrequest_headers = ["authorization"]',
-            "belongs to a credential",
-        ),
-        (
-            'preset = "openai"',
-            'preset = "openai"\ncredential_header = "x-key"\nrequest_headers = ["X-Key"]',
-            "belongs to a credential",
-        ),
-        ('preset = "openai"', 'preset = "openai"\ncache_controls = "maybe"', 'neither "pass" nor "refuse"'),
-        ('preset = "openai"', 'preset = "openai"\ncache_salt = "a-b"', 'nor "off"'),
-        (
-            'preset = "openai"',
-            'preset = "mistral"\ncache_salt = "x"',
-            "cache_salt is wrong: no body .* takes",
-        ),
-        ("[[provider]]", "typo = 1\n[[provider]]", "typo is not a known key"),
-        (
-            'identity_key = "identity.key"',
-            'identity_key = "identity.key"\nsigning_key = "s"\ndelegation = "d"',
-            "give one or the other",
-        ),
-        ("[[provider]]", 'next_identity = "br1"\n[[provider]]', "next_identity is wrong: .* 59 characters"),
-        ("[[provider]]", 'metrics = "0.0.0.0:9464"\n[[provider]]', "open to other machines"),
-        ("[[provider]]", 'metrics = "9464"\n[[provider]]', "is not an address"),
-        ("[[provider]]", "epoch_seconds = 59\n[[provider]]", "must be from 60"),
-        ("[[provider]]", "epoch_seconds = 65\n[[provider]]", "multiple of 10"),
-        ("[[provider]]", "relays = 0\n[[provider]]", "must be from 1"),
-        ("[[provider]]", "max_buffered_bytes = 70000\n[[provider]]", "at least max_request_bytes"),
-        ('preset = "openai"', 'preset = "openai"\norigin = "https://a.example/v1"', "without a path"),
-        ('preset = "openai"', 'preset = "openai"\norigin = "https://A.example"', "lower-case"),
-        ('preset = "openai"', 'preset = "openai"\norigin = "http://a.example"', "plain http"),
-        ('preset = "openai"', 'preset = "openai"\ntarget = "http://10.0.0.1:8080"', "plain http"),
-        ('preset = "openai"', 'preset = "openai"\ninjected = ["GET"]', "no path template"),
-        ('preset = "openai"', 'preset = "openai"\nbrought = ["FETCH /x"]', "does not begin with one of"),
-        ('preset = "openai"', 'preset = "openai"\nstateless = "nobody"', '"nobody" is not one of anthropic'),
-        ('preset = "openai"', 'preset = "openai"\nstateless = "none.toml"', "No such file"),
-        ('preset = "openai"', 'preset = "openai"\ncredential = {}', "exactly one"),
-        ('preset = "openai"', 'preset = "openai"\ncredential = { env = "A", file = "b" }', "exactly one"),
-        (
-            'preset = "openai"',
-            'preset = "openai"\ncredential = { env = "UNSET" }',
-            "UNSET, and that environment",
-        ),
-        (
-            'preset = "openai"',
-            'preset = "openai"\ncredential = { env = "EMPTY" }',
-            "EMPTY, and that environment",
-        ),
-        ('preset = "openai"', 'preset = "openai"\ncredential = { env = "LINES" }', "not a credential"),
-        ('preset = "openai"', 'preset = "openai"\ncredential = { file = "none" }', "does not exist"),
-        ('preset = "openai"', 'preset = "openai"\ncredential = { file = "blank" }', "not a credential"),
-        ('preset = "openai"', 'preset = "openai"\ncredential = { file = "open" }', "open to others"),
-        ('preset = "openai"', 'preset = "openai"\nproxy = "socks5://a.example"', "proxy is .* not http"),
-        ('preset = "openai"', 'preset = "openai"\nproxy = "https://a.example"', "reached by plain http"),
-        (
-            'preset = "openai"',
-            'preset = "openai"\nproxy = "http://u:sk-secret@a.example"',
-            "proxy_credential",
-        ),
-        ('preset = "openai"', 'preset = "openai"\nproxy_credential = { env = "LINES" }', "not a credential"),
-        ('preset = "openai"', 'preset = "openai"\nproxy_credential = { env = "USER" }', "goes with proxy"),
-        (
-            'preset = "openai"',
-            'preset = "openai"\ntarget = "http://127.0.0.1:1"\nca = "ca.pem"',
-            "ca is given, and target is plain http",
-        ),
-        ('listen = "127.0.0.1:0"', 'listen = "0.0.0.0:8490"', "open to other machines"),
-        ('listen = "127.0.0.1:0"', 'plaintext = true\nlisten = "0.0.0.0:8490"', "add tokens, or client_ca"),
-        ('listen = "127.0.0.1:0"', 'listen = "0.0.0.0:8490"\ntokens = "tokens"', "open to other machines"),
     ],
 )
-def test_a_mistake_is_named(folder: Path, text: str, replacement: str, reason: str) -> None:
-    (folder / "blank").write_text("\n")
-    (folder / "blank").chmod(0o600)
-    (folder / "open").touch()
-    (folder / "open").chmod(0o644)
+def test_mistake_is_named(folder: Path, text: str, replacement: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        read(folder, MINIMAL.replace(text, replacement, 1))
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        ('preset = "closedai"', "not one of anthropic, azure, bedrock, "),
+        ('preset = "azure"', "origin is missing"),
+        ('preset = "mistral"\ncache_salt = "x"', "cache_salt is wrong: no body .* takes"),
+        (f"{PRESET}\ntypo = 1", "typo is not a known key"),
+        (f'{PRESET}\nbase = "/v1/"', "base is wrong: .* without a slash"),
+        (f'{PRESET}\ncredential_header = "a b"', "not a header's name"),
+        (f'{PRESET}\ncredential_header = "Host"', "no request .* may have"),
+        (f'{PRESET}\ncredential_prefix = "a\\nb"', "printable ASCII"),
+        (f'{PRESET}\nrequest_headers = ["x:"]', "not a header's name"),
+        (f'{PRESET}\nrequest_headers = ["Cookie"]', "no request .* may have"),
+        (f'{PRESET}\nrequest_headers = ["authorization"]', "belongs to a credential"),
+        (f'{PRESET}\ncredential_header = "x-key"\nrequest_headers = ["X-Key"]', "belongs to a credential"),
+        (f'{PRESET}\ncache_controls = "maybe"', 'neither "pass" nor "refuse"'),
+        (f'{PRESET}\ncache_salt = "a-b"', 'nor "off"'),
+        (f'{PRESET}\norigin = "https://a.example/v1"', "without a path"),
+        (f'{PRESET}\norigin = "https://A.example"', "lower-case"),
+        (f'{PRESET}\norigin = "http://a.example"', "plain http"),
+        (f'{PRESET}\ntarget = "http://10.0.0.1:8080"', "plain http"),
+        (f'{PRESET}\ninjected = ["GET"]', "no path template"),
+        (f'{PRESET}\nbrought = ["FETCH /x"]', "does not begin with one of"),
+        (f'{PRESET}\nstateless = "nobody"', '"nobody" is not one of anthropic'),
+        (f'{PRESET}\nstateless = "none.toml"', "No such file"),
+        (f"{PRESET}\ncredential = {{}}", "exactly one"),
+        (f'{PRESET}\ncredential = {{ env = "A", file = "b" }}', "exactly one"),
+        (f'{PRESET}\ncredential = {{ env = "UNSET" }}', "UNSET, and that environment"),
+        (f'{PRESET}\ncredential = {{ env = "EMPTY" }}', "EMPTY, and that environment"),
+        (f'{PRESET}\ncredential = {{ env = "LINES" }}', "not a credential"),
+        (f'{PRESET}\ncredential = {{ file = "none" }}', "does not exist"),
+        (f'{PRESET}\ncredential = {{ file = "blank" }}', "not a credential"),
+        (f'{PRESET}\ncredential = {{ file = "open" }}', "open to others"),
+        (f'{PRESET}\nproxy = "socks5://a.example"', "proxy is .* not http"),
+        (f'{PRESET}\nproxy = "https://a.example"', "reached by plain http"),
+        (f'{PRESET}\nproxy = "http://u:sk-secret@a.example"', "proxy_credential"),
+        (f'{PRESET}\nproxy_credential = {{ env = "USER" }}', "given without proxy"),
+        (f'{PRESET}\ntarget = "http://127.0.0.1:1"\nca = "ca.pem"', "ca is given, and target is plain http"),
+    ],
+)
+def test_mistake_in_a_provider_is_named_without_secrets(folder: Path, lines: str, reason: str) -> None:
+    for name, content, mode in (("blank", "\n", 0o600), ("open", "", 0o644)):
+        (folder / name).write_text(content)
+        (folder / name).chmod(mode)
     with pytest.raises(ConfigError, match=reason) as error:
-        read(
-            folder, MINIMAL.replace(text, replacement, 1), EMPTY="", LINES="sk-secret\nsk-secret", USER="u:p"
-        )
+        provider(folder, lines, EMPTY="", LINES="sk-secret\nsk-secret", USER="u:p")
     assert "sk-secret" not in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -241,11 +216,6 @@ def test_off_loopback_tls_is_not_enough(folder: Path) -> None:
     assert read(folder, text.replace('key = "b"', 'key = "b"\nclient_ca = "c"')).tls
 
 
-def entry(folder: Path, lines: str) -> Provider:
-    (provider,) = read(folder, MINIMAL.replace('preset = "openai"', lines)).providers
-    return provider
-
-
 @pytest.mark.parametrize(
     ("lines", "credential"),
     [
@@ -256,24 +226,24 @@ def entry(folder: Path, lines: str) -> Provider:
         ('credential_prefix = "Basic "', (b"authorization", b"Basic sk-local")),
     ],
 )
-def test_a_credential_goes_where_its_provider_wants_it(
+def test_credential_has_the_configured_header_and_prefix(
     folder: Path, lines: str, credential: tuple[bytes, bytes]
 ) -> None:
     given = 'preset = "openai"\ncredential = { env = "LOCAL_KEY" }\n'
-    configured = entry(folder, given + lines).credential
+    configured = provider(folder, given + lines).credential
     assert configured is not None
     assert (configured.name, configured.read()) == credential
 
 
-def test_a_base_and_more_headers(folder: Path) -> None:
-    provider = entry(
+def test_base_and_request_headers(folder: Path) -> None:
+    azure = provider(
         folder,
         'preset = "openai"\norigin = "https://name.openai.azure.com"\nbase = "/openai/v1"\n'
         'credential_header = "api-key"\nrequest_headers = ["X-Title"]',
     )
-    assert provider.find_call("POST", "/openai/v1/chat/completions", brought=False)
-    assert not provider.find_call("POST", "/v1/chat/completions", brought=False)
-    assert provider.request_headers == {b"x-title"}
+    assert azure.find_call("POST", "/openai/v1/chat/completions", brought=False)
+    assert not azure.find_call("POST", "/v1/chat/completions", brought=False)
+    assert azure.request_headers == {b"x-title"}
 
 
 VLLM = 'preset = "vllm"\norigin = "https://a.example"\n'
@@ -296,22 +266,24 @@ CONTROLLED = b'{"model":"m","prompt_cache_key":"k"}'
         (LLAMACPP + 'cache_controls = "pass"', [PLAIN, CONTROLLED], []),
     ],
 )
-def test_rules_for_caches(folder: Path, lines: str, passing: list[bytes], refused: list[bytes]) -> None:
+def test_cache_rules_hold_bodies(
+    folder: Path, lines: str, passing: list[bytes], refused: list[bytes]
+) -> None:
     (folder / "own.toml").write_text('extends = "groq"')
-    description = entry(folder, lines).stateless
+    description = provider(folder, lines).stateless
     check = BodyCheck("openai", "bodies", "/v1/chat/completions")
     for body in passing:
-        check.judge(description, body)
+        check.apply(description, body)
     for body in refused:
         with pytest.raises(RequestError):
-            check.judge(description, body)
+            check.apply(description, body)
 
 
 @pytest.mark.parametrize("second", ['name = "openai"\norigin = "https://b.example"', 'name = "other"'])
-def test_providers_are_distinct(folder: Path, second: str) -> None:
+def test_two_entries_for_one_provider_are_refused(folder: Path, second: str) -> None:
     with pytest.raises(ConfigError, match="two entries"):
         read(folder, MINIMAL + f'[[provider]]\npreset = "openai"\n{second}\n')
 
 
-def test_a_credential_is_in_no_repr(folder: Path) -> None:
+def test_repr_holds_no_credential(folder: Path) -> None:
     assert "sk-" not in repr(read(folder, FULL))

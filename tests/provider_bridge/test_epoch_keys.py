@@ -17,7 +17,7 @@ EPOCH = 3_600
 
 
 class Replica:
-    """Epoch keys under a clock that a test moves, and a client that looks at each directory."""
+    """Epoch keys under a clock that a test moves, and a client that judges each directory."""
 
     def __init__(self, epoch: int = EPOCH, next_identity_hash: bytes = b"") -> None:
         self.time = FakeTime(START + 7)
@@ -49,9 +49,9 @@ def replica() -> Replica:
     return Replica()
 
 
-def test_a_directory_verifies_and_names_a_key_that_is_held(replica: Replica) -> None:
+def test_directory_names_a_key_that_is_held(replica: Replica) -> None:
     (key,) = replica.directory().keys
-    assert key.takes(replica.now // 10 * 10)
+    assert (key.not_before, key.not_after) == (START - W, START + EPOCH), "in steps of ten seconds"
     held = replica.keys.find(key.key_id)
     assert held is not None
     assert held.config == key.config
@@ -63,57 +63,40 @@ def test_clients_with_clocks_off_by_the_window_find_a_key(replica: Replica, skew
     assert any(key.takes(issued_at) for key in replica.directory(skew).keys)
 
 
-def test_validity_is_in_steps_of_ten_seconds(replica: Replica) -> None:
-    (key,) = replica.directory().keys
-    assert (key.not_before, key.not_after) == (START - W, START + EPOCH)
-
-
-def test_a_replica_has_a_name_of_its_own() -> None:
-    one, other = Replica(), Replica()
-    assert len(one.keys.replica_id) == 16
-    assert one.directory().replica_id == one.keys.replica_id != other.keys.replica_id
-
-
-def test_the_next_key_is_announced_before_the_present_one_ends(replica: Replica) -> None:
+def test_next_key_is_announced_before_the_present_one_ends(replica: Replica) -> None:
     (first,) = replica.directory().keys
     replica.time.advance(EPOCH / 2 + 10)
     announced = replica.directory().keys
     assert first in announced
-    assert len(announced) == 2
     (second,) = (key for key in announced if key != first)
     assert second.not_before == replica.now // 10 * 10
     assert second.not_after == second.not_before + EPOCH
 
 
-def test_a_key_is_dropped_when_nothing_can_be_sealed_to_it(replica: Replica) -> None:
+def test_key_is_dropped_when_nothing_can_be_sealed_to_it(replica: Replica) -> None:
     (first,) = replica.directory().keys
     replica.time.advance(first.not_after + W - replica.time.clock.now())
-    assert replica.keys.find(first.key_id) is not None, (
-        "the latest that a slow client sealed is still on its way"
-    )
+    assert replica.keys.find(first.key_id) is not None, "what a slow client sealed is still on its way"
     assert first not in replica.directory().keys
     replica.time.advance(0.001)
     assert replica.keys.find(first.key_id) is None
 
 
-def test_at_any_moment_some_announced_key_takes_an_exchange(replica: Replica) -> None:
+def test_some_announced_key_takes_an_exchange_at_any_moment(replica: Replica) -> None:
     seen = set()
-    for _ in range(300):
+    for _ in range(30):
         keys = replica.directory().keys
         assert any(key.takes(replica.now // 10 * 10) for key in keys)
         assert len(keys) <= 3
         seen |= {key.key_id for key in keys}
-        replica.time.advance(97)
-    assert len(seen) > 10
-
-
-def test_keys_follow_a_process_that_slept(replica: Replica) -> None:
-    replica.time.advance(10 * EPOCH)
+        replica.time.advance(397)
+    assert len(seen) > 5
+    replica.time.advance(10 * EPOCH)  # the machine slept
     (key,) = replica.directory().keys
     assert key.takes(replica.now // 10 * 10)
 
 
-def test_a_directory_is_signed_anew_after_thirty_seconds(replica: Replica) -> None:
+def test_directory_is_signed_again_after_thirty_seconds(replica: Replica) -> None:
     first = replica.directory()
     replica.time.advance(29)
     assert replica.directory().signed == first.signed
@@ -121,10 +104,17 @@ def test_a_directory_is_signed_anew_after_thirty_seconds(replica: Replica) -> No
     second = replica.directory()
     assert second.sequence == first.sequence + 1
     assert second.issued_at == first.issued_at + 30
-    assert replica.directory().expires_at - second.issued_at == EPOCH
+    assert second.expires_at - second.issued_at == EPOCH
 
 
-def test_a_directory_is_signed_anew_when_its_keys_change(replica: Replica) -> None:
+def test_directory_of_a_short_epoch_is_signed_again_in_half_its_life() -> None:
+    replica = Replica(epoch=20)
+    first = replica.directory()
+    replica.time.advance(10)
+    assert replica.directory().sequence > first.sequence
+
+
+def test_directory_is_signed_again_when_its_keys_change(replica: Replica) -> None:
     replica.time.advance(EPOCH / 2 - 10)
     first = replica.directory()
     replica.time.advance(20)
@@ -133,15 +123,8 @@ def test_a_directory_is_signed_anew_when_its_keys_change(replica: Replica) -> No
     assert second.sequence > first.sequence
 
 
-def test_a_short_epoch_is_signed_anew_before_half_its_life() -> None:
-    replica = Replica(epoch=20)
-    first = replica.directory()
-    replica.time.advance(10)
-    assert replica.directory().sequence > first.sequence
-
-
-def test_changes_are_told(replica: Replica) -> None:
-    assert replica.changes == 0, "that the first key was drawn goes without saying"
+def test_each_change_of_keys_is_reported(replica: Replica) -> None:
+    assert replica.changes == 0, "the first key goes without saying"
     replica.time.advance(EPOCH / 2 + 10)
     replica.keys.advance()
     assert replica.changes == 1
@@ -150,7 +133,7 @@ def test_changes_are_told(replica: Replica) -> None:
     assert replica.changes > 1
 
 
-def test_the_age_of_the_oldest_key(replica: Replica) -> None:
+def test_age_of_the_oldest_key(replica: Replica) -> None:
     assert (replica.keys.live, int(replica.keys.oldest_age)) == (1, 7)
     replica.time.advance(EPOCH / 2 + 10)
     replica.keys.advance()
@@ -165,20 +148,18 @@ def test_the_age_of_the_oldest_key(replica: Replica) -> None:
 @pytest.mark.parametrize("announced", [b"", b"\x07" * 32])
 def test_every_directory_announces_the_next_identity(announced: bytes) -> None:
     replica = Replica(next_identity_hash=announced)
-    assert replica.directory().next_identity_hash == announced
-    replica.time.advance(EPOCH)
-    assert replica.directory().next_identity_hash == announced
+    for _ in range(2):
+        assert replica.directory().next_identity_hash == announced
+        replica.time.advance(EPOCH)
 
 
-async def test_keys_are_dropped_without_being_asked_for(
-    replica: Replica, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_keys_are_dropped_without_a_call(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(epoch_keys, "_CHECK_EVERY", 0.001)
     (first,) = replica.directory().keys
     changes = replica.changes
     task = asyncio.create_task(replica.keys.keep_current())
     replica.time.advance(EPOCH + W + 20)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while replica.changes == changes:  # noqa: ASYNC110 - there is no event, only a count
             await asyncio.sleep(0.001)
     task.cancel()

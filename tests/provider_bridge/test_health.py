@@ -11,17 +11,14 @@ from typing import Any
 import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from blindrelay.provider_bridge import Bridge, BridgeConfig, DelegatedIdentity, bridge
-from blindrelay.provider_bridge.keys.delegation_file import make_delegation, write_delegation
-from blindrelay.provider_bridge.keys.signing_key_file import make_signing_key
+from blindrelay.provider_bridge import Bridge, BridgeConfig, bridge
 from blindrelay.serving import issue_token
 from blindrelay.trust import IdentityKey
 
-from .fake_time import FakeTime
-from .sealed_caller import SealedCaller
+from .delegated_replica import DAY, DelegatedReplica
+from .sealed_caller import SealedCaller, calling
 
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
-DAY = 86_400
 
 
 def health(caller: SealedCaller, method: str = "Check") -> Any:
@@ -34,17 +31,14 @@ def health(caller: SealedCaller, method: str = "Check") -> Any:
 
 
 @pytest.mark.parametrize("service", ["", "blindrelay.v1.ExchangeService"])
-async def test_it_serves_until_it_drains(
+async def test_bridge_serves_until_it_drains(
     config: BridgeConfig, identity: IdentityKey, tmp_path: Path, service: str
 ) -> None:
-    """Whoever asks needs no token."""
+    """The health service needs no token."""
     issue_token(tmp_path / "tokens", "relay", datetime.now(UTC))
     served = Bridge(replace(config, tokens=tmp_path / "tokens"), identity)
     request = HealthCheckRequest(service=service)
-    async with (
-        served.running() as address,
-        SealedCaller(str(address), identity.public_key) as caller,
-    ):
+    async with calling(served, identity) as caller:
         assert (await health(caller)(request)).status == SERVING
         watch = health(caller, "Watch")(request, timeout=60)
         assert (await watch.read()).status == SERVING
@@ -54,27 +48,16 @@ async def test_it_serves_until_it_drains(
         watch.cancel()
 
 
-async def test_it_does_not_serve_without_a_valid_delegation(
-    config: BridgeConfig, identity: IdentityKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_bridge_does_not_serve_without_a_valid_delegation(
+    config: BridgeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bridge, "HEALTH_SECONDS", 0.01)
-    fake = FakeTime(time.time())
-    public_key = make_signing_key(tmp_path / "signing.key").public_key
-
-    def delegate() -> None:
-        made = make_delegation(identity, public_key, 1, fake.clock.now())
-        write_delegation(tmp_path / "delegation", made)
-
-    delegate()
-    delegated = DelegatedIdentity(tmp_path / "signing.key", tmp_path / "delegation", fake.clock)
-    async with (
-        Bridge(config, delegated, clock=fake.clock).running() as address,
-        SealedCaller(str(address), identity.public_key) as caller,
-    ):
+    replica = DelegatedReplica(tmp_path, days=1, now=time.time())
+    async with calling(Bridge(config, replica.start(), clock=replica.time.clock), replica.identity) as caller:
         watch = health(caller, "Watch")(HealthCheckRequest(), timeout=60)
         assert (await watch.read()).status == SERVING
-        fake.advance(DAY + 1)
+        replica.time.advance(DAY + 1)
         assert (await watch.read()).status == NOT_SERVING
-        delegate()
+        replica.delegate(1)
         assert (await watch.read()).status == SERVING
         watch.cancel()

@@ -1,4 +1,4 @@
-"""A provider that sends without end, in the smallest pieces, holds nobody else up."""
+"""A provider that sends the smallest pieces without end holds nobody else up."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from contextlib import closing
 from typing import cast
 
 import h11
-import httpx
 import pytest
 
 from blindrelay.provider_bridge.upstream.connection import HttpConnection
@@ -25,7 +24,7 @@ PING = b"\x89\x00"
 
 
 class EndlessStream:
-    """In the place of a SocketStream: there is always more to take."""
+    """A SocketStream on which there is always more to take."""
 
     def __init__(self, first: bytes, repeated: bytes) -> None:
         self._next, self._repeated = first, repeated
@@ -67,7 +66,7 @@ async def test_endless_chunks_are_taken_a_few_at_a_time(chunks: bytes) -> None:
         assert stream.reads - before <= 100
 
 
-async def test_others_have_their_turn_when_there_is_something_at_once() -> None:
+async def test_other_tasks_run_even_if_data_is_there_at_once() -> None:
     here, there = socket.socketpair()
     here.setblocking(False)
     with there, closing(SocketStream(here)) as stream:
@@ -78,7 +77,7 @@ async def test_others_have_their_turn_when_there_is_something_at_once() -> None:
         assert turn.done()
 
 
-class _SwitchedBody(httpx.AsyncByteStream):
+class _SwitchedBody:
     def __init__(self, stream: EndlessStream) -> None:
         self._stream = stream
 
@@ -89,7 +88,7 @@ class _SwitchedBody(httpx.AsyncByteStream):
 async def test_endless_pings_are_answered_a_few_at_a_time() -> None:
     stream = EndlessStream(b"", PING * (READ_SIZE // 2))
     stream.take()
-    tunnel = ProviderTunnel(httpx.Response(101, stream=_SwitchedBody(stream)), [])
+    tunnel = ProviderTunnel(cast(ResponseBody, _SwitchedBody(stream)), [])
     receiving = asyncio.create_task(tunnel.receive())
     while len(stream.written) < 3:  # noqa: ASYNC110 (nobody is told)
         await asyncio.sleep(0)

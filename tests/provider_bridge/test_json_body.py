@@ -1,4 +1,4 @@
-"""JSON with one reading."""
+"""A JSON body has one reading, or it is refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blindrelay.provider_bridge.json_body import LONG_STRING, MAX_QUOTES, MAX_STRUCTURE, JsonError, parse_json
+from blindrelay.provider_bridge.stateless.json_body import (
+    LONG_STRING,
+    MAX_QUOTES,
+    MAX_STRUCTURE,
+    JsonError,
+    parse_json,
+)
 
 LONG = b"a" * (LONG_STRING + 1)
 
@@ -43,22 +49,19 @@ LONG = b"a" * (LONG_STRING + 1)
         (b'"' * (MAX_QUOTES + 1), "quotation marks"),
     ],
 )
-def test_a_body_with_more_than_one_reading(body: bytes, reason: str) -> None:
+def test_body_with_two_readings_is_refused(body: bytes, reason: str) -> None:
     with pytest.raises(JsonError, match=reason):
         parse_json(body)
 
 
-def test_a_body_with_one_reading() -> None:
+def test_body_with_one_reading_is_parsed() -> None:
     assert parse_json(bytearray('{"a":[1,2.5e3,null,"ä\\u00e4"]}'.encode())) == {"a": [1, 2500.0, None, "ää"]}
 
 
 def test_long_strings_are_checked_and_not_kept() -> None:
     assert parse_json(b'{"a":"' + LONG + b'","b":"' + LONG + b'\\u00e4\\\\\\""}') == {"a": "…", "b": "…"}
     assert parse_json(b'["' + LONG[:-3] + b'"]') == [LONG[:-3].decode()]
-
-
-def test_commas_in_long_strings_do_not_count() -> None:
-    assert parse_json(b'["' + b"," * (2 * MAX_STRUCTURE) + b'"]') == ["…"]
+    assert parse_json(b'["' + b"," * (2 * MAX_STRUCTURE) + b'"]') == ["…"], "their commas do not count"
 
 
 def shortened(value: Any) -> Any:
@@ -81,13 +84,13 @@ VALUES = st.recursive(
 
 @settings(deadline=None)
 @given(VALUES)
-def test_it_reads_what_any_parser_reads(value: Any) -> None:
+def test_parsers_agree_on_what_is_read(value: Any) -> None:
     assert parse_json(json.dumps(value).encode()) == shortened(value)
 
 
 @settings(deadline=None)
 @given(st.text(alphabet='{}[]":,\\u0a\n \t1e-Nx', max_size=40))
-def test_what_it_reads_is_json(text: str) -> None:
+def test_nothing_but_json_is_read(text: str) -> None:
     try:
         value = parse_json(text.encode())
     except JsonError:
@@ -96,7 +99,7 @@ def test_what_it_reads_is_json(text: str) -> None:
 
 
 @pytest.mark.parametrize("quotes", [100_000, 1_000_000])
-def test_many_escaped_quotes_in_a_broken_string_take_no_longer_than_others(quotes: int) -> None:
-    """Each of them could begin a string: tried one after the other, the larger body would take hours."""
+def test_escaped_quotes_in_a_broken_string_are_scanned_once(quotes: int) -> None:
+    """Each could begin a string. If each were tried, the larger body would take hours."""
     with pytest.raises(JsonError):
         parse_json(b'{"a":"' + b'\\"' * quotes + b'\x01"}')

@@ -1,4 +1,4 @@
-"""What is decided from a request's head, and from its body with an injected credential."""
+"""A request's head decides whether the bridge makes the call, and how its body is judged."""
 
 from __future__ import annotations
 
@@ -12,13 +12,10 @@ from blindrelay.provider_bridge.policy.request_policy import PlannedCall, plan_c
 from blindrelay.provider_bridge.presets import presets
 from blindrelay.v1.inner_pb2 import (
     CREDENTIAL_BROUGHT,
-    CREDENTIAL_UNSPECIFIED,
     ERROR_CODE_INTERNAL,
     EXCHANGE_KIND_TUNNEL,
-    EXCHANGE_KIND_UNSPECIFIED,
     EXECUTION_NOT_STARTED,
     EXECUTION_UNKNOWN,
-    SHAPING_PROFILE_OFF,
     ErrorCode,
     Shaping,
 )
@@ -29,7 +26,10 @@ from .sealed_caller import CHAT, request_head
 
 PROVIDERS = [provider_at("http://127.0.0.1:1", preset) for preset in presets()]
 TRANSCRIPTIONS = "https://api.openai.com/v1/audio/transcriptions"
-MULTIPART = {b"content-type": b"multipart/form-data; boundary=x"}
+VARIATIONS = "https://api.openai.com/v1/images/variations"
+DEEPSEEK = "https://api.deepseek.com/chat/completions"
+JSON = b"application/json"
+FORM = b"multipart/form-data"
 
 
 def plan(*arguments: Any, **fields: Any) -> PlannedCall:
@@ -39,11 +39,7 @@ def plan(*arguments: Any, **fields: Any) -> PlannedCall:
 def judge(*arguments: Any, body: bytes | None, **fields: Any) -> None:
     call = plan(*arguments, **fields)
     if body is not None and call.check is not None:
-        call.check.judge(call.provider.stateless, body)
-
-
-def form(disposition: bytes) -> bytes:
-    return b"--x\r\nContent-Disposition: form-data; %s\r\n\r\nv\r\n--x--\r\n" % disposition
+        call.check.apply(call.provider.stateless, body)
 
 
 def refusal(*arguments: Any, body: bytes | None = None, **fields: Any) -> tuple[str, str]:
@@ -54,13 +50,12 @@ def refusal(*arguments: Any, body: bytes | None = None, **fields: Any) -> tuple[
     return ErrorCode.Name(refused.value.code).removeprefix("ERROR_CODE_"), str(refused.value)
 
 
-def test_a_call_that_is_allowed() -> None:
-    call = plan(CHAT + "?alt=1", headers={b"content-type": b"application/json", b"accept": b"*/*"})
+def test_allowed_call_is_planned() -> None:
+    call = plan(CHAT + "?alt=1", headers={b"content-type": JSON, b"accept": b"*/*"})
     assert call.provider is PROVIDERS[0]
     assert (call.method, call.url.target) == ("POST", b"/v1/chat/completions?alt=1")
-    assert call.headers == [(b"accept", b"*/*"), (b"content-type", b"application/json")]
-    assert call.injected
-    assert call.deadline == 60
+    assert call.headers == [(b"accept", b"*/*"), (b"content-type", JSON)]
+    assert (call.injected, call.deadline) == (True, 60)
 
 
 @pytest.mark.parametrize(
@@ -77,22 +72,22 @@ def test_deadline_classes(deadline_class: int, seconds: int) -> None:
         ({"shaping": Shaping(profile=2)}, "UNSUPPORTED", "shaping"),  # type: ignore[arg-type]
         ({"retry_token": b"x"}, "UNSUPPORTED", "retry tokens"),
         ({"on_disconnect": 2}, "UNSUPPORTED", "on_disconnect"),
-        ({"kind": EXCHANGE_KIND_UNSPECIFIED}, "MALFORMED", "kind"),
+        ({"kind": 0}, "MALFORMED", "kind"),
         ({"kind": 9}, "MALFORMED", "kind"),
-        ({"credential": CREDENTIAL_UNSPECIFIED}, "MALFORMED", "credential"),
+        ({"credential": 0}, "MALFORMED", "credential"),
         ({"credential": 9}, "MALFORMED", "credential"),
         ({"deadline_class": 5}, "MALFORMED", "deadline class"),
         ({"deadline_class": -1}, "MALFORMED", "deadline class"),
     ],
 )
-def test_a_head_that_this_version_does_not_serve(fields: dict[str, Any], code: str, reason: str) -> None:
+def test_head_of_another_version_is_refused(fields: dict[str, Any], code: str, reason: str) -> None:
     refused = refusal(**fields)
     assert refused[0] == code
     assert reason in refused[1]
 
 
 def test_shaping_that_is_off_is_served() -> None:
-    assert plan(shaping=Shaping(profile=SHAPING_PROFILE_OFF))
+    assert plan(shaping=Shaping(profile=1))  # type: ignore[arg-type]
     assert plan(shaping=Shaping())
 
 
@@ -100,231 +95,127 @@ def test_shaping_that_is_off_is_served() -> None:
     ("url", "reason"),
     [
         ("https://api.openai.com/v1/../v1/chat/completions", "dot segment"),
-        ("https://user@api.openai.com/v1/chat/completions", "user information"),
         ("https://api.openai.com:8443/v1/chat/completions", "does not serve https://api.openai.com:8443"),
-        ("http://api.openai.com/v1/chat/completions", "does not serve http://api.openai.com"),
         ("http://api.openai.com:443/v1/chat/completions", "does not serve http://api.openai.com:443"),
         ("http://127.0.0.1:1/v1/chat/completions", "does not serve http://127.0.0.1:1"),
-        ("https://other.example/v1/chat/completions", "does not serve https://other.example"),
         ("https://api.openai.com/v1/unknown", "credentials=brought"),
         ("https://api.openai.com/v2/chat", "does not allow POST /v2/chat"),
-        (CHAT + "?key=x", "the query parameter key is not one that passes"),
         (CHAT + "?$httpMethod=DELETE", "the query parameter $httpMethod is not one that passes"),
     ],
 )
-def test_a_url_that_is_refused(url: str, reason: str) -> None:
+def test_url_is_refused(url: str, reason: str) -> None:
     code, message = refusal(url)
     assert code == "NOT_ALLOWED"
     assert reason in message
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "post", "", "CONNECT"])
-def test_a_method_that_is_refused(method: str) -> None:
+@pytest.mark.parametrize("method", ["GET", "post", "", "CONNECT"])
+def test_method_is_refused(method: str) -> None:
     assert refusal(CHAT, method)[0] == "NOT_ALLOWED"
 
 
-def test_the_default_port_is_the_same_origin() -> None:
+def test_default_port_is_the_same_origin() -> None:
     assert plan("https://api.openai.com:443/v1/chat/completions").provider is PROVIDERS[0]
 
 
-_GEMINI = "https://generativelanguage.googleapis.com"
-_MISTRAL = "https://api.mistral.ai"
-_COHERE = "https://api.cohere.com"
-_DEEPSEEK = "https://api.deepseek.com"
+def test_refused_call_says_what_to_set() -> None:
+    code, message = refusal("https://api.openai.com/v1/files", "GET")
+    assert (code, message.partition(" is ")[0]) == ("NOT_ALLOWED", "GET /v1/files")
+    assert "credentials=brought" in message
 
 
-@pytest.mark.parametrize(
-    ("method", "url"),
-    [
-        *(
-            ("POST", f"{_GEMINI}/{version}/models/gemini-3:{call}")
-            for version in ("v1", "v1beta", "v1alpha")
-            for call in ("generateContent", "streamGenerateContent", "countTokens", "batchEmbedContents")
-        ),
-        ("GET", f"{_GEMINI}/v1alpha/models"),
-        ("POST", f"{_MISTRAL}/v1/chat/completions"),
-        ("POST", f"{_MISTRAL}/v1/fim/completions"),
-        ("POST", f"{_MISTRAL}/v1/embeddings"),
-        ("POST", f"{_MISTRAL}/v1/ocr"),
-        ("GET", f"{_MISTRAL}/v1/models/mistral-large-latest"),
-        ("POST", f"{_COHERE}/v2/chat"),
-        ("POST", f"{_COHERE}/v2/embed"),
-        ("POST", f"{_COHERE}/v2/rerank"),
-        ("POST", f"{_COHERE}/v1/tokenize"),
-        ("GET", f"{_COHERE}/v1/models"),
-    ],
-)
-def test_a_call_of_another_provider_is_allowed(method: str, url: str) -> None:
-    assert plan(url, method, headers={b"content-type": b"application/json"}).injected
+def test_brought_credential_passes_unjudged() -> None:
+    headers = {b"authorization": b"Bearer mine", b"openai-organization": b"org", b"content-encoding": b"br"}
+    for url in ("https://api.openai.com/v1/files?key=x", DEEPSEEK):
+        call = plan(url, headers=headers, credential=CREDENTIAL_BROUGHT)
+        assert dict(call.headers) == headers
+        assert (call.injected, call.check, call.coding) == (False, None, None)
 
 
-@pytest.mark.parametrize(
-    ("method", "url"),
-    [
-        ("POST", f"{_GEMINI}/v1alpha/cachedContents"),
-        ("POST", f"{_GEMINI}/v1beta/models/veo:predictLongRunning"),
-        ("POST", f"{_MISTRAL}/v1/files"),
-        ("POST", f"{_MISTRAL}/v1/conversations"),
-        ("POST", f"{_MISTRAL}/v1/agents/completions"),
-        ("POST", f"{_COHERE}/v1/chat"),
-        ("POST", f"{_COHERE}/v1/datasets"),
-    ],
-)
-def test_a_stateful_call_of_another_provider_needs_a_credential_that_is_brought(
-    method: str, url: str
-) -> None:
-    assert "credentials=brought" in refusal(url, method)[1]
-    assert plan(url, method, credential=CREDENTIAL_BROUGHT)
-
-
-def test_a_stateful_call_says_what_to_set() -> None:
-    refused = refusal("https://api.openai.com/v1/files", "GET")
-    assert refused == (
-        "NOT_ALLOWED",
-        "GET /v1/files is allowed only with your own credential (credentials=brought)",
-    )
-
-
-def test_a_brought_credential_passes_and_nothing_is_injected() -> None:
-    headers = {b"authorization": b"Bearer mine", b"openai-organization": b"org"}
-    call = plan(
-        "https://api.openai.com/v1/files?key=x", "GET", headers=headers, credential=CREDENTIAL_BROUGHT
-    )
-    assert not call.injected
-    assert dict(call.headers) == headers
-    assert call.check is None, "the account is the customer's own"
-
-
-def test_a_credential_header_with_an_injected_credential() -> None:
-    code, message = refusal(headers={b"content-type": b"application/json", b"authorization": b"Bearer mine"})
+def test_header_is_refused_without_its_value() -> None:
+    code, message = refusal(headers={b"content-type": JSON, b"authorization": b"Bearer mine"})
     assert code == "NOT_ALLOWED"
     assert "authorization belongs to a credential" in message
     assert "mine" not in message
 
 
 @pytest.mark.parametrize(
-    "content_type",
+    ("url", "content_type", "reason"),
     [
-        b"text/plain",
-        b"application/json; charset=utf-16",
-        b"application/json, text/plain",
-        b"application/jsonx",
-        b"application/x-www-form-urlencoded",
-        b"multipart/form-data; boundary=x",
+        (CHAT, b"", "content-type"),
+        (CHAT, b"text/plain", "content-type"),
+        (CHAT, b"application/json; charset=utf-16", "content-type"),
+        (CHAT, b"application/json, text/plain", "content-type"),
+        (CHAT, b"application/jsonx", "content-type"),
+        (CHAT, FORM + b"; boundary=x", "content-type"),
+        (TRANSCRIPTIONS, FORM, "content-type"),
+        (TRANSCRIPTIONS, FORM + b"; boundary=", "content-type"),
+        (TRANSCRIPTIONS, FORM + b"; boundary=x; charset=utf-7", "content-type"),
+        (TRANSCRIPTIONS, FORM + b"; boundary*=utf-8''x", "content-type"),
+        (TRANSCRIPTIONS, FORM + b"; boundary=x; boundary=y", "content-type"),
+        (TRANSCRIPTIONS, b"multipart/mixed; boundary=x", "content-type"),
+        (TRANSCRIPTIONS, JSON, "description"),
+        (VARIATIONS, JSON, "description"),
     ],
 )
-def test_a_body_of_a_kind_that_is_not_read(content_type: bytes) -> None:
-    code, message = refusal(headers={b"content-type": content_type})
+def test_body_that_nobody_can_judge_is_refused(url: str, content_type: bytes, reason: str) -> None:
+    code, message = refusal(url, headers={b"content-type": content_type})
     assert code == "NOT_ALLOWED"
-    assert "content-type" in message
-
-
-def test_a_body_of_no_kind() -> None:
-    assert refusal(headers={})[0] == "NOT_ALLOWED"
+    assert reason in message
 
 
 @pytest.mark.parametrize(
-    "content_type",
-    [b"application/json", b"Application/JSON; charset=UTF-8", b'application/json;charset="utf-8"'],
+    "content_type", [JSON, b"Application/JSON; charset=UTF-8", JSON + b';charset="utf-8"']
 )
-def test_json_by_its_names(content_type: bytes) -> None:
+def test_json_is_judged_by_each_of_its_names(content_type: bytes) -> None:
     judge(headers={b"content-type": content_type}, body=b"{}")
+    assert refusal(headers={b"content-type": content_type}, body=b'{"store":true}')[0] == "STORED_OBJECT"
 
 
-def test_multipart_only_where_it_is_taken() -> None:
-    judge(TRANSCRIPTIONS, headers=MULTIPART, body=form(b'name="model"'))
-    assert refusal(CHAT, headers=MULTIPART)[0] == "NOT_ALLOWED"
-    refused = refusal(TRANSCRIPTIONS, headers=MULTIPART, body=form(b'name="file_id"'))
-    assert refused[0] == "STORED_OBJECT"
+def test_form_is_judged() -> None:
+    headers = {b"content-type": FORM + b"; boundary=x"}
+    form = b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\nv\r\n--x--\r\n'
+    judge(TRANSCRIPTIONS, headers=headers, body=form % b"model")
+    assert refusal(TRANSCRIPTIONS, headers=headers, body=form % b"file_id")[0] == "STORED_OBJECT"
+    assert refusal(TRANSCRIPTIONS, headers=headers, body=b"preamble")[0] == "NOT_ALLOWED"
 
 
-@pytest.mark.parametrize(
-    ("url", "headers"),
-    [
-        (TRANSCRIPTIONS, {b"content-type": b"application/json"}),
-        ("https://api.openai.com/v1/images/variations", {b"content-type": b"application/json"}),
-    ],
-)
-def test_body_that_is_not_described_is_refused(url: str, headers: dict[bytes, bytes]) -> None:
-    code, message = refusal(url, headers=headers)
+def test_refused_body_says_why() -> None:
+    assert 'set "store" to false' in refusal("https://api.openai.com/v1/responses", body=b"{}")[1]
+    assert "user_id is missing" in refusal(DEEPSEEK, body=b"{}")[1]
+    code, message = refusal(body=b'{"store":false,"store":true}')
     assert code == "NOT_ALLOWED"
-    assert "no description of the bodies of /v1/" in message
-
-
-@pytest.mark.parametrize(
-    "content_type",
-    [
-        b"multipart/form-data",
-        b"multipart/form-data; boundary=",
-        b"multipart/form-data; boundary=x; charset=utf-7",
-        b"multipart/form-data; boundary*=utf-8''x",
-        b"multipart/form-data; boundary=x; boundary=y",
-        b"multipart/mixed; boundary=x",
-    ],
-)
-def test_form_that_parsers_read_differently_is_refused(content_type: bytes) -> None:
-    code, message = refusal(TRANSCRIPTIONS, headers={b"content-type": content_type})
-    assert code == "NOT_ALLOWED"
-    assert "content-type" in message
+    assert "one key twice" in message
 
 
 @pytest.mark.parametrize("value", [b"br", b"zstd", b"gzip, gzip", b"x-gzip", b""])
-def test_content_encoding_that_cannot_be_decoded_is_refused(value: bytes) -> None:
-    headers = {b"content-type": b"application/json", b"content-encoding": value}
-    code, message = refusal(headers=headers)
+def test_unknown_content_encoding_is_refused(value: bytes) -> None:
+    code, message = refusal(headers={b"content-type": JSON, b"content-encoding": value})
     assert code == "NOT_ALLOWED"
-    assert "send it uncompressed or as gzip" in message
-    assert dict(plan(headers=headers, credential=CREDENTIAL_BROUGHT).headers) == headers
+    assert "gzip" in message
 
 
 @pytest.mark.parametrize(
     ("value", "coding"), [(b"gzip", b"gzip"), (b"Deflate", b"deflate"), (b"identity", None)]
 )
 def test_content_encoding_that_is_decoded_does_not_go_on(value: bytes, coding: bytes | None) -> None:
-    call = plan(headers={b"content-type": b"application/json", b"content-encoding": value})
+    call = plan(headers={b"content-type": JSON, b"content-encoding": value})
     assert call.coding == coding
-    assert call.headers == [(b"content-type", b"application/json")]
+    assert call.headers == [(b"content-type", JSON)]
 
 
-def test_a_body_that_stores() -> None:
-    code, message = refusal("https://api.openai.com/v1/responses", body=b"{}")
-    assert code == "STORED_OBJECT"
-    assert 'set "store" to false' in message
-
-
-def test_a_body_that_cannot_be_checked() -> None:
-    code, message = refusal(body=b'{"store":false,"store":true}')
-    assert code == "NOT_ALLOWED"
-    assert "one key twice" in message
-
-
-def test_body_of_a_get_is_not_judged_and_may_not_be_there() -> None:
+def test_get_has_no_body() -> None:
     assert plan("https://api.openai.com/v1/models", "GET").bodiless
     assert not plan().bodiless
 
 
-def test_a_brought_credential_asks_for_no_salt() -> None:
-    assert plan(f"{_DEEPSEEK}/chat/completions", credential=CREDENTIAL_BROUGHT).check is None
-    code, message = refusal(f"{_DEEPSEEK}/chat/completions", body=b"{}")
-    assert code == "STORED_OBJECT"
-    assert "user_id is missing: it must be a secret" in message
-
-
-def test_what_an_operator_adds_passes() -> None:
-    headers = {b"content-type": b"application/json", b"x-title": b"mine"}
-    (openai,) = (each for each in PROVIDERS if each.name == "openai")
-    added = replace(openai, request_headers=frozenset({b"x-title"}))
+def test_header_that_an_operator_adds_passes() -> None:
+    headers = {b"content-type": JSON, b"x-title": b"mine"}
+    added = replace(PROVIDERS[0], request_headers=frozenset({b"x-title"}))
     assert dict(plan_call(request_head(headers=headers), [added]).headers) == headers
     assert "x-title does not pass" in refusal(headers=headers)[1]
 
 
-@pytest.mark.parametrize(
-    "query", ["client_version=0.121.0", "%24alt=json%3Benum-encoding%3Dint", "page_size=5&endpoint=chat"]
-)
-def test_harmless_parameters_pass(query: str) -> None:
-    assert plan(f"https://api.openai.com/v1/models?{query}", "GET")
-
-
-def test_a_long_message_is_cut() -> None:
+def test_long_message_is_cut() -> None:
     error = SealedError(ERROR_CODE_INTERNAL, "ä" * 1_000, EXECUTION_UNKNOWN).as_message()
     assert error.message == "ä" * (MAX_ERROR_MESSAGE // 2)

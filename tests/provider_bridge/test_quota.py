@@ -1,12 +1,17 @@
-"""What peers share is shared evenly, and no peer learns of another by its own refusals."""
+"""Peers share claims, exchanges and bytes evenly; a refusal tells a peer nothing about the others."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.quota import Quota
+from blindrelay.provider_bridge.request_budget import SMALL_REQUEST, RequestBudget
+from blindrelay.v1.inner_pb2 import ERROR_CODE_OVERLOADED, EXECUTION_NOT_STARTED
 
 
 def take_all(quota: Quota, peer: bytes) -> int:
@@ -17,25 +22,21 @@ def take_all(quota: Quota, peer: bytes) -> int:
     return count
 
 
-def test_a_single_peer_may_hold_everything() -> None:
-    assert take_all(Quota(1_000), b"only") == 1_000
-
-
-@pytest.mark.parametrize("peers", [2, 3, 7, 1_000])
-def test_greedy_peers_leave_every_other_its_share(peers: int) -> None:
+@pytest.mark.parametrize("peers", [1, 2, 3, 7, 1_000])
+def test_greedy_peers_leave_each_other_their_shares(peers: int) -> None:
     quota = Quota(1_000, lambda: peers)
     names = [b"%d" % number for number in range(peers)]
     assert {take_all(quota, name) for name in names} == {1_000 // peers}
 
 
-def test_a_peers_room_depends_on_its_own_holdings_alone() -> None:
+def test_room_of_a_peer_depends_on_its_own_holdings_alone() -> None:
     for others in range(0, 501, 100):
         quota = Quota(1_000, lambda: 2)
         assert quota.take(b"other", others) or not others
         assert take_all(quota, b"spy") == 500
 
 
-def test_a_newcomer_halves_the_share_of_what_is_taken_from_then_on() -> None:
+def test_second_peer_halves_the_share_from_then_on() -> None:
     peers = 1
     quota = Quota(100, lambda: peers)
     assert quota.take(b"first", 100)
@@ -53,7 +54,7 @@ def test_more_peers_than_shares_never_hold_more_than_there_is() -> None:
     assert [take_all(quota, bytes([peer])) for peer in range(4)] == [50, 50, 0, 0]
 
 
-def test_the_smallest_useful_share_is_kept_however_many_there_are() -> None:
+def test_least_share_is_kept_however_many_peers_there_are() -> None:
     quota = Quota(100, lambda: 50, least=40)
     assert quota.take(b"one", 40)
     assert not quota.take(b"one")
@@ -62,12 +63,8 @@ def test_the_smallest_useful_share_is_kept_however_many_there_are() -> None:
     assert quota.take(b"third", 20)
 
 
-def test_no_share_is_less_than_one() -> None:
-    assert Quota(1, lambda: 10).share == 1
-
-
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 40), st.booleans(), st.integers(1, 4))))
-def test_the_books_balance(history: list[tuple[int, int, bool, int]]) -> None:
+def test_held_is_the_sum_of_what_peers_took(history: list[tuple[int, int, bool, int]]) -> None:
     peers = 1
     quota = Quota(100, lambda: peers, least=10)
     held = dict.fromkeys(range(4), 0)
@@ -82,3 +79,59 @@ def test_the_books_balance(history: list[tuple[int, int, bool, int]]) -> None:
                 quota.give_back(bytes([peer]), amount)
             held[peer] -= amount
         assert quota.held == sum(held.values()) <= quota.capacity
+
+
+@pytest.fixture
+def budget() -> Iterator[RequestBudget]:
+    """Of 200 bytes, for two peers."""
+    budget = RequestBudget(Quota(200, lambda: 2))
+    yield budget
+    assert budget.held == 0
+
+
+def test_requests_of_a_peer_are_bounded_together(budget: RequestBudget) -> None:
+    with budget.share(b"peer") as one, budget.share(b"peer") as other:
+        one.add(SMALL_REQUEST + 60)
+        other.add(SMALL_REQUEST)
+        other.add(40)
+        with pytest.raises(RequestError) as refused:
+            other.add(1)
+        assert refused.value.code == ERROR_CODE_OVERLOADED
+        assert refused.value.execution == EXECUTION_NOT_STARTED
+        one.release()
+        other.add(60)
+        assert budget.held == 100
+
+
+def test_small_request_always_finds_room(budget: RequestBudget) -> None:
+    with budget.share(b"peer") as large:
+        large.add(SMALL_REQUEST + 100)
+        for _ in range(1_000):
+            with budget.share(b"peer") as small:
+                small.add(SMALL_REQUEST // 2)
+                small.add(SMALL_REQUEST // 2)
+
+
+def test_peer_leaves_others_their_share(budget: RequestBudget) -> None:
+    with budget.share(b"greedy") as greedy, budget.share(b"modest") as modest:
+        greedy.add(SMALL_REQUEST + 100)
+        modest.add(SMALL_REQUEST + 100)
+
+
+def test_room_is_given_back_after_an_error(budget: RequestBudget) -> None:
+    def fail() -> None:
+        with budget.share(b"peer") as share:
+            share.add(SMALL_REQUEST + 100)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+
+
+def test_released_share_counts_from_the_beginning(budget: RequestBudget) -> None:
+    """A tunnel releases it after each message."""
+    with budget.share(b"peer") as share:
+        for _ in range(10):
+            share.add(SMALL_REQUEST)
+            share.add(80)
+            share.release()

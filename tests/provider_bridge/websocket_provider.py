@@ -20,8 +20,8 @@ Handler = Callable[[ServerConnection], Awaitable[None]]
 class WebSocketProvider:
     """Serves `handler`, or sends every message back.
 
-    `refuse_with` is a status and a body in place of the handshake. `paths`, `headers` and `messages` are what
-    came, `closes` the codes it ended with.
+    `refuse_with` is a status and a body instead of the handshake. `paths`, `headers` and `messages` are what
+    came; `closes` are the codes that connections ended with.
     """
 
     handler: Handler | None = None
@@ -47,13 +47,13 @@ class WebSocketProvider:
             yield self
 
     async def ended(self, times: int) -> list[int | None]:
-        """The codes of the closes, when there are so many."""
+        """Waits for so many closes; returns their codes."""
         while len(self.closes) < times:  # noqa: ASYNC110 (nobody is told)
             await asyncio.sleep(0.01)
         return self.closes
 
     def forget(self) -> None:
-        """As before the first request; a connection that is still open writes into what was there before."""
+        """Starts with empty records. A connection that is still open writes into the old ones."""
         self.handler = self.refuse_with = None
         self.paths, self.headers, self.messages, self.closes = [], [], [], []
 

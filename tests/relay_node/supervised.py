@@ -1,6 +1,6 @@
-"""A supervisor with two workers that do nothing, for tests: supervised.py [fork-fails | hangs]
+"""A supervisor with two workers that do nothing: supervised.py [fork-fails | hangs]
 
-Prints "ready", "lost", and a worker's process number for each that starts.
+It prints "ready", "lost", and the process id of each worker that starts.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ def say(what: str) -> None:
 
 
 def failing_fork() -> int:
-    """The third is the first replacement."""
+    """The third fork is for the first replacement."""
     global forks
     forks += 1
     if forks == 3 and "fork-fails" in sys.argv:
-        raise BlockingIOError("no process to be had")
+        raise BlockingIOError("no process available")
     return fork()
 
 
 def main() -> None:
     os.fork = failing_fork
-    vars(supervisor).update(RESTART_SECONDS=0.1, READY_SECONDS=5.0 if "hangs" in sys.argv else 60.0)
-    post = supervisor.Supervisor(2, partial(say, "ready"), partial(say, "lost")).run()
-    if post is None:
+    vars(supervisor).update(RESTART_SECONDS=0.1, READY_SECONDS=4.0 if "hangs" in sys.argv else 60.0)
+    worker = supervisor.Supervisor(2, partial(say, "ready"), partial(say, "lost")).run()
+    if worker is None:
         return
     say(str(os.getpid()))
     if forks == 3 and "hangs" in sys.argv:
         time.sleep(3_600)
-    post.ready()
-    post._line.recv(1)
+    worker.ready()
+    worker._socket.recv(1)
     os._exit(0)
 
 

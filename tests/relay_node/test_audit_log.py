@@ -1,4 +1,4 @@
-"""What a relay writes down: its whole log, in which no line is about an exchange or comes because of one."""
+"""The relay's log: no line is about an exchange, or written because of one. It says why a bridge is down."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-import trustme
 
 from blindrelay.relay_node import AuditLog, Event, Reason, ReplicaConfig
 from blindrelay.serving import Address, ChannelTls
+from blindrelay.v1.outer_status import OuterStatus
+from tests.certificates import Certificates
+from tests.relay_node.conftest import RunningRelay, StartRelay
+from tests.relay_node.fake_bridge import FakeBridge
+from tests.relay_node.raw_client import refusal
 
-if TYPE_CHECKING:
-    from tests.relay_node.conftest import FakeBridge, RunningRelay, StartRelay
 
-
-async def test_allowed_plaintext_is_noted(bridge: FakeBridge, start_relay: StartRelay) -> None:
+async def test_configured_plaintext_is_noted(bridge: FakeBridge, start_relay: StartRelay) -> None:
     relay = await start_relay(replace(bridge.config, plaintext=True), plaintext=True)
     notes = [json.loads(line) for line in relay.lines if "plaintext" in line]
     assert [note.get("replica") for note in notes] == [None, str(bridge.config.address)]
@@ -53,12 +53,10 @@ async def test_exchanges_leave_counts_and_nothing_of_caller_or_exchange(
     await relay.client.exchange(envelope, messages=[b"canary" * 40])
     await relay.client.directories()
     for wrong in (bridge.envelope(key_id=b"k" * 16), b"junk"):
-        with pytest.raises(grpc.aio.AioRpcError):
-            await relay.client.exchange(wrong)
+        await refusal(relay.client.exchange(wrong))
     token, relay.client.token = relay.client.token, "brt_" + "x" * 43
-    for _ in range(20):
-        with pytest.raises(grpc.aio.AioRpcError):
-            await relay.client.exchange(envelope)
+    for _ in range(11):
+        assert await refusal(relay.client.exchange(envelope)) is OuterStatus.UNAUTHENTICATED
     before = list(relay.log.lines)
     (counts,) = relay.lines[len(before) :]
     assert [json.loads(line)["event"] for line in before] == ["replica_up"], "nothing was written meanwhile"
@@ -75,7 +73,7 @@ async def test_exchanges_leave_counts_and_nothing_of_caller_or_exchange(
 
 @asynccontextmanager
 async def listening(answer: bytes | None) -> AsyncIterator[ReplicaConfig]:
-    """A server that is no bridge: it closes each connection, after a response if there is one."""
+    """A server that is not a bridge. It closes each connection, after an answer if there is one."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if answer is not None:
@@ -88,56 +86,51 @@ async def listening(answer: bytes | None) -> AsyncIterator[ReplicaConfig]:
 
 
 async def why_down(start_relay: StartRelay, replica: ReplicaConfig) -> str:
-    """The reason that the relay gives; asking for directories waits until it has tried."""
+    """The reason that the relay logs. A call for directories waits until it has tried."""
     relay = await start_relay(replica)
-    with pytest.raises(grpc.aio.AioRpcError):
-        await relay.client.directories()
+    await refusal(relay.client.directories())
     async with asyncio.timeout(20):
         while not (down := [line for line in relay.lines if "replica_down" in line]):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     return str(json.loads(down[0])["reason"])
 
 
-async def test_a_port_without_a_listener_is_refused(start_relay: StartRelay) -> None:
+async def test_unreachable_address_is_explained(start_relay: StartRelay) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     assert await why_down(start_relay, ReplicaConfig(Address("127.0.0.1", port))) == "refused"
-
-
-async def test_an_unknown_name_is_told(start_relay: StartRelay) -> None:
     assert await why_down(start_relay, ReplicaConfig(Address("tls-refused.invalid", 1))) == "name"
 
 
 @pytest.mark.parametrize(("answer", "reason"), [(None, "closed"), (b"HTTP/1.1 400 Bad\r\n\r\n", "other")])
-async def test_what_is_no_bridge_is_told(start_relay: StartRelay, answer: bytes | None, reason: str) -> None:
+async def test_other_server_is_explained(start_relay: StartRelay, answer: bytes | None, reason: str) -> None:
     async with listening(answer) as replica:
         assert await why_down(start_relay, replica) == reason
 
 
-async def test_an_untrusted_certificate_is_told(
+async def test_untrusted_certificate_is_explained(
     start_relay: StartRelay, bridge: FakeBridge, tmp_path: Path
 ) -> None:
-    ca, other = trustme.CA(), trustme.CA()
-    certificate = ca.issue_cert("127.0.0.1")
-    chain = certificate.cert_chain_pems[0].bytes()
-    bridge.credentials = grpc.ssl_server_credentials([(certificate.private_key_pem.bytes(), chain)])
-    await bridge.stop()
-    await bridge.start()
-    other.cert_pem.write_to_path(tmp_path / "ca.pem")
-    replica = replace(bridge.config, tls=ChannelTls(tmp_path / "ca.pem"))
+    bridge.credentials = Certificates(tmp_path / "bridge").server_credentials()
+    await bridge.restart()
+    replica = replace(bridge.config, tls=ChannelTls(Certificates(tmp_path / "other").ca))
     assert await why_down(start_relay, replica) == "tls"
 
 
 @pytest.mark.parametrize(
-    ("code", "reason"), [(grpc.StatusCode.UNAUTHENTICATED, "token"), (grpc.StatusCode.UNIMPLEMENTED, "other")]
+    ("refused", "answer", "reason"),
+    [
+        (grpc.StatusCode.UNAUTHENTICATED, None, "token"),
+        (grpc.StatusCode.UNIMPLEMENTED, None, "other"),
+        (None, b"nonsense", "no_directory"),
+    ],
 )
-async def test_a_bridges_status_is_told(
-    start_relay: StartRelay, bridge: FakeBridge, code: grpc.StatusCode, reason: str
+async def test_bridges_response_is_explained(
+    start_relay: StartRelay,
+    bridge: FakeBridge,
+    refused: grpc.StatusCode | None,
+    answer: bytes | None,
+    reason: str,
 ) -> None:
-    bridge.refuse_fetch = code
+    bridge.refuse_fetch, bridge.answer_fetch = refused, answer
     assert await why_down(start_relay, bridge.config) == reason
-
-
-async def test_a_response_that_is_no_directory_is_told(start_relay: StartRelay, bridge: FakeBridge) -> None:
-    bridge.answer_fetch = b"nonsense"
-    assert await why_down(start_relay, bridge.config) == "no_directory"

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING
 
 from blindrelay.relay_node.metrics import relay_metrics
 from blindrelay.serving import Address
+from tests.relay_node.conftest import RunningRelay, StartRelay
+from tests.relay_node.fake_bridge import FakeBridge
 
-if TYPE_CHECKING:
-    from tests.relay_node.conftest import FakeBridge, RunningRelay, StartRelay
 
-
-async def scraped(address: Address) -> dict[str, float]:
+async def scrape(address: Address) -> dict[str, float]:
     """The samples of GET /metrics."""
     reader, writer = await asyncio.open_connection(address.host, address.port)
     writer.write(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -23,12 +21,7 @@ async def scraped(address: Address) -> dict[str, float]:
     return {name.removeprefix("blindrelay_relay_"): float(value) for name, _, value in lines}
 
 
-def free_address() -> Address:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return Address("127.0.0.1", server.getsockname()[1])
-
-
-async def test_the_list_is_closed(relay: RunningRelay) -> None:
+async def test_list_is_closed(relay: RunningRelay) -> None:
     metrics = relay_metrics((), relay.relay._admission, relay.log)
     assert [metric.name.removeprefix("blindrelay_relay_") for metric in metrics] == [
         "replicas",
@@ -39,20 +32,16 @@ async def test_the_list_is_closed(relay: RunningRelay) -> None:
     assert {metric.label for metric in metrics} == {"", "outcome"}
 
 
-async def test_what_callers_do_shows_once_a_minute_and_in_tens(
-    bridge: FakeBridge, start_relay: StartRelay
-) -> None:
-    address = free_address()
+async def test_calls_show_once_a_minute_and_in_tens(bridge: FakeBridge, start_relay: StartRelay) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = Address("127.0.0.1", server.getsockname()[1])
     relay = await start_relay(bridge.config, metrics=address)
     quiet = {"replicas": 1, "replicas_up": 1, "exchanges_running": 0}
-    calls = [relay.client.call(bridge.envelope()) for _ in range(12)]
-    for call in calls:
-        await call.write(b"x")
-        await call.read()
+    calls = [await relay.client.open(bridge.envelope()) for _ in range(12)]
     for _ in range(19):
         await relay.client.exchange(bridge.envelope())
-    assert await scraped(address) == quiet
+    assert await scrape(address) == quiet
     relay.log.report()
-    assert await scraped(address) == {**quiet, "exchanges_running": 10, 'exchanges_total{outcome="ok"}': 10}
+    assert await scrape(address) == {**quiet, "exchanges_running": 10, 'exchanges_total{outcome="ok"}': 10}
     for call in calls:
         call.cancel()

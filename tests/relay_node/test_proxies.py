@@ -1,7 +1,7 @@
 """Silent exchanges pass nginx, Envoy and HAProxy, with the configurations of docs/operations.md.
 
-In `make test` nginx's time-outs of 60 s and the relay's pings are ten times as fast; `make soak` sets
-BLINDRELAY_SILENCE=130, and then nothing is changed but ports and paths.
+In `make test`, nginx's time-outs of 60 s and the relay's pings are ten times faster. `make soak` sets
+BLINDRELAY_SILENCE=130. Then only ports and paths are changed.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import grpc
 import pytest
 import trustme
 
 from blindrelay.serving import authorization, options
+from blindrelay.v1.channel import ExchangeChannel
 from blindrelay.v1.envelope import METADATA_KEY
-from blindrelay.v1.exchange_call import ExchangeMethod
-
-if TYPE_CHECKING:
-    from tests.relay_node.conftest import Client, FakeBridge, RunningRelay, Seen, StartRelay
+from tests.relay_node.conftest import RunningRelay, StartRelay
+from tests.relay_node.fake_bridge import FakeBridge, Seen
+from tests.relay_node.raw_client import Client
 
 OPERATIONS: Final = Path(__file__).parents[2] / "docs/operations.md"
 HASTE: Final = 10
 IN_EARNEST: Final = float(os.environ.get("BLINDRELAY_SILENCE", "0"))
 SILENCE: Final = IN_EARNEST or 13.0
-"""Seconds: more than twice the 60 s, or 6 s, after which nginx cuts what it takes for dead."""
+"""Seconds: more than twice the 60 s, or 6 s, after which nginx closes a silent connection."""
 
 LONG_UPLOAD: Final = [bytes(60_000)] * 40
-"""More than nginx's own limit for a request's body."""
+"""More than nginx's default limit for a request's body."""
 
 
 @pytest.fixture
 def certificates(tmp_path: Path) -> grpc.ChannelCredentials:
-    """Certificates in tmp_path, named as in the document."""
+    """Certificates in tmp_path, with the names in the document."""
     ca = trustme.CA()
     issued = ca.issue_cert("127.0.0.1")
     issued.cert_chain_pems[0].write_to_path(tmp_path / "relay.pem")
@@ -74,7 +74,7 @@ async def relay(bridge: FakeBridge, start_relay: StartRelay, monkeypatch: pytest
 
 @dataclass(frozen=True)
 class Proxy:
-    """A program, and the words of its documented configuration that the test changes."""
+    """A program, and the parts of its documented configuration that the test changes."""
 
     name: str
     language: str
@@ -87,7 +87,7 @@ class Proxy:
         return shutil.which(self.name, path=":".join(places))
 
     def config(self, port: int, relay: str, files: Path) -> str:
-        """The document's, with this port, this relay and the certificates in this folder."""
+        """The document's configuration, with this port, this relay and the certificates in this folder."""
         text = OPERATIONS.read_text("utf-8")
         blocks: list[str] = re.findall(rf"^```{self.language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
         (config,) = [block for block in blocks if "8480" in block]
@@ -142,7 +142,7 @@ PROXIES: Final = (
 
 @asynccontextmanager
 async def listening(command: list[str], port: int) -> AsyncIterator[None]:
-    """The program, for as long as the block runs, once it listens."""
+    """Runs the program during the block, which begins when it listens."""
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
     )
@@ -182,10 +182,9 @@ async def test_silent_exchanges_pass(
     relay: RunningRelay,
     bridge: FakeBridge,
     certificates: grpc.ChannelCredentials,
-    new_client: type[Client],
     tmp_path: Path,
 ) -> None:
-    """Through all of them at once: a minute's silence each would be three."""
+    """Through all proxies at once, so that `make soak` waits only once."""
     missing = []
     async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as group:
         for proxy in PROXIES:
@@ -197,14 +196,14 @@ async def test_silent_exchanges_pass(
             folder.mkdir()
             command = proxy.command(program, folder, proxy.config(port, str(relay.address), tmp_path))
             await stack.enter_async_context(listening(command, port))
-            client = new_client(f"127.0.0.1:{port}", relay.client.token, certificates)
+            client = Client(f"127.0.0.1:{port}", relay.client.token, certificates)
             group.create_task(passes(client, bridge))
     if missing:
         pytest.skip("not installed: " + ", ".join(missing))
 
 
 async def passes(client: Client, bridge: FakeBridge) -> None:
-    """Silence before the first byte and in the middle, and other exchanges on used connections."""
+    """Silence before the first byte and between two, and other exchanges on used connections."""
     whole = [b"first", b"last"]
     for _ in range(3):
         assert await client.exchange(bridge.envelope()) == whole
@@ -215,8 +214,8 @@ async def passes(client: Client, bridge: FakeBridge) -> None:
     ]
     assert await asyncio.gather(*silent) == [whole, whole]
     assert await client.exchange(bridge.envelope(), messages=LONG_UPLOAD) == whole
-    for _ in range(30):  # in one piece, as our client sends what is small
+    for _ in range(30):  # in one gRPC batch, as our client sends small requests
         metadata = (authorization(client.token), (METADATA_KEY, bridge.envelope(key_id=b"k" * 16)))
-        refused = ExchangeMethod(client.channel).begin(b"hello", metadata, 30)
+        refused = ExchangeChannel(client.channel).exchange(metadata, 30, b"hello")
         assert await refused.details() == "key_unknown"
     await client.channel.close()

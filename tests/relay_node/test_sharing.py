@@ -1,38 +1,27 @@
-"""One greedy token or bridge leaves room for the others; what a revoked token has begun is ended."""
+"""A greedy token or bridge leaves room for the others. Revoking a token ends its calls."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import AsyncIterator
+from typing import Any, Final
 
-import grpc
 import pytest
 from hyperframe.frame import WindowUpdateFrame
 
-from blindrelay.relay_node.sharing import Sharing
-from blindrelay.serving import CallRefusedError, authorization, issue_token, revoke_token
+from blindrelay.serving import CallRefusedError, authorization, revoke_token
 from blindrelay.v1.envelope import METADATA_KEY
-from blindrelay.v1.grpc_profile import KEY_DIRECTORY_METHOD
+from blindrelay.v1.grpc_profile import EXCHANGE_METHOD, KEY_DIRECTORY_METHOD
+from blindrelay.v1.outer_status import OuterStatus
 from tests.adversarial.h2_peer import Peer, header_block, message_start, opening, peers
-
-if TYPE_CHECKING:
-    from tests.relay_node.conftest import Client, FakeBridge, RunningRelay, Seen, StartRelay
-
-Until = Callable[[Callable[[], bool]], Awaitable[None]]
+from tests.relay_node.conftest import RunningRelay, StartRelay
+from tests.relay_node.fake_bridge import FakeBridge, Seen, cancelled, until
+from tests.relay_node.raw_client import Client, eventually_served, refusal
 
 DEADLINE, UNAUTHENTICATED = "4", "16"
 INITIAL_WINDOW_SIZE: Final = 4
 PIECE: Final = bytes(65_536)
-
-
-@pytest.fixture
-async def other(relay: RunningRelay, new_client: type[Client]) -> Client:
-    """A customer with another token."""
-    return new_client(str(relay.address), issue_token(relay.tokens, "other", datetime.now(UTC)))
 
 
 @pytest.fixture
@@ -47,43 +36,41 @@ async def relay(bridge: FakeBridge, start_relay: StartRelay) -> RunningRelay:
 
 
 @pytest.fixture
-async def one(relay: RunningRelay) -> AsyncIterator[Peer]:
-    """A connection that takes no byte of any message."""
+async def other(relay: RunningRelay) -> Client:
+    """A customer with another token."""
+    return relay.another_client()
+
+
+@pytest.fixture
+async def stalled(relay: RunningRelay) -> AsyncIterator[Peer]:
+    """A connection of the greedy token on which no message can be sent back."""
     async with peers(str(relay.address), 1, settings={INITIAL_WINDOW_SIZE: 0}) as (peer,):
         yield peer
 
 
-def block(relay: RunningRelay, *envelopes: bytes, path: str = KEY_DIRECTORY_METHOD) -> bytes:
+def headers(relay: RunningRelay, *envelopes: bytes) -> bytes:
+    """Those of an exchange, or of a call for directories if there is no envelope."""
     carried = [(METADATA_KEY, base64.b64encode(envelope).decode()) for envelope in envelopes]
-    more = {"path": "/blindrelay.v1.ExchangeService/Exchange"} if envelopes else {"path": path}
-    return header_block([authorization(relay.client.token), *carried], **more)
+    path = EXCHANGE_METHOD if envelopes else KEY_DIRECTORY_METHOD
+    return header_block([authorization(relay.client.token), *carried], path=path)
 
 
-async def ask(one: Peer, headers: bytes, message: bytes = b"x") -> int:
-    stream = one.stream()
-    await one.send(opening(stream, headers))
-    await one.pour(stream, message_start(len(message), message))
+async def ask(peer: Peer, block: bytes, message: bytes = b"x") -> int:
+    stream = peer.stream()
+    await peer.send(opening(stream, block))
+    await peer.pour(stream, message_start(len(message), message))
     return stream
 
 
-async def details(call: Awaitable[object]) -> str | None:
-    with pytest.raises(grpc.aio.AioRpcError) as failure:
-        await call
-    return failure.value.details()
-
-
-async def test_a_token_gets_half_of_the_exchanges_whatever_it_does_with_them(
+async def test_token_gets_half_of_the_exchanges(
     relay: RunningRelay, bridge: FakeBridge, other: Client
 ) -> None:
-    """Silent before the first message, or idle after it."""
+    """Whether its calls are silent before the first message or idle after it."""
     silent = [relay.client.call(bridge.envelope()) for _ in range(2)]
     for call in silent:
         await call.wait_for_connection()
-    idle = [relay.client.call(bridge.envelope()) for _ in range(2)]
-    for call in idle:
-        await call.write(b"x")
-        await call.read()
-    assert await details(relay.client.exchange(bridge.envelope())) == "overloaded"
+    idle = [await relay.client.open(bridge.envelope()) for _ in range(2)]
+    assert await refusal(relay.client.exchange(bridge.envelope())) is OuterStatus.OVERLOADED
     assert await other.exchange(bridge.envelope()) == [b"hello"]
     for call in silent + idle:
         call.cancel()
@@ -92,7 +79,7 @@ async def test_a_token_gets_half_of_the_exchanges_whatever_it_does_with_them(
 async def test_bytes_that_a_bridge_has_to_keep_are_shared(
     relay: RunningRelay, bridge: FakeBridge, other: Client
 ) -> None:
-    """The first message of a request does not count: small requests pass whatever their token holds."""
+    """The first message does not count, so small requests pass."""
 
     async def keep(context: Any, seen: Seen) -> None:
         while isinstance(message := await context.read(), bytes):
@@ -103,7 +90,8 @@ async def test_bytes_that_a_bridge_has_to_keep_are_shared(
     greedy = relay.client.call(bridge.envelope())
     for _ in range(3):
         await greedy.write(PIECE)
-    assert await details(relay.client.exchange(bridge.envelope(), messages=[PIECE] * 4)) == "overloaded"
+    too_large = relay.client.exchange(bridge.envelope(), messages=[PIECE] * 4)
+    assert await refusal(too_large) is OuterStatus.OVERLOADED
     assert await relay.client.exchange(bridge.envelope()) == [b"response"]
     assert await other.exchange(bridge.envelope(), messages=[PIECE, PIECE]) == [b"response"]
     await greedy.done_writing()
@@ -112,160 +100,133 @@ async def test_bytes_that_a_bridge_has_to_keep_are_shared(
     assert set(relay.outcomes()) == {"ok", "overloaded"}
 
 
-async def test_bytes_that_were_responded_to_do_not_count(relay: RunningRelay, bridge: FakeBridge) -> None:
-    """A tunnel, which goes on for long."""
-    call = relay.client.call(bridge.envelope())
-    for _ in range(20):
-        await call.write(PIECE)
-        assert await call.read() == PIECE
-    call.cancel()
+async def test_bytes_with_a_response_do_not_count(relay: RunningRelay, bridge: FakeBridge) -> None:
+    """As in a tunnel, which lasts long."""
+    messages = [PIECE] * 20
+    assert await relay.client.exchange(bridge.envelope(), messages=messages) == messages
 
 
-async def test_a_response_that_nobody_takes_ends_at_the_bridge(
-    relay: RunningRelay, bridge: FakeBridge, other: Client, until: Until
+async def test_unread_response_ends_at_the_bridge(
+    relay: RunningRelay, bridge: FakeBridge, other: Client
 ) -> None:
-    """With a window of 0. It keeps its place in its own token's share for as long as the client stays."""
-    no_window = peers(str(relay.address), 1, settings={INITIAL_WINDOW_SIZE: 0})
-    async with no_window as (one,):
+    """The call still counts for its own token until the client is gone."""
+    async with peers(str(relay.address), 1, settings={INITIAL_WINDOW_SIZE: 0}) as (peer,):
         for _ in range(4):
-            await ask(one, block(relay, bridge.envelope()))
+            await ask(peer, headers(relay, bridge.envelope()))
         await until(lambda: len(bridge.seen) == 4)
         assert await other.exchange(bridge.envelope()) == [b"hello"]
         for seen in bridge.seen[:4]:
-            async with asyncio.timeout(20):
-                await seen.cancelled.wait()
-        assert await details(relay.client.exchange(bridge.envelope())) == "overloaded"
+            await cancelled(seen)
+        assert await refusal(relay.client.exchange(bridge.envelope())) is OuterStatus.OVERLOADED
     await until(lambda: relay.outcomes().count("cancelled") == 4)
     assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
 
 
-async def test_a_response_that_is_taken_late_ends_with_a_deadline(
-    relay: RunningRelay, bridge: FakeBridge, one: Peer, until: Until
+async def test_response_that_is_read_late_ends_with_a_deadline(
+    relay: RunningRelay, bridge: FakeBridge, stalled: Peer
 ) -> None:
-    stream = await ask(one, block(relay, bridge.envelope()))
+    stream = await ask(stalled, headers(relay, bridge.envelope()))
     await until(lambda: len(bridge.seen) == 1)
-    async with asyncio.timeout(20):
-        await bridge.seen[0].cancelled.wait()
-    await one.send(WindowUpdateFrame(stream, window_increment=1_000))
-    await one.ended(1)
-    assert one.statuses == {DEADLINE: 1}
+    await cancelled(bridge.seen[0])
+    await stalled.send(WindowUpdateFrame(stream, window_increment=1_000))
+    await stalled.ended(1)
+    assert stalled.statuses == {DEADLINE: 1}
 
 
-async def test_directories_that_nobody_takes_count(relay: RunningRelay, other: Client, one: Peer) -> None:
+async def test_unread_directories_count(relay: RunningRelay, other: Client, stalled: Peer) -> None:
     for _ in range(4):
-        await ask(one, block(relay), b"")
-    await one.until(lambda: one.frames["HeadersFrame"] == 4)
-    assert await details(relay.client.directories()) == "overloaded"
+        await ask(stalled, headers(relay), b"")
+    await stalled.until(lambda: stalled.frames["HeadersFrame"] == 4)
+    assert await refusal(relay.client.directories()) is OuterStatus.OVERLOADED
     assert len(await other.directories()) == 1
 
 
-async def test_a_token_has_calls_on_few_connections(
-    relay: RunningRelay, bridge: FakeBridge, other: Client, new_client: type[Client]
-) -> None:
-    clients = [new_client(str(relay.address), relay.client.token) for _ in range(4)]
-    calls = [client.call(bridge.envelope()) for client in clients[:3]]
-    for call in calls:
-        await call.write(b"x")
-        await call.read()
-    assert await details(clients[3].exchange(bridge.envelope())) == "overloaded"
-    assert await other.exchange(bridge.envelope()) == [b"hello"]
-    calls[0].cancel()
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                assert await clients[3].exchange(bridge.envelope()) == [b"hello"]
-                break
-            except grpc.aio.AioRpcError:
-                await asyncio.sleep(0.01)
-    for client in clients:
-        await client.channel.close()
-
-
 async def test_directories_are_shared(relay: RunningRelay, other: Client) -> None:
-    """Half a request for one is held for ten seconds."""
+    """Half a request for one occupies memory for ten seconds."""
     method: Any = relay.client.channel.stream_unary(KEY_DIRECTORY_METHOD)
     halves = [method(metadata=[authorization(relay.client.token)], timeout=30) for _ in range(4)]
     for half in halves:
         await half.wait_for_connection()
-    assert await details(relay.client.directories()) == "overloaded"
+    assert await refusal(relay.client.directories()) is OuterStatus.OVERLOADED
     assert len(await other.directories()) == 1
     for half in halves:
         half.cancel()
 
 
-async def test_a_bridge_that_hangs_leaves_room_for_its_neighbours(
-    bridge: FakeBridge, second_bridge: FakeBridge, start_relay: StartRelay, new_client: type[Client]
+async def test_token_has_calls_on_few_connections(
+    relay: RunningRelay, bridge: FakeBridge, other: Client
 ) -> None:
-    """Its customers are many, and each holds little."""
-    relay = await start_relay(
-        *(replace(each.config, identities=frozenset({each.identity})) for each in (bridge, second_bridge)),
-        max_exchanges=8,
-    )
-
-    async def hang(context: Any, _: Seen) -> None:
-        await asyncio.Event().wait()
-
-    second_bridge.script = hang
-    names = [f"customer-{number}" for number in range(5)]
-    tokens = [issue_token(relay.tokens, name, datetime.now(UTC)) for name in names]
-    clients = [new_client(str(relay.address), token) for token in tokens]
-    calls = [client.call(second_bridge.envelope()) for client in clients[:4]]
-    for call in calls:
-        await call.write(b"x")
-        await call.initial_metadata()
-    assert await details(clients[4].exchange(second_bridge.envelope())) == "overloaded"
-    assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
-    for call in calls:
-        call.cancel()
+    clients = [Client(str(relay.address), relay.client.token) for _ in range(4)]
+    calls = [await client.open(bridge.envelope()) for client in clients[:3]]
+    assert await refusal(clients[3].exchange(bridge.envelope())) is OuterStatus.OVERLOADED
+    assert await other.exchange(bridge.envelope()) == [b"hello"]
+    calls[0].cancel()
+    await eventually_served(clients[3], bridge.envelope)
     for client in clients:
         await client.channel.close()
 
 
-def test_a_bridge_without_neighbours_may_have_all(relay: RunningRelay) -> None:
-    sharing: Sharing = relay.relay._sharing
-    with_all = [sharing.forwarded(frozenset()) for _ in range(9)]
-    for each in with_all[:8]:
+async def test_bridge_that_hangs_leaves_room_for_its_neighbours(
+    bridge: FakeBridge, second_bridge: FakeBridge, start_relay: StartRelay
+) -> None:
+    """Even if it has many customers who hold little each."""
+
+    async def hang(context: Any, _: Seen) -> None:
+        await asyncio.Event().wait()
+
+    relay = await start_relay(bridge.pinned, second_bridge.pinned, max_exchanges=8)
+    second_bridge.script = hang
+    customers = [relay.another_client(f"customer-{number}") for number in range(5)]
+    calls = [customer.call(second_bridge.envelope()) for customer in customers[:4]]
+    for call in calls:
+        await call.write(b"x")
+        await call.initial_metadata()
+    assert await refusal(customers[4].exchange(second_bridge.envelope())) is OuterStatus.OVERLOADED
+    assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
+    for call in calls:
+        call.cancel()
+    for customer in customers:
+        await customer.channel.close()
+
+
+def test_single_bridge_may_use_everything(relay: RunningRelay) -> None:
+    forwarded = [relay.relay._service._sharing.forwarded(frozenset()) for _ in range(9)]
+    for each in forwarded[:8]:
         each.__enter__()
     with pytest.raises(CallRefusedError):
-        with_all[8].__enter__()
+        forwarded[8].__enter__()
 
 
-async def test_a_revoked_token_ends_what_it_has_begun(
-    relay: RunningRelay, bridge: FakeBridge, other: Client, one: Peer, until: Until
+async def test_revoked_token_ends_its_calls(
+    relay: RunningRelay, bridge: FakeBridge, other: Client, stalled: Peer
 ) -> None:
-    """Exchanges, streams that nobody reads, calls before their first message; and no others' calls."""
-    idle, stays = relay.client.call(bridge.envelope()), other.call(bridge.envelope())
-    for call in (idle, stays):
-        await call.write(b"x")
-        await call.read()
-    await ask(one, block(relay, bridge.envelope()))
-    await one.send(opening(one.stream(), block(relay)))
+    """Exchanges, unread streams, and calls before their first message. Calls of others continue."""
+    idle, stays = await relay.client.open(bridge.envelope()), await other.open(bridge.envelope())
+    await ask(stalled, headers(relay, bridge.envelope()))
+    await stalled.send(opening(stalled.stream(), headers(relay)))
     await until(lambda: len(bridge.seen) == 3)
     revoke_token(relay.tokens, next(iter(relay.tokens.read_text().split())))
-    assert await details(idle.read()) == "token_unknown"
-    await one.until(lambda: one.statuses[UNAUTHENTICATED] == 1)
+    assert await refusal(idle.read()) is OuterStatus.UNAUTHENTICATED
+    await stalled.until(lambda: stalled.statuses[UNAUTHENTICATED] == 1)
     for seen in (bridge.seen[0], bridge.seen[2]):
-        async with asyncio.timeout(20):
-            await seen.cancelled.wait()
+        await cancelled(seen)
     await stays.write(b"still here")
     assert await stays.read() == b"still here"
     stays.cancel()
 
 
-async def test_a_token_file_that_cannot_be_read_cuts_nobody_off(
-    relay: RunningRelay, bridge: FakeBridge, until: Until
-) -> None:
-    call = relay.client.call(bridge.envelope())
-    await call.write(b"x")
-    await call.read()
+async def test_unreadable_token_file_ends_no_call(relay: RunningRelay, bridge: FakeBridge) -> None:
+    """New calls are refused until it can be read again."""
+    call = await relay.client.open(bridge.envelope())
     good = relay.tokens.read_text()
-    relay.tokens.write_text("not a line of tokens\n")
-    await until(lambda: "tokens_unreadable" in relay.events())
-    assert await details(relay.client.directories()) == "token_unknown"
-    await call.write(b"still here")
-    assert await call.read() == b"still here"
-    relay.tokens.write_text(good)
-    assert len(await relay.client.directories()) == 1
-    await call.write(b"still here")
-    assert await call.read() == b"still here"
+    for text, admitted in (("not a line of tokens\n", False), (good, True)):
+        relay.tokens.write_text(text)
+        if admitted:
+            assert len(await relay.client.directories()) == 1
+        else:
+            await until(lambda: "tokens_unreadable" in relay.events())
+            assert await refusal(relay.client.directories()) is OuterStatus.UNAUTHENTICATED
+        await call.write(b"still here")
+        assert await call.read() == b"still here"
+    assert relay.events().count("tokens_unreadable") == 1
     call.cancel()

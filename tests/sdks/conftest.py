@@ -7,8 +7,10 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
+import httpx2
+import pydantic
 import pytest
 
 from blindrelay.client import SealedTransport
@@ -29,7 +31,33 @@ ORIGINS: Final = {
 
 OWN_KEY: Final = "sk-users-own"
 WAYS: Final = ("transport", "endpoint")
+QUESTION: Final = "What is the capital of France?"
 PARIS: Final = "The capital of France is Paris."
+TOOLS: Final[Any] = [
+    {
+        "type": "function",
+        "function": {
+            "name": "get_weather",
+            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+        },
+    }
+]
+"""In the form of chat completions. aimock answers questions about the weather with a call."""
+
+CUT: Final = (httpx2.RemoteProtocolError, httpx2.ReadError)
+"""What SDKs raise, or let pass, when a stream is cut."""
+
+
+class City(pydantic.BaseModel):
+    """What aimock answers when it is asked for Paris as JSON."""
+
+    name: str
+    country: str
+
+
+def ask(text: str = QUESTION) -> Any:
+    """The messages of one question."""
+    return [{"role": "user", "content": text}]
 
 
 collect_ignore = [] if os.environ.get("BLINDRELAY_TEST_SDKS") else ["heavy"]

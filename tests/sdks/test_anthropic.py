@@ -5,18 +5,15 @@ from __future__ import annotations
 from typing import Any, Final
 
 import anthropic
-import httpx2
-import pydantic
 import pytest
 from anthropic import Anthropic, AsyncAnthropic, beta_async_tool, beta_tool
 
 from ..aimock.server import Aimock
-from .conftest import PARIS, Way
+from .conftest import CUT, PARIS, QUESTION, City, Way, ask
 from .works import works
 
 SDK: Final = "anthropic"
-CUT: Final = (anthropic.APIConnectionError, httpx2.RemoteProtocolError, httpx2.ReadError)
-QUESTION: Final = "What is the capital of France?"
+CUT_HERE: Final = (anthropic.APIConnectionError, *CUT)
 TOOLS: Final[Any] = [
     {
         "name": "get_weather",
@@ -43,7 +40,7 @@ def client(way: Way) -> Anthropic:
 
 
 def asking(text: str, **options: Any) -> Any:
-    return {"model": "m", "max_tokens": 99, "messages": [{"role": "user", "content": text}], **options}
+    return {"model": "m", "max_tokens": 99, "messages": ask(text), **options}
 
 
 def said(message: Any) -> str:
@@ -135,11 +132,6 @@ async def test_the_tool_runner_asynchronous(way: Way) -> None:
         assert said(await client.beta.messages.tool_runner(**question).until_done()) == "It rains in Paris."
 
 
-class City(pydantic.BaseModel):
-    name: str
-    country: str
-
-
 @works(SDK, "structured output")
 def test_structured_output(client: Anthropic) -> None:
     answer = client.messages.parse(**asking("Paris as JSON"), output_format=City)
@@ -152,7 +144,7 @@ def test_models(client: Anthropic) -> None:
 
 
 @works(SDK, "the provider's errors")
-def test_the_providers_429_arrives_whole(client: Anthropic) -> None:
+def test_429_of_the_provider_arrives_whole(client: Anthropic) -> None:
     with pytest.raises(anthropic.RateLimitError) as raised:
         client.messages.create(**asking("Please slow down"))
     assert raised.value.response.headers["retry-after"] == "7"
@@ -161,18 +153,21 @@ def test_the_providers_429_arrives_whole(client: Anthropic) -> None:
 
 
 @works(SDK, "a cut stream is an error")
-def test_a_stream_that_the_provider_cuts_is_an_error(client: Anthropic) -> None:
+def test_cut_stream_is_an_error(client: Anthropic) -> None:
     seen: list[Any] = []
-    with client.messages.stream(**asking("Please break off")) as stream, pytest.raises(CUT):
+    with (
+        client.messages.stream(**asking("Please break off")) as stream,
+        pytest.raises(CUT_HERE),
+    ):
         seen.extend(stream)
     assert seen
 
 
 @works(SDK, "a cut stream is an error")
-async def test_a_stream_that_the_provider_cuts_is_an_error_asynchronously(way: Way) -> None:
+async def test_cut_stream_is_an_error_asynchronously(way: Way) -> None:
     question = asking("Please break off")
     async with async_client_by(way) as client, client.messages.stream(**question) as stream:
-        with pytest.raises(CUT):
+        with pytest.raises(CUT_HERE):
             [event async for event in stream]
 
 
@@ -184,12 +179,12 @@ def test_files(own_account: Way) -> None:
     assert client.beta.files.delete(stored.id).id == stored.id
 
 
-def test_files_of_everybody_are_refused(way: Way) -> None:
+def test_files_need_a_key_of_your_own(way: Way) -> None:
     with pytest.raises(anthropic.PermissionDeniedError, match="credentials=brought"):
         client_by(way).beta.files.upload(file=("a.txt", b"hello", "text/plain"))
 
 
-def test_the_key_and_the_sdk_stay_at_home(client: Anthropic, aimock: Aimock) -> None:
+def test_key_and_sdk_are_not_sent_to_the_provider(client: Anthropic, aimock: Aimock) -> None:
     client.messages.create(**asking(QUESTION))
     seen = str(aimock.requests("/v1/messages")[-1]["headers"]).lower()
     assert "anthropic-version" in seen

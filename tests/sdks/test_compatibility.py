@@ -47,20 +47,20 @@ def written() -> set[tuple[str, str]]:
     }
 
 
-def test_the_page_has_what_the_tests_show_and_nothing_else() -> None:
+def test_page_lists_exactly_what_the_tests_show() -> None:
     """If not: make compatibility."""
     assert written() == {(heading(sdk), feature) for sdk, feature in declared()}
 
 
 @pytest.mark.parametrize("outcome", ["failure", "error", "skipped"])
-def test_a_run_that_did_not_pass_is_no_report(outcome: str, tmp_path: Path) -> None:
+def test_failed_run_writes_no_page(outcome: str, tmp_path: Path) -> None:
     report = tmp_path / "report.xml"
     report.write_text(f'<testsuite><testcase classname="a" name="b"><{outcome}/></testcase></testsuite>')
     with pytest.raises(SystemExit, match=r"a\.b did not pass"):
         shown_in(report)
 
 
-def test_a_run_without_a_word_is_no_report(tmp_path: Path) -> None:
+def test_run_without_features_writes_no_page(tmp_path: Path) -> None:
     report = tmp_path / "report.xml"
     report.write_text('<testsuite><testcase classname="a" name="b"/></testsuite>')
     with pytest.raises(SystemExit, match="nothing is written"):

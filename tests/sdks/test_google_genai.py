@@ -6,20 +6,16 @@ import io
 from collections.abc import Iterator
 from typing import Any, Final
 
-import httpx2
-import pydantic
 import pytest
 from google import genai
 from google.genai import errors, types
 
 from ..aimock.server import Aimock
-from .conftest import PARIS, Way
+from .conftest import CUT, PARIS, QUESTION, City, Way
 from .works import works
 
 SDK: Final = "google-genai"
-CUT: Final = (httpx2.RemoteProtocolError, httpx2.ReadError)
 MODEL: Final = "gemini-3"
-QUESTION: Final = "What is the capital of France?"
 GENERATE: Final = f"/v1beta/models/{MODEL}:generateContent"
 
 
@@ -39,11 +35,6 @@ def client_by(way: Way, version: str | None = "v1beta") -> genai.Client:
 def client(way: Way) -> Iterator[genai.Client]:
     with client_by(way) as client:
         yield client
-
-
-class City(pydantic.BaseModel):
-    name: str
-    country: str
 
 
 @works(SDK, "content")
@@ -109,7 +100,7 @@ def test_structured_output(client: genai.Client) -> None:
     assert answer.parsed == City(name="Paris", country="France")
 
 
-@works(SDK, "images in a question")
+@works(SDK, "images in a prompt")
 def test_an_image_in_a_question(client: genai.Client, aimock: Aimock) -> None:
     contents: Any = ["What is this?", types.Part.from_bytes(data=bytes(200_000), mime_type="image/png")]
     assert client.models.generate_content(model=MODEL, contents=contents).text == PARIS
@@ -135,21 +126,21 @@ def test_models(client: genai.Client) -> None:
 
 
 @works(SDK, "the provider's errors")
-def test_the_providers_429_arrives_whole(client: genai.Client) -> None:
+def test_429_of_the_provider_arrives_whole(client: genai.Client) -> None:
     with pytest.raises(errors.ClientError, match="asks too much") as raised:
         client.models.generate_content(model=MODEL, contents="Please slow down")
     assert raised.value.code == 429
 
 
 @works(SDK, "a cut stream is an error")
-def test_a_stream_that_the_provider_cuts_is_an_error(client: genai.Client) -> None:
+def test_cut_stream_is_an_error(client: genai.Client) -> None:
     seen: list[Any] = []
     with pytest.raises(CUT):
         seen.extend(client.models.generate_content_stream(model=MODEL, contents="Please break off"))
     assert seen
 
 
-def test_files_of_everybody_are_refused(client: genai.Client) -> None:
+def test_files_need_a_key_of_your_own(client: genai.Client) -> None:
     with pytest.raises(errors.ClientError, match=r"x-goog-upload-.*credentials=brought") as raised:
         client.files.upload(file=io.BytesIO(b"hello"), config={"mime_type": "text/plain"})
     assert raised.value.code == 400
@@ -162,7 +153,7 @@ def test_what_stores_is_refused_in_the_sdks_shape(client: genai.Client) -> None:
     assert raised.value.code == 400
 
 
-def test_the_key_and_the_sdk_stay_at_home(way: Way, aimock: Aimock) -> None:
+def test_key_and_sdk_are_not_sent_to_the_provider(way: Way, aimock: Aimock) -> None:
     with client_by(way) as client:
         client.models.generate_content(model=MODEL, contents=QUESTION)
     seen = str(aimock.requests(GENERATE)[-1]).lower()

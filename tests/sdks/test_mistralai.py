@@ -6,27 +6,15 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-import httpx2
-import pydantic
 import pytest
 from mistralai.client import Mistral, errors
 
 from ..aimock.server import Aimock
-from .conftest import PARIS, Way
+from .conftest import CUT, PARIS, TOOLS, City, Way, ask
 from .works import works
 
 SDK: Final = "mistralai"
-CUT: Final = (httpx2.RemoteProtocolError, httpx2.ReadError)
-MESSAGES: Final[Any] = [{"role": "user", "content": "What is the capital of France?"}]
-TOOLS: Final[Any] = [
-    {
-        "type": "function",
-        "function": {
-            "name": "get_weather",
-            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
-        },
-    }
-]
+MESSAGES: Final = ask()
 
 
 def client_by(way: Way) -> Mistral:
@@ -42,10 +30,6 @@ def client_by(way: Way) -> Mistral:
 def client(way: Way) -> Iterator[Mistral]:
     with client_by(way) as client:
         yield client
-
-
-def ask(text: str) -> Any:
-    return [{"role": "user", "content": text}]
 
 
 def said(events: list[Any]) -> str:
@@ -91,11 +75,6 @@ def test_a_tool_is_called_and_its_result_understood(client: Mistral) -> None:
     assert second.choices[0].message.content == "It rains in Paris."
 
 
-class City(pydantic.BaseModel):
-    name: str
-    country: str
-
-
 @works(SDK, "structured output")
 def test_structured_output(client: Mistral) -> None:
     answer: Any = client.chat.parse(City, model="m", messages=ask("Paris as JSON"))
@@ -113,7 +92,7 @@ def test_models(client: Mistral) -> None:
     assert client.models.list().data
 
 
-@works(SDK, "audio, heard")
+@works(SDK, "audio, transcribed")
 def test_audio_is_transcribed(client: Mistral) -> None:
     file: Any = {"file_name": "a.wav", "content": b"RIFF" + bytes(300_000)}
     heard = client.audio.transcriptions.complete(model="voxtral-mini-latest", file=file)
@@ -136,7 +115,7 @@ def test_files(own_account: Way) -> None:
 
 
 @works(SDK, "the provider's errors")
-def test_the_providers_429_arrives_whole(client: Mistral) -> None:
+def test_429_of_the_provider_arrives_whole(client: Mistral) -> None:
     with pytest.raises(errors.SDKError, match="asks too much") as raised:
         client.chat.complete(model="m", messages=ask("Please slow down"))
     assert raised.value.status_code == 429
@@ -144,20 +123,20 @@ def test_the_providers_429_arrives_whole(client: Mistral) -> None:
 
 
 @works(SDK, "a cut stream is an error")
-def test_a_stream_that_the_provider_cuts_is_an_error(client: Mistral) -> None:
+def test_cut_stream_is_an_error(client: Mistral) -> None:
     seen: list[Any] = []
     with client.chat.stream(model="m", messages=ask("break off")) as stream, pytest.raises(CUT):
         seen.extend(stream)
     assert seen
 
 
-def test_files_of_everybody_are_refused(client: Mistral) -> None:
+def test_files_need_a_key_of_your_own(client: Mistral) -> None:
     with pytest.raises(errors.SDKError, match="credentials=brought") as raised:
         client.files.list()
     assert raised.value.status_code == 403
 
 
-def test_the_key_and_the_sdk_stay_at_home(way: Way, aimock: Aimock) -> None:
+def test_key_and_sdk_are_not_sent_to_the_provider(way: Way, aimock: Aimock) -> None:
     with client_by(way) as client:
         client.chat.complete(model="m", messages=MESSAGES)
     seen = str(aimock.mistrals("/v1/chat/completions")[-1]["headers"]).lower()

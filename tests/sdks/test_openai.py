@@ -6,34 +6,18 @@ import base64
 import json
 from typing import Any, Final
 
-import httpx2
 import openai
-import pydantic
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from ..aimock.server import Aimock
-from .conftest import PARIS, Way
+from .conftest import CUT, PARIS, QUESTION, TOOLS, City, Way, ask
 from .works import works
 
 SDK: Final = "openai"
-CUT: Final = (openai.APIConnectionError, httpx2.RemoteProtocolError, httpx2.ReadError)
+CUT_HERE: Final = (openai.APIConnectionError, *CUT)
 WAV: Final = b"RIFF" + b"\0" * 300_000
-MESSAGES: Final[Any] = [{"role": "user", "content": "What is the capital of France?"}]
-TOOLS: Final[Any] = [
-    {
-        "type": "function",
-        "function": {
-            "name": "get_weather",
-            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
-        },
-    }
-]
-
-
-class City(pydantic.BaseModel):
-    name: str
-    country: str
+MESSAGES: Final = ask()
 
 
 def client_by(way: Way, **options: Any) -> OpenAI:
@@ -51,10 +35,6 @@ def async_client_by(way: Way) -> AsyncOpenAI:
 @pytest.fixture
 def client(way: Way) -> OpenAI:
     return client_by(way, max_retries=0)
-
-
-def ask(text: str) -> Any:
-    return [{"role": "user", "content": text}]
 
 
 def said(chunks: list[Any]) -> str:
@@ -117,19 +97,19 @@ def test_structured_output(client: OpenAI) -> None:
 
 @works(SDK, "responses")
 def test_responses(client: OpenAI) -> None:
-    assert client.responses.create(model="m", input="What is the capital of France?").output_text == PARIS
+    assert client.responses.create(model="m", input=QUESTION).output_text == PARIS
 
 
 @works(SDK, "responses")
 async def test_responses_asynchronous(way: Way) -> None:
     async with async_client_by(way) as client:
-        answer = await client.responses.create(model="m", input="What is the capital of France?")
+        answer = await client.responses.create(model="m", input=QUESTION)
         assert answer.output_text == PARIS
 
 
 @works(SDK, "responses, streamed")
 def test_responses_streamed(client: OpenAI) -> None:
-    with client.responses.stream(model="m", input="What is the capital of France?") as stream:
+    with client.responses.stream(model="m", input=QUESTION) as stream:
         assert "".join(e.delta for e in stream if e.type == "response.output_text.delta") == PARIS
         assert stream.get_final_response().status == "completed"
 
@@ -138,7 +118,7 @@ def test_responses_streamed(client: OpenAI) -> None:
 async def test_responses_streamed_asynchronous(way: Way) -> None:
     async with (
         async_client_by(way) as client,
-        client.responses.stream(model="m", input="What is the capital of France?") as stream,
+        client.responses.stream(model="m", input=QUESTION) as stream,
     ):
         deltas = [e.delta async for e in stream if e.type == "response.output_text.delta"]
     assert "".join(deltas) == PARIS
@@ -147,7 +127,7 @@ async def test_responses_streamed_asynchronous(way: Way) -> None:
 @works(SDK, "responses, over WebSocket")
 async def test_responses_over_websocket(endpoint_way: Way) -> None:
     async with async_client_by(endpoint_way) as client, client.responses.connect() as connection:
-        await connection.response.create(model="m", input="What is the capital of France?")
+        await connection.response.create(model="m", input=QUESTION)
         text = ""
         async for event in connection:
             if event.type == "response.output_text.delta":
@@ -159,7 +139,7 @@ async def test_responses_over_websocket(endpoint_way: Way) -> None:
 
 @works(SDK, "Realtime, over WebSocket")
 async def test_realtime(endpoint_way: Way) -> None:
-    content: Any = [{"type": "input_text", "text": "What is the capital of France?"}]
+    content: Any = [{"type": "input_text", "text": QUESTION}]
     async with (
         async_client_by(endpoint_way) as client,
         client.realtime.connect(model="gpt-realtime") as connection,
@@ -203,7 +183,7 @@ def test_images(client: OpenAI) -> None:
     assert edited.data
 
 
-@works(SDK, "images in a question")
+@works(SDK, "images in a prompt")
 def test_an_image_in_a_question(client: OpenAI, aimock: Aimock) -> None:
     picture = "data:image/png;base64," + base64.b64encode(bytes(200_000)).decode()
     content = [
@@ -215,20 +195,20 @@ def test_an_image_in_a_question(client: OpenAI, aimock: Aimock) -> None:
     assert int(aimock.requests("/v1/chat/completions")[-1]["headers"]["content-length"]) > len(picture)
 
 
-@works(SDK, "audio, heard")
+@works(SDK, "audio, transcribed")
 def test_audio_is_transcribed(client: OpenAI) -> None:
     heard = client.audio.transcriptions.create(model="whisper-1", file=("a.wav", WAV))
     assert heard.text == PARIS
 
 
-@works(SDK, "audio, heard")
+@works(SDK, "audio, transcribed")
 async def test_audio_is_transcribed_asynchronously(way: Way) -> None:
     async with async_client_by(way) as client:
         heard = await client.audio.transcriptions.create(model="whisper-1", file=("a.wav", WAV))
         assert heard.text == PARIS
 
 
-@works(SDK, "audio, spoken")
+@works(SDK, "audio, generated")
 def test_audio_is_spoken(client: OpenAI) -> None:
     speech = client.audio.speech.with_streaming_response
     with speech.create(model="tts-1", voice="alloy", input="Hi") as spoken:
@@ -251,13 +231,13 @@ async def test_files_asynchronously(own_account: Way) -> None:
         assert (await client.files.retrieve(stored.id)).bytes == 3
 
 
-def test_files_of_everybody_are_refused(way: Way) -> None:
+def test_files_need_a_key_of_your_own(way: Way) -> None:
     with pytest.raises(openai.PermissionDeniedError, match="credentials=brought"):
         client_by(way).files.create(file=("a.jsonl", b"{}"), purpose="batch")
 
 
 @works(SDK, "the provider's errors")
-def test_the_providers_429_arrives_whole(client: OpenAI) -> None:
+def test_429_of_the_provider_arrives_whole(client: OpenAI) -> None:
     with pytest.raises(openai.RateLimitError) as raised:
         client.chat.completions.create(model="m", messages=ask("Please slow down"))
     headers = raised.value.response.headers
@@ -279,24 +259,24 @@ def test_an_answer_that_is_no_json_arrives_as_it_is(client: OpenAI) -> None:
 
 
 @works(SDK, "a cut stream is an error")
-def test_a_stream_that_the_provider_cuts_is_an_error(client: OpenAI) -> None:
+def test_cut_stream_is_an_error(client: OpenAI) -> None:
     """Not for the SDK by itself: a cut stream ends its loop as a whole one does."""
     stream = client.chat.completions.create(model="m", messages=ask("Please break off"), stream=True)
     seen = [next(stream)]
-    with pytest.raises(CUT):
+    with pytest.raises(CUT_HERE):
         seen.extend(stream)
     assert len(seen) > 1
 
 
 @works(SDK, "a cut stream is an error")
-async def test_a_stream_that_the_provider_cuts_is_an_error_asynchronously(way: Way) -> None:
+async def test_cut_stream_is_an_error_asynchronously(way: Way) -> None:
     async with async_client_by(way) as client:
         stream = await client.chat.completions.create(model="m", messages=ask("break off"), stream=True)
-        with pytest.raises(CUT):
+        with pytest.raises(CUT_HERE):
             [chunk async for chunk in stream]
 
 
-def test_the_key_and_the_sdk_stay_at_home(client: OpenAI, aimock: Aimock) -> None:
+def test_key_and_sdk_are_not_sent_to_the_provider(client: OpenAI, aimock: Aimock) -> None:
     client.chat.completions.create(model="m", messages=MESSAGES)
     seen = str(aimock.requests("/v1/chat/completions")[-1]["headers"]).lower()
     for trace in ("authorization", client.api_key.lower(), "stainless", "openai/python"):

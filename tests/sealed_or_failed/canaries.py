@@ -1,4 +1,4 @@
-"""Words that nobody else says, for every place where an exchange has content, in every form."""
+"""Random words for every place where an exchange has content, and a search for them in every form."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from blindrelay.testbed.evidence.search import Needles
 
 @dataclass(frozen=True)
 class Canaries:
-    """One exchange's; each is 40 letters and digits, so that JSON, URLs and headers leave it as it is."""
+    """The words of one exchange: 40 letters and digits each, which JSON, URLs and headers do not escape."""
 
     body: str
     path: str
@@ -31,6 +31,6 @@ class Canaries:
             yield field.name, getattr(self, field.name)
 
     def found_in(self, streams: Iterable[bytes]) -> set[str]:
-        """The kinds of which a window is in one of the streams, in whatever form."""
+        """The kinds of words of which one of the streams has a window, in any form."""
         needles = Needles({kind: spellings(word) for kind, word in self.items()}, WINDOW)
         return {kind for data in streams for kind in needles.found_in(data)}

@@ -1,4 +1,4 @@
-"""An exchange's content in every place that it can have, and how an exchange ended."""
+"""Requests with content in every possible place, and how their exchanges end."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .canaries import Canaries
 ORIGIN: Final = "https://api.openai.com"
 CHAT: Final = "/v1/chat/completions"
 ERRORS: Final = (httpx.HTTPError, httpx2.HTTPError)
-"""Ours are among them."""
+"""They include ours."""
 
 
 def requests(canaries: Canaries, base: str) -> list[dict[str, Any]]:
-    """What httpx or httpx2 takes for a request to the API at that base URL."""
+    """Arguments for requests of httpx or httpx2 to the API at that base URL."""
     headers = {"authorization": f"Bearer {canaries.key}", "openai-beta": canaries.header}
     return [
         {
@@ -43,7 +43,7 @@ def chat(canaries: Canaries, **more: Any) -> dict[str, Any]:
 
 
 def endings(client: httpx.Client | httpx2.Client, base: str, canaries: Canaries) -> list[str]:
-    """Sends them all at once; a word for the end of each."""
+    """Sends all requests at once. Returns a word for the end of each."""
 
     def sent(request: dict[str, Any]) -> str:
         try:
@@ -55,11 +55,11 @@ def endings(client: httpx.Client | httpx2.Client, base: str, canaries: Canaries)
         return list(pool.map(sent, requests(canaries, base)))
 
 
-def ending(answer: httpx.Response | httpx2.Response) -> str:
-    """Our own error's kind, whoever says it, or the provider's status."""
-    return answer.headers.get("x-blindrelay-error", str(answer.status_code)).rpartition("/")[2]
+def ending(response: httpx.Response | httpx2.Response) -> str:
+    """The kind of our error, from any part, or the provider's status."""
+    return response.headers.get("x-blindrelay-error", str(response.status_code)).rpartition("/")[2]
 
 
 def reason(error: Exception) -> str:
-    """The kind of an error of ours, or the name of another."""
+    """The kind of our error, or the name of another."""
     return str(getattr(error, "kind", type(error).__name__))

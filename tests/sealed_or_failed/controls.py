@@ -1,4 +1,4 @@
-"""Those who leak, to be seen: without them, that nothing is found says nothing."""
+"""Exchanges that leak on purpose, which the search must find."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _IN_CLEAR: Final = ORIGIN.replace("https", "http")
 
 
 def in_clear(_: World, canaries: Canaries) -> Outcomes:
-    """A client as most are."""
+    """An ordinary client."""
     with httpx.Client(trust_env=False, timeout=SHORT) as client:
         return {"client": endings(client, _IN_CLEAR, canaries)}
 
 
 def in_clear_through_a_proxy(world: World, canaries: Canaries) -> Outcomes:
-    """A client that believes its environment."""
+    """A client that uses the proxy of its environment."""
     with httpx.Client(proxy=world.sink.proxy, timeout=SHORT) as client:
         return {"client": endings(client, _IN_CLEAR, canaries)}
 
 
 def in_compressed_headers(_: World, canaries: Canaries) -> Outcomes:
-    """HTTP/2's header compression hides letters from whoever does not know it."""
+    """A search that does not know the header compression of HTTP/2 would miss them."""
     connection = h2.connection.H2Connection()
     connection.initiate_connection()
     headers = [(":method", "GET"), (":path", "/"), (":scheme", "http"), (":authority", "x")]
@@ -40,7 +40,7 @@ def in_compressed_headers(_: World, canaries: Canaries) -> Outcomes:
 
 
 def in_a_name(_: World, canaries: Canaries) -> Outcomes:
-    """Names are asked for in clear."""
+    """Names are resolved in clear."""
     for _kind, word in canaries.items():
         try:
             socket.getaddrinfo(f"{word}.example", 443)

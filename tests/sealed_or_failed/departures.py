@@ -1,4 +1,4 @@
-"""Exchanges that take a turn in the middle: somebody dies, leaves, redirects, or has too much to say."""
+"""Exchanges that change midway: a part dies, a client leaves, a provider redirects, a body is too large."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .world import OUTSIDE, Outcomes, Scenario, World
 
 @contextmanager
 def _clients(world: World, canaries: Canaries) -> Iterator[dict[str, httpx.Client]]:
-    """The library's, and a program's for the endpoint; both have something to say in header and query."""
+    """A client of the library and one of the endpoint, both with words in header and query."""
     with ExitStack() as stack:
         sealed = stack.enter_context(SealedTransport(world.bed.relay))
         clients = {
@@ -43,18 +43,18 @@ def _with_each(end: Callable[[httpx.Client, Canaries], str]) -> Scenario:
 
 
 def gone_in_mid_stream(part: str) -> Scenario:
-    """A part is killed when the first piece of a response has come."""
+    """A part is killed after the first piece of a response."""
 
     def scenario(world: World, canaries: Canaries) -> Outcomes:
         body = chat(canaries, stream=True, scripted={"hold": "for ever"})
         with ExitStack() as stack:
             pieces = {}
             for name, client in stack.enter_context(_clients(world, canaries)).items():
-                answer = stack.enter_context(client.stream("POST", CHAT, json=body))
-                pieces[name] = answer.iter_raw()
+                response = stack.enter_context(client.stream("POST", CHAT, json=body))
+                pieces[name] = response.iter_raw()
                 next(pieces[name])
             world.bed.kill(part)
-            outcomes = {name: [_rest(each)] for name, each in pieces.items()}
+            outcomes = {name: [_end(each)] for name, each in pieces.items()}
         world.bed.start(part)
         world.bed.wait_until_ready()
         return outcomes
@@ -62,7 +62,7 @@ def gone_in_mid_stream(part: str) -> Scenario:
     return scenario
 
 
-def _rest(pieces: Iterator[bytes]) -> str:
+def _end(pieces: Iterator[bytes]) -> str:
     try:
         for _piece in pieces:
             pass
@@ -73,10 +73,9 @@ def _rest(pieces: Iterator[bytes]) -> str:
 
 @_with_each
 def left_in_mid_stream(client: httpx.Client, canaries: Canaries) -> str:
-    with client.stream(
-        "POST", CHAT, json=chat(canaries, stream=True, scripted={"hold": "for ever"})
-    ) as answer:
-        next(answer.iter_raw())
+    body = chat(canaries, stream=True, scripted={"hold": "for ever"})
+    with client.stream("POST", CHAT, json=body) as response:
+        next(response.iter_raw())
     return "left"
 
 
@@ -99,21 +98,20 @@ def left_in_mid_upload(client: httpx.Client, canaries: Canaries) -> str:
 
 @_with_each
 def too_large(client: httpx.Client, canaries: Canaries) -> str:
-    return ending(
-        client.post("/v1/embeddings", json={"model": canaries.model, "input": canaries.body * 4_000})
-    )
+    body = {"model": canaries.model, "input": canaries.body * 4_000}
+    return ending(client.post("/v1/embeddings", json=body))
 
 
 @_with_each
 def redirected_into_the_open(client: httpx.Client, canaries: Canaries) -> str:
-    """The provider sends the client to somebody outside, who takes plain text; and it goes."""
+    """The provider redirects the client to a host outside that accepts plain text, and the client follows."""
     script = {"status": 307, "headers": {"location": f"http://{OUTSIDE}{CHAT}"}}
     client.follow_redirects = True
     return ending(client.post(CHAT, json=chat(canaries, scripted=script)))
 
 
 def an_sdk_that_believes_its_environment(world: World, canaries: Canaries) -> Outcomes:
-    """With our client, and somebody else's base URL: sealed, and refused by the bridge."""
+    """With our client and another base URL: the request is sealed, and the bridge refuses it."""
     with (
         base_urls_in_the_environment(world) as connection,
         SealedTransport(connection) as sealed,

@@ -1,4 +1,4 @@
-"""What can go wrong between a program and the bridge; each is a connection string for as long as it lasts."""
+"""Failures between a program and the bridge. Each is a context manager that gives a connection string."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from unittest.mock import patch
 import trustme
 
 from blindrelay.client.portal import Portal
-from blindrelay.provider_bridge.keys.identity_file import load_identity
+from blindrelay.provider_bridge.keys.key_files import load_identity
 from blindrelay.testbed.attacks.alterations import at, cut_after, flip, flipped
 from blindrelay.testbed.attacks.impostor import delegated
 from blindrelay.testbed.attacks.relay import EndedError, Hook, HostileRelay, Passage
@@ -38,7 +38,7 @@ def none(world: World) -> AbstractContextManager[str]:
 
 
 def gone(part: str) -> Failure:
-    """A part was stopped."""
+    """A part is stopped."""
 
     @contextmanager
     def failure(world: World) -> Iterator[str]:
@@ -62,7 +62,7 @@ def another_token(world: World) -> AbstractContextManager[str]:
 
 
 def no_tls(world: World) -> AbstractContextManager[str]:
-    """The client expects it, and the relay has none."""
+    """The client expects TLS, and the relay has none."""
     return nullcontext(world.bed.relay.replace("tls=off", "tls=on"))
 
 
@@ -71,7 +71,7 @@ def no_such_name(world: World) -> AbstractContextManager[str]:
 
 
 def certified(issue: Callable[[trustme.CA], trustme.LeafCert]) -> Failure:
-    """The relay has TLS, with a certificate from the authority that the client trusts, or from elsewhere."""
+    """The relay has TLS, with a certificate from the authority that the client trusts or from another."""
 
     @contextmanager
     def failure(world: World) -> Iterator[str]:
@@ -97,7 +97,7 @@ expired_certificate: Final = certified(
 
 
 def hostile(hook: Callable[[], Hook]) -> Failure:
-    """A relay that does what it likes."""
+    """A hostile relay."""
     return lambda world: _hostile(world, hook())
 
 
@@ -123,7 +123,7 @@ def _running(server: AbstractAsyncContextManager[T], portal: Portal | None = Non
 
 
 class Refusing(Hook):
-    """Every exchange ends with an outer status, and nothing else."""
+    """Ends every exchange with an outer status."""
 
     def __init__(self, status: OuterStatus) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ class Refusing(Hook):
 
 
 def outdated_directory(world: World) -> AbstractContextManager[str]:
-    """Signed as it should be, by the bridge's own identity, and too old."""
+    """A directory that the bridge's identity signed correctly, but that is too old."""
     identity, signer = load_identity(world.bed.folder / "identity.key"), DirectorySigner.generate()
 
     def outdated(directories: list[Any]) -> list[Any]:

@@ -1,6 +1,6 @@
-"""A program for `blindrelay run`: it goes where the environment says, and then past it.
+"""A program for `blindrelay run`: it uses the endpoint of its environment, then bypasses it.
 
-python -m tests.sealed_or_failed.program CANARIES, which are JSON; prints how it went, as JSON.
+python -m tests.sealed_or_failed.program CANARIES takes the words as JSON and prints the ends as JSON.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Everything that is tried, and how it has to end: every failure by every way, then the others."""
+"""All scenarios and how they must end: every failure by every way, then the others."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from .world import Outcomes, Scenario, World
 _WAYS: Final[tuple[Way, ...]] = (by_library, by_asynchronous_library, by_endpoint)
 
 _CUT: Final = ("cut", "RemoteProtocolError")
-"""By the library, and by the endpoint, which breaks the connection off."""
+"""The library's error, and that of a client whose endpoint breaks off the connection."""
 
 
 @dataclass(frozen=True)
 class Tried:
-    """A scenario, and the words for how its exchanges may end: kinds of our errors, or HTTP statuses."""
+    """A scenario, and how its exchanges may end: kinds of our errors, or HTTP statuses."""
 
     scenario: Scenario
     ends: frozenset[str]
 
 
 def _sent(failure: Failure, *ends: str, ways: tuple[Way, ...] = _WAYS) -> Tried:
-    """By several ways at once, with a key of the program's own, which is content too."""
+    """Sends by several ways at once. The provider's key is the program's, so it is content too."""
 
     def scenario(world: World, canaries: Canaries) -> Outcomes:
         with failure(world) as connection, ThreadPoolExecutor() as pool:
@@ -42,7 +42,7 @@ def _sent(failure: Failure, *ends: str, ways: tuple[Way, ...] = _WAYS) -> Tried:
 
 
 def _run_too(failure: Failure, *ends: str) -> Tried:
-    """By `blindrelay run` too, which is an endpoint, and an environment for a program."""
+    """Sends by `blindrelay run` too, which is an endpoint and an environment for a program."""
     return _sent(failure, *ends, ways=(*_WAYS, by_program))
 
 
@@ -85,6 +85,6 @@ SEALED: Final[dict[str, Tried]] = {
         departures.an_sdk_that_believes_its_environment, "PermissionDeniedError"
     ),
 }
-"""They leak nothing, and speak to nobody but the relay."""
+"""They must leak nothing and connect only to the relay."""
 
 SCENARIOS: Final = {**CONTROLS, **{name: tried.scenario for name, tried in SEALED.items()}}

@@ -1,4 +1,4 @@
-"""Somebody outside who accepts every connection, answers nothing of use, and lets nothing be refused."""
+"""A host outside that accepts every connection, so that a leak does not fail unseen."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Final, Self
 _ANSWER: Final = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-type: application/json\r\n\r\n{}"
 
 _REFUSED: Final = b"\x81\x85"
-"""A response that says no: RFC 1035, section 4.1.1."""
+"""A response that refuses (RFC 1035, section 4.1.1)."""
 
 
 class Sink:
-    """Listens at an address on the ports of the web, on that of DNS, and on one of loopback's as a proxy.
+    """Listens at an address on the ports of HTTP, HTTPS and DNS, and on loopback as a proxy.
 
     Attributes:
-        proxy: the URL of a proxy that takes everything.
+        proxy: the URL of a proxy that accepts everything.
     """
 
     def __init__(self, address: str) -> None:

@@ -1,4 +1,4 @@
-"""Sealed or failed: in a network of its own, nothing of an exchange leaves in clear, whatever goes wrong."""
+"""Sealed or failed: in an isolated network, nothing of an exchange leaves in clear, whatever fails."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ KINDS: Final = {field.name for field in fields(Canaries)}
 ROOT: Final = Path(__file__).parents[2]
 
 ASKED_FOR: Final = {"the relay's name is not resolved": ["192.0.2.53:53"]}
-"""Whom else an exchange may speak to: the relay's own name has to be asked for."""
+"""Other hosts that an exchange may use: the relay's name must be resolved."""
 
 PAST_THE_ENDPOINT: Final = "past the endpoint"
-"""Where a program that is run may go, and get nowhere."""
+"""A program that is run tries this and must fail."""
 
 
 def namespaces() -> bool:
@@ -56,7 +56,7 @@ def test_nothing_leaves_in_clear(name: str, findings: dict[str, dict[str, Any]])
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", SEALED)
 def test_it_ended_as_it_should(name: str, findings: dict[str, dict[str, Any]]) -> None:
-    """A failure that did not happen would show nothing."""
+    """A failure that did not happen would prove nothing."""
     outcomes = findings[name]["outcomes"]
     refused = {"ProxyError", "not_sealed"}
     assert set(outcomes.pop(PAST_THE_ENDPOINT, refused)) == refused

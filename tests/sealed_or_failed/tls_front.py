@@ -1,4 +1,4 @@
-"""TLS in front of a relay that has none: what comes out behind it can be read by whoever captures."""
+"""TLS in front of a relay without it, so that the capture can read what is behind it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import trustme
 
 @asynccontextmanager
 async def tls_front(target: tuple[str, int], certificate: trustme.LeafCert) -> AsyncIterator[int]:
-    """Listens on a port of loopback, and passes on what it decrypts."""
+    """Listens on a port of loopback, and forwards what it decrypts."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols(["h2"])
     certificate.configure_cert(context)

@@ -24,10 +24,10 @@ from .content import ERRORS, ORIGIN, ending, endings, reason, requests
 from .world import Outcomes, World
 
 SHORT: Final = 5.0
-"""Seconds: nothing here is worth waiting for."""
+"""Seconds, since every response here comes at once."""
 
 Way = Callable[[World, str, Canaries], Outcomes]
-"""Sends the canaries through a connection; says how it ended."""
+"""Sends the canaries over a connection, and tells how it ended."""
 
 
 def by_library(_: World, connection: str, canaries: Canaries) -> Outcomes:
@@ -51,7 +51,7 @@ async def _asynchronously(connection: str, canaries: Canaries) -> list[str]:
 
 
 def by_endpoint(world: World, connection: str, canaries: Canaries) -> Outcomes:
-    """`blindrelay proxy`; what a program says to it is in clear by nature."""
+    """By `blindrelay proxy`, to which a program speaks in clear."""
     with endpoint(world, connection) as client:
         return {"endpoint": endings(client, str(client.base_url).rstrip("/"), canaries)}
 
@@ -77,7 +77,7 @@ def endpoint(world: World, connection: str) -> Iterator[httpx.Client]:
 
 
 def by_program(world: World, connection: str, canaries: Canaries) -> Outcomes:
-    """`blindrelay run`, without a wall: behind one nobody here would see what the program sends."""
+    """By `blindrelay run` without a wall, since a wall would hide what the program sends."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = int(probe.getsockname()[1])
     world.own.add(port)

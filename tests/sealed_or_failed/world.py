@@ -1,4 +1,4 @@
-"""A network with nobody else in it: run by the test in a namespace of its own, it writes down what it saw.
+"""Runs all scenarios in a network namespace of their own, and writes down what was sent.
 
 unshare --net --mount python -m tests.sealed_or_failed.world RESULT.json
 """
@@ -23,7 +23,7 @@ from .canaries import Canaries
 from .sink import Sink
 
 OUTSIDE: Final = "192.0.2.10"
-"""Where the providers' names lead (RFC 5737): somebody who takes whatever comes."""
+"""The address of the providers' names (RFC 5737), where the sink accepts everything."""
 
 PROVIDERS: Final = ("api.openai.com", "api.anthropic.com", "generativelanguage.googleapis.com")
 _SETTLE_SECONDS: Final = 0.2
@@ -31,12 +31,12 @@ _LIMITS: Final = {"max_request_bytes": 65_536}
 
 
 Outcomes = dict[str, list[str]]
-"""By the way that exchanges took: a word for the end of each."""
+"""For each way, a word for the end of each exchange."""
 
 
 @dataclass
 class Finding:
-    """One scenario: how its exchanges ended, which canaries left in clear, and who else was spoken to."""
+    """How a scenario's exchanges ended, which canaries left in clear, and which other hosts were used."""
 
     name: str
     outcomes: Outcomes
@@ -46,12 +46,12 @@ class Finding:
 
 @dataclass
 class World:
-    """What a scenario has to work with.
+    """What a scenario works with.
 
     Attributes:
-        own: ports whose conversations are in clear by nature: between bridge and provider, and between a
-            program and the endpoint on its machine.
-        folder: for what a scenario has to write.
+        own: ports whose traffic is meant to be in clear: between bridge and provider, and between a program
+            and the endpoint on its machine.
+        folder: for files of a scenario.
     """
 
     bed: Testbed
@@ -61,7 +61,7 @@ class World:
 
 
 Scenario = Callable[[World, Canaries], Outcomes]
-"""Does one thing with these canaries."""
+"""Runs with these canaries."""
 
 
 def main() -> None:
@@ -95,7 +95,7 @@ def _observed(name: str, scenario: Scenario, world: World) -> Finding:
 
 
 def _is_strange(flow: Flow, world: World) -> bool:
-    """Whether it leads to the sink, or away from this machine; what comes from the sink is a response."""
+    """Whether it leads to the sink or away from this machine. Traffic from the sink is a response."""
     if flow.source_port in world.sink.ports:
         return False
     return flow.target_port in world.sink.ports or not flow.target.startswith(("127.", "::1"))
@@ -114,7 +114,7 @@ def _build_network() -> None:
 
 
 def _replace(path: str, text: str) -> None:
-    """Lays a file over another, in this mount namespace alone."""
+    """Mounts a file over another, in this mount namespace only."""
     with tempfile.NamedTemporaryFile("w", delete=False) as file:
         file.write(text)
     Path(file.name).chmod(0o644)

@@ -1,23 +1,18 @@
-"""Openers: every part in every stage, against the grammar written as regular expressions."""
+"""Openers: every sequence of parts against a grammar of regular expressions, and every limit."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from itertools import product
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import combinations, product
 
 import pytest
 
-from blindrelay.sealing import (
-    OpenError,
-    RequestOpener,
-    ResponseOpener,
-    SealingError,
-    TruncatedError,
-    ViolationError,
-)
+from blindrelay.sealing import RequestOpener, ResponseOpener, SealingError, TruncatedError, ViolationError
 from blindrelay.sealing.records import RecordSealer
 from blindrelay.v1.inner_pb2 import (
+    EXCHANGE_KIND_TUNNEL,
     ExchangeError,
     Frame,
     Header,
@@ -35,212 +30,189 @@ KEY = bytes(range(32))
 Part = RequestPart | ResponsePart
 Opener = RequestOpener | ResponseOpener
 
-# One letter for each thing that can happen: head, body, end or tail, error, frame, padding.
-REQUEST_WHOLE = "hb*ep*"
-REQUEST_PREFIX = "(h(b*(ep*)?)?)?"
-REQUEST_STAGES = ["", "h", "hb", "hbb", "he", "hbe", "hep", "hbepp"]
-RESPONSE_WHOLE = "(hb*[tx]p*|xp*)"
-RESPONSE_PREFIX = "(h(b*([tx]p*)?)?|xp*)?"
-RESPONSE_STAGES = ["", "h", "hb", "hbb", "ht", "hbt", "htp", "x", "xp", "hx", "hbx", "hbxpp"]
+TEXT, CLOSE = Frame(opcode=1, fin=True, data=b"{}"), Frame(opcode=8, fin=True)
 
-REQUEST_FIELDS = {
+# A letter for each field, in the order of their numbers, and p for padding. A close (c) is a frame too.
+REQUEST_PARTS: dict[str, Part] = {
     "h": RequestPart(head=RequestHead(method="POST")),
     "b": RequestPart(body=b"piece"),
     "e": RequestPart(end=RequestEnd()),
-    "f": RequestPart(frame=Frame(opcode=1)),
+    "f": RequestPart(frame=TEXT),
+    "c": RequestPart(frame=CLOSE),
+    "p": RequestPart(),
 }
-RESPONSE_FIELDS = {
+RESPONSE_PARTS: dict[str, Part] = {
     "h": ResponsePart(head=ResponseHead(status=200)),
     "b": ResponsePart(body=b"piece"),
     "t": ResponsePart(tail=ResponseTail()),
     "x": ResponsePart(error=ExchangeError(message="no")),
-    "f": ResponsePart(frame=Frame(opcode=1)),
+    "f": ResponsePart(frame=TEXT),
+    "c": ResponsePart(frame=CLOSE),
+    "p": ResponsePart(),
 }
+TUNNEL_HEADS: tuple[Part, Part] = (
+    RequestPart(head=RequestHead(kind=EXCHANGE_KIND_TUNNEL)),
+    ResponsePart(head=ResponseHead(status=101)),
+)
 
 
-def subsets(fields: dict[str, RequestPart] | dict[str, ResponsePart]) -> Iterator[str]:
-    """Every set of fields that a part can have, in the order of their numbers."""
-    for chosen in product([False, True], repeat=len(fields)):
-        yield "".join(letter for letter, taken in zip(fields, chosen, strict=True) if taken)
+@dataclass(frozen=True)
+class Grammar:
+    """The parts of a direction, what may begin a message, and what is a whole message."""
+
+    opener: Callable[[bytes], Opener]
+    parts: dict[str, Part]
+    prefix: str
+    whole: str
+
+    def is_allowed(self, letters: str, *, final: bool = False) -> bool:
+        return bool(re.fullmatch(self.whole if final else self.prefix, letters))
 
 
-def request_part(letters: str) -> RequestPart:
-    part = RequestPart()
-    for letter in letters:
-        part.MergeFrom(REQUEST_FIELDS[letter])
-    return part
+GRAMMARS = {
+    "request": Grammar(RequestOpener, REQUEST_PARTS, "(h(b*(ep*)?)?)?", "hb*ep*"),
+    "response": Grammar(ResponseOpener, RESPONSE_PARTS, "(h(b*([tx]p*)?)?|xp*)?", "(hb*[tx]p*|xp*)"),
+    "tunnel request": Grammar(
+        RequestOpener, REQUEST_PARTS | {"h": TUNNEL_HEADS[0]}, "(h(f*(c?(ep*)?)?)?)?", "hf*c?ep*"
+    ),
+    "tunnel response": Grammar(
+        ResponseOpener,
+        RESPONSE_PARTS | {"h": TUNNEL_HEADS[1]},
+        "(h(f*(c(tp*)?|c?(xp*)?)?)?|xp*)?",
+        "(hf*(ct|c?x)p*|xp*)",
+    ),
+}
+each_grammar = pytest.mark.parametrize("grammar", GRAMMARS.values(), ids=GRAMMARS.keys())
+each_opener = pytest.mark.parametrize("opener", [RequestOpener, ResponseOpener])
 
 
-def response_part(letters: str) -> ResponsePart:
-    part = ResponsePart()
-    for letter in letters:
-        part.MergeFrom(RESPONSE_FIELDS[letter])
-    return part
+@each_grammar
+def test_every_sequence_of_parts(grammar: Grammar) -> None:
+    for size in range(1, 5):
+        for letters in product(grammar.parts, repeat=size):
+            for final in (False, True):
+                check_sequence(grammar, "".join(letters), final=final)
 
 
-def part_of(kind: str, letters: str) -> Part:
-    letters = letters.replace("p", "")
-    return request_part(letters) if kind == "request" else response_part(letters)
+def check_sequence(grammar: Grammar, letters: str, *, final: bool) -> None:
+    """Opens the parts one by one, the last in a final record, up to the first that is not allowed."""
+    sealer, opener = RecordSealer(KEY), grammar.opener(KEY)
+    for place, letter in enumerate(letters, start=1):
+        is_final = final and place == len(letters)
+        sealed = sealer.seal(grammar.parts[letter].SerializeToString(), final=is_final)
+        if not grammar.is_allowed(letters[:place], final=is_final):
+            check_refused(opener, sealed)
+            return
+        assert opener.open(sealed) == grammar.parts[letter]
+        is_whole = grammar.is_allowed(letters[:place], final=True)
+        assert (opener.ended, opener.finished) == (is_whole, is_final)
+    if not final:
+        with pytest.raises(TruncatedError) as caught:
+            opener.close()
+        check_failed(opener, caught.value)
 
 
-def opener_of(kind: str) -> Opener:
-    return RequestOpener(KEY) if kind == "request" else ResponseOpener(KEY)
-
-
-CASES = [
-    (kind, stage, letters, final)
-    for kind, stages, fields in (
-        ("request", REQUEST_STAGES, REQUEST_FIELDS),
-        ("response", RESPONSE_STAGES, RESPONSE_FIELDS),
-    )
-    for stage in stages
-    for letters in subsets(fields)
-    for final in (False, True)
-]
-
-
-def test_every_part_in_every_stage() -> None:
-    assert len(CASES) == 8 * 16 * 2 + 12 * 32 * 2
-    outcomes = [check_part(*case) for case in CASES]
-    assert (outcomes.count(True), outcomes.count(False)) == (84, 940)
-
-
-def check_part(kind: str, stage: str, letters: str, final: bool) -> bool:
-    """Whether the part was accepted, which must be what the grammar says."""
-    prefix, whole = (
-        (REQUEST_PREFIX, REQUEST_WHOLE) if kind == "request" else (RESPONSE_PREFIX, RESPONSE_WHOLE)
-    )
-    sealer, opener = RecordSealer(KEY), opener_of(kind)
-    for letter in stage:
-        opener.open(sealer.seal(part_of(kind, letter).SerializeToString()))
+def check_refused(opener: Opener, sealed: bytes, message: str | None = None) -> None:
     ended = opener.ended
-    assert ended == bool(re.fullmatch(whole, stage))
-    so_far = stage + (letters or "p")
-    allowed = bool(re.fullmatch(whole if final else prefix, so_far))
-    part = part_of(kind, letters)
-    sealed = sealer.seal(part.SerializeToString(), final=final)
-    if allowed:
-        assert opener.open(sealed) == part
-        assert (opener.ended, opener.finished) == (bool(re.fullmatch(whole, so_far)), final)
-    else:
-        with pytest.raises(ViolationError) as caught:
-            opener.open(sealed)
-        check_failed(opener, caught.value, ended=ended)
-    return allowed
+    with pytest.raises(ViolationError, match=message) as caught:
+        opener.open(sealed)
+    assert opener.ended == ended, "a refused record must not end the message"
+    check_failed(opener, caught.value)
 
 
-def check_failed(opener: Opener, error: SealingError, *, ended: bool) -> None:
-    """The failure is final, and the record that failed moved nothing."""
-    for sealed in (b"", bytes(100), RecordSealer(KEY).seal(b"")):
-        with pytest.raises(type(error), match=re.escape(str(error))):
-            opener.open(sealed)
+def check_failed(opener: Opener, error: SealingError) -> None:
+    """Every later use raises the same error."""
+    with pytest.raises(type(error), match=re.escape(str(error))):
+        opener.open(RecordSealer(KEY).seal(b""))
     with pytest.raises(type(error)):
         opener.close()
-    assert (opener.ended, opener.finished) == (ended, False), "a failed record may not end the message"
+    assert not opener.finished
     assert repr(opener).endswith("failed>>")
 
 
-@pytest.mark.parametrize("kind", ["request", "response"])
-def test_the_end_of_the_stream_in_every_stage(kind: str) -> None:
-    for stage in REQUEST_STAGES if kind == "request" else RESPONSE_STAGES:
-        sealer, opener = RecordSealer(KEY), opener_of(kind)
+@each_grammar
+@pytest.mark.parametrize("stage", ["", "h"])
+def test_fields_of_one_part_come_in_the_order_of_their_numbers(grammar: Grammar, stage: str) -> None:
+    fields = [letter for letter in grammar.parts if letter != "p"]
+    for letters in (each for size in (2, 3, 4) for each in combinations(fields, size)):
+        if {"f", "c"} <= set(letters):
+            continue
+        encoded = b"".join(grammar.parts[letter].SerializeToString() for letter in letters)
+        part = type(grammar.parts["p"]).FromString(encoded)
+        sealer, opener = RecordSealer(KEY), grammar.opener(KEY)
         for letter in stage:
-            opener.open(sealer.seal(part_of(kind, letter).SerializeToString()))
-        with pytest.raises(TruncatedError) as caught:
-            opener.close()
-        check_failed(opener, caught.value, ended=opener.ended)
+            opener.open(sealer.seal(grammar.parts[letter].SerializeToString()))
+        sealed = sealer.seal(part.SerializeToString())
+        if grammar.is_allowed(stage + "".join(letters)):
+            assert opener.open(sealed) == part
+        else:
+            check_refused(opener, sealed, "cannot come here")
 
 
-@pytest.mark.parametrize("kind", ["request", "response"])
-def test_nothing_is_read_after_the_final_record(kind: str) -> None:
-    sealer, opener = RecordSealer(KEY), opener_of(kind)
-    whole = part_of(kind, "he" if kind == "request" else "ht").SerializeToString()
-    opener.open(sealer.seal(whole, final=True))
-    opener.close()
-    with pytest.raises(OpenError) as caught:
-        opener.open(RecordSealer(KEY).seal(b""))
-    check_failed(opener, caught.value, ended=True)
-
-
-@pytest.mark.parametrize("kind", ["request", "response"])
+@each_opener
 @pytest.mark.parametrize("junk", [b"\x07", b"\x0a\x05abc", b"\xff" * 20, b"\x0a\x03\x12\x01\xff"])
-def test_an_authentic_record_without_a_part_is_a_violation(kind: str, junk: bytes) -> None:
-    opener = opener_of(kind)
-    with pytest.raises(ViolationError, match="holds no part") as caught:
-        opener.open(RecordSealer(KEY).seal(junk))
-    check_failed(opener, caught.value, ended=False)
+def test_record_without_a_part_is_refused(opener: type[Opener], junk: bytes) -> None:
+    check_refused(opener(KEY), RecordSealer(KEY).seal(junk), "does not contain a part")
 
 
-@pytest.mark.parametrize("kind", ["request", "response"])
-def test_unknown_fields_are_ignored(kind: str) -> None:
-    sealer, opener = RecordSealer(KEY), opener_of(kind)
-    opener.open(sealer.seal(part_of(kind, "h").SerializeToString() + b"\x7a\x01x"))
-    opener.open(sealer.seal(part_of(kind, "b").SerializeToString() + b"\x7a\x01x"))
-    assert not opener.ended
+@each_opener
+def test_unknown_field_is_ignored(opener: type[Opener]) -> None:
+    head = REQUEST_PARTS["h"] if opener is RequestOpener else RESPONSE_PARTS["h"]
+    assert opener(KEY).open(RecordSealer(KEY).seal(head.SerializeToString() + b"\x7a\x01x")).head == head.head
 
 
-@pytest.mark.parametrize("size", [MAX_HEAD_SIZE, MAX_HEAD_SIZE + 1])
-@pytest.mark.parametrize("kind", ["request", "response"])
-def test_the_largest_head(kind: str, size: int) -> None:
-    part = part_of(kind, "h")
-    filler = Header(name=b"x")
-    part.head.headers.append(filler)
-    while (missing := size - part.head.ByteSize()) > 0:
-        grown = len(part.head.headers[0].value) + max(1, missing - 6)
-        part.head.headers[0].value = bytes(grown)
-    assert part.head.ByteSize() == size
-    opener, sealed = opener_of(kind), RecordSealer(KEY).seal(part.SerializeToString())
-    if size == MAX_HEAD_SIZE:
-        assert opener.open(sealed) == part
-        return
-    with pytest.raises(ViolationError, match="32,768") as caught:
-        opener.open(sealed)
-    check_failed(opener, caught.value, ended=False)
+def head_of_size(part: Part, size: int) -> Part:
+    """The part, its head padded to exactly this size with one header."""
+    padded = type(part).FromString(part.SerializeToString())
+    padded.head.headers.append(Header(name=b"x", value=bytes(size)))
+    excess = padded.head.ByteSize() - size
+    padded.head.headers[0].value = bytes(size - excess)
+    assert padded.head.ByteSize() == size
+    return padded
 
 
-@pytest.mark.parametrize("kind", ["request", "response"])
-def test_the_largest_body_piece(kind: str) -> None:
-    part, over = part_of(kind, ""), part_of(kind, "")
-    part.body, over.body = bytes(MAX_BODY_PIECE), bytes(MAX_BODY_PIECE + 1)
-    sealer, opener = RecordSealer(KEY), opener_of(kind)
-    opener.open(sealer.seal(part_of(kind, "h").SerializeToString()))
-    assert opener.open(sealer.seal(part.SerializeToString())) == part
-    with pytest.raises(ViolationError, match="65,536") as caught:
-        opener.open(sealer.seal(over.SerializeToString()))
-    check_failed(opener, caught.value, ended=False)
+def with_status(status: int) -> Part:
+    return ResponsePart(head=ResponseHead(status=status), tail=ResponseTail())
 
 
-@pytest.mark.parametrize(
-    "status", [0, 1, 99, 100, 102, 199, 200, 204, 304, 404, 500, 599, 600, 999, 2**32 - 1]
-)
-def test_every_status_of_an_answer(status: int) -> None:
-    opener = ResponseOpener(KEY)
-    part = ResponsePart(head=ResponseHead(status=status), tail=ResponseTail())
-    sealed = RecordSealer(KEY).seal(part.SerializeToString(), final=True)
-    if 200 <= status <= 599:
-        assert opener.open(sealed) == part
-        assert opener.finished
-        return
-    with pytest.raises(ViolationError, match="200 to 599") as caught:
-        opener.open(sealed)
-    check_failed(opener, caught.value, ended=False)
+LIMITS: dict[str, tuple[type[Opener], list[Part], list[Part], str]] = {
+    "request's head": (
+        RequestOpener,
+        [head_of_size(REQUEST_PARTS["h"], MAX_HEAD_SIZE)],
+        [head_of_size(REQUEST_PARTS["h"], MAX_HEAD_SIZE + 1)],
+        "32,768",
+    ),
+    "response's head": (
+        ResponseOpener,
+        [head_of_size(RESPONSE_PARTS["h"], MAX_HEAD_SIZE)],
+        [head_of_size(RESPONSE_PARTS["h"], MAX_HEAD_SIZE + 1)],
+        "32,768",
+    ),
+    "body": (
+        RequestOpener,
+        [RequestPart(head=RequestHead(), body=bytes(MAX_BODY_PIECE))],
+        [RequestPart(head=RequestHead(), body=bytes(MAX_BODY_PIECE + 1))],
+        "65,536",
+    ),
+    "error": (
+        ResponseOpener,
+        [ResponsePart(error=ExchangeError(message="é" * 512))],
+        [ResponsePart(error=ExchangeError(message="é" * 512 + "e"))],
+        "1,024",
+    ),
+    "status": (
+        ResponseOpener,
+        [with_status(status) for status in (200, 204, 304, 599)],
+        [with_status(status) for status in (0, 1, 99, 100, 102, 199, 600, 999, 2**32 - 1)],
+        "200 to 599",
+    ),
+}
 
 
-@pytest.mark.parametrize("size", [1_024, 1_025])
-def test_the_longest_error_message(size: int) -> None:
-    opener = ResponseOpener(KEY)
-    part = ResponsePart(error=ExchangeError(message="e" * size))
-    sealed = RecordSealer(KEY).seal(part.SerializeToString(), final=True)
-    if size == 1_024:
-        assert opener.open(sealed) == part
-        return
-    with pytest.raises(ViolationError) as caught:
-        opener.open(sealed)
-    check_failed(opener, caught.value, ended=False)
-
-
-def test_reprs_tell_states_and_no_secrets() -> None:
-    assert repr(RequestOpener(KEY)) == "<RequestOpener, <RecordOpener, open>>"
-    opener = ResponseOpener(KEY)
-    opener.open(RecordSealer(KEY).seal(response_part("ht").SerializeToString(), final=True))
-    assert repr(opener) == "<ResponseOpener, <RecordOpener, finished>>"
+@pytest.mark.parametrize("name", LIMITS)
+def test_limit(name: str) -> None:
+    opener, allowed, refused, message = LIMITS[name]
+    for part in allowed:
+        assert opener(KEY).open(RecordSealer(KEY).seal(part.SerializeToString())) == part
+    for part in refused:
+        check_refused(opener(KEY), RecordSealer(KEY).seal(part.SerializeToString()), message)

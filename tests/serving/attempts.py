@@ -1,9 +1,9 @@
-"""What a relay that was taken over may try: a program that tries it all, in the sandbox or out of it.
+"""Tries everything that a compromised relay may try, in the sandbox or outside.
 
     python attempts.py confined|free FOLDER
 
-It prints a line for each attempt, its name and what came of it: `done`, `refused` (EACCES, EPERM or ENOSYS),
-or the name of another error. It attacks another process of the same user, and objects that exist already.
+It prints the name and outcome of each attempt: `done`, `refused` (EACCES, EPERM or ENOSYS), or another error.
+It attacks another process of the same user, and objects that exist already.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def call(number: int, arm: int, *arguments: object) -> int:
 
 
 class Victim:
-    """Another process of ours, with what is there before the sandbox is entered; it ends when we do."""
+    """Another process of the same user, and objects made before the sandbox. It ends when we do."""
 
     def __init__(self, folder: Path) -> None:
         self.shm = checked(LIBC.shmget(0, 4_096, SHARED))
@@ -87,7 +87,7 @@ class Victim:
 
 
 def on_files(folder: Path, victim: Victim) -> Attempts:
-    """Making, changing and removing files, and what is kept beside their contents."""
+    """Creating, changing and removing files, and their attributes."""
     before, after, elsewhere = folder / "before", folder / "after", folder.parent / "elsewhere"
     elsewhere.mkdir(exist_ok=True)
     elsewhere.joinpath("secret").write_text("of another program")
@@ -126,26 +126,19 @@ def on_files(folder: Path, victim: Victim) -> Attempts:
 
 
 def on_terminal() -> Attempts:
-    """With our controlling terminal still open, as no start in the sandbox leaves it."""
+    """With a controlling terminal, which a relay in the sandbox never has."""
     _, terminal = pty.openpty()
     os.setsid()
     fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
-    settings = termios.tcgetattr(terminal)
+    settings = fcntl.ioctl(terminal, termios.TCGETS, bytes(60))
     return {
         "type into a terminal": lambda: fcntl.ioctl(terminal, termios.TIOCSTI, b"x"),
-        "change a terminal": lambda: os_error(lambda: termios.tcsetattr(terminal, termios.TCSANOW, settings)),
+        "change a terminal": lambda: fcntl.ioctl(terminal, termios.TCSETS, settings),
     }
 
 
-def os_error(act: Callable[[], object]) -> None:
-    try:
-        act()
-    except termios.error as error:
-        raise OSError(*error.args) from None
-
-
 def run(program: Callable[[], object]) -> None:
-    """In a child, which is a process of its own."""
+    """Runs it in a child process."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -173,7 +166,7 @@ def on_programs() -> Attempts:
 
 
 def on_kernel_objects(victim: Victim) -> Attempts:
-    """What stays in the kernel after the process, or was there before it."""
+    """Objects that stay in the kernel after the process, or were there before it."""
     message = struct.pack("l8s", 1, b"loot")
     LIBC.shmat.restype = ctypes.c_ssize_t
     return {
@@ -184,7 +177,7 @@ def on_kernel_objects(victim: Victim) -> Attempts:
         "open a POSIX queue": lambda: checked(LIBC.mq_open(victim.queue, os.O_RDWR)),
         "make a file in memory": lambda: os.close(os.memfd_create("loot")),
         "use a keyring": lambda: call(250, 219, 0, -3, 1),
-        "make a ring": lambda: call(425, 425, 1, ctypes.create_string_buffer(120)),
+        "make an io_uring": lambda: call(425, 425, 1, ctypes.create_string_buffer(120)),
     }
 
 
@@ -220,7 +213,7 @@ def on_processes(victim: Victim) -> Attempts:
 
 
 def on_sockets(folder: Path, victim: Victim) -> Attempts:
-    """Local daemons, the bare network, and ports that the relay has no business with."""
+    """Local daemons, the raw network, and ports that the relay does not need."""
     target = victim.port.getsockname()
     pair = socket.SOCK_DGRAM
 
@@ -233,7 +226,7 @@ def on_sockets(folder: Path, victim: Victim) -> Attempts:
         return socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol)
 
     return {
-        "send to a daemon from a pair": send_from_pair,
+        "send to a daemon from a socket pair": send_from_pair,
         "connect to a daemon": lambda: socket.socket(socket.AF_UNIX, pair).connect(str(folder / "daemon")),
         "connect to an abstract socket": lambda: socket.socket(socket.AF_UNIX).connect(
             victim.abstract.getsockname()
@@ -252,7 +245,7 @@ def on_sockets(folder: Path, victim: Victim) -> Attempts:
 
 
 def of_root() -> Attempts:
-    """What takes rights that a relay's user should not have, and is refused to those who have them, too."""
+    """Actions of root. The sandbox refuses them to root too."""
     return {
         "set the host's name": lambda: socket.sethostname("loot"),
         "set the clock": lambda: checked(LIBC.settimeofday(struct.pack("qq", 1, 0), None)),
@@ -262,7 +255,7 @@ def of_root() -> Attempts:
         "load a BPF program": lambda: call(321, 280, 0, ctypes.create_string_buffer(128), 128),
         "count performance": lambda: call(298, 241, ctypes.create_string_buffer(128), 0, -1, -1, 0),
         "read the kernel's log": lambda: checked(LIBC.klogctl(10, None, 0)),
-        # Last, since it makes us a stranger to the others.
+        # Last, since the other attempts would fail in the namespace.
         "make a namespace": lambda: checked(LIBC.unshare(NEW_USER)),
     }
 
@@ -287,7 +280,7 @@ def main() -> None:
         "listen": lambda: socket.create_server(("127.0.0.1", 0)).close(),
         "connect": lambda: socket.create_connection(free.getsockname()).close(),
         "pair": lambda: socket.socketpair()[0].close(),
-        # Not for serving: it is what the sandbox leaves, and its page says so.
+        # Serving does not need it. The sandbox cannot prevent it, and ADR 23 says so.
         "listen without choosing": lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM).listen(),
     }
     if mode == "confined":

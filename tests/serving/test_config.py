@@ -1,4 +1,4 @@
-"""Every wrong key is named, with its file."""
+"""A wrong key is an error that names it, with its file."""
 
 from __future__ import annotations
 
@@ -34,16 +34,18 @@ id = "x"
 [[part]]
 id = "y"
 """
+WITHOUT_PARTS = GOOD.split("[[part]]")[0]
+FULL = 'alias = "b"\nsize = 9\nloud = true\nkey = "k"\npaths = ["p", "q"]\n' + GOOD + "[limits]\nlow = 1\n"
 
 
-def read(folder: Path, text: str) -> dict[str, Any]:
+def read(folder: Path, text: str | bytes) -> dict[str, Any]:
     file = folder / "some.toml"
-    file.write_text(text)
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
     return read_config(file, build)
 
 
-def test_defaults_and_values(tmp_path: Path) -> None:
-    assert read(tmp_path, GOOD) == {
+def test_defaults_and_values_are_read(tmp_path: Path) -> None:
+    defaults = {
         "name": "a",
         "alias": None,
         "size": 5,
@@ -54,16 +56,17 @@ def test_defaults_and_values(tmp_path: Path) -> None:
         "limits": None,
         "parts": ("x", "y"),
     }
-    full = (
-        'alias = "b"\nsize = 9\nloud = true\nkey = "k"\npaths = ["p", "q"]\n' + GOOD + "[limits]\nlow = 1\n"
-    )
-    values = read(tmp_path, full)
-    assert values["key"] == tmp_path / "k"
-    assert (values["alias"], values["size"], values["loud"]) == ("b", 9, True)
-    assert (values["paths"], values["limits"]) == (("p", "q"), 1)
-
-
-def test_absolute_paths_stay(tmp_path: Path) -> None:
+    assert read(tmp_path, GOOD) == defaults
+    assert read(tmp_path, GOOD.encode("utf-8-sig")) == defaults
+    assert read(tmp_path, FULL) == {
+        **defaults,
+        "alias": "b",
+        "size": 9,
+        "loud": True,
+        "key": tmp_path / "k",
+        "paths": ("p", "q"),
+        "limits": 1,
+    }
     assert read(tmp_path, 'key = "/etc/key"\n' + GOOD)["key"] == Path("/etc/key")
 
 
@@ -86,42 +89,23 @@ def test_absolute_paths_stay(tmp_path: Path) -> None:
         ('paths = "p"\n' + GOOD, "paths must be an array of strings"),
         ('paths = ["p", 1]\n' + GOOD, "paths must be an array of strings"),
         ("limits = 1\n" + GOOD, "limits must be a table"),
-        (GOOD.split("[[part]]")[0], "part is missing: at least one [[part]] section is needed"),
-        (GOOD.split("[[part]]")[0] + "part = [1]\n", "part must be an array of tables, [[part]]"),
-        (GOOD.split("[[part]]")[0] + "[part]\n", "part must be an array of tables, [[part]]"),
+        (WITHOUT_PARTS, "part is missing: at least one [[part]] section is needed"),
+        (WITHOUT_PARTS + "part = [1]\n", "part must be an array of tables, [[part]]"),
+        (WITHOUT_PARTS + "[part]\n", "part must be an array of tables, [[part]]"),
         (GOOD.replace("127.0.0.1:1", "here"), 'listen = "here" is not an address'),
+        (b"name = '\xe9'", "not UTF-8 text (line 1)"),
+        ("name = ''".encode("utf-16"), "UTF-16 text"),
     ],
 )
-def test_what_is_wrong_is_one_sentence(tmp_path: Path, text: str, words: str) -> None:
+def test_wrong_file_is_one_sentence(tmp_path: Path, text: str | bytes, words: str) -> None:
     with pytest.raises(ConfigError) as failure:
         read(tmp_path, text)
     assert words in str(failure.value)
-    assert str(failure.value).startswith(str(tmp_path / "some.toml") + ": ")
+    assert str(failure.value).startswith(f"{tmp_path / 'some.toml'}: ")
 
 
-def test_a_missing_file(tmp_path: Path) -> None:
+def test_missing_file_and_directory_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not exist"):
         read_config(tmp_path / "absent.toml", build)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [(b"name = '\xe9'", r"not UTF-8 text \(line 1\)"), ("name = ''".encode("utf-16"), "UTF-16 text")],
-)
-def test_a_file_in_another_encoding_says_so(content: bytes, message: str, tmp_path: Path) -> None:
-    (tmp_path / "some.toml").write_bytes(content)
-    with pytest.raises(ConfigError, match=message):
-        read_config(tmp_path / "some.toml", build)
-
-
-def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
-    (tmp_path / "plain.toml").write_text("", "utf-8")
-    (tmp_path / "marked.toml").write_text("", "utf-8-sig")
-    assert read_config(tmp_path / "marked.toml", lambda _: 1) == read_config(
-        tmp_path / "plain.toml", lambda _: 1
-    )
-
-
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         read_config(tmp_path, build)

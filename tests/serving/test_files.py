@@ -1,4 +1,4 @@
-"""Secrets are read from files that nobody else can read, by a path or from the credential directory."""
+"""Secrets must be private. They have a path or a name in the credential directory. Changes are followed."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Write = Callable[[Path, str, str], None]
 
 
 @pytest.mark.parametrize("mode", [0o400, 0o600, 0o440, 0o640])
-def test_a_secret_may_be_readable_for_its_owner_and_group(tmp_path: Path, mode: int) -> None:
+def test_secret_may_be_readable_for_its_owner_and_group(tmp_path: Path, mode: int) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes(b"s")
     secret.chmod(mode)
     assert read_secret(secret, "key") == b"s"
 
 
-@pytest.mark.parametrize("mode", [0o644, 0o604, 0o602, 0o601, 0o660, 0o777])
-def test_a_secret_that_others_can_read_or_change_is_refused(tmp_path: Path, mode: int) -> None:
+@pytest.mark.parametrize("mode", [0o644, 0o604, 0o602, 0o601, 0o660])
+def test_secret_that_others_can_read_or_change_is_rejected(tmp_path: Path, mode: int) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes(b"s")
     secret.chmod(mode)
@@ -40,7 +40,7 @@ def test_a_secret_that_others_can_read_or_change_is_refused(tmp_path: Path, mode
     assert read_bytes(secret, "certificate") == b"s"
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_missing_file_and_directory_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="absent: the key does not exist"):
         read_secret(tmp_path / "absent", "key")
     with pytest.raises(ConfigError, match="the key cannot be read"):
@@ -48,13 +48,13 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def read_path(folder: Path, value: str) -> Path:
-    """What a configuration makes of a path."""
+    """The path that a configuration's value means."""
     file = folder / "some.toml"
     file.write_text(f'key = "{value}"\n')
     return read_config(file, lambda table: table.path("key"))
 
 
-def test_credentials_are_in_the_credential_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_credential_is_in_the_credential_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     credentials = tmp_path / "credentials"
     credentials.mkdir()
     (credentials / "tls.key").touch()
@@ -66,18 +66,24 @@ def test_credentials_are_in_the_credential_directory(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/etc/passwd", "../a"])
-def test_a_credential_is_one_file_of_that_directory(
+def test_credential_is_one_file_of_that_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    with pytest.raises(
-        ConfigError, match=r"some\.toml: key = .* does not name a file in the credential directory"
-    ):
+    with pytest.raises(ConfigError, match=r"some\.toml: key = .* does not name a file in the credential dir"):
         read_path(tmp_path, f"credential:{name}")
 
 
+@pytest.mark.parametrize("value", ["credential:a\\u0000b", "a\\u0000b"])
+def test_path_with_a_nul_is_rejected(tmp_path: Path, value: str) -> None:
+    with pytest.raises(ConfigError, match=r"some\.toml: key contains a NUL character"):
+        read_path(tmp_path, value)
+    with pytest.raises(ConfigError, match="does not name a file"):
+        files.credential_path("a\0b")
+
+
 @pytest.mark.parametrize("value", [None, ""])
-def test_without_a_credential_directory_the_error_says_what_sets_it(
+def test_without_a_credential_directory_the_error_tells_what_sets_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str | None
 ) -> None:
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
@@ -87,43 +93,25 @@ def test_without_a_credential_directory_the_error_says_what_sets_it(
         read_path(tmp_path, "credential:tls")
 
 
-def test_a_credentials_name_has_no_nul(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    with pytest.raises(ConfigError, match="does not name a file"):
-        files.credential_path("a\0b")
-
-
-@pytest.mark.parametrize("value", ["credential:a\\u0000b", "a\\u0000b"])
-def test_a_path_has_no_nul(tmp_path: Path, value: str) -> None:
-    with pytest.raises(ConfigError, match=r"some\.toml: key has a NUL character"):
-        read_path(tmp_path, value)
-
-
-@pytest.mark.parametrize("write", [write_new, replace_file])
-def test_a_file_is_written_for_its_owner_and_no_draft_stays(tmp_path: Path, write: Write) -> None:
+def test_file_is_private_and_no_draft_stays(tmp_path: Path) -> None:
+    """write_new() leaves an existing file as it is, and replace_file() replaces it."""
     path = tmp_path / "file"
-    write(path, "text\n", "key")
-    assert path.read_text() == "text\n"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_file_that_is_there_is_replaced_or_stays(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    for write, text in ((write_new, "first"), (write_new, "second"), (replace_file, "third")):
+    steps = ((write_new, "first", "first"), (write_new, "second", "first"), (replace_file, "third", "third"))
+    for write, text, expected in steps:
         write(path, text, "key")
-        assert path.read_text() == ("third" if write is replace_file else "first")
-    assert list(tmp_path.iterdir()) == [path]
+        assert path.read_text() == expected
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("write", [write_new, replace_file])
-def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, write: Write) -> None:
+def test_file_that_cannot_be_written_is_named(tmp_path: Path, write: Write) -> None:
     with pytest.raises(ConfigError, match=r"absent/file: the key cannot be written \(No such file"):
         write(tmp_path / "absent" / "file", "text", "key")
 
 
 @pytest.mark.parametrize("write", [write_new, replace_file])
-def test_what_somebody_put_where_a_draft_goes_is_not_written_to(
+def test_file_in_place_of_the_draft_is_not_written_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Write
 ) -> None:
     monkeypatch.setattr("secrets.token_hex", lambda _: "foreseen")
@@ -153,16 +141,19 @@ class Fickle:
         return self.version
 
 
-def test_followed_files_are_read_when_they_change() -> None:
+def test_followed_files_are_read_when_they_change_or_are_asked_for() -> None:
     fickle = Fickle()
     assert fickle.followed.first == 1
     assert fickle.followed.news() is None
     fickle.version = 2
     assert [fickle.followed.news() for _ in range(3)] == [2, None, None]
     assert fickle.reads == 2
+    read_files_again()
+    assert [fickle.followed.news() for _ in range(2)] == [2, None]
+    assert fickle.reads == 3
 
 
-def test_followed_files_that_cannot_be_read_are_tried_again_and_told_of_once() -> None:
+def test_unreadable_followed_files_are_reported_once_and_tried_again() -> None:
     fickle = Fickle()
     fickle.readable = False
     for version in (2, 3):
@@ -183,19 +174,7 @@ def test_followed_files_that_cannot_be_read_are_tried_again_and_told_of_once() -
     assert fickle.followed.news() is None
 
 
-def test_followed_files_that_cannot_be_read_at_first_are_an_error() -> None:
-    with pytest.raises(ConfigError):
-        Followed(lambda: 1, lambda: read_bytes(Path("/absent"), "key"))
-
-
-def test_files_are_read_again_when_somebody_asks(tmp_path: Path) -> None:
-    fickle = Fickle()
-    read_files_again()
-    assert [fickle.followed.news() for _ in range(2)] == [1, None]
-    assert fickle.reads == 2
-
-
-def test_latest_is_the_newest_version_that_can_be_used(tmp_path: Path) -> None:
+def test_latest_is_the_newest_usable_version(tmp_path: Path) -> None:
     file, problems = tmp_path / "file", list[ConfigError]()
 
     def read() -> int:
@@ -204,6 +183,9 @@ def test_latest_is_the_newest_version_that_can_be_used(tmp_path: Path) -> None:
         except ValueError:
             raise ConfigError("not a number") from None
 
+    file.write_text("one")
+    with pytest.raises(ConfigError):
+        Latest((file,), read)
     file.write_text("1")
     latest = Latest((file,), read, problems.append)
     for text, value, problem in (("22", 22, 0), ("three", 22, 1), ("four", 22, 2), ("55555", 55_555, 2)):
@@ -212,4 +194,4 @@ def test_latest_is_the_newest_version_that_can_be_used(tmp_path: Path) -> None:
         assert len(problems) == problem
     file.write_text("sixsix")
     read_files_again()
-    assert len(problems) == 3, "said at once"
+    assert len(problems) == 3, "reported at once"

@@ -1,4 +1,4 @@
-"""Quiet calls are kept, and dead peers are noticed: the real settings, with a second for each minute."""
+"""Silent calls survive and lost peers are noticed: the real settings, sixty times faster."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS
 from tests.cable import cable_to
 
 HASTE: Final = 60
-"""Times faster than in earnest."""
+"""How many times faster."""
 
 HOUR: Final = 6
-"""Seconds that the provider thinks. Three pings too many end a connection; here are six."""
+"""Seconds that the provider thinks. Three pings too many end a connection, and this has six."""
 
 METHOD: Final = "/test.Quiet/Think"
 
@@ -26,17 +26,14 @@ Options = list[tuple[str, int]]
 
 
 def hastened(options: Iterable[tuple[str, int]], **others: int) -> Options:
-    """With its pings, and no other times, so much faster."""
+    """The options with faster pings, and all other times unchanged."""
     pings = {name: value // HASTE for name, value in options if "ping" in name or "keepalive" in name}
     unlimited = {"grpc.http2.max_pings_without_data": 0, "grpc.http2.max_ping_strikes": 2}
     return list({**dict(options), **pings, **unlimited, **others}.items())
 
 
-def test_the_settings_fit_each_other() -> None:
-    """Both hops have the same two ends; no server calls a client's pings too many.
-
-    Two pings of a server come before a proxy's 60 s of silence are over.
-    """
+def test_settings_of_both_ends_match() -> None:
+    """No server rejects a client's pings. Two pings of a server come within a proxy's 60 s of silence."""
     client, server = dict(CHANNEL_OPTIONS), dict(server_options(100))
     assert client["grpc.keepalive_time_ms"] >= 2 * server["grpc.http2.min_ping_interval_without_data_ms"]
     assert client["grpc.http2.max_pings_without_data"] == 0
@@ -46,7 +43,7 @@ def test_the_settings_fit_each_other() -> None:
 
 @asynccontextmanager
 async def thinking(options: Options, hours: int = 1) -> AsyncIterator[int]:
-    """A server whose one method says nothing for so long, and then its response. Its port."""
+    """A server whose one method is silent for so long before it responds. Yields its port."""
 
     async def think(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         await asyncio.sleep(hours * HOUR)
@@ -65,8 +62,8 @@ async def thinking(options: Options, hours: int = 1) -> AsyncIterator[int]:
         await server.stop(0)
 
 
-async def asked(port: int) -> Any:
-    """What a client gets that waits for the response."""
+async def ask(port: int) -> Any:
+    """The response that a client gets."""
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=hastened(CHANNEL_OPTIONS)) as channel:
         call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(METHOD)()
         await call.write(b"the question")
@@ -75,19 +72,19 @@ async def asked(port: int) -> Any:
 
 async def test_an_hour_of_silence_is_survived_where_pings_are_allowed() -> None:
     strict = hastened(server_options(100), **{"grpc.http2.min_ping_interval_without_data_ms": 300_000})
-    # A busy machine sends pings late: the one that is to be cut has all the time for it.
+    # A busy machine sends pings late, so the call that must fail has plenty of time.
     async with thinking(hastened(server_options(100))) as ours, thinking(strict, hours=15) as grpcs_own:
-        results: Any = await asyncio.gather(asked(ours), asked(grpcs_own), return_exceptions=True)
+        results: Any = await asyncio.gather(ask(ours), ask(grpcs_own), return_exceptions=True)
     answer, refusal = results
     assert answer == b"the response"
-    # With gRPC's own limit for servers it would have been cut: these pings are really sent.
+    # With gRPC's default limit for servers the call is cut, so these pings are really sent.
     assert isinstance(refusal, grpc.aio.AioRpcError)
     assert refusal.code() is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_a_peer_that_vanished_is_noticed_under_a_quiet_call() -> None:
+async def test_lost_peer_is_noticed_during_a_silent_call() -> None:
     async with thinking(hastened(server_options(100))) as port, cable_to(port) as cable:
-        waiting = asyncio.create_task(asked(cable.port))
+        waiting = asyncio.create_task(ask(cable.port))
         await cable.carried.wait()
         cable.mute()
         with pytest.raises(grpc.aio.AioRpcError) as raised:

@@ -1,4 +1,4 @@
-"""The sandbox: each escape of the documented table is refused in it, and works outside; a relay serves."""
+"""In the sandbox each documented escape is refused, and a relay serves. Outside, escapes work."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from blindrelay.testbed import Testbed
 from blindrelay.testbed.evidence.traces import is_confined, written_files_of
 from blindrelay.testbed.unprivileged import launcher
 
-linux_only = pytest.mark.skipif(sys.platform != "linux", reason="seccomp(2) and memfd are Linux's")
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="seccomp(2) and memfd need Linux")
 needs_landlock = pytest.mark.skipif(
     not landlock_version() and not os.environ.get("CI"), reason="no Landlock here"
 )
 
-PAGE = Path(__file__).parents[2] / "docs/adr/0023-a-sandbox-that-lists-what-is-allowed.md"
+PAGE = Path(__file__).parents[2] / "docs/sandbox.md"
 TABLE = dict(
     re.findall(r"^\| ([^|]+?) \| ((?:no such call|argument|Landlock)[^|]*?) \|$", PAGE.read_text(), re.M)
 )
@@ -43,17 +43,17 @@ PORTS = {"connect to another port", "choose another port to listen on"}
 
 MACHINE_MAY_REFUSE = {
     *("set inode flags", "set an inode version", "set a project", "set attributes by file_setattr"),
-    *("type into a terminal", "use a keyring", "make a ring", "make a namespace", "use multipath TCP"),
+    *("type into a terminal", "use a keyring", "make an io_uring", "make a namespace", "use multipath TCP"),
     *("read memory of a process", "write memory of a process", "open memory of a process"),
     *("trace a process", "open AF_PACKET", "open AF_VSOCK", "open a raw socket", "open a ping socket"),
     *("set the host's name", "set the clock", "mount", "change the root", "become another user"),
     *("load a BPF program", "count performance", "read the kernel's log", "change a scheduler"),
 }
-"""Outside the sandbox, too: for want of rights, of a file system's support, or by a setting of the kernel."""
+"""These may fail outside the sandbox too, for lack of rights or support, or by a setting of the kernel."""
 
 
 def outcomes(mode: str, folder: Path) -> dict[str, str]:
-    """What came of each attempt, by its name; as a user without privileges."""
+    """The outcome of each attempt by its name, as an unprivileged user."""
     (folder / "work").mkdir()
     command = [*launcher(), sys.executable, str(ATTEMPTS), mode, str(folder / "work")]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
@@ -72,7 +72,7 @@ def free(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @needs_landlock
 @pytest.mark.parametrize("escape", TABLE)
-def test_an_escape_is_refused(confined: dict[str, str], escape: str) -> None:
+def test_escape_is_refused(confined: dict[str, str], escape: str) -> None:
     if escape in PORTS and landlock_version() < 4:
         pytest.skip("needs Linux 6.7")
     assert confined[escape] == "refused"
@@ -80,7 +80,7 @@ def test_an_escape_is_refused(confined: dict[str, str], escape: str) -> None:
 
 @linux_only
 @pytest.mark.parametrize("escape", [name for name in TABLE if name not in MACHINE_MAY_REFUSE])
-def test_the_same_escape_works_outside(free: dict[str, str], escape: str) -> None:
+def test_escape_works_outside(free: dict[str, str], escape: str) -> None:
     assert free[escape] in ("done", "ENOENT")
 
 
@@ -91,7 +91,7 @@ def test_the_table_is_complete_and_serving_is_allowed(confined: dict[str, str]) 
 
 
 @pytest.mark.parametrize("name", MACHINES)
-def test_the_numbers_are_those_of_libseccomp(name: str) -> None:
+def test_numbers_equal_those_of_libseccomp(name: str) -> None:
     library = ctypes.util.find_library("seccomp")
     if library is None:
         pytest.skip("no libseccomp here")
@@ -102,13 +102,13 @@ def test_the_numbers_are_those_of_libseccomp(name: str) -> None:
     assert ours == {call: number if number >= 0 else None for call, number in theirs.items()}
 
 
-def test_another_processor_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_processor_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     with pytest.raises(StartError, match="riscv64"):
         forbid_processes()
 
 
-def test_without_landlock_it_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_landlock_the_relay_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(StartError, match="Landlock"):
         restrict((), (), ())
@@ -116,7 +116,7 @@ def test_without_landlock_it_does_not_start(monkeypatch: pytest.MonkeyPatch) -> 
 
 @linux_only
 def test_other_threads_are_an_error() -> None:
-    """They would stay outside."""
+    """They would stay outside the sandbox."""
     over = threading.Event()
     thread = threading.Thread(target=over.wait)
     thread.start()
@@ -133,7 +133,7 @@ SERVE = [sys.executable, "-m", "blindrelay.relay_node", "serve", "--config"]
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """Of a relay in the sandbox, whose bridge is not there."""
+    """For a relay in the sandbox, whose bridge is not running."""
     (tmp_path / "tokens").touch(mode=0o600)
     file = tmp_path / "relay.toml"
     file.write_text(
@@ -144,7 +144,7 @@ def config(tmp_path: Path) -> Path:
 
 @needs_landlock
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be refused for being root")
-def test_root_is_refused_and_told_what_to_do(config: Path) -> None:
+def test_root_is_refused_with_advice(config: Path) -> None:
     done = subprocess.run([*SERVE, str(config)], stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "does not run as root" in done.stderr
@@ -153,7 +153,7 @@ def test_root_is_refused_and_told_what_to_do(config: Path) -> None:
 
 @needs_landlock
 @pytest.mark.parametrize("descriptor", [0, 1, 2])
-def test_a_terminal_is_refused_and_the_operator_told_what_to_do(config: Path, descriptor: int) -> None:
+def test_terminal_is_refused_with_advice(config: Path, descriptor: int) -> None:
     ours, terminal = pty.openpty()
     streams: list[int] = [subprocess.DEVNULL, subprocess.PIPE, subprocess.PIPE]
     streams[descriptor] = terminal
@@ -187,8 +187,8 @@ sys.exit(main(sys.argv[3:]))
 
 
 @needs_landlock
-def test_a_relay_that_was_taken_over_writes_nothing_and_runs_nothing(config: Path, tmp_path: Path) -> None:
-    """The real relay, with somebody else's code in place of its log, and a file left open by its starter."""
+def test_compromised_relay_writes_and_runs_nothing(config: Path, tmp_path: Path) -> None:
+    """The real relay, with an attacker's code in place of its log, and a file that its parent left open."""
     with (tmp_path / "inherited").open("wb") as inherited:
         command = [
             *launcher(),
@@ -221,11 +221,11 @@ def bed() -> Iterator[Testbed]:
 
 
 @needs_landlock
-def test_a_sandboxed_relay_serves(bed: Testbed) -> None:
-    """And from outside: each of its threads is confined, and nothing is open that could be written to."""
+def test_sandboxed_relay_serves(bed: Testbed) -> None:
+    """Seen from outside, each of its threads is confined, and no file is open for writing."""
     with SealedTransport(bed.relay) as sealed, sealed.httpx_client() as client:
         assert client.get("https://api.openai.com/v1/models").status_code == httpx.codes.OK
     assert is_confined(bed.pids["relay"])
-    assert not is_confined(bed.pids["bridge"]), "the question can be answered with no"
+    assert not is_confined(bed.pids["bridge"]), "is_confined() can return false"
     if os.geteuid() == 0:
         assert not written_files_of(bed.pids["relay"])

@@ -1,7 +1,7 @@
-"""Calls to providers of every mood, each cancelled at a random moment, and what they leave behind.
+"""Calls to providers of many kinds, each cancelled at a random moment, and what they leave behind.
 
-A provider may not accept the connection, not finish the TLS handshake, take no upload, not respond, respond
-piece by piece, or respond at once. A call may also wait for a connection, or hold a WebSocket open.
+A provider may not accept the connection, not finish the TLS handshake, read no upload, not respond, respond
+piece by piece, or respond at once. A call may also wait for a connection, or keep a WebSocket open.
 """
 
 from __future__ import annotations
@@ -11,38 +11,39 @@ import os
 import random
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from typing import Any, Final
 from unittest.mock import patch
 
-import httpx
+import h11
 
 from blindrelay.provider_bridge.upstream import pool
-from blindrelay.provider_bridge.upstream.dialling import Route
+from blindrelay.provider_bridge.upstream.failures import UpstreamError
+from blindrelay.provider_bridge.upstream.route import Route
 from blindrelay.provider_bridge.upstream.tls import public_roots
-from blindrelay.provider_bridge.upstream.transport import ResponseBody, UpstreamTransport
+from blindrelay.provider_bridge.upstream.transport import UpstreamTransport
 
 from .soak import Growth, Sample, growth_of
 
 CONNECTIONS: Final = 8
-"""With each provider, at most: fewer than there are calls."""
+"""At most, with each provider: fewer than there are calls."""
 
 _AT_ONCE: Final = 32
 _LONGEST: Final = 0.01
-"""Seconds until a call is cancelled, at most. Half of them are cancelled after a few turns of the loop."""
+"""Seconds until a call is cancelled, at most. Half are cancelled after a few turns of the event loop."""
 
 _BODY: Final = 100
 _PIECES: Final = 5
 _HEAD: Final = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 _SWITCH: Final = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
-_UPGRADE: Final = {"connection": "upgrade", "upgrade": "websocket"}
+_UPGRADE: Final = [("connection", "upgrade"), ("upgrade", "websocket")]
 _MOODS: Final = ("prompt", "slow", "silent", "stuck", "tunnel")
 
 Transports = dict[str, UpstreamTransport]
 
 
 class Cancellations:
-    """The same mix of calls for as long as is wanted."""
+    """A constant mix of calls."""
 
     def __init__(self, transports: Transports, seed: int = 0) -> None:
         self._transports = transports
@@ -51,7 +52,7 @@ class Cancellations:
         self._samples: list[Sample] = []
 
     async def run(self, rounds: int, each: int) -> None:
-        """So many rounds of so many calls, with a sample after each."""
+        """Runs rounds of `each` calls, and takes a sample after each round."""
         for _round in range(rounds):
             numbers = iter(range(each))
             await asyncio.gather(*(self._work(numbers) for _ in range(_AT_ONCE)))
@@ -65,16 +66,17 @@ class Cancellations:
 
     @property
     def in_use(self) -> dict[str, int]:
-        """Connections that were not given back, by provider."""
+        """Connections that were not returned to the pool, by provider."""
         return {name: each.pool.in_use for name, each in self._transports.items() if each.pool.in_use}
 
     async def use_every_place(self) -> None:
-        """Has as many calls at once as there may be. Raises UpstreamError, or TimeoutError."""
+        """Makes as many calls at once as are allowed. Raises UpstreamError, or TimeoutError."""
         transport = self._transports["prompt"]
-        async with asyncio.timeout(30), AsyncExitStack() as stack:
-            for _ in range(CONNECTIONS):
-                response = await transport.handle_async_request(_request("prompt"))
-                stack.push_async_callback(response.aclose)
+        with ExitStack() as stack:
+            async with asyncio.timeout(30):
+                for _ in range(CONNECTIONS):
+                    _, response = await transport.send(_request("prompt"), bytearray(_BODY))
+                    stack.callback(response.close)
 
     async def _work(self, numbers: Iterator[int]) -> None:
         for _number in numbers:
@@ -89,29 +91,31 @@ class Cancellations:
         else:
             await asyncio.wait([call], timeout=self._random.uniform(0, _LONGEST))
         call.cancel()
-        with suppress(asyncio.CancelledError, httpx.TransportError):
+        with suppress(asyncio.CancelledError, UpstreamError):
             await call
 
 
-async def _call(transport: httpx.AsyncBaseTransport, mood: str) -> None:
-    response = await transport.handle_async_request(_request(mood))
+async def _call(transport: UpstreamTransport, mood: str) -> None:
+    _, response = await transport.send(_request(mood), bytearray(_size(mood)))
     try:
-        if isinstance(response.stream, ResponseBody) and mood == "tunnel":
-            await response.stream.switched().arrival()
-        else:
-            await response.aread()
+        if mood == "tunnel":
+            await response.switched().arrival()
+        while mood != "tunnel" and not response.ended:
+            if not response.take(1_000):
+                await response.arrival(None)
     finally:
-        await response.aclose()
+        response.close()
 
 
-def _request(mood: str) -> httpx.Request:
-    size = {"tunnel": 0, "stuck": 4_000_000}.get(mood, _BODY)
-    return httpx.Request(
-        "GET" if mood == "tunnel" else "POST",
-        f"http://provider.example/{mood.replace(' ', '-')}",
-        headers=_UPGRADE if mood == "tunnel" else {},
-        content=b"x" * size,
-    )
+def _size(mood: str) -> int:
+    return {"tunnel": 0, "stuck": 4_000_000}.get(mood, _BODY)
+
+
+def _request(mood: str) -> h11.Request:
+    headers = [("host", "provider.example")]
+    headers += _UPGRADE if mood == "tunnel" else [("content-length", str(_size(mood)))]
+    method = "GET" if mood == "tunnel" else "POST"
+    return h11.Request(method=method, target=f"/{mood.replace(' ', '-')}", headers=headers)
 
 
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -142,7 +146,7 @@ async def _respond(writer: asyncio.StreamWriter, pause: float) -> None:
 
 @asynccontextmanager
 async def providers() -> AsyncIterator[Transports]:
-    """A transport to a provider of each mood. At the end they are closed."""
+    """A transport to a provider of each kind."""
     with ExitStack() as stack:
         stack.enter_context(patch.object(pool, "MAX_CONNECTIONS", CONNECTIONS))
         full, mute = stack.enter_context(_full()), stack.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -155,7 +159,7 @@ async def providers() -> AsyncIterator[Transports]:
             yield transports
         finally:
             for transport in transports.values():
-                await transport.aclose()
+                transport.close()
             server.close()
 
 
@@ -166,7 +170,7 @@ def _port(listener: Any) -> int:
 
 @contextmanager
 def _full() -> Iterator[socket.socket]:
-    """A listener whose queue is full: further attempts to connect stay unanswered."""
+    """A listener with a full queue: further attempts to connect get no answer."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as stack:
         for _filler in range(4):
             filler = stack.enter_context(socket.socket())

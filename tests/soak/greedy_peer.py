@@ -1,7 +1,7 @@
-"""A relay that takes all it can of a bridge: unfinished requests, fillers, exchanges that it cancels.
+"""A relay that occupies as much of a bridge as it can, with unfinished and cancelled requests.
 
-It is a process of its own, says "ready" when it has taken everything once, and goes on until its standard
-input ends.
+It is a separate process. It prints "ready" when it has taken everything once, and continues until its
+standard input is closed.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from blindrelay.v1.inner_pb2 import DEADLINE_CLASS_HOUR
 from tests.provider_bridge.sealed_caller import Call, SealedCaller, request_head
 
 FILLER: Final = b'{"user":"' + b"a" * 70_000 + b'"}'
-"""More than one record, so that a request can be left unfinished."""
+"""More than one record, so that a request can stay unfinished."""
 
 OVERLOADED: Final = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 ATTEMPTS_PER_SECOND: Final = 50
-"""New exchanges while it holds what it has: quotas bound what a peer holds, and not how fast it asks."""
+"""New exchanges. Quotas limit what a peer holds, not how often it asks."""
 
 
 class GreedyPeer:
-    """Calls that it keeps open for as long as the bridge lets it."""
+    """Calls that it keeps open as long as the bridge allows."""
 
     def __init__(self, caller: SealedCaller, large: bytes) -> None:
         self._caller = caller
@@ -37,14 +37,14 @@ class GreedyPeer:
         self._held: list[Call] = []
 
     async def take_everything(self) -> None:
-        """As many large requests as there may be room for, and fillers until one is refused."""
+        """Sends as many large requests as may fit, and small ones until one is refused."""
         for _ in range(16):
             await self._hold(self._large)
         while not [call for call in self._held if call.done() and await call.code() is OVERLOADED]:
             await self._hold(FILLER)
 
     async def keep_trying(self) -> None:
-        """Fills every place that comes free, and now and then cancels one."""
+        """Takes every place that becomes free, and sometimes cancels a call."""
         while True:
             await asyncio.sleep(1 / ATTEMPTS_PER_SECOND)
             await self._hold(random.choice((FILLER, b"{}")))
@@ -53,7 +53,7 @@ class GreedyPeer:
                 self._held.pop(random.randrange(len(self._held))).cancel()
 
     async def _hold(self, body: bytes) -> None:
-        """Sends all of a request but its end, if it has more than one record."""
+        """Sends a request without its last record, if it has more than one."""
         request = await self._caller.seal(request_head(deadline_class=DEADLINE_CLASS_HOUR), body)
         call = self._caller.start(request)
         self._held.append(call)

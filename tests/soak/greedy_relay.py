@@ -1,4 +1,4 @@
-"""One relay takes all it can of a bridge; the small requests of another are served as before.
+"""One relay occupies as much of a bridge as it can. The small requests of another are served as before.
 
 python -m tests.soak.greedy_relay --requests 500
 """
@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Final
 
 from blindrelay.serving import authorization, issue_token
-from blindrelay.testbed.configuration import Option, official_providers, write_bridge_config
+from blindrelay.testbed.configuration import official_providers, write_bridge_config
 from blindrelay.testbed.processes import PartProcess
 from blindrelay.testbed.providers import provider_process
+from blindrelay.testing.configuration import Option
 from blindrelay.trust import parse_identity
 from tests.provider_bridge.sealed_caller import SealedCaller, collect
 
@@ -33,17 +34,17 @@ OPTIONS: Final[dict[str, Option]] = {
     "max_request_bytes": LARGE,
     "max_buffered_bytes": 8 * LARGE,
 }
-"""A bridge on a smaller scale than by default, and in the same proportions."""
+"""The default limits of a bridge, scaled down."""
 
 BODY: Final = b'{"model": "m", "messages": [{"role": "user", "content": "What is the capital of France?"}]}'
 
 MOST_SLOWER: Final = 3.0
-"""Times that the modest relay's 99th percentile may grow."""
+"""How many times longer the modest relay's 99th percentile may get."""
 
 
 @dataclass(frozen=True)
 class Served:
-    """What became of a relay's small requests: seconds of those that were served, and how many were not."""
+    """A relay's small requests: the seconds of those that were served, and the number of the others."""
 
     seconds: list[float]
     refused: int
@@ -86,7 +87,7 @@ class SharedBridge:
                 shared._provider.stop()
 
     async def serve(self, token: str, count: int) -> Served:
-        """Small requests, one after the other, on the account of the token."""
+        """Sends small requests one after the other, with this token."""
         seconds, refused = [], 0
         identity = parse_identity(self._bridge.announcement["identity"])
         async with SealedCaller(self._bridge.listening, identity, (authorization(token),)) as caller:
@@ -103,8 +104,8 @@ class SharedBridge:
         return Served(seconds, refused)
 
     @contextmanager
-    def beset(self) -> Iterator[None]:
-        """While the block runs, the greedy relay holds all that it gets."""
+    def beside_greedy_relay(self) -> Iterator[None]:
+        """Runs the greedy relay during the block."""
         command = [sys.executable, "-m", "tests.soak.greedy_peer", self._bridge.listening]
         command += [self._bridge.announcement["identity"], self.greedy, str(LARGE)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -116,20 +117,20 @@ class SharedBridge:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--requests", type=int, default=500, help="quiet ones, and as many others")
+    parser.add_argument("--requests", type=int, default=500, help="alone, and as many beside a greedy relay")
     count = parser.parse_args().requests
     with SharedBridge.running() as bridge:
         asyncio.run(bridge.serve(bridge.modest, 50))
         quiet = asyncio.run(bridge.serve(bridge.modest, count))
-        with bridge.beset():
-            beset = asyncio.run(bridge.serve(bridge.modest, count))
-    print(f"p99 alone {1_000 * quiet.p99:.1f} ms, beside a greedy relay {1_000 * beset.p99:.1f} ms")
-    if beset.refused:
-        print(f"{beset.refused} of {count} requests were not served beside a greedy relay")
-    slower = beset.p99 > MOST_SLOWER * quiet.p99
+        with bridge.beside_greedy_relay():
+            beside = asyncio.run(bridge.serve(bridge.modest, count))
+    print(f"p99 alone {1_000 * quiet.p99:.1f} ms, beside a greedy relay {1_000 * beside.p99:.1f} ms")
+    if beside.refused:
+        print(f"{beside.refused} of {count} requests were not served beside a greedy relay")
+    slower = beside.p99 > MOST_SLOWER * quiet.p99
     if slower:
         print(f"that is over {MOST_SLOWER:.0f} times as much")
-    return 1 if beset.refused or slower else 0
+    return 1 if beside.refused or slower else 0
 
 
 if __name__ == "__main__":

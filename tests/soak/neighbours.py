@@ -1,4 +1,4 @@
-"""What everybody else's small requests take while one token is greedy, or one bridge is hostile."""
+"""How long small requests of others take while one token is greedy, or one bridge is hostile."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from blindrelay.v1.grpc_profile import KEY_DIRECTORY_METHOD
 from blindrelay.v1.identity_text import format_identity
 from tests.adversarial.h2_peer import Peer, message_start, opening, peers
 from tests.adversarial.target import Target
-from tests.relay_node.conftest import Client, FakeBridge
+from tests.relay_node.fake_bridge import FakeBridge
+from tests.relay_node.raw_client import Client
 
 _CHAT: Final = "https://api.openai.com/v1/chat/completions"
 _BODY: Final = {"model": "m", "messages": [{"role": "user", "content": "What is the capital of France?"}]}
 _WORSE: Final = 3
-"""Times the quiet 99th percentile that a neighbour's may be."""
+"""How many times the quiet 99th percentile is allowed."""
 
 _PACE: Final = 0.05
 _ROUND: Final = 5.0
@@ -36,7 +37,7 @@ _INITIAL_WINDOW_SIZE: Final = 4
 
 @dataclass(frozen=True)
 class Course:
-    """What small requests took, in seconds, without and with a bad neighbour."""
+    """Seconds of small requests, without and with a bad neighbour."""
 
     name: str
     quiet: list[float]
@@ -57,14 +58,14 @@ def p99(seconds: list[float]) -> float:
 
 
 async def beside_a_greedy_token(bed: Testbed, seconds: float) -> Course:
-    """All are served, or this raises."""
+    """Raises if a request is not served."""
     quiet = await _served(bed.relay, seconds / 2)
     async with _greedy(Target(bed, "relay", issue_token(bed.folder / "tokens", "greedy", datetime.now(UTC)))):
         return Course("one greedy token", quiet, await _served(bed.relay, seconds))
 
 
 async def beside_a_hostile_bridge(bed: Testbed, seconds: float) -> Course:
-    """All are served, or this raises."""
+    """Raises if a request is not served."""
     hostile = FakeBridge()
     await hostile.start()
     try:
@@ -78,7 +79,7 @@ async def beside_a_hostile_bridge(bed: Testbed, seconds: float) -> Course:
 
 
 async def _served(connection: str, seconds: float) -> list[float]:
-    """A small request after the other; every tenth on a connection of its own."""
+    """Sends small requests one after the other, ten on each connection."""
     took: list[float] = []
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -93,7 +94,7 @@ async def _served(connection: str, seconds: float) -> list[float]:
 
 @asynccontextmanager
 async def _during(work: Any) -> AsyncIterator[None]:
-    """The work goes on while the block runs; if it fails, so does the block."""
+    """Runs `work` during the block. If it fails, the block fails."""
     task = asyncio.create_task(work)
     try:
         yield
@@ -152,7 +153,7 @@ def _shared_relay(bed: Testbed, hostile: FakeBridge) -> Iterator[PartProcess]:
 
 
 def _hostile(bed: Testbed, bridge: FakeBridge, relay: str) -> Any:
-    """Each round another trick with its directory; its customers' exchanges hang all the time."""
+    """Plays another trick with its directory each second, while its customers' exchanges hang."""
 
     async def hang(context: Any, _: object) -> None:
         await asyncio.Event().wait()

@@ -1,10 +1,10 @@
-"""How well the time of one refusal tells its cause: with shared ticks, and with a minimum time alone.
+"""How well the time of a refusal tells its cause: with shared ticks, and with a minimum time only.
 
 python -m tests.soak.refusal_times --samples 500
 
-Of each two causes: how often one refusal of either is in the order that is more frequent; a half if time
-says nothing. Once by what a caller measures, from its call to the refusal; and once by when in a step the
-refusal came, by the bridge's own clock, which only a caller on the same machine has.
+For each pair of causes it takes one refusal of each, and counts how often the more frequent order occurs.
+It is half of the time if time tells nothing. It compares what a caller measures, from call to refusal, and
+the moment within a tick by the bridge's clock, which a caller on the same machine has.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from blindrelay.provider_bridge.keys.identity_file import load_or_make_identity
-from blindrelay.provider_bridge.opening import TICK_SECONDS
+from blindrelay.provider_bridge.exchange_opener import TICK_SECONDS
+from blindrelay.provider_bridge.keys.key_files import load_or_make_identity
 from blindrelay.v1.exchange_pb2 import ExchangeRequest
 from blindrelay.v1.outer_status import OuterStatus
 from tests.provider_bridge.sealed_caller import (
@@ -57,12 +57,12 @@ def main() -> int:
     print(f"{samples} refusals of each cause; chance alone reaches {chance(samples):.1%}")
     for how in ("minimum", "ticks"):
         taken, phases = asyncio.run(measure(how, samples))
-        print(f"{how:<8} by the caller's time {told(taken):5.1%}   within a step {told(phases):5.1%}")
+        print(f"{how:<8} by the caller's time {told(taken):5.1%}   within a tick {told(phases):5.1%}")
     return 0
 
 
 async def measure(how: str, samples: int) -> tuple[Times, Times]:
-    """Seconds that refusals took, and where in a step they came, by cause."""
+    """Seconds that refusals took, and their moments within a tick, by cause."""
     taken: Times = defaultdict(list)
     phases: Times = defaultdict(list)
     with bridge(how) as (address, identity):
@@ -81,7 +81,7 @@ async def measure(how: str, samples: int) -> tuple[Times, Times]:
 
 
 async def causes(caller: SealedCaller) -> dict[str, SealedRequest]:
-    """Requests that are refused after more and more work."""
+    """Requests that are refused after an increasing amount of work."""
     good = await caller.seal()
     await collect(await caller.send(good), good)
     sealed = ExchangeRequest.FromString(good.messages[0]).sealed
@@ -95,12 +95,12 @@ async def causes(caller: SealedCaller) -> dict[str, SealedRequest]:
 
 
 def told(times: Times) -> float:
-    """How often one sample of each of two causes is in the right order, for the pair that is told best."""
+    """How often two samples are in the more frequent order, for the pair that differs most."""
     return max(_in_order(one, other) for one, other in itertools.combinations(times.values(), 2))
 
 
 def chance(samples: int) -> float:
-    """What told() seldom exceeds where times tell nothing: the best of six pairs, two standard deviations."""
+    """What told() rarely exceeds if times tell nothing: the best of six pairs, two standard deviations."""
     return 0.5 + 2 * math.sqrt((2 * samples + 1) / (12 * samples**2))
 
 

@@ -1,6 +1,6 @@
-"""A bridge as a process of its own, for measuring how long it takes to refuse.
+"""A bridge process, to measure how long refusals take.
 
-`minimum` has refusals leave a minimum time after their call, each by a timer of its own, as they once did.
+With `minimum`, each refusal leaves a minimum time after its call, by its own timer, as in an earlier design.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ import asyncio
 import sys
 from pathlib import Path
 
-from blindrelay.provider_bridge import Bridge, load_identity, opening, read_bridge_config
+from blindrelay.provider_bridge import Bridge, exchange_opener, load_identity, read_bridge_config
 
 
 async def main(config_file: Path, how: str) -> None:
     if how == "minimum":
-        opening.refusal_tick = lambda since: since + opening.TICK_SECONDS
+        exchange_opener.refusal_tick = lambda since: since + exchange_opener.TICK_SECONDS
     config = read_bridge_config(config_file)
     assert isinstance(config.identity_key, Path)
     async with Bridge(config, load_identity(config.identity_key)).running() as address:

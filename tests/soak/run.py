@@ -1,8 +1,7 @@
 """`make soak`: relay, bridge and client under a steady mix of exchanges, and cancelled calls to providers.
 
-It fails if a process grows, or if a connection is not given back.
-
-Then a fifth of the time each beside a greedy token and a hostile bridge; fails if others wait for them.
+It fails if a process grows, or if a connection is not returned. Then it runs a fifth of the time each beside
+a greedy token and a hostile bridge, and fails if others wait for them.
 
 make soak ARGS="--minutes 30"
 """
@@ -44,12 +43,12 @@ def main() -> int:
         )
     print(*courses, sep="\n")
     wrong = complaints(growth) + [complaint for course in courses for complaint in course.complaints]
-    print("\n".join(wrong) or "nothing grows, and nobody waits for a bad neighbour")
+    print("\n".join(wrong) or "nothing grows, and no one waits for a bad neighbour")
     return 1 if wrong else 0
 
 
 async def _cancelled_calls(rounds: int, each: int) -> Growth:
-    """What this process keeps of calls that are cancelled. Raises if a connection is not given back."""
+    """What this process keeps of cancelled calls. Raises if a connection is not returned."""
     async with providers() as transports:
         soak = Cancellations(transports)
         await soak.run(rounds, each)

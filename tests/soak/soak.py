@@ -1,4 +1,4 @@
-"""A steady mix of exchanges, for as long as is wanted, and what it leaves behind in each process."""
+"""A steady mix of exchanges, and what it leaves behind in each process."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Soak:
     async def run(
         self, warm_up: int, rounds: int, each: int, until: float | None = None
     ) -> dict[str, Growth]:
-        """So many exchanges to warm up, then rounds of so many; none after `until`, a monotonic time."""
+        """Warms up, then runs rounds of `each` exchanges, and none after `until` (monotonic time)."""
         async with SealedTransport(self._bed.relay) as sealed, sealed.async_httpx_client() as client:
             await self._exchanges(client, warm_up)
             for _round in range(rounds):
@@ -100,7 +100,7 @@ class Soak:
 
 
 def growth_of(samples: list[Sample]) -> Growth:
-    """What a process keeps, from what it had at one moment after the other."""
+    """What a process keeps, from its samples over time."""
     third = max(1, len(samples) // 3)
     first, last = samples[:third], samples[-third:]
 

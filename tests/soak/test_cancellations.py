@@ -1,4 +1,4 @@
-"""Hundreds of cancelled calls leave nothing behind; the short version of what `make soak` does."""
+"""Hundreds of cancelled calls leave nothing behind: the short version of a part of `make soak`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 from .cancellations import Cancellations, providers
 
 
-async def test_cancelled_calls_give_everything_back() -> None:
+async def test_cancelled_calls_return_every_connection() -> None:
     before = asyncio.all_tasks()
     async with providers() as transports:
         soak = Cancellations(transports)
@@ -16,4 +16,4 @@ async def test_cancelled_calls_give_everything_back() -> None:
         await soak.use_every_place()
         await asyncio.sleep(0.1)
         assert soak.growth.descriptors <= 2 * len(transports)
-    assert len(asyncio.all_tasks() - before) <= 8, "the provider's own, for connections that are idle"
+    assert len(asyncio.all_tasks() - before) <= 8, "those of the provider, for idle connections"

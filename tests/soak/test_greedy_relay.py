@@ -1,4 +1,4 @@
-"""The short form of tests.soak.greedy_relay, and what it would notice."""
+"""The short form of tests.soak.greedy_relay."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from .greedy_relay import SharedBridge
 REQUESTS = 40
 
 
-def test_a_greedy_relay_leaves_another_served() -> None:
-    with SharedBridge.running() as bridge, bridge.beset():
+def test_greedy_relay_leaves_room_for_another() -> None:
+    with SharedBridge.running() as bridge, bridge.beside_greedy_relay():
         greedy = asyncio.run(bridge.serve(bridge.greedy, REQUESTS))
         modest = asyncio.run(bridge.serve(bridge.modest, REQUESTS))
     assert (len(modest.seconds), modest.refused) == (REQUESTS, 0)
-    assert greedy.refused, "it holds its whole share: the other was served for having one of its own"
+    assert greedy.refused, "it has used up its share, so the other was served from its own"

@@ -71,13 +71,13 @@ def test_up_shows_a_part_that_dies_and_keeps_the_others() -> None:
         pids = json.loads(process.stdout.readline())["pids"]
         os.kill(pids["provider"], signal.SIGKILL)
         assert (
-            process.stderr.readline() == "blindrelay-testbed: provider ended by signal 9; it said nothing\n"
+            process.stderr.readline() == "blindrelay-testbed: provider ended by signal 9; it wrote nothing\n"
         )
         os.kill(pids["relay"], 0)
         assert _ended(process, signal.SIGTERM)[0] == 0
 
 
-def test_up_tells_people_what_to_do() -> None:
+def test_up_prints_the_command_that_sets_the_connection() -> None:
     with _running("up", "--provider", "scripted") as process:
         assert process.stdout is not None
         lines = iter(process.stdout.readline, "")
@@ -101,7 +101,7 @@ def test_the_demo_asks_answers_and_shows_what_the_relay_forwarded() -> None:
     assert "\N{ESCAPE}" not in shown.stdout
 
 
-def test_the_demo_says_that_a_script_took_over() -> None:
+def test_demo_says_that_a_script_answers() -> None:
     code = (
         "import sys\n"
         "from blindrelay.testbed import cli, providers\n"
@@ -123,7 +123,7 @@ def test_the_demo_can_use_a_relay_that_runs(bed: Testbed) -> None:
     assert "starting" not in shown.stdout
 
 
-def test_a_demo_that_is_interrupted_ends_at_once_and_silently() -> None:
+def test_interrupted_demo_ends_silently() -> None:
     with _running("demo", "--provider", "random") as process:
         assert process.stdout is not None
         shown = ""
@@ -141,36 +141,27 @@ def test_a_demo_that_is_interrupted_ends_at_once_and_silently() -> None:
         (("--relay", "relay.example"), 2, "a connection string has the form blindrelay://"),
         (("--relay", "blindrelay://token@127.0.0.1:1?tls=off"), 2, "no bridge is pinned"),
         (("--provider", "openai"), 2, "set OPENAI_API_KEY"),
+        (
+            ("--relay", "WRONG TOKEN"),
+            1,
+            "the relay does not know this access token: ask its operator",
+        ),
+        (("--relay", "NOBODY LISTENS"), 1, "no connection to the relay"),
     ],
 )
-def test_what_is_asked_wrongly_is_told_in_one_line(
-    arguments: tuple[str, ...], code: int, message: str
-) -> None:
-    shown = _run("demo", *arguments, OPENAI_API_KEY="")
+def test_an_error_is_one_line(bed: Testbed, arguments: tuple[str, ...], code: int, message: str) -> None:
+    relays = {
+        "WRONG TOKEN": bed.relay.replace(bed.token, "brt_" + "A" * 43),
+        "NOBODY LISTENS": bed.connection("127.0.0.1:9"),
+    }
+    shown = _run("demo", *(relays.get(each, each) for each in arguments), OPENAI_API_KEY="")
     assert shown.returncode == code
     assert shown.stderr.startswith("blindrelay-testbed: ")
     assert message in shown.stderr
     assert shown.stderr.count("\n") == 1
 
 
-def test_what_the_relay_refuses_is_told_in_one_line(bed: Testbed) -> None:
-    shown = _run("demo", "--relay", bed.relay.replace(bed.token, "brt_" + "A" * 43))
-    assert shown.returncode == 1
-    assert shown.stderr == (
-        "blindrelay-testbed: BlindRelay: the relay does not know this access token: "
-        "ask its operator for one\n"
-    )
-
-
-def test_a_relay_that_is_not_there_is_told_in_one_line(bed: Testbed) -> None:
-    shown = _run("demo", "--relay", bed.connection("127.0.0.1:9"))
-    assert shown.returncode == 1
-    assert shown.stderr.startswith("blindrelay-testbed: ")
-    assert "no connection to the relay" in shown.stderr
-    assert shown.stderr.count("\n") == 1
-
-
-def test_the_provider_that_talks_is_the_real_one_where_it_can_be() -> None:
+def test_smollm2_is_the_default_if_llama_cpp_is_installed() -> None:
     expected: ProviderKind = "smollm2"
     pytest.importorskip("xllamacpp")
     assert talking_provider() == expected

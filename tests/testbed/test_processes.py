@@ -44,7 +44,7 @@ def _module(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> PartPro
     return PartProcess("part", "part_of_a_test", list)
 
 
-def test_it_listens_where_it_says(sleeper: PartProcess) -> None:
+def test_part_listens_at_the_announced_address(sleeper: PartProcess) -> None:
     assert sleeper.is_running
     assert httpx2.get(f"http://{sleeper.listening}/health").json() == {"status": "ok"}
 
@@ -57,7 +57,7 @@ def test_a_restart_keeps_the_address(sleeper: PartProcess) -> None:
     assert _is_gone(pid)
 
 
-def test_it_can_be_stopped_killed_and_started_again(sleeper: PartProcess) -> None:
+def test_part_can_be_stopped_killed_and_started_again(sleeper: PartProcess) -> None:
     sleeper.stop()
     assert sleeper.exit_code == -signal.SIGTERM
     sleeper.start()
@@ -67,7 +67,9 @@ def test_it_can_be_stopped_killed_and_started_again(sleeper: PartProcess) -> Non
     sleeper.kill()
 
 
-def test_a_death_is_told_with_the_last_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_death_of_a_part_is_reported_with_its_last_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     part = _module(tmp_path, monkeypatch, LISTENING)
     part.start()
     part.check()
@@ -76,28 +78,28 @@ def test_a_death_is_told_with_the_last_words(tmp_path: Path, monkeypatch: pytest
         if not part.is_running:
             break
         time.sleep(0.01)
-    with pytest.raises(PartDiedError, match="part ended by signal 9; it said:\nlast words"):
+    with pytest.raises(PartDiedError, match="part ended by signal 9; its last lines:\nlast words"):
         part.check()
     part.stop()
 
 
-def test_one_that_dies_before_it_listens_is_told_likewise(
+def test_death_before_listening_is_reported_with_the_last_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     part = _module(tmp_path, monkeypatch, "import sys\nsys.exit('this is why')\n")
-    with pytest.raises(PartDiedError, match="part ended with exit code 1; it said:\nthis is why"):
+    with pytest.raises(PartDiedError, match="part ended with exit code 1; its last lines:\nthis is why"):
         part.start()
     part.stop()
 
 
-def test_one_that_says_something_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_announcement_that_is_not_json_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     part = _module(tmp_path, monkeypatch, "print('hello')\n")
     with pytest.raises(PartNotReadyError, match="printed: hello"):
         part.start()
     part.kill()
 
 
-def test_what_it_writes_is_kept_within_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kept_stderr_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "import sys\nfor n in range(5000): print('line', n, 'x' * 9999, file=sys.stderr)\nsys.exit(3)\n"
     part = _module(tmp_path, monkeypatch, text)
     with pytest.raises(PartDiedError, match="exit code 3"):
@@ -107,12 +109,12 @@ def test_what_it_writes_is_kept_within_bounds(tmp_path: Path, monkeypatch: pytes
     part.stop()
 
 
-def test_it_has_no_pid_before_it_is_started() -> None:
+def test_part_has_no_pid_before_its_start() -> None:
     with pytest.raises(PartNotReadyError, match="not started"):
         _ = PartProcess("part", "nothing", list).pid
 
 
-def test_parts_end_with_their_parent_whatever_ends_it() -> None:
+def test_parts_end_when_their_parent_is_killed() -> None:
     script = (
         "import os, signal\n"
         "from blindrelay.testbed.processes import PartProcess\n"

@@ -1,4 +1,7 @@
-"""The scripted provider: the official SDKs read it, and it does what a request tells it to."""
+"""The scripted provider as a process: each request directs its own response, and observers see how it ended.
+
+What the responses look like to SDKs is tested in tests/testing.
+"""
 
 from __future__ import annotations
 
@@ -6,166 +9,137 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import anthropic
 import httpx2
-import openai
 import pytest
 
+CHAT = "/v1/chat/completions"
 PARIS = "The capital of France is Paris."
-QUESTION = "What is the capital of France?"
-MESSAGES: Any = [{"role": "user", "content": QUESTION}]
+DIGEST = hashlib.sha256(b"word").hexdigest()[:40]
 
 
-@pytest.fixture
-def client(scripted: httpx2.Client) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(api_key="key", base_url=str(scripted.base_url.join("/v1")), max_retries=0) as client:
-        yield client
+def body(stream: bool = False, **script: Any) -> dict[str, Any]:
+    messages = [{"role": "user", "content": "What is the capital of France?"}]
+    return {"model": "m", "messages": messages, "stream": stream, "scripted": script}
 
 
-@pytest.fixture
-def claude(scripted: httpx2.Client) -> Iterator[anthropic.Anthropic]:
-    with anthropic.Anthropic(api_key="key", base_url=str(scripted.base_url), max_retries=0) as client:
-        yield client
+def ask(scripted: httpx2.Client, **script: Any) -> Any:
+    return scripted.post(CHAT, json=body(**script)).raise_for_status().json()["choices"][0]["message"]
 
 
-def _ask(client: openai.OpenAI, **script: Any) -> str | None:
-    answer = client.chat.completions.create(model="m", messages=MESSAGES, extra_body={"scripted": script})
-    return answer.choices[0].message.content
+@contextmanager
+def words(scripted: httpx2.Client, **script: Any) -> Iterator[Iterator[str]]:
+    """The words of a stream, as they come."""
+    with scripted.stream("POST", CHAT, json=body(stream=True, **script)) as response:
+        data = (line.removeprefix("data: ") for line in response.iter_lines() if line.startswith("data: {"))
+        deltas = (json.loads(line)["choices"][0]["delta"] for line in data)
+        yield (delta["content"] for delta in deltas if delta.get("content"))
 
 
-def _pieces(client: openai.OpenAI, **script: Any) -> Iterator[str]:
-    stream = client.chat.completions.create(
-        model="m", messages=MESSAGES, stream=True, extra_body={"scripted": script}
-    )
-    with stream:
-        for chunk in stream:
-            if content := chunk.choices[0].delta.content:
-                yield content
-
-
-def _outcome(scripted: httpx2.Client, wanted: str) -> str:
+def outcome(scripted: httpx2.Client, wanted: str) -> str:
     """How the last response ended, as soon as it is `wanted`; otherwise after five seconds."""
     for _ in range(500):
-        outcome = str(scripted.get("/scripted/requests").json()[-1]["outcome"])
-        if outcome == wanted:
+        found = str(scripted.get("/scripted/requests").json()[-1]["outcome"])
+        if found == wanted:
             break
         time.sleep(0.01)
-    return outcome
+    return found
 
 
-def test_openai_chat(client: openai.OpenAI) -> None:
-    assert _ask(client) == PARIS
-    assert list(_pieces(client)) == ["The", " capital", " of", " France", " is", " Paris."]
+@pytest.mark.parametrize(
+    ("script", "text"),
+    [
+        ({}, PARIS),
+        ({"text": 'a "quoted" word, \\ and ü'}, 'a "quoted" word, \\ and ü'),
+        ({"digest": "word"}, f"{DIGEST} is the answer."),
+        *(({"answer_bytes": size}, "x" * size) for size in (0, 1, 65_536, 1_000_000)),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_text_is_the_same_whole_and_streamed(
+    scripted: httpx2.Client, script: dict[str, Any], text: str
+) -> None:
+    assert ask(scripted, **script)["content"] == text
+    with words(scripted, **script) as said:
+        assert "".join(said) == text
 
 
-def test_openai_responses(client: openai.OpenAI) -> None:
-    assert client.responses.create(model="m", input=QUESTION).output_text == PARIS
-    with client.responses.stream(model="m", input=QUESTION) as stream:
-        deltas = [event.delta for event in stream if event.type == "response.output_text.delta"]
-        assert stream.get_final_response().output_text == "".join(deltas) == PARIS
+def test_a_tool_call_has_the_digest_for_its_argument(scripted: httpx2.Client) -> None:
+    (call,) = ask(scripted, tool="word")["tool_calls"]
+    assert json.loads(call["function"]["arguments"]) == {"word": DIGEST}
 
 
-def test_openai_embeddings_and_models(client: openai.OpenAI) -> None:
-    data = client.embeddings.create(model="m", input=["a", "bb"]).data
-    assert [item.embedding[0] for item in data] == [1.0, 2.0]
-    assert [model.id for model in client.models.list()] == ["scripted"]
+@pytest.mark.parametrize(("script", "said"), [({}, "scripted 429"), ({"digest": "word"}, DIGEST)])
+def test_an_error_has_its_status_headers_and_text(
+    scripted: httpx2.Client, script: dict[str, Any], said: str
+) -> None:
+    error = scripted.post(CHAT, json=body(status=429, headers={"retry-after": "7"}, **script))
+    assert (error.status_code, error.headers["retry-after"]) == (429, "7")
+    assert error.json()["error"]["message"] == said
 
 
-def test_anthropic_messages(claude: anthropic.Anthropic) -> None:
-    whole = claude.messages.create(model="m", max_tokens=9, messages=MESSAGES)
-    assert [block.text for block in whole.content if block.type == "text"] == [PARIS]
-    with claude.messages.stream(model="m", max_tokens=9, messages=MESSAGES) as stream:
-        assert "".join(stream.text_stream) == PARIS
-        assert stream.get_final_message().stop_reason == "end_turn"
-    assert claude.messages.count_tokens(model="m", messages=MESSAGES).input_tokens == 1
+def test_the_last_piece_waits_at_its_gate(scripted: httpx2.Client) -> None:
+    with words(scripted, hold="last piece") as said:
+        assert [next(said) for _ in range(5)] == ["The", " capital", " of", " France", " is"]
+        assert scripted.get("/scripted/requests").json()[-1]["outcome"] == "open"
+        scripted.post("/scripted/release", json={"gate": "last piece"})
+        assert list(said) == [" Paris."]
+    assert outcome(scripted, "answered") == "answered"
 
 
-def test_it_says_what_it_is_told(client: openai.OpenAI) -> None:
-    text = 'a "quoted" word, \\ and ü'
-    assert _ask(client, text=text) == text
-    assert "".join(_pieces(client, text=text)) == text
+def test_it_breaks_off_after_so_many_pieces(scripted: httpx2.Client) -> None:
+    with words(scripted, break_after=2) as said:
+        assert [next(said), next(said)] == ["The", " capital"]
+        with pytest.raises(httpx2.RemoteProtocolError):
+            next(said)
+    assert outcome(scripted, "broken off") == "broken off"
 
 
-@pytest.mark.parametrize("size", [0, 1, 65_536, 1_000_000])
-def test_it_says_as_much_as_it_is_told(client: openai.OpenAI, size: int) -> None:
-    assert _ask(client, answer_bytes=size) == "x" * size
-    assert "".join(_pieces(client, answer_bytes=size)) == "x" * size
+def test_it_notices_that_its_client_is_gone(scripted: httpx2.Client) -> None:
+    with words(scripted, hold="never") as said:
+        next(said)
+    assert outcome(scripted, "abandoned") == "abandoned"
 
 
-def test_an_error_has_its_status_and_headers(client: openai.OpenAI, claude: anthropic.Anthropic) -> None:
-    script = {"status": 429, "headers": {"retry-after": "7"}}
-    with pytest.raises(openai.RateLimitError, match="scripted 429") as limited:
-        _ask(client, **script)
-    assert limited.value.response.headers["retry-after"] == "7"
-    with pytest.raises(anthropic.RateLimitError, match="scripted 429"):
-        claude.messages.create(model="m", max_tokens=9, messages=MESSAGES, extra_body={"scripted": script})
-
-
-def test_the_last_piece_waits_at_its_gate(client: openai.OpenAI, scripted: httpx2.Client) -> None:
-    pieces = _pieces(client, hold="last piece")
-    assert [next(pieces) for _ in range(5)] == ["The", " capital", " of", " France", " is"]
-    assert scripted.get("/scripted/requests").json()[-1]["outcome"] == "open"
-    scripted.post("/scripted/release", json={"gate": "last piece"})
-    assert list(pieces) == [" Paris."]
-
-
-def test_it_breaks_off_after_so_many_pieces(client: openai.OpenAI, scripted: httpx2.Client) -> None:
-    pieces = _pieces(client, break_after=2)
-    assert [next(pieces), next(pieces)] == ["The", " capital"]
-    with pytest.raises((openai.APIConnectionError, httpx2.RemoteProtocolError)):
-        next(pieces)
-    assert _outcome(scripted, "broken off") == "broken off"
-
-
-def test_it_notices_that_nobody_listens_any_more(client: openai.OpenAI, scripted: httpx2.Client) -> None:
-    with client.chat.completions.create(
-        model="m", messages=MESSAGES, stream=True, extra_body={"scripted": {"hold": "never"}}
-    ) as stream:
-        next(iter(stream))
-    assert _outcome(scripted, "abandoned") == "abandoned"
-
-
-def test_it_echoes_what_it_received(client: openai.OpenAI, scripted: httpx2.Client) -> None:
-    seen = json.loads(_ask(client, echo=True) or "")
-    assert (seen["method"], seen["path"]) == ("POST", "/v1/chat/completions")
-    assert ["authorization", "Bearer key"] in seen["headers"]
-    other = scripted.put("/v1/anything?at=all", content=b"body").json()
-    assert (other["method"], other["path"], other["body_bytes"]) == ("PUT", "/v1/anything?at=all", 4)
-    assert other["body_sha256"] == hashlib.sha256(b"body").hexdigest()
-
-
-def test_a_chunked_body_is_read_and_the_connection_kept(scripted: httpx2.Client) -> None:
+def test_it_echoes_what_it_received(scripted: httpx2.Client) -> None:
+    seen = json.loads(ask(scripted, echo=True)["content"])
+    assert (seen["method"], seen["path"]) == ("POST", CHAT)
+    assert ["accept-encoding", scripted.headers["accept-encoding"]] in seen["headers"]
     for size in (1, 70_000):
-        answer = scripted.post("/v1/files", content=iter([b"ab", b"c" * size]))
-        assert answer.json()["body_bytes"] == 2 + size
+        content = b"ab" + b"c" * size
+        other = scripted.put("/v1/anything?at=all", content=iter([content[:2], content[2:]])).json()
+        assert (other["method"], other["path"], other["body_bytes"]) == (
+            "PUT",
+            "/v1/anything?at=all",
+            2 + size,
+        )
+        assert other["body_sha256"] == hashlib.sha256(content).hexdigest()
 
 
-def test_it_takes_its_time(client: openai.OpenAI) -> None:
+def test_it_takes_its_time(scripted: httpx2.Client) -> None:
     """At least what it was told; a sleep may end a clock's tick early."""
     started = time.monotonic()
-    pieces = _pieces(client, first_piece_seconds=0.2, pieces_per_second=20)
-    next(pieces)
-    assert time.monotonic() - started >= 0.9 * 0.2
-    list(pieces)
-    assert time.monotonic() - started >= 0.9 * (0.2 + 5 / 20)
+    with words(scripted, first_piece_seconds=0.2, pieces_per_second=20) as said:
+        next(said)
+        assert time.monotonic() - started >= 0.9 * 0.2
+        list(said)
+        assert time.monotonic() - started >= 0.9 * (0.2 + 5 / 20)
 
 
-def test_a_script_with_a_mistake_is_refused(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.BadRequestError, match="pieces_per_minute"):
-        _ask(client, pieces_per_minute=3)
-
-
-def test_an_answer_at_once_is_held_before_its_last_byte(scripted: httpx2.Client) -> None:
+def test_the_query_holds_a_response_before_its_last_byte(scripted: httpx2.Client) -> None:
     script = json.dumps({"hold": "last byte"})
     with scripted.stream("GET", "/v1/models/m", params={"scripted": script}) as answer:
         pieces = answer.iter_raw()
-        body = next(pieces)
-        assert len(body) == int(answer.headers["content-length"]) - 1
+        first = next(pieces)
+        assert len(first) == int(answer.headers["content-length"]) - 1
         scripted.post("/scripted/release", json={"gate": "last byte"})
-        assert json.loads(body + b"".join(pieces))["method"] == "GET"
+        assert json.loads(first + b"".join(pieces))["method"] == "GET"
 
 
-def test_a_wrong_script_in_the_query_is_an_error(scripted: httpx2.Client) -> None:
+def test_a_wrong_script_is_refused(scripted: httpx2.Client) -> None:
+    refused = scripted.post(CHAT, json=body(pieces_per_minute=3))
+    assert refused.status_code == 400
+    assert "pieces_per_minute" in refused.text
     assert scripted.get("/v1/models/m", params={"scripted": "{"}).status_code == 400

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from blindrelay.testbed.configuration import write_relay_config
 from blindrelay.testbed.tap import Direction, Tap, TapReader
+from blindrelay.testing.configuration import write_relay_config
 
 REPLICAS = ["127.0.0.1:1"]
 
@@ -20,24 +20,24 @@ def relay(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
 
 
-def test_each_entry_is_read_once_and_as_much_of_it_as_is_kept(tmp_path: Path) -> None:
+def test_each_entry_is_read_once(tmp_path: Path) -> None:
     reader = TapReader(tmp_path / "tapped")
     assert reader.new() == []
     with closing(Tap(tmp_path / "tapped", keep=4)) as tap:
-        number = tap.opened({"key": "value"})
-        tap.passed(number, Direction.UP, b"message")
+        exchange = tap.opened([("key", "value")])
+        exchange.sent(b"message")
         opening, message = reader.new()
         assert (opening.direction, opening.metadata) == (Direction.OPEN, {"key": "value"})
         assert (message.direction, message.size, message.first) == (Direction.UP, 7, b"mess".hex())
         assert reader.new() == []
-        tap.passed(number, Direction.DOWN, b"")
+        exchange.received(b"")
     assert [entry.direction for entry in reader.new()] == [Direction.DOWN]
 
 
-def test_a_line_that_is_still_being_written_is_read_when_it_is_whole(tmp_path: Path) -> None:
+def test_incomplete_line_is_read_later(tmp_path: Path) -> None:
     file = tmp_path / "tapped"
     with closing(Tap(file, keep=1)) as tap:
-        tap.passed(1, Direction.UP, b"message")
+        tap.opened([])
     line = file.read_bytes()
     file.write_bytes(line + line[:20])
     reader = TapReader(file)
@@ -47,7 +47,7 @@ def test_a_line_that_is_still_being_written_is_read_when_it_is_whole(tmp_path: P
     assert len(reader.new()) == 1
 
 
-def test_the_relay_that_ships_does_not_know_the_tap_s_arguments(tmp_path: Path) -> None:
+def test_shipped_relay_rejects_the_arguments_of_the_tap(tmp_path: Path) -> None:
     config, tapped = tmp_path / "relay.toml", tmp_path / "tapped"
     write_relay_config(config, "127.0.0.1:0", REPLICAS, {})
     refused = relay(str(tapped), "100", "serve", "--config", str(config))
@@ -57,7 +57,7 @@ def test_the_relay_that_ships_does_not_know_the_tap_s_arguments(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("option", ["tap", "debug", "capture"])
-def test_no_key_of_its_configuration_is_one(tmp_path: Path, option: str) -> None:
+def test_shipped_relay_has_no_option_for_a_tap(tmp_path: Path, option: str) -> None:
     config = tmp_path / "relay.toml"
     write_relay_config(config, "127.0.0.1:0", REPLICAS, {option: str(tmp_path / "tapped")})
     refused = relay("serve", "--config", str(config))

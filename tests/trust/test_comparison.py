@@ -1,4 +1,4 @@
-"""Comparing what clients were shown: every cheat is named, and nothing that honest operation does."""
+"""Comparing histories: every cheat is reported, and honest operation is not."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def two_starts() -> Sides:
     return history_of(replica.states(NOW)), history_of(replica.states(NOW + 1, started_at=NOW - 599))
 
 
-def a_key_that_only_one_is_shown() -> Sides:
+def a_key_for_one_side() -> Sides:
     replica = Replica()
     return history_of(replica.states(NOW, configs=BOTH)), history_of(replica.states(NOW + 1))
 
@@ -74,10 +74,10 @@ def a_key_that_comes_and_goes() -> Sides:
     return history_of(first, third), history_of(second)
 
 
-def a_replica_of_ones_own() -> Sides:
-    everyones, hidden = Replica(1), Replica(2)
-    left = history_of(hidden.states(NOW - SETTLING), everyones.states(NOW), hidden.states(NOW + SETTLING))
-    return left, history_of(everyones.states(NOW))
+def a_replica_for_one_side() -> Sides:
+    public, hidden = Replica(1), Replica(2)
+    left = history_of(hidden.states(NOW - SETTLING), public.states(NOW), hidden.states(NOW + SETTLING))
+    return left, history_of(public.states(NOW))
 
 
 def other_identities() -> Sides:
@@ -88,7 +88,7 @@ def other_identities() -> Sides:
 def successors_in_turn() -> Sides:
     replica = Replica()
     first, second, third = (
-        replica.states(NOW + at, next_identity_hash=said) for at, said in enumerate((HASH, b"", HASH))
+        replica.states(NOW + at, next_identity_hash=each) for at, each in enumerate((HASH, b"", HASH))
     )
     return history_of(first, third), history_of(second)
 
@@ -100,7 +100,7 @@ def two_successors_at_once() -> Sides:
     )
 
 
-def a_successor_of_ones_own() -> Sides:
+def a_successor_for_one_side() -> Sides:
     one, other = Replica(1), Replica(2)
     ends = (NOW, NOW + ROLLOUT + 1)
     return (
@@ -115,19 +115,19 @@ CHEATS: dict[Callable[[], Sides], Kind] = {
     numbers_against_the_times: Kind.ORDER,
     two_signers: Kind.SIGNER,
     two_starts: Kind.START,
-    a_key_that_only_one_is_shown: Kind.KEY,
+    a_key_for_one_side: Kind.KEY,
     a_key_swapped_for_another: Kind.KEY,
     a_key_that_comes_and_goes: Kind.KEY,
-    a_replica_of_ones_own: Kind.REPLICA,
+    a_replica_for_one_side: Kind.REPLICA,
     other_identities: Kind.IDENTITY,
     successors_in_turn: Kind.SUCCESSOR,
     two_successors_at_once: Kind.SUCCESSOR,
-    a_successor_of_ones_own: Kind.SUCCESSOR,
+    a_successor_for_one_side: Kind.SUCCESSOR,
 }
 
 
 @pytest.mark.parametrize("cheat", CHEATS, ids=lambda cheat: cheat.__name__)
-def test_each_cheat_is_named_from_either_side(cheat: Callable[[], Sides]) -> None:
+def test_cheat_is_found_from_either_side(cheat: Callable[[], Sides]) -> None:
     left, right = cheat()
     assert CHEATS[cheat] in kinds(between(left, right))
     assert CHEATS[cheat] in kinds(between(right, left))
@@ -138,13 +138,13 @@ def test_every_kind_of_difference_has_a_cheat() -> None:
 
 
 @pytest.mark.parametrize("cheat", [two_of_one_number, a_contradiction_that_one_side_knows])
-def test_a_contradiction_comes_with_its_proof(cheat: Callable[[], Sides]) -> None:
+def test_contradiction_has_its_proof(cheat: Callable[[], Sides]) -> None:
     found = between(*cheat()).differences[0]
     assert found.proof is not None
     verify_proof(found.proof, found.identity)
 
 
-def test_three_sides_are_compared_with_each_other() -> None:
+def test_three_sides_are_compared() -> None:
     honest = Replica(2).states()
     left, right = two_of_one_number()
     comparison = compare({"honest": history_of(honest), "left": left, "right": right})
@@ -215,13 +215,13 @@ def test_honest_operation_is_not_reported(operation: Callable[[], Sides]) -> Non
     assert between(right, left).differences == ()
 
 
-def test_a_replica_that_may_be_coming_or_going_is_unsettled() -> None:
+def test_replica_that_may_be_starting_is_unsettled() -> None:
     assert between(*just_started()).unsettled == (Replica(2).content["replica_id"],)
     left, right = rotated()
     assert between(left, right).unsettled == ()
 
 
-def test_a_replica_that_was_gone_when_the_other_side_looked_is_settled() -> None:
+def test_replica_that_stopped_before_the_other_side_looked_is_settled() -> None:
     gone, stays = Replica(1), Replica(2)
     left = history_of(gone.states(NOW), stays.states(NOW))
     for later, unsettled in ((SETTLING, 1), (SETTLING + 1, 0)):
@@ -230,15 +230,15 @@ def test_a_replica_that_was_gone_when_the_other_side_looked_is_settled() -> None
         assert len(comparison.unsettled) == unsettled
 
 
-def test_who_followed_a_successor_alone_is_told() -> None:
+def test_following_a_successor_alone_is_a_difference() -> None:
     left, _ = followed_to_the_successor()
     right = history_of(Replica(1).states(NOW + 7 * DAY))
     assert Kind.IDENTITY in kinds(between(left, right))
     assert Kind.IDENTITY in kinds(between(right, left))
 
 
-def test_replicas_that_one_side_was_shown_in_passing_are_counted() -> None:
-    """Each in one fetch alone: nothing can be said of one, and much of many."""
+def test_replicas_shown_in_one_fetch_are_counted() -> None:
+    """One of them says nothing, and many say much."""
     stays = Replica(1)
     first, last = stays.states(NOW), stays.states(NOW + 9_000)
     fleeting = [Replica(number).states(NOW + number * 600) for number in range(2, 12)]
@@ -247,8 +247,8 @@ def test_replicas_that_one_side_was_shown_in_passing_are_counted() -> None:
     assert (comparison.passing, comparison.unsettled) == (10, ())
 
 
-def test_what_has_left_the_log_is_not_held_against_anybody() -> None:
-    left, right = a_replica_of_ones_own()
+def test_replica_that_left_the_log_is_unsettled() -> None:
+    left, right = a_replica_for_one_side()
     right.directories.complete_since = NOW - SETTLING + 1
     assert between(left, right).differences == ()
     assert len(between(left, right).unsettled) == 1

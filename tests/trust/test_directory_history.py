@@ -1,11 +1,12 @@
-"""The log of what was shown: what it keeps, what it forgets, and how it judges what others learnt."""
+"""A client's history of directories: what it refuses, what it logs, and what it forgets."""
 
 from __future__ import annotations
 
 import pytest
 
-from blindrelay.trust import DirectoryHistory, ForkedError, RolledBackError, VerifiedDirectory
+from blindrelay.trust import DirectoryHistory, ForkedError, RolledBackError, VerifiedDirectory, read_directory
 from blindrelay.trust.directory_history import KEPT_SECONDS, MAX_LOOKS, MAX_SHOWN, MAX_SHOWN_SIZE, RELAY_LAG
+from blindrelay.v1.keys_pb2 import SignedKeyDirectory
 
 from .replicas import DAY, KEYS, NOW, Replica
 
@@ -21,49 +22,145 @@ def sequences(history: DirectoryHistory) -> list[int]:
     return [each.sequence for each in history.shown]
 
 
-def test_the_newest_is_kept_and_the_first_with_each_set_of_keys() -> None:
+def in_the_next_process(history: DirectoryHistory) -> DirectoryHistory:
+    return DirectoryHistory(history.shown)
+
+
+def test_older_directory_is_a_rollback_and_changes_nothing() -> None:
+    replica = Replica()
+    oldest, older, newer = replica.states(NOW - 2), replica.states(NOW - 1), replica.states(NOW)
+    history = log_of(oldest, newer)
+    for each in (older, oldest):
+        with pytest.raises(RolledBackError, match="older key directory"):
+            history.judge(each)
+    history.judge(newer)
+
+
+def test_replicas_are_judged_apart() -> None:
+    history = log_of(Replica(1).states(sequence=9))
+    history.judge(Replica(2).states(sequence=1))
+    with pytest.raises(RolledBackError):
+        history.judge(Replica(1).states(sequence=8))
+
+
+def test_fork_has_a_proof_and_is_never_forgiven() -> None:
+    replica = Replica()
+    first, second, third = replica.states(), replica.states(sequence=1, expires_at=NOW + 60), replica.states()
+    history = log_of(first)
+    for each in (second, first, third):
+        with pytest.raises(ForkedError, match="two different key directories") as caught:
+            history.judge(each)
+        assert caught.value.proof == (first.signed, second.signed)
+    for encoded in history.proofs[0]:
+        assert (
+            read_directory(SignedKeyDirectory.FromString(encoded), replica.identity.public_key).sequence == 1
+        )
+    assert len(history.proofs) == 1
+    history.judge(Replica(2).states())
+
+
+def test_contradiction_with_an_older_directory_is_a_fork() -> None:
+    replica = Replica()
+    history = log_of(replica.states(), replica.states(), replica.states())
+    with pytest.raises(ForkedError):
+        history.judge(replica.states(sequence=1, expires_at=NOW + 60))
+
+
+def test_same_directory_under_a_renewed_delegation_is_no_fork() -> None:
+    replica = Replica()
+    signed = replica.signed()
+    history = log_of(read_directory(signed, replica.identity.public_key))
+    renewed = replica.delegation(NOW + 1)
+    signed.delegation, signed.delegation_signature = renewed.delegation, renewed.signature
+    history.judge(read_directory(signed, replica.identity.public_key))
+
+
+def test_only_expired_directories_are_forgotten() -> None:
+    replica = Replica()
+    older, newer = replica.states(NOW - 1), replica.states(NOW, expires_at=NOW + 60)
+    history = log_of(newer)
+    history.forget_before(NOW + 60)
+    with pytest.raises(RolledBackError):
+        history.judge(older)
+    history.forget_before(NOW + 61)
+    history.judge(older)
+
+
+def test_rollback_is_noticed_in_the_next_process() -> None:
+    replica = Replica()
+    older = replica.states(NOW - RELAY_LAG - 1)
+    history = in_the_next_process(log_of(replica.states(NOW)))
+    with pytest.raises(RolledBackError):
+        history.judge(older)
+
+
+def test_fork_is_noticed_in_the_next_process() -> None:
+    replica = Replica()
+    history = in_the_next_process(log_of(replica.states(), replica.states()))
+    with pytest.raises(ForkedError):
+        history.judge(replica.states(sequence=2, expires_at=NOW + 60))
+
+
+def test_relay_of_another_process_may_be_two_minutes_ahead() -> None:
+    """This process has seen only what its own relay served."""
+    replica = Replica()
+    older, newer = replica.states(NOW - RELAY_LAG), replica.states(NOW)
+    history = in_the_next_process(log_of(newer))
+    history.judge(older)
+    history.judge(newer)
+    with pytest.raises(RolledBackError):
+        history.judge(older)
+    assert in_the_next_process(history).shown == [older, newer]
+
+
+def test_what_was_seen_here_counts_after_the_log_is_read_again() -> None:
+    replica = Replica()
+    older, newer = replica.states(NOW - 1), replica.states(NOW)
+    before = log_of(newer)
+    again = in_the_next_process(before)
+    again.continue_from(before)
+    with pytest.raises(RolledBackError):
+        again.judge(older)
+
+
+def test_log_has_the_newest_and_the_first_with_each_set_of_keys() -> None:
     replica, both = Replica(), [KEYS[0].config, KEYS[1].config]
     history = log_of(
         *(replica.states(NOW + at) for at in range(3)),
         *(replica.states(NOW + at, configs=both) for at in range(3, 6)),
-        replica.states(NOW + 6, configs=both, next_identity_hash=bytes(32)),
-        replica.states(NOW + 7, configs=both, next_identity_hash=bytes(32)),
-        replica.states(NOW + 8, configs=both, next_identity_hash=bytes(32)),
+        *(replica.states(NOW + at, configs=both, next_identity_hash=bytes(32)) for at in range(6, 9)),
     )
     assert sequences(history) == [1, 4, 7, 9]
 
 
-def test_the_log_ends_eight_days_before_the_newest_directory() -> None:
+def test_log_ends_eight_days_before_the_newest_directory() -> None:
     history = log_of(Replica(1).states(NOW), Replica(2).states(NOW + 1))
     last = Replica(3)
     history.judge(last.states(NOW + KEPT_SECONDS))
-    assert len(history.shown) == 3
-    assert history.complete_since == 0
+    assert (len(history.shown), history.complete_since) == (3, 0)
     history.judge(last.states(NOW + KEPT_SECONDS + 1))
     assert [each.replica_id[-1] for each in history.shown] == [2, 3, 3]
     assert history.complete_since == NOW + 1
 
 
-def test_a_clock_that_is_wrong_once_does_not_empty_the_log() -> None:
+def test_wrong_clock_does_not_empty_the_log() -> None:
     history = log_of(Replica(1).states(NOW))
     history.forget_before(NOW + 365 * DAY)
     assert sequences(history) == [1]
 
 
-def test_the_log_is_bounded_in_number_and_the_newest_of_each_replica_go_last() -> None:
+def test_log_is_limited_in_number_and_keeps_the_newest_of_each_replica() -> None:
     first = Replica(1)
     history = log_of(first.states(NOW - 50), first.states(NOW - 49, next_identity_hash=bytes(32)))
     for number in range(MAX_SHOWN - 1):
         history.judge(Replica(number + 2).states(NOW + number))
-    assert len(history.shown) == MAX_SHOWN
+    assert (len(history.shown), history.complete_since) == (MAX_SHOWN, 0)
     assert [each.sequence for each in history.shown if each.replica_id[-1] == 1] == [2]
-    assert history.complete_since == 0
     history.judge(Replica(200).states(NOW + 200))
-    assert len(history.shown) == MAX_SHOWN
-    assert history.complete_since == NOW - 48
+    assert (len(history.shown), history.complete_since) == (MAX_SHOWN, NOW - 48)
 
 
-def test_the_log_is_bounded_in_bytes() -> None:
+def test_log_is_limited_in_bytes() -> None:
     history = DirectoryHistory()
     for number in range(1, 100):
         history.judge(Replica(number).states(NOW + number, configs=[KEYS[0].config] * 8))
@@ -72,7 +169,7 @@ def test_the_log_is_bounded_in_bytes() -> None:
     assert history.shown[-1].replica_id[-1] == 99
 
 
-def test_looks_are_noted_a_minute_apart_and_bounded() -> None:
+def test_looks_are_a_minute_apart_and_limited() -> None:
     replica = Replica()
     history = log_of(*(replica.states(NOW + at) for at in (0, 30, 59, 60, 90, 200)))
     assert history.looked[replica.identity.public_key] == [NOW, NOW + 60, NOW + 200]
@@ -82,7 +179,7 @@ def test_looks_are_noted_a_minute_apart_and_bounded() -> None:
     assert (len(times), times[0]) == (MAX_LOOKS, NOW + 1_000)
 
 
-def test_only_what_is_new_wants_to_be_written() -> None:
+def test_history_changes_only_by_what_is_new() -> None:
     replica, history = Replica(), DirectoryHistory()
     first = replica.states()
     history.judge(first)
@@ -93,52 +190,3 @@ def test_only_what_is_new_wants_to_be_written() -> None:
     with pytest.raises(ForkedError):
         history.judge(replica.states(sequence=1, expires_at=NOW + 60))
     assert history.changed
-
-
-def in_the_next_process(history: DirectoryHistory) -> DirectoryHistory:
-    return DirectoryHistory(history.shown)
-
-
-def test_a_rollback_is_noticed_in_the_next_process() -> None:
-    replica = Replica()
-    older = replica.states(NOW - RELAY_LAG - 1)
-    history = in_the_next_process(log_of(replica.states(NOW)))
-    with pytest.raises(RolledBackError):
-        history.judge(older)
-
-
-def test_a_fork_is_noticed_in_the_next_process() -> None:
-    replica = Replica()
-    history = in_the_next_process(log_of(replica.states(), replica.states()))
-    with pytest.raises(ForkedError):
-        history.judge(replica.states(sequence=2, expires_at=NOW + 60))
-
-
-def test_a_contradiction_with_an_older_directory_is_a_fork_too() -> None:
-    replica = Replica()
-    history = log_of(replica.states(), replica.states(), replica.states())
-    with pytest.raises(ForkedError):
-        history.judge(replica.states(sequence=1, expires_at=NOW + 60))
-
-
-def test_another_relay_may_be_two_minutes_behind_and_the_same_may_not() -> None:
-    """What another process learnt may have come by another relay; what came here came by this one."""
-    replica = Replica()
-    older = replica.states(NOW - RELAY_LAG)
-    newer = replica.states(NOW)
-    history = in_the_next_process(log_of(newer))
-    history.judge(older)
-    history.judge(newer)
-    with pytest.raises(RolledBackError):
-        history.judge(older)
-    assert in_the_next_process(history).shown == [older, newer]
-
-
-def test_what_was_seen_here_counts_on_when_the_log_is_read_anew() -> None:
-    replica = Replica()
-    older, newer = replica.states(NOW - 1), replica.states(NOW)
-    before = log_of(newer)
-    again = in_the_next_process(before)
-    again.continue_from(before)
-    with pytest.raises(RolledBackError):
-        again.judge(older)

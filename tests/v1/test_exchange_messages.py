@@ -1,4 +1,4 @@
-"""Messages that are written without protobuf's encoder are the ones that it writes."""
+"""Messages that are encoded without protobuf equal those that protobuf encodes."""
 
 import os
 
@@ -13,7 +13,7 @@ SIZES = (1, 127, 128, 16_383, 16_384, 65_536, 69_632, 2_097_152)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_messages_are_protobufs_own(size: int) -> None:
+def test_messages_equal_protobufs(size: int) -> None:
     sealed, secret = os.urandom(size), os.urandom(1_168)
     assert response_message(sealed) == ExchangeResponse(sealed=sealed).SerializeToString()
     assert request_message(sealed) == ExchangeRequest(sealed=sealed).SerializeToString()
@@ -22,10 +22,10 @@ def test_messages_are_protobufs_own(size: int) -> None:
 
 
 @pytest.mark.parametrize("size", [0, *SIZES])
-def test_a_field_joins_a_message(size: int) -> None:
+def test_field_is_encoded_as_in_a_message(size: int) -> None:
     part = RequestPart(body=os.urandom(size))
     assert bytes_field(RequestPart.BODY_FIELD_NUMBER, part.body) == part.SerializeToString()
 
 
-def test_numbers_beyond_fifteen_take_two_bytes() -> None:
+def test_number_over_fifteen_takes_two_bytes() -> None:
     assert bytes_field(16, b"x") == b"\x82\x01\x01x"

@@ -1,10 +1,10 @@
-"""Writes the vectors, deterministically, from fixed inputs.
+"""Writes the vectors from fixed inputs. The result is always the same.
 
 python tests/vectors/generate.py             writes every file, and removes those that no scenario makes
 python tests/vectors/generate.py --check     compares; exit code 1 and a list where something differs
 python tests/vectors/generate.py --freeze-new-encapsulations
-                                            draws the frozen HPKE inputs anew: every vector that
-                                            rests on them changes. Not part of ordinary work.
+                                            draws new frozen HPKE inputs, which changes every vector
+                                            that uses them. Not part of ordinary work.
 """
 
 from __future__ import annotations
@@ -80,9 +80,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Writes or checks the vectors.")
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--check", action="store_true", help="compare, write nothing")
-    action.add_argument(
-        "--freeze-new-encapsulations", action="store_true", help="draw the frozen inputs anew"
-    )
+    action.add_argument("--freeze-new-encapsulations", action="store_true", help="draw new frozen inputs")
     options = parser.parse_args()
     if options.freeze_new_encapsulations:
         fixed.freeze_encapsulations()

@@ -1,4 +1,4 @@
-"""The client of BlindRelay: seals what an SDK sends, so that the relay on the way cannot read it.
+"""The client of BlindRelay. It seals what an SDK sends, so that the relay cannot read it.
 
 ```python
 from blindrelay.client import SealedTransport
@@ -15,9 +15,9 @@ from importlib import import_module
 
 import blindrelay.v1.grpc_env  # noqa: F401 - before the first import of grpc
 
-TYPE_CHECKING = False  # as type checkers read it; importing typing for it takes longer than all the rest
+TYPE_CHECKING = False  # True for type checkers; importing typing takes longer than everything else
 if TYPE_CHECKING:
-    from blindrelay.client.connection import Connection
+    from blindrelay.client.connection_config import ConnectionConfig
     from blindrelay.client.errors import (
         AlteredResponseError,
         BlindRelayError,
@@ -42,7 +42,7 @@ __all__ = [
     "BridgeError",
     "ClosedError",
     "ConfigurationError",
-    "Connection",
+    "ConnectionConfig",
     "CutResponseError",
     "ForkError",
     "KeyTrustError",
@@ -55,12 +55,12 @@ __all__ = [
     "UnsupportedRuntimeError",
 ]
 
-_MODULES = {"Connection": "connection", "SealedTransport": "transport"}
-"""Where each name comes from, if not from errors."""
+_MODULES = {"ConnectionConfig": "connection_config", "SealedTransport": "transport"}
+"""The modules of the names that are not in errors."""
 
 
 def __getattr__(name: str) -> object:
-    """Imports what is used: `blindrelay --help` needs neither gRPC nor cryptography."""
+    """Imports a name when it is used: `blindrelay --help` needs neither gRPC nor cryptography."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)

@@ -1,10 +1,10 @@
-"""The salt that keeps one client's prompts apart from all others' in a provider's cache (ADR 20).
+"""The salt that separates the prompts of clients in a provider's cache (ADR 20).
 
-With the bridge's credential all customers share an account, and a cache that finds their prompts for one
-another tells each whether a guess at another's prompt is right. Where an API has a field that keeps caches
-apart, this puts a secret into it. A secret that stays the same would be a name: the bridge would know its
-client again. So there is one for each conversation, which its growing text links anyway. It is derived from
-the conversation's beginning by a key that lives as long as this process and is never written down.
+With the bridge's credential, all customers share one account. If they also share a prompt cache, each can
+test guesses at another's prompts. Some APIs have a field that separates caches, and the client puts a secret
+into it. With a constant secret, the bridge could recognize the client. So each conversation has its own: the
+requests of a conversation are linked anyway by its growing text. It is derived from the beginning of the
+conversation with a key that exists only in the memory of this process.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from collections.abc import Collection
 from typing import Any, Final
 
 CACHE_SALT: Final = "cache_salt"
-"""vLLM's and SGLang's field."""
+"""The field in vLLM and SGLang."""
 
 FIELDS: Final = {
     "api.deepseek.com": "user_id",
     "api.fireworks.ai": "prompt_cache_isolation_key",
     "api.inference.wandb.ai": CACHE_SALT,
 }
-"""Public APIs that document a field by which cached prompts are kept apart. OpenAI's prompt_cache_key and
-Anthropic's metadata.user_id do not do that; and most APIs refuse fields that they do not know."""
+"""Public APIs with a documented field that separates cached prompts. The fields prompt_cache_key (OpenAI) and
+metadata.user_id (Anthropic) do not. Most APIs reject unknown fields."""
 
 BEGINNING: Final = 256
-"""Characters of a plain prompt that begin it: one that is continued keeps them."""
+"""The characters of a plain prompt that count as its beginning. A continued prompt keeps them."""
 
 _SALTED: Final = ("/completions", "/responses")
 _KEY: Final = os.urandom(32)
 
 
 def salt_field(host: str, path: str, named: Collection[str] | None) -> str | None:
-    """The body's field for a salt, or None if there is none.
+    """The name of the salt field in a request's body, or None if it has none.
 
-    `named` are more hosts that take vLLM's field; None turns salts off.
+    `named` are further hosts that take the field of vLLM. None turns salts off.
     """
     if named is None or not path.endswith(_SALTED):
         return None
@@ -44,9 +44,9 @@ def salt_field(host: str, path: str, named: Collection[str] | None) -> str | Non
 
 
 def salt_of(body: dict[str, Any], token: str | None) -> str:
-    """64 hexadecimal digits: the same for each request of one conversation in this process.
+    """64 hexadecimal digits, the same for all requests of one conversation in this process.
 
-    One process may serve several customers, each with a token of their own: they are kept apart, too.
+    They depend on the token, because one process may serve several customers.
     """
     beginning = [
         token,
@@ -58,13 +58,13 @@ def salt_of(body: dict[str, Any], token: str | None) -> str:
     ]
     try:
         text = json.dumps(beginning)
-    except RecursionError:  # nested too deeply for a bridge as well, which says so
+    except RecursionError:  # the bridge refuses it, too, and reports the nesting
         return os.urandom(32).hex()
     return hmac.digest(_KEY, text.encode(), "sha256").hex()
 
 
 def _to_first_question(messages: Any) -> Any:
-    """Messages up to the user's first one, which a conversation keeps."""
+    """The messages up to the first one of the user, which stay the same in a conversation."""
     if not isinstance(messages, list):
         return messages
     roles = [message.get("role") if isinstance(message, dict) else None for message in messages]

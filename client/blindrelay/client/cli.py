@@ -1,4 +1,4 @@
-"""The way in to the command `blindrelay`: Ctrl-C is quiet from here on, whatever is imported."""
+"""The entry point of the command `blindrelay`. From here on Ctrl-C is quiet, also during imports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from blindrelay.v1.extras import MissingExtraError, needs_extra
 _WRONG_INPUT = 2
 _OUTPUT = 6
 _INTERRUPTED = 130
-"""Of ExitCode, which is not imported yet."""
+"""From ExitCode, which is not imported yet."""
 
 ignore_at_the_very_end()
 
@@ -24,7 +24,7 @@ ignore_at_the_very_end()
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; returns the exit code. An error is one line on stderr.
 
-    Without `argv` it is the process's own, which ends after it.
+    Without `argv` it is the process's own command line, and the process ends after it.
     """
     try:
         with ends_at_once(), needs_extra("client"):

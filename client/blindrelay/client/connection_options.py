@@ -1,4 +1,4 @@
-"""What the values of a connection's options mean: choices, times and lists of names."""
+"""The values of connection options: choices, times and lists of names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SWITCH: Final = {"on": True, "off": False}
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3_600}
 
-# RFC 9110, section 5.1. A colon is in IPv6 addresses only, which stand here without their brackets.
+# RFC 9110, section 5.1. IPv6 addresses are given without brackets.
 _HEADER: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _HOST: Final = re.compile(r"[0-9a-z._-]+|[0-9a-f:.]*:[0-9a-f:.]*")
 _OFF: Final = "off"
@@ -45,7 +45,7 @@ def bridge_identity(text: str | None) -> bytes:
 
 
 def choice(option: str, value: str, choices: Mapping[str, T]) -> T:
-    """What a name stands for. Raises ConfigurationError."""
+    """The value of a name. Raises ConfigurationError."""
     if value.lower() not in choices:
         raise ConfigurationError(f"{option} is one of {', '.join(choices)}, not {value!r}")
     return choices[value.lower()]
@@ -62,12 +62,12 @@ def seconds(option: str, value: str | None) -> float | None:
 
 
 def header_names(value: str | None) -> frozenset[str]:
-    """The names in ``headers``, lower-case. Raises ConfigurationError."""
+    """The names in ``headers``, in lower case. Raises ConfigurationError."""
     return _names("headers", value, _HEADER)
 
 
 def salted_hosts(value: str | None) -> frozenset[str] | None:
-    """The names in ``cache_salt``, lower-case; None for ``off``. Raises ConfigurationError."""
+    """The hosts in ``cache_salt``, in lower case; None for ``off``. Raises ConfigurationError."""
     return None if value == _OFF else _names("cache_salt", value, _HOST)
 
 
@@ -75,5 +75,7 @@ def _names(option: str, value: str | None, form: re.Pattern[str]) -> frozenset[s
     names = [] if value is None else [name.strip().lower() for name in value.split(",")]
     for name in names:
         if not form.fullmatch(name):
-            raise ConfigurationError(f"{option} is a list of names with commas between; {name!r} is not one")
+            raise ConfigurationError(
+                f"{option} is a list of names, separated by commas; {name!r} is not a name"
+            )
     return frozenset(names)

@@ -1,4 +1,4 @@
-"""Reading a connection string, as it comes out of a mail, a chat or a shell."""
+"""Reads a connection string, also one that was pasted from a mail, a chat or a shell."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ _FORM: Final = "a connection string has the form blindrelay://TOKEN@relay.exampl
 
 _LINE_BREAK: Final = re.compile(r"\s*[\r\n]\s*")
 _AROUND: Final = "\"'`<> \t\r\n\u00a0\u200b\ufeff\u2018\u2019\u201c\u201d"
-"""What a paste brings along: brackets, spaces, line ends, invisible characters, straight and curly quotes."""
+"""Characters that are pasted along: brackets, quotes, spaces, line ends, invisible characters."""
 
 
 def looks_like_connection_string(text: str) -> bool:
-    """Whether it can be nothing else: a relay's address has no scheme."""
+    """Whether the text is meant as a connection string, and not as a relay's address."""
     return text.strip(_AROUND).lower().startswith(f"{SCHEME}://")
 
 
 def connection_settings(text: str) -> dict[str, str]:
-    """Its parts, named as in a profile: relay = "host:port", token and the options.
+    """The settings in a connection string, named as in a profile: relay = "host:port", token, options.
 
-    Raises ConfigurationError, which never repeats the token.
+    Raises ConfigurationError, which never contains the token.
     """
     try:
         parts = urlsplit(_LINE_BREAK.sub("", text.strip(_AROUND)))
@@ -52,19 +52,19 @@ def connection_settings(text: str) -> dict[str, str]:
     if parts.scheme != SCHEME or parts.path not in ("", "/") or parts.fragment:
         raise ConfigurationError(_FORM)
     if parts.password is not None:
-        raise ConfigurationError("a connection string has a token before the @, and no password")
+        raise ConfigurationError("a connection string has a token before the @, not a user and a password")
     settings = _single(options)
     if parts.username is not None:
         if "token" in settings:
-            raise ConfigurationError("a connection string has one token: before the @, or token=@FILE")
+            raise ConfigurationError("a connection string has one token: before the @ or as token=@FILE")
         settings["token"] = unquote(parts.username).strip()
     elif "token" in settings and not settings["token"].startswith("@"):
-        raise ConfigurationError("a token stands before the @, or in a file: token=@FILE")
+        raise ConfigurationError("write the token before the @, or in a file: token=@FILE")
     return {"relay": relay} | settings
 
 
 def relay_address(text: str) -> tuple[str, int]:
-    """Host and port of "host:port", port 443 unless given. Raises ConfigurationError for anything else."""
+    """The host and port of "host:port" or "host", with port 443 by default. Raises ConfigurationError."""
     text = text.strip(_AROUND)
     try:
         parts = urlsplit(f"//{text}")
@@ -97,6 +97,6 @@ def _single(options: dict[str, list[str]]) -> dict[str, str]:
                 f"a connection string has no option {name!r}; it has {', '.join(OPTIONS)}"
             )
         if len(values) != 1 or name in settings:
-            raise ConfigurationError(f"a connection string has the option {name!r} once")
+            raise ConfigurationError(f"the option {name!r} is given twice")
         settings[name] = values[0].strip()
     return settings

@@ -1,9 +1,9 @@
-"""gRPC's asyncio engine in this process: where it cannot run, and what a fork does to it.
+"""The asyncio engine of gRPC in this process: where it cannot run, and what a fork does to it.
 
-The engine is a thread that watches the sockets of every channel of the process. It ends with the last
-channel. A child that is forked while it runs inherits channels without the thread, and its calls would wait
-for ever. So idle connections are closed before a fork, and parent and child open new ones. Where an exchange
-is running, or an event loop that owns a connection, the child gets a ForkError at once
+The engine is a thread that watches the sockets of all channels of the process. It ends with the last channel.
+A child that is forked while it runs inherits the channels without the thread, and its calls would hang. So
+idle connections are closed before a fork, and parent and child open new ones. If an exchange is running, or
+an event loop that owns a connection, the child gets a ForkError at once
 (docs/adr/0025-where-the-client-runs.md).
 """
 
@@ -25,13 +25,13 @@ from blindrelay.client.errors import ForkError, UnsupportedRuntimeError
 Release = Callable[[], bool]
 
 _POLLER: Final = "_poll_wrapper"
-"""Part of the name of the engine's thread. gRPC offers no other sign of it."""
+"""Part of the name of the engine's thread. gRPC has no other sign that it runs."""
 
 _NATIVE_THREADS: Final = ("grpc_global", "event_engine")
-"""The threads of gRPC's core, which end a moment after the engine. They run for synchronous channels too."""
+"""Threads of the gRPC core. They end just after the engine, and run for synchronous channels, too."""
 
 _ENDING_SECONDS: Final = 0.25
-"""How long a fork waits for an engine that nobody uses to end. It takes milliseconds."""
+"""How long a fork waits for an unused engine to end, which takes milliseconds."""
 
 _STEP_SECONDS: Final = 0.002
 
@@ -53,9 +53,9 @@ def require_engine() -> None:
 
 
 def release_before_fork(release: Release) -> None:
-    """Has a bound method called before each fork, for as long as its object lives.
+    """Registers a bound method to be called before each fork, as long as its object exists.
 
-    It closes idle connections and returns whether none is left.
+    It closes idle connections and returns whether no connection is left.
     """
     _releases.add(WeakMethod(release, _releases.discard))
 
@@ -66,7 +66,7 @@ def _before_fork() -> None:
         releases = [reference() for reference in list(_releases)]
         in_use = [release for release in releases if release is not None and not release()]
         if not in_use:
-            gc.collect()  # a channel whose event loop has ended may be part of a cycle
+            gc.collect()  # a channel whose event loop has ended may be in a reference cycle
             _wait_for_the_end()
     _runs_at_fork = _engine_runs()
 
@@ -85,7 +85,7 @@ def _engine_runs() -> bool:
 
 
 def _native_thread_names() -> Iterator[str]:
-    """Those of all threads, gRPC's own too; nothing where there is no /proc."""
+    """The names of all threads, also native ones; empty without /proc."""
     for file in Path("/proc/self/task").glob("*/comm"):
         with suppress(OSError):  # the thread has ended
             yield file.read_text("utf-8", "replace")

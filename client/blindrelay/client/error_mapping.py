@@ -1,8 +1,8 @@
-"""How an error reaches the application: raised as its library's exception, or as a response.
+"""How an error reaches the application: as an exception of its HTTP library, or as a response.
 
-SDKs retry every exception of their HTTP library. So what may be tried again is raised, and what must not
-be (a key, a pin, a replay, a refusal) becomes a response that says so: ``x-should-retry: false``, with an
-error body in the shape that the SDK of that API reads, marked with ``x-blindrelay-error``.
+SDKs retry every exception of their HTTP library. So errors that may be retried are raised. Those that must
+not be (a key, a pin, a replay, a refusal) become a response with ``x-should-retry: false``. Its body has the
+form that the SDK of the API reads, and the header ``x-blindrelay-error`` marks it.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from blindrelay.v1.outer_status import OuterStatus
 
 @dataclass(frozen=True)
 class _Raised:
-    """Raised as the library's exception of this name."""
+    """Raised as the exception of this name in the HTTP library."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class _Answered:
-    """Answered with this status; an SDK may try again only where `retry` says so."""
+    """Turned into a response of this status. An SDK may try again only if `retry` is set."""
 
     status: int
     retry: bool = False
@@ -87,7 +87,7 @@ _TIMEOUTS: Final = {
 
 
 def response_or_raise(error: BlindRelayError, request: Request) -> Any:
-    """The response that stands for the error, or raises it. For errors before a response has begun."""
+    """The response for an error before a response has begun, or raises the error."""
     mapped = _mapped(error)
     if isinstance(mapped, _Raised):
         raise as_library_error(error, request, mapped.name) from None
@@ -103,7 +103,7 @@ def response_or_raise(error: BlindRelayError, request: Request) -> Any:
 
 
 def raised_in_body(error: BlindRelayError, request: Request) -> Exception:
-    """The error as it is raised while a response's body is read: the response is not whole."""
+    """The exception for an error while a response's body is read: the response is incomplete."""
     mapped = _mapped(error)
     name = mapped.name if isinstance(mapped, _Raised) else "RemoteProtocolError"
     return as_library_error(error, request, "ReadError" if name == "ConnectError" else name)
@@ -133,7 +133,7 @@ def _mapped(error: BlindRelayError) -> _Mapped:
 
 
 def error_body(error: BlindRelayError, status: int, api: Api) -> dict[str, Any]:
-    """An error body as the SDK of this API reads it. Every shape names whose error it is: `origin`."""
+    """An error body that the SDK of this API can read. Each form has the `origin` of the error."""
     kind = f"blindrelay_{error.kind}"
     said = {"message": f"BlindRelay: {error}", "origin": error.origin}
     match api.error_shape:
@@ -150,8 +150,10 @@ def error_body(error: BlindRelayError, status: int, api: Api) -> dict[str, Any]:
 
 
 def _details(error: BlindRelayError) -> dict[str, Any]:
-    """What Anthropic's SDK reads beyond the message. One that would have the provider hold its conversation
-    (the field `thread`) goes on without, sending all of it each time, if it is told so in these words.
+    """What Anthropic's SDK reads besides the message.
+
+    It may ask the provider to store the conversation (the field `thread`). After an error with these details
+    it sends the whole conversation each time instead.
     """
     if isinstance(error, BridgeError) and error.code == ErrorCode.ERROR_CODE_STORED_OBJECT:
         return {"details": {"error_code": "thread_unsupported_request", "unsupported": [error.kind]}}

@@ -7,18 +7,18 @@
     ├── ClosedError           the client was closed in the middle of the exchange
     ├── ForkError             this process was forked while its parent was using gRPC
     ├── UnsupportedRuntimeError  gRPC cannot run under this concurrency library
-    ├── RequestError          the request is not one that can be sealed
+    ├── RequestError          the request cannot be sealed
     ├── KeyTrustError         no key that the pinned bridge vouches for: nothing was sent
     ├── RelayError            the relay refused, failed or was lost (unauthenticated: a hint)
     │   └── UnreachableError  no connection to the relay: nothing was sent
     ├── BridgeError           the bridge refused or failed (sealed: authentic)
     ├── ProtocolError         the bridge sealed something that the protocol does not allow
-    ├── AlteredResponseError    what came back is not what the bridge sealed
-    ├── CutResponseError        the response ended before its end
-    └── TimedOutError         one of the request's own limits passed
+    ├── AlteredResponseError  the response is not what the bridge sealed
+    ├── CutResponseError      the response is incomplete
+    └── TimedOutError         one of the request's time limits passed
 
-An error that reaches the application is also the exception that its HTTP library has for such a case
-(``httpx.ConnectError``, ``httpx2.ReadTimeout``, …), so that an SDK treats it as one of its own.
+When an error reaches the application, it is also an exception of its HTTP library (``httpx.ConnectError``,
+``httpx2.ReadTimeout``, …). SDKs handle it like their library's own exceptions.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ class BlindRelayError(PicklableError):
     """The root of the client's errors."""
 
     origin = "client"
-    """Who failed, as far as can be known: client, relay or bridge."""
+    """Who failed, as far as the client can know: client, relay or bridge."""
     kind = "error"
     """One word for programs."""
 
 
 class ConfigurationError(BlindRelayError):
-    """The client was not told, or told wrongly, how to reach a relay and whose key to trust."""
+    """The connection string, profile or environment is missing or wrong."""
 
     kind = "configuration"
 
@@ -94,7 +94,7 @@ class UnsupportedRuntimeError(BlindRelayError):
 
 
 class RequestError(BlindRelayError):
-    """The request is not one that can be sealed."""
+    """The request cannot be sealed."""
 
     kind = "request"
 
@@ -106,10 +106,10 @@ class KeyTrustError(BlindRelayError):
 
 
 class RelayError(BlindRelayError):
-    """The relay refused, failed or was lost. Nobody signs this: it is a hint.
+    """The relay refused, failed or was lost. This is not authenticated: it is a hint.
 
     Attributes:
-        status: what the relay said, if it is on the protocol's list.
+        status: what the relay sent, if the protocol lists it.
     """
 
     origin = "relay"
@@ -129,18 +129,18 @@ class UnreachableError(RelayError):
 
 
 class BridgeError(BlindRelayError):
-    """The bridge refused the exchange or failed; it sealed this response itself.
+    """The bridge refused the exchange or failed. It sealed this error itself.
 
     Attributes:
-        code: an ErrorCode; INTERNAL for one that this version does not know.
-        execution: an Execution: whether the provider may have begun the work; UNKNOWN for one not known.
+        code: an ErrorCode; INTERNAL for an unknown number.
+        execution: an Execution, whether the provider may have begun the work; UNKNOWN for an unknown number.
     """
 
     origin = "bridge"
 
     def __init__(self, error: ExchangeError) -> None:
         super().__init__(f"the bridge answered: {error.message}")
-        # A later version's numbers, and none at all, have a reading (spec/protocol.md, section 10.3).
+        # How to read 0 and the numbers of a later version: spec/protocol.md, section 10.3.
         known_code = error.code in ErrorCode.values()[1:]
         self.code = error.code if known_code else ErrorCode.ERROR_CODE_INTERNAL
         known_execution = error.execution in Execution.values()[1:]
@@ -149,19 +149,19 @@ class BridgeError(BlindRelayError):
 
     @property
     def not_started(self) -> bool:
-        """Whether the provider was certainly not asked."""
+        """Whether the provider has certainly not begun the work."""
         return self.execution == Execution.EXECUTION_NOT_STARTED
 
 
 class ProtocolError(BlindRelayError):
-    """The bridge sealed something that the protocol does not allow: it is faulty, or of another version."""
+    """The bridge broke the protocol: it is faulty or has another version."""
 
     origin = "bridge"
     kind = "protocol"
 
 
 class AlteredResponseError(BlindRelayError):
-    """What came back was altered on its way, or did not come from the bridge."""
+    """The response was altered on its way, or did not come from the bridge."""
 
     origin = "relay"
     kind = "altered"
@@ -173,17 +173,17 @@ class AlteredResponseError(BlindRelayError):
 
 
 class CutResponseError(BlindRelayError):
-    """The response ended before its end: what came so far is a part, not the whole."""
+    """The response is incomplete."""
 
     origin = "relay"
     kind = "cut"
 
 
 class TimedOutError(BlindRelayError):
-    """A limit passed: connect (and for keys), pool, write, first_byte, or read (an idle timer).
+    """A time limit passed.
 
     Attributes:
-        what: which of them; directory for keys.
+        what: connect, directory (the key directories), pool, write, first_byte or read (between records).
     """
 
     kind = "timeout"
@@ -192,8 +192,8 @@ class TimedOutError(BlindRelayError):
         sentence = {
             "connect": "no connection to the relay",
             "directory": "no key directory from the relay",
-            "pool": "no exchange ended to make room for this one",
-            "write": "the relay took nothing",
+            "pool": "too many exchanges are running, and none ended",
+            "write": "the relay took no data",
             "first_byte": "the response did not begin",
             "read": "nothing more came back",
         }[what]

@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterable
+
 from blindrelay.client.errors import ProtocolError, RequestError
-from blindrelay.client.sealed_call import SealedCall
+from blindrelay.client.sealed_stream import SealedStream
 from blindrelay.sealing import TUNNEL_STATUS, StateError
 from blindrelay.v1.inner_pb2 import RequestHead, ResponseHead
+from blindrelay.v1.limits import MAX_BODY_PIECE
 
 
-class SealedExchange(SealedCall):
-    """Sends a request and reads its response."""
+async def exchange(
+    stream: SealedStream, head: RequestHead, body: bytes | AsyncIterable[bytes]
+) -> ResponseHead:
+    """Sends a request and waits for the response's head. Its body follows from stream.body().
 
-    def begin(self, head: RequestHead) -> None:
-        """Takes the request's head; it leaves with the first record."""
-        try:
-            self._sealed.request.head(head)
-        except StateError as error:
-            self._abandon()
-            raise RequestError(str(error)) from None
+    Raises BlindRelayError.
+    """
+    try:
+        stream.request.head(head)
+    except StateError as error:
+        raise RequestError(str(error)) from None
+    if await _send(stream, body):
+        await stream.finish(stream.request.end())
+    response = await stream.head()
+    if response.status == TUNNEL_STATUS:
+        raise ProtocolError("the bridge opened a tunnel for a request that did not ask for one")
+    return response
 
-    async def head(self) -> ResponseHead:
-        """As a call's, and never a tunnel's."""
-        head = await super().head()
-        if head.status == TUNNEL_STATUS:
-            self._abandon()
-            raise ProtocolError("the bridge opened a tunnel that nobody had asked for")
-        return head
 
-    async def send(self, data: bytes | memoryview) -> bool:
-        """Seals and sends a piece of the body; False if the call has ended: what can be read says why."""
-        return await self._write(self._sealed.request.body(data))
+async def _send(stream: SealedStream, body: bytes | AsyncIterable[bytes]) -> bool:
+    """Seals and sends a body. Returns False if the call has ended."""
+    if isinstance(body, bytes):
+        return await _send_bytes(stream, body)
+    async for piece in body:
+        if not await _send_bytes(stream, piece):
+            return False
+    return True
 
-    async def finish(self) -> ResponseHead:
-        """Ends the request and waits for the response's head. Raises BlindRelayError."""
-        records = self._sealed.request.end()
-        if self._call is None and len(records) == 1:
-            self._write_whole(records[0])
-        elif await self._write(records):
-            await self._done_writing()
-        return await self.head()
+
+async def _send_bytes(stream: SealedStream, body: bytes) -> bool:
+    view = memoryview(body)
+    for start in range(0, len(view), MAX_BODY_PIECE):  # so that never all of it is sealed at once
+        if not await stream.write(stream.request.body(view[start : start + MAX_BODY_PIECE])):
+            return False
+    return True

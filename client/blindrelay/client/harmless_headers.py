@@ -1,8 +1,8 @@
-"""Headers that a request can lose without becoming another request (spec/protocol.md, section 11.3).
+"""Headers that can be dropped without changing the request's meaning (spec/protocol.md, section 11.3).
 
-They say which software runs, where, on whose way and in which session; or they are for the next server only.
-None of them changes what a provider does with the body. They stay at home whatever the credential, so that
-the bridge does not learn who asks. A header that is on no list is refused, never dropped.
+They tell which software runs, where and in which session, or they are for the next server only. None of them
+changes what a provider does with the body. They are dropped with any credential, so that the bridge does not
+learn who asks. A header that is on no list is refused, never dropped.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from blindrelay.v1.http_headers import HOP_BY_HOP
 
 _HTTP: Final = frozenset(
     {
-        # The bridge makes its own; what it decodes is nobody's business (accept-encoding).
+        # The bridge makes its own. It decides what it can decode (accept-encoding).
         b"accept-charset",
         b"accept-encoding",
         b"accept-language",
         b"content-length",
         b"host",
         b"user-agent",
-        # No model API reads cookies. A browser sends those of every other service on this machine.
+        # No model API reads cookies. A browser sends those of other services on this machine.
         b"cookie",
         b"cookie2",
         # Browsers and fetch.
@@ -33,7 +33,7 @@ _HTTP: Final = frozenset(
         b"referer",
         b"upgrade-insecure-requests",
         b"x-requested-with",
-        # What stands in front of an endpoint adds these.
+        # Proxies in front of an endpoint add these.
         b"cdn-loop",
         b"cf-connecting-ip",
         b"cf-ipcountry",
@@ -66,7 +66,7 @@ _TRACES: Final = frozenset(
         b"x-request-id",
     }
 )
-"""They name a request in somebody's records, and so who made it."""
+"""They name a request in logs, and so who made it."""
 
 _SOFTWARE: Final = frozenset(
     {
@@ -87,7 +87,7 @@ _SOFTWARE: Final = frozenset(
         b"x-openai-memgen-request",
         b"x-openai-subagent",
         b"x-responsesapi-include-timing-metrics",
-        # Claude Code, and Anthropic's SDK in a browser, where the endpoint's own rules count.
+        # Claude Code, and Anthropic's SDK in a browser. The endpoint has its own rules for browsers.
         b"anthropic-dangerous-direct-browser-access",
         b"x-app",
         b"x-client-app",
@@ -100,7 +100,7 @@ _SOFTWARE: Final = frozenset(
         b"x-ms-client-request-id",
         b"x-ms-return-client-request-id",
         b"x-ms-useragent",
-        # Others: a program's name and platform, a stickiness that means nothing behind one bridge.
+        # Others: a program's name and platform, and session affinity, which one bridge does not need.
         b"copilot-integration-id",
         b"editor-plugin-version",
         b"editor-version",
@@ -123,7 +123,7 @@ _SOFTWARE: Final = frozenset(
 )
 
 _PREFIXES: Final = (
-    b"sec-",  # browsers; and a WebSocket's handshake, which the bridge makes itself
+    b"sec-",  # browsers, and the WebSocket handshake, which the bridge makes itself
     b"x-b3-",
     b"x-claude-",
     b"x-codex-",
@@ -134,7 +134,7 @@ _PREFIXES: Final = (
     b"x-langchain-",
     b"x-msh-",
     b"x-oai-",
-    b"x-openai-internal-",  # Codex: which of its own forms of the API it speaks
+    b"x-openai-internal-",  # Codex: which form of the API it speaks
     b"x-opencode-",
     b"x-openwebui-",
     b"x-qwen-code-",
@@ -147,9 +147,9 @@ HARMLESS: Final = HOP_BY_HOP | _HTTP | _TRACES | _SOFTWARE
 
 
 HARMLESS_UNSIGNED: Final = frozenset({b"amz-sdk-invocation-id", b"amz-sdk-request", b"x-amz-user-agent"})
-"""Of AWS's SDKs: harmless unless a signature (SigV4) covers them. With an INJECTED credential none passes."""
+"""From AWS SDKs. A signature (SigV4) may cover them. With an INJECTED credential, no signature passes."""
 
 
 def is_harmless(name: bytes) -> bool:
-    """Whether a header, its name in lower case, may be dropped without a word."""
+    """Whether a header (its name in lower case) may be dropped silently."""
     return name in HARMLESS or name.startswith(_PREFIXES)

@@ -1,96 +1,80 @@
-"""The file in which a client keeps what it was shown of a bridge's keys, from one process to the next.
+"""The file in which a client keeps the key history of a bridge from one process to the next.
 
-Several processes may share it: each reads, judges and writes under one lock. Where it cannot be written (no
-home, a read-only disk), a client says so once and goes on in memory.
+Several processes may share the file: each reads, judges and writes it under one lock. If it cannot be written
+(no home directory, a read-only disk), the client warns once and keeps the history in memory.
 """
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import stat
-import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from blindrelay.client.connection import Connection
+from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.errors import ConfigurationError
 from blindrelay.client.state_file import (
     ALL_OF_OTHERS,
-    NO_FOLLOW,
     WRITING_OF_OTHERS,
     Whose,
-    make_folder,
-    replace_file,
+    locked,
+    user_folder,
     whose,
 )
 from blindrelay.trust import HistoryFormError, KeyHistory, decode_history, encode_history, format_identity
 from blindrelay.trust.history_form import MAX_HISTORY_SIZE
-
-if sys.platform != "win32":
-    import fcntl
+from blindrelay.v1.private_file import make_folder, replace_file
 
 STATE_VARIABLE: Final = "BLINDRELAY_STATE"
-
-_LOCK_SECONDS: Final = 5.0
-"""For another process's turn, which takes milliseconds: it may be stopped, and must not stop us."""
-
-_LOCK_STEP: Final = 0.005
 
 _log = logging.getLogger(__name__)
 
 
 def state_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """Where this user's clients keep what outlives them; None if this user has no home.
+    """The folder for this user's state, or None if the user has no home directory.
 
-    The folder BLINDRELAY_STATE; or blindrelay in XDG_STATE_HOME, which is ~/.local/state by default.
+    It is BLINDRELAY_STATE, or else `blindrelay` in XDG_STATE_HOME, which is ~/.local/state by default.
     """
     if state := environ.get(STATE_VARIABLE):
         return Path(state)
-    if base := environ.get("XDG_STATE_HOME"):
-        return Path(base) / "blindrelay"
-    try:
-        return Path.home() / ".local" / "state" / "blindrelay"
-    except RuntimeError:
-        return None
+    return user_folder("XDG_STATE_HOME", ".local/state", environ)
 
 
 def default_history_file(identity: bytes, environ: Mapping[str, str] = os.environ) -> Path | None:
-    """Where the history of an identity (32 bytes) is kept: ``history/br1…`` in the state folder, if any."""
+    """The history file of an identity (32 bytes): ``history/br1…`` in the state folder, if there is one."""
     folder = state_folder(environ)
     return None if folder is None else folder / "history" / format_identity(identity)
 
 
-def open_history(connection: Connection) -> HistoryStore:
-    """The history that a connection's clients keep. Raises ConfigurationError, as HistoryStore does."""
-    if isinstance(connection.history, Path):
-        return HistoryStore(connection.identity, connection.history.expanduser())
-    path = default_history_file(connection.identity) if connection.history else None
-    if connection.history and path is None:
+def open_history(config: ConnectionConfig) -> HistoryStore:
+    """The history that a connection's clients keep. Raises ConfigurationError as HistoryStore does."""
+    if isinstance(config.history, Path):
+        return HistoryStore(config.identity, config.history.expanduser())
+    path = default_history_file(config.identity) if config.history else None
+    if config.history and path is None:
         _log.warning(
-            "no home directory: the key history is forgotten when this process ends; "
+            "no home directory: the key history is lost when this process ends; "
             f"set {STATE_VARIABLE} or use history=off"
         )
-    return HistoryStore(connection.identity, path, private_folder=True)
+    return HistoryStore(config.identity, path, private_folder=True)
 
 
 class HistoryStore:
-    """A key history, and the file that it is kept in.
+    """A key history and its file.
 
     Args:
-        identity: the pinned one, 32 bytes.
-        path: the file; None to keep the history in memory.
-        private_folder: whether the file's folder has to be closed to others, and not only to their writing.
+        identity: the pinned identity, 32 bytes.
+        path: the file; None keeps the history in memory.
+        private_folder: whether others may not even read the file's folder.
 
     Attributes:
-        path: None if it is kept in memory, also because the file cannot be written.
+        path: None if the history is kept in memory, also because the file cannot be written.
 
     Raises:
-        ConfigurationError: the file is damaged, of another identity, of another owner, or open to others.
+        ConfigurationError: the file is damaged, has another identity or owner, or is open to others.
     """
 
     def __init__(self, identity: bytes, path: Path | None = None, *, private_folder: bool = False) -> None:
@@ -102,36 +86,33 @@ class HistoryStore:
 
     @classmethod
     def holding(cls, history: KeyHistory) -> HistoryStore:
-        """Somebody's history, in memory."""
+        """A store with a given history, in memory."""
         store = cls(history.identity)
         store._history = history
         return store
 
     @property
     def history(self) -> KeyHistory:
-        """What is known now, to be looked at."""
+        """The history as it was last read or changed here, for reading only."""
         return self._history
 
     @contextmanager
     def transaction(self) -> Iterator[KeyHistory]:
-        """The history as all processes know it; what is changed in it is written when the block ends.
+        """Reads the history under the lock, and writes what the block has changed in it.
 
         Raises ConfigurationError if the file is damaged or open to others by now.
         """
-        lock = self._lock()
-        try:
+        with ExitStack() as stack:
+            self._lock(stack)
             self._read()
             try:
                 yield self._history
             finally:
                 if self._history.directories.changed:
                     self._write()
-        finally:
-            if lock is not None:
-                _unlock(lock)
 
     def _read(self) -> None:
-        """Takes over what is in the file, if it is not what was last read or written here."""
+        """Reads the file if it has changed since it was last read or written here."""
         if self.path is None:
             return
         try:
@@ -157,8 +138,8 @@ class HistoryStore:
         except (UnicodeDecodeError, HistoryFormError) as error:
             reason = "it is not text" if isinstance(error, UnicodeDecodeError) else str(error)
             raise ConfigurationError(
-                f"the key history {path} cannot be used: {reason}. Restore it from a copy; or move it away "
-                "to begin anew, without what it knew of the bridge's keys"
+                f"the key history {path} cannot be used: {reason}. Restore it from a copy, or move it away: "
+                "then what it knew of the bridge's keys is lost"
             ) from None
         history.directories.continue_from(self._history.directories)
         self._history = history
@@ -173,42 +154,33 @@ class HistoryStore:
         else:
             self._history.directories.changed = False
 
-    def _lock(self) -> int | None:
-        """The lock file's descriptor, locked; None if nothing is shared."""
+    def _lock(self, stack: ExitStack) -> None:
         if self.path is None:
-            return None
+            return
         try:
             make_folder(self.path.parent)
             _check_ours(self.path.parent, stat.S_ISDIR, self._others)
-            file = self.path.with_name(self.path.name + ".lock")
-            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | NO_FOLLOW, 0o600)
-            try:
-                _wait_for(descriptor)
-            except BaseException:
-                os.close(descriptor)
-                raise
+            stack.enter_context(locked(self.path.with_name(self.path.name + ".lock")))
         except OSError as error:
             self._go_on_in_memory(error)
-            return None
-        return descriptor
 
     def _go_on_in_memory(self, error: OSError) -> None:
         path, self.path = self.path, None
-        if path not in _told:
-            _told.add(path)
+        if path not in _warned_of:
+            _warned_of.add(path)
             _log.warning(
-                "the key history cannot be kept in %s (%s): it is forgotten when this process ends",
+                "the key history cannot be kept in %s (%s): it is lost when this process ends",
                 path,
                 error.strerror or error,
             )
 
 
-_told: set[Path | None] = set()
-"""The files of which was said, once for a process, that they cannot be kept."""
+_warned_of: set[Path | None] = set()
+"""Files that cannot be written. A process warns of each once."""
 
 
 def _check_ours(path: Path, is_kind: Callable[[int], bool], others: int) -> None:
-    """Raises ConfigurationError for what somebody else could have written, FileNotFoundError, OSError."""
+    """Raises ConfigurationError if somebody else could have written the file; also OSError."""
     match whose(path.lstat(), is_kind, others):
         case Whose.OF_NO_SUCH_KIND:
             fault = "is a link, or not a file in a folder"
@@ -224,26 +196,3 @@ def _check_ours(path: Path, is_kind: Callable[[int], bool], others: int) -> None
 
 def _version(status: os.stat_result) -> tuple[int, ...]:
     return status.st_ino, status.st_mtime_ns, status.st_size
-
-
-def _wait_for(descriptor: int) -> None:
-    """Raises TimeoutError, an OSError, if it stays locked."""
-    if sys.platform == "win32":
-        return
-    deadline = time.monotonic() + _LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise TimeoutError(errno.ETIMEDOUT, "another process has it locked") from None
-            time.sleep(_LOCK_STEP)
-        else:
-            return
-
-
-def _unlock(descriptor: int) -> None:
-    # Not by closing alone: a process that was forked meanwhile still has the descriptor open.
-    if sys.platform != "win32":
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-    os.close(descriptor)

@@ -1,8 +1,8 @@
-"""httpx and httpx2, as one: which of the two a request belongs to, and its classes.
+"""httpx and httpx2 behind one interface.
 
-The official SDKs are divided between httpx and its maintained fork httpx2, and each refuses the other's
-objects. A transport needs no base class in either, so one transport serves both, as long as what it
-returns and raises comes from the request's own library.
+Some official SDKs use httpx, others its maintained fork httpx2, and each refuses objects of the other one. A
+transport needs no base class in either. So one transport serves both, if it returns and raises objects of the
+library that the request comes from.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _raised: dict[tuple[type[BlindRelayError], type[Exception]], type[Exception]] = 
 
 
 class Request(Protocol):
-    """What httpx.Request and httpx2.Request have in common, as far as it is needed."""
+    """The interface that httpx.Request and httpx2.Request share."""
 
     @property
     def method(self) -> str: ...
@@ -37,7 +37,7 @@ _OTHER: Final = {"httpx": "httpx2", "httpx2": "httpx"}
 
 
 def client_library(name: str) -> Any:
-    """The module httpx or httpx2. Raises ImportError, which says what an SDK of the other one takes."""
+    """The module httpx or httpx2. Raises ImportError, which names the method for the other one."""
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
@@ -52,9 +52,9 @@ def client_library(name: str) -> Any:
 
 @cache
 def client_class(library: Any, name: str) -> Any:
-    """The library's Client or AsyncClient, under a name that says what to do where it is the wrong one.
+    """The library's Client or AsyncClient, with a class name that helps if it is the wrong one.
 
-    An SDK that expects the other library's client refuses this one and prints the name of its class.
+    An SDK that expects the other library's client refuses this one and prints its class name.
     """
     other = _OTHER[library.__name__]
     method = f"async_{other}_client()" if name.startswith("Async") else f"{other}_client()"
@@ -68,7 +68,7 @@ def library_of(request: object) -> Any:
 
 
 def in_memory(request: Request) -> bool:
-    """Whether the body is bytes that can be sent again, as with every SDK's JSON request."""
+    """Whether the body is bytes in memory, which can be sent again. JSON requests of SDKs are."""
     return isinstance(request.stream, library_of(request).ByteStream)
 
 
@@ -78,9 +78,9 @@ def body_bytes(request: Request) -> bytes:
 
 
 def as_library_error(error: BlindRelayError, request: object, name: str) -> Exception:
-    """The error as one that is also the request's library's exception of that name.
+    """The error as an object that is also the library's exception of that name.
 
-    Every attribute of the error is kept; ``except httpx.ConnectError`` and ``except RelayError`` both see it.
+    It keeps its attributes. ``except httpx.ConnectError`` and ``except RelayError`` both catch it.
     """
     library_type: type[Exception] = getattr(library_of(request), name)
     return _combined(type(error), library_type, error.args, {**error.__dict__, "_request": request})
@@ -101,7 +101,7 @@ def _combined(
 
 
 def _taken_apart(error: Exception) -> tuple[Any, ...]:
-    """For pickle, which cannot find a class that was made here by its name."""
+    """For pickle, which cannot find a class by name that was made at run time."""
     ours, library_type = type(error).__bases__
     return _combined, (ours, library_type, error.args, error.__dict__)
 
@@ -112,7 +112,7 @@ def response(
     headers: list[tuple[bytes, bytes]],
     body: AsyncIterable[bytes] | Iterable[bytes] | bytes,
 ) -> Any:
-    """A response of the request's library, with a body in memory or one that streams."""
+    """A response of the request's library, with a body in memory or a streamed one."""
     library = library_of(request)
     extensions = {"http_version": b"HTTP/1.1"}
     if isinstance(body, bytes):

@@ -21,58 +21,58 @@ _log = logging.getLogger(__name__)
 
 
 class KeyRing:
-    """Verified directories of one pinned bridge, until they expire. Safe to share between threads."""
+    """The verified key directories of one pinned bridge, until they expire. Threads may share it."""
 
     def __init__(
         self, identity: bytes, clock: Callable[[], float], store: HistoryStore | None = None
     ) -> None:
-        """`store` keeps what was seen before; without one, this ring's own history begins empty."""
+        """`store` holds the key history. By default it is empty and in memory."""
         self._clock = clock
         self._store = store or HistoryStore(identity)
         self._directories: list[VerifiedDirectory] = []
         self.refusals: list[DirectoryError] = []
-        """Why directories of the newest fetch were left out."""
+        """Why directories of the newest fetch were refused."""
         self._lock = threading.Lock()
         self._left: set[tuple[bytes, bytes]] = set()
-        """Replicas that said, sealed, that they are shutting down. A process does not come back."""
+        """Replicas that said in a sealed error that they are shutting down. They do not come back."""
         self.generation = 0
-        """Grows whenever a fetch is taken over."""
+        """Is incremented by each fetch that is taken."""
 
     def draw(self, issued_at: int) -> VerifiedKey | None:
-        """A key for an exchange of that time, at random among all replicas'; None if none is known."""
+        """A random key of any replica for an exchange of that time, or None."""
         candidates = self._keys(issued_at)
         return secrets.choice(candidates) if candidates else None
 
     def leave(self, key: VerifiedKey) -> None:
-        """Seals no more to the replica of this key."""
+        """Stops drawing keys of this key's replica."""
         self._left |= {directory.replica for directory in self._directories if key in directory.keys}
 
     @property
     def proofs(self) -> list[tuple[bytes, bytes]]:
-        """Pairs of signed directories that contradict each other: proof against the bridge, for anyone."""
+        """Pairs of signed directories that contradict each other: public proofs that the bridge forked."""
         return self._store.history.directories.proofs
 
     @property
     def directories(self) -> list[VerifiedDirectory]:
-        """Those of the newest fetch."""
+        """The directories of the newest fetch."""
         return self._directories
 
     def is_superseded(self, key: VerifiedKey) -> bool:
-        """Whether the key went with a process that another one has taken the place of (section 12).
+        """Whether the bridge process that had the key was replaced by a newer one (section 12).
 
-        The newest directories do not have it, whatever the time, and one is of a process that started
-        after the key was announced: a relay that merely leaves directories out has none such to show.
+        The newest directories do not contain the key, whatever its time, and one of them is of a process that
+        started after the key was announced. A relay that only hides directories has no such directory.
         """
         if any(key in directory.keys for directory in self._directories):
             return False
         return any(directory.started_at > key.announced_at for directory in self._directories)
 
     def take(self, encoded: bytes, generation: int) -> None:
-        """Verifies a fetched GetKeyDirectoryResponse and takes its directories over.
+        """Verifies a fetched GetKeyDirectoryResponse and replaces the directories with its own.
 
-        `generation` is that of the moment at which the fetch began: one that was overtaken is dropped,
-        since its directories may be older than what is known by now. Raises KeyTrustError if not one
-        directory holds, RelayError if there is none, ConfigurationError if the history's file is spoilt.
+        `generation` is that of the moment when the fetch began. If another fetch was taken since, this one is
+        dropped, because its directories may be older. Raises KeyTrustError if no directory is valid,
+        RelayError if the relay has no directories, and ConfigurationError if the history file is damaged.
         """
         directories = _parse(encoded)
         with self._lock:
@@ -80,7 +80,7 @@ class KeyRing:
                 return
             with self._store.transaction() as history:
                 verified, refusals = _judged(directories, history, int(self._clock()))
-            # Also where none is left: what was trusted before is not trusted any more.
+            # Even if none is left: the previous ones are not trusted any more.
             self._directories = verified
             self.refusals = refusals
             self.generation += 1
@@ -103,7 +103,7 @@ def _parse(encoded: bytes) -> list[SignedKeyDirectory]:
     try:
         directories = list(GetKeyDirectoryResponse.FromString(encoded).directories)
     except DecodeError:
-        raise KeyTrustError("the relay served something that is not a list of key directories") from None
+        raise KeyTrustError("the relay sent an invalid list of key directories") from None
     if len(directories) > MAX_DIRECTORIES:
         raise KeyTrustError("the relay served more key directories than the protocol allows")
     return directories
@@ -112,7 +112,7 @@ def _parse(encoded: bytes) -> list[SignedKeyDirectory]:
 def _judged(
     directories: list[SignedKeyDirectory], history: KeyHistory, now: int
 ) -> tuple[list[VerifiedDirectory], list[DirectoryError]]:
-    """Those that hold, and why the others do not."""
+    """The valid directories, and why the others were refused."""
     verified: list[VerifiedDirectory] = []
     refusals: list[DirectoryError] = []
     known = history.identities
@@ -122,12 +122,12 @@ def _judged(
             verified.append(history.admit(signed, now))
         except DirectoryError as error:
             refusals.append(error)
-    # Also what came first of two that contradict each other: the order is the relay's.
+    # Of two that contradict each other, the first is dropped, too: the relay chose the order.
     verified = [each for each in verified if each.replica not in history.directories.contradictions]
     for successor in history.identities[len(known) :]:
         _log.warning(
-            "the bridge changed its identity from %s to %s, as it had announced for seven days: "
-            "keys of both are taken; pin the new one",
+            "the bridge changed its identity from %s to %s, as it had announced for seven days. "
+            "Keys of both are accepted; pin the new one",
             format_identity(known[-1]),
             format_identity(successor),
         )

@@ -1,4 +1,4 @@
-"""Work in a thread of its own, for programs whose threads outlive the main one."""
+"""Runs work in a new thread, also after the main thread has ended."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import suppress
 
 
 async def in_own_thread(work: Callable[[], None]) -> None:
-    """Runs `work` in a thread of its own, and raises what it raises.
+    """Runs `work` in a new thread and raises what it raises.
 
-    asyncio.to_thread() refuses once the main thread has ended.
+    asyncio.to_thread() fails once the main thread has ended.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
@@ -22,7 +22,7 @@ async def in_own_thread(work: Callable[[], None]) -> None:
             work()
         except BaseException as raised:
             error = raised
-        with suppress(RuntimeError):  # the loop has ended meanwhile
+        with suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(_settle, done, error)
 
     threading.Thread(target=run, name="blindrelay-keys", daemon=True).start()

@@ -1,8 +1,8 @@
-"""One event loop in a thread of its own, for callers that have none.
+"""An event loop in its own thread, for synchronous callers and for trio.
 
-The synchronous transport uses the same code as the asynchronous one: what waits for the network runs in
-the portal's loop, and the caller's thread waits for it. gRPC's own synchronous client costs more, cannot
-bound the wait for the next message, and would be a second implementation.
+The synchronous transport runs the asynchronous one in the portal's loop, and the calling thread waits.
+The synchronous client of gRPC costs more and cannot limit the wait for the next message. It would also be a
+second implementation.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from blindrelay.client.errors import ClosedError, ForkError
 T = TypeVar("T")
 
 _LAST_SECONDS: Final = 0.25
-"""For what is about to end by itself, when the interpreter or the client ends: then it is cancelled."""
+"""How long tasks may take to end when the client or the interpreter ends. Then they are cancelled."""
 
 
 class Portal:
-    """A thread with a running event loop; its thread never keeps the interpreter from ending.
+    """A thread with a running event loop. It does not keep the interpreter from ending.
 
-    One that nobody refers to any more ends like one that is closed.
+    It ends when it is closed or no longer referred to.
 
     Raises ForkError or UnsupportedRuntimeError where gRPC cannot run.
     """
@@ -36,18 +36,18 @@ class Portal:
     def __init__(self) -> None:
         require_engine()
         self._started_in = os.getpid()
-        self._lock = threading.RLock()  # a signal handler may send while its thread is in here
+        self._lock = threading.RLock()  # a signal handler may run in a thread that holds it
         self._closed = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=_run, args=(self._loop,), name="blindrelay", daemon=True)
         self._thread.start()
         _open.add(self)
         self._abandoned = weakref.finalize(self, _abandon, self._loop, self._started_in)
-        self._abandoned.atexit = False  # then it is closed, and waited for
+        self._abandoned.atexit = False  # _close_all() closes it then
 
     @property
     def is_of_this_process(self) -> bool:
-        """False in a child that was forked after the thread had begun: it does not have the thread."""
+        """False in a child that was forked after the thread was started: it has no such thread."""
         return os.getpid() == self._started_in
 
     def begin(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
@@ -62,10 +62,10 @@ class Portal:
             return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def call(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
-        """Runs the coroutine in the portal's loop and waits for it; Ctrl-C here cancels it there.
+        """Runs the coroutine in the portal's loop and waits for it. Ctrl-C in this thread cancels it.
 
-        Raises ForkError in a forked child, ClosedError if the portal is closed, before or meanwhile, and
-        TimeoutError after `timeout` seconds.
+        Raises ForkError in a forked child, ClosedError if the portal was or is closed, and TimeoutError after
+        `timeout` seconds.
         """
         future = self.begin(coroutine)
         try:
@@ -75,7 +75,7 @@ class Portal:
             raise
 
     def close(self) -> None:
-        """Ends what still runs, and the thread. Closing twice is allowed."""
+        """Ends everything that runs in the loop, and the thread. It may be called twice."""
         if not self.is_of_this_process:
             return
         with self._lock:
@@ -83,7 +83,7 @@ class Portal:
                 return
             self._closed = True
         self._abandoned.detach()
-        # What was handed over before the lock stands before this in the loop's queue, and is ended by it.
+        # Coroutines that were started before the lock was taken precede this one, which ends them.
         asyncio.run_coroutine_threadsafe(_end_everything_else(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -99,7 +99,7 @@ def _close_all() -> None:
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
-    """The thread's work; it must not refer to the portal."""
+    """The thread's work, which must not refer to the portal."""
     try:
         loop.run_forever()
     finally:
@@ -107,7 +107,7 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _abandon(loop: asyncio.AbstractEventLoop, started_in: int) -> None:
-    """Ends the loop without waiting for it: this may run in any thread, the loop's own too."""
+    """Ends the loop without waiting for it. This may run in any thread, also that of the loop."""
     if os.getpid() == started_in:
         loop.call_soon_threadsafe(_begin_to_end, loop)
 
@@ -118,7 +118,7 @@ def _begin_to_end(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def outcome(future: Future[T], timeout: float | None = None) -> T:
-    """What a portal's work came to. Raises its error, or ClosedError if the portal was closed meanwhile."""
+    """The result of a portal's work. Raises its error, or ClosedError if the portal was closed."""
     try:
         return future.result(timeout)
     except CancelledError:

@@ -1,4 +1,4 @@
-"""The APIs that are known by name: where they begin, and in which shape their SDKs read an error."""
+"""The APIs that are known by name: their base URLs, and the form of their error bodies."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ OFFICIAL: Final = {
     "xai": "https://api.x.ai/v1",
     "together": "https://api.together.xyz/v1",
     "fireworks": "https://api.fireworks.ai/inference/v1",
+    "cerebras": "https://api.cerebras.ai/v1",
 }
-"""Base URLs with the version for paths that name none. The bridge's presets have these origins."""
+"""Base URLs with the version, for paths without one. The bridge's presets have these origins."""
 
 _HOSTS: Final = {urlsplit(url).hostname: name for name, url in OFFICIAL.items()}
 
 
 class ErrorShape(Enum):
-    """How an error body is built, by the API that it belongs to."""
+    """The form of an error body, named after the API that it comes from."""
 
     OPENAI = auto()
     ANTHROPIC = auto()
@@ -35,11 +36,11 @@ class ErrorShape(Enum):
 
 
 class Api(NamedTuple):
-    """What is known of the API that a request is for.
+    """The API that a request is for, as far as it is known.
 
     Attributes:
-        provider: its name in OFFICIAL, or any other: then the path decides.
-        path: without query, from the provider's version on where that is known.
+        provider: its name in OFFICIAL; with any other name, the path decides.
+        path: without the query; if possible it begins with the provider's version.
     """
 
     provider: str | None
@@ -47,7 +48,7 @@ class Api(NamedTuple):
 
     @property
     def error_shape(self) -> ErrorShape:
-        """The shape that the SDK of this API reads."""
+        """The form that the SDK of this API reads."""
         shape = _SHAPES.get(self.provider or "", None)
         if shape is None:
             return _shape_by_path(self.path)
@@ -55,7 +56,7 @@ class Api(NamedTuple):
 
 
 def api_of_url(host: str, path: str) -> Api:
-    """The API behind an absolute URL's host and path."""
+    """The API at a host and path."""
     return Api(_HOSTS.get(host), path)
 
 
@@ -68,7 +69,7 @@ _SHAPES: Final = {
 }
 
 _ALSO_OPENAI: Final = (ErrorShape.ANTHROPIC, ErrorShape.GEMINI, ErrorShape.COHERE)
-"""Those whose providers have paths for OpenAI's SDK too."""
+"""Their providers have paths for the SDK of OpenAI, too."""
 
 
 def _is_compatible_with_openai(path: str) -> bool:

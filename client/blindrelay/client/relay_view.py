@@ -1,7 +1,6 @@
-"""What a relay can see of an exchange: its envelope, and the size and time of each message that passes.
+"""What a relay can see of an exchange: its envelope, and the size and time of each message.
 
-It is noted where the client reads and writes gRPC messages, for whoever wants to show it; nothing that is
-sealed comes here.
+The client notes it where it reads and writes gRPC messages. It contains nothing that is sealed.
 """
 
 from __future__ import annotations
@@ -16,16 +15,16 @@ from blindrelay.v1.envelope_pb2 import Envelope
 Direction = Literal["up", "down"]
 
 KEPT_PASSINGS: Final = 1_000
-"""Of one exchange: a response may have a hundred thousand."""
+"""Messages that are kept of one exchange. A response may have a hundred thousand."""
 
 
 class Passing(NamedTuple):
-    """One message as the relay passes it on.
+    """One message, as the relay sees it.
 
     Attributes:
         seconds: since the exchange began.
         direction: up to the bridge, or down to the client.
-        size: bytes of the gRPC message: a sealed record and a few bytes around it.
+        size: bytes of the gRPC message, which is a sealed record and a few more bytes.
     """
 
     seconds: float
@@ -35,15 +34,15 @@ class Passing(NamedTuple):
 
 @dataclass
 class RelayView:
-    """What the relay can see of one exchange, beside whose token it came with and from which address.
+    """What the relay can see of one exchange, besides its token and its network address.
 
     Attributes:
-        envelope: as it was sent, readable for the relay.
-        envelope_size: its bytes.
+        envelope: which the relay can read.
+        envelope_size: bytes.
         began: Unix seconds.
-        passings: grows while the exchange runs; the first KEPT_PASSINGS.
-        passed: how many there were.
-        seconds: since the exchange began, of the last one.
+        passings: the first KEPT_PASSINGS messages; grows while the exchange runs.
+        passed: the number of messages so far.
+        seconds: the time of the last message since the exchange began.
     """
 
     envelope: Envelope
@@ -64,9 +63,9 @@ class RelayView:
             self.passings.append(Passing(self.seconds, direction, size))
 
     def total(self, direction: Direction) -> int:
-        """Bytes that passed that way."""
+        """The bytes in that direction so far."""
         return self._bytes[direction]
 
 
 Observer = Callable[[RelayView], None]
-"""Is given the view of each exchange when it begins, in the thread of its event loop."""
+"""Called with the view of each exchange when it begins, in the thread of its event loop."""

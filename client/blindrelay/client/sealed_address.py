@@ -1,7 +1,7 @@
-"""Addresses that only the transport knows: under ``.invalid``, which is in no DNS (RFC 6761, section 6.4).
+"""Base URLs that only the transport can resolve, under ``.invalid`` (RFC 6761, section 6.4).
 
-A framework may take a transport and not use it, for its asynchronous side or its embeddings say. With the
-provider's own base URL such a call leaves in clear, and nobody notices. With one of these it fails.
+A framework may be given a transport and not use it everywhere, for example for embeddings. With the
+provider's own base URL, such a request would leave in clear unnoticed. With one of these it fails.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _SUFFIX: Final = ".blindrelay.invalid"
 _ABSOLUTE: Final = ("http://", "https://", "ws://", "wss://")
 
 _WITHOUT_VERSION: Final = ("anthropic", "gemini", "mistral", "cohere")
-"""Whose SDKs put the version in by themselves. OpenAI's, which the others are used with, does not."""
+"""Their SDKs add the version themselves. The other providers are used with the SDK of OpenAI."""
 
 
 def sealed_address(provider: str) -> str:
-    """The base URL of a provider, by name as its SDK wants it, or any base URL, under ``.invalid``.
+    """A base URL under ``.invalid`` for a provider's name (as its SDK expects it) or any other base URL.
 
-    Raises ConfigurationError for a name that is not known, and for a URL whose host cannot be spelt so.
+    Raises ConfigurationError for an unknown name and for a URL without a host name.
     """
     url = provider
     if provider in OFFICIAL:
@@ -37,17 +37,17 @@ def sealed_address(provider: str) -> str:
         host, port = None, None
     if not host or ":" in host or "@" in parts.netloc or not url.startswith(_ABSOLUTE):
         known = ", ".join(OFFICIAL)
-        raise ConfigurationError(f"{provider!r} is neither one of {known} nor a base URL with a host's name")
+        raise ConfigurationError(f"{provider!r} is neither one of {known} nor a base URL with a host name")
     return parts._replace(netloc=_netloc(_marked(host), port)).geturl()
 
 
 def real_host(host: str) -> str:
-    """The provider's own host, in lower case."""
+    """The provider's real host, in lower case."""
     return host.lower().removesuffix(_SUFFIX)
 
 
 def with_real_address(request: Request) -> Any:
-    """The request with the provider's own address in URL and Host, where it was one of these."""
+    """The request with the provider's real host in its URL and Host header."""
     host = request.url.host.lower()
     if not host.endswith(_SUFFIX):
         return request
@@ -61,7 +61,7 @@ def with_real_address(request: Request) -> Any:
 
 
 def with_sealed_addresses(headers: list[tuple[bytes, bytes]], request: Request) -> list[tuple[bytes, bytes]]:
-    """A response's headers, with every URL spelt as the request's was."""
+    """The headers of a response, with their URLs under ``.invalid`` if the request's was."""
     if not request.url.host.lower().endswith(_SUFFIX):
         return headers
     return [(name, _respelt(value)) for name, value in headers]

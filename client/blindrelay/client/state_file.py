@@ -1,34 +1,50 @@
-"""Files that are this user's alone: the key history, the endpoint's token, profiles and their tokens.
-
-They are written whole or not at all, whenever the machine stops, and have mode 0600 from the beginning.
-"""
+"""Where the client keeps its files, who may have written them, and the lock that processes share."""
 
 from __future__ import annotations
 
+import errno
 import os
-import secrets
 import stat
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum, auto
 from pathlib import Path
 from typing import Final
 
+if sys.platform != "win32":
+    import fcntl
+
 NO_FOLLOW: Final[int] = getattr(os, "O_NOFOLLOW", 0)
 
 ALL_OF_OTHERS: Final = 0o077
 WRITING_OF_OTHERS: Final = 0o022
-OPEN_TO_OTHERS: Final = 0o027
-"""Mode bits that a secret from an administrator may not have: a group may read it, and nobody else."""
+
+LOCK_SECONDS: Final = 5.0
+"""How long a process waits for another one. Its turn takes milliseconds, but it may be stopped."""
+
+_LOCK_STEP: Final = 0.005
+
+
+def user_folder(variable: str, default: str, environ: Mapping[str, str]) -> Path | None:
+    """The folder `blindrelay` in $variable or ~/default (XDG Base Directory Specification).
+
+    Returns None if the variable is not set and the user has no home directory.
+    """
+    try:
+        base = Path(environ.get(variable) or Path.home() / default)
+    except RuntimeError:
+        return None
+    return base / "blindrelay"
 
 
 class Whose(Enum):
-    """Who could have written what is found at a path."""
+    """Who could have written the file at a path."""
 
     OURS = auto()
     OF_NO_SUCH_KIND = auto()
-    """A link, a device, a folder where a file is wanted."""
+    """A link, a device, or a folder instead of a file."""
     ANOTHER_USERS = auto()
     OPEN_TO_OTHERS = auto()
 
@@ -46,52 +62,33 @@ def whose(
     return Whose.OPEN_TO_OTHERS if status.st_mode & others else Whose.OURS
 
 
-def replace_file(path: Path, data: bytes) -> os.stat_result:
-    """Puts a new file in the place of whatever is there; the new one's status. Raises OSError."""
-    with _draft(path, data) as (draft, status):
-        draft.replace(path)
-    _sync_folder(path.parent)
-    return status
-
-
-def make_file(path: Path, data: bytes) -> bool:
-    """Makes a file that is not there yet; False if it is. Raises OSError."""
-    with _draft(path, data) as (draft, _):
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            return False
-    _sync_folder(path.parent)
-    return True
-
-
-def make_folder(folder: Path) -> None:
-    """Makes a folder with mode 0700, and what is above it, unless it is there. Raises OSError."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    folder.mkdir(mode=0o700, exist_ok=True)
-
-
 @contextmanager
-def _draft(path: Path, data: bytes) -> Iterator[tuple[Path, os.stat_result]]:
-    """The data in a file beside the path, on the disk; it is gone after the block, under that name."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+def locked(path: Path) -> Iterator[None]:
+    """Locks a file, which is created if needed, against other processes. On Windows it does not.
+
+    Raises OSError, and TimeoutError if the file stays locked.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | NO_FOLLOW, 0o600)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-            status = os.fstat(descriptor)
-        yield draft, status
+        _wait_for(descriptor)
+        yield
     finally:
-        draft.unlink(missing_ok=True)
+        # Closing is not enough: a child that was forked meanwhile has the descriptor open, too.
+        if sys.platform != "win32":
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
 
 
-def _sync_folder(folder: Path) -> None:
+def _wait_for(descriptor: int) -> None:
     if sys.platform == "win32":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise TimeoutError(errno.ETIMEDOUT, "another process has it locked") from None
+            time.sleep(_LOCK_STEP)
+        else:
+            return

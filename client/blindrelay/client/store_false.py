@@ -1,8 +1,7 @@
-"""What the client puts into a body that goes with the bridge's credential (spec/protocol.md, section 11.5).
+"""Fields that the client adds to a body that is sent with the bridge's credential (spec, section 11.5).
 
-All customers are one account at the provider then. So nothing may be stored there: ``"store": false`` where
-the Responses API would store a response. And nobody may find another's prompts in a cache: a salt, where the
-API has a field for one.
+All customers then share one account at the provider. So nothing may be stored there: the Responses API gets
+``"store": false``. And no customer may find another's prompts in a cache: APIs that take a salt get one.
 """
 
 from __future__ import annotations
@@ -12,80 +11,80 @@ import re
 from typing import Any, Final
 
 from blindrelay.client.cache_salt import salt_field, salt_of
-from blindrelay.client.connection import Connection
+from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.httpx_compat import Request, body_bytes, in_memory
 from blindrelay.client.sealed_address import real_host
 from blindrelay.v1.inner_pb2 import Credential
 
 _STORING: Final = "/responses"
-"""The Responses API stores what it is not told to forget."""
+"""The Responses API, which stores responses by default."""
 
 
-def stateless_body(request: Request, connection: Connection) -> bytes | None:
-    """The body of a request that is in memory, or None if it streams."""
+def stateless_body(request: Request, config: ConnectionConfig) -> bytes | None:
+    """The body to send for a request, or None if it is streamed and sent as it is."""
     if not in_memory(request):
         return None
     body = body_bytes(request)
-    if request.method != "POST" or not completes_body(request.url.host, request.url.path, connection):
+    if request.method != "POST" or not completes_body(request.url.host, request.url.path, config):
         return body
-    content = _parsed(body)
-    return body if content is None else _completed(body, content, request, connection)
+    fields = _parsed(body)
+    return body if fields is None else _completed(body, fields, request, config)
 
 
-def stateless_message(message: bytes, request: Request, connection: Connection) -> bytes:
-    """A text message of a WebSocket that the request opened."""
-    if not completes_body(request.url.host, request.url.path, connection):
+def stateless_message(message: bytes, request: Request, config: ConnectionConfig) -> bytes:
+    """The text message to send on a WebSocket that the request opened."""
+    if not completes_body(request.url.host, request.url.path, config):
         return message
-    content = _parsed(message)
-    if content is None or content.get("type") != "response.create":
+    fields = _parsed(message)
+    if fields is None or fields.get("type") != "response.create":
         return message
-    return _completed(message, content, request, connection)
+    return _completed(message, fields, request, config)
 
 
-def completes_body(host: str, path: str, connection: Connection) -> bool:
-    """Whether something may have to be put into a body on its way there, so that it has to be in memory."""
-    if connection.credential != Credential.CREDENTIAL_INJECTED:
+def completes_body(host: str, path: str, config: ConnectionConfig) -> bool:
+    """Whether fields may have to be added to a body, which then has to be in memory."""
+    if config.credential != Credential.CREDENTIAL_INJECTED:
         return False
-    return path.endswith(_STORING) or _salt_field(host, path, connection) is not None
+    return path.endswith(_STORING) or _salt_field(host, path, config) is not None
 
 
-def _completed(body: bytes, content: dict[str, Any], request: Request, connection: Connection) -> bytes:
-    """The body with what is missing put in. The rest keeps its bytes, for the bridge to judge."""
+def _completed(body: bytes, fields: dict[str, Any], request: Request, config: ConnectionConfig) -> bytes:
+    """The body with the missing fields added. The other bytes stay the same, for the bridge to judge."""
     wanted: dict[str, Any] = {}
     if request.url.path.endswith(_STORING):
         wanted["store"] = False
-    field = _salt_field(request.url.host, request.url.path, connection)
-    if field is not None and content.get(field) is None:
-        wanted[field] = salt_of(content, connection.token)
+    field = _salt_field(request.url.host, request.url.path, config)
+    if field is not None and fields.get(field) is None:
+        wanted[field] = salt_of(fields, config.token)
     added: dict[str, Any] = {}
     for name, value in wanted.items():
-        if name not in content:
+        if name not in fields:
             added[name] = value
-        elif content[name] is None:
+        elif fields[name] is None:
             body = _without_null(body, name, value)
     if not added:
         return body
-    rest = body.lstrip(b" \t\r\n").removeprefix(b"{")
+    after = body.lstrip(b" \t\r\n").removeprefix(b"{")
     front = json.dumps(added, separators=(",", ":")).encode().removesuffix(b"}")
-    return front + (b"," if content else b"") + rest
+    return front + (b"," if fields else b"") + after
 
 
 def _without_null(body: bytes, name: str, value: Any) -> bytes:
-    """Null means absent. It makes way for the value where it can be found without doubt."""
+    """The body with a null, which means absent, replaced by the value if it is found exactly once."""
     null = re.compile(rb'("%s"[ \t\r\n]*:[ \t\r\n]*)null' % re.escape(name.encode()))
     if len(null.findall(body)) != 1:
         return body
     return null.sub(lambda found: found[1] + json.dumps(value).encode(), body)
 
 
-def _salt_field(host: str, path: str, connection: Connection) -> str | None:
-    return salt_field(real_host(host), path, connection.cache_salt)
+def _salt_field(host: str, path: str, config: ConnectionConfig) -> str | None:
+    return salt_field(real_host(host), path, config.cache_salt)
 
 
 def _parsed(body: bytes) -> dict[str, Any] | None:
-    """The object in the body, or None: the bridge says what is wrong."""
+    """The object in the body, or None. The bridge reports what is wrong with it."""
     try:
-        content = json.loads(body.decode("utf-8"))  # from bytes, it would guess the encoding
+        fields = json.loads(body.decode("utf-8"))  # from bytes, it would guess the encoding
     except (ValueError, RecursionError):
         return None
-    return content if isinstance(content, dict) else None
+    return fields if isinstance(fields, dict) else None

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from blindrelay.client.body import async_body, sync_body
-from blindrelay.client.connection import Connection
+from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.engine import release_before_fork, require_engine
 from blindrelay.client.error_mapping import response_or_raise
 from blindrelay.client.errors import BlindRelayError, ConfigurationError
@@ -33,73 +33,77 @@ if TYPE_CHECKING:
     import httpx2
 
 _TIMEOUT_SECONDS: Final = 600.0
-"""The clients' default: what the official SDKs wait for the next bytes. httpx's own is 5 seconds."""
+"""The clients' default read timeout, as in the official SDKs. The default of httpx is 5 seconds."""
 _CONNECT_SECONDS: Final = 5.0
 
 _FORK_SECONDS: Final = 1.0
-"""How long a fork waits for an idle connection to close; closing one takes milliseconds."""
+"""How long a fork waits for an idle connection to close, which takes milliseconds."""
 
 _OURS: Final = b"x-blindrelay-"
 
 _WAYS_PAST_US: Final = ("mounts", "proxy", "transport")
-"""Options by which httpx sends requests some other way than through our transport: in clear."""
+"""httpx options that would send requests in clear, not through this transport."""
 
 
 class SealedTransport:
-    """Seals every exchange to the pinned bridge and sends it through the relay; or fails.
+    """Seals every exchange to the pinned bridge and sends it through the relay, or fails.
 
-    It is a transport for ``httpx.Client``, ``httpx.AsyncClient`` and their httpx2 twins, any number of
-    threads and event loops, asyncio's or trio's. httpx_client() and its like make clients that are ready;
-    each has a transport of its own, on the same keys, which ends with it and not with this one.
+    It is a transport for ``httpx.Client``, ``httpx.AsyncClient`` and their httpx2 counterparts. Any number of
+    threads and of event loops, of asyncio or trio, may use it at once.
+
+    httpx_client() and the methods like it make clients. Each client has a transport of its own, with the
+    same keys, and closing the client closes that transport only.
 
     Args:
-        connection: where the relay is and whose key to trust: a Connection or a connection string.
+        connection: the relay to use and the bridge to trust: a ConnectionConfig or a connection string.
         clock: Unix seconds; for tests.
-        observer: is told what the relay can see of each exchange.
+        observer: is called with what the relay can see of each exchange.
+        keys: the verified keys, to share them with other transports.
 
     Raises:
-        ConfigurationError: the connection string is wrong, or pins no bridge; or the file with what was seen
-            of the bridge's keys is damaged or open to others.
+        ConfigurationError: the connection string is wrong or pins no bridge, or the key history is damaged
+            or open to others.
         ForkError: this process was forked while its parent had a gRPC connection in use.
         UnsupportedRuntimeError: gevent or eventlet has replaced this process's threads.
     """
 
     def __init__(
         self,
-        connection: Connection | str,
+        connection: ConnectionConfig | str,
         *,
         clock: Callable[[], float] = time.time,
         observer: Observer | None = None,
-        _keys: KeyRing | None = None,
+        keys: KeyRing | None = None,
     ) -> None:
         require_engine()
         if isinstance(connection, str):
-            connection = Connection.from_string(connection)
+            connection = ConnectionConfig.from_string(connection)
         self.connection = connection
-        self._sender = Sender(connection, _keys or _key_ring(connection, clock), clock, observer)
+        self._sender = Sender(connection, keys or _key_ring(connection, clock), clock, observer)
         self._lazy_portal: Portal | None = None
-        self._lock = threading.RLock()  # a signal handler may send while its thread is in here
+        self._lock = threading.RLock()  # a signal handler may run in a thread that holds it
         release_before_fork(self._release_idle_connections)
 
     @classmethod
     def from_env(cls) -> Self:
-        """As BLINDRELAY_CONNECTION, or the chosen profile, says. Raises ConfigurationError."""
-        return cls(Connection.from_env())
+        """A transport as BLINDRELAY_CONNECTION or a profile says. Raises ConfigurationError."""
+        return cls(ConnectionConfig.from_env())
 
     @property
     def proofs(self) -> list[tuple[bytes, bytes]]:
-        """Pairs of encoded SignedKeyDirectory messages that contradict each other: proof of a fork."""
+        """Pairs of encoded SignedKeyDirectory messages that contradict each other: proofs of a fork."""
         return self._sender.keys.proofs
 
     def base_url(self, provider: str) -> str:
-        """A base URL that only this transport understands, for a framework that may send past it.
+        """A base URL that only this transport understands, for a framework that may not always use it.
 
-        ``base_url("openai")`` is ``https://api.openai.com.blindrelay.invalid/v1``. DNS has no such name:
-        what a framework sends by itself fails, and what it gives to this transport goes to the provider.
+        ``base_url("openai")`` is ``https://api.openai.com.blindrelay.invalid/v1``. DNS has no such name, so
+        requests that the framework sends by itself fail. Those that it sends through this transport go to
+        the provider.
 
         Args:
-            provider: openai, anthropic, gemini, mistral, cohere, groq, openrouter, deepseek, xai, together or
-                fireworks, for the base URL that its SDK wants; or any provider's base URL.
+            provider: openai, anthropic, gemini, mistral, cohere, groq, openrouter, deepseek, xai, together,
+                fireworks or cerebras, for the base URL that its SDK wants; or any provider's base URL.
 
         Raises:
             ConfigurationError: the name is not known, or the URL has no host's name.
@@ -107,85 +111,83 @@ class SealedTransport:
         return sealed_address(provider)
 
     def httpx_client(self, **options: Any) -> httpx.Client:
-        """An ``httpx.Client``. Raises ImportError if httpx is not installed.
+        """An ``httpx.Client``, which older SDKs take. Raises ImportError if httpx is not installed.
 
-        Older SDKs want this one. They refuse httpx2's with a TypeError.
-
-        Options are its own, but with timeouts as the official SDKs have them, redirects followed, and nothing
-        taken from the environment. Raises ConfigurationError for those that lead past the relay: mounts,
-        proxy and transport.
+        It takes the options of ``httpx.Client``. By default it has the timeouts of the official SDKs, follows
+        redirects and takes nothing from the environment. Raises ConfigurationError for `mounts`, `proxy` and
+        `transport`, which would send requests past the relay.
         """
         client: httpx.Client = self._client("httpx", "Client", options)
         return client
 
     def async_httpx_client(self, **options: Any) -> httpx.AsyncClient:
-        """An ``httpx.AsyncClient``, as above."""
+        """An ``httpx.AsyncClient``, otherwise as httpx_client()."""
         client: httpx.AsyncClient = self._client("httpx", "AsyncClient", options)
         return client
 
     def httpx2_client(self, **options: Any) -> httpx2.Client:
-        """An ``httpx2.Client``, which current official SDKs want. ImportError if it is not installed."""
+        """An ``httpx2.Client``, which current official SDKs take, otherwise as httpx_client()."""
         client: httpx2.Client = self._client("httpx2", "Client", options)
         return client
 
     def async_httpx2_client(self, **options: Any) -> httpx2.AsyncClient:
-        """An ``httpx2.AsyncClient``, as above."""
+        """An ``httpx2.AsyncClient``, otherwise as httpx_client()."""
         client: httpx2.AsyncClient = self._client("httpx2", "AsyncClient", options)
         return client
 
     def handle_request(self, request: Any) -> Any:
-        """One synchronous exchange; httpx calls this."""
+        """One synchronous exchange. httpx calls this."""
         real = with_real_address(request)
         perform = partial(self._sender.perform, real)
         try:
-            portal, content = self._portal(), stateless_body(real, self.connection)
-            if content is None:
-                exchange, head = send_from_thread(portal, perform, request.stream)
+            portal, body = self._portal(), stateless_body(real, self.connection)
+            if body is None:
+                stream, head = send_from_thread(portal, perform, request.stream)
             else:
-                exchange, head = portal.call(perform(content))
+                stream, head = portal.call(perform(body))
         except BlindRelayError as error:
             return response_or_raise(error, request)
-        return response(request, head.status, _raw(head, request), sync_body(request, exchange, portal))
+        return response(request, head.status, _headers(head, request), sync_body(request, stream, portal))
 
     async def handle_async_request(self, request: Any) -> Any:
-        """One asynchronous exchange, in asyncio or trio; httpx calls this."""
+        """One asynchronous exchange, in asyncio or trio. httpx calls this."""
         real = with_real_address(request)
         try:
-            content = stateless_body(real, self.connection)
+            body = stateless_body(real, self.connection)
             if in_trio():
-                return await self._handle_trio_request(request, real, content)
-            exchange, head = await self._sender.perform(real, request.stream if content is None else content)
+                return await self._handle_trio_request(request, real, body)
+            stream, head = await self._sender.perform(real, request.stream if body is None else body)
         except BlindRelayError as error:
             return response_or_raise(error, request)
-        return response(request, head.status, _raw(head, request), async_body(request, exchange))
+        return response(request, head.status, _headers(head, request), async_body(request, stream))
 
-    async def _handle_trio_request(self, request: Any, real: Any, content: bytes | None) -> Any:
+    async def _handle_trio_request(self, request: Any, real: Any, body: bytes | None) -> Any:
         perform, portal = partial(self._sender.perform, real), self._portal()
         in_portal = partial(call_from_trio, portal)
-        if content is None:
-            exchange, head = await send_from_trio(portal, perform, request.stream)
+        if body is None:
+            stream, head = await send_from_trio(portal, perform, request.stream)
         else:
-            exchange, head = await in_portal(perform(content))
-        body = async_body(request, exchange, in_portal, partial(in_portal, shield=True))
-        return response(request, head.status, _raw(head, request), body)
+            stream, head = await in_portal(perform(body))
+        response_body = async_body(request, stream, in_portal, partial(in_portal, shield=True))
+        return response(request, head.status, _headers(head, request), response_body)
 
     async def open_tunnel(self, request: Any) -> SealedTunnel | Any:
-        """Opens a WebSocket to the provider: the tunnel, or the response that came in its place.
+        """Opens a WebSocket to the provider. Returns the tunnel, or an ordinary response instead of one.
 
-        `request` is httpx's or httpx2's: GET, with the handshake's URL and headers. Errors are as an
-        exchange's are.
+        `request` is an httpx or httpx2 request: GET, with the handshake's URL and headers. Errors are those
+        of an exchange.
         """
         try:
             tunnel, head = await self._sender.open_tunnel(with_real_address(request))
         except BlindRelayError as error:
             return response_or_raise(error, request)
         if head.status == TUNNEL_STATUS:
-            tunnel.headers = _raw(head, request)
+            tunnel.headers = _headers(head, request)
             return tunnel
-        return response(request, head.status, _raw(head, request), async_body(request, tunnel))
+        return response(request, head.status, _headers(head, request), async_body(request, tunnel.stream))
 
     def close(self) -> None:
-        """Ends what synchronous callers still run. The transport may be used again."""
+        """Ends the exchanges of synchronous callers. The transport can be used again afterwards."""
         with self._lock:
             portal, self._lazy_portal = self._lazy_portal, None
         if portal is not None:
@@ -193,7 +195,7 @@ class SealedTransport:
             portal.close()
 
     async def aclose(self) -> None:
-        """Ends what runs in this event loop. The transport may be used again."""
+        """Ends the exchanges of this event loop. The transport can be used again afterwards."""
         if in_trio():
             import trio
 
@@ -228,7 +230,7 @@ class SealedTransport:
             return self._lazy_portal
 
     def _release_idle_connections(self) -> bool:
-        """Before a fork: closes what can be closed without harm; whether nothing is left."""
+        """Closes idle connections before a fork. Returns whether none is left."""
         portal = self._lazy_portal
         if portal is not None:
             with suppress(BlindRelayError, TimeoutError):
@@ -243,10 +245,10 @@ class SealedTransport:
         for name in _WAYS_PAST_US:
             if options.get(name) is not None:
                 raise ConfigurationError(f"with {name} requests would leave in clear, past the relay")
-        # Every client has a transport of its own, so that closing one does not close another's.
+        # Every client has its own transport, so that closing one does not close another's.
         sender = self._sender
         transport = SealedTransport(
-            self.connection, clock=sender.clock, observer=sender.observer, _keys=sender.keys
+            self.connection, clock=sender.clock, observer=sender.observer, keys=sender.keys
         )
         timeout = library.Timeout(_TIMEOUT_SECONDS, connect=_CONNECT_SECONDS)
         return (
@@ -256,11 +258,11 @@ class SealedTransport:
         )
 
 
-def _raw(head: ResponseHead, request: Request) -> list[tuple[bytes, bytes]]:
-    """The provider's headers, but for marks that are ours to set."""
+def _headers(head: ResponseHead, request: Request) -> list[tuple[bytes, bytes]]:
+    """The provider's headers, except those that only this library may set."""
     headers = [(each.name, each.value) for each in head.headers if not each.name.lower().startswith(_OURS)]
     return with_sealed_addresses(headers, request)
 
 
-def _key_ring(connection: Connection, clock: Callable[[], float]) -> KeyRing:
+def _key_ring(connection: ConnectionConfig, clock: Callable[[], float]) -> KeyRing:
     return KeyRing(connection.identity, clock, open_history(connection))

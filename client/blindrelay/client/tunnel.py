@@ -1,71 +1,72 @@
-"""One sealed tunnel: a WebSocket's frames, both ways (spec/protocol.md, section 10.4)."""
+"""A sealed tunnel: a WebSocket's frames, both ways (spec/protocol.md, section 10.4)."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from blindrelay.client.errors import RequestError
-from blindrelay.client.sealed_call import SealedCall
+from blindrelay.client.sealed_stream import SealedStream
 from blindrelay.sealing import TUNNEL_STATUS, StateError
 from blindrelay.v1.inner_pb2 import Frame, RequestHead, ResponseHead
 
 
-class SealedTunnel(SealedCall):
-    """Sends and receives frames, in two tasks if need be.
+class SealedTunnel:
+    """Sends and receives frames. Two tasks may do so at once.
 
     Attributes:
-        headers: of the response that opened it.
+        stream: carries the tunnel; it gives the body of a response that is not 101.
+        headers: of the response that opened the tunnel.
     """
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    def __init__(self, stream: SealedStream) -> None:
         self.headers: list[tuple[bytes, bytes]] = []
+        self.stream = stream
         self._sending = asyncio.Lock()
+        stream.at_response_end = self.end
 
     async def dial(self, head: RequestHead) -> ResponseHead:
         """Sends the request's head and waits for the response's. Raises BlindRelayError.
 
-        With another status than 101 the provider gave an ordinary response, whose body() follows.
+        A status other than 101 is an ordinary response of the provider. Its body follows from stream.body().
         """
         try:
-            records = self._sealed.request.open_tunnel(head)
+            records = self.stream.request.open_tunnel(head)
         except StateError as error:
-            self._abandon()
             raise RequestError(str(error)) from None
-        await self._write(records)
-        response = await self.head()
+        await self.stream.write(records)
+        response = await self.stream.head()
         if response.status != TUNNEL_STATUS:
             await self.end()
         return response
 
     async def send(self, frame: Frame) -> bool:
-        """Seals and sends a frame; False if the tunnel has ended: what can be received says why.
+        """Seals and sends a frame. Returns False if the tunnel has ended: receive() then tells why.
 
-        Raises RequestError for one that may not follow.
+        Raises RequestError for a frame that may not follow the previous one.
         """
         async with self._sending:
-            if self._sealed.request.ended:
+            if self.stream.request.ended:
                 return False
             try:
-                records = self._sealed.request.frame(frame)
+                records = self.stream.request.frame(frame)
             except StateError as error:
                 raise RequestError(str(error)) from None
-            return await self._write(records)
+            return await self.stream.write(records)
 
     async def end(self) -> None:
-        """Says that nothing more is sent."""
+        """Tells the bridge that no more frames follow."""
         async with self._sending:
-            if not self._sealed.request.ended and await self._write(self._sealed.request.end()):
-                await super()._done_writing()
+            if not self.stream.request.ended:
+                await self.stream.finish(self.stream.request.end())
 
     async def receive(self) -> Frame | None:
-        """The next frame, however late it comes; None after the provider's close. Raises BlindRelayError."""
-        while not self._sealed.response.ended:
-            part = await self._next_part(patient=True)
+        """The next frame, without a time limit; None after the provider's close. Raises BlindRelayError."""
+        while not self.stream.ended:
+            part = await self.stream.part(patient=True)
             if part.HasField("frame"):
                 return part.frame
         return None
 
-    async def _done_writing(self) -> None:
-        await self.end()
+    async def aclose(self) -> None:
+        """Ends the tunnel, and with it the provider's work."""
+        await self.stream.aclose()

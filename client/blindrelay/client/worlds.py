@@ -1,4 +1,4 @@
-"""The caller's world: a thread, asyncio or trio; and reading a body there while the portal sends it."""
+"""Callers in threads and in trio: they read their request's body while the portal sends it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from blindrelay.client.portal import Portal, outcome
 T = TypeVar("T")
 
 Wanted = Future[Any]
-"""A piece of a body that somebody waits for."""
+"""The next piece of a body, which the portal waits for."""
 
 Work = Callable[[AsyncIterable[bytes]], Coroutine[Any, Any, T]]
-"""What to do in the portal with a body."""
+"""What the portal does with a body."""
 
 _END: Final = object()
 
 
 class _CallersBody:
-    """A body that only its caller can read, piece by piece, when the portal asks for the next one."""
+    """A body that its caller reads, one piece whenever the portal asks for it."""
 
     def __init__(self, ask: Callable[[Wanted], None]) -> None:
         self._ask = ask
@@ -42,12 +42,9 @@ class _CallersBody:
 
 
 def in_trio() -> bool:
-    """Whether this runs in trio, and not in asyncio.
-
-    Raises UnsupportedRuntimeError in an asynchronous world that is neither.
-    """
+    """Whether this runs in trio, and not in asyncio. Raises UnsupportedRuntimeError if it is neither."""
     with suppress(RuntimeError):
-        if asyncio.current_task() is not None:  # trio may run as a guest of asyncio, outside of its tasks
+        if asyncio.current_task() is not None:  # trio may run as a guest of asyncio, outside its tasks
             return False
     trio = sys.modules.get("trio")
     if trio is not None and trio.lowlevel.in_trio_task():
@@ -56,16 +53,16 @@ def in_trio() -> bool:
 
 
 def send_from_thread(portal: Portal, work: Work[T], body: Iterable[bytes]) -> T:
-    """Works in the portal, and reads the body in this thread. Ctrl-C here cancels it there."""
+    """Runs the work in the portal and reads the body in this thread. Ctrl-C cancels the work."""
     questions: SimpleQueue[Wanted | None] = SimpleQueue()
     future = portal.begin(work(_CallersBody(questions.put)))
     future.add_done_callback(lambda _: questions.put(None))
     try:
-        pieces = iter(body)
+        iterator = iter(body)
         while (wanted := questions.get()) is not None:
             if wanted.set_running_or_notify_cancel():
                 try:
-                    wanted.set_result(next(pieces, _END))
+                    wanted.set_result(next(iterator, _END))
                 except Exception as error:
                     wanted.set_exception(error)
     except BaseException:
@@ -75,7 +72,7 @@ def send_from_thread(portal: Portal, work: Work[T], body: Iterable[bytes]) -> T:
 
 
 async def send_from_trio(portal: Portal, work: Work[T], body: AsyncIterable[bytes]) -> T:
-    """Works in the portal, and reads the body in this trio task. Cancelling this cancels it there."""
+    """Runs the work in the portal and reads the body in this trio task. Cancelling it cancels the work."""
     import trio
 
     ask, questions = trio.open_memory_channel[Wanted | None](inf)
@@ -83,11 +80,11 @@ async def send_from_trio(portal: Portal, work: Work[T], body: AsyncIterable[byte
     future = portal.begin(work(_CallersBody(lambda wanted: in_this_run(ask.send_nowait, wanted))))
     future.add_done_callback(lambda _: in_this_run(ask.send_nowait, None))
     try:
-        pieces = aiter(body)
+        iterator = aiter(body)
         while (wanted := await questions.receive()) is not None:
             if wanted.set_running_or_notify_cancel():
                 try:
-                    wanted.set_result(await anext(pieces, _END))
+                    wanted.set_result(await anext(iterator, _END))
                 except Exception as error:
                     wanted.set_exception(error)
     except BaseException:
@@ -97,13 +94,13 @@ async def send_from_trio(portal: Portal, work: Work[T], body: AsyncIterable[byte
 
 
 async def call_from_trio(portal: Portal, work: Coroutine[Any, Any, T], *, shield: bool = False) -> T:
-    """Works in the portal while this trio task waits; with `shield`, also if the task is cancelled."""
+    """Runs the work in the portal. With `shield`, it continues if this trio task is cancelled."""
     trio: Any = sys.modules["trio"]
     with trio.CancelScope(shield=shield):
         return await send_from_trio(portal, lambda _: work, _nothing())
 
 
 async def _nothing() -> AsyncIterator[bytes]:
-    pieces: tuple[bytes, ...] = ()
-    for piece in pieces:
+    body: tuple[bytes, ...] = ()
+    for piece in body:
         yield piece

@@ -1,8 +1,7 @@
 """A bytes field as protobuf writes it (Protocol Buffers, "Encoding": length-delimited records).
 
-protobuf's own encoder (upb, 7.36) has a buffer that doubles until all fits: for 64 KiB it asks for 128 KiB
-and gives them back each time, and the pages that the system has to find for that cost almost as much as
-sealing does.
+protobuf's own encoder (upb, 7.36) doubles a buffer until the message fits. For 64 KiB it allocates and frees
+128 KiB each time. Finding those pages costs the system almost as much time as sealing.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ _MORE: Final = 0x80
 
 
 def bytes_field(number: int, value: bytes) -> bytes:
-    """The field with that number: a message of its own, or the end of one that has no later field."""
+    """The field with that number. It is a message by itself, or the last field of one."""
     return b"".join((_varint(number << 3 | _LENGTH_DELIMITED), _varint(len(value)), value))
 
 

@@ -1,4 +1,4 @@
-"""How our programs write: to consoles that lack a character, and to files and pipes that take no more."""
+"""Output of our programs: characters that the console lacks, and files and pipes that cannot be written."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from typing import Any, Final, TextIO
 _OUTPUT_ENDS: Final = frozenset(
     {errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT, errno.EBADF}
 )
-"""What writing to stdout fails with: a closed pipe, a full disk, a terminal or descriptor that is gone."""
+"""Why writing to stdout fails: a closed pipe, a full disk, a terminal or descriptor that is gone."""
 
 
 def run_printing(program: str, work: Callable[[], int], failed: int) -> int:
     """Runs a program's work and returns its exit code.
 
-    Characters that the console's encoding lacks are printed as escapes. If the output cannot be written,
-    that is one line on stderr, and the exit code is `failed`.
+    Characters that the console's encoding lacks are printed as escapes. If the output cannot be written, one
+    line on stderr says so, and the exit code is `failed`.
     """
     _prepare()
     try:
         try:
             code = work()
         finally:
-            sys.stdout.flush()  # also after argparse has printed its help and left
+            sys.stdout.flush()  # also after argparse has printed its help and raised SystemExit
     except OSError as error:
         if not is_output_error(error):
             raise
@@ -41,14 +41,14 @@ def run_printing(program: str, work: Callable[[], int], failed: int) -> int:
 
 
 class HonestParser(argparse.ArgumentParser):
-    """A parser whose --help fails if it cannot be printed; argparse itself ignores that."""
+    """A parser whose --help fails if it cannot be printed. argparse ignores that error."""
 
     def print_help(self, file: Any = None) -> None:
         (file or sys.stdout).write(self.format_help())
 
 
 def is_output_error(error: OSError) -> bool:
-    """Whether this is what writing to stdout or stderr fails with. Errors of other files have their names."""
+    """Whether writing to stdout or stderr failed. Errors of other files have a filename."""
     return error.errno in _OUTPUT_ENDS and error.filename is None
 
 
@@ -62,12 +62,12 @@ def _prepare() -> None:
 
 
 def _nothing(mode: str) -> TextIO:
-    """Stands for a stream that was closed before the program began."""
+    """Replaces a stream that was closed before the program began."""
     return open(os.devnull, mode, encoding="utf-8")  # type: ignore[return-value]  # noqa: PTH123
 
 
 def _discard_unless_usable(stream: TextIO) -> None:
-    """Python writes what is left in a stream when it ends, and would fail there with another message."""
+    """When Python ends it flushes its streams, and would print another error."""
     try:
         stream.flush()
     except OSError:

@@ -1,7 +1,7 @@
 """The envelope's one accepted encoding (spec/protocol.md, section 6).
 
-Relay and bridge must read the same envelope from the same bytes, or one could be made to act on what
-the other never saw; so whatever has more than one reading is refused.
+Relay and bridge must read the same envelope from the same bytes. Otherwise an attacker could make one act on
+something that the other never saw. So bytes with more than one reading are refused.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ METADATA_KEY: Final = "blindrelay-envelope-bin"
 
 
 class EnvelopeError(ValueError):
-    """The envelope is missing, doubled or not in the one accepted encoding."""
+    """The envelope is missing, given twice, or not in the one accepted encoding."""
 
 
 def encode_envelope(envelope: Envelope) -> bytes:
@@ -55,7 +55,7 @@ def envelope_from_metadata(metadata: Iterable[tuple[str, str | bytes]] | None) -
     """The exact bytes and the parsed envelope of a call. Raises EnvelopeError unless there is exactly one."""
     values = [value for key, value in metadata or () if key == METADATA_KEY]
     if len(values) != 1:
-        raise EnvelopeError(f"a call carries exactly one envelope, this one {len(values)}")
+        raise EnvelopeError(f"a call must carry exactly one envelope, and this one carries {len(values)}")
     encoded = values[0]
     if not isinstance(encoded, bytes):
         raise EnvelopeError("the envelope is not binary metadata")
@@ -63,7 +63,7 @@ def envelope_from_metadata(metadata: Iterable[tuple[str, str | bytes]] | None) -
 
 
 def is_unit_limit(units: int) -> bool:
-    """Whether a limit stands on the 1-2-5 ladder: 1, 2, 5, 10, 20, 50, … below 2^63."""
+    """Whether a limit is 1, 2 or 5 times a power of ten, and below 2^63."""
     if units >= 1 << 63:
         return False
     while units and units % 10 == 0:
@@ -82,7 +82,7 @@ def _check(envelope: Envelope, encoded: bytes) -> None:
     if envelope.issued_at == 0 or envelope.issued_at % TIME_STEP:
         raise EnvelopeError("the envelope's issued_at is not a multiple of 10 seconds")
     if not is_unit_limit(envelope.max_units):
-        raise EnvelopeError("the envelope's max_units is not on the 1-2-5 ladder")
+        raise EnvelopeError("the envelope's max_units is not 1, 2 or 5 times a power of ten")
     if envelope.service_class != 0:
         raise EnvelopeError("the envelope's service_class is not 0")
 

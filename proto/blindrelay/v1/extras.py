@@ -1,4 +1,4 @@
-"""The packages that a part of BlindRelay needs and a plain `pip install blindrelay` does not bring."""
+"""Errors for packages that an optional part of BlindRelay needs, and that are not installed."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from typing import Final
 _WRONG_INPUT: Final = 2
 
 _PROGRAMS: Final = frozenset({"-m", "__main__.py", "blindrelay", "blindrelay-relay", "blindrelay-bridge"})
-"""What sys.argv[0] is named while one of our programs starts; -m while Python looks for its module."""
+"""The names in sys.argv[0] while one of our programs starts. It is -m while Python looks for the module."""
 
-_BY_SIZE: Final = ("relay", "bridge", "client", "proxy", "testbed", "dev")
-"""The last ones bring what the ones before them bring."""
+_BY_SIZE: Final = ("relay", "bridge", "client", "proxy", "testing", "testbed", "dev")
+"""Later ones include the packages of earlier ones."""
 
 _depth = 0
 
 
 class MissingExtraError(ModuleNotFoundError):
-    """A package of one of our extras is not installed; the text names the extra."""
+    """A package of one of our extras is not installed. The text names the extra."""
 
     extra = ""
 
 
 @contextmanager
 def needs_extra(extra: str) -> Iterator[None]:
-    """Around imports that need an extra of ours. Of nested ones the largest is named.
+    """Surrounds imports that need one of our extras. If blocks are nested, the error names the largest.
 
-    Raises MissingExtraError. While one of our programs starts, it ends the process instead, with one line
-    and exit code 2.
+    Raises MissingExtraError. While one of our programs starts, it instead prints one line and exits with
+    code 2.
     """
     global _depth
     _depth += 1

@@ -1,8 +1,7 @@
-"""What gRPC's C core reads from the environment, once, when `grpc` is first imported.
+"""Environment variables that gRPC's C core reads once, when `grpc` is first imported.
 
-Its own log lines carry peers' addresses and go straight to stderr, past everything that we log
-through, and into the terminal of whoever runs a script; so they are off unless somebody asks for them by
-setting the variable, or has imported grpc before.
+Its own log lines contain peers' addresses and go straight to stderr. So its log is off, unless the variable
+is set or grpc has been imported already.
 """
 
 from __future__ import annotations
@@ -12,13 +11,13 @@ from typing import Final
 
 _SETTINGS: Final = {
     "GRPC_VERBOSITY": "NONE",
-    # With gRPC's handlers for forks, one child in six crashes if it is forked during an asynchronous call,
-    # whatever it does. A program that forks while it uses gRPC's synchronous interface sets this to 1 itself.
+    # With gRPC's fork handlers, one child in six crashes if it is forked during an asynchronous call
+    # (https://github.com/grpc/grpc/issues/32992). Set it to 1 to fork while using the synchronous API.
     "GRPC_ENABLE_FORK_SUPPORT": "0",
 }
 
 OURS: Final = frozenset(_SETTINGS) - frozenset(os.environ)
-"""The variables that nobody had set before: they are for this process, and not for programs it starts."""
+"""The variables that were not set before. They are meant for this process, not for programs it starts."""
 
 for _name in OURS:
     os.environ[_name] = _SETTINGS[_name]

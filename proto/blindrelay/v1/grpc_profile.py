@@ -1,4 +1,4 @@
-"""How gRPC is used on every hop: method paths and channel options (spec/protocol.md, section 7.1)."""
+"""How gRPC is used on every hop: methods, tokens, options, deadlines (spec/protocol.md, section 7.1)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ KEY_DIRECTORY: Final = "GetKeyDirectory"
 EXCHANGE_METHOD: Final = f"/{SERVICE}/{EXCHANGE}"
 KEY_DIRECTORY_METHOD: Final = f"/{SERVICE}/{KEY_DIRECTORY}"
 
+AUTHORIZATION_KEY: Final = "authorization"
+
 MESSAGE_OPTIONS: Final = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_SIZE),
     ("grpc.max_send_message_length", MAX_MESSAGE_SIZE),
     # Only the identity encoding: compressing what an attacker partly chose would leak the rest.
     ("grpc.compression_enabled_algorithms_bitset", 1),
-    # Otherwise 50 readers that stall cost a relay 245 MiB; with fixed windows 20 MiB.
+    # With windows that grow, 50 stalled readers cost a relay 245 MiB. With fixed windows it is 20 MiB.
     ("grpc.http2.bdp_probe", 0),
 )
 
@@ -25,18 +27,18 @@ CHANNEL_OPTIONS: Final = (
     *MESSAGE_OPTIONS,
     # gRPC's own retries would send identical ciphertext again, which the bridge must refuse.
     ("grpc.enable_retries", 0),
-    # A proxy named in the environment is not a party that anyone has agreed to.
+    # Nobody has agreed to a proxy that the environment names.
     ("grpc.enable_http_proxy", 0),
     ("grpc.use_local_subchannel_pool", 1),
-    # A relay or bridge that comes back is found within about a second; an attempt may take five.
+    # A relay or bridge that comes back is found within about a second. One attempt may take five.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.min_reconnect_backoff_ms", 5_000),
-    # A relay that has moved is looked up again at once, and not 30 s later.
+    # A relay that has moved is looked up again after a second. gRPC would wait for 30.
     ("grpc.dns_min_time_between_resolutions_ms", 1_000),
-    # Whoever slept or changed networks notices within 20 s, also under a quiet call; what TCP does not
-    # confirm for 10 s is lost (TCP_USER_TIMEOUT is the second of these). Lines that pause for less are kept.
-    # A line that is slow but busy is not asked: whatever arrives counts. There is no limit on pings.
+    # A lost connection is noticed within 20 s, also during a silent call. It is lost when TCP has confirmed
+    # nothing for 10 s (the second option sets TCP_USER_TIMEOUT). Any data that arrives replaces a ping, so
+    # a slow but busy connection is not pinged. The number of pings is not limited.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.ping_timeout_ms", 10_000),
@@ -47,16 +49,21 @@ _CLIENT_SLACK: Final = 30
 _RELAY_SLACK: Final = 60
 
 
-def client_deadline(deadline_class: int) -> float:
-    """Seconds for gRPC's own deadline, from a DeadlineClass (0 to 4): the bridge's sealed one comes first.
+def authorization(token: str) -> tuple[str, str]:
+    """The metadata entry that presents an access token."""
+    return AUTHORIZATION_KEY, f"Bearer {token}"
 
-    Raises ValueError for a number that is no class.
+
+def client_deadline(deadline_class: int) -> float:
+    """Seconds for gRPC's deadline, from a DeadlineClass (0 to 4). The bridge's sealed deadline passes first.
+
+    Raises ValueError for any other number.
     """
     return float(deadline_seconds(deadline_class) + _CLIENT_SLACK)
 
 
 def forwarded_deadline(remaining: float | None) -> float:
-    """Seconds that a relay gives the bridge: the next class up, so that no value identifies a client."""
+    """Seconds that a relay gives the bridge: the next class up. An exact value could identify a client."""
     limits = [float(seconds + _RELAY_SLACK) for seconds in DEADLINE_SECONDS]
     if remaining is None:
         return limits[-1]

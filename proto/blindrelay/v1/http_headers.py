@@ -1,4 +1,4 @@
-"""The header names that client and bridge have to agree on, lower-case (spec/protocol.md, section 11.3)."""
+"""The header names of spec/protocol.md, section 11.3, in lower case."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REQUEST_HEADERS: Final = frozenset(
         b"openai-beta",
     }
 )
-"""What a provider needs to read a request. None of them says who asks."""
+"""What a provider needs to read a request. None of them tells who sent it."""
 
 ACCOUNT_HEADERS: Final = frozenset(
     {
@@ -33,8 +33,8 @@ ACCOUNT_HEADERS: Final = frozenset(
         b"x-grok-conv-id",
     }
 )
-"""Credentials, and what has a meaning within one account. With the bridge's own account, the equal
-idempotency keys of two customers would meet. They pass with a BROUGHT credential only."""
+"""Credentials, and headers with a meaning within one account. They pass with a BROUGHT credential only: in
+the bridge's account, equal idempotency keys of two customers would collide."""
 
 SUBPROTOCOL: Final = b"sec-websocket-protocol"
 
@@ -55,10 +55,40 @@ HOP_BY_HOP: Final = frozenset(
         b"upgrade",
     }
 )
-"""RFC 9110, section 7.6.1; and expect, which asks the next server and nobody behind it (section 10.1.1)."""
+"""RFC 9110, section 7.6.1, and `expect`, which is for the next server only (section 10.1.1)."""
+
+NEVER_SENT: Final = HOP_BY_HOP | {
+    b"accept-encoding",
+    b"content-length",
+    b"cookie",
+    b"forwarded",
+    b"host",
+    b"user-agent",
+    b"via",
+    b"x-http-method",
+    b"x-http-method-override",
+    b"x-method-override",
+    b"x-original-url",
+    b"x-real-ip",
+    b"x-rewrite-url",
+}
+"""A bridge refuses requests that have one of these. It makes some of them itself. Cookies tell persons apart.
+Some may only be set by an intermediary. From some, servers take another method or path than was checked."""
+
+NEVER_RETURNED: Final = HOP_BY_HOP | {
+    b"alt-svc",
+    b"clear-site-data",
+    b"nel",
+    b"report-to",
+    b"reporting-endpoints",
+    b"set-cookie",
+    b"set-cookie2",
+    b"strict-transport-security",
+}
+"""A bridge removes these from responses: this hop's own, cookies, and what makes a client contact others."""
 
 
 def nominated(headers: Iterable[Header]) -> frozenset[bytes]:
-    """The names that `connection` lists: they are for this hop only (RFC 9110, section 7.6.1)."""
+    """The names that `connection` lists. They are for this hop only (RFC 9110, section 7.6.1)."""
     values = b",".join(value for name, value in headers if name.lower() == b"connection")
     return frozenset(name.strip().lower() for name in values.split(b",") if name.strip())

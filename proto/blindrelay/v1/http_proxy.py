@@ -1,7 +1,7 @@
-"""An HTTP proxy on the way to the next hop, as a company's network may demand: CONNECT (RFC 9110, 9.3.6).
+"""An HTTP proxy on the way to the next hop, as some networks require: CONNECT (RFC 9110, section 9.3.6).
 
-gRPC's own option `grpc.http_proxy` is not used. With it gRPC heeds no_proxy of the environment, and connects
-directly where it cannot read the proxy's address.
+gRPC's own option `grpc.http_proxy` is not used. With it, gRPC obeys `no_proxy` of the environment, and
+connects directly if it cannot read the proxy's address.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 ChannelOptions = tuple[tuple[str, str | int], ...]
 
 _DEFAULT_PORT: Final = 3128
-"""Squid's; curl's is 1080, that of SOCKS."""
+"""The default of Squid. (curl's is 1080, the port of SOCKS.)"""
 
 _REFUSAL: Final = re.compile(r"HTTP proxy returned response code ([0-9]{3})")
 
@@ -26,7 +26,7 @@ class HttpProxy:
 
     Attributes:
         host, port: the proxy's.
-        credentials: "user:password", or None; never shown.
+        credentials: "user:password", or None. Never shown.
     """
 
     host: str
@@ -35,7 +35,7 @@ class HttpProxy:
 
     @classmethod
     def parse(cls, text: str) -> HttpProxy:
-        """Reads http://[user:password@]host[:port]. Raises ValueError: the end of a sentence on the text."""
+        """Reads http://[user:password@]host[:port]. Raises ValueError, whose text has the URL as subject."""
         try:
             parts = urlsplit(text if "://" in text else "http://" + text)
             host, port = parts.hostname, parts.port or _DEFAULT_PORT
@@ -52,11 +52,11 @@ class HttpProxy:
 
     @property
     def address(self) -> str:
-        """ "host:port", as gRPC takes it."""
+        """The "host:port" of a gRPC target."""
         return f"{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     def refusal(self, details: str) -> str | None:
-        """The proxy's own no, in what gRPC says of a failed connection; None if the proxy did not refuse."""
+        """A sentence on the proxy's refusal, from gRPC's error. None if the proxy did not refuse."""
         found = _REFUSAL.search(details)
         return None if found is None else self.refusal_of(int(found[1]))
 
@@ -67,12 +67,12 @@ class HttpProxy:
         return f"the proxy {self.address} refused to connect to it ({status})"
 
     def connect_request(self, target: str) -> bytes:
-        """What asks the proxy for a connection to "host:port"."""
+        """The request for a connection to "host:port"."""
         lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}", *self._authorization(": ")]
         return "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
 
     def channel_options(self, target: str, server_name: str) -> ChannelOptions:
-        """For a channel whose target is the proxy's address: how to get from there to "host:port"."""
+        """Options for a channel to the proxy's address that is to be connected to "host:port"."""
         options: ChannelOptions = (
             ("grpc.http_connect_server", target),
             ("grpc.default_authority", target),

@@ -1,4 +1,4 @@
-"""A bridge's identity as text (spec/protocol.md, section 4.1): what clients pin, and what a relay expects."""
+"""A bridge's identity as text, as clients pin it and a relay's configuration has it (spec, section 4.1)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from blindrelay.v1.limits import IDENTITY_SIZE
 PREFIX: Final = "br1"
 
 _CHECKSUM_SIZE: Final = 3
-"""Bytes: with the key's 32 they fill 56 base32 characters exactly; one typing error in 16 million passes."""
+"""Bytes. With the key's 32 they fill 56 base32 characters. One typing error in 16 million goes unnoticed."""
 
 _TEXT_SIZE: Final = len(PREFIX) + 56
 

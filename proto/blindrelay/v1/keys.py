@@ -9,5 +9,5 @@ from blindrelay.v1.limits import KEY_ID_SIZE
 
 
 def key_id(config: bytes) -> bytes:
-    """The 16-byte name of a key: a hash of the exact bytes of its KeyConfig."""
+    """The 16-byte key_id: a hash of the exact bytes of the key's KeyConfig."""
     return hashlib.sha256(labels.labelled(labels.KEY_CONFIG, config)).digest()[:KEY_ID_SIZE]

@@ -14,5 +14,5 @@ KEY_DIRECTORY: Final = b"blindrelay/v1 key directory"
 
 
 def labelled(label: bytes, message: bytes) -> bytes:
-    """``label ‖ 0x00 ‖ message``. No label holds a zero byte, so no two uses can meet."""
+    """``label ‖ 0x00 ‖ message``. No label contains a zero byte, so no two uses can collide."""
     return label + b"\x00" + message

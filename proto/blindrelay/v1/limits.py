@@ -16,16 +16,16 @@ EXCHANGE_ID_SIZE: Final = 16
 REPLICA_ID_SIZE: Final = 16
 
 MAX_ENVELOPE_SIZE: Final = 512
-"""Bytes. A full envelope takes about 110; the rest is room for a later version."""
+"""Bytes. A full envelope takes about 110. The rest is for a later version."""
 
 TIME_STEP: Final = 10
 """Seconds. An exact issued_at would tell clients apart by their clocks."""
 
 REPLAY_WINDOW: Final = 300
-"""Seconds, W: how far issued_at may lie from the bridge's clock. Kerberos tolerates the same skew."""
+"""Seconds, W: how far issued_at may be from the bridge's clock. Kerberos tolerates the same skew."""
 
 DEFAULT_MAX_UNITS: Final = 1_000_000
-"""One value for all, so that it tells nobody apart."""
+"""One value for all clients, so that it does not tell them apart."""
 
 MAX_DIRECTORIES: Final = 64
 MAX_CONFIGS: Final = 8
@@ -40,7 +40,7 @@ RESPONSE_NONCE_SIZE: Final = 32
 
 MAX_DIRECTION_RECORDS: Final = 2**32
 MAX_DIRECTION_SIZE: Final = 2**38
-"""Records, and bytes of them, under one key: 2**34 blocks of AES leave an attacker an advantage of 2**-60 (section 9.5).
+"""Records, and their bytes, under one key. 2**34 blocks leave an attacker an advantage of 2**-60 (section 9.5).
 
 The longest exchange, six hours, would have to carry 12 MB a second.
 """
@@ -49,38 +49,38 @@ MAX_BODY_PIECE: Final = 65_536
 """Bytes of HTTP body in one record."""
 
 MAX_FRAME_DATA: Final = 65_536
-"""Bytes of one WebSocket frame in a tunnel; a longer one travels as several."""
+"""Bytes of one WebSocket frame in a tunnel. A longer frame is sent as several."""
 
 MAX_HEAD_SIZE: Final = 32_768
 """Bytes of an encoded head: method, URL and headers. Common servers stop between 8 and 64 KiB."""
 
 MAX_ERROR_MESSAGE: Final = 1_024
-"""Bytes of an error's sentence: a cause and a remedy, and no dump."""
+"""Bytes of an error's sentence: room for a cause and a remedy."""
 
 MAX_SEALED_SIZE: Final = 65_536 + 4_096
-"""Bytes of one record as it travels: a full piece, with room for the head's framing."""
+"""Bytes of one sealed record: a full body piece, with room for the head's framing."""
 
 MAX_MESSAGE_SIZE: Final = 131_072
 """Bytes: gRPC's limit for one message, on every hop."""
 
 FIRST_MESSAGE_SECONDS: Final = 10.0
-"""For the one small message of a unary call: gRPC itself would keep a silent call for ever."""
+"""For the one small message of a unary call. gRPC itself would keep a silent call for ever."""
 
 LEAST_BYTES_PER_SECOND: Final = 1_024
-"""What a request has to average: a tenth of a bad mobile line (section 7.1)."""
+"""The average that a request must reach: a tenth of a bad mobile connection (section 7.1)."""
 
 RECORD_SECONDS: Final = 75.0
-"""For each record of a request, the first included: 69,632 bytes take 68 seconds at the least rate."""
+"""For each record of a request, the first included. 69,632 bytes take 68 seconds at the least rate."""
 
 DEADLINE_SECONDS: Final = (60, 600, 3_600, 21_600)
-"""The deadline classes, in the order of DeadlineClass; what gRPC's own metadata says is rounded to these."""
+"""The deadline classes, in the order of DeadlineClass. Deadlines in gRPC's metadata are rounded to these."""
 
 _DEFAULT_DEADLINE_CLASS: Final = 3
-"""An hour: what an unspecified class means (section 10.2)."""
+"""An hour, if the class is unspecified (section 10.2)."""
 
 
 def deadline_seconds(deadline_class: int) -> int:
-    """The seconds of a DeadlineClass, 0 (unspecified) to 4. Raises ValueError for a number that is none."""
+    """The seconds of a DeadlineClass, 0 (unspecified) to 4. Raises ValueError for any other number."""
     if not 0 <= deadline_class <= len(DEADLINE_SECONDS):
-        raise ValueError(f"there is no deadline class {deadline_class}")
+        raise ValueError(f"unknown deadline class {deadline_class}")
     return DEADLINE_SECONDS[(deadline_class or _DEFAULT_DEADLINE_CLASS) - 1]

@@ -1,4 +1,4 @@
-"""Which hosts are this machine and nobody else: there, and only there, a hop may go without TLS."""
+"""Hosts that only this machine can reach. A hop may do without TLS there, and nowhere else."""
 
 from __future__ import annotations
 

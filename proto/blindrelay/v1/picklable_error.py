@@ -7,12 +7,12 @@ from typing import Any
 
 
 class PicklableError(Exception):
-    """An exception that a process pool can send to its parent, whatever its constructor takes.
+    """An exception that a process pool can send to its parent, whatever arguments its constructor takes.
 
-    An ordinary exception is rebuilt by calling its class with `args`. One whose constructor takes something
-    else fails there, and multiprocessing.Pool then waits for ever.
+    Unpickling an ordinary exception calls its class with `args`. That fails if the constructor takes other
+    arguments, and multiprocessing.Pool then waits for ever.
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What it holds; its constructor is not called again."""
+        """Its state. Unpickling does not call the constructor."""
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]

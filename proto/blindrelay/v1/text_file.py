@@ -1,4 +1,4 @@
-"""Text that people write in editors: UTF-8, whatever the locale says, with or without a byte-order mark."""
+"""Text files that people edit: UTF-8 in every locale, with or without a byte-order mark."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import codecs
 
 
 class EncodingError(ValueError):
-    """The bytes are not UTF-8. The text says what they look like, and is the end of a sentence."""
+    """The bytes are not UTF-8. The text has the file as its subject, and says what to do."""
 
 
 def decode_text(data: bytes) -> str:

@@ -1,4 +1,4 @@
-"""The bridge as a process: put together, listening, and drained at the end."""
+"""The bridge as a process: assembled, listening, and drained at the end."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any, Final
 
 import grpc
 
+from blindrelay.provider_bridge.audit_log import AuditLog, Event
 from blindrelay.provider_bridge.claims import CAPACITY, ClaimMemory
 from blindrelay.provider_bridge.clock import Clock, ClockWatch
 from blindrelay.provider_bridge.config import BridgeConfig
-from blindrelay.provider_bridge.events import Event, EventLog
 from blindrelay.provider_bridge.exchange import Runtime
+from blindrelay.provider_bridge.exchange_opener import ExchangeOpener
 from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.keys.signatory import HeldIdentity, Signatory
 from blindrelay.provider_bridge.metrics import bridge_metrics
-from blindrelay.provider_bridge.opening import Opening
 from blindrelay.provider_bridge.peers import Peers
 from blindrelay.provider_bridge.quota import Quota
 from blindrelay.provider_bridge.request_budget import RequestBudget
@@ -39,13 +39,13 @@ from blindrelay.serving.metrics import exposed_metrics
 from blindrelay.trust import IdentityKey
 
 GIVE_UP_BEFORE: Final = 1.0
-"""Seconds before the end of draining: what still runs then gets a sealed error, and the time to take it."""
+"""Seconds before the end of draining at which running exchanges get a sealed error, with time to read it."""
 
 HEALTH_SECONDS: Final = 1.0
-"""Between two looks at whether the delegation still holds, for the health service."""
+"""Between two checks of the delegation for the health service."""
 
 QUIET_SECONDS: Final = 0.5
-"""Without a new exchange, before a drained process ends: busy clients have gone to another by then."""
+"""Without a new exchange before a drained process ends: busy clients have moved to another by then."""
 
 
 class Bridge:
@@ -55,45 +55,49 @@ class Bridge:
         self,
         config: BridgeConfig,
         identity: IdentityKey | Signatory,
-        log: EventLog | None = None,
+        log: AuditLog | None = None,
         clock: Clock | None = None,
     ) -> None:
-        """Raises ConfigError if a file that it follows is wrong."""
+        """Raises ConfigError if one of its files is missing or wrong."""
         self._config = config
-        self.log = log or EventLog()
+        self.log = log or AuditLog()
         self.admission = Admission(config.max_exchanges, QUIET_SECONDS)
         self._callers = self._callers_with_tokens()
-        self._clock = clock = clock or Clock()
+        self._clock = clock or Clock()
         self._health = Health()
         by_certificate = config.tls is not None and config.tls.client_ca is not None
         peers = Peers(self._callers, config.relays, by_certificate=by_certificate)
+        if isinstance(identity, IdentityKey):
+            identity = HeldIdentity(identity, config.next_identity_hash)
         self._keys = EpochKeys(
-            HeldIdentity(identity, config.next_identity_hash)
-            if isinstance(identity, IdentityKey)
-            else identity,
-            clock,
+            identity,
+            self._clock,
             epoch=config.epoch,
             on_change=lambda: self.log.note(Event.KEYS_CHANGED),
         )
-        self._claims = ClaimMemory(clock, Quota(CAPACITY, peers.count))
-        self._runtime = Runtime(
-            providers=config.providers,
-            transport=ProviderTransport(
-                config.providers, lambda _: self.log.note(Event.PROVIDER_FILES_UNUSABLE)
-            ),
-            clock=clock,
-            log=self.log,
-            budget=RequestBudget(Quota(config.max_buffered, peers.count, least=config.max_request)),
-            max_request=config.max_request,
-            checker=Checker(config.providers),
-        )
+        self._claims = ClaimMemory(self._clock, Quota(CAPACITY, peers.count))
+        self._runtime = self._new_runtime(peers)
         self._service = ExchangeService(
             self._keys,
-            Opening(self._keys, self._claims),
+            ExchangeOpener(self._keys, self._claims),
             self._runtime,
             self.admission,
             peers,
             Quota(config.max_exchanges, peers.count),
+        )
+
+    def _new_runtime(self, peers: Peers) -> Runtime:
+        config = self._config
+        return Runtime(
+            providers=config.providers,
+            transport=ProviderTransport(
+                config.providers, lambda _: self.log.note(Event.PROVIDER_FILES_UNUSABLE)
+            ),
+            clock=self._clock,
+            log=self.log,
+            budget=RequestBudget(Quota(config.max_buffered, peers.count, least=config.max_request)),
+            max_request=config.max_request,
+            checker=Checker(config.providers),
         )
 
     async def serve(self, on_ready: Callable[[Address], None]) -> None:
@@ -116,7 +120,7 @@ class Bridge:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Address]:
-        """Serves for as long as the block runs, heeding no signals: for those who host a bridge themselves.
+        """Serves while the block runs and ignores signals, for programs that host a bridge.
 
         Raises ConfigError, StartError.
         """
@@ -153,7 +157,7 @@ class Bridge:
             await self._runtime.transport.aclose()
 
     async def begin_to_drain(self) -> None:
-        """Lets running exchanges finish; what still runs shortly before the time is over is given up."""
+        """Lets running exchanges finish; those that still run shortly before the end are given up."""
         self.log.note(Event.DRAINING)
         self._runtime.draining = True
         await self._health.drain()

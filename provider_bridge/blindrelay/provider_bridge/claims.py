@@ -12,16 +12,15 @@ from blindrelay.provider_bridge.quota import Quota
 from blindrelay.v1.limits import REPLAY_WINDOW
 
 CAPACITY: Final = 1_000_000
-"""Claims held at once, about 110 MB when full: 3,300 exchanges a second with clocks that are right, and half
-as many with every exchange dated as far ahead as the window allows."""
+"""Claims held at once, about 110 MB when full. It allows 3,300 exchanges a second with correct clocks, and
+half as many if each exchange is dated as far ahead as the window allows."""
 
 
 class ClaimMemory:
-    """One for a process, over all its keys. It fails closed: what cannot be remembered is not accepted.
+    """The exchanges of one process, whatever their keys. It fails closed: no room, no claim.
 
-    Each peer that brings exchanges has a share of it (`quota`), whose size is the memory's capacity.
-
-    It is used from one event loop and never awaits, so a claim is atomic.
+    Each peer has a share (`quota`, whose capacity is the memory's). It is used from one event loop and never
+    awaits, so a claim is atomic.
     """
 
     def __init__(self, clock: Clock, quota: Quota | None = None, *, window: int = REPLAY_WINDOW) -> None:
@@ -43,17 +42,17 @@ class ClaimMemory:
         return self._quota.capacity
 
     def has_room(self, peer: bytes = b"") -> bool:
-        """Whether a peer may hold one more claim now. It depends on counts alone."""
+        """Whether a peer may hold one more claim now. It depends only on counts."""
         self._forget_before(self._clock.now() - self._window)
         return self._quota.has_room(peer)
 
     def claim(self, exchange_id: bytes, issued_at: int, peer: bytes = b"") -> None:
-        """Takes an exchange_id, kept until issued_at + window, on the account of who brought it.
+        """Claims an exchange_id on a peer's account, until issued_at + window.
 
-        Raises UnclaimedError if issued_at is more than the window from now, before or after, if the
-        exchange_id is taken, or if there is no room for the peer.
+        Raises UnclaimedError if issued_at is more than the window away from now, if the exchange_id is
+        claimed already, or if the peer's share is full.
         """
-        # Read once: what is forgotten by one reading must be too old by the same.
+        # The clock is read once: an exchange that is forgotten must be too old by the same reading.
         now = self._clock.now()
         self._forget_before(now - self._window)
         if not now - self._window <= issued_at <= now + self._window:
@@ -67,7 +66,7 @@ class ClaimMemory:
         self._by_time[issued_at][peer].append(exchange_id)
 
     def _forget_before(self, oldest: float) -> None:
-        # What is forgotten was issued before the window. Time never goes back, so it stays too old.
+        # The bridge's time never goes back, so a forgotten exchange stays too old.
         while self._times and self._times[0] < oldest:
             for peer, claimed in self._by_time.pop(heapq.heappop(self._times)).items():
                 self._claimed.difference_update(claimed)

@@ -9,11 +9,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from blindrelay.provider_bridge.audit_log import AuditLog
 from blindrelay.provider_bridge.bridge import Bridge
 from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.config import BridgeConfig, DelegatedKey, read_bridge_config
 from blindrelay.provider_bridge.doctor import bridge_findings
-from blindrelay.provider_bridge.events import EventLog
 from blindrelay.provider_bridge.keys.delegation_file import (
     MAX_DAYS,
     date,
@@ -21,14 +21,15 @@ from blindrelay.provider_bridge.keys.delegation_file import (
     read_delegation,
     write_delegation,
 )
-from blindrelay.provider_bridge.keys.identity_file import load_identity, load_or_make_identity
-from blindrelay.provider_bridge.keys.signatory import DelegatedIdentity, HeldIdentity, Signatory
-from blindrelay.provider_bridge.keys.signing_key_file import (
+from blindrelay.provider_bridge.keys.key_files import (
     format_public_key,
+    load_identity,
+    load_or_make_identity,
     load_signing_key,
     make_signing_key,
     parse_public_key,
 )
+from blindrelay.provider_bridge.keys.signatory import DelegatedIdentity, HeldIdentity, Signatory
 from blindrelay.serving import Address, Announce, CommandParser, ConfigError, command_parser, run_command
 from blindrelay.serving.command import Commands
 from blindrelay.trust import IdentityError, IdentityKey, format_identity, identity_hash, parse_identity
@@ -38,7 +39,7 @@ def parser() -> CommandParser:
     """The command's arguments."""
     command, commands = command_parser(
         "blindrelay-bridge",
-        "Opens sealed exchanges beside a provider, calls it, and seals its responses.",
+        "Opens sealed exchanges, calls a provider, and seals its responses.",
         _serve,
         bridge_findings,
     )
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _serve(arguments: argparse.Namespace, announce: Announce) -> None:
     config = read_bridge_config(arguments.config)
-    log, clock = EventLog(), Clock()
+    log, clock = AuditLog(), Clock()
     signatory = _signatory(config, clock, log)
 
     def on_ready(address: Address) -> None:
@@ -72,7 +73,7 @@ def _serve(arguments: argparse.Namespace, announce: Announce) -> None:
     asyncio.run(serve())
 
 
-def _signatory(config: BridgeConfig, clock: Clock, log: EventLog) -> Signatory:
+def _signatory(config: BridgeConfig, clock: Clock, log: AuditLog) -> Signatory:
     keys = config.identity_key
     if isinstance(keys, DelegatedKey):
         return DelegatedIdentity(keys.signing_key, keys.delegation, clock, log.note)
@@ -83,7 +84,7 @@ def _signatory(config: BridgeConfig, clock: Clock, log: EventLog) -> Signatory:
 
 def _check_successor(identity: IdentityKey, next_identity_hash: bytes) -> None:
     if next_identity_hash == identity_hash(identity.public_key):
-        raise ConfigError("the next identity is the present one: announce the one that will follow")
+        raise ConfigError("the next identity is the present one: announce the identity that will follow it")
 
 
 def _add_identity(commands: Commands) -> None:
@@ -91,16 +92,16 @@ def _add_identity(commands: Commands) -> None:
     source = identity.add_mutually_exclusive_group(required=True)
     source.add_argument("--key", type=Path, metavar="FILE", help="the identity key's file")
     source.add_argument("--delegation", type=Path, metavar="FILE", help="a delegation by the identity")
-    identity.add_argument("--make", action="store_true", help="make the key if there is none yet")
+    identity.add_argument("--make", action="store_true", help="make the key if the file does not exist")
     identity.set_defaults(run=_print_identity)
 
 
 def _add_signing_key(commands: Commands) -> None:
     command = commands.add_parser(
-        "signing-key", help="make a replica's signing key, and print the public key to delegate to"
+        "signing-key", help="make a replica's signing key, and print its public key for `delegate`"
     )
     target = command.add_mutually_exclusive_group(required=True)
-    target.add_argument("--out", type=Path, metavar="FILE", help="where to write a new one")
+    target.add_argument("--out", type=Path, metavar="FILE", help="write a new one here")
     target.add_argument("--key", type=Path, metavar="FILE", help="print the public key of this one")
     command.set_defaults(run=_print_signing_key)
 
@@ -112,8 +113,8 @@ def _add_delegate(commands: Commands) -> None:
         "--signing-key", required=True, metavar="PUBLIC", help="what `signing-key` printed: brv_…"
     )
     command.add_argument("--days", required=True, type=int, metavar="N", help=f"1 to {MAX_DAYS}")
-    command.add_argument("--out", required=True, type=Path, metavar="FILE", help="where to write it")
-    command.add_argument("--next-identity", metavar="br1…", help="announce that this identity is to follow")
+    command.add_argument("--out", required=True, type=Path, metavar="FILE", help="write the delegation here")
+    command.add_argument("--next-identity", metavar="br1…", help="announce this identity as the next one")
     command.set_defaults(run=_delegate)
 
 

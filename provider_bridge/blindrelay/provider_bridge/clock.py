@@ -1,7 +1,7 @@
 """The bridge's time (spec/protocol.md, section 11.1): the wall clock, but it never goes back.
 
-A time that went back would bring old exchanges into the window again, after they were forgotten. So a wall
-clock that is set forward is followed, and one that is set back is not: time then goes on from where it was.
+If time went back, old exchanges whose claims were forgotten would be in the window again. So the bridge
+follows a wall clock that is set forward. When it is set back, the bridge's time continues from where it was.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from blindrelay.provider_bridge.events import Event
+from blindrelay.provider_bridge.audit_log import Event
 
 STEP_SECONDS: Final = 2.0
-"""A difference that is reported: more than a leap second. Clocks that are slewed differ by milliseconds."""
+"""The least difference that is reported: more than a leap second. Slewed clocks differ by milliseconds."""
 
 _LOOK_EVERY: Final = 5.0
 
 
 def steady() -> float:
-    """Seconds that only ever grow; on Linux also while the machine sleeps."""
+    """Seconds that only grow; on Linux also while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME if sys.platform == "linux" else time.CLOCK_MONOTONIC)
 
 
@@ -37,8 +37,8 @@ class Clock:
         self._followed = 0.0
 
     def now(self) -> float:
-        """The time now, not less than any that was given before."""
-        # In this order: a pause between the two readings must not look like a step.
+        """The time now, never less than before."""
+        # Wall clock first: a pause between the two readings must not look like a step forward.
         wall, monotonic = self._wall(), self._monotonic()
         step = wall - (self._offset + monotonic)
         if step > 0:
@@ -48,7 +48,7 @@ class Clock:
 
     @property
     def followed(self) -> float:
-        """Seconds, in all, by which the wall clock was found ahead of this time, which then followed it."""
+        """Seconds, in all, by which this time was set forward to follow the wall clock."""
         self.now()
         return self._followed
 
@@ -68,7 +68,7 @@ class ClockWatch:
         self._behind = False
 
     def look(self) -> None:
-        """Notes what has changed since the last look: each step forward, and the first sight of one back."""
+        """Notes each step forward since the last look, and a step back when it is first seen."""
         followed = self._clock.followed
         if followed - self._followed >= STEP_SECONDS:
             self._note(Event.CLOCK_SET_FORWARD)

@@ -26,7 +26,7 @@ class Credential:
     file: Path | None = None
 
     def followed(self, on_problem: OnProblem) -> Callable[[], Header]:
-        """Gives the header as the file has it now. While the file is unusable, the header before stays.
+        """Gives the header from the present file. While a new file is unusable, the last header stays in use.
 
         Raises ConfigError if the file is unusable from the start.
         """

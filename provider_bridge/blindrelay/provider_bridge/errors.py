@@ -1,11 +1,11 @@
-"""What can go wrong in the bridge, by who hears of it.
+"""What can go wrong in the bridge, by who is told.
 
 BridgeError
-├── UnclaimedError       could not be opened or claimed: one outer status for every cause
-├── DelegationEndedError nobody may sign in the identity's name any more, until there is a new delegation
+├── UnclaimedError       the exchange could not be opened or claimed: one outer status for every cause
+├── DelegationEndedError the delegation to this replica has ended, and no new one is in force
 └── SealedError          after the claim: a sealed error, authentic to the client
-    ├── RequestError     found before the provider was asked
-    └── ProviderError    the provider could not be asked, or broke off
+    ├── RequestError     found before the provider was called
+    └── ProviderError    the provider could not be called, or broke off
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final
 
 from blindrelay.provider_bridge.upstream.failures import Failure
 from blindrelay.v1.inner_pb2 import (
+    ERROR_CODE_NOT_ALLOWED,
     ERROR_CODE_OVERLOADED,
     ERROR_CODE_PROVIDER_FAILED,
     ERROR_CODE_PROVIDER_UNREACHABLE,
@@ -33,11 +34,11 @@ class BridgeError(PicklableError):
 
 
 class UnclaimedError(BridgeError):
-    """An exchange could not be opened or claimed. It has no text: nobody is told which."""
+    """An exchange could not be opened or claimed. It has no text: the caller must not learn the cause."""
 
 
 class DelegationEndedError(BridgeError):
-    """The delegation that this replica speaks on has ended; clients would refuse what it signs."""
+    """The delegation to this replica has ended; clients would refuse what it signs."""
 
 
 class SealedError(BridgeError):
@@ -54,20 +55,20 @@ class SealedError(BridgeError):
         self.execution = execution
 
     def as_message(self) -> ExchangeError:
-        """What is sealed. A sentence that is too long, with a long URL in it, is cut."""
+        """The message to seal. A text that is too long is cut; it may quote a URL."""
         text = str(self).encode("utf-8", "replace")[:MAX_ERROR_MESSAGE].decode("utf-8", "ignore")
         return ExchangeError(code=self.code, message=text, execution=self.execution)
 
 
 class RequestError(SealedError):
-    """The request is refused, and the provider was not asked."""
+    """The request is refused, and the provider was not called."""
 
     def __init__(self, code: ErrorCode.ValueType, message: str) -> None:
         super().__init__(code, message, EXECUTION_NOT_STARTED)
 
 
 class ProviderError(SealedError):
-    """The provider could not be reached, or did not give a whole response.
+    """The provider could not be reached, or did not send a complete response.
 
     Attributes:
         failure: its class, which is counted.
@@ -78,25 +79,25 @@ class ProviderError(SealedError):
         self.failure = failure
 
 
-def bad_response(reason: str) -> ProviderError:
+def not_allowed(message: str) -> RequestError:
+    """The bridge's policy forbids the request."""
+    return RequestError(ERROR_CODE_NOT_ALLOWED, message)
+
+
+def bad_response(message: str) -> ProviderError:
     """The provider's response cannot be passed on."""
-    return ProviderError(Failure.BAD_RESPONSE, reason, EXECUTION_STARTED)
+    return ProviderError(Failure.BAD_RESPONSE, message, EXECUTION_STARTED)
 
 
 _CODES: Final = {
     Failure.NO_CONNECTION_FREE: ERROR_CODE_OVERLOADED,
     Failure.TOO_LARGE: ERROR_CODE_TOO_LARGE,
-    **dict.fromkeys(
-        (
-            Failure.NAME_NOT_FOUND,
-            Failure.REFUSED,
-            Failure.UNREACHABLE,
-            Failure.TIMED_OUT,
-            Failure.TLS_CERTIFICATE,
-            Failure.TLS_HANDSHAKE,
-            Failure.PROXY_UNREACHABLE,
-            Failure.PROXY_REFUSED,
-        ),
-        ERROR_CODE_PROVIDER_UNREACHABLE,
-    ),
+    Failure.NAME_NOT_FOUND: ERROR_CODE_PROVIDER_UNREACHABLE,
+    Failure.REFUSED: ERROR_CODE_PROVIDER_UNREACHABLE,
+    Failure.UNREACHABLE: ERROR_CODE_PROVIDER_UNREACHABLE,
+    Failure.TIMED_OUT: ERROR_CODE_PROVIDER_UNREACHABLE,
+    Failure.TLS_CERTIFICATE: ERROR_CODE_PROVIDER_UNREACHABLE,
+    Failure.TLS_HANDSHAKE: ERROR_CODE_PROVIDER_UNREACHABLE,
+    Failure.PROXY_UNREACHABLE: ERROR_CODE_PROVIDER_UNREACHABLE,
+    Failure.PROXY_REFUSED: ERROR_CODE_PROVIDER_UNREACHABLE,
 }

@@ -1,8 +1,9 @@
 """One exchange, from its claim to its last record.
 
-The request is judged as soon as its head is there, held until it is whole, and only then sent to the
-provider; the response is passed on as it comes. A tunnel is dialled at once. Every failure after the claim
-is a sealed error.
+The head is checked as soon as it has opened. The request's body is collected until it is complete, decoded
+and checked; each step hands it back here. Only then does it go to the provider, on one way down to the
+socket. The response is passed on as it arrives. A tunnel is opened at once. Every failure after the claim is
+a sealed error.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ from typing import Final
 
 import grpc
 
+from blindrelay.provider_bridge.audit_log import AuditLog, Outcome
 from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.content_coding import decode_body
-from blindrelay.provider_bridge.errors import RequestError, SealedError
-from blindrelay.provider_bridge.events import EventLog, Outcome
-from blindrelay.provider_bridge.message_gate import MessageGate, OpenGate
-from blindrelay.provider_bridge.opening import ClaimedExchange
+from blindrelay.provider_bridge.errors import SealedError, not_allowed
+from blindrelay.provider_bridge.exchange_opener import ClaimedExchange
+from blindrelay.provider_bridge.frame_filter import FrameFilter, MessageFilter, NoFilter
 from blindrelay.provider_bridge.policy.request_policy import PlannedCall, plan_call
 from blindrelay.provider_bridge.providers import Provider
-from blindrelay.provider_bridge.request_body import discard_rest, read_body
+from blindrelay.provider_bridge.request_body import discard_request, read_body
 from blindrelay.provider_bridge.request_budget import RequestBudget, Share
 from blindrelay.provider_bridge.response_stream import send_response
 from blindrelay.provider_bridge.stateless.checker import Checker
-from blindrelay.provider_bridge.tunnel import Gate, Tunnel
+from blindrelay.provider_bridge.tunnel import Tunnel
 from blindrelay.provider_bridge.upstream.provider_call import ProviderResponse, ProviderTransport
 from blindrelay.serving import CallRefusedError, Context
 from blindrelay.v1.exchange_messages import response_message
@@ -35,7 +36,6 @@ from blindrelay.v1.inner_pb2 import (
     ERROR_CODE_DEADLINE,
     ERROR_CODE_DRAINING,
     ERROR_CODE_INTERNAL,
-    ERROR_CODE_NOT_ALLOWED,
     EXECUTION_NOT_STARTED,
     EXECUTION_STARTED,
     EXECUTION_UNKNOWN,
@@ -44,7 +44,7 @@ from blindrelay.v1.inner_pb2 import (
 from blindrelay.v1.outer_status import OuterStatus
 
 FAREWELL_SECONDS: Final = 10.0
-"""For an error's record to leave, when the exchange's own time may be over."""
+"""For an error's record to be sent; the exchange's own time may be over."""
 
 _OUTER_STATUS: Final = {
     ERROR_CODE_DEADLINE: OuterStatus.DEADLINE,
@@ -59,7 +59,7 @@ class Runtime:
     providers: tuple[Provider, ...]
     transport: ProviderTransport
     clock: Clock
-    log: EventLog
+    log: AuditLog
     budget: RequestBudget
     max_request: int
     checker: Checker
@@ -68,7 +68,7 @@ class Runtime:
     """Whether new exchanges are refused, by a sealed error: their clients may go to another process."""
 
     def give_up(self) -> None:
-        """Ends every running exchange with a sealed error: the process is going."""
+        """Ends every running exchange with a sealed error: the process is about to end."""
         for exchange in list(self.running):
             exchange.give_up()
 
@@ -82,15 +82,15 @@ class Exchange:
         self._context = context
         self._peer = peer
         self._execution: Execution.ValueType = EXECUTION_NOT_STARTED
-        self._limit = asyncio.timeout(None)
+        self._timeout = asyncio.timeout(None)
         self._open_tunnel: Tunnel | None = None
         self._given_up = False
         self._writing = False
 
     async def run(self) -> None:
-        """Serves the exchange. Raises CallRefusedError if not even an error can be sealed any more."""
+        """Serves the exchange. Raises CallRefusedError if not even a sealed error can be sent."""
         try:
-            async with self._limit:
+            async with self._timeout:
                 self._runtime.running.add(self)
                 try:
                     await self._serve()
@@ -102,9 +102,9 @@ class Exchange:
         except TimeoutError:
             await self._fail(self._out_of_time())
         except asyncio.CancelledError:
-            # A client that has it all may be gone before the last write returns.
-            whole = self._claimed.response.ended
-            self._runtime.log.count(Outcome.COMPLETED if whole else Outcome.CANCELLED)
+            # A client that has the whole response may leave before the last write returns.
+            completed = self._claimed.response.ended
+            self._runtime.log.count(Outcome.COMPLETED if completed else Outcome.CANCELLED)
             raise
         except (grpc.aio.InternalError, grpc.aio.UsageError):
             # gRPC could not read or write: the client is gone, and this task is about to be cancelled.
@@ -119,9 +119,9 @@ class Exchange:
 
     def give_up(self) -> None:
         """Ends the exchange now, with a sealed error that says why."""
-        if not self._limit.expired():
+        if not self._timeout.expired():
             self._given_up = True
-            self._limit.reschedule(0)
+            self._timeout.reschedule(0)
 
     async def _serve(self) -> None:
         if self._runtime.draining:
@@ -136,20 +136,20 @@ class Exchange:
             await self._call(call, body, share)
 
     def _end_after(self, seconds: int) -> None:
-        """The deadline class counts from the envelope's issued_at, whatever the way took."""
+        """The deadline class counts from the envelope's issued_at, however long the call was on its way."""
         remaining = self._claimed.issued_at + seconds - self._runtime.clock.now()
         if remaining <= 0:
             raise self._out_of_time()
-        self._limit.reschedule(asyncio.get_running_loop().time() + remaining)
+        self._timeout.reschedule(asyncio.get_running_loop().time() + remaining)
 
     async def _body(self, call: PlannedCall, share: Share) -> bytearray:
-        """The whole body as it goes to the provider, once it has been judged."""
+        """The body as it goes to the provider, once it has been checked."""
         limit = self._runtime.max_request
         body = await read_body(self._claimed, self._context, share, limit)
         if call.coding is not None:
             body = await decode_body(body, call.coding, share, limit)
         if body and call.bodiless:
-            raise RequestError(ERROR_CODE_NOT_ALLOWED, f"a {call.method} request has no body here")
+            raise not_allowed(f"a {call.method} request must not have a body here")
         if call.check is not None:
             await self._runtime.checker.check(call.check, body)
         return body
@@ -158,7 +158,7 @@ class Exchange:
         self._execution = EXECUTION_UNKNOWN
         async with aclosing(await self._runtime.transport.call(call, body)) as response:
             self._execution = EXECUTION_STARTED
-            # The provider has it all; the response may take hours.
+            # The provider has the whole body, and the response may take hours.
             body.clear()
             share.release()
             await send_response(response, self._claimed.response, self._send)
@@ -170,16 +170,16 @@ class Exchange:
             if isinstance(provider, ProviderResponse):
                 await send_response(provider, self._claimed.response, self._send)
             else:
-                gate = self._gate(call, share)
-                self._open_tunnel = Tunnel(self._claimed, self._context, provider, gate, self._send)
+                frames = self._frame_filter(call, share)
+                self._open_tunnel = Tunnel(self._claimed, self._context, provider, frames, self._send)
                 await self._open_tunnel.run()
-        await self._hear_out()
+        await self._discard_request()
 
-    def _gate(self, call: PlannedCall, share: Share) -> Gate:
+    def _frame_filter(self, call: PlannedCall, share: Share) -> FrameFilter:
         if call.check is None:
-            return OpenGate()
-        judge = partial(self._runtime.checker.check, call.check)
-        return MessageGate(judge, share, self._runtime.max_request)
+            return NoFilter()
+        check = partial(self._runtime.checker.check, call.check)
+        return MessageFilter(check, share, self._runtime.max_request)
 
     async def _send(self, records: list[bytes]) -> None:
         self._writing = True
@@ -190,21 +190,21 @@ class Exchange:
     async def _fail(self, error: SealedError) -> None:
         self._runtime.log.count_error(error)
         if self._writing:
-            # The client takes nothing more, and a record that half left cannot be followed by another.
+            # The client stopped reading, and no record can follow one that was half written.
             raise CallRefusedError(_OUTER_STATUS.get(error.code, OuterStatus.INTERNAL))
         try:
             async with asyncio.timeout(FAREWELL_SECONDS):
                 await self._send(self._claimed.response.seal(error=error.as_message()))
         except TimeoutError:
             raise CallRefusedError(OuterStatus.DEADLINE) from None
-        await self._hear_out()
+        await self._discard_request()
 
-    async def _hear_out(self) -> None:
-        """One task reads from gRPC at a time; in a tunnel it is the tunnel's."""
+    async def _discard_request(self) -> None:
+        """Only one task may read from gRPC at a time; in a tunnel it is the tunnel's."""
         if self._open_tunnel is not None:
             await self._open_tunnel.leave()
         else:
-            await discard_rest(self._claimed, self._context)
+            await discard_request(self._claimed, self._context)
 
     def _out_of_time(self) -> SealedError:
         if self._given_up:

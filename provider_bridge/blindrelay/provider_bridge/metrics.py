@@ -1,92 +1,85 @@
-"""The bridge's metrics: a closed list, of the process and never of one exchange."""
+"""The bridge's metrics: a closed list about the process, never about one exchange."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Final
 
+from blindrelay.provider_bridge.audit_log import AuditLog, Outcome
 from blindrelay.provider_bridge.claims import ClaimMemory
 from blindrelay.provider_bridge.clock import Clock
-from blindrelay.provider_bridge.events import EventLog, Outcome
 from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
-from blindrelay.serving.metrics import Metric
+from blindrelay.serving.metrics import Metric, whole_steps
 
 HELD_STEP: Final = 1_000
-"""Claims held are counted once a minute and shown in whole thousands."""
-
-COUNT_STEP: Final = 10
-"""Exchanges are counted once a minute and shown in whole tens, for each outcome since the start. Scrapes show
-in which minute one was the tenth, or its claim the thousandth; of those between, nothing."""
+"""Claims held are counted once a minute and shown in whole thousands. A scrape shows in which minute the
+count passed a thousand, and nothing in between."""
 
 
-def bridge_metrics(keys: EpochKeys, claims: ClaimMemory, clock: Clock, log: EventLog) -> tuple[Metric, ...]:
-    """All that is ever exposed."""
+def bridge_metrics(keys: EpochKeys, claims: ClaimMemory, clock: Clock, log: AuditLog) -> tuple[Metric, ...]:
+    """All that is exposed."""
+    return (*_key_metrics(keys), *_clock_metrics(clock), *_exchange_metrics(claims, log))
+
+
+def _key_metrics(keys: EpochKeys) -> Iterator[Metric]:
+    yield Metric(
+        "blindrelay_bridge_oldest_live_key_age_seconds",
+        "Age of the oldest sealing key in memory: what was sealed since could be opened by a thief.",
+        lambda: keys.oldest_age,
+    )
+    yield Metric("blindrelay_bridge_live_keys", "Sealing keys in memory.", lambda: keys.live)
+    yield Metric(
+        "blindrelay_bridge_delegation_ends_in_seconds",
+        "Until the delegation ends, below 0 since it ended; absent where the identity key is held.",
+        lambda: keys.seconds_left if math.isfinite(keys.seconds_left) else None,
+    )
+
+
+def _clock_metrics(clock: Clock) -> Iterator[Metric]:
+    yield Metric(
+        "blindrelay_bridge_clock_followed_seconds_total",
+        "Seconds by which the wall clock was set forward since the start; the bridge's time followed.",
+        lambda: round(clock.followed, 3),
+    )
+    yield Metric(
+        "blindrelay_bridge_clock_ahead_seconds",
+        "Seconds by which the bridge's time is ahead of a wall clock that was set back.",
+        lambda: round(clock.ahead, 3),
+    )
+
+
+def _exchange_metrics(claims: ClaimMemory, log: AuditLog) -> Iterator[Metric]:
+    """Exchanges are counted since the start, once a minute, and shown in whole tens."""
     held = 0
 
     def count_held() -> None:
         nonlocal held
-        held = _whole(len(claims), HELD_STEP)
-
-    log.at_report(count_held)
+        held = whole_steps(len(claims), HELD_STEP)
 
     def counted() -> dict[str, int]:
-        return _in_steps(log.totals)
+        steps = {outcome: whole_steps(count) for outcome, count in log.totals.items()}
+        return {outcome: count for outcome, count in steps.items() if count}
 
-    def delegation_ends_in() -> float | None:
-        left = keys.seconds_left
-        return left if math.isfinite(left) else None
-
-    return (
-        Metric(
-            "blindrelay_bridge_oldest_live_key_age_seconds",
-            "Age of the oldest sealing key in memory: what was sealed since could be opened by a thief.",
-            lambda: keys.oldest_age,
-        ),
-        Metric("blindrelay_bridge_live_keys", "Sealing keys in memory.", lambda: keys.live),
-        Metric(
-            "blindrelay_bridge_delegation_ends_in_seconds",
-            "Until the delegation ends, below 0 since it ended; absent where the identity key is held.",
-            delegation_ends_in,
-        ),
-        Metric(
-            "blindrelay_bridge_clock_followed_seconds_total",
-            "Seconds by which the wall clock was set forward since the start; the bridge's time followed.",
-            lambda: round(clock.followed, 3),
-        ),
-        Metric(
-            "blindrelay_bridge_clock_ahead_seconds",
-            "Seconds by which the bridge's time is ahead of a wall clock that was set back.",
-            lambda: round(clock.ahead, 3),
-        ),
-        Metric(
-            "blindrelay_bridge_claims_held",
-            "Exchanges remembered against replay, in whole thousands; counted once a minute.",
-            lambda: held,
-        ),
-        Metric(
-            "blindrelay_bridge_claims_capacity",
-            "Exchanges that can be remembered, by all peers together.",
-            lambda: claims.capacity,
-        ),
-        Metric(
-            "blindrelay_bridge_claims_refused_total",
-            "Exchanges refused for want of room to remember them, in whole tens; counted once a minute.",
-            lambda: counted().get(Outcome.NO_ROOM.value, 0),
-        ),
-        Metric(
-            "blindrelay_bridge_exchanges_total",
-            "Exchanges by how they ended, in whole tens; counted once a minute.",
-            counted,
-            label="outcome",
-        ),
+    log.at_report(count_held)
+    yield Metric(
+        "blindrelay_bridge_claims_held",
+        "Exchanges remembered against replay, in whole thousands; counted once a minute.",
+        lambda: held,
     )
-
-
-def _in_steps(totals: dict[str, int]) -> dict[str, int]:
-    steps = {name: _whole(count, COUNT_STEP) for name, count in totals.items()}
-    return {name: count for name, count in steps.items() if count}
-
-
-def _whole(count: int, step: int) -> int:
-    """Rounded down to whole steps."""
-    return count // step * step
+    yield Metric(
+        "blindrelay_bridge_claims_capacity",
+        "Exchanges that can be remembered, by all peers together.",
+        lambda: claims.capacity,
+    )
+    yield Metric(
+        "blindrelay_bridge_claims_refused_total",
+        "Exchanges refused for want of room to remember them, in whole tens; counted once a minute.",
+        lambda: counted().get(Outcome.NO_ROOM.value, 0),
+    )
+    yield Metric(
+        "blindrelay_bridge_exchanges_total",
+        "Exchanges by how they ended, in whole tens; counted once a minute.",
+        counted,
+        label="outcome",
+    )

@@ -1,4 +1,4 @@
-"""Who is calling: the relays that may, told apart so that none takes what all share."""
+"""The relays that may call, told apart so that none uses up what all share."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ PEER_SIZE: Final = 16
 """Bytes of a peer's name."""
 
 CERTIFIED_PEERS: Final = 2
-"""Nobody knows how many certificates there are: one relay must not take it all from a second one."""
+"""Assumed with certificates, whose number is unknown: one relay must leave room for another."""
 
 
 class Peers:
-    """Callers with a token, where tokens are wanted; with a certificate, where TLS wants one; or anyone."""
+    """Callers with a token or a client certificate, where either is required; or anyone."""
 
     def __init__(
         self, callers: Callers | None, expected: int | None = None, *, by_certificate: bool = False
     ) -> None:
-        """`callers` are those with a token, where tokens are wanted. `expected` is how many peers there are
-        said to be. If it is None, the tokens are counted; without tokens there is one peer, or
-        CERTIFIED_PEERS `by_certificate`.
+        """`callers` checks tokens, or is None if none are required. `expected` is the configured number of
+        peers. If it is None, tokens are counted; without tokens there is one peer, or CERTIFIED_PEERS with
+        `by_certificate`.
         """
         self._callers = callers
         self._expected = expected
@@ -33,18 +33,18 @@ class Peers:
         self._blind = os.urandom(32)
 
     def count(self) -> int:
-        """How many share what this bridge has; 1 or more."""
+        """How many peers share this bridge; at least 1."""
         if self._expected is not None:
             return self._expected
         return self._uncounted if self._callers is None else max(1, self._callers.count)
 
     @contextmanager
     def admitted(self, context: Context) -> Iterator[bytes]:
-        """One call, for as long as the block runs. Yields the caller's name among peers, 16 bytes that mean
-        nothing elsewhere; there is one for all who show nothing.
+        """Admits one call while the block runs. Yields the caller's name among peers: 16 bytes, meaningless
+        elsewhere, and the same for all callers without token and certificate.
 
-        Raises CallRefusedError: UNAUTHENTICATED without a known token, where tokens are wanted, and when the
-        token is revoked meanwhile.
+        Raises CallRefusedError: UNAUTHENTICATED if a required token is missing or unknown, or is revoked
+        meanwhile.
         """
         if self._callers is None:
             yield self._name(*sorted(context.peer_identities() or ()))

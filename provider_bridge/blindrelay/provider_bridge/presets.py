@@ -1,4 +1,4 @@
-"""The providers that are known by name: presets.toml, read."""
+"""The providers that are known by name, from presets.toml (docs/adding-a-provider.md)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _BASE: Final = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*")
 
 @dataclass(frozen=True)
 class Preset:
-    """What is known of a provider by name.
+    """A provider that is known by name.
 
     Attributes:
-        origin: where its API is, or None if everyone runs their own.
-        cache: the layer of a description that says what holds for its prompt cache.
+        origin: of its API, or None if everyone runs a server of their own.
+        cache: the layer of a description with the rules for its prompt cache.
         stateless: what bodies may hold with an injected credential, with that layer.
     """
 
@@ -35,7 +35,7 @@ class Preset:
 
 
 def presets() -> dict[str, Preset]:
-    """All of them, each with its paths where the provider has them."""
+    """All presets, with the provider's own paths."""
     return {name: preset_at(name, None) for name in preset_names()}
 
 
@@ -46,7 +46,7 @@ def preset_names() -> list[str]:
 
 @cache
 def preset_at(name: str, base: str | None) -> Preset:
-    """One of them, its paths below `base` ("/openai/v1") instead of the provider's own place.
+    """A preset with its paths below `base` ("/openai/v1") instead of the provider's own.
 
     Raises KeyError for an unknown name and CallError for a base that is not a path.
     """
@@ -60,7 +60,8 @@ def preset_at(name: str, base: str | None) -> Preset:
     return Preset(
         origin=None if origin is None else parse_origin(origin),
         credential=CredentialStyle(
-            values["credential_header"].encode("ascii"), values["credential_prefix"].encode("ascii")
+            values.get("credential_header", "authorization").encode("ascii"),
+            values.get("credential_prefix", "Bearer ").encode("ascii"),
         ),
         injected=parse_calls(values["injected"], base),
         brought=parse_calls(values["brought"], base),

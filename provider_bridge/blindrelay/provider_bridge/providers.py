@@ -1,4 +1,4 @@
-"""Providers: what a client addresses, where the bridge connects, and which calls it makes there.
+"""Providers: the origin that clients address, where the bridge connects, and which calls it makes.
 
 An allow-list entry is a method and a path template (spec/protocol.md, section 11.4).
 """
@@ -20,16 +20,16 @@ from blindrelay.serving import Address
 METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"})
 
 _PARAMETER: Final = re.compile(r"\{(\+?)[a-z_]+\}")
-# An escaped colon must not hide where a parameter ends, so no escapes at all.
+# No escapes: an escaped colon would hide where a parameter ends.
 _PARAMETER_VALUE: Final = "[^/:%]+"
-# A name may have colons and slashes, escaped or not; a slash that is not escaped only where nothing follows.
+# A name may have colons and slashes, escaped or not, but a plain slash only at the end of the template.
 _NAME_SEGMENT: Final = r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%(?:2[Ff]|3[Aa]|40))+"
 _NAME_VALUE: Final = rf"{_NAME_SEGMENT}(?:/{_NAME_SEGMENT})*"
 _TEMPLATE: Final = re.compile(r"(?:/(?:(?:[A-Za-z0-9._:~-]|\{[a-z_]+\})+|\{\+[a-z_]+\}))+(?:/\*)?|/\*")
 
 
 class CallError(ValueError):
-    """An allow-list entry is not "METHOD /path [multipart|websocket]"; the text says what is wrong."""
+    """An allow-list entry is not "METHOD /path [multipart|websocket]". The text says what is wrong."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class AllowedCall:
         method: in capitals.
         path: matches whole paths.
         multipart: whether the body may be multipart/form-data instead of JSON.
-        tunnel: whether it is for tunnels, and for nothing else.
+        tunnel: whether it is for tunnels only.
     """
 
     method: str
@@ -54,9 +54,9 @@ class AllowedCall:
 
 @dataclass(frozen=True)
 class CredentialStyle:
-    """How a provider wants its credential: the header, lower-case, and what stands before the secret.
+    """How a provider expects its credential: the header, in lower case, and the text before the secret.
 
-    With `base64`, the secret is encoded so.
+    With `base64`, the secret is encoded.
     """
 
     header: bytes
@@ -73,7 +73,7 @@ class Proxy:
     """An HTTP proxy between bridge and provider, used with CONNECT.
 
     Attributes:
-        credential: the proxy-authorization header, or None if the proxy wants none.
+        credential: the proxy-authorization header, or None if the proxy requires none.
     """
 
     address: Address
@@ -85,16 +85,15 @@ class Provider:
     """One provider as configured.
 
     Attributes:
-        origin: what clients address.
+        origin: the one that clients address.
         target: where the bridge connects.
         credential: the header that an INJECTED exchange gets, or None if there is none.
         injected, brought: the calls that each kind of credential may make.
         allow_close_delimited: whether a response may end with its connection.
-        request_headers: names that pass with an INJECTED credential beside the protocol's own, lower-case.
+        request_headers: lower-case names that also pass with an INJECTED credential.
         stateless: what bodies may hold with an injected credential.
-        ca: a PEM file with the only authorities that the target's certificate may come from, or None for the
-            public ones.
-        proxy: what the bridge connects through, or None.
+        ca: a PEM file with the authorities to trust for the target, and no others; None for the public ones.
+        proxy: the bridge connects through it, or directly if None.
     """
 
     name: str
@@ -121,8 +120,8 @@ def parse_calls(entries: Iterable[str], base: str = "") -> tuple[AllowedCall, ..
 
 
 def _parse_call(entry: str, base: str) -> AllowedCall:
-    method, _, rest = entry.partition(" ")
-    template, _, kind = rest.partition(" ")
+    method, _, target = entry.partition(" ")
+    template, _, kind = target.partition(" ")
     if method not in METHODS:
         raise CallError(f'"{entry}" does not begin with one of {", ".join(sorted(METHODS))}')
     if not _TEMPLATE.fullmatch(template):
@@ -130,12 +129,12 @@ def _parse_call(entry: str, base: str) -> AllowedCall:
     if kind not in ("", "multipart", "websocket"):
         raise CallError(f'"{entry}" ends in "{kind}"; only "multipart" or "websocket" may follow the path')
     if kind == "websocket" and method != "GET":
-        raise CallError(f'"{entry}" is no WebSocket: those begin with GET')
+        raise CallError(f'"{entry}" is not a WebSocket: those begin with GET')
     return AllowedCall(method, _pattern(base + template), kind == "multipart", kind == "websocket")
 
 
 def _pattern(template: str) -> re.Pattern[str]:
-    """{x} is a part of one segment, {+x} a name, and * everything below."""
+    """{x} is a part of one segment, {+x} a name, and a final * anything."""
     stem, star, _ = template.partition("*")
     pattern, end = "", 0
     for parameter in _PARAMETER.finditer(stem):

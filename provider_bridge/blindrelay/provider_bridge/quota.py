@@ -1,4 +1,4 @@
-"""What all peers share, and how much of it one peer may hold (spec/protocol.md, section 11.1)."""
+"""A shared resource, and how much of it one peer may hold (spec/protocol.md, section 11.1)."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Callable
 
 
 class Quota:
-    """A number of things, shared evenly between the peers that a bridge is run for.
+    """A capacity, divided evenly among a bridge's peers.
 
-    A peer's share is its own: what it may take depends on what it holds and on nothing that others do, so a
-    refusal tells it nothing of them. Only where more peers come than there are shares, or where the smallest
-    useful share is more than an even one, can the sum run out first.
+    What a peer may take depends only on what it holds, so a refusal reveals nothing about the others. The
+    capacity can run out first only if there are more peers than shares, or if `least` is more than an even
+    share.
 
     Used from one event loop.
     """
 
     def __init__(self, capacity: int, peers: Callable[[], int] = lambda: 1, *, least: int = 1) -> None:
-        """`peers` says how many there are now; `least` is the smallest share that is of any use."""
+        """`peers` gives their present number; `least` is the smallest share that is of any use."""
         self.capacity = capacity
         self._peers = peers
         self._least = least
@@ -35,11 +35,11 @@ class Quota:
         return self._sum
 
     def has_room(self, peer: bytes, amount: int = 1) -> bool:
-        """Whether the peer may hold so much more."""
+        """Whether the peer may take `amount` more."""
         return self._held[peer] + amount <= self.share and self._sum + amount <= self.capacity
 
     def take(self, peer: bytes, amount: int = 1) -> bool:
-        """Puts so much on the peer's account if it has room. Returns whether it did."""
+        """Takes `amount` on the peer's account if it has room. Returns whether it did."""
         if not self.has_room(peer, amount):
             return False
         self._held[peer] += amount
@@ -47,7 +47,7 @@ class Quota:
         return True
 
     def give_back(self, peer: bytes, amount: int = 1) -> None:
-        """Takes so much off the account of a peer that holds it."""
+        """Returns `amount` that the peer holds."""
         self._sum -= amount
         self._held[peer] -= amount
         if not self._held[peer]:

@@ -1,7 +1,7 @@
-"""A response on its way: the provider's pieces gathered into records, each leaving as soon as it may.
+"""A response on its way to the client: sealed record by record as its body arrives from the provider.
 
-One record costs as much as many bytes do, so what is already there travels together: a small response is
-one record with head, body and tail. Nothing is held back that somebody could be reading.
+A record costs as much as many bytes, so what has arrived together is sealed together: a small response is one
+record with head, body and tail. Events of an event stream are never held back.
 """
 
 from __future__ import annotations
@@ -14,23 +14,19 @@ from typing import Final
 from blindrelay.provider_bridge.errors import ProviderError, bad_response
 from blindrelay.provider_bridge.upstream.provider_call import ProviderResponse
 from blindrelay.sealing import ResponseSealer
-from blindrelay.v1.inner_pb2 import (
-    Header,
-    ResponseHead,
-    ResponseTail,
-)
+from blindrelay.v1.inner_pb2 import Header, ResponseHead, ResponseTail
 from blindrelay.v1.limits import MAX_BODY_PIECE, MAX_HEAD_SIZE
 
 GATHER_SECONDS: Final = 0.005
-"""How long the bytes of a response that is not an event stream wait for more, to leave in one record."""
+"""How long bytes wait for more to share their record, unless the response is an event stream."""
 
 Send = Callable[[list[bytes]], Awaitable[None]]
 
 
 async def send_response(response: ProviderResponse, sealer: ResponseSealer, send: Send) -> None:
-    """Seals a response and sends it as it comes, no faster than `send` returns.
+    """Seals a response and sends it as it arrives, no faster than `send` returns.
 
-    Nothing is read while `send` waits. Raises ProviderError if the response breaks off, after what came
+    Nothing is read while `send` waits. Raises ProviderError if the response breaks off, once everything
     before has been sent.
     """
     head: ResponseHead | None = _head(response)
@@ -51,7 +47,7 @@ async def send_response(response: ProviderResponse, sealer: ResponseSealer, send
 
 @dataclass(frozen=True)
 class Batch:
-    """What was there together: up to 64 KiB of the body, and perhaps its end, or the failure to get there."""
+    """Up to 64 KiB of the body that arrived together, and whether the body ended or failed after them."""
 
     body: bytes
     ended: bool = False
@@ -59,7 +55,7 @@ class Batch:
 
 
 async def _gather(response: ProviderResponse, patience: float) -> Batch:
-    """What is there, and what follows within `patience` seconds."""
+    """What has arrived, and what follows within `patience` seconds."""
     loop = asyncio.get_running_loop()
     until = loop.time() + patience
     body = b""

@@ -1,4 +1,4 @@
-"""The bridge's gRPC service: raw bytes in and out, so that not even a decoding error speaks for itself."""
+"""The bridge's gRPC service. It takes raw bytes, so that it chooses the status even of a decoding error."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import grpc
 
+from blindrelay.provider_bridge.audit_log import Event, Outcome
 from blindrelay.provider_bridge.errors import DelegationEndedError
-from blindrelay.provider_bridge.events import Event, Outcome
 from blindrelay.provider_bridge.exchange import Exchange, Runtime
+from blindrelay.provider_bridge.exchange_opener import ExchangeOpener
 from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
-from blindrelay.provider_bridge.opening import Opening
 from blindrelay.provider_bridge.peers import Peers
 from blindrelay.provider_bridge.quota import Quota
 from blindrelay.serving import Admission, CallRefusedError, Context, first_message, guarded, write_in_time
@@ -22,24 +22,24 @@ from blindrelay.v1.limits import REPLAY_WINDOW
 from blindrelay.v1.outer_status import OuterStatus
 
 _OUTCOMES: Final = {OuterStatus.OVERLOADED: Outcome.NO_ROOM}
-"""How a refusal of the opening is counted, if not as REFUSED."""
+"""How a refused exchange is counted, if not as REFUSED."""
 
 
 class ExchangeService:
-    """Exchange and GetKeyDirectory, for callers that show a token where tokens are wanted."""
+    """Exchange and GetKeyDirectory, for callers that show a token where tokens are required."""
 
     def __init__(
         self,
         keys: EpochKeys,
-        opening: Opening,
+        opener: ExchangeOpener,
         runtime: Runtime,
         admission: Admission,
         peers: Peers,
         exchanges: Quota,
     ) -> None:
-        """`exchanges` counts those that run, by peer; `admission` knows whether new ones are taken."""
+        """`exchanges` counts the running ones by peer; `admission` knows whether new ones are accepted."""
         self._keys = keys
-        self._opening = opening
+        self._opener = opener
         self._runtime = runtime
         self._admission = admission
         self._peers = peers
@@ -66,23 +66,23 @@ class ExchangeService:
             _absent_without_delegation(),
         ):
             try:
-                claimed = await self._opening.open(context, peer)
+                claimed = await self._opener.open(context, peer)
             except CallRefusedError as refusal:
                 self._runtime.log.count(_OUTCOMES.get(refusal.status, Outcome.REFUSED))
                 self._note(refusal)
                 raise
-            # Proxies wait for the response's headers as for its first byte; a provider may think for long.
+            # Proxies time out without the response's headers, and a model may think for long.
             await context.send_initial_metadata(())
             refused = self._runtime.draining
             await Exchange(self._runtime, claimed, context, peer).run()
         if refused:
-            # After a sealed error, for the relay: it asks for the directory, and learns that there is none.
+            # For the relay, after the sealed error: it asks for the directory and learns that there is none.
             raise CallRefusedError(OuterStatus.DRAINING)
 
     async def _key_directory(self, _: object, context: Context) -> None:
         with self._peers.admitted(context):
             await first_message(context)
-            # Not for want of room: a relay that gets none takes the whole bridge for lost.
+            # Never refused for lack of room: a relay without a directory would give up the whole bridge.
             if self._admission.draining:
                 raise CallRefusedError(OuterStatus.DRAINING)
             with _absent_without_delegation():
@@ -100,7 +100,7 @@ class ExchangeService:
             self._exchanges.give_back(peer)
 
     def _note(self, refusal: CallRefusedError) -> None:
-        """That there is no room for claims, once in the time after which there is new room."""
+        """Notes that there is no room for claims, at most once per replay window."""
         now = self._runtime.clock.now()
         if refusal.status is OuterStatus.OVERLOADED and now >= self._next_note:
             self._next_note = now + REPLAY_WINDOW
@@ -109,7 +109,7 @@ class ExchangeService:
 
 @contextmanager
 def _absent_without_delegation() -> Iterator[None]:
-    """What is signed on an ended delegation is refused by clients: better not to be there at all."""
+    """Reports the bridge as unavailable: clients would refuse what it signs."""
     try:
         yield
     except DelegationEndedError:

@@ -1,6 +1,7 @@
 """The relay node: authenticates calls, reads envelopes, forwards sealed bytes, and keeps nothing.
 
-It decodes no message and imports no cryptography; the one hash it needs, of access tokens, is in serving.
+It decodes no message of an exchange and imports no cryptography. It hashes only access tokens, key
+configurations and the text of identities, with Python's hashlib (in serving and v1).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ with needs_extra("relay"):
 
     # isort: split
     from blindrelay.relay_node.audit_log import AuditLog, Event, Reason
-    from blindrelay.relay_node.channels import ChannelFactory, open_channel
+    from blindrelay.relay_node.channel import ChannelFactory, open_channel
     from blindrelay.relay_node.relay import Relay
 
 __all__ = [

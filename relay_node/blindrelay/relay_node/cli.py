@@ -6,12 +6,11 @@ import argparse
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from blindrelay.relay_node.config import RelayConfig, read_relay_config
-from blindrelay.relay_node.confinement import relay_needs
 from blindrelay.relay_node.relay import Relay
-from blindrelay.relay_node.workers import MAX_WORKERS, serve_with_workers
+from blindrelay.relay_node.sandbox_needs import relay_needs
 from blindrelay.serving import (
     Address,
     Announce,
@@ -24,14 +23,17 @@ from blindrelay.serving import (
 if TYPE_CHECKING:
     from blindrelay.serving.doctor import Finding
 
+MAX_WORKERS: Final = 64
+"""Processes of one relay. More than one for each core is pointless."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command line; returns the exit code."""
+    """Runs a command line and returns the exit code."""
     parser, commands = command_parser(
         "blindrelay-relay", "Forward sealed exchanges to bridges.", _serve, _examine
     )
     commands.choices["serve"].add_argument(
-        "--workers", type=_workers, default=1, metavar="N", help="processes on the one port (default: 1)"
+        "--workers", type=_workers, default=1, metavar="N", help="processes that share the port (default: 1)"
     )
     return run_command(parser, argv)
 
@@ -44,6 +46,8 @@ def _serve(arguments: argparse.Namespace, announce: Announce) -> None:
     if config.sandbox:
         leave_terminal()
     if arguments.workers > 1:
+        from blindrelay.relay_node.workers import serve_with_workers  # not needed by a single process
+
         serve_with_workers(config, arguments.config, arguments.workers, on_ready)
         return
     if config.sandbox:
@@ -56,7 +60,7 @@ async def _serve_alone(config: RelayConfig, on_ready: Callable[[Address], None])
 
 
 def _examine(file: Path) -> Iterable[Finding]:
-    from blindrelay.relay_node.doctor import relay_findings  # no part of a relay that serves
+    from blindrelay.relay_node.doctor import relay_findings  # not needed by a relay that serves
 
     return relay_findings(file)
 

@@ -1,4 +1,4 @@
-"""relay.toml: where the relay listens, whom it admits, where its bridges are."""
+"""relay.toml: where the relay listens, whom it admits, and where its bridges are."""
 
 from __future__ import annotations
 
@@ -23,24 +23,27 @@ from blindrelay.v1.identity_text import parse_identity
 from blindrelay.v1.limits import MAX_MESSAGE_SIZE
 
 MAX_REPLICAS: Final = 20
-"""Bridge processes behind one relay: as many directories of two keys fit into one response (section 5)."""
+"""Bridge processes behind one relay. One response has room for 20 directories of two keys (section 5)."""
 
 MAX_EXCHANGES_PER_TOKEN: Final = 200
-"""At once: a busy program uses 64 (one client), and five such tokens still leave room."""
+"""At once. One busy client uses 64, and five tokens at this limit still leave room for others."""
 
 MAX_CONNECTIONS_PER_TOKEN: Final = 100
-"""With a call on them: a tenth of what one process takes; one for each program that uses the token."""
+"""Connections with a call on them: a tenth of a process's limit. Each program with the token uses one."""
 
 MAX_REQUEST_BYTES: Final = 134_217_728
-"""What a bridge keeps for one relay by default. One token may have half: two of the largest requests."""
+"""What a bridge keeps for one relay by default. One token may use half: two of the largest requests."""
 
 
 @dataclass(frozen=True)
 class ReplicaConfig:
-    """One bridge process. `token_file` has what shows it who we are; `plaintext` as in RelayConfig.
+    """One bridge process.
 
-    `proxy` is the HTTP proxy on the way to it. The environment's proxies are not used.
-    `identities` are those for which the process may list keys, 32 bytes each; none means any.
+    Attributes:
+        token_file: the token that the relay presents to it.
+        plaintext: as in RelayConfig.
+        proxy: the HTTP proxy on the way to it. The environment's proxies are not used.
+        identities: the identities for which it may list keys, 32 bytes each. Empty means any.
     """
 
     address: Address
@@ -53,15 +56,15 @@ class ReplicaConfig:
 
 @dataclass(frozen=True)
 class RelayConfig:
-    """The whole of relay.toml.
+    """The content of relay.toml.
 
-    `tokens` is the file of hashed access tokens of clients; `plaintext` allows a listener without TLS that
-    other machines can reach, because what carries the connections encrypts them. `sandbox` has the process
-    give up writing files and running programs before it serves (Linux). `metrics` is on loopback: where the
-    process, or the first of its workers, exposes metrics.
-
-    Tokens share what there is as blindrelay.serving.Shares says. `max_request_bytes` are those that one
-    bridge has to keep. A message of a response that nobody takes for `unread_seconds` ends its exchange.
+    Attributes:
+        tokens: the file of hashed access tokens. Their clients share the limits (blindrelay.serving.Shares).
+        max_request_bytes: bytes of requests that one bridge has to keep.
+        unread_seconds: a client that does not read a message for so long ends its exchange.
+        plaintext: allows other machines to connect without TLS, because the network encrypts by itself.
+        sandbox: whether the process enters the sandbox before it serves (Linux).
+        metrics: where the process, or the first worker, serves metrics: on loopback.
     """
 
     listen: Address
@@ -80,7 +83,7 @@ class RelayConfig:
 
 
 def read_relay_config(path: Path) -> RelayConfig:
-    """Reads relay.toml and what it refers to. Raises ConfigError, one sentence with file and key."""
+    """Reads relay.toml and checks the files it names. Raises ConfigError, one sentence with file and key."""
     return read_config(path, _relay)
 
 
@@ -108,21 +111,21 @@ def _relay(table: Table) -> RelayConfig:
     )
     require_tls_off_loopback(config.listen, config.tls, plaintext=config.plaintext)
     if len(config.replicas) > MAX_REPLICAS:
-        raise table.error("replica", f"has {len(config.replicas)} entries; at most {MAX_REPLICAS} are served")
+        raise table.error("replica", f"has {len(config.replicas)} entries: the maximum is {MAX_REPLICAS}")
     if len({replica.address for replica in config.replicas}) < len(config.replicas):
-        raise table.error("replica", "has an address twice; each bridge process is given once")
+        raise table.error("replica", "has an address twice: list each bridge process once")
     _check_identities(table, config.replicas)
     return config
 
 
 def _check_identities(table: Table, replicas: tuple[ReplicaConfig, ...]) -> None:
-    """A relay cannot tell whether two bridges have one operator: each has to say for whom it speaks."""
+    """A relay cannot tell whether two bridges have one operator. So each needs an identity."""
     unpinned = next((replica for replica in replicas if not replica.identities), None)
     if len(replicas) > 1 and unpinned is not None:
         raise table.error(
             "replica",
-            f'at {unpinned.address} has no identity: with several replicas, add identity = "br1..." to each, '
-            "or one bridge could take the exchanges of another",
+            f'at {unpinned.address} has no identity: with several replicas, add identity = "br1..." to each. '
+            "Otherwise one bridge could receive the exchanges of another",
         )
 
 
@@ -134,9 +137,9 @@ def _replica(table: Table) -> ReplicaConfig:
     _check_replica_tls(table, address, tls, plaintext=plaintext)
     proxy = _proxy(table)
     if proxy is not None and tls is None and not plaintext:
-        raise table.error("proxy", "needs a [replica.tls] section: the proxy would see the token")
+        raise table.error("proxy", "needs a [replica.tls] section: without TLS the proxy would see the token")
     if token_file is not None:
-        read_token(token_file)  # what is wrong with it is said at once
+        read_token(token_file)  # reports a wrong file at start
     identities = frozenset(_identities(table, "identity", "next_identity"))
     return ReplicaConfig(address, tls, token_file, plaintext, proxy, identities)
 
@@ -166,5 +169,5 @@ def _check_replica_tls(table: Table, address: Address, tls: ChannelTls | None, *
         raise table.error(
             "address",
             f"= {address} is another machine: add a [replica.tls] section, "
-            "or say plaintext = true if the network between encrypts by itself",
+            "or set plaintext = true if the network encrypts by itself",
         )

@@ -1,4 +1,4 @@
-"""What a relay reads in key directories: names and sizes, no signature (spec/protocol.md, section 5)."""
+"""Key directories as a relay reads them: names and sizes, no signatures (spec/protocol.md, section 5)."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from blindrelay.v1.limits import (
 
 
 class DirectoryFormatError(ValueError):
-    """A replica's response is not a list of key directories within the limits."""
+    """A replica's response is not one key directory within the limits."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """One signed directory, as it goes on to clients, and what the relay finds its way by."""
+    """One signed directory, as clients receive it, and the fields by which the relay routes."""
 
     signed: SignedKeyDirectory
     identity: bytes
     replica_id: bytes
     key_ids: tuple[bytes, ...]
     lifetime: int
-    """Seconds from issued_at to expires_at; the replica's clock need not be ours."""
+    """Seconds from issued_at to expires_at. The replica's clock may differ from ours."""
 
 
 def read_listing(encoded: bytes) -> Listing:
@@ -49,9 +49,9 @@ def read_listing(encoded: bytes) -> Listing:
 
 
 def encode_listings(listings: Sequence[Listing]) -> tuple[bytes, int]:
-    """A GetKeyDirectoryResponse with the exact signed bytes, and how many did not fit within the limits.
+    """A GetKeyDirectoryResponse with the exact signed bytes, and the number of directories that did not fit.
 
-    The smallest are taken first, so that a directory of an equal part of the size, or less, always fits.
+    The smallest are taken first. So a directory no larger than an equal part of the size limit always fits.
     """
     response, taken = GetKeyDirectoryResponse(), set[int]()
     for number in sorted(range(len(listings)), key=lambda number: listings[number].signed.ByteSize()):
@@ -73,7 +73,7 @@ def _listing(signed: SignedKeyDirectory) -> Listing:
         or lifetime <= 0
     ):
         raise DirectoryFormatError("a directory's sizes or times are out of bounds")
-    # Only what is signed and its signatures: a field that we do not know is not carried along.
+    # Clients receive the signed bytes and the signatures. Unknown fields are dropped.
     signed.DiscardUnknownFields()
     key_ids = tuple(key_id(config) for config in directory.configs)
     return Listing(signed, directory.identity, directory.replica_id, key_ids, lifetime)

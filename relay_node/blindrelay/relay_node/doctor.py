@@ -1,4 +1,4 @@
-"""`blindrelay-relay doctor`: whether a relay with this configuration could serve, and what to do if not."""
+"""`blindrelay-relay doctor`: checks whether a relay with this configuration could serve."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 
 from blindrelay.relay_node.audit_log import Reason
-from blindrelay.relay_node.channels import open_channel
+from blindrelay.relay_node.channel import open_channel
 from blindrelay.relay_node.config import ReplicaConfig, read_relay_config
 from blindrelay.relay_node.directory import DirectoryFormatError, read_listing
 from blindrelay.relay_node.failure_reasons import reason_of
@@ -21,13 +21,13 @@ from blindrelay.v1.grpc_profile import KEY_DIRECTORY_METHOD
 
 
 def relay_findings(file: Path) -> Iterator[Finding]:
-    """Every check, the configuration first: without it there are no others."""
+    """All checks. If the configuration is wrong, there are no others."""
     try:
         config = read_relay_config(file)
     except ConfigError as error:
         yield Finding("configuration", False, str(error))
         return
-    yield Finding("configuration", True, f"{file} names {len(config.replicas)} bridges")
+    yield Finding("configuration", True, f"{file} is valid (bridge processes: {len(config.replicas)})")
     yield from listener_findings(config.tokens, config.tls, config.listen)
     if config.sandbox:
         yield finding("sandbox", check_sandbox)
@@ -36,16 +36,16 @@ def relay_findings(file: Path) -> Iterator[Finding]:
 
 
 def check_sandbox() -> str:
-    """What this kernel's Landlock can hold. Raises CheckFailedError if there is none."""
+    """Checks what this kernel's Landlock can restrict. Raises CheckFailedError if it has no Landlock."""
     version = landlock_version()
     if not version:
         raise CheckFailedError("this kernel has no Landlock, or forbids it", "use Linux 5.13 or later")
-    ports = "TCP ports" if version >= 4 else "no ports (Linux 6.7 would)"
-    return f"Landlock {version} holds files and {ports}"
+    ports = "TCP ports" if version >= 4 else "not TCP ports (Linux 6.7 would)"
+    return f"Landlock {version} restricts files and {ports}"
 
 
 def check_replica(replica: ReplicaConfig) -> str:
-    """Fetches its key directory, as a relay does. Raises CheckFailedError with the reason, ConfigError."""
+    """Fetches its key directory, as a relay does. Raises ConfigError and CheckFailedError."""
     try:
         listing = read_listing(asyncio.run(_directories(replica)))
     except grpc.aio.AioRpcError as error:
@@ -54,7 +54,7 @@ def check_replica(replica: ReplicaConfig) -> str:
         raise _failure(replica, Reason.NO_DIRECTORY) from None
     if replica.identities and listing.identity not in replica.identities:
         raise _failure(replica, Reason.WRONG_IDENTITY)
-    return f"{replica.address} lists {len(listing.key_ids)} keys"
+    return f"{replica.address} serves a key directory (keys: {len(listing.key_ids)})"
 
 
 async def _directories(replica: ReplicaConfig) -> bytes:

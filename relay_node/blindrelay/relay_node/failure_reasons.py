@@ -1,4 +1,4 @@
-"""Why a bridge could not be asked for its directory: gRPC's error as one of the closed list of reasons."""
+"""Why a bridge's directory could not be fetched: gRPC's errors as reasons of a closed list."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BY_STATUS: Final = {
 }
 
 _BY_TEXT: Final = (
-    # gRPC has one status for all of these; only its text tells them apart. The text itself is never shown.
+    # gRPC has one status for all of these, and only its text tells them apart. The text is never shown.
     (re.compile("^errors resolving|DNS resolution failed|address lookup failed"), Reason.NAME),
     (re.compile("(?i)(tls|ssl) handshake|verification check failed|handshaker"), Reason.TLS),
     (re.compile("Connection refused"), Reason.REFUSED),

@@ -1,7 +1,7 @@
-"""The two directions of one exchange, as raw bytes (spec/protocol.md, section 7).
+"""Forwards both directions of one exchange as raw bytes (spec/protocol.md, section 7).
 
-No message is decoded and none is kept: of either direction one is on its way, so a slow reader holds up its
-sender and not our memory.
+No message is decoded or kept. In each direction one message is in memory at a time, so a slow reader slows
+its sender down and does not fill the relay's memory.
 """
 
 from __future__ import annotations
@@ -14,51 +14,53 @@ import grpc
 
 from blindrelay.relay_node.statuses import status_for_client
 from blindrelay.serving import CallRefusedError, Context, Share, write_in_time
-from blindrelay.v1.aio_status import StatusWatch
-from blindrelay.v1.exchange_call import ExchangeCall
+from blindrelay.v1.channel import ExchangeCall
+from blindrelay.v1.grpc_workarounds import StatusWatch, confirm_half_close
 from blindrelay.v1.outer_status import OuterStatus
 
 
 @dataclass(slots=True)
 class Tally:
-    """What went through one exchange, in bytes."""
+    """The bytes that one exchange has forwarded."""
 
     request_bytes: int = 0
     response_bytes: int = 0
     refusal: OuterStatus | None = None
-    """Why we ended the exchange, on the way up."""
+    """Why the relay itself ended the exchange while it forwarded the request."""
 
 
 async def forward(
-    first: bytes, context: Context, call: ExchangeCall, held: Share, unread_seconds: float, tally: Tally
+    first: bytes, context: Context, call: ExchangeCall, share: Share, unread_seconds: float, tally: Tally
 ) -> OuterStatus | None:
-    """Passes `first` and what follows it up, and the response down, until the bridge ends the call.
+    """Forwards the request, which begins with `first`, and the response, until the bridge ends the call.
 
-    `held` counts the bytes that the bridge may have to keep: all after `first` that it has not responded to.
     Returns None if the call ended with OK, else the status for the client. The bridge's call is over when
-    this function is left, whichever way: a cancelled client cancels it. Raises CallRefusedError: OVERLOADED
-    if there is no room for the request, DEADLINE if the client takes no message for `unread_seconds`.
+    this function returns or raises, so a cancelled client cancels it. `share` counts the bytes that the
+    bridge may have to keep: all after `first`, until it responds.
+
+    Raises CallRefusedError: OVERLOADED if the request exceeds its share, DEADLINE if the client does not read
+    a message for `unread_seconds`, INTERNAL if forwarding the request failed.
     """
-    uploading = asyncio.create_task(_upload(first, context, call, held, tally))
+    uploading = asyncio.create_task(_upload(first, context, call, share, tally))
     del first
     try:
-        return await _download(context, call, held, unread_seconds, tally)
+        return await _download(context, call, share, unread_seconds, tally)
     finally:
         uploading.cancel()
 
 
 async def _download(
-    context: Context, call: ExchangeCall, held: Share, unread_seconds: float, tally: Tally
+    context: Context, call: ExchangeCall, share: Share, unread_seconds: float, tally: Tally
 ) -> OuterStatus | None:
-    ending = StatusWatch(call)
+    watch = StatusWatch(call)
     try:
-        # Iterating, not read(): that forgets what has arrived once a write has failed.
+        # Iteration, not read(), which loses messages after a failed write (see StatusWatch).
         async for message in call:
             tally.response_bytes += len(message)
-            held.release()
+            share.release()
             await write_in_time(context, message, unread_seconds, call.cancel)
     except grpc.aio.AioRpcError as error:
-        return status_for_client(*await ending.status(error))
+        return status_for_client(*await watch.status(error))
     except asyncio.CancelledError:
         if tally.refusal is not None:
             raise CallRefusedError(tally.refusal) from None
@@ -68,35 +70,24 @@ async def _download(
     return None
 
 
-async def _upload(first: bytes, context: Context, call: Any, held: Share, tally: Tally) -> None:
+async def _upload(first: bytes, context: Context, call: Any, share: Share, tally: Tally) -> None:
     message: object = first
     del first
     try:
         while isinstance(message, bytes):
             if tally.request_bytes:
-                held.add(len(message))
+                share.add(len(message))
             tally.request_bytes += len(message)
             await call.write(message)
-            message = None  # not kept while the client says nothing
+            message = None  # not kept while waiting for the client
             message = await context.read()
-        await _half_closed(context)
+        await confirm_half_close(context)
         await call.done_writing()
     except (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError):
-        return  # One of the two calls has ended already; why, is learnt where the response is read.
+        return  # One of the two calls has ended already. _download learns why.
     except CallRefusedError as refusal:
         tally.refusal = refusal.status
         call.cancel()
     except Exception:
         tally.refusal = OuterStatus.INTERNAL
         call.cancel()
-
-
-async def _half_closed(context: Context) -> None:
-    """Returns, but for a rare race, only if the end of the client's messages was a half-close.
-
-    gRPC reports a cancelled stream as ended, too, and cancels the handler a moment later. A second read
-    goes through the same completion queue, behind that news; then the handler's task runs, and cancels ours.
-    """
-    await context.read()
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)

@@ -1,7 +1,7 @@
-"""What a relay sets before `grpc` is first imported, which reads it then, once.
+"""Environment variables that a relay sets before it imports `grpc`, which reads them once.
 
-gRPC's own log has clients' addresses in it, and its trace their access tokens. A relay writes nothing but its
-audit log, whatever the environment asks for.
+gRPC's own log contains clients' addresses, and its trace their access tokens. A relay writes only its audit
+log, whatever its environment says.
 """
 
 from __future__ import annotations

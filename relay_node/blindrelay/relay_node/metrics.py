@@ -1,4 +1,4 @@
-"""The relay's metrics: a closed list, of the process and never of one exchange or one customer."""
+"""The relay's metrics: a closed list about the process, never about one exchange or one customer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from blindrelay.serving.metrics import Metric, whole_steps
 
 
 def relay_metrics(replicas: Sequence[Replica], admission: Admission, log: AuditLog) -> tuple[Metric, ...]:
-    """All that is ever exposed. What a caller can change moves once a minute, in steps of ten."""
+    """All that is ever exposed. Figures that a caller can change are updated once a minute, in tens."""
     running = 0
 
     def look() -> None:
@@ -28,14 +28,14 @@ def relay_metrics(replicas: Sequence[Replica], admission: Admission, log: AuditL
         ),
         Metric(
             "blindrelay_relay_exchanges_running",
-            "Exchanges under way, in whole tens; counted once a minute.",
+            "Running exchanges, in whole tens; counted once a minute.",
             lambda: running,
         ),
         Metric(
             "blindrelay_relay_exchanges_total",
-            "Exchanges by how they ended, in whole tens; counted once a minute.",
+            "Exchanges by outcome, in whole tens; counted once a minute.",
             lambda: {
-                outcome: whole for outcome, count in log.totals.items() if (whole := whole_steps(count))
+                outcome: rounded for outcome, count in log.totals.items() if (rounded := whole_steps(count))
             },
             label="outcome",
         ),

@@ -1,4 +1,4 @@
-"""The relay: authenticates, reads the envelope, forwards sealed bytes to the replica that holds the key."""
+"""The relay as a server: its listener, its replicas, its background tasks, its end."""
 
 from __future__ import annotations
 
@@ -9,45 +9,33 @@ from collections.abc import AsyncIterator, Callable
 import grpc
 
 from blindrelay.relay_node.audit_log import AuditLog, Event
-from blindrelay.relay_node.channels import ChannelFactory, open_channel
+from blindrelay.relay_node.channel import ChannelFactory, open_channel
 from blindrelay.relay_node.config import RelayConfig
-from blindrelay.relay_node.forwarding import Tally, forward
 from blindrelay.relay_node.metrics import relay_metrics
 from blindrelay.relay_node.replica import Replica
 from blindrelay.relay_node.routing import Routing
-from blindrelay.relay_node.sharing import Sharing
-from blindrelay.relay_node.statuses import replica_changed
+from blindrelay.relay_node.service import RelayService
 from blindrelay.serving import (
     CLIENT_IDLE_SECONDS,
     STREAMS_PER_CLIENT,
     Address,
     Admission,
     Callers,
-    CallRefusedError,
-    Context,
     Orders,
-    Share,
     TokenFile,
-    first_message,
-    guarded,
     listen,
     orders_by_signal,
     serve_until_stopped,
     server_options,
-    write_in_time,
 )
 from blindrelay.serving.health import Health
 from blindrelay.serving.metrics import exposed_metrics
-from blindrelay.v1.envelope import EnvelopeError, envelope_from_metadata
-from blindrelay.v1.grpc_profile import EXCHANGE, KEY_DIRECTORY, SERVICE, forwarded_deadline
-from blindrelay.v1.limits import RECORD_SECONDS
-from blindrelay.v1.outer_status import OuterStatus
 
 
 class Relay:
-    """One relay process. `open_channel` makes the channels to bridges, `audit_log` takes events.
+    """One relay process. `open_channel` makes the channels to bridges, and `audit_log` takes events.
 
-    Made inside a running event loop. Raises ConfigError for unusable token and TLS files.
+    Create it in a running event loop. Raises ConfigError for unusable token and TLS files.
     """
 
     def __init__(
@@ -62,7 +50,6 @@ class Relay:
             TokenFile(config.tokens, on_problem=lambda _: self._audit_log.event(Event.TOKENS_UNREADABLE))
         )
         self._admission = Admission(config.max_exchanges)
-        self._sharing = Sharing(config)
         self._health = Health()
         self._changed = asyncio.Event()
         self._replicas = [
@@ -70,6 +57,7 @@ class Relay:
             for replica in config.replicas
         ]
         self._routing = Routing(self._replicas, self._audit_log)
+        self._service = RelayService(config, self._callers, self._admission, self._routing, self._audit_log)
 
     async def serve(
         self,
@@ -78,9 +66,9 @@ class Relay:
         *,
         share_port: bool = False,
     ) -> None:
-        """Serves until it is told to stop, then drains. Raises StartError if the port is taken.
+        """Serves until an order to stop, then drains. Raises StartError if the port is taken.
 
-        With `share_port`, other processes listen on the port as well, and one holds it (held_port).
+        With `share_port`, other processes listen on the port too, and one has reserved it (reserved_port).
         """
         async with self._server(share_port=share_port) as (server, address):
 
@@ -99,7 +87,7 @@ class Relay:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Address]:
-        """Serves for as long as the block runs, heeding no signals: for those who host a relay themselves."""
+        """Serves while the block runs, without signal handlers. For programs that host a relay."""
         async with self._server() as (server, address):
             await server.start()
             try:
@@ -112,7 +100,7 @@ class Relay:
         await self._health.set(serving=False)
         options = server_options(STREAMS_PER_CLIENT, CLIENT_IDLE_SECONDS, share_port=share_port)
         server = grpc.aio.server(options=options)
-        server.add_generic_rpc_handlers((self._handler(), self._health.handler()))
+        server.add_generic_rpc_handlers((self._service.handler(), self._health.handler()))
         tasks = [asyncio.create_task(replica.run()) for replica in self._replicas]
         tasks += [
             asyncio.create_task(self._report_health()),
@@ -146,79 +134,6 @@ class Relay:
         for replica in self._config.replicas:
             if replica.plaintext:
                 self._audit_log.event(Event.PLAINTEXT, replica.address)
-
-    def _handler(self) -> grpc.GenericRpcHandler:
-        fault = self._fault
-        return grpc.method_handlers_generic_handler(
-            SERVICE,
-            {
-                # Without serializers: what arrives as bytes leaves as the same bytes. Both are streams here,
-                # so that every message is read and written while the call is counted.
-                EXCHANGE: grpc.stream_stream_rpc_method_handler(guarded(self._exchange, fault)),
-                KEY_DIRECTORY: grpc.stream_stream_rpc_method_handler(guarded(self._directories, fault)),
-            },
-        )
-
-    async def _exchange(self, _: object, context: Context) -> None:
-        tally, outcome = Tally(), "cancelled"
-        try:
-            await self._forward(context, tally)
-            outcome = "ok"
-        except CallRefusedError as refusal:
-            outcome = refusal.status.details
-            raise
-        except grpc.aio.BaseError:
-            raise  # An operation on the client's call failed: it is gone.
-        except Exception:
-            outcome = OuterStatus.INTERNAL.details
-            raise
-        finally:
-            self._audit_log.exchange(outcome, tally.request_bytes, tally.response_bytes)
-
-    async def _forward(self, context: Context, tally: Tally) -> None:
-        with self._callers.admitted(context.invocation_metadata()) as token:
-            try:
-                encoded, envelope = envelope_from_metadata(context.invocation_metadata())
-            except EnvelopeError:
-                raise CallRefusedError(OuterStatus.MALFORMED) from None
-            with self._admission.admit(), self._sharing.exchange(token, context):
-                # Before any refusal: proxies may lose the status of a call that is still being sent.
-                first = [await first_message(context, RECORD_SECONDS)]
-                replica = await self._routing.find(envelope.identity, envelope.key_id)
-                del envelope  # a stream may be open for hours, and there may be ten thousand
-                with self._sharing.forwarded(replica.pinned), replica.requests.share_of(token) as held:
-                    status = await self._carry(context, replica, encoded, first, held, tally)
-        if status is not None:
-            if replica_changed(status):
-                replica.doubt()
-            raise CallRefusedError(status)
-
-    async def _carry(
-        self,
-        context: Context,
-        replica: Replica,
-        envelope: bytes,
-        first: list[bytes],
-        held: Share,
-        tally: Tally,
-    ) -> OuterStatus | None:
-        # Proxies wait for the response's headers as for its first byte, and a provider may think for long.
-        await context.send_initial_metadata(())
-        call = replica.call(envelope, forwarded_deadline(context.time_remaining()))
-        return await forward(first.pop(), context, call, held, self._config.unread_seconds, tally)
-
-    async def _directories(self, _: object, context: Context) -> None:
-        with (
-            self._callers.admitted(context.invocation_metadata()) as token,
-            self._sharing.fetch(token, context),
-        ):
-            await first_message(context)
-            if self._admission.draining:
-                raise CallRefusedError(OuterStatus.DRAINING)
-            await write_in_time(context, await self._routing.directories(), self._config.unread_seconds)
-
-    def _fault(self) -> None:
-        self._audit_log.event(Event.FAULT)
 
     async def _report_health(self) -> None:
         while True:

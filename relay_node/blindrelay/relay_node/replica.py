@@ -1,4 +1,4 @@
-"""One bridge process: its channel, the directory it last gave, and whether it can be reached."""
+"""One bridge process: its channel, its latest key directory, and whether it can be reached."""
 
 from __future__ import annotations
 
@@ -12,44 +12,43 @@ from typing import Final
 import grpc
 
 from blindrelay.relay_node.audit_log import AuditLog, Event, Reason
-from blindrelay.relay_node.channels import ChannelFactory
+from blindrelay.relay_node.channel import ChannelFactory, ReplicaChannel
 from blindrelay.relay_node.config import MAX_REQUEST_BYTES, ReplicaConfig
 from blindrelay.relay_node.directory import DirectoryFormatError, Listing, read_listing
 from blindrelay.relay_node.failure_reasons import reason_of
-from blindrelay.relay_node.replica_channel import ReplicaChannel
 from blindrelay.serving import ConfigError, Shares, authorization, read_token
 from blindrelay.serving.files import Latest
+from blindrelay.v1.channel import ExchangeCall, Metadata
 from blindrelay.v1.envelope import METADATA_KEY
-from blindrelay.v1.exchange_call import ExchangeCall, Metadata
 from blindrelay.v1.outer_status import OuterStatus
 
 REFRESH_SECONDS: Final = 60.0
-"""Between two fetches of a directory (spec/protocol.md, section 5); a quarter of its life if shorter."""
+"""Between two fetches of a directory (spec, section 5), or a quarter of its lifetime if that is shorter."""
 
 RETRY_SECONDS: Final = 0.25
-"""After a fetch that failed. The next one waits in the channel until the replica is back."""
+"""After a failed fetch. The next one waits in the channel until the replica is back."""
 
 LOOK_SECONDS: Final = 1.0
-"""Between two looks at connection and TLS files, so that health is right also when nobody calls."""
+"""Between two checks of the connection and the TLS files, so that health is right even without calls."""
 
 FETCH_SECONDS: Final = 5.0
-"""For one fetch: as long as the channel gives one attempt to connect."""
+"""For one fetch: as long as one attempt of the channel to connect."""
 
 STALE_SECONDS: Final = 2.0
-"""A directory older than this is fetched again for a key that nobody lists; more often helps only a flood."""
+"""A directory older than this is fetched again for an unknown key. Anybody can send unknown keys."""
 
 DOUBT_SECONDS: Final = 1.0
-"""Between two fetches because of lost exchanges: a client can cause those, and others wait for them."""
+"""Between two fetches because of lost exchanges. A client can cause those, and others wait for them."""
 
 SETTLING_SECONDS: Final = 1.5
-"""How long a fetch holds up those who ask; a client's connect timeout is longer, and a bridge may hang."""
+"""How long callers wait for a fetch, since a bridge may hang. A client's connect timeout is longer."""
 
 MAX_KEYS: Final = 1_024
-"""Key ids remembered per replica: those it lists, and those it listed before and still opens."""
+"""Key ids remembered for a replica: those that it lists, and earlier ones that it still opens."""
 
 
 class Replica:
-    """A bridge process that is asked for its directory again and again, and forwarded to."""
+    """A bridge process, whose directory is fetched repeatedly, and to which exchanges are forwarded."""
 
     def __init__(
         self,
@@ -61,12 +60,12 @@ class Replica:
     ) -> None:
         self.address = config.address
         self.pinned = config.identities
-        """For whom it may list keys; empty for anyone."""
+        """The identities for which it may list keys. Empty means any."""
         self.requests = Shares(max_request_bytes)
         """Bytes of requests that the bridge may be keeping, by token."""
         self.listing: Listing | None = None
         self.identity: bytes | None = None
-        """Whom it last spoke for; kept while it is down."""
+        """The identity of its latest directory, kept while it is down."""
         self._keys: dict[tuple[bytes, bytes], bytes] = {}
         self._audit_log = audit_log
         self._on_change = on_change
@@ -85,47 +84,47 @@ class Replica:
 
     @property
     def up(self) -> bool:
-        """Whether its directory is at hand: it answered the last time that it was asked."""
+        """Whether the latest fetch of its directory succeeded."""
         return self._up is True
 
     def may_speak_for(self, identity: bytes) -> bool:
-        """Whether the configuration lets it list keys of that identity."""
+        """Whether the configuration allows it to list keys of that identity."""
         return not self.pinned or identity in self.pinned
 
     def holds(self, identity: bytes, key_id: bytes) -> bool:
-        """Whether this process lists, or lately listed, the key."""
+        """Whether this process lists the key, or listed it recently."""
         return (identity, key_id) in self._keys
 
     def call(self, envelope: bytes, timeout: float) -> ExchangeCall:
-        """Opens an exchange with it, with no metadata but the envelope and our token."""
+        """Begins an exchange with it. The metadata are the envelope and our token only."""
         return self._channel.exchange(((METADATA_KEY, envelope), *self._metadata()), timeout)
 
     def refresh(self) -> None:
-        """Has the directory fetched now; `settled` waits for it, unless the replica is known to be down."""
+        """Fetches the directory now. `settled` waits for it, unless the replica is known to be down."""
         self._wanted.set()
         if self._up is not False and self._settled.is_set():
             self._settled.clear()
             self._settle_by = self._loop.time() + SETTLING_SECONDS
 
     def refresh_if_stale(self) -> None:
-        """As refresh, but not if that has just been done: for callers whom anybody can make ask."""
+        """As refresh, unless the directory has just been fetched. Anybody can cause calls of this."""
         if self._loop.time() - self._asked_at >= STALE_SECONDS:
             self.refresh()
 
     def refresh_if_disconnected(self) -> None:
-        """As refresh, if the connection has ended: another process may be behind the address now."""
+        """As refresh, if the connection has ended: another process may have the address now."""
         if self._channel.ready:
             return
         if self._up:
             self.refresh()
         else:
-            self._keys = {}  # those of a process that drained, or hung
+            self._keys = {}  # they belonged to a process that drained or hung
 
     def doubt(self) -> None:
-        """Shows the directory to nobody until it is fetched again: the replica did not hold to it once.
+        """Gives the directory to no client until it has been fetched again, because an exchange was lost.
 
-        Exchanges go on to where the key was: one that was lost, on a busy day, is not the end of the others.
-        Within DOUBT_SECONDS of one doubt the next is put off until they are over.
+        Exchanges are still forwarded to the replica: one that is lost must not end the others. Within
+        DOUBT_SECONDS of one doubt, the next is postponed until they are over.
         """
         if self._doubts is not None:
             self._doubted_again = True
@@ -141,11 +140,11 @@ class Replica:
 
     @property
     def is_settled(self) -> bool:
-        """Whether no fetch that was asked for is under way, or it has taken too long to be waited for."""
+        """Whether no requested fetch is running, or it has taken too long to wait for."""
         return self._settled.is_set() or self._loop.time() >= self._settle_by
 
     async def settled(self) -> None:
-        """Waits until a fetch that was asked for has succeeded or failed, or has taken SETTLING_SECONDS."""
+        """Waits until a requested fetch has succeeded or failed, or has taken SETTLING_SECONDS."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(self._settle_by):
                 await self._settled.wait()
@@ -157,11 +156,11 @@ class Replica:
         return Latest((token_file,), partial(read_token, token_file), report)
 
     def _metadata(self) -> Metadata:
-        """What shows the bridge who we are."""
+        """The relay's token for the bridge, if there is one."""
         return () if self._token is None else (authorization(self._token()),)
 
     async def run(self) -> None:
-        """Keeps the directory fresh until cancelled; then closes the channel."""
+        """Keeps the directory fresh until cancelled. Then closes the channel."""
         try:
             while True:
                 self._wanted.clear()
@@ -190,7 +189,7 @@ class Replica:
             self._lost(Reason.FAULT)
 
     def _may_hold_keys(self, error: grpc.aio.AioRpcError) -> bool:
-        """Slow, hanging or draining: exchanges go on to it. What drains refuses them by a sealed word."""
+        """Whether the replica is slow, hanging or draining. A draining one refuses with a sealed error."""
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
             return True
         return OuterStatus.of(error.code(), error.details()) is OuterStatus.DRAINING
@@ -200,7 +199,7 @@ class Replica:
             self._lost(Reason.WRONG_IDENTITY)
             return
         listed = dict.fromkeys(((listing.identity, key) for key in listing.key_ids), listing.replica_id)
-        # A process opens its older keys for a while; those of another process are gone with it.
+        # A process opens its older keys for a while. The keys of another process are gone with it.
         older = {
             key: owner
             for key, owner in self._keys.items()
@@ -224,7 +223,7 @@ class Replica:
             self._on_change()
 
     async def _pause(self) -> None:
-        """Until the next fetch is due or wanted."""
+        """Waits until the next fetch is due or requested."""
         seconds = RETRY_SECONDS
         if self._up:
             seconds = (

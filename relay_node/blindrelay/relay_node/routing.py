@@ -1,4 +1,4 @@
-"""Which replica an exchange goes to, and the directories of all of them."""
+"""Finds the replica of an exchange, and collects the directories of all replicas."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from blindrelay.v1.outer_status import OuterStatus
 
 
 class Routing:
-    """Finds replicas by key and answers with their directories; both wait, bounded, for a fetch under way."""
+    """Finds replicas by key, and their directories. Both wait for a running fetch, for a bounded time."""
 
     def __init__(self, replicas: Sequence[Replica], audit_log: AuditLog) -> None:
         self._replicas = replicas
@@ -28,7 +28,7 @@ class Routing:
         """The replica that holds the key.
 
         Raises CallRefusedError: KEY_UNKNOWN, IDENTITY_UNKNOWN, or BRIDGE_UNAVAILABLE if a replica that is
-        down might hold it.
+        down may hold it.
         """
         candidates = [replica for replica in self._replicas if replica.may_speak_for(identity)]
         holder = _holder(candidates, identity, key_id)
@@ -42,9 +42,9 @@ class Routing:
         return found
 
     async def directories(self) -> bytes:
-        """An encoded GetKeyDirectoryResponse with all directories at hand, in the order of the configuration.
+        """An encoded GetKeyDirectoryResponse with all known directories, in the order of the configuration.
 
-        Raises CallRefusedError(BRIDGE_UNAVAILABLE) if there is none.
+        Raises CallRefusedError(BRIDGE_UNAVAILABLE) if no directory is known.
         """
         await _settled(self._replicas)
         listings = [replica.listing for replica in self._replicas if replica.listing is not None]
@@ -58,7 +58,7 @@ class Routing:
 
 
 def _holder(replicas: Sequence[Replica], identity: bytes, key_id: bytes) -> Replica | None:
-    """The first that lists the key, should two of one identity claim it."""
+    """The first replica that lists the key. Two of one identity may both list it."""
     return next((replica for replica in replicas if replica.holds(identity, key_id)), None)
 
 
@@ -71,7 +71,7 @@ def _why_not(replicas: Sequence[Replica], identity: bytes) -> OuterStatus:
 
 
 async def _settled(replicas: Sequence[Replica]) -> None:
-    """Waits, bounded, for directories that are being fetched: what is at hand may be another process's."""
+    """Waits, for a bounded time, for fetches: a known directory may be that of an earlier process."""
     for replica in replicas:
         replica.refresh_if_disconnected()
     for replica in replicas:

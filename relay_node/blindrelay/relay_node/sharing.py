@@ -1,4 +1,4 @@
-"""What each token, and each bridge, may hold of a relay process at once."""
+"""The shares of each token and each bridge in a relay process's limits."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from blindrelay.serving.options import MAX_CONNECTIONS
 
 
 class Sharing:
-    """Counts calls by token and by bridge. A token's name is what Callers yields for it."""
+    """Counts calls by token and by bridge. A token's name is the one that Callers yields."""
 
     def __init__(self, config: RelayConfig) -> None:
         self._exchanges = Shares(config.max_exchanges, config.max_exchanges_per_token)
         self._fetches = Shares(config.max_exchanges, config.max_exchanges_per_token)
         self._connections = Shares(MAX_CONNECTIONS, config.max_connections_per_token)
         self._calls: Counter[tuple[bytes, str]] = Counter()
-        # A bridge that hangs must leave room for the others; one that is alone may have all of it.
+        # A bridge that hangs must leave room for the others. A single bridge may use everything.
         alone = len({replica.identities for replica in config.replicas}) == 1
         self._bridges = Shares(config.max_exchanges * (2 if alone else 1))
 
     @contextmanager
     def exchange(self, token: bytes, context: Context) -> Iterator[None]:
-        """One exchange, for as long as the block runs. Raises CallRefusedError: OVERLOADED."""
-        with self._exchanges.held(token), self._connection(token, context.peer()):
+        """Counts one exchange while the block runs. Raises CallRefusedError: OVERLOADED."""
+        with self._exchanges.hold(token), self._connection(token, context.peer()):
             yield
 
     def forwarded(self, identities: frozenset[bytes]) -> AbstractContextManager[None]:
-        """One exchange that a bridge of these identities has. Raises CallRefusedError: OVERLOADED."""
-        return self._bridges.held(identities)
+        """Counts one exchange of a bridge with these identities. Raises CallRefusedError: OVERLOADED."""
+        return self._bridges.hold(identities)
 
     @contextmanager
     def fetch(self, token: bytes, context: Context) -> Iterator[None]:
-        """One call for directories, likewise. Raises CallRefusedError: OVERLOADED."""
-        with self._fetches.held(token), self._connection(token, context.peer()):
+        """Counts one call for directories while the block runs. Raises CallRefusedError: OVERLOADED."""
+        with self._fetches.hold(token), self._connection(token, context.peer()):
             yield
 
     @contextmanager
     def _connection(self, token: bytes, peer: str) -> Iterator[None]:
         """A connection counts while the token has a call on it."""
         if not self._calls[token, peer]:
-            self._connections.take(token, 1)
+            self._connections.acquire(token, 1)
         self._calls[token, peer] += 1
         try:
             yield
@@ -51,4 +51,4 @@ class Sharing:
             self._calls[token, peer] -= 1
             if not self._calls[token, peer]:
                 del self._calls[token, peer]
-                self._connections.give_back(token, 1)
+                self._connections.release(token, 1)

@@ -1,6 +1,6 @@
-"""The process that keeps a number of others going, and stops them together.
+"""A supervisor: a process that starts worker processes, replaces lost ones, and stops them together.
 
-Workers are forked, so the process must not have used gRPC, nor started a thread. It serves nothing itself.
+Workers are forked, so the process must not have used gRPC or started a thread. It serves no calls itself.
 """
 
 from __future__ import annotations
@@ -20,118 +20,118 @@ from typing import Final
 from blindrelay.serving import ORDER_BY_SIGNAL, Order, StartError
 
 RESTART_SECONDS: Final = 1.0
-"""From the end of a worker to the start of the one in its place."""
+"""From the end of a worker to the start of its replacement."""
 
 READY_SECONDS: Final = 30.0
-"""For a worker to serve: one that hangs on its files would keep the others from being replaced. Its own alarm
-clock ends it, since nobody in the sandbox can send a signal."""
+"""For a worker to start serving. One that hangs would keep others from being replaced. Its own timer ends it,
+because no process in the sandbox can send a signal."""
 
 _SIGNALS: Final = tuple(ORDER_BY_SIGNAL)
 
 
 @dataclass(frozen=True)
-class Post:
-    """What a worker has of its supervisor: a number from 0 on, and a line on which it is given orders."""
+class Worker:
+    """The supervisor as a worker sees it: the worker's number, from 0 on, and the socket between them."""
 
     number: int
-    _line: socket.socket
+    _socket: socket.socket
 
     def ready(self) -> None:
-        """Tells the supervisor that this worker serves, and stops the clock that would have ended it."""
+        """Tells the supervisor that this worker serves, and stops the timer that would have ended it."""
         signal.setitimer(signal.ITIMER_REAL, 0.0)
-        self._line.send(b".")
+        self._socket.send(b".")
 
     @contextmanager
     def orders_to(self, queue: asyncio.Queue[Order]) -> Iterator[None]:
-        """Puts each order that the supervisor is given into the queue.
+        """Puts each order to the supervisor into the queue.
 
-        Two to stop if the supervisor is gone: a worker without one ends at once, and leaves the port to the
-        next.
+        If the supervisor is gone, puts two orders to stop: the worker ends at once and frees the port.
         """
         loop = asyncio.get_running_loop()
 
-        def heed() -> None:
-            orders = self._line.recv(16)
+        def receive() -> None:
+            orders = self._socket.recv(16)
             if not orders:
-                loop.remove_reader(self._line)
+                loop.remove_reader(self._socket)
             for order in orders or 2 * Order.STOP.value:
                 queue.put_nowait(Order(bytes([order])))
 
-        loop.add_reader(self._line, heed)
+        loop.add_reader(self._socket, receive)
         try:
             yield
         finally:
-            loop.remove_reader(self._line)
+            loop.remove_reader(self._socket)
 
 
 @dataclass
-class _Worker:
+class _Child:
     pid: int
-    line: socket.socket
+    socket: socket.socket
     ready: bool = False
 
 
 class Supervisor:
-    """Starts workers one after the other, replaces those that end, and stops them on SIGTERM or SIGINT.
+    """Starts workers one after the other, replaces lost ones, and stops all on SIGTERM or SIGINT.
 
-    SIGHUP is passed on to each.
-
-    `on_ready` is called once, when all serve; `on_lost` for each that ended without being told.
+    It passes SIGHUP on to each. `on_ready` is called once, when all workers serve. `on_lost` is called for
+    each worker that ends unexpectedly.
     """
 
     def __init__(self, count: int, on_ready: Callable[[], None], on_lost: Callable[[], None]) -> None:
         self._count = count
         self._on_ready = on_ready
         self._on_lost = on_lost
-        self._workers: dict[int, _Worker] = {}
+        self._children: dict[int, _Child] = {}
         self._complete = False
         self._stopping = False
         self._start_at = 0.0
         self._failure: int | None = None
 
-    def run(self) -> Post | None:
-        """In each worker, returns its post as soon as it runs; in the supervisor, None when all have ended.
+    def run(self) -> Worker | None:
+        """Returns a Worker in each worker as soon as it runs, and None in the supervisor when all have ended.
 
-        A worker ignores SIGTERM, SIGINT and SIGHUP: a terminal or a service manager sends them to all
-        processes of a group at once. Raises, in the supervisor, SystemExit with the code of a worker that
-        ended before all served the first time, OSError if one could not be forked then, and StartError if
-        later none is left.
+        A worker ignores SIGTERM, SIGINT and SIGHUP, because a terminal or a service manager sends them to the
+        whole process group. Until all workers have served for the first time, raises in the supervisor
+        SystemExit with the code of a worker that ended, and OSError if a fork failed. Later it raises
+        StartError when no worker is left.
         """
         with _signals() as signals, selectors.DefaultSelector() as self._selector:
-            self._selector.register(signals, selectors.EVENT_READ, functools.partial(self._heed, signals))
-            post = self._keep_going()
-        if post is None:
-            self._report()
+            self._selector.register(
+                signals, selectors.EVENT_READ, functools.partial(self._on_signal, signals)
+            )
+            worker = self._supervise()
+        if worker is None:
+            self._raise_failure()
             return None
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, READY_SECONDS)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-        return post
+        return worker
 
-    def _keep_going(self) -> Post | None:
-        while self._workers or not self._stopping:
-            if self._wants_one and time.monotonic() >= self._start_at:
-                post = self._start()
-                if post is not None:
-                    return post
-            for key, _ in self._selector.select(self._patience()):
+    def _supervise(self) -> Worker | None:
+        while self._children or not self._stopping:
+            if self._needs_worker and time.monotonic() >= self._start_at:
+                worker = self._start()
+                if worker is not None:
+                    return worker
+            for key, _ in self._selector.select(self._seconds_until_start()):
                 key.data()
         return None
 
     @property
-    def _wants_one(self) -> bool:
-        """Whether one is missing; never two at once, so that what is wrong with the start is said once."""
-        settled = all(worker.ready for worker in self._workers.values())
-        return settled and len(self._workers) < self._count and not self._stopping
+    def _needs_worker(self) -> bool:
+        """Whether to start a worker. They start one at a time, so an error at start is printed once."""
+        settled = all(child.ready for child in self._children.values())
+        return settled and len(self._children) < self._count and not self._stopping
 
-    def _patience(self) -> float | None:
-        """Seconds until a worker is to be started; None if none is missing."""
-        return max(0.0, self._start_at - time.monotonic()) if self._wants_one else None
+    def _seconds_until_start(self) -> float | None:
+        """Seconds until the next worker is to be started, or None if there is nothing to start."""
+        return max(0.0, self._start_at - time.monotonic()) if self._needs_worker else None
 
-    def _start(self) -> Post | None:
-        number = next(number for number in range(self._count) if number not in self._workers)
+    def _start(self) -> Worker | None:
+        number = next(number for number in range(self._count) if number not in self._children)
         ours, theirs = socket.socketpair()
         try:
             pid = _fork()
@@ -140,44 +140,44 @@ class Supervisor:
             theirs.close()
             if not self._complete:
                 raise
-            self._start_at = time.monotonic() + RESTART_SECONDS  # the others serve on
+            self._start_at = time.monotonic() + RESTART_SECONDS  # the other workers still serve
             return None
         if pid == 0:
-            # The other workers' lines must end with the supervisor, and not with us.
-            for line in (ours, *(worker.line for worker in self._workers.values())):
-                line.close()
-            return Post(number, theirs)
+            # The other workers' sockets must close with the supervisor, not with this worker.
+            for inherited in (ours, *(child.socket for child in self._children.values())):
+                inherited.close()
+            return Worker(number, theirs)
         theirs.close()
-        self._workers[number] = _Worker(pid, ours)
-        self._selector.register(ours, selectors.EVENT_READ, functools.partial(self._listen, number))
+        self._children[number] = _Child(pid, ours)
+        self._selector.register(ours, selectors.EVENT_READ, functools.partial(self._on_message, number))
         return None
 
-    def _listen(self, number: int) -> None:
-        worker = self._workers[number]
-        if not worker.line.recv(1):
-            self._bury(number)
+    def _on_message(self, number: int) -> None:
+        child = self._children[number]
+        if not child.socket.recv(1):
+            self._reap(number)
             return
-        worker.ready = True
-        if not self._complete and not self._stopping and len(self._workers) == self._count:
+        child.ready = True
+        if not self._complete and not self._stopping and len(self._children) == self._count:
             self._complete = True
             self._on_ready()
 
-    def _bury(self, number: int) -> None:
-        worker = self._workers.pop(number)
-        self._selector.unregister(worker.line)
-        worker.line.close()
-        _, status = os.waitpid(worker.pid, 0)
+    def _reap(self, number: int) -> None:
+        child = self._children.pop(number)
+        self._selector.unregister(child.socket)
+        child.socket.close()
+        _, status = os.waitpid(child.pid, 0)
         if self._stopping:
             return
         if self._complete:
-            with suppress(OSError):  # nobody may read what it writes, and the others serve on
+            with suppress(OSError):  # the log may be closed, and the other workers still serve
                 self._on_lost()
             self._start_at = time.monotonic() + RESTART_SECONDS
-        if not (self._complete and any(other.ready for other in self._workers.values())):
+        if not (self._complete and any(other.ready for other in self._children.values())):
             self._failure = os.waitstatus_to_exitcode(status)
             self._stop()
 
-    def _heed(self, signals: socket.socket) -> None:
+    def _on_signal(self, signals: socket.socket) -> None:
         for number in signals.recv(64):
             order = ORDER_BY_SIGNAL.get(number)
             if order is Order.STOP:
@@ -190,20 +190,20 @@ class Supervisor:
         self._order(Order.STOP)
 
     def _order(self, order: Order) -> None:
-        for worker in self._workers.values():
+        for child in self._children.values():
             with suppress(OSError):
-                worker.line.send(order.value)
+                child.socket.send(order.value)
 
-    def _report(self) -> None:
+    def _raise_failure(self) -> None:
         if self._failure is None:
             return
         if not self._complete and self._failure > 0:
-            raise SystemExit(self._failure)  # the worker has said why
-        raise StartError("no worker process is left")
+            raise SystemExit(self._failure)  # the worker has printed why
+        raise StartError("all worker processes have ended")
 
 
 def _fork() -> int:
-    """As os.fork(); in the child these signals are blocked: they would be told to the supervisor."""
+    """As os.fork(), but the child has these signals blocked. They would wake the supervisor instead."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     pid = -1
     try:
@@ -216,13 +216,13 @@ def _fork() -> int:
 
 @contextmanager
 def _signals() -> Iterator[socket.socket]:
-    """A socket that gets the number of each signal that says what to do, as a byte."""
+    """A socket that receives the number of each handled signal as a byte."""
     reading, writing = socket.socketpair()
     writing.setblocking(False)
     with reading, writing:
         signal.set_wakeup_fd(writing.fileno())
         before = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
-        # Ignored by whoever started us, it would take from us how a worker ended.
+        # If our parent ignored SIGCHLD, waitpid() could not tell how a worker ended.
         before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         try:
             yield reading

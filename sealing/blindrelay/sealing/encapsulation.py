@@ -1,7 +1,7 @@
 """Encapsulation and the key schedule (spec/protocol.md, section 8).
 
-One exchange, one fresh secret, one pair of keys. What encapsulate() and decapsulate() give are the only
-objects that can seal and open that exchange; the keys themselves never leave this module.
+Each exchange has a fresh secret and its own pair of keys. Only the objects that encapsulate() and
+decapsulate() return can seal and open that exchange; the keys never leave this module.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ClientExchange:
     Attributes:
         encapsulated_secret: 1,168 bytes, for the first message.
         request: seals the request.
-        response: opens the response, and no other exchange's.
+        response: opens the response to this exchange only.
     """
 
     encapsulated_secret: bytes
@@ -60,20 +60,20 @@ class BridgeExchange:
 
 
 def encapsulate(envelope: bytes, config: bytes) -> ClientExchange:
-    """Begins an exchange as its client: a fresh secret, sealed to the key in exact KeyConfig bytes.
+    """Begins an exchange on the client's side: seals a fresh secret to the key in exact KeyConfig bytes.
 
     Raises EnvelopeError if the envelope is not valid, StateError if it names another key, and
-    KeyConfigError if the config is not one of this version.
+    KeyConfigError if the config is not valid in this version.
     """
     public_key = public_key_of(config)
     if parse_envelope(envelope).key_id != key_id(config):
-        raise StateError("the envelope names another key than the one to seal to")
+        raise StateError("the envelope does not name the key to seal to")
     secret = os.urandom(_SECRET_SIZE)
     bound = hashlib.sha256(envelope).digest()
     try:
         sealed = _SUITE.encrypt(secret, public_key, info=labels.labelled(labels.ENCAPSULATION, bound))
     except ValueError:
-        raise KeyConfigError("a public key is a point of low order") from None
+        raise KeyConfigError("the public key is a point of low order") from None
     return ClientExchange(
         sealed,
         RequestSealer(partial(_derive, secret, labels.REQUEST, bound)),
@@ -82,12 +82,15 @@ def encapsulate(envelope: bytes, config: bytes) -> ClientExchange:
 
 
 def decapsulate(envelope: bytes, encapsulated_secret: bytes, key: SealingKey) -> BridgeExchange:
-    """Begins an exchange as its bridge. Raises OpenError unless sealed to this key under this envelope."""
+    """Begins an exchange on the bridge's side.
+
+    Raises OpenError unless the secret was sealed to this key under this envelope.
+    """
     bound = hashlib.sha256(envelope).digest()
     secret = b""
     if len(encapsulated_secret) == ENCAPSULATED_SECRET_SIZE:
         info = labels.labelled(labels.ENCAPSULATION, bound)
-        with suppress(InvalidTag, ValueError):  # so that the failure carries no cause
+        with suppress(InvalidTag, ValueError):  # the OpenError must not carry a cause
             secret = _SUITE.decrypt(encapsulated_secret, key.private_key, info=info)
     if len(secret) != _SECRET_SIZE:
         raise OpenError

@@ -1,29 +1,19 @@
-"""What can go wrong on the message path, by who is at fault.
+"""Errors of the message path, by who is at fault.
 
 ::
 
     SealingError
-    ├── OpenError            somebody on the way altered, cut into or forged it; never says what
+    ├── OpenError            somebody between the ends altered, cut or forged it; never says which
     ├── TruncatedError       the stream ended before its authenticated end
     ├── ViolationError       the authentic peer broke the protocol
-    ├── StateError           this side's caller used an object out of order
-    └── KeyConfigError       a key cannot be sealed to
-        └── SuiteError       it is of a suite that this version does not know
+    ├── StateError           the calling code used an object out of order
+    └── KeyConfigError       a key cannot be used for sealing
+        └── SuiteError       its suite is not known to this version
 """
 
 from __future__ import annotations
 
 from blindrelay.v1.picklable_error import PicklableError
-
-__all__ = [
-    "KeyConfigError",
-    "OpenError",
-    "SealingError",
-    "StateError",
-    "SuiteError",
-    "TruncatedError",
-    "ViolationError",
-]
 
 
 class SealingError(PicklableError):
@@ -31,21 +21,21 @@ class SealingError(PicklableError):
 
 
 class OpenError(SealingError):
-    """A sealed message did not open. One sentence for every cause, so that nothing can be probed with it."""
+    """A sealed message did not open. Every cause gives the same sentence, so it reveals nothing."""
 
     def __init__(self) -> None:
         super().__init__("a sealed message did not open: it was altered, misplaced or sealed to another key")
 
 
 class TruncatedError(SealingError):
-    """The stream ended before its final record: what came so far is a part, not the whole."""
+    """The stream ended before its final record, so the message is incomplete."""
 
     def __init__(self) -> None:
         super().__init__("the sealed stream was cut before its end")
 
 
 class ViolationError(SealingError):
-    """What opened is authentic and yet not what the protocol allows: the peer is faulty."""
+    """An authentic record breaks the protocol: the peer is faulty."""
 
 
 class StateError(SealingError):
@@ -53,8 +43,8 @@ class StateError(SealingError):
 
 
 class KeyConfigError(SealingError):
-    """A key config is not in the form that the protocol gives it."""
+    """A key config does not have the form that the protocol requires."""
 
 
 class SuiteError(KeyConfigError):
-    """A key is of a suite that this version does not know."""
+    """A key's suite is not known to this version."""

@@ -8,19 +8,19 @@ from blindrelay.v1.inner_pb2 import Frame
 from blindrelay.v1.limits import MAX_FRAME_DATA
 
 CONTINUATION: Final = 0
-"""The opcode of a frame that goes on with a message (RFC 6455, section 11.8, as are the next)."""
+"""The opcode of a frame that continues a message. All opcodes are from RFC 6455, section 11.8."""
 
 TEXT: Final = 1
-"""The opcode of a frame that begins a message of text."""
+"""The opcode of a frame that begins a text message."""
 
 BINARY: Final = 2
-"""The opcode of a frame that begins a message of bytes."""
+"""The opcode of a frame that begins a binary message."""
 
 CLOSE: Final = 8
 """The opcode of a close frame. Pings and pongs are not carried."""
 
 MAX_CLOSE_DATA: Final = 125
-"""Bytes of code and reason: what a control frame holds (RFC 6455, section 5.5)."""
+"""The most bytes of code and reason: a control frame holds no more (RFC 6455, section 5.5)."""
 
 _CODE_SIZE: Final = 2
 
@@ -32,30 +32,30 @@ class FrameOrder:
         self._in_message = False
 
     def advance(self, frame: Frame) -> str | None:
-        """Moves on by a frame; answers what is wrong with it, or None."""
+        """Takes the next frame. Returns what is wrong with it, or None."""
         if frame.opcode == CLOSE:
             return _wrong_with_close(frame)
         if frame.opcode not in (CONTINUATION, TEXT, BINARY):
-            return "a frame's opcode is not one that is carried"
+            return "a frame has an opcode that is not carried"
         if len(frame.data) > MAX_FRAME_DATA:
             return "a frame's data is over 65,536 bytes"
         if (frame.opcode == CONTINUATION) is not self._in_message:
-            return "a frame continues no message, or begins one within another"
+            return "a frame continues no message, or begins one inside another"
         self._in_message = not frame.fin
         return None
 
 
 def data_frames(opcode: int, data: bytes, *, fin: bool = True) -> list[Frame]:
-    """A text, binary or continuation frame of any length, as frames of at most 65,536 bytes."""
-    pieces = [data[start : start + MAX_FRAME_DATA] for start in range(0, len(data), MAX_FRAME_DATA)] or [b""]
-    opcodes = [opcode, *[CONTINUATION] * (len(pieces) - 1)]
-    frames = [Frame(opcode=each, data=piece) for each, piece in zip(opcodes, pieces, strict=True)]
+    """Splits a text, binary or continuation frame of any length into frames of at most 65,536 bytes."""
+    starts = range(0, max(1, len(data)), MAX_FRAME_DATA)
+    frames = [Frame(opcode=CONTINUATION, data=data[start : start + MAX_FRAME_DATA]) for start in starts]
+    frames[0].opcode = opcode
     frames[-1].fin = fin
     return frames
 
 
 def close_frame(code: int | None, reason: str = "") -> Frame:
-    """A close with a code and as much of the reason as fits; with None, one that says nothing."""
+    """A close frame with a code and as much of the reason as fits. Without a code it is empty."""
     if code is None:
         return Frame(opcode=CLOSE, fin=True)
     room = MAX_CLOSE_DATA - _CODE_SIZE
@@ -64,24 +64,24 @@ def close_frame(code: int | None, reason: str = "") -> Frame:
 
 
 def close_reason(frame: Frame) -> tuple[int | None, str]:
-    """Code and reason of a close that was judged before; None where it has no code."""
+    """The code (None if it has none) and the reason of a close frame that FrameOrder has accepted."""
     if not frame.data:
         return None, ""
     return int.from_bytes(frame.data[:_CODE_SIZE], "big"), frame.data[_CODE_SIZE:].decode()
 
 
 def is_close_code(code: int) -> bool:
-    """Whether a close may carry it: RFC 6455, section 7.4, and the registry of its section 11.7."""
+    """Whether a close frame may carry the code (RFC 6455, section 7.4 and the registry of section 11.7)."""
     return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
 
 
 def _wrong_with_close(frame: Frame) -> str | None:
     if not frame.fin or len(frame.data) > MAX_CLOSE_DATA or len(frame.data) == 1:
-        return "a close is one frame of no, or of 2 to 125 bytes"
+        return "a close is not a single frame that is empty or has 2 to 125 bytes"
     if frame.data and not is_close_code(int.from_bytes(frame.data[:_CODE_SIZE], "big")):
-        return "a close has a code that none may have"
+        return "a close frame has a code that must not be sent"
     try:
         frame.data[_CODE_SIZE:].decode()
     except UnicodeDecodeError:
-        return "a close's reason is not UTF-8"
+        return "the reason of a close frame is not UTF-8"
     return None

@@ -1,6 +1,6 @@
-"""Sealing keys: what a bridge holds for an epoch, and what clients seal to (spec/protocol.md, section 4.2).
+"""Sealing keys: a bridge holds one for each epoch, and clients seal to it (spec/protocol.md, section 4.2).
 
-X-Wing (draft-connolly-cfrg-xwing-kem): ML-KEM-768 and X25519 together; either alone may fall.
+X-Wing (draft-connolly-cfrg-xwing-kem) joins ML-KEM-768 and X25519, so that either one may break.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PUBLIC_KEY_SIZE: Final = 1_216
 """Bytes: an ML-KEM-768 encapsulation key (1,184), then an X25519 public key (32)."""
 
 MAX_VALIDITY: Final = 172_800
-"""Seconds: two epochs of the longest kind, one day. A longer key would undo forward secrecy."""
+"""Seconds: two of the longest epochs (one day each). A longer validity would undo forward secrecy."""
 
 
 class SealingKey:
@@ -32,7 +32,8 @@ class SealingKey:
     Attributes:
         config: exact KeyConfig bytes.
         key_id: 16 bytes.
-        not_before, not_after: Unix seconds, inclusive, multiples of 10: issued_at of what it may open.
+        not_before, not_after: Unix seconds, inclusive, multiples of 10. The key may open exchanges whose
+            issued_at is between them.
     """
 
     def __init__(
@@ -49,11 +50,11 @@ class SealingKey:
 
     @classmethod
     def generate(cls, not_before: int, not_after: int) -> SealingKey:
-        """A fresh key from the operating system's randomness."""
+        """A new random key."""
         return cls(MLKEM768PrivateKey.generate(), X25519PrivateKey.generate(), not_before, not_after)
 
     def takes(self, issued_at: int) -> bool:
-        """Whether it may open an exchange of that time (Unix seconds)."""
+        """Whether the key may open an exchange with this issued_at (Unix seconds)."""
         return self.not_before <= issued_at <= self.not_after
 
     def __repr__(self) -> str:
@@ -68,23 +69,23 @@ def parse_config(config: bytes) -> KeyConfig:
     try:
         parsed = KeyConfig.FromString(config)
     except DecodeError:
-        raise KeyConfigError("a key's config is not a protobuf message") from None
+        raise KeyConfigError("a key config is not a protobuf message") from None
     if parsed.suite != SUITE:
-        raise SuiteError(f"a key is of suite {parsed.suite}; this version knows suite {SUITE}")
+        raise SuiteError(f"a key has suite {parsed.suite}; this version knows only suite {SUITE}")
     if len(parsed.public_key) != PUBLIC_KEY_SIZE:
         raise KeyConfigError("a public key is not 1,216 bytes")
     if parsed.not_after - parsed.not_before > MAX_VALIDITY:
-        raise KeyConfigError("a key's validity is longer than two days")
+        raise KeyConfigError("a key is valid for longer than two days")
     if parsed.not_before >= parsed.not_after or parsed.not_before % TIME_STEP or parsed.not_after % TIME_STEP:
-        raise KeyConfigError("a key's validity is not a span between multiples of 10 seconds")
+        raise KeyConfigError("a key's validity is empty, or its bounds are not multiples of 10 seconds")
     return parsed
 
 
 @lru_cache(maxsize=64)
 def public_key_of(config: bytes) -> MLKEM768X25519PublicKey:
-    """The public key in exact KeyConfig bytes. Raises as parse_config does, also for a key off the field.
+    """The public key in exact KeyConfig bytes. Raises as parse_config does, and for an invalid X-Wing key.
 
-    Reading one takes a third as long as sealing to it, and a client seals to few, many times.
+    Cached: reading a key takes a third as long as sealing to it, and a client seals to few keys many times.
     """
     raw = parse_config(config).public_key
     try:

@@ -1,6 +1,6 @@
-"""Requests and responses as records, with their padding (spec/protocol.md, section 10).
+"""Requests and responses as padded records (spec/protocol.md, section 10).
 
-Each class serves one direction of one exchange, once.
+Each object serves one direction of one exchange.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from blindrelay.v1.inner_pb2 import (
 from blindrelay.v1.limits import MAX_BODY_PIECE, MAX_ERROR_MESSAGE, MAX_HEAD_SIZE, RESPONSE_NONCE_SIZE
 
 _FULL_PART: Final = 65_596
-"""Bytes of a request's part when more follow: every record but the last then has one size (65,616)."""
+"""Bytes of a request's part if more follow, so that every record but the last has 65,616 bytes."""
 
 _LARGEST_PART: Final = 69_561
-"""Bytes of a response's part at most: room for the record's 20 bytes, the response nonce's 32, and 19 of padding."""
+"""The most bytes of a response's part. The record adds 20, the response nonce 32 and padding up to 19."""
 
 _BODY_FRAMING: Final = 4
-"""Bytes of protobuf tag and length before a body piece of 16 KiB and more."""
+"""Bytes of protobuf tag and length before a body piece of 16 KiB or more."""
 
 _BODY_NUMBER: Final = RequestPart.BODY_FIELD_NUMBER
-"""Of the field `body`, in both kinds of parts."""
+"""The field `body` has this number in both kinds of parts."""
 
 _END_FRAMING: Final = 2
-"""Bytes of a request's end, which joins the last piece."""
+"""Bytes of a request's end, which is in one part with the last body piece."""
 
 PartT = TypeVar("PartT", RequestPart, ResponsePart)
 
@@ -63,13 +63,13 @@ class _Sealer(Generic[PartT]):
 
     @property
     def ended(self) -> bool:
-        """Whether the message is whole and sealed."""
+        """Whether the whole message is sealed."""
         return self._direction.ended
 
     def _seal(self, part: PartT, *, size: int = 0) -> list[bytes]:
-        """The records of a part, padded to `size` if that is more; the final padding follows its end.
+        """The records of a part, padded to `size` bytes; the end of a message also gets the final padding.
 
-        In a tunnel it is one record, padded by itself.
+        In a tunnel each part is one record with its own padding.
         """
         if (wrong := self._direction.advance(part)) is not None:
             raise StateError(wrong)
@@ -92,25 +92,25 @@ class _Sealer(Generic[PartT]):
 
 
 class RequestSealer(_Sealer[RequestPart]):
-    """The client's side of a request: head, then body pieces as they come, then the end; in a tunnel, frames.
+    """The client's side of a request: head, body in any pieces, end; in a tunnel, frames instead of a body.
 
-    Body bytes are gathered into full records: a request is whole before the bridge acts on it, so
-    nothing is gained by sending less, and every record but the last has the same size.
+    The body is gathered into full records, so that every record but the last has the same size. Sending less
+    would gain nothing: the bridge acts on a request only when it has all of it.
     """
 
     def __init__(self, derive_key: DeriveKey) -> None:
         super().__init__(derive_key, REQUEST_ORDER, _FULL_PART)
         self._head_given = False
         self._unsent_head: RequestHead | None = None
-        self._pending = bytearray()
+        self._unsent_body = bytearray()
 
     def head(self, head: RequestHead) -> None:
-        """Takes the head; it leaves with the first record.
+        """Takes the head, which is sealed with the first record.
 
-        Raises StateError if it came before, or is over 32,768 bytes.
+        Raises StateError for a second head, or one over 32,768 bytes.
         """
         if self._head_given:
-            raise StateError("a request has one head")
+            raise StateError("a request has only one head")
         if head.ByteSize() > MAX_HEAD_SIZE:
             raise StateError("a request's method, URL and headers are over 32,768 bytes")
         self._head_given = True
@@ -118,38 +118,38 @@ class RequestSealer(_Sealer[RequestPart]):
         self._unsent_head.CopyFrom(head)
 
     def open_tunnel(self, head: RequestHead) -> list[bytes]:
-        """The record with the head of kind TUNNEL, to leave at once. Raises StateError as head() does."""
+        """The record of a head of kind TUNNEL. Raises StateError for another kind, and as head() does."""
         if head.kind != EXCHANGE_KIND_TUNNEL:
-            raise StateError("a tunnel's head is of kind TUNNEL")
+            raise StateError("the head of a tunnel must be of kind TUNNEL")
         self.head(head)
         return self._seal(self._part(b""))
 
     def frame(self, frame: Frame) -> list[bytes]:
-        """The record of a frame, in a tunnel. Raises StateError if it is not one that may follow."""
+        """The record of a frame. Raises StateError outside a tunnel, or if the frame may not follow."""
         return self._seal(RequestPart(frame=frame))
 
     def body(self, data: bytes | memoryview) -> list[bytes]:
-        """Takes a piece of the body, of any size; gives the records that it fills, often none."""
+        """Takes a piece of the body of any size. Returns the records that it fills, often none."""
         if not self._head_given or self.ended:
-            raise StateError("a body comes between head and end")
-        rest, sealed = memoryview(data), list[bytes]()
-        while len(self._pending) + len(rest) > (room := self._room()):
-            taken = room - len(self._pending)
-            part = self._part(b"".join((self._pending, rest[:taken])))
-            self._pending, rest = bytearray(), rest[taken:]
+            raise StateError("a body must come between head and end")
+        body, sealed = memoryview(data), list[bytes]()
+        while len(self._unsent_body) + len(body) > (room := self._room()):
+            taken = room - len(self._unsent_body)
+            part = self._part(b"".join((self._unsent_body, body[:taken])))
+            self._unsent_body, body = bytearray(), body[taken:]
             sealed += self._seal(part, size=_FULL_PART)
-        self._pending += rest
+        self._unsent_body += body
         return sealed
 
     def end(self) -> list[bytes]:
-        """The last records, with what remained and the padding."""
+        """The last records: the remaining body, the end and the padding."""
         if not self._head_given:
-            raise StateError("a request begins with its head")
+            raise StateError("a request must begin with its head")
         if self.ended:
             raise StateError("the request has ended")
-        part = self._part(bytes(self._pending))
+        part = self._part(bytes(self._unsent_body))
         part.end.CopyFrom(RequestEnd())
-        self._pending.clear()
+        self._unsent_body.clear()
         return self._seal(part)
 
     def _room(self) -> int:
@@ -165,7 +165,7 @@ class RequestSealer(_Sealer[RequestPart]):
 
 
 class ResponseSealer(_Sealer[ResponsePart]):
-    """The bridge's side of a response: every call gives records that can leave at once."""
+    """The bridge's side of a response. Every call returns records that can be sent at once."""
 
     def __init__(self, derive_key: DeriveKey, response_nonce: bytes) -> None:
         super().__init__(derive_key, RESPONSE_ORDER, _LARGEST_PART, response_nonce)
@@ -179,19 +179,20 @@ class ResponseSealer(_Sealer[ResponsePart]):
         tail: ResponseTail | None = None,
         error: ExchangeError | None = None,
     ) -> list[bytes]:
-        """The records of the given parts, coalesced into one where they fit.
+        """The records of the given parts: one record if they fit into one.
 
-        With a tail or an error the list ends with the final record, padding included. An error may
-        also cut a response short after its head. A head of status 101 opens a tunnel, whose frames come one
-        by one. Raises StateError if the parts are out of order, the
-        head is over 32,768 bytes, a body piece over 65,536 or an error's message over 1,024.
+        A tail or an error ends the response; the last record is then the final one, padding included. A head
+        of status 101 opens a tunnel, whose frames are given one by one.
+
+        Raises StateError if the parts are out of order or too large: a head over 32,768 bytes, a body over
+        65,536, an error's message over 1,024.
         """
         if error is not None and _is_long(error):
-            raise StateError("an error's message is over 1,024 bytes")
+            raise StateError("the message of an error is over 1,024 bytes")
         if head is not None and head.ByteSize() > MAX_HEAD_SIZE:
             raise StateError("a response's headers are over 32,768 bytes")
         if body is not None and len(body) > MAX_BODY_PIECE:
-            raise StateError("a body piece is at most 65,536 bytes")
+            raise StateError("a body piece is over 65,536 bytes")
         if head is not None and body is not None and head.ByteSize() + len(body) > MAX_BODY_PIECE:
             return self._seal(ResponsePart(head=head)) + self.seal(body=body, tail=tail, error=error)
         return self._seal(ResponsePart(head=head, body=body, frame=frame, tail=tail, error=error))
@@ -207,25 +208,25 @@ class _Opener(Generic[PartT]):
 
     @property
     def ended(self) -> bool:
-        """Whether the message is whole: only padding can follow."""
+        """Whether the message is complete. Only padding can follow."""
         return self._direction.ended
 
     @property
     def finished(self) -> bool:
-        """Whether the final record has opened: nothing can follow."""
+        """Whether the final record has opened. Nothing can follow."""
         return self._records.finished
 
     def open(self, sealed: bytes) -> PartT:
-        """The part in a record; one with no field set is padding.
+        """The part in a record. A part without any field is padding.
 
-        Raises OpenError, or ViolationError if the part is out of order or over a limit; the first
-        error is raised again at every later use.
+        Raises OpenError if the record does not open, and ViolationError if the part is out of order or over
+        a limit. The first error is raised again on every later use.
         """
         encoded, final = self._records.open(sealed)
         try:
             part = self._parse(encoded)
         except DecodeError:
-            self._records.fail(ViolationError("a record holds no part"))
+            self._records.fail(ViolationError("a record does not contain a part"))
         wrong = self._wrong_with(part) or self._direction.advance(part)
         if wrong is None and final and not self.ended:
             wrong = "the final record comes before the end of the message"
@@ -234,7 +235,7 @@ class _Opener(Generic[PartT]):
         return part
 
     def close(self) -> None:
-        """The stream has ended. Raises TruncatedError unless the final record has opened."""
+        """Tells that the stream has ended. Raises TruncatedError unless the final record has opened."""
         self._records.close()
 
     def _wrong_with(self, part: PartT) -> str | None:
@@ -264,9 +265,9 @@ class ResponseOpener(_Opener[ResponsePart]):
     def _wrong_with(self, part: ResponsePart) -> str | None:
         status = part.head.status
         if part.HasField("head") and not (200 <= status <= 599 or status == TUNNEL_STATUS):
-            return "a response's status is not one of 200 to 599, or 101"
+            return "the status of a response is not 101 or 200 to 599"
         if _is_long(part.error):
-            return "an error's message is over 1,024 bytes"
+            return "the message of an error is over 1,024 bytes"
         return super()._wrong_with(part)
 
 

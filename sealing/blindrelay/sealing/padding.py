@@ -1,7 +1,7 @@
-"""PADMÉ: how long a direction's records are made, together (spec/protocol.md, section 9.3).
+"""PADMÉ: the total length of a direction's records (spec/protocol.md, section 9.3).
 
 Source: Nikitin et al., "Reducing Metadata Leakage from Encrypted Files and Communication with PURBs",
-PoPETs 2019, algorithm 1. It leaks O(log log M) bits of a length and costs at most 12 %.
+PoPETs 2019, algorithm 1. It leaks O(log log M) bits of a length and adds at most 12 %.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Final
 
 FLOOR: Final = 4_096
-"""Bytes: the least that a direction adds up to. A short prompt, a short response and an error look alike."""
+"""Bytes: the least total of a direction. A short prompt, a short response and an error look alike."""
 
 TUNNEL_FLOOR: Final = 1_024
-"""Bytes of a tunnel's record at least: most events of a typed or spoken dialogue look alike."""
+"""Bytes: the least size of a tunnel's record. Most events of a typed or spoken dialogue look alike."""
 
 RECORD_OVERHEAD: Final = 20
 """Bytes that a record adds to its part: the part's length (4) and AES-GCM's tag (16)."""
@@ -29,21 +29,21 @@ def padme(length: int) -> int:
 def final_padding(sent: int, last: int, full: int, floor: int = FLOOR) -> list[int]:
     """How many zeros go into the last record with content, and into each padding record after it.
 
-    `sent` is the size in bytes of what went before, the response nonce included, `last` that of the last
-    record with content, unpadded, and `full` that of a full record, at least `last`. All together then add
-    up to PADMÉ(max(floor, sent + last)), in full records but for the last, which has up to 19 bytes more:
-    where content ends and padding begins is nowhere to be seen. Usually the list has one entry.
+    `sent` is the size in bytes of what came before that record, the response nonce included. `last` is the
+    size of that record, unpadded; `full` is that of a full record, at least `last`. The total is then
+    PADMÉ(max(floor, sent + last)). Every record is full except the last one, which may have up to 19 bytes
+    more, so nobody sees where the content ends. Usually the list has one entry.
     """
-    rest = padme(max(floor, sent + last)) - sent
+    remaining = padme(max(floor, sent + last)) - sent
     sizes: list[int] = []
-    while rest >= full + RECORD_OVERHEAD:
+    while remaining >= full + RECORD_OVERHEAD:
         sizes.append(full)
-        rest -= full
-    first, *more = [*sizes, rest]
+        remaining -= full
+    first, *more = [*sizes, remaining]
     return [first - last, *(size - RECORD_OVERHEAD for size in more)]
 
 
 def tunnel_padding(part_size: int) -> int:
-    """How many zeros go into a tunnel's record for a part of that many bytes: each is padded by itself."""
+    """How many zeros go into a tunnel's record for a part of this size. Each record is padded alone."""
     unpadded = RECORD_OVERHEAD + part_size
     return padme(max(TUNNEL_FLOOR, unpadded)) - unpadded

@@ -1,4 +1,4 @@
-"""What may follow what in a request and in a response (spec/protocol.md, section 10)."""
+"""Which part may follow which in a request and in a response (spec/protocol.md, section 10)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from blindrelay.sealing.frames import CLOSE, FrameOrder
 from blindrelay.v1.inner_pb2 import EXCHANGE_KIND_TUNNEL, RequestHead, RequestPart, ResponseHead, ResponsePart
 
 TUNNEL_STATUS: Final = 101
-"""Of a response that opens a tunnel (spec/protocol.md, section 10.4)."""
+"""The status of a response that opens a tunnel (spec/protocol.md, section 10.4)."""
 
 _TUNNEL_HEAD: Final = "tunnel head"
 _CLOSE: Final = "close"
-"""As the tables below name a head and a frame that are more than that."""
+"""How the tables below name the head that opens a tunnel and the frame that closes it."""
 
 
 class Stage(Enum):
-    """Where a direction stands."""
+    """What a direction has reached."""
 
     HEAD = auto()
     BODY = auto()
@@ -39,7 +39,7 @@ REQUEST_ORDER: Final[Order] = {
     (Stage.CLOSED, "end"): Stage.PADDING,
     (Stage.PADDING, "padding"): Stage.PADDING,
 }
-"""head body* end padding*; in a tunnel head frame* [close] end padding*. The rest is a violation."""
+"""head body* end padding*; in a tunnel head frame* [close] end padding*. Anything else is a violation."""
 
 RESPONSE_ORDER: Final[Order] = {
     (Stage.HEAD, "head"): Stage.BODY,
@@ -56,11 +56,11 @@ RESPONSE_ORDER: Final[Order] = {
     (Stage.PADDING, "padding"): Stage.PADDING,
 }
 """head body* (tail | error) padding*, or error padding*; in a tunnel head frame* close tail padding*, or an
-error in the place of what is missing. The rest is a violation."""
+error instead of what is missing. Anything else is a violation."""
 
 
 class Direction:
-    """The order of parts, followed from either end."""
+    """Follows the order of parts, for a sealer or an opener."""
 
     def __init__(self, order: Order) -> None:
         self._order = order
@@ -68,7 +68,7 @@ class Direction:
         self._frames: FrameOrder | None = None
 
     def advance(self, part: RequestPart | ResponsePart) -> str | None:
-        """Moves on by a part; answers what is wrong with it, or None."""
+        """Takes the next part. Returns what is wrong with it, or None; a wrong part changes nothing."""
         stage, frames = self._stage, self._frames
         for name in [_name_of(field.name, part) for field, _ in part.ListFields()] or ["padding"]:
             following = self._order.get((stage, name))
@@ -92,7 +92,7 @@ class Direction:
 
 
 def _name_of(field: str, part: RequestPart | ResponsePart) -> str:
-    """The field as the tables name it: tunnels begin and end with parts of their own."""
+    """The field's name in the tables, where tunnel heads and close frames have their own."""
     if field == "head" and _opens_tunnel(part.head):
         return _TUNNEL_HEAD
     return _CLOSE if field == "frame" and part.frame.opcode == CLOSE else field

@@ -1,7 +1,7 @@
 """Records: one direction of an exchange, sealed and opened (spec/protocol.md, section 9).
 
-The STREAM construction (Hoang, Reyhanitabar, Rogaway and Vizár, CRYPTO 2015) over AES-256-GCM: a record's nonce is
-its place, and whether it is the final one. A record that was moved, repeated or dropped does not open.
+The STREAM construction (Hoang, Reyhanitabar, Rogaway and Vizár, CRYPTO 2015) over AES-256-GCM. A record's nonce
+is its place, and whether it is the final one. A record that was moved, repeated or dropped does not open.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from blindrelay.sealing.padding import RECORD_OVERHEAD
 from blindrelay.v1.limits import MAX_DIRECTION_RECORDS, MAX_DIRECTION_SIZE, MAX_SEALED_SIZE
 
 DeriveKey = Callable[[bytes], bytearray]
-"""Gives a direction's key, 32 bytes, from the bytes that travel before its first record: none in a request."""
+"""Returns a direction's key, 32 bytes, for the prefix of its first record. A request has no prefix."""
 
 _COUNTER_SIZE: Final = 11
 _LENGTH_SIZE: Final = 4
@@ -76,16 +76,16 @@ class RecordSealer:
         self._cipher: _Cipher | None = _Cipher(derive_key(prefix))
         self._prefix = prefix
         self.sealed_size = 0
-        """Bytes sealed so far, as they travel."""
+        """Bytes of all records so far."""
 
     def size_of(self, part_size: int) -> int:
         """Bytes that the next record takes, unpadded, for a part of so many bytes."""
         return len(self._prefix) + RECORD_OVERHEAD + part_size
 
     def seal(self, part: bytes, *, zeros: int = 0, final: bool = False) -> bytes:
-        """One record: 20 bytes, the part, the zeros; the prefix stands before the first.
+        """One record: 20 bytes, the part, the zeros; the prefix is before the first.
 
-        Raises StateError after the final record, if the record would pass 69,632 bytes, or at the limits of the key.
+        Raises StateError after the final record, for a record over 69,632 bytes, and at the limits of the key.
         """
         if self._cipher is None:
             raise StateError("nothing can be sealed after the final record")
@@ -124,10 +124,10 @@ class RecordOpener:
         return self._final_opened and self._failure is None
 
     def open(self, sealed: bytes) -> tuple[bytes, bool]:
-        """The part in a record, and whether it was the final one.
+        """The part in a record, and whether the record was the final one.
 
-        Raises OpenError if it does not open or comes after the final one, ViolationError if what
-        opened is not well formed.
+        Raises OpenError if it does not open or comes after the final one, and ViolationError if its
+        content is not well formed.
         """
         if self._failure is not None:
             raise self._failure.with_traceback(None)  # or its frames would hold what opened before
@@ -140,9 +140,9 @@ class RecordOpener:
         return self._part(plaintext), self._final_opened
 
     def close(self) -> None:
-        """The stream has ended. Raises TruncatedError unless its final record was opened."""
+        """Tells that the stream has ended. Raises TruncatedError unless the final record has opened."""
         if self._failure is not None:
-            raise self._failure.with_traceback(None)  # or its frames would hold what opened before
+            raise self._failure.with_traceback(None)  # its frames would keep earlier plaintext alive
         if not self.finished:
             self.fail(TruncatedError())
 
@@ -162,7 +162,7 @@ class RecordOpener:
         return self._cipher.open(sealed)
 
     def _part(self, plaintext: bytes) -> bytes:
-        # Never shorter than its length: a sealed record of fewer bytes was refused before.
+        # It has at least 4 bytes: open() has refused shorter records.
         end = _LENGTH_SIZE + int.from_bytes(plaintext[:_LENGTH_SIZE], "big")
         if end > len(plaintext):
             self.fail(ViolationError("a record is shorter than it says"))

@@ -1,6 +1,6 @@
-"""What a relay and a bridge share as gRPC servers: options, listener, tokens, configuration, commands.
+"""What relay and bridge share as gRPC servers: options, listener, tokens, configuration, commands.
 
-Holds no cryptography but the hash of access tokens, and knows nothing of what is sealed.
+Its only cryptography is the hash of access tokens. It knows nothing about sealed content.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from blindrelay.serving.errors import CallRefusedError, ConfigError, ServingErro
 from blindrelay.serving.files import read_bytes, read_secret
 from blindrelay.serving.handlers import UNREAD_SECONDS, Context, first_message, guarded, write_in_time
 from blindrelay.serving.lifecycle import ORDER_BY_SIGNAL, Order, Orders, orders_by_signal, serve_until_stopped
-from blindrelay.serving.listener import held_port, listen, require_tls_off_loopback
+from blindrelay.serving.listener import listen, require_tls_off_loopback, reserved_port
 from blindrelay.serving.options import (
     CLIENT_IDLE_SECONDS,
     STREAMS_PER_CLIENT,
@@ -30,12 +30,12 @@ from blindrelay.serving.tls import ChannelTls, ServerTls
 from blindrelay.serving.tokens import (
     TokenEntry,
     TokenFile,
-    authorization,
     issue_token,
     list_tokens,
     read_token,
     revoke_token,
 )
+from blindrelay.v1.grpc_profile import authorization
 
 __all__ = [
     "CLIENT_IDLE_SECONDS",
@@ -69,7 +69,6 @@ __all__ = [
     "first_message",
     "forbid_processes",
     "guarded",
-    "held_port",
     "issue_token",
     "leave_terminal",
     "list_tokens",
@@ -81,6 +80,7 @@ __all__ = [
     "read_secret",
     "read_token",
     "require_tls_off_loopback",
+    "reserved_port",
     "revoke_token",
     "run_command",
     "serve_until_stopped",

@@ -1,4 +1,4 @@
-"""Addresses as configurations spell them: "host:port"."""
+"""Network addresses in configuration files: "host:port"."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from blindrelay.v1.loopback import is_loopback
 
 @dataclass(frozen=True)
 class Address:
-    """A host (name, IPv4, or IPv6 without brackets) and a TCP port (0: any free one, to listen only)."""
+    """A host (name, IPv4, or IPv6 without brackets) and a TCP port. Port 0 listens on any free port."""
 
     host: str
     port: int
@@ -31,7 +31,7 @@ def parse_address(text: str) -> Address:
     if host.startswith("[") and host.endswith("]"):
         host = _ipv6(host[1:-1], text)
     elif ":" in host:
-        raise ConfigError(f'"{text}": an IPv6 address is written in brackets, such as "[::1]:8480"')
+        raise ConfigError(f'"{text}": write an IPv6 address in brackets, such as "[::1]:8480"')
     if not (separator and _is_host(host) and port.isascii() and port.isdigit() and int(port) < 65_536):
         raise ConfigError(f'"{text}" is not an address: write host:port, such as "127.0.0.1:8480"')
     return Address(host, int(port))
@@ -41,7 +41,7 @@ def _ipv6(host: str, text: str) -> str:
     try:
         return str(ipaddress.IPv6Address(host))
     except ValueError:
-        raise ConfigError(f'"{text}": what stands in the brackets is not an IPv6 address') from None
+        raise ConfigError(f'"{text}": the text in brackets is not an IPv6 address') from None
 
 
 def _is_host(host: str) -> bool:

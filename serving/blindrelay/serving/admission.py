@@ -1,4 +1,4 @@
-"""How many calls run at once, how callers share what there is, and whether new calls are taken at all."""
+"""How many calls run at once, how callers share a limited resource, and whether new calls are accepted."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from blindrelay.v1.outer_status import OuterStatus
 
 
 class Admission:
-    """Lets at most `limit` calls run at once, and none begin once it is closed.
+    """Lets at most `limit` calls run at once. Once closed, it admits no new ones.
 
-    It is not idle before `quiet_seconds` have passed without a new call: those who call again and again then
-    know that it is closed.
+    It is not idle until `quiet_seconds` have passed without a new call. By then, clients that call repeatedly
+    have been told that it is closed.
     """
 
     def __init__(self, limit: int, quiet_seconds: float = 0.0) -> None:
@@ -31,7 +31,7 @@ class Admission:
 
     @property
     def running(self) -> int:
-        """Calls that were admitted and have not ended."""
+        """The number of admitted calls that have not ended."""
         return self._running
 
     @property
@@ -41,7 +41,7 @@ class Admission:
 
     @contextmanager
     def admit(self, *, draining: bool = False) -> Iterator[None]:
-        """One call, for as long as the block runs; with `draining`, also once it is closed.
+        """Admits one call while the block runs, with `draining` also after close().
 
         Raises CallRefusedError: DRAINING or OVERLOADED.
         """
@@ -60,11 +60,11 @@ class Admission:
                 self._idle.set()
 
     def close(self) -> None:
-        """From now on every new call is refused with DRAINING."""
+        """Refuses every new call with DRAINING from now on."""
         self._closed = True
 
     async def idle(self) -> None:
-        """Waits until no admitted call is running, and none has come for `quiet_seconds`."""
+        """Waits until no admitted call is running, and `quiet_seconds` have passed without a new one."""
         await self._idle.wait()
         while (left := self._last + self._quiet_seconds - time.monotonic()) > 0:
             await asyncio.sleep(left)
@@ -72,10 +72,10 @@ class Admission:
 
 
 class Shares:
-    """Something that holders share: calls, connections, bytes.
+    """A limited resource that holders share: calls, connections, bytes.
 
-    A holder may have `each` of it at most, and never more than is left free. So one greedy holder gets half,
-    two get a third each, and a holder of little still finds room.
+    A holder may have at most `each` of it, and never more than is left free. So one greedy holder gets half,
+    two get a third each, and a small holder still gets something.
     """
 
     def __init__(self, room: int, each: int | None = None) -> None:
@@ -84,29 +84,29 @@ class Shares:
         self._held: Counter[Hashable] = Counter()
 
     @contextmanager
-    def held(self, holder: Hashable) -> Iterator[None]:
-        """One of it, for as long as the block runs. Raises CallRefusedError: OVERLOADED."""
+    def hold(self, holder: Hashable) -> Iterator[None]:
+        """Takes one unit while the block runs. Raises CallRefusedError: OVERLOADED."""
         with self.share_of(holder) as share:
             share.add(1)
             yield
 
     @contextmanager
     def share_of(self, holder: Hashable) -> Iterator[Share]:
-        """What one call of the holder has of it; given back when the block is left."""
+        """The share of one call of this holder. It is released at the end of the block."""
         share = Share(self, holder)
         try:
             yield share
         finally:
             share.release()
 
-    def take(self, holder: Hashable, amount: int) -> None:
+    def acquire(self, holder: Hashable, amount: int) -> None:
         """Raises CallRefusedError: OVERLOADED."""
         if self._held[holder] + amount > min(self._each, self._free):
             raise CallRefusedError(OuterStatus.OVERLOADED)
         self._held[holder] += amount
         self._free -= amount
 
-    def give_back(self, holder: Hashable, amount: int) -> None:
+    def release(self, holder: Hashable, amount: int) -> None:
         self._free += amount
         self._held[holder] -= amount
         if not self._held[holder]:
@@ -114,7 +114,7 @@ class Shares:
 
 
 class Share:
-    """What one call has of something shared."""
+    """What one call has of a shared resource."""
 
     def __init__(self, shares: Shares, holder: Hashable) -> None:
         self._shares = shares
@@ -122,12 +122,12 @@ class Share:
         self._amount = 0
 
     def add(self, amount: int) -> None:
-        """Takes so much more. Raises CallRefusedError: OVERLOADED."""
-        self._shares.take(self._holder, amount)
+        """Acquires more. Raises CallRefusedError: OVERLOADED."""
+        self._shares.acquire(self._holder, amount)
         self._amount += amount
 
     def release(self) -> None:
-        """Gives everything back."""
+        """Releases everything."""
         if self._amount:
-            self._shares.give_back(self._holder, self._amount)
+            self._shares.release(self._holder, self._amount)
             self._amount = 0

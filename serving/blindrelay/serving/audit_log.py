@@ -1,11 +1,11 @@
-"""What relay and bridge write down: JSON lines on stderr, of a closed list, and exchanges only as counts.
+"""The audit log of relay and bridge: JSON lines on stderr, from a closed list. Exchanges are only counted.
 
     {"minute": "2026-01-31T23:59Z", "event": "started", "message": "…"}
     {"minute": "2026-01-31T23:59Z", "event": "exchanges", "outcomes": {"ok": 100}, "sizes": {"16384": 100}}
 
-No line is about one exchange, and none is written because of one: counts, and whatever else a caller could
-provoke, leave on the minute. So neither a line nor the time at which it comes says when somebody asked. Each
-number of a count is a power of ten that the real one does not exceed.
+No line is about one exchange, and none is written because of one. Counts are written on the minute, and so is
+every event that a caller could provoke. So neither a line nor its time tells when somebody made a request.
+Each count is rounded up to a power of ten.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from pathlib import Path
 from typing import Final
 
 REPORT_EVERY: Final = 60.0
-"""Seconds between two reports, which come on the minute."""
+"""Seconds between two reports, which are written on the minute."""
 
 SIZE_CLASSES: Final = (16_384, 262_144, 4_194_304, 67_108_864)
-"""Bytes of an exchange, both ways together: a question, a document, a file, the largest request; or more."""
+"""Bytes of an exchange, both ways together: a question, a document, a file, the largest request, or more."""
 
 _NOT_BEFORE: Final = 0.05
-"""Seconds past the minute: a sleep that ends early would report twice."""
+"""Seconds past the minute. A sleep that ended early would report twice."""
 
 MAX_FAULTS: Final = 16
-"""Places of faults that one report names."""
+"""Internal errors that one report lists."""
 
 _Note = tuple[tuple[str, str], ...]
 
 
 def write_to_stderr(line: str) -> None:
-    """Writes a line; if nobody reads stderr any more, the process serves on."""
+    """Writes a line. If stderr is closed, the process continues to serve."""
     with suppress(OSError, ValueError):
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
@@ -47,13 +47,13 @@ def write_to_stderr(line: str) -> None:
 class AuditLog:
     """The only way to a log.
 
-    A note waits for the next report, unless no caller could bring it about: it is in `at_once`, or it is for
-    an operator who asked (told). One that was written since the last report waits, too: each comes twice
-    a minute at most.
+    A note waits for the next report if a caller could have caused it. It does not wait if its event is in
+    `at_once`, or if it answers an operator's order (told). A note that was written since the last report
+    waits too, so each is written at most twice a minute.
 
     Args:
         write: takes a line.
-        clock: gives Unix seconds.
+        clock: returns Unix seconds.
         at_once: events that do not wait.
     """
 
@@ -77,13 +77,12 @@ class AuditLog:
 
     @property
     def totals(self) -> dict[str, int]:
-        """Exchanges by how they ended, since the start and up to the last report: no finer than a minute."""
+        """Exchanges by outcome, from the start to the last report: no finer than a minute."""
         return dict(self._totals)
 
     @contextmanager
     def told(self, order: Enum) -> Iterator[None]:
-        """Notes an order of the operator's, and all that it brings about within the block, at once: no caller
-        has a part in that."""
+        """Notes an operator's order, and writes every note of the block at once: no caller caused them."""
         self.note(order)
         self._is_told = True
         try:
@@ -92,12 +91,12 @@ class AuditLog:
             self._is_told = False
 
     def note(self, event: Enum, **about: str) -> None:
-        """Notes an event: its name, words of closed lists, and its sentence if `about` has no `message`."""
+        """Notes an event: its name, words from closed lists, and its sentence or a `message`."""
         note = {"event": event.name.lower(), **about, "message": about.get("message", str(event.value))}
         self._note(tuple(note.items()), waits=event not in self._at_once and not self._is_told)
 
     def fault(self, error: BaseException) -> None:
-        """Notes a fault of ours, at the next report: the exception's kind and the line, never its text."""
+        """Notes an internal error, at the next report: the exception's class and line, never its text."""
         if self._faults < MAX_FAULTS:
             self._faults += 1
             frame = traceback.extract_tb(error.__traceback__)[-1]
@@ -105,17 +104,17 @@ class AuditLog:
             self._note((("event", "fault"), ("place", place)), waits=True)
 
     def count(self, outcome: str, size: int | None = None) -> None:
-        """Counts an exchange's end, and its size in bytes where that is known."""
+        """Counts an exchange that has ended, and its size in bytes if that is known."""
         self._outcomes[outcome] += 1
         if size is not None:
             self._sizes[next((str(limit) for limit in SIZE_CLASSES if size <= limit), "more")] += 1
 
     def at_report(self, act: Callable[[], None]) -> None:
-        """Has something done at each report: for what else may move only once a minute."""
+        """Calls `act` at each report, for other figures that may change only once a minute."""
         self._acts.append(act)
 
     def report(self) -> None:
-        """Writes down what has waited, and what was counted, since the last report."""
+        """Writes the notes that have waited, and the counts since the last report."""
         for act in self._acts:
             act()
         for note in self._waiting:
@@ -128,7 +127,7 @@ class AuditLog:
             each.clear()
 
     async def keep_reporting(self) -> None:
-        """Reports on the minute until cancelled, whatever happened in it; and once more at the end."""
+        """Reports every minute until cancelled, even if nothing happened, and once more at the end."""
         try:
             while True:
                 await asyncio.sleep(REPORT_EVERY - self._clock() % REPORT_EVERY + _NOT_BEFORE)
@@ -139,7 +138,7 @@ class AuditLog:
     def _note(self, note: _Note, *, waits: bool) -> None:
         if waits or note in self._written:
             self._waiting.pop(note, None)
-            self._waiting[note] = None  # at the end: what was last comes last
+            self._waiting[note] = None  # at the end, so that the latest note is written last
         else:
             self._written.add(note)
             self._line(dict(note))
@@ -150,5 +149,5 @@ class AuditLog:
 
 
 def _classes(counts: Mapping[str, int]) -> dict[str, int]:
-    """Each count as the power of ten that it does not exceed."""
+    """Each count, rounded up to a power of ten."""
     return {name: 10 ** len(str(count - 1)) for name, count in sorted(counts.items())}

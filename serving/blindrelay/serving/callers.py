@@ -1,4 +1,4 @@
-"""Calls under way, by the token that each was admitted with: a token that is revoked ends its calls."""
+"""Running calls by their access token. Revoking a token ends its calls."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from blindrelay.serving.tokens import TokenFile
 from blindrelay.v1.outer_status import OuterStatus
 
 LOOK_SECONDS: Final = 1.0
-"""Between two looks at the token file for calls that were admitted before it changed."""
+"""Between two checks of the token file for calls that were admitted before it changed."""
 
 
 class Callers:
-    """Admits calls that show a token of the file, and ends them when the file no longer has it.
+    """Admits calls that present a token of the file, and ends them when the token is removed from it.
 
-    While the file cannot be read, new calls are refused and calls under way go on: a disk that fails for a
-    moment must not cut every stream.
+    While the file cannot be read, new calls are refused and running calls continue. A brief disk failure
+    must not end every stream.
     """
 
     def __init__(self, tokens: TokenFile) -> None:
@@ -34,9 +34,9 @@ class Callers:
 
     @contextmanager
     def admitted(self, metadata: Iterable[tuple[str, str | bytes]] | None) -> Iterator[bytes]:
-        """One call, for as long as the block runs; yields its token's name, as TokenFile.holder gives it.
+        """Admits one call while the block runs, and yields its token's name (TokenFile.holder).
 
-        Raises CallRefusedError: UNAUTHENTICATED, at once or when the token is revoked meanwhile.
+        Raises CallRefusedError: UNAUTHENTICATED, at once or when the token is revoked.
         """
         holder = self._tokens.holder(metadata)
         if holder is None:
@@ -52,7 +52,7 @@ class Callers:
                 del self._calls[holder]
 
     async def end_revoked(self) -> None:
-        """Ends the calls of revoked tokens, about a second after each change, until cancelled."""
+        """Until cancelled, ends the calls of revoked tokens about a second after each change."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             for holder in self._tokens.revoked(self._calls):
@@ -61,7 +61,7 @@ class Callers:
 
 
 class _Call:
-    """Can cancel the task that it was entered in; on leaving, that becomes UNAUTHENTICATED."""
+    """Can cancel the task that entered it. The cancellation leaves the block as UNAUTHENTICATED."""
 
     def __init__(self) -> None:
         self._task: asyncio.Task[Any] | None = None
@@ -76,7 +76,7 @@ class _Call:
         task, self._task = self._task, None
         if not self._ended or task is None:
             return
-        # If somebody else has cancelled the task as well, that is what counts.
+        # If the task was also cancelled for another reason, that cancellation counts.
         if (
             task.uncancel() <= self._cancelling
             and kind is not None

@@ -1,4 +1,4 @@
-"""The command line that relay and bridge share: `serve`, `doctor`, `token issue | revoke | list`."""
+"""The commands that relay and bridge share: `serve`, `doctor`, `token issue | revoke | list`."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from blindrelay.serving.doctor import Examine
 
 Announce = Callable[..., None]
-"""Called with a sentence, `listening` and more fields once a server listens."""
+"""Called once a server listens, with a sentence, `listening` and other fields."""
 
 Serve = Callable[[argparse.Namespace, Announce], None]
 Commands = Any
-"""What argparse returns from add_subparsers; it has no public name."""
+"""The type that argparse's add_subparsers() returns. It has no public name."""
 
 
 class CommandParser(HonestParser):
-    """An argument parser whose errors are raised as ConfigError, to be one line like all others."""
+    """An argument parser that raises ConfigError, so that its errors are one line like all others."""
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message} (see {self.prog} --help)")
@@ -39,11 +39,11 @@ class CommandParser(HonestParser):
 def command_parser(
     name: str, description: str, serve: Serve, examine: Examine | None = None
 ) -> tuple[CommandParser, Commands]:
-    """A parser with the shared commands, and its sub-commands, for more: set_defaults(run=a function).
+    """A parser with the shared commands, and its subparsers, to which a program can add commands.
 
-    `serve(arguments, announce)` serves by `arguments.config` until the process is told to stop, and calls
-    `announce(sentence, listening=…, **more)` once, when it listens. `examine(file)` gives the findings of
-    `doctor`, if there is such a command.
+    `serve(arguments, announce)` serves with `arguments.config` until the process is told to stop. It calls
+    `announce(sentence, listening=…, **more)` once, when it listens. `examine(file)` returns the findings of
+    `doctor`. Without it the program has no `doctor` command.
     """
     parser = CommandParser(prog=name, description=description)
     parser.add_argument("--version", action="version", version=f"{name} {version('blindrelay')}")
@@ -58,7 +58,7 @@ def command_parser(
 def run_command(parser: CommandParser, argv: Sequence[str] | None = None) -> int:
     """Runs a command line and returns the exit code: 0 done, 1 failed while running, 2 wrong input.
 
-    Every error is one line on stderr; a traceback could show what must not be shown.
+    Every error is one line on stderr. A traceback could reveal secrets.
     """
     leave_no_traces()
     return run_printing(parser.prog, lambda: _run(parser, argv), failed=1)
@@ -95,7 +95,7 @@ def _add_serve(commands: Commands, serve: Serve) -> None:
             sys.stdout.write((json.dumps(fields) if arguments.json else sentence) + "\n")
             sys.stdout.flush()
 
-        # What libraries log may quote peers and contents; they have no say on our stderr.
+        # Log lines of libraries may quote peers and contents, so none reach stderr.
         logging.getLogger().addHandler(logging.NullHandler())
         allow_many_connections()
         serve(arguments, announce)
@@ -110,9 +110,9 @@ def _add_token(commands: Commands) -> None:
     file.add_argument("--tokens", required=True, type=Path, metavar="FILE", help="the file of hashed tokens")
     name = CommandParser(add_help=False)
     name.add_argument("name", metavar="NAME", help="letters, digits and . _ -")
-    issue = actions.add_parser("issue", parents=[name, file], help="make a token and print it, this once")
+    issue = actions.add_parser("issue", parents=[name, file], help="make a token and print it once")
     issue.set_defaults(run=lambda given: _print(issue_token(given.tokens, given.name, datetime.now(UTC))))
-    revoke = actions.add_parser("revoke", parents=[name, file], help="make a token worthless from now on")
+    revoke = actions.add_parser("revoke", parents=[name, file], help="make a token invalid")
     revoke.set_defaults(run=lambda given: revoke_token(given.tokens, given.name))
     listing = actions.add_parser("list", parents=[file], help="print names and dates")
     listing.set_defaults(run=_list)
@@ -124,7 +124,7 @@ def _add_doctor(commands: Commands, examine: Examine) -> None:
     command.add_argument("--json", action="store_true", help="print one JSON line")
 
     def run(given: argparse.Namespace) -> int:
-        from blindrelay.serving.doctor import show  # no part of a process that serves
+        from blindrelay.serving.doctor import show  # not needed by a process that serves
 
         return 0 if show(examine(given.config), as_json=given.json) else 1
 

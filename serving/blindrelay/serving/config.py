@@ -1,4 +1,4 @@
-"""Strict reading of TOML configuration: every key is expected, of its type and in its range, or named."""
+"""Strict reading of TOML files: a key that is unknown, of another type or out of range is an error."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ T = TypeVar("T")
 
 
 def read_config(path: Path, build: Callable[[Table], T]) -> T:
-    """Reads a TOML file through `build`, which takes from the Table what it knows.
+    """Reads a TOML file with `build`, which takes the keys it knows from the Table.
 
-    Raises ConfigError, one sentence with file and key, for whatever is missing, wrong or left over.
+    Raises ConfigError, one sentence with file and key, if a key is missing, wrong or unknown.
     """
     try:
         text = decode_text(path.read_bytes())
@@ -36,7 +36,7 @@ def read_config(path: Path, build: Callable[[Table], T]) -> T:
 
 
 class Table:
-    """One TOML table, read key by key. Every method raises ConfigError if the value is not what it says."""
+    """One TOML table, read key by key. Every method raises ConfigError for a value of another kind."""
 
     def __init__(self, file: Path, name: str, values: dict[str, Any]) -> None:
         self._file = file
@@ -45,7 +45,7 @@ class Table:
         self._known: set[str] = set()
 
     def build(self, build: Callable[[Table], T]) -> T:
-        """What `build` makes of this table; afterwards nothing may be left that it did not ask for."""
+        """Returns build(self). Raises ConfigError for keys that `build` did not read."""
         built = build(self)
         for key in self._values:
             if key not in self._known:
@@ -55,7 +55,7 @@ class Table:
         return built
 
     def error(self, key: str, problem: str) -> ConfigError:
-        """An error about one key of this table, for checks that are the caller's own."""
+        """An error about one key of this table, for the caller's own checks."""
         return ConfigError(f"{self._file}: {self._path(key)} {problem}")
 
     def text(self, key: str) -> str:
@@ -93,15 +93,14 @@ class Table:
         return default if value is None else value
 
     def path(self, key: str) -> Path:
-        """A file's path: relative ones are taken from the folder of the configuration file, and
-        "credential:NAME" from the credential directory."""
+        """A file's path, relative to the configuration file, or "credential:NAME" (see files.py)."""
         return self._required(key, self.optional_path(key), "a path")
 
     def optional_path(self, key: str) -> Path | None:
         """As path, or None if the key is absent."""
         value = self.optional_text(key)
         if value is not None and "\0" in value:
-            raise self.error(key, "has a NUL character in it, as no path can have")
+            raise self.error(key, "contains a NUL character, which a path cannot have")
         if value is None or not value.startswith(CREDENTIAL_PREFIX):
             return None if value is None else self._file.parent / value
         try:
@@ -118,12 +117,12 @@ class Table:
             raise self.error(key, f"= {error}") from None
 
     def table(self, key: str, build: Callable[[Table], T]) -> T | None:
-        """What `build` makes of a sub-table, or None if the key is absent."""
+        """The result of `build` for a sub-table, or None if the key is absent."""
         values = self._take(key, dict, "a table")
         return None if values is None else Table(self._file, self._path(key), values).build(build)
 
     def tables(self, key: str, build: Callable[[Table], T]) -> tuple[T, ...]:
-        """What `build` makes of each table of an array of tables; at least one."""
+        """The results of `build` for an array of one or more tables."""
         values = self._take(key, list, f"an array of tables, [[{key}]]")
         if not values:
             raise self.error(key, f"is missing: at least one [[{key}]] section is needed")
@@ -142,7 +141,7 @@ class Table:
         if key not in self._values:
             return None
         value = self._values[key]
-        # bool is a kind of int in Python, and not in TOML.
+        # In Python, bool is a subclass of int.
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise self.error(key, f"must be {described}")
         return value

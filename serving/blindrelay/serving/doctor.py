@@ -1,4 +1,4 @@
-"""What `doctor` checks for relay and bridge alike: a line for each, with what to do about a failure."""
+"""The checks that relay and bridge share in `doctor`. Each prints a line, and a remedy if it failed."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from blindrelay.v1.outer_status import OuterStatus
 from blindrelay.v1.picklable_error import PicklableError
 
 PATIENCE: Final = 10.0
-"""Seconds for one attempt to reach somebody."""
+"""Seconds for one attempt to reach a peer."""
 
 _DAY: Final = 86_400
 _SOON: Final = 14 * _DAY
-"""A certificate that ends within two weeks is a failure already: somebody has to act."""
+"""A certificate that expires within two weeks is a failure."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One check: its name, whether all is well, what was seen, and what to do if it is not."""
+    """One check: its name, whether it passed, what was found, and what to do if it failed."""
 
     check: str
     ok: bool
@@ -45,7 +45,7 @@ class Finding:
 
 
 class CheckFailedError(PicklableError):
-    """A check failed; `remedy` says what to do."""
+    """A check failed. `remedy` says what to do."""
 
     def __init__(self, detail: str, remedy: str = "") -> None:
         super().__init__(detail)
@@ -53,11 +53,11 @@ class CheckFailedError(PicklableError):
 
 
 Examine = Callable[[Path], Iterable[Finding]]
-"""The findings for a configuration file, one after the other."""
+"""Yields the findings for a configuration file."""
 
 
 def finding(name: str, check: Callable[[], str]) -> Finding:
-    """The check's result: it returns what it saw, or raises CheckFailedError or ServingError."""
+    """Runs a check, which returns what it found or raises CheckFailedError or ServingError."""
     try:
         return Finding(name, True, check())
     except CheckFailedError as failure:
@@ -67,7 +67,7 @@ def finding(name: str, check: Callable[[], str]) -> Finding:
 
 
 def show(findings: Iterable[Finding], *, as_json: bool) -> bool:
-    """Prints each finding as it comes, or all as one JSON line; returns whether all is well."""
+    """Prints each finding when it is known, or all as one JSON line. Returns whether all checks passed."""
     shown = []
     for each in findings:
         shown.append(each)
@@ -83,7 +83,7 @@ def show(findings: Iterable[Finding], *, as_json: bool) -> bool:
 
 
 def listener_findings(tokens: Path | None, tls: ServerTls | None, listen: Address) -> Iterator[Finding]:
-    """Who may call, and whether they can reach us: what is not configured is not checked."""
+    """Checks the tokens, the certificate and the port, as far as they are configured."""
     if tokens is not None:
         yield finding("tokens", partial(check_tokens, tokens))
     if tls is not None:
@@ -92,27 +92,29 @@ def listener_findings(tokens: Path | None, tls: ServerTls | None, listen: Addres
 
 
 def check_tokens(path: Path) -> str:
-    """How many tokens the file has. Raises ConfigError."""
+    """Counts the tokens of the file. Raises ConfigError, CheckFailedError."""
     count = len(list_tokens(path))
     if not count:
-        raise CheckFailedError(f"{path} has no tokens, so nobody is admitted", "run `token issue NAME`")
-    return f"{path} has {count} tokens"
+        raise CheckFailedError(
+            f"{path} has no tokens, so nobody is admitted", f"run `token issue NAME --tokens {path}`"
+        )
+    return f"{path} is valid (tokens: {count})"
 
 
 def check_certificate(tls: ServerTls) -> str:
-    """How long the listener's certificate lasts. Raises ConfigError, CheckFailedError."""
+    """Checks how long the listener's certificate is valid. Raises ConfigError, CheckFailedError."""
     tls.configuration()
     left = _seconds_left(tls)
     days = math.floor(left / _DAY)
     if left < _SOON:
-        ends = f"ends in {days} days" if left > 0 else "has ended, or has not begun"
-        remedy = "renew the certificate: a running process takes the new files by itself"
-        raise CheckFailedError(f"{tls.certificate} {ends}", remedy)
-    return f"{tls.certificate} fits its key, good for {days} days"
+        expiry = f"expires in {days} days" if left > 0 else "has expired, or is not valid yet"
+        remedy = "renew the certificate: a running process loads the new files without a restart"
+        raise CheckFailedError(f"{tls.certificate} {expiry}", remedy)
+    return f"{tls.certificate} matches its key and is valid for {days} days"
 
 
 def check_port(address: Address, tls: ServerTls | None) -> str:
-    """Whether the port is free, or held by one of our processes. Raises StartError, ConfigError."""
+    """Checks that the port is free, or used by one of our processes. Raises StartError, ConfigError."""
     try:
         bound(address).close()
     except ServingError as problem:
@@ -124,10 +126,10 @@ def check_port(address: Address, tls: ServerTls | None) -> str:
 
 
 def _seconds_left(tls: ServerTls) -> float:
-    """Until the certificate ends; 0 or less if it is not valid now.
+    """Until the certificate expires. 0 or less if it is not valid now.
 
-    Python's ssl reads dates only of a certificate that a peer has shown and that was verified: so we show it
-    to ourselves, in memory, and trust it alone.
+    Python's ssl module tells the dates of a verified peer's certificate only. So this makes a TLS handshake
+    with itself in memory, and trusts this certificate alone.
     """
     server_side, client_side = (
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
@@ -151,7 +153,7 @@ def _seconds_left(tls: ServerTls) -> float:
 
 
 def _is_ours(address: Address, tls: ServerTls | None) -> bool:
-    """Whether what listens there shows our certificate, or speaks our protocol where there is no TLS."""
+    """Whether the listener has our certificate, or, without TLS, speaks our protocol."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
     if tls is not None:
         try:

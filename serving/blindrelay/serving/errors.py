@@ -2,8 +2,8 @@
 
 ServingError
 ├── ConfigError         exit code 2: the operator's input is wrong; the message says where and what to do
-├── StartError          exit code 1: the input is right, and the process cannot serve all the same
-└── CallRefusedError    one call is over, with a status of the closed list
+├── StartError          exit code 1: the input is right, but the process cannot serve
+└── CallRefusedError    one call ends with an outer status
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from blindrelay.v1.picklable_error import PicklableError
 
 
 class ServingError(PicklableError):
-    """What a gRPC server of this project raises; its text is one sentence for a person."""
+    """The base of what a server of this project raises. The text is one sentence for a person."""
 
     exit_code: ClassVar[int] = 1
 
 
 class StartError(ServingError):
-    """The server cannot start or go on: the port is taken, …"""
+    """The server cannot start or continue. For example, its port is taken."""
 
 
 class ConfigError(ServingError):

@@ -1,43 +1,40 @@
-"""Small files: read and written with clear errors, secrets kept from others, changes noticed."""
+"""Small files: read and written with clear errors, protected if secret, and followed when they change."""
 
 from __future__ import annotations
 
 import math
 import os
-import secrets
 import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 from weakref import WeakSet
 
 from blindrelay.serving.errors import ConfigError
+from blindrelay.v1 import private_file
 
 CREDENTIAL_PREFIX: Final = "credential:"
 """Before the name of a file in the credential directory (systemd.exec(5), LoadCredential=)."""
 
 _DIRECTORY_VARIABLE: Final = "CREDENTIALS_DIRECTORY"
-_FOR_OTHERS: Final = stat.S_IRWXO | stat.S_IWGRP
-"""Group members may read: that is how systemd and Kubernetes hand a secret to a process without root."""
-
 RETRY_SECONDS: Final = 1.0
-"""Between two tries to read a file that could not be read: what stands in the way may pass."""
+"""Between two attempts to read a file that could not be read. The cause may be temporary."""
 
 Version = tuple[tuple[int, ...], ...]
 T = TypeVar("T")
 
 
 def read_bytes(path: Path, what: str) -> bytes:
-    """A small file's bytes. Raises ConfigError, with `what` naming the file's purpose."""
+    """A small file's bytes. Raises ConfigError, in which `what` names the file's purpose."""
     return _read(path, what, forbidden=0)
 
 
 def read_secret(path: Path, what: str) -> bytes:
-    """As read_bytes, for what must stay secret: ConfigError also if others can read or change the file."""
-    return _read(path, what, forbidden=_FOR_OTHERS)
+    """As read_bytes, for secrets. Raises ConfigError also if others can read or change the file."""
+    return _read(path, what, forbidden=private_file.OPEN_TO_OTHERS)
 
 
 def credential_path(name: str) -> Path:
@@ -52,39 +49,39 @@ def credential_path(name: str) -> Path:
         )
     path = Path(directory, name)
     if not path.exists():
-        # Never made here: a mistyped name would make a new identity of a bridge.
+        # It is never created: for a mistyped name, a bridge would make itself a new identity.
         raise ConfigError(f'"{CREDENTIAL_PREFIX}{name}": {directory} has no such credential')
     return path
 
 
 def write_new(path: Path, text: str, what: str) -> None:
-    """Writes a file that was not there (0600), whole or not at all; one that was made meanwhile stays.
+    """Writes a new file (0600), completely or not at all. A file that exists already is left as it is.
 
     Raises ConfigError if it cannot be written.
     """
-    with _draft(path, text, what) as draft, suppress(FileExistsError):
-        path.hardlink_to(draft)
+    with _config_errors(path, what):
+        private_file.make_file(path, text.encode())
 
 
 def replace_file(path: Path, text: str, what: str) -> None:
-    """Writes a file (0600) in one step: who follows it reads the old one or the new one.
+    """Writes a file (0600) atomically: a reader sees the old file or the new one.
 
     Raises ConfigError if it cannot be written.
     """
-    with _draft(path, text, what) as draft:
-        draft.replace(path)
+    with _config_errors(path, what):
+        private_file.replace_file(path, text.encode())
 
 
 def version(*paths: Path) -> Version:
-    """Changes whenever one of the files does, by being replaced or written to."""
+    """A value that changes whenever one of the files is replaced or written to."""
     return tuple(_version(path) for path in paths)
 
 
 class Followed(Generic[T]):
-    """What files hold, read again when one of them has changed, and after read_again().
+    """The contents of files, read again when one of them has changed, and after read_again().
 
-    A version that could not be read is tried again, at most once in RETRY_SECONDS, until it can be: a process
-    may have had no descriptor or memory left for a moment.
+    A version that could not be read is tried again, at most once in RETRY_SECONDS. The process may have been
+    out of descriptors or memory for a moment.
     """
 
     def __init__(
@@ -94,14 +91,14 @@ class Followed(Generic[T]):
         clock: Callable[[], float] = time.monotonic,
         look: Callable[[], object] = lambda: None,
     ) -> None:
-        """Reads for the first time, into `first`. Raises ConfigError, as `read` does.
+        """Reads the files for the first time, into `first`. Raises ConfigError, as `read` does.
 
-        `look` is called by read_again(), for an owner that wants to see the news at once.
+        read_again() calls `look`, for an owner that wants to load the files at once.
         """
         self._version = version
         self._read = read
         self._clock = clock
-        # Before they are read: a change in between is then noticed at the next look.
+        # Taken before the files are read, so that a change in between is noticed the next time.
         self._seen = version()
         self._retry_at = math.inf
         self.first = read()
@@ -109,12 +106,12 @@ class Followed(Generic[T]):
         _FOLLOWED.add(self)
 
     def read_again(self) -> None:
-        """Takes the present version for a changed one, even if nothing shows that it is."""
+        """Treats the files as changed, even if their version is the same."""
         self._seen = object()
         self._look()
 
     def news(self) -> T | None:
-        """What they hold now; None if that is nothing new, or still cannot be read.
+        """The new contents. None if the files have not changed, or still cannot be read.
 
         Raises ConfigError the first time that a version cannot be read.
         """
@@ -137,15 +134,15 @@ _FOLLOWED: Final[WeakSet[Followed[Any]]] = WeakSet()
 
 
 def read_files_again() -> None:
-    """Has every followed file of this process read again: what SIGHUP asks for."""
+    """Makes this process read all followed files again, as SIGHUP asks."""
     for followed in list(_FOLLOWED):
         followed.read_again()
 
 
 class Latest(Generic[T]):
-    """What files hold. As long as a new version is unusable, the one before stays in force.
+    """The contents of files. While a new version is unusable, the previous one stays in force.
 
-    May be called in several threads.
+    It may be called in several threads.
     """
 
     def __init__(
@@ -154,14 +151,14 @@ class Latest(Generic[T]):
         read: Callable[[], T],
         on_problem: Callable[[ConfigError], None] = lambda _: None,
     ) -> None:
-        """Raises ConfigError, as `read` does. `on_problem` is told once of each unusable version."""
+        """Raises ConfigError, as `read` does. `on_problem` is called once for each unusable version."""
         self._on_problem = on_problem
         self._lock = threading.Lock()
         self._file = Followed(lambda: version(*files), read, look=self._look)
         self._value = self._file.first
 
     def __call__(self) -> T:
-        """The newest usable version; looks at the files each time."""
+        """The newest usable version. Checks the files each time."""
         self._look()
         return self._value
 
@@ -177,22 +174,9 @@ class Latest(Generic[T]):
 
 
 @contextmanager
-def _draft(path: Path, text: str, what: str) -> Iterator[Path]:
-    """A file beside `path`, for its owner alone, with the text on its way to the disk; gone at the end.
-
-    It is new, under a name that nobody foresees: nothing that somebody else put there is followed.
-    """
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+def _config_errors(path: Path, what: str) -> Iterator[None]:
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            yield draft
-        finally:
-            draft.unlink(missing_ok=True)
+        yield
     except OSError as error:
         raise ConfigError(f"{path}: the {what} cannot be written ({error.strerror})") from None
 

@@ -1,4 +1,4 @@
-"""What stands around every gRPC handler, so that nothing leaves in clear but the closed list of statuses."""
+"""Wrappers of every gRPC handler, so that no status leaves in clear except those of the closed list."""
 
 from __future__ import annotations
 
@@ -15,22 +15,21 @@ from blindrelay.v1.limits import FIRST_MESSAGE_SECONDS
 from blindrelay.v1.outer_status import OuterStatus
 
 UNREAD_SECONDS: Final = 60
-"""For a peer to take one message, of 128 KiB at most: 18 kbit/s. A peer that takes none holds our memory."""
+"""For a peer to read one message of at most 128 KiB: 18 kbit/s. A peer that reads none occupies memory."""
 
 T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
-"""Of a call whose messages are raw bytes."""
+"""The context of a call whose messages are raw bytes."""
 
 Handler = Callable[[Any, Context], Awaitable[T]]
 
 
 def guarded(handler: Handler[T], on_fault: Callable[[], None] = lambda: None) -> Handler[T]:
-    """The handler, with its exceptions turned into outer statuses (spec/protocol.md, section 12).
+    """The handler, with its exceptions converted to outer statuses (spec/protocol.md, section 12).
 
-    CallRefusedError ends the call with the status it names. Any other exception would leave as gRPC details
-    with its class and text: it becomes INTERNAL with its constant message, and `on_fault` is told that it
-    happened, and not what. Metadata beyond MAX_METADATA_SIZE is refused as MALFORMED. Cancellation
-    passes.
+    CallRefusedError ends the call with the status it names. gRPC would send the class and text of any other
+    exception to the peer. So it becomes INTERNAL with its constant message, and `on_fault` is called without
+    the exception. Metadata over MAX_METADATA_SIZE is refused as MALFORMED. Cancellation passes.
     """
 
     @functools.wraps(handler)
@@ -41,10 +40,10 @@ def guarded(handler: Handler[T], on_fault: Callable[[], None] = lambda: None) ->
         except CallRefusedError as refusal:
             status = refusal.status
         except (grpc.aio.InternalError, grpc.aio.UsageError):
-            # An operation on the call failed: the peer is gone, which is nobody's fault.
+            # An operation on the call failed: the peer is gone, which is not an internal error.
             status = OuterStatus.INTERNAL
         except grpc.aio.BaseError:
-            # An abort that has been sent, or the server's own end; gRPC adds no text to these.
+            # An abort that has been sent, or the end of the server. gRPC adds no text to these.
             raise
         except Exception:
             on_fault()
@@ -58,22 +57,22 @@ async def _end(context: Context, status: OuterStatus) -> NoReturn:
     try:
         await context.abort(status.code, status.details)
     except grpc.aio.InternalError:
-        # Behind a message that the peer does not take, gRPC takes no status.
+        # gRPC accepts no status while the peer has a message to read.
         raise asyncio.CancelledError from None
 
 
 def _check_metadata(context: Context) -> None:
-    """gRPC's own limit holds only for peers that have acknowledged it; others get 16 MiB past it."""
+    """gRPC's own limit holds only for peers that have acknowledged it. Others may send 16 MiB."""
     if sum(len(key) + len(value) for key, value in context.invocation_metadata() or ()) > MAX_METADATA_SIZE:
         raise CallRefusedError(OuterStatus.MALFORMED)
 
 
 async def first_message(context: Context, seconds: float = FIRST_MESSAGE_SECONDS) -> bytes:
-    """The first message of a call; the only one of a unary call, whose handler is registered as streaming.
+    """The first message of a call. Handlers of unary calls are registered as streaming, and call this too.
 
-    gRPC reads a unary call's message before its handler runs, for as long as it takes: half of one, sent by
-    anybody, would hold its memory before a token is asked for. On the wire the two are the same. Raises
-    CallRefusedError: DEADLINE, or MALFORMED if there is none.
+    gRPC reads the message of a unary call before it runs the handler, and waits as long as that takes. So
+    anybody could send half a message and occupy memory before a token is checked. On the wire, unary and
+    streaming calls are the same. Raises CallRefusedError: DEADLINE, or MALFORMED if no message comes.
     """
     try:
         async with asyncio.timeout(seconds):
@@ -91,11 +90,11 @@ async def write_in_time(
     seconds: float = UNREAD_SECONDS,
     give_up: Callable[[], object] = lambda: None,
 ) -> None:
-    """Writes one message of the response. If the peer does not take it in time, `give_up` is called.
+    """Writes one message of the response. If the peer does not read it in time, calls `give_up`.
 
-    gRPC cannot take back what it was given, nor reset the stream. So the call remains, and is counted, until
-    the peer is gone or takes the message; then CallRefusedError is raised: DEADLINE. The only message of a
-    unary call is written so as well: what a handler returns would wait without being counted.
+    gRPC can neither take the message back nor reset the stream. So the call goes on, and is counted, until
+    the peer is gone or reads the message. Then CallRefusedError is raised: DEADLINE. Unary calls use this
+    too: gRPC would send a returned response after the call has stopped being counted.
     """
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds

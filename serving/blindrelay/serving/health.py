@@ -1,6 +1,6 @@
 """The standard gRPC health service of relay and bridge: SERVING while exchanges can succeed.
 
-Needs grpcio-health-checking, which comes with the extras `relay` and `bridge`.
+It needs grpcio-health-checking, which the extras `relay` and `bridge` install.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from blindrelay.v1.outer_status import OuterStatus
 SERVICES = ("", SERVICE)
 
 MAX_CHECKS: Final = 256
-"""At once. Nobody shows a token here, and half a request each is what they could make us hold."""
+"""At once. Health calls need no token, and each may leave half a request in memory."""
 
 MAX_WATCHES: Final = 32
-"""At once: a watch lasts for as long as its caller likes, and keeps its connection from being idle.
+"""At once. A watch lasts as long as its caller likes, and keeps its connection from being idle.
 
-Of both, callers at one network address may have half at most: a balancer elsewhere still finds room.
+Callers at one network address may have at most half of both. So a load balancer at another address is served.
 """
 
 REQUEST_SECONDS: Final = 1.0
-"""For the request, of a few bytes, to come."""
+"""For the request of a few bytes to arrive."""
 
 RESPONSE_SECONDS: Final = 5.0
-"""For the response, of a few bytes, to be taken."""
+"""For the peer to read the response of a few bytes."""
 
 
 class Health:
-    """What load balancers ask, without a token."""
+    """Tells load balancers whether exchanges can succeed. It needs no token."""
 
     def __init__(self) -> None:
         self._servicer = aio.HealthServicer()
@@ -45,17 +45,17 @@ class Health:
         self._watches = Shares(MAX_WATCHES)
 
     async def set(self, serving: bool) -> None:
-        """Says whether exchanges can succeed now."""
+        """Sets whether exchanges can succeed now."""
         status = HealthCheckResponse.SERVING if serving else HealthCheckResponse.NOT_SERVING
         for service in SERVICES:
             await self._servicer.set(service, status)
 
     async def drain(self) -> None:
-        """Says NOT_SERVING for good."""
+        """Sets NOT_SERVING permanently."""
         await self._servicer.enter_graceful_shutdown()
 
     def handler(self) -> grpc.GenericRpcHandler:
-        """The service, taking raw bytes so that a failure to read them is ours to word."""
+        """The service. It takes raw bytes, so that gRPC words no error about them."""
         encode = HealthCheckResponse.SerializeToString
         return grpc.method_handlers_generic_handler(
             "grpc.health.v1.Health",
@@ -66,12 +66,12 @@ class Health:
         )
 
     async def _check(self, _: object, context: Context) -> None:
-        with self._checks.held(_address(context)):
+        with self._checks.hold(_address(context)):
             response = await self._servicer.Check(await _read(context), context)
             await write_in_time(context, response, RESPONSE_SECONDS)
 
     async def _watch(self, _: object, context: Context) -> None:
-        with self._watches.held(_address(context)):
+        with self._watches.hold(_address(context)):
             await self._servicer.Watch(await _read(context), context)
 
 

@@ -1,4 +1,4 @@
-"""What a process may do with files, ports, and processes outside it (Linux, landlock(7))."""
+"""Landlock: takes away a process's access to files, ports and other processes (Linux, landlock(7))."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from blindrelay.serving.errors import StartError
 _CREATE_RULESET: Final = 444
 _ADD_RULE: Final = 445
 _RESTRICT_SELF: Final = 446
-"""System calls, of the same number on every architecture."""
+"""System calls, with the same number on every architecture."""
 
 _ASK_VERSION: Final = 1
 _PATH_BENEATH: Final = 1
@@ -28,33 +28,34 @@ _BIND: Final = 1 << 0
 _CONNECT: Final = 1 << 1
 
 _FILE_RIGHTS: Final = {1: 0x1FFF, 2: 0x3FFF, 3: 0x7FFF, 4: 0x7FFF}
-"""By the kernel's version of Landlock: all that it can take away from files and folders."""
+"""All rights on files and folders that each version of Landlock can take away."""
 
 _FILE_RIGHTS_SINCE_5: Final = 0xFFFF
 
 _PORTS_SINCE: Final = 4
 _SCOPES_SINCE: Final = 6
 _SCOPES: Final = 0b11
-"""Abstract Unix sockets, and signals: not to anybody outside."""
+"""Connections to abstract Unix sockets, and signals, of processes outside."""
 
 
 def landlock_version() -> int:
-    """The kernel's version of Landlock; 0 if it has none, or forbids it."""
+    """The kernel's version of Landlock, or 0 if it has none or forbids it."""
     if sys.platform != "linux":
         return 0
     return max(0, int(ctypes.CDLL(None).syscall(_CREATE_RULESET, None, 0, _ASK_VERSION)))
 
 
 def restrict(readable: Iterable[Path], bind: Iterable[int], connect: Iterable[int]) -> None:
-    """From now on this thread, and what it starts, reads below these paths, and does nothing else to files.
+    """Restricts this thread, and whatever it starts, permanently.
 
-    TCP sockets name these ports only (Linux 6.7); listen() without bind() names none, and is not held. No
-    abstract Unix socket and no process outside can be reached (Linux 6.12). Paths that do not exist are left
-    out. There is no way back. Sets PR_SET_NO_NEW_PRIVS. Raises StartError where the kernel has no Landlock.
+    It can read below these paths, and do nothing else with files. Paths that do not exist are skipped. TCP
+    sockets can use only these ports (Linux 6.7), except that listen() without bind() picks any free port.
+    Abstract Unix sockets and processes outside cannot be reached (Linux 6.12). Sets PR_SET_NO_NEW_PRIVS.
+    Raises StartError if the kernel has no Landlock.
     """
     version = landlock_version()
     if version < 1:
-        raise StartError("sandbox = true needs Linux 5.13 or later with Landlock, and leave to use it")
+        raise StartError("sandbox = true needs Linux 5.13 or later, with Landlock enabled and permitted")
     libc = ctypes.CDLL(None, use_errno=True)
     handled = _handled(version)
     ruleset = _checked(libc.syscall(_CREATE_RULESET, handled, len(handled), 0))
@@ -73,7 +74,7 @@ def restrict(readable: Iterable[Path], bind: Iterable[int], connect: Iterable[in
 
 
 def _handled(version: int) -> bytes:
-    """struct landlock_ruleset_attr, as long as this version knows it."""
+    """struct landlock_ruleset_attr, with the fields that this version knows."""
     attributes = struct.pack("=Q", _FILE_RIGHTS.get(version, _FILE_RIGHTS_SINCE_5))
     if version >= _PORTS_SINCE:
         attributes += struct.pack("=Q", _BIND | _CONNECT)
@@ -96,5 +97,5 @@ def _allow_reading(libc: ctypes.CDLL, ruleset: int, path: Path) -> None:
 
 def _checked(result: int) -> int:
     if result < 0:
-        raise StartError(f"the sandbox was refused: {os.strerror(ctypes.get_errno())}")
+        raise StartError(f"the kernel refused the sandbox: {os.strerror(ctypes.get_errno())}")
     return result

@@ -1,4 +1,4 @@
-"""From start to drained: one gRPC server, until it is told to stop."""
+"""The life of a gRPC server: start, orders to reread files and to stop, draining."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from blindrelay.serving.admission import Admission
 from blindrelay.serving.files import read_files_again
 
 STOP_GRACE: Final = 0.5
-"""Seconds for the last statuses to leave, after the last call has ended or been given up."""
+"""Seconds for the last statuses to be sent, after the last call has ended or been cancelled."""
 
 
 class Order(Enum):
-    """What a running process may be told."""
+    """An order to a running process."""
 
     STOP = b"."
     REREAD = b"r"
 
 
 Orders = Callable[[asyncio.Queue[Order]], AbstractContextManager[None]]
-"""While its block runs, it puts each order that the process is given into the queue."""
+"""A context manager that puts each order to the process into the queue."""
 
 ORDER_BY_SIGNAL: Final[Mapping[int, Order]] = {
     signal.SIGTERM: Order.STOP,
     signal.SIGINT: Order.STOP,
     signal.SIGHUP: Order.REREAD,
 }
-"""What each signal tells a process; no other signal tells it anything."""
+"""The signals that a process handles, and the order that each one is."""
 
 
 @contextmanager
 def orders_by_signal(queue: asyncio.Queue[Order]) -> Iterator[None]:
-    """SIGTERM and SIGINT stop, SIGHUP rereads, as Orders."""
+    """Orders by signal: SIGTERM and SIGINT stop the process, SIGHUP makes it reread its files."""
     loop = asyncio.get_running_loop()
     for number, order in ORDER_BY_SIGNAL.items():
         loop.add_signal_handler(number, queue.put_nowait, order)
@@ -59,12 +59,12 @@ async def serve_until_stopped(
     rereading: Callable[[], AbstractContextManager[None]] = nullcontext,
     orders: Orders = orders_by_signal,
 ) -> None:
-    """Starts a bound server, waits until it is told to stop, drains it and returns.
+    """Starts a bound server, waits for an order to stop, drains it and returns.
 
-    Draining: new calls are refused at once (`admission` is closed, and the listener stays open so that they
-    hear why), running ones may finish within `drain_seconds` and are then cancelled. Being told again cuts
-    the wait short. `on_ready` is called when calls are taken and `orders` are heeded, `on_drain` when
-    draining begins. Being told to reread has the followed files read again, within `rereading`.
+    While it drains, new calls are refused: `admission` is closed, and the listener stays open so that callers
+    get the status. Running calls may finish within `drain_seconds`, and are then cancelled. A second order to
+    stop cancels them at once. `on_ready` is called when the server takes calls and orders, and `on_drain`
+    when draining begins. On an order to reread, the followed files are read again within `rereading`.
     """
     told: asyncio.Queue[Order] = asyncio.Queue()
     others = asyncio.all_tasks()
@@ -84,7 +84,7 @@ async def serve_until_stopped(
             await on_drain()
         await _first_of(admission.idle(), told_to_stop(), timeout=drain_seconds)
         await server.stop(STOP_GRACE)
-        # gRPC's tasks for the last calls: cut off in the middle, they would write a traceback to stderr.
+        # gRPC's tasks for the last calls. If they were cancelled, they would write a traceback to stderr.
         if last := asyncio.all_tasks() - others:
             await asyncio.wait(last, timeout=STOP_GRACE)
 

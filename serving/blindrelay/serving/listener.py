@@ -1,4 +1,4 @@
-"""Where a server listens: bound once, with the real port or one clear sentence."""
+"""Binds a server to its address, and explains in one sentence why that failed."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ def listen(
 ) -> Address:
     """Binds the server and returns the address with its real port.
 
-    `on_problem` is told of TLS files that become unusable later (see ServerTls.credentials). With
-    `share_port`, another process holds the port (held_port); the server's options say the same.
+    `on_problem` is called when TLS files become unusable later (see ServerTls.credentials). With
+    `share_port`, another process has reserved the port, and the server's options allow sharing it too.
 
-    Raises ConfigError for plaintext off loopback that `plaintext` does not allow, and for unusable TLS files;
-    StartError if the port is taken.
+    Raises ConfigError for unusable TLS files, and for plaintext off loopback unless `plaintext` allows it.
+    Raises StartError if the port is taken.
     """
     require_tls_off_loopback(address, tls, plaintext=plaintext)
     if not share_port:
         with bound(address):
-            pass  # the error that the system gives is the one to show
+            pass  # the system's error is clearer than gRPC's
     try:
         if tls is None:
             port = server.add_insecure_port(str(address))
         else:
             port = server.add_secure_port(str(address), tls.credentials(on_problem))
     except RuntimeError:
-        # gRPC says that it failed and not why; most likely somebody was quicker than we were.
+        # gRPC does not say why it failed. Most likely the port was taken a moment ago.
         raise StartError(
-            f"cannot listen on {address}: the port is taken, or the address is not ours"
+            f"cannot listen on {address}: the port is taken, or this machine does not have the address"
         ) from None
     return Address(address.host, port)
 
@@ -51,32 +51,32 @@ def listen(
 def require_tls_off_loopback(address: Address, tls: ServerTls | None, *, plaintext: bool = False) -> None:
     """Raises ConfigError if other machines could reach a listener that does not encrypt.
 
-    `plaintext` is the operator's word that what carries the connections encrypts them. It contradicts TLS.
+    `plaintext` is the operator's statement that the network encrypts by itself. It contradicts TLS.
     """
     if plaintext and tls is not None:
         raise ConfigError("plaintext = true contradicts the [tls] section: leave one of them out")
     if tls is None and not plaintext and not address.is_loopback:
         raise ConfigError(
-            f"listen = {address} is open to other machines: add a [tls] section with certificate and key, "
-            "listen on 127.0.0.1, or say plaintext = true if the network between encrypts by itself"
+            f"listen = {address} is open to other machines: add a [tls] section or listen on 127.0.0.1. "
+            "Set plaintext = true if the network encrypts by itself"
         )
 
 
 @contextlib.contextmanager
-def held_port(address: Address) -> Iterator[Address]:
-    """Keeps a port that servers of this process's children share; yields the address with its real port.
+def reserved_port(address: Address) -> Iterator[Address]:
+    """Reserves a port that servers of child processes will share. Yields the address with its real port.
 
-    Nobody can listen there without sharing it, and share it only processes of the same user. Connections go
-    to those that listen. Raises ConfigError and StartError as listen() does.
+    Only processes of the same user can share the port. Connections go to the processes that listen. Raises
+    ConfigError and StartError as listen() does.
     """
     with bound(address):
-        pass  # taken by somebody who would share it: that is for children only
+        pass  # fails if another process has the port, even if it would share it
     with bound(address, share=True) as holder:
         yield Address(address.host, holder.getsockname()[1])
 
 
 def bound(address: Address, *, share: bool = False) -> socket.socket:
-    """A socket bound to the address, on which nobody listens. Raises ConfigError, StartError."""
+    """A socket bound to the address, not listening. Raises ConfigError, StartError."""
     try:
         family, kind, protocol, _, target = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -90,7 +90,7 @@ def bound(address: Address, *, share: bool = False) -> socket.socket:
             stack.pop_all()
             return bound
     except socket.gaierror:
-        raise ConfigError(f"cannot listen on {address}: no address of that name is known") from None
+        raise ConfigError(f"cannot listen on {address}: the name is unknown") from None
     except OSError as error:
         raise StartError(f"cannot listen on {address}: {_reason(error)}") from error
 
@@ -102,4 +102,4 @@ def _reason(error: OSError) -> str:
         return "this machine does not have that address"
     if error.errno == errno.EACCES:
         return "ports below 1024 need a privilege that this process does not have"
-    return error.strerror or "the system refuses"
+    return error.strerror or "the system refused it"

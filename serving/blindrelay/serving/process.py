@@ -1,4 +1,4 @@
-"""What a process that must leave no traces, and must not run short of sockets, does first."""
+"""Settings of a serving process: no core dumps, private files, freed memory overwritten, many sockets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from typing import Final
 
 MAX_FILES: Final = 65_536
-"""Open files at most. Connections count among them, and many systems begin with 1,024."""
+"""Open files, connections included. The default of many systems is 1,024."""
 
 _OWNER_ONLY: Final = 0o077
 _PR_SET_DUMPABLE: Final = 4
@@ -20,10 +20,10 @@ _FILLER: Final = 0x55
 
 
 def leave_no_traces() -> None:
-    """No core dumps, whatever the shell allows, and files for nobody else: memory holds tokens and keys.
+    """Turns core dumps off, and makes new files private: memory contains tokens and keys.
 
-    On Linux the process is not dumpable either (prctl(2)): what handles cores as a program heeds no limit,
-    and other processes of the same user could attach to it or read its memory in /proc.
+    On Linux it also makes the process not dumpable (prctl(2)). A core handler ignores the limit. Other
+    processes of the same user could attach to it, or read its memory in /proc.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.umask(_OWNER_ONLY)
@@ -33,9 +33,9 @@ def leave_no_traces() -> None:
 
 
 def _overwrite_freed_memory() -> None:
-    """Has glibc write over memory that is given back, where it is more than a kilobyte (mallopt(3)).
+    """Makes glibc overwrite freed memory, in blocks of more than a kilobyte (mallopt(3)).
 
-    What has passed through is gone then, though nobody needed the room yet. Other C libraries have none.
+    Messages are erased then, even if nothing reuses their memory. Other C libraries do not offer this.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -43,7 +43,7 @@ def _overwrite_freed_memory() -> None:
 
 
 def allow_many_connections() -> None:
-    """Raises the limit of open files as far as we may, up to MAX_FILES."""
+    """Raises the limit of open files as far as permitted, up to MAX_FILES."""
     allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_FILES if most == resource.RLIM_INFINITY else min(most, MAX_FILES)
     if allowed != resource.RLIM_INFINITY and allowed < wanted:

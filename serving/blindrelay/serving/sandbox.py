@@ -1,6 +1,6 @@
-"""A process that from some point on can only serve: Landlock and a filter of system calls (Linux).
+"""The sandbox: Landlock and a seccomp filter, after which a process can only serve (Linux).
 
-What is refused, and how, is the table of docs/adr/0023-a-sandbox-that-lists-what-is-allowed.md.
+docs/sandbox.md lists what is refused, and by what.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ _SYSTEM: Final = ("/etc", "/usr", "/lib", "/lib32", "/lib64", "/nix/store", "/gn
 _SINGLE_FILES: Final = ("/dev/null", "/dev/urandom", "/sys/devices/system/cpu")
 
 _LINKED_FROM_ETC: Final = ("resolv.conf", "hosts", "nsswitch.conf", "gai.conf", "localtime")
-"""What may be links to a file elsewhere, in /run for example, that is replaced while we run."""
+"""These may be links to files elsewhere, such as in /run, that are replaced while the process runs."""
 
 _OWN_ROOTS: Final = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
-"""The environment variable by which gRPC finds other roots than its own."""
+"""The environment variable with which gRPC finds root certificates other than its own."""
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What a process needs once it is in the sandbox.
+    """What a process needs in the sandbox.
 
     Attributes:
-        files: whose folders it reads: a file there may be replaced.
+        files: files whose folders it may read, since a file may be replaced.
         bind, connect: TCP ports.
-        look_up: whether it looks up names, with DNS.
+        look_up: whether it looks up names with DNS.
         fork: whether it starts processes, as a supervisor does.
     """
 
@@ -50,48 +50,48 @@ class Needs:
 
 
 def leave_terminal() -> None:
-    """Gives up what was inherited: stdin is empty, and nothing but stdout and stderr is open.
+    """Gives up inherited descriptors: stdin becomes empty, and only stdout and stderr stay open.
 
-    Raises StartError with a terminal on one of the three, or as root.
+    Raises StartError if one of the three is a terminal, or if the process runs as root.
     """
     check_surroundings()
     empty = os.open(os.devnull, os.O_RDONLY)
     os.dup2(empty, 0)
     for descriptor in list(Path("/proc/self/fd").iterdir()):
         if int(descriptor.name) > 2:
-            with suppress(OSError):  # that of the folder which was being listed
+            with suppress(OSError):  # the descriptor with which the folder was listed
                 os.close(int(descriptor.name))
 
 
 def check_surroundings() -> None:
-    """Raises StartError where the sandbox would be worth less: with a terminal on 0, 1 or 2, or as root."""
+    """Raises StartError where the sandbox would protect less: with a terminal on 0, 1 or 2, or as root."""
     if sys.platform == "linux" and os.geteuid() == 0:
         raise StartError(
-            "sandbox = true does not run as root: start the relay as a user of its own "
+            "sandbox = true does not run as root: start the relay as its own user "
             "(systemd: DynamicUser=yes or User=; a shell: setpriv --reuid=NAME --regid=NAME --clear-groups)"
         )
     if any(map(os.isatty, range(3))):
         raise StartError(
-            "sandbox = true does not run on a terminal, which the relay could type into: "
+            "sandbox = true does not run on a terminal, because the relay could type into it: "
             "start it with systemd, or append </dev/null 2>&1 | cat"
         )
 
 
 def enter_sandbox(needs: Needs) -> None:
-    """From now on this thread, and every thread that it starts, is in the sandbox. There is no way back.
+    """Puts this thread, and every thread that it starts, into the sandbox permanently.
 
-    Raises StartError if other threads run already, which would stay outside; where the kernel has no Landlock
-    of any version, or no seccomp; and on a processor other than x86-64 and ARM64.
+    Raises StartError if other threads run already, since they would stay outside. Raises it too if the kernel
+    has no Landlock or no seccomp, and on processors other than x86-64 and ARM64.
     """
     connect = (*needs.connect, _DNS) if needs.look_up else needs.connect
     if sys.platform == "linux" and len(list(Path("/proc/self/task").iterdir())) != 1:
-        raise StartError("the sandbox was refused: other threads run already")
+        raise StartError("the sandbox cannot be entered: other threads run already")
     restrict(set(_readable(needs.files)), needs.bind, connect)
     allow_only_listed_calls(may_fork=needs.fork, may_look_up=needs.look_up)
 
 
 def _readable(files: tuple[Path, ...]) -> Iterator[Path]:
-    """Folders and files that are read while serving; a few of them late, such as modules."""
+    """Folders and files that are read while serving. Some are read late, such as modules."""
     yield from map(Path, (*_SYSTEM, *_SINGLE_FILES, sys.prefix, sys.base_prefix, sys.exec_prefix))
     for module in list(sys.modules.values()):
         if (file := getattr(module, "__file__", None)) is not None:
@@ -99,5 +99,5 @@ def _readable(files: tuple[Path, ...]) -> Iterator[Path]:
     linked = [Path("/etc", name) for name in _LINKED_FROM_ETC]
     roots = os.environ.get(_OWN_ROOTS)
     for file in (*files, *linked, *([] if not roots else [Path(roots)])):
-        # Where the link is, and where it leads: a renewed certificate is a new link, to a new file.
+        # Both the link's folder and its target's: a renewed certificate is a new link to a new file.
         yield from (file.absolute().parent, file.resolve().parent)

@@ -1,4 +1,4 @@
-"""Filters of system calls: what is not listed does not exist (Linux, seccomp(2))."""
+"""The seccomp filter: a system call that is not listed fails as if it did not exist (Linux, seccomp(2))."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from blindrelay.serving.errors import StartError
-from blindrelay.serving.system_calls import (
+from blindrelay.serving.seccomp_allowlist import (
     CALLS,
     FORKING,
     NUMBERS_OF_CHECKED,
@@ -22,7 +22,7 @@ from blindrelay.serving.system_calls import (
 
 
 class Machine(NamedTuple):
-    """A processor architecture: its AUDIT_ARCH_* value, and which of the table's two columns is its own."""
+    """A processor architecture: its AUDIT_ARCH_* value, and its column in the allowlist."""
 
     audit: int
     column: int
@@ -32,16 +32,16 @@ MACHINES: Final = {"x86_64": Machine(0xC000003E, 0), "aarch64": Machine(0xC00000
 
 NUMBERS: Final[Numbers] = {**CALLS, **NUMBERS_OF_CHECKED}
 
-# struct seccomp_data, and the instructions of <linux/bpf_common.h> that are needed.
+# Offsets in struct seccomp_data, and instructions of <linux/bpf_common.h>.
 _NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENTS_AT = 0, 4, 16
 _LOAD, _AND, _IF_EQUAL, _RETURN = 0x20, 0x54, 0x15, 0x06
 _ALLOW, _FAIL, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 
 _UNKNOWN: Final = _FAIL | errno.ENOSYS
-"""For a call that is not listed. C libraries take it for an older kernel's, and use an older call."""
+"""For a call that is not listed. C libraries assume an older kernel, and use an older call."""
 
 _REFUSED: Final = _FAIL | errno.EACCES
-"""For a listed call with other arguments than those allowed."""
+"""For a listed call with arguments that are not allowed."""
 
 _PR_SET_SECCOMP: Final = 22
 _MODE_FILTER: Final = 2
@@ -52,18 +52,18 @@ class _Program(ctypes.Structure):
 
 
 def allow_only_listed_calls(*, may_fork: bool, may_look_up: bool) -> None:
-    """From now on this thread, and every thread and process that it starts, has the listed calls only.
+    """Allows this thread, and every thread and process that it starts, the listed calls only. Permanent.
 
-    `may_fork` allows processes beside threads; `may_look_up` allows the UDP sockets that DNS needs. Needs
-    PR_SET_NO_NEW_PRIVS to be set. Raises StartError on another architecture, or if the kernel refuses.
+    `may_fork` allows processes as well as threads. `may_look_up` allows the UDP sockets that DNS needs.
+    PR_SET_NO_NEW_PRIVS must be set. Raises StartError on another architecture, or if the kernel refuses.
     """
     checks = checked_calls(may_look_up=may_look_up) | dict(FORKING if may_fork else THREADS_ONLY)
-    # Those with checks first: the kernel remembers the others, and walks to these at every call.
+    # Calls with checks come first: the kernel caches the results of the others.
     _install(_filter(_machine(), {**checks, **dict.fromkeys(CALLS, ())}, otherwise=_UNKNOWN))
 
 
 def forbid_processes() -> None:
-    """From now on this thread can start threads, and no process. Raises StartError as above."""
+    """Lets this thread start threads but no processes from now on. Raises StartError as above."""
     _install(_filter(_machine(), THREADS_ONLY, otherwise=_ALLOW))
 
 
@@ -80,7 +80,7 @@ def _install(instructions: Iterator[bytes]) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(program), 0, 0) != 0:
         name = errno.errorcode.get(ctypes.get_errno(), "an unknown error")
-        raise StartError(f"the sandbox was refused: seccomp failed with {name}")
+        raise StartError(f"the kernel refused the sandbox: seccomp failed with {name}")
 
 
 def _filter(machine: Machine, calls: Mapping[str, Checks], otherwise: int) -> Iterator[bytes]:
@@ -98,7 +98,7 @@ def _filter(machine: Machine, calls: Mapping[str, Checks], otherwise: int) -> It
 
 
 def _checked(checks: Checks) -> Iterator[bytes]:
-    """Goes on if every check holds, and refuses otherwise."""
+    """Instructions that refuse the call unless every check passes."""
     for check in checks:
         yield _instruction(_LOAD, _ARGUMENTS_AT + 4 * check.word)
         yield _instruction(_AND, check.mask)

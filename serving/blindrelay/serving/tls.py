@@ -1,4 +1,4 @@
-"""TLS credentials for gRPC from PEM files, checked before they are used."""
+"""TLS credentials for gRPC from PEM files, which are checked before they are used."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from blindrelay.serving.errors import ConfigError
 from blindrelay.serving.files import Latest, Version, read_bytes, read_secret, version
 
 OnProblem = Callable[[ConfigError], None]
-"""Told of files that became unusable while a server runs."""
+"""Called when files become unusable while a server runs."""
 
 
 @dataclass(frozen=True)
 class ServerTls:
-    """PEM files of a listener; with `client_ca`, only clients with a certificate of that CA are served."""
+    """PEM files of a listener. With `client_ca`, only clients with a certificate of that CA are served."""
 
     certificate: Path
     key: Path
@@ -31,21 +31,21 @@ class ServerTls:
         return cls(table.path("certificate"), table.path("key"), table.optional_path("client_ca"))
 
     def credentials(self, on_problem: OnProblem = lambda _: None) -> grpc.ServerCredentials:
-        """Credentials for add_secure_port. Raises ConfigError for files that are missing or do not fit.
+        """Credentials for add_secure_port. Raises ConfigError if files are missing or do not match.
 
-        Files that are replaced later count for the next connection; those that are open stay. As long as the
-        new ones are missing or do not fit, the old ones serve on, and `on_problem` is told, in a thread of
-        gRPC's, once for each change. They are tried again at later connections, at most once a second.
+        The next connection uses replaced files, and open connections stay. While the new files are missing or
+        do not match, the old ones stay in use. `on_problem` is called once for each change, in a gRPC thread.
+        Later connections try the files again, at most once a second.
         """
         files = _FollowedFiles(self, on_problem)
         return grpc.dynamic_ssl_server_credentials(
             files.configuration,
-            files.changed,  # type: ignore[arg-type]  # None means "as before", which the stubs do not know.
+            files.changed,  # type: ignore[arg-type]  # None means "as before"; the stubs lack that.
             require_client_authentication=self.client_ca is not None,
         )
 
     def configuration(self) -> grpc.ServerCertificateConfiguration:
-        """What the files hold now. Raises ConfigError."""
+        """The current files. Raises ConfigError."""
         chain, key = _key_pair(self.certificate, self.key)
         roots = None if self.client_ca is None else _roots(self.client_ca)
         return grpc.ssl_server_certificate_configuration([(key, chain)], root_certificates=roots)
@@ -57,14 +57,14 @@ class ServerTls:
 
 
 class _FollowedFiles:
-    """The files of a listener, looked at for each connection."""
+    """The files of a listener, checked for each connection."""
 
     def __init__(self, tls: ServerTls, on_problem: OnProblem) -> None:
         self._latest = Latest(tls.files, tls.configuration, on_problem)
         self.configuration = self._given = self._latest()
 
     def changed(self) -> grpc.ServerCertificateConfiguration | None:
-        """The new configuration; None if there is none, or none that could be used."""
+        """The new configuration. None if nothing has changed, or the new files are unusable."""
         latest = self._latest()
         if latest is self._given:
             return None
@@ -74,7 +74,7 @@ class _FollowedFiles:
 
 @dataclass(frozen=True)
 class ChannelTls:
-    """PEM files of a channel: whom to trust (None: gRPC's own roots), and who we are (None: nobody)."""
+    """PEM files of a channel: the CA to trust (by default gRPC's own roots), and our certificate, if any."""
 
     ca: Path | None = None
     certificate: Path | None = None
@@ -89,7 +89,7 @@ class ChannelTls:
         return tls
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """Credentials for secure_channel. Raises ConfigError for files that are missing or do not fit."""
+        """Credentials for secure_channel. Raises ConfigError if files are missing or do not match."""
         roots = None if self.ca is None else _roots(self.ca)
         if self.certificate is None or self.key is None:
             return grpc.ssl_channel_credentials(roots)
@@ -97,7 +97,7 @@ class ChannelTls:
         return grpc.ssl_channel_credentials(roots, private_key=key, certificate_chain=chain)
 
     def version(self) -> Version:
-        """Changes whenever one of the files does."""
+        """A value that changes whenever one of the files does."""
         return version(*self.files)
 
     @property
@@ -107,10 +107,10 @@ class ChannelTls:
 
 
 def _key_pair(certificate: Path, key: Path) -> tuple[bytes, bytes]:
-    """The two files' bytes, once Python's own TLS has accepted the pair: gRPC's error would say nothing."""
+    """The two files' bytes. Python's ssl checks the pair first, because gRPC's errors do not explain."""
     chain, secret = read_bytes(certificate, "TLS certificate"), read_secret(key, "TLS key")
     try:
-        # The empty password refuses encrypted keys, which would otherwise be asked for at the terminal.
+        # With an empty password an encrypted key is an error. Otherwise OpenSSL would prompt on the terminal.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
     except (OSError, ValueError):
         raise ConfigError(

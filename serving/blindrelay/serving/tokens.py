@@ -1,6 +1,6 @@
-"""Access tokens: issued once, kept as hashes, checked on every call. Nothing else of a relay hashes anything.
+"""Access tokens: shown once, stored as hashes, checked on every call.
 
-A token is "brt_" and 43 base64url characters: 32 random bytes, so a plain SHA-256 of it cannot be searched.
+A token is "brt_" and 43 base64url characters: 32 random bytes. So its SHA-256 cannot be searched for.
 A token file has one line for each: NAME SHA256HEX CREATED (ISO 8601, UTC).
 """
 
@@ -20,10 +20,10 @@ from typing import Final
 
 from blindrelay.serving.errors import ConfigError
 from blindrelay.serving.files import Followed, read_secret, replace_file, version
+from blindrelay.v1.grpc_profile import AUTHORIZATION_KEY
 
-AUTHORIZATION_KEY: Final = "authorization"
 MAX_TOKENS: Final = 100_000
-"""Lines of a token file; about 12 MB, and far more than one relay process serves."""
+"""Lines of a token file: about 12 MB, and far more than one relay process serves."""
 
 _TOKEN: Final = re.compile(r"brt_[A-Za-z0-9_-]{43}")
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -40,17 +40,17 @@ class TokenEntry:
 
 
 def issue_token(path: Path, name: str, now: datetime) -> str:
-    """Adds a new token to the file, which is made (0600) if need be, and returns it: seen this once.
+    """Adds a new token to the file and returns it, for this one time. Creates the file (0600) if need be.
 
     Raises ConfigError if the name is taken or not 1 to 64 letters, digits, dots, dashes and underscores.
     """
     if not _NAME.fullmatch(name):
-        raise ConfigError(f'"{name}" is no name for a token: use 1 to 64 letters, digits and . _ -')
+        raise ConfigError(f'"{name}" is not a valid token name: use 1 to 64 letters, digits and . _ -')
     with _locked(path):
         entries = _read(path) if path.exists() else ()
         if any(entry.name == name for entry in entries):
             raise ConfigError(
-                f'{path}: a token named "{name}" exists; revoke it first or choose another name'
+                f'{path}: a token named "{name}" exists already: revoke it first or choose another name'
             )
         token = "brt_" + secrets.token_urlsafe(32)
         _write(path, (*entries, TokenEntry(name, _digest(token).hex(), now.isoformat(timespec="seconds"))))
@@ -58,7 +58,7 @@ def issue_token(path: Path, name: str, now: datetime) -> str:
 
 
 def revoke_token(path: Path, name: str) -> None:
-    """Takes a token out of the file; running servers refuse it from then on. Raises ConfigError."""
+    """Removes a token from the file. Running servers refuse it from then on. Raises ConfigError."""
     with _locked(path):
         entries = _read(path)
         kept = tuple(entry for entry in entries if entry.name != name)
@@ -73,27 +73,22 @@ def list_tokens(path: Path) -> tuple[TokenEntry, ...]:
 
 
 def read_token(path: Path) -> str:
-    """The token that a file holds, for a process that has to show one. Raises ConfigError."""
+    """The token in a file, for a process that presents one. Raises ConfigError."""
     token = read_secret(path, "token file").decode("ascii", "replace").strip()
     if not _TOKEN.fullmatch(token):
         raise ConfigError(f"{path}: not an access token (brt_ and 43 characters), as `token issue` prints it")
     return token
 
 
-def authorization(token: str) -> tuple[str, str]:
-    """The metadata entry that shows a token."""
-    return AUTHORIZATION_KEY, f"Bearer {token}"
-
-
 class TokenFile:
-    """The tokens that a running server accepts: those in the file now, whatever was there at start.
+    """The tokens that a running server accepts: those that are in the file now.
 
-    A file that goes missing or wrong while running admits nobody until it can be read again, and `on_problem`
-    is told, once for each version of the file.
+    If the file is missing or invalid, nobody is admitted until it can be read again. `on_problem` is called
+    once for each version of the file.
     """
 
     def __init__(self, path: Path, on_problem: Callable[[ConfigError], None] = lambda _: None) -> None:
-        """Reads the file. Raises ConfigError if it is missing, unreadable or malformed."""
+        """Reads the file. Raises ConfigError if it is missing, unreadable or invalid."""
         self._path = path
         self._on_problem = on_problem
         self._blind = secrets.token_bytes(32)
@@ -103,14 +98,14 @@ class TokenFile:
 
     @property
     def count(self) -> int:
-        """How many tokens are accepted now."""
+        """How many tokens are accepted."""
         return len(self._accepted or ())
 
     def holder(self, metadata: Iterable[tuple[str, str | bytes]] | None) -> bytes | None:
-        """A name for the token that a call's metadata shows, or None if that is not one token of the file.
+        """A name for the token in a call's metadata, or None unless that is exactly one token of the file.
 
-        The name is 32 bytes, a keyed hash: it tells tokens apart in this process and means nothing elsewhere.
-        Takes the same time whichever tokens exist, since nobody outside knows the key of the hash.
+        The name is a keyed hash of 32 bytes, which means nothing outside this process. The time does not
+        depend on which tokens exist, since callers do not know the hash's key.
         """
         accepted = self._now_accepted() or frozenset()
         shown = [value for key, value in metadata or () if key == AUTHORIZATION_KEY]
@@ -123,7 +118,7 @@ class TokenFile:
         return holder if holder in accepted else None
 
     def revoked(self, holders: Iterable[bytes]) -> set[bytes]:
-        """Those of the holders whose token the file has no longer; none while it cannot be read."""
+        """The holders whose token has been removed from the file. None of them while it cannot be read."""
         accepted = self._now_accepted()
         return set() if accepted is None else set(holders) - accepted
 
@@ -154,7 +149,7 @@ def _read(path: Path) -> tuple[TokenEntry, ...]:
         lines = path.read_text("utf-8").splitlines()
     except FileNotFoundError:
         raise ConfigError(
-            f"{path}: the tokens file does not exist; make it with `token issue NAME`"
+            f"{path}: the tokens file does not exist: make it with `token issue NAME --tokens {path}`"
         ) from None
     except (OSError, UnicodeDecodeError):
         raise ConfigError(f"{path}: the tokens file cannot be read") from None
@@ -177,7 +172,7 @@ def _write(path: Path, entries: Iterable[TokenEntry]) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """One writer at a time: two commands at once must not undo each other. The folder is what is locked."""
+    """Locks the folder, so that two commands at once do not overwrite each other's changes."""
     try:
         folder = os.open(path.parent, os.O_RDONLY)
     except OSError as error:

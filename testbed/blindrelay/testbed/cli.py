@@ -20,7 +20,7 @@ from blindrelay.testbed.topology import Testbed
 from blindrelay.v1.console import HonestParser, run_printing
 
 _LOOK_SECONDS: Final = 0.5
-"""Between two looks at whether all parts are still there."""
+"""Between two checks that all parts still run."""
 
 _INTERRUPTED: Final = 130
 
@@ -30,11 +30,10 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command. Returns 0: done, 1: it failed, 2: it was asked for wrongly, 130: interrupted."""
+    """Runs a command. Returns 0: done, 1: failed, 2: wrong arguments, 130: interrupted."""
     signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(
-        signal.SIGINT, _interrupt
-    )  # a shell may have had it ignored for what runs in the background
+    # A shell may ignore SIGINT for programs in the background.
+    signal.signal(signal.SIGINT, _interrupt)
     return run_printing("blindrelay-testbed", lambda: _run(argv), failed=1)
 
 
@@ -99,7 +98,7 @@ def _add_evidence(commands: Commands) -> None:
     evidence = commands.add_parser(
         "evidence", help="search the relay for what it must not hold; show that the search finds"
     )
-    evidence.add_argument("--quick", action="store_true", help="few exchanges, and one look: some 10 seconds")
+    evidence.add_argument("--quick", action="store_true", help="few exchanges, one look: about 40 seconds")
     evidence.add_argument("--json", action="store_true", help="print the result as one line of JSON")
     evidence.add_argument(
         "--out", type=Path, default=Path("build/evidence"), help="folder of the page and the JSON"
@@ -116,13 +115,13 @@ def _add_show(commands: Commands) -> None:
         "show", help="serve a page that shows an exchange live, and what a relay could do"
     )
     _add_provider(show, "smollm2, or scripted if it is not installed")
-    show.add_argument("--port", type=int, default=8485, help="of 127.0.0.1; 0 is any free one (8485)")
+    show.add_argument("--port", type=int, default=8485, help="0 is any free one (default: 8485)")
     show.add_argument("--json", action="store_true", help="print the page's address as one JSON line")
     show.set_defaults(run=_show)
 
 
 def _add_audit(commands: Commands) -> None:
-    audit = commands.add_parser("audit", help="state the relay's size and what it stands on")
+    audit = commands.add_parser("audit", help="show the size of the relay and its dependencies")
     audit.add_argument("--json", action="store_true", help="print one line of JSON")
     audit.add_argument("--sbom", type=Path, metavar="FILE", help="write a bill of materials (CycloneDX)")
     audit.set_defaults(run=_audit)
@@ -147,14 +146,6 @@ def _evidence(given: argparse.Namespace) -> None:
     from blindrelay.testbed.evidence.command import run_command
 
     run_command(
-        [
-            "evidence",
-            "--out",
-            str(given.out),
-            *(["--quick"] if given.quick else []),
-            *(["--json"] if given.json else []),
-            *(part for name in given.leak for part in ("--leak", name)),
-        ],
         inside=given.inside_its_own_network,
         quick=given.quick,
         json_only=given.json,
@@ -210,7 +201,7 @@ def _for_people(bed: Testbed) -> str:
 
 
 def _stay(bed: Testbed) -> NoReturn:
-    """Until interrupted. A part that dies is shown, with its last words; the others stay."""
+    """Waits until it is interrupted. Reports a part that dies, with its last lines; the others go on."""
     shown: set[int] = set()
     while True:
         time.sleep(_LOOK_SECONDS)

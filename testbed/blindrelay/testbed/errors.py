@@ -3,7 +3,7 @@
 TestbedError
 ├── PartDiedError         a process ended although nobody stopped it
 ├── PartNotReadyError     a process runs and does not become ready
-└── UnavailableError      what was asked for is not installed or not set
+└── UnavailableError      something is not installed or not set
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import ClassVar
 
 
 class TestbedError(Exception):
-    """The testbed cannot do what it was asked to; the message says why and what to do."""
+    """The testbed failed; the message says why and what to do."""
 
     __test__: ClassVar[bool] = False
 
 
 class PartDiedError(TestbedError):
-    """A part ended although nobody stopped it; the message ends with the last it wrote to stderr."""
+    """A part ended although nobody stopped it; the message ends with its last lines of stderr."""
 
 
 class PartNotReadyError(TestbedError):
@@ -26,4 +26,4 @@ class PartNotReadyError(TestbedError):
 
 
 class UnavailableError(TestbedError):
-    """A provider was asked for whose package, weights or key are not there."""
+    """The package, the weights or the key of a provider are missing."""

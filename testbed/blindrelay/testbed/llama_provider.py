@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("--model", type=Path, required=True, metavar="FILE", help="a GGUF file")
     parser.add_argument("--name", default="local", help="what the model is called in responses")
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
-    parser.add_argument("--shared-cache", action="store_true", help="reuse prompts, whoever sent them")
+    parser.add_argument("--shared-cache", action="store_true", help="reuse prompts of all clients")
     given = parser.parse_args()
     try:
         address = _serve(given.model, given.name, given.port, shared_cache=given.shared_cache)
@@ -71,9 +71,9 @@ def _serve(model: Path, name: str, port: int, *, shared_cache: bool) -> str:
 
 
 def _keep_prompts_apart(parameters: Any) -> None:
-    """No prompt is found again for whoever guesses it (docs/operations.md has the server's own options).
+    """Keeps prompts out of caches, where others could guess them (docs/operations.md).
 
-    A request that sets cache_prompt would undo it, and is the bridge's to refuse.
+    The bridge refuses requests that set cache_prompt, which would undo this.
     """
     parameters.cache_prompt = False
     parameters.cache_ram_mib = 0

@@ -173,15 +173,12 @@ class PartProcess:
             raise self._died()
         return _parse(self.name, line)
 
-    def _keep(self, line: str) -> None:
-        self._stderr.append((time.time(), line[:KEPT_LINE_LENGTH]))
-
     def _died(self) -> PartDiedError:
         code = self.exit_code
         how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
         words = self.stderr.strip()
         return PartDiedError(
-            f"{self.name} ended {how}" + (f"; it said:\n{words}" if words else "; it said nothing")
+            f"{self.name} ended {how}" + (f"; its last lines:\n{words}" if words else "; it wrote nothing")
         )
 
 

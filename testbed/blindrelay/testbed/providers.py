@@ -54,10 +54,10 @@ def testable_provider() -> ProviderKind:
 def provider_process(
     kind: ProviderKind, folder: Callable[[], Path], *, shared_cache: bool = False
 ) -> PartProcess | None:
-    """The provider as a part that is not started yet, or None for one that is not ours to start.
+    """The provider as a part that is not started yet, or None for the real one.
 
-    `folder` is asked, when the part starts, for the place for files that are made on the spot. With
-    `shared_cache`, llama.cpp reuses prompts, whoever sent them.
+    `folder` is called when the part starts; it gives the folder for files that are made then. With
+    `shared_cache`, llama.cpp reuses the prompts of all clients.
 
     Raises UnavailableError if this machine does not have what it takes.
     """

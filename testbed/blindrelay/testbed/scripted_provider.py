@@ -1,15 +1,15 @@
-"""A provider that says what the request tells it to: for tests, the bench, and where llama.cpp has no wheel.
+"""A provider that does what each request tells it to, as a process.
 
     python -m blindrelay.testbed.scripted_provider [--port PORT]
 
-It serves /v1/chat/completions, /v1/responses and /v1/messages (whole and streamed), /v1/embeddings and
-/v1/models; whatever else is asked for is answered with an echo of the request. The field "scripted" of a
-request's JSON body, or of its query, directs the response (see Script). Two more paths are for observers:
+It is blindrelay.testing's scripted provider. The field "scripted" of a request's JSON body, or of its query,
+directs the response (see Script). A path of no known API is answered with an echo of the request. Two more
+paths are for observers:
 
     POST /scripted/release {"gate": NAME}   lets the responses that wait at a gate go on
     GET /scripted/requests                  what was received, and how each response ended
 
-When it listens it prints {"listening": "127.0.0.1:PORT"}, and it ends with SIGTERM.
+When it listens it prints {"listening": "127.0.0.1:PORT"}. SIGTERM ends it.
 """
 
 from __future__ import annotations
@@ -20,24 +20,20 @@ import hashlib
 import json
 import sys
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any, Final, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Final
 from urllib.parse import parse_qs
 
-from blindrelay.testbed.scripted_dialects import DIALECTS, Dialect, embeddings, models
-from blindrelay.testbed.scripted_http import MAX_HEAD, BreakOffError, Connection, Request, Response
+from blindrelay.testing import Gate, ReceivedRequest, Reply, ScriptedProvider
+from blindrelay.testing.dialects import ChatCompletions, dialect_of
 
 KEPT_REQUESTS: Final = 1_000
 """How many requests GET /scripted/requests shows at most."""
 
-Piece = TypeVar("Piece")
-
-_BLOCK: Final = 65_536
-_FILLER: Final = "\N{LOWER ONE EIGHTH BLOCK}"
 _PARIS: Final = "The capital of France is Paris."
 _OTHERWISE: Final = "This answer was written before the question was asked."
+_ANSWERED_ELSEWHERE: Final = frozenset({"/v1/models", "/v1/embeddings", "/v1/messages/count_tokens"})
+"""Paths without a text that blindrelay.testing's provider answers by itself."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +41,9 @@ class Script:
     """How to answer one request: the JSON field "scripted"."""
 
     text: str | None = None
-    """What to say; otherwise one of two sentences: the one with Paris if asked for the capital of France."""
+    """What to say. By default one of two sentences; the one with Paris if asked for the capital of France."""
     digest: str | None = None
-    """Say the first 40 hexadecimal digits of this word's SHA-256: nobody had them before; in an error too."""
+    """Say the first 40 hexadecimal digits of this word's SHA-256, which are nowhere before; in errors too."""
     tool: str | None = None
     """Answer a chat that is not streamed with a call of a tool, whose argument is this word's digest."""
     echo: bool = False
@@ -55,7 +51,7 @@ class Script:
     answer_bytes: int | None = None
     """Say this many times "x"."""
     status: int = 200
-    """Anything from 400 is answered with an error body in the API's shape."""
+    """From 400 on, the response is an error in the API's shape."""
     headers: dict[str, str] = field(default_factory=dict)
     """More headers of the response."""
     hold: str | None = None
@@ -64,129 +60,95 @@ class Script:
     """Close the connection after so many pieces."""
     first_piece_seconds: float = 0.0
     pieces_per_second: float | None = None
-    """As fast as possible, if not given."""
+    """As fast as possible by default."""
 
 
-class ScriptedProvider:
-    """Answers requests; remembers what they were."""
+class DirectedProvider:
+    """Replies as requests tell it to; lists them for observers."""
 
     def __init__(self) -> None:
-        self._gates: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
-        self._requests: deque[dict[str, Any]] = deque(maxlen=KEPT_REQUESTS)
+        self.provider = ScriptedProvider(keep_bodies=False)
+        self.provider.answer_with(self._reply)
+        self._gates: defaultdict[str, Gate] = defaultdict(Gate)
+        self._seen: deque[tuple[dict[str, Any], ReceivedRequest]] = deque(maxlen=KEPT_REQUESTS)
 
-    def response(self, request: Request) -> Response:
+    def _reply(self, request: ReceivedRequest) -> Reply:
+        self.provider.requests.clear()  # what is shown is in _seen
+        if request.path == "/health":
+            return Reply(json={"status": "ok"})
         if request.path.startswith("/scripted/"):
             return self._control(request)
-        if request.path == "/health":
-            return _json_response({"status": "ok"})
-        entry = {**_seen(request), "outcome": "open"}
-        self._requests.append(entry)
-        return replace(self._scripted(request), ended=partial(entry.__setitem__, "outcome"))
-
-    def _control(self, request: Request) -> Response:
-        if request.path == "/scripted/requests":
-            return _json_response(list(self._requests))
-        if request.path == "/scripted/release":
-            self._gates[_json_object(request)["gate"]].set()
-            return _json_response({})
-        return _json_response({"error": {"message": f"there is no {request.path}"}}, status=404)
-
-    def _scripted(self, request: Request) -> Response:
-        body = _json_object(request)
+        summary = _summary(request)
+        self._seen.append((summary, request))
         try:
-            script = Script(**body.get("scripted", _in_query(request)))
+            script = Script(**_directions(request))
         except (TypeError, ValueError) as error:
-            return _json_response({"error": {"message": f"scripted: {error}"}}, status=400)
-        dialect = DIALECTS.get(request.path)
-        if script.status >= 400:
-            shape = dialect or DIALECTS["/v1/chat/completions"]
-            said = _digested(script.digest) if script.digest is not None else f"scripted {script.status}"
-            return self._at_once(shape.error(said), script)
-        if dialect is None:
-            return self._at_once(_plain_response(request, body), script)
-        if script.tool is not None:
-            return self._at_once(dialect.tool_call(_digested(script.tool)), script)
-        if body.get("stream"):
-            pieces = self._direct(_events(dialect, _said(request, body, script)), script)
-            return Response(pieces, None, script.status, "text/event-stream", script.headers)
-        blocks = list(_whole(dialect, _said(request, body, script)))
-        length = sum(map(len, blocks))
-        return Response(self._direct(iter(blocks), script), length, script.status, headers=script.headers)
+            return Reply(json={"error": {"message": f"scripted: {error}"}}, status=400)
+        return self._directed(script, request, summary)
 
-    def _at_once(self, body: object, script: Script) -> Response:
-        """A JSON response, its last byte being a piece of its own."""
-        encoded = json.dumps(body).encode()
-        pieces = self._direct(iter([encoded[:-1], encoded[-1:]]), script)
-        return Response(pieces, len(encoded), script.status, headers=script.headers)
+    def _control(self, request: ReceivedRequest) -> Reply:
+        if request.path == "/scripted/requests":
+            return Reply(json=[{**summary, "outcome": seen.outcome} for summary, seen in self._seen])
+        if request.path == "/scripted/release":
+            self._gates[request.json_object()["gate"]].release()
+            return Reply(json={})
+        return Reply(json={"error": {"message": f"there is no {request.path}"}}, status=404)
 
-    async def _direct(self, pieces: Iterator[bytes], script: Script) -> AsyncIterator[bytes]:
-        """The pieces, at the pace, up to the gate and to the break that the script wants."""
-        await asyncio.sleep(script.first_piece_seconds)
-        pause = 1 / script.pieces_per_second if script.pieces_per_second else 0.0
-        for sent, (piece, is_last) in enumerate(_mark_last(pieces)):
-            if sent == script.break_after:
-                raise BreakOffError
-            if is_last and script.hold is not None:
-                await self._gates[script.hold].wait()
-            if sent:
-                await asyncio.sleep(pause)
-            yield piece
+    def _directed(self, script: Script, request: ReceivedRequest, summary: dict[str, Any]) -> Reply:
+        return Reply(
+            **_said(script, request, summary),
+            status=script.status,
+            headers=script.headers,
+            delay=script.first_piece_seconds,
+            pause=1 / script.pieces_per_second if script.pieces_per_second else 0.0,
+            hold=None if script.hold is None else self._gates[script.hold],
+            cut_after=script.break_after,
+        )
 
 
-def _said(request: Request, body: dict[str, Any], script: Script) -> Iterator[str]:
-    """The text of the response, in pieces."""
+def _said(script: Script, request: ReceivedRequest, summary: dict[str, Any]) -> dict[str, Any]:
+    """The text or the JSON body of a Reply."""
+    dialect = dialect_of(request.path)
+    digest = None if script.digest is None else _digested(script.digest)
+    if script.status >= 400:
+        return {"text": digest or f"scripted {script.status}"}
+    if dialect is None and request.path not in _ANSWERED_ELSEWHERE:
+        return {"json": summary}
+    if script.tool is not None and isinstance(dialect, ChatCompletions):
+        return {"json": _tool_call(dialect, _digested(script.tool))}
     if script.answer_bytes is not None:
-        full, rest = divmod(script.answer_bytes, _BLOCK)
-        yield from ["x" * _BLOCK] * full
-        yield "x" * rest
-        return
-    text = script.text
-    if script.digest is not None:
-        text = f"{_digested(script.digest)} is the answer."
-    elif script.echo:
-        text = json.dumps(_seen(request))
-    elif text is None:
-        text = _PARIS if "capital of France" in json.dumps(body) else _OTHERWISE
-    first, *others = text.split(" ")
-    yield first
-    yield from (" " + word for word in others)
+        return {"text": "x" * script.answer_bytes}
+    if digest is not None:
+        return {"text": f"{digest} is the answer."}
+    if script.echo:
+        return {"text": json.dumps(summary)}
+    asked_for_paris = b"capital of France" in request.body
+    return {"text": script.text if script.text is not None else _PARIS if asked_for_paris else _OTHERWISE}
 
 
-def _events(dialect: Dialect, said: Iterator[str]) -> Iterator[bytes]:
-    """Server-sent events: one piece for each piece of text, the frame in the first and the last."""
-    before = dialect.opening()
-    text = []
-    for piece, is_last in _mark_last(said):
-        text.append(piece)
-        yield before + dialect.piece(piece) + (dialect.closing("".join(text)) if is_last else b"")
-        before = b""
+def _tool_call(dialect: ChatCompletions, argument: str) -> dict[str, Any]:
+    function = {"name": "look_up", "arguments": json.dumps({"word": argument})}
+    call = {"id": "call_scripted", "type": "function", "function": function}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls", "logprobs": None}
+    return {**dialect.whole(""), "choices": [choice]}
 
 
-def _whole(dialect: Dialect, said: Iterator[str]) -> Iterator[bytes]:
-    """A JSON body around the text. The text is never joined: it may be many MiB."""
-    before, _, after = json.dumps(dialect.whole(_FILLER), ensure_ascii=False).partition(_FILLER)
-    yield before.encode()
-    for piece in said:
-        yield json.dumps(piece)[1:-1].encode()
-    yield after.encode()
+def _directions(request: ReceivedRequest) -> dict[str, Any]:
+    """The fields of the Script. Raises ValueError for a query that is not JSON."""
+    body = request.json_object()
+    if "scripted" in body:
+        return dict(body["scripted"])
+    query = parse_qs(request.target.partition("?")[2])
+    script = json.loads(query.get("scripted", ["{}"])[0])
+    return script if isinstance(script, dict) else {}
 
 
 def _digested(word: str) -> str:
     return hashlib.sha256(word.encode()).hexdigest()[:40]
 
 
-def _plain_response(request: Request, body: dict[str, Any]) -> dict[str, Any]:
-    if request.path == "/v1/models":
-        return models()
-    if request.path == "/v1/embeddings":
-        given = body.get("input", "")
-        return embeddings(given if isinstance(given, list) else [given])
-    if request.path == "/v1/messages/count_tokens":
-        return {"input_tokens": 1}
-    return _seen(request)
-
-
-def _seen(request: Request) -> dict[str, Any]:
+def _summary(request: ReceivedRequest) -> dict[str, Any]:
     return {
         "method": request.method,
         "path": request.target,
@@ -196,45 +158,11 @@ def _seen(request: Request) -> dict[str, Any]:
     }
 
 
-def _mark_last(pieces: Iterator[Piece]) -> Iterator[tuple[Piece, bool]]:
-    previous = next(pieces)
-    for piece in pieces:
-        yield previous, False
-        previous = piece
-    yield previous, True
-
-
-def _json_object(request: Request) -> dict[str, Any]:
-    try:
-        body = json.loads(request.body)
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
-
-
-def _in_query(request: Request) -> dict[str, Any]:
-    query = parse_qs(request.target.partition("?")[2])
-    script = json.loads(query.get("scripted", ["{}"])[0])
-    return script if isinstance(script, dict) else {}
-
-
-def _json_response(body: object, status: int = 200) -> Response:
-    encoded = json.dumps(body).encode()
-
-    async def pieces() -> AsyncIterator[bytes]:
-        yield encoded
-
-    return Response(pieces(), len(encoded), status)
-
-
 async def _serve(port: int) -> None:
-    provider = ScriptedProvider()
-    connection = Connection(provider.response)
-    server = await asyncio.start_server(connection.serve, "127.0.0.1", port, limit=MAX_HEAD)
-    host, bound = server.sockets[0].getsockname()
-    sys.stdout.write(json.dumps({"listening": f"{host}:{bound}"}) + "\n")
-    sys.stdout.flush()
-    await server.serve_forever()
+    async with DirectedProvider().provider.running(port) as origin:
+        sys.stdout.write(json.dumps({"listening": origin.removeprefix("http://")}) + "\n")
+        sys.stdout.flush()
+        await asyncio.Event().wait()
 
 
 def main() -> int:

@@ -7,6 +7,10 @@ import time
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # it imports grpc, and a testbed is often started
+    from blindrelay.testing.tapped_channel import Metadata
 
 
 class Direction(StrEnum):
@@ -45,35 +49,53 @@ class Tap:
         self._keep = keep
         self._exchanges = 0
 
-    def opened(self, metadata: dict[str, str]) -> int:
-        """Notes that an exchange begins; returns its number."""
+    def opened(self, metadata: Metadata) -> TappedExchange:
+        """Notes that an exchange begins; returns what notes its messages."""
         self._exchanges += 1
-        self._write(Forwarded(self._exchanges, Direction.OPEN, time.time(), metadata=metadata))
-        return self._exchanges
+        texts = {key: value.hex() if isinstance(value, bytes) else value for key, value in metadata}
+        self.write(Forwarded(self._exchanges, Direction.OPEN, time.time(), metadata=texts))
+        return TappedExchange(self, self._exchanges)
 
     def passed(self, exchange: int, direction: Direction, message: bytes) -> None:
         """Notes one message."""
         first = message[: self._keep].hex()
-        self._write(Forwarded(exchange, direction, time.time(), len(message), first))
+        self.write(Forwarded(exchange, direction, time.time(), len(message), first))
 
-    def close(self) -> None:
-        """Ends the file; all of it is written already."""
-        self._file.close()
-
-    def _write(self, forwarded: Forwarded) -> None:
+    def write(self, forwarded: Forwarded) -> None:
+        """Writes one line, at once."""
         self._file.write(json.dumps(asdict(forwarded)) + "\n")
         self._file.flush()
 
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+@dataclass(frozen=True)
+class TappedExchange:
+    """One exchange under a tap."""
+
+    tap: Tap
+    number: int
+
+    def sent(self, message: bytes) -> None:
+        """Notes a message to the bridge."""
+        self.tap.passed(self.number, Direction.UP, message)
+
+    def received(self, message: bytes) -> None:
+        """Notes a message from the bridge."""
+        self.tap.passed(self.number, Direction.DOWN, message)
+
 
 class TapReader:
-    """Reads on from where it stopped, so that whoever watches a long time reads each line once."""
+    """Reads on from where it stopped, so that each line is read once."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._read = 0
 
     def new(self) -> list[Forwarded]:
-        """What was noted since the last call, in order; a line that is being written waits for the next."""
+        """What was noted since the last call. A line that is not complete waits for the next call."""
         if not self._path.exists():
             return []
         with self._path.open("rb") as file:

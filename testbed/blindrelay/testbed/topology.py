@@ -11,24 +11,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Final, Self
 
-from blindrelay.testbed.configuration import (
-    MappedProvider,
-    Option,
-    official_providers,
-    write_bridge_config,
-    write_relay_config,
-)
+from blindrelay.testbed.configuration import official_providers, write_bridge_config
 from blindrelay.testbed.errors import PartNotReadyError, TestbedError
 from blindrelay.testbed.processes import KEPT_LINES, PartProcess
 from blindrelay.testbed.providers import LLAMA_KINDS, ProviderKind, provider_process
 from blindrelay.testbed.tap import Forwarded, TapReader
 from blindrelay.testbed.unprivileged import launcher
+from blindrelay.testing.configuration import MappedProvider, Option, write_relay_config
 
 READY_SECONDS: Final = 20.0
 """How long relay and bridges may take to find each other."""
 
 DRAIN_SECONDS: Final = 2
-"""What running exchanges get when a part is stopped: a testbed is not kept waiting."""
+"""Seconds for running exchanges when a part is stopped."""
 
 _ANY_PORT: Final = "127.0.0.1:0"
 _TAP_FILE: Final = "forwarded.jsonl"
@@ -36,7 +31,7 @@ _TAP_FILE: Final = "forwarded.jsonl"
 
 @dataclass(frozen=True)
 class RelayStart:
-    """How a testbed's relay is started, where that is not as an operator would.
+    """How a testbed starts its relay, if not as an operator would.
 
     Attributes:
         module: another relay, with the same command line.
@@ -67,7 +62,7 @@ class Testbed:
         account: whose the access token is.
         kept_lines: how many lines of what each part writes to stderr are kept.
         relay_start: how the relay is started; not together with a tap.
-        shared_cache: whether llama.cpp finds any customer's prompt again for every other: an attack's twin.
+        shared_cache: whether llama.cpp reuses the prompts of one client for all others.
 
     Raises:
         TestbedError: a part does not start.
@@ -215,7 +210,7 @@ class Testbed:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Whoever presses Ctrl-C does not wait for parts that drain.
+        # After Ctrl-C nobody should wait for parts that drain.
         self._end(PartProcess.kill if kind is KeyboardInterrupt else PartProcess.stop)
 
     def _end(self, how: Callable[[PartProcess], None]) -> None:

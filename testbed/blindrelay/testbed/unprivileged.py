@@ -2,8 +2,8 @@
 
     python -P unprivileged.py COMMAND ARGUMENT…
 
-The process becomes the command, in a user namespace in which it is nobody (user_namespaces(7)): it has no
-capability, and still reads the files that root made for it. For anybody but root nothing changes.
+The process becomes the command, as nobody in a new user namespace (user_namespaces(7)). It has no capability,
+and still reads the files that root made for it. For other users than root nothing changes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NOBODY: Final = 65_534
 
 
 def launcher() -> tuple[str, ...]:
-    """What to put before a command that must not be root's; nothing if we are not root."""
+    """What to put before a command that root must not run; nothing if we are not root."""
     return (sys.executable, "-P", str(Path(__file__))) if os.geteuid() == 0 else ()
 
 

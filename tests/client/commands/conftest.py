@@ -1,4 +1,4 @@
-"""Command lines, run in this process or at a terminal of their own, against real relays."""
+"""Command lines, run in this process or at a terminal, against real relays."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PATIENCE = 30.0
 
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command line; gives the exit code, what it printed, and its errors."""
+    """Runs a command line; returns the exit code, stdout and stderr."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
         code = main([str(each) for each in arguments])
@@ -60,7 +60,7 @@ def to_bridge(bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch) -> Script
 
 @cache
 def walls_are_allowed() -> bool:
-    """Whether `blindrelay run --wall` can work here, by another program's word."""
+    """Whether `blindrelay run --wall` can work here, according to unshare(1)."""
     if sys.platform != "linux":
         return False
     return (
@@ -69,7 +69,7 @@ def walls_are_allowed() -> bool:
 
 
 def streaming(*pieces: bytes) -> Callable[[Received, Responder], Any]:
-    """A response of these pieces of an event stream."""
+    """A response with this event stream."""
 
     async def answer(_: Received, respond: Responder) -> None:
         await respond.send(head=head(200, b"text/event-stream"))
@@ -109,7 +109,7 @@ class Terminal:
         self._seen = 0
 
     def wait_for(self, text: str) -> None:
-        """Reads until the text was shown, after what was waited for before."""
+        """Reads until the text is shown, after the text of the last wait."""
         deadline = time.monotonic() + PATIENCE
         while (found := self.shown.find(text, self._seen)) < 0:
             ready, _, _ = select.select([self._descriptor], [], [], max(0.0, deadline - time.monotonic()))
@@ -119,14 +119,14 @@ class Terminal:
 
     @property
     def left(self) -> str:
-        """What still stands there: lines that were cleared, as those of a spinner, do not."""
+        """What is still on the screen. Cleared lines, such as a spinner's, are not."""
         return "\n".join(line.rpartition("\x1b[K")[2] for line in self.shown.split("\n"))
 
     def type(self, text: str) -> None:
         os.write(self._descriptor, text.encode())
 
     def interrupt(self) -> int:
-        """Presses Ctrl-C, and again while nothing happens: input() misses it on its way in. The exit code."""
+        """Presses Ctrl-C until the command ends, since input() can miss it; returns the exit code."""
         while True:
             self.type("\x03")
             try:
@@ -136,7 +136,7 @@ class Terminal:
             return self.end()
 
     def end(self) -> int:
-        """Reads to the end; gives the exit code."""
+        """Reads to the end; returns the exit code."""
         while piece := self._read():
             self.shown += piece
         return self.process.wait(PATIENCE)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from blindrelay.client import Connection
+from blindrelay.client import ConnectionConfig
 from blindrelay.trust import IdentityKey, format_identity, identity_groups
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 
@@ -46,26 +46,24 @@ def test_settings_of_a_profile(profile: Path, bridge: ScriptedBridge, run: Run) 
     assert settings["history"]["value"].endswith(format_identity(bridge.identity.public_key))
 
 
-def test_settings_of_the_environment(to_bridge: ScriptedBridge, run: Run) -> None:
+def test_settings_of_environment_and_command_line(to_bridge: ScriptedBridge, run: Run) -> None:
     code, out, err = run("config")
     assert (code, err) == (0, "")
     lines = [line.split(maxsplit=1) for line in out.splitlines()]
     assert ["from", "BLINDRELAY_CONNECTION"] in lines
     assert ["token", "set"] in lines
-    assert ["tls", "off"] in lines
     assert ["deadline", "3600 s (default)"] in lines
     assert str(to_bridge.token) not in out
-
-
-def test_settings_of_a_command_line(bridge: ScriptedBridge, run: Run) -> None:
-    _, out, _ = run("config", "--json", "--relay", bridge.connection + "&history=off&credentials=brought")
+    _, out, _ = run("config", "--json", "--relay", to_bridge.connection + "&history=off&credentials=brought")
     settings = json.loads(out)
     assert settings["history"] == {"value": "off", "from": "--relay"}
     assert settings["credentials"] == {"value": "brought", "from": "--relay"}
-    assert str(bridge.token) not in out
+    assert str(to_bridge.token) not in out
 
 
-def test_where_the_file_is(profile: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_path_of_the_profile_file(
+    profile: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert run("config", "path") == (0, f"{profile}\n", "")
     assert json.loads(run("config", "path", "--json")[1])["file"] == str(profile)
     monkeypatch.delenv("BLINDRELAY_CONFIG")
@@ -76,12 +74,15 @@ def test_where_the_file_is(profile: Path, run: Run, tmp_path: Path, monkeypatch:
     assert "no relay is configured" in err
 
 
-def test_all_served_keys_are_the_pinned_bridges(to_bridge: ScriptedBridge, run: Run) -> None:
+def test_keys_are_verified(to_bridge: ScriptedBridge, run: Run) -> None:
     identity = format_identity(to_bridge.identity.public_key)
     assert run("keys", "verify") == (0, f"1 good, by {identity}\n", "")
+    code, out, err = run("keys", "verify", "--relay", to_bridge.connection.replace(identity, STRANGER))
+    assert (code, out) == (3, "")
+    assert "no key can be trusted" in err
 
 
-def test_a_key_of_anothers_is_named(to_bridge: ScriptedBridge, run: Run) -> None:
+def test_key_of_another_bridge_is_refused(to_bridge: ScriptedBridge, run: Run) -> None:
     stranger = ScriptedBridge()
 
     def add(response: GetKeyDirectoryResponse) -> None:
@@ -99,21 +100,14 @@ def test_a_key_of_anothers_is_named(to_bridge: ScriptedBridge, run: Run) -> None
     assert format_identity(stranger.identity.public_key) in report["refused"][0]
 
 
-def test_without_a_good_key_it_is_3(bridge: ScriptedBridge, run: Run) -> None:
-    relay = bridge.connection.replace(format_identity(bridge.identity.public_key), STRANGER)
-    code, out, err = run("keys", "verify", "--relay", relay)
-    assert (code, out) == (3, "")
-    assert "no key can be trusted" in err
-
-
-def test_an_identity_is_pinned(profile: Path, bridge: ScriptedBridge, run: Run) -> None:
+def test_identity_is_pinned(profile: Path, bridge: ScriptedBridge, run: Run) -> None:
     bridge.identity = IdentityKey.generate()
     new = bridge.identity.public_key
-    before = Connection.from_env()
+    before = ConnectionConfig.from_env()
     code, out, err = run("keys", "pin", identity_groups(new).upper())
     assert (code, err) == (0, "")
     assert identity_groups(new) in out
-    after = Connection.from_env()
+    after = ConnectionConfig.from_env()
     assert after.identity == new
     assert (after.target, after.token, after.deadline_class) == (
         before.target,
@@ -125,7 +119,7 @@ def test_an_identity_is_pinned(profile: Path, bridge: ScriptedBridge, run: Run) 
     assert (pinned["bridge"], pinned["file"]) == (format_identity(new), str(profile))
 
 
-def test_what_the_relay_does_not_serve_is_not_pinned(profile: Path, run: Run, state: Path) -> None:
+def test_identity_that_is_not_served_is_not_pinned(profile: Path, run: Run, state: Path) -> None:
     before = profile.read_text()
     code, out, err = run("keys", "pin", STRANGER)
     assert (code, out) == (3, "")
@@ -133,16 +127,16 @@ def test_what_the_relay_does_not_serve_is_not_pinned(profile: Path, run: Run, st
     assert profile.read_text() == before
     assert not list(state.rglob("br1*"))
     assert run("keys", "pin", STRANGER, "--no-check")[0] == 0
-    assert format_identity(Connection.from_env().identity) == STRANGER
+    assert format_identity(ConnectionConfig.from_env().identity) == STRANGER
 
 
 @pytest.mark.parametrize("text", ["br1", STRANGER[:-1], "x" + STRANGER])
-def test_a_slip_is_not_pinned(profile: Path, text: str, run: Run) -> None:
+def test_mistyped_identity_is_not_pinned(profile: Path, text: str, run: Run) -> None:
     before = profile.read_text()
     code, _, err = run("keys", "pin", text)
     assert (code, err.count("\n"), profile.read_text()) == (2, 1, before)
 
 
-def test_a_pin_in_the_environment_is_changed_there(to_bridge: ScriptedBridge, run: Run) -> None:
+def test_pin_in_the_environment_is_not_changed(to_bridge: ScriptedBridge, run: Run) -> None:
     code, _, err = run("keys", "pin", format_identity(to_bridge.identity.public_key))
     assert (code, err) == (2, "blindrelay: the pin is in BLINDRELAY_CONNECTION: change it there\n")

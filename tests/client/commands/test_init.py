@@ -1,16 +1,18 @@
-"""`blindrelay init`: three questions, tried before they are kept; and no secret where it can be seen."""
+"""`blindrelay init`: three questions, checks before anything is written, and hidden secrets."""
 
 from __future__ import annotations
 
 import io
 import json
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from blindrelay.client import Connection
+from blindrelay.client import ConnectionConfig
 from blindrelay.client.cli import main
 from blindrelay.testbed import Testbed
 from blindrelay.trust import IdentityKey, format_identity, identity_groups, parse_identity
@@ -29,6 +31,12 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
+@pytest.fixture
+def arguments(bed: Testbed, token_file: Path) -> list[object]:
+    """All that init needs except for the identity."""
+    return ["init", "--relay", address(bed), "--token-file", token_file, "--no-tls"]
+
+
 def address(bed: Testbed) -> str:
     return bed.relay.partition("@")[2].partition("?")[0]
 
@@ -45,7 +53,7 @@ def mode(path: Path) -> int:
 
 
 def answering(answers: str, *arguments: object) -> tuple[int, str, str]:
-    """The command with these answers, typed where it asks; gives the exit code, its output and its errors."""
+    """Runs a command line with these answers; returns the exit code, stdout and stderr."""
     with CliRunner().isolation(input=answers) as (out, err, _):
         code = main([str(each) for each in arguments])
         return code, out.getvalue().decode(), err.getvalue().decode()
@@ -68,135 +76,116 @@ def test_three_questions_at_a_terminal(bed: Testbed, config: Path, run: Run) -> 
     assert str(config) in person.shown
     assert (mode(config), mode(config.parent / "default.token")) == (0o600, 0o600)
     assert bed.token not in config.read_text()
-    written = Connection.from_env()
+    written = ConnectionConfig.from_env()
     assert (written.target, written.token) == (address(bed), bed.token)
     assert format_identity(written.identity) == bed.identity
     assert run("chat", "What is the capital of France?")[:2] == (0, "The capital of France is Paris.\n")
 
 
-def test_a_slip_in_the_identity_is_asked_again(bed: Testbed, token_file: Path) -> None:
+def test_mistyped_identity_is_asked_again(bed: Testbed, arguments: list[object]) -> None:
     wrong = bed.identity[:-1] + ("a" if bed.identity[-1] != "a" else "b")
-    arguments = ["init", "--relay", address(bed), "--token-file", token_file, "--no-tls"]
     code, _, err = answering(f"{wrong}\n{bed.identity}\ny\n", *arguments)
     assert code == 0
-    assert "checksum is wrong: it is mistyped or cut; once more" in err
+    assert "checksum is wrong: it is mistyped or cut; please try again" in err
 
 
-def test_groups_that_do_not_fit_write_nothing(bed: Testbed, token_file: Path, config: Path) -> None:
-    arguments = ["init", "--relay", address(bed), "--token-file", token_file, "--no-tls"]
+def test_groups_that_differ_write_nothing(bed: Testbed, arguments: list[object], config: Path) -> None:
     code, _, err = answering(f"{bed.identity}\nn\n", *arguments)
     assert code == 2
     assert identity_groups(parse_identity(bed.identity)) in err
-    assert err.endswith("blindrelay: then nothing is written\n")
+    assert err.endswith("blindrelay: nothing was written\n")
     assert not config.exists()
 
 
-def test_without_a_question(bed: Testbed, token_file: Path, config: Path, run: Run) -> None:
-    arguments = ["init", "--relay", address(bed), "--bridge", bed.identity, "--no-tls", "--yes"]
-    code, out, err = run(*arguments, "--token-file", token_file)
-    assert (code, err) == (0, "")
-    assert f"Written: profile default in {config}" in out
-    assert bed.token not in out
-
-
 @pytest.mark.parametrize("by_option", [True, False])
-def test_a_pasted_connection_string_answers_all(
+def test_connection_string_answers_all_questions(
     by_option: bool, bed: Testbed, config: Path, run: Run
 ) -> None:
-    """Also with what a paste brings along. Only the groups are still to be compared."""
+    """Also with quotes and spaces around it. Only the groups have to be compared."""
     pasted = f' "{bed.relay}&idle=90s"'
     if by_option:
         assert run("init", "--yes", "--relay", pasted + "\n")[0] == 0
     else:
         assert answering(f"https://nonsense\n{pasted}\ny\n", "init")[0] == 0
-    written = Connection.from_env()
+    written = ConnectionConfig.from_env()
     assert (written.target, written.token, written.tls, written.idle) == (address(bed), bed.token, False, 90)
     assert format_identity(written.identity) == bed.identity
     assert bed.token not in config.read_text()
 
 
-def test_for_programs(bed: Testbed, token_file: Path, config: Path, run: Run) -> None:
-    arguments = ["init", "--relay", address(bed), "--token-file", token_file, "--no-tls", "--yes", "--json"]
-    code, out, err = run(*arguments, "--bridge", STRANGER)
+def test_json_has_the_checks(bed: Testbed, arguments: list[object], config: Path, run: Run) -> None:
+    code, out, err = run(*arguments, "--yes", "--json", "--bridge", STRANGER)
     result = json.loads(out)
     assert (code, err, result["written"], result["ok"]) == (1, "", False, False)
     assert [each["check"] for each in result["checks"] if each["status"] == "failed"] == ["identity"]
-    code, out, err = run(*arguments, "--bridge", bed.identity)
+    code, out, err = run(*arguments, "--yes", "--json", "--bridge", bed.identity)
     result = json.loads(out)
     assert (code, err, result["written"], result["ok"]) == (0, "", True, True)
     assert (result["file"], result["profile"]) == (str(config), "default")
 
 
-def test_the_token_from_stdin(bed: Testbed, run: Run, monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
+def test_token_is_read_from_stdin(
+    bed: Testbed, run: Run, monkeypatch: pytest.MonkeyPatch, config: Path
+) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(bed.token + "\n"))
     arguments = ["init", "--relay", address(bed), "--bridge", bed.identity, "--no-tls", "--yes"]
     assert run(*arguments, "--token-file", "-")[0] == 0
     assert (config.parent / "default.token").read_text() == bed.token + "\n"
 
 
-def test_what_does_not_work_is_not_written(bed: Testbed, token_file: Path, config: Path, run: Run) -> None:
-    arguments = ["init", "--relay", address(bed), "--token-file", token_file, "--no-tls"]
+def test_failed_check_writes_nothing(arguments: list[object], config: Path, run: Run) -> None:
     code, out, err = run(*arguments, "--bridge", STRANGER, "--yes")
-    assert (code, err) == (
-        1,
-        "blindrelay: a check failed, and nothing was written: --no-check writes without trying\n",
-    )
+    assert code == 1
+    assert err == "blindrelay: a check failed, and nothing was written: --no-check writes without checking\n"
     assert "FAILED   identity" in out
     assert not config.parent.exists()
     assert run(*arguments, "--bridge", STRANGER, "--yes", "--no-check")[0] == 0
     assert config.exists()
 
 
-def test_what_does_not_work_may_be_written_all_the_same(bed: Testbed, token_file: Path, config: Path) -> None:
-    arguments = [
-        "init",
-        "--relay",
-        address(bed),
-        "--token-file",
-        token_file,
-        "--no-tls",
-        "--bridge",
-        STRANGER,
-    ]
-    assert answering("y\nn\n", *arguments)[0] == 1
+def test_failed_check_may_be_ignored(arguments: list[object], config: Path) -> None:
+    assert answering("y\nn\n", *arguments, "--bridge", STRANGER)[0] == 1
     assert not config.exists()
-    code, _, err = answering("y\ny\n", *arguments)
+    code, _, err = answering("y\ny\n", *arguments, "--bridge", STRANGER)
     assert code == 0
-    assert "Write it all the same?" in err
+    assert "Write it anyway?" in err
     assert config.exists()
 
 
-def test_a_profile_is_not_replaced_unasked(bed: Testbed, token_file: Path, config: Path, run: Run) -> None:
+def test_profile_is_replaced_only_if_confirmed(
+    bed: Testbed, arguments: list[object], config: Path, run: Run
+) -> None:
     config.parent.mkdir(parents=True)
-    before = (
-        '# mine\n[profiles.default]\nrelay = "old:1"\ntls = "on"\n\n[profiles.other]\nrelay = "other:1"\n'
-    )
+    before = '# mine\n[profiles.default]\nrelay = "old:1"\n\n[profiles.other]\nrelay = "other:1"\n'
     config.write_text(before)
-    arguments = ["init", "--relay", address(bed), "--token-file", token_file, "--bridge", bed.identity]
-    code, _, err = answering("n\n", *arguments, "--no-tls")
+    arguments += ["--bridge", bed.identity]
+    code, _, err = answering("n\n", *arguments)
     assert code == 2
     assert f"There is a profile default in {config}. Replace it?" in err
+    assert answering("", *arguments)[0] == 2
     assert config.read_text() == before
-    assert answering("", *arguments, "--no-tls")[0] == 2
-    assert config.read_text() == before
-    code, _, err = run(*arguments, "--no-tls", "--yes")
+    code, out, err = run(*arguments, "--yes")
     assert (code, err) == (0, "")
+    assert f"Written: profile default in {config}" in out
+    assert bed.token not in out
     after = config.read_text()
     assert after.startswith("# mine\n[profiles.default]\n")
     assert after.endswith('\n[profiles.other]\nrelay = "other:1"\n')
     assert "old:1" not in after
 
 
-def test_profiles_side_by_side(bed: Testbed, token_file: Path, run: Run, config: Path) -> None:
-    arguments = ["init", "--relay", address(bed), "--token-file", token_file, "--bridge", bed.identity]
+def test_profiles_have_their_own_tokens(
+    bed: Testbed, arguments: list[object], run: Run, config: Path
+) -> None:
     for profile in ("work", "home"):
-        assert run(*arguments, "--no-tls", "--yes", "--profile", profile)[0] == 0
-        assert Connection.from_profile(config, profile).token == bed.token
-    assert sorted(each.name for each in config.parent.iterdir()) == [
-        "config.toml",
-        "home.token",
-        "work.token",
-    ]
+        assert run(*arguments, "--bridge", bed.identity, "--yes", "--profile", profile)[0] == 0
+        assert ConnectionConfig.from_profile(config, profile).token == bed.token
+    names = sorted(each.name for each in config.parent.iterdir())
+    assert names == ["config.toml", "home.token", "work.token"]
+
+
+ANSWERED = ["--bridge", STRANGER, "--yes"]
+NO_TOKEN = [*ANSWERED, "--no-token"]
 
 
 @pytest.mark.parametrize(
@@ -206,29 +195,45 @@ def test_profiles_side_by_side(bed: Testbed, token_file: Path, run: Run, config:
             ["--relay", "r.example", "--bridge", "br1", "--yes", "--no-token"],
             "--bridge: a bridge identity has",
         ),
-        (
-            ["--relay", "https://r", "--bridge", STRANGER, "--yes", "--no-token"],
-            "--relay: the relay's address is HOST:PORT",
-        ),
-        (["--relay", "r:0", "--bridge", STRANGER, "--yes", "--no-token"], "is HOST:PORT"),
+        (["--relay", "https://r", *NO_TOKEN], "--relay: the relay's address is HOST:PORT"),
+        (["--relay", "r:0", *NO_TOKEN], "is HOST:PORT"),
         (["--relay", "blindrelay://t@r?pin=x", "--yes"], "--relay: a connection string has no option 'pin'"),
-        (
-            ["--relay", "r", "--bridge", STRANGER, "--yes", "--no-token", "--no-tls"],
-            "for a relay on this machine",
-        ),
-        (["--relay", "r", "--bridge", STRANGER, "--yes", "--token-file", "/nowhere"], "cannot read /nowhere"),
-        (
-            ["--relay", "r", "--bridge", STRANGER, "--yes", "--token-file", "/dev/null"],
-            "access token is empty",
-        ),
+        (["--relay", "r", *NO_TOKEN, "--no-tls"], "for a relay on this machine"),
+        (["--relay", "r", *ANSWERED, "--token-file", "/nowhere"], "cannot read /nowhere"),
+        (["--relay", "r", *ANSWERED, "--token-file", "/dev/null"], "access token is empty"),
         (["--relay", "r", "--token", "secret"], "No such option"),
-        ([], "nobody to ask: give --relay, --token-file and --bridge"),
+        ([], "cannot ask without a terminal: give --relay, --token-file and --bridge"),
     ],
 )
-def test_wrong_input_is_2(arguments: list[str], message: str, config: Path) -> None:
+def test_wrong_input_is_rejected(arguments: list[str], message: str, config: Path) -> None:
     code, _, err = answering("", "init", *arguments)
     assert code == 2
     assert message in err.splitlines()[-1]
+    assert err.splitlines()[-1].startswith("blindrelay: ")
+    assert not config.exists()
+
+
+def test_a_hidden_question_without_a_terminal_is_one_line(config: Path) -> None:
+    """In a session of its own, so that getpass finds no terminal at all."""
+    command = [
+        sys.executable,
+        "-m",
+        "blindrelay.client",
+        "init",
+        "--relay",
+        "r",
+        "--bridge",
+        STRANGER,
+        "--yes",
+    ]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, start_new_session=True
+    )
+    assert done.returncode == 2
+    assert [line.strip() for line in done.stderr.splitlines()] == [
+        "Your access token:",
+        "blindrelay: cannot ask without a terminal: give --relay, --token-file and --bridge",
+    ]
     assert not config.exists()
 
 

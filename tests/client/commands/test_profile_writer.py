@@ -22,7 +22,7 @@ def profiles(path: Path) -> dict[str, dict[str, str]]:
     return found
 
 
-def test_a_new_file_is_this_users_alone(tmp_path: Path) -> None:
+def test_new_file_is_private(tmp_path: Path) -> None:
     path = tmp_path / "new" / "config.toml"
     write_profile(path, "default", NEW)
     assert profiles(path) == {"default": NEW}
@@ -31,16 +31,8 @@ def test_a_new_file_is_this_users_alone(tmp_path: Path) -> None:
     assert [each.name for each in path.parent.iterdir()] == ["config.toml"]
 
 
-def test_a_profile_is_added(tmp_path: Path) -> None:
-    path = tmp_path / "config.toml"
-    path.write_text(OTHERS)
-    write_profile(path, "two", NEW)
-    assert path.read_text().startswith(OTHERS)
-    assert profiles(path) == {"one": {"relay": "one:1"}, "two": NEW}
-
-
 @pytest.mark.parametrize("end", ["\n", ""])
-def test_a_profile_is_replaced(end: str, tmp_path: Path) -> None:
+def test_profile_is_replaced(end: str, tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(f'[profiles.two] # old\nrelay = "two:1"\ntls = "off"\n\n{OTHERS.strip()}{end}')
     write_profile(path, "two", NEW)
@@ -59,19 +51,32 @@ def test_a_profile_is_replaced(end: str, tmp_path: Path) -> None:
         '[profiles]\ntwo = { relay = "two:1" }\n',
         '[profiles."two"]\nrelay = "two:1"\n',
         '[profiles.two]\nrelay = """\n[x]\n"""\n',
-        "profiles = 1\n",
+        "[profiles]\n# empty\n",
     ],
 )
-def test_what_cannot_be_changed_alone_is_not_changed(text: str, tmp_path: Path) -> None:
+def test_profile_of_any_form_is_replaced(text: str, tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(text)
-    with pytest.raises(ConfigurationError, match=r"config\.toml"):
-        write_profile(path, "two", NEW)
-    assert path.read_text() == text
+    write_profile(path, "two", NEW)
+    assert profiles(path) == {"two": NEW}
 
 
-@pytest.mark.parametrize("text", ["[", b"\xff"])
-def test_a_file_that_is_none_is_kept(text: str | bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "profiles = { one = { relay = 'one:1' } }\n",
+        "\ufeff[profiles.one]\nrelay = 'one:1'\n",
+    ],
+)
+def test_profile_is_added_to_any_form(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    write_profile(path, "two", NEW)
+    assert profiles(path) == {"one": {"relay": "one:1"}, "two": NEW}
+
+
+@pytest.mark.parametrize("text", ["[", "profiles = 1", "profiles.two = 1", "profiles.two = [1]", b"\xff"])
+def test_invalid_file_is_kept(text: str | bytes, tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     content = text.encode() if isinstance(text, str) else text
     path.write_bytes(content)
@@ -81,12 +86,12 @@ def test_a_file_that_is_none_is_kept(text: str | bytes, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a.b", "a]", "ä", "../x", '"'])
-def test_a_name_that_is_none(name: str, tmp_path: Path) -> None:
+def test_invalid_name_is_rejected(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="name has letters"):
         write_profile(tmp_path / "config.toml", name, NEW)
 
 
-def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+def test_unwritable_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="cannot write"):
         write_private(tmp_path / "file" / "token", "x")
@@ -97,7 +102,7 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 @given(value=st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"])))
-def test_any_value_is_read_as_it_was_written(value: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_any_value_is_read_as_written(value: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("any") / "config.toml"
     write_profile(path, "default", {"token_file": value})
     assert profiles(path) == {"default": {"token_file": value}}

@@ -1,7 +1,9 @@
-"""The endpoint as a process, before a whole testbed or before a bridge that answers as a test tells it to."""
+"""The endpoint as a process, in front of a testbed or of a scripted bridge."""
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ import pytest
 from blindrelay.testbed import Testbed
 from blindrelay.testbed.processes import PartProcess
 
-from ..conftest import ScriptedBridge, answer_whole
+from ..conftest import Received, Responder, ScriptedBridge, answer_whole
 
 
 @dataclass
@@ -36,6 +38,15 @@ class Endpoint:
         """Without the token's header if `headers` are given."""
         headers = {"authorization": f"Bearer {self.token}"}
         return httpx.Client(**{"base_url": self.url, "headers": headers, "trust_env": False, **options})  # type: ignore[arg-type]
+
+    def request(self, line: str, headers: str = "", body: str = "") -> bytes:
+        """The bytes of a request with Host and the token."""
+        own = f"host: 127.0.0.1:{self.port}\r\nx-api-key: {self.token}\r\n"
+        return f"{line} HTTP/1.1\r\n{own}{headers}\r\n{body}".encode()
+
+    def connect(self) -> socket.socket:
+        """A connection to it."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
 
 
 @contextmanager
@@ -62,7 +73,7 @@ def bed() -> Iterator[Testbed]:
 
 @pytest.fixture(scope="session")
 def endpoint(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    """Before the testbed."""
+    """In front of the testbed."""
     with running(bed.relay, tmp_path_factory.mktemp("endpoint")) as endpoint:
         yield endpoint
 
@@ -84,7 +95,7 @@ def shared_endpoint(
 
 @pytest.fixture
 def bridge(shared_bridge: ScriptedBridge) -> Iterator[ScriptedBridge]:
-    """Answers with {} unless told otherwise; as after its start."""
+    """Responds with {} unless a test changes that; reset for each test."""
     shared_bridge.received.clear()
     shared_bridge.cancelled.clear()
     yield shared_bridge
@@ -95,13 +106,25 @@ def bridge(shared_bridge: ScriptedBridge) -> Iterator[ScriptedBridge]:
 
 @pytest.fixture
 def bridged(shared_endpoint: Endpoint, bridge: ScriptedBridge) -> Endpoint:
-    """Before that bridge."""
+    """In front of the scripted bridge."""
     return shared_endpoint
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
-    """Until another process's state is such: there is no event of it to wait for."""
+    """Waits for a condition in another process, which sends no event."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def never_answering(bridge: ScriptedBridge) -> threading.Event:
+    """Makes the bridge hold every request; the event is set when one has come."""
+    asked = threading.Event()
+
+    async def silent(_: Received, respond: Responder) -> None:
+        asked.set()
+        await bridge.stall(threading.Event())
+
+    bridge.answer = silent
+    return asked

@@ -1,11 +1,10 @@
-"""What the endpoint holds at most, and what it forgets; in this process."""
+"""The limits of the endpoint, in this process."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import socket
-import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,18 @@ from typing import Any
 import httpx
 import pytest
 
-from blindrelay.client import Connection, SealedTransport
+from blindrelay.client import ConnectionConfig, SealedTransport
 from blindrelay.client.endpoint import listen, read_providers, serve
 from blindrelay.client.endpoint.access import Access
 from blindrelay.client.endpoint.admission import MAX_REQUESTS, Admission
-from blindrelay.client.endpoint.journal import KEPT_EXCHANGES, Journal
+from blindrelay.client.endpoint.exchange_log import KEPT_EXCHANGES, ExchangeLog
 from blindrelay.client.endpoint.pass_through import MAX_COMPLETED_BODY, PassThrough
 from blindrelay.client.endpoint.routes import Routes
 from blindrelay.client.relay_view import RelayView
 from blindrelay.v1.envelope_pb2 import Envelope
 
-from ..conftest import Received, Responder, ScriptedBridge
-from .conftest import Endpoint, running, wait_for
+from ..conftest import ScriptedBridge
+from .conftest import Endpoint, never_answering, running, wait_for
 
 TOKEN = "brl_test"
 
@@ -33,7 +32,7 @@ class SilentTransport(SealedTransport):
     """Counts what is asked, and never answers."""
 
     def __init__(self) -> None:
-        self.connection = Connection("127.0.0.1", 443, bytes(32))
+        self.connection = ConnectionConfig("127.0.0.1", 443, bytes(32))
         self.asked = 0
         self.full = asyncio.Event()
 
@@ -76,7 +75,7 @@ class Program:
 
 def pass_through(transport: SealedTransport) -> PassThrough:
     admission = Admission(Routes(read_providers(None), "openai"), Access(TOKEN, 80))
-    return PassThrough(transport, admission, Journal())
+    return PassThrough(transport, admission, ExchangeLog())
 
 
 @pytest.fixture
@@ -84,7 +83,7 @@ async def silent() -> AsyncIterator[SilentTransport]:
     yield SilentTransport()  # noqa: PT022 (made where its event belongs)
 
 
-async def test_more_requests_than_that_are_told_to_come_again(silent: SilentTransport) -> None:
+async def test_too_many_requests_are_told_to_retry(silent: SilentTransport) -> None:
     app = pass_through(silent)
     programs = [Program("/v1/files", pieces=1) for _ in range(MAX_REQUESTS)]
     for program in programs:
@@ -102,14 +101,14 @@ async def test_more_requests_than_that_are_told_to_come_again(silent: SilentTran
     assert silent.asked == MAX_REQUESTS
 
 
-async def test_a_request_to_the_responses_api_is_held_up_to_a_limit(silent: SilentTransport) -> None:
+async def test_buffered_body_has_a_limit(silent: SilentTransport) -> None:
     program = Program("/v1/responses", pieces=MAX_COMPLETED_BODY // 1_048_576 + 1)
     await pass_through(silent)(program.scope, program.receive, program.send)
     assert (program.sent[0]["status"], program.kind) == (413, "blindrelay_too_large")
     assert not silent.asked
 
 
-async def test_a_failure_of_ours_says_its_kind_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
+async def test_internal_failure_names_only_its_kind(caplog: pytest.LogCaptureFixture) -> None:
     class Faulty(SilentTransport):
         async def handle_async_request(self, request: Any) -> Any:
             raise RuntimeError("canary")
@@ -122,24 +121,24 @@ async def test_a_failure_of_ours_says_its_kind_and_no_more(caplog: pytest.LogCap
     assert "canary" not in caplog.text
 
 
-def test_the_first_outcome_of_an_exchange_counts() -> None:
-    journal = Journal()
-    with journal.request("POST", "https://provider.example/v1") as noted:
-        journal.observe(RelayView(Envelope(), 100))
-        noted.ends("relay/overloaded")
-        journal.observe(RelayView(Envelope(), 100))
-    assert [entry.outcome for entry in journal.entries] == ["failed", "relay/overloaded"]
+def test_first_outcome_of_an_exchange_counts() -> None:
+    exchange_log = ExchangeLog()
+    with exchange_log.request("POST", "https://provider.example/v1") as logged:
+        exchange_log.observe(RelayView(Envelope(), 100))
+        logged.ended("relay/overloaded")
+        exchange_log.observe(RelayView(Envelope(), 100))
+    assert [entry.outcome for entry in exchange_log.entries] == ["failed", "relay/overloaded"]
 
 
-def test_the_journal_keeps_no_more_than_the_last() -> None:
-    journal = Journal()
+def test_exchange_log_keeps_the_last_exchanges() -> None:
+    exchange_log = ExchangeLog()
     views = [RelayView(Envelope(), number) for number in range(KEPT_EXCHANGES + 1)]
     for view in views:
-        journal.observe(view)
-    assert [entry.view for entry in journal.entries] == views[:0:-1]
+        exchange_log.observe(view)
+    assert [entry.view for entry in exchange_log.entries] == views[:0:-1]
 
 
-def test_a_held_body_is_sent_again_when_the_bridge_was_restarted(tmp_path: Path) -> None:
+def test_buffered_body_is_sent_again_after_a_restart_of_the_bridge(tmp_path: Path) -> None:
     bridge = ScriptedBridge()
     try:
         with running(bridge.connection, tmp_path) as endpoint, endpoint.client() as client:
@@ -155,21 +154,15 @@ def test_a_held_body_is_sent_again_when_the_bridge_was_restarted(tmp_path: Path)
         bridge.close()
 
 
-def test_headers_without_end_are_refused(bridged: Endpoint) -> None:
+def test_endless_headers_are_refused(bridged: Endpoint) -> None:
     with bridged.client() as client:
         answer = client.get("/v1/models", headers={"accept": "x" * 100_000})
     assert answer.status_code == 400
 
 
-async def test_a_server_that_is_cancelled_ends_what_runs(bridge: ScriptedBridge) -> None:
-    asked, never, listening = threading.Event(), threading.Event(), asyncio.Event()
-
-    async def unanswered(_: Received, respond: Responder) -> None:
-        asked.set()
-        await bridge.stall(never)
-
-    bridge.answer = unanswered
-    connection = Connection.from_string(bridge.connection)
+async def test_cancelled_server_ends_running_requests(bridge: ScriptedBridge) -> None:
+    asked, listening = never_answering(bridge), asyncio.Event()
+    connection = ConnectionConfig.from_string(bridge.connection)
     listener = listen("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     served = asyncio.create_task(
@@ -184,10 +177,9 @@ async def test_a_server_that_is_cancelled_ends_what_runs(bridge: ScriptedBridge)
     assert isinstance(answers[0], asyncio.CancelledError)
     assert isinstance(answers[1], httpx.TransportError)
     await asyncio.to_thread(wait_for, lambda: bridge.cancelled == [True])
-    never.set()
 
 
-async def test_small_pieces_do_not_wait_for_one_another() -> None:
+async def test_nagles_algorithm_is_off() -> None:
     """Without Nagle's algorithm (RFC 896) on the connections that are accepted."""
     accepted: asyncio.Future[asyncio.StreamWriter] = asyncio.get_running_loop().create_future()
     listener = listen("127.0.0.1", 0)

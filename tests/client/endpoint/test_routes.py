@@ -71,7 +71,7 @@ def test_destination(routes: Routes, method: str, path: str, headers: str, url: 
     assert routes.destination(method, path, "a=b", {headers}).url == f"{url}?a=b"
 
 
-def test_another_default() -> None:
+def test_default_provider_can_be_chosen() -> None:
     routes = Routes(read_providers(None), "mistral")
     assert routes.destination("GET", "/v1/models", "", set()).url == "https://api.mistral.ai/v1/models"
     assert routes.destination("POST", "/v1/messages", "", set()).url == f"{ANTHROPIC}/v1/messages"
@@ -97,7 +97,7 @@ def test_another_default() -> None:
         ("/" + "x" * 1_000, "x" * 64),
     ],
 )
-def test_path_of_no_known_api_is_404_with_its_name(routes: Routes, path: str, named: str) -> None:
+def test_unknown_path_is_404_and_named(routes: Routes, path: str, named: str) -> None:
     with pytest.raises(RefusedError) as raised:
         routes.destination("POST", path, "", {"authorization"})
     assert raised.value.status == 404
@@ -123,7 +123,7 @@ def test_default_provider_takes_its_own_version() -> None:
         ("https://user@api.openai.com/v1/x", None),
     ],
 )
-def test_a_providers_url_as_a_path_here(routes: Routes, url: str, path: str | None) -> None:
+def test_url_of_a_provider_has_a_local_path(routes: Routes, url: str, path: str | None) -> None:
     assert routes.local_path(url) == path
 
 
@@ -131,7 +131,7 @@ def test_a_providers_url_as_a_path_here(routes: Routes, url: str, path: str | No
     "url",
     ["", "api.example", "ftp://a/v1", "https:///v1", "https://a:b@c/v1", "https://a/v1?b", "https://a:x/"],
 )
-def test_a_wrong_base_url(url: str) -> None:
+def test_invalid_base_url_is_rejected(url: str) -> None:
     with pytest.raises(ConfigurationError, match="needs a base URL"):
         Provider.at("mine", url)
 
@@ -146,7 +146,7 @@ def test_a_wrong_base_url(url: str) -> None:
         "[",
     ],
 )
-def test_a_wrong_table(tmp_path: Path, text: str) -> None:
+def test_invalid_table_is_rejected(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.toml").write_text(text)
     with pytest.raises(ConfigurationError):
         read_providers(tmp_path / "config.toml")

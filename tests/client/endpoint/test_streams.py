@@ -1,12 +1,10 @@
-"""What streams: events as they come, bodies as they are sent, and an end as soon as either side ends."""
+"""Streams: events and bodies pass at once, and the end of either side ends the other."""
 
 from __future__ import annotations
 
 import json
 import select
-import socket
 import threading
-from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -15,7 +13,7 @@ from blindrelay.testbed import Testbed
 from blindrelay.v1.inner_pb2 import ErrorCode, ExchangeError
 
 from ..conftest import TAIL, Received, Responder, ScriptedBridge, head
-from .conftest import Endpoint, wait_for
+from .conftest import Endpoint, never_answering, wait_for
 
 CHAT = "/v1/chat/completions"
 
@@ -41,14 +39,11 @@ def test_each_event_arrives_before_the_next_is_sent(bridged: Endpoint, bridge: S
         assert list(pieces) == []
 
 
-def test_a_body_is_not_gathered(bridged: Endpoint, bridge: ScriptedBridge) -> None:
+def test_body_is_not_buffered(bridged: Endpoint, bridge: ScriptedBridge) -> None:
     """A response comes to a request that has no end."""
     bridge.stop_reading_after = 2
-    with socket.create_connection(("127.0.0.1", bridged.port), timeout=30) as program:
-        program.sendall(
-            f"POST {CHAT} HTTP/1.1\r\nhost: 127.0.0.1:{bridged.port}\r\nx-api-key: {bridged.token}\r\n"
-            "transfer-encoding: chunked\r\n\r\n".encode()
-        )
+    with bridged.connect() as program:
+        program.sendall(bridged.request(f"POST {CHAT}", "transfer-encoding: chunked\r\n"))
         for _ in range(1_000):
             program.sendall(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
             if select.select([program], [], [], 0)[0]:
@@ -57,20 +52,16 @@ def test_a_body_is_not_gathered(bridged: Endpoint, bridge: ScriptedBridge) -> No
     assert bridge.received[0].body.strip(b"x") == b""
 
 
-def test_a_large_body_arrives_as_it_was_sent(endpoint: Endpoint) -> None:
-    def pieces() -> Iterator[bytes]:
-        yield b'{"model": "m", "messages": [], "scripted": {"echo": true}, "user": "'
-        for _ in range(128):
-            yield b"x" * 65_536
-        yield b'"}'
-
+def test_large_body_arrives_as_it_was_sent(endpoint: Endpoint) -> None:
+    body = [
+        b'{"model": "m", "messages": [], "scripted": {"echo": true}, "user": "',
+        *[b"x" * 65_536] * 128,
+        b'"}',
+    ]
     with endpoint.client(timeout=60) as client:
-        echo = json.loads(
-            client.post(CHAT, content=pieces(), headers={"content-type": "application/json"}).json()[
-                "choices"
-            ][0]["message"]["content"]
-        )
-    assert echo["body_bytes"] == sum(map(len, pieces()))
+        answer = client.post(CHAT, content=iter(body), headers={"content-type": "application/json"})
+    echo = json.loads(answer.json()["choices"][0]["message"]["content"])
+    assert echo["body_bytes"] == sum(map(len, body))
 
 
 def test_a_program_that_leaves_ends_the_providers_work(bed: Testbed, endpoint: Endpoint) -> None:
@@ -82,28 +73,18 @@ def test_a_program_that_leaves_ends_the_providers_work(bed: Testbed, endpoint: E
     wait_for(lambda: outcome(bed) == "abandoned")
 
 
-def test_a_program_that_leaves_before_the_answer_ends_it_too(
+def test_program_that_leaves_before_the_response_ends_the_exchange(
     bridged: Endpoint, bridge: ScriptedBridge
 ) -> None:
-    asked, never = threading.Event(), threading.Event()
-
-    async def silent(_: Received, respond: Responder) -> None:
-        asked.set()
-        await bridge.stall(never)
-
-    bridge.answer = silent
-    with socket.create_connection(("127.0.0.1", bridged.port), timeout=30) as program:
-        program.sendall(
-            f"GET /v1/models HTTP/1.1\r\nhost: 127.0.0.1:{bridged.port}\r\n"
-            f"x-api-key: {bridged.token}\r\n\r\n".encode()
-        )
+    asked = never_answering(bridge)
+    with bridged.connect() as program:
+        program.sendall(bridged.request("GET /v1/models"))
         assert asked.wait(30)
         assert not bridge.cancelled
     wait_for(lambda: bridge.cancelled == [True])
-    never.set()
 
 
-def test_an_answer_that_is_cut_has_no_end(bridged: Endpoint, bridge: ScriptedBridge) -> None:
+def test_cut_response_has_no_end(bridged: Endpoint, bridge: ScriptedBridge) -> None:
     async def cut(_: Received, respond: Responder) -> None:
         await respond.send(head=head(content_type=b"text/event-stream"), body=b"data: 1\n\n")
         await respond.send(error=ExchangeError(code=ErrorCode.ERROR_CODE_PROVIDER_FAILED, message="it broke"))

@@ -1,4 +1,4 @@
-"""Bodies that travel with the bridge's credential: one reading, and nothing stored (section 11.5)."""
+"""Bodies for the bridge's credential: they have one reading, and nothing is stored (section 11.5)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from functools import cache
 from typing import Any, Final
 from urllib.parse import unquote
 
-from blindrelay.provider_bridge.json_body import LONG_STRING, JsonError, parse_json
 from blindrelay.provider_bridge.stateless.description import api_description
-from blindrelay.provider_bridge.stateless.form_data import FormError, judge_form
-from blindrelay.provider_bridge.stateless.judging import StoredObjectError, judge
+from blindrelay.provider_bridge.stateless.form_data import FormError, check_form
+from blindrelay.provider_bridge.stateless.json_body import LONG_STRING, JsonError, parse_json
+from blindrelay.provider_bridge.stateless.json_check import StoredObjectError, check_json
 from blindrelay.provider_bridge.stateless.rules import Rule
 
 from ..tape import Tape, spelt, written
@@ -28,42 +28,21 @@ _PATHS: Final = (
 _FORM: Final = "/v1/audio/transcriptions"
 _ALWAYS_REFUSED: Final = {"background", "cachedcontent", "container", "conversation", "previousresponseid"}
 _REFERENCES: Final = {"containerid", "fileid", "fileuri", "fileids", "vectorstoreids"}
-
-
-_KEYS: Final = (
-    "store",
-    "Store_",
-    "background",
-    "cachedContent",
-    "container",
-    "conversation",
-    "previous_response_id",
-    "prompt",
-    "input",
-    "messages",
-    "content",
-    "contents",
-    "parts",
-    "tools",
-    "voice",
-    "audio",
-    "id",
-    "type",
-    "file_id",
-    "fileUri",
-    "vector_store_ids",
-    "source",
-)
+_KEYS_TEXT: Final = """
+store Store_ background cachedContent container conversation previous_response_id prompt input messages
+content contents parts tools voice audio id type file_id fileUri vector_store_ids source
+"""
+_KEYS: Final = tuple(_KEYS_TEXT.split())
 _VALUES: Final = (False, True, None, 0, 1, "", "x", "file", "item_reference")
 
 
 def json_body(data: bytes) -> None:
-    """Any bytes as JSON: what is accepted reads as the standard library reads it, key for key."""
+    """Any bytes as JSON: what is accepted, the standard library reads in the same way."""
     _check_same(parse_json(data), json.loads(data.decode("utf-8"), object_pairs_hook=_unique))
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    check(len(dict(pairs)) == len(pairs), "no key stands twice in an object")
+    check(len(dict(pairs)) == len(pairs), "an object has no duplicate key")
     return dict(pairs)
 
 
@@ -84,22 +63,22 @@ def _check_same(ours: Any, theirs: Any) -> None:
 
 
 def _same_text(ours: Any, theirs: Any) -> bool:
-    """Equal, or a long one of which only the place is kept."""
+    """Whether they are equal, or `ours` only marks the place of a long text."""
     return bool(ours == theirs or (ours == "…" and len(json.dumps(theirs)) > LONG_STRING // 6))
 
 
 def stored_objects(data: bytes) -> None:
-    """A JSON body on its way to a path: nothing passes that stores, or names what is stored."""
+    """A JSON body for a path: nothing passes that stores something or refers to something stored."""
     tape = Tape(data)
     path, api = tape.choice(_PATHS)
     body = json.dumps(_object(tape, 4)).encode() if tape.flag() else tape.rest()
-    judge(parse_json(body), _rule(api, "bodies", path))
+    check_json(parse_json(body), _rule(api, "bodies", path))
     value = json.loads(body)
     for key, inner in value.items():
         check(_plain(key) != "store" or inner in (None, False), "nothing is stored")
         check(_plain(key) not in _ALWAYS_REFUSED or inner in (None, False, "", []), "no state is referred to")
     check(path != "/v1/responses" or value.get("store") is False, "the Responses API is told not to store")
-    if not _content_fields(api) & {key for key, _ in _members(value)}:  # what an application owns
+    if not _content_fields(api) & {key for key, _ in _members(value)}:  # these are the application's own
         for key, inner in _members(value):
             check(_plain(key) not in _REFERENCES or inner in (None, "", [], False), "nothing is referred to")
 
@@ -112,7 +91,7 @@ def _rule(api: str, kind: str, path: str) -> Rule:
 
 @cache
 def _content_fields(api: str) -> set[str]:
-    """The names of all fields whose values are the application's own."""
+    """The names of the fields whose values belong to the application."""
     shapes, names, waiting = set[int](), set[str](), list(api_description(api).shapes.values())
     while waiting:
         shape = waiting.pop()
@@ -152,17 +131,14 @@ def _members(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def form_data(data: bytes) -> None:
-    """A multipart body: every field that another parser sees in it is described."""
+    """A multipart body: every field that another parser finds in it is described."""
     body = _DISPOSITION + spelt(data, _WORDS) + b"\r\n\r\nf\r\n--b--\r\n"
     rule = _rule("openai", "forms", _FORM)
-    judge_form(body, b"b", rule)
+    check_form(body, b"b", rule)
     for name in _field_names(body):
         for read in (name, unquote(name), _QUOTED_PAIR.sub(r"\1", name)):
             known = rule.shape is not None and read.partition("[")[0] in rule.shape.fields
-            check(
-                known and _plain(read) not in ("fileid", "fileids"),
-                "a form has a field that is not described",
-            )
+            check(known and _plain(read) not in ("fileid", "fileids"), "every field is described")
 
 
 def _field_names(body: bytes) -> Iterator[str]:
@@ -174,15 +150,15 @@ def _field_names(body: bytes) -> Iterator[str]:
 
 
 def long_body(data: bytes) -> None:
-    """One piece again and again: the time that a check takes grows with the body, and no faster."""
+    """A repeated piece: the time of a check grows no faster than the body."""
     tape = Tape(data)
     kind, path = tape.choice((("forms", _FORM), ("bodies", "/v1/chat/completions")))
     begin, piece = spelt(tape.chunk(), _WORDS), spelt(tape.rest(), _WORDS)
     body = begin + piece * (_LONG // max(1, len(piece)))
     if kind == "forms":
-        judge_form(_DISPOSITION + body, b"b", _rule("openai", kind, path))
+        check_form(_DISPOSITION + body, b"b", _rule("openai", kind, path))
     else:
-        judge(parse_json(body), _rule("openai", kind, path))
+        check_json(parse_json(body), _rule("openai", kind, path))
 
 
 _BODIES: Final = (
@@ -194,61 +170,26 @@ _BODIES: Final = (
     b'["' + b"x" * 1_030 + b'", 1]',
 )
 _LONG: Final = 262_144
-"""Bytes. What takes the square of this many steps runs into the limit for one input."""
+"""Bytes. A check that takes the square of this many steps exceeds the time for one input."""
 
 _QUOTED_PAIR: Final = re.compile(r"\\(.)", re.DOTALL)
 _DISPOSITION: Final = b"--b\r\nContent-Disposition: form-data; "
 _WORDS: Final = (
-    b"name",
-    b"filename",
-    b"=",
-    b" ",
-    b"\t",
-    b"\r\n ",
-    b'"',
-    b"file_id",
-    b"file",
-    b"_",
-    b"id",
-    b";",
-    b"*",
-    b"\\",
-    b"\r\n\r\nf\r\n" + _DISPOSITION,
-    b'\\"',
-    b"[",
-    b"{",
-    b",",
-    b":",
-    b"\\u00e9",
-    b"model",
+    *(b"name", b"filename", b"=", b" ", b"\t", b"\r\n ", b'"', b"file_id", b"file", b"_", b"id", b";", b"*"),
+    *(b"\\", b"\r\n\r\nf\r\n" + _DISPOSITION, b'\\"', b"[", b"{", b",", b":", b"\\u00e9", b"model"),
 )
+
+_JSON_SEEDS: Final = tuple(bytes([place % 4, 0]) + body for place, body in enumerate(_BODIES * 2))
+_FORM_SEEDS: Final = (bytes((0, 2, 6, 21, 6)), b"\0\2\7")
+_LONG_SEEDS: Final = tuple(
+    written(kind, begin) + piece
+    for kind, begin, piece in ((1, b"{}", b" "), (1, b"[", b"1,"), (1, b"1", b"\3"), (0, b"", b"x"))
+)
+_FORM_ERRORS: Final = (FormError, StoredObjectError)
 
 TARGETS = (
     Target("json_body", json_body, (JsonError,), lambda: _BODIES, 2_048),
-    Target(
-        "stored_objects",
-        stored_objects,
-        (JsonError, StoredObjectError),
-        lambda: [bytes([place % 4, 0]) + body for place, body in enumerate(_BODIES * 2)],
-        2_048,
-    ),
-    Target(
-        "form_data",
-        form_data,
-        (FormError, StoredObjectError),
-        lambda: [bytes((0, 2, 6, 21, 6)), b"\0\2\7"],
-        64,
-    ),
-    Target(
-        "long_body",
-        long_body,
-        (FormError, JsonError, StoredObjectError),
-        lambda: [
-            written(1, b"{}") + b" ",
-            written(1, b"[") + b"1,",
-            written(1, b"1") + b"\3",
-            written(0, b"") + b"x",
-        ],
-        64,
-    ),
+    Target("stored_objects", stored_objects, (JsonError, StoredObjectError), lambda: _JSON_SEEDS, 2_048),
+    Target("form_data", form_data, _FORM_ERRORS, lambda: _FORM_SEEDS, 64),
+    Target("long_body", long_body, (JsonError, *_FORM_ERRORS), lambda: _LONG_SEEDS, 64),
 )

@@ -1,6 +1,6 @@
-"""What clients hand to each other: key histories and contradictions as text (section 5).
+"""Key histories and contradictions as text, which clients give to each other (section 5).
 
-They come from strangers, so every signature in them counts. The fuzzer signs what it makes up.
+They come from strangers, so every signature in them is verified. The fuzzer signs what it makes up.
 """
 
 from __future__ import annotations
@@ -21,26 +21,13 @@ from ..target import Target, check
 
 _IDENTITY: Final = format_identity(PINNED)
 _ODD: Final[tuple[Any, ...]] = (
-    None,
-    0,
-    -1,
-    1 << 63,
-    1.5,
-    "",
-    "br1",
-    [],
-    {},
-    [[]],
-    ["x"],
-    [None],
-    True,
-    "AA==",
+    *(None, 0, -1, 1 << 63, 1.5, "", "br1", [], {}, [[]], ["x"], [None], True, "AA=="),
     _IDENTITY,
 )
 
 
 def key_history(data: bytes) -> None:
-    """A history from a stranger: what it says was shown is signed, and it is written as it was read."""
+    """A history from a stranger: what it lists is signed, and it is written as it was read."""
     tape = Tape(data)
     genuine: set[bytes] = set()
     text = _text(tape, _history(tape, genuine))
@@ -96,7 +83,7 @@ def _statement(encoded: bytes) -> bytes:
 
 
 def _text(tape: Tape, members: dict[str, Any]) -> str:
-    """The members as JSON, perhaps one of them odd, or another text altogether."""
+    """The members as JSON, perhaps with an odd value or altered text."""
     if tape.flag():
         members[tape.choice(list(members))] = tape.choice(_ODD)
     text = json.dumps(members)

@@ -1,4 +1,4 @@
-"""What a client takes from a relay that serves what it likes, fetch after fetch (sections 4.4 and 5)."""
+"""What a client accepts from a hostile relay, fetch after fetch (sections 4.4 and 5)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SEVEN_DAYS = 604_800
 
 
 def unsigned_directories(data: bytes) -> None:
-    """Any bytes as what the relay serves: a key that is drawn stands in a vector, under its signature."""
+    """Any bytes as what the relay serves: a key that is drawn is a vector's, which is signed."""
     ring = KeyRing(PINNED, clock=lambda: float(NOW))
     ring.take(data, ring.generation)
     drawn = ring.draw(NOW)
@@ -38,7 +38,7 @@ def unsigned_directories(data: bytes) -> None:
 
 
 def key_ring(data: bytes) -> None:
-    """Several fetches: a key that is drawn is the identity's, or that of a successor long announced."""
+    """Several fetches: a drawn key belongs to the identity or to a successor announced long enough."""
     tape, now = Tape(data), [NOW]
     genuine: list[MadeDirectory] = []
     ring = KeyRing(PINNED, clock=lambda: float(now[0]))
@@ -63,7 +63,7 @@ def key_ring(data: bytes) -> None:
 
 
 def _announced(genuine: list[MadeDirectory]) -> bool:
-    """Whether the pinned identity's directories have the successor's hash over seven days, at least."""
+    """Whether the pinned identity announced the successor for seven days."""
     times = [
         each.said.issued_at
         for each in genuine
@@ -73,7 +73,7 @@ def _announced(genuine: list[MadeDirectory]) -> bool:
 
 
 def directory_history(data: bytes) -> None:
-    """Any order of directories: nothing contradictory or older is accepted, and nobody is accused in vain."""
+    """Any order of directories: no contradiction or older one is accepted, no honest replica accused."""
     tape, history = Tape(data), DirectoryHistory()
     accepted: dict[tuple[bytes, int], set[bytes]] = {}
     newest: dict[bytes, tuple[int, bytes, int]] = {}

@@ -1,6 +1,6 @@
 """A bridge's first message: envelope, encapsulated secret, first record, claim (sections 6, 8 and 11.1).
 
-The fuzzer holds the exchange's keys, so that it also knows what to put into a record that opens.
+The fuzzer holds the keys of the exchange, so that its records open.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from blindrelay.provider_bridge.claims import ClaimMemory
 from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.errors import UnclaimedError
-from blindrelay.provider_bridge.opening import Opening
+from blindrelay.provider_bridge.exchange_opener import ExchangeOpener
 from blindrelay.sealing import OpenError, SealingError, SealingKey, decapsulate
 from blindrelay.serving import CallRefusedError
 from blindrelay.v1.envelope import METADATA_KEY, EnvelopeError
@@ -60,12 +60,12 @@ def opening(data: bytes) -> None:
     """A call's metadata and first message, at a bridge that holds the key."""
     tape = Tape(data)
     claims = ClaimMemory(Clock(wall=lambda: float(NOW), monotonic=lambda: 0.0))
-    door = Opening(cast(Any, _Keys()), claims)
+    door = ExchangeOpener(cast(Any, _Keys()), claims)
     envelope = _ENVELOPE if tape.flag() else altered(tape, Envelope.FromString(_ENVELOPE))
     sealed = HostileStream(raw(_ALICE["request_key"])).seal(any_plaintext(tape), tape.choice(TAGS))
     first = ExchangeRequest(encapsulated_secret=_SECRET, sealed=sealed)
     message = altered(tape, first)
-    # What Opening.open turns into one refusal, without the time that it takes for it.
+    # What ExchangeOpener.open turns into one refusal, without the time that it takes for it.
     claimed = door._claim([(METADATA_KEY, envelope)], message, b"peer")
     check(envelope == _ENVELOPE and len(claims) == 1, "what opens is claimed, under its own envelope")
     check(claimed.issued_at == Envelope.FromString(envelope).issued_at, "dated by its envelope")

@@ -1,6 +1,6 @@
-"""Records and parts, as they come and as a hostile peer seals them (spec/protocol.md, sections 9 and 10).
+"""Records and parts of a hostile relay or peer (spec/protocol.md, sections 9 and 10).
 
-The fuzzer holds the key: whatever it makes up as a record's plaintext is authentic.
+The fuzzer holds the key, so that any plaintext that it makes up is authentic.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _plaintext(part: bytes, zeros: int) -> bytes:
 
 
 def _reading(plaintext: bytes, tag: int) -> tuple[bytes, bool] | None:
-    """What section 9 makes of an authentic plaintext; None if it is refused."""
+    """The part and finality of an authentic plaintext by section 9; None if it is refused."""
     end = 4 + int.from_bytes(plaintext[:4], "big")
     if tag not in (TAG_MESSAGE, TAG_FINAL) or len(plaintext) < max(4, end) or any(plaintext[end:]):
         return None
@@ -90,7 +90,7 @@ def _reading(plaintext: bytes, tag: int) -> tuple[bytes, bool] | None:
 
 
 def records(data: bytes) -> None:
-    """Records, authentic or not, in any order: the valid prefix opens, and the first failure stays."""
+    """Records, authentic or not, in any order: the valid prefix opens, and the first failure is final."""
     tape, stream, opener = Tape(data), HostileStream(_KEY), RecordOpener(_KEY)
     due: list[tuple[bytes, tuple[bytes, bool] | None]] = []
     opened, finished, failure = 0, False, None
@@ -124,7 +124,7 @@ def any_plaintext(tape: Tape) -> bytes:
 
 
 def _delivered(tape: Tape, due: Sequence[tuple[bytes, object]]) -> bytes | None:
-    """The newest record, or what a relay may make of it; None if it is dropped."""
+    """The newest record, or what a relay delivers instead; None if it drops the record."""
     match tape.byte() % 16:
         case 0:
             return None
@@ -143,7 +143,7 @@ def _opened(
     try:
         return opener.open(sealed), failure
     except (OpenError, ViolationError) as error:
-        check(failure is None or error is failure, "the first failure is the last word")
+        check(failure is None or error is failure, "the first failure is final")
         check(error.__cause__ is None, "a failure has no cause")
         check(not opener.finished, "what has failed is not finished")
         return None, error
@@ -193,7 +193,7 @@ _RESPONSE_PARTS: Final = (
     ResponsePart(frame=_MORE),
     ResponsePart(frame=_CLOSE),
 )
-# By the first letter of a field's name, but for a tunnel's head (H) and close (c).
+# By the first letter of a field's name, except for a tunnel's head (H) and close (c).
 _REQUEST_ORDER: Final = re.compile(r"(h(b*(ep*)?)?|H(f*(c?(ep*)?)?)?)?")
 _RESPONSE_ORDER: Final = re.compile(r"(h(b*([te]p*)?)?|H(f*(ctp*|c?(ep*)?)?)?|ep*)?")
 # RFC 6455, section 5.4: text, bytes and continuations, small for the last of a message.
@@ -221,7 +221,7 @@ def _parts(data: bytes, opener: Any, bases: tuple[Message, ...], order: re.Patte
         try:
             opened = opener.open(sealed)
         except (OpenError, ViolationError) as error:
-            check(failure is None or error is failure, "the first failure is the last word")
+            check(failure is None or error is failure, "the first failure is final")
             failure = error
             continue
         check(failure is None and not finished, "nothing opens after a failure or the final record")
@@ -260,15 +260,14 @@ def _check_limits(part: Any) -> None:
 
 
 _WELL_FORMED = written(7, b"part", 3)
+_TWO_RECORDS = _WELL_FORMED + written(0, 7) + _WELL_FORMED + written(2, 7)
 # A tunnel's head, text, a close, the end: with no alteration and no FINAL until the last.
 _WHOLE_TUNNEL = written(6, 0, 0, b"", 1, 5, 0, 0, b"", 1, 8, 0, 0, b"", 1, 2, 0, 0, b"", 0)
 _ANSWERED_TUNNEL = written(7, 0, 0, b"", 1, 6, 0, 0, b"", 1, 9, 0, 0, b"", 1, 2, 0, 0, b"", 0)
 _WHOLE_STREAM = written(0, 0, 0, b"", 1, 1, 0, 0, b"", 1, 2, 0, 0, b"", 0)
 
 TARGETS = (
-    Target(
-        "records", records, (), lambda: [_WELL_FORMED + written(0, 7) + _WELL_FORMED + written(2, 7)], 1_024
-    ),
+    Target("records", records, (), lambda: [_TWO_RECORDS], 1_024),
     Target("request_parts", request_parts, (), lambda: [_WHOLE_STREAM, _WHOLE_TUNNEL], 1_024),
     Target("response_parts", response_parts, (), lambda: [_WHOLE_STREAM, _ANSWERED_TUNNEL], 1_024),
 )

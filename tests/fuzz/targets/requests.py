@@ -1,4 +1,4 @@
-"""What the bridge makes of a hostile client's request (spec/protocol.md, sections 11.2 to 11.5)."""
+"""How the bridge treats the request of a hostile client (spec/protocol.md, sections 11.2 to 11.5)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from google.protobuf.message import DecodeError
 from blindrelay.provider_bridge.credentials import Credential
 from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.policy.headers import (
-    NEVER_SENT,
     HeaderError,
     provider_headers,
     request_headers,
@@ -32,6 +31,7 @@ from blindrelay.provider_bridge.providers import Provider
 from blindrelay.v1.http_headers import (
     ACCOUNT_HEADERS,
     INJECTED_SUBPROTOCOLS,
+    NEVER_SENT,
     REQUEST_HEADERS,
     SUBPROTOCOL,
 )
@@ -50,18 +50,10 @@ from ..tape import Tape, written
 from ..target import Target, check
 
 _SECRET: Final = (b"authorization", b"Bearer of-the-bridge")
-_NAMES: Final = (
-    *sorted(REQUEST_HEADERS | ACCOUNT_HEADERS),
-    SUBPROTOCOL,
-    b"host",
-    b"connection",
-    b"content-length",
-    b"cookie",
-    b"te",
-    b"transfer-encoding",
-    b"upgrade",
-    b"x-forwarded-for",
+_HOP_HEADERS_TEXT: Final = (
+    b"host connection content-length cookie te transfer-encoding upgrade x-forwarded-for"
 )
+_NAMES: Final = (*sorted(REQUEST_HEADERS | ACCOUNT_HEADERS), SUBPROTOCOL, *_HOP_HEADERS_TEXT.split())
 _PROVIDERS: Final = tuple(
     Provider(
         name,
@@ -78,7 +70,7 @@ _PROVIDERS: Final = tuple(
 
 
 def url(data: bytes) -> None:
-    """Any text as a URL: what is let through, every other parser reads the same way."""
+    """Any text as a URL: what passes, every other parser reads in the same way."""
     text = data.decode("utf-8", "replace")
     parsed = parse_url(text)
     check(text == f"{text.partition('://')[0]}://{text.split('/')[2]}{parsed.target.decode()}", "exact bytes")
@@ -108,7 +100,7 @@ def _check_httpx(text: str, parsed: RequestUrl) -> None:
     try:
         other = httpx.URL(text)
     except httpx.InvalidURL:
-        return  # a name that is none in IDNA; no configured provider has one
+        return  # the name is invalid in IDNA; no configured provider has such a name
     check(other.scheme == parsed.origin.scheme, "httpx reads the same scheme")
     check(other.host == parsed.origin.host.strip("[]"), "httpx reads the same host")
     check((other.port or DEFAULT_PORTS[other.scheme]) == parsed.origin.port, "httpx reads the same port")
@@ -142,7 +134,7 @@ def request_head(data: bytes) -> None:
     try:
         call = plan_call(head, _PROVIDERS)
         if call.check is not None:
-            call.check.judge(call.provider.stateless, tape.rest())
+            call.check.apply(call.provider.stateless, tape.rest())
     except RequestError as error:
         check(len(error.as_message().message.encode()) <= MAX_ERROR_MESSAGE, "an error is a sentence")
         raise
@@ -164,7 +156,7 @@ def _headers_of(call: PlannedCall) -> list[tuple[bytes, bytes]]:
 
 
 def _check_on_the_wire(method: str, target: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-    """A server reads the one request that was meant, and nothing after it."""
+    """A server reads exactly the request that was meant."""
     sent = h11.Connection(h11.CLIENT).send(h11.Request(method=method, target=target, headers=headers))
     server = h11.Connection(h11.SERVER)
     server.receive_data(sent or b"")
@@ -177,38 +169,31 @@ def _check_on_the_wire(method: str, target: bytes, headers: list[tuple[bytes, by
     check(server.trailing_data[0] == b"", "and no second request")
 
 
-def _head(method: str, address: str, credential: int, kind: bytes) -> RequestHead:
+def _head(
+    method: str, address: str, kind: bytes = b"application/json", *, brought: bool = False
+) -> RequestHead:
     return RequestHead(
         kind=EXCHANGE_KIND_EXCHANGE,
         method=method,
         url=address,
         headers=[Header(name=b"content-type", value=kind)],
-        credential=CREDENTIAL_BROUGHT if credential == CREDENTIAL_BROUGHT else CREDENTIAL_INJECTED,
+        credential=CREDENTIAL_BROUGHT if brought else CREDENTIAL_INJECTED,
     )
 
 
-_JSON: Final = b"application/json"
+_OPENAI: Final = "https://api.openai.com/v1"
+_GEMINI: Final = "https://generativelanguage.googleapis.com/v1beta/models/g:generateContent?alt=sse"
 _HEADS: Final = (
-    _head("POST", "https://api.openai.com/v1/responses", CREDENTIAL_INJECTED, _JSON),
-    _head("POST", "https://api.openai.com/v1/responses", CREDENTIAL_BROUGHT, _JSON),
-    _head("POST", "https://api.anthropic.com/v1/messages", CREDENTIAL_INJECTED, _JSON),
-    _head("GET", "https://api.openai.com/v1/models/gpt?limit=1", CREDENTIAL_INJECTED, _JSON),
-    _head(
-        "POST",
-        "https://api.openai.com/v1/audio/translations",
-        CREDENTIAL_INJECTED,
-        b"multipart/form-data; boundary=b",
-    ),
-    _head(
-        "POST",
-        "https://generativelanguage.googleapis.com/v1beta/models/g:generateContent?alt=sse",
-        CREDENTIAL_INJECTED,
-        _JSON,
-    ),
+    _head("POST", f"{_OPENAI}/responses"),
+    _head("POST", f"{_OPENAI}/responses", brought=True),
+    _head("POST", "https://api.anthropic.com/v1/messages"),
+    _head("GET", f"{_OPENAI}/models/gpt?limit=1"),
+    _head("POST", f"{_OPENAI}/audio/translations", b"multipart/form-data; boundary=b"),
+    _head("POST", _GEMINI),
     RequestHead(
         kind=EXCHANGE_KIND_TUNNEL,
         method="GET",
-        url="https://api.openai.com/v1/realtime?model=m",
+        url=f"{_OPENAI}/realtime?model=m",
         headers=[Header(name=SUBPROTOCOL, value=b"realtime")],
         credential=CREDENTIAL_INJECTED,
     ),
@@ -220,24 +205,16 @@ _URLS: Final = (
     b"https://user@api.openai.com\\@evil.example/%2e%2e/#x",
 )
 
+_HEADERS: Final = (
+    written(1, 0, 0, 6, b"application/json"),
+    written(1, 0, 0, 3, b"Bearer x", 0, 0, b"*/*"),
+    written(0, 1, 0, 12, b"realtime, sk-1"),
+)
+_CALLS: Final = tuple(written(place, 0, 0, b"") + b'{"store":false}' for place in range(len(_HEADS)))
+_REFUSALS: Final = (DecodeError, RequestError)  # the opener raises the first before anything is judged
+
 TARGETS = (
     Target("url", url, (UrlError,), lambda: _URLS, 512),
-    Target(
-        "request_header",
-        request_header,
-        (HeaderError,),
-        lambda: [
-            written(1, 0, 0, 6, b"application/json"),
-            written(1, 0, 0, 3, b"Bearer x", 0, 0, b"*/*"),
-            written(0, 1, 0, 12, b"realtime, sk-1"),
-        ],
-        1_024,
-    ),
-    Target(
-        "request_head",
-        request_head,
-        (DecodeError, RequestError),  # the first in the opener, before anything is judged
-        lambda: [written(place, 0, 0, b"") + b'{"store":false}' for place in range(len(_HEADS))],
-        1_024,
-    ),
+    Target("request_header", request_header, (HeaderError,), lambda: _HEADERS, 1_024),
+    Target("request_head", request_head, _REFUSALS, lambda: _CALLS, 1_024),
 )

@@ -29,32 +29,16 @@ from ..alter import altered_message
 from ..tape import Tape, written
 from ..target import Target, check
 
-_NAMES: Final = (
-    b"Content-Type",
-    b"content-length",
-    b"Connection",
-    b"Transfer-Encoding",
-    b"set-cookie",
-    b"keep-alive",
-    b"alt-svc",
-    b"openai-organization",
-    b"x-ratelimit-remaining",
-    b"retry-after",
-    b"upgrade",
-)
-_NEVER: Final = {
-    b"alt-svc",
-    b"anthropic-organization-id",
-    b"connection",
-    b"keep-alive",
-    b"openai-organization",
-    b"proxy-authenticate",
-    b"set-cookie",
-    b"te",
-    b"trailer",
-    b"transfer-encoding",
-    b"upgrade",
-}
+_NAMES_TEXT: Final = """
+Content-Type content-length Connection Transfer-Encoding set-cookie keep-alive alt-svc openai-organization
+x-ratelimit-remaining retry-after upgrade
+"""
+_NAMES: Final = tuple(_NAMES_TEXT.encode().split())
+_NEVER_TEXT: Final = """
+alt-svc anthropic-organization-id connection keep-alive openai-organization proxy-authenticate set-cookie
+te trailer transfer-encoding upgrade
+"""
+_NEVER: Final = set(_NEVER_TEXT.encode().split())
 _REQUESTS: Final = tuple(
     library.Request("POST", address)
     for library in (httpx, httpx2)

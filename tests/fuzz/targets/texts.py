@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
-from blindrelay.client.connection import Connection
+from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.errors import ConfigurationError
 from blindrelay.serving import ConfigError, TokenFile, authorization, list_tokens
-from blindrelay.serving.tokens import AUTHORIZATION_KEY
 from blindrelay.trust import (
     IdentityError,
     format_identity,
@@ -23,6 +22,7 @@ from blindrelay.trust import (
     parse_identity,
     parse_typed_identity,
 )
+from blindrelay.v1.grpc_profile import AUTHORIZATION_KEY
 
 from ..tape import Tape, written
 from ..target import Target, check
@@ -44,12 +44,12 @@ def identity(data: bytes) -> None:
 
 
 def connection_string(data: bytes) -> None:
-    """Any text as a connection string. Files outside the current folder are left alone."""
+    """Any text as a connection string, except one that names a file in another folder."""
     text = data.decode("utf-8", "replace")
     if "/" in unquote(text).replace("blindrelay://", "", 1).rstrip("/"):
         return
     try:
-        connection = Connection.from_string(text)
+        connection = ConnectionConfig.from_string(text)
     except ConfigurationError as error:
         check(_TOKEN not in str(error), "a token is not repeated")
         raise

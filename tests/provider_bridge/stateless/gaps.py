@@ -1,4 +1,4 @@
-"""What an SDK's request type may hold and a description does not name, neither as stateless nor as stored."""
+"""Finds fields of an SDK's request type that a description names neither as stateless nor as stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What bodies say to a cache that all customers share."""
+"""Salts and cache controls in bodies, for a cache that all customers share."""
 
 from __future__ import annotations
 
@@ -7,20 +7,27 @@ from typing import Any
 import pytest
 
 from blindrelay.provider_bridge.stateless.description import Description, api_description
-from blindrelay.provider_bridge.stateless.judging import StoredObjectError, judge
+from blindrelay.provider_bridge.stateless.json_check import StoredObjectError, check_json
 
 CHAT = "/v1/chat/completions"
 RESPONSES = "/v1/responses"
 MESSAGES = "/v1/messages"
 EPHEMERAL = {"type": "ephemeral"}
+CACHED = {"type": "text", "text": "t", "cache_control": EPHEMERAL}
+CONVERSE = "/model/m/converse"
 SALT = "a" * 32
+
+
+def said(**block: Any) -> dict[str, Any]:
+    """A message of one content block."""
+    return {"role": "user", "content": [block]}
 
 
 def judged(body: dict[str, Any], path: str = CHAT, api: str = "openai", **cache: str) -> None:
     description: Description = api_description(api).extended(cache)
     rule = description.rule("messages" if "type" in body else "bodies", path)
     assert rule is not None
-    judge(body, rule)
+    check_json(body, rule)
 
 
 @pytest.mark.parametrize("path", [CHAT, "/v1/completions", RESPONSES])
@@ -31,14 +38,14 @@ def test_salt_is_long_and_a_string(path: str, salt: Any) -> None:
         judged(body | {"cache_salt": salt}, path, "self_hosted", cache_salt="cache_salt")
 
 
-def test_salt_is_needed_in_a_websockets_requests() -> None:
+def test_websocket_request_needs_a_salt() -> None:
     asked = {"type": "response.create", "store": False}
     with pytest.raises(StoredObjectError, match="s is missing: it must be a secret"):
         judged(asked, RESPONSES, cache_salt="s")
     judged(asked | {"s": SALT}, RESPONSES, cache_salt="s")
 
 
-def test_salt_is_needed_where_prompts_are_cached() -> None:
+def test_salt_is_needed_where_prompts_are_cached_alone() -> None:
     judged({"cache_salt": SALT}, api="self_hosted", cache_salt="cache_salt")
     judged({"input": "x"}, "/v1/embeddings", cache_salt="cache_salt")
     judged({}, cache_salt="off")
@@ -60,49 +67,21 @@ def test_salt_is_needed_where_prompts_are_cached() -> None:
         (
             "openai",
             RESPONSES,
-            {
-                "store": False,
-                "input": [
-                    {
-                        "role": "user",
-                        "content": [{"type": "input_text", "prompt_cache_breakpoint": {"mode": "x"}}],
-                    }
-                ],
-            },
+            {"store": False, "input": [said(type="input_text", prompt_cache_breakpoint={})]},
         ),
         ("mistral", "/v1/fim/completions", {"prompt_cache_key": "k"}),
         ("fireworks", CHAT, {"prompt_cache_max_len": 1}),
         ("openrouter", CHAT, {"cache_control": EPHEMERAL}),
         ("anthropic", MESSAGES, {"cache_control": EPHEMERAL}),
-        ("anthropic", MESSAGES, {"system": [{"type": "text", "text": "t", "cache_control": EPHEMERAL}]}),
+        ("anthropic", MESSAGES, {"system": [CACHED]}),
         ("anthropic", MESSAGES, {"tools": [{"name": "t", "cache_control": EPHEMERAL}]}),
         ("anthropic", MESSAGES, {"tools": [{"type": "advisor_20260301", "caching": EPHEMERAL}]}),
-        (
-            "anthropic",
-            MESSAGES,
-            {
-                "messages": [
-                    {
-                        "role": "user",
-                        "content": [
-                            {
-                                "type": "tool_result",
-                                "content": [{"type": "text", "text": "t", "cache_control": EPHEMERAL}],
-                            }
-                        ],
-                    }
-                ]
-            },
-        ),
-        (
-            "bedrock",
-            "/model/m/converse",
-            {"messages": [{"role": "user", "content": [{"cachePoint": {"type": "default"}}]}]},
-        ),
+        ("anthropic", MESSAGES, {"messages": [said(type="tool_result", content=[CACHED])]}),
+        ("bedrock", CONVERSE, {"messages": [said(cachePoint={"type": "default"})]}),
         ("bedrock", "/model/m/invoke", {"cache_control": EPHEMERAL}),
     ],
 )
-def test_controls_are_refused_by_name_where_the_operator_wants_it(
+def test_cache_controls_are_refused_where_the_operator_says_so(
     api: str, path: str, body: dict[str, Any]
 ) -> None:
     with pytest.raises(StoredObjectError, match=r"^[A-Za-z_0-9.\[\]]+ controls a cache"):
@@ -116,28 +95,11 @@ def test_controls_are_refused_by_name_where_the_operator_wants_it(
         (CHAT, {"prompt_cache_key": None, "prompt_cache_options": None}),
         (CHAT, {"metadata": {"cache_control": "mine"}}),
         (CHAT, {"messages": [{"role": "user", "content": "cache_prompt"}]}),
-        (
-            MESSAGES,
-            {
-                "messages": [
-                    {
-                        "role": "assistant",
-                        "content": [
-                            {
-                                "type": "tool_use",
-                                "id": "i",
-                                "name": "n",
-                                "input": {"cache_control": "max-age=0"},
-                            }
-                        ],
-                    }
-                ]
-            },
-        ),
+        (MESSAGES, {"messages": [said(type="tool_use", id="i", name="n", input={"cache_control": "x"})]}),
         (MESSAGES, {"tools": [{"input_schema": {"properties": {"cache_control": {"type": "string"}}}}]}),
     ],
 )
-def test_applications_own_words_are_no_controls(path: str, body: dict[str, Any]) -> None:
+def test_application_data_is_not_a_control(path: str, body: dict[str, Any]) -> None:
     judged(body, path, "anthropic", cache_controls="refuse")
 
 
@@ -147,16 +109,8 @@ def test_applications_own_words_are_no_controls(path: str, body: dict[str, Any])
         ("openai", CHAT, {"prompt_cache_options": {"comparison_response_id": "resp_1"}}),
         ("anthropic", MESSAGES, {"diagnostics": {"previous_message_id": "msg_1"}}),
         ("gemini", "/v1/models/m:generateContent", {"cachedContent": "cachedContents/1"}),
-        ("bedrock", "/model/m/converse", {"guardrailConfig": {"guardrailIdentifier": "g"}}),
-        (
-            "bedrock",
-            "/model/m/converse",
-            {
-                "messages": [
-                    {"role": "user", "content": [{"image": {"source": {"s3Location": {"uri": "s3://a/b"}}}}]}
-                ]
-            },
-        ),
+        ("bedrock", CONVERSE, {"guardrailConfig": {"guardrailIdentifier": "g"}}),
+        ("bedrock", CONVERSE, {"messages": [said(image={"source": {"s3Location": {"uri": "s3://a/b"}}})]}),
         ("xai", CHAT, {"deferred": True}),
         ("bedrock", "/model/arn:aws:bedrock:us-east-1:1:prompt%2FP:1/converse", {}),
         ("bedrock", "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3aprompt%2fP/invoke", {}),
@@ -170,9 +124,7 @@ def test_applications_own_words_are_no_controls(path: str, body: dict[str, Any])
         ("cohere", "/v1/classify", {"preset": "p"}),
     ],
 )
-def test_references_are_refused_whatever_the_operator_says_of_controls(
-    api: str, path: str, body: dict[str, Any]
-) -> None:
+def test_references_are_refused_even_where_controls_pass(api: str, path: str, body: dict[str, Any]) -> None:
     with pytest.raises(StoredObjectError, match="Leave it out, or bring your own credential"):
         judged(body, path, api, cache_controls="pass")
 
@@ -184,5 +136,5 @@ def test_references_are_refused_whatever_the_operator_says_of_controls(
         ("openrouter", CHAT, {"model": "openai/gpt:online", "models": ["a/b", "c/d"]}),
     ],
 )
-def test_models_that_are_like_references(api: str, path: str, body: dict[str, Any]) -> None:
+def test_model_names_that_look_like_references_pass(api: str, path: str, body: dict[str, Any]) -> None:
     judged(body, path, api, cache_controls="pass")

@@ -1,12 +1,12 @@
-"""Forms: only what stands between a boundary and the blank line after it says what a part is."""
+"""In a form, a part is what its headers say, and its content is never read."""
 
 from __future__ import annotations
 
 import pytest
 
 from blindrelay.provider_bridge.stateless.description import api_description
-from blindrelay.provider_bridge.stateless.form_data import MAX_PARTS, FormError, form_boundary, judge_form
-from blindrelay.provider_bridge.stateless.judging import StoredObjectError
+from blindrelay.provider_bridge.stateless.form_data import MAX_PARTS, FormError, check_form, form_boundary
+from blindrelay.provider_bridge.stateless.json_check import StoredObjectError
 
 FILE = b'name="file"; filename="a.wav"'
 
@@ -21,7 +21,7 @@ def form(*parts: bytes, disposition: bytes = b"", headers: bytes = b"", value: b
 def judged(body: bytes, path: str = "/v1/audio/transcriptions", api: str = "openai") -> None:
     rule = api_description(api).rule("forms", path)
     assert rule is not None
-    judge_form(body, b"b", rule)
+    check_form(body, b"b", rule)
 
 
 @pytest.mark.parametrize(
@@ -83,17 +83,14 @@ def test_stored_file_is_refused_unless_it_is_empty() -> None:
 @pytest.mark.parametrize(
     "disposition",
     [
-        b'name="model"; name="file_id"',
-        b"name*=utf-8''file%5fid",
-        b'name="fi\\le_id"',
-        b'name="file%5Fid"',
-        b'name="file+AF8-id"',
-        b'name="=?utf-8?q?file=5Fid?="',
-        b'name="model" ; filename="x\\"; name="file_id"',
-        b'name="file"; filename="x; name=file_id"',
-        b'name="model"; x="y"',
-        b"name=",
-        b"",
+        *(
+            b'name="model"; name="file_id"',
+            b"name*=utf-8''file%5fid",
+            b'name="fi\\le_id"',
+            b'name="file%5Fid"',
+        ),
+        *(b'name="file+AF8-id"', b'name="=?utf-8?q?file=5Fid?="', b'name="model"; x="y"', b"name=", b""),
+        *(b'name="model" ; filename="x\\"; name="file_id"', b'name="file"; filename="x; name=file_id"'),
     ],
 )
 def test_disposition_with_two_readings_is_refused(disposition: bytes) -> None:

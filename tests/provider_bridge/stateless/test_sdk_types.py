@@ -1,6 +1,6 @@
 """Every field, tool, item and part that the official SDKs can send is described: as stateless, or as stored.
 
-When an SDK's new version has a field more, this fails until somebody has read what it does.
+When a new version of an SDK adds a field, this fails until somebody has read what the field does.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ REQUESTS = [
 ]
 
 NOT_SENT = {
-    # These are headers, and no part of the body.
+    # These are headers.
     ".betas of",
-    # What the SDK keeps for itself, or answers of models that it does not know.
+    # What the SDK keeps for itself, or responses of models that it does not know.
     ".is_unknown of Unknown",
     " of type UNKNOWN",
 }
@@ -96,7 +96,7 @@ def test_gemini_sdk_sends_no_setting_that_is_not_described() -> None:
 
 
 def test_new_reference_field_is_found() -> None:
-    """What this file is for: each of these is what an SDK's next version could add."""
+    """Each of these is something that an SDK's next version could add."""
 
     class Tool(TypedDict):
         type: Literal["time_machine"]

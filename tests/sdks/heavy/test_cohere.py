@@ -11,21 +11,12 @@ import pytest
 from cohere.core import ApiError
 
 from ...aimock.server import Aimock
-from ..conftest import PARIS, Way
+from ..conftest import PARIS, TOOLS, Way, ask
 from ..works import works
 
 SDK: Final = "cohere"
 CUT: Final = (httpx.RemoteProtocolError, httpx.ReadError)
 MODEL: Final = "command-a-03-2025"
-TOOLS: Final[Any] = [
-    {
-        "type": "function",
-        "function": {
-            "name": "get_weather",
-            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
-        },
-    }
-]
 
 
 def client_by(way: Way) -> Any:
@@ -43,10 +34,6 @@ def async_client_by(way: Way) -> Any:
 @pytest.fixture
 def client(way: Way) -> Any:
     return client_by(way)
-
-
-def ask(text: str = "What is the capital of France?") -> list[Any]:
-    return [{"role": "user", "content": text}]
 
 
 def said(events: list[Any]) -> str:
@@ -112,7 +99,7 @@ def test_rerank(client: Any) -> None:
 
 
 @works(SDK, "the provider's errors")
-def test_the_providers_429_arrives_whole(client: Any) -> None:
+def test_429_of_the_provider_arrives_whole(client: Any) -> None:
     with pytest.raises(ApiError) as raised:
         client.chat(model=MODEL, messages=ask("slow down"), request_options={"max_retries": 0})
     assert raised.value.status_code == 429
@@ -120,7 +107,7 @@ def test_the_providers_429_arrives_whole(client: Any) -> None:
 
 
 @works(SDK, "a cut stream is an error")
-def test_a_stream_that_the_provider_cuts_is_an_error(client: Any) -> None:
+def test_cut_stream_is_an_error(client: Any) -> None:
     seen: list[Any] = []
     with pytest.raises(CUT):
         seen.extend(client.chat_stream(model=MODEL, messages=ask("break off")))
@@ -131,7 +118,7 @@ def test_what_stores_is_refused(client: Any) -> None:
         client.datasets.list()
 
 
-def test_the_key_and_the_sdk_stay_at_home(way: Way, aimock: Aimock) -> None:
+def test_key_and_sdk_are_not_sent_to_the_provider(way: Way, aimock: Aimock) -> None:
     client_by(way).chat(model=MODEL, messages=ask())
     seen = str(aimock.requests("/v2/chat")[-1]["headers"]).lower()
     for trace in ("authorization", way.key.lower(), "x-fern", "cohere/", "linux"):

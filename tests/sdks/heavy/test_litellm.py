@@ -8,7 +8,7 @@ import litellm
 import pytest
 from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, HTTPHandler
 
-from ..conftest import PARIS, Way
+from ..conftest import PARIS, Way, ask
 from ..works import works
 
 SDK: Final = "litellm"
@@ -39,10 +39,6 @@ each_streamed = pytest.mark.parametrize(
         pytest.param(*_MISTRAL, id="mistral", marks=works(SDK, "Mistral's chat, streamed")),
     ],
 )
-
-
-def ask(text: str = "What is the capital of France?") -> Any:
-    return [{"role": "user", "content": text}]
 
 
 def options(way: Way, model: str, base: str) -> Any:

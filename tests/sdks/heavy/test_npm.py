@@ -55,7 +55,7 @@ def results(mock_bed: Testbed, mock_endpoint: Endpoint) -> Results:
         pytest.param("responses", PARIS, marks=works(OPENAI, "responses")),
         pytest.param("embeddings", 2, marks=works(OPENAI, "embeddings")),
         pytest.param("models", True, marks=works(OPENAI, "models")),
-        pytest.param("audio, heard", PARIS, marks=works(OPENAI, "audio, heard")),
+        pytest.param("audio, transcribed", PARIS, marks=works(OPENAI, "audio, transcribed")),
         pytest.param("the provider's errors", [429, "7"], marks=works(OPENAI, "the provider's errors")),
         pytest.param("a cut stream is an error", "an error", marks=works(OPENAI, "a cut stream is an error")),
     ],
@@ -128,4 +128,4 @@ def test_run_holds_every_sdk(mock_bed: Testbed, tmp_path: Path, level: str) -> N
     assert set(found.values()) == {PARIS}
     assert set(past.values()) == {"not sealed"}
     assert len(past) == len(found) == 5
-    assert "refused, since it was not sealed: " in done.stderr
+    assert "refused because not sealed: " in done.stderr

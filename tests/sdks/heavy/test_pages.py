@@ -1,4 +1,4 @@
-"""Every block of code in docs/integrations/ runs as it stands, but for the port, and gets its response."""
+"""Every block of code in docs/integrations/ runs unchanged, except for the port, and gets its response."""
 
 from __future__ import annotations
 

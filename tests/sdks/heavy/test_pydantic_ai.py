@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import pydantic
 import pytest
 from pydantic_ai import Agent
 from pydantic_ai.exceptions import ModelHTTPError
@@ -15,7 +14,7 @@ from pydantic_ai.providers.anthropic import AnthropicProvider
 from pydantic_ai.providers.google import GoogleProvider
 from pydantic_ai.providers.openai import OpenAIProvider
 
-from ..conftest import PARIS, Way
+from ..conftest import PARIS, City, Way
 from ..test_google_genai import client_by
 from ..works import works
 
@@ -69,11 +68,6 @@ async def test_tools(chat: Any) -> None:
     assert (answer.output, asked) == ("It rains in Paris.", ["Paris"])
 
 
-class City(pydantic.BaseModel):
-    name: str
-    country: str
-
-
 @works(SDK, "structured output")
 async def test_structured_output(chat: Any) -> None:
     answer = await Agent(chat, output_type=City).run("Which city?")
@@ -95,7 +89,7 @@ async def test_gemini(way: Way) -> None:
 
 
 @works(SDK, "the provider's errors")
-async def test_the_providers_429_arrives_whole(chat: Any) -> None:
+async def test_429_of_the_provider_arrives_whole(chat: Any) -> None:
     with pytest.raises(ModelHTTPError) as raised:
         await Agent(chat).run("Please slow down")
     assert raised.value.status_code == 429

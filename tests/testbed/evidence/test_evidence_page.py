@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("width", [380, 1_200])
-def test_it_reads_as_it_should(page: Page, tmp_path: Path, width: int) -> None:
+def test_page_shows_the_counts(page: Page, tmp_path: Path, width: int) -> None:
     file = tmp_path / "evidence.html"
     file.write_text(evidence_page(as_it_should_be()), encoding="utf-8")
     page.set_viewport_size({"width": width, "height": 800})
@@ -28,7 +28,7 @@ def test_it_reads_as_it_should(page: Page, tmp_path: Path, width: int) -> None:
     assert page.evaluate("() => document.documentElement.scrollWidth") <= width
 
 
-def test_a_leak_is_seen_at_once(page: Page, tmp_path: Path) -> None:
+def test_page_marks_a_leak(page: Page, tmp_path: Path) -> None:
     evidence = as_it_should_be()
     evidence.looks[0].found["body"] = 3
     file = tmp_path / "evidence.html"

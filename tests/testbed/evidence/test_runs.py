@@ -78,17 +78,17 @@ def test_nothing_is_found_at_the_relay(of_ours: Result) -> None:
 
 
 @pytest.mark.parametrize(("party", "place"), CONTROLS)
-def test_everything_is_found_with_those_who_have_it(of_ours: Result, party: str, place: str) -> None:
+def test_every_kind_is_found_with_those_who_have_it(of_ours: Result, party: str, place: str) -> None:
     looks = (look for look in of_ours["looks"] if look["party"] == party and look["place"].startswith(place))
     assert {kind for look in looks for kind in look["found"]} == set(KINDS)
 
 
-def test_what_says_who_asks_is_found_where_it_is_known(of_ours: Result) -> None:
+def test_traits_of_the_asker_are_found_only_where_they_are_known(of_ours: Result) -> None:
     assert len(of_ours["traits"]) == 7
     assert all(trait["found_there"] and not trait["found_at_bridge"] for trait in of_ours["traits"])
 
 
-def test_every_leak_has_its_sentence() -> None:
+def test_every_leak_has_an_expected_sentence() -> None:
     assert WHAT_IS_SAID.keys() == LEAKS.keys()
 
 
@@ -97,7 +97,7 @@ def test_the_run_fails_for_every_protection_that_is_taken_out(of_one_that_leaks:
     assert any(WHAT_IS_SAID[leak] in said for said in of_one_that_leaks["leaks"])
 
 
-def test_what_is_not_taken_out_is_not_said(of_one_that_leaks: Result, of_ours: Result) -> None:
+def test_only_the_leaks_are_reported(of_one_that_leaks: Result, of_ours: Result) -> None:
     assert of_one_that_leaks["weaknesses"] == []
     assert not any("holds" in said for said in of_one_that_leaks["leaks"]), "no word is there to be leaked"
     assert not any(sentence in said for sentence in WHAT_IS_SAID.values() for said in of_ours["leaks"])
@@ -114,7 +114,7 @@ def test_the_run_fails_for_each_alone(run: Run, leak: str) -> None:
         assert not any(sentence in each for sentence in others for each in result["leaks"])
 
 
-def test_a_leak_that_there_is_not_is_refused() -> None:
+def test_unknown_leak_is_rejected() -> None:
     command = [sys.executable, "-m", "blindrelay.testbed", "evidence", "--leak", "everything"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2

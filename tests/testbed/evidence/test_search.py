@@ -24,7 +24,7 @@ NEEDLES = Needles({**OTHERS, "word": spellings(WORD)}, window)
 
 
 @pytest.mark.parametrize("form", forms(WORD))
-def test_any_twelve_letters_of_every_form_are_found_wherever_they_stand(form: str) -> None:
+def test_any_twelve_letters_of_every_form_are_found(form: str) -> None:
     for spelling in forms(WORD)[form]:
         enough = window(spelling)
         assert len(spelling) >= enough
@@ -33,34 +33,34 @@ def test_any_twelve_letters_of_every_form_are_found_wherever_they_stand(form: st
             assert NEEDLES.found_in(os.urandom(1_000 + start) + cut + os.urandom(500)) == {"word"}
 
 
-def test_a_byte_that_looks_like_an_escape_widens_no_window() -> None:
+def test_byte_like_an_escape_does_not_widen_the_window() -> None:
     assert window(b"%" + bytes(range(1, 28))) == WINDOW
 
 
-def test_a_table_of_digits_is_no_word() -> None:
+def test_table_of_digits_is_not_found() -> None:
     """Six digits in UTF-16 are twelve bytes, and libraries have tables of them."""
     needles = Needles({"word": spellings("c8c7e8f7ea1234119eca705e54239")}, window)
     assert needles.found_in(b"\x001\x001\x002\x003\x004\x001\x001\x001\x005" * 20) == set()
 
 
 @pytest.mark.parametrize("start", range(0, len(WORD) - WINDOW, 5))
-def test_eleven_bytes_are_not(start: int) -> None:
+def test_eleven_bytes_are_not_found(start: int) -> None:
     assert NEEDLES.found_in(b" " * 50 + WORD[start : start + WINDOW - 1].encode() + b" " * 50) == set()
 
 
-def test_what_is_not_there_is_not_found() -> None:
+def test_nothing_is_found_in_noise() -> None:
     assert NEEDLES.found_in(os.urandom(3_000_000)) == set()
     assert NEEDLES.found_in(bytes(3_000_000)) == NEEDLES.found_in(b"") == NEEDLES.found_in(b"short") == set()
 
 
-def test_what_programs_make_of_a_word_is_among_its_forms() -> None:
+def test_encoded_words_are_found() -> None:
     for shift in range(6):
         assert NEEDLES.found_in(base64.b64encode(b"x" * shift + WORD.encode() + b"yz")) == {"word"}
     assert all(NEEDLES.found_in(each.encode()) == {"word"} for each in (json.dumps(WORD), quote(WORD)))
     assert NEEDLES.found_in(WORD.encode("utf-16")) == {"word"}
 
 
-def test_bytes_have_the_forms_in_which_python_writes_them() -> None:
+def test_bytes_are_found_as_python_prints_them() -> None:
     sample = os.urandom(16)
     needles = Needles({"sample": spellings(sample)}, WINDOW)
     for written in (repr(b"a" + sample), sample.hex(), base64.b64encode(b"12" + sample + b"3").decode()):
@@ -68,26 +68,26 @@ def test_bytes_have_the_forms_in_which_python_writes_them() -> None:
 
 
 @pytest.mark.parametrize("at", [0, 1_000_000, 1_048_570, 1_048_576 - WINDOW, 3_000_000 - WINDOW])
-def test_what_lies_across_pieces_of_the_search_or_at_an_end_is_found(at: int) -> None:
+def test_words_across_pieces_and_at_ends_are_found(at: int) -> None:
     data = bytearray(3_000_000)
     data[at : at + WINDOW] = WORD[7 : 7 + WINDOW].encode()
     assert NEEDLES.found_in(bytes(data)) == {"word"}
 
 
-def test_a_needle_shorter_than_the_window_is_found_whole() -> None:
+def test_short_needle_is_found_whole() -> None:
     needles = Needles({"short": [b"123456789"]}, WINDOW)
     assert needles.found_in(b"..123456789..") == {"short"}
     assert needles.found_in(b"..12345678...") == set()
 
 
-def test_every_round_has_words_of_its_own() -> None:
+def test_every_round_has_new_words() -> None:
     one, other = Canaries.fresh(), Canaries.fresh()
     assert set(one.words) == set(KINDS)
     assert len({*one.words.values(), *other.words.values()}) == 2 * len(KINDS)
     assert one["answer"] == digested(f"answer{one['body']}"), "nobody has it before it is answered"
 
 
-def test_another_processs_memory_is_read() -> None:
+def test_memory_of_another_process_is_read() -> None:
     program = f"import sys; held = {WORD!r}.encode(); print(flush=True); sys.stdin.read()"
     with subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -102,7 +102,7 @@ def test_another_processs_memory_is_read() -> None:
             process.kill()
 
 
-def test_samples_are_of_what_is_sealed_and_counted_where_they_are_kept() -> None:
+def test_samples_are_sealed_bytes_and_are_found_where_they_remain() -> None:
     sealed, text = os.urandom(50_000), b"POST /blindrelay.v1.ExchangeService/Exchange 127.0.0.1:8443 " * 500
     samples = Samples([sealed + text])
     assert samples.forwarded == len(sealed + text)
@@ -114,6 +114,6 @@ def test_samples_are_of_what_is_sealed_and_counted_where_they_are_kept() -> None
     assert samples.written_in([text, random.randbytes(100_000)]) == 0
 
 
-def test_more_may_be_left_of_little_than_of_much() -> None:
+def test_allowed_share_shrinks_with_the_traffic() -> None:
     assert Samples([os.urandom(10_000)]).allowed == 0.5
     assert Samples([os.urandom(10_000_000)]).allowed < 0.1

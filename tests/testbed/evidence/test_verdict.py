@@ -30,7 +30,7 @@ def as_it_should_be() -> Evidence:
     )
 
 
-def test_the_verdict_on_a_relay_that_holds_nothing() -> None:
+def test_verdict_on_a_relay_that_holds_nothing() -> None:
     evidence = as_it_should_be()
     assert evidence.is_good
     assert (evidence.leaks(), evidence.weaknesses()) == ([], [])
@@ -50,7 +50,7 @@ LEAKS: dict[str, Callable[[Evidence], object]] = {
 
 
 @pytest.mark.parametrize("leak", LEAKS)
-def test_a_leak_is_one_wherever_it_is(leak: str) -> None:
+def test_every_kind_of_leak_fails_the_run(leak: str) -> None:
     evidence = as_it_should_be()
     LEAKS[leak](evidence)
     assert len(evidence.leaks()) == 1
@@ -60,7 +60,7 @@ def test_a_leak_is_one_wherever_it_is(leak: str) -> None:
 
 @pytest.mark.parametrize(("party", "place"), CONTROLS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_run_that_does_not_find_what_is_there_is_powerless(party: str, place: str, kind: str) -> None:
+def test_missing_control_makes_the_run_powerless(party: str, place: str, kind: str) -> None:
     evidence = as_it_should_be()
     for at, look in enumerate(evidence.looks):
         if look.party == party and look.place.startswith(place):
@@ -82,14 +82,14 @@ WEAKNESSES: dict[str, Callable[[Evidence], object]] = {
 
 
 @pytest.mark.parametrize("weakness", WEAKNESSES)
-def test_so_is_one_that_had_nothing_to_look_at(weakness: str) -> None:
+def test_nothing_to_search_makes_the_run_powerless(weakness: str) -> None:
     evidence = as_it_should_be()
     WEAKNESSES[weakness](evidence)
     assert len(evidence.weaknesses()) == 1
     assert not evidence.is_good
 
 
-def test_the_page_needs_nothing_else_and_quotes_what_it_shows() -> None:
+def test_page_is_one_file_and_escapes_its_values() -> None:
     evidence = as_it_should_be()
     evidence.strange_records.append("<script>")
     html = page(evidence)

@@ -70,7 +70,7 @@ def ask(page: Page, relay: str = "honest") -> None:
     page.wait_for_function("() => !['', 'Asking…'].includes(document.getElementById('state').textContent)")
 
 
-def test_an_honest_relay_has_bytes_and_the_others_words(live: Page) -> None:
+def test_honest_relay_shows_bytes_and_the_others_text(live: Page) -> None:
     ask(live)
     assert PARIS in live.inner_text("#of-client")
     assert live.inner_text("#state").startswith("The response is whole, and what the bridge sent.")
@@ -85,7 +85,7 @@ def test_an_honest_relay_has_bytes_and_the_others_words(live: Page) -> None:
     assert PARIS in bridge
 
 
-def test_the_relay_s_column_has_the_whole_exchange_in_its_order(live: Page) -> None:
+def test_column_of_the_relay_has_the_whole_exchange_in_order(live: Page) -> None:
     ask(live)
     heads = live.locator("#of-relay b").all_inner_texts()
     ways = [part.partition(",")[0] for _, _, part in (head.partition(" s ") for head in heads)]
@@ -100,7 +100,7 @@ def test_the_relay_s_column_has_the_whole_exchange_in_its_order(live: Page) -> N
     assert written.startswith("nothing of this exchange") or set(on_the_minute) == {"exchanges"}
 
 
-def test_what_the_relay_had_is_searched_and_the_search_finds_it_with_one_that_reads(live: Page) -> None:
+def test_search_finds_text_only_at_the_relay_that_reads(live: Page) -> None:
     ask(live)
     assert live.inner_text("#found").startswith("5 words of question and response, looked for in all ")
     assert live.inner_text("#found").endswith(": none found")
@@ -114,7 +114,7 @@ def test_what_the_relay_had_is_searched_and_the_search_finds_it_with_one_that_re
 
 
 @pytest.mark.parametrize("trick", TRICKS)
-def test_each_switch_ends_as_it_should(live: Page, trick: str) -> None:
+def test_each_trick_ends_as_expected(live: Page, trick: str) -> None:
     ask(live, trick)
     client, deed = ENDS[trick]
     assert client in live.inner_text("#of-client")
@@ -130,7 +130,7 @@ def test_each_switch_ends_as_it_should(live: Page, trick: str) -> None:
 
 
 @pytest.mark.parametrize("trick", ["request", "keys"])
-def test_what_never_reached_the_bridge_is_said(live: Page, trick: str) -> None:
+def test_page_says_when_nothing_reached_the_bridge(live: Page, trick: str) -> None:
     ask(live, trick)
     assert live.inner_text("#of-bridge") == "nothing reached it"
 
@@ -143,7 +143,7 @@ def test_the_altered_byte_is_marked(live: Page) -> None:
     assert live.locator("mark").count() == 0
 
 
-def test_a_page_that_is_opened_later_has_the_last_exchange(live: Page, view: str) -> None:
+def test_page_opened_later_shows_the_last_exchange(live: Page, view: str) -> None:
     ask(live, "cut")
     later = live.context.new_page()
     open_view(later, view)
@@ -156,7 +156,7 @@ def test_a_page_that_is_opened_later_has_the_last_exchange(live: Page, view: str
     assert "CutResponseError" in later.inner_text("#of-client")
 
 
-def test_nothing_is_asked_without_words(live: Page) -> None:
+def test_empty_prompt_is_not_sent(live: Page) -> None:
     asked = live.locator("li").count()
     live.fill("#prompt", "  ")
     live.press("#prompt", "Enter")
@@ -168,11 +168,11 @@ def test_nothing_is_asked_without_words(live: Page) -> None:
     "asked",
     ["{", "[]", "{}", '{"prompt": " "}', '{"prompt": "x", "relay": "magic"}', '{"prompt": "x", "relay": {}}'],
 )
-def test_what_the_page_would_not_ask_is_refused(view: str, asked: str) -> None:
+def test_malformed_request_of_the_page_is_rejected(view: str, asked: str) -> None:
     assert httpx.post(f"{view}ask", content=asked, trust_env=False).status_code == 400
 
 
-def test_a_view_that_does_not_answer_is_said_and_can_be_asked_again(browser: Browser, view: str) -> None:
+def test_failed_request_is_shown_and_can_be_repeated(browser: Browser, view: str) -> None:
     with browser.new_context() as context:  # not a checked page: its console has the failed request
         page = context.new_page()
         open_view(page, view)
@@ -182,14 +182,14 @@ def test_a_view_that_does_not_answer_is_said_and_can_be_asked_again(browser: Bro
         assert page.locator("button").is_enabled()
 
 
-def test_markup_is_shown_and_not_obeyed(live: Page) -> None:
+def test_markup_is_escaped(live: Page) -> None:
     live.fill("#prompt", "<img src=x onerror=alert(1)>")
     ask(live)
     assert "<img src=x" in live.inner_text("#of-client")
     assert live.locator("#of-client img, #of-bridge img").count() == 0
 
 
-def test_every_control_has_a_name_and_the_keyboard_reaches_it(live: Page) -> None:
+def test_controls_have_names_and_keyboard_access(live: Page) -> None:
     assert live.get_by_label("Ask something, and watch what each of the three has of it.").count() == 1
     assert live.get_by_role("radio").count() == len(RELAYS)
     assert live.get_by_role("status").count() == 1
@@ -202,9 +202,7 @@ def test_every_control_has_a_name_and_the_keyboard_reaches_it(live: Page) -> Non
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_all_text_stands_out_from_what_is_behind_it(
-    browser: Browser, view: str, scheme: Literal["light", "dark"]
-) -> None:
+def test_text_has_enough_contrast(browser: Browser, view: str, scheme: Literal["light", "dark"]) -> None:
     with browser.new_context(color_scheme=scheme, reduced_motion="reduce") as context:
         page = context.new_page()
         open_view(page, view)
@@ -214,7 +212,7 @@ def test_all_text_stands_out_from_what_is_behind_it(
             assert weak == {}
 
 
-def test_nothing_moves_for_those_who_want_it_still(browser: Browser, view: str) -> None:
+def test_reduced_motion_stops_animations(browser: Browser, view: str) -> None:
     with browser.new_context(reduced_motion="reduce") as context:
         page = context.new_page()
         open_view(page, view)
@@ -223,7 +221,7 @@ def test_nothing_moves_for_those_who_want_it_still(browser: Browser, view: str) 
         assert page.evaluate("() => getComputedStyle(document.querySelector('li')).animationName") == "none"
 
 
-def test_a_narrow_window_scrolls_one_way_only(live: Page) -> None:
+def test_narrow_window_does_not_scroll_sideways(live: Page) -> None:
     live.set_viewport_size({"width": 380, "height": 700})
     ask(live)
     width = live.evaluate("() => document.documentElement.scrollWidth")
@@ -238,7 +236,7 @@ def test_a_narrow_window_scrolls_one_way_only(live: Page) -> None:
         ({}, "wrong", 404),
     ],
 )
-def test_other_pages_and_other_paths_get_nothing(
+def test_other_origins_and_paths_are_rejected(
     view: str, headers: dict[str, str], path: str, status: int
 ) -> None:
     address = view if not path else view.rpartition("/")[0].rpartition("/")[0] + f"/{path}/"

@@ -1,14 +1,15 @@
-"""The two directions of Alice's exchange: what they share (streams.py), and what each has of its own."""
+"""The two directions of Alice's exchange: the streams of both (streams.py), and those of one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from generator import streams
 from generator.fixed import ALICE, BOB, MALLORY
 from generator.primitives import FINAL, MESSAGE, Record, record, seal
 from generator.scenario import Scenario
-from generator.streams import Direction
+from generator.streams import Direction, Streams
 
 from blindrelay.v1.inner_pb2 import (
     BODY_END_LENGTH,
@@ -90,26 +91,27 @@ def scenarios() -> Iterator[Scenario]:
 def _full() -> Iterator[Scenario]:
     """Records that are as large as a body piece makes them."""
     head, piece = record(RESPONSE.head), RESPONSE.body(bytes(MAX_PIECE))
+    last = record(ResponsePart(body=bytes(MAX_PIECE), tail=TAIL), tag=FINAL)
+    zeros = 69_632 - 24 - 21
+    largest = record(RESPONSE.both, zeros - RESPONSE.both.ByteSize(), FINAL)
+    whole: Streams = {
+        "stream_last_chunk_full": ("FINAL on a record with a full piece and the end.", [head, last]),
+        "stream_largest_record": ("69,632 bytes with the header, which are the most.", [largest]),
+    }
+    yield from RESPONSE.streams(whole)
+    open_ended = [head, record(piece)]
     yield RESPONSE.stream(
-        "stream_last_chunk_full", "FINAL on a record with a full piece and the end.",
-        [head, record(ResponsePart(body=bytes(MAX_PIECE), tail=TAIL), tag=FINAL)],
-    )  # fmt: skip
-    yield RESPONSE.stream(
-        "stream_no_final_full", "The last record is full, and not FINAL.", [head, record(piece)], "truncated"
+        "stream_no_final_full", "The last record is full, and not FINAL.", open_ended, "truncated"
     )
-    whole = [record(RESPONSE.both, tag=FINAL), record(piece, tag=FINAL)]
-    yield RESPONSE.stream(
-        "stream_two_final_chunks_full", "A full one after FINAL.", whole, "open_failure", opens=1
-    )
-    largest = record(b"", 69_632 - 24 - 21, FINAL)
-    yield RESPONSE.stream(
-        "stream_largest_record", "69,632 bytes with the header, which are the most.",
-        [record(RESPONSE.both, 69_632 - 24 - 21 - RESPONSE.both.ByteSize(), FINAL)],
-    )  # fmt: skip
-    yield RESPONSE.stream(
-        "stream_record_too_large", "69,633 bytes, authentic.",
-        [record(RESPONSE.both), Record(largest.plaintext + bytes(25), FINAL)], "open_failure", opens=1,
-    )  # fmt: skip
+    too_large = Record(record(b"", zeros, FINAL).plaintext + bytes(25), FINAL)
+    after: Streams = {
+        "stream_two_final_chunks_full": (
+            "A full one after FINAL.",
+            [record(RESPONSE.both, tag=FINAL), record(piece, tag=FINAL)],
+        ),
+        "stream_record_too_large": ("69,633 bytes, authentic.", [record(RESPONSE.both), too_large]),
+    }
+    yield from RESPONSE.streams(after, "open_failure", opens=1)
 
 
 def _too_large() -> Iterator[Scenario]:
@@ -127,66 +129,61 @@ def _too_large() -> Iterator[Scenario]:
 def _errors() -> Iterator[Scenario]:
     head, body = record(RESPONSE.head), record(RESPONSE.body(b"one"))
     unreachable, broken = ResponsePart(error=NOT_REACHED), ResponsePart(error=BROKE_OFF)
-    yield RESPONSE.stream(
-        "error_first", "An error in the place of an answer.", [record(unreachable, tag=FINAL)]
-    )
-    yield RESPONSE.stream("error_after_head", "An answer that breaks off.", [head, record(broken, tag=FINAL)])
-    yield RESPONSE.stream(
-        "error_after_body", "An answer that breaks off, later.", [head, body, record(broken, tag=FINAL)]
-    )
-    padded = [record(unreachable), record(b"", 100, FINAL)]
-    yield RESPONSE.stream("error_padded", "Padding after an error.", padded)
-    late = [*streams.three(RESPONSE, MESSAGE), record(broken)]
-    yield RESPONSE.stream("error_after_tail", "The answer was whole.", late, "violation", opens=3)
-    both = ResponsePart(tail=TAIL, error=BROKE_OFF)
-    yield RESPONSE.stream(
-        "error_with_tail", "Whole and failed at once.", [head, record(both)], "violation", opens=1
-    )
-    for name, part in {"head": RESPONSE.head, "body": RESPONSE.body(b"one"), "tail": RESPONSE.end}.items():
-        records = [record(unreachable), record(part)]
-        yield RESPONSE.stream(
-            f"{name}_after_error", "The exchange had failed.", records, "violation", opens=1
-        )
-    yield RESPONSE.stream("error_no_final", "An error without FINAL.", [record(unreachable)], "truncated")
+    first, last = record(unreachable), record(broken, tag=FINAL)
+    accepted: Streams = {
+        "error_first": ("An error in the place of an answer.", [record(unreachable, tag=FINAL)]),
+        "error_after_head": ("An answer that breaks off.", [head, last]),
+        "error_after_body": ("An answer that breaks off, later.", [head, body, last]),
+        "error_padded": ("Padding after an error.", [first, record(b"", 100, FINAL)]),
+    }
+    yield from RESPONSE.streams(accepted)
+    both = record(ResponsePart(tail=TAIL, error=BROKE_OFF))
+    refused: Streams = {
+        "error_after_tail": ("The answer was whole.", [*streams.three(RESPONSE, MESSAGE), record(broken)]),
+        "error_with_tail": ("Whole and failed at once.", [head, both]),
+        "head_after_error": ("The exchange had failed.", [first, head]),
+        "body_after_error": ("The exchange had failed.", [first, body]),
+        "tail_after_error": ("The exchange had failed.", [first, record(RESPONSE.end)]),
+    }
+    yield from RESPONSE.streams(refused, "violation", opens=-1)
+    yield RESPONSE.stream("error_no_final", "An error without FINAL.", [first], "truncated")
 
 
 def _statuses() -> Iterator[Scenario]:
     for status in (0, 100, 199, 600):
-        head = ResponsePart(head=ResponseHead(status=status))
-        yield RESPONSE.stream(
-            f"status_{status}", "Not one of 200 to 599, nor 101.", [record(head)], "violation", opens=0
-        )
+        records = [record(ResponsePart(head=ResponseHead(status=status)))]
+        comment = "Not one of 200 to 599, nor 101."
+        yield RESPONSE.stream(f"status_{status}", comment, records, "violation", opens=0)
     for status in (204, 599):
         part = ResponsePart(head=ResponseHead(status=status), tail=TAIL)
         yield RESPONSE.stream(f"status_{status}", "One of 200 to 599.", [record(part, tag=FINAL)])
 
 
 def _crossed() -> Iterator[Scenario]:
-    """Records of one stream in the place of another's."""
-    answer = streams.three(RESPONSE)
-    bobs = seal(BOB.response_key, RESPONSE_HEADER, answer)
-    mallorys = seal(MALLORY.response_key, RESPONSE_HEADER, answer)
-    alices_request = seal(ALICE.request_key, REQUEST_HEADER, streams.three(REQUEST))
+    """A response whose records are, in part, those of another stream."""
+    sent = streams.three(RESPONSE)
+    alices, bobs, forged = (seal(each.response_key, RESPONSE_HEADER, sent) for each in (ALICE, BOB, MALLORY))
+    request = seal(ALICE.request_key, REQUEST_HEADER, streams.three(REQUEST))
+    second = seal(ALICE.response_key, REQUEST_HEADER, sent)
+    crossed = {
+        "response_swap_fails": ("Bob's answer, given to Alice.", 0, bobs),
+        "mitm_cannot_forge_response": ("An answer under keys that a relay made for itself.", 0, forged),
+        "reflected_request_fails": ("Alice's own request, given back.", 0, request),
+        "spliced_tail_fails": ("Alice's answer with Bob's end.", 2, [*alices[:2], bobs[2]]),
+        "spliced_second_answer_fails": (
+            "The end of another answer under the same key.",
+            2,
+            [*alices[:2], second[2]],
+        ),
+    }
+    for name, (comment, opens, records) in crossed.items():
+        yield _delivered(RESPONSE, name, comment, opens, records)
+    comment = "Alice's answer, opened with keys that a relay made for itself."
+    eavesdropped = replace(RESPONSE, key=MALLORY.response_key)
+    yield _delivered(eavesdropped, "mitm_cannot_read_response", comment, 0, alices)
 
-    def crossed(name: str, comment: str, records: list[bytes], opens: int = 0) -> Scenario:
-        return RESPONSE.stream(name, comment, answer, "open_failure", opens=opens, alter=lambda _: records)
 
-    yield crossed("response_swap_fails", "Bob's answer, given to Alice.", bobs)
-    yield crossed(
-        "mitm_cannot_forge_response", "An answer under keys that a relay made for itself.", mallorys
-    )
-    yield crossed("reflected_request_fails", "Alice's own request, given back.", alices_request)
-    alices = seal(ALICE.response_key, RESPONSE_HEADER, answer)
-    yield crossed("spliced_tail_fails", "Alice's answer with Bob's end.", [*alices[:2], bobs[2]], opens=2)
-    second = seal(ALICE.response_key, REQUEST_HEADER, answer)
-    yield crossed(
-        "spliced_second_answer_fails",
-        "The end of another answer under the same key.",
-        [*alices[:2], second[2]],
-        2,
-    )
-    eavesdropped = Direction(**{**vars(RESPONSE), "key": MALLORY.response_key})
-    yield eavesdropped.stream(
-        "mitm_cannot_read_response", "Alice's answer, opened with keys that a relay made for itself.",
-        answer, "open_failure", opens=0, alter=lambda _: alices,
-    )  # fmt: skip
+def _delivered(way: Direction, name: str, comment: str, opens: int, records: list[bytes]) -> Scenario:
+    """Three records were sent, and these arrive."""
+    sent = streams.three(RESPONSE)
+    return way.stream(name, comment, sent, "open_failure", opens=opens, alter=lambda _: records)

@@ -1,4 +1,4 @@
-"""Scenarios of key directories, each as what one client fetches, one step after the other."""
+"""Scenarios of key directories: what one client fetches, step by step."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from blindrelay.v1.keys_pb2 import Delegation, KeyConfig, KeyDirectory, SignedKe
 DELEGATION_LABEL = "blindrelay/v1 delegation"
 DIRECTORY_LABEL = "blindrelay/v1 key directory"
 DAY = 86_400
+HASH = b"\x22" * 32
 
 Step = dict[str, Any]
 
@@ -97,163 +98,152 @@ def _one(
     return Scenario("directory", name, comment, expect, fields | more)
 
 
+Row = tuple[str, str, SignedKeyDirectory]
+"""A name, a comment, and what the relay serves."""
+
+
+def _each(expect: str, rows: list[Row]) -> Iterator[Scenario]:
+    for name, comment, message in rows:
+        yield _one(name, comment, expect, message)
+
+
+def listing(**changes: Any) -> SignedKeyDirectory:
+    """A directory with these changes, correctly signed."""
+    return signed(directory(**changes))
+
+
+def delegated(**changes: int | bytes) -> SignedKeyDirectory:
+    """A directory whose delegation has these changes, correctly signed."""
+    return signed(delegated=delegation(**changes))
+
+
+def replaced(**fields: bytes) -> SignedKeyDirectory:
+    """A directory that is changed after it was signed."""
+    message = signed()
+    for name, value in fields.items():
+        setattr(message, name, value)
+    return message
+
+
 def _accepted() -> Iterator[Scenario]:
     second = encode(key_config(OTHER_KEM_KEY, NOW + 2_400, NOW + 6_000))
     both = directory(configs=[CONFIG, second])
     keys = [(CONFIG, NOW - 600, NOW + 3_000), (second, NOW + 2_400, NOW + 6_000)]
-    yield _one(
-        "directory", "A replica's directory: this epoch's key and the next.", "accept", signed(both),
-        directory={
-            "replica_id": both.replica_id,
-            "sequence": both.sequence,
-            "issued_at": both.issued_at,
-            "expires_at": both.expires_at,
-            "keys": [
-                {"key_id": key_id(config), "not_before": first, "not_after": last, "config": config}
-                for config, first, last in keys
-            ],
-        },
-    )  # fmt: skip
+    stated = {
+        "replica_id": both.replica_id,
+        "sequence": both.sequence,
+        "issued_at": both.issued_at,
+        "expires_at": both.expires_at,
+        "keys": [
+            {"key_id": key_id(config), "not_before": first, "not_after": last, "config": config}
+            for config, first, last in keys
+        ],
+    }
+    comment = "A replica's directory: this epoch's key and the next."
+    yield _one("directory", comment, "accept", signed(both), directory=stated)
     eight = [encode(key_config(KEM_KEY, NOW + 10 * place, NOW + EPOCH)) for place in range(8)]
-    yield _one("eight_keys", "The most that a directory holds.", "accept", signed(directory(configs=eight)))
-    successor = directory(next_identity_hash=b"\x22" * 32)
-    announcing = delegation(next_identity_hash=b"\x22" * 32)
-    yield _one(
-        "next_identity", "A hash of the identity that will follow.", "accept", signed(successor, announcing)
-    )
-    yield _one("oldest", "Issued W seconds ago.", "accept", signed(directory(issued_at=NOW - WINDOW)))
-    yield _one("newest", "Dated W seconds ahead.", "accept", signed(directory(issued_at=NOW + WINDOW)))
-    last = directory(issued_at=NOW - 10, expires_at=NOW)
-    yield _one("last_second", "At expires_at itself.", "accept", signed(last))
-    longest = directory(expires_at=NOW + 2 * DAY)
-    yield _one(
-        "started_when_issued", "Its replica has just started.", "accept", signed(directory(started_at=NOW))
-    )
-    yield _one("longest_lifetime", "172,800 seconds.", "accept", signed(longest))
-    ending = signed(delegated=delegation(not_after=NOW))
-    yield _one("delegation_last_second", "At the delegation's not_after itself.", "accept", ending)
-    beginning = signed(delegated=delegation(not_before=NOW + WINDOW))
-    yield _one(
-        "delegation_first_second", "W seconds before the delegation's not_before.", "accept", beginning
-    )
+    announcing = signed(directory(next_identity_hash=HASH), delegation(next_identity_hash=HASH))
+    early = delegated(not_before=NOW + WINDOW)
+    rows: list[Row] = [
+        ("eight_keys", "The most that a directory holds.", listing(configs=eight)),
+        ("next_identity", "A hash of the identity that will follow.", announcing),
+        ("oldest", "Issued W seconds ago.", listing(issued_at=NOW - WINDOW)),
+        ("newest", "Dated W seconds ahead.", listing(issued_at=NOW + WINDOW)),
+        ("last_second", "At expires_at itself.", listing(issued_at=NOW - 10, expires_at=NOW)),
+        ("started_when_issued", "Its replica has just started.", listing(started_at=NOW)),
+        ("longest_lifetime", "172,800 seconds.", listing(expires_at=NOW + 2 * DAY)),
+        ("delegation_last_second", "At the delegation's not_after itself.", delegated(not_after=NOW)),
+        ("delegation_first_second", "W seconds before the delegation's not_before.", early),
+    ]
+    yield from _each("accept", rows)
 
 
 def _foreign() -> Iterator[Scenario]:
-    stranger = public(STRANGER)
-    theirs = signed(directory(identity=stranger), delegation(identity=stranger), identity=STRANGER)
-    yield _one("foreign_bridge", "All in order, for another bridge.", "foreign_identity", theirs)
-    theirs = signed(directory(identity=stranger))
-    yield _one(
-        "foreign_directory", "Another bridge's directory under our delegation.", "foreign_identity", theirs
-    )
-    theirs = signed(delegated=delegation(identity=stranger), identity=STRANGER)
-    yield _one(
-        "foreign_delegation", "Our directory under another bridge's delegation.", "foreign_identity", theirs
-    )
+    said, by = directory(identity=public(STRANGER)), delegation(identity=public(STRANGER))
+    theirs = signed(delegated=by, identity=STRANGER)
+    rows: list[Row] = [
+        ("foreign_bridge", "All in order, for another bridge.", signed(said, by, identity=STRANGER)),
+        ("foreign_directory", "Another bridge's directory under our delegation.", signed(said)),
+        ("foreign_delegation", "Our directory under another bridge's delegation.", theirs),
+    ]
+    yield from _each("foreign_identity", rows)
 
 
 def _signatures() -> Iterator[Scenario]:
+    good = signed()
     forged = signed(delegated=delegation(signing_key=public(STRANGER)), replica=STRANGER, identity=STRANGER)
-    yield _one("delegation_forged", "A stranger delegates to itself in our name.", "bad_delegation", forged)
-    plain = signed()
-    plain.delegation_signature = IDENTITY.sign(plain.delegation).signature
-    yield _one("delegation_signature_unlabelled", "Signed without its label.", "bad_delegation", plain)
-    crossed = signed()
-    crossed.delegation_signature = sign(IDENTITY, DIRECTORY_LABEL, crossed.delegation)
-    yield _one(
-        "delegation_signature_other_label", "Signed as if it were a directory.", "bad_delegation", crossed
-    )
-    short = signed()
-    short.delegation_signature = short.delegation_signature[:-1]
-    yield _one("delegation_signature_short", "63 bytes.", "bad_delegation", short)
-    stretched = signed()
-    stretched.delegation = encode(delegation(not_after=NOW + 365 * DAY))
-    yield _one("delegation_stretched", "A later not_after than the one signed.", "bad_delegation", stretched)
-    usurping = signed(directory(next_identity_hash=b"\x22" * 32))
-    yield _one(
-        "successor_not_delegated", "Only the replica announces a successor.", "bad_delegation", usurping
-    )
-    silenced = signed(delegated=delegation(next_identity_hash=b"\x22" * 32))
-    yield _one("successor_left_out", "Only the identity announces it.", "bad_delegation", silenced)
-
-    yield _one(
-        "directory_forged",
-        "Signed by a key that nobody delegated to.",
-        "bad_signature",
-        signed(replica=STRANGER),
-    )
+    unlabelled = replaced(delegation_signature=IDENTITY.sign(good.delegation).signature)
+    as_directory = replaced(delegation_signature=sign(IDENTITY, DIRECTORY_LABEL, good.delegation))
+    short = replaced(delegation_signature=good.delegation_signature[:-1])
+    stretched = replaced(delegation=encode(delegation(not_after=NOW + 365 * DAY)))
+    usurped = listing(next_identity_hash=HASH)
+    delegations: list[Row] = [
+        ("delegation_forged", "A stranger delegates to itself in our name.", forged),
+        ("delegation_signature_unlabelled", "Signed without its label.", unlabelled),
+        ("delegation_signature_other_label", "Signed as if it were a directory.", as_directory),
+        ("delegation_signature_short", "63 bytes.", short),
+        ("delegation_stretched", "A later not_after than the one signed.", stretched),
+        ("successor_not_delegated", "Only the replica announces a successor.", usurped),
+        ("successor_left_out", "Only the identity announces it.", delegated(next_identity_hash=HASH)),
+    ]
+    yield from _each("bad_delegation", delegations)
     by_identity = signed(replica=IDENTITY)
-    yield _one(
-        "directory_signed_by_identity",
-        "Only the delegated key signs directories.",
-        "bad_signature",
-        by_identity,
-    )
-    crossed = signed()
-    crossed.signature = sign(REPLICA, DELEGATION_LABEL, crossed.directory)
-    yield _one("signature_other_label", "Signed as if it were a delegation.", "bad_signature", crossed)
-    short = signed()
-    short.signature = short.signature[:-1]
-    yield _one("signature_short", "63 bytes.", "bad_signature", short)
-    missing = signed()
-    missing.signature = b""
-    yield _one("signature_missing", "No signature.", "bad_signature", missing)
-    altered = signed()
-    altered.directory = encode(directory(sequence=8))
-    yield _one("directory_altered", "A later sequence than the one signed.", "bad_signature", altered)
+    as_delegation = replaced(signature=sign(REPLICA, DELEGATION_LABEL, good.directory))
+    altered = replaced(directory=encode(directory(sequence=8)))
+    directories: list[Row] = [
+        ("directory_forged", "Signed by a key that nobody delegated to.", signed(replica=STRANGER)),
+        ("directory_signed_by_identity", "Only the delegated key signs directories.", by_identity),
+        ("signature_other_label", "Signed as if it were a delegation.", as_delegation),
+        ("signature_short", "63 bytes.", replaced(signature=good.signature[:-1])),
+        ("signature_missing", "No signature.", replaced(signature=b"")),
+        ("directory_altered", "A later sequence than the one signed.", altered),
+    ]
+    yield from _each("bad_signature", directories)
 
 
 def _dates() -> Iterator[Scenario]:
-    old = signed(directory(issued_at=NOW - WINDOW - 1))
-    yield _one("stale", "Issued W + 1 seconds ago.", "stale", old)
     yield _one("client_an_hour_ahead", "The client's clock is off.", "stale", signed(), NOW + 3_600)
-    past = signed(directory(issued_at=NOW - 20, expires_at=NOW - 1))
-    yield _one("expired", "One second after expires_at.", "stale", past)
-    ahead = signed(directory(issued_at=NOW + WINDOW + 1))
-    yield _one("dated_ahead", "Dated W + 1 seconds ahead.", "future", ahead)
     yield _one("client_an_hour_behind", "The client's clock is off.", "future", signed(), NOW - 3_600)
-    ended = signed(delegated=delegation(not_after=NOW - 1))
-    yield _one("delegation_expired", "One second after its not_after.", "bad_delegation", ended)
-    early = signed(delegated=delegation(not_before=NOW + WINDOW + 1))
-    yield _one("delegation_not_yet_valid", "W + 1 seconds before its not_before.", "bad_delegation", early)
-    earlier = signed(directory(issued_at=NOW - 10), delegation(not_before=NOW + WINDOW - 9))
-    yield _one(
-        "delegation_of_another_time",
-        "Valid now, and not when the directory was issued: a relay put the two together.",
-        "bad_delegation",
-        earlier,
-    )
+    ahead = listing(issued_at=NOW + WINDOW + 1)
+    yield _one("dated_ahead", "Dated W + 1 seconds ahead.", "future", ahead)
+    stale: list[Row] = [
+        ("stale", "Issued W + 1 seconds ago.", listing(issued_at=NOW - WINDOW - 1)),
+        ("expired", "One second after expires_at.", listing(issued_at=NOW - 20, expires_at=NOW - 1)),
+    ]
+    yield from _each("stale", stale)
+    early = delegated(not_before=NOW + WINDOW + 1)
+    later = signed(directory(issued_at=NOW - 10), delegation(not_before=NOW + WINDOW - 9))
+    joined = "Valid now, and not when the directory was issued: a relay put the two together."
+    delegations: list[Row] = [
+        ("delegation_expired", "One second after its not_after.", delegated(not_after=NOW - 1)),
+        ("delegation_not_yet_valid", "W + 1 seconds before its not_before.", early),
+        ("delegation_of_another_time", joined, later),
+    ]
+    yield from _each("bad_delegation", delegations)
 
 
 def _malformed() -> Iterator[Scenario]:
-    cases: dict[str, tuple[str, KeyDirectory | bytes]] = {
-        "replica_id_short": ("16 bytes.", directory(replica_id=bytes(15))),
-        "replica_id_long": ("16 bytes.", directory(replica_id=bytes(17))),
-        "next_identity_hash_short": ("32 bytes or none.", directory(next_identity_hash=bytes(31))),
-        "no_keys": ("At least one.", directory(configs=[])),
-        "nine_keys": ("At most eight.", directory(configs=[CONFIG] * 9)),
-        "lifetime_zero": ("It expires as it is issued.", directory(expires_at=NOW)),
-        "lifetime_negative": ("It expires before it is issued.", directory(expires_at=NOW - 1)),
-        "started_after_issued": ("Its replica started later.", directory(started_at=NOW + 1)),
-        "lifetime_too_long": ("172,801 seconds.", directory(expires_at=NOW + 2 * DAY + 1)),
-        "directory_not_protobuf": ("A field that ends before its length.", b"\x0a\x20abc"),
-        "config_not_protobuf": ("A field that ends before its length.", directory(configs=[b"\x12\x05abc"])),
-        "config_public_key_short": ("1,216 bytes.", directory(configs=[_config(public_key=bytes(1_215))])),
-        "config_validity_empty": ("No moment at all.", directory(configs=[_config(not_after=NOW - 600)])),
-        "config_validity_uneven": ("Multiples of 10.", directory(configs=[_config(not_after=NOW + 1)])),
-    }
-    for name, (comment, listed) in cases.items():
-        yield _one(name, comment, "malformed", signed(listed))
-    yield _one(
-        "delegation_not_protobuf", "A field that ends early.", "malformed", signed(delegated=b"\x0a\x20abc")
-    )
-    spoilt = directory(configs=[CONFIG, _config(suite=2)])
-    yield _one(
-        "downgrade_refused",
-        "Beside a good key, one of a suite that is not ours.",
-        "unknown_suite",
-        signed(spoilt),
-    )
+    cut, no_message = b"\x0a\x20abc", listing(configs=[b"\x12\x05abc"])
+    rows: list[Row] = [
+        ("replica_id_short", "16 bytes.", listing(replica_id=bytes(15))),
+        ("replica_id_long", "16 bytes.", listing(replica_id=bytes(17))),
+        ("next_identity_hash_short", "32 bytes or none.", listing(next_identity_hash=bytes(31))),
+        ("no_keys", "At least one.", listing(configs=[])),
+        ("nine_keys", "At most eight.", listing(configs=[CONFIG] * 9)),
+        ("lifetime_zero", "It expires as it is issued.", listing(expires_at=NOW)),
+        ("lifetime_negative", "It expires before it is issued.", listing(expires_at=NOW - 1)),
+        ("started_after_issued", "Its replica started later.", listing(started_at=NOW + 1)),
+        ("lifetime_too_long", "172,801 seconds.", listing(expires_at=NOW + 2 * DAY + 1)),
+        ("directory_not_protobuf", "A field that ends before its length.", signed(cut)),
+        ("delegation_not_protobuf", "A field that ends early.", signed(delegated=cut)),
+        ("config_not_protobuf", "A field that ends before its length.", no_message),
+        ("config_public_key_short", "1,216 bytes.", listing(configs=[_config(public_key=bytes(1_215))])),
+        ("config_validity_empty", "No moment at all.", listing(configs=[_config(not_after=NOW - 600)])),
+        ("config_validity_uneven", "Multiples of 10.", listing(configs=[_config(not_after=NOW + 1)])),
+    ]
+    yield from _each("malformed", rows)
+    comment = "Beside a good key, one of a suite that is not ours."
+    yield _one("downgrade_refused", comment, "unknown_suite", listing(configs=[CONFIG, _config(suite=2)]))
 
 
 def _config(**changes: int | bytes) -> bytes:
@@ -263,34 +253,22 @@ def _config(**changes: int | bytes) -> bytes:
 
 
 def _histories() -> Iterator[Scenario]:
-    def history(name: str, comment: str, expect: str, *steps: Step, **more: Any) -> Scenario:
-        return Scenario(
-            "directory", name, comment, expect, {"identity": public(IDENTITY), "steps": list(steps)} | more
-        )
+    def history(name: str, comment: str, *steps: Step, **more: Any) -> Scenario:
+        fields = {"identity": public(IDENTITY), "steps": list(steps)}
+        return Scenario("directory", name, comment, steps[-1]["expect"], fields | more)
 
-    first, second = signed(directory(sequence=7)), signed(directory(sequence=8))
-    newer = step(second, "accept")
-    yield history(
-        "rolled_back",
-        "An older directory after a newer one.",
-        "rolled_back",
-        newer,
-        step(first, "rolled_back"),
-    )
-    yield history("renewed", "A newer directory after an older one.", "accept", step(first, "accept"), newer)
-    yield history("served_twice", "The same bytes again.", "accept", newer, newer)
+    first, second = listing(sequence=7), listing(sequence=8)
     renewed = signed(directory(sequence=8), delegation(not_after=NOW + 8 * DAY))
-    yield history(
-        "delegation_renewed", "The same directory, delegated anew.", "accept", newer, step(renewed, "accept")
-    )
-    other = step(signed(directory(sequence=1, replica_id=b"\x33" * 16)), "accept")
-    yield history("another_replica", "Each replica counts for itself.", "accept", newer, other)
-    split = signed(directory(sequence=8, configs=[encode(key_config(OTHER_KEM_KEY))]))
-    yield history(
-        "per_client_config_detected", "Two of one number: somebody has keys of his own.", "forked",
-        newer, step(split, "forked"), proof=[encode(second), encode(split)],
-    )  # fmt: skip
-    yield history(
-        "refused_ones_are_not_remembered", "One that is refused for its date moves nothing.", "accept",
-        step(second, "stale", NOW + 3_600), step(first, "accept"),
-    )  # fmt: skip
+    split = listing(sequence=8, configs=[encode(key_config(OTHER_KEM_KEY))])
+    older, newer = step(first, "accept"), step(second, "accept")
+    other = step(listing(sequence=1, replica_id=b"\x33" * 16), "accept")
+    yield history("rolled_back", "An older directory after a newer one.", newer, step(first, "rolled_back"))
+    yield history("renewed", "A newer directory after an older one.", older, newer)
+    yield history("served_twice", "The same bytes again.", newer, newer)
+    comment = "The same directory, delegated anew."
+    yield history("delegation_renewed", comment, newer, step(renewed, "accept"))
+    yield history("another_replica", "Each replica counts for itself.", newer, other)
+    comment, proof = "Two of one number: somebody has keys of his own.", [encode(second), encode(split)]
+    yield history("per_client_config_detected", comment, newer, step(split, "forked"), proof=proof)
+    comment = "One that is refused for its date moves nothing."
+    yield history("refused_ones_are_not_remembered", comment, step(second, "stale", NOW + 3_600), older)

@@ -62,52 +62,49 @@ def _altered_secrets() -> Iterator[Scenario]:
     def flipped(place: int) -> bytes:
         return good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :]
 
-    def fails(name: str, comment: str, altered: bytes) -> Scenario:
-        return _fails(name, comment, encapsulated_secret=altered)
-
-    yield fails("modified_enc_fails", "A bit in the middle of ML-KEM's ciphertext.", flipped(544))
-    yield fails("modified_enc_mlkem_fails", "A bit of ML-KEM's ciphertext.", flipped(0))
-    yield fails("modified_enc_x25519_fails", "A bit of X25519's share.", flipped(1_088))
-    yield fails("modified_ciphertext_fails", "A bit of the sealed secret.", flipped(1_120))
-    yield fails("modified_tag_fails", "A bit of the tag.", flipped(1_167))
     low_order = good[:1_088] + bytes(32) + good[1_120:]
-    yield fails("low_order_share", "X25519's share is a point of low order.", low_order)
-    yield fails("secret_missing", "No bytes.", b"")
-    yield fails("secret_cut", "One byte short.", good[:-1])
-    yield fails("secret_extended", "One byte too many.", good + b"\x00")
+    secrets = {
+        "modified_enc_fails": ("A bit in the middle of ML-KEM's ciphertext.", flipped(544)),
+        "modified_enc_mlkem_fails": ("A bit of ML-KEM's ciphertext.", flipped(0)),
+        "modified_enc_x25519_fails": ("A bit of X25519's share.", flipped(1_088)),
+        "modified_ciphertext_fails": ("A bit of the sealed secret.", flipped(1_120)),
+        "modified_tag_fails": ("A bit of the tag.", flipped(1_167)),
+        "low_order_share": ("X25519's share is a point of low order.", low_order),
+        "secret_missing": ("No bytes.", b""),
+        "secret_cut": ("One byte short.", good[:-1]),
+        "secret_extended": ("One byte too many.", good + b"\x00"),
+    }
+    for name, (comment, secret) in secrets.items():
+        yield _fails(name, comment, encapsulated_secret=secret)
     yield _fails("secret_of_31_bytes", "It opens, to less than a secret.", SHORT_SECRET)
     yield _fails("secret_of_33_bytes", "It opens, to more than a secret.", LONG_SECRET)
 
 
 def _altered_envelopes() -> Iterator[Scenario]:
-    def fails(name: str, comment: str, **changes: int | bytes) -> Scenario:
-        return _fails(name, comment, envelope=encode(envelope(**changes)))
-
-    yield fails("modified_units_fails", "A relay raises max_units.", max_units=2_000_000)
-    yield fails(
-        "modified_issued_at_fails", "A relay keeps an exchange and dates it anew.", issued_at=NOW + 300
-    )
-    yield fails(
-        "modified_exchange_id_fails", "A relay plays an exchange under a new name.", exchange_id=b"\x44" * 16
-    )
-    yield fails(
-        "modified_identity_fails", "A relay says that another bridge was meant.", identity=b"\x55" * 32
-    )
-    yield _fails(
-        "envelope_of_another_exchange", "Alice's secret under Bob's envelope.", envelope=BOB.envelope
-    )
+    another_bridge = envelope(identity=b"\x55" * 32)
+    envelopes = {
+        "modified_units_fails": ("A relay raises max_units.", envelope(max_units=2_000_000)),
+        "modified_issued_at_fails": (
+            "A relay keeps an exchange and dates it anew.",
+            envelope(issued_at=NOW + 300),
+        ),
+        "modified_exchange_id_fails": (
+            "A relay plays an exchange under a new name.",
+            envelope(exchange_id=b"\x44" * 16),
+        ),
+        "modified_identity_fails": ("A relay says that another bridge was meant.", another_bridge),
+    }
+    for name, (comment, altered) in envelopes.items():
+        yield _fails(name, comment, envelope=encode(altered))
+    comment = "Alice's secret under Bob's envelope."
+    yield _fails("envelope_of_another_exchange", comment, envelope=BOB.envelope)
 
 
 def _misdirected() -> Iterator[Scenario]:
-    yield _fails(
-        "other_key_same_error", "Opened with a key that it was not sealed to.",
-        kem_seed=OTHER_KEM_KEY.seed, config=encode(key_config(OTHER_KEM_KEY)),
-    )  # fmt: skip
-    yield _fails(
-        "unknown_key_id_same_error",
-        "Sealed to a key that is not the one its envelope names.",
-        OTHER_KEY,
-        config=CONFIG,
-    )
+    seed, config = OTHER_KEM_KEY.seed, encode(key_config(OTHER_KEM_KEY))
+    comment = "Opened with a key that it was not sealed to."
+    yield _fails("other_key_same_error", comment, kem_seed=seed, config=config)
+    comment = "Sealed to a key that is not the one its envelope names."
+    yield _fails("unknown_key_id_same_error", comment, OTHER_KEY, config=CONFIG)
     yield _fails("downgrade_refused", "Sealed under the label of another version.", OLD_LABEL)
     yield _fails("other_aead_refused", "Sealed with AES-256-GCM, which no suite here uses.", OTHER_AEAD)

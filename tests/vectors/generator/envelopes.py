@@ -1,4 +1,4 @@
-"""Scenarios of envelopes, as they stand in a call's metadata."""
+"""Scenarios of the envelope in a call's metadata."""
 
 from __future__ import annotations
 
@@ -46,39 +46,35 @@ def scenarios() -> Iterator[Scenario]:
 def _number_of_values(good: bytes) -> Iterator[Scenario]:
     yield _refused("missing", "A call without an envelope.", [])
     yield _refused("doubled", "The same value twice.", [good, good])
-    yield _refused(
-        "two_different", "Two values: a relay and a bridge could read one each.", [good, good[:-1] + b"\x7f"]
-    )
+    comment = "Two values: a relay and a bridge could read one each."
+    yield _refused("two_different", comment, [good, good[:-1] + b"\x7f"])
 
 
 def _encodings(good: bytes) -> Iterator[Scenario]:
-    version, rest = good[:2], good[2:]
-    yield _refused("empty", "No fields.", b"")
-    yield _refused("not_protobuf", "A tag that does not exist.", b"\x07" + good)
-    yield _refused("cut", "The last byte is missing.", good[:-1])
-    yield _refused("trailing_byte", "A byte behind the last field.", good + b"\x00")
-    yield _refused("unknown_field", "Field 8 of no message.", good + b"\x40\x01")
-    yield _refused("unknown_field_in_front", "Field 8 of no message, before the others.", b"\x40\x01" + good)
-    yield _refused("repeated_field", "version twice, with one value.", version + good)
-    yield _refused("repeated_field_last_wins", "version twice: 2, then 1.", b"\x08\x02" + good)
-    yield _refused("odd_order", "version behind the others.", rest + version)
-    yield _refused("overlong_varint", "version in two bytes.", b"\x08\x81\x00" + rest)
-    yield _refused("overlong_tag", "version's tag in two bytes.", b"\x88\x00\x01" + rest)
-    yield _refused(
-        "overlong_length", "exchange_id's length in two bytes.", version + b"\x12\x90\x00" + rest[2:]
-    )
-    yield _refused(
-        "version_beyond_32_bits",
-        "2^32 + 1, which some decoders cut to 1.",
-        b"\x08\x81\x80\x80\x80\x10" + rest,
-    )
-    yield _refused("explicit_default", "service_class 0, spelt out.", good + b"\x38\x00")
-    yield _refused("wrong_wire_type", "version as bytes.", b"\x0a\x01\x01" + rest)
-    yield _refused(
-        "too_large",
-        "513 bytes, most of them an unknown field.",
-        good + b"\x42" + _filler(513 - len(good) - 1),
-    )
+    version, fields = good[:2], good[2:]
+    large = good + b"\x42" + _filler(513 - len(good) - 1)
+    wide_version = b"\x08\x81\x80\x80\x80\x10" + fields
+    long_length = version + b"\x12\x90\x00" + fields[2:]
+    cases = {
+        "empty": ("No fields.", b""),
+        "not_protobuf": ("A tag that does not exist.", b"\x07" + good),
+        "cut": ("The last byte is missing.", good[:-1]),
+        "trailing_byte": ("A byte behind the last field.", good + b"\x00"),
+        "unknown_field": ("Field 8 of no message.", good + b"\x40\x01"),
+        "unknown_field_in_front": ("Field 8 of no message, before the others.", b"\x40\x01" + good),
+        "repeated_field": ("version twice, with one value.", version + good),
+        "repeated_field_last_wins": ("version twice: 2, then 1.", b"\x08\x02" + good),
+        "odd_order": ("version behind the others.", fields + version),
+        "overlong_varint": ("version in two bytes.", b"\x08\x81\x00" + fields),
+        "overlong_tag": ("version's tag in two bytes.", b"\x88\x00\x01" + fields),
+        "overlong_length": ("exchange_id's length in two bytes.", long_length),
+        "version_beyond_32_bits": ("2^32 + 1, which some decoders cut to 1.", wide_version),
+        "explicit_default": ("service_class 0, spelt out.", good + b"\x38\x00"),
+        "wrong_wire_type": ("version as bytes.", b"\x0a\x01\x01" + fields),
+        "too_large": ("513 bytes, most of them an unknown field.", large),
+    }
+    for name, (comment, encoded) in cases.items():
+        yield _refused(name, comment, encoded)
 
 
 def _filler(size: int) -> bytes:
@@ -88,6 +84,7 @@ def _filler(size: int) -> bytes:
 
 
 def _rules() -> Iterator[Scenario]:
+    uneven = "A multiple of 10 seconds, or it would tell clients apart."
     rules: dict[str, tuple[str, dict[str, int | bytes]]] = {
         "version_0": ("Absent, which is 0.", {"version": 0}),
         "version_2": ("No version but 1.", {"version": 2}),
@@ -99,10 +96,7 @@ def _rules() -> Iterator[Scenario]:
         "key_id_short": ("16 bytes.", {"key_id": bytes(15)}),
         "key_id_long": ("16 bytes.", {"key_id": bytes(17)}),
         "issued_at_missing": ("A time.", {"issued_at": 0}),
-        "issued_at_uneven": (
-            "A multiple of 10 seconds, or it would tell clients apart.",
-            {"issued_at": NOW + 1},
-        ),
+        "issued_at_uneven": (uneven, {"issued_at": NOW + 1}),
         "max_units_missing": ("At least 1.", {"max_units": 0}),
         "max_units_3": ("Not on the 1-2-5 ladder.", {"max_units": 3}),
         "max_units_15": ("Not on the 1-2-5 ladder.", {"max_units": 15}),

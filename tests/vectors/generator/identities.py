@@ -9,8 +9,6 @@ from generator.fixed import CONFIG, IDENTITY, KEM_KEY, NOW, key_config, key_id, 
 from generator.primitives import encode, label, sha256
 from generator.scenario import Scenario
 
-from blindrelay.v1.keys_pb2 import KeyConfig
-
 
 def scenarios() -> Iterator[Scenario]:
     yield from _identities()
@@ -25,34 +23,27 @@ def _text(identity: bytes, checksum: bytes | None = None) -> str:
 def _identities() -> Iterator[Scenario]:
     identity = public(IDENTITY)
     text = _text(identity)
-
-    def bad(name: str, comment: str, text: str) -> Scenario:
-        return Scenario("identity", name, comment, "mistyped", {"text": text})
-
-    yield Scenario(
-        "identity", "identity", "A bridge's identity as a client pins it.", "accept",
-        {"text": text, "identity": identity},
-    )  # fmt: skip
-    yield bad(
-        "one_letter_wrong", "The checksum covers every character.", text[:20] + _other(text[20]) + text[21:]
-    )
-    yield bad("two_letters_swapped", "The commonest slip of a hand.", text[:4] + text[5] + text[4] + text[6:])
-    yield bad(
-        "checksum_of_bare_key",
-        "The checksum is over a label and the key.",
-        _text(identity, sha256(identity)[:3]),
-    )
-    yield bad("upper_case", "There is one spelling.", "br1" + text[3:].upper())
-    yield bad("upper_case_prefix", "There is one spelling.", "BR1" + text[3:])
-    yield bad("other_prefix", "The prefix names the kind of text and its version.", "br2" + text[3:])
-    yield bad("cut", "The last character is missing.", text[:-1])
-    yield bad("extended", "One character too many.", text + "a")
-    yield bad("padded", "Base32 without its padding.", text + "======")
-    yield bad("space_behind", "Nothing is trimmed.", text + " ")
-    yield bad("digit_outside_the_alphabet", "Base32 has no 1.", text[:30] + "1" + text[31:])
-    yield bad("letter_outside_ascii", "Base32 has no é.", text[:30] + "é" + text[31:])
-    yield bad("dotless_i", "A letter that a careless upper-casing turns into I.", "br1" + "\u0131" * 56)
-    yield bad("empty", "No text at all.", "")
+    comment, fields = "A bridge's identity as a client pins it.", {"text": text, "identity": identity}
+    yield Scenario("identity", "identity", comment, "accept", fields)
+    one_letter, bare = text[:20] + _other(text[20]) + text[21:], _text(identity, sha256(identity)[:3])
+    mistyped = {
+        "one_letter_wrong": ("The checksum covers every character.", one_letter),
+        "two_letters_swapped": ("The commonest slip of a hand.", text[:4] + text[5] + text[4] + text[6:]),
+        "checksum_of_bare_key": ("The checksum is over a label and the key.", bare),
+        "upper_case": ("There is one spelling.", "br1" + text[3:].upper()),
+        "upper_case_prefix": ("There is one spelling.", "BR1" + text[3:]),
+        "other_prefix": ("The prefix names the kind of text and its version.", "br2" + text[3:]),
+        "cut": ("The last character is missing.", text[:-1]),
+        "extended": ("One character too many.", text + "a"),
+        "padded": ("Base32 without its padding.", text + "======"),
+        "space_behind": ("Nothing is trimmed.", text + " "),
+        "digit_outside_the_alphabet": ("Base32 has no 1.", text[:30] + "1" + text[31:]),
+        "letter_outside_ascii": ("Base32 has no é.", text[:30] + "é" + text[31:]),
+        "dotless_i": ("A letter that a careless upper-casing turns into I.", "br1" + "\u0131" * 56),
+        "empty": ("No text at all.", ""),
+    }
+    for name, (comment, slip) in mistyped.items():
+        yield Scenario("identity", name, comment, "mistyped", {"text": slip})
 
 
 def _other(letter: str) -> str:
@@ -60,42 +51,42 @@ def _other(letter: str) -> str:
 
 
 def _keys() -> Iterator[Scenario]:
-    def bad(name: str, comment: str, config: KeyConfig | bytes, expect: str = "malformed") -> Scenario:
-        encoded = config if isinstance(config, bytes) else encode(config)
-        return Scenario("key", name, comment, expect, {"config": encoded})
+    stated = {
+        "kem_seed": KEM_KEY.seed,
+        "mlkem_seed": KEM_KEY.expanded[0],
+        "x25519_private_key": KEM_KEY.expanded[1],
+        "public_key": KEM_KEY.public_bytes,
+        "not_before": NOW - 600,
+        "not_after": NOW + 3_000,
+        "config": CONFIG,
+        "key_id": key_id(CONFIG),
+    }
+    comment = "A key's config, its name, and the seeds that its private half comes from."
+    yield Scenario("key", "key", comment, "accept", stated)
+    good, size = KEM_KEY.public_bytes, "An X-Wing public key is 1,216 bytes."
+    modulus = _changed(public_key=b"\xff\xff\xff" + good[3:])
+    malformed = {
+        "public_key_missing": (size, _changed(public_key=b"")),
+        "public_key_short": (size, _changed(public_key=good[:-1])),
+        "public_key_long": (size, _changed(public_key=good + b"\x00")),
+        "mlkem_coefficient_too_large": ("FIPS 203, section 7.2: the modulus check.", modulus),
+        "validity_empty": ("not_before is not before not_after.", _changed(not_before=NOW, not_after=NOW)),
+        "validity_backwards": ("not_after comes first.", _changed(not_before=NOW, not_after=NOW - 10)),
+        "not_before_uneven": ("A multiple of 10 seconds.", _changed(not_before=NOW - 599)),
+        "not_after_uneven": ("A multiple of 10 seconds.", _changed(not_after=NOW + 3_001)),
+        "not_protobuf": ("A field that ends before its length.", b"\x12\x05abc"),
+    }
+    for name, (comment, config) in malformed.items():
+        yield Scenario("key", name, comment, "malformed", {"config": config})
+    suites = {
+        f"suite_{suite}": ("One suite, no negotiation.", _changed(suite=suite)) for suite in (0, 2, 0x647A)
+    }
+    for name, (comment, config) in (suites | {"empty": ("No suite is not suite 1.", b"")}).items():
+        yield Scenario("key", name, comment, "unknown_suite", {"config": config})
 
-    yield Scenario(
-        "key", "key", "A key's config, its name, and the seeds that its private half comes from.", "accept",
-        {
-            "kem_seed": KEM_KEY.seed,
-            "mlkem_seed": KEM_KEY.expanded[0],
-            "x25519_private_key": KEM_KEY.expanded[1],
-            "public_key": KEM_KEY.public_bytes,
-            "not_before": NOW - 600,
-            "not_after": NOW + 3_000,
-            "config": CONFIG,
-            "key_id": key_id(CONFIG),
-        },
-    )  # fmt: skip
-    for suite in (0, 2, 0x647A):
-        config = key_config(KEM_KEY)
-        config.suite = suite
-        yield bad(f"suite_{suite}", "One suite, no negotiation.", config, "unknown_suite")
-    good = KEM_KEY.public_bytes
-    for name, public_key in {
-        "public_key_missing": b"",
-        "public_key_short": good[:-1],
-        "public_key_long": good + b"\x00",
-    }.items():
-        config = key_config(KEM_KEY)
-        config.public_key = public_key
-        yield bad(name, "An X-Wing public key is 1,216 bytes.", config)
+
+def _changed(**changes: int | bytes) -> bytes:
     config = key_config(KEM_KEY)
-    config.public_key = b"\xff\xff\xff" + good[3:]
-    yield bad("mlkem_coefficient_too_large", "FIPS 203, section 7.2: the modulus check.", config)
-    yield bad("validity_empty", "not_before is not before not_after.", key_config(KEM_KEY, NOW, NOW))
-    yield bad("validity_backwards", "not_after comes first.", key_config(KEM_KEY, NOW, NOW - 10))
-    yield bad("not_before_uneven", "A multiple of 10 seconds.", key_config(KEM_KEY, NOW - 599))
-    yield bad("not_after_uneven", "A multiple of 10 seconds.", key_config(KEM_KEY, not_after=NOW + 3_001))
-    yield bad("not_protobuf", "A field that ends before its length.", b"\x12\x05abc")
-    yield bad("empty", "No suite is not suite 1.", b"", "unknown_suite")
+    for name, value in changes.items():
+        setattr(config, name, value)
+    return encode(config)

@@ -1,6 +1,6 @@
-"""The protocol's arithmetic, written a second time, so that vectors can disagree with the core.
+"""The arithmetic of the protocol, written a second time, so that the vectors can contradict the core.
 
-It stands on PyNaCl, `cryptography` and the generated messages, and on nothing of blindrelay.sealing.
+It uses PyNaCl, `cryptography` and the generated messages, but nothing of blindrelay.sealing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Scenarios of tunnels: frames in the place of a body, and each record padded by itself."""
+"""Scenarios of tunnels: frames instead of a body, and each record padded alone."""
 
 from __future__ import annotations
 

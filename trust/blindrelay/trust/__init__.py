@@ -1,6 +1,6 @@
-"""Whose key a client seals to: identities, key directories and what a client was shown, sans-IO.
+"""Whose key a client seals to: identities, key directories and key histories, sans-IO.
 
-It implements sections 4 and 5 of spec/protocol.md. Of the message path it uses the form of a key alone.
+It implements sections 4 and 5 of spec/protocol.md. From the message path it uses only the form of a key.
 """
 
 from blindrelay.trust.comparison import Comparison, Difference, compare

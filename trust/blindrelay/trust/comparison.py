@@ -1,9 +1,10 @@
-"""What several clients were shown, side by side: every difference that honest operation does not explain
-(spec/protocol.md, sections 4.3 and 4.4; docs/adr/0008-key-transparency.md).
+"""Compares what several clients were shown, and reports each difference that honest operation cannot explain.
 
-An honest replica has one signing key and one start, numbers its directories in the order of their times,
-and lists a key from its announcement until it ends. Honest relays show every replica that runs, a
-little late. Times are the replicas' own: this needs no clock, and no two clients with one time.
+See spec/protocol.md, sections 4.3 and 4.4, and docs/adr/0008-key-transparency.md.
+
+An honest replica has one signing key and one start time. It numbers its directories in the order of their
+times, and lists a key from its announcement until its end. Honest relays show every running replica, a
+little late. All times are those of the replicas, so the clocks of the clients do not matter.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from blindrelay.trust.identity import format_identity
 from blindrelay.trust.key_history import KeyHistory
 
 SETTLING: Final = 120
-"""Seconds within which every relay shows that a replica came or went: a minute to renew, half a minute of
-an older directory that is still served, half a minute between replicas' clocks."""
+"""Seconds until every relay shows that a replica came or went. A relay renews each minute; a directory may be
+half a minute old, and the clocks of two replicas half a minute apart."""
 
 ROLLOUT: Final = 86_400
-"""Seconds that an operator may take to give all replicas the same successor to announce."""
+"""Seconds that an operator may take until all replicas announce the same successor."""
 
 
 class Kind(StrEnum):
-    """What a difference is about."""
+    """The subject of a difference."""
 
     IDENTITY = "identity"
     CONTRADICTION = "contradiction"
@@ -43,13 +44,13 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Difference:
-    """Something that honest operation does not explain.
+    """Something that honest operation cannot explain.
 
     Attributes:
-        kind: what it is about.
+        kind: its subject.
         text: a sentence for a person.
-        replica_id: 16 bytes, whose it is; empty if it is no one replica's.
-        identity: 32 bytes, the replica's.
+        replica_id: 16 bytes; empty if several replicas are involved.
+        identity: 32 bytes, of that replica.
         proof: two encoded SignedKeyDirectory messages, for a contradiction.
     """
 
@@ -62,14 +63,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came of comparing.
+    """The result of a comparison.
 
     Attributes:
-        differences: all that was found, contradictions first.
-        unsettled: replicas that were among the newest that one side was shown, and that another was not,
-            perhaps only because they were just coming or going: if that one looks again, it may tell.
-        passing: how many more one side alone was shown, each too briefly to tell. Restarts leave a few; a
-            thief who shows one client a new replica at each fetch leaves many.
+        differences: everything that was found, contradictions first.
+        unsettled: replicas that only one side was shown, just before or after the last fetch of the other.
+            They may be starting or stopping; another fetch by the other side can tell.
+        passing: how many more replicas one side alone was shown, each too briefly to tell. Restarts leave a
+            few. A thief who shows one client a new replica at each fetch leaves many.
     """
 
     differences: tuple[Difference, ...]
@@ -79,14 +80,14 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Statement:
-    """A directory, and which side was shown it."""
+    """A directory, and the side that was shown it."""
 
     side: str
-    said: VerifiedDirectory
+    directory: VerifiedDirectory
 
 
 def compare(sides: Mapping[str, KeyHistory]) -> Comparison:
-    """Compares what each side was shown; the names of the sides are used in the sentences."""
+    """Compares the histories. Their names are used in the sentences of the differences."""
     differences = [*_identities(sides), *_kept_proofs(sides)]
     by_replica: dict[Replica, list[_Statement]] = {}
     for side, history in sides.items():
@@ -103,12 +104,12 @@ def compare(sides: Mapping[str, KeyHistory]) -> Comparison:
 
 def _identities(sides: Mapping[str, KeyHistory]) -> Iterator[Difference]:
     for (left, one), (right, other) in combinations(sides.items(), 2):
-        # Whoever has followed the bridge to a new identity agrees with one who was given that one.
+        # A client that followed the bridge to a new identity agrees with one that pinned the new identity.
         mine, others = one.identities[-1], other.identities[-1]
         if mine != others:
             yield Difference(
                 Kind.IDENTITY,
-                f"{left} goes by {format_identity(mine)}, {right} by {format_identity(others)}: "
+                f"{left} trusts {format_identity(mine)}, {right} trusts {format_identity(others)}: "
                 "two bridges, or a change of identity that one of them has not accepted",
             )
 
@@ -127,100 +128,100 @@ def _kept_proofs(sides: Mapping[str, KeyHistory]) -> Iterator[Difference]:
 
 
 def _of_one_replica(statements: list[_Statement]) -> Iterator[Difference]:
-    ordered = sorted(statements, key=lambda each: (each.said.sequence, each.said.statement))
+    ordered = sorted(statements, key=lambda each: (each.directory.sequence, each.directory.statement))
     yield from _contradictions(ordered)
     for one, other in pairwise(ordered):
         yield from _successive(one, other)
     yield from _dropped_keys(ordered)
-    yield from _wavering(ordered)
+    yield from _returned_successors(ordered)
 
 
 def _contradictions(ordered: list[_Statement]) -> Iterator[Difference]:
     for one, other in pairwise(ordered):
-        if is_contradiction(one.said, other.said):
+        if is_contradiction(one.directory, other.directory):
             yield Difference(
                 Kind.CONTRADICTION,
-                f"replica {_short(one.said.replica_id)} signed two different directories number "
-                f"{one.said.sequence}: {one.side} was shown one, {other.side} the other",
-                one.said.replica_id,
-                one.said.identity,
-                (one.said.signed, other.said.signed),
+                f"replica {_short(one.directory.replica_id)} signed two different directories number "
+                f"{one.directory.sequence}: {one.side} was shown one, {other.side} the other",
+                one.directory.replica_id,
+                one.directory.identity,
+                (one.directory.signed, other.directory.signed),
             )
 
 
 def _successive(one: _Statement, other: _Statement) -> Iterator[Difference]:
-    name, replica_id = _short(one.said.replica_id), one.said.replica_id
-    shown = f"{one.side} was shown number {one.said.sequence}, {other.side} number {other.said.sequence}"
-    if other.said.issued_at < one.said.issued_at and other.said.sequence > one.said.sequence:
-        text = f"replica {name} numbered its directories against the order of their times: {shown}"
+    earlier, later = one.directory, other.directory
+    name, replica_id = _short(earlier.replica_id), earlier.replica_id
+    shown = f"{one.side} was shown number {earlier.sequence}, {other.side} number {later.sequence}"
+    if later.issued_at < earlier.issued_at and later.sequence > earlier.sequence:
+        text = f"replica {name} did not number its directories in the order of their times: {shown}"
         yield Difference(Kind.ORDER, text, replica_id)
-    if other.said.signing_key != one.said.signing_key:
-        yield Difference(Kind.SIGNER, f"replica {name} speaks with two signing keys: {shown}", replica_id)
-    if other.said.started_at != one.said.started_at:
-        yield Difference(
-            Kind.START, f"replica {name} says of two times that it started then: {shown}", replica_id
-        )
+    if later.signing_key != earlier.signing_key:
+        yield Difference(Kind.SIGNER, f"replica {name} uses two signing keys: {shown}", replica_id)
+    if later.started_at != earlier.started_at:
+        yield Difference(Kind.START, f"replica {name} states two start times: {shown}", replica_id)
 
 
 def _dropped_keys(ordered: list[_Statement]) -> Iterator[Difference]:
     announced: dict[bytes, tuple[_Statement, int]] = {}
-    name, replica_id = _short(ordered[0].said.replica_id), ordered[0].said.replica_id
+    name, replica_id = _short(ordered[0].directory.replica_id), ordered[0].directory.replica_id
     for each in ordered:
-        listed = {key.key_id for key in each.said.keys}
+        listed = {key.key_id for key in each.directory.keys}
         for key_id, (first, not_after) in announced.items():
-            if key_id not in listed and each.said.issued_at < not_after:
+            if key_id not in listed and each.directory.issued_at < not_after:
                 yield Difference(
                     Kind.KEY,
-                    f"{first.side} was shown key {_short(key_id)} of replica {name}; the later directory "
-                    f"number {each.said.sequence} that {each.side} was shown lacks it, before its end",
+                    f"{first.side} was shown key {_short(key_id)} of replica {name}, but the later directory "
+                    f"number {each.directory.sequence} that {each.side} was shown lacks it before its end",
                     replica_id,
                 )
         announced = {key_id: seen for key_id, seen in announced.items() if key_id in listed}
         announced |= {
-            key.key_id: (each, key.not_after) for key in each.said.keys if key.key_id not in announced
+            key.key_id: (each, key.not_after) for key in each.directory.keys if key.key_id not in announced
         }
 
 
-def _wavering(ordered: list[_Statement]) -> Iterator[Difference]:
-    """A replica's announcement changes, and does not change back."""
+def _returned_successors(ordered: list[_Statement]) -> Iterator[Difference]:
+    """An honest announcement never changes back to an earlier one."""
     left_behind: set[bytes] = set()
     for one, other in pairwise(ordered):
-        before, after = one.said.next_identity_hash, other.said.next_identity_hash
+        before, after = one.directory.next_identity_hash, other.directory.next_identity_hash
         if before != after:
             left_behind.add(before)
             if after in left_behind:
                 yield Difference(
                     Kind.SUCCESSOR,
-                    f"replica {_short(one.said.replica_id)} goes back and forth between successors: "
-                    f"{one.side} was told of {_hash(before)}, and {other.side} later of {_hash(after)} again",
-                    one.said.replica_id,
+                    f"replica {_short(one.directory.replica_id)} goes back and forth between successors: "
+                    f"{one.side} was told of {_named(before)}, {other.side} later of {_named(after)} again",
+                    one.directory.replica_id,
                 )
 
 
 def _announced(sides: Mapping[str, KeyHistory]) -> Iterator[Difference]:
-    """Two successors at one time, by whichever replicas; or one and none, for longer than a rollout."""
+    """Two successors at the same time, from any replicas; or one and none for longer than a rollout."""
     for (left, one), (right, other) in combinations(sides.items(), 2):
         for a in _spans(one):
             for b in _spans(other):
-                if a.identity == b.identity and a.said != b.said and not _may_overlap(a, b):
+                if a.identity == b.identity and a.successor != b.successor and not _may_overlap(a, b):
                     text = (
-                        f"at the same time {left} was told of {_hash(a.said)}, and {right} of {_hash(b.said)}"
+                        f"at the same time {left} was told of {_named(a.successor)}, "
+                        f"and {right} of {_named(b.successor)}"
                     )
                     yield Difference(Kind.SUCCESSOR, text)
 
 
 def _may_overlap(a: _Span, b: _Span) -> bool:
-    """One successor and none do so while an operator tells all replicas; two successors never."""
+    """One successor and none may overlap during a rollout; two different successors may not."""
     overlap = min(a.last, b.last) - max(a.first, b.first)
-    return overlap < 0 or (b"" in (a.said, b.said) and overlap <= ROLLOUT)
+    return overlap < 0 or (b"" in (a.successor, b.successor) and overlap <= ROLLOUT)
 
 
 @dataclass(frozen=True)
 class _Span:
-    """From when to when (issued_at) a side was told one successor of an identity, or none, and no other."""
+    """A time (by issued_at) in which a side was told one successor of an identity, or none, and no other."""
 
     identity: bytes
-    said: bytes
+    successor: bytes
     first: int
     last: int
 
@@ -230,9 +231,9 @@ def _spans(history: KeyHistory) -> list[_Span]:
     for identity in history.identities:
         shown = [each for each in history.directories.shown if each.identity == identity]
         shown.sort(key=lambda each: each.issued_at)
-        for said, run in groupby(shown, key=lambda each: each.next_identity_hash):
+        for successor, run in groupby(shown, key=lambda each: each.next_identity_hash):
             times = [each.issued_at for each in run]
-            spans.append(_Span(identity, said, times[0], times[-1]))
+            spans.append(_Span(identity, successor, times[0], times[-1]))
     return spans
 
 
@@ -263,7 +264,7 @@ def _times(shown: Iterable[VerifiedDirectory]) -> dict[Replica, list[int]]:
 
 
 def _looked_between(history: KeyHistory, identity: bytes, first: int, last: int) -> bool:
-    """Whether it was certainly shown directories while a replica ran that another saw before and after."""
+    """Whether a side fetched directories between the first and the last time that a replica was seen."""
     first = max(first, history.directories.complete_since)
     looked = history.directories.looked.get(identity, [])
     return any(first + SETTLING <= at <= last - SETTLING for at in looked)
@@ -272,8 +273,8 @@ def _looked_between(history: KeyHistory, identity: bytes, first: int, last: int)
 def _unshown(replica_id: bytes, left: str, right: str) -> Difference:
     return Difference(
         Kind.REPLICA,
-        f"{left} was shown replica {_short(replica_id)} before and after {right} was shown others and not "
-        f"this one: it is shown to some clients only, or the relay of {right} does not reach it",
+        f"{left} was shown replica {_short(replica_id)} before and after {right} was shown only others: "
+        f"some clients are not shown this replica, or the relay of {right} does not reach it",
         replica_id,
     )
 
@@ -282,5 +283,5 @@ def _short(name: bytes) -> str:
     return name.hex()[:8]
 
 
-def _hash(said: bytes) -> str:
-    return f"successor {_short(said)}" if said else "no successor"
+def _named(successor: bytes) -> str:
+    return f"successor {_short(successor)}" if successor else "no successor"

@@ -1,4 +1,4 @@
-"""Two signed directories that contradict each other: proof that anyone can check with the identity alone.
+"""Two signed directories that contradict each other. Anyone who has the identity can check this proof.
 
 As text it is JSON: ``{"format": …, "identity": "br1…", "statements": [base64, base64]}``, each statement an
 encoded SignedKeyDirectory (spec/protocol.md, section 5).
@@ -26,7 +26,7 @@ def is_contradiction(first: VerifiedDirectory, second: VerifiedDirectory) -> boo
 
 
 def encode_proof(identity: bytes, proof: tuple[bytes, bytes]) -> str:
-    """A contradiction as text: an identity of 32 bytes, and two encoded SignedKeyDirectory messages."""
+    """A contradiction as text: the identity (32 bytes) and two encoded SignedKeyDirectory messages."""
     content = {
         "format": FORMAT,
         "identity": format_identity(identity),
@@ -36,14 +36,14 @@ def encode_proof(identity: bytes, proof: tuple[bytes, bytes]) -> str:
 
 
 def decode_proof(text: str) -> tuple[bytes, tuple[bytes, bytes]]:
-    """The identity that is named, and the two encoded messages; nothing is verified.
+    """The identity in a proof and its two encoded messages; nothing is verified.
 
     Raises HistoryFormError.
     """
     content = members_of(read_json(text), FORMAT, ("identity", "statements"))
     statements = texts_of(content["statements"])
     if len(statements) != 2:
-        raise HistoryFormError("a contradiction is two statements")
+        raise HistoryFormError("a contradiction must have two statements")
     try:
         identity = parse_identity(str(content["identity"]))
     except IdentityError as error:
@@ -52,9 +52,9 @@ def decode_proof(text: str) -> tuple[bytes, tuple[bytes, bytes]]:
 
 
 def verify_proof(proof: tuple[bytes, bytes], identity: bytes) -> tuple[VerifiedDirectory, VerifiedDirectory]:
-    """Checks a contradiction against an identity (32 bytes): signatures, and that it is one.
+    """Checks that an identity's (32 bytes) replica signed both statements, and that they contradict.
 
-    Raises the DirectoryError that says what is missing.
+    Raises the DirectoryError that says what is wrong.
     """
     first, second = (read_statement(signed, identity) for signed in proof)
     if not is_contradiction(first, second):
@@ -63,7 +63,7 @@ def verify_proof(proof: tuple[bytes, bytes], identity: bytes) -> tuple[VerifiedD
 
 
 def read_statement(encoded: bytes, identity: bytes) -> VerifiedDirectory:
-    """Verifies an encoded SignedKeyDirectory of whatever age. Raises DirectoryError."""
+    """Verifies an encoded SignedKeyDirectory of any age. Raises DirectoryError."""
     return read_directory(signed_directory(encoded), identity)
 
 

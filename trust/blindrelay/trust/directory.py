@@ -1,6 +1,6 @@
-"""Key directories, as a client judges them (spec/protocol.md, sections 4.3 and 5).
+"""How a client verifies a key directory (spec/protocol.md, sections 4.3 and 5).
 
-The relay carries them and is not trusted with them: everything rests on the pinned identity.
+The relay carries directories but is not trusted: every signature leads back to the pinned identity.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from blindrelay.v1.keys_pb2 import Delegation, KeyDirectory, SignedKeyDirectory
 from blindrelay.v1.limits import IDENTITY_SIZE, MAX_CONFIGS, REPLAY_WINDOW, REPLICA_ID_SIZE
 
 MAX_LIFETIME: Final = 172_800
-"""Seconds: two epochs of the longest kind, one day. A directory's end is the only revocation there is."""
+"""Seconds: two of the longest epochs (one day each). Expiry is the only revocation of a directory."""
 
 _HASH_SIZES: Final = (0, 32)
 
@@ -43,11 +43,11 @@ class VerifiedKey:
     """A key that a client may seal to.
 
     Attributes:
-        identity: whose it is, 32 bytes.
+        identity: of the bridge, 32 bytes.
         key_id: 16 bytes.
         config: exact KeyConfig bytes.
-        not_before, not_after: Unix seconds, inclusive: the issued_at that it takes.
-        announced_at: Unix seconds, the issued_at of the directory that it stood in; no part of what it is.
+        not_before, not_after: Unix seconds, inclusive, the bounds of an exchange's issued_at.
+        announced_at: Unix seconds, the issued_at of the directory that listed it; not compared.
     """
 
     identity: bytes
@@ -58,22 +58,23 @@ class VerifiedKey:
     announced_at: int = field(default=0, compare=False)
 
     def takes(self, issued_at: int) -> bool:
+        """Whether the key may seal an exchange with this issued_at (Unix seconds)."""
         return self.not_before <= issued_at <= self.not_after
 
 
 @dataclass(frozen=True)
 class VerifiedDirectory:
-    """A directory whose signatures and dates are in order.
+    """A directory whose signatures and dates are valid.
 
     Attributes:
-        identity: whose it is, 32 bytes.
+        identity: of the bridge, 32 bytes.
         replica_id: 16 bytes.
         sequence: grows with each directory of the replica.
-        started_at: Unix seconds, when the replica's process started; 0 if it does not say.
-        issued_at, expires_at: Unix seconds; it ends no later than its delegation.
-        next_identity_hash: 32 bytes, or none.
+        started_at: Unix seconds, when the replica's process started; 0 if unknown.
+        issued_at, expires_at: Unix seconds; it expires no later than its delegation.
+        next_identity_hash: 32 bytes, or empty.
         keys: 1 to 8.
-        signed: the SignedKeyDirectory, encoded anew; directory and delegation in it are exact bytes.
+        signed: the SignedKeyDirectory, encoded again; its directory and delegation are exact bytes.
         signing_key: the replica's Ed25519 public key, 32 bytes, to which the identity delegates.
     """
 
@@ -90,33 +91,33 @@ class VerifiedDirectory:
 
     @property
     def replica(self) -> tuple[bytes, bytes]:
-        """Whose directory it is: identity and replica_id."""
+        """Identity and replica_id."""
         return self.identity, self.replica_id
 
     @property
     def statement(self) -> bytes:
-        """The exact KeyDirectory bytes, which the replica signed."""
+        """The exact KeyDirectory bytes that the replica signed."""
         return SignedKeyDirectory.FromString(self.signed).directory
 
 
 def verify_directory(signed: SignedKeyDirectory, identity: bytes, now: int) -> VerifiedDirectory:
-    """Verifies a freshly fetched directory against the pinned identity (32 bytes) at `now` (Unix seconds).
+    """Verifies a freshly fetched directory for an identity (32 bytes) at `now` (Unix seconds).
 
-    Raises the DirectoryError that says what is wrong with it.
+    Raises the DirectoryError that says what is wrong.
     """
     delegation, directory = _authentic(signed, identity)
-    # First the directory's: a clock that is off learns it from issued_at, by how much and which way.
+    # The directory's dates come first: its issued_at tells how far off this machine's clock is.
     _check_dates(directory, now)
     _check_delegation_dates(delegation, now)
-    # As whoever reads it later does: a relay may put another delegation of the same replica beside it.
+    # read_directory() repeats this check: a relay may attach another delegation of the same replica.
     _check_delegation_dates(delegation, directory.issued_at)
     return _verified(signed, delegation, directory)
 
 
 def read_directory(signed: SignedKeyDirectory, identity: bytes) -> VerifiedDirectory:
-    """Verifies a directory of whatever age: what an identity (32 bytes) let a replica state at that time.
+    """Verifies a directory of any age: that an identity (32 bytes) let the replica state it at that time.
 
-    Nothing may be sealed to its keys for that. Raises the DirectoryError that says what is wrong with it.
+    This does not allow sealing to its keys. Raises the DirectoryError that says what is wrong.
     """
     delegation, directory = _authentic(signed, identity)
     _check_delegation_dates(delegation, directory.issued_at)
@@ -124,13 +125,13 @@ def read_directory(signed: SignedKeyDirectory, identity: bytes) -> VerifiedDirec
 
 
 def claimed_identity(signed: SignedKeyDirectory) -> bytes:
-    """The identity, 32 bytes, that a directory says it is of; nothing is verified.
+    """The identity (32 bytes) that a directory claims; nothing is verified.
 
-    Raises MalformedDirectoryError if it says none.
+    Raises MalformedDirectoryError if it claims none.
     """
     identity = _parse(Delegation, signed.delegation).identity
     if len(identity) != IDENTITY_SIZE:
-        raise MalformedDirectoryError("a delegation's identity is not 32 bytes")
+        raise MalformedDirectoryError("the identity in a delegation is not 32 bytes")
     return identity
 
 
@@ -142,7 +143,7 @@ def _authentic(signed: SignedKeyDirectory, identity: bytes) -> tuple[Delegation,
         raise _foreign(identity, directory.identity)
     _check_form(directory)
     if directory.next_identity_hash != delegation.next_identity_hash:
-        raise BadDelegationError("a key directory announces another identity than the pinned one does")
+        raise BadDelegationError("the key directory and its delegation announce different next identities")
     return delegation, directory
 
 
@@ -175,7 +176,7 @@ def _verify_delegation(signed: SignedKeyDirectory, identity: bytes) -> Delegatio
     try:
         _verify_signature(identity, labels.DELEGATION, signed.delegation, signed.delegation_signature)
     except BadSignatureError:
-        raise BadDelegationError("the pinned identity did not sign this replica's delegation") from None
+        raise BadDelegationError("the pinned identity did not sign the delegation of this replica") from None
     return delegation
 
 
@@ -202,11 +203,11 @@ def _verify_signature(public_key: bytes, label: bytes, message: bytes, signature
 
 def _check_form(directory: KeyDirectory) -> None:
     if len(directory.replica_id) != REPLICA_ID_SIZE:
-        raise MalformedDirectoryError("a key directory's replica_id is not 16 bytes")
+        raise MalformedDirectoryError("the replica_id of a key directory is not 16 bytes")
     if len(directory.next_identity_hash) not in _HASH_SIZES:
-        raise MalformedDirectoryError("a key directory's next_identity_hash is not 32 bytes")
+        raise MalformedDirectoryError("the next_identity_hash of a key directory is not 32 bytes")
     if not 1 <= len(directory.configs) <= MAX_CONFIGS:
-        raise MalformedDirectoryError(f"a key directory has 1 to {MAX_CONFIGS} keys")
+        raise MalformedDirectoryError(f"a key directory does not have 1 to {MAX_CONFIGS} keys")
     if not 0 < directory.expires_at - directory.issued_at <= MAX_LIFETIME:
         raise MalformedDirectoryError("a key directory's lifetime is not between one second and two days")
     if directory.started_at > directory.issued_at:
@@ -214,7 +215,7 @@ def _check_form(directory: KeyDirectory) -> None:
 
 
 def _check_dates(directory: KeyDirectory, now: int) -> None:
-    """A directory comes fresh from its replica: its issued_at is as good as a clock."""
+    """A fetched directory is new, so its issued_at also shows whether this machine's clock is right."""
     age = now - directory.issued_at
     if age > REPLAY_WINDOW:
         raise StaleDirectoryError(
@@ -235,7 +236,7 @@ def _check_dates(directory: KeyDirectory, now: int) -> None:
 def _verified_key(directory: KeyDirectory, config: bytes) -> VerifiedKey:
     try:
         parsed = parse_config(config)
-        public_key_of(config)  # a key off the field spoils its directory now, not an exchange later
+        public_key_of(config)  # an invalid key fails here, not in a later exchange
     except SuiteError as error:
         raise UnknownSuiteError(str(error)) from None
     except KeyConfigError as error:

@@ -1,6 +1,6 @@
-"""What a client was shown of each replica: enough to notice an older directory, or two of one number.
+"""The directories that a client was shown: they reveal an older directory, or two with one number.
 
-The exact signed directories are kept as a log, bounded, for comparing with what others were shown
+The exact signed directories are kept in a bounded log, to be compared with what others were shown
 (spec/protocol.md, section 5; docs/adr/0008-key-transparency.md).
 """
 
@@ -14,44 +14,44 @@ from blindrelay.trust.directory import VerifiedDirectory
 from blindrelay.trust.errors import ForkedError, RolledBackError
 
 KEPT_SECONDS: Final = 691_200
-"""Eight days of log before the newest directory: one more than a change of identity is announced for."""
+"""The log covers eight days before the newest directory: one more than a successor is announced for."""
 
 MAX_SHOWN: Final = 128
-"""Directories in the log: the newest of 64 replicas, or five days of one whose keys change each hour."""
+"""The most directories in the log: enough for 64 replicas, or for five days of one with hourly keys."""
 
 MAX_SHOWN_SIZE: Final = 524_288
-"""Bytes of signed directories in the log; one with two keys is 3 KiB."""
+"""The most bytes of signed directories in the log. One with two keys has 3 KiB."""
 
 LOOK_STEP: Final = 60
-"""Seconds between noted times at which directories were shown."""
+"""Seconds between two times in `looked`."""
 
 MAX_LOOKS: Final = 256
-"""Noted times for each identity: five days of a client that fetches twice an hour."""
+"""The most times in `looked` for each identity: five days of a client that fetches twice an hour."""
 
 MAX_PROOFS: Final = 32
-"""Contradictions that are kept in the file; the first ones say all."""
+"""The most contradictions in a file. The first ones suffice."""
 
 RELAY_LAG: Final = 120
-"""Seconds by which one relay may honestly be behind another: it renews each minute what is 30 seconds old."""
+"""Seconds that one relay may be behind another: each renews, every minute, what may be 30 seconds old."""
 
 Replica = tuple[bytes, bytes]
 """Identity and replica_id."""
 
 
 class DirectoryHistory:
-    """Judges each directory by those before it.
+    """Judges each directory by the earlier ones.
 
     Args:
-        shown: the log of an earlier process: verified directories, in any order.
-        proofs: the contradictions it kept: pairs of verified directories.
+        shown: the log of an earlier process: verified directories in any order.
+        proofs: the contradictions of an earlier process: pairs of verified directories.
         complete_since: see below.
         looked: see below.
 
     Attributes:
-        complete_since: Unix seconds; replicas whose directories were all older may be missing from the log.
-        looked: for each identity (32 bytes), times at which directories of it were shown: issued_at of one of
-            them, Unix seconds, growing. Whoever was not shown a replica then was denied it.
-        changed: whether there is something to be written since it was last set to False.
+        complete_since: Unix seconds; replicas may be missing from the log if all their directories are older.
+        looked: for each identity (32 bytes), increasing times (issued_at) when its directories were shown. A
+            running replica that was not shown at such a time was withheld.
+        changed: whether the history changed since this was last set to False.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class DirectoryHistory:
 
     @property
     def contradictions(self) -> dict[Replica, tuple[bytes, bytes]]:
-        """Of each replica that contradicted itself, two encoded SignedKeyDirectory messages."""
+        """Two encoded SignedKeyDirectory messages for each replica that contradicted itself."""
         return {replica: fork.proof for replica, fork in self._forked.items()}
 
     @property
@@ -87,14 +87,14 @@ class DirectoryHistory:
 
     @property
     def shown(self) -> list[VerifiedDirectory]:
-        """The log: of each replica the newest directory, and the first with each set of keys."""
+        """The log: for each replica the newest directory and the first one with each set of keys."""
         return [log[sequence] for log in self._shown.values() for sequence in sorted(log)]
 
     def judge(self, directory: VerifiedDirectory) -> None:
-        """Remembers a replica's newest directory.
+        """Compares a directory with the earlier ones of its replica, and remembers it.
 
-        Raises RolledBackError; or ForkedError, from then on for every directory of that replica: which of
-        two came first is the relay's to choose.
+        Raises RolledBackError for an older directory. Raises ForkedError for a contradiction, and from then
+        on for every directory of that replica: the relay could choose which of the two comes first.
         """
         replica = directory.replica
         if replica in self._forked:
@@ -112,30 +112,30 @@ class DirectoryHistory:
         self._look(directory)
 
     def continue_from(self, earlier: DirectoryHistory) -> None:
-        """Takes over what this process has seen itself, where the log was read anew meanwhile."""
+        """Takes over what this process has seen itself, after the log was read from its file again."""
         self._seen_here = earlier._seen_here
         self._forked |= earlier._forked
 
     def _compare(self, first: VerifiedDirectory, second: VerifiedDirectory) -> None:
-        # The delegation beside a directory may be renewed; what the replica signed may not differ.
+        # The delegation may be renewed; what the replica signed must be the same.
         if first.statement != second.statement:
             self.convict(first, second)
             raise self._forked[first.replica]
 
     def convict(self, first: VerifiedDirectory, second: VerifiedDirectory) -> None:
-        """Keeps two directories that contradict each other; nothing of that replica is taken from then on."""
+        """Keeps two directories that contradict each other. Their replica is never trusted again."""
         if first.replica not in self._forked:
             self._forked[first.replica] = ForkedError(first.signed, second.signed)
             self.changed = True
 
     def _check_rollback(self, newest: VerifiedDirectory, older: VerifiedDirectory) -> None:
-        """What came by another process may have come by another relay, which is not behind by an attack."""
+        """Another process may have used another relay, so an honest directory may be a little older."""
         seen_here = older.sequence < self._seen_here.get(older.replica, 0)
         if seen_here or older.issued_at + RELAY_LAG < newest.issued_at:
             raise RolledBackError("an older key directory was served after a newer one")
 
     def forget_before(self, now: int) -> None:
-        """Drops what has expired, but for the log: such a directory is refused by its dates alone."""
+        """Forgets expired directories, which their dates alone rule out. The log stays."""
         self._newest = {replica: seen for replica, seen in self._newest.items() if seen.expires_at >= now}
         self._seen_here = {
             replica: number for replica, number in self._seen_here.items() if replica in self._newest
@@ -155,7 +155,7 @@ class DirectoryHistory:
         log[directory.sequence] = directory
         self.changed = True
         self._shown[directory.replica] = _thinned(log)
-        # By the bridge's time: this machine's clock may be wrong once, and must not empty the log.
+        # Uses the bridge's time: a wrong clock on this machine must not empty the log.
         newest = max(each.issued_at for log in self._shown.values() for each in log.values())
         for each in self.shown:
             if each.issued_at < newest - KEPT_SECONDS:
@@ -172,7 +172,7 @@ class DirectoryHistory:
             count, size = count - 1, size - len(each.signed)
 
     def _least_wanted(self) -> Iterator[VerifiedDirectory]:
-        """The oldest first, and those that are their replica's newest after all others."""
+        """The oldest first, but the newest directory of each replica last."""
         newest = {(replica, max(log)) for replica, log in self._shown.items()}
         yield from sorted(
             self.shown, key=lambda each: ((each.replica, each.sequence) in newest, each.issued_at)
@@ -187,11 +187,11 @@ class DirectoryHistory:
 
 
 def _thinned(log: dict[int, VerifiedDirectory]) -> dict[int, VerifiedDirectory]:
-    """Of one replica: the first with each set of keys, successor and signer, and the newest."""
+    """For one replica: the first directory with each set of keys, successor and signer, and the newest."""
     firsts: dict[object, VerifiedDirectory] = {}
     for sequence in sorted(log):
         each = log[sequence]
-        said = frozenset(key.key_id for key in each.keys), each.next_identity_hash, each.signing_key
-        firsts.setdefault(said, each)
+        content = frozenset(key.key_id for key in each.keys), each.next_identity_hash, each.signing_key
+        firsts.setdefault(content, each)
     newest = log[max(log)]
     return {each.sequence: each for each in (*firsts.values(), newest)}

@@ -1,10 +1,10 @@
-"""What can be wrong with identities, key directories and what a client keeps of them.
+"""Errors of identities, key directories and key histories.
 
 ::
 
     TrustError
     ├── IdentityError        an identity string is mistyped
-    ├── HistoryFormError     a file of what a client was shown is damaged, or of another kind
+    ├── HistoryFormError     a file is not a valid key history or proof
     └── DirectoryError       a key directory cannot be trusted
         ├── MalformedDirectoryError
         ├── ForeignIdentityError
@@ -22,34 +22,17 @@ from __future__ import annotations
 
 from blindrelay.v1.picklable_error import PicklableError
 
-__all__ = [
-    "BadDelegationError",
-    "BadSignatureError",
-    "DirectoryError",
-    "EarlySuccessorError",
-    "ForeignIdentityError",
-    "ForkedError",
-    "FutureDirectoryError",
-    "HistoryFormError",
-    "IdentityError",
-    "MalformedDirectoryError",
-    "RolledBackError",
-    "StaleDirectoryError",
-    "TrustError",
-    "UnknownSuiteError",
-]
-
 
 class TrustError(PicklableError):
     """The root of this package's errors."""
 
 
 class IdentityError(TrustError):
-    """The text is not an identity: mistyped, cut or of another kind."""
+    """The text is not an identity: it is mistyped, cut or something else."""
 
 
 class HistoryFormError(TrustError):
-    """The text is not what a client keeps of what it was shown: damaged, or of another kind."""
+    """The text is not a valid key history or proof."""
 
 
 class DirectoryError(TrustError):
@@ -57,11 +40,11 @@ class DirectoryError(TrustError):
 
 
 class MalformedDirectoryError(DirectoryError):
-    """The directory is not in the form that the protocol gives it."""
+    """The directory does not have the form that the protocol requires."""
 
 
 class ForeignIdentityError(DirectoryError):
-    """The directory belongs to another bridge than the pinned one, which has not announced it."""
+    """The directory belongs to an identity that the pinned bridge has not announced."""
 
     def __init__(self, pinned: str, served: str) -> None:
         super().__init__(
@@ -72,29 +55,29 @@ class ForeignIdentityError(DirectoryError):
 
 
 class EarlySuccessorError(DirectoryError):
-    """The identity is announced as the pinned one's successor, and not for long enough."""
+    """The identity is an announced successor, but was not announced for long enough."""
 
     def __init__(self, pinned: str, served: str, stood: int, needed: int) -> None:
         super().__init__(
             f"the bridge's identity changes too early: pinned is {pinned}, served is {served}, whose "
-            f"announcement this client has seen stand for {stood:,} of {needed:,} seconds. Wait, or ask the "
+            f"announcement this client has seen for {stood:,} of {needed:,} seconds. Wait, or ask the "
             f"bridge's operator (not the relay's); only if the new one is right, pin it with bridge={served}"
         )
 
 
 class BadDelegationError(DirectoryError):
-    """The pinned identity did not let this replica speak for it, or not now."""
+    """The pinned identity does not let this replica speak for it, or not now."""
 
 
 class BadSignatureError(DirectoryError):
-    """The directory's signature is not its replica's."""
+    """The signature of the directory is not valid."""
 
     def __init__(self) -> None:
         super().__init__("the key directory's signature does not verify")
 
 
 class UnknownSuiteError(DirectoryError):
-    """A key is of a suite that this version does not know."""
+    """A key's suite is not known to this version."""
 
 
 class StaleDirectoryError(DirectoryError):
@@ -110,10 +93,10 @@ class RolledBackError(DirectoryError):
 
 
 class ForkedError(DirectoryError):
-    """Two directories contradict each other. Both are kept, as proof that anyone can check.
+    """Two directories contradict each other. Both are kept as a proof that anyone can check.
 
     Attributes:
-        proof: two encoded SignedKeyDirectory messages; what each holds and signs is exact bytes.
+        proof: two encoded SignedKeyDirectory messages, with the exact bytes that were signed.
     """
 
     def __init__(self, first: bytes, second: bytes) -> None:

@@ -1,4 +1,4 @@
-"""A key history as text, for the file that a client keeps and for those that clients compare.
+"""A key history as text: the file that a client keeps, and that clients compare.
 
 JSON, version 1::
 
@@ -7,11 +7,11 @@ JSON, version 1::
      "successors": ["br1…", …],          accepted after it, in order
      "announcement": {"next_identity_hash": hexadecimal, "since": …, "newest": …} or null,
      "complete_since": …,
-     "looked": {"br1…": […], …},         times at which directories of each identity were shown
+     "looked": {"br1…": […], …},         times when directories of each identity were shown
      "shown": [base64, …],               encoded SignedKeyDirectory messages
      "proofs": [[base64, base64], …]}    pairs that contradict each other
 
-Times are Unix seconds. There is no secret in it, and no name of a relay.
+Times are Unix seconds. It contains no secret and no name of a relay.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from blindrelay.trust.key_history import Announcement, KeyHistory
 FORMAT: Final = "blindrelay key history, version 1"
 
 MAX_HISTORY_SIZE: Final = 8_388_608
-"""Characters of the text. A full log is 700 KiB; each of 32 proofs at most two directories of 64 KiB."""
+"""The most characters. A full log has 700 KiB; each of 32 proofs has at most two directories of 64 KiB."""
 
 _MEMBERS: Final = ("identity", "successors", "announcement", "complete_since", "looked", "shown", "proofs")
 
@@ -53,7 +53,7 @@ _HASH_SIZE: Final = 32
 
 
 def encode_history(history: KeyHistory) -> str:
-    """What decode_history reads. The same history gives the same text."""
+    """The text for decode_history(). The same history always gives the same text."""
     announced = history.announcement
     content = {
         "format": FORMAT,
@@ -77,12 +77,12 @@ def encode_history(history: KeyHistory) -> str:
 
 
 def decode_history(text: str) -> KeyHistory:
-    """Reads a history and verifies every signature in it, since it may be somebody else's.
+    """Reads a history and verifies every signature in it, since it may come from a stranger.
 
-    Raises HistoryFormError for whatever is not as encode_history writes it.
+    Raises HistoryFormError for anything that encode_history() would not write.
     """
     if len(text) > MAX_HISTORY_SIZE:
-        raise HistoryFormError("it is larger than a key history gets")
+        raise HistoryFormError("it is too large for a key history")
     content = members_of(read_json(text), FORMAT, _MEMBERS)
     try:
         identities = [
@@ -95,9 +95,9 @@ def decode_history(text: str) -> KeyHistory:
         raise HistoryFormError(f"it is damaged or forged: {error}") from None
     numbers = [(each.replica, each.sequence) for each in shown]
     if len(set(identities)) < len(identities) or len(set(numbers)) < len(numbers):
-        raise HistoryFormError("it has an identity or a directory twice")
+        raise HistoryFormError("it lists an identity or a directory twice")
     if len(shown) > MAX_SHOWN or len(proofs) > MAX_PROOFS:
-        raise HistoryFormError("it has more directories or proofs than a key history keeps")
+        raise HistoryFormError("it has too many directories or proofs")
     directories = DirectoryHistory(shown, proofs, number_of(content["complete_since"]), looked)
     return KeyHistory(
         identities[0], tuple(identities[1:]), _announcement(content["announcement"]), directories
@@ -108,27 +108,29 @@ def _announcement(value: Any) -> Announcement | None:
     if value is None:
         return None
     if not isinstance(value, dict) or set(value) != {"next_identity_hash", "since", "newest"}:
-        raise HistoryFormError("it has something else where an announcement stands")
+        raise HistoryFormError("its announcement is malformed")
     digest, since, newest = value["next_identity_hash"], number_of(value["since"]), number_of(value["newest"])
     try:
         announced = Announcement(bytes.fromhex(str(digest)), since, newest)
     except ValueError:
-        raise HistoryFormError("it has something else where a hash stands") from None
+        raise HistoryFormError("the hash in its announcement is malformed") from None
     if len(announced.next_identity_hash) != _HASH_SIZE or announced.next_identity_hash.hex() != digest:
-        raise HistoryFormError("it has something else where a hash stands")
+        raise HistoryFormError("the hash in its announcement is malformed")
     if since > newest:
-        raise HistoryFormError("it has an announcement that ends before it begins")
+        raise HistoryFormError("its announcement ends before it begins")
     return announced
 
 
 def _looked(value: Any, identities: list[bytes]) -> dict[bytes, list[int]]:
     if not isinstance(value, dict):
-        raise HistoryFormError("it has something else where times of identities stand")
+        raise HistoryFormError("its `looked` is malformed")
     looked = {parse_identity(text): [number_of(at) for at in list_of(times)] for text, times in value.items()}
     for identity, times in looked.items():
         growing = all(later >= earlier + LOOK_STEP for earlier, later in pairwise(times))
         if identity not in identities or not growing or not 1 <= len(times) <= MAX_LOOKS:
-            raise HistoryFormError("it has times of another identity, too many, or out of order")
+            raise HistoryFormError(
+                "its `looked` has an unknown identity, or times out of order, or none or too many"
+            )
     return looked
 
 
@@ -140,12 +142,12 @@ def _statement(text: str, identities: list[bytes]) -> VerifiedDirectory:
 def _proof(value: Any, identities: list[bytes]) -> tuple[VerifiedDirectory, VerifiedDirectory]:
     statements = texts_of(value)
     if len(statements) != 2:
-        raise HistoryFormError("it has a proof that is not two statements")
+        raise HistoryFormError("one of its proofs does not have two statements")
     pair = bytes_of(statements[0]), bytes_of(statements[1])
     return verify_proof(pair, _one_of(identities, pair[0]))
 
 
 def _one_of(identities: list[bytes], encoded: bytes) -> bytes:
-    """The identity to verify a statement against: the one it claims, or the pinned one, to be refused by."""
+    """The identity to verify a statement with: the claimed one if known, else the pinned one, which fails."""
     claimed = claimed_identity(signed_directory(encoded))
     return claimed if claimed in identities else identities[0]

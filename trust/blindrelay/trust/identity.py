@@ -15,7 +15,7 @@ from blindrelay.v1.keys_pb2 import Delegation, KeyDirectory, SignedKeyDirectory
 _SEED_SIZE: Final = 32
 
 _GROUP: Final = 4
-"""Characters that people read to each other in one breath."""
+"""Characters that people read out together."""
 
 
 def format_identity(public_key: bytes) -> str:
@@ -24,7 +24,7 @@ def format_identity(public_key: bytes) -> str:
 
 
 def parse_identity(text: str) -> bytes:
-    """The 32-byte Ed25519 public key in an identity's text. Raises IdentityError if it is mistyped."""
+    """The Ed25519 public key (32 bytes) in an identity's text. Raises IdentityError if it is mistyped."""
     try:
         return identity_text.parse_identity(text)
     except ValueError as error:
@@ -32,9 +32,9 @@ def parse_identity(text: str) -> bytes:
 
 
 def identity_groups(public_key: bytes) -> str:
-    """The same text for two people to compare by voice: after ``br1`` two lines of seven groups of four.
+    """The text for two people to compare by voice: ``br1``, then two lines of seven groups of four.
 
-    Letters are a to z and digits 2 to 7, so that none is taken for another; groups are read off one by one.
+    It uses only the letters a to z and the digits 2 to 7, which are not confused with each other.
     """
     body = format_identity(public_key)[len(PREFIX) :]
     groups = [body[start : start + _GROUP] for start in range(0, len(body), _GROUP)]
@@ -43,16 +43,16 @@ def identity_groups(public_key: bytes) -> str:
 
 
 def parse_typed_identity(text: str) -> bytes:
-    """Reads an identity that a person typed, in groups or not: spaces, hyphens and case do not matter.
+    """Reads an identity that a person typed: spaces, hyphens and case do not matter.
 
-    For what is typed only; a configuration has the exact text (parse_identity). Raises IdentityError.
+    A configuration must have the exact text, which parse_identity() reads. Raises IdentityError.
     """
     return parse_identity("".join(text.replace("-", " ").split()).lower())
 
 
 @dataclass(frozen=True)
 class SignedDelegation:
-    """A delegation and the identity's signature over it.
+    """A delegation, signed by the identity.
 
     Attributes:
         delegation: exact Delegation bytes.
@@ -73,7 +73,7 @@ class IdentityKey:
 
     def __init__(self, seed: bytes) -> None:
         if len(seed) != _SEED_SIZE:
-            raise IdentityError(f"an identity key's seed is {_SEED_SIZE} bytes, not {len(seed)}")
+            raise IdentityError(f"the seed of an identity key must have {_SEED_SIZE} bytes, not {len(seed)}")
         self._key = SigningKey(seed)
         self.seed = seed
         self.public_key = bytes(self._key.verify_key)
@@ -89,9 +89,9 @@ class IdentityKey:
     def delegate(
         self, signing_key: bytes, not_before: int, not_after: int, next_identity_hash: bytes = b""
     ) -> SignedDelegation:
-        """Lets a replica's signing key (32 bytes, public) speak for this identity, between Unix seconds.
+        """Lets the replica with this public key (32 bytes) sign for this identity between two Unix seconds.
 
-        `next_identity_hash` (32 bytes, or none) announces the identity that is to follow (section 4.4).
+        `next_identity_hash` (32 bytes, or empty) announces the next identity (section 4.4).
         """
         delegation = Delegation(
             identity=self.public_key,
@@ -108,7 +108,7 @@ class IdentityKey:
 
 
 class DirectorySigner:
-    """A replica's own Ed25519 key, to which the identity delegates.
+    """The Ed25519 key of a replica, to which the identity delegates.
 
     Attributes:
         public_key: 32 bytes.
@@ -123,7 +123,7 @@ class DirectorySigner:
         return cls(bytes(SigningKey.generate()))
 
     def sign(self, directory: KeyDirectory, delegation: SignedDelegation) -> SignedKeyDirectory:
-        """The directory's exact bytes under this key's signature, with the delegation that lets it sign."""
+        """Signs the directory, and attaches the delegation that allows it."""
         encoded = directory.SerializeToString(deterministic=True)
         return SignedKeyDirectory(
             directory=encoded,

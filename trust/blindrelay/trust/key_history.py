@@ -1,4 +1,4 @@
-"""What a client knows of a bridge beyond its pinned identity (spec/protocol.md, sections 4.4 and 5)."""
+"""What a client learns about a bridge beyond its pinned identity (spec/protocol.md, sections 4.4 and 5)."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from blindrelay.v1.keys_pb2 import SignedKeyDirectory
 from blindrelay.v1.limits import REPLAY_WINDOW
 
 ANNOUNCED_SECONDS: Final = 604_800
-"""Seven days: how long a successor's hash has to stand before a client follows."""
+"""Seven days: how long a successor must be announced before a client follows it."""
 
 LONGEST_SILENCE: Final = 259_200
-"""Three days: after a longer time in which a client saw nothing signed, an announcement begins anew."""
+"""Three days: if a client sees no signed directory for longer, an announcement starts again."""
 
 CLOCKS_DIFFER: Final = 2 * REPLAY_WINDOW
-"""Seconds between two replicas' clocks; one that was set back further counts from the beginning."""
+"""Seconds between the clocks of two replicas. If a clock steps back further, an announcement starts again."""
 
 
 @dataclass(frozen=True)
 class Announcement:
-    """A successor's hash that every verified directory of an identity has had since.
+    """The hash of a successor that every verified directory has had since a time.
 
-    Time is the bridge's, not this machine's: a relay that withholds directories does not make it pass.
+    Times are the bridge's, not this machine's: they do not advance while a relay withholds directories.
 
     Attributes:
         next_identity_hash: 32 bytes.
-        since: Unix seconds, the issued_at of the first directory that had it.
-        newest: Unix seconds, the latest issued_at of one that had it.
+        since: Unix seconds, the issued_at of the first directory with the hash.
+        newest: Unix seconds, the latest issued_at of a directory with the hash.
     """
 
     next_identity_hash: bytes
@@ -41,18 +41,18 @@ class Announcement:
 
     @property
     def stood(self) -> int:
-        """Seconds."""
+        """Seconds for which it was seen."""
         return self.newest - self.since
 
 
 class KeyHistory:
-    """A pinned identity, its successors, and the directories that were shown in their names.
+    """A pinned identity, its successors and their directories.
 
     Args:
         identity: the pinned one, 32 bytes.
-        successors: those that were accepted after it, in order.
-        announcement: what the last of them announces as the next.
-        directories: what was shown; an empty history if there is none.
+        successors: the accepted ones, in order.
+        announcement: the successor that the last of them announces.
+        directories: what was shown; None means nothing.
     """
 
     def __init__(
@@ -69,18 +69,18 @@ class KeyHistory:
 
     @property
     def identities(self) -> tuple[bytes, ...]:
-        """Those that a directory may be of: the pinned one first, the one in force last."""
+        """The identities that a directory may have: the pinned one first, the current one last."""
         return (self.identity, *self.successors)
 
     def in_order(self, signed: list[SignedKeyDirectory]) -> list[SignedKeyDirectory]:
-        """Directories of known identities first: what they say decides on those of another."""
+        """Puts directories of known identities first: they decide whether a successor's are accepted."""
         return sorted(signed, key=lambda each: not self._is_known(each))
 
     def admit(self, signed: SignedKeyDirectory, now: int) -> VerifiedDirectory:
         """Verifies and judges a freshly fetched directory at `now` (Unix seconds), and remembers it.
 
-        One of another identity is taken only if that was announced for seven days; then it joins the
-        successors. Raises the DirectoryError that says what is wrong.
+        A directory of an unknown identity is accepted if that identity was announced for seven days; then it
+        becomes a successor. Raises the DirectoryError that says what is wrong.
         """
         identity = claimed_identity(signed)
         if identity not in self.identities:
@@ -91,7 +91,7 @@ class KeyHistory:
             self.successors = (*self.successors, identity)
             self.announcement = None
         if identity == self.identities[-1]:
-            self._heed(directory)
+            self._update_announcement(directory)
         return directory
 
     def _is_known(self, signed: SignedKeyDirectory) -> bool:
@@ -108,27 +108,27 @@ class KeyHistory:
         if announced.stood < ANNOUNCED_SECONDS:
             raise EarlySuccessorError(*texts, announced.stood, ANNOUNCED_SECONDS)
 
-    def _heed(self, directory: VerifiedDirectory) -> None:
-        heard = _heard(self.announcement, directory)
-        if heard != self.announcement:
-            self.announcement = heard
+    def _update_announcement(self, directory: VerifiedDirectory) -> None:
+        updated = _updated(self.announcement, directory)
+        if updated != self.announcement:
+            self.announcement = updated
             self.directories.changed = True
 
 
 def identity_hash(identity: bytes) -> bytes:
-    """How a directory names the identity (32 bytes) that is to follow: its SHA-256, 32 bytes."""
+    """The SHA-256 (32 bytes) by which a directory announces the next identity (32 bytes)."""
     return hashlib.sha256(identity).digest()
 
 
-def _heard(announced: Announcement | None, directory: VerifiedDirectory) -> Announcement | None:
-    said, at = directory.next_identity_hash, directory.issued_at
-    if not said:
+def _updated(announced: Announcement | None, directory: VerifiedDirectory) -> Announcement | None:
+    successor, at = directory.next_identity_hash, directory.issued_at
+    if not successor:
         return None
-    if announced is None or said != announced.next_identity_hash or not _continues(announced, at):
-        return Announcement(said, at, at)
+    if announced is None or successor != announced.next_identity_hash or not _continues(announced, at):
+        return Announcement(successor, at, at)
     return replace(announced, newest=max(announced.newest, at))
 
 
 def _continues(announced: Announcement, at: int) -> bool:
-    """Whether an issued_at is near enough to the latest, either way, to belong to the same announcement."""
+    """Whether an issued_at is close enough to the latest one to belong to the same announcement."""
     return -CLOCKS_DIFFER <= at - announced.newest <= LONGEST_SILENCE

@@ -1,1 +1,1 @@
-"""The command line: each module is a command, or what commands share."""
+"""The command line: each module is a command, or is shared by several."""

@@ -1,4 +1,4 @@
-"""How two APIs are asked and how they stream: OpenAI's chat completions and Anthropic's messages."""
+"""Requests and streams of two APIs: OpenAI's chat completions and Anthropic's messages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Final, TypedDict
 
 _MAX_TOKENS: Final = 8_192
-"""Anthropic's API wants a limit: long enough for a response that somebody reads."""
+"""Anthropic's API requires a limit. This is long enough for a response that a person reads."""
 
 
 CUT_REASONS: Final = frozenset(
@@ -20,7 +20,7 @@ CUT_REASONS: Final = frozenset(
         "refusal",
     }
 )
-"""The words of the two APIs, and of servers that imitate them, for a response that is only a part."""
+"""How the two APIs, and servers that imitate them, say that a response is incomplete."""
 
 
 class Message(TypedDict):
@@ -36,8 +36,8 @@ class Dialect(ABC):
     Attributes:
         origin: where its provider serves it.
         path: of a chat.
-        key_variable: the environment variable with a key of one's own.
-        model: the one that is asked if none is named; None if one has to be.
+        key_variable: the environment variable with the user's own key.
+        model: the default; None means that one must be named.
     """
 
     name: ClassVar[str]
@@ -49,7 +49,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def credential(self, key: str) -> dict[str, str]:
-        """The header with a key of one's own."""
+        """The header with the user's own key."""
 
     @abstractmethod
     def question(self, model: str, messages: list[Message], system: str | None) -> dict[str, Any]:
@@ -61,11 +61,11 @@ class Dialect(ABC):
 
     @abstractmethod
     def stop_reason(self, event: dict[str, Any]) -> str | None:
-        """Why the provider stopped, in its own word, if the event says so."""
+        """Why the provider stopped, in its own words, if the event says so."""
 
     @abstractmethod
     def ends(self, data: str, event: dict[str, Any]) -> bool:
-        """Whether the response is whole with this event."""
+        """Whether this event completes the response."""
 
 
 class OpenAI(Dialect):

@@ -1,4 +1,4 @@
-"""The command `blindrelay`: its commands, each imported when it is used, and how any of them ends."""
+"""The command `blindrelay`: its subcommands, imported when they are used, and their exit codes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HELP = f"""Use language models through a relay that cannot read.
 \b
 Examples:
   blindrelay init                       set it up: relay, token, bridge
-  blindrelay doctor                     check each hop, and say what to do
+  blindrelay doctor                     check each hop and suggest a remedy
   blindrelay chat "Hello"               ask a model
   blindrelay proxy                      a local endpoint for any program
   blindrelay run -- python program.py   a program whose calls can only leave sealed
@@ -33,25 +33,25 @@ Examples:
 
 COMMANDS: Final = {
     "chat": "Ask a model, sealed, and print the response as it comes.",
-    "config": "Show the settings in force, and where each comes from.",
+    "config": "Show the settings in force and where each comes from.",
     "doctor": "Check each hop from here to the provider, in order.",
     "init": "Set up a relay: three questions, tried before the answers are kept.",
-    "keys": "Whose keys this client trusts, and whether others are shown the same.",
-    "models": "List the provider's models, one a line.",
+    "keys": "Show and compare the bridge's keys that this client trusts.",
+    "models": "List the provider's models, one per line.",
     "proxy": "Serve a local endpoint, for any program that takes a base URL and a key.",
     "run": "Run a program with a local endpoint, and no other way out.",
 }
-"""What `--help` and completion say of each, without importing gRPC and cryptography for it."""
+"""Short helps for `--help` and completion, which then need not import gRPC and cryptography."""
 
 
 class _Commands(click.Group):
-    """Knows its commands by name; the one that is used is imported."""
+    """Knows its commands by name and imports only the one that is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """What stands for the command in a list."""
+        """A placeholder for lists."""
         return click.Command(cmd_name, short_help=COMMANDS[cmd_name]) if cmd_name in COMMANDS else None
 
     def resolve_command(
@@ -76,7 +76,7 @@ def blindrelay() -> None:
 
 
 def run_command_line(arguments: Sequence[str] | None) -> int:
-    """Runs one; returns the exit code. An error is one line on stderr. Raises OSError if output fails."""
+    """Runs a command; returns the exit code. An error is one line on stderr. Raises OSError from output."""
     logging.basicConfig(format="blindrelay: %(message)s", level=logging.ERROR)
     streams = sys.stdout, sys.stderr
     given = None if arguments is None else list(arguments)
@@ -95,7 +95,7 @@ def run_command_line(arguments: Sequence[str] | None) -> int:
     except SystemExit:
         if sys.stdout is streams[0]:
             raise
-        # click ends like this after a closed pipe, with streams of its own in place of the usual ones.
+        # click does this after a closed pipe, and has replaced the streams.
         sys.stdout, sys.stderr = streams
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from None
     except Exception as error:
@@ -104,8 +104,8 @@ def run_command_line(arguments: Sequence[str] | None) -> int:
 
 
 def _exit_code(error: Exception) -> ExitCode:
-    """Raises the error if it is none of ours: then it is a mistake in this program."""
-    from blindrelay.client.errors import BlindRelayError  # of no use before a command has imported it
+    """Raises the error again if it is not a BlindRelayError: then this program has a fault."""
+    from blindrelay.client.errors import BlindRelayError  # here, so that --help need not import it
 
     if not isinstance(error, BlindRelayError):
         raise error from None

@@ -1,4 +1,4 @@
-"""`blindrelay config`: the settings in force, and where each comes from."""
+"""`blindrelay config`: shows the settings in force and where each comes from."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any, Final
 import click
 
 from blindrelay.client.commands.options import connection_of, json_option, print_either, relay_option
-from blindrelay.client.connection import (
+from blindrelay.client.connection_config import (
     CONNECTION_VARIABLE,
     PROXY_VARIABLE,
-    Connection,
+    ConnectionConfig,
     profile_file,
     profile_name,
     read_profile,
@@ -41,7 +41,7 @@ class Setting:
 @json_option
 @click.pass_context
 def config(context: click.Context, relay: str | None, as_json: bool) -> None:
-    """Show the settings in force, and where each comes from. Secrets are not shown.
+    """Show the settings in force and where each comes from. Secrets are not shown.
 
     \b
     Examples:
@@ -56,12 +56,12 @@ def config(context: click.Context, relay: str | None, as_json: bool) -> None:
         print_either(as_json, lambda: _as_json(settings), lambda: _as_lines(settings))
 
 
-@config.command()
+@config.command(short_help="Print the path of the profile file.")
 @json_option
 def path(as_json: bool) -> None:
-    """Print where the file with the profiles is, or would be.
+    """Print the path of the file with the profiles, whether or not it exists.
 
-    BLINDRELAY_CONFIG names another one, BLINDRELAY_PROFILE another profile in it.
+    BLINDRELAY_CONFIG names another file, BLINDRELAY_PROFILE another profile in it.
 
     \b
     Examples:
@@ -75,7 +75,7 @@ def path(as_json: bool) -> None:
 
 
 def settings_in_force(relay: str | None) -> dict[str, Setting]:
-    """By name; `relay` is a connection string that stands for all. Raises ConfigurationError."""
+    """The settings by name. `relay` is a connection string that overrides all. Raises ConfigurationError."""
     connection = connection_of(relay)
     source, given = _given(relay)
     return {
@@ -85,7 +85,7 @@ def settings_in_force(relay: str | None) -> dict[str, Setting]:
 
 
 def _given(relay: str | None) -> tuple[str, dict[str, str]]:
-    """Where settings come from, and those that are given there, as they stand there."""
+    """Where settings come from, and the settings given there, as written."""
     text = relay or os.environ.get(CONNECTION_VARIABLE)
     if not text:
         file, name = profile_file(), profile_name()
@@ -97,7 +97,7 @@ def _given(relay: str | None) -> tuple[str, dict[str, str]]:
     return "--relay" if relay else CONNECTION_VARIABLE, given
 
 
-def _values(connection: Connection, given: dict[str, str]) -> dict[str, str]:
+def _values(connection: ConnectionConfig, given: dict[str, str]) -> dict[str, str]:
     brought = connection.credential == Credential.CREDENTIAL_BROUGHT
     return {
         "relay": connection.target,
@@ -114,13 +114,13 @@ def _values(connection: Connection, given: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _proxy(connection: Connection, given: dict[str, str]) -> dict[str, Setting]:
+def _proxy(connection: ConnectionConfig, given: dict[str, str]) -> dict[str, Setting]:
     if connection.proxy is None or "proxy" in given:
         return {}
     return {"proxy": Setting(connection.proxy.address, PROXY_VARIABLE)}
 
 
-def _token(connection: Connection, given: dict[str, str]) -> str:
+def _token(connection: ConnectionConfig, given: dict[str, str]) -> str:
     if connection.token is None:
         return "none"
     text = given.get("token", "")
@@ -131,7 +131,7 @@ def _limit(seconds: float | None) -> str:
     return "as each request says" if seconds is None else f"{seconds:.0f} s"
 
 
-def _history(connection: Connection) -> str:
+def _history(connection: ConnectionConfig) -> str:
     if connection.history is False:
         return "off"
     if isinstance(connection.history, Path):

@@ -1,4 +1,4 @@
-"""The exit codes that all commands share: a script learns from them who failed."""
+"""The exit codes of all commands. They tell scripts who failed."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ if TYPE_CHECKING:
 
 
 class ExitCode(IntEnum):
-    """0 is done. 1 is a command's own no: a difference, a failed check."""
+    """0 is done; 1 is a negative result: a difference, a failed check."""
 
     DONE = 0
     NO = 1
     WRONG_INPUT = 2
     RELAY = 3
-    """Not reached, refused, cut or altered; or it served nothing that can be trusted."""
+    """It was not reached, refused, cut or altered something, or served nothing trustworthy."""
     BRIDGE = 4
     PROVIDER = 5
     OUTPUT = 6
-    """A full disk or a closed pipe took no more of what was printed."""
+    """The output could not be written: a full disk, a closed pipe."""
     INTERRUPTED = 130
 
 
@@ -39,7 +39,7 @@ _BY_ORIGIN = {"bridge": ExitCode.BRIDGE, "provider": ExitCode.PROVIDER}
 
 
 def exit_code(error: BlindRelayError) -> ExitCode:
-    """Who is at fault, as an exit code."""
+    """The exit code that says who is at fault."""
     from blindrelay.client.errors import ConfigurationError, RequestError  # --help shows the codes without
 
     if isinstance(error, ConfigurationError | RequestError):

@@ -1,13 +1,14 @@
-"""`blindrelay init`: asks for relay, token and bridge, tries them, and writes the profile."""
+"""`blindrelay init`: asks for relay, token and bridge, tries them and writes the profile."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -17,7 +18,7 @@ from blindrelay.client.commands.exit_codes import ExitCode
 from blindrelay.client.commands.keys.sources import read_text
 from blindrelay.client.commands.options import json_option
 from blindrelay.client.commands.profile_writer import write_private, write_profile
-from blindrelay.client.connection import Connection, profile_file, read_profile
+from blindrelay.client.connection_config import ConnectionConfig, profile_file, read_profile
 from blindrelay.client.connection_string import (
     connection_settings,
     looks_like_connection_string,
@@ -33,35 +34,23 @@ _STDIN: Final = "-"
 @click.option("--relay", metavar="HOST:PORT", help="The relay's address (port 443), or a connection string.")
 @click.option("--token-file", metavar="FILE", help="A file with the access token; - is stdin.")
 @click.option("--bridge", metavar="br1…", help="The bridge's identity; spaces and case do not matter.")
-@click.option("--no-token", is_flag=True, help="The relay wants none.")
+@click.option("--no-token", is_flag=True, help="The relay needs no token.")
 @click.option("--tls/--no-tls", default=True, help="--no-tls: for a relay on this machine.")
-@click.option("--ca", type=click.Path(path_type=Path), help="Root certificates of a relay with private ones.")
-@click.option("--http-proxy", "proxy", metavar="URL", help="http://HOST:PORT on the way to the relay.")
+@click.option("--ca", type=click.Path(path_type=Path), help="The relay's root certificates, if private.")
+@click.option("--http-proxy", "proxy", metavar="URL", help="A proxy to reach the relay: http://HOST:PORT.")
 @click.option(
-    "--profile", default="default", show_default=True, help="BLINDRELAY_PROFILE chooses between them."
+    "--profile", default="default", show_default=True, help="The profile to write; see BLINDRELAY_PROFILE."
 )
-@click.option("--check/--no-check", default=True, help="--no-check: write without trying.")
-@click.option("--yes", "-y", is_flag=True, help="Answer yes: the groups are compared, a profile is replaced.")
+@click.option("--check/--no-check", default=True, help="--no-check: write without checking.")
+@click.option("--yes", "-y", is_flag=True, help="Confirm that the groups match; replace a profile.")
 @json_option
-def init(
-    relay: str | None,
-    token_file: str | None,
-    bridge: str | None,
-    no_token: bool,
-    tls: bool,
-    ca: Path | None,
-    proxy: str | None,
-    profile: str,
-    check: bool,
-    yes: bool,
-    as_json: bool,
-) -> int:
+def init(profile: str, check: bool, yes: bool, as_json: bool, **answers: Any) -> int:
     """Set up a relay: three questions, tried before the answers are kept.
 
-    It asks for the relay's address, your token and the bridge's identity. The first two come from the
-    relay's operator. The identity comes from the bridge's, by a way that the relay does not control: compare
-    its groups on the telephone. A connection string in place of the address answers all three. The token is
-    never an argument, where other users of this machine could read it.
+    It asks for the relay's address, your access token and the bridge's identity. Address and token come from
+    the relay's operator. The identity comes from the bridge's operator, in a way that the relay does not
+    control: compare its groups on the telephone. A connection string instead of the address answers all
+    three. The token is never an argument, because other users of this machine could read it.
 
     \b
     Examples:
@@ -73,18 +62,10 @@ def init(
     """
     path = profile_file()
     _may_replace(path, profile, yes)
-    settings = _address(relay)
-    settings |= {} if tls else {"tls": "off"}
-    settings |= {} if ca is None else {"ca": str(ca.absolute())}
-    settings |= {} if proxy is None else {"proxy": proxy}
-    if no_token:
-        settings.pop("token", None)
-    elif token_file is not None or "token" not in settings:
-        settings["token"] = _token(token_file)
-    settings["bridge"] = format_identity(_identity(bridge or settings.get("bridge"), yes))
-    connection = Connection.from_settings(settings)
+    settings = _settings(**answers, yes=yes)
+    connection = ConnectionConfig.from_settings(settings)
     findings = examined(Examination(lambda: connection).findings(), quiet=as_json) if check else []
-    writes = failed_of(findings) is None or _all_the_same(yes or as_json)
+    writes = failed_of(findings) is None or _despite_failure(yes or as_json)
     if writes:
         _write(path, profile, settings)
     if as_json:
@@ -93,6 +74,32 @@ def init(
     else:
         click.echo(_result(path, profile, writes), err=not writes)
     return ExitCode.DONE if writes else ExitCode.NO
+
+
+def _settings(
+    relay: str | None,
+    token_file: str | None,
+    bridge: str | None,
+    no_token: bool,
+    tls: bool,
+    ca: Path | None,
+    proxy: str | None,
+    yes: bool,
+) -> dict[str, str]:
+    """The profile's settings, given or typed. Raises ConfigurationError, UsageError."""
+    settings = _address(relay)
+    if not tls:
+        settings["tls"] = "off"
+    if ca is not None:
+        settings["ca"] = str(ca.absolute())
+    if proxy is not None:
+        settings["proxy"] = proxy
+    if no_token:
+        settings.pop("token", None)
+    elif token_file is not None or "token" not in settings:
+        settings["token"] = _token(token_file)
+    settings["bridge"] = format_identity(_identity(bridge or settings.get("bridge"), yes))
+    return settings
 
 
 def _write(path: Path, profile: str, settings: dict[str, str]) -> None:
@@ -107,38 +114,38 @@ def _write(path: Path, profile: str, settings: dict[str, str]) -> None:
 
 def _result(path: Path, profile: str, writes: bool) -> str:
     if not writes:
-        return "blindrelay: a check failed, and nothing was written: --no-check writes without trying"
+        return "blindrelay: a check failed, and nothing was written: --no-check writes without checking"
     return f"Written: profile {profile} in {path}. Try: blindrelay chat"
 
 
 def _may_replace(path: Path, profile: str, yes: bool) -> None:
-    """Raises UsageError if the profile is there and is to stay."""
+    """Raises UsageError if the profile exists and must stay."""
     try:
         read_profile(path, profile)
     except ConfigurationError:
-        return  # there is none; what else is wrong with the file is said when it is to be written
+        return  # there is no such profile; writing reports any other fault of the file
     if not yes:
         _confirm(f"There is a profile {profile} in {path}. Replace it?")
 
 
 def _address(given: str | None) -> dict[str, str]:
-    """What was given or typed: the relay's address alone, or all the parts of a connection string."""
+    """The given or typed address of the relay, or all settings of a connection string."""
     while True:
         typed = given or _ask("The relay's address (HOST:PORT)")
         try:
             if looks_like_connection_string(typed):
-                return _whole_paths(connection_settings(typed))
+                return _absolute_paths(connection_settings(typed))
             relay_address(typed)
             return {"relay": typed.strip()}
         except ConfigurationError as error:
             problem = str(error)
         if given is not None:
             raise ConfigurationError(f"--relay: {problem}")
-        click.echo(f"{problem}; once more, please", err=True)
+        click.echo(f"{problem}; please try again", err=True)
 
 
-def _whole_paths(settings: dict[str, str]) -> dict[str, str]:
-    """With paths that mean the same in a profile, whose relative ones begin at its own folder."""
+def _absolute_paths(settings: dict[str, str]) -> dict[str, str]:
+    """Makes paths absolute: in a profile, relative paths begin at the file's folder."""
     for name in ("ca", "history"):
         if name in settings and settings[name].lower() not in ("on", "off"):
             settings[name] = str(Path(settings[name]).expanduser().absolute())
@@ -155,7 +162,7 @@ def _token(file: str | None) -> str:
 
 
 def _identity(text: str | None, yes: bool) -> bytes:
-    """The bridge's public key, compared by whoever sits there."""
+    """The bridge's public key, after the user has compared it."""
     while True:
         typed = text or _ask("The bridge's identity (br1…)")
         try:
@@ -163,7 +170,7 @@ def _identity(text: str | None, yes: bool) -> bytes:
         except IdentityError as error:
             if text is not None:
                 raise ConfigurationError(f"--bridge: {error}") from None
-            click.echo(f"{error}; once more, please", err=True)
+            click.echo(f"{error}; please try again", err=True)
             continue
         if not yes:
             click.echo(f"\n{identity_groups(identity)}\n", err=True)
@@ -171,10 +178,10 @@ def _identity(text: str | None, yes: bool) -> bytes:
         return identity
 
 
-def _all_the_same(yes: bool) -> bool:
-    """Whether what does not work is to be written."""
+def _despite_failure(yes: bool) -> bool:
+    """Whether to write although a check failed."""
     try:
-        return not yes and click.confirm("Write it all the same?", err=True)
+        return not yes and click.confirm("Write it anyway?", err=True)
     except click.Abort:
         if sys.stdin.isatty():
             raise
@@ -182,22 +189,34 @@ def _all_the_same(yes: bool) -> bool:
 
 
 def _ask(question: str, *, hidden: bool = False) -> str:
-    with _somebody("--relay, --token-file and --bridge"):
-        return str(click.prompt(question, hide_input=hidden, err=True)).strip()
+    with _asking("--relay, --token-file and --bridge"):
+        return str(click.prompt(question, hide_input=hidden and _hides_input(), err=True)).strip()
+
+
+def _hides_input() -> bool:
+    """Whether getpass finds a terminal. Without one it prints warnings of its own."""
+    if os.name == "nt" or sys.stdin.isatty():
+        return True
+    try:
+        with Path("/dev/tty").open():
+            return True
+    except OSError:
+        return False
 
 
 def _confirm(question: str) -> None:
-    with _somebody("--yes"):
+    with _asking("--yes"):
         if not click.confirm(question, err=True):
-            raise click.UsageError("then nothing is written")
+            raise click.UsageError("nothing was written")
 
 
 @contextmanager
-def _somebody(options: str) -> Iterator[None]:
-    """Raises UsageError if there is nobody to answer."""
+def _asking(options: str) -> Iterator[None]:
+    """Raises UsageError if stdin cannot answer."""
     try:
         yield
     except click.Abort:
         if sys.stdin.isatty():
             raise
-        raise click.UsageError(f"there is nobody to ask: give {options}, or run it at a terminal") from None
+        click.echo(err=True)  # ends the question's line
+        raise click.UsageError(f"cannot ask without a terminal: give {options}") from None

@@ -1,4 +1,4 @@
-"""Ctrl-C where Python has no good answer to it: while modules are imported, and while the process ends."""
+"""Ctrl-C where Python handles it badly: while modules are imported, and while the process ends."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _INTERRUPTED = 130
 
 @contextmanager
 def ends_at_once() -> Iterator[None]:
-    """While the block runs Ctrl-C ends the process, without a word. For what only imports.
+    """While the block runs, Ctrl-C ends the process silently. For blocks that only import.
 
-    An exception in the middle of an import leaves half a module behind, or is lost in an extension.
+    An exception during an import leaves half a module behind, or is lost in an extension module.
     """
     try:
         before = signal.signal(signal.SIGINT, _end)
@@ -30,15 +30,15 @@ def ends_at_once() -> Iterator[None]:
 
 
 def ignore_at_the_very_end() -> None:
-    """Ignores Ctrl-C in the last moment of this process, when it would end Python with another exit code.
+    """Ignores Ctrl-C while Python shuts down, where it would change the exit code.
 
-    It comes after every other exit handler that is registered later.
+    This handler runs after all exit handlers that are registered later.
     """
     atexit.register(_ignore)
 
 
 def end_at_once_from_now() -> None:
-    """The same for the rest of this process, which is about to end."""
+    """Makes Ctrl-C end the process silently from now on."""
     with suppress(ValueError):
         signal.signal(signal.SIGINT, _end)
 

@@ -1,4 +1,4 @@
-"""`blindrelay models`: which models the provider offers, asked through the seal."""
+"""`blindrelay models`: lists the provider's models, asked sealed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from blindrelay.client.transport import SealedTransport
 @relay_option
 @json_option
 def models(provider: str | None, origin: str | None, relay: str | None, as_json: bool) -> None:
-    """List the provider's models, one a line. The relay does not learn that you looked.
+    """List the provider's models, one per line. The relay does not learn that you asked.
 
     \b
     Examples:

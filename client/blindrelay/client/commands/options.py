@@ -1,4 +1,4 @@
-"""What several commands have in common: their options, and how they print."""
+"""Options that several commands share, and how they print."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import click
 
 from blindrelay.client.commands.api_dialects import DIALECTS
-from blindrelay.client.connection import Connection
+from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.v1.http_proxy import HttpProxy
 
 Command = Callable[..., Any]
@@ -27,13 +28,13 @@ def relay_option(command: Command) -> Command:
 
 
 def http_proxy_option(command: Command) -> Command:
-    """--http-proxy URL; connection_of() heeds it."""
+    """--http-proxy URL, which connection_of() uses."""
     return click.option(
         "--http-proxy",
         metavar="URL",
         expose_value=False,
         callback=_keep_http_proxy,
-        help="http://HOST:PORT on the way to the relay; BLINDRELAY_PROXY otherwise.",
+        help="A proxy to reach the relay: http://HOST:PORT; default: BLINDRELAY_PROXY.",
     )(command)
 
 
@@ -57,20 +58,37 @@ def provider_option(command: Command) -> Command:
         "--provider",
         "-p",
         type=click.Choice(sorted(DIALECTS)),
-        help="Whose API; openai unless told otherwise.",
+        help="The provider whose API is called; default: openai.",
     )(command)
 
 
 def origin_option(command: Command) -> Command:
     """--origin URL."""
     return click.option(
-        "--origin", metavar="URL", help="Of another server with that API: https://models.example"
+        "--origin",
+        metavar="URL",
+        callback=_origin,
+        help="Another server with that API: https://models.example",
     )(command)
 
 
-def connection_of(relay: str | None) -> Connection:
-    """The one that --relay gives, or the configured one, by --http-proxy. Raises ConfigurationError."""
-    connection = Connection.from_env() if relay is None else Connection.from_string(relay)
+def _origin(context: click.Context, option: click.Parameter, url: str | None) -> str | None:
+    if url is None or (url.startswith(("https://", "http://")) and _has_host(url)):
+        return url
+    raise click.BadParameter(f"{url!r} is not a URL such as https://models.example")
+
+
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def connection_of(relay: str | None) -> ConnectionConfig:
+    """The connection of --relay, or the configured one, through --http-proxy. Raises ConfigurationError."""
+    connection = ConnectionConfig.from_env() if relay is None else ConnectionConfig.from_string(relay)
     context = click.get_current_context(silent=True)
     proxy = None if context is None else context.meta.get(_HTTP_PROXY)
     return connection if proxy is None else replace(connection, proxy=proxy)

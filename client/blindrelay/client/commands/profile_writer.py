@@ -1,42 +1,45 @@
-"""Writes a profile into the TOML file, and its token into a file of its own; the rest stays as it is."""
+"""Writes a profile into the TOML file, and its token into a file of its own."""
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import InlineTable
+
 from blindrelay.client.errors import ConfigurationError
-from blindrelay.client.state_file import make_folder, replace_file
+from blindrelay.v1.private_file import make_folder, replace_file
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
-_TABLE: Final = re.compile(r"\s*\[")
 
 
 def write_profile(path: Path, name: str, settings: Mapping[str, str]) -> None:
-    """Writes ``[profiles.NAME]``, in the place of one of that name; the file gets mode 0600.
+    """Writes the table ``[profiles.NAME]`` and keeps the rest of the file; the file gets mode 0600.
 
-    Raises ConfigurationError if the file is not one that can be changed without changing more than that.
+    Raises ConfigurationError if the file is not valid TOML or cannot be written.
     """
     if not _NAME.fullmatch(name):
         raise ConfigurationError(f"a profile's name has letters, digits, - and _, unlike {name!r}")
-    text = _text(path)
-    wanted = _parsed(path, text)
-    if not isinstance(wanted.setdefault("profiles", {}), dict):
-        raise ConfigurationError(f"{path}: profiles is not a table")
-    wanted["profiles"][name] = dict(settings)
-    table = "".join(f"{key} = {_quoted(value)}\n" for key, value in settings.items())
-    changed = _with_table(text, f"[profiles.{name}]", table)
-    if _parsed(path, changed) != wanted:
+    document = _read(path)
+    wanted = document.unwrap()
+    try:
+        wanted.setdefault("profiles", {})[name] = dict(settings)
+        _change(document, name, settings)
+    except (AttributeError, LookupError, TypeError, ValueError):
+        raise ConfigurationError(f"{path}: profiles is not a table of tables") from None
+    text = tomlkit.dumps(document)
+    if tomllib.loads(text) != wanted:
         raise ConfigurationError(f"{path} has an unusual form: change profile {name!r} in it by hand")
-    write_private(path, changed)
+    write_private(path, text)
 
 
 def write_private(path: Path, text: str) -> None:
-    """Writes a file that is this user's alone, all or nothing. Raises ConfigurationError."""
+    """Writes a file that only this user can read, all or nothing. Raises ConfigurationError."""
     try:
         make_folder(path.parent)
         replace_file(path, text.encode())
@@ -44,37 +47,20 @@ def write_private(path: Path, text: str) -> None:
         raise ConfigurationError(f"cannot write {path}: {error.strerror}") from None
 
 
-def _text(path: Path) -> str:
+def _read(path: Path) -> tomlkit.TOMLDocument:
     try:
-        return path.read_text(encoding="utf-8")
+        return tomlkit.parse(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        return ""
-    except (OSError, UnicodeDecodeError) as error:
+        return tomlkit.document()
+    except (OSError, UnicodeDecodeError, TOMLKitError) as error:
         raise ConfigurationError(f"{path}: {error}") from None
 
 
-def _parsed(path: Path, text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{path}: {error}") from None
-
-
-def _with_table(text: str, header: str, table: str) -> str:
-    """The text with a table replaced, from its header to the next one; or with the table at its end."""
-    lines = text.splitlines(keepends=True)
-    starts = [number for number, line in enumerate(lines) if line.split("#")[0].strip() == header]
-    if not starts:
-        gap = "\n" if text.strip() else ""
-        end = "" if not text or text.endswith("\n") else "\n"
-        return f"{text}{end}{gap}{header}\n{table}"
-    start = starts[0]
-    others = (number for number in range(start + 1, len(lines)) if _TABLE.match(lines[number]))
-    after = "".join(lines[next(others, len(lines)) :])
-    gap = "\n" if after else ""
-    return "".join(lines[: start + 1]) + table + gap + after
-
-
-def _quoted(text: str) -> str:
-    # JSON's strings are TOML's, too, but for the delete character, which no setting has.
-    return json.dumps(text, ensure_ascii=False)
+def _change(document: tomlkit.TOMLDocument, name: str, settings: Mapping[str, str]) -> None:
+    profiles: Any = document.setdefault("profiles", tomlkit.table(is_super_table=True))
+    # An inline table can only hold other inline ones.
+    is_inline = isinstance(profiles, InlineTable)
+    profile = profiles.setdefault(name, tomlkit.inline_table() if is_inline else tomlkit.table())
+    for key in set(profile) - set(settings):
+        del profile[key]
+    profile.update(settings)

@@ -1,4 +1,4 @@
-"""How `blindrelay chat --show-relay-view` says what the relay held: for people, and as JSON."""
+"""What the relay could see, as `blindrelay chat --show-relay-view` prints it: text or JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from blindrelay.client.relay_view import Passing, RelayView
 from blindrelay.trust import format_identity
 
 _SHOWN: Final = 20
-"""Lines of passings: the rest is counted."""
+"""How many messages are listed; the others are counted."""
 
 
 def view_json(view: RelayView) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def view_text(view: RelayView) -> Iterator[str]:
     """The same as lines."""
     envelope = view.envelope
     issued = time.strftime("%H:%M:%S", time.localtime(envelope.issued_at))
-    yield "What the relay held of it: your access token and address, and"
+    yield "What the relay could see: your access token and address, and"
     yield f"  exchange  {envelope.exchange_id.hex()}"
     yield f"  bridge    {format_identity(envelope.identity)}"
     yield f"  key       {envelope.key_id.hex()}"
@@ -53,7 +53,7 @@ def view_text(view: RelayView) -> Iterator[str]:
     if view.passed > _SHOWN:
         yield f"  …         {view.passed - _SHOWN:,} more"
     up, down = view.total("up"), view.total("down")
-    yield f"  in all    {up:,} bytes up, {down:,} bytes down, in {view.seconds:.3f} s, all of them sealed"
+    yield f"  total     {up:,} bytes up, {down:,} bytes down, in {view.seconds:.3f} s, all sealed"
 
 
 def _line(passing: Passing) -> str:

@@ -1,11 +1,13 @@
-"""A provider's API through the seal, for the commands: each failure is an error that says whose it is."""
+"""A provider's API, called sealed, for the commands. Each failure says whose fault it is."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
+
+from httpx_sse import EventSource, SSEError
 
 from blindrelay.client.commands.api_dialects import CUT_REASONS, Dialect, Message
 from blindrelay.client.errors import BlindRelayError, ConfigurationError
@@ -20,7 +22,7 @@ _PREFIX: Final = "BlindRelay: "
 
 
 class AnsweredError(BlindRelayError):
-    """An error of BlindRelay's that the transport gave as a response, because it must not be tried again."""
+    """A BlindRelay error that the transport returned as a response, because it must not be retried."""
 
     def __init__(self, message: str, origin: str, kind: str) -> None:
         super().__init__(message)
@@ -44,7 +46,7 @@ class ProviderError(BlindRelayError):
 
 
 class PartialResponseError(ProviderError):
-    """The provider stopped early, at a limit of length or for a filter. What came is a part."""
+    """The provider stopped early, at a length limit or because of a filter."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"only in part: it stopped early ({reason})")
@@ -54,12 +56,12 @@ class SealedApi:
     """One provider's API.
 
     Args:
-        transport: seals; it is not closed with the API.
+        transport: is not closed with the API.
         dialect: which API.
-        origin: of another server with the same API, if not the provider's own.
+        origin: another server with the same API; None means the provider's own.
 
     Raises:
-        ConfigurationError: the connection brings a key of its own, and the environment has none.
+        ConfigurationError: the connection has credentials=brought, and the environment has no key.
     """
 
     def __init__(self, transport: SealedTransport, dialect: Dialect, origin: str | None = None) -> None:
@@ -69,7 +71,7 @@ class SealedApi:
         self._client = transport.httpx_client(follow_redirects=False)
 
     def close(self) -> None:
-        """Ends whatever still runs."""
+        """Ends calls that still run."""
         self._client.close()
 
     def __enter__(self) -> SealedApi:
@@ -84,45 +86,45 @@ class SealedApi:
         try:
             return [str(model["id"]) for model in response.json()["data"]]
         except (ValueError, TypeError, KeyError):
-            raise ProviderError("with something that is no list of models", response.status_code) from None
+            raise ProviderError("with something other than a list of models", response.status_code) from None
 
     def get(self, path: str) -> httpx.Response:
-        """A GET and its response, whatever it is."""
+        """The response to a GET request, with any status."""
         return self._client.get(self._origin + path, headers=self._headers)
 
     def chat(self, model: str, messages: list[Message], system: str | None = None) -> Iterator[str]:
-        """The response, piece by piece as it comes. Raises BlindRelayError, also if it is incomplete."""
+        """The response's text as it comes. Raises BlindRelayError, also if the response is incomplete."""
         question = self.dialect.question(model, messages, system)
         url = self._origin + self.dialect.path
         with self._client.stream("POST", url, headers=self._headers, json=question) as response:
             if response.status_code >= 300:
                 response.read()
             self._checked(response)
-            yield from self._pieces(response)
+            yield from self._texts(response)
 
-    def _pieces(self, response: httpx.Response) -> Iterator[str]:
+    def _texts(self, response: httpx.Response) -> Iterator[str]:
         has_ended, reason = False, None
-        # It is read to its end, beyond the last event: the relay counts one that is left early as cancelled.
-        for data in event_data(response.iter_bytes()):
+        # Read beyond the last event to the end: the relay counts a response that is left early as cancelled.
+        for data in _event_data(response):
             event = _object(data)
             if event.get("error"):
                 raise ProviderError(f"with an error: {_message(event)}")
-            piece, stop_reason = self._read(event)
-            if piece:
-                yield piece
+            text, stop_reason = self._read(event)
+            if text:
+                yield text
             reason = stop_reason or reason
             has_ended = has_ended or self.dialect.ends(data, event)
         if not has_ended:
-            raise ProviderError("with a stream that has no end: what came is a part")
+            raise ProviderError("with a stream that has no end: only a part came")
         if reason in CUT_REASONS:
             raise PartialResponseError(reason)
 
     def _read(self, event: dict[str, Any]) -> tuple[str, str | None]:
-        """Its text, and why the response ended, if the event says so."""
+        """The event's text, and why the response ended if the event says so."""
         try:
             return self.dialect.text(event), self.dialect.stop_reason(event)
         except (AttributeError, LookupError, TypeError):
-            raise ProviderError("with an event that is not of its API") from None
+            raise ProviderError("with an event that its API does not have") from None
 
     def _checked(self, response: httpx.Response) -> httpx.Response:
         if ours := response.headers.get(_OURS):
@@ -134,27 +136,13 @@ class SealedApi:
         return response
 
 
-def event_data(pieces: Iterable[bytes]) -> Iterator[str]:
-    """The data of server-sent events (WHATWG HTML, section 9.2.6), for streams with LF or CRLF.
-
-    Only these end a line: U+2028 and its like stand unescaped in JSON.
-    """
-    data: list[str] = []
-    for line in _lines(pieces):
-        field, _, value = line.partition(":")
-        if field == "data":
-            data.append(value.removeprefix(" "))
-        elif not line and data:
-            yield "\n".join(data)
-            data = []
-
-
-def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
-    rest = b""
-    for piece in pieces:
-        *whole, rest = (rest + piece).split(b"\n")
-        for line in whole:
-            yield line.removesuffix(b"\r").decode(errors="replace")
+def _event_data(response: httpx.Response) -> Iterator[str]:
+    """The data of each server-sent event. Raises ProviderError for any other type of content."""
+    response.encoding = "utf-8"  # of every event stream, whatever its Content-Type says
+    try:
+        yield from (event.data for event in EventSource(response).iter_sse())
+    except SSEError:
+        raise ProviderError("with something other than an event stream") from None
 
 
 def _credential(transport: SealedTransport, dialect: Dialect) -> dict[str, str]:
@@ -162,7 +150,7 @@ def _credential(transport: SealedTransport, dialect: Dialect) -> dict[str, str]:
         return {}
     key = os.environ.get(dialect.key_variable)
     if not key:
-        raise ConfigurationError(f"with credentials=brought your key is wanted: set {dialect.key_variable}")
+        raise ConfigurationError(f"credentials=brought needs your own key: set {dialect.key_variable}")
     return dialect.credential(key)
 
 

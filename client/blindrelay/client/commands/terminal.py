@@ -1,4 +1,4 @@
-"""What is done for a person at a terminal, and for nobody else."""
+"""Output for people at a terminal: a spinner, and text without control characters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Final, TextIO
 
 _PATIENCE: Final = 1.0
-"""Seconds before a person wonders whether anything happens."""
+"""Seconds before the spinner appears."""
 
 _STEP: Final = 0.1
 _FRAMES: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -18,7 +18,7 @@ _CLEAR_LINE: Final = "\r\x1b[K"
 
 @contextmanager
 def waiting(text: str) -> Iterator[None]:
-    """Shows on stderr, after a second and if it is a terminal, that something is waited for."""
+    """Shows a spinner on stderr after a second, if it is a terminal."""
     if not sys.stderr.isatty():
         yield
         return
@@ -45,12 +45,12 @@ def _spin(text: str, over: threading.Event, stream: TextIO) -> None:
 
 
 def printable(text: str) -> str:
-    """Without control characters but line feed and tab: what others say must not steer a terminal."""
+    """The text without control characters except line feed and tab, so that it cannot steer a terminal."""
     return "".join(each for each in text if each in "\n\t" or not _is_control(ord(each)))
 
 
 def one_line(text: str) -> str:
-    """The same in one line."""
+    """The same on one line."""
     return " ".join(printable(text).split())
 
 

@@ -1,6 +1,6 @@
-"""The local endpoint: a streaming pass-through on loopback, for whatever takes a base URL.
+"""The local endpoint: a streaming proxy on loopback for programs that take a base URL.
 
-It is started by `blindrelay proxy` and described in docs/endpoint.md. It needs the extra `proxy`.
+`blindrelay proxy` starts it; docs/endpoint.md describes it. It needs the extra `proxy`.
 """
 
 from blindrelay.client.endpoint.access import Access

@@ -1,7 +1,7 @@
-"""Who may use the endpoint: programs that show its token, and no web page.
+"""Who may use the endpoint: programs that show its token, but no web page.
 
-A page of any site can have a browser send requests to loopback. What it cannot do is name us in Host (it may
-have a name of its own resolve to loopback: DNS rebinding), leave Origin out, or know the token.
+Any web page can make a browser send requests to loopback, even under its own name (DNS rebinding). It cannot
+set Host to our name, leave Origin out, or know the token.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _HTTP_PORT: Final = 80
 
 
 class Access:
-    """What a request has to show.
+    """The rules for requests.
 
     Args:
-        token: the endpoint's.
-        port: that it listens on.
-        open_to_others: whether it listens on other interfaces than loopback; then any address is taken as
-            Host. A name is only taken if it is localhost or one of `allowed_hosts`.
-        allowed_hosts: further names for the endpoint, with its port, in any case: "host.docker.internal".
+        token: the endpoint's token.
+        port: the port that it listens on.
+        open_to_others: whether it listens on other interfaces than loopback. Then any address is accepted in
+            Host; a name must be localhost or one of `allowed_hosts`.
+        allowed_hosts: more names for the endpoint, without a port, in any case: "host.docker.internal".
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Access:
         self._names = {"localhost", *(name.lower() for name in allowed_hosts)}
 
     def check_names(self, headers: Iterable[Header]) -> None:
-        """Raises RefusedError for a Host that is not ours, and for an Origin that is not that Host."""
+        """Raises RefusedError if Host is not ours, or if Origin differs from Host."""
         found = list(headers)
         hosts = [value for name, value in found if name == b"host"]
         if len(hosts) != 1 or not self.is_ours(hosts[0].decode("latin-1")):
@@ -51,13 +51,15 @@ class Access:
                 403,
                 "host",
                 f"the Host header is not 127.0.0.1:{self._port} or localhost:{self._port}: "
-                "if programs know the endpoint by another name, start it with --allow-host NAME",
+                "if programs use another name, start the endpoint with --allow-host NAME",
             )
         if any(name == b"origin" and value != b"http://" + hosts[0] for name, value in found):
-            raise RefusedError(403, "origin", "the endpoint is for programs, not for other sites' web pages")
+            raise RefusedError(
+                403, "origin", "the endpoint is for programs, not for web pages of other sites"
+            )
 
     def is_ours(self, host: str) -> bool:
-        """Whether this is the endpoint's own authority: a host, and a port unless that is 80."""
+        """Whether this is the endpoint's own authority: a host, with a port unless it is 80."""
         name, colon, port = host.rpartition(":")
         if not colon or port.endswith("]"):
             name, port = host, str(_HTTP_PORT)
@@ -76,34 +78,34 @@ class Access:
         return any(self._carries_token(name, value) for name, value in headers)
 
     def is_token(self, text: bytes) -> bool:
-        """Whether this is the token; how long it takes says nothing."""
+        """Whether this is the token. The comparison takes constant time."""
         return hmac.compare_digest(text, self._token)
 
     def admitted(self, path: str, headers: list[Header]) -> tuple[str, list[Header], str]:
-        """The request without the token: its path, its headers, and what stood before its path.
+        """The request without the token: its path, its headers, and the token's part of the path, if any.
 
-        The token may be in any header that a key is in, or the first segment of the path. A header that
-        carries it goes no further; others with a credential do. Raises RefusedError if it is nowhere.
+        The token may be in any header for keys, or be the first segment of the path. Headers that carry it
+        are removed; other credentials stay. Raises RefusedError if the token is missing.
         """
         first = path.removeprefix("/").partition("/")[0]
         if first.startswith(TOKEN_PREFIX):
             if self.is_token(first.encode("latin-1")):
                 return path.removeprefix(f"/{first}"), self.without_token(headers), f"/{first}"
-        elif (rest := self.without_token(headers)) != headers:
-            return path, rest, ""
+        elif (kept := self.without_token(headers)) != headers:
+            return path, kept, ""
         raise RefusedError(
             401,
             "local_token",
-            "this request does not show the endpoint's token: see `blindrelay proxy --show-token`",
+            "the request does not carry the endpoint's token: see `blindrelay proxy --show-token`",
         )
 
     def without_token(self, headers: Iterable[Header]) -> list[Header]:
-        """The headers but for those that carry the token."""
+        """The headers that do not carry the token."""
         kept = [(name, value) for name, value in headers if not self._carries_token(name, value)]
         return [each for each in map(self._without_subprotocol, kept) if each[1] or each[0] != SUBPROTOCOL]
 
     def _without_subprotocol(self, header: Header) -> Header:
-        """Web pages cannot set a WebSocket's headers: OpenAI's SDK puts its key among the subprotocols."""
+        """OpenAI's SDK sends its key as a subprotocol, because web pages cannot set a WebSocket's headers."""
         name, value = header
         if name != SUBPROTOCOL or _KEY_SUBPROTOCOL not in value:
             return header

@@ -1,8 +1,8 @@
-"""What may go on to a provider: who asks, for what, and how much runs already."""
+"""Which requests may go to a provider: by token, by destination, and by how many run already."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -18,40 +18,40 @@ from blindrelay.client.provider_apis import Api
 from blindrelay.v1.http_headers import Header
 
 MAX_REQUESTS: Final = 256
-"""Requests at once; 64 of them are exchanges, the others wait for these."""
+"""Requests at once. 64 of them are exchanges; the others wait."""
 
 _TIMEOUTS: Final = {"connect": 10.0, "pool": 60.0, "write": 600.0, "read": None}
-"""Seconds. How long a response may be silent is the program's to say: when it goes away, the exchange ends.
-Beyond that the connection's deadline counts."""
+"""Seconds. The program decides how long a response may be silent: the exchange ends when it goes away. The
+connection's deadline applies in any case."""
 
 _KEY: Final = b"x-api-key"
 
 
 @dataclass(frozen=True)
 class Admitted:
-    """A request that may go on."""
+    """A request that may go to its provider."""
 
     method: str
     destination: Destination
     headers: list[Header]
     local_url: Callable[[str], str | None]
 
-    def request(self, content: AsyncIterator[bytes] | bytes | None = None) -> httpx.Request:
+    def request(self, body: AsyncIterable[bytes] | bytes | None = None) -> httpx.Request:
         """The request for the transport. Raises RefusedError."""
         try:
             return httpx.Request(
                 self.method,
                 self.destination.url,
                 headers=self.headers,
-                content=content,
+                content=body,
                 extensions={"timeout": _TIMEOUTS},
             )
         except httpx.InvalidURL:
-            raise RefusedError(400, "request", "the path is not one that a provider can have") from None
+            raise RefusedError(400, "request", "the path is not valid in a URL") from None
 
 
 class Admission:
-    """The endpoint's door, for requests and WebSockets alike."""
+    """Admits requests and WebSockets."""
 
     def __init__(self, routes: Routes, access: Access) -> None:
         self._routes = routes
@@ -60,7 +60,7 @@ class Admission:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """While a request is served."""
+        """Counts a request while the block runs."""
         self._running += 1
         try:
             yield
@@ -68,7 +68,7 @@ class Admission:
             self._running -= 1
 
     def admit(self, scope: Scope) -> Admitted:
-        """The request of an ASGI scope, one of those running. Raises RefusedError."""
+        """The request of an ASGI scope, if it may go on. Raises RefusedError."""
         raw: list[Header] = scope["headers"]
         host = next(value for name, value in raw if name == b"host").decode("latin-1")
         path, headers, prefix = self._access.admitted(scope["raw_path"].decode("latin-1"), raw)
@@ -86,9 +86,10 @@ class Admission:
         return Admitted(method, destination, headers, local_url)
 
     def api(self, scope: Scope) -> Api:
-        """The API that the request seems to be for, admitted or not: for an error's shape."""
-        first, _, rest = scope["raw_path"].decode("latin-1").removeprefix("/").partition("/")
-        path = f"/{rest}" if first.startswith(TOKEN_PREFIX) else f"/{first}/{rest}" if rest else f"/{first}"
+        """The API that a request seems to be for, admitted or not. It decides the shape of errors."""
+        path = scope["raw_path"].decode("latin-1")
+        if path.startswith(f"/{TOKEN_PREFIX}"):
+            path = "/" + path[1:].partition("/")[2]
         raw = scope["headers"]
         return self._routes.api(
             scope.get("method", "GET"), path, _names(raw, self._access.without_token(raw))
@@ -96,6 +97,6 @@ class Admission:
 
 
 def _names(received: list[Header], kept: list[Header]) -> set[str]:
-    """The headers' names. The endpoint's token may be in any program's x-api-key, and marks no provider."""
+    """The headers' names. An x-api-key with the endpoint's token says nothing about the provider."""
     names = {name.decode("latin-1") for name, _ in received}
     return names if any(name == _KEY for name, _ in kept) else names - {_KEY.decode()}

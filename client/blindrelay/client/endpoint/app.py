@@ -1,4 +1,4 @@
-"""The endpoint as an ASGI application: what may be asked, and who answers it."""
+"""The endpoint as an ASGI application: its own pages, and everything else for the providers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -15,26 +15,26 @@ from blindrelay.client.endpoint.access import Access
 from blindrelay.client.endpoint.admission import Admission
 from blindrelay.client.endpoint.content_page import PATH as CONTENT_PATH
 from blindrelay.client.endpoint.content_page import ContentPage
-from blindrelay.client.endpoint.journal import Journal
-from blindrelay.client.endpoint.page import HEADERS
+from blindrelay.client.endpoint.exchange_log import KEPT_EXCHANGES, ExchangeLog
+from blindrelay.client.endpoint.pages import page
 from blindrelay.client.endpoint.pass_through import PassThrough
 from blindrelay.client.endpoint.refusal import RefusedError, as_denial, send_error
 from blindrelay.client.endpoint.request_target import Unsealed, is_server_wide, with_path
 from blindrelay.client.endpoint.response_headers import MARK
 from blindrelay.client.endpoint.routes import Routes
-from blindrelay.client.endpoint.status_page import Status, status_page
 from blindrelay.client.endpoint.tunnels import Tunnels
 from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.provider_apis import Api
 from blindrelay.client.transport import SealedTransport
+from blindrelay.v1.inner_pb2 import Credential
 
 _STARTS = ("http.response.start", "websocket.http.response.start", "websocket.accept")
 
 
 class OwnNamesOnly:
-    """ASGI middleware: refuses what a web page may have sent, and what is meant for another server.
+    """ASGI middleware: refuses requests that a web page may have sent, or that are for another server.
 
-    See access.py and request_target.py. `api` tells an error's shape.
+    See access.py and request_target.py. `api` decides the shape of errors.
     """
 
     def __init__(
@@ -78,32 +78,39 @@ def _marked(send: Send) -> Send:
 def endpoint_app(
     transport: SealedTransport,
     keys: KeyRing,
-    journal: Journal,
+    exchange_log: ExchangeLog,
     routes: Routes,
     access: Access,
     unsealed: Unsealed,
 ) -> ASGIApp:
-    """The application. `keys` are the transport's, `journal` observes it, `unsealed` counts refusals."""
+    """The application. `keys` and `exchange_log` belong to the transport; `unsealed` counts refusals."""
 
-    async def page(_: Request) -> Response:
-        status = Status(
-            transport.connection, keys.directories, journal.entries, time.time(), journal.keeps_content
+    async def status(_: Request) -> Response:
+        connection = transport.connection
+        return page(
+            "status.html",
+            connection=connection,
+            brings_credential=connection.credential == Credential.CREDENTIAL_BROUGHT,
+            directories=keys.directories,
+            entries=exchange_log.entries,
+            kept_exchanges=KEPT_EXCHANGES,
+            keeps_content=exchange_log.keeps_content,
+            now=time.time(),
         )
-        return HTMLResponse(status_page(status), headers=HEADERS)
 
     admission = Admission(routes, access)
-    requests = PassThrough(transport, admission, journal)
-    websockets = Tunnels(transport, admission, journal)
+    requests = PassThrough(transport, admission, exchange_log)
+    websockets = Tunnels(transport, admission, exchange_log)
 
     async def provider(scope: Scope, receive: Receive, send: Send) -> None:
         await (websockets if scope["type"] == "websocket" else requests)(scope, receive, send)
 
-    contents = Route(CONTENT_PATH, ContentPage(journal, access).response, methods=["GET", "POST"])
+    contents = Route(CONTENT_PATH, ContentPage(exchange_log, access).response, methods=["GET", "POST"])
     app = Starlette(
         routes=[
-            Route("/", page),
+            Route("/", status),
             Route("/healthz", _healthy),
-            *([contents] if journal.keeps_content else []),
+            *([contents] if exchange_log.keeps_content else []),
             Mount("", provider),
         ],
     )
@@ -111,5 +118,5 @@ def endpoint_app(
 
 
 async def _healthy(_: Request) -> Response:
-    """That this process answers; `blindrelay doctor` looks further."""
+    """Shows that this process runs; `blindrelay doctor` checks the rest."""
     return JSONResponse({"status": "ok"}, headers={"cache-control": "no-store"})

@@ -1,4 +1,4 @@
-"""A request's body as the program sends it, and after it the watch for the program's going away."""
+"""A request's body as the program sends it, and the watch for a program that goes away."""
 
 from __future__ import annotations
 
@@ -14,33 +14,35 @@ class ClientGoneError(Exception):
 
 
 IDLE_SECONDS: Final = 60.0
-"""How long a body's next byte is waited for. What is not read for back-pressure does not count."""
+"""How long the body's next byte may take. Time in which back-pressure stops reading does not count."""
 
 
 class SlowBodyError(Exception):
-    """The program sent nothing of its request's body for IDLE_SECONDS."""
+    """No byte of the request's body came for IDLE_SECONDS."""
 
 
 class ClientBody:
-    """Reads ASGI's messages, in one task at a time."""
+    """The body of one request. Iterating over it reads it once and keeps nothing.
+
+    Raises ClientGoneError and SlowBodyError while it is read.
+    """
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._over = asyncio.Event()
-        self.observer: Callable[[bytes], None] = _nobody
-        """Is told each piece that is read."""
+        self.observer: Callable[[bytes], None] = _ignore
+        """Called with all data that is read."""
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The body, piece by piece, none of it kept. Raises ClientGoneError, SlowBodyError."""
+    async def __aiter__(self) -> AsyncIterator[bytes]:
         more = True
         while more:
             message = await self._next()
             if message["type"] == "http.disconnect":
                 raise ClientGoneError
             more = message.get("more_body", False)
-            if piece := message.get("body", b""):
-                self.observer(piece)
-                yield piece
+            if data := message.get("body", b""):
+                self.observer(data)
+                yield data
         self.over()
 
     async def _next(self) -> Message:
@@ -51,15 +53,15 @@ class ClientBody:
             raise SlowBodyError from None
 
     def over(self) -> None:
-        """Says that nobody reads the body any more: what still comes is dropped."""
+        """Ends reading: data that still comes is dropped."""
         self._over.set()
 
     async def client_gone(self) -> None:
-        """Returns when the program has closed its connection, or has its whole response."""
+        """Returns when the program has closed its connection or has its whole response."""
         await self._over.wait()
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
 
-def _nobody(_: bytes) -> None:
+def _ignore(_: bytes) -> None:
     pass

@@ -1,4 +1,4 @@
-"""What an exchange said, for `blindrelay proxy --show-content`: in memory, and only the beginning of it."""
+"""What a request and its response said, for `--show-content`: in memory, and only the first bytes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 KEPT_BYTES: Final = 65_536
-"""Bytes of each direction of an exchange; with the fifty that are kept, 6.25 MiB in all."""
+"""Bytes kept of each body. The fifty exchanges that are kept take 6.25 MiB in all."""
 
 _LONGEST_CHARACTER: Final = 4
 """Bytes, in UTF-8."""
@@ -14,30 +14,30 @@ _LONGEST_CHARACTER: Final = 4
 
 @dataclass
 class Excerpt:
-    """The first KEPT_BYTES bytes of something longer.
+    """The first KEPT_BYTES bytes of a body.
 
     Attributes:
-        size: bytes that there were in all.
+        size: bytes of the whole body.
     """
 
     size: int = 0
     _kept: bytearray = field(default_factory=bytearray, repr=False)
 
-    def add(self, piece: bytes) -> None:
-        """Takes the next piece, of any size."""
-        self.size += len(piece)
-        self._kept += piece[: KEPT_BYTES - len(self._kept)]
+    def add(self, data: bytes) -> None:
+        """Takes the body's next bytes."""
+        self.size += len(data)
+        self._kept += data[: KEPT_BYTES - len(self._kept)]
 
     @property
     def is_cut(self) -> bool:
-        """Whether not all of it was kept."""
+        """Whether the body is longer than what is kept."""
         return self.size > len(self._kept)
 
     @property
     def text(self) -> str | None:
-        """What is kept, or None if it is no text in UTF-8."""
+        """The kept bytes as text; None if they are not UTF-8."""
         kept = bytes(self._kept)
-        for end in range(_LONGEST_CHARACTER if self.is_cut else 1):  # a character may be cut through
+        for end in range(_LONGEST_CHARACTER if self.is_cut else 1):  # the last character may be cut
             try:
                 text = kept[: len(kept) - end].decode()
             except UnicodeDecodeError:
@@ -48,7 +48,7 @@ class Excerpt:
 
 @dataclass
 class Content:
-    """One request as the program sent it, and its response as the program got it. No headers: keys are there.
+    """One request as the program sent it, and its response. Headers are left out, since they carry keys.
 
     Attributes:
         method: GET for a WebSocket.
@@ -59,5 +59,5 @@ class Content:
     method: str
     url: str
     status: int | None = None
-    request: Excerpt = field(default_factory=Excerpt)
-    response: Excerpt = field(default_factory=Excerpt)
+    request_body: Excerpt = field(default_factory=Excerpt)
+    response_body: Excerpt = field(default_factory=Excerpt)

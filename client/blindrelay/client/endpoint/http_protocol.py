@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1 protocol, with limits on those who do not finish a request, and our mark on refusals."""
+"""uvicorn's HTTP/1.1 protocol, with limits on unfinished requests, and our mark on refusals."""
 
 from __future__ import annotations
 
@@ -19,27 +19,26 @@ from blindrelay.client.endpoint.request_target import Unsealed
 from blindrelay.client.provider_apis import Api
 
 MAX_CONNECTIONS: Final = 2 * MAX_REQUESTS
-"""Programs keep idle ones open. The usual limit of 1,024 files holds these and the sockets to the relay."""
+"""Programs keep idle ones open. These and the sockets to the relay fit the usual limit of 1,024 files."""
 
 MAX_HEADER_BYTES: Final = 65_536
 
 HEAD_SECONDS: Final = 20.0
-"""For a request's head, from the connection's first moment or from the head's first byte."""
+"""The time for a request's head, from the start of the connection or from the head's first byte."""
 
 _FIRST_PROBE_SECONDS: Final = 0.25
 _PROBE_SECONDS: Final = 2.0
-"""How soon, and how often, it is asked whether a program that ended its side still reads."""
+"""When and how often to probe a program that has ended its side: does it still read?"""
 
 _CONTINUE: Final = h11.InformationalResponse(status_code=100, headers=[], reason="Continue")
 _TWO_LENGTHS: Final = {b"content-length", b"transfer-encoding"}
-"""What stands in front may believe the other one, and take the rest of the body for a request, or the reverse
-(RFC 9112, section 11.2)."""
+"""A server in front may use the other length, and read a request in the body (RFC 9112, section 11.2)."""
 
 _TUNNELLED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
 class Door:
-    """What all connections of an endpoint share: who waits for a request's head, longest first."""
+    """What all connections share. `waiting` has those that wait for a request's head, oldest first."""
 
     def __init__(self, access: Access, unsealed: Unsealed) -> None:
         self.access = access
@@ -47,12 +46,12 @@ class Door:
         self.waiting: dict[EndpointProtocol, None] = {}
 
     def protocol(self, **options: Any) -> EndpointProtocol:
-        """The protocol of a new connection, as uvicorn makes it."""
+        """The protocol for a new connection; uvicorn calls this."""
         return EndpointProtocol(self, options)
 
 
 class EndpointProtocol(H11Protocol):
-    """One connection. It takes CONNECT for itself, so that a program may take the endpoint for its proxy."""
+    """One connection. It answers CONNECT itself, so that programs can use the endpoint as their proxy."""
 
     def __init__(self, door: Door, options: dict[str, Any], *, tunnelled: bool = False) -> None:
         super().__init__(**options)
@@ -85,7 +84,7 @@ class EndpointProtocol(H11Protocol):
             self._door.waiting[self] = None
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
-        """A program that has sent its whole request may end its side, and still gets the response."""
+        """A program that ends its side after its whole request still gets the response."""
         if not self._has_whole_request():
             return None
         self.cycle.keep_alive = False
@@ -107,15 +106,15 @@ class EndpointProtocol(H11Protocol):
             self._refuse(RefusedError(400, "request", "this is not a valid WebSocket handshake"))
 
     def _connect(self, target: str) -> None:
-        """Answers CONNECT: to the endpoint itself with a connection, to anybody else with a refusal."""
+        """Answers CONNECT: accepts the endpoint itself as target, and refuses all others."""
         if not self._door.access.is_ours(target):
             self._refuse(self._door.unsealed.refusal(target))
             return
         if self._tunnelled:
-            # Each tunnel in a tunnel would take some frames of the stack, and a packet holds thousands.
-            self._refuse(RefusedError(400, "request", "this connection is to the endpoint already"))
+            # Nested tunnels would exhaust the stack: one packet can hold thousands.
+            self._refuse(RefusedError(400, "request", "this connection already leads to the endpoint"))
             return
-        rest, _ = self.conn.trailing_data
+        after, _ = self.conn.trailing_data
         self._head_is_there()
         self._unset_keepalive_if_required()
         self.connections.discard(self)
@@ -123,11 +122,11 @@ class EndpointProtocol(H11Protocol):
         inner = EndpointProtocol(self._door, self._options, tunnelled=True)
         self.transport.set_protocol(inner)
         inner.connection_made(self.transport)
-        if rest:
-            inner.data_received(rest)
+        if after:
+            inner.data_received(after)
 
     def _refuse(self, error: RefusedError) -> None:
-        """Sends the error, with its message for a reason phrase, and closes the connection."""
+        """Sends the error, with its message as the reason phrase, and closes the connection."""
         status, headers, body = error_response(error, Api(None, ""))
         response = h11.Response(
             status_code=status, headers=[*headers, (b"connection", b"close")], reason=str(error).encode()
@@ -152,12 +151,16 @@ class EndpointProtocol(H11Protocol):
         if self.transport.is_closing():
             return
         if self.conn.trailing_data[0]:
-            self._refuse(RefusedError(408, "timeout", f"no whole head came within {HEAD_SECONDS:g} seconds"))
+            self._refuse(
+                RefusedError(
+                    408, "timeout", f"the request's head did not arrive within {HEAD_SECONDS:g} seconds"
+                )
+            )
         else:
             self.transport.close()
 
     def _make_room(self) -> None:
-        """Ends the connection that has waited longest without a request; this one if all have one."""
+        """Ends the connection that has waited longest for a request, or this one if none waits."""
         longest = next(iter(self._door.waiting), None)
         if longest is None:
             error = RefusedError(503, "busy", f"{MAX_CONNECTIONS} connections are in use", retry=True)
@@ -174,7 +177,7 @@ class EndpointProtocol(H11Protocol):
     def _probe(self, seconds: float) -> None:
         """Sends 100 Continue, which a program that only reads ignores (RFC 9110, section 15.2).
 
-        One that is gone resets the connection, and the next of them ends it.
+        If the program is gone, the connection is reset, and the next probe ends it.
         """
         if not self.transport.is_closing() and self._has_whole_request():
             self.transport.write(self.conn.send(_CONTINUE) or b"")
@@ -182,7 +185,7 @@ class EndpointProtocol(H11Protocol):
 
 
 class _Connection(h11.Connection):
-    """h11's, which tells of CONNECT and gives no event for it, and takes no body of two lengths."""
+    """An h11 connection that reports CONNECT through a callback, and rejects bodies with two lengths."""
 
     def __init__(self, connect: Callable[[str], None]) -> None:
         super().__init__(h11.SERVER, MAX_HEADER_BYTES)
@@ -193,7 +196,7 @@ class _Connection(h11.Connection):
         if not isinstance(event, h11.Request):
             return event
         if {name for name, _ in event.headers} >= _TWO_LENGTHS:
-            raise h11.RemoteProtocolError("a body of two lengths")
+            raise h11.RemoteProtocolError("a body with two lengths")
         if event.method == b"CONNECT":
             self._connect(event.target.decode("ascii"))
             return h11.NEED_DATA

@@ -1,4 +1,4 @@
-"""The providers that the endpoint knows by name, and where their APIs begin."""
+"""The providers that the endpoint knows by name, and their base URLs."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Provider:
     """One API.
 
     Attributes:
-        name: the first segment of paths that lead to it.
+        name: the first segment of local paths to it.
         origin: scheme, host and port: "https://api.openai.com".
-        prefix: what its paths begin with before the version: "" or "/openai".
-        version: what is put in where a path names none: "v1"; "" for nothing.
+        prefix: of its paths, before the version: "" or "/openai".
+        version: added to paths that have none: "v1"; "" adds nothing.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Provider:
 
     @classmethod
     def at(cls, name: str, base_url: str) -> Provider:
-        """The one with this base URL, as an SDK would be given it. Raises ConfigurationError."""
+        """The provider with this base URL, as an SDK would take it. Raises ConfigurationError."""
         try:
             parts = urlsplit(base_url)
             valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -51,13 +51,13 @@ class Provider:
         return cls(name, f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/"))
 
     def url(self, segments: list[str]) -> str:
-        """Where a path below this provider leads."""
+        """The URL of a path at this provider."""
         return f"{self.origin}{self.prefix}/{'/'.join(segments)}"
 
     def without_prefix(self, segments: list[str]) -> list[str]:
-        """A path's segments without what url() puts before them, or this provider's name a second time.
+        """A path's segments without the prefix that url() adds, and without a repeated name.
 
-        Base URLs are often given with what an SDK adds by itself: /groq/openai/v1, /openai/openai/v1.
+        Base URLs often contain what an SDK adds itself: /groq/openai/v1, /openai/openai/v1.
         """
         prefix = self.prefix.removeprefix("/").split("/") if self.prefix else []
         if prefix and segments[: len(prefix)] == prefix and segments[len(prefix) :]:
@@ -67,7 +67,7 @@ class Provider:
         return segments
 
     def with_version(self, segments: list[str]) -> list[str]:
-        """A path's segments, with the version before them unless the first or second is one."""
+        """A path's segments, after the version unless the first or second is a version."""
         named = any(IS_VERSION.fullmatch(each) for each in segments[:2])
         return segments if named or not self.version else [self.version, *segments]
 
@@ -89,10 +89,10 @@ def _configured(path: Path | None) -> Mapping[str, str]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"{path}: {error}") from None
     if not isinstance(table, dict):
-        raise ConfigurationError(f"{path}: providers is a table: NAME = a base URL in quotes")
+        raise ConfigurationError(f'{path}: providers must be a table of NAME = "base URL"')
     for name, url in table.items():
         if not _NAME.fullmatch(name) or IS_VERSION.fullmatch(name) or not isinstance(url, str):
             raise ConfigurationError(
-                f"{path}: [providers] {name}: a name in small letters, = and a base URL in quotes"
+                f'{path}: [providers] {name}: write name = "base URL", with a name in small letters'
             )
     return table

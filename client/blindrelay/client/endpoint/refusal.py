@@ -1,4 +1,4 @@
-"""Errors of the endpoint's own, and how any error leaves it: in the shape that the API's SDK reads."""
+"""The endpoint's own errors, and error responses in the shape that the API's SDK reads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BAD_GATEWAY: Final = 502
 
 
 class RefusedError(BlindRelayError):
-    """The endpoint itself does not take the request.
+    """The endpoint refuses the request.
 
     Attributes:
         status: an HTTP status.
@@ -35,14 +35,14 @@ class RefusedError(BlindRelayError):
 
 
 def cause(error: BlindRelayError) -> str:
-    """Who and what, for programs: "relay/overloaded"."""
+    """The error's origin and kind, for programs: "relay/overloaded"."""
     return f"{error.origin}/{error.kind}"
 
 
 def error_response(error: BlindRelayError, api: Api) -> tuple[int, list[Header], bytes]:
-    """The status, headers and body that stand for the error.
+    """The status, headers and body for an error.
 
-    What the transport raises may be tried again (see error_mapping.py), so no header forbids that.
+    Errors that the transport raises may be retried (see error_mapping.py); no header forbids that.
     """
     retry = not isinstance(error, RefusedError) or error.retry
     status = _status(error)
@@ -67,7 +67,7 @@ async def send_error(error: BlindRelayError, api: Api, send: Send) -> None:
 
 
 def as_denial(send: Send) -> Send:
-    """Sends an HTTP response where a WebSocket was asked for, by ASGI's extension websocket.http.response."""
+    """Sends an HTTP response to a WebSocket request, by the ASGI extension websocket.http.response."""
 
     async def denial(message: Message) -> None:
         await send({"body": b"", **message, "type": f"websocket.{message['type']}"})

@@ -1,7 +1,7 @@
-"""Request targets that are not a path (RFC 9112, section 3.2), and what the endpoint makes of them.
+"""Request targets that are not a path (RFC 9112, section 3.2).
 
-A program that takes the endpoint for its proxy sends CONNECT and absolute URLs. The endpoint passes itself
-and nothing else: what would leave in clear is refused, and counted.
+A program that uses the endpoint as its proxy sends CONNECT and absolute URLs. The endpoint accepts its own
+address only. Requests that would leave in clear are refused and counted.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from blindrelay.client.endpoint.access import Access
 from blindrelay.client.endpoint.refusal import RefusedError
 
 _MAX_NAMES: Final = 100
-"""Hosts that are counted by name: a program may invent any number."""
+"""How many hosts are counted by name. A program could invent any number."""
 
 _DEFAULT_PORTS: Final = (":80", ":443")
 
 
 class Unsealed:
-    """What was refused because it would have left in clear: how often, by host."""
+    """Counts, by host, the requests that were refused because they would have left in clear."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
 
     def refusal(self, authority: str) -> RefusedError:
-        """Counts a host, with or without a port, and gives the error for it."""
+        """Counts a host, with or without a port, and returns the error for it."""
         host = authority.rpartition("@")[2]
         for port in _DEFAULT_PORTS:
             host = host.removesuffix(port)
@@ -37,14 +37,14 @@ class Unsealed:
 
 
 def is_server_wide(scope: Scope) -> bool:
-    """Whether this is `OPTIONS *`, which asks after the server itself (RFC 9110, section 9.3.7)."""
+    """Whether this is `OPTIONS *`, which concerns the server itself (RFC 9110, section 9.3.7)."""
     return scope.get("method") == "OPTIONS" and scope["raw_path"] == b"*"
 
 
 def with_path(scope: Scope, access: Access, unsealed: Unsealed) -> Scope:
-    """The scope with a path for its target, and the target's authority for its Host.
+    """The scope with a path as its target; an absolute URL's authority replaces Host.
 
-    Raises RefusedError for another server's URL, and for what is neither a path nor a URL.
+    Raises RefusedError if the target is another server's URL, or neither a path nor a URL.
     """
     target = scope["raw_path"].decode("ascii")
     if target.startswith("/"):

@@ -1,4 +1,4 @@
-"""Which of a response's headers go on to the program, and what the endpoint adds to them."""
+"""Which headers of a response are passed on to the program, and which the endpoint adds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urljoin
 from blindrelay.v1.http_headers import HOP_BY_HOP, Header, nominated
 
 MARK: Final = (b"x-blindrelay-endpoint", b"1")
-"""On every response that comes through the endpoint, whoever made it."""
+"""On every response through the endpoint, also those that the endpoint makes."""
 
 _OF_AN_ORIGIN: Final = frozenset(
     {
@@ -35,20 +35,20 @@ _OF_AN_ORIGIN: Final = frozenset(
         b"x-sourcemap",
     }
 )
-"""They rule an origin or a page in a browser: here these are the endpoint's, not the provider's."""
+"""They control an origin or a page in a browser, which here is the endpoint's, not the provider's."""
 
 _OF_AN_ORIGIN_TOO: Final = (b"access-control-", b"cross-origin-", b"x-blindrelay-endpoint")
-"""Beginnings of names: what the provider allows to other origins' pages, and a mark that is ours."""
+"""Prefixes: permissions for pages of other origins, and our own mark."""
 
 _SANDBOX: Final = (
     (b"content-security-policy", b"sandbox"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"x-content-type-options", b"nosniff"),
 )
-"""A browser gives a provider's HTML or SVG an origin of its own and no scripts, and guesses no type."""
+"""A browser then isolates a provider's HTML or SVG, runs no scripts in it, and does not guess types."""
 
 _RELATIVE: Final = frozenset({b"location", b"content-location"})
-"""Headers whose value is a URL, relative or not (RFC 9110, sections 10.2.2 and 8.7)."""
+"""Headers whose value is a URL, possibly relative (RFC 9110, sections 10.2.2 and 8.7)."""
 
 _ABSOLUTE: Final = ("http://", "https://", "ws://", "wss://")
 
@@ -56,10 +56,10 @@ _EVENTS: Final = b"text/event-stream"
 
 
 def passed_on(headers: Iterable[Header], url: str, local_url: Callable[[str], str | None]) -> list[Header]:
-    """The provider's headers in their order.
+    """The provider's headers that are passed on, in their order.
 
-    A header that is a URL is spelt as one of this endpoint's, by `local_url`; one that leads anywhere else
-    is left out, since whoever followed it would go there in clear. `url` is the request's own.
+    `local_url` turns a header's URL into one of this endpoint. A URL that leads elsewhere is left out,
+    because a program that follows it would send in clear. `url` is the request's.
     """
     received = [(name.lower(), value) for name, value in headers]
     dropped = HOP_BY_HOP | _OF_AN_ORIGIN | nominated(received)
@@ -76,18 +76,18 @@ def passed_on(headers: Iterable[Header], url: str, local_url: Callable[[str], st
 
 
 def _target(name: bytes, value: bytes, url: str) -> str | None:
-    """The absolute URL that the header leads to, if it is one that leads somewhere."""
+    """The absolute URL in the header, if it has one."""
     text = value.decode("latin-1").strip()
     if name not in _RELATIVE:
         return text if text.lower().startswith(_ABSOLUTE) else None
     try:
         return urljoin(url, text)
     except ValueError:
-        return text  # no URL: it leads to no provider
+        return text  # not a URL of any provider
 
 
 def _against_buffering(headers: list[Header]) -> list[Header]:
-    """What keeps a web server in front of the endpoint from gathering a stream."""
+    """Headers that keep a web server in front of the endpoint from buffering a stream."""
     names = dict(headers)
     if not names.get(b"content-type", b"").lower().startswith(_EVENTS):
         return []

@@ -1,4 +1,4 @@
-"""Where a request is meant for, and how an absolute URL of a provider is spelt here."""
+"""Maps local paths to providers' URLs, and back."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ _RESOURCES: Final[dict[str, str | None]] = {
     **dict.fromkeys(f"{_SHARED} {_OPENAI}".split()),
     **{segment: name for name, segments in _OWN.items() for segment in segments.split()},
 }
-"""First segments of paths without a provider's name, after an optional version: whose API has them.
+"""The provider for the first segment of a path without a provider's name, after an optional version.
 
-None is the default provider, unless the version or a header is another's mark. Nothing is guessed beyond
-that: a guess would show one provider the prompt, and the key, that are meant for another.
+None means the default provider, unless the version or a header belongs to another. Nothing else is guessed:
+a wrong guess would show a provider the prompt and the key that are meant for another.
 """
 
 _COHERE: Final = frozenset(("chat", "embed", "rerank"))
-"""What there is of Cohere's v2. Without the version these are other servers' paths too."""
+"""Cohere's v2. Without the version, other servers have these paths too."""
 
 _VERSIONS: Final = {"v1": None, "v1alpha": "gemini", "v1beta": "gemini", "v2": "cohere"}
-"""The versions that these paths may begin with, and whose mark they are."""
+"""The versions that these paths may begin with, and the provider that they identify, if any."""
 
 _MARKS: Final = {"x-goog-api-key": "gemini", "anthropic-version": "anthropic", "x-api-key": "anthropic"}
-"""Headers that only this provider's SDKs send."""
+"""Headers that identify a provider, because only its SDKs send them."""
 
 
 @dataclass(frozen=True)
 class Destination:
-    """A provider's URL: absolute, with the query; and the API that decides the shape of errors."""
+    """A provider's absolute URL with the query, and the API that decides the shape of errors."""
 
     url: str
     api: Api
@@ -53,8 +53,8 @@ class Routes:
     """The table of providers.
 
     Args:
-        providers: by name; the official ones are among them.
-        default: the name of the one that takes the paths that several APIs share.
+        providers: by name, including the official ones.
+        default: the name of the provider for paths that several APIs share.
     """
 
     def __init__(self, providers: Mapping[str, Provider], default: str) -> None:
@@ -62,23 +62,23 @@ class Routes:
         self._default = default
 
     def destination(self, method: str, path: str, query: str, headers: Container[str]) -> Destination:
-        """Where a request goes. `path` is percent-encoded; `headers` are names in lower case.
+        """The destination of a request. `path` is percent-encoded; `headers` are names in lower case.
 
         Raises RefusedError (404) for a path that names no provider and is not in the table.
         """
         first, *others = path.removeprefix("/").split("/")
         if first in self._providers:
             provider = self._providers[first]
-            rest = provider.without_prefix(others or [""])
+            segments = provider.without_prefix(others or [""])
         else:
-            rest = [first, *others]
-            provider = self._providers[self._owner(method, rest, headers)]
-        segments = provider.with_version(rest)
+            segments = [first, *others]
+            provider = self._providers[self._owner(method, segments, headers)]
+        segments = provider.with_version(segments)
         url = provider.url(segments) + (f"?{query}" if query else "")
         return Destination(url, Api(provider.name, "/" + "/".join(segments)))
 
     def api(self, method: str, path: str, headers: Container[str]) -> Api:
-        """The API that a request seems to be for, known or not: for an error's shape."""
+        """The API that a request seems to be for, known or not. It decides the shape of errors."""
         try:
             return self.destination(method, path, "", headers).api
         except RefusedError:
@@ -103,12 +103,12 @@ class Routes:
         return RefusedError(
             404,
             "unknown_path",
-            f"{segment[:64]!r} is neither a known provider nor the beginning of a known API's path: "
-            f"begin it with one of {names}, or add the provider to [providers] in the configuration file",
+            f"{segment[:64]!r} is neither a known provider nor the beginning of a known API's path. "
+            f"Begin the path with one of {names}, or add the provider to [providers] in the profile file",
         )
 
     def local_path(self, url: str) -> str | None:
-        """The path here that leads to an absolute URL; None if it is no known provider's."""
+        """The local path for an absolute URL; None if no known provider has that URL."""
         try:
             parts = urlsplit(url)
             origin = f"{parts.scheme}://{parts.netloc}".lower()

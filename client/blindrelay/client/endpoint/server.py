@@ -1,4 +1,4 @@
-"""The endpoint's server: uvicorn on a socket that is opened first, and that ends at once."""
+"""The endpoint's server: uvicorn on an open socket, with an immediate end."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
-from blindrelay.client.connection import Connection
+from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.endpoint.access import Access
 from blindrelay.client.endpoint.app import endpoint_app
+from blindrelay.client.endpoint.exchange_log import ExchangeLog
 from blindrelay.client.endpoint.http_protocol import Door
-from blindrelay.client.endpoint.journal import Journal
 from blindrelay.client.endpoint.providers import Provider
 from blindrelay.client.endpoint.request_target import Unsealed
 from blindrelay.client.endpoint.routes import Routes
@@ -28,10 +28,10 @@ from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.transport import SealedTransport
 
 MAX_MESSAGE: Final = 33_554_432
-"""Bytes of a WebSocket message of the program's; more than that a bridge does not take."""
+"""Bytes of a WebSocket message from the program. Bridges take no more."""
 
 _KEEP_ALIVE_SECONDS: Final = 75
-"""Longer than SDKs keep idle connections, so that it is not us who close one as it is used again."""
+"""Longer than SDKs keep idle connections, so that we never close one that is about to be used."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -46,14 +46,14 @@ def listen(host: str, port: int) -> socket.socket:
         raise ConfigurationError(
             f"cannot listen on {host} port {port}: {error.strerror or error}; --port 0 takes any free one"
         ) from None
-    # asyncio turns Nagle's algorithm off for sockets that name their protocol. With it, the end of a response
-    # waits 40 ms for the acknowledgement of its beginning.
+    # asyncio turns off Nagle's algorithm only for sockets that name their protocol. With the algorithm, the
+    # end of a response waits 40 ms for the acknowledgement of its beginning.
     return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=listener.detach())
 
 
 async def serve(
     listener: socket.socket,
-    connection: Connection,
+    connection: ConnectionConfig,
     token: str,
     providers: Mapping[str, Provider],
     default: str,
@@ -63,31 +63,31 @@ async def serve(
     allowed_hosts: Iterable[str] = (),
     unsealed: Unsealed | None = None,
 ) -> signal.Signals:
-    """Serves until a signal comes, which is returned, or until it is cancelled; whatever runs then is ended.
+    """Serves until a signal comes, or until it is cancelled; returns the signal. Running requests are ended.
 
-    In another thread than the main one no signal comes.
+    Signals come only in the main thread.
 
     Args:
         listener: from listen().
-        token: the endpoint's own.
+        token: the endpoint's token.
         providers: by name, from read_providers().
-        default: the name of the provider for what no other is known by.
-        announce: called when requests are taken.
-        show_content: whether contents are kept in memory, for a page that asks for the token.
-        allowed_hosts: names for the endpoint in Host, beside localhost.
-        unsealed: counts what programs would have sent in clear, and were refused.
+        default: the name of the provider for paths that several APIs share.
+        announce: called once requests are accepted.
+        show_content: whether to keep contents in memory, for a page that asks for the token.
+        allowed_hosts: names for the endpoint in Host besides localhost.
+        unsealed: counts requests that were refused because they would have left in clear.
 
     Raises:
-        ConfigurationError: the file with what was seen of the bridge's keys is damaged or open to others.
+        ConfigurationError: the file with the bridge's key history is damaged or open to others.
     """
     address, port = listener.getsockname()[:2]
     is_loopback = ipaddress.ip_address(address).is_loopback
     access = Access(token, port, open_to_others=not is_loopback, allowed_hosts=allowed_hosts)
     unsealed = unsealed or Unsealed()
-    journal = Journal(keeps_content=show_content)
+    exchange_log = ExchangeLog(keeps_content=show_content)
     keys = KeyRing(connection.identity, time.time, open_history(connection))
-    transport = SealedTransport(connection, observer=journal.observe, _keys=keys)
-    app = endpoint_app(transport, keys, journal, Routes(providers, default), access, unsealed)
+    transport = SealedTransport(connection, observer=exchange_log.observe, keys=keys)
+    app = endpoint_app(transport, keys, exchange_log, Routes(providers, default), access, unsealed)
     try:
         return await serve_app(app, access, listener, announce, unsealed)
     finally:
@@ -113,7 +113,7 @@ async def serve_app(
 
 
 def _config(app: ASGIApp, door: Door) -> uvicorn.Config:
-    """uvicorn's settings: nothing is logged, nothing is added to responses, and everything has a limit."""
+    """uvicorn's settings: it logs nothing, adds nothing to responses, and limits everything."""
     return uvicorn.Config(
         app,
         access_log=False,
@@ -133,7 +133,7 @@ def _config(app: ASGIApp, door: Door) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's, which waits for nobody when it is told to end."""
+    """A uvicorn server that ends at once, without waiting for requests."""
 
     def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
         super().__init__(config)

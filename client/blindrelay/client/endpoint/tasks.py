@@ -1,4 +1,4 @@
-"""Several things at once, of which none outlives the others' block."""
+"""Concurrent tasks that end with a block."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from typing import Any
 
 @asynccontextmanager
 async def side_by_side(*work: Coroutine[Any, Any, Any]) -> AsyncIterator[list[asyncio.Task[Any]]]:
-    """Runs each in a task for the length of the block; what still runs at its end is cancelled."""
+    """Runs each coroutine in a task during the block, and cancels those that still run at its end.
+
+    Unlike asyncio.TaskGroup it lets the caller read each task's error as it was raised.
+    """
     tasks = [asyncio.create_task(each) for each in work]
     try:
         yield tasks

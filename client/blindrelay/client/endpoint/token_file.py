@@ -1,4 +1,4 @@
-"""The endpoint's own token, in a file that is this user's alone."""
+"""The endpoint's token, in a file that only this user can read."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from pathlib import Path
 from typing import Final
 
 from blindrelay.client.errors import ConfigurationError
-from blindrelay.client.state_file import NO_FOLLOW, Whose, make_file, make_folder, whose
+from blindrelay.client.state_file import NO_FOLLOW, Whose, whose
+from blindrelay.v1.private_file import make_file, make_folder
 
-TOKEN_PREFIX: Final = "brl_"  # noqa: S105 (what every token begins with)
+TOKEN_PREFIX: Final = "brl_"  # noqa: S105 (a prefix, not a token)
 FILE_NAME: Final = "endpoint-token"
 
 _FORM: Final = re.compile(TOKEN_PREFIX + r"[0-9A-Za-z_-]{43}")
 _MAX_SIZE: Final = 256
-"""Bytes that are read of the file: five times a token."""
+"""How many bytes of the file are read: five times a token."""
 
 
 @dataclass(frozen=True)
 class LocalToken:
-    """What a program shows to use the endpoint.
+    """The token that a program shows to use the endpoint.
 
     Attributes:
-        text: "brl_" and 43 characters: 256 bits at random.
-        path: where it is kept.
-        is_new: whether it was made just now.
+        text: "brl_" and 43 characters: 256 random bits.
+        path: its file.
+        is_new: whether it was just created.
     """
 
     text: str = field(repr=False)
@@ -36,15 +37,15 @@ class LocalToken:
 
 
 def new_token() -> str:
-    """A token that nobody has yet: 256 bits at random."""
+    """A new token: 256 random bits."""
     return TOKEN_PREFIX + secrets.token_urlsafe(32)
 
 
 def local_token(folder: Path) -> LocalToken:
-    """The token that is kept in the folder, made on first use.
+    """The token that is kept in the folder; created on first use.
 
-    Raises ConfigurationError for a file that is damaged, a link, of another owner or open to others, and
-    where none can be written.
+    Raises ConfigurationError if the file is damaged, a link, another user's or open to others, or if it
+    cannot be written.
     """
     path = folder / FILE_NAME
     try:
@@ -63,7 +64,7 @@ def _read(path: Path) -> str:
         _check_ours(path, os.fstat(descriptor))
         text = file.read(_MAX_SIZE).decode("ascii", "replace").strip()
     if not _FORM.fullmatch(text):
-        raise ConfigurationError(f"the endpoint's token {path} is damaged: remove it, and a new one is made")
+        raise ConfigurationError(f"the endpoint's token {path} is damaged: remove it to get a new one")
     return text
 
 
@@ -74,7 +75,7 @@ def _check_ours(path: Path, status: os.stat_result) -> None:
         case Whose.ANOTHER_USERS:
             fault = "belongs to another user"
         case Whose.OPEN_TO_OTHERS:
-            fault = "is open to others: remove it, and a new one is made"
+            fault = "is open to others: remove it to get a new one"
         case Whose.OURS:
             return
     raise ConfigurationError(f"the endpoint's token {path} {fault}")

@@ -1,4 +1,4 @@
-"""WebSockets: each frame through a sealed tunnel, and each back."""
+"""WebSockets: passes messages through a sealed tunnel, in both directions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 from blindrelay.client.endpoint.access import SUBPROTOCOL
 from blindrelay.client.endpoint.admission import Admission, Admitted
 from blindrelay.client.endpoint.client_body import ClientGoneError
-from blindrelay.client.endpoint.journal import WHOLE, Journal, Noted
+from blindrelay.client.endpoint.exchange_log import WHOLE, ExchangeLog, LoggedRequest
 from blindrelay.client.endpoint.pass_through import FAILED, Started, deliver
 from blindrelay.client.endpoint.refusal import as_denial, cause, send_error
 from blindrelay.client.endpoint.response_headers import passed_on
@@ -35,7 +35,7 @@ from blindrelay.sealing import (
 from blindrelay.v1.inner_pb2 import ErrorCode
 
 MAX_MESSAGE: Final = 16_777_216
-"""Bytes of a message, as at the bridge: ASGI carries messages whole."""
+"""Bytes of a message, as at the bridge. ASGI does not split messages."""
 
 _NORMAL: Final = 1000
 _POLICY_VIOLATION: Final = 1008
@@ -50,10 +50,10 @@ _CODES: Final = {
 }
 
 _REASON_SIZE: Final = 123
-"""Bytes: what a close has room for beside its code (RFC 6455, section 5.5)."""
+"""Bytes of a close frame's reason (RFC 6455, section 5.5)."""
 
 _LAST_SECONDS: Final = 5.0
-"""For the provider's close after the program's."""
+"""How long to wait for the provider's close after the program's."""
 
 _log = logging.getLogger(__name__)
 
@@ -61,39 +61,39 @@ _log = logging.getLogger(__name__)
 class Tunnels:
     """An ASGI application for scopes of type websocket."""
 
-    def __init__(self, transport: SealedTransport, admission: Admission, journal: Journal) -> None:
+    def __init__(self, transport: SealedTransport, admission: Admission, exchange_log: ExchangeLog) -> None:
         self._transport = transport
         self._admission = admission
-        self._journal = journal
+        self._exchange_log = exchange_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one WebSocket. What ends before it is open is answered as a request would be."""
+        """Serves one WebSocket. A failure before it is open becomes an HTTP response."""
         started = Started(send)
         with self._admission.running():
             try:
                 admitted = self._admission.admit(scope)
-                with self._journal.request(admitted.method, admitted.destination.url) as noted:
-                    await self._carry(admitted, noted, receive, started)
+                with self._exchange_log.request(admitted.method, admitted.destination.url) as logged:
+                    await self._connect(admitted, logged, receive, started)
             except BlindRelayError as error:
                 await send_error(error, self._admission.api(scope), as_denial(send))
             except ClientGoneError:
                 return
-            except Exception as error:  # whatever it says may be content
+            except Exception as error:  # its message may contain content
                 _log.error("the endpoint failed: %s", type(error).__name__)
                 if not started.is_started:
                     await send_error(FAILED, self._admission.api(scope), as_denial(send))
 
-    async def _carry(self, admitted: Admitted, noted: Noted, receive: Receive, send: Send) -> None:
+    async def _connect(self, admitted: Admitted, logged: LoggedRequest, receive: Receive, send: Send) -> None:
         request = admitted.request()
         try:
             response = await _unless_gone(self._transport.open_tunnel(request), receive)
         except BlindRelayError as error:
-            noted.ends(cause(error))
+            logged.ended(cause(error))
             raise
         if not isinstance(response, SealedTunnel):
-            await deliver(response, admitted, noted, as_denial(send))
+            await deliver(response, admitted, logged, as_denial(send))
             return
-        noted.answered(TUNNEL_STATUS)
+        logged.responded(TUNNEL_STATUS)
         headers = passed_on(response.headers, admitted.destination.url, admitted.local_url)
         chosen = [value.decode("latin-1") for name, value in headers if name == SUBPROTOCOL]
         await send(
@@ -103,22 +103,22 @@ class Tunnels:
                 "headers": [each for each in headers if each[0] != SUBPROTOCOL],
             }
         )
-        await _Carriage(response, request, self._transport, noted).run(receive, send)
+        await _OpenTunnel(response, request, self._transport, logged).run(receive, send)
 
 
-class _Carriage:
-    """The frames of one open tunnel."""
+class _OpenTunnel:
+    """One open tunnel."""
 
     def __init__(
-        self, tunnel: SealedTunnel, request: httpx.Request, transport: SealedTransport, noted: Noted
+        self, tunnel: SealedTunnel, request: httpx.Request, transport: SealedTransport, logged: LoggedRequest
     ) -> None:
         self._tunnel = tunnel
         self._request = request
         self._connection = transport.connection
-        self._noted = noted
+        self._logged = logged
 
     async def run(self, receive: Receive, send: Send) -> None:
-        """Until both sides have closed, one has failed, or the program is gone."""
+        """Passes messages until both sides have closed, one has failed, or the program is gone."""
         try:
             async with side_by_side(self._up(receive), self._down(send)) as (up, down):
                 await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
@@ -131,11 +131,11 @@ class _Carriage:
             await self._tunnel.aclose()
 
     async def _up(self, receive: Receive) -> bool:
-        """Whether the program said goodbye."""
+        """Passes the program's messages on; returns whether the program closed the WebSocket properly."""
         while True:
             message = await receive()
             if message["type"] == "websocket.disconnect":
-                # Without a reason it is no close of the program's: the connection was lost.
+                # Without a reason, the program did not close the WebSocket: the connection was lost.
                 if "reason" not in message:
                     return False
                 code = message["code"] if is_close_code(message["code"]) else None
@@ -147,8 +147,8 @@ class _Carriage:
     async def _send(self, message: Message) -> None:
         text = message.get("text")
         data = message["bytes"] if text is None else text.encode()
-        self._noted.sent(data)
-        self._noted.sent(b"\n")
+        self._logged.sent(data)
+        self._logged.sent(b"\n")
         if text is None:
             frames = data_frames(BINARY, data)
         else:
@@ -159,9 +159,9 @@ class _Carriage:
     async def _down(self, send: Send) -> None:
         try:
             await self._messages(send)
-            self._noted.ends(WHOLE)
+            self._logged.ended(WHOLE)
         except BlindRelayError as error:
-            self._noted.ends(cause(error))
+            self._logged.ended(cause(error))
             await send({"type": "websocket.close", "code": _code(error), "reason": _reason(error)})
 
     async def _messages(self, send: Send) -> None:
@@ -172,12 +172,12 @@ class _Carriage:
                 await send({"type": "websocket.close", "code": code or _NORMAL, "reason": reason})
                 continue
             if len(message) + len(frame.data) > MAX_MESSAGE:
-                raise ProtocolError(f"the bridge passed on a message of over {MAX_MESSAGE} bytes")
+                raise ProtocolError(f"the bridge sent a message of more than {MAX_MESSAGE} bytes")
             message += frame.data
-            self._noted.received(frame.data)
+            self._logged.received(frame.data)
             is_text = frame.opcode == TEXT or (is_text and frame.opcode != BINARY)
             if frame.fin:
-                self._noted.received(b"\n")
+                self._logged.received(b"\n")
                 await send(_message(bytes(message), is_text=is_text))
                 message.clear()
 
@@ -192,7 +192,7 @@ def _message(data: bytes, *, is_text: bool) -> Message:
 
 
 async def _unless_gone(dialling: Coroutine[Any, Any, Any], receive: Receive) -> Any:
-    """What dialling comes to. Raises ClientGoneError if the program does not wait for it."""
+    """The result of `dialling`. Raises ClientGoneError if the program goes away first."""
     async with side_by_side(dialling, _gone(receive)) as (dial, gone):
         await asyncio.wait((dial, gone), return_when=asyncio.FIRST_COMPLETED)
         if not dial.done():

@@ -1,1 +1,1 @@
-"""The bridge's keys: its identity, the delegations, and the sealing keys of each epoch."""
+"""The bridge's keys: its identity, delegations, and the sealing keys of each epoch."""

@@ -1,7 +1,7 @@
-"""Delegations as files: what the identity, kept elsewhere, lets a replica's signing key say for how long
-(spec/protocol.md, section 4.1).
+"""Delegation files: an identity lets a replica's signing key speak for it (spec/protocol.md, section 4.1).
 
-A file has two words in hexadecimal: the exact Delegation bytes and the identity's signature. It is no secret.
+A file has two words in hexadecimal: the exact Delegation bytes and the identity's signature. It is not
+secret.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from blindrelay.v1.keys_pb2 import Delegation, KeyDirectory
 from blindrelay.v1.limits import IDENTITY_SIZE, REPLAY_WINDOW, REPLICA_ID_SIZE, TIME_STEP
 
 MAX_DAYS: Final = 366
-"""Of a delegation. Who steals the signing key can use it until the delegation ends: nothing takes it back."""
+"""Of a delegation. A stolen signing key can be used until its delegation ends: nothing revokes it."""
 
-_DAY: Final = 86_400
+DAY: Final = 86_400
 _FORM: Final = re.compile(rb"([0-9a-f]{2,1024})\s+([0-9a-f]{128})\s*")
 _LATEST: Final = 253_402_300_799
-"""The last second of the year 9999, the latest that a date can be written for."""
+"""The last second of the year 9999, the latest that date() can write."""
 
 
 @dataclass(frozen=True)
 class DelegationFile:
-    """A delegation that was read, and what it says.
+    """A delegation and its content.
 
     Attributes:
         signed: exact bytes and signature.
         identity, signing_key: 32 bytes each.
         not_before, not_after: Unix seconds, inclusive.
-        next_identity_hash: what is announced with it, 32 bytes or none.
+        next_identity_hash: of the announced next identity, 32 bytes or none.
     """
 
     signed: SignedDelegation
@@ -52,30 +52,25 @@ class DelegationFile:
 def make_delegation(
     identity: IdentityKey, signing_key: bytes, days: int, now: float, next_identity_hash: bytes = b""
 ) -> SignedDelegation:
-    """Lets a signing key (32 bytes, public) speak from now on, and for the replay window before it, in case
-    this machine's clock is ahead.
+    """Lets a signing key (32 bytes, public) speak for `days`.
 
-    Raises ConfigError for more than MAX_DAYS, for none, and for the identity's own key.
+    It begins a replay window before `now`, in case this machine's clock is ahead. Raises ConfigError unless
+    `days` is 1 to MAX_DAYS, and for the identity's own key.
     """
     if not 1 <= days <= MAX_DAYS:
         raise ConfigError(f"a delegation lasts 1 to {MAX_DAYS} days, not {days}")
     if signing_key == identity.public_key:
         raise ConfigError("the identity key delegates to a signing key of its own, never to itself")
-    return identity.delegate(
-        signing_key, int(now) - REPLAY_WINDOW, int(now) + days * _DAY, next_identity_hash
-    )
+    return identity.delegate(signing_key, int(now) - REPLAY_WINDOW, int(now) + days * DAY, next_identity_hash)
 
 
 def write_delegation(path: Path, delegation: SignedDelegation) -> None:
-    """Replaces the file in one step: a bridge that follows it reads the old one or the new one.
-
-    Raises ConfigError if it cannot be written.
-    """
+    """Replaces the file atomically, for bridges that follow it. Raises ConfigError if that fails."""
     replace_file(path, f"{delegation.delegation.hex()}\n{delegation.signature.hex()}\n", "delegation")
 
 
 def read_delegation(path: Path) -> DelegationFile:
-    """Reads a delegation; nothing is verified. Raises ConfigError if it is missing or malformed."""
+    """Reads a delegation without verifying it. Raises ConfigError if it is missing or malformed."""
     match = _FORM.fullmatch(read_bytes(path, "delegation"))
     if match is None or len(match[1]) % 2:
         raise ConfigError(f"{path}: not a delegation, as `blindrelay-bridge delegate` writes it")
@@ -85,7 +80,7 @@ def read_delegation(path: Path) -> DelegationFile:
     except DecodeError:
         parsed = Delegation()
     if len(parsed.identity) != IDENTITY_SIZE or not parsed.not_before <= parsed.not_after <= _LATEST:
-        raise ConfigError(f"{path}: not a delegation: what is signed in it is something else")
+        raise ConfigError(f"{path}: not a delegation: its signed content is something else")
     return DelegationFile(
         SignedDelegation(encoded, signature),
         parsed.identity,
@@ -97,7 +92,7 @@ def read_delegation(path: Path) -> DelegationFile:
 
 
 def check_delegation(path: Path, found: DelegationFile, signer: DirectorySigner, now: int) -> None:
-    """Whether clients would accept now what this signer signs on that delegation. Raises ConfigError."""
+    """Raises ConfigError unless clients would now accept what this signer signs with the delegation."""
     if found.signing_key != signer.public_key:
         raise ConfigError(f"{path}: the delegation is for another signing key than this bridge's")
     if now < found.not_before:
@@ -116,7 +111,7 @@ def date(seconds: int) -> str:
 
 
 def _trial(found: DelegationFile, now: int) -> KeyDirectory:
-    """A directory as clients judge it, of a key that nobody keeps. It is never served."""
+    """A directory to verify as clients do, with a key that is not kept. It is never served."""
     begin = now // TIME_STEP * TIME_STEP
     return KeyDirectory(
         identity=found.identity,

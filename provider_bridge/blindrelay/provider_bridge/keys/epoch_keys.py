@@ -1,5 +1,6 @@
-"""The sealing keys of one process: drawn in memory, one for an epoch, dropped when it is over
-(spec/protocol.md, sections 4.1 to 4.3).
+"""The sealing keys of one process, one for each epoch (spec/protocol.md, sections 4.1 to 4.3).
+
+They are drawn in memory and dropped when their epoch is over.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from blindrelay.v1.keys_pb2 import KeyDirectory, SignedKeyDirectory
 from blindrelay.v1.limits import REPLAY_WINDOW, REPLICA_ID_SIZE, TIME_STEP
 
 REISSUE_AFTER: Final = 30
-"""Seconds: an older directory is signed anew when asked for, so that its issued_at serves as a clock."""
+"""Seconds. On request, an older directory is signed again, since clients use its issued_at as a clock."""
 
 _CHECK_EVERY: Final = 5.0
 
@@ -38,8 +39,8 @@ class EpochKeys:
         epoch: int,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """`epoch` is in seconds, a multiple of 10. `on_change` is told, from then on, that a key was drawn
-        or dropped.
+        """`epoch` is in seconds, a multiple of 10. `on_change` is called whenever a later key is drawn or
+        dropped.
         """
         self._signatory = signatory
         self._clock = clock
@@ -57,7 +58,7 @@ class EpochKeys:
 
     @property
     def identity(self) -> bytes:
-        """The identity that these keys belong to, 32 bytes."""
+        """The identity of these keys, 32 bytes."""
         return self._signatory.identity
 
     @property
@@ -67,7 +68,7 @@ class EpochKeys:
 
     @property
     def oldest_age(self) -> float:
-        """Seconds, to ten, since the oldest key that is held was drawn: how far back a thief could open."""
+        """Seconds, to ten, since the oldest key was drawn: how far back a thief could open exchanges."""
         ends = (key.not_after for key in self._keys.values())
         return self._clock.now() - (min(ends, default=0) - self._epoch)
 
@@ -77,7 +78,7 @@ class EpochKeys:
         return self._signatory.ends_at() - self._clock.now()
 
     def check_delegation(self) -> None:
-        """Raises DelegationEndedError if what is signed now would be refused."""
+        """Raises DelegationEndedError if clients would refuse what is signed now."""
         if not self.may_sign:
             raise DelegationEndedError
 
@@ -87,7 +88,7 @@ class EpochKeys:
         return self._signatory.ends_at() > int(self._clock.now())
 
     def find(self, key_id: bytes) -> SealingKey | None:
-        """The key of that name, or None if it was never here or has been dropped."""
+        """The key with that id, or None if it has been dropped or never existed here."""
         self.advance()
         return self._keys.get(key_id)
 
@@ -105,19 +106,18 @@ class EpochKeys:
         return self._issued_at + min(REISSUE_AFTER, self._epoch // 2)
 
     def advance(self) -> None:
-        """Draws the next key when it is time, and drops those whose time is over."""
+        """Draws the next key when it is due, and drops keys whose time is over."""
         now = self._clock.now()
         over = [key for key in self._keys.values() if now > key.not_after + REPLAY_WINDOW]
         if over:
             self._drop(over)
         newest = max((key.not_after for key in self._keys.values()), default=0)
         if newest - now < self._epoch / 2:
-            # Where no key takes the present time, as at the start, the new one also takes what clients with
-            # slow clocks seal.
+            # If no key covers the present, as at the start, the new one also covers clients with slow clocks.
             self._draw(not_before=self._floor(now if newest >= now else now - REPLAY_WINDOW))
 
     async def keep_current(self) -> None:
-        """Advances until cancelled, so that keys are dropped, and warnings given, even if nobody asks."""
+        """Advances until cancelled, so that keys are dropped and warnings are given even without requests."""
         while True:
             await asyncio.sleep(_CHECK_EVERY)
             self.advance()
@@ -132,7 +132,7 @@ class EpochKeys:
         self._change()
         while over:
             del self._keys[over.pop().key_id]
-        # Exchanges that were cut may wait in reference cycles, with the keys of their records.
+        # Exchanges that were cut may remain in reference cycles, with the keys of their records.
         gc.collect()
 
     def _change(self) -> None:

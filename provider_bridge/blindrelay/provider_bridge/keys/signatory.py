@@ -1,4 +1,4 @@
-"""Who signs a replica's directories: a key that the identity delegates to (spec/protocol.md, section 4.1)."""
+"""Signs a replica's directories with a key that the identity delegates to (spec/protocol.md, section 4.1)."""
 
 from __future__ import annotations
 
@@ -7,49 +7,53 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
+from blindrelay.provider_bridge.audit_log import Event
 from blindrelay.provider_bridge.clock import Clock
-from blindrelay.provider_bridge.events import Event
-from blindrelay.provider_bridge.keys.delegation_file import DelegationFile, check_delegation, read_delegation
-from blindrelay.provider_bridge.keys.signing_key_file import load_signing_key
+from blindrelay.provider_bridge.keys.delegation_file import (
+    DAY,
+    DelegationFile,
+    check_delegation,
+    read_delegation,
+)
+from blindrelay.provider_bridge.keys.key_files import load_signing_key
 from blindrelay.serving import ConfigError
 from blindrelay.serving.files import Followed, version
 from blindrelay.trust import DirectorySigner, IdentityKey
 from blindrelay.v1.keys_pb2 import KeyDirectory, SignedKeyDirectory
 
-_DAY: Final = 86_400
-
 _WARNINGS: Final = (
     (0, Event.DELEGATION_ENDED),
-    (_DAY, Event.DELEGATION_ENDS_IN_A_DAY),
-    (7 * _DAY, Event.DELEGATION_ENDS_IN_A_WEEK),
+    (DAY, Event.DELEGATION_ENDS_IN_A_DAY),
+    (7 * DAY, Event.DELEGATION_ENDS_IN_A_WEEK),
 )
-"""What is said when no more than so many seconds are left: the first that applies, once."""
+"""By the seconds left, at most: the first that applies is noted, once."""
 
 
 class Signatory(Protocol):
-    """Signs in an identity's name, for as long as it may."""
+    """Signs for an identity, as long as its delegation lasts."""
 
     @property
     def identity(self) -> bytes:
-        """Whose name it is, 32 bytes."""
+        """The identity, 32 bytes."""
 
     @property
     def next_identity_hash(self) -> bytes:
-        """What the identity announces as its successor (section 4.4): 32 bytes, or none."""
+        """Of the identity that is announced as its successor (section 4.4): 32 bytes, or none."""
 
     def ends_at(self) -> float:
-        """Unix seconds: no directory may last longer. Infinite for who holds the identity key."""
+        """Unix seconds: no directory may last longer. Infinite if the identity key is here."""
 
     def look_after(self) -> None:
-        """Called every few seconds: follows what has changed, and warns in time."""
+        """Called every few seconds: reads a changed file, and warns before the end."""
 
     def sign(self, directory: KeyDirectory) -> SignedKeyDirectory:
         """The directory's exact bytes, signed, with the delegation."""
 
 
 class HeldIdentity:
-    """The identity key is here. Each directory has a delegation of its own, which ends with it: the signing
-    key, which nobody keeps, is worth nothing afterwards.
+    """The identity key is here.
+
+    Each directory has a delegation of its own that ends with it. The signing key is never stored.
     """
 
     def __init__(self, key: IdentityKey, next_identity_hash: bytes = b"") -> None:
@@ -75,10 +79,10 @@ class HeldIdentity:
 
 
 class DelegatedIdentity:
-    """The identity key is elsewhere; its delegation, in a file, is followed when the file changes.
+    """The identity key is elsewhere. Its delegation is in a file, which is read again when it changes.
 
-    A new file that is wrong, or cannot be read just now, leaves the old delegation in force. `note` is told
-    what happens.
+    While a new file is wrong or unreadable, the old delegation stays in force. `note` is called with each
+    event.
     """
 
     def __init__(
@@ -88,7 +92,7 @@ class DelegatedIdentity:
         clock: Clock,
         note: Callable[[Event], None] = lambda _: None,
     ) -> None:
-        """Raises ConfigError if a file is missing or wrong, or clients would refuse the delegation now."""
+        """Raises ConfigError if a file is missing or wrong, or if clients would refuse the delegation now."""
         self._signer = load_signing_key(signing_key)
         self._path = delegation
         self._clock = clock
@@ -130,7 +134,7 @@ class DelegatedIdentity:
         if found is None or found == self._found:
             return
         if found.identity != self.identity:
-            # Clients pin the one; a bridge that speaks for another is another bridge.
+            # Clients pin the old identity.
             self._note(Event.DELEGATION_UNUSABLE)
             return
         self._found = found

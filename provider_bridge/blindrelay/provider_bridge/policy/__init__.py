@@ -1,1 +1,1 @@
-"""What of a request may pass: its address, its headers, its path, and events about an account."""
+"""What of a request and a response may pass: URL, headers and call."""

@@ -8,33 +8,14 @@ from typing import Final
 
 from blindrelay.v1.http_headers import (
     ACCOUNT_HEADERS,
-    HOP_BY_HOP,
     INJECTED_SUBPROTOCOLS,
+    NEVER_RETURNED,
+    NEVER_SENT,
     REQUEST_HEADERS,
     SUBPROTOCOL,
     Header,
     nominated,
 )
-
-OVERRIDES: Final = frozenset(
-    {
-        b"x-http-method",
-        b"x-http-method-override",
-        b"x-method-override",
-        b"x-original-url",
-        b"x-rewrite-url",
-    }
-)
-"""Some servers take the method or the path from these, and the allow-list would have judged another call."""
-
-NEVER_SENT: Final = (
-    HOP_BY_HOP
-    | OVERRIDES
-    | {b"accept-encoding", b"content-length", b"cookie", b"host", b"user-agent"}
-    | {b"forwarded", b"via", b"x-real-ip"}
-)
-"""What no request may have: the bridge makes some of them itself, cookies would tell one person from another,
-and the rest only an intermediary may set."""
 
 RESPONSE_HEADERS: Final = frozenset(
     {
@@ -57,30 +38,18 @@ RESPONSE_HEADERS: Final = frozenset(
         b"x-should-retry",
     }
 )
-"""What SDKs read, with an INJECTED credential. Nothing in it is about the account, which all customers share:
-not its name, and neither its limits nor what is left of them. Those tell one customer what another sent."""
+"""What SDKs read, with an INJECTED credential. All customers share that account, so nothing here names it or
+its limits, which would show one customer how much the others use."""
 
 RETRY_AFTER: Final = b"retry-after"
-"""The one word on the account's limits that SDKs cannot do without, so it passes where it is needed."""
+"""About the account's limits, but SDKs need it, so it passes with these statuses."""
 
 RETRY_STATUSES: Final = frozenset({429, 503, 529})
 """RFC 6585, section 4; RFC 9110, section 15.6.4; Anthropic's "overloaded"."""
 
-NEVER_RETURNED: Final = HOP_BY_HOP | {
-    b"alt-svc",
-    b"clear-site-data",
-    b"nel",
-    b"report-to",
-    b"reporting-endpoints",
-    b"set-cookie",
-    b"set-cookie2",
-    b"strict-transport-security",
-}
-"""What no response keeps: this hop's own, cookies, and what would have a client talk to others by itself."""
-
 _FORWARDED: Final = b"x-forwarded-"
 _OWN_HANDSHAKE: Final = b"sec-websocket-"
-"""A tunnel's handshake is the bridge's; the chosen subprotocol is added by who made it."""
+"""The bridge makes a tunnel's handshake. upstream/provider_tunnel.py adds the chosen subprotocol."""
 
 USER_AGENT: Final = b"blindrelay"
 """The same for every exchange, without a version."""
@@ -96,7 +65,7 @@ _VALUE: Final = re.compile(rb"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[
 
 
 class HeaderError(ValueError):
-    """A header is refused; the text says why, and never holds its value."""
+    """A header is refused. The text says why, without its value."""
 
 
 def is_header_name(name: bytes) -> bool:
@@ -113,8 +82,8 @@ def request_headers(
 ) -> list[Header]:
     """The headers that go on to the provider, sorted by name.
 
-    `added` are names that the operator lets pass with an INJECTED credential, beside the protocol's own.
-    Raises HeaderError for any that may not pass: dropping one would send another request than was asked for.
+    `added` are names that the operator allows with an INJECTED credential, beside the protocol's own. Raises
+    HeaderError for a header that may not pass: to drop it would change the request.
     """
     passed = list(headers)
     if len(passed) > MAX_HEADERS:
@@ -136,9 +105,9 @@ def request_headers(
 def provider_headers(
     host: str, headers: list[Header], credential: Header | None, size: int | None
 ) -> list[Header]:
-    """The whole header section for the provider: what passed, and what only the bridge makes.
+    """All headers for the provider: those that passed, and the bridge's own.
 
-    `size` is the body's length in bytes, or None for a request that has no body.
+    `size` is the body's length in bytes, or None for a request without a body.
     """
     made = [(b"accept-encoding", b"identity"), (b"user-agent", USER_AGENT)]
     if size is not None:
@@ -153,8 +122,8 @@ def response_headers(
 ) -> list[Header]:
     """The provider's headers that go back to the client, in their order, names in lower case.
 
-    With a BROUGHT credential the account is the client's own, and all pass but NEVER_RETURNED.
-    Raises HeaderError if a value has CR, LF, NUL or another control byte.
+    With a BROUGHT credential the account is the client's own, and all but NEVER_RETURNED pass. Raises
+    HeaderError if a value has CR, LF, NUL or another control byte.
     """
     received = [(name.lower(), value) for name, value in headers]
     dropped = NEVER_RETURNED | nominated(received)
@@ -171,7 +140,7 @@ def response_headers(
 
 
 def subprotocols(value: bytes) -> list[bytes]:
-    """What a sec-websocket-protocol header offers (RFC 6455, section 11.3.4)."""
+    """The subprotocols in a sec-websocket-protocol header (RFC 6455, section 11.3.4)."""
     return [each.strip(b" \t") for each in value.split(b",")]
 
 

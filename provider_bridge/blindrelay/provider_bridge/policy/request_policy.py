@@ -1,7 +1,6 @@
-"""Whether the bridge makes a call, decided from the head alone, and what its body is held to.
+"""Whether the bridge makes a call, decided from the head alone, and which rules its body has to meet.
 
-Everything that is refused is refused here, before the provider hears of it, with a sealed error that says
-what to change.
+A refusal is a sealed error that says what to change. The provider never sees a refused request.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from blindrelay.provider_bridge.content_coding import IDENTITY, WINDOW_BITS
-from blindrelay.provider_bridge.errors import RequestError
+from blindrelay.provider_bridge.errors import RequestError, not_allowed
 from blindrelay.provider_bridge.policy.headers import HeaderError, request_headers
 from blindrelay.provider_bridge.policy.urls import RequestUrl, UrlError, parse_url
 from blindrelay.provider_bridge.providers import AllowedCall, Provider
@@ -23,7 +22,6 @@ from blindrelay.v1.inner_pb2 import (
     CREDENTIAL_BROUGHT,
     CREDENTIAL_INJECTED,
     ERROR_CODE_MALFORMED,
-    ERROR_CODE_NOT_ALLOWED,
     ERROR_CODE_UNSUPPORTED,
     EXCHANGE_KIND_EXCHANGE,
     EXCHANGE_KIND_TUNNEL,
@@ -45,12 +43,12 @@ class PlannedCall:
     """A call that the bridge is willing to make.
 
     Attributes:
-        url: what was asked for; the provider's target takes its origin's place.
+        url: as requested; the bridge connects to the provider's target instead of its origin.
         headers: the client's that pass; the bridge adds its own.
         injected: whether the bridge adds the provider's credential.
         deadline: seconds from the envelope's issued_at.
-        check: how its body or its messages are judged; None if they are not.
-        coding: the content-encoding that the body is decoded from before it is judged; None if it is not.
+        check: for its body or its messages; None if they are not checked.
+        coding: the content-encoding to decode before the check, or None.
     """
 
     provider: Provider
@@ -65,23 +63,22 @@ class PlannedCall:
 
     @property
     def bodiless(self) -> bool:
-        """Whether the request may have no body: nobody would judge it."""
+        """Whether the request must not have a body, since nothing would check it."""
         return self.injected and self.check is None
 
 
 def plan_call(head: RequestHead, providers: Iterable[Provider]) -> PlannedCall:
-    """Judges a request's head. Raises RequestError."""
+    """Checks a request's head. Raises RequestError."""
     tunnel = _is_tunnel(head)
-    _check_room_kept(head)
+    _check_unsupported(head)
     brought = _brings_credential(head)
     try:
         url = parse_url(head.url)
     except UrlError as error:
-        raise RequestError(ERROR_CODE_NOT_ALLOWED, f"the URL is refused: {error}") from None
+        raise not_allowed(f"the URL is refused: {error}") from None
     provider, allowed = _find(providers, head.method, url, brought=brought, tunnel=tunnel)
     if not brought and (name := url.unlisted_parameter()) is not None:
-        raise RequestError(
-            ERROR_CODE_NOT_ALLOWED,
+        raise not_allowed(
             f"the query parameter {name} is not one that passes with the bridge's credential: "
             "leave it out, or bring your own (credentials=brought)",
         )
@@ -93,9 +90,9 @@ def plan_call(head: RequestHead, providers: Iterable[Provider]) -> PlannedCall:
             added=provider.request_headers,
         )
     except HeaderError as error:
-        raise RequestError(ERROR_CODE_NOT_ALLOWED, str(error)) from None
+        raise not_allowed(str(error)) from None
     call = PlannedCall(provider, head.method, url, headers, allowed, not brought, _deadline(head))
-    return call if brought else _judged(call)
+    return call if brought else _checked(call)
 
 
 def _is_tunnel(head: RequestHead) -> bool:
@@ -104,8 +101,8 @@ def _is_tunnel(head: RequestHead) -> bool:
     return head.kind == EXCHANGE_KIND_TUNNEL
 
 
-def _check_room_kept(head: RequestHead) -> None:
-    """Fields with room and no effect: a client that sets one expects what this version does not do."""
+def _check_unsupported(head: RequestHead) -> None:
+    """Refuses fields that are reserved: a client that sets one expects what this version does not do."""
     if head.shaping.profile not in (SHAPING_PROFILE_UNSPECIFIED, SHAPING_PROFILE_OFF):
         raise RequestError(ERROR_CODE_UNSUPPORTED, "shaping of responses is not supported")
     if head.retry_token:
@@ -134,22 +131,21 @@ def _find(
 ) -> tuple[Provider, AllowedCall]:
     here = [provider for provider in providers if provider.origin == url.origin]
     if not here:
-        raise RequestError(ERROR_CODE_NOT_ALLOWED, f"this bridge does not serve {url.origin}")
+        raise not_allowed(f"this bridge does not serve {url.origin}")
     provider = here[0]
     allowed = provider.find_call(method, url.path, brought=brought, tunnel=tunnel)
     if allowed is not None:
         return provider, allowed
     what = f"{'a WebSocket at' if tunnel else method} {url.path}"
     if not brought and provider.find_call(method, url.path, brought=True, tunnel=tunnel):
-        raise RequestError(
-            ERROR_CODE_NOT_ALLOWED,
+        raise not_allowed(
             f"{what} is allowed only with your own credential (credentials=brought)",
         )
-    raise RequestError(ERROR_CODE_NOT_ALLOWED, f"this bridge does not allow {what}")
+    raise not_allowed(f"this bridge does not allow {what}")
 
 
-def _judged(call: PlannedCall) -> PlannedCall:
-    """The call with what its body is held to, since with the bridge's own credential the body is judged."""
+def _checked(call: PlannedCall) -> PlannedCall:
+    """The call with the check of its body, which the bridge's own credential requires."""
     if call.allowed.tunnel:
         return replace(call, check=_body_check(call, "messages"))
     headers, coding = _without_coding(call.headers)
@@ -163,16 +159,13 @@ def _judged(call: PlannedCall) -> PlannedCall:
         check = _body_check(call, "bodies")
     else:
         kinds = "application/json or multipart/form-data" if call.allowed.multipart else "application/json"
-        raise RequestError(
-            ERROR_CODE_NOT_ALLOWED, f"the content-type of {call.url.path} must be {kinds}, and no more"
-        )
+        raise not_allowed(f"the content-type of {call.url.path} must be {kinds}, without other parameters")
     return replace(call, headers=headers, coding=coding, check=check)
 
 
 def _body_check(call: PlannedCall, kind: str, boundary: bytes = b"") -> BodyCheck:
     if call.provider.stateless.rule(kind, call.url.path) is None:
-        raise RequestError(
-            ERROR_CODE_NOT_ALLOWED,
+        raise not_allowed(
             f"this bridge has no description of the {kind} of {call.url.path}: bring your own credential "
             "(credentials=brought), or ask its operator to add one",
         )
@@ -180,15 +173,14 @@ def _body_check(call: PlannedCall, kind: str, boundary: bytes = b"") -> BodyChec
 
 
 def _without_coding(headers: list[Header]) -> tuple[list[Header], bytes | None]:
-    """The headers but for content-encoding, and what it names, if that is to be decoded."""
-    rest = [header for header in headers if header[0] != _CONTENT_ENCODING]
+    """The headers without content-encoding, and the coding that it names if that has to be decoded."""
+    kept = [header for header in headers if header[0] != _CONTENT_ENCODING]
     coding = next((value.lower() for name, value in headers if name == _CONTENT_ENCODING), IDENTITY)
     if coding == IDENTITY:
-        return rest, None
+        return kept, None
     if coding not in WINDOW_BITS:
-        raise RequestError(
-            ERROR_CODE_NOT_ALLOWED,
+        raise not_allowed(
             "a body with this content-encoding cannot be checked: send it uncompressed or as gzip, or bring "
             "your own credential (credentials=brought)",
         )
-    return rest, coding
+    return kept, coding

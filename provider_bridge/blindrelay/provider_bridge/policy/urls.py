@@ -1,7 +1,7 @@
 """The URL of a request, parsed once and refused rather than normalised (spec/protocol.md, section 11.2).
 
-Two parsers that normalise do not agree; so whatever has more than one reading is not read at all, and
-what passes reaches the provider byte for byte.
+Parsers that normalise disagree with each other. So a URL with more than one reading is refused, and one that
+passes reaches the provider byte for byte.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.parse import unquote_plus
 from blindrelay.serving import Address
 
 MAX_URL_SIZE: Final = 8_192
-"""Bytes. What common servers take for a request line (RFC 9110, section 4.1, asks for 8,000)."""
+"""Bytes. Common servers accept this much for a request line (RFC 9110, section 4.1, recommends 8,000)."""
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
@@ -51,9 +51,9 @@ PASSED_PARAMETERS: Final = frozenset(
         "$prettyPrint",
     }
 )
-"""Query parameters of the calls that are allowed with an INJECTED credential: paging, versions, formats.
-Others may carry a credential (key, access_token), change how the rest is read ($httpMethod), or refer to
-something of another customer's (call_id)."""
+"""Query parameters that pass with an INJECTED credential: paging, versions, formats. Others may carry a
+credential (key, access_token), change the call ($httpMethod), or refer to another customer's data
+(call_id)."""
 
 _PRINTABLE: Final = re.compile(r"[\x21-\x7e]+")
 _URL: Final = re.compile(r"([^:/?#]+)://([^/?#]*)([^?#]*)(\?.*)?")
@@ -71,7 +71,7 @@ _DOT_SEGMENT: Final = re.compile(r"\.{1,2}(;.*)?")
 
 
 class UrlError(ValueError):
-    """The URL is refused; the text says why."""
+    """The URL is refused. The text says why."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Origin:
 
     @property
     def authority(self) -> str:
-        """host, or host:port where the port is not the scheme's own: the Host header."""
+        """host, or host:port if the port is not the scheme's own: the Host header."""
         return self.host if self.port == DEFAULT_PORTS[self.scheme] else f"{self.host}:{self.port}"
 
     @property
@@ -115,7 +115,7 @@ class RequestUrl:
         return (self.path + self.query).encode("ascii")
 
     def unlisted_parameter(self) -> str | None:
-        """The first query parameter that is none of PASSED_PARAMETERS; they are compared letter by letter."""
+        """The first query parameter that is not in PASSED_PARAMETERS; they are compared exactly."""
         if not self.query:
             return None
         for pair in re.split("[&;]", self.query[1:]):
@@ -126,7 +126,7 @@ class RequestUrl:
 
 
 def parse_url(text: str) -> RequestUrl:
-    """Reads an absolute http or https URL. Raises UrlError for whatever could be read in two ways."""
+    """Reads an absolute http or https URL. Raises UrlError if it could be read in two ways."""
     _check_characters(text)
     match = _URL.fullmatch(text)
     if match is None:

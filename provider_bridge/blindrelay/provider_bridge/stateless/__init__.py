@@ -1,6 +1,10 @@
 """What a request body may hold with the bridge's own credential (spec/protocol.md, section 11.5).
 
-What is known to be stateless is described in apis/*.toml, one file for each API; an operator's own file adds
-to one. description.py reads them, rules.py is what they become, judging.py holds a JSON body to them,
-form_data.py a form, and checker.py has large ones judged in another process.
+apis/*.toml describe what is known to be stateless, one file for each API, and an operator's file may add to
+one.
+
+description.py    reads them into rules (rules.py)
+body_check.py     checks a body, a form or a message: json_check.py, form_data.py
+checker.py        does so at once, or for a large body in another process (checker_process.py,
+checker_worker.py)
 """

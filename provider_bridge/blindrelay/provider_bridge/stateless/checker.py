@@ -1,4 +1,4 @@
-"""Judges bodies: small ones at once, large ones in another process, so that the event loop goes on."""
+"""Checks bodies: small ones at once, large ones in another process, to keep the event loop free."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from blindrelay.provider_bridge.stateless.body_check import BodyCheck
 from blindrelay.provider_bridge.stateless.checker_process import CheckerProcess
 
 CHECK_INLINE: Final = 32_768
-"""Bytes. A body of this size takes at most some 10 ms to judge, whatever is in it (bench body-checks)."""
+"""Bytes. Checking a body of this size takes at most about 10 ms, whatever is in it (bench body-checks)."""
 
 ORDINARY: Final = 1_048_576
-"""Bytes. Larger bodies have a process of their own: each takes up to two seconds, and long conversations
-would wait for it."""
+"""Bytes. Larger bodies have a process of their own: one takes up to two seconds, and ordinary conversations
+would have to wait."""
 
 
 class Checker:
-    """Judges the bodies of one bridge's calls.
+    """Checks the bodies of one bridge's calls.
 
     Attributes:
         ordinary, largest: the processes for bodies up to ORDINARY, and over it.
@@ -30,9 +30,9 @@ class Checker:
         self.largest = CheckerProcess(self._descriptions)
 
     async def check(self, check: BodyCheck, body: bytearray) -> None:
-        """Judges a whole body or message. Raises RequestError."""
+        """Checks a complete body or message. Raises RequestError."""
         if len(body) <= CHECK_INLINE:
-            check.judge(self._descriptions[check.provider], body)
+            check.apply(self._descriptions[check.provider], body)
         elif len(body) <= ORDINARY:
             await self.ordinary.check(check, body)
         else:

@@ -1,6 +1,6 @@
-"""One process that judges bodies, seen from the bridge.
+"""One process that checks bodies, as the bridge sees it.
 
-It is started for its first body, judges one at a time, and is started again if it dies. A body reaches it
+It is started for its first body, checks one body at a time, and is started again if it dies. A body goes
 through a pipe and never touches a disk.
 """
 
@@ -16,42 +16,42 @@ from typing import Final
 
 from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.stateless.body_check import BodyCheck
+from blindrelay.provider_bridge.stateless.checker_worker import greeting, read_reply, request_line
 from blindrelay.provider_bridge.stateless.description import Description
-from blindrelay.provider_bridge.stateless.questions import greeting, question, read_reply
 from blindrelay.v1.inner_pb2 import ERROR_CODE_INTERNAL, ErrorCode
 
 CHECK_SECONDS: Final = 60.0
-"""For one body. The worst of 32 MiB takes two seconds on an idle core; a slower process is replaced."""
+"""For one body. The worst 32 MiB take two seconds on an idle core; a slower process is replaced."""
 
 _SLICE: Final = 131_072
-"""Bytes that are written at a time: two of them fill a pipe, and copying one takes microseconds."""
+"""Bytes written at a time: two of them fill a pipe, and copying one takes microseconds."""
 
 _KEPT_VARIABLES: Final = ("LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "SYSTEMROOT")
-"""Of the environment: what Python needs to start. Providers' credentials are in the rest of it."""
+"""Of the environment: what Python needs to start. The other variables may hold credentials."""
 
 
 class CheckerProcess:
-    """Judges bodies, one at a time.
+    """Checks bodies, one at a time.
 
     Attributes:
-        process: the one that runs; None before the first body.
+        process: the running one; None before the first body.
     """
 
     process: Process | None
 
     def __init__(self, descriptions: Mapping[str, Description]) -> None:
-        """`descriptions` are of the stateless bodies of each provider, by its name."""
+        """`descriptions` are by provider name."""
         self._descriptions = descriptions
         self._free = asyncio.Lock()
         self.process = None
         self._asking: asyncio.Task[None] | None = None
 
     async def check(self, check: BodyCheck, body: bytearray) -> None:
-        """Judges a whole body or message. Raises RequestError."""
+        """Checks a complete body or message. Raises RequestError."""
         await self._free.acquire()
         self._asking = asyncio.create_task(self._ask(check, body))
         self._asking.add_done_callback(self._asked)
-        # The question goes on if the caller leaves: a process that was told half of one is of no use.
+        # It continues if the caller leaves: a process that has half a body cannot be used again.
         await asyncio.shield(self._asking)
 
     async def aclose(self) -> None:
@@ -64,7 +64,7 @@ class CheckerProcess:
     def _asked(self, asking: asyncio.Task[None]) -> None:
         self._free.release()
         if not asking.cancelled():
-            asking.exception()  # the one who asked may have left
+            asking.exception()  # retrieved: the caller may have left
 
     async def _ask(self, check: BodyCheck, body: bytearray) -> None:
         try:
@@ -85,7 +85,7 @@ class CheckerProcess:
         stdin, stdout = process.stdin, process.stdout
         if stdin is None or stdout is None:
             raise ValueError("the process has no pipes")
-        stdin.write(question(check, len(body)))
+        stdin.write(request_line(check, len(body)))
         for start in range(0, len(body), _SLICE):
             with memoryview(body) as view:  # released before the next wait
                 stdin.write(view[start : start + _SLICE].tobytes())
@@ -97,7 +97,7 @@ class CheckerProcess:
             return self.process
         await self._stop()
         self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "blindrelay.provider_bridge.stateless.answering"),
+            *(sys.executable, "-P", "-m", "blindrelay.provider_bridge.stateless"),
             stdin=PIPE,
             stdout=PIPE,
             env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},

@@ -3,22 +3,23 @@
 A file has these tables:
 
     [bodies], [forms], [messages]
-        for JSON bodies, form data and the messages of a WebSocket: which rule holds for which path. A path
-        is named by its end, such as "chat/completions" or "models/{model}:countTokens"; the longest wins. A
-        slash that is escaped there is written %2F.
+        The rule for each path, for JSON bodies, form data and the messages of a WebSocket. A path is given by
+        its end, such as "chat/completions" or "models/{model}:countTokens"; the longest match wins. An
+        escaped slash is written %2F.
     [Name]
-        a shape. Each key is a field and its rule (rules.py), and "$values", "$content" and "$stored" name,
-        in one text, the fields of these three common rules, and "$cache" those of "cache: value". "$like"
-        takes the fields of another shape first.
-        "$required" is a table of fields that must be there, with the reason, and "$with_id" of those that an
-        object with an id must have. With "$by" the keys are the types that an object may have, and
-        "$otherwise" is the type of one that does not say. "$salted" = true is for a body whose prompt the
-        provider caches: it needs a salt where there is one.
+        A shape. Each key is a field, with its rule (rules.py).
+        "$values", "$content" and "$stored" list fields with these three rules, and "$cache" those with
+        "cache: value".
+        "$like" starts from the fields of another shape.
+        "$required" is a table of fields that must be given, each with the reason; "$with_id" is one of fields
+        that an object with an id must have.
+        With "$by" the keys are the types of an object, and "$otherwise" is the type of one that names none.
+        "$salted" = true marks a body whose prompt the provider caches; it needs the salt, if there is one.
 
-`extends` names the API that a file adds to; a field that is in both has the later rule. `spelling = "camel
-and snake"` lets each field be written in both ways, as protobuf's JSON form does. `cache_salt` names the
-salt's field, or is "off"; `cache_controls` is "pass" or "refuse" (section 11.5). Presets and configurations
-say these two.
+`extends` names the API that a file adds to; for a field in both, the later rule applies. `spelling = "camel
+and snake"` allows both spellings of each field, as protobuf's JSON form does. `cache_salt` names the salt's
+field, or is "off"; `cache_controls` is "pass" or "refuse" (section 11.5). Presets and configurations set
+these two.
 """
 
 from __future__ import annotations
@@ -60,14 +61,14 @@ Layer = Mapping[str, Any]
 
 
 class DescriptionError(ValueError):
-    """A description cannot be read; the text says why."""
+    """A description cannot be read. The text says why."""
 
 
 class Description:
     """What is known to be stateless at one provider.
 
     Args:
-        layers: the files' tables, what is extended first.
+        layers: the files' tables, beginning with the one that the others extend.
 
     Raises DescriptionError.
     """
@@ -81,12 +82,12 @@ class Description:
         except RuleError as error:
             raise DescriptionError(str(error)) from None
         except (AttributeError, TypeError):
-            raise DescriptionError("a rule is not a text, or a table is not a table") from None
+            raise DescriptionError("a rule is not a string, or a table is not a table") from None
         except RecursionError:
             raise DescriptionError("shapes are like each other in a circle") from None
 
     def rule(self, kind: str, path: str) -> Rule | None:
-        """The rule for a body, a form or a message on its way to a path; None if none is described."""
+        """The rule for a body, a form or a message of a path; None if the path is not described."""
         return next((rule for _, ending, rule in self._paths[kind] if ending.fullmatch(path)), None)
 
     def paths(self, kind: str) -> dict[str, Rule]:
@@ -145,18 +146,18 @@ class Description:
         return self.shapes[name]
 
     def _setting(self, name: str, default: str) -> str:
-        """A layer's key outside the tables; what comes later wins."""
+        """A key outside the tables, from the last layer that has it."""
         return next((str(layer[name]) for layer in reversed(self.layers) if name in layer), default)
 
 
 @cache
 def api_description(name: str) -> Description:
-    """The description of an API that comes with the bridge, such as openai. Raises DescriptionError."""
+    """The description of a built-in API, such as openai. Raises DescriptionError."""
     return Description(_api_layers(name))
 
 
 def read_description(path: Path, base: Description) -> Description:
-    """An operator's own file, on top of a description, or of the API that it extends.
+    """An operator's file on top of `base`, or of the API that it extends.
 
     Raises DescriptionError, OSError.
     """
@@ -179,7 +180,7 @@ def _api_layers(name: str) -> list[Layer]:
 
 
 def _merged(layers: Iterable[Layer]) -> dict[str, dict[str, Any]]:
-    """The tables of all layers, with every group written out; what comes later wins, field by field."""
+    """The tables of all layers, with each group expanded. For each field the last layer wins."""
     merged: dict[str, dict[str, Any]] = {}
     for layer in layers:
         for name, table in layer.items():
@@ -198,7 +199,7 @@ def _expanded(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _inherited(table: Table, tables: Mapping[str, Table]) -> Table:
-    """The table with the fields of those that it is like."""
+    """The table with the fields of the shapes that it is like."""
     name = table.get("$like")
     if name is None:
         return table
@@ -217,7 +218,7 @@ def _ending(path: str) -> re.Pattern[str]:
 
 
 def _literal(text: str) -> str:
-    """A pattern for a path's own text: a colon may be escaped, and an escape is written in two ways."""
+    """A pattern for a path's literal text: a colon may be escaped, and an escape has two spellings."""
     return re.escape(text).replace(":", "(?::|%3[Aa])").replace("%2F", "%2[Ff]")
 
 

@@ -1,7 +1,7 @@
-"""Holds a multipart/form-data body to a rule (RFC 7578, RFC 2046; spec/protocol.md, section 11.5).
+"""Checks a multipart/form-data body against a rule (RFC 7578, RFC 2046; spec/protocol.md, section 11.5).
 
-Only structure is read: the lines between a boundary and the blank line after it. What a part holds is
-content, whatever it looks like. A form that parsers could take apart in different ways is refused.
+Only the header lines of each part are read; its value is content. A form that parsers could split in
+different ways is refused.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from blindrelay.provider_bridge.stateless.judging import Place, check_stored, refuse_unknown
+from blindrelay.provider_bridge.stateless.json_check import Place, check_stored, refuse_unknown
 from blindrelay.provider_bridge.stateless.rules import VALUE, Rule
 
 MAX_PARTS: Final = 1_000
-"""Parts of one form. Providers' forms have a dozen fields and at most a few files."""
+"""Parts of one form. Providers' forms have a dozen fields and a few files."""
 
 MAX_PART_HEADERS: Final = 4_096
 """Bytes of one part's header lines."""
@@ -25,7 +25,7 @@ _CONTENT_TYPE: Final = re.compile(
     rb"(?: *; *charset=\"?utf-8\"?)?",
     re.IGNORECASE,
 )
-"""RFC 2046, section 5.1.1, and no other parameter: a charset would change how names are read."""
+"""RFC 2046, section 5.1.1. Only UTF-8 as charset: another would change how names are read."""
 
 _HEADER: Final = re.compile(rb"([A-Za-z-]+):([^\r\n\0]*)")
 _DISPOSITION: Final = re.compile(
@@ -36,11 +36,11 @@ _DISPOSITION: Final = re.compile(
     rb" *;?",
     re.IGNORECASE,
 )
-"""Names of the letters that providers use, since some parsers decode others; a file's name is the client's,
-but no quotation mark is escaped in it: half of all parsers end the name there."""
+"""A field's name may have only the characters that providers use, since some parsers decode others. A file's
+name may have any, but no escaped quotation mark: half of all parsers end the name there."""
 
 _NAME_IN_FILENAME: Final = re.compile(rb";\s*+name\s*+\*?\s*+=", re.IGNORECASE)
-"""In a file's name: parsers that split at semicolons would take what follows for the field's name."""
+"""In a file's name: parsers that split at semicolons would read what follows as the field's name."""
 
 _PART_TYPE: Final = re.compile(
     rb"(?!multipart/|message/)[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+"
@@ -56,24 +56,24 @@ _STEP: Final = re.compile(r"\[([^\[\]]*)\]")
 
 
 class FormError(ValueError):
-    """The form could be read in more than one way, or not at all; the text says why."""
+    """The form could be read in more than one way, or not at all. The text says why."""
 
 
 def form_boundary(content_type: bytes) -> bytes | None:
-    """The boundary that a content-type names; None if it is not one of form data, or has more to it."""
+    """The boundary that a content-type names; None if it is not form data, or has other parameters."""
     match = _CONTENT_TYPE.fullmatch(content_type)
     return None if match is None else match[1] or match[2]
 
 
-def judge_form(body: bytes | bytearray, boundary: bytes, rule: Rule) -> None:
-    """Judges the fields of a form. Raises FormError, StoredObjectError."""
+def check_form(body: bytes | bytearray, boundary: bytes, rule: Rule) -> None:
+    """Checks the fields of a form. Raises FormError, StoredObjectError."""
     for headers, empty in _parts(body, boundary):
         name, is_file = _read_headers(headers)
-        _judge_field(name, rule, is_file=is_file, empty=empty)
+        _check_field(name, rule, is_file=is_file, empty=empty)
 
 
 def _parts(body: bytes | bytearray, boundary: bytes) -> Iterator[tuple[bytes, bool]]:
-    """The header lines of each part, and whether nothing follows them."""
+    """The header lines of each part, and whether its value is empty."""
     delimiter = b"--" + boundary
     if not body.startswith(delimiter + b"\r\n"):
         raise FormError("it does not begin with its boundary")
@@ -136,7 +136,7 @@ def _check_headers(headers: dict[bytes, bytes]) -> None:
             raise FormError(f"a part has the header {name.decode()}")
 
 
-def _judge_field(name: str, rule: Rule, *, is_file: bool, empty: bool) -> None:
+def _check_field(name: str, rule: Rule, *, is_file: bool, empty: bool) -> None:
     """Follows a name such as image[0][file_id] through the rule: [0] and [] are items, others are fields."""
     match = _NAME.fullmatch(name)
     if match is None:

@@ -1,11 +1,11 @@
 """The rules of a description: which values a field may have.
 
-A rule is written as one text, or as an inline table of fields. Its alternatives are separated by "|", at most
-one for each kind of JSON value:
+A rule is a string, or an inline table of fields. Its alternatives are separated by "|", at most one for each
+kind of JSON value:
 
-    value           a string, number or boolean, or lists of these: nothing with fields of its own
+    value           a string, number or boolean, or a list of these: nothing with fields of its own
     value without 'text'
-                    the same, but no string with this text in it, in small or capital letters
+                    the same, but no string with this text in it, in any case
     content         anything: the application's own text, schemas, arguments, data
     false           false alone
     'text'          this string alone
@@ -14,9 +14,9 @@ one for each kind of JSON value:
     file            in forms, a part with a file name
     stored, stored: REASON
                     something that the provider stores, or a reference to it: never allowed
-    cache: RULE     a control of the provider's prompt cache, RULE unless `cache_controls` refuses it
+    cache: RULE     controls the provider's prompt cache: RULE, unless `cache_controls` refuses it
 
-Null means absent everywhere. So do "", [] and false where a rule says stored.
+Null always counts as absent. For a rule that says stored, so do "", [] and false.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LITERAL: Final = re.compile(r"'([^']*)'")
 
 
 class RuleError(ValueError):
-    """A rule cannot be read; the text says why."""
+    """A rule cannot be read. The text says why."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Rule:
         content: anything passes.
         stored: why nothing passes, or None.
         value: any string, number or boolean passes, and lists of these.
-        without: what no string of these may hold, in lower case; None if any may pass. Not for forms.
+        without: text in lower case that these strings must not contain, or None. Not for forms.
         false: false passes.
-        literals: the strings that pass besides.
+        literals: further strings that pass.
         file: in a form, the part has to be a file.
-        salt: a string passes that nobody guesses.
+        salt: a string that nobody can guess passes.
         items: the rule for a list's items; None if a list does not pass.
         shape: the shape of an object; None if an object does not pass, unless values is given.
         values: the rule for each value of an object with any keys.
@@ -70,14 +70,14 @@ class Rule:
 
 @dataclass(eq=False)
 class Shape:
-    """An object's fields, or, where it is of one of several types, the rules for each type.
+    """An object's fields, or the rules for each of its types.
 
     Attributes:
         fields: by name; or by type, if `by` is given.
-        required: fields that must be there and not be empty, each with the reason.
-        with_id: the same, for an object that has an `id`: by that alone it would be looked up.
-        by: the name of the field that says the type; None for a plain object.
-        otherwise: the type of an object that does not say one.
+        required: fields that must not be missing or empty, each with the reason.
+        with_id: the same for an object with an `id`, by which alone the provider would look it up.
+        by: the name of the field with the type; None for a plain object.
+        otherwise: the type of an object that has no such field.
     """
 
     name: str
@@ -94,7 +94,7 @@ CACHE_CONTROL: Final = Rule(stored="controls a cache that all customers share")
 
 SALT: Final = Rule(salt=True)
 SALT_FORM: Final = re.compile(r"[A-Za-z0-9_-]{32,512}")
-"""Long enough that nobody guesses it. DeepSeek takes no other characters, and no more than 512."""
+"""Long enough not to be guessed. DeepSeek accepts no other characters, and no more than 512."""
 SALT_REASON: Final = (
     "it must be a secret of 32 to 512 letters, digits, - and _, so that no other customer finds your prompts "
     "in the provider's cache. The client library sets it for hosts that its option cache_salt names; other "

@@ -2,11 +2,10 @@
 
 provider_call     a planned call, and its response
 provider_tunnel   a WebSocket
-routes            a provider's configuration as a way there
-transport         the HTTP client, behind httpx's interface
+transport         HTTP requests to one provider
 pool              connections in use and idle ones
 connection        HTTP/1.1 over one connection
-dialling          TCP (connecting), a proxy, TLS (tls)
-socket_stream     a socket that is read only when somebody asks
+route             how a provider is reached: TCP (tcp), a proxy, TLS (tls)
+socket_stream     a socket that is read only on request
 failures          what can go wrong
 """

@@ -1,23 +1,23 @@
-"""HTTP/1.1 over one connection, one request after the other. h11 reads and writes the protocol."""
+"""HTTP/1.1 over one connection, one request after the other. h11 parses and writes the protocol."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
 from typing import Final
 
 import h11
 
 from blindrelay.provider_bridge.upstream.failures import Failure, UpstreamError
 from blindrelay.provider_bridge.upstream.socket_stream import SocketStream
+from blindrelay.v1.limits import MAX_BODY_PIECE
 
 WRITE_SECONDS: Final = 60.0
-"""For the provider to take anything more of what is sent."""
+"""Without the provider taking any more of what is written."""
 
 MAX_HEAD: Final = 102_400
 """Bytes of a response's head, and of a chunk's size line."""
 
 MAX_INTERIM: Final = 32
-"""Informational responses before the final one. More would be a way to never answer."""
+"""Informational responses before the final one; a provider could send them for ever."""
 
 SWITCHING_PROTOCOLS: Final = 101
 
@@ -42,14 +42,14 @@ class HttpConnection:
         self._interim = 0
         self._at_end = False
 
-    async def request(self, request: h11.Request, body: AsyncIterable[bytes] | None = None) -> Head:
+    async def request(self, request: h11.Request, body: bytes | bytearray = b"") -> Head:
         """Sends a request and waits for the head of its response. Raises UpstreamError.
 
-        A response that refuses the request (300 and above) ends the upload. If the provider takes no more,
-        what it has said before counts.
+        A response that refuses the request (300 and above) ends the upload. If the provider stops reading,
+        what it sent before counts.
         """
         try:
-            await self._upload(self._protocol.send(request) or b"", body)
+            await self._upload(request, body)
         except TimeoutError:
             raise UpstreamError(
                 Failure.STALLED,
@@ -63,10 +63,10 @@ class HttpConnection:
             self._read_head()
         return self._head
 
-    def next_piece(self) -> bytes | bytearray | None:
-        """The next bytes of the body that have arrived, or None. Raises UpstreamError.
+    def next_data(self) -> bytes | bytearray:
+        """The next bytes of the body that have arrived, or none. Raises UpstreamError.
 
-        It reads from the socket once, at most: chunks may be all framing, without end.
+        It reads from the socket at most once: chunks may be nothing but framing, without end.
         """
         fed = False
         while not self.ended:
@@ -75,15 +75,15 @@ class HttpConnection:
                 return event.data
             if event is h11.NEED_DATA:
                 if fed or not self._stream.poll():
-                    return None
+                    break
                 self._feed()
                 fed = True
             elif isinstance(event, h11.EndOfMessage) or event is h11.PAUSED:
                 self.ended = True
-        return None
+        return b""
 
     async def arrival(self, timeout: float | None) -> bool:
-        """Waits until next_piece() may have more; false after `timeout` seconds without."""
+        """Waits until next_data() may return more; false after `timeout` seconds."""
         return await self._stream.arrival(timeout)
 
     def switched(self) -> SocketStream:
@@ -94,9 +94,9 @@ class HttpConnection:
         return self._stream
 
     def renew(self) -> bool:
-        """Makes the connection ready for another request; false if it can carry none."""
+        """Makes the connection ready for another request; false if it cannot carry one."""
         finished = self._protocol.our_state is h11.DONE and self._protocol.their_state is h11.DONE
-        # What comes unasked would be read as the next response.
+        # Data that nobody requested would be read as the next response.
         if not finished or self._protocol.trailing_data[0]:
             return False
         self._protocol.start_next_cycle()
@@ -105,24 +105,27 @@ class HttpConnection:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether the provider has neither closed the connection nor sent anything unasked."""
+        """Whether the provider has neither closed the connection nor sent unrequested data."""
         return not self._stream.poll()
 
     def close(self) -> None:
         """Closes the connection at once."""
         self._stream.close()
 
-    async def _upload(self, unsent: bytes, body: AsyncIterable[bytes] | None) -> None:
-        if body is not None:
-            async for piece in body:
-                unsent += self._protocol.send(h11.Data(data=piece)) or b""
-                if not await self._write(unsent):
-                    return
-                unsent = b""
+    async def _upload(self, request: h11.Request, body: bytes | bytearray) -> None:
+        unsent = self._protocol.send(request) or b""
+        for start in range(0, len(body), MAX_BODY_PIECE):
+            # Copied slice by slice. The view is released before the wait, so that the body may be emptied.
+            with memoryview(body) as view:
+                data = bytes(view[start : start + MAX_BODY_PIECE])
+            unsent += self._protocol.send(h11.Data(data=data)) or b""
+            if not await self._write(unsent):
+                return
+            unsent = b""
         await self._write(unsent + (self._protocol.send(h11.EndOfMessage()) or b""))
 
     async def _write(self, data: bytes) -> bool:
-        """Sends everything; false as soon as a response has refused the request."""
+        """Sends all of it; false as soon as a response has refused the request."""
         unsent = memoryview(data)
         while unsent := unsent[self._stream.send(unsent) :]:
             await self._stream.room(WRITE_SECONDS, or_arrival=self._head is None)
@@ -153,7 +156,7 @@ class HttpConnection:
                     raise self._not_http()
 
     def _check_beginning(self) -> None:
-        """Something else than HTTP may never send the blank line that h11 waits for."""
+        """A peer that does not speak HTTP may never send the blank line that h11 waits for."""
         received, _ = self._protocol.trailing_data
         if not _FIRST_BYTES.startswith(received[: len(_FIRST_BYTES)]):
             raise self._not_http()

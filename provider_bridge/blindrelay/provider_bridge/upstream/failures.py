@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from enum import Enum
 
-import httpx
-
 from blindrelay.v1.picklable_error import PicklableError
 
 
@@ -30,7 +28,7 @@ class Failure(Enum):
     CUT = "cut"
 
 
-class UpstreamError(PicklableError, httpx.TransportError):
+class UpstreamError(PicklableError):
     """The connection to the provider failed. The text names no address.
 
     Attributes:
@@ -42,3 +40,8 @@ class UpstreamError(PicklableError, httpx.TransportError):
         super().__init__(message)
         self.failure = failure
         self.sent = sent
+
+
+def unreachable(failure: Failure, reason: str) -> UpstreamError:
+    """No connection: nothing has been sent."""
+    return UpstreamError(failure, f"the provider could not be reached: {reason}")

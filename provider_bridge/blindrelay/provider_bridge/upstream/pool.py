@@ -1,4 +1,4 @@
-"""The connections to one provider: how many at once, and which wait for the next request."""
+"""The connections to one provider: how many at once, and which are idle."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from blindrelay.provider_bridge.upstream.connection import HttpConnection
 from blindrelay.provider_bridge.upstream.failures import Failure, UpstreamError
 
 MAX_CONNECTIONS: Final = 2_000
-"""In use at once, with one provider: as many as a bridge has exchanges by default."""
+"""In use at once with one provider: as many as a bridge runs exchanges by default."""
 
 WAIT_SECONDS: Final = 5.0
 """For a connection when all are in use."""
 
 MAX_IDLE: Final = 100
 IDLE_SECONDS: Final = 30.0
-"""An idle connection is kept so long; common servers close theirs after 60 s and more."""
+"""How long an idle connection is kept; common servers close theirs after 60 s or later."""
 
 
 class Pool:
     """Connections in use and idle ones.
 
-    Whoever has a connection gives it back exactly once. Nothing but lease() waits, so a place cannot be lost.
+    A caller gives each connection back exactly once. Only lease() waits, so no place can be lost.
     """
 
-    def __init__(self, dial: Callable[[], Awaitable[HttpConnection]]) -> None:
-        self._dial = dial
+    def __init__(self, connect: Callable[[], Awaitable[HttpConnection]]) -> None:
+        self._connect = connect
         self._places = asyncio.Semaphore(MAX_CONNECTIONS)
         self._in_use: set[HttpConnection] = set()
         self._idle: deque[tuple[float, HttpConnection]] = deque()
@@ -40,10 +40,10 @@ class Pool:
         return len(self._in_use)
 
     async def lease(self) -> HttpConnection:
-        """A connection that nobody else uses. Raises UpstreamError."""
+        """A connection for the caller alone. Raises UpstreamError."""
         await self._take_place()
         try:
-            connection = self._from_idle() or await self._dial()
+            connection = self._from_idle() or await self._connect()
         except BaseException:
             self._places.release()
             raise
@@ -51,7 +51,7 @@ class Pool:
         return connection
 
     def give_back(self, connection: HttpConnection) -> None:
-        """Keeps the connection for another request if it can carry one, and closes it otherwise."""
+        """Keeps the connection if it can carry another request, and closes it otherwise."""
         self._in_use.discard(connection)
         self._places.release()
         if len(self._idle) < MAX_IDLE and connection.renew():
@@ -63,7 +63,7 @@ class Pool:
             connection.close()
 
     def close(self) -> None:
-        """Closes every connection, those in use too."""
+        """Closes every connection, including those in use."""
         if self._sweep is not None:
             self._sweep.cancel()
         for connection in (*self._in_use, *(idle for _, idle in self._idle)):
@@ -83,7 +83,7 @@ class Pool:
             ) from None
 
     def _from_idle(self) -> HttpConnection | None:
-        """The one that was used last, if the provider still holds it open."""
+        """The one that was used last, if the provider has kept it open."""
         while self._idle:
             _, connection = self._idle.pop()
             if connection.is_quiet:

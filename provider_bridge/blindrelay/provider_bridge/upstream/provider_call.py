@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Final, cast
+from collections.abc import Callable, Iterable
+from typing import Final
 
-import httpx
+import h11
 
 from blindrelay.provider_bridge.errors import ProviderError, bad_response
 from blindrelay.provider_bridge.policy.headers import HeaderError, provider_headers, response_headers
 from blindrelay.provider_bridge.policy.request_policy import PlannedCall
 from blindrelay.provider_bridge.providers import Provider
+from blindrelay.provider_bridge.upstream.connection import Head
 from blindrelay.provider_bridge.upstream.failures import Failure, UpstreamError
 from blindrelay.provider_bridge.upstream.provider_tunnel import Handshake, ProviderTunnel
-from blindrelay.provider_bridge.upstream.routes import route_to
+from blindrelay.provider_bridge.upstream.route import route_to
 from blindrelay.provider_bridge.upstream.transport import ResponseBody, UpstreamTransport
 from blindrelay.sealing import TUNNEL_STATUS
 from blindrelay.serving.tls import OnProblem
@@ -28,7 +29,6 @@ from blindrelay.v1.inner_pb2 import (
     EXECUTION_UNKNOWN,
     BodyEnd,
 )
-from blindrelay.v1.limits import MAX_BODY_PIECE
 
 _BODY_METHODS: Final = frozenset({"PATCH", "POST", "PUT"})
 
@@ -51,7 +51,7 @@ class ProviderResponse:
         *,
         close_allowed: bool,
     ) -> None:
-        """With `close_allowed` a body that ends with its connection is whole."""
+        """With `close_allowed`, a body that ends with its connection is complete."""
         self.status = status
         self.headers = headers
         self.body_end = end
@@ -60,7 +60,7 @@ class ProviderResponse:
 
     @property
     def is_event_stream(self) -> bool:
-        """Whether every piece is awaited by somebody."""
+        """Whether somebody reads the body as it arrives."""
         return any(
             name == b"content-type" and value.lower().startswith(b"text/event-stream")
             for name, value in self.headers
@@ -68,29 +68,29 @@ class ProviderResponse:
 
     @property
     def ended(self) -> bool:
-        """Whether the whole body has been taken, and is whole."""
+        """Whether the whole body has been taken, and is complete."""
         return self._body.ended and self._may_end
 
-    def take(self, room: int) -> bytes:
-        """What has arrived of the body, at most `room` bytes; none if nothing has.
+    def take(self, size: int) -> bytes:
+        """At most `size` bytes of what has arrived of the body; none if nothing has.
 
-        Raises ProviderError, after what came before it has been taken, unless the body ends as announced.
+        Raises ProviderError once all that arrived has been taken, unless the body ends as announced.
         """
         try:
-            taken = self._body.take(room)
+            body = self._body.take(size)
         except UpstreamError as error:
             raise ProviderError(error.failure, str(error), EXECUTION_STARTED) from None
-        if not taken and self._body.ended and not self._may_end:
+        if not body and self._body.ended and not self._may_end:
             raise ProviderError(
                 Failure.CUT,
-                "the provider ended its response by closing the connection, so nobody knows if it is whole "
+                "the provider ended its response by closing the connection, so it may be incomplete "
                 "(the bridge's allow_close_delimited would accept that)",
                 EXECUTION_STARTED,
             )
-        return taken
+        return body
 
     async def arrival(self, timeout: float | None) -> bool:
-        """Waits until take() has something to say; false after `timeout` seconds without."""
+        """Waits until take() may return something or raise; false after `timeout` seconds."""
         return await self._body.arrival(timeout)
 
     async def aclose(self) -> None:
@@ -101,7 +101,7 @@ class ProviderResponse:
 class ProviderTransport:
     """Makes the calls of one bridge process.
 
-    `on_problem` is told of credential and CA files that became unusable.
+    `on_problem` is told when a credential or CA file becomes unusable.
     """
 
     def __init__(self, providers: Iterable[Provider], on_problem: OnProblem = lambda _: None) -> None:
@@ -115,33 +115,35 @@ class ProviderTransport:
 
     async def call(self, call: PlannedCall, body: bytearray) -> ProviderResponse:
         """Sends a request and waits for the response's head. Raises ProviderError."""
-        response = await self._send(call, body)
+        head, response = await self._send(call, body)
         try:
-            return _response(call, response)
+            return _response(call, head, response)
         except BaseException:
-            await response.aclose()
+            response.close()
             raise
 
     async def dial(self, call: PlannedCall) -> ProviderTunnel | ProviderResponse:
         """Opens a tunnel, unless the provider gives an ordinary response. Raises ProviderError."""
         handshake = Handshake(call.headers, brought=not call.injected)
-        response = await self._send(call, bytearray(), handshake.headers)
+        head, response = await self._send(call, bytearray(), handshake.headers)
         try:
-            if response.status_code != TUNNEL_STATUS:
-                return _response(call, response)
-            return handshake.open(response)
+            if head.status_code != TUNNEL_STATUS:
+                return _response(call, head, response)
+            return handshake.open(head, response)
         except BaseException:
-            await response.aclose()
+            response.close()
             raise
 
     async def _send(
         self, call: PlannedCall, body: bytearray, upgrade: Iterable[Header] = ()
-    ) -> httpx.Response:
-        name = call.provider.name
-        credential = self._credentials.get(name) if call.injected else None
-        request = _request(call, body, None if credential is None else credential(), upgrade)
+    ) -> tuple[Head, ResponseBody]:
+        name, authority = call.provider.name, call.provider.target.authority
+        credential = self._credentials[name]() if call.injected and name in self._credentials else None
+        size = len(body) if body or call.method in _BODY_METHODS else None
+        headers = [*provider_headers(authority, call.headers, credential, size), *upgrade]
+        request = h11.Request(method=call.method, target=call.url.target, headers=headers)
         try:
-            return await self._upstreams[name].handle_async_request(request)
+            return await self._upstreams[name].send(request, body)
         except UpstreamError as error:
             execution = EXECUTION_UNKNOWN if error.sent else EXECUTION_NOT_STARTED
             raise ProviderError(error.failure, str(error), execution) from None
@@ -149,7 +151,7 @@ class ProviderTransport:
     async def aclose(self) -> None:
         """Closes every connection."""
         for upstream in self._upstreams.values():
-            await upstream.aclose()
+            upstream.close()
 
 
 def body_end(method: str, status: int, headers: list[Header]) -> BodyEnd.ValueType:
@@ -162,58 +164,15 @@ def body_end(method: str, status: int, headers: list[Header]) -> BodyEnd.ValueTy
     return BODY_END_LENGTH if b"content-length" in names else BODY_END_CLOSE
 
 
-class _BodyStream(httpx.AsyncByteStream):
-    """A request's body in pieces that are copied one at a time, on their way into the socket."""
-
-    def __init__(self, body: bytearray) -> None:
-        self._body = body
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for start in range(0, len(self._body), MAX_BODY_PIECE):
-            # The view is let go before the piece leaves: a body that is being looked at cannot be emptied.
-            with memoryview(self._body) as view:
-                piece = bytes(view[start : start + MAX_BODY_PIECE])
-            yield piece
-
-
-def _request(
-    call: PlannedCall, body: bytearray, credential: Header | None, upgrade: Iterable[Header]
-) -> httpx.Request:
-    provider = call.provider
-    has_body = bool(body) or call.method in _BODY_METHODS
-    return httpx.Request(
-        call.method,
-        str(provider.target),
-        headers=[
-            *provider_headers(
-                provider.target.authority,
-                call.headers,
-                credential,
-                len(body) if has_body else None,
-            ),
-            *upgrade,
-        ],
-        stream=_BodyStream(body),
-        # The exact bytes: httpx would normalise a path that it parses.
-        extensions={"target": call.url.target},
-    )
-
-
-def _response(call: PlannedCall, response: httpx.Response) -> ProviderResponse:
-    if not 200 <= response.status_code <= 599:
+def _response(call: PlannedCall, head: Head, body: ResponseBody) -> ProviderResponse:
+    status, received = head.status_code, list(head.headers)
+    if not 200 <= status <= 599:
         raise bad_response("the provider sent an invalid status code")
-    received = response.headers.raw
-    end = body_end(call.method, response.status_code, received)
+    end = body_end(call.method, status, received)
+    chunked = end == BODY_END_CHUNKED
     try:
-        headers = response_headers(
-            received,
-            chunked=end == BODY_END_CHUNKED,
-            brought=not call.injected,
-            status=response.status_code,
-        )
+        headers = response_headers(received, chunked=chunked, brought=not call.injected, status=status)
     except HeaderError as error:
         raise bad_response(f"the provider's response is refused: {error}") from None
-    return ProviderResponse(
-        *(response.status_code, headers, cast(ResponseBody, response.stream), end),
-        close_allowed=call.provider.allow_close_delimited,
-    )
+    close_allowed = call.provider.allow_close_delimited
+    return ProviderResponse(status, headers, body, end, close_allowed=close_allowed)

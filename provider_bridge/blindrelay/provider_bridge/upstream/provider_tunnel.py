@@ -1,6 +1,6 @@
 """A WebSocket to the provider: its handshake and its frames (spec/protocol.md, section 11.7; RFC 6455).
 
-The WebSocket protocol itself is the library websockets', which does no input and output of its own here.
+The library websockets implements the protocol; here it does no input or output of its own.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ import logging
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Final, cast
+from typing import Final
 
-import httpx
 from websockets.exceptions import PayloadTooBig
 from websockets.frames import CloseCode
 from websockets.frames import Frame as WireFrame
@@ -22,6 +21,7 @@ from websockets.utils import accept_key, generate_key
 
 from blindrelay.provider_bridge.errors import ProviderError, SealedError, bad_response
 from blindrelay.provider_bridge.policy.headers import HeaderError, response_headers, subprotocols
+from blindrelay.provider_bridge.upstream.connection import WRITE_SECONDS, Head
 from blindrelay.provider_bridge.upstream.failures import Failure
 from blindrelay.provider_bridge.upstream.transport import ResponseBody
 from blindrelay.sealing import CLOSE, close_frame, close_reason, data_frames
@@ -32,19 +32,16 @@ MAX_MESSAGE: Final = 16_777_216
 """Bytes of a message from the provider: more than a minute of uncompressed audio in base64."""
 
 BYTES_AT_ONCE: Final = 4_096
-"""Of frames, read before others have their turn: 2,048 empty pings, which take 20 ms."""
+"""Of frames, read before other tasks run: 2,048 empty pings, which take 20 ms."""
 
 PING_SECONDS: Final = 20.0
-"""Silence after which a ping is sent; after as much again, or after a close, the connection is lost."""
+"""Silence before a ping is sent. After as much again, or after a close, the connection counts as lost."""
 
 FAREWELL_SECONDS: Final = 1.0
-"""For a close to leave before the connection is dropped."""
-
-WRITE_SECONDS: Final = 60.0
-"""For the provider to take what is written."""
+"""For a close to be sent before the connection is dropped."""
 
 _SILENT: Final = logging.Logger("websocket", logging.CRITICAL)
-"""The library would log the content of frames at its most verbose."""
+"""At debug level the library would log the content of frames."""
 
 
 class Handshake:
@@ -68,9 +65,9 @@ class Handshake:
             (b"sec-websocket-version", b"13"),
         ]
 
-    def open(self, response: httpx.Response) -> ProviderTunnel:
+    def open(self, head: Head, body: ResponseBody) -> ProviderTunnel:
         """The tunnel that a response of status 101 opens. Raises ProviderError if it opens none."""
-        received = [(name.lower(), value) for name, value in response.headers.raw]
+        received = list(head.headers)
         chosen = [value for name, value in received if name == SUBPROTOCOL]
         wrong = self._wrong_with(received, chosen)
         if wrong is not None:
@@ -79,7 +76,7 @@ class Handshake:
             headers = response_headers(received, chunked=False, brought=self._brought)
         except HeaderError as error:
             raise bad_response(f"the provider's response is refused: {error}") from None
-        return ProviderTunnel(response, headers + [(SUBPROTOCOL, value) for value in chosen])
+        return ProviderTunnel(body, headers + [(SUBPROTOCOL, value) for value in chosen])
 
     def _wrong_with(self, received: list[Header], chosen: list[bytes]) -> str | None:
         values = dict(received)
@@ -101,10 +98,10 @@ class ProviderTunnel:
         headers: those that go back to the client.
     """
 
-    def __init__(self, response: httpx.Response, headers: list[Header]) -> None:
+    def __init__(self, body: ResponseBody, headers: list[Header]) -> None:
         self.headers = headers
-        self._response = cast(ResponseBody, response.stream)
-        self._stream = self._response.switched()
+        self._body = body
+        self._stream = body.switched()
         self._protocol = Protocol(Side.CLIENT, max_size=MAX_MESSAGE, logger=_SILENT)
         self._received: deque[Frame] = deque()
         self._writing = asyncio.Lock()
@@ -114,7 +111,7 @@ class ProviderTunnel:
     async def receive(self) -> Frame:
         """The next frame; the last one is a close.
 
-        Raises ProviderError if the connection is lost without one, and what abort() was given.
+        Raises ProviderError if the connection is lost without one, and the failure that abort() was given.
         """
         try:
             while not self._received:
@@ -122,12 +119,12 @@ class ProviderTunnel:
         except ProviderError:
             if self._failure is None:
                 raise
-        if self._failure is not None:  # whatever the provider still says: its close answers ours
+        if self._failure is not None:  # whatever the provider still sends: its close replies to ours
             raise self._failure
         return self._received.popleft()
 
     async def send(self, frame: Frame) -> None:
-        """Passes a frame on; after a close, frames are dropped. Raises ProviderError."""
+        """Sends a frame; after a close, frames are dropped. Raises ProviderError."""
         if self._protocol.state is not State.OPEN:
             return
         match frame.opcode:
@@ -151,12 +148,12 @@ class ProviderTunnel:
 
     async def aclose(self) -> None:
         """Closes the connection at once."""
-        self._response.close()
+        self._body.close()
 
     async def _read(self) -> None:
         violation = self._protocol.parser_exc
         if self._failure is not None or violation is not None:
-            await self._hear_out()
+            await self._discard_input()
             raise _broken(violation)
         if not await self._stream.arrival(PING_SECONDS):
             if self._pinged or self._protocol.state is not State.OPEN:
@@ -167,12 +164,13 @@ class ProviderTunnel:
             self._take()
         for event in self._protocol.events_received():
             self._received += _frames(event)
-        with suppress(ProviderError):  # what has come counts; the next read finds that nothing more does
+        with suppress(ProviderError):  # what has arrived counts; the next read finds the failure
             await self._flush()
 
-    async def _hear_out(self) -> None:
-        """Drops what still comes, for a moment: with data unread, the system would reset the connection, and
-        the provider might never see why it was closed.
+    async def _discard_input(self) -> None:
+        """Reads and drops data for a moment.
+
+        If data stayed unread, the system would reset the connection before the provider saw the close.
         """
         with suppress(OSError):
             async with asyncio.timeout(FAREWELL_SECONDS):
@@ -202,7 +200,7 @@ class ProviderTunnel:
 
 
 def _broken(violation: Exception | None) -> ProviderError:
-    """Why the tunnel is over. The provider hears the close code that the library has chosen."""
+    """Why the tunnel is over. The library has chosen the close code for the provider."""
     match violation:
         case None | EOFError():
             return _lost()
@@ -222,13 +220,13 @@ def _lost() -> ProviderError:
 
 
 def _close_code(failure: Exception) -> int:
-    """What the provider hears when the bridge ends the tunnel (RFC 6455, section 7.4.1)."""
+    """For the provider, when the bridge ends the tunnel (RFC 6455, section 7.4.1)."""
     too_large = isinstance(failure, SealedError) and failure.code == ERROR_CODE_TOO_LARGE
     return CloseCode.MESSAGE_TOO_BIG if too_large else CloseCode.POLICY_VIOLATION
 
 
 def _frames(event: Event) -> list[Frame]:
-    """A frame of the connection as frames of the tunnel; pings and pongs stay here."""
+    """A WebSocket frame as frames of the tunnel; pings and pongs are not passed on."""
     match event:
         case WireFrame(opcode=WireOpcode.CLOSE):
             return [Frame(opcode=CLOSE, fin=True, data=bytes(event.data))]

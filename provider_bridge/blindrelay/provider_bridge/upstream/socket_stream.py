@@ -1,7 +1,7 @@
-"""A TCP connection, plain or with TLS, that is read only when somebody asks.
+"""A TCP connection, plain or with TLS, that is read only on request.
 
-It uses the socket itself and not an asyncio transport, for three reasons. A transport reads ahead. When a
-write fails, it throws away what the peer sent before. With TLS it copies every byte twice more.
+It uses the socket and not an asyncio transport, for three reasons. A transport reads ahead. When a write
+fails, it discards what the peer sent before. With TLS it copies every byte twice more.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import ssl
 from typing import Final
 
 READ_SIZE: Final = 65_536
-"""Bytes of one read: as much as one record takes."""
+"""Bytes of one read: the most that one record holds."""
 
 _NOT_NOW: Final = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -20,7 +20,7 @@ _NOT_NOW: Final = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.
 class SocketStream:
     """A connected, non-blocking socket. One task reads and one writes at a time.
 
-    Every wait may be cancelled. close() is immediate and wakes whoever waits.
+    Every wait may be cancelled. close() is immediate and ends every wait.
     """
 
     def __init__(self, connected: socket.socket) -> None:
@@ -55,9 +55,9 @@ class SocketStream:
         self._arrived = data + (self._arrived or b"")
 
     async def arrival(self, timeout: float | None = None) -> bool:
-        """Waits until there is something to take; false after `timeout` seconds without.
+        """Waits until there is something to take; false after `timeout` seconds.
 
-        Others have their turn even if there is something at once: a peer that never pauses holds nobody up.
+        Other tasks run even if there is something at once: a peer that never pauses must not block them.
         """
         if self.poll():
             await asyncio.sleep(0)
@@ -65,7 +65,7 @@ class SocketStream:
         return await self._woken(timeout, reading=True)
 
     def send(self, data: bytes | memoryview) -> int:
-        """Sends what the system takes at once; returns how many bytes. Raises OSError."""
+        """Sends what the system accepts at once; returns how many bytes. Raises OSError."""
         try:
             return self._socket.send(data)
         except _NOT_NOW:
@@ -74,7 +74,7 @@ class SocketStream:
     async def room(self, timeout: float, *, or_arrival: bool = False) -> None:
         """Waits until more can be sent, or with `or_arrival` until there is something to take.
 
-        Raises TimeoutError after `timeout` seconds without.
+        Raises TimeoutError after `timeout` seconds.
         """
         if or_arrival and self.poll():
             return
@@ -88,7 +88,7 @@ class SocketStream:
             await self.room(timeout)
 
     def detach(self) -> socket.socket:
-        """Gives the socket away; the stream is closed."""
+        """Hands over the socket; the stream counts as closed."""
         detached = self._socket
         self._forget()
         return detached
@@ -144,7 +144,7 @@ class SocketStream:
 
     def _on_readable(self) -> None:
         if self._reader is None or self._reader.done():
-            # Nobody waits. What comes stays in the kernel, which slows the peer down.
+            # No reader waits. Data stays in the kernel, which slows the peer down.
             self._loop.remove_reader(self._descriptor)
             self._watched = False
         elif self._receive():

@@ -1,4 +1,4 @@
-"""TLS towards a provider: whom to trust, and the handshake."""
+"""TLS to a provider: trusted authorities and the handshake."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-import httpx
+import certifi
 
-from blindrelay.provider_bridge.upstream.connecting import readable, writable
-from blindrelay.provider_bridge.upstream.failures import Failure, UpstreamError
+from blindrelay.provider_bridge.upstream.failures import Failure, UpstreamError, unreachable
 from blindrelay.provider_bridge.upstream.socket_stream import SocketStream
+from blindrelay.provider_bridge.upstream.tcp import readable, writable
 from blindrelay.serving import ConfigError, read_bytes
 
 _REASONS: Final = {
@@ -24,13 +24,13 @@ _REASONS: Final = {
     62: "it is for another name",
     64: "it is for another address",
 }
-"""By OpenSSL's code (x509_vfy.h). Its own words would name the host that the bridge connects to."""
+"""By OpenSSL's error code (x509_vfy.h). OpenSSL's own text would name the target."""
 
 
 @cache
 def public_roots() -> ssl.SSLContext:
-    """Trusts the public authorities that httpx trusts, and nothing from the environment."""
-    return _http_only(httpx.create_ssl_context(trust_env=False))
+    """Trusts Mozilla's list of public authorities, whatever the environment says."""
+    return _http_only(ssl.create_default_context(cafile=certifi.where()))
 
 
 def only_roots_of(path: Path) -> ssl.SSLContext:
@@ -42,25 +42,22 @@ def only_roots_of(path: Path) -> ssl.SSLContext:
         raise ConfigError(f"{path}: not a PEM file of CA certificates") from None
 
 
-async def secured(stream: SocketStream, context: ssl.SSLContext, host: str) -> SocketStream:
-    """The stream with TLS; the one that is given is used up. Raises UpstreamError."""
-    bare = stream.detach()
+async def start_tls(stream: SocketStream, context: ssl.SSLContext, host: str) -> SocketStream:
+    """A new stream with TLS on the given one's socket. Raises UpstreamError."""
+    sock = stream.detach()
     try:
-        wrapped = context.wrap_socket(bare, server_hostname=host, do_handshake_on_connect=False)
-    except OSError:
-        bare.close()
-        raise _handshake_failed() from None
-    try:
-        await _shake_hands(wrapped)
-        return SocketStream(wrapped)
+        # The wrapped socket takes over the descriptor.
+        sock = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+        await _shake_hands(sock)
+        return SocketStream(sock)
     except ssl.SSLCertVerificationError as error:
-        wrapped.close()
+        sock.close()
         raise _not_accepted(error.verify_code) from None
     except OSError:
-        wrapped.close()
-        raise _handshake_failed() from None
+        sock.close()
+        raise unreachable(Failure.TLS_HANDSHAKE, "the TLS handshake failed") from None
     except BaseException:
-        wrapped.close()
+        sock.close()
         raise
 
 
@@ -84,11 +81,4 @@ def _http_only(context: ssl.SSLContext) -> ssl.SSLContext:
 
 def _not_accepted(verify_code: int) -> UpstreamError:
     reason = _REASONS.get(verify_code, "it is not valid")
-    return UpstreamError(
-        Failure.TLS_CERTIFICATE,
-        f"the provider could not be reached: its TLS certificate was not accepted, {reason}",
-    )
-
-
-def _handshake_failed() -> UpstreamError:
-    return UpstreamError(Failure.TLS_HANDSHAKE, "the provider could not be reached: the TLS handshake failed")
+    return unreachable(Failure.TLS_CERTIFICATE, f"its TLS certificate was not accepted, {reason}")

@@ -1,7 +1,8 @@
 """The hostile relay: attacks by name, against real clients and real bridge processes, and their twins.
 
-An attack is a hook of a relay (relay.py) with what has to come of it (attack.py). Its twin is the same hook
-against a double (doubles.py) that lacks the protection: there the attack has to succeed, or it was none.
+An attack is a hook of a relay (relay.py) and the expected outcome (attack.py). Its twin is the same hook
+against a double (doubles/) that lacks the protection. The twin must succeed: otherwise the attack proves
+nothing. The attacks are in catalogue/. docs/adding-an-attack.md shows how to add one.
 """
 
 import blindrelay.v1.grpc_env  # noqa: F401 - before the first import of grpc

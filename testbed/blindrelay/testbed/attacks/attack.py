@@ -1,4 +1,4 @@
-"""What an attack is, what came of it, and how that is judged."""
+"""An attack, its outcome, and how the outcome is judged."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from blindrelay.testbed.attacks.doubles import Double
+from blindrelay.testbed.attacks.doubles.double import Double
 from blindrelay.testbed.attacks.relay import Hook
 from blindrelay.testbed.attacks.victim import LEFT, PROMPT, SMALL, STILL_WAITING, WHOLE, Ask, Got
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one run.
+    """The outcome of one run.
 
     Attributes:
         got: what each exchange of the application got, in order.
         calls: how many provider calls were made for them.
-        calls_ended: how those had ended when the attack was over: answered, abandoned, broken off, open.
+        calls_ended: how they had ended when the attack was over: answered, abandoned, broken off, open.
         passages: how many exchanges reached the relay.
         bridge_said: how the bridge ended the calls to it.
         loot: what the attacker could read.
@@ -42,7 +42,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Proof:
-    """That an attack has succeeded: in words, and as a condition."""
+    """What shows that an attack has succeeded: in words, and as a condition."""
 
     says: str
     holds: Callable[[Outcome], bool]
@@ -50,26 +50,26 @@ class Proof:
 
 @dataclass(frozen=True)
 class Attack:
-    """One attack, what has to come of it, and its twin.
+    """One attack, its expected outcome, and its twin.
 
     Attributes:
-        name: what it is asked for by.
+        name: its name on the command line.
         about: one sentence.
-        hook: makes the relay's hook, anew for each run.
-        ends: how each exchange of the application has to end; at_once, in any order.
-        calls: how many provider calls have to be made.
-        stopped_by: the protection that it fails against.
-        double: what that protection is missing in.
-        proof: by what the twin shows that the same attack succeeds there.
-        asks: what the application asks for: one after another, or at_once.
-        clients: how many clients ask; with 2 each exchange has its own.
+        hook: makes a new hook of the relay for each run.
+        ends: how each exchange of the application must end. With at_once the order does not matter.
+        calls: how many calls of the provider must be made.
+        stopped_by: the protection that stops it.
+        double: takes that protection out of the parts.
+        proof: shows that the twin has succeeded.
+        asks: what the application asks for, one after another; with at_once, all together.
+        clients: how many clients ask. With 2, each exchange has its own.
         read: the client's idle limit in seconds.
         clock: makes the clients' clock.
         twin_clock: the same for the twin.
         options: of the connection string, more than usual.
-        honest: a double that the honest parts run under in this process, where processes cannot.
-        also: what has to be true of the run besides.
-        spare: whether the run waits for time to pass, so that others may run beside it.
+        honest: a double for the real run too, which then takes place in this process.
+        also: another condition for the real run.
+        spare: whether the run only waits for time to pass. Then more runs may take place beside it.
     """
 
     name: str
@@ -92,7 +92,7 @@ class Attack:
     spare: bool = False
 
     def failings(self, outcome: Outcome) -> list[str]:
-        """What was not as expected in a run against the real parts; nothing, if all was."""
+        """What was not as expected in a run against the real parts."""
         expected, ends = self.ends, outcome.ends
         if self.at_once:
             expected, ends = tuple(sorted(expected)), tuple(sorted(ends))
@@ -133,13 +133,15 @@ PROMPT_READ: Final = Proof(
 )
 WAITED: Final = Proof("the client waits for ever", lambda outcome: STILL_WAITING in outcome.ends)
 CALL_OPEN: Final = Proof(
-    "the provider works on for nobody", lambda outcome: LEFT in outcome.ends and "open" in outcome.calls_ended
+    "the provider works on although its client is gone",
+    lambda outcome: LEFT in outcome.ends and "open" in outcome.calls_ended,
 )
 CALL_ENDED: Final = Proof(
     "the provider's work was ended", lambda outcome: set(outcome.calls_ended) == {"abandoned"}
 )
 UNTYPED: Final = Proof(
-    "the application got an accident", lambda outcome: any(end.startswith("untyped") for end in outcome.ends)
+    "the application got an untyped error",
+    lambda outcome: any(end.startswith("untyped") for end in outcome.ends),
 )
 BELIEVED: Final = Proof(
     "the application took the relay's words for the bridge's",

@@ -20,9 +20,9 @@ T = TypeVar("T")
 
 
 def run_command(names: Sequence[str], *, everything: bool, only_list: bool, as_json: bool) -> None:
-    """Runs attacks and shows what came of them; or lists them.
+    """Runs attacks and shows their outcomes; or lists them.
 
-    Raises TestbedError if anything was not as expected, UnavailableError for a name that is no attack's.
+    Raises TestbedError if anything was not as expected, UnavailableError for an unknown name.
     """
     all_of_them = everything or (only_list and not names)
     attacks = list(ATTACKS) if all_of_them else attacks_named(names)
@@ -31,7 +31,7 @@ def run_command(names: Sequence[str], *, everything: bool, only_list: bool, as_j
     if only_list:
         print(listed(attacks))
         return
-    # What the client logs of directories that it refuses is what the attacks are about.
+    # The client logs the directories that it refuses: those are expected here.
     logging.getLogger("blindrelay").addHandler(logging.NullHandler())
     tell = progress(len(attacks))
     try:
@@ -46,10 +46,9 @@ def run_command(names: Sequence[str], *, everything: bool, only_list: bool, as_j
 
 
 def _interruptible(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Runs it in an event loop of its own. An interrupt cancels it, and is raised when all has ended.
+    """Runs a coroutine in a new event loop. An interrupt cancels it, and is raised when it has ended.
 
-    Raised in the middle of asyncio's own code it would leave a loop that complains; before the work has a
-    task, a coroutine that nobody awaits.
+    An exception raised within asyncio itself would leave a loop that logs errors.
     """
     interrupted = False
     tasks: list[asyncio.Task[T]] = []
@@ -57,7 +56,7 @@ def _interruptible(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     def interrupt(*_: object) -> None:
         nonlocal interrupted
         interrupted = True
-        # gRPC's server complains of being torn down while it starts; who interrupts wants to hear nothing.
+        # gRPC's server logs errors if it is stopped while it starts.
         logging.getLogger("asyncio").disabled = True
         for task in tasks:
             task.get_loop().call_soon_threadsafe(task.cancel)

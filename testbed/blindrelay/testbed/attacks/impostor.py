@@ -1,4 +1,4 @@
-"""A relay that stands in for the bridge: it serves a key of its own, and opens what is sealed to it."""
+"""A relay that pretends to be the bridge: it serves its own key, and opens what is sealed to it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Disguise = Callable[["Impostor", SignedKeyDirectory], SignedKeyDirectory]
 
 
 class Impostor(Hook):
-    """Serves a key of the attacker's own, opens what is sealed to it, and answers."""
+    """Serves the attacker's key, opens what is sealed to it, and answers."""
 
     def __init__(self, disguise: Disguise) -> None:
         super().__init__(directories=self._disguised)
@@ -39,7 +39,7 @@ class Impostor(Hook):
             await passage.context.write(sealed(record))
 
     def with_own_key(self, signed: SignedKeyDirectory) -> KeyDirectory:
-        """An honest directory with the attacker's key for the bridge's: a new one each time."""
+        """An honest directory with a new key of the attacker in place of the bridge's."""
         now = int(time.time()) // 10 * 10
         self._key = SealingKey.generate(now - 3_600, now + 3_600)
         directory = KeyDirectory.FromString(signed.directory)

@@ -23,9 +23,9 @@ _SECONDS: Final = 20.0
 
 
 class Neighbour(Hook):
-    """Sends clients by way of an honest relay, whose first replica is the attacker's bridge.
+    """Sends clients through an honest relay whose first replica is the attacker's bridge.
 
-    Whatever exchange the relay gives that bridge is loot.
+    Every exchange that the relay gives that bridge is loot.
     """
 
     def __init__(self) -> None:

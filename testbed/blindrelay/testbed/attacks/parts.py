@@ -1,4 +1,4 @@
-"""The honest parts of an attack: bridges and the provider, which are not told that they are attacked."""
+"""The honest parts of an attack: bridges and the provider."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import httpx
 
-from blindrelay.provider_bridge import Bridge, EventLog, load_identity, read_bridge_config
+from blindrelay.provider_bridge import AuditLog, Bridge, load_identity, read_bridge_config
 from blindrelay.testbed.configuration import official_providers, write_bridge_config
 from blindrelay.testbed.topology import Testbed
 from blindrelay.trust import IdentityKey
@@ -23,7 +23,7 @@ MARK_HEADER: Final = "openai-beta"
 
 
 class ProviderWatch:
-    """What the scripted provider says of itself."""
+    """Asks the scripted provider about its requests."""
 
     def __init__(self, origin: str, client: httpx.AsyncClient) -> None:
         self.origin = origin
@@ -93,9 +93,9 @@ async def doubled_parts(bed: Testbed, folder: Path) -> AsyncIterator[Parts]:
         yield Parts(tuple(str(address) for address in bridges), bed.identity, identity, watch)
 
 
-def _unwritten() -> EventLog:
-    """A log that nobody reads: on stderr its lines would stand between those of the report."""
-    return EventLog(lambda _: None)
+def _unwritten() -> AuditLog:
+    """A log that writes nothing: its lines on stderr would disturb the report."""
+    return AuditLog(lambda _: None)
 
 
 def _identity(bed: Testbed) -> IdentityKey:

@@ -1,7 +1,7 @@
-"""A relay that does what a hook tells it to: an honest one for bytes, and an evil one by choice.
+"""A relay that does what a hook tells it to. Without a hook it is honest.
 
-It stands where a relay stands, between real clients and real bridges, and has what a relay has: the envelope,
-the messages in both directions, the key directories, the calls' ends. It holds no key.
+It runs between real clients and real bridges. It has what a relay has: envelopes, the messages of both
+directions, key directories and statuses. It has no key.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import grpc
 
 from blindrelay.serving import Address, parse_address
 from blindrelay.trust import IdentityKey
-from blindrelay.v1.aio_status import StatusWatch
 from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.grpc_profile import EXCHANGE, EXCHANGE_METHOD, KEY_DIRECTORY, KEY_DIRECTORY_METHOD, SERVICE
+from blindrelay.v1.grpc_workarounds import StatusWatch
 from blindrelay.v1.keys import key_id
 from blindrelay.v1.keys_pb2 import KeyDirectory, SignedKeyDirectory
 from blindrelay.v1.outer_status import OuterStatus
@@ -59,8 +59,8 @@ class Hook:
     Attributes:
         up, down: what becomes of the messages of a request and of a response.
         envelopes: the metadata values that the bridge gets for the client's envelope.
-        directories: what clients are served for the bridges' directories; bytes are sent as they are.
-        deadline: seconds that the bridge's call gets; None is no deadline.
+        directories: what clients get for the bridges' directories. Bytes are sent as they are.
+        deadline: seconds of the call to the bridge. None means no deadline.
         compress_up, compress_down: whether messages are compressed on their way.
         loot: what the attacker could read, for the judgement.
     """
@@ -86,14 +86,14 @@ class Hook:
         self.loot: list[bytes] = []
 
     async def prepare(self, relay: HostileRelay, identity: IdentityKey) -> None:
-        """What the relay does before the first client comes; `identity` is the bridge's, if it was stolen."""
+        """Runs before the first client connects. `identity` is the bridge's, for a thief of its key."""
 
     async def carry(self, passage: Passage) -> None:
         """Carries one exchange to its end. Raises EndedError for any end but OK."""
         await passage.forward()
 
     async def afterwards(self, relay: HostileRelay) -> None:
-        """What the relay still does when the client has got what it gets."""
+        """Runs when the client's exchange has ended."""
 
 
 class Passage:
@@ -136,7 +136,7 @@ class Passage:
 
     @property
     def replica(self) -> int:
-        """The place of the replica that holds the key; the first for a key that none lists."""
+        """The index of the replica that holds the key, or 0 if no replica lists it."""
         return self.relay.replicas.get(Envelope.FromString(self.envelope).key_id, 0)
 
     async def upload(self, call: Call) -> None:
@@ -146,7 +146,7 @@ class Passage:
                 await call.write(message)
             await call.done_writing()
         except (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError):
-            return  # why, is learnt where the responses are read
+            return  # responses() learns why
 
     async def requests(self) -> Messages:
         """The client's messages, to its half-close."""
@@ -173,7 +173,7 @@ class HostileRelay:
     Attributes:
         hook: may be replaced between exchanges.
         passages: how many exchanges clients have begun.
-        replicas: the place of the bridge for each key_id that was listed.
+        replicas: the index of the bridge for each key_id that was listed.
         bridges: where the bridges listen.
         bridge_said: how the bridges' calls ended: "ok", an outer status, or "CODE: WORDS" for any other.
     """
@@ -210,7 +210,7 @@ class HostileRelay:
         )
 
     async def fetch(self) -> list[SignedKeyDirectory]:
-        """The bridges' directories, in their order; what they list is remembered."""
+        """The directories of the bridges, in order. It notes which keys each one lists."""
         directories = []
         for place, channel in enumerate(self._channels):
             fetch: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(KEY_DIRECTORY_METHOD)

@@ -1,4 +1,4 @@
-"""What attacks came to, for people and for programs."""
+"""The outcomes of attacks, for people and for programs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final
 
 from blindrelay.testbed.attacks.attack import Attack
 from blindrelay.testbed.attacks.run import Row
-from blindrelay.testbed.demo_report import heading
+from blindrelay.testbed.demo.report import heading
 
 _COLUMNS: Final = ("attack", "the client got", "the bridge did", "stopped by", "twin without it", "verdict")
 
@@ -27,7 +27,7 @@ _LEGEND: Final = (
 
 _GAP: Final = "  "
 _PIPE: Final = (1_000, 24)
-"""Where there is no terminal, lines are as long as they are."""
+"""The size if there is no terminal: lines are not folded."""
 
 
 def listed(attacks: Iterable[Attack]) -> str:
@@ -38,7 +38,7 @@ def listed(attacks: Iterable[Attack]) -> str:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Each attack as wide as the terminal allows, the surprises under theirs, and a last line that counts."""
+    """A row for each attack, with its surprises below it, and a last line that counts them."""
     cells = [_COLUMNS, *(_cells(row) for row in rows)]
     widths = _fitting([max(map(len, column)) for column in zip(*cells, strict=True)])
     shown = [heading(_folded(_COLUMNS, widths))]
@@ -70,7 +70,7 @@ def described(row: Row) -> dict[str, object]:
 
 
 def progress(total: int) -> Callable[[Attack | None], None]:
-    """Tells on stderr, if that is a terminal, which attack is run: in one line, which None takes away."""
+    """Returns a function that shows the running attack on a terminal's stderr, and clears it for None."""
     if not sys.stderr.isatty():
         return lambda _: None
     count = 0
@@ -106,7 +106,7 @@ def _counted(words: Iterable[str]) -> str:
 
 
 def _fitting(widths: list[int]) -> list[int]:
-    """Takes from the widest columns until a line fits; a terminal of 80 columns is the narrowest heeded."""
+    """Narrows the widest columns until a line fits into the terminal, or into 80 columns."""
     room = max(80, shutil.get_terminal_size(_PIPE).columns) - len(_GAP) * (len(widths) - 1)
     while sum(widths) > room:
         widths[widths.index(max(widths))] -= 1

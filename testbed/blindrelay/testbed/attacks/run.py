@@ -18,15 +18,15 @@ from blindrelay.testbed.attacks.victim import SMALL, Got, Victim, new_mark, vict
 from blindrelay.testbed.topology import Testbed
 
 BOUND_SECONDS: Final = 20.0
-"""After it a client has been made to wait for longer than any of its limits."""
+"""Longer than any limit of a client: one that still waits then would wait for ever."""
 
 TWIN_PATIENCE: Final = 2.5
-"""Where a twin is to show that nothing ends: more than twice the limit that would have ended it."""
+"""For a twin that must show that nothing ends: more than twice the limit that would have ended it."""
 
 Run = Callable[[Parts, Attack], Awaitable[Outcome]]
 
 SETTLING_SECONDS: Final = 3.0
-"""For a provider to notice that nobody waits for its response any more."""
+"""For a provider to notice that its client is gone."""
 
 AT_ONCE: Final = 4
 """Attacks that run beside each other."""
@@ -34,7 +34,7 @@ AT_ONCE: Final = 4
 
 @dataclass(frozen=True)
 class Row:
-    """What came of one attack.
+    """The outcome of one attack.
 
     Attributes:
         outcome: against the real parts.
@@ -57,7 +57,7 @@ async def run_attacks(
 ) -> list[Row]:
     """Runs each attack and its twin; the testbed has two replicas and the scripted provider.
 
-    `progress` is told of each twin that begins: the attack itself is over then.
+    `progress` is called when a twin begins, after the attack itself.
     """
     async with real_parts(bed) as parts:
         outcomes = await _each(parts, [attack for attack in attacks if attack.honest is None], _real)
@@ -67,7 +67,7 @@ async def run_attacks(
         progress(attack)
         return await _twin(parts, attack)
 
-    # A double is for the whole process: those twins run together that need the same one.
+    # A double patches the whole process, so twins that need the same one run together.
     for group in _by_double(attacks):
         with (group[0].honest or nullcontext)():
             if group[0].honest is not None:
@@ -98,7 +98,7 @@ async def _each_doubled(bed: Testbed, attacks: Sequence[Attack], run: Run) -> di
 
 
 async def _each(parts: Parts, attacks: Sequence[Attack], run: Run) -> dict[str, Outcome]:
-    """What came of each, a few at once."""
+    """The outcome of each. A few run at once."""
     room = asyncio.Semaphore(AT_ONCE)
 
     async def outcome(attack: Attack) -> tuple[str, Outcome]:

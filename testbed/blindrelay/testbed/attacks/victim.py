@@ -1,4 +1,4 @@
-"""The victim: the real client library, asked for something whose right response is known."""
+"""The victim: the real client library, with requests whose right response is known."""
 
 from __future__ import annotations
 

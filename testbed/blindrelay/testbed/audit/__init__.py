@@ -1,1 +1,1 @@
-"""How large the relay is, and what it stands on: measured, for whoever audits it (docs/audit.md)."""
+"""The size of the relay and its dependencies, for an audit (docs/audit.md)."""

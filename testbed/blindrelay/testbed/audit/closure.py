@@ -1,4 +1,4 @@
-"""What pip installs with blindrelay[relay]: name, version, hash, licence, and who asks for it."""
+"""What pip installs with blindrelay[relay]: name, version, hash, licence, and what requires it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _EXTRA: Final = re.compile(r"""extra == ["'](.*?)["']""")
 
 @dataclass(frozen=True)
 class Package:
-    """One installed package. `sha256` is of the file that pip took; `needs` are names that it asks for."""
+    """One installed package. `sha256` is of the file that pip took; `needs` are the packages it requires."""
 
     name: str
     version: str
@@ -41,7 +41,7 @@ class Package:
 
 
 def closure(project: Path) -> tuple[Package, list[Package]]:
-    """Ourselves, and what else there is, from an installation into an empty folder.
+    """Our package and all others, from an installation into an empty folder.
 
     Raises subprocess.CalledProcessError without an index.
     """

@@ -50,7 +50,7 @@ def sizes(found: list[Module]) -> dict[str, tuple[int, int]]:
 
 
 def _size_table(found: list[Module]) -> Iterator[str]:
-    yield "What a running relay has of ours:"
+    yield "Our code in a running relay:"
     for name, (files, lines) in sizes(found).items():
         yield f"  {name:16} {files:3} files {lines:6} lines of code   {_WHAT.get(name, 'UNEXPECTED')}"
     by_hand = [module for module in found if not module.is_generated]
@@ -59,7 +59,7 @@ def _size_table(found: list[Module]) -> Iterator[str]:
 
 
 def _closure_table(packages: list[Package]) -> Iterator[str]:
-    yield "What it stands on, beside Python's own library:"
+    yield "Its dependencies, besides Python's own library:"
     for package in packages:
         yield f"  {package.name:24} {package.version:10} {package.what_for}"
         yield f"  {'':24} {package.licence}; sha256 {package.sha256}"

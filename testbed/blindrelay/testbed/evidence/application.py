@@ -1,4 +1,4 @@
-"""Applications of an evidence run: processes that send what they are told to, before a relay."""
+"""Applications of an evidence run: processes that send requests through a relay."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from blindrelay.testbed.evidence.plan import Request
 
 
 class Application:
-    """A process that runs driver.py, on behalf of whoever asks."""
+    """A process that runs driver.py for an asker."""
 
     def __init__(self, asker: Asker) -> None:
         self._asker = asker
@@ -32,12 +32,12 @@ class Application:
         return self._process.pid
 
     def tell(self, to: str, requests: Sequence[Request]) -> None:
-        """Has it send requests; answered() waits for their ends."""
+        """Tells it to send requests; answered() waits until they have ended."""
         headed = [{**each, "headers": self._asker.headers | each["headers"]} for each in requests]
         self._write({"to": to, "requests": headed})
 
     def release(self) -> None:
-        """Has it read what it holds to the end; answered() waits for that."""
+        """Tells it to read to the end what it holds; answered() waits for that."""
         self._write({})
 
     def answered(self) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Who asks: what only client and relay should know, each a word that nobody else says."""
+"""The user of the application: facts that only client and relay should know, each a unique word."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Asker:
         }
 
     def traits(self, token: str) -> dict[str, tuple[str, str]]:
-        """By name: who has to know it, and the word."""
+        """By name: the party that must know it, and the word."""
         return {
             "client's address": ("relay", self.address),
             "access token": ("relay", token),

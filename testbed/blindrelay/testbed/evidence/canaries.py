@@ -1,4 +1,4 @@
-"""Words that nobody else says, one for every place of an exchange where there can be content."""
+"""Canaries: unique words, one for every place of an exchange where there can be content."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ ASKED: Final = ("body", "URL path", "query", "header", "file name", "model name"
 """Places in a request."""
 
 ANSWERED: Final = ("answer", "error text", "tool call")
-"""Places in a response. The provider makes these words from others: until then nobody else has them."""
+"""Places in a response. The provider makes these words from others, so that nobody has them before."""
 
 KINDS: Final = (*ASKED, *ANSWERED)
 
 
 @dataclass(frozen=True)
 class Canaries:
-    """One exchange's, by their kinds: 40 letters and digits each."""
+    """The canaries of one exchange by kind, 40 letters and digits each."""
 
     words: dict[str, str]
 

@@ -20,10 +20,10 @@ QUICK_ROUNDS: Final = 2
 QUICK_MINUTE: Final = 15.0
 
 
-def run_command(
-    arguments: Sequence[str], *, inside: bool, quick: bool, json_only: bool, out: Path, leaks: Sequence[str]
-) -> None:
-    """Runs it, in a network of its own, with a relay that leaks if `leaks` are named, and writes the report.
+def run_command(*, inside: bool, quick: bool, json_only: bool, out: Path, leaks: Sequence[str]) -> None:
+    """Runs it in a new network namespace, unless `inside` is set, and writes the report.
+
+    The relay has the leaks that are named.
 
     Raises UnavailableError where the machine does not allow it, TestbedError if the relay holds what it must
     not, or if the run was powerless.
@@ -31,7 +31,7 @@ def run_command(
     if unknown := set(leaks) - LEAKS.keys():
         raise UnavailableError(f"there is no leak {', '.join(sorted(unknown))}; there are {', '.join(LEAKS)}")
     if not inside:
-        enter_own_network(arguments)
+        enter_own_network()
     from blindrelay.testbed.evidence.run import Run, Size
     from blindrelay.testbed.evidence.scene import AS_SHIPPED, leaking
 

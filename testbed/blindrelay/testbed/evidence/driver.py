@@ -89,7 +89,7 @@ def _client(to: str) -> httpx.AsyncClient:
 
 
 class _Towards(httpx.AsyncHTTPTransport):
-    """To a plaintext relay, which stands in the provider's place."""
+    """Sends requests to a plaintext relay instead of the provider."""
 
     def __init__(self, base: str) -> None:
         super().__init__()

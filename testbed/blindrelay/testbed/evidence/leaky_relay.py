@@ -14,36 +14,37 @@ from contextvars import ContextVar
 from typing import Any, Final
 from unittest.mock import patch
 
-from blindrelay.relay_node import relay
+from blindrelay.relay_node import service
 from blindrelay.relay_node.audit_log import AuditLog
 from blindrelay.relay_node.cli import main as relay_main
-from blindrelay.relay_node.relay import Relay
 from blindrelay.relay_node.replica import Replica
+from blindrelay.relay_node.service import RelayService
 from blindrelay.serving import command
-from blindrelay.testbed.tap import Direction
-from blindrelay.testbed.tapped_relay import TappedCall
+from blindrelay.testing.tapped_channel import TappedCall
 
 Hear = Callable[[bytes], object]
 
 
 class _Ear:
-    """What a tapped call tells what passes, in a tap's place."""
+    """Hears the messages of one call, both ways."""
 
     def __init__(self, hear: Hear) -> None:
         self._hear = hear
 
-    def passed(self, _exchange: int, _direction: Direction, message: bytes) -> None:
+    def sent(self, message: bytes) -> None:
         self._hear(message)
+
+    received = sent
 
 
 def _overheard(hear: Hear) -> AbstractContextManager[object]:
-    heard = vars(relay)["forward"]  # another ear, perhaps
+    heard = vars(service)["forward"]  # patched already if two leaks are combined
 
     async def overheard(first: bytes, context: Any, call: Any, *others: Any) -> Any:
-        tapped = TappedCall(call, _Ear(hear), 0)  # type: ignore[arg-type]
+        tapped = TappedCall(call, _Ear(hear))
         return await heard(first, context, tapped, *others)
 
-    return patch.object(relay, "forward", overheard)
+    return patch.object(service, "forward", overheard)
 
 
 def logged_body() -> AbstractContextManager[object]:
@@ -89,9 +90,9 @@ def timely_line() -> AbstractContextManager[object]:
 def forwarded_header() -> Iterator[None]:
     """What the client's call has for metadata goes on to the bridge, as proxies do."""
     callers: ContextVar[tuple[tuple[str, Any], ...]] = ContextVar("callers", default=())
-    exchange, call = Relay._exchange, Replica.call
+    exchange, call = RelayService._exchange, Replica.call
 
-    async def noted(self: Relay, iterator: object, context: Any) -> None:
+    async def noted(self: RelayService, iterator: object, context: Any) -> None:
         metadata = context.invocation_metadata()
         callers.set((*((f"x-forwarded-{key}", value) for key, value in metadata), ("x-for", context.peer())))
         await exchange(self, iterator, context)
@@ -101,7 +102,7 @@ def forwarded_header() -> Iterator[None]:
         with patch.object(self, "_metadata", lambda: shown):
             return call(self, envelope, timeout)
 
-    with patch.object(Relay, "_exchange", noted), patch.object(Replica, "call", forwarded):
+    with patch.object(RelayService, "_exchange", noted), patch.object(Replica, "call", forwarded):
         yield
 
 
@@ -119,7 +120,7 @@ LEAKS: Final[dict[str, Callable[[], AbstractContextManager[object]]]] = {
     "forwarded-header": forwarded_header,
     "traces": traces,
 }
-"""By name. They can be had together."""
+"""By name. They can be combined."""
 
 NEED_TO_WRITE: Final = frozenset({"debug-dump", "traces"})
 """Of them, those that the sandbox and the read-only file systems would stop."""

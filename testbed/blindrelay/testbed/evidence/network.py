@@ -1,7 +1,7 @@
 """A network namespace of the run's own: nothing else crosses its loopback, and every packet can be read.
 
-Reading a process's memory, and the network, takes rights that a user has over what runs in a user namespace
-of their own (user_namespaces(7)); so an evidence run needs no administrator where those are allowed.
+Reading memory and the network needs rights. A user has them within a user namespace of their own
+(user_namespaces(7)), so an evidence run does not have to be root where those are allowed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from blindrelay.testbed.errors import UnavailableError
@@ -27,15 +26,15 @@ _SIOCSIFFLAGS: Final = 0x8914
 _IFF_UP: Final = 1
 
 
-def enter_own_network(arguments: Sequence[str]) -> NoReturn:
-    """Runs this command again, with these arguments, in namespaces of its own. Raises UnavailableError."""
+def enter_own_network() -> NoReturn:
+    """Runs this process's command again in new namespaces. Raises UnavailableError."""
     unshare = shutil.which("unshare")
     if unshare is None:
         raise UnavailableError("the evidence run needs Linux and its command unshare")
     namespaces = ["--net"] if os.geteuid() == 0 else ["--user", "--map-root-user", "--net"]
     if subprocess.run([unshare, *namespaces, "true"], capture_output=True).returncode != 0:
         raise UnavailableError("the evidence run needs network namespaces: allow them, or be root")
-    command = [unshare, *namespaces, sys.executable, "-m", "blindrelay.testbed", *arguments, INSIDE]
+    command = [unshare, *namespaces, sys.executable, "-m", "blindrelay.testbed", *sys.argv[1:], INSIDE]
     os.execv(unshare, command)
 
 
@@ -48,7 +47,7 @@ def raise_loopback() -> None:
 
 
 class Doorway:
-    """Carries connections to a relay, as from another address: bytes both ways, and nothing looked at."""
+    """Carries connections to a relay, as if from another address."""
 
     def __init__(self, relay: str, address: str) -> None:
         host, _, port = relay.rpartition(":")

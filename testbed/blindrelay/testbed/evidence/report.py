@@ -29,6 +29,15 @@ def verdict(evidence: Evidence) -> str:
     return "Nothing of any exchange was found at the relay, and everything with those who have it."
 
 
+def facts(evidence: Evidence) -> list[tuple[str, bool]]:
+    """Facts about the relay besides the searches: a sentence each, and whether it holds."""
+    return [
+        *evidence.facts,
+        (f"all {evidence.records} lines of its log are of the closed list", not evidence.strange_records),
+        ("they came on the minute, or say what no caller can cause", not evidence.untimely_records),
+    ]
+
+
 def lines(evidence: Evidence) -> Iterator[str]:
     """The report."""
     yield (
@@ -54,12 +63,8 @@ def lines(evidence: Evidence) -> Iterator[str]:
         at_bridge = "FOUND" if trait.found_at_bridge else "nothing"
         yield f"  {trait.name:24} with the {trait.known_to:8} {known:10} with the bridge: {at_bridge}"
     yield ""
-    for fact, holds in evidence.facts:
+    for fact, holds in facts(evidence):
         yield f"  {'yes' if holds else 'NO '}  {fact}"
-    listed = "NO " if evidence.strange_records else "yes"
-    yield f"  {listed}  all {evidence.records} lines of its log are of the closed list"
-    timely = "NO " if evidence.untimely_records else "yes"
-    yield f"  {timely}  they came on the minute, or say what no caller can bring about"
     yield ""
     yield from (f"LEAK: {each}" for each in evidence.leaks())
     yield from (f"POWERLESS: {each}" for each in evidence.weaknesses())

@@ -1,4 +1,4 @@
-"""The evidence run: plant, look everywhere, and see that looking finds what is there."""
+"""The evidence run: plant words, search for them everywhere, and show that the search finds them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import grpc
 
 from blindrelay.testbed.evidence.asker import Asker
 from blindrelay.testbed.evidence.canaries import KINDS, Canaries
+from blindrelay.testbed.evidence.closed_list import ON_THE_MINUTE, counted, is_listed, untimely
 from blindrelay.testbed.evidence.crash import crash, where_cores_go
 from blindrelay.testbed.evidence.forms import spellings, window
 from blindrelay.testbed.evidence.looking import Looking
@@ -21,7 +22,6 @@ from blindrelay.testbed.evidence.memory import memory_of
 from blindrelay.testbed.evidence.network import raise_loopback
 from blindrelay.testbed.evidence.plan import Request, held, requests
 from blindrelay.testbed.evidence.read_only import writable_mounts_of
-from blindrelay.testbed.evidence.records_list import ON_THE_MINUTE, counted, is_listed, untimely
 from blindrelay.testbed.evidence.result import CRASH, RELAY, Evidence, Rest, Trait
 from blindrelay.testbed.evidence.retention import Samples
 from blindrelay.testbed.evidence.scene import AS_SHIPPED, TALKATIVE, Scene, with_minute
@@ -38,7 +38,7 @@ from blindrelay.testbed.evidence.traces import (
 from blindrelay.testbed.topology import RelayStart
 
 HELD: Final = 4
-"""Exchanges of each kind that stand in the middle while memory is read."""
+"""Exchanges of each kind that are held in the middle while memory is read."""
 
 _GATE: Final = "in flight"
 _CRASH_GATE: Final = "in flight at the crash"
@@ -49,7 +49,7 @@ _NETWORK: Final = {
     "bridge": ("bridge to provider",),
     "plain relay": ("client to plain relay", "plain relay to provider"),
 }
-"""What each can see of it."""
+"""The hops that each party can see."""
 
 Say = Callable[[str], None]
 
@@ -291,7 +291,7 @@ def _found(needles: Needles, pieces: Iterable[bytes]) -> set[str]:
 
 
 def _health(relay: str) -> bytes:
-    """What the relay answers to whoever asks for its health; it has no metrics and no administration."""
+    """The relay's health response. In this run it has no other interface that answers in clear."""
     with grpc.insecure_channel(relay) as channel:
         check: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_HEALTH)
         return check(b"", timeout=5)

@@ -1,4 +1,4 @@
-"""Everybody in an evidence run, as processes: applications, our parts, a reading relay, the provider."""
+"""All processes of an evidence run: applications, our parts, a reading relay, the provider."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def with_minute(relay: RelayStart, seconds: float) -> RelayStart:
 
 
 class Scene:
-    """Everybody, started on entering the block.
+    """All processes, started on entering the block.
 
     Attributes:
         holding, working: applications before our relay; reading: the one before the relay that reads.
@@ -112,7 +112,7 @@ class Scene:
 
     @property
     def pids(self) -> dict[str, list[int]]:
-        """By the party's name, whoever changes soonest first."""
+        """By party. Those whose memory changes soonest come first."""
         return {
             "relay": [self.relay],
             "bridge": [self.bed.pids["bridge"]],

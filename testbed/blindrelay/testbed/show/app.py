@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
-from html import escape
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Mount, Route
 
 from blindrelay.client.endpoint import Access, OwnNamesOnly
+from blindrelay.testbed.html import render
 from blindrelay.testbed.show.events import Events
 from blindrelay.testbed.show.exchange import RELAYS, Exchanges
 from blindrelay.testbed.show.tricks import TRICKS
@@ -42,10 +42,7 @@ def show_app(
     """The application. `said` has the words for the page's placeholders."""
 
     async def page(_: Request) -> Response:
-        text = _static("page.html")
-        for name, words in said.items():
-            text = text.replace(f"{{{name}}}", escape(words))
-        return HTMLResponse(text.replace("{tricks}", _switches()), headers=_HEADERS)
+        return HTMLResponse(render(_STATIC / "page.html", tricks=TRICKS, **said), headers=_HEADERS)
 
     async def stream(_: Request) -> Response:
         async def lines() -> AsyncIterator[str]:
@@ -102,14 +99,3 @@ def _file(name: str, kind: str) -> Callable[[Request], Response]:
         return Response(_static(name), headers=_HEADERS, media_type=kind)
 
     return serve
-
-
-def _switches() -> str:
-    return "\n".join(_switch(name, trick.label, trick.about) for name, trick in TRICKS.items())
-
-
-def _switch(name: str, label: str, about: str) -> str:
-    return (
-        f'<label class="evil"><input type="radio" name="relay" value="{name}">'
-        f'<span>{escape(label)} <span class="about">{escape(about)}</span></span></label>'
-    )

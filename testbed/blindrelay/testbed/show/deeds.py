@@ -1,4 +1,4 @@
-"""Watches what a hostile relay does to a stream: which message is altered, kept back, sent again or late."""
+"""Shows what a hostile relay does to a stream: which messages it alters, keeps back, repeats or delays."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from blindrelay.testbed.tap import Direction
 
 
 def watched(held: Held, direction: Direction, alteration: Alteration | None = None) -> Alteration:
-    """An alteration, or none, whose doings are shown."""
+    """The alteration, or none, with every change shown on the page."""
 
     async def altered(passage: Passage, messages: Messages) -> Messages:
         if direction is Direction.UP:

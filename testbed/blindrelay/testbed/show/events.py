@@ -1,4 +1,4 @@
-"""What happened, for whoever watches: each thing once, in its order, to every open page."""
+"""Events for the open pages: each page gets every event once, in order."""
 
 from __future__ import annotations
 

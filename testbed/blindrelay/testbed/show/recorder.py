@@ -1,6 +1,6 @@
-"""Between bridge and provider: what the bridge sends on, and what it gets, is shown. Testbed only.
+"""Records what the bridge sends to the provider and gets from it. For the testbed only.
 
-The bridge's own process has no tap; but what it knows of an exchange is what it passes on, and this is that.
+The bridge's own process has no tap. It passes on everything that it knows of an exchange, so this shows it.
 """
 
 from __future__ import annotations
@@ -55,4 +55,4 @@ class _Handler(ReadingHandler):
         self.recorder.say("answer", words=said, text=piece.decode(errors="replace"))
 
     def lost(self) -> None:
-        self.recorder.say("gone")  # who left was the bridge, since its client had
+        self.recorder.say("gone")  # the bridge closed the connection, since its client was gone

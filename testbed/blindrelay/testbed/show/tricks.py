@@ -16,7 +16,7 @@ from blindrelay.testbed.attacks.relay import Hook, Messages, Passage
 from blindrelay.testbed.show.deeds import watched
 from blindrelay.testbed.show.held import Held
 from blindrelay.testbed.tap import Direction
-from blindrelay.v1.aio_status import StatusWatch
+from blindrelay.v1.grpc_workarounds import StatusWatch
 from blindrelay.v1.outer_status import OuterStatus
 
 _PLACE: Final = 30

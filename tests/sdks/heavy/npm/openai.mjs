@@ -19,7 +19,7 @@ export async function checks(load, endpoint, token) {
     responses: async () => (await client.responses.create({ model: "m", input: "The capital?" })).output_text,
     embeddings: async () => (await client.embeddings.create({ model: "e", input: ["a", "b"] })).data.length,
     models: async () => (await client.models.list()).data.length > 0,
-    "audio, heard": async () => {
+    "audio, transcribed": async () => {
       const file = await toFile(Buffer.alloc(300_000), "a.wav");
       return (await client.audio.transcriptions.create({ model: "whisper-1", file })).text;
     },

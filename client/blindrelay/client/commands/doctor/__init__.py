@@ -1,4 +1,4 @@
-"""`blindrelay doctor`: what is wrong, hop by hop."""
+"""`blindrelay doctor`: checks each hop to the provider."""
 
 from blindrelay.client.commands.doctor.command import doctor
 

@@ -1,4 +1,4 @@
-"""The hops from this machine to the provider, looked at one after the other."""
+"""The checks of `blindrelay doctor`: one per hop from this machine to the provider."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from blindrelay.client.commands.doctor.findings import Finding, HopError, Status
 from blindrelay.client.commands.doctor.relay_socket import relay_socket
 from blindrelay.client.commands.doctor.tls import handshake
 from blindrelay.client.commands.sealed_api import AnsweredError, ProviderError, SealedApi
-from blindrelay.client.connection import Connection
-from blindrelay.client.errors import KeyTrustError, RelayError
+from blindrelay.client.connection_config import ConnectionConfig
+from blindrelay.client.errors import ConfigurationError, KeyTrustError, RelayError
 from blindrelay.client.history_store import HistoryStore, open_history
 from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.relay_connection import RelayConnection
@@ -35,27 +35,30 @@ from blindrelay.v1.limits import REPLAY_WINDOW
 from blindrelay.v1.outer_status import OuterStatus
 
 SECONDS: Final = 10.0
-"""For each hop: somebody is waiting at a terminal."""
+"""The time limit for each hop. A person is waiting."""
 
 NOWHERE: Final = "https://doctor.invalid"
-"""An address that no bridge calls (RFC 6761, section 6.4): it says so in a sealed response."""
+"""An address that no bridge calls (RFC 6761, section 6.4). The refusal is a sealed response."""
 
 
 class Examination:
-    """Looks at each hop in order. The first failure ends it: what is behind a broken hop cannot be seen.
+    """Checks each hop in order and stops at the first failure, which hides the hops behind it.
 
     Args:
-        configured: gives the connection, or raises ConfigurationError.
-        provider: which API is asked for its models; None for the first that the bridge serves.
-        origin: of another server with that API.
+        configured: returns the connection, or raises ConfigurationError.
+        provider: whose API is asked for its models; None means the first that the bridge serves.
+        origin: another server with that API.
     """
 
-    _connection: Connection
+    _connection: ConnectionConfig
     _store: HistoryStore
     _ring: KeyRing
 
     def __init__(
-        self, configured: Callable[[], Connection], provider: str | None = None, origin: str | None = None
+        self,
+        configured: Callable[[], ConnectionConfig],
+        provider: str | None = None,
+        origin: str | None = None,
     ) -> None:
         self._configured = configured
         self._dialects = list(DIALECTS.values()) if provider is None else [DIALECTS[provider]]
@@ -65,7 +68,7 @@ class Examination:
         self._authentic: list[VerifiedDirectory] = []
 
     def findings(self) -> Iterator[Finding]:
-        """Each check's result, as soon as it is there."""
+        """The result of each check, as soon as it is known."""
         checks = {
             "configuration": self._configuration,
             "history": self._history,
@@ -95,18 +98,18 @@ class Examination:
         return "kept in memory only" if self._store.path is None else str(self._store.path)
 
     def _name(self) -> str:
-        # A proxy is asked for the relay by name, and looks it up itself.
+        # A proxy resolves the relay's name itself.
         hop = self._connection.proxy or self._connection
         host = hop.host
         try:
             found = socket.getaddrinfo(host, hop.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no name"
+            reason = error.strerror if isinstance(error, OSError) else "it is not a valid name"
             raise HopError(
-                f"{host} is not resolved: {reason}", "check the name, and this machine's DNS"
+                f"{host} cannot be resolved: {reason}", "check the name and this machine's DNS"
             ) from None
         addresses = sorted({str(entry[4][0]) for entry in found})
-        return "an address, no name" if _is_address(host) else f"{host} is {', '.join(addresses)}"
+        return "an address: nothing to resolve" if _is_address(host) else f"{host} is {', '.join(addresses)}"
 
     def _tcp(self) -> str:
         began = time.monotonic()
@@ -116,9 +119,9 @@ class Examination:
             reason = "no response" if isinstance(error, TimeoutError) else error.strerror or str(error)
             raise HopError(
                 f"no connection to {self._connection.target}: {reason}",
-                "is the relay running, is the port right, does a firewall stand between?",
+                "check that the relay runs, that the port is right, and that no firewall blocks it",
             ) from None
-        by = "" if self._connection.proxy is None else f" by the proxy {self._connection.proxy.address}"
+        by = "" if self._connection.proxy is None else f" through the proxy {self._connection.proxy.address}"
         return f"{self._connection.target}{by} in {_milliseconds(began)}"
 
     def _tls(self) -> str:
@@ -134,12 +137,12 @@ class Examination:
             self._served = asyncio.run(_directories(self._connection))
         except RelayError as error:
             if error.status is OuterStatus.UNAUTHENTICATED:
-                remedy = "ask the relay's operator for a token, and check where it is configured"
+                remedy = "ask the relay's operator for a token, and check the configured one"
                 raise HopError("the relay does not know this access token", remedy) from None
             if error.status is None:
                 raise
-            self._refusal = error  # it was asked for the token first
-        return "accepted" if self._connection.token else "none given, and none wanted"
+            self._refusal = error  # the relay checks the token first
+        return "accepted" if self._connection.token else "none given, none required"
 
     def _directory(self) -> str:
         if self._refusal is not None:
@@ -153,7 +156,7 @@ class Examination:
                 "the relay serves no key directory",
                 "no bridge is up behind this relay: ask the bridge's operator, then the relay's",
             )
-        return f"of {count} {'replica' if count == 1 else 'replicas'}, {len(self._served):,} bytes"
+        return f"{count} {'replica' if count == 1 else 'replicas'}, {len(self._served):,} bytes"
 
     def _identity(self) -> str:
         failure = None
@@ -163,12 +166,12 @@ class Examination:
             failure = error
         self._authentic = self._ring.directories or self._of_another_time()
         if failure is not None and not self._authentic:
-            remedy = "compare the identity with the bridge's operator, not the relay's: docs/keys.md"
+            remedy = "compare the identity with the bridge's operator, not the relay's (docs/keys.md)"
             raise HopError(str(failure), remedy)
         return "signed by the pinned bridge"
 
     def _of_another_time(self) -> list[VerifiedDirectory]:
-        """What the pinned identity signed, if only its dates do not fit this machine's clock."""
+        """The directories that the pinned identity signed, if only their dates do not fit this clock."""
         of_dates = [
             isinstance(each, FutureDirectoryError | StaleDirectoryError) for each in self._ring.refusals
         ]
@@ -187,7 +190,7 @@ class Examination:
         if not self._ring.directories or abs(ahead) > REPLAY_WINDOW:
             way = "ahead of" if ahead > 0 else "behind"
             raise HopError(
-                f"this machine's clock is {_span(abs(ahead))} {way} what the bridge signed",
+                f"this machine's clock is {_span(abs(ahead))} {way} the bridge's newest signature",
                 "set the clock (timedatectl set-ntp true); if it is right, the relay serves old keys",
             )
         return f"{abs(ahead)} s {'after' if ahead >= 0 else 'before'} the bridge's newest signature"
@@ -199,7 +202,7 @@ class Examination:
                 api.models()
             except AnsweredError as error:
                 if (error.origin, error.kind) == ("bridge", "not_allowed"):
-                    return f"opened at the bridge, and its response here, in {_milliseconds(began)}"
+                    return f"request and response were opened in {_milliseconds(began)}"
                 raise
             except ProviderError:
                 pass
@@ -222,10 +225,15 @@ class Examination:
         return f"{dialect.name} lists {count} {'model' if count == 1 else 'models'}"
 
     def _api(self, dialect: Dialect, origin: str | None) -> SealedApi:
-        return SealedApi(SealedTransport(self._connection), dialect, origin)
+        transport = SealedTransport(self._connection)
+        try:
+            return SealedApi(transport, dialect, origin)
+        except ConfigurationError as error:
+            remedy = "set the variable, or remove credentials=brought: the bridge then adds its own key"
+            raise HopError(str(error), remedy) from None
 
 
-async def _directories(connection: Connection) -> bytes:
+async def _directories(connection: ConnectionConfig) -> bytes:
     relay = RelayConnection(connection)
     try:
         await relay.connect(SECONDS)
@@ -234,18 +242,18 @@ async def _directories(connection: Connection) -> bytes:
         await relay.close()
 
 
-def _tls_failure(error: OSError, connection: Connection) -> tuple[str, str]:
+def _tls_failure(error: OSError, connection: ConnectionConfig) -> tuple[str, str]:
     import ssl
 
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
-            f"the relay's certificate is not good: {error.verify_message}",
-            "the name, dates and issuer have to fit: ca=FILE names the root of a private one",
+            f"the relay's certificate is not valid: {error.verify_message}",
+            "name, dates and issuer must match; ca=FILE sets the root of a private certificate",
         )
     reason = getattr(error, "reason", None) or error.strerror or "the connection was closed"
     return (
         f"no TLS on {connection.target}: {reason}",
-        "is it the relay's port? (tls=off is for a relay on this machine)",
+        "check that this is the relay's port; if a relay on this machine has no TLS: tls=off (init --no-tls)",
     )
 
 

@@ -1,4 +1,4 @@
-"""`blindrelay doctor`: each hop from here to the provider, and what to do about the first that is broken."""
+"""`blindrelay doctor`: checks each hop to the provider, and suggests a remedy for the first failure."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ _MARKS: Final = {"ok": "ok     ", "failed": "FAILED ", "skipped": "skipped"}
 def doctor(provider: str | None, origin: str | None, relay: str | None, as_json: bool) -> int:
     """Check each hop from here to the provider, in order.
 
-    Configuration, key history, name, TCP, TLS, token, key directory, identity, clock, a sealed round trip to
-    the bridge, the provider. Nothing is asked of a model: the round trip is a call that the bridge refuses,
-    and the provider is asked for the list of its models.
+    The checks: configuration, key history, name, TCP, TLS, token, key directory, identity, clock, a sealed
+    round trip to the bridge, the provider. No model is asked: the round trip is a call that the bridge
+    refuses, and the provider lists its models.
 
     \b
     Examples:
       blindrelay doctor
       blindrelay doctor --json | jq -r '.checks[] | select(.status == "failed") | .remedy'
 
-    Exit codes: 0 all is well, 1 a check failed, 2 wrong input or configuration, 130 interrupted.
+    Exit codes: 0 all checks passed, 1 a check failed, 2 wrong input or configuration, 130 interrupted.
     """
     findings = Examination(lambda: connection_of(relay), provider, origin).findings()
     return report(findings, as_json)
 
 
 def report(findings: Iterable[Finding], as_json: bool = False) -> int:
-    """Prints the findings, as lines each as soon as it is there; returns the exit code."""
+    """Prints the findings as they come, or all as JSON; returns the exit code."""
     found = examined(findings, quiet=as_json)
     if as_json:
         click.echo(json.dumps(findings_json(found), indent=2))
@@ -59,7 +59,7 @@ def report(findings: Iterable[Finding], as_json: bool = False) -> int:
 
 
 def examined(findings: Iterable[Finding], *, quiet: bool) -> list[Finding]:
-    """All of them, printed as lines as soon as each is there, unless `quiet`."""
+    """All findings, printed as they come unless `quiet`."""
     found = []
     for finding in _awaited(findings):
         found.append(finding)
@@ -69,12 +69,12 @@ def examined(findings: Iterable[Finding], *, quiet: bool) -> list[Finding]:
 
 
 def failed_of(findings: Iterable[Finding]) -> Finding | None:
-    """The one that failed, if any: those behind it are skipped."""
+    """The finding that failed, if any; those after it are skipped."""
     return next((each for each in findings if each.status is Status.FAILED), None)
 
 
 def findings_json(findings: list[Finding]) -> dict[str, Any]:
-    """All of them, for programs."""
+    """All findings, for programs."""
     return {"ok": failed_of(findings) is None, "checks": [asdict(each) for each in findings]}
 
 

@@ -1,4 +1,4 @@
-"""What a check of `blindrelay doctor` found, and what to do about it."""
+"""The result of a check, and what to do about a failure."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class HopError(PicklableError):
 
 
 def finding_of(name: str, check: Callable[[], str]) -> Finding:
-    """The check's result. It returns what it saw, or raises HopError or BlindRelayError."""
+    """Runs a check, which returns what it saw or raises HopError or BlindRelayError."""
     try:
         return Finding(name, Status.OK, check())
     except HopError as failure:
@@ -50,28 +50,30 @@ def finding_of(name: str, check: Callable[[], str]) -> Finding:
 
 
 def _remedy(error: BlindRelayError) -> str:
-    """What to do about an error that has no check of its own."""
+    """What to do about an error that is not specific to a check."""
     if isinstance(error, ConfigurationError):
-        return "change the configuration: `blindrelay config` shows it, `blindrelay init` makes a new one"
+        return "run `blindrelay init`, or correct the configuration: `blindrelay config path` names its file"
     if isinstance(error, ProviderError) and error.status in (401, 403):
-        return "the provider refuses the key: the bridge's operator has it, unless credentials=brought"
+        return (
+            "the provider refuses the key: ask the bridge's operator; with credentials=brought, check yours"
+        )
     return _REMEDIES.get(error.kind) or _BY_ORIGIN[error.origin]
 
 
 _REMEDIES: Final = {
-    "not_allowed": "the bridge has another provider, or none: give --provider, --origin, or ask its operator",
-    "provider_unreachable": "the bridge does not reach its provider: ask the bridge's operator",
+    "not_allowed": "the bridge does not serve it: give --provider or --origin, or ask its operator",
+    "provider_unreachable": "the bridge cannot reach its provider: ask the bridge's operator",
     "bridge_unavailable": "no bridge is up behind this relay: ask the bridge's operator, then the relay's",
     "identity_unknown": "the relay does not serve the pinned bridge: ask both operators",
     "overloaded": "wait, and try again",
     "draining": "wait a minute, and try again",
-    "relay_unreachable": "is there a BlindRelay relay on that port, and does it speak TLS where this does?",
-    "refused": "check this machine's clock; then the relay alters what it carries, or sends it twice",
+    "relay_unreachable": "check that a BlindRelay relay listens on that port, with TLS unless tls=off",
+    "refused": "check this machine's clock; if it is right, the relay alters or repeats what it carries",
 }
 
 _BY_ORIGIN: Final = {
-    "client": "try again; then look at the line above",
+    "client": "try again; if it fails again, see the line above",
     "relay": "ask the relay's operator",
     "bridge": "ask the bridge's operator",
-    "provider": "the way is good: what the provider says is between it and the bridge's operator",
+    "provider": "connected; the provider reported this error: ask the bridge's operator",
 }

@@ -1,19 +1,19 @@
-"""A plain connection to the relay, for checks that look at one hop: direct, or by the connection's proxy."""
+"""A TCP connection to the relay, direct or through the proxy, for checks of a single hop."""
 
 from __future__ import annotations
 
 import socket
 from typing import Final
 
-from blindrelay.client.connection import Connection
+from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.v1.http_proxy import HttpProxy
 
 _MAX_RESPONSE: Final = 65_536
 """Bytes of a proxy's response to CONNECT. Real ones are below 1 KiB."""
 
 
-def relay_socket(connection: Connection, seconds: float) -> socket.socket:
-    """A connection to the relay's port. Raises OSError, which says so if the proxy refused."""
+def relay_socket(connection: ConnectionConfig, seconds: float) -> socket.socket:
+    """A socket that is connected to the relay. Raises OSError, also if the proxy refused."""
     proxy = connection.proxy
     if proxy is None:
         return socket.create_connection((connection.host, connection.port), seconds)
@@ -29,15 +29,14 @@ def relay_socket(connection: Connection, seconds: float) -> socket.socket:
 
 def _response_head(plain: socket.socket) -> bytes:
     response = b""
-    # One byte at a time: what follows the head belongs to the relay.
-    while not response.endswith(b"\r\n\r\n") and len(response) < _MAX_RESPONSE and (piece := plain.recv(1)):
-        response += piece
+    # One byte at a time: what follows the head comes from the relay.
+    while not response.endswith(b"\r\n\r\n") and len(response) < _MAX_RESPONSE and (byte := plain.recv(1)):
+        response += byte
     return response
 
 
 def _check_response(proxy: HttpProxy, head: bytes) -> None:
-    _, _, rest = head.partition(b" ")
-    status = rest[:3].decode("ascii", "replace")
+    status = head.partition(b" ")[2][:3].decode("ascii", "replace")
     if not head.startswith(b"HTTP/1.") or not status.isdigit():
         raise OSError(0, f"the proxy {proxy.address} does not speak HTTP")
     if status != "200":

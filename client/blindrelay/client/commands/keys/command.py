@@ -1,4 +1,4 @@
-"""`blindrelay keys`: whose keys this client trusts, and whether others are shown the same."""
+"""`blindrelay keys`: shows and compares the bridge's keys that this client trusts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from blindrelay.client.commands.keys.sources import (
 )
 from blindrelay.client.commands.options import connection_of, json_option, print_either, relay_option
 from blindrelay.client.commands.profile_writer import write_profile
-from blindrelay.client.connection import CONNECTION_VARIABLE, profile_file, profile_name, read_profile
+from blindrelay.client.connection_config import CONNECTION_VARIABLE, profile_file, profile_name, read_profile
 from blindrelay.client.errors import BlindRelayError, ConfigurationError, RelayError
 from blindrelay.client.history_store import HistoryStore
 from blindrelay.trust import (
@@ -44,41 +44,41 @@ NOTHING_UNEXPLAINED: Final = 0
 DIFFERENCES: Final = 1
 
 PATIENCE: Final = 300
-"""Seconds: a replica that one side alone is shown has to be seen for four minutes to be sure of it."""
+"""Seconds. A replica shown to one side only counts after four minutes."""
 
 ROUND_SECONDS: Final = 15
-"""From one look to the next."""
+"""Between two rounds of fetching."""
 
 
 @click.group()
 def keys() -> None:
-    """Whose keys this client trusts, and whether others are shown the same.
+    """Show and compare the bridge's keys that this client trusts.
 
     \b
     Examples:
-      blindrelay keys show                      what is known of the bridge's keys
+      blindrelay keys show                      print the bridge's keys
       blindrelay keys pin br1…                  pin another identity
-      blindrelay keys compare keys-of-ann.json  what was another shown?
+      blindrelay keys compare keys-of-ann.json  compare with what others were shown
 
     \b
     Exit codes:
-      0    done; nothing that honest operation does not explain; a proof
-      1    differences; not a proof
+      0    done; no unexplained difference; a valid proof
+      1    differences; not a valid proof
       2    wrong input
       3    a relay was not reached, or served nothing that can be trusted
       130  interrupted
     """
 
 
-@keys.command()
+@keys.command(short_help="Print the bridge's keys, verified.")
 @relay_option
 @json_option
 @click.option("--save", "file", type=click.Path(path_type=Path), help="Write a file to compare with.")
 def show(relay: str | None, as_json: bool, file: Path | None) -> int:
-    """Fetch the bridge's keys now, verify them, and print what is known of them.
+    """Fetch the bridge's keys, verify them, and print what is known of them.
 
-    Prints the pinned identity, as text and in groups to compare by voice. The file of --save has no secret
-    in it: give it to somebody who pins the same bridge, for `blindrelay keys compare`.
+    Prints the pinned identity as text, and in groups to compare by voice. The file of --save contains no
+    secret: give it to others who pin the same bridge, for `blindrelay keys compare`.
 
     \b
     Examples:
@@ -96,11 +96,11 @@ def show(relay: str | None, as_json: bool, file: Path | None) -> int:
     return NOTHING_UNEXPLAINED
 
 
-@keys.command()
+@keys.command(short_help="Check that all keys are the pinned bridge's.")
 @relay_option
 @json_option
 def verify(relay: str | None, as_json: bool) -> int:
-    """Fetch the bridge's keys now, and say whether all of them are the pinned bridge's.
+    """Fetch the bridge's keys and check that all of them are the pinned bridge's.
 
     \b
     Examples:
@@ -122,15 +122,15 @@ def verify(relay: str | None, as_json: bool) -> int:
     return DIFFERENCES if refused else NOTHING_UNEXPLAINED
 
 
-@keys.command()
+@keys.command(short_help="Pin another identity in the configured profile.")
 @click.argument("text", metavar="IDENTITY")
-@click.option("--check/--no-check", default=True, help="--no-check: pin it, whatever the relay serves.")
+@click.option("--check/--no-check", default=True, help="--no-check: pin it without asking the relay.")
 @json_option
 def pin(text: str, check: bool, as_json: bool) -> int:
-    """Pin another identity in the configured profile: its text, as the bridge's operator gave it.
+    """Pin another identity in the configured profile, as the bridge's operator gave it.
 
-    It is written once the relay was found to serve a bridge of that identity. Quote it; spaces, hyphens and
-    capitals do not matter.
+    It is written only if the relay serves a bridge of that identity. Quote it if it has spaces; spaces,
+    hyphens and capitals do not matter.
 
     \b
     Examples:
@@ -146,7 +146,7 @@ def pin(text: str, check: bool, as_json: bool) -> int:
     if os.environ.get(CONNECTION_VARIABLE):
         raise click.UsageError(f"the pin is in {CONNECTION_VARIABLE}: change it there")
     if check:
-        # Not in a history file: nothing is to be remembered of an identity that is not pinned yet.
+        # No history file: an identity that is not pinned yet leaves no trace.
         connection = replace(connection_of(None), identity=identity)
         Source("the relay", HistoryStore(identity), connection).look()
     file, name = profile_file(), profile_name()
@@ -161,17 +161,22 @@ def pin(text: str, check: bool, as_json: bool) -> int:
     return NOTHING_UNEXPLAINED
 
 
-@keys.command("compare")
+@keys.command("compare", short_help="Compare with what others were shown.")
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @relay_option
 @json_option
-@click.option("--proof", "file", type=click.Path(path_type=Path), help="Write a contradiction that is found.")
+@click.option(
+    "--proof",
+    "file",
+    type=click.Path(path_type=Path),
+    help="Write the proof of a contradiction to this file.",
+)
 @click.option(
     "--patience",
     type=click.IntRange(0, 3_600),
     default=PATIENCE,
     show_default=True,
-    help="Seconds to look again for a replica that only one side is shown.",
+    help="Seconds to wait for a replica that only one side is shown.",
 )
 def compare_command(
     sources: tuple[str, ...], relay: str | None, as_json: bool, file: Path | None, patience: int
@@ -186,12 +191,12 @@ def compare_command(
       blindrelay keys compare keys-of-ann.json
       blindrelay keys compare 'blindrelay://relay-2.example?bridge=br1…&token=@token-2'
 
-    Exit codes: 0 nothing that honest operation does not explain, 1 differences, 2 wrong input, 3 a relay
+    Exit codes: 0 no difference that honest operation cannot explain, 1 differences, 2 wrong input, 3 a relay
     was not reached or served nothing that can be trusted, 130 interrupted.
     """
     texts = sources if len(sources) > 1 else (OWN, *(each for each in sources if each != OWN))
     if len(texts) < 2:
-        raise click.UsageError("there is nothing to compare this client's history with")
+        raise click.UsageError("nothing to compare this client's history with: give another SOURCE")
     own = connection_of(relay) if OWN in texts else None
     sides = read_sources(texts, own)
     comparison, failure = _compared(sides, patience)
@@ -204,18 +209,18 @@ def compare_command(
     return NOTHING_UNEXPLAINED
 
 
-@keys.command("verify-proof")
+@keys.command("verify-proof", short_help="Check a proof of contradiction, offline.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--identity", "text", required=True, help="The bridge's br1…; spaces and case do not matter.")
 @json_option
 def verify_proof_command(file: Path, text: str, as_json: bool) -> int:
-    """Check, without any network, that FILE proves a contradiction by the bridge of that identity.
+    """Check offline that FILE proves a contradiction by the bridge of that identity.
 
     \b
     Examples:
       blindrelay keys verify-proof proof.json --identity br16jrze46xa5jn7l5rgt…
 
-    Exit codes: 0 it is a proof, 1 it is none, 2 wrong input.
+    Exit codes: 0 it is a proof, 1 it is not, 2 wrong input.
     """
     try:
         identity = parse_typed_identity(text)
@@ -240,7 +245,7 @@ def verify_proof_command(file: Path, text: str, as_json: bool) -> int:
 
 
 def _compared(sides: list[Source], patience: int) -> tuple[Comparison, BlindRelayError | None]:
-    """Looks at all sides, again while that may still tell more; and the first failure to look."""
+    """The comparison of all sides, repeated while it may still settle; and the first failure to fetch."""
     for left in range(patience // ROUND_SECONDS, -1, -1):
         failure = _look(sides)
         for side in sides:
@@ -251,7 +256,7 @@ def _compared(sides: list[Source], patience: int) -> tuple[Comparison, BlindRela
         if not waiting or not left:
             break
         names = ", ".join(each.hex()[:8] for each in waiting)
-        click.echo(f"blindrelay: only one side is shown replica {names}: looking again …", err=True)
+        click.echo(f"blindrelay: only one side is shown replica {names}: fetching again …", err=True)
         time.sleep(ROUND_SECONDS)
     return comparison, failure
 
@@ -269,13 +274,13 @@ def _look(sides: Iterable[Source]) -> BlindRelayError | None:
 
 
 def _may_settle(replica_id: bytes, sides: Iterable[Source]) -> bool:
-    """Whether the replica is shown right now, and some relay that is asked does not show it."""
+    """Whether some relays show the replica right now, and others do not."""
     shown = [side.shows(replica_id) for side in sides if side.ring.directories]
     return any(shown) and not all(shown)
 
 
 def _keep(comparison: Comparison, sides: Iterable[Source], file: Path | None) -> None:
-    """Contradictions into the own history, if it takes part, and the first of them into `file`."""
+    """Writes contradictions into this client's history, if compared, and the first of them into `file`."""
     found = [(each.identity, each.proof) for each in comparison.differences if each.proof is not None]
     for side in sides:
         if found and side.store.path is not None:

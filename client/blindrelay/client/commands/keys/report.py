@@ -1,4 +1,4 @@
-"""How `blindrelay keys` says what it found: for people, and as JSON for programs."""
+"""What `blindrelay keys` prints: text or JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from blindrelay.trust import (
 
 
 def show_json(source: Source) -> dict[str, Any]:
-    """Everything that `keys show` knows; times are Unix seconds, names of replicas and keys hexadecimal."""
+    """The output of `keys show`. Times are Unix seconds; replicas and keys are named in hexadecimal."""
     history, announced = source.history, source.history.announcement
     return {
         "identity": format_identity(history.identity),
@@ -58,7 +58,7 @@ def show_text(source: Source) -> Iterator[str]:
 
 
 def compare_json(sources: Iterable[Source], comparison: Comparison) -> dict[str, Any]:
-    """What `keys compare` found."""
+    """The output of `keys compare`."""
     return {
         "sides": [
             {
@@ -85,14 +85,14 @@ def compare_text(sources: Iterable[Source], comparison: Comparison) -> Iterator[
         yield f"DIFFERENCE ({each.kind.value}): {each.text}"
     for replica_id in comparison.unsettled:
         name = replica_id.hex()[:8]
-        yield f"undecided: replica {name} was shown to one side only, and not for long enough to tell"
+        yield f"undecided: replica {name} was shown to one side only, but not long enough to tell"
     if comparison.passing:
         replicas = _count(comparison.passing, "replica was", "replicas were")
         yield f"{replicas} shown to one side only, too briefly to tell: restarts leave a few, a thief many"
     if comparison.unsettled and not comparison.differences:
-        yield "No difference found, but not all could be decided: compare again later."
+        yield "No difference found, but some replicas are undecided: compare again later."
     elif not comparison.differences:
-        yield "Nothing that honest operation does not explain."
+        yield "No difference that honest operation cannot explain."
 
 
 def _replica_json(directory: VerifiedDirectory) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def _replica_text(directory: VerifiedDirectory, now: int) -> Iterator[str]:
     )
     for key in directory.keys:
         begun, left = now - key.not_before, key.not_after - now
-        age = f"begun {_span(begun)} ago" if begun >= 0 else f"begins in {_span(-begun)}"
+        age = f"began {_span(begun)} ago" if begun >= 0 else f"begins in {_span(-begun)}"
         end = f"ends in {_span(left)}" if left >= 0 else "over"
         yield f"  key          {key.key_id.hex()}, {age}, {end}"
 
@@ -129,14 +129,14 @@ def _announced_text(source: Source) -> str:
     if announced is None:
         return "none announced"
     return (
-        f"hash {announced.next_identity_hash.hex()}, seen to stand for {_span(announced.stood)} of "
+        f"hash {announced.next_identity_hash.hex()}, announced for {_span(announced.stood)} of "
         f"{_span(ANNOUNCED_SECONDS)}"
     )
 
 
 def _history_text(source: Source, now: int) -> str:
     since, directories = _since(source), source.history.directories
-    reach = "" if since is None else f", reaching back {_span(now - since)}"
+    reach = "" if since is None else f", going back {_span(now - since)}"
     kept = _count(len(directories.shown), "directory", "directories")
     proofs = _count(len(directories.proofs), "contradiction", "contradictions")
     return f"{source.store.path or 'in memory only'}: {kept}{reach}, {proofs}"
@@ -151,7 +151,7 @@ def _count(number: int, one: str, many: str) -> str:
 
 
 def _span(seconds: int) -> str:
-    """The largest unit and the next; "0 s" also for what a clock that is a little off makes negative."""
+    """The two largest units. Negative seconds, from a clock that is slightly off, count as 0 s."""
     seconds = max(0, seconds)
     days, hours, minutes = seconds // 86_400, seconds // 3_600 % 24, seconds // 60 % 60
     units = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds % 60, "s")]

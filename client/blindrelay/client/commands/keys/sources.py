@@ -1,4 +1,4 @@
-"""What `blindrelay keys` looks at: this client's own history, relays and bridges, files of others."""
+"""What `blindrelay keys` compares: this client's history, relays and bridges, files of others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from blindrelay.client.commands.terminal import waiting
-from blindrelay.client.connection import Connection
+from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.errors import ConfigurationError
 from blindrelay.client.history_store import HistoryStore, open_history
 from blindrelay.client.key_ring import KeyRing
@@ -17,24 +17,24 @@ from blindrelay.client.relay_connection import RelayConnection
 from blindrelay.trust import HistoryFormError, KeyHistory, decode_history, encode_history
 
 OWN: Final = "history"
-"""How a command line names this client's own history."""
+"""The name of this client's own history on a command line."""
 
 _SCHEME: Final = "blindrelay://"
 
 _SECONDS: Final = 10.0
-"""For a relay to be reached, and to answer: somebody is waiting at a terminal."""
+"""To reach a relay, and for its response. A person is waiting."""
 
 
 class Source:
     """One side of a comparison.
 
     Args:
-        name: for sentences.
-        store: what it was shown, and where that is kept.
-        connection: how to look again; None for a file.
+        name: for messages.
+        store: what this side was shown, and where it is kept.
+        connection: to fetch again; None for a file.
     """
 
-    def __init__(self, name: str, store: HistoryStore, connection: Connection | None = None) -> None:
+    def __init__(self, name: str, store: HistoryStore, connection: ConnectionConfig | None = None) -> None:
         self.name = name
         self.store = store
         self.connection = connection
@@ -54,28 +54,28 @@ class Source:
         return any(directory.replica_id == replica_id for directory in self.ring.directories)
 
     def look(self) -> None:
-        """Fetches and verifies the directories of now. Raises KeyTrustError, RelayError, TimedOutError."""
+        """Fetches and verifies the current directories. Raises KeyTrustError, RelayError, TimedOutError."""
         if self.connection is not None:
             with waiting(f"asking {self.connection.target}"):
                 asyncio.run(_fetch(self.connection, self.ring))
 
 
-def own_source(connection: Connection) -> Source:
-    """What this client was shown. Raises ConfigurationError for a spoilt history."""
+def own_source(connection: ConnectionConfig) -> Source:
+    """What this client was shown. Raises ConfigurationError if its history is corrupt."""
     return Source("this client", open_history(connection), connection)
 
 
-def read_sources(texts: Iterable[str], own: Connection | None) -> list[Source]:
+def read_sources(texts: Iterable[str], own: ConnectionConfig | None) -> list[Source]:
     """Files, connection strings, and `history`. Raises ConfigurationError."""
     sources = [_read(text, own) for text in texts]
     names = [source.name for source in sources]
     if len(set(names)) < len(names):
-        raise ConfigurationError("a source stands there twice")
+        raise ConfigurationError("the same source is given twice")
     return sources
 
 
 def save(history: KeyHistory, path: Path) -> None:
-    """Writes what another client can compare with. Raises ConfigurationError."""
+    """Writes a file for another client to compare with. Raises ConfigurationError."""
     write_text(path, encode_history(history))
 
 
@@ -96,14 +96,14 @@ def write_text(path: Path, text: str) -> None:
         raise ConfigurationError(f"cannot write {path}: {error.strerror}") from None
 
 
-def _read(text: str, own: Connection | None) -> Source:
+def _read(text: str, own: ConnectionConfig | None) -> Source:
     if text == OWN:
         if own is None:
             raise ConfigurationError("no relay is configured, so this client has no history: give --relay")
         return own_source(own)
     if text.startswith(_SCHEME):
-        connection = Connection.from_string(text)
-        # Not in the own file: what another relay shows is no business of this client's requests.
+        connection = ConnectionConfig.from_string(text)
+        # Not in this client's file: what another relay shows must not affect its requests.
         return Source(connection.target, HistoryStore(connection.identity), connection)
     return Source(text, _file(Path(text)))
 
@@ -116,7 +116,7 @@ def _file(path: Path) -> HistoryStore:
     return HistoryStore.holding(history)
 
 
-async def _fetch(connection: Connection, ring: KeyRing) -> None:
+async def _fetch(connection: ConnectionConfig, ring: KeyRing) -> None:
     relay = RelayConnection(connection)
     try:
         await relay.connect(_SECONDS)

@@ -1,4 +1,4 @@
-"""`blindrelay run`: a program whose calls are sealed or refused."""
+"""`blindrelay run`: runs a program whose calls are sealed or refused."""
 
 from blindrelay.client.commands.run.command import run
 

@@ -1,11 +1,11 @@
-"""`blindrelay run`: a program whose calls to language models leave sealed, or not at all."""
+"""`blindrelay run`: runs a program whose calls to language models are sealed or refused."""
 
 from __future__ import annotations
 
 import os
 import socket
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any, Final
 
@@ -17,17 +17,18 @@ from blindrelay.client.commands.run.program import (
     NOT_EXECUTABLE,
     NOT_FOUND,
     PlainProgram,
+    Program,
     exit_code,
     forwarded_signals,
 )
 from blindrelay.client.commands.run.walled_program import NoWallError, WalledProgram, any_port
-from blindrelay.client.connection import Connection
+from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.errors import ConfigurationError
 from blindrelay.v1.extras import needs_extra
 from blindrelay.v1.inner_pb2 import Credential
 
 _SHOWN_HOSTS: Final = 5
-"""How many refused hosts are named when the program has ended."""
+"""How many refused hosts are named after the program has ended."""
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -42,29 +43,28 @@ _SHOWN_HOSTS: Final = 5
 @click.option(
     "--wall/--no-wall",
     default=None,
-    help="Give the program a network with nothing in it but the endpoint, or fail (Linux); or do without. "
-    "Default: a wall where this machine allows one.",
+    help="--wall: give the program a network that contains only the endpoint, or fail (Linux). "
+    "Default: a wall if this machine allows one.",
 )
 @click.option(
     "--unix-sockets",
     is_flag=True,
-    help="Behind the wall, allow Unix sockets. Daemons such as Docker can then open connections for it.",
+    help="Allow Unix sockets behind the wall. Daemons such as Docker can then open connections for it.",
 )
 @relay_option
 def run(command: tuple[str, ...], port: int, wall: bool | None, unix_sockets: bool, relay: str | None) -> int:
     """Run a program with a local endpoint, and no other way out.
 
     The endpoint runs as long as the program. Base URLs and keys of OpenAI, Anthropic, Gemini, Mistral and
-    Cohere point to it, with a token that is good for this run alone. With credentials=brought your own keys
-    stay as they are.
+    Cohere point to it, with a token for this run. With credentials=brought, your own keys stay as they are.
 
     \b
     What keeps the program from sending in clear:
-      wall     (Linux) Its network has the endpoint in it and nothing else. Holds TCP, UDP, DNS, raw sockets,
-               IPv4 and IPv6, Unix sockets, and every child process. Local servers cannot be reached either.
-      no wall  Proxy variables point to the endpoint, which refuses what is not for it, and Node connects to
-               this machine alone. Holds programs that follow these variables, and Node. Does not hold
-               others (aiohttp, curl --noproxy), nor one that means to get out.
+      wall     (Linux) Its network contains the endpoint and nothing else. This holds TCP, UDP, DNS, raw
+               sockets, IPv4 and IPv6, Unix sockets, and all child processes. Local servers are cut off too.
+      no wall  Proxy variables point to the endpoint, which refuses everything else, and Node connects to
+               this machine only. This holds Node, and programs that follow proxy variables. It does not hold
+               others (aiohttp, curl --noproxy), or a program that wants to get out.
 
     \b
     Examples:
@@ -72,66 +72,72 @@ def run(command: tuple[str, ...], port: int, wall: bool | None, unix_sockets: bo
       blindrelay run -- claude
       blindrelay run -- sh -c 'curl -H "Authorization: Bearer $OPENAI_API_KEY" "$OPENAI_BASE_URL/models"'
 
-    Exit codes: the program's own; 128 and the signal's number if a signal ended it; 2 wrong input or
-    configuration, or no wall with --wall; 126 it cannot be run, 127 it is not found. Signals are handed on to
-    the program. Hosts that were refused are named on stderr when it has ended.
+    Signals are passed on to the program. After it ends, stderr names the hosts that were refused.
+
+    Exit codes: the program's own; 128 plus the signal's number if a signal ended it; 2 wrong input or
+    configuration, or no wall with --wall; 126 it cannot be run, 127 it is not found.
     """
     connection = connection_of(relay)
     parts = _endpoint_parts()
     token = parts.new_token()
     with ExitStack() as stack:
-        hand_on = stack.enter_context(forwarded_signals())
-        prepared: WalledProgram | PlainProgram | None = None
-        if wall is not False:
-            prepared = _walled(command, connection, token, port, unix_sockets, is_required=bool(wall))
-        if prepared is None:
-            prepared = _unwalled(command, connection, token, parts.listen("127.0.0.1", port))
+        pass_signals_to = stack.enter_context(forwarded_signals())
+        walled = _walled(command, connection, token, port, unix_sockets, wall)
+        prepared = walled or _unwalled(command, connection, token, parts.listen("127.0.0.1", port))
         stack.callback(prepared.close)
         unsealed = stack.enter_context(parts.running_endpoint(connection, prepared.listener, token))
-        try:
-            program = prepared.start()
-        except FileNotFoundError:
-            return _not_run(f"{command[0]}: not found", NOT_FOUND)
-        except OSError as error:
-            return _not_run(f"{command[0]}: {error.strerror}", NOT_EXECUTABLE)
-        hand_on(program)
-        code = exit_code(program)
+        code = _run(command[0], prepared, pass_signals_to)
     _tell_refusals(unsealed.counts)
     return code
 
 
+def _run(
+    name: str, prepared: WalledProgram | PlainProgram, pass_signals_to: Callable[[Program], None]
+) -> int:
+    """Starts the program and waits for its end; returns the exit code."""
+    try:
+        program = prepared.start()
+    except FileNotFoundError:
+        return _not_run(f"{name}: not found", NOT_FOUND)
+    except OSError as error:
+        return _not_run(f"{name}: {error.strerror}", NOT_EXECUTABLE)
+    pass_signals_to(program)
+    return exit_code(program)
+
+
 def _walled(
     command: Sequence[str],
-    connection: Connection,
+    connection: ConnectionConfig,
     token: str,
     port: int,
     unix_sockets: bool,
-    *,
-    is_required: bool,
+    wall: bool | None,
 ) -> WalledProgram | None:
-    """The program behind a wall; None, with a warning, where there can be none and none is required."""
+    """The program behind a wall, or None. `wall` says whether one is required; None means if possible."""
+    if wall is False:
+        return None
     port = port or any_port()
     try:
         return WalledProgram(command, _environment(connection, token, port), port, allow_unix=unix_sockets)
     except NoWallError as error:
-        if is_required:
+        if wall:
             raise ConfigurationError(f"--wall: {error}") from None
         click.echo(
-            f"blindrelay: warning: {error}, so a program that ignores its proxy variables can send in clear; "
-            "`blindrelay run --help` says which, --no-wall leaves this warning out",
+            f"blindrelay: warning: {error}, so a program that ignores its proxy variables can send in clear: "
+            "see `blindrelay run --help`; --no-wall turns this warning off",
             err=True,
         )
     return None
 
 
 def _unwalled(
-    command: Sequence[str], connection: Connection, token: str, listener: socket.socket
+    command: Sequence[str], connection: ConnectionConfig, token: str, listener: socket.socket
 ) -> PlainProgram:
     environ = _environment(connection, token, listener.getsockname()[1])
     return PlainProgram(command, environ, listener)
 
 
-def _environment(connection: Connection, token: str, port: int) -> dict[str, str]:
+def _environment(connection: ConnectionConfig, token: str, port: int) -> dict[str, str]:
     brought = connection.credential == Credential.CREDENTIAL_BROUGHT
     return sealed_environment(os.environ, f"http://127.0.0.1:{port}", token, own_keys=brought)
 
@@ -148,7 +154,7 @@ def _tell_refusals(counts: Counter[str]) -> None:
     shown = [f"{host} ({count})" for host, count in counts.most_common(_SHOWN_HOSTS)]
     others = len(counts) - len(shown)
     more = f" and {others} more" if others else ""
-    click.echo(f"blindrelay: refused, since it was not sealed: {', '.join(shown)}{more}", err=True)
+    click.echo(f"blindrelay: refused because not sealed: {', '.join(shown)}{more}", err=True)
 
 
 def _not_run(message: str, code: int) -> int:

@@ -1,4 +1,4 @@
-"""The local endpoint for as long as a program runs: in a thread, on a socket that is there already."""
+"""The local endpoint while a program runs: in a thread, on an existing socket."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
-from blindrelay.client.connection import Connection, profile_file
+from blindrelay.client.connection_config import ConnectionConfig, profile_file
 from blindrelay.client.endpoint import Unsealed, listen, new_token, read_providers, serve
 
 __all__ = ["Unsealed", "listen", "new_token", "running_endpoint"]
@@ -19,7 +19,7 @@ _Serve = Callable[[Callable[[], None]], Coroutine[Any, Any, Any]]
 
 
 @contextmanager
-def running_endpoint(connection: Connection, listener: socket.socket, token: str) -> Iterator[Unsealed]:
+def running_endpoint(connection: ConnectionConfig, listener: socket.socket, token: str) -> Iterator[Unsealed]:
     """Serves with this token, and counts what it refuses to send in clear. Raises ConfigurationError."""
     providers = read_providers(profile_file())
     unsealed = Unsealed()

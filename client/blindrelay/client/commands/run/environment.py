@@ -1,4 +1,4 @@
-"""The environment in which a program's calls go to the local endpoint, or are refused by it."""
+"""Environment variables that send a program's calls to the local endpoint."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from blindrelay.client.connection import CONNECTION_VARIABLE, PROXY_VARIABLE
+from blindrelay.client.connection_config import CONNECTION_VARIABLE, PROXY_VARIABLE
 from blindrelay.v1.grpc_env import OURS
 
 _BASES: Final = {
@@ -22,7 +22,7 @@ _BASES: Final = {
     "CO_API_URL": "/cohere",
     "COHERE_API_BASE": "/cohere/v2/chat",
 }
-"""Where each SDK looks for its base URL: the endpoint's path for that provider."""
+"""The variables that SDKs read their base URL from, and the endpoint's path for each."""
 
 _KEYS: Final = (
     "OPENAI_API_KEY",
@@ -34,21 +34,21 @@ _KEYS: Final = (
     "CO_API_KEY",
     "COHERE_API_KEY",
 )
-"""What each SDK takes for its key: the endpoint's own token."""
+"""The variables that SDKs read their key from. They get the endpoint's token."""
 
 _OTHER_KEYS: Final = ("ANTHROPIC_AUTH_TOKEN", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID")
-"""What would go with a call beside the token, or instead of it."""
+"""Credentials that a call would carry in addition to the token, or instead of it."""
 
 _ELSEWHERE: Final = (
     "CLAUDE_CODE_USE_BEDROCK",
     "CLAUDE_CODE_USE_VERTEX",
     "GOOGLE_GENAI_USE_VERTEXAI",
 )
-"""What would have a program call another service, whatever its base URL."""
+"""Variables that make a program call another service and ignore its base URL."""
 
 _KEPT_BACK: Final = OURS | {CONNECTION_VARIABLE, PROXY_VARIABLE}
-"""What is for this process alone. The relay's token outlives the run, and would be good past the endpoint; a
-proxy's address may have a password in it."""
+"""Variables for this process only. The relay's token outlives the run and works without the endpoint. The
+address of a proxy may contain a password."""
 
 _NODE_PRELOAD: Final = Path(__file__).with_name("node_preload.cjs")
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "WS_PROXY", "WSS_PROXY")
@@ -60,9 +60,9 @@ def sealed_environment(
 ) -> dict[str, str]:
     """The environment for a program.
 
-    `endpoint` is the local endpoint's URL, without a slash at its end; `token` what it takes for a key.
-    With `own_keys` the keys stay as they are, and the token is part of the URLs. The endpoint is the proxy
-    for everything else, which it refuses; Node, which looks at no proxy variable, loads a file that asks it.
+    `endpoint` is the local endpoint's URL without a final slash; `token` is its key. With `own_keys`, the
+    keys stay as they are and the token is part of the URLs. The endpoint is the proxy for everything else,
+    which it refuses. Node ignores proxy variables, so it loads a file that asks the endpoint.
     """
     base = f"{endpoint}/{token}" if own_keys else endpoint
     changed = dict(environ) | {name: base + path for name, path in _BASES.items()}
@@ -78,11 +78,11 @@ def sealed_environment(
         "no_proxy": _LOCAL,
         "NODE_OPTIONS": f"{environ.get('NODE_OPTIONS', '')} --require={_quoted(_NODE_PRELOAD)}".strip(),
         "BLINDRELAY_RUN_ENDPOINT": endpoint,
-        # Without it LiteLLM fetches a list of prices when it is imported.
+        # Otherwise LiteLLM downloads a list of prices when it is imported.
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     }
 
 
 def _quoted(path: Path) -> str:
-    """As Node reads NODE_OPTIONS: in double quotes, with backslashes before those and before backslashes."""
+    """Quoted for NODE_OPTIONS: in double quotes, with quotes and backslashes escaped."""
     return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,7 +1,7 @@
-// Loaded into every Node process under `blindrelay run` (NODE_OPTIONS): Node's own clients look at no proxy
-// variable. A connection that does not stay on this machine fails with "not sealed: HOST". The refusal is
-// asked of the endpoint, which counts it. This holds net, tls, http, https, http2, fetch and dgram; not what
-// native add-ons open, and not a program that takes it away.
+// Loaded into every Node process under `blindrelay run` (NODE_OPTIONS), because Node's own clients ignore proxy
+// variables. A connection to another machine fails with "not sealed: HOST", after asking the endpoint, which
+// counts the refusal. This holds net, tls, http, https, http2, fetch and dgram. It does not hold native add-ons,
+// or a program that removes this file.
 "use strict";
 
 const dgram = require("node:dgram");
@@ -29,7 +29,7 @@ function notSealed(host) {
   return Object.assign(new Error(`not sealed: ${host}`), { code: "ERR_NOT_SEALED", host });
 }
 
-// What a call of connect() was given: a path, options, or a port and a host.
+// The arguments of connect(): a path, options, or a port and a host.
 function target(args) {
   const first = Array.isArray(args[0]) ? args[0][0] : args[0];
   if (first !== null && typeof first === "object") {
@@ -59,7 +59,7 @@ dgram.Socket.prototype.connect = function (port, address, callback) {
 };
 
 // send(message, [offset, length,] [port,] [address,] [callback]): the address is the last argument before the
-// callback. Resolvers take a number for an address, too.
+// callback. Resolvers also accept a number as an address.
 dgram.Socket.prototype.send = function (...args) {
   const given = args.slice(1).filter((each) => typeof each !== "function");
   const host = [2, 4].includes(given.length) && given.at(-1) ? String(given.at(-1)) : undefined;
@@ -67,7 +67,7 @@ dgram.Socket.prototype.send = function (...args) {
   return send.apply(this, args);
 };
 
-// A worker with an environment of its own would load nothing of what NODE_OPTIONS names here.
+// A worker with its own environment would not load this file, which NODE_OPTIONS names.
 const load = `--require="${__filename.replace(/[\\"]/g, "\\$&")}"`;
 const held = ({ NODE_OPTIONS: own = "" }) => ({
   NODE_OPTIONS: `${own} ${load}`.trim(),

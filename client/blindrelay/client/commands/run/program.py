@@ -1,4 +1,4 @@
-"""Waits for a program as if it stood in this one's place: its signals, and its exit code."""
+"""Waits for a program and behaves like it: passes signals on and returns its exit code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Final
 NOT_FOUND: Final = 127
 NOT_EXECUTABLE: Final = 126
 BY_SIGNAL: Final = 128
-"""More than the signal's number: how shells say that a program was ended by one."""
+"""Shells add this to a signal's number for the exit code of a program that it ended."""
 
 _FORWARDED: Final = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2")
 _OF_TERMINALS: Final = ("SIGINT", "SIGQUIT")
@@ -24,7 +24,7 @@ Program = subprocess.Popen[bytes]
 
 
 class PlainProgram:
-    """A program that is about to start in the network of this machine.
+    """A program that is about to start in this machine's network.
 
     Attributes:
         listener: the endpoint's socket, which the program can connect to.
@@ -40,26 +40,26 @@ class PlainProgram:
         return subprocess.Popen(self._command, env=dict(self._environ))  # noqa: S603
 
     def close(self) -> None:
-        """Takes the endpoint's socket away."""
+        """Closes the endpoint's socket."""
         self.listener.close()
 
 
 def exit_code(program: Program) -> int:
-    """Waits for its end; gives its exit code, or what a shell would say instead."""
+    """Waits for the program's end; returns its exit code, or the one that a shell would return."""
     code = program.wait()
     return code if code >= 0 else BY_SIGNAL - code
 
 
 @contextmanager
 def forwarded_signals() -> Iterator[Callable[[Program], None]]:
-    """Hands on what arrives while the block runs to the program that the given function is told of.
+    """Passes signals on to a program while the block runs; yields a function that sets the program.
 
-    Until there is one, a signal ends this process as it would end a program.
+    Before that, a signal ends this process.
     """
     programs: list[Program] = []
 
-    def hand_on(number: int, _: FrameType | None) -> None:
-        # Of Ctrl-C a terminal tells everybody in the foreground: the program knows already.
+    def pass_on(number: int, _: FrameType | None) -> None:
+        # A terminal sends Ctrl-C to the whole foreground group: the program has it already.
         if programs and signal.Signals(number).name in _OF_TERMINALS and _in_foreground():
             return
         if not programs:
@@ -67,7 +67,7 @@ def forwarded_signals() -> Iterator[Callable[[Program], None]]:
         programs[0].send_signal(number)
 
     known = [getattr(signal, name) for name in _FORWARDED if hasattr(signal, name)]
-    before = {number: signal.signal(number, hand_on) for number in known}
+    before = {number: signal.signal(number, pass_on) for number in known}
     try:
         yield programs.append
     finally:

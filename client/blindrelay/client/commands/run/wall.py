@@ -1,10 +1,10 @@
-"""Runs a program behind a wall: in a network of its own that has the endpoint in it and nothing else (Linux).
+"""Runs a program behind a wall: in a network that contains the endpoint and nothing else (Linux).
 
-`walled_program.py` starts this file by itself, with no package around it. It needs the standard library
-alone, and a process without threads. It makes a user and a network namespace (user_namespaces(7),
-network_namespaces(7)), sends a listening socket of that network to the descriptor that it is given, waits for
-a byte, and becomes the program. The filter of system calls (seccomp(2)) refuses what a network namespace does
-not hold: sockets of other families, and commands typed into the terminal. docs/adr/0024 has the reasons.
+`walled_program.py` runs this file as a script. It uses only the standard library and needs a process without
+threads. It creates a user namespace and a network namespace (user_namespaces(7), network_namespaces(7)). It
+sends a listening socket of that network through the given descriptor, waits for a byte, and becomes the
+program. A filter of system calls (seccomp(2)) does the rest: it refuses sockets of other families, and
+commands typed into the terminal. docs/adr/0024 gives the reasons.
 """
 
 from __future__ import annotations
@@ -45,30 +45,30 @@ _MACHINES: Final = {
     "riscv64": _Machine(0xC00000F3, *_GENERIC),
 }
 _IO_URING_SETUP: Final = 425
-"""Everywhere. io_uring would open sockets out of the filter's sight; programs go on without it."""
+"""On all machines. io_uring could open sockets unseen by the filter; programs work without it."""
 
 _X32: Final = 0x40000000
-"""From here on they are the calls of x86-64's 32-bit twin, under other numbers."""
+"""Higher numbers are x32's calls, the same calls under other numbers."""
 
 _FAMILIES: Final = (socket.AF_INET, socket.AF_INET6, 16)
-"""With AF_NETLINK (16), by which programs ask for their own addresses. They end at the network namespace."""
+"""AF_NETLINK (16) is how programs ask for their own addresses. All end at the network namespace."""
 
 _PAIRS: Final = (socket.SOCK_STREAM, socket.SOCK_SEQPACKET)
-"""Pairs that stay connected to each other. One of datagrams could be sent to any socket by its path."""
+"""Pairs that stay connected to each other. A datagram socket could send to any socket by its path."""
 
 _TYPING: Final = (0x5412, 0x541C)
-"""TIOCSTI and TIOCLINUX: they type into the terminal, for the shell to run once the program has ended."""
+"""TIOCSTI and TIOCLINUX type into the terminal. The shell would run that after the program has ended."""
 
 _NUMBER_AT, _ARCHITECTURE_AT, _FIRST_AT, _SECOND_AT = 0, 4, 16, 24
 """Offsets into struct seccomp_data; the low halves of the first two arguments on little-endian machines."""
 _LOAD, _AND, _IF_EQUAL, _IF_AT_LEAST, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x06
 _ALLOW, _FAIL = 0x7FFF0000, 0x00050000
 _KIND_MASK: Final = 0xF
-"""Of a socket's type; above it are flags."""
+"""The bits of a socket's type; higher bits are flags."""
 
 
 def main() -> None:
-    """Arguments: a descriptor, a port, whether Unix sockets are allowed (0 or 1), and the program's own."""
+    """Arguments: a descriptor, a port, whether Unix sockets are allowed (0 or 1), the command line."""
     descriptor, port, unix, *command = sys.argv[1:]
     channel = socket.socket(fileno=int(descriptor))
     channel.set_inheritable(False)
@@ -90,7 +90,7 @@ def main() -> None:
 
 
 def _restore_signals() -> None:
-    """As they were before Python began: the program inherits what is ignored."""
+    """Restores the defaults that Python changed: a program inherits ignored signals."""
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -98,7 +98,7 @@ def _restore_signals() -> None:
 
 
 def _environment() -> dict[bytes, bytes]:
-    """As it was given: Python itself may have set LC_CTYPE (PEP 538)."""
+    """The original environment: Python itself may have set LC_CTYPE (PEP 538)."""
     variables = Path("/proc/self/environ").read_bytes().rstrip(b"\0").split(b"\0")
     return {name: value for name, _, value in (each.partition(b"=") for each in variables) if name}
 
@@ -108,7 +108,7 @@ def _tell(channel: socket.socket, error: OSError) -> None:
 
 
 def _build(port: int, *, allow_unix: bool) -> socket.socket:
-    """Puts this process behind the wall; a socket that listens there. Raises OSError."""
+    """Puts this process behind the wall; returns a socket that listens there. Raises OSError."""
     machine = _MACHINES.get(platform.machine())
     if machine is None:
         raise OSError(errno.ENOSYS, "no table of system calls")
@@ -122,7 +122,7 @@ def _build(port: int, *, allow_unix: bool) -> socket.socket:
     _bring_up_loopback(listener)
     listener.bind(("127.0.0.1", port))
     listener.listen(128)
-    _filter_system_calls(libc, machine, allow_unix=allow_unix)
+    _enter_seccomp(libc, machine, allow_unix=allow_unix)
     return listener
 
 
@@ -136,7 +136,7 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
 
 
-def _filter_system_calls(libc: ctypes.CDLL, machine: _Machine, *, allow_unix: bool) -> None:
+def _enter_seccomp(libc: ctypes.CDLL, machine: _Machine, *, allow_unix: bool) -> None:
     instructions = list(_filter(machine, allow_unix=allow_unix))
     program = _Program(len(instructions), b"".join(instructions))
     _checked(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
@@ -169,7 +169,7 @@ def _filter(machine: _Machine, *, allow_unix: bool) -> Iterator[bytes]:
 def _case(
     number: int, loading: list[tuple[int, int]], allowed: list[int] | tuple[int, ...], code: int
 ) -> Iterator[bytes]:
-    """Allows a call if its argument, as loaded, is one of these; otherwise it fails with the code."""
+    """Allows a call if its loaded argument is in `allowed`; otherwise the call fails with `code`."""
     after = len(loading) + 2 * len(allowed) + 1
     yield _instruction(_IF_EQUAL, number, 0, after)
     for each in loading:

@@ -1,4 +1,4 @@
-"""Starts a program behind the wall that wall.py builds, and takes the endpoint's socket from there."""
+"""Starts a program behind the wall of wall.py, and receives the endpoint's socket from there."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from blindrelay.client.commands.run.program import Program
 _LAUNCHER: Final = Path(__file__).with_name("wall.py")
 _ERROR: Final = struct.Struct("=ci")
 _PORTS: Final = range(49_152, 65_536)
-"""For programs' own use (RFC 6335, section 6). Nobody else listens in a network that was just made."""
+"""Dynamic ports (RFC 6335, section 6). All are free in a new network."""
 
 
 class NoWallError(Exception):
-    """The kernel, or a policy of this machine, does not let a wall be built; the message says what failed."""
+    """This machine does not allow a wall; the message says what failed."""
 
 
 class WalledProgram:
     """A program that is about to start in a network of its own.
 
     Attributes:
-        listener: listens on 127.0.0.1 in the program's network; nobody outside can connect to it.
+        listener: listens on 127.0.0.1 in the program's network; unreachable from outside.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class WalledProgram:
         self.listener = socket.socket(fileno=descriptors[0])
 
     def start(self) -> Program:
-        """Lets the program begin. Raises OSError if it cannot be run."""
+        """Starts the program. Raises OSError if it cannot be run."""
         with suppress(BrokenPipeError):  # a signal has ended it
             self._channel.sendall(b"+")
         message = self._channel.recv(_ERROR.size)
@@ -63,7 +63,7 @@ class WalledProgram:
         return self._process
 
     def close(self) -> None:
-        """Ends the program if it has not begun."""
+        """Ends the program if it has not started."""
         self.listener.close()
         self._end()
 
@@ -73,7 +73,7 @@ class WalledProgram:
 
 
 def any_port() -> int:
-    """A port for the endpoint in a network of its own."""
+    """A random port for the endpoint in the program's network."""
     return secrets.choice(_PORTS)
 
 

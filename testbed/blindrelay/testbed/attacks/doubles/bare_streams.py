@@ -26,7 +26,7 @@ class BareState:
 
 
 class Unauthenticated:
-    """Records in order; whoever changes one is not noticed: the MAC is 16 zeros that nobody looks at."""
+    """Records in order, without authentication: the MAC is 16 zeros, and is not checked."""
 
     ordered = True
 

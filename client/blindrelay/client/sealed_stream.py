@@ -1,0 +1,222 @@
+"""One gRPC call that carries sealed records both ways. An exchange and a tunnel each use one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, NoReturn
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from blindrelay.client.errors import (
+    AlteredResponseError,
+    BridgeError,
+    CutResponseError,
+    ProtocolError,
+    TimedOutError,
+)
+from blindrelay.client.relay_connection import RelayConnection, relay_error
+from blindrelay.client.relay_view import Direction, RelayView
+from blindrelay.client.timeouts import Timeouts
+from blindrelay.sealing import ClientExchange, SealingError, ViolationError
+from blindrelay.trust import VerifiedKey
+from blindrelay.v1.channel import ExchangeCall
+from blindrelay.v1.exchange_messages import request_message
+from blindrelay.v1.exchange_pb2 import ExchangeResponse
+from blindrelay.v1.grpc_workarounds import StatusWatch
+from blindrelay.v1.inner_pb2 import ResponseHead, ResponsePart
+
+_DRAIN_SECONDS: Final = 5
+"""How long to wait for the end of the call after the end of the response. Cancelling it would look like an
+abort."""
+
+_DRAIN_RECORDS: Final = 1_024
+"""Records of padding that are read: 64 MiB, more than a response of 1 GiB has."""
+
+BeginCall = Callable[[bytes | None], ExchangeCall]
+"""Begins the gRPC call: with its only message, or with None to write messages to it."""
+
+
+class SealedStream:
+    """Sends a request's records and reads the parts of its response.
+
+    Every failure ends the call and gives its room on the connection back.
+
+    Attributes:
+        key: the key that the request is sealed to.
+        request: the sealer, whose records write() and finish() send.
+        ended: whether the response is complete.
+        at_response_end: is called once the response has ended; by default, the request is half-closed.
+    """
+
+    def __init__(
+        self,
+        relay: RelayConnection,
+        begin: BeginCall,
+        key: VerifiedKey,
+        sealed: ClientExchange,
+        timeouts: Timeouts,
+        view: RelayView | None = None,
+    ) -> None:
+        self.key = key
+        self.request = sealed.request
+        self.at_response_end: Callable[[], Awaitable[None]] | None = None
+        self._response = sealed.response
+        self._secret = sealed.encapsulated_secret
+        self._relay = relay
+        self._begin_call = begin
+        self._call: Any = None
+        self._messages: Any = None
+        self._timeouts = timeouts
+        self._view = view
+        self._body: bytes | None = None
+        self._begun = False
+        self._closed = False
+
+    @property
+    def ended(self) -> bool:
+        return self._response.ended
+
+    async def write(self, records: list[bytes]) -> bool:
+        """Sends records. Returns False if the call has ended: reading the response then tells why."""
+        for record in records:
+            if self._closed:
+                return False
+            if self._call is None:
+                self._begin(None)
+            message = self._message(record)
+            try:
+                async with asyncio.timeout(self._timeouts.write):
+                    await self._call.write(message)
+            except TimeoutError:
+                self._close()
+                raise TimedOutError("write", self._timeouts.write or 0) from None
+            except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
+                return False
+            self._note("up", message)
+        return True
+
+    async def finish(self, records: list[bytes]) -> None:
+        """Sends the last records of the request."""
+        if self._call is None and not self._closed and len(records) == 1:
+            message = self._message(records[0])
+            self._begin(message)
+            self._note("up", message)
+        elif await self.write(records):
+            await self._half_close()
+
+    async def head(self) -> ResponseHead:
+        """Waits for the response's head. Raises BlindRelayError; BridgeError if the bridge sent an error."""
+        part = await self.part()
+        self._body = part.body
+        return part.head
+
+    async def body(self) -> bytes | None:
+        """The next bytes of the response's body, or None at its end. Raises BlindRelayError if it is cut."""
+        while not self._body:
+            if self.ended:
+                return None
+            self._body = (await self.part()).body
+        body, self._body = self._body, None
+        return body
+
+    async def part(self, *, patient: bool = False) -> ResponsePart:
+        """The response's next part, within the time limits unless `patient`. Raises BlindRelayError."""
+        message = await self._read(patient=patient)
+        try:
+            part = self._response.open(ExchangeResponse.FromString(message).sealed)
+        except (SealingError, DecodeError) as error:
+            self._close()
+            if isinstance(error, ViolationError):
+                raise ProtocolError(f"the bridge broke the protocol: {error}") from None
+            raise AlteredResponseError from None
+        self._begun = True
+        if self.ended:
+            self._relay.in_background(self._drain())
+        if part.HasField("error"):
+            raise BridgeError(part.error)
+        return part
+
+    async def aclose(self) -> None:
+        """Cancels the call, and with it the provider's work, unless the response has ended."""
+        if not self.ended:
+            self._close()
+
+    def _begin(self, only_message: bytes | None) -> None:
+        self._call = self._begin_call(only_message)
+        # Iterating, not call.read(): that forgets what has arrived once a write has failed.
+        self._messages = aiter(self._call)
+        self._status = StatusWatch(self._call)
+
+    def _message(self, record: bytes) -> bytes:
+        secret, self._secret = self._secret, b""  # it travels with the first record
+        return request_message(record, secret)
+
+    async def _half_close(self) -> None:
+        if not isinstance(self._call, grpc.aio.StreamStreamCall):
+            return  # it was begun with its only message, or is closed
+        try:
+            await self._call.done_writing()
+        except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
+            return  # the call has ended: reading the response tells why
+
+    async def _read(self, *, patient: bool) -> bytes:
+        what = "read" if self._begun else "first_byte"
+        timeout = None if patient else getattr(self._timeouts, what)
+        try:
+            async with asyncio.timeout(timeout):
+                message = await self._next_message()
+        except TimeoutError:
+            self._close()
+            raise TimedOutError(what, timeout or 0) from None
+        except grpc.aio.AioRpcError as error:
+            await self._lost(error)
+        except asyncio.CancelledError:
+            self._close()
+            raise
+        if message is None:
+            self._close()
+            raise CutResponseError("the relay ended the exchange before the response's end")
+        return message
+
+    async def _next_message(self) -> bytes | None:
+        message = None if self._closed else await anext(self._messages, None)
+        if message is not None:
+            self._note("down", message)
+        return message
+
+    async def _lost(self, error: grpc.aio.AioRpcError) -> NoReturn:
+        relay = relay_error(*await self._status.status(error))
+        self._close()
+        if not self._begun:
+            raise relay from None
+        raise CutResponseError(f"the response was cut before its end: {relay}") from None
+
+    async def _drain(self) -> None:
+        """Reads the padding and the status, so that the relay does not take the end for an abort."""
+        try:
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                await (self.at_response_end or self._half_close)()
+                for _ in range(_DRAIN_RECORDS):
+                    if await self._next_message() is None:
+                        break
+        except (TimeoutError, TimedOutError, grpc.aio.AioRpcError):
+            return  # the response was already complete
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self._call is not None:
+            self._call.cancel()
+        # gRPC's engine runs as long as a call is referred to, and applications keep responses.
+        self._call = self._messages = None
+        self.at_response_end = None
+        self._relay.leave()
+
+    def _note(self, direction: Direction, message: bytes) -> None:
+        if self._view is not None:
+            self._view.note(direction, len(message))

@@ -1,0 +1,83 @@
+"""Attacks with outer statuses: each one forged, at each moment of an exchange."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+import grpc
+
+from blindrelay.testbed.attacks.alterations import Alteration, cut_after
+from blindrelay.testbed.attacks.attack import SEALED_AGAIN, SECOND_CALL, SHORT_RESPONSE, Attack
+from blindrelay.testbed.attacks.doubles.client import without_final, without_reseal_rule
+from blindrelay.testbed.attacks.relay import EndedError, Hook, Messages, Passage
+from blindrelay.testbed.attacks.victim import STREAM
+from blindrelay.v1.outer_status import OuterStatus
+
+Status = tuple[grpc.StatusCode, str]
+
+_OK: Final = (grpc.StatusCode.OK, "")
+_FINAL: Final = "required tail and FINAL"
+
+_FORGED: Final[dict[str, Status]] = {
+    **{status.details.replace("_", "-"): status.value for status in OuterStatus},
+    "unheard-of": (grpc.StatusCode.UNKNOWN, "anything"),
+}
+
+
+class Forgery(Hook):
+    """The first exchange ends with a status; those after it are carried honestly.
+
+    `moment` is "at-once", before anything is passed on, or "after-run", when the bridge has begun to answer.
+    """
+
+    def __init__(self, status: Status, moment: str) -> None:
+        super().__init__(down=self._denied)
+        self._end = EndedError(*status)
+        self._moment = moment
+
+    async def carry(self, passage: Passage) -> None:
+        if passage.number == 0 and self._moment == "at-once":
+            raise self._end
+        await passage.forward()
+
+    async def _denied(self, passage: Passage, messages: Messages) -> Messages:
+        async for message in messages:
+            if passage.number == 0:
+                raise self._end
+            yield message
+
+
+def _broken_off(status: Status) -> Alteration:
+    return cut_after(1, EndedError(*status))
+
+
+# fmt: off
+def _attacks(name: str, status: Status) -> list[Attack]:
+    end = f"RelayError {'relay_lost' if OuterStatus.of(*status) is None else status[1]}"
+    rule = "sealing again only after a restart"
+    return [
+        Attack(f"forge-{name}-at-once", f"The relay says {name} before it passes anything on.",
+               partial(Forgery, status, "at-once"), (end,), 0,
+               rule, without_reseal_rule, SEALED_AGAIN),
+        Attack(f"forge-{name}-after-run", f"The exchange runs, its response is hidden, and {name} is said.",
+               partial(Forgery, status, "after-run"), (end,), 1,
+               rule, without_reseal_rule, SECOND_CALL),
+        Attack(f"forge-{name}-mid-answer", f"The relay says {name} when a part of the response has passed.",
+               partial(Hook, down=_broken_off(status)), ("CutResponseError",), 1,
+               _FINAL, without_final, SHORT_RESPONSE, asks=(STREAM,)),
+    ]
+
+
+STATUS_ATTACKS: Final = [
+    *(attack for name, status in _FORGED.items() for attack in _attacks(name, status)),
+    Attack("forge-ok-at-once", "The relay says OK, and nothing else.",
+           partial(Forgery, _OK, "at-once"), ("CutResponseError",), 0, _FINAL, without_final, SHORT_RESPONSE),
+    Attack("forge-ok-after-run", "The exchange runs, its response is hidden, and OK is said.",
+           partial(Forgery, _OK, "after-run"), ("CutResponseError",), 1,
+           _FINAL, without_final, SHORT_RESPONSE),
+    Attack("forge-ok-mid-answer", "The relay says OK when a part of the response has passed.",
+           partial(Hook, down=_broken_off(_OK)), ("CutResponseError",), 1,
+           _FINAL, without_final, SHORT_RESPONSE, asks=(STREAM,)),
+]
+# fmt: on

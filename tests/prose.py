@@ -1,0 +1,190 @@
+"""Finds prose in Python code, and what in it reads as translated or is too long.
+
+python -m tests.prose FOLDER…     prints each finding
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+LONGEST: Final = 30
+"""A sentence has fewer words than this."""
+
+_OTHERS: Final = "gRPC|asyncio|httpx|TCP|Python|libsodium|protobuf|click|uvicorn|Linux|nginx|Envoy"
+
+TURNS: Final = {
+    r"(?<!\bthere )\b(is|are|was|were) (?-i:none)\b": "say what it is",
+    r"(?<!\bthere )\b(is|are|was|were) no (file|folder|path|URL|key|token|number|address|identity|way)\b": (
+        "is not a …"
+    ),
+    r"\bstands? (there|in(?! for)|twice|at|apart|on|over|beside)\b": "is in",
+    rf"\b({_OTHERS})'s(?= *[.,;:)]|$)": "name the thing that belongs to it",
+    rf"\bof ({_OTHERS})'s\b": "name the thing that belongs to it",
+    r"\banew\b": "again",
+    r"\bspoil(t|s|ed)?\b": "corrupt",
+    r"\bof no use\b": "useless",
+    r"\bin the place of\b": "instead of",
+    r"\bhas no room for\b": "is full",
+    r"\bwhat (becomes|became|comes|came) of\b": "the outcome, what happens to",
+    r"\bhears? (nothing|of)\b": "learns, is told",
+    r"\b(takes?|took) the place of\b": "replaces",
+    r"\bthe way is\b": "connected",
+    r"\bgo(es)? (the|its) (same )?way\b": "is handled in the same way",
+    r"\bhas to be said\b|\bis said to\b|\bas was said\b": "say it directly",
+    r"\b(may not|cannot|can|could) be had\b|\bto be had\b": "is available",
+    r"\bthat is to say\b": "say it once",
+    r"\bby (itself|themselves) alone\b": "alone",
+    r"\b(nor|neither) (is|are|does|do|has|have|may|can) (it|they|there|he|anybody)\b": "subject first",
+    r"\bbut for (?!\d)|\bsave for\b": "except for",
+    r"\bever after\b": "from then on",
+    r"\b(whence|thereof|therein|thereby|hitherto|wherein|whereof|herewith|lest)\b": "a common word",
+    r"\bfor want of\b": "without",
+    r"\bat times\b(?! \d)": "sometimes",
+    r"\b(is|are|comes?|came|fetched|loaded) from elsewhere\b": "from another …",
+    r"\bsuch (a |as )?one\b|\band suchlike\b": "name it",
+    r"\bthat it (be|have)\b": "must be, must have",
+    r"\bis minded\b|\bminds? (the|its|their)\b": "watches, manages",
+    r"\bheeds?\b": "respects",
+    r"\bdeeds?\b": "actions",
+    r"\bmends? (it|them|the|what)\b": "repair",
+    r"\b(whoever|whosoever|whomever)\b": "anyone who",
+    r"\bnobody (hears|knows|asks|reads) (of|for)\b": "subject first",
+    r"\ba good deal\b|\bever so\b": "how much",
+    r"\bis over and done\b": "has ended",
+}
+"""Turns of phrase, and what to write instead."""
+
+_CODE: Final = re.compile(r"`+[^`]*`+|https?://\S+|<[^>]*>|\"[^\"]*\"")
+_NO_PROSE: Final = re.compile(r"\s{4,}\S|[=│├└]|.*\S {3,}\S|\s*\|")
+"""Indented examples, tables and trees."""
+
+_ENDS: Final = re.compile(
+    r"(?<=[.!?;:])['\")]*\s+(?=[A-Z`\"'(\d…])|\n\s*\n|\n\s*(?:[*-]|\d+\.) |\n(?=\s*\w[\w, ]*:)"
+)
+"""Between two sentences, paragraphs, items of a list, or a docstring's arguments."""
+
+_SAYING: Final = frozenset(
+    {"echo", "secho", "option", "argument", "command", "group", "print", "add_argument", "ArgumentParser"}
+    | {"add_parser", "info", "warning", "error", "critical", "fail", "refuse", "note", "warn"}
+)
+_SAYING_NAMES: Final = re.compile(r"(Error|Exception|Refusal|Finding|Exit|Failure)$")
+_SAYING_KEYWORDS: Final = frozenset(
+    {"help", "short_help", "description", "epilog", "reason", "hint", "message"}
+)
+
+Where = tuple[int, str]
+"""A line's number, and a text that begins there."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something to rewrite, and where it is."""
+
+    file: str
+    line: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.what}"
+
+
+def faults_in(path: Path) -> Iterator[Fault]:
+    """Of a Python file, or of all in a folder, generated code aside."""
+    for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+        if "_pb2" not in file.name:
+            for line, text in texts(file.read_text("utf-8")):
+                yield from (Fault(str(file), line, what) for what in faults(text))
+
+
+def texts(source: str) -> Iterator[Where]:
+    """The docstrings of a module and of what is in it, error messages and help texts."""
+    tree = ast.parse(source)
+    constants = _constants(tree)
+    for node in ast.walk(tree):
+        match node:
+            case ast.Module() | ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
+                yield from _docstrings(node)
+            case ast.Call():
+                yield from _messages(node, constants)
+
+
+def _docstrings(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[Where]:
+    """The docstring, and those below the attributes of a module or a class."""
+    if text := ast.get_docstring(node):
+        yield node.body[0].lineno, text
+    for one, two in zip(node.body, node.body[1:], strict=False):
+        if isinstance(one, ast.Assign | ast.AnnAssign) and isinstance(two, ast.Expr):
+            match two.value:
+                case ast.Constant(value=str(text)):
+                    yield two.lineno, text
+
+
+def _messages(call: ast.Call, constants: dict[str, str]) -> Iterator[Where]:
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    saying = name in _SAYING or _SAYING_NAMES.search(name)
+    given = [*call.args] if saying else []
+    given += [each.value for each in call.keywords if saying or each.arg in _SAYING_KEYWORDS]
+    for argument in given:
+        for text in _strings(argument, constants):
+            if " " in text:
+                yield argument.lineno, text
+
+
+def _strings(node: ast.expr, constants: dict[str, str]) -> list[str]:
+    """The text of an expression, with X for what is only known later; both branches of a condition."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return [text]
+        case ast.Name(id=name) if name in constants:
+            return [constants[name]]
+        case ast.JoinedStr(values=values):
+            return ["".join(str(each.value) if isinstance(each, ast.Constant) else "X" for each in values)]
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            before, after = _strings(left, constants), _strings(right, constants)
+            return ["".join([*(before or "X"), *(after or "X")])] if before or after else []
+        case ast.IfExp(body=body, orelse=other):
+            return [*_strings(body, constants), *_strings(other, constants)]
+    return []
+
+
+def _constants(tree: ast.Module) -> dict[str, str]:
+    """A module's own texts, by name."""
+    found = {}
+    for node in tree.body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(text))):
+                found[name] = text
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.Constant(value=str(text))):
+                found[name] = text
+    return found
+
+
+def faults(text: str) -> Iterator[str]:
+    """What is wrong with a text."""
+    prose = "\n".join("" if _NO_PROSE.match(line) else line for line in text.splitlines())
+    prose = _CODE.sub("X", prose)
+    flat = " ".join(prose.split())
+    for turn, instead in TURNS.items():
+        if found := re.search(turn, flat, re.IGNORECASE):
+            yield f"{found[0]!r}: {instead}"
+    for sentence in _ENDS.split(prose):
+        words = re.findall(r"[\w'\u2019-]+", sentence)
+        if len(words) >= LONGEST:
+            yield f"{len(words)} words: {' '.join(words[:10])} …"
+
+
+def main(paths: list[str]) -> int:
+    """Prints what is found. 1 if anything is."""
+    found = [fault for path in paths for fault in faults_in(Path(path))]
+    print(*found, f"{len(found)} found", sep="\n")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

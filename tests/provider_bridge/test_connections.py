@@ -1,0 +1,174 @@
+"""Connections to a provider: used again, bounded, probed, and ended with the response that they carry."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from blindrelay.provider_bridge import ProviderError
+from blindrelay.provider_bridge.upstream import pool
+from blindrelay.provider_bridge.upstream.failures import Failure
+from blindrelay.provider_bridge.upstream.provider_call import body_end
+from blindrelay.v1.http_headers import Header
+from blindrelay.v1.inner_pb2 import (
+    BODY_END_CHUNKED,
+    BODY_END_CLOSE,
+    BODY_END_LENGTH,
+    BODY_END_NONE,
+    ERROR_CODE_OVERLOADED,
+    EXECUTION_NOT_STARTED,
+    BodyEnd,
+)
+
+from .conftest import provider_at
+from .scripted_provider import EVENT_STREAM, Connection, ScriptedProvider, raw, response
+from .upstream_call import called, upstream
+
+LENGTH, CHUNKED = (b"Content-Length", b"5"), (b"Transfer-Encoding", b"chunked")
+LARGE = b'{"x":"' + b"a" * 8_000_000 + b'"}'
+WHOLE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "headers", "end"),
+    [
+        ("POST", 200, [LENGTH], BODY_END_LENGTH),
+        ("POST", 200, [CHUNKED], BODY_END_CHUNKED),
+        ("POST", 200, [LENGTH, CHUNKED], BODY_END_CHUNKED),
+        ("POST", 200, [], BODY_END_CLOSE),
+        ("HEAD", 200, [LENGTH], BODY_END_NONE),
+        ("GET", 204, [], BODY_END_NONE),
+        ("GET", 304, [LENGTH], BODY_END_NONE),
+    ],
+)
+def test_body_ends_as_rfc_9112_says(
+    method: str, status: int, headers: list[Header], end: BodyEnd.ValueType
+) -> None:
+    assert body_end(method, status, headers) == end
+
+
+async def test_call_without_a_credential_has_none(provider: ScriptedProvider) -> None:
+    await called(replace(provider_at(provider.origin), credential=None))
+    assert b"authorization" not in provider.received[0].named
+
+
+@pytest.mark.parametrize(
+    ("data", "close", "connections"),
+    [
+        (WHOLE, False, 1),
+        (WHOLE, True, 3),
+        (WHOLE + b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nforged", False, 3),
+    ],
+    ids=["whole", "closed", "followed by unasked bytes"],
+)
+async def test_connection_is_used_again_after_a_whole_response_alone(
+    provider: ScriptedProvider, data: bytes, close: bool, connections: int
+) -> None:
+    provider.script = raw(data, close=close)
+    async with upstream(provider_at(provider.origin)) as here:
+        for _ in range(3):
+            assert await here.call() == (200, b"{}")
+            await asyncio.sleep(0.05)  # for the provider's close
+    assert (provider.connections, len(provider.received)) == (connections, 3)
+
+
+async def test_idle_connections_are_closed_after_a_while(
+    provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "IDLE_SECONDS", 0.1)
+    gone = asyncio.Event()
+    whole = response()
+
+    async def script(connection: Connection) -> None:
+        await whole(connection)
+        await connection.gone()
+        gone.set()
+
+    provider.script = script
+    async with upstream(provider_at(provider.origin)) as here, asyncio.timeout(20):
+        await here.call()
+        await gone.wait()
+
+
+async def test_call_waits_only_so_long_for_a_connection(
+    provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(pool, "WAIT_SECONDS", 0.05)
+    provider.script = raw(EVENT_STREAM)
+    async with (
+        upstream(provider_at(provider.origin)) as here,
+        aclosing(await here.begin()),
+        asyncio.timeout(20),
+    ):
+        with pytest.raises(ProviderError) as failed:
+            await here.begin()
+    error = failed.value
+    assert (error.failure, error.code) == (Failure.NO_CONNECTION_FREE, ERROR_CODE_OVERLOADED)
+    assert error.execution == EXECUTION_NOT_STARTED
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="timers are read in /proc")
+async def test_quiet_connection_is_probed_by_tcp(provider: ScriptedProvider) -> None:
+    provider.script = raw(EVENT_STREAM + b"9\r\ndata: 1\n\n\r\n")
+    async with upstream(provider_at(provider.origin)) as here, aclosing(await here.begin()) as begun:
+        assert await begun.arrival(None)
+        assert timers_towards(provider.port) == ["02"]
+
+
+def timers_towards(port: int) -> list[str]:
+    """The running timer of each connection to that port: 01 waits to send again, 02 for keep-alive."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [row[5].partition(":")[0] for row in rows if row[2].endswith(f":{port:04X}") and row[3] == "01"]
+
+
+REFUSAL = b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 9\r\n\r\ntoo large"
+ACCEPTED = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"
+
+
+@pytest.mark.parametrize("ending", ["reset", "closed", "kept open"])
+@pytest.mark.parametrize("sent", [REFUSAL, ACCEPTED])
+async def test_early_response_arrives_whatever_becomes_of_the_upload(ending: str, sent: bytes) -> None:
+    async def respond_early(connection: Connection) -> None:
+        await connection.reader.readuntil(b"\r\n\r\n")
+        await connection.send(sent)
+        if ending == "reset":
+            linger = struct.pack("ii", 1, 0)
+            connection.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        elif ending == "kept open" and sent is ACCEPTED:
+            await connection.reader.readexactly(len(LARGE))  # it takes the rest, as it says
+        elif ending == "kept open":
+            await connection.gone()
+
+    async with ScriptedProvider(respond_early, bare=True).serving() as provider:
+        for _ in range(5):
+            status, body = await called(provider_at(provider.origin), LARGE)
+            assert b"HTTP/1.1 %d" % status in sent
+            assert sent.endswith(body)
+
+
+async def test_unreachable_address_is_passed_over(
+    provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One address swallows connections, as IPv6 does in many networks; the other works."""
+    real = socket.getaddrinfo
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+
+        def both(host: str, port: int, **options: object) -> list[tuple[object, ...]]:
+            (one,) = real(host, port, **options)  # type: ignore[arg-type]
+            return [(*one[:4], full.getsockname()), one]
+
+        monkeypatch.setattr(socket, "getaddrinfo", both)
+        assert await called(provider_at(provider.origin)) == (200, b"{}")
+        for filler in fillers:
+            filler.close()

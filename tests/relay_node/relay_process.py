@@ -1,0 +1,137 @@
+"""Relays as processes of their own, in the sandbox if the kernel has one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from blindrelay.serving import issue_token
+from blindrelay.serving.landlock import landlock_version
+from blindrelay.testbed.unprivileged import launcher
+from tests.relay_node.raw_client import Client
+
+RELAY = (*launcher(), sys.executable, "-m", "blindrelay.relay_node")
+SANDBOX = f"sandbox = {str(landlock_version() > 0).lower()}"
+
+CONFIG = """
+listen = "127.0.0.1:{port}"
+tokens = "tokens"
+{options}
+[[replica]]
+address = "127.0.0.1:{bridge}"
+"""
+
+
+class RelayProcess:
+    """A relay that listens, perhaps with workers.
+
+    Attributes:
+        token: a client's.
+        lines: what it has written to stderr so far.
+    """
+
+    def __init__(self, popen: asyncio.subprocess.Process, address: str, token: str) -> None:
+        self.popen = popen
+        self.address = address
+        self.token = token
+        self.lines: list[dict[str, Any]] = []
+        self.client = Client(address, token)
+        self._reading = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        assert self.popen.stderr is not None
+        async for line in self.popen.stderr:
+            self.lines.append(json.loads(line))
+
+    def count(self, event: str) -> int:
+        """How many of its lines are about this event."""
+        return sum(line["event"] == event for line in self.lines)
+
+    async def wrote(self, event: str, times: int) -> None:
+        """Waits until so many of its lines are about this event."""
+        while self.count(event) < times:  # noqa: ASYNC110 (the reader announces nothing)
+            await asyncio.sleep(0.01)
+
+    async def end(self, order: signal.Signals = signal.SIGTERM) -> int:
+        """Sends a signal. Returns the exit code, when all lines have been read."""
+        self.popen.send_signal(order)
+        return await self.ended()
+
+    async def ended(self) -> int:
+        """Waits for its end. Returns the exit code, when all lines have been read."""
+        code = await self.popen.wait()
+        await self._reading
+        return code
+
+    def workers(self) -> list[int]:
+        """The process ids of the worker processes that live."""
+        children = Path(f"/proc/{self.popen.pid}/task/{self.popen.pid}/children")
+        return [int(pid) for pid in children.read_text().split()]
+
+    def peak_memory(self) -> int:
+        """VmHWM in bytes."""
+        status = Path(f"/proc/{self.popen.pid}/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1_024
+
+    async def kill(self) -> None:
+        """Kills it and its workers, if they still run."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.popen.pid, signal.SIGKILL)
+        await self.popen.wait()
+        self._reading.cancel()
+        await self.client.channel.close()
+
+
+@contextlib.asynccontextmanager
+async def relay_process(
+    folder: Path, bridge: int, options: str = "", *, tls: str = "", workers: int = 1, **env: str
+) -> AsyncIterator[RelayProcess]:
+    """A relay in front of a bridge on this port. `options` are lines of relay.toml, which is in `folder`."""
+    token = issue_token(folder / "tokens", "client", datetime.now(UTC))
+    config = folder / "relay.toml"
+    options = f"{SANDBOX}\n{options or 'drain_seconds = 20'}"
+    config.write_text(CONFIG.format(port=0, bridge=bridge, options=options) + tls)
+    arguments = ["serve", "--config", str(config), "--json"]
+    if workers > 1:
+        arguments += ["--workers", str(workers)]
+    popen = await asyncio.create_subprocess_exec(
+        *(*RELAY, *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=os.environ | env,
+        process_group=0,
+    )
+    assert popen.stdout is not None
+    assert popen.stderr is not None
+    line = await popen.stdout.readline()
+    assert line, (await popen.stderr.read()).decode()
+    relay = RelayProcess(popen, json.loads(line)["listening"], token)
+    try:
+        yield relay
+    finally:
+        await relay.kill()
+
+
+async def run(*arguments: str, cwd: Path) -> tuple[int | None, str, str]:
+    """Exit code, stdout and stderr of a relay command."""
+    popen = await asyncio.create_subprocess_exec(
+        *(*RELAY, *arguments), cwd=cwd, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await popen.communicate()
+    return popen.returncode, out.decode(), err.decode()
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs. One that has ended may remain as a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

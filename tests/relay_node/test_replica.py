@@ -1,0 +1,121 @@
+"""Replicas that end, restart, hang or lose exchanges: what clients get meanwhile, and afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+import pytest
+
+from blindrelay.v1.outer_status import OuterStatus
+from tests.relay_node.conftest import RunningRelay, StartRelay
+from tests.relay_node.fake_bridge import FakeBridge, abort, until
+from tests.relay_node.raw_client import eventually_served, refusal
+
+
+async def test_restarted_replica_is_used_with_its_new_keys_only(
+    relay: RunningRelay, bridge: FakeBridge
+) -> None:
+    """No exchange has failed yet: the end of the connection is enough."""
+    await relay.client.directories()
+    before = bridge.envelope()
+    await bridge.stop()
+    bridge.new_keys()
+    await bridge.start()
+    await asyncio.sleep(0.2)
+    try:
+        (directory,) = await relay.client.directories()
+    except grpc.aio.AioRpcError:
+        await eventually_served(relay.client, bridge.envelope)
+        (directory,) = await relay.client.directories()
+    assert bridge.replica_id in directory.directory
+    await eventually_served(relay.client, bridge.envelope)
+    seen = len(bridge.seen)
+    assert await refusal(relay.client.exchange(before)) is OuterStatus.KEY_UNKNOWN
+    assert len(bridge.seen) == seen
+
+
+async def test_bridge_that_was_down_is_used_again(relay: RunningRelay, bridge: FakeBridge) -> None:
+    await relay.client.directories()
+    await bridge.stop()
+    await until(lambda: "replica_down" in relay.events())
+    assert await refusal(relay.client.exchange(bridge.envelope())) is OuterStatus.BRIDGE_UNAVAILABLE
+    bridge.new_keys()
+    await bridge.start()
+    await eventually_served(relay.client, bridge.envelope)
+    events = [event for event in relay.events() if event.startswith("replica")]
+    assert events == ["replica_up", "replica_down", "replica_up"]
+
+
+async def test_bridge_that_ends_during_a_response_is_unavailable(
+    relay: RunningRelay, bridge: FakeBridge
+) -> None:
+    call = await relay.client.open(bridge.envelope())
+    await bridge.stop()
+    for attempt in (call.read(), relay.client.directories(), relay.client.exchange(bridge.envelope())):
+        assert await refusal(attempt) is OuterStatus.BRIDGE_UNAVAILABLE
+
+
+async def test_relay_may_start_before_its_bridge(bridge: FakeBridge, start_relay: StartRelay) -> None:
+    await bridge.stop()
+    relay = await start_relay(bridge.config)
+    assert await refusal(relay.client.directories()) is OuterStatus.BRIDGE_UNAVAILABLE
+    await bridge.start()
+    await until(lambda: "replica_up" in relay.events())
+    assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
+
+
+async def test_one_replica_down_leaves_the_other(
+    bridge: FakeBridge, second_bridge: FakeBridge, start_relay: StartRelay
+) -> None:
+    relay = await start_relay(bridge.config, second_bridge.config)
+    assert len(await relay.client.directories()) == 2
+    await bridge.stop()
+    await until(lambda: "replica_down" in relay.events())
+    (directory,) = await relay.client.directories()
+    assert second_bridge.replica_id in directory.directory
+    assert await relay.client.exchange(second_bridge.envelope()) == [b"hello"]
+    assert await refusal(relay.client.exchange(bridge.envelope())) is OuterStatus.BRIDGE_UNAVAILABLE
+
+
+async def test_key_unknown_from_a_replica_causes_a_fetch(relay: RunningRelay, bridge: FakeBridge) -> None:
+    await relay.client.directories()
+    bridge.script = abort(*OuterStatus.KEY_UNKNOWN.value)
+    fetches, stale = bridge.fetches, bridge.envelope()
+    bridge.new_keys()
+    assert await refusal(relay.client.exchange(stale)) is OuterStatus.KEY_UNKNOWN
+    (directory,) = await relay.client.directories()
+    assert bridge.replica_id in directory.directory
+    assert bridge.fetches > fetches
+
+
+async def test_lost_exchange_of_a_busy_bridge_does_not_end_the_others(
+    relay: RunningRelay, bridge: FakeBridge
+) -> None:
+    """No client gets the directory until the bridge answers again. A client that has a key continues."""
+    assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
+    script, bridge.script = bridge.script, abort(grpc.StatusCode.UNAVAILABLE)
+    bridge.refuse_fetch = grpc.StatusCode.DEADLINE_EXCEEDED
+    assert await refusal(relay.client.exchange(bridge.envelope())) is OuterStatus.BRIDGE_UNAVAILABLE
+    await until(lambda: "replica_down" in relay.events())
+    bridge.script = script
+    assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
+    assert await refusal(relay.client.directories()) is OuterStatus.BRIDGE_UNAVAILABLE
+    bridge.refuse_fetch = None
+    await until(lambda: relay.events().count("replica_up") == 2)
+    assert len(await relay.client.directories()) == 1
+
+
+async def test_internal_error_in_reading_a_directory_does_not_stop_the_fetches(
+    bridge: FakeBridge, start_relay: StartRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: bytes) -> None:
+        raise ValueError("canary")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("blindrelay.relay_node.replica.read_listing", broken)
+        relay = await start_relay(bridge.config)
+        await until(lambda: "fault" in relay.events())
+    await until(lambda: "replica_up" in relay.events())
+    assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
+    assert "canary" not in "".join(relay.lines)

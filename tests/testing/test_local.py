@@ -1,0 +1,304 @@
+"""blindrelay.testing, used as a program's tests use it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import anyio
+import httpx2
+import openai
+import pytest
+from anyio.from_thread import start_blocking_portal
+from google import genai
+
+from blindrelay.client import BridgeError
+from blindrelay.serving import ConfigError
+from blindrelay.testing import Gate, LocalBlindRelay, ReceivedRequest, Reply
+
+MESSAGES: Any = [{"role": "user", "content": "my secret"}]
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def client(blindrelay: LocalBlindRelay) -> openai.OpenAI:
+    return openai.OpenAI(api_key="any", http_client=blindrelay.sealed.httpx2_client(), max_retries=0)
+
+
+def ask(client: openai.OpenAI) -> str | None:
+    return client.chat.completions.create(model="m", messages=MESSAGES).choices[0].message.content
+
+
+def words(client: openai.OpenAI) -> list[str]:
+    with client.chat.completions.create(model="m", messages=MESSAGES, stream=True) as stream:
+        return [content for chunk in stream if (content := chunk.choices[0].delta.content)]
+
+
+def test_replies_are_used_in_order_and_then_the_default(
+    blindrelay: LocalBlindRelay, client: openai.OpenAI
+) -> None:
+    blindrelay.provider.reply("one")
+    blindrelay.provider.reply("two words")
+    assert (ask(client), words(client)) == ("one", ["two", " words"])
+    assert ask(client) == "Hello from the scripted provider."
+
+
+def test_provider_lists_requests_and_relay_saw_nothing_of_them(
+    blindrelay: LocalBlindRelay, client: openai.OpenAI
+) -> None:
+    blindrelay.provider.reply("my answer")
+    ask(client)
+    (request,) = blindrelay.provider.requests
+    assert (request.method, request.path) == ("POST", "/v1/chat/completions")
+    assert request.json["messages"] == MESSAGES
+    assert "authorization" not in dict(request.headers), "the SDK's key stays here"
+    (exchange,) = blindrelay.relay_saw
+    assert exchange.request_bytes > len(request.body)
+    assert exchange.response_bytes > 0
+    assert exchange.envelope.max_units > 0
+    assert "my secret" not in exchange
+    assert b"my answer" not in exchange
+    assert exchange.request_messages[0][:40] in exchange, "the search finds what is there"
+    assert len(repr(exchange)) < 80, "a failed assertion prints no ciphertext"
+
+
+def test_responses_messages_and_gemini_are_spoken(blindrelay: LocalBlindRelay, client: openai.OpenAI) -> None:
+    blindrelay.provider.answer_with(lambda _: Reply("two words"))
+    assert client.responses.create(model="m", input="x", store=False).output_text == "two words"
+    with client.responses.stream(model="m", input="x", store=False) as responses:
+        deltas = [event.delta for event in responses if event.type == "response.output_text.delta"]
+        assert responses.get_final_response().output_text == "".join(deltas) == "two words"
+    claude = anthropic.Anthropic(api_key="any", http_client=blindrelay.sealed.httpx2_client(), max_retries=0)
+    with claude.messages.stream(model="m", max_tokens=9, messages=MESSAGES) as stream:
+        assert list(stream.text_stream) == ["two", " words"]
+        assert stream.get_final_message().stop_reason == "end_turn"
+    options = genai.types.HttpOptions(httpx_client=blindrelay.sealed.httpx_client())
+    models = genai.Client(api_key="any", http_options=options).models
+    assert models.generate_content(model="m", contents="x").text == "two words"
+    pieces = [piece.text for piece in models.generate_content_stream(model="m", contents="x")]
+    assert [piece for piece in pieces if piece] == ["two", " words"]
+
+
+def test_models_and_embeddings_need_no_script(client: openai.OpenAI) -> None:
+    assert [model.id for model in client.models.list()] == ["scripted"]
+    data = client.embeddings.create(model="m", input=["a", "bb"]).data
+    assert [item.embedding[0] for item in data] == [1.0, 2.0]
+
+
+def test_an_error_has_the_api_s_form(blindrelay: LocalBlindRelay, client: openai.OpenAI) -> None:
+    blindrelay.provider.reply("slow down", status=429, headers={"retry-after": "7"})
+    with pytest.raises(openai.RateLimitError, match="slow down") as limited:
+        ask(client)
+    assert limited.value.response.headers["retry-after"] == "7"
+
+
+def test_json_is_sent_as_it_is(blindrelay: LocalBlindRelay) -> None:
+    blindrelay.provider.reply(json={"input_tokens": 7})
+    with blindrelay.sealed.httpx2_client() as http:
+        answer = http.post("https://api.anthropic.com/v1/messages/count_tokens", json={"model": "m"})
+        assert answer.json() == {"input_tokens": 7}
+        unknown = http.post("https://api.openai.com/v1/moderations", json={"input": "x"})
+        assert unknown.status_code == 404
+        assert "Reply(json=...)" in unknown.text
+
+
+def test_a_handler_sees_the_request_and_may_be_a_coroutine(
+    blindrelay: LocalBlindRelay, client: openai.OpenAI
+) -> None:
+    async def handler(request: ReceivedRequest) -> Reply:
+        await asyncio.sleep(0)
+        return Reply(request.json["messages"][0]["content"].upper())
+
+    blindrelay.provider.answer_with(handler)
+    assert ask(client) == "MY SECRET"
+
+
+def test_a_handler_that_raises_is_named(blindrelay: LocalBlindRelay, client: openai.OpenAI) -> None:
+    def handler(request: ReceivedRequest) -> Reply:
+        raise KeyError("tools")
+
+    blindrelay.provider.answer_with(handler)
+    with pytest.raises(openai.InternalServerError, match=r"raised KeyError\('tools'\)"):
+        ask(client)
+
+
+def test_a_handler_that_returns_no_reply_is_named(blindrelay: LocalBlindRelay, client: openai.OpenAI) -> None:
+    handler: Any = lambda _: "Hello"  # noqa: E731
+    blindrelay.provider.answer_with(handler)
+    with pytest.raises(openai.InternalServerError, match="returned str, not Reply"):
+        ask(client)
+
+
+def test_a_reply_that_is_not_json_is_named(blindrelay: LocalBlindRelay, client: openai.OpenAI) -> None:
+    blindrelay.provider.reply(json={"at": object()})
+    with pytest.raises(openai.InternalServerError, match="object is not JSON serializable"):
+        ask(client)
+    assert blindrelay.provider.requests[0].outcome == "answered"
+
+
+def test_a_reply_s_header_replaces_the_usual_one(blindrelay: LocalBlindRelay) -> None:
+    blindrelay.provider.reply("Hello", headers={"Content-Type": "text/plain"})
+    with blindrelay.sealed.httpx2_client() as http:
+        response = http.post("https://api.openai.com/v1/chat/completions", json={"messages": MESSAGES})
+    assert response.headers.get_list("content-type") == ["text/plain"]
+
+
+def test_a_stream_can_be_cut(blindrelay: LocalBlindRelay, client: openai.OpenAI) -> None:
+    blindrelay.provider.reply("one two three", cut_after=2)
+    with pytest.raises((BridgeError, openai.APIConnectionError, httpx2.TransportError)):
+        words(client)
+    assert blindrelay.provider.requests[0].outcome == "broken off"
+
+
+def test_the_last_piece_waits_at_a_gate(blindrelay: LocalBlindRelay, client: openai.OpenAI) -> None:
+    gate = Gate()
+    blindrelay.provider.reply("one two", hold=gate)
+    with client.chat.completions.create(model="m", messages=MESSAGES, stream=True) as stream:
+        pieces = (content for chunk in stream if (content := chunk.choices[0].delta.content))
+        assert next(pieces) == "one"
+        assert blindrelay.provider.requests[0].outcome == "open"
+        gate.release()
+        assert list(pieces) == [" two"]
+
+
+def test_the_bridge_refuses_what_it_would_refuse_in_production(
+    blindrelay: LocalBlindRelay, client: openai.OpenAI
+) -> None:
+    with pytest.raises(openai.APIStatusError, match="store"):
+        client.responses.create(model="m", input="x", store=True)
+    assert blindrelay.provider.requests == []
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_async_block(backend: str) -> None:
+    async def main() -> str | None:
+        async with LocalBlindRelay() as local:
+            local.provider.reply("Hello")
+            client = openai.AsyncOpenAI(api_key="any", http_client=local.sealed.async_httpx2_client())
+            answer = await client.chat.completions.create(model="m", messages=MESSAGES)
+            return answer.choices[0].message.content
+
+    with ThreadPoolExecutor(1) as other_thread:  # in this one a loop is set already
+        assert other_thread.submit(lambda: anyio.run(main, backend=backend)).result() == "Hello"
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_cancelled_async_block_is_closed(backend: str) -> None:
+    local = LocalBlindRelay()
+
+    async def main() -> bool:
+        with anyio.CancelScope() as scope:
+            async with local:
+                scope.cancel()
+                await anyio.sleep(60)
+        return scope.cancelled_caught
+
+    with ThreadPoolExecutor(1) as other_thread:
+        assert other_thread.submit(lambda: anyio.run(main, backend=backend)).result()
+    with pytest.raises(RuntimeError, match="not running"):
+        _ = local.connection_string
+
+
+def test_a_start_that_asyncio_cancels_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    starting, go_on, started = threading.Event(), threading.Event(), threading.Event()
+    enter = LocalBlindRelay.__enter__
+
+    def slow_portal() -> Any:
+        starting.set()
+        assert go_on.wait(20)
+        return start_blocking_portal()
+
+    def enter_and_tell(local: LocalBlindRelay) -> LocalBlindRelay:
+        try:
+            return enter(local)
+        finally:
+            started.set()
+
+    monkeypatch.setattr("blindrelay.testing.local.start_blocking_portal", slow_portal)
+    monkeypatch.setattr(LocalBlindRelay, "__enter__", enter_and_tell)
+    local = LocalBlindRelay()
+
+    async def main() -> None:
+        opening = asyncio.create_task(local.__aenter__())
+        await asyncio.to_thread(starting.wait, 20)
+        opening.cancel()
+        await asyncio.sleep(0)
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        await asyncio.to_thread(started.wait, 20)
+
+    asyncio.run(main())
+    with pytest.raises(RuntimeError, match="not running"):
+        _ = local.connection_string
+
+
+def test_presets_without_an_address_are_given_one() -> None:
+    with LocalBlindRelay(origins={"azure": "https://mine.openai.azure.com"}) as local:
+        client = openai.AzureOpenAI(
+            api_key="any",
+            api_version="2024-10-21",
+            azure_endpoint="https://mine.openai.azure.com",
+            http_client=local.sealed.httpx2_client(),
+        )
+        assert ask(client) == "Hello from the scripted provider."
+
+
+def test_options_reach_the_configuration_files() -> None:
+    with pytest.raises(ConfigError, match="colour"), LocalBlindRelay(relay_options={"colour": "blue"}):
+        pass
+    with pytest.raises(ConfigError, match="size"), LocalBlindRelay(bridge_options={"size": 1}):
+        pass
+
+
+def test_outside_its_block_there_is_no_connection_string() -> None:
+    local = LocalBlindRelay()
+    with pytest.raises(RuntimeError, match="`with` block"):
+        _ = local.connection_string
+    with local:
+        assert local.connection_string.startswith("blindrelay://")
+    with pytest.raises(RuntimeError, match="`with` block"):
+        _ = local.sealed
+
+
+def run_pytest(folder: Path, program: str, **environment: str) -> str:
+    """What pytest says of a test file, in a process of its own."""
+    (folder / "test_mine.py").write_text(program)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder)]
+    done = subprocess.run(
+        [*command, str(folder)],
+        env=os.environ | environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    return done.stdout + done.stderr
+
+
+def test_the_page_s_examples_pass(tmp_path: Path) -> None:
+    page = (ROOT / "docs/testing.md").read_text()
+    examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert "3 passed" in run_pytest(tmp_path, "\n\n".join(examples))
+
+
+def test_the_plugin_imports_nothing_heavy_until_a_test_uses_the_fixture(tmp_path: Path) -> None:
+    program = (
+        "import sys\ndef test_mine(): assert not {'grpc', 'httpx', 'uvicorn', 'nacl'} & set(sys.modules)\n"
+    )
+    assert "1 passed" in run_pytest(tmp_path, program)
+
+
+def test_a_missing_extra_is_named(tmp_path: Path) -> None:
+    (tmp_path / "uvicorn.py").write_text("raise ModuleNotFoundError('no uvicorn', name='uvicorn')")
+    said = run_pytest(tmp_path, "def test_mine(blindrelay): pass\n", PYTHONPATH=str(tmp_path))
+    assert 'the package uvicorn is not installed: pip install "blindrelay[testing]"' in said
