@@ -129,6 +129,7 @@ class ScriptedProvider:
     connections: int = 0
     port: int = 0
     _running: set[asyncio.Task[None]] = field(default_factory=set)
+    _writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     @property
     def origin(self) -> str:
@@ -145,6 +146,8 @@ class ScriptedProvider:
             for task in list(self._running):
                 task.cancel()
             await asyncio.gather(*self._running, return_exceptions=True)
+            for writer in self._writers:
+                writer.transport.abort()  # closing TLS would wait for the other side
             await asyncio.sleep(0)  # the transports close in the next turn of the loop
 
     async def idle(self) -> None:
@@ -155,6 +158,7 @@ class ScriptedProvider:
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)
+        self._writers.append(writer)
         self.connections += 1
         connection = Connection(reader, writer)
         try:

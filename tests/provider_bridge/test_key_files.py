@@ -44,6 +44,12 @@ def test_signing_key_is_made_once(path: Path) -> None:
     assert load_signing_key(path).public_key == made.public_key
 
 
+def test_signing_key_of_another_process_is_not_taken(path: Path) -> None:
+    path.symlink_to("made-meanwhile")  # it does not exist yet, and cannot be made
+    with pytest.raises(ConfigError, match="exists already"):
+        make_signing_key(path)
+
+
 def test_missing_identity_key_is_not_made_by_loading(path: Path) -> None:
     with pytest.raises(ConfigError, match="does not exist"):
         load_identity(path)

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import re
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -25,7 +20,6 @@ from blindrelay.serving import ConfigError
 from blindrelay.testing import Gate, LocalBlindRelay, ReceivedRequest, Reply
 
 MESSAGES: Any = [{"role": "user", "content": "my secret"}]
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -267,38 +261,3 @@ def test_outside_its_block_there_is_no_connection_string() -> None:
         assert local.connection_string.startswith("blindrelay://")
     with pytest.raises(RuntimeError, match="`with` block"):
         _ = local.sealed
-
-
-def run_pytest(folder: Path, program: str, **environment: str) -> str:
-    """What pytest says of a test file, in a process of its own."""
-    (folder / "test_mine.py").write_text(program)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder)]
-    done = subprocess.run(
-        [*command, str(folder)],
-        env=os.environ | environment,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    return done.stdout + done.stderr
-
-
-def test_the_page_s_examples_pass(tmp_path: Path) -> None:
-    page = (ROOT / "docs/testing.md").read_text()
-    examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    assert "3 passed" in run_pytest(tmp_path, "\n\n".join(examples))
-
-
-def test_the_plugin_imports_nothing_heavy_until_a_test_uses_the_fixture(tmp_path: Path) -> None:
-    program = (
-        "import sys\ndef test_mine(): assert not {'grpc', 'httpx', 'uvicorn', 'nacl'} & set(sys.modules)\n"
-    )
-    assert "1 passed" in run_pytest(tmp_path, program)
-
-
-def test_a_missing_extra_is_named(tmp_path: Path) -> None:
-    (tmp_path / "uvicorn.py").write_text("raise ModuleNotFoundError('no uvicorn', name='uvicorn')")
-    said = run_pytest(tmp_path, "def test_mine(blindrelay): pass\n", PYTHONPATH=str(tmp_path))
-    assert 'the package uvicorn is not installed: pip install "blindrelay[testing]"' in said

@@ -54,13 +54,13 @@ def credential_path(name: str) -> Path:
     return path
 
 
-def write_new(path: Path, text: str, what: str) -> None:
-    """Writes a new file (0600), completely or not at all. A file that exists already is left as it is.
+def write_new(path: Path, text: str, what: str) -> bool:
+    """Writes a new file (0600), completely or not at all. Returns False, and leaves it, if it exists.
 
     Raises ConfigError if it cannot be written.
     """
     with _config_errors(path, what):
-        private_file.make_file(path, text.encode())
+        return private_file.make_file(path, text.encode())
 
 
 def replace_file(path: Path, text: str, what: str) -> None:

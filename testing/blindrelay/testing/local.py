@@ -104,7 +104,9 @@ class LocalBlindRelay:
     def __enter__(self) -> Self:
         with self._changing, ExitStack() as starting:
             portal = starting.enter_context(start_blocking_portal())
-            self._connection_string = starting.enter_context(portal.wrap_async_context_manager(self._trio()))
+            self._connection_string = starting.enter_context(
+                portal.wrap_async_context_manager(self._serving())
+            )
             self._running = starting.pop_all()
         return self
 
@@ -130,7 +132,7 @@ class LocalBlindRelay:
             await to_thread.run_sync(self.__exit__, kind, error, trace)
 
     @asynccontextmanager
-    async def _trio(self) -> AsyncIterator[str]:
+    async def _serving(self) -> AsyncIterator[str]:
         """Runs the three servers; gives the connection string once an exchange can succeed."""
         async with AsyncExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="blindrelay-")))

@@ -40,9 +40,10 @@ def load_or_make_identity(path: Path) -> IdentityKey:
 
 def make_signing_key(path: Path) -> DirectorySigner:
     """Writes a new signing key, for its owner alone. Raises ConfigError if the file exists."""
-    if path.exists():
+    seed = f"{_PREFIX}{os.urandom(_SEED_SIZE).hex()}\n"
+    # Looked at before, so that an existing file is named as the reason in a folder that cannot be written.
+    if path.exists() or not write_new(path, seed, "signing key"):
         raise ConfigError(f"{path}: the file exists already; a signing key never replaces one")
-    write_new(path, f"{_PREFIX}{os.urandom(_SEED_SIZE).hex()}\n", "signing key")
     return load_signing_key(path)
 
 

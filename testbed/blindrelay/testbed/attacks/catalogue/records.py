@@ -153,9 +153,7 @@ RESPONSE_ATTACKS: Final = [
     Attack("reflect-request", "The relay sends the request's own records back for the response.",
            Reflection, (_ALTERED,), 0, "a key for each direction", with_fallback_to_clear, WRONG_BYTE),
 ]
-# fmt: on
 
-# fmt: off
 REQUEST_ATTACKS: Final = [
     _up("flip-request-first", "One bit of the request's first record is changed.", flip(0, _IN_BODY),
         without_authentication, WRONG_BYTE, end=_REFUSED),
