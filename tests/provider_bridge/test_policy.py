@@ -16,6 +16,8 @@ from blindrelay.v1.inner_pb2 import (
     EXCHANGE_KIND_TUNNEL,
     EXECUTION_NOT_STARTED,
     EXECUTION_UNKNOWN,
+    ROUNDING_EXACT,
+    SHAPING_PROFILE_BALANCED,
     ErrorCode,
     Shaping,
 )
@@ -69,7 +71,11 @@ def test_deadline_classes(deadline_class: int, seconds: int) -> None:
     ("fields", "code", "reason"),
     [
         ({"kind": EXCHANGE_KIND_TUNNEL}, "NOT_ALLOWED", "a WebSocket at"),
-        ({"shaping": Shaping(profile=2)}, "UNSUPPORTED", "shaping"),  # type: ignore[arg-type]
+        ({"shaping": Shaping(profile=SHAPING_PROFILE_BALANCED)}, "UNSUPPORTED", "shaping"),
+        ({"shaping": Shaping(tick_class=1)}, "UNSUPPORTED", "shaping"),
+        ({"shaping": Shaping(cell_class=1)}, "UNSUPPORTED", "shaping"),
+        ({"price_table_hash": b"x"}, "UNSUPPORTED", "receipts"),
+        ({"rounding": ROUNDING_EXACT}, "UNSUPPORTED", "receipts"),
         ({"retry_token": b"x"}, "UNSUPPORTED", "retry tokens"),
         ({"on_disconnect": 2}, "UNSUPPORTED", "on_disconnect"),
         ({"kind": 0}, "MALFORMED", "kind"),

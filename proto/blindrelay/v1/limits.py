@@ -40,7 +40,7 @@ RESPONSE_NONCE_SIZE: Final = 32
 
 MAX_DIRECTION_RECORDS: Final = 2**32
 MAX_DIRECTION_SIZE: Final = 2**38
-"""Records, and their bytes, under one key. 2**34 blocks leave an attacker an advantage of 2**-60 (section 9.5).
+"""Records, and their bytes, under one key (section 9.5): an attacker's advantage stays below 2**-60.
 
 The longest exchange, six hours, would have to carry 12 MB a second.
 """

@@ -52,7 +52,9 @@ class Program:
         try:
             return _exchange_lines(self._process.stdin, self._process.stdout, question)
         except (OSError, ValueError) as error:
-            raise ProgramError(f"the program gave no JSON object to {question['question']}: {error}") from None
+            raise ProgramError(
+                f"the program gave no JSON object to {question['question']}: {error}"
+            ) from None
 
     def end(self) -> None:
         """Closes its input and waits for it."""
@@ -110,7 +112,9 @@ def _questions(vector: Vector) -> list[tuple[Question, Answer]]:
     return _ASKED[vector["kind"]](vector)
 
 
-def _once(question: str, given: Sequence[str], answered: Sequence[str]) -> Callable[[Vector], list[tuple[Question, Answer]]]:
+def _once(
+    question: str, given: Sequence[str], answered: Sequence[str]
+) -> Callable[[Vector], list[tuple[Question, Answer]]]:
     def asked(vector: Vector) -> list[tuple[Question, Answer]]:
         fields = {name: vector[name] for name in given}
         expected = {name: vector[name] for name in answered if name in vector}
@@ -126,18 +130,30 @@ def _steps(vector: Vector) -> list[tuple[Question, Answer]]:
 
 
 def _attempts(vector: Vector) -> list[tuple[Question, Answer]]:
-    attempts = [{name: value for name, value in each.items() if name != "expect"} for each in vector["attempts"]]
+    attempts = [
+        {name: value for name, value in each.items() if name != "expect"} for each in vector["attempts"]
+    ]
     expected = {"outcomes": [each["expect"] for each in vector["attempts"]]}
     return [({"question": "claim", "attempts": attempts}, expected)]
 
 
 def _padding(vector: Vector) -> list[tuple[Question, Answer]]:
     lengths = [case["length"] for case in vector["cases"]]
-    return [({"question": "padding", "lengths": lengths}, {"padded": [case["padded"] for case in vector["cases"]]})]
+    return [
+        (
+            {"question": "padding", "lengths": lengths},
+            {"padded": [case["padded"] for case in vector["cases"]]},
+        )
+    ]
 
 
 def _direction(vector: Vector) -> list[tuple[Question, Answer]]:
-    question = {"question": "open", "direction": vector["kind"], "key": vector["key"], "records": vector["records"]}
+    question = {
+        "question": "open",
+        "direction": vector["kind"],
+        "key": vector["key"],
+        "records": vector["records"],
+    }
     return [(question, {"outcome": vector["expect"], "parts": vector["parts"]})]
 
 
@@ -147,7 +163,9 @@ _ASKED: Final[dict[str, Callable[[Vector], list[tuple[Question, Answer]]]]] = {
     "directory": _steps,
     "envelope": _once("envelope", ["values"], ["envelope_hash"]),
     "encapsulation": _once(
-        "decapsulate", ["kem_seed", "envelope", "encapsulated_secret"], ["exchange_secret", "request_key", "response_key"]
+        "decapsulate",
+        ["kem_seed", "envelope", "encapsulated_secret"],
+        ["exchange_secret", "request_key", "response_key"],
     ),
     "claim": _attempts,
     "padding": _padding,
