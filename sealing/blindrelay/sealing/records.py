@@ -1,7 +1,8 @@
 """Records: one direction of an exchange, sealed and opened (spec/protocol.md, section 9).
 
-The STREAM construction (Hoang, Reyhanitabar, Rogaway and Vizár, CRYPTO 2015) over AES-256-GCM. A record's nonce
-is its place, and whether it is the final one. A record that was moved, repeated or dropped does not open.
+The STREAM construction (Hoang, Reyhanitabar, Rogaway and Vizár, CRYPTO 2015) over AES-256-GCM. A record's
+nonce is its place, and whether it is the final one. A record that was moved, repeated or dropped does not
+open.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class RecordSealer:
     def seal(self, part: bytes, *, zeros: int = 0, final: bool = False) -> bytes:
         """One record: 20 bytes, the part, the zeros; the prefix is before the first.
 
-        Raises StateError after the final record, for a record over 69,632 bytes, and at the limits of the key.
+        Raises StateError after the final record, for a record over 69,632 bytes, and at the key's limits.
         """
         if self._cipher is None:
             raise StateError("nothing can be sealed after the final record")
