@@ -41,7 +41,7 @@ class Delegation(_message.Message):
     not_after: _builtins.int
     """Unix seconds, inclusive."""
     next_identity_hash: _builtins.bytes
-    """What the identity announces as its successor (section 4.4): SHA-256, 32 bytes, or none."""
+    """What the identity announces as its successor (annex C): SHA-256, 32 bytes, or none."""
     def __init__(
         self,
         *,
