@@ -105,9 +105,9 @@ class _ShapingProfileEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Shapin
     SHAPING_PROFILE_OFF: _ShapingProfile.ValueType  # 1
     """Records leave as the provider's bytes arrive."""
     SHAPING_PROFILE_BALANCED: _ShapingProfile.ValueType  # 2
-    """Room kept: UNSUPPORTED in this version."""
+    """Cells of 512 bytes, 100 milliseconds apart."""
     SHAPING_PROFILE_STRICT: _ShapingProfile.ValueType  # 3
-    """Room kept: UNSUPPORTED in this version."""
+    """Cells of 1,536 bytes, 250 milliseconds apart; requests are padded to a power of two."""
 
 class ShapingProfile(_ShapingProfile, metaclass=_ShapingProfileEnumTypeWrapper): ...
 
@@ -115,9 +115,9 @@ SHAPING_PROFILE_UNSPECIFIED: ShapingProfile.ValueType  # 0
 SHAPING_PROFILE_OFF: ShapingProfile.ValueType  # 1
 """Records leave as the provider's bytes arrive."""
 SHAPING_PROFILE_BALANCED: ShapingProfile.ValueType  # 2
-"""Room kept: UNSUPPORTED in this version."""
+"""Cells of 512 bytes, 100 milliseconds apart."""
 SHAPING_PROFILE_STRICT: ShapingProfile.ValueType  # 3
-"""Room kept: UNSUPPORTED in this version."""
+"""Cells of 1,536 bytes, 250 milliseconds apart; requests are padded to a power of two."""
 Global___ShapingProfile: _TypeAlias = ShapingProfile  # noqa: Y015
 
 class _Rounding:
@@ -322,7 +322,7 @@ Global___Header: _TypeAlias = Header  # noqa: Y015
 
 @_typing.final
 class Shaping(_message.Message):
-    """How the response's records are to be sized and timed. Absent or OFF in this version."""
+    """How sizes and times of the response's records are chosen (section 9.6)."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -661,10 +661,13 @@ class ResponsePart(_message.Message):
     HEAD_FIELD_NUMBER: _builtins.int
     BODY_FIELD_NUMBER: _builtins.int
     FRAME_FIELD_NUMBER: _builtins.int
+    CELL_FIELD_NUMBER: _builtins.int
     TAIL_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     body: _builtins.bytes
     """At most 65,536 bytes."""
+    cell: _builtins.bytes
+    """The next bytes of the parts in a shaped response (section 9.6). Alone in its part."""
     @_builtins.property
     def head(self) -> Global___ResponseHead: ...
     @_builtins.property
@@ -679,15 +682,21 @@ class ResponsePart(_message.Message):
         head: Global___ResponseHead | None = ...,
         body: _builtins.bytes | None = ...,
         frame: Global___Frame | None = ...,
+        cell: _builtins.bytes | None = ...,
         tail: Global___ResponseTail | None = ...,
         error: Global___ExchangeError | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "body", b"body", "error", b"error", "frame", b"frame", "head", b"head", "tail", b"tail"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "_cell", b"_cell", "body", b"body", "cell", b"cell", "error", b"error", "frame", b"frame", "head", b"head", "tail", b"tail"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "body", b"body", "error", b"error", "frame", b"frame", "head", b"head", "tail", b"tail"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "_cell", b"_cell", "body", b"body", "cell", b"cell", "error", b"error", "frame", b"frame", "head", b"head", "tail", b"tail"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__body: _TypeAlias = _typing.Literal["body"]  # noqa: Y015
     _WhichOneofArgType__body: _TypeAlias = _typing.Literal["_body", b"_body"]  # noqa: Y015
+    _WhichOneofReturnType__cell: _TypeAlias = _typing.Literal["cell"]  # noqa: Y015
+    _WhichOneofArgType__cell: _TypeAlias = _typing.Literal["_cell", b"_cell"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__body) -> _WhichOneofReturnType__body | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cell) -> _WhichOneofReturnType__cell | None: ...
 
 Global___ResponsePart: _TypeAlias = ResponsePart  # noqa: Y015

@@ -24,8 +24,9 @@ from blindrelay.sealing.frames import (
     is_close_code,
 )
 from blindrelay.sealing.keys import SealingKey
-from blindrelay.sealing.messages import RequestOpener, RequestSealer, ResponseOpener, ResponseSealer
 from blindrelay.sealing.part_order import TUNNEL_STATUS
+from blindrelay.sealing.requests import RequestOpener, RequestSealer
+from blindrelay.sealing.responses import ResponseOpener, ResponseSealer
 
 __all__ = [
     "BINARY",

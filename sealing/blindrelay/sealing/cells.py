@@ -1,4 +1,4 @@
-"""Cells: a response whose records have sizes and times that its content does not choose (spec/protocol.md, 9.6).
+"""Cells: the records of a response whose sizes and times do not depend on its content (spec, section 9.6).
 
 A cell is a record of a fixed size. What the cells of a response carry, joined, is one DEFLATE stream, whose
 content is the response's parts, each after its length. The end is inside: cells go on after it.
@@ -7,21 +7,18 @@ content is the response's parts, each after its length. The end is inside: cells
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import Final
 
 from blindrelay.sealing.cell_dictionary import DICTIONARY
-from blindrelay.sealing.errors import StateError, ViolationError
-from blindrelay.sealing.padding import RECORD_OVERHEAD
+from blindrelay.sealing.errors import ViolationError
 
 MAX_INFLATED: Final = 262_144
 """Bytes that one cell may inflate to. A sealer adds at most half of it between two cells."""
 
 _LENGTH_SIZE: Final = 4
-_FIELD_FRAMING: Final = 4
-"""Bytes of protobuf tag and length before a cell's content, up to 2 MiB. A shorter length leaves a zero."""
-
 _WINDOW_BITS: Final = -13
 _MEMORY_LEVEL: Final = 6
 """8 KiB of window and 96 KiB of memory for each response: events repeat at once or never."""
@@ -52,3 +49,68 @@ class CellShape:
 
 BALANCED: Final = CellShape(tick=100, sizes=(512, 4_096, 32_768), run=8, first_count=64, growth=2)
 STRICT: Final = CellShape(tick=250, sizes=(1_536, 12_288, 65_536), run=16, first_count=64, growth=2.5)
+
+
+class CellWriter:
+    """The DEFLATE stream in a response's cells, as the bridge writes it."""
+
+    def __init__(self) -> None:
+        self._deflate = zlib.compressobj(
+            level=6, wbits=_WINDOW_BITS, memLevel=_MEMORY_LEVEL, zdict=DICTIONARY
+        )
+        self._waiting = bytearray()
+        self._flushed = True
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that no cell has taken yet."""
+        self._flush()
+        return len(self._waiting)
+
+    def add(self, part: bytes) -> None:
+        """Appends an encoded part."""
+        self._waiting += self._deflate.compress(len(part).to_bytes(_LENGTH_SIZE, "big") + part)
+        self._flushed = False
+
+    def take(self, size: int) -> bytes:
+        """The next bytes of the stream, at most `size`. All of what was added can be inflated from them."""
+        self._flush()
+        taken = bytes(self._waiting[:size])
+        del self._waiting[:size]
+        return taken
+
+    def _flush(self) -> None:
+        if not self._flushed:
+            self._waiting += self._deflate.flush(zlib.Z_PARTIAL_FLUSH)
+            self._flushed = True
+
+
+class CellReader:
+    """The DEFLATE stream in a response's cells, as the client reads it."""
+
+    def __init__(self) -> None:
+        self._inflate = zlib.decompressobj(wbits=_WINDOW_BITS, zdict=DICTIONARY)
+        self._unread = bytearray()
+
+    def parts(self, content: bytes) -> list[bytes]:
+        """The encoded parts that are complete with the next cell's content.
+
+        Raises ViolationError if it is not DEFLATE, inflates to over 262,144 bytes, or has a part over that.
+        """
+        try:
+            self._unread += self._inflate.decompress(content, MAX_INFLATED + 1)
+        except zlib.error:
+            raise ViolationError("a cell cannot be inflated") from None
+        if len(self._unread) > MAX_INFLATED or self._inflate.unused_data:
+            raise ViolationError("a cell holds too much")
+        return list(self._complete())
+
+    def _complete(self) -> Iterator[bytes]:
+        while len(self._unread) >= _LENGTH_SIZE:
+            end = _LENGTH_SIZE + int.from_bytes(self._unread[:_LENGTH_SIZE], "big")
+            if end > MAX_INFLATED:
+                raise ViolationError("a cell holds too much")
+            if len(self._unread) < end:
+                return
+            yield bytes(self._unread[_LENGTH_SIZE:end])
+            del self._unread[:end]

@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from blindrelay.sealing.errors import KeyConfigError, OpenError, StateError
 from blindrelay.sealing.keys import SealingKey, public_key_of
-from blindrelay.sealing.messages import RequestOpener, RequestSealer, ResponseOpener, ResponseSealer
+from blindrelay.sealing.requests import RequestOpener, RequestSealer
+from blindrelay.sealing.responses import ResponseOpener, ResponseSealer
 from blindrelay.v1 import labels
 from blindrelay.v1.envelope import parse_envelope
 from blindrelay.v1.keys import key_id
