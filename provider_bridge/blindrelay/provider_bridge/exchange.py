@@ -22,7 +22,10 @@ from blindrelay.provider_bridge.content_coding import decode_body
 from blindrelay.provider_bridge.errors import SealedError, not_allowed
 from blindrelay.provider_bridge.exchange_opener import ClaimedExchange
 from blindrelay.provider_bridge.frame_filter import FrameFilter, MessageFilter, NoFilter
+from blindrelay.provider_bridge.grid import Grid
+from blindrelay.provider_bridge.pacer import CellSource, Pacer
 from blindrelay.provider_bridge.policy.request_policy import PlannedCall, plan_call
+from blindrelay.provider_bridge.policy.shaping import expects_events, shape_of
 from blindrelay.provider_bridge.providers import Provider
 from blindrelay.provider_bridge.request_body import discard_request, read_body
 from blindrelay.provider_bridge.request_budget import RequestBudget, Share
@@ -30,6 +33,7 @@ from blindrelay.provider_bridge.response_stream import send_response
 from blindrelay.provider_bridge.stateless.checker import Checker
 from blindrelay.provider_bridge.tunnel import Tunnel
 from blindrelay.provider_bridge.upstream.provider_call import ProviderResponse, ProviderTransport
+from blindrelay.sealing import CellShape
 from blindrelay.serving import CallRefusedError, Context
 from blindrelay.v1.exchange_messages import response_message
 from blindrelay.v1.inner_pb2 import (
@@ -40,6 +44,7 @@ from blindrelay.v1.inner_pb2 import (
     EXECUTION_STARTED,
     EXECUTION_UNKNOWN,
     Execution,
+    ResponsePart,
 )
 from blindrelay.v1.outer_status import OuterStatus
 
@@ -84,6 +89,9 @@ class Exchange:
         self._execution: Execution.ValueType = EXECUTION_NOT_STARTED
         self._timeout = asyncio.timeout(None)
         self._open_tunnel: Tunnel | None = None
+        self._shape: CellShape | None = None
+        self._grid: Grid | None = None
+        self._pacer: Pacer | None = None
         self._given_up = False
         self._writing = False
 
@@ -126,7 +134,9 @@ class Exchange:
     async def _serve(self) -> None:
         if self._runtime.draining:
             raise SealedError(ERROR_CODE_DRAINING, "the bridge is shutting down", EXECUTION_NOT_STARTED)
-        call = plan_call(self._claimed.first.head, self._runtime.providers)
+        head = self._claimed.first.head
+        self._shape = shape_of(head)
+        call = plan_call(head, self._runtime.providers)
         self._end_after(call.deadline)
         with self._runtime.budget.share(self._peer) as share:
             if call.allowed.tunnel:
@@ -146,6 +156,7 @@ class Exchange:
         """The body as it goes to the provider, once it has been checked."""
         limit = self._runtime.max_request
         body = await read_body(self._claimed, self._context, share, limit)
+        self._begin_response(body)
         if call.coding is not None:
             body = await decode_body(body, call.coding, share, limit)
         if body and call.bodiless:
@@ -154,14 +165,33 @@ class Exchange:
             await self._runtime.checker.check(call.check, body)
         return body
 
+    def _begin_response(self, body: bytearray) -> None:
+        """Starts the clock of a shaped response: the request is accepted."""
+        if self._shape is None:
+            return
+        if expects_events(self._claimed.first.head, body):
+            cells = self._claimed.response.in_cells(self._shape)
+            self._pacer = Pacer(cells, self._send, Grid(self._shape.tick))
+        else:
+            self._claimed.response.shape(self._shape)
+            self._grid = Grid(self._shape.grid)
+
     async def _call(self, call: PlannedCall, body: bytearray, share: Share) -> None:
-        self._execution = EXECUTION_UNKNOWN
-        async with aclosing(await self._runtime.transport.call(call, body)) as response:
+        def started() -> None:
             self._execution = EXECUTION_STARTED
             # The provider has the whole body, and the response may take hours.
             body.clear()
             share.release()
-            await send_response(response, self._claimed.response, self._send)
+
+        self._execution = EXECUTION_UNKNOWN
+        coming = self._runtime.transport.call(call, body)
+        if self._pacer is not None:
+            async with aclosing(CellSource(asyncio.ensure_future(coming), started)) as source:
+                await self._pacer.run(source.fill)
+            return
+        async with aclosing(await coming) as response:
+            started()
+            await send_response(response, self._claimed.response, self._send, self._grid)
 
     async def _tunnel(self, call: PlannedCall, share: Share) -> None:
         self._execution = EXECUTION_UNKNOWN
@@ -193,11 +223,20 @@ class Exchange:
             # The client stopped reading, and no record can follow one that was half written.
             raise CallRefusedError(_OUTER_STATUS.get(error.code, OuterStatus.INTERNAL))
         try:
-            async with asyncio.timeout(FAREWELL_SECONDS):
-                await self._send(self._claimed.response.seal(error=error.as_message()))
+            await self._send_error(error)
         except TimeoutError:
             raise CallRefusedError(OuterStatus.DEADLINE) from None
         await self._discard_request()
+
+    async def _send_error(self, error: SealedError) -> None:
+        if self._pacer is not None:
+            self._pacer.cells.add(ResponsePart(error=error.as_message()))
+            await self._pacer.run()
+            return
+        if self._grid is not None:
+            await self._grid.wait()
+        async with asyncio.timeout(FAREWELL_SECONDS):
+            await self._send(self._claimed.response.seal(error=error.as_message()))
 
     async def _discard_request(self) -> None:
         """Only one task may read from gRPC at a time; in a tunnel it is the tunnel's."""

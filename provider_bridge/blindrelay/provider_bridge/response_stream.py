@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from blindrelay.provider_bridge.errors import ProviderError, bad_response
+from blindrelay.provider_bridge.grid import Grid
 from blindrelay.provider_bridge.upstream.provider_call import ProviderResponse
 from blindrelay.sealing import ResponseSealer
 from blindrelay.v1.inner_pb2 import Header, ResponseHead, ResponseTail
@@ -23,18 +24,22 @@ GATHER_SECONDS: Final = 0.005
 Send = Callable[[list[bytes]], Awaitable[None]]
 
 
-async def send_response(response: ProviderResponse, sealer: ResponseSealer, send: Send) -> None:
+async def send_response(
+    response: ProviderResponse, sealer: ResponseSealer, send: Send, grid: Grid | None = None
+) -> None:
     """Seals a response and sends it as it arrives, no faster than `send` returns.
 
-    Nothing is read while `send` waits. Raises ProviderError if the response breaks off, once everything
-    before has been sent.
+    With a grid, what is less than a full record waits for its next point. Nothing is read while `send`
+    waits. Raises ProviderError if the response breaks off, once everything before has been sent.
     """
-    head: ResponseHead | None = _head(response)
+    head: ResponseHead | None = response_head(response)
     patience = 0.0 if response.is_event_stream else GATHER_SECONDS
     while True:
         if head is None:
             await response.arrival(None)
-        batch = await _gather(response, patience)
+        batch = await _gather(response, patience if grid is None else grid.remaining)
+        if grid is not None and len(batch.body) < MAX_BODY_PIECE:
+            await grid.wait()
         tail = ResponseTail(body_end=response.body_end) if batch.ended else None
         if batch.body or tail or (head and not batch.failure):
             await send(sealer.seal(head=head, body=batch.body or None, tail=tail))
@@ -69,7 +74,8 @@ async def _gather(response: ProviderResponse, patience: float) -> Batch:
             return Batch(body, ended=response.ended)
 
 
-def _head(response: ProviderResponse) -> ResponseHead:
+def response_head(response: ProviderResponse) -> ResponseHead:
+    """The head of a response. Raises ProviderError if it is over 32,768 bytes."""
     headers = [Header(name=name, value=value) for name, value in response.headers]
     head = ResponseHead(status=response.status, headers=headers)
     if head.ByteSize() > MAX_HEAD_SIZE:

@@ -3,6 +3,8 @@
 It implements sections 4.2 and 8 to 10 of spec/protocol.md. Client and bridge use it; the relay must not.
 """
 
+from blindrelay.sealing.cell_sealer import CellSealer
+from blindrelay.sealing.cells import BALANCED, STRICT, CellShape
 from blindrelay.sealing.encapsulation import BridgeExchange, ClientExchange, decapsulate, encapsulate
 from blindrelay.sealing.errors import (
     KeyConfigError,
@@ -29,12 +31,16 @@ from blindrelay.sealing.requests import RequestOpener, RequestSealer
 from blindrelay.sealing.responses import ResponseOpener, ResponseSealer
 
 __all__ = [
+    "BALANCED",
     "BINARY",
     "CLOSE",
     "CONTINUATION",
+    "STRICT",
     "TEXT",
     "TUNNEL_STATUS",
     "BridgeExchange",
+    "CellSealer",
+    "CellShape",
     "ClientExchange",
     "KeyConfigError",
     "OpenError",

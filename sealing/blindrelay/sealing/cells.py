@@ -32,14 +32,18 @@ class CellShape:
         tick: milliseconds from one cell to the next.
         sizes: bytes of a cell; the first size is the usual one.
         run: cells until the size may grow.
+        grid: milliseconds from one release to the next, of a response that is not an event stream.
+        strict: whether requests, and responses that are not event streams, are padded to a power of two.
         first_count, growth: the number of cells is first_count · growth^n, rounded down, for some n ≥ 0.
     """
 
     tick: int
     sizes: tuple[int, ...]
     run: int
+    grid: int
     first_count: int
     growth: float
+    strict: bool = False
 
     def padded_count(self, cells: int) -> int:
         """How many cells a response has whose end is in cell number `cells`, counted from 1."""
@@ -47,8 +51,10 @@ class CellShape:
         return next(padded for padded in counts if padded >= cells)
 
 
-BALANCED: Final = CellShape(tick=100, sizes=(512, 4_096, 32_768), run=8, first_count=64, growth=2)
-STRICT: Final = CellShape(tick=250, sizes=(1_536, 12_288, 65_536), run=16, first_count=64, growth=2.5)
+BALANCED: Final = CellShape(tick=100, sizes=(512, 4_096, 32_768), run=8, grid=100, first_count=64, growth=2)
+STRICT: Final = CellShape(
+    tick=250, sizes=(1_536, 12_288, 65_536), run=16, grid=1_000, first_count=64, growth=2.5, strict=True
+)
 
 
 class CellWriter:

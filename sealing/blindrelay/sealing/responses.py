@@ -24,9 +24,9 @@ class ResponseSealer(MessageSealer[ResponsePart]):
     def __init__(self, derive_key: DeriveKey, response_nonce: bytes) -> None:
         super().__init__(derive_key, RESPONSE_ORDER, _LARGEST_PART, response_nonce=response_nonce)
 
-    def shaped(self, *, strict: bool) -> None:
-        """Pads every record from now on, and with `strict` the whole to a power of two (section 9.6)."""
-        self._strict = strict
+    def shape(self, shape: CellShape) -> None:
+        """Pads every record from now on, and the whole as the shape says (section 9.6)."""
+        self._strict = shape.strict
         self._zeros = _alone
 
     def in_cells(self, shape: CellShape) -> CellSealer:

@@ -27,8 +27,6 @@ from blindrelay.v1.inner_pb2 import (
     EXCHANGE_KIND_TUNNEL,
     ON_DISCONNECT_CANCEL,
     ON_DISCONNECT_UNSPECIFIED,
-    SHAPING_PROFILE_OFF,
-    SHAPING_PROFILE_UNSPECIFIED,
     RequestHead,
 )
 from blindrelay.v1.limits import deadline_seconds
@@ -103,10 +101,6 @@ def _is_tunnel(head: RequestHead) -> bool:
 
 def _check_unsupported(head: RequestHead) -> None:
     """Refuses fields that are reserved: a client that sets one expects what this version does not do."""
-    shaping = head.shaping
-    unshaped = shaping.profile in (SHAPING_PROFILE_UNSPECIFIED, SHAPING_PROFILE_OFF)
-    if not unshaped or shaping.tick_class or shaping.cell_class:
-        raise RequestError(ERROR_CODE_UNSUPPORTED, "shaping of responses is not supported")
     if head.retry_token:
         raise RequestError(ERROR_CODE_UNSUPPORTED, "retry tokens are not supported")
     if head.on_disconnect not in (ON_DISCONNECT_UNSPECIFIED, ON_DISCONNECT_CANCEL):

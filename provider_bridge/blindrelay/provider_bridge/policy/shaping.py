@@ -1,0 +1,48 @@
+"""How a response is shaped, by the request's head and body (spec/protocol.md, section 9.6)."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from blindrelay.provider_bridge.errors import RequestError
+from blindrelay.sealing import BALANCED, STRICT, CellShape
+from blindrelay.v1.inner_pb2 import (
+    ERROR_CODE_UNSUPPORTED,
+    SHAPING_PROFILE_BALANCED,
+    SHAPING_PROFILE_OFF,
+    SHAPING_PROFILE_STRICT,
+    SHAPING_PROFILE_UNSPECIFIED,
+    RequestHead,
+)
+
+_SHAPES: Final = {
+    SHAPING_PROFILE_UNSPECIFIED: None,
+    SHAPING_PROFILE_OFF: None,
+    SHAPING_PROFILE_BALANCED: BALANCED,
+    SHAPING_PROFILE_STRICT: STRICT,
+}
+
+_STREAM: Final = re.compile(rb'"stream"\s*:\s*true')
+_LOOKED_AT: Final = 4_096
+"""Bytes at each end of a body in which the switch is looked for. SDKs write it first or last."""
+
+
+def shape_of(head: RequestHead) -> CellShape | None:
+    """The shape that the client asks for, or None. Raises RequestError for one that this version lacks."""
+    shaping = head.shaping
+    if shaping.profile not in _SHAPES or shaping.tick_class or shaping.cell_class:
+        raise RequestError(ERROR_CODE_UNSUPPORTED, "the response cannot be shaped like that")
+    return _SHAPES[shaping.profile]
+
+
+def expects_events(head: RequestHead, body: bytearray) -> bool:
+    """Whether the request asks for an event stream, by its URL, a header or its body.
+
+    It is a guess that must be made before the response. A wrong one costs time, never content.
+    """
+    if "stream" in head.url.lower():
+        return True
+    if any(item.name == b"accept" and b"text/event-stream" in item.value for item in head.headers):
+        return True
+    return any(_STREAM.search(end) for end in (body[:_LOOKED_AT], body[-_LOOKED_AT:]))
