@@ -15,6 +15,7 @@ A connection string has the form ``blindrelay://TOKEN@relay.example:443?bridge=b
 ``history``     the file for the history of the bridge's keys, or ``off``
 ``headers``     names of further headers to send if the bridge allows them, separated by commas
 ``cache_salt``  hosts whose prompt cache takes a salt as vLLM does; ``off``: no salts
+``shape``       ``balanced`` (default), ``strict`` or ``off``: what sizes and times of responses show
 =============== ==========================================================================
 """
 
@@ -32,6 +33,7 @@ from typing import Final
 from blindrelay.client.connection_options import (
     CREDENTIALS,
     DEADLINES,
+    SHAPES,
     SWITCH,
     bridge_identity,
     choice,
@@ -43,7 +45,7 @@ from blindrelay.client.connection_string import OPTIONS, address_text, connectio
 from blindrelay.client.errors import ConfigurationError
 from blindrelay.client.state_file import user_folder
 from blindrelay.v1.http_proxy import HttpProxy
-from blindrelay.v1.inner_pb2 import Credential, DeadlineClass
+from blindrelay.v1.inner_pb2 import Credential, DeadlineClass, ShapingProfile
 from blindrelay.v1.loopback import is_loopback
 from blindrelay.v1.private_file import OPEN_TO_OTHERS
 from blindrelay.v1.text_file import EncodingError, decode_text
@@ -77,6 +79,7 @@ class ConnectionConfig:
         history: the file for the key history; True for the default file, False for none.
         headers: lower-case names of headers that are sent in addition to the protocol's own.
         cache_salt: lower-case hosts whose prompt cache takes a salt as vLLM does; None for no salts.
+        shape: a ShapingProfile.
     """
 
     host: str
@@ -93,6 +96,7 @@ class ConnectionConfig:
     history: Path | bool = True
     headers: frozenset[str] = frozenset()
     cache_salt: frozenset[str] | None = frozenset()
+    shape: ShapingProfile.ValueType = ShapingProfile.SHAPING_PROFILE_BALANCED
 
     def __post_init__(self) -> None:
         if not self.tls and not is_loopback(self.host):
@@ -178,6 +182,7 @@ class ConnectionConfig:
             history=_history(settings.get("history", "on")),
             headers=header_names(settings.get("headers")),
             cache_salt=salted_hosts(settings.get("cache_salt")),
+            shape=choice("shape", settings.get("shape", "balanced"), SHAPES),
         )
 
 

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from blindrelay.client.errors import ConfigurationError
 from blindrelay.trust import IdentityError, parse_identity
-from blindrelay.v1.inner_pb2 import Credential, DeadlineClass
+from blindrelay.v1.inner_pb2 import Credential, DeadlineClass, ShapingProfile
 
 T = TypeVar("T")
 
@@ -21,6 +21,11 @@ DEADLINES: Final = {
 CREDENTIALS: Final = {
     "injected": Credential.CREDENTIAL_INJECTED,
     "brought": Credential.CREDENTIAL_BROUGHT,
+}
+SHAPES: Final = {
+    "off": ShapingProfile.SHAPING_PROFILE_OFF,
+    "balanced": ShapingProfile.SHAPING_PROFILE_BALANCED,
+    "strict": ShapingProfile.SHAPING_PROFILE_STRICT,
 }
 SWITCH: Final = {"on": True, "off": False}
 

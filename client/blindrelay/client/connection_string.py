@@ -23,6 +23,7 @@ OPTIONS: Final = (
     "history",
     "headers",
     "cache_salt",
+    "shape",
 )
 
 _DEFAULT_PORT: Final = 443

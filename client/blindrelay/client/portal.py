@@ -13,11 +13,13 @@ import os
 import threading
 import weakref
 from collections.abc import Coroutine
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, wait
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-from blindrelay.client.engine import require_engine
+from blindrelay.client.engine import release_before_fork, require_engine
 from blindrelay.client.errors import ClosedError, ForkError
+from blindrelay.client.lingering import lingering
 
 T = TypeVar("T")
 
@@ -38,6 +40,7 @@ class Portal:
         self._started_in = os.getpid()
         self._lock = threading.RLock()  # a signal handler may run in a thread that holds it
         self._closed = False
+        self._begun: weakref.WeakSet[Future[Any]] = weakref.WeakSet()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=_run, args=(self._loop,), name="blindrelay", daemon=True)
         self._thread.start()
@@ -59,7 +62,9 @@ class Portal:
             if self._closed:
                 coroutine.close()
                 raise ClosedError
-            return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+            self._begun.add(future)
+            return future
 
     def call(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Runs the coroutine in the portal's loop and waits for it. Ctrl-C in this thread cancels it.
@@ -83,19 +88,42 @@ class Portal:
                 return
             self._closed = True
         self._abandoned.detach()
+        if lingering(self._loop):
+            self._linger()
+            return
         # Coroutines that were started before the lock was taken precede this one, which ends them.
         asyncio.run_coroutine_threadsafe(_end_everything_else(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
+    def _linger(self) -> None:
+        for future in wait(self._begun, _LAST_SECONDS).not_done:
+            future.cancel()
+        release_before_fork(self.end)
+        _lingering.difference_update([each for each in _lingering if not each._thread.is_alive()])
+        _lingering.add(self)
+        asyncio.run_coroutine_threadsafe(_stop_later(), self._loop)
+
+    def end(self) -> bool:
+        """As close(), but nothing lingers. Returns True."""
+        self.close()
+        _lingering.discard(self)
+        if self.is_of_this_process and self._thread.is_alive():
+            with suppress(RuntimeError):  # the loop has ended meanwhile
+                self._loop.call_soon_threadsafe(_cancel_lingering, self._loop)
+            self._thread.join()
+        return True
+
 
 _open: weakref.WeakSet[Portal] = weakref.WeakSet()
+_lingering: set[Portal] = set()
+"""Closed portals whose threads may still read the rest of shaped responses."""
 
 
 @atexit.register
 def _close_all() -> None:
     for portal in list(_open):
-        portal.close()
+        portal.end()
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
@@ -123,6 +151,19 @@ def outcome(future: Future[T], timeout: float | None = None) -> T:
         return future.result(timeout)
     except CancelledError:
         raise ClosedError from None
+
+
+async def _stop_later() -> None:
+    loop = asyncio.get_running_loop()
+    while tasks := lingering(loop):
+        await asyncio.wait(tasks)
+    await _end_everything_else()
+    loop.stop()
+
+
+def _cancel_lingering(loop: asyncio.AbstractEventLoop) -> None:
+    for task in lingering(loop):
+        task.cancel()
 
 
 async def _end_everything_else() -> None:

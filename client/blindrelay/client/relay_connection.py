@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Awaitable, Coroutine
 from functools import partial
 from typing import Any, Final
@@ -13,6 +14,7 @@ from blindrelay.client.channel import RelayChannel
 from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.errors import ClosedError, RelayError, TimedOutError, UnreachableError
 from blindrelay.client.key_ring import KeyRing
+from blindrelay.client.lingering import linger
 from blindrelay.client.own_thread import in_own_thread
 from blindrelay.v1.channel import ExchangeCall
 from blindrelay.v1.grpc_profile import authorization
@@ -22,6 +24,9 @@ from blindrelay.v1.outer_status import OuterStatus
 MAX_EXCHANGES: Final = 64
 """Exchanges at once on one channel. More wait until the pool timeout. A relay allows 100 streams. Close to
 that number, HTTP/2 refuses a new stream until it has seen the end of an old one."""
+
+MAX_TRAILING: Final = 60
+"""Shaped responses on one channel whose rest is read. With the exchanges they are fewer than 100 streams."""
 
 _CLOSING_SECONDS: Final = 0.25
 """For streams with a complete response to end. If they were cut before, they would look like aborts."""
@@ -61,6 +66,8 @@ class RelayConnection:
         self._renewal: asyncio.Task[None] | None = None
         self._watches = 0
         self._background: set[asyncio.Task[None]] = set()
+        self._trailing: dict[asyncio.Task[None], None] = {}
+        self._calls: weakref.WeakSet[ExchangeCall] = weakref.WeakSet()
 
     async def enter(self, connect: float | None, pool: float | None) -> None:
         """Waits until the relay can be reached, and then for room. leave() gives the room back.
@@ -156,7 +163,9 @@ class RelayConnection:
     ) -> ExchangeCall:
         """Begins one exchange of at most `deadline` seconds (see ExchangeChannel)."""
         self._require_open()
-        return self._channel.exchange((*self._metadata, envelope), deadline, only_message)
+        call = self._channel.exchange((*self._metadata, envelope), deadline, only_message)
+        self._calls.add(call)
+        return call
 
     async def directories(self) -> bytes:
         """The relay's GetKeyDirectoryResponse, unverified bytes. Raises RelayError."""
@@ -193,14 +202,43 @@ class RelayConnection:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def close(self) -> None:
-        """Ends every exchange and the channel."""
+    def trail(self, call: ExchangeCall, rest: Coroutine[Any, Any, None]) -> None:
+        """Reads the rest of a shaped response, also after close(). Of too many the oldest is dropped."""
+        self._calls.discard(call)
+        if len(self._trailing) >= MAX_TRAILING:
+            next(iter(self._trailing)).cancel()
+        task = linger(rest)
+        self._trailing[task] = None
+        task.add_done_callback(self._trailing.pop)
+
+    async def close(self, *, at_once: bool = False) -> None:
+        """Ends every exchange and the channel. Unless `at_once`, the rest of shaped responses is read first.
+
+        That goes on in the background.
+        """
         if self._background:
             await asyncio.wait(self._background, timeout=_CLOSING_SECONDS)
         for task in self._background:
             task.cancel()
         self._closed = True
-        await asyncio.gather(self._channel.grpc.close(), *self._background, return_exceptions=True)
+        await asyncio.gather(*self._background, return_exceptions=True)
+        if self._trailing and not at_once:
+            for call in self._calls:
+                call.cancel()
+            linger(self._close_after_trailing())
+        else:
+            await self._close_channel()
+
+    async def _close_after_trailing(self) -> None:
+        try:
+            await asyncio.wait(self._trailing)
+        finally:
+            await self._close_channel()
+
+    async def _close_channel(self) -> None:
+        for task in list(self._trailing):
+            task.cancel()
+        await asyncio.gather(self._channel.grpc.close(), *self._trailing, return_exceptions=True)
         if self._watches:
             await asyncio.sleep(_LAST_NEWS_SECONDS)
         # gRPC's engine runs as long as a channel is referred to, and responses refer to this object.

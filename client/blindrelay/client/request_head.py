@@ -22,7 +22,7 @@ from blindrelay.v1.http_headers import (
     SUBPROTOCOL,
     nominated,
 )
-from blindrelay.v1.inner_pb2 import Credential, ExchangeKind, Header, RequestHead
+from blindrelay.v1.inner_pb2 import Credential, ExchangeKind, Header, RequestHead, Shaping
 
 CREDENTIAL_PARAMETERS: Final = ("key", "api_key", "api-key", "apikey", "access_token", "oauth_token")
 
@@ -45,6 +45,7 @@ def request_head(request: Request, config: ConnectionConfig) -> RequestHead:
         headers=_sealed_headers(request.headers.raw, config),
         credential=config.credential,
         deadline_class=config.deadline_class,
+        shaping=Shaping(profile=config.shape),
     )
 
 

@@ -31,9 +31,6 @@ _DRAIN_SECONDS: Final = 5
 """How long to wait for the end of the call after the end of the response. Cancelling it would look like an
 abort."""
 
-_DRAIN_RECORDS: Final = 1_024
-"""Records of padding that are read: 64 MiB, more than a response of 1 GiB has."""
-
 BeginCall = Callable[[bytes | None], ExchangeCall]
 """Begins the gRPC call: with its only message, or with None to write messages to it."""
 
@@ -73,6 +70,7 @@ class SealedStream:
         self._body: bytes | None = None
         self._begun = False
         self._closed = False
+        self._left = False
 
     @property
     def ended(self) -> bool:
@@ -122,18 +120,14 @@ class SealedStream:
         return body
 
     async def part(self, *, patient: bool = False) -> ResponsePart:
-        """The response's next part, within the time limits unless `patient`. Raises BlindRelayError."""
-        message = await self._read(patient=patient)
-        try:
-            part = self._response.open(ExchangeResponse.FromString(message).sealed)
-        except (SealingError, DecodeError) as error:
-            self._close()
-            if isinstance(error, ViolationError):
-                raise ProtocolError(f"the bridge broke the protocol: {error}") from None
-            raise AlteredResponseError from None
+        """The response's next part, within the time limits unless `patient`. Raises BlindRelayError.
+
+        Cells without content are passed over.
+        """
+        part = await self._read(patient=patient)
         self._begun = True
         if self.ended:
-            self._relay.in_background(self._drain())
+            self._leave_to_end()
         if part.HasField("error"):
             raise BridgeError(part.error)
         return part
@@ -161,12 +155,12 @@ class SealedStream:
         except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
             return  # the call has ended: reading the response tells why
 
-    async def _read(self, *, patient: bool) -> bytes:
+    async def _read(self, *, patient: bool) -> ResponsePart:
         what = "read" if self._begun else "first_byte"
         timeout = None if patient else getattr(self._timeouts, what)
         try:
             async with asyncio.timeout(timeout):
-                message = await self._next_message()
+                part = await self._next_part()
         except TimeoutError:
             self._close()
             raise TimedOutError(what, timeout or 0) from None
@@ -175,10 +169,22 @@ class SealedStream:
         except asyncio.CancelledError:
             self._close()
             raise
-        if message is None:
-            self._close()
-            raise CutResponseError("the relay ended the exchange before the response's end")
-        return message
+        return part
+
+    async def _next_part(self) -> ResponsePart:
+        """The next part that is not empty."""
+        while (message := await self._next_message()) is not None:
+            try:
+                part = self._response.open(ExchangeResponse.FromString(message).sealed)
+            except (SealingError, DecodeError) as error:
+                self._close()
+                if isinstance(error, ViolationError):
+                    raise ProtocolError(f"the bridge broke the protocol: {error}") from None
+                raise AlteredResponseError from None
+            if part.ListFields():
+                return part
+        self._close()
+        raise CutResponseError("the relay ended the exchange before the response's end")
 
     async def _next_message(self) -> bytes | None:
         message = None if self._closed else await anext(self._messages, None)
@@ -193,14 +199,21 @@ class SealedStream:
             raise relay from None
         raise CutResponseError(f"the response was cut before its end: {relay}") from None
 
-    async def _drain(self) -> None:
+    def _leave_to_end(self) -> None:
+        """Reads the rest in the background: a few records of padding, or the last cells for many seconds."""
+        if self._response.in_cells:
+            self._leave()
+            self._relay.trail(self._call, self._drain(None))
+        else:
+            self._relay.in_background(self._drain(_DRAIN_SECONDS))
+
+    async def _drain(self, seconds: float | None) -> None:
         """Reads the padding and the status, so that the relay does not take the end for an abort."""
         try:
-            async with asyncio.timeout(_DRAIN_SECONDS):
+            async with asyncio.timeout(seconds):
                 await (self.at_response_end or self._half_close)()
-                for _ in range(_DRAIN_RECORDS):
-                    if await self._next_message() is None:
-                        break
+                while await self._next_message() is not None:
+                    pass
         except (TimeoutError, TimedOutError, grpc.aio.AioRpcError):
             return  # the response was already complete
         finally:
@@ -215,7 +228,13 @@ class SealedStream:
         # gRPC's engine runs as long as a call is referred to, and applications keep responses.
         self._call = self._messages = None
         self.at_response_end = None
-        self._relay.leave()
+        self._leave()
+
+    def _leave(self) -> None:
+        """Gives the room on the connection back, once."""
+        if not self._left:
+            self._left = True
+            self._relay.leave()
 
     def _note(self, direction: Direction, message: bytes) -> None:
         if self._view is not None:

@@ -78,19 +78,19 @@ class Sender:
         _, dialled = await self._attempts(request, dial, times=2)
         return dialled
 
-    async def close(self) -> None:
-        """Ends everything that runs in this event loop."""
+    async def close(self, *, at_once: bool = False) -> None:
+        """Ends everything that runs in this event loop (see RelayConnection.close)."""
         with self._lock:
             relay = self._relays.pop(asyncio.get_running_loop(), None)
         if relay is not None:
-            await relay.close()
+            await relay.close(at_once=at_once)
 
     async def close_if_idle(self) -> None:
         """Closes this event loop's connection unless it is in use. The next exchange opens a new one."""
         with self._lock:
             relay = self._relays.get(asyncio.get_running_loop())
         if relay is not None and await relay.is_idle():
-            await self.close()
+            await self.close(at_once=True)
 
     def is_connected(self) -> bool:
         """Whether any event loop has a connection. Drops those of loops that have ended."""

@@ -71,6 +71,11 @@ class ResponseOpener(MessageOpener[ResponsePart]):
         self._begun = False
         self._cells: CellReader | None = None
 
+    @property
+    def in_cells(self) -> bool:
+        """Whether the response has come in cells so far."""
+        return self._cells is not None
+
     def _taken(self, part: ResponsePart) -> ResponsePart:
         """The part, or in a shaped response the parts in the cell as one. Cells may come before the head."""
         fields = [field.name for field, _ in part.ListFields()]

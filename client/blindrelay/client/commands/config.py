@@ -19,6 +19,7 @@ from blindrelay.client.connection_config import (
     profile_name,
     read_profile,
 )
+from blindrelay.client.connection_options import SHAPES
 from blindrelay.client.connection_string import connection_settings
 from blindrelay.client.history_store import default_history_file
 from blindrelay.trust import format_identity
@@ -111,6 +112,7 @@ def _values(connection: ConnectionConfig, given: dict[str, str]) -> dict[str, st
         "first_byte": _limit(connection.first_byte),
         "idle": _limit(connection.idle),
         "history": _history(connection),
+        "shape": next(name for name, profile in SHAPES.items() if profile == connection.shape),
     }
 
 
