@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from blindrelay.sealing.padding import RECORD_OVERHEAD, final_padding, tunnel_padding
+from blindrelay.sealing.padding import RECORD_OVERHEAD, TUNNEL_FLOOR, final_padding, lone_padding
 from blindrelay.v1.inner_pb2 import BODY_END_LENGTH, RequestHead, ResponseHead, ResponsePart, ResponseTail
 from blindrelay.v1.limits import RESPONSE_NONCE_SIZE
 
@@ -26,7 +26,7 @@ def test_sizes(sizes_vector: Vector) -> None:
         sizes = [last + first, *(RECORD_OVERHEAD + zeros for zeros in more)]
     elif sizes_vector["tunnel"]:
         nonce = 0 if sizes_vector["direction"] == "request" else RESPONSE_NONCE_SIZE
-        first, *more = (RECORD_OVERHEAD + part + tunnel_padding(part) for part in parts)
+        first, *more = (RECORD_OVERHEAD + part + lone_padding(part, TUNNEL_FLOOR) for part in parts)
         sizes = [nonce + first, *more]
     elif sizes_vector["direction"] == "request":
         sizes = list(map(len, sealed_request(sizes_vector)))
