@@ -16,6 +16,7 @@ from itertools import chain
 from pathlib import Path
 
 from generator import (
+    cells,
     claims,
     directions,
     directories,
@@ -47,6 +48,7 @@ def wanted() -> dict[str, str]:
         directions,
         nonces,
         heads,
+        cells,
         exchanges,
         tunnels,
     )
