@@ -19,7 +19,6 @@ from blindrelay.v1.inner_pb2 import (
     EXECUTION_NOT_STARTED,
     EXECUTION_UNKNOWN,
     ROUNDING_EXACT,
-    SHAPING_PROFILE_BALANCED,
     ErrorCode,
     RequestHead,
     Shaping,
@@ -87,9 +86,9 @@ def test_deadline_classes(deadline_class: int, seconds: int) -> None:
     ("fields", "code", "reason"),
     [
         ({"kind": EXCHANGE_KIND_TUNNEL}, "NOT_ALLOWED", "a WebSocket at"),
-        ({"shaping": Shaping(profile=SHAPING_PROFILE_BALANCED)}, "UNSUPPORTED", "shaping"),
-        ({"shaping": Shaping(tick_class=1)}, "UNSUPPORTED", "shaping"),
-        ({"shaping": Shaping(cell_class=1)}, "UNSUPPORTED", "shaping"),
+        ({"shaping": Shaping(profile=4)}, "UNSUPPORTED", "shaped"),  # type: ignore[arg-type]
+        ({"shaping": Shaping(tick_class=1)}, "UNSUPPORTED", "shaped"),
+        ({"shaping": Shaping(cell_class=1)}, "UNSUPPORTED", "shaped"),
         ({"price_table_hash": b"x"}, "UNSUPPORTED", "receipts"),
         ({"rounding": ROUNDING_EXACT}, "UNSUPPORTED", "receipts"),
         ({"retry_token": b"x"}, "UNSUPPORTED", "retry tokens"),

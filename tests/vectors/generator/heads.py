@@ -62,7 +62,7 @@ def _fields() -> Iterator[Scenario]:
         "on_disconnect": ("To continue without its client.", _head(on_disconnect=2)),
         "price_table_hash": ("A price table.", _head(price_table_hash=bytes(32))),
         "rounding": ("A rounding of units.", _head(rounding=ROUNDING_EXACT)),
-        "shaping": ("A shaping profile.", _shaped(2)),
+        "shaping": ("A shaping profile that is not of this version.", _shaped(4)),
     }
     for name, (comment, head) in unsupported.items():
         yield _scenario(name, comment, "unsupported", head)
