@@ -135,6 +135,23 @@ async def test_client_that_leaves_ends_the_providers_call(
     await gone.wait()
 
 
+async def test_provider_is_done_when_the_response_has_ended(
+    bridge: SealedCaller, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection is free while the last cells are sent, and a deadline that passes then changes nothing."""
+    slow = replace(FAST, tick=20)
+    monkeypatch.setitem(shaping._SHAPES, SHAPING_PROFILE_BALANCED, slow)
+    provider.script = events()
+    request = await bridge.seal(request_head(shaping=SHAPED), ASKED)
+    received = parts(await bridge.send(request), request)
+    while not (await anext(received)).HasField("tail"):
+        pass
+    assert (await bridge.exchange()).status == 200
+    assert len(provider.received) == 2
+    assert provider.connections == 1
+    assert [part.ListFields() async for part in received][-1] == []
+
+
 async def test_event_stream_that_was_not_expected_comes_in_cells(
     bridge: SealedCaller, provider: ScriptedProvider
 ) -> None:

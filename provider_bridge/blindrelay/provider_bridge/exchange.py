@@ -107,10 +107,13 @@ class Exchange:
         except SealedError as error:
             await self._fail(error)
         except TimeoutError:
+            if self._ended:  # only padding is missing, and the bridge is about to end
+                self._runtime.log.count(Outcome.COMPLETED)
+                raise CallRefusedError(OuterStatus.DRAINING) from None
             await self._fail(self._out_of_time())
         except asyncio.CancelledError:
             # A client that has the whole response may leave before the last write returns.
-            completed = self._claimed.response.ended
+            completed = self._ended
             self._runtime.log.count(Outcome.COMPLETED if completed else Outcome.CANCELLED)
             raise
         except (grpc.aio.InternalError, grpc.aio.UsageError):
@@ -188,19 +191,26 @@ class Exchange:
         if self._pacer is not None:
             async with coming(made) as arrived:
                 await self._pacer.run(CellSource(lambda: started(arrived())).fill)
+            await self._finish(self._pacer)
             return
         async with aclosing(await made) as response:
             started(response)
-            await self._send_response(call, response)
-
-    async def _send_response(self, call: PlannedCall, response: ProviderResponse) -> None:
-        if call.shape is not None and response.is_event_stream:
+            if call.shape is None or not response.is_event_stream:
+                await self._send_whole(call, response)
+                return
             self._pacer = self._paced(call.shape)
             await self._pacer.run(CellSource(lambda: response).fill)
-            return
+        await self._finish(self._pacer)
+
+    async def _send_whole(self, call: PlannedCall, response: ProviderResponse) -> None:
         if call.shape is not None:
             self._claimed.response.shape(call.shape)
         await send_response(response, self._claimed.response, self._send, self._grid)
+
+    async def _finish(self, pacer: Pacer) -> None:
+        """Sends the cells after the end: the client has the response, so its time is not limited any more."""
+        self._timeout.reschedule(None)
+        await pacer.finish()
 
     async def _tunnel(self, call: PlannedCall, share: Share) -> None:
         self._execution = EXECUTION_UNKNOWN
@@ -219,6 +229,11 @@ class Exchange:
             return NoFilter()
         check = partial(self._runtime.checker.check, call.check)
         return MessageFilter(check, share, self._runtime.max_request)
+
+    @property
+    def _ended(self) -> bool:
+        """Whether the end of the response has been sealed."""
+        return self._claimed.response.ended if self._pacer is None else self._pacer.cells.ended
 
     async def _send(self, records: list[bytes]) -> None:
         self._writing = True
@@ -240,7 +255,7 @@ class Exchange:
     async def _send_error(self, error: SealedError) -> None:
         if self._pacer is not None:
             self._pacer.cells.add(ResponsePart(error=error.as_message()))
-            await self._pacer.run()
+            await self._pacer.finish()
             return
         if self._grid is not None:
             await self._grid.wait()

@@ -29,11 +29,17 @@ class Pacer:
         self._send = send
         self._ticks = ticks
 
-    async def run(self, fill: Fill = lambda _: None) -> None:
-        """Until the last cell has been sent. Raises what `fill` raises; run() can then go on."""
-        while not self.cells.finished:
+    async def run(self, fill: Fill) -> None:
+        """Until the response's end has been added. Raises what `fill` raises."""
+        while not self.cells.ended:
             await self._ticks.wait()
             fill(self.cells)
+            await self._send([self.cells.cell()])
+
+    async def finish(self) -> None:
+        """Sends the rest of the cells."""
+        while not self.cells.finished:
+            await self._ticks.wait()
             await self._send([self.cells.cell()])
 
 
@@ -52,7 +58,7 @@ class CellSource:
 
     def fill(self, cells: CellSealer) -> None:
         """Adds what has arrived. Raises ProviderError."""
-        response = None if cells.ended else self._arrived()
+        response = self._arrived()
         if response is None:
             return
         if not self._begun:
