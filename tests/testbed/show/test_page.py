@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from blindrelay.testbed.processes import PartProcess
-from blindrelay.testbed.show.exchange import READING, RELAYS
+from blindrelay.testbed.show.exchange import READING, RELAYS, SHAPES
 from blindrelay.testbed.show.tricks import TRICKS
 
 from ...browser import checked_page
@@ -63,8 +63,9 @@ def open_view(page: Page, view: str) -> None:
     page.wait_for_selector("button:enabled")
 
 
-def ask(page: Page, relay: str = "honest") -> None:
+def ask(page: Page, relay: str = "honest", shape: str = "off") -> None:
     page.check(f'input[name=relay][value="{relay}"]')
+    page.check(f'input[name=shape][value="{shape}"]')
     page.evaluate("() => { document.getElementById('state').textContent = ''; }")
     page.press("#prompt", "Enter")
     page.wait_for_function("() => !['', 'Asking…'].includes(document.getElementById('state').textContent)")
@@ -83,6 +84,18 @@ def test_honest_relay_shows_bytes_and_the_others_text(live: Page) -> None:
     assert QUESTION in bridge
     assert "user-agent: blindrelay" in bridge
     assert PARIS in bridge
+
+
+def test_strip_shows_cells_on_a_clock_or_records_as_they_come(live: Page) -> None:
+    ask(live)
+    heights = live.locator("#strip .down").evaluate_all("bars => bars.map(bar => bar.getAttribute('height'))")
+    assert len(set(heights)) > 1
+    ask(live, shape="balanced")
+    cells = live.locator("#strip .down")
+    assert cells.count() == 64
+    assert len(set(cells.evaluate_all("bars => bars.map(bar => bar.getAttribute('height'))"))) == 1
+    assert live.inner_text("#strip-about").startswith("65 messages in ")
+    assert PARIS in live.inner_text("#of-client")
 
 
 def test_column_of_the_relay_has_the_whole_exchange_in_order(live: Page) -> None:
@@ -166,7 +179,15 @@ def test_empty_prompt_is_not_sent(live: Page) -> None:
 
 @pytest.mark.parametrize(
     "asked",
-    ["{", "[]", "{}", '{"prompt": " "}', '{"prompt": "x", "relay": "magic"}', '{"prompt": "x", "relay": {}}'],
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"prompt": " "}',
+        '{"prompt": "x", "relay": "magic"}',
+        '{"prompt": "x", "relay": {}}',
+        '{"prompt": "x", "relay": "honest", "shape": []}',
+    ],
 )
 def test_malformed_request_of_the_page_is_rejected(view: str, asked: str) -> None:
     assert httpx.post(f"{view}ask", content=asked, trust_env=False).status_code == 400
@@ -191,7 +212,7 @@ def test_markup_is_escaped(live: Page) -> None:
 
 def test_controls_have_names_and_keyboard_access(live: Page) -> None:
     assert live.get_by_label("Ask something, and watch what each of the three has of it.").count() == 1
-    assert live.get_by_role("radio").count() == len(RELAYS)
+    assert live.get_by_role("radio").count() == len(RELAYS) + len(SHAPES)
     assert live.get_by_role("status").count() == 1
     live.focus("#prompt")
     live.keyboard.press("Tab")
