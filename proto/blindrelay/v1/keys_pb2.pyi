@@ -41,7 +41,7 @@ class Delegation(_message.Message):
     not_after: _builtins.int
     """Unix seconds, inclusive."""
     next_identity_hash: _builtins.bytes
-    """What the identity announces as its successor (section 4.4): SHA-256, 32 bytes, or none."""
+    """What the identity announces as its successor (annex C): SHA-256, 32 bytes, or none."""
     def __init__(
         self,
         *,
@@ -126,7 +126,7 @@ class KeyDirectory(_message.Message):
     """Room kept: SHA-256 of the bridge's price table, or empty. Without effect in this version."""
     @_builtins.property
     def configs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """Exact KeyConfig bytes, at most 8."""
+        """Exact KeyConfig bytes, 1 to 8."""
 
     def __init__(
         self,

@@ -22,7 +22,10 @@ TIME_STEP: Final = 10
 """Seconds. An exact issued_at would tell clients apart by their clocks."""
 
 REPLAY_WINDOW: Final = 300
-"""Seconds, W: how far issued_at may be from the bridge's clock. Kerberos tolerates the same skew."""
+"""Seconds, W: how far an envelope's issued_at may be from the bridge's clock."""
+
+CLOCK_TOLERANCE: Final = 300
+"""Seconds, D: how far a directory's dates may be from a client's clock. Kerberos tolerates the same skew."""
 
 DEFAULT_MAX_UNITS: Final = 1_000_000
 """One value for all clients, so that it does not tell them apart."""
