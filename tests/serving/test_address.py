@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from blindrelay.serving import Address, ConfigError, parse_address
+from blindrelay.serving import ConfigError, parse_address
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from blindrelay.serving import Address, ConfigError, parse_address
 def test_address_is_host_and_port(text: str, host: str, port: int, loopback: bool) -> None:
     address = parse_address(text)
     assert (address.host, address.port, address.is_loopback) == (host, port, loopback)
-    assert parse_address(str(address)) == address
+    assert str(address) == text.replace("0:0:0:0:0:0:0:1", "::1")
 
 
 WRONG = "| : | host | host: | :80 | host:x | host:-1 | host:65536 | host:٣ | ::1:80 | [::1] | [x]:1"
@@ -34,7 +34,3 @@ def test_other_text_is_rejected(text: str) -> None:
     with pytest.raises(ConfigError) as failure:
         parse_address(text)
     assert text in str(failure.value)
-
-
-def test_ipv6_is_written_in_brackets() -> None:
-    assert str(Address("::1", 80)) == "[::1]:80"

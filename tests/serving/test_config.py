@@ -26,15 +26,8 @@ def build(table: Table) -> dict[str, Any]:
     }
 
 
-GOOD = """
-name = "a"
-listen = "127.0.0.1:1"
-[[part]]
-id = "x"
-[[part]]
-id = "y"
-"""
-WITHOUT_PARTS = GOOD.split("[[part]]")[0]
+WITHOUT_PARTS = 'name = "a"\nlisten = "127.0.0.1:1"\n'
+GOOD = WITHOUT_PARTS + '[[part]]\nid = "x"\n[[part]]\nid = "y"\n'
 FULL = 'alias = "b"\nsize = 9\nloud = true\nkey = "k"\npaths = ["p", "q"]\n' + GOOD + "[limits]\nlow = 1\n"
 
 
@@ -45,28 +38,12 @@ def read(folder: Path, text: str | bytes) -> dict[str, Any]:
 
 
 def test_defaults_and_values_are_read(tmp_path: Path) -> None:
-    defaults = {
-        "name": "a",
-        "alias": None,
-        "size": 5,
-        "loud": False,
-        "key": None,
-        "listen": Address("127.0.0.1", 1),
-        "paths": None,
-        "limits": None,
-        "parts": ("x", "y"),
-    }
-    assert read(tmp_path, GOOD) == defaults
-    assert read(tmp_path, GOOD.encode("utf-8-sig")) == defaults
-    assert read(tmp_path, FULL) == {
-        **defaults,
-        "alias": "b",
-        "size": 9,
-        "loud": True,
-        "key": tmp_path / "k",
-        "paths": ("p", "q"),
-        "limits": 1,
-    }
+    given = {"name": "a", "listen": Address("127.0.0.1", 1), "parts": ("x", "y")}
+    absent = dict.fromkeys(("alias", "key", "paths", "limits"))
+    for text in (GOOD, GOOD.encode("utf-8-sig")):
+        assert read(tmp_path, text) == {**given, **absent, "size": 5, "loud": False}
+    values = {"alias": "b", "size": 9, "loud": True, "key": tmp_path / "k", "paths": ("p", "q"), "limits": 1}
+    assert read(tmp_path, FULL) == {**given, **values}
     assert read(tmp_path, 'key = "/etc/key"\n' + GOOD)["key"] == Path("/etc/key")
 
 

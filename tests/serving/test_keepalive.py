@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 import grpc
@@ -13,14 +13,13 @@ import pytest
 from blindrelay.serving import server_options
 from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS
 from tests.cable import cable_to
+from tests.serving.echo_server import STREAM, serving
 
 HASTE: Final = 60
 """How many times faster."""
 
 HOUR: Final = 6
 """Seconds that the provider thinks. Three pings too many end a connection, and this has six."""
-
-METHOD: Final = "/test.Quiet/Think"
 
 Options = list[tuple[str, int]]
 
@@ -41,31 +40,20 @@ def test_settings_of_both_ends_match() -> None:
     assert 2 * server["grpc.keepalive_time_ms"] < 60_000
 
 
-@asynccontextmanager
-async def thinking(options: Options, hours: int = 1) -> AsyncIterator[int]:
-    """A server whose one method is silent for so long before it responds. Yields its port."""
+def thinking(options: Options, hours: int = 1) -> AbstractAsyncContextManager[int]:
+    """A server that is silent for so long before it responds."""
 
-    async def think(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    async def think(_: Any, context: Any) -> None:
         await asyncio.sleep(hours * HOUR)
         await context.write(b"the response")
 
-    server = grpc.aio.server(options=options)
-    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-        "Think": grpc.stream_stream_rpc_method_handler(think)
-    }
-    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("test.Quiet", handlers)])
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        yield port
-    finally:
-        await server.stop(0)
+    return serving(think, options)
 
 
 async def ask(port: int) -> Any:
     """The response that a client gets."""
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=hastened(CHANNEL_OPTIONS)) as channel:
-        call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(METHOD)()
+        call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(STREAM)()
         await call.write(b"the question")
         return await call.read()
 

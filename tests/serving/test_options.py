@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator
-from typing import Any
-
 import grpc
 import pytest
 
@@ -13,21 +9,11 @@ from blindrelay.relay_node.replica import REFRESH_SECONDS
 from blindrelay.serving import CLIENT_IDLE_SECONDS, STREAMS_PER_CLIENT, server_options
 from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS
 from blindrelay.v1.limits import DEADLINE_SECONDS, MAX_MESSAGE_SIZE
-from tests.serving.echo_server import echo, listening
+from tests.serving.echo_server import listening, unary
 
 OPTIONS = dict(server_options(STREAMS_PER_CLIENT))
-
-
-@contextlib.asynccontextmanager
-async def call_over(*options: tuple[str, int]) -> AsyncIterator[Any]:
-    """The method of an echo server, over a channel with these options."""
-    async with listening() as address, grpc.aio.insecure_channel(address, options=options) as channel:
-        yield echo(channel)
-
-
-async def test_messages_up_to_the_limit_pass() -> None:
-    async with call_over(*CHANNEL_OPTIONS) as call:
-        assert await call(bytes(MAX_MESSAGE_SIZE)) == bytes(MAX_MESSAGE_SIZE)
+TOKEN = ("authorization", "Bearer brt_" + "x" * 43)
+ENVELOPE = ("blindrelay-envelope-bin", bytes(range(256)) * 2)
 
 
 @pytest.mark.parametrize(
@@ -39,26 +25,22 @@ async def test_messages_up_to_the_limit_pass() -> None:
     ],
     ids=["large message", "large metadata", "compressed message"],
 )
-async def test_call_over_a_limit_is_refused(
+async def test_only_a_call_over_a_limit_is_refused(
     size: int, metadata: tuple[str, str], code: grpc.StatusCode
 ) -> None:
-    async with call_over() as call:
-        with pytest.raises(grpc.aio.AioRpcError) as failure:
-            await call(bytes(size), metadata=(metadata,))
+    async with listening() as address:
+        async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
+            full = bytes(MAX_MESSAGE_SIZE)
+            assert await unary(channel)(full, metadata=(TOKEN, ENVELOPE)) == full
+        async with grpc.aio.insecure_channel(address) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as failure:
+                await unary(channel)(bytes(size), metadata=(metadata,))
     assert failure.value.code() is code
 
 
-async def test_envelope_and_token_fit_into_the_metadata() -> None:
-    envelope = ("blindrelay-envelope-bin", bytes(range(256)) * 2)
-    async with call_over(*CHANNEL_OPTIONS) as call:
-        assert await call(b"x", metadata=(("authorization", "Bearer brt_" + "x" * 43), envelope)) == b"x"
-
-
-def test_idle_connections_of_clients_close_sooner_than_those_of_relays() -> None:
+def test_connections_last_as_long_as_they_are_needed() -> None:
+    """Those of a client close first, and the longest exchange can finish on a connection that is renewed."""
     options = dict(server_options(STREAMS_PER_CLIENT, CLIENT_IDLE_SECONDS))
     assert options["grpc.max_connection_idle_ms"] == 30_000
     assert OPTIONS["grpc.max_connection_idle_ms"] > REFRESH_SECONDS * 1_000
-
-
-def test_renewed_connection_lets_the_longest_exchange_finish() -> None:
     assert OPTIONS["grpc.max_connection_age_grace_ms"] >= (DEADLINE_SECONDS[-1] + 60) * 1_000

@@ -11,7 +11,6 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -81,7 +80,7 @@ def test_escape_is_refused(confined: dict[str, str], escape: str) -> None:
 @linux_only
 @pytest.mark.parametrize("escape", [name for name in TABLE if name not in MACHINE_MAY_REFUSE])
 def test_escape_works_outside(free: dict[str, str], escape: str) -> None:
-    assert free[escape] in ("done", "ENOENT")
+    assert free[escape] in ("done", "ENOENT", "EADDRINUSE")
 
 
 @needs_landlock
@@ -128,24 +127,24 @@ def test_other_threads_are_an_error() -> None:
         thread.join()
 
 
-SERVE = [sys.executable, "-m", "blindrelay.relay_node", "serve", "--config"]
+RELAY = [sys.executable, "-m", "blindrelay.relay_node"]
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Path:
-    """For a relay in the sandbox, whose bridge is not running."""
+def serve(tmp_path: Path) -> list[str]:
+    """The arguments of a relay in the sandbox, whose bridge is not running."""
     (tmp_path / "tokens").touch(mode=0o600)
     file = tmp_path / "relay.toml"
     file.write_text(
         'listen = "127.0.0.1:0"\ntokens = "tokens"\nsandbox = true\n[[replica]]\naddress = "127.0.0.1:1"\n'
     )
-    return file
+    return ["serve", "--config", str(file)]
 
 
 @needs_landlock
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be refused for being root")
-def test_root_is_refused_with_advice(config: Path) -> None:
-    done = subprocess.run([*SERVE, str(config)], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+def test_root_is_refused_with_advice(serve: list[str]) -> None:
+    done = subprocess.run([*RELAY, *serve], stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "does not run as root" in done.stderr
     assert "DynamicUser=yes" in done.stderr
@@ -153,11 +152,11 @@ def test_root_is_refused_with_advice(config: Path) -> None:
 
 @needs_landlock
 @pytest.mark.parametrize("descriptor", [0, 1, 2])
-def test_terminal_is_refused_with_advice(config: Path, descriptor: int) -> None:
+def test_terminal_is_refused_with_advice(serve: list[str], descriptor: int) -> None:
     ours, terminal = pty.openpty()
     streams: list[int] = [subprocess.DEVNULL, subprocess.PIPE, subprocess.PIPE]
     streams[descriptor] = terminal
-    command = [*launcher(), *SERVE, str(config)]
+    command = [*launcher(), *RELAY, *serve]
     with subprocess.Popen(command, stdin=streams[0], stdout=streams[1], stderr=streams[2]) as relay:
         os.close(terminal)
         said = os.read(ours, 4_096) if relay.stderr is None else relay.stderr.read()
@@ -169,63 +168,47 @@ def test_terminal_is_refused_with_advice(config: Path, descriptor: int) -> None:
 INTRUDER = """
 import os, subprocess, sys
 from blindrelay.relay_node import audit_log
+from blindrelay.relay_node.cli import main
 def intrude(self, event, replica=None, reason=None):
-    attempts = {
-        "written": lambda: open(sys.argv[1], "w"),
-        "run": lambda: subprocess.run(["true"]),
-        "kept": lambda: os.write(int(sys.argv[2]), b"loot"),
-    }
-    for name, act in attempts.items():
+    for act in (
+        lambda: open(sys.argv[1], "w"),
+        lambda: subprocess.run(["true"]),
+        lambda: os.write(int(sys.argv[2]), b"loot"),
+    ):
         try:
             act()
         except OSError:
-            print("not", name, file=sys.stderr, flush=True)
+            print("refused", file=sys.stderr, flush=True)
 audit_log.AuditLog.event = intrude
-from blindrelay.relay_node.cli import main
-sys.exit(main(sys.argv[3:]))
+main(sys.argv[3:])
 """
 
 
 @needs_landlock
-def test_compromised_relay_writes_and_runs_nothing(config: Path, tmp_path: Path) -> None:
+def test_compromised_relay_writes_and_runs_nothing(serve: list[str], tmp_path: Path) -> None:
     """The real relay, with an attacker's code in place of its log, and a file that its parent left open."""
+    loot = tmp_path / "loot"
     with (tmp_path / "inherited").open("wb") as inherited:
-        command = [
-            *launcher(),
-            sys.executable,
-            "-c",
-            INTRUDER,
-            str(tmp_path / "loot"),
-            str(inherited.fileno()),
-        ]
-        with subprocess.Popen(
-            [*command, "serve", "--config", str(config)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            pass_fds=[inherited.fileno()],
-        ) as relay:
-            assert relay.stderr is not None
-            said = {relay.stderr.readline().strip() for _ in range(3)}
+        descriptor = inherited.fileno()
+        command = [*launcher(), sys.executable, "-c", INTRUDER, str(loot), str(descriptor), *serve]
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+        with subprocess.Popen(command, pass_fds=[descriptor], **streams) as relay:  # type: ignore[call-overload]
+            assert [relay.stderr.readline() for _ in range(3)] == [b"refused\n"] * 3
             relay.kill()
-    assert said == {"not written", "not run", "not kept"}
-    assert not (tmp_path / "loot").exists()
+    assert not loot.exists()
     assert (tmp_path / "inherited").read_bytes() == b""
 
 
-@pytest.fixture
-def bed() -> Iterator[Testbed]:
-    with Testbed("scripted", relay_options={"sandbox": True}) as bed:
-        yield bed
-
-
 @needs_landlock
-def test_sandboxed_relay_serves(bed: Testbed) -> None:
+def test_sandboxed_relay_serves() -> None:
     """Seen from outside, each of its threads is confined, and no file is open for writing."""
-    with SealedTransport(bed.relay) as sealed, sealed.httpx_client() as client:
+    with (
+        Testbed("scripted", relay_options={"sandbox": True}) as bed,
+        SealedTransport(bed.relay) as sealed,
+        sealed.httpx_client() as client,
+    ):
         assert client.get("https://api.openai.com/v1/models").status_code == httpx.codes.OK
-    assert is_confined(bed.pids["relay"])
-    assert not is_confined(bed.pids["bridge"]), "is_confined() can return false"
-    if os.geteuid() == 0:
-        assert not written_files_of(bed.pids["relay"])
+        assert is_confined(bed.pids["relay"])
+        assert not is_confined(bed.pids["bridge"]), "is_confined() can return false"
+        if os.geteuid() == 0:
+            assert not written_files_of(bed.pids["relay"])

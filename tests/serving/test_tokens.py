@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import stat
-import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,14 +14,15 @@ from blindrelay.serving import (
     ConfigError,
     TokenFile,
     authorization,
-    files,
     issue_token,
     list_tokens,
     read_token,
     revoke_token,
 )
+from blindrelay.serving.tokens import MAX_TOKENS
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+DIGEST = "a" * 64
 
 
 @pytest.fixture
@@ -41,23 +40,17 @@ def test_token_is_stored_as_its_hash_in_a_private_file(path: Path) -> None:
     assert len(token) == 47
     digest = hashlib.sha256(token.encode()).hexdigest()
     assert path.read_text() == f"alice {digest} 2026-01-02T03:04:05+00:00\n"
-    issue_token(path, "bob", NOW)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert [entry.name for entry in list_tokens(path)] == ["alice", "bob"]
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_no_two_tokens_are_the_same(path: Path) -> None:
-    assert len({issue_token(path, f"n{index}", NOW) for index in range(20)}) == 20
-
-
-def test_two_commands_at_once_lose_no_token(path: Path) -> None:
-    threads = [threading.Thread(target=issue_token, args=(path, f"n{index}", NOW)) for index in range(12)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert {entry.name for entry in list_tokens(path)} == {f"n{index}" for index in range(12)}
+    """Commands that run at once lose none."""
+    names = [f"n{index}" for index in range(12)]
+    with ThreadPoolExecutor(len(names)) as threads:
+        tokens = set(threads.map(lambda name: issue_token(path, name, NOW), names))
+    assert len(tokens) == len(names)
+    assert {entry.name for entry in list_tokens(path)} == set(names)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a\nb", "ä", "x" * 65, "a/b"])
@@ -73,51 +66,43 @@ def test_wrong_command_is_an_error(path: Path) -> None:
         issue_token(path, "alice", NOW)
     with pytest.raises(ConfigError, match='no token is named "bob"'):
         revoke_token(path, "bob")
-    with pytest.raises(ConfigError, match="does not exist"):
-        revoke_token(path.with_name("absent"), "alice")
     with pytest.raises(ConfigError, match="the folder cannot be used"):
         issue_token(path / "absent" / "tokens", "alice", NOW)
 
 
 @pytest.mark.parametrize(
-    "line",
-    ["alice", "alice abc x", "alice " + "g" * 64 + " x", "alice " + "a" * 64, "a b " + "a" * 64 + " x"],
+    ("text", "words"),
+    [
+        (None, "the tokens file does not exist: make it with `token issue NAME"),
+        (f"ok {DIGEST} 2026\nalice", "line 2"),
+        (f"alice {DIGEST}", "line 1"),
+        (f"alice {DIGEST} 2026 x", "line 1"),
+        ("alice abc 2026", "line 1"),
+        (f"alice {'g' * 64} 2026", "line 1"),
+        (f"a/b {DIGEST} 2026", "line 1"),
+        ("\xff", "the tokens file cannot be read"),
+        ("\n" * (MAX_TOKENS + 1), "more than 100000 tokens"),
+    ],
 )
-def test_malformed_file_is_named_with_its_line(path: Path, line: str) -> None:
-    path.write_text("ok " + "a" * 64 + " 2026\n" + line + "\n")
-    with pytest.raises(ConfigError, match="line 2"):
-        TokenFile(path)
-
-
-def test_missing_file_is_an_error_at_start(path: Path) -> None:
-    with pytest.raises(ConfigError, match="token issue NAME"):
+def test_missing_or_malformed_file_is_an_error_at_start(path: Path, text: str | None, words: str) -> None:
+    if text is not None:
+        path.write_text(text, "latin-1")
+    with pytest.raises(ConfigError, match=words):
         TokenFile(path)
 
 
 def test_only_a_token_of_the_file_is_admitted(path: Path) -> None:
     token = issue_token(path, "alice", NOW)
     other = issue_token(path.with_name("other"), "alice", NOW)
-    digest = hashlib.sha256(token.encode()).hexdigest()
     tokens = TokenFile(path)
     assert tokens.holder([("user-agent", "x"), authorization(token)])
-    for shown in (
-        f"Bearer {other}",
-        f"Bearer {token[:-1]}",
-        f"Bearer {token} ",
-        f"Bearer  {token}",
-        f"bearer {token}",
-        f"Basic {token}",
-        token,
-        f"Bearer {digest}",
-        "Bearer ",
-        "",
-    ):
-        assert not tokens.holder([("authorization", shown)])
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    shown = (other, token[:-1], f"{token} ", f" {token}", digest, "")
+    for value in (*(f"Bearer {each}" for each in shown), f"bearer {token}", f"Basic {token}", token, ""):
+        assert not tokens.holder([("authorization", value)])
     assert not tokens.holder([("authorization", f"Bearer {token}".encode())])
     assert not tokens.holder([authorization(token), authorization(token)])
-    assert not tokens.holder([authorization(token), authorization(other)])
     assert not tokens.holder([("proxy-authorization", f"Bearer {token}")])
-    assert not tokens.holder([])
     assert not tokens.holder(None)
 
 
@@ -137,28 +122,12 @@ def test_invalid_file_admits_nobody_until_it_is_repaired(path: Path) -> None:
     problems: list[ConfigError] = []
     tokens = TokenFile(path, problems.append)
     path.write_text("junk")
-    assert not admits(tokens, token)
-    assert not admits(tokens, token)
+    assert [admits(tokens, token) for _ in range(2)] == [False, False]
     path.unlink()
     assert not admits(tokens, token)
     assert len(problems) == 2
     path.write_text(good)
     assert admits(tokens, token)
-
-
-def test_file_that_could_not_be_read_for_a_moment_is_read_again(
-    path: Path, monkeypatch: pytest.MonkeyPatch, no_descriptors: Callable[[], AbstractContextManager[None]]
-) -> None:
-    monkeypatch.setattr(files, "RETRY_SECONDS", 0.0)
-    problems: list[ConfigError] = []
-    first = issue_token(path, "first", NOW)
-    tokens = TokenFile(path, problems.append)
-    second = issue_token(path, "second", NOW)
-    with no_descriptors():
-        assert not any(admits(tokens, token) for token in (first, second, first))
-    assert admits(tokens, second)
-    assert admits(tokens, first)
-    assert len(problems) == 1
 
 
 def test_token_file_of_a_relay_is_read(path: Path) -> None:
