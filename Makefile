@@ -121,7 +121,6 @@ mutants: .venv/ready
 
 soak: .venv/ready
 	$(BIN)/python -m tests.soak.run $(ARGS)
-	$(BIN)/python -m tests.soak.greedy_relay
 	$(BIN)/python -m tests.soak.refusal_times
 	BLINDRELAY_SOAK=20 $(BIN)/python -m pytest --timeout=0 tests/client/test_growth.py
 	BLINDRELAY_SILENCE=130 $(BIN)/python -m pytest tests/relay_node/test_proxies.py

@@ -23,7 +23,7 @@ from blindrelay.provider_bridge.upstream.route import Route
 from blindrelay.provider_bridge.upstream.tls import public_roots
 from blindrelay.provider_bridge.upstream.transport import UpstreamTransport
 
-from .soak import Growth, Sample, growth_of
+from .soak import Growth, Sample
 
 CONNECTIONS: Final = 8
 """At most, with each provider: fewer than there are calls."""
@@ -62,7 +62,7 @@ class Cancellations:
     @property
     def growth(self) -> Growth:
         """What this process keeps of each call."""
-        return growth_of(self._samples)
+        return Growth.of(self._samples)
 
     @property
     def in_use(self) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""How well the time of a refusal tells its cause: with shared ticks, and with a minimum time only.
+"""How well the time of a refusal tells its cause.
 
 python -m tests.soak.refusal_times --samples 500
 
@@ -15,19 +15,15 @@ import itertools
 import math
 import os
 import random
-import subprocess
 import sys
-import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Final
 
 from blindrelay.provider_bridge.exchange_opener import TICK_SECONDS
-from blindrelay.provider_bridge.keys.key_files import load_or_make_identity
+from blindrelay.testbed import Testbed
+from blindrelay.trust import parse_identity
 from blindrelay.v1.exchange_pb2 import ExchangeRequest
 from blindrelay.v1.outer_status import OuterStatus
 from tests.provider_bridge.sealed_caller import (
@@ -40,43 +36,33 @@ from tests.provider_bridge.sealed_caller import (
 
 Times = dict[str, list[float]]
 
-_CONFIG: Final = """
-listen = "127.0.0.1:0"
-identity_key = "identity.key"
-[[provider]]
-name = "closed"
-preset = "openai"
-target = "http://127.0.0.1:9"
-"""
-
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--samples", type=int, default=500, help="of each cause (default 500)")
     samples = parser.parse_args().samples
     print(f"{samples} refusals of each cause; chance alone reaches {chance(samples):.1%}")
-    for how in ("minimum", "ticks"):
-        taken, phases = asyncio.run(measure(how, samples))
-        print(f"{how:<8} by the caller's time {told(taken):5.1%}   within a tick {told(phases):5.1%}")
+    with Testbed("scripted") as bed:
+        taken, phases = asyncio.run(measure(bed, samples))
+    print(f"by the caller's time {told(taken):5.1%}   within a tick {told(phases):5.1%}")
     return 0
 
 
-async def measure(how: str, samples: int) -> tuple[Times, Times]:
-    """Seconds that refusals took, and their moments within a tick, by cause."""
+async def measure(bed: Testbed, samples: int) -> tuple[Times, Times]:
+    """Seconds that a bridge's refusals took, and their moments within a tick, by cause."""
     taken: Times = defaultdict(list)
     phases: Times = defaultdict(list)
-    with bridge(how) as (address, identity):
-        async with SealedCaller(address, identity) as caller:
-            requests = await causes(caller)
-            order = list(requests) * samples
-            random.shuffle(order)
-            for cause in order:
-                await asyncio.sleep(random.uniform(0, TICK_SECONDS))
-                began = time.monotonic()
-                assert await outer_status(await caller.send(requests[cause])) == OuterStatus.REFUSED.value
-                ended = time.monotonic()
-                taken[cause].append(ended - began)
-                phases[cause].append(ended % TICK_SECONDS)
+    async with SealedCaller(bed.parts["bridge"].listening, parse_identity(bed.identity)) as caller:
+        requests = await causes(caller)
+        order = list(requests) * samples
+        random.shuffle(order)
+        for cause in order:
+            await asyncio.sleep(random.uniform(0, TICK_SECONDS))
+            began = time.monotonic()
+            assert await outer_status(await caller.send(requests[cause])) == OuterStatus.REFUSED.value
+            ended = time.monotonic()
+            taken[cause].append(ended - began)
+            phases[cause].append(ended % TICK_SECONDS)
     return taken, phases
 
 
@@ -107,20 +93,6 @@ def chance(samples: int) -> float:
 def _in_order(one: Sequence[float], other: Sequence[float]) -> float:
     later = sum((a < b) + (a == b) / 2 for a in one for b in other) / (len(one) * len(other))
     return max(later, 1 - later)
-
-
-@contextmanager
-def bridge(how: str) -> Iterator[tuple[str, bytes]]:
-    """A bridge process that refuses on `ticks` or after a `minimum`: its address and its identity."""
-    with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder, "bridge.toml")
-        config.write_text(_CONFIG)
-        identity = load_or_make_identity(Path(folder, "identity.key")).public_key
-        command = [sys.executable, "-m", "tests.soak.refusing_bridge", str(config), how]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            yield process.stdout.readline().strip(), identity
-            process.communicate("")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """`make soak`: relay, bridge and client under a steady mix of exchanges, and cancelled calls to providers.
 
 It fails if a process grows, or if a connection is not returned. Then it runs a fifth of the time each beside
-a greedy token and a hostile bridge, and fails if others wait for them.
+a greedy token, a hostile bridge and a greedy relay, and fails if others wait for them.
 
 make soak ARGS="--minutes 30"
 """
@@ -16,9 +16,8 @@ import time
 from blindrelay.testbed import Testbed
 
 from .cancellations import Cancellations, providers
-from .neighbours import beside_a_greedy_token, beside_a_hostile_bridge
-from .soak import Growth, Soak
-from .verdict import complaints
+from .neighbours import NEIGHBOURS
+from .soak import Growth, Soak, complaints
 
 
 def main() -> int:
@@ -29,10 +28,7 @@ def main() -> int:
         soak = Soak(bed)
         until = time.monotonic() + 60 * minutes
         growth = asyncio.run(soak.run(warm_up=2_000, rounds=1_000_000, each=500, until=until))
-        courses = [
-            asyncio.run(neighbour(bed, 12 * minutes))
-            for neighbour in (beside_a_greedy_token, beside_a_hostile_bridge)
-        ]
+        courses = [asyncio.run(neighbour(bed, 12 * minutes)) for neighbour in NEIGHBOURS]
     growth["cancelled"] = asyncio.run(_cancelled_calls(rounds=40, each=500))
     print(f"{soak.exchanges:,} exchanges, and 20,000 calls to providers that were cancelled")
     print("process    resident MiB   bytes kept of each   more descriptors   more threads")
