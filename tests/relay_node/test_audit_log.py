@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from blindrelay.serving import Address, ChannelTls
 from blindrelay.v1.outer_status import OuterStatus
 from tests.certificates import Certificates
 from tests.relay_node.conftest import RunningRelay, StartRelay
-from tests.relay_node.fake_bridge import FakeBridge
+from tests.relay_node.fake_bridge import FakeBridge, until
 from tests.relay_node.raw_client import refusal
 
 
@@ -38,10 +36,8 @@ def test_events_name_at_most_a_configured_address_and_a_reason() -> None:
         log.event(event, Address("::1", 8490), Reason.NAME)
     log.report()
     notes = [json.loads(line) for line in lines[:-1]]
-    assert {tuple(note) for note in notes} == {
-        ("minute", "event", "message"),
-        ("minute", "event", "replica", "reason", "message"),
-    }
+    about = ("minute", "event", "replica", "reason", "message")
+    assert {tuple(note) for note in notes} == {("minute", "event", "message"), about}
     assert {note["message"] for note in notes} == {event.value for event in Event} | {Reason.NAME.value}
     assert {note.get("replica") for note in notes} == {None, "[::1]:8490"}
 
@@ -71,28 +67,13 @@ async def test_exchanges_leave_counts_and_nothing_of_caller_or_exchange(
         assert secret not in text
 
 
-@asynccontextmanager
-async def listening(answer: bytes | None) -> AsyncIterator[ReplicaConfig]:
-    """A server that is not a bridge. It closes each connection, after an answer if there is one."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if answer is not None:
-            await reader.read(10)
-            writer.write(answer)
-        writer.close()
-
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        yield ReplicaConfig(Address("127.0.0.1", server.sockets[0].getsockname()[1]))
-
-
 async def why_down(start_relay: StartRelay, replica: ReplicaConfig) -> str:
     """The reason that the relay logs. A call for directories waits until it has tried."""
     relay = await start_relay(replica)
     await refusal(relay.client.directories())
-    async with asyncio.timeout(20):
-        while not (down := [line for line in relay.lines if "replica_down" in line]):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
-    return str(json.loads(down[0])["reason"])
+    await until(lambda: "replica_down" in relay.events())
+    (down,) = (json.loads(line) for line in relay.lines if "replica_down" in line)
+    return str(down["reason"])
 
 
 async def test_unreachable_address_is_explained(start_relay: StartRelay) -> None:
@@ -102,10 +83,17 @@ async def test_unreachable_address_is_explained(start_relay: StartRelay) -> None
     assert await why_down(start_relay, ReplicaConfig(Address("tls-refused.invalid", 1))) == "name"
 
 
-@pytest.mark.parametrize(("answer", "reason"), [(None, "closed"), (b"HTTP/1.1 400 Bad\r\n\r\n", "other")])
-async def test_other_server_is_explained(start_relay: StartRelay, answer: bytes | None, reason: str) -> None:
-    async with listening(answer) as replica:
-        assert await why_down(start_relay, replica) == reason
+@pytest.mark.parametrize(("answer", "reason"), [(b"", "closed"), (b"HTTP/1.1 400 Bad\r\n\r\n", "other")])
+async def test_other_server_is_explained(start_relay: StartRelay, answer: bytes, reason: str) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if answer:
+            await reader.read(10)
+            writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        address = Address("127.0.0.1", server.sockets[0].getsockname()[1])
+        assert await why_down(start_relay, ReplicaConfig(address)) == reason
 
 
 async def test_untrusted_certificate_is_explained(
@@ -118,19 +106,15 @@ async def test_untrusted_certificate_is_explained(
 
 
 @pytest.mark.parametrize(
-    ("refused", "answer", "reason"),
+    ("refused", "reason"),
     [
-        (grpc.StatusCode.UNAUTHENTICATED, None, "token"),
-        (grpc.StatusCode.UNIMPLEMENTED, None, "other"),
-        (None, b"nonsense", "no_directory"),
+        (grpc.StatusCode.UNAUTHENTICATED, "token"),
+        (grpc.StatusCode.UNIMPLEMENTED, "other"),
+        (None, "no_directory"),
     ],
 )
 async def test_bridges_response_is_explained(
-    start_relay: StartRelay,
-    bridge: FakeBridge,
-    refused: grpc.StatusCode | None,
-    answer: bytes | None,
-    reason: str,
+    start_relay: StartRelay, bridge: FakeBridge, refused: grpc.StatusCode | None, reason: str
 ) -> None:
-    bridge.refuse_fetch, bridge.answer_fetch = refused, answer
+    bridge.refuse_fetch, bridge.answer_fetch = refused, b"nonsense"
     assert await why_down(start_relay, bridge.config) == reason

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +10,6 @@ import grpc
 import pytest
 import trustme
 
-from blindrelay.relay_node.channel import ReplicaChannel, open_channel
-from blindrelay.relay_node.config import ReplicaConfig
-from blindrelay.serving import Address, files
 from tests.certificates import Certificates
 from tests.relay_node.conftest import RunningRelay, StartRelay
 from tests.relay_node.fake_bridge import FakeBridge, Seen, until
@@ -40,38 +35,25 @@ async def relay(bridge: FakeBridge, start_relay: StartRelay, certificates: Certi
     return await start_relay(replace(bridge.config, tls=certificates.client(trusts=certificates.ca)))
 
 
-async def fetched(bridge: FakeBridge) -> None:
-    """Waits for the next fetch of the directory."""
-    fetches = bridge.fetches
-    await until(lambda: bridge.fetches > fetches)
-
-
 async def test_new_exchanges_use_the_new_certificate_and_running_ones_continue(
     relay: RunningRelay, bridge: FakeBridge, certificates: Certificates
 ) -> None:
+    """Files that cannot be used meanwhile are logged once, and the connection stays."""
     running = relay.client.call(bridge.envelope())
     await running.write(b"x")
     assert await running.read() == b"first"
+    certificates.chain.write_text("half a certif")
+    await until(lambda: "certificates_unusable" in relay.events())
+    assert await relay.client.exchange(bridge.envelope()) == [b"first"]
+    fetches = bridge.fetches
     certificates.issue("second")
-    await fetched(bridge)
+    await until(lambda: bridge.fetches > fetches)
     assert await relay.client.exchange(bridge.envelope()) == [b"second"]
     await running.write(b"x")
     assert await running.read() == b"first"
     await running.done_writing()
     assert await running.read() is grpc.aio.EOF
     assert await running.code() is grpc.StatusCode.OK
-
-
-async def test_unusable_files_are_logged_once_and_the_connection_stays(
-    relay: RunningRelay, bridge: FakeBridge, certificates: Certificates
-) -> None:
-    assert await relay.client.exchange(bridge.envelope()) == [b"first"]
-    certificates.chain.write_text("half a certif")
-    await until(lambda: "certificates_unusable" in relay.events())
-    assert await relay.client.exchange(bridge.envelope()) == [b"first"]
-    certificates.issue("second")
-    await fetched(bridge)
-    assert await relay.client.exchange(bridge.envelope()) == [b"second"]
     assert relay.events().count("certificates_unusable") == 1
     assert relay.events().count("replica_down") == 0
 
@@ -87,29 +69,3 @@ async def test_relay_with_a_refused_certificate_recovers_with_a_new_one(
     certificates.issue("second")
     await until(lambda: "replica_up" in relay.events())
     assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
-
-
-async def test_files_that_could_not_be_read_for_a_moment_are_read_again(
-    certificates: Certificates,
-    monkeypatch: pytest.MonkeyPatch,
-    no_descriptors: Callable[[], AbstractContextManager[None]],
-) -> None:
-    monkeypatch.setattr(files, "RETRY_SECONDS", 0.0)
-    opened: list[grpc.aio.Channel] = []
-    problems: list[None] = []
-
-    def opening(config: ReplicaConfig) -> grpc.aio.Channel:
-        opened.append(open_channel(config))
-        return opened[-1]
-
-    config = ReplicaConfig(Address("127.0.0.1", 1), tls=certificates.client(trusts=certificates.ca))
-    channel = ReplicaChannel(config, opening, lambda: problems.append(None))
-    certificates.issue("second")
-    with no_descriptors():
-        for _ in range(3):
-            channel.follow_files()
-    assert (len(opened), len(problems)) == (1, 1)
-    for _ in range(2):
-        channel.follow_files()
-    assert (len(opened), len(problems)) == (2, 1)
-    await channel.close()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -79,56 +80,71 @@ async def test_cancelled_call_is_cancelled_at_the_bridge_and_not_half_closed(
     assert set(relay.outcomes()) == {"cancelled"}
 
 
-async def test_client_that_disconnects_is_cancelled_at_the_bridge(
-    relay: RunningRelay, bridge: FakeBridge
-) -> None:
-    await relay.client.open(bridge.envelope())
+async def leaves(relay: RunningRelay, call: Any) -> None:
     await relay.client.channel.close()
+
+
+async def runs_out_of_time(relay: RunningRelay, call: Any) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await call.read()
+    assert failure.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def sends_too_large_a_message(relay: RunningRelay, call: Any) -> None:
+    await call.write(os.urandom(MAX_MESSAGE_SIZE + 1))
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await call.read()
+    assert failure.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize("client", [leaves, runs_out_of_time, sends_too_large_a_message])
+async def test_exchange_that_its_client_breaks_is_cancelled_at_the_bridge(
+    relay: RunningRelay, bridge: FakeBridge, client: Callable[[RunningRelay, Any], Awaitable[None]]
+) -> None:
+    """And not half-closed."""
+    relay.client.without_limits()
+    timeout = 0.5 if client is runs_out_of_time else 30
+    await client(relay, await relay.client.open(bridge.envelope(), timeout=timeout))
     await cancelled(bridge.seen[0])
+    assert bridge.seen[0].messages == [b"x"]
 
 
-def upload(address: str, metadata: Any) -> tuple[list[bytes], grpc.StatusCode, str]:
+Answered = tuple[list[bytes], grpc.StatusCode, str]
+
+
+async def upload(relay: RunningRelay, bridge: FakeBridge) -> Answered:
     """What a client gets that never stops sending. It is synchronous, so failing writes do not disturb it."""
-    with grpc.insecure_channel(address, options=(("grpc.use_local_subchannel_pool", 1),)) as channel:
-        exchange: Any = channel.stream_stream(EXCHANGE_METHOD)
-        call: Any = exchange(itertools.repeat(bytes(60_000)), metadata=metadata, timeout=30)
-        answers = []
-        with contextlib.suppress(grpc.RpcError):
-            for message in call:
-                answers.append(message)
-        return answers, call.code(), call.details()
+    metadata: Any = (authorization(relay.client.token), (METADATA_KEY, bridge.envelope()))
 
+    def answered() -> Answered:
+        options = (("grpc.use_local_subchannel_pool", 1),)
+        with grpc.insecure_channel(str(relay.address), options=options) as channel:
+            exchange: Any = channel.stream_stream(EXCHANGE_METHOD)
+            call: Any = exchange(itertools.repeat(bytes(60_000)), metadata=metadata, timeout=30)
+            answers = []
+            with contextlib.suppress(grpc.RpcError):
+                for message in call:
+                    answers.append(message)
+            return answers, call.code(), call.details()
 
-async def uploads(
-    relay: RunningRelay, bridge: FakeBridge, rounds: int
-) -> list[tuple[list[bytes], grpc.StatusCode, str]]:
-    """The results of so many uploads, one after the other."""
-    results = []
-    for _ in range(rounds):
-        metadata = [authorization(relay.client.token), (METADATA_KEY, bridge.envelope())]
-        results.append(await asyncio.to_thread(upload, str(relay.address), metadata))
-    return results
+    return await asyncio.to_thread(answered)
 
 
 PIECES = [bytes([index]) * 30_000 for index in range(40)]
 
 
 @pytest.mark.parametrize(
-    ("answers", "code", "details", "outcome"),
+    ("expected", "outcome"),
     [
-        ([], grpc.StatusCode.INVALID_ARGUMENT, "refused", "refused"),
-        (PIECES, grpc.StatusCode.OK, "", "ok"),
+        (([], grpc.StatusCode.INVALID_ARGUMENT, "refused"), "refused"),
+        ((PIECES, grpc.StatusCode.OK, ""), "ok"),
     ],
 )
 async def test_response_during_an_upload_arrives_complete(
-    relay: RunningRelay,
-    bridge: FakeBridge,
-    answers: list[bytes],
-    code: grpc.StatusCode,
-    details: str,
-    outcome: str,
+    relay: RunningRelay, bridge: FakeBridge, expected: Answered, outcome: str
 ) -> None:
     """A write that fails meanwhile must not replace the bridge's status."""
+    answers, code, details = expected
 
     async def script(context: Any, seen: Seen) -> None:
         for _ in range(3):
@@ -139,7 +155,7 @@ async def test_response_during_an_upload_arrives_complete(
             await context.abort(code, details)
 
     bridge.script = script
-    assert await uploads(relay, bridge, 20) == [(answers, code, details)] * 20
+    assert [await upload(relay, bridge) for _ in range(20)] == [expected] * 20
     assert relay.outcomes() == [outcome] * 20
 
 
@@ -152,13 +168,21 @@ async def test_bridge_lost_during_an_upload_is_unavailable(relay: RunningRelay, 
             begun.set()
 
     bridge.script = script
-    result = asyncio.create_task(uploads(relay, bridge, 1))
+    result = asyncio.create_task(upload(relay, bridge))
     await begun.wait()
     await bridge.stop()
-    assert await result == [([], grpc.StatusCode.UNAVAILABLE, "bridge_unavailable")]
+    assert await result == ([], grpc.StatusCode.UNAVAILABLE, "bridge_unavailable")
 
 
-async def test_only_the_envelope_is_forwarded(relay: RunningRelay, bridge: FakeBridge) -> None:
+async def test_metadata_pass_neither_way_but_for_the_envelope(
+    relay: RunningRelay, bridge: FakeBridge
+) -> None:
+    async def script(context: Any, seen: Seen) -> None:
+        await context.send_initial_metadata((("x-served-by", "10.1.2.3"),))
+        context.set_trailing_metadata((("x-cause", "10.1.2.3"),))
+        await context.write(await context.read())
+
+    bridge.script = script
     extra: Metadata = (
         ("x-forwarded-for", "203.0.113.9"),
         ("x-stainless-lang", "python"),
@@ -166,21 +190,11 @@ async def test_only_the_envelope_is_forwarded(relay: RunningRelay, bridge: FakeB
         ("grpc-trace-bin", b"\x00\x01"),
         ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
     )
-    (await relay.client.open(bridge.envelope(), extra=extra)).cancel()
+    call = await relay.client.open(bridge.envelope(), extra=extra)
+    assert await call.read() is grpc.aio.EOF
     (seen,) = bridge.seen
     assert {key for key, _ in seen.metadata} == {METADATA_KEY, "user-agent"}
     assert relay.client.token not in repr(seen.metadata)
-
-
-async def test_bridges_metadata_do_not_come_back(relay: RunningRelay, bridge: FakeBridge) -> None:
-    async def script(context: Any, seen: Seen) -> None:
-        await context.send_initial_metadata((("x-served-by", "10.1.2.3"),))
-        context.set_trailing_metadata((("x-cause", "10.1.2.3"),))
-        await context.write(await context.read())
-
-    bridge.script = script
-    call = await relay.client.open(bridge.envelope())
-    assert await call.read() is grpc.aio.EOF
     keys = {key for key, _ in (*await call.initial_metadata(), *await call.trailing_metadata())}
     assert not keys & {"x-served-by", "x-cause"}
 
@@ -204,62 +218,29 @@ async def test_bridge_sees_a_deadline_class_instead_of_the_clients_deadline(
     assert limit + 50 < remaining <= limit + 160
 
 
-async def test_expired_deadline_cancels_at_the_bridge(relay: RunningRelay, bridge: FakeBridge) -> None:
-    call = await relay.client.open(bridge.envelope(), timeout=0.5)
-    with pytest.raises(grpc.aio.AioRpcError) as failure:
-        await call.read()
-    assert failure.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    await cancelled(bridge.seen[0])
-
-
-async def test_oversize_message_ends_the_call_without_a_half_close(
-    relay: RunningRelay, bridge: FakeBridge
-) -> None:
-    channel = grpc.aio.insecure_channel(str(relay.address), options=(("grpc.enable_retries", 0),))
-    relay.client._exchange = channel.stream_stream(EXCHANGE_METHOD)
-    call = await relay.client.open(bridge.envelope())
-    await call.write(os.urandom(MAX_MESSAGE_SIZE + 1))
-    with pytest.raises(grpc.aio.AioRpcError) as failure:
-        await call.read()
-    assert failure.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    await cancelled(bridge.seen[0])
-    assert bridge.seen[0].messages == [b"x"]
-    await channel.close()
-
-
+@pytest.mark.parametrize("place", ["service.envelope_from_metadata", "forwarding.confirm_half_close"])
 async def test_internal_error_leaves_without_its_text(
-    relay: RunningRelay, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
+    relay: RunningRelay, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
+    """Also one in the task that uploads."""
+
     def broken(_: Any) -> bytes:
         raise ValueError("secret 10.1.2.3")
 
-    monkeypatch.setattr("blindrelay.relay_node.service.envelope_from_metadata", broken)
-    assert await refusal(relay.client.exchange(bridge.envelope())) is OuterStatus.INTERNAL
-    assert relay.outcomes() == ["internal"]
-    assert "fault" in relay.events()
-
-
-async def test_internal_error_in_the_upload_ends_the_exchange(
-    relay: RunningRelay, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def broken(_: Any) -> None:
-        raise ValueError("secret 10.1.2.3")
-
-    monkeypatch.setattr("blindrelay.relay_node.forwarding.confirm_half_close", broken)
+    monkeypatch.setattr(f"blindrelay.relay_node.{place}", broken)
     exchange = relay.client.exchange(bridge.envelope(), messages=[b"one", b"another"])
     assert await refusal(exchange) is OuterStatus.INTERNAL
-    await cancelled(bridge.seen[0])
+    assert relay.outcomes() == ["internal"]
+    assert ("fault" in relay.events()) is (not bridge.seen)
+    for seen in bridge.seen:
+        await cancelled(seen)
 
 
-async def test_silent_call_is_ended(
+async def test_exchange_without_a_message_is_ended(
     relay: RunningRelay, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("blindrelay.relay_node.service.RECORD_SECONDS", 0.2)
-    assert await refusal(relay.client.call(bridge.envelope()).read()) is OuterStatus.DEADLINE
-    assert bridge.seen == []
-
-
-async def test_exchange_without_a_message_is_malformed(relay: RunningRelay, bridge: FakeBridge) -> None:
     exchange = relay.client.exchange(bridge.envelope(), messages=[])
     assert await refusal(exchange) is OuterStatus.MALFORMED
+    monkeypatch.setattr("blindrelay.relay_node.service.RECORD_SECONDS", 0.2)
+    assert await refusal(relay.client.call(bridge.envelope()).read()) is OuterStatus.DEADLINE
     assert bridge.seen == []

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from blindrelay.relay_node.metrics import relay_metrics
 from blindrelay.serving import Address
-from tests.relay_node.conftest import RunningRelay, StartRelay
+from tests.relay_node.conftest import StartRelay
 from tests.relay_node.fake_bridge import FakeBridge
 
 
@@ -19,17 +18,6 @@ async def scrape(address: Address) -> dict[str, float]:
     writer.close()
     lines = [line.rpartition(" ") for line in page.splitlines() if not line.startswith("#")]
     return {name.removeprefix("blindrelay_relay_"): float(value) for name, _, value in lines}
-
-
-async def test_list_is_closed(relay: RunningRelay) -> None:
-    metrics = relay_metrics((), relay.relay._admission, relay.log)
-    assert [metric.name.removeprefix("blindrelay_relay_") for metric in metrics] == [
-        "replicas",
-        "replicas_up",
-        "exchanges_running",
-        "exchanges_total",
-    ]
-    assert {metric.label for metric in metrics} == {"", "outcome"}
 
 
 async def test_calls_show_once_a_minute_and_in_tens(bridge: FakeBridge, start_relay: StartRelay) -> None:
