@@ -19,6 +19,10 @@ GOOD = LISTEN + 'tokens = "tokens"\n' + REPLICA
 OPEN = GOOD.replace("127.0.0.1:0", "0.0.0.0:0")
 REMOTE = GOOD.replace("127.0.0.1:8490", "192.0.2.1:8490")
 IDENTITY = format_identity(bytes(32))
+LEAST = {
+    **dict.fromkeys(("max_exchanges", "max_exchanges_per_token", "max_connections_per_token"), 1),
+    **{"max_request_bytes": 131_072, "unread_seconds": 1, "drain_seconds": 0},
+}
 TLS = '[tls]\ncertificate = "broken"\nkey = "broken"\n'
 
 
@@ -47,19 +51,13 @@ def replicas(count: int) -> str:
     [
         (LISTEN + REPLICA, "tokens is missing"),
         (GOOD + "surprise = 1\n", "replica[0].surprise is not a known key"),
-        (OPEN, "add a [tls] section"),
-        (OPEN, "Set plaintext = true"),
+        (OPEN, "add a [tls] section or listen on 127.0.0.1. Set plaintext = true"),
         ("plaintext = true\n" + GOOD + TLS, "plaintext = true contradicts the [tls] section"),
-        ("max_exchanges = 0\n" + GOOD, "max_exchanges must be from 1 to"),
-        ("max_exchanges_per_token = 0\n" + GOOD, "max_exchanges_per_token must be from 1 to"),
-        ("max_connections_per_token = 0\n" + GOOD, "max_connections_per_token must be from 1 to"),
-        ("max_request_bytes = 131071\n" + GOOD, "max_request_bytes must be from 131072 to"),
-        ("unread_seconds = 0\n" + GOOD, "unread_seconds must be from 1 to"),
+        *((f"{key} = {least - 1}\n" + GOOD, f"{key} must be from {least} to") for key, low in LEAST.items()),
         (replicas(MAX_REPLICAS + 1), "replica has 21 entries: the maximum is 20"),
         (GOOD + REPLICA, "replica has an address twice"),
         (GOOD.replace(":8490", ":0"), "port 0"),
-        (REMOTE, "add a [replica.tls] section"),
-        (REMOTE, "or set plaintext = true"),
+        (REMOTE, "add a [replica.tls] section, or set plaintext = true"),
         (GOOD + "plaintext = true\n[replica.tls]\n", "plaintext = true contradicts [replica.tls]"),
         (GOOD + '[replica.tls]\nkey = "broken"\n', "goes with key"),
         (
