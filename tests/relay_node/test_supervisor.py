@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,61 +13,20 @@ import pytest
 
 PROGRAM = Path(__file__).with_name("supervised.py")
 
-Start = Callable[..., subprocess.Popen[str]]
 
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    started: list[subprocess.Popen[str]] = []
-
-    def begin(*arguments: str, before: Callable[[], object] | None = None) -> subprocess.Popen[str]:
-        command = [sys.executable, str(PROGRAM), *arguments]
-        popen = subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, preexec_fn=before, process_group=0
-        )
-        started.append(popen)
-        return popen
-
-    yield begin
-    for popen in started:
-        with suppress(ProcessLookupError):
-            os.killpg(popen.pid, signal.SIGKILL)
-        popen.communicate()
-
-
-def printed(popen: subprocess.Popen[str], lines: int) -> list[str]:
-    assert popen.stdout is not None
-    return [popen.stdout.readline().strip() for _ in range(lines)]
-
-
-def ignore_children() -> None:
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "before", "expected"),
-    [
-        ([], None, ["lost", "pid"]),
-        (["fork-fails"], None, ["lost", "pid"]),
-        (["hangs"], None, ["lost", "pid", "lost", "pid"]),
-        ([], ignore_children, ["lost", "pid"]),
-    ],
-    ids=["at once", "after a failed fork", "after one that hangs", "with SIGCHLD ignored by the parent"],
-)
-def test_lost_worker_is_replaced(
-    start: Start, arguments: list[str], before: Callable[[], object] | None, expected: list[str]
-) -> None:
-    popen = start(*arguments, before=before)
-    first, *_ = sorted(printed(popen, 3))
-    os.kill(int(first), signal.SIGKILL)
-    lines = printed(popen, len(expected))
-    assert ["pid" if line.isdigit() else line for line in lines] == expected
-    os.kill(popen.pid, signal.SIGTERM)
-    assert popen.wait(timeout=60) == 0
-
-
-def test_signal_to_the_whole_group_is_one_order(start: Start) -> None:
-    popen = start()
-    printed(popen, 3)
-    os.killpg(popen.pid, signal.SIGTERM)
-    assert popen.wait(timeout=60) == 0
+@pytest.mark.parametrize("mode", ["at-once", "fork-fails", "hangs", "ignored"])
+def test_lost_worker_is_replaced_and_a_signal_to_the_group_is_one_order(mode: str) -> None:
+    """Also after a fork that fails, a worker that hangs, and by a parent that ignores SIGCHLD."""
+    command = [sys.executable, str(PROGRAM), mode]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, process_group=0) as popen:
+        assert popen.stdout is not None
+        try:
+            *_, (_, first) = sorted((popen.stdout.readline().split() for _ in range(3)), key=len)
+            os.kill(int(first), signal.SIGKILL)
+            expected = ["lost", "pid"] * (2 if mode == "hangs" else 1)
+            assert [popen.stdout.readline().split()[0] for _ in expected] == expected
+            os.killpg(popen.pid, signal.SIGTERM)
+            assert popen.wait(timeout=60) == 0
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(popen.pid, signal.SIGKILL)

@@ -24,13 +24,11 @@ from tests.relay_node.relay_process import CONFIG, RelayProcess, alive, run
 CONNECTIONS = 16
 """The kernel distributes them by their ports: all to one of two workers happens once in 32,768 times."""
 
-Clients = list[Client]
-
 
 @contextlib.asynccontextmanager
 async def connections(
     relay: RelayProcess, credentials: grpc.ChannelCredentials | None = None
-) -> AsyncIterator[Clients]:
+) -> AsyncIterator[list[Client]]:
     """Clients with a connection each."""
     async with contextlib.AsyncExitStack() as stack:
         clients = [Client(relay.address, relay.token, credentials) for _ in range(CONNECTIONS)]
@@ -39,25 +37,42 @@ async def connections(
         yield clients
 
 
-async def all_serve(clients: Clients, bridge: FakeBridge) -> None:
+async def all_serve(clients: list[Client], bridge: FakeBridge) -> None:
     for client in clients:
         assert await client.exchange(bridge.envelope()) == [b"hello"]
+        assert len(await client.directories()) == 1
+
+
+def free_ports() -> int:
+    """The first of three ports that follow each other."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as first, contextlib.ExitStack() as stack:
+            port = int(first.getsockname()[1])
+            with contextlib.suppress(OSError, OverflowError):
+                for following in (port + 1, port + 2):
+                    stack.enter_context(socket.create_server(("127.0.0.1", following)))
+                return port
 
 
 async def test_every_worker_serves_and_all_end_on_sigterm(
-    start_process: StartProcess, bridge: FakeBridge
+    start_process: StartProcess, bridge: FakeBridge, relay_tls: RelayTls
 ) -> None:
-    relay = await start_process(workers=3)
-    assert len(relay.workers()) == 3
-    async with connections(relay) as clients:
+    """Each with the certificate, and with its own metrics."""
+    first = free_ports()
+    relay = await start_process(f'metrics = "127.0.0.1:{first}"', workers=3, tls=relay_tls.table)
+    async with connections(relay, relay_tls.credentials) as clients:
         await all_serve(clients, bridge)
-        for client in clients:
-            assert len(await client.directories()) == 1
         relay.popen.send_signal(signal.SIGHUP)
         await until(lambda: relay.count("reread") == 3)
         await all_serve(clients, bridge)
+        for port in range(first, first + 3):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+            assert b"blindrelay_relay_replicas 1.0" in await reader.read()
+            writer.close()
         pids = relay.workers()
         assert await relay.end() == 0
+    assert len(pids) == 3
     assert not any(map(alive, pids))
     assert [relay.count(event) for event in ("started", "draining", "stopped")] == [3, 3, 3]
     assert relay.count("worker_lost") == 0
@@ -95,7 +110,8 @@ async def test_second_signal_ends_all_workers(start_process: StartProcess, bridg
 async def test_lost_worker_is_replaced_and_the_others_continue(
     start_process: StartProcess, bridge: FakeBridge
 ) -> None:
-    relay = await start_process(workers=2)
+    """Without any, or without their supervisor, all end."""
+    relay = await start_process("drain_seconds = 3600", workers=2)
     async with connections(relay) as clients:
         calls = [await client.open(bridge.envelope()) for client in clients]
         victim, other = relay.workers()
@@ -112,12 +128,6 @@ async def test_lost_worker_is_replaced_and_the_others_continue(
                 lost += 1
         assert 0 < lost < CONNECTIONS
         await all_serve(clients, bridge)
-        assert await relay.end() == 0
-
-
-async def test_workers_end_without_their_supervisor(start_process: StartProcess, bridge: FakeBridge) -> None:
-    relay = await start_process("drain_seconds = 3600", workers=2)
-    async with connections(relay) as clients:
         for client in clients:
             await client.open(bridge.envelope())
         pids = relay.workers()
@@ -130,29 +140,6 @@ async def test_supervisor_ends_when_no_worker_is_left(start_process: StartProces
     for pid in relay.workers():
         os.kill(pid, signal.SIGKILL)
     assert await relay.popen.wait() == 1
-
-
-def two_free_ports() -> int:
-    """The first of two ports that follow each other."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as first:
-            port = int(first.getsockname()[1])
-            with contextlib.suppress(OSError, OverflowError), socket.create_server(("127.0.0.1", port + 1)):
-                return port
-
-
-async def test_every_worker_has_the_certificate_and_its_own_metrics(
-    start_process: StartProcess, bridge: FakeBridge, relay_tls: RelayTls
-) -> None:
-    first = two_free_ports()
-    relay = await start_process(f'metrics = "127.0.0.1:{first}"', workers=2, tls=relay_tls.table)
-    async with connections(relay, relay_tls.credentials) as clients:
-        await all_serve(clients, bridge)
-    for port in (first, first + 1):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
-        assert b"blindrelay_relay_replicas 1.0" in await reader.read()
-        writer.close()
 
 
 async def begin(call: Any) -> str:
@@ -175,23 +162,20 @@ async def test_workers_share_the_limit_of_exchanges(start_process: StartProcess,
     assert sorted(outcomes) == [*["one"] * 4, *["overloaded"] * (CONNECTIONS - 4)]
 
 
-async def serve(folder: Path, port: int | str, workers: str) -> tuple[int | None, str, int, bool]:
-    """Exit code, stdout, the lines of stderr, and whether they say that the port is taken."""
+async def refused_port(folder: Path, port: int | str, workers: str) -> None:
+    """Starts a relay on a port that is taken: one line, and exit code 1."""
     (folder / "tokens").touch(0o600)
     (folder / "relay.toml").write_text(CONFIG.format(port=port, bridge=8490, options=""))
     code, out, err = await run("serve", "--config", "relay.toml", "--workers", workers, cwd=folder)
-    return code, out, err.count("\n"), "the port is taken" in err
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert f"cannot listen on 127.0.0.1:{port}: the port is taken; stop the other process" in err
 
 
-@pytest.mark.parametrize("shared", [False, True])
-async def test_taken_port_is_one_line_and_exit_code_1(tmp_path: Path, shared: bool) -> None:
+async def test_taken_port_is_one_line_and_exit_code_1(start_process: StartProcess, tmp_path: Path) -> None:
     """Even if its owner would share it: only workers may."""
-    with socket.create_server(("127.0.0.1", 0), reuse_port=shared) as taken:
-        assert await serve(tmp_path, taken.getsockname()[1], "2") == (1, "", 1, True)
-
-
-async def test_no_other_relay_takes_the_port(start_process: StartProcess, tmp_path: Path) -> None:
+    for shared in (False, True):
+        with socket.create_server(("127.0.0.1", 0), reuse_port=shared) as taken:
+            await refused_port(tmp_path, taken.getsockname()[1], "2")
     relay = await start_process(workers=2)
     for workers in ("1", "2"):
-        result = await serve(tmp_path, relay.address.rpartition(":")[2], workers)
-        assert result == (1, "", 1, True)
+        await refused_port(tmp_path, relay.address.rpartition(":")[2], workers)
