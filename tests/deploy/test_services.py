@@ -22,7 +22,7 @@ import trustme
 from blindrelay.client import SealedTransport
 from blindrelay.serving import issue_token
 from blindrelay.serving.landlock import landlock_version
-from blindrelay.testbed.evidence.traces import is_confined
+from blindrelay.testbed.evidence.traces import is_confined, written_files_of
 from blindrelay.testbed.providers import provider_process
 from blindrelay.testbed.unprivileged import launcher
 
@@ -220,7 +220,7 @@ def _bridge(*arguments: str) -> str:
     "within_units", [False, pytest.param(True, marks=[needs_systemd, can_confine])], ids=["free", "confined"]
 )
 def test_units_serve_with_the_documented_configurations(tmp_path: Path, within_units: bool) -> None:
-    """The relay has the unit's filter of system calls and its own."""
+    """The relay has the unit's filter of system calls and its own, and has no file open for writing."""
     machine = Machine(tmp_path)
     bridges, relays = (confined(allowed_by(unit)) if within_units else launcher() for unit in (BRIDGE, RELAY))
     with machine.provider(), machine.running(BRIDGE, bridges) as bridge:
@@ -236,6 +236,8 @@ def test_units_serve_with_the_documented_configurations(tmp_path: Path, within_u
             events = {json.loads(line)["event"] for line in said if line.startswith("{")}
             assert events == {"started", "replica_up"}
             assert is_confined(relay.pid)
+            assert within_units or not is_confined(bridge.pid), "is_confined() can return false"
+            assert os.geteuid() != 0 or not written_files_of(relay.pid)
             filters = Path(f"/proc/{relay.pid}/status").read_text()
             assert f"Seccomp_filters:\t{1 + within_units}" in filters
             with SealedTransport(machine.connection) as sealed, sealed.httpx_client() as client:

@@ -76,11 +76,6 @@ class RelayProcess:
         children = Path(f"/proc/{self.popen.pid}/task/{self.popen.pid}/children")
         return [int(pid) for pid in children.read_text().split()]
 
-    def peak_memory(self) -> int:
-        """VmHWM in bytes."""
-        status = Path(f"/proc/{self.popen.pid}/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) * 1_024
-
     async def kill(self) -> None:
         """Kills it and its workers, if they still run."""
         with contextlib.suppress(ProcessLookupError):

@@ -91,6 +91,7 @@ async def test_all_workers_drain(
         await asyncio.sleep(0.5)
         for client in clients:
             assert await refusal(client.exchange(bridge.envelope())) is OuterStatus.DRAINING
+            assert await refusal(client.directories()) is OuterStatus.DRAINING
         await asyncio.gather(*map(finish, calls))
         assert await relay.ended() == 0
 

@@ -66,16 +66,6 @@ async def test_tls_serves_clients_that_trust_its_ca(files: Certificates, strange
         assert not await works(grpc.aio.insecure_channel(address))
 
 
-async def test_mutual_tls_serves_clients_of_its_ca_only(files: Certificates, strangers: Certificates) -> None:
-    async with listening(tls=ServerTls(files.chain, files.key, client_ca=files.ca)) as address:
-        for client, served in (
-            (files.client(trusts=files.ca), True),
-            (ChannelTls(files.ca), False),
-            (strangers.client(trusts=files.ca), False),
-        ):
-            assert await works(grpc.aio.secure_channel(address, client.credentials())) is served
-
-
 def test_missing_or_wrong_tls_file_is_named(files: Certificates, strangers: Certificates) -> None:
     absent = files.ca.with_name("absent")
     for tls, words in (

@@ -12,7 +12,7 @@ import grpc
 import pytest
 import trustme
 
-from blindrelay.serving import ConfigError, ServerTls
+from blindrelay.serving import ChannelTls, ConfigError, ServerTls
 from blindrelay.serving.files import read_files_again
 from tests.certificates import Certificates
 from tests.serving.echo_server import listening, unary, works
@@ -85,6 +85,9 @@ async def test_admitted_clients_change_with_the_client_ca_file(server: Certifica
     async with listening(tls=ServerTls(server.chain, server.key, client_ca)) as address:
         for admitted, refused in ((ours, theirs), (theirs, ours)):
             client_ca.write_bytes(admitted.ca.read_bytes())
-            for client, served in ((admitted, True), (refused, False)):
-                credentials = client.client(trusts=server.ca).credentials()
-                assert await works(grpc.aio.secure_channel(address, credentials)) is served
+            for client, served in (
+                (admitted.client(trusts=server.ca), True),
+                (refused.client(trusts=server.ca), False),
+                (ChannelTls(server.ca), False),
+            ):
+                assert await works(grpc.aio.secure_channel(address, client.credentials())) is served

@@ -22,16 +22,16 @@ class Call:
 
     def __init__(self) -> None:
         self.ended: list[Callable[[Any], None]] = []
-        self.status: Status | None = None
+        self.status: Status | tuple[None, None] = (None, None)
 
     def add_done_callback(self, callback: Callable[[Any], None]) -> None:
         self.ended.append(callback)
 
     async def code(self) -> grpc.StatusCode | None:
-        return self.status[0] if self.status else None
+        return self.status[0]
 
     async def details(self) -> str | None:
-        return self.status[1] if self.status else None
+        return self.status[1]
 
     def end(self, status: Status) -> None:
         self.status = status
@@ -43,29 +43,18 @@ def error(status: Status) -> grpc.aio.AioRpcError:
     return grpc.aio.AioRpcError(status[0], grpc.aio.Metadata(), grpc.aio.Metadata(), status[1])
 
 
-@pytest.fixture(autouse=True)
-def a_long_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("first", [REFUSED, WRITE_FAILED])
+async def test_status_is_waited_for_if_it_is_under_way(
+    first: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("blindrelay.v1.grpc_workarounds._SECONDS", 3_600)
-
-
-async def test_known_status_is_returned_at_once() -> None:
     call: Any = Call()
     watch = StatusWatch(call)
-    call.end(REFUSED)
-    assert await watch.status(error(WRITE_FAILED)) == REFUSED
-
-
-async def test_status_that_is_under_way_is_waited_for() -> None:
-    call: Any = Call()
-    watch = StatusWatch(call)
-    call.end(WRITE_FAILED)
+    assert await watch.status(error(REFUSED)) == REFUSED, "another error is returned as it is"
+    call.end(first)
     waiting = asyncio.create_task(watch.status(error(WRITE_FAILED)))
-    await asyncio.sleep(0)
-    assert not waiting.done()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert waiting.done() is (first is REFUSED)
     call.end(REFUSED)
     assert await waiting == REFUSED
-
-
-async def test_other_error_is_returned_as_it_is() -> None:
-    call: Any = Call()
-    assert await StatusWatch(call).status(error(REFUSED)) == REFUSED
