@@ -1,15 +1,20 @@
-"""Replicas that end, restart, hang or lose exchanges: what clients get meanwhile, and afterwards."""
+"""Replicas that end, restart, hang or lose exchanges, and new certificates: what clients get meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
+import trustme
 
 from blindrelay.v1.outer_status import OuterStatus
+from tests.certificates import Certificates
 from tests.relay_node.conftest import RunningRelay, StartRelay
-from tests.relay_node.fake_bridge import FakeBridge, abort, until
+from tests.relay_node.fake_bridge import FakeBridge, Seen, abort, until
 from tests.relay_node.raw_client import eventually_served, refusal
 
 
@@ -109,3 +114,59 @@ async def test_internal_error_in_reading_a_directory_does_not_stop_the_fetches(
     await until(lambda: "replica_up" in relay.events())
     assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
     assert "canary" not in "".join(relay.lines)
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    """Those of the relay. The bridge has another one of the CA."""
+    return Certificates(tmp_path)
+
+
+@pytest.fixture
+async def certified(bridge: FakeBridge, start_relay: StartRelay, certificates: Certificates) -> RunningRelay:
+    """Its bridge answers each message with the name in the relay's certificate."""
+
+    async def script(context: Any, seen: Seen) -> None:
+        while await context.read() is not grpc.aio.EOF:
+            await context.write(context.auth_context()["x509_common_name"][0])
+
+    bridge.script = script
+    bridge.credentials = certificates.server_credentials(require_client_auth=True)
+    await bridge.restart()
+    return await start_relay(replace(bridge.config, tls=certificates.client(trusts=certificates.ca)))
+
+
+async def test_new_exchanges_use_the_new_certificate_and_running_ones_continue(
+    certified: RunningRelay, bridge: FakeBridge, certificates: Certificates
+) -> None:
+    """Files that cannot be used meanwhile are logged once, and the connection stays."""
+    running = certified.client.call(bridge.envelope())
+    await running.write(b"x")
+    assert await running.read() == b"first"
+    certificates.chain.write_text("half a certif")
+    await until(lambda: "certificates_unusable" in certified.events())
+    assert await certified.client.exchange(bridge.envelope()) == [b"first"]
+    fetches = bridge.fetches
+    certificates.issue("second")
+    await until(lambda: bridge.fetches > fetches)
+    assert await certified.client.exchange(bridge.envelope()) == [b"second"]
+    await running.write(b"x")
+    assert await running.read() == b"first"
+    await running.done_writing()
+    assert await running.read() is grpc.aio.EOF
+    assert await running.code() is grpc.StatusCode.OK
+    assert certified.events().count("certificates_unusable") == 1
+    assert certified.events().count("replica_down") == 0
+
+
+async def test_relay_with_a_refused_certificate_recovers_with_a_new_one(
+    bridge: FakeBridge, start_relay: StartRelay, certificates: Certificates
+) -> None:
+    certificates.issue("stranger", trustme.CA())
+    bridge.credentials = certificates.server_credentials(require_client_auth=True)
+    await bridge.restart()
+    relay = await start_relay(replace(bridge.config, tls=certificates.client(trusts=certificates.ca)))
+    await until(lambda: "replica_down" in relay.events())
+    certificates.issue("second")
+    await until(lambda: "replica_up" in relay.events())
+    assert await relay.client.exchange(bridge.envelope()) == [b"hello"]

@@ -7,7 +7,10 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +183,24 @@ async def test_taken_port_is_one_line_and_exit_code_1(start_process: StartProces
     relay = await start_process(workers=2)
     for workers in ("1", "2"):
         await refused_port(tmp_path, relay.address.rpartition(":")[2], workers)
+
+
+PROGRAM = Path(__file__).with_name("supervised.py")
+
+
+@pytest.mark.parametrize("mode", ["at-once", "fork-fails", "hangs", "ignored"])
+def test_lost_worker_is_replaced_and_a_signal_to_the_group_is_one_order(mode: str) -> None:
+    """Also after a fork that fails, a worker that hangs, and by a parent that ignores SIGCHLD."""
+    command = [sys.executable, str(PROGRAM), mode]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, process_group=0) as popen:
+        assert popen.stdout is not None
+        try:
+            *_, (_, first) = sorted((popen.stdout.readline().split() for _ in range(3)), key=len)
+            os.kill(int(first), signal.SIGKILL)
+            expected = ["lost", "pid"] * (2 if mode == "hangs" else 1)
+            assert [popen.stdout.readline().split()[0] for _ in expected] == expected
+            os.killpg(popen.pid, signal.SIGTERM)
+            assert popen.wait(timeout=60) == 0
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(popen.pid, signal.SIGKILL)

@@ -1,16 +1,21 @@
-"""A server is bound with its real port, or one sentence says why not."""
+"""A server is bound with its real port, or one sentence says why not. Its certificate can be replaced."""
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import ssl
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
+import trustme
 
 from blindrelay.serving import Address, ChannelTls, ConfigError, ServerTls, StartError, listen
+from blindrelay.serving.files import read_files_again
 from tests.certificates import Certificates
-from tests.serving.echo_server import ANY_PORT, listening, server_of, works
+from tests.serving.echo_server import ANY_PORT, listening, server_of, unary, works
 
 
 @pytest.fixture
@@ -80,3 +85,78 @@ def test_missing_or_wrong_tls_file_is_named(files: Certificates, strangers: Cert
         with pytest.raises(ConfigError) as failure:
             tls.credentials()
         assert words in str(failure.value)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Certificates:
+    return Certificates(tmp_path / "server")
+
+
+async def shown(address: str, certificates: Certificates) -> str:
+    """The common name in the certificate that a new connection gets."""
+
+    def connect() -> str:
+        context = ssl.create_default_context(cafile=str(certificates.ca))
+        context.set_alpn_protocols(["h2"])
+        host, _, port = address.rpartition(":")
+        with (
+            socket.create_connection((host, int(port))) as connection,
+            context.wrap_socket(connection, server_hostname=host) as encrypted,
+        ):
+            certificate: Any = encrypted.getpeercert()
+            return str(dict(entry[0] for entry in certificate["subject"])["commonName"])
+
+    return await asyncio.to_thread(connect)
+
+
+async def test_new_connections_get_the_new_certificate_and_old_ones_continue(server: Certificates) -> None:
+    problems: list[ConfigError] = []
+    trusting = server.client(trusts=server.ca).credentials()
+    async with (
+        listening(tls=server.server, on_problem=problems.append) as address,
+        grpc.aio.secure_channel(address, trusting) as channel,
+    ):
+        assert await unary(channel)(b"before", timeout=20) == b"before"
+        assert await shown(address, server) == "first"
+        server.issue("second")
+        assert await shown(address, server) == "second"
+        assert await unary(channel)(b"after", timeout=20) == b"after"
+    assert problems == []
+
+
+async def test_unusable_files_are_reported_once_and_the_old_ones_stay(server: Certificates) -> None:
+    problems: list[str] = []
+    async with listening(tls=server.server, on_problem=lambda error: problems.append(str(error))) as address:
+        server.chain.write_text("half a certif")
+        read_files_again()
+        assert len(problems) == 1, "reported before the next connection"
+        assert [await shown(address, server) for _ in range(3)] == ["first"] * 3
+        assert "not a PEM certificate chain with its" in problems.pop()
+        server.chain.unlink()
+        assert await shown(address, server) == "first"
+        assert "the TLS certificate does not exist" in problems.pop()
+        trustme.CA().issue_cert("127.0.0.1").cert_chain_pems[0].write_to_path(server.chain)
+        assert await shown(address, server) == "first", "its key has not been written yet"
+        assert "not a PEM certificate chain with its" in problems.pop()
+        server.issue("second")
+        server.key.chmod(0o644)
+        assert await shown(address, server) == "first"
+        server.key.chmod(0o600)
+        assert await shown(address, server) == "second"
+    assert "is open to others" in problems.pop()
+    assert problems == []
+
+
+async def test_admitted_clients_change_with_the_client_ca_file(server: Certificates, tmp_path: Path) -> None:
+    ours, theirs = (Certificates(tmp_path / name) for name in ("ours", "theirs"))
+    client_ca = tmp_path / "clients.pem"
+    client_ca.write_bytes(ours.ca.read_bytes())
+    async with listening(tls=ServerTls(server.chain, server.key, client_ca)) as address:
+        for admitted, refused in ((ours, theirs), (theirs, ours)):
+            client_ca.write_bytes(admitted.ca.read_bytes())
+            for client, served in (
+                (admitted.client(trusts=server.ca), True),
+                (refused.client(trusts=server.ca), False),
+                (ChannelTls(server.ca), False),
+            ):
+                assert await works(grpc.aio.secure_channel(address, client.credentials())) is served

@@ -1,17 +1,19 @@
-"""The standard health service says whether exchanges can succeed now."""
+"""Health says whether exchanges can succeed now. Metrics are a closed list, and show no single exchange."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from typing import Any
 
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
+from blindrelay.serving import Address
 from blindrelay.serving.health import MAX_WATCHES, SERVICES
 from blindrelay.v1.outer_status import OuterStatus
-from tests.relay_node.conftest import RunningRelay
+from tests.relay_node.conftest import RunningRelay, StartRelay
 from tests.relay_node.fake_bridge import FakeBridge
 from tests.relay_node.raw_client import refusal
 
@@ -69,3 +71,28 @@ async def test_watches_from_one_address_are_limited(relay: RunningRelay) -> None
         while not read:
             with contextlib.suppress(grpc.aio.AioRpcError):
                 read = bool(await watching(relay).read())
+
+
+async def scrape(address: Address) -> dict[str, float]:
+    """The samples of GET /metrics."""
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    writer.write(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n")
+    page = (await reader.read()).partition(b"\r\n\r\n")[2].decode()
+    writer.close()
+    lines = [line.rpartition(" ") for line in page.splitlines() if not line.startswith("#")]
+    return {name.removeprefix("blindrelay_relay_"): float(value) for name, _, value in lines}
+
+
+async def test_calls_show_once_a_minute_and_in_tens(bridge: FakeBridge, start_relay: StartRelay) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = Address("127.0.0.1", server.getsockname()[1])
+    relay = await start_relay(bridge.config, metrics=address)
+    quiet = {"replicas": 1, "replicas_up": 1, "exchanges_running": 0}
+    calls = [await relay.client.open(bridge.envelope()) for _ in range(12)]
+    for _ in range(19):
+        await relay.client.exchange(bridge.envelope())
+    assert await scrape(address) == quiet
+    relay.log.report()
+    assert await scrape(address) == {**quiet, "exchanges_running": 10, 'exchanges_total{outcome="ok"}': 10}
+    for call in calls:
+        call.cancel()
