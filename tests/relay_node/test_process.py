@@ -38,18 +38,19 @@ async def test_it_writes_only_its_audit_log(
     start_process: StartProcess, bridge: FakeBridge, relay_tls: RelayTls
 ) -> None:
     """Whatever gRPC would say about junk, and about calls that end badly."""
-    process = await start_process(tls=relay_tls.table, GRPC_VERBOSITY="DEBUG", GRPC_TRACE="all")
+    table, credentials = relay_tls
+    process = await start_process(tls=table, GRPC_VERBOSITY="DEBUG", GRPC_TRACE="all")
     with socket.create_connection(("127.0.0.1", int(process.address.rpartition(":")[2]))) as junk:
         junk.sendall(b"GET / HTTP/1.1\r\n\r\n" * 10)
         await asyncio.to_thread(junk.recv, 1_000)
     for _ in range(3):
-        client = Client(process.address, process.token, relay_tls.credentials)
+        client = Client(process.address, process.token, credentials)
         calls = [await client.open(bridge.envelope()) for _ in range(12)]
         for call in calls[::3]:
             call.cancel()
         await client.channel.close()
     await bridge.stop()
-    client = Client(process.address, process.token, relay_tls.credentials)
+    client = Client(process.address, process.token, credentials)
     assert await refusal(client.exchange(bridge.envelope())) is OuterStatus.BRIDGE_UNAVAILABLE
     await client.channel.close()
     assert await process.end() == 0

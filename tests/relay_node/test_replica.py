@@ -116,57 +116,40 @@ async def test_internal_error_in_reading_a_directory_does_not_stop_the_fetches(
     assert "canary" not in "".join(relay.lines)
 
 
-@pytest.fixture
-def certificates(tmp_path: Path) -> Certificates:
-    """Those of the relay. The bridge has another one of the CA."""
-    return Certificates(tmp_path)
+async def test_relays_certificate_can_be_replaced(
+    bridge: FakeBridge, start_relay: StartRelay, tmp_path: Path
+) -> None:
+    """The bridge refuses a stranger's. A new one serves new exchanges, and running ones continue.
 
+    Files that cannot be used meanwhile are logged once, and the connection stays.
+    """
 
-@pytest.fixture
-async def certified(bridge: FakeBridge, start_relay: StartRelay, certificates: Certificates) -> RunningRelay:
-    """Its bridge answers each message with the name in the relay's certificate."""
-
-    async def script(context: Any, seen: Seen) -> None:
+    async def name_in_certificate(context: Any, seen: Seen) -> None:
         while await context.read() is not grpc.aio.EOF:
             await context.write(context.auth_context()["x509_common_name"][0])
 
-    bridge.script = script
+    certificates = Certificates(tmp_path)  # the bridge has another one of the CA
+    bridge.script = name_in_certificate
     bridge.credentials = certificates.server_credentials(require_client_auth=True)
     await bridge.restart()
-    return await start_relay(replace(bridge.config, tls=certificates.client(trusts=certificates.ca)))
-
-
-async def test_new_exchanges_use_the_new_certificate_and_running_ones_continue(
-    certified: RunningRelay, bridge: FakeBridge, certificates: Certificates
-) -> None:
-    """Files that cannot be used meanwhile are logged once, and the connection stays."""
-    running = certified.client.call(bridge.envelope())
+    certificates.issue("stranger", trustme.CA())
+    relay = await start_relay(replace(bridge.config, tls=certificates.client(trusts=certificates.ca)))
+    await until(lambda: "replica_down" in relay.events())
+    certificates.issue("first")
+    await until(lambda: "replica_up" in relay.events())
+    running = relay.client.call(bridge.envelope())
     await running.write(b"x")
     assert await running.read() == b"first"
     certificates.chain.write_text("half a certif")
-    await until(lambda: "certificates_unusable" in certified.events())
-    assert await certified.client.exchange(bridge.envelope()) == [b"first"]
+    await until(lambda: "certificates_unusable" in relay.events())
+    assert await relay.client.exchange(bridge.envelope()) == [b"first"]
     fetches = bridge.fetches
     certificates.issue("second")
     await until(lambda: bridge.fetches > fetches)
-    assert await certified.client.exchange(bridge.envelope()) == [b"second"]
+    assert await relay.client.exchange(bridge.envelope()) == [b"second"]
     await running.write(b"x")
     assert await running.read() == b"first"
     await running.done_writing()
     assert await running.read() is grpc.aio.EOF
     assert await running.code() is grpc.StatusCode.OK
-    assert certified.events().count("certificates_unusable") == 1
-    assert certified.events().count("replica_down") == 0
-
-
-async def test_relay_with_a_refused_certificate_recovers_with_a_new_one(
-    bridge: FakeBridge, start_relay: StartRelay, certificates: Certificates
-) -> None:
-    certificates.issue("stranger", trustme.CA())
-    bridge.credentials = certificates.server_credentials(require_client_auth=True)
-    await bridge.restart()
-    relay = await start_relay(replace(bridge.config, tls=certificates.client(trusts=certificates.ca)))
-    await until(lambda: "replica_down" in relay.events())
-    certificates.issue("second")
-    await until(lambda: "replica_up" in relay.events())
-    assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
+    assert [relay.events().count(event) for event in ("certificates_unusable", "replica_down")] == [1, 1]

@@ -40,4 +40,4 @@ async def test_status_is_passed_if_it_is_on_the_list_and_replaced_otherwise(
         await call.read()
     assert (failure.value.code(), failure.value.details()) == expected.value
     assert "10.1.2.3" not in repr((failure.value.details(), failure.value.trailing_metadata()))
-    assert relay.outcomes() == [expected.details]
+    assert relay.outcomes() == {expected.details: 1}

@@ -62,8 +62,9 @@ async def test_every_worker_serves_and_all_end_on_sigterm(
 ) -> None:
     """Each with the certificate, and with its own metrics."""
     first = free_ports()
-    relay = await start_process(f'metrics = "127.0.0.1:{first}"', workers=3, tls=relay_tls.table)
-    async with connections(relay, relay_tls.credentials) as clients:
+    table, credentials = relay_tls
+    relay = await start_process(f'metrics = "127.0.0.1:{first}"', workers=3, tls=table)
+    async with connections(relay, credentials) as clients:
         await all_serve(clients, bridge)
         relay.popen.send_signal(signal.SIGHUP)
         await until(lambda: relay.count("reread") == 3)
