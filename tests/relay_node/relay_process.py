@@ -31,58 +31,33 @@ address = "127.0.0.1:{bridge}"
 
 
 class RelayProcess:
-    """A relay that listens, perhaps with workers.
+    """A relay that listens, perhaps with workers. `token` is a client's."""
 
-    Attributes:
-        token: a client's.
-        lines: what it has written to stderr so far.
-    """
-
-    def __init__(self, popen: asyncio.subprocess.Process, address: str, token: str) -> None:
+    def __init__(self, popen: asyncio.subprocess.Process, address: str, token: str, log: Path) -> None:
         self.popen = popen
         self.address = address
         self.token = token
-        self.lines: list[dict[str, Any]] = []
         self.client = Client(address, token)
-        self._reading = asyncio.create_task(self._read())
+        self._log = log
 
-    async def _read(self) -> None:
-        assert self.popen.stderr is not None
-        async for line in self.popen.stderr:
-            self.lines.append(json.loads(line))
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """What it has written to stderr so far."""
+        return [json.loads(line) for line in self._log.read_text().split("\n")[:-1]]
 
     def count(self, event: str) -> int:
         """How many of its lines are about this event."""
         return sum(line["event"] == event for line in self.lines)
 
-    async def wrote(self, event: str, times: int) -> None:
-        """Waits until so many of its lines are about this event."""
-        while self.count(event) < times:  # noqa: ASYNC110 (the reader announces nothing)
-            await asyncio.sleep(0.01)
-
-    async def end(self, order: signal.Signals = signal.SIGTERM) -> int:
-        """Sends a signal. Returns the exit code, when all lines have been read."""
-        self.popen.send_signal(order)
-        return await self.ended()
-
-    async def ended(self) -> int:
-        """Waits for its end. Returns the exit code, when all lines have been read."""
-        code = await self.popen.wait()
-        await self._reading
-        return code
+    async def end(self) -> int:
+        """Stops it. Returns the exit code."""
+        self.popen.terminate()
+        return await self.popen.wait()
 
     def workers(self) -> list[int]:
         """The process ids of the worker processes that live."""
         children = Path(f"/proc/{self.popen.pid}/task/{self.popen.pid}/children")
         return [int(pid) for pid in children.read_text().split()]
-
-    async def kill(self) -> None:
-        """Kills it and its workers, if they still run."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.popen.pid, signal.SIGKILL)
-        await self.popen.wait()
-        self._reading.cancel()
-        await self.client.channel.close()
 
 
 @contextlib.asynccontextmanager
@@ -91,28 +66,31 @@ async def relay_process(
 ) -> AsyncIterator[RelayProcess]:
     """A relay in front of a bridge on this port. `options` are lines of relay.toml, which is in `folder`."""
     token = issue_token(folder / "tokens", "client", datetime.now(UTC))
-    config = folder / "relay.toml"
+    config, log = folder / "relay.toml", folder / "stderr"
     options = f"{SANDBOX}\n{options or 'drain_seconds = 20'}"
     config.write_text(CONFIG.format(port=0, bridge=bridge, options=options) + tls)
     arguments = ["serve", "--config", str(config), "--json"]
     if workers > 1:
         arguments += ["--workers", str(workers)]
-    popen = await asyncio.create_subprocess_exec(
-        *(*RELAY, *arguments),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=os.environ | env,
-        process_group=0,
-    )
+    with log.open("w") as stderr:
+        popen = await asyncio.create_subprocess_exec(
+            *(*RELAY, *arguments),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=stderr,
+            env=os.environ | env,
+            process_group=0,
+        )
     assert popen.stdout is not None
-    assert popen.stderr is not None
     line = await popen.stdout.readline()
-    assert line, (await popen.stderr.read()).decode()
-    relay = RelayProcess(popen, json.loads(line)["listening"], token)
+    assert line, log.read_text()
+    relay = RelayProcess(popen, json.loads(line)["listening"], token, log)
     try:
         yield relay
     finally:
-        await relay.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(popen.pid, signal.SIGKILL)
+        await popen.wait()
+        await relay.client.channel.close()
 
 
 async def run(*arguments: str, cwd: Path) -> tuple[int | None, str, str]:

@@ -14,7 +14,7 @@ import pytest
 
 from blindrelay.v1.outer_status import OuterStatus
 from tests.relay_node.conftest import RelayTls, StartProcess
-from tests.relay_node.fake_bridge import FakeBridge, cancelled
+from tests.relay_node.fake_bridge import FakeBridge, cancelled, until
 from tests.relay_node.raw_client import Client, finish, refusal
 
 LIFE = {"started", "replica_up", "replica_down", "exchanges", "draining", "stopped"}
@@ -68,11 +68,11 @@ async def test_sighup_rereads_the_files_and_ends_no_call(
     process = await start_process()
     call = await process.client.open(bridge.envelope())
     process.popen.send_signal(signal.SIGHUP)
-    await process.wrote("reread", 1)
+    await until(lambda: process.count("reread") == 1)
     await finish(call)
     (tmp_path / "tokens").write_text("broken")
     process.popen.send_signal(signal.SIGHUP)
-    await process.wrote("reread", 2)
+    await until(lambda: process.count("reread") == 2)
     assert await process.end() == 0
     assert process.count("tokens_unreadable") == 1, "noticed without a call"
 
@@ -104,5 +104,5 @@ async def test_call_that_outlasts_the_drain_is_cancelled(
     with pytest.raises(grpc.aio.AioRpcError) as failure:
         await call.read()
     assert failure.value.code() is grpc.StatusCode.UNAVAILABLE
-    assert await process.ended() == 0
+    assert await process.popen.wait() == 0
     await cancelled(bridge.seen[0])

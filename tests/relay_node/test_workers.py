@@ -97,7 +97,7 @@ async def test_all_workers_drain(
             assert await refusal(client.exchange(bridge.envelope())) is OuterStatus.DRAINING
             assert await refusal(client.directories()) is OuterStatus.DRAINING
         await asyncio.gather(*map(finish, calls))
-        assert await relay.ended() == 0
+        assert await relay.popen.wait() == 0
 
 
 async def test_second_signal_ends_all_workers(start_process: StartProcess, bridge: FakeBridge) -> None:

@@ -8,7 +8,7 @@ import itertools
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,7 +31,7 @@ from tests.provider_bridge.sealed_caller import Call, SealedCaller
 from tests.relay_node.fake_bridge import FakeBridge
 from tests.relay_node.raw_client import Client
 
-Attack = Callable[[asyncio.Event], Awaitable[None]]
+Attack = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 """It sets the event when it has begun, and goes on until it is cancelled."""
 
 _CHAT: Final = "https://api.openai.com/v1/chat/completions"
@@ -95,22 +95,46 @@ async def beside_a_greedy_token(bed: Testbed, seconds: float) -> Course:
 
 
 async def beside_a_hostile_bridge(bed: Testbed, seconds: float) -> Course:
-    """At a relay whose first replica is hostile. Raises if a request is not served."""
-    hostile = FakeBridge()
-    await hostile.start()
+    """At a relay whose first replica is hostile. Raises if a request is not served.
+
+    It plays another trick with its directory each second, while its customers' exchanges hang.
+    """
+    bridge = FakeBridge()
+    await bridge.start()
     pairs = (
-        (str(hostile.config.address), format_identity(hostile.identity)),
+        (str(bridge.config.address), format_identity(bridge.identity)),
         (bed.parts["bridge"].listening, bed.identity),
     )
     replicas = "".join(f'[[replica]]\naddress = "{address}"\nidentity = "{pin}"\n' for address, pin in pairs)
     config = bed.folder / "shared.toml"
     config.write_text(f'listen = "127.0.0.1:0"\ntokens = "tokens"\ndrain_seconds = 1\n{replicas}')
+
+    async def hang(context: Any, _: object) -> None:
+        await asyncio.Event().wait()
+
+    async def attack(begun: asyncio.Event) -> None:
+        bridge.script = hang
+        tokens = [_another_token(bed, f"theirs-{number}") for number in range(4)]
+        customers = [Client(relay.listening, token) for token in tokens]
+        own, huge = bridge.configs, [os.urandom(7_000) for _ in range(8)]
+        async with grpc.aio.insecure_channel(bed.parts["bridge"].listening) as channel:
+            fetch: Any = channel.unary_unary(KEY_DIRECTORY_METHOD)
+            for number in itertools.count():
+                victims = await fetch(b"", timeout=20)
+                bridge.configs = huge if number % 5 == 1 else own
+                bridge.answer_fetch = {2: victims, 3: victims * 40, 4: b"\xff"}.get(number % 5)
+                calls = [customer.call(bridge.envelope()) for customer in customers for _ in range(30)]
+                await bridge.restart()
+                begun.set()
+                await asyncio.sleep(_ROUND / 5)
+                for call in calls:
+                    call.cancel()
+
     try:
         with _serving("blindrelay.relay_node", config) as relay:
-            attack = _hostile(bed, hostile, relay.listening)
             return await _course("one hostile bridge", bed.connection(relay.listening), seconds, attack)
     finally:
-        await hostile.stop()
+        await bridge.stop()
 
 
 async def beside_a_greedy_relay(bed: Testbed, seconds: float) -> Course:
@@ -170,45 +194,16 @@ async def _served(connection: str, seconds: float) -> list[float]:
 async def _during(attack: Attack) -> AsyncIterator[None]:
     """Runs the attack during the block. If it fails, the block fails."""
     begun = asyncio.Event()
-    attacking = asyncio.ensure_future(attack(begun))
-    waiting = asyncio.ensure_future(begun.wait())
+    tasks = [asyncio.ensure_future(attack(begun)), asyncio.ensure_future(begun.wait())]
     try:
-        await asyncio.wait([attacking, waiting], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         yield
-        if attacking.done():
-            attacking.result()
+        if tasks[0].done():
+            tasks[0].result()
     finally:
-        attacking.cancel()
-        waiting.cancel()
-        await asyncio.gather(attacking, waiting, return_exceptions=True)
-
-
-def _hostile(bed: Testbed, bridge: FakeBridge, relay: str) -> Attack:
-    """Plays another trick with its directory each second, while its customers' exchanges hang."""
-
-    async def hang(context: Any, _: object) -> None:
-        await asyncio.Event().wait()
-
-    async def tricks(begun: asyncio.Event) -> None:
-        bridge.script = hang
-        customers = [Client(relay, _another_token(bed, f"theirs-{number}")) for number in range(4)]
-        own, huge = bridge.configs, [os.urandom(7_000) for _ in range(8)]
-        async with grpc.aio.insecure_channel(bed.parts["bridge"].listening) as channel:
-            fetch: Any = channel.unary_unary(KEY_DIRECTORY_METHOD)
-            for number in itertools.count():
-                victims = await fetch(b"", timeout=20)
-                bridge.configs = huge if number % 5 == 1 else own
-                answers = {2: victims, 3: victims * 40, 4: b"\xff"}
-                bridge.answer_fetch = answers.get(number % 5)
-                calls = [customer.call(bridge.envelope()) for customer in customers for _ in range(30)]
-                await bridge.stop()
-                await bridge.start()
-                begun.set()
-                await asyncio.sleep(_ROUND / 5)
-                for call in calls:
-                    call.cancel()
-
-    return tricks
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _take_all_exchanges(caller: SealedCaller, begun: asyncio.Event) -> None:

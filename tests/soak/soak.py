@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import linear_regression, median
 from typing import Any, Final
@@ -70,14 +71,15 @@ class Growth:
     def of(cls, samples: list[Sample]) -> Growth:
         third = max(1, len(samples) // 3)
 
-        def middles(of: Callable[[Sample], int]) -> tuple[int, int]:
-            return int(median(map(of, samples[:third]))), int(median(map(of, samples[-third:])))
+        def middle(what: str, of: list[Sample]) -> int:
+            return int(median(getattr(each, what) for each in of))
+
+        def more(what: str) -> int:
+            return middle(what, samples[-third:]) - middle(what, samples[:third])
 
         resident = [each.resident for each in samples]
         slope = linear_regression([each.exchanges for each in samples], resident).slope
-        descriptors, threads = middles(lambda each: each.descriptors), middles(lambda each: each.threads)
-        last = middles(lambda each: each.resident)[1]
-        return cls(slope, last, descriptors[1] - descriptors[0], threads[1] - threads[0])
+        return cls(slope, middle("resident", samples[-third:]), more("descriptors"), more("threads"))
 
     def complaints(self, bytes_each: int) -> Iterator[str]:
         if self.bytes_each > bytes_each:
@@ -136,8 +138,8 @@ def _body(**more: Any) -> dict[str, Any]:
     return {"model": "m", "messages": [{"role": "user", "content": "What is the capital of France?"}], **more}
 
 
-async def _whole(client: httpx.AsyncClient) -> None:
-    (await client.post(_CHAT, json=_body())).raise_for_status()
+async def _posted(client: httpx.AsyncClient, status: int = 200, **more: Any) -> None:
+    assert (await client.post(_CHAT, json=_body(**more))).status_code == status
 
 
 async def _streamed(client: httpx.AsyncClient, pieces: int = 1_000) -> None:
@@ -148,10 +150,6 @@ async def _streamed(client: httpx.AsyncClient, pieces: int = 1_000) -> None:
                 break
 
 
-async def _left(client: httpx.AsyncClient) -> None:
-    await _streamed(client, pieces=1)
-
-
 async def _stopped(client: httpx.AsyncClient) -> None:
     call = asyncio.create_task(_streamed(client))
     await asyncio.wait([call], timeout=random.uniform(0, 0.02))
@@ -159,19 +157,14 @@ async def _stopped(client: httpx.AsyncClient) -> None:
     await asyncio.wait([call])
 
 
-async def _large(client: httpx.AsyncClient) -> None:
-    (await client.post(_CHAT, json=_body(user="x" * 300_000))).raise_for_status()
-
-
 async def _refused_by_the_bridge(client: httpx.AsyncClient) -> None:
     assert (await client.get("https://api.openai.com/v1/files")).status_code == 403
 
 
-async def _refused_by_the_provider(client: httpx.AsyncClient) -> None:
-    assert (await client.post(_CHAT, json=_body(scripted={"status": 429}))).status_code == 429
-
-
+_LEFT: Final = partial(_streamed, pieces=1)
+_REFUSED_BY_THE_PROVIDER: Final = partial(_posted, status=429, scripted={"status": 429})
+_LARGE: Final = partial(_posted, user="x" * 300_000)
 _KINDS: Final[tuple[Callable[[httpx.AsyncClient], Awaitable[None]], ...]] = (
-    *(_whole, _streamed, _whole, _left, _stopped),
-    *(_refused_by_the_bridge, _streamed, _refused_by_the_provider, _whole, _large),
+    *(_posted, _streamed, _posted, _LEFT, _stopped),
+    *(_refused_by_the_bridge, _streamed, _REFUSED_BY_THE_PROVIDER, _posted, _LARGE),
 )
