@@ -8,13 +8,7 @@ from pathlib import Path
 import pytest
 
 from blindrelay.serving import ConfigError, files, read_bytes, read_config, read_secret
-from blindrelay.serving.files import (
-    RETRY_SECONDS,
-    Followed,
-    read_files_again,
-    replace_file,
-    write_new,
-)
+from blindrelay.serving.files import RETRY_SECONDS, Followed, read_files_again, replace_file, write_new
 
 Write = Callable[[Path, str, str], None]
 
