@@ -1,16 +1,22 @@
-"""Wheels are reproducible, an altered one is detected, and the docs' figures match the code."""
+"""Wheel, locks and image: reproducible, hashed, without a shell, and as the docs say."""
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import re
 import runpy
 import subprocess
 import sys
+import tomllib
 import zipfile
+from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from blindrelay.testbed.audit.closure import Package, bill_of_materials, closure
 from blindrelay.testbed.audit.command import sizes
@@ -97,3 +103,113 @@ def test_bill_of_materials_has_the_dependencies() -> None:
     assert [component["purl"] for component in bill["components"]] == purls
     assert [each["dependsOn"] for each in bill["dependencies"]] == [purls[:1], purls[1:], []]
     assert "UNKNOWN" in other.what_for, "a dependency without a reason is reported"
+
+
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+DEPENDENCIES = PROJECT["project"]["dependencies"]
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+ASKED: dict[str, list[str]] = {
+    **{name: DEPENDENCIES + EXTRAS[name] for name in ("relay", "bridge", "client", "metrics")},
+    "build": PROJECT["build-system"]["requires"],
+}
+"""The requirements of each lock file."""
+
+ENTRY = re.compile(r"^([\w.-]+)==(\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)\n", re.MULTILINE)
+
+
+def text(name: str) -> str:
+    return (ROOT / f"deploy/locked/{name}.txt").read_text()
+
+
+def locked(name: str) -> dict[str, str]:
+    return {canonicalize_name(package): version for package, version, _ in ENTRY.findall(text(name))}
+
+
+def needed(asked: list[str]) -> list[Requirement]:
+    """The requirements and their requirements, by the metadata of the packages installed here."""
+    found: dict[str, Requirement] = {}
+    left = [(Requirement(each), {""}) for each in asked]
+    while left:
+        requirement, extras = left.pop()
+        marker = requirement.marker
+        applies = marker is None or any(marker.evaluate({"extra": extra}) for extra in extras)
+        if applies and str(requirement) not in found:
+            found[str(requirement)] = requirement
+            below = requires(requirement.name) or ()
+            left += [(Requirement(each), {"", *requirement.extras}) for each in below]
+    return list(found.values())
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_lock_is_complete_and_fits(name: str) -> None:
+    versions = locked(name)
+    for requirement in needed(ASKED[name]):
+        version = versions[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(version), requirement
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_lock_has_hashes_of_the_tested_versions_and_names_no_host(name: str) -> None:
+    left = ENTRY.sub("", text(name))
+    assert [line for line in left.splitlines() if not line.lstrip().startswith("#")] == []
+    assert not re.search(r"://|--index|--find|--trusted|\.org\b|\.com\b|\.io\b|@", text(name))
+    pinned = re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert locked(name).items() <= {(canonicalize_name(package), version) for package, version in pinned}
+
+
+def test_build_backend_is_pinned() -> None:
+    (backend,) = PROJECT["build-system"]["requires"]
+    assert backend == f"hatchling=={locked('build')['hatchling']}"
+
+
+Stage = list[tuple[str, str]]
+
+
+def stages() -> list[Stage]:
+    """The instructions of each stage, in order."""
+    found: list[Stage] = []
+    for line in (ROOT / "deploy/Containerfile").read_text().splitlines():
+        if line and not line.startswith("#"):
+            name, _, rest = line.partition(" ")
+            if name == "FROM":
+                found.append([])
+            found[-1].append((name, rest))
+    return found
+
+
+def last(name: str, stage: Stage) -> str:
+    """The last instruction with that name: the one that counts."""
+    return [rest for each, rest in stage if each == name][-1]
+
+
+def test_image_runs_as_nobody_and_without_a_shell() -> None:
+    _, image = stages()
+    assert last("USER", image) == "65532:65532"
+    assert "RUN" not in dict(image)
+    assert "distroless" in last("FROM", image)
+    for name in ("ENTRYPOINT", "CMD"):
+        assert isinstance(json.loads(last(name, image)), list), "the form that needs no shell"
+
+
+def test_every_stage_has_a_version() -> None:
+    for stage in stages():
+        image = last("FROM", stage).split()[0]
+        assert image.rpartition(":")[2] not in ("latest", image)
+
+
+def test_image_runs_what_was_installed() -> None:
+    build, image = stages()
+    dependencies, backend, ourselves = (json.loads(rest) for name, rest in build if name == "RUN")
+    for command, lock in ((dependencies, "relay"), (backend, "build")):
+        assert "--require-hashes" in command
+        assert command[-1] == f"deploy/locked/{lock}.txt"
+        assert (ROOT / command[-1]).is_file()
+    assert {"--no-index", "--no-deps", "--no-build-isolation"} <= set(ourselves)
+    assert ourselves[-1] == "."
+    target = ourselves[ourselves.index("--target") + 1]
+    assert dependencies[dependencies.index("--target") + 1] == target
+    assert last("COPY", image) == f"--from=build {target} {target}"
+    assert f"PYTHONPATH={target} " in last("ENV", image)
+    *_, option, module = json.loads(last("ENTRYPOINT", image))
+    assert option == "-m"
+    assert importlib.util.find_spec(f"{module}.__main__") is not None

@@ -159,21 +159,6 @@ async def test_response_during_an_upload_arrives_complete(
     assert relay.outcomes() == {outcome: 20}
 
 
-async def test_bridge_lost_during_an_upload_is_unavailable(relay: RunningRelay, bridge: FakeBridge) -> None:
-    begun = asyncio.Event()
-
-    async def script(context: Any, seen: Seen) -> None:
-        while True:
-            await context.read()
-            begun.set()
-
-    bridge.script = script
-    result = asyncio.create_task(upload(relay, bridge))
-    await begun.wait()
-    await bridge.stop()
-    assert await result == ([], grpc.StatusCode.UNAVAILABLE, "bridge_unavailable")
-
-
 async def test_metadata_pass_neither_way_but_for_the_envelope(
     relay: RunningRelay, bridge: FakeBridge
 ) -> None:
@@ -244,3 +229,35 @@ async def test_exchange_without_a_message_is_ended(
     monkeypatch.setattr("blindrelay.relay_node.service.RECORD_SECONDS", 0.2)
     assert await refusal(relay.client.call(bridge.envelope()).read()) is OuterStatus.DEADLINE
     assert bridge.seen == []
+
+
+CAUSE = "10.1.2.3:8490 said <class 'DecodeError'>"
+REPLACED = {
+    # The bridge refuses the relay's token, not the client's.
+    OuterStatus.UNAUTHENTICATED.value: OuterStatus.BRIDGE_UNAVAILABLE,
+    (grpc.StatusCode.UNAVAILABLE, CAUSE): OuterStatus.BRIDGE_UNAVAILABLE,
+    (grpc.StatusCode.CANCELLED, CAUSE): OuterStatus.BRIDGE_UNAVAILABLE,
+    (grpc.StatusCode.DEADLINE_EXCEEDED, CAUSE): OuterStatus.DEADLINE,
+    (grpc.StatusCode.UNKNOWN, CAUSE): OuterStatus.INTERNAL,
+    (grpc.StatusCode.INVALID_ARGUMENT, CAUSE): OuterStatus.INTERNAL,
+    (grpc.StatusCode.UNAUTHENTICATED, CAUSE): OuterStatus.INTERNAL,
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"), ({status.value: status for status in OuterStatus} | REPLACED).items()
+)
+async def test_status_is_passed_if_it_is_on_the_list_and_replaced_otherwise(
+    relay: RunningRelay, bridge: FakeBridge, status: tuple[grpc.StatusCode, str], expected: OuterStatus
+) -> None:
+    async def script(context: Any, _: object) -> None:
+        await context.write(await context.read())
+        await context.abort(*status, (("x-cause", "10.1.2.3"),))
+
+    bridge.script = script
+    call = await relay.client.open(bridge.envelope())
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await call.read()
+    assert (failure.value.code(), failure.value.details()) == expected.value
+    assert "10.1.2.3" not in repr((failure.value.details(), failure.value.trailing_metadata()))
+    assert relay.outcomes() == {expected.details: 1}

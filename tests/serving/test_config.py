@@ -1,13 +1,27 @@
-"""A wrong key is an error that names it, with its file. An address is a host and a port."""
+"""A wrong key or command is one line that names it. An address is a host and a port."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from blindrelay.serving import Address, ConfigError, Table, parse_address, read_config
+from blindrelay.serving import (
+    Address,
+    Announce,
+    ConfigError,
+    StartError,
+    Table,
+    command_parser,
+    parse_address,
+    read_config,
+    run_command,
+)
 
 
 def build(table: Table) -> dict[str, Any]:
@@ -117,3 +131,56 @@ def test_other_text_is_rejected(text: str) -> None:
     with pytest.raises(ConfigError) as failure:
         parse_address(text)
     assert text in str(failure.value)
+
+
+def exit_code(serve: Any, *argv: str) -> int:
+    parser, _ = command_parser("some-server", "A server.", serve)
+    return run_command(parser, argv)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (StartError("the port is taken"), 1, "the port is taken\n"),
+        (ConfigError("key x is\nwrong"), 2, "key x is wrong\n"),
+        (ValueError("canary"), 1, "stopped by an internal error (ValueError at test_config.py:"),
+    ],
+)
+def test_error_is_one_line(
+    error: Exception, code: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def serve(arguments: object, announce: Announce) -> None:
+        raise error
+
+    assert exit_code(serve, "serve", "--config", "x") == code
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"some-server: {line}")
+    assert "canary" not in err
+
+
+def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        exit_code(None, "--version")
+    assert capsys.readouterr().out.startswith(f"some-server {version('blindrelay')}")
+
+
+@pytest.mark.parametrize(
+    ("package", "given", "expected"),
+    [("serving", "", "NONE"), ("serving", "DEBUG", "DEBUG"), ("relay_node", "DEBUG", "NONE")],
+)
+def test_grpcs_log_is_off_when_grpc_is_imported(package: str, given: str, expected: str) -> None:
+    """Its log would write peers' addresses to stderr. A relay does not let the environment turn it on."""
+    script = (
+        "import os, sys\n"
+        "class Look:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'grpc': print(os.environ.get('GRPC_VERBOSITY'))\n"
+        "sys.meta_path.insert(0, Look())\n"
+        f"import blindrelay.{package}\n"
+    )
+    env = {key: value for key, value in os.environ.items() if key != "GRPC_VERBOSITY"}
+    if given:
+        env["GRPC_VERBOSITY"] = given
+    run = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == [expected]
