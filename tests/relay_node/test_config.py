@@ -129,15 +129,6 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     assert words in err
 
 
-@pytest.mark.parametrize("arguments", [(), ("serve",), ("serve", "--config", "absent"), ("token",), ("x",)])
-def test_wrong_usage_is_one_line_and_exit_code_2(
-    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(arguments) == 2
-    out, err = capsys.readouterr()
-    assert (out, err.count("\n")) == ("", 1)
-
-
 def test_token_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def token(*arguments: str) -> str:
         assert main(["token", *arguments, "--tokens", str(tmp_path / "tokens")]) == 0

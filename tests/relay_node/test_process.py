@@ -1,12 +1,10 @@
-"""The relay as a process: its life, its end, its memory, and what it does not import."""
+"""The relay as a process: what it writes, its signals and its end."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
-import sys
 from pathlib import Path
 
 import grpc
@@ -18,20 +16,6 @@ from tests.relay_node.fake_bridge import FakeBridge, cancelled, until
 from tests.relay_node.raw_client import Client, finish, refusal
 
 LIFE = {"started", "replica_up", "replica_down", "exchanges", "draining", "stopped"}
-
-# Importing any of these raises in a relay that is started with this on its path.
-BLOCKER = """
-import sys
-
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        for blocked in ("nacl", "cryptography", "httpx", "httpx2", "blindrelay.sealing", "blindrelay.client"):
-            if name == blocked or name.startswith(blocked + "."):
-                raise ImportError(f"{name} is blocked")
-        return None
-
-sys.meta_path.insert(0, Blocker())
-"""
 
 
 async def test_it_writes_only_its_audit_log(
@@ -75,21 +59,6 @@ async def test_sighup_rereads_the_files_and_ends_no_call(
     await until(lambda: process.count("reread") == 2)
     assert await process.end() == 0
     assert process.count("tokens_unreadable") == 1, "noticed without a call"
-
-
-async def test_it_needs_no_cryptography(
-    start_process: StartProcess, bridge: FakeBridge, tmp_path: Path
-) -> None:
-    (tmp_path / "sitecustomize.py").write_text(BLOCKER)
-    process = await start_process(PYTHONPATH=str(tmp_path))
-    assert await process.client.exchange(bridge.envelope()) == [b"hello"]
-    assert len(await process.client.directories()) == 1
-    blocked = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", "import nacl"),
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        stderr=asyncio.subprocess.PIPE,
-    )
-    assert b"nacl is blocked" in (await blocked.communicate())[1]
 
 
 @pytest.mark.parametrize(("signals", "drain"), [(1, 1), (2, 3_600)])

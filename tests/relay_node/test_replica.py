@@ -60,19 +60,6 @@ async def test_bridge_that_comes_and_goes_is_used_while_it_is_there(
     assert events[:5] == ["replica_down", *["replica_up", "replica_down"] * 2]
 
 
-async def test_one_replica_down_leaves_the_other(
-    bridge: FakeBridge, second_bridge: FakeBridge, start_relay: StartRelay
-) -> None:
-    relay = await start_relay(bridge.config, second_bridge.config)
-    assert len(await relay.client.directories()) == 2
-    await bridge.stop()
-    await until(lambda: "replica_down" in relay.events())
-    (directory,) = await relay.client.directories()
-    assert second_bridge.replica_id in directory.directory
-    assert await relay.client.exchange(second_bridge.envelope()) == [b"hello"]
-    assert await refusal(relay.client.exchange(bridge.envelope())) is OuterStatus.BRIDGE_UNAVAILABLE
-
-
 async def test_key_unknown_from_a_replica_causes_a_fetch(relay: RunningRelay, bridge: FakeBridge) -> None:
     await relay.client.directories()
     bridge.script = abort(*OuterStatus.KEY_UNKNOWN.value)

@@ -19,6 +19,7 @@ from blindrelay.serving import Needs, StartError, enter_sandbox
 from blindrelay.serving.landlock import landlock_version, restrict
 from blindrelay.serving.seccomp import MACHINES, NUMBERS, forbid_processes
 from blindrelay.testbed.unprivileged import launcher
+from tests.relay_node.relay_process import CONFIG
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="seccomp(2) and memfd need Linux")
 needs_landlock = pytest.mark.skipif(
@@ -131,9 +132,7 @@ def serve(tmp_path: Path) -> list[str]:
     """The arguments of a relay in the sandbox, whose bridge is not running."""
     (tmp_path / "tokens").touch(mode=0o600)
     file = tmp_path / "relay.toml"
-    file.write_text(
-        'listen = "127.0.0.1:0"\ntokens = "tokens"\nsandbox = true\n[[replica]]\naddress = "127.0.0.1:1"\n'
-    )
+    file.write_text(CONFIG.format(port=0, bridge=1, options="sandbox = true"))
     return ["serve", "--config", str(file)]
 
 

@@ -106,16 +106,6 @@ def test_only_a_token_of_the_file_is_admitted(path: Path) -> None:
     assert not tokens.holder(None)
 
 
-def test_changes_of_the_file_are_noticed(path: Path) -> None:
-    first = issue_token(path, "first", NOW)
-    tokens = TokenFile(path)
-    second = issue_token(path, "second", NOW)
-    assert admits(tokens, second)
-    revoke_token(path, "first")
-    assert not admits(tokens, first)
-    assert admits(tokens, second)
-
-
 def test_invalid_file_admits_nobody_until_it_is_repaired(path: Path) -> None:
     token = issue_token(path, "alice", NOW)
     good = path.read_text()
