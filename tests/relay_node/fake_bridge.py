@@ -31,8 +31,7 @@ class Seen:
     time_remaining: float | None
     messages: list[bytes] = field(default_factory=list)
     half_closed: bool = False
-    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    cancelled: bool = False
 
 
 Script = Callable[[Any, Seen], Awaitable[None]]
@@ -150,10 +149,8 @@ class FakeBridge:
         try:
             await self.script(context, seen)
         except (asyncio.CancelledError, grpc.aio.InternalError):  # the latter while it writes
-            seen.cancelled.set()
+            seen.cancelled = True
             raise
-        finally:
-            seen.ended.set()
 
     async def _fetch(self, _: bytes, context: Any) -> bytes:
         self.fetches += 1
@@ -177,5 +174,5 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def cancelled(seen: Seen) -> None:
     """Waits until the exchange is cancelled at the bridge. It was not half-closed before."""
-    await until(seen.cancelled.is_set)
+    await until(lambda: seen.cancelled)
     assert not seen.half_closed

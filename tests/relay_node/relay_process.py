@@ -93,15 +93,6 @@ async def relay_process(
         await relay.client.channel.close()
 
 
-async def run(*arguments: str, cwd: Path) -> tuple[int | None, str, str]:
-    """Exit code, stdout and stderr of a relay command."""
-    popen = await asyncio.create_subprocess_exec(
-        *(*RELAY, *arguments), cwd=cwd, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    out, err = await popen.communicate()
-    return popen.returncode, out.decode(), err.decode()
-
-
 def alive(pid: int) -> bool:
     """Whether a process runs. One that has ended may remain as a zombie."""
     try:

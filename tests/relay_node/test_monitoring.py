@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from typing import Any
 
-import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from blindrelay.serving import Address
-from blindrelay.serving.health import MAX_WATCHES, SERVICES
+from blindrelay.serving.health import SERVICES
 from blindrelay.v1.outer_status import OuterStatus
 from tests.relay_node.conftest import RunningRelay, StartRelay
 from tests.relay_node.fake_bridge import FakeBridge
@@ -56,21 +54,6 @@ async def test_draining_relay_is_not_serving(relay: RunningRelay, bridge: FakeBr
     await bridge.restart()
     await asyncio.sleep(0.5)
     assert await check(relay) == NOT_SERVING
-
-
-async def test_watches_from_one_address_are_limited(relay: RunningRelay) -> None:
-    """They need no token, and last as long as their caller likes."""
-    watches = [watching(relay) for _ in range(MAX_WATCHES // 2)]
-    for each in watches:
-        await each.read()
-    assert await refusal(watching(relay).read()) is OuterStatus.OVERLOADED
-    assert await check(relay) in (SERVING, NOT_SERVING)
-    watches.pop().cancel()
-    read = False
-    async with asyncio.timeout(20):
-        while not read:
-            with contextlib.suppress(grpc.aio.AioRpcError):
-                read = bool(await watching(relay).read())
 
 
 async def scrape(address: Address) -> dict[str, float]:

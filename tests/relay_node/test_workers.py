@@ -22,7 +22,7 @@ from blindrelay.v1.outer_status import OuterStatus
 from tests.relay_node.conftest import RelayTls, StartProcess
 from tests.relay_node.fake_bridge import FakeBridge, until
 from tests.relay_node.raw_client import Client, finish, refusal
-from tests.relay_node.relay_process import CONFIG, RelayProcess, alive, run
+from tests.relay_node.relay_process import CONFIG, RELAY, RelayProcess, alive
 
 CONNECTIONS = 16
 """The kernel distributes them by their ports: all to one of two workers happens once in 32,768 times."""
@@ -165,23 +165,24 @@ async def test_workers_share_the_limit_of_exchanges(start_process: StartProcess,
     assert sorted(outcomes) == [*["one"] * 4, *["overloaded"] * (CONNECTIONS - 4)]
 
 
-async def refused_port(folder: Path, port: int | str, workers: str) -> None:
+def refused(port: int | str, workers: str, folder: Path) -> None:
     """Starts a relay on a port that is taken: one line, and exit code 1."""
     (folder / "tokens").touch(0o600)
     (folder / "relay.toml").write_text(CONFIG.format(port=port, bridge=8490, options=""))
-    code, out, err = await run("serve", "--config", "relay.toml", "--workers", workers, cwd=folder)
-    assert (code, out, err.count("\n")) == (1, "", 1)
-    assert f"cannot listen on 127.0.0.1:{port}: the port is taken; stop the other process" in err
+    command = [*RELAY, "serve", "--config", "relay.toml", "--workers", workers]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert f"cannot listen on 127.0.0.1:{port}: the port is taken; stop the other process" in done.stderr
 
 
 async def test_taken_port_is_one_line_and_exit_code_1(start_process: StartProcess, tmp_path: Path) -> None:
     """Even if its owner would share it: only workers may."""
     for shared in (False, True):
         with socket.create_server(("127.0.0.1", 0), reuse_port=shared) as taken:
-            await refused_port(tmp_path, taken.getsockname()[1], "2")
+            refused(taken.getsockname()[1], "2", tmp_path)
     relay = await start_process(workers=2)
     for workers in ("1", "2"):
-        await refused_port(tmp_path, relay.address.rpartition(":")[2], workers)
+        refused(relay.address.rpartition(":")[2], workers, tmp_path)
 
 
 PROGRAM = Path(__file__).with_name("supervised.py")

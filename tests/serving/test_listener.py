@@ -53,12 +53,9 @@ async def test_address_that_is_not_this_machines_is_refused(
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "relay.example"])
-async def test_plaintext_off_loopback_is_refused(host: str) -> None:
+async def test_plaintext_off_loopback_is_refused(files: Certificates, host: str) -> None:
     with pytest.raises(ConfigError, match=r"add a \[tls\] section"):
         listen(server_of(), Address(host, 0), None)
-
-
-async def test_plaintext_contradicts_tls(files: Certificates) -> None:
     with pytest.raises(ConfigError, match=r"contradicts the \[tls\] section"):
         listen(server_of(), ANY_PORT, files.server, plaintext=True)
 

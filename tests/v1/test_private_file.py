@@ -34,22 +34,20 @@ def test_file_is_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [make_file, replace_file])
-def test_no_file_in_its_place_is_written_to(
+def test_no_link_is_followed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path, bytes], object]
 ) -> None:
-    """A link in place of the file is replaced, and not followed."""
-    others, path, draft = (tmp_path / name for name in ("others", "file", ".file.foreseen"))
+    """Neither one in place of the file, nor one in place of the draft."""
+    others, path = tmp_path / "others", tmp_path / "file"
     others.write_text("others")
     path.symlink_to(others)
     replace_file(path, b"ours")
     assert not path.is_symlink()
-    path.unlink()
     monkeypatch.setattr("secrets.token_hex", lambda _: "foreseen")
-    draft.symlink_to(others)
+    (tmp_path / ".file.foreseen").symlink_to(others)
     with pytest.raises(FileExistsError):
-        write(path, b"ours")
-    assert others.read_text() == "others"
-    assert not path.exists()
+        write(path, b"new")
+    assert (path.read_text(), others.read_text()) == ("ours", "others")
 
 
 @pytest.mark.parametrize(("module", "call"), [(os, "fsync"), (Path, "replace")])
