@@ -225,7 +225,7 @@ def _bridge(*arguments: str) -> str:
     "within_units", [False, pytest.param(True, marks=[needs_systemd, can_confine])], ids=["free", "confined"]
 )
 def test_units_serve_with_the_documented_configurations(tmp_path: Path, within_units: bool) -> None:
-    """The relay has the unit's filter of system calls and its own, and has given up the file that it inherited."""
+    """The relay has two filters of system calls, and has given up the file that it inherited."""
     machine = Machine(tmp_path)
     bridges, relays = (confined(allowed_by(unit)) if within_units else launcher() for unit in (BRIDGE, RELAY))
     with machine.provider(), machine.running(BRIDGE, bridges) as bridge:
