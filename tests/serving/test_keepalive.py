@@ -1,8 +1,11 @@
-"""Silent calls survive and lost peers are noticed: the real settings, sixty times faster."""
+"""Silent calls survive, lost peers are noticed, bursts are answered: the options that gRPC is given."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
@@ -10,10 +13,12 @@ from typing import Any, Final
 import grpc
 import pytest
 
-from blindrelay.serving import server_options
+from blindrelay.relay_node.replica import REFRESH_SECONDS
+from blindrelay.serving import CLIENT_IDLE_SECONDS, STREAMS_PER_CLIENT, STREAMS_PER_RELAY, server_options
 from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS
+from blindrelay.v1.limits import DEADLINE_SECONDS
 from tests.cable import cable_to
-from tests.serving.echo_server import STREAM, serving
+from tests.serving.echo_server import STREAM, UNARY, echo, serving
 
 HASTE: Final = 60
 """How many times faster."""
@@ -78,3 +83,38 @@ async def test_lost_peer_is_noticed_during_a_silent_call() -> None:
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await asyncio.wait_for(waiting, 60)
         assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+OPTIONS = dict(server_options(STREAMS_PER_CLIENT))
+
+
+def test_connections_last_as_long_as_they_are_needed() -> None:
+    """Those of a client close first, and the longest exchange can finish on a connection that is renewed."""
+    options = dict(server_options(STREAMS_PER_CLIENT, CLIENT_IDLE_SECONDS))
+    assert options["grpc.max_connection_idle_ms"] == 30_000
+    assert OPTIONS["grpc.max_connection_idle_ms"] > REFRESH_SECONDS * 1_000
+    assert OPTIONS["grpc.max_connection_age_grace_ms"] >= (DEADLINE_SECONDS[-1] + 60) * 1_000
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["with our limits", "with gRPC's own"])
+async def test_all_calls_of_a_burst_are_answered(ours: bool) -> None:
+    """gRPC's own limits drop some, so the burst is really one."""
+    sent = threading.Event()
+
+    def ask(port: int) -> Counter[grpc.StatusCode]:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            grpc.channel_ready_future(channel).result(timeout=60)
+            method: Any = channel.unary_unary(UNARY)
+            calls = [method.future(b"") for _ in range(STREAMS_PER_RELAY)]
+            sent.set()
+            return Counter(call.code() for call in calls)
+
+    options = [each for each in server_options(STREAMS_PER_RELAY) if ours or "max_pending" not in each[0]]
+    async with serving(echo, options) as port:
+        asking = asyncio.create_task(asyncio.to_thread(ask, port))
+        while not sent.is_set():
+            await asyncio.sleep(0)
+            time.sleep(0.5)  # noqa: ASYNC251 - the event loop is busy
+        time.sleep(1)  # noqa: ASYNC251
+        statuses = await asking
+    assert (statuses == {grpc.StatusCode.OK: STREAMS_PER_RELAY}) is ours
