@@ -167,14 +167,8 @@ Stage = list[tuple[str, str]]
 
 def stages() -> list[Stage]:
     """The instructions of each stage, in order."""
-    found: list[Stage] = []
-    for line in (ROOT / "deploy/Containerfile").read_text().splitlines():
-        if line and not line.startswith("#"):
-            name, _, rest = line.partition(" ")
-            if name == "FROM":
-                found.append([])
-            found[-1].append((name, rest))
-    return found
+    _, *stages = re.split("^(?=FROM )", (ROOT / "deploy/Containerfile").read_text(), flags=re.MULTILINE)
+    return [re.findall("^([A-Z]+) (.*)$", stage, re.MULTILINE) for stage in stages]
 
 
 def last(name: str, stage: Stage) -> str:

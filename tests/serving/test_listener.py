@@ -6,7 +6,6 @@ import asyncio
 import socket
 import ssl
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
@@ -84,76 +83,64 @@ def test_missing_or_wrong_tls_file_is_named(files: Certificates, strangers: Cert
         assert words in str(failure.value)
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Certificates:
-    return Certificates(tmp_path / "server")
+async def shown(address: str) -> bytes:
+    """The certificate that a new connection gets."""
+    host, _, port = address.rpartition(":")
+    return ssl.PEM_cert_to_DER_cert(await asyncio.to_thread(ssl.get_server_certificate, (host, int(port))))
 
 
-async def shown(address: str, certificates: Certificates) -> str:
-    """The common name in the certificate that a new connection gets."""
-
-    def connect() -> str:
-        context = ssl.create_default_context(cafile=str(certificates.ca))
-        context.set_alpn_protocols(["h2"])
-        host, _, port = address.rpartition(":")
-        with (
-            socket.create_connection((host, int(port))) as connection,
-            context.wrap_socket(connection, server_hostname=host) as encrypted,
-        ):
-            certificate: Any = encrypted.getpeercert()
-            return str(dict(entry[0] for entry in certificate["subject"])["commonName"])
-
-    return await asyncio.to_thread(connect)
+def certificate(files: Certificates) -> bytes:
+    return ssl.PEM_cert_to_DER_cert(files.chain.read_text())
 
 
-async def test_new_connections_get_the_new_certificate_and_old_ones_continue(server: Certificates) -> None:
+async def test_new_connections_get_the_new_certificate_and_old_ones_continue(files: Certificates) -> None:
     problems: list[ConfigError] = []
-    trusting = server.client(trusts=server.ca).credentials()
+    trusting = files.client(trusts=files.ca).credentials()
     async with (
-        listening(tls=server.server, on_problem=problems.append) as address,
+        listening(tls=files.server, on_problem=problems.append) as address,
         grpc.aio.secure_channel(address, trusting) as channel,
     ):
         assert await unary(channel)(b"before", timeout=20) == b"before"
-        assert await shown(address, server) == "first"
-        server.issue("second")
-        assert await shown(address, server) == "second"
+        files.issue("second")
+        assert await shown(address) == certificate(files)
         assert await unary(channel)(b"after", timeout=20) == b"after"
     assert problems == []
 
 
-async def test_unusable_files_are_reported_once_and_the_old_ones_stay(server: Certificates) -> None:
+async def test_unusable_files_are_reported_once_and_the_old_ones_stay(files: Certificates) -> None:
     problems: list[str] = []
-    async with listening(tls=server.server, on_problem=lambda error: problems.append(str(error))) as address:
-        server.chain.write_text("half a certif")
+    first = certificate(files)
+    async with listening(tls=files.server, on_problem=lambda error: problems.append(str(error))) as address:
+        files.chain.write_text("half a certif")
         read_files_again()
         assert len(problems) == 1, "reported before the next connection"
-        assert [await shown(address, server) for _ in range(3)] == ["first"] * 3
+        assert [await shown(address) for _ in range(3)] == [first] * 3
         assert "not a PEM certificate chain with its" in problems.pop()
-        server.chain.unlink()
-        assert await shown(address, server) == "first"
+        files.chain.unlink()
+        assert await shown(address) == first
         assert "the TLS certificate does not exist" in problems.pop()
-        trustme.CA().issue_cert("127.0.0.1").cert_chain_pems[0].write_to_path(server.chain)
-        assert await shown(address, server) == "first", "its key has not been written yet"
+        trustme.CA().issue_cert("127.0.0.1").cert_chain_pems[0].write_to_path(files.chain)
+        assert await shown(address) == first, "its key has not been written yet"
         assert "not a PEM certificate chain with its" in problems.pop()
-        server.issue("second")
-        server.key.chmod(0o644)
-        assert await shown(address, server) == "first"
-        server.key.chmod(0o600)
-        assert await shown(address, server) == "second"
+        files.issue("second")
+        files.key.chmod(0o644)
+        assert await shown(address) == first
+        files.key.chmod(0o600)
+        assert await shown(address) == certificate(files)
     assert "is open to others" in problems.pop()
     assert problems == []
 
 
-async def test_admitted_clients_change_with_the_client_ca_file(server: Certificates, tmp_path: Path) -> None:
+async def test_admitted_clients_change_with_the_client_ca_file(files: Certificates, tmp_path: Path) -> None:
     ours, theirs = (Certificates(tmp_path / name) for name in ("ours", "theirs"))
     client_ca = tmp_path / "clients.pem"
     client_ca.write_bytes(ours.ca.read_bytes())
-    async with listening(tls=ServerTls(server.chain, server.key, client_ca)) as address:
+    async with listening(tls=ServerTls(files.chain, files.key, client_ca)) as address:
         for admitted, refused in ((ours, theirs), (theirs, ours)):
             client_ca.write_bytes(admitted.ca.read_bytes())
             for client, served in (
-                (admitted.client(trusts=server.ca), True),
-                (refused.client(trusts=server.ca), False),
-                (ChannelTls(server.ca), False),
+                (admitted.client(trusts=files.ca), True),
+                (refused.client(trusts=files.ca), False),
+                (ChannelTls(files.ca), False),
             ):
                 assert await works(grpc.aio.secure_channel(address, client.credentials())) is served

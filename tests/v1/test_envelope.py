@@ -1,11 +1,16 @@
-"""The envelope. Its vectors (spec/vectors/envelope) have each rule of reading."""
+"""The messages' fields, sizes and encoding. The envelope's vectors (spec/vectors/envelope) have its rules."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 from typing import Any
 
 import pytest
+from google.protobuf.message import Message
 
+from blindrelay.v1 import envelope_pb2, exchange_pb2, inner_pb2, keys_pb2
+from blindrelay.v1.bytes_field import bytes_field
 from blindrelay.v1.envelope import (
     METADATA_KEY,
     EnvelopeError,
@@ -15,7 +20,20 @@ from blindrelay.v1.envelope import (
     parse_envelope,
 )
 from blindrelay.v1.envelope_pb2 import Envelope
-from blindrelay.v1.limits import DEFAULT_MAX_UNITS, MAX_ENVELOPE_SIZE
+from blindrelay.v1.exchange_messages import request_message, response_message
+from blindrelay.v1.exchange_pb2 import ExchangeRequest, ExchangeResponse
+from blindrelay.v1.grpc_profile import EXCHANGE_METHOD, KEY_DIRECTORY_METHOD
+from blindrelay.v1.inner_pb2 import RequestPart
+from blindrelay.v1.keys import key_id
+from blindrelay.v1.limits import (
+    DEADLINE_SECONDS,
+    DEFAULT_MAX_UNITS,
+    ENCAPSULATED_SECRET_SIZE,
+    MAX_BODY_PIECE,
+    MAX_ENVELOPE_SIZE,
+    MAX_MESSAGE_SIZE,
+    MAX_SEALED_SIZE,
+)
 
 VALUES: dict[str, Any] = {
     "version": 1,
@@ -62,3 +80,107 @@ def test_unit_limits_are_steps_of_a_ladder() -> None:
     assert all(is_unit_limit(units) for units in (*ladder, 5 * 10**18))
     others = set(range(1_000)) | {step + offset for step in ladder for offset in (-1, 1)} | {10**19, 2**63}
     assert not any(is_unit_limit(units) for units in others - set(ladder))
+
+
+# Number and name of every field: a change here is a change of the wire.
+FIELDS: dict[type[Message], list[str]] = {
+    envelope_pb2.Envelope: [
+        "version", "exchange_id", "identity", "key_id", "issued_at", "max_units", "service_class",
+    ],
+    exchange_pb2.ExchangeRequest: ["encapsulated_secret", "sealed"],
+    exchange_pb2.ExchangeResponse: ["sealed"],
+    exchange_pb2.GetKeyDirectoryRequest: [],
+    exchange_pb2.GetKeyDirectoryResponse: ["directories"],
+    keys_pb2.Delegation: ["identity", "signing_key", "not_before", "not_after", "next_identity_hash"],
+    keys_pb2.KeyConfig: ["suite", "public_key", "not_before", "not_after"],
+    keys_pb2.KeyDirectory: [
+        "identity", "replica_id", "sequence", "issued_at", "expires_at", "next_identity_hash", "configs",
+        "started_at",
+    ],
+    keys_pb2.SignedKeyDirectory: ["directory", "signature", "delegation", "delegation_signature"],
+    inner_pb2.Header: ["name", "value"],
+    inner_pb2.Shaping: ["profile", "tick_class", "cell_class"],
+    inner_pb2.RequestHead: [
+        "kind", "method", "url", "headers", "credential", "deadline_class", "shaping", "retry_token",
+        "on_disconnect",
+    ],
+    inner_pb2.RequestEnd: [],
+    inner_pb2.Frame: ["opcode", "fin", "data"],
+    inner_pb2.RequestPart: ["head", "body", "end", "frame"],
+    inner_pb2.ResponseHead: ["status", "headers"],
+    inner_pb2.Receipt: [
+        "version", "identity", "envelope_hash", "units", "outcome", "price_table_hash", "replica_id",
+        "ended_at",
+    ],
+    inner_pb2.SignedReceipt: ["receipt", "signature"],
+    inner_pb2.ResponseTail: ["body_end", "receipt"],
+    inner_pb2.ExchangeError: ["code", "message", "execution"],
+    inner_pb2.ResponsePart: ["head", "body", "tail", "error", "frame"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("message", FIELDS, ids=lambda message: message.DESCRIPTOR.name)
+def test_every_field_has_its_number(message: type[Message]) -> None:
+    numbered = [(field.number, field.name) for field in message.DESCRIPTOR.fields]
+    assert numbered == list(enumerate(FIELDS[message], start=1))
+
+
+def test_every_message_is_listed_here() -> None:
+    files = (envelope_pb2, exchange_pb2, inner_pb2, keys_pb2)
+    names = {name for file in files for name in file.DESCRIPTOR.message_types_by_name}
+    assert names == {message.DESCRIPTOR.name for message in FIELDS}
+
+
+def test_the_service_has_its_two_methods() -> None:
+    (service,) = exchange_pb2.DESCRIPTOR.services_by_name.values()
+    methods = {
+        f"/{service.full_name}/{method.name}": (method.client_streaming, method.server_streaming)
+        for method in service.methods
+    }
+    assert methods == {EXCHANGE_METHOD: (True, True), KEY_DIRECTORY_METHOD: (False, False)}
+
+
+def test_empty_body_piece_is_not_padding() -> None:
+    assert inner_pb2.RequestPart(body=b"").HasField("body")
+    assert inner_pb2.ResponsePart(body=b"").HasField("body")
+    assert not inner_pb2.ResponsePart().HasField("body")
+
+
+def test_full_message_is_within_grpcs_limit() -> None:
+    message = exchange_pb2.ExchangeRequest(
+        encapsulated_secret=bytes(ENCAPSULATED_SECRET_SIZE), sealed=bytes(MAX_SEALED_SIZE)
+    )
+    assert MAX_BODY_PIECE < MAX_SEALED_SIZE < message.ByteSize() < MAX_MESSAGE_SIZE
+
+
+def test_each_deadline_class_has_its_seconds() -> None:
+    named = [number for number in inner_pb2.DeadlineClass.values() if number]
+    assert named == list(range(1, len(DEADLINE_SECONDS) + 1))
+    assert DEADLINE_SECONDS == (60, 600, 3_600, 21_600)
+
+
+def test_key_id_is_a_labelled_hash_of_the_exact_bytes() -> None:
+    for config in (b"", b"config", bytes(1_300)):
+        assert key_id(config) == hashlib.sha256(b"blindrelay/v1 key config\x00" + config).digest()[:16]
+
+
+SIZES = (1, 127, 128, 16_383, 16_384, 65_536, 69_632, 2_097_152)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_messages_equal_protobufs(size: int) -> None:
+    sealed, secret = os.urandom(size), os.urandom(1_168)
+    assert response_message(sealed) == ExchangeResponse(sealed=sealed).SerializeToString()
+    assert request_message(sealed) == ExchangeRequest(sealed=sealed).SerializeToString()
+    first = ExchangeRequest(encapsulated_secret=secret, sealed=sealed)
+    assert request_message(sealed, secret) == first.SerializeToString()
+
+
+@pytest.mark.parametrize("size", [0, *SIZES])
+def test_field_is_encoded_as_in_a_message(size: int) -> None:
+    part = RequestPart(body=os.urandom(size))
+    assert bytes_field(RequestPart.BODY_FIELD_NUMBER, part.body) == part.SerializeToString()
+
+
+def test_number_over_fifteen_takes_two_bytes() -> None:
+    assert bytes_field(16, b"x") == b"\x82\x01\x01x"
