@@ -36,7 +36,6 @@ CAP_SYS_ADMIN, PR_GET_MDWE = 21, 66
 MOST_EXPOSURE = 2.0
 """What `systemd-analyze security` says at most: 0 is nothing exposed, 10 everything, most services have 9."""
 
-each_unit = pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
 needs_landlock = pytest.mark.skipif(
     not landlock_version() and not os.environ.get("CI"), reason="no Landlock here"
@@ -56,18 +55,15 @@ can_confine = pytest.mark.skipif(not may_confine(), reason="takes CAP_SYS_ADMIN,
 
 
 @needs_systemd
-@each_unit
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_service_is_well_formed_and_exposes_little(unit: Path) -> None:
+    """It is bounded, and has no terminal and no writable folder."""
     done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True)
     said = [line for line in done.stderr.splitlines() if unit.name in line]
     assert [line for line in said if "/opt/blindrelay/bin" not in line] == []
     command = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(unit)]
     security = subprocess.run(command, capture_output=True, text=True).stdout
     assert float(security.partition("exposure level for")[2].split()[1]) <= MOST_EXPOSURE, security
-
-
-@each_unit
-def test_service_is_bounded_and_has_no_terminal_and_no_writable_folder(unit: Path) -> None:
     lines = unit.read_text().splitlines()
     names = {line.partition("=")[0] for line in lines}
     writable = {"ReadWritePaths", "StateDirectory", "CacheDirectory", "LogsDirectory", "RuntimeDirectory"}

@@ -20,7 +20,7 @@ from blindrelay.v1.outer_status import OuterStatus
 from tests.certificates import Certificates
 from tests.relay_node.conftest import RunningRelay, StartRelay
 from tests.relay_node.fake_bridge import FakeBridge, until
-from tests.relay_node.raw_client import refusal
+from tests.relay_node.raw_client import refusal, scrape
 
 
 async def test_configured_plaintext_is_noted(bridge: FakeBridge, start_relay: StartRelay) -> None:
@@ -162,16 +162,6 @@ async def test_draining_relay_is_not_serving(relay: RunningRelay, bridge: FakeBr
     assert await check(relay) == NOT_SERVING
 
 
-async def scrape(address: Address) -> dict[str, float]:
-    """The samples of GET /metrics."""
-    reader, writer = await asyncio.open_connection(address.host, address.port)
-    writer.write(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n")
-    page = (await reader.read()).partition(b"\r\n\r\n")[2].decode()
-    writer.close()
-    lines = [line.rpartition(" ") for line in page.splitlines() if not line.startswith("#")]
-    return {name.removeprefix("blindrelay_relay_"): float(value) for name, _, value in lines}
-
-
 async def test_calls_show_once_a_minute_and_in_tens(bridge: FakeBridge, start_relay: StartRelay) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = Address("127.0.0.1", server.getsockname()[1])
@@ -180,8 +170,12 @@ async def test_calls_show_once_a_minute_and_in_tens(bridge: FakeBridge, start_re
     calls = [await relay.client.open(bridge.envelope()) for _ in range(12)]
     for _ in range(19):
         await relay.client.exchange(bridge.envelope())
-    assert await scrape(address) == quiet
+    assert await scrape(address.port) == quiet
     relay.log.report()
-    assert await scrape(address) == {**quiet, "exchanges_running": 10, 'exchanges_total{outcome="ok"}': 10}
+    assert await scrape(address.port) == {
+        **quiet,
+        "exchanges_running": 10,
+        'exchanges_total{outcome="ok"}': 10,
+    }
     for call in calls:
         call.cancel()

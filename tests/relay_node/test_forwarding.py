@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import itertools
 import os
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -77,33 +76,30 @@ async def test_cancelled_call_is_cancelled_at_the_bridge_and_not_half_closed(
     assert relay.outcomes() == {"cancelled": rounds}
 
 
-async def leaves(relay: RunningRelay, call: Any) -> None:
-    await relay.client.channel.close()
-
-
-async def runs_out_of_time(relay: RunningRelay, call: Any) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as failure:
-        await call.read()
-    assert failure.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-
-
-async def sends_too_large_a_message(relay: RunningRelay, call: Any) -> None:
-    await call.write(os.urandom(MAX_MESSAGE_SIZE + 1))
-    with pytest.raises(grpc.aio.AioRpcError) as failure:
-        await call.read()
-    assert failure.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-
-
-@pytest.mark.parametrize("client", [leaves, runs_out_of_time, sends_too_large_a_message])
-async def test_exchange_that_its_client_breaks_is_cancelled_at_the_bridge(
-    relay: RunningRelay, bridge: FakeBridge, client: Callable[[RunningRelay, Any], Awaitable[None]]
+@pytest.mark.parametrize(
+    ("messages", "timeout", "code"),
+    [
+        ([], 0.5, grpc.StatusCode.DEADLINE_EXCEEDED),
+        ([bytes(MAX_MESSAGE_SIZE + 1)], 30, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    ],
+    ids=["out of time", "too large a message"],
+)
+async def test_broken_exchange_is_cancelled_at_the_bridge(
+    relay: RunningRelay, bridge: FakeBridge, messages: list[bytes], timeout: float, code: grpc.StatusCode
 ) -> None:
-    """And not half-closed."""
+    """And not half-closed. So is one whose client disconnects."""
     relay.client.without_limits()
-    timeout = 0.5 if client is runs_out_of_time else 30
-    await client(relay, await relay.client.open(bridge.envelope(), timeout=timeout))
-    await cancelled(bridge.seen[0])
-    assert bridge.seen[0].messages == [b"x"]
+    call = await relay.client.open(bridge.envelope(), timeout=timeout)
+    for message in messages:
+        await call.write(message)
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await call.read()
+    assert failure.value.code() is code
+    await relay.client.open(bridge.envelope())
+    await relay.client.channel.close()
+    for seen in bridge.seen:
+        await cancelled(seen)
+        assert seen.messages == [b"x"]
 
 
 Answered = tuple[list[bytes], grpc.StatusCode, str]

@@ -21,7 +21,7 @@ from blindrelay.v1.grpc_workarounds import StatusWatch
 from blindrelay.v1.outer_status import OuterStatus
 from tests.relay_node.conftest import RelayTls, StartProcess
 from tests.relay_node.fake_bridge import FakeBridge, cancelled, until
-from tests.relay_node.raw_client import Client, finish, refusal
+from tests.relay_node.raw_client import Client, finish, refusal, scrape
 from tests.relay_node.relay_process import CONFIG, RELAY, RelayProcess, alive
 
 LIFE = {"started", "replica_up", "replica_down", "exchanges", "draining", "stopped"}
@@ -65,9 +65,9 @@ async def test_sighup_rereads_the_files_and_ends_no_call(
     await finish(call)
     (tmp_path / "tokens").write_text("broken")
     process.popen.send_signal(signal.SIGHUP)
-    await until(lambda: process.count("reread") == 2)
+    await until(lambda: process.count("tokens_unreadable") == 1)  # noticed without a call
     assert await process.end() == 0
-    assert process.count("tokens_unreadable") == 1, "noticed without a call"
+    assert (process.count("reread"), process.count("tokens_unreadable")) == (2, 1)
 
 
 @pytest.mark.parametrize(("signals", "drain"), [(1, 1), (2, 3_600)])
@@ -130,10 +130,7 @@ async def test_every_worker_serves_and_all_end_on_sigterm(
         await until(lambda: relay.count("reread") == 2)
         await all_serve(clients, bridge)
         for port in (first, first + 1):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
-            assert b"blindrelay_relay_replicas 1.0" in await reader.read()
-            writer.close()
+            assert (await scrape(port))["replicas"] == 1
         pids = relay.workers()
         assert await relay.end() == 0
     assert len(pids) == 2

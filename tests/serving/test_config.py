@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -157,12 +156,6 @@ def test_error_is_one_line(
     assert (out, err.count("\n")) == ("", 1)
     assert err.startswith(f"some-server: {line}")
     assert "canary" not in err
-
-
-def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="0"):
-        exit_code(None, "--version")
-    assert capsys.readouterr().out.startswith(f"some-server {version('blindrelay')}")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import grpc
 import pytest
 
 from blindrelay.relay_node.replica import REFRESH_SECONDS
-from blindrelay.serving import CLIENT_IDLE_SECONDS, STREAMS_PER_CLIENT, STREAMS_PER_RELAY, server_options
+from blindrelay.serving import CLIENT_IDLE_SECONDS, STREAMS_PER_RELAY, server_options
 from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS
 from blindrelay.v1.limits import DEADLINE_SECONDS
 from tests.cable import cable_to
@@ -37,12 +37,18 @@ def hastened(options: Iterable[tuple[str, int]], **others: int) -> Options:
 
 
 def test_settings_of_both_ends_match() -> None:
-    """No server rejects a client's pings. Two pings of a server come within a proxy's 60 s of silence."""
+    """No server rejects a client's pings. Two pings of a server come within a proxy's 60 s of silence.
+
+    Clients' idle connections close first, and the longest exchange can finish on one that is renewed.
+    """
     client, server = dict(CHANNEL_OPTIONS), dict(server_options(100))
     assert client["grpc.keepalive_time_ms"] >= 2 * server["grpc.http2.min_ping_interval_without_data_ms"]
     assert client["grpc.http2.max_pings_without_data"] == 0
     assert server["grpc.http2.max_pings_without_data"] == 0
     assert 2 * server["grpc.keepalive_time_ms"] < 60_000
+    assert dict(server_options(100, CLIENT_IDLE_SECONDS))["grpc.max_connection_idle_ms"] == 30_000
+    assert server["grpc.max_connection_idle_ms"] > REFRESH_SECONDS * 1_000
+    assert server["grpc.max_connection_age_grace_ms"] >= (DEADLINE_SECONDS[-1] + 60) * 1_000
 
 
 def thinking(options: Options, hours: int = 1) -> AbstractAsyncContextManager[int]:
@@ -83,17 +89,6 @@ async def test_lost_peer_is_noticed_during_a_silent_call() -> None:
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await asyncio.wait_for(waiting, 60)
         assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
-
-
-OPTIONS = dict(server_options(STREAMS_PER_CLIENT))
-
-
-def test_connections_last_as_long_as_they_are_needed() -> None:
-    """Those of a client close first, and the longest exchange can finish on a connection that is renewed."""
-    options = dict(server_options(STREAMS_PER_CLIENT, CLIENT_IDLE_SECONDS))
-    assert options["grpc.max_connection_idle_ms"] == 30_000
-    assert OPTIONS["grpc.max_connection_idle_ms"] > REFRESH_SECONDS * 1_000
-    assert OPTIONS["grpc.max_connection_age_grace_ms"] >= (DEADLINE_SECONDS[-1] + 60) * 1_000
 
 
 @pytest.mark.parametrize("ours", [True, False], ids=["with our limits", "with gRPC's own"])
