@@ -13,28 +13,27 @@ MAKE_VENV = Path(__file__).parents[2] / "deploy" / "make_venv.py"
 
 def test_ctrl_c_is_one_line_and_leaves_no_environment(tmp_path: Path) -> None:
     # pip waits for its requirements, which nobody writes, until the terminal interrupts it.
-    os.mkfifo(tmp_path / "requirements.txt")
-    folder = tmp_path / "venv"
+    folder, requirements = tmp_path / "venv", tmp_path / "requirements.txt"
+    os.mkfifo(requirements)
     script = (
-        "import signal, subprocess, sys, time; from pathlib import Path\n"
+        "import fcntl, signal, sys, termios; from pathlib import Path\n"
+        "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"sys.path.insert(0, {str(MAKE_VENV.parent)!r}); import make_venv\n"
-        f"sys.exit(make_venv.main(Path({str(folder)!r}), ['-r', {str(tmp_path / 'requirements.txt')!r}]))"
+        f"sys.exit(make_venv.main(Path({str(folder)!r}), ['-r', {str(requirements)!r}]))"
     )
     controller, terminal = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", f"import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n{script}"],
+        [sys.executable, "-c", script],
         stdin=terminal,
-        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
-    with (tmp_path / "requirements.txt").open("w"):  # opens when pip does
+    with requirements.open("w"):  # opens when pip does
         os.write(controller, b"\x03")
         _, errors = process.communicate(timeout=60)
     os.close(controller)
     os.close(terminal)
-    assert process.returncode == 130
-    assert errors == f"Interrupted. {folder} was removed.\n"
+    assert (process.returncode, errors) == (130, f"Interrupted. {folder} was removed.\n")
     assert not folder.exists()

@@ -18,8 +18,7 @@ from blindrelay.relay_node import AuditLog, Relay, RelayConfig, ReplicaConfig
 from blindrelay.serving import Address, ChannelTls, issue_token
 from tests.certificates import Certificates
 from tests.relay_node.fake_bridge import FakeBridge
-from tests.relay_node.raw_client import Client
-from tests.relay_node.relay_process import RelayProcess, relay_process
+from tests.relay_node.raw_client import Client, RelayProcess, relay_process
 
 
 class KeptLog(AuditLog):

@@ -20,7 +20,7 @@ from blindrelay.serving import Address, ConfigError, Needs, issue_token
 from blindrelay.v1.identity_text import format_identity
 from tests.relay_node.conftest import StartRelay
 from tests.relay_node.fake_bridge import FakeBridge
-from tests.relay_node.relay_process import CONFIG
+from tests.relay_node.raw_client import CONFIG
 
 LISTEN = 'listen = "127.0.0.1:0"\n'
 TOKENS = 'tokens = "tokens"\n'

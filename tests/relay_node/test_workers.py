@@ -21,8 +21,7 @@ from blindrelay.v1.grpc_workarounds import StatusWatch
 from blindrelay.v1.outer_status import OuterStatus
 from tests.relay_node.conftest import RelayTls, StartProcess
 from tests.relay_node.fake_bridge import FakeBridge, cancelled, until
-from tests.relay_node.raw_client import Client, finish, refusal, scrape
-from tests.relay_node.relay_process import CONFIG, RELAY, RelayProcess, alive
+from tests.relay_node.raw_client import CONFIG, RELAY, Client, RelayProcess, alive, finish, refusal, scrape
 
 LIFE = {"started", "replica_up", "replica_down", "exchanges", "draining", "stopped"}
 

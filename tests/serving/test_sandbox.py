@@ -10,7 +10,9 @@ import pty
 import re
 import subprocess
 import sys
+import tempfile
 import threading
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ from blindrelay.serving import Needs, StartError, enter_sandbox
 from blindrelay.serving.landlock import landlock_version, restrict
 from blindrelay.serving.seccomp import MACHINES, NUMBERS, forbid_processes
 from blindrelay.testbed.unprivileged import launcher
-from tests.relay_node.relay_process import CONFIG
+from tests.relay_node.raw_client import CONFIG
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="seccomp(2) and memfd need Linux")
 needs_landlock = pytest.mark.skipif(
@@ -48,40 +50,34 @@ MACHINE_MAY_REFUSE = {
 """These may fail outside the sandbox too, for lack of rights or support, or by a setting of the kernel."""
 
 
-def outcomes(mode: str, folder: Path) -> dict[str, str]:
+@cache
+def outcomes(mode: str) -> dict[str, str]:
     """The outcome of each attempt by its name, as an unprivileged user."""
-    (folder / "work").mkdir()
-    command = [*launcher(), sys.executable, str(ATTEMPTS), mode, str(folder / "work")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
-    return {name: result for name, _, result in (line.partition(": ") for line in done.stdout.splitlines())}
-
-
-@pytest.fixture(scope="module")
-def confined(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return outcomes("confined", tmp_path_factory.mktemp("confined"))
-
-
-@pytest.fixture(scope="module")
-def free(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return outcomes("free", tmp_path_factory.mktemp("free"))
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder, "work")
+        work.mkdir()
+        command = [*launcher(), sys.executable, str(ATTEMPTS), mode, str(work)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
+    return dict(line.split(": ") for line in done.stdout.splitlines())
 
 
 @needs_landlock
 @pytest.mark.parametrize("escape", TABLE)
-def test_escape_is_refused(confined: dict[str, str], escape: str) -> None:
+def test_escape_is_refused(escape: str) -> None:
     if escape in PORTS and landlock_version() < 4:
         pytest.skip("needs Linux 6.7")
-    assert confined[escape] == "refused"
+    assert outcomes("confined")[escape] == "refused"
 
 
 @linux_only
 @pytest.mark.parametrize("escape", [name for name in TABLE if name not in MACHINE_MAY_REFUSE])
-def test_escape_works_outside(free: dict[str, str], escape: str) -> None:
-    assert free[escape] in ("done", "ENOENT", "EADDRINUSE")
+def test_escape_works_outside(escape: str) -> None:
+    assert outcomes("free")[escape] in ("done", "ENOENT", "EADDRINUSE")
 
 
 @needs_landlock
-def test_the_table_is_complete_and_serving_is_allowed(confined: dict[str, str]) -> None:
+def test_the_table_is_complete_and_serving_is_allowed() -> None:
+    confined = outcomes("confined")
     assert confined.keys() == TABLE.keys() | ALLOWED
     assert {name for name in ALLOWED if confined[name] != "done"} == set()
 
