@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import re
 from pathlib import Path
-from typing import Any
+from unittest.mock import AsyncMock, Mock
 
 import grpc
 import pytest
@@ -17,24 +17,13 @@ from blindrelay.v1.grpc_workarounds import StatusWatch
 from blindrelay.v1.limits import DEADLINE_SECONDS, MAX_MESSAGE_SIZE
 from blindrelay.v1.outer_status import OuterStatus
 
-# As in spec/protocol.md, section 12.
-LISTED = {
-    "refused": grpc.StatusCode.INVALID_ARGUMENT,
-    "key_unknown": grpc.StatusCode.FAILED_PRECONDITION,
-    "malformed": grpc.StatusCode.INVALID_ARGUMENT,
-    "token_unknown": grpc.StatusCode.UNAUTHENTICATED,
-    "identity_unknown": grpc.StatusCode.NOT_FOUND,
-    "bridge_unavailable": grpc.StatusCode.UNAVAILABLE,
-    "draining": grpc.StatusCode.UNAVAILABLE,
-    "overloaded": grpc.StatusCode.RESOURCE_EXHAUSTED,
-    "deadline": grpc.StatusCode.DEADLINE_EXCEEDED,
-    "internal": grpc.StatusCode.INTERNAL,
-}
+SPEC = Path(__file__).parents[2] / "spec/protocol.md"
 
 
 def test_list_is_that_of_the_specification() -> None:
-    assert {status.details: status.code for status in OuterStatus} == LISTED
-    assert len(LISTED) == len(OuterStatus)
+    section = SPEC.read_text("utf-8").partition("\n## 12. Errors\n")[2].partition("\n## 13.")[0]
+    listed = re.findall(r"^\| `(\w+)` \| ([A-Z_]+) \|", section, re.MULTILINE)
+    assert [(status.details, status.code.name) for status in OuterStatus] == listed
 
 
 @pytest.mark.parametrize("status", OuterStatus)
@@ -51,46 +40,29 @@ REFUSED = (grpc.StatusCode.INVALID_ARGUMENT, "refused")
 WRITE_FAILED = (grpc.StatusCode.INTERNAL, "Internal error from Core")
 
 
-class Call:
-    """The part of a call that StatusWatch uses."""
-
-    def __init__(self) -> None:
-        self.ended: list[Callable[[Any], None]] = []
-        self.status: Status | tuple[None, None] = (None, None)
-
-    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
-        self.ended.append(callback)
-
-    async def code(self) -> grpc.StatusCode | None:
-        return self.status[0]
-
-    async def details(self) -> str | None:
-        return self.status[1]
-
-    def end(self, status: Status) -> None:
-        self.status = status
-        for callback in self.ended:
-            callback(self)
-
-
-def error(status: Status) -> grpc.aio.AioRpcError:
-    return grpc.aio.AioRpcError(status[0], grpc.aio.Metadata(), grpc.aio.Metadata(), status[1])
-
-
 @pytest.mark.parametrize("first", [REFUSED, WRITE_FAILED])
-async def test_status_is_waited_for_if_it_is_under_way(
-    first: Status, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_status_under_way_is_waited_for(first: Status, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("blindrelay.v1.grpc_workarounds._SECONDS", 3_600)
-    call: Any = Call()
+    call = Mock()
     watch = StatusWatch(call)
-    assert await watch.status(error(REFUSED)) == REFUSED, "another error is returned as it is"
-    call.end(first)
-    waiting = asyncio.create_task(watch.status(error(WRITE_FAILED)))
+
+    def end(status: Status) -> None:
+        call.code, call.details = (AsyncMock(return_value=part) for part in status)
+        call.add_done_callback.call_args.args[0](call)
+
+    def known(status: Status) -> asyncio.Task[tuple[grpc.StatusCode, str | None]]:
+        metadata = grpc.aio.Metadata()
+        return asyncio.create_task(
+            watch.status(grpc.aio.AioRpcError(status[0], metadata, metadata, status[1]))
+        )
+
+    assert await known(REFUSED) == REFUSED, "another error is returned as it is"
+    end(first)
+    waiting = known(WRITE_FAILED)
     for _ in range(5):
         await asyncio.sleep(0)
     assert waiting.done() is (first is REFUSED)
-    call.end(REFUSED)
+    end(REFUSED)
     assert await waiting == REFUSED
 
 
