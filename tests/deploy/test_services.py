@@ -122,7 +122,7 @@ class Machine:
         self._etc.mkdir()
         self._provider = provider_process("scripted", lambda: folder)
         self._ports = {RELAY: free_port(), BRIDGE: free_port()}
-        self.token = self._issue("tokens", "alice")
+        token = self._issue("tokens", "alice")
         self._write("bridge-token", self._issue("relay-tokens", "relay-1"))
         self._write("openai-key", "sk-nothing")
         authority = trustme.CA()
@@ -134,14 +134,10 @@ class Machine:
         identity_key = str(folder / "identity.key")
         public = _bridge("signing-key", "--out", str(self._etc / "signing.key"))
         self._identity = _bridge("identity", "--make", "--key", identity_key)
+        query = f"bridge={self._identity}&ca={self._etc / 'bridges-ca.pem'}&history=off"
+        self.connection = f"blindrelay://{token}@localhost:{self._ports[RELAY]}?{query}"
         delegation = ("--days", "30", "--out", str(self._etc / "delegation"))
         _bridge("delegate", "--key", identity_key, "--signing-key", public, *delegation)
-
-    @property
-    def connection(self) -> str:
-        """For a client of the relay."""
-        query = f"bridge={self._identity}&ca={self._etc / 'bridges-ca.pem'}&history=off"
-        return f"blindrelay://{self.token}@localhost:{self._ports[RELAY]}?{query}"
 
     @contextmanager
     def provider(self) -> Iterator[None]:

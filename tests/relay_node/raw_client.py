@@ -40,11 +40,6 @@ class Client:
         self._exchange: Any = self.channel.stream_stream(EXCHANGE_METHOD)
         self._directories: Any = self.channel.unary_unary(KEY_DIRECTORY_METHOD)
 
-    def without_limits(self) -> None:
-        """Sends messages of any size from now on, over another connection."""
-        self.channel = grpc.aio.insecure_channel(self.address, options=(("grpc.enable_retries", 0),))
-        self._exchange = self.channel.stream_stream(EXCHANGE_METHOD)
-
     def call(self, *envelopes: bytes, extra: Metadata = (), timeout: float | None = 30) -> Any:
         """An exchange to write to, with these envelopes. A valid one has one."""
         carried = [(METADATA_KEY, envelope) for envelope in envelopes]

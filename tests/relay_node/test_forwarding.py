@@ -88,7 +88,8 @@ async def test_broken_exchange_is_cancelled_at_the_bridge(
     relay: RunningRelay, bridge: FakeBridge, messages: list[bytes], timeout: float, code: grpc.StatusCode
 ) -> None:
     """And not half-closed. So is one whose client disconnects."""
-    relay.client.without_limits()
+    relay.client.channel = grpc.aio.insecure_channel(str(relay.address))  # which has no limits of its own
+    relay.client._exchange = relay.client.channel.stream_stream(EXCHANGE_METHOD)
     call = await relay.client.open(bridge.envelope(), timeout=timeout)
     for message in messages:
         await call.write(message)

@@ -32,25 +32,15 @@ def server_of(handler: Handler = echo, options: Any = ()) -> grpc.aio.Server:
 
 
 @asynccontextmanager
-async def serving(handler: Handler, options: Any = ()) -> AsyncIterator[int]:
-    """Runs a server without TLS during the block. Yields its port."""
-    server = server_of(handler, options)
-    port = server.add_insecure_port(str(ANY_PORT))
-    await server.start()
-    try:
-        yield port
-    finally:
-        await server.stop(0)
-
-
-@asynccontextmanager
 async def listening(
     address: Address = ANY_PORT,
     tls: ServerTls | None = None,
     on_problem: Callable[[ConfigError], None] = lambda _: None,
+    handler: Handler = echo,
+    options: Any = (),
 ) -> AsyncIterator[str]:
-    """Runs an echo server on listen() during the block. Yields its address."""
-    server = server_of()
+    """Runs a server on listen() during the block. Yields its address."""
+    server = server_of(handler, options)
     try:
         bound = listen(server, address, tls, on_problem=on_problem)
         await server.start()

@@ -132,11 +132,6 @@ def test_other_text_is_rejected(text: str) -> None:
     assert text in str(failure.value)
 
 
-def exit_code(serve: Any, *argv: str) -> int:
-    parser, _ = command_parser("some-server", "A server.", serve)
-    return run_command(parser, argv)
-
-
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
@@ -151,7 +146,8 @@ def test_error_is_one_line(
     def serve(arguments: object, announce: Announce) -> None:
         raise error
 
-    assert exit_code(serve, "serve", "--config", "x") == code
+    parser, _ = command_parser("some-server", "A server.", serve)
+    assert run_command(parser, ["serve", "--config", "x"]) == code
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert err.startswith(f"some-server: {line}")

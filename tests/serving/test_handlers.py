@@ -15,31 +15,18 @@ import pytest
 from blindrelay.serving import Admission, CallRefusedError, Shares, guarded
 from blindrelay.serving.options import MAX_METADATA_SIZE
 from blindrelay.v1.outer_status import OuterStatus
-from tests.serving.echo_server import STREAM, UNARY, echo, serving
+from tests.serving.echo_server import STREAM, UNARY, echo, listening
 
 SECRET = "canary 10.1.2.3"
 NO_LIMITS = (("grpc.so_reuseport", 0),)
 
 
-async def raises(_: Any, context: Any) -> bytes:
-    raise ValueError(SECRET)
-
-
-async def refuses(_: Any, context: Any) -> bytes:
-    raise CallRefusedError(OuterStatus.KEY_UNKNOWN)
-
-
-async def aborts(_: Any, context: Any) -> bytes:
-    await context.abort(grpc.StatusCode.NOT_FOUND, "as it is")
-    return b""
-
-
 both_kinds = pytest.mark.parametrize("method", [STREAM, UNARY])
 
 
-async def called(port: int, method: str, metadata: Any = ()) -> bytes:
+async def called(address: str, method: str, metadata: Any = ()) -> bytes:
     """The response. For a client, both kinds of method are the same."""
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    async with grpc.aio.insecure_channel(address) as channel:
         call: Any = channel.stream_stream(method)
         response: bytes = await call(iter([b"x"]), metadata=metadata).read()
         return response
@@ -47,18 +34,24 @@ async def called(port: int, method: str, metadata: Any = ()) -> bytes:
 
 @both_kinds
 @pytest.mark.parametrize(
-    ("handler", "status", "faults"),
+    ("ends", "status", "faults"),
     [
-        (raises, OuterStatus.INTERNAL.value, 1),
-        (refuses, OuterStatus.KEY_UNKNOWN.value, 0),
-        (aborts, (grpc.StatusCode.NOT_FOUND, "as it is"), 0),
+        (ValueError(SECRET), OuterStatus.INTERNAL.value, 1),
+        (CallRefusedError(OuterStatus.KEY_UNKNOWN), OuterStatus.KEY_UNKNOWN.value, 0),
+        ((grpc.StatusCode.NOT_FOUND, "as it is"), (grpc.StatusCode.NOT_FOUND, "as it is"), 0),
     ],
 )
-async def test_call_ends_with_a_constant_status(method: str, handler: Any, status: Any, faults: int) -> None:
+async def test_call_ends_with_a_constant_status(method: str, ends: Any, status: Any, faults: int) -> None:
+    async def handler(_: Any, context: Any) -> None:
+        if isinstance(ends, Exception):
+            raise ends
+        await context.abort(*ends)
+
     reported: list[None] = []
-    async with serving(guarded(handler, lambda: reported.append(None)), NO_LIMITS) as port:
+    guard = guarded(handler, lambda: reported.append(None))
+    async with listening(handler=guard, options=NO_LIMITS) as address:
         with pytest.raises(grpc.aio.AioRpcError) as failure:
-            await called(port, method)
+            await called(address, method)
     assert (failure.value.code(), failure.value.details()) == status
     assert SECRET not in repr(failure.value)
     assert len(reported) == faults
@@ -68,11 +61,11 @@ async def test_call_ends_with_a_constant_status(method: str, handler: Any, statu
 async def test_too_much_metadata_is_refused_before_the_handler_runs(method: str) -> None:
     """gRPC accepts it here, as it does from peers that have not acknowledged its own limit."""
     large = (("x", "y" * (MAX_METADATA_SIZE - 200)), ("z-bin", b"z" * 200))
-    async with serving(guarded(echo), NO_LIMITS) as port:
+    async with listening(handler=guarded(echo), options=NO_LIMITS) as address:
         with pytest.raises(grpc.aio.AioRpcError) as failure:
-            await called(port, method, large)
+            await called(address, method, large)
         assert (failure.value.code(), failure.value.details()) == OuterStatus.MALFORMED.value
-        assert await called(port, UNARY, large[:1]) == b"x"
+        assert await called(address, UNARY, large[:1]) == b"x"
 
 
 @pytest.mark.parametrize("writing", [False, True], ids=["waiting", "writing"])
@@ -92,8 +85,9 @@ async def test_cancelled_call_is_no_internal_error(writing: bool) -> None:
         finally:
             ended.set()
 
-    async with serving(guarded(handler, lambda: reported.append(None)), NO_LIMITS) as port:
-        assert await called(port, STREAM) == b"begun", "and leaves"
+    guard = guarded(handler, lambda: reported.append(None))
+    async with listening(handler=guard, options=NO_LIMITS) as address:
+        assert await called(address, STREAM) == b"begun", "and leaves"
         async with asyncio.timeout(20):
             await ended.wait()
     assert reported == []

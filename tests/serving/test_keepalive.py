@@ -18,7 +18,7 @@ from blindrelay.serving import CLIENT_IDLE_SECONDS, STREAMS_PER_RELAY, server_op
 from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS
 from blindrelay.v1.limits import DEADLINE_SECONDS
 from tests.cable import cable_to
-from tests.serving.echo_server import STREAM, UNARY, echo, serving
+from tests.serving.echo_server import STREAM, UNARY, listening
 
 HASTE: Final = 60
 """How many times faster."""
@@ -51,19 +51,19 @@ def test_settings_of_both_ends_match() -> None:
     assert server["grpc.max_connection_age_grace_ms"] >= (DEADLINE_SECONDS[-1] + 60) * 1_000
 
 
-def thinking(options: Options, hours: int = 1) -> AbstractAsyncContextManager[int]:
+def thinking(options: Options, hours: int = 1) -> AbstractAsyncContextManager[str]:
     """A server that is silent for so long before it responds."""
 
     async def think(_: Any, context: Any) -> None:
         await asyncio.sleep(hours * HOUR)
         await context.write(b"the response")
 
-    return serving(think, options)
+    return listening(handler=think, options=options)
 
 
-async def ask(port: int) -> Any:
+async def ask(address: str) -> Any:
     """The response that a client gets."""
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=hastened(CHANNEL_OPTIONS)) as channel:
+    async with grpc.aio.insecure_channel(address, options=hastened(CHANNEL_OPTIONS)) as channel:
         call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(STREAM)()
         await call.write(b"the question")
         return await call.read()
@@ -82,8 +82,11 @@ async def test_an_hour_of_silence_is_survived_where_pings_are_allowed() -> None:
 
 
 async def test_lost_peer_is_noticed_during_a_silent_call() -> None:
-    async with thinking(hastened(server_options(100))) as port, cable_to(port) as cable:
-        waiting = asyncio.create_task(ask(cable.port))
+    async with (
+        thinking(hastened(server_options(100))) as address,
+        cable_to(int(address.rpartition(":")[2])) as cable,
+    ):
+        waiting = asyncio.create_task(ask(f"127.0.0.1:{cable.port}"))
         await cable.carried.wait()
         cable.mute()
         with pytest.raises(grpc.aio.AioRpcError) as raised:
@@ -96,8 +99,8 @@ async def test_all_calls_of_a_burst_are_answered(ours: bool) -> None:
     """gRPC's own limits drop some, so the burst is really one."""
     sent = threading.Event()
 
-    def ask(port: int) -> Counter[grpc.StatusCode]:
-        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    def ask(address: str) -> Counter[grpc.StatusCode]:
+        with grpc.insecure_channel(address) as channel:
             grpc.channel_ready_future(channel).result(timeout=60)
             method: Any = channel.unary_unary(UNARY)
             calls = [method.future(b"") for _ in range(STREAMS_PER_RELAY)]
@@ -105,8 +108,8 @@ async def test_all_calls_of_a_burst_are_answered(ours: bool) -> None:
             return Counter(call.code() for call in calls)
 
     options = [each for each in server_options(STREAMS_PER_RELAY) if ours or "max_pending" not in each[0]]
-    async with serving(echo, options) as port:
-        asking = asyncio.create_task(asyncio.to_thread(ask, port))
+    async with listening(options=options) as address:
+        asking = asyncio.create_task(asyncio.to_thread(ask, address))
         while not sent.is_set():
             await asyncio.sleep(0)
             time.sleep(0.5)  # noqa: ASYNC251 - the event loop is busy

@@ -22,11 +22,6 @@ def files(tmp_path: Path) -> Certificates:
     return Certificates(tmp_path)
 
 
-@pytest.fixture
-def strangers(tmp_path: Path) -> Certificates:
-    return Certificates(tmp_path / "strangers")
-
-
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 async def test_address_has_the_real_port_and_a_second_server_is_refused(host: str) -> None:
     async with listening(Address(host, 0)) as address:
@@ -59,7 +54,8 @@ async def test_plaintext_off_loopback_is_refused(files: Certificates, host: str)
         listen(server_of(), ANY_PORT, files.server, plaintext=True)
 
 
-async def test_tls_serves_clients_that_trust_its_ca(files: Certificates, strangers: Certificates) -> None:
+async def test_tls_serves_clients_that_trust_its_ca(files: Certificates, tmp_path: Path) -> None:
+    strangers = Certificates(tmp_path / "strangers")
     async with listening(tls=files.server) as address:
         clients = ((ChannelTls(files.ca), True), (ChannelTls(strangers.ca), False), (ChannelTls(), False))
         for client, served in clients:
@@ -67,15 +63,15 @@ async def test_tls_serves_clients_that_trust_its_ca(files: Certificates, strange
         assert not await works(grpc.aio.insecure_channel(address))
 
 
-def test_missing_or_wrong_tls_file_is_named(files: Certificates, strangers: Certificates) -> None:
-    absent = files.ca.with_name("absent")
+def test_missing_or_wrong_tls_file_is_named(files: Certificates, tmp_path: Path) -> None:
+    absent, strangers = tmp_path / "absent", Certificates(tmp_path / "strangers")
     for tls, words in (
         (ServerTls(absent, files.key), "absent: the TLS certificate does not exist"),
         (ServerTls(files.chain, absent), "absent: the TLS key does not exist"),
         (ServerTls(files.chain, strangers.key), "not a PEM certificate chain with its"),
         (ServerTls(files.chain, files.key, absent), "absent: the CA certificate does not exist"),
         (ServerTls(files.chain, files.key, files.key), "not a PEM file of CA certificates"),
-        (ChannelTls(absent.parent), "cannot be read"),
+        (ChannelTls(tmp_path), "cannot be read"),
         (ChannelTls(files.ca, files.key, files.key), "not a PEM certificate chain with its"),
     ):
         with pytest.raises(ConfigError) as failure:

@@ -161,12 +161,9 @@ def test_messages_equal_protobufs(size: int) -> None:
     assert request_message(sealed) == ExchangeRequest(sealed=sealed).SerializeToString()
     first = ExchangeRequest(encapsulated_secret=secret, sealed=sealed)
     assert request_message(sealed, secret) == first.SerializeToString()
-
-
-@pytest.mark.parametrize("size", [0, *SIZES])
-def test_field_is_encoded_as_in_a_message(size: int) -> None:
-    part = RequestPart(body=os.urandom(size))
-    assert bytes_field(RequestPart.BODY_FIELD_NUMBER, part.body) == part.SerializeToString()
+    for body in (b"", sealed):
+        part = RequestPart(body=body).SerializeToString()
+        assert bytes_field(RequestPart.BODY_FIELD_NUMBER, body) == part
 
 
 def test_number_over_fifteen_takes_two_bytes() -> None:
