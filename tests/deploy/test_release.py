@@ -162,16 +162,13 @@ def test_build_backend_is_pinned() -> None:
     assert backend == f"hatchling=={locked('build')['hatchling']}"
 
 
-Stage = list[tuple[str, str]]
-
-
-def stages() -> list[Stage]:
+def stages() -> list[list[tuple[str, str]]]:
     """The instructions of each stage, in order."""
     _, *stages = re.split("^(?=FROM )", (ROOT / "deploy/Containerfile").read_text(), flags=re.MULTILINE)
     return [re.findall("^([A-Z]+) (.*)$", stage, re.MULTILINE) for stage in stages]
 
 
-def last(name: str, stage: Stage) -> str:
+def last(name: str, stage: list[tuple[str, str]]) -> str:
     """The last instruction with that name: the one that counts."""
     return [rest for each, rest in stage if each == name][-1]
 

@@ -1,9 +1,6 @@
-"""Tries everything that a compromised relay may try, in the sandbox or outside.
-
-    python attempts.py confined|free FOLDER
+"""Tries everything that a compromised relay may try: attempts.py confined|free FOLDER
 
 It prints the name and outcome of each attempt: `done`, `refused` (EACCES, EPERM or ENOSYS), or another error.
-It attacks another process of the same user, and objects that exist already.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ import itertools
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -171,9 +171,15 @@ def _serving(module: str, config: Path) -> Iterator[PartProcess]:
 
 
 async def _course(name: str, connection: str, seconds: float, attack: Attack) -> Course:
+    """Raises if the attack or a request fails."""
     quiet = await _served(connection, seconds / 2)
-    async with _during(attack):
-        return Course(name, quiet, await _served(connection, seconds))
+    begun = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        attacking = group.create_task(attack(begun))
+        await begun.wait()
+        beside = await _served(connection, seconds)
+        attacking.cancel()
+    return Course(name, quiet, beside)
 
 
 async def _served(connection: str, seconds: float) -> list[float]:
@@ -188,22 +194,6 @@ async def _served(connection: str, seconds: float) -> list[float]:
                 took.append(time.perf_counter() - began)
                 await asyncio.sleep(_PACE)
     return took
-
-
-@asynccontextmanager
-async def _during(attack: Attack) -> AsyncIterator[None]:
-    """Runs the attack during the block. If it fails, the block fails."""
-    begun = asyncio.Event()
-    tasks = [asyncio.ensure_future(attack(begun)), asyncio.ensure_future(begun.wait())]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        yield
-        if tasks[0].done():
-            tasks[0].result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _take_all_exchanges(caller: SealedCaller, begun: asyncio.Event) -> None:
