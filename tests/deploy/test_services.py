@@ -37,9 +37,6 @@ MOST_EXPOSURE = 2.0
 """What `systemd-analyze security` says at most: 0 is nothing exposed, 10 everything, most services have 9."""
 
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
-needs_landlock = pytest.mark.skipif(
-    not landlock_version() and not os.environ.get("CI"), reason="no Landlock here"
-)
 
 
 def may_confine() -> bool:
@@ -212,7 +209,7 @@ def _bridge(*arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-@needs_landlock
+@pytest.mark.skipif(not landlock_version() and not os.environ.get("CI"), reason="no Landlock here")
 @pytest.mark.parametrize(
     "within_units", [False, pytest.param(True, marks=[needs_systemd, can_confine])], ids=["free", "confined"]
 )

@@ -37,17 +37,13 @@ class Client:
             self.channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
         else:
             self.channel = grpc.aio.secure_channel(address, credentials, options=CHANNEL_OPTIONS)
-        self._exchange: Any = self.channel.stream_stream(EXCHANGE_METHOD)
+        self.start: Any = self.channel.stream_stream(EXCHANGE_METHOD)
         self._directories: Any = self.channel.unary_unary(KEY_DIRECTORY_METHOD)
 
     def call(self, *envelopes: bytes, extra: Metadata = (), timeout: float | None = 30) -> Any:
         """An exchange to write to, with these envelopes. A valid one has one."""
         carried = [(METADATA_KEY, envelope) for envelope in envelopes]
-        return self.call_with([authorization(self.token), *carried, *extra], timeout)
-
-    def call_with(self, metadata: list[Any], timeout: float | None = 30) -> Any:
-        """An exchange with exactly this metadata."""
-        return self._exchange(metadata=metadata, timeout=timeout)
+        return self.start(metadata=[authorization(self.token), *carried, *extra], timeout=timeout)
 
     async def open(self, envelope: bytes, **options: Any) -> Any:
         """An exchange whose first message has come back."""

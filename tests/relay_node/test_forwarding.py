@@ -89,7 +89,7 @@ async def test_broken_exchange_is_cancelled_at_the_bridge(
 ) -> None:
     """And not half-closed. So is one whose client disconnects."""
     relay.client.channel = grpc.aio.insecure_channel(str(relay.address))  # which has no limits of its own
-    relay.client._exchange = relay.client.channel.stream_stream(EXCHANGE_METHOD)
+    relay.client.start = relay.client.channel.stream_stream(EXCHANGE_METHOD)
     call = await relay.client.open(bridge.envelope(), timeout=timeout)
     for message in messages:
         await call.write(message)

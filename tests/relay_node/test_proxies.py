@@ -39,25 +39,16 @@ LONG_UPLOAD: Final = [bytes(60_000)] * 40
 """More than nginx's default limit for a request's body."""
 
 
-@pytest.fixture
-async def relay(bridge: FakeBridge, start_relay: StartRelay, monkeypatch: pytest.MonkeyPatch) -> RunningRelay:
-    if not IN_EARNEST:
-        hasty = dict(options._SERVER_OPTIONS)
-        hasty["grpc.keepalive_time_ms"] //= HASTE
-        monkeypatch.setattr(options, "_SERVER_OPTIONS", tuple(hasty.items()))
-
-    async def script(context: Any, seen: Seen) -> None:
-        while isinstance(message := await context.read(), bytes):
-            seen.messages.append(message)
-        if b"think" in seen.messages:
-            await asyncio.sleep(SILENCE)
-        await context.write(b"first")
-        if b"pause" in seen.messages:
-            await asyncio.sleep(SILENCE)
-        await context.write(b"last")
-
-    bridge.script = script
-    return await start_relay(bridge.config)
+async def thoughtful(context: Any, seen: Seen) -> None:
+    """The bridge's script."""
+    while isinstance(message := await context.read(), bytes):
+        seen.messages.append(message)
+    if b"think" in seen.messages:
+        await asyncio.sleep(SILENCE)
+    await context.write(b"first")
+    if b"pause" in seen.messages:
+        await asyncio.sleep(SILENCE)
+    await context.write(b"last")
 
 
 @dataclass(frozen=True)
@@ -147,8 +138,16 @@ async def running(proxy: Proxy, relay: RunningRelay, files: Path) -> AsyncIterat
 
 
 @pytest.mark.timeout(120 + SILENCE)
-async def test_silent_exchanges_pass(relay: RunningRelay, bridge: FakeBridge, tmp_path: Path) -> None:
+async def test_silent_exchanges_pass(
+    bridge: FakeBridge, start_relay: StartRelay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Through all proxies at once, so that `make soak` waits only once."""
+    if not IN_EARNEST:
+        hasty = dict(options._SERVER_OPTIONS)
+        hasty["grpc.keepalive_time_ms"] //= HASTE
+        monkeypatch.setattr(options, "_SERVER_OPTIONS", tuple(hasty.items()))
+    bridge.script = thoughtful
+    relay = await start_relay(bridge.config)
     made = Certificates(tmp_path / "made")
     for name, parts in (
         ("relay.pem", [made.chain]),

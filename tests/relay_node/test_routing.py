@@ -30,7 +30,7 @@ async def test_call_without_one_known_token_is_refused(
     """At once: anybody could send half a request, and the relay would keep it until the other half comes."""
     known, unknown = authorization(relay.client.token), authorization("brt_" + "A" * 43)
     metadata = {"none": [], "unknown": [unknown], "two": [known, known]}[shown]
-    exchange = relay.client.call_with([*metadata, (METADATA_KEY, bridge.envelope())])
+    exchange = relay.client.start(metadata=[*metadata, (METADATA_KEY, bridge.envelope())])
     directories: Any = relay.client.channel.stream_unary(KEY_DIRECTORY_METHOD)
     for call in (exchange.read(), directories(metadata=metadata)):
         assert await refusal(call) is OuterStatus.UNAUTHENTICATED

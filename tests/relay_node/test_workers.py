@@ -17,10 +17,9 @@ from typing import Any
 import grpc
 import pytest
 
-from blindrelay.v1.grpc_workarounds import StatusWatch
 from blindrelay.v1.outer_status import OuterStatus
 from tests.relay_node.conftest import RelayTls, StartProcess
-from tests.relay_node.fake_bridge import FakeBridge, cancelled, until
+from tests.relay_node.fake_bridge import FakeBridge, Seen, cancelled, until
 from tests.relay_node.raw_client import CONFIG, RELAY, Client, RelayProcess, alive, finish, refusal, scrape
 
 LIFE = {"started", "replica_up", "replica_down", "exchanges", "draining", "stopped"}
@@ -203,27 +202,27 @@ async def test_supervisor_ends_when_no_worker_is_left(start_process: StartProces
     assert await relay.popen.wait() == 1
 
 
-async def begin(call: Any) -> str:
-    """The first message that comes back, or the details of a refusal."""
-    status = StatusWatch(call)
-    with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):
-        await call.write(b"one")
-    try:
-        message: bytes = await call.read()
-    except grpc.aio.AioRpcError as refused:
-        return str((await status.status(refused))[1])
-    return message.decode()
-
-
 async def test_workers_share_the_limit_of_exchanges(start_process: StartProcess, bridge: FakeBridge) -> None:
     """All clients have one token, which gets half of each worker's part."""
+    full = asyncio.Event()
+
+    async def hold(context: Any, _: Seen) -> None:
+        await full.wait()
+        await context.write(await context.read())
+
+    bridge.script = hold
     relay = await start_process("max_exchanges = 6", workers=2)
     async with connections(relay) as clients:
-        outcomes = [await begin(client.call(bridge.envelope())) for client in clients]
-    assert sorted(outcomes) == [*["one"] * 4, *["overloaded"] * (CONNECTIONS - 4)]
+        calls = [asyncio.ensure_future(client.exchange(bridge.envelope())) for client in clients]
+        await until(lambda: sum(call.done() for call in calls) == CONNECTIONS - 4)
+        full.set()
+        results = await asyncio.gather(*calls, return_exceptions=True)
+    refused = [result.details() for result in results if isinstance(result, grpc.aio.AioRpcError)]
+    assert results.count([b"hello"]) == 4
+    assert refused == ["overloaded"] * (CONNECTIONS - 4)
 
 
-def refused(port: int | str, workers: str, folder: Path) -> None:
+def refuses(port: int | str, workers: str, folder: Path) -> None:
     """Starts a relay on a port that is taken: one line, and exit code 1."""
     (folder / "tokens").touch(0o600)
     (folder / "relay.toml").write_text(CONFIG.format(port=port, bridge=8490, options=""))
@@ -237,10 +236,10 @@ async def test_taken_port_is_one_line_and_exit_code_1(start_process: StartProces
     """Even if its owner would share it: only workers may."""
     for shared in (False, True):
         with socket.create_server(("127.0.0.1", 0), reuse_port=shared) as taken:
-            refused(taken.getsockname()[1], "2", tmp_path)
+            refuses(taken.getsockname()[1], "2", tmp_path)
     relay = await start_process(workers=2)
     for workers in ("1", "2"):
-        refused(relay.address.rpartition(":")[2], workers, tmp_path)
+        refuses(relay.address.rpartition(":")[2], workers, tmp_path)
 
 
 PROGRAM = Path(__file__).with_name("supervised.py")

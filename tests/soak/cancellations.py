@@ -45,9 +45,9 @@ Transports = dict[str, UpstreamTransport]
 class Cancellations:
     """A constant mix of calls."""
 
-    def __init__(self, transports: Transports, seed: int = 0) -> None:
+    def __init__(self, transports: Transports) -> None:
         self._transports = transports
-        self._random = random.Random(seed)
+        self._random = random.Random(0)
         self._samples: list[Sample] = []
 
     async def run(self, rounds: int, each: int) -> None:

@@ -29,7 +29,7 @@ def main() -> int:
         until = time.monotonic() + 60 * minutes
         growth = asyncio.run(soak.run(warm_up=2_000, rounds=1_000_000, each=500, until=until))
         courses = [asyncio.run(neighbour(bed, 12 * minutes)) for neighbour in NEIGHBOURS]
-    growth["cancelled"] = asyncio.run(_cancelled_calls(rounds=40, each=500))
+    growth["cancelled"] = asyncio.run(_cancelled_calls())
     print(f"{soak.exchanges:,} exchanges, and 20,000 calls to providers that were cancelled")
     print("process    resident MiB   bytes kept of each   more descriptors   more threads")
     for name, each in growth.items():
@@ -43,11 +43,11 @@ def main() -> int:
     return 1 if wrong else 0
 
 
-async def _cancelled_calls(rounds: int, each: int) -> Growth:
+async def _cancelled_calls() -> Growth:
     """What this process keeps of cancelled calls. Raises if a connection is not returned."""
     async with providers() as transports:
         soak = Cancellations(transports)
-        await soak.run(rounds, each)
+        await soak.run(rounds=40, each=500)
         await soak.use_every_place()
         return soak.growth
 
