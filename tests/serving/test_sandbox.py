@@ -28,10 +28,8 @@ needs_landlock = pytest.mark.skipif(
     not landlock_version() and not os.environ.get("CI"), reason="no Landlock here"
 )
 
-PAGE = Path(__file__).parents[2] / "docs/sandbox.md"
-TABLE = dict(
-    re.findall(r"^\| ([^|]+?) \| ((?:no such call|argument|Landlock)[^|]*?) \|$", PAGE.read_text(), re.M)
-)
+PAGE = (Path(__file__).parents[2] / "docs/sandbox.md").read_text()
+TABLE = dict(re.findall(r"^\| ([^|]+?) \| ((?:no such call|argument|Landlock)[^|]*?) \|$", PAGE, re.M))
 """Each escape, and what refuses it."""
 
 ATTEMPTS = Path(__file__).with_name("attempts.py")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -140,9 +139,6 @@ def test_token_file_of_a_relay_is_read(path: Path) -> None:
         assert token not in str(failure.value)
 
 
-Write = Callable[[Path, str, str], None]
-
-
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o604, 0o602, 0o601, 0o660])
 def test_secret_that_others_can_read_or_its_group_can_change_is_rejected(tmp_path: Path, mode: int) -> None:
     secret = tmp_path / "secret"
@@ -206,10 +202,10 @@ def test_wrong_path_is_rejected(
         read_path(tmp_path, value)
 
 
-@pytest.mark.parametrize("write", [write_new, replace_file])
-def test_file_that_cannot_be_written_is_named(tmp_path: Path, write: Write) -> None:
-    with pytest.raises(ConfigError, match=r"absent/file: the key cannot be written \(No such file"):
-        write(tmp_path / "absent" / "file", "text", "key")
+def test_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    for write in (write_new, replace_file):
+        with pytest.raises(ConfigError, match=r"absent/file: the key cannot be written \(No such file"):
+            write(tmp_path / "absent" / "file", "text", "key")
 
 
 class Fickle:

@@ -33,10 +33,8 @@ def main() -> int:
     print(f"{soak.exchanges:,} exchanges, and 20,000 calls to providers that were cancelled")
     print("process    resident MiB   bytes kept of each   more descriptors   more threads")
     for name, each in growth.items():
-        print(
-            f"{name:<10} {each.resident / 2**20:12.1f} {each.bytes_each:20.1f} "
-            f"{each.descriptors:18} {each.threads:14}"
-        )
+        kept = f"{each.bytes_each:20.1f} {each.descriptors:18} {each.threads:14}"
+        print(f"{name:<10} {each.resident / 2**20:12.1f} {kept}")
     print(*courses, sep="\n")
     wrong = complaints(growth) + [complaint for course in courses for complaint in course.complaints]
     print("\n".join(wrong) or "nothing grows, and no one waits for a bad neighbour")

@@ -151,10 +151,7 @@ def test_key_id_is_a_labelled_hash_of_the_exact_bytes() -> None:
         assert key_id(config) == hashlib.sha256(b"blindrelay/v1 key config\x00" + config).digest()[:16]
 
 
-SIZES = (1, 127, 128, 16_383, 16_384, 65_536, 69_632, 2_097_152)
-
-
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [1, 127, 128, 16_383, 16_384, 65_536, 69_632, 2_097_152])
 def test_messages_equal_protobufs(size: int) -> None:
     sealed, secret = os.urandom(size), os.urandom(1_168)
     assert response_message(sealed) == ExchangeResponse(sealed=sealed).SerializeToString()
@@ -164,7 +161,4 @@ def test_messages_equal_protobufs(size: int) -> None:
     for body in (b"", sealed):
         part = RequestPart(body=body).SerializeToString()
         assert bytes_field(RequestPart.BODY_FIELD_NUMBER, body) == part
-
-
-def test_number_over_fifteen_takes_two_bytes() -> None:
-    assert bytes_field(16, b"x") == b"\x82\x01\x01x"
+    assert bytes_field(16, b"x") == b"\x82\x01\x01x", "a number over fifteen takes two bytes"
