@@ -106,11 +106,6 @@ def loaded(unit: Path) -> set[str]:
     return set(re.findall(r"^LoadCredential=([\w.-]+):/etc/blindrelay/\1$", unit.read_text(), re.MULTILINE))
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 class Machine:
     """The contents of /etc/blindrelay for both units, made with the commands of docs/operations.md."""
 
@@ -118,7 +113,8 @@ class Machine:
         self._etc = folder / "etc"
         self._etc.mkdir()
         self._provider = provider_process("scripted", lambda: folder)
-        self._ports = {RELAY: free_port(), BRIDGE: free_port()}
+        with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+            self._ports = {RELAY: int(one.getsockname()[1]), BRIDGE: int(other.getsockname()[1])}
         token = self._issue("tokens", "alice")
         self._write("bridge-token", self._issue("relay-tokens", "relay-1"))
         self._write("openai-key", "sk-nothing")

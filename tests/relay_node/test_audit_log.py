@@ -124,13 +124,8 @@ async def test_bridges_response_is_explained(
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
 
 
-def watching(relay: RunningRelay, service: str = "") -> Any:
-    method: Any = relay.client.channel.unary_stream(
-        "/grpc.health.v1.Health/Watch",
-        request_serializer=HealthCheckRequest.SerializeToString,
-        response_deserializer=HealthCheckResponse.FromString,
-    )
-    return method(HealthCheckRequest(service=service), timeout=60)
+async def status(watch: Any) -> Any:
+    return HealthCheckResponse.FromString(await watch.read()).status
 
 
 async def check(relay: RunningRelay, request: bytes = b"") -> Any:
@@ -140,13 +135,14 @@ async def check(relay: RunningRelay, request: bytes = b"") -> Any:
 
 async def test_health_follows_the_bridge(relay: RunningRelay, bridge: FakeBridge) -> None:
     requests = [HealthCheckRequest(service=service).SerializeToString() for service in SERVICES]
-    watches = [watching(relay, service) for service in SERVICES]
+    watching: Any = relay.client.channel.unary_stream("/grpc.health.v1.Health/Watch")
+    watches = [watching(request, timeout=60) for request in requests]
     for watch in watches:
-        while (await watch.read()).status != SERVING:
+        while await status(watch) != SERVING:
             pass
     assert [await check(relay, request) for request in requests] == [SERVING, SERVING]
     await bridge.stop()
-    assert [(await watch.read()).status for watch in watches] == [NOT_SERVING, NOT_SERVING]
+    assert [await status(watch) for watch in watches] == [NOT_SERVING, NOT_SERVING]
     assert [await check(relay, request) for request in requests] == [NOT_SERVING, NOT_SERVING]
     assert await refusal(check(relay, b"\xff\xff")) is OuterStatus.MALFORMED
     for watch in watches:

@@ -124,9 +124,10 @@ async def test_relays_certificate_can_be_replaced(
     await until(lambda: "replica_down" in relay.events())
     certificates.issue("first")
     await until(lambda: "replica_up" in relay.events())
-    running = relay.client.call(bridge.envelope())
-    await running.write(b"x")
-    assert await running.read() == b"first"
+    running, unfinished = (relay.client.call(bridge.envelope()) for _ in range(2))
+    for call in (running, unfinished):
+        await call.write(b"x")
+        assert await call.read() == b"first"
     certificates.chain.write_text("half a certif")
     await until(lambda: "certificates_unusable" in relay.events())
     assert await relay.client.exchange(bridge.envelope()) == [b"first"]

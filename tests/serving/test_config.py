@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,21 @@ def test_error_is_one_line(
     assert (out, err.count("\n")) == ("", 1)
     assert err.startswith(f"some-server: {line}")
     assert "canary" not in err
+
+
+@pytest.mark.parametrize(
+    ("option", "out"),
+    [
+        ("--config=x", "A sentence.\n"),
+        ("--json", '{"listening": "x"}\n'),
+        ("--help", "usage: "),
+    ],
+)
+def test_one_line_announces_the_address(option: str, out: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser, _ = command_parser("some-server", "", lambda _, announce: announce("A sentence.", listening="x"))
+    with suppress(SystemExit):
+        assert run_command(parser, ["serve", "--config=x", option]) == 0
+    assert capsys.readouterr().out.startswith(out)
 
 
 @pytest.mark.parametrize(

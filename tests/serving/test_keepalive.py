@@ -26,10 +26,8 @@ HASTE: Final = 60
 HOUR: Final = 6
 """Seconds that the provider thinks. Three pings too many end a connection, and this has six."""
 
-Options = list[tuple[str, int]]
 
-
-def hastened(options: Iterable[tuple[str, int]], **others: int) -> Options:
+def hastened(options: Iterable[tuple[str, int]], **others: int) -> list[tuple[str, int]]:
     """The options with faster pings, and all other times unchanged."""
     pings = {name: value // HASTE for name, value in options if "ping" in name or "keepalive" in name}
     unlimited = {"grpc.http2.max_pings_without_data": 0, "grpc.http2.max_ping_strikes": 2}
@@ -51,7 +49,7 @@ def test_settings_of_both_ends_match() -> None:
     assert server["grpc.max_connection_age_grace_ms"] >= (DEADLINE_SECONDS[-1] + 60) * 1_000
 
 
-def thinking(options: Options, hours: int = 1) -> AbstractAsyncContextManager[str]:
+def thinking(options: Any, hours: int = 1) -> AbstractAsyncContextManager[str]:
     """A server that is silent for so long before it responds."""
 
     async def think(_: Any, context: Any) -> None:

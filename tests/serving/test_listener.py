@@ -13,6 +13,7 @@ import trustme
 
 from blindrelay.serving import Address, ChannelTls, ConfigError, ServerTls, StartError, listen
 from blindrelay.serving.files import read_files_again
+from blindrelay.serving.tls import _FollowedFiles
 from tests.certificates import Certificates
 from tests.serving.echo_server import ANY_PORT, listening, server_of, unary, works
 
@@ -97,7 +98,9 @@ async def test_new_connections_get_the_new_certificate_and_old_ones_continue(fil
         grpc.aio.secure_channel(address, trusting) as channel,
     ):
         assert await unary(channel)(b"before", timeout=20) == b"before"
+        followed = _FollowedFiles(files.server, problems.append)
         files.issue("second")
+        assert [followed.changed() is None for _ in range(2)] == [False, True], "gRPC is told once"
         assert await shown(address) == certificate(files)
         assert await unary(channel)(b"after", timeout=20) == b"after"
     assert problems == []

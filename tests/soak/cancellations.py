@@ -1,8 +1,4 @@
-"""Calls to providers of many kinds, each cancelled at a random moment, and what they leave behind.
-
-A provider may not accept the connection, not finish the TLS handshake, read no upload, not respond, respond
-piece by piece, or respond at once. A call may also wait for a connection, or keep a WebSocket open.
-"""
+"""Calls to providers of many kinds, each cancelled at a random moment, and what they leave behind."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def p99(seconds: list[float]) -> float:
 
 
 async def beside_a_greedy_token(bed: Testbed, seconds: float) -> Course:
-    """At a relay. Raises if a request is not served."""
+    """At a relay."""
     relay = Target(bed, "relay", _another_token(bed, "greedy"))
 
     async def attack(begun: asyncio.Event) -> None:
@@ -95,10 +95,7 @@ async def beside_a_greedy_token(bed: Testbed, seconds: float) -> Course:
 
 
 async def beside_a_hostile_bridge(bed: Testbed, seconds: float) -> Course:
-    """At a relay whose first replica is hostile. Raises if a request is not served.
-
-    It plays another trick with its directory each second, while its customers' exchanges hang.
-    """
+    """At a relay whose first replica plays tricks with its directory, and lets exchanges hang."""
     bridge = FakeBridge()
     await bridge.start()
     pairs = (
@@ -138,10 +135,7 @@ async def beside_a_hostile_bridge(bed: Testbed, seconds: float) -> Course:
 
 
 async def beside_a_greedy_relay(bed: Testbed, seconds: float) -> Course:
-    """At a bridge that two relays use, with a bridge's default limits, scaled down.
-
-    Raises if a request is not served.
-    """
+    """At a bridge that two relays use, with a bridge's default limits, scaled down."""
     options = {"max_exchanges": 200, "max_request_bytes": _LARGE, "max_buffered_bytes": 8 * _LARGE}
     config = bed.folder / "shared-bridge.toml"
     providers = official_providers(bed.provider)

@@ -1,9 +1,7 @@
 """`make soak`: relay, bridge and client under a steady mix of exchanges, and cancelled calls to providers.
 
-It fails if a process grows, or if a connection is not returned. Then it runs a fifth of the time each beside
-a greedy token, a hostile bridge and a greedy relay, and fails if others wait for them.
-
-make soak ARGS="--minutes 30"
+It fails if a process grows, or if a connection is not returned. Then it runs a fifth of the time beside each
+bad neighbour, and fails if others wait for it.
 """
 
 from __future__ import annotations

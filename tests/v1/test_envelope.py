@@ -133,17 +133,13 @@ def test_empty_body_piece_is_not_padding() -> None:
     assert not inner_pb2.ResponsePart().HasField("body")
 
 
-def test_full_message_is_within_grpcs_limit() -> None:
+def test_full_message_is_within_grpcs_limit_and_each_deadline_class_has_its_seconds() -> None:
+    named = [number for number in inner_pb2.DeadlineClass.values() if number]
+    assert dict(zip(named, DEADLINE_SECONDS, strict=True)) == {1: 60, 2: 600, 3: 3_600, 4: 21_600}
     message = exchange_pb2.ExchangeRequest(
         encapsulated_secret=bytes(ENCAPSULATED_SECRET_SIZE), sealed=bytes(MAX_SEALED_SIZE)
     )
     assert MAX_BODY_PIECE < MAX_SEALED_SIZE < message.ByteSize() < MAX_MESSAGE_SIZE
-
-
-def test_each_deadline_class_has_its_seconds() -> None:
-    named = [number for number in inner_pb2.DeadlineClass.values() if number]
-    assert named == list(range(1, len(DEADLINE_SECONDS) + 1))
-    assert DEADLINE_SECONDS == (60, 600, 3_600, 21_600)
 
 
 def test_key_id_is_a_labelled_hash_of_the_exact_bytes() -> None:
