@@ -141,3 +141,6 @@ async def test_relays_certificate_can_be_replaced(
     assert await running.read() is grpc.aio.EOF
     assert await running.code() is grpc.StatusCode.OK
     assert [relay.events().count(event) for event in ("certificates_unusable", "replica_down")] == [1, 1]
+    async with asyncio.timeout(20):  # at the relay's end, whatever still runs on the old channel
+        await relay.relay._replicas[0]._channel.close()
+    unfinished.cancel()

@@ -31,8 +31,9 @@ async def test_call_without_one_known_token_is_refused(
     known, unknown = authorization(relay.client.token), authorization("brt_" + "A" * 43)
     metadata = {"none": [], "unknown": [unknown], "two": [known, known]}[shown]
     exchange = relay.client.start(metadata=[*metadata, (METADATA_KEY, bridge.envelope())])
-    directories: Any = relay.client.channel.stream_unary(KEY_DIRECTORY_METHOD)
-    for call in (exchange.read(), directories(metadata=metadata)):
+    half: Any = relay.client.channel.stream_unary(KEY_DIRECTORY_METHOD)
+    whole: Any = relay.client.channel.unary_unary(KEY_DIRECTORY_METHOD)
+    for call in (exchange.read(), half(metadata=metadata), whole(b"", metadata=metadata)):
         assert await refusal(call) is OuterStatus.UNAUTHENTICATED
     assert bridge.seen == []
 
