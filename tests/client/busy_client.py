@@ -36,46 +36,36 @@ def held(tasks: int = 0) -> Held:
     }
 
 
-def sequential(sealed: SealedTransport, calls: int) -> list[Held]:
-    with sealed.httpx2_client() as client:
-        return measured(calls, lambda: client.get(URL).raise_for_status())
+async def asynchronous(sealed: SealedTransport, calls: int) -> list[Held]:
+    seen = []
+    async with sealed.async_httpx2_client() as client:
+        for number in range(1, calls + 1):
+            (await client.get(URL)).raise_for_status()
+            if number in (calls // 10, calls):
+                seen.append(held(len(asyncio.all_tasks())))
+    return seen
 
 
-def asynchronous(sealed: SealedTransport, calls: int) -> list[Held]:
-    async def main() -> list[Held]:
-        seen = []
-        async with sealed.async_httpx2_client() as client:
-            for number in range(1, calls + 1):
-                (await client.get(URL)).raise_for_status()
-                if number in (calls // 10, calls):
-                    seen.append(held(len(asyncio.all_tasks())))
-        return seen
+def way_of(name: str, sealed: SealedTransport) -> Callable[[], object]:
+    """One call, in this way."""
+    client, asynchronous_client = sealed.httpx2_client(), sealed.async_httpx2_client()
 
-    return asyncio.run(main())
+    async def in_a_loop() -> None:
+        (await asynchronous_client.get(URL)).raise_for_status()
 
+    def by_a_new_client() -> None:
+        with sealed.httpx2_client() as new:
+            new.get(URL).raise_for_status()
 
-def loops(sealed: SealedTransport, calls: int) -> list[Held]:
-    client = sealed.async_httpx2_client()
-
-    async def once() -> None:
-        (await client.get(URL)).raise_for_status()
-
-    return measured(calls, lambda: asyncio.run(once()))
+    return {
+        "sequential": lambda: client.get(URL).raise_for_status(),
+        "loops": lambda: asyncio.run(in_a_loop()),
+        "clients": by_a_new_client,
+        "dropped": lambda: sealed.httpx2_client().get(URL).raise_for_status(),
+    }[name]
 
 
-def clients(sealed: SealedTransport, calls: int) -> list[Held]:
-    def once() -> None:
-        with sealed.httpx2_client() as client:
-            client.get(URL).raise_for_status()
-
-    return measured(calls, once)
-
-
-def dropped(sealed: SealedTransport, calls: int) -> list[Held]:
-    return measured(calls, lambda: sealed.httpx2_client().get(URL).raise_for_status())
-
-
-def measured(calls: int, once: Callable[[], object]) -> list[Held]:
+def measured(once: Callable[[], object], calls: int) -> list[Held]:
     for _ in range(calls // 10):
         once()
     before = settled(lambda _: False)
@@ -97,7 +87,12 @@ def settled(enough: Callable[[Held], bool]) -> Held:
         time.sleep(1)
 
 
+def main(connection: str, way: str, calls: int) -> list[Held]:
+    sealed = SealedTransport(connection)
+    if way == "asynchronous":
+        return asyncio.run(asynchronous(sealed, calls))
+    return measured(way_of(way, sealed), calls)
+
+
 if __name__ == "__main__":
-    ways = {each.__name__: each for each in (sequential, asynchronous, loops, clients, dropped)}
-    connection, way, count = sys.argv[1:]
-    print(json.dumps(ways[way](SealedTransport(connection), int(count))))
+    print(json.dumps(main(*sys.argv[1:3], int(sys.argv[3]))))

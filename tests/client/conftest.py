@@ -15,17 +15,35 @@ import httpx
 import httpx2
 import pytest
 
-from blindrelay.client import SealedTransport
+from blindrelay.client import ConnectionConfig, SealedTransport
 from blindrelay.client.portal import Portal
 from blindrelay.sealing import BridgeExchange, SealingKey, decapsulate
 from blindrelay.trust import DirectorySigner, IdentityKey, format_identity
 from blindrelay.v1.envelope import envelope_from_metadata
 from blindrelay.v1.exchange_pb2 import ExchangeRequest, ExchangeResponse, GetKeyDirectoryResponse
-from blindrelay.v1.inner_pb2 import BodyEnd, ExchangeKind, Header, RequestHead, ResponseHead, ResponseTail
+from blindrelay.v1.inner_pb2 import (
+    BodyEnd,
+    ErrorCode,
+    ExchangeError,
+    ExchangeKind,
+    Header,
+    RequestHead,
+    ResponseHead,
+    ResponseTail,
+)
 from blindrelay.v1.keys_pb2 import KeyDirectory, SignedKeyDirectory
 from blindrelay.v1.outer_status import OuterStatus
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+IDENTITY = format_identity(IdentityKey.from_seed(bytes(range(32))).public_key)
+RELAY = f"blindrelay://t@relay.example?bridge={IDENTITY}"
+INJECTED = ConnectionConfig.from_string(RELAY)
+BROUGHT = ConnectionConfig.from_string(f"{RELAY}&credentials=brought")
+
+URL = "https://api.openai.com/v1/chat/completions"
+
+LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
 
 
 @dataclass
@@ -72,11 +90,48 @@ async def answer_whole(_: Received, respond: Responder) -> None:
     await respond.whole()
 
 
-def answering(**parts: Any) -> Response:
-    """Sends these parts, and nothing more."""
+async def never(_: Received, respond: Responder) -> None:
+    """Sends nothing, and does not end."""
+    await asyncio.Event().wait()
+
+
+def answering(*steps: dict[str, Any] | threading.Event, **parts: Any) -> Response:
+    """Sends the parts of each step, and nothing more; it waits for the events between them."""
 
     async def answer(_: Received, respond: Responder) -> None:
-        await respond.send(**parts)
+        for step in (*steps, parts):
+            if isinstance(step, threading.Event):
+                await until(step)
+            elif step:
+                await respond.send(**step)
+
+    return answer
+
+
+async def until(event: threading.Event) -> None:
+    """Waits for an event that another thread sets."""
+    while not event.is_set():  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+
+
+def responding(status: int, body: bytes = b"", **headers: str) -> Response:
+    """Sends a whole response; the names of headers have _ for -."""
+    fields = [Header(name=name.replace("_", "-").encode(), value=headers[name].encode()) for name in headers]
+    tail = TAIL if body else ResponseTail(body_end=BodyEnd.BODY_END_NONE)
+    return answering(head=ResponseHead(status=status, headers=fields), body=body, tail=tail)
+
+
+def failing(code: ErrorCode.ValueType, message: str, **parts: Any) -> Response:
+    """Sends a sealed error of the bridge, after these parts."""
+    return answering(error=ExchangeError(code=code, message=message), **parts)
+
+
+def altering(change: Callable[[bytes], bytes], **parts: Any) -> Response:
+    """Seals these parts in one record, and sends what the change makes of it."""
+
+    async def answer(_: Received, respond: Responder) -> None:
+        (record,) = respond.exchange.response.seal(**parts)
+        await respond.raw(change(record))
 
     return answer
 
@@ -187,10 +242,6 @@ class ScriptedBridge:
             await pause
         return response.SerializeToString()
 
-    async def stall(self, until: threading.Event) -> None:
-        while not until.is_set():  # noqa: ASYNC110 (another thread sets the event)
-            await asyncio.sleep(0.01)
-
     async def _authenticate(self, context: Context) -> None:
         metadata = dict(context.invocation_metadata() or ())
         if metadata.get("authorization") != f"Bearer {self.token}":
@@ -236,6 +287,14 @@ async def end_with(context: Context, status: tuple[grpc.StatusCode, str]) -> Non
     """Ends the call with any status, also OK."""
     if status[0] is not grpc.StatusCode.OK:
         await context.abort(*status)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Waits for a condition in another thread or process, which sends no event."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @pytest.fixture(autouse=True)

@@ -47,12 +47,14 @@ def test_no_key_of_an_expired_directory_is_drawn(ring: KeyRing, clock: Clock) ->
 
 def test_key_is_drawn_for_its_span_only(ring: KeyRing) -> None:
     fetch(ring, Replica().signed(NOW))
-    assert [bool(ring.draw(NOW + offset)) for offset in (-610, -600, 3_000, 3_010)] == [
-        False,
-        True,
-        True,
-        False,
-    ]
+    assert [offset for offset in (-610, -600, 3_000, 3_010) if ring.draw(NOW + offset)] == [-600, 3_000]
+
+
+def test_contradicting_directories_are_both_refused(ring: KeyRing) -> None:
+    liar, honest = Replica(1), Replica(2)
+    fetch(ring, liar.signed(), honest.signed(), liar.signed(sequence=1, expires_at=NOW + 60))
+    assert [each.replica_id for each in ring.directories] == [honest.content["replica_id"]]
+    assert len(ring.proofs) == 1
 
 
 def test_no_key_of_a_leaving_replica_is_drawn(ring: KeyRing) -> None:

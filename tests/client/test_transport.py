@@ -2,79 +2,61 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import httpx
-import httpx2
 import pytest
 
 from blindrelay.client import ConfigurationError, SealedTransport
-from blindrelay.v1.inner_pb2 import ErrorCode, ExchangeError
+from blindrelay.v1.inner_pb2 import ErrorCode
 
-from .conftest import TAIL, Received, Responder, ScriptedBridge, async_client_of, client_of, head
-
-URL = "https://api.openai.com/v1/chat/completions"
-
-LIBRARIES = [httpx, httpx2]
-
-
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_synchronous_exchange(library: Any, bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    with client_of(library, sealed) as client:
-        response = client.post(URL, json={"a": 1})
-    assert (response.status_code, response.json()) == (200, {})
-    assert bridge.received[0].head.url == URL
-    assert json.loads(bridge.received[0].body) == {"a": 1}
-
-
-@pytest.mark.parametrize("library", LIBRARIES)
-async def test_asynchronous_exchange(library: Any, bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    async with async_client_of(library, sealed) as client:
-        response = await client.post(URL, json={"a": 1})
-    assert response.json() == {}
-    assert json.loads(bridge.received[0].body) == {"a": 1}
-
-
-@pytest.mark.parametrize(
-    "option",
-    [
-        {"proxy": "http://127.0.0.1:1"},
-        {"mounts": {"all://": httpx.HTTPTransport()}},
-        {"transport": httpx.HTTPTransport()},
-    ],
-    ids=lambda option: next(iter(option)),
+from .conftest import (
+    LIBRARIES,
+    TAIL,
+    URL,
+    ScriptedBridge,
+    answering,
+    async_client_of,
+    client_of,
+    failing,
+    head,
 )
-def test_options_that_bypass_the_relay_are_refused(option: dict[str, Any], sealed: SealedTransport) -> None:
-    makers = (
-        sealed.httpx_client,
-        sealed.httpx2_client,
-        sealed.async_httpx_client,
-        sealed.async_httpx2_client,
-    )
-    for make in makers:
-        with pytest.raises(ConfigurationError, match="in clear"):
-            make(**option)
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+@LIBRARIES
+async def test_exchange_of_either_library(
+    library: Any, bridge: ScriptedBridge, sealed: SealedTransport
+) -> None:
+    """Both synchronous and asynchronous."""
+    with client_of(library, sealed) as client:
+        responses = [client.post(URL, json={"a": 1})]
+    async with async_client_of(library, sealed) as client:
+        responses.append(await client.post(URL, json={"a": 2}))
+    assert [(each.status_code, each.json()) for each in responses] == [(200, {})] * 2
+    assert [each.head.url for each in bridge.received] == [URL] * 2
+    assert [json.loads(each.body) for each in bridge.received] == [{"a": 1}, {"a": 2}]
+
+
+@LIBRARIES
+def test_options_that_bypass_the_relay_are_refused(library: Any, sealed: SealedTransport) -> None:
+    other = httpx.HTTPTransport()
+    for option in ({"proxy": "http://127.0.0.1:1"}, {"mounts": {"all://": other}}, {"transport": other}):
+        for client in (client_of, async_client_of):
+            with pytest.raises(ConfigurationError, match="in clear"):
+                client(library, sealed, **option)
+
+
+@LIBRARIES
 def test_pieces_arrive_as_they_are_sent(
     library: Any, bridge: ScriptedBridge, sealed: SealedTransport
 ) -> None:
     seen = threading.Event()
-
-    async def hold_back(_: Received, respond: Responder) -> None:
-        await respond.send(head=head(content_type=b"text/event-stream"))
-        await respond.send(body=b"first")
-        await asyncio.to_thread(seen.wait, 30)
-        await respond.send(body=b"last", tail=TAIL)
-
-    bridge.answer = hold_back
+    bridge.answer = answering({"head": head()}, {"body": b"first"}, seen, body=b"last", tail=TAIL)
     with client_of(library, sealed) as client, client.stream("POST", URL, json={}) as response:
         pieces = response.iter_raw()
         assert next(pieces) == b"first"
@@ -101,33 +83,26 @@ async def asynchronous_body(*, fails: bool) -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_streamed_body_arrives_or_raises(
+async def test_streamed_body_arrives_or_raises(
     fails: bool, bridge: ScriptedBridge, sealed: SealedTransport
 ) -> None:
-    with sealed.httpx2_client() as client, pytest.raises(BodyError) if fails else nullcontext():
+    def expected() -> AbstractContextManager[object]:
+        return pytest.raises(BodyError) if fails else nullcontext()
+
+    with sealed.httpx2_client() as client, expected():
         client.post(URL, content=body(fails=fails))
-    assert [each.body for each in bridge.received] == ([] if fails else [b"".join(PIECES)])
-
-
-@pytest.mark.parametrize("fails", [False, True])
-async def test_asynchronous_body_arrives_or_raises(
-    fails: bool, bridge: ScriptedBridge, sealed: SealedTransport
-) -> None:
-    async with sealed.async_httpx2_client() as client:
-        with pytest.raises(BodyError) if fails else nullcontext():
-            await client.post(URL, content=asynchronous_body(fails=fails))
-    assert [each.body for each in bridge.received] == ([] if fails else [b"".join(PIECES)])
+    async with sealed.async_httpx2_client() as asynchronous:
+        with expected():
+            await asynchronous.post(URL, content=asynchronous_body(fails=fails))
+    assert [each.body for each in bridge.received] == ([] if fails else [b"".join(PIECES)] * 2)
 
 
 def test_early_response_to_a_large_upload_arrives(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    async def refuse(_: Received, respond: Responder) -> None:
-        await respond.send(error=ExchangeError(code=ErrorCode.ERROR_CODE_TOO_LARGE, message="too large"))
-
-    bridge.answer, bridge.stop_reading_after = refuse, 2
+    bridge.answer = failing(ErrorCode.ERROR_CODE_TOO_LARGE, "too large")
+    bridge.stop_reading_after = 2
     with sealed.httpx2_client() as client:
         response = client.post(URL, content=b"x" * 8_000_000)
-    assert response.status_code == 413
-    assert response.headers["x-blindrelay-error"] == "bridge/too_large"
+    assert (response.status_code, response.headers["x-blindrelay-error"]) == (413, "bridge/too_large")
     assert response.headers["x-should-retry"] == "false"
 
 
