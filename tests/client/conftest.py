@@ -121,9 +121,9 @@ def responding(status: int, body: bytes = b"", **headers: str) -> Response:
     return answering(head=ResponseHead(status=status, headers=fields), body=body, tail=tail)
 
 
-def failing(code: ErrorCode.ValueType, message: str, **parts: Any) -> Response:
-    """Sends a sealed error of the bridge, after these parts."""
-    return answering(error=ExchangeError(code=code, message=message), **parts)
+def failing(code: ErrorCode.ValueType, message: str, *steps: dict[str, Any]) -> Response:
+    """Sends a sealed error of the bridge, after these steps."""
+    return answering(*steps, error=ExchangeError(code=code, message=message))
 
 
 def altering(change: Callable[[bytes], bytes], **parts: Any) -> Response:

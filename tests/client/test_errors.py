@@ -88,7 +88,7 @@ def test_altered_piece_raises_after_valid_ones(bridge: ScriptedBridge, sealed: S
 
 def test_bridge_error_amid_a_response_is_raised(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     code = ErrorCode.ERROR_CODE_PROVIDER_FAILED
-    bridge.answer = failing(code, "the provider broke off", head=head(), body=b"some")
+    bridge.answer = failing(code, "the provider broke off", {"head": head(), "body": b"some"})
     with sealed.httpx2_client() as client, pytest.raises(BridgeError, match="broke off") as raised:
         client.get(URL)
     assert isinstance(raised.value, httpx2.RemoteProtocolError)

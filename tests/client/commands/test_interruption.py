@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
@@ -35,34 +34,24 @@ sys.exit(code)
 """
 
 
-def interrupted(code: str) -> None:
-    """Runs the program, which interrupts itself, and checks how it ends."""
+@pytest.mark.parametrize(
+    "program",
+    [
+        *(
+            INTERRUPTED_IN.format(module=module, arguments=["chat", "Well?"])
+            for module in ("click", "grpc", "nacl", "blindrelay.client.transport", "httpx")
+        ),
+        *(
+            INTERRUPTED_IN.format(module=module, arguments=["proxy", "--port", "0"])
+            for module in ("uvicorn", "starlette", "blindrelay.client.endpoint.server")
+        ),
+        INTERRUPTED_AT_THE_END,
+    ],
+)
+def test_ctrl_c_is_quiet(program: str, to_bridge: ScriptedBridge) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", code], env=os.environ, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
     )
     assert "reached" in done.stdout
     assert (done.returncode, done.stderr.strip()) == (130, "")
-
-
-@pytest.mark.parametrize(
-    "module",
-    [
-        "click",
-        "grpc",
-        "nacl",
-        "blindrelay.client.transport",
-        "httpx",
-    ],
-)
-def test_ctrl_c_during_imports_is_quiet(module: str, to_bridge: ScriptedBridge) -> None:
-    interrupted(INTERRUPTED_IN.format(module=module, arguments=["chat", "Well?"]))
     assert to_bridge.received == []
-
-
-@pytest.mark.parametrize("module", ["uvicorn", "starlette", "blindrelay.client.endpoint.server"])
-def test_ctrl_c_while_the_endpoint_starts_is_quiet(module: str, to_bridge: ScriptedBridge) -> None:
-    interrupted(INTERRUPTED_IN.format(module=module, arguments=["proxy", "--port", "0"]))
-
-
-def test_ctrl_c_at_the_end_is_quiet() -> None:
-    interrupted(INTERRUPTED_AT_THE_END)

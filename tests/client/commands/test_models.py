@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from ..conftest import Received, Responder, ScriptedBridge
-from .conftest import Run
+from ..conftest import ScriptedBridge, responding
+from .conftest import Run, refused
 
 
 @pytest.mark.usefixtures("to_bed")
@@ -19,10 +19,7 @@ def test_models_are_listed(run: Run) -> None:
 
 
 def test_provider_is_asked_at_its_own_address(to_bridge: ScriptedBridge, run: Run) -> None:
-    async def answer(_: Received, respond: Responder) -> None:
-        await respond.whole(b'{"data": [{"id": "one"}, {"id": "two\\u001b[2J"}]}')
-
-    to_bridge.answer = answer
+    to_bridge.answer = responding(200, b'{"data": [{"id": "one"}, {"id": "two\\u001b[2J"}]}')
     assert run("models", "--provider", "anthropic") == (0, "one\ntwo[2J\n", "")
     (received,) = to_bridge.received
     assert (received.head.method, received.head.url) == ("GET", "https://api.anthropic.com/v1/models")
@@ -31,28 +28,20 @@ def test_provider_is_asked_at_its_own_address(to_bridge: ScriptedBridge, run: Ru
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"data": 1}', b'{"data": [{}]}'])
 def test_invalid_list_is_the_providers_fault(body: bytes, to_bridge: ScriptedBridge, run: Run) -> None:
-    async def answer(_: Received, respond: Responder) -> None:
-        await respond.whole(body)
-
-    to_bridge.answer = answer
-    code, out, err = run("models")
-    assert (code, out) == (5, "")
-    assert err == "blindrelay: the provider answered with something other than a list of models\n"
+    to_bridge.answer = responding(200, body)
+    assert refused(run, "models", code=5).endswith("answered with something other than a list of models\n")
 
 
 @pytest.mark.usefixtures("to_bed")
 def test_provider_that_the_bridge_does_not_serve(run: Run) -> None:
-    code, out, err = run("models", "--origin", "https://elsewhere.example")
-    assert (code, out) == (4, "")
-    assert err == "blindrelay: the bridge answered: this bridge does not serve https://elsewhere.example\n"
+    said = refused(run, "models", "--origin", "https://elsewhere.example", code=4)
+    assert said == "blindrelay: the bridge answered: this bridge does not serve https://elsewhere.example\n"
 
 
-@pytest.mark.parametrize("command", ["chat", "models", "doctor"])
+@pytest.mark.parametrize("command", [["chat", "Hello"], ["models"], ["doctor"]])
 @pytest.mark.parametrize(
     "origin", ["models.example", "ftp://models.example", "https://", "https://[", "http://h:p"]
 )
-def test_an_origin_that_is_not_a_url_is_wrong_input(command: str, origin: str, run: Run) -> None:
-    code, out, err = run(command, "--origin", origin, *(["Hello"] if command == "chat" else []))
-    assert (code, out) == (2, "")
-    assert err.endswith(f"{origin!r} is not a URL such as https://models.example\n")
-    assert err.count("\n") == 1
+def test_an_origin_that_is_not_a_url_is_wrong_input(command: list[str], origin: str, run: Run) -> None:
+    said = refused(run, *command, "--origin", origin)
+    assert said.endswith(f"{origin!r} is not a URL such as https://models.example\n")

@@ -14,12 +14,16 @@ from blindrelay.client import ConfigurationError
 from blindrelay.client.commands.profile_writer import write_private, write_profile
 
 NEW = {"relay": "relay.example:443", "bridge": "br1", "token_file": "a file with “quotes” \\ and \t"}
-OTHERS = '# first\n[profiles.one]\nrelay = "one:1"  # kept\n\n[providers]\nlocal = "http://localhost/v1"\n'
 
 
 def profiles(path: Path) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = tomllib.loads(path.read_text())["profiles"]
     return found
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "config.toml"
 
 
 def test_new_file_is_private(tmp_path: Path) -> None:
@@ -31,54 +35,38 @@ def test_new_file_is_private(tmp_path: Path) -> None:
     assert [each.name for each in path.parent.iterdir()] == ["config.toml"]
 
 
-@pytest.mark.parametrize("end", ["\n", ""])
-def test_profile_is_replaced(end: str, tmp_path: Path) -> None:
-    path = tmp_path / "config.toml"
-    path.write_text(f'[profiles.two] # old\nrelay = "two:1"\ntls = "off"\n\n{OTHERS.strip()}{end}')
+def test_nothing_else_of_the_file_changes(path: Path) -> None:
+    others = '[profiles.one]\nrelay = "one:1"  # kept\n\n[providers]\nlocal = "http://localhost/v1"'
+    path.write_text(f'[profiles.two] # old\nrelay = "two:1"\ntls = "off"\n\n{others}')
     write_profile(path, "two", NEW)
     assert profiles(path) == {"one": {"relay": "one:1"}, "two": NEW}
-    assert 'relay = "one:1"  # kept\n' in path.read_text()
+    assert others in path.read_text()
     write_profile(path, "one", NEW)
     assert profiles(path) == {"one": NEW, "two": NEW}
     assert tomllib.loads(path.read_text())["providers"] == {"local": "http://localhost/v1"}
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "others"),
     [
-        'profiles.two.relay = "two:1"\n',
-        'profiles = { two = { relay = "two:1" } }\n',
-        '[profiles]\ntwo = { relay = "two:1" }\n',
-        '[profiles."two"]\nrelay = "two:1"\n',
-        '[profiles.two]\nrelay = """\n[x]\n"""\n',
-        "[profiles]\n# empty\n",
+        ('profiles.two.relay = "two:1"\n', {}),
+        ('profiles = { two = { relay = "two:1" } }\n', {}),
+        ('[profiles]\ntwo = { relay = "two:1" }\n', {}),
+        ('[profiles."two"]\nrelay = "two:1"\n', {}),
+        ('[profiles.two]\nrelay = """\n[x]\n"""\n', {}),
+        ("[profiles]\n# empty\n", {}),
+        ("profiles = { one = { relay = 'one:1' } }\n", {"one": {"relay": "one:1"}}),
+        ("\ufeff[profiles.one]\nrelay = 'one:1'\n", {"one": {"relay": "one:1"}}),
     ],
 )
-def test_profile_of_any_form_is_replaced(text: str, tmp_path: Path) -> None:
-    path = tmp_path / "config.toml"
+def test_profile_of_any_form_is_replaced(text: str, others: dict[str, dict[str, str]], path: Path) -> None:
     path.write_text(text)
     write_profile(path, "two", NEW)
-    assert profiles(path) == {"two": NEW}
+    assert profiles(path) == others | {"two": NEW}
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "profiles = { one = { relay = 'one:1' } }\n",
-        "\ufeff[profiles.one]\nrelay = 'one:1'\n",
-    ],
-)
-def test_profile_is_added_to_any_form(text: str, tmp_path: Path) -> None:
-    path = tmp_path / "config.toml"
-    path.write_text(text)
-    write_profile(path, "two", NEW)
-    assert profiles(path) == {"one": {"relay": "one:1"}, "two": NEW}
-
-
-@pytest.mark.parametrize("text", ["[", "profiles = 1", "profiles.two = 1", "profiles.two = [1]", b"\xff"])
-def test_invalid_file_is_kept(text: str | bytes, tmp_path: Path) -> None:
-    path = tmp_path / "config.toml"
-    content = text.encode() if isinstance(text, str) else text
+@pytest.mark.parametrize("content", [b"[", b"profiles = 1", b"profiles.two = 1", b"profiles.two=[]", b"\xff"])
+def test_invalid_file_is_kept(content: bytes, path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(ConfigurationError, match=r"config\.toml"):
         write_profile(path, "two", NEW)
@@ -86,18 +74,17 @@ def test_invalid_file_is_kept(text: str | bytes, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a.b", "a]", "ä", "../x", '"'])
-def test_invalid_name_is_rejected(name: str, tmp_path: Path) -> None:
+def test_invalid_name_is_rejected(name: str, path: Path) -> None:
     with pytest.raises(ConfigurationError, match="name has letters"):
-        write_profile(tmp_path / "config.toml", name, NEW)
+        write_profile(path, name, NEW)
 
 
 def test_unwritable_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigurationError, match="cannot write"):
-        write_private(tmp_path / "file" / "token", "x")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(ConfigurationError, match="cannot write"):
-        write_private(tmp_path / "folder", "x")
+    for path in (tmp_path / "file" / "token", tmp_path / "folder"):
+        with pytest.raises(ConfigurationError, match="cannot write"):
+            write_private(path, "x")
     assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "folder"]
 
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 
+from blindrelay.client import ConnectionConfig
+from blindrelay.client.endpoint import listen, read_providers, serve
 from blindrelay.testbed import Testbed
 from blindrelay.testbed.processes import PartProcess
 
-from ..conftest import Received, Responder, ScriptedBridge, answer_whole
+from ..conftest import ScriptedBridge, answer_whole
 
 
 @dataclass
@@ -104,27 +105,36 @@ def bridge(shared_bridge: ScriptedBridge) -> Iterator[ScriptedBridge]:
     shared_bridge.stop_reading_after = None
 
 
+@dataclass
+class InThisProcess:
+    """An endpoint whose limits a test may change."""
+
+    task: asyncio.Task[None]
+    address: tuple[str, int]
+    token: str = "brl_test"
+
+    @property
+    def own(self) -> str:
+        """The headers that every request needs."""
+        return f"host: 127.0.0.1:{self.address[1]}\r\nx-api-key: {self.token}\r\n"
+
+
+@asynccontextmanager
+async def serving(bridge: ScriptedBridge) -> AsyncIterator[InThisProcess]:
+    """Ends it at the end of the block."""
+    started, connection = asyncio.Event(), ConnectionConfig.from_string(bridge.connection)
+    with listen("127.0.0.1", 0) as listener:
+        served = serve(listener, connection, "brl_test", read_providers(None), "openai", started.set)
+        endpoint = InThisProcess(asyncio.create_task(served), listener.getsockname())
+        await started.wait()
+        try:
+            yield endpoint
+        finally:
+            endpoint.task.cancel()
+            await asyncio.gather(endpoint.task, return_exceptions=True)
+
+
 @pytest.fixture
 def bridged(shared_endpoint: Endpoint, bridge: ScriptedBridge) -> Endpoint:
     """In front of the scripted bridge."""
     return shared_endpoint
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
-    """Waits for a condition in another process, which sends no event."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def never_answering(bridge: ScriptedBridge) -> threading.Event:
-    """Makes the bridge hold every request; the event is set when one has come."""
-    asked = threading.Event()
-
-    async def silent(_: Received, respond: Responder) -> None:
-        asked.set()
-        await bridge.stall(threading.Event())
-
-    bridge.answer = silent
-    return asked

@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import select
+import socket
 import threading
 
 import httpx
 import pytest
 
 from blindrelay.testbed import Testbed
-from blindrelay.v1.inner_pb2 import ErrorCode, ExchangeError
+from blindrelay.v1.inner_pb2 import ErrorCode
 
-from ..conftest import TAIL, Received, Responder, ScriptedBridge, head
-from .conftest import Endpoint, never_answering, wait_for
+from ..conftest import TAIL, ScriptedBridge, answering, failing, head, never, wait_for
+from .conftest import Endpoint
 
 CHAT = "/v1/chat/completions"
+EVENTS = head(content_type=b"text/event-stream")
 
 
 def test_each_event_arrives_before_the_next_is_sent(bridged: Endpoint, bridge: ScriptedBridge) -> None:
-    arrived = [threading.Event() for _ in range(5)]
-
-    async def one_by_one(_: Received, respond: Responder) -> None:
-        await respond.send(head=head(content_type=b"text/event-stream"))
-        for number, event in enumerate(arrived):
-            await respond.send(body=b"data: %d\n\n" % number)
-            await bridge.stall(event)
-        await respond.send(tail=TAIL)
-
-    bridge.answer = one_by_one
+    arrived = [threading.Event() for _ in range(3)]
+    pieces = [{"body": b"data: 0\n\n"}, {"body": b"data: 1\n\n"}, {"body": b"data: 2\n\n"}]
+    steps = [step for pair in zip(pieces, arrived, strict=True) for step in pair]
+    bridge.answer = answering({"head": EVENTS}, *steps, tail=TAIL)
     with bridged.client() as client, client.stream("POST", CHAT, json={"stream": True}) as answer:
         assert answer.headers["x-accel-buffering"] == "no"
         assert answer.headers["cache-control"] == "no-cache"
-        pieces = answer.iter_raw()
-        for number, event in enumerate(arrived):
-            assert next(pieces) == b"data: %d\n\n" % number
+        came = answer.iter_raw()
+        for piece, event in zip(pieces, arrived, strict=True):
+            assert next(came) == piece["body"]
             event.set()
-        assert list(pieces) == []
+        assert list(came) == []
 
 
 def test_body_is_not_buffered(bridged: Endpoint, bridge: ScriptedBridge) -> None:
@@ -52,51 +47,39 @@ def test_body_is_not_buffered(bridged: Endpoint, bridge: ScriptedBridge) -> None
     assert bridge.received[0].body.strip(b"x") == b""
 
 
-def test_large_body_arrives_as_it_was_sent(endpoint: Endpoint) -> None:
-    body = [
-        b'{"model": "m", "messages": [], "scripted": {"echo": true}, "user": "',
-        *[b"x" * 65_536] * 128,
-        b'"}',
-    ]
-    with endpoint.client(timeout=60) as client:
-        answer = client.post(CHAT, content=iter(body), headers={"content-type": "application/json"})
-    echo = json.loads(answer.json()["choices"][0]["message"]["content"])
-    assert echo["body_bytes"] == sum(map(len, body))
-
-
 def test_a_program_that_leaves_ends_the_providers_work(bed: Testbed, endpoint: Endpoint) -> None:
+    def outcome() -> str:
+        return str(httpx.get(f"{bed.provider}/scripted/requests", trust_env=False).json()[-1]["outcome"])
+
     body = {"model": "m", "messages": [], "stream": True, "scripted": {"hold": "never-released"}}
     with endpoint.client() as client, client.stream("POST", CHAT, json=body) as answer:
         pieces = answer.iter_raw()
         assert next(pieces)
-        assert outcome(bed) == "open"
-    wait_for(lambda: outcome(bed) == "abandoned")
+        assert outcome() == "open"
+    wait_for(lambda: outcome() == "abandoned")
 
 
+@pytest.mark.parametrize("ends_its_side", [False, True])
 def test_program_that_leaves_before_the_response_ends_the_exchange(
-    bridged: Endpoint, bridge: ScriptedBridge
+    bridged: Endpoint, bridge: ScriptedBridge, ends_its_side: bool
 ) -> None:
-    asked = never_answering(bridge)
+    bridge.answer = never
     with bridged.connect() as program:
         program.sendall(bridged.request("GET /v1/models"))
-        assert asked.wait(30)
+        if ends_its_side:
+            program.shutdown(socket.SHUT_WR)
+        wait_for(lambda: len(bridge.received) == 1)
+        assert not ends_its_side or program.recv(100).startswith(b"HTTP/1.1 100 ")
         assert not bridge.cancelled
     wait_for(lambda: bridge.cancelled == [True])
 
 
 def test_cut_response_has_no_end(bridged: Endpoint, bridge: ScriptedBridge) -> None:
-    async def cut(_: Received, respond: Responder) -> None:
-        await respond.send(head=head(content_type=b"text/event-stream"), body=b"data: 1\n\n")
-        await respond.send(error=ExchangeError(code=ErrorCode.ERROR_CODE_PROVIDER_FAILED, message="it broke"))
-
-    bridge.answer = cut
+    first = {"head": EVENTS, "body": b"data: 1\n\n"}
+    bridge.answer = failing(ErrorCode.ERROR_CODE_PROVIDER_FAILED, "it broke", first)
     with bridged.client() as client, client.stream("POST", CHAT, json={}) as answer:
         pieces = answer.iter_raw()
         assert next(pieces) == b"data: 1\n\n"
         with pytest.raises(httpx.RemoteProtocolError):
             next(pieces)
     assert "bridge/provider_failed" in httpx.get(bridged.url, trust_env=False).text
-
-
-def outcome(bed: Testbed) -> str:
-    return str(httpx.get(f"{bed.provider}/scripted/requests", trust_env=False).json()[-1]["outcome"])
