@@ -2,9 +2,9 @@
 
     python busy_client.py CONNECTION WAY CALLS
 
-WAY is sequential, asynchronous, loops (an asyncio.run for each call), clients (a new one for each call) or
-dropped (the same, without closing them). Prints JSON: [after a tenth of the calls, after all], each with
-"memory" in bytes, open "files", "threads" and asyncio's "tasks".
+WAY is asynchronous, loops (an asyncio.run for each call) or dropped (a new client for each call, which is not
+closed). Prints JSON: [after a tenth of the calls, after all], each with "memory" in bytes, open "files",
+"threads" and asyncio's "tasks".
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def held(tasks: int = 0) -> Held:
     }
 
 
-async def asynchronous(sealed: SealedTransport, calls: int) -> list[Held]:
+async def asynchronously(sealed: SealedTransport, calls: int) -> list[Held]:
     seen = []
     async with sealed.async_httpx2_client() as client:
         for number in range(1, calls + 1):
@@ -46,26 +46,21 @@ async def asynchronous(sealed: SealedTransport, calls: int) -> list[Held]:
     return seen
 
 
-def way_of(name: str, sealed: SealedTransport) -> Callable[[], object]:
-    """One call, in this way."""
-    client, asynchronous_client = sealed.httpx2_client(), sealed.async_httpx2_client()
+def main(connection: str, way: str, calls: int) -> list[Held]:
+    sealed = SealedTransport(connection)
+    client = sealed.async_httpx2_client()
 
     async def in_a_loop() -> None:
-        (await asynchronous_client.get(URL)).raise_for_status()
+        (await client.get(URL)).raise_for_status()
 
-    def by_a_new_client() -> None:
-        with sealed.httpx2_client() as new:
-            new.get(URL).raise_for_status()
+    def once() -> None:
+        if way == "loops":
+            asyncio.run(in_a_loop())
+        else:
+            sealed.httpx2_client().get(URL).raise_for_status()
 
-    return {
-        "sequential": lambda: client.get(URL).raise_for_status(),
-        "loops": lambda: asyncio.run(in_a_loop()),
-        "clients": by_a_new_client,
-        "dropped": lambda: sealed.httpx2_client().get(URL).raise_for_status(),
-    }[name]
-
-
-def measured(once: Callable[[], object], calls: int) -> list[Held]:
+    if way == "asynchronous":
+        return asyncio.run(asynchronously(sealed, calls))
     for _ in range(calls // 10):
         once()
     before = settled(lambda _: False)
@@ -85,13 +80,6 @@ def settled(enough: Callable[[Held], bool]) -> Held:
             return now
         last = now["threads"]
         time.sleep(1)
-
-
-def main(connection: str, way: str, calls: int) -> list[Held]:
-    sealed = SealedTransport(connection)
-    if way == "asynchronous":
-        return asyncio.run(asynchronous(sealed, calls))
-    return measured(way_of(way, sealed), calls)
 
 
 if __name__ == "__main__":

@@ -73,26 +73,14 @@ class Responder:
         for record in self.exchange.response.seal(**parts):
             await self.raw(record)
 
-    async def whole(self, body: bytes = b"{}", status: int = 200) -> None:
-        await self.send(head=head(status), body=body, tail=TAIL)
-
 
 Response = Callable[[Received, Responder], Awaitable[None]]
 
 TAIL = ResponseTail(body_end=BodyEnd.BODY_END_CHUNKED)
 
 
-def head(status: int = 200, content_type: bytes = b"application/json") -> ResponseHead:
-    return ResponseHead(status=status, headers=[Header(name=b"content-type", value=content_type)])
-
-
-async def answer_whole(_: Received, respond: Responder) -> None:
-    await respond.whole()
-
-
-async def never(_: Received, respond: Responder) -> None:
-    """Sends nothing, and does not end."""
-    await asyncio.Event().wait()
+def head(content_type: bytes = b"application/json") -> ResponseHead:
+    return ResponseHead(status=200, headers=[Header(name=b"content-type", value=content_type)])
 
 
 def answering(*steps: dict[str, Any] | threading.Event, **parts: Any) -> Response:
@@ -126,31 +114,16 @@ def failing(code: ErrorCode.ValueType, message: str, *steps: dict[str, Any]) -> 
     return answering(*steps, error=ExchangeError(code=code, message=message))
 
 
-def altering(change: Callable[[bytes], bytes], **parts: Any) -> Response:
-    """Seals these parts in one record, and sends what the change makes of it."""
-
-    async def answer(_: Received, respond: Responder) -> None:
-        (record,) = respond.exchange.response.seal(**parts)
-        await respond.raw(change(record))
-
-    return answer
-
-
-async def stall(_: Received, respond: Responder) -> None:
-    """Begins a response and does not end it."""
-    await respond.send(head=head(), body=b"x")
-    await asyncio.sleep(60)
-
-
-def altered(record: bytes) -> bytes:
-    return record[:-1] + bytes([record[-1] ^ 1])
+whole = responding(200, b"{}", content_type="application/json")
+stalling = answering({"head": head(), "body": b"x"}, threading.Event())
+never = answering(threading.Event())
 
 
 @dataclass
 class ScriptedBridge:
     """A real gRPC server with a real identity; `response` decides what comes back."""
 
-    answer: Response = answer_whole
+    answer: Response = whole
     port: int = 0
     token: str | None = "brt_test"
     clock_offset: int = 0
@@ -162,7 +135,6 @@ class ScriptedBridge:
     uptime: int = 0
     """How long its process seems to have run when it signs a directory, in seconds."""
     refuse: OuterStatus | None = None
-    refuse_with: tuple[grpc.StatusCode, str] | None = None
     stop_reading_after: int | None = None
     substitute: Callable[[GetKeyDirectoryResponse], Any] = lambda response: None
     next_identity_hash: bytes = b""
@@ -259,9 +231,6 @@ class ScriptedBridge:
     async def _serve(self, context: Context) -> None:
         if self.refuse is not None:
             await context.abort(*self.refuse.value)
-        if self.refuse_with is not None:
-            await end_with(context, self.refuse_with)
-            return
         encoded, envelope = envelope_from_metadata(context.invocation_metadata())
         message = ExchangeRequest.FromString(await context.read())
         if envelope.key_id != self.key.key_id:
@@ -281,12 +250,6 @@ class ScriptedBridge:
         received = Received(request_head, body, dict(context.invocation_metadata() or ()))
         self.received.append(received)
         await self.answer(received, Responder(exchange, context))
-
-
-async def end_with(context: Context, status: tuple[grpc.StatusCode, str]) -> None:
-    """Ends the call with any status, also OK."""
-    if status[0] is not grpc.StatusCode.OK:
-        await context.abort(*status)
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

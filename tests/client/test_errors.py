@@ -24,8 +24,6 @@ from .conftest import (
     Received,
     Responder,
     ScriptedBridge,
-    altered,
-    altering,
     client_of,
     failing,
     head,
@@ -53,37 +51,12 @@ def test_cut_response_is_an_error(
 
 def test_status_after_the_end_is_ignored(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     async def whole_then_abort(_: Received, respond: Responder) -> None:
-        await respond.whole(b"whole")
+        await respond.send(head=head(), body=b"whole", tail=TAIL)
         await respond.context.abort(*OuterStatus.INTERNAL.value)
 
     bridge.answer = whole_then_abort
     with sealed.httpx2_client() as client:
         assert client.get(URL).content == b"whole"
-
-
-@pytest.mark.parametrize("change", [altered, lambda record: record[:-1], lambda record: b"", lambda r: r * 2])
-def test_altered_head_is_not_retried(
-    change: Callable[[bytes], bytes], bridge: ScriptedBridge, sealed: SealedTransport
-) -> None:
-    bridge.answer = altering(change, head=head(), body=b"x", tail=TAIL)
-    with sealed.httpx2_client() as client:
-        response = client.get(URL)
-    assert response.headers["x-blindrelay-error"] == "relay/altered"
-    assert response.headers["x-should-retry"] == "false"
-
-
-def test_altered_piece_raises_after_valid_ones(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    async def alter(_: Received, respond: Responder) -> None:
-        await respond.send(head=head(), body=b"valid")
-        (record,) = respond.exchange.response.seal(body=b"altered")
-        await respond.raw(altered(record))
-
-    bridge.answer = alter
-    with sealed.httpx2_client() as client, client.stream("GET", URL) as response:
-        pieces = response.iter_raw()
-        assert next(pieces) == b"valid"
-        with pytest.raises(httpx2.RemoteProtocolError, match="did not open"):
-            next(pieces)
 
 
 def test_bridge_error_amid_a_response_is_raised(bridge: ScriptedBridge, sealed: SealedTransport) -> None:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
 
-import grpc
 import httpx2
 import pytest
 
-from blindrelay.client import BlindRelayError, SealedTransport, TimedOutError
+from blindrelay.client import SealedTransport, TimedOutError
 from blindrelay.v1.outer_status import OuterStatus
 
-from .conftest import URL, Received, Responder, ScriptedBridge, end_with, head, until
+from .conftest import URL, Received, Responder, ScriptedBridge, until
 
 
 def test_restarted_bridge_is_not_noticed(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
@@ -43,41 +41,6 @@ def test_feigned_restart_gets_no_second_run(bridge: ScriptedBridge, sealed: Seal
     assert len(bridge.received) == bridge.calls == 1
 
 
-FORGED = [
-    *(status.value for status in OuterStatus),
-    (grpc.StatusCode.OK, ""),
-    (grpc.StatusCode.UNKNOWN, "anything"),
-    (grpc.StatusCode.ABORTED, "key_unknown"),
-    (grpc.StatusCode.UNAVAILABLE, ""),
-]
-
-
-@pytest.mark.usefixtures("no_restart")
-@pytest.mark.parametrize("moment", ["at once", "after the request", "after the head", "amid the body"])
-@pytest.mark.parametrize("forged", FORGED, ids=lambda forged: f"{forged[0].name} {forged[1]}")
-def test_forged_status_gets_no_second_run(
-    forged: tuple[grpc.StatusCode, str], moment: str, bridge: ScriptedBridge, sealed: SealedTransport
-) -> None:
-    async def answer(_: Received, respond: Responder) -> None:
-        if moment != "after the request":
-            await respond.send(head=head())
-        if moment == "amid the body":
-            await respond.send(body=b"half an ans")
-        await end_with(respond.context, forged)
-
-    bridge.refuse_with = forged if moment == "at once" else None
-    bridge.answer = answer
-    delivered = b""
-    with suppress(BlindRelayError), sealed.httpx2_client() as client, client.stream("POST", URL) as response:
-        if "x-blindrelay-error" not in response.headers:
-            for piece in response.iter_raw():
-                delivered += piece
-            pytest.fail("a cut response was taken for a whole one")
-    assert bridge.calls == 1
-    assert len(bridge.received) <= 1
-    assert b"half an ans".startswith(delivered)
-
-
 def test_consumed_body_is_not_sent_twice(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     with sealed.httpx2_client() as client:
         client.get(URL)
@@ -103,16 +66,6 @@ def test_missing_directory_means_that_no_bridge_is_up(
     with sealed.httpx2_client() as client, pytest.raises(httpx2.ConnectError, match="no bridge is up"):
         client.get(URL)
     assert bridge.calls == 0
-
-
-def test_another_bridges_directory_sends_nothing(bridge: ScriptedBridge) -> None:
-    with closing(ScriptedBridge()) as other:
-        other.port = bridge.port
-        with SealedTransport(other.connection).httpx2_client() as client:
-            response = client.get(URL)
-    assert (response.status_code, response.headers["x-should-retry"]) == (403, "false")
-    assert "not the pinned one's" in response.json()["error"]["message"]
-    assert (bridge.directory_requests, bridge.calls) == (1, 0)
 
 
 @pytest.mark.parametrize(("offset", "message"), [(3_600, "clock is behind"), (-3_600, "clock is ahead")])

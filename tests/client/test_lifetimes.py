@@ -12,7 +12,7 @@ import pytest
 from blindrelay.client import ClosedError, CutResponseError, SealedTransport
 from blindrelay.v1.outer_status import OuterStatus
 
-from .conftest import TAIL, URL, Received, Responder, ScriptedBridge, head, stall, wait_for
+from .conftest import TAIL, URL, Received, Responder, ScriptedBridge, head, stalling, wait_for
 
 
 def test_read_timeout_is_an_idle_timer(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
@@ -42,7 +42,7 @@ async def test_first_byte_and_idle_are_separate_timeouts(
 ) -> None:
     async def late_and_then_silent(received: Received, respond: Responder) -> None:
         await asyncio.sleep(1)
-        await stall(received, respond)
+        await stalling(received, respond)
 
     bridge.answer = late_and_then_silent
     sealed = SealedTransport(bridge.connection + options)
@@ -63,7 +63,7 @@ async def test_connecting_has_its_own_timeout(bridge: ScriptedBridge) -> None:
 
 
 async def test_cancelling_ends_the_exchange_at_once(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    bridge.answer = stall
+    bridge.answer = stalling
     async with sealed.async_httpx2_client() as client:
         task = asyncio.create_task(client.get(URL))
         await asyncio.to_thread(wait_for, lambda: len(bridge.received) == 1)
@@ -78,7 +78,7 @@ def test_closing_a_stream_early_ends_the_exchange(bridge: ScriptedBridge, sealed
         for _ in range(50):  # complete responses are not cancelled
             client.get(URL)
         assert bridge.cancelled == []
-        bridge.answer = stall
+        bridge.answer = stalling
         with client.stream("GET", URL) as response:
             assert next(response.iter_raw()) == b"x"
         wait_for(lambda: bridge.cancelled == [True])
@@ -114,7 +114,7 @@ def test_closing_a_client_leaves_others_open(sealed: SealedTransport) -> None:
 def test_closing_a_client_ends_its_streams_and_what_another_thread_waits_for(
     bridge: ScriptedBridge, sealed: SealedTransport
 ) -> None:
-    bridge.answer = stall
+    bridge.answer = stalling
     client = sealed.httpx2_client()
     response = client.send(client.build_request("GET", URL), stream=True)
     pieces = response.iter_raw()
@@ -140,6 +140,6 @@ def test_pool_timeout_limits_the_wait_for_room_which_failures_give_back(
             client.get(URL)
         assert client.get("https://api.openai.com/" + "x" * 40_000).status_code == 400
         assert client.get(URL).status_code == 200
-        bridge.answer = stall
+        bridge.answer = stalling
         with client.stream("GET", URL), pytest.raises(httpx2.PoolTimeout):
             client.get(URL, timeout=httpx2.Timeout(10, pool=0.2))

@@ -47,20 +47,6 @@ def test_fork_is_noticed_by_this_process_and_by_later_ones(
     assert (bridge.calls, len(bridge.received)) == (calls, 1)
 
 
-def test_rollback_is_noticed_by_a_later_process(bridge: ScriptedBridge) -> None:
-    bridge.clock_offset = -200
-    older = bridge.directory()
-    bridge.clock_offset = 0
-    assert status_of(bridge) == 200
-
-    def serve_older(response: GetKeyDirectoryResponse) -> None:
-        response.directories[0].CopyFrom(older)
-
-    bridge.substitute = serve_older
-    assert "older key directory" in complaint(bridge)
-    assert len(bridge.received) == 1
-
-
 def test_history_off_writes_nothing(bridge: ScriptedBridge, state: Path) -> None:
     for _ in range(2):
         bridge.sequence = 0

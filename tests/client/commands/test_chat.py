@@ -18,11 +18,8 @@ from ..conftest import (
     TAIL,
     Response,
     ScriptedBridge,
-    altered,
-    altering,
     answering,
     failing,
-    head,
     never,
     responding,
     wait_for,
@@ -208,7 +205,6 @@ IN_STREAM = b'data: {"type":"error","error":{"type":"overloaded_error","message"
         (failing(ErrorCode.ERROR_CODE_PROVIDER_UNREACHABLE, "no way"), 4, "the bridge answered: no way"),
         (responding(200, b"<html>"), 5, "the provider answered with something other than an event stream"),
         (HALF, 3, "the relay ended the exchange before the response's end"),
-        (altering(altered, head=head()), 3, "the response did not open"),
     ],
 )
 def test_exit_code_says_who_is_at_fault(

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import ScriptedBridge
-from .conftest import Run, walls_are_allowed
+from .conftest import Run, command, refused, walls_are_allowed
 from .outside import TRY_EVERYTHING, Outside
 
 pytestmark = pytest.mark.usefixtures("to_bridge")
@@ -30,9 +29,11 @@ def outside(tmp_path: Path) -> Iterator[Outside]:
         yield Outside(tmp_path, stack)
 
 
-def outcome_of(run: Run, outside: Outside, *options: str) -> dict[str, str]:
+def outcome_of(run: Run, outside: Outside, option: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    for name, value in outside.environment.items():
+        monkeypatch.setenv(name, value)
     program = [sys.executable, "-c", TRY_EVERYTHING, json.dumps(outside.addresses)]
-    code, out, err = run("run", *options, "--", *program)
+    code, out, err = run("run", option, "--", *program)
     assert (code, err) == (0, "")
     found: dict[str, str] = json.loads(out)
     return found
@@ -40,9 +41,7 @@ def outcome_of(run: Run, outside: Outside, *options: str) -> dict[str, str]:
 
 @walled
 def test_wall_holds_every_kind_of_socket(run: Run, outside: Outside, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OUTSIDE", str(os.getpid()))
-    monkeypatch.setenv("OUTSIDE_SOCKET", str(outside.descriptor))
-    found = outcome_of(run, outside, "--wall")
+    found = outcome_of(run, outside, "--wall", monkeypatch)
     assert outside.reached() == set()
     # The program has a loopback of its own: a datagram to nobody there is sent, and lost.
     assert {found.pop("tcp"), found.pop("tcp6"), found.pop("fast open")} == {"ECONNREFUSED"}
@@ -58,9 +57,7 @@ def test_wall_holds_every_kind_of_socket(run: Run, outside: Outside, monkeypatch
 def test_without_a_wall_the_same_program_gets_out(
     run: Run, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OUTSIDE", str(os.getpid()))
-    monkeypatch.setenv("OUTSIDE_SOCKET", str(outside.descriptor))
-    found = outcome_of(run, outside, "--no-wall")
+    found = outcome_of(run, outside, "--no-wall", monkeypatch)
     assert outside.reached() == {"tcp", "tcp6", "udp", "unix", "abstract", "datagrams"}
     assert found["a pair"] == "done"
 
@@ -73,47 +70,41 @@ def test_unix_sockets_are_allowed_when_asked_for(run: Run, outside: Outside) -> 
 
 
 @walled
-def test_endpoint_behind_a_wall_is_unreachable_from_outside(run: Run, tmp_path: Path) -> None:
-    """Other processes of this machine cannot use the program's token, not even those of the same user."""
+def test_endpoint_behind_a_wall_is_unreachable_from_outside(tmp_path: Path) -> None:
+    """Other processes of this machine cannot use the program's token, nor see it in a command line."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    program = f'echo "$OPENAI_BASE_URL" > {fifo}; read _ < {fifo}'
-    arguments = [sys.executable, "-m", "blindrelay.client", "run", "--wall", "--", "sh", "-c", program]
-    with subprocess.Popen(arguments) as process:
-        port = int(fifo.read_text().split(":")[2].split("/")[0])
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", port))
-        fifo.write_text("go on\n")
-        assert process.wait(30) == 0
+    lines = "cat /proc/$PPID/cmdline /proc/self/cmdline"
+    program = f'echo "$OPENAI_BASE_URL" "$OPENAI_API_KEY" $({lines} | tr "\\0" " ") > {fifo}; read _ < {fifo}'
+    process = command("run", "--wall", "--", "sh", "-c", program)
+    told = fifo.read_text()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", int(told.split(":")[2].split("/")[0])))
+    fifo.write_text("go on\n")
+    assert process.communicate(timeout=30) == (b"", b"")
+    assert told.count("brl_") == 1
 
 
 def test_missing_wall_is_reported(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
+    missing = "only Linux has a wall for programs"
     code, out, err = run("run", "--", "echo", "hello")
-    assert (code, out) == (0, "hello\n")
-    assert err.startswith(
-        "blindrelay: warning: only Linux has a wall for programs, so a program that ignores"
-    )
-    assert err.count("\n") == 1
+    assert (code, out, err.count("\n")) == (0, "hello\n", 1)
+    assert err.startswith(f"blindrelay: warning: {missing}, so a program that ignores")
     assert run("run", "--no-wall", "--", "echo", "hello") == (0, "hello\n", "")
-    assert run("run", "--wall", "--", "echo", "hello") == (
-        2,
-        "",
-        "blindrelay: --wall: only Linux has a wall for programs\n",
-    )
+    assert refused(run, "run", "--wall", "--", "echo", "hello") == f"blindrelay: --wall: {missing}\n"
 
 
 @walled
-def test_kernel_that_refuses_namespaces_is_reported(run: Run) -> None:
+def test_kernel_that_refuses_namespaces_is_reported() -> None:
     """In a user namespace that may make no others: as where an administrator forbids them."""
     forbid = 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"'
     blindrelay = [sys.executable, "-m", "blindrelay.client", "run"]
     outer = ["unshare", "--user", "--map-root-user", "sh", "-c", forbid, "sh", *blindrelay]
-    done = subprocess.run([*outer, "--", "echo", "hello"], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "hello\n")
-    assert "this machine does not allow network namespaces (No space left on device)" in done.stderr
-    done = subprocess.run([*outer, "--wall", "echo"], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (2, "")
+    for option, ended in [("--", (0, "hello\n")), ("--wall", (2, ""))]:
+        done = subprocess.run([*outer, option, "echo", "hello"], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == ended
+        assert "this machine does not allow network namespaces (No space left on device)" in done.stderr
 
 
 NODE_WAYS = """
@@ -160,34 +151,18 @@ def test_node_is_held_without_a_wall(run: Run, tmp_path: Path) -> None:
     script = tmp_path / "script with spaces.mjs"
     script.write_text(NODE_WAYS)
     code, out, err = run("run", "--no-wall", "--", "node", script)
-    assert code == 0
     here, *workers = map(json.loads, out.splitlines())
-    assert workers == [here] * 3
-    assert set(here.values()) == {
-        "not sealed: 192.0.2.1",
-        "not sealed: 2001:db8::1",
-        "not sealed: 3221225985",  # what resolvers take for 192.0.2.1
-    }
+    assert (code, workers) == (0, [here] * 3)
+    hosts = ("192.0.2.1", "2001:db8::1", "3221225985")  # the last is what resolvers take for the first
+    assert set(here.values()) == {f"not sealed: {host}" for host in hosts}
     assert err == "blindrelay: refused because not sealed: 192.0.2.1 (24), [2001:db8::1] (4)\n"
 
 
-def test_endpoint_is_reachable_through_its_own_proxy(to_bridge: ScriptedBridge, run: Run) -> None:
+@pytest.mark.parametrize("way", ["--proxytunnel", "--no-proxytunnel"])
+def test_endpoint_is_reachable_through_its_own_proxy(way: str, run: Run) -> None:
     """For programs that send everything through their proxy, loopback too: CONNECT, and absolute URLs."""
-    program = (
-        "curl -sS --noproxy '' $WAY -H \"authorization: Bearer $OPENAI_API_KEY\" $OPENAI_BASE_URL/models"
-    )
-    for way in ("--proxytunnel", "--no-proxytunnel"):
-        script = program.replace("$WAY", way)
-        assert run("run", "--no-wall", "--", "sh", "-c", script) == (0, "{}", "")
-    assert len(to_bridge.received) == 2
-
-
-@walled
-def test_token_is_in_no_command_line(run: Run) -> None:
-    program = "cat /proc/$PPID/cmdline /proc/self/cmdline; echo $OPENAI_API_KEY"
-    code, out, err = run("run", "--wall", "--", "sh", "-c", program)
-    assert (code, err) == (0, "")
-    assert out.count("brl_") == 1
+    ask = f"curl -sS --noproxy '' {way} -H \"authorization: Bearer $OPENAI_API_KEY\" $OPENAI_BASE_URL/models"
+    assert run("run", "--no-wall", "--", "sh", "-c", ask) == (0, "{}", "")
 
 
 ASK_WITH_NODE = """

@@ -17,7 +17,7 @@ from blindrelay.client.endpoint import listen, read_providers, serve
 from blindrelay.testbed import Testbed
 from blindrelay.testbed.processes import PartProcess
 
-from ..conftest import ScriptedBridge, answer_whole
+from ..conftest import ScriptedBridge, whole
 
 
 @dataclass
@@ -100,7 +100,7 @@ def bridge(shared_bridge: ScriptedBridge) -> Iterator[ScriptedBridge]:
     shared_bridge.received.clear()
     shared_bridge.cancelled.clear()
     yield shared_bridge
-    shared_bridge.answer = answer_whole
+    shared_bridge.answer = whole
     shared_bridge.refuse = None
     shared_bridge.stop_reading_after = None
 

@@ -21,6 +21,7 @@ from .conftest import Endpoint
 def test_every_method_and_status_passes(
     bridged: Endpoint, bridge: ScriptedBridge, method: str, status: int
 ) -> None:
+    path = "file-1?limit=2&after=a%2Fb"
     length = {"content_length": "12345"} if method == "HEAD" else {}
     bridge.answer = responding(status, **length)
     body = b"\x00\xff" * 300_000 if method == "PUT" else b""
@@ -34,7 +35,7 @@ def test_every_method_and_status_passes(
             assert method != "HEAD" or answer.headers["content-length"] == "12345"
     for received in bridge.received:
         assert received.head.method == method
-        assert received.head.url == "https://api.openai.com/v1/files/file-1?limit=2&after=a%2Fb"
+        assert received.head.url == f"https://api.openai.com/v1/files/{path}"
         assert received.body == body
 
 
@@ -145,6 +146,7 @@ def test_an_error_has_the_shape_of_its_api(
     assert "blindrelay_overloaded" in answer.text.lower()
     refused = httpx.post(bridged.url + path, trust_env=False)
     assert (refused.status_code, shape_of(refused.json())) == (401, shape)
+    assert "blindrelay_local_token" in refused.text.lower()
 
 
 def shape_of(body: dict[str, object]) -> dict[str, object]:
