@@ -170,6 +170,10 @@ class ScriptedBridge:
         identity = format_identity(self.identity.public_key)
         return f"blindrelay://{self.token}@127.0.0.1:{self.port}?bridge={identity}&tls=off"
 
+    def client(self, options: str = "") -> httpx2.Client:
+        """A new client, as in a new process."""
+        return SealedTransport(self.connection + options).httpx2_client()
+
     def directory(self) -> SignedKeyDirectory:
         self.sequence += 1
         # Restarts appear to be a second apart, without waiting.
@@ -285,6 +289,12 @@ def no_restart(monkeypatch: pytest.MonkeyPatch) -> None:
 def sealed(bridge: ScriptedBridge) -> Iterator[SealedTransport]:
     with SealedTransport(bridge.connection) as transport:
         yield transport
+
+
+@pytest.fixture
+def client(sealed: SealedTransport) -> Iterator[httpx2.Client]:
+    with sealed.httpx2_client() as client:
+        yield client
 
 
 def client_of(library: Any, sealed: SealedTransport, **options: Any) -> Any:

@@ -1,14 +1,19 @@
-"""How failures reach the application: as exceptions or as responses."""
+"""How failures reach the application, where each comes from, and how often the official SDKs retry it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import anthropic
 import httpx2
+import openai
 import pytest
+from anthropic import Anthropic
+from openai import OpenAI
 
 from blindrelay.client import (
+    BlindRelayError,
     BridgeError,
     CutResponseError,
     SealedTransport,
@@ -24,10 +29,135 @@ from .conftest import (
     Received,
     Responder,
     ScriptedBridge,
+    answering,
     client_of,
     failing,
     head,
+    responding,
 )
+
+ONCE, AGAIN = 1, 3
+"""Attempts with the default max_retries of the SDKs, which is 2."""
+
+OUTER: dict[OuterStatus, tuple[int, Any]] = {
+    OuterStatus.REFUSED: (ONCE, 403),
+    OuterStatus.KEY_UNKNOWN: (AGAIN, 502),
+    OuterStatus.MALFORMED: (ONCE, 502),
+    OuterStatus.IDENTITY_UNKNOWN: (ONCE, 403),
+    OuterStatus.UNAUTHENTICATED: (ONCE, 401),
+    OuterStatus.BRIDGE_UNAVAILABLE: (AGAIN, httpx2.ConnectError),
+    OuterStatus.DRAINING: (AGAIN, httpx2.ConnectError),
+    OuterStatus.OVERLOADED: (AGAIN, 429),
+    OuterStatus.DEADLINE: (AGAIN, httpx2.ReadTimeout),
+    OuterStatus.INTERNAL: (AGAIN, httpx2.ReadError),
+}
+"""With the status of the response that the SDK gets, or what is raised in it."""
+
+INNER = {
+    ErrorCode.ERROR_CODE_MALFORMED: ONCE,
+    ErrorCode.ERROR_CODE_NOT_ALLOWED: ONCE,
+    ErrorCode.ERROR_CODE_STORED_OBJECT: ONCE,
+    ErrorCode.ERROR_CODE_TOO_LARGE: ONCE,
+    ErrorCode.ERROR_CODE_DEADLINE: AGAIN,
+    ErrorCode.ERROR_CODE_OVERLOADED: AGAIN,
+    ErrorCode.ERROR_CODE_PROVIDER_UNREACHABLE: AGAIN,
+    ErrorCode.ERROR_CODE_PROVIDER_FAILED: AGAIN,
+    ErrorCode.ERROR_CODE_UNSUPPORTED: ONCE,
+    ErrorCode.ERROR_CODE_INTERNAL: ONCE,
+    ErrorCode.ERROR_CODE_DRAINING: AGAIN,
+}
+
+PROVIDER = dict.fromkeys((400, 401, 403, 404, 422), ONCE) | dict.fromkeys((408, 409, 429, 500), AGAIN)
+
+SDKError = openai.APIError | anthropic.APIError
+Ask = Callable[[], SDKError]
+
+
+@pytest.fixture(params=["openai", "anthropic"])
+def ask(request: pytest.FixtureRequest, sealed: SealedTransport, monkeypatch: pytest.MonkeyPatch) -> Ask:
+    """Sends a request with that SDK, without pauses, and returns the error that the program gets."""
+    for sdk in (openai, anthropic):
+        monkeypatch.setattr(sdk._base_client.BaseClient, "_calculate_retry_timeout", lambda *_, **__: 0.0)
+    options: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Well?"}]}
+    own = {"api_key": "none", "http_client": sealed.httpx2_client()}
+
+    def fail() -> SDKError:
+        try:
+            if request.param == "openai":
+                OpenAI(**own).chat.completions.create(**options)
+            else:
+                Anthropic(**own).messages.create(**options, max_tokens=9)
+        except (openai.APIError, anthropic.APIError) as error:
+            return error
+        raise AssertionError("it was answered")
+
+    return fail
+
+
+def response_in(error: SDKError) -> Any:
+    """The response that an SDK made this error of."""
+    assert isinstance(error, openai.APIStatusError | anthropic.APIStatusError)
+    return error.response
+
+
+def origin_of(error: SDKError) -> str:
+    """The origin of an error, from the class of its cause or the body of the response."""
+    if isinstance(cause := error.__cause__, BlindRelayError):
+        assert cause.origin in str(cause)
+        return cause.origin
+    said = response_in(error).json()["error"]
+    assert said["message"].startswith("BlindRelay: ")
+    assert said["origin"] in said["message"]
+    assert response_in(error).headers["x-blindrelay-error"].startswith(said["origin"] + "/")
+    return str(said["origin"])
+
+
+@pytest.mark.usefixtures("no_restart")
+@pytest.mark.parametrize("status", OuterStatus, ids=lambda status: status.name.lower())
+def test_relay_errors_are_retried_as_listed(status: OuterStatus, ask: Ask, bridge: ScriptedBridge) -> None:
+    bridge.refuse = status
+    error = ask()
+    attempts, seen = OUTER[status]
+    assert (origin_of(error), bridge.calls) == ("relay", attempts)
+    if isinstance(seen, int):
+        assert response_in(error).status_code == seen
+        assert response_in(error).headers["x-blindrelay-error"] == f"relay/{status.details}"
+    else:
+        assert isinstance(error.__cause__, seen)
+
+
+@pytest.mark.parametrize("code", ErrorCode.values()[1:], ids=ErrorCode.Name)
+def test_bridge_errors_are_retried_as_listed(
+    code: ErrorCode.ValueType, ask: Ask, bridge: ScriptedBridge
+) -> None:
+    bridge.answer = failing(code, "it did not work")
+    assert (origin_of(ask()), bridge.calls) == ("bridge", INNER[code])
+
+
+@pytest.mark.parametrize("status", PROVIDER)
+def test_provider_error_is_an_sdk_error(status: int, ask: Ask, bridge: ScriptedBridge) -> None:
+    body = b'{"error": {"type": "t", "message": "the provider\'s own words"}}'
+    fields = {"content_type": "application/json", "retry_after": "7", "x_request_id": "req-1"}
+    bridge.answer = responding(status, body, **fields)
+    response = response_in(ask())
+    assert (response.status_code, response.content) == (status, body)
+    assert {name: response.headers[name.replace("_", "-")] for name in fields} == fields
+    assert "x-blindrelay-error" not in response.headers
+    assert bridge.calls == PROVIDER[status]
+
+
+async def altered(_: Received, respond: Responder) -> None:
+    (record,) = respond.exchange.response.seal(head=head())
+    await respond.raw(record[:-1] + bytes([record[-1] ^ 1]))
+
+
+def test_cut_response_is_tried_again_and_an_altered_one_is_not(ask: Ask, bridge: ScriptedBridge) -> None:
+    bridge.answer = answering(head=head(), body=b"{")
+    assert isinstance(ask().__cause__, CutResponseError)
+    assert bridge.calls == AGAIN
+    bridge.answer = altered
+    assert response_in(ask()).headers["x-blindrelay-error"] == "relay/altered"
+    assert bridge.calls == AGAIN + ONCE
 
 
 @LIBRARIES
@@ -49,20 +179,19 @@ def test_cut_response_is_an_error(
     assert isinstance(raised.value, library.RemoteProtocolError)
 
 
-def test_status_after_the_end_is_ignored(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+def test_status_after_the_end_is_ignored(bridge: ScriptedBridge, client: httpx2.Client) -> None:
     async def whole_then_abort(_: Received, respond: Responder) -> None:
         await respond.send(head=head(), body=b"whole", tail=TAIL)
         await respond.context.abort(*OuterStatus.INTERNAL.value)
 
     bridge.answer = whole_then_abort
-    with sealed.httpx2_client() as client:
-        assert client.get(URL).content == b"whole"
+    assert client.get(URL).content == b"whole"
 
 
-def test_bridge_error_amid_a_response_is_raised(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    code = ErrorCode.ERROR_CODE_PROVIDER_FAILED
-    bridge.answer = failing(code, "the provider broke off", {"head": head(), "body": b"some"})
-    with sealed.httpx2_client() as client, pytest.raises(BridgeError, match="broke off") as raised:
+def test_bridge_error_amid_a_response_is_raised(bridge: ScriptedBridge, client: httpx2.Client) -> None:
+    begun = {"head": head(), "body": b"some"}
+    bridge.answer = failing(ErrorCode.ERROR_CODE_PROVIDER_FAILED, "the provider broke off", begun)
+    with pytest.raises(BridgeError, match="broke off") as raised:
         client.get(URL)
     assert isinstance(raised.value, httpx2.RemoteProtocolError)
     assert not raised.value.not_started
@@ -79,23 +208,22 @@ def test_unknown_error_numbers_are_internal(number: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "where"),
+    ("url", "names"),
     [
-        ("https://api.anthropic.com/v1/messages", lambda body: body["error"]["message"]),
-        ("https://api.openai.com/v1/responses", lambda body: body["error"]["message"]),
-        ("https://g.example/v1beta/models/m:generateContent", lambda body: body["error"]["message"]),
-        ("https://api.mistral.ai/v1/models", lambda body: body["message"]),
-        ("https://api.cohere.com.blindrelay.invalid/v2/models", lambda body: body["message"]),
+        ("https://api.anthropic.com/v1/messages", {"type", "error"}),
+        ("https://api.openai.com/v1/responses", {"error"}),
+        ("https://g.example/v1beta/models/m:generateContent", {"error"}),
+        ("https://api.mistral.ai/v1/models", {"object", "type", "code", "param", "message", "origin"}),
+        ("https://api.cohere.com.blindrelay.invalid/v2/models", {"code", "message", "origin"}),
     ],
 )
 def test_error_body_has_the_form_of_its_api(
-    url: str, where: Callable[[Any], str], bridge: ScriptedBridge, sealed: SealedTransport
+    url: str, names: set[str], bridge: ScriptedBridge, client: httpx2.Client
 ) -> None:
     bridge.refuse = OuterStatus.REFUSED
-    with sealed.httpx2_client() as client:
-        body = client.post(url, json={}).json()
-    assert "BlindRelay" in where(body)
-    assert ("type" in body) == ("anthropic" in url or "mistral" in url)
+    body = client.post(url, json={}).json()
+    assert set(body) == names
+    assert "BlindRelay" in body.get("error", body)["message"]
 
 
 @LIBRARIES

@@ -82,7 +82,7 @@ def test_proxy_of_the_environment_is_not_used(
     """Nor is BLINDRELAY_PROXY for a relay on this machine."""
     for name in ("http_proxy", "https_proxy", "grpc_proxy", "HTTPS_PROXY", "BLINDRELAY_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    with SealedTransport(bridge.connection).httpx2_client() as client:
+    with bridge.client() as client:
         assert client.get(URL).status_code == 200
 
 

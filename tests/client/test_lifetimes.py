@@ -12,10 +12,10 @@ import pytest
 from blindrelay.client import ClosedError, CutResponseError, SealedTransport
 from blindrelay.v1.outer_status import OuterStatus
 
-from .conftest import TAIL, URL, Received, Responder, ScriptedBridge, head, stalling, wait_for
+from .conftest import TAIL, URL, Received, Responder, ScriptedBridge, head, stalling, wait_for, whole
 
 
-def test_read_timeout_is_an_idle_timer(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+def test_read_timeout_is_an_idle_timer(bridge: ScriptedBridge, client: httpx2.Client) -> None:
     async def slow_but_steady(_: Received, respond: Responder) -> None:
         await respond.send(head=head())
         for _piece in range(8):
@@ -24,8 +24,7 @@ def test_read_timeout_is_an_idle_timer(bridge: ScriptedBridge, sealed: SealedTra
         await respond.send(tail=TAIL)
 
     bridge.answer = slow_but_steady
-    with sealed.httpx2_client(timeout=httpx2.Timeout(10, read=0.9)) as client:
-        assert client.get(URL).content == b"x" * 8
+    assert client.get(URL, timeout=httpx2.Timeout(10, read=0.9)).content == b"x" * 8
 
 
 @pytest.mark.parametrize(
@@ -73,73 +72,65 @@ async def test_cancelling_ends_the_exchange_at_once(bridge: ScriptedBridge, seal
         await asyncio.to_thread(wait_for, lambda: bridge.cancelled == [True])
 
 
-def test_closing_a_stream_early_ends_the_exchange(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    with sealed.httpx2_client() as client:
-        for _ in range(50):  # complete responses are not cancelled
-            client.get(URL)
-        assert bridge.cancelled == []
-        bridge.answer = stalling
-        with client.stream("GET", URL) as response:
-            assert next(response.iter_raw()) == b"x"
-        wait_for(lambda: bridge.cancelled == [True])
+def test_closing_a_stream_early_ends_the_exchange(bridge: ScriptedBridge, client: httpx2.Client) -> None:
+    for _ in range(50):  # complete responses are not cancelled
+        client.get(URL)
+    assert bridge.cancelled == []
+    bridge.answer = stalling
+    with client.stream("GET", URL) as response:
+        assert next(response.iter_raw()) == b"x"
+    wait_for(lambda: bridge.cancelled == [True])
 
 
 def test_failed_event_loops_log_nothing(
-    bridge: ScriptedBridge, sealed: SealedTransport, caplog: pytest.LogCaptureFixture
+    bridge: ScriptedBridge, client: httpx2.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     """gRPC watches a failed connection, and would report it to a loop that has ended."""
     nowhere = SealedTransport(bridge.connection.replace(f":{bridge.port}?", ":1?"))
 
     async def once() -> None:
-        async with nowhere.async_httpx2_client(timeout=5) as client:
+        async with nowhere.async_httpx2_client(timeout=5) as failing:
             for _attempt in range(2):  # the second waits for the channel to try again
                 with pytest.raises(httpx2.ConnectError):
-                    await client.get(URL)
+                    await failing.get(URL)
 
-    with sealed.httpx2_client() as another:  # in a loop that continues
-        for _loop in range(2):
-            asyncio.run(once())
-            assert another.get(URL).status_code == 200
+    for _loop in range(2):
+        asyncio.run(once())
+        assert client.get(URL).status_code == 200  # in a loop that continues
     assert caplog.records == []
 
 
-def test_closing_a_client_leaves_others_open(sealed: SealedTransport) -> None:
-    with sealed.httpx2_client() as first, sealed.httpx2_client() as second:
-        first.get(URL)
-        second.get(URL)
-        first.close()
-        assert second.get(URL).status_code == 200
-
-
-def test_closing_a_client_ends_its_streams_and_what_another_thread_waits_for(
-    bridge: ScriptedBridge, sealed: SealedTransport
+def test_closing_a_client_ends_what_it_does_and_nothing_else(
+    bridge: ScriptedBridge, sealed: SealedTransport, client: httpx2.Client
 ) -> None:
     bridge.answer = stalling
-    client = sealed.httpx2_client()
-    response = client.send(client.build_request("GET", URL), stream=True)
+    closed = sealed.httpx2_client()
+    response = closed.send(closed.build_request("GET", URL), stream=True)
     pieces = response.iter_raw()
     assert next(pieces) == b"x"
-    with ThreadPoolExecutor(1) as thread:
-        waiting = thread.submit(client.get, URL)
-        wait_for(lambda: len(bridge.received) == 2)
-        client.close()
+    with client.stream("GET", URL) as another, ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(closed.get, URL)
+        wait_for(lambda: len(bridge.received) == 3)
+        closed.close()
         with pytest.raises((ClosedError, CutResponseError)):
             waiting.result()
-    with pytest.raises(httpx2.ReadError, match="the client was closed"):
-        next(pieces)
+        with pytest.raises(httpx2.ReadError, match="the client was closed"):
+            next(pieces)
+        assert next(another.iter_raw()) == b"x"
+        bridge.answer = whole
+        assert client.get(URL).status_code == 200
     response.close()
 
 
 def test_pool_timeout_limits_the_wait_for_room_which_failures_give_back(
-    bridge: ScriptedBridge, sealed: SealedTransport, monkeypatch: pytest.MonkeyPatch
+    bridge: ScriptedBridge, client: httpx2.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("blindrelay.client.relay_connection.MAX_EXCHANGES", 1)
-    with sealed.httpx2_client(timeout=httpx2.Timeout(10, pool=5)) as client:
-        for refuse in (OuterStatus.REFUSED, None, OuterStatus.OVERLOADED, None):
-            bridge.refuse = refuse
-            client.get(URL)
-        assert client.get("https://api.openai.com/" + "x" * 40_000).status_code == 400
-        assert client.get(URL).status_code == 200
-        bridge.answer = stalling
-        with client.stream("GET", URL), pytest.raises(httpx2.PoolTimeout):
-            client.get(URL, timeout=httpx2.Timeout(10, pool=0.2))
+    for refuse in (OuterStatus.REFUSED, None, OuterStatus.OVERLOADED, None):
+        bridge.refuse = refuse
+        client.get(URL, timeout=10)
+    assert client.get("https://api.openai.com/" + "x" * 40_000).status_code == 400
+    assert client.get(URL, timeout=10).status_code == 200
+    bridge.answer = stalling
+    with client.stream("GET", URL), pytest.raises(httpx2.PoolTimeout):
+        client.get(URL, timeout=httpx2.Timeout(10, pool=0.2))

@@ -1,7 +1,8 @@
-"""The transport under httpx and httpx2, synchronous and asynchronous, against a scripted bridge."""
+"""The transport under httpx and httpx2, synchronous and asynchronous: methods, statuses, sizes, streams."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import threading
@@ -10,9 +11,10 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import httpx
+import httpx2
 import pytest
 
-from blindrelay.client import ConfigurationError, SealedTransport
+from blindrelay.client import ConfigurationError, ProtocolError, SealedTransport
 from blindrelay.v1.inner_pb2 import ErrorCode
 
 from .conftest import (
@@ -25,7 +27,10 @@ from .conftest import (
     client_of,
     failing,
     head,
+    responding,
 )
+
+PIECE = 65_536
 
 
 @LIBRARIES
@@ -64,6 +69,47 @@ def test_pieces_arrive_as_they_are_sent(
         assert list(pieces) == [b"last"]
 
 
+@LIBRARIES
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY"])
+def test_every_method_passes_without_a_body(
+    library: Any, method: str, bridge: ScriptedBridge, sealed: SealedTransport
+) -> None:
+    """The length in a response to HEAD is of a body that does not come."""
+    length = "12345" if method == "HEAD" else "0"
+    bridge.answer = responding(200, content_length=length)
+    with client_of(library, sealed) as client:
+        response = client.request(method, URL)
+    assert (response.status_code, response.content) == (200, b"")
+    assert response.headers["content-length"] == length
+    assert (bridge.received[0].head.method, bridge.received[0].body) == (method, b"")
+
+
+@pytest.mark.parametrize("status", [200, 201, 204, 205, 299, 304, 399, 418, 451, 499, 520, 599])
+def test_every_status_passes(status: int, bridge: ScriptedBridge, client: httpx2.Client) -> None:
+    bridge.answer = responding(status)
+    response = client.delete(URL)
+    assert (response.status_code, response.content) == (status, b"")
+
+
+@pytest.mark.parametrize("status", [0, 100, 103, 199, 600, 999])
+def test_invalid_status_is_an_error_of_the_bridge(
+    status: int, bridge: ScriptedBridge, client: httpx2.Client
+) -> None:
+    bridge.answer = responding(status)
+    with pytest.raises(ProtocolError) as raised:
+        client.get(URL)
+    assert isinstance(raised.value, httpx2.RemoteProtocolError)
+
+
+@pytest.mark.parametrize("size", [0, 1, PIECE - 1, PIECE, PIECE + 1, 5 * PIECE + 7, 40 * PIECE])
+def test_every_size_passes_both_ways(size: int, bridge: ScriptedBridge, client: httpx2.Client) -> None:
+    body = hashlib.shake_256(b"sound").digest(size)
+    pieces = [{"body": body[start : start + PIECE]} for start in range(0, size, PIECE)]
+    bridge.answer = answering({"head": head(b"audio/wav")}, *pieces, tail=TAIL)
+    assert client.post(URL, content=body).content == body
+    assert bridge.received[0].body == body
+
+
 class BodyError(Exception):
     """Raised by an application's body."""
 
@@ -97,39 +143,29 @@ async def test_streamed_body_arrives_or_raises(
     assert [each.body for each in bridge.received] == ([] if fails else [b"".join(PIECES)] * 2)
 
 
-def test_early_response_to_a_large_upload_arrives(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+def test_early_response_to_a_large_upload_arrives(bridge: ScriptedBridge, client: httpx2.Client) -> None:
     bridge.answer = failing(ErrorCode.ERROR_CODE_TOO_LARGE, "too large")
     bridge.stop_reading_after = 2
-    with sealed.httpx2_client() as client:
-        response = client.post(URL, content=b"x" * 8_000_000)
+    response = client.post(URL, content=b"x" * 8_000_000)
     assert (response.status_code, response.headers["x-blindrelay-error"]) == (413, "bridge/too_large")
     assert response.headers["x-should-retry"] == "false"
 
 
-def test_relay_sees_only_known_metadata(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    with sealed.httpx2_client() as client:
-        client.post(URL, json={}, headers={"x-stainless-os": "Linux"})
+def test_relay_sees_only_known_metadata(bridge: ScriptedBridge, client: httpx2.Client) -> None:
+    client.post(URL, json={}, headers={"x-stainless-os": "Linux"})
     metadata = bridge.received[0].metadata
     assert set(metadata) == {"authorization", "blindrelay-envelope-bin", "user-agent"}
     assert metadata["user-agent"].startswith("grpc-python-asyncio/")
 
 
-@pytest.mark.parametrize(
-    ("method", "other"),
-    [("httpx_client", "httpx2_client"), ("async_httpx2_client", "async_httpx_client")],
-)
-def test_class_name_shows_the_method_for_the_other_library(
-    method: str, other: str, sealed: SealedTransport
+@pytest.mark.parametrize(("library", "other"), [("httpx", "httpx2"), ("httpx2", "httpx")])
+def test_errors_name_the_method_for_the_other_library(
+    library: str, other: str, sealed: SealedTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The TypeError of the SDK has the class: Expected an instance of httpx.Client but got …"""
-    assert f"takes SealedTransport.{other}()" in str(type(getattr(sealed, method)()))
-
-
-@pytest.mark.parametrize("library", ["httpx", "httpx2"])
-def test_missing_library_error_names_the_other_method(
-    library: str, sealed: SealedTransport, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    """The TypeError of an SDK has the class: Expected an instance of httpx.Client but got …"""
+    for prefix in ("", "async_"):
+        client = getattr(sealed, f"{prefix}{library}_client")()
+        assert f"takes SealedTransport.{prefix}{other}_client()" in str(type(client))
     monkeypatch.setitem(sys.modules, library, None)
-    other = {"httpx": "httpx2", "httpx2": "httpx"}[library]
     with pytest.raises(ImportError, match=rf"{library} is not installed: .* {other}_client\(\)"):
         getattr(sealed, f"{library}_client")()

@@ -74,6 +74,13 @@ def streaming(*pieces: bytes) -> Response:
     return answering({"head": EVENTS}, *({"body": piece} for piece in pieces), tail=TAIL)
 
 
+def succeeded(run: Run, *arguments: object) -> str:
+    """What a command prints that succeeds and says nothing on stderr."""
+    code, out, err = run(*arguments)
+    assert (code, err) == (0, "")
+    return out
+
+
 def refused(run: Run, *arguments: object, code: int = 2) -> str:
     """The only line on stderr of a command that fails with this exit code and prints nothing else."""
     got, out, err = run(*arguments)

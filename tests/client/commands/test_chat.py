@@ -24,7 +24,7 @@ from ..conftest import (
     responding,
     wait_for,
 )
-from .conftest import EVENTS, Run, Terminal, command, refused, streaming, terminal
+from .conftest import EVENTS, Run, Terminal, command, refused, streaming, succeeded, terminal
 
 PARIS = "The capital of France is Paris."
 QUESTION = "What is the capital of France?"
@@ -98,8 +98,7 @@ def test_own_key_is_sent_with_brought_credentials(
 
 def test_relay_view_is_what_the_relay_saw(to_bed: Testbed, run: Run) -> None:
     before = len(to_bed.forwarded)
-    code, out, err = run("chat", "--json", "--show-relay-view", QUESTION)
-    assert (code, err) == (0, "")
+    out = succeeded(run, "chat", "--json", "--show-relay-view", QUESTION)
     answer = json.loads(out)
     assert (answer["provider"], answer["model"], answer["answer"]) == ("openai", "gpt-5.5", PARIS)
     (view,) = answer["relay_view"]

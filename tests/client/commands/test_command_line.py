@@ -1,7 +1,8 @@
-"""What all commands have in common: help, version, completion, exit codes."""
+"""What commands have in common: help, completion, exit codes, --origin, Ctrl-C; and `blindrelay models`."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -16,7 +17,8 @@ from blindrelay.client.errors import BlindRelayError
 from blindrelay.client.relay_view import KEPT_PASSINGS, RelayView
 from blindrelay.v1.envelope_pb2 import Envelope
 
-from .conftest import Run, command
+from ..conftest import ScriptedBridge, responding
+from .conftest import Run, command, refused, succeeded
 
 
 def all_commands() -> list[tuple[str, click.Command]]:
@@ -31,8 +33,7 @@ def all_commands() -> list[tuple[str, click.Command]]:
 @pytest.mark.parametrize(("name", "command"), all_commands())
 def test_help_is_complete(name: str, command: click.Command, run: Run) -> None:
     """Every command has examples, exit codes, a help for each option, and --json."""
-    code, out, err = run(*name.split(), "--help")
-    assert (code, err) == (0, "")
+    out = succeeded(run, *name.split(), "--help")
     assert "Examples:\n" in out
     assert f"    blindrelay {name}" in out
     assert "Exit codes:" in out
@@ -95,3 +96,72 @@ def test_relay_view_is_bounded() -> None:
     view.note("up", 5)
     assert (len(view.passings), view.passed) == (KEPT_PASSINGS, KEPT_PASSINGS + 11)
     assert (view.total("down"), view.total("up")) == (2 * KEPT_PASSINGS + 20, 5)
+
+
+INTERRUPTED_IN = """
+import importlib.abc, os, signal, sys
+class Interrupt(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            print("reached", flush=True)
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+from blindrelay.client.cli import main
+sys.exit(main({arguments!r}))
+"""
+
+INTERRUPTED_AT_THE_END = """
+import atexit, signal, sys
+from blindrelay.client.cli import main
+sys.argv = ["blindrelay", "config", "path"]
+code = main()
+atexit.register(signal.raise_signal, signal.SIGINT)
+atexit.register(print, "reached", flush=True)
+sys.exit(code)
+"""
+
+OF_CHAT = ("click", "grpc", "nacl", "blindrelay.client.transport", "httpx")
+OF_PROXY = ("uvicorn", "starlette", "blindrelay.client.endpoint.server")
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        *(INTERRUPTED_IN.format(module=module, arguments=["chat", "Well?"]) for module in OF_CHAT),
+        *(INTERRUPTED_IN.format(module=module, arguments=["proxy", "--port", "0"]) for module in OF_PROXY),
+        INTERRUPTED_AT_THE_END,
+    ],
+)
+def test_ctrl_c_while_a_command_starts_or_ends_is_quiet(program: str, to_bridge: ScriptedBridge) -> None:
+    arguments = [sys.executable, "-c", program]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+    assert "reached" in done.stdout
+    assert (done.returncode, done.stderr.strip()) == (130, "")
+    assert to_bridge.received == []
+
+
+def test_models_are_listed(to_bridge: ScriptedBridge, run: Run) -> None:
+    to_bridge.answer = responding(200, b'{"data": [{"id": "one"}, {"id": "two\\u001b[2J"}]}')
+    assert succeeded(run, "models", "--provider", "anthropic") == "one\ntwo[2J\n"
+    (received,) = to_bridge.received
+    assert (received.head.method, received.head.url) == ("GET", "https://api.anthropic.com/v1/models")
+    assert b"anthropic-version" in received.headers
+    listed = json.loads(succeeded(run, "models", "--json"))
+    assert listed == {"provider": "openai", "models": ["one", "two\x1b[2J"]}
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"data": 1}', b'{"data": [{}]}'])
+def test_invalid_list_of_models_is_the_providers_fault(
+    body: bytes, to_bridge: ScriptedBridge, run: Run
+) -> None:
+    to_bridge.answer = responding(200, body)
+    assert refused(run, "models", code=5).endswith("answered with something other than a list of models\n")
+
+
+@pytest.mark.parametrize("command", [["chat", "Hello"], ["models"], ["doctor"]])
+@pytest.mark.parametrize(
+    "origin", ["models.example", "ftp://models.example", "https://", "https://[", "http://h:p"]
+)
+def test_an_origin_that_is_not_a_url_is_wrong_input(command: list[str], origin: str, run: Run) -> None:
+    said = refused(run, *command, "--origin", origin)
+    assert said.endswith(f"{origin!r} is not a URL such as https://models.example\n")

@@ -13,7 +13,7 @@ from blindrelay.client import ConnectionConfig
 from blindrelay.trust import IdentityKey, format_identity, identity_groups
 
 from ..conftest import ScriptedBridge
-from .conftest import Run, refused
+from .conftest import Run, refused, succeeded
 
 STRANGER = format_identity(IdentityKey(b"\x05" * 32).public_key)
 
@@ -34,8 +34,7 @@ def profile(bridge: ScriptedBridge, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_settings_of_a_profile(profile: Path, bridge: ScriptedBridge, run: Run) -> None:
-    code, out, err = run("config", "--json")
-    assert (code, err) == (0, "")
+    out = succeeded(run, "config", "--json")
     settings = json.loads(out)
     given = f"{profile}, profile default"
     assert settings["relay"] == {"value": f"127.0.0.1:{bridge.port}", "from": given}
@@ -46,8 +45,7 @@ def test_settings_of_a_profile(profile: Path, bridge: ScriptedBridge, run: Run) 
 
 
 def test_settings_of_environment_and_command_line(to_bridge: ScriptedBridge, run: Run) -> None:
-    code, shown, err = run("config")
-    assert (code, err) == (0, "")
+    shown = succeeded(run, "config")
     lines = [line.split(maxsplit=1) for line in shown.splitlines()]
     for line in (["from", "BLINDRELAY_CONNECTION"], ["token", "set"], ["deadline", "3600 s (default)"]):
         assert line in lines
@@ -92,8 +90,7 @@ def test_identity_is_pinned(profile: Path, bridge: ScriptedBridge, run: Run) -> 
     bridge.identity = IdentityKey.generate()
     new = bridge.identity.public_key
     before = ConnectionConfig.from_env()
-    code, out, err = run("keys", "pin", identity_groups(new).upper())
-    assert (code, err) == (0, "")
+    out = succeeded(run, "keys", "pin", identity_groups(new).upper())
     assert identity_groups(new) in out
     assert ConnectionConfig.from_env() == replace(before, identity=new)
     assert run("keys", "verify")[0] == 0

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ..conftest import ScriptedBridge
-from .conftest import PATIENCE, Run, command, refused, streaming, terminal, walls_are_allowed
+from .conftest import PATIENCE, Run, command, refused, streaming, succeeded, terminal, walls_are_allowed
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
@@ -67,8 +67,7 @@ def test_requests_to_the_proxy_are_refused_and_reported(run: Run, level: str) ->
 
 
 def environment_of(run: Run, *options: object) -> dict[str, Any]:
-    code, out, err = run("run", "--no-wall", *options, "--", sys.executable, "-c", PRINT_ENVIRONMENT)
-    assert (code, err) == (0, "")
+    out = succeeded(run, "run", "--no-wall", *options, "--", sys.executable, "-c", PRINT_ENVIRONMENT)
     found: dict[str, Any] = json.loads(out)
     return found
 

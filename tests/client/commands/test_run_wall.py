@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Run, command, refused, walls_are_allowed
+from .conftest import Run, command, refused, succeeded, walls_are_allowed
 from .outside import TRY_EVERYTHING, Outside
 
 pytestmark = pytest.mark.usefixtures("to_bridge")
@@ -33,8 +33,7 @@ def outcome_of(run: Run, outside: Outside, option: str, monkeypatch: pytest.Monk
     for name, value in outside.environment.items():
         monkeypatch.setenv(name, value)
     program = [sys.executable, "-c", TRY_EVERYTHING, json.dumps(outside.addresses)]
-    code, out, err = run("run", option, "--", *program)
-    assert (code, err) == (0, "")
+    out = succeeded(run, "run", option, "--", *program)
     found: dict[str, str] = json.loads(out)
     return found
 

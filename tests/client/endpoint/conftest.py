@@ -105,18 +105,37 @@ def bridge(shared_bridge: ScriptedBridge) -> Iterator[ScriptedBridge]:
     shared_bridge.stop_reading_after = None
 
 
+HALF = b"GET /healthz HTTP/1.1\r\nhost: 127"
+
+
+def code_in(answer: httpx.Response) -> str:
+    """What an error is called in the shape of OpenAI's."""
+    return str(answer.json()["error"]["code"])
+
+
 @dataclass
 class InThisProcess:
     """An endpoint whose limits a test may change."""
 
     task: asyncio.Task[None]
     address: tuple[str, int]
-    token: str = "brl_test"
 
     @property
     def own(self) -> str:
         """The headers that every request needs."""
-        return f"host: 127.0.0.1:{self.address[1]}\r\nx-api-key: {self.token}\r\n"
+        return f"host: 127.0.0.1:{self.address[1]}\r\nx-api-key: brl_test\r\n"
+
+    def client(self) -> httpx.AsyncClient:
+        url = f"http://127.0.0.1:{self.address[1]}"
+        return httpx.AsyncClient(base_url=url, headers={"x-api-key": "brl_test"}, trust_env=False, timeout=60)
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        reader, writer = await asyncio.open_connection(*self.address)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
 
 
 @asynccontextmanager
@@ -132,6 +151,13 @@ async def serving(bridge: ScriptedBridge) -> AsyncIterator[InThisProcess]:
         finally:
             endpoint.task.cancel()
             await asyncio.gather(endpoint.task, return_exceptions=True)
+
+
+@pytest.fixture
+def client(bridged: Endpoint) -> Iterator[httpx.Client]:
+    """A program that has the endpoint's token, in front of the scripted bridge."""
+    with bridged.client() as client:
+        yield client
 
 
 @pytest.fixture

@@ -1,110 +1,63 @@
-"""The limits of the endpoint, in this process."""
+"""The limits of the endpoint, in this process: requests, bodies, time; and what it keeps and logs."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
-from collections.abc import AsyncIterator
-from contextlib import closing
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
+import httpx
 import pytest
 
-from blindrelay.client import ConnectionConfig, SealedTransport
-from blindrelay.client.endpoint import listen, read_providers
-from blindrelay.client.endpoint.access import Access
-from blindrelay.client.endpoint.admission import MAX_REQUESTS, Admission
+from blindrelay.client import SealedTransport
+from blindrelay.client.endpoint import admission, client_body, http_protocol, listen, pass_through
 from blindrelay.client.endpoint.exchange_log import KEPT_EXCHANGES, ExchangeLog
-from blindrelay.client.endpoint.pass_through import MAX_COMPLETED_BODY, PassThrough
-from blindrelay.client.endpoint.routes import Routes
 from blindrelay.client.relay_view import RelayView
 from blindrelay.v1.envelope_pb2 import Envelope
 
 from ..conftest import ScriptedBridge, never, wait_for
-from .conftest import running, serving
+from .conftest import HALF, code_in, serving
 
 
-class SilentTransport(SealedTransport):
-    """Counts what is asked, and never answers."""
+async def test_too_many_requests_are_told_to_retry(
+    bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "MAX_REQUESTS", 2)
+    bridge.answer = never
+    async with serving(bridge) as endpoint, endpoint.client() as client:
+        running = [asyncio.create_task(client.get("/v1/models")) for _ in range(2)]
+        await asyncio.to_thread(wait_for, lambda: len(bridge.received) == 2)
+        answer = await client.get("/v1/models")
+        for task in running:
+            task.cancel()
+    assert (answer.status_code, code_in(answer)) == (503, "blindrelay_busy")
+    assert "x-should-retry" not in answer.headers
+    assert len(bridge.received) == 2
 
-    def __init__(self) -> None:
-        self.connection = ConnectionConfig("127.0.0.1", 443, bytes(32))
-        self.asked = 0
-        self.full = asyncio.Event()
 
-    async def handle_async_request(self, request: Any) -> Any:
-        self.asked += 1
-        if self.asked == MAX_REQUESTS:
-            self.full.set()
-        await asyncio.Event().wait()
+async def test_buffered_body_has_a_limit(bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pass_through, "MAX_COMPLETED_BODY", 1_000)
+    async with serving(bridge) as endpoint, endpoint.client() as client:
+        passed = await client.post("/v1/responses", content=b"x" * 1_000)
+        refused = await client.post("/v1/responses", content=b"x" * 1_001)
+    assert (passed.status_code, refused.status_code) == (200, 413)
+    assert code_in(refused) == "blindrelay_too_large"
+    assert len(bridge.received) == 1
 
 
-class FaultyTransport(SilentTransport):
-    async def handle_async_request(self, request: Any) -> Any:
+async def test_internal_failure_names_only_its_kind(
+    bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(_: SealedTransport, request: Any) -> Any:
         raise RuntimeError("canary")
 
-
-async def asked(app: PassThrough, path: str, pieces: int = 1) -> list[Any]:
-    """What it sends to a request as ASGI has it, with a body of so many mebibytes."""
-    sent: list[Any] = []
-    left = iter(range(pieces - 1, -1, -1))
-
-    async def receive() -> Any:
-        if (more := next(left, None)) is None:
-            await asyncio.Event().wait()
-        return {"type": "http.request", "body": b"x" * 1_048_576, "more_body": bool(more)}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    headers = [(b"host", b"127.0.0.1:80"), (b"x-api-key", b"brl_test"), (b"transfer-encoding", b"chunked")]
-    scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b""}
-    await app({**scope, "headers": headers}, receive, send)
-    return sent
-
-
-def code_in(message: Any) -> Any:
-    return json.loads(message["body"])["error"]["code"]
-
-
-def pass_through(transport: SealedTransport) -> PassThrough:
-    admission = Admission(Routes(read_providers(None), "openai"), Access("brl_test", 80))
-    return PassThrough(transport, admission, ExchangeLog())
-
-
-@pytest.fixture
-async def silent() -> AsyncIterator[SilentTransport]:
-    yield SilentTransport()  # noqa: PT022 (made where its event belongs)
-
-
-async def test_too_many_requests_are_told_to_retry(silent: SilentTransport) -> None:
-    app = pass_through(silent)
-    running = [asyncio.create_task(asked(app, "/v1/files")) for _ in range(MAX_REQUESTS)]
-    await silent.full.wait()
-    start, body = await asked(app, "/v1/files")
-    assert (start["status"], code_in(body)) == (503, "blindrelay_busy")
-    assert b"x-should-retry" not in dict(start["headers"])
-    for task in running:
-        task.cancel()
-    await asyncio.gather(*running, return_exceptions=True)
-    assert silent.asked == MAX_REQUESTS
-
-
-async def test_buffered_body_has_a_limit(silent: SilentTransport) -> None:
-    pieces = MAX_COMPLETED_BODY // 1_048_576 + 1
-    start, body = await asked(pass_through(silent), "/v1/responses", pieces)
-    assert (start["status"], code_in(body)) == (413, "blindrelay_too_large")
-    assert not silent.asked
-
-
-async def test_internal_failure_names_only_its_kind(caplog: pytest.LogCaptureFixture) -> None:
-    start, body = await asked(pass_through(FaultyTransport()), "/v1/responses")
-    assert (start["status"], code_in(body)) == (500, "blindrelay_failed")
-    assert b"canary" not in body["body"]
+    monkeypatch.setattr(SealedTransport, "handle_async_request", fail)
+    async with serving(bridge) as endpoint, endpoint.client() as client:
+        answer = await client.get("/v1/models")
+    assert (answer.status_code, code_in(answer)) == (500, "blindrelay_failed")
     assert "RuntimeError" in caplog.text
-    assert "canary" not in caplog.text
+    assert "canary" not in answer.text + caplog.text
 
 
 def test_exchange_log_keeps_the_last_exchanges_and_their_first_outcome() -> None:
@@ -120,37 +73,82 @@ def test_exchange_log_keeps_the_last_exchanges_and_their_first_outcome() -> None
     assert [entry.outcome for entry in exchange_log.entries][:2] == ["failed", "relay/overloaded"]
 
 
-def test_buffered_body_is_sent_again_after_a_restart_of_the_bridge(tmp_path: Path) -> None:
-    with (
-        closing(ScriptedBridge()) as bridge,
-        running(bridge.connection, tmp_path) as endpoint,
-        endpoint.client() as client,
-    ):
-        for number in range(2):
-            assert client.post("/v1/embeddings", json={"n": number}).status_code == 200
-            bridge.restart_keys()
-        assert bridge.calls == 3
-        streamed = client.post("/v1/embeddings", content=iter([b"{}"]))
+def test_buffered_body_is_sent_again_after_a_restart_of_the_bridge(
+    client: httpx.Client, bridge: ScriptedBridge
+) -> None:
+    for _ in range(2):
+        assert client.post("/v1/embeddings", json={}).status_code == 200
+        bridge.restart_keys()
+    streamed = client.post("/v1/embeddings", content=iter([b"{}"]))
     assert streamed.headers["x-blindrelay-error"] == "relay/key_unknown"
     assert "x-should-retry" not in streamed.headers
+    assert len(bridge.received) == 2
 
 
 async def test_cancelled_server_ends_running_requests(bridge: ScriptedBridge) -> None:
     bridge.answer = never
-    async with serving(bridge) as endpoint:
-        reader, writer = await asyncio.open_connection(*endpoint.address)
-        writer.write(f"GET /v1/models HTTP/1.1\r\n{endpoint.own}\r\n".encode())
+    async with serving(bridge) as endpoint, endpoint.client() as client:
+        program = asyncio.create_task(client.get("/v1/models"))
         await asyncio.to_thread(wait_for, lambda: len(bridge.received) == 1)
         endpoint.task.cancel()
-        ended, came = await asyncio.gather(endpoint.task, reader.read(), return_exceptions=True)
-        writer.close()
+        ended, answer = await asyncio.gather(endpoint.task, program, return_exceptions=True)
     assert isinstance(ended, asyncio.CancelledError)
-    assert came == b""
+    assert isinstance(answer, httpx.TransportError)
     await asyncio.to_thread(wait_for, lambda: bridge.cancelled == [True])
 
 
+@pytest.mark.parametrize(("sent", "status"), [(b"", b""), (HALF, b"HTTP/1.1 408 ")])
+async def test_missing_head_ends_the_connection(
+    bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch, sent: bytes, status: bytes
+) -> None:
+    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.2)
+    async with serving(bridge) as endpoint, endpoint.connected() as (reader, writer):
+        writer.write(sent)
+        came = await asyncio.wait_for(reader.read(), 30)
+    assert came[:13] == status
+    assert (b"x-blindrelay-error: endpoint/timeout" in came) == bool(status)
+
+
+async def test_trickling_head_gets_no_more_time(
+    bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.3)
+    async with serving(bridge) as endpoint, endpoint.connected() as (reader, writer):
+        ended = asyncio.create_task(reader.read())
+        writer.write(HALF)
+        while not ended.done():
+            writer.write(b"x")
+            await asyncio.sleep(0.05)
+    with suppress(ConnectionResetError):  # a byte that comes after the response may reset the connection
+        assert (await ended).startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/files"])
+async def test_missing_body_is_a_timeout(
+    bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """Whether it is buffered or streams."""
+    monkeypatch.setattr(client_body, "IDLE_SECONDS", 0.2)
+    async with serving(bridge) as endpoint, endpoint.connected() as (reader, writer):
+        head = f"POST {path} HTTP/1.1\r\n{endpoint.own}content-length: 1000000\r\n"
+        writer.write(f"{head}\r\nhalf".encode())
+        came = await asyncio.wait_for(reader.readuntil(b"}"), 30)
+    assert came.startswith(b"HTTP/1.1 408 ")
+    assert b"x-blindrelay-error: endpoint/timeout" in came
+
+
+async def test_idle_connection_is_kept(bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time for a head begins with its first byte; keep-alive has its own."""
+    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.1)
+    async with serving(bridge) as endpoint, endpoint.connected() as (reader, writer):
+        for _ in range(2):
+            writer.write(f"GET /healthz HTTP/1.1\r\n{endpoint.own}\r\n".encode())
+            assert (await reader.readuntil(b'ok"}')).startswith(b"HTTP/1.1 200 ")
+            await asyncio.sleep(0.3)
+
+
 async def test_nagles_algorithm_is_off() -> None:
-    """Without Nagle's algorithm (RFC 896) on the connections that are accepted."""
+    """RFC 896, on the connections that are accepted."""
     accepted: asyncio.Future[asyncio.StreamWriter] = asyncio.get_running_loop().create_future()
     listener = listen("127.0.0.1", 0)
     server = await asyncio.start_server(lambda _, writer: accepted.set_result(writer), sock=listener)

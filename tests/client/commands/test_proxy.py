@@ -1,4 +1,4 @@
-"""`blindrelay proxy`: its start, its output, its end, and its status page."""
+"""`blindrelay proxy`: its start, its output, and its end."""
 
 from __future__ import annotations
 
@@ -6,52 +6,36 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
 import pytest
 
-from blindrelay.client.cli import main
 from blindrelay.trust import format_identity
 
 from ..conftest import ScriptedBridge, never, wait_for
-from .conftest import running
+from ..endpoint.conftest import running
+from .conftest import Run, command, refused, succeeded
 
 
-@pytest.fixture
-def connection(bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("BLINDRELAY_CONNECTION", bridge.connection)
-    return bridge.connection
-
-
-def test_show_token_prints_the_token(capsys: pytest.CaptureFixture[str], state: Path) -> None:
+def test_show_token_prints_the_token(run: Run, state: Path) -> None:
     """Also before a relay is configured."""
-    assert main(["proxy", "--show-token"]) == 0
-    token = capsys.readouterr().out.strip()
+    token = succeeded(run, "proxy", "--show-token").strip()
     assert (state / "endpoint-token").read_text().strip() == token
-    assert main(["proxy", "--show-token", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"token": token, "file": str(state / "endpoint-token")}
+    shown = json.loads(succeeded(run, "proxy", "--show-token", "--json"))
+    assert shown == {"token": token, "file": str(state / "endpoint-token")}
 
 
-@pytest.mark.parametrize("has_relay", [True, False])
+@pytest.mark.usefixtures("to_bridge")
 def test_no_token_is_made_that_is_not_shown(
-    has_relay: bool,
-    connection: str,
-    state: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    run: Run, state: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    if not has_relay:
-        monkeypatch.delenv("BLINDRELAY_CONNECTION")
-        monkeypatch.setenv("BLINDRELAY_CONFIG", str(tmp_path / "none.toml"))
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        assert main(["proxy", "--port", str(taken.getsockname()[1])]) == 2
-    said = capsys.readouterr()
-    assert (said.out, said.err.count("\n")) == ("", 1)
-    assert ("cannot listen on 127.0.0.1 port" in said.err) == has_relay
+        said = refused(run, "proxy", "--port", taken.getsockname()[1])
+    assert "cannot listen on 127.0.0.1 port" in said
+    monkeypatch.delenv("BLINDRELAY_CONNECTION")
+    monkeypatch.setenv("BLINDRELAY_CONFIG", str(tmp_path / "none.toml"))
+    refused(run, "proxy", "--port", 0)
     assert not (state / "endpoint-token").exists()
 
 
@@ -65,7 +49,7 @@ def test_the_token_is_announced_once(bridge: ScriptedBridge, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--port", "70000"], "--port"),
         (["--host", "0.0.0.0"], "--allow-others"),
@@ -76,12 +60,9 @@ def test_the_token_is_announced_once(bridge: ScriptedBridge, tmp_path: Path) -> 
         (["extra"], "extra"),
     ],
 )
-@pytest.mark.usefixtures("connection")
-def test_wrong_input_is_rejected(capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
-    assert main(["proxy", *arguments]) == 2
-    error = capsys.readouterr().err
-    assert said in error
-    assert error.count("\n") == 1
+@pytest.mark.usefixtures("to_bridge")
+def test_wrong_input_is_rejected(arguments: list[str], message: str, run: Run) -> None:
+    assert message in refused(run, "proxy", *arguments)
 
 
 def test_other_interfaces_need_an_option_and_give_a_warning(bridge: ScriptedBridge, tmp_path: Path) -> None:
@@ -91,12 +72,11 @@ def test_other_interfaces_need_an_option_and_give_a_warning(bridge: ScriptedBrid
         assert "warning: on 0.0.0.0" in endpoint.part.stderr
 
 
-@pytest.mark.usefixtures("connection")
+@pytest.mark.usefixtures("to_bridge")
 def test_address_and_new_token_are_printed(state: Path) -> None:
-    command = [sys.executable, "-m", "blindrelay.client", "proxy", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with command("proxy", "--port", "0") as process:
         assert process.stdout is not None
-        lines = [process.stdout.readline() for _ in range(4)]
+        lines = [process.stdout.readline().decode() for _ in range(4)]
         process.terminate()
         assert process.wait(30) == 0
     assert lines[0].startswith("BlindRelay's endpoint: http://127.0.0.1:")
@@ -110,7 +90,7 @@ def test_signal_ends_running_requests_at_once_and_quietly(
     """Requests are not logged, not even refused ones."""
     bridge.answer = never
     with running(bridge.connection, tmp_path) as endpoint, endpoint.connect() as program:
-        assert httpx.get(f"{endpoint.url}/canary", trust_env=False).status_code == 401
+        assert httpx.get(f"{endpoint.url}/v1/canary", trust_env=False).status_code == 401
         program.sendall(endpoint.request("GET /v1/models"))
         wait_for(lambda: len(bridge.received) == 1)
         os.kill(endpoint.part.pid, number)
