@@ -187,12 +187,6 @@ def test_profiles_are_read_from_a_file(tmp_path: Path) -> None:
     assert ConnectionConfig.from_env(environ | {"BLINDRELAY_PROFILE": "other"}).target == "other.example:443"
 
 
-def test_tls_off_is_only_for_this_machine() -> None:
-    assert not ConnectionConfig("127.0.0.1", 8480, KEY, tls=False).tls
-    with pytest.raises(ConfigurationError, match="on this machine"):
-        ConnectionConfig("relay.example", 443, KEY, tls=False)
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [

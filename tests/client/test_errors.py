@@ -33,7 +33,6 @@ from .conftest import (
     client_of,
     failing,
     head,
-    responding,
 )
 
 ONCE, AGAIN = 1, 3
@@ -67,7 +66,6 @@ INNER = {
     ErrorCode.ERROR_CODE_DRAINING: AGAIN,
 }
 
-PROVIDER = dict.fromkeys((400, 401, 403, 404, 422), ONCE) | dict.fromkeys((408, 409, 429, 500), AGAIN)
 
 SDKError = openai.APIError | anthropic.APIError
 Ask = Callable[[], SDKError]
@@ -132,18 +130,6 @@ def test_bridge_errors_are_retried_as_listed(
 ) -> None:
     bridge.answer = failing(code, "it did not work")
     assert (origin_of(ask()), bridge.calls) == ("bridge", INNER[code])
-
-
-@pytest.mark.parametrize("status", PROVIDER)
-def test_provider_error_is_an_sdk_error(status: int, ask: Ask, bridge: ScriptedBridge) -> None:
-    body = b'{"error": {"type": "t", "message": "the provider\'s own words"}}'
-    fields = {"content_type": "application/json", "retry_after": "7", "x_request_id": "req-1"}
-    bridge.answer = responding(status, body, **fields)
-    response = response_in(ask())
-    assert (response.status_code, response.content) == (status, body)
-    assert {name: response.headers[name.replace("_", "-")] for name in fields} == fields
-    assert "x-blindrelay-error" not in response.headers
-    assert bridge.calls == PROVIDER[status]
 
 
 async def altered(_: Received, respond: Responder) -> None:

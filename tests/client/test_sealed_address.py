@@ -9,14 +9,7 @@ import pytest
 from blindrelay.client import ConfigurationError, SealedTransport
 from blindrelay.client.sealed_address import with_real_address
 
-from .conftest import (
-    LIBRARIES,
-    Received,
-    Responder,
-    ScriptedBridge,
-    client_of,
-    responding,
-)
+from .conftest import LIBRARIES, Received, Responder, ScriptedBridge, client_of, responding
 
 
 @pytest.mark.parametrize(
@@ -55,13 +48,6 @@ def test_provider_gets_its_own_address(library: Any, sealed: SealedTransport, br
     assert b"invalid" not in received.head.SerializeToString()
     timed = library.Request("GET", "https://a.blindrelay.invalid/", extensions={"timeout": {"read": 7}})
     assert with_real_address(timed).extensions == {"timeout": {"read": 7}}
-
-
-@LIBRARIES
-def test_requests_past_the_transport_fail(library: Any, sealed: SealedTransport) -> None:
-    """For example, in a framework that takes a transport and does not use it."""
-    with library.Client(trust_env=False) as client, pytest.raises(library.ConnectError):
-        client.get(f"{sealed.base_url('openai')}/models")
 
 
 @LIBRARIES

@@ -11,27 +11,13 @@ import httpx
 import httpx2
 import pytest
 
-from blindrelay.client import (
-    ConnectionConfig,
-    ProtocolError,
-    RequestError,
-    SealedTransport,
-    TimedOutError,
-)
+from blindrelay.client import ConnectionConfig, ProtocolError, RequestError, SealedTransport, TimedOutError
 from blindrelay.client.request_head import tunnel_head
 from blindrelay.client.tunnel import SealedTunnel
 from blindrelay.sealing import TEXT, TUNNEL_STATUS, close_frame
 from blindrelay.v1.inner_pb2 import ExchangeKind, Frame, ResponseHead
 
-from .conftest import (
-    BROUGHT,
-    INJECTED,
-    LIBRARIES,
-    TAIL,
-    ScriptedBridge,
-    answering,
-    responding,
-)
+from .conftest import BROUGHT, INJECTED, LIBRARIES, TAIL, ScriptedBridge, answering, responding
 
 REALTIME = "wss://api.openai.com/v1/realtime?model=m&key=secret"
 

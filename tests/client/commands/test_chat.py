@@ -14,16 +14,7 @@ from blindrelay.testbed import Direction, Testbed
 from blindrelay.trust import IdentityKey, format_identity
 from blindrelay.v1.inner_pb2 import ErrorCode
 
-from ..conftest import (
-    TAIL,
-    Response,
-    ScriptedBridge,
-    answering,
-    failing,
-    never,
-    responding,
-    wait_for,
-)
+from ..conftest import TAIL, Response, ScriptedBridge, answering, failing, never, responding, wait_for
 from .conftest import EVENTS, Run, Terminal, command, refused, streaming, succeeded, terminal
 
 PARIS = "The capital of France is Paris."

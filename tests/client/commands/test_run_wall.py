@@ -106,49 +106,11 @@ def test_kernel_that_refuses_namespaces_is_reported() -> None:
         assert "this machine does not allow network namespaces (No space left on device)" in done.stderr
 
 
-NODE_WAYS = """
-import dgram from "node:dgram";
-import http from "node:http";
-import http2 from "node:http2";
-import https from "node:https";
-import net from "node:net";
-import tls from "node:tls";
-import { Worker, isMainThread } from "node:worker_threads";
-
-const host = "192.0.2.1";
-const failure = (emitter) => new Promise((done) => emitter.once("error", (error) => done(error.message)));
-const udp = dgram.createSocket("udp4");
-const ways = {
-  fetch: () => fetch(`https://${host}/`).catch((error) => error.cause.message),
-  https: () => failure(https.get(`https://${host}/`)),
-  http: () => failure(http.get({ host, path: "/" })),
-  http2: () => failure(http2.connect(`https://${host}`)),
-  net: () => failure(net.connect(443, host)),
-  net6: () => failure(net.connect({ host: "2001:db8::1", port: 443 })),
-  tls: () => failure(tls.connect({ host, port: 443 })),
-  udp: () => new Promise((done, fail) => udp.send("x", 53, host, fail)).catch((error) => error.message),
-  udpNumber: () =>
-    new Promise((done, fail) => udp.send("x", 0, 1, 53, "3221225985", fail)).catch((error) => error.message),
-};
-const found = {};
-for (const [name, way] of Object.entries(ways)) found[name] = await way();
-udp.close();
-if (isMainThread) {
-  console.log(JSON.stringify(found));
-  for (const options of [{}, { env: {} }, { env: { NODE_OPTIONS: "--no-warnings" }, execArgv: [] }]) {
-    await new Promise((done) => new Worker(new URL(import.meta.url), options).once("exit", done));
-  }
-} else {
-  console.log(JSON.stringify(found));
-}
-"""
-
-
 @with_node
 def test_node_is_held_without_a_wall(run: Run, tmp_path: Path) -> None:
     """Its own clients look at no proxy variable; in worker threads they are held too."""
     script = tmp_path / "script with spaces.mjs"
-    script.write_text(NODE_WAYS)
+    script.write_text(Path(__file__).with_name("node_ways.mjs").read_text())
     code, out, err = run("run", "--no-wall", "--", "node", script)
     here, *workers = map(json.loads, out.splitlines())
     assert (code, workers) == (0, [here] * 3)

@@ -31,8 +31,7 @@ def test_token_is_accepted_in_every_key_header(bridged: Endpoint, header: str) -
 
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/messages", "/anything", "/brl_wrong/v1/models"])
 @pytest.mark.parametrize(
-    "headers",
-    [{}, {"authorization": "Bearer brl_no"}, {"authorization": "Basic eDp5"}, {"x-api-key": "ä"}],
+    "headers", [{}, {"authorization": "Bearer brl_no"}, {"authorization": "Basic eDp5"}, {"x-api-key": "ä"}]
 )
 def test_without_the_token_nothing_leaves(
     bridged: Endpoint, bridge: ScriptedBridge, path: str, headers: dict[str, str]

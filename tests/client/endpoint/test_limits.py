@@ -147,15 +147,7 @@ async def test_idle_connection_is_kept(bridge: ScriptedBridge, monkeypatch: pyte
             await asyncio.sleep(0.3)
 
 
-async def test_nagles_algorithm_is_off() -> None:
-    """RFC 896, on the connections that are accepted."""
-    accepted: asyncio.Future[asyncio.StreamWriter] = asyncio.get_running_loop().create_future()
-    listener = listen("127.0.0.1", 0)
-    server = await asyncio.start_server(lambda _, writer: accepted.set_result(writer), sock=listener)
-    async with server:
-        _, program = await asyncio.open_connection(*listener.getsockname())
-        writer = await accepted
-        assert writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-        for each in (program, writer):
-            each.close()
-            await each.wait_closed()
+def test_nagles_algorithm_is_off() -> None:
+    """RFC 896; connections inherit it from the listening socket."""
+    with listen("127.0.0.1", 0) as listener:
+        assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
