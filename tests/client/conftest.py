@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,19 +20,11 @@ import pytest
 from blindrelay.client import ConnectionConfig, SealedTransport
 from blindrelay.client.portal import Portal
 from blindrelay.sealing import BridgeExchange, SealingKey, decapsulate
+from blindrelay.testbed import Testbed
 from blindrelay.trust import DirectorySigner, IdentityKey, format_identity
+from blindrelay.v1 import inner_pb2 as inner
 from blindrelay.v1.envelope import envelope_from_metadata
 from blindrelay.v1.exchange_pb2 import ExchangeRequest, ExchangeResponse, GetKeyDirectoryResponse
-from blindrelay.v1.inner_pb2 import (
-    BodyEnd,
-    ErrorCode,
-    ExchangeError,
-    ExchangeKind,
-    Header,
-    RequestHead,
-    ResponseHead,
-    ResponseTail,
-)
 from blindrelay.v1.keys_pb2 import KeyDirectory, SignedKeyDirectory
 from blindrelay.v1.outer_status import OuterStatus
 
@@ -50,7 +44,7 @@ LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "h
 class Received:
     """A request as the bridge received it."""
 
-    head: RequestHead
+    head: inner.RequestHead
     body: bytes
     metadata: dict[str, Any]
 
@@ -59,12 +53,12 @@ class Received:
         return {header.name: header.value for header in self.head.headers}
 
 
+@dataclass
 class Responder:
     """Sends a scripted response."""
 
-    def __init__(self, exchange: BridgeExchange, context: Context) -> None:
-        self.exchange = exchange
-        self.context = context
+    exchange: BridgeExchange
+    context: Context
 
     async def raw(self, record: bytes) -> None:
         await self.context.write(ExchangeResponse(sealed=record).SerializeToString())
@@ -76,11 +70,11 @@ class Responder:
 
 Response = Callable[[Received, Responder], Awaitable[None]]
 
-TAIL = ResponseTail(body_end=BodyEnd.BODY_END_CHUNKED)
+TAIL = inner.ResponseTail(body_end=inner.BodyEnd.BODY_END_CHUNKED)
 
 
-def head(content_type: bytes = b"application/json") -> ResponseHead:
-    return ResponseHead(status=200, headers=[Header(name=b"content-type", value=content_type)])
+def head(content_type: bytes = b"application/json") -> inner.ResponseHead:
+    return inner.ResponseHead(status=200, headers=[inner.Header(name=b"content-type", value=content_type)])
 
 
 def answering(*steps: dict[str, Any] | threading.Event, **parts: Any) -> Response:
@@ -102,16 +96,17 @@ async def until(event: threading.Event) -> None:
         await asyncio.sleep(0.01)
 
 
-def responding(status: int, body: bytes = b"", **headers: str) -> Response:
+def responding(status: int, body: bytes = b"", /, **headers: str) -> Response:
     """Sends a whole response; the names of headers have _ for -."""
-    fields = [Header(name=name.replace("_", "-").encode(), value=headers[name].encode()) for name in headers]
-    tail = TAIL if body else ResponseTail(body_end=BodyEnd.BODY_END_NONE)
-    return answering(head=ResponseHead(status=status, headers=fields), body=body, tail=tail)
+    named = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
+    fields = [inner.Header(name=name, value=value) for name, value in named.items()]
+    tail = TAIL if body else inner.ResponseTail(body_end=inner.BodyEnd.BODY_END_NONE)
+    return answering(head=inner.ResponseHead(status=status, headers=fields), body=body, tail=tail)
 
 
-def failing(code: ErrorCode.ValueType, message: str, *steps: dict[str, Any]) -> Response:
+def failing(code: inner.ErrorCode.ValueType, message: str, *steps: dict[str, Any]) -> Response:
     """Sends a sealed error of the bridge, after these steps."""
-    return answering(*steps, error=ExchangeError(code=code, message=message))
+    return answering(*steps, error=inner.ExchangeError(code=code, message=message))
 
 
 whole = responding(200, b"{}", content_type="application/json")
@@ -177,7 +172,7 @@ class ScriptedBridge:
     def directory(self) -> SignedKeyDirectory:
         self.sequence += 1
         # Restarts appear to be a second apart, without waiting.
-        now = int(time.time()) + self.clock_offset + self.starts
+        now, announced = int(time.time()) + self.clock_offset + self.starts, self.next_identity_hash
         directory = KeyDirectory(
             identity=self.identity.public_key,
             replica_id=self.replica_id,
@@ -186,11 +181,9 @@ class ScriptedBridge:
             issued_at=now,
             expires_at=now + 3_600,
             configs=[self.key.config],
-            next_identity_hash=self.next_identity_hash,
+            next_identity_hash=announced,
         )
-        delegation = self.identity.delegate(
-            self.signer.public_key, now - 60, now + 86_400, self.next_identity_hash
-        )
+        delegation = self.identity.delegate(self.signer.public_key, now - 60, now + 86_400, announced)
         return self.signer.sign(directory, delegation)
 
     async def _start(self) -> int:
@@ -240,18 +233,15 @@ class ScriptedBridge:
         if envelope.key_id != self.key.key_id:
             await context.abort(*OuterStatus.KEY_UNKNOWN.value)
         exchange = decapsulate(encoded, message.encapsulated_secret, self.key)
-        request_head, body, count = RequestHead(), b"", 0
-        while True:
+        received = Received(inner.RequestHead(), b"", dict(context.invocation_metadata() or ()))
+        for count in itertools.count(1):
             part = exchange.request.open(message.sealed)
-            count += 1
-            if part.HasField("head"):
-                request_head = part.head
-            body += part.body
-            is_tunnel = request_head.kind == ExchangeKind.EXCHANGE_KIND_TUNNEL
+            received.head.MergeFrom(part.head)
+            received.body += part.body
+            is_tunnel = received.head.kind == inner.ExchangeKind.EXCHANGE_KIND_TUNNEL
             if exchange.request.finished or is_tunnel or count == self.stop_reading_after:
                 break
             message = ExchangeRequest.FromString(await context.read())
-        received = Received(request_head, body, dict(context.invocation_metadata() or ()))
         self.received.append(received)
         await self.answer(received, Responder(exchange, context))
 
@@ -274,15 +264,21 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def bridge() -> Iterator[ScriptedBridge]:
-    bridge = ScriptedBridge()
-    yield bridge
-    bridge.close()
+    with closing(ScriptedBridge()) as bridge:
+        yield bridge
 
 
 @pytest.fixture
 def no_restart(monkeypatch: pytest.MonkeyPatch) -> None:
     """The client does not wait long for a bridge that will not restart."""
     monkeypatch.setattr("blindrelay.client.sender.RESTART_SECONDS", 0.5)
+
+
+@pytest.fixture(scope="session")
+def bed() -> Iterator[Testbed]:
+    """Real processes, with a tap in the relay and the scripted provider; do not harm it."""
+    with Testbed("scripted", tap=8) as bed:
+        yield bed
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def ask(request: pytest.FixtureRequest, sealed: SealedTransport, monkeypatch: py
     for sdk in (openai, anthropic):
         monkeypatch.setattr(sdk._base_client.BaseClient, "_calculate_retry_timeout", lambda *_, **__: 0.0)
     options: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Well?"}]}
-    own = {"api_key": "none", "http_client": sealed.httpx2_client()}
+    own: dict[str, Any] = {"api_key": "none", "http_client": sealed.httpx2_client()}
 
     def fail() -> SDKError:
         try:

@@ -35,13 +35,6 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
     return run
 
 
-@pytest.fixture(scope="session")
-def bed() -> Iterator[Testbed]:
-    """Real processes, with a tap in the relay and the scripted provider; do not harm it."""
-    with Testbed("scripted", tap=8) as bed:
-        yield bed
-
-
 @pytest.fixture
 def to_bed(bed: Testbed, monkeypatch: pytest.MonkeyPatch) -> Testbed:
     """The bed, configured in the environment."""

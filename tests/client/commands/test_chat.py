@@ -6,7 +6,6 @@ import io
 import json
 import signal
 import threading
-from collections.abc import Callable
 
 import pytest
 
@@ -206,41 +205,24 @@ def test_exit_code_says_who_is_at_fault(
     assert err.startswith(f"blindrelay: {message}")
 
 
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        (lambda bridge: ("brt_test", "brt_other"), "does not know this access token"),
-        (lambda bridge: (format_identity(bridge.identity.public_key), STRANGER), "no key can be trusted"),
-        (lambda bridge: (f":{bridge.port}?", ":1?"), "no connection to the relay at 127.0.0.1:1"),
-    ],
-)
-def test_wrong_token_pin_or_port_sends_nothing(
-    wrong: Callable[[ScriptedBridge], tuple[str, str]], message: str, bridge: ScriptedBridge, run: Run
-) -> None:
-    relay = bridge.connection.replace(*wrong(bridge))
-    assert message in refused(run, "chat", "--relay", relay, "Well?", code=3)
+def test_wrong_token_pin_or_port_sends_nothing(bridge: ScriptedBridge, run: Run) -> None:
+    pins = [format_identity(key.public_key) for key in (bridge.identity, IdentityKey.generate())]
+    for right, wrong, message in [
+        ("brt_test", "brt_other", "does not know this access token"),
+        (*pins, "no key can be trusted, so nothing was sent"),
+        (f":{bridge.port}?", ":1?", "no connection to the relay at 127.0.0.1:1"),
+    ]:
+        relay = bridge.connection.replace(right, wrong)
+        assert message in refused(run, "chat", "--relay", relay, "Well?", code=3)
     assert bridge.received == []
 
 
-STRANGER = format_identity(IdentityKey.generate().public_key)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([" "], "the prompt is empty"),
-        (["--provider", "anthropic", "Well?"], "blindrelay models --provider anthropic"),
-        (["--provider", "nobody", "Well?"], "'nobody' is not one of"),
-        (["--relay", "https://relay", "Well?"], "has the form"),
-        ([], "the prompt is not utf-8 text"),
-        (["--", "caf\udce9"], "the prompt is not utf-8 text"),
-    ],
-)
-def test_wrong_input_is_rejected(
-    arguments: list[str], message: str, run: Run, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("arguments", [[], ["--", "caf\udce9"]])
+def test_prompt_that_is_not_text_is_rejected(
+    arguments: list[str], run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9"), "utf-8"))
-    assert message in refused(run, "chat", *arguments)
+    assert "the prompt is not utf-8 text" in refused(run, "chat", *arguments)
 
 
 def test_json_is_for_one_question() -> None:

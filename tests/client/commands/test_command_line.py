@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 
@@ -17,7 +18,7 @@ from blindrelay.client.errors import BlindRelayError
 from blindrelay.client.relay_view import KEPT_PASSINGS, RelayView
 from blindrelay.v1.envelope_pb2 import Envelope
 
-from ..conftest import ScriptedBridge, responding
+from ..conftest import IDENTITY, ScriptedBridge, responding
 from .conftest import Run, command, refused, succeeded
 
 
@@ -42,6 +43,42 @@ def test_help_is_complete(name: str, command: click.Command, run: Run) -> None:
     is_only_a_group = isinstance(command, click.Group) and not command.invoke_without_command
     prints_for_its_program = name == "run"
     assert "--json" in out or is_only_a_group or prints_for_its_program
+
+
+@pytest.mark.usefixtures("to_bridge")
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("nonsense", "No such command"),
+        ("chat ' '", "the prompt is empty"),
+        ("chat --provider anthropic Well?", "blindrelay models --provider anthropic"),
+        ("chat --provider nobody Well?", "'nobody' is not one of"),
+        ("chat --relay https://relay Well?", "has the form"),
+        ("run", "Missing argument 'CMD...'"),
+        ("run --prot 1 true", "No such option"),
+        ("proxy --port 70000", "--port"),
+        ("proxy --host 0.0.0.0", "--allow-others"),
+        ("proxy --host ::", "--allow-others"),
+        ("proxy --host localhost", "--host is an address"),
+        ("proxy --provider nobody", "--provider is one of anthropic, "),
+        ("proxy --relay nothing", "blindrelay://"),
+        ("proxy extra", "extra"),
+        ("keys nonsense", "No such command"),
+        ("keys compare", "Missing argument 'SOURCE...'"),
+        ("keys compare history", "nothing to compare"),
+        ("keys compare /nowhere", "cannot read /nowhere: No such file"),
+        ("keys compare /dev/null", "/dev/null: it is not JSON"),
+        ("keys compare blindrelay://relay", "no bridge is pinned"),
+        ("keys show --relay https://relay", "has the form"),
+        ("keys show --save /nowhere/file", "cannot write /nowhere/file: No such file"),
+        ("keys show --loud", "No such option"),
+        ("keys verify-proof /dev/null", "Missing option '--identity'"),
+        ("keys verify-proof /dev/null --identity br1", "--identity: a bridge identity has 59"),
+        (f"keys verify-proof /dev/null --identity {IDENTITY}", "/dev/null: it is not JSON"),
+    ],
+)
+def test_wrong_input_is_rejected(line: str, message: str, run: Run) -> None:
+    assert message in refused(run, *shlex.split(line))
 
 
 def test_list_has_the_short_help_of_each_command(run: Run) -> None:

@@ -179,27 +179,3 @@ def test_stopped_relay_fails_the_comparison(second: ScriptedBridge, run: Run, tm
     err = refused(run, "keys", "show", "--relay", second.connection, code=3)
     assert err.startswith("blindrelay: no connection to the relay")
     second.start()
-
-
-FROM_NOTHING = ["verify-proof", "/dev/null"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["compare"], "Missing argument 'SOURCE...'"),
-        (["compare", "history"], "nothing to compare"),
-        (["compare", "/nowhere"], "cannot read /nowhere: No such file"),
-        (["compare", "/dev/null"], "/dev/null: it is not JSON"),
-        (["compare", "blindrelay://relay"], "no bridge is pinned"),
-        (["show", "--relay", "https://relay"], "has the form"),
-        (["show", "--save", "/nowhere/file"], "cannot write /nowhere/file: No such file"),
-        (["show", "--loud"], "No such option"),
-        (FROM_NOTHING, "Missing option '--identity'"),
-        ([*FROM_NOTHING, "--identity", "br1"], "--identity: a bridge identity has 59"),
-        ([*FROM_NOTHING, "--identity", format_identity(IDENTITY.public_key)], "/dev/null: it is not JSON"),
-        (["nonsense"], "No such command"),
-    ],
-)
-def test_wrong_input_is_rejected(arguments: list[str], message: str, run: Run) -> None:
-    assert message in refused(run, "keys", *arguments)

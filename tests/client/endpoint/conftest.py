@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -24,12 +25,8 @@ from ..conftest import ScriptedBridge, whole
 class Endpoint:
     """A running `blindrelay proxy`."""
 
-    part: PartProcess
+    url: str
     token: str
-
-    @property
-    def url(self) -> str:
-        return self.part.announcement["url"]
 
     @property
     def port(self) -> int:
@@ -50,8 +47,13 @@ class Endpoint:
         return socket.create_connection(("127.0.0.1", self.port), timeout=30)
 
 
+@dataclass
+class EndpointProcess(Endpoint):
+    part: PartProcess
+
+
 @contextmanager
-def running(connection: str, state: Path, *arguments: str) -> Iterator[Endpoint]:
+def running(connection: str, state: Path, *arguments: str) -> Iterator[EndpointProcess]:
     """An endpoint that sends through this connection."""
 
     def command() -> list[str]:
@@ -60,16 +62,9 @@ def running(connection: str, state: Path, *arguments: str) -> Iterator[Endpoint]
     part = PartProcess("endpoint", "blindrelay.client", command, {"BLINDRELAY_STATE": str(state)})
     part.start()
     try:
-        yield Endpoint(part, (state / "endpoint-token").read_text().strip())
+        yield EndpointProcess(part.announcement["url"], (state / "endpoint-token").read_text().strip(), part)
     finally:
         part.stop()
-
-
-@pytest.fixture(scope="session")
-def bed() -> Iterator[Testbed]:
-    """With the scripted provider; do not harm it."""
-    with Testbed("scripted") as bed:
-        yield bed
 
 
 @pytest.fixture(scope="session")
@@ -114,24 +109,18 @@ def code_in(answer: httpx.Response) -> str:
 
 
 @dataclass
-class InThisProcess:
-    """An endpoint whose limits a test may change."""
+class EndpointTask(Endpoint):
+    """One in this process, whose limits a test may change."""
 
-    task: asyncio.Task[None]
-    address: tuple[str, int]
+    task: asyncio.Task[Any]
 
-    @property
-    def own(self) -> str:
-        """The headers that every request needs."""
-        return f"host: 127.0.0.1:{self.address[1]}\r\nx-api-key: brl_test\r\n"
-
-    def client(self) -> httpx.AsyncClient:
-        url = f"http://127.0.0.1:{self.address[1]}"
-        return httpx.AsyncClient(base_url=url, headers={"x-api-key": "brl_test"}, trust_env=False, timeout=60)
+    def asynchronous_client(self) -> httpx.AsyncClient:
+        headers = {"x-api-key": self.token}
+        return httpx.AsyncClient(base_url=self.url, headers=headers, trust_env=False, timeout=60)
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-        reader, writer = await asyncio.open_connection(*self.address)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
             yield reader, writer
         finally:
@@ -139,18 +128,18 @@ class InThisProcess:
 
 
 @asynccontextmanager
-async def serving(bridge: ScriptedBridge) -> AsyncIterator[InThisProcess]:
+async def serving(bridge: ScriptedBridge) -> AsyncIterator[EndpointTask]:
     """Ends it at the end of the block."""
     started, connection = asyncio.Event(), ConnectionConfig.from_string(bridge.connection)
     with listen("127.0.0.1", 0) as listener:
         served = serve(listener, connection, "brl_test", read_providers(None), "openai", started.set)
-        endpoint = InThisProcess(asyncio.create_task(served), listener.getsockname())
+        task = asyncio.create_task(served)
         await started.wait()
         try:
-            yield endpoint
+            yield EndpointTask(f"http://127.0.0.1:{listener.getsockname()[1]}", "brl_test", task)
         finally:
-            endpoint.task.cancel()
-            await asyncio.gather(endpoint.task, return_exceptions=True)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ async def test_too_many_requests_are_told_to_retry(
 ) -> None:
     monkeypatch.setattr(admission, "MAX_REQUESTS", 2)
     bridge.answer = never
-    async with serving(bridge) as endpoint, endpoint.client() as client:
+    async with serving(bridge) as endpoint, endpoint.asynchronous_client() as client:
         running = [asyncio.create_task(client.get("/v1/models")) for _ in range(2)]
         await asyncio.to_thread(wait_for, lambda: len(bridge.received) == 2)
         answer = await client.get("/v1/models")
@@ -38,7 +38,7 @@ async def test_too_many_requests_are_told_to_retry(
 
 async def test_buffered_body_has_a_limit(bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pass_through, "MAX_COMPLETED_BODY", 1_000)
-    async with serving(bridge) as endpoint, endpoint.client() as client:
+    async with serving(bridge) as endpoint, endpoint.asynchronous_client() as client:
         passed = await client.post("/v1/responses", content=b"x" * 1_000)
         refused = await client.post("/v1/responses", content=b"x" * 1_001)
     assert (passed.status_code, refused.status_code) == (200, 413)
@@ -53,7 +53,7 @@ async def test_internal_failure_names_only_its_kind(
         raise RuntimeError("canary")
 
     monkeypatch.setattr(SealedTransport, "handle_async_request", fail)
-    async with serving(bridge) as endpoint, endpoint.client() as client:
+    async with serving(bridge) as endpoint, endpoint.asynchronous_client() as client:
         answer = await client.get("/v1/models")
     assert (answer.status_code, code_in(answer)) == (500, "blindrelay_failed")
     assert "RuntimeError" in caplog.text
@@ -87,13 +87,14 @@ def test_buffered_body_is_sent_again_after_a_restart_of_the_bridge(
 
 async def test_cancelled_server_ends_running_requests(bridge: ScriptedBridge) -> None:
     bridge.answer = never
-    async with serving(bridge) as endpoint, endpoint.client() as client:
+    async with serving(bridge) as endpoint, endpoint.asynchronous_client() as client:
         program = asyncio.create_task(client.get("/v1/models"))
         await asyncio.to_thread(wait_for, lambda: len(bridge.received) == 1)
         endpoint.task.cancel()
-        ended, answer = await asyncio.gather(endpoint.task, program, return_exceptions=True)
-    assert isinstance(ended, asyncio.CancelledError)
-    assert isinstance(answer, httpx.TransportError)
+        with pytest.raises(asyncio.CancelledError):
+            await endpoint.task
+        with pytest.raises(httpx.TransportError):
+            await program
     await asyncio.to_thread(wait_for, lambda: bridge.cancelled == [True])
 
 
@@ -130,8 +131,7 @@ async def test_missing_body_is_a_timeout(
     """Whether it is buffered or streams."""
     monkeypatch.setattr(client_body, "IDLE_SECONDS", 0.2)
     async with serving(bridge) as endpoint, endpoint.connected() as (reader, writer):
-        head = f"POST {path} HTTP/1.1\r\n{endpoint.own}content-length: 1000000\r\n"
-        writer.write(f"{head}\r\nhalf".encode())
+        writer.write(endpoint.request(f"POST {path}", "content-length: 1000000\r\n", "half"))
         came = await asyncio.wait_for(reader.readuntil(b"}"), 30)
     assert came.startswith(b"HTTP/1.1 408 ")
     assert b"x-blindrelay-error: endpoint/timeout" in came
@@ -142,7 +142,7 @@ async def test_idle_connection_is_kept(bridge: ScriptedBridge, monkeypatch: pyte
     monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.1)
     async with serving(bridge) as endpoint, endpoint.connected() as (reader, writer):
         for _ in range(2):
-            writer.write(f"GET /healthz HTTP/1.1\r\n{endpoint.own}\r\n".encode())
+            writer.write(endpoint.request("GET /healthz"))
             assert (await reader.readuntil(b'ok"}')).startswith(b"HTTP/1.1 200 ")
             await asyncio.sleep(0.3)
 
