@@ -130,6 +130,7 @@ class ScriptedBridge:
     uptime: int = 0
     """How long its process seems to have run when it signs a directory, in seconds."""
     refuse: OuterStatus | None = None
+    refuse_directories: OuterStatus | None = None
     stop_reading_after: int | None = None
     substitute: Callable[[GetKeyDirectoryResponse], Any] = lambda response: None
     next_identity_hash: bytes = b""
@@ -162,8 +163,8 @@ class ScriptedBridge:
 
     @property
     def connection(self) -> str:
-        identity = format_identity(self.identity.public_key)
-        return f"blindrelay://{self.token}@127.0.0.1:{self.port}?bridge={identity}&tls=off"
+        pin = format_identity(self.identity.public_key)
+        return f"blindrelay://{self.token}@127.0.0.1:{self.port}?bridge={pin}&tls=off"
 
     def client(self, options: str = "") -> httpx2.Client:
         """A new client, as in a new process."""
@@ -206,14 +207,15 @@ class ScriptedBridge:
     async def _get_key_directory(self, _: bytes, context: Context) -> bytes:
         self.directory_requests += 1
         await self._authenticate(context)
+        if self.refuse_directories is not None:
+            await context.abort(*self.refuse_directories.value)
         response = GetKeyDirectoryResponse(directories=[self.directory()])
         if (pause := self.substitute(response)) is not None:
             await pause
         return response.SerializeToString()
 
     async def _authenticate(self, context: Context) -> None:
-        metadata = dict(context.invocation_metadata() or ())
-        if metadata.get("authorization") != f"Bearer {self.token}":
+        if ("authorization", f"Bearer {self.token}") not in tuple(context.invocation_metadata() or ()):
             await context.abort(*OuterStatus.UNAUTHENTICATED.value)
 
     async def _exchange(self, _: AsyncIterator[bytes], context: Context) -> None:
@@ -293,9 +295,6 @@ def client(sealed: SealedTransport) -> Iterator[httpx2.Client]:
         yield client
 
 
-def client_of(library: Any, sealed: SealedTransport, **options: Any) -> Any:
-    return {httpx: sealed.httpx_client, httpx2: sealed.httpx2_client}[library](**options)
-
-
-def async_client_of(library: Any, sealed: SealedTransport, **options: Any) -> Any:
-    return {httpx: sealed.async_httpx_client, httpx2: sealed.async_httpx2_client}[library](**options)
+def client_of(library: Any, sealed: SealedTransport, way: str = "", **options: Any) -> Any:
+    """A client of httpx or httpx2; `way` is "async_" for an asynchronous one."""
+    return getattr(sealed, f"{way}{library.__name__}_client")(**options)

@@ -206,8 +206,3 @@ def test_profiles_are_read_from_a_file(tmp_path: Path) -> None:
 def test_wrong_profile_is_refused(tmp_path: Path, content: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         ConnectionConfig.from_env({"BLINDRELAY_CONFIG": str(profile_at(tmp_path, content))})
-
-
-def test_missing_configuration_is_an_error_with_advice(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="run `blindrelay init`, or set BLINDRELAY_CONNECTION"):
-        ConnectionConfig.from_env({"XDG_CONFIG_HOME": str(tmp_path)})

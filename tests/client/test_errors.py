@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import anthropic
+import grpc
 import httpx2
 import openai
 import pytest
@@ -149,20 +150,25 @@ def test_cut_response_is_tried_again_and_an_altered_one_is_not(ask: Ask, bridge:
 @LIBRARIES
 @pytest.mark.parametrize(
     ("cut", "message"),
-    [(OuterStatus.BRIDGE_UNAVAILABLE, "could not reach the bridge"), (None, "ended the exchange")],
+    [
+        (OuterStatus.BRIDGE_UNAVAILABLE.value, "could not reach the bridge"),
+        ((grpc.StatusCode.UNKNOWN, "any text"), r"it does not speak this protocol \(unknown\)"),
+        (None, "ended the exchange"),
+    ],
 )
 def test_cut_response_is_an_error(
-    library: Any, cut: OuterStatus | None, message: str, bridge: ScriptedBridge, sealed: SealedTransport
+    library: Any, cut: tuple[Any, str] | None, message: str, bridge: ScriptedBridge, sealed: SealedTransport
 ) -> None:
     async def cut_short(_: Received, respond: Responder) -> None:
         await respond.send(head=head(), body=b"some")
         if cut is not None:
-            await respond.context.abort(*cut.value)
+            await respond.context.abort(*cut)
 
     bridge.answer = cut_short
     with client_of(library, sealed) as client, pytest.raises(CutResponseError, match=message) as raised:
         client.get(URL)
     assert isinstance(raised.value, library.RemoteProtocolError)
+    assert "any text" not in str(raised.value)
 
 
 def test_status_after_the_end_is_ignored(bridge: ScriptedBridge, client: httpx2.Client) -> None:

@@ -195,9 +195,7 @@ def test_lock_that_is_never_released_times_out(
     assert count(store) == 2
 
 
-def test_lock_is_released_although_a_forked_child_has_its_descriptor(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lock_is_released_although_a_fork_has_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A duplicate shares the lock, as a child's does."""
     original, inherited = state_file._wait_for, []
 

@@ -41,21 +41,17 @@ class TlsBridge(ScriptedBridge):
 
 
 @pytest.fixture
-def relay() -> Iterator[TlsBridge]:
+def relay(tmp_path: Path) -> Iterator[TlsBridge]:
     with closing(TlsBridge()) as bridge:
+        bridge.authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
         yield bridge
 
 
 @pytest.fixture
-def ca(relay: TlsBridge, tmp_path: Path) -> Path:
-    relay.authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    return tmp_path / "ca.pem"
-
-
-@pytest.fixture
-def connection(relay: TlsBridge, ca: Path) -> str:
+def connection(relay: TlsBridge, tmp_path: Path) -> str:
     """A connection to a name that only the proxy can resolve."""
-    return relay.connection.replace("127.0.0.1", "relay.example").replace("tls=off", f"ca={ca}")
+    named = relay.connection.replace("127.0.0.1", "relay.example")
+    return named.replace("tls=off", f"ca={tmp_path}/ca.pem")
 
 
 def test_relay_is_reached_only_through_the_proxy(
@@ -76,9 +72,7 @@ def test_relay_is_reached_only_through_the_proxy(
     assert "Proxy-Authorization" not in second
 
 
-def test_proxy_of_the_environment_is_not_used(
-    bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_proxy_of_environment_is_not_used(bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor is BLINDRELAY_PROXY for a relay on this machine."""
     for name in ("http_proxy", "https_proxy", "grpc_proxy", "HTTPS_PROXY", "BLINDRELAY_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
@@ -119,11 +113,11 @@ def test_doctor_uses_the_proxy(status: int, outcome: Status, detail: str, connec
     assert detail in findings["tcp"].detail
 
 
-async def test_relay_reaches_its_bridge_through_a_proxy(relay: TlsBridge, ca: Path) -> None:
+async def test_relay_reaches_its_bridge_through_a_proxy(relay: TlsBridge, tmp_path: Path) -> None:
     with connect_proxy() as proxy:
         replica = ReplicaConfig(
             parse_address(f"relay.example:{relay.port}"),
-            ChannelTls(ca),
+            ChannelTls(tmp_path / "ca.pem"),
             proxy=HttpProxy.parse(f"http://127.0.0.1:{proxy.port}"),
         )
         async with open_channel(replica) as channel:

@@ -56,9 +56,7 @@ def test_feigned_restart_gets_no_second_run(bridge: ScriptedBridge, client: http
     assert len(bridge.received) == bridge.calls == 1
 
 
-def test_directories_are_fetched_once_for_many_exchanges(
-    bridge: ScriptedBridge, client: httpx2.Client
-) -> None:
+def test_directories_are_fetched_once_for_many(bridge: ScriptedBridge, client: httpx2.Client) -> None:
     with ThreadPoolExecutor(16) as threads:
         statuses = list(threads.map(lambda _: client.get(URL).status_code, range(64)))
     assert statuses == [200] * 64
@@ -88,9 +86,7 @@ def test_missing_directory_means_that_no_bridge_is_up(bridge: ScriptedBridge, cl
 
 
 @pytest.mark.parametrize(("offset", "message"), [(3_600, "clock is behind"), (-3_600, "clock is ahead")])
-def test_wrong_clock_is_reported(
-    offset: int, message: str, bridge: ScriptedBridge, client: httpx2.Client
-) -> None:
+def test_clock_is_compared(offset: int, message: str, bridge: ScriptedBridge, client: httpx2.Client) -> None:
     bridge.clock_offset = offset
     assert message in message_in(client.get(URL))
     assert bridge.calls == 0
@@ -122,9 +118,7 @@ def test_expired_key_that_is_listed_is_not_superseded(bridge: ScriptedBridge) ->
     assert bridge.calls == 2
 
 
-def test_fork_is_noticed_by_this_process_and_by_later_ones(
-    bridge: ScriptedBridge, client: httpx2.Client
-) -> None:
+def test_fork_is_noticed_by_this_process_and_later(bridge: ScriptedBridge, client: httpx2.Client) -> None:
     client.get(URL)
     bridge.key, bridge.sequence = SealingKey.generate(bridge.key.not_before, bridge.key.not_after), 0
     assert client.get(URL).headers[ERROR] == "relay/key_unknown"
@@ -147,9 +141,7 @@ def test_history_off_writes_nothing(bridge: ScriptedBridge, state: Path) -> None
     assert not state.exists()
 
 
-def test_damaged_history_stops_running_clients_and_new_ones(
-    bridge: ScriptedBridge, client: httpx2.Client
-) -> None:
+def test_damaged_history_stops_running_and_new_clients(bridge: ScriptedBridge, client: httpx2.Client) -> None:
     path = default_history_file(bridge.identity.public_key)
     assert path is not None
     client.get(URL)

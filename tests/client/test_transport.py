@@ -17,18 +17,7 @@ import pytest
 from blindrelay.client import ConfigurationError, ProtocolError, SealedTransport
 from blindrelay.v1.inner_pb2 import ErrorCode
 
-from .conftest import (
-    LIBRARIES,
-    TAIL,
-    URL,
-    ScriptedBridge,
-    answering,
-    async_client_of,
-    client_of,
-    failing,
-    head,
-    responding,
-)
+from .conftest import LIBRARIES, TAIL, URL, ScriptedBridge, answering, client_of, failing, head, responding
 
 PIECE = 65_536
 
@@ -40,7 +29,7 @@ async def test_exchange_of_either_library(
     """Both synchronous and asynchronous."""
     with client_of(library, sealed) as client:
         responses = [client.post(URL, json={"a": 1})]
-    async with async_client_of(library, sealed) as client:
+    async with client_of(library, sealed, "async_") as client:
         responses.append(await client.post(URL, json={"a": 2}))
     assert [(each.status_code, each.json()) for each in responses] == [(200, {})] * 2
     assert [each.head.url for each in bridge.received] == [URL] * 2
@@ -51,15 +40,13 @@ async def test_exchange_of_either_library(
 def test_options_that_bypass_the_relay_are_refused(library: Any, sealed: SealedTransport) -> None:
     other = httpx.HTTPTransport()
     for option in ({"proxy": "http://127.0.0.1:1"}, {"mounts": {"all://": other}}, {"transport": other}):
-        for client in (client_of, async_client_of):
+        for way in ("", "async_"):
             with pytest.raises(ConfigurationError, match="in clear"):
-                client(library, sealed, **option)
+                client_of(library, sealed, way, **option)
 
 
 @LIBRARIES
-def test_pieces_arrive_as_they_are_sent(
-    library: Any, bridge: ScriptedBridge, sealed: SealedTransport
-) -> None:
+def test_pieces_arrive_as_they_come(library: Any, bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     seen = threading.Event()
     bridge.answer = answering({"head": head()}, {"body": b"first"}, seen, body=b"last", tail=TAIL)
     with client_of(library, sealed) as client, client.stream("POST", URL, json={}) as response:
@@ -91,9 +78,7 @@ def test_every_method_and_status_passes_without_a_body(
 
 
 @pytest.mark.parametrize("status", [0, 100, 103, 199, 600, 999])
-def test_invalid_status_is_an_error_of_the_bridge(
-    status: int, bridge: ScriptedBridge, client: httpx2.Client
-) -> None:
+def test_invalid_status_is_an_error(status: int, bridge: ScriptedBridge, client: httpx2.Client) -> None:
     bridge.answer = responding(status)
     with pytest.raises(ProtocolError) as raised:
         client.get(URL)
@@ -128,9 +113,7 @@ async def asynchronous_body(*, fails: bool) -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-async def test_streamed_body_arrives_or_raises(
-    fails: bool, bridge: ScriptedBridge, sealed: SealedTransport
-) -> None:
+async def test_body_arrives_or_raises(fails: bool, bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     def expected() -> AbstractContextManager[object]:
         return pytest.raises(BodyError) if fails else nullcontext()
 

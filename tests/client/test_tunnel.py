@@ -34,7 +34,7 @@ def accepting(bridge: ScriptedBridge) -> None:
 
 
 @LIBRARIES
-async def test_tunnel_opens_for_either_library(
+async def test_tunnel_of_either_library(
     bridge: ScriptedBridge, sealed: SealedTransport, library: Any
 ) -> None:
     """A base URL under .invalid leads to the provider's own address."""
@@ -55,18 +55,14 @@ async def _frames(tunnel: SealedTunnel) -> Any:
         yield frame
 
 
-async def test_ordinary_response_instead_of_a_tunnel_is_returned(
-    bridge: ScriptedBridge, sealed: SealedTransport
-) -> None:
+async def test_response_instead_of_a_tunnel(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     bridge.answer = responding(404, b"not here")
     response = await sealed.open_tunnel(httpx.Request("GET", REALTIME))
     assert isinstance(response, httpx.Response)
     assert (response.status_code, await response.aread()) == (404, b"not here")
 
 
-async def test_tunnel_is_opened_again_after_a_restart(
-    bridge: ScriptedBridge, sealed: SealedTransport
-) -> None:
+async def test_tunnel_opens_again_after_a_restart(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     async with sealed.async_httpx_client():
         assert isinstance(await sealed.open_tunnel(httpx.Request("GET", REALTIME)), SealedTunnel)
         bridge.restart_keys()
@@ -87,9 +83,7 @@ async def test_frame_that_may_not_follow_is_refused(sealed: SealedTransport) -> 
     await tunnel.aclose()
 
 
-async def test_tunnel_whose_end_cannot_be_sent_logs_nothing(
-    bridge: ScriptedBridge, sealed: SealedTransport
-) -> None:
+async def test_unsent_end_of_a_tunnel_logs_nothing(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     problems: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, problem: problems.append(problem))
     opened, reached = threading.Event(), asyncio.Event()

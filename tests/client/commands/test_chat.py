@@ -122,24 +122,21 @@ def test_response_is_read_to_its_end(to_bridge: ScriptedBridge, run: Run) -> Non
     assert to_bridge.cancelled == []
 
 
-OPENAI_STOPPED = b'data: {"choices": [{"delta": {}, "finish_reason": "%s"}]}\n\n' + DONE
-ANTHROPIC_STOPPED = (
-    b'data: {"type": "message_delta", "delta": {"stop_reason": "%s"}}\n\ndata: {"type": "message_stop"}\n\n'
-)
+STOPPED = {
+    "openai": b'data: {"choices": [{"delta": {}, "finish_reason": "%s"}]}\n\ndata: [DONE]\n\n',
+    "anthropic": b'data: {"type": "message_delta", "delta": {"stop_reason": "%s"}}\n\n'
+    b'data: {"type": "message_stop"}\n\n',
+}
 
 
 @pytest.mark.parametrize(
-    ("provider", "events", "reason", "code"),
-    [
-        ("openai", OPENAI_STOPPED, "stop", 0),
-        ("openai", OPENAI_STOPPED, "length", 5),
-        ("anthropic", ANTHROPIC_STOPPED, "max_tokens", 5),
-    ],
+    ("provider", "reason", "code"),
+    [("openai", "stop", 0), ("openai", "length", 5), ("anthropic", "max_tokens", 5)],
 )
 def test_incomplete_response_is_reported(
-    provider: str, events: bytes, reason: str, code: int, to_bridge: ScriptedBridge, run: Run
+    provider: str, reason: str, code: int, to_bridge: ScriptedBridge, run: Run
 ) -> None:
-    to_bridge.answer = streaming(events % reason.encode())
+    to_bridge.answer = streaming(STOPPED[provider] % reason.encode())
     got, out, err = run("chat", "--provider", provider, "--model", "any", "Well?", "--json")
     assert (got, json.loads(out)["complete"]) == (code, code == 0)
     message = f"blindrelay: the provider answered only in part: it stopped early ({reason})\n"
@@ -218,9 +215,7 @@ def test_wrong_token_pin_or_port_sends_nothing(bridge: ScriptedBridge, run: Run)
 
 
 @pytest.mark.parametrize("arguments", [[], ["--", "caf\udce9"]])
-def test_prompt_that_is_not_text_is_rejected(
-    arguments: list[str], run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_prompt_must_be_text(arguments: list[str], run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9"), "utf-8"))
     assert "the prompt is not utf-8 text" in refused(run, "chat", *arguments)
 

@@ -188,9 +188,7 @@ def test_models_are_listed(to_bridge: ScriptedBridge, run: Run) -> None:
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"data": 1}', b'{"data": [{}]}'])
-def test_invalid_list_of_models_is_the_providers_fault(
-    body: bytes, to_bridge: ScriptedBridge, run: Run
-) -> None:
+def test_invalid_models_are_the_providers_fault(body: bytes, to_bridge: ScriptedBridge, run: Run) -> None:
     to_bridge.answer = responding(200, body)
     assert refused(run, "models", code=5).endswith("answered with something other than a list of models\n")
 

@@ -1,15 +1,20 @@
-"""`blindrelay doctor`: each broken hop fails its own check."""
+"""`blindrelay doctor`: each broken hop fails its own check, and TLS is looked at as gRPC would."""
 
 from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import trustme
 
 from blindrelay.testbed import Testbed
 from blindrelay.trust import IdentityKey, format_identity
@@ -19,7 +24,7 @@ from blindrelay.v1.limits import MAX_DIRECTORIES
 from blindrelay.v1.outer_status import OuterStatus
 
 from ..conftest import Received, Responder, Response, ScriptedBridge, failing, responding
-from .conftest import Run, succeeded
+from .conftest import PATIENCE, Run, succeeded
 
 CHECKS = (
     *("configuration", "history", "name", "tcp", "tls", "token"),
@@ -65,9 +70,7 @@ def test_every_check_passes(to_bed: Testbed, run: Run) -> None:
     assert [(each["method"], each["path"]) for each in asked] == [("GET", "/v1/models")]
 
 
-def test_missing_configuration_is_wrong_input(
-    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_no_configuration_is_wrong_input(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("BLINDRELAY_CONNECTION", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     failed = examined(run, code=2)
@@ -111,6 +114,10 @@ def clock_off(seconds: int) -> Breaks:
     return lambda bridge: setattr(bridge, "clock_offset", seconds)
 
 
+def hiding(bridge: ScriptedBridge) -> None:
+    bridge.refuse_directories = OuterStatus.BRIDGE_UNAVAILABLE
+
+
 def refusing(status: OuterStatus) -> Breaks:
     return lambda bridge: setattr(bridge, "refuse", status)
 
@@ -125,6 +132,7 @@ def refusing(status: OuterStatus) -> Breaks:
         (clock_off(-400), "clock", "6 min", ""),
         (refusing(OuterStatus.REFUSED), "seal", "refused", ""),
         (refusing(OuterStatus.BRIDGE_UNAVAILABLE), "seal", "", "no bridge is up"),
+        (hiding, "directory", "", "no bridge is up"),
         (lambda bridge: None, "seal", "called an address that does not exist", ""),  # it answers everything
     ],
 )
@@ -169,9 +177,7 @@ def test_provider_of_the_bridge_is_found(to_bridge: ScriptedBridge, run: Run) ->
     assert (code, "anthropic lists 2 models" in out) == (0, True)
 
 
-def test_missing_key_has_a_remedy_of_its_own(
-    bridge: ScriptedBridge, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_key_is_explained(bridge: ScriptedBridge, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     brought = bridge.connection + "&credentials=brought"
     expect(run, brought, "seal", "set OPENAI_API_KEY", "credentials=brought")
@@ -187,3 +193,55 @@ def test_failure_has_a_remedy(to_bridge: ScriptedBridge, run: Run) -> None:
     assert lines[place + 1].strip().startswith("→ ask the relay's operator for a token")
     skipped = [line.split() for line in lines[place + 2 :]]
     assert skipped == [["skipped", each] for each in CHECKS[place + 1 :]]
+
+
+@contextmanager
+def tls_server(context: ssl.SSLContext) -> Iterator[int]:
+    """A server that only shakes hands; yields its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    taken, _ = listening.accept()
+                    taken.settimeout(PATIENCE)
+                    with taken, suppress(OSError):
+                        context.wrap_socket(taken, server_side=True).close()
+
+        server = threading.Thread(target=serve, daemon=True)
+        server.start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+        server.join(PATIENCE)
+
+
+def issue(authority: trustme.CA, name: str = "127.0.0.1", days: int = 1) -> trustme.LeafCert:
+    """A certificate for this name that ends in so many days."""
+    ends = datetime.now(UTC) + timedelta(days=days)
+    return authority.issue_cert(name, not_before=ends - timedelta(days=9), not_after=ends)
+
+
+CA = trustme.CA()
+
+
+@pytest.mark.parametrize(
+    ("certificate", "protocol", "check", "detail"),
+    [
+        (issue(trustme.CA()), "h2", "tls", "unable to get local issuer certificate"),
+        (issue(CA, "relay.example"), "h2", "tls", "IP address mismatch"),
+        (issue(CA, days=-1), "h2", "tls", "certificate has expired"),
+        (issue(CA), "http/1.1", "tls", "HTTP/2"),
+        (issue(CA), "h2", "token", "no connection to the relay"),
+    ],
+)
+def test_tls_handshake_is_checked(
+    certificate: trustme.LeafCert, protocol: str, check: str, detail: str, run: Run, tmp_path: Path
+) -> None:
+    CA.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    context.set_alpn_protocols([protocol])
+    with tls_server(context) as port:
+        relay = f"blindrelay://127.0.0.1:{port}?bridge={PIN}"
+        expect(run, f"{relay}&ca={tmp_path / 'ca.pem'}", check, detail)
+        expect(run, relay, "tls", "")  # by gRPC's own roots

@@ -83,9 +83,7 @@ def test_identity_is_asked_again_and_dropped_if_its_groups_differ(
 
 
 @pytest.mark.parametrize("by_option", [True, False])
-def test_connection_string_answers_all_questions(
-    by_option: bool, bed: Testbed, config: Path, run: Run
-) -> None:
+def test_connection_string_answers_everything(by_option: bool, bed: Testbed, config: Path, run: Run) -> None:
     """Also with quotes and spaces around it. Only the groups have to be compared."""
     pasted = f' "{bed.relay}&idle=90s"'
     if by_option:
@@ -108,9 +106,7 @@ def test_json_has_the_checks(bed: Testbed, arguments: list[object], config: Path
     assert (result["file"], result["profile"]) == (str(config), "default")
 
 
-def test_failed_check_writes_nothing_unless_it_is_ignored(
-    arguments: list[object], config: Path, run: Run
-) -> None:
+def test_failed_check_writes_nothing_unless_ignored(arguments: list[object], config: Path, run: Run) -> None:
     arguments += ["--bridge", STRANGER]
     code, out, err = run(*arguments, "--yes")
     assert (code, "FAILED   identity" in out) == (1, True)
@@ -138,10 +134,8 @@ def test_profiles_have_their_own_tokens(
     assert names == ["config.toml", "home.token", "work.token"]
 
 
-def test_profile_is_replaced_only_if_confirmed(
-    bed: Testbed, arguments: list[object], config: Path, run: Run
-) -> None:
-    """What else is in the file stays: test_profile_writer.py."""
+def test_replacing_needs_consent(bed: Testbed, arguments: list[object], config: Path, run: Run) -> None:
+    """What else is in the file stays: test_config.py."""
     config.parent.mkdir(parents=True)
     before = '[profiles.default]\nrelay = "old:1"\n'
     config.write_text(before)

@@ -54,9 +54,7 @@ def saved(run: Run, path: Path, *options: object) -> Path:
     return path
 
 
-def test_show_prints_and_saves_the_keys_and_no_secret(
-    bridge: ScriptedBridge, run: Run, tmp_path: Path
-) -> None:
+def test_show_prints_and_saves_keys_and_no_secret(bridge: ScriptedBridge, run: Run, tmp_path: Path) -> None:
     identity = bridge.identity.public_key
     code, out, err = run("keys", "show", "--save", tmp_path / "mine.json")
     assert (code, err) == (0, f"blindrelay: saved {tmp_path}/mine.json\n")
@@ -156,9 +154,7 @@ def hastened(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("hastened")
-def test_replica_that_only_one_client_is_shown_is_found(
-    bridge: ScriptedBridge, second: ScriptedBridge, run: Run
-) -> None:
+def test_replica_shown_to_one_is_found(bridge: ScriptedBridge, second: ScriptedBridge, run: Run) -> None:
     """It takes a second round: the replica might just be starting."""
     with closing(ScriptedBridge()) as thief:
         thief.identity = bridge.identity

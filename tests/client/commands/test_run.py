@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ..conftest import ScriptedBridge
-from .conftest import PATIENCE, Run, command, refused, streaming, succeeded, terminal, walls_are_allowed
+from .conftest import PATIENCE, Run, command, streaming, succeeded, terminal, walls_are_allowed
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
@@ -142,12 +142,6 @@ def test_own_keys_are_kept_with_brought_credentials(
 def test_exit_code_is_the_programs(program: list[str], code: int, said: str, run: Run, level: str) -> None:
     assert run("run", level, "--", *program) == (code, "", said)
     assert run("run", level, *program) == (code, "", said)
-
-
-def test_missing_configuration_is_reported(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("BLINDRELAY_CONNECTION", "")
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    assert "no relay is configured" in refused(run, "run", "--", "true")
 
 
 @pytest.mark.usefixtures("to_bridge")

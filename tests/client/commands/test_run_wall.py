@@ -53,9 +53,7 @@ def test_wall_holds_every_kind_of_socket(run: Run, outside: Outside, monkeypatch
     assert {found["another network"], found["another's socket"]} <= {"EPERM", "EACCES"}
 
 
-def test_without_a_wall_the_same_program_gets_out(
-    run: Run, outside: Outside, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_wall_it_gets_out(run: Run, outside: Outside, monkeypatch: pytest.MonkeyPatch) -> None:
     found = outcome_of(run, outside, "--no-wall", monkeypatch)
     assert outside.reached() == {"tcp", "tcp6", "udp", "unix", "abstract", "datagrams"}
     assert found["a pair"] == "done"

@@ -54,9 +54,7 @@ WEBSOCKET = "upgrade: websocket\nsec-websocket-version: 13\nsec-websocket-key: M
         ("GET /nobody", f"host: HOST\nKEY\n{WEBSOCKET}", 404, "unknown_path"),
     ],
 )
-def test_every_response_carries_the_mark(
-    bridged: Endpoint, line: str, headers: str, status: int, error: str
-) -> None:
+def test_each_response_is_marked(bridged: Endpoint, line: str, headers: str, status: int, error: str) -> None:
     first = line if line == "nonsense" else f"{line} HTTP/1.1"
     connection = "upgrade" if "upgrade" in headers else "close"
     came = exchanged(bridged, f"{first}\n{headers}\nconnection: {connection}\n\n")

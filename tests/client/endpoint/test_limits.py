@@ -20,9 +20,7 @@ from ..conftest import ScriptedBridge, never, wait_for
 from .conftest import HALF, code_in, serving
 
 
-async def test_too_many_requests_are_told_to_retry(
-    bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_too_many_requests_are_put_off(bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "MAX_REQUESTS", 2)
     bridge.answer = never
     async with serving(bridge) as endpoint, endpoint.asynchronous_client() as client:
@@ -73,9 +71,7 @@ def test_exchange_log_keeps_the_last_exchanges_and_their_first_outcome() -> None
     assert [entry.outcome for entry in exchange_log.entries][:2] == ["failed", "relay/overloaded"]
 
 
-def test_buffered_body_is_sent_again_after_a_restart_of_the_bridge(
-    client: httpx.Client, bridge: ScriptedBridge
-) -> None:
+def test_buffered_body_is_sent_again_after_a_restart(client: httpx.Client, bridge: ScriptedBridge) -> None:
     for _ in range(2):
         assert client.post("/v1/embeddings", json={}).status_code == 200
         bridge.restart_keys()
@@ -110,9 +106,7 @@ async def test_missing_head_ends_the_connection(
     assert (b"x-blindrelay-error: endpoint/timeout" in came) == bool(status)
 
 
-async def test_trickling_head_gets_no_more_time(
-    bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_slow_head_gets_no_more_time(bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.3)
     async with serving(bridge) as endpoint, endpoint.connected() as (reader, writer):
         ended = asyncio.create_task(reader.read())
@@ -125,9 +119,7 @@ async def test_trickling_head_gets_no_more_time(
 
 
 @pytest.mark.parametrize("path", ["/v1/responses", "/v1/files"])
-async def test_missing_body_is_a_timeout(
-    bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch, path: str
-) -> None:
+async def test_body_has_a_timeout(bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     """Whether it is buffered or streams."""
     monkeypatch.setattr(client_body, "IDLE_SECONDS", 0.2)
     async with serving(bridge) as endpoint, endpoint.connected() as (reader, writer):

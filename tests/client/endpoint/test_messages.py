@@ -89,7 +89,7 @@ REDIRECTS = {
 }
 
 
-def test_redirect_leads_to_the_endpoint_or_nowhere(
+def test_redirect_stays_at_the_endpoint(
     bridged: Endpoint, client: httpx.Client, bridge: ScriptedBridge
 ) -> None:
     """It keeps a token that is in the path."""

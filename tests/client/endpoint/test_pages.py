@@ -56,9 +56,7 @@ def test_status_page_shows_exchanges_without_content(bridge: ScriptedBridge, tmp
     assert len(bridge.received) == 51
 
 
-def test_phone_shows_all_columns_and_marks_errors(
-    page: Page, bridged: Endpoint, bridge: ScriptedBridge
-) -> None:
+def test_phone_shows_columns_and_marks_errors(page: Page, bridged: Endpoint, bridge: ScriptedBridge) -> None:
     bridge.answer = responding(401, b"{}")
     with bridged.client() as client:
         client.post("/v1/chat/completions", json={"said": SAID})
@@ -72,9 +70,7 @@ def test_phone_shows_all_columns_and_marks_errors(
         assert shown.evaluate("element => element.scrollWidth - element.clientWidth") <= 0
 
 
-def test_contents_are_shown_as_text_for_the_token(
-    page: Page, revealing: Endpoint, bridge: ScriptedBridge
-) -> None:
+def test_contents_are_text_for_the_token(page: Page, revealing: Endpoint, bridge: ScriptedBridge) -> None:
     bridge.answer = responding(203, ANSWERED.encode())
     with revealing.client() as client:
         client.post("/v1/chat/completions?key=secret", json={"said": SAID})
@@ -94,9 +90,7 @@ def test_contents_are_shown_as_text_for_the_token(
     assert "secret" not in page.content()
 
 
-def test_contents_are_bounded_and_hidden_without_the_token(
-    revealing: Endpoint, bridge: ScriptedBridge
-) -> None:
+def test_contents_are_bounded_and_need_the_token(revealing: Endpoint, bridge: ScriptedBridge) -> None:
     pieces = [{"body": "é".encode() * 15_001}] * 4
     bridge.answer = answering({"head": head()}, *pieces, body=b"the end", tail=TAIL)
     with revealing.client() as client:
