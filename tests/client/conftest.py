@@ -34,9 +34,7 @@ IDENTITY = format_identity(IdentityKey.from_seed(bytes(range(32))).public_key)
 RELAY = f"blindrelay://t@relay.example?bridge={IDENTITY}"
 INJECTED = ConnectionConfig.from_string(RELAY)
 BROUGHT = ConnectionConfig.from_string(f"{RELAY}&credentials=brought")
-
 URL = "https://api.openai.com/v1/chat/completions"
-
 LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
 
 
@@ -69,6 +67,7 @@ class Responder:
 
 
 Response = Callable[[Received, Responder], Awaitable[None]]
+Step = dict[str, Any] | threading.Event | float
 
 TAIL = inner.ResponseTail(body_end=inner.BodyEnd.BODY_END_CHUNKED)
 
@@ -77,12 +76,14 @@ def head(content_type: bytes = b"application/json") -> inner.ResponseHead:
     return inner.ResponseHead(status=200, headers=[inner.Header(name=b"content-type", value=content_type)])
 
 
-def answering(*steps: dict[str, Any] | threading.Event, **parts: Any) -> Response:
-    """Sends the parts of each step, and nothing more; it waits for the events between them."""
+def answering(*steps: Step, **parts: Any) -> Response:
+    """Sends the parts of each step, and nothing more; it waits for events, or some seconds, between them."""
 
     async def answer(_: Received, respond: Responder) -> None:
         for step in (*steps, parts):
-            if isinstance(step, threading.Event):
+            if isinstance(step, float):
+                await asyncio.sleep(step)
+            elif isinstance(step, threading.Event):
                 await until(step)
             elif step:
                 await respond.send(**step)
@@ -127,8 +128,7 @@ class ScriptedBridge:
     directory_requests: int = 0
     calls: int = 0
     starts: int = -1
-    uptime: int = 0
-    """How long its process seems to have run when it signs a directory, in seconds."""
+    uptime: int = 0  # seconds that its process seems to have run when it signs a directory
     refuse: OuterStatus | None = None
     refuse_directories: OuterStatus | None = None
     stop_reading_after: int | None = None

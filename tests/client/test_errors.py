@@ -121,6 +121,7 @@ def test_relay_errors_are_retried_as_listed(status: OuterStatus, ask: Ask, bridg
     if isinstance(seen, int):
         assert response_in(error).status_code == seen
         assert response_in(error).headers["x-blindrelay-error"] == f"relay/{status.details}"
+        assert ("x-should-retry" in response_in(error).headers) == (attempts == ONCE)
     else:
         assert isinstance(error.__cause__, seen)
 
@@ -130,7 +131,9 @@ def test_bridge_errors_are_retried_as_listed(
     code: ErrorCode.ValueType, ask: Ask, bridge: ScriptedBridge
 ) -> None:
     bridge.answer = failing(code, "it did not work")
-    assert (origin_of(ask()), bridge.calls) == ("bridge", INNER[code])
+    error = ask()
+    assert (origin_of(error), bridge.calls) == ("bridge", INNER[code])
+    assert INNER[code] != ONCE or response_in(error).headers["x-should-retry"] == "false"
 
 
 async def altered(_: Received, respond: Responder) -> None:

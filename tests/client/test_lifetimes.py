@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
@@ -12,18 +13,12 @@ import pytest
 from blindrelay.client import ClosedError, CutResponseError, SealedTransport
 from blindrelay.v1.outer_status import OuterStatus
 
-from .conftest import TAIL, URL, Received, Responder, ScriptedBridge, head, stalling, wait_for, whole
+from .conftest import TAIL, URL, ScriptedBridge, Step, answering, head, stalling, wait_for, whole
 
 
 def test_read_timeout_is_an_idle_timer(bridge: ScriptedBridge, client: httpx2.Client) -> None:
-    async def slow_but_steady(_: Received, respond: Responder) -> None:
-        await respond.send(head=head())
-        for _piece in range(8):
-            await asyncio.sleep(0.2)
-            await respond.send(body=b"x")
-        await respond.send(tail=TAIL)
-
-    bridge.answer = slow_but_steady
+    slow_but_steady: list[Step] = [0.2, {"body": b"x"}] * 8
+    bridge.answer = answering({"head": head()}, *slow_but_steady, tail=TAIL)
     assert client.get(URL, timeout=httpx2.Timeout(10, read=0.9)).content == b"x" * 8
 
 
@@ -36,18 +31,12 @@ def test_read_timeout_is_an_idle_timer(bridge: ScriptedBridge, client: httpx2.Cl
         ("", r"the response did not begin within 0\.3 seconds"),
     ],
 )
-async def test_first_byte_and_idle_are_separate_timeouts(
+def test_first_byte_and_idle_are_separate_timeouts(
     options: str, message: str, bridge: ScriptedBridge
 ) -> None:
-    async def late_and_then_silent(received: Received, respond: Responder) -> None:
-        await asyncio.sleep(1)
-        await stalling(received, respond)
-
-    bridge.answer = late_and_then_silent
-    sealed = SealedTransport(bridge.connection + options)
-    async with sealed.async_httpx2_client(timeout=httpx2.Timeout(10, read=0.3)) as client:
-        with pytest.raises(httpx2.ReadTimeout, match=message):
-            await client.get(URL)
+    bridge.answer = answering(1.0, {"head": head(), "body": b"x"}, threading.Event())
+    with bridge.client(options) as client, pytest.raises(httpx2.ReadTimeout, match=message):
+        client.get(URL, timeout=httpx2.Timeout(10, read=0.3))
     wait_for(lambda: bridge.cancelled == [True])
 
 

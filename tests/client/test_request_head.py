@@ -38,12 +38,7 @@ DROPPED = [
     *("X-Forwarded-For", "X-Hop", "Expect", "X-Server-Timeout"),
 ]
 
-SDK_HEADERS = {
-    **dict.fromkeys(DROPPED, "1"),
-    **CREDENTIALS,
-    **FOR_THE_PROVIDER,
-    "Connection": "keep-alive, X-Hop",
-}
+SENT = dict.fromkeys(DROPPED, "1") | CREDENTIALS | FOR_THE_PROVIDER | {"Connection": "keep-alive, X-Hop"}
 
 
 def names(head: RequestHead) -> set[str]:
@@ -56,7 +51,7 @@ def lower(*groups: Iterable[str]) -> set[str]:
 
 @LIBRARIES
 def test_only_listed_headers_are_sent(library: Any) -> None:
-    request = library.Request("POST", "https://api.example/v1/x", headers=SDK_HEADERS)
+    request = library.Request("POST", "https://api.example/v1/x", headers=SENT)
     head = request_head(request, INJECTED)
     assert names(head) == lower(FOR_THE_PROVIDER)
     assert b"sk-secret" not in head.SerializeToString()
@@ -81,7 +76,7 @@ def test_unknown_header_is_refused_by_name(name: str) -> None:
 
 
 def test_credentials_and_unknown_headers_pass_with_a_brought_credential() -> None:
-    request = httpx2.Request("GET", "https://api.example/v1/x?key=k", headers=NEEDED | SDK_HEADERS)
+    request = httpx2.Request("GET", "https://api.example/v1/x?key=k", headers=NEEDED | SENT)
     head = request_head(request, BROUGHT)
     values = {header.name.decode(): header.value.decode() for header in head.headers}
     assert values.items() >= {name.lower(): value for name, value in NEEDED.items()}.items()

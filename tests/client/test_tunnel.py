@@ -20,8 +20,6 @@ from blindrelay.v1.inner_pb2 import ExchangeKind, Frame, ResponseHead
 from .conftest import BROUGHT, INJECTED, LIBRARIES, TAIL, ScriptedBridge, answering, responding
 
 REALTIME = "wss://api.openai.com/v1/realtime?model=m&key=secret"
-
-
 CLOSING = {"frame": close_frame(1000)}
 ACCEPTED = {"head": ResponseHead(status=TUNNEL_STATUS)}
 

@@ -52,11 +52,8 @@ def to_bridge(bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch) -> Script
 @cache
 def walls_are_allowed() -> bool:
     """Whether `blindrelay run --wall` can work here, according to unshare(1)."""
-    if sys.platform != "linux":
-        return False
-    return (
-        subprocess.run(["unshare", "--user", "--map-root-user", "--net", "true"], check=False).returncode == 0
-    )
+    probe = ["unshare", "--user", "--map-root-user", "--net", "true"]
+    return sys.platform == "linux" and subprocess.run(probe, check=False).returncode == 0
 
 
 EVENTS = head(content_type=b"text/event-stream")

@@ -113,11 +113,8 @@ def test_relay_view_is_printed_and_shortened(to_bridge: ScriptedBridge, run: Run
 
 def test_response_is_read_to_its_end(to_bridge: ScriptedBridge, run: Run) -> None:
     """The relay counts one that is left at [DONE] as cancelled."""
-    ending = threading.Timer(0.3, (later := threading.Event()).set)
-    to_bridge.answer = answering(
-        {"head": EVENTS, "body": said("yes") + DONE}, later, body=b": the end\n\n", tail=TAIL
-    )
-    ending.start()
+    done = {"head": EVENTS, "body": said("yes") + DONE}
+    to_bridge.answer = answering(done, 0.3, body=b": the end\n\n", tail=TAIL)
     assert run("chat", "Well?") == (0, "yes\n", "")
     assert to_bridge.cancelled == []
 

@@ -24,18 +24,22 @@ STRANGER = format_identity(IdentityKey(b"\x05" * 32).public_key)
 
 
 @pytest.fixture
-def profile(bridge: ScriptedBridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "config.toml"
+
+
+@pytest.fixture
+def profile(bridge: ScriptedBridge, path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file with a profile for the bridge."""
     monkeypatch.delenv("BLINDRELAY_CONNECTION", raising=False)
-    file = tmp_path / "config.toml"
-    monkeypatch.setenv("BLINDRELAY_CONFIG", str(file))
-    (tmp_path / "token").write_text("brt_test")
-    (tmp_path / "token").chmod(0o600)
-    file.write_text(
+    monkeypatch.setenv("BLINDRELAY_CONFIG", str(path))
+    path.with_name("token").write_text("brt_test")
+    path.with_name("token").chmod(0o600)
+    path.write_text(
         f'[profiles.default]\nrelay = "127.0.0.1:{bridge.port}"\ntoken_file = "token"\ntls = "off"\n'
         f'bridge = "{format_identity(bridge.identity.public_key)}"\ndeadline = "10m"\n'
     )
-    return file
+    return path
 
 
 def test_settings_of_a_profile(profile: Path, bridge: ScriptedBridge, run: Run) -> None:
@@ -124,11 +128,6 @@ NEW = {"relay": "relay.example:443", "bridge": "br1", "token_file": "a file with
 def profiles(path: Path) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = tomllib.loads(path.read_text())["profiles"]
     return found
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "config.toml"
 
 
 def test_new_file_is_private(tmp_path: Path) -> None:

@@ -27,7 +27,6 @@ answer = openai.OpenAI(max_retries=0).chat.completions.create(
 print(answer.choices[0].message.content)
 """
 
-
 BYPASS = """
 import os, urllib.request, httpx
 for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):

@@ -145,7 +145,6 @@ def test_an_error_has_the_shape_of_its_api(
         (OuterStatus.INTERNAL, 502, "relay/internal"),
         (OuterStatus.BRIDGE_UNAVAILABLE, 502, "relay/bridge_unavailable"),
         (OuterStatus.DEADLINE, 504, "relay/deadline"),
-        (OuterStatus.OVERLOADED, 429, "relay/overloaded"),
         (OuterStatus.REFUSED, 403, "relay/refused"),
         (None, 413, "bridge/too_large"),
     ],
