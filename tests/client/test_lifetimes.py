@@ -31,12 +31,14 @@ def test_read_timeout_is_an_idle_timer(bridge: ScriptedBridge, client: httpx2.Cl
         ("", r"the response did not begin within 0\.3 seconds"),
     ],
 )
-def test_first_byte_and_idle_are_separate_timeouts(
+async def test_first_byte_and_idle_are_separate_timeouts(
     options: str, message: str, bridge: ScriptedBridge
 ) -> None:
     bridge.answer = answering(1.0, {"head": head(), "body": b"x"}, threading.Event())
-    with bridge.client(options) as client, pytest.raises(httpx2.ReadTimeout, match=message):
-        client.get(URL, timeout=httpx2.Timeout(10, read=0.3))
+    sealed = SealedTransport(bridge.connection + options)
+    async with sealed.async_httpx2_client(timeout=httpx2.Timeout(10, read=0.3)) as client:
+        with pytest.raises(httpx2.ReadTimeout, match=message):
+            await client.get(URL)
     wait_for(lambda: bridge.cancelled == [True])
 
 
