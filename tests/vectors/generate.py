@@ -28,6 +28,7 @@ from generator import (
     identities,
     nonces,
     paddings,
+    reasons,
     tunnels,
 )
 
@@ -42,6 +43,7 @@ def wanted() -> dict[str, str]:
         envelopes,
         directories,
         histories,
+        reasons,
         encapsulations,
         paddings,
         directions,

@@ -101,7 +101,7 @@ Row = tuple[str, str, SignedKeyDirectory]
 """A name, a comment, and what the relay serves."""
 
 
-def _each(expect: str, rows: list[Row]) -> Iterator[Scenario]:
+def each(expect: str, rows: list[Row]) -> Iterator[Scenario]:
     for name, comment, message in rows:
         yield _one(name, comment, expect, message)
 
@@ -160,7 +160,7 @@ def _accepted() -> Iterator[Scenario]:
         ("delegation_last_second", "At the delegation's not_after itself.", delegated(not_after=NOW)),
         ("delegation_first_second", "W seconds before the delegation's not_before.", early),
     ]
-    yield from _each("accept", rows)
+    yield from each("accept", rows)
 
 
 def _foreign() -> Iterator[Scenario]:
@@ -171,7 +171,7 @@ def _foreign() -> Iterator[Scenario]:
         ("foreign_directory", "Another bridge's directory under our delegation.", signed(said)),
         ("foreign_delegation", "Our directory under another bridge's delegation.", theirs),
     ]
-    yield from _each("foreign_identity", rows)
+    yield from each("foreign_identity", rows)
 
 
 def _signatures() -> Iterator[Scenario]:
@@ -191,7 +191,7 @@ def _signatures() -> Iterator[Scenario]:
         ("successor_not_delegated", "Only the replica announces a successor.", usurped),
         ("successor_left_out", "Only the identity announces it.", delegated(next_identity_hash=HASH)),
     ]
-    yield from _each("bad_delegation", delegations)
+    yield from each("bad_delegation", delegations)
     by_identity = signed(replica=IDENTITY)
     as_delegation = replaced(signature=sign(REPLICA, DELEGATION_LABEL, good.directory))
     altered = replaced(directory=encode(directory(sequence=8)))
@@ -203,7 +203,7 @@ def _signatures() -> Iterator[Scenario]:
         ("signature_missing", "No signature.", replaced(signature=b"")),
         ("directory_altered", "A later sequence than the one signed.", altered),
     ]
-    yield from _each("bad_signature", directories)
+    yield from each("bad_signature", directories)
 
 
 def _dates() -> Iterator[Scenario]:
@@ -215,7 +215,7 @@ def _dates() -> Iterator[Scenario]:
         ("stale", "Issued W + 1 seconds ago.", listing(issued_at=NOW - WINDOW - 1)),
         ("expired", "One second after expires_at.", listing(issued_at=NOW - 20, expires_at=NOW - 1)),
     ]
-    yield from _each("stale", stale)
+    yield from each("stale", stale)
     early = delegated(not_before=NOW + WINDOW + 1)
     later = signed(directory(issued_at=NOW - 10), delegation(not_before=NOW + WINDOW - 9))
     joined = "Valid now, and not when the directory was issued: a relay put the two together."
@@ -224,7 +224,7 @@ def _dates() -> Iterator[Scenario]:
         ("delegation_not_yet_valid", "W + 1 seconds before its not_before.", early),
         ("delegation_of_another_time", joined, later),
     ]
-    yield from _each("bad_delegation", delegations)
+    yield from each("bad_delegation", delegations)
 
 
 def _malformed() -> Iterator[Scenario]:
@@ -255,7 +255,7 @@ def _malformed() -> Iterator[Scenario]:
         ),
         ("config_validity_uneven", "Multiples of 10.", listing(configs=[listed_config(not_after=NOW + 1)])),
     ]
-    yield from _each("malformed", rows)
+    yield from each("malformed", rows)
     comment = "Beside a good key, one of a suite that is not ours."
     yield _one(
         "downgrade_refused", comment, "unknown_suite", listing(configs=[CONFIG, listed_config(suite=2)])

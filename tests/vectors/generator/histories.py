@@ -31,7 +31,7 @@ def scenarios() -> Iterator[Scenario]:
     yield history("per_client_config_detected", comment, newer, step(split, "forked"), proof=proof)
     later = [
         step(listing(sequence=sequence, configs=[listed_config(not_after=NOW)]), "forked")
-        for sequence in (8, 9)
+        for sequence in (8, 6, 9)
     ]
     comment = "Nothing of a replica that contradicted itself is accepted; the first pair is the proof."
     yield history(
