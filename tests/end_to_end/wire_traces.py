@@ -6,7 +6,7 @@
 Client, relay and bridge are the real ones. The provider sends fixed bytes in lockstep with the client, so no
 trace depends on time. The sealed bytes are random; sizes, numbers and order are not.
 
-The recorded traces are of version 1 with the records of ADR 29 (AES-256-GCM, a response nonce, 20 bytes a record).
+The recorded traces have the records of ADR 29: AES-256-GCM, a response nonce, 20 bytes a record.
 """
 
 from __future__ import annotations
