@@ -7,30 +7,34 @@ import { MessageOpener, sealRequest } from "./parts.js";
 import { encapsulate, random, Refused } from "./records.js";
 import { DirectoryHistory, parseIdentity, verifyDirectory } from "./trust.js";
 
+const FORM = /^blindrelay:\/\/(?:([^@:/?#]+)@)?(\[[0-9a-f:.]+\]|[^@:/?#[\]]+)(?::(\d+))?\/?\?([^#]+)$/;
+const LOCAL = /^(localhost|127(\.\d+){3}|\[::1\])$/;
 const SERVICE = "/blindrelay.v1.ExchangeService/";
 const OPTIONS = { "grpc.max_receive_message_length": 131_072, "grpc.enable_retries": 0 };
 const HEADERS = ["accept", "content-type", "content-encoding", "anthropic-version", "anthropic-beta", "openai-beta"];
 const HEAD = { kind: 1, credential: 1, deadline_class: 3 }, SECONDS = 3_600; // an EXCHANGE, INJECTED, of an HOUR
-const asIs = (bytes) => bytes;
-const seconds = () => BigInt(Math.floor(Date.now() / 1_000));
+const asIs = (bytes) => bytes, seconds = () => BigInt(Math.floor(Date.now() / 1_000));
 
-/** The exchange failed. `code` and `execution` are the bridge's, sealed; `status` is the relay's word, a hint. */
-export class ExchangeFailed extends Error {}
+/** `code` and `execution` are the bridge's, sealed; `status` is the relay's word, a hint. */
+export class ExchangeFailed extends Error {
+  constructor(message, fields) { super(message); Object.assign(this, fields); }
+}
 
 export class Client {
-  #rpc; #identity; #directories = [];
-  #metadata = new grpc.Metadata();
-  #history = new DirectoryHistory();
+  #rpc; #identity; #metadata = new grpc.Metadata();
+  #history = new DirectoryHistory(); #directories = [];
 
   /** Takes blindrelay://TOKEN@relay.example:443?bridge=br1…, with &tls=off for a relay on this machine. */
   static async connect(connectionString) {
-    const { username, hostname, port, searchParams } = new URL(connectionString.replace(/^blindrelay:/, "https:"));
-    const isOpen = searchParams.get("tls") === "off", isLocal = ["127.0.0.1", "[::1]", "localhost"].includes(hostname);
-    if (isOpen && !isLocal) throw new Error("tls=off is for a relay on this machine: it would see the token");
-    const client = new Client(), credentials = grpc.credentials[isOpen ? "createInsecure" : "createSsl"]();
-    client.#identity = await parseIdentity(searchParams.get("bridge") ?? "");
-    client.#rpc = new grpc.Client(`${hostname}:${port || 443}`, credentials, OPTIONS);
-    if (username) client.#metadata.set("authorization", `Bearer ${decodeURIComponent(username)}`);
+    const [, token, host, port = 443, query] = FORM.exec(connectionString) ?? [];
+    const options = new URLSearchParams(query), tls = options.get("tls") ?? "on";
+    const names = [...options.keys()].sort().join(), isFormed = /^bridge(,tls)?$/.test(names) && /^(on|off)$/.test(tls);
+    if (!isFormed) throw new Error("a connection string is blindrelay://TOKEN@HOST:PORT?bridge=br1…");
+    if (tls === "off" && !LOCAL.test(host)) throw new Error("tls=off is for a relay on this machine");
+    const client = new Client(), credentials = grpc.credentials[tls === "off" ? "createInsecure" : "createSsl"]();
+    client.#identity = await parseIdentity(options.get("bridge"));
+    client.#rpc = new grpc.Client(`${host}:${port}`, credentials, OPTIONS);
+    if (token) client.#metadata.set("authorization", `Bearer ${decodeURIComponent(token)}`);
     return client;
   }
 
@@ -65,13 +69,13 @@ export class Client {
     try {
       await send(call, records, encapsulatedSecret);
       const { value: part } = await answer;
-      if (part.error) throw failure(part.error);
+      if (part.error) throw new ExchangeFailed(part.error.message, part.error);
       return { status: part.head.status, headers: part.head.headers, body: bodyOf(call, part, parts) };
     } catch (error) {
-      call.cancel();
+      leave(call, parts, error.code !== undefined);
       if (error.reason !== "truncated") throw error;
       const { details: status } = await ended, mayRepeat = status === "key_unknown" && (await this.#hasRestarted(key));
-      throw Object.assign(new ExchangeFailed(`the relay ended the exchange: ${status}`), { status, mayRepeat });
+      throw new ExchangeFailed(`the relay ended the exchange: ${status}`, { status, mayRepeat });
     }
   }
 
@@ -104,6 +108,7 @@ export class Client {
         this.#directories.push(directory);
       } catch (error) {
         if (!(error instanceof Refused)) throw error;
+        this.#directories = this.#directories.filter(({ signed }) => !error.proof?.some((each) => each.equals(signed)));
         console.error(`A key directory was refused: ${error.message}.`);
       }
     }
@@ -139,13 +144,16 @@ async function* bodyOf(call, part, parts) {
   try {
     for (; ; part = (await parts.next()).value) {
       if (part.body?.length > 0) yield part.body;
-      if (part.error) throw failure(part.error);
+      if (part.error) throw new ExchangeFailed(part.error.message, part.error);
       if (part.tail) return;
     }
   } finally {
-    if (part.tail) parts.next().catch(() => {}); // what follows is padding
-    else call.cancel();
+    leave(call, parts, part.tail || part.error);
   }
 }
 
-const failure = ({ code, message, execution }) => Object.assign(new ExchangeFailed(message), { code, execution });
+/** Reads the padding that follows the end, so that the relay does not take the end for an abort. */
+function leave(call, parts, hasEnded) {
+  if (hasEnded) parts.next().catch(() => {});
+  else call.cancel();
+}

@@ -115,5 +115,5 @@ function nameOf(field, { head, frame }) {
   return field === "frame" && frame.opcode === CLOSE ? "close" : field;
 }
 
-const isCloseCode = (code) =>
-  (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) || (code >= 3000 && code <= 4999);
+const CLOSE_CODES = [[1000, 1003], [1007, 1014], [3000, 4999]];
+const isCloseCode = (code) => CLOSE_CODES.some(([low, high]) => low <= code && code <= high);

@@ -4,7 +4,7 @@ import { decode, encode } from "./messages.js";
 import { label, Refused, sha256 } from "./records.js";
 
 const { subtle } = globalThis.crypto;
-const W = 300n, LONGEST = 172_800n, BASE32 = "abcdefghijklmnopqrstuvwxyz234567";
+const SKEW = 300n, LONGEST = 172_800n, BASE32 = "abcdefghijklmnopqrstuvwxyz234567";
 
 /** The 32 bytes of an identity's text. */
 export async function parseIdentity(text) {
@@ -46,52 +46,44 @@ const isSigned = (publicKey, name, message, signature) =>
   subtle.importKey("raw", publicKey, "Ed25519", false, ["verify"])
     .then((key) => subtle.verify("Ed25519", key, signature, label(name, message))).catch(() => false);
 
-/** Verifies a SignedKeyDirectory for a pinned identity at `now` (Unix seconds, a BigInt). */
+/** Verifies a SignedKeyDirectory for a pinned identity at `now` (Unix seconds); section 5. */
 export async function verifyDirectory(signed, identity, now) {
-  const delegation = parsed("Delegation", signed.delegation);
-  const refuseUnless = (holds, reason, detail) => { if (!holds) throw new Refused(reason, detail); };
-  refuseUnless(delegation.identity.equals(identity), "foreign_identity", "a delegation is of another bridge");
-  const isDelegated = await isSigned(identity, "delegation", signed.delegation, signed.delegation_signature);
-  refuseUnless(isDelegated, "bad_delegation", "the pinned identity did not sign a delegation");
-  const isSignedByKey = await isSigned(delegation.signing_key, "key directory", signed.directory, signed.signature);
-  refuseUnless(isSignedByKey, "bad_signature", "the delegated key did not sign a directory");
+  const refuseUnless = (holds, reason) => { if (!holds) throw new Refused(reason); };
+  const delegation = parsed("Delegation", signed.delegation), { signing_key } = delegation;
+  refuseUnless(delegation.identity.length === 32, "malformed");
+  refuseUnless(delegation.identity.equals(identity), "foreign_identity");
+  refuseUnless(await isSigned(identity, "delegation", signed.delegation, signed.delegation_signature), "bad_delegation");
+  refuseUnless(await isSigned(signing_key, "key directory", signed.directory, signed.signature), "bad_signature");
   const directory = parsed("KeyDirectory", signed.directory);
   const { replica_id, issued_at, expires_at, next_identity_hash, configs, started_at } = directory;
-  refuseUnless(directory.identity.equals(identity), "foreign_identity", "a directory is of another bridge");
-  const isFormed = replica_id.length === 16 && [0, 32].includes(next_identity_hash.length)
-    && configs.length >= 1 && configs.length <= 8 && started_at <= issued_at
-    && expires_at > issued_at && expires_at - issued_at <= LONGEST;
-  refuseUnless(isFormed, "malformed", "a directory's form is wrong");
-  const isOneHash = next_identity_hash.equals(delegation.next_identity_hash);
-  refuseUnless(isOneHash, "bad_delegation", "a directory and its delegation announce different identities");
-  refuseUnless(now - issued_at <= W && now <= expires_at, "stale", "a directory is too old, or this clock is ahead");
-  refuseUnless(issued_at - now <= W, "future", "a directory is dated ahead: this clock is behind");
+  refuseUnless(directory.identity.equals(identity), "foreign_identity");
+  refuseUnless(replica_id.length === 16 && [0, 32].includes(next_identity_hash.length), "malformed");
+  refuseUnless(configs.length >= 1 && configs.length <= 8, "malformed");
+  refuseUnless(started_at <= issued_at && issued_at < expires_at && expires_at - issued_at <= LONGEST, "malformed");
+  refuseUnless(next_identity_hash.equals(delegation.next_identity_hash), "bad_delegation");
+  refuseUnless(now - issued_at <= SKEW && now <= expires_at, "stale");
+  refuseUnless(issued_at - now <= SKEW, "future");
   for (const moment of [now, issued_at]) {
-    const isValid = moment <= delegation.not_after && moment + W >= delegation.not_before;
-    refuseUnless(isValid, "bad_delegation", "a delegation is not valid now");
+    refuseUnless(moment <= delegation.not_after && moment + SKEW >= delegation.not_before, "bad_delegation");
   }
   const until = expires_at < delegation.not_after ? expires_at : delegation.not_after;
-  const configured = await Promise.all(configs.map(parseConfig));
-  const keys = configured.map((key) => ({ ...key, announced_at: issued_at, until }));
+  const keys = (await Promise.all(configs.map(parseConfig))).map((key) => ({ ...key, announced_at: issued_at, until }));
   return { ...directory, keys, exact: signed.directory, signed: encode("SignedKeyDirectory", signed) };
 }
 
-/** What one client has seen of each replica. */
+/** The newest directory of each replica, and the replicas that have contradicted themselves. */
 export class DirectoryHistory {
-  #seen = new Map();
-  #forks = new Map();
+  #newest = new Map(); #forks = new Map();
 
-  /** Compares a verified directory with the earlier ones of its replica, and remembers it. */
+  /** Compares a verified directory with the earlier ones of its replica, and keeps it. A fork has its `proof`. */
   judge(directory) {
     const replica = Buffer.concat([directory.identity, directory.replica_id]).toString("hex");
-    const seen = this.#seen.get(replica) ?? [], twin = seen.find(({ sequence }) => sequence === directory.sequence);
-    if (twin && !twin.exact.equals(directory.exact) && !this.#forks.has(replica)) {
-      const fork = new Refused("forked", "a replica signed two directories with one number");
-      this.#forks.set(replica, Object.assign(fork, { proof: [twin.signed, directory.signed] }));
+    const { sequence, exact, signed } = directory, newest = this.#newest.get(replica) ?? directory;
+    if (newest.sequence === sequence && !newest.exact.equals(exact) && !this.#forks.has(replica)) {
+      this.#forks.set(replica, Object.assign(new Refused("forked"), { proof: [newest.signed, signed] }));
     }
     if (this.#forks.has(replica)) throw this.#forks.get(replica);
-    const isOlder = seen.some(({ sequence }) => sequence > directory.sequence);
-    if (isOlder) throw new Refused("rolled_back", "an older directory was served after a newer one");
-    if (!twin) this.#seen.set(replica, [...seen, directory]);
+    if (sequence < newest.sequence) throw new Refused("rolled_back");
+    this.#newest.set(replica, directory);
   }
 }

@@ -2,6 +2,6 @@
 
     python -m blindrelay.testing conformance -- COMMAND ARGUMENT…
 
-COMMAND is a program that answers questions: one JSON object a line on its standard input, and the answers on its
-standard output. docs/conformance.md has the questions.
+COMMAND is a program that answers questions. It reads one JSON object a line from its standard input, and
+writes its answers to its standard output. docs/conformance.md has the questions.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from blindrelay.testing.conformance.program import Answer, Program, ProgramError
 Judge = Callable[[Answer], str | None]
 """Returns what is wrong with an answer, a sentence, or None."""
 
-_SILENCES: Final = 3
+MAX_SILENCES: Final = 3
 """After so many questions in a row without an answer, nothing more is asked."""
 
 _SHOWN: Final = 80
@@ -46,44 +46,67 @@ class Outcome:
     Attributes:
         passed, unsupported: how many, by what was asked.
         failed: for each check that failed its name and what is wrong, a sentence.
-        gave_up: why the other checks were not made, or None.
+        silences: how often in a row there was no answer.
     """
 
     passed: Counter[str] = field(default_factory=Counter)
     unsupported: Counter[str] = field(default_factory=Counter)
     failed: dict[str, str] = field(default_factory=dict)
-    gave_up: str | None = None
+    silences: int = 0
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether the other checks were not made, because the program did not answer."""
+        return self.silences == MAX_SILENCES
 
     def note(self, kind: str, name: str, wrong: str | None) -> None:
         """Adds what came of one check."""
+        self.silences = 0
         if wrong is None:
             self.passed[kind] += 1
         else:
             self.failed[name] = wrong
 
+    def note_unsupported(self, kind: str) -> None:
+        """Adds a question that the program does not know."""
+        self.silences = 0
+        self.unsupported[kind] += 1
+
+    def note_silence(self, name: str, error: ProgramError) -> None:
+        """Adds a question that the program did not answer."""
+        self.silences += 1
+        self.failed[name] = str(error)
+
     def is_success(self, *, strict: bool) -> bool:
         """Whether something passed and nothing failed; with `strict`, whether everything passed."""
-        if self.failed or self.gave_up or (strict and self.unsupported):
-            return False
-        return bool(self.passed)
+        return bool(self.passed) and not self.failed and not (strict and self.unsupported)
+
+
+class Wanted:
+    """Which checks are made: those of these names, and all of a folder whose name ends in a slash."""
+
+    def __init__(self, names: Sequence[str] | None) -> None:
+        self._names = names
+
+    def __contains__(self, name: str) -> bool:
+        return self._names is None or any(
+            name == each or (each.endswith("/") and name.startswith(each)) for each in self._names
+        )
 
 
 def run_checks(checks: Iterable[Check], program: Program) -> Outcome:
     """Makes the checks. Raises OSError if the program cannot be started."""
-    outcome, silences = Outcome(), 0
+    outcome = Outcome()
     for check in checks:
         try:
             answer = program.ask(check.question)
-            silences = 0
         except ProgramError as error:
-            outcome.failed[check.name] = str(error)
-            silences += 1
-            if silences == _SILENCES:
-                outcome.gave_up = f"the program did not answer {silences} questions in a row"
+            outcome.note_silence(check.name, error)
+            if outcome.gave_up:
                 break
             continue
         if answer.get("unsupported") is True:
-            outcome.unsupported[check.kind] += 1
+            outcome.note_unsupported(check.kind)
         else:
             outcome.note(check.kind, check.name, _judged(check.judge, answer))
     return outcome

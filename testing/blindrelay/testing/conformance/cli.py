@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from blindrelay.testing.conformance.check import Outcome, run_checks
+from blindrelay.testing.conformance.check import Outcome, Wanted, run_checks
 from blindrelay.testing.conformance.program import Program
 from blindrelay.testing.conformance.vectors import VectorsError, default_folder, vector_checks
 
@@ -25,6 +25,13 @@ def add_conformance(commands: argparse._SubParsersAction[argparse.ArgumentParser
     )
     parser.add_argument("--vectors", type=Path, metavar="FOLDER", help="spec/vectors of a clone")
     parser.add_argument("--live", action="store_true", help="with a relay, a bridge and a scripted provider")
+    parser.add_argument(
+        "--only",
+        action="append",
+        metavar="NAME",
+        help='make this check only, such as "request/stream_swapped", or with "request/" all of these; '
+        "may be given several times",
+    )
     parser.add_argument("--strict", action="store_true", help="fail for what the program does not support")
     parser.add_argument("--json", action="store_true", help="write the results as one JSON object")
     parser.add_argument(
@@ -48,12 +55,15 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
 
 
 def _outcome(options: argparse.Namespace) -> Outcome:
+    wanted = Wanted(options.only)
     with Program(options.command, options.timeout) as program:
         if options.live:
             from blindrelay.testing.conformance.live import run_live
 
-            return run_live(program)
-        checks = list(vector_checks(options.vectors or default_folder()))
+            return run_live(program, wanted)
+        checks = [
+            check for check in vector_checks(options.vectors or default_folder()) if check.name in wanted
+        ]
         return run_checks(checks, program)
 
 
@@ -75,6 +85,7 @@ def _lines(outcome: Outcome) -> Sequence[str]:
         for kind in kinds
     ]
     lines += [f"FAILED {name}: {wrong}" for name, wrong in outcome.failed.items()]
-    lines += [f"GAVE UP: {outcome.gave_up}"] if outcome.gave_up else []
+    if outcome.gave_up:
+        lines.append(f"GAVE UP: the program did not answer {outcome.silences} questions in a row")
     totals = outcome.passed.total(), len(outcome.failed), outcome.unsupported.total()
     return [*lines, "{} passed, {} failed, {} unsupported".format(*totals)]

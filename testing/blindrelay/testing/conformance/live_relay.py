@@ -88,11 +88,11 @@ class LiveRelay:
 
 
 def _connection(token: str, relay: Address, identity: bytes) -> str:
-    return f"blindrelay://{token}@{relay}?bridge={format_identity(identity)}&tls=off&history=off"
+    return f"blindrelay://{token}@{relay}?bridge={format_identity(identity)}&tls=off"
 
 
 class _BridgeProcess:
-    """A bridge that runs in a task of its own. What is started after a stop has other keys, and the same port."""
+    """A bridge that runs in a task of its own. After a stop, another one may start on its port."""
 
     def __init__(self, folder: Path, target: str) -> None:
         self._folder = folder
