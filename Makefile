@@ -62,7 +62,7 @@ coverage: .venv/ready npm-packages
 	$(BIN)/coverage html --quiet --directory build/coverage
 	$(BIN)/coverage report
 
-test-oldest: .venv-oldest/ready
+test-oldest: .venv-oldest/ready npm-packages
 	.venv-oldest/bin/python -m pytest -n auto --dist loadfile $(ARGS)
 
 # The SDKs that are heavy, in an environment of their own. Their warnings are their own, too.

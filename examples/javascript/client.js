@@ -72,7 +72,7 @@ export class Client {
       if (part.error) throw new ExchangeFailed(part.error.message, part.error);
       return { status: part.head.status, headers: part.head.headers, body: bodyOf(call, part, parts) };
     } catch (error) {
-      leave(call, parts, error.code !== undefined);
+      leave(call, parts, error instanceof ExchangeFailed);
       if (error.reason !== "truncated") throw error;
       const { details: status } = await ended, mayRepeat = status === "key_unknown" && (await this.#hasRestarted(key));
       throw new ExchangeFailed(`the relay ended the exchange: ${status}`, { status, mayRepeat });

@@ -78,15 +78,26 @@ def test_program_that_supports_nothing_fails(mode: list[str]) -> None:
     ],
     ids=["dies", "hangs", "prints text", "prints a list", "prints a wrong piece"],
 )
-@pytest.mark.parametrize("mode", [[], ["--live"]])
-def test_program_without_answers_is_an_outcome(mode: list[str], source: str, said: str) -> None:
+def test_program_without_answers_is_an_outcome(source: str, said: str) -> None:
     """Another program is started for the next question. After three the kit stops."""
-    done = run_kit("--timeout", "1", *mode, command=python(source))
+    done = run_kit("--timeout", "1", command=python(source))
     assert done.returncode == 1
     assert done.stdout.count("FAILED ") == 3
     assert said.replace("\\\\n", "\\n") in done.stdout
     assert "GAVE UP: the program did not answer 3 questions in a row" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_program_without_answers_is_an_outcome_of_live_mode() -> None:
+    done = run_kit("--live", command=python("import sys; sys.exit(3)"))
+    assert (done.returncode, done.stdout.count("FAILED ")) == (1, 3)
+    assert "GAVE UP" in done.stdout
+
+
+def test_line_that_no_question_asked_for_is_an_outcome() -> None:
+    source = 'for _ in open(0): print(\'{"outcome": "accept"}\\n{"outcome": "accept"}\', flush=True)'
+    failed = results_of("--only", "claim/", command=python(source))["failed"]
+    assert "the program wrote a line that no question asked for" in failed.values()
 
 
 def test_answer_of_another_form_is_an_outcome() -> None:
@@ -107,7 +118,7 @@ def test_one_reason_may_stand_for_two() -> None:
     ("arguments", "command", "said"),
     [
         ([], ["/no/such/program"], "/no/such/program cannot be started"),
-        (["--vectors", "."], ["true"], "has no vectors"),
+        (["--vectors", "docs"], ["true"], "docs has no vectors"),
         (["--speed"], ["true"], "unrecognized arguments: --speed"),
         ([], [], "the following arguments are required: COMMAND"),
     ],
@@ -118,12 +129,16 @@ def test_wrong_usage(arguments: Sequence[str], command: Sequence[str], said: str
     assert said in done.stderr
 
 
-def test_kind_that_the_kit_does_not_know_is_wrong_usage(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [('{"kind": "new"}', "is of a kind that this version does not know"), ("{", "is not a JSON file")],
+)
+def test_unknown_vector_is_wrong_usage(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "new").mkdir()
-    (tmp_path / "new" / "vector.json").write_text('{"kind": "new"}')
+    (tmp_path / "new" / "vector.json").write_text(text)
     done = run_kit("--vectors", str(tmp_path), command=["true"])
     assert done.returncode == 2
-    assert "is of a kind that this version does not know" in done.stderr
+    assert said in done.stderr
 
 
 @pytest.mark.parametrize(

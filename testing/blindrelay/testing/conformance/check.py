@@ -1,4 +1,4 @@
-"""One thing that is asked of a program, how its answer is judged, and what came of it all."""
+"""One question to a program, how its answer is judged, and the results of all questions."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Check:
 
 @dataclass
 class Outcome:
-    """What came of the checks.
+    """The results of the checks.
 
     Attributes:
         passed, unsupported: how many, by what was asked.
@@ -60,7 +60,7 @@ class Outcome:
         return self.silences == MAX_SILENCES
 
     def note(self, kind: str, name: str, wrong: str | None) -> None:
-        """Adds what came of one check."""
+        """Adds the result of a check: what is wrong, or None."""
         self.silences = 0
         if wrong is None:
             self.passed[kind] += 1

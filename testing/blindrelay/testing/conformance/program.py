@@ -60,6 +60,9 @@ class Program:
 
         Raises ProgramError, and OSError if the program cannot be started.
         """
+        if not self._lines.empty():
+            self._kill()
+            raise ProgramError("the program wrote a line that no question asked for")
         process = self._process or self._start()
         line = json.dumps(question).encode() + b"\n"
         # A program that reads nothing must not keep us: the thread ends with the process.
@@ -104,12 +107,13 @@ class Program:
 
     def _kill(self) -> None:
         """Ends the process and its children."""
-        process, self._process = self._process, None
+        process, self._process, self._lines = self._process, None, queue.SimpleQueue()
         if process is None:
             return
-        with suppress(OSError):
-            os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
-        process.wait()
+        if process.poll() is None:
+            with suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
+            process.wait()
         _close(_stdin(process))
 
 

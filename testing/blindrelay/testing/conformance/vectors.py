@@ -35,10 +35,18 @@ def vector_checks(folder: Path) -> Iterator[Check]:
     if not files:
         raise VectorsError(f"{folder} has no vectors")
     for path in files:
-        vector = json.loads(path.read_text("utf-8"))
-        if vector.get("kind") not in _CHECKS:
-            raise VectorsError(f"{path} is of a kind that this version does not know")
+        vector = _read(path)
         yield from _CHECKS[vector["kind"]](f"{path.parent.name}/{path.stem}", vector)
+
+
+def _read(path: Path) -> Vector:
+    try:
+        vector = json.loads(path.read_text("utf-8"))
+    except ValueError:
+        raise VectorsError(f"{path} is not a JSON file") from None
+    if not isinstance(vector, dict) or vector.get("kind") not in _CHECKS:
+        raise VectorsError(f"{path} is of a kind that this version does not know")
+    return vector
 
 
 def _asking(question: str, *answered: str, **more: str) -> Callable[[str, Vector], Iterator[Check]]:
