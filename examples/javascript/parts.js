@@ -24,7 +24,7 @@ export async function* sealRequest(key, head, body) {
 /** The fields of both kinds of part, in the order of their numbers. */
 const FIELDS = ["head", "body", "frame", "end", "tail", "error"];
 
-/** By the stage that a direction has reached: what may come, and the stage that follows . */
+/** By the stage that a direction has reached: what may come, and the stage that follows. */
 const ORDER = {
   HEAD: { head: "BODY", "tunnel head": "FRAMES", error: "PADDING" },
   BODY: { body: "BODY", end: "PADDING", tail: "PADDING", error: "PADDING" },
