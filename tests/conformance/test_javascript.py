@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from pathlib import Path
+
 import pytest
 
-from .conftest import CLIENT, ROOT, Javascript, results_of
+from blindrelay.testing.conformance.live_relay import LiveRelay
+
+from .conftest import CLIENT, PROGRAM, ROOT, Javascript, results_of
 
 FAULTS = {
     "the final byte is ignored": (
@@ -138,6 +144,21 @@ def test_live_mode_finds_the_fault(javascript: Javascript, fault: str) -> None:
     command = javascript({file: (old, new)})
     results = results_of("--live", "--only", finds, "--timeout", "5", command=command)
     assert list(results["failed"]) == [finds]
+
+
+def test_example_prints_the_response(javascript: Javascript) -> None:
+    _, program = javascript({})
+    chat = Path(program.removesuffix(PROGRAM)) / CLIENT / "chat.js"
+    with LiveRelay() as relay:
+        relay.provider.reply("Paris, of course.")
+        environment = {**os.environ, "BLINDRELAY_CONNECTION": relay.connection}
+        command = ["node", str(chat), "What is the capital of France?"]
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert " course." in done.stdout
+    assert done.stdout.endswith("data: [DONE]\n\n")
 
 
 def test_client_is_short() -> None:
