@@ -23,7 +23,10 @@ from generator import (
     envelopes,
     exchanges,
     fixed,
+    heads,
+    histories,
     identities,
+    nonces,
     paddings,
     tunnels,
 )
@@ -38,9 +41,12 @@ def wanted() -> dict[str, str]:
         identities,
         envelopes,
         directories,
+        histories,
         encapsulations,
         paddings,
         directions,
+        nonces,
+        heads,
         exchanges,
         tunnels,
     )
