@@ -52,9 +52,10 @@ export async function verifyDirectory(signed, identity, now) {
   const delegation = parsed("Delegation", signed.delegation), { signing_key } = delegation;
   refuseUnless(delegation.identity.length === 32, "malformed");
   refuseUnless(delegation.identity.equals(identity), "foreign_identity");
-  refuseUnless(await isSigned(identity, "delegation", signed.delegation, signed.delegation_signature), "bad_delegation");
-  refuseUnless(await isSigned(signing_key, "key directory", signed.directory, signed.signature), "bad_signature");
-  const directory = parsed("KeyDirectory", signed.directory);
+  const { directory: exact, signature, delegation_signature } = signed;
+  refuseUnless(await isSigned(identity, "delegation", signed.delegation, delegation_signature), "bad_delegation");
+  refuseUnless(await isSigned(signing_key, "key directory", exact, signature), "bad_signature");
+  const directory = parsed("KeyDirectory", exact);
   const { replica_id, issued_at, expires_at, next_identity_hash, configs, started_at } = directory;
   refuseUnless(directory.identity.equals(identity), "foreign_identity");
   refuseUnless(replica_id.length === 16 && [0, 32].includes(next_identity_hash.length), "malformed");
@@ -63,12 +64,11 @@ export async function verifyDirectory(signed, identity, now) {
   refuseUnless(next_identity_hash.equals(delegation.next_identity_hash), "bad_delegation");
   refuseUnless(now - issued_at <= SKEW && now <= expires_at, "stale");
   refuseUnless(issued_at - now <= SKEW, "future");
-  for (const moment of [now, issued_at]) {
-    refuseUnless(moment <= delegation.not_after && moment + SKEW >= delegation.not_before, "bad_delegation");
-  }
+  const isDelegated = (moment) => moment <= delegation.not_after && moment + SKEW >= delegation.not_before;
+  refuseUnless(isDelegated(now) && isDelegated(issued_at), "bad_delegation");
   const until = expires_at < delegation.not_after ? expires_at : delegation.not_after;
   const keys = (await Promise.all(configs.map(parseConfig))).map((key) => ({ ...key, announced_at: issued_at, until }));
-  return { ...directory, keys, exact: signed.directory, signed: encode("SignedKeyDirectory", signed) };
+  return { ...directory, keys, exact, signed: encode("SignedKeyDirectory", signed) };
 }
 
 /** The newest directory of each replica, and the replicas that have contradicted themselves. */

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from blindrelay.testing.conformance import tampering
+from blindrelay.testing.conformance import tampering, vectors
 from blindrelay.testing.conformance.tampering import Tamper
 from blindrelay.v1.exchange_pb2 import ExchangeResponse
 
@@ -127,6 +127,12 @@ def test_wrong_usage(arguments: Sequence[str], command: Sequence[str], said: str
     done = run_kit(*arguments, command=command)
     assert done.returncode == 2
     assert said in done.stderr
+
+
+def test_installed_kit_asks_for_the_vectors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(vectors, "_CLONE", tmp_path / "spec" / "vectors")
+    with pytest.raises(vectors.VectorsError, match="use --vectors with spec/vectors of a clone"):
+        vectors.default_folder()
 
 
 @pytest.mark.parametrize(

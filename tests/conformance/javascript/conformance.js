@@ -79,9 +79,9 @@ async function decapsulated({ kem_seed, envelope, encapsulated_secret }) {
 
 async function decapsulate(asked) {
   const { secret, envelopeHash, info } = await decapsulated(asked), keys = keySchedule(secret, envelopeHash);
-  const response_key = hex(await keys.response(raw(asked.response_nonce ?? "")));
+  const response_key = hex(await keys.response(raw(asked.response_nonce ?? ""))), exchange_secret = hex(secret);
   const request_key = hex(await keys.request());
-  return accept({ envelope_hash: hex(envelopeHash), info: hex(info), exchange_secret: hex(secret), request_key, response_key });
+  return accept({ envelope_hash: hex(envelopeHash), info: hex(info), exchange_secret, request_key, response_key });
 }
 
 function claim({ attempts }) {
@@ -190,12 +190,14 @@ async function fetch({ connection, method, url, headers, body, abort }) {
   } catch (error) {
     if (aborting.signal.aborted) return { outcome: "aborted" };
     const { code, execution, message } = error;
-    return error instanceof ExchangeFailed && code ? { outcome: "error", code, execution } : { outcome: "failed", message };
+    const isSealed = error instanceof ExchangeFailed && code;
+    return isSealed ? { outcome: "error", code, execution } : { outcome: "failed", message };
   }
 }
 
 const QUESTIONS = {
-  identity, key, directory, envelope, decapsulate, claim, head, padding, cut, sizes, open, exchange, seal, tunnel, fetch,
+  identity, key, directory, envelope, decapsulate, claim, head, padding, cut, sizes, open, exchange, seal, tunnel,
+  fetch,
 };
 
 async function answer(asked) {
