@@ -60,9 +60,6 @@ class Program:
 
         Raises ProgramError, and OSError if the program cannot be started.
         """
-        if not self._lines.empty():
-            self._kill()
-            raise ProgramError("the program wrote a line that no question asked for")
         process = self._process or self._start()
         line = json.dumps(question).encode() + b"\n"
         # A program that reads nothing must not keep us: the thread ends with the process.
@@ -107,7 +104,7 @@ class Program:
 
     def _kill(self) -> None:
         """Ends the process and its children."""
-        process, self._process, self._lines = self._process, None, queue.SimpleQueue()
+        process, self._process = self._process, None
         if process is None:
             return
         if process.poll() is None:
