@@ -28,7 +28,7 @@ class ExchangeRequest(_message.Message):
     encapsulated_secret: _builtins.bytes
     """HPKE enc and ciphertext, 1,168 bytes; in the first message and in no other."""
     sealed: _builtins.bytes
-    """One record, 21 to 69,632 bytes; the first of a direction begins with its 24-byte header."""
+    """One record, 20 to 69,632 bytes."""
     def __init__(
         self,
         *,
@@ -49,7 +49,7 @@ class ExchangeResponse(_message.Message):
 
     SEALED_FIELD_NUMBER: _builtins.int
     sealed: _builtins.bytes
-    """One record, as above."""
+    """One record, 20 to 69,632 bytes; the first begins with the 32-byte response_nonce."""
     def __init__(
         self,
         *,

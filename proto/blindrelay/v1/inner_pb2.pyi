@@ -70,6 +70,7 @@ class _DeadlineClass:
 class _DeadlineClassEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeadlineClass.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     DEADLINE_CLASS_UNSPECIFIED: _DeadlineClass.ValueType  # 0
+    """Means an hour."""
     DEADLINE_CLASS_MINUTE: _DeadlineClass.ValueType  # 1
     """60 seconds."""
     DEADLINE_CLASS_TEN_MINUTES: _DeadlineClass.ValueType  # 2
@@ -83,6 +84,7 @@ class DeadlineClass(_DeadlineClass, metaclass=_DeadlineClassEnumTypeWrapper):
     """An overall limit for the exchange, counted from the envelope's issued_at."""
 
 DEADLINE_CLASS_UNSPECIFIED: DeadlineClass.ValueType  # 0
+"""Means an hour."""
 DEADLINE_CLASS_MINUTE: DeadlineClass.ValueType  # 1
 """60 seconds."""
 DEADLINE_CLASS_TEN_MINUTES: DeadlineClass.ValueType  # 2
@@ -100,15 +102,45 @@ class _ShapingProfile:
 class _ShapingProfileEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ShapingProfile.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SHAPING_PROFILE_UNSPECIFIED: _ShapingProfile.ValueType  # 0
-    """Records leave as the provider's bytes arrive."""
     SHAPING_PROFILE_OFF: _ShapingProfile.ValueType  # 1
+    """Records leave as the provider's bytes arrive."""
+    SHAPING_PROFILE_BALANCED: _ShapingProfile.ValueType  # 2
+    """Room kept: UNSUPPORTED in this version."""
+    SHAPING_PROFILE_STRICT: _ShapingProfile.ValueType  # 3
+    """Room kept: UNSUPPORTED in this version."""
 
 class ShapingProfile(_ShapingProfile, metaclass=_ShapingProfileEnumTypeWrapper): ...
 
 SHAPING_PROFILE_UNSPECIFIED: ShapingProfile.ValueType  # 0
-"""Records leave as the provider's bytes arrive."""
 SHAPING_PROFILE_OFF: ShapingProfile.ValueType  # 1
+"""Records leave as the provider's bytes arrive."""
+SHAPING_PROFILE_BALANCED: ShapingProfile.ValueType  # 2
+"""Room kept: UNSUPPORTED in this version."""
+SHAPING_PROFILE_STRICT: ShapingProfile.ValueType  # 3
+"""Room kept: UNSUPPORTED in this version."""
 Global___ShapingProfile: _TypeAlias = ShapingProfile  # noqa: Y015
+
+class _Rounding:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RoundingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Rounding.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ROUNDING_UNSPECIFIED: _Rounding.ValueType  # 0
+    ROUNDING_LADDER: _Rounding.ValueType  # 1
+    """Room kept: UNSUPPORTED in this version."""
+    ROUNDING_EXACT: _Rounding.ValueType  # 2
+    """Room kept: UNSUPPORTED in this version."""
+
+class Rounding(_Rounding, metaclass=_RoundingEnumTypeWrapper):
+    """How a receipt's units follow from the exact cost."""
+
+ROUNDING_UNSPECIFIED: Rounding.ValueType  # 0
+ROUNDING_LADDER: Rounding.ValueType  # 1
+"""Room kept: UNSUPPORTED in this version."""
+ROUNDING_EXACT: Rounding.ValueType  # 2
+"""Room kept: UNSUPPORTED in this version."""
+Global___Rounding: _TypeAlias = Rounding  # noqa: Y015
 
 class _OnDisconnect:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -161,24 +193,31 @@ BODY_END_CLOSE: BodyEnd.ValueType  # 5
 """The connection closed: complete only by the bridge's configuration."""
 Global___BodyEnd: _TypeAlias = BodyEnd  # noqa: Y015
 
-class _Outcome:
+class _Basis:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
 
-class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.ValueType], _builtins.type):
+class _BasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Basis.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
-    OUTCOME_UNSPECIFIED: _Outcome.ValueType  # 0
-    OUTCOME_COMPLETED: _Outcome.ValueType  # 1
-    OUTCOME_FAILED: _Outcome.ValueType  # 2
-    OUTCOME_CANCELLED: _Outcome.ValueType  # 3
+    BASIS_UNSPECIFIED: _Basis.ValueType  # 0
+    BASIS_NOT_STARTED: _Basis.ValueType  # 1
+    """The provider was not asked."""
+    BASIS_METERED: _Basis.ValueType  # 2
+    """What the provider reported."""
+    BASIS_ESTIMATED: _Basis.ValueType  # 3
+    """What the bridge counted, where the provider reported nothing."""
 
-class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper): ...
+class Basis(_Basis, metaclass=_BasisEnumTypeWrapper):
+    """What a receipt's units rest on."""
 
-OUTCOME_UNSPECIFIED: Outcome.ValueType  # 0
-OUTCOME_COMPLETED: Outcome.ValueType  # 1
-OUTCOME_FAILED: Outcome.ValueType  # 2
-OUTCOME_CANCELLED: Outcome.ValueType  # 3
-Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
+BASIS_UNSPECIFIED: Basis.ValueType  # 0
+BASIS_NOT_STARTED: Basis.ValueType  # 1
+"""The provider was not asked."""
+BASIS_METERED: Basis.ValueType  # 2
+"""What the provider reported."""
+BASIS_ESTIMATED: Basis.ValueType  # 3
+"""What the bridge counted, where the provider reported nothing."""
+Global___Basis: _TypeAlias = Basis  # noqa: Y015
 
 class _ErrorCode:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -190,7 +229,7 @@ class _ErrorCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorCode.V
     ERROR_CODE_MALFORMED: _ErrorCode.ValueType  # 1
     """The request is not one that the protocol allows."""
     ERROR_CODE_NOT_ALLOWED: _ErrorCode.ValueType  # 2
-    """The bridge does not serve this provider, method or path, or not with this credential."""
+    """The bridge does not serve this URL, method, header or credential, or cannot judge the body."""
     ERROR_CODE_STORED_OBJECT: _ErrorCode.ValueType  # 3
     """The body stores or refers to stored objects, with an injected credential."""
     ERROR_CODE_TOO_LARGE: _ErrorCode.ValueType  # 4
@@ -198,7 +237,7 @@ class _ErrorCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorCode.V
     ERROR_CODE_DEADLINE: _ErrorCode.ValueType  # 5
     """The request did not arrive in time, or the deadline class is used up."""
     ERROR_CODE_OVERLOADED: _ErrorCode.ValueType  # 6
-    """The bridge has no room for the request now."""
+    """The bridge has no room for the request, or no connection for it, now."""
     ERROR_CODE_PROVIDER_UNREACHABLE: _ErrorCode.ValueType  # 7
     """The provider could not be reached."""
     ERROR_CODE_PROVIDER_FAILED: _ErrorCode.ValueType  # 8
@@ -216,7 +255,7 @@ ERROR_CODE_UNSPECIFIED: ErrorCode.ValueType  # 0
 ERROR_CODE_MALFORMED: ErrorCode.ValueType  # 1
 """The request is not one that the protocol allows."""
 ERROR_CODE_NOT_ALLOWED: ErrorCode.ValueType  # 2
-"""The bridge does not serve this provider, method or path, or not with this credential."""
+"""The bridge does not serve this URL, method, header or credential, or cannot judge the body."""
 ERROR_CODE_STORED_OBJECT: ErrorCode.ValueType  # 3
 """The body stores or refers to stored objects, with an injected credential."""
 ERROR_CODE_TOO_LARGE: ErrorCode.ValueType  # 4
@@ -224,7 +263,7 @@ ERROR_CODE_TOO_LARGE: ErrorCode.ValueType  # 4
 ERROR_CODE_DEADLINE: ErrorCode.ValueType  # 5
 """The request did not arrive in time, or the deadline class is used up."""
 ERROR_CODE_OVERLOADED: ErrorCode.ValueType  # 6
-"""The bridge has no room for the request now."""
+"""The bridge has no room for the request, or no connection for it, now."""
 ERROR_CODE_PROVIDER_UNREACHABLE: ErrorCode.ValueType  # 7
 """The provider could not be reached."""
 ERROR_CODE_PROVIDER_FAILED: ErrorCode.ValueType  # 8
@@ -292,7 +331,9 @@ class Shaping(_message.Message):
     CELL_CLASS_FIELD_NUMBER: _builtins.int
     profile: Global___ShapingProfile.ValueType
     tick_class: _builtins.int
+    """Room kept. 0 in this version."""
     cell_class: _builtins.int
+    """Room kept. 0 in this version."""
     def __init__(
         self,
         *,
@@ -321,6 +362,8 @@ class RequestHead(_message.Message):
     SHAPING_FIELD_NUMBER: _builtins.int
     RETRY_TOKEN_FIELD_NUMBER: _builtins.int
     ON_DISCONNECT_FIELD_NUMBER: _builtins.int
+    PRICE_TABLE_HASH_FIELD_NUMBER: _builtins.int
+    ROUNDING_FIELD_NUMBER: _builtins.int
     kind: Global___ExchangeKind.ValueType
     method: _builtins.str
     """An HTTP method, such as "POST"."""
@@ -332,6 +375,10 @@ class RequestHead(_message.Message):
     """Room kept for idempotent retry. Empty in this version."""
     on_disconnect: Global___OnDisconnect.ValueType
     """Room kept. CANCEL or absent in this version."""
+    price_table_hash: _builtins.bytes
+    """Room kept: SHA-256 of the price table that the client accepts. Empty in this version."""
+    rounding: Global___Rounding.ValueType
+    """Room kept. Absent in this version."""
     @_builtins.property
     def headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Header]: ...
     @_builtins.property
@@ -348,10 +395,12 @@ class RequestHead(_message.Message):
         shaping: Global___Shaping | None = ...,
         retry_token: _builtins.bytes = ...,
         on_disconnect: Global___OnDisconnect.ValueType = ...,
+        price_table_hash: _builtins.bytes = ...,
+        rounding: Global___Rounding.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["shaping", b"shaping"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credential", b"credential", "deadline_class", b"deadline_class", "headers", b"headers", "kind", b"kind", "method", b"method", "on_disconnect", b"on_disconnect", "retry_token", b"retry_token", "shaping", b"shaping", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credential", b"credential", "deadline_class", b"deadline_class", "headers", b"headers", "kind", b"kind", "method", b"method", "on_disconnect", b"on_disconnect", "price_table_hash", b"price_table_hash", "retry_token", b"retry_token", "rounding", b"rounding", "shaping", b"shaping", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -411,23 +460,23 @@ class RequestPart(_message.Message):
 
     HEAD_FIELD_NUMBER: _builtins.int
     BODY_FIELD_NUMBER: _builtins.int
-    END_FIELD_NUMBER: _builtins.int
     FRAME_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
     body: _builtins.bytes
     """At most 65,536 bytes."""
     @_builtins.property
     def head(self) -> Global___RequestHead: ...
     @_builtins.property
-    def end(self) -> Global___RequestEnd: ...
-    @_builtins.property
     def frame(self) -> Global___Frame: ...
+    @_builtins.property
+    def end(self) -> Global___RequestEnd: ...
     def __init__(
         self,
         *,
         head: Global___RequestHead | None = ...,
         body: _builtins.bytes | None = ...,
-        end: Global___RequestEnd | None = ...,
         frame: Global___Frame | None = ...,
+        end: Global___RequestEnd | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "body", b"body", "end", b"end", "frame", b"frame", "head", b"head"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -473,21 +522,24 @@ class Receipt(_message.Message):
     IDENTITY_FIELD_NUMBER: _builtins.int
     ENVELOPE_HASH_FIELD_NUMBER: _builtins.int
     UNITS_FIELD_NUMBER: _builtins.int
-    OUTCOME_FIELD_NUMBER: _builtins.int
+    BASIS_FIELD_NUMBER: _builtins.int
     PRICE_TABLE_HASH_FIELD_NUMBER: _builtins.int
     REPLICA_ID_FIELD_NUMBER: _builtins.int
     ENDED_AT_FIELD_NUMBER: _builtins.int
+    STATEMENT_HASH_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     identity: _builtins.bytes
     envelope_hash: _builtins.bytes
     """SHA-256 of the envelope's bytes."""
     units: _builtins.int
-    outcome: Global___Outcome.ValueType
+    basis: Global___Basis.ValueType
     price_table_hash: _builtins.bytes
     """SHA-256 of the price table that the units follow."""
     replica_id: _builtins.bytes
     ended_at: _builtins.int
-    """Unix seconds."""
+    """Unix seconds, a multiple of 10."""
+    statement_hash: _builtins.bytes
+    """SHA-256 of the statement's bytes."""
     def __init__(
         self,
         *,
@@ -495,14 +547,15 @@ class Receipt(_message.Message):
         identity: _builtins.bytes = ...,
         envelope_hash: _builtins.bytes = ...,
         units: _builtins.int = ...,
-        outcome: Global___Outcome.ValueType = ...,
+        basis: Global___Basis.ValueType = ...,
         price_table_hash: _builtins.bytes = ...,
         replica_id: _builtins.bytes = ...,
         ended_at: _builtins.int = ...,
+        statement_hash: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended_at", b"ended_at", "envelope_hash", b"envelope_hash", "identity", b"identity", "outcome", b"outcome", "price_table_hash", b"price_table_hash", "replica_id", b"replica_id", "units", b"units", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "ended_at", b"ended_at", "envelope_hash", b"envelope_hash", "identity", b"identity", "price_table_hash", b"price_table_hash", "replica_id", b"replica_id", "statement_hash", b"statement_hash", "units", b"units", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -540,20 +593,24 @@ class ResponseTail(_message.Message):
 
     BODY_END_FIELD_NUMBER: _builtins.int
     RECEIPT_FIELD_NUMBER: _builtins.int
+    STATEMENT_FIELD_NUMBER: _builtins.int
     body_end: Global___BodyEnd.ValueType
+    statement: _builtins.bytes
+    """Room kept: how the cost was counted, for the client alone. Empty in this version."""
     @_builtins.property
     def receipt(self) -> Global___SignedReceipt:
-        """Absent in this version."""
+        """Room kept. Absent in this version."""
 
     def __init__(
         self,
         *,
         body_end: Global___BodyEnd.ValueType = ...,
         receipt: Global___SignedReceipt | None = ...,
+        statement: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_end", b"body_end", "receipt", b"receipt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_end", b"body_end", "receipt", b"receipt", "statement", b"statement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -566,20 +623,30 @@ class ExchangeError(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     EXECUTION_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    STATEMENT_FIELD_NUMBER: _builtins.int
     code: Global___ErrorCode.ValueType
     message: _builtins.str
     """One sentence for a person, in English, at most 1,024 bytes."""
     execution: Global___Execution.ValueType
+    statement: _builtins.bytes
+    """Room kept: as in a tail. Empty in this version."""
+    @_builtins.property
+    def receipt(self) -> Global___SignedReceipt:
+        """Room kept. Absent in this version."""
+
     def __init__(
         self,
         *,
         code: Global___ErrorCode.ValueType = ...,
         message: _builtins.str = ...,
         execution: Global___Execution.ValueType = ...,
+        receipt: Global___SignedReceipt | None = ...,
+        statement: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "execution", b"execution", "message", b"message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "execution", b"execution", "message", b"message", "receipt", b"receipt", "statement", b"statement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -593,27 +660,27 @@ class ResponsePart(_message.Message):
 
     HEAD_FIELD_NUMBER: _builtins.int
     BODY_FIELD_NUMBER: _builtins.int
+    FRAME_FIELD_NUMBER: _builtins.int
     TAIL_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
-    FRAME_FIELD_NUMBER: _builtins.int
     body: _builtins.bytes
     """At most 65,536 bytes."""
     @_builtins.property
     def head(self) -> Global___ResponseHead: ...
     @_builtins.property
+    def frame(self) -> Global___Frame: ...
+    @_builtins.property
     def tail(self) -> Global___ResponseTail: ...
     @_builtins.property
     def error(self) -> Global___ExchangeError: ...
-    @_builtins.property
-    def frame(self) -> Global___Frame: ...
     def __init__(
         self,
         *,
         head: Global___ResponseHead | None = ...,
         body: _builtins.bytes | None = ...,
+        frame: Global___Frame | None = ...,
         tail: Global___ResponseTail | None = ...,
         error: Global___ExchangeError | None = ...,
-        frame: Global___Frame | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "body", b"body", "error", b"error", "frame", b"frame", "head", b"head", "tail", b"tail"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

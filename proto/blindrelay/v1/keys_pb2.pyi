@@ -41,7 +41,7 @@ class Delegation(_message.Message):
     not_after: _builtins.int
     """Unix seconds, inclusive."""
     next_identity_hash: _builtins.bytes
-    """What the identity announces as its successor (section 4.4): SHA-256, 32 bytes, or none."""
+    """What the identity announces as its successor (annex C): SHA-256, 32 bytes, or none."""
     def __init__(
         self,
         *,
@@ -107,6 +107,7 @@ class KeyDirectory(_message.Message):
     NEXT_IDENTITY_HASH_FIELD_NUMBER: _builtins.int
     CONFIGS_FIELD_NUMBER: _builtins.int
     STARTED_AT_FIELD_NUMBER: _builtins.int
+    PRICE_TABLE_HASH_FIELD_NUMBER: _builtins.int
     identity: _builtins.bytes
     """Ed25519 public key, 32 bytes."""
     replica_id: _builtins.bytes
@@ -121,9 +122,11 @@ class KeyDirectory(_message.Message):
     """SHA-256 of the identity that will follow this one; empty if none is planned."""
     started_at: _builtins.int
     """Unix seconds: when the replica's process started."""
+    price_table_hash: _builtins.bytes
+    """Room kept: SHA-256 of the bridge's price table, or empty. Without effect in this version."""
     @_builtins.property
     def configs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """Exact KeyConfig bytes, at most 8."""
+        """Exact KeyConfig bytes, 1 to 8."""
 
     def __init__(
         self,
@@ -136,10 +139,11 @@ class KeyDirectory(_message.Message):
         next_identity_hash: _builtins.bytes = ...,
         configs: _abc.Iterable[_builtins.bytes] | None = ...,
         started_at: _builtins.int = ...,
+        price_table_hash: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["configs", b"configs", "expires_at", b"expires_at", "identity", b"identity", "issued_at", b"issued_at", "next_identity_hash", b"next_identity_hash", "replica_id", b"replica_id", "sequence", b"sequence", "started_at", b"started_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["configs", b"configs", "expires_at", b"expires_at", "identity", b"identity", "issued_at", b"issued_at", "next_identity_hash", b"next_identity_hash", "price_table_hash", b"price_table_hash", "replica_id", b"replica_id", "sequence", b"sequence", "started_at", b"started_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -8,7 +8,7 @@ VERSION: Final = 1
 """The only protocol version of this package."""
 
 SUITE: Final = 1
-"""X-Wing, HKDF-SHA256, ChaCha20-Poly1305; secretstream records; Ed25519 signatures (section 3)."""
+"""X-Wing, HKDF-SHA256, AES-256-GCM; STREAM records; Ed25519 signatures (section 3)."""
 
 IDENTITY_SIZE: Final = 32
 KEY_ID_SIZE: Final = 16
@@ -22,7 +22,10 @@ TIME_STEP: Final = 10
 """Seconds. An exact issued_at would tell clients apart by their clocks."""
 
 REPLAY_WINDOW: Final = 300
-"""Seconds, W: how far issued_at may be from the bridge's clock. Kerberos tolerates the same skew."""
+"""Seconds, W: how far an envelope's issued_at may be from the bridge's clock."""
+
+CLOCK_TOLERANCE: Final = 300
+"""Seconds, D: how far a directory's dates may be from a client's clock. Kerberos tolerates the same skew."""
 
 DEFAULT_MAX_UNITS: Final = 1_000_000
 """One value for all clients, so that it does not tell them apart."""
@@ -34,6 +37,16 @@ MAX_DIRECTORIES_SIZE: Final = 65_536
 
 ENCAPSULATED_SECRET_SIZE: Final = 1_168
 """Bytes: X-Wing's enc (1,120), the 32 sealed bytes, the tag (16)."""
+
+RESPONSE_NONCE_SIZE: Final = 32
+"""Bytes that a bridge draws for each response, before its first record (RFC 9458, section 4.4)."""
+
+MAX_DIRECTION_RECORDS: Final = 2**32
+MAX_DIRECTION_SIZE: Final = 2**38
+"""Records, and their bytes, under one key (section 9.5): an attacker's advantage stays below 2**-60.
+
+The longest exchange, six hours, would have to carry 12 MB a second.
+"""
 
 MAX_BODY_PIECE: Final = 65_536
 """Bytes of HTTP body in one record."""

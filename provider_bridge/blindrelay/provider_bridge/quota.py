@@ -1,4 +1,4 @@
-"""A shared resource, and how much of it one peer may hold (spec/protocol.md, section 11.1)."""
+"""A shared resource, and how much of it one peer may hold (spec/protocol.md, annex D)."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import hashlib
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -23,10 +24,11 @@ from blindrelay.sealing.messages import RequestOpener, RequestSealer, ResponseOp
 from blindrelay.v1 import labels
 from blindrelay.v1.envelope import parse_envelope
 from blindrelay.v1.keys import key_id
-from blindrelay.v1.limits import ENCAPSULATED_SECRET_SIZE
+from blindrelay.v1.limits import ENCAPSULATED_SECRET_SIZE, RESPONSE_NONCE_SIZE
 
-_SUITE: Final = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
+_SUITE: Final = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _SECRET_SIZE: Final = 32
+_KEY_SIZE: Final = 32
 
 
 @dataclass(frozen=True, repr=False)
@@ -72,8 +74,11 @@ def encapsulate(envelope: bytes, config: bytes) -> ClientExchange:
         sealed = _SUITE.encrypt(secret, public_key, info=labels.labelled(labels.ENCAPSULATION, bound))
     except ValueError:
         raise KeyConfigError("the public key is a point of low order") from None
-    request_key, response_key = _derive(secret, bound)
-    return ClientExchange(sealed, RequestSealer(request_key), ResponseOpener(response_key))
+    return ClientExchange(
+        sealed,
+        RequestSealer(partial(_derive, secret, labels.REQUEST, bound)),
+        ResponseOpener(partial(_derive, secret, labels.RESPONSE, bound)),
+    )
 
 
 def decapsulate(envelope: bytes, encapsulated_secret: bytes, key: SealingKey) -> BridgeExchange:
@@ -89,14 +94,17 @@ def decapsulate(envelope: bytes, encapsulated_secret: bytes, key: SealingKey) ->
             secret = _SUITE.decrypt(encapsulated_secret, key.private_key, info=info)
     if len(secret) != _SECRET_SIZE:
         raise OpenError
-    request_key, response_key = _derive(secret, bound)
-    return BridgeExchange(RequestOpener(request_key), ResponseSealer(response_key))
-
-
-def _derive(secret: bytes, bound: bytes) -> tuple[bytes, bytes]:
-    """The keys of request and response, 32 bytes each; `bound` is the SHA-256 of the envelope."""
-    request_key, response_key = (
-        HKDF(algorithm=SHA256(), length=32, salt=bound, info=label).derive(secret)
-        for label in (labels.REQUEST, labels.RESPONSE)
+    return BridgeExchange(
+        RequestOpener(partial(_derive, secret, labels.REQUEST, bound)),
+        ResponseSealer(
+            partial(_derive, secret, labels.RESPONSE, bound), response_nonce=os.urandom(RESPONSE_NONCE_SIZE)
+        ),
     )
-    return request_key, response_key
+
+
+def _derive(secret: bytes, label: bytes, bound: bytes, nonce: bytes) -> bytearray:
+    """A direction's key, 32 bytes: `bound` is the hash of the envelope, `nonce` the response's or empty."""
+    key = bytearray(_KEY_SIZE)
+    info = labels.labelled(label, bound + nonce)
+    HKDF(algorithm=SHA256(), length=_KEY_SIZE, salt=None, info=info).derive_into(secret, key)
+    return key

@@ -12,9 +12,15 @@ from google.protobuf.message import DecodeError
 
 from blindrelay.sealing.errors import StateError, ViolationError
 from blindrelay.sealing.padding import RECORD_OVERHEAD, final_padding, tunnel_padding
-from blindrelay.sealing.part_order import REQUEST_ORDER, RESPONSE_ORDER, TUNNEL_STATUS, Direction, Order
-from blindrelay.sealing.records import RecordOpener, RecordSealer
-from blindrelay.v1.bytes_field import bytes_field
+from blindrelay.sealing.part_order import (
+    REQUEST_ORDER,
+    RESPONSE_ORDER,
+    TUNNEL_STATUS,
+    Direction,
+    Order,
+)
+from blindrelay.sealing.records import Buffer, DeriveKey, RecordOpener, RecordSealer
+from blindrelay.v1.bytes_field import bytes_field_start
 from blindrelay.v1.inner_pb2 import (
     EXCHANGE_KIND_TUNNEL,
     ExchangeError,
@@ -26,19 +32,20 @@ from blindrelay.v1.inner_pb2 import (
     ResponsePart,
     ResponseTail,
 )
-from blindrelay.v1.limits import MAX_BODY_PIECE, MAX_ERROR_MESSAGE, MAX_HEAD_SIZE
+from blindrelay.v1.limits import MAX_BODY_PIECE, MAX_ERROR_MESSAGE, MAX_HEAD_SIZE, RESPONSE_NONCE_SIZE
 
 _FULL_PART: Final = 65_596
-"""Bytes of a request's part if more follow, so that every record but the last has 65,617 bytes."""
+"""Bytes of a request's part if more follow, so that every record but the last has 65,616 bytes."""
 
-_LARGEST_PART: Final = 69_567
-"""The most bytes of a response's part. The record adds 21 bytes, the header 24 and padding up to 20."""
+_LARGEST_PART: Final = 69_561
+"""The most bytes of a response's part. The record adds 20, the response nonce 32 and padding up to 19."""
 
 _BODY_FRAMING: Final = 4
 """Bytes of protobuf tag and length before a body piece of 16 KiB or more."""
 
+_BODY_ALONE: Final = RequestPart(body=b"")
 _BODY_NUMBER: Final = RequestPart.BODY_FIELD_NUMBER
-"""The field `body` has this number in both kinds of parts."""
+"""Both kinds of parts have the field `body`, with this number."""
 
 _END_FRAMING: Final = 2
 """Bytes of a request's end, which is in one part with the last body piece."""
@@ -46,16 +53,11 @@ _END_FRAMING: Final = 2
 PartT = TypeVar("PartT", RequestPart, ResponsePart)
 
 
-def _encoded(part: RequestPart | ResponsePart) -> bytes:
-    fields = part.ListFields()
-    if [field.name for field, _ in fields] == ["body"]:
-        return bytes_field(_BODY_NUMBER, fields[0][1])
-    return part.SerializeToString()
-
-
 class _Sealer(Generic[PartT]):
-    def __init__(self, key: bytes, order: Order, full_part: int) -> None:
-        self._records = RecordSealer(key)
+    def __init__(
+        self, derive_key: DeriveKey, order: Order, full_part: int, response_nonce: bytes = b""
+    ) -> None:
+        self._records = RecordSealer(derive_key, response_nonce)
         self._direction = Direction(order)
         self._full_part = full_part
 
@@ -71,7 +73,7 @@ class _Sealer(Generic[PartT]):
         """
         if (wrong := self._direction.advance(part)) is not None:
             raise StateError(wrong)
-        encoded = _encoded(part)
+        encoded = part.SerializeToString()
         if self._direction.is_tunnel:
             return [self._records.seal(encoded, zeros=tunnel_padding(len(encoded)), final=self.ended)]
         if not self.ended:
@@ -85,6 +87,15 @@ class _Sealer(Generic[PartT]):
             for place, zeros in enumerate(more, start=1)
         ]
 
+    def _seal_body(self, *body: Buffer, size: int = 0) -> list[bytes]:
+        """The same for a part with a piece of the body alone. No message of protobuf copies it."""
+        if (wrong := self._direction.advance(_BODY_ALONE)) is not None:
+            raise StateError(wrong)
+        length = sum(map(len, body))
+        start = bytes_field_start(_BODY_NUMBER, length)
+        zeros = max(0, size - len(start) - length)
+        return [self._records.seal(start, *body, zeros=zeros)]
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__}, {'ended' if self.ended else 'open'}>"
 
@@ -96,8 +107,8 @@ class RequestSealer(_Sealer[RequestPart]):
     would gain nothing: the bridge acts on a request only when it has all of it.
     """
 
-    def __init__(self, key: bytes) -> None:
-        super().__init__(key, REQUEST_ORDER, _FULL_PART)
+    def __init__(self, derive_key: DeriveKey) -> None:
+        super().__init__(derive_key, REQUEST_ORDER, _FULL_PART)
         self._head_given = False
         self._unsent_head: RequestHead | None = None
         self._unsent_body = bytearray()
@@ -133,9 +144,12 @@ class RequestSealer(_Sealer[RequestPart]):
         body, sealed = memoryview(data), list[bytes]()
         while len(self._unsent_body) + len(body) > (room := self._room()):
             taken = room - len(self._unsent_body)
-            part = self._part(b"".join((self._unsent_body, body[:taken])))
+            piece = self._unsent_body, body[:taken]
             self._unsent_body, body = bytearray(), body[taken:]
-            sealed += self._seal(part, size=_FULL_PART)
+            if self._unsent_head is None:
+                sealed += self._seal_body(*piece, size=_FULL_PART)
+            else:
+                sealed += self._seal(self._part(b"".join(piece)), size=_FULL_PART)
         self._unsent_body += body
         return sealed
 
@@ -165,8 +179,8 @@ class RequestSealer(_Sealer[RequestPart]):
 class ResponseSealer(_Sealer[ResponsePart]):
     """The bridge's side of a response. Every call returns records that can be sent at once."""
 
-    def __init__(self, key: bytes) -> None:
-        super().__init__(key, RESPONSE_ORDER, _LARGEST_PART)
+    def __init__(self, derive_key: DeriveKey, response_nonce: bytes) -> None:
+        super().__init__(derive_key, RESPONSE_ORDER, _LARGEST_PART, response_nonce)
 
     def seal(
         self,
@@ -191,14 +205,18 @@ class ResponseSealer(_Sealer[ResponsePart]):
             raise StateError("a response's headers are over 32,768 bytes")
         if body is not None and len(body) > MAX_BODY_PIECE:
             raise StateError("a body piece is over 65,536 bytes")
+        if body is not None and all(other is None for other in (head, frame, tail, error)):
+            return self._seal_body(body)
         if head is not None and body is not None and head.ByteSize() + len(body) > MAX_BODY_PIECE:
             return self._seal(ResponsePart(head=head)) + self.seal(body=body, tail=tail, error=error)
         return self._seal(ResponsePart(head=head, body=body, frame=frame, tail=tail, error=error))
 
 
 class _Opener(Generic[PartT]):
-    def __init__(self, key: bytes, order: Order, part_type: type[PartT]) -> None:
-        self._records = RecordOpener(key)
+    def __init__(
+        self, derive_key: DeriveKey, order: Order, part_type: type[PartT], prefix_size: int = 0
+    ) -> None:
+        self._records = RecordOpener(derive_key, prefix_size)
         self._direction = Direction(order)
         self._parse: Callable[[bytes], PartT] = part_type.FromString
 
@@ -248,15 +266,15 @@ class _Opener(Generic[PartT]):
 class RequestOpener(_Opener[RequestPart]):
     """The bridge's side of a request."""
 
-    def __init__(self, key: bytes) -> None:
-        super().__init__(key, REQUEST_ORDER, RequestPart)
+    def __init__(self, derive_key: DeriveKey) -> None:
+        super().__init__(derive_key, REQUEST_ORDER, RequestPart)
 
 
 class ResponseOpener(_Opener[ResponsePart]):
     """The client's side of a response."""
 
-    def __init__(self, key: bytes) -> None:
-        super().__init__(key, RESPONSE_ORDER, ResponsePart)
+    def __init__(self, derive_key: DeriveKey) -> None:
+        super().__init__(derive_key, RESPONSE_ORDER, ResponsePart, RESPONSE_NONCE_SIZE)
 
     def _wrong_with(self, part: ResponsePart) -> str | None:
         status = part.head.status

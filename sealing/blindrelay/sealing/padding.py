@@ -14,8 +14,8 @@ FLOOR: Final = 4_096
 TUNNEL_FLOOR: Final = 1_024
 """Bytes: the least size of a tunnel's record. Most events of a typed or spoken dialogue look alike."""
 
-RECORD_OVERHEAD: Final = 21
-"""Bytes that a record adds to its part: a tag byte and MAC (17), the part's length (4)."""
+RECORD_OVERHEAD: Final = 20
+"""Bytes that a record adds to its part: the part's length (4) and AES-GCM's tag (16)."""
 
 
 def padme(length: int) -> int:
@@ -29,9 +29,9 @@ def padme(length: int) -> int:
 def final_padding(sent: int, last: int, full: int, floor: int = FLOOR) -> list[int]:
     """How many zeros go into the last record with content, and into each padding record after it.
 
-    `sent` is the size in bytes of what came before that record, the stream's header included. `last` is the
+    `sent` is the size in bytes of what came before that record, the response nonce included. `last` is the
     size of that record, unpadded; `full` is that of a full record, at least `last`. The total is then
-    PADMÉ(max(floor, sent + last)). Every record is full except the last one, which may have up to 20 bytes
+    PADMÉ(max(floor, sent + last)). Every record is full except the last one, which may have up to 19 bytes
     more, so nobody sees where the content ends. Usually the list has one entry.
     """
     remaining = padme(max(floor, sent + last)) - sent

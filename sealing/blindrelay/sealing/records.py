@@ -1,72 +1,106 @@
 """Records: one direction of an exchange, sealed and opened (spec/protocol.md, section 9).
 
-libsodium's secretstream opens any tag and records after the final one. It does not notice a stream that is
-cut between two records, and it stays usable after a failure. This module adds those rules.
+The STREAM construction (Hoang, Reyhanitabar, Rogaway and Vizár, CRYPTO 2015) over AES-256-GCM. A record's
+nonce is its place, and whether it is the final one. A record that was moved, repeated or dropped does not
+open.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, NoReturn
 
-from nacl import bindings
-from nacl.exceptions import CryptoError
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from blindrelay.sealing.errors import OpenError, SealingError, StateError, TruncatedError, ViolationError
 from blindrelay.sealing.padding import RECORD_OVERHEAD
-from blindrelay.v1.limits import MAX_SEALED_SIZE
+from blindrelay.v1.limits import MAX_DIRECTION_RECORDS, MAX_DIRECTION_SIZE, MAX_SEALED_SIZE
 
-init_push = bindings.crypto_secretstream_xchacha20poly1305_init_push
-push = bindings.crypto_secretstream_xchacha20poly1305_push
-init_pull = bindings.crypto_secretstream_xchacha20poly1305_init_pull
-pull = bindings.crypto_secretstream_xchacha20poly1305_pull
-HEADER_SIZE: Final = bindings.crypto_secretstream_xchacha20poly1305_HEADERBYTES
-TAG_MESSAGE: Final = bindings.crypto_secretstream_xchacha20poly1305_TAG_MESSAGE
-TAG_FINAL: Final = bindings.crypto_secretstream_xchacha20poly1305_TAG_FINAL
+DeriveKey = Callable[[bytes], bytearray]
+"""Returns a direction's key, 32 bytes, for the prefix of its first record. A request has no prefix."""
 
+Buffer = bytes | bytearray | memoryview
+
+_COUNTER_SIZE: Final = 11
 _LENGTH_SIZE: Final = 4
-_MIN_SEALED_SIZE: Final = RECORD_OVERHEAD
 
 
-class SecretstreamState(bindings.crypto_secretstream_xchacha20poly1305_state):
-    """libsodium's state of 52 bytes, which contain the key. It is overwritten when it is dropped."""
+class _Cipher:
+    """A direction's key, and what it has been used for. It refuses what would pass the limits of AES-GCM."""
 
-    __slots__ = ()
+    def __init__(self, key: bytearray) -> None:
+        self._aead = AESGCM(key)
+        key[:] = bytes(len(key))  # freed memory keeps what was in it
+        self._records = 0
+        self._size = 0
 
-    def __del__(self) -> None:
-        size = len(self.statebuf)
-        self.statebuf[0:size] = bytes(size)  # type: ignore[index]  # a cffi array, despite PyNaCl's types
+    def seal(self, plaintext: bytes, *, final: bool) -> bytes:
+        """Raises StateError at a limit."""
+        if self._is_used_up:
+            raise StateError("a direction has reached the limits of its key")
+        return self._counted(self._aead.encrypt(self._nonce(final), plaintext, None))
+
+    def open(self, sealed: bytes) -> tuple[bytes, bool] | None:
+        """The plaintext, and whether it is the final one; None if it does not open.
+
+        Nothing else says whether a record is the final one, so the more frequent case is tried first.
+        """
+        for final in (False, True) if not self._is_used_up else ():
+            with suppress(InvalidTag):
+                plaintext = self._aead.decrypt(self._nonce(final), sealed, None)
+                self._counted(sealed)
+                return plaintext, final
+        return None
+
+    @property
+    def _is_used_up(self) -> bool:
+        return self._records >= MAX_DIRECTION_RECORDS or self._size > MAX_DIRECTION_SIZE - MAX_SEALED_SIZE
+
+    def _nonce(self, final: bool) -> bytes:
+        return self._records.to_bytes(_COUNTER_SIZE, "big") + bytes([final])
+
+    def _counted(self, sealed: bytes) -> bytes:
+        self._records += 1
+        self._size += len(sealed)
+        return sealed
 
 
 class RecordSealer:
-    """Seals the records of one direction in order, up to and including the final one."""
+    """Seals the records of one direction, in order, up to and with the final one.
 
-    def __init__(self, key: bytes) -> None:
-        self._state: SecretstreamState | None = SecretstreamState()
-        # The random header makes every key stream unique, even if a key were used twice.
-        self._header = init_push(self._state, key)
+    Args:
+        derive_key: gives the direction's key.
+        prefix: what travels before the first record, and goes into the key.
+    """
+
+    def __init__(self, derive_key: DeriveKey, prefix: bytes = b"") -> None:
+        self._cipher: _Cipher | None = _Cipher(derive_key(prefix))
+        self._prefix = prefix
         self.sealed_size = 0
         """Bytes of all records so far."""
 
     def size_of(self, part_size: int) -> int:
-        """Bytes of the next record, unpadded, with a part of `part_size` bytes."""
-        return len(self._header) + RECORD_OVERHEAD + part_size
+        """Bytes that the next record takes, unpadded, for a part of so many bytes."""
+        return len(self._prefix) + RECORD_OVERHEAD + part_size
 
-    def seal(self, part: bytes, *, zeros: int = 0, final: bool = False) -> bytes:
-        """One record: 21 bytes, the part and the zeros. The first also has the 24-byte header of the stream.
+    def seal(self, *part: Buffer, zeros: int = 0, final: bool = False) -> bytes:
+        """One record: 20 bytes, the part (in any pieces), the zeros; the prefix is before the first.
 
-        Raises StateError after the final record, or if the record would exceed 69,632 bytes.
+        Raises StateError after the final record, for a record over 69,632 bytes, and at the key's limits.
         """
-        if self._state is None:
+        if self._cipher is None:
             raise StateError("nothing can be sealed after the final record")
-        if self.size_of(len(part)) + zeros > MAX_SEALED_SIZE:
+        size = sum(map(len, part))
+        if self.size_of(size) + zeros > MAX_SEALED_SIZE:
             raise StateError("a record holds at most 69,632 bytes")
-        plaintext = b"".join((len(part).to_bytes(_LENGTH_SIZE, "big"), part, bytes(zeros)))
-        sealed = self._header + push(self._state, plaintext, None, TAG_FINAL if final else TAG_MESSAGE)
-        self._header = b""
+        plaintext = b"".join((size.to_bytes(_LENGTH_SIZE, "big"), *part, bytes(zeros)))
+        sealed = self._prefix + self._cipher.seal(plaintext, final=final)
+        self._prefix = b""
         self.sealed_size += len(sealed)
         if final:
-            self._state = None
+            self._cipher = None
         return sealed
 
     def __repr__(self) -> str:
@@ -74,11 +108,17 @@ class RecordSealer:
 
 
 class RecordOpener:
-    """Opens the records of one direction. The first failure is final: every later use raises it again."""
+    """Opens the records of one direction. The first failure is final: every later call raises it again.
 
-    def __init__(self, key: bytes) -> None:
-        self._key: bytes | None = key
-        self._state: SecretstreamState | None = None
+    Args:
+        derive_key: gives the direction's key.
+        prefix_size: bytes that travel before the first record.
+    """
+
+    def __init__(self, derive_key: DeriveKey, prefix_size: int = 0) -> None:
+        self._derive_key: DeriveKey | None = derive_key
+        self._prefix_size = prefix_size
+        self._cipher: _Cipher | None = None
         self._failure: SealingError | None = None
         self._final_opened = False
 
@@ -94,18 +134,14 @@ class RecordOpener:
         content is not well formed.
         """
         if self._failure is not None:
-            raise self._failure.with_traceback(None)  # its frames would keep earlier plaintext alive
-        if self._final_opened or not _MIN_SEALED_SIZE <= len(sealed) <= MAX_SEALED_SIZE:
+            raise self._failure.with_traceback(None)  # or its frames would hold what opened before
+        opened = None if self._final_opened or len(sealed) > MAX_SEALED_SIZE else self._decrypt(sealed)
+        if opened is None:
             self.fail(OpenError())
-        plaintext, tag = self._pull(sealed)
-        # Compared for equality: PUSH and REKEY are legal in libsodium and mean nothing here.
-        if tag not in (TAG_MESSAGE, TAG_FINAL):
-            self.fail(ViolationError("a record has a tag that the protocol does not use"))
-        part = self._part(plaintext)
-        if tag == TAG_FINAL:
-            self._state = None
-            self._final_opened = True
-        return part, self._final_opened
+        plaintext, self._final_opened = opened
+        if self._final_opened:
+            self._cipher = None
+        return self._part(plaintext), self._final_opened
 
     def close(self) -> None:
         """Tells that the stream has ended. Raises TruncatedError unless the final record has opened."""
@@ -115,26 +151,19 @@ class RecordOpener:
             self.fail(TruncatedError())
 
     def fail(self, error: SealingError) -> NoReturn:
-        """Drops the keys and raises the error, now and on every later use."""
-        self._key = self._state = None
+        """Drops the keys and raises the error, now and at every later use."""
+        self._derive_key = self._cipher = None
         self._failure = error
         raise error
 
-    def _pull(self, sealed: bytes) -> tuple[bytes, int]:
-        opened: tuple[bytes, int] | None = None
-        with suppress(CryptoError, ValueError):  # the OpenError must not carry a cause
-            opened = pull(self._state, sealed, None) if self._state else self._pull_first(sealed)
-        if opened is None:
-            self.fail(OpenError())
-        return opened
-
-    def _pull_first(self, sealed: bytes) -> tuple[bytes, int]:
-        if self._key is None or len(sealed) < HEADER_SIZE + _MIN_SEALED_SIZE:
-            raise ValueError
-        self._state = SecretstreamState()
-        init_pull(self._state, sealed[:HEADER_SIZE], self._key)
-        self._key = None
-        return pull(self._state, sealed[HEADER_SIZE:], None)
+    def _decrypt(self, sealed: bytes) -> tuple[bytes, bool] | None:
+        if self._derive_key is not None:
+            prefix, sealed = sealed[: self._prefix_size], sealed[self._prefix_size :]
+            self._cipher = _Cipher(self._derive_key(prefix))
+            self._derive_key = None
+        if self._cipher is None or len(sealed) < RECORD_OVERHEAD:
+            return None
+        return self._cipher.open(sealed)
 
     def _part(self, plaintext: bytes) -> bytes:
         # It has at least 4 bytes: open() has refused shorter records.

@@ -9,7 +9,7 @@ from blindrelay.trust import DirectoryError, VerifiedDirectory, verify_directory
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.keys import key_id
 from blindrelay.v1.keys_pb2 import Delegation, KeyConfig, KeyDirectory, SignedKeyDirectory
-from blindrelay.v1.limits import ENCAPSULATED_SECRET_SIZE, MAX_DIRECTORIES_SIZE, REPLAY_WINDOW
+from blindrelay.v1.limits import CLOCK_TOLERANCE, ENCAPSULATED_SECRET_SIZE, MAX_DIRECTORIES_SIZE
 
 from ..alter import altered
 from ..statements import CONFIG, GOOD_DIRECTORY, PINNED, made_directory, vector_answers
@@ -74,8 +74,8 @@ def _check_accepted(message: SignedKeyDirectory, verified: VerifiedDirectory, no
     check(len(verified.replica_id) == 16 and len(verified.next_identity_hash) in (0, 32), "sizes")
     check(0 < said.expires_at - said.issued_at <= _TWO_DAYS, "a lifetime of two days at most")
     check(said.started_at <= said.issued_at, "started before it was issued")
-    check(abs(now - said.issued_at) <= REPLAY_WINDOW and now <= said.expires_at, "fresh")
-    check(now <= by.not_after and now + REPLAY_WINDOW >= by.not_before, "delegated now")
+    check(abs(now - said.issued_at) <= CLOCK_TOLERANCE and now <= said.expires_at, "fresh")
+    check(now <= by.not_after and now + CLOCK_TOLERANCE >= by.not_before, "delegated now")
     check(verified.expires_at == min(said.expires_at, by.not_after), "ends with the first of its ends")
     check([key.config for key in verified.keys] == list(said.configs), "exact configs")
     check(1 <= len(verified.keys) <= 8, "1 to 8 keys")

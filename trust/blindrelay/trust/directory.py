@@ -28,7 +28,7 @@ from blindrelay.trust.identity import format_identity
 from blindrelay.v1 import labels
 from blindrelay.v1.keys import key_id
 from blindrelay.v1.keys_pb2 import Delegation, KeyDirectory, SignedKeyDirectory
-from blindrelay.v1.limits import IDENTITY_SIZE, MAX_CONFIGS, REPLAY_WINDOW, REPLICA_ID_SIZE
+from blindrelay.v1.limits import CLOCK_TOLERANCE, IDENTITY_SIZE, MAX_CONFIGS, REPLICA_ID_SIZE
 
 MAX_LIFETIME: Final = 172_800
 """Seconds: two of the longest epochs (one day each). Expiry is the only revocation of a directory."""
@@ -188,7 +188,7 @@ def _foreign(pinned: bytes, served: bytes) -> ForeignIdentityError:
 def _check_delegation_dates(delegation: Delegation, now: int) -> None:
     if now > delegation.not_after:
         raise BadDelegationError("the replica's delegation has expired, or this machine's clock is ahead")
-    if now + REPLAY_WINDOW < delegation.not_before:
+    if now + CLOCK_TOLERANCE < delegation.not_before:
         raise BadDelegationError(
             "the replica's delegation is not valid yet, or this machine's clock is behind"
         )
@@ -217,7 +217,7 @@ def _check_form(directory: KeyDirectory) -> None:
 def _check_dates(directory: KeyDirectory, now: int) -> None:
     """A fetched directory is new, so its issued_at also shows whether this machine's clock is right."""
     age = now - directory.issued_at
-    if age > REPLAY_WINDOW:
+    if age > CLOCK_TOLERANCE:
         raise StaleDirectoryError(
             f"the key directory was issued {_span(age)} ago: this machine's clock is ahead of the bridge's, "
             "or the relay serves an old directory"
@@ -227,7 +227,7 @@ def _check_dates(directory: KeyDirectory, now: int) -> None:
             f"the key directory expired {_span(now - directory.expires_at)} ago: this machine's clock is "
             "ahead of the bridge's, or the relay serves an old directory"
         )
-    if -age > REPLAY_WINDOW:
+    if -age > CLOCK_TOLERANCE:
         raise FutureDirectoryError(
             f"the key directory is dated {_span(-age)} ahead: this machine's clock is behind the bridge's"
         )

@@ -91,7 +91,7 @@ class IdentityKey:
     ) -> SignedDelegation:
         """Lets the replica with this public key (32 bytes) sign for this identity between two Unix seconds.
 
-        `next_identity_hash` (32 bytes, or empty) announces the next identity (section 4.4).
+        `next_identity_hash` (32 bytes, or empty) announces the next identity (annex C).
         """
         delegation = Delegation(
             identity=self.public_key,

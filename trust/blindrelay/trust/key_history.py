@@ -1,4 +1,4 @@
-"""What a client learns about a bridge beyond its pinned identity (spec/protocol.md, sections 4.4 and 5)."""
+"""What a client learns about a bridge beyond its pinned identity (spec/protocol.md, section 5, annex C)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from blindrelay.trust.directory_history import DirectoryHistory
 from blindrelay.trust.errors import DirectoryError, EarlySuccessorError, ForeignIdentityError
 from blindrelay.trust.identity import format_identity
 from blindrelay.v1.keys_pb2 import SignedKeyDirectory
-from blindrelay.v1.limits import REPLAY_WINDOW
+from blindrelay.v1.limits import CLOCK_TOLERANCE
 
 ANNOUNCED_SECONDS: Final = 604_800
 """Seven days: how long a successor must be announced before a client follows it."""
@@ -19,7 +19,7 @@ ANNOUNCED_SECONDS: Final = 604_800
 LONGEST_SILENCE: Final = 259_200
 """Three days: if a client sees no signed directory for longer, an announcement starts again."""
 
-CLOCKS_DIFFER: Final = 2 * REPLAY_WINDOW
+CLOCKS_DIFFER: Final = 2 * CLOCK_TOLERANCE
 """Seconds between the clocks of two replicas. If a clock steps back further, an announcement starts again."""
 
 

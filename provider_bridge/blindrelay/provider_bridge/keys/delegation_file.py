@@ -19,7 +19,7 @@ from blindrelay.serving import ConfigError, read_bytes
 from blindrelay.serving.files import replace_file
 from blindrelay.trust import DirectoryError, DirectorySigner, IdentityKey, SignedDelegation, verify_directory
 from blindrelay.v1.keys_pb2 import Delegation, KeyDirectory
-from blindrelay.v1.limits import IDENTITY_SIZE, REPLAY_WINDOW, REPLICA_ID_SIZE, TIME_STEP
+from blindrelay.v1.limits import CLOCK_TOLERANCE, IDENTITY_SIZE, REPLICA_ID_SIZE, TIME_STEP
 
 MAX_DAYS: Final = 366
 """Of a delegation. A stolen signing key can be used until its delegation ends: nothing revokes it."""
@@ -61,7 +61,8 @@ def make_delegation(
         raise ConfigError(f"a delegation lasts 1 to {MAX_DAYS} days, not {days}")
     if signing_key == identity.public_key:
         raise ConfigError("the identity key delegates to a signing key of its own, never to itself")
-    return identity.delegate(signing_key, int(now) - REPLAY_WINDOW, int(now) + days * DAY, next_identity_hash)
+    not_before, not_after = int(now) - CLOCK_TOLERANCE, int(now) + days * DAY
+    return identity.delegate(signing_key, not_before, not_after, next_identity_hash)
 
 
 def write_delegation(path: Path, delegation: SignedDelegation) -> None:

@@ -103,12 +103,16 @@ def _is_tunnel(head: RequestHead) -> bool:
 
 def _check_unsupported(head: RequestHead) -> None:
     """Refuses fields that are reserved: a client that sets one expects what this version does not do."""
-    if head.shaping.profile not in (SHAPING_PROFILE_UNSPECIFIED, SHAPING_PROFILE_OFF):
+    shaping = head.shaping
+    unshaped = shaping.profile in (SHAPING_PROFILE_UNSPECIFIED, SHAPING_PROFILE_OFF)
+    if not unshaped or shaping.tick_class or shaping.cell_class:
         raise RequestError(ERROR_CODE_UNSUPPORTED, "shaping of responses is not supported")
     if head.retry_token:
         raise RequestError(ERROR_CODE_UNSUPPORTED, "retry tokens are not supported")
     if head.on_disconnect not in (ON_DISCONNECT_UNSPECIFIED, ON_DISCONNECT_CANCEL):
         raise RequestError(ERROR_CODE_UNSUPPORTED, "only on_disconnect CANCEL is supported")
+    if head.price_table_hash or head.rounding:
+        raise RequestError(ERROR_CODE_UNSUPPORTED, "receipts are not supported")
 
 
 def _brings_credential(head: RequestHead) -> bool:

@@ -31,7 +31,7 @@ from blindrelay.trust import (
     read_directory,
 )
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
-from blindrelay.v1.limits import REPLAY_WINDOW
+from blindrelay.v1.limits import CLOCK_TOLERANCE
 from blindrelay.v1.outer_status import OuterStatus
 
 SECONDS: Final = 10.0
@@ -187,7 +187,7 @@ class Examination:
 
     def _clock(self) -> str:
         ahead = int(time.time()) - max(each.issued_at for each in self._authentic)
-        if not self._ring.directories or abs(ahead) > REPLAY_WINDOW:
+        if not self._ring.directories or abs(ahead) > CLOCK_TOLERANCE:
             way = "ahead of" if ahead > 0 else "behind"
             raise HopError(
                 f"this machine's clock is {_span(abs(ahead))} {way} the bridge's newest signature",
