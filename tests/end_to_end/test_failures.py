@@ -13,16 +13,9 @@ from openai import APIConnectionError, InternalServerError, OpenAI
 from blindrelay.client import BlindRelayError, BridgeError, CutResponseError, SealedTransport
 from blindrelay.testbed import Testbed
 
-from .clock import wait_for_the_next_second
-
 URL = "https://api.openai.com/v1/chat/completions"
 MESSAGES: Any = [{"role": "user", "content": "What is the capital of France?"}]
-HELD: dict[str, Any] = {
-    "model": "m",
-    "messages": MESSAGES,
-    "stream": True,
-    "scripted": {"hold": "for ever"},
-}
+HELD: Any = {"model": "m", "messages": MESSAGES, "stream": True, "scripted": {"hold": "for ever"}}
 NOTICED = 30.0
 """Seconds until the end of a part is noticed. It takes milliseconds, on a busy machine more."""
 BACK = 30.0
@@ -88,7 +81,7 @@ def test_restart_between_two_calls_is_not_noticed(bed: Testbed, sealed: SealedTr
     """The bridge's keys die with it: the client fetches the new ones, and seals again."""
     client = OpenAI(api_key="none", http_client=sealed.httpx2_client(), max_retries=0)
     client.chat.completions.create(model="m", messages=MESSAGES)
-    wait_for_the_next_second()
+    time.sleep(1 - time.time() % 1)  # a restart is later than the old key's announcement (section 12)
     bed.restart(part)
     bed.wait_until_ready()
     answer = client.chat.completions.create(model="m", messages=MESSAGES)
@@ -103,6 +96,21 @@ def test_provider_that_breaks_off_is_an_error(sealed: SealedTransport) -> None:
             received.extend(answer.iter_raw())
         assert isinstance(raised.value, httpx2.RemoteProtocolError)
     assert b" of" in b"".join(received)
+
+
+def test_full_bridge_refuses_and_stays_listed() -> None:
+    with Testbed("scripted", bridge_options={"max_exchanges": 1}) as bed:
+        client = SealedTransport(bed.relay).httpx2_client()
+        with client.stream("POST", URL, json=HELD) as held:
+            assert held.status_code == 200
+            # A new client gets the keys, and its exchange is refused.
+            for connection in (bed.direct, bed.relay):
+                answer = SealedTransport(connection).httpx2_client().post(URL, json=HELD)
+                assert answer.status_code == 429
+                assert answer.headers["x-blindrelay-error"] == "relay/overloaded"
+            httpx2.post(f"{bed.provider}/scripted/release", json={"gate": "for ever"})
+            assert b"[DONE]" in held.read()
+        assert client.post(URL, json={**HELD, "scripted": {}}).status_code == 200
 
 
 def test_calls_succeed_after_a_long_outage_of_the_relay(bed: Testbed, sealed: SealedTransport) -> None:

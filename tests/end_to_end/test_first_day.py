@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import httpx2
@@ -86,37 +82,3 @@ def test_sdks_show_the_error_and_do_not_retry(bed: Testbed) -> None:
         Anthropic(api_key="none", http_client=sealed.httpx2_client()).beta.files.list()
     seen = httpx2.get(f"{bed.provider}/scripted/requests").json()
     assert all(entry["path"] == "/v1/chat/completions" for entry in seen)
-
-
-@pytest.mark.parametrize("part", ["relay", "bridge"])
-def test_taken_port_is_reported(bed: Testbed, part: str) -> None:
-    config = bed.folder / f"{part}-again.toml"
-    listening = f'listen = "{bed.parts[part].listening}"'
-    config.write_text(re.sub("listen = .*", listening, (bed.folder / f"{part}.toml").read_text()))
-    code, words = _serve(part, config)
-    assert code == 1
-    assert "the port is taken" in words
-
-
-@pytest.mark.parametrize(("part", "file"), [("relay", "tokens"), ("bridge", "identity.key")])
-def test_unreadable_key_file_is_named(bed: Testbed, tmp_path: Path, part: str, file: str) -> None:
-    config = tmp_path / f"{part}.toml"
-    for path in bed.folder.glob("*.toml"):
-        (tmp_path / path.name).write_text(path.read_text())
-    (tmp_path / file).mkdir()
-    code, words = _serve(part, config)
-    assert code == 2
-    assert str(tmp_path / file) in words
-
-
-def _serve(part: str, config: Path) -> tuple[int, str]:
-    """The exit code and the one line of a part that cannot serve."""
-    module = {"relay": "blindrelay.relay_node", "bridge": "blindrelay.provider_bridge"}[part]
-    command = [sys.executable, "-m", module, "serve", "--config", str(config)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.stdout == ""
-    *records, line = done.stderr.splitlines()
-    assert line.startswith(f"blindrelay-{part}: ")
-    # It may have logged what it did before it failed, but no traceback.
-    assert all(record.startswith(("{", "20")) for record in records)
-    return done.returncode, line

@@ -70,6 +70,7 @@ class Parts:
         self.trust("bridges-ca", self.bridges_ca)
         self.certify("relay", self.relays_ca)
         self.certify("bridge", self.bridges_ca)
+        self.certify("client", self.bridges_ca)
         self.token = issue_token(self.folder / "tokens", "client", datetime.now(UTC))
         self.provider = self.start("provider", "blindrelay.testbed.scripted_provider")
         config = BRIDGE.format(provider=self.provider.listening)
@@ -111,6 +112,11 @@ class Parts:
         self.stack.callback(transport.close)
         return client
 
+    def events_of(self, relay: PartProcess) -> list[str]:
+        """What it has logged, until it was stopped."""
+        relay.stop()
+        return [json.loads(line)["event"] for line in relay.stderr.splitlines()]
+
 
 @pytest.fixture
 def parts(tmp_path: Path) -> Iterator[Parts]:
@@ -120,13 +126,6 @@ def parts(tmp_path: Path) -> Iterator[Parts]:
 
 def ask(client: httpx2.Client) -> httpx2.Response:
     return client.post(URL, json={"model": "m", "messages": []})
-
-
-def test_exchange_over_tls_succeeds(parts: Parts) -> None:
-    parts.certify("client", parts.bridges_ca)
-    answer = ask(parts.client(parts.relay()))
-    assert answer.status_code == 200
-    assert answer.json()["choices"]
 
 
 def of_another_ca(parts: Parts) -> str:
@@ -139,33 +138,23 @@ def test_relay_without_a_known_certificate_is_refused(parts: Parts, more: Callab
     relay = parts.relay(more(parts))
     with pytest.raises(RelayError, match="could not reach the bridge"):
         ask(parts.client(relay))
-    relay.stop()
-    events = [json.loads(line)["event"] for line in relay.stderr.splitlines()]
-    assert "replica_down" in events
-    assert "replica_up" not in events
+    assert "replica_down" in parts.events_of(relay)
+    assert "replica_up" not in parts.events_of(relay)
 
 
 def test_relay_does_not_use_a_bridge_of_another_ca(parts: Parts) -> None:
-    parts.certify("client", parts.bridges_ca)
     parts.trust("bridges-ca", trustme.CA())
     with pytest.raises(RelayError, match="could not reach the bridge"):
         ask(parts.client(parts.relay()))
 
 
-def test_client_without_tls_is_told_what_may_be_missing(parts: Parts) -> None:
-    parts.certify("client", parts.bridges_ca)
-    with pytest.raises(UnreachableError, match="does it want TLS"):
-        ask(parts.client(parts.relay(), "&tls=off"))
-
-
-def test_client_does_not_use_a_relay_of_another_ca(parts: Parts) -> None:
-    parts.certify("client", parts.bridges_ca)
-    with pytest.raises(UnreachableError):
-        ask(parts.client(parts.relay(), ""))
+@pytest.mark.parametrize(("options", "words"), [("&tls=off", "does it want TLS"), ("", "no connection")])
+def test_client_needs_tls_and_the_relays_ca(parts: Parts, options: str, words: str) -> None:
+    with pytest.raises(UnreachableError, match=words):
+        ask(parts.client(parts.relay(), options))
 
 
 def test_relay_reloads_its_certificates(parts: Parts) -> None:
-    parts.certify("client", parts.bridges_ca)
     relay = parts.relay()
     settled = parts.client(relay)
     assert ask(settled).status_code == 200
@@ -176,6 +165,4 @@ def test_relay_reloads_its_certificates(parts: Parts) -> None:
     parts.certify("relay", successor)
     assert ask(parts.client(relay)).status_code == 200, "it trusts the new CA alone"
     assert ask(settled).status_code == 200
-    relay.stop()
-    events = [json.loads(line)["event"] for line in relay.stderr.splitlines()]
-    assert events.count("certificates_unusable") == 1
+    assert parts.events_of(relay).count("certificates_unusable") == 1

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ..conftest import Way
-from ..test_anthropic import asking, said
-from ..test_anthropic import async_client_by as async_anthropic_by
-from ..test_anthropic import client_by as anthropic_by
-from ..test_openai import client_by as openai_by
-from ..test_openai import said as streamed
-from ..works import works
+from .conftest import Way
+from .test_anthropic import asking, said
+from .test_anthropic import async_client_by as async_anthropic_by
+from .test_anthropic import client_by as anthropic_by
+from .test_openai import client_by as openai_by
+from .test_openai import said as streamed
+from .works import works
 
 OPENAI: Final = "openai"
 ANTHROPIC: Final = "anthropic"
