@@ -55,9 +55,9 @@ class City(pydantic.BaseModel):
     country: str
 
 
-def ask(text: str = QUESTION) -> Any:
+def ask(content: Any = QUESTION) -> Any:
     """The messages of one question."""
-    return [{"role": "user", "content": text}]
+    return [{"role": "user", "content": content}]
 
 
 collect_ignore = [] if os.environ.get("BLINDRELAY_TEST_SDKS") else ["heavy"]

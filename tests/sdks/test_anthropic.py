@@ -47,30 +47,27 @@ def said(message: Any) -> str:
     return "".join(block.text for block in message.content if block.type == "text")
 
 
+def streamed(events: list[Any]) -> str:
+    return "".join(event.delta.text for event in events if event.type == "content_block_delta")
+
+
 @works(SDK, "messages")
+@works(SDK, "messages, streamed")
 def test_messages(client: Anthropic) -> None:
     assert said(client.messages.create(**asking(QUESTION))) == PARIS
-
-
-@works(SDK, "messages")
-async def test_messages_asynchronous(way: Way) -> None:
-    async with async_client_by(way) as client:
-        assert said(await client.messages.create(**asking(QUESTION))) == PARIS
-
-
-@works(SDK, "messages, streamed")
-def test_messages_streamed(client: Anthropic) -> None:
     events = list(client.messages.create(**asking(QUESTION), stream=True))
-    assert "".join(event.delta.text for event in events if event.type == "content_block_delta") == PARIS
+    assert streamed(events) == PARIS
     assert events[-1].type == "message_stop"
 
 
+@works(SDK, "messages")
 @works(SDK, "messages, streamed")
-async def test_messages_streamed_asynchronous(way: Way) -> None:
+async def test_messages_asynchronous(way: Way) -> None:
     async with async_client_by(way) as client:
+        assert said(await client.messages.create(**asking(QUESTION))) == PARIS
         stream = await client.messages.create(**asking(QUESTION), stream=True)
         events = [event async for event in stream]
-    assert "".join(event.delta.text for event in events if event.type == "content_block_delta") == PARIS
+    assert streamed(events) == PARIS
 
 
 @works(SDK, "the streaming helper")
@@ -89,15 +86,12 @@ async def test_the_streaming_helper_asynchronous(way: Way) -> None:
 
 @works(SDK, "tools")
 def test_a_tool_is_called_and_its_result_understood(client: Anthropic) -> None:
-    first = client.messages.create(**asking("How is the weather in Paris?", tools=TOOLS))
+    question = asking("How is the weather in Paris?", tools=TOOLS)
+    first = client.messages.create(**question)
     call: Any = next(block for block in first.content if block.type == "tool_use")
     assert (call.name, call.input) == ("get_weather", {"city": "Paris"})
-    question = asking("How is the weather in Paris?", tools=TOOLS)
     result = {"type": "tool_result", "tool_use_id": call.id, "content": "rain"}
-    question["messages"] += [
-        {"role": "assistant", "content": first.content},
-        {"role": "user", "content": [result]},
-    ]
+    question["messages"] += [{"role": "assistant", "content": first.content}, *ask([result])]
     assert said(client.messages.create(**question)) == "It rains in Paris."
 
 
@@ -133,13 +127,10 @@ async def test_the_tool_runner_asynchronous(way: Way) -> None:
 
 
 @works(SDK, "structured output")
-def test_structured_output(client: Anthropic) -> None:
+@works(SDK, "models")
+def test_structured_output_and_models(client: Anthropic) -> None:
     answer = client.messages.parse(**asking("Paris as JSON"), output_format=City)
     assert answer.parsed_output == City(name="Paris", country="France")
-
-
-@works(SDK, "models")
-def test_models(client: Anthropic) -> None:
     assert [model.id for model in client.models.list()]
 
 

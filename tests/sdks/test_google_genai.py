@@ -38,14 +38,21 @@ def client(way: Way) -> Iterator[genai.Client]:
 
 
 @works(SDK, "content")
+@works(SDK, "content, streamed")
 def test_content(client: genai.Client) -> None:
     assert client.models.generate_content(model=MODEL, contents=QUESTION).text == PARIS
+    chunks = list(client.models.generate_content_stream(model=MODEL, contents=QUESTION))
+    assert "".join(chunk.text or "" for chunk in chunks) == PARIS
+    assert len(chunks) > 1
 
 
 @works(SDK, "content")
+@works(SDK, "content, streamed")
 async def test_content_asynchronous(client: genai.Client) -> None:
     answer = await client.aio.models.generate_content(model=MODEL, contents=QUESTION)
     assert answer.text == PARIS
+    stream = await client.aio.models.generate_content_stream(model=MODEL, contents=QUESTION)
+    assert "".join([chunk.text or "" async for chunk in stream]) == PARIS
     await client.aio.aclose()
 
 
@@ -54,20 +61,6 @@ def test_content_by_every_version(way: Way, version: str | None) -> None:
     """None is what the SDK has when nothing is said."""
     with client_by(way, version) as client:
         assert client.models.generate_content(model=MODEL, contents=QUESTION).text == PARIS
-
-
-@works(SDK, "content, streamed")
-def test_content_streamed(client: genai.Client) -> None:
-    chunks = list(client.models.generate_content_stream(model=MODEL, contents=QUESTION))
-    assert "".join(chunk.text or "" for chunk in chunks) == PARIS
-    assert len(chunks) > 1
-
-
-@works(SDK, "content, streamed")
-async def test_content_streamed_asynchronous(client: genai.Client) -> None:
-    stream = await client.aio.models.generate_content_stream(model=MODEL, contents=QUESTION)
-    assert "".join([chunk.text or "" async for chunk in stream]) == PARIS
-    await client.aio.aclose()
 
 
 @works(SDK, "chats")
@@ -108,19 +101,13 @@ def test_an_image_in_a_question(client: genai.Client, aimock: Aimock) -> None:
 
 
 @works(SDK, "embeddings")
-def test_embeddings(client: genai.Client) -> None:
+@works(SDK, "count_tokens")
+@works(SDK, "models")
+def test_embeddings_tokens_and_models(client: genai.Client) -> None:
     contents: Any = ["one", "three"]
     found = client.models.embed_content(model="gemini-embedding-001", contents=contents).embeddings or []
     assert [each.values for each in found] == [[3, 0.5], [5, 0.5]]
-
-
-@works(SDK, "count_tokens")
-def test_count_tokens(client: genai.Client) -> None:
     assert client.models.count_tokens(model=MODEL, contents=QUESTION).total_tokens
-
-
-@works(SDK, "models")
-def test_models(client: genai.Client) -> None:
     assert [model.name for model in client.models.list()] == ["models/gemini-3"]
     assert client.models.get(model=MODEL).display_name == "Gemini"
 

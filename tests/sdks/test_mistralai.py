@@ -37,29 +37,22 @@ def said(events: list[Any]) -> str:
 
 
 @works(SDK, "chat")
+@works(SDK, "chat, streamed")
 def test_chat(client: Mistral) -> None:
     answer: Any = client.chat.complete(model="m", messages=MESSAGES)
     assert answer.choices[0].message.content == PARIS
-
-
-@works(SDK, "chat")
-async def test_chat_asynchronous(way: Way) -> None:
-    async with client_by(way) as client:
-        answer: Any = await client.chat.complete_async(model="m", messages=MESSAGES)
-        assert answer.choices[0].message.content == PARIS
-
-
-@works(SDK, "chat, streamed")
-def test_chat_streamed(client: Mistral) -> None:
     with client.chat.stream(model="m", messages=MESSAGES) as stream:
         events = list(stream)
     assert said(events) == PARIS
     assert len(events) > 2
 
 
+@works(SDK, "chat")
 @works(SDK, "chat, streamed")
-async def test_chat_streamed_asynchronous(way: Way) -> None:
+async def test_chat_asynchronous(way: Way) -> None:
     async with client_by(way) as client:
+        answer: Any = await client.chat.complete_async(model="m", messages=MESSAGES)
+        assert answer.choices[0].message.content == PARIS
         stream = await client.chat.stream_async(model="m", messages=MESSAGES)
         assert said([event async for event in stream]) == PARIS
 
@@ -88,8 +81,12 @@ def test_embeddings(client: Mistral) -> None:
 
 
 @works(SDK, "models")
-def test_models(client: Mistral) -> None:
+@works(SDK, "OCR")
+def test_models_and_ocr(client: Mistral) -> None:
     assert client.models.list().data
+    document: Any = {"type": "document_url", "document_url": "https://example.com/a.pdf"}
+    answer = client.ocr.process(model="mistral-ocr-latest", document=document)
+    assert answer.pages[0].markdown == "Read: https://example.com/a.pdf"
 
 
 @works(SDK, "audio, transcribed")
@@ -97,13 +94,6 @@ def test_audio_is_transcribed(client: Mistral) -> None:
     file: Any = {"file_name": "a.wav", "content": b"RIFF" + bytes(300_000)}
     heard = client.audio.transcriptions.complete(model="voxtral-mini-latest", file=file)
     assert heard.text == "300004 bytes of sound"
-
-
-@works(SDK, "OCR")
-def test_ocr(client: Mistral) -> None:
-    document: Any = {"type": "document_url", "document_url": "https://example.com/a.pdf"}
-    answer = client.ocr.process(model="mistral-ocr-latest", document=document)
-    assert answer.pages[0].markdown == "Read: https://example.com/a.pdf"
 
 
 @works(SDK, "files, with a key of your own")

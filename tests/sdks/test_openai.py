@@ -42,27 +42,20 @@ def said(chunks: list[Any]) -> str:
 
 
 @works(SDK, "chat")
+@works(SDK, "chat, streamed")
 def test_chat(client: OpenAI) -> None:
     assert client.chat.completions.create(model="m", messages=MESSAGES).choices[0].message.content == PARIS
-
-
-@works(SDK, "chat")
-async def test_chat_asynchronous(way: Way) -> None:
-    async with async_client_by(way) as client:
-        answer = await client.chat.completions.create(model="m", messages=MESSAGES)
-        assert answer.choices[0].message.content == PARIS
-
-
-@works(SDK, "chat, streamed")
-def test_chat_streamed(client: OpenAI) -> None:
     chunks = list(client.chat.completions.create(model="m", messages=MESSAGES, stream=True))
     assert said(chunks) == PARIS
     assert len(chunks) > 2
 
 
+@works(SDK, "chat")
 @works(SDK, "chat, streamed")
-async def test_chat_streamed_asynchronous(way: Way) -> None:
+async def test_chat_asynchronous(way: Way) -> None:
     async with async_client_by(way) as client:
+        answer = await client.chat.completions.create(model="m", messages=MESSAGES)
+        assert answer.choices[0].message.content == PARIS
         stream = await client.chat.completions.create(model="m", messages=MESSAGES, stream=True)
         assert said([chunk async for chunk in stream]) == PARIS
 
@@ -96,31 +89,21 @@ def test_structured_output(client: OpenAI) -> None:
 
 
 @works(SDK, "responses")
+@works(SDK, "responses, streamed")
 def test_responses(client: OpenAI) -> None:
     assert client.responses.create(model="m", input=QUESTION).output_text == PARIS
-
-
-@works(SDK, "responses")
-async def test_responses_asynchronous(way: Way) -> None:
-    async with async_client_by(way) as client:
-        answer = await client.responses.create(model="m", input=QUESTION)
-        assert answer.output_text == PARIS
-
-
-@works(SDK, "responses, streamed")
-def test_responses_streamed(client: OpenAI) -> None:
     with client.responses.stream(model="m", input=QUESTION) as stream:
         assert "".join(e.delta for e in stream if e.type == "response.output_text.delta") == PARIS
         assert stream.get_final_response().status == "completed"
 
 
+@works(SDK, "responses")
 @works(SDK, "responses, streamed")
-async def test_responses_streamed_asynchronous(way: Way) -> None:
-    async with (
-        async_client_by(way) as client,
-        client.responses.stream(model="m", input=QUESTION) as stream,
-    ):
-        deltas = [e.delta async for e in stream if e.type == "response.output_text.delta"]
+async def test_responses_asynchronous(way: Way) -> None:
+    async with async_client_by(way) as client:
+        assert (await client.responses.create(model="m", input=QUESTION)).output_text == PARIS
+        async with client.responses.stream(model="m", input=QUESTION) as stream:
+            deltas = [e.delta async for e in stream if e.type == "response.output_text.delta"]
     assert "".join(deltas) == PARIS
 
 
@@ -157,21 +140,20 @@ async def test_realtime(endpoint_way: Way) -> None:
 
 
 @works(SDK, "embeddings")
-def test_embeddings(client: OpenAI) -> None:
-    data = client.embeddings.create(model="text-embedding-3-small", input=["one", "two"]).data
-    assert len(data) == 2
-    assert all(isinstance(number, float) for number in data[1].embedding)
+@works(SDK, "audio, transcribed")
+async def test_embeddings_and_audio_asynchronous(way: Way) -> None:
+    async with async_client_by(way) as client:
+        data = (await client.embeddings.create(model="text-embedding-3-small", input=["one", "two"])).data
+        heard = await client.audio.transcriptions.create(model="whisper-1", file=("a.wav", WAV))
+    assert (len(data), heard.text) == (2, PARIS)
 
 
 @works(SDK, "embeddings")
-async def test_embeddings_asynchronous(way: Way) -> None:
-    async with async_client_by(way) as client:
-        data = (await client.embeddings.create(model="text-embedding-3-small", input=["one", "two"])).data
-    assert len(data) == 2
-
-
 @works(SDK, "models")
-def test_models(client: OpenAI) -> None:
+def test_embeddings_and_models(client: OpenAI) -> None:
+    data = client.embeddings.create(model="text-embedding-3-small", input=["one", "two"]).data
+    assert len(data) == 2
+    assert all(isinstance(number, float) for number in data[1].embedding)
     assert [model.id for model in client.models.list()]
 
 
@@ -186,30 +168,17 @@ def test_images(client: OpenAI) -> None:
 @works(SDK, "images in a prompt")
 def test_an_image_in_a_question(client: OpenAI, aimock: Aimock) -> None:
     picture = "data:image/png;base64," + base64.b64encode(bytes(200_000)).decode()
-    content = [
-        {"type": "text", "text": "What is this?"},
-        {"type": "image_url", "image_url": {"url": picture}},
-    ]
-    messages: Any = [{"role": "user", "content": content}]
+    content = [{"type": "text", "text": "What?"}, {"type": "image_url", "image_url": {"url": picture}}]
+    messages = ask(content)
     assert client.chat.completions.create(model="m", messages=messages).choices[0].message.content == PARIS
     assert int(aimock.requests("/v1/chat/completions")[-1]["headers"]["content-length"]) > len(picture)
 
 
 @works(SDK, "audio, transcribed")
-def test_audio_is_transcribed(client: OpenAI) -> None:
+@works(SDK, "audio, generated")
+def test_audio_is_transcribed_and_spoken(client: OpenAI) -> None:
     heard = client.audio.transcriptions.create(model="whisper-1", file=("a.wav", WAV))
     assert heard.text == PARIS
-
-
-@works(SDK, "audio, transcribed")
-async def test_audio_is_transcribed_asynchronously(way: Way) -> None:
-    async with async_client_by(way) as client:
-        heard = await client.audio.transcriptions.create(model="whisper-1", file=("a.wav", WAV))
-        assert heard.text == PARIS
-
-
-@works(SDK, "audio, generated")
-def test_audio_is_spoken(client: OpenAI) -> None:
     speech = client.audio.speech.with_streaming_response
     with speech.create(model="tts-1", voice="alloy", input="Hi") as spoken:
         assert b"".join(spoken.iter_bytes()) == b"sound of Paris"
@@ -247,13 +216,10 @@ def test_429_of_the_provider_arrives_whole(client: OpenAI) -> None:
     assert "x-blindrelay-error" not in headers
 
 
-def test_a_provider_that_hangs_up_is_an_error_of_the_bridge(client: OpenAI) -> None:
+def test_a_provider_that_hangs_up_or_mumbles_is_an_error(client: OpenAI) -> None:
     with pytest.raises(openai.APIError) as raised:
         client.chat.completions.create(model="m", messages=ask("Please hang up"))
     assert "provider closed the connection without a response" in f"{raised.value} {raised.value.__cause__}"
-
-
-def test_an_answer_that_is_no_json_arrives_as_it_is(client: OpenAI) -> None:
     with pytest.raises(json.JSONDecodeError):
         client.chat.completions.create(model="m", messages=ask("Please mumble"))
 

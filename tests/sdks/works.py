@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -19,6 +19,11 @@ def works(sdk: str, feature: str) -> pytest.MarkDecorator:
     A test without that parameter is one of the endpoint.
     """
     return pytest.mark.works(sdk, feature)
+
+
+def case(sdk: str, feature: str, value: object) -> Any:
+    """One value of a parametrized test, which shows this feature."""
+    return pytest.param(value, id=f"{sdk}: {feature}", marks=works(sdk, feature))
 
 
 def shown_by(item: pytest.Item) -> list[tuple[str, str, str]]:

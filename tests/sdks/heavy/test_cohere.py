@@ -41,27 +41,21 @@ def said(events: list[Any]) -> str:
 
 
 @works(SDK, "chat")
+@works(SDK, "chat, streamed")
 def test_chat(client: Any) -> None:
     assert client.chat(model=MODEL, messages=ask()).message.content[0].text == PARIS
-
-
-@works(SDK, "chat")
-async def test_chat_asynchronous(way: Way) -> None:
-    answer = await async_client_by(way).chat(model=MODEL, messages=ask())
-    assert answer.message.content[0].text == PARIS
-
-
-@works(SDK, "chat, streamed")
-def test_chat_streamed(client: Any) -> None:
     events = list(client.chat_stream(model=MODEL, messages=ask()))
     assert said(events) == PARIS
     assert events[-1].type == "message-end"
 
 
+@works(SDK, "chat")
 @works(SDK, "chat, streamed")
-async def test_chat_streamed_asynchronous(way: Way) -> None:
-    stream = async_client_by(way).chat_stream(model=MODEL, messages=ask())
-    assert said([event async for event in stream]) == PARIS
+async def test_chat_asynchronous(way: Way) -> None:
+    client = async_client_by(way)
+    answer = await client.chat(model=MODEL, messages=ask())
+    assert answer.message.content[0].text == PARIS
+    assert said([event async for event in client.chat_stream(model=MODEL, messages=ask())]) == PARIS
 
 
 @works(SDK, "tools")
@@ -85,17 +79,14 @@ def test_structured_output(client: Any) -> None:
 
 
 @works(SDK, "embeddings")
-def test_embeddings(client: Any) -> None:
+@works(SDK, "rerank")
+def test_embeddings_and_rerank(client: Any) -> None:
     answer = client.embed(
         model="embed-v4.0", texts=["one", "two"], input_type="search_document", embedding_types=["float"]
     )
     assert len(answer.embeddings.float_) == 2
-
-
-@works(SDK, "rerank")
-def test_rerank(client: Any) -> None:
-    answer = client.rerank(model="rerank-v3.5", query="the capital", documents=["one", "two"])
-    assert [each.index for each in answer.results] == [1, 0]
+    ranked = client.rerank(model="rerank-v3.5", query="the capital", documents=["one", "two"])
+    assert [each.index for each in ranked.results] == [1, 0]
 
 
 @works(SDK, "the provider's errors")

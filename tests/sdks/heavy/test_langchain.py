@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import pydantic
 import pytest
 from langchain_anthropic import ChatAnthropic
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 
-from ..conftest import PARIS, Way
+from ..conftest import PARIS, QUESTION, City, Way
 from ..works import works
 
 OPENAI: Final = "langchain-openai"
 ANTHROPIC: Final = "langchain-anthropic"
-QUESTION: Final = "What is the capital of France?"
 
 
 def options(way: Way) -> dict[str, Any]:
@@ -44,30 +42,17 @@ def get_weather(city: str) -> str:
     return "rain"
 
 
-class City(pydantic.BaseModel):
-    """A city."""
-
-    name: str
-    country: str
-
-
 @works(OPENAI, "chat")
+@works(OPENAI, "chat, streamed")
 def test_chat(chat: Any) -> None:
     assert chat.invoke(QUESTION).content == PARIS
-
-
-@works(OPENAI, "chat")
-async def test_chat_asynchronous(chat: Any) -> None:
-    assert (await chat.ainvoke(QUESTION)).content == PARIS
-
-
-@works(OPENAI, "chat, streamed")
-def test_chat_streamed(chat: Any) -> None:
     assert "".join(chunk.content for chunk in chat.stream(QUESTION)) == PARIS
 
 
+@works(OPENAI, "chat")
 @works(OPENAI, "chat, streamed")
-async def test_chat_streamed_asynchronous(chat: Any) -> None:
+async def test_chat_asynchronous(chat: Any) -> None:
+    assert (await chat.ainvoke(QUESTION)).content == PARIS
     assert "".join([chunk.content async for chunk in chat.astream(QUESTION)]) == PARIS
 
 
@@ -97,22 +82,16 @@ def test_embeddings(way: Way) -> None:
 
 
 @works(ANTHROPIC, "messages")
+@works(ANTHROPIC, "messages, streamed")
 def test_messages(claude: Any) -> None:
     assert claude.invoke(QUESTION).content == PARIS
-
-
-@works(ANTHROPIC, "messages")
-async def test_messages_asynchronous(claude: Any) -> None:
-    assert (await claude.ainvoke(QUESTION)).content == PARIS
-
-
-@works(ANTHROPIC, "messages, streamed")
-def test_messages_streamed(claude: Any) -> None:
     assert "".join(chunk.text for chunk in claude.stream(QUESTION)) == PARIS
 
 
+@works(ANTHROPIC, "messages")
 @works(ANTHROPIC, "messages, streamed")
-async def test_messages_streamed_asynchronous(claude: Any) -> None:
+async def test_messages_asynchronous(claude: Any) -> None:
+    assert (await claude.ainvoke(QUESTION)).content == PARIS
     assert "".join([chunk.text async for chunk in claude.astream(QUESTION)]) == PARIS
 
 

@@ -8,41 +8,42 @@ import litellm
 import pytest
 from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, HTTPHandler
 
-from ..conftest import PARIS, Way, ask
-from ..works import works
+from ..conftest import PARIS, TOOLS, Way, ask
+from ..works import case, works
 
 SDK: Final = "litellm"
 
-_OPENAI: Final = ("openai/m", "/v1")
-_ANTHROPIC: Final = ("anthropic/claude-x", "/anthropic")
-_GEMINI: Final = ("gemini/gemini-3", "/gemini")
-_MISTRAL: Final = ("mistral/mistral-large", "/mistral/v1")
-_COHERE: Final = ("cohere_chat/command-a", "/cohere/v2/chat")
-
+BASES: Final = {
+    "openai/m": "/v1",
+    "anthropic/claude-x": "/anthropic",
+    "gemini/gemini-3": "/gemini",
+    "mistral/mistral-large": "/mistral/v1",
+    "cohere_chat/command-a": "/cohere/v2/chat",
+}
 each_model = pytest.mark.parametrize(
-    ("model", "base"),
+    "model",
     [
-        pytest.param(*_OPENAI, id="openai", marks=works(SDK, "OpenAI's chat")),
-        pytest.param(*_ANTHROPIC, id="anthropic", marks=works(SDK, "Anthropic's messages")),
-        pytest.param(*_GEMINI, id="gemini", marks=works(SDK, "Gemini's content")),
-        pytest.param(*_MISTRAL, id="mistral", marks=works(SDK, "Mistral's chat")),
-        pytest.param(*_COHERE, id="cohere", marks=works(SDK, "Cohere's chat")),
+        case(SDK, "OpenAI's chat", "openai/m"),
+        case(SDK, "Anthropic's messages", "anthropic/claude-x"),
+        case(SDK, "Gemini's content", "gemini/gemini-3"),
+        case(SDK, "Mistral's chat", "mistral/mistral-large"),
+        case(SDK, "Cohere's chat", "cohere_chat/command-a"),
     ],
 )
 # Cohere's streams are more than litellm itself can read.
 each_streamed = pytest.mark.parametrize(
-    ("model", "base"),
+    "model",
     [
-        pytest.param(*_OPENAI, id="openai", marks=works(SDK, "OpenAI's chat, streamed")),
-        pytest.param(*_ANTHROPIC, id="anthropic", marks=works(SDK, "Anthropic's messages, streamed")),
-        pytest.param(*_GEMINI, id="gemini", marks=works(SDK, "Gemini's content, streamed")),
-        pytest.param(*_MISTRAL, id="mistral", marks=works(SDK, "Mistral's chat, streamed")),
+        case(SDK, "OpenAI's chat, streamed", "openai/m"),
+        case(SDK, "Anthropic's messages, streamed", "anthropic/claude-x"),
+        case(SDK, "Gemini's content, streamed", "gemini/gemini-3"),
+        case(SDK, "Mistral's chat, streamed", "mistral/mistral-large"),
     ],
 )
 
 
-def options(way: Way, model: str, base: str) -> Any:
-    return {"model": model, "api_base": way.url(base), "api_key": way.key, "messages": ask()}
+def options(way: Way, model: str, *question: str) -> Any:
+    return {"model": model, "api_base": way.url(BASES[model]), "api_key": way.key, "messages": ask(*question)}
 
 
 def said(chunks: list[Any]) -> str:
@@ -50,25 +51,25 @@ def said(chunks: list[Any]) -> str:
 
 
 @each_model
-def test_chat(endpoint_way: Way, model: str, base: str) -> None:
-    answer = litellm.completion(**options(endpoint_way, model, base))
+def test_chat(endpoint_way: Way, model: str) -> None:
+    answer = litellm.completion(**options(endpoint_way, model))
     assert answer.choices[0].message.content == PARIS
 
 
 @each_model
-async def test_chat_asynchronous(endpoint_way: Way, model: str, base: str) -> None:
-    answer = await litellm.acompletion(**options(endpoint_way, model, base))
+async def test_chat_asynchronous(endpoint_way: Way, model: str) -> None:
+    answer = await litellm.acompletion(**options(endpoint_way, model))
     assert answer.choices[0].message.content == PARIS
 
 
 @each_streamed
-def test_chat_streamed(endpoint_way: Way, model: str, base: str) -> None:
-    assert said(list(litellm.completion(**options(endpoint_way, model, base), stream=True))) == PARIS
+def test_chat_streamed(endpoint_way: Way, model: str) -> None:
+    assert said(list(litellm.completion(**options(endpoint_way, model), stream=True))) == PARIS
 
 
 @each_streamed
-async def test_chat_streamed_asynchronous(endpoint_way: Way, model: str, base: str) -> None:
-    stream = await litellm.acompletion(**options(endpoint_way, model, base), stream=True)
+async def test_chat_streamed_asynchronous(endpoint_way: Way, model: str) -> None:
+    stream = await litellm.acompletion(**options(endpoint_way, model), stream=True)
     assert said([chunk async for chunk in stream]) == PARIS
 
 
@@ -101,9 +102,9 @@ def test_streamed_by_the_transport(transport_way: Way) -> None:
 @pytest.mark.parametrize(
     "model",
     [
-        pytest.param("anthropic/claude-x", marks=works(SDK, "Anthropic's messages")),
-        pytest.param("gemini/gemini-3", marks=works(SDK, "Gemini's content")),
-        pytest.param("mistral/mistral-large", marks=works(SDK, "Mistral's chat")),
+        case(SDK, "Anthropic's messages", "anthropic/claude-x"),
+        case(SDK, "Gemini's content", "gemini/gemini-3"),
+        case(SDK, "Mistral's chat", "mistral/mistral-large"),
     ],
 )
 def test_by_the_transport(transport_way: Way, model: str) -> None:
@@ -123,14 +124,13 @@ async def test_by_the_transport_asynchronous(transport_way: Way) -> None:
 
 @works(SDK, "tools")
 def test_tools(endpoint_way: Way) -> None:
-    function = {"name": "get_weather", "parameters": {"type": "object", "properties": {}}}
-    question = options(endpoint_way, *_ANTHROPIC) | {"messages": ask("How is the weather?")}
-    answer = litellm.completion(**question, tools=[{"type": "function", "function": function}])
+    question = options(endpoint_way, "anthropic/claude-x", "How is the weather?")
+    answer = litellm.completion(**question, tools=TOOLS)
     assert answer.choices[0].message.tool_calls[0].function.name == "get_weather"
 
 
 @works(SDK, "the provider's errors")
 def test_the_providers_429_arrives(endpoint_way: Way) -> None:
-    question = options(endpoint_way, *_OPENAI) | {"messages": ask("slow down")}
+    question = options(endpoint_way, "openai/m", "slow down")
     with pytest.raises(litellm.RateLimitError):
         litellm.completion(**question, num_retries=0, max_retries=0)

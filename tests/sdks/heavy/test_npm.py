@@ -17,7 +17,7 @@ from blindrelay.testbed import Testbed
 
 from ...client.endpoint.conftest import Endpoint
 from ..conftest import PARIS
-from ..works import works
+from ..works import case, shown_by
 
 SCRIPTS: Final = Path(__file__).with_name("npm")
 INSTALLED: Final = Path(__file__).parents[3] / ".npm" / "sdks"
@@ -26,6 +26,8 @@ OPENAI: Final = "npm openai"
 ANTHROPIC: Final = "npm @anthropic-ai/sdk"
 AI: Final = "npm ai"
 GOOGLE: Final = "npm @google/genai"
+
+SCRIPT_OF: Final = {OPENAI: "openai", ANTHROPIC: "anthropic", AI: "ai", GOOGLE: "genai"}
 
 WEATHER: Final = {"name": "get_weather", "arguments": '{"city":"Paris"}'}
 Results = Callable[[str], Any]
@@ -47,68 +49,36 @@ def results(mock_bed: Testbed, mock_endpoint: Endpoint) -> Results:
 
 
 @pytest.mark.parametrize(
-    ("check", "expected"),
+    "expected",
     [
-        pytest.param("chat", PARIS, marks=works(OPENAI, "chat")),
-        pytest.param("chat, streamed", PARIS, marks=works(OPENAI, "chat, streamed")),
-        pytest.param("tools", WEATHER, marks=works(OPENAI, "tools")),
-        pytest.param("responses", PARIS, marks=works(OPENAI, "responses")),
-        pytest.param("embeddings", 2, marks=works(OPENAI, "embeddings")),
-        pytest.param("models", True, marks=works(OPENAI, "models")),
-        pytest.param("audio, transcribed", PARIS, marks=works(OPENAI, "audio, transcribed")),
-        pytest.param("the provider's errors", [429, "7"], marks=works(OPENAI, "the provider's errors")),
-        pytest.param("a cut stream is an error", "an error", marks=works(OPENAI, "a cut stream is an error")),
+        case(OPENAI, "chat", PARIS),
+        case(OPENAI, "chat, streamed", PARIS),
+        case(OPENAI, "tools", WEATHER),
+        case(OPENAI, "responses", PARIS),
+        case(OPENAI, "embeddings", 2),
+        case(OPENAI, "models", True),
+        case(OPENAI, "audio, transcribed", PARIS),
+        case(OPENAI, "the provider's errors", [429, "7"]),
+        case(OPENAI, "a cut stream is an error", "an error"),
+        case(ANTHROPIC, "messages", PARIS),
+        case(ANTHROPIC, "the streaming helper", PARIS),
+        case(ANTHROPIC, "tools", {"name": "get_weather", "input": {"city": "Paris"}}),
+        case(ANTHROPIC, "the provider's errors", [429, "7"]),
+        case(ANTHROPIC, "a cut stream is an error", "an error"),
+        case(AI, "OpenAI's responses", PARIS),
+        case(AI, "OpenAI's responses, streamed", PARIS),
+        case(AI, "OpenAI's chat", PARIS),
+        case(AI, "OpenAI's chat, streamed", PARIS),
+        case(AI, "OpenAI's embeddings", True),
+        case(AI, "Anthropic's messages", PARIS),
+        case(AI, "Anthropic's messages, streamed", PARIS),
+        case(GOOGLE, "content", PARIS),
+        case(GOOGLE, "content, streamed", PARIS),
     ],
 )
-def test_openai(results: Results, check: str, expected: Any) -> None:
-    assert results("openai")[check] == expected
-
-
-@pytest.mark.parametrize(
-    ("check", "expected"),
-    [
-        pytest.param("messages", PARIS, marks=works(ANTHROPIC, "messages")),
-        pytest.param("the streaming helper", PARIS, marks=works(ANTHROPIC, "the streaming helper")),
-        pytest.param(
-            "tools", {"name": "get_weather", "input": {"city": "Paris"}}, marks=works(ANTHROPIC, "tools")
-        ),
-        pytest.param("the provider's errors", [429, "7"], marks=works(ANTHROPIC, "the provider's errors")),
-        pytest.param(
-            "a cut stream is an error", "an error", marks=works(ANTHROPIC, "a cut stream is an error")
-        ),
-    ],
-)
-def test_anthropic(results: Results, check: str, expected: Any) -> None:
-    assert results("anthropic")[check] == expected
-
-
-@pytest.mark.parametrize(
-    ("check", "expected"),
-    [
-        pytest.param("OpenAI's responses", PARIS, marks=works(AI, "OpenAI's responses")),
-        pytest.param("OpenAI's responses, streamed", PARIS, marks=works(AI, "OpenAI's responses, streamed")),
-        pytest.param("OpenAI's chat", PARIS, marks=works(AI, "OpenAI's chat")),
-        pytest.param("OpenAI's chat, streamed", PARIS, marks=works(AI, "OpenAI's chat, streamed")),
-        pytest.param("OpenAI's embeddings", True, marks=works(AI, "OpenAI's embeddings")),
-        pytest.param("Anthropic's messages", PARIS, marks=works(AI, "Anthropic's messages")),
-        pytest.param(
-            "Anthropic's messages, streamed", PARIS, marks=works(AI, "Anthropic's messages, streamed")
-        ),
-    ],
-)
-def test_ai(results: Results, check: str, expected: Any) -> None:
-    assert results("ai")[check] == expected
-
-
-@pytest.mark.parametrize(
-    ("check", "expected"),
-    [
-        pytest.param("content", PARIS, marks=works(GOOGLE, "content")),
-        pytest.param("content, streamed", PARIS, marks=works(GOOGLE, "content, streamed")),
-    ],
-)
-def test_google(results: Results, check: str, expected: Any) -> None:
-    assert results("genai")[check] == expected
+def test_check_of_a_script(results: Results, request: pytest.FixtureRequest, expected: Any) -> None:
+    ((sdk, feature, _),) = shown_by(request.node)
+    assert results(SCRIPT_OF[sdk])[feature] == expected
 
 
 @pytest.mark.parametrize("level", ["--wall", "--no-wall"])

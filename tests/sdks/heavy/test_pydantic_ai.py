@@ -14,12 +14,11 @@ from pydantic_ai.providers.anthropic import AnthropicProvider
 from pydantic_ai.providers.google import GoogleProvider
 from pydantic_ai.providers.openai import OpenAIProvider
 
-from ..conftest import PARIS, City, Way
+from ..conftest import PARIS, QUESTION, City, Way
 from ..test_google_genai import client_by
 from ..works import works
 
 SDK: Final = "pydantic-ai"
-QUESTION: Final = "What is the capital of France?"
 
 
 def openai_by(way: Way) -> Any:
@@ -40,12 +39,9 @@ def chat(way: Way) -> Any:
 
 
 @works(SDK, "OpenAI's chat")
+@works(SDK, "OpenAI's chat, streamed")
 async def test_chat(chat: Any) -> None:
     assert (await Agent(chat).run(QUESTION)).output == PARIS
-
-
-@works(SDK, "OpenAI's chat, streamed")
-async def test_chat_streamed(chat: Any) -> None:
     async with Agent(chat).run_stream(QUESTION) as result:
         assert "".join([piece async for piece in result.stream_text(delta=True)]) == PARIS
 
