@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -104,65 +105,42 @@ def faults_in(path: Path) -> Iterator[Fault]:
 
 def texts(source: str) -> Iterator[Where]:
     """The docstrings of a module and of what is in it, error messages and help texts."""
-    tree = ast.parse(source)
-    constants = _constants(tree)
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Module() | ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
                 yield from _docstrings(node)
             case ast.Call():
-                yield from _messages(node, constants)
+                for argument in _said(node):
+                    yield from ((argument.lineno, text) for text in _strings(argument) if " " in text)
 
 
 def _docstrings(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[Where]:
     """The docstring, and those below the attributes of a module or a class."""
     if text := ast.get_docstring(node):
         yield node.body[0].lineno, text
-    for one, two in zip(node.body, node.body[1:], strict=False):
-        if isinstance(one, ast.Assign | ast.AnnAssign) and isinstance(two, ast.Expr):
-            match two.value:
-                case ast.Constant(value=str(text)):
-                    yield two.lineno, text
+    for one, two in pairwise(node.body):
+        match one, two:
+            case ast.Assign() | ast.AnnAssign(), ast.Expr(value=ast.Constant(value=str(text))):
+                yield two.lineno, text
 
 
-def _messages(call: ast.Call, constants: dict[str, str]) -> Iterator[Where]:
+def _said(call: ast.Call) -> list[ast.expr]:
+    """The arguments that people read."""
     name = getattr(call.func, "attr", getattr(call.func, "id", ""))
-    saying = name in _SAYING or _SAYING_NAMES.search(name)
-    given = [*call.args] if saying else []
-    given += [each.value for each in call.keywords if saying or each.arg in _SAYING_KEYWORDS]
-    for argument in given:
-        for text in _strings(argument, constants):
-            if " " in text:
-                yield argument.lineno, text
+    if name in _SAYING or _SAYING_NAMES.search(name):
+        return [*call.args, *(each.value for each in call.keywords)]
+    return [each.value for each in call.keywords if each.arg in _SAYING_KEYWORDS]
 
 
-def _strings(node: ast.expr, constants: dict[str, str]) -> list[str]:
+def _strings(node: ast.expr) -> Iterator[str]:
     """The text of an expression, with X for what is only known later; both branches of a condition."""
     match node:
         case ast.Constant(value=str(text)):
-            return [text]
-        case ast.Name(id=name) if name in constants:
-            return [constants[name]]
+            yield text
         case ast.JoinedStr(values=values):
-            return ["".join(str(each.value) if isinstance(each, ast.Constant) else "X" for each in values)]
-        case ast.BinOp(left=left, op=ast.Add(), right=right):
-            before, after = _strings(left, constants), _strings(right, constants)
-            return ["".join([*(before or "X"), *(after or "X")])] if before or after else []
-        case ast.IfExp(body=body, orelse=other):
-            return [*_strings(body, constants), *_strings(other, constants)]
-    return []
-
-
-def _constants(tree: ast.Module) -> dict[str, str]:
-    """A module's own texts, by name."""
-    found = {}
-    for node in tree.body:
-        match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(text))):
-                found[name] = text
-            case ast.AnnAssign(target=ast.Name(id=name), value=ast.Constant(value=str(text))):
-                found[name] = text
-    return found
+            yield "".join(str(each.value) if isinstance(each, ast.Constant) else "X" for each in values)
+        case ast.BinOp(left=left, right=right) | ast.IfExp(body=left, orelse=right):
+            yield from (*_strings(left), *_strings(right))
 
 
 def faults(text: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The workflows and .ci/run call make targets that exist."""
+"""The workflows, .ci/run and the README call make targets that exist."""
 
 from __future__ import annotations
 
@@ -29,9 +29,11 @@ def commands(workflow: Path) -> list[str]:
 CI_RUN = [f"make {target}" for target in re.findall(r"^ *run (\S+)$", (ROOT / ".ci/run").read_text(), re.M)]
 
 
-@pytest.mark.parametrize(
-    "command", [*CI_RUN, *(each for workflow in WORKFLOWS for each in commands(workflow))]
-)
+README = re.findall(r"^    (make [^\n#]*[^\s#])", (ROOT / "README.md").read_text(), re.M)
+OF_WORKFLOWS = [each for workflow in WORKFLOWS for each in commands(workflow)]
+
+
+@pytest.mark.parametrize("command", [*CI_RUN, *OF_WORKFLOWS, *README])
 def test_make_targets_exist(command: str) -> None:
     words = re.sub(r" ARGS=.*", "", command).split()
     subprocess.run([*words, "--dry-run"], cwd=ROOT, check=True, capture_output=True)

@@ -33,22 +33,17 @@ def test_any_twelve_letters_of_every_form_are_found(form: str) -> None:
             assert NEEDLES.found_in(os.urandom(1_000 + start) + cut + os.urandom(500)) == {"word"}
 
 
-def test_byte_like_an_escape_does_not_widen_the_window() -> None:
-    assert window(b"%" + bytes(range(1, 28))) == WINDOW
-
-
 def test_table_of_digits_is_not_found() -> None:
     """Six digits in UTF-16 are twelve bytes, and libraries have tables of them."""
+    assert window(b"%" + bytes(range(1, 28))) == WINDOW, "a byte like an escape does not widen it"
     needles = Needles({"word": spellings("c8c7e8f7ea1234119eca705e54239")}, window)
     assert needles.found_in(b"\x001\x001\x002\x003\x004\x001\x001\x001\x005" * 20) == set()
 
 
-@pytest.mark.parametrize("start", range(0, len(WORD) - WINDOW, 5))
-def test_eleven_bytes_are_not_found(start: int) -> None:
-    assert NEEDLES.found_in(b" " * 50 + WORD[start : start + WINDOW - 1].encode() + b" " * 50) == set()
-
-
-def test_nothing_is_found_in_noise() -> None:
+def test_nothing_is_found_in_eleven_bytes_or_noise() -> None:
+    for start in range(0, len(WORD) - WINDOW, 5):
+        part = WORD[start : start + WINDOW - 1].encode()
+        assert NEEDLES.found_in(b" " * 50 + part + b" " * 50) == set()
     assert NEEDLES.found_in(os.urandom(3_000_000)) == set()
     assert NEEDLES.found_in(bytes(3_000_000)) == NEEDLES.found_in(b"") == NEEDLES.found_in(b"short") == set()
 
@@ -60,11 +55,13 @@ def test_encoded_words_are_found() -> None:
     assert NEEDLES.found_in(WORD.encode("utf-16")) == {"word"}
 
 
-def test_bytes_are_found_as_python_prints_them() -> None:
+def test_bytes_and_short_words_are_found_as_they_are_printed() -> None:
     sample = os.urandom(16)
-    needles = Needles({"sample": spellings(sample)}, WINDOW)
+    needles = Needles({"sample": spellings(sample), "short": [b"123456789"]}, WINDOW)
     for written in (repr(b"a" + sample), sample.hex(), base64.b64encode(b"12" + sample + b"3").decode()):
         assert needles.found_in(f"message: {written} ({len(written)})".encode()) == {"sample"}
+    assert needles.found_in(b"..123456789..") == {"short"}
+    assert needles.found_in(b"..12345678...") == set()
 
 
 @pytest.mark.parametrize("at", [0, 1_000_000, 1_048_570, 1_048_576 - WINDOW, 3_000_000 - WINDOW])
@@ -72,12 +69,6 @@ def test_words_across_pieces_and_at_ends_are_found(at: int) -> None:
     data = bytearray(3_000_000)
     data[at : at + WINDOW] = WORD[7 : 7 + WINDOW].encode()
     assert NEEDLES.found_in(bytes(data)) == {"word"}
-
-
-def test_short_needle_is_found_whole() -> None:
-    needles = Needles({"short": [b"123456789"]}, WINDOW)
-    assert needles.found_in(b"..123456789..") == {"short"}
-    assert needles.found_in(b"..12345678...") == set()
 
 
 def test_every_round_has_new_words() -> None:
@@ -112,8 +103,5 @@ def test_samples_are_sealed_bytes_and_are_found_where_they_remain() -> None:
     assert samples.found_in([text, os.urandom(100_000)]) == 0
     assert samples.written_in([sealed.hex().encode()]) > samples.written * 0.99
     assert samples.written_in([text, random.randbytes(100_000)]) == 0
-
-
-def test_allowed_share_shrinks_with_the_traffic() -> None:
-    assert Samples([os.urandom(10_000)]).allowed == 0.5
+    assert Samples([os.urandom(10_000)]).allowed == 0.5, "it shrinks with the traffic"
     assert Samples([os.urandom(10_000_000)]).allowed < 0.1
