@@ -14,15 +14,7 @@ from blindrelay.client import AlteredResponseError, BridgeError, CutResponseErro
 from blindrelay.client.tunnel import SealedTunnel
 from blindrelay.sealing import TEXT, data_frames
 from blindrelay.testbed import Testbed
-from blindrelay.testbed.attacks.alterations import (
-    Alteration,
-    all_but_the_last,
-    cut_after,
-    drop,
-    flip,
-    repeat,
-    swap,
-)
+from blindrelay.testbed.attacks import alterations as alter
 from blindrelay.testbed.attacks.relay import Hook, HostileRelay
 from blindrelay.testbed.configuration import official_providers
 
@@ -79,19 +71,20 @@ async def test_an_honest_relay(bed: Testbed) -> None:
     assert len(heard) == 6, "three words, two echoes and the close"
 
 
-DOWN = {
-    "a flipped bit": (flip(2, -1), AlteredResponseError, 1),
-    "a dropped frame": (drop(2), AlteredResponseError, 1),
-    "a repeated frame": (repeat(2), AlteredResponseError, 2),
-    "frames in another order": (swap(2), AlteredResponseError, 1),
-    "a cut": (cut_after(3), CutResponseError, 2),
-    "a tail that is kept back": (all_but_the_last, CutResponseError, 6),
-}
-
-
-@pytest.mark.parametrize("name", DOWN)
-async def test_altered_response_is_an_error(bed: Testbed, name: str) -> None:
-    alteration, error, most = DOWN[name]
+@pytest.mark.parametrize(
+    ("alteration", "error", "most"),
+    [
+        (alter.flip(2, -1), AlteredResponseError, 1),
+        (alter.repeat(2), AlteredResponseError, 2),
+        (alter.swap(2), AlteredResponseError, 1),
+        (alter.cut_after(3), CutResponseError, 2),
+        (alter.all_but_the_last, CutResponseError, 6),
+    ],
+    ids=["flipped", "repeated", "in another order", "cut", "without its tail"],
+)
+async def test_altered_response_is_an_error(
+    bed: Testbed, alteration: alter.Alteration, error: type[Exception], most: int
+) -> None:
     heard: list[str] = []
     with pytest.raises(error):
         await conversation(bed, Hook(down=alteration), heard)
@@ -99,19 +92,14 @@ async def test_altered_response_is_an_error(bed: Testbed, name: str) -> None:
     assert len(heard) <= most
 
 
-UP: dict[str, Alteration] = {
-    "a flipped bit": flip(1, -1),
-    "a dropped frame": drop(1),
-    "a repeated frame": repeat(1),
-    "frames in another order": swap(1),
-}
-
-
-@pytest.mark.parametrize("name", UP)
-async def test_altered_request_is_refused(bed: Testbed, provider: WebSocketProvider, name: str) -> None:
+@pytest.mark.parametrize(
+    "alteration", [alter.flip(1, -1), alter.drop(1), alter.swap(1)], ids=["flipped", "dropped", "swapped"]
+)
+async def test_altered_request_is_refused(
+    bed: Testbed, provider: WebSocketProvider, alteration: alter.Alteration
+) -> None:
     provider.messages.clear()
-    heard: list[str] = []
     with pytest.raises(BridgeError) as failed:
-        await conversation(bed, Hook(up=UP[name]), heard)
+        await conversation(bed, Hook(up=alteration), [])
     assert failed.value.kind == "malformed"
     assert [json.loads(said)["event_id"] for said in provider.messages] in ([], ["first"])

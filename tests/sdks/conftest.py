@@ -30,6 +30,7 @@ ORIGINS: Final = {
 """Where the SDKs send what they are not told to send elsewhere."""
 
 OWN_KEY: Final = "sk-users-own"
+BROUGHT: Final = "&credentials=brought"
 WAYS: Final = ("transport", "endpoint")
 QUESTION: Final = "What is the capital of France?"
 PARIS: Final = "The capital of France is Paris."
@@ -71,12 +72,15 @@ class Way:
     Attributes:
         connection: the relay's, for the transport.
         endpoint: that and not the transport is the way, if there is one.
-        brought: whether the account at the provider is the user's own.
     """
 
     connection: str
     endpoint: Endpoint | None
-    brought: bool = False
+
+    @property
+    def brought(self) -> bool:
+        """Whether the account at the provider is the user's own."""
+        return self.connection.endswith(BROUGHT)
 
     @cached_property
     def sealed(self) -> SealedTransport | None:
@@ -114,20 +118,23 @@ def model_bed() -> Iterator[Testbed]:
         yield bed
 
 
+Folders = pytest.TempPathFactory
+
+
 @pytest.fixture(scope="session")
-def mock_endpoint(mock_bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+def mock_endpoint(mock_bed: Testbed, tmp_path_factory: Folders) -> Iterator[Endpoint]:
     with running(mock_bed.relay, tmp_path_factory.mktemp("mock")) as endpoint:
         yield endpoint
 
 
 @pytest.fixture(scope="session")
-def own_endpoint(mock_bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    with running(_brought(mock_bed), tmp_path_factory.mktemp("own")) as endpoint:
+def own_endpoint(mock_bed: Testbed, tmp_path_factory: Folders) -> Iterator[Endpoint]:
+    with running(mock_bed.relay + BROUGHT, tmp_path_factory.mktemp("own")) as endpoint:
         yield endpoint
 
 
 @pytest.fixture(scope="session")
-def model_endpoint(model_bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+def model_endpoint(model_bed: Testbed, tmp_path_factory: Folders) -> Iterator[Endpoint]:
     with running(model_bed.relay, tmp_path_factory.mktemp("model")) as endpoint:
         yield endpoint
 
@@ -141,7 +148,7 @@ def way(request: pytest.FixtureRequest, mock_bed: Testbed) -> Iterator[Way]:
 @pytest.fixture(params=WAYS)
 def own_account(request: pytest.FixtureRequest, mock_bed: Testbed) -> Iterator[Way]:
     """To aimock, with a credential of the user's own: what stores something needs it."""
-    yield from _way(request, _brought(mock_bed), "own_endpoint", brought=True)
+    yield from _way(request, mock_bed.relay + BROUGHT, "own_endpoint")
 
 
 @pytest.fixture(params=WAYS)
@@ -162,15 +169,8 @@ def endpoint_way(mock_bed: Testbed, mock_endpoint: Endpoint) -> Way:
     return Way(mock_bed.relay, mock_endpoint)
 
 
-def _way(
-    request: pytest.FixtureRequest, connection: str, endpoint: str, *, brought: bool = False
-) -> Iterator[Way]:
-    by_endpoint = request.param == "endpoint"
-    way = Way(connection, request.getfixturevalue(endpoint) if by_endpoint else None, brought)
+def _way(request: pytest.FixtureRequest, connection: str, endpoint: str) -> Iterator[Way]:
+    way = Way(connection, request.getfixturevalue(endpoint) if request.param == "endpoint" else None)
     yield way
     if way.sealed is not None:
         way.sealed.close()
-
-
-def _brought(bed: Testbed) -> str:
-    return bed.relay + "&credentials=brought"

@@ -127,13 +127,10 @@ def test_cut_stream_is_an_error(client: genai.Client) -> None:
     assert seen
 
 
-def test_files_need_a_key_of_your_own(client: genai.Client) -> None:
+def test_files_and_stored_content_are_refused_in_the_sdks_shape(client: genai.Client) -> None:
     with pytest.raises(errors.ClientError, match=r"x-goog-upload-.*credentials=brought") as raised:
         client.files.upload(file=io.BytesIO(b"hello"), config={"mime_type": "text/plain"})
     assert raised.value.code == 400
-
-
-def test_what_stores_is_refused_in_the_sdks_shape(client: genai.Client) -> None:
     config = types.GenerateContentConfig(cached_content="cachedContents/1")
     with pytest.raises(errors.ClientError, match="cachedContent refers to stored content") as raised:
         client.models.generate_content(model=MODEL, contents=QUESTION, config=config)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
-from .conftest import Way
+from .conftest import QUESTION, Way, ask
 from .test_anthropic import asking, said
 from .test_anthropic import async_client_by as async_anthropic_by
 from .test_anthropic import client_by as anthropic_by
@@ -14,11 +14,11 @@ from .works import works
 
 OPENAI: Final = "openai"
 ANTHROPIC: Final = "anthropic"
-QUESTION: Final = "What is the capital of France?"
-MESSAGES: Final[Any] = [{"role": "user", "content": QUESTION}]
+MESSAGES: Final = ask()
 
 
 @works(OPENAI, "chat, by llama.cpp")
+@works(OPENAI, "responses, by llama.cpp")
 def test_chat(model_way: Way) -> None:
     client = openai_by(model_way)
     answer = client.chat.completions.create(model="m", messages=MESSAGES, max_tokens=8)
@@ -26,12 +26,7 @@ def test_chat(model_way: Way) -> None:
     assert answer.usage is not None
     stream = client.chat.completions.create(model="m", messages=MESSAGES, max_tokens=8, stream=True)
     assert streamed(list(stream))
-
-
-@works(OPENAI, "responses, by llama.cpp")
-def test_responses(model_way: Way) -> None:
-    answer = openai_by(model_way).responses.create(model="m", input="Say something.", max_output_tokens=8)
-    assert answer.output_text
+    assert client.responses.create(model="m", input="Say something.", max_output_tokens=8).output_text
 
 
 @works(ANTHROPIC, "messages, by llama.cpp")
@@ -42,12 +37,10 @@ def test_a_model_answers_and_counts(model_way: Way) -> None:
     assert said(client.messages.create(**asking(QUESTION, max_tokens=8)))
     with client.messages.stream(**asking(QUESTION, max_tokens=8)) as stream:
         assert "".join(stream.text_stream)
-    question: Any = [{"role": "user", "content": QUESTION}]
-    assert client.messages.count_tokens(model="m", messages=question).input_tokens > 5
+    assert client.messages.count_tokens(model="m", messages=MESSAGES).input_tokens > 5
 
 
 @works(ANTHROPIC, "count_tokens")
 async def test_a_model_counts_asynchronously(model_way: Way) -> None:
-    question: Any = [{"role": "user", "content": QUESTION}]
     async with async_anthropic_by(model_way) as client:
-        assert (await client.messages.count_tokens(model="m", messages=question)).input_tokens > 5
+        assert (await client.messages.count_tokens(model="m", messages=MESSAGES)).input_tokens > 5

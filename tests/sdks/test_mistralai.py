@@ -9,7 +9,6 @@ from typing import Any, Final
 import pytest
 from mistralai.client import Mistral, errors
 
-from ..aimock.server import Aimock
 from .conftest import CUT, PARIS, TOOLS, City, Way, ask
 from .works import works
 
@@ -118,17 +117,3 @@ def test_cut_stream_is_an_error(client: Mistral) -> None:
     with client.chat.stream(model="m", messages=ask("break off")) as stream, pytest.raises(CUT):
         seen.extend(stream)
     assert seen
-
-
-def test_files_need_a_key_of_your_own(client: Mistral) -> None:
-    with pytest.raises(errors.SDKError, match="credentials=brought") as raised:
-        client.files.list()
-    assert raised.value.status_code == 403
-
-
-def test_key_and_sdk_are_not_sent_to_the_provider(way: Way, aimock: Aimock) -> None:
-    with client_by(way) as client:
-        client.chat.complete(model="m", messages=MESSAGES)
-    seen = str(aimock.mistrals("/v1/chat/completions")[-1]["headers"]).lower()
-    for trace in ("authorization", way.key.lower(), "mistral"):
-        assert trace not in seen

@@ -61,6 +61,7 @@ async def test_chat_asynchronous(way: Way) -> None:
 
 
 @works(SDK, "tools")
+@works(SDK, "tools, streamed")
 def test_a_tool_is_called_and_its_result_understood(client: OpenAI) -> None:
     messages = ask("How is the weather in Paris?")
     first = client.chat.completions.create(model="m", messages=messages, tools=TOOLS).choices[0].message
@@ -70,10 +71,6 @@ def test_a_tool_is_called_and_its_result_understood(client: OpenAI) -> None:
     messages += [first, {"role": "tool", "tool_call_id": call.id, "content": "rain"}]
     second = client.chat.completions.create(model="m", messages=messages, tools=TOOLS)
     assert second.choices[0].message.content == "It rains in Paris."
-
-
-@works(SDK, "tools, streamed")
-def test_a_tool_call_is_streamed(client: OpenAI) -> None:
     with client.chat.completions.stream(model="m", messages=ask("The weather?"), tools=TOOLS) as stream:
         for _ in stream:
             pass
@@ -158,15 +155,12 @@ def test_embeddings_and_models(client: OpenAI) -> None:
 
 
 @works(SDK, "images, made and edited")
-def test_images(client: OpenAI) -> None:
+@works(SDK, "images in a prompt")
+def test_images(client: OpenAI, aimock: Aimock) -> None:
     made = client.images.generate(model="gpt-image-1", prompt="Paris")
     assert base64.b64decode((made.data or [])[0].b64_json or "") == b"\x89PNG\r\n\x1a\n"
     edited = client.images.edit(model="gpt-image-1", image=("a.png", b"\x89PNG"), prompt="Paris at night")
     assert edited.data
-
-
-@works(SDK, "images in a prompt")
-def test_an_image_in_a_question(client: OpenAI, aimock: Aimock) -> None:
     picture = "data:image/png;base64," + base64.b64encode(bytes(200_000)).decode()
     content = [{"type": "text", "text": "What?"}, {"type": "image_url", "image_url": {"url": picture}}]
     messages = ask(content)

@@ -12,8 +12,7 @@ import openai
 
 from blindrelay.client import SealedTransport
 
-from .canaries import Canaries
-from .content import CHAT, ERRORS, ORIGIN, chat, ending, reason
+from .content import CHAT, ERRORS, ORIGIN, Canaries, chat, ending, reason
 from .failures import base_urls_in_the_environment
 from .ways import SHORT, endpoint
 from .world import OUTSIDE, Outcomes, Scenario, World

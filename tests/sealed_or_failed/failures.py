@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import ssl
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 from unittest.mock import patch
@@ -21,7 +30,6 @@ from blindrelay.trust import DirectorySigner, IdentityKey, format_identity
 from blindrelay.v1.keys_pb2 import KeyDirectory
 from blindrelay.v1.outer_status import OuterStatus
 
-from .tls_front import tls_front
 from .world import OUTSIDE, World
 
 T = TypeVar("T")
@@ -68,6 +76,31 @@ def no_tls(world: World) -> AbstractContextManager[str]:
 
 def no_such_name(world: World) -> AbstractContextManager[str]:
     return nullcontext(world.bed.relay.replace("tls=off", "tls=on").replace(_HOST, "relay.invalid"))
+
+
+@asynccontextmanager
+async def tls_front(target: tuple[str, int], certificate: trustme.LeafCert) -> AsyncIterator[int]:
+    """TLS in front of a relay without it, so that the capture can read what is behind it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_alpn_protocols(["h2"])
+    certificate.configure_cert(context)
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        behind_reader, behind_writer = await asyncio.open_connection(*target)
+        with suppress(asyncio.CancelledError):  # asyncio would print it
+            await asyncio.gather(_passed(reader, behind_writer), _passed(behind_reader, writer))
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0, ssl=context)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def _passed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
 
 
 def certified(issue: Callable[[trustme.CA], trustme.LeafCert]) -> Failure:

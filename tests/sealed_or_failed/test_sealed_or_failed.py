@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 
-from .canaries import Canaries
+from .content import Canaries
 from .controls import CONTROLS
 from .scenarios import SEALED
 

@@ -19,7 +19,7 @@ from typing import Final
 from blindrelay.testbed import Testbed
 from blindrelay.testbed.evidence.capture import Capture, Flow
 
-from .canaries import Canaries
+from .content import Canaries
 from .sink import Sink
 
 OUTSIDE: Final = "192.0.2.10"

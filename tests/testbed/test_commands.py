@@ -139,4 +139,5 @@ def test_an_error_is_one_line(bed: Testbed, arguments: tuple[str, ...], code: in
     assert shown.returncode == code
     assert shown.stderr.startswith("blindrelay-testbed: ")
     assert message in shown.stderr
+    assert "AAAA" not in shown.stderr, "no token is shown"
     assert shown.stderr.count("\n") == 1
