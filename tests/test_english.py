@@ -14,7 +14,7 @@ FOLDERS = [*sorted(ROOT.glob("*/blindrelay/*/")), ROOT / "bench"]
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_prose_is_plain_and_short(folder: Path) -> None:
-    assert [str(fault) for fault in faults_in(folder)] == []
+    assert list(faults_in(folder)) == []
 
 
 FOUND = [
@@ -54,5 +54,6 @@ PLANTED = {
 def test_planted_phrase_is_found(source: str, tmp_path: Path) -> None:
     file = tmp_path / "planted.py"
     file.write_text(source)
-    assert [fault.what for fault in faults_in(tmp_path)] == ["'anew': again"]
+    (fault,) = faults_in(tmp_path)
+    assert fault.endswith(": 'anew': again")
     assert list(texts('x = "it starts anew"\nmatch(r"it starts anew")\n# it starts anew\n')) == []

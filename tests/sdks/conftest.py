@@ -91,6 +91,13 @@ class Way:
         """What the SDK is given for its key."""
         return OWN_KEY if self.brought or self.endpoint is None else self.endpoint.token
 
+    def options(self, path: str, *, asynchronous: bool = False) -> dict[str, Any]:
+        """What an SDK of the usual shape is given: a key, and httpx2's client or a base URL."""
+        if self.sealed is None:
+            return {"api_key": self.key, "base_url": self.url(path)}
+        client = self.sealed.async_httpx2_client() if asynchronous else self.sealed.httpx2_client()
+        return {"api_key": self.key, "http_client": client}
+
     def url(self, path: str) -> str:
         """The endpoint's base URL for an SDK. A key of one's own takes the token's place in the header."""
         assert self.endpoint is not None

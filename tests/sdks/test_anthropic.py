@@ -22,15 +22,11 @@ TOOLS: Final[Any] = [
 
 
 def client_by(way: Way, **options: Any) -> Anthropic:
-    if way.sealed is not None:
-        return Anthropic(api_key=way.key, http_client=way.sealed.httpx2_client(), **options)
-    return Anthropic(base_url=way.url(""), api_key=way.key, **options)
+    return Anthropic(**way.options(""), **options)
 
 
 def async_client_by(way: Way) -> AsyncAnthropic:
-    if way.sealed is not None:
-        return AsyncAnthropic(api_key=way.key, http_client=way.sealed.async_httpx2_client())
-    return AsyncAnthropic(base_url=way.url(""), api_key=way.key)
+    return AsyncAnthropic(**way.options("", asynchronous=True))
 
 
 @pytest.fixture
@@ -50,9 +46,7 @@ def streamed(events: list[Any]) -> str:
     return "".join(event.delta.text for event in events if event.type == "content_block_delta")
 
 
-@works(SDK, "messages")
-@works(SDK, "messages, streamed")
-@works(SDK, "the streaming helper")
+@works(SDK, "messages", "messages, streamed", "the streaming helper")
 def test_messages(client: Anthropic) -> None:
     assert said(client.messages.create(**asking(QUESTION))) == PARIS
     events = list(client.messages.create(**asking(QUESTION), stream=True))
@@ -63,9 +57,7 @@ def test_messages(client: Anthropic) -> None:
         assert said(stream.get_final_message()) == PARIS
 
 
-@works(SDK, "messages")
-@works(SDK, "messages, streamed")
-@works(SDK, "the streaming helper")
+@works(SDK, "messages", "messages, streamed", "the streaming helper")
 async def test_messages_asynchronous(way: Way) -> None:
     async with async_client_by(way) as client:
         assert said(await client.messages.create(**asking(QUESTION))) == PARIS
@@ -118,8 +110,7 @@ async def test_the_tool_runner_asynchronous(way: Way) -> None:
         assert said(await client.beta.messages.tool_runner(**question).until_done()) == "It rains in Paris."
 
 
-@works(SDK, "structured output")
-@works(SDK, "models")
+@works(SDK, "structured output", "models")
 def test_structured_output_and_models(client: Anthropic) -> None:
     answer = client.messages.parse(**asking("Paris as JSON"), output_format=City)
     assert answer.parsed_output == City(name="Paris", country="France")

@@ -29,8 +29,9 @@ def _declared_in(module: ast.Module) -> set[tuple[str, str]]:
         and isinstance(node.value, ast.Constant)
     }
     calls = [node for node in ast.walk(module) if isinstance(node, ast.Call)]
-    named = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id in ("works", "case")]
-    return {(_text(call.args[0], constants), _text(call.args[1], constants)) for call in named}
+    named = [(call.func.id, call.args) for call in calls if isinstance(call.func, ast.Name)]
+    shown = [args if name == "works" else args[:2] for name, args in named if name in ("works", "case")]
+    return {(_text(sdk, constants), _text(each, constants)) for sdk, *features in shown for each in features}
 
 
 def _text(node: ast.expr, constants: Mapping[str, object]) -> str:

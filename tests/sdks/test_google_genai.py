@@ -37,8 +37,7 @@ def client(way: Way) -> Iterator[genai.Client]:
         yield client
 
 
-@works(SDK, "content")
-@works(SDK, "content, streamed")
+@works(SDK, "content", "content, streamed")
 def test_content(client: genai.Client) -> None:
     assert client.models.generate_content(model=MODEL, contents=QUESTION).text == PARIS
     chunks = list(client.models.generate_content_stream(model=MODEL, contents=QUESTION))
@@ -46,8 +45,7 @@ def test_content(client: genai.Client) -> None:
     assert len(chunks) > 1
 
 
-@works(SDK, "content")
-@works(SDK, "content, streamed")
+@works(SDK, "content", "content, streamed")
 async def test_content_asynchronous(client: genai.Client) -> None:
     answer = await client.aio.models.generate_content(model=MODEL, contents=QUESTION)
     assert answer.text == PARIS
@@ -100,9 +98,7 @@ def test_an_image_in_a_question(client: genai.Client, aimock: Aimock) -> None:
     assert int(aimock.requests(GENERATE)[-1]["headers"]["content-length"]) > 200_000
 
 
-@works(SDK, "embeddings")
-@works(SDK, "count_tokens")
-@works(SDK, "models")
+@works(SDK, "embeddings", "count_tokens", "models")
 def test_embeddings_tokens_and_models(client: genai.Client) -> None:
     contents: Any = ["one", "three"]
     found = client.models.embed_content(model="gemini-embedding-001", contents=contents).embeddings or []

@@ -17,8 +17,7 @@ ANTHROPIC: Final = "anthropic"
 MESSAGES: Final = ask()
 
 
-@works(OPENAI, "chat, by llama.cpp")
-@works(OPENAI, "responses, by llama.cpp")
+@works(OPENAI, "chat, by llama.cpp", "responses, by llama.cpp")
 def test_chat(model_way: Way) -> None:
     client = openai_by(model_way)
     answer = client.chat.completions.create(model="m", messages=MESSAGES, max_tokens=8)
@@ -29,8 +28,7 @@ def test_chat(model_way: Way) -> None:
     assert client.responses.create(model="m", input="Say something.", max_output_tokens=8).output_text
 
 
-@works(ANTHROPIC, "messages, by llama.cpp")
-@works(ANTHROPIC, "count_tokens")
+@works(ANTHROPIC, "messages, by llama.cpp", "count_tokens")
 def test_a_model_answers_and_counts(model_way: Way) -> None:
     """aimock counts no tokens; llama.cpp does."""
     client = anthropic_by(model_way)

@@ -35,8 +35,7 @@ def said(events: list[Any]) -> str:
     return "".join(event.data.choices[0].delta.content or "" for event in events if event.data.choices)
 
 
-@works(SDK, "chat")
-@works(SDK, "chat, streamed")
+@works(SDK, "chat", "chat, streamed")
 def test_chat(client: Mistral) -> None:
     answer: Any = client.chat.complete(model="m", messages=MESSAGES)
     assert answer.choices[0].message.content == PARIS
@@ -46,8 +45,7 @@ def test_chat(client: Mistral) -> None:
     assert len(events) > 2
 
 
-@works(SDK, "chat")
-@works(SDK, "chat, streamed")
+@works(SDK, "chat", "chat, streamed")
 async def test_chat_asynchronous(way: Way) -> None:
     async with client_by(way) as client:
         answer: Any = await client.chat.complete_async(model="m", messages=MESSAGES)
@@ -79,8 +77,7 @@ def test_embeddings(client: Mistral) -> None:
     assert [each.embedding for each in answer.data] == [[3, 0.5], [3, 0.5]]
 
 
-@works(SDK, "models")
-@works(SDK, "OCR")
+@works(SDK, "models", "OCR")
 def test_models_and_ocr(client: Mistral) -> None:
     assert client.models.list().data
     document: Any = {"type": "document_url", "document_url": "https://example.com/a.pdf"}

@@ -21,15 +21,11 @@ MESSAGES: Final = ask()
 
 
 def client_by(way: Way, **options: Any) -> OpenAI:
-    if way.sealed is not None:
-        return OpenAI(api_key=way.key, http_client=way.sealed.httpx2_client(), **options)
-    return OpenAI(base_url=way.url("/v1"), api_key=way.key, **options)
+    return OpenAI(**way.options("/v1"), **options)
 
 
 def async_client_by(way: Way) -> AsyncOpenAI:
-    if way.sealed is not None:
-        return AsyncOpenAI(api_key=way.key, http_client=way.sealed.async_httpx2_client())
-    return AsyncOpenAI(base_url=way.url("/v1"), api_key=way.key)
+    return AsyncOpenAI(**way.options("/v1", asynchronous=True))
 
 
 @pytest.fixture
@@ -41,8 +37,7 @@ def said(chunks: list[Any]) -> str:
     return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
 
 
-@works(SDK, "chat")
-@works(SDK, "chat, streamed")
+@works(SDK, "chat", "chat, streamed")
 def test_chat(client: OpenAI) -> None:
     assert client.chat.completions.create(model="m", messages=MESSAGES).choices[0].message.content == PARIS
     chunks = list(client.chat.completions.create(model="m", messages=MESSAGES, stream=True))
@@ -50,8 +45,7 @@ def test_chat(client: OpenAI) -> None:
     assert len(chunks) > 2
 
 
-@works(SDK, "chat")
-@works(SDK, "chat, streamed")
+@works(SDK, "chat", "chat, streamed")
 async def test_chat_asynchronous(way: Way) -> None:
     async with async_client_by(way) as client:
         answer = await client.chat.completions.create(model="m", messages=MESSAGES)
@@ -60,8 +54,7 @@ async def test_chat_asynchronous(way: Way) -> None:
         assert said([chunk async for chunk in stream]) == PARIS
 
 
-@works(SDK, "tools")
-@works(SDK, "tools, streamed")
+@works(SDK, "tools", "tools, streamed")
 def test_a_tool_is_called_and_its_result_understood(client: OpenAI) -> None:
     messages = ask("How is the weather in Paris?")
     first = client.chat.completions.create(model="m", messages=messages, tools=TOOLS).choices[0].message
@@ -85,8 +78,7 @@ def test_structured_output(client: OpenAI) -> None:
     assert answer.choices[0].message.parsed == City(name="Paris", country="France")
 
 
-@works(SDK, "responses")
-@works(SDK, "responses, streamed")
+@works(SDK, "responses", "responses, streamed")
 def test_responses(client: OpenAI) -> None:
     assert client.responses.create(model="m", input=QUESTION).output_text == PARIS
     with client.responses.stream(model="m", input=QUESTION) as stream:
@@ -94,8 +86,7 @@ def test_responses(client: OpenAI) -> None:
         assert stream.get_final_response().status == "completed"
 
 
-@works(SDK, "responses")
-@works(SDK, "responses, streamed")
+@works(SDK, "responses", "responses, streamed")
 async def test_responses_asynchronous(way: Way) -> None:
     async with async_client_by(way) as client:
         assert (await client.responses.create(model="m", input=QUESTION)).output_text == PARIS
@@ -104,40 +95,36 @@ async def test_responses_asynchronous(way: Way) -> None:
     assert "".join(deltas) == PARIS
 
 
+async def said_over(connection: Any) -> str:
+    """The text of one response."""
+    text = ""
+    async for event in connection:
+        if event.type == "response.output_text.delta":
+            text += event.delta
+        if event.type in ("response.completed", "response.done", "error"):
+            break
+    return text
+
+
 @works(SDK, "responses, over WebSocket")
 async def test_responses_over_websocket(endpoint_way: Way) -> None:
     async with async_client_by(endpoint_way) as client, client.responses.connect() as connection:
         await connection.response.create(model="m", input=QUESTION)
-        text = ""
-        async for event in connection:
-            if event.type == "response.output_text.delta":
-                text += event.delta
-            if event.type == "response.completed":
-                break
-    assert text == PARIS
+        assert await said_over(connection) == PARIS
 
 
 @works(SDK, "Realtime, over WebSocket")
 async def test_realtime(endpoint_way: Way) -> None:
     content: Any = [{"type": "input_text", "text": QUESTION}]
-    async with (
-        async_client_by(endpoint_way) as client,
-        client.realtime.connect(model="gpt-realtime") as connection,
-    ):
-        item: Any = {"type": "message", "role": "user", "content": content}
+    item: Any = {"type": "message", "role": "user", "content": content}
+    client = async_client_by(endpoint_way)
+    async with client, client.realtime.connect(model="gpt-realtime") as connection:
         await connection.conversation.item.create(item=item)
         await connection.response.create(response={"output_modalities": ["text"]})
-        text = ""
-        async for event in connection:
-            if event.type == "response.output_text.delta":
-                text += event.delta
-            if event.type in ("response.done", "error"):
-                break
-    assert text == PARIS
+        assert await said_over(connection) == PARIS
 
 
-@works(SDK, "embeddings")
-@works(SDK, "audio, transcribed")
+@works(SDK, "embeddings", "audio, transcribed")
 async def test_embeddings_and_audio_asynchronous(way: Way) -> None:
     async with async_client_by(way) as client:
         data = (await client.embeddings.create(model="text-embedding-3-small", input=["one", "two"])).data
@@ -145,8 +132,7 @@ async def test_embeddings_and_audio_asynchronous(way: Way) -> None:
     assert (len(data), heard.text) == (2, PARIS)
 
 
-@works(SDK, "embeddings")
-@works(SDK, "models")
+@works(SDK, "embeddings", "models")
 def test_embeddings_and_models(client: OpenAI) -> None:
     data = client.embeddings.create(model="text-embedding-3-small", input=["one", "two"]).data
     assert len(data) == 2
@@ -154,8 +140,7 @@ def test_embeddings_and_models(client: OpenAI) -> None:
     assert [model.id for model in client.models.list()]
 
 
-@works(SDK, "images, made and edited")
-@works(SDK, "images in a prompt")
+@works(SDK, "images, made and edited", "images in a prompt")
 def test_images(client: OpenAI, aimock: Aimock) -> None:
     made = client.images.generate(model="gpt-image-1", prompt="Paris")
     assert base64.b64decode((made.data or [])[0].b64_json or "") == b"\x89PNG\r\n\x1a\n"
@@ -168,8 +153,7 @@ def test_images(client: OpenAI, aimock: Aimock) -> None:
     assert int(aimock.requests("/v1/chat/completions")[-1]["headers"]["content-length"]) > len(picture)
 
 
-@works(SDK, "audio, transcribed")
-@works(SDK, "audio, generated")
+@works(SDK, "audio, transcribed", "audio, generated")
 def test_audio_is_transcribed_and_spoken(client: OpenAI) -> None:
     heard = client.audio.transcriptions.create(model="whisper-1", file=("a.wav", WAV))
     assert heard.text == PARIS
@@ -187,16 +171,16 @@ def test_files(own_account: Way) -> None:
     assert client.files.delete(stored.id).deleted
 
 
+def test_files_need_a_key_of_your_own(way: Way) -> None:
+    with pytest.raises(openai.PermissionDeniedError, match="credentials=brought"):
+        client_by(way).files.create(file=("a.jsonl", b"{}"), purpose="batch")
+
+
 @works(SDK, "files, with a key of your own")
 async def test_files_asynchronously(own_account: Way) -> None:
     async with async_client_by(own_account) as client:
         stored = await client.files.create(file=("b.jsonl", b"{}\n"), purpose="batch")
         assert (await client.files.retrieve(stored.id)).bytes == 3
-
-
-def test_files_need_a_key_of_your_own(way: Way) -> None:
-    with pytest.raises(openai.PermissionDeniedError, match="credentials=brought"):
-        client_by(way).files.create(file=("a.jsonl", b"{}"), purpose="batch")
 
 
 @works(SDK, "the provider's errors")

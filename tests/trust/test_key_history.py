@@ -129,10 +129,10 @@ def test_withdrawal_in_the_same_response_counts_first(
 ) -> None:
     announce(history, old, 0, 7)
     at = NOW + 7 * DAY
-    served = history.in_order([new.signed(at, started_at=at), old.signed(at)])
-    history.admit(served[0], at)
+    withdrawn, successor = history.in_order([new.signed(at, started_at=at), old.signed(at)])
+    history.admit(withdrawn, at)
     with pytest.raises(ForeignIdentityError):
-        history.admit(served[1], at)
+        history.admit(successor, at)
 
 
 def test_replicas_that_disagree_announce_nothing(history: KeyHistory, old: Replica, new: Replica) -> None:

@@ -39,8 +39,7 @@ def said(events: list[Any]) -> str:
     return "".join(e.delta.message.content.text for e in events if e.type == "content-delta")
 
 
-@works(SDK, "chat")
-@works(SDK, "chat, streamed")
+@works(SDK, "chat", "chat, streamed")
 def test_chat(client: Any) -> None:
     assert client.chat(model=MODEL, messages=ask()).message.content[0].text == PARIS
     events = list(client.chat_stream(model=MODEL, messages=ask()))
@@ -48,8 +47,7 @@ def test_chat(client: Any) -> None:
     assert events[-1].type == "message-end"
 
 
-@works(SDK, "chat")
-@works(SDK, "chat, streamed")
+@works(SDK, "chat", "chat, streamed")
 async def test_chat_asynchronous(way: Way) -> None:
     client = async_client_by(way)
     answer = await client.chat(model=MODEL, messages=ask())
@@ -77,8 +75,7 @@ def test_structured_output(client: Any) -> None:
     assert json.loads(answer.message.content[0].text) == {"name": "Paris", "country": "France"}
 
 
-@works(SDK, "embeddings")
-@works(SDK, "rerank")
+@works(SDK, "embeddings", "rerank")
 def test_embeddings_and_rerank(client: Any) -> None:
     answer = client.embed(
         model="embed-v4.0", texts=["one", "two"], input_type="search_document", embedding_types=["float"]

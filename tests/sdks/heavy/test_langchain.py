@@ -17,13 +17,8 @@ ANTHROPIC: Final = "langchain-anthropic"
 
 
 def options(way: Way) -> dict[str, Any]:
-    if way.sealed is not None:
-        return {
-            "api_key": way.key,
-            "http_client": way.sealed.httpx2_client(),
-            "http_async_client": way.sealed.async_httpx2_client(),
-        }
-    return {"api_key": way.key, "base_url": way.url("/v1")}
+    both = {} if way.sealed is None else {"http_async_client": way.sealed.async_httpx2_client()}
+    return way.options("/v1") | both
 
 
 @pytest.fixture
@@ -42,15 +37,13 @@ def get_weather(city: str) -> str:
     return "rain"
 
 
-@works(OPENAI, "chat")
-@works(OPENAI, "chat, streamed")
+@works(OPENAI, "chat", "chat, streamed")
 def test_chat(chat: Any) -> None:
     assert chat.invoke(QUESTION).content == PARIS
     assert "".join(chunk.content for chunk in chat.stream(QUESTION)) == PARIS
 
 
-@works(OPENAI, "chat")
-@works(OPENAI, "chat, streamed")
+@works(OPENAI, "chat", "chat, streamed")
 async def test_chat_asynchronous(chat: Any) -> None:
     assert (await chat.ainvoke(QUESTION)).content == PARIS
     assert "".join([chunk.content async for chunk in chat.astream(QUESTION)]) == PARIS
@@ -81,15 +74,13 @@ def test_embeddings(way: Way) -> None:
     assert len(embeddings.embed_documents(["one", "two"])) == 2
 
 
-@works(ANTHROPIC, "messages")
-@works(ANTHROPIC, "messages, streamed")
+@works(ANTHROPIC, "messages", "messages, streamed")
 def test_messages(claude: Any) -> None:
     assert claude.invoke(QUESTION).content == PARIS
     assert "".join(chunk.text for chunk in claude.stream(QUESTION)) == PARIS
 
 
-@works(ANTHROPIC, "messages")
-@works(ANTHROPIC, "messages, streamed")
+@works(ANTHROPIC, "messages", "messages, streamed")
 async def test_messages_asynchronous(claude: Any) -> None:
     assert (await claude.ainvoke(QUESTION)).content == PARIS
     assert "".join([chunk.text async for chunk in claude.astream(QUESTION)]) == PARIS

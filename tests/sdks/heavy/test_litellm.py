@@ -89,30 +89,15 @@ def test_openai_by_the_transport(transport_way: Way, monkeypatch: pytest.MonkeyP
     assert answer.choices[0].message.content == PARIS
 
 
-@works(SDK, "Anthropic's messages, streamed")
-def test_streamed_by_the_transport(transport_way: Way) -> None:
-    assert transport_way.sealed is not None
-    client = HTTPHandler(client=transport_way.sealed.httpx_client())
-    stream = litellm.completion(
-        model="anthropic/claude-x", api_key="k", messages=ask(), client=client, stream=True
-    )
-    assert said(list(stream)) == PARIS
-
-
-@pytest.mark.parametrize(
-    "model",
-    [
-        case(SDK, "Anthropic's messages", "anthropic/claude-x"),
-        case(SDK, "Gemini's content", "gemini/gemini-3"),
-        case(SDK, "Mistral's chat", "mistral/mistral-large"),
-    ],
-)
-def test_by_the_transport(transport_way: Way, model: str) -> None:
+@works(SDK, "Anthropic's messages", "Anthropic's messages, streamed", "Gemini's content", "Mistral's chat")
+def test_by_the_transport(transport_way: Way) -> None:
     """client_session is OpenAI's alone; for the others each call is given a client, or goes out in clear."""
     assert transport_way.sealed is not None
     client = HTTPHandler(client=transport_way.sealed.httpx_client())
-    answer = litellm.completion(model=model, api_key="k", messages=ask(), client=client)
-    assert answer.choices[0].message.content == PARIS
+    given: Any = {"api_key": "k", "messages": ask(), "client": client}
+    for model in ("anthropic/claude-x", "gemini/gemini-3", "mistral/mistral-large"):
+        assert litellm.completion(model=model, **given).choices[0].message.content == PARIS
+    assert said(list(litellm.completion(model="anthropic/claude-x", stream=True, **given))) == PARIS
 
 
 @works(SDK, "Anthropic's messages")

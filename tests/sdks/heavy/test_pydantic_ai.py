@@ -22,15 +22,7 @@ SDK: Final = "pydantic-ai"
 
 
 def openai_by(way: Way) -> Any:
-    if way.sealed is not None:
-        return OpenAIProvider(api_key=way.key, http_client=way.sealed.async_httpx2_client())
-    return OpenAIProvider(api_key=way.key, base_url=way.url("/v1"))
-
-
-def anthropic_by(way: Way) -> Any:
-    if way.sealed is not None:
-        return AnthropicProvider(api_key=way.key, http_client=way.sealed.async_httpx2_client())
-    return AnthropicProvider(api_key=way.key, base_url=way.url("/anthropic"))
+    return OpenAIProvider(**way.options("/v1", asynchronous=True))
 
 
 @pytest.fixture
@@ -38,8 +30,7 @@ def chat(way: Way) -> Any:
     return OpenAIChatModel("m", provider=openai_by(way))
 
 
-@works(SDK, "OpenAI's chat")
-@works(SDK, "OpenAI's chat, streamed")
+@works(SDK, "OpenAI's chat", "OpenAI's chat, streamed")
 async def test_chat(chat: Any) -> None:
     assert (await Agent(chat).run(QUESTION)).output == PARIS
     async with Agent(chat).run_stream(QUESTION) as result:
@@ -72,7 +63,8 @@ async def test_structured_output(chat: Any) -> None:
 
 @works(SDK, "Anthropic's messages")
 async def test_anthropic(way: Way) -> None:
-    agent = Agent(AnthropicModel("m", provider=anthropic_by(way)))
+    provider = AnthropicProvider(**way.options("/anthropic", asynchronous=True))
+    agent = Agent(AnthropicModel("m", provider=provider))
     assert (await agent.run(QUESTION)).output == PARIS
     async with agent.run_stream(QUESTION) as result:
         assert await result.get_output() == PARIS

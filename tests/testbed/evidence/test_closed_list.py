@@ -25,10 +25,6 @@ COUNTS = {
 MINUTE = 29_000_000 * 60.0
 
 
-def listed(**changed: Any) -> bool:
-    return is_listed(json.dumps({**COUNTS, **changed}), {REPLICA})
-
-
 def test_every_line_that_the_relay_can_write_is_listed() -> None:
     written: list[str] = []
     log = AuditLog(written.append)
@@ -52,45 +48,36 @@ def test_every_line_that_the_relay_can_write_is_listed() -> None:
     assert {reason.name.lower() for reason in Reason} == closed_list.REASONS
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"minute": "2026-01-31T23:59:01Z"},
-        {"minute": 29_000_000},
-        {"outcomes": {"ok": 3}},
-        {"outcomes": {"ok": 10.0}},
-        {"outcomes": {"ok": True}},
-        {"outcomes": {"connection reset by 192.0.2.7": 10}},
-        {"outcomes": ["ok"]},
-        {"outcomes": {}},
-        {"sizes": {"3001": 10}},
-        {"account": "somebody"},
-        {"event": "started"},
-        {"event": "debug"},
-        {"replica": REPLICA},
-        {"message": "192.0.2.7 asked"},
-    ],
-)
-def test_changed_line_is_not_listed(changed: dict[str, Any]) -> None:
-    assert listed()
-    assert not listed(**changed)
+CHANGED: list[dict[str, Any]] = [
+    {"minute": "2026-01-31T23:59:01Z"},
+    {"minute": 29_000_000},
+    *(
+        {"outcomes": wrong}
+        for wrong in ({"ok": 3}, {"ok": 10.0}, {"ok": True}, {"reset by 192.0.2.7": 10}, ["ok"], {})
+    ),
+    {"sizes": {"3001": 10}},
+    {"account": "somebody"},
+    {"event": "started"},
+    {"event": "debug"},
+    {"replica": REPLICA},
+    {"message": "192.0.2.7 asked"},
+]
+OTHERS = [
+    "",
+    "Traceback (most recent call last):",
+    "I1127 06:49:13.8 9523 hpack_parser.cc:713] authorization: Bearer …",
+    "[]",
+    '"started"',
+    json.dumps({"minute": MINUTE_NAME, "event": "exchange", "outcome": "ok"}),
+    json.dumps(UP),
+    json.dumps({**UP, "replica": "x:1"}),
+    json.dumps({**UP, "event": "started", "replica": REPLICA}),
+]
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "",
-        "Traceback (most recent call last):",
-        "I1127 06:49:13.8 9523 hpack_parser.cc:713] authorization: Bearer …",
-        "[]",
-        '"started"',
-        json.dumps({"minute": MINUTE_NAME, "event": "exchange", "outcome": "ok"}),
-        json.dumps(UP),
-        json.dumps({**UP, "replica": "x:1"}),
-        json.dumps({**UP, "event": "started", "replica": REPLICA}),
-    ],
-)
+@pytest.mark.parametrize("line", [*OTHERS, *(json.dumps({**COUNTS, **changed}) for changed in CHANGED)])
 def test_other_line_is_not_listed(line: str) -> None:
+    assert is_listed(json.dumps(COUNTS), {REPLICA})
     assert not is_listed(line, {REPLICA})
 
 

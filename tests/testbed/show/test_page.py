@@ -75,18 +75,15 @@ def test_honest_relay_shows_bytes_in_order_and_the_others_text(live: Page) -> No
     assert live.inner_text("#state").startswith("The response is whole, and what the bridge sent.")
     assert live.locator("mark").count() == 0
     relay = live.inner_text("#of-relay")
-    assert "reads the envelope, 82 bytes" in relay
-    assert "to the bridge, 5,270 bytes" in relay
-    assert "Paris" not in relay
-    assert "France" not in relay
+    assert all(text in relay for text in ("reads the envelope, 82 bytes", "to the bridge, 5,270 bytes"))
+    assert not any(text in relay for text in ("Paris", "France"))
     bridge = live.inner_text("#of-bridge")
     assert all(text in bridge for text in (QUESTION, "user-agent: blindrelay", PARIS))
     heads = live.locator("#of-relay b").all_inner_texts()
     ways = [part.partition(",")[0] for _, _, part in (head.partition(" s ") for head in heads)]
-    assert ways[:2] == ["reads the envelope", "to the bridge"]
-    assert len(ways) > 5
-    assert set(ways[2:-1]) == {"to the client"}
-    assert ways[-1] == "all that it writes down"
+    answered = ["to the client"] * (len(ways) - 3)
+    assert ways == ["reads the envelope", "to the bridge", *answered, "all that it writes down"]
+    assert len(answered) > 2
     times = [float(head.partition(" s")[0]) for head in heads]
     assert times == sorted(times)
     written = live.inner_text("#of-relay li:last-child pre")
@@ -128,7 +125,7 @@ def test_page_opened_later_shows_the_last_exchange(live: Page, view: str) -> Non
     later = live.context.new_page()
     open_view(later, view)
     # The bridge may notice a moment later that its client has gone: both pages hear of it.
-    for _ in range(100):
+    for _ in range(300):
         if later.inner_text("main") == live.inner_text("main"):
             break
         later.wait_for_timeout(100)
@@ -159,27 +156,18 @@ def test_other_origins_and_paths_are_rejected(
     assert httpx.get(address, headers=headers, trust_env=False).status_code == status
 
 
-def test_failed_request_is_shown_and_can_be_repeated(browser: Browser, view: str) -> None:
-    with browser.new_context() as context:  # not a checked page: its console has the failed request
-        page = context.new_page()
-        open_view(page, view)
-        page.route("**/ask", lambda route: route.abort())
-        page.press("#prompt", "Enter")
-        page.get_by_text("The live view does not answer.").wait_for()
-        assert page.locator("button").is_enabled()
-
-
-def test_markup_is_escaped(live: Page) -> None:
+def test_markup_is_escaped_also_in_a_narrow_window(live: Page) -> None:
     live.fill("#prompt", "<img src=x onerror=alert(1)>")
+    live.set_viewport_size({"width": 380, "height": 700})
     ask(live)
+    assert live.evaluate("() => document.documentElement.scrollWidth") <= 380, "nothing scrolls sideways"
     assert "<img src=x" in live.inner_text("#of-client")
     assert live.locator("#of-client img, #of-bridge img").count() == 0
 
 
 def test_controls_have_names_and_keyboard_access(live: Page) -> None:
     assert live.get_by_label("Ask something, and watch what each of the three has of it.").count() == 1
-    assert live.get_by_role("radio").count() == len(RELAYS)
-    assert live.get_by_role("status").count() == 1
+    assert (live.get_by_role("radio").count(), live.get_by_role("status").count()) == (len(RELAYS), 1)
     live.focus("#prompt")
     live.keyboard.press("Tab")
     assert live.evaluate("() => document.activeElement.textContent") == "Ask"
@@ -201,12 +189,6 @@ def test_text_has_enough_contrast_and_motion_can_be_reduced(
             assert weak == {}
             assert page.evaluate("() => document.getAnimations().length") == 0
         assert page.evaluate("() => getComputedStyle(document.querySelector('li')).animationName") == "none"
-
-
-def test_narrow_window_does_not_scroll_sideways(live: Page) -> None:
-    live.set_viewport_size({"width": 380, "height": 700})
-    ask(live)
-    assert live.evaluate("() => document.documentElement.scrollWidth") <= 380
 
 
 def test_the_picture_for_the_readme(browser: Browser, view: str, tmp_path: Path) -> None:
