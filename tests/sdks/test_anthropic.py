@@ -8,17 +8,12 @@ import anthropic
 import pytest
 from anthropic import Anthropic, AsyncAnthropic, beta_async_tool, beta_tool
 
-from .conftest import CUT, PARIS, QUESTION, City, Way, ask
+from .conftest import CUT, PARAMETERS, PARIS, QUESTION, City, Way, ask
 from .works import works
 
 SDK: Final = "anthropic"
 CUT_HERE: Final = (anthropic.APIConnectionError, *CUT)
-TOOLS: Final[Any] = [
-    {
-        "name": "get_weather",
-        "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}},
-    }
-]
+TOOLS: Final[Any] = [{"name": "get_weather", "input_schema": PARAMETERS}]
 
 
 def client_by(way: Way, **options: Any) -> Anthropic:
@@ -58,7 +53,13 @@ def test_messages(client: Anthropic) -> None:
 
 
 @works(SDK, "messages", "messages, streamed", "the streaming helper")
+@works(SDK, "the tool runner", "a cut stream is an error")
 async def test_messages_asynchronous(way: Way) -> None:
+    @beta_async_tool
+    async def get_weather(city: str) -> str:
+        """The weather in a city."""
+        return f"rain in {city}"
+
     async with async_client_by(way) as client:
         assert said(await client.messages.create(**asking(QUESTION))) == PARIS
         stream = await client.messages.create(**asking(QUESTION), stream=True)
@@ -66,10 +67,15 @@ async def test_messages_asynchronous(way: Way) -> None:
         async with client.messages.stream(**asking(QUESTION)) as helper:
             assert "".join([text async for text in helper.text_stream]) == PARIS
             assert said(await helper.get_final_message()) == PARIS
+        question = asking("How is the weather?", tools=[get_weather])
+        assert said(await client.beta.messages.tool_runner(**question).until_done()) == "It rains in Paris."
+        async with client.messages.stream(**asking("Please break off")) as broken:
+            with pytest.raises(CUT_HERE):
+                [event async for event in broken]
 
 
-@works(SDK, "tools")
-def test_a_tool_is_called_and_its_result_understood(client: Anthropic) -> None:
+@works(SDK, "tools", "structured output", "models")
+def test_tools_structured_output_and_models(client: Anthropic) -> None:
     question = asking("How is the weather in Paris?", tools=TOOLS)
     first = client.messages.create(**question)
     call: Any = next(block for block in first.content if block.type == "tool_use")
@@ -77,6 +83,9 @@ def test_a_tool_is_called_and_its_result_understood(client: Anthropic) -> None:
     result = {"type": "tool_result", "tool_use_id": call.id, "content": "rain"}
     question["messages"] += [{"role": "assistant", "content": first.content}, *ask([result])]
     assert said(client.messages.create(**question)) == "It rains in Paris."
+    answer = client.messages.parse(**asking("Paris as JSON"), output_format=City)
+    assert answer.parsed_output == City(name="Paris", country="France")
+    assert [model.id for model in client.models.list()]
 
 
 @works(SDK, "the tool runner")
@@ -98,51 +107,17 @@ def test_the_tool_runner(client: Anthropic) -> None:
     assert asked == ["Paris"]
 
 
-@works(SDK, "the tool runner")
-async def test_the_tool_runner_asynchronous(way: Way) -> None:
-    @beta_async_tool
-    async def get_weather(city: str) -> str:
-        """The weather in a city."""
-        return f"rain in {city}"
-
-    async with async_client_by(way) as client:
-        question = asking("How is the weather?", tools=[get_weather])
-        assert said(await client.beta.messages.tool_runner(**question).until_done()) == "It rains in Paris."
-
-
-@works(SDK, "structured output", "models")
-def test_structured_output_and_models(client: Anthropic) -> None:
-    answer = client.messages.parse(**asking("Paris as JSON"), output_format=City)
-    assert answer.parsed_output == City(name="Paris", country="France")
-    assert [model.id for model in client.models.list()]
-
-
-@works(SDK, "the provider's errors")
-def test_429_of_the_provider_arrives_whole(client: Anthropic) -> None:
+@works(SDK, "the provider's errors", "a cut stream is an error")
+def test_error_of_the_provider_arrives_whole_and_a_cut_is_one(client: Anthropic) -> None:
     with pytest.raises(anthropic.RateLimitError) as raised:
         client.messages.create(**asking("Please slow down"))
     assert raised.value.response.headers["retry-after"] == "7"
     assert "asks too much" in str(raised.value)
     assert "x-blindrelay-error" not in raised.value.response.headers
-
-
-@works(SDK, "a cut stream is an error")
-def test_cut_stream_is_an_error(client: Anthropic) -> None:
     seen: list[Any] = []
-    with (
-        client.messages.stream(**asking("Please break off")) as stream,
-        pytest.raises(CUT_HERE),
-    ):
+    with client.messages.stream(**asking("Please break off")) as stream, pytest.raises(CUT_HERE):
         seen.extend(stream)
     assert seen
-
-
-@works(SDK, "a cut stream is an error")
-async def test_cut_stream_is_an_error_asynchronously(way: Way) -> None:
-    question = asking("Please break off")
-    async with async_client_by(way) as client, client.messages.stream(**question) as stream:
-        with pytest.raises(CUT_HERE):
-            [event async for event in stream]
 
 
 @works(SDK, "files, with a key of your own")

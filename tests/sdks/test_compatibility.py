@@ -30,8 +30,10 @@ def _declared_in(module: ast.Module) -> set[tuple[str, str]]:
     }
     calls = [node for node in ast.walk(module) if isinstance(node, ast.Call)]
     named = [(call.func.id, call.args) for call in calls if isinstance(call.func, ast.Name)]
-    shown = [args if name == "works" else args[:2] for name, args in named if name in ("works", "case")]
-    return {(_text(sdk, constants), _text(each, constants)) for sdk, *features in shown for each in features}
+    shown = [
+        (args[0], args[{"works": 1, "case": 2}[name] :]) for name, args in named if name in ("works", "case")
+    ]
+    return {(_text(sdk, constants), _text(each, constants)) for sdk, features in shown for each in features}
 
 
 def _text(node: ast.expr, constants: Mapping[str, object]) -> str:

@@ -61,14 +61,6 @@ def test_content_by_every_version(way: Way, version: str | None) -> None:
         assert client.models.generate_content(model=MODEL, contents=QUESTION).text == PARIS
 
 
-@works(SDK, "chats")
-def test_a_chat(client: genai.Client) -> None:
-    chat = client.chats.create(model=MODEL)
-    assert chat.send_message(QUESTION).text == PARIS
-    assert chat.send_message("And again?").text == PARIS
-    assert len(chat.get_history()) == 4
-
-
 @works(SDK, "tools")
 @pytest.mark.filterwarnings("ignore:FUNCTION_CALL is not a valid FinishReason")  # aimock's own word
 def test_a_function_is_called_by_itself(client: genai.Client) -> None:
@@ -84,39 +76,31 @@ def test_a_function_is_called_by_itself(client: genai.Client) -> None:
     assert (answer.text, asked) == ("It rains in Paris.", ["Paris"])
 
 
-@works(SDK, "structured output")
-def test_structured_output(client: genai.Client) -> None:
+@works(SDK, "structured output", "images in a prompt", "embeddings", "count_tokens", "models", "chats")
+def test_other_calls(client: genai.Client, aimock: Aimock) -> None:
     config = types.GenerateContentConfig(response_mime_type="application/json", response_schema=City)
     answer = client.models.generate_content(model=MODEL, contents="Paris as JSON", config=config)
     assert answer.parsed == City(name="Paris", country="France")
-
-
-@works(SDK, "images in a prompt")
-def test_an_image_in_a_question(client: genai.Client, aimock: Aimock) -> None:
     contents: Any = ["What is this?", types.Part.from_bytes(data=bytes(200_000), mime_type="image/png")]
     assert client.models.generate_content(model=MODEL, contents=contents).text == PARIS
     assert int(aimock.requests(GENERATE)[-1]["headers"]["content-length"]) > 200_000
-
-
-@works(SDK, "embeddings", "count_tokens", "models")
-def test_embeddings_tokens_and_models(client: genai.Client) -> None:
-    contents: Any = ["one", "three"]
-    found = client.models.embed_content(model="gemini-embedding-001", contents=contents).embeddings or []
+    words: Any = ["one", "three"]
+    found = client.models.embed_content(model="gemini-embedding-001", contents=words).embeddings or []
     assert [each.values for each in found] == [[3, 0.5], [5, 0.5]]
     assert client.models.count_tokens(model=MODEL, contents=QUESTION).total_tokens
     assert [model.name for model in client.models.list()] == ["models/gemini-3"]
     assert client.models.get(model=MODEL).display_name == "Gemini"
+    chat = client.chats.create(model=MODEL)
+    assert chat.send_message(QUESTION).text == PARIS
+    assert chat.send_message("And again?").text == PARIS
+    assert len(chat.get_history()) == 4
 
 
-@works(SDK, "the provider's errors")
-def test_429_of_the_provider_arrives_whole(client: genai.Client) -> None:
+@works(SDK, "the provider's errors", "a cut stream is an error")
+def test_error_of_the_provider_arrives_whole_and_a_cut_is_one(client: genai.Client) -> None:
     with pytest.raises(errors.ClientError, match="asks too much") as raised:
         client.models.generate_content(model=MODEL, contents="Please slow down")
     assert raised.value.code == 429
-
-
-@works(SDK, "a cut stream is an error")
-def test_cut_stream_is_an_error(client: genai.Client) -> None:
     seen: list[Any] = []
     with pytest.raises(CUT):
         seen.extend(client.models.generate_content_stream(model=MODEL, contents="Please break off"))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
+
+from openai import OpenAI
+
+from blindrelay.testbed import Testbed
 
 from .conftest import QUESTION, Way, ask
 from .test_anthropic import asking, said
@@ -12,12 +16,11 @@ from .test_openai import client_by as openai_by
 from .test_openai import said as streamed
 from .works import works
 
-OPENAI: Final = "openai"
 ANTHROPIC: Final = "anthropic"
 MESSAGES: Final = ask()
 
 
-@works(OPENAI, "chat, by llama.cpp", "responses, by llama.cpp")
+@works("openai", "chat, by llama.cpp", "responses, by llama.cpp")
 def test_chat(model_way: Way) -> None:
     client = openai_by(model_way)
     answer = client.chat.completions.create(model="m", messages=MESSAGES, max_tokens=8)
@@ -42,3 +45,16 @@ def test_a_model_answers_and_counts(model_way: Way) -> None:
 async def test_a_model_counts_asynchronously(model_way: Way) -> None:
     async with async_anthropic_by(model_way) as client:
         assert (await client.messages.count_tokens(model="m", messages=MESSAGES)).input_tokens > 5
+
+
+def test_providers_token_counts_arrive(model_way: Way, model_bed: Testbed) -> None:
+    """Bills are made from them."""
+    straight = OpenAI(base_url=f"{model_bed.provider}/v1", api_key="none")
+    counted = []
+    for client in (straight, openai_by(model_way)):
+        asked: Any = {"model": "m", "messages": MESSAGES, "max_tokens": 8, "seed": 1, "temperature": 0}
+        stream = client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True})
+        (usage,) = [chunk.usage for chunk in stream if chunk.usage]
+        counted.append(usage.model_dump(exclude={"prompt_tokens_details"}))
+    assert counted[0] == counted[1]
+    assert counted[0]["completion_tokens"] > 0

@@ -65,28 +65,16 @@ def test_a_tool_is_called_and_its_result_understood(client: Mistral) -> None:
     assert second.choices[0].message.content == "It rains in Paris."
 
 
-@works(SDK, "structured output")
-def test_structured_output(client: Mistral) -> None:
+@works(SDK, "structured output", "embeddings", "models", "OCR", "audio, transcribed")
+def test_other_calls(client: Mistral) -> None:
     answer: Any = client.chat.parse(City, model="m", messages=ask("Paris as JSON"))
     assert answer.choices[0].message.parsed == City(name="Paris", country="France")
-
-
-@works(SDK, "embeddings")
-def test_embeddings(client: Mistral) -> None:
     answer = client.embeddings.create(model="mistral-embed", inputs=["one", "two"])
     assert [each.embedding for each in answer.data] == [[3, 0.5], [3, 0.5]]
-
-
-@works(SDK, "models", "OCR")
-def test_models_and_ocr(client: Mistral) -> None:
     assert client.models.list().data
     document: Any = {"type": "document_url", "document_url": "https://example.com/a.pdf"}
     answer = client.ocr.process(model="mistral-ocr-latest", document=document)
     assert answer.pages[0].markdown == "Read: https://example.com/a.pdf"
-
-
-@works(SDK, "audio, transcribed")
-def test_audio_is_transcribed(client: Mistral) -> None:
     file: Any = {"file_name": "a.wav", "content": b"RIFF" + bytes(300_000)}
     heard = client.audio.transcriptions.complete(model="voxtral-mini-latest", file=file)
     assert heard.text == "300004 bytes of sound"
@@ -100,16 +88,12 @@ def test_files(own_account: Way) -> None:
         assert client.files.download(file_id=stored.id).read() == b'{"a": 1}\n'
 
 
-@works(SDK, "the provider's errors")
-def test_429_of_the_provider_arrives_whole(client: Mistral) -> None:
+@works(SDK, "the provider's errors", "a cut stream is an error")
+def test_error_of_the_provider_arrives_whole_and_a_cut_is_one(client: Mistral) -> None:
     with pytest.raises(errors.SDKError, match="asks too much") as raised:
         client.chat.complete(model="m", messages=ask("Please slow down"))
     assert raised.value.status_code == 429
     assert raised.value.headers["retry-after"] == "7"
-
-
-@works(SDK, "a cut stream is an error")
-def test_cut_stream_is_an_error(client: Mistral) -> None:
     seen: list[Any] = []
     with client.chat.stream(model="m", messages=ask("break off")) as stream, pytest.raises(CUT):
         seen.extend(stream)

@@ -45,13 +45,16 @@ def test_chat(client: OpenAI) -> None:
     assert len(chunks) > 2
 
 
-@works(SDK, "chat", "chat, streamed")
+@works(SDK, "chat", "chat, streamed", "a cut stream is an error")
 async def test_chat_asynchronous(way: Way) -> None:
     async with async_client_by(way) as client:
         answer = await client.chat.completions.create(model="m", messages=MESSAGES)
         assert answer.choices[0].message.content == PARIS
         stream = await client.chat.completions.create(model="m", messages=MESSAGES, stream=True)
         assert said([chunk async for chunk in stream]) == PARIS
+        broken = await client.chat.completions.create(model="m", messages=ask("break off"), stream=True)
+        with pytest.raises(CUT_HERE):
+            [chunk async for chunk in broken]
 
 
 @works(SDK, "tools", "tools, streamed")
@@ -70,12 +73,6 @@ def test_a_tool_is_called_and_its_result_understood(client: OpenAI) -> None:
         message = stream.get_final_completion().choices[0].message
     assert message.tool_calls
     assert message.tool_calls[0].function.arguments == '{"city":"Paris"}'
-
-
-@works(SDK, "structured output")
-def test_structured_output(client: OpenAI) -> None:
-    answer = client.chat.completions.parse(model="m", messages=ask("Paris as JSON"), response_format=City)
-    assert answer.choices[0].message.parsed == City(name="Paris", country="France")
 
 
 @works(SDK, "responses", "responses, streamed")
@@ -132,16 +129,23 @@ async def test_embeddings_and_audio_asynchronous(way: Way) -> None:
     assert (len(data), heard.text) == (2, PARIS)
 
 
-@works(SDK, "embeddings", "models")
-def test_embeddings_and_models(client: OpenAI) -> None:
+@works(
+    SDK,
+    "embeddings",
+    "models",
+    "structured output",
+    "images, made and edited",
+    "images in a prompt",
+    "audio, transcribed",
+    "audio, generated",
+)
+def test_other_calls(client: OpenAI, aimock: Aimock) -> None:
     data = client.embeddings.create(model="text-embedding-3-small", input=["one", "two"]).data
     assert len(data) == 2
     assert all(isinstance(number, float) for number in data[1].embedding)
     assert [model.id for model in client.models.list()]
-
-
-@works(SDK, "images, made and edited", "images in a prompt")
-def test_images(client: OpenAI, aimock: Aimock) -> None:
+    answer = client.chat.completions.parse(model="m", messages=ask("Paris as JSON"), response_format=City)
+    assert answer.choices[0].message.parsed == City(name="Paris", country="France")
     made = client.images.generate(model="gpt-image-1", prompt="Paris")
     assert base64.b64decode((made.data or [])[0].b64_json or "") == b"\x89PNG\r\n\x1a\n"
     edited = client.images.edit(model="gpt-image-1", image=("a.png", b"\x89PNG"), prompt="Paris at night")
@@ -151,10 +155,6 @@ def test_images(client: OpenAI, aimock: Aimock) -> None:
     messages = ask(content)
     assert client.chat.completions.create(model="m", messages=messages).choices[0].message.content == PARIS
     assert int(aimock.requests("/v1/chat/completions")[-1]["headers"]["content-length"]) > len(picture)
-
-
-@works(SDK, "audio, transcribed", "audio, generated")
-def test_audio_is_transcribed_and_spoken(client: OpenAI) -> None:
     heard = client.audio.transcriptions.create(model="whisper-1", file=("a.wav", WAV))
     assert heard.text == PARIS
     speech = client.audio.speech.with_streaming_response
@@ -183,7 +183,7 @@ async def test_files_asynchronously(own_account: Way) -> None:
         assert (await client.files.retrieve(stored.id)).bytes == 3
 
 
-@works(SDK, "the provider's errors")
+@works(SDK, "the provider's errors", "a cut stream is an error")
 def test_429_of_the_provider_arrives_whole(client: OpenAI) -> None:
     with pytest.raises(openai.RateLimitError) as raised:
         client.chat.completions.create(model="m", messages=ask("Please slow down"))
@@ -192,32 +192,17 @@ def test_429_of_the_provider_arrives_whole(client: OpenAI) -> None:
     assert "x-ratelimit-remaining-requests" not in headers, "the account is everybody's"
     assert raised.value.code == "rate_limit_exceeded"
     assert "x-blindrelay-error" not in headers
-
-
-def test_a_provider_that_hangs_up_or_mumbles_is_an_error(client: OpenAI) -> None:
-    with pytest.raises(openai.APIError) as raised:
+    with pytest.raises(openai.APIError) as hung_up:
         client.chat.completions.create(model="m", messages=ask("Please hang up"))
-    assert "provider closed the connection without a response" in f"{raised.value} {raised.value.__cause__}"
+    assert "provider closed the connection without a response" in f"{hung_up.value} {hung_up.value.__cause__}"
     with pytest.raises(json.JSONDecodeError):
         client.chat.completions.create(model="m", messages=ask("Please mumble"))
-
-
-@works(SDK, "a cut stream is an error")
-def test_cut_stream_is_an_error(client: OpenAI) -> None:
     """Not for the SDK by itself: a cut stream ends its loop as a whole one does."""
     stream = client.chat.completions.create(model="m", messages=ask("Please break off"), stream=True)
     seen = [next(stream)]
     with pytest.raises(CUT_HERE):
         seen.extend(stream)
     assert len(seen) > 1
-
-
-@works(SDK, "a cut stream is an error")
-async def test_cut_stream_is_an_error_asynchronously(way: Way) -> None:
-    async with async_client_by(way) as client:
-        stream = await client.chat.completions.create(model="m", messages=ask("break off"), stream=True)
-        with pytest.raises(CUT_HERE):
-            [chunk async for chunk in stream]
 
 
 def test_key_and_sdk_are_not_sent_to_the_provider(client: OpenAI, aimock: Aimock) -> None:

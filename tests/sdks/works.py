@@ -21,9 +21,9 @@ def works(sdk: str, *features: str) -> pytest.MarkDecorator:
     return pytest.mark.works(sdk, *features)
 
 
-def case(sdk: str, feature: str, value: object) -> Any:
-    """One value of a parametrized test, which shows this feature."""
-    return pytest.param(value, id=f"{sdk}: {feature}", marks=works(sdk, feature))
+def case(sdk: str, value: object, *features: str) -> Any:
+    """One value of a parametrized test, which shows these features."""
+    return pytest.param(value, id=f"{sdk}: {features[0]}", marks=works(sdk, *features))
 
 
 def shown_by(item: pytest.Item) -> list[tuple[str, str, str]]:

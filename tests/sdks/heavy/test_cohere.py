@@ -69,14 +69,10 @@ def test_a_tool_is_called_and_its_result_understood(client: Any) -> None:
     assert second.message.content[0].text == "It rains in Paris."
 
 
-@works(SDK, "structured output")
-def test_structured_output(client: Any) -> None:
+@works(SDK, "structured output", "embeddings", "rerank")
+def test_other_calls(client: Any) -> None:
     answer = client.chat(model=MODEL, messages=ask("Paris as JSON"), response_format={"type": "json_object"})
     assert json.loads(answer.message.content[0].text) == {"name": "Paris", "country": "France"}
-
-
-@works(SDK, "embeddings", "rerank")
-def test_embeddings_and_rerank(client: Any) -> None:
     answer = client.embed(
         model="embed-v4.0", texts=["one", "two"], input_type="search_document", embedding_types=["float"]
     )
@@ -85,16 +81,12 @@ def test_embeddings_and_rerank(client: Any) -> None:
     assert [each.index for each in ranked.results] == [1, 0]
 
 
-@works(SDK, "the provider's errors")
-def test_429_of_the_provider_arrives_whole(client: Any) -> None:
+@works(SDK, "the provider's errors", "a cut stream is an error")
+def test_error_of_the_provider_arrives_whole_and_a_cut_is_one(client: Any) -> None:
     with pytest.raises(ApiError) as raised:
         client.chat(model=MODEL, messages=ask("slow down"), request_options={"max_retries": 0})
     assert raised.value.status_code == 429
     assert raised.value.headers["retry-after"] == "7"
-
-
-@works(SDK, "a cut stream is an error")
-def test_cut_stream_is_an_error(client: Any) -> None:
     seen: list[Any] = []
     with pytest.raises(CUT):
         seen.extend(client.chat_stream(model=MODEL, messages=ask("break off")))

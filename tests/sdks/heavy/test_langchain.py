@@ -49,44 +49,32 @@ async def test_chat_asynchronous(chat: Any) -> None:
     assert "".join([chunk.content async for chunk in chat.astream(QUESTION)]) == PARIS
 
 
-@works(OPENAI, "responses")
-def test_responses(way: Way) -> None:
+@works(OPENAI, "responses", "embeddings")
+def test_responses_and_embeddings(way: Way) -> None:
     chat = ChatOpenAI(model="m", use_responses_api=True, **options(way))
     assert chat.invoke(QUESTION).text == PARIS
-
-
-@works(OPENAI, "tools")
-def test_tools(chat: Any) -> None:
-    (call,) = chat.bind_tools([get_weather]).invoke("How is the weather?").tool_calls
-    assert (call["name"], call["args"]) == ("get_weather", {"city": "Paris"})
-
-
-@works(OPENAI, "structured output")
-def test_structured_output(chat: Any) -> None:
-    answer = chat.with_structured_output(City, method="function_calling").invoke("Which city?")
-    assert answer == City(name="Paris", country="France")
-
-
-@works(OPENAI, "embeddings")
-def test_embeddings(way: Way) -> None:
     # Otherwise it fetches a tokenizer from elsewhere, in clear.
     embeddings = OpenAIEmbeddings(check_embedding_ctx_length=False, **options(way))
     assert len(embeddings.embed_documents(["one", "two"])) == 2
 
 
-@works(ANTHROPIC, "messages", "messages, streamed")
+@works(OPENAI, "tools", "structured output")
+def test_tools(chat: Any) -> None:
+    (call,) = chat.bind_tools([get_weather]).invoke("How is the weather?").tool_calls
+    assert (call["name"], call["args"]) == ("get_weather", {"city": "Paris"})
+    answer = chat.with_structured_output(City, method="function_calling").invoke("Which city?")
+    assert answer == City(name="Paris", country="France")
+
+
+@works(ANTHROPIC, "messages", "messages, streamed", "tools")
 def test_messages(claude: Any) -> None:
     assert claude.invoke(QUESTION).content == PARIS
     assert "".join(chunk.text for chunk in claude.stream(QUESTION)) == PARIS
+    (call,) = claude.bind_tools([get_weather]).invoke("How is the weather?").tool_calls
+    assert (call["name"], call["args"]) == ("get_weather", {"city": "Paris"})
 
 
 @works(ANTHROPIC, "messages", "messages, streamed")
 async def test_messages_asynchronous(claude: Any) -> None:
     assert (await claude.ainvoke(QUESTION)).content == PARIS
     assert "".join([chunk.text async for chunk in claude.astream(QUESTION)]) == PARIS
-
-
-@works(ANTHROPIC, "tools")
-def test_messages_with_tools(claude: Any) -> None:
-    (call,) = claude.bind_tools([get_weather]).invoke("How is the weather?").tool_calls
-    assert (call["name"], call["args"]) == ("get_weather", {"city": "Paris"})

@@ -15,8 +15,7 @@ import pytest
 
 from blindrelay.testbed import Testbed
 
-from ...client.endpoint.conftest import Endpoint
-from ..conftest import PARIS
+from ..conftest import PARIS, Endpoints
 from ..works import case, shown_by
 
 SCRIPTS: Final = Path(__file__).with_name("npm")
@@ -34,9 +33,10 @@ Results = Callable[[str], Any]
 
 
 @pytest.fixture(scope="module")
-def results(mock_bed: Testbed, mock_endpoint: Endpoint) -> Results:
+def results(mock_bed: Testbed, endpoint_of: Endpoints) -> Results:
     """What a script's checks gave; each script runs once."""
-    environment = {**os.environ, "ENDPOINT": mock_endpoint.url, "TOKEN": mock_endpoint.token}
+    endpoint = endpoint_of(mock_bed.relay)
+    environment = {**os.environ, "ENDPOINT": endpoint.url, "TOKEN": endpoint.token}
 
     @cache
     def run(script: str) -> Any:
@@ -51,29 +51,29 @@ def results(mock_bed: Testbed, mock_endpoint: Endpoint) -> Results:
 @pytest.mark.parametrize(
     "expected",
     [
-        case(OPENAI, "chat", PARIS),
-        case(OPENAI, "chat, streamed", PARIS),
-        case(OPENAI, "tools", WEATHER),
-        case(OPENAI, "responses", PARIS),
-        case(OPENAI, "embeddings", 2),
-        case(OPENAI, "models", True),
-        case(OPENAI, "audio, transcribed", PARIS),
-        case(OPENAI, "the provider's errors", [429, "7"]),
-        case(OPENAI, "a cut stream is an error", "an error"),
-        case(ANTHROPIC, "messages", PARIS),
-        case(ANTHROPIC, "the streaming helper", PARIS),
-        case(ANTHROPIC, "tools", {"name": "get_weather", "input": {"city": "Paris"}}),
-        case(ANTHROPIC, "the provider's errors", [429, "7"]),
-        case(ANTHROPIC, "a cut stream is an error", "an error"),
-        case(AI, "OpenAI's responses", PARIS),
-        case(AI, "OpenAI's responses, streamed", PARIS),
-        case(AI, "OpenAI's chat", PARIS),
-        case(AI, "OpenAI's chat, streamed", PARIS),
-        case(AI, "OpenAI's embeddings", True),
-        case(AI, "Anthropic's messages", PARIS),
-        case(AI, "Anthropic's messages, streamed", PARIS),
-        case(GOOGLE, "content", PARIS),
-        case(GOOGLE, "content, streamed", PARIS),
+        case(OPENAI, PARIS, "chat"),
+        case(OPENAI, PARIS, "chat, streamed"),
+        case(OPENAI, WEATHER, "tools"),
+        case(OPENAI, PARIS, "responses"),
+        case(OPENAI, 2, "embeddings"),
+        case(OPENAI, True, "models"),
+        case(OPENAI, PARIS, "audio, transcribed"),
+        case(OPENAI, [429, "7"], "the provider's errors"),
+        case(OPENAI, "an error", "a cut stream is an error"),
+        case(ANTHROPIC, PARIS, "messages"),
+        case(ANTHROPIC, PARIS, "the streaming helper"),
+        case(ANTHROPIC, {"name": "get_weather", "input": {"city": "Paris"}}, "tools"),
+        case(ANTHROPIC, [429, "7"], "the provider's errors"),
+        case(ANTHROPIC, "an error", "a cut stream is an error"),
+        case(AI, PARIS, "OpenAI's responses"),
+        case(AI, PARIS, "OpenAI's responses, streamed"),
+        case(AI, PARIS, "OpenAI's chat"),
+        case(AI, PARIS, "OpenAI's chat, streamed"),
+        case(AI, True, "OpenAI's embeddings"),
+        case(AI, PARIS, "Anthropic's messages"),
+        case(AI, PARIS, "Anthropic's messages, streamed"),
+        case(GOOGLE, PARIS, "content"),
+        case(GOOGLE, PARIS, "content, streamed"),
     ],
 )
 def test_check_of_a_script(results: Results, request: pytest.FixtureRequest, expected: Any) -> None:

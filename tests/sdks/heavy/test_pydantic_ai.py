@@ -30,11 +30,13 @@ def chat(way: Way) -> Any:
     return OpenAIChatModel("m", provider=openai_by(way))
 
 
-@works(SDK, "OpenAI's chat", "OpenAI's chat, streamed")
+@works(SDK, "OpenAI's chat", "OpenAI's chat, streamed", "structured output")
 async def test_chat(chat: Any) -> None:
     assert (await Agent(chat).run(QUESTION)).output == PARIS
     async with Agent(chat).run_stream(QUESTION) as result:
         assert "".join([piece async for piece in result.stream_text(delta=True)]) == PARIS
+    answer = await Agent(chat, output_type=City).run("Which city?")
+    assert answer.output == City(name="Paris", country="France")
 
 
 @works(SDK, "OpenAI's responses")
@@ -53,12 +55,6 @@ async def test_tools(chat: Any) -> None:
 
     answer = await Agent(chat, tools=[get_weather]).run("How is the weather?")
     assert (answer.output, asked) == ("It rains in Paris.", ["Paris"])
-
-
-@works(SDK, "structured output")
-async def test_structured_output(chat: Any) -> None:
-    answer = await Agent(chat, output_type=City).run("Which city?")
-    assert answer.output == City(name="Paris", country="France")
 
 
 @works(SDK, "Anthropic's messages")
