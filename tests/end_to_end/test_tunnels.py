@@ -5,16 +5,28 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
+from blindrelay.client import (
+    AlteredResponseError,
+    BlindRelayError,
+    BridgeError,
+    CutResponseError,
+    SealedTransport,
+)
+from blindrelay.sealing import TEXT, data_frames
 from blindrelay.testbed import Testbed
+from blindrelay.testbed.attacks import alterations as alter
+from blindrelay.testbed.attacks.relay import Hook, HostileRelay
 from blindrelay.testbed.configuration import official_providers
 
 from ..client.endpoint.conftest import Endpoint, running
@@ -50,13 +62,6 @@ def endpoint(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield endpoint
 
 
-@pytest.fixture(scope="module")
-def own_account(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    """The same, with credentials that the program brings."""
-    with running(bed.relay + "&credentials=brought", tmp_path_factory.mktemp("brought")) as endpoint:
-        yield endpoint
-
-
 def dialled(endpoint: Endpoint, path: str = "/v1/realtime?model=m", **options: Any) -> connect:
     headers = options.pop("headers", {"authorization": f"Bearer {endpoint.token}"})
     address = endpoint.url.replace("http:", "ws:") + path
@@ -76,24 +81,30 @@ async def refusal(dialling: connect) -> Any:
     return refused.value.response
 
 
-async def test_messages_of_any_size_both_ways(endpoint: Endpoint, provider: WebSocketProvider) -> None:
+async def test_messages_of_any_size_and_close_codes_pass(
+    endpoint: Endpoint, provider: WebSocketProvider
+) -> None:
     async with dialled(endpoint) as connection:
         for size in (0, 1, 125, 65_535, 65_536, 65_537, 1_000_000):
             message = json.dumps({"type": "input_audio_buffer.append", "audio": "y" * size})
             await connection.send(message)
             assert await connection.recv() == message
         await (await connection.ping())
-    assert await provider.ended(1) == [1000]
+    for code, reason in ((1001, ""), (4321, "no more")):
+        async with dialled(endpoint) as connection:
+            await connection.close(code, reason)
+    assert await provider.ended(3) == [1000, 1001, 4321]
 
 
 async def test_binary_messages_with_ones_own_credential(
-    own_account: Endpoint, provider: WebSocketProvider
+    bed: Testbed, provider: WebSocketProvider, tmp_path: Path
 ) -> None:
-    headers = {"x-blindrelay-token": own_account.token, "authorization": "Bearer sk-own"}
-    async with dialled(own_account, "/openai/v1/live", headers=headers) as connection:
-        for message in (b"", b"\x00\xff" * 500_000, "é" * 40_000):
-            await connection.send(message)
-            assert await connection.recv() == message
+    with running(bed.relay + "&credentials=brought", tmp_path) as own:
+        headers = {"x-blindrelay-token": own.token, "authorization": "Bearer sk-own"}
+        async with dialled(own, "/openai/v1/live", headers=headers) as connection:
+            for message in (b"", b"\x00\xff" * 500_000, "é" * 40_000):
+                await connection.send(message)
+                assert await connection.recv() == message
     assert provider.headers[0]["authorization"] == "Bearer sk-own"
     assert "x-blindrelay-token" not in provider.headers[0]
 
@@ -113,13 +124,6 @@ async def test_relay_sees_nothing(bed: Testbed, provider: WebSocketProvider, tmp
     assert len(forwarded) > len(HELLO)
     for word in (SECRET, "session.update", "/v1/realtime", endpoint.token):
         assert word.encode() not in forwarded
-
-
-async def test_close_code_of_the_program_arrives(endpoint: Endpoint, provider: WebSocketProvider) -> None:
-    for code, reason in ((1001, ""), (4321, "no more")):
-        async with dialled(endpoint) as connection:
-            await connection.close(code, reason)
-    assert await provider.ended(2) == [1001, 4321]
 
 
 async def test_vanished_program_ends_the_tunnel(endpoint: Endpoint, provider: WebSocketProvider) -> None:
@@ -216,3 +220,44 @@ async def test_token_among_the_subprotocols_is_taken(endpoint: Endpoint, provide
     async with dialled(endpoint, headers={}, subprotocols=offered) as connection:
         assert connection.subprotocol == "realtime"
     assert provider.headers[0].get_all("sec-websocket-protocol") == ["realtime"]
+
+
+async def conversation(bed: Testbed, hook: Hook, heard: list[str]) -> None:
+    """A client says two words to a provider that echoes them, by a hostile relay."""
+    relay = HostileRelay([bed.parts["bridge"].listening], hook)
+    async with relay.running() as address, SealedTransport(bed.connection(str(address))) as transport:
+        request = httpx.Request("GET", "https://api.openai.com/v1/realtime?model=m")
+        tunnel: Any = await transport.open_tunnel(request)
+        for word in ("one", "two"):
+            said = json.dumps({"type": "input_audio_buffer.clear", "event_id": word}).encode()
+            await tunnel.send(data_frames(TEXT, said)[0])
+        for _ in range(2):
+            heard.append(json.loads((await tunnel.receive()).data)["event_id"])
+        await tunnel.aclose()
+
+
+@pytest.mark.parametrize(
+    ("hook", "error"),
+    [
+        ({}, None),
+        ({"down": alter.flip(2, -1)}, AlteredResponseError),
+        ({"down": alter.repeat(1)}, AlteredResponseError),
+        ({"down": alter.swap(1)}, AlteredResponseError),
+        ({"down": alter.cut_after(1)}, CutResponseError),
+        ({"up": alter.flip(1, -1)}, BridgeError),
+        ({"up": alter.drop(1)}, BridgeError),
+        ({"up": alter.swap(1)}, BridgeError),
+    ],
+    ids=["honest", "flip down", "repeat down", "swap down", "cut down", "flip up", "drop up", "swap up"],
+)
+async def test_hostile_relay_is_noticed_and_nothing_of_its_doing_is_heard(
+    bed: Testbed, provider: WebSocketProvider, hook: dict[str, Any], error: type[BlindRelayError] | None
+) -> None:
+    heard: list[str] = []
+    with nullcontext() if error is None else pytest.raises(error) as failed:
+        await conversation(bed, Hook(**hook), heard)
+    assert heard in ([["one", "two"]] if error is None else [[], ["one"]])
+    if "up" in hook:
+        assert failed is not None
+        assert failed.value.kind == "malformed"
+        assert [json.loads(said)["event_id"] for said in provider.messages] in ([], ["one"])
