@@ -7,16 +7,9 @@ import os
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import (
-    AbstractAsyncContextManager,
-    AbstractContextManager,
-    asynccontextmanager,
-    contextmanager,
-    nullcontext,
-    suppress,
-)
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from unittest.mock import patch
 
 import trustme
@@ -32,8 +25,6 @@ from blindrelay.v1.outer_status import OuterStatus
 
 from .world import OUTSIDE, World
 
-T = TypeVar("T")
-
 Failure = Callable[[World], AbstractContextManager[str]]
 
 _PROXY_VARIABLES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "GRPC_PROXY", "WS_PROXY")
@@ -41,8 +32,20 @@ _HOST: Final = "127.0.0.1"
 _LONG_AGO: Final = datetime(2020, 1, 1, tzinfo=UTC)
 
 
-def none(world: World) -> AbstractContextManager[str]:
-    return nullcontext(world.bed.relay)
+def _connecting(by: Callable[[World], str]) -> Failure:
+    """With another connection string."""
+    return lambda world: nullcontext(by(world))
+
+
+_OTHER: Final = format_identity(IdentityKey.generate().public_key)
+
+none: Final = _connecting(lambda world: world.bed.relay)
+another_pin: Final = _connecting(lambda world: world.bed.relay.replace(world.bed.identity, _OTHER))
+another_token: Final = _connecting(lambda world: world.bed.relay.replace(world.bed.token, "brt_wrong"))
+no_tls: Final = _connecting(lambda world: world.bed.relay.replace("tls=off", "tls=on"))
+no_such_name: Final = _connecting(
+    lambda world: world.bed.relay.replace("tls=off", "tls=on").replace(_HOST, "relay.invalid")
+)
 
 
 def gone(part: str) -> Failure:
@@ -58,24 +61,6 @@ def gone(part: str) -> Failure:
             world.bed.wait_until_ready()
 
     return failure
-
-
-def another_pin(world: World) -> AbstractContextManager[str]:
-    other = format_identity(IdentityKey.generate().public_key)
-    return nullcontext(world.bed.relay.replace(world.bed.identity, other))
-
-
-def another_token(world: World) -> AbstractContextManager[str]:
-    return nullcontext(world.bed.relay.replace(world.bed.token, "brt_wrong"))
-
-
-def no_tls(world: World) -> AbstractContextManager[str]:
-    """The client expects TLS, and the relay has none."""
-    return nullcontext(world.bed.relay.replace("tls=off", "tls=on"))
-
-
-def no_such_name(world: World) -> AbstractContextManager[str]:
-    return nullcontext(world.bed.relay.replace("tls=off", "tls=on").replace(_HOST, "relay.invalid"))
 
 
 @asynccontextmanager
@@ -145,7 +130,8 @@ def _hostile(world: World, hook: Hook) -> Iterator[str]:
 
 
 @contextmanager
-def _running(server: AbstractAsyncContextManager[T], portal: Portal | None = None) -> Iterator[T]:
+def _running(server: Any, portal: Portal | None = None) -> Iterator[Any]:
+    """An asynchronous context manager, in another thread."""
     portal = portal or Portal()
     running = portal.call(server.__aenter__())
     try:
@@ -197,15 +183,21 @@ cut_answer: Final = hostile(lambda: Hook(down=cut_after(0)))
 answer_in_clear: Final = hostile(lambda: Hook(down=at(0, lambda _: [b'{"choices": []}'])))
 
 
-@contextmanager
-def proxies_in_the_environment(world: World) -> Iterator[str]:
-    names = {each: world.sink.proxy for name in _PROXY_VARIABLES for each in (name, name.lower())}
-    with patch.dict(os.environ, names):
-        yield world.bed.relay
+def _with_variables(names: tuple[str, ...], value: Callable[[World], str]) -> Failure:
+    """With these variables in the environment."""
+
+    @contextmanager
+    def failure(world: World) -> Iterator[str]:
+        with patch.dict(os.environ, dict.fromkeys(names, value(world))):
+            yield world.bed.relay
+
+    return failure
 
 
-@contextmanager
-def base_urls_in_the_environment(world: World) -> Iterator[str]:
-    names = ("OPENAI_BASE_URL", "OPENAI_API_BASE", "ANTHROPIC_BASE_URL", "GOOGLE_GEMINI_BASE_URL")
-    with patch.dict(os.environ, dict.fromkeys(names, f"http://{OUTSIDE}/v1")):
-        yield world.bed.relay
+proxies_in_the_environment: Final = _with_variables(
+    tuple(each for name in _PROXY_VARIABLES for each in (name, name.lower())), lambda world: world.sink.proxy
+)
+base_urls_in_the_environment: Final = _with_variables(
+    ("OPENAI_BASE_URL", "OPENAI_API_BASE", "ANTHROPIC_BASE_URL", "GOOGLE_GEMINI_BASE_URL"),
+    lambda _: f"http://{OUTSIDE}/v1",
+)
