@@ -91,15 +91,13 @@ def test_run_becomes_a_page_with_data(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_compare_shows_only_clear_changes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     machine = {"time": "", "commit": "", "processor": "", "cores": 2}
     files = []
-    for name, moved in (("old", [100.0, 110.0]), ("new", [50.0, 60.0])):
-        runs = {
-            "moved": [{"cpu_us": cpu} for cpu in moved],
-            "same": [{"cpu_us": cpu} for cpu in (70.0, 80.0)],
-        }
-        comparison = Comparison("", "", "", points=[Point("case", runs)])
-        files.append(tmp_path / f"{name}.json")
-        write_run({"machine": machine, "plan": {}, "comparisons": {"libraries": comparison}}, files[-1])
-    assert main(["compare", *map(str, files)]) == 0
+    for name, moved in (("old", (100.0, 110.0)), ("new", (50.0, 60.0))):
+        sides = {"moved": moved, "same": (70.0, 80.0)}
+        runs = {side: [{"cpu_us": cpu} for cpu in costs] for side, costs in sides.items()}
+        comparisons = {"libraries": Comparison("", "", "", points=[Point("case", runs)])}
+        files.append(str(tmp_path / f"{name}.json"))
+        write_run({"machine": machine, "plan": {}, "comparisons": comparisons}, Path(files[-1]))
+    assert main(["compare", *files]) == 0
     said = capsys.readouterr().out
     assert "| libraries, case, moved | cpu_us | 105 | 55 | 0.524 | yes |" in said
     assert "same" not in said

@@ -9,7 +9,6 @@ import pytest
 from blindrelay.client import SealedTransport
 from blindrelay.testbed import (
     Direction,
-    MappedProvider,
     PartDiedError,
     Testbed,
     TestbedError,
@@ -50,18 +49,11 @@ def test_tap_shows_what_passes_the_relay_sealed(bed: Testbed) -> None:
         assert word.encode() not in passed
 
 
-def test_restarted_parts_keep_their_addresses(bed: Testbed) -> None:
-    addresses = {name: part.listening for name, part in bed.parts.items()}
-    bed.kill("provider")
-    bed.start("provider")
-    bed.restart("relay")
-    bed.restart("bridge-2")
-    bed.wait_until_ready()
-    assert {name: part.listening for name, part in bed.parts.items()} == addresses
-    assert _response(bed.relay) == ANSWER
-
-
-def test_stopped_testbed_leaves_no_process_and_no_folder() -> None:
+def test_stopped_or_failed_testbed_leaves_no_process_and_no_folder() -> None:
+    failed = Testbed("scripted", relay_options={"colour": "blue"})
+    with pytest.raises(PartDiedError, match=r"relay ended with exit code 2(.|\n)*colour"):
+        failed.up()
+    assert not any(part.is_running for part in failed.parts.values())
     with Testbed("scripted") as bed:
         assert list(bed.pids) == ["provider", "bridge", "relay"]
         folder, parts = bed.folder, bed.parts.values()
@@ -69,13 +61,6 @@ def test_stopped_testbed_leaves_no_process_and_no_folder() -> None:
     assert not folder.exists()
     with pytest.raises(TestbedError, match="not up"):
         _ = bed.folder
-
-
-def test_failed_start_leaves_no_process() -> None:
-    bed = Testbed("scripted", relay_options={"colour": "blue"})
-    with pytest.raises(PartDiedError, match=r"relay ended with exit code 2(.|\n)*colour"):
-        bed.up()
-    assert not any(part.is_running for part in bed.parts.values())
 
 
 def test_provider_that_is_unknown_or_has_no_key_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,21 +71,12 @@ def test_provider_that_is_unknown_or_has_no_key_is_rejected(monkeypatch: pytest.
         Testbed("llama")  # type: ignore[arg-type]
 
 
-def test_openai_is_called_with_its_key_and_has_no_process(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_openai_is_called_with_its_key_and_has_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-a-test")
     with Testbed("openai") as bed:
         assert list(bed.pids) == ["bridge", "relay"]
         config = (bed.folder / "bridge.toml").read_text()
         assert 'credential = { env = "OPENAI_API_KEY" }' in config
-        assert "target" not in config
-        assert "sk-of-a-test" not in config
+        assert not any(word in config for word in ("target", "sk-of-a-test"))
         with pytest.raises(TestbedError, match="not a local provider"):
             _ = bed.provider
-
-
-def test_other_providers_can_be_mapped() -> None:
-    here = MappedProvider("gemini", "https://generativelanguage.googleapis.com", "http://127.0.0.1:9")
-    with Testbed("scripted", providers=[here]) as bed:
-        assert "https://api.openai.com" not in (bed.folder / "bridge.toml").read_text()
