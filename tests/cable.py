@@ -40,11 +40,14 @@ class Cable:
         self._tasks += [asyncio.create_task(up), asyncio.create_task(down)]
 
     async def _up(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        clock, due = asyncio.get_running_loop().time, 0.0
         size = int(min(65_536, self._bytes_per_second / 16))
         while data := await reader.read(size):
             if number > self._muted:
                 writer.write(data)
-            await asyncio.sleep(len(data) / self._bytes_per_second)
+            # What a busy machine has slept too long is made up for, but not the time without data.
+            due = max(due, clock() - 1) + len(data) / self._bytes_per_second
+            await asyncio.sleep(due - clock())
 
     async def _down(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65_536):

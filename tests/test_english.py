@@ -17,43 +17,35 @@ def test_prose_is_plain_and_short(folder: Path) -> None:
     assert list(faults_in(folder)) == []
 
 
-FOUND = [
-    "A status that is none.",
-    "Everything but for the key is checked.",
-    "Whoever opens it closes it.",
-    "It " + "really " * LONGEST + "works.",
-]
-PASSED = [
-    "Returns None if there is none.",
-    "There is no key for this bridge.",
-    "See `is none` and https://example.com/anew.",
-    "Attributes:\n    one: " + "word " * 20 + "\n    two: " + "word " * 20,
-    "An example follows.\n\n    " + "word " * 40,
-    "The first sentence has " + "word " * 15 + "end. The second has " + "word " * 15 + "end.",
-]
-
-
-@pytest.mark.parametrize("text", [*FOUND, *PASSED], ids=lambda text: text[:20])
-def test_only_translated_and_long_sentences_are_found(text: str) -> None:
-    assert bool(list(faults(text))) is (text in FOUND)
-
-
-PLANTED = {
-    "a function's docstring": 'def f():\n    """It starts anew."""',
-    "an attribute's docstring": 'X = 1\n"""It starts anew."""',
-    "an error": 'raise ValueError("it starts anew")',
-    "an error with a name in it": 'raise ValueError(f"{x} starts anew")',
-    "either error": 'raise ValueError("it ends" if x else "it starts anew")',
-    "a help text": 'parser.add_argument("--x", help="start it anew")',
-    "a printed line": 'print("it starts anew")',
-    "a reason": 'check(reason="it starts anew")',
+PROSE = {
+    "A status that is none.": True,
+    "Everything but for the key is checked.": True,
+    "It " + "really " * LONGEST + "works.": True,
+    "Returns None if there is none.": False,
+    "See `is none` and https://example.com/anew.": False,
+    "Attributes:\n    one: " + "word " * 20 + "\n    two: " + "word " * 20: False,
+    "An example follows.\n\n    " + "word " * 40: False,
+    "The first sentence has " + "word " * 15 + "end. The second has " + "word " * 15 + "end.": False,
 }
 
 
-@pytest.mark.parametrize("source", PLANTED.values(), ids=PLANTED)
-def test_planted_phrase_is_found(source: str, tmp_path: Path) -> None:
-    file = tmp_path / "planted.py"
-    file.write_text(source)
-    (fault,) = faults_in(tmp_path)
-    assert fault.endswith(": 'anew': again")
+@pytest.mark.parametrize("text", PROSE, ids=lambda text: text[:20])
+def test_only_translated_and_long_sentences_are_found(text: str) -> None:
+    assert bool(list(faults(text))) is PROSE[text]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'def f():\n    """It starts anew."""',
+        'X = 1\n"""It starts anew."""',
+        'raise ValueError(f"{x} starts anew")',
+        'raise ValueError("it ends" if x else "it starts anew")',
+        'parser.add_argument("--x", help="start it anew")',
+        'check(reason="it starts anew")',
+    ],
+)
+def test_docstrings_messages_and_help_are_prose(source: str) -> None:
+    ((_, text),) = (each for each in texts(source) if "anew" in each[1])
+    assert list(faults(text)) == ["'anew': again"]
     assert list(texts('x = "it starts anew"\nmatch(r"it starts anew")\n# it starts anew\n')) == []

@@ -1,4 +1,4 @@
-"""The README's commands and snippets work as printed, except for the example's connection string."""
+"""The README's commands and snippets work as printed, and the workflows call make targets that exist."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from blindrelay.testbed import Testbed
 
@@ -78,6 +79,31 @@ def test_every_kind_of_command_is_tried() -> None:
     kinds = ("make ", "pip install ", ".venv/bin/python -m blindrelay.testbed up", "blindrelay ", "curl ")
     programs = ("export TOKEN=", "OPENAI_BASE_URL=", "ANTHROPIC_BASE_URL=")
     assert [command for command in COMMANDS if not command.startswith((*kinds, *programs))] == []
+
+
+def called_by(workflow: Path) -> list[str]:
+    """Each make call, with every value of its matrix."""
+    jobs: dict[str, Any] = yaml.safe_load(workflow.read_text())["jobs"]
+    found = []
+    for job in jobs.values():
+        targets = job.get("strategy", {}).get("matrix", {}).get("target", [""])
+        for step in job["steps"]:
+            if (command := step.get("run", "")).startswith("make "):
+                found += [command.replace("${{ matrix.target }}", target) for target in targets]
+    return found
+
+
+CI_RUN = [f"make {target}" for target in re.findall(r"^ *run (\S+)$", (ROOT / ".ci/run").read_text(), re.M)]
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [*starting("make "), *CI_RUN, *(each for workflow in WORKFLOWS for each in called_by(workflow))],
+)
+def test_make_targets_exist(command: str) -> None:
+    words = re.sub(r" ARGS=.*", "", command).split()
+    subprocess.run([*words, "--dry-run"], cwd=ROOT, check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("command", starting("pip install "))
