@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request
+    from playwright.sync_api import Browser, ConsoleMessage, Page, Request
 
 _QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync")
 _OURS = ("http://127.0.0.1:", "http://localhost:", "http://[::1]:", "data:", "blob:", "file:")
@@ -45,15 +45,20 @@ def page(browser: Browser) -> Iterator[Page]:
 @contextmanager
 def checked_page(browser: Browser) -> Iterator[Page]:
     """Does the same for a test that needs several pages."""
-    errors: list[Error] = []
-    lines: list[ConsoleMessage] = []
-    requests: list[Request] = []
+    wrong: list[str] = []
+
+    def hear(line: ConsoleMessage) -> None:
+        if line.type == "error":
+            wrong.append(f"console: {line.text}")
+
+    def see(request: Request) -> None:
+        if not request.url.startswith(_OURS):
+            wrong.append(f"request: {request.url}")
+
     with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
         page = context.new_page()
-        page.on("pageerror", errors.append)
-        page.on("console", lines.append)
-        page.on("request", requests.append)
+        page.on("pageerror", lambda error: wrong.append(f"exception: {error}"))
+        page.on("console", hear)
+        page.on("request", see)
         yield page
-        assert errors == []
-        assert [line.text for line in lines if line.type == "error"] == []
-        assert [request.url for request in requests if not request.url.startswith(_OURS)] == []
+    assert wrong == []

@@ -32,6 +32,7 @@ def test_namespace_stays_open_and_has_typed_packages() -> None:
 def test_public_names_exist_and_have_docstrings(name: str) -> None:
     """Some are imported when they are first used. ruff keeps the lists complete and in order."""
     package = importlib.import_module(name)
+    assert not hasattr(package, "no_such_name")
     values = [getattr(package, each) for each in getattr(package, "__all__", [])]
     for value in (package, *(each for each in values if inspect.isclass(each) or inspect.isroutine(each))):
         assert inspect.getdoc(value), f"{value} has no docstring"
