@@ -20,14 +20,11 @@ from blindrelay.sealing.keys import parse_config
 
 SIZE: Final = 32
 _WORD: Final = 8
-_WORDS: Final = SIZE // _WORD
 _DISTINCT: Final = 20
 """Of 32 random bytes 30 differ on average; fewer than this happens once in 10^12."""
 
 _MLKEM_PUBLIC_SIZE: Final = 1_184
 _MLKEM_RANK: Final = 3
-_Q: Final = 3_329
-_N: Final = 256
 
 
 def dump(pid: int) -> list[bytes]:
@@ -43,18 +40,9 @@ def dump(pid: int) -> list[bytes]:
     return regions
 
 
-def occurs(secret: bytes, memory: list[bytes]) -> bool:
-    return any(secret in region for region in memory)
-
-
 @dataclass(frozen=True)
 class StolenKey:
-    """What opens an epoch's exchanges: the private keys of X25519 and of ML-KEM-768.
-
-    Attributes:
-        x25519: 32 bytes.
-        mlkem_seed: "d" of FIPS 203, 32 bytes; honest ciphertexts open without "z".
-    """
+    """What opens an epoch's exchanges: the X25519 key, and "d" of FIPS 203 (honest clients need no "z")."""
 
     x25519: bytes
     mlkem_seed: bytes
@@ -67,12 +55,6 @@ class StolenKey:
             parsed.not_before,
             parsed.not_after,
         )
-
-    def expanded(self) -> list[bytes]:
-        """The beginnings of the ML-KEM secret polynomials as OpenSSL holds them: 16-bit coefficients."""
-        sigma = hashlib.sha3_512(self.mlkem_seed + bytes([_MLKEM_RANK])).digest()[SIZE:]
-        secret = (_ntt(_noise(sigma, number)) for number in range(_MLKEM_RANK))
-        return [np.array(polynomial[:16], "<u2").tobytes() for polynomial in secret]
 
 
 def find_key(candidates: set[bytes], config: bytes) -> StolenKey | None:
@@ -90,32 +72,10 @@ def random_looking(memory: list[bytes]) -> set[bytes]:
     """Every 32 aligned bytes without a pointer, a small number or text in them."""
     found = set()
     for region in memory:
-        words = np.frombuffer(region, "<u8")
-        neither_pointer_nor_small = words >> np.uint64(48) != 0
-        fit = np.lib.stride_tricks.sliding_window_view(neither_pointer_nor_small, _WORDS).all(axis=1)
-        for index in np.flatnonzero(fit):
+        neither_pointer_nor_small = np.frombuffer(region, "<u8") >> np.uint64(48) != 0
+        windows = np.lib.stride_tricks.sliding_window_view(neither_pointer_nor_small, SIZE // _WORD)
+        for index in np.flatnonzero(windows.all(axis=1)):
             window = region[index * _WORD : index * _WORD + SIZE]
             if len(set(window)) >= _DISTINCT and not window.isascii():
                 found.add(window)
     return found
-
-
-def _noise(sigma: bytes, number: int) -> list[int]:
-    """FIPS 203, algorithms 7 and 8 with eta = 2."""
-    stream = hashlib.shake_256(sigma + bytes([number])).digest(_N // 2)
-    bits = [byte >> shift & 1 for byte in stream for shift in range(8)]
-    return [(sum(bits[4 * i : 4 * i + 2]) - sum(bits[4 * i + 2 : 4 * i + 4])) % _Q for i in range(_N)]
-
-
-def _ntt(polynomial: list[int]) -> list[int]:
-    """FIPS 203, algorithm 9."""
-    values, block, length = list(polynomial), 1, _N // 2
-    while length >= 2:
-        for start in range(0, _N, 2 * length):
-            zeta = pow(17, int(f"{block:07b}"[::-1], 2), _Q)
-            block += 1
-            for j in range(start, start + length):
-                step = zeta * values[j + length] % _Q
-                values[j], values[j + length] = (values[j] + step) % _Q, (values[j] - step) % _Q
-        length //= 2
-    return values

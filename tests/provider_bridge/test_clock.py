@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from blindrelay.provider_bridge.audit_log import Event
 from blindrelay.provider_bridge.clock import STEP_SECONDS, Clock, ClockWatch
 
-from .fake_time import START, FakeTime
+from .replica import FakeTime
 
 ROUNDING = 1e-3
 STEPS = st.one_of(st.floats(-1e9, 1e9), st.just(0.0))
@@ -25,17 +25,6 @@ def test_time_never_goes_back_and_is_never_behind_the_wall_clock(course: list[tu
         assert now >= last + pause - ROUNDING
         assert now >= time.wall - ROUNDING
         last = now
-
-
-def test_wall_clock_is_followed_forward_alone() -> None:
-    time = FakeTime(START - 600)
-    time.wall += 600
-    assert (time.clock.now(), time.clock.followed, time.clock.ahead) == (START, 600, 0)
-    time.wall -= 100
-    time.advance(5)
-    assert (time.clock.now(), time.clock.followed, time.clock.ahead) == (START + 5, 600, 100)
-    time.wall += 110
-    assert (time.clock.now(), time.clock.followed, time.clock.ahead) == (START + 15, 610, 0)
 
 
 def test_pause_between_the_two_readings_is_not_a_step() -> None:

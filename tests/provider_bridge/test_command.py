@@ -19,8 +19,7 @@ from blindrelay.provider_bridge import Event, load_identity
 from blindrelay.trust import format_identity, parse_identity
 from blindrelay.v1.inner_pb2 import CREDENTIAL_BROUGHT
 
-from .bridge_file import DELEGATED, configure
-from .delegated_replica import DelegatedReplica
+from .replica import DELEGATED, DelegatedReplica, configure
 from .scripted_provider import Connection, ScriptedProvider, paused
 from .sealed_caller import SealedCaller, parts, request_head
 from .test_metrics import NAMES

@@ -7,14 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from blindrelay.provider_bridge import load_identity, load_or_make_identity
 from blindrelay.provider_bridge.cli import main
 from blindrelay.provider_bridge.keys.key_files import make_signing_key
-from blindrelay.trust import format_identity
 
-from .bridge_file import DELEGATED, HELD, configure
-
-DELEGATE = ["delegate", "--key", "none.key", "--signing-key", "x", "--days", "1", "--out", "y"]
+from .replica import DELEGATED, HELD, configure
 
 
 @pytest.fixture
@@ -40,19 +36,16 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         ([], 2, "COMMAND"),
         (["serve"], 2, "--config"),
-        (["serve", "--config", "missing.toml"], 2, "does not exist"),
         (["serve", "--config", "broken.toml"], 2, "not valid TOML"),
         (["serve", "--config", "bad_key.toml"], 2, "64 hexadecimal digits"),
         (["serve", "--config", "taken.toml"], 1, "port is taken"),
         (["serve", "--config", "no_metrics.toml"], 1, "cannot expose metrics"),
         (["serve", "--config", "delegated.toml"], 2, "the delegation does not exist"),
         (["serve", "--config", "no_ca.toml"], 2, "the CA certificate does not exist"),
-        (["identity", "--key", "none.key"], 2, "does not exist"),
         (["identity"], 2, "--delegation is required"),
         (["identity", "--delegation", "bad.key"], 2, "not a delegation"),
         (["signing-key", "--out", "bad.key"], 2, "never replaces one"),
-        (["signing-key", "--out", "missing/signing.key"], 2, "cannot be written"),
-        (DELEGATE, 2, "does not exist"),
+        (["delegate", "--key", "no.key", "--signing-key", "x", "--days", "1", "--out", "y"], 2, "not exist"),
         (["token", "list", "--tokens", "none"], 2, "does not exist"),
     ],
 )
@@ -70,16 +63,6 @@ def test_mistake_is_one_line(
     (line,) = [line for line in shown.err.splitlines() if line.startswith("blindrelay-bridge:")]
     assert complaint in line
     assert shown.err == line + "\n", "a bridge that never served says nothing else"
-
-
-def test_identity_is_printed_and_made_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    new, old = tmp_path / "new.key", tmp_path / "identity.key"
-    load_or_make_identity(old)
-    assert main(["identity", "--key", str(new)]) == 2
-    capsys.readouterr()
-    for path, options in ((old, []), (old, ["--make"]), (new, ["--make"])):
-        assert main(["identity", "--key", str(path), *options]) == 0
-        assert capsys.readouterr().out == format_identity(load_identity(path).public_key) + "\n"
 
 
 def test_token_is_issued(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,8 +24,7 @@ from blindrelay.v1.inner_pb2 import DEADLINE_CLASS_HOUR
 from blindrelay.v1.keys_pb2 import KeyDirectory
 from blindrelay.v1.outer_status import OuterStatus
 
-from .delegated_replica import DAY, DelegatedReplica
-from .fake_time import FakeTime
+from .replica import DAY, DelegatedReplica, FakeTime
 from .scripted_provider import ScriptedProvider
 from .sealed_caller import calling, outer_status, request_head
 

@@ -16,8 +16,7 @@ from blindrelay.provider_bridge import load_or_make_identity
 from blindrelay.provider_bridge.cli import main
 from tests.connect_proxy import connect_proxy
 
-from .bridge_file import DELEGATED, HELD, configure
-from .delegated_replica import DelegatedReplica
+from .replica import DELEGATED, HELD, DelegatedReplica, configure
 from .scripted_provider import Connection, ScriptedProvider, certified
 
 

@@ -11,7 +11,7 @@ from blindrelay.provider_bridge.keys import epoch_keys
 from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
 from blindrelay.trust import DirectoryHistory, IdentityKey, VerifiedDirectory, verify_directory
 
-from .fake_time import START, FakeTime, W
+from .replica import START, FakeTime, W
 
 EPOCH = 3_600
 

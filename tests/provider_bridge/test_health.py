@@ -15,7 +15,7 @@ from blindrelay.provider_bridge import Bridge, BridgeConfig, bridge
 from blindrelay.serving import issue_token
 from blindrelay.trust import IdentityKey
 
-from .delegated_replica import DAY, DelegatedReplica
+from .replica import DAY, DelegatedReplica
 from .sealed_caller import SealedCaller, calling
 
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
