@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from blindrelay.provider_bridge import Bridge
 from blindrelay.sealing import ClientExchange, encapsulate
@@ -217,6 +218,16 @@ async def collect(call: Call, request: SealedRequest) -> Response:
     return response
 
 
+def health(caller: SealedCaller, method: str = "Check") -> Any:
+    """A method of the standard health service."""
+    kind: Any = caller.channel.unary_unary if method == "Check" else caller.channel.unary_stream
+    return kind(
+        f"/grpc.health.v1.Health/{method}",
+        request_serializer=HealthCheckRequest.SerializeToString,
+        response_deserializer=HealthCheckResponse.FromString,
+    )
+
+
 async def outer_status(call: Call) -> tuple[grpc.StatusCode, str | None]:
     """The status of a call that ends without a single record."""
     try:
@@ -224,11 +235,6 @@ async def outer_status(call: Call) -> tuple[grpc.StatusCode, str | None]:
     except grpc.aio.AioRpcError as error:
         return error.code(), error.details()
     return await call.code(), await call.details()
-
-
-def with_sealed(request: SealedRequest, index: int, sealed: bytes) -> SealedRequest:
-    """The request with one record replaced."""
-    return with_message(request, index, sealed=sealed)
 
 
 def with_message(request: SealedRequest, index: int, **fields: bytes) -> SealedRequest:

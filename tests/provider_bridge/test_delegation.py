@@ -12,8 +12,16 @@ from pathlib import Path
 
 import grpc
 import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from blindrelay.provider_bridge import Bridge, BridgeConfig, DelegatedIdentity, Event, exchange_opener
+from blindrelay.provider_bridge import (
+    Bridge,
+    BridgeConfig,
+    DelegatedIdentity,
+    Event,
+    bridge,
+    exchange_opener,
+)
 from blindrelay.provider_bridge.errors import DelegationEndedError
 from blindrelay.provider_bridge.keys import epoch_keys
 from blindrelay.provider_bridge.keys.delegation_file import MAX_DAYS, check_delegation, read_delegation
@@ -26,7 +34,7 @@ from blindrelay.v1.outer_status import OuterStatus
 
 from .replica import DAY, DelegatedReplica, FakeTime
 from .scripted_provider import ScriptedProvider
-from .sealed_caller import calling, outer_status, request_head
+from .sealed_caller import calling, health, outer_status, request_head
 
 UNAVAILABLE = OuterStatus.BRIDGE_UNAVAILABLE.value
 
@@ -37,12 +45,11 @@ def replica(tmp_path: Path) -> DelegatedReplica:
 
 
 @pytest.mark.parametrize("days", [0, -1, MAX_DAYS + 1])
-def test_delegation_lasts_at_most_366_days(replica: DelegatedReplica, days: int) -> None:
+def test_delegation_lasts_at_most_366_days_and_is_to_another_key(
+    replica: DelegatedReplica, days: int
+) -> None:
     with pytest.raises(ConfigError, match="1 to 366 days"):
         replica.delegate(days)
-
-
-def test_identity_does_not_delegate_to_itself(replica: DelegatedReplica) -> None:
     with pytest.raises(ConfigError, match="never to itself"):
         replica.delegate(1, signing_key=replica.identity.public_key)
 
@@ -82,12 +89,8 @@ def test_delegation_that_does_not_fit_is_refused_at_start(replica: DelegatedRepl
 def test_directories_end_with_the_delegation(replica: DelegatedReplica) -> None:
     replica.delegate(1)
     keys = replica.keys(epoch=DAY // 2)
-    for seconds, lifetime in (
-        (0, DAY // 2),
-        (DAY // 2 - 1, DAY // 2),
-        (41, DAY // 2 - 40),
-        (DAY // 2 - 41, 1),
-    ):
+    half = DAY // 2
+    for seconds, lifetime in ((0, half), (half - 1, half), (41, half - 40), (half - 41, 1)):
         replica.time.advance(seconds)
         announced = KeyDirectory.FromString(keys.directory().directory)
         assert announced.expires_at - int(replica.time.clock.now()) == lifetime
@@ -134,24 +137,15 @@ async def test_end_is_announced_without_a_call(
     task.cancel()
 
 
-def test_new_delegation_is_in_the_next_directory(replica: DelegatedReplica) -> None:
-    keys = replica.keys()
-    replica.time.advance(DAY)
-    replica.delegate(60)
-    assert keys.directory().delegation == read_delegation(replica.file).signed.delegation
-    assert keys.seconds_left == 60 * DAY
-
-
 def test_unusable_new_file_leaves_the_old_delegation(replica: DelegatedReplica) -> None:
     keys = replica.keys()
     before = keys.directory().delegation
-    damages: list[Callable[[], object]] = [
+    for damage in (
         lambda: replica.file.write_text(""),
         lambda: replica.delegate(90, identity=IdentityKey.generate()),
         lambda: replica.delegate(90, signing_key=os.urandom(32)),
         lambda: replica.file.unlink(),
-    ]
-    for damage in damages:
+    ):
         replica.noted.clear()
         damage()
         replica.time.advance(60)
@@ -185,11 +179,14 @@ def test_replicas_may_share_a_delegation(replica: DelegatedReplica) -> None:
 
 
 async def test_bridge_serves_until_its_delegation_ends(
-    config: BridgeConfig, provider: ScriptedProvider, tmp_path: Path
+    config: BridgeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(bridge, "HEALTH_SECONDS", 0.01)
     replica = DelegatedReplica(tmp_path, days=1, now=time.time())
-    bridge = Bridge(config, replica.start(), clock=replica.time.clock)
-    async with calling(bridge, replica.identity) as caller:
+    served = Bridge(config, replica.start(), clock=replica.time.clock)
+    async with calling(served, replica.identity) as caller:
+        watch = health(caller, "Watch")(HealthCheckRequest(), timeout=60)
+        assert (await watch.read()).status == HealthCheckResponse.SERVING
         assert (await caller.exchange()).status == 200
         request = await caller.seal()
         replica.time.advance(DAY + 1)
@@ -197,7 +194,10 @@ async def test_bridge_serves_until_its_delegation_ends(
         with pytest.raises(grpc.aio.AioRpcError) as error:
             await caller.directory()
         assert (error.value.code(), error.value.details()) == UNAVAILABLE
-    assert len(provider.received) == 1
+        assert (await watch.read()).status == HealthCheckResponse.NOT_SERVING
+        replica.delegate(1)
+        assert (await watch.read()).status == HealthCheckResponse.SERVING
+        watch.cancel()
     assert Event.DELEGATION_ENDED in replica.noted
 
 
@@ -214,8 +214,8 @@ async def test_late_first_message_begins_nothing_after_the_delegations_end(
         return await first_message(context)
 
     monkeypatch.setattr(exchange_opener, "_first_message", late)
-    bridge = Bridge(config, replica.start(), clock=replica.time.clock)
-    async with calling(bridge, replica.identity) as caller:
+    served = Bridge(config, replica.start(), clock=replica.time.clock)
+    async with calling(served, replica.identity) as caller:
         head = request_head(deadline_class=DEADLINE_CLASS_HOUR)
         in_time, too_late = await caller.seal(head), await caller.seal(head)
         assert (await caller.complete(in_time)).status == 200

@@ -30,7 +30,6 @@ def judged(body: bytes, path: str = "/v1/audio/transcriptions", api: str = "open
         b'the column name = 100% unique, name="file_id"',
         b'\x89PNG\r\n\x1a\nname="Black 100%"\r\n',
         b'Content-Disposition: form-data; name="file_id"\r\n\r\nx',
-        b"--a\r\n--a--\r\n",
         b"\r\n-b\r\n--\r\n",
         b"",
     ],
@@ -45,7 +44,6 @@ def test_content_is_not_read(value: bytes) -> None:
     [
         (FILE, b"Content-Type: audio/wav\r\n"),
         (b"name=file; filename=a.wav; filename*=utf-8''a.wav", b"Content-Type: audio/wav\r\n"),
-        (b'name="file"; filename="C:\\100%.wav"', b""),
         (b'name="file"; filename="file_id = \xc3\xa4; x"', b""),
         (b'name="model"', b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: 1\r\n"),
         (b'name="timestamp_granularities[]"', b"Content-Transfer-Encoding: binary\r\n"),
@@ -61,7 +59,6 @@ def test_ordinary_part_passes(disposition: bytes, headers: bytes) -> None:
     ("disposition", "reason"),
     [
         (b'name="file_id"', "file_id is not known"),
-        (b'name="image[0][file_id]"', "image is not known"),
         (b'name="file[0][file_id]"', r"file\[0\].file_id is not known"),
         (b'name="File"; filename="x"', "File is not known"),
         (b'name="file"', "file is not known"),
@@ -83,12 +80,8 @@ def test_stored_file_is_refused_unless_it_is_empty() -> None:
 @pytest.mark.parametrize(
     "disposition",
     [
-        *(
-            b'name="model"; name="file_id"',
-            b"name*=utf-8''file%5fid",
-            b'name="fi\\le_id"',
-            b'name="file%5Fid"',
-        ),
+        *(b'name="model"; name="file_id"', b"name*=utf-8''file%5fid", b'name="file%5Fid"'),
+        b'name="fi\\le_id"',
         *(b'name="file+AF8-id"', b'name="=?utf-8?q?file=5Fid?="', b'name="model"; x="y"', b"name=", b""),
         *(b'name="model" ; filename="x\\"; name="file_id"', b'name="file"; filename="x; name=file_id"'),
     ],
