@@ -7,7 +7,6 @@ import pytest
 from blindrelay.provider_bridge.policy.headers import (
     MAX_HEADERS,
     HeaderError,
-    provider_headers,
     request_headers,
     response_headers,
 )
@@ -54,22 +53,13 @@ def test_header_of_the_bridge_or_of_a_hop_is_refused(name: bytes) -> None:
             request_headers([(name, b"x")], brought=brought, added=added)
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "reason"),
-    [
-        *(
-            (b"accept", value, "control byte")
-            for value in (b"a\rb", b"a\nb", b"a\x00b", b" a", b"a ", b"\x7f")
-        ),
-        *(
-            (name, b"x", "lower case")
-            for name in (b"", b"Accept", b"accept ", b"accept:", b"a\r\n", b"a\xff")
-        ),
-    ],
-)
-def test_malformed_header_is_refused(name: bytes, value: bytes, reason: str) -> None:
-    with pytest.raises(HeaderError, match=reason):
-        request_headers([(name, value)], brought=False)
+def test_malformed_header_is_refused() -> None:
+    for value in (b"a\rb", b"a\nb", b"a\x00b", b" a", b"a ", b"\x7f"):
+        with pytest.raises(HeaderError, match="control byte"):
+            request_headers([(b"accept", value)], brought=False)
+    for name in (b"", b"Accept", b"accept ", b"accept:", b"a\r\n", b"a\xff"):
+        with pytest.raises(HeaderError, match="lower case"):
+            request_headers([(name, b"x")], brought=False)
 
 
 def test_header_with_one_meaning_is_given_once() -> None:
@@ -84,17 +74,6 @@ def test_too_many_headers_are_refused() -> None:
     assert request_headers(headers, brought=False) == headers
     with pytest.raises(HeaderError, match="more than"):
         request_headers([*headers, (b"accept", b"x")], brought=False)
-
-
-def test_bridge_makes_the_rest_itself() -> None:
-    assert provider_headers("a.example", [(b"accept", b"*/*")], (b"x-api-key", b"sk"), 12) == [
-        (b"host", b"a.example"),
-        (b"accept", b"*/*"),
-        (b"accept-encoding", b"identity"),
-        (b"content-length", b"12"),
-        (b"user-agent", b"blindrelay"),
-        (b"x-api-key", b"sk"),
-    ]
 
 
 ACCOUNT = [
@@ -134,13 +113,8 @@ def test_headers_for_sdks_are_returned_and_hops_and_cookies_are_not(brought: boo
 
 
 def test_header_that_connection_names_is_dropped() -> None:
-    received = [
-        (b"Connection", b"keep-alive, X-Request-Id"),
-        (b"x-request-id", b"1"),
-        (b"connection", b"ETag"),
-        (b"etag", b"2"),
-        (b"date", b"3"),
-    ]
+    named = [(b"Connection", b"keep-alive, X-Request-Id"), (b"connection", b"ETag")]
+    received = [*named, (b"x-request-id", b"1"), (b"etag", b"2"), (b"date", b"3")]
     assert response_headers(received, chunked=False) == [(b"date", b"3")]
 
 
@@ -150,8 +124,8 @@ def test_length_beside_a_transfer_coding_is_dropped() -> None:
     assert response_headers(received, chunked=False) == received
 
 
-@pytest.mark.parametrize("value", [b"a\rb", b"a\nb", b"a\x00b"])
-def test_response_with_control_bytes_is_refused(value: bytes) -> None:
-    with pytest.raises(HeaderError, match="control byte"):
-        response_headers([(b"x-request-id", value)], chunked=False)
-    assert response_headers([(b"x-dropped", value)], chunked=False) == []
+def test_response_with_control_bytes_is_refused() -> None:
+    for value in (b"a\rb", b"a\nb", b"a\x00b"):
+        with pytest.raises(HeaderError, match="control byte"):
+            response_headers([(b"x-request-id", value)], chunked=False)
+        assert response_headers([(b"x-dropped", value)], chunked=False) == []

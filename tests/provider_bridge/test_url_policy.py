@@ -74,20 +74,18 @@ def test_longest_url_is_read() -> None:
         parse_url(stem + "a" * (MAX_URL_SIZE - len(stem) + 1))
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "same"),
-    [
-        ("https://a.example", "https://a.example:443", True),
-        ("http://a.example", "http://a.example:80", True),
-        ("https://a.example", "http://a.example", False),
-        ("https://a.example", "http://a.example:443", False),
-        ("https://a.example", "https://a.example:8443", False),
-        ("https://a.example", "https://a.example.org", False),
-        ("https://[::1]", "https://[::1]:443", True),
-    ],
-)
-def test_origins_are_compared_with_their_ports(one: str, other: str, same: bool) -> None:
-    assert (parse_origin(one) == parse_origin(other)) is same
+def test_origins_are_compared_with_their_ports() -> None:
+    origin = parse_origin("https://a.example")
+    assert origin == parse_origin("https://a.example:443")
+    assert parse_origin("http://a.example") == parse_origin("http://a.example:80")
+    assert parse_origin("https://[::1]") == parse_origin("https://[::1]:443")
+    for other in (
+        "http://a.example",
+        "http://a.example:443",
+        "https://a.example:8443",
+        "https://a.example.org",
+    ):
+        assert origin != parse_origin(other)
 
 
 def test_origin_is_written_without_a_path_or_its_usual_port() -> None:
@@ -98,20 +96,11 @@ def test_origin_is_written_without_a_path_or_its_usual_port() -> None:
     assert parse_origin("http://[::1]:8080").authority == "[::1]:8080"
 
 
-@pytest.mark.parametrize(
-    ("origin", "loopback"),
-    [
-        ("http://127.0.0.1:8080", True),
-        ("http://127.8.8.8", True),
-        ("http://[::1]:8080", True),
-        ("http://localhost:8080", True),
-        ("http://localhost.example", False),
-        ("http://10.0.0.1", False),
-        ("http://127.0.0.1.example", False),
-    ],
-)
-def test_loopback_is_known(origin: str, loopback: bool) -> None:
-    assert parse_origin(origin).is_loopback is loopback
+def test_loopback_is_known() -> None:
+    for host in ("127.0.0.1:8080", "127.8.8.8", "[::1]:8080", "localhost:8080"):
+        assert parse_origin(f"http://{host}").is_loopback
+    for host in ("localhost.example", "10.0.0.1", "127.0.0.1.example"):
+        assert not parse_origin(f"http://{host}").is_loopback
 
 
 @pytest.mark.parametrize(
@@ -139,20 +128,10 @@ def test_listed_parameters_pass(query: str) -> None:
 
 
 @settings(deadline=None)
-@given(st.text())
-def test_any_text_is_read_or_refused(text: str) -> None:
+@given(st.one_of(st.text(), st.from_regex(r"https://a\.example/[ -~]{0,30}", fullmatch=True)))
+def test_any_text_is_read_as_it_is_or_refused(text: str) -> None:
     try:
         url = parse_url(text)
     except UrlError:
         return
     assert f"{url.origin}{url.target.decode()}" in (text, text.replace(":443", "").replace(":80", ""))
-
-
-@settings(deadline=None)
-@given(st.from_regex(r"https://a\.example/[ -~]{0,30}", fullmatch=True))
-def test_url_reaches_the_request_line_unchanged(text: str) -> None:
-    try:
-        url = parse_url(text)
-    except UrlError:
-        return
-    assert url.target == text.removeprefix("https://a.example").encode()
