@@ -65,27 +65,27 @@ async def test_brought_credential_passes_with_binary_fragments(
     assert await tunnel.heard() == b"\x00\xff" + b"z" * 65_536
 
 
-async def test_providers_close_reaches_the_client(
+async def test_providers_close_reaches_the_client_and_its_loss_is_a_failure(
     tunnels_to: SealedCaller, websocket: WebSocketProvider
 ) -> None:
-    async def leave(connection: ServerConnection) -> None:
+    async def speak(connection: ServerConnection) -> None:
         await connection.send("bye")
-        await connection.close(4001, "the session is over")
+        if await connection.recv() == HELLO:
+            await connection.close(4001, "the session is over")
+        else:
+            connection.transport.abort()
 
-    websocket.handler = leave
-    tunnel = await opened(tunnels_to)
-    assert await tunnel.heard() == b"bye"
-    assert await tunnel.closed() == (4001, "the session is over")
-    await tunnel.send(close_frame(4001))
-    await tunnel.end()
-    assert await tunnel.part() is None
-
-
-async def test_first_message_waits_for_no_round_trip(tunnels_to: SealedCaller) -> None:
-    tunnel = await SealedTunnel.opened(tunnels_to)
-    await tunnel.say(HELLO)
-    assert (await tunnel.response()).status == 101
-    assert await tunnel.heard() == HELLO.encode()
+    websocket.handler = speak
+    closed, lost = await opened(tunnels_to), await opened(tunnels_to, **BROUGHT)
+    for tunnel, message in ((closed, HELLO), (lost, "vanish")):
+        assert await tunnel.heard() == b"bye"
+        await tunnel.say(message)
+    assert await closed.closed() == (4001, "the session is over")
+    await closed.send(close_frame(4001))
+    assert (await lost.response()).failure == ("PROVIDER_FAILED", "STARTED")
+    for tunnel in (closed, lost):
+        await tunnel.end()
+        assert await tunnel.part() is None
 
 
 @pytest.mark.parametrize("fields", [{}, BROUGHT], ids=["injected", "brought"])
@@ -106,33 +106,17 @@ async def test_events_about_a_shared_accounts_limits_are_withheld(
         assert await tunnel.heard() == expected.encode()
 
 
-async def test_end_without_a_close_is_1001(tunnels_to: SealedCaller, websocket: WebSocketProvider) -> None:
+async def test_provider_learns_that_the_client_left(
+    tunnels_to: SealedCaller, websocket: WebSocketProvider
+) -> None:
+    """It ends without a close, which is 1001, or it is cancelled."""
     tunnel = await opened(tunnels_to)
     await tunnel.end()
     assert await tunnel.closed() == (1001, "")
     assert await tunnel.part() is None
     assert websocket.closes == [1001]
-
-
-async def test_cancelled_tunnel_closes_the_providers_side(
-    tunnels_to: SealedCaller, websocket: WebSocketProvider
-) -> None:
-    tunnel = await opened(tunnels_to)
-    tunnel.call.cancel()
-    await websocket.ended(1)
-
-
-async def test_lost_provider_is_a_failure(tunnels_to: SealedCaller, websocket: WebSocketProvider) -> None:
-    async def vanish(connection: ServerConnection) -> None:
-        await connection.send("half of ")
-        connection.transport.abort()
-
-    websocket.handler = vanish
-    tunnel = await opened(tunnels_to)
-    assert await tunnel.heard() == b"half of "
-    assert (await tunnel.response()).failure == ("PROVIDER_FAILED", "STARTED")
-    await tunnel.end()
-    assert await tunnel.part() is None
+    (await opened(tunnels_to)).call.cancel()
+    await websocket.ended(2)
 
 
 async def test_ordinary_response_is_passed_on(bridge: SealedCaller, provider: ScriptedProvider) -> None:
