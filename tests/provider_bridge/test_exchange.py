@@ -87,18 +87,6 @@ async def test_provider_that_comes_back_is_reached_at_once(serve: Serve, config:
             assert (await caller.exchange()).status == 200
 
 
-async def test_many_exchanges_share_one_channel(bridge: SealedCaller, provider: ScriptedProvider) -> None:
-    everybody = asyncio.Barrier(80)
-
-    async def script(connection: Connection) -> None:
-        await everybody.wait()
-        await connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
-
-    provider.script = script
-    responses = await asyncio.gather(*(bridge.exchange() for _ in range(80)))
-    assert {got.status for got in responses} == {200}
-
-
 async def test_pieces_arrive_while_the_provider_holds_back_the_rest(
     bridge: SealedCaller, provider: ScriptedProvider
 ) -> None:
