@@ -24,27 +24,17 @@ async def decoded(body: bytes, coding: bytes = b"gzip", limit: int = 1_000_000) 
         return await decode_body(bytearray(body), coding, share, limit)
 
 
-@pytest.mark.parametrize("body", [b"", b"x", BODY])
-async def test_body_is_decoded(body: bytes) -> None:
-    assert await decoded(gzip.compress(body)) == body
-    assert await decoded(zlib.compress(body), b"deflate") == body
+async def test_body_is_decoded() -> None:
+    for body in (b"", b"x", BODY):
+        assert await decoded(gzip.compress(body)) == body
+        assert await decoded(zlib.compress(body), b"deflate") == body
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        BODY,
-        gzip.compress(BODY)[:-1],
-        gzip.compress(BODY) + b"x",
-        gzip.compress(BODY) * 2,
-        gzip.compress(BODY)[:-8] + bytes(8),
-        zlib.compress(BODY),
-    ],
-)
-async def test_damaged_stream_is_refused(body: bytes) -> None:
-    with pytest.raises(RequestError, match="not one whole gzip stream"):
-        await decoded(body)
+async def test_damaged_stream_is_refused() -> None:
+    whole = gzip.compress(BODY)
+    for body in (b"", BODY, whole[:-1], whole + b"x", whole * 2, whole[:-8] + bytes(8), zlib.compress(BODY)):
+        with pytest.raises(RequestError, match="not one whole gzip stream"):
+            await decoded(body)
 
 
 async def test_bomb_is_refused_at_the_limit() -> None:

@@ -59,8 +59,12 @@ async def test_listening_provider_is_reached_and_sent_nothing(doctor: Doctor) ->
     listener = Listener()
     async with ScriptedProvider(listener, bare=True).serving() as provider:
         found = await asyncio.to_thread(doctor.examine, f"http://localhost:{provider.port}")
-        await provider.idle()
-    assert listener.heard == b""
+        with connect_proxy() as proxy:
+            more = f'proxy = "http://127.0.0.1:{proxy.port}"'
+            through = await asyncio.to_thread(doctor.examine, provider.origin, more=more)
+            await provider.idle()
+    assert (listener.heard, through["provider"]["ok"]) == (b"", True)
+    assert proxy.requests[0].startswith(f"CONNECT 127.0.0.1:{provider.port} ")
     assert list(found) == ["configuration", "identity", "listen", "provider"]
     assert all(each["ok"] for each in found.values())
     assert found["identity"]["detail"].startswith("br1")
@@ -73,38 +77,24 @@ async def test_entrys_ca_decides(doctor: Doctor, trusted: bool) -> None:
     async with ScriptedProvider(listener, certified(ca), bare=True).serving() as provider:
         found = await asyncio.to_thread(doctor.examine, provider.origin, more='ca = "ca.pem"')
         await provider.idle()
-    assert listener.heard == b""
-    assert found["provider"]["ok"] is trusted
+    assert (listener.heard, found["provider"]["ok"]) == (b"", trusted)
     assert ("is reached" if trusted else "its TLS certificate was not") in found["provider"]["detail"]
 
 
-async def test_provider_is_reached_through_the_entrys_proxy(doctor: Doctor) -> None:
-    listener = Listener()
-    with connect_proxy() as proxy:
-        more = f'proxy = "http://127.0.0.1:{proxy.port}"'
-        async with ScriptedProvider(listener, bare=True).serving() as provider:
-            found = await asyncio.to_thread(doctor.examine, provider.origin, more=more)
-            await provider.idle()
-    assert (found["provider"]["ok"], listener.heard) == (True, b"")
-    assert proxy.requests[0].startswith(f"CONNECT 127.0.0.1:{provider.port} ")
-
-
 @pytest.mark.parametrize(
-    ("target", "words"),
-    [("https://nowhere.invalid", "its name was not found"), ("http://127.0.0.1:1", "could not be reached")],
+    ("target", "status", "words"),
+    [
+        ("https://nowhere.invalid", None, "its name was not found"),
+        ("http://127.0.0.1:1", None, "could not be reached"),
+        ("https://models.example", 403, "refused with status 403"),
+    ],
 )
-def test_missing_provider_is_a_failure(doctor: Doctor, target: str, words: str) -> None:
-    provider = doctor.examine(target)["provider"]
+def test_missing_provider_is_a_failure(doctor: Doctor, target: str, status: int | None, words: str) -> None:
+    with connect_proxy(status or 200) as proxy:
+        more = f'proxy = "http://127.0.0.1:{proxy.port}"' if status else ""
+        provider = doctor.examine(target, more=more)["provider"]
     assert words in provider["detail"]
-    assert provider["remedy"]
-
-
-def test_proxy_that_refuses_is_a_failure(doctor: Doctor) -> None:
-    with connect_proxy(403) as proxy:
-        more = f'proxy = "http://127.0.0.1:{proxy.port}"'
-        provider = doctor.examine("https://models.example", more=more)["provider"]
-    assert "refused with status 403" in provider["detail"]
-    assert "proxy" in provider["remedy"]
+    assert ("proxy" in provider["remedy"]) is (status is not None)
 
 
 @pytest.mark.parametrize(("days", "ok"), [(30, True), (3, False)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import closing
+from types import SimpleNamespace
 from typing import cast
 
 import h11
@@ -77,18 +78,10 @@ async def test_other_tasks_run_even_if_data_is_there_at_once() -> None:
         assert turn.done()
 
 
-class _SwitchedBody:
-    def __init__(self, stream: EndlessStream) -> None:
-        self._stream = stream
-
-    def switched(self) -> EndlessStream:
-        return self._stream
-
-
 async def test_endless_pings_are_answered_a_few_at_a_time() -> None:
     stream = EndlessStream(b"", PING * (READ_SIZE // 2))
     stream.take()
-    tunnel = ProviderTunnel(cast(ResponseBody, _SwitchedBody(stream)), [])
+    tunnel = ProviderTunnel(cast(ResponseBody, SimpleNamespace(switched=lambda: stream)), [])
     receiving = asyncio.create_task(tunnel.receive())
     while len(stream.written) < 3:  # noqa: ASYNC110 (nobody is told)
         await asyncio.sleep(0)

@@ -98,8 +98,7 @@ def test_nothing_but_json_is_read(text: str) -> None:
     assert value == json.loads(text)
 
 
-@pytest.mark.parametrize("quotes", [100_000, 1_000_000])
-def test_escaped_quotes_in_a_broken_string_are_scanned_once(quotes: int) -> None:
-    """Each could begin a string. If each were tried, the larger body would take hours."""
+def test_escaped_quotes_in_a_broken_string_are_scanned_once() -> None:
+    """Each could begin a string. If each were tried, it would take hours."""
     with pytest.raises(JsonError):
-        parse_json(b'{"a":"' + b'\\"' * quotes + b'\x01"}')
+        parse_json(b'{"a":"' + b'\\"' * 1_000_000 + b'\x01"}')
