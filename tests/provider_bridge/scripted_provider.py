@@ -14,6 +14,10 @@ EVENT_STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-
 LAST_CHUNK = b"0\r\n\r\n"
 
 
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
 @dataclass
 class Received:
     """One HTTP request as it came over the socket."""
@@ -38,9 +42,6 @@ class Connection:
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
         await self.writer.drain()
-
-    async def send_chunk(self, data: bytes) -> None:
-        await self.send(b"%x\r\n%b\r\n" % (len(data), data))
 
     async def gone(self) -> None:
         """Waits until the bridge has closed its side."""
@@ -75,16 +76,14 @@ def raw(data: bytes, *, cut: bool = False, close: bool = False) -> Script:
     return script
 
 
-def paused(release: asyncio.Event, first: bytes = b"") -> Script:
-    """An event stream with this first chunk, if any; its last chunk, "end", waits for `release`."""
+def stepwise(release: asyncio.Semaphore, first: bytes, *more: bytes) -> Script:
+    """Sends the first bytes at once, and each of the others when it is released."""
 
     async def script(connection: Connection) -> None:
-        await connection.send(EVENT_STREAM)
-        if first:
-            await connection.send_chunk(first)
-        await release.wait()
-        await connection.send_chunk(b"end")
-        await connection.send(LAST_CHUNK)
+        await connection.send(first)
+        for data in more:
+            await release.acquire()
+            await connection.send(data)
 
     return script
 
@@ -105,7 +104,7 @@ def until_gone(gone: asyncio.Event, data: bytes = b"", *, flood: bool = False) -
 
 async def _flood(connection: Connection) -> None:
     while True:
-        await connection.send_chunk(b"x" * 65_536)
+        await connection.send(chunk(b"x" * 65_536))
 
 
 def certified(authority: trustme.CA, name: str = "localhost") -> ssl.SSLContext:

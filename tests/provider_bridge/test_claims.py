@@ -1,4 +1,4 @@
-"""Each exchange is claimed once, within the window, or not at all."""
+"""Each exchange is claimed once, within the window, by a clock that never goes back."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from blindrelay.provider_bridge.audit_log import Event
 from blindrelay.provider_bridge.claims import ClaimMemory
-from blindrelay.provider_bridge.clock import Clock
+from blindrelay.provider_bridge.clock import STEP_SECONDS, Clock, ClockWatch
 from blindrelay.provider_bridge.errors import UnclaimedError
 from blindrelay.provider_bridge.quota import Quota
 
@@ -117,3 +118,56 @@ def test_no_steps_of_the_clock_let_an_exchange_in_twice(
             accepted.add((exchange, issued_at))
         time.wall += step
         time.advance(pause)
+
+
+ROUNDING = 1e-3
+
+
+@given(st.lists(st.tuples(STEPS, st.floats(0, 1e6))))
+def test_time_never_goes_back_and_is_never_behind_the_wall_clock(course: list[tuple[float, float]]) -> None:
+    time = FakeTime()
+    last = time.clock.now()
+    for step, pause in course:
+        time.wall += step
+        time.advance(pause)
+        now = time.clock.now()
+        assert now >= last + pause - ROUNDING
+        assert now >= time.wall - ROUNDING
+        last = now
+
+
+def test_pause_between_the_two_readings_is_not_a_step() -> None:
+    """The process may be suspended between any two lines while both clocks go on."""
+    passed = 0.0
+
+    def reading() -> float:
+        nonlocal passed
+        passed += 30
+        return passed
+
+    clock = Clock(reading, reading)
+    for _ in range(10):
+        clock.now()
+    assert clock.followed == 0
+
+
+def test_large_steps_are_noted_once() -> None:
+    time = FakeTime()
+    noted: list[Event] = []
+    watch = ClockWatch(time.clock, noted.append)
+    for step, events in (
+        (0, []),
+        (STEP_SECONDS / 2, []),
+        (600, [Event.CLOCK_SET_FORWARD]),
+        (0, []),
+        (-60, [Event.CLOCK_SET_BACK]),
+        (-60, []),
+        (120, []),
+        (-60, [Event.CLOCK_SET_BACK]),
+        (600, [Event.CLOCK_SET_FORWARD]),
+    ):
+        time.wall += step
+        noted.clear()
+        watch.look()
+        watch.look()
+        assert noted == events

@@ -19,9 +19,9 @@ from blindrelay.provider_bridge import Event, load_identity
 from blindrelay.trust import format_identity, parse_identity
 
 from .replica import DELEGATED, DelegatedReplica, configure
-from .scripted_provider import ScriptedProvider, paused
+from .scripted_provider import EVENT_STREAM, LAST_CHUNK, ScriptedProvider, chunk, stepwise
 from .sealed_caller import SealedCaller, parts
-from .test_metrics import NAMES
+from .test_log_and_metrics import NAMES
 from .upstream_call import free_port
 
 
@@ -109,15 +109,15 @@ async def test_bridge_serves_without_the_identity_key(tmp_path: Path, provider: 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_signal_drains(tmp_path: Path, provider: ScriptedProvider, number: int) -> None:
-    release = asyncio.Event()
-    provider.script = paused(release)
+    release = asyncio.Semaphore(0)
+    provider.script = stepwise(release, EVENT_STREAM, chunk(b"end") + LAST_CHUNK)
     async with running(configure(tmp_path, provider.origin), "--json") as bridge, bridge.caller as caller:
         request = await caller.seal()
         received = parts(await caller.send(request), request)
         await anext(received)
         stopping = asyncio.create_task(bridge.stop(number))
         await asyncio.sleep(0.3)
-        release.set()
+        release.release()
         assert b"".join([part.body async for part in received]) == b"end"
         assert "draining" in await stopping
 

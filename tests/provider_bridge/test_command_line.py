@@ -1,16 +1,25 @@
-"""The commands of `blindrelay-bridge` that end at once, and the mistakes of a first day."""
+"""The commands of `blindrelay-bridge` that end at once: their mistakes, and what `doctor` finds."""
 
 from __future__ import annotations
 
+import asyncio
+import json
 import socket
+import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trustme
 
+from blindrelay.provider_bridge import load_or_make_identity
 from blindrelay.provider_bridge.cli import main
 from blindrelay.provider_bridge.keys.key_files import make_signing_key
+from tests.connect_proxy import connect_proxy
 
-from .replica import DELEGATED, HELD, configure
+from .replica import DELEGATED, HELD, DelegatedReplica, configure
+from .scripted_provider import Connection, ScriptedProvider, certified
 
 
 @pytest.fixture
@@ -68,3 +77,95 @@ def test_mistake_is_one_line(
 def test_token_is_issued(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["token", "issue", "relay", "--tokens", str(tmp_path / "tokens")]) == 0
     assert capsys.readouterr().out.startswith("brt_")
+
+
+class Doctor:
+    """Runs the command; a provider entry has a credential, and `more` lines."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder = folder
+        self._capsys = capsys
+        (folder / "key").write_text("sk-canary")
+        (folder / "key").chmod(0o600)
+
+    def examine(self, target: str = "http://127.0.0.1:1", keys: str = HELD, more: str = "") -> dict[str, Any]:
+        """Each check and its finding."""
+        more += '\norigin = "https://models.example"\ncredential = { file = "key" }'
+        file = configure(self.folder, target, keys=keys, more=more)
+        code = main(["doctor", "--config", str(file), "--json"])
+        found = json.loads(self._capsys.readouterr().out)
+        assert found["ok"] == (code == 0)
+        return {each["check"]: each for each in found["checks"]}
+
+
+@pytest.fixture
+def doctor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Doctor:
+    return Doctor(tmp_path, capsys)
+
+
+@dataclass
+class Listener:
+    """A provider's port, and the bytes that came to it."""
+
+    heard: bytes = b""
+
+    async def __call__(self, connection: Connection) -> None:
+        self.heard += await connection.reader.read()
+
+
+async def test_listening_provider_is_reached_and_sent_nothing(doctor: Doctor) -> None:
+    load_or_make_identity(doctor.folder / "identity.key")
+    listener = Listener()
+    async with ScriptedProvider(listener, bare=True).serving() as provider:
+        found = await asyncio.to_thread(doctor.examine, f"http://localhost:{provider.port}")
+        with connect_proxy() as proxy:
+            more = f'proxy = "http://127.0.0.1:{proxy.port}"'
+            through = await asyncio.to_thread(doctor.examine, provider.origin, more=more)
+            await provider.idle()
+    assert (listener.heard, through["provider"]["ok"]) == (b"", True)
+    assert proxy.requests[0].startswith(f"CONNECT 127.0.0.1:{provider.port} ")
+    assert list(found) == ["configuration", "identity", "listen", "provider"]
+    assert all(each["ok"] for each in found.values())
+    assert found["identity"]["detail"].startswith("br1")
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_entrys_ca_decides(doctor: Doctor, trusted: bool) -> None:
+    ca, listener = trustme.CA(), Listener()
+    (ca if trusted else trustme.CA()).cert_pem.write_to_path(str(doctor.folder / "ca.pem"))
+    async with ScriptedProvider(listener, certified(ca), bare=True).serving() as provider:
+        found = await asyncio.to_thread(doctor.examine, provider.origin, more='ca = "ca.pem"')
+        await provider.idle()
+    assert (listener.heard, found["provider"]["ok"]) == (b"", trusted)
+    assert ("is reached" if trusted else "its TLS certificate was not") in found["provider"]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "words"),
+    [
+        ("https://nowhere.invalid", None, "its name was not found"),
+        ("http://127.0.0.1:1", None, "could not be reached"),
+        ("https://models.example", 403, "refused with status 403"),
+    ],
+)
+def test_missing_provider_is_a_failure(doctor: Doctor, target: str, status: int | None, words: str) -> None:
+    with connect_proxy(status or 200) as proxy:
+        more = f'proxy = "http://127.0.0.1:{proxy.port}"' if status else ""
+        provider = doctor.examine(target, more=more)["provider"]
+    assert words in provider["detail"]
+    assert ("proxy" in provider["remedy"]) is (status is not None)
+
+
+@pytest.mark.parametrize(("days", "ok"), [(30, True), (3, False)])
+def test_delegation_that_ends_soon_is_a_failure(doctor: Doctor, days: int, ok: bool) -> None:
+    DelegatedReplica(doctor.folder, days, time.time())
+    found = doctor.examine(keys=DELEGATED)["identity"]
+    assert found["ok"] is ok
+    assert "delegated until" in found["detail"]
+
+
+def test_missing_identity_key_is_not_made(doctor: Doctor) -> None:
+    found = doctor.examine()["identity"]
+    assert found["ok"]
+    assert "first start" in found["detail"]
+    assert not (doctor.folder / "identity.key").exists()

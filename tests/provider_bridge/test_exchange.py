@@ -18,7 +18,7 @@ from blindrelay.v1.inner_pb2 import (
 )
 
 from .conftest import Serve, provider_at
-from .scripted_provider import EVENT_STREAM, LAST_CHUNK, Connection, ScriptedProvider, raw, response
+from .scripted_provider import EVENT_STREAM, LAST_CHUNK, ScriptedProvider, chunk, raw, response, stepwise
 from .sealed_caller import CHAT, SealedCaller, parts, request_head
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -91,24 +91,16 @@ async def test_pieces_arrive_while_the_provider_holds_back_the_rest(
     bridge: SealedCaller, provider: ScriptedProvider
 ) -> None:
     release = asyncio.Semaphore(0)
-
-    async def script(connection: Connection) -> None:
-        await connection.send(EVENT_STREAM)
-        for number in range(3):
-            await release.acquire()
-            await connection.send_chunk(b"data: %d\n\n" % number)
-        await release.acquire()
-        await connection.send(LAST_CHUNK)
-
-    provider.script = script
+    pieces = [b"data: %d\n\n" % number for number in range(3)]
+    provider.script = stepwise(release, EVENT_STREAM, *map(chunk, pieces), LAST_CHUNK)
     request = await bridge.seal()
     received = parts(await bridge.send(request), request)
     head = await anext(received)
     assert (head.head.status, head.body) == (200, b"")
-    for number in range(3):
+    for piece in pieces:
         release.release()
         part = await anext(received)
-        assert (part.body, part.HasField("tail")) == (b"data: %d\n\n" % number, False)
+        assert (part.body, part.HasField("tail")) == (piece, False)
     release.release()
     assert (await anext(received)).tail.body_end == BODY_END_CHUNKED
     assert [part async for part in received] == []
@@ -117,30 +109,21 @@ async def test_pieces_arrive_while_the_provider_holds_back_the_rest(
 async def test_slow_response_of_known_length_is_not_held_back(
     bridge: SealedCaller, provider: ScriptedProvider
 ) -> None:
-    release = asyncio.Event()
-
-    async def script(connection: Connection) -> None:
-        await connection.send(OK + b"content-length: 6\r\n\r\nabc")
-        await release.wait()
-        await connection.send(b"def")
-
-    provider.script = script
+    release = asyncio.Semaphore(0)
+    provider.script = stepwise(release, OK + b"content-length: 6\r\n\r\nabc", b"def")
     request = await bridge.seal()
     received = parts(await bridge.send(request), request)
     first = await anext(received)
     assert (first.head.status, first.body) == (200, b"abc")
-    release.set()
+    release.release()
     assert b"".join([part.body async for part in received]) == b"def"
 
 
-@pytest.mark.parametrize("chunk", [1, 1_000, 65_536, 300_000])
-async def test_chunks_of_any_size_arrive(
-    bridge: SealedCaller, provider: ScriptedProvider, chunk: int
-) -> None:
-    body = bytes(range(256)) * 8 * (1 if chunk == 1 else 1_000)
-    chunks = [body[start : start + chunk] for start in range(0, len(body), chunk)]
-    framed = b"".join(b"%x\r\n%b\r\n" % (len(each), each) for each in chunks)
-    provider.script = raw(CHUNKED + b"\r\n" + framed + LAST_CHUNK)
+@pytest.mark.parametrize("size", [1, 1_000, 65_536, 300_000])
+async def test_chunks_of_any_size_arrive(bridge: SealedCaller, provider: ScriptedProvider, size: int) -> None:
+    body = bytes(range(256)) * 8 * (1 if size == 1 else 1_000)
+    chunks = (chunk(body[start : start + size]) for start in range(0, len(body), size))
+    provider.script = raw(CHUNKED + b"\r\n" + b"".join(chunks) + LAST_CHUNK)
     got = await bridge.exchange()
     assert (got.body, got.body_end) == (body, BODY_END_CHUNKED)
     assert max(len(piece) for piece in got.pieces) <= 65_536

@@ -21,7 +21,16 @@ from blindrelay.v1.inner_pb2 import ERROR_CODE_DRAINING, EXECUTION_NOT_STARTED, 
 from blindrelay.v1.limits import RECORD_SECONDS
 from blindrelay.v1.outer_status import OuterStatus
 
-from .scripted_provider import EVENT_STREAM, LAST_CHUNK, Connection, ScriptedProvider, paused, raw, until_gone
+from .scripted_provider import (
+    EVENT_STREAM,
+    LAST_CHUNK,
+    Connection,
+    ScriptedProvider,
+    chunk,
+    raw,
+    stepwise,
+    until_gone,
+)
 from .sealed_caller import SealedCaller, SealedRequest, calling, collect, health, parts
 
 LONG = b'{"user":"' + b"a" * 1_000_000 + b'"}'
@@ -134,7 +143,7 @@ async def test_slow_client_slows_the_provider_down(bridge: SealedCaller, provide
         nonlocal sent
         await connection.send(EVENT_STREAM)
         while sent < 600:
-            await connection.send_chunk(b"x" * 65_536)
+            await connection.send(chunk(b"x" * 65_536))
             sent += 1
         await connection.send(LAST_CHUNK)
 
@@ -153,8 +162,8 @@ async def test_slow_client_slows_the_provider_down(bridge: SealedCaller, provide
 async def test_draining_bridge_finishes_what_runs_and_refuses_what_is_new(
     config: BridgeConfig, identity: IdentityKey, provider: ScriptedProvider
 ) -> None:
-    release = asyncio.Event()
-    provider.script = paused(release)
+    release = asyncio.Semaphore(0)
+    provider.script = stepwise(release, EVENT_STREAM, chunk(b"end") + LAST_CHUNK)
     bridge = Bridge(config, identity)
     async with calling(bridge, identity) as caller:
         running, late = await caller.seal(), await caller.seal()
@@ -167,7 +176,7 @@ async def test_draining_bridge_finishes_what_runs_and_refuses_what_is_new(
         assert (refusal.code, refusal.execution) == (ERROR_CODE_DRAINING, EXECUTION_NOT_STARTED)
         # The sealed error is for the client; the status is for the relay.
         assert (await call.code(), await call.details()) == OuterStatus.DRAINING.value
-        release.set()
+        release.release()
         assert b"".join([part.body async for part in response]) == b"end"
 
 
@@ -193,12 +202,7 @@ async def test_health_needs_no_token_and_tells_of_draining(
     requests = [HealthCheckRequest(service=service) for service in ("", "blindrelay.v1.ExchangeService")]
     async with calling(bridge, identity) as caller:
         watch = health(caller, "Watch")(requests[0], timeout=60)
-        for drained, status in (
-            (False, HealthCheckResponse.SERVING),
-            (True, HealthCheckResponse.NOT_SERVING),
-        ):
-            if drained:
-                await bridge.begin_to_drain()
+        for status in (HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING):
             assert (await watch.read()).status == status
             assert [(await health(caller)(request)).status for request in requests] == [status] * 2
             await bridge.begin_to_drain()
