@@ -10,7 +10,7 @@ from blindrelay.provider_bridge import HeldIdentity
 from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
 from blindrelay.trust import IdentityKey, KeyHistory, compare
 
-from ..provider_bridge.fake_time import FakeTime
+from ..provider_bridge.replica import FakeTime
 
 
 @pytest.mark.parametrize("epoch", [60, 600, 3_600])

@@ -36,15 +36,13 @@ def identity() -> IdentityKey:
     return IdentityKey.generate()
 
 
-def provider_at(target: str, preset: str = "openai", credential: bytes | None = b"sk-bridge") -> Provider:
+def provider_at(target: str, preset: str = "openai") -> Provider:
     known = presets()[preset]
     return Provider(
         name=preset,
         origin=known.origin or parse_origin(f"https://{preset}.example"),
         target=parse_origin(target),
-        credential=None
-        if credential is None
-        else Credential(known.credential.header, lambda: known.credential.value(credential)),
+        credential=Credential(known.credential.header, lambda: known.credential.value(b"sk-bridge")),
         injected=known.injected,
         brought=known.brought,
         stateless=known.stateless,

@@ -93,18 +93,13 @@ def until_gone(gone: asyncio.Event, data: bytes = b"", *, flood: bool = False) -
 
     async def script(connection: Connection) -> None:
         await connection.send(data)
-        flooding = asyncio.create_task(_flood(connection)) if flood else None
+        with suppress(ConnectionError):
+            while flood:
+                await connection.send(chunk(b"x" * 65_536))
         await connection.gone()
-        if flooding is not None:
-            flooding.cancel()
         gone.set()
 
     return script
-
-
-async def _flood(connection: Connection) -> None:
-    while True:
-        await connection.send(chunk(b"x" * 65_536))
 
 
 def certified(authority: trustme.CA, name: str = "localhost") -> ssl.SSLContext:

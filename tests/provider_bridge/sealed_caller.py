@@ -15,20 +15,12 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from blindrelay.provider_bridge import Bridge
 from blindrelay.sealing import ClientExchange, encapsulate
 from blindrelay.trust import IdentityKey, VerifiedDirectory, verify_directory
+from blindrelay.v1 import inner_pb2 as inner
 from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.exchange_pb2 import ExchangeRequest, ExchangeResponse, GetKeyDirectoryResponse
 from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, EXCHANGE_METHOD, KEY_DIRECTORY_METHOD
-from blindrelay.v1.inner_pb2 import (
-    CREDENTIAL_INJECTED,
-    DEADLINE_CLASS_MINUTE,
-    EXCHANGE_KIND_EXCHANGE,
-    ErrorCode,
-    Execution,
-    Header,
-    RequestHead,
-    ResponsePart,
-)
+from blindrelay.v1.inner_pb2 import ErrorCode, Execution, Header, RequestHead, ResponsePart
 
 Call = grpc.aio.StreamStreamCall[Any, Any]
 CHAT = "https://api.openai.com/v1/chat/completions"
@@ -37,17 +29,11 @@ CHAT = "https://api.openai.com/v1/chat/completions"
 def request_head(url: str = CHAT, method: str = "POST", **fields: Any) -> RequestHead:
     """A head that a bridge accepts; `fields` replace what it says."""
     headers = fields.pop("headers", {b"content-type": b"application/json"} if method == "POST" else {})
-    default: dict[str, Any] = {
-        "kind": EXCHANGE_KIND_EXCHANGE,
-        "credential": CREDENTIAL_INJECTED,
-        "deadline_class": DEADLINE_CLASS_MINUTE,
-    }
-    return RequestHead(
-        method=method,
-        url=url,
-        headers=[Header(name=name, value=value) for name, value in headers.items()],
-        **(default | fields),
-    )
+    fields.setdefault("kind", inner.EXCHANGE_KIND_EXCHANGE)
+    fields.setdefault("credential", inner.CREDENTIAL_INJECTED)
+    fields.setdefault("deadline_class", inner.DEADLINE_CLASS_MINUTE)
+    listed = [Header(name=name, value=value) for name, value in headers.items()]
+    return RequestHead(method=method, url=url, headers=listed, **fields)
 
 
 @dataclass
@@ -89,9 +75,7 @@ class Response:
         self.records += 1
         if part.HasField("head"):
             self.status = part.head.status
-            self.headers = {
-                header.name.decode(): header.value.decode("latin-1") for header in part.head.headers
-            }
+            self.headers = {each.name.decode(): each.value.decode("latin-1") for each in part.head.headers}
         if part.body:
             self.pieces.append(part.body)
         if part.HasField("tail"):
@@ -118,12 +102,8 @@ class SealedCaller:
             if self.credentials is None
             else grpc.aio.secure_channel(self.address, self.credentials, options=options)
         )
-        self._exchange: grpc.aio.StreamStreamMultiCallable[Any, Any] = self.channel.stream_stream(
-            EXCHANGE_METHOD
-        )
-        self._directory: grpc.aio.UnaryUnaryMultiCallable[Any, Any] = self.channel.unary_unary(
-            KEY_DIRECTORY_METHOD
-        )
+        self._exchange: Any = self.channel.stream_stream(EXCHANGE_METHOD)
+        self._directory: Any = self.channel.unary_unary(KEY_DIRECTORY_METHOD)
 
     async def __aenter__(self) -> SealedCaller:
         return self
@@ -147,7 +127,7 @@ class SealedCaller:
             "issued_at": int(time.time()) // 10 * 10,
             "max_units": 1_000_000,
         }
-        return Envelope(**(default | fields)), key.config
+        return Envelope(**default | fields), key.config
 
     async def seal(
         self, head: RequestHead | None = None, body: bytes = b"{}", **envelope: Any
@@ -156,16 +136,15 @@ class SealedCaller:
         encoded = made.SerializeToString(deterministic=True)
         exchange = encapsulate(encoded, config)
         exchange.request.head(head or request_head())
-        first, *more = [*exchange.request.body(body), *exchange.request.end()]
-        messages = [
-            ExchangeRequest(encapsulated_secret=exchange.encapsulated_secret, sealed=first),
-            *(ExchangeRequest(sealed=sealed) for sealed in more),
-        ]
+        records = [*exchange.request.body(body), *exchange.request.end()]
+        messages = [ExchangeRequest(sealed=sealed) for sealed in records]
+        messages[0].encapsulated_secret = exchange.encapsulated_secret
         return SealedRequest(encoded, [message.SerializeToString() for message in messages], exchange)
 
     def start(self, request: SealedRequest) -> Call:
         """A call on which nothing has been sent yet."""
-        return self._exchange(metadata=(*self.metadata, *request.metadata))
+        call: Call = self._exchange(metadata=(*self.metadata, *request.metadata))
+        return call
 
     async def begin(self, request: SealedRequest, count: int = 1) -> Call:
         """A call on which the first `count` messages have been sent."""
@@ -235,6 +214,11 @@ async def outer_status(call: Call) -> tuple[grpc.StatusCode, str | None]:
     except grpc.aio.AioRpcError as error:
         return error.code(), error.details()
     return await call.code(), await call.details()
+
+
+def with_sealed(request: SealedRequest, index: int, sealed: bytes) -> SealedRequest:
+    """The request with one record replaced."""
+    return with_message(request, index, sealed=sealed)
 
 
 def with_message(request: SealedRequest, index: int, **fields: bytes) -> SealedRequest:

@@ -77,21 +77,18 @@ class SealedTunnel:
             part = await self.part()
             assert part is not None
             assert part.HasField("frame"), part
-            assert part.frame.opcode != CLOSE
             data += part.frame.data
             if part.frame.fin:
                 return data
 
     async def closed(self) -> tuple[int | None, str]:
         """The provider's close, and after it nothing but the tail."""
-        part = await self.part()
-        assert part is not None
-        assert part.frame.opcode == CLOSE
-        tail = await self.part()
+        close, tail = await self.part(), await self.part()
+        assert close is not None
         assert tail is not None
-        assert tail.HasField("tail")
+        assert (close.frame.opcode, tail.HasField("tail")) == (CLOSE, True)
         assert self.request.exchange.response.finished
-        return close_reason(part.frame)
+        return close_reason(close.frame)
 
 
 async def opened(caller: SealedCaller, url: str = REALTIME, **fields: Any) -> SealedTunnel:

@@ -67,11 +67,9 @@ PRESET_MISTAKES = [
 ]
 PROVIDER_MISTAKES = [
     ('base = "/v1/"', "base is wrong: .* without a slash"),
-    ('credential_header = "a b"', "not a header's name"),
     ('credential_header = "Host"', "no request .* may have"),
     ('credential_prefix = "a\\nb"', "printable ASCII"),
     ('request_headers = ["x:"]', "not a header's name"),
-    ('request_headers = ["Cookie"]', "no request .* may have"),
     ('request_headers = ["authorization"]', "belongs to a credential"),
     ('credential_header = "x-key"\nrequest_headers = ["X-Key"]', "belongs to a credential"),
     ('cache_controls = "maybe"', 'neither "pass" nor "refuse"'),
@@ -84,7 +82,6 @@ PROVIDER_MISTAKES = [
     ('stateless = "none.toml"', "No such file"),
     ("credential = {}", "exactly one"),
     ('credential = { env = "A", file = "b" }', "exactly one"),
-    ('credential = { env = "UNSET" }', "UNSET, and that environment"),
     ('credential = { env = "EMPTY" }', "EMPTY, and that environment"),
     ('credential = { env = "LINES" }', "not a credential"),
     ('credential = { file = "none" }', "does not exist"),
@@ -119,7 +116,7 @@ def provider(folder: Path, lines: str, **environment: str) -> Provider:
 
 
 def shown(credential: Credential | None) -> tuple[bytes, bytes] | None:
-    return credential and (credential.name, credential.read())
+    return None if credential is None else (credential.name, credential.read())
 
 
 def test_minimal_file(folder: Path) -> None:
@@ -246,7 +243,6 @@ CONTROLLED = b'{"model":"m","prompt_cache_key":"k"}'
         ('preset = "openai"', [PLAIN, CONTROLLED], [SALTED]),
         ('preset = "openai"\ncache_controls = "refuse"', [PLAIN], [CONTROLLED]),
         ('preset = "openai"\ncache_salt = "cache_salt"', [SALTED], [PLAIN, CONTROLLED]),
-        (VLLM, [SALTED], [PLAIN]),
         (VLLM + 'cache_salt = "off"', [PLAIN, SALTED], []),
         (VLLM + 'stateless = "own.toml"', [SALTED], [PLAIN]),
         (LLAMACPP, [PLAIN], [CONTROLLED]),

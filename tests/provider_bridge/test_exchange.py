@@ -130,33 +130,23 @@ async def test_chunks_of_any_size_arrive(bridge: SealedCaller, provider: Scripte
     assert got.records < 200, "small pieces that are there together travel together"
 
 
-COMPRESSED = gzip.compress(b'{"ok":true}', mtime=0)
-
-
 @pytest.mark.parametrize(
-    ("status", "headers", "body", "passed"),
+    ("status", "headers", "body"),
     [
-        (b"429 Too Many", b"retry-after: 7\r\nx-ratelimit-reset: 0\r\n", b"{}", {"retry-after": "7"}),
-        (b"307 Temporary Redirect", b"location: /v1/other\r\n", b"", {"location": "/v1/other"}),
-        (b"200 OK", b"set-cookie: user=one; Path=/\r\n", b"{}", {}),
-        (b"200 OK", b"content-encoding: gzip\r\n", COMPRESSED, {"content-encoding": "gzip"}),
+        (b"307 Temporary Redirect", {"location": "/v1/other"}, b""),
+        (b"200 OK", {"content-encoding": "gzip"}, gzip.compress(b'{"ok":true}', mtime=0)),
     ],
-    ids=["error", "redirect", "cookie", "compressed"],
 )
 async def test_response_is_passed_on_as_it_is(
-    bridge: SealedCaller,
-    provider: ScriptedProvider,
-    status: bytes,
-    headers: bytes,
-    body: bytes,
-    passed: dict[str, str],
+    bridge: SealedCaller, provider: ScriptedProvider, status: bytes, headers: dict[str, str], body: bytes
 ) -> None:
     """A redirect is not followed, a cookie is neither returned nor kept, a coding is not undone."""
-    provider.script = response(body, status=status, headers=headers)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
+    provider.script = response(body, status=status, headers=lines + b"set-cookie: user=one; Path=/\r\n")
     for _ in range(2):
         got = await bridge.exchange()
         assert (got.status, got.body, got.code) == (int(status[:3]), body, "")
-        assert got.headers == {"content-length": str(len(body))} | passed
+        assert got.headers == {"content-length": str(len(body))} | headers
     assert len(provider.received) == 2
     assert b"cookie" not in provider.received[1].named
 

@@ -33,20 +33,16 @@ def signing_key(tmp_path: Path) -> Path:
     return tmp_path / "signing.key"
 
 
-def test_identity_key_is_made_once(path: Path) -> None:
-    made = load_or_make_identity(path)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+def test_key_is_made_once(path: Path, signing_key: Path) -> None:
+    made, signer = load_or_make_identity(path), make_signing_key(signing_key)
+    for file in (path, signing_key):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert path.read_text() == made.seed.hex() + "\n"
     assert load_or_make_identity(path).public_key == load_identity(path).public_key == made.public_key
-    assert [file.name for file in path.parent.iterdir()] == ["identity.key"], "no draft is left"
-
-
-def test_signing_key_is_made_once(signing_key: Path) -> None:
-    made = make_signing_key(signing_key)
-    assert stat.S_IMODE(signing_key.stat().st_mode) == 0o600
     with pytest.raises(ConfigError, match="never replaces"):
         make_signing_key(signing_key)
-    assert load_signing_key(signing_key).public_key == made.public_key
+    assert load_signing_key(signing_key).public_key == signer.public_key
+    assert set(path.parent.iterdir()) == {path, signing_key}, "no draft is left"
 
 
 def test_signing_key_of_another_process_is_not_taken(signing_key: Path) -> None:

@@ -1,4 +1,4 @@
-"""After an epoch and its grace, whoever copies a bridge's memory finds nothing that opens what was recorded."""
+"""After an epoch and its grace, nothing in a copy of a bridge's memory opens what was recorded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import grpc
 import numpy as np
@@ -204,7 +204,7 @@ async def test_memory_opens_what_was_recorded_until_the_grace_is_over(
         requests = [await bridge.caller.seal(body=b'{"user":"the canary"}') for _ in range(2)]
         answered, cut = calls = [await bridge.caller.send(request) for request in requests]
         exchanges = [
-            Recorded(key.config, request, ExchangeResponse.FromString(await call.read()).sealed)
+            Recorded(key.config, request, ExchangeResponse.FromString(cast(bytes, await call.read())).sealed)
             for call, request in zip(calls, requests, strict=True)
         ]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
@@ -34,14 +35,8 @@ class WebSocketProvider:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[WebSocketProvider]:
-        async with serve(
-            self._serve,
-            "127.0.0.1",
-            0,
-            process_request=self._refusal,
-            select_subprotocol=_realtime,
-            max_size=None,
-        ) as server:
+        options: Any = {"process_request": self._refusal, "select_subprotocol": _realtime, "max_size": None}
+        async with serve(self._serve, "127.0.0.1", 0, **options) as server:
             port = next(iter(server.sockets)).getsockname()[1]
             self.origin = f"http://127.0.0.1:{port}"
             yield self
@@ -66,13 +61,10 @@ class WebSocketProvider:
         self.paths.append(request.path)
         self.headers.append(request.headers)
         closes = self.closes
-        try:
+        with suppress(ConnectionClosed):
             await (self.handler or self._echo)(connection)
-        except ConnectionClosed:
-            pass
-        finally:
-            await connection.wait_closed()
-            closes.append(connection.protocol.close_code)
+        await connection.wait_closed()
+        closes.append(connection.protocol.close_code)
 
     async def _echo(self, connection: ServerConnection) -> None:
         messages = self.messages
