@@ -63,7 +63,7 @@ def response(body: bytes = b"{}", *, status: bytes = b"200 OK", headers: bytes =
 
 
 def raw(data: bytes, *, cut: bool = False, close: bool = False) -> Script:
-    """Exactly these bytes; then the connection may be reset (cut) or closed."""
+    """Exactly these bytes. Then the connection stays open, unless it is to be reset (cut) or closed."""
 
     async def script(connection: Connection) -> None:
         await connection.send(data)
@@ -88,18 +88,11 @@ def stepwise(release: asyncio.Semaphore, first: bytes, *more: bytes) -> Script:
     return script
 
 
-def until_gone(gone: asyncio.Event, data: bytes = b"", *, flood: bool = False) -> Script:
-    """These bytes, and a flood of chunks if wanted; `gone` is set when the bridge has closed its side."""
-
-    async def script(connection: Connection) -> None:
-        await connection.send(data)
-        with suppress(ConnectionError):
-            while flood:
-                await connection.send(chunk(b"x" * 65_536))
-        await connection.gone()
-        gone.set()
-
-    return script
+async def flood(connection: Connection) -> None:
+    """An event stream without an end."""
+    await connection.send(EVENT_STREAM)
+    while True:
+        await connection.send(chunk(b"x" * 65_536))
 
 
 def certified(authority: trustme.CA, name: str = "localhost") -> ssl.SSLContext:
@@ -145,7 +138,7 @@ class ScriptedProvider:
             await asyncio.sleep(0)  # the transports close in the next turn of the loop
 
     async def idle(self) -> None:
-        """Waits until no script runs."""
+        """Waits until the bridge has closed every connection."""
         await asyncio.gather(*self._running, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -70,6 +70,11 @@ class SealedTunnel:
             await self.call.write(ExchangeRequest(sealed=record).SerializeToString())
         await self.call.done_writing()
 
+    async def over(self) -> None:
+        """Ends the request, after which nothing more comes."""
+        await self.end()
+        assert await self.part() is None
+
     async def heard(self) -> bytes:
         """The next whole message."""
         data = b""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -20,8 +19,8 @@ from blindrelay.v1.inner_pb2 import EXECUTION_STARTED
 
 from .conftest import Serve
 from .replica import DAY, START, DelegatedReplica, FakeTime, W
-from .scripted_provider import EVENT_STREAM, ScriptedProvider, response, until_gone
-from .sealed_caller import SealedCaller, outer_status, parts, request_head
+from .scripted_provider import EVENT_STREAM, ScriptedProvider, raw, response
+from .sealed_caller import SealedCaller, outer_status, request_head
 
 NAMES = [
     "blindrelay_bridge_oldest_live_key_age_seconds",
@@ -130,13 +129,11 @@ def test_what_a_caller_can_provoke_is_logged_once_a_minute(event: Event) -> None
 
 
 async def cancelled_while_streaming(caller: SealedCaller, provider: ScriptedProvider) -> None:
-    gone = asyncio.Event()
-    provider.script = until_gone(gone, EVENT_STREAM)
-    request = await caller.seal()
-    call = await caller.send(request)
-    await anext(parts(call, request))
+    provider.script = raw(EVENT_STREAM)
+    call = await caller.send(await caller.seal())
+    await call.read()
     call.cancel()
-    await gone.wait()
+    await provider.idle()
 
 
 async def cancelled_in_the_request(caller: SealedCaller, _: ScriptedProvider) -> None:

@@ -194,7 +194,6 @@ async def test_revoked_relay_is_cut_off(
             calls.append(await caller.begin(await caller.seal(body=bytes(200_000))))
             await calls[-1].initial_metadata()  # it is claimed
         revoke_token(tokens, "greedy")
-        async with asyncio.timeout(20):
-            assert (await calls[0].code(), await calls[0].details()) == UNAUTHENTICATED
+        assert (await calls[0].code(), await calls[0].details()) == UNAUTHENTICATED
         assert not calls[1].done()
         calls[1].cancel()
