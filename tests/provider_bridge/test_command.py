@@ -95,23 +95,16 @@ async def test_bridge_announces_itself_serves_and_stops(tmp_path: Path, provider
     assert names(tmp_path) == ["bridge.toml", "identity.key"]
 
 
-async def test_bridge_serves_without_the_identity_key(tmp_path: Path, provider: ScriptedProvider) -> None:
-    replica = DelegatedReplica(tmp_path, days=1, now=time.time())
-    async with running(configure(tmp_path, provider.origin, keys=DELEGATED), "--json") as bridge:
-        assert bridge.announced["identity"] == format_identity(replica.identity.public_key)
-        async with bridge.caller as caller:
-            assert (await caller.exchange()).status == 200
-        errors = await bridge.stop()
-    messages = {json.loads(line).get("message") for line in errors.splitlines()}
-    assert {Event.SERVING.value, Event.DELEGATION_ENDS_IN_A_DAY.value} <= messages
-    assert names(tmp_path) == ["bridge.toml", "delegation", "signing.key"]
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_signal_drains(tmp_path: Path, provider: ScriptedProvider, number: int) -> None:
+async def test_bridge_without_the_identity_key_serves_and_drains(
+    tmp_path: Path, provider: ScriptedProvider, number: int
+) -> None:
+    replica = DelegatedReplica(tmp_path, days=1, now=time.time())
     release = asyncio.Semaphore(0)
     provider.script = stepwise(release, EVENT_STREAM, chunk(b"end") + LAST_CHUNK)
-    async with running(configure(tmp_path, provider.origin), "--json") as bridge, bridge.caller as caller:
+    config = configure(tmp_path, provider.origin, keys=DELEGATED)
+    async with running(config, "--json") as bridge, bridge.caller as caller:
+        assert bridge.announced["identity"] == format_identity(replica.identity.public_key)
         request = await caller.seal()
         received = parts(await caller.send(request), request)
         await anext(received)
@@ -119,7 +112,11 @@ async def test_signal_drains(tmp_path: Path, provider: ScriptedProvider, number:
         await asyncio.sleep(0.3)
         release.release()
         assert b"".join([part.body async for part in received]) == b"end"
-        assert "draining" in await stopping
+        errors = await stopping
+    assert {"draining", "delegation_ends_in_a_day"} <= {
+        json.loads(line)["event"] for line in errors.splitlines()
+    }
+    assert names(tmp_path) == ["bridge.toml", "delegation", "signing.key"]
 
 
 def rotate(folder: Path, secret: str) -> None:

@@ -18,37 +18,17 @@ from blindrelay.provider_bridge.upstream import pool
 from blindrelay.provider_bridge.upstream.connection import HttpConnection
 from blindrelay.provider_bridge.upstream.failures import Failure
 from blindrelay.provider_bridge.upstream.pool import Pool
-from blindrelay.provider_bridge.upstream.provider_call import body_end
 from blindrelay.provider_bridge.upstream.provider_tunnel import ProviderTunnel
 from blindrelay.provider_bridge.upstream.socket_stream import READ_SIZE, SocketStream
 from blindrelay.provider_bridge.upstream.transport import ResponseBody
-from blindrelay.v1.http_headers import Header
-from blindrelay.v1.inner_pb2 import BodyEnd
 from blindrelay.v1.limits import MAX_BODY_PIECE
 
 from .conftest import provider_at
 from .scripted_provider import EVENT_STREAM, Connection, ScriptedProvider, raw
 from .upstream_call import called, upstream
 
-LENGTH, CODING = (b"Content-Length", b"5"), (b"Transfer-Encoding", b"chunked")
 LARGE = b'{"x":"' + b"a" * 8_000_000 + b'"}'
 WHOLE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
-
-
-@pytest.mark.parametrize(
-    ("method", "status", "headers", "end"),
-    [
-        ("POST", 200, [LENGTH], "LENGTH"),
-        ("POST", 200, [CODING], "CHUNKED"),
-        ("POST", 200, [LENGTH, CODING], "CHUNKED"),
-        ("POST", 200, [], "CLOSE"),
-        ("HEAD", 200, [LENGTH], "NONE"),
-        ("GET", 204, [], "NONE"),
-        ("GET", 304, [LENGTH], "NONE"),
-    ],
-)
-def test_body_ends_as_rfc_9112_says(method: str, status: int, headers: list[Header], end: str) -> None:
-    assert BodyEnd.Name(body_end(method, status, headers)) == f"BODY_END_{end}"
 
 
 @pytest.mark.parametrize(

@@ -163,24 +163,17 @@ async def test_relay_leaves_others_their_share_of_the_budget(
             call.cancel()
 
 
-@pytest.mark.parametrize(
-    ("issued", "configured", "by_certificate", "count"),
-    [
-        (None, None, False, 1),
-        (None, None, True, 2),
-        (None, 5, True, 5),
-        (0, None, False, 1),
-        (3, None, False, 3),
-    ],
-)
-def test_peers_are_counted(
-    tokens: Path, issued: int | None, configured: int | None, by_certificate: bool, count: int
-) -> None:
+def test_peers_are_counted(tokens: Path) -> None:
+    """By the configuration, by the tokens, or as two, so that one relay leaves room for another."""
     tokens.touch()
-    for number in range(issued or 0):
-        issue_token(tokens, f"relay-{number}", datetime.now(UTC))
-    callers = None if issued is None else Callers(TokenFile(tokens))
-    assert Peers(callers, configured, by_certificate=by_certificate).count() == count
+    callers = Callers(TokenFile(tokens))
+    assert [Peers(None).count(), Peers(None, by_certificate=True).count()] == [1, 2]
+    assert Peers(callers, 5, by_certificate=True).count() == 5
+    counts = [Peers(callers).count()]
+    for name in ("one", "two", "three"):
+        issue_token(tokens, name, datetime.now(UTC))
+        counts.append(Peers(Callers(TokenFile(tokens))).count())
+    assert counts == [1, 1, 2, 3]
 
 
 async def test_revoked_relay_is_cut_off(
