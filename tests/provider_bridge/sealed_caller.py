@@ -169,12 +169,9 @@ class SealedCaller:
 
 
 @asynccontextmanager
-async def calling(bridge: Bridge, identity: IdentityKey, **fields: Any) -> AsyncIterator[SealedCaller]:
-    """Runs a bridge and calls it; `fields` are those of SealedCaller."""
-    async with (
-        bridge.running() as address,
-        SealedCaller(str(address), identity.public_key, **fields) as caller,
-    ):
+async def calling(bridge: Bridge, identity: IdentityKey) -> AsyncIterator[SealedCaller]:
+    """Runs a bridge and calls it."""
+    async with bridge.running() as address, SealedCaller(str(address), identity.public_key) as caller:
         yield caller
 
 

@@ -34,10 +34,7 @@ max_buffered_bytes = 2000000
 max_exchanges = 5
 relays = 3
 tokens = "relay-tokens"
-[tls]
-certificate = "bridge.pem"
-key = "bridge.key"
-client_ca = "relays.pem"
+tls = { certificate = "bridge.pem", key = "bridge.key", client_ca = "relays.pem" }
 [[provider]]
 name = "local"
 preset = "openai"
@@ -60,11 +57,6 @@ proxy = "http://[2001:db8::1]"
 LISTEN, KEY, PRESET = 'listen = "127.0.0.1:0"', 'identity_key = "identity.key"', 'preset = "openai"'
 
 
-PRESET_MISTAKES = [
-    ('preset = "closedai"', "not one of anthropic, azure, bedrock, "),
-    ('preset = "azure"', "origin is missing"),
-    ('preset = "mistral"\ncache_salt = "x"', "cache_salt is wrong: no body .* takes"),
-]
 PROVIDER_MISTAKES = [
     ('base = "/v1/"', "base is wrong: .* without a slash"),
     ('credential_header = "Host"', "no request .* may have"),
@@ -178,20 +170,19 @@ def test_full_file(folder: Path) -> None:
         (KEY, f"{KEY}\nepoch_seconds = 65", "multiple of 10"),
         (KEY, f"{KEY}\nmax_buffered_bytes = 70000", "at least max_request_bytes"),
         ("[[provider]]", "[[providers]]", "provider is missing"),
-        *(
-            (PRESET, lines if "preset" in lines else f"{PRESET}\n{lines}", reason)
-            for lines, reason in PROVIDER_MISTAKES
-        ),
+        (PRESET, 'preset = "closedai"', "not one of anthropic, azure, bedrock, "),
+        (PRESET, 'preset = "azure"', "origin is missing"),
+        (PRESET, 'preset = "mistral"\ncache_salt = "x"', "cache_salt is wrong: no body .* takes"),
+        *((PRESET, f"{PRESET}\n{lines}", reason) for lines, reason in PROVIDER_MISTAKES),
     ],
 )
 def test_mistake_is_named_without_secrets(folder: Path, text: str, replacement: str, reason: str) -> None:
     for name, content, mode in (("blank", "\n", 0o600), ("open", "", 0o644)):
         (folder / name).write_text(content)
         (folder / name).chmod(mode)
+    changed = MINIMAL.replace(text, replacement, 1)
     with pytest.raises(ConfigError, match=reason) as error:
-        read(
-            folder, MINIMAL.replace(text, replacement, 1), EMPTY="", LINES="sk-secret\nsk-secret", USER="u:p"
-        )
+        read(folder, changed, EMPTY="", LINES="sk-secret\nsk-secret", USER="u:p")
     assert "sk-secret" not in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -205,27 +196,19 @@ def test_off_loopback_tls_is_not_enough(folder: Path) -> None:
     assert read(folder, text.replace('key = "b"', 'key = "b"\nclient_ca = "c"')).tls
 
 
-@pytest.mark.parametrize(
-    ("lines", "credential"),
-    [
+def test_credential_has_the_configured_header_and_prefix(folder: Path) -> None:
+    for lines, credential in (
         ("", (b"authorization", b"Bearer sk-local")),
         ('credential_header = "Api-Key"', (b"api-key", b"sk-local")),
         ('credential_header = "x"\ncredential_prefix = "Key "', (b"x", b"Key sk-local")),
         ('credential_prefix = "Basic "', (b"authorization", b"Basic sk-local")),
-    ],
-)
-def test_credential_has_the_configured_header_and_prefix(
-    folder: Path, lines: str, credential: tuple[bytes, bytes]
-) -> None:
-    given = 'preset = "openai"\ncredential = { env = "LOCAL_KEY" }\n'
-    assert shown(provider(folder, given + lines).credential) == credential
+    ):
+        configured = provider(folder, f'{PRESET}\ncredential = {{ env = "LOCAL_KEY" }}\n{lines}')
+        assert shown(configured.credential) == credential
 
 
 def test_base_and_request_headers(folder: Path) -> None:
-    lines = (
-        'preset = "openai"\nbase = "/openai/v1"\ncredential_header = "api-key"\nrequest_headers = ["X-Title"]'
-    )
-    azure = provider(folder, lines)
+    azure = provider(folder, f'{PRESET}\nbase = "/openai/v1"\nrequest_headers = ["X-Title"]')
     assert azure.find_call("POST", "/openai/v1/chat/completions", brought=False)
     assert not azure.find_call("POST", "/v1/chat/completions", brought=False)
     assert azure.request_headers == {b"x-title"}
@@ -262,7 +245,7 @@ def test_cache_rules_hold_bodies(
             check.apply(description, body)
 
 
-@pytest.mark.parametrize("second", ['name = "openai"\norigin = "https://b.example"', 'name = "other"'])
-def test_two_entries_for_one_provider_are_refused(folder: Path, second: str) -> None:
-    with pytest.raises(ConfigError, match="two entries"):
-        read(folder, MINIMAL + f'[[provider]]\npreset = "openai"\n{second}\n')
+def test_two_entries_for_one_provider_are_refused(folder: Path) -> None:
+    for second in ('name = "openai"\norigin = "https://b.example"', 'name = "other"'):
+        with pytest.raises(ConfigError, match="two entries"):
+            read(folder, MINIMAL + f"[[provider]]\n{PRESET}\n{second}\n")
