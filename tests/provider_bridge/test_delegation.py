@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +13,8 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from blindrelay.provider_bridge import Bridge, BridgeConfig, Event, exchange_opener
 from blindrelay.provider_bridge.errors import DelegationEndedError
-from blindrelay.provider_bridge.keys import epoch_keys
 from blindrelay.provider_bridge.keys.delegation_file import MAX_DAYS, check_delegation, read_delegation
-from blindrelay.serving import ConfigError, Context, files
+from blindrelay.serving import ConfigError, Context
 from blindrelay.trust import DirectorySigner, IdentityKey, SignedDelegation
 from blindrelay.v1.inner_pb2 import DEADLINE_CLASS_HOUR
 from blindrelay.v1.keys_pb2 import KeyDirectory
@@ -35,15 +31,12 @@ def replica(tmp_path: Path) -> DelegatedReplica:
     return DelegatedReplica(tmp_path)
 
 
-def test_delegation_lasts_at_most_366_days_and_is_to_another_key(replica: DelegatedReplica) -> None:
+def test_unusable_delegation_is_neither_made_nor_read(replica: DelegatedReplica) -> None:
     for days in (0, -1, MAX_DAYS + 1):
         with pytest.raises(ConfigError, match="1 to 366 days"):
             replica.delegate(days)
     with pytest.raises(ConfigError, match="never to itself"):
         replica.delegate(1, signing_key=replica.identity.public_key)
-
-
-def test_file_without_a_delegation_is_refused(replica: DelegatedReplica) -> None:
     for text in ("", "00", "zz " + "00" * 64, "0 " + "00" * 64, "00 " + "00" * 64, "00 00"):
         replica.file.write_text(text)
         with pytest.raises(ConfigError, match="not a delegation"):
@@ -83,14 +76,8 @@ def test_directories_end_with_the_delegation(replica: DelegatedReplica) -> None:
 
 def test_end_is_announced_a_week_and_a_day_before(replica: DelegatedReplica) -> None:
     keys = replica.keys()
-    for days, noted in (
-        (22, []),
-        (1, [Event.DELEGATION_ENDS_IN_A_WEEK]),
-        (1, []),
-        (5, [Event.DELEGATION_ENDS_IN_A_DAY]),
-        (1, [Event.DELEGATION_ENDED]),
-        (1, []),
-    ):
+    week, day = [Event.DELEGATION_ENDS_IN_A_WEEK], [Event.DELEGATION_ENDS_IN_A_DAY]
+    for days, noted in ((22, []), (1, week), (1, []), (5, day), (1, [Event.DELEGATION_ENDED]), (1, [])):
         replica.noted.clear()
         replica.time.advance(days * DAY)
         for _ in range(3):
@@ -100,17 +87,6 @@ def test_end_is_announced_a_week_and_a_day_before(replica: DelegatedReplica) -> 
     replica.delegate(30)
     assert replica.verified(keys), "a new delegation ends the outage"
     assert replica.noted == [Event.DELEGATION_RENEWED]
-
-
-async def test_end_is_announced_without_a_call(
-    replica: DelegatedReplica, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(epoch_keys, "_CHECK_EVERY", 0.001)
-    replica.delegate(1)
-    task = asyncio.create_task(replica.keys().keep_current())
-    while not replica.noted:  # noqa: ASYNC110 (nobody is told)
-        await asyncio.sleep(0.001)
-    task.cancel()
 
 
 def test_unusable_new_file_leaves_the_old_delegation(replica: DelegatedReplica) -> None:
@@ -128,23 +104,6 @@ def test_unusable_new_file_leaves_the_old_delegation(replica: DelegatedReplica) 
         assert keys.directory().delegation == before
         keys.check_delegation()
         assert replica.noted == [Event.DELEGATION_UNUSABLE], "once for each version of the file"
-
-
-def test_unreadable_file_is_read_again_later(
-    replica: DelegatedReplica,
-    monkeypatch: pytest.MonkeyPatch,
-    no_descriptors: Callable[[], AbstractContextManager[None]],
-) -> None:
-    monkeypatch.setattr(files, "RETRY_SECONDS", 0.0)
-    signatory = replica.start()
-    replica.delegate(60)
-    with no_descriptors():
-        for _ in range(3):
-            signatory.look_after()
-    assert replica.noted == [Event.DELEGATION_UNUSABLE]
-    signatory.look_after()
-    assert signatory.ends_at() == read_delegation(replica.file).not_after == replica.time.wall + 60 * DAY
-    assert replica.noted == [Event.DELEGATION_UNUSABLE, Event.DELEGATION_RENEWED]
 
 
 async def test_bridge_serves_until_its_delegation_ends(

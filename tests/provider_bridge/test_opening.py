@@ -125,13 +125,13 @@ async def test_without_room_every_exchange_looks_the_same(
     assert len(provider.received) == (cause == "valid")
 
 
-@pytest.mark.parametrize("count", [0, 2])
-async def test_envelope_is_given_once(bridge: SealedCaller, count: int) -> None:
+async def test_envelope_is_given_once(bridge: SealedCaller) -> None:
     request = await bridge.seal()
-    metadata = ((METADATA_KEY, request.envelope),) * count
-    call: Call = bridge.channel.stream_stream(EXCHANGE_METHOD)(metadata=metadata)
-    await call.write(request.messages[0])
-    assert await outer_status(call) == REFUSED
+    for count in (0, 2):
+        metadata = ((METADATA_KEY, request.envelope),) * count
+        call: Call = bridge.channel.stream_stream(EXCHANGE_METHOD)(metadata=metadata)
+        await call.write(request.messages[0])
+        assert await outer_status(call) == REFUSED
 
 
 async def test_unknown_key_has_a_status_of_its_own(bridge: SealedCaller) -> None:

@@ -28,7 +28,7 @@ from blindrelay.trust import IdentityKey
 from blindrelay.v1.outer_status import OuterStatus
 
 from .conftest import Serve
-from .scripted_provider import Connection, ScriptedProvider, response
+from .scripted_provider import ScriptedProvider, raw, response
 from .sealed_caller import SealedCaller
 
 UNKNOWN = "brt_" + "A" * 43
@@ -46,14 +46,13 @@ def tokens(tmp_path: Path) -> Path:
     return tmp_path / "relay-tokens"
 
 
-@pytest.fixture
-def greedy(tokens: Path) -> tuple[str, str]:
-    return authorization(issue_token(tokens, "greedy", datetime.now(UTC)))
+Metadata = tuple[tuple[str, str]]
 
 
 @pytest.fixture
-def modest(tokens: Path) -> tuple[str, str]:
-    return authorization(issue_token(tokens, "modest", datetime.now(UTC)))
+def relays(tokens: Path) -> list[Metadata]:
+    """What a greedy relay shows, and what a modest one does."""
+    return [(authorization(issue_token(tokens, name, datetime.now(UTC))),) for name in ("greedy", "modest")]
 
 
 async def test_relay_needs_its_token(
@@ -119,18 +118,18 @@ async def test_relay_needs_a_certificate_whose_names_tell_it_apart(
 
 
 async def test_relay_leaves_others_their_share_of_exchanges(
-    serve: Serve, tokens: Path, greedy: tuple[str, str], modest: tuple[str, str]
+    serve: Serve, tokens: Path, relays: list[Metadata]
 ) -> None:
     async with serve(tokens=tokens, max_exchanges=4) as caller:
-        caller.metadata = (greedy,)
+        caller.metadata = relays[0]
         held = [caller.start(await caller.seal()) for _ in range(6)]
         running = {asyncio.create_task(call.code()) for call in held}
         while len(running) > 2:  # which wait for their first message
             ended, running = await asyncio.wait(running, timeout=20, return_when=asyncio.FIRST_COMPLETED)
             assert {task.result() for task in ended} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
-        caller.metadata = (modest,)
+        caller.metadata = relays[1]
         assert (await caller.exchange()).status == 200
-        caller.metadata = (greedy,)
+        caller.metadata = relays[0]
         assert await (await caller.send(await caller.seal())).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         for call in held:
             call.cancel()
@@ -138,26 +137,20 @@ async def test_relay_leaves_others_their_share_of_exchanges(
 
 
 async def test_relay_leaves_others_their_share_of_the_budget(
-    serve: Serve, provider: ScriptedProvider, tokens: Path, greedy: tuple[str, str], modest: tuple[str, str]
+    serve: Serve, provider: ScriptedProvider, tokens: Path, relays: list[Metadata]
 ) -> None:
     """Its requests hold room until the provider responds."""
-    arrived = asyncio.Semaphore(0)
-
-    async def silent(connection: Connection) -> None:
-        arrived.release()
-        await connection.gone()
-
-    provider.script = silent
+    provider.script = raw(b"")
     body = b'{"user":"' + b"a" * 131_000 + b'"}'
     async with serve(tokens=tokens, max_request=131_072, max_buffered=262_144) as caller:
-        caller.metadata = (greedy,)
+        caller.metadata = relays[0]
         held = [await caller.send(await caller.seal(body=body)) for _ in range(2)]
-        for _ in held:
-            await arrived.acquire()
+        while len(provider.received) < 2:  # noqa: ASYNC110 (there is no event)
+            await asyncio.sleep(0.01)
         assert (await caller.exchange(body=body)).failure == ("OVERLOADED", "NOT_STARTED")
         provider.script = response()
         assert (await caller.exchange()).status == 200, "a small one always finds room"
-        caller.metadata = (modest,)
+        caller.metadata = relays[1]
         assert (await caller.exchange(body=body)).status == 200
         for call in held:
             call.cancel()
@@ -176,14 +169,11 @@ def test_peers_are_counted(tokens: Path) -> None:
     assert counts == [1, 1, 2, 3]
 
 
-async def test_revoked_relay_is_cut_off(
-    serve: Serve, tokens: Path, greedy: tuple[str, str], modest: tuple[str, str]
-) -> None:
+async def test_revoked_relay_is_cut_off(serve: Serve, tokens: Path, relays: list[Metadata]) -> None:
     """In the middle of a request; what another relay has begun goes on."""
     async with serve(tokens=tokens) as caller:
         calls = []
-        for token in (greedy, modest):
-            caller.metadata = (token,)
+        for caller.metadata in relays:
             calls.append(await caller.begin(await caller.seal(body=bytes(200_000))))
             await calls[-1].initial_metadata()  # it is claimed
         revoke_token(tokens, "greedy")
