@@ -149,11 +149,6 @@ class Recorded:
     def first(self) -> ExchangeRequest:
         return ExchangeRequest.FromString(self.request.messages[0])
 
-    def prompt(self, stolen: StolenKey) -> bytes:
-        key = stolen.sealing_key(self.config)
-        opened = decapsulate(self.request.envelope, self.first.encapsulated_secret, key)
-        return opened.request.open(self.first.sealed).body
-
     def secrets(self, stolen: StolenKey) -> dict[str, bytes]:
         """All that opens it, from the epoch's keys down to the state of its records (section 8)."""
         bound = hashlib.sha256(self.request.envelope).digest()
@@ -204,7 +199,9 @@ async def test_memory_opens_what_was_recorded_until_the_grace_is_over(
         memory = bridge.dump()
         stolen = find_key(random_looking(memory), key.config)
         assert stolen is not None, "in time: the key is there"
-        assert exchanges[0].prompt(stolen) == b'{"user":"the canary"}'
+        first = exchanges[0].first
+        opened = decapsulate(requests[0].envelope, first.encapsulated_secret, stolen.sealing_key(key.config))
+        assert opened.request.open(first.sealed).body == b'{"user":"the canary"}'
         assert still_there(exchanges, stolen, memory) >= EPOCH_SECRETS | {"response stream"}
 
         cut.cancel()

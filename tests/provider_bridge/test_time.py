@@ -24,7 +24,6 @@ from blindrelay.v1.outer_status import OuterStatus
 from .scripted_provider import (
     EVENT_STREAM,
     LAST_CHUNK,
-    Connection,
     Script,
     ScriptedProvider,
     chunk,
@@ -129,28 +128,6 @@ async def test_cancelled_exchange_closes_the_providers_connection(
         await call.read()
     call.cancel()
     await provider.idle()
-
-
-async def test_slow_client_slows_the_provider_down(bridge: SealedCaller, provider: ScriptedProvider) -> None:
-    sent = 0
-
-    async def count(connection: Connection) -> None:
-        nonlocal sent
-        await connection.send(EVENT_STREAM)
-        for sent in range(600):  # noqa: B007 (the test reads it)
-            await connection.send(chunk(b"x" * 65_536))
-        await connection.send(LAST_CHUNK)
-
-    provider.script = count
-    request = await bridge.seal()
-    response = parts(await bridge.send(request), request)
-    await anext(response)
-    stalled_at = -1
-    while stalled_at != sent:
-        stalled_at = sent
-        await asyncio.sleep(0.2)
-    assert sent < 400, "of 600 pieces; the rest waits at the provider"
-    assert sum([len(part.body) async for part in response]) == 600 * 65_536
 
 
 async def test_draining_bridge_finishes_what_runs_and_refuses_what_is_new(

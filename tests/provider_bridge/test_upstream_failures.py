@@ -137,6 +137,8 @@ BROKEN = [
     (OK + b"content-length: 9\r\n\r\nabc", Failure.CUT, "STARTED"),
     (OK + b"\r\nabc", Failure.CUT, "STARTED"),
     (OK + b"transfer-encoding: chunked\r\n\r\nxyz\r\n", Failure.NOT_HTTP, "STARTED"),
+    (OK + b"content-len", Failure.NO_RESPONSE, "UNKNOWN"),
+    (b"HTTP/1.1 101 Switch\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n", Failure.NOT_HTTP, "UNKNOWN"),
     (b"HTTP/1.1 700 What\r\ncontent-length: 0\r\n\r\n", Failure.BAD_RESPONSE, "STARTED"),
     (OK + b"content-length: 0\r\netag: a\x01b\r\n\r\n", Failure.BAD_RESPONSE, "STARTED"),
 ]
