@@ -188,12 +188,11 @@ def test_mistake_is_named_without_secrets(folder: Path, text: str, replacement: 
 
 
 def test_off_loopback_tls_is_not_enough(folder: Path) -> None:
-    text = MINIMAL.replace("127.0.0.1:0", "0.0.0.0:8490")
-    text = text.replace("[[provider]]", '[tls]\ncertificate = "a"\nkey = "b"\n[[provider]]')
+    text = f'tls = {{ certificate = "a", key = "b" }}\n{MINIMAL.replace("127.0.0.1:0", "0.0.0.0:8490")}'
     with pytest.raises(ConfigError, match="only your relays are served"):
         read(folder, text)
-    assert read(folder, text.replace("[tls]", 'tokens = "relay-tokens"\n[tls]')).tokens
-    assert read(folder, text.replace('key = "b"', 'key = "b"\nclient_ca = "c"')).tls
+    assert read(folder, f'tokens = "relay-tokens"\n{text}').tokens
+    assert read(folder, text.replace('"b"', '"b", client_ca = "c"')).tls
 
 
 def test_credential_has_the_configured_header_and_prefix(folder: Path) -> None:

@@ -50,12 +50,6 @@ class Scraped:
         return metric.values()
 
 
-def test_list_is_closed() -> None:
-    scraped = Scraped()
-    assert [metric.name for metric in scraped.metrics] == NAMES
-    assert [metric.label for metric in scraped.metrics if metric.label] == ["outcome"]
-
-
 def test_delegation_shows_its_end(tmp_path: Path) -> None:
     assert Scraped().read("delegation_ends_in_seconds") == {}, "the identity key has no end"
     replica = DelegatedReplica(tmp_path, days=30)

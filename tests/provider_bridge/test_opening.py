@@ -30,10 +30,6 @@ from .sealed_caller import Call, SealedCaller, SealedRequest, flipped, outer_sta
 REFUSED = OuterStatus.REFUSED.value
 
 
-def first_message(request: SealedRequest) -> ExchangeRequest:
-    return ExchangeRequest.FromString(request.messages[0])
-
-
 def with_envelope(request: SealedRequest, **fields: Any) -> SealedRequest:
     """The request with fields of its envelope replaced, as a relay could."""
     envelope = Envelope.FromString(request.envelope)
@@ -42,17 +38,24 @@ def with_envelope(request: SealedRequest, **fields: Any) -> SealedRequest:
     return replace(request, envelope=envelope.SerializeToString(deterministic=True))
 
 
-def mixed(field: str) -> Change:
-    """The first message with this field of another request's."""
-    return lambda r, other: with_message(r, 0, **{field: getattr(first_message(other), field)})
+def record_of(request: SealedRequest) -> bytes:
+    return ExchangeRequest.FromString(request.messages[0]).sealed
+
+
+def mixed(request: SealedRequest, other: SealedRequest, field: str) -> SealedRequest:
+    """The request with a field of another's first message."""
+    first = ExchangeRequest.FromString(other.messages[0])
+    return with_message(request, 0, **{field: getattr(first, field)})
 
 
 Change = Callable[[SealedRequest, SealedRequest], SealedRequest]
 CHANGED: dict[str, Change] = {
-    "altered record": lambda r, _: with_message(r, 0, sealed=flipped(first_message(r).sealed)),
+    "altered record": lambda r, _: with_message(
+        r, 0, sealed=flipped(ExchangeRequest.FromString(r.messages[0]).sealed)
+    ),
     "short record": lambda r, _: with_message(r, 0, sealed=b"x" * 20),
-    "another record": mixed("sealed"),
-    "another secret": mixed("encapsulated_secret"),
+    "another record": lambda r, other: mixed(r, other, "sealed"),
+    "another secret": lambda r, other: mixed(r, other, "encapsulated_secret"),
     "random secret": lambda r, _: with_message(r, 0, encapsulated_secret=os.urandom(1_168)),
     "short secret": lambda r, _: with_message(r, 0, encapsulated_secret=b"x"),
     "no message": lambda r, _: replace(r, messages=[]),
