@@ -94,14 +94,8 @@ async def websocket() -> AsyncIterator[WebSocketProvider]:
 
 
 @pytest.fixture
-def tunnel_config(config: BridgeConfig, websocket: WebSocketProvider) -> BridgeConfig:
-    """Little room, and a provider that speaks WebSocket."""
+async def tunnels_to(serve: Serve, websocket: WebSocketProvider) -> AsyncIterator[SealedCaller]:
+    """A caller of a bridge with little room, whose provider speaks WebSocket."""
     providers = (provider_at(websocket.origin),)
-    return replace(config, providers=providers, max_request=262_144, max_buffered=524_288)
-
-
-@pytest.fixture
-async def tunnels_to(tunnel_config: BridgeConfig, identity: IdentityKey) -> AsyncIterator[SealedCaller]:
-    """A caller of a bridge whose provider speaks WebSocket."""
-    async with calling(Bridge(tunnel_config, identity), identity) as caller:
+    async with serve(providers=providers, max_request=262_144, max_buffered=524_288) as caller:
         yield caller

@@ -39,19 +39,6 @@ def test_claim_is_remembered_for_as_long_as_it_could_be_repeated(offset: int) ->
     assert len(memory) == 0
 
 
-def test_full_memory_refuses_until_claims_expire() -> None:
-    time = FakeTime()
-    memory = ClaimMemory(time.clock, Quota(2))
-    assert claimed(memory, b"a", START)
-    assert claimed(memory, b"b", START + 10)
-    assert not memory.has_room()
-    assert not claimed(memory, b"c", START + 10)
-    time.advance(W + 1)
-    assert memory.has_room(), "a is forgotten"
-    assert [claimed(memory, name, START + 10) for name in (b"c", b"d")] == [True, False]
-    assert len(memory) == 2
-
-
 def test_peer_claims_its_share_until_it_is_free_again() -> None:
     time = FakeTime()
     quota = Quota(6, lambda: 2)

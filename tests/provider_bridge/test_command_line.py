@@ -106,7 +106,7 @@ async def test_listening_provider_is_reached_and_sent_nothing(doctor: Doctor) ->
             more = f'proxy = "http://127.0.0.1:{proxy.port}"'
             through = await asyncio.to_thread(doctor.examine, provider.origin, more=more)
             await provider.idle()
-    assert (provider.connections, provider.received, through["provider"]["ok"]) == (2, [], True)
+    assert (provider.received, through["provider"]["ok"]) == ([], True)
     assert proxy.requests[0].startswith(f"CONNECT 127.0.0.1:{provider.port} ")
     assert list(found) == ["configuration", "identity", "listen", "provider"]
     assert all(each["ok"] for each in found.values())
@@ -133,12 +133,10 @@ def test_missing_provider_is_a_failure(doctor: Doctor, target: str, status: int 
 def test_delegation_that_ends_soon_is_a_failure(doctor: Doctor, days: int, ok: bool) -> None:
     DelegatedReplica(doctor.folder, days, time.time())
     found = doctor.examine(keys=DELEGATED)["identity"]
-    assert found["ok"] is ok
-    assert "delegated until" in found["detail"]
+    assert (found["ok"], "delegated until" in found["detail"]) == (ok, True)
 
 
 def test_missing_identity_key_is_not_made(doctor: Doctor) -> None:
     found = doctor.examine()["identity"]
-    assert found["ok"]
-    assert "first start" in found["detail"]
+    assert (found["ok"], "first start" in found["detail"]) == (True, True)
     assert not (doctor.folder / "identity.key").exists()

@@ -35,8 +35,8 @@ class Replica:
     def now(self) -> int:
         return int(self.time.clock.now())
 
-    def directory(self, skew: int = 0) -> VerifiedDirectory:
-        directory = verify_directory(self.keys.directory(), self.identity.public_key, self.now + skew)
+    def directory(self) -> VerifiedDirectory:
+        directory = verify_directory(self.keys.directory(), self.identity.public_key, self.now)
         self.history.judge(directory)
         return directory
 
@@ -46,10 +46,13 @@ def replica() -> Replica:
     return Replica()
 
 
-@pytest.mark.parametrize("skew", [-W, W])
-def test_clients_with_clocks_off_by_the_window_find_a_key(replica: Replica, skew: int) -> None:
-    issued_at = -(-(replica.now + skew) // 10) * 10
-    assert any(key.takes(issued_at) for key in replica.directory(skew).keys)
+def test_clients_with_clocks_off_by_the_window_find_a_key(replica: Replica) -> None:
+    for skew in (-W, W):
+        issued_at = -(-(replica.now + skew) // 10) * 10
+        keys = verify_directory(
+            replica.keys.directory(), replica.identity.public_key, replica.now + skew
+        ).keys
+        assert any(key.takes(issued_at) for key in keys)
 
 
 def test_next_key_is_announced_before_the_present_one_ends_and_is_dropped(replica: Replica) -> None:
@@ -105,12 +108,12 @@ def test_directory_is_signed_again_after_thirty_seconds(replica: Replica) -> Non
     assert (second.sequence, second.issued_at) == (first.sequence + 1, first.issued_at + 30)
 
 
-@pytest.mark.parametrize("announced", [b"", b"\x07" * 32])
-def test_every_directory_announces_the_next_identity(announced: bytes) -> None:
-    replica = Replica(next_identity_hash=announced)
-    for _ in range(2):
-        assert replica.directory().next_identity_hash == announced
-        replica.time.advance(EPOCH)
+def test_every_directory_announces_the_next_identity() -> None:
+    for announced in (b"", b"\x07" * 32):
+        replica = Replica(next_identity_hash=announced)
+        for _ in range(2):
+            assert replica.directory().next_identity_hash == announced
+            replica.time.advance(EPOCH)
 
 
 async def test_keys_are_dropped_and_the_delegations_end_is_told_without_a_call(

@@ -29,19 +29,6 @@ def test_greedy_peers_leave_each_other_their_shares() -> None:
         assert {take_all(quota, b"%d" % number) for number in range(peers)} == {1_000 // peers}
 
 
-def test_second_peer_halves_the_share_from_then_on() -> None:
-    peers = 1
-    quota = Quota(100, lambda: peers)
-    assert quota.take(b"first", 100)
-    peers = 2
-    assert not quota.take(b"second"), "there is nothing left yet"
-    quota.give_back(b"first", 30)
-    assert not quota.take(b"first"), "it holds more than its share"
-    assert take_all(quota, b"second") == 30
-    quota.give_back(b"first", 70)
-    assert (quota.share, take_all(quota, b"first"), take_all(quota, b"second")) == (50, 50, 20)
-
-
 def test_least_share_is_kept_however_many_peers_there_are() -> None:
     quota = Quota(100, lambda: 50, least=40)
     takes = [(b"one", 40, True), (b"one", 1, False), (b"other", 40, True), (b"third", 40, False)]

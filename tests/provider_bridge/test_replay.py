@@ -61,12 +61,6 @@ async def running(serve: Serve, behind: int = 0, **fields: Any) -> AsyncIterator
         yield Replayed(caller, fake, log)
 
 
-@pytest.fixture
-async def replayed(serve: Serve) -> AsyncIterator[Replayed]:
-    async with running(serve) as replayed:
-        yield replayed
-
-
 async def test_one_of_two_hundred_copies_is_answered(
     serve: Serve, identity: IdentityKey, provider: ScriptedProvider
 ) -> None:
@@ -84,16 +78,16 @@ async def test_one_of_two_hundred_copies_is_answered(
 
 @pytest.mark.parametrize("steps", [[-W - 1], [W, -W], [10 * EPOCH, -10 * EPOCH]])
 async def test_steps_of_the_clock_let_nothing_in_again(
-    replayed: Replayed, provider: ScriptedProvider, steps: list[int]
+    serve: Serve, provider: ScriptedProvider, steps: list[int]
 ) -> None:
-    request = await replayed.seal()
-    assert await replayed.send(request) is None
-    assert await replayed.send(request) == REFUSED
-    for step in steps:
-        replayed.time.wall += step
-        for pause in (0, W, 1):
-            replayed.time.advance(pause)
-            assert await replayed.send(request) in (REFUSED, KEY_UNKNOWN)
+    async with running(serve) as replayed:
+        request = await replayed.seal()
+        assert [await replayed.send(request) for _ in range(2)] == [None, REFUSED]
+        for step in steps:
+            replayed.time.wall += step
+            for pause in (0, W, 1):
+                replayed.time.advance(pause)
+                assert await replayed.send(request) in (REFUSED, KEY_UNKNOWN)
     assert len(provider.received) == 1
 
 
@@ -113,12 +107,12 @@ async def test_bridge_that_started_behind_serves_when_its_clock_is_right(
         await noted.wait()
 
 
-async def test_key_opens_nothing_that_was_issued_after_its_end(replayed: Replayed) -> None:
-    (key,) = (await replayed.caller.directory()).keys
-    in_time = await replayed.caller.seal(issued_at=key.not_after)
-    too_late = await replayed.caller.seal(issued_at=key.not_after + 10)
-    replayed.time.advance(key.not_after - replayed.time.clock.now())
-    assert [await replayed.send(request) for request in (in_time, too_late)] == [None, REFUSED]
+async def test_key_opens_nothing_that_was_issued_after_its_end(serve: Serve) -> None:
+    async with running(serve) as replayed:
+        (key,) = (await replayed.caller.directory()).keys
+        requests = [await replayed.caller.seal(issued_at=key.not_after + late) for late in (0, 10)]
+        replayed.time.advance(key.not_after - replayed.time.clock.now())
+        assert [await replayed.send(request) for request in requests] == [None, REFUSED]
 
 
 async def test_restarted_bridge_does_not_know_the_key(serve: Serve, provider: ScriptedProvider) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -20,6 +21,7 @@ from blindrelay.sealing import BINARY, CONTINUATION, TEXT, close_frame, data_fra
 from blindrelay.trust import IdentityKey
 from blindrelay.v1.inner_pb2 import ERROR_CODE_OVERLOADED, Frame
 
+from .conftest import provider_at
 from .scripted_provider import Connection, Script, ScriptedProvider, raw
 from .sealed_caller import SealedCaller, calling
 from .sealed_tunnel import BROUGHT, HELLO, REALTIME, SealedTunnel, opened
@@ -183,8 +185,10 @@ async def test_bridge_answers_pings_and_gives_up_a_silent_provider(
     assert 0x89 in seen[8:], "a ping from the bridge"
 
 
-async def test_draining_bridge_ends_its_tunnels(tunnel_config: BridgeConfig, identity: IdentityKey) -> None:
-    bridge = Bridge(tunnel_config, identity)
+async def test_draining_bridge_ends_its_tunnels(
+    config: BridgeConfig, identity: IdentityKey, websocket: WebSocketProvider
+) -> None:
+    bridge = Bridge(replace(config, providers=(provider_at(websocket.origin),)), identity)
     async with calling(bridge, identity) as caller:
         tunnel = await opened(caller)
         await bridge.begin_to_drain()

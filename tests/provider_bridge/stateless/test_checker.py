@@ -34,9 +34,8 @@ async def checker() -> AsyncIterator[Checker]:
 
 
 def process_of(checker: Checker) -> int:
-    process = checker.ordinary.process
-    assert process is not None
-    return process.pid
+    assert checker.ordinary.process is not None
+    return checker.ordinary.process.pid
 
 
 async def test_large_body_is_judged_by_another_process(
