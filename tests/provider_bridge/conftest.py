@@ -51,7 +51,6 @@ def provider_at(target: str, preset: str = "openai") -> Provider:
 
 @pytest.fixture
 def config(provider: ScriptedProvider, tmp_path: Path) -> BridgeConfig:
-    """Tests replace what they are about."""
     return BridgeConfig(
         listen=Address("127.0.0.1", 0),
         identity_key=tmp_path / "identity.key",
@@ -68,8 +67,6 @@ def config(provider: ScriptedProvider, tmp_path: Path) -> BridgeConfig:
 
 @pytest.fixture
 def serve(config: BridgeConfig, identity: IdentityKey) -> Serve:
-    """Starts bridges whose configuration differs in some fields."""
-
     @asynccontextmanager
     async def started(
         *, log: AuditLog | None = None, clock: Clock | None = None, **fields: Any
@@ -82,7 +79,6 @@ def serve(config: BridgeConfig, identity: IdentityKey) -> Serve:
 
 @pytest.fixture
 async def bridge(serve: Serve) -> AsyncIterator[SealedCaller]:
-    """A caller of a running bridge."""
     async with serve() as caller:
         yield caller
 

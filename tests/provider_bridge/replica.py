@@ -31,8 +31,6 @@ def configure(
 
 
 class FakeTime:
-    """A wall clock and a monotonic clock that a test moves."""
-
     def __init__(self, wall: float = START) -> None:
         self.wall = wall
         self.monotonic = 50.0
@@ -66,5 +64,4 @@ class DelegatedReplica:
         return EpochKeys(self.start(), self.time.clock, epoch=epoch)
 
     def verified(self, keys: EpochKeys) -> VerifiedDirectory:
-        """The directory as a client takes it now."""
         return verify_directory(keys.directory(), self.identity.public_key, int(self.time.clock.now()))

@@ -20,8 +20,6 @@ def chunk(data: bytes) -> bytes:
 
 @dataclass
 class Received:
-    """One HTTP request as it came over the socket."""
-
     request_line: bytes = b""
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     body: bytes = b""
@@ -33,8 +31,6 @@ class Received:
 
 @dataclass
 class Connection:
-    """One of the bridge's connections, and the request that it carries now."""
-
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     request: Received = field(default_factory=Received)
@@ -77,8 +73,6 @@ def raw(data: bytes, *, cut: bool = False, close: bool = False) -> Script:
 
 
 def stepwise(release: asyncio.Semaphore, first: bytes, *more: bytes) -> Script:
-    """Sends the first bytes at once, and each of the others when it is released."""
-
     async def script(connection: Connection) -> None:
         await connection.send(first)
         for data in more:
@@ -89,14 +83,12 @@ def stepwise(release: asyncio.Semaphore, first: bytes, *more: bytes) -> Script:
 
 
 async def flood(connection: Connection) -> None:
-    """An event stream without an end."""
     await connection.send(EVENT_STREAM)
     while True:
         await connection.send(chunk(b"x" * 65_536))
 
 
 def certified(authority: trustme.CA, name: str = "localhost") -> ssl.SSLContext:
-    """The server's side of TLS with a certificate from this authority."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(name).configure_cert(context)
     return context

@@ -38,8 +38,6 @@ def request_head(url: str = CHAT, method: str = "POST", **fields: Any) -> Reques
 
 @dataclass
 class SealedRequest:
-    """A request as it travels: one envelope and the messages that belong to it."""
-
     envelope: bytes
     messages: list[bytes]
     exchange: ClientExchange
@@ -88,8 +86,6 @@ class Response:
 
 @dataclass
 class SealedCaller:
-    """Talks to one bridge."""
-
     address: str
     identity: bytes
     metadata: tuple[tuple[str, str], ...] = ()
@@ -160,17 +156,14 @@ class SealedCaller:
         return call
 
     async def complete(self, request: SealedRequest) -> Response:
-        """Sends a request; the whole response."""
         return await collect(await self.send(request), request)
 
     async def exchange(self, head: RequestHead | None = None, body: bytes = b"{}") -> Response:
-        """One whole exchange."""
         return await self.complete(await self.seal(head, body))
 
 
 @asynccontextmanager
 async def calling(bridge: Bridge, identity: IdentityKey) -> AsyncIterator[SealedCaller]:
-    """Runs a bridge and calls it."""
     async with bridge.running() as address, SealedCaller(str(address), identity.public_key) as caller:
         yield caller
 
@@ -195,7 +188,6 @@ async def collect(call: Call, request: SealedRequest) -> Response:
 
 
 def health(caller: SealedCaller, method: str = "Check") -> Any:
-    """A method of the standard health service."""
     kind: Any = caller.channel.unary_unary if method == "Check" else caller.channel.unary_stream
     return kind(
         f"/grpc.health.v1.Health/{method}",
@@ -214,12 +206,10 @@ async def outer_status(call: Call) -> tuple[grpc.StatusCode, str | None]:
 
 
 def with_sealed(request: SealedRequest, index: int, sealed: bytes) -> SealedRequest:
-    """The request with one record replaced."""
     return with_message(request, index, sealed=sealed)
 
 
 def with_message(request: SealedRequest, index: int, **fields: bytes) -> SealedRequest:
-    """The request with fields of one message replaced."""
     message = ExchangeRequest.FromString(request.messages[index])
     for name, value in fields.items():
         setattr(message, name, value)
@@ -229,5 +219,4 @@ def with_message(request: SealedRequest, index: int, **fields: bytes) -> SealedR
 
 
 def flipped(record: bytes) -> bytes:
-    """A record with its last bit changed."""
     return record[:-1] + bytes([record[-1] ^ 1])

@@ -21,14 +21,11 @@ HELLO = json.dumps({"type": "session.update", "session": {"instructions": "Be br
 
 @dataclass
 class SealedTunnel:
-    """One tunnel through one bridge."""
-
     request: SealedRequest
     call: Call
 
     @classmethod
     async def opened(cls, caller: SealedCaller, url: str = REALTIME, **fields: Any) -> SealedTunnel:
-        """Sends the head. What the bridge makes of it is in head()."""
         made, config = await caller.envelope()
         encoded = made.SerializeToString(deterministic=True)
         exchange = encapsulate(encoded, config)
@@ -76,7 +73,6 @@ class SealedTunnel:
         assert await self.part() is None
 
     async def heard(self) -> bytes:
-        """The next whole message."""
         data = b""
         while True:
             part = await self.part()
@@ -97,7 +93,6 @@ class SealedTunnel:
 
 
 async def opened(caller: SealedCaller, url: str = REALTIME, **fields: Any) -> SealedTunnel:
-    """A tunnel that the provider has accepted."""
     tunnel = await SealedTunnel.opened(caller, url, **fields)
     assert (await tunnel.response()).status == 101
     return tunnel

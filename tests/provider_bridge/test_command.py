@@ -120,7 +120,6 @@ async def test_bridge_without_the_identity_key_serves_and_drains(
 
 
 def rotate(folder: Path, secret: str) -> None:
-    """Replaces the provider's credential."""
     (folder / "openai.key").write_text(secret)
     (folder / "openai.key").chmod(0o600)
 

@@ -102,7 +102,6 @@ def read(folder: Path, text: str, **environment: str) -> BridgeConfig:
 
 
 def provider(folder: Path, lines: str, **environment: str) -> Provider:
-    """The only provider of a file with these lines for it."""
     (configured,) = read(folder, MINIMAL.replace(PRESET, lines, 1), **environment).providers
     return configured
 
@@ -219,29 +218,24 @@ PLAIN, SALTED = b'{"model":"m"}', b'{"model":"m","cache_salt":"%s"}' % (b"a" * 3
 CONTROLLED = b'{"model":"m","prompt_cache_key":"k"}'
 
 
-@pytest.mark.parametrize(
-    ("lines", "passing", "refused"),
-    [
-        ('preset = "openai"', [PLAIN, CONTROLLED], [SALTED]),
-        ('preset = "openai"\ncache_controls = "refuse"', [PLAIN], [CONTROLLED]),
-        ('preset = "openai"\ncache_salt = "cache_salt"', [SALTED], [PLAIN, CONTROLLED]),
+def test_cache_rules_hold_bodies(folder: Path) -> None:
+    (folder / "own.toml").write_text('extends = "groq"')
+    check = BodyCheck("openai", "bodies", "/v1/chat/completions")
+    for lines, passing, refused in (
+        (PRESET, [PLAIN, CONTROLLED], [SALTED]),
+        (f'{PRESET}\ncache_controls = "refuse"', [PLAIN], [CONTROLLED]),
+        (f'{PRESET}\ncache_salt = "cache_salt"', [SALTED], [PLAIN, CONTROLLED]),
         (VLLM + 'cache_salt = "off"', [PLAIN, SALTED], []),
         (VLLM + 'stateless = "own.toml"', [SALTED], [PLAIN]),
         (LLAMACPP, [PLAIN], [CONTROLLED]),
         (LLAMACPP + 'cache_controls = "pass"', [PLAIN, CONTROLLED], []),
-    ],
-)
-def test_cache_rules_hold_bodies(
-    folder: Path, lines: str, passing: list[bytes], refused: list[bytes]
-) -> None:
-    (folder / "own.toml").write_text('extends = "groq"')
-    description = provider(folder, lines).stateless
-    check = BodyCheck("openai", "bodies", "/v1/chat/completions")
-    for body in passing:
-        check.apply(description, body)
-    for body in refused:
-        with pytest.raises(RequestError):
+    ):
+        description = provider(folder, lines).stateless
+        for body in passing:
             check.apply(description, body)
+        for body in refused:
+            with pytest.raises(RequestError):
+                check.apply(description, body)
 
 
 def test_two_entries_for_one_provider_are_refused(folder: Path) -> None:

@@ -128,8 +128,6 @@ PING = b"\x89\x00"
 
 
 class EndlessStream:
-    """A SocketStream on which there is always more to take."""
-
     def __init__(self, first: bytes, repeated: bytes) -> None:
         self._next, self._repeated = first, repeated
         self.reads = 0

@@ -35,8 +35,6 @@ NAMES = [
 
 
 class Scraped:
-    """A bridge's parts, and what a scrape reads of them."""
-
     def __init__(self, replica: DelegatedReplica | None = None) -> None:
         self.time = FakeTime() if replica is None else replica.time
         signatory = HeldIdentity(IdentityKey.generate()) if replica is None else replica.start()

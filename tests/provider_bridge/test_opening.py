@@ -43,7 +43,6 @@ def record_of(request: SealedRequest) -> bytes:
 
 
 def mixed(request: SealedRequest, other: SealedRequest, field: str) -> SealedRequest:
-    """The request with a field of another's first message."""
     first = ExchangeRequest.FromString(other.messages[0])
     return with_message(request, 0, **{field: getattr(first, field)})
 

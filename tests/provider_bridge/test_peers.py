@@ -84,7 +84,6 @@ async def test_plaintext_off_loopback_does_not_start(config: BridgeConfig, ident
 
 
 def credentials(authority: trustme.CA, name: str) -> tuple[bytes, bytes]:
-    """A relay's private key and certificate."""
     own = authority.issue_cert(name)
     return own.private_key_pem.bytes(), b"".join(pem.bytes() for pem in own.cert_chain_pems)
 

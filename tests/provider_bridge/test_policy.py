@@ -39,7 +39,6 @@ def plan(**fields: Any) -> PlannedCall:
 
 
 def judge(body: bytes | None = None, **fields: Any) -> None:
-    """Plans a call, and judges its body if there is one."""
     call = plan(**fields)
     if body is not None:
         assert call.check is not None

@@ -16,7 +16,6 @@ from .conftest import provider_at
 
 
 def allows(preset: str, call: str, *, brought: bool = False) -> bool:
-    """Whether a preset allows a call, such as "GET /v1/models"."""
     method, _, path = call.partition(" ")
     provider = provider_at("http://127.0.0.1:1", preset)
     return provider.find_call(method, path, brought=brought) is not None

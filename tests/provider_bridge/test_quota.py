@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -25,7 +26,7 @@ def take_all(quota: Quota, peer: bytes) -> int:
 
 def test_greedy_peers_leave_each_other_their_shares() -> None:
     for peers in (1, 2, 3, 7, 1_000):
-        quota = Quota(1_000, lambda count=peers: count)
+        quota = Quota(1_000, partial(int, peers))
         assert {take_all(quota, b"%d" % number) for number in range(peers)} == {1_000 // peers}
 
 

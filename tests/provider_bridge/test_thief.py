@@ -47,7 +47,6 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a process's mem
 
 
 def dump(pid: int) -> list[bytes]:
-    """The writable memory of a process."""
     regions = []
     with Path(f"/proc/{pid}/maps").open() as maps, Path(f"/proc/{pid}/mem").open("rb", 0) as memory:
         for line in maps:
@@ -177,7 +176,6 @@ def stream_key(key: bytes, sealed: bytes) -> bytes:
 
 
 def still_there(exchanges: list[Recorded], stolen: StolenKey, memory: list[bytes]) -> set[str]:
-    """Which secrets, of any of these exchanges, are in a dump."""
     secrets = [secret for exchange in exchanges for secret in exchange.secrets(stolen).items()]
     return {name for name, secret in secrets if any(secret in region for region in memory)}
 

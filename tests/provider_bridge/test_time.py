@@ -44,7 +44,6 @@ async def test_slow_request_is_ended(
     limit: str,
     seconds: float,
 ) -> None:
-    """It stops, or it trickles."""
     monkeypatch.setattr(request_body, limit, seconds)
     request = await bridge.seal(body=LONG)
     got = await collect(await bridge.begin(request), request)

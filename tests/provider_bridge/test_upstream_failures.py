@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +32,6 @@ HTTP_2 = b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x05\x00\x00\x40\x00"  # RFC 
 
 
 async def failure_of(provider: Provider, body: bytes = b"{}") -> tuple[Failure, str, str, str]:
-    """How a call fails: the class, the code, the execution and the text."""
     with pytest.raises(ProviderError) as failed:
         await called(provider, body)
     error = failed.value
@@ -51,27 +50,19 @@ def at_port(port: int, scheme: str = "http") -> Provider:
     return provider_at(f"{scheme}://127.0.0.1:{port}")
 
 
-@pytest.fixture
-def silent() -> Iterator[int]:
-    """The port of somebody who accepts connections and reads nothing."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server.getsockname()[1]
-
-
 async def test_unknown_name_and_closed_port() -> None:
     for host in ("provider.invalid", "a" * 64 + ".example"):
         await check_unreachable(provider_at(f"https://{host}"), Failure.NAME_NOT_FOUND)
     await check_unreachable(at_port(free_port()), Failure.REFUSED)
 
 
-async def test_handshake_that_never_ends(monkeypatch: pytest.MonkeyPatch, silent: int) -> None:
+async def test_provider_that_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(route, "CONNECT_SECONDS", 0.2)
-    await check_unreachable(at_port(silent, "https"), Failure.TIMED_OUT)
-
-
-async def test_provider_that_reads_nothing(monkeypatch: pytest.MonkeyPatch, silent: int) -> None:
     monkeypatch.setattr(http, "WRITE_SECONDS", 0.2)
-    *found, _ = await failure_of(at_port(silent), bytes(16_000_000))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        await check_unreachable(at_port(port, "https"), Failure.TIMED_OUT)
+        *found, _ = await failure_of(at_port(port), bytes(16_000_000))
     assert found == [Failure.STALLED, "ERROR_CODE_PROVIDER_FAILED", "EXECUTION_UNKNOWN"]
 
 

@@ -42,7 +42,6 @@ class WebSocketProvider:
             yield self
 
     async def ended(self, times: int) -> list[int | None]:
-        """Waits for so many closes; returns their codes."""
         while len(self.closes) < times:  # noqa: ASYNC110 (nobody is told)
             await asyncio.sleep(0.01)
         return self.closes
