@@ -90,6 +90,7 @@ class SealedCaller:
     identity: bytes
     metadata: tuple[tuple[str, str], ...] = ()
     credentials: grpc.ChannelCredentials | None = None
+    served: Any = None
 
     def __post_init__(self) -> None:
         options = [*CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", "localhost")]
@@ -164,8 +165,10 @@ class SealedCaller:
 
 @asynccontextmanager
 async def calling(bridge: Bridge, identity: IdentityKey) -> AsyncIterator[SealedCaller]:
-    async with bridge.running() as address, SealedCaller(str(address), identity.public_key) as caller:
+    async with bridge.running() as address:
+        caller = SealedCaller(str(address), identity.public_key, served=bridge)
         yield caller
+        await caller.channel.close()
 
 
 async def parts(call: Call, request: SealedRequest) -> AsyncIterator[ResponsePart]:

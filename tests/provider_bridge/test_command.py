@@ -8,10 +8,12 @@ import re
 import signal
 import sys
 import time
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,9 +39,8 @@ class Process:
     line: str
 
     @property
-    def announced(self) -> dict[str, str]:
-        announced: dict[str, str] = json.loads(self.line)
-        return announced
+    def announced(self) -> Any:
+        return json.loads(self.line)
 
     @property
     def caller(self) -> SealedCaller:
@@ -55,11 +56,8 @@ class Process:
 
 @asynccontextmanager
 async def running(config: Path, *options: str) -> AsyncIterator[Process]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "blindrelay.provider_bridge", "serve", "--config", str(config), *options),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    command = ("-m", "blindrelay.provider_bridge", "serve", "--config", str(config), *options)
+    process = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=PIPE, stderr=PIPE)
     assert process.stdout is not None
     try:
         line = await asyncio.wait_for(process.stdout.readline(), 30)

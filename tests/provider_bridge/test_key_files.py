@@ -43,12 +43,10 @@ def test_key_is_made_once(path: Path, signing_key: Path) -> None:
         make_signing_key(signing_key)
     assert load_signing_key(signing_key).public_key == signer.public_key
     assert set(path.parent.iterdir()) == {path, signing_key}, "no draft is left"
-
-
-def test_signing_key_of_another_process_is_not_taken(signing_key: Path) -> None:
-    signing_key.symlink_to("made-meanwhile")  # it does not exist yet, and cannot be made
+    others = path.with_name("others.key")
+    others.symlink_to("made-meanwhile")  # it does not exist yet, and cannot be made
     with pytest.raises(ConfigError, match="exists already"):
-        make_signing_key(signing_key)
+        make_signing_key(others)
 
 
 def test_file_without_a_key_is_refused(path: Path) -> None:
@@ -70,10 +68,13 @@ def test_key_that_is_open_to_others_is_refused(path: Path, signing_key: Path) ->
                 load(file)
 
 
-def test_key_that_cannot_be_read_or_written_is_refused(tmp_path: Path) -> None:
+def test_key_that_is_missing_or_cannot_be_written_is_refused(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not exist"):
+        load_identity(path)
     for file, reason in ((tmp_path / "missing" / "identity.key", "cannot be written"), (tmp_path, "be read")):
         with pytest.raises(ConfigError, match=reason):
             load_or_make_identity(file)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_neither_key_is_taken_for_the_other(path: Path, signing_key: Path) -> None:

@@ -99,26 +99,19 @@ def random_looking(memory: list[bytes]) -> set[bytes]:
     return found
 
 
-@dataclass
-class AheadOfTime:
-    """A bridge in a process of its own, whose clock the test sets forward."""
-
-    process: asyncio.subprocess.Process
-    caller: SealedCaller
-
-    def dump(self) -> list[bytes]:
-        return dump(self.process.pid)
-
-    async def advance(self, seconds: int) -> None:
-        """Sets the clock forward; returns when the bridge has looked at its keys."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(b"%d\n" % seconds)
-        await self.process.stdout.readline()
+async def advance(process: asyncio.subprocess.Process, seconds: int) -> None:
+    """Sets the bridge's clock forward; returns when it has looked at its keys."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(b"%d\n" % seconds)
+    await process.stdout.readline()
 
 
 @asynccontextmanager
-async def bridge_ahead_of_time(folder: Path, provider: ScriptedProvider) -> AsyncIterator[AheadOfTime]:
+async def bridge_ahead_of_time(
+    folder: Path, provider: ScriptedProvider
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, SealedCaller]]:
+    """A bridge in a process of its own, and a caller of it."""
     config = configure(folder, provider.origin, top="epoch_seconds = 60")
     identity = load_or_make_identity(folder / "identity.key")
     process = await asyncio.create_subprocess_exec(
@@ -130,7 +123,7 @@ async def bridge_ahead_of_time(folder: Path, provider: ScriptedProvider) -> Asyn
     try:
         address = (await process.stdout.readline()).decode().strip()
         async with SealedCaller(address, identity.public_key) as caller:
-            yield AheadOfTime(process, caller)
+            yield process, caller
     finally:
         process.kill()
         await process.wait()
@@ -185,16 +178,16 @@ async def test_memory_opens_what_was_recorded_until_the_grace_is_over(
 ) -> None:
     release = asyncio.Semaphore(0)
     provider.script = stepwise(release, EVENT_STREAM + chunk(b"begin"), LAST_CHUNK)
-    async with bridge_ahead_of_time(tmp_path, provider) as bridge:
-        (key,) = (await bridge.caller.directory()).keys
-        requests = [await bridge.caller.seal(body=b'{"user":"the canary"}') for _ in range(2)]
-        answered, cut = calls = [await bridge.caller.send(request) for request in requests]
+    async with bridge_ahead_of_time(tmp_path, provider) as (process, caller):
+        (key,) = (await caller.directory()).keys
+        requests = [await caller.seal(body=b'{"user":"the canary"}') for _ in range(2)]
+        answered, cut = calls = [await caller.send(request) for request in requests]
         exchanges = [
             Recorded(key.config, request, ExchangeResponse.FromString(cast(bytes, await call.read())).sealed)
             for call, request in zip(calls, requests, strict=True)
         ]
 
-        memory = bridge.dump()
+        memory = dump(process.pid)
         stolen = find_key(random_looking(memory), key.config)
         assert stolen is not None, "in time: the key is there"
         first = exchanges[0].first
@@ -207,9 +200,9 @@ async def test_memory_opens_what_was_recorded_until_the_grace_is_over(
         release.release()
         while await answered.read() is not grpc.aio.EOF:
             pass
-        await bridge.advance(key.not_after + W - int(time.time()) - MARGIN)
-        assert still_there(exchanges, stolen, bridge.dump()) >= EPOCH_SECRETS, "its grace is not over"
-        await bridge.advance(MARGIN + 1)
-        memory = bridge.dump()
+        await advance(process, key.not_after + W - int(time.time()) - MARGIN)
+        assert still_there(exchanges, stolen, dump(process.pid)) >= EPOCH_SECRETS, "its grace is not over"
+        await advance(process, MARGIN + 1)
+        memory = dump(process.pid)
         assert still_there(exchanges, stolen, memory) == set(), "too late"
         assert find_key(random_looking(memory), key.config) is None

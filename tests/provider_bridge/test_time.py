@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,42 +11,30 @@ import grpc
 import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from blindrelay.provider_bridge import Bridge, BridgeConfig, request_body
+from blindrelay.provider_bridge import request_body
 from blindrelay.provider_bridge.request_body import Pace
 from blindrelay.serving import issue_token
-from blindrelay.trust import IdentityKey
 from blindrelay.v1 import limits
 from blindrelay.v1.inner_pb2 import ERROR_CODE_DRAINING, EXECUTION_NOT_STARTED, DeadlineClass
 from blindrelay.v1.limits import RECORD_SECONDS
 from blindrelay.v1.outer_status import OuterStatus
 
-from .scripted_provider import (
-    EVENT_STREAM,
-    LAST_CHUNK,
-    Script,
-    ScriptedProvider,
-    chunk,
-    flood,
-    raw,
-    stepwise,
-)
-from .sealed_caller import SealedCaller, SealedRequest, calling, collect, health, parts
+from .conftest import Serve
+from .scripted_provider import EVENT_STREAM, LAST_CHUNK, Script, ScriptedProvider, chunk, flood, raw, stepwise
+from .sealed_caller import SealedCaller, SealedRequest, collect, health, parts
 
 LONG = b'{"user":"' + b"a" * 1_000_000 + b'"}'
 
 
-@pytest.mark.parametrize(("limit", "seconds"), [("RECORD_SECONDS", 0.1), ("GRACE_SECONDS", -63.0)])
-async def test_slow_request_is_ended(
-    bridge: SealedCaller,
-    provider: ScriptedProvider,
-    monkeypatch: pytest.MonkeyPatch,
-    limit: str,
-    seconds: float,
+async def test_request_that_stops_or_trickles_is_ended(
+    bridge: SealedCaller, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(request_body, limit, seconds)
-    request = await bridge.seal(body=LONG)
-    got = await collect(await bridge.begin(request), request)
-    assert got.failure == ("DEADLINE", "NOT_STARTED")
+    for limit, seconds in (("RECORD_SECONDS", 0.1), ("GRACE_SECONDS", -63.0)):
+        with monkeypatch.context() as patched:
+            patched.setattr(request_body, limit, seconds)
+            request = await bridge.seal(body=LONG)
+            got = await collect(await bridge.begin(request), request)
+        assert got.failure == ("DEADLINE", "NOT_STARTED")
     assert provider.connections == 0
 
 
@@ -84,20 +71,14 @@ async def due_in(seconds: float, bridge: SealedCaller, monkeypatch: pytest.Monke
     return request
 
 
-@pytest.mark.parametrize(
-    ("sent", "execution"), [(b"", "UNKNOWN"), (EVENT_STREAM + b"3\r\nabc\r\n", "STARTED")]
-)
 async def test_deadline_ends_the_call_to_the_provider(
-    bridge: SealedCaller,
-    provider: ScriptedProvider,
-    monkeypatch: pytest.MonkeyPatch,
-    sent: bytes,
-    execution: str,
+    bridge: SealedCaller, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    provider.script = raw(sent)
-    got = await bridge.complete(await due_in(1, bridge, monkeypatch))
-    assert got.failure == ("DEADLINE", execution)
-    await provider.idle()
+    for sent, execution in ((b"", "UNKNOWN"), (EVENT_STREAM + b"3\r\nabc\r\n", "STARTED")):
+        provider.script = raw(sent)
+        got = await bridge.complete(await due_in(1, bridge, monkeypatch))
+        assert got.failure == ("DEADLINE", execution)
+        await provider.idle()
 
 
 async def test_deadline_ends_an_exchange_whose_client_takes_nothing(
@@ -130,49 +111,43 @@ async def test_cancelled_exchange_closes_the_providers_connection(
 
 
 async def test_draining_bridge_finishes_what_runs_and_refuses_what_is_new(
-    config: BridgeConfig, identity: IdentityKey, provider: ScriptedProvider
+    bridge: SealedCaller, provider: ScriptedProvider
 ) -> None:
     release = asyncio.Semaphore(0)
     provider.script = stepwise(release, EVENT_STREAM, chunk(b"end") + LAST_CHUNK)
-    bridge = Bridge(config, identity)
-    async with calling(bridge, identity) as caller:
-        running, late = await caller.seal(), await caller.seal()
-        response = parts(await caller.send(running), running)
-        await anext(response)
-        bridge.admission.close()
-        await bridge.begin_to_drain()
-        call = await caller.send(late)
-        refusal = (await anext(parts(call, late))).error
-        assert (refusal.code, refusal.execution) == (ERROR_CODE_DRAINING, EXECUTION_NOT_STARTED)
-        # The sealed error is for the client; the status is for the relay.
-        assert (await call.code(), await call.details()) == OuterStatus.DRAINING.value
-        release.release()
-        assert b"".join([part.body async for part in response]) == b"end"
+    running, late = await bridge.seal(), await bridge.seal()
+    response = parts(await bridge.send(running), running)
+    await anext(response)
+    bridge.served.admission.close()
+    await bridge.served.begin_to_drain()
+    call = await bridge.send(late)
+    refusal = (await anext(parts(call, late))).error
+    assert (refusal.code, refusal.execution) == (ERROR_CODE_DRAINING, EXECUTION_NOT_STARTED)
+    # The sealed error is for the client; the status is for the relay.
+    assert (await call.code(), await call.details()) == OuterStatus.DRAINING.value
+    release.release()
+    assert b"".join([part.body async for part in response]) == b"end"
 
 
 async def test_exchange_that_outlasts_draining_gets_a_sealed_error(
-    config: BridgeConfig, identity: IdentityKey, provider: ScriptedProvider
+    serve: Serve, provider: ScriptedProvider
 ) -> None:
     provider.script = raw(EVENT_STREAM)
-    bridge = Bridge(replace(config, drain=1), identity)
-    async with calling(bridge, identity) as caller:
+    async with serve(drain=1) as caller:
         request = await caller.seal()
         response = parts(await caller.send(request), request)
         await anext(response)
-        await bridge.begin_to_drain()
+        await caller.served.begin_to_drain()
         assert (await anext(response)).error.code == ERROR_CODE_DRAINING
 
 
-async def test_health_needs_no_token_and_tells_of_draining(
-    config: BridgeConfig, identity: IdentityKey, tmp_path: Path
-) -> None:
+async def test_health_needs_no_token_and_tells_of_draining(serve: Serve, tmp_path: Path) -> None:
     issue_token(tmp_path / "tokens", "relay", datetime.now(UTC))
-    bridge = Bridge(replace(config, tokens=tmp_path / "tokens"), identity)
     requests = [HealthCheckRequest(service=service) for service in ("", "blindrelay.v1.ExchangeService")]
-    async with calling(bridge, identity) as caller:
+    async with serve(tokens=tmp_path / "tokens") as caller:
         watch = health(caller, "Watch")(requests[0], timeout=60)
         for status in (HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING):
             assert (await watch.read()).status == status
             assert [(await health(caller)(request)).status for request in requests] == [status] * 2
-            await bridge.begin_to_drain()
+            await caller.served.begin_to_drain()
         watch.cancel()

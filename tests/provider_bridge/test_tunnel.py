@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -11,19 +10,16 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 from websockets.utils import accept_key
 
-from blindrelay.provider_bridge import Bridge, BridgeConfig
 from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.frame_filter import MessageFilter
 from blindrelay.provider_bridge.quota import Quota
 from blindrelay.provider_bridge.request_budget import SMALL_REQUEST, RequestBudget
 from blindrelay.provider_bridge.upstream import provider_tunnel as tunnels
 from blindrelay.sealing import BINARY, CONTINUATION, TEXT, close_frame, data_frames
-from blindrelay.trust import IdentityKey
 from blindrelay.v1.inner_pb2 import ERROR_CODE_OVERLOADED, Frame
 
-from .conftest import provider_at
 from .scripted_provider import Connection, Script, ScriptedProvider, raw
-from .sealed_caller import SealedCaller, calling
+from .sealed_caller import SealedCaller
 from .sealed_tunnel import BROUGHT, HELLO, REALTIME, SealedTunnel, opened
 from .websocket_provider import WebSocketProvider
 
@@ -185,14 +181,10 @@ async def test_bridge_answers_pings_and_gives_up_a_silent_provider(
     assert 0x89 in seen[8:], "a ping from the bridge"
 
 
-async def test_draining_bridge_ends_its_tunnels(
-    config: BridgeConfig, identity: IdentityKey, websocket: WebSocketProvider
-) -> None:
-    bridge = Bridge(replace(config, providers=(provider_at(websocket.origin),)), identity)
-    async with calling(bridge, identity) as caller:
-        tunnel = await opened(caller)
-        await bridge.begin_to_drain()
-        assert (await tunnel.response()).failure == ("DRAINING", "STARTED")
+async def test_draining_bridge_ends_its_tunnels(tunnels_to: SealedCaller) -> None:
+    tunnel = await opened(tunnels_to)
+    await tunnels_to.served.begin_to_drain()
+    assert (await tunnel.response()).failure == ("DRAINING", "STARTED")
 
 
 CREATE = '{"type": "response.create", "store": false}'
