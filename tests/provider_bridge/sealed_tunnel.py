@@ -29,13 +29,10 @@ class SealedTunnel:
         made, config = await caller.envelope()
         encoded = made.SerializeToString(deterministic=True)
         exchange = encapsulate(encoded, config)
-        head = request_head(url, "GET", kind=EXCHANGE_KIND_TUNNEL, **fields)
-        (first,) = exchange.request.open_tunnel(head)
-        request = SealedRequest(encoded, [], exchange)
-        tunnel = cls(request, caller.start(request))
+        (first,) = exchange.request.open_tunnel(request_head(url, "GET", kind=EXCHANGE_KIND_TUNNEL, **fields))
         message = ExchangeRequest(encapsulated_secret=exchange.encapsulated_secret, sealed=first)
-        await tunnel.call.write(message.SerializeToString())
-        return tunnel
+        request = SealedRequest(encoded, [message.SerializeToString()], exchange)
+        return cls(request, await caller.begin(request))
 
     async def part(self) -> ResponsePart | None:
         """The next part; None at the stream's end. Raises as the core does."""

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import gzip
-import json
 import zlib
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from blindrelay.provider_bridge.content_coding import decode_body
 from blindrelay.provider_bridge.errors import RequestError
@@ -56,43 +52,11 @@ def test_body_with_two_readings_is_refused(reason: str) -> None:
 
 
 def test_long_strings_are_checked_and_not_kept() -> None:
+    """What is read otherwise is compared with the standard library by the fuzz target json_body."""
+    assert parse_json(bytearray('{"a":[1,2.5e3,null,"ä\\u00e4"]}'.encode())) == {"a": [1, 2500.0, None, "ää"]}
     assert parse_json(b'{"a":"' + LONG + b'","b":"' + LONG + b'\\u00e4\\\\\\""}') == {"a": "…", "b": "…"}
     assert parse_json(b'["' + LONG[:-3] + b'"]') == [LONG[:-3].decode()]
     assert parse_json(b'["' + b"," * (2 * MAX_STRUCTURE) + b'"]') == ["…"], "their commas do not count"
-
-
-def shortened(value: Any) -> Any:
-    if isinstance(value, str):
-        return "…" if len(json.dumps(value)) > LONG_STRING else value
-    if isinstance(value, list):
-        return [shortened(item) for item in value]
-    if isinstance(value, dict):
-        return {shortened(key): shortened(item) for key, item in value.items()}
-    return value
-
-
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
-LONG_TEXTS = st.builds(lambda text, times: text * times, st.text(min_size=1), st.integers(1, 300))
-VALUES = st.recursive(
-    SCALARS | st.text() | LONG_TEXTS,
-    lambda values: st.lists(values, max_size=5) | st.dictionaries(st.text(max_size=50), values, max_size=5),
-)
-
-
-@settings(deadline=None)
-@given(VALUES)
-def test_parsers_agree_on_what_is_read(value: Any) -> None:
-    assert parse_json(json.dumps(value).encode()) == shortened(value)
-
-
-@settings(deadline=None)
-@given(st.text(alphabet='{}[]":,\\u0a\n \t1e-Nx', max_size=40))
-def test_nothing_but_json_is_read(text: str) -> None:
-    try:
-        value = parse_json(text.encode())
-    except JsonError:
-        return
-    assert value == json.loads(text)
 
 
 def test_escaped_quotes_in_a_broken_string_are_scanned_once() -> None:

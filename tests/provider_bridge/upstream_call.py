@@ -35,11 +35,8 @@ class Upstream:
 
 @asynccontextmanager
 async def upstream(provider: Provider) -> AsyncIterator[Upstream]:
-    transport = ProviderTransport([provider])
-    try:
+    async with aclosing(ProviderTransport([provider])) as transport:
         yield Upstream(provider, transport)
-    finally:
-        await transport.aclose()
 
 
 async def called(provider: Provider, body: bytes = b"{}") -> tuple[int, bytes]:

@@ -85,9 +85,7 @@ def test_cache_controls_are_refused_where_the_operator_says_so(
 @pytest.mark.parametrize(
     ("api", "path", "body"),
     [
-        ("openai", CHAT, {"prompt_cache_options": {"comparison_response_id": "resp_1"}}),
         ("anthropic", MESSAGES, {"diagnostics": {"previous_message_id": "msg_1"}}),
-        ("gemini", "/v1/models/m:generateContent", {"cachedContent": "cachedContents/1"}),
         ("bedrock", CONVERSE, {"guardrailConfig": {"guardrailIdentifier": "g"}}),
         ("bedrock", CONVERSE, {"messages": [said(image={"source": {"s3Location": {"uri": "s3://a/b"}}})]}),
         ("xai", CHAT, {"deferred": True}),
