@@ -121,9 +121,9 @@ def test_missing_provider_is_a_failure(doctor: Doctor) -> None:
     with connect_proxy(403) as proxy:
         through = f'proxy = "http://127.0.0.1:{proxy.port}"'
         for target, more, words, remedy in (
+            ("https://models.example", through, "refused with status 403", "proxy"),
             ("https://nowhere.invalid", "", "its name was not found", "name"),
             ("http://127.0.0.1:1", "", "could not be reached", "check"),
-            ("https://models.example", through, "refused with status 403", "proxy"),
         ):
             provider = doctor.examine(target, more=more)["provider"]
             assert words in provider["detail"]
