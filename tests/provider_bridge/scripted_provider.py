@@ -45,9 +45,6 @@ class Connection:
             while await self.reader.read(65_536):
                 pass
 
-    def cut(self) -> None:
-        self.writer.transport.abort()
-
 
 Script = Callable[[Connection], Awaitable[None]]
 
@@ -65,7 +62,7 @@ def raw(data: bytes, *, cut: bool = False, close: bool = False) -> Script:
         await connection.send(data)
         if cut:
             await asyncio.sleep(0.05)
-            connection.cut()
+            connection.writer.transport.abort()
         if close:
             connection.writer.close()
 

@@ -31,55 +31,35 @@ from .test_log_and_metrics import NAMES
 from .upstream_call import free_port
 
 
-@pytest.fixture
-def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of configurations, each with one mistake; it is the working directory."""
+def check_mistake(capfd: pytest.CaptureFixture[str], arguments: list[str], code: int, complaint: str) -> None:
+    """The command ends with this code and one line: a bridge that never served says nothing else."""
+    assert main(arguments) == code
+    shown = capfd.readouterr()
+    assert (shown.out, shown.err.count("\n")) == ("", 1)
+    assert shown.err.startswith("blindrelay-bridge:")
+    assert complaint in shown.err
+
+
+def test_mistake_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "bad.key").write_text("no key")
-    (tmp_path / "bad.key").chmod(0o600)
     make_signing_key(tmp_path / "signing.key")
     config = configure(tmp_path).read_text()
-    for name, text in (
-        ("bad_key", config.replace("identity.key", "bad.key")),
-        ("delegated", config.replace(HELD, DELEGATED)),
-        ("no_ca", config.replace("http://", "https://") + 'ca = "none.pem"\n'),
-    ):
-        (tmp_path / f"{name}.toml").write_text(text)
-    return tmp_path
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "complaint"),
-    [
-        (["serve", "--config", "bad_key.toml"], 2, "64 hexadecimal digits"),
-        (["serve", "--config", "taken.toml"], 1, "port is taken"),
-        (["serve", "--config", "no_metrics.toml"], 1, "cannot expose metrics"),
-        (["serve", "--config", "delegated.toml"], 2, "the delegation does not exist"),
-        (["serve", "--config", "no_ca.toml"], 2, "the CA certificate does not exist"),
-        (["signing-key", "--out", "bad.key"], 2, "never replaces one"),
-        (["delegate", "--key", "no.key", "--signing-key", "x", "--days", "1", "--out", "y"], 2, "not exist"),
-        (["token", "list", "--tokens", "none"], 2, "does not exist"),
-    ],
-)
-def test_mistake_is_one_line(
-    files: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], code: int, complaint: str
-) -> None:
-    config = (files / "bridge.toml").read_text()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        (files / "taken.toml").write_text(config.replace("127.0.0.1:0", f"127.0.0.1:{port}"))
-        (files / "no_metrics.toml").write_text(f'metrics = "127.0.0.1:{port}"\n{config}')
-        assert main(arguments) == code
-    shown = capfd.readouterr()
-    assert shown.out == ""
-    (line,) = [line for line in shown.err.splitlines() if line.startswith("blindrelay-bridge:")]
-    assert complaint in line
-    assert shown.err == line + "\n", "a bridge that never served says nothing else"
-
-
-def test_token_is_issued(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["token", "issue", "relay", "--tokens", str(tmp_path / "tokens")]) == 0
-    assert capsys.readouterr().out.startswith("brt_")
+        for text, code, complaint in (
+            (config.replace("127.0.0.1:0", f"127.0.0.1:{port}"), 1, "port is taken"),
+            (f'metrics = "127.0.0.1:{port}"\n{config}', 1, "cannot expose metrics"),
+            (config.replace(HELD, DELEGATED), 2, "the delegation does not exist"),
+            (config.replace("http://", "https://") + 'ca = "none"\n', 2, "the CA certificate does not exist"),
+        ):
+            (tmp_path / "bridge.toml").write_text(text)
+            check_mistake(capfd, ["serve", "--config", "bridge.toml"], code, complaint)
+    check_mistake(capfd, ["signing-key", "--out", "signing.key"], 2, "never replaces one")
+    check_mistake(capfd, ["token", "list", "--tokens", "none"], 2, "does not exist")
+    delegate = ["delegate", "--key", "no.key", "--signing-key", "x", "--days", "1", "--out", "y"]
+    check_mistake(capfd, delegate, 2, "does not exist")
 
 
 class Doctor:

@@ -42,24 +42,19 @@ async def test_connection_is_used_again_after_a_whole_response_alone(provider: S
         assert provider.connections == connections
 
 
-async def test_idle_connections_are_closed_after_a_while(
+async def test_connections_are_closed_when_idle_and_waited_for_only_so_long(
     provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(pool, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(pool, "WAIT_SECONDS", 0.05)
     async with upstream(provider_at(provider.origin)) as here:
         await here.call()
         await provider.idle()
-
-
-async def test_call_waits_only_so_long_for_a_connection(
-    provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pool, "MAX_CONNECTIONS", 1)
-    monkeypatch.setattr(pool, "WAIT_SECONDS", 0.05)
-    provider.script = raw(EVENT_STREAM)
-    async with upstream(provider_at(provider.origin)) as here, aclosing(await here.begin()):
-        with pytest.raises(ProviderError) as failed:
-            await here.begin()
+        provider.script = raw(EVENT_STREAM)
+        async with aclosing(await here.begin()):
+            with pytest.raises(ProviderError) as failed:
+                await here.begin()
     assert failed.value.failure is Failure.NO_CONNECTION_FREE
 
 

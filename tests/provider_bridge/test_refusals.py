@@ -19,16 +19,13 @@ from blindrelay.provider_bridge.claims import ClaimMemory
 from blindrelay.provider_bridge.exchange_opener import TICK_SECONDS, refusal_tick
 from blindrelay.sealing import SealingKey
 from blindrelay.trust import IdentityKey
-from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.exchange_pb2 import ExchangeRequest
-from blindrelay.v1.grpc_profile import EXCHANGE_METHOD
 from blindrelay.v1.outer_status import OuterStatus
 
 from .conftest import Serve
 from .scripted_provider import EVENT_STREAM, Script, ScriptedProvider, raw
 from .sealed_caller import (
-    Call,
     SealedCaller,
     SealedRequest,
     collect,
@@ -139,23 +136,11 @@ async def test_without_room_every_exchange_looks_the_same(
     assert (await bridge.complete(valid)).status == 200, "it was not claimed"
 
 
-async def test_envelope_is_given_once(bridge: SealedCaller) -> None:
-    request = await bridge.seal()
-    for count in (0, 2):
-        metadata = ((METADATA_KEY, request.envelope),) * count
-        call: Call = bridge.channel.stream_stream(EXCHANGE_METHOD)(metadata=metadata)
-        await call.write(request.messages[0])
-        assert await outer_status(call) == REFUSED
-
-
-async def test_unknown_key_has_a_status_of_its_own(bridge: SealedCaller) -> None:
-    other = with_envelope(await bridge.seal(), key_id=SealingKey.generate(10, 20).key_id)
-    assert await outer_status(await bridge.send(other)) == OuterStatus.KEY_UNKNOWN.value
-
-
-async def test_call_without_a_first_message_ends(
+async def test_unknown_key_has_a_status_of_its_own_and_a_missing_message_an_end(
     bridge: SealedCaller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    other = with_envelope(await bridge.seal(), key_id=SealingKey.generate(10, 20).key_id)
+    assert await outer_status(await bridge.send(other)) == OuterStatus.KEY_UNKNOWN.value
     monkeypatch.setattr(exchange_opener, "RECORD_SECONDS", 0.05)
     assert await outer_status(bridge.start(await bridge.seal())) == REFUSED
 

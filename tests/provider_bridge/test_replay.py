@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -135,14 +136,8 @@ def test_time_never_goes_back_and_is_never_behind_the_wall_clock(course: list[tu
 
 def test_pause_between_the_two_readings_is_not_a_step() -> None:
     """The process may be suspended between any two lines while both clocks go on."""
-    passed = 0.0
-
-    def reading() -> float:
-        nonlocal passed
-        passed += 30
-        return passed
-
-    clock = Clock(reading, reading)
+    readings = count(0.0, 30.0)
+    clock = Clock(readings.__next__, readings.__next__)
     for _ in range(10):
         clock.now()
     assert clock.followed == 0

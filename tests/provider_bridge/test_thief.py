@@ -58,24 +58,20 @@ def dump(pid: int) -> list[bytes]:
     return regions
 
 
-@dataclass(frozen=True)
-class StolenKey:
-    """What opens an epoch's exchanges: the X25519 key, and "d" of FIPS 203 (honest clients need no "z")."""
-
-    x25519: bytes
-    mlkem_seed: bytes
-
-    def sealing_key(self, config: bytes) -> SealingKey:
-        parsed = parse_config(config)
-        return SealingKey(
-            MLKEM768PrivateKey.from_seed_bytes(self.mlkem_seed + bytes(SIZE)),
-            X25519PrivateKey.from_private_bytes(self.x25519),
-            parsed.not_before,
-            parsed.not_after,
-        )
+Stolen = tuple[bytes, bytes]
+"""What opens an epoch's exchanges: the X25519 key, and "d" of FIPS 203 (honest clients need no "z")."""
 
 
-def find_key(candidates: set[bytes], config: bytes) -> StolenKey | None:
+def sealing_key(stolen: Stolen, config: bytes) -> SealingKey:
+    x25519, mlkem_seed = stolen
+    return SealingKey(
+        MLKEM768PrivateKey.from_seed_bytes(mlkem_seed + bytes(SIZE)),
+        X25519PrivateKey.from_private_bytes(x25519),
+        *(parse_config(config).not_before, parse_config(config).not_after),
+    )
+
+
+def find_key(candidates: set[bytes], config: bytes) -> Stolen | None:
     """The private key of a config, if both of its parts are among the candidates."""
     public_key = parse_config(config).public_key
     rho, x25519 = public_key[_MLKEM_PUBLIC_SIZE - SIZE : _MLKEM_PUBLIC_SIZE], public_key[_MLKEM_PUBLIC_SIZE:]
@@ -83,7 +79,7 @@ def find_key(candidates: set[bytes], config: bytes) -> StolenKey | None:
     scalars = (one for one in candidates if crypto_scalarmult_base(one) == x25519)
     if (seed := next(seeds, None)) is None or (scalar := next(scalars, None)) is None:
         return None
-    return StolenKey(scalar, seed)
+    return scalar, seed
 
 
 def random_looking(memory: list[bytes]) -> set[bytes]:
@@ -141,18 +137,18 @@ class Recorded:
     def first(self) -> ExchangeRequest:
         return ExchangeRequest.FromString(self.request.messages[0])
 
-    def secrets(self, stolen: StolenKey) -> dict[str, bytes]:
+    def secrets(self, stolen: Stolen) -> dict[str, bytes]:
         """All that opens it, from the epoch's keys down to the state of its records (section 8)."""
         bound = hashlib.sha256(self.request.envelope).digest()
         secret = encapsulation._SUITE.decrypt(
             self.first.encapsulated_secret,
-            stolen.sealing_key(self.config).private_key,
+            sealing_key(stolen, self.config).private_key,
             info=labels.labelled(labels.ENCAPSULATION, bound),
         )
         request_key, response_key = encapsulation._derive(secret, bound)
         return {
-            "X25519 key": stolen.x25519,
-            "ML-KEM seed": stolen.mlkem_seed,
+            "X25519 key": stolen[0],
+            "ML-KEM seed": stolen[1],
             "exchange secret": secret,
             "request key": request_key,
             "response key": response_key,
@@ -168,7 +164,7 @@ def stream_key(key: bytes, sealed: bytes) -> bytes:
     return bytes(state.statebuf)[:SIZE]
 
 
-def still_there(exchanges: list[Recorded], stolen: StolenKey, memory: list[bytes]) -> set[str]:
+def still_there(exchanges: list[Recorded], stolen: Stolen, memory: list[bytes]) -> set[str]:
     secrets = [secret for exchange in exchanges for secret in exchange.secrets(stolen).items()]
     return {name for name, secret in secrets if any(secret in region for region in memory)}
 
@@ -191,7 +187,7 @@ async def test_memory_opens_what_was_recorded_until_the_grace_is_over(
         stolen = find_key(random_looking(memory), key.config)
         assert stolen is not None, "in time: the key is there"
         first = exchanges[0].first
-        opened = decapsulate(requests[0].envelope, first.encapsulated_secret, stolen.sealing_key(key.config))
+        opened = decapsulate(requests[0].envelope, first.encapsulated_secret, sealing_key(stolen, key.config))
         assert opened.request.open(first.sealed).body == b'{"user":"the canary"}'
         assert still_there(exchanges, stolen, memory) >= EPOCH_SECRETS | {"response stream"}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,6 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
-from websockets.typing import Subprotocol
 
 Handler = Callable[[ServerConnection], Awaitable[None]]
 
@@ -35,7 +34,8 @@ class WebSocketProvider:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[WebSocketProvider]:
-        options: Any = {"process_request": self._refusal, "select_subprotocol": _realtime, "max_size": None}
+        options: Any = {"process_request": self._refusal, "max_size": None}
+        options["select_subprotocol"] = lambda _, offered: "realtime" if "realtime" in offered else None
         async with serve(self._serve, "127.0.0.1", 0, **options) as server:
             port = next(iter(server.sockets)).getsockname()[1]
             self.origin = f"http://127.0.0.1:{port}"
@@ -70,7 +70,3 @@ class WebSocketProvider:
         async for message in connection:
             messages.append(message)
             await connection.send(message)
-
-
-def _realtime(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    return next((each for each in offered if each == "realtime"), None)
