@@ -66,7 +66,6 @@ def test_escaped_quotes_in_a_broken_string_are_scanned_once() -> None:
 
 
 BODY = b'{"user":"' + b"x" * 300_000 + b'"}'
-JSON = b"application/json"
 
 
 async def decoded(body: bytes, coding: bytes = b"gzip", limit: int = 1_000_000) -> bytearray:
@@ -90,7 +89,7 @@ async def test_damaged_stream_is_refused() -> None:
 
 
 async def test_provider_gets_what_was_judged(bridge: SealedCaller, provider: ScriptedProvider) -> None:
-    head = request_head(headers={b"content-type": JSON, b"content-encoding": b"gzip"})
+    head = request_head(headers={b"content-type": b"application/json", b"content-encoding": b"gzip"})
     got = await bridge.exchange(head, gzip.compress(b'{"store":true}'))
     assert got.failure == ("STORED_OBJECT", "NOT_STARTED")
     assert (await bridge.exchange(head, gzip.compress(BODY))).status == 200

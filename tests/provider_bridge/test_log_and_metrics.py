@@ -6,8 +6,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from blindrelay.provider_bridge import AuditLog, Event, HeldIdentity, Outcome, ProviderError
 from blindrelay.provider_bridge.claims import ClaimMemory
 from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
@@ -105,16 +103,16 @@ def test_exchanges_are_counted_once_a_minute_and_in_tens() -> None:
 EVENTS = {event.name.lower() for event in Event} | {"exchanges", "fault"}
 
 
-@pytest.mark.parametrize("event", [Event.TOKENS_UNREADABLE, Event.CERTIFICATES_UNUSABLE, Event.CLAIMS_FULL])
-def test_what_a_caller_can_provoke_is_logged_once_a_minute(event: Event) -> None:
+def test_what_a_caller_can_provoke_is_logged_once_a_minute() -> None:
     lines: list[str] = []
     log = AuditLog(lines.append)
-    log.note(event)
+    for event in (Event.TOKENS_UNREADABLE, Event.CERTIFICATES_UNUSABLE, Event.CLAIMS_FULL):
+        log.note(event)
     log.count(Outcome.REFUSED)
     log.count_error(ProviderError(Failure.CUT, "x", EXECUTION_STARTED))
     assert lines == []
     log.report()
-    assert event.value in lines[0]
+    assert len(lines) == 4
     assert json.loads(lines[-1])["outcomes"] == {"provider_cut": 10, "refused": 10}
 
 

@@ -53,9 +53,6 @@ def test_greedy_peers_leave_each_other_their_shares() -> None:
     for peers in (1, 2, 3, 7, 1_000):
         quota = Quota(1_000, partial(int, peers))
         assert {take_all(quota, b"%d" % number) for number in range(peers)} == {1_000 // peers}
-
-
-def test_least_share_is_kept_however_many_peers_there_are() -> None:
     quota = Quota(100, lambda: 50, least=40)
     takes = [(b"one", 40, True), (b"one", 1, False), (b"other", 40, True), (b"third", 40, False)]
     assert [quota.take(peer, amount) for peer, amount, _ in takes] == [taken for *_, taken in takes]

@@ -155,9 +155,9 @@ def test_content_encoding_that_is_decoded_does_not_go_on() -> None:
 
 
 def test_header_that_an_operator_adds_passes() -> None:
-    headers = typed(JSON, x_title=b"mine")
     added = replace(PROVIDERS[0], request_headers=frozenset({b"x-title"}))
-    assert dict(plan_call(request_head(headers=headers), [added]).headers) == headers
+    call = plan_call(request_head(headers=typed(JSON, x_title=b"mine")), [added])
+    assert (b"x-title", b"mine") in call.headers
 
 
 def test_long_message_is_cut() -> None:

@@ -156,7 +156,6 @@ async def test_fault_leaves_without_its_text(
     assert "canary" not in capsys.readouterr().err
 
 
-FILES = "https://api.openai.com/v1/files"
 LONG = b'{"user":"' + b"a" * 1_000_000 + b'"}'
 
 
@@ -194,7 +193,7 @@ async def test_refused_request_reaches_no_provider(bridge: SealedCaller, provide
 async def test_upload_is_refused_from_its_head(
     bridge: SealedCaller, provider: ScriptedProvider, goes_on: bool
 ) -> None:
-    request = await bridge.seal(request_head(FILES), LONG * 8)
+    request = await bridge.seal(request_head("https://api.openai.com/v1/files"), LONG * 8)
     call = await bridge.begin(request)
     response = asyncio.create_task(collect(call, request))
     for message in request.messages[1:] if goes_on else ():

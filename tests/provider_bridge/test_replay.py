@@ -164,8 +164,6 @@ REFUSED = OuterStatus.REFUSED.value
 KEY_UNKNOWN = OuterStatus.KEY_UNKNOWN.value
 OVERLOADED = OuterStatus.OVERLOADED.value
 
-Outer = tuple[grpc.StatusCode, str | None]
-
 
 @dataclass
 class Replayed:
@@ -178,7 +176,7 @@ class Replayed:
     async def seal(self, ahead: int = 0) -> SealedRequest:
         return await self.caller.seal(issued_at=int(self.time.clock.now()) + ahead)
 
-    async def send(self, request: SealedRequest) -> Outer | None:
+    async def send(self, request: SealedRequest) -> tuple[grpc.StatusCode, str | None] | None:
         """The status of a call that ends without a record; None if there is a sealed response."""
         call = await self.caller.send(request)
         records = 0

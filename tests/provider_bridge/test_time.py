@@ -23,8 +23,6 @@ from .conftest import Serve
 from .scripted_provider import EVENT_STREAM, LAST_CHUNK, Script, ScriptedProvider, chunk, flood, raw, stepwise
 from .sealed_caller import SealedCaller, SealedRequest, collect, health, parts
 
-LONG = b'{"user":"' + b"a" * 1_000_000 + b'"}'
-
 
 async def test_request_that_stops_or_trickles_is_ended(
     bridge: SealedCaller, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
@@ -32,7 +30,7 @@ async def test_request_that_stops_or_trickles_is_ended(
     for limit, seconds in (("RECORD_SECONDS", 0.1), ("GRACE_SECONDS", -63.0)):
         with monkeypatch.context() as patched:
             patched.setattr(request_body, limit, seconds)
-            request = await bridge.seal(body=LONG)
+            request = await bridge.seal(body=bytes(1_000_000))
             got = await collect(await bridge.begin(request), request)
         assert got.failure == ("DEADLINE", "NOT_STARTED")
     assert provider.connections == 0

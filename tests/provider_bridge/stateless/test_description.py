@@ -67,9 +67,8 @@ def test_path_is_known_by_its_end() -> None:
     assert OPENAI.rule("bodies", CHAT) is not OPENAI.rule("bodies", "/v1/completions")
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
+def test_wrong_file_is_refused(tmp_path: Path) -> None:
+    for text, reason in (
         ("[Chat", "not TOML"),
         ('extends = "nobody"', '"nobody" is not one of anthropic, bedrock'),
         ('[bodies]\n"x" = "Nobody"', "there is no shape Nobody"),
@@ -82,11 +81,9 @@ def test_path_is_known_by_its_end() -> None:
         ('[Chat]\n"$values" = 1', "not a string"),
         ('[Chat]\n"$required" = "x"', "not a string"),
         ('[A]\n"$like" = "B"\n[B]\n"$like" = "A"', "in a circle"),
-    ],
-)
-def test_wrong_file_is_refused(tmp_path: Path, text: str, reason: str) -> None:
-    with pytest.raises(DescriptionError, match=reason):
-        read(tmp_path, text)
+    ):
+        with pytest.raises(DescriptionError, match=reason):
+            read(tmp_path, text)
 
 
 @pytest.mark.parametrize("name", presets())

@@ -89,8 +89,6 @@ class Tool(TypedDict):
 
 
 class Request(TypedDict):
-    """What an SDK's next version could send."""
-
     model: str
     vault_id: str
     tools: list[Tool]
