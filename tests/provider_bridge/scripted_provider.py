@@ -128,7 +128,7 @@ class ScriptedProvider:
 
     async def idle(self) -> None:
         """Waits until the bridge has closed every connection."""
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await asyncio.wait_for(asyncio.gather(*self._running, return_exceptions=True), 40)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
