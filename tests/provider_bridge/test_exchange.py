@@ -62,6 +62,13 @@ async def test_brought_credential_is_the_only_one_and_the_path_is_unchanged(
     assert b"sk-bridge" not in b"".join(value for _, value in received.headers)
 
 
+async def test_proxies_of_the_environment_are_not_used(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    async with serve() as caller:
+        assert (await caller.exchange()).status == 200
+
+
 async def test_pieces_arrive_while_the_provider_holds_back_the_rest(
     bridge: SealedCaller, provider: ScriptedProvider
 ) -> None:

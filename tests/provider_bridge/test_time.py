@@ -20,7 +20,17 @@ from blindrelay.v1.limits import RECORD_SECONDS
 from blindrelay.v1.outer_status import OuterStatus
 
 from .conftest import Serve
-from .scripted_provider import EVENT_STREAM, LAST_CHUNK, Script, ScriptedProvider, chunk, flood, raw, stepwise
+from .scripted_provider import (
+    EVENT_STREAM,
+    LAST_CHUNK,
+    Connection,
+    Script,
+    ScriptedProvider,
+    chunk,
+    flood,
+    raw,
+    stepwise,
+)
 from .sealed_caller import SealedCaller, SealedRequest, collect, health, parts
 
 
@@ -103,6 +113,28 @@ async def test_cancelled_exchange_closes_the_providers_connection(
         await call.read()
     call.cancel()
     await provider.idle()
+
+
+async def test_slow_client_slows_the_provider_down(bridge: SealedCaller, provider: ScriptedProvider) -> None:
+    sent = 0
+
+    async def script(connection: Connection) -> None:
+        nonlocal sent
+        await connection.send(EVENT_STREAM)
+        for sent in range(600):
+            await connection.send(chunk(b"x" * 65_536))
+        await connection.send(LAST_CHUNK)
+
+    provider.script = script
+    request = await bridge.seal()
+    received = parts(await bridge.send(request), request)
+    await anext(received)
+    stalled_at = -1
+    while stalled_at != sent:
+        stalled_at = sent
+        await asyncio.sleep(0.2)
+    assert sent < 400, "of 600 pieces; the rest waits at the provider"
+    assert sum([len(part.body) async for part in received]) == 600 * 65_536
 
 
 async def test_draining_bridge_finishes_what_runs_and_refuses_what_is_new(
