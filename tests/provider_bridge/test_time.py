@@ -121,8 +121,9 @@ async def test_slow_client_slows_the_provider_down(bridge: SealedCaller, provide
     async def script(connection: Connection) -> None:
         nonlocal sent
         await connection.send(EVENT_STREAM)
-        for sent in range(600):
+        while sent < 600:
             await connection.send(chunk(b"x" * 65_536))
+            sent += 1
         await connection.send(LAST_CHUNK)
 
     provider.script = script
