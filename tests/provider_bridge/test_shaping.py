@@ -135,7 +135,7 @@ async def test_client_that_leaves_ends_the_providers_call(
 async def test_provider_is_done_when_the_response_has_ended(
     bridge: SealedCaller, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its connection is free while the last cells are sent, and a deadline that passes then changes nothing."""
+    """Its connection is free while the last cells are sent."""
     slow = replace(FAST, tick=20)
     monkeypatch.setitem(shaping._SHAPES, SHAPING_PROFILE_BALANCED, slow)
     provider.script = events()

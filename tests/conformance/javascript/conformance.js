@@ -1,7 +1,9 @@
 // The JavaScript client as a program that the conformance kit can ask (docs/conformance.md).
 // What only a bridge does is written here.
 
+import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
+import { constants, inflateRawSync } from "node:zlib";
 import { Client, ExchangeFailed } from "../../../examples/javascript/client.js";
 import { decode, encode } from "../../../examples/javascript/messages.js";
 import { MessageOpener, sealRequest } from "../../../examples/javascript/parts.js";
@@ -10,6 +12,11 @@ import {
 } from "../../../examples/javascript/records.js";
 import { DirectoryHistory, parseConfig, parseIdentity, verifyDirectory } from "../../../examples/javascript/trust.js";
 
+const FLUSHED = {
+  dictionary: readFileSync(new URL("../../../spec/cell-dictionary.bin", import.meta.url)),
+  finishFlush: constants.Z_SYNC_FLUSH,
+  windowBits: 13,
+};
 const hex = (bytes) => Buffer.from(bytes).toString("hex");
 const raw = (text) => Buffer.from(text, "hex");
 const accept = (fields) => ({ outcome: "accept", ...fields });
@@ -98,7 +105,7 @@ function claim({ attempts }) {
 function head(asked) {
   const { kind, credential, deadline_class, headers, shaping, ...reserved } = decode("RequestHead", raw(asked.head));
   if (![1, 2].includes(kind) || ![1, 2].includes(credential) || deadline_class > 4) return { outcome: "malformed" };
-  const isShaped = shaping && (shaping.profile > 1 || shaping.tick_class || shaping.cell_class);
+  const isShaped = shaping && (shaping.profile > 3 || shaping.tick_class || shaping.cell_class);
   const { retry_token, on_disconnect, price_table_hash, rounding } = reserved;
   const isReserved = retry_token.length > 0 || on_disconnect > 1 || price_table_hash.length > 0 || rounding;
   if (isShaped || isReserved) return { outcome: "unsupported" };
@@ -137,6 +144,40 @@ async function open({ direction, asked, records, ...secrets }) {
   } catch (error) {
     return { outcome: error.reason, parts };
   }
+}
+
+// What cells inflate to is sealed again, as records of a key of our own, so that the client's opener judges it.
+async function cells({ records, ...secrets }) {
+  const key = Buffer.alloc(32), nonce = Buffer.alloc(32), resealed = new Records(key), parts = [];
+  const opener = new MessageOpener("response", () => key), deflated = [];
+  let sealed, unread = Buffer.alloc(0), inflated = 0, isFinal = false;
+  const outcome = async (reason) => ({ outcome: reason, parts });
+  for (const [place, record] of records.map(raw).entries()) {
+    const ofRecord = [];
+    sealed ??= new Records(await keysOf(secrets).response(record.subarray(0, 32)));
+    try {
+      const { encoded, final } = await sealed.open(place === 0 ? record.subarray(32) : record);
+      const { cell, ...others } = decode("ResponsePart", encoded);
+      if (cell == null || Object.values(others).some((field) => field != null)) return outcome("violation");
+      deflated.push(cell);
+      const all = inflateRawSync(Buffer.concat(deflated), { ...FLUSHED, maxOutputLength: inflated + 262_144 });
+      unread = Buffer.concat([unread, all.subarray(inflated)]);
+      inflated = all.length;
+      while (unread.length >= 4 && unread.length >= 4 + unread.readUInt32BE()) {
+        const part = unread.subarray(4, 4 + unread.readUInt32BE());
+        unread = unread.subarray(4 + part.length);
+        const again = await resealed.seal(part);
+        const opened = await opener.open(parts.length + ofRecord.length === 0 ? Buffer.concat([nonce, again]) : again);
+        ofRecord.push(hex(opened.encoded));
+      }
+      if (final && !opener.ended) return outcome("violation");
+      isFinal = final;
+      parts.push(...ofRecord);
+    } catch (error) {
+      return outcome(error.reason ?? "violation");
+    }
+  }
+  return outcome(isFinal ? "accept" : "truncated");
 }
 
 async function tunnel({ direction, response_nonce, parts, ...secrets }) {
@@ -196,8 +237,8 @@ async function fetch({ connection, method, url, headers, body, abort }) {
 }
 
 const QUESTIONS = {
-  identity, key, directory, envelope, decapsulate, claim, head, padding, cut, sizes, open, exchange, seal, tunnel,
-  fetch,
+  identity, key, directory, envelope, decapsulate, claim, head, padding, cut, sizes, open, cells, exchange, seal,
+  tunnel, fetch,
 };
 
 async function answer(asked) {

@@ -60,6 +60,7 @@ QUESTIONS: Final[dict[str, Callable[[Fields], Fields]]] = {
     "cut": formats.cut,
     "sizes": formats.sizes,
     "open": streams.opened,
+    "cells": streams.cells,
     "exchange": streams.exchange,
     "seal": streams.seal,
     "tunnel": streams.tunnel,

@@ -14,7 +14,7 @@ from blindrelay.provider_bridge.policy.urls import parse_origin
 from blindrelay.sealing import decapsulate
 from blindrelay.sealing.encapsulation import _derive
 from blindrelay.sealing.keys import parse_config, public_key_of
-from blindrelay.sealing.padding import RECORD_OVERHEAD, final_padding, padme, tunnel_padding
+from blindrelay.sealing.padding import RECORD_OVERHEAD, TUNNEL_FLOOR, final_padding, lone_padding, padme
 from blindrelay.testing.conformance.sealed_request import key_of_seed, sizes_of_request
 from blindrelay.trust import DirectoryError, DirectoryHistory, ForkedError, parse_identity, verify_directory
 from blindrelay.v1 import labels
@@ -124,7 +124,7 @@ def sizes(asked: Fields) -> Fields:
     before = RESPONSE_NONCE_SIZE if asked["direction"] == "response" and not int(asked["sent"]) else 0
     *early, last = (RECORD_OVERHEAD + part for part in asked["parts"])
     if asked["tunnel"]:
-        records = [size + tunnel_padding(size - RECORD_OVERHEAD) for size in (*early, last)]
+        records = [size + lone_padding(size - RECORD_OVERHEAD, TUNNEL_FLOOR) for size in (*early, last)]
     else:
         full = 65_616 if asked["direction"] == "request" else 69_581
         first, *more = final_padding(int(asked["sent"]) + before + sum(early), last, full)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 from blindrelay.sealing import (
     TUNNEL_STATUS,
@@ -18,6 +19,7 @@ from blindrelay.sealing import (
     encapsulate,
 )
 from blindrelay.sealing.encapsulation import _derive
+from blindrelay.sealing.messages import MessageOpener
 from blindrelay.sealing.records import DeriveKey
 from blindrelay.testing.conformance.sealed_request import key_of_seed
 from blindrelay.v1 import labels
@@ -35,13 +37,13 @@ def derive_of(asked: Fields) -> DeriveKey:
 
 def opened(asked: Fields) -> Fields:
     opener: Any = (RequestOpener if asked["direction"] == "request" else ResponseOpener)(derive_of(asked))
-    exact, parse = list[bytes](), opener._parse
+    exact, parse = list[bytes](), opener._parsed
 
     def keep(encoded: bytes) -> Any:
         exact.append(encoded)
         return parse(encoded)
 
-    opener._parse = keep
+    opener._parsed = keep
     parts: list[str] = []
     try:
         for sealed in asked["records"]:
@@ -54,6 +56,26 @@ def opened(asked: Fields) -> Fields:
     except SealingError as error:
         return {**refused(error), "parts": parts}
     return {"outcome": "accept", "parts": parts}
+
+
+def cells(asked: Fields) -> Fields:
+    opener: Any = ResponseOpener(derive_of({**asked, "direction": "response"}))
+    exact, of_record, take = list[str](), list[str](), MessageOpener._taken
+
+    def keep(self: Any, part: Any) -> Any:
+        of_record.append(take(self, part).SerializeToString().hex())
+        return part
+
+    with patch.object(MessageOpener, "_taken", keep):
+        try:
+            for sealed in asked["records"]:
+                of_record.clear()
+                opener.open(bytes.fromhex(sealed))
+                exact += of_record
+            opener.close()
+        except SealingError as error:
+            return {**refused(error), "parts": exact}
+    return {"outcome": "accept", "parts": exact}
 
 
 def message_of(opener: RequestOpener | ResponseOpener, records: list[str]) -> tuple[Any, Fields]:

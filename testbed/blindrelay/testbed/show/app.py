@@ -60,8 +60,9 @@ def show_app(
         wanted = await _json(request)
         prompt, relay = wanted.get("prompt"), wanted.get("relay")
         shape = wanted.get("shape", "balanced")
-        known = relay in RELAYS and isinstance(shape, str) and shape in SHAPES
-        if not isinstance(prompt, str) or not prompt.strip() or not known:
+        if not isinstance(shape, str) or shape not in SHAPES or not isinstance(relay, str):
+            shape, relay = "", ""
+        if not isinstance(prompt, str) or not prompt.strip() or relay not in RELAYS:
             return JSONResponse({"error": "a prompt, and a relay and a shape that there are"}, 400)
         task = asyncio.create_task(exchanges.ask(prompt[:MAX_PROMPT], relay, shape))
         running.add(task)

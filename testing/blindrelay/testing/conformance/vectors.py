@@ -101,6 +101,11 @@ def _sizes(name: str, vector: Vector) -> Iterator[Check]:
     yield Check(name, question, equals(records=vector["records"]))
 
 
+def _cells(name: str, vector: Vector) -> Iterator[Check]:
+    given = {key: vector[key] for key in ("exchange_secret", "envelope_hash", "records")}
+    yield Check(name, {"question": "cells", **given}, equals(outcome=vector["expect"], parts=vector["parts"]))
+
+
 def _exchange(name: str, vector: Vector) -> Iterator[Check]:
     """Both directions are opened; then the program seals the same request, with a secret of its own."""
     given = {key: vector[key] for key in ("kem_seed", "config", "envelope", "encapsulated_secret")}
@@ -132,6 +137,7 @@ _CHECKS: Final[dict[str, Callable[[str, Vector], Iterator[Check]]]] = {
     "sizes": _sizes,
     "request": _asking("open", "parts", direction="kind"),
     "response": _asking("open", "parts", direction="kind"),
+    "cells": _cells,
     "exchange": _exchange,
     "tunnel": _tunnel,
 }
