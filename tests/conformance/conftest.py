@@ -60,7 +60,8 @@ def javascript(tmp_path: Path) -> Javascript:
         (tmp_path / PROGRAM).parent.mkdir(parents=True)
         shutil.copy(ROOT / PROGRAM, tmp_path / PROGRAM)
         (tmp_path / CLIENT / "node_modules").symlink_to(PACKAGES / "node_modules")
-        (tmp_path / "proto").symlink_to(ROOT / "proto")
+        for folder in ("proto", "spec"):
+            (tmp_path / folder).symlink_to(ROOT / folder)
         for file, (old, new) in changes.items():
             path = tmp_path / (PROGRAM if file == "conformance.js" else f"{CLIENT}/{file}")
             text = path.read_text("utf-8")
