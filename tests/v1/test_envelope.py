@@ -103,7 +103,7 @@ SignedReceipt: receipt signature
 ResponseTail: body_end receipt statement
 ExchangeError: code message execution receipt statement
 ResponsePart: head body frame - - - - tail error
-"""
+"""  # noqa: E501
 """Every message, with its fields in the order of their numbers, which begin with 1. A dash keeps room."""
 
 
