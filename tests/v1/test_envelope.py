@@ -102,7 +102,7 @@ Receipt: version identity envelope_hash units basis price_table_hash replica_id 
 SignedReceipt: receipt signature
 ResponseTail: body_end receipt statement
 ExchangeError: code message execution receipt statement
-ResponsePart: head body frame - - - - tail error
+ResponsePart: head body frame cell - - - tail error
 """  # noqa: E501
 """Every message, with its fields in the order of their numbers, which begin with 1. A dash keeps room."""
 
