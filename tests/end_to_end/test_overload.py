@@ -18,7 +18,7 @@ def body(**script: Any) -> dict[str, Any]:
 
 def test_full_bridge_refuses_and_stays_listed() -> None:
     with Testbed("scripted", bridge_options={"max_exchanges": 1}) as bed:
-        client = SealedTransport(bed.relay).httpx2_client()
+        client = SealedTransport(f"{bed.relay}&shape=off").httpx2_client()
         with client.stream("POST", URL, json=body(hold="gate")) as held:
             assert held.status_code == 200
             # A new client gets the keys, and its exchange is refused.

@@ -54,7 +54,7 @@ FIELDS: dict[type[Message], list[str]] = {
     inner_pb2.SignedReceipt: ["receipt", "signature"],
     inner_pb2.ResponseTail: ["body_end", "receipt", "statement"],
     inner_pb2.ExchangeError: ["code", "message", "execution", "receipt", "statement"],
-    inner_pb2.ResponsePart: ["head", "body", "frame", *ROOM, "tail", "error"],
+    inner_pb2.ResponsePart: ["head", "body", "frame", "cell", *ROOM[1:], "tail", "error"],
 }  # fmt: skip
 
 

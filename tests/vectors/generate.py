@@ -16,6 +16,7 @@ from itertools import chain
 from pathlib import Path
 
 from generator import (
+    cells,
     claims,
     directions,
     directories,
@@ -23,7 +24,10 @@ from generator import (
     envelopes,
     exchanges,
     fixed,
+    heads,
+    histories,
     identities,
+    nonces,
     paddings,
     tunnels,
 )
@@ -38,9 +42,13 @@ def wanted() -> dict[str, str]:
         identities,
         envelopes,
         directories,
+        histories,
         encapsulations,
         paddings,
         directions,
+        nonces,
+        heads,
+        cells,
         exchanges,
         tunnels,
     )

@@ -23,9 +23,9 @@ from blindrelay.provider_bridge.errors import SealedError, not_allowed
 from blindrelay.provider_bridge.exchange_opener import ClaimedExchange
 from blindrelay.provider_bridge.frame_filter import FrameFilter, MessageFilter, NoFilter
 from blindrelay.provider_bridge.grid import Grid
-from blindrelay.provider_bridge.pacer import CellSource, Pacer
+from blindrelay.provider_bridge.pacer import CellSource, Pacer, coming
 from blindrelay.provider_bridge.policy.request_policy import PlannedCall, plan_call
-from blindrelay.provider_bridge.policy.shaping import expects_events, shape_of
+from blindrelay.provider_bridge.policy.shaping import expects_events
 from blindrelay.provider_bridge.providers import Provider
 from blindrelay.provider_bridge.request_body import discard_request, read_body
 from blindrelay.provider_bridge.request_budget import RequestBudget, Share
@@ -89,7 +89,6 @@ class Exchange:
         self._execution: Execution.ValueType = EXECUTION_NOT_STARTED
         self._timeout = asyncio.timeout(None)
         self._open_tunnel: Tunnel | None = None
-        self._shape: CellShape | None = None
         self._grid: Grid | None = None
         self._pacer: Pacer | None = None
         self._given_up = False
@@ -108,10 +107,13 @@ class Exchange:
         except SealedError as error:
             await self._fail(error)
         except TimeoutError:
+            if self._ended:  # only padding is missing, and the bridge is about to end
+                self._runtime.log.count(Outcome.COMPLETED)
+                raise CallRefusedError(OuterStatus.DRAINING) from None
             await self._fail(self._out_of_time())
         except asyncio.CancelledError:
             # A client that has the whole response may leave before the last write returns.
-            completed = self._claimed.response.ended
+            completed = self._ended
             self._runtime.log.count(Outcome.COMPLETED if completed else Outcome.CANCELLED)
             raise
         except (grpc.aio.InternalError, grpc.aio.UsageError):
@@ -134,9 +136,7 @@ class Exchange:
     async def _serve(self) -> None:
         if self._runtime.draining:
             raise SealedError(ERROR_CODE_DRAINING, "the bridge is shutting down", EXECUTION_NOT_STARTED)
-        head = self._claimed.first.head
-        self._shape = shape_of(head)
-        call = plan_call(head, self._runtime.providers)
+        call = plan_call(self._claimed.first.head, self._runtime.providers)
         self._end_after(call.deadline)
         with self._runtime.budget.share(self._peer) as share:
             if call.allowed.tunnel:
@@ -156,7 +156,7 @@ class Exchange:
         """The body as it goes to the provider, once it has been checked."""
         limit = self._runtime.max_request
         body = await read_body(self._claimed, self._context, share, limit)
-        self._begin_response(body)
+        self._accept(call, body)
         if call.coding is not None:
             body = await decode_body(body, call.coding, share, limit)
         if body and call.bodiless:
@@ -165,33 +165,52 @@ class Exchange:
             await self._runtime.checker.check(call.check, body)
         return body
 
-    def _begin_response(self, body: bytearray) -> None:
-        """Starts the clock of a shaped response: the request is accepted."""
-        if self._shape is None:
+    def _accept(self, call: PlannedCall, body: bytearray) -> None:
+        """Starts the clock of a shaped response."""
+        if call.shape is None:
             return
-        if expects_events(self._claimed.first.head, body):
-            cells = self._claimed.response.in_cells(self._shape)
-            self._pacer = Pacer(cells, self._send, Grid(self._shape.tick))
+        if expects_events(call.url.target, call.headers, body):
+            self._pacer = self._paced(call.shape)
         else:
-            self._claimed.response.shape(self._shape)
-            self._grid = Grid(self._shape.grid)
+            self._grid = Grid(call.shape.grid)
+
+    def _paced(self, shape: CellShape) -> Pacer:
+        return Pacer(self._claimed.response.in_cells(shape), self._send, Grid(shape.tick))
 
     async def _call(self, call: PlannedCall, body: bytearray, share: Share) -> None:
-        def started() -> None:
-            self._execution = EXECUTION_STARTED
-            # The provider has the whole body, and the response may take hours.
-            body.clear()
-            share.release()
+        def started(response: ProviderResponse | None) -> ProviderResponse | None:
+            if response is not None:
+                self._execution = EXECUTION_STARTED
+                # The provider has the whole body, and the response may take hours.
+                body.clear()
+                share.release()
+            return response
 
         self._execution = EXECUTION_UNKNOWN
-        coming = self._runtime.transport.call(call, body)
+        made = self._runtime.transport.call(call, body)
         if self._pacer is not None:
-            async with aclosing(CellSource(asyncio.ensure_future(coming), started)) as source:
-                await self._pacer.run(source.fill)
+            async with coming(made) as arrived:
+                await self._pacer.run(CellSource(lambda: started(arrived())).fill)
+            await self._finish(self._pacer)
             return
-        async with aclosing(await coming) as response:
-            started()
-            await send_response(response, self._claimed.response, self._send, self._grid)
+        async with aclosing(await made) as response:
+            started(response)
+            if call.shape is None or not response.is_event_stream:
+                await self._send_whole(call, response)
+                return
+            self._pacer = self._paced(call.shape)
+            await self._pacer.run(CellSource(lambda: response).fill)
+        await self._finish(self._pacer)
+
+    async def _send_whole(self, call: PlannedCall, response: ProviderResponse) -> None:
+        if call.shape is not None:
+            self._claimed.response.shape(call.shape)
+        await send_response(response, self._claimed.response, self._send, self._grid)
+
+    async def _finish(self, pacer: Pacer) -> None:
+        """Sends the cells after the end: the client has the response, so its time is not limited any more."""
+        self._timeout.reschedule(None)
+        await pacer.finish()
 
     async def _tunnel(self, call: PlannedCall, share: Share) -> None:
         self._execution = EXECUTION_UNKNOWN
@@ -210,6 +229,11 @@ class Exchange:
             return NoFilter()
         check = partial(self._runtime.checker.check, call.check)
         return MessageFilter(check, share, self._runtime.max_request)
+
+    @property
+    def _ended(self) -> bool:
+        """Whether the end of the response has been sealed."""
+        return self._claimed.response.ended if self._pacer is None else self._pacer.cells.ended
 
     async def _send(self, records: list[bytes]) -> None:
         self._writing = True
@@ -231,7 +255,7 @@ class Exchange:
     async def _send_error(self, error: SealedError) -> None:
         if self._pacer is not None:
             self._pacer.cells.add(ResponsePart(error=error.as_message()))
-            await self._pacer.run()
+            await self._pacer.finish()
             return
         if self._grid is not None:
             await self._grid.wait()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
 
 from blindrelay.provider_bridge.grid import Grid
 from blindrelay.provider_bridge.response_stream import Send, response_head
@@ -16,6 +18,9 @@ Fill = Callable[[CellSealer], None]
 """Is called before each cell, to add what there is for it."""
 
 
+Arrived = Callable[[], ProviderResponse | None]
+
+
 class Pacer:
     """Sends one cell at each point of a grid, which began when the request was accepted."""
 
@@ -24,43 +29,57 @@ class Pacer:
         self._send = send
         self._ticks = ticks
 
-    async def run(self, fill: Fill = lambda _: None) -> None:
-        """Until the last cell has been sent. Raises what `fill` raises; run() can then go on."""
-        while not self.cells.finished:
+    async def run(self, fill: Fill) -> None:
+        """Until the response's end has been added. Raises what `fill` raises."""
+        while not self.cells.ended:
             await self._ticks.wait()
             fill(self.cells)
             await self._send([self.cells.cell()])
 
+    async def finish(self) -> None:
+        """Sends the rest of the cells."""
+        while not self.cells.finished:
+            await self._ticks.wait()
+            await self._send([self.cells.cell()])
+
 
 class CellSource:
-    """Fills cells from a provider's response, which may not have begun yet.
+    """Fills cells from a provider's response.
 
     The provider's connection is read once for each cell, so whatever arrives in between costs nothing.
+
+    Args:
+        arrived: gives the response once its head has arrived, until then None. It may raise ProviderError.
     """
 
-    def __init__(self, response: asyncio.Future[ProviderResponse], on_response: Callable[[], None]) -> None:
-        self._coming = response
-        self._on_response = on_response
-        self._response: ProviderResponse | None = None
+    def __init__(self, arrived: Arrived) -> None:
+        self._arrived = arrived
+        self._begun = False
 
     def fill(self, cells: CellSealer) -> None:
         """Adds what has arrived. Raises ProviderError."""
-        if cells.ended or (self._response is None and not self._coming.done()):
+        response = self._arrived()
+        if response is None:
             return
-        if self._response is None:
-            self._response = self._coming.result()
-            self._on_response()
-            cells.add(ResponsePart(head=response_head(self._response)))
+        if not self._begun:
+            self._begun = True
+            cells.add(ResponsePart(head=response_head(response)))
         if cells.has_room:
-            body = self._response.take(MAX_BODY_PIECE)
-            tail = ResponseTail(body_end=self._response.body_end) if self._response.ended else None
+            body = response.take(MAX_BODY_PIECE)
+            tail = ResponseTail(body_end=response.body_end) if response.ended else None
             if body or tail:
                 cells.add(ResponsePart(body=body or None, tail=tail))
 
-    async def aclose(self) -> None:
-        """Closes the provider's connection at once, unless the response has been read to its end."""
-        if not self._coming.done():
-            self._coming.cancel()
-            await asyncio.wait([self._coming])
-        elif not self._coming.cancelled() and self._coming.exception() is None:
-            await self._coming.result().aclose()
+
+@asynccontextmanager
+async def coming(call: Coroutine[Any, Any, ProviderResponse]) -> AsyncIterator[Arrived]:
+    """Makes a call while the block runs, and closes its connection at the end."""
+    task = asyncio.create_task(call)
+    try:
+        yield lambda: task.result() if task.done() else None
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task])
+        if not task.cancelled() and task.exception() is None:
+            await task.result().aclose()

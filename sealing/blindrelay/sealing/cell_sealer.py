@@ -74,7 +74,7 @@ class CellSealer:
         self._cells += 1
         if self._count is None and self.ended and not self._writer.waiting:
             self._count = self.shape.padded_count(self._cells)
-        part = bytes_field(_CELL_NUMBER, content) if content else b""
+        part = bytes_field(_CELL_NUMBER, content)
         return self._records.seal(part, zeros=size - self._records.size_of(len(part)), final=self.finished)
 
     @property

@@ -77,17 +77,14 @@ class ResponseOpener(MessageOpener[ResponsePart]):
         return self._cells is not None
 
     def _taken(self, part: ResponsePart) -> ResponsePart:
-        """The part, or in a shaped response the parts in the cell as one. Cells may come before the head."""
-        fields = [field.name for field, _ in part.ListFields()]
-        if not fields and (self._cells is not None or not self._begun):
-            return part
-        if not self._begun and fields == ["cell"]:
+        """The part, or in a shaped response the parts in the cell as one, which may be none."""
+        if not self._begun and part.HasField("cell"):
             self._cells = CellReader()
         self._begun = True
         if self._cells is None:
             return super()._taken(part)
-        if fields != ["cell"]:
-            raise ViolationError("a part of a shaped response is not in a cell")
+        if [field.name for field, _ in part.ListFields()] != ["cell"]:
+            raise ViolationError("a part of a shaped response is not a cell")
         joined = ResponsePart()
         for encoded in self._cells.parts(part.cell):
             _join(joined, super()._taken(self._parsed(encoded)))

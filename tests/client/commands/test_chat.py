@@ -115,8 +115,8 @@ def test_relay_view_is_what_the_relay_saw(to_bed: Testbed, run: Run) -> None:
     assert len(opened.metadata["blindrelay-envelope-bin"]) == 2 * view["envelope"]["size"]
     for direction in (Direction.UP, Direction.DOWN):
         sizes = [each.size for each in passed if each.direction is direction]
-        assert [each["size"] for each in view["messages"] if each["direction"] == direction] == sizes
-    assert len(passed) == len(view["messages"])
+        viewed = [each["size"] for each in view["messages"] if each["direction"] == direction]
+        assert viewed == sizes[: len(viewed)], "the rest of a shaped response passes later"
 
 
 def test_relay_view_is_printed_and_shortened(to_bridge: ScriptedBridge, run: Run) -> None:

@@ -13,10 +13,12 @@ from typing import Final
 from blindrelay.provider_bridge.content_coding import IDENTITY, WINDOW_BITS
 from blindrelay.provider_bridge.errors import RequestError, not_allowed
 from blindrelay.provider_bridge.policy.headers import HeaderError, request_headers
+from blindrelay.provider_bridge.policy.shaping import shape_of
 from blindrelay.provider_bridge.policy.urls import RequestUrl, UrlError, parse_url
 from blindrelay.provider_bridge.providers import AllowedCall, Provider
 from blindrelay.provider_bridge.stateless.body_check import BodyCheck
 from blindrelay.provider_bridge.stateless.form_data import form_boundary
+from blindrelay.sealing import CellShape
 from blindrelay.v1.http_headers import Header
 from blindrelay.v1.inner_pb2 import (
     CREDENTIAL_BROUGHT,
@@ -45,6 +47,7 @@ class PlannedCall:
         headers: the client's that pass; the bridge adds its own.
         injected: whether the bridge adds the provider's credential.
         deadline: seconds from the envelope's issued_at.
+        shape: of the response, or None.
         check: for its body or its messages; None if they are not checked.
         coding: the content-encoding to decode before the check, or None.
     """
@@ -56,6 +59,7 @@ class PlannedCall:
     allowed: AllowedCall
     injected: bool
     deadline: int
+    shape: CellShape | None = None
     check: BodyCheck | None = None
     coding: bytes | None = None
 
@@ -69,6 +73,7 @@ def plan_call(head: RequestHead, providers: Iterable[Provider]) -> PlannedCall:
     """Checks a request's head. Raises RequestError."""
     tunnel = _is_tunnel(head)
     _check_unsupported(head)
+    shape = shape_of(head)
     brought = _brings_credential(head)
     try:
         url = parse_url(head.url)
@@ -89,7 +94,8 @@ def plan_call(head: RequestHead, providers: Iterable[Provider]) -> PlannedCall:
         )
     except HeaderError as error:
         raise not_allowed(str(error)) from None
-    call = PlannedCall(provider, head.method, url, headers, allowed, not brought, _deadline(head))
+    deadline = _deadline(head)
+    call = PlannedCall(provider, head.method, url, headers, allowed, not brought, deadline, shape)
     return call if brought else _checked(call)
 
 

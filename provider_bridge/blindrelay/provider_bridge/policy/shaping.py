@@ -7,6 +7,7 @@ from typing import Final
 
 from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.sealing import BALANCED, STRICT, CellShape
+from blindrelay.v1.http_headers import Header
 from blindrelay.v1.inner_pb2 import (
     ERROR_CODE_UNSUPPORTED,
     SHAPING_PROFILE_BALANCED,
@@ -36,13 +37,13 @@ def shape_of(head: RequestHead) -> CellShape | None:
     return _SHAPES[shaping.profile]
 
 
-def expects_events(head: RequestHead, body: bytearray) -> bool:
-    """Whether the request asks for an event stream, by its URL, a header or its body.
+def expects_events(target: bytes, headers: list[Header], body: bytearray) -> bool:
+    """Whether a request asks for an event stream, by its URL, its headers or its body.
 
-    It is a guess that must be made before the response. A wrong one costs time, never content.
+    It is a guess, because it must be made before the response. A wrong one costs time, never content.
     """
-    if "stream" in head.url.lower():
+    if b"stream" in target.lower():
         return True
-    if any(item.name == b"accept" and b"text/event-stream" in item.value for item in head.headers):
+    if any(name == b"accept" and b"text/event-stream" in value for name, value in headers):
         return True
     return any(_STREAM.search(end) for end in (body[:_LOOKED_AT], body[-_LOOKED_AT:]))
