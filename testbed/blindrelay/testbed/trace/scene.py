@@ -55,8 +55,11 @@ class Scene:
 
 
 @contextmanager
-def replaying(replays: Sequence[Replay]) -> Iterator[Scene]:
-    """Starts everything, and stops it at the block's end. Raises TestbedError."""
+def replaying(replays: Sequence[Replay], *, traced: bool = True) -> Iterator[Scene]:
+    """Starts everything, and stops it at the block's end. Raises TestbedError.
+
+    Unless it is to be `traced`, the relay has no tap, and nothing is seen.
+    """
     with tempfile.TemporaryDirectory(prefix="blindrelay-trace-") as folder, ExitStack() as stack:
         texts, seen = Path(folder) / "texts.jsonl", Path(folder) / "seen.jsonl"
         write_texts(replays, texts)
@@ -64,12 +67,14 @@ def replaying(replays: Sequence[Replay]) -> Iterator[Scene]:
         provider = PartProcess("provider", module, lambda: [str(texts)])
         stack.callback(provider.stop)
         provider.start()
-        bed = stack.enter_context(_bed(f"http://{provider.listening}", seen))
+        bed = stack.enter_context(_bed(f"http://{provider.listening}", seen if traced else None))
         pids = {**bed.pids, "provider": provider.pid}
         yield Scene(replays, bed.relay, SeenReader(seen), pids)
 
 
-def _bed(provider: str, seen: Path) -> Testbed:
+def _bed(provider: str, seen: Path | None) -> Testbed:
+    """`seen`: the file of a traced relay."""
+    traced = RelayStart("blindrelay.testbed.trace.traced_relay", (str(seen),))
     return Testbed(
         "scripted",
         providers=official_providers(provider),
@@ -79,5 +84,5 @@ def _bed(provider: str, seen: Path) -> Testbed:
             "max_connections_per_token": _ENOUGH,
         },
         bridge_options={"max_exchanges": _ENOUGH},
-        relay_start=RelayStart("blindrelay.testbed.trace.traced_relay", (str(seen),)),
+        relay_start=None if seen is None else traced,
     )
