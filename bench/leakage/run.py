@@ -77,10 +77,9 @@ def _figures(given: Given) -> tuple[list[Figure], list[Recording]]:
     figures: list[Figure] = []
     for recording in recordings:
         figures += play(recording, given.seed, _tell)
-    if not given.traces:
-        _, said = replays(given.plan, given.texts, given.seed)
-        known = {each.label["answer"]: each.text for each in said if of_game("identify")(each.label)}
-        figures += speculative(list(known.values()), given.plan.draws, given.seed)
+    _, said = replays(given.plan, given.texts, given.seed)
+    known = {each.label["answer"]: each.text for each in said if of_game("identify")(each.label)}
+    figures += speculative(list(known.values()), given.plan.draws, given.seed)
     figures += request_figures(given.seed)
     figures += byte_figures(recordings)
     if given.plan.cpu_rounds:
