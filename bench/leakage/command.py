@@ -27,9 +27,7 @@ def add_leakage(command: argparse.ArgumentParser) -> None:
     command.add_argument("--parallel", type=int, metavar="N", help="shaped exchanges at once")
     command.add_argument("--off-parallel", type=int, metavar="N", help="unshaped exchanges at once")
     command.add_argument("--without-cpu", action="store_true", help="leave CPU time and first text out")
-    command.add_argument(
-        "--document", action="store_true", help="write docs/benchmarks/leakage and the picture"
-    )
+    command.add_argument("--document", action="store_true", help="write docs/leakage.md and its pictures")
     command.set_defaults(do=leakage)
 
 

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from typing import Any, Final
 
 from bench.chain import ROOT
+from bench.leakage.corpus import topic_texts
 from bench.leakage.exchanges import of_game
 from bench.leakage.figures import SHAPES, Figure
 from bench.leakage.plan import Plan
@@ -70,7 +71,7 @@ def cpu_figures(plan: Plan, seed: int, tell: Callable[[str], None]) -> list[Figu
 
 def _answers(plan: Plan, seed: int) -> list[Replay]:
     chance = random.Random(seed)
-    words = ["the", "of", "and", "to", "in", "is", "that", "answer", "question", "model", "people", "because"]
+    words = [word for text in topic_texts(1, 200, chance) for word in text.words.split()]
     return [
         Replay(number, " ".join(chance.choices(words, k=_TOKENS)), _gaps(chance))
         for number in range(plan.cpu_exchanges + 1)

@@ -34,12 +34,12 @@ class Plan:
 FULL: Final = Plan(
     name="full",
     answers=100,
-    draws=6,
-    prompts=30,
-    model_texts=40,
+    draws=5,
+    prompts=20,
+    model_texts=30,
     longest=40.0,
-    parallel=100,
-    off_parallel=40,
+    parallel=90,
+    off_parallel=30,
     cpu_rounds=3,
     cpu_exchanges=40,
 )

@@ -23,10 +23,16 @@ from bench.machine import machine
 
 BUILD: Final = ROOT / "build" / "leakage"
 DOCUMENTS: Final = ROOT / "docs" / "benchmarks" / "leakage"
+PAGE: Final = ROOT / "docs" / "leakage.md"
 PICTURE: Final = ROOT / "docs" / "images" / "leakage.png"
 
-_SHOWN: Final = {"game": "bytes", "rate": 100, "tokens": 256}
-"""The answer in the picture."""
+_BEGIN: Final = "<!-- begin of the figures -->\n"
+_END: Final = "<!-- end of the figures -->\n"
+"""Around what a run writes into the page."""
+
+_SHOWN_MODEL: Final = 4
+"""Who says the answer in the picture: words at a rate, and pauses."""
+_SHOWN_MILLISECONDS: Final = 4_500
 
 
 @dataclass(frozen=True)
@@ -97,31 +103,47 @@ def _recordings(given: Given) -> list[Recording]:
 
 def _about(given: Given, recordings: Sequence[Recording], seconds: float) -> str:
     at = machine()
-    recorded = "; ".join(
-        f"{each.shape}: {len(each.traces)} exchanges in {each.seconds:.0f} s, "
-        f"load {each.load[0]:.1f} to {each.load[1]:.1f}"
-        for each in recordings
-    )
     return (
         f"Plan {given.plan.name}, seed {given.seed}, {at['processor']}, {at['cores']} cores, "
-        f"Python {at['python']}, {seconds / 60:.0f} minutes. {recorded}."
+        f"Python {at['python']}, load before {at['load_before']}, {seconds / 60:.0f} minutes. "
+        f"{'; '.join(map(_recorded, recordings))}."
     )
+
+
+def _recorded(recording: Recording) -> str:
+    said = f"{recording.shape}: {len(recording.traces):,} exchanges"
+    if not recording.seconds:
+        return f"{said} from a file"
+    return f"{said} in {recording.seconds:.0f} s, load {recording.load[0]:.1f} to {recording.load[1]:.1f}"
 
 
 def _write(figures: Sequence[Figure], recordings: Sequence[Recording], text: str) -> None:
     DOCUMENTS.mkdir(parents=True, exist_ok=True)
     write_csv(figures, DOCUMENTS / "figures.csv")
-    (DOCUMENTS / "table.md").write_text(f"# Leakage: measured figures\n\n{text}", "utf-8")
+    before, begin, rest = PAGE.read_text("utf-8").partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    PAGE.write_text(f"{before}{begin}\n{text}\n{end}{after}", "utf-8")
     draw_figures(figures, DOCUMENTS / "figures.svg")
-    shown = {
-        recording.shape: trace for recording in recordings for trace in recording.traces if _is_shown(trace)
-    }
+    shown = _shown(recordings)
     if set(shown) == set(SHAPES):
         draw_answer(shown, PICTURE)
 
 
-def _is_shown(trace: Trace) -> bool:
-    return bool(trace.label == _SHOWN)
+def _shown(recordings: Sequence[Recording]) -> dict[str, Trace]:
+    """One answer in each shape: one that takes about as long as the picture is wide."""
+    said = {
+        recording.shape: {
+            trace.label["prompt"]: trace
+            for trace in recording.of(of_game("model"))
+            if trace.label["model"] == _SHOWN_MODEL
+        }
+        for recording in recordings
+    }
+    if not said.get("off"):
+        return {}
+    length = {prompt: max(at for at, _ in trace.down) for prompt, trace in said["off"].items()}
+    best = min(length, key=lambda prompt: abs(length[prompt] - _SHOWN_MILLISECONDS))
+    return {shape: traces[best] for shape, traces in said.items() if best in traces}
 
 
 def _tell(text: str) -> None:

@@ -1,8 +1,9 @@
 """A client process that reads streamed answers, to count what they cost.
 
-It reads one JSON object from stdin (connection, count) and makes one exchange to warm up. It prints a line,
-waits for a line, makes the exchanges, waits until the last cell has come, and prints a JSON object: the
-seconds of CPU time, and for each exchange its number and the milliseconds until the first of the text.
+It reads one JSON object from stdin (connection, count) and makes one exchange to warm up. It prints a line
+and waits for one. Then it makes the exchanges and waits until the last cell has come. At the end it prints a
+JSON object: the seconds of CPU time, and for each exchange its number and the milliseconds until the first of
+the text.
 """
 
 from __future__ import annotations
