@@ -16,6 +16,13 @@ from bench.leakage.traces import Trace
 _FIRST: Final = 250
 """Records whose sizes and gaps are features."""
 
+_OVERHEAD: Final = 28
+"""Bytes of a record beside its events."""
+_USUAL_WORD: Final = 3
+"""Letters of a word over those of the shortest."""
+_PLACES: Final = range(8, 200, 8)
+"""Words up to which letters are counted."""
+
 _BOOTSTRAPS: Final = 200
 
 _SHUFFLES: Final = 30
@@ -28,7 +35,7 @@ Model = Callable[[int], Any]
 
 
 def features(traces: Sequence[Trace]) -> Array:
-    """For each trace the first sizes, the first gaps, and sums over all of it."""
+    """For each trace the first sizes and gaps, sums over all of it, and lengths of words."""
     return np.array([_row(trace) for trace in traces], dtype=np.float32)
 
 
@@ -125,7 +132,19 @@ def _row(trace: Trace) -> list[float]:
     sizes = [float(size) for _, size in trace.down]
     gaps = [after - before for before, after in zip([0.0, *times], times, strict=False)]
     sums = [len(sizes), sum(sizes), max(times, default=0.0), *_moments(sizes), *_moments(gaps)]
-    return [*_fitted(sizes), *_fitted(gaps), *sums]
+    return [*_fitted(sizes), *_fitted(gaps), *sums, *_lengths(sizes)]
+
+
+def _lengths(sizes: list[float]) -> list[float]:
+    """The letters up to every few words, if records hold whole events: also where several came together."""
+    inner = np.array(sizes[1:-1])
+    if not len(inner):
+        return [0.0] * (len(_PLACES) + 2)
+    event = inner.min() - _OVERHEAD
+    words = np.maximum(1, np.round((inner - _OVERHEAD) / (event + _USUAL_WORD)))
+    letters = inner - _OVERHEAD - words * event
+    along, sums = np.cumsum(words), np.cumsum(letters)
+    return [*np.interp(_PLACES, along, sums, right=-1.0), along[-1], sums[-1]]
 
 
 def _fitted(values: list[float]) -> list[float]:
