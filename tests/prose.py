@@ -6,10 +6,10 @@ python -m tests.prose FOLDER…     prints each finding
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -20,9 +20,7 @@ _OTHERS: Final = "gRPC|asyncio|httpx|TCP|Python|libsodium|protobuf|click|uvicorn
 
 TURNS: Final = {
     r"(?<!\bthere )\b(is|are|was|were) (?-i:none)\b": "say what it is",
-    r"(?<!\bthere )\b(is|are|was|were) no (file|folder|path|URL|key|token|number|address|identity|way)\b": (
-        "is not a …"
-    ),
+    r"(?<!\bthere )\b(is|are|was|were) no (file|folder|path|URL|key|token|number|way)\b": "is not a …",
     r"\bstands? (there|in(?! for)|twice|at|apart|on|over|beside)\b": "is in",
     rf"\b({_OTHERS})'s(?= *[.,;:)]|$)": "name the thing that belongs to it",
     rf"\bof ({_OTHERS})'s\b": "name the thing that belongs to it",
@@ -74,95 +72,45 @@ _SAYING: Final = frozenset(
     | {"add_parser", "info", "warning", "error", "critical", "fail", "refuse", "note", "warn"}
 )
 _SAYING_NAMES: Final = re.compile(r"(Error|Exception|Refusal|Finding|Exit|Failure)$")
-_SAYING_KEYWORDS: Final = frozenset(
-    {"help", "short_help", "description", "epilog", "reason", "hint", "message"}
-)
-
-Where = tuple[int, str]
-"""A line's number, and a text that begins there."""
+_SAYING_KEYWORDS: Final = {"help", "short_help", "description", "epilog", "reason", "hint", "message"}
 
 
-@dataclass(frozen=True)
-class Fault:
-    """Something to rewrite, and where it is."""
-
-    file: str
-    line: int
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.what}"
-
-
-def faults_in(path: Path) -> Iterator[Fault]:
-    """Of a Python file, or of all in a folder, generated code aside."""
+def faults_in(path: Path) -> Iterator[str]:
+    """File, line, and what to rewrite there: of a Python file, or of a folder, generated code aside."""
     for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
         if "_pb2" not in file.name:
             for line, text in texts(file.read_text("utf-8")):
-                yield from (Fault(str(file), line, what) for what in faults(text))
+                yield from (f"{file}:{line}: {what}" for what in faults(text))
 
 
-def texts(source: str) -> Iterator[Where]:
-    """The docstrings of a module and of what is in it, error messages and help texts."""
-    tree = ast.parse(source)
-    constants = _constants(tree)
-    for node in ast.walk(tree):
+def texts(source: str) -> Iterator[tuple[int, str]]:
+    """The docstrings of a module and of what is in it, error messages and help texts, with their lines."""
+    for node in ast.walk(ast.parse(source)):
         match node:
-            case ast.Module() | ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
-                yield from _docstrings(node)
+            case ast.Expr(value=ast.Constant(value=str(text))):
+                yield node.lineno, inspect.cleandoc(text)
             case ast.Call():
-                yield from _messages(node, constants)
+                said = (text for argument in _said(node) for text in _strings(argument))
+                yield from ((node.lineno, text) for text in said if " " in text)
 
 
-def _docstrings(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[Where]:
-    """The docstring, and those below the attributes of a module or a class."""
-    if text := ast.get_docstring(node):
-        yield node.body[0].lineno, text
-    for one, two in zip(node.body, node.body[1:], strict=False):
-        if isinstance(one, ast.Assign | ast.AnnAssign) and isinstance(two, ast.Expr):
-            match two.value:
-                case ast.Constant(value=str(text)):
-                    yield two.lineno, text
-
-
-def _messages(call: ast.Call, constants: dict[str, str]) -> Iterator[Where]:
+def _said(call: ast.Call) -> list[ast.expr]:
+    """The arguments that people read."""
     name = getattr(call.func, "attr", getattr(call.func, "id", ""))
-    saying = name in _SAYING or _SAYING_NAMES.search(name)
-    given = [*call.args] if saying else []
-    given += [each.value for each in call.keywords if saying or each.arg in _SAYING_KEYWORDS]
-    for argument in given:
-        for text in _strings(argument, constants):
-            if " " in text:
-                yield argument.lineno, text
+    if name in _SAYING or _SAYING_NAMES.search(name):
+        return [*call.args, *(each.value for each in call.keywords)]
+    return [each.value for each in call.keywords if each.arg in _SAYING_KEYWORDS]
 
 
-def _strings(node: ast.expr, constants: dict[str, str]) -> list[str]:
+def _strings(node: ast.expr) -> Iterator[str]:
     """The text of an expression, with X for what is only known later; both branches of a condition."""
     match node:
         case ast.Constant(value=str(text)):
-            return [text]
-        case ast.Name(id=name) if name in constants:
-            return [constants[name]]
+            yield text
         case ast.JoinedStr(values=values):
-            return ["".join(str(each.value) if isinstance(each, ast.Constant) else "X" for each in values)]
-        case ast.BinOp(left=left, op=ast.Add(), right=right):
-            before, after = _strings(left, constants), _strings(right, constants)
-            return ["".join([*(before or "X"), *(after or "X")])] if before or after else []
-        case ast.IfExp(body=body, orelse=other):
-            return [*_strings(body, constants), *_strings(other, constants)]
-    return []
-
-
-def _constants(tree: ast.Module) -> dict[str, str]:
-    """A module's own texts, by name."""
-    found = {}
-    for node in tree.body:
-        match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(text))):
-                found[name] = text
-            case ast.AnnAssign(target=ast.Name(id=name), value=ast.Constant(value=str(text))):
-                found[name] = text
-    return found
+            yield "".join(str(each.value) if isinstance(each, ast.Constant) else "X" for each in values)
+        case ast.BinOp(left=left, right=right) | ast.IfExp(body=left, orelse=right):
+            yield from (*_strings(left), *_strings(right))
 
 
 def faults(text: str) -> Iterator[str]:
@@ -179,12 +127,5 @@ def faults(text: str) -> Iterator[str]:
             yield f"{len(words)} words: {' '.join(words[:10])} …"
 
 
-def main(paths: list[str]) -> int:
-    """Prints what is found. 1 if anything is."""
-    found = [fault for path in paths for fault in faults_in(Path(path))]
-    print(*found, f"{len(found)} found", sep="\n")
-    return 1 if found else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    print(*(fault for path in sys.argv[1:] for fault in faults_in(Path(path))), sep="\n")

@@ -25,56 +25,43 @@ OPTIONAL = (
 )
 """What a plain install does not bring."""
 
-SCRIPTS = Path(sys.executable).parent
-
 PROGRAMS = [
-    (["blindrelay", "--help"], "client"),
-    (["blindrelay-relay", "serve"], "relay"),
-    (["blindrelay-bridge", "--help"], "bridge"),
-    (["-m", "blindrelay.testbed", "up"], "testbed"),
-    (["-m", "bench", "own"], "dev"),
+    (["blindrelay", "--help"], OPTIONAL, "client"),
+    (["blindrelay", "models"], "httpx", "client"),
+    (["blindrelay", "proxy", "--port", "0"], "starlette uvicorn", "proxy"),
+    (["blindrelay", "run", "--", "true"], "starlette uvicorn", "proxy"),
+    (["blindrelay-relay", "serve"], OPTIONAL, "relay"),
+    (["blindrelay-bridge", "--help"], OPTIONAL, "bridge"),
+    (["-m", "blindrelay.testbed", "up"], OPTIONAL, "testbed"),
+    (["-m", "bench", "own"], OPTIONAL, "dev"),
 ]
+IDENTITY = format_identity(IdentityKey.generate().public_key)
+CONNECTION = f"blindrelay://t@127.0.0.1:1?tls=off&bridge={IDENTITY}"
 
 
 def started(arguments: list[str], hidden: str, folder: Path) -> subprocess.CompletedProcess[str]:
     (folder / "sitecustomize.py").write_text(HIDE)
-    program = [sys.executable] if arguments[0] == "-m" else [SCRIPTS / arguments.pop(0)]
-    environment = os.environ | {"PYTHONPATH": str(folder), "HIDDEN": hidden}
-    root = Path(__file__).parents[1]
+    program = (
+        [sys.executable] if arguments[0] == "-m" else [str(Path(sys.executable).with_name(arguments[0]))]
+    )
+    own = {"PYTHONPATH": str(folder), "HIDDEN": hidden, "BLINDRELAY_CONNECTION": CONNECTION}
     return subprocess.run(
-        [*program, *arguments],
-        env=environment,
-        cwd=root,
+        [*program, *arguments[arguments[0] != "-m" :]],
+        env=os.environ | own,
+        cwd=Path(__file__).parents[1],
         capture_output=True,
         text=True,
         timeout=100,
-        check=False,
     )
 
 
-@pytest.mark.parametrize(("arguments", "extra"), PROGRAMS, ids=lambda each: " ".join(each))
-def test_missing_extra_is_named(arguments: list[str], extra: str, tmp_path: Path) -> None:
-    done = started(list(arguments), OPTIONAL, tmp_path)
+@pytest.mark.parametrize(
+    ("arguments", "hidden", "extra"), PROGRAMS, ids=[" ".join(program[0]) for program in PROGRAMS]
+)
+def test_missing_extra_is_named(arguments: list[str], hidden: str, extra: str, tmp_path: Path) -> None:
+    done = started(arguments, hidden, tmp_path)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
     assert done.stderr.endswith(f'is not installed: pip install "blindrelay[{extra}]"\n')
-
-
-@pytest.mark.parametrize(
-    ("arguments", "hidden", "extra"),
-    [
-        (["blindrelay", "proxy", "--port", "0"], "starlette uvicorn", "proxy"),
-        (["blindrelay", "run", "--", "true"], "starlette uvicorn", "proxy"),
-        (["blindrelay", "models"], "httpx", "client"),
-    ],
-)
-def test_command_names_the_extra_that_it_needs(
-    arguments: list[str], hidden: str, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    identity = format_identity(IdentityKey.generate().public_key)
-    monkeypatch.setenv("BLINDRELAY_CONNECTION", f"blindrelay://t@127.0.0.1:1?tls=off&bridge={identity}")
-    done = started(list(arguments), hidden, tmp_path)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-    assert f'pip install "blindrelay[{extra}]"' in done.stderr
 
 
 def test_import_without_the_extra_is_an_import_error(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The README's commands and snippets work as printed, except for the example's connection string."""
+"""The README's commands and snippets work as printed, and the workflows call make targets that exist."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from blindrelay.testbed import Testbed
 
@@ -28,16 +30,12 @@ COMMANDS = [
 
 EXAMPLE = re.compile(r"blindrelay://TOKEN@relay\.example:443\?bridge=br1…")
 PROGRAM = """
-import anthropic, openai
-if "{name}" == "openai":
-    said = openai.OpenAI().chat.completions.create(
-        model="gpt-5.5", messages=[{{"role": "user", "content": "Hello"}}]
-    ).choices[0].message.content
+import anthropic, openai, os
+asked = {"model": "m", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 16}
+if "OPENAI_BASE_URL" in os.environ:
+    print(openai.OpenAI().chat.completions.create(**asked).choices[0].message.content)
 else:
-    said = anthropic.Anthropic().messages.create(
-        model="claude-haiku-5-5", max_tokens=16, messages=[{{"role": "user", "content": "Hello"}}]
-    ).content[0].text
-print(said)
+    print(anthropic.Anthropic().messages.create(**asked).content[0].text)
 """
 
 
@@ -63,24 +61,16 @@ def port() -> int:
         return int(taken.getsockname()[1])
 
 
-def starting(beginning: str) -> list[str]:
-    """The README's commands with this beginning. There is at least one."""
-    found = [command for command in COMMANDS if command.startswith(beginning)]
-    assert found, beginning
-    return found
+def starting(*beginnings: str) -> list[str]:
+    """The README's commands with these beginnings. There is at least one of each."""
+    assert all(any(command.startswith(each) for command in COMMANDS) for each in beginnings)
+    return [command for command in COMMANDS if command.startswith(beginnings)]
 
 
 def output_of(command: str, environment: Mapping[str, str], folder: Path, typed: str | None = None) -> str:
     """What a shell command prints. It must succeed."""
-    done = subprocess.run(
-        ["bash", "-c", command],
-        env=environment,
-        cwd=folder,
-        input=typed,
-        capture_output=True,
-        text=True,
-        timeout=90,
-    )
+    run: Any = {"env": environment, "cwd": folder, "input": typed, "capture_output": True, "text": True}
+    done: subprocess.CompletedProcess[str] = subprocess.run(["bash", "-c", command], timeout=90, **run)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -91,9 +81,29 @@ def test_every_kind_of_command_is_tried() -> None:
     assert [command for command in COMMANDS if not command.startswith((*kinds, *programs))] == []
 
 
-@pytest.mark.parametrize("command", starting("make "))
+def called_by(workflow: Path) -> list[str]:
+    """Each make call, with every value of its matrix."""
+    jobs: dict[str, Any] = yaml.safe_load(workflow.read_text())["jobs"]
+    found = []
+    for job in jobs.values():
+        targets = job.get("strategy", {}).get("matrix", {}).get("target", [""])
+        for step in job["steps"]:
+            if (command := step.get("run", "")).startswith("make "):
+                found += [command.replace("${{ matrix.target }}", target) for target in targets]
+    return found
+
+
+CI_RUN = [f"make {target}" for target in re.findall(r"^ *run (\S+)$", (ROOT / ".ci/run").read_text(), re.M)]
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [*starting("make "), *CI_RUN, *(each for workflow in WORKFLOWS for each in called_by(workflow))],
+)
 def test_make_targets_exist(command: str) -> None:
-    subprocess.run([*command.split(), "--dry-run"], cwd=ROOT, check=True, capture_output=True)
+    words = re.sub(r" ARGS=.*", "", command).split()
+    subprocess.run([*words, "--dry-run"], cwd=ROOT, check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("command", starting("pip install "))
@@ -129,9 +139,7 @@ def test_testbed_prints_a_connection_string(environment: dict[str, str]) -> None
 def test_commands_work_without_code(
     bed: Testbed, environment: dict[str, str], port: int, tmp_path: Path
 ) -> None:
-    init, chat, proxy, show_token = [
-        command for command in COMMANDS if command.startswith(("blindrelay ", "export TOKEN="))
-    ]
+    init, chat, proxy, show_token = starting("blindrelay ", "export TOKEN=")
     output_of(f"{init} --yes", environment, tmp_path, typed=f"{bed.relay}\n")
     assert output_of(chat, environment, tmp_path).strip()
     with subprocess.Popen(
@@ -140,13 +148,8 @@ def test_commands_work_without_code(
         assert endpoint.stdout is not None
         endpoint.stdout.readline()
         try:
-            for command in (
-                *starting("OPENAI_BASE_URL="),
-                *starting("ANTHROPIC_BASE_URL="),
-                *starting("curl "),
-            ):
-                name = "anthropic" if "ANTHROPIC" in command else "openai"
-                (tmp_path / "your_program.py").write_text(PROGRAM.format(name=name))
+            (tmp_path / "your_program.py").write_text(PROGRAM)
+            for command in starting("OPENAI_BASE_URL=", "ANTHROPIC_BASE_URL=", "curl "):
                 here = f"{show_token} && {command}".replace("8484", str(port))
                 assert output_of(here, environment, tmp_path).strip()
         finally:

@@ -1,7 +1,6 @@
 """An HTTP/2 peer that keeps to no rule: frames as they are wanted, over a bare connection.
 
-What comes back is read and counted, so that a flood meets the server and not a full socket. Only a polite
-peer acknowledges the server's settings and pings.
+What comes back is read and counted, so that a flood meets the server and not a full socket.
 """
 
 from __future__ import annotations
@@ -38,11 +37,10 @@ _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _FRAME_HEADER: Final = 9
 _BURST: Final = 262_144
 _CANCEL: Final = 8
-_NOT_ACKNOWLEDGED: Final = (SettingsFrame, PingFrame)
 
 
 class Peer:
-    """One connection. Streams are numbered 1, 3, 5, … by `stream`.
+    """One connection. A polite peer acknowledges the server's settings and pings.
 
     Attributes:
         frames: how many frames of each kind came, by class name.
@@ -122,8 +120,11 @@ class Peer:
             while True:
                 frame = await self._frame()
                 self._take(frame)
-                if self._polite and isinstance(frame, _NOT_ACKNOWLEDGED) and "ACK" not in frame.flags:
-                    await self.send(_acknowledged(frame))
+                if self._polite and "ACK" not in frame.flags:
+                    if isinstance(frame, PingFrame):
+                        await self.send(PingFrame(0, frame.opaque_data, flags=["ACK"]))
+                    elif isinstance(frame, SettingsFrame):
+                        await self.send(SettingsFrame(0, flags=["ACK"]))
                 await self._tell()
         except (asyncio.IncompleteReadError, ConnectionError):
             self.closed.set()
@@ -152,25 +153,19 @@ class Peer:
             self._windows[frame.stream_id] += frame.window_increment
 
 
-async def connect(address: str, *, polite: bool = True, settings: Mapping[int, int] | None = None) -> Peer:
-    """A connection that has said hello, and is the caller's to close."""
-    host, _, port = address.rpartition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(_PREFACE)
-    opened = Peer(reader, writer, polite)
-    await opened.send(SettingsFrame(0, settings=dict(settings or {})))
-    return opened
-
-
 @contextlib.asynccontextmanager
 async def peers(
     address: str, count: int, *, polite: bool = True, settings: Mapping[int, int] | None = None
 ) -> AsyncIterator[list[Peer]]:
-    """So many connections, for as long as the block runs."""
+    """So many connections, which have said hello, for as long as the block runs."""
+    host, _, port = address.rpartition(":")
     opened: list[Peer] = []
     try:
-        for _ in range(count):
-            opened.append(await connect(address, polite=polite, settings=settings))
+        for _number in range(count):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(_PREFACE)
+            opened.append(Peer(reader, writer, polite))
+            await opened[-1].send(SettingsFrame(0, settings=dict(settings or {})))
         yield opened
     finally:
         for one in opened:
@@ -207,12 +202,6 @@ def message_start(claimed: int, body: bytes, *, compressed: bool = False) -> byt
 def reset(stream: int) -> RstStreamFrame:
     """Ends a call that was just opened."""
     return RstStreamFrame(stream, _CANCEL)
-
-
-def _acknowledged(frame: Frame) -> Frame:
-    if isinstance(frame, PingFrame):
-        return PingFrame(0, frame.opaque_data, flags=["ACK"])
-    return SettingsFrame(0, flags=["ACK"])
 
 
 async def start_messages(attacker: Peer, block: bytes, calls: int, claimed: int, sent: int) -> None:

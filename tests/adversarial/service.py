@@ -7,6 +7,8 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Final
 
+import httpx2
+
 from blindrelay.client import SealedTransport, UnreachableError
 from blindrelay.testbed import Testbed
 from tests.adversarial.target import Target
@@ -31,17 +33,17 @@ async def held(target: Target, ceiling: int) -> AsyncIterator[None]:
     assert grown < ceiling
 
 
-async def ask(transport: SealedTransport) -> None:
-    """One exchange."""
-    async with transport.async_httpx2_client(timeout=SERVED_SECONDS) as client:
-        answer = await client.post(URL, json={"model": "m", "messages": []})
-        assert answer.status_code == 200
-        assert answer.json()["choices"]
-
-
 async def newcomer(bed: Testbed) -> None:
     """Somebody without a connection has an exchange."""
-    await ask(SealedTransport(bed.relay))
+    async with SealedTransport(bed.relay).async_httpx2_client(timeout=SERVED_SECONDS) as client:
+        await ask(client)
+
+
+async def ask(client: httpx2.AsyncClient) -> None:
+    """One exchange."""
+    answer = await client.post(URL, json={"model": "m", "messages": []})
+    assert answer.status_code == 200
+    assert answer.json()["choices"]
 
 
 @contextlib.asynccontextmanager
@@ -49,20 +51,18 @@ async def customer(bed: Testbed) -> AsyncIterator[None]:
     """Somebody with a connection has one exchange after the other, and none fails."""
 
     async def keep_asking() -> None:
-        transport = SealedTransport(bed.relay)
-        async with transport.async_httpx2_client(timeout=SERVED_SECONDS) as client:
-            while True:
-                answer = await client.post(URL, json={"model": "m", "messages": []})
-                assert answer.status_code == 200
-                await asyncio.sleep(0.05)
+        while True:
+            await ask(client)
+            await asyncio.sleep(0.05)
 
-    asking = asyncio.create_task(keep_asking())
-    try:
-        yield
-    finally:
-        asking.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asking
+    async with SealedTransport(bed.relay).async_httpx2_client(timeout=SERVED_SECONDS) as client:
+        asking = asyncio.create_task(keep_asking())
+        try:
+            yield
+        finally:
+            asking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asking
 
 
 async def let_in(bed: Testbed, seconds: float) -> None:

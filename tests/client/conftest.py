@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,24 +17,32 @@ import httpx
 import httpx2
 import pytest
 
-from blindrelay.client import SealedTransport
+from blindrelay.client import ConnectionConfig, SealedTransport
 from blindrelay.client.portal import Portal
 from blindrelay.sealing import BridgeExchange, SealingKey, decapsulate
+from blindrelay.testbed import Testbed
 from blindrelay.trust import DirectorySigner, IdentityKey, format_identity
+from blindrelay.v1 import inner_pb2 as inner
 from blindrelay.v1.envelope import envelope_from_metadata
 from blindrelay.v1.exchange_pb2 import ExchangeRequest, ExchangeResponse, GetKeyDirectoryResponse
-from blindrelay.v1.inner_pb2 import BodyEnd, ExchangeKind, Header, RequestHead, ResponseHead, ResponseTail
 from blindrelay.v1.keys_pb2 import KeyDirectory, SignedKeyDirectory
 from blindrelay.v1.outer_status import OuterStatus
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+IDENTITY = format_identity(IdentityKey.from_seed(bytes(range(32))).public_key)
+RELAY = f"blindrelay://t@relay.example?bridge={IDENTITY}"
+INJECTED = ConnectionConfig.from_string(RELAY)
+BROUGHT = ConnectionConfig.from_string(f"{RELAY}&credentials=brought")
+URL = "https://api.openai.com/v1/chat/completions"
+LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
 
 
 @dataclass
 class Received:
     """A request as the bridge received it."""
 
-    head: RequestHead
+    head: inner.RequestHead
     body: bytes
     metadata: dict[str, Any]
 
@@ -41,12 +51,12 @@ class Received:
         return {header.name: header.value for header in self.head.headers}
 
 
+@dataclass
 class Responder:
     """Sends a scripted response."""
 
-    def __init__(self, exchange: BridgeExchange, context: Context) -> None:
-        self.exchange = exchange
-        self.context = context
+    exchange: BridgeExchange
+    context: Context
 
     async def raw(self, record: bytes) -> None:
         await self.context.write(ExchangeResponse(sealed=record).SerializeToString())
@@ -55,47 +65,61 @@ class Responder:
         for record in self.exchange.response.seal(**parts):
             await self.raw(record)
 
-    async def whole(self, body: bytes = b"{}", status: int = 200) -> None:
-        await self.send(head=head(status), body=body, tail=TAIL)
-
 
 Response = Callable[[Received, Responder], Awaitable[None]]
+Step = dict[str, Any] | threading.Event | float
 
-TAIL = ResponseTail(body_end=BodyEnd.BODY_END_CHUNKED)
-
-
-def head(status: int = 200, content_type: bytes = b"application/json") -> ResponseHead:
-    return ResponseHead(status=status, headers=[Header(name=b"content-type", value=content_type)])
+TAIL = inner.ResponseTail(body_end=inner.BodyEnd.BODY_END_CHUNKED)
 
 
-async def answer_whole(_: Received, respond: Responder) -> None:
-    await respond.whole()
+def head(content_type: bytes = b"application/json") -> inner.ResponseHead:
+    return inner.ResponseHead(status=200, headers=[inner.Header(name=b"content-type", value=content_type)])
 
 
-def answering(**parts: Any) -> Response:
-    """Sends these parts, and nothing more."""
+def answering(*steps: Step, **parts: Any) -> Response:
+    """Sends the parts of each step, and nothing more; it waits for events, or some seconds, between them."""
 
     async def answer(_: Received, respond: Responder) -> None:
-        await respond.send(**parts)
+        for step in (*steps, parts):
+            if isinstance(step, float):
+                await asyncio.sleep(step)
+            elif isinstance(step, threading.Event):
+                await until(step)
+            elif step:
+                await respond.send(**step)
 
     return answer
 
 
-async def stall(_: Received, respond: Responder) -> None:
-    """Begins a response and does not end it."""
-    await respond.send(head=head(), body=b"x")
-    await asyncio.sleep(60)
+async def until(event: threading.Event) -> None:
+    """Waits for an event that another thread sets."""
+    while not event.is_set():  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
 
 
-def altered(record: bytes) -> bytes:
-    return record[:-1] + bytes([record[-1] ^ 1])
+def responding(status: int, body: bytes = b"", /, **headers: str) -> Response:
+    """Sends a whole response; the names of headers have _ for -."""
+    named = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
+    fields = [inner.Header(name=name, value=value) for name, value in named.items()]
+    tail = TAIL if body else inner.ResponseTail(body_end=inner.BodyEnd.BODY_END_NONE)
+    return answering(head=inner.ResponseHead(status=status, headers=fields), body=body, tail=tail)
+
+
+def failing(code: inner.ErrorCode.ValueType, message: str, *steps: dict[str, Any]) -> Response:
+    """Sends a sealed error of the bridge, after these steps."""
+    return answering(*steps, error=inner.ExchangeError(code=code, message=message))
+
+
+whole = responding(200, b"{}", content_type="application/json")
+stalling = answering({"head": head(), "body": b"x"}, threading.Event())
+never = answering(threading.Event())
 
 
 @dataclass
 class ScriptedBridge:
     """A real gRPC server with a real identity; `response` decides what comes back."""
 
-    answer: Response = answer_whole
+    answer: Response = whole
     port: int = 0
     token: str | None = "brt_test"
     clock_offset: int = 0
@@ -104,10 +128,9 @@ class ScriptedBridge:
     directory_requests: int = 0
     calls: int = 0
     starts: int = -1
-    uptime: int = 0
-    """How long its process seems to have run when it signs a directory, in seconds."""
+    uptime: int = 0  # seconds that its process seems to have run when it signs a directory
     refuse: OuterStatus | None = None
-    refuse_with: tuple[grpc.StatusCode, str] | None = None
+    refuse_directories: OuterStatus | None = None
     stop_reading_after: int | None = None
     substitute: Callable[[GetKeyDirectoryResponse], Any] = lambda response: None
     next_identity_hash: bytes = b""
@@ -140,13 +163,17 @@ class ScriptedBridge:
 
     @property
     def connection(self) -> str:
-        identity = format_identity(self.identity.public_key)
-        return f"blindrelay://{self.token}@127.0.0.1:{self.port}?bridge={identity}&tls=off"
+        pin = format_identity(self.identity.public_key)
+        return f"blindrelay://{self.token}@127.0.0.1:{self.port}?bridge={pin}&tls=off"
+
+    def client(self, options: str = "") -> httpx2.Client:
+        """A new client, as in a new process."""
+        return SealedTransport(self.connection + options).httpx2_client()
 
     def directory(self) -> SignedKeyDirectory:
         self.sequence += 1
         # Restarts appear to be a second apart, without waiting.
-        now = int(time.time()) + self.clock_offset + self.starts
+        now, announced = int(time.time()) + self.clock_offset + self.starts, self.next_identity_hash
         directory = KeyDirectory(
             identity=self.identity.public_key,
             replica_id=self.replica_id,
@@ -155,11 +182,9 @@ class ScriptedBridge:
             issued_at=now,
             expires_at=now + 3_600,
             configs=[self.key.config],
-            next_identity_hash=self.next_identity_hash,
+            next_identity_hash=announced,
         )
-        delegation = self.identity.delegate(
-            self.signer.public_key, now - 60, now + 86_400, self.next_identity_hash
-        )
+        delegation = self.identity.delegate(self.signer.public_key, now - 60, now + 86_400, announced)
         return self.signer.sign(directory, delegation)
 
     async def _start(self) -> int:
@@ -182,18 +207,15 @@ class ScriptedBridge:
     async def _get_key_directory(self, _: bytes, context: Context) -> bytes:
         self.directory_requests += 1
         await self._authenticate(context)
+        if self.refuse_directories is not None:
+            await context.abort(*self.refuse_directories.value)
         response = GetKeyDirectoryResponse(directories=[self.directory()])
         if (pause := self.substitute(response)) is not None:
             await pause
         return response.SerializeToString()
 
-    async def stall(self, until: threading.Event) -> None:
-        while not until.is_set():  # noqa: ASYNC110 (another thread sets the event)
-            await asyncio.sleep(0.01)
-
     async def _authenticate(self, context: Context) -> None:
-        metadata = dict(context.invocation_metadata() or ())
-        if metadata.get("authorization") != f"Bearer {self.token}":
+        if ("authorization", f"Bearer {self.token}") not in tuple(context.invocation_metadata() or ()):
             await context.abort(*OuterStatus.UNAUTHENTICATED.value)
 
     async def _exchange(self, _: AsyncIterator[bytes], context: Context) -> None:
@@ -208,34 +230,30 @@ class ScriptedBridge:
     async def _serve(self, context: Context) -> None:
         if self.refuse is not None:
             await context.abort(*self.refuse.value)
-        if self.refuse_with is not None:
-            await end_with(context, self.refuse_with)
-            return
         encoded, envelope = envelope_from_metadata(context.invocation_metadata())
         message = ExchangeRequest.FromString(await context.read())
         if envelope.key_id != self.key.key_id:
             await context.abort(*OuterStatus.KEY_UNKNOWN.value)
         exchange = decapsulate(encoded, message.encapsulated_secret, self.key)
-        request_head, body, count = RequestHead(), b"", 0
-        while True:
+        received = Received(inner.RequestHead(), b"", dict(context.invocation_metadata() or ()))
+        for count in itertools.count(1):
             part = exchange.request.open(message.sealed)
-            count += 1
-            if part.HasField("head"):
-                request_head = part.head
-            body += part.body
-            is_tunnel = request_head.kind == ExchangeKind.EXCHANGE_KIND_TUNNEL
+            received.head.MergeFrom(part.head)
+            received.body += part.body
+            is_tunnel = received.head.kind == inner.ExchangeKind.EXCHANGE_KIND_TUNNEL
             if exchange.request.finished or is_tunnel or count == self.stop_reading_after:
                 break
             message = ExchangeRequest.FromString(await context.read())
-        received = Received(request_head, body, dict(context.invocation_metadata() or ()))
         self.received.append(received)
         await self.answer(received, Responder(exchange, context))
 
 
-async def end_with(context: Context, status: tuple[grpc.StatusCode, str]) -> None:
-    """Ends the call with any status, also OK."""
-    if status[0] is not grpc.StatusCode.OK:
-        await context.abort(*status)
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Waits for a condition in another thread or process, which sends no event."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @pytest.fixture(autouse=True)
@@ -248,9 +266,8 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def bridge() -> Iterator[ScriptedBridge]:
-    bridge = ScriptedBridge()
-    yield bridge
-    bridge.close()
+    with closing(ScriptedBridge()) as bridge:
+        yield bridge
 
 
 @pytest.fixture
@@ -259,15 +276,25 @@ def no_restart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("blindrelay.client.sender.RESTART_SECONDS", 0.5)
 
 
+@pytest.fixture(scope="session")
+def bed() -> Iterator[Testbed]:
+    """Real processes, with a tap in the relay and the scripted provider; do not harm it."""
+    with Testbed("scripted", tap=8) as bed:
+        yield bed
+
+
 @pytest.fixture
 def sealed(bridge: ScriptedBridge) -> Iterator[SealedTransport]:
     with SealedTransport(bridge.connection) as transport:
         yield transport
 
 
-def client_of(library: Any, sealed: SealedTransport, **options: Any) -> Any:
-    return {httpx: sealed.httpx_client, httpx2: sealed.httpx2_client}[library](**options)
+@pytest.fixture
+def client(sealed: SealedTransport) -> Iterator[httpx2.Client]:
+    with sealed.httpx2_client() as client:
+        yield client
 
 
-def async_client_of(library: Any, sealed: SealedTransport, **options: Any) -> Any:
-    return {httpx: sealed.async_httpx_client, httpx2: sealed.async_httpx2_client}[library](**options)
+def client_of(library: Any, sealed: SealedTransport, way: str = "", **options: Any) -> Any:
+    """A client of httpx or httpx2; `way` is "async_" for an asynchronous one."""
+    return getattr(sealed, f"{way}{library.__name__}_client")(**options)

@@ -2,87 +2,97 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from blindrelay.client import ConfigurationError, ConnectionConfig
-from blindrelay.trust import IdentityKey, format_identity
+from blindrelay.trust import parse_identity
 from blindrelay.v1.inner_pb2 import Credential, DeadlineClass
 
-KEY = IdentityKey.from_seed(bytes(range(32))).public_key
-IDENTITY = format_identity(KEY)
+from .conftest import IDENTITY, RELAY
+
+KEY = parse_identity(IDENTITY)
+BRIDGE = f"bridge={IDENTITY}"
+PROFILE = f'[profiles.default]\nrelay = "relay.example"\nbridge = "{IDENTITY}"\n'
 
 
-def test_connection_string_has_defaults() -> None:
-    connection = ConnectionConfig.from_string(f"blindrelay://brt_secret@relay.example:8443?bridge={IDENTITY}")
-    assert connection.target == "relay.example:8443"
-    assert connection.token == "brt_secret"
-    assert connection.identity == KEY
-    assert connection.tls
+def refusal_of(text: str) -> str:
+    with pytest.raises(ConfigurationError) as raised:
+        ConnectionConfig.from_string(text)
+    return str(raised.value)
+
+
+def profile_at(folder: Path, content: str | bytes = PROFILE) -> Path:
+    """A file of profiles that only this user can read."""
+    file = folder / "config.toml"
+    file.write_bytes(content.encode() if isinstance(content, str) else content)
+    file.chmod(0o600)
+    return file
+
+
+def test_defaults() -> None:
+    text = f"blindrelay://brt_secret@relay.example:8443?{BRIDGE}"
+    connection = ConnectionConfig.from_env({"BLINDRELAY_CONNECTION": text})
+    assert (connection.target, connection.token) == ("relay.example:8443", "brt_secret")
+    assert (connection.identity, connection.tls) == (KEY, True)
     assert connection.credential == Credential.CREDENTIAL_INJECTED
     assert connection.deadline_class == DeadlineClass.DEADLINE_CLASS_HOUR
+    assert (connection.headers, connection.cache_salt) == (frozenset(), frozenset())
+    assert "brt_secret" not in repr(connection)
 
 
-def test_options_and_defaults(tmp_path: Path) -> None:
+def test_options(tmp_path: Path) -> None:
     ca = tmp_path / "ca.pem"
     ca.write_text("a certificate")
     connection = ConnectionConfig.from_string(
-        f"blindrelay://t@[::1]?bridge={IDENTITY}&credentials=brought&deadline=10m&ca={ca}"
+        f"blindrelay://t@[::1]?{BRIDGE}&credentials=brought&deadline=10m&ca={ca}"
         "&first_byte=1h&idle=90s&headers=X-Title,%20x-custom&cache_salt=models.example,::1"
     )
     assert connection.target == "[::1]:443"
     assert connection.credential == Credential.CREDENTIAL_BROUGHT
     assert connection.deadline_class == DeadlineClass.DEADLINE_CLASS_TEN_MINUTES
-    assert (connection.first_byte, connection.idle) == (3_600, 90)
-    assert connection.ca == ca
+    assert (connection.first_byte, connection.idle, connection.ca) == (3_600, 90, ca)
     assert connection.headers == {"x-title", "x-custom"}
     assert connection.cache_salt == frozenset({"models.example", "::1"})
-    plain = ConnectionConfig.from_string(f"blindrelay://relay.example?bridge={IDENTITY}")
-    assert (plain.headers, plain.cache_salt) == (frozenset(), frozenset())
-    off = ConnectionConfig.from_string(f"blindrelay://relay.example?bridge={IDENTITY}&cache_salt=off")
-    assert off.cache_salt is None
+    assert ConnectionConfig.from_string(f"{RELAY}&cache_salt=off").cache_salt is None
 
 
-def test_token_is_read_from_a_file(tmp_path: Path) -> None:
-    file = tmp_path / "token"
-    file.write_text("brt_from_file\n")
-    file.chmod(0o640)
-    connection = ConnectionConfig.from_string(f"blindrelay://relay.example?bridge={IDENTITY}&token=@{file}")
-    assert connection.token == "brt_from_file"
-
-
-@pytest.mark.parametrize("mode", [0o604, 0o644, 0o660, 0o601])
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o604, 0o644, 0o660, 0o601])
 def test_token_file_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
     """A group may read it; nobody else may do anything with it."""
     file = tmp_path / "token"
-    file.write_text("brt_from_file\n")
+    file.write_text("brt_from_file\n", encoding="utf-8-sig")
     file.chmod(mode)
-    with pytest.raises(ConfigurationError, match=f"open to others \\(mode {mode:04o}\\): run chmod 600"):
-        ConnectionConfig.from_string(f"blindrelay://relay.example?bridge={IDENTITY}&token=@{file}")
+    text = f"blindrelay://relay.example?{BRIDGE}&token=@{file}"
+    if mode in (0o600, 0o640):
+        assert ConnectionConfig.from_string(text).token == "brt_from_file"
+        file.write_text("brt_from_file\n", encoding="utf-16")
+        assert "is UTF-16 text: save it as UTF-8" in refusal_of(text)
+    else:
+        assert f"open to others (mode {mode:04o}): run chmod 600" in refusal_of(text)
 
 
 def test_profile_with_a_token_open_to_others_is_refused(tmp_path: Path) -> None:
-    config = tmp_path / "config.toml"
-    config.write_text(f'[profiles.p]\nrelay = "relay.example"\nbridge = "{IDENTITY}"\ntoken = "brt_x"\n')
+    config = profile_at(tmp_path, f'{PROFILE}token = "brt_x"\n')
+    assert ConnectionConfig.from_profile(config, "default").token == "brt_x"
     config.chmod(0o644)
     with pytest.raises(ConfigurationError, match="open to others"):
-        ConnectionConfig.from_profile(config, "p")
-    config.chmod(0o600)
-    assert ConnectionConfig.from_profile(config, "p").token == "brt_x"
+        ConnectionConfig.from_profile(config, "default")
 
 
 @pytest.mark.parametrize(
     "pasted",
     [
-        f" blindrelay://t@relay.example?bridge={IDENTITY}&history=off \r\n",
-        f'"blindrelay://t@relay.example?bridge={IDENTITY}&history=off"',
-        f"\u201cblindrelay://t@relay.example?bridge={IDENTITY}&history=off\u201d",
-        f"<blindrelay://t@relay.example?bridge={IDENTITY}&history=off>",
-        f"\ufeffblindrelay://t@relay.example?bridge={IDENTITY}&history=off",
-        f"blindrelay://t@relay.example?bridge={IDENTITY[:20]}\r\n  {IDENTITY[20:]}&history=off",
-        f"blindrelay://t @relay.example?bridge={IDENTITY} &history= OFF &tls=On",
-        f"BLINDRELAY://t@relay.example:443/?bridge={IDENTITY}&history=off\n",
+        f" {RELAY}&history=off \r\n",
+        f'"{RELAY}&history=off"',
+        f"\u201c{RELAY}&history=off\u201d",
+        f"<{RELAY}&history=off>",
+        f"\ufeff{RELAY}&history=off",
+        f"{RELAY[:-20]}\r\n  {RELAY[-20:]}&history=off",
+        f"blindrelay://t @relay.example?{BRIDGE} &history= OFF &tls=On",
+        f"BLINDRELAY://t@relay.example:443/?{BRIDGE}&history=off\n",
     ],
 )
 def test_pasted_connection_string_is_read(pasted: str) -> None:
@@ -91,34 +101,17 @@ def test_pasted_connection_string_is_read(pasted: str) -> None:
     assert (connection.history, connection.tls) == (False, True)
 
 
-PROFILE = f'[profiles.default]\nrelay = "relay.example"\nbridge = "{IDENTITY}"\nhistory = "off "\n# é\n'
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize(
+    ("encoding", "message"),
+    [("utf-8", ""), ("utf-8-sig", ""), ("utf-16", "UTF-16"), ("latin-1", r"not UTF-8 .*line 5")],
+)
 def test_profile_is_utf_8_in_every_locale(
-    encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    encoding: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "config.toml").write_text(PROFILE, encoding=encoding)
+    config = profile_at(tmp_path, f'{PROFILE}history = "off "\n# é\n'.encode(encoding))
     monkeypatch.setattr("locale.getpreferredencoding", lambda *_: "cp1252")
-    assert ConnectionConfig.from_profile(tmp_path / "config.toml", "default").history is False
-
-
-@pytest.mark.parametrize(("encoding", "message"), [("utf-16", "UTF-16"), ("latin-1", r"not UTF-8 .*line 5")])
-def test_profile_in_another_encoding_is_refused(encoding: str, message: str, tmp_path: Path) -> None:
-    (tmp_path / "config.toml").write_text(PROFILE, encoding=encoding)
-    with pytest.raises(ConfigurationError, match=message):
-        ConnectionConfig.from_profile(tmp_path / "config.toml", "default")
-
-
-def test_token_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
-    (tmp_path / "token").touch(mode=0o600)
-    (tmp_path / "token").touch(0o600)
-    (tmp_path / "token").write_text("brt_t\n", encoding="utf-8-sig")
-    text = f"blindrelay://relay.example?bridge={IDENTITY}&token=@{tmp_path}/token"
-    assert ConnectionConfig.from_string(text).token == "brt_t"
-    (tmp_path / "token").write_text("brt_t\n", encoding="utf-16")
-    with pytest.raises(ConfigurationError, match="is UTF-16 text: save it as UTF-8"):
-        ConnectionConfig.from_string(text)
+    with pytest.raises(ConfigurationError, match=message) if message else nullcontext():
+        assert ConnectionConfig.from_profile(config, "default").history is False
 
 
 def test_missing_home_is_an_error_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,16 +121,7 @@ def test_missing_home_is_an_error_with_advice(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(ConfigurationError, match="no home directory: set BLINDRELAY_CONNECTION"):
         ConnectionConfig.from_env()
     with pytest.raises(ConfigurationError, match="no home directory"):
-        ConnectionConfig.from_string(f"blindrelay://t@relay.example?bridge={IDENTITY}&history=~/keys")
-
-
-def test_repr_hides_the_token() -> None:
-    connection = ConnectionConfig.from_string(f"blindrelay://brt_secret@relay.example?bridge={IDENTITY}")
-    assert "brt_secret" not in repr(connection)
-
-
-TIMES_THAT_ARE_WRONG = ("", "s", "5", "-5s", "0s", "1d", "1.5h", "٣s", "100000s")
-RELAY = f"blindrelay://t@relay.example?bridge={IDENTITY}"
+        ConnectionConfig.from_string(f"{RELAY}&history=~/keys")
 
 
 @pytest.mark.parametrize(
@@ -147,113 +131,78 @@ RELAY = f"blindrelay://t@relay.example?bridge={IDENTITY}"
         ("https://relay.example", "has the form"),
         ("blindrelay://", "has the form"),
         ("blindrelay://relay.example:notaport", "has the form"),
-        (f"blindrelay://relay.example/path?bridge={IDENTITY}", "has the form"),
-        (f"blindrelay://t@relay.example:0?bridge={IDENTITY}", "has the form"),
-        ("blindrelay://t@relay.example", "no bridge is pinned"),
-        ("blindrelay://t@relay.example?bridge=", "no bridge is pinned"),
-        (RELAY[:-1] + "q", "checksum"),
-        (RELAY[:-1], "characters"),
-        (f"blindrelay://t:p@relay.example?bridge={IDENTITY}", "not a user and a password"),
-        (f"blindrelay://@relay.example?bridge={IDENTITY}", "token is empty"),
-        (f"blindrelay://relay.example?bridge={IDENTITY}&token=secret", "or in a file"),
-        (f"blindrelay://relay.example?bridge={IDENTITY}&token=@/nowhere/token", "cannot read /nowhere/token"),
-        (f"blindrelay://t@127.0.0.1?bridge={IDENTITY}&tls=off&proxy=p:1", "needs no proxy"),
-        *(
-            (f"{RELAY}&{option}", message)
-            for option, message in [
-                (f"bridge={IDENTITY}", "given twice"),
-                ("pin=x", "no option 'pin'"),
-                ("tls=off", "on this machine"),
-                ("tls=no", "tls is one of"),
-                ("deadline=1d", "deadline is one of"),
-                ("credentials=mine", "credentials is one of"),
-                ("headers=a,b:c", "'b:c' is not a name"),
-                ("token=@f", "one token"),
-                ("ca=/nowhere/ca", "cannot read /nowhere/ca"),
-                ("ca=", "ca: cannot read"),
-                ("ca=%00", "is not a valid path"),
-                ("proxy=socks5://p:1", "proxy starts with socks5://"),
-                ("proxy=https://p:1", "proxy starts with https://"),
-                ("proxy=http://", "proxy is not http://"),
-                ("proxy=p:port", "proxy is not http://"),
-                ("proxy=http://p/path", "proxy is not http://"),
-            ]
-        ),
-        *((f"{RELAY}&idle={time}", "idle is a time") for time in TIMES_THAT_ARE_WRONG),
+        (f"blindrelay://relay.example/path?{BRIDGE}", "has the form"),
+        (f"blindrelay://t@relay.example:0?{BRIDGE}", "has the form"),
+        ("blindrelay://secret@relay.example", "no bridge is pinned"),
+        ("blindrelay://secret@relay.example?bridge=", "no bridge is pinned"),
+        ("blindrelay://secret@relay.example/?bridge=wrong", "begins with 'br1'"),
+        (f"blindrelay://secret@relay.example?{BRIDGE[:-1]}", "characters"),
+        (f"blindrelay://secret@relay.example?{BRIDGE[:-1]}q", "checksum"),
+        (f"blindrelay://t:p@relay.example?{BRIDGE}", "not a user and a password"),
+        (f"blindrelay://@relay.example?{BRIDGE}", "token is empty"),
+        (f"blindrelay://relay.example?{BRIDGE}&token=secret", "or in a file"),
+        (f"blindrelay://relay.example?{BRIDGE}&token=@/nowhere/token", "cannot read /nowhere/token"),
+        (f"blindrelay://t@127.0.0.1?{BRIDGE}&tls=off&proxy=p:1", "needs no proxy"),
+        (f"{RELAY}&{BRIDGE}", "given twice"),
+        (f"{RELAY}&pin=x", "no option 'pin'"),
+        (f"{RELAY}&tls=off", "on this machine"),
+        (f"{RELAY}&tls=no", "tls is one of"),
+        (f"{RELAY}&deadline=1d", "deadline is one of"),
+        (f"{RELAY}&credentials=mine", "credentials is one of"),
+        (f"{RELAY}&headers=a,b:c", "'b:c' is not a name"),
+        (f"{RELAY}&token=@f", "one token"),
+        (f"{RELAY}&ca=/nowhere/ca", "cannot read /nowhere/ca"),
+        (f"{RELAY}&ca=", "ca: cannot read"),
+        (f"{RELAY}&ca=%00", "is not a valid path"),
+        (f"{RELAY}&proxy=socks5://p:1", "proxy starts with socks5://"),
+        (f"{RELAY}&proxy=https://p:1", "proxy starts with https://"),
+        (f"{RELAY}&proxy=http://", "proxy is not http://"),
+        (f"{RELAY}&proxy=p:port", "proxy is not http://"),
+        (f"{RELAY}&proxy=http://p/path", "proxy is not http://"),
         *((f"{RELAY}&history={word}", "history is a file, on or off") for word in ("", "false", "None", "0")),
+        *(
+            (f"{RELAY}&idle={time}", "idle is a time")
+            for time in ("", "s", "5", "-5s", "0s", "1d", "1.5h", "٣s", "100000s")
+        ),
     ],
 )
 def test_wrong_connection_string_is_refused(text: str, message: str) -> None:
-    with pytest.raises(ConfigurationError, match=message) as raised:
-        ConnectionConfig.from_string(text)
-    assert "\n" not in str(raised.value)
-
-
-def test_errors_do_not_contain_the_token() -> None:
-    with pytest.raises(ConfigurationError) as raised:
-        ConnectionConfig.from_string("blindrelay://brt_secret@relay.example/?bridge=wrong")
-    assert "brt_secret" not in str(raised.value)
-
-
-def test_connection_variable_is_read() -> None:
-    text = f"blindrelay://t@relay.example?bridge={IDENTITY}"
-    assert ConnectionConfig.from_env({"BLINDRELAY_CONNECTION": text}).target == "relay.example:443"
+    refusal = refusal_of(text)
+    assert message in refusal
+    assert "\n" not in refusal
+    assert "secret" not in refusal
 
 
 def test_profiles_are_read_from_a_file(tmp_path: Path) -> None:
+    """Its paths are relative to it."""
     (tmp_path / "token").write_text("brt_profile")
     (tmp_path / "token").chmod(0o600)
-    config = tmp_path / "config.toml"
-    config.write_text(
-        f'[profiles.default]\nrelay = "relay.example:444"\nbridge = "{IDENTITY}"\ntoken_file = "token"\n'
-        f'[profiles.other]\nrelay = "other.example"\nbridge = "{IDENTITY}"\n'
-    )
-    environ = {"BLINDRELAY_CONFIG": str(config)}
-    default = ConnectionConfig.from_env(environ)
-    assert (default.target, default.token) == ("relay.example:444", "brt_profile")
-    assert ConnectionConfig.from_env(environ | {"BLINDRELAY_PROFILE": "other"}).target == "other.example:443"
-
-
-def test_paths_in_a_profile_are_relative_to_it(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("a certificate")
-    config = tmp_path / "config.toml"
-    config.write_text(
-        f'[profiles.p]\nrelay = "relay.example"\nbridge = "{IDENTITY}"\nca = "ca.pem"\nhistory = "kept"\n'
-    )
-    read = ConnectionConfig.from_profile(config, "p")
+    other = f'[profiles.other]\nrelay = "other.example"\nbridge = "{IDENTITY}"\n'
+    config = profile_at(tmp_path, f'{PROFILE}token_file = "token"\nca = "ca.pem"\nhistory = "kept"\n{other}')
+    environ = {"BLINDRELAY_CONFIG": str(config)}
+    read = ConnectionConfig.from_env(environ)
+    assert (read.target, read.token) == ("relay.example:443", "brt_profile")
     assert (read.ca, read.history) == (tmp_path / "ca.pem", tmp_path / "kept")
-
-
-def test_tls_off_is_only_for_this_machine() -> None:
-    assert not ConnectionConfig("127.0.0.1", 8480, KEY, tls=False).tls
-    with pytest.raises(ConfigurationError, match="on this machine"):
-        ConnectionConfig("relay.example", 443, KEY, tls=False)
+    assert ConnectionConfig.from_env(environ | {"BLINDRELAY_PROFILE": "other"}).target == "other.example:443"
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("", "has no profile 'default'"),
-        ("[profiles.default", "config.toml"),
+        ("[profiles.default", r"config\.toml"),
         ("[profiles.default]\nport = 3", "port is not one of"),
         ("[profiles.default]\ndeadline = 3", "the value of deadline must be in quotes"),
         (f'[profiles.default]\nbridge = "{IDENTITY}"', "needs relay"),
-        ('[profiles.default]\nrelay = "a:b"', "needs relay"),
-        ('[profiles.default]\nrelay = "a:0"', "needs relay"),
-        ('[profiles.default]\nrelay = "[::1:443"', "needs relay"),
-        ('[profiles.default]\nrelay = "https://relay.example"', "needs relay ="),
-        ('[profiles.default]\nrelay = "t@relay.example"', "needs relay ="),
+        *(
+            (f'[profiles.default]\nrelay = "{relay}"', "needs relay =")
+            for relay in ("a:b", "a:0", "[::1:443", "https://relay.example", "t@relay.example")
+        ),
         ('[profiles.default]\nrelay = "relay.example"\ntoken = "t"\ntoken_file = "f"', "one token"),
         ('[profiles.default]\nrelay = "relay.example"', "no bridge is pinned"),
     ],
 )
 def test_wrong_profile_is_refused(tmp_path: Path, content: str, message: str) -> None:
-    config = tmp_path / "config.toml"
-    config.write_text(content)
     with pytest.raises(ConfigurationError, match=message):
-        ConnectionConfig.from_env({"BLINDRELAY_CONFIG": str(config)})
-
-
-def test_missing_configuration_is_an_error_with_advice(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="run `blindrelay init`, or set BLINDRELAY_CONNECTION"):
-        ConnectionConfig.from_env({"XDG_CONFIG_HOME": str(tmp_path)})
+        ConnectionConfig.from_env({"BLINDRELAY_CONFIG": str(profile_at(tmp_path, content))})

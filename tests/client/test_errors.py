@@ -1,97 +1,192 @@
-"""How failures reach the application: as exceptions or as responses."""
+"""How failures reach the application, where each comes from, and how often the official SDKs retry it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-import httpx
+import anthropic
+import grpc
 import httpx2
+import openai
 import pytest
+from anthropic import Anthropic
+from openai import OpenAI
 
 from blindrelay.client import (
+    BlindRelayError,
     BridgeError,
     CutResponseError,
-    RelayError,
     SealedTransport,
     UnreachableError,
 )
 from blindrelay.v1.inner_pb2 import ErrorCode, ExchangeError, Execution
 from blindrelay.v1.outer_status import OuterStatus
 
-from .conftest import TAIL, Received, Responder, ScriptedBridge, altered, answering, client_of, head
+from .conftest import (
+    LIBRARIES,
+    TAIL,
+    URL,
+    Received,
+    Responder,
+    ScriptedBridge,
+    answering,
+    client_of,
+    failing,
+    head,
+)
 
-URL = "https://api.openai.com/v1/chat/completions"
+ONCE, AGAIN = 1, 3
+"""Attempts with the default max_retries of the SDKs, which is 2."""
 
-LIBRARIES = [httpx, httpx2]
+OUTER: dict[OuterStatus, tuple[int, Any]] = {
+    OuterStatus.REFUSED: (ONCE, 403),
+    OuterStatus.KEY_UNKNOWN: (AGAIN, 502),
+    OuterStatus.MALFORMED: (ONCE, 502),
+    OuterStatus.IDENTITY_UNKNOWN: (ONCE, 403),
+    OuterStatus.UNAUTHENTICATED: (ONCE, 401),
+    OuterStatus.BRIDGE_UNAVAILABLE: (AGAIN, httpx2.ConnectError),
+    OuterStatus.DRAINING: (AGAIN, httpx2.ConnectError),
+    OuterStatus.OVERLOADED: (AGAIN, 429),
+    OuterStatus.DEADLINE: (AGAIN, httpx2.ReadTimeout),
+    OuterStatus.INTERNAL: (AGAIN, httpx2.ReadError),
+}
+"""With the status of the response that the SDK gets, or what is raised in it."""
+
+INNER = {
+    ErrorCode.ERROR_CODE_MALFORMED: ONCE,
+    ErrorCode.ERROR_CODE_NOT_ALLOWED: ONCE,
+    ErrorCode.ERROR_CODE_STORED_OBJECT: ONCE,
+    ErrorCode.ERROR_CODE_TOO_LARGE: ONCE,
+    ErrorCode.ERROR_CODE_DEADLINE: AGAIN,
+    ErrorCode.ERROR_CODE_OVERLOADED: AGAIN,
+    ErrorCode.ERROR_CODE_PROVIDER_UNREACHABLE: AGAIN,
+    ErrorCode.ERROR_CODE_PROVIDER_FAILED: AGAIN,
+    ErrorCode.ERROR_CODE_UNSUPPORTED: ONCE,
+    ErrorCode.ERROR_CODE_INTERNAL: ONCE,
+    ErrorCode.ERROR_CODE_DRAINING: AGAIN,
+}
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+SDKError = openai.APIError | anthropic.APIError
+Ask = Callable[[], SDKError]
+
+
+@pytest.fixture(params=["openai", "anthropic"])
+def ask(request: pytest.FixtureRequest, sealed: SealedTransport, monkeypatch: pytest.MonkeyPatch) -> Ask:
+    """Sends a request with that SDK, without pauses, and returns the error that the program gets."""
+    for sdk in (openai, anthropic):
+        monkeypatch.setattr(sdk._base_client.BaseClient, "_calculate_retry_timeout", lambda *_, **__: 0.0)
+    options: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Well?"}]}
+    own: dict[str, Any] = {"api_key": "none", "http_client": sealed.httpx2_client()}
+
+    def fail() -> SDKError:
+        try:
+            if request.param == "openai":
+                OpenAI(**own).chat.completions.create(**options)
+            else:
+                Anthropic(**own).messages.create(**options, max_tokens=9)
+        except (openai.APIError, anthropic.APIError) as error:
+            return error
+        raise AssertionError("it was answered")
+
+    return fail
+
+
+def response_in(error: SDKError) -> Any:
+    """The response that an SDK made this error of."""
+    assert isinstance(error, openai.APIStatusError | anthropic.APIStatusError)
+    return error.response
+
+
+def origin_of(error: SDKError) -> str:
+    """The origin of an error, from the class of its cause or the body of the response."""
+    if isinstance(cause := error.__cause__, BlindRelayError):
+        assert cause.origin in str(cause)
+        return cause.origin
+    said = response_in(error).json()["error"]
+    assert said["message"].startswith("BlindRelay: ")
+    assert said["origin"] in said["message"]
+    assert response_in(error).headers["x-blindrelay-error"].startswith(said["origin"] + "/")
+    return str(said["origin"])
+
+
+@pytest.mark.usefixtures("no_restart")
+@pytest.mark.parametrize("status", OuterStatus, ids=lambda status: status.name.lower())
+def test_relay_errors_are_retried_as_listed(status: OuterStatus, ask: Ask, bridge: ScriptedBridge) -> None:
+    bridge.refuse = status
+    error = ask()
+    attempts, seen = OUTER[status]
+    assert (origin_of(error), bridge.calls) == ("relay", attempts)
+    if isinstance(seen, int):
+        assert response_in(error).status_code == seen
+        assert response_in(error).headers["x-blindrelay-error"] == f"relay/{status.details}"
+        assert ("x-should-retry" in response_in(error).headers) == (attempts == ONCE)
+    else:
+        assert isinstance(error.__cause__, seen)
+
+
+@pytest.mark.parametrize("code", ErrorCode.values()[1:], ids=ErrorCode.Name)
+def test_bridge_errors_are_retried_as_listed(
+    code: ErrorCode.ValueType, ask: Ask, bridge: ScriptedBridge
+) -> None:
+    bridge.answer = failing(code, "it did not work")
+    error = ask()
+    assert (origin_of(error), bridge.calls) == ("bridge", INNER[code])
+    assert INNER[code] != ONCE or response_in(error).headers["x-should-retry"] == "false"
+
+
+async def altered(_: Received, respond: Responder) -> None:
+    (record,) = respond.exchange.response.seal(head=head())
+    await respond.raw(record[:-1] + bytes([record[-1] ^ 1]))
+
+
+def test_cut_response_is_tried_again_and_an_altered_one_is_not(ask: Ask, bridge: ScriptedBridge) -> None:
+    bridge.answer = answering(head=head(), body=b"{")
+    assert isinstance(ask().__cause__, CutResponseError)
+    assert bridge.calls == AGAIN
+    bridge.answer = altered
+    assert response_in(ask()).headers["x-blindrelay-error"] == "relay/altered"
+    assert bridge.calls == AGAIN + ONCE
+
+
+@LIBRARIES
 @pytest.mark.parametrize(
     ("cut", "message"),
-    [(OuterStatus.BRIDGE_UNAVAILABLE, "could not reach the bridge"), (None, "ended the exchange")],
+    [
+        (OuterStatus.BRIDGE_UNAVAILABLE.value, "could not reach the bridge"),
+        ((grpc.StatusCode.UNKNOWN, "any text"), r"it does not speak this protocol \(unknown\)"),
+        (None, "ended the exchange"),
+    ],
 )
 def test_cut_response_is_an_error(
-    library: Any, cut: OuterStatus | None, message: str, bridge: ScriptedBridge, sealed: SealedTransport
+    library: Any, cut: tuple[Any, str] | None, message: str, bridge: ScriptedBridge, sealed: SealedTransport
 ) -> None:
     async def cut_short(_: Received, respond: Responder) -> None:
         await respond.send(head=head(), body=b"some")
         if cut is not None:
-            await respond.context.abort(*cut.value)
+            await respond.context.abort(*cut)
 
     bridge.answer = cut_short
     with client_of(library, sealed) as client, pytest.raises(CutResponseError, match=message) as raised:
         client.get(URL)
     assert isinstance(raised.value, library.RemoteProtocolError)
+    assert "any text" not in str(raised.value)
 
 
-def test_status_after_the_end_is_ignored(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+def test_status_after_the_end_is_ignored(bridge: ScriptedBridge, client: httpx2.Client) -> None:
     async def whole_then_abort(_: Received, respond: Responder) -> None:
-        await respond.whole(b"whole")
+        await respond.send(head=head(), body=b"whole", tail=TAIL)
         await respond.context.abort(*OuterStatus.INTERNAL.value)
 
     bridge.answer = whole_then_abort
-    with sealed.httpx2_client() as client:
-        assert client.get(URL).content == b"whole"
+    assert client.get(URL).content == b"whole"
 
 
-@pytest.mark.parametrize("change", [altered, lambda record: record[:-1], lambda record: b"", lambda r: r * 2])
-def test_altered_head_is_not_retried(
-    change: Callable[[bytes], bytes], bridge: ScriptedBridge, sealed: SealedTransport
-) -> None:
-    async def alter(_: Received, respond: Responder) -> None:
-        (record,) = respond.exchange.response.seal(head=head(), body=b"x", tail=TAIL)
-        await respond.raw(change(record))
-
-    bridge.answer = alter
-    with sealed.httpx2_client() as client:
-        response = client.get(URL)
-    assert response.headers["x-blindrelay-error"] == "relay/altered"
-    assert response.headers["x-should-retry"] == "false"
-
-
-def test_altered_piece_raises_after_valid_ones(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    async def alter(_: Received, respond: Responder) -> None:
-        await respond.send(head=head(), body=b"valid")
-        (record,) = respond.exchange.response.seal(body=b"altered")
-        await respond.raw(altered(record))
-
-    bridge.answer = alter
-    with sealed.httpx2_client() as client, client.stream("GET", URL) as response:
-        pieces = response.iter_raw()
-        assert next(pieces) == b"valid"
-        with pytest.raises(httpx2.RemoteProtocolError, match="did not open"):
-            next(pieces)
-
-
-def test_bridge_error_amid_a_response_is_raised(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    error = ExchangeError(
-        code=ErrorCode.ERROR_CODE_PROVIDER_FAILED,
-        message="the provider broke off",
-        execution=Execution.EXECUTION_STARTED,
-    )
-    bridge.answer = answering(head=head(), body=b"some", error=error)
-    with sealed.httpx2_client() as client, pytest.raises(BridgeError, match="broke off") as raised:
+def test_bridge_error_amid_a_response_is_raised(bridge: ScriptedBridge, client: httpx2.Client) -> None:
+    begun = {"head": head(), "body": b"some"}
+    bridge.answer = failing(ErrorCode.ERROR_CODE_PROVIDER_FAILED, "the provider broke off", begun)
+    with pytest.raises(BridgeError, match="broke off") as raised:
         client.get(URL)
     assert isinstance(raised.value, httpx2.RemoteProtocolError)
     assert not raised.value.not_started
@@ -108,73 +203,34 @@ def test_unknown_error_numbers_are_internal(number: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "seen"),
+    ("url", "names"),
     [
-        (OuterStatus.REFUSED, 403),
-        (OuterStatus.UNAUTHENTICATED, 401),
-        (OuterStatus.MALFORMED, 502),
-        (OuterStatus.IDENTITY_UNKNOWN, 403),
-        (OuterStatus.OVERLOADED, 429),
-        (OuterStatus.BRIDGE_UNAVAILABLE, httpx2.ConnectError),
-        (OuterStatus.DRAINING, httpx2.ConnectError),
-        (OuterStatus.DEADLINE, httpx2.ReadTimeout),
-        (OuterStatus.INTERNAL, httpx2.ReadError),
-    ],
-)
-def test_outer_status_is_raised_or_becomes_a_response(
-    status: OuterStatus, seen: Any, bridge: ScriptedBridge, sealed: SealedTransport
-) -> None:
-    bridge.refuse = status
-    with sealed.httpx2_client() as client:
-        if isinstance(seen, int):
-            response = client.get(URL)
-            assert response.status_code == seen
-            assert response.headers["x-blindrelay-error"] == f"relay/{status.details}"
-            assert ("x-should-retry" in response.headers) == (status is not OuterStatus.OVERLOADED)
-        else:
-            with pytest.raises(RelayError) as raised:
-                client.get(URL)
-            assert isinstance(raised.value, seen)
-    assert bridge.calls == 1
-
-
-@pytest.mark.parametrize(
-    ("url", "where"),
-    [
-        ("https://api.anthropic.com/v1/messages", lambda body: body["error"]["message"]),
-        ("https://api.openai.com/v1/responses", lambda body: body["error"]["message"]),
-        ("https://g.example/v1beta/models/m:generateContent", lambda body: body["error"]["message"]),
-        ("https://api.mistral.ai/v1/models", lambda body: body["message"]),
-        ("https://api.cohere.com.blindrelay.invalid/v2/models", lambda body: body["message"]),
+        ("https://api.anthropic.com/v1/messages", {"type", "error"}),
+        ("https://api.openai.com/v1/responses", {"error"}),
+        ("https://g.example/v1beta/models/m:generateContent", {"error"}),
+        ("https://api.mistral.ai/v1/models", {"object", "type", "code", "param", "message", "origin"}),
+        ("https://api.cohere.com.blindrelay.invalid/v2/models", {"code", "message", "origin"}),
     ],
 )
 def test_error_body_has_the_form_of_its_api(
-    url: str, where: Callable[[Any], str], bridge: ScriptedBridge, sealed: SealedTransport
+    url: str, names: set[str], bridge: ScriptedBridge, client: httpx2.Client
 ) -> None:
     bridge.refuse = OuterStatus.REFUSED
-    with sealed.httpx2_client() as client:
-        body = client.post(url, json={}).json()
-    assert "BlindRelay" in where(body)
-    assert ("type" in body) == ("anthropic" in url or "mistral" in url)
+    body = client.post(url, json={}).json()
+    assert set(body) == names
+    assert "BlindRelay" in body.get("error", body)["message"]
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_missing_relay_is_a_connect_error(
+@LIBRARIES
+def test_missing_relay_is_a_connect_error_until_it_returns(
     library: Any, bridge: ScriptedBridge, sealed: SealedTransport
 ) -> None:
-    bridge.stop()
     with client_of(library, sealed) as client:
+        client.get(URL)
+        bridge.stop()
         for _ in range(2):  # the second attempt waits for the channel to try again
             with pytest.raises(UnreachableError, match="is it running") as raised:
                 client.get(URL)
             assert isinstance(raised.value, library.ConnectError)
-
-
-def test_relay_that_returns_is_used_again(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    with sealed.httpx2_client() as client:
-        client.get(URL)
-        bridge.stop()
-        with pytest.raises(httpx2.ConnectError):
-            client.get(URL)
         bridge.start()
         assert client.get(URL).status_code == 200

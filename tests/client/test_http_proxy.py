@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,7 @@ from blindrelay.v1.grpc_profile import KEY_DIRECTORY_METHOD
 from blindrelay.v1.http_proxy import HttpProxy
 
 from ..connect_proxy import connect_proxy
-from .conftest import ScriptedBridge
-
-URL = "https://api.openai.com/v1/chat/completions"
+from .conftest import URL, ScriptedBridge
 
 
 @dataclass
@@ -42,22 +41,17 @@ class TlsBridge(ScriptedBridge):
 
 
 @pytest.fixture
-def relay() -> Iterator[TlsBridge]:
-    bridge = TlsBridge()
-    yield bridge
-    bridge.close()
+def relay(tmp_path: Path) -> Iterator[TlsBridge]:
+    with closing(TlsBridge()) as bridge:
+        bridge.authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        yield bridge
 
 
 @pytest.fixture
-def ca(relay: TlsBridge, tmp_path: Path) -> Path:
-    relay.authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    return tmp_path / "ca.pem"
-
-
-@pytest.fixture
-def connection(relay: TlsBridge, ca: Path) -> str:
+def connection(relay: TlsBridge, tmp_path: Path) -> str:
     """A connection to a name that only the proxy can resolve."""
-    return relay.connection.replace("127.0.0.1", "relay.example").replace("tls=off", f"ca={ca}")
+    named = relay.connection.replace("127.0.0.1", "relay.example")
+    return named.replace("tls=off", f"ca={tmp_path}/ca.pem")
 
 
 def test_relay_is_reached_only_through_the_proxy(
@@ -78,57 +72,52 @@ def test_relay_is_reached_only_through_the_proxy(
     assert "Proxy-Authorization" not in second
 
 
-def test_proxy_of_the_environment_is_not_used(
-    bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_proxy_of_environment_is_not_used(bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor is BLINDRELAY_PROXY for a relay on this machine."""
     for name in ("http_proxy", "https_proxy", "grpc_proxy", "HTTPS_PROXY", "BLINDRELAY_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    with SealedTransport(bridge.connection).httpx2_client() as client:
+    with bridge.client() as client:
         assert client.get(URL).status_code == 200
 
 
 @pytest.mark.parametrize(
     ("status", "message"),
-    [(407, "wants another user and password (407)"), (403, "refused to connect to it (403)")],
+    [
+        (407, "the proxy 127.0.0.1:{port} wants another user and password (407)"),
+        (403, "the proxy 127.0.0.1:{port} refused to connect to it (403)"),
+        (None, "Is the proxy 127.0.0.1:1 running?"),
+    ],
 )
-def test_refusal_by_the_proxy_is_reported(status: int, message: str, connection: str) -> None:
-    with connect_proxy(status) as proxy:
-        sealed = SealedTransport(f"{connection}&proxy=http://u:secret@127.0.0.1:{proxy.port}")
+def test_failure_of_the_proxy_is_reported(status: int | None, message: str, connection: str) -> None:
+    with connect_proxy(status or 200) as proxy:
+        port = proxy.port if status else 1
+        sealed = SealedTransport(f"{connection}&proxy=http://u:secret@127.0.0.1:{port}")
         with sealed.httpx2_client() as client, pytest.raises(httpx2.ConnectError) as raised:
             client.get(URL)
-    assert f"the proxy 127.0.0.1:{proxy.port} {message}" in str(raised.value)
-    assert "secret" not in str(raised.value)
-    assert "secret" not in repr(sealed.connection)
+        assert message.format(port=port) in str(raised.value)
+    assert "secret" not in f"{raised.value} {sealed.connection!r}"
 
 
-def test_missing_proxy_is_named(connection: str) -> None:
-    sealed = SealedTransport(f"{connection}&proxy=http://127.0.0.1:1")
-    missing = pytest.raises(httpx2.ConnectError, match=r"Is the proxy 127\.0\.0\.1:1 running\?")
-    with sealed.httpx2_client() as client, missing:
-        client.get(URL)
-
-
-@pytest.mark.parametrize(("status", "failed"), [(200, None), (403, "tcp")])
-def test_doctor_uses_the_proxy(status: int, failed: str | None, connection: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "outcome", "detail"),
+    [
+        (200, Status.OK, "through the proxy 127.0.0.1:"),
+        (403, Status.FAILED, "refused to connect to it (403)"),
+    ],
+)
+def test_doctor_uses_the_proxy(status: int, outcome: Status, detail: str, connection: str) -> None:
     with connect_proxy(status) as proxy:
-        by_proxy = ConnectionConfig.from_string(
-            f"{connection}&history=off&proxy=http://127.0.0.1:{proxy.port}"
-        )
+        by_proxy = ConnectionConfig.from_string(f"{connection}&history=off&proxy=127.0.0.1:{proxy.port}")
         findings = {each.check: each for each in Examination(lambda: by_proxy).findings()}
-    if failed is None:
-        assert findings["identity"].status is Status.OK
-        assert f"through the proxy 127.0.0.1:{proxy.port}" in findings["tcp"].detail
-    else:
-        assert findings[failed].status is Status.FAILED
-        assert "refused to connect to it (403)" in findings[failed].detail
+    assert (findings["tcp"].status, findings["identity"].status is Status.OK) == (outcome, status == 200)
+    assert detail in findings["tcp"].detail
 
 
-async def test_relay_reaches_its_bridge_through_a_proxy(relay: TlsBridge, ca: Path) -> None:
+async def test_relay_reaches_its_bridge_through_a_proxy(relay: TlsBridge, tmp_path: Path) -> None:
     with connect_proxy() as proxy:
         replica = ReplicaConfig(
             parse_address(f"relay.example:{relay.port}"),
-            ChannelTls(ca),
+            ChannelTls(tmp_path / "ca.pem"),
             proxy=HttpProxy.parse(f"http://127.0.0.1:{proxy.port}"),
         )
         async with open_channel(replica) as channel:

@@ -15,21 +15,9 @@ from blindrelay.v1.keys_pb2 import SignedKeyDirectory
 from ..trust.replicas import IDENTITY, KEYS, NOW, Replica
 
 
-class Clock:
-    now = NOW
-
-    def __call__(self) -> float:
-        return float(self.now)
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def ring(clock: Clock) -> KeyRing:
-    return KeyRing(IDENTITY.public_key, clock)
+def ring() -> KeyRing:
+    return KeyRing(IDENTITY.public_key, lambda: NOW)
 
 
 def fetch(ring: KeyRing, *signed: SignedKeyDirectory, generation: int | None = None) -> None:
@@ -37,22 +25,26 @@ def fetch(ring: KeyRing, *signed: SignedKeyDirectory, generation: int | None = N
     ring.take(encoded, ring.generation if generation is None else generation)
 
 
-def test_no_key_of_an_expired_directory_is_drawn(ring: KeyRing, clock: Clock) -> None:
+def test_no_key_of_an_expired_directory_is_drawn() -> None:
+    now = [NOW]
+    ring = KeyRing(IDENTITY.public_key, lambda: now[0])
     fetch(ring, Replica().signed(NOW, expires_at=NOW + 60))
-    clock.now = NOW + 60
+    now[0] = NOW + 60
     assert ring.draw(NOW + 60)
-    clock.now = NOW + 61
+    now[0] = NOW + 61
     assert ring.draw(NOW + 60) is None
 
 
 def test_key_is_drawn_for_its_span_only(ring: KeyRing) -> None:
     fetch(ring, Replica().signed(NOW))
-    assert [bool(ring.draw(NOW + offset)) for offset in (-610, -600, 3_000, 3_010)] == [
-        False,
-        True,
-        True,
-        False,
-    ]
+    assert [offset for offset in (-610, -600, 3_000, 3_010) if ring.draw(NOW + offset)] == [-600, 3_000]
+
+
+def test_contradicting_directories_are_both_refused(ring: KeyRing) -> None:
+    liar, honest = Replica(1), Replica(2)
+    fetch(ring, liar.signed(), honest.signed(), liar.signed(sequence=1, expires_at=NOW + 60))
+    assert [each.replica_id for each in ring.directories] == [honest.content["replica_id"]]
+    assert len(ring.proofs) == 1
 
 
 def test_no_key_of_a_leaving_replica_is_drawn(ring: KeyRing) -> None:
@@ -75,12 +67,11 @@ def test_overtaken_fetch_is_dropped(ring: KeyRing) -> None:
     assert ring.directories == before
 
 
-def test_file_of_another_process_does_not_excuse_a_rollback(clock: Clock, tmp_path: Path) -> None:
+def test_file_of_another_process_does_not_excuse_a_rollback(tmp_path: Path) -> None:
     """Another process may have used a slower relay, but this one has seen the newer directory itself."""
-    replica, path = Replica(1), tmp_path / "history"
+    replica, key, path = Replica(1), IDENTITY.public_key, tmp_path / "history"
     older, newer = replica.signed(NOW - 60), replica.signed(NOW)
-    ring = KeyRing(IDENTITY.public_key, clock, HistoryStore(IDENTITY.public_key, path))
-    other = KeyRing(IDENTITY.public_key, clock, HistoryStore(IDENTITY.public_key, path))
+    ring, other = (KeyRing(key, lambda: NOW, HistoryStore(key, path)) for _ in range(2))
     fetch(ring, newer)
     fetch(other, Replica(2).signed(NOW))
     with pytest.raises(KeyTrustError, match="older key directory"):

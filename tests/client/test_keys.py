@@ -1,36 +1,48 @@
-"""Which keys the client seals to, and when it seals again."""
+"""Which keys the client seals to, when it seals again, and what the key history tells a later process."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-import grpc
 import httpx2
 import pytest
 
-from blindrelay.client import BlindRelayError, SealedTransport
+from blindrelay.client import ConfigurationError, SealedTransport, TimedOutError
+from blindrelay.client.history_store import HistoryStore, default_history_file
+from blindrelay.client.key_ring import KeyRing
 from blindrelay.sealing import SealingKey
+from blindrelay.trust import IdentityKey, format_identity, identity_hash
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.outer_status import OuterStatus
 
-from .conftest import Received, Responder, ScriptedBridge, end_with, head
+from ..trust.replicas import DAY
+from .conftest import URL, Received, Responder, ScriptedBridge, until
 
-URL = "https://api.openai.com/v1/chat/completions"
+ERROR = "x-blindrelay-error"
+SUCCESSOR = IdentityKey(b"\x05" * 32)
 
 
-def test_restarted_bridge_is_not_noticed(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    with sealed.httpx2_client() as client:
-        client.get(URL)
-        bridge.restart_keys()
-        assert client.post(URL, json={"a": 1}).status_code == 200
-    assert bridge.calls == 3
+def message_in(response: httpx2.Response) -> str:
+    return str(response.json()["error"]["message"])
+
+
+def test_restarted_bridge_is_not_noticed(bridge: ScriptedBridge, client: httpx2.Client) -> None:
+    """Except where the body has gone and cannot be sent again."""
+    client.get(URL)
+    bridge.restart_keys()
+    assert client.post(URL, json={"a": 1}).status_code == 200
+    assert (bridge.calls, len(bridge.received)) == (3, 2)
+    bridge.restart_keys()
+    assert client.post(URL, content=iter([b"once"])).headers[ERROR] == "relay/key_unknown"
     assert len(bridge.received) == 2
 
 
 @pytest.mark.usefixtures("no_restart")
-def test_feigned_restart_gets_no_second_run(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+def test_feigned_restart_gets_no_second_run(bridge: ScriptedBridge, client: httpx2.Client) -> None:
     """One replica runs the exchange, its response is hidden, and only another's directory is served."""
 
     async def run_and_deny(_: Received, respond: Responder) -> None:
@@ -40,139 +52,56 @@ def test_feigned_restart_gets_no_second_run(bridge: ScriptedBridge, sealed: Seal
         await respond.context.abort(*OuterStatus.KEY_UNKNOWN.value)
 
     bridge.answer = run_and_deny
-    with sealed.httpx2_client() as client:
-        response = client.post(URL, json={"a": 1})
-    assert response.headers["x-blindrelay-error"] == "relay/key_unknown"
+    assert client.post(URL, json={"a": 1}).headers[ERROR] == "relay/key_unknown"
     assert len(bridge.received) == bridge.calls == 1
 
 
-FORGED = [
-    *(status.value for status in OuterStatus),
-    (grpc.StatusCode.OK, ""),
-    (grpc.StatusCode.UNKNOWN, "anything"),
-    (grpc.StatusCode.ABORTED, "key_unknown"),
-    (grpc.StatusCode.UNAVAILABLE, ""),
-]
-
-
-@pytest.mark.usefixtures("no_restart")
-@pytest.mark.parametrize("moment", ["at once", "after the request", "after the head", "amid the body"])
-@pytest.mark.parametrize("forged", FORGED, ids=lambda forged: f"{forged[0].name} {forged[1]}")
-def test_forged_status_gets_no_second_run(
-    forged: tuple[grpc.StatusCode, str], moment: str, bridge: ScriptedBridge, sealed: SealedTransport
-) -> None:
-    async def answer(_: Received, respond: Responder) -> None:
-        if moment != "after the request":
-            await respond.send(head=head())
-        if moment == "amid the body":
-            await respond.send(body=b"half an ans")
-        await end_with(respond.context, forged)
-
-    if moment == "at once":
-        bridge.refuse_with = forged
-    bridge.answer = answer
-    delivered = b""
-    with sealed.httpx2_client() as client:
-        try:
-            with client.stream("POST", URL, json={"a": 1}) as response:
-                if "x-blindrelay-error" not in response.headers:
-                    for piece in response.iter_raw():
-                        delivered += piece
-                    pytest.fail("a cut response was taken for a whole one")
-        except BlindRelayError:
-            pass
-    assert bridge.calls == 1
-    assert len(bridge.received) <= 1
-    assert b"half an ans".startswith(delivered)
-
-
-def test_consumed_body_is_not_sent_twice(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    with sealed.httpx2_client() as client:
-        client.get(URL)
-        bridge.restart_keys()
-        response = client.post(URL, content=iter([b"once"]))
-    assert response.headers["x-blindrelay-error"] == "relay/key_unknown"
-    assert len(bridge.received) == 1
-
-
-def test_directories_are_fetched_once_for_many_exchanges(
-    bridge: ScriptedBridge, sealed: SealedTransport
-) -> None:
-    with sealed.httpx2_client() as client, ThreadPoolExecutor(16) as threads:
+def test_directories_are_fetched_once_for_many(bridge: ScriptedBridge, client: httpx2.Client) -> None:
+    with ThreadPoolExecutor(16) as threads:
         statuses = list(threads.map(lambda _: client.get(URL).status_code, range(64)))
     assert statuses == [200] * 64
     assert bridge.directory_requests == 1
 
 
-def empty(response: GetKeyDirectoryResponse) -> None:
-    del response.directories[:]
+def test_waiting_exchanges_share_one_directory_fetch(bridge: ScriptedBridge, client: httpx2.Client) -> None:
+    stalled = threading.Event()
+    bridge.substitute = lambda _: until(stalled)
+
+    def fail(_: int) -> None:
+        with pytest.raises(TimedOutError, match="no key directory") as raised:
+            client.get(URL, timeout=httpx2.Timeout(10, connect=0.5))
+        assert isinstance(raised.value, httpx2.ConnectTimeout)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(fail, range(4)))
+    stalled.set()
+    assert bridge.directory_requests == 1
 
 
-def test_missing_directory_means_that_no_bridge_is_up(
-    bridge: ScriptedBridge, sealed: SealedTransport
-) -> None:
-    bridge.substitute = empty
-    with sealed.httpx2_client() as client, pytest.raises(httpx2.ConnectError, match="no bridge is up"):
+def test_missing_directory_means_that_no_bridge_is_up(bridge: ScriptedBridge, client: httpx2.Client) -> None:
+    bridge.substitute = lambda response: response.ClearField("directories")
+    with pytest.raises(httpx2.ConnectError, match="no bridge is up"):
         client.get(URL)
     assert bridge.calls == 0
-
-
-def test_another_bridges_directory_sends_nothing(bridge: ScriptedBridge) -> None:
-    other = ScriptedBridge()
-    try:
-        pinned = other.connection.partition("?")[2]
-        sealed = SealedTransport(bridge.connection.partition("?")[0] + "?" + pinned)
-        with sealed.httpx2_client() as client:
-            response = client.get(URL)
-    finally:
-        other.close()
-    assert response.status_code == 403
-    assert response.headers["x-should-retry"] == "false"
-    assert "not the pinned one's" in response.json()["error"]["message"]
-    assert (bridge.directory_requests, bridge.calls) == (1, 0)
-
-
-def test_after_a_fork_nothing_is_sent(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    with sealed.httpx2_client() as client:
-        client.get(URL)
-        bridge.key, bridge.sequence = SealingKey.generate(bridge.key.not_before, bridge.key.not_after), 0
-        assert client.get(URL).headers["x-blindrelay-error"] == "relay/key_unknown"
-        calls = bridge.calls
-        response = client.get(URL)
-        assert "two different key directories" in response.json()["error"]["message"]
-    assert bridge.calls == calls
-    assert len(sealed.proofs) == 1
 
 
 @pytest.mark.parametrize(("offset", "message"), [(3_600, "clock is behind"), (-3_600, "clock is ahead")])
-def test_wrong_clock_is_reported(offset: int, message: str, bridge: ScriptedBridge) -> None:
+def test_clock_is_compared(offset: int, message: str, bridge: ScriptedBridge, client: httpx2.Client) -> None:
     bridge.clock_offset = offset
-    with SealedTransport(bridge.connection).httpx2_client() as client:
-        response = client.get(URL)
-    assert message in response.json()["error"]["message"]
+    assert message in message_in(client.get(URL))
     assert bridge.calls == 0
 
 
-def test_two_restarts_in_a_row_are_an_error(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    def restart(_: GetKeyDirectoryResponse) -> None:
-        bridge.restart_keys()
-
-    bridge.substitute = restart  # every directory is out of date when it arrives
-    with sealed.httpx2_client() as client:
-        response = client.get(URL)
-    assert response.headers["x-blindrelay-error"] == "relay/key_unknown"
-    assert bridge.calls == 2
-    assert bridge.received == []
+def test_two_restarts_in_a_row_are_an_error(bridge: ScriptedBridge, client: httpx2.Client) -> None:
+    bridge.substitute = lambda _: bridge.restart_keys()  # every directory is out of date when it arrives
+    assert client.get(URL).headers[ERROR] == "relay/key_unknown"
+    assert (bridge.calls, bridge.received) == (2, [])
 
 
-def test_bad_directory_after_sending_is_a_relay_error(
-    bridge: ScriptedBridge, sealed: SealedTransport
-) -> None:
-    with sealed.httpx2_client() as client:
-        client.get(URL)
-        bridge.refuse, bridge.clock_offset = OuterStatus.KEY_UNKNOWN, -3_600
-        response = client.get(URL)
-    assert response.headers["x-blindrelay-error"] == "relay/key_unknown"
+def test_bad_directory_after_sending_is_a_relay_error(bridge: ScriptedBridge, client: httpx2.Client) -> None:
+    client.get(URL)
+    bridge.refuse, bridge.clock_offset = OuterStatus.KEY_UNKNOWN, -3_600
+    assert client.get(URL).headers[ERROR] == "relay/key_unknown"
 
 
 @pytest.mark.usefixtures("no_restart")
@@ -184,25 +113,80 @@ def test_expired_key_that_is_listed_is_not_superseded(bridge: ScriptedBridge) ->
         client.get(URL)
         bridge.refuse = OuterStatus.KEY_UNKNOWN
         skew[0] = bridge.clock_offset = 7_200 - 30
-        original, bridge.substitute = bridge.substitute, lambda _: skew.__setitem__(0, 7_300)
-        assert client.get(URL).headers["x-blindrelay-error"] == "relay/key_unknown"
-        bridge.substitute = original
+        bridge.substitute = lambda _: skew.__setitem__(0, 7_300)
+        assert client.get(URL).headers[ERROR] == "relay/key_unknown"
     assert bridge.calls == 2
 
 
-def test_waiting_exchanges_share_one_directory_fetch(bridge: ScriptedBridge) -> None:
-    stalled = threading.Event()
-    bridge.substitute = lambda _: bridge.stall(stalled)
-    options = httpx2.Timeout(10, connect=0.5)
-    with SealedTransport(bridge.connection).httpx2_client(timeout=options) as client:
-        with ThreadPoolExecutor(4) as threads:
-            errors = list(threads.map(lambda _: error_of(client), range(4)))
-        stalled.set()
-    assert [type(error).__mro__[1].__name__ for error in errors] == ["TimedOutError"] * 4
-    assert bridge.directory_requests == 1
+def test_fork_is_noticed_by_this_process_and_later(bridge: ScriptedBridge, client: httpx2.Client) -> None:
+    client.get(URL)
+    bridge.key, bridge.sequence = SealingKey.generate(bridge.key.not_before, bridge.key.not_after), 0
+    assert client.get(URL).headers[ERROR] == "relay/key_unknown"
+    calls = bridge.calls
+    for _ in range(2):
+        with bridge.client() as later:
+            for each in (client, later):
+                response = each.get(URL)
+                assert response.headers[ERROR] == "client/key_trust"
+                assert "two different key directories" in message_in(response)
+    assert len(SealedTransport(bridge.connection).proofs) == 1
+    assert (bridge.calls, len(bridge.received)) == (calls, 1)
 
 
-def error_of(client: httpx2.Client) -> Exception:
-    with pytest.raises(httpx2.ConnectTimeout, match="no key directory") as raised:
-        client.get(URL)
-    return raised.value
+def test_history_off_writes_nothing(bridge: ScriptedBridge, state: Path) -> None:
+    for _ in range(2):
+        bridge.sequence = 0
+        with bridge.client("&history=off") as client:
+            assert client.get(URL).status_code == 200
+    assert not state.exists()
+
+
+def test_damaged_history_stops_running_and_new_clients(bridge: ScriptedBridge, client: httpx2.Client) -> None:
+    path = default_history_file(bridge.identity.public_key)
+    assert path is not None
+    client.get(URL)
+    path.write_text("damaged")
+    bridge.restart_keys()
+    assert client.get(URL).headers[ERROR] == "relay/key_unknown"
+    with pytest.raises(ConfigurationError, match=r"cannot be used: .* move it away"):
+        bridge.client()
+    assert path.read_text() == "damaged"
+    assert len(bridge.received) == 1
+
+
+def announce_for_a_week(bridge: ScriptedBridge) -> None:
+    """To a client on this machine."""
+    bridge.next_identity_hash = identity_hash(SUCCESSOR.public_key)
+    pinned = bridge.identity.public_key
+    history = HistoryStore(pinned, default_history_file(pinned))
+    ring = KeyRing(pinned, lambda: time.time() + bridge.clock_offset, history)
+    for days_ago in range(7, -1, -1):
+        bridge.clock_offset = -days_ago * DAY - 60
+        fetched = GetKeyDirectoryResponse(directories=[bridge.directory()])
+        ring.take(fetched.SerializeToString(), ring.generation)
+    bridge.clock_offset, bridge.next_identity_hash = 0, b""
+
+
+@pytest.mark.parametrize("is_announced", [True, False])
+def test_change_of_identity_is_reported_once_and_refused_unless_announced(
+    is_announced: bool, bridge: ScriptedBridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    old, pinned = bridge.identity, bridge.connection
+    identities = [format_identity(each.public_key) for each in (old, SUCCESSOR)]
+    if is_announced:
+        announce_for_a_week(bridge)
+    bridge.identity = SUCCESSOR
+    bridge.restart_keys()
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):  # the second client finds it in the history
+            with SealedTransport(pinned).httpx2_client() as client:
+                response = client.get(URL)
+    assert (response.status_code, len(bridge.received)) == ((200, 2) if is_announced else (403, 0))
+    said = [each.getMessage() for each in caplog.records] if is_announced else [message_in(response)]
+    assert [identity in said[0] for identity in identities] == [True, True]
+    assert len(said) == 1
+    assert is_announced or "Ask the bridge's operator" in said[0]
+    bridge.identity = old
+    bridge.restart_keys()
+    with bridge.client() as client:
+        assert client.get(URL).status_code == 200  # the old identity is still accepted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
@@ -13,56 +13,33 @@ import pytest
 from blindrelay.client import ClosedError, CutResponseError, SealedTransport
 from blindrelay.v1.outer_status import OuterStatus
 
-from .conftest import TAIL, Received, Responder, ScriptedBridge, head, stall
-
-URL = "https://api.openai.com/v1/chat/completions"
+from .conftest import TAIL, URL, ScriptedBridge, Step, answering, head, stalling, wait_for, whole
 
 
-def test_read_timeout_is_an_idle_timer(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    async def slow_but_steady(_: Received, respond: Responder) -> None:
-        await respond.send(head=head())
-        for _piece in range(8):
-            await asyncio.sleep(0.2)
-            await respond.send(body=b"x")
-        await respond.send(tail=TAIL)
-
-    bridge.answer = slow_but_steady
-    with sealed.httpx2_client(timeout=httpx2.Timeout(10, read=0.9)) as client:
-        assert client.get(URL).content == b"x" * 8
-
-
-async def test_silence_is_a_read_timeout(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    bridge.answer = stall
-    async with sealed.async_httpx2_client(timeout=httpx2.Timeout(10, read=0.3)) as client:
-        with pytest.raises(httpx2.ReadTimeout, match="nothing more came back"):
-            await client.get(URL)
-    await eventually(lambda: bridge.cancelled == [True])
-
-
-async def late_and_then_silent(_: Received, respond: Responder) -> None:
-    await asyncio.sleep(1)
-    await respond.send(head=head(), body=b"x")
-    await asyncio.sleep(60)
+def test_read_timeout_is_an_idle_timer(bridge: ScriptedBridge, client: httpx2.Client) -> None:
+    slow_but_steady: list[Step] = [0.2, {"body": b"x"}] * 8
+    bridge.answer = answering({"head": head()}, *slow_but_steady, tail=TAIL)
+    assert client.get(URL, timeout=httpx2.Timeout(10, read=0.9)).content == b"x" * 8
 
 
 @pytest.mark.parametrize(
-    ("options", "read", "message"),
+    ("options", "message"),
     [
-        ("&first_byte=1h&idle=1s", 0.3, "nothing more came back within 1 seconds"),
-        ("&first_byte=1h", 0.3, r"nothing more came back within 0\.3 seconds"),
-        ("&idle=1h", 0.3, r"the response did not begin within 0\.3 seconds"),
-        ("", 0.3, r"the response did not begin within 0\.3 seconds"),
+        ("&first_byte=1h&idle=1s", "nothing more came back within 1 seconds"),
+        ("&first_byte=1h", r"nothing more came back within 0\.3 seconds"),
+        ("&idle=1h", r"the response did not begin within 0\.3 seconds"),
+        ("", r"the response did not begin within 0\.3 seconds"),
     ],
 )
 async def test_first_byte_and_idle_are_separate_timeouts(
-    options: str, read: float, message: str, bridge: ScriptedBridge
+    options: str, message: str, bridge: ScriptedBridge
 ) -> None:
-    bridge.answer = late_and_then_silent
+    bridge.answer = answering(1.0, {"head": head(), "body": b"x"}, threading.Event())
     sealed = SealedTransport(bridge.connection + options)
-    async with sealed.async_httpx2_client(timeout=httpx2.Timeout(10, read=read)) as client:
+    async with sealed.async_httpx2_client(timeout=httpx2.Timeout(10, read=0.3)) as client:
         with pytest.raises(httpx2.ReadTimeout, match=message):
             await client.get(URL)
-    await eventually(lambda: bridge.cancelled == [True])
+    wait_for(lambda: bridge.cancelled == [True])
 
 
 async def test_connecting_has_its_own_timeout(bridge: ScriptedBridge) -> None:
@@ -76,111 +53,75 @@ async def test_connecting_has_its_own_timeout(bridge: ScriptedBridge) -> None:
 
 
 async def test_cancelling_ends_the_exchange_at_once(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    bridge.answer = stall
+    bridge.answer = stalling
     async with sealed.async_httpx2_client() as client:
         task = asyncio.create_task(client.get(URL))
-        await eventually(lambda: len(bridge.received) == 1)
+        await asyncio.to_thread(wait_for, lambda: len(bridge.received) == 1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    await eventually(lambda: bridge.cancelled == [True])
+        await asyncio.to_thread(wait_for, lambda: bridge.cancelled == [True])
 
 
-def test_closing_a_stream_early_ends_the_exchange(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    bridge.answer = stall
-    with sealed.httpx2_client() as client:
-        with client.stream("GET", URL) as response:
-            assert next(response.iter_raw()) == b"x"
-        asyncio.run(eventually(lambda: bridge.cancelled == [True]))
-
-
-def test_complete_response_is_not_seen_as_cancelled(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    with sealed.httpx2_client() as client:
-        for _ in range(50):
-            client.get(URL)
+def test_closing_a_stream_early_ends_the_exchange(bridge: ScriptedBridge, client: httpx2.Client) -> None:
+    for _ in range(50):  # complete responses are not cancelled
+        client.get(URL)
     assert bridge.cancelled == []
+    bridge.answer = stalling
+    with client.stream("GET", URL) as response:
+        assert next(response.iter_raw()) == b"x"
+    wait_for(lambda: bridge.cancelled == [True])
 
 
 def test_failed_event_loops_log_nothing(
-    bridge: ScriptedBridge, sealed: SealedTransport, caplog: pytest.LogCaptureFixture
+    bridge: ScriptedBridge, client: httpx2.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     """gRPC watches a failed connection, and would report it to a loop that has ended."""
     nowhere = SealedTransport(bridge.connection.replace(f":{bridge.port}?", ":1?"))
 
     async def once() -> None:
-        async with nowhere.async_httpx2_client(timeout=5) as client:
+        async with nowhere.async_httpx2_client(timeout=5) as failing:
             for _attempt in range(2):  # the second waits for the channel to try again
                 with pytest.raises(httpx2.ConnectError):
-                    await client.get(URL)
+                    await failing.get(URL)
 
-    with sealed.httpx2_client() as another:  # in a loop that continues
-        for _loop in range(2):
-            asyncio.run(once())
-            assert another.get(URL).status_code == 200
+    for _loop in range(2):
+        asyncio.run(once())
+        assert client.get(URL).status_code == 200  # in a loop that continues
     assert caplog.records == []
 
 
-def test_closing_a_client_leaves_others_open(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    first, second = sealed.httpx2_client(), sealed.httpx2_client()
-    first.get(URL)
-    second.get(URL)
-    first.close()
-    assert second.get(URL).status_code == 200
-    second.close()
-
-
-def test_stream_of_a_closed_client_raises(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    bridge.answer = stall
-    client = sealed.httpx2_client()
-    response = client.send(client.build_request("GET", URL), stream=True)
+def test_closing_a_client_ends_what_it_does_and_nothing_else(
+    bridge: ScriptedBridge, sealed: SealedTransport, client: httpx2.Client
+) -> None:
+    bridge.answer = stalling
+    closed = sealed.httpx2_client()
+    response = closed.send(closed.build_request("GET", URL), stream=True)
     pieces = response.iter_raw()
     assert next(pieces) == b"x"
-    client.close()
-    with pytest.raises(httpx2.ReadError, match="the client was closed"):
-        next(pieces)
+    with client.stream("GET", URL) as another, ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(closed.get, URL)
+        wait_for(lambda: len(bridge.received) == 3)
+        closed.close()
+        with pytest.raises((ClosedError, CutResponseError)):
+            waiting.result()
+        with pytest.raises(httpx2.ReadError, match="the client was closed"):
+            next(pieces)
+        assert next(another.iter_raw()) == b"x"
+        bridge.answer = whole
+        assert client.get(URL).status_code == 200
     response.close()
 
 
-def test_closing_a_client_ends_what_another_thread_waits_for(
-    bridge: ScriptedBridge, sealed: SealedTransport
-) -> None:
-    bridge.answer = stall
-    client = sealed.httpx2_client()
-    with ThreadPoolExecutor(1) as thread:
-        waiting = thread.submit(client.get, URL)
-        asyncio.run(eventually(lambda: len(bridge.received) == 1))
-        client.close()
-        with pytest.raises((ClosedError, CutResponseError)):
-            waiting.result()
-
-
-def test_pool_timeout_limits_the_wait_for_room(
-    bridge: ScriptedBridge, sealed: SealedTransport, monkeypatch: pytest.MonkeyPatch
+def test_pool_timeout_limits_the_wait_for_room_which_failures_give_back(
+    bridge: ScriptedBridge, client: httpx2.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("blindrelay.client.relay_connection.MAX_EXCHANGES", 1)
-
-    bridge.answer = stall
-    client = sealed.httpx2_client(timeout=httpx2.Timeout(10, pool=0.2))
-    with client, client.stream("GET", URL), pytest.raises(httpx2.PoolTimeout):
-        client.get(URL)
-
-
-def test_room_is_given_back_after_failures(
-    bridge: ScriptedBridge, sealed: SealedTransport, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("blindrelay.client.relay_connection.MAX_EXCHANGES", 1)
-    with sealed.httpx2_client(timeout=httpx2.Timeout(10, pool=5)) as client:
-        for refuse in (OuterStatus.REFUSED, None, OuterStatus.OVERLOADED, None):
-            bridge.refuse = refuse
-            client.get(URL)
-        assert client.get(URL).status_code == 200
-        assert client.get("https://api.openai.com/" + "x" * 40_000).status_code == 400
-        assert client.get(URL).status_code == 200
-
-
-async def eventually(true: Callable[[], bool]) -> None:
-    for _ in range(1_000):
-        if true():
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("the condition did not come true within ten seconds")
+    for refuse in (OuterStatus.REFUSED, None, OuterStatus.OVERLOADED, None):
+        bridge.refuse = refuse
+        client.get(URL, timeout=10)
+    assert client.get("https://api.openai.com/" + "x" * 40_000).status_code == 400
+    assert client.get(URL, timeout=10).status_code == 200
+    bridge.answer = stalling
+    with client.stream("GET", URL), pytest.raises(httpx2.PoolTimeout):
+        client.get(URL, timeout=httpx2.Timeout(10, pool=0.2))

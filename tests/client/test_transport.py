@@ -1,85 +1,97 @@
-"""The transport under httpx and httpx2, synchronous and asynchronous, against a scripted bridge."""
+"""The transport under httpx and httpx2, synchronous and asynchronous: methods, statuses, sizes, streams."""
 
 from __future__ import annotations
 
-import asyncio
+import hashlib
 import json
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import httpx
 import httpx2
 import pytest
 
-from blindrelay.client import ConfigurationError, SealedTransport
-from blindrelay.v1.inner_pb2 import ErrorCode, ExchangeError
+from blindrelay.client import ConfigurationError, ProtocolError, SealedTransport
+from blindrelay.v1.inner_pb2 import ErrorCode
 
-from .conftest import TAIL, Received, Responder, ScriptedBridge, async_client_of, client_of, head
+from .conftest import LIBRARIES, TAIL, URL, ScriptedBridge, answering, client_of, failing, head, responding
 
-URL = "https://api.openai.com/v1/chat/completions"
-
-LIBRARIES = [httpx, httpx2]
+PIECE = 65_536
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_synchronous_exchange(library: Any, bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    with client_of(library, sealed) as client:
-        response = client.post(URL, json={"a": 1})
-    assert (response.status_code, response.json()) == (200, {})
-    assert bridge.received[0].head.url == URL
-    assert json.loads(bridge.received[0].body) == {"a": 1}
-
-
-@pytest.mark.parametrize("library", LIBRARIES)
-async def test_asynchronous_exchange(library: Any, bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    async with async_client_of(library, sealed) as client:
-        response = await client.post(URL, json={"a": 1})
-    assert response.json() == {}
-    assert json.loads(bridge.received[0].body) == {"a": 1}
-
-
-@pytest.mark.parametrize(
-    "option",
-    [
-        {"proxy": "http://127.0.0.1:1"},
-        {"mounts": {"all://": httpx.HTTPTransport()}},
-        {"transport": httpx.HTTPTransport()},
-    ],
-    ids=lambda option: next(iter(option)),
-)
-def test_options_that_bypass_the_relay_are_refused(option: dict[str, Any], sealed: SealedTransport) -> None:
-    makers = (
-        sealed.httpx_client,
-        sealed.httpx2_client,
-        sealed.async_httpx_client,
-        sealed.async_httpx2_client,
-    )
-    for make in makers:
-        with pytest.raises(ConfigurationError, match="in clear"):
-            make(**option)
-
-
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_pieces_arrive_as_they_are_sent(
+@LIBRARIES
+async def test_exchange_of_either_library(
     library: Any, bridge: ScriptedBridge, sealed: SealedTransport
 ) -> None:
+    """Both synchronous and asynchronous."""
+    with client_of(library, sealed) as client:
+        responses = [client.post(URL, json={"a": 1})]
+    async with client_of(library, sealed, "async_") as client:
+        responses.append(await client.post(URL, json={"a": 2}))
+    assert [(each.status_code, each.json()) for each in responses] == [(200, {})] * 2
+    assert [each.head.url for each in bridge.received] == [URL] * 2
+    assert [json.loads(each.body) for each in bridge.received] == [{"a": 1}, {"a": 2}]
+
+
+@LIBRARIES
+def test_options_that_bypass_the_relay_are_refused(library: Any, sealed: SealedTransport) -> None:
+    other = httpx.HTTPTransport()
+    for option in ({"proxy": "http://127.0.0.1:1"}, {"mounts": {"all://": other}}, {"transport": other}):
+        for way in ("", "async_"):
+            with pytest.raises(ConfigurationError, match="in clear"):
+                client_of(library, sealed, way, **option)
+
+
+@LIBRARIES
+def test_pieces_arrive_as_they_come(library: Any, bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     seen = threading.Event()
-
-    async def hold_back(_: Received, respond: Responder) -> None:
-        await respond.send(head=head(content_type=b"text/event-stream"))
-        await respond.send(body=b"first")
-        await asyncio.to_thread(seen.wait, 30)
-        await respond.send(body=b"last", tail=TAIL)
-
-    bridge.answer = hold_back
+    bridge.answer = answering({"head": head()}, {"body": b"first"}, seen, body=b"last", tail=TAIL)
     with client_of(library, sealed) as client, client.stream("POST", URL, json={}) as response:
         pieces = response.iter_raw()
         assert next(pieces) == b"first"
         seen.set()
         assert list(pieces) == [b"last"]
+
+
+@LIBRARIES
+@pytest.mark.parametrize(
+    ("method", "status"),
+    [
+        *[("GET", 200), ("HEAD", 200), ("POST", 201), ("PUT", 204), ("PATCH", 205), ("DELETE", 299)],
+        *[("OPTIONS", 304), ("QUERY", 399), ("GET", 418), ("GET", 451), ("GET", 520), ("GET", 599)],
+    ],
+)
+def test_every_method_and_status_passes_without_a_body(
+    library: Any, method: str, status: int, bridge: ScriptedBridge, sealed: SealedTransport
+) -> None:
+    """The length in a response to HEAD is of a body that does not come."""
+    length = {"content_length": "12345"} if method == "HEAD" else {}
+    bridge.answer = responding(status, **length)
+    with client_of(library, sealed) as client:
+        response = client.request(method, URL)
+    assert (response.status_code, response.content) == (status, b"")
+    assert method != "HEAD" or response.headers["content-length"] == "12345"
+    assert (bridge.received[0].head.method, bridge.received[0].body) == (method, b"")
+
+
+@pytest.mark.parametrize("status", [0, 100, 103, 199, 600, 999])
+def test_invalid_status_is_an_error(status: int, bridge: ScriptedBridge, client: httpx2.Client) -> None:
+    bridge.answer = responding(status)
+    with pytest.raises(ProtocolError) as raised:
+        client.get(URL)
+    assert isinstance(raised.value, httpx2.RemoteProtocolError)
+
+
+@pytest.mark.parametrize("size", [0, 1, PIECE - 1, PIECE, PIECE + 1, 5 * PIECE + 7, 40 * PIECE])
+def test_every_size_passes_both_ways(size: int, bridge: ScriptedBridge, client: httpx2.Client) -> None:
+    body = hashlib.shake_256(b"sound").digest(size)
+    pieces = [{"body": body[start : start + PIECE]} for start in range(0, size, PIECE)]
+    bridge.answer = answering({"head": head(b"audio/wav")}, *pieces, tail=TAIL)
+    assert client.post(URL, content=body).content == body
+    assert bridge.received[0].body == body
 
 
 class BodyError(Exception):
@@ -101,60 +113,41 @@ async def asynchronous_body(*, fails: bool) -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_streamed_body_arrives_or_raises(
-    fails: bool, bridge: ScriptedBridge, sealed: SealedTransport
-) -> None:
-    with sealed.httpx2_client() as client, pytest.raises(BodyError) if fails else nullcontext():
+async def test_body_arrives_or_raises(fails: bool, bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+    def expected() -> AbstractContextManager[object]:
+        return pytest.raises(BodyError) if fails else nullcontext()
+
+    with sealed.httpx2_client() as client, expected():
         client.post(URL, content=body(fails=fails))
-    assert [each.body for each in bridge.received] == ([] if fails else [b"".join(PIECES)])
+    async with sealed.async_httpx2_client() as asynchronous:
+        with expected():
+            await asynchronous.post(URL, content=asynchronous_body(fails=fails))
+    assert [each.body for each in bridge.received] == ([] if fails else [b"".join(PIECES)] * 2)
 
 
-@pytest.mark.parametrize("fails", [False, True])
-async def test_asynchronous_body_arrives_or_raises(
-    fails: bool, bridge: ScriptedBridge, sealed: SealedTransport
-) -> None:
-    async with sealed.async_httpx2_client() as client:
-        with pytest.raises(BodyError) if fails else nullcontext():
-            await client.post(URL, content=asynchronous_body(fails=fails))
-    assert [each.body for each in bridge.received] == ([] if fails else [b"".join(PIECES)])
-
-
-def test_early_response_to_a_large_upload_arrives(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    async def refuse(_: Received, respond: Responder) -> None:
-        await respond.send(error=ExchangeError(code=ErrorCode.ERROR_CODE_TOO_LARGE, message="too large"))
-
-    bridge.answer, bridge.stop_reading_after = refuse, 2
-    with sealed.httpx2_client() as client:
-        response = client.post(URL, content=b"x" * 8_000_000)
-    assert response.status_code == 413
-    assert response.headers["x-blindrelay-error"] == "bridge/too_large"
+def test_early_response_to_a_large_upload_arrives(bridge: ScriptedBridge, client: httpx2.Client) -> None:
+    bridge.answer = failing(ErrorCode.ERROR_CODE_TOO_LARGE, "too large")
+    bridge.stop_reading_after = 2
+    response = client.post(URL, content=b"x" * 8_000_000)
+    assert (response.status_code, response.headers["x-blindrelay-error"]) == (413, "bridge/too_large")
     assert response.headers["x-should-retry"] == "false"
 
 
-def test_relay_sees_only_known_metadata(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    with sealed.httpx2_client() as client:
-        client.post(URL, json={}, headers={"x-stainless-os": "Linux"})
+def test_relay_sees_only_known_metadata(bridge: ScriptedBridge, client: httpx2.Client) -> None:
+    client.post(URL, json={}, headers={"x-stainless-os": "Linux"})
     metadata = bridge.received[0].metadata
     assert set(metadata) == {"authorization", "blindrelay-envelope-bin", "user-agent"}
     assert metadata["user-agent"].startswith("grpc-python-asyncio/")
 
 
-@pytest.mark.parametrize(
-    ("method", "other"),
-    [("httpx_client", "httpx2_client"), ("async_httpx2_client", "async_httpx_client")],
-)
-def test_class_name_shows_the_method_for_the_other_library(
-    method: str, other: str, sealed: SealedTransport
+@pytest.mark.parametrize(("library", "other"), [("httpx", "httpx2"), ("httpx2", "httpx")])
+def test_errors_name_the_method_for_the_other_library(
+    library: str, other: str, sealed: SealedTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The TypeError of the SDK has the class: Expected an instance of httpx.Client but got …"""
-    assert f"takes SealedTransport.{other}()" in str(type(getattr(sealed, method)()))
-
-
-@pytest.mark.parametrize("library", ["httpx", "httpx2"])
-def test_missing_library_error_names_the_other_method(
-    library: str, sealed: SealedTransport, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    """The TypeError of an SDK has the class: Expected an instance of httpx.Client but got …"""
+    for prefix in ("", "async_"):
+        client = getattr(sealed, f"{prefix}{library}_client")()
+        assert f"takes SealedTransport.{prefix}{other}_client()" in str(type(client))
     monkeypatch.setitem(sys.modules, library, None)
-    other = {"httpx": "httpx2", "httpx2": "httpx"}[library]
     with pytest.raises(ImportError, match=rf"{library} is not installed: .* {other}_client\(\)"):
         getattr(sealed, f"{library}_client")()

@@ -4,52 +4,48 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
+import threading
 from typing import Any
 
 import httpx
 import httpx2
 import pytest
 
-from blindrelay.client import (
-    ConnectionConfig,
-    ProtocolError,
-    RequestError,
-    SealedTransport,
-    TimedOutError,
-)
+from blindrelay.client import ConnectionConfig, ProtocolError, RequestError, SealedTransport, TimedOutError
 from blindrelay.client.request_head import tunnel_head
-from blindrelay.client.store_false import stateless_message
 from blindrelay.client.tunnel import SealedTunnel
-from blindrelay.sealing import TEXT, close_frame
+from blindrelay.sealing import TEXT, TUNNEL_STATUS, close_frame
 from blindrelay.v1.inner_pb2 import ExchangeKind, Frame, ResponseHead
 
-from .conftest import TAIL, Received, Responder, ScriptedBridge
+from .conftest import BROUGHT, INJECTED, LIBRARIES, TAIL, ScriptedBridge, answering, responding
 
 REALTIME = "wss://api.openai.com/v1/realtime?model=m&key=secret"
-PIN = "br1gbcn6ozynvxrzthwwdnbp36kgpq67p5aohi3gpkhfidjg3iqjf3vxfuu"
-INJECTED = ConnectionConfig.from_string(f"blindrelay://t@127.0.0.1:1?bridge={PIN}&tls=off")
-BROUGHT = ConnectionConfig.from_string(f"blindrelay://t@127.0.0.1:1?bridge={PIN}&tls=off&credentials=brought")
+CLOSING = {"frame": close_frame(1000)}
+ACCEPTED = {"head": ResponseHead(status=TUNNEL_STATUS)}
 
 
-async def accept_and_close(_: Received, respond: Responder) -> None:
-    await respond.send(head=ResponseHead(status=101))
-    await respond.send(frame=Frame(opcode=TEXT, fin=True, data=b"hello"))
-    await respond.send(frame=close_frame(1000))
-    await respond.send(tail=TAIL)
+@pytest.fixture(autouse=True)
+def accepting(bridge: ScriptedBridge) -> None:
+    """The bridge accepts a tunnel, greets in it, and closes it."""
+    hello = {"frame": Frame(opcode=TEXT, fin=True, data=b"hello")}
+    bridge.answer = answering(ACCEPTED, hello, CLOSING, tail=TAIL)
 
 
-@pytest.mark.parametrize("library", [httpx, httpx2])
-async def test_tunnel_opens_for_either_library(
+@LIBRARIES
+async def test_tunnel_of_either_library(
     bridge: ScriptedBridge, sealed: SealedTransport, library: Any
 ) -> None:
-    bridge.answer = accept_and_close
+    """A base URL under .invalid leads to the provider's own address."""
     tunnel = await sealed.open_tunnel(library.Request("GET", REALTIME))
     assert isinstance(tunnel, SealedTunnel)
     assert [frame.data[:5] async for frame in _frames(tunnel)] == [b"hello", b"\x03\xe8"]
-    (received,) = bridge.received
-    assert received.head.kind == ExchangeKind.EXCHANGE_KIND_TUNNEL
-    assert received.head.url == "https://api.openai.com/v1/realtime?model=m"
+    address = sealed.base_url("wss://api.openai.com/v1")
+    other = await sealed.open_tunnel(library.Request("GET", f"{address}/realtime?model=m"))
+    await other.aclose()
+    for received in bridge.received:
+        assert received.head.kind == ExchangeKind.EXCHANGE_KIND_TUNNEL
+        assert received.head.url == "https://api.openai.com/v1/realtime?model=m"
+    assert len(bridge.received) == 2
 
 
 async def _frames(tunnel: SealedTunnel) -> Any:
@@ -57,80 +53,58 @@ async def _frames(tunnel: SealedTunnel) -> Any:
         yield frame
 
 
-async def test_ordinary_response_instead_of_a_tunnel_is_returned(
-    bridge: ScriptedBridge, sealed: SealedTransport
-) -> None:
-    async def refuse(_: Received, respond: Responder) -> None:
-        await respond.whole(b"not here", 404)
-
-    bridge.answer = refuse
+async def test_response_instead_of_a_tunnel(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
+    bridge.answer = responding(404, b"not here")
     response = await sealed.open_tunnel(httpx.Request("GET", REALTIME))
     assert isinstance(response, httpx.Response)
-    assert response.status_code == 404
-    assert await response.aread() == b"not here"
+    assert (response.status_code, await response.aread()) == (404, b"not here")
 
 
-async def test_tunnel_is_opened_again_after_a_restart(
-    bridge: ScriptedBridge, sealed: SealedTransport
-) -> None:
-    bridge.answer = accept_and_close
+async def test_tunnel_opens_again_after_a_restart(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     async with sealed.async_httpx_client():
-        first = await sealed.open_tunnel(httpx.Request("GET", REALTIME))
+        assert isinstance(await sealed.open_tunnel(httpx.Request("GET", REALTIME)), SealedTunnel)
         bridge.restart_keys()
-        second = await sealed.open_tunnel(httpx.Request("GET", REALTIME))
-    assert isinstance(first, SealedTunnel)
-    assert isinstance(second, SealedTunnel)
+        assert isinstance(await sealed.open_tunnel(httpx.Request("GET", REALTIME)), SealedTunnel)
     assert bridge.calls == 3
 
 
-async def test_unrequested_tunnel_is_an_error(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    bridge.answer = accept_and_close
+async def test_unrequested_tunnel_is_an_error(sealed: SealedTransport) -> None:
     with pytest.raises(httpx.RemoteProtocolError) as failed:
         await sealed.handle_async_request(httpx.Request("GET", "https://api.openai.com/v1/models"))
     assert isinstance(failed.value, ProtocolError)
 
 
-async def test_frame_that_may_not_follow_is_refused(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
-    bridge.answer = accept_and_close
+async def test_frame_that_may_not_follow_is_refused(sealed: SealedTransport) -> None:
     tunnel = await sealed.open_tunnel(httpx.Request("GET", REALTIME))
     with pytest.raises(RequestError, match="continues no message"):
         await tunnel.send(Frame(opcode=0, fin=True))
     await tunnel.aclose()
 
 
-async def test_tunnel_whose_end_cannot_be_sent_logs_nothing(
-    bridge: ScriptedBridge, sealed: SealedTransport
-) -> None:
+async def test_unsent_end_of_a_tunnel_logs_nothing(bridge: ScriptedBridge, sealed: SealedTransport) -> None:
     problems: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, problem: problems.append(problem))
-    reached = asyncio.Event()
-
-    async def accept_and_close_later(_: Received, respond: Responder) -> None:
-        await respond.send(head=ResponseHead(status=101))
-        await asyncio.sleep(0.2)
-        await respond.send(frame=close_frame(1000))
-        await respond.send(tail=TAIL)
+    opened, reached = threading.Event(), asyncio.Event()
 
     async def end_in_vain() -> None:
         reached.set()
         raise TimedOutError("write", 1)
 
-    bridge.answer = accept_and_close_later
+    bridge.answer = answering(ACCEPTED, opened, CLOSING, tail=TAIL)
     tunnel = await sealed.open_tunnel(httpx.Request("GET", REALTIME))
     tunnel.stream.at_response_end = end_in_vain
+    opened.set()
     assert [frame.data async for frame in _frames(tunnel)] == [b"\x03\xe8"]
-    await asyncio.wait_for(reached.wait(), 5)
+    await asyncio.wait_for(reached.wait(), 30)
     await asyncio.sleep(0.05)
     gc.collect()
     assert problems == []
 
 
 async def test_too_long_head_is_refused(sealed: SealedTransport) -> None:
-    request = httpx.Request("GET", REALTIME, headers={"openai-beta": "x" * 40_000})
-    response = await sealed.open_tunnel(request)
+    response = await sealed.open_tunnel(httpx.Request("GET", REALTIME, headers={"openai-beta": "x" * 40_000}))
     assert isinstance(response, httpx.Response)
-    assert response.status_code == 400
-    assert response.headers["x-blindrelay-error"] == "client/request"
+    assert (response.status_code, response.headers["x-blindrelay-error"]) == (400, "client/request")
 
 
 @pytest.mark.parametrize(
@@ -142,21 +116,3 @@ def test_subprotocols_with_keys_in_them(connection: ConnectionConfig, sealed: by
     request = httpx2.Request("GET", REALTIME, headers={"Sec-WebSocket-Protocol": offered})
     (header,) = tunnel_head(request, connection).headers
     assert (header.name, header.value) == (b"sec-websocket-protocol", sealed)
-
-
-@pytest.mark.parametrize(
-    ("message", "sealed"),
-    [
-        (
-            {"type": "response.create", "input": "x"},
-            {"store": False, "type": "response.create", "input": "x"},
-        ),
-        ({"type": "response.create", "store": True}, {"type": "response.create", "store": True}),
-        ({"type": "response.cancel"}, {"type": "response.cancel"}),
-        ([1], [1]),
-    ],
-)
-def test_store_is_set_to_false_where_the_api_would_store(message: Any, sealed: Any) -> None:
-    request = httpx2.Request("GET", "wss://api.openai.com/v1/responses")
-    assert json.loads(stateless_message(json.dumps(message).encode(), request, INJECTED)) == sealed
-    assert json.loads(stateless_message(json.dumps(message).encode(), request, BROUGHT)) == message

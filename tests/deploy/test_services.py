@@ -22,18 +22,20 @@ import trustme
 from blindrelay.client import SealedTransport
 from blindrelay.serving import issue_token
 from blindrelay.serving.landlock import landlock_version
-from blindrelay.testbed import Testbed
-from blindrelay.testbed.evidence.traces import is_confined
+from blindrelay.testbed.evidence.traces import is_confined, written_files_of
+from blindrelay.testbed.providers import provider_process
 from blindrelay.testbed.unprivileged import launcher
 
-UNITS = sorted((Path(__file__).parents[2] / "deploy/systemd").glob("*.service"))
+ROOT = Path(__file__).parents[2]
+OPERATIONS = (ROOT / "docs/operations.md").read_text()
+UNITS = sorted((ROOT / "deploy/systemd").glob("*.service"))
 RELAY, BRIDGE = (next(unit for unit in UNITS if part in unit.name) for part in ("relay.s", "bridge.s"))
+MODULES = {"blindrelay-relay": "relay_node", "blindrelay-bridge": "provider_bridge"}
 LANDLOCK = "landlock_create_ruleset"
 CAP_SYS_ADMIN, PR_GET_MDWE = 21, 66
 MOST_EXPOSURE = 2.0
 """What `systemd-analyze security` says at most: 0 is nothing exposed, 10 everything, most services have 9."""
 
-each_unit = pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
 
 
@@ -50,25 +52,15 @@ can_confine = pytest.mark.skipif(not may_confine(), reason="takes CAP_SYS_ADMIN,
 
 
 @needs_systemd
-@each_unit
-def test_service_is_well_formed(unit: Path) -> None:
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_service_is_well_formed_and_exposes_little(unit: Path) -> None:
+    """It is bounded, and has no terminal and no writable folder."""
     done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True)
-    said = [
-        line for line in done.stderr.splitlines() if unit.name in line and "/opt/blindrelay/bin" not in line
-    ]
-    assert said == []
-
-
-@needs_systemd
-@each_unit
-def test_service_exposes_little(unit: Path) -> None:
+    said = [line for line in done.stderr.splitlines() if unit.name in line]
+    assert [line for line in said if "/opt/blindrelay/bin" not in line] == []
     command = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(unit)]
-    said = subprocess.run(command, capture_output=True, text=True).stdout
-    assert float(said.partition("exposure level for")[2].split()[1]) <= MOST_EXPOSURE, said
-
-
-@each_unit
-def test_service_is_bounded_and_has_no_terminal_and_no_writable_folder(unit: Path) -> None:
+    security = subprocess.run(command, capture_output=True, text=True).stdout
+    assert float(security.partition("exposure level for")[2].split()[1]) <= MOST_EXPOSURE, security
     lines = unit.read_text().splitlines()
     names = {line.partition("=")[0] for line in lines}
     writable = {"ReadWritePaths", "StateDirectory", "CacheDirectory", "LogsDirectory", "RuntimeDirectory"}
@@ -77,50 +69,12 @@ def test_service_is_bounded_and_has_no_terminal_and_no_writable_folder(unit: Pat
     assert {"DynamicUser=yes", "StandardInput=null", "LimitCORE=0", "ProtectSystem=strict"} <= set(lines)
 
 
-def answers(bed: Testbed, address: str) -> bool:
-    with SealedTransport(bed.connection(address)) as sealed, sealed.httpx_client() as client:
-        return client.get("https://api.openai.com/v1/models").status_code == httpx.codes.OK
-
-
-@needs_systemd
-@can_confine
-def test_relay_serves_within_its_unit() -> None:
-    with Testbed("scripted", relay_options={"sandbox": True}) as bed:
-        config = bed.folder / "relay.toml"
-        with running("blindrelay.relay_node", config, allowed_by(RELAY)) as (relay, address):
-            assert is_confined(relay.pid)
-            filters = Path(f"/proc/{relay.pid}/status").read_text()
-            assert "Seccomp_filters:\t2" in filters, "the unit's and its own"
-            assert answers(bed, address)
-
-
-@needs_systemd
-@can_confine
-def test_bridge_serves_within_its_unit() -> None:
-    with Testbed("scripted") as bed:
-        config = bed.folder / "bridge.toml"
-        with running("blindrelay.provider_bridge", config, allowed_by(BRIDGE)) as (_, address):
-            assert answers(bed, address)
-
-
-@needs_systemd
-@can_confine
-def test_call_outside_the_unit_is_refused() -> None:
-    with Testbed("scripted", relay_options={"sandbox": True}) as bed:
-        command = confined("blindrelay.relay_node", bed.folder / "relay.toml", allowed_by(RELAY) - {LANDLOCK})
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
-    assert "sandbox = true needs" in done.stderr
-
-
 def allowed_by(unit: Path) -> set[str]:
     """The system calls of its SystemCallFilter= lines, with groups expanded."""
     allowed: set[str] = set()
-    for line in unit.read_text().splitlines():
-        key, _, value = line.partition("=")
-        if key == "SystemCallFilter":
-            calls = {call for word in value.removeprefix("~").split() for call in members(word)}
-            allowed = allowed - calls if value.startswith("~") else allowed | calls
+    for value in re.findall(r"^SystemCallFilter=(.*)$", unit.read_text(), re.MULTILINE):
+        calls = {call for word in value.removeprefix("~").split() for call in members(word)}
+        allowed = allowed - calls if value.startswith("~") else allowed | calls
     return allowed
 
 
@@ -129,37 +83,16 @@ def members(word: str) -> Iterator[str]:
     if not word.startswith("@"):
         yield word
         return
-    listed = subprocess.run(
-        ["systemd-analyze", "syscall-filter", word], capture_output=True, text=True, check=True
-    )
-    for line in listed.stdout.splitlines()[1:]:
+    command = ["systemd-analyze", "syscall-filter", word]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    for line in listed.splitlines()[1:]:
         if name := line.partition("#")[0].strip():
             yield from members(name)
 
 
-def confined(module: str, config: Path, allowed: set[str]) -> list[str]:
-    """The command that serves with a configuration and these system calls only."""
-    launcher = [sys.executable, str(Path(__file__).with_name("under_unit.py")), ",".join(sorted(allowed))]
-    return [*launcher, sys.executable, "-P", "-m", module, "serve", "--config", str(config), "--json"]
-
-
-@contextmanager
-def running(module: str, config: Path, allowed: set[str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A part that serves within them, and its address."""
-    command = confined(module, config, allowed)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        line = process.stdout.readline()
-        try:
-            assert line, process.stderr.read()
-            yield process, json.loads(line)["listening"]
-        finally:
-            process.terminate()
-
-
-OPERATIONS = (Path(__file__).parents[2] / "docs/operations.md").read_text()
-CREDENTIALS = "${CREDENTIALS_DIRECTORY}/"
+def confined(allowed: set[str]) -> tuple[str, ...]:
+    """What to put before a command that may only make these system calls."""
+    return (sys.executable, str(Path(__file__).with_name("under_unit.py")), ",".join(sorted(allowed)))
 
 
 def documented(name: str) -> str:
@@ -173,36 +106,85 @@ def loaded(unit: Path) -> set[str]:
     return set(re.findall(r"^LoadCredential=([\w.-]+):/etc/blindrelay/\1$", unit.read_text(), re.MULTILINE))
 
 
-def started_by(unit: Path) -> list[str]:
-    """What ExecStart= runs, with the Python that runs this."""
-    program, *arguments = unit.read_text().partition("ExecStart=")[2].partition("\n")[0].split()
-    modules = {"blindrelay-relay": "relay_node", "blindrelay-bridge": "provider_bridge"}
-    return [sys.executable, "-m", f"blindrelay.{modules[Path(program).name]}", *arguments]
-
-
 class Machine:
     """The contents of /etc/blindrelay for both units, made with the commands of docs/operations.md."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._ca = trustme.CA()
-        self.relay_port, self.bridge_port = (free_port() for _ in range(2))
-        self.relay_token = self._token("tokens", "alice")
-        self._write("bridge-token", self._token("relay-tokens", "relay-1"))
+        self._etc = folder / "etc"
+        self._etc.mkdir()
+        self._provider = provider_process("scripted", lambda: folder)
+        with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+            self._ports = {RELAY: int(one.getsockname()[1]), BRIDGE: int(other.getsockname()[1])}
+        token = self._issue("tokens", "alice")
+        self._write("bridge-token", self._issue("relay-tokens", "relay-1"))
         self._write("openai-key", "sk-nothing")
-        self._ca.cert_pem.write_to_path(folder / "bridges-ca.pem")
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(self._etc / "bridges-ca.pem")
         for name in ("relay", "bridge"):
-            certificate = self._ca.issue_cert("localhost")
-            certificate.cert_chain_pems[0].write_to_path(folder / f"{name}.pem")
+            certificate = authority.issue_cert("localhost")
+            certificate.cert_chain_pems[0].write_to_path(self._etc / f"{name}.pem")
             self._write(f"{name}.key", certificate.private_key_pem.bytes().decode())
-        public = bridge_command("signing-key", "--out", str(folder / "signing.key"))
-        self.identity = bridge_command("identity", "--make", "--key", str(folder.parent / "identity.key"))
-        bridge_command(
-            *("delegate", "--key", str(folder.parent / "identity.key"), "--signing-key", public),
-            *("--days", "30", "--out", str(folder / "delegation")),
-        )
+        identity_key = str(folder / "identity.key")
+        public = _bridge("signing-key", "--out", str(self._etc / "signing.key"))
+        self._identity = _bridge("identity", "--make", "--key", identity_key)
+        query = f"bridge={self._identity}&ca={self._etc / 'bridges-ca.pem'}&history=off"
+        self.connection = f"blindrelay://{token}@localhost:{self._ports[RELAY]}?{query}"
+        delegation = ("--days", "30", "--out", str(self._etc / "delegation"))
+        _bridge("delegate", "--key", identity_key, "--signing-key", public, *delegation)
 
-    def configure(self, name: str, *changes: tuple[str, str]) -> None:
+    @contextmanager
+    def provider(self) -> Iterator[None]:
+        """Runs a provider during the block, and writes the configurations that lead to it."""
+        assert self._provider is not None
+        self._provider.start()
+        try:
+            self._configure(
+                "bridge.toml",
+                ("0.0.0.0:8490", f"127.0.0.1:{self._ports[BRIDGE]}"),
+                ('identity_key = "identity.key"', 'signing_key = "signing.key"\ndelegation = "delegation"'),
+                ('{ env = "OPENAI_API_KEY" }', '{ file = "openai-key" }'),
+                ("http://127.0.0.1:8000", f"http://{self._provider.listening}"),
+            )
+            self._configure(
+                "relay.toml",
+                ("0.0.0.0:443", f"127.0.0.1:{self._ports[RELAY]}"),
+                ("bridge-1.example:8490", f"localhost:{self._ports[BRIDGE]}"),
+                ('identity = "br1…"', f'identity = "{self._identity}"'),
+            )
+            yield
+        finally:
+            self._provider.stop()
+
+    @contextmanager
+    def running(self, unit: Path, within: tuple[str, ...]) -> Iterator[subprocess.Popen[str]]:
+        """The unit's ExecStart= after its doctor, as a user other than root, with only its credentials."""
+        folder = self._etc.parent / unit.stem
+        folder.mkdir(exist_ok=True)
+        for name in loaded(unit):
+            (folder / name).write_bytes((self._etc / name).read_bytes())
+            (folder / name).chmod(0o400)
+        start = unit.read_text().partition("ExecStart=")[2].partition("\n")[0]
+        program, *arguments = start.replace("${CREDENTIALS_DIRECTORY}", str(folder)).split()
+        command = [sys.executable, "-P", "-m", f"blindrelay.{MODULES[Path(program).name]}"]
+        environment = {**os.environ, "CREDENTIALS_DIRECTORY": str(folder)}
+        doctor = [*launcher(), *command, *("doctor", *arguments[arguments.index("--config") :])]
+        examined = subprocess.run(doctor, env=environment, capture_output=True, text=True).stdout
+        failed = [line for line in examined.splitlines() if line.startswith("FAILED")]
+        assert [line for line in failed if "provider" not in line] == [], "no network is needed for the rest"
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        served = [*within, *command, *arguments]
+        with (
+            (folder.parent / "inherited").open("w") as inherited,
+            subprocess.Popen(  # type: ignore[call-overload]
+                served, env=environment, text=True, pass_fds=[inherited.fileno()], **streams
+            ) as process,
+        ):
+            try:
+                yield process
+            finally:
+                process.terminate()
+
+    def _configure(self, name: str, *changes: tuple[str, str]) -> None:
         """Writes the documented configuration, with this machine's own values in it."""
         text = documented(name)
         for before, after in changes:
@@ -210,80 +192,43 @@ class Machine:
             text = text.replace(before, after)
         self._write(name, text)
 
-    def credentials(self, unit: Path) -> str:
-        """A folder with only what the unit loads, readable only by its user."""
-        folder = self._folder.parent / unit.stem
-        folder.mkdir()
-        for name in loaded(unit):
-            shutil.copy(self._folder / name, folder / name)
-            (folder / name).chmod(0o400)
-        return str(folder)
-
-    def _token(self, file: str, name: str) -> str:
-        return issue_token(self._folder / file, name, datetime.now(UTC))
+    def _issue(self, file: str, name: str) -> str:
+        return issue_token(self._etc / file, name, datetime.now(UTC))
 
     def _write(self, name: str, text: str) -> None:
-        (self._folder / name).write_text(text)
-        (self._folder / name).chmod(0o600)
+        (self._etc / name).write_text(text)
+        (self._etc / name).chmod(0o600)
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-def bridge_command(*arguments: str) -> str:
+def _bridge(*arguments: str) -> str:
     command = [sys.executable, "-m", "blindrelay.provider_bridge", *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-@contextmanager
-def unit_running(unit: Path, machine: Machine) -> Iterator[subprocess.Popen[str]]:
-    """The unit's ExecStart=, as a user other than root, with only its credentials."""
-    folder = machine.credentials(unit)
-    command = [part.replace(CREDENTIALS, f"{folder}/") for part in started_by(unit)]
-    doctor = [*command[: command.index("serve")], "doctor", *command[command.index("--config") :]]
-    environment = {**os.environ, "CREDENTIALS_DIRECTORY": folder}
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    examined = subprocess.run([*launcher(), *doctor], env=environment, capture_output=True, text=True)
-    failed = [line for line in examined.stdout.splitlines() if line.startswith("FAILED")]
-    assert [line for line in failed if "provider" not in line] == [], "no network is needed for the rest"
-    with subprocess.Popen([*launcher(), *command], env=environment, text=True, **streams) as process:  # type: ignore[call-overload]
-        try:
-            yield process
-        finally:
-            process.terminate()
-
-
 @pytest.mark.skipif(not landlock_version() and not os.environ.get("CI"), reason="no Landlock here")
-def test_units_run_the_documented_configurations(tmp_path: Path) -> None:
-    """The relay fetches the bridge's directory over TLS, with its token."""
-    (tmp_path / "etc").mkdir()
-    machine = Machine(tmp_path / "etc")
-    machine.configure(
-        "bridge.toml",
-        ("0.0.0.0:8490", f"127.0.0.1:{machine.bridge_port}"),
-        ('identity_key = "identity.key"', 'signing_key = "signing.key"\ndelegation = "delegation"'),
-        ('{ env = "OPENAI_API_KEY" }', '{ file = "openai-key" }'),
-    )
-    machine.configure(
-        "relay.toml",
-        ("0.0.0.0:443", f"127.0.0.1:{machine.relay_port}"),
-        ("bridge-1.example:8490", f"localhost:{machine.bridge_port}"),
-        ('identity = "br1…"', f'identity = "{machine.identity}"'),
-    )
-    with unit_running(BRIDGE, machine) as bridge:
+@pytest.mark.parametrize(
+    "within_units", [False, pytest.param(True, marks=[needs_systemd, can_confine])], ids=["free", "confined"]
+)
+def test_units_serve_with_the_documented_configurations(tmp_path: Path, within_units: bool) -> None:
+    """The relay has two filters of system calls, and has given up the file that it inherited."""
+    machine = Machine(tmp_path)
+    bridges, relays = (confined(allowed_by(unit)) if within_units else launcher() for unit in (BRIDGE, RELAY))
+    with machine.provider(), machine.running(BRIDGE, bridges) as bridge:
         assert bridge.stdout is not None
         assert "listens on" in bridge.stdout.readline()
-        with unit_running(RELAY, machine) as relay:
+        if within_units:
+            with machine.running(RELAY, confined(allowed_by(RELAY) - {LANDLOCK})) as refused:
+                assert "sandbox = true needs" in refused.communicate(timeout=60)[0]
+                assert refused.returncode == 1
+        with machine.running(RELAY, relays) as relay:
             assert relay.stdout is not None
-            said = {relay.stdout.readline() for _ in range(3)}
+            said = [relay.stdout.readline() for _ in range(3)]
+            events = {json.loads(line)["event"] for line in said if line.startswith("{")}
+            assert events == {"started", "replica_up"}
             assert is_confined(relay.pid)
-    assert {json.loads(line)["event"] for line in said if line.startswith("{")} == {"started", "replica_up"}
-
-
-@pytest.mark.parametrize(("unit", "name"), [(RELAY, "relay.toml"), (BRIDGE, "bridge.toml")])
-def test_unit_loads_the_files_of_its_documented_configuration(unit: Path, name: str) -> None:
-    files = {"tokens", "certificate", "key", "client_ca", "ca", "token_file"}
-    named = re.findall(rf'^({"|".join(files)}) = "([^"]+)"', documented(name), re.MULTILINE)
-    assert {name, *(file for _, file in named)} <= loaded(unit)
+            assert within_units or not is_confined(bridge.pid), "is_confined() can return false"
+            assert os.geteuid() != 0 or not written_files_of(relay.pid)
+            filters = Path(f"/proc/{relay.pid}/status").read_text()
+            assert f"Seccomp_filters:\t{1 + within_units}" in filters
+            with SealedTransport(machine.connection) as sealed, sealed.httpx_client() as client:
+                assert client.get("https://models.example/v1/models").status_code == httpx.codes.OK

@@ -1,6 +1,4 @@
-"""Runs a program as a systemd unit would, in the parts that decide whether the program works.
-
-    python under_unit.py ALLOWED PROGRAM ARGUMENT…     ALLOWED: names of system calls, by commas
+"""Runs a program as a systemd unit would: under_unit.py CALL,CALL,… PROGRAM ARGUMENT…
 
 No writable path (every mount of its own mount namespace is read-only: more than ProtectSystem=strict).
 NoNewPrivileges, MemoryDenyWriteExecute, LimitCORE=0, SystemCallFilter with EPERM, and a user without

@@ -7,14 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from blindrelay.client import SealedTransport
-from blindrelay.testbed import Testbed, testable_provider
-
-
-@pytest.fixture(scope="session")
-def model_bed() -> Iterator[Testbed]:
-    """With llama.cpp and a random model; do not harm it."""
-    with Testbed(testable_provider()) as bed:
-        yield bed
+from blindrelay.testbed import Testbed
 
 
 @pytest.fixture(scope="session")
@@ -22,12 +15,6 @@ def scripted_bed() -> Iterator[Testbed]:
     """With the scripted provider; do not harm it."""
     with Testbed("scripted") as bed:
         yield bed
-
-
-@pytest.fixture
-def model(model_bed: Testbed) -> SealedTransport:
-    """A transport to the model."""
-    return SealedTransport(model_bed.relay)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Ctrl-C ends everything at once, also the work of the provider."""
+"""Leaving a stream, or Ctrl-C, ends everything at once, also the work of the provider."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from blindrelay.client import SealedTransport
 from blindrelay.testbed import Testbed
 
 ASKING = """
@@ -21,38 +22,25 @@ body = {"scripted": {"hold": "never-released"}}
 options = {"model": "m", "messages": messages, "stream": True, "extra_body": body}
 """
 
-SYNCHRONOUS = f"""
-from openai import OpenAI
+SEALED = f"""
+import asyncio, sys, threading
+from openai import AsyncOpenAI, OpenAI
 from blindrelay.client import SealedTransport
 {ASKING}
-client = OpenAI(api_key="none", http_client=SealedTransport.from_env().httpx2_client())
-for event in client.chat.completions.create(**options):
-    print("begun", flush=True)
-"""
-
-ASYNCHRONOUS = f"""
-import asyncio
-from openai import AsyncOpenAI
-from blindrelay.client import SealedTransport
-{ASKING}
-async def main():
+def synchronous():
+    client = OpenAI(api_key="none", http_client=SealedTransport.from_env().httpx2_client())
+    for event in client.chat.completions.create(**options):
+        print("begun", flush=True)
+async def asynchronously():
     client = AsyncOpenAI(api_key="none", http_client=SealedTransport.from_env().async_httpx2_client())
     async for event in await client.chat.completions.create(**options):
         print("begun", flush=True)
-asyncio.run(main())
-"""
-
-THREADED = f"""
-import threading
-from openai import OpenAI
-from blindrelay.client import SealedTransport
-{ASKING}
-client = OpenAI(api_key="none", http_client=SealedTransport.from_env().httpx2_client())
-def ask():
-    for event in client.chat.completions.create(**options):
-        print("begun", flush=True)
-threading.Thread(target=ask, daemon=True).start()
-threading.Event().wait()
+def asynchronous():
+    asyncio.run(asynchronously())
+def threaded():
+    threading.Thread(target=synchronous, daemon=True).start()
+    threading.Event().wait()
+globals()[sys.argv[1]]()
 """
 
 UNSEALED = f"""
@@ -62,6 +50,7 @@ for event in OpenAI().chat.completions.create(**options):
     print("begun", flush=True)
 """
 
+HELD = {"model": "m", "messages": [], "stream": True, "scripted": {"hold": "never-released"}}
 PYTHON = [sys.executable, "-c"]
 BLINDRELAY = [sys.executable, "-m", "blindrelay.client"]
 
@@ -77,20 +66,23 @@ def outcomes(bed: Testbed) -> list[str]:
     return [each["outcome"] for each in asked if each["path"] == "/v1/chat/completions"]
 
 
+def started(bed: Testbed, command: Sequence[str], state: Path) -> subprocess.Popen[bytes]:
+    environment = os.environ | {"BLINDRELAY_CONNECTION": bed.relay, "BLINDRELAY_STATE": str(state)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
 @pytest.mark.parametrize(
     "command",
     [
-        [*PYTHON, SYNCHRONOUS],
-        [*PYTHON, ASYNCHRONOUS],
-        [*PYTHON, THREADED],
+        [*PYTHON, SEALED, "synchronous"],
+        [*PYTHON, SEALED, "asynchronous"],
+        [*PYTHON, SEALED, "threaded"],
         [*BLINDRELAY, "run", "--", *PYTHON, UNSEALED],
     ],
     ids=["synchronous", "asynchronous", "threaded", "through run"],
 )
 def test_ctrl_c_ends_the_providers_work(bed: Testbed, command: Sequence[str], tmp_path: Path) -> None:
-    before = len(outcomes(bed))
-    environment = os.environ | {"BLINDRELAY_CONNECTION": bed.relay, "BLINDRELAY_STATE": str(tmp_path)}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    before, process = len(outcomes(bed)), started(bed, command, tmp_path)
     assert process.stdout is not None
     assert process.stdout.readline() == b"begun\n"
     assert outcomes(bed)[before:] == ["open"]
@@ -104,17 +96,14 @@ def test_ctrl_c_ends_the_providers_work(bed: Testbed, command: Sequence[str], tm
 
 def test_ctrl_c_at_the_endpoint_ends_the_providers_work(bed: Testbed, tmp_path: Path) -> None:
     before = len(outcomes(bed))
-    environment = os.environ | {"BLINDRELAY_CONNECTION": bed.relay, "BLINDRELAY_STATE": str(tmp_path)}
-    command = [*BLINDRELAY, "proxy", "--port", "0"]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = started(bed, [*BLINDRELAY, "proxy", "--port", "0"], tmp_path)
     assert process.stdout is not None
     url = process.stdout.readline().split()[2].decode()
     token = (tmp_path / "endpoint-token").read_text().strip()
-    body = {"model": "m", "messages": [], "stream": True, "scripted": {"hold": "never-released"}}
     headers = {"authorization": f"Bearer {token}"}
     with (
         httpx.Client(trust_env=False, headers=headers) as program,
-        program.stream("POST", f"{url}/v1/chat/completions", json=body) as answer,
+        program.stream("POST", f"{url}/v1/chat/completions", json=HELD) as answer,
     ):
         pieces = answer.iter_raw()
         assert next(pieces)
@@ -123,6 +112,18 @@ def test_ctrl_c_at_the_endpoint_ends_the_providers_work(bed: Testbed, tmp_path: 
         assert (process.returncode, err) == (130, b"")
         with pytest.raises(httpx.RemoteProtocolError):
             list(pieces)
+    ends(bed, before)
+
+
+def test_leaving_a_stream_ends_the_providers_work(bed: Testbed) -> None:
+    before = len(outcomes(bed))
+    with (
+        SealedTransport(bed.relay) as sealed,
+        sealed.httpx_client(base_url="https://api.openai.com") as client,
+        client.stream("POST", "/v1/chat/completions", json=HELD) as answer,
+    ):
+        assert next(answer.iter_raw())
+        assert outcomes(bed)[before:] == ["open"]
     ends(bed, before)
 
 

@@ -1,4 +1,4 @@
-"""Connections that are lost unnoticed: after sleep, a change of network, or a move of the relay."""
+"""Connections that are slow, or lost unnoticed: after sleep, a change of network, or a move of the relay."""
 
 from __future__ import annotations
 
@@ -25,9 +25,13 @@ NOTICED_SECONDS: Final = 40
 """Twice the longest time it takes, and half of what it took with pings every minute."""
 
 
+def port_of_relay(bed: Testbed) -> int:
+    return int(bed.parts["relay"].listening.rpartition(":")[2])
+
+
 @pytest.fixture
 async def cable(scripted_bed: Testbed) -> AsyncIterator[Cable]:
-    async with cable_to(int(scripted_bed.parts["relay"].listening.rpartition(":")[2])) as cable:
+    async with cable_to(port_of_relay(scripted_bed)) as cable:
         yield cable
 
 
@@ -77,6 +81,17 @@ async def test_connection_is_replaced_after_sleep(
         with pytest.raises(httpx2.RemoteProtocolError, match="cut before its end"):
             async with asyncio.timeout(NOTICED_SECONDS):
                 await response.aread()
+
+
+async def test_slow_upload_arrives(scripted_bed: Testbed) -> None:
+    """It has more than one record, and the first takes sixteen seconds."""
+    async with (
+        cable_to(port_of_relay(scripted_bed), bytes_per_second=4_096) as slow,
+        SealedTransport(scripted_bed.connection(f"127.0.0.1:{slow.port}")) as sealed,
+        sealed.async_httpx2_client(timeout=None) as client,
+    ):
+        answer = await client.post(URL, json=QUESTION | {"user": "x" * 72_000})
+    assert answer.status_code == 200
 
 
 class Names(asyncio.DatagramProtocol):

@@ -34,7 +34,7 @@ atexit.register(tell)
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="prctl(2) and /proc are Linux's")
 
 
-async def start(folder: Path, *arguments: str) -> asyncio.subprocess.Process:
+async def started(folder: Path, *arguments: str) -> asyncio.subprocess.Process:
     """A process with the witness on its path and a low limit of open files."""
     (folder / "sitecustomize.py").write_text(WITNESS)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -47,52 +47,56 @@ async def start(folder: Path, *arguments: str) -> asyncio.subprocess.Process:
     )
 
 
-async def serving(folder: Path, module: str, *options: str) -> asyncio.subprocess.Process:
-    """A part that is listening."""
-    (folder / "tokens").touch()
-    (folder / "part.toml").write_text(CONFIGS[module])
-    process = await start(folder, "-m", module, "serve", "--config", "part.toml", "--json", *options)
-    assert process.stdout is not None
-    assert b"listening" in await process.stdout.readline()
-    return process
-
-
 def owner_of_memory(pid: int) -> int:
     return Path(f"/proc/{pid}/mem").stat().st_uid
 
 
 @linux_only
-@pytest.mark.parametrize("module", CONFIGS)
-async def test_process_is_not_dumpable(tmp_path: Path, module: str) -> None:
-    process = await serving(tmp_path, module)
+@pytest.mark.parametrize(
+    ("module", "options", "told"),
+    [
+        ("blindrelay.provider_bridge", (), "0"),
+        ("blindrelay.relay_node", (), "0"),
+        ("blindrelay.relay_node", ("--workers", "2"), "000"),
+    ],
+    ids=["bridge", "relay", "supervisor and workers"],
+)
+async def test_process_is_not_dumpable_and_may_open_files(
+    tmp_path: Path, module: str, options: tuple[str, ...], told: str
+) -> None:
+    (tmp_path / "tokens").touch()
+    (tmp_path / "part.toml").write_text(CONFIGS[module])
+    command = ("-m", module, "serve", "--config", "part.toml", "--json", *options)
+    process = await started(tmp_path, *command)
+    assert process.stdout is not None
+    assert b"listening" in await process.stdout.readline()
+    allowed, most = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+    assert FEW_FILES < allowed == min(most, 65_536)
     assert owner_of_memory(process.pid) == 0, "not even its own user may read it"
     process.terminate()
     assert await process.wait() == 0
-    assert (tmp_path / "dumpable").read_text() == "0"
-
-
-@linux_only
-async def test_supervisor_and_workers_are_not_dumpable(tmp_path: Path) -> None:
-    process = await serving(tmp_path, "blindrelay.relay_node", "--workers", "2")
-    process.terminate()
-    assert await process.wait() == 0
-    assert (tmp_path / "dumpable").read_text() == "000"
+    assert (tmp_path / "dumpable").read_text() == told
 
 
 @linux_only
 async def test_witness_sees_a_dumpable_process(tmp_path: Path) -> None:
-    assert await (await start(tmp_path, "-c", "pass")).wait() == 0
+    assert await (await started(tmp_path, "-c", "pass")).wait() == 0
     assert (tmp_path / "dumpable").read_text() == "1"
 
 
+def of_process(bed: Testbed, part: str, file: str, line: str) -> list[str]:
+    """The words of a line of a file in /proc."""
+    text = Path(f"/proc/{bed.pids[part]}/{file}").read_text()
+    (found,) = (each.removeprefix(line) for each in text.splitlines() if each.startswith(line))
+    return found.split()
+
+
 @linux_only
-@pytest.mark.parametrize("module", CONFIGS)
-async def test_process_raises_its_limit_of_open_files(tmp_path: Path, module: str) -> None:
-    process = await serving(tmp_path, module)
-    allowed, most = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
-    process.terminate()
-    assert await process.wait() == 0
-    assert FEW_FILES < allowed == min(most, 65_536)
+@pytest.mark.parametrize("part", ["relay", "bridge"])
+def test_no_core_dumps(scripted_bed: Testbed, part: str) -> None:
+    """And what files there are, are for their user alone."""
+    assert of_process(scripted_bed, part, "limits", "Max core file size")[:2] == ["0", "0"]
+    assert of_process(scripted_bed, part, "status", "Umask:") == ["0077"]
 
 
 @linux_only

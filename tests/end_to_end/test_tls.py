@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,18 +17,18 @@ from blindrelay.serving import issue_token
 from blindrelay.serving.landlock import landlock_version
 from blindrelay.testbed.processes import PartProcess
 from blindrelay.testbed.unprivileged import launcher
+from tests.certificates import Certificates
 
 URL = "https://api.openai.com/v1/chat/completions"
-HOST = "127.0.0.1"
 
 BRIDGE = """
 listen = "127.0.0.1:0"
 identity_key = "identity.key"
 drain_seconds = 1
 [tls]
-certificate = "bridge.pem"
-key = "bridge.key"
-client_ca = "bridges-ca.pem"
+certificate = "bridge/chain.pem"
+key = "bridge/key.pem"
+client_ca = "bridge/ca.pem"
 [[provider]]
 name = "openai"
 preset = "openai"
@@ -42,61 +41,43 @@ tokens = "tokens"
 drain_seconds = 1
 sandbox = {sandbox}
 [tls]
-certificate = "relay.pem"
-key = "relay.key"
+certificate = "relay/chain.pem"
+key = "relay/key.pem"
 [[replica]]
 address = "{bridge}"
 [replica.tls]
-ca = "bridges-ca.pem"
+ca = "bridge/ca.pem"
 """
 
 SANDBOX = str(landlock_version() > 0).lower()
 """If the kernel supports it. The relay then reads new files in the sandbox."""
 
-CERTIFIED = 'certificate = "client.pem"\nkey = "client.key"\n'
+CERTIFIED = 'certificate = "client/chain.pem"\nkey = "client/key.pem"\n'
 
 
-@dataclass
 class Parts:
     """Provider, bridge and relays, in one folder with all certificates."""
 
-    folder: Path
-    stack: ExitStack
-    relays_ca: trustme.CA = field(default_factory=trustme.CA)
-    bridges_ca: trustme.CA = field(default_factory=trustme.CA)
-
-    def __post_init__(self) -> None:
-        self.trust("relays-ca", self.relays_ca)
-        self.trust("bridges-ca", self.bridges_ca)
-        self.certify("relay", self.relays_ca)
-        self.certify("bridge", self.bridges_ca)
-        self.token = issue_token(self.folder / "tokens", "client", datetime.now(UTC))
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self.folder = folder
+        self.stack = stack
+        self.relays = Certificates(folder / "relay")
+        self.bridges = Certificates(folder / "bridge")
+        self.clients = Certificates(folder / "client", self.bridges.authority)
+        self.token = issue_token(folder / "tokens", "client", datetime.now(UTC))
         self.provider = self.start("provider", "blindrelay.testbed.scripted_provider")
         config = BRIDGE.format(provider=self.provider.listening)
         self.bridge = self.start("bridge", "blindrelay.provider_bridge", config)
-
-    def trust(self, name: str, ca: trustme.CA) -> None:
-        """The CA's certificate as NAME.pem."""
-        ca.cert_pem.write_to_path(self.folder / f"{name}.pem")
-
-    def certify(self, name: str, ca: trustme.CA) -> None:
-        """A certificate of the CA for this machine as NAME.pem, with its key as NAME.key."""
-        issued = ca.issue_cert(HOST)
-        issued.cert_chain_pems[0].write_to_path(self.folder / f"{name}.pem")
-        issued.private_key_pem.write_to_path(self.folder / f"{name}.key")
-        (self.folder / f"{name}.key").chmod(0o600)
 
     def relay(self, more: str = CERTIFIED) -> PartProcess:
         """A relay in front of the bridge; `more` belongs to its [replica.tls]."""
         config = RELAY.format(bridge=self.bridge.listening, sandbox=SANDBOX) + more
         return self.start("relay", "blindrelay.relay_node", config)
 
-    def start(self, name: str, module: str, config: str | None = None) -> PartProcess:
-        arguments: list[str] = []
-        if config is not None:
-            file = self.folder / f"{name}.toml"
-            file.write_text(config)
-            arguments = ["serve", "--config", str(file), "--json"]
+    def start(self, name: str, module: str, config: str = "") -> PartProcess:
+        file = self.folder / f"{name}.toml"
+        file.write_text(config)
+        arguments = ["serve", "--config", str(file), "--json"] if config else []
         part = PartProcess(name, module, lambda: arguments, launcher=launcher())
         part.start()
         self.stack.callback(part.stop)
@@ -105,11 +86,16 @@ class Parts:
     def client(self, relay: PartProcess, options: str = "&ca={ca}") -> httpx2.Client:
         """A client of the relay."""
         bridge = self.bridge.announcement["identity"]
-        more = options.format(ca=self.folder / "relays-ca.pem")
+        more = options.format(ca=self.relays.ca)
         transport = SealedTransport(f"blindrelay://{self.token}@{relay.listening}?bridge={bridge}{more}")
         client = self.stack.enter_context(transport.httpx2_client())
         self.stack.callback(transport.close)
         return client
+
+    def events_of(self, relay: PartProcess) -> list[str]:
+        """What it has logged, until it was stopped."""
+        relay.stop()
+        return [json.loads(line)["event"] for line in relay.stderr.splitlines()]
 
 
 @pytest.fixture
@@ -122,15 +108,8 @@ def ask(client: httpx2.Client) -> httpx2.Response:
     return client.post(URL, json={"model": "m", "messages": []})
 
 
-def test_exchange_over_tls_succeeds(parts: Parts) -> None:
-    parts.certify("client", parts.bridges_ca)
-    answer = ask(parts.client(parts.relay()))
-    assert answer.status_code == 200
-    assert answer.json()["choices"]
-
-
 def of_another_ca(parts: Parts) -> str:
-    parts.certify("client", trustme.CA())
+    parts.clients.issue("stranger", trustme.CA())
     return CERTIFIED
 
 
@@ -139,43 +118,29 @@ def test_relay_without_a_known_certificate_is_refused(parts: Parts, more: Callab
     relay = parts.relay(more(parts))
     with pytest.raises(RelayError, match="could not reach the bridge"):
         ask(parts.client(relay))
-    relay.stop()
-    events = [json.loads(line)["event"] for line in relay.stderr.splitlines()]
-    assert "replica_down" in events
-    assert "replica_up" not in events
+    assert "replica_down" in parts.events_of(relay)
+    assert "replica_up" not in parts.events_of(relay)
 
 
 def test_relay_does_not_use_a_bridge_of_another_ca(parts: Parts) -> None:
-    parts.certify("client", parts.bridges_ca)
-    parts.trust("bridges-ca", trustme.CA())
+    trustme.CA().cert_pem.write_to_path(parts.bridges.ca)
     with pytest.raises(RelayError, match="could not reach the bridge"):
         ask(parts.client(parts.relay()))
 
 
-def test_client_without_tls_is_told_what_may_be_missing(parts: Parts) -> None:
-    parts.certify("client", parts.bridges_ca)
-    with pytest.raises(UnreachableError, match="does it want TLS"):
-        ask(parts.client(parts.relay(), "&tls=off"))
-
-
-def test_client_does_not_use_a_relay_of_another_ca(parts: Parts) -> None:
-    parts.certify("client", parts.bridges_ca)
-    with pytest.raises(UnreachableError):
-        ask(parts.client(parts.relay(), ""))
+@pytest.mark.parametrize(("options", "words"), [("&tls=off", "does it want TLS"), ("", "no connection")])
+def test_client_needs_tls_and_the_relays_ca(parts: Parts, options: str, words: str) -> None:
+    with pytest.raises(UnreachableError, match=words):
+        ask(parts.client(parts.relay(), options))
 
 
 def test_relay_reloads_its_certificates(parts: Parts) -> None:
-    parts.certify("client", parts.bridges_ca)
     relay = parts.relay()
     settled = parts.client(relay)
     assert ask(settled).status_code == 200
-    (parts.folder / "relay.pem").write_text("half a certif")
+    parts.relays.chain.write_text("half a certif")
     assert ask(parts.client(relay)).status_code == 200, "the certificate before serves on"
-    successor = trustme.CA()
-    parts.trust("relays-ca", successor)
-    parts.certify("relay", successor)
+    Certificates(parts.folder / "relay")
     assert ask(parts.client(relay)).status_code == 200, "it trusts the new CA alone"
     assert ask(settled).status_code == 200
-    relay.stop()
-    events = [json.loads(line)["event"] for line in relay.stderr.splitlines()]
-    assert events.count("certificates_unusable") == 1
+    assert parts.events_of(relay).count("certificates_unusable") == 1

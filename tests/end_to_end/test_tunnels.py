@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from openai import AsyncOpenAI
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
+from blindrelay.client import (
+    AlteredResponseError,
+    BlindRelayError,
+    BridgeError,
+    CutResponseError,
+    SealedTransport,
+)
+from blindrelay.sealing import TEXT, data_frames
 from blindrelay.testbed import Testbed
+from blindrelay.testbed.attacks import alterations as alter
+from blindrelay.testbed.attacks.relay import Hook, HostileRelay
 from blindrelay.testbed.configuration import official_providers
 
 from ..client.endpoint.conftest import Endpoint, running
@@ -51,38 +62,55 @@ def endpoint(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield endpoint
 
 
-@pytest.fixture(scope="module")
-def own_account(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    """The same, with credentials that the program brings."""
-    with running(bed.relay + "&credentials=brought", tmp_path_factory.mktemp("brought")) as endpoint:
-        yield endpoint
-
-
 def dialled(endpoint: Endpoint, path: str = "/v1/realtime?model=m", **options: Any) -> connect:
     headers = options.pop("headers", {"authorization": f"Bearer {endpoint.token}"})
     address = endpoint.url.replace("http:", "ws:") + path
     return connect(address, additional_headers=headers, proxy=None, max_size=None, **options)
 
 
-async def closed(connection: ClientConnection) -> tuple[int | None, str | None]:
+async def closed(connection: ClientConnection) -> tuple[int | None, str]:
+    """The code of the close, and the cause at the beginning of its reason."""
     await connection.wait_closed()
-    return connection.close_code, connection.close_reason
+    return connection.close_code, (connection.close_reason or "").partition(":")[0]
 
 
-async def test_messages_of_any_size_both_ways(endpoint: Endpoint, provider: WebSocketProvider) -> None:
+async def refusal(dialling: connect) -> Any:
+    """The response to a handshake that opens no WebSocket."""
+    with pytest.raises(InvalidStatus) as refused:
+        await dialling
+    return refused.value.response
+
+
+async def test_messages_of_any_size_and_close_codes_pass(
+    endpoint: Endpoint, provider: WebSocketProvider
+) -> None:
     async with dialled(endpoint) as connection:
         for size in (0, 1, 125, 65_535, 65_536, 65_537, 1_000_000):
             message = json.dumps({"type": "input_audio_buffer.append", "audio": "y" * size})
             await connection.send(message)
             assert await connection.recv() == message
-        pong = await connection.ping()
-        await pong
-    assert await provider.ended(1) == [1000]
+        await (await connection.ping())
+    for code, reason in ((1001, ""), (4321, "no more")):
+        async with dialled(endpoint) as connection:
+            await connection.close(code, reason)
+    assert await provider.ended(3) == [1000, 1001, 4321]
 
 
-async def test_content_of_a_tunnel_is_shown_on_request(
+async def test_binary_messages_with_ones_own_credential(
     bed: Testbed, provider: WebSocketProvider, tmp_path: Path
 ) -> None:
+    with running(bed.relay + "&credentials=brought", tmp_path) as own:
+        headers = {"x-blindrelay-token": own.token, "authorization": "Bearer sk-own"}
+        async with dialled(own, "/openai/v1/live", headers=headers) as connection:
+            for message in (b"", b"\x00\xff" * 500_000, "é" * 40_000):
+                await connection.send(message)
+                assert await connection.recv() == message
+    assert provider.headers[0]["authorization"] == "Bearer sk-own"
+    assert "x-blindrelay-token" not in provider.headers[0]
+
+
+async def test_relay_sees_nothing(bed: Testbed, provider: WebSocketProvider, tmp_path: Path) -> None:
+    """What passed is shown by the endpoint, if it was asked to."""
     with running(bed.relay, tmp_path, "--show-content") as endpoint:
         async with dialled(endpoint) as connection:
             await connection.send(HELLO)
@@ -91,43 +119,11 @@ async def test_content_of_a_tunnel_is_shown_on_request(
             shown = client.get("/content").text
     assert "GET https://api.openai.com/v1/realtime → 101" in shown
     assert shown.count(SECRET) == 2
-
-
-async def test_binary_messages_with_ones_own_credential(
-    own_account: Endpoint, provider: WebSocketProvider
-) -> None:
-    headers = {"x-blindrelay-token": own_account.token, "authorization": "Bearer sk-own"}
-    async with dialled(own_account, "/openai/v1/live", headers=headers) as connection:
-        for message in (b"", b"\x00\xff" * 500_000, "é" * 40_000):
-            await connection.send(message)
-            assert await connection.recv() == message
-    assert provider.headers[0]["authorization"] == "Bearer sk-own"
-    assert "x-blindrelay-token" not in provider.headers[0]
-
-
-async def test_each_message_arrives_before_the_next_is_sent(
-    endpoint: Endpoint, provider: WebSocketProvider
-) -> None:
-    """The provider says the next word when the program has heard the one before."""
-
-    async def word_by_word(connection: ServerConnection) -> None:
-        for number in range(5):
-            await connection.send(str(number))
-            assert json.loads(await connection.recv())["event_id"] == str(number)
-        await connection.close(1000, "said all")
-
-    provider.handler = word_by_word
-    async with dialled(endpoint) as connection:
-        async for message in connection:
-            await connection.send(json.dumps({"type": "response.create", "event_id": message}))
-        assert await closed(connection) == (1000, "said all")
-
-
-async def test_close_code_of_the_program_arrives(endpoint: Endpoint, provider: WebSocketProvider) -> None:
-    for code, reason in ((1001, ""), (4321, "no more")):
-        async with dialled(endpoint) as connection:
-            await connection.close(code, reason)
-    assert await provider.ended(2) == [1001, 4321]
+    assert provider.messages == [HELLO], "the provider does"
+    forwarded = b"".join(bytes.fromhex(each.first) for each in bed.forwarded)
+    assert len(forwarded) > len(HELLO)
+    for word in (SECRET, "session.update", "/v1/realtime", endpoint.token):
+        assert word.encode() not in forwarded
 
 
 async def test_vanished_program_ends_the_tunnel(endpoint: Endpoint, provider: WebSocketProvider) -> None:
@@ -145,20 +141,31 @@ async def test_vanished_program_ends_the_tunnel(endpoint: Endpoint, provider: We
     await gone.wait()
 
 
-async def test_vanished_provider_ends_the_tunnel(endpoint: Endpoint, provider: WebSocketProvider) -> None:
-    async def vanish(connection: ServerConnection) -> None:
-        await connection.send("half of ")
-        connection.transport.abort()
+async def leave(connection: ServerConnection) -> None:
+    await connection.send("half of ")
+    await connection.close(1000, "said all")
 
-    provider.handler = vanish
+
+async def vanish(connection: ServerConnection) -> None:
+    await connection.send("half of ")
+    connection.transport.abort()
+
+
+@pytest.mark.parametrize(
+    ("handler", "expected"), [(leave, (1000, "said all")), (vanish, (1011, "bridge/provider_failed"))]
+)
+async def test_end_of_the_provider_arrives(
+    endpoint: Endpoint,
+    provider: WebSocketProvider,
+    handler: Callable[[ServerConnection], Awaitable[None]],
+    expected: tuple[int, str],
+) -> None:
+    provider.handler = handler
     async with dialled(endpoint) as connection:
         assert await connection.recv() == "half of "
         with pytest.raises(ConnectionClosed):
             await connection.recv()
-        code, reason = await closed(connection)
-    assert code == 1011
-    assert reason is not None
-    assert reason.startswith("bridge/provider_failed: ")
+        assert await closed(connection) == expected
 
 
 async def test_message_that_stores_something_is_refused(
@@ -166,20 +173,17 @@ async def test_message_that_stores_something_is_refused(
 ) -> None:
     async with dialled(endpoint) as connection:
         await connection.send(json.dumps({"session": {"prompt": {"id": "p"}}}))
-        code, reason = await closed(connection)
-    assert code == 1008
-    assert reason is not None
-    assert reason.startswith("bridge/stored_object: ")
+        assert await closed(connection) == (1008, "bridge/stored_object")
     assert provider.messages == []
 
 
 @pytest.mark.parametrize(
-    ("path", "headers", "status", "cause"),
+    ("path", "headers", "answer"),
     [
-        ("/v1/realtime", {}, 401, "endpoint/local_token"),
-        ("/v1/realtime", {"authorization": "Bearer brl_wrong"}, 401, "endpoint/local_token"),
-        ("/v1/realtime", {"origin": "https://evil.example"}, 403, "endpoint/origin"),
-        ("/v1/chat/completions", {"authorization": "Bearer {token}"}, 403, "bridge/not_allowed"),
+        ("/v1/realtime", {}, (401, "endpoint/local_token")),
+        ("/v1/realtime", {"authorization": "Bearer brl_wrong"}, (401, "endpoint/local_token")),
+        ("/v1/realtime", {"origin": "https://evil.example"}, (403, "endpoint/origin")),
+        ("/v1/chat/completions", {"authorization": "Bearer {token}"}, (403, "bridge/not_allowed")),
     ],
 )
 async def test_refused_websocket_is_a_response(
@@ -187,28 +191,28 @@ async def test_refused_websocket_is_a_response(
     provider: WebSocketProvider,
     path: str,
     headers: dict[str, str],
-    status: int,
-    cause: str,
+    answer: tuple[int, str],
 ) -> None:
     shown = {name: value.format(token=endpoint.token) for name, value in headers.items()}
-    with pytest.raises(InvalidStatus) as refused:
-        await dialled(endpoint, path, headers=shown)
-    answer = refused.value.response
-    assert (answer.status_code, answer.headers["x-blindrelay-error"]) == (status, cause)
-    assert answer.body is not None
-    assert "error" in json.loads(answer.body)
+    response = await refusal(dialled(endpoint, path, headers=shown))
+    assert (response.status_code, response.headers["x-blindrelay-error"]) == answer
+    assert "error" in json.loads(response.body)
     assert provider.paths == []
+
+
+async def test_missing_relay_refuses_a_websocket(bed: Testbed, tmp_path: Path) -> None:
+    with running(bed.connection("127.0.0.1:1"), tmp_path) as endpoint:
+        response = await refusal(dialled(endpoint))
+    assert (response.status_code, response.headers["x-blindrelay-error"]) == (502, "relay/relay_unreachable")
 
 
 async def test_ordinary_response_instead_of_a_tunnel_arrives(
     endpoint: Endpoint, provider: WebSocketProvider
 ) -> None:
     provider.refuse_with = (429, "slow down")
-    with pytest.raises(InvalidStatus) as refused:
-        await dialled(endpoint)
-    assert refused.value.response.status_code == 429
-    assert refused.value.response.body == b"slow down"
-    assert "x-blindrelay-error" not in refused.value.response.headers
+    response = await refusal(dialled(endpoint))
+    assert (response.status_code, response.body) == (429, b"slow down")
+    assert "x-blindrelay-error" not in response.headers
 
 
 async def test_token_among_the_subprotocols_is_taken(endpoint: Endpoint, provider: WebSocketProvider) -> None:
@@ -218,70 +222,42 @@ async def test_token_among_the_subprotocols_is_taken(endpoint: Endpoint, provide
     assert provider.headers[0].get_all("sec-websocket-protocol") == ["realtime"]
 
 
-async def test_relay_sees_nothing(endpoint: Endpoint, provider: WebSocketProvider, bed: Testbed) -> None:
-    async with dialled(endpoint) as connection:
-        await connection.send(HELLO)
-        assert await connection.recv() == HELLO
-    assert provider.messages == [HELLO], "the provider does"
-    forwarded = b"".join(bytes.fromhex(each.first) for each in bed.forwarded)
-    assert len(forwarded) > len(HELLO)
-    for word in (SECRET, "session.update", "/v1/realtime", endpoint.token):
-        assert word.encode() not in forwarded
+async def conversation(bed: Testbed, hook: Hook, heard: list[str]) -> None:
+    """A client says two words to a provider that echoes them, by a hostile relay."""
+    relay = HostileRelay([bed.parts["bridge"].listening], hook)
+    async with relay.running() as address, SealedTransport(bed.connection(str(address))) as transport:
+        request = httpx.Request("GET", "https://api.openai.com/v1/realtime?model=m")
+        tunnel: Any = await transport.open_tunnel(request)
+        for word in ("one", "two"):
+            said = json.dumps({"type": "input_audio_buffer.clear", "event_id": word}).encode()
+            await tunnel.send(data_frames(TEXT, said)[0])
+        for _ in range(2):
+            heard.append(json.loads((await tunnel.receive()).data)["event_id"])
+        await tunnel.aclose()
 
 
-async def test_openai_realtime(endpoint: Endpoint, provider: WebSocketProvider) -> None:
-    async def converse(connection: ServerConnection) -> None:
-        await connection.send(json.dumps({"type": "session.created", "event_id": "1", "session": {}}))
-        async for message in connection:
-            event = json.loads(message)
-            provider.messages.append(event["type"])
-            if event["type"] == "response.create":
-                for text in ("Par", "is"):
-                    await connection.send(json.dumps({"type": "response.output_text.delta", "delta": text}))
-                await connection.send(json.dumps({"type": "response.done", "response": {}}))
-
-    provider.handler = converse
-    client = AsyncOpenAI(base_url=f"{endpoint.url}/v1", api_key=endpoint.token)
-    said = ""
-    async with client.realtime.connect(model="gpt-realtime") as connection:
-        await connection.session.update(session={"type": "realtime", "output_modalities": ["text"]})
-        item: Any = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": SECRET}]}
-        await connection.conversation.item.create(item=item)
-        await connection.response.create()
-        async for event in connection:
-            if event.type == "response.output_text.delta":
-                said += event.delta
-            if event.type == "response.done":
-                break
-    assert said == "Paris"
-    assert provider.messages == ["session.update", "conversation.item.create", "response.create"]
-    assert provider.paths == ["/v1/realtime?model=gpt-realtime"]
-    assert endpoint.token not in str(provider.headers[0])
-
-
-async def test_openai_responses_over_websocket(endpoint: Endpoint, provider: WebSocketProvider) -> None:
-    async def respond(connection: ServerConnection) -> None:
-        async for message in connection:
-            provider.messages.append(message)
-            await connection.send(
-                json.dumps({"type": "response.output_text.delta", "delta": "Paris", "sequence_number": 1})
-            )
-
-    provider.handler = respond
-    client = AsyncOpenAI(base_url=f"{endpoint.url}/v1", api_key=endpoint.token)
-    async with client.responses.connect() as connection:
-        await connection.response.create(model="m", input=SECRET)
-        event = await connection.recv()
-    assert event.type == "response.output_text.delta"
-    assert event.delta == "Paris"
-    (asked,) = provider.messages
-    assert json.loads(asked) == {"store": False, "type": "response.create", "model": "m", "input": SECRET}
-
-
-async def test_missing_relay_refuses_a_websocket(bed: Testbed, tmp_path: Path) -> None:
-    nowhere = bed.connection("127.0.0.1:1")
-    with running(nowhere, tmp_path) as endpoint:
-        with pytest.raises(InvalidStatus) as refused:
-            await dialled(endpoint)
-        assert refused.value.response.status_code == 502
-        assert refused.value.response.headers["x-blindrelay-error"] == "relay/relay_unreachable"
+@pytest.mark.parametrize(
+    ("hook", "error"),
+    [
+        ({}, None),
+        ({"down": alter.flip(2, -1)}, AlteredResponseError),
+        ({"down": alter.repeat(1)}, AlteredResponseError),
+        ({"down": alter.swap(1)}, AlteredResponseError),
+        ({"down": alter.cut_after(1)}, CutResponseError),
+        ({"up": alter.flip(1, -1)}, BridgeError),
+        ({"up": alter.drop(1)}, BridgeError),
+        ({"up": alter.swap(1)}, BridgeError),
+    ],
+    ids=["honest", "flip down", "repeat down", "swap down", "cut down", "flip up", "drop up", "swap up"],
+)
+async def test_hostile_relay_is_noticed_and_nothing_of_its_doing_is_heard(
+    bed: Testbed, provider: WebSocketProvider, hook: dict[str, Any], error: type[BlindRelayError] | None
+) -> None:
+    heard: list[str] = []
+    with nullcontext() if error is None else pytest.raises(error) as failed:
+        await conversation(bed, Hook(**hook), heard)
+    assert heard in ([["one", "two"]] if error is None else [[], ["one"]])
+    if "up" in hook:
+        assert failed is not None
+        assert failed.value.kind == "malformed"
+        assert [json.loads(said)["event_id"] for said in provider.messages] in ([], ["one"])

@@ -5,6 +5,8 @@
 
 Client, relay and bridge are the real ones. The provider sends fixed bytes in lockstep with the client, so no
 trace depends on time. The sealed bytes are random; sizes, numbers and order are not.
+
+The recorded traces have the records of ADR 29: AES-256-GCM, a response nonce, 20 bytes a record.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ RECORDED: Final = Path(__file__).with_name("wire_traces.json")
 _API: Final = "https://api.openai.com/v1"
 _CHAT: Final = {"model": "m", "messages": [{"role": "user", "content": "What is the capital of France?"}]}
 _LONG_CHAT: Final = {"model": "m", "messages": [{"role": "user", "content": "x" * 300_000}]}
-_EVENTS: Final = (
+EVENTS: Final = (
     b"data: {}\n\n",
     b'data: {"n": 1}\n\n',
     b'data: "%s"\n\n' % (b"x" * 5_000),
@@ -43,10 +45,14 @@ _HEADERS: Final = {"user-agent": "traces", "accept-encoding": "identity"}
 
 
 class FixedProvider:
-    """Sends the same bytes to every client. A streamed event leaves when the client has the one before."""
+    """Sends the same bytes to every client. A streamed event leaves when the client has the one before.
+
+    Attributes:
+        received: released by a client before it asks, and for each piece that it has.
+    """
 
     def __init__(self) -> None:
-        self.received = asyncio.Semaphore(1)
+        self.received = asyncio.Semaphore(0)
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
@@ -71,7 +77,7 @@ class FixedProvider:
         head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
         for piece in (
             head.encode(),
-            *(b"%x\r\n%s\r\n" % (len(each), each) for each in _EVENTS),
+            *(b"%x\r\n%s\r\n" % (len(each), each) for each in EVENTS),
             b"0\r\n\r\n",
         ):
             await self.received.acquire()
@@ -92,6 +98,7 @@ def _respond(writer: asyncio.StreamWriter, status: str, body: dict[str, Any]) ->
 
 
 async def _stream_chat(client: httpx.AsyncClient, provider: FixedProvider) -> None:
+    provider.received.release()
     async with client.stream("POST", f"{_API}/chat/completions", json={**_CHAT, "stream": True}) as response:
         provider.received.release()
         async for _ in response.aiter_raw():
@@ -100,7 +107,7 @@ async def _stream_chat(client: httpx.AsyncClient, provider: FixedProvider) -> No
 
 async def _http_exchanges() -> dict[str, list[Any]]:
     provider = FixedProvider()
-    async with provider.serving() as origin, _tapped(origin) as bed, _client(bed) as client:
+    async with provider.serving() as origin, tapped(origin) as bed, _client(bed) as client:
         await client.get(f"{_API}/models")
         await client.post(f"{_API}/chat/completions", json=_CHAT)
         await client.post(f"{_API}/chat/completions", json=_LONG_CHAT)
@@ -112,7 +119,7 @@ async def _http_exchanges() -> dict[str, list[Any]]:
 
 
 async def _tunnel() -> dict[str, list[Any]]:
-    async with WebSocketProvider().serving() as provider, _tapped(provider.origin) as bed:
+    async with WebSocketProvider().serving() as provider, tapped(provider.origin) as bed:
         tunnel: Any = await SealedTransport(bed.relay).open_tunnel(
             httpx.Request("GET", "wss://api.openai.com/v1/realtime?model=m", headers=_HEADERS)
         )
@@ -129,7 +136,7 @@ async def _tunnel() -> dict[str, list[Any]]:
 
 
 @asynccontextmanager
-async def _tapped(origin: str) -> AsyncIterator[Testbed]:
+async def tapped(origin: str) -> AsyncIterator[Testbed]:
     bed = Testbed("scripted", tap=1_000_000, providers=official_providers(origin))
     await asyncio.to_thread(bed.up)
     try:

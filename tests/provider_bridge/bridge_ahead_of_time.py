@@ -9,23 +9,21 @@ import asyncio
 import sys
 from pathlib import Path
 
-from blindrelay.provider_bridge import Bridge, load_identity, read_bridge_config
+from blindrelay.provider_bridge import Bridge, load_or_make_identity, read_bridge_config
 from blindrelay.provider_bridge.clock import Clock, steady
 
 
 async def main(config_file: Path) -> None:
     ahead = 0.0
-    config = read_bridge_config(config_file)
-    assert isinstance(config.identity_key, Path)
+    identity = load_or_make_identity(config_file.with_name("identity.key"))
     bridge = Bridge(
-        config, load_identity(config.identity_key), clock=Clock(monotonic=lambda: steady() + ahead)
+        read_bridge_config(config_file), identity, clock=Clock(monotonic=lambda: steady() + ahead)
     )
     async with bridge.running() as address:
         print(address, flush=True)
         while line := await asyncio.to_thread(sys.stdin.readline):
             ahead += float(line)
-            # What the process does by itself every few seconds.
-            bridge._keys.advance()
+            bridge._keys.advance()  # what the process does by itself every few seconds
             print(bridge._keys.live, flush=True)
 
 

@@ -36,15 +36,13 @@ def identity() -> IdentityKey:
     return IdentityKey.generate()
 
 
-def provider_at(target: str, preset: str = "openai", credential: bytes | None = b"sk-bridge") -> Provider:
+def provider_at(target: str, preset: str = "openai") -> Provider:
     known = presets()[preset]
     return Provider(
         name=preset,
         origin=known.origin or parse_origin(f"https://{preset}.example"),
         target=parse_origin(target),
-        credential=None
-        if credential is None
-        else Credential(known.credential.header, lambda: known.credential.value(credential)),
+        credential=Credential(known.credential.header, lambda: known.credential.value(b"sk-bridge")),
         injected=known.injected,
         brought=known.brought,
         stateless=known.stateless,
@@ -53,7 +51,6 @@ def provider_at(target: str, preset: str = "openai", credential: bytes | None = 
 
 @pytest.fixture
 def config(provider: ScriptedProvider, tmp_path: Path) -> BridgeConfig:
-    """Tests replace what they are about."""
     return BridgeConfig(
         listen=Address("127.0.0.1", 0),
         identity_key=tmp_path / "identity.key",
@@ -70,8 +67,6 @@ def config(provider: ScriptedProvider, tmp_path: Path) -> BridgeConfig:
 
 @pytest.fixture
 def serve(config: BridgeConfig, identity: IdentityKey) -> Serve:
-    """Starts bridges whose configuration differs in some fields."""
-
     @asynccontextmanager
     async def started(
         *, log: AuditLog | None = None, clock: Clock | None = None, **fields: Any
@@ -84,7 +79,6 @@ def serve(config: BridgeConfig, identity: IdentityKey) -> Serve:
 
 @pytest.fixture
 async def bridge(serve: Serve) -> AsyncIterator[SealedCaller]:
-    """A caller of a running bridge."""
     async with serve() as caller:
         yield caller
 
@@ -96,14 +90,8 @@ async def websocket() -> AsyncIterator[WebSocketProvider]:
 
 
 @pytest.fixture
-def tunnel_config(config: BridgeConfig, websocket: WebSocketProvider) -> BridgeConfig:
-    """Little room, and a provider that speaks WebSocket."""
+async def tunnels_to(serve: Serve, websocket: WebSocketProvider) -> AsyncIterator[SealedCaller]:
+    """A caller of a bridge with little room, whose provider speaks WebSocket."""
     providers = (provider_at(websocket.origin),)
-    return replace(config, providers=providers, max_request=262_144, max_buffered=524_288)
-
-
-@pytest.fixture
-async def tunnels_to(tunnel_config: BridgeConfig, identity: IdentityKey) -> AsyncIterator[SealedCaller]:
-    """A caller of a bridge whose provider speaks WebSocket."""
-    async with calling(Bridge(tunnel_config, identity), identity) as caller:
+    async with serve(providers=providers, max_request=262_144, max_buffered=524_288) as caller:
         yield caller

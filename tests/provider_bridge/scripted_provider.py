@@ -14,10 +14,12 @@ EVENT_STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-
 LAST_CHUNK = b"0\r\n\r\n"
 
 
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
 @dataclass
 class Received:
-    """One HTTP request as it came over the socket."""
-
     request_line: bytes = b""
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     body: bytes = b""
@@ -29,8 +31,6 @@ class Received:
 
 @dataclass
 class Connection:
-    """One of the bridge's connections, and the request that it carries now."""
-
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     request: Received = field(default_factory=Received)
@@ -39,17 +39,11 @@ class Connection:
         self.writer.write(data)
         await self.writer.drain()
 
-    async def send_chunk(self, data: bytes) -> None:
-        await self.send(b"%x\r\n%b\r\n" % (len(data), data))
-
     async def gone(self) -> None:
         """Waits until the bridge has closed its side."""
         with suppress(ConnectionError):
             while await self.reader.read(65_536):
                 pass
-
-    def cut(self) -> None:
-        self.writer.transport.abort()
 
 
 Script = Callable[[Connection], Awaitable[None]]
@@ -62,54 +56,36 @@ def response(body: bytes = b"{}", *, status: bytes = b"200 OK", headers: bytes =
 
 
 def raw(data: bytes, *, cut: bool = False, close: bool = False) -> Script:
-    """Exactly these bytes; then the connection may be reset (cut) or closed."""
+    """Exactly these bytes. Then the connection stays open, unless it is to be reset (cut) or closed."""
 
     async def script(connection: Connection) -> None:
         await connection.send(data)
         if cut:
             await asyncio.sleep(0.05)
-            connection.cut()
+            connection.writer.transport.abort()
         if close:
             connection.writer.close()
 
     return script
 
 
-def paused(release: asyncio.Event, first: bytes = b"") -> Script:
-    """An event stream with this first chunk, if any; its last chunk, "end", waits for `release`."""
-
+def stepwise(release: asyncio.Semaphore, first: bytes, *more: bytes) -> Script:
     async def script(connection: Connection) -> None:
-        await connection.send(EVENT_STREAM)
-        if first:
-            await connection.send_chunk(first)
-        await release.wait()
-        await connection.send_chunk(b"end")
-        await connection.send(LAST_CHUNK)
+        await connection.send(first)
+        for data in more:
+            await release.acquire()
+            await connection.send(data)
 
     return script
 
 
-def until_gone(gone: asyncio.Event, data: bytes = b"", *, flood: bool = False) -> Script:
-    """These bytes, and a flood of chunks if wanted; `gone` is set when the bridge has closed its side."""
-
-    async def script(connection: Connection) -> None:
-        await connection.send(data)
-        flooding = asyncio.create_task(_flood(connection)) if flood else None
-        await connection.gone()
-        if flooding is not None:
-            flooding.cancel()
-        gone.set()
-
-    return script
-
-
-async def _flood(connection: Connection) -> None:
+async def flood(connection: Connection) -> None:
+    await connection.send(EVENT_STREAM)
     while True:
-        await connection.send_chunk(b"x" * 65_536)
+        await connection.send(chunk(b"x" * 65_536))
 
 
 def certified(authority: trustme.CA, name: str = "localhost") -> ssl.SSLContext:
-    """The server's side of TLS with a certificate from this authority."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(name).configure_cert(context)
     return context
@@ -151,8 +127,8 @@ class ScriptedProvider:
             await asyncio.sleep(0)  # the transports close in the next turn of the loop
 
     async def idle(self) -> None:
-        """Waits until no script runs."""
-        await asyncio.gather(*self._running, return_exceptions=True)
+        """Waits until the bridge has closed every connection."""
+        await asyncio.wait_for(asyncio.gather(*self._running, return_exceptions=True), 40)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -10,24 +10,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from blindrelay.provider_bridge import Bridge
 from blindrelay.sealing import ClientExchange, encapsulate
 from blindrelay.trust import IdentityKey, VerifiedDirectory, verify_directory
+from blindrelay.v1 import inner_pb2 as inner
 from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.exchange_pb2 import ExchangeRequest, ExchangeResponse, GetKeyDirectoryResponse
 from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, EXCHANGE_METHOD, KEY_DIRECTORY_METHOD
-from blindrelay.v1.inner_pb2 import (
-    CREDENTIAL_INJECTED,
-    DEADLINE_CLASS_MINUTE,
-    EXCHANGE_KIND_EXCHANGE,
-    ErrorCode,
-    Execution,
-    Header,
-    RequestHead,
-    ResponsePart,
-)
+from blindrelay.v1.inner_pb2 import ErrorCode, Execution, Header, RequestHead, ResponsePart
 
 Call = grpc.aio.StreamStreamCall[Any, Any]
 CHAT = "https://api.openai.com/v1/chat/completions"
@@ -36,23 +29,15 @@ CHAT = "https://api.openai.com/v1/chat/completions"
 def request_head(url: str = CHAT, method: str = "POST", **fields: Any) -> RequestHead:
     """A head that a bridge accepts; `fields` replace what it says."""
     headers = fields.pop("headers", {b"content-type": b"application/json"} if method == "POST" else {})
-    default: dict[str, Any] = {
-        "kind": EXCHANGE_KIND_EXCHANGE,
-        "credential": CREDENTIAL_INJECTED,
-        "deadline_class": DEADLINE_CLASS_MINUTE,
-    }
-    return RequestHead(
-        method=method,
-        url=url,
-        headers=[Header(name=name, value=value) for name, value in headers.items()],
-        **(default | fields),
-    )
+    fields.setdefault("kind", inner.EXCHANGE_KIND_EXCHANGE)
+    fields.setdefault("credential", inner.CREDENTIAL_INJECTED)
+    fields.setdefault("deadline_class", inner.DEADLINE_CLASS_MINUTE)
+    listed = [Header(name=name, value=value) for name, value in headers.items()]
+    return RequestHead(method=method, url=url, headers=listed, **fields)
 
 
 @dataclass
 class SealedRequest:
-    """A request as it travels: one envelope and the messages that belong to it."""
-
     envelope: bytes
     messages: list[bytes]
     exchange: ClientExchange
@@ -88,9 +73,7 @@ class Response:
         self.records += 1
         if part.HasField("head"):
             self.status = part.head.status
-            self.headers = {
-                header.name.decode(): header.value.decode("latin-1") for header in part.head.headers
-            }
+            self.headers = {each.name.decode(): each.value.decode("latin-1") for each in part.head.headers}
         if part.body:
             self.pieces.append(part.body)
         if part.HasField("tail"):
@@ -103,12 +86,11 @@ class Response:
 
 @dataclass
 class SealedCaller:
-    """Talks to one bridge."""
-
     address: str
     identity: bytes
     metadata: tuple[tuple[str, str], ...] = ()
     credentials: grpc.ChannelCredentials | None = None
+    served: Any = None
 
     def __post_init__(self) -> None:
         options = [*CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", "localhost")]
@@ -117,12 +99,8 @@ class SealedCaller:
             if self.credentials is None
             else grpc.aio.secure_channel(self.address, self.credentials, options=options)
         )
-        self._exchange: grpc.aio.StreamStreamMultiCallable[Any, Any] = self.channel.stream_stream(
-            EXCHANGE_METHOD
-        )
-        self._directory: grpc.aio.UnaryUnaryMultiCallable[Any, Any] = self.channel.unary_unary(
-            KEY_DIRECTORY_METHOD
-        )
+        self._exchange: Any = self.channel.stream_stream(EXCHANGE_METHOD)
+        self._directory: Any = self.channel.unary_unary(KEY_DIRECTORY_METHOD)
 
     async def __aenter__(self) -> SealedCaller:
         return self
@@ -146,7 +124,7 @@ class SealedCaller:
             "issued_at": int(time.time()) // 10 * 10,
             "max_units": 1_000_000,
         }
-        return Envelope(**(default | fields)), key.config
+        return Envelope(**default | fields), key.config
 
     async def seal(
         self, head: RequestHead | None = None, body: bytes = b"{}", **envelope: Any
@@ -155,16 +133,15 @@ class SealedCaller:
         encoded = made.SerializeToString(deterministic=True)
         exchange = encapsulate(encoded, config)
         exchange.request.head(head or request_head())
-        first, *more = [*exchange.request.body(body), *exchange.request.end()]
-        messages = [
-            ExchangeRequest(encapsulated_secret=exchange.encapsulated_secret, sealed=first),
-            *(ExchangeRequest(sealed=sealed) for sealed in more),
-        ]
+        records = [*exchange.request.body(body), *exchange.request.end()]
+        messages = [ExchangeRequest(sealed=sealed) for sealed in records]
+        messages[0].encapsulated_secret = exchange.encapsulated_secret
         return SealedRequest(encoded, [message.SerializeToString() for message in messages], exchange)
 
     def start(self, request: SealedRequest) -> Call:
         """A call on which nothing has been sent yet."""
-        return self._exchange(metadata=(*self.metadata, *request.metadata))
+        call: Call = self._exchange(metadata=(*self.metadata, *request.metadata))
+        return call
 
     async def begin(self, request: SealedRequest, count: int = 1) -> Call:
         """A call on which the first `count` messages have been sent."""
@@ -180,22 +157,18 @@ class SealedCaller:
         return call
 
     async def complete(self, request: SealedRequest) -> Response:
-        """Sends a request; the whole response."""
         return await collect(await self.send(request), request)
 
     async def exchange(self, head: RequestHead | None = None, body: bytes = b"{}") -> Response:
-        """One whole exchange."""
         return await self.complete(await self.seal(head, body))
 
 
 @asynccontextmanager
-async def calling(bridge: Bridge, identity: IdentityKey, **fields: Any) -> AsyncIterator[SealedCaller]:
-    """Runs a bridge and calls it; `fields` are those of SealedCaller."""
-    async with (
-        bridge.running() as address,
-        SealedCaller(str(address), identity.public_key, **fields) as caller,
-    ):
+async def calling(bridge: Bridge, identity: IdentityKey) -> AsyncIterator[SealedCaller]:
+    async with bridge.running() as address:
+        caller = SealedCaller(str(address), identity.public_key, served=bridge)
         yield caller
+        await caller.channel.close()
 
 
 async def parts(call: Call, request: SealedRequest) -> AsyncIterator[ResponsePart]:
@@ -217,6 +190,15 @@ async def collect(call: Call, request: SealedRequest) -> Response:
     return response
 
 
+def health(caller: SealedCaller, method: str = "Check") -> Any:
+    kind: Any = caller.channel.unary_unary if method == "Check" else caller.channel.unary_stream
+    return kind(
+        f"/grpc.health.v1.Health/{method}",
+        request_serializer=HealthCheckRequest.SerializeToString,
+        response_deserializer=HealthCheckResponse.FromString,
+    )
+
+
 async def outer_status(call: Call) -> tuple[grpc.StatusCode, str | None]:
     """The status of a call that ends without a single record."""
     try:
@@ -227,12 +209,10 @@ async def outer_status(call: Call) -> tuple[grpc.StatusCode, str | None]:
 
 
 def with_sealed(request: SealedRequest, index: int, sealed: bytes) -> SealedRequest:
-    """The request with one record replaced."""
     return with_message(request, index, sealed=sealed)
 
 
 def with_message(request: SealedRequest, index: int, **fields: bytes) -> SealedRequest:
-    """The request with fields of one message replaced."""
     message = ExchangeRequest.FromString(request.messages[index])
     for name, value in fields.items():
         setattr(message, name, value)
@@ -242,5 +222,4 @@ def with_message(request: SealedRequest, index: int, **fields: bytes) -> SealedR
 
 
 def flipped(record: bytes) -> bytes:
-    """A record with its last bit changed."""
     return record[:-1] + bytes([record[-1] ^ 1])

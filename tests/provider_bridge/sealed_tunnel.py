@@ -21,24 +21,18 @@ HELLO = json.dumps({"type": "session.update", "session": {"instructions": "Be br
 
 @dataclass
 class SealedTunnel:
-    """One tunnel through one bridge."""
-
     request: SealedRequest
     call: Call
 
     @classmethod
     async def opened(cls, caller: SealedCaller, url: str = REALTIME, **fields: Any) -> SealedTunnel:
-        """Sends the head. What the bridge makes of it is in head()."""
         made, config = await caller.envelope()
         encoded = made.SerializeToString(deterministic=True)
         exchange = encapsulate(encoded, config)
-        head = request_head(url, "GET", kind=EXCHANGE_KIND_TUNNEL, **fields)
-        (first,) = exchange.request.open_tunnel(head)
-        request = SealedRequest(encoded, [], exchange)
-        tunnel = cls(request, caller.start(request))
+        (first,) = exchange.request.open_tunnel(request_head(url, "GET", kind=EXCHANGE_KIND_TUNNEL, **fields))
         message = ExchangeRequest(encapsulated_secret=exchange.encapsulated_secret, sealed=first)
-        await tunnel.call.write(message.SerializeToString())
-        return tunnel
+        request = SealedRequest(encoded, [message.SerializeToString()], exchange)
+        return cls(request, await caller.begin(request))
 
     async def part(self) -> ResponsePart | None:
         """The next part; None at the stream's end. Raises as the core does."""
@@ -70,32 +64,32 @@ class SealedTunnel:
             await self.call.write(ExchangeRequest(sealed=record).SerializeToString())
         await self.call.done_writing()
 
+    async def over(self) -> None:
+        """Ends the request, after which nothing more comes."""
+        await self.end()
+        assert await self.part() is None
+
     async def heard(self) -> bytes:
-        """The next whole message."""
         data = b""
         while True:
             part = await self.part()
             assert part is not None
             assert part.HasField("frame"), part
-            assert part.frame.opcode != CLOSE
             data += part.frame.data
             if part.frame.fin:
                 return data
 
     async def closed(self) -> tuple[int | None, str]:
         """The provider's close, and after it nothing but the tail."""
-        part = await self.part()
-        assert part is not None
-        assert part.frame.opcode == CLOSE
-        tail = await self.part()
+        close, tail = await self.part(), await self.part()
+        assert close is not None
         assert tail is not None
-        assert tail.HasField("tail")
+        assert (close.frame.opcode, tail.HasField("tail")) == (CLOSE, True)
         assert self.request.exchange.response.finished
-        return close_reason(part.frame)
+        return close_reason(close.frame)
 
 
 async def opened(caller: SealedCaller, url: str = REALTIME, **fields: Any) -> SealedTunnel:
-    """A tunnel that the provider has accepted."""
     tunnel = await SealedTunnel.opened(caller, url, **fields)
     assert (await tunnel.response()).status == 101
     return tunnel

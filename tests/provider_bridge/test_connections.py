@@ -1,117 +1,61 @@
-"""Connections to a provider: used again, bounded, probed, and ended with the response that they carry."""
+"""Connections to a provider: used again, bounded, probed, ended with their response, and never in the way."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import struct
-from contextlib import aclosing
-from dataclasses import replace
+from contextlib import ExitStack, aclosing, closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import h11
 import pytest
 
 from blindrelay.provider_bridge import ProviderError
 from blindrelay.provider_bridge.upstream import pool
+from blindrelay.provider_bridge.upstream.connection import HttpConnection
 from blindrelay.provider_bridge.upstream.failures import Failure
-from blindrelay.provider_bridge.upstream.provider_call import body_end
-from blindrelay.v1.http_headers import Header
-from blindrelay.v1.inner_pb2 import (
-    BODY_END_CHUNKED,
-    BODY_END_CLOSE,
-    BODY_END_LENGTH,
-    BODY_END_NONE,
-    ERROR_CODE_OVERLOADED,
-    EXECUTION_NOT_STARTED,
-    BodyEnd,
-)
+from blindrelay.provider_bridge.upstream.pool import Pool
+from blindrelay.provider_bridge.upstream.provider_tunnel import ProviderTunnel
+from blindrelay.provider_bridge.upstream.socket_stream import READ_SIZE, SocketStream
+from blindrelay.provider_bridge.upstream.transport import ResponseBody
+from blindrelay.v1.limits import MAX_BODY_PIECE
 
 from .conftest import provider_at
-from .scripted_provider import EVENT_STREAM, Connection, ScriptedProvider, raw, response
+from .scripted_provider import EVENT_STREAM, Connection, ScriptedProvider, raw
 from .upstream_call import called, upstream
 
-LENGTH, CHUNKED = (b"Content-Length", b"5"), (b"Transfer-Encoding", b"chunked")
 LARGE = b'{"x":"' + b"a" * 8_000_000 + b'"}'
 WHOLE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 
 
-@pytest.mark.parametrize(
-    ("method", "status", "headers", "end"),
-    [
-        ("POST", 200, [LENGTH], BODY_END_LENGTH),
-        ("POST", 200, [CHUNKED], BODY_END_CHUNKED),
-        ("POST", 200, [LENGTH, CHUNKED], BODY_END_CHUNKED),
-        ("POST", 200, [], BODY_END_CLOSE),
-        ("HEAD", 200, [LENGTH], BODY_END_NONE),
-        ("GET", 204, [], BODY_END_NONE),
-        ("GET", 304, [LENGTH], BODY_END_NONE),
-    ],
-)
-def test_body_ends_as_rfc_9112_says(
-    method: str, status: int, headers: list[Header], end: BodyEnd.ValueType
-) -> None:
-    assert body_end(method, status, headers) == end
+async def test_connection_is_used_again_after_a_whole_response_alone(provider: ScriptedProvider) -> None:
+    unasked = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nforged"
+    for script, connections in ((raw(WHOLE), 1), (raw(WHOLE, close=True), 3), (raw(WHOLE + unasked), 3)):
+        provider.connections, provider.script = 0, script
+        async with upstream(provider_at(provider.origin)) as here:
+            for _ in range(3):
+                assert await here.call() == (200, b"{}")
+                await asyncio.sleep(0.05)  # for the provider's close
+        assert provider.connections == connections
 
 
-async def test_call_without_a_credential_has_none(provider: ScriptedProvider) -> None:
-    await called(replace(provider_at(provider.origin), credential=None))
-    assert b"authorization" not in provider.received[0].named
-
-
-@pytest.mark.parametrize(
-    ("data", "close", "connections"),
-    [
-        (WHOLE, False, 1),
-        (WHOLE, True, 3),
-        (WHOLE + b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nforged", False, 3),
-    ],
-    ids=["whole", "closed", "followed by unasked bytes"],
-)
-async def test_connection_is_used_again_after_a_whole_response_alone(
-    provider: ScriptedProvider, data: bytes, close: bool, connections: int
-) -> None:
-    provider.script = raw(data, close=close)
-    async with upstream(provider_at(provider.origin)) as here:
-        for _ in range(3):
-            assert await here.call() == (200, b"{}")
-            await asyncio.sleep(0.05)  # for the provider's close
-    assert (provider.connections, len(provider.received)) == (connections, 3)
-
-
-async def test_idle_connections_are_closed_after_a_while(
+async def test_connections_are_closed_when_idle_and_waited_for_only_so_long(
     provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "IDLE_SECONDS", 0.1)
-    gone = asyncio.Event()
-    whole = response()
-
-    async def script(connection: Connection) -> None:
-        await whole(connection)
-        await connection.gone()
-        gone.set()
-
-    provider.script = script
-    async with upstream(provider_at(provider.origin)) as here, asyncio.timeout(20):
-        await here.call()
-        await gone.wait()
-
-
-async def test_call_waits_only_so_long_for_a_connection(
-    provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
-) -> None:
     monkeypatch.setattr(pool, "MAX_CONNECTIONS", 1)
     monkeypatch.setattr(pool, "WAIT_SECONDS", 0.05)
-    provider.script = raw(EVENT_STREAM)
-    async with (
-        upstream(provider_at(provider.origin)) as here,
-        aclosing(await here.begin()),
-        asyncio.timeout(20),
-    ):
-        with pytest.raises(ProviderError) as failed:
-            await here.begin()
-    error = failed.value
-    assert (error.failure, error.code) == (Failure.NO_CONNECTION_FREE, ERROR_CODE_OVERLOADED)
-    assert error.execution == EXECUTION_NOT_STARTED
+    async with upstream(provider_at(provider.origin)) as here:
+        await here.call()
+        await provider.idle()
+        provider.script = raw(EVENT_STREAM)
+        async with aclosing(await here.begin()):
+            with pytest.raises(ProviderError) as failed:
+                await here.begin()
+    assert failed.value.failure is Failure.NO_CONNECTION_FREE
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="timers are read in /proc")
@@ -158,9 +102,9 @@ async def test_unreachable_address_is_passed_over(
 ) -> None:
     """One address swallows connections, as IPv6 does in many networks; the other works."""
     real = socket.getaddrinfo
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
-        fillers = [socket.socket() for _ in range(4)]
-        for filler in fillers:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as fillers:
+        for _ in range(4):
+            filler = fillers.enter_context(socket.socket())
             filler.setblocking(False)
             filler.connect_ex(full.getsockname())
 
@@ -170,5 +114,72 @@ async def test_unreachable_address_is_passed_over(
 
         monkeypatch.setattr(socket, "getaddrinfo", both)
         assert await called(provider_at(provider.origin)) == (200, b"{}")
-        for filler in fillers:
-            filler.close()
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+TINY = b"1\r\na\r\n" * (READ_SIZE // 6)
+FRAMING = b"1;" + b"x" * (READ_SIZE - 7) + b"\r\na\r\n"
+PING = b"\x89\x00"
+
+
+class EndlessStream:
+    def __init__(self, first: bytes, repeated: bytes) -> None:
+        self._next, self._repeated = first, repeated
+        self.reads = 0
+        self.written: list[int] = []
+
+    def poll(self) -> bool:
+        return True
+
+    def take(self) -> bytes:
+        self.reads += 1
+        taken, self._next = self._next, self._repeated
+        return taken
+
+    def put_back(self, data: bytes) -> None:
+        self._next = data
+
+    async def arrival(self, timeout: float | None = None) -> bool:
+        await asyncio.sleep(0)
+        return True
+
+    def send(self, data: bytes) -> int:
+        return len(data)
+
+    async def write(self, data: bytes, timeout: float) -> None:
+        self.written.append(len(data))
+
+
+@pytest.mark.parametrize("chunks", [TINY, FRAMING])
+async def test_endless_chunks_are_taken_a_few_at_a_time(chunks: bytes) -> None:
+    stream = EndlessStream(CHUNKED, chunks)
+    connection = HttpConnection(cast(SocketStream, stream))
+    await connection.request(h11.Request(method="GET", target="/", headers=[("host", "provider")]))
+    body = ResponseBody(connection, cast(Pool, None))
+    for _ in range(3):
+        before = stream.reads
+        assert await body.arrival(None)
+        assert len(body.take(MAX_BODY_PIECE)) <= 100
+        assert stream.reads - before <= 100
+
+
+async def test_other_tasks_run_even_if_data_is_there_at_once() -> None:
+    here, there = socket.socketpair()
+    here.setblocking(False)
+    with there, closing(SocketStream(here)) as stream:
+        there.sendall(b"x")
+        turn = asyncio.create_task(asyncio.sleep(0))
+        assert await stream.arrival()
+        await asyncio.sleep(0)
+        assert turn.done()
+
+
+async def test_endless_pings_are_answered_a_few_at_a_time() -> None:
+    stream = EndlessStream(b"", PING * (READ_SIZE // 2))
+    stream.take()
+    tunnel = ProviderTunnel(cast(ResponseBody, SimpleNamespace(switched=lambda: stream)), [])
+    receiving = asyncio.create_task(tunnel.receive())
+    while len(stream.written) < 3:  # noqa: ASYNC110 (nobody is told)
+        await asyncio.sleep(0)
+    receiving.cancel()
+    assert sum(stream.written) <= 50_000

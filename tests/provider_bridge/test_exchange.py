@@ -1,35 +1,39 @@
-"""Whole exchanges through the real core and the real gRPC server: what reaches the provider."""
+"""Exchanges through the real core and gRPC server: what reaches the provider, and what comes back."""
 
 from __future__ import annotations
 
 import asyncio
+import gzip
+from dataclasses import replace
 
 import pytest
 
-from blindrelay.provider_bridge import BridgeConfig
-from blindrelay.v1.inner_pb2 import BODY_END_LENGTH, CREDENTIAL_BROUGHT
+from blindrelay.provider_bridge import BridgeConfig, parse_calls
+from blindrelay.v1.inner_pb2 import (
+    BODY_END_CHUNKED,
+    BODY_END_CLOSE,
+    BODY_END_LENGTH,
+    BODY_END_NONE,
+    CREDENTIAL_BROUGHT,
+)
 
-from .conftest import Serve, provider_at
-from .scripted_provider import Connection, ScriptedProvider, response
-from .sealed_caller import CHAT, SealedCaller, request_head
+from .conftest import Serve
+from .scripted_provider import EVENT_STREAM, LAST_CHUNK, ScriptedProvider, chunk, raw, response, stepwise
+from .sealed_caller import CHAT, SealedCaller, parts, request_head
 
-JSON = b"content-type: application/json\r\n"
-
-
-async def test_small_exchange_is_one_record_each_way(
-    bridge: SealedCaller, provider: ScriptedProvider
-) -> None:
-    provider.script = response(b'{"ok":true}', headers=JSON)
-    request = await bridge.seal(body=b'{"model":"m"}')
-    assert len(request.messages) == 1
-    got = await bridge.complete(request)
-    assert (got.status, got.body, got.body_end, got.records) == (200, b'{"ok":true}', BODY_END_LENGTH, 1)
-    assert got.headers == {"content-type": "application/json", "content-length": "11"}
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"transfer-encoding: chunked\r\n"
 
 
 async def test_request_reaches_the_provider(bridge: SealedCaller, provider: ScriptedProvider) -> None:
+    provider.script = response(b'{"ok":true}', headers=b"content-type: application/json\r\n")
     headers = {b"content-type": b"application/json", b"accept": b"text/event-stream", b"openai-beta": b"\xe4"}
-    await bridge.exchange(request_head(CHAT + "?alt=%2F&after=x:y@z", headers=headers), b'{"n": 1}')
+    head = request_head(CHAT + "?alt=%2F&after=x:y@z", headers=headers)
+    request = await bridge.seal(head, b'{"n": 1}')
+    got = await bridge.complete(request)
+    assert (got.status, got.body, got.body_end) == (200, b'{"ok":true}', BODY_END_LENGTH)
+    assert (len(request.messages), got.records) == (1, 1), "a small exchange is one record each way"
+    assert got.headers == {"content-type": "application/json", "content-length": "11"}
     (received,) = provider.received
     assert received.request_line == b"POST /v1/chat/completions?alt=%2F&after=x:y@z HTTP/1.1"
     assert received.headers == [
@@ -65,25 +69,109 @@ async def test_proxies_of_the_environment_are_not_used(serve: Serve, monkeypatch
         assert (await caller.exchange()).status == 200
 
 
-async def test_provider_that_comes_back_is_reached_at_once(serve: Serve, config: BridgeConfig) -> None:
-    provider = ScriptedProvider()
-    async with provider.serving():
-        providers = (provider_at(provider.origin),)
-    async with serve(providers=providers) as caller:
-        async with provider.serving():
-            assert (await caller.exchange()).status == 200
-        assert (await caller.exchange()).failure == ("PROVIDER_UNREACHABLE", "NOT_STARTED")
-        async with provider.serving():
-            assert (await caller.exchange()).status == 200
+async def test_pieces_arrive_while_the_provider_holds_back_the_rest(
+    bridge: SealedCaller, provider: ScriptedProvider
+) -> None:
+    release = asyncio.Semaphore(0)
+    pieces = [b"data: %d\n\n" % number for number in range(3)]
+    provider.script = stepwise(release, EVENT_STREAM, *map(chunk, pieces), LAST_CHUNK)
+    request = await bridge.seal()
+    received = parts(await bridge.send(request), request)
+    head = await anext(received)
+    assert (head.head.status, head.body) == (200, b"")
+    for piece in pieces:
+        release.release()
+        part = await anext(received)
+        assert (part.body, part.HasField("tail")) == (piece, False)
+    release.release()
+    assert (await anext(received)).tail.body_end == BODY_END_CHUNKED
+    assert [part async for part in received] == []
 
 
-async def test_many_exchanges_share_one_channel(bridge: SealedCaller, provider: ScriptedProvider) -> None:
-    everybody = asyncio.Barrier(80)
+async def test_slow_response_of_known_length_is_not_held_back(
+    bridge: SealedCaller, provider: ScriptedProvider
+) -> None:
+    release = asyncio.Semaphore(0)
+    provider.script = stepwise(release, OK + b"content-length: 6\r\n\r\nabc", b"def")
+    request = await bridge.seal()
+    received = parts(await bridge.send(request), request)
+    first = await anext(received)
+    assert (first.head.status, first.body) == (200, b"abc")
+    release.release()
+    assert b"".join([part.body async for part in received]) == b"def"
 
-    async def script(connection: Connection) -> None:
-        await everybody.wait()
-        await connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
 
-    provider.script = script
-    responses = await asyncio.gather(*(bridge.exchange() for _ in range(80)))
-    assert {got.status for got in responses} == {200}
+async def test_chunks_of_any_size_arrive(bridge: SealedCaller, provider: ScriptedProvider) -> None:
+    for size, times in ((1, 8), (1_000, 8_000), (65_536, 8_000), (300_000, 8_000)):
+        body = bytes(range(256)) * times
+        chunks = (chunk(body[start : start + size]) for start in range(0, len(body), size))
+        provider.script = raw(CHUNKED + b"\r\n" + b"".join(chunks) + LAST_CHUNK)
+        got = await bridge.exchange()
+        assert (got.body, got.body_end) == (body, BODY_END_CHUNKED)
+        assert max(len(piece) for piece in got.pieces) <= 65_536
+        assert got.records < 200, "small pieces that are there together travel together"
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body"),
+    [
+        (b"307 Temporary Redirect", {"location": "/v1/other"}, b""),
+        (b"200 OK", {"content-encoding": "gzip"}, gzip.compress(b'{"ok":true}', mtime=0)),
+    ],
+)
+async def test_response_is_passed_on_as_it_is(
+    bridge: SealedCaller, provider: ScriptedProvider, status: bytes, headers: dict[str, str], body: bytes
+) -> None:
+    """A redirect is not followed, a cookie is neither returned nor kept, a coding is not undone."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
+    provider.script = response(body, status=status, headers=lines + b"set-cookie: user=one; Path=/\r\n")
+    for _ in range(2):
+        got = await bridge.exchange()
+        assert (got.status, got.body, got.code) == (int(status[:3]), body, "")
+        assert got.headers == {"content-length": str(len(body))} | headers
+    assert len(provider.received) == 2
+    assert b"cookie" not in provider.received[1].named
+
+
+async def test_response_without_a_body_leaves_its_connection_usable(
+    serve: Serve, config: BridgeConfig, provider: ScriptedProvider
+) -> None:
+    calls = parse_calls(["HEAD /v1/models", "GET /v1/models"])
+    async with serve(providers=(replace(config.providers[0], injected=calls),)) as caller:
+        for method, head in (
+            ("HEAD", b"200 OK\r\ncontent-length: 5"),
+            ("GET", b"204 No Content"),
+            ("GET", b"304 Not Modified\r\ncontent-length: 5"),
+        ):
+            provider.script = raw(b"HTTP/1.1 " + head + b"\r\n\r\n")
+            got = await caller.exchange(request_head("https://api.openai.com/v1/models", method), b"")
+            assert (got.body, got.body_end, got.code) == (b"", BODY_END_NONE, "")
+    assert provider.connections == 1
+
+
+async def test_interim_responses_and_trailers_are_dropped(
+    bridge: SealedCaller, provider: ScriptedProvider
+) -> None:
+    provider.script = raw(
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
+        + CHUNKED
+        + b"content-length: 9\r\ntrailer: x-sum\r\n\r\n2\r\n{}\r\n0\r\nx-sum: 1\r\nset-cookie: a=b\r\n\r\n"
+    )
+    for _ in range(2):
+        got = await bridge.exchange()
+        assert (got.status, got.body, got.body_end, got.code) == (200, b"{}", BODY_END_CHUNKED, "")
+        assert not {"link", "trailer", "x-sum", "set-cookie", "content-length"} & set(got.headers)
+    assert provider.connections == 1
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+async def test_response_that_ends_with_its_connection_is_whole_if_the_operator_says_so(
+    serve: Serve, config: BridgeConfig, provider: ScriptedProvider, allowed: bool
+) -> None:
+    provider.script = raw(b"HTTP/1.0 200 OK\r\n\r\na response", close=True)
+    async with serve(providers=(replace(config.providers[0], allow_close_delimited=allowed),)) as caller:
+        got = await caller.exchange()
+    assert got.body == b"a response", "what came is shown"
+    assert got.body_end == (BODY_END_CLOSE if allowed else 0)
+    assert got.failure == (("", "") if allowed else ("PROVIDER_FAILED", "STARTED"))
+    assert ("allow_close_delimited" in got.message) is not allowed

@@ -29,30 +29,31 @@ from .conftest import provider_at
 from .sealed_caller import CHAT, request_head
 
 PROVIDERS = [provider_at("http://127.0.0.1:1", preset) for preset in presets()]
-TRANSCRIPTIONS = "https://api.openai.com/v1/audio/transcriptions"
-VARIATIONS = "https://api.openai.com/v1/images/variations"
+API = "https://api.openai.com"
+TRANSCRIPTIONS = f"{API}/v1/audio/transcriptions"
 DEEPSEEK = "https://api.deepseek.com/chat/completions"
 JSON = b"application/json"
 FORM = b"multipart/form-data"
 HEADS = sorted((Path(__file__).parents[2] / "spec" / "vectors" / "head").glob("*.json"))
+MODEL_FORM = b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nv\r\n--x--\r\n'
+STORED_FORM = MODEL_FORM.replace(b"model", b"file_id")
 
 
-def plan(*arguments: Any, **fields: Any) -> PlannedCall:
-    return plan_call(request_head(*arguments, **fields), PROVIDERS)
+def plan(**fields: Any) -> PlannedCall:
+    return plan_call(request_head(**fields), PROVIDERS)
 
 
-def judge(*arguments: Any, body: bytes | None, **fields: Any) -> None:
-    call = plan(*arguments, **fields)
-    if body is not None and call.check is not None:
+def judge(body: bytes | None = None, **fields: Any) -> None:
+    call = plan(**fields)
+    if body is not None:
+        assert call.check is not None
         call.check.apply(call.provider.stateless, body)
 
 
-def refusal(*arguments: Any, body: bytes | None = None, **fields: Any) -> tuple[str, str]:
-    """The code and the sentence that a request is refused with."""
-    with pytest.raises(RequestError) as refused:
-        judge(*arguments, body=body, **fields)
-    assert refused.value.execution == EXECUTION_NOT_STARTED
-    return ErrorCode.Name(refused.value.code).removeprefix("ERROR_CODE_"), str(refused.value)
+def typed(content_type: bytes, **headers: bytes) -> dict[bytes, bytes]:
+    """These headers; an underscore is a hyphen."""
+    named = {name.replace("_", "-").encode(): value for name, value in headers.items()}
+    return {b"content-type": content_type} | named
 
 
 @pytest.mark.parametrize("path", HEADS, ids=[path.stem for path in HEADS])
@@ -68,173 +69,116 @@ def test_head_is_judged_as_its_vector_says(path: Path) -> None:
 
 
 def test_allowed_call_is_planned() -> None:
-    call = plan(CHAT + "?alt=1", headers={b"content-type": JSON, b"accept": b"*/*"})
+    call = plan(url=CHAT + "?alt=1", headers={b"content-type": JSON, b"accept": b"*/*"})
     assert call.provider is PROVIDERS[0]
     assert (call.method, call.url.target) == ("POST", b"/v1/chat/completions?alt=1")
     assert call.headers == [(b"accept", b"*/*"), (b"content-type", JSON)]
-    assert (call.injected, call.deadline) == (True, 60)
+    assert (call.injected, call.deadline, call.bodiless) == (True, 60, False)
+    assert plan(url=f"{API}:443/v1/chat/completions").provider is PROVIDERS[0], "it is the usual port"
+    assert plan(url=f"{API}/v1/models", method="GET").bodiless
+    assert plan(shaping=Shaping(profile=1))  # type: ignore[arg-type]
+    assert [plan(deadline_class=each).deadline for each in range(5)] == [3_600, 60, 600, 3_600, 21_600]
 
 
-@pytest.mark.parametrize(
-    ("deadline_class", "seconds"), [(0, 3_600), (1, 60), (2, 600), (3, 3_600), (4, 21_600)]
-)
-def test_deadline_classes(deadline_class: int, seconds: int) -> None:
-    assert plan(deadline_class=deadline_class).deadline == seconds
+OTHER_VERSION: list[tuple[dict[str, Any], str, str]] = [
+    ({"shaping": Shaping(profile=4)}, "UNSUPPORTED", "shaped"),  # type: ignore[arg-type]
+    ({"shaping": Shaping(tick_class=1)}, "UNSUPPORTED", "shaped"),
+    ({"shaping": Shaping(cell_class=1)}, "UNSUPPORTED", "shaped"),
+    ({"price_table_hash": b"x"}, "UNSUPPORTED", "receipts"),
+    ({"rounding": ROUNDING_EXACT}, "UNSUPPORTED", "receipts"),
+    ({"retry_token": b"x"}, "UNSUPPORTED", "retry tokens"),
+    ({"on_disconnect": 2}, "UNSUPPORTED", "on_disconnect"),
+    *(({"kind": kind}, "MALFORMED", "kind") for kind in (0, 9)),
+    *(({"credential": credential}, "MALFORMED", "credential") for credential in (0, 9)),
+    *(({"deadline_class": deadline}, "MALFORMED", "deadline class") for deadline in (5, -1)),
+]
+NOT_ALLOWED: list[tuple[dict[str, Any], str]] = [
+    ({"kind": EXCHANGE_KIND_TUNNEL}, "a WebSocket at"),
+    ({"url": f"{API}/v1/../v1/chat/completions"}, "dot segment"),
+    ({"url": f"{API}:8443/v1/chat/completions"}, "does not serve https://api.openai.com:8443"),
+    ({"url": "http://api.openai.com:443/v1/chat/completions"}, "not serve http://api.openai.com:443"),
+    ({"url": "http://127.0.0.1:1/v1/chat/completions"}, "does not serve http://127.0.0.1:1"),
+    ({"url": f"{API}/v1/unknown"}, "credentials=brought"),
+    ({"url": f"{API}/v1/files", "method": "GET"}, "GET /v1/files is .*credentials=brought"),
+    ({"url": f"{API}/v2/chat"}, "does not allow POST /v2/chat"),
+    ({"url": f"{CHAT}?$httpMethod=DELETE"}, r"the query parameter \$httpMethod is not one that passes"),
+    *(({"method": method, "headers": {}}, " ") for method in ("GET", "post", "", "CONNECT")),
+    ({"headers": typed(JSON, authorization=b"Bearer mine")}, "authorization belongs to a credential"),
+    ({"headers": typed(JSON, x_title=b"mine")}, "x-title does not pass"),
+    *(
+        ({"headers": typed(content_type)}, "content-type")
+        for content_type in (
+            *(b"", b"text/plain", JSON + b"; charset=utf-16", JSON + b", text/plain", JSON + b"x"),
+            FORM + b"; boundary=x",
+        )
+    ),
+    *(
+        ({"url": TRANSCRIPTIONS, "headers": typed(content_type)}, "content-type")
+        for content_type in (
+            *(FORM, FORM + b"; boundary=", FORM + b"; boundary=x; charset=utf-7"),
+            *(FORM + b"; boundary*=utf-8''x", FORM + b"; boundary=x; boundary=y"),
+            b"multipart/mixed; boundary=x",
+        )
+    ),
+    ({"url": TRANSCRIPTIONS}, "description"),
+    ({"url": f"{API}/v1/images/variations"}, "description"),
+    *(
+        ({"headers": typed(JSON, content_encoding=coding)}, "gzip")
+        for coding in (b"br", b"zstd", b"gzip, gzip", b"x-gzip", b"")
+    ),
+    ({"body": b'{"store":false,"store":true}'}, "one key twice"),
+    ({"url": TRANSCRIPTIONS, "headers": typed(FORM + b"; boundary=x"), "body": b"preamble"}, "begin"),
+]
+STORED: list[tuple[dict[str, Any], str]] = [
+    *(
+        ({"headers": typed(content_type), "body": b'{"store":true}'}, "store")
+        for content_type in (JSON, b"Application/JSON; charset=UTF-8", JSON + b';charset="utf-8"')
+    ),
+    ({"url": f"{API}/v1/responses", "body": b"{}"}, 'set "store" to false'),
+    ({"url": DEEPSEEK, "body": b"{}"}, "user_id is missing"),
+    ({"url": TRANSCRIPTIONS, "headers": typed(FORM + b"; boundary=x"), "body": STORED_FORM}, "file_id"),
+]
 
 
 @pytest.mark.parametrize(
     ("fields", "code", "reason"),
     [
-        ({"kind": EXCHANGE_KIND_TUNNEL}, "NOT_ALLOWED", "a WebSocket at"),
-        ({"shaping": Shaping(profile=4)}, "UNSUPPORTED", "shaped"),  # type: ignore[arg-type]
-        ({"shaping": Shaping(tick_class=1)}, "UNSUPPORTED", "shaped"),
-        ({"shaping": Shaping(cell_class=1)}, "UNSUPPORTED", "shaped"),
-        ({"price_table_hash": b"x"}, "UNSUPPORTED", "receipts"),
-        ({"rounding": ROUNDING_EXACT}, "UNSUPPORTED", "receipts"),
-        ({"retry_token": b"x"}, "UNSUPPORTED", "retry tokens"),
-        ({"on_disconnect": 2}, "UNSUPPORTED", "on_disconnect"),
-        ({"kind": 0}, "MALFORMED", "kind"),
-        ({"kind": 9}, "MALFORMED", "kind"),
-        ({"credential": 0}, "MALFORMED", "credential"),
-        ({"credential": 9}, "MALFORMED", "credential"),
-        ({"deadline_class": 5}, "MALFORMED", "deadline class"),
-        ({"deadline_class": -1}, "MALFORMED", "deadline class"),
+        *OTHER_VERSION,
+        *((fields, "NOT_ALLOWED", reason) for fields, reason in NOT_ALLOWED),
+        *((fields, "STORED_OBJECT", reason) for fields, reason in STORED),
     ],
 )
-def test_head_of_another_version_is_refused(fields: dict[str, Any], code: str, reason: str) -> None:
-    refused = refusal(**fields)
-    assert refused[0] == code
-    assert reason in refused[1]
+def test_request_is_refused(fields: dict[str, Any], code: str, reason: str) -> None:
+    with pytest.raises(RequestError, match=reason) as refused:
+        judge(**fields)
+    assert refused.value.execution == EXECUTION_NOT_STARTED
+    assert ErrorCode.Name(refused.value.code) == f"ERROR_CODE_{code}"
+    assert "mine" not in str(refused.value), "no header's value is quoted"
 
 
-def test_shaping_that_is_off_is_served() -> None:
-    assert plan(shaping=Shaping(profile=1))  # type: ignore[arg-type]
-    assert plan(shaping=Shaping())
-
-
-@pytest.mark.parametrize(
-    ("url", "reason"),
-    [
-        ("https://api.openai.com/v1/../v1/chat/completions", "dot segment"),
-        ("https://api.openai.com:8443/v1/chat/completions", "does not serve https://api.openai.com:8443"),
-        ("http://api.openai.com:443/v1/chat/completions", "does not serve http://api.openai.com:443"),
-        ("http://127.0.0.1:1/v1/chat/completions", "does not serve http://127.0.0.1:1"),
-        ("https://api.openai.com/v1/unknown", "credentials=brought"),
-        ("https://api.openai.com/v2/chat", "does not allow POST /v2/chat"),
-        (CHAT + "?$httpMethod=DELETE", "the query parameter $httpMethod is not one that passes"),
-    ],
-)
-def test_url_is_refused(url: str, reason: str) -> None:
-    code, message = refusal(url)
-    assert code == "NOT_ALLOWED"
-    assert reason in message
-
-
-@pytest.mark.parametrize("method", ["GET", "post", "", "CONNECT"])
-def test_method_is_refused(method: str) -> None:
-    assert refusal(CHAT, method)[0] == "NOT_ALLOWED"
-
-
-def test_default_port_is_the_same_origin() -> None:
-    assert plan("https://api.openai.com:443/v1/chat/completions").provider is PROVIDERS[0]
-
-
-def test_refused_call_says_what_to_set() -> None:
-    code, message = refusal("https://api.openai.com/v1/files", "GET")
-    assert (code, message.partition(" is ")[0]) == ("NOT_ALLOWED", "GET /v1/files")
-    assert "credentials=brought" in message
+def test_body_is_judged_by_its_type() -> None:
+    judge(b"{}", headers=typed(b"Application/JSON; charset=UTF-8"))
+    judge(MODEL_FORM, url=TRANSCRIPTIONS, headers=typed(FORM + b"; boundary=x"))
 
 
 def test_brought_credential_passes_unjudged() -> None:
     headers = {b"authorization": b"Bearer mine", b"openai-organization": b"org", b"content-encoding": b"br"}
-    for url in ("https://api.openai.com/v1/files?key=x", DEEPSEEK):
-        call = plan(url, headers=headers, credential=CREDENTIAL_BROUGHT)
+    for url in (f"{API}/v1/files?key=x", DEEPSEEK):
+        call = plan(url=url, headers=headers, credential=CREDENTIAL_BROUGHT)
         assert dict(call.headers) == headers
         assert (call.injected, call.check, call.coding) == (False, None, None)
 
 
-def test_header_is_refused_without_its_value() -> None:
-    code, message = refusal(headers={b"content-type": JSON, b"authorization": b"Bearer mine"})
-    assert code == "NOT_ALLOWED"
-    assert "authorization belongs to a credential" in message
-    assert "mine" not in message
-
-
-@pytest.mark.parametrize(
-    ("url", "content_type", "reason"),
-    [
-        (CHAT, b"", "content-type"),
-        (CHAT, b"text/plain", "content-type"),
-        (CHAT, b"application/json; charset=utf-16", "content-type"),
-        (CHAT, b"application/json, text/plain", "content-type"),
-        (CHAT, b"application/jsonx", "content-type"),
-        (CHAT, FORM + b"; boundary=x", "content-type"),
-        (TRANSCRIPTIONS, FORM, "content-type"),
-        (TRANSCRIPTIONS, FORM + b"; boundary=", "content-type"),
-        (TRANSCRIPTIONS, FORM + b"; boundary=x; charset=utf-7", "content-type"),
-        (TRANSCRIPTIONS, FORM + b"; boundary*=utf-8''x", "content-type"),
-        (TRANSCRIPTIONS, FORM + b"; boundary=x; boundary=y", "content-type"),
-        (TRANSCRIPTIONS, b"multipart/mixed; boundary=x", "content-type"),
-        (TRANSCRIPTIONS, JSON, "description"),
-        (VARIATIONS, JSON, "description"),
-    ],
-)
-def test_body_that_nobody_can_judge_is_refused(url: str, content_type: bytes, reason: str) -> None:
-    code, message = refusal(url, headers={b"content-type": content_type})
-    assert code == "NOT_ALLOWED"
-    assert reason in message
-
-
-@pytest.mark.parametrize(
-    "content_type", [JSON, b"Application/JSON; charset=UTF-8", JSON + b';charset="utf-8"']
-)
-def test_json_is_judged_by_each_of_its_names(content_type: bytes) -> None:
-    judge(headers={b"content-type": content_type}, body=b"{}")
-    assert refusal(headers={b"content-type": content_type}, body=b'{"store":true}')[0] == "STORED_OBJECT"
-
-
-def test_form_is_judged() -> None:
-    headers = {b"content-type": FORM + b"; boundary=x"}
-    form = b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\nv\r\n--x--\r\n'
-    judge(TRANSCRIPTIONS, headers=headers, body=form % b"model")
-    assert refusal(TRANSCRIPTIONS, headers=headers, body=form % b"file_id")[0] == "STORED_OBJECT"
-    assert refusal(TRANSCRIPTIONS, headers=headers, body=b"preamble")[0] == "NOT_ALLOWED"
-
-
-def test_refused_body_says_why() -> None:
-    assert 'set "store" to false' in refusal("https://api.openai.com/v1/responses", body=b"{}")[1]
-    assert "user_id is missing" in refusal(DEEPSEEK, body=b"{}")[1]
-    code, message = refusal(body=b'{"store":false,"store":true}')
-    assert code == "NOT_ALLOWED"
-    assert "one key twice" in message
-
-
-@pytest.mark.parametrize("value", [b"br", b"zstd", b"gzip, gzip", b"x-gzip", b""])
-def test_unknown_content_encoding_is_refused(value: bytes) -> None:
-    code, message = refusal(headers={b"content-type": JSON, b"content-encoding": value})
-    assert code == "NOT_ALLOWED"
-    assert "gzip" in message
-
-
-@pytest.mark.parametrize(
-    ("value", "coding"), [(b"gzip", b"gzip"), (b"Deflate", b"deflate"), (b"identity", None)]
-)
-def test_content_encoding_that_is_decoded_does_not_go_on(value: bytes, coding: bytes | None) -> None:
-    call = plan(headers={b"content-type": JSON, b"content-encoding": value})
-    assert call.coding == coding
-    assert call.headers == [(b"content-type", JSON)]
-
-
-def test_get_has_no_body() -> None:
-    assert plan("https://api.openai.com/v1/models", "GET").bodiless
-    assert not plan().bodiless
+def test_content_encoding_that_is_decoded_does_not_go_on() -> None:
+    for value, coding in ((b"gzip", b"gzip"), (b"Deflate", b"deflate"), (b"identity", None)):
+        call = plan(headers=typed(JSON, content_encoding=value))
+        assert (call.coding, call.headers) == (coding, [(b"content-type", JSON)])
 
 
 def test_header_that_an_operator_adds_passes() -> None:
-    headers = {b"content-type": JSON, b"x-title": b"mine"}
     added = replace(PROVIDERS[0], request_headers=frozenset({b"x-title"}))
-    assert dict(plan_call(request_head(headers=headers), [added]).headers) == headers
-    assert "x-title does not pass" in refusal(headers=headers)[1]
+    call = plan_call(request_head(headers=typed(JSON, x_title=b"mine")), [added])
+    assert (b"x-title", b"mine") in call.headers
 
 
 def test_long_message_is_cut() -> None:

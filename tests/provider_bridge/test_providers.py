@@ -16,7 +16,6 @@ from .conftest import provider_at
 
 
 def allows(preset: str, call: str, *, brought: bool = False) -> bool:
-    """Whether a preset allows a call, such as "GET /v1/models"."""
     method, _, path = call.partition(" ")
     provider = provider_at("http://127.0.0.1:1", preset)
     return provider.find_call(method, path, brought=brought) is not None
@@ -28,27 +27,19 @@ STATELESS = {
         POST /v1/moderations, POST /v1/responses/input_tokens, GET /v1/models, GET /v1/models/gpt-4o""",
     "anthropic": "POST /v1/messages, POST /v1/messages/count_tokens, GET /v1/models/claude-1",
     "gemini": """POST /v1beta/models/gemini-2.5-pro:generateContent, POST /v1/models/m:streamGenerateContent,
-        POST /v1alpha/models/gemini-3:batchEmbedContents, POST /v1beta/models/gemini-2.5-pro:countTokens,
-        POST /v1beta/models/text-embedding:embedContent, GET /v1beta/models, GET /v1alpha/models,
+        POST /v1alpha/models/gemini-3:batchEmbedContents, GET /v1alpha/models,
         POST /v1beta/openai/chat/completions""",
-    "mistral": """POST /v1/audio/speech, POST /v1/fim/completions, POST /v1/chat/completions,
-        POST /v1/embeddings, POST /v1/ocr, GET /v1/models/mistral-large-latest""",
+    "mistral": "POST /v1/audio/speech, POST /v1/fim/completions, POST /v1/ocr, GET /v1/models/mistral-large",
     "cohere": "POST /v2/chat, POST /v2/embed, POST /v2/rerank, POST /v1/tokenize, GET /v1/models",
-    "azure": """POST /openai/v1/chat/completions, POST /openai/deployments/gpt-4o/chat/completions""",
-    "groq": "POST /openai/v1/chat/completions",
-    "openrouter": """POST /api/v1/chat/completions,
-        GET /api/v1/models/meta-llama/llama-3-8b:free/endpoints""",
+    "azure": "POST /openai/v1/chat/completions, POST /openai/deployments/gpt-4o/chat/completions",
+    "openrouter": "POST /api/v1/chat/completions, GET /api/v1/models/meta-llama/llama-3-8b:free/endpoints",
     "deepseek": "POST /chat/completions, POST /v1/chat/completions",
-    "xai": "POST /v1/responses",
-    "together": "POST /v1/chat/completions",
-    "fireworks": "POST /inference/v1/chat/completions",
-    "cerebras": "POST /v1/chat/completions, POST /v1/completions, GET /v1/models/gpt-oss-120b",
     "ollama": "POST /api/chat, GET /v1/models/llama3:8b",
-    "vllm": "POST /v1/chat/completions",
-    "llamacpp": "POST /v1/messages",
     "bedrock": """POST /model/anthropic.claude-3-5-sonnet-20240620-v1:0/converse,
-        POST /model/anthropic.claude-3-5-sonnet-20240620-v1%3A0/invoke,
         POST /model/arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Ainference-profile%2Fus.a-v1%3A0/invoke""",
+    "groq": "POST /openai/v1/chat/completions",
+    "fireworks": "POST /inference/v1/chat/completions",
+    **dict.fromkeys(["xai", "together", "cerebras", "vllm", "llamacpp"], "POST /v1/chat/completions"),
 }
 STATEFUL = {
     "openai": """GET /v1/responses/resp_1, DELETE /v1/responses/resp_1, POST /v1/responses/resp_1/cancel,
@@ -71,65 +62,50 @@ STATEFUL = {
 }
 
 
-def calls(table: dict[str, str]) -> list[tuple[str, str]]:
-    return [(preset, call.strip()) for preset, row in table.items() for call in row.split(",")]
-
-
-@pytest.mark.parametrize(("preset", "call"), calls(STATELESS))
-def test_stateless_call_passes_with_either_credential(preset: str, call: str) -> None:
-    assert allows(preset, call)
-    assert allows(preset, call, brought=True)
-
-
-@pytest.mark.parametrize(("preset", "call"), calls(STATEFUL))
-def test_stateful_call_needs_a_brought_credential(preset: str, call: str) -> None:
-    assert not allows(preset, call)
-    assert allows(preset, call, brought=True)
-
-
-@pytest.mark.parametrize("call", ["PUT /v1/models", "POST /admin", "GET /v2/models", "GET /v1"])
-def test_unknown_call_never_passes(call: str) -> None:
-    assert not allows("openai", call, brought=True)
-
-
 @pytest.mark.parametrize(
-    ("template", "path", "matches"),
+    ("preset", "call", "stateless"),
     [
-        ("/v1/models/{model}", "/v1/models/a/b", False),
-        ("/v1/models/{model}", "/v1/models/a:b", False),
-        ("/v1/models/{model}", "/v1/models/a%3Ab", False),
-        ("/v1/models/{model}", "/v1/models/", False),
-        ("/v1/models/{model}:run", "/v1/models/m.1:run", True),
-        ("/v1/models/{model}:run", "/v1/models/m:run/x", False),
-        ("/v1/models/{model}:run", "/x/v1/models/m:run", False),
-        ("/v1/models/{model}:run", "/v1/models/m:walk", False),
-        ("/model/{+model}/invoke", "/model/a%2Fb:1/invoke", True),
-        ("/model/{+model}/invoke", "/model/a/b/invoke", False),
-        ("/v1.0/x", "/v1.0/x", True),
-        ("/v1.0/x", "/v1a0/x", False),
+        (preset, call.strip(), table is STATELESS)
+        for table in (STATELESS, STATEFUL)
+        for preset, row in table.items()
+        for call in row.split(",")
     ],
 )
-def test_template_matches_whole_paths(template: str, path: str, matches: bool) -> None:
+def test_stateful_call_needs_a_brought_credential(preset: str, call: str, stateless: bool) -> None:
+    assert [allows(preset, call, brought=brought) for brought in (False, True)] == [stateless, True]
+
+
+def test_unknown_call_never_passes() -> None:
+    for call in ("PUT /v1/models", "POST /admin", "GET /v2/models", "GET /v1"):
+        assert not allows("openai", call, brought=True)
+
+
+TEMPLATES = {
+    "/v1.0/models/{model}:run": (["m.1:run"], ["m:run/x", "m:walk"]),
+    "/v1.0/models/{model}": (["m"], ["a/b", "a:b", "a%3Ab", ""]),
+    "/v1.0/models/{+model}/invoke": (["a%2Fb:1/invoke"], ["a/b/invoke"]),
+}
+
+
+@pytest.mark.parametrize(("template", "ends"), TEMPLATES.items())
+def test_template_matches_whole_paths(template: str, ends: tuple[list[str], list[str]]) -> None:
     (call,) = parse_calls([f"POST {template}"])
-    assert call.matches("POST", path, tunnel=False) is matches
-    assert not call.matches("GET", path, tunnel=False)
+    for matches, path in [(True, end) for end in ends[0]] + [(False, end) for end in ends[1]]:
+        assert call.matches("POST", f"/v1.0/models/{path}", tunnel=False) is matches
+        assert not call.matches("GET", f"/v1.0/models/{path}", tunnel=False)
+        assert not call.matches("POST", f"/x/v1.0/models/{path}", tunnel=False)
+        assert not call.matches("POST", f"/v1a0/models/{path}", tunnel=False)
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
+def test_model_name_may_have_colons_and_slashes_and_no_other_escapes() -> None:
+    for model in (
         *("gpt-4o", "llama3:8b", "ft:gpt-4o-mini-2024-07-18:org::id", "ft%3Agpt-4o%3Aorg%3A%3Aid"),
         *("org/name", "org%2Fname", "org%2fname", "org/name:free", "hf.co/org/name-GGUF:Q4_K_M"),
         *("accounts/fireworks/models/m", "~org/name@latest", "name%40latest"),
-    ],
-)
-def test_model_name_may_have_colons_and_slashes(model: str) -> None:
-    assert allows("openai", "GET " + parse_url(f"https://api.openai.com/v1/models/{model}").path)
-
-
-@pytest.mark.parametrize("model", ["", "a%20b", "a%252Fb", "a%3Fb", "a%23b", "a%0Ab", "a%25"])
-def test_model_name_has_no_other_escapes(model: str) -> None:
-    assert not allows("openai", f"GET /v1/models/{model}")
+    ):
+        assert allows("openai", "GET " + parse_url(f"https://api.openai.com/v1/models/{model}").path)
+    for model in ("", "a%20b", "a%252Fb", "a%3Fb", "a%23b", "a%0Ab", "a%25"):
+        assert not allows("openai", f"GET /v1/models/{model}")
 
 
 def test_base_moves_a_presets_paths() -> None:
@@ -138,106 +114,54 @@ def test_base_moves_a_presets_paths() -> None:
     assert call.matches("POST", "/openai/v1/chat/completions", tunnel=False)
     assert not call.matches("POST", "/v1/chat/completions", tunnel=False)
     assert not any(call.matches("GET", "/v1/files", tunnel=False) for call in moved.brought)
-
-
-@pytest.mark.parametrize(
-    "base", ["/", "v1", "/v1/", "//v1", "/a/../b", "/a/.", "/{x}", "/a%2Fb", "/a*", "/a b"]
-)
-def test_base_is_a_plain_path(base: str) -> None:
-    with pytest.raises(CallError, match="is not a path"):
-        preset_at("openai", base)
+    for base in ("/", "v1", "/v1/", "//v1", "/a/../b", "/a/.", "/{x}", "/a%2Fb", "/a*", "/a b"):
+        with pytest.raises(CallError, match="is not a path"):
+            preset_at("openai", base)
 
 
 def test_entry_is_for_tunnels_or_for_exchanges() -> None:
-    for entry, tunnel in zip(
-        parse_calls(["GET /v1/live", "GET /v1/live websocket"]), (False, True), strict=True
+    exchange, tunnel = parse_calls(["GET /v1/live", "GET /v1/live websocket"])
+    assert [exchange.matches("GET", "/v1/live", tunnel=each) for each in (False, True)] == [True, False]
+    assert [tunnel.matches("GET", "/v1/live", tunnel=each) for each in (False, True)] == [False, True]
+
+
+def test_malformed_entry_is_refused() -> None:
+    for entry in (
+        *("", "POST", "POST v1/chat", "post /v1/chat", "CONNECT /v1/chat", "POST /v1//chat"),
+        *("POST /v1/chat/", "POST /v1/*/chat", "POST /v1/chat*", "POST /v1/{Model}", "POST /v1/chat multi"),
+        *("POST  /v1/chat", "POST /v1/(.*)", "POST /v1/{+model}:run", "POST /v1/x{+model}"),
     ):
-        assert entry.matches("GET", "/v1/live", tunnel=tunnel)
-        assert not entry.matches("GET", "/v1/live", tunnel=not tunnel)
+        with pytest.raises(CallError):
+            parse_calls([entry])
 
 
-@pytest.mark.parametrize(
-    "entry",
-    [
-        *(
-            "",
-            "POST",
-            "POST v1/chat",
-            "post /v1/chat",
-            "CONNECT /v1/chat",
-            "POST /v1//chat",
-            "POST /v1/chat/",
-        ),
-        *("POST /v1/*/chat", "POST /v1/chat*", "POST /v1/{Model}", "POST /v1/chat multi", "POST  /v1/chat"),
-        *("POST /v1/(.*)", "POST /v1/{+model}:run", "POST /v1/x{+model}"),
-    ],
-)
-def test_malformed_entry_is_refused(entry: str) -> None:
-    with pytest.raises(CallError):
-        parse_calls([entry])
-
-
-def test_uploads_alone_take_forms() -> None:
-    multipart = {
-        call.path.pattern.rpartition("/")[2]
-        for preset in presets().values()
-        for call in preset.injected
-        if call.multipart
+def test_preset_keeps_caches_apart_as_its_provider_can() -> None:
+    assert {name: preset.cache for name, preset in presets().items() if preset.cache} == {
+        "deepseek": {"cache_salt": "user_id"},
+        "fireworks": {"cache_salt": "prompt_cache_isolation_key"},
+        "llamacpp": {"cache_controls": "refuse"},
+        "vllm": {"cache_salt": "cache_salt"},
     }
-    assert multipart == {"transcriptions", "translations", "edits", "variations"}
-
-
-@pytest.mark.parametrize(
-    ("preset", "cache"),
-    [
-        ("openai", {}),
-        ("vllm", {"cache_salt": "cache_salt"}),
-        ("deepseek", {"cache_salt": "user_id"}),
-        ("fireworks", {"cache_salt": "prompt_cache_isolation_key"}),
-        ("llamacpp", {"cache_controls": "refuse"}),
-    ],
-)
-def test_preset_keeps_caches_apart_as_its_provider_can(preset: str, cache: dict[str, str]) -> None:
-    assert presets()[preset].cache == cache
 
 
 def test_client_and_bridge_know_the_same_origins() -> None:
-    known = {
-        name: str(preset.origin)
-        for name, preset in presets().items()
-        if preset.origin is not None and not preset.origin.is_loopback
-    }
+    origins = {name: preset.origin for name, preset in presets().items() if preset.origin is not None}
     official = {name: parse_url(url.partition("/v")[0] + "/x").origin for name, url in OFFICIAL.items()}
-    assert known == {name: str(origin) for name, origin in official.items()}
-    assert known["openai"] == "https://api.openai.com"
+    assert {name: origin for name, origin in origins.items() if not origin.is_loopback} == official
+    assert str(official["openai"]) == "https://api.openai.com"
 
 
 def test_pages_have_every_name() -> None:
     docs = Path(__file__).parents[2] / "docs"
-    operations = (docs / "operations.md").read_text()
-    endpoint = (docs / "endpoint.md").read_text()
+    operations, endpoint = ((docs / page).read_text() for page in ("operations.md", "endpoint.md"))
     docstring = SealedTransport.base_url.__doc__ or ""
-    assert [
-        name for name in presets() if f"| `{name}`" not in operations and f", `{name}`" not in operations
-    ] == []
-    assert [name for name in OFFICIAL if f"`{name}`" not in endpoint] == []
-    assert [name for name in OFFICIAL if name not in docstring] == []
+    rows = {name for name in presets() if f"| `{name}`" in operations or f", `{name}`" in operations}
+    assert rows == set(presets())
+    assert [name for name in OFFICIAL if f"`{name}`" not in endpoint or name not in docstring] == []
 
 
-@pytest.mark.parametrize(
-    ("preset", "header", "prefix"),
-    [
-        ("openai", b"authorization", b"Bearer "),
-        ("anthropic", b"x-api-key", b""),
-        ("gemini", b"x-goog-api-key", b""),
-        ("azure", b"api-key", b""),
-        ("bedrock", b"authorization", b"Bearer "),
-    ],
-)
-def test_credential_has_the_providers_form(preset: str, header: bytes, prefix: bytes) -> None:
-    credential = presets()[preset].credential
-    assert (credential.header, credential.prefix) == (header, prefix)
-
-
-def test_provider_does_not_print_its_credential() -> None:
-    assert "sk-secret" not in repr(provider_at("http://127.0.0.1:1", credential=b"sk-secret"))
+def test_credential_has_the_providers_form() -> None:
+    own = {"anthropic": (b"x-api-key", b""), "azure": (b"api-key", b""), "gemini": (b"x-goog-api-key", b"")}
+    for name, preset in presets().items():
+        form = own.get(name, (b"authorization", b"Bearer "))
+        assert (preset.credential.header, preset.credential.prefix) == form, name

@@ -1,36 +1,168 @@
-"""A repeated exchange is refused with one provider call made, at once and at every edge of time."""
+"""Each exchange is claimed once, within the window, whatever the clock, the memory and the process do."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from blindrelay.provider_bridge import AuditLog, Event, Outcome, bridge, clock
+from blindrelay.provider_bridge.claims import ClaimMemory
+from blindrelay.provider_bridge.clock import STEP_SECONDS, Clock, ClockWatch
+from blindrelay.provider_bridge.errors import UnclaimedError
+from blindrelay.provider_bridge.quota import Quota
 from blindrelay.serving import authorization, issue_token
 from blindrelay.trust import DirectoryError, IdentityKey
 from blindrelay.v1.outer_status import OuterStatus
 
 from .conftest import Serve
-from .fake_time import FakeTime, W
+from .replica import START, FakeTime, W
 from .scripted_provider import ScriptedProvider
 from .sealed_caller import SealedCaller, SealedRequest
+
+
+def claimed(memory: ClaimMemory, exchange_id: bytes, issued_at: int, peer: bytes = b"") -> bool:
+    try:
+        memory.claim(exchange_id, issued_at, peer)
+    except UnclaimedError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("offset", [-W, 0, W])
+def test_claim_is_remembered_for_as_long_as_it_could_be_repeated(offset: int) -> None:
+    time = FakeTime()
+    memory = ClaimMemory(time.clock)
+    assert not claimed(memory, b"a", START + (-W - 1 if offset < 0 else W + 1)), "outside the window"
+    assert claimed(memory, b"a", START + offset)
+    assert not claimed(memory, b"a", START), "another time does not make it another exchange"
+    assert claimed(memory, b"b", START + offset)
+    time.advance(offset + W)
+    assert not claimed(memory, b"a", START + offset)
+    assert len(memory) == 2
+    time.advance(0.001)
+    assert not claimed(memory, b"a", START + offset), "too old now"
+    assert len(memory) == 0
+
+
+def test_peer_claims_its_share_until_it_is_free_again() -> None:
+    time = FakeTime()
+    quota = Quota(6, lambda: 2)
+    memory = ClaimMemory(time.clock, quota)
+    for _ in range(2):
+        now = int(time.clock.now())
+        greedy = [claimed(memory, bytes([number]), now, b"greedy") for number in range(4)]
+        assert greedy == [True, True, True, False]
+        assert not memory.has_room(b"greedy")
+        assert memory.has_room(b"modest")
+        assert not claimed(memory, bytes([0]), now, b"modest"), "a claim counts for all peers"
+        assert all(claimed(memory, bytes([number]), now, b"modest") for number in range(10, 13))
+        time.advance(W + 1)
+    assert memory.has_room(b"greedy")
+    assert (len(memory), quota.held, memory._by_time, memory._times) == (0, 0, {}, [])
+
+
+def test_clock_is_read_once_for_a_claim() -> None:
+    """A second, later reading could forget an old claim that the first one still let in."""
+    readings = iter([0.0, START + W, START + W, START + W + 0.001])
+    memory = ClaimMemory(Clock(lambda: 0.0, lambda: next(readings)))
+    assert claimed(memory, b"a", START)
+    assert not claimed(memory, b"a", START)
+
+
+STEPS = st.one_of(st.floats(-1e9, 1e9), st.sampled_from([-W, W, W + 0.001, 2 * W]), st.just(0.0))
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 4),  # which exchange
+            st.one_of(st.integers(-W - 20, W + 20), st.none()),  # issued how long from now; None as before
+            st.integers(0, 2),  # brought by whom
+            st.floats(0, 200),  # seconds until the next
+            STEPS,  # by which the wall clock is set meanwhile
+        ),
+        max_size=60,
+    )
+)
+def test_no_steps_of_the_clock_let_an_exchange_in_twice(
+    history: list[tuple[int, int | None, int, float, float]],
+) -> None:
+    time = FakeTime()
+    memory = ClaimMemory(time.clock, Quota(6, lambda: 2))
+    accepted: set[tuple[int, int]] = set()
+    issued: dict[int, int] = {}
+    for exchange, offset, peer, pause, step in history:
+        now = time.clock.now()
+        issued_at = issued.get(exchange, int(now)) if offset is None else int(now) + offset
+        issued[exchange] = issued_at
+        room = memory.has_room(bytes([peer]))
+        if claimed(memory, bytes([exchange]), issued_at, bytes([peer])):
+            assert room
+            assert (exchange, issued_at) not in accepted
+            accepted.add((exchange, issued_at))
+        time.wall += step
+        time.advance(pause)
+
+
+ROUNDING = 1e-3
+
+
+@given(st.lists(st.tuples(STEPS, st.floats(0, 1e6))))
+def test_time_never_goes_back_and_is_never_behind_the_wall_clock(course: list[tuple[float, float]]) -> None:
+    time = FakeTime()
+    last = time.clock.now()
+    for step, pause in course:
+        time.wall += step
+        time.advance(pause)
+        now = time.clock.now()
+        assert now >= last + pause - ROUNDING
+        assert now >= time.wall - ROUNDING
+        last = now
+
+
+def test_pause_between_the_two_readings_is_not_a_step() -> None:
+    """The process may be suspended between any two lines while both clocks go on."""
+    readings = count(0.0, 30.0)
+    clock = Clock(readings.__next__, readings.__next__)
+    for _ in range(10):
+        clock.now()
+    assert clock.followed == 0
+
+
+def test_large_steps_are_noted_once() -> None:
+    time = FakeTime()
+    noted: list[Event] = []
+    watch = ClockWatch(time.clock, noted.append)
+    forward, back = Event.CLOCK_SET_FORWARD, Event.CLOCK_SET_BACK
+    for step, event in (
+        *((0, None), (STEP_SECONDS / 2, None), (600, forward), (0, None), (-60, back), (-60, None)),
+        *((120, None), (-60, back), (600, forward)),
+    ):
+        time.wall += step
+        noted.clear()
+        watch.look()
+        watch.look()
+        assert noted == ([] if event is None else [event])
+
 
 EPOCH = 1_200
 REFUSED = OuterStatus.REFUSED.value
 KEY_UNKNOWN = OuterStatus.KEY_UNKNOWN.value
 OVERLOADED = OuterStatus.OVERLOADED.value
-
-Outer = tuple[grpc.StatusCode, str | None]
 
 
 @dataclass
@@ -41,11 +173,10 @@ class Replayed:
     time: FakeTime
     log: AuditLog
 
-    async def seal(self, offset: int = 0) -> SealedRequest:
-        """A request that is issued so many seconds from now."""
-        return await self.caller.seal(issued_at=int(self.time.clock.now()) + offset)
+    async def seal(self, ahead: int = 0) -> SealedRequest:
+        return await self.caller.seal(issued_at=int(self.time.clock.now()) + ahead)
 
-    async def send(self, request: SealedRequest) -> Outer | None:
+    async def send(self, request: SealedRequest) -> tuple[grpc.StatusCode, str | None] | None:
         """The status of a call that ends without a record; None if there is a sealed response."""
         call = await self.caller.send(request)
         records = 0
@@ -54,26 +185,12 @@ class Replayed:
                 records += 1
         return None if records else (await call.code(), await call.details())
 
-    async def repeat(self, request: SealedRequest, pauses: Iterable[float]) -> list[Outer | None]:
-        """The results of sending a request again after each pause."""
-        got = []
-        for pause in pauses:
-            self.time.advance(pause)
-            got.append(await self.send(request))
-        return got
-
 
 @asynccontextmanager
 async def running(serve: Serve, behind: int = 0, **fields: Any) -> AsyncIterator[Replayed]:
     fake, log = FakeTime(wall=int(time.time()) // 10 * 10 - behind), AuditLog()
     async with serve(log=log, clock=fake.clock, epoch=EPOCH, **fields) as caller:
         yield Replayed(caller, fake, log)
-
-
-@pytest.fixture
-async def replayed(serve: Serve) -> AsyncIterator[Replayed]:
-    async with running(serve) as replayed:
-        yield replayed
 
 
 async def test_one_of_two_hundred_copies_is_answered(
@@ -91,49 +208,6 @@ async def test_one_of_two_hundred_copies_is_answered(
     assert len(provider.received) == 1
 
 
-@pytest.mark.parametrize(("offset", "calls"), [(-W, 0), (0, 1), (W, 1)])
-async def test_replay_is_refused_at_the_windows_edges(
-    replayed: Replayed, provider: ScriptedProvider, offset: int, calls: int
-) -> None:
-    """An exchange from the window's beginning is opened, though its minute is over."""
-    request = await replayed.seal(offset)
-    assert await replayed.send(request) is None
-    last = offset + W  # seconds from now: the window's end for this exchange
-    assert set(await replayed.repeat(request, [0, last, 0.001, 1, W])) == {REFUSED}
-    assert len(provider.received) == calls
-
-
-async def test_exchange_dated_ahead_is_taken_once_when_its_time_comes(
-    replayed: Replayed, provider: ScriptedProvider
-) -> None:
-    """A relay that holds it back wins nothing: its first use is still its only one."""
-    request = await replayed.seal(W + 10)
-    got = await replayed.repeat(request, [0, 9.999, 0.001, 0, W, W])
-    assert got == [REFUSED, REFUSED, None, REFUSED, REFUSED, REFUSED]
-    assert len(provider.received) == 1
-
-
-async def test_clock_set_back_lets_nothing_in_again(replayed: Replayed, provider: ScriptedProvider) -> None:
-    request = await replayed.seal()
-    assert await replayed.send(request) is None
-    replayed.time.advance(W + 1)
-    replayed.time.wall -= W + 1
-    assert await replayed.repeat(request, [0, 0]) == [REFUSED, REFUSED]
-    assert len(provider.received) == 1
-
-
-@pytest.mark.parametrize("step", [1, W + 1, 2 * W, 10 * EPOCH])
-async def test_clock_set_forward_lets_nothing_in_again(
-    replayed: Replayed, provider: ScriptedProvider, step: int
-) -> None:
-    request = await replayed.seal(W)
-    assert await replayed.send(request) is None
-    for way in (step, -step):
-        replayed.time.wall += way
-        assert set(await replayed.repeat(request, [0, 1, W])) <= {REFUSED, KEY_UNKNOWN}
-    assert len(provider.received) == 1
-
-
 async def test_bridge_that_started_behind_serves_when_its_clock_is_right(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,29 +221,15 @@ async def test_bridge_that_started_behind_serves_when_its_clock_is_right(
             await behind.seal()
         behind.time.wall += 600
         assert await behind.send(await behind.seal()) is None
-        async with asyncio.timeout(20):
-            await noted.wait()
+        await noted.wait()
 
 
-async def test_key_opens_nothing_that_was_issued_after_its_end(replayed: Replayed) -> None:
-    (key,) = (await replayed.caller.directory()).keys
-    in_time = await replayed.caller.seal(issued_at=key.not_after)
-    too_late = await replayed.caller.seal(issued_at=key.not_after + 10)
-    replayed.time.advance(key.not_after - replayed.time.clock.now())
-    assert [await replayed.send(request) for request in (in_time, too_late)] == [None, REFUSED]
-
-
-async def test_replay_is_refused_until_its_key_is_dropped(
-    replayed: Replayed, provider: ScriptedProvider
-) -> None:
-    request = await replayed.seal(W)
-    assert await replayed.send(request) is None
-    (key,) = (await replayed.caller.directory()).keys
-    now = replayed.time.clock.now()
-    # The next key is drawn; the old one takes nothing new; its last moment; gone.
-    pauses = (EPOCH / 2 + 10, EPOCH / 2, key.not_after + W - now - EPOCH - 10, 0.001)
-    assert await replayed.repeat(request, pauses) == [REFUSED, REFUSED, REFUSED, KEY_UNKNOWN]
-    assert len(provider.received) == 1
+async def test_key_opens_nothing_that_was_issued_after_its_end(serve: Serve) -> None:
+    async with running(serve) as replayed:
+        (key,) = (await replayed.caller.directory()).keys
+        requests = [await replayed.caller.seal(issued_at=key.not_after + late) for late in (0, 10)]
+        replayed.time.advance(key.not_after - replayed.time.clock.now())
+        assert [await replayed.send(request) for request in requests] == [None, REFUSED]
 
 
 async def test_restarted_bridge_does_not_know_the_key(serve: Serve, provider: ScriptedProvider) -> None:
@@ -182,37 +242,25 @@ async def test_restarted_bridge_does_not_know_the_key(serve: Serve, provider: Sc
     assert len(provider.received) == 2
 
 
-@pytest.fixture
-def few_claims(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Room for four: all for one peer, or two for each of two."""
-    monkeypatch.setattr(bridge, "CAPACITY", 4)
-
-
-@pytest.mark.usefixtures("few_claims")
 async def test_full_memory_refuses_logs_it_and_recovers(
-    replayed: Replayed, provider: ScriptedProvider, capsys: pytest.CaptureFixture[str]
+    serve: Serve, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    requests = [await replayed.seal() for _ in range(6)]
-    later = [await replayed.seal(W) for _ in range(5)]
-    assert [await replayed.send(request) for request in requests] == [None] * 4 + [OVERLOADED] * 2
-    assert await replayed.send(requests[0]) == OVERLOADED, "a replay gets the same status"
-    assert len(provider.received) == 4
-    assert capsys.readouterr().err == "", "what a caller can provoke waits for the minute"
-    replayed.log.report()
-    assert capsys.readouterr().err.count(Event.CLAIMS_FULL.value) == 1
-    assert replayed.log.totals == {Outcome.COMPLETED.value: 4, Outcome.NO_ROOM.value: 3}
-    replayed.time.advance(W + 1)
-    assert [await replayed.send(request) for request in later] == [None] * 4 + [OVERLOADED]
-    assert await replayed.send(requests[4]) == OVERLOADED
-    replayed.log.report()
-    assert capsys.readouterr().err.count(Event.CLAIMS_FULL.value) == 1
-    assert len(provider.received) == 8
+    monkeypatch.setattr(bridge, "CAPACITY", 4)
+    async with running(serve) as replayed:
+        for requests in [[await replayed.seal(ahead) for _ in range(6)] for ahead in (0, W)]:
+            assert [await replayed.send(request) for request in requests] == [None] * 4 + [OVERLOADED] * 2
+            assert await replayed.send(requests[0]) == OVERLOADED, "a replay gets the same status"
+            assert capsys.readouterr().err == "", "what a caller can provoke waits for the minute"
+            replayed.log.report()
+            assert capsys.readouterr().err.count(Event.CLAIMS_FULL.value) == 1
+            replayed.time.advance(W + 1)
+    assert replayed.log.totals == {Outcome.COMPLETED.value: 8, Outcome.NO_ROOM.value: 6}
 
 
-@pytest.mark.usefixtures("few_claims")
 async def test_greedy_relay_leaves_room_for_another(
-    serve: Serve, provider: ScriptedProvider, tmp_path: Path
+    serve: Serve, provider: ScriptedProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(bridge, "CAPACITY", 4)
     tokens = tmp_path / "tokens"
     greedy, modest = (issue_token(tokens, name, datetime.now(UTC)) for name in ("greedy", "modest"))
     async with running(serve, tokens=tokens) as replayed:

@@ -13,16 +13,7 @@ from blindrelay.sealing import BALANCED, STRICT
 from blindrelay.v1.exchange_pb2 import ExchangeResponse
 from blindrelay.v1.inner_pb2 import SHAPING_PROFILE_BALANCED, SHAPING_PROFILE_OFF, Shaping
 
-from .scripted_provider import (
-    EVENT_STREAM,
-    LAST_CHUNK,
-    Connection,
-    Script,
-    ScriptedProvider,
-    raw,
-    response,
-    until_gone,
-)
+from .scripted_provider import EVENT_STREAM, LAST_CHUNK, Connection, Script, ScriptedProvider, raw, response
 from .sealed_caller import Response, SealedCaller, SealedRequest, parts, request_head
 
 FAST = replace(BALANCED, tick=5, grid=5)
@@ -125,7 +116,13 @@ async def test_client_that_leaves_ends_the_providers_call(
     bridge: SealedCaller, provider: ScriptedProvider
 ) -> None:
     gone = asyncio.Event()
-    provider.script = until_gone(gone, EVENT_STREAM)
+
+    async def script(connection: Connection) -> None:
+        await connection.send(EVENT_STREAM)
+        await connection.gone()
+        gone.set()
+
+    provider.script = script
     request = await bridge.seal(request_head(shaping=SHAPED), ASKED)
     call = await bridge.send(request)
     received = parts(call, request)
@@ -138,7 +135,7 @@ async def test_client_that_leaves_ends_the_providers_call(
 async def test_provider_is_done_when_the_response_has_ended(
     bridge: SealedCaller, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its connection is free while the last cells are sent, and a deadline that passes then changes nothing."""
+    """Its connection is free while the last cells are sent."""
     slow = replace(FAST, tick=20)
     monkeypatch.setitem(shaping._SHAPES, SHAPING_PROFILE_BALANCED, slow)
     provider.script = events()

@@ -10,25 +10,35 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 from websockets.utils import accept_key
 
-from blindrelay.provider_bridge import Bridge, BridgeConfig
+from blindrelay.provider_bridge.errors import RequestError
+from blindrelay.provider_bridge.frame_filter import MessageFilter
+from blindrelay.provider_bridge.quota import Quota
+from blindrelay.provider_bridge.request_budget import SMALL_REQUEST, RequestBudget
 from blindrelay.provider_bridge.upstream import provider_tunnel as tunnels
-from blindrelay.sealing import BINARY, CONTINUATION, TEXT, close_frame
-from blindrelay.trust import IdentityKey
-from blindrelay.v1.exchange_pb2 import ExchangeRequest
-from blindrelay.v1.inner_pb2 import Frame
+from blindrelay.sealing import BINARY, CONTINUATION, TEXT, close_frame, data_frames
+from blindrelay.v1.inner_pb2 import ERROR_CODE_OVERLOADED, Frame
 
-from .scripted_provider import Connection, Script, ScriptedProvider, raw, response
-from .sealed_caller import SealedCaller, calling, flipped
-from .sealed_tunnel import BROUGHT, HELLO, SealedTunnel, opened
+from .scripted_provider import Connection, Script, ScriptedProvider, raw
+from .sealed_caller import SealedCaller
+from .sealed_tunnel import BROUGHT, HELLO, REALTIME, SealedTunnel, opened
 from .websocket_provider import WebSocketProvider
+
+RESPONSES = "https://api.openai.com/v1/responses"
 
 
 async def test_messages_pass_both_ways_until_the_client_closes(
     tunnels_to: SealedCaller, websocket: WebSocketProvider
 ) -> None:
-    tunnel = await SealedTunnel.opened(tunnels_to, headers={b"sec-websocket-protocol": b"realtime"})
+    fields = {b"sec-websocket-protocol": b"realtime", b"openai-beta": b"realtime=v1"}
+    tunnel = await SealedTunnel.opened(tunnels_to, headers=fields)
     head = await tunnel.response()
     assert (head.status, head.headers.get("sec-websocket-protocol")) == (101, "realtime")
+    (headers,) = websocket.headers
+    assert {name.lower() for name in headers} == {
+        *("host", "accept-encoding", "user-agent", "authorization", "openai-beta", "connection", "upgrade"),
+        *("sec-websocket-key", "sec-websocket-version", "sec-websocket-protocol"),
+    }
+    assert (headers["authorization"], headers["user-agent"]) == ("Bearer sk-bridge", "blindrelay")
     for text in (HELLO, json.dumps({"type": "input_audio_buffer.append", "audio": "é" * 30_000})):
         await tunnel.say(text)
         assert await tunnel.heard() == text.encode()
@@ -40,50 +50,16 @@ async def test_messages_pass_both_ways_until_the_client_closes(
     assert websocket.paths == ["/v1/realtime?model=gpt-realtime"]
 
 
-async def test_provider_sees_the_bridges_handshake(
-    tunnels_to: SealedCaller, websocket: WebSocketProvider
-) -> None:
-    await opened(tunnels_to, headers={b"openai-beta": b"realtime=v1"})
-    (headers,) = websocket.headers
-    assert {name.lower() for name in headers} == {
-        *("host", "accept-encoding", "user-agent", "authorization", "openai-beta"),
-        *("connection", "upgrade", "sec-websocket-key", "sec-websocket-version"),
-    }
-    assert (headers["authorization"], headers["user-agent"]) == ("Bearer sk-bridge", "blindrelay")
+async def test_lost_provider_is_a_failure(tunnels_to: SealedCaller, websocket: WebSocketProvider) -> None:
+    async def vanish(connection: ServerConnection) -> None:
+        await connection.send("half of ")
+        connection.transport.abort()
 
-
-async def test_brought_credential_passes_with_binary_fragments(
-    tunnels_to: SealedCaller, websocket: WebSocketProvider
-) -> None:
-    tunnel = await opened(tunnels_to, "https://api.openai.com/v1/anything", **BROUGHT)
-    assert websocket.headers[0]["authorization"] == "Bearer sk-own"
-    await tunnel.send(Frame(opcode=BINARY, data=b"\x00\xff"))
-    await tunnel.send(Frame(opcode=CONTINUATION, data=b""))
-    await tunnel.send(Frame(opcode=CONTINUATION, data=b"z" * 65_536, fin=True))
-    assert await tunnel.heard() == b"\x00\xff" + b"z" * 65_536
-
-
-async def test_providers_close_reaches_the_client(
-    tunnels_to: SealedCaller, websocket: WebSocketProvider
-) -> None:
-    async def leave(connection: ServerConnection) -> None:
-        await connection.send("bye")
-        await connection.close(4001, "the session is over")
-
-    websocket.handler = leave
+    websocket.handler = vanish
     tunnel = await opened(tunnels_to)
-    assert await tunnel.heard() == b"bye"
-    assert await tunnel.closed() == (4001, "the session is over")
-    await tunnel.send(close_frame(4001))
-    await tunnel.end()
-    assert await tunnel.part() is None
-
-
-async def test_first_message_waits_for_no_round_trip(tunnels_to: SealedCaller) -> None:
-    tunnel = await SealedTunnel.opened(tunnels_to)
-    await tunnel.say(HELLO)
-    assert (await tunnel.response()).status == 101
-    assert await tunnel.heard() == HELLO.encode()
+    assert await tunnel.heard() == b"half of "
+    assert (await tunnel.response()).failure == ("PROVIDER_FAILED", "STARTED")
+    await tunnel.over()
 
 
 @pytest.mark.parametrize("fields", [{}, BROUGHT], ids=["injected", "brought"])
@@ -104,59 +80,26 @@ async def test_events_about_a_shared_accounts_limits_are_withheld(
         assert await tunnel.heard() == expected.encode()
 
 
-async def test_end_without_a_close_is_1001(tunnels_to: SealedCaller, websocket: WebSocketProvider) -> None:
+async def test_provider_learns_that_the_client_left(
+    tunnels_to: SealedCaller, websocket: WebSocketProvider
+) -> None:
+    """It ends without a close, which is 1001, or it is cancelled."""
     tunnel = await opened(tunnels_to)
     await tunnel.end()
     assert await tunnel.closed() == (1001, "")
-    assert await tunnel.part() is None
-    assert websocket.closes == [1001]
+    (await opened(tunnels_to)).call.cancel()
+    assert (await websocket.ended(2))[0] == 1001
 
 
-async def test_cancelled_tunnel_closes_the_providers_side(
-    tunnels_to: SealedCaller, websocket: WebSocketProvider
-) -> None:
-    tunnel = await opened(tunnels_to)
-    tunnel.call.cancel()
-    await websocket.ended(1)
-
-
-async def test_lost_provider_is_a_failure(tunnels_to: SealedCaller, websocket: WebSocketProvider) -> None:
-    async def vanish(connection: ServerConnection) -> None:
-        await connection.send("half of ")
-        connection.transport.abort()
-
-    websocket.handler = vanish
-    tunnel = await opened(tunnels_to)
-    assert await tunnel.heard() == b"half of "
-    assert (await tunnel.response()).failure == ("PROVIDER_FAILED", "STARTED")
-    await tunnel.end()
-    assert await tunnel.part() is None
-
-
-async def test_ordinary_response_is_passed_on(bridge: SealedCaller, provider: ScriptedProvider) -> None:
-    provider.script = response(b'{"error": "no"}', status=b"403 Forbidden", headers=b"x-request-id: r1\r\n")
-    tunnel = await SealedTunnel.opened(bridge)
-    await tunnel.say(HELLO)
-    head = await tunnel.response()
-    assert (head.status, head.headers["x-request-id"], head.body) == (403, "r1", b'{"error": "no"}')
-    await tunnel.end()
-    assert await tunnel.part() is None
-
-
-async def accept(connection: Connection, *lines: bytes, key: bytes | None = None) -> None:
+def accepting(*lines: bytes, key: bytes | None = None, then: Script = Connection.gone) -> Script:
     """Sends a handshake with these header lines besides the usual ones; `key` replaces the client's."""
-    accepted = accept_key((key or connection.request.named[b"sec-websocket-key"]).decode()).encode()
-    usual = [b"upgrade: websocket", b"connection: Upgrade", b"sec-websocket-accept: " + accepted]
-    await connection.send(b"\r\n".join([b"HTTP/1.1 101 Switching Protocols", *usual, *lines, b"", b""]))
-
-
-def accepting(*lines: bytes, key: bytes | None = None, then: bytes = b"") -> Script:
-    """The same as a script, and bytes that follow."""
 
     async def script(connection: Connection) -> None:
-        await accept(connection, *lines, key=key)
-        await connection.send(then)
-        await connection.gone()
+        accepted = accept_key((key or connection.request.named[b"sec-websocket-key"]).decode()).encode()
+        usual = [b"upgrade: websocket", b"connection: Upgrade", b"sec-websocket-accept: " + accepted]
+        head = [b"HTTP/1.1 101 Switching Protocols", *usual, *lines, b"", b""]
+        await connection.send(b"\r\n".join(head))
+        await then(connection)
 
     return script
 
@@ -167,12 +110,9 @@ def accepting(*lines: bytes, key: bytes | None = None, then: bytes = b"") -> Scr
         (accepting(key=b"another"), "key"),
         (accepting(b"sec-websocket-extensions: permessage-deflate"), "extension"),
         (accepting(b"sec-websocket-protocol: other"), "subprotocol"),
-        (accepting(b"sec-websocket-protocol: realtime", b"sec-websocket-protocol: realtime"), "subprotocol"),
+        (accepting(*[b"sec-websocket-protocol: realtime"] * 2), "subprotocol"),
         (accepting(b"x-request-id: a\x01b"), "control byte"),
-        (
-            raw(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n"),
-            "WebSocket",
-        ),
+        (raw(b"HTTP/1.1 101 Switching\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n"), "WebSocket"),
     ],
 )
 async def test_wrong_handshake_is_refused(
@@ -186,21 +126,26 @@ async def test_wrong_handshake_is_refused(
     assert provider.received[0].request_line == b"GET /v1/realtime?model=gpt-realtime HTTP/1.1"
 
 
-@pytest.mark.parametrize(
-    "frame",
-    [
-        pytest.param(b"\x81\x81\x00\x00\x00\x00x", id="masked"),
-        pytest.param(b"\x80\x01x", id="continues nothing"),
-        pytest.param(b"\xc1\x01x", id="an extension's bit"),
-        pytest.param(b"\x83\x01x", id="an unknown opcode"),
-        pytest.param(b"\x88\x02\x03\xed", id="a close code that nobody may send"),
-    ],
-)
+INVALID = {
+    "masked": b"\x81\x81\x00\x00\x00\x00x",
+    "continues nothing": b"\x80\x01x",
+    "an extension's bit": b"\xc1\x01x",
+    "an unknown opcode": b"\x83\x01x",
+    "a close code that nobody may send": b"\x88\x02\x03\xed",
+}
+
+
+@pytest.mark.parametrize("frame", INVALID.values(), ids=INVALID)
 async def test_invalid_frame_ends_the_tunnel(
     bridge: SealedCaller, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch, frame: bytes
 ) -> None:
     monkeypatch.setattr(tunnels, "FAREWELL_SECONDS", 0.05)
-    provider.script = accepting(then=b"\x81\x02ok" + frame)
+
+    async def speak(connection: Connection) -> None:
+        await connection.send(b"\x81\x02ok" + frame)
+        await connection.gone()
+
+    provider.script = accepting(then=speak)
     tunnel = await opened(bridge)
     assert await tunnel.heard() == b"ok"
     assert (await tunnel.response()).failure == ("PROVIDER_FAILED", "STARTED")
@@ -209,12 +154,9 @@ async def test_invalid_frame_ends_the_tunnel(
 async def test_too_large_message_from_the_provider_closes_with_1009(
     tunnels_to: SealedCaller, websocket: WebSocketProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def flood(connection: ServerConnection) -> None:
-        await connection.send("x" * 8_000_000)
-
     monkeypatch.setattr(tunnels, "MAX_MESSAGE", 100_000)
-    websocket.handler = flood
-    tunnel = await opened(tunnels_to)
+    tunnel = await opened(tunnels_to, **BROUGHT)
+    await tunnel.say("x" * 100_001)
     got = await tunnel.response()
     assert got.failure == ("TOO_LARGE", "STARTED")
     assert "100000 bytes" in got.message
@@ -227,30 +169,100 @@ async def test_bridge_answers_pings_and_gives_up_a_silent_provider(
     monkeypatch.setattr(tunnels, "PING_SECONDS", 0.2)
     seen = bytearray()
 
-    async def script(connection: Connection) -> None:
-        await accept(connection)
+    async def listen(connection: Connection) -> None:
         await connection.send(b"\x89\x02hi")
         while data := await connection.reader.read(100):
             seen.extend(data)
 
-    provider.script = script
+    provider.script = accepting(then=listen)
     tunnel = await opened(bridge)
     assert (await tunnel.response()).failure == ("PROVIDER_FAILED", "STARTED")
     assert seen[:2] == b"\x8a\x82", "a pong as long as the ping"
     assert 0x89 in seen[8:], "a ping from the bridge"
 
 
-async def test_altered_frame_ends_the_tunnel(tunnels_to: SealedCaller, websocket: WebSocketProvider) -> None:
+async def test_draining_bridge_ends_its_tunnels(tunnels_to: SealedCaller) -> None:
     tunnel = await opened(tunnels_to)
-    (record,) = tunnel.request.exchange.request.frame(Frame(opcode=TEXT, data=HELLO.encode(), fin=True))
-    await tunnel.call.write(ExchangeRequest(sealed=flipped(record)).SerializeToString())
-    assert (await tunnel.response()).failure == ("MALFORMED", "STARTED")
-    assert websocket.messages == []
+    await tunnels_to.served.begin_to_drain()
+    assert (await tunnel.response()).failure == ("DRAINING", "STARTED")
 
 
-async def test_draining_bridge_ends_its_tunnels(tunnel_config: BridgeConfig, identity: IdentityKey) -> None:
-    bridge = Bridge(tunnel_config, identity)
-    async with calling(bridge, identity) as caller:
-        tunnel = await opened(caller)
-        await bridge.begin_to_drain()
-        assert (await tunnel.response()).failure == ("DRAINING", "STARTED")
+CREATE = '{"type": "response.create", "store": false}'
+STORED = b'{"type": "session.update", "session": {"prompt": {"id": "p"}}}'
+FRAGMENTS = data_frames(TEXT, STORED[:30], fin=False) + data_frames(CONTINUATION, STORED[30:])
+
+
+@pytest.mark.parametrize(
+    ("url", "frames", "code"),
+    [
+        (RESPONSES, data_frames(TEXT, CREATE.replace("false", "true").encode()), "STORED_OBJECT"),
+        (REALTIME, data_frames(TEXT, STORED), "STORED_OBJECT"),
+        (REALTIME, FRAGMENTS, "STORED_OBJECT"),
+        (REALTIME, data_frames(TEXT, b"not JSON"), "NOT_ALLOWED"),
+        (REALTIME, data_frames(BINARY, b"{}"), "NOT_ALLOWED"),
+        (REALTIME, data_frames(TEXT, b'{"a": "' + b"x" * 262_144 + b'"}'), "TOO_LARGE"),
+    ],
+)
+async def test_message_is_refused(
+    tunnels_to: SealedCaller, websocket: WebSocketProvider, url: str, frames: list[Frame], code: str
+) -> None:
+    """With the bridge's credential, each message is held until it is whole and has been judged."""
+    tunnel = await opened(tunnels_to, url)
+    hello = HELLO if url == REALTIME else CREATE
+    await tunnel.say(hello)
+    assert await tunnel.heard() == hello.encode()
+    for frame in frames:
+        await tunnel.send(frame)
+    assert (await tunnel.response()).failure == (code, "STARTED")
+    await tunnel.over()
+    assert websocket.messages == [hello]
+    assert websocket.closes == [1009 if code == "TOO_LARGE" else 1008]
+
+
+async def test_message_that_does_not_end_is_late(
+    tunnels_to: SealedCaller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("blindrelay.provider_bridge.request_body.GRACE_SECONDS", 0.1)
+    tunnel = await opened(tunnels_to)
+    await tunnel.send(Frame(opcode=TEXT, data=b"{"))
+    got = await tunnel.response()
+    assert got.failure == ("DEADLINE", "STARTED")
+    assert "message" in got.message, "the exchange itself still has time"
+
+
+@pytest.mark.parametrize(
+    ("url", "fields", "reason"),
+    [
+        ("https://api.openai.com/v1/chat/completions", {}, "a WebSocket at"),
+        ("https://api.openai.com/v1/live", {}, "your own credential"),
+        (REALTIME, {"headers": {b"sec-websocket-protocol": b"realtime, sk-1"}}, "subprotocol"),
+        (REALTIME, {"headers": {b"sec-websocket-protocol": b"real/time"}}, "token"),
+        (REALTIME, {"headers": {b"sec-websocket-key": b"x"}}, "sec-websocket-key"),
+    ],
+)
+async def test_tunnel_is_refused(
+    tunnels_to: SealedCaller, websocket: WebSocketProvider, url: str, fields: dict[str, Any], reason: str
+) -> None:
+    got = await (await SealedTunnel.opened(tunnels_to, url, **fields)).response()
+    assert got.failure == ("NOT_ALLOWED", "NOT_STARTED")
+    assert reason in got.message
+    assert websocket.paths == []
+
+
+async def test_message_keeps_its_room_until_the_provider_has_it() -> None:
+    async def allow(_: bytearray) -> None:
+        """Judges nothing."""
+
+    budget = RequestBudget(Quota(100))
+    with budget.share(b"peer") as share, budget.share(b"peer") as other:
+        gate = MessageFilter(allow, share, 2 * SMALL_REQUEST)
+        for _ in range(3):
+            assert await gate.passed(Frame(opcode=TEXT, data=bytes(SMALL_REQUEST))) == []
+            gate.sent()
+            assert await gate.passed(Frame(opcode=CONTINUATION, data=bytes(100), fin=True))
+            assert budget.held == 100
+            with pytest.raises(RequestError) as refused:
+                other.add(SMALL_REQUEST + 1)
+            assert refused.value.code == ERROR_CODE_OVERLOADED
+            gate.sent()
+            assert budget.held == 0

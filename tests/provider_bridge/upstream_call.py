@@ -17,8 +17,6 @@ from .sealed_caller import request_head
 
 @dataclass
 class Upstream:
-    """A transport, and the provider that it calls."""
-
     provider: Provider
     transport: ProviderTransport
 
@@ -27,7 +25,6 @@ class Upstream:
         return await self.transport.call(plan_call(request_head(), [self.provider]), bytearray(body))
 
     async def call(self, body: bytes = b"{}") -> tuple[int, bytes]:
-        """The status and the body of one call."""
         async with aclosing(await self.begin(body)) as response:
             received = b""
             while not response.ended:
@@ -38,11 +35,8 @@ class Upstream:
 
 @asynccontextmanager
 async def upstream(provider: Provider) -> AsyncIterator[Upstream]:
-    transport = ProviderTransport([provider])
-    try:
+    async with aclosing(ProviderTransport([provider])) as transport:
         yield Upstream(provider, transport)
-    finally:
-        await transport.aclose()
 
 
 async def called(provider: Provider, body: bytes = b"{}") -> tuple[int, bytes]:
@@ -52,7 +46,6 @@ async def called(provider: Provider, body: bytes = b"{}") -> tuple[int, bytes]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
-from websockets.typing import Subprotocol
 
 Handler = Callable[[ServerConnection], Awaitable[None]]
 
@@ -34,20 +34,14 @@ class WebSocketProvider:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[WebSocketProvider]:
-        async with serve(
-            self._serve,
-            "127.0.0.1",
-            0,
-            process_request=self._refusal,
-            select_subprotocol=_realtime,
-            max_size=None,
-        ) as server:
+        options: Any = {"process_request": self._refusal, "max_size": None}
+        options["select_subprotocol"] = lambda _, offered: "realtime" if "realtime" in offered else None
+        async with serve(self._serve, "127.0.0.1", 0, **options) as server:
             port = next(iter(server.sockets)).getsockname()[1]
             self.origin = f"http://127.0.0.1:{port}"
             yield self
 
     async def ended(self, times: int) -> list[int | None]:
-        """Waits for so many closes; returns their codes."""
         while len(self.closes) < times:  # noqa: ASYNC110 (nobody is told)
             await asyncio.sleep(0.01)
         return self.closes
@@ -66,20 +60,13 @@ class WebSocketProvider:
         self.paths.append(request.path)
         self.headers.append(request.headers)
         closes = self.closes
-        try:
+        with suppress(ConnectionClosed):
             await (self.handler or self._echo)(connection)
-        except ConnectionClosed:
-            pass
-        finally:
-            await connection.wait_closed()
-            closes.append(connection.protocol.close_code)
+        await connection.wait_closed()
+        closes.append(connection.protocol.close_code)
 
     async def _echo(self, connection: ServerConnection) -> None:
         messages = self.messages
         async for message in connection:
             messages.append(message)
             await connection.send(message)
-
-
-def _realtime(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    return next((each for each in offered if each == "realtime"), None)

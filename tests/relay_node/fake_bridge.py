@@ -31,8 +31,7 @@ class Seen:
     time_remaining: float | None
     messages: list[bytes] = field(default_factory=list)
     half_closed: bool = False
-    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    cancelled: bool = False
 
 
 Script = Callable[[Any, Seen], Awaitable[None]]
@@ -77,7 +76,6 @@ class FakeBridge:
         """Becomes another process, with another replica_id and other keys."""
         self.replica_id = os.urandom(16)
         self.configs = [new_key()]
-        self.sequence = 0
 
     def directory(self) -> SignedKeyDirectory:
         """A directory with signatures that a relay does not check."""
@@ -85,7 +83,7 @@ class FakeBridge:
         directory = KeyDirectory(
             identity=self.identity,
             replica_id=self.replica_id,
-            sequence=self.sequence,
+            sequence=self.fetches,
             issued_at=now,
             expires_at=now + self.lifetime,
             configs=self.configs,
@@ -129,8 +127,8 @@ class FakeBridge:
             self.port = self._server.add_secure_port(address, self.credentials)
         await self._server.start()
 
-    async def stop(self, grace: float | None = None) -> None:
-        await self._server.stop(grace)
+    async def stop(self) -> None:
+        await self._server.stop(None)
 
     async def restart(self) -> None:
         await self.stop()
@@ -151,20 +149,15 @@ class FakeBridge:
         try:
             await self.script(context, seen)
         except (asyncio.CancelledError, grpc.aio.InternalError):  # the latter while it writes
-            seen.cancelled.set()
+            seen.cancelled = True
             raise
-        finally:
-            seen.ended.set()
 
     async def _fetch(self, _: bytes, context: Any) -> bytes:
         self.fetches += 1
         self.fetch_metadata = tuple(context.invocation_metadata())
         if self.refuse_fetch is not None:
             await context.abort(self.refuse_fetch, "not today, says 10.1.2.3")
-        if self.answer_fetch is not None:
-            return self.answer_fetch
-        self.sequence += 1
-        return self.directories()
+        return self.directories() if self.answer_fetch is None else self.answer_fetch
 
 
 def new_key() -> bytes:
@@ -181,6 +174,5 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def cancelled(seen: Seen) -> None:
     """Waits until the exchange is cancelled at the bridge. It was not half-closed before."""
-    async with asyncio.timeout(20):
-        await seen.cancelled.wait()
+    await until(lambda: seen.cancelled)
     assert not seen.half_closed

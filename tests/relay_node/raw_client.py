@@ -1,16 +1,24 @@
-"""A client that seals nothing: it opens calls on a relay with raw bytes."""
+"""Relays as processes of their own, in the sandbox if the kernel has one, and a client that seals nothing."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
-from blindrelay.serving import authorization
+from blindrelay.serving import authorization, issue_token
+from blindrelay.serving.landlock import landlock_version
+from blindrelay.testbed.unprivileged import launcher
 from blindrelay.v1.channel import Metadata
 from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
@@ -29,17 +37,13 @@ class Client:
             self.channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
         else:
             self.channel = grpc.aio.secure_channel(address, credentials, options=CHANNEL_OPTIONS)
-        self._exchange: Any = self.channel.stream_stream(EXCHANGE_METHOD)
+        self.start: Any = self.channel.stream_stream(EXCHANGE_METHOD)
         self._directories: Any = self.channel.unary_unary(KEY_DIRECTORY_METHOD)
 
     def call(self, *envelopes: bytes, extra: Metadata = (), timeout: float | None = 30) -> Any:
         """An exchange to write to, with these envelopes. A valid one has one."""
         carried = [(METADATA_KEY, envelope) for envelope in envelopes]
-        return self.call_with([authorization(self.token), *carried, *extra], timeout)
-
-    def call_with(self, metadata: list[Any], timeout: float | None = 30) -> Any:
-        """An exchange with exactly this metadata."""
-        return self._exchange(metadata=metadata, timeout=timeout)
+        return self.start(metadata=[authorization(self.token), *carried, *extra], timeout=timeout)
 
     async def open(self, envelope: bytes, **options: Any) -> Any:
         """An exchange whose first message has come back."""
@@ -102,3 +106,96 @@ async def refusal(call: Awaitable[object]) -> OuterStatus | None:
     with pytest.raises(grpc.aio.AioRpcError) as failure:
         await call
     return OuterStatus.of(failure.value.code(), failure.value.details())
+
+
+async def scrape(port: int) -> dict[str, float]:
+    """The samples that a relay shows to Prometheus."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n")
+    page = (await reader.read()).partition(b"\r\n\r\n")[2].decode()
+    writer.close()
+    lines = [line.rpartition(" ") for line in page.splitlines() if not line.startswith("#")]
+    return {name.removeprefix("blindrelay_relay_"): float(value) for name, _, value in lines}
+
+
+RELAY = (*launcher(), sys.executable, "-m", "blindrelay.relay_node")
+SANDBOX = f"sandbox = {str(landlock_version() > 0).lower()}"
+
+CONFIG = """
+listen = "127.0.0.1:{port}"
+tokens = "tokens"
+{options}
+[[replica]]
+address = "127.0.0.1:{bridge}"
+"""
+
+
+class RelayProcess:
+    """A relay that listens, perhaps with workers. `token` is a client's."""
+
+    def __init__(self, popen: asyncio.subprocess.Process, address: str, token: str, log: Path) -> None:
+        self.popen = popen
+        self.address = address
+        self.token = token
+        self.client = Client(address, token)
+        self._log = log
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """What it has written to stderr so far."""
+        return [json.loads(line) for line in self._log.read_text().split("\n")[:-1]]
+
+    def count(self, event: str) -> int:
+        """How many of its lines are about this event."""
+        return sum(line["event"] == event for line in self.lines)
+
+    async def end(self) -> int:
+        """Stops it. Returns the exit code."""
+        self.popen.terminate()
+        return await self.popen.wait()
+
+    def workers(self) -> list[int]:
+        """The process ids of the worker processes that live."""
+        children = Path(f"/proc/{self.popen.pid}/task/{self.popen.pid}/children")
+        return [int(pid) for pid in children.read_text().split()]
+
+
+@contextlib.asynccontextmanager
+async def relay_process(
+    folder: Path, bridge: int, options: str = "", *, tls: str = "", workers: int = 1, **env: str
+) -> AsyncIterator[RelayProcess]:
+    """A relay in front of a bridge on this port. `options` are lines of relay.toml, which is in `folder`."""
+    token = issue_token(folder / "tokens", "client", datetime.now(UTC))
+    config, log = folder / "relay.toml", folder / "stderr"
+    options = f"{SANDBOX}\n{options or 'drain_seconds = 20'}"
+    config.write_text(CONFIG.format(port=0, bridge=bridge, options=options) + tls)
+    arguments = ["serve", "--config", str(config), "--json"]
+    if workers > 1:
+        arguments += ["--workers", str(workers)]
+    with log.open("w") as stderr:
+        popen = await asyncio.create_subprocess_exec(
+            *(*RELAY, *arguments),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=stderr,
+            env=os.environ | env,
+            process_group=0,
+        )
+    assert popen.stdout is not None
+    line = await popen.stdout.readline()
+    assert line, log.read_text()
+    relay = RelayProcess(popen, json.loads(line)["listening"], token, log)
+    try:
+        yield relay
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(popen.pid, signal.SIGKILL)
+        await popen.wait()
+        await relay.client.channel.close()
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs. One that has ended may remain as a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

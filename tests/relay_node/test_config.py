@@ -1,25 +1,37 @@
-"""relay.toml and the command line: wrong input is one line, and names the key."""
+"""relay.toml, the command line and doctor: what is wrong is one line, and names the key or a remedy."""
 
 from __future__ import annotations
 
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
+import trustme
 
 from blindrelay.relay_node import ReplicaConfig, read_relay_config
 from blindrelay.relay_node.cli import main
 from blindrelay.relay_node.config import MAX_REPLICAS
 from blindrelay.relay_node.sandbox_needs import relay_needs
-from blindrelay.serving import Address, ConfigError, Needs
+from blindrelay.serving import Address, ConfigError, Needs, issue_token
 from blindrelay.v1.identity_text import format_identity
+from tests.relay_node.conftest import StartRelay
+from tests.relay_node.fake_bridge import FakeBridge
+from tests.relay_node.raw_client import CONFIG
 
 LISTEN = 'listen = "127.0.0.1:0"\n'
+TOKENS = 'tokens = "tokens"\n'
 REPLICA = '[[replica]]\naddress = "127.0.0.1:8490"\n'
-GOOD = LISTEN + 'tokens = "tokens"\n' + REPLICA
+GOOD = LISTEN + TOKENS + REPLICA
 OPEN = GOOD.replace("127.0.0.1:0", "0.0.0.0:0")
 REMOTE = GOOD.replace("127.0.0.1:8490", "192.0.2.1:8490")
+MANY = "".join(REPLICA.replace("8490", str(port)) for port in range(1, MAX_REPLICAS + 2))
 IDENTITY = format_identity(bytes(32))
 TLS = '[tls]\ncertificate = "broken"\nkey = "broken"\n'
+LIMITS = ("max_exchanges", "max_exchanges_per_token", "max_connections_per_token", "unread_seconds")
 
 
 @pytest.fixture
@@ -37,29 +49,19 @@ def written(folder: Path, config: str) -> Path:
     return folder / "relay.toml"
 
 
-def replicas(count: int) -> str:
-    entries = (f'[[replica]]\naddress = "127.0.0.1:{port}"\n' for port in range(1, count + 1))
-    return LISTEN + 'tokens = "tokens"\n' + "".join(entries)
-
-
 @pytest.mark.parametrize(
     ("config", "words"),
     [
         (LISTEN + REPLICA, "tokens is missing"),
         (GOOD + "surprise = 1\n", "replica[0].surprise is not a known key"),
-        (OPEN, "add a [tls] section"),
-        (OPEN, "Set plaintext = true"),
+        (OPEN, "add a [tls] section or listen on 127.0.0.1. Set plaintext = true"),
         ("plaintext = true\n" + GOOD + TLS, "plaintext = true contradicts the [tls] section"),
-        ("max_exchanges = 0\n" + GOOD, "max_exchanges must be from 1 to"),
-        ("max_exchanges_per_token = 0\n" + GOOD, "max_exchanges_per_token must be from 1 to"),
-        ("max_connections_per_token = 0\n" + GOOD, "max_connections_per_token must be from 1 to"),
+        *((f"{limit} = 0\n" + GOOD, f"{limit} must be from 1 to") for limit in LIMITS),
         ("max_request_bytes = 131071\n" + GOOD, "max_request_bytes must be from 131072 to"),
-        ("unread_seconds = 0\n" + GOOD, "unread_seconds must be from 1 to"),
-        (replicas(MAX_REPLICAS + 1), "replica has 21 entries: the maximum is 20"),
+        (LISTEN + TOKENS + MANY, "replica has 21 entries: the maximum is 20"),
         (GOOD + REPLICA, "replica has an address twice"),
         (GOOD.replace(":8490", ":0"), "port 0"),
-        (REMOTE, "add a [replica.tls] section"),
-        (REMOTE, "or set plaintext = true"),
+        (REMOTE, "add a [replica.tls] section, or set plaintext = true"),
         (GOOD + "plaintext = true\n[replica.tls]\n", "plaintext = true contradicts [replica.tls]"),
         (GOOD + '[replica.tls]\nkey = "broken"\n', "goes with key"),
         (
@@ -124,15 +126,6 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     assert words in err
 
 
-@pytest.mark.parametrize("arguments", [(), ("serve",), ("serve", "--config", "absent"), ("token",), ("x",)])
-def test_wrong_usage_is_one_line_and_exit_code_2(
-    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(arguments) == 2
-    out, err = capsys.readouterr()
-    assert (out, err.count("\n")) == ("", 1)
-
-
 def test_token_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def token(*arguments: str) -> str:
         assert main(["token", *arguments, "--tokens", str(tmp_path / "tokens")]) == 0
@@ -144,3 +137,115 @@ def test_token_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert token("list").startswith("alice\t20")
     assert token("revoke", "alice") == ""
     assert token("list") == ""
+
+
+CERTIFIED = '[tls]\ncertificate = "relay.pem"\nkey = "relay.key"'
+NEW = timedelta(days=60)
+
+
+class Doctor:
+    """The command, with a relay.toml in a folder."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.file, self.tokens = folder / "relay.toml", folder / "tokens"
+        self.chain, self.key = folder / "relay.pem", folder / "relay.key"
+        self._capsys = capsys
+        issue_token(self.tokens, "alice", datetime.now(UTC))
+
+    def certify(self, lifetime: timedelta = NEW) -> None:
+        """Makes a certificate that expires after this time."""
+        now = datetime.now(UTC)
+        issued = trustme.CA().issue_cert("127.0.0.1", not_before=now - timedelta(9), not_after=now + lifetime)
+        issued.cert_chain_pems[0].write_to_path(self.chain)
+        issued.private_key_pem.write_to_path(self.key)
+        self.key.chmod(0o600)
+
+    async def examine(self, bridge: int, port: int = 0, tls: str = "") -> dict[str, Any]:
+        """The findings by check. A thread finds them, since a bridge may be in this event loop."""
+        self.file.write_text(CONFIG.format(port=port, bridge=bridge, options=tls))
+        code = await asyncio.to_thread(main, ["doctor", "--config", str(self.file), "--json"])
+        found = json.loads(self._capsys.readouterr().out)
+        assert found["ok"] == (code == 0) == all(each["ok"] for each in found["checks"])
+        return {each["check"]: each for each in found["checks"]}
+
+
+@pytest.fixture
+def doctor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Doctor:
+    return Doctor(tmp_path, capsys)
+
+
+async def test_all_checks_pass(doctor: Doctor, bridge: FakeBridge) -> None:
+    doctor.certify()
+    found = await doctor.examine(bridge.port, tls=CERTIFIED)
+    assert {name: each["ok"] for name, each in found.items()} == dict.fromkeys(
+        ("configuration", "tokens", "tls", "listen", "replica"), True
+    )
+    assert found["tls"]["detail"].endswith(("valid for 59 days", "valid for 60 days"))
+    assert found["replica"]["detail"].endswith("serves a key directory (keys: 1)")
+
+
+def test_each_check_is_a_line_with_a_remedy(doctor: Doctor, capsys: pytest.CaptureFixture[str]) -> None:
+    doctor.file.write_text(CONFIG.format(port=0, bridge=1, options=""))
+    assert main(["doctor", "--config", str(doctor.file)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["ok", "ok", "ok", "FAILED", "→"]
+    assert "(refused): nothing listens" in lines[3]
+    assert "start the bridge" in lines[4]
+
+
+async def test_wrong_configuration_is_the_only_finding(doctor: Doctor) -> None:
+    assert list(await doctor.examine(1, tls="surprise = 1")) == ["configuration"]
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "mode", "words"),
+    [
+        (timedelta(days=13, hours=23), 0o600, "expires in 13 days"),
+        (-timedelta(days=1), 0o600, "has expired"),
+        (NEW, 0o644, "run chmod 600"),
+    ],
+)
+async def test_bad_certificate_is_a_failure(
+    doctor: Doctor, bridge: FakeBridge, lifetime: timedelta, mode: int, words: str
+) -> None:
+    doctor.certify(lifetime)
+    doctor.key.chmod(mode)
+    found = await doctor.examine(bridge.port, tls=CERTIFIED)
+    assert not found["tls"]["ok"]
+    assert words in found["tls"]["detail"]
+
+
+async def test_only_the_port_of_a_running_relay_may_be_in_use(
+    doctor: Doctor, bridge: FakeBridge, start_relay: StartRelay
+) -> None:
+    relay = await start_relay(bridge.config)
+    found = await doctor.examine(bridge.port, relay.address.port)
+    assert found["listen"]["ok"]
+    assert "in use by a running relay" in found["listen"]["detail"]
+    async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0) as taken:
+        found = await doctor.examine(bridge.port, taken.sockets[0].getsockname()[1])
+    assert "the port is taken" in found["listen"]["detail"]
+
+
+async def test_tls_port_of_a_running_relay_is_recognised_by_its_certificate(
+    doctor: Doctor, bridge: FakeBridge
+) -> None:
+    doctor.certify()
+    pair = doctor.key.read_bytes(), doctor.chain.read_bytes()
+    server = grpc.aio.server()
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
+    await server.start()
+    assert (await doctor.examine(bridge.port, port, CERTIFIED))["listen"]["ok"]
+    doctor.certify()
+    found = await doctor.examine(bridge.port, port, CERTIFIED)
+    assert not found["listen"]["ok"], "another certificate belongs to another program"
+    await server.stop(None)
+
+
+async def test_tokens_are_examined(doctor: Doctor, bridge: FakeBridge) -> None:
+    bridge.refuse_fetch = grpc.StatusCode.UNAUTHENTICATED
+    doctor.tokens.write_text("")
+    found = await doctor.examine(bridge.port)
+    assert found["tokens"]["remedy"].startswith("run `token issue NAME --tokens /")
+    assert "does not accept our token" in found["replica"]["detail"]
+    assert "token_file" in found["replica"]["remedy"]

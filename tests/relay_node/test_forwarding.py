@@ -18,7 +18,7 @@ from blindrelay.v1.grpc_profile import EXCHANGE_METHOD
 from blindrelay.v1.limits import DEADLINE_SECONDS, MAX_MESSAGE_SIZE
 from blindrelay.v1.outer_status import OuterStatus
 from tests.relay_node.conftest import RunningRelay
-from tests.relay_node.fake_bridge import FakeBridge, Seen, cancelled
+from tests.relay_node.fake_bridge import FakeBridge, Seen, cancelled, until
 from tests.relay_node.raw_client import refusal
 
 
@@ -71,64 +71,74 @@ async def test_cancelled_call_is_cancelled_at_the_bridge_and_not_half_closed(
 
     for _ in range(rounds // 30):
         await asyncio.gather(*(cancel_after_first() for _ in range(30)))
-    async with asyncio.timeout(20):
-        for seen in bridge.seen:
-            await seen.ended.wait()
-    assert len(bridge.seen) == rounds
+    await until(lambda: sum(seen.cancelled or seen.half_closed for seen in bridge.seen) == rounds)
     assert sum(seen.half_closed for seen in bridge.seen) <= rounds // 30
-    assert set(relay.outcomes()) == {"cancelled"}
+    assert relay.outcomes() == {"cancelled": rounds}
 
 
-async def test_client_that_disconnects_is_cancelled_at_the_bridge(
-    relay: RunningRelay, bridge: FakeBridge
+@pytest.mark.parametrize(
+    ("messages", "timeout", "code"),
+    [
+        ([], 0.5, grpc.StatusCode.DEADLINE_EXCEEDED),
+        ([bytes(MAX_MESSAGE_SIZE + 1)], 30, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    ],
+    ids=["out of time", "too large a message"],
+)
+async def test_broken_exchange_is_cancelled_at_the_bridge(
+    relay: RunningRelay, bridge: FakeBridge, messages: list[bytes], timeout: float, code: grpc.StatusCode
 ) -> None:
+    """And not half-closed. So is one whose client disconnects."""
+    relay.client.channel = grpc.aio.insecure_channel(str(relay.address))  # which has no limits of its own
+    relay.client.start = relay.client.channel.stream_stream(EXCHANGE_METHOD)
+    call = await relay.client.open(bridge.envelope(), timeout=timeout)
+    for message in messages:
+        await call.write(message)
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await call.read()
+    assert failure.value.code() is code
     await relay.client.open(bridge.envelope())
     await relay.client.channel.close()
-    await cancelled(bridge.seen[0])
+    for seen in bridge.seen:
+        await cancelled(seen)
+        assert seen.messages == [b"x"]
 
 
-def upload(address: str, metadata: Any) -> tuple[list[bytes], grpc.StatusCode, str]:
+Answered = tuple[list[bytes], grpc.StatusCode, str]
+
+
+async def upload(relay: RunningRelay, bridge: FakeBridge) -> Answered:
     """What a client gets that never stops sending. It is synchronous, so failing writes do not disturb it."""
-    with grpc.insecure_channel(address, options=(("grpc.use_local_subchannel_pool", 1),)) as channel:
-        exchange: Any = channel.stream_stream(EXCHANGE_METHOD)
-        call: Any = exchange(itertools.repeat(bytes(60_000)), metadata=metadata, timeout=30)
-        answers = []
-        with contextlib.suppress(grpc.RpcError):
-            for message in call:
-                answers.append(message)
-        return answers, call.code(), call.details()
+    metadata: Any = (authorization(relay.client.token), (METADATA_KEY, bridge.envelope()))
 
+    def answered() -> Answered:
+        options = (("grpc.use_local_subchannel_pool", 1),)
+        with grpc.insecure_channel(str(relay.address), options=options) as channel:
+            exchange: Any = channel.stream_stream(EXCHANGE_METHOD)
+            call: Any = exchange(itertools.repeat(bytes(60_000)), metadata=metadata, timeout=30)
+            answers = []
+            with contextlib.suppress(grpc.RpcError):
+                for message in call:
+                    answers.append(message)
+            return answers, call.code(), call.details()
 
-async def uploads(
-    relay: RunningRelay, bridge: FakeBridge, rounds: int
-) -> list[tuple[list[bytes], grpc.StatusCode, str]]:
-    """The results of so many uploads, one after the other."""
-    results = []
-    for _ in range(rounds):
-        metadata = [authorization(relay.client.token), (METADATA_KEY, bridge.envelope())]
-        results.append(await asyncio.to_thread(upload, str(relay.address), metadata))
-    return results
+    return await asyncio.to_thread(answered)
 
 
 PIECES = [bytes([index]) * 30_000 for index in range(40)]
 
 
 @pytest.mark.parametrize(
-    ("answers", "code", "details", "outcome"),
+    ("expected", "outcome"),
     [
-        ([], grpc.StatusCode.INVALID_ARGUMENT, "refused", "refused"),
-        (PIECES, grpc.StatusCode.OK, "", "ok"),
+        (([], grpc.StatusCode.INVALID_ARGUMENT, "refused"), "refused"),
+        ((PIECES, grpc.StatusCode.OK, ""), "ok"),
     ],
 )
 async def test_response_during_an_upload_arrives_complete(
-    relay: RunningRelay,
-    bridge: FakeBridge,
-    answers: list[bytes],
-    code: grpc.StatusCode,
-    details: str,
-    outcome: str,
+    relay: RunningRelay, bridge: FakeBridge, expected: Answered, outcome: str
 ) -> None:
     """A write that fails meanwhile must not replace the bridge's status."""
+    answers, code, details = expected
 
     async def script(context: Any, seen: Seen) -> None:
         for _ in range(3):
@@ -139,26 +149,19 @@ async def test_response_during_an_upload_arrives_complete(
             await context.abort(code, details)
 
     bridge.script = script
-    assert await uploads(relay, bridge, 20) == [(answers, code, details)] * 20
-    assert relay.outcomes() == [outcome] * 20
+    assert [await upload(relay, bridge) for _ in range(20)] == [expected] * 20
+    assert relay.outcomes() == {outcome: 20}
 
 
-async def test_bridge_lost_during_an_upload_is_unavailable(relay: RunningRelay, bridge: FakeBridge) -> None:
-    begun = asyncio.Event()
-
+async def test_metadata_pass_neither_way_but_for_the_envelope(
+    relay: RunningRelay, bridge: FakeBridge
+) -> None:
     async def script(context: Any, seen: Seen) -> None:
-        while True:
-            await context.read()
-            begun.set()
+        await context.send_initial_metadata((("x-served-by", "10.1.2.3"),))
+        context.set_trailing_metadata((("x-cause", "10.1.2.3"),))
+        await context.write(await context.read())
 
     bridge.script = script
-    result = asyncio.create_task(uploads(relay, bridge, 1))
-    await begun.wait()
-    await bridge.stop()
-    assert await result == [([], grpc.StatusCode.UNAVAILABLE, "bridge_unavailable")]
-
-
-async def test_only_the_envelope_is_forwarded(relay: RunningRelay, bridge: FakeBridge) -> None:
     extra: Metadata = (
         ("x-forwarded-for", "203.0.113.9"),
         ("x-stainless-lang", "python"),
@@ -166,100 +169,81 @@ async def test_only_the_envelope_is_forwarded(relay: RunningRelay, bridge: FakeB
         ("grpc-trace-bin", b"\x00\x01"),
         ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
     )
-    (await relay.client.open(bridge.envelope(), extra=extra)).cancel()
+    call = await relay.client.open(bridge.envelope(), extra=extra)
+    assert await call.read() is grpc.aio.EOF
     (seen,) = bridge.seen
     assert {key for key, _ in seen.metadata} == {METADATA_KEY, "user-agent"}
     assert relay.client.token not in repr(seen.metadata)
-
-
-async def test_bridges_metadata_do_not_come_back(relay: RunningRelay, bridge: FakeBridge) -> None:
-    async def script(context: Any, seen: Seen) -> None:
-        await context.send_initial_metadata((("x-served-by", "10.1.2.3"),))
-        context.set_trailing_metadata((("x-cause", "10.1.2.3"),))
-        await context.write(await context.read())
-
-    bridge.script = script
-    call = await relay.client.open(bridge.envelope())
-    assert await call.read() is grpc.aio.EOF
     keys = {key for key, _ in (*await call.initial_metadata(), *await call.trailing_metadata())}
     assert not keys & {"x-served-by", "x-cause"}
 
 
-@pytest.mark.parametrize(
-    ("timeout", "limit"),
-    [
-        (17.3, DEADLINE_SECONDS[0]),
-        (90, DEADLINE_SECONDS[0]),
-        (630, DEADLINE_SECONDS[1]),
-        (None, DEADLINE_SECONDS[-1]),
-    ],
-)
+@pytest.mark.parametrize(("timeout", "place"), [(17.3, 0), (90, 0), (630, 1), (None, -1)])
 async def test_bridge_sees_a_deadline_class_instead_of_the_clients_deadline(
-    relay: RunningRelay, bridge: FakeBridge, timeout: float | None, limit: int
+    relay: RunningRelay, bridge: FakeBridge, timeout: float | None, place: int
 ) -> None:
     (await relay.client.open(bridge.envelope(), timeout=timeout)).cancel()
     remaining = bridge.seen[0].time_remaining
     assert remaining is not None
     # gRPC rounds what it sends to three digits.
-    assert limit + 50 < remaining <= limit + 160
+    assert 50 < remaining - DEADLINE_SECONDS[place] <= 160
 
 
-async def test_expired_deadline_cancels_at_the_bridge(relay: RunningRelay, bridge: FakeBridge) -> None:
-    call = await relay.client.open(bridge.envelope(), timeout=0.5)
-    with pytest.raises(grpc.aio.AioRpcError) as failure:
-        await call.read()
-    assert failure.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    await cancelled(bridge.seen[0])
-
-
-async def test_oversize_message_ends_the_call_without_a_half_close(
-    relay: RunningRelay, bridge: FakeBridge
-) -> None:
-    channel = grpc.aio.insecure_channel(str(relay.address), options=(("grpc.enable_retries", 0),))
-    relay.client._exchange = channel.stream_stream(EXCHANGE_METHOD)
-    call = await relay.client.open(bridge.envelope())
-    await call.write(os.urandom(MAX_MESSAGE_SIZE + 1))
-    with pytest.raises(grpc.aio.AioRpcError) as failure:
-        await call.read()
-    assert failure.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    await cancelled(bridge.seen[0])
-    assert bridge.seen[0].messages == [b"x"]
-    await channel.close()
-
-
+@pytest.mark.parametrize("place", ["service.envelope_from_metadata", "forwarding.confirm_half_close"])
 async def test_internal_error_leaves_without_its_text(
-    relay: RunningRelay, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
+    relay: RunningRelay, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
+    """Also one in the task that uploads."""
+
     def broken(_: Any) -> bytes:
         raise ValueError("secret 10.1.2.3")
 
-    monkeypatch.setattr("blindrelay.relay_node.service.envelope_from_metadata", broken)
-    assert await refusal(relay.client.exchange(bridge.envelope())) is OuterStatus.INTERNAL
-    assert relay.outcomes() == ["internal"]
-    assert "fault" in relay.events()
-
-
-async def test_internal_error_in_the_upload_ends_the_exchange(
-    relay: RunningRelay, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def broken(_: Any) -> None:
-        raise ValueError("secret 10.1.2.3")
-
-    monkeypatch.setattr("blindrelay.relay_node.forwarding.confirm_half_close", broken)
+    monkeypatch.setattr(f"blindrelay.relay_node.{place}", broken)
     exchange = relay.client.exchange(bridge.envelope(), messages=[b"one", b"another"])
     assert await refusal(exchange) is OuterStatus.INTERNAL
-    await cancelled(bridge.seen[0])
+    assert relay.outcomes() == {"internal": 1}
+    assert ("fault" in relay.events()) is (not bridge.seen)
+    for seen in bridge.seen:
+        await cancelled(seen)
 
 
-async def test_silent_call_is_ended(
+async def test_exchange_without_a_message_is_ended(
     relay: RunningRelay, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    exchange = relay.client.exchange(bridge.envelope(), messages=[])
+    assert await refusal(exchange) is OuterStatus.MALFORMED
     monkeypatch.setattr("blindrelay.relay_node.service.RECORD_SECONDS", 0.2)
     assert await refusal(relay.client.call(bridge.envelope()).read()) is OuterStatus.DEADLINE
     assert bridge.seen == []
 
 
-async def test_exchange_without_a_message_is_malformed(relay: RunningRelay, bridge: FakeBridge) -> None:
-    exchange = relay.client.exchange(bridge.envelope(), messages=[])
-    assert await refusal(exchange) is OuterStatus.MALFORMED
-    assert bridge.seen == []
+CAUSE = "10.1.2.3:8490 said <class 'DecodeError'>"
+REPLACED = {
+    # The bridge refuses the relay's token, not the client's.
+    OuterStatus.UNAUTHENTICATED.value: OuterStatus.BRIDGE_UNAVAILABLE,
+    (grpc.StatusCode.UNAVAILABLE, CAUSE): OuterStatus.BRIDGE_UNAVAILABLE,
+    (grpc.StatusCode.CANCELLED, CAUSE): OuterStatus.BRIDGE_UNAVAILABLE,
+    (grpc.StatusCode.DEADLINE_EXCEEDED, CAUSE): OuterStatus.DEADLINE,
+    (grpc.StatusCode.UNKNOWN, CAUSE): OuterStatus.INTERNAL,
+    (grpc.StatusCode.INVALID_ARGUMENT, CAUSE): OuterStatus.INTERNAL,
+    (grpc.StatusCode.UNAUTHENTICATED, CAUSE): OuterStatus.INTERNAL,
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"), ({status.value: status for status in OuterStatus} | REPLACED).items()
+)
+async def test_status_is_passed_if_it_is_on_the_list_and_replaced_otherwise(
+    relay: RunningRelay, bridge: FakeBridge, status: tuple[grpc.StatusCode, str], expected: OuterStatus
+) -> None:
+    async def script(context: Any, _: object) -> None:
+        await context.write(await context.read())
+        await context.abort(*status, (("x-cause", "10.1.2.3"),))
+
+    bridge.script = script
+    call = await relay.client.open(bridge.envelope())
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await call.read()
+    assert (failure.value.code(), failure.value.details()) == expected.value
+    assert "10.1.2.3" not in repr((failure.value.details(), failure.value.trailing_metadata()))
+    assert relay.outcomes() == {expected.details: 1}

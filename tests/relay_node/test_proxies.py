@@ -19,15 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import grpc
 import pytest
-import trustme
 
-from blindrelay.serving import authorization, options
+from blindrelay.serving import ChannelTls, authorization, options
 from blindrelay.v1.channel import ExchangeChannel
 from blindrelay.v1.envelope import METADATA_KEY
+from tests.certificates import Certificates
 from tests.relay_node.conftest import RunningRelay, StartRelay
-from tests.relay_node.fake_bridge import FakeBridge, Seen
+from tests.relay_node.fake_bridge import FakeBridge, Seen, until
 from tests.relay_node.raw_client import Client
 
 OPERATIONS: Final = Path(__file__).parents[2] / "docs/operations.md"
@@ -40,41 +39,21 @@ LONG_UPLOAD: Final = [bytes(60_000)] * 40
 """More than nginx's default limit for a request's body."""
 
 
-@pytest.fixture
-def certificates(tmp_path: Path) -> grpc.ChannelCredentials:
-    """Certificates in tmp_path, with the names in the document."""
-    ca = trustme.CA()
-    issued = ca.issue_cert("127.0.0.1")
-    issued.cert_chain_pems[0].write_to_path(tmp_path / "relay.pem")
-    issued.private_key_pem.write_to_path(tmp_path / "relay.key")
-    issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "relay-and-key.pem")
-    return grpc.ssl_channel_credentials(ca.cert_pem.bytes())
-
-
-@pytest.fixture
-async def relay(bridge: FakeBridge, start_relay: StartRelay, monkeypatch: pytest.MonkeyPatch) -> RunningRelay:
-    if not IN_EARNEST:
-        hasty = dict(options._SERVER_OPTIONS)
-        hasty["grpc.keepalive_time_ms"] //= HASTE
-        monkeypatch.setattr(options, "_SERVER_OPTIONS", tuple(hasty.items()))
-
-    async def script(context: Any, seen: Seen) -> None:
-        while isinstance(message := await context.read(), bytes):
-            seen.messages.append(message)
-        if b"think" in seen.messages:
-            await asyncio.sleep(SILENCE)
-        await context.write(b"first")
-        if b"pause" in seen.messages:
-            await asyncio.sleep(SILENCE)
-        await context.write(b"last")
-
-    bridge.script = script
-    return await start_relay(bridge.config)
+async def thoughtful(context: Any, seen: Seen) -> None:
+    """The bridge's script."""
+    while isinstance(message := await context.read(), bytes):
+        seen.messages.append(message)
+    if b"think" in seen.messages:
+        await asyncio.sleep(SILENCE)
+    await context.write(b"first")
+    if b"pause" in seen.messages:
+        await asyncio.sleep(SILENCE)
+    await context.write(b"last")
 
 
 @dataclass(frozen=True)
 class Proxy:
-    """A program, and the parts of its documented configuration that the test changes."""
+    """A program, and what the test changes in its documented configuration: where it listens, the relay."""
 
     name: str
     language: str
@@ -86,20 +65,19 @@ class Proxy:
         places = (str(Path(sys.executable).parent), os.environ["PATH"], "/usr/sbin")
         return shutil.which(self.name, path=":".join(places))
 
-    def config(self, port: int, relay: str, files: Path) -> str:
+    def config(self, port: int, relay: int, files: Path) -> str:
         """The document's configuration, with this port, this relay and the certificates in this folder."""
         text = OPERATIONS.read_text("utf-8")
         blocks: list[str] = re.findall(rf"^```{self.language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
         (config,) = [block for block in blocks if "8480" in block]
-        changes = {
-            self.listens[0]: self.listens[1].format(port=port),
-            self.behind: self.behind.replace("8480", relay.rpartition(":")[2]),
-            "/etc/blindrelay": str(files),
-        }
-        for word, instead in changes.items():
+        for word, instead in (
+            (self.listens[0], self.listens[1].format(port=port)),
+            (self.behind, self.behind.replace("8480", str(relay))),
+            ("/etc/blindrelay", str(files)),
+        ):
             assert word in config, f"{word} is not in the {self.name} configuration"
             config = config.replace(word, instead)
-        return str(config)
+        return config
 
 
 def nginx(program: str, folder: Path, config: str) -> list[str]:
@@ -125,79 +103,65 @@ def haproxy(program: str, folder: Path, config: str) -> list[str]:
     return [program, "-db", "-f", str(folder / "haproxy.cfg")]
 
 
+ENVOY: Final = ("0.0.0.0, port_value: 443", "127.0.0.1, port_value: {port}")
 PROXIES: Final = (
     Proxy("nginx", "nginx", ("listen 443", "listen 127.0.0.1:{port}"), "server 127.0.0.1:8480", nginx),
-    Proxy(
-        "envoy",
-        "yaml",
-        ("0.0.0.0, port_value: 443", "127.0.0.1, port_value: {port}"),
-        "address: 127.0.0.1, port_value: 8480",
-        envoy,
-    ),
-    Proxy(
-        "haproxy", "haproxy", ("bind :443", "bind 127.0.0.1:{port}"), "server relay 127.0.0.1:8480", haproxy
-    ),
+    Proxy("envoy", "yaml", ENVOY, "address: 127.0.0.1, port_value: 8480", envoy),
+    Proxy("haproxy", "haproxy", ("bind :443", "bind 127.0.0.1:{port}"), "relay 127.0.0.1:8480", haproxy),
 )
 
 
+def accepts(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+        return True
+    return False
+
+
 @asynccontextmanager
-async def listening(command: list[str], port: int) -> AsyncIterator[None]:
-    """Runs the program during the block, which begins when it listens."""
-    process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
-    )
-    assert process.stderr is not None
-    said = asyncio.create_task(process.stderr.read())
+async def running(proxy: Proxy, relay: RunningRelay, files: Path) -> AsyncIterator[int]:
+    """Runs the proxy during the block, which begins when it listens. Yields its port."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = int(free.getsockname()[1])
+    folder, program = files / proxy.name, proxy.program()
+    folder.mkdir()
+    assert program is not None
+    command = proxy.command(program, folder, proxy.config(port, relay.address.port, files))
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
     try:
-        async with asyncio.timeout(30):
-            while not await _accepts(port):
-                assert process.returncode is None, (await said).decode()
-                await asyncio.sleep(0.05)
-        yield
+        await until(lambda: accepts(port) or process.returncode is not None)
+        assert process.returncode is None
+        yield port
     finally:
         if process.returncode is None:
             process.terminate()
         await process.wait()
-        await said
-
-
-async def _accepts(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    return True
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.mark.timeout(120 + SILENCE)
 async def test_silent_exchanges_pass(
-    relay: RunningRelay,
-    bridge: FakeBridge,
-    certificates: grpc.ChannelCredentials,
-    tmp_path: Path,
+    bridge: FakeBridge, start_relay: StartRelay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Through all proxies at once, so that `make soak` waits only once."""
-    missing = []
+    if not IN_EARNEST:
+        hasty = dict(options._SERVER_OPTIONS)
+        hasty["grpc.keepalive_time_ms"] //= HASTE
+        monkeypatch.setattr(options, "_SERVER_OPTIONS", tuple(hasty.items()))
+    bridge.script = thoughtful
+    relay = await start_relay(bridge.config)
+    made = Certificates(tmp_path / "made")
+    for name, parts in (
+        ("relay.pem", [made.chain]),
+        ("relay.key", [made.key]),
+        ("relay-and-key.pem", [made.key, made.chain]),
+    ):
+        (tmp_path / name).write_bytes(b"".join(part.read_bytes() for part in parts))
+    missing = [proxy.name for proxy in PROXIES if proxy.program() is None]
     async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as group:
         for proxy in PROXIES:
-            port = free_port()
-            if (program := proxy.program()) is None:
-                missing.append(proxy.name)
-                continue
-            folder = tmp_path / proxy.name
-            folder.mkdir()
-            command = proxy.command(program, folder, proxy.config(port, str(relay.address), tmp_path))
-            await stack.enter_async_context(listening(command, port))
-            client = Client(f"127.0.0.1:{port}", relay.client.token, certificates)
-            group.create_task(passes(client, bridge))
+            if proxy.name not in missing:
+                port = await stack.enter_async_context(running(proxy, relay, tmp_path))
+                trusting = ChannelTls(made.ca).credentials()
+                group.create_task(passes(Client(f"127.0.0.1:{port}", relay.client.token, trusting), bridge))
     if missing:
         pytest.skip("not installed: " + ", ".join(missing))
 

@@ -1,15 +1,20 @@
-"""Replicas that end, restart, hang or lose exchanges: what clients get meanwhile, and afterwards."""
+"""Replicas that end, restart, hang or lose exchanges, and new certificates: what clients get meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
+import trustme
 
 from blindrelay.v1.outer_status import OuterStatus
+from tests.certificates import Certificates
 from tests.relay_node.conftest import RunningRelay, StartRelay
-from tests.relay_node.fake_bridge import FakeBridge, abort, until
+from tests.relay_node.fake_bridge import FakeBridge, Seen, abort, until
 from tests.relay_node.raw_client import eventually_served, refusal
 
 
@@ -35,47 +40,24 @@ async def test_restarted_replica_is_used_with_its_new_keys_only(
     assert len(bridge.seen) == seen
 
 
-async def test_bridge_that_was_down_is_used_again(relay: RunningRelay, bridge: FakeBridge) -> None:
-    await relay.client.directories()
-    await bridge.stop()
-    await until(lambda: "replica_down" in relay.events())
-    assert await refusal(relay.client.exchange(bridge.envelope())) is OuterStatus.BRIDGE_UNAVAILABLE
-    bridge.new_keys()
-    await bridge.start()
-    await eventually_served(relay.client, bridge.envelope)
-    events = [event for event in relay.events() if event.startswith("replica")]
-    assert events == ["replica_up", "replica_down", "replica_up"]
-
-
-async def test_bridge_that_ends_during_a_response_is_unavailable(
-    relay: RunningRelay, bridge: FakeBridge
+async def test_bridge_that_comes_and_goes_is_used_while_it_is_there(
+    bridge: FakeBridge, start_relay: StartRelay
 ) -> None:
-    call = await relay.client.open(bridge.envelope())
-    await bridge.stop()
-    for attempt in (call.read(), relay.client.directories(), relay.client.exchange(bridge.envelope())):
-        assert await refusal(attempt) is OuterStatus.BRIDGE_UNAVAILABLE
-
-
-async def test_relay_may_start_before_its_bridge(bridge: FakeBridge, start_relay: StartRelay) -> None:
     await bridge.stop()
     relay = await start_relay(bridge.config)
     assert await refusal(relay.client.directories()) is OuterStatus.BRIDGE_UNAVAILABLE
+    for _ in range(2):
+        bridge.new_keys()
+        await bridge.start()
+        await eventually_served(relay.client, bridge.envelope)
+        call = await relay.client.open(bridge.envelope())
+        await bridge.stop()
+        for attempt in (call.read(), relay.client.directories(), relay.client.exchange(bridge.envelope())):
+            assert await refusal(attempt) is OuterStatus.BRIDGE_UNAVAILABLE
+        await until(lambda: relay.events()[-1] == "replica_down")
     await bridge.start()
-    await until(lambda: "replica_up" in relay.events())
-    assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
-
-
-async def test_one_replica_down_leaves_the_other(
-    bridge: FakeBridge, second_bridge: FakeBridge, start_relay: StartRelay
-) -> None:
-    relay = await start_relay(bridge.config, second_bridge.config)
-    assert len(await relay.client.directories()) == 2
-    await bridge.stop()
-    await until(lambda: "replica_down" in relay.events())
-    (directory,) = await relay.client.directories()
-    assert second_bridge.replica_id in directory.directory
-    assert await relay.client.exchange(second_bridge.envelope()) == [b"hello"]
-    assert await refusal(relay.client.exchange(bridge.envelope())) is OuterStatus.BRIDGE_UNAVAILABLE
+    events = [event for event in relay.events() if event.startswith("replica")]
+    assert events[:5] == ["replica_down", *["replica_up", "replica_down"] * 2]
 
 
 async def test_key_unknown_from_a_replica_causes_a_fetch(relay: RunningRelay, bridge: FakeBridge) -> None:
@@ -119,3 +101,46 @@ async def test_internal_error_in_reading_a_directory_does_not_stop_the_fetches(
     await until(lambda: "replica_up" in relay.events())
     assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
     assert "canary" not in "".join(relay.lines)
+
+
+async def test_relays_certificate_can_be_replaced(
+    bridge: FakeBridge, start_relay: StartRelay, tmp_path: Path
+) -> None:
+    """The bridge refuses a stranger's. A new one serves new exchanges, and running ones continue.
+
+    Files that cannot be used meanwhile are logged once, and the connection stays.
+    """
+
+    async def name_in_certificate(context: Any, seen: Seen) -> None:
+        while await context.read() is not grpc.aio.EOF:
+            await context.write(context.auth_context()["x509_common_name"][0])
+
+    certificates = Certificates(tmp_path)  # the bridge has another one of the CA
+    bridge.script = name_in_certificate
+    bridge.credentials = certificates.server_credentials(require_client_auth=True)
+    await bridge.restart()
+    certificates.issue("stranger", trustme.CA())
+    relay = await start_relay(replace(bridge.config, tls=certificates.client(trusts=certificates.ca)))
+    await until(lambda: "replica_down" in relay.events())
+    certificates.issue("first")
+    await until(lambda: "replica_up" in relay.events())
+    running, unfinished = (relay.client.call(bridge.envelope()) for _ in range(2))
+    for call in (running, unfinished):
+        await call.write(b"x")
+        assert await call.read() == b"first"
+    certificates.chain.write_text("half a certif")
+    await until(lambda: "certificates_unusable" in relay.events())
+    assert await relay.client.exchange(bridge.envelope()) == [b"first"]
+    fetches = bridge.fetches
+    certificates.issue("second")
+    await until(lambda: bridge.fetches > fetches)
+    assert await relay.client.exchange(bridge.envelope()) == [b"second"]
+    await running.write(b"x")
+    assert await running.read() == b"first"
+    await running.done_writing()
+    assert await running.read() is grpc.aio.EOF
+    assert await running.code() is grpc.StatusCode.OK
+    assert [relay.events().count(event) for event in ("certificates_unusable", "replica_down")] == [1, 1]
+    async with asyncio.timeout(20):  # at the relay's end, whatever still runs on the old channel
+        await relay.relay._replicas[0]._channel.close()
+    unfinished.cancel()

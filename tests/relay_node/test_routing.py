@@ -1,7 +1,8 @@
-"""Exchanges go to the replica that holds their key. Clients get the directories of all replicas."""
+"""Which calls a relay admits, and which replica gets them. Clients get the directories of all replicas."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
@@ -11,48 +12,83 @@ from typing import Any
 
 import pytest
 
+from blindrelay.relay_node.directory import DirectoryFormatError, read_listing
+from blindrelay.serving import STREAMS_PER_CLIENT, authorization
+from blindrelay.v1.envelope import METADATA_KEY
+from blindrelay.v1.envelope_pb2 import Envelope
+from blindrelay.v1.grpc_profile import KEY_DIRECTORY_METHOD
 from blindrelay.v1.outer_status import OuterStatus
 from tests.relay_node.conftest import RunningRelay, StartRelay
-from tests.relay_node.fake_bridge import FakeBridge, abort, new_key, until
+from tests.relay_node.fake_bridge import FakeBridge, Seen, abort, new_key, until
 from tests.relay_node.raw_client import refusal
 
 
-async def test_directories_have_their_exact_signed_bytes(
-    bridge: FakeBridge, second_bridge: FakeBridge, start_relay: StartRelay
+@pytest.mark.parametrize("shown", ["none", "unknown", "two"])
+async def test_call_without_one_known_token_is_refused(
+    relay: RunningRelay, bridge: FakeBridge, shown: str
 ) -> None:
-    relay = await start_relay(bridge.config, second_bridge.config)
-    directories = await relay.client.directories()
-    for served, source in zip(directories, (bridge, second_bridge), strict=True):
-        original = source.directory()
-        assert served.delegation == original.delegation
-        assert served.signature == original.signature
-        assert served.delegation_signature == original.delegation_signature
-        assert source.configs[0] in served.directory
-        assert source.replica_id in served.directory
+    """At once: anybody could send half a request, and the relay would keep it until the other half comes."""
+    known, unknown = authorization(relay.client.token), authorization("brt_" + "A" * 43)
+    metadata = {"none": [], "unknown": [unknown], "two": [known, known]}[shown]
+    exchange = relay.client.start(metadata=[*metadata, (METADATA_KEY, bridge.envelope())])
+    half: Any = relay.client.channel.stream_unary(KEY_DIRECTORY_METHOD)
+    whole: Any = relay.client.channel.unary_unary(KEY_DIRECTORY_METHOD)
+    for call in (exchange.read(), half(metadata=metadata), whole(b"", metadata=metadata)):
+        assert await refusal(call) is OuterStatus.UNAUTHENTICATED
+    assert bridge.seen == []
+
+
+async def test_call_without_one_valid_envelope_is_malformed(relay: RunningRelay, bridge: FakeBridge) -> None:
+    good = bridge.envelope()
+    another_version = Envelope.FromString(good)
+    another_version.version = 2
+    unknown_field = good + b"\xa0\x06\x01"
+    for envelopes in (
+        (),
+        (good, good),
+        (b"\xff",),
+        (unknown_field,),
+        (another_version.SerializeToString(deterministic=True),),
+    ):
+        assert await refusal(relay.client.exchange(*envelopes)) is OuterStatus.MALFORMED
+    assert bridge.seen == []
+    assert await relay.client.exchange(good) == [b"hello"]
+
+
+async def test_connection_has_a_limited_number_of_streams(relay: RunningRelay, bridge: FakeBridge) -> None:
+    """More wait in the client, or HTTP/2 refuses them. The bridge never sees them."""
+    release = asyncio.Event()
+
+    async def script(context: Any, seen: Seen) -> None:
+        await release.wait()
+        await context.write(await context.read())
+
+    bridge.script = script
+    await relay.client.directories()  # it also brings the connection's limits
+    exchanges = [relay.client.exchange(bridge.envelope()) for _ in range(STREAMS_PER_CLIENT + 30)]
+    results = asyncio.gather(*exchanges, return_exceptions=True)
+    await until(lambda: len(bridge.seen) == STREAMS_PER_CLIENT)
+    await asyncio.sleep(0.3)
+    assert len(bridge.seen) == STREAMS_PER_CLIENT
+    release.set()
+    assert (await results).count([b"hello"]) >= STREAMS_PER_CLIENT
 
 
 async def test_exchange_goes_to_the_replica_that_holds_its_key(
     bridge: FakeBridge, second_bridge: FakeBridge, start_relay: StartRelay
 ) -> None:
+    """And the directories of both have their exact signed bytes."""
     second_bridge.identity = bridge.identity
     relay = await start_relay(bridge.config, second_bridge.config)
+    for served, source in zip(await relay.client.directories(), (bridge, second_bridge), strict=True):
+        original = source.directory()
+        for part in ("delegation", "signature", "delegation_signature"):
+            assert getattr(served, part) == getattr(original, part)
+        assert source.configs[0] in served.directory
+        assert source.replica_id in served.directory
     for target in (second_bridge, bridge, second_bridge):
         await relay.client.exchange(target.envelope())
     assert (len(bridge.seen), len(second_bridge.seen)) == (1, 2)
-
-
-@pytest.mark.parametrize(
-    ("changes", "status"),
-    [
-        ({"key_id": b"k" * 16}, OuterStatus.KEY_UNKNOWN),
-        ({"identity": b"i" * 32}, OuterStatus.IDENTITY_UNKNOWN),
-    ],
-)
-async def test_unknown_key_is_refused(
-    relay: RunningRelay, bridge: FakeBridge, changes: dict[str, bytes], status: OuterStatus
-) -> None:
-    assert await refusal(relay.client.exchange(bridge.envelope(**changes))) is status
-    assert bridge.seen == []
 
 
 async def test_key_published_since_the_last_fetch_is_found(
@@ -79,15 +115,12 @@ async def test_key_that_is_no_longer_listed_still_finds_its_process(
     assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
 
 
-async def test_unknown_keys_cause_few_fetches(relay: RunningRelay, bridge: FakeBridge) -> None:
+async def test_clients_cause_few_fetches(relay: RunningRelay, bridge: FakeBridge) -> None:
+    """With keys that nobody knows, or that the bridge has dropped."""
     await relay.client.directories()
     for _ in range(20):
         await refusal(relay.client.exchange(bridge.envelope(key_id=os.urandom(16))))
     assert bridge.fetches <= 5
-
-
-async def test_lost_exchanges_cause_few_fetches(relay: RunningRelay, bridge: FakeBridge) -> None:
-    """A client can cause them, for example with keys that the bridge has dropped."""
     bridge.script = abort(*OuterStatus.KEY_UNKNOWN.value)
     began, fetches = time.monotonic(), bridge.fetches
     for _ in range(30):
@@ -104,22 +137,19 @@ async def test_lost_exchanges_cause_few_fetches(relay: RunningRelay, bridge: Fak
         {"configs": [b"config"] * 9},
         {"configs": [b"c" * 70_000]},
         {"lifetime": 0},
-        {"answer_fetch": b""},
-        {"answer_fetch": b"\xff"},
-        {"answer_fetch": b"\x0a\x03\x0a\x01\xff"},  # a directory that is not a message
-        {"answer_fetch": 2 * FakeBridge().directories()},
     ],
     ids=lambda changes: " ".join(changes),
 )
-async def test_directory_out_of_bounds_is_rejected(
-    bridge: FakeBridge, start_relay: StartRelay, changes: dict[str, Any]
-) -> None:
-    envelope = bridge.envelope()
-    for name, value in changes.items():
-        setattr(bridge, name, value)
-    relay = await start_relay(bridge.config)
-    assert await refusal(relay.client.directories()) is OuterStatus.BRIDGE_UNAVAILABLE
-    assert await refusal(relay.client.exchange(envelope)) is OuterStatus.BRIDGE_UNAVAILABLE
+def test_directory_out_of_bounds_is_rejected(changes: dict[str, Any]) -> None:
+    source = FakeBridge()
+    source.configs = [b"config"] * 8
+    good = source.directories()
+    assert len(read_listing(good).key_ids) == 8
+    vars(source).update(changes)
+    not_a_message = b"\x0a\x03\x0a\x01\xff"
+    for encoded in (source.directories(), b"", b"\xff", not_a_message, 2 * good):
+        with pytest.raises(DirectoryFormatError):
+            read_listing(encoded)
 
 
 async def test_directories_over_the_limit_are_left_out(
@@ -160,18 +190,23 @@ async def test_replica_may_change_to_its_next_identity(bridge: FakeBridge, start
     assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
 
 
-async def test_neighbour_that_is_down_does_not_change_a_refusal(
-    bridge: FakeBridge, second_bridge: FakeBridge, start_relay: StartRelay
+@pytest.mark.parametrize("alone", [True, False])
+async def test_unknown_key_is_refused(
+    bridge: FakeBridge, second_bridge: FakeBridge, start_relay: StartRelay, alone: bool
 ) -> None:
+    """A neighbour that is down does not change it, and other exchanges are served."""
     await second_bridge.stop()
-    relay = await start_relay(bridge.pinned, second_bridge.pinned)
+    relay = await start_relay(*([bridge.config] if alone else [bridge.pinned, second_bridge.pinned]))
     assert len(await relay.client.directories()) == 1
+    neighbours = OuterStatus.IDENTITY_UNKNOWN if alone else OuterStatus.BRIDGE_UNAVAILABLE
     for envelope, status in (
         (bridge.envelope(key_id=b"k" * 16), OuterStatus.KEY_UNKNOWN),
         (bridge.envelope(identity=b"i" * 32), OuterStatus.IDENTITY_UNKNOWN),
-        (second_bridge.envelope(), OuterStatus.BRIDGE_UNAVAILABLE),
+        (second_bridge.envelope(), neighbours),
     ):
         assert await refusal(relay.client.exchange(envelope)) is status
+    assert bridge.seen == []
+    assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
     await second_bridge.start()
 
 

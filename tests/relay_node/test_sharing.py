@@ -22,17 +22,17 @@ from tests.relay_node.raw_client import Client, eventually_served, refusal
 DEADLINE, UNAUTHENTICATED = "4", "16"
 INITIAL_WINDOW_SIZE: Final = 4
 PIECE: Final = bytes(65_536)
+LIMITS: Final[dict[str, Any]] = {
+    "max_exchanges": 8,
+    "max_request_bytes": 4 * len(PIECE),
+    "max_connections_per_token": 3,
+    "unread_seconds": 1,
+}
 
 
 @pytest.fixture
 async def relay(bridge: FakeBridge, start_relay: StartRelay) -> RunningRelay:
-    return await start_relay(
-        *[bridge.config],
-        max_exchanges=8,
-        max_request_bytes=4 * len(PIECE),
-        max_connections_per_token=3,
-        unread_seconds=1,
-    )
+    return await start_relay(bridge.config, **LIMITS)
 
 
 @pytest.fixture
@@ -62,24 +62,39 @@ async def ask(peer: Peer, block: bytes, message: bytes = b"x") -> int:
     return stream
 
 
-async def test_token_gets_half_of_the_exchanges(
-    relay: RunningRelay, bridge: FakeBridge, other: Client
+async def hang(context: Any, _: Seen) -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(("limits", "share"), [({}, 4), ({"max_exchanges_per_token": 2}, 2)])
+async def test_token_gets_half_of_the_calls_or_its_own_limit(
+    bridge: FakeBridge, start_relay: StartRelay, limits: dict[str, int], share: int
 ) -> None:
-    """Whether its calls are silent before the first message or idle after it."""
-    silent = [relay.client.call(bridge.envelope()) for _ in range(2)]
-    for call in silent:
+    """Whether they are silent before the first message or idle after it. Half a request takes memory too."""
+    relay = await start_relay(bridge.config, **LIMITS, **limits)
+    other = relay.another_client()
+    calls = [relay.client.call(bridge.envelope()) for _ in range(share // 2)]
+    method: Any = relay.client.channel.stream_unary(KEY_DIRECTORY_METHOD)
+    halves = [method(metadata=[authorization(relay.client.token)], timeout=30) for _ in range(share)]
+    for call in calls + halves:
         await call.wait_for_connection()
-    idle = [await relay.client.open(bridge.envelope()) for _ in range(2)]
-    assert await refusal(relay.client.exchange(bridge.envelope())) is OuterStatus.OVERLOADED
+    calls += [await relay.client.open(bridge.envelope()) for _ in range(share // 2)]
+    for one_more in (relay.client.exchange(bridge.envelope()), relay.client.directories()):
+        assert await refusal(one_more) is OuterStatus.OVERLOADED
     assert await other.exchange(bridge.envelope()) == [b"hello"]
-    for call in silent + idle:
+    assert len(await other.directories()) == 1
+    calls.pop().cancel()
+    await eventually_served(relay.client, bridge.envelope)
+    for call in calls + halves:
         call.cancel()
 
 
 async def test_bytes_that_a_bridge_has_to_keep_are_shared(
     relay: RunningRelay, bridge: FakeBridge, other: Client
 ) -> None:
-    """The first message does not count, so small requests pass."""
+    """The first message does not count, so small requests pass. Nor do those after a response has begun."""
+    messages = [PIECE] * 20
+    assert await relay.client.exchange(bridge.envelope(), messages=messages) == messages
 
     async def keep(context: Any, seen: Seen) -> None:
         while isinstance(message := await context.read(), bytes):
@@ -100,37 +115,22 @@ async def test_bytes_that_a_bridge_has_to_keep_are_shared(
     assert set(relay.outcomes()) == {"ok", "overloaded"}
 
 
-async def test_bytes_with_a_response_do_not_count(relay: RunningRelay, bridge: FakeBridge) -> None:
-    """As in a tunnel, which lasts long."""
-    messages = [PIECE] * 20
-    assert await relay.client.exchange(bridge.envelope(), messages=messages) == messages
-
-
 async def test_unread_response_ends_at_the_bridge(
     relay: RunningRelay, bridge: FakeBridge, other: Client
 ) -> None:
-    """The call still counts for its own token until the client is gone."""
+    """The call still counts for its own token until the client reads or is gone."""
     async with peers(str(relay.address), 1, settings={INITIAL_WINDOW_SIZE: 0}) as (peer,):
-        for _ in range(4):
-            await ask(peer, headers(relay, bridge.envelope()))
+        streams = [await ask(peer, headers(relay, bridge.envelope())) for _ in range(4)]
         await until(lambda: len(bridge.seen) == 4)
         assert await other.exchange(bridge.envelope()) == [b"hello"]
         for seen in bridge.seen[:4]:
             await cancelled(seen)
         assert await refusal(relay.client.exchange(bridge.envelope())) is OuterStatus.OVERLOADED
-    await until(lambda: relay.outcomes().count("cancelled") == 4)
+        await peer.send(WindowUpdateFrame(streams[0], window_increment=1_000))
+        await peer.ended(1)
+        assert peer.statuses == {DEADLINE: 1}
+    await until(lambda: relay.outcomes().get("cancelled") == 3)
     assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
-
-
-async def test_response_that_is_read_late_ends_with_a_deadline(
-    relay: RunningRelay, bridge: FakeBridge, stalled: Peer
-) -> None:
-    stream = await ask(stalled, headers(relay, bridge.envelope()))
-    await until(lambda: len(bridge.seen) == 1)
-    await cancelled(bridge.seen[0])
-    await stalled.send(WindowUpdateFrame(stream, window_increment=1_000))
-    await stalled.ended(1)
-    assert stalled.statuses == {DEADLINE: 1}
 
 
 async def test_unread_directories_count(relay: RunningRelay, other: Client, stalled: Peer) -> None:
@@ -139,18 +139,6 @@ async def test_unread_directories_count(relay: RunningRelay, other: Client, stal
     await stalled.until(lambda: stalled.frames["HeadersFrame"] == 4)
     assert await refusal(relay.client.directories()) is OuterStatus.OVERLOADED
     assert len(await other.directories()) == 1
-
-
-async def test_directories_are_shared(relay: RunningRelay, other: Client) -> None:
-    """Half a request for one occupies memory for ten seconds."""
-    method: Any = relay.client.channel.stream_unary(KEY_DIRECTORY_METHOD)
-    halves = [method(metadata=[authorization(relay.client.token)], timeout=30) for _ in range(4)]
-    for half in halves:
-        await half.wait_for_connection()
-    assert await refusal(relay.client.directories()) is OuterStatus.OVERLOADED
-    assert len(await other.directories()) == 1
-    for half in halves:
-        half.cancel()
 
 
 async def test_token_has_calls_on_few_connections(
@@ -170,10 +158,6 @@ async def test_bridge_that_hangs_leaves_room_for_its_neighbours(
     bridge: FakeBridge, second_bridge: FakeBridge, start_relay: StartRelay
 ) -> None:
     """Even if it has many customers who hold little each."""
-
-    async def hang(context: Any, _: Seen) -> None:
-        await asyncio.Event().wait()
-
     relay = await start_relay(bridge.pinned, second_bridge.pinned, max_exchanges=8)
     second_bridge.script = hang
     customers = [relay.another_client(f"customer-{number}") for number in range(5)]
@@ -219,14 +203,12 @@ async def test_unreadable_token_file_ends_no_call(relay: RunningRelay, bridge: F
     """New calls are refused until it can be read again."""
     call = await relay.client.open(bridge.envelope())
     good = relay.tokens.read_text()
-    for text, admitted in (("not a line of tokens\n", False), (good, True)):
-        relay.tokens.write_text(text)
-        if admitted:
-            assert len(await relay.client.directories()) == 1
-        else:
-            await until(lambda: "tokens_unreadable" in relay.events())
-            assert await refusal(relay.client.directories()) is OuterStatus.UNAUTHENTICATED
-        await call.write(b"still here")
-        assert await call.read() == b"still here"
+    relay.tokens.write_text("not a line of tokens\n")
+    await until(lambda: "tokens_unreadable" in relay.events())
+    assert await refusal(relay.client.directories()) is OuterStatus.UNAUTHENTICATED
+    relay.tokens.write_text(good)
+    assert len(await relay.client.directories()) == 1
+    await call.write(b"still here")
+    assert await call.read() == b"still here"
     assert relay.events().count("tokens_unreadable") == 1
     call.cancel()

@@ -1,4 +1,4 @@
-"""A relay as several processes on one port: they serve, drain, are replaced, and end together."""
+"""A relay as a process, or as several on one port: what it writes, its signals, its end, lost workers."""
 
 from __future__ import annotations
 
@@ -7,30 +7,91 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
-from blindrelay.v1.grpc_workarounds import StatusWatch
 from blindrelay.v1.outer_status import OuterStatus
 from tests.relay_node.conftest import RelayTls, StartProcess
-from tests.relay_node.fake_bridge import FakeBridge, until
-from tests.relay_node.raw_client import Client, finish, refusal
-from tests.relay_node.relay_process import CONFIG, RelayProcess, alive, run
+from tests.relay_node.fake_bridge import FakeBridge, Seen, cancelled, until
+from tests.relay_node.raw_client import CONFIG, RELAY, Client, RelayProcess, alive, finish, refusal, scrape
+
+LIFE = {"started", "replica_up", "replica_down", "exchanges", "draining", "stopped"}
+
+
+async def test_it_writes_only_its_audit_log(
+    start_process: StartProcess, bridge: FakeBridge, relay_tls: RelayTls
+) -> None:
+    """Whatever gRPC would say about junk, and about calls that end badly."""
+    table, credentials = relay_tls
+    process = await start_process(tls=table, GRPC_VERBOSITY="DEBUG", GRPC_TRACE="all")
+    with socket.create_connection(("127.0.0.1", int(process.address.rpartition(":")[2]))) as junk:
+        junk.sendall(b"GET / HTTP/1.1\r\n\r\n" * 10)
+        await asyncio.to_thread(junk.recv, 1_000)
+    for _ in range(3):
+        client = Client(process.address, process.token, credentials)
+        calls = [await client.open(bridge.envelope()) for _ in range(12)]
+        for call in calls[::3]:
+            call.cancel()
+        await client.channel.close()
+    await bridge.stop()
+    client = Client(process.address, process.token, credentials)
+    assert await refusal(client.exchange(bridge.envelope())) is OuterStatus.BRIDGE_UNAVAILABLE
+    await client.channel.close()
+    assert await process.end() == 0
+    events = [line["event"] for line in process.lines]
+    assert events[-3:] == ["draining", "exchanges", "stopped"]
+    assert set(events) <= LIFE
+    counts = [line.get("outcomes", {}) for line in process.lines]
+    assert {outcome for each in counts for outcome in each} <= {"ok", "cancelled", "bridge_unavailable"}
+    assert any(each.get("cancelled", 0) > 10 for each in counts)
+
+
+async def test_sighup_rereads_the_files_and_ends_no_call(
+    start_process: StartProcess, bridge: FakeBridge, tmp_path: Path
+) -> None:
+    process = await start_process()
+    call = await process.client.open(bridge.envelope())
+    process.popen.send_signal(signal.SIGHUP)
+    await until(lambda: process.count("reread") == 1)
+    await finish(call)
+    (tmp_path / "tokens").write_text("broken")
+    process.popen.send_signal(signal.SIGHUP)
+    await until(lambda: process.count("tokens_unreadable") == 1)  # noticed without a call
+    assert await process.end() == 0
+    assert (process.count("reread"), process.count("tokens_unreadable")) == (2, 1)
+
+
+@pytest.mark.parametrize(("signals", "drain"), [(1, 1), (2, 3_600)])
+async def test_call_that_outlasts_the_drain_is_cancelled(
+    start_process: StartProcess, bridge: FakeBridge, signals: int, drain: int
+) -> None:
+    process = await start_process(f"drain_seconds = {drain}")
+    call = await process.client.open(bridge.envelope())
+    for _ in range(signals):
+        process.popen.send_signal(signal.SIGINT)
+        await asyncio.sleep(0.2)
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await call.read()
+    assert failure.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert await process.popen.wait() == 0
+    await cancelled(bridge.seen[0])
+
 
 CONNECTIONS = 16
 """The kernel distributes them by their ports: all to one of two workers happens once in 32,768 times."""
-
-Clients = list[Client]
 
 
 @contextlib.asynccontextmanager
 async def connections(
     relay: RelayProcess, credentials: grpc.ChannelCredentials | None = None
-) -> AsyncIterator[Clients]:
+) -> AsyncIterator[list[Client]]:
     """Clients with a connection each."""
     async with contextlib.AsyncExitStack() as stack:
         clients = [Client(relay.address, relay.token, credentials) for _ in range(CONNECTIONS)]
@@ -39,29 +100,42 @@ async def connections(
         yield clients
 
 
-async def all_serve(clients: Clients, bridge: FakeBridge) -> None:
+async def all_serve(clients: list[Client], bridge: FakeBridge) -> None:
     for client in clients:
         assert await client.exchange(bridge.envelope()) == [b"hello"]
+        assert len(await client.directories()) == 1
+
+
+def two_free_ports() -> int:
+    """The first of two ports that follow each other."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as first:
+            port = int(first.getsockname()[1])
+            with contextlib.suppress(OSError, OverflowError), socket.create_server(("127.0.0.1", port + 1)):
+                return port
 
 
 async def test_every_worker_serves_and_all_end_on_sigterm(
-    start_process: StartProcess, bridge: FakeBridge
+    start_process: StartProcess, bridge: FakeBridge, relay_tls: RelayTls
 ) -> None:
-    relay = await start_process(workers=3)
-    assert len(relay.workers()) == 3
-    async with connections(relay) as clients:
+    """Each with the certificate, and with its own metrics."""
+    first = two_free_ports()
+    table, credentials = relay_tls
+    relay = await start_process(f'metrics = "127.0.0.1:{first}"', workers=2, tls=table)
+    async with connections(relay, credentials) as clients:
         await all_serve(clients, bridge)
-        for client in clients:
-            assert len(await client.directories()) == 1
         relay.popen.send_signal(signal.SIGHUP)
-        await until(lambda: relay.count("reread") == 3)
+        await until(lambda: relay.count("reread") == 2)
         await all_serve(clients, bridge)
+        for port in (first, first + 1):
+            assert (await scrape(port))["replicas"] == 1
         pids = relay.workers()
         assert await relay.end() == 0
+    assert len(pids) == 2
     assert not any(map(alive, pids))
-    assert [relay.count(event) for event in ("started", "draining", "stopped")] == [3, 3, 3]
+    assert [relay.count(event) for event in ("started", "draining", "stopped")] == [2, 2, 2]
     assert relay.count("worker_lost") == 0
-    assert relay.count("exchanges") >= 3, "each worker reports at its end"
+    assert relay.count("exchanges") >= 2, "each worker reports at its end"
 
 
 @pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["to the supervisor", "to the group"])
@@ -76,8 +150,9 @@ async def test_all_workers_drain(
         await asyncio.sleep(0.5)
         for client in clients:
             assert await refusal(client.exchange(bridge.envelope())) is OuterStatus.DRAINING
+            assert await refusal(client.directories()) is OuterStatus.DRAINING
         await asyncio.gather(*map(finish, calls))
-        assert await relay.ended() == 0
+        assert await relay.popen.wait() == 0
 
 
 async def test_second_signal_ends_all_workers(start_process: StartProcess, bridge: FakeBridge) -> None:
@@ -95,7 +170,8 @@ async def test_second_signal_ends_all_workers(start_process: StartProcess, bridg
 async def test_lost_worker_is_replaced_and_the_others_continue(
     start_process: StartProcess, bridge: FakeBridge
 ) -> None:
-    relay = await start_process(workers=2)
+    """Without any, or without their supervisor, all end."""
+    relay = await start_process("drain_seconds = 3600", workers=2)
     async with connections(relay) as clients:
         calls = [await client.open(bridge.envelope()) for client in clients]
         victim, other = relay.workers()
@@ -112,12 +188,6 @@ async def test_lost_worker_is_replaced_and_the_others_continue(
                 lost += 1
         assert 0 < lost < CONNECTIONS
         await all_serve(clients, bridge)
-        assert await relay.end() == 0
-
-
-async def test_workers_end_without_their_supervisor(start_process: StartProcess, bridge: FakeBridge) -> None:
-    relay = await start_process("drain_seconds = 3600", workers=2)
-    async with connections(relay) as clients:
         for client in clients:
             await client.open(bridge.envelope())
         pids = relay.workers()
@@ -132,66 +202,62 @@ async def test_supervisor_ends_when_no_worker_is_left(start_process: StartProces
     assert await relay.popen.wait() == 1
 
 
-def two_free_ports() -> int:
-    """The first of two ports that follow each other."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as first:
-            port = int(first.getsockname()[1])
-            with contextlib.suppress(OSError, OverflowError), socket.create_server(("127.0.0.1", port + 1)):
-                return port
-
-
-async def test_every_worker_has_the_certificate_and_its_own_metrics(
-    start_process: StartProcess, bridge: FakeBridge, relay_tls: RelayTls
-) -> None:
-    first = two_free_ports()
-    relay = await start_process(f'metrics = "127.0.0.1:{first}"', workers=2, tls=relay_tls.table)
-    async with connections(relay, relay_tls.credentials) as clients:
-        await all_serve(clients, bridge)
-    for port in (first, first + 1):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
-        assert b"blindrelay_relay_replicas 1.0" in await reader.read()
-        writer.close()
-
-
-async def begin(call: Any) -> str:
-    """The first message that comes back, or the details of a refusal."""
-    status = StatusWatch(call)
-    with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):
-        await call.write(b"one")
-    try:
-        message: bytes = await call.read()
-    except grpc.aio.AioRpcError as refused:
-        return str((await status.status(refused))[1])
-    return message.decode()
-
-
 async def test_workers_share_the_limit_of_exchanges(start_process: StartProcess, bridge: FakeBridge) -> None:
     """All clients have one token, which gets half of each worker's part."""
+    full = asyncio.Event()
+
+    async def hold(context: Any, _: Seen) -> None:
+        await full.wait()
+        await context.write(await context.read())
+
+    bridge.script = hold
     relay = await start_process("max_exchanges = 6", workers=2)
     async with connections(relay) as clients:
-        outcomes = [await begin(client.call(bridge.envelope())) for client in clients]
-    assert sorted(outcomes) == [*["one"] * 4, *["overloaded"] * (CONNECTIONS - 4)]
+        calls = [asyncio.ensure_future(client.exchange(bridge.envelope())) for client in clients]
+        await until(lambda: sum(call.done() for call in calls) == CONNECTIONS - 4)
+        full.set()
+        results = await asyncio.gather(*calls, return_exceptions=True)
+    refused = [result.details() for result in results if isinstance(result, grpc.aio.AioRpcError)]
+    assert results.count([b"hello"]) == 4
+    assert refused == ["overloaded"] * (CONNECTIONS - 4)
 
 
-async def serve(folder: Path, port: int | str, workers: str) -> tuple[int | None, str, int, bool]:
-    """Exit code, stdout, the lines of stderr, and whether they say that the port is taken."""
+def refuses(port: int | str, workers: str, folder: Path) -> None:
+    """Starts a relay on a port that is taken: one line, and exit code 1."""
     (folder / "tokens").touch(0o600)
     (folder / "relay.toml").write_text(CONFIG.format(port=port, bridge=8490, options=""))
-    code, out, err = await run("serve", "--config", "relay.toml", "--workers", workers, cwd=folder)
-    return code, out, err.count("\n"), "the port is taken" in err
+    command = [*RELAY, "serve", "--config", "relay.toml", "--workers", workers]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert f"cannot listen on 127.0.0.1:{port}: the port is taken; stop the other process" in done.stderr
 
 
-@pytest.mark.parametrize("shared", [False, True])
-async def test_taken_port_is_one_line_and_exit_code_1(tmp_path: Path, shared: bool) -> None:
+async def test_taken_port_is_one_line_and_exit_code_1(start_process: StartProcess, tmp_path: Path) -> None:
     """Even if its owner would share it: only workers may."""
-    with socket.create_server(("127.0.0.1", 0), reuse_port=shared) as taken:
-        assert await serve(tmp_path, taken.getsockname()[1], "2") == (1, "", 1, True)
-
-
-async def test_no_other_relay_takes_the_port(start_process: StartProcess, tmp_path: Path) -> None:
+    for shared in (False, True):
+        with socket.create_server(("127.0.0.1", 0), reuse_port=shared) as taken:
+            refuses(taken.getsockname()[1], "2", tmp_path)
     relay = await start_process(workers=2)
     for workers in ("1", "2"):
-        result = await serve(tmp_path, relay.address.rpartition(":")[2], workers)
-        assert result == (1, "", 1, True)
+        refuses(relay.address.rpartition(":")[2], workers, tmp_path)
+
+
+PROGRAM = Path(__file__).with_name("supervised.py")
+
+
+@pytest.mark.parametrize("mode", ["at-once", "fork-fails", "hangs", "ignored"])
+def test_lost_worker_is_replaced_and_a_signal_to_the_group_is_one_order(mode: str) -> None:
+    """Also after a fork that fails, a worker that hangs, and by a parent that ignores SIGCHLD."""
+    command = [sys.executable, str(PROGRAM), mode]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, process_group=0) as popen:
+        assert popen.stdout is not None
+        try:
+            *_, (_, first) = sorted((popen.stdout.readline().split() for _ in range(3)), key=len)
+            os.kill(int(first), signal.SIGKILL)
+            expected = ["lost", "pid"] * (2 if mode == "hangs" else 1)
+            assert [popen.stdout.readline().split()[0] for _ in expected] == expected
+            os.killpg(popen.pid, signal.SIGTERM)
+            assert popen.wait(timeout=60) == 0
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(popen.pid, signal.SIGKILL)

@@ -47,14 +47,18 @@ def shown_in(report: Path) -> Shown:
 
 
 def page(shown: Shown) -> str:
-    return "\n".join([_words()["head"], *(_section(sdk, shown[sdk]) for sdk in sorted(shown, key=_order))])
+    order = sorted(shown, key=lambda sdk: (sdk.startswith("npm "), sdk))
+    return "\n".join([_words()["head"], *(_section(sdk, shown[sdk]) for sdk in order)])
 
 
 def heading(sdk: str) -> str:
     """An SDK and the version that is pinned for the tests."""
     name = sdk.removeprefix("npm ")
-    pinned = _npm_versions() if name != sdk else _python_versions()
-    return f"{sdk} {pinned[name]}"
+    if name != sdk:
+        return f"{sdk} {json.loads((_FOLDER / 'package.json').read_text())['dependencies'][name]}"
+    package = {"pydantic-ai": "pydantic-ai-slim"}.get(name, name)
+    (version,) = re.findall(rf"^{package}==(\S+)$", (_FOLDER / "constraints.txt").read_text(), re.MULTILINE)
+    return f"{sdk} {version}"
 
 
 def _section(sdk: str, features: dict[str, set[str]]) -> str:
@@ -75,21 +79,6 @@ def _words() -> dict[str, str]:
 
 def _row(first: str, others: Iterable[str]) -> str:
     return "| " + " | ".join([first, *others]) + " |"
-
-
-def _order(sdk: str) -> tuple[bool, str]:
-    return sdk.startswith("npm "), sdk
-
-
-def _python_versions() -> dict[str, str]:
-    text = (_FOLDER / "constraints.txt").read_text()
-    names = dict(re.findall(r"^([^=\s]+)==(\S+)$", text, re.MULTILINE))
-    return names | {"pydantic-ai": names["pydantic-ai-slim"]}
-
-
-def _npm_versions() -> dict[str, str]:
-    versions: dict[str, str] = json.loads((_FOLDER / "package.json").read_text())["dependencies"]
-    return versions
 
 
 if __name__ == "__main__":

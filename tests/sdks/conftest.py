@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Final
 
 import httpx2
@@ -30,17 +31,13 @@ ORIGINS: Final = {
 """Where the SDKs send what they are not told to send elsewhere."""
 
 OWN_KEY: Final = "sk-users-own"
+BROUGHT: Final = "&credentials=brought"
 WAYS: Final = ("transport", "endpoint")
 QUESTION: Final = "What is the capital of France?"
 PARIS: Final = "The capital of France is Paris."
+PARAMETERS: Final = {"type": "object", "properties": {"city": {"type": "string"}}}
 TOOLS: Final[Any] = [
-    {
-        "type": "function",
-        "function": {
-            "name": "get_weather",
-            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
-        },
-    }
+    {"type": "function", "function": {"name": "get_weather", "parameters": PARAMETERS}},
 ]
 """In the form of chat completions. aimock answers questions about the weather with a call."""
 
@@ -55,9 +52,9 @@ class City(pydantic.BaseModel):
     country: str
 
 
-def ask(text: str = QUESTION) -> Any:
+def ask(content: Any = QUESTION) -> Any:
     """The messages of one question."""
-    return [{"role": "user", "content": text}]
+    return [{"role": "user", "content": content}]
 
 
 collect_ignore = [] if os.environ.get("BLINDRELAY_TEST_SDKS") else ["heavy"]
@@ -71,12 +68,15 @@ class Way:
     Attributes:
         connection: the relay's, for the transport.
         endpoint: that and not the transport is the way, if there is one.
-        brought: whether the account at the provider is the user's own.
     """
 
     connection: str
     endpoint: Endpoint | None
-    brought: bool = False
+
+    @property
+    def brought(self) -> bool:
+        """Whether the account at the provider is the user's own."""
+        return self.connection.endswith(BROUGHT)
 
     @cached_property
     def sealed(self) -> SealedTransport | None:
@@ -86,6 +86,13 @@ class Way:
     def key(self) -> str:
         """What the SDK is given for its key."""
         return OWN_KEY if self.brought or self.endpoint is None else self.endpoint.token
+
+    def options(self, path: str, *, asynchronous: bool = False) -> dict[str, Any]:
+        """What an SDK of the usual shape is given: a key, and httpx2's client or a base URL."""
+        if self.sealed is None:
+            return {"api_key": self.key, "base_url": self.url(path)}
+        client = self.sealed.async_httpx2_client() if asynchronous else self.sealed.httpx2_client()
+        return {"api_key": self.key, "http_client": client}
 
     def url(self, path: str) -> str:
         """The endpoint's base URL for an SDK. A key of one's own takes the token's place in the header."""
@@ -114,63 +121,53 @@ def model_bed() -> Iterator[Testbed]:
         yield bed
 
 
-@pytest.fixture(scope="session")
-def mock_endpoint(mock_bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    with running(mock_bed.relay, tmp_path_factory.mktemp("mock")) as endpoint:
-        yield endpoint
+Endpoints = Callable[[str], Endpoint]
 
 
 @pytest.fixture(scope="session")
-def own_endpoint(mock_bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    with running(_brought(mock_bed), tmp_path_factory.mktemp("own")) as endpoint:
-        yield endpoint
+def endpoint_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
+    """The endpoint that sends by a connection; there is one of each."""
+    with ExitStack() as stack:
 
+        @cache
+        def started(connection: str) -> Endpoint:
+            return stack.enter_context(running(connection, tmp_path_factory.mktemp("endpoint")))
 
-@pytest.fixture(scope="session")
-def model_endpoint(model_bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    with running(model_bed.relay, tmp_path_factory.mktemp("model")) as endpoint:
-        yield endpoint
+        yield started
 
 
 @pytest.fixture(params=WAYS)
-def way(request: pytest.FixtureRequest, mock_bed: Testbed) -> Iterator[Way]:
+def way(request: pytest.FixtureRequest, mock_bed: Testbed, endpoint_of: Endpoints) -> Iterator[Way]:
     """To aimock, with the bridge's credential."""
-    yield from _way(request, mock_bed.relay, "mock_endpoint")
+    yield from _way(mock_bed.relay, request.param, endpoint_of)
 
 
 @pytest.fixture(params=WAYS)
-def own_account(request: pytest.FixtureRequest, mock_bed: Testbed) -> Iterator[Way]:
+def own_account(request: pytest.FixtureRequest, mock_bed: Testbed, endpoint_of: Endpoints) -> Iterator[Way]:
     """To aimock, with a credential of the user's own: what stores something needs it."""
-    yield from _way(request, _brought(mock_bed), "own_endpoint", brought=True)
+    yield from _way(mock_bed.relay + BROUGHT, request.param, endpoint_of)
 
 
 @pytest.fixture(params=WAYS)
-def model_way(request: pytest.FixtureRequest, model_bed: Testbed) -> Iterator[Way]:
+def model_way(request: pytest.FixtureRequest, model_bed: Testbed, endpoint_of: Endpoints) -> Iterator[Way]:
     """To a model, with the bridge's credential."""
-    yield from _way(request, model_bed.relay, "model_endpoint")
+    yield from _way(model_bed.relay, request.param, endpoint_of)
 
 
 @pytest.fixture(params=["transport"])
-def transport_way(request: pytest.FixtureRequest, mock_bed: Testbed) -> Iterator[Way]:
+def transport_way(mock_bed: Testbed, endpoint_of: Endpoints) -> Iterator[Way]:
     """To aimock, for what takes a transport in another way than a base URL."""
-    yield from _way(request, mock_bed.relay, "")
+    yield from _way(mock_bed.relay, "transport", endpoint_of)
 
 
 @pytest.fixture
-def endpoint_way(mock_bed: Testbed, mock_endpoint: Endpoint) -> Way:
+def endpoint_way(mock_bed: Testbed, endpoint_of: Endpoints) -> Way:
     """To aimock, for what takes no transport."""
-    return Way(mock_bed.relay, mock_endpoint)
+    return Way(mock_bed.relay, endpoint_of(mock_bed.relay))
 
 
-def _way(
-    request: pytest.FixtureRequest, connection: str, endpoint: str, *, brought: bool = False
-) -> Iterator[Way]:
-    by_endpoint = request.param == "endpoint"
-    way = Way(connection, request.getfixturevalue(endpoint) if by_endpoint else None, brought)
-    yield way
-    if way.sealed is not None:
-        way.sealed.close()
-
-
-def _brought(bed: Testbed) -> str:
-    return bed.relay + "&credentials=brought"
+def _way(connection: str, way: str, endpoint_of: Endpoints) -> Iterator[Way]:
+    made = Way(connection, endpoint_of(connection) if way == "endpoint" else None)
+    yield made
+    if made.sealed is not None:
+        made.sealed.close()

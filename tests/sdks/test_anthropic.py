@@ -8,30 +8,20 @@ import anthropic
 import pytest
 from anthropic import Anthropic, AsyncAnthropic, beta_async_tool, beta_tool
 
-from ..aimock.server import Aimock
-from .conftest import CUT, PARIS, QUESTION, City, Way, ask
+from .conftest import CUT, PARAMETERS, PARIS, QUESTION, City, Way, ask
 from .works import works
 
 SDK: Final = "anthropic"
 CUT_HERE: Final = (anthropic.APIConnectionError, *CUT)
-TOOLS: Final[Any] = [
-    {
-        "name": "get_weather",
-        "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}},
-    }
-]
+TOOLS: Final[Any] = [{"name": "get_weather", "input_schema": PARAMETERS}]
 
 
 def client_by(way: Way, **options: Any) -> Anthropic:
-    if way.sealed is not None:
-        return Anthropic(api_key=way.key, http_client=way.sealed.httpx2_client(), **options)
-    return Anthropic(base_url=way.url(""), api_key=way.key, **options)
+    return Anthropic(**way.options(""), **options)
 
 
 def async_client_by(way: Way) -> AsyncAnthropic:
-    if way.sealed is not None:
-        return AsyncAnthropic(api_key=way.key, http_client=way.sealed.async_httpx2_client())
-    return AsyncAnthropic(base_url=way.url(""), api_key=way.key)
+    return AsyncAnthropic(**way.options("", asynchronous=True))
 
 
 @pytest.fixture
@@ -47,58 +37,55 @@ def said(message: Any) -> str:
     return "".join(block.text for block in message.content if block.type == "text")
 
 
-@works(SDK, "messages")
+def streamed(events: list[Any]) -> str:
+    return "".join(event.delta.text for event in events if event.type == "content_block_delta")
+
+
+@works(SDK, "messages", "messages, streamed", "the streaming helper")
 def test_messages(client: Anthropic) -> None:
     assert said(client.messages.create(**asking(QUESTION))) == PARIS
-
-
-@works(SDK, "messages")
-async def test_messages_asynchronous(way: Way) -> None:
-    async with async_client_by(way) as client:
-        assert said(await client.messages.create(**asking(QUESTION))) == PARIS
-
-
-@works(SDK, "messages, streamed")
-def test_messages_streamed(client: Anthropic) -> None:
     events = list(client.messages.create(**asking(QUESTION), stream=True))
-    assert "".join(event.delta.text for event in events if event.type == "content_block_delta") == PARIS
+    assert streamed(events) == PARIS
     assert events[-1].type == "message_stop"
-
-
-@works(SDK, "messages, streamed")
-async def test_messages_streamed_asynchronous(way: Way) -> None:
-    async with async_client_by(way) as client:
-        stream = await client.messages.create(**asking(QUESTION), stream=True)
-        events = [event async for event in stream]
-    assert "".join(event.delta.text for event in events if event.type == "content_block_delta") == PARIS
-
-
-@works(SDK, "the streaming helper")
-def test_the_streaming_helper(client: Anthropic) -> None:
     with client.messages.stream(**asking(QUESTION)) as stream:
         assert "".join(stream.text_stream) == PARIS
         assert said(stream.get_final_message()) == PARIS
 
 
-@works(SDK, "the streaming helper")
-async def test_the_streaming_helper_asynchronous(way: Way) -> None:
-    async with async_client_by(way) as client, client.messages.stream(**asking(QUESTION)) as stream:
-        assert "".join([text async for text in stream.text_stream]) == PARIS
-        assert said(await stream.get_final_message()) == PARIS
+@works(SDK, "messages", "messages, streamed", "the streaming helper")
+@works(SDK, "the tool runner", "a cut stream is an error")
+async def test_messages_asynchronous(way: Way) -> None:
+    @beta_async_tool
+    async def get_weather(city: str) -> str:
+        """The weather in a city."""
+        return f"rain in {city}"
+
+    async with async_client_by(way) as client:
+        assert said(await client.messages.create(**asking(QUESTION))) == PARIS
+        stream = await client.messages.create(**asking(QUESTION), stream=True)
+        assert streamed([event async for event in stream]) == PARIS
+        async with client.messages.stream(**asking(QUESTION)) as helper:
+            assert "".join([text async for text in helper.text_stream]) == PARIS
+            assert said(await helper.get_final_message()) == PARIS
+        question = asking("How is the weather?", tools=[get_weather])
+        assert said(await client.beta.messages.tool_runner(**question).until_done()) == "It rains in Paris."
+        async with client.messages.stream(**asking("Please break off")) as broken:
+            with pytest.raises(CUT_HERE):
+                [event async for event in broken]
 
 
-@works(SDK, "tools")
-def test_a_tool_is_called_and_its_result_understood(client: Anthropic) -> None:
-    first = client.messages.create(**asking("How is the weather in Paris?", tools=TOOLS))
+@works(SDK, "tools", "structured output", "models")
+def test_tools_structured_output_and_models(client: Anthropic) -> None:
+    question = asking("How is the weather in Paris?", tools=TOOLS)
+    first = client.messages.create(**question)
     call: Any = next(block for block in first.content if block.type == "tool_use")
     assert (call.name, call.input) == ("get_weather", {"city": "Paris"})
-    question = asking("How is the weather in Paris?", tools=TOOLS)
     result = {"type": "tool_result", "tool_use_id": call.id, "content": "rain"}
-    question["messages"] += [
-        {"role": "assistant", "content": first.content},
-        {"role": "user", "content": [result]},
-    ]
+    question["messages"] += [{"role": "assistant", "content": first.content}, *ask([result])]
     assert said(client.messages.create(**question)) == "It rains in Paris."
+    answer = client.messages.parse(**asking("Paris as JSON"), output_format=City)
+    assert answer.parsed_output == City(name="Paris", country="France")
+    assert [model.id for model in client.models.list()]
 
 
 @works(SDK, "the tool runner")
@@ -120,55 +107,17 @@ def test_the_tool_runner(client: Anthropic) -> None:
     assert asked == ["Paris"]
 
 
-@works(SDK, "the tool runner")
-async def test_the_tool_runner_asynchronous(way: Way) -> None:
-    @beta_async_tool
-    async def get_weather(city: str) -> str:
-        """The weather in a city."""
-        return f"rain in {city}"
-
-    async with async_client_by(way) as client:
-        question = asking("How is the weather?", tools=[get_weather])
-        assert said(await client.beta.messages.tool_runner(**question).until_done()) == "It rains in Paris."
-
-
-@works(SDK, "structured output")
-def test_structured_output(client: Anthropic) -> None:
-    answer = client.messages.parse(**asking("Paris as JSON"), output_format=City)
-    assert answer.parsed_output == City(name="Paris", country="France")
-
-
-@works(SDK, "models")
-def test_models(client: Anthropic) -> None:
-    assert [model.id for model in client.models.list()]
-
-
-@works(SDK, "the provider's errors")
-def test_429_of_the_provider_arrives_whole(client: Anthropic) -> None:
+@works(SDK, "the provider's errors", "a cut stream is an error")
+def test_error_of_the_provider_arrives_whole_and_a_cut_is_one(client: Anthropic) -> None:
     with pytest.raises(anthropic.RateLimitError) as raised:
         client.messages.create(**asking("Please slow down"))
     assert raised.value.response.headers["retry-after"] == "7"
     assert "asks too much" in str(raised.value)
     assert "x-blindrelay-error" not in raised.value.response.headers
-
-
-@works(SDK, "a cut stream is an error")
-def test_cut_stream_is_an_error(client: Anthropic) -> None:
     seen: list[Any] = []
-    with (
-        client.messages.stream(**asking("Please break off")) as stream,
-        pytest.raises(CUT_HERE),
-    ):
+    with client.messages.stream(**asking("Please break off")) as stream, pytest.raises(CUT_HERE):
         seen.extend(stream)
     assert seen
-
-
-@works(SDK, "a cut stream is an error")
-async def test_cut_stream_is_an_error_asynchronously(way: Way) -> None:
-    question = asking("Please break off")
-    async with async_client_by(way) as client, client.messages.stream(**question) as stream:
-        with pytest.raises(CUT_HERE):
-            [event async for event in stream]
 
 
 @works(SDK, "files, with a key of your own")
@@ -177,16 +126,3 @@ def test_files(own_account: Way) -> None:
     stored = client.beta.files.upload(file=("a.txt", b"hello", "text/plain"))
     assert stored.id in [file.id for file in client.beta.files.list()]
     assert client.beta.files.delete(stored.id).id == stored.id
-
-
-def test_files_need_a_key_of_your_own(way: Way) -> None:
-    with pytest.raises(anthropic.PermissionDeniedError, match="credentials=brought"):
-        client_by(way).beta.files.upload(file=("a.txt", b"hello", "text/plain"))
-
-
-def test_key_and_sdk_are_not_sent_to_the_provider(client: Anthropic, aimock: Aimock) -> None:
-    client.messages.create(**asking(QUESTION))
-    seen = str(aimock.requests("/v1/messages")[-1]["headers"]).lower()
-    assert "anthropic-version" in seen
-    for trace in ("authorization", "x-api-key", str(client.api_key).lower(), "stainless", "anthropic/python"):
-        assert trace not in seen

@@ -16,7 +16,7 @@ _TESTS: Final = Path(__file__).parent
 
 
 def declared() -> set[tuple[str, str]]:
-    """SDK and feature of every works(…) in the tests, read and not run: most SDKs are not installed here."""
+    """SDK and feature of every works(…) and case(…), read and not run: most SDKs are not installed here."""
     return {pair for path in _TESTS.rglob("test_*.py") for pair in _declared_in(ast.parse(path.read_text()))}
 
 
@@ -29,8 +29,11 @@ def _declared_in(module: ast.Module) -> set[tuple[str, str]]:
         and isinstance(node.value, ast.Constant)
     }
     calls = [node for node in ast.walk(module) if isinstance(node, ast.Call)]
-    named = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "works"]
-    return {(_text(call.args[0], constants), _text(call.args[1], constants)) for call in named}
+    named = [(call.func.id, call.args) for call in calls if isinstance(call.func, ast.Name)]
+    shown = [
+        (args[0], args[{"works": 1, "case": 2}[name] :]) for name, args in named if name in ("works", "case")
+    ]
+    return {(_text(sdk, constants), _text(each, constants)) for sdk, features in shown for each in features}
 
 
 def _text(node: ast.expr, constants: Mapping[str, object]) -> str:
@@ -52,16 +55,9 @@ def test_page_lists_exactly_what_the_tests_show() -> None:
     assert written() == {(heading(sdk), feature) for sdk, feature in declared()}
 
 
-@pytest.mark.parametrize("outcome", ["failure", "error", "skipped"])
-def test_failed_run_writes_no_page(outcome: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("outcome", ["<failure/>", "<error/>", "<skipped/>", ""])
+def test_failed_run_and_one_without_features_write_no_page(outcome: str, tmp_path: Path) -> None:
     report = tmp_path / "report.xml"
-    report.write_text(f'<testsuite><testcase classname="a" name="b"><{outcome}/></testcase></testsuite>')
-    with pytest.raises(SystemExit, match=r"a\.b did not pass"):
-        shown_in(report)
-
-
-def test_run_without_features_writes_no_page(tmp_path: Path) -> None:
-    report = tmp_path / "report.xml"
-    report.write_text('<testsuite><testcase classname="a" name="b"/></testsuite>')
-    with pytest.raises(SystemExit, match="nothing is written"):
+    report.write_text(f'<testsuite><testcase classname="a" name="b">{outcome}</testcase></testsuite>')
+    with pytest.raises(SystemExit, match=r"a\.b did not pass" if outcome else "nothing is written"):
         shown_in(report)

@@ -37,15 +37,20 @@ def client(way: Way) -> Iterator[genai.Client]:
         yield client
 
 
-@works(SDK, "content")
+@works(SDK, "content", "content, streamed")
 def test_content(client: genai.Client) -> None:
     assert client.models.generate_content(model=MODEL, contents=QUESTION).text == PARIS
+    chunks = list(client.models.generate_content_stream(model=MODEL, contents=QUESTION))
+    assert "".join(chunk.text or "" for chunk in chunks) == PARIS
+    assert len(chunks) > 1
 
 
-@works(SDK, "content")
+@works(SDK, "content", "content, streamed")
 async def test_content_asynchronous(client: genai.Client) -> None:
     answer = await client.aio.models.generate_content(model=MODEL, contents=QUESTION)
     assert answer.text == PARIS
+    stream = await client.aio.models.generate_content_stream(model=MODEL, contents=QUESTION)
+    assert "".join([chunk.text or "" async for chunk in stream]) == PARIS
     await client.aio.aclose()
 
 
@@ -54,28 +59,6 @@ def test_content_by_every_version(way: Way, version: str | None) -> None:
     """None is what the SDK has when nothing is said."""
     with client_by(way, version) as client:
         assert client.models.generate_content(model=MODEL, contents=QUESTION).text == PARIS
-
-
-@works(SDK, "content, streamed")
-def test_content_streamed(client: genai.Client) -> None:
-    chunks = list(client.models.generate_content_stream(model=MODEL, contents=QUESTION))
-    assert "".join(chunk.text or "" for chunk in chunks) == PARIS
-    assert len(chunks) > 1
-
-
-@works(SDK, "content, streamed")
-async def test_content_streamed_asynchronous(client: genai.Client) -> None:
-    stream = await client.aio.models.generate_content_stream(model=MODEL, contents=QUESTION)
-    assert "".join([chunk.text or "" async for chunk in stream]) == PARIS
-    await client.aio.aclose()
-
-
-@works(SDK, "chats")
-def test_a_chat(client: genai.Client) -> None:
-    chat = client.chats.create(model=MODEL)
-    assert chat.send_message(QUESTION).text == PARIS
-    assert chat.send_message("And again?").text == PARIS
-    assert len(chat.get_history()) == 4
 
 
 @works(SDK, "tools")
@@ -93,60 +76,41 @@ def test_a_function_is_called_by_itself(client: genai.Client) -> None:
     assert (answer.text, asked) == ("It rains in Paris.", ["Paris"])
 
 
-@works(SDK, "structured output")
-def test_structured_output(client: genai.Client) -> None:
+@works(SDK, "structured output", "images in a prompt", "embeddings", "count_tokens", "models", "chats")
+def test_other_calls(client: genai.Client, aimock: Aimock) -> None:
     config = types.GenerateContentConfig(response_mime_type="application/json", response_schema=City)
     answer = client.models.generate_content(model=MODEL, contents="Paris as JSON", config=config)
     assert answer.parsed == City(name="Paris", country="France")
-
-
-@works(SDK, "images in a prompt")
-def test_an_image_in_a_question(client: genai.Client, aimock: Aimock) -> None:
     contents: Any = ["What is this?", types.Part.from_bytes(data=bytes(200_000), mime_type="image/png")]
     assert client.models.generate_content(model=MODEL, contents=contents).text == PARIS
     assert int(aimock.requests(GENERATE)[-1]["headers"]["content-length"]) > 200_000
-
-
-@works(SDK, "embeddings")
-def test_embeddings(client: genai.Client) -> None:
-    contents: Any = ["one", "three"]
-    found = client.models.embed_content(model="gemini-embedding-001", contents=contents).embeddings or []
+    words: Any = ["one", "three"]
+    found = client.models.embed_content(model="gemini-embedding-001", contents=words).embeddings or []
     assert [each.values for each in found] == [[3, 0.5], [5, 0.5]]
-
-
-@works(SDK, "count_tokens")
-def test_count_tokens(client: genai.Client) -> None:
     assert client.models.count_tokens(model=MODEL, contents=QUESTION).total_tokens
-
-
-@works(SDK, "models")
-def test_models(client: genai.Client) -> None:
     assert [model.name for model in client.models.list()] == ["models/gemini-3"]
     assert client.models.get(model=MODEL).display_name == "Gemini"
+    chat = client.chats.create(model=MODEL)
+    assert chat.send_message(QUESTION).text == PARIS
+    assert chat.send_message("And again?").text == PARIS
+    assert len(chat.get_history()) == 4
 
 
-@works(SDK, "the provider's errors")
-def test_429_of_the_provider_arrives_whole(client: genai.Client) -> None:
+@works(SDK, "the provider's errors", "a cut stream is an error")
+def test_error_of_the_provider_arrives_whole_and_a_cut_is_one(client: genai.Client) -> None:
     with pytest.raises(errors.ClientError, match="asks too much") as raised:
         client.models.generate_content(model=MODEL, contents="Please slow down")
     assert raised.value.code == 429
-
-
-@works(SDK, "a cut stream is an error")
-def test_cut_stream_is_an_error(client: genai.Client) -> None:
     seen: list[Any] = []
     with pytest.raises(CUT):
         seen.extend(client.models.generate_content_stream(model=MODEL, contents="Please break off"))
     assert seen
 
 
-def test_files_need_a_key_of_your_own(client: genai.Client) -> None:
+def test_files_and_stored_content_are_refused_in_the_sdks_shape(client: genai.Client) -> None:
     with pytest.raises(errors.ClientError, match=r"x-goog-upload-.*credentials=brought") as raised:
         client.files.upload(file=io.BytesIO(b"hello"), config={"mime_type": "text/plain"})
     assert raised.value.code == 400
-
-
-def test_what_stores_is_refused_in_the_sdks_shape(client: genai.Client) -> None:
     config = types.GenerateContentConfig(cached_content="cachedContents/1")
     with pytest.raises(errors.ClientError, match="cachedContent refers to stored content") as raised:
         client.models.generate_content(model=MODEL, contents=QUESTION, config=config)

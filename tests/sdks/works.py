@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -13,17 +13,23 @@ PROPERTY: Final = "works"
 COLUMNS: Final = ("transport", "transport, async", "endpoint", "endpoint, async")
 
 
-def works(sdk: str, feature: str) -> pytest.MarkDecorator:
-    """The test shows that this feature of the SDK works, in the way that its parameter `way` names.
+def works(sdk: str, *features: str) -> pytest.MarkDecorator:
+    """The test shows that these features of the SDK work, in the way that its parameter `way` names.
 
     A test without that parameter is one of the endpoint.
     """
-    return pytest.mark.works(sdk, feature)
+    return pytest.mark.works(sdk, *features)
+
+
+def case(sdk: str, value: object, *features: str) -> Any:
+    """One value of a parametrized test, which shows these features."""
+    return pytest.param(value, id=f"{sdk}: {features[0]}", marks=works(sdk, *features))
 
 
 def shown_by(item: pytest.Item) -> list[tuple[str, str, str]]:
     """What a test shows: SDK, feature and column."""
-    return [(*mark.args, _column(item)) for mark in item.iter_markers("works")]
+    marks = item.iter_markers("works")
+    return [(mark.args[0], feature, _column(item)) for mark in marks for feature in mark.args[1:]]
 
 
 def _column(item: pytest.Item) -> str:

@@ -1,39 +1,62 @@
-"""Requests with content in every possible place, and how their exchanges end."""
+"""Random words for every place where an exchange has content, and how exchanges with them end."""
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import httpx
 import httpx2
 
-from .canaries import Canaries
+from blindrelay.testbed.evidence.forms import WINDOW, spellings
+from blindrelay.testbed.evidence.search import Needles
 
 ORIGIN: Final = "https://api.openai.com"
+IN_CLEAR: Final = "http://api.openai.com"
 CHAT: Final = "/v1/chat/completions"
 ERRORS: Final = (httpx.HTTPError, httpx2.HTTPError)
 """They include ours."""
 
 
+@dataclass(frozen=True)
+class Canaries:
+    """The words of one exchange: 40 letters and digits each, which JSON, URLs and headers do not escape."""
+
+    body: str
+    path: str
+    query: str
+    header: str
+    model: str
+    file_name: str
+    key: str
+
+    @classmethod
+    def fresh(cls) -> Canaries:
+        return cls(*(f"{field.name.replace('_', '')}{secrets.token_hex(20)}"[:40] for field in fields(cls)))
+
+    def items(self) -> Iterator[tuple[str, str]]:
+        for field in fields(self):
+            yield field.name, getattr(self, field.name)
+
+    def found_in(self, streams: Iterable[bytes]) -> set[str]:
+        """The kinds of words of which one of the streams has a window, in any form."""
+        needles = Needles({kind: spellings(word) for kind, word in self.items()}, WINDOW)
+        return {kind for data in streams for kind in needles.found_in(data)}
+
+
 def requests(canaries: Canaries, base: str) -> list[dict[str, Any]]:
     """Arguments for requests of httpx or httpx2 to the API at that base URL."""
     headers = {"authorization": f"Bearer {canaries.key}", "openai-beta": canaries.header}
+    file = {"file": (canaries.file_name, canaries.body.encode() * 10)}
+    chatting = {"url": f"{base}{CHAT}?after={canaries.query}", "json": chat(canaries)}
+    sending = {"url": f"{base}/v1/audio/transcriptions", "files": file, "data": {"model": canaries.model}}
     return [
-        {
-            "method": "POST",
-            "url": f"{base}{CHAT}?after={canaries.query}",
-            "headers": headers,
-            "json": chat(canaries),
-        },
-        {"method": "GET", "url": f"{base}/v1/models/{canaries.path}", "headers": headers},
-        {
-            "method": "POST",
-            "url": f"{base}/v1/audio/transcriptions",
-            "headers": headers,
-            "files": {"file": (canaries.file_name, canaries.body.encode() * 10)},
-            "data": {"model": canaries.model},
-        },
+        {"method": "POST", "headers": headers, **chatting},
+        {"method": "GET", "headers": headers, "url": f"{base}/v1/models/{canaries.path}"},
+        {"method": "POST", "headers": headers, **sending},
     ]
 
 

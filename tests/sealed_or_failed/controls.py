@@ -8,24 +8,20 @@ from typing import Final
 import h2.connection
 import httpx
 
-from .canaries import Canaries
-from .content import ORIGIN, endings
+from .content import IN_CLEAR, Canaries, endings
 from .ways import SHORT
 from .world import OUTSIDE, Outcomes, Scenario, World
 
-_IN_CLEAR: Final = ORIGIN.replace("https", "http")
 
-
-def in_clear(_: World, canaries: Canaries) -> Outcomes:
+def in_clear(world: World, canaries: Canaries, proxy: str | None = None) -> Outcomes:
     """An ordinary client."""
-    with httpx.Client(trust_env=False, timeout=SHORT) as client:
-        return {"client": endings(client, _IN_CLEAR, canaries)}
+    with httpx.Client(trust_env=False, proxy=proxy, timeout=SHORT) as client:
+        return {"client": endings(client, IN_CLEAR, canaries)}
 
 
 def in_clear_through_a_proxy(world: World, canaries: Canaries) -> Outcomes:
-    """A client that uses the proxy of its environment."""
-    with httpx.Client(proxy=world.sink.proxy, timeout=SHORT) as client:
-        return {"client": endings(client, _IN_CLEAR, canaries)}
+    """As a client of which its environment says that it uses a proxy."""
+    return in_clear(world, canaries, world.sink.proxy)
 
 
 def in_compressed_headers(_: World, canaries: Canaries) -> Outcomes:

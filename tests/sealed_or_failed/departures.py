@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import httpx
@@ -12,32 +11,28 @@ import openai
 
 from blindrelay.client import SealedTransport
 
-from .canaries import Canaries
-from .content import CHAT, ERRORS, ORIGIN, chat, ending, reason
+from .content import CHAT, ERRORS, ORIGIN, Canaries, chat, ending, reason
 from .failures import base_urls_in_the_environment
 from .ways import SHORT, endpoint
 from .world import OUTSIDE, Outcomes, Scenario, World
 
 
-@contextmanager
-def _clients(world: World, canaries: Canaries) -> Iterator[dict[str, httpx.Client]]:
-    """A client of the library and one of the endpoint, both with words in header and query."""
-    with ExitStack() as stack:
-        sealed = stack.enter_context(SealedTransport(world.bed.relay))
-        clients = {
-            "library": stack.enter_context(sealed.httpx_client(base_url=ORIGIN, timeout=20)),
-            "endpoint": stack.enter_context(endpoint(world, world.bed.relay)),
-        }
-        for client in clients.values():
-            client.headers["openai-beta"] = canaries.header
-            client.params = httpx.QueryParams(after=canaries.query)
-        yield clients
+def _with_each(end: Callable[[World, httpx.Client, Canaries], str]) -> Scenario:
+    """With a client of the library and one of the endpoint, both with words in header and query."""
 
-
-def _with_each(end: Callable[[httpx.Client, Canaries], str]) -> Scenario:
     def scenario(world: World, canaries: Canaries) -> Outcomes:
-        with _clients(world, canaries) as clients:
-            return {name: [end(client, canaries)] for name, client in clients.items()}
+        with (
+            SealedTransport(world.bed.relay) as sealed,
+            sealed.httpx_client(base_url=ORIGIN, timeout=20) as library,
+            endpoint(world, world.bed.relay) as program,
+        ):
+            for client in (library, program):
+                client.headers["openai-beta"] = canaries.header
+                client.params = httpx.QueryParams(after=canaries.query)
+            return {
+                "library": [end(world, library, canaries)],
+                "endpoint": [end(world, program, canaries)],
+            }
 
     return scenario
 
@@ -45,34 +40,26 @@ def _with_each(end: Callable[[httpx.Client, Canaries], str]) -> Scenario:
 def gone_in_mid_stream(part: str) -> Scenario:
     """A part is killed after the first piece of a response."""
 
-    def scenario(world: World, canaries: Canaries) -> Outcomes:
+    @_with_each
+    def scenario(world: World, client: httpx.Client, canaries: Canaries) -> str:
         body = chat(canaries, stream=True, scripted={"hold": "for ever"})
-        with ExitStack() as stack:
-            pieces = {}
-            for name, client in stack.enter_context(_clients(world, canaries)).items():
-                response = stack.enter_context(client.stream("POST", CHAT, json=body))
-                pieces[name] = response.iter_raw()
-                next(pieces[name])
+        with client.stream("POST", CHAT, json=body) as response:
+            pieces = response.iter_raw()
+            next(pieces)
             world.bed.kill(part)
-            outcomes = {name: [_end(each)] for name, each in pieces.items()}
-        world.bed.start(part)
-        world.bed.wait_until_ready()
-        return outcomes
+            try:
+                return str(list(pieces))
+            except ERRORS as error:
+                return reason(error)
+            finally:
+                world.bed.start(part)
+                world.bed.wait_until_ready()
 
     return scenario
 
 
-def _end(pieces: Iterator[bytes]) -> str:
-    try:
-        for _piece in pieces:
-            pass
-    except ERRORS as error:
-        return reason(error)
-    return "whole"
-
-
 @_with_each
-def left_in_mid_stream(client: httpx.Client, canaries: Canaries) -> str:
+def left_in_mid_stream(_: World, client: httpx.Client, canaries: Canaries) -> str:
     body = chat(canaries, stream=True, scripted={"hold": "for ever"})
     with client.stream("POST", CHAT, json=body) as response:
         next(response.iter_raw())
@@ -84,7 +71,7 @@ class _LeftError(Exception):
 
 
 @_with_each
-def left_in_mid_upload(client: httpx.Client, canaries: Canaries) -> str:
+def left_in_mid_upload(_: World, client: httpx.Client, canaries: Canaries) -> str:
     def body() -> Iterator[bytes]:
         yield json.dumps(chat(canaries)).encode()
         raise _LeftError
@@ -97,13 +84,13 @@ def left_in_mid_upload(client: httpx.Client, canaries: Canaries) -> str:
 
 
 @_with_each
-def too_large(client: httpx.Client, canaries: Canaries) -> str:
+def too_large(_: World, client: httpx.Client, canaries: Canaries) -> str:
     body = {"model": canaries.model, "input": canaries.body * 4_000}
     return ending(client.post("/v1/embeddings", json=body))
 
 
 @_with_each
-def redirected_into_the_open(client: httpx.Client, canaries: Canaries) -> str:
+def redirected_into_the_open(_: World, client: httpx.Client, canaries: Canaries) -> str:
     """The provider redirects the client to a host outside that accepts plain text, and the client follows."""
     script = {"status": 307, "headers": {"location": f"http://{OUTSIDE}{CHAT}"}}
     client.follow_redirects = True

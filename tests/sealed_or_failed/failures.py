@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import ssl
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from unittest.mock import patch
 
 import trustme
@@ -21,10 +23,7 @@ from blindrelay.trust import DirectorySigner, IdentityKey, format_identity
 from blindrelay.v1.keys_pb2 import KeyDirectory
 from blindrelay.v1.outer_status import OuterStatus
 
-from .tls_front import tls_front
 from .world import OUTSIDE, World
-
-T = TypeVar("T")
 
 Failure = Callable[[World], AbstractContextManager[str]]
 
@@ -33,8 +32,20 @@ _HOST: Final = "127.0.0.1"
 _LONG_AGO: Final = datetime(2020, 1, 1, tzinfo=UTC)
 
 
-def none(world: World) -> AbstractContextManager[str]:
-    return nullcontext(world.bed.relay)
+def _connecting(by: Callable[[World], str]) -> Failure:
+    """With another connection string."""
+    return lambda world: nullcontext(by(world))
+
+
+_OTHER: Final = format_identity(IdentityKey.generate().public_key)
+
+none: Final = _connecting(lambda world: world.bed.relay)
+another_pin: Final = _connecting(lambda world: world.bed.relay.replace(world.bed.identity, _OTHER))
+another_token: Final = _connecting(lambda world: world.bed.relay.replace(world.bed.token, "brt_wrong"))
+no_tls: Final = _connecting(lambda world: world.bed.relay.replace("tls=off", "tls=on"))
+no_such_name: Final = _connecting(
+    lambda world: world.bed.relay.replace("tls=off", "tls=on").replace(_HOST, "relay.invalid")
+)
 
 
 def gone(part: str) -> Failure:
@@ -52,22 +63,29 @@ def gone(part: str) -> Failure:
     return failure
 
 
-def another_pin(world: World) -> AbstractContextManager[str]:
-    other = format_identity(IdentityKey.generate().public_key)
-    return nullcontext(world.bed.relay.replace(world.bed.identity, other))
+@asynccontextmanager
+async def tls_front(target: tuple[str, int], certificate: trustme.LeafCert) -> AsyncIterator[int]:
+    """TLS in front of a relay without it, so that the capture can read what is behind it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_alpn_protocols(["h2"])
+    certificate.configure_cert(context)
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        behind_reader, behind_writer = await asyncio.open_connection(*target)
+        with suppress(asyncio.CancelledError):  # asyncio would print it
+            await asyncio.gather(_passed(reader, behind_writer), _passed(behind_reader, writer))
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0, ssl=context)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
 
 
-def another_token(world: World) -> AbstractContextManager[str]:
-    return nullcontext(world.bed.relay.replace(world.bed.token, "brt_wrong"))
-
-
-def no_tls(world: World) -> AbstractContextManager[str]:
-    """The client expects TLS, and the relay has none."""
-    return nullcontext(world.bed.relay.replace("tls=off", "tls=on"))
-
-
-def no_such_name(world: World) -> AbstractContextManager[str]:
-    return nullcontext(world.bed.relay.replace("tls=off", "tls=on").replace(_HOST, "relay.invalid"))
+async def _passed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
 
 
 def certified(issue: Callable[[trustme.CA], trustme.LeafCert]) -> Failure:
@@ -112,7 +130,8 @@ def _hostile(world: World, hook: Hook) -> Iterator[str]:
 
 
 @contextmanager
-def _running(server: AbstractAsyncContextManager[T], portal: Portal | None = None) -> Iterator[T]:
+def _running(server: Any, portal: Portal | None = None) -> Iterator[Any]:
+    """An asynchronous context manager, in another thread."""
     portal = portal or Portal()
     running = portal.call(server.__aenter__())
     try:
@@ -164,15 +183,21 @@ cut_answer: Final = hostile(lambda: Hook(down=cut_after(0)))
 answer_in_clear: Final = hostile(lambda: Hook(down=at(0, lambda _: [b'{"choices": []}'])))
 
 
-@contextmanager
-def proxies_in_the_environment(world: World) -> Iterator[str]:
-    names = {each: world.sink.proxy for name in _PROXY_VARIABLES for each in (name, name.lower())}
-    with patch.dict(os.environ, names):
-        yield world.bed.relay
+def _with_variables(names: tuple[str, ...], value: Callable[[World], str]) -> Failure:
+    """With these variables in the environment."""
+
+    @contextmanager
+    def failure(world: World) -> Iterator[str]:
+        with patch.dict(os.environ, dict.fromkeys(names, value(world))):
+            yield world.bed.relay
+
+    return failure
 
 
-@contextmanager
-def base_urls_in_the_environment(world: World) -> Iterator[str]:
-    names = ("OPENAI_BASE_URL", "OPENAI_API_BASE", "ANTHROPIC_BASE_URL", "GOOGLE_GEMINI_BASE_URL")
-    with patch.dict(os.environ, dict.fromkeys(names, f"http://{OUTSIDE}/v1")):
-        yield world.bed.relay
+proxies_in_the_environment: Final = _with_variables(
+    tuple(each for name in _PROXY_VARIABLES for each in (name, name.lower())), lambda world: world.sink.proxy
+)
+base_urls_in_the_environment: Final = _with_variables(
+    ("OPENAI_BASE_URL", "OPENAI_API_BASE", "ANTHROPIC_BASE_URL", "GOOGLE_GEMINI_BASE_URL"),
+    lambda _: f"http://{OUTSIDE}/v1",
+)

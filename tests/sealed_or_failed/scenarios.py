@@ -9,7 +9,7 @@ from typing import Final
 from blindrelay.v1.outer_status import OuterStatus
 
 from . import departures, failures
-from .canaries import Canaries
+from .content import Canaries
 from .controls import CONTROLS
 from .failures import Failure, Refusing, hostile
 from .ways import Way, by_asynchronous_library, by_endpoint, by_library, by_program
@@ -57,6 +57,7 @@ SEALED: Final[dict[str, Tried]] = {
     "base URLs in the environment": _run_too(failures.base_urls_in_the_environment, "200"),
     "the relay is down": _run_too(failures.gone("relay"), "relay_unreachable"),
     "the bridge is gone": _run_too(failures.gone("bridge"), "bridge_unavailable"),
+    "the provider is gone": _sent(failures.gone("provider"), "provider_unreachable"),
     "the pin is wrong": _run_too(failures.another_pin, "key_trust"),
     "the token is wrong": _run_too(failures.another_token, "token_unknown"),
     "the relay has no TLS": _sent(failures.no_tls, "relay_unreachable"),

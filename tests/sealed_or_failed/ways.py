@@ -1,9 +1,13 @@
-"""How a program's exchanges reach the relay: by the library, by the endpoint, and by `blindrelay run`."""
+"""How a program's exchanges reach the relay: by the library, by the endpoint, and by `blindrelay run`.
+
+python -m tests.sealed_or_failed.ways CANARIES is the program that is run. It takes the words as JSON.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -17,10 +21,9 @@ from typing import Any, Final
 import httpx
 
 from blindrelay.client import SealedTransport
-from blindrelay.testbed.processes import PartProcess
 
-from .canaries import Canaries
-from .content import ERRORS, ORIGIN, ending, endings, reason, requests
+from ..client.endpoint.conftest import running
+from .content import ERRORS, IN_CLEAR, ORIGIN, Canaries, ending, endings, reason, requests
 from .world import Outcomes, World
 
 SHORT: Final = 5.0
@@ -59,21 +62,10 @@ def by_endpoint(world: World, connection: str, canaries: Canaries) -> Outcomes:
 @contextmanager
 def endpoint(world: World, connection: str) -> Iterator[httpx.Client]:
     """A program's client for a running endpoint, which is its base URL."""
-    with tempfile.TemporaryDirectory() as state:
-
-        def command() -> list[str]:
-            return ["proxy", "--port", "0", "--json", "--relay", connection]
-
-        part = PartProcess("endpoint", "blindrelay.client", command, {"BLINDRELAY_STATE": state})
-        part.start()
-        url = part.announcement["url"]
-        world.own.add(int(url.rpartition(":")[2]))
-        headers = {"x-blindrelay-token": Path(state, "endpoint-token").read_text().strip()}
-        try:
-            with httpx.Client(base_url=url, trust_env=False, timeout=20, headers=headers) as client:
-                yield client
-        finally:
-            part.stop()
+    with tempfile.TemporaryDirectory() as state, running(connection, Path(state)) as started:
+        world.own.add(started.port)
+        with started.client(headers={"x-blindrelay-token": started.token}, timeout=20) as client:
+            yield client
 
 
 def by_program(world: World, connection: str, canaries: Canaries) -> Outcomes:
@@ -84,9 +76,23 @@ def by_program(world: World, connection: str, canaries: Canaries) -> Outcomes:
     options = ["--no-wall", "--port", str(port), "--relay", connection]
     command = [
         *(sys.executable, "-m", "blindrelay.client", "run", *options, "--"),
-        *(sys.executable, "-m", "tests.sealed_or_failed.program", json.dumps(asdict(canaries))),
+        *(sys.executable, "-m", "tests.sealed_or_failed.ways", json.dumps(asdict(canaries))),
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     outcomes: Outcomes = json.loads(done.stdout)
     return outcomes
+
+
+def main() -> None:
+    """Uses the endpoint of its environment, then bypasses it, and prints the ends as JSON."""
+    canaries = Canaries(**json.loads(sys.argv[1]))
+    sealed = os.environ["OPENAI_BASE_URL"].removesuffix("/v1")
+    with httpx.Client(timeout=20) as client:
+        ends = endings(client, sealed, canaries)
+        past = [*endings(client, ORIGIN, canaries), *endings(client, IN_CLEAR, canaries)]
+    print(json.dumps({"program": ends, "past the endpoint": past}))
+
+
+if __name__ == "__main__":
+    main()

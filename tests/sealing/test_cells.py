@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from blindrelay.sealing import (
     ViolationError,
 )
 from blindrelay.sealing.cell_dictionary import DICTIONARY
+from blindrelay.sealing.cells import CellReader
 from blindrelay.v1.inner_pb2 import Header, ResponseHead, ResponsePart, ResponseTail
 
 from .conftest import VECTORS
@@ -166,6 +169,16 @@ def test_too_much_between_two_cells_is_an_error() -> None:
     cells.cell()
     cells.add(body(bytes(65_536)))
     assert not cells.ended
+
+
+def test_cell_is_not_inflated_beyond_its_bound() -> None:
+    deflate = zlib.compressobj(wbits=-13)
+    bomb = deflate.compress(bytes(50_000_000)) + deflate.flush(zlib.Z_PARTIAL_FLUSH)
+    tracemalloc.start()
+    with pytest.raises(ViolationError, match="holds too much"):
+        CellReader().parts(bomb)
+    assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    tracemalloc.stop()
 
 
 def test_parts_out_of_order_are_an_error() -> None:

@@ -60,6 +60,20 @@ def test_both_ends_share_their_keys() -> None:
     client.response.close()
 
 
+def test_request_that_is_answered_twice_has_two_nonces() -> None:
+    """A bridge that runs from a copy of its memory has no claim to remember: its keys differ nevertheless."""
+    client = encapsulate(ENVELOPE, KEY.config)
+    first, second = (
+        decapsulate(ENVELOPE, client.encapsulated_secret, KEY).response.seal(
+            head=ResponseHead(status=200), tail=ResponseTail()
+        )[0]
+        for _ in range(2)
+    )
+    assert first[:32] != second[:32]
+    assert first[32:] != second[32:]
+    assert client.response.open(second).HasField("tail")
+
+
 def alterations(data: bytes) -> Iterator[bytes]:
     """Each with one byte changed, then cut, extended and empty."""
     for place in range(len(data)):

@@ -73,7 +73,7 @@ DIRECTORY_ERRORS: dict[str, type[DirectoryError]] = {
 def test_every_kind_has_a_test(vectors_folder: Path) -> None:
     """Each folder is a kind, whose test takes all files of it. An unknown folder fails here."""
     folders = {path.parent.name for path in vectors_folder.rglob("*.json")}
-    assert folders == {*FORMATS, *STREAMS, *HEADS, "inputs"}
+    assert folders == {*FORMATS, *STREAMS, *HEADS, "cells", "inputs"}
     for file in vectors_folder.glob("*/*.json"):
         if file.parent.name != "inputs":
             vector = json.loads(file.read_text(encoding="utf-8"))

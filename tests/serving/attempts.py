@@ -1,9 +1,6 @@
-"""Tries everything that a compromised relay may try, in the sandbox or outside.
-
-    python attempts.py confined|free FOLDER
+"""Tries everything that a compromised relay may try: attempts.py confined|free FOLDER
 
 It prints the name and outcome of each attempt: `done`, `refused` (EACCES, EPERM or ENOSYS), or another error.
-It attacks another process of the same user, and objects that exist already.
 """
 
 from __future__ import annotations
@@ -264,7 +261,15 @@ def main() -> None:
     mode, folder = sys.argv[1], Path(sys.argv[2])
     (folder / "before").touch()
     victim = Victim(folder)
+    free = socket.create_server(("127.0.0.1", 0))
     attempts = {
+        "read": (folder / "before").read_bytes,
+        "list": lambda: list(folder.iterdir()),
+        "listen": lambda: socket.create_server(("127.0.0.1", 0)).close(),
+        "connect": lambda: socket.create_connection(free.getsockname()).close(),
+        "pair": lambda: socket.socketpair()[0].close(),
+        # Serving does not need it. The sandbox cannot prevent it, and ADR 23 says so.
+        "listen without choosing": lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM).listen(),
         **on_files(folder, victim),
         **on_terminal(),
         **on_programs(),
@@ -273,22 +278,12 @@ def main() -> None:
         **on_sockets(folder, victim),
         **of_root(),
     }
-    free = socket.create_server(("127.0.0.1", 0))
-    allowed = {
-        "read": (folder / "before").read_bytes,
-        "list": lambda: list(folder.iterdir()),
-        "listen": lambda: socket.create_server(("127.0.0.1", 0)).close(),
-        "connect": lambda: socket.create_connection(free.getsockname()).close(),
-        "pair": lambda: socket.socketpair()[0].close(),
-        # Serving does not need it. The sandbox cannot prevent it, and ADR 23 says so.
-        "listen without choosing": lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM).listen(),
-    }
     if mode == "confined":
         from blindrelay.serving import Needs, enter_sandbox
 
         files = (folder / "before", Path(__file__))
         enter_sandbox(Needs(files, bind=(0,), connect=(free.getsockname()[1],)))
-    for name, act in (allowed | attempts).items():
+    for name, act in attempts.items():
         print(f"{name}: {outcome(act)}", flush=True)
 
 

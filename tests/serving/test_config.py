@@ -1,13 +1,27 @@
-"""A wrong key is an error that names it, with its file."""
+"""A wrong key or command is one line that names it. An address is a host and a port."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from blindrelay.serving import Address, ConfigError, Table, read_config
+from blindrelay.serving import (
+    Address,
+    Announce,
+    ConfigError,
+    StartError,
+    Table,
+    command_parser,
+    parse_address,
+    read_config,
+    run_command,
+)
 
 
 def build(table: Table) -> dict[str, Any]:
@@ -26,15 +40,8 @@ def build(table: Table) -> dict[str, Any]:
     }
 
 
-GOOD = """
-name = "a"
-listen = "127.0.0.1:1"
-[[part]]
-id = "x"
-[[part]]
-id = "y"
-"""
-WITHOUT_PARTS = GOOD.split("[[part]]")[0]
+WITHOUT_PARTS = 'name = "a"\nlisten = "127.0.0.1:1"\n'
+GOOD = WITHOUT_PARTS + '[[part]]\nid = "x"\n[[part]]\nid = "y"\n'
 FULL = 'alias = "b"\nsize = 9\nloud = true\nkey = "k"\npaths = ["p", "q"]\n' + GOOD + "[limits]\nlow = 1\n"
 
 
@@ -45,28 +52,12 @@ def read(folder: Path, text: str | bytes) -> dict[str, Any]:
 
 
 def test_defaults_and_values_are_read(tmp_path: Path) -> None:
-    defaults = {
-        "name": "a",
-        "alias": None,
-        "size": 5,
-        "loud": False,
-        "key": None,
-        "listen": Address("127.0.0.1", 1),
-        "paths": None,
-        "limits": None,
-        "parts": ("x", "y"),
-    }
-    assert read(tmp_path, GOOD) == defaults
-    assert read(tmp_path, GOOD.encode("utf-8-sig")) == defaults
-    assert read(tmp_path, FULL) == {
-        **defaults,
-        "alias": "b",
-        "size": 9,
-        "loud": True,
-        "key": tmp_path / "k",
-        "paths": ("p", "q"),
-        "limits": 1,
-    }
+    given = {"name": "a", "listen": Address("127.0.0.1", 1), "parts": ("x", "y")}
+    absent = dict.fromkeys(("alias", "key", "paths", "limits"))
+    for text in (GOOD, GOOD.encode("utf-8-sig")):
+        assert read(tmp_path, text) == {**given, **absent, "size": 5, "loud": False}
+    values = {"alias": "b", "size": 9, "loud": True, "key": tmp_path / "k", "paths": ("p", "q"), "limits": 1}
+    assert read(tmp_path, FULL) == {**given, **values}
     assert read(tmp_path, 'key = "/etc/key"\n' + GOOD)["key"] == Path("/etc/key")
 
 
@@ -109,3 +100,91 @@ def test_missing_file_and_directory_are_rejected(tmp_path: Path) -> None:
         read_config(tmp_path / "absent.toml", build)
     with pytest.raises(ConfigError, match="cannot be read"):
         read_config(tmp_path, build)
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port", "loopback"),
+    [
+        ("127.0.0.1:8480", "127.0.0.1", 8480, True),
+        ("127.9.9.9:0", "127.9.9.9", 0, True),
+        ("localhost:1", "localhost", 1, True),
+        ("[::1]:65535", "::1", 65535, True),
+        ("[0:0:0:0:0:0:0:1]:1", "::1", 1, True),
+        ("0.0.0.0:1", "0.0.0.0", 1, False),
+        ("[::]:1", "::", 1, False),
+        ("localhost.example:443", "localhost.example", 443, False),
+    ],
+)
+def test_address_is_host_and_port(text: str, host: str, port: int, loopback: bool) -> None:
+    address = parse_address(text)
+    assert (address.host, address.port, address.is_loopback) == (host, port, loopback)
+    assert str(address) == text.replace("0:0:0:0:0:0:0:1", "::1")
+
+
+WRONG = "| : | host | host: | :80 | host:x | host:-1 | host:65536 | host:٣ | ::1:80 | [::1] | [x]:1"
+NO_ADDRESS = "ho st:1 | http://host:80 | user@host:80 | host:80/path | hôst:80 | unix:/run/relay.sock"
+
+
+@pytest.mark.parametrize("text", [text.strip() for text in f"{WRONG} | {NO_ADDRESS}".split("|")])
+def test_other_text_is_rejected(text: str) -> None:
+    with pytest.raises(ConfigError) as failure:
+        parse_address(text)
+    assert text in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (StartError("the port is taken"), 1, "the port is taken\n"),
+        (ConfigError("key x is\nwrong"), 2, "key x is wrong\n"),
+        (ValueError("canary"), 1, "stopped by an internal error (ValueError at test_config.py:"),
+    ],
+)
+def test_error_is_one_line(
+    error: Exception, code: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def serve(arguments: object, announce: Announce) -> None:
+        raise error
+
+    parser, _ = command_parser("some-server", "A server.", serve)
+    assert run_command(parser, ["serve", "--config", "x"]) == code
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"some-server: {line}")
+    assert "canary" not in err
+
+
+@pytest.mark.parametrize(
+    ("option", "out"),
+    [
+        ("--config=x", "A sentence.\n"),
+        ("--json", '{"listening": "x"}\n'),
+        ("--help", "usage: "),
+    ],
+)
+def test_one_line_announces_the_address(option: str, out: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser, _ = command_parser("some-server", "", lambda _, announce: announce("A sentence.", listening="x"))
+    with suppress(SystemExit):
+        assert run_command(parser, ["serve", "--config=x", option]) == 0
+    assert capsys.readouterr().out.startswith(out)
+
+
+@pytest.mark.parametrize(
+    ("package", "given", "expected"),
+    [("serving", "", "NONE"), ("serving", "DEBUG", "DEBUG"), ("relay_node", "DEBUG", "NONE")],
+)
+def test_grpcs_log_is_off_when_grpc_is_imported(package: str, given: str, expected: str) -> None:
+    """Its log would write peers' addresses to stderr. A relay does not let the environment turn it on."""
+    script = (
+        "import os, sys\n"
+        "class Look:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'grpc': print(os.environ.get('GRPC_VERBOSITY'))\n"
+        "sys.meta_path.insert(0, Look())\n"
+        f"import blindrelay.{package}\n"
+    )
+    env = {key: value for key, value in os.environ.items() if key != "GRPC_VERBOSITY"}
+    if given:
+        env["GRPC_VERBOSITY"] = given
+    run = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == [expected]

@@ -1,8 +1,4 @@
-"""Calls to providers of many kinds, each cancelled at a random moment, and what they leave behind.
-
-A provider may not accept the connection, not finish the TLS handshake, read no upload, not respond, respond
-piece by piece, or respond at once. A call may also wait for a connection, or keep a WebSocket open.
-"""
+"""Calls to providers of many kinds, each cancelled at a random moment, and what they leave behind."""
 
 from __future__ import annotations
 
@@ -11,7 +7,7 @@ import os
 import random
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from typing import Any, Final
 from unittest.mock import patch
 
@@ -23,7 +19,7 @@ from blindrelay.provider_bridge.upstream.route import Route
 from blindrelay.provider_bridge.upstream.tls import public_roots
 from blindrelay.provider_bridge.upstream.transport import UpstreamTransport
 
-from .soak import Growth, Sample, growth_of
+from .soak import Growth, Sample
 
 CONNECTIONS: Final = 8
 """At most, with each provider: fewer than there are calls."""
@@ -33,11 +29,11 @@ _LONGEST: Final = 0.01
 """Seconds until a call is cancelled, at most. Half are cancelled after a few turns of the event loop."""
 
 _BODY: Final = 100
-_PIECES: Final = 5
 _HEAD: Final = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 _SWITCH: Final = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
 _UPGRADE: Final = [("connection", "upgrade"), ("upgrade", "websocket")]
 _MOODS: Final = ("prompt", "slow", "silent", "stuck", "tunnel")
+_SIZES: Final = {"tunnel": 0, "stuck": 4_000_000}
 
 Transports = dict[str, UpstreamTransport]
 
@@ -45,10 +41,9 @@ Transports = dict[str, UpstreamTransport]
 class Cancellations:
     """A constant mix of calls."""
 
-    def __init__(self, transports: Transports, seed: int = 0) -> None:
+    def __init__(self, transports: Transports) -> None:
         self._transports = transports
-        self._random = random.Random(seed)
-        self._done = 0
+        self._random = random.Random(0)
         self._samples: list[Sample] = []
 
     async def run(self, rounds: int, each: int) -> None:
@@ -56,13 +51,12 @@ class Cancellations:
         for _round in range(rounds):
             numbers = iter(range(each))
             await asyncio.gather(*(self._work(numbers) for _ in range(_AT_ONCE)))
-            self._done += each
-            self._samples.append(Sample.of(os.getpid(), self._done))
+            self._samples.append(Sample.of(os.getpid(), (len(self._samples) + 1) * each))
 
     @property
     def growth(self) -> Growth:
         """What this process keeps of each call."""
-        return growth_of(self._samples)
+        return Growth.of(self._samples)
 
     @property
     def in_use(self) -> dict[str, int]:
@@ -80,23 +74,20 @@ class Cancellations:
 
     async def _work(self, numbers: Iterator[int]) -> None:
         for _number in numbers:
-            await self._cancelled()
-
-    async def _cancelled(self) -> None:
-        mood = self._random.choice(list(self._transports))
-        call = asyncio.create_task(_call(self._transports[mood], mood))
-        if self._random.random() < 0.5:
-            for _turn in range(self._random.randrange(20)):
-                await asyncio.sleep(0)
-        else:
-            await asyncio.wait([call], timeout=self._random.uniform(0, _LONGEST))
-        call.cancel()
-        with suppress(asyncio.CancelledError, UpstreamError):
-            await call
+            mood = self._random.choice(list(self._transports))
+            call = asyncio.create_task(_call(self._transports[mood], mood))
+            if self._random.random() < 0.5:
+                for _turn in range(self._random.randrange(20)):
+                    await asyncio.sleep(0)
+            else:
+                await asyncio.wait([call], timeout=self._random.uniform(0, _LONGEST))
+            call.cancel()
+            with suppress(asyncio.CancelledError, UpstreamError):
+                await call
 
 
 async def _call(transport: UpstreamTransport, mood: str) -> None:
-    _, response = await transport.send(_request(mood), bytearray(_size(mood)))
+    _, response = await transport.send(_request(mood), bytearray(_SIZES.get(mood, _BODY)))
     try:
         if mood == "tunnel":
             await response.switched().arrival()
@@ -107,22 +98,17 @@ async def _call(transport: UpstreamTransport, mood: str) -> None:
         response.close()
 
 
-def _size(mood: str) -> int:
-    return {"tunnel": 0, "stuck": 4_000_000}.get(mood, _BODY)
-
-
 def _request(mood: str) -> h11.Request:
-    headers = [("host", "provider.example")]
-    headers += _UPGRADE if mood == "tunnel" else [("content-length", str(_size(mood)))]
-    method = "GET" if mood == "tunnel" else "POST"
-    return h11.Request(method=method, target=f"/{mood.replace(' ', '-')}", headers=headers)
+    tunnel = mood == "tunnel"
+    length = ("content-length", str(_SIZES.get(mood, _BODY)))
+    headers = [("host", "provider.example"), *(_UPGRADE if tunnel else [length])]
+    return h11.Request(method="GET" if tunnel else "POST", target=f"/{mood}", headers=headers)
 
 
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with suppress(asyncio.IncompleteReadError, ConnectionError), closing(writer):
         while True:
-            head = await reader.readuntil(b"\r\n\r\n")
-            mood = head.split(b" ")[1][1:].decode()
+            mood = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1][1:].decode()
             if mood == "stuck":
                 await asyncio.sleep(5 * _LONGEST)
                 return
@@ -132,16 +118,12 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
                 await reader.read()
                 return
             await reader.readexactly(_BODY)
-            await _respond(writer, pause=0.002 if mood == "slow" else 0.0)
-
-
-async def _respond(writer: asyncio.StreamWriter, pause: float) -> None:
-    writer.write(_HEAD)
-    for _piece in range(_PIECES):
-        await asyncio.sleep(pause)
-        writer.write(b"3\r\nabc\r\n")
-        await writer.drain()
-    writer.write(b"0\r\n\r\n")
+            writer.write(_HEAD)
+            for _piece in range(5):
+                await asyncio.sleep(0.002 if mood == "slow" else 0.0)
+                writer.write(b"3\r\nabc\r\n")
+                await writer.drain()
+            writer.write(b"0\r\n\r\n")
 
 
 @asynccontextmanager
@@ -149,11 +131,16 @@ async def providers() -> AsyncIterator[Transports]:
     """A transport to a provider of each kind."""
     with ExitStack() as stack:
         stack.enter_context(patch.object(pool, "MAX_CONNECTIONS", CONNECTIONS))
-        full, mute = stack.enter_context(_full()), stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        full, mute = (
+            stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=backlog)) for backlog in (0, 9)
+        )
+        for _filler in range(4):  # further attempts to connect get no answer
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
         server = await asyncio.start_server(_serve, "127.0.0.1", 0)
-        routes = {mood: Route("127.0.0.1", _port(server.sockets[0])) for mood in _MOODS}
-        routes["does not accept"] = Route("127.0.0.1", _port(full))
-        routes["does not shake hands"] = Route("127.0.0.1", _port(mute), public_roots)
+        routes = {mood: _route(server.sockets[0]) for mood in _MOODS}
+        routes |= {"full": _route(full), "mute": _route(mute, public_roots)}
         transports = {mood: UpstreamTransport(route) for mood, route in routes.items()}
         try:
             yield transports
@@ -163,17 +150,5 @@ async def providers() -> AsyncIterator[Transports]:
             server.close()
 
 
-def _port(listener: Any) -> int:
-    port: int = listener.getsockname()[1]
-    return port
-
-
-@contextmanager
-def _full() -> Iterator[socket.socket]:
-    """A listener with a full queue: further attempts to connect get no answer."""
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as stack:
-        for _filler in range(4):
-            filler = stack.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex(listener.getsockname())
-        yield listener
+def _route(listener: Any, *tls: Any) -> Route:
+    return Route("127.0.0.1", listener.getsockname()[1], *tls)

@@ -1,29 +1,38 @@
-"""How long small requests of others take while one token is greedy, or one bridge is hostile."""
+"""How long small requests of others take beside a greedy token, a hostile bridge or a greedy relay."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
+import random
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import grpc
 
 from blindrelay.client import SealedTransport
-from blindrelay.serving import issue_token
+from blindrelay.serving import authorization, issue_token
 from blindrelay.testbed import Testbed
+from blindrelay.testbed.configuration import official_providers, write_bridge_config
 from blindrelay.testbed.processes import PartProcess
+from blindrelay.trust import parse_identity
 from blindrelay.v1.grpc_profile import KEY_DIRECTORY_METHOD
 from blindrelay.v1.identity_text import format_identity
-from tests.adversarial.h2_peer import Peer, message_start, opening, peers
+from tests.adversarial.h2_peer import opening, peers
 from tests.adversarial.target import Target
+from tests.provider_bridge.sealed_caller import Call, SealedCaller
 from tests.relay_node.fake_bridge import FakeBridge
 from tests.relay_node.raw_client import Client
+
+Attack = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
+"""It sets the event when it has begun, and goes on until it is cancelled."""
 
 _CHAT: Final = "https://api.openai.com/v1/chat/completions"
 _BODY: Final = {"model": "m", "messages": [{"role": "user", "content": "What is the capital of France?"}]}
@@ -33,6 +42,10 @@ _WORSE: Final = 3
 _PACE: Final = 0.05
 _ROUND: Final = 5.0
 _INITIAL_WINDOW_SIZE: Final = 4
+
+_LARGE: Final = 1_048_576
+_TWO_RECORDS: Final = 70_000
+"""Bytes, so that a request can stay unfinished."""
 
 
 @dataclass(frozen=True)
@@ -58,24 +71,109 @@ def p99(seconds: list[float]) -> float:
 
 
 async def beside_a_greedy_token(bed: Testbed, seconds: float) -> Course:
-    """Raises if a request is not served."""
-    quiet = await _served(bed.relay, seconds / 2)
-    async with _greedy(Target(bed, "relay", issue_token(bed.folder / "tokens", "greedy", datetime.now(UTC)))):
-        return Course("one greedy token", quiet, await _served(bed.relay, seconds))
+    """At a relay."""
+    relay = Target(bed, "relay", _another_token(bed, "greedy"))
+
+    async def attack(begun: asyncio.Event) -> None:
+        while True:
+            async with (
+                relay.caller as caller,
+                peers(relay.address, 4, settings={_INITIAL_WINDOW_SIZE: 0}) as (idle, silent, half, uploads),
+            ):
+                await relay.present([idle], [await caller.seal() for _ in range(90)])
+                for peer, block in (
+                    (silent, await relay.call()),
+                    (half, await relay.call(path=KEY_DIRECTORY_METHOD)),
+                ):
+                    await peer.send(*(opening(peer.stream(), block) for _ in range(90)))
+                large = [await caller.seal(body=bytes(2**21)) for _ in range(4)]
+                await relay.present([uploads], large, whole=False)
+                begun.set()
+                await asyncio.sleep(_ROUND)
+
+    return await _course("one greedy token", bed.relay, seconds, attack)
 
 
 async def beside_a_hostile_bridge(bed: Testbed, seconds: float) -> Course:
-    """Raises if a request is not served."""
-    hostile = FakeBridge()
-    await hostile.start()
+    """At a relay whose first replica plays tricks with its directory, and lets exchanges hang."""
+    bridge = FakeBridge()
+    await bridge.start()
+    pairs = (
+        (str(bridge.config.address), format_identity(bridge.identity)),
+        (bed.parts["bridge"].listening, bed.identity),
+    )
+    replicas = "".join(f'[[replica]]\naddress = "{address}"\nidentity = "{pin}"\n' for address, pin in pairs)
+    config = bed.folder / "shared.toml"
+    config.write_text(f'listen = "127.0.0.1:0"\ntokens = "tokens"\ndrain_seconds = 1\n{replicas}')
+
+    async def hang(context: Any, _: object) -> None:
+        await asyncio.Event().wait()
+
+    async def attack(begun: asyncio.Event) -> None:
+        bridge.script = hang
+        tokens = [_another_token(bed, f"theirs-{number}") for number in range(4)]
+        customers = [Client(relay.listening, token) for token in tokens]
+        own, huge = bridge.configs, [os.urandom(7_000) for _ in range(8)]
+        async with grpc.aio.insecure_channel(bed.parts["bridge"].listening) as channel:
+            fetch: Any = channel.unary_unary(KEY_DIRECTORY_METHOD)
+            for number in itertools.count():
+                victims = await fetch(b"", timeout=20)
+                bridge.configs = huge if number % 5 == 1 else own
+                bridge.answer_fetch = {2: victims, 3: victims * 40, 4: b"\xff"}.get(number % 5)
+                calls = [customer.call(bridge.envelope()) for customer in customers for _ in range(30)]
+                await bridge.restart()
+                begun.set()
+                await asyncio.sleep(_ROUND / 5)
+                for call in calls:
+                    call.cancel()
+
     try:
-        with _shared_relay(bed, hostile) as relay:
-            connection = bed.connection(relay.listening)
-            quiet = await _served(connection, seconds / 2)
-            async with _hostile(bed, hostile, relay.listening):
-                return Course("one hostile bridge", quiet, await _served(connection, seconds))
+        with _serving("blindrelay.relay_node", config) as relay:
+            return await _course("one hostile bridge", bed.connection(relay.listening), seconds, attack)
     finally:
-        await hostile.stop()
+        await bridge.stop()
+
+
+async def beside_a_greedy_relay(bed: Testbed, seconds: float) -> Course:
+    """At a bridge that two relays use, with a bridge's default limits, scaled down."""
+    options = {"max_exchanges": 200, "max_request_bytes": _LARGE, "max_buffered_bytes": 8 * _LARGE}
+    config = bed.folder / "shared-bridge.toml"
+    providers = official_providers(bed.provider)
+    write_bridge_config(config, "127.0.0.1:0", providers, {"tokens": "tokens", **options})
+    token = authorization(_another_token(bed, "greedy-relay"))
+    with _serving("blindrelay.provider_bridge", config) as bridge:
+
+        async def attack(begun: asyncio.Event) -> None:
+            async with SealedCaller(bridge.listening, parse_identity(bed.identity), (token,)) as caller:
+                await _take_all_exchanges(caller, begun)
+
+        return await _course("one greedy relay", bed.connection(bridge.listening), seconds, attack)
+
+
+def _another_token(bed: Testbed, name: str) -> str:
+    return issue_token(bed.folder / "tokens", name, datetime.now(UTC))
+
+
+@contextmanager
+def _serving(module: str, config: Path) -> Iterator[PartProcess]:
+    part = PartProcess("shared", module, lambda: ["serve", "--config", str(config), "--json"])
+    part.start()
+    try:
+        yield part
+    finally:
+        part.stop()
+
+
+async def _course(name: str, connection: str, seconds: float, attack: Attack) -> Course:
+    """Raises if the attack or a request fails."""
+    quiet = await _served(connection, seconds / 2)
+    begun = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        attacking = group.create_task(attack(begun))
+        await begun.wait()
+        beside = await _served(connection, seconds)
+        attacking.cancel()
+    return Course(name, quiet, beside)
 
 
 async def _served(connection: str, seconds: float) -> list[float]:
@@ -92,89 +190,31 @@ async def _served(connection: str, seconds: float) -> list[float]:
     return took
 
 
-@asynccontextmanager
-async def _during(work: Any) -> AsyncIterator[None]:
-    """Runs `work` during the block. If it fails, the block fails."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-        if task.done():
-            task.result()
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+async def _take_all_exchanges(caller: SealedCaller, begun: asyncio.Event) -> None:
+    """Holds what the bridge gives, and takes every place that becomes free. Sometimes it cancels a call."""
+    held: list[Call] = []
+
+    async def hold(size: int) -> None:
+        """Sends a request without its last record, if it has more than one."""
+        request = await caller.seal(body=b'{"user":"' + b"a" * size + b'"}')
+        call = caller.start(request)
+        held.append(call)
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            for message in request.messages[:-1] or request.messages:
+                await call.write(message)
+
+    for _ in range(16):
+        await hold(_LARGE - 11)
+    while not [call for call in held if call.done() and await call.code() is _OVERLOADED]:
+        await hold(_TWO_RECORDS)
+    begun.set()
+    while True:
+        await asyncio.sleep(_PACE / 2)
+        await hold(random.choice((_TWO_RECORDS, 0)))
+        held = [call for call in held if not call.done()]
+        if held and random.random() < 0.1:
+            held.pop(random.randrange(len(held))).cancel()
 
 
-def _greedy(relay: Target) -> Any:
-    async def takes_all() -> None:
-        while True:
-            async with (
-                relay.caller as caller,
-                peers(relay.address, 4, settings={_INITIAL_WINDOW_SIZE: 0}) as (idle, silent, half, uploads),
-            ):
-                for _ in range(90):
-                    await _send(idle, relay, await caller.seal())
-                block = await relay.call()
-                await silent.send(*(opening(silent.stream(), block) for _ in range(90)))
-                block = await relay.call(path=KEY_DIRECTORY_METHOD)
-                await half.send(*(opening(half.stream(), block) for _ in range(90)))
-                for _ in range(4):
-                    await _send(uploads, relay, await caller.seal(body=bytes(2**21)), but=1)
-                await asyncio.sleep(_ROUND)
-
-    return _during(takes_all())
-
-
-async def _send(one: Peer, relay: Target, request: Any, *, but: int = 0) -> None:
-    stream = one.stream()
-    await one.send(opening(stream, relay.call_with(request.envelope)))
-    for message in request.messages[: len(request.messages) - but]:
-        await one.pour(stream, message_start(len(message), message))
-
-
-@contextmanager
-def _shared_relay(bed: Testbed, hostile: FakeBridge) -> Iterator[PartProcess]:
-    """A relay whose first replica is the hostile one."""
-    pairs = (
-        (str(hostile.config.address), format_identity(hostile.identity)),
-        (bed.parts["bridge"].listening, bed.identity),
-    )
-    replicas = "".join(f'[[replica]]\naddress = "{address}"\nidentity = "{pin}"\n' for address, pin in pairs)
-    config = bed.folder / "shared.toml"
-    config.write_text(f'listen = "127.0.0.1:0"\ntokens = "tokens"\ndrain_seconds = 1\n{replicas}')
-    part = PartProcess(
-        "shared", "blindrelay.relay_node", lambda: ["serve", "--config", str(config), "--json"]
-    )
-    part.start()
-    try:
-        yield part
-    finally:
-        part.stop()
-
-
-def _hostile(bed: Testbed, bridge: FakeBridge, relay: str) -> Any:
-    """Plays another trick with its directory each second, while its customers' exchanges hang."""
-
-    async def hang(context: Any, _: object) -> None:
-        await asyncio.Event().wait()
-
-    async def tricks() -> None:
-        bridge.script = hang
-        tokens = [issue_token(bed.folder / "tokens", f"theirs-{n}", datetime.now(UTC)) for n in range(4)]
-        customers = [Client(relay, token) for token in tokens]
-        own, huge = bridge.configs, [os.urandom(7_000) for _ in range(8)]
-        async with grpc.aio.insecure_channel(bed.parts["bridge"].listening) as channel:
-            fetch: Any = channel.unary_unary(KEY_DIRECTORY_METHOD)
-            for number in itertools.count():
-                victims = await fetch(b"", timeout=20)
-                bridge.configs = huge if number % 5 == 1 else own
-                answers = {2: victims, 3: victims * 40, 4: b"\xff"}
-                bridge.answer_fetch = answers.get(number % 5)
-                calls = [customer.call(bridge.envelope()) for customer in customers for _ in range(30)]
-                await bridge.stop()
-                await bridge.start()
-                await asyncio.sleep(_ROUND / 5)
-                for call in calls:
-                    call.cancel()
-
-    return _during(tricks())
+_OVERLOADED: Final = grpc.StatusCode.RESOURCE_EXHAUSTED
+NEIGHBOURS: Final = (beside_a_greedy_token, beside_a_hostile_bridge, beside_a_greedy_relay)

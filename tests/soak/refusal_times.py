@@ -1,4 +1,4 @@
-"""How well the time of a refusal tells its cause: with shared ticks, and with a minimum time only.
+"""How well the time of a refusal tells its cause.
 
 python -m tests.soak.refusal_times --samples 500
 
@@ -12,116 +12,58 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
-import math
 import os
 import random
-import subprocess
-import sys
-import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
-from typing import Final
+from collections.abc import Sequence
 
 from blindrelay.provider_bridge.exchange_opener import TICK_SECONDS
-from blindrelay.provider_bridge.keys.key_files import load_or_make_identity
+from blindrelay.testbed import Testbed
+from blindrelay.trust import parse_identity
 from blindrelay.v1.exchange_pb2 import ExchangeRequest
 from blindrelay.v1.outer_status import OuterStatus
-from tests.provider_bridge.sealed_caller import (
-    SealedCaller,
-    SealedRequest,
-    collect,
-    outer_status,
-    with_sealed,
-)
-
-Times = dict[str, list[float]]
-
-_CONFIG: Final = """
-listen = "127.0.0.1:0"
-identity_key = "identity.key"
-[[provider]]
-name = "closed"
-preset = "openai"
-target = "http://127.0.0.1:9"
-"""
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--samples", type=int, default=500, help="of each cause (default 500)")
-    samples = parser.parse_args().samples
-    print(f"{samples} refusals of each cause; chance alone reaches {chance(samples):.1%}")
-    for how in ("minimum", "ticks"):
-        taken, phases = asyncio.run(measure(how, samples))
-        print(f"{how:<8} by the caller's time {told(taken):5.1%}   within a tick {told(phases):5.1%}")
-    return 0
-
-
-async def measure(how: str, samples: int) -> tuple[Times, Times]:
-    """Seconds that refusals took, and their moments within a tick, by cause."""
-    taken: Times = defaultdict(list)
-    phases: Times = defaultdict(list)
-    with bridge(how) as (address, identity):
-        async with SealedCaller(address, identity) as caller:
-            requests = await causes(caller)
-            order = list(requests) * samples
-            random.shuffle(order)
-            for cause in order:
-                await asyncio.sleep(random.uniform(0, TICK_SECONDS))
-                began = time.monotonic()
-                assert await outer_status(await caller.send(requests[cause])) == OuterStatus.REFUSED.value
-                ended = time.monotonic()
-                taken[cause].append(ended - began)
-                phases[cause].append(ended % TICK_SECONDS)
-    return taken, phases
+from tests.provider_bridge.sealed_caller import SealedCaller, SealedRequest, outer_status, with_message
 
 
 async def causes(caller: SealedCaller) -> dict[str, SealedRequest]:
     """Requests that are refused after an increasing amount of work."""
     good = await caller.seal()
-    await collect(await caller.send(good), good)
+    await caller.complete(good)
     sealed = ExchangeRequest.FromString(good.messages[0]).sealed
-    no_secret = ExchangeRequest(encapsulated_secret=os.urandom(1_168), sealed=sealed)
     return {
         "foreign identity": await caller.seal(identity=os.urandom(32)),
-        "no secret": replace(good, messages=[no_secret.SerializeToString()]),
-        "altered record": with_sealed(good, 0, sealed[:-1] + bytes([sealed[-1] ^ 1])),
+        "no secret": with_message(good, 0, encapsulated_secret=os.urandom(1_168)),
+        "altered record": with_message(good, 0, sealed=sealed[:-1] + bytes([sealed[-1] ^ 1])),
         "replay": good,
     }
 
 
-def told(times: Times) -> float:
-    """How often two samples are in the more frequent order, for the pair that differs most."""
-    return max(_in_order(one, other) for one, other in itertools.combinations(times.values(), 2))
+async def measure(bed: Testbed, samples: int) -> tuple[list[list[float]], list[list[float]]]:
+    """How long refusals took, and their moments within a tick, both in seconds and by cause."""
+    taken, phases = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
+    async with SealedCaller(bed.parts["bridge"].listening, parse_identity(bed.identity)) as caller:
+        requests = await causes(caller)
+        for cause in random.sample(list(requests) * samples, len(requests) * samples):
+            await asyncio.sleep(random.uniform(0, TICK_SECONDS))
+            began = time.monotonic()
+            assert await outer_status(await caller.send(requests[cause])) == OuterStatus.REFUSED.value
+            ended = time.monotonic()
+            taken[cause].append(ended - began)
+            phases[cause].append(ended % TICK_SECONDS)
+    return list(taken.values()), list(phases.values())
 
 
-def chance(samples: int) -> float:
-    """What told() rarely exceeds if times tell nothing: the best of six pairs, two standard deviations."""
-    return 0.5 + 2 * math.sqrt((2 * samples + 1) / (12 * samples**2))
-
-
-def _in_order(one: Sequence[float], other: Sequence[float]) -> float:
+def in_order(one: Sequence[float], other: Sequence[float]) -> float:
+    """How often two samples are in the more frequent order."""
     later = sum((a < b) + (a == b) / 2 for a in one for b in other) / (len(one) * len(other))
     return max(later, 1 - later)
 
 
-@contextmanager
-def bridge(how: str) -> Iterator[tuple[str, bytes]]:
-    """A bridge process that refuses on `ticks` or after a `minimum`: its address and its identity."""
-    with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder, "bridge.toml")
-        config.write_text(_CONFIG)
-        identity = load_or_make_identity(Path(folder, "identity.key")).public_key
-        command = [sys.executable, "-m", "tests.soak.refusing_bridge", str(config), how]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            yield process.stdout.readline().strip(), identity
-            process.communicate("")
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--samples", type=int, default=500, help="of each cause (default 500)")
+    with Testbed("scripted") as bed:
+        measured = asyncio.run(measure(bed, parser.parse_args().samples))
+    for name, times in zip(("the caller's time", "within a tick"), measured, strict=True):
+        print(f"{name}: {max(itertools.starmap(in_order, itertools.combinations(times, 2))):.1%}")

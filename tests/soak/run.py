@@ -1,9 +1,7 @@
 """`make soak`: relay, bridge and client under a steady mix of exchanges, and cancelled calls to providers.
 
-It fails if a process grows, or if a connection is not returned. Then it runs a fifth of the time each beside
-a greedy token and a hostile bridge, and fails if others wait for them.
-
-make soak ARGS="--minutes 30"
+It fails if a process grows, or if a connection is not returned. Then it runs a fifth of the time beside each
+bad neighbour, and fails if others wait for it.
 """
 
 from __future__ import annotations
@@ -16,9 +14,8 @@ import time
 from blindrelay.testbed import Testbed
 
 from .cancellations import Cancellations, providers
-from .neighbours import beside_a_greedy_token, beside_a_hostile_bridge
-from .soak import Growth, Soak
-from .verdict import complaints
+from .neighbours import NEIGHBOURS
+from .soak import Growth, Soak, complaints
 
 
 def main() -> int:
@@ -29,29 +26,24 @@ def main() -> int:
         soak = Soak(bed)
         until = time.monotonic() + 60 * minutes
         growth = asyncio.run(soak.run(warm_up=2_000, rounds=1_000_000, each=500, until=until))
-        courses = [
-            asyncio.run(neighbour(bed, 12 * minutes))
-            for neighbour in (beside_a_greedy_token, beside_a_hostile_bridge)
-        ]
-    growth["cancelled"] = asyncio.run(_cancelled_calls(rounds=40, each=500))
+        courses = [asyncio.run(neighbour(bed, 12 * minutes)) for neighbour in NEIGHBOURS]
+    growth["cancelled"] = asyncio.run(_cancelled_calls())
     print(f"{soak.exchanges:,} exchanges, and 20,000 calls to providers that were cancelled")
     print("process    resident MiB   bytes kept of each   more descriptors   more threads")
     for name, each in growth.items():
-        print(
-            f"{name:<10} {each.resident / 2**20:12.1f} {each.bytes_each:20.1f} "
-            f"{each.descriptors:18} {each.threads:14}"
-        )
+        kept = f"{each.bytes_each:20.1f} {each.descriptors:18} {each.threads:14}"
+        print(f"{name:<10} {each.resident / 2**20:12.1f} {kept}")
     print(*courses, sep="\n")
     wrong = complaints(growth) + [complaint for course in courses for complaint in course.complaints]
     print("\n".join(wrong) or "nothing grows, and no one waits for a bad neighbour")
     return 1 if wrong else 0
 
 
-async def _cancelled_calls(rounds: int, each: int) -> Growth:
+async def _cancelled_calls() -> Growth:
     """What this process keeps of cancelled calls. Raises if a connection is not returned."""
     async with providers() as transports:
         soak = Cancellations(transports)
-        await soak.run(rounds, each)
+        await soak.run(rounds=40, each=500)
         await soak.use_every_place()
         return soak.growth
 

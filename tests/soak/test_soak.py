@@ -10,9 +10,9 @@ import pytest
 
 from blindrelay.testbed import Testbed
 
-from .neighbours import Course, beside_a_greedy_token, beside_a_hostile_bridge
-from .soak import Growth, Sample, Soak, growth_of
-from .verdict import SHORT_RUN, complaints
+from .cancellations import Cancellations, providers
+from .neighbours import NEIGHBOURS, Course
+from .soak import SHORT_RUN, Growth, Sample, Soak, complaints
 
 Neighbour = Callable[[Testbed, float], Coroutine[Any, Any, Course]]
 
@@ -24,7 +24,19 @@ def test_a_few_thousand_exchanges_leave_nothing_behind() -> None:
     assert complaints(growth, SHORT_RUN) == []
 
 
-@pytest.mark.parametrize("neighbour", [beside_a_greedy_token, beside_a_hostile_bridge])
+async def test_cancelled_calls_return_every_connection() -> None:
+    before = asyncio.all_tasks()
+    async with providers() as transports:
+        soak = Cancellations(transports)
+        await soak.run(rounds=4, each=200)
+        assert soak.in_use == {}
+        await soak.use_every_place()
+        await asyncio.sleep(0.1)
+        assert soak.growth.descriptors <= 2 * len(transports)
+    assert len(asyncio.all_tasks() - before) <= 8, "those of the provider, for idle connections"
+
+
+@pytest.mark.parametrize("neighbour", NEIGHBOURS)
 def test_small_requests_are_served_beside_a_bad_neighbour(neighbour: Neighbour) -> None:
     """`make soak` measures how fast. A busy machine could not tell."""
     with Testbed("scripted") as bed:
@@ -39,20 +51,13 @@ def test_slower_requests_are_noticed() -> None:
     ]
 
 
-def test_growth_is_the_slope_of_the_samples() -> None:
-    level, leaking = (
-        [Sample(number, resident, 10, 10) for number, resident in enumerate(course)]
-        for course in ([5_000, 9_000, 5_000, 9_000, 5_000], range(0, 20_480, 4_096))
-    )
-    assert abs(growth_of(level).bytes_each) < 1
-    assert growth_of(leaking).bytes_each == 4_096
-
-
 def test_growth_is_noticed() -> None:
-    steady = Growth(bytes_each=10, resident=1, descriptors=0, threads=0)
-    leaking = Growth(bytes_each=4_096, resident=1, descriptors=300, threads=300)
-    assert complaints({"relay": steady, "bridge": leaking}, SHORT_RUN) == [
+    level, leaking = (
+        Growth.of([Sample(number, resident, number, number) for number, resident in enumerate(course)])
+        for course in ([5_000, 9_000, 5_000, 9_000, 5_000], range(0, 102_400, 4_096))
+    )
+    assert complaints({"relay": level, "bridge": leaking}, SHORT_RUN) == [
         "bridge keeps 4,096 bytes of each exchange",
-        "bridge keeps 300 descriptors",
-        "bridge keeps 300 threads",
+        "bridge keeps 17 descriptors",
+        "bridge keeps 17 threads",
     ]

@@ -1,22 +1,17 @@
-"""The scripted provider as a process: each request directs its own response, and observers see how it ended.
+"""The scripted provider as a process: each request directs its own response.
 
-What the responses look like to SDKs is tested in tests/testing.
+What the responses look like to SDKs is tested in tests/testing, and how they end in tests/end_to_end.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx2
-import pytest
 
 CHAT = "/v1/chat/completions"
-PARIS = "The capital of France is Paris."
 DIGEST = hashlib.sha256(b"word").hexdigest()[:40]
 
 
@@ -29,103 +24,26 @@ def ask(scripted: httpx2.Client, **script: Any) -> Any:
     return scripted.post(CHAT, json=body(**script)).raise_for_status().json()["choices"][0]["message"]
 
 
-@contextmanager
-def words(scripted: httpx2.Client, **script: Any) -> Iterator[Iterator[str]]:
-    """The words of a stream, as they come."""
-    with scripted.stream("POST", CHAT, json=body(stream=True, **script)) as response:
-        data = (line.removeprefix("data: ") for line in response.iter_lines() if line.startswith("data: {"))
-        deltas = (json.loads(line)["choices"][0]["delta"] for line in data)
-        yield (delta["content"] for delta in deltas if delta.get("content"))
+def streamed(scripted: httpx2.Client, **script: Any) -> str:
+    """The text of a stream."""
+    lines = scripted.post(CHAT, json=body(stream=True, **script)).text.splitlines()
+    data = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
+    return "".join(each["choices"][0]["delta"].get("content") or "" for each in data)
 
 
-def outcome(scripted: httpx2.Client, wanted: str) -> str:
-    """How the last response ended, as soon as it is `wanted`; otherwise after five seconds."""
-    for _ in range(500):
-        found = str(scripted.get("/scripted/requests").json()[-1]["outcome"])
-        if found == wanted:
-            break
-        time.sleep(0.01)
-    return found
+def test_text_is_the_same_whole_and_streamed(scripted: httpx2.Client) -> None:
+    for text in ("The capital of France is Paris.", 'a "quoted" word, \\ and ü', ""):
+        script = {"text": text} if text else {"answer_bytes": 0}
+        assert ask(scripted, **script)["content"] == streamed(scripted, **script) == text
+    assert ask(scripted, digest="word")["content"] == f"{DIGEST} is the answer."
 
 
-@pytest.mark.parametrize(
-    ("script", "text"),
-    [
-        ({}, PARIS),
-        ({"text": 'a "quoted" word, \\ and ü'}, 'a "quoted" word, \\ and ü'),
-        ({"digest": "word"}, f"{DIGEST} is the answer."),
-        *(({"answer_bytes": size}, "x" * size) for size in (0, 1, 65_536, 1_000_000)),
-    ],
-    ids=lambda value: str(value)[:30],
-)
-def test_text_is_the_same_whole_and_streamed(
-    scripted: httpx2.Client, script: dict[str, Any], text: str
-) -> None:
-    assert ask(scripted, **script)["content"] == text
-    with words(scripted, **script) as said:
-        assert "".join(said) == text
-
-
-def test_a_tool_call_has_the_digest_for_its_argument(scripted: httpx2.Client) -> None:
+def test_tool_calls_and_errors_have_the_digest(scripted: httpx2.Client) -> None:
     (call,) = ask(scripted, tool="word")["tool_calls"]
     assert json.loads(call["function"]["arguments"]) == {"word": DIGEST}
-
-
-@pytest.mark.parametrize(("script", "said"), [({}, "scripted 429"), ({"digest": "word"}, DIGEST)])
-def test_an_error_has_its_status_headers_and_text(
-    scripted: httpx2.Client, script: dict[str, Any], said: str
-) -> None:
-    error = scripted.post(CHAT, json=body(status=429, headers={"retry-after": "7"}, **script))
+    error = scripted.post(CHAT, json=body(status=429, headers={"retry-after": "7"}, digest="word"))
     assert (error.status_code, error.headers["retry-after"]) == (429, "7")
-    assert error.json()["error"]["message"] == said
-
-
-def test_the_last_piece_waits_at_its_gate(scripted: httpx2.Client) -> None:
-    with words(scripted, hold="last piece") as said:
-        assert [next(said) for _ in range(5)] == ["The", " capital", " of", " France", " is"]
-        assert scripted.get("/scripted/requests").json()[-1]["outcome"] == "open"
-        scripted.post("/scripted/release", json={"gate": "last piece"})
-        assert list(said) == [" Paris."]
-    assert outcome(scripted, "answered") == "answered"
-
-
-def test_it_breaks_off_after_so_many_pieces(scripted: httpx2.Client) -> None:
-    with words(scripted, break_after=2) as said:
-        assert [next(said), next(said)] == ["The", " capital"]
-        with pytest.raises(httpx2.RemoteProtocolError):
-            next(said)
-    assert outcome(scripted, "broken off") == "broken off"
-
-
-def test_it_notices_that_its_client_is_gone(scripted: httpx2.Client) -> None:
-    with words(scripted, hold="never") as said:
-        next(said)
-    assert outcome(scripted, "abandoned") == "abandoned"
-
-
-def test_it_echoes_what_it_received(scripted: httpx2.Client) -> None:
-    seen = json.loads(ask(scripted, echo=True)["content"])
-    assert (seen["method"], seen["path"]) == ("POST", CHAT)
-    assert ["accept-encoding", scripted.headers["accept-encoding"]] in seen["headers"]
-    for size in (1, 70_000):
-        content = b"ab" + b"c" * size
-        other = scripted.put("/v1/anything?at=all", content=iter([content[:2], content[2:]])).json()
-        assert (other["method"], other["path"], other["body_bytes"]) == (
-            "PUT",
-            "/v1/anything?at=all",
-            2 + size,
-        )
-        assert other["body_sha256"] == hashlib.sha256(content).hexdigest()
-
-
-def test_it_takes_its_time(scripted: httpx2.Client) -> None:
-    """At least what it was told; a sleep may end a clock's tick early."""
-    started = time.monotonic()
-    with words(scripted, first_piece_seconds=0.2, pieces_per_second=20) as said:
-        next(said)
-        assert time.monotonic() - started >= 0.9 * 0.2
-        list(said)
-        assert time.monotonic() - started >= 0.9 * (0.2 + 5 / 20)
+    assert error.json()["error"]["message"] == DIGEST
 
 
 def test_the_query_holds_a_response_before_its_last_byte(scripted: httpx2.Client) -> None:
@@ -140,6 +58,5 @@ def test_the_query_holds_a_response_before_its_last_byte(scripted: httpx2.Client
 
 def test_a_wrong_script_is_refused(scripted: httpx2.Client) -> None:
     refused = scripted.post(CHAT, json=body(pieces_per_minute=3))
-    assert refused.status_code == 400
-    assert "pieces_per_minute" in refused.text
+    assert (refused.status_code, "pieces_per_minute" in refused.text) == (400, True)
     assert scripted.get("/v1/models/m", params={"scripted": "{"}).status_code == 400

@@ -36,20 +36,11 @@ def words(client: openai.OpenAI) -> list[str]:
         return [content for chunk in stream if (content := chunk.choices[0].delta.content)]
 
 
-def test_replies_are_used_in_order_and_then_the_default(
-    blindrelay: LocalBlindRelay, client: openai.OpenAI
-) -> None:
-    blindrelay.provider.reply("one")
-    blindrelay.provider.reply("two words")
-    assert (ask(client), words(client)) == ("one", ["two", " words"])
-    assert ask(client) == "Hello from the scripted provider."
-
-
 def test_provider_lists_requests_and_relay_saw_nothing_of_them(
     blindrelay: LocalBlindRelay, client: openai.OpenAI
 ) -> None:
     blindrelay.provider.reply("my answer")
-    ask(client)
+    assert ask(client) == "my answer"
     (request,) = blindrelay.provider.requests
     assert (request.method, request.path) == ("POST", "/v1/chat/completions")
     assert request.json["messages"] == MESSAGES
@@ -79,19 +70,9 @@ def test_responses_messages_and_gemini_are_spoken(blindrelay: LocalBlindRelay, c
     assert models.generate_content(model="m", contents="x").text == "two words"
     pieces = [piece.text for piece in models.generate_content_stream(model="m", contents="x")]
     assert [piece for piece in pieces if piece] == ["two", " words"]
-
-
-def test_models_and_embeddings_need_no_script(client: openai.OpenAI) -> None:
     assert [model.id for model in client.models.list()] == ["scripted"]
     data = client.embeddings.create(model="m", input=["a", "bb"]).data
     assert [item.embedding[0] for item in data] == [1.0, 2.0]
-
-
-def test_an_error_has_the_api_s_form(blindrelay: LocalBlindRelay, client: openai.OpenAI) -> None:
-    blindrelay.provider.reply("slow down", status=429, headers={"retry-after": "7"})
-    with pytest.raises(openai.RateLimitError, match="slow down") as limited:
-        ask(client)
-    assert limited.value.response.headers["retry-after"] == "7"
 
 
 def test_json_is_sent_as_it_is(blindrelay: LocalBlindRelay) -> None:
@@ -115,50 +96,51 @@ def test_a_handler_sees_the_request_and_may_be_a_coroutine(
     assert ask(client) == "MY SECRET"
 
 
-def test_a_handler_that_raises_is_named(blindrelay: LocalBlindRelay, client: openai.OpenAI) -> None:
-    def handler(request: ReceivedRequest) -> Reply:
-        raise KeyError("tools")
+def raises(request: ReceivedRequest) -> Reply:
+    raise KeyError("tools")
 
+
+@pytest.mark.parametrize(
+    ("handler", "words"),
+    [
+        (raises, r"raised KeyError\('tools'\)"),
+        (lambda _: "Hello", "returned str, not Reply"),
+        (lambda _: Reply(json={"at": object()}), "object is not JSON serializable"),
+    ],
+)
+def test_a_handler_that_fails_is_named(
+    blindrelay: LocalBlindRelay, client: openai.OpenAI, handler: Any, words: str
+) -> None:
     blindrelay.provider.answer_with(handler)
-    with pytest.raises(openai.InternalServerError, match=r"raised KeyError\('tools'\)"):
+    with pytest.raises(openai.InternalServerError, match=words):
         ask(client)
 
 
-def test_a_handler_that_returns_no_reply_is_named(blindrelay: LocalBlindRelay, client: openai.OpenAI) -> None:
-    handler: Any = lambda _: "Hello"  # noqa: E731
-    blindrelay.provider.answer_with(handler)
-    with pytest.raises(openai.InternalServerError, match="returned str, not Reply"):
+def test_a_reply_has_its_status_and_headers(blindrelay: LocalBlindRelay, client: openai.OpenAI) -> None:
+    blindrelay.provider.reply("slow down", status=429, headers={"retry-after": "7"})
+    with pytest.raises(openai.RateLimitError, match="slow down") as limited:
         ask(client)
-
-
-def test_a_reply_that_is_not_json_is_named(blindrelay: LocalBlindRelay, client: openai.OpenAI) -> None:
-    blindrelay.provider.reply(json={"at": object()})
-    with pytest.raises(openai.InternalServerError, match="object is not JSON serializable"):
-        ask(client)
-    assert blindrelay.provider.requests[0].outcome == "answered"
-
-
-def test_a_reply_s_header_replaces_the_usual_one(blindrelay: LocalBlindRelay) -> None:
+    assert limited.value.response.headers["retry-after"] == "7"
     blindrelay.provider.reply("Hello", headers={"Content-Type": "text/plain"})
     with blindrelay.sealed.httpx2_client() as http:
         response = http.post("https://api.openai.com/v1/chat/completions", json={"messages": MESSAGES})
     assert response.headers.get_list("content-type") == ["text/plain"]
 
 
-def test_a_stream_can_be_cut(blindrelay: LocalBlindRelay, client: openai.OpenAI) -> None:
+def test_replies_are_used_in_order_cut_or_held(blindrelay: LocalBlindRelay, client: openai.OpenAI) -> None:
+    blindrelay.provider.reply("one")
+    blindrelay.provider.reply("two words")
+    assert (ask(client), words(client)) == ("one", ["two", " words"]), "replies are used in order"
+    assert ask(client) == "Hello from the scripted provider.", "then comes the default"
     blindrelay.provider.reply("one two three", cut_after=2)
     with pytest.raises((BridgeError, openai.APIConnectionError, httpx2.TransportError)):
         words(client)
-    assert blindrelay.provider.requests[0].outcome == "broken off"
-
-
-def test_the_last_piece_waits_at_a_gate(blindrelay: LocalBlindRelay, client: openai.OpenAI) -> None:
     gate = Gate()
     blindrelay.provider.reply("one two", hold=gate)
     with client.chat.completions.create(model="m", messages=MESSAGES, stream=True) as stream:
         pieces = (content for chunk in stream if (content := chunk.choices[0].delta.content))
         assert next(pieces) == "one"
-        assert blindrelay.provider.requests[0].outcome == "open"
+        assert [each.outcome for each in blindrelay.provider.requests][-2:] == ["broken off", "open"]
         gate.release()
         assert list(pieces) == [" two"]
 
@@ -172,31 +154,27 @@ def test_the_bridge_refuses_what_it_would_refuse_in_production(
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_async_block(backend: str) -> None:
-    async def main() -> str | None:
-        async with LocalBlindRelay() as local:
-            local.provider.reply("Hello")
-            client = openai.AsyncOpenAI(api_key="any", http_client=local.sealed.async_httpx2_client())
-            answer = await client.chat.completions.create(model="m", messages=MESSAGES)
-            return answer.choices[0].message.content
-
-    with ThreadPoolExecutor(1) as other_thread:  # in this one a loop is set already
-        assert other_thread.submit(lambda: anyio.run(main, backend=backend)).result() == "Hello"
-
-
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_cancelled_async_block_is_closed(backend: str) -> None:
+def test_async_block_ends_whole_or_cancelled(backend: str) -> None:
     local = LocalBlindRelay()
 
-    async def main() -> bool:
+    async def main() -> str | None:
+        async with LocalBlindRelay() as other:
+            other.provider.reply("Hello")
+            client = openai.AsyncOpenAI(api_key="any", http_client=other.sealed.async_httpx2_client())
+            answer = await client.chat.completions.create(model="m", messages=MESSAGES)
         with anyio.CancelScope() as scope:
             async with local:
                 scope.cancel()
                 await anyio.sleep(60)
-        return scope.cancelled_caught
+        assert scope.cancelled_caught
+        return answer.choices[0].message.content
 
-    with ThreadPoolExecutor(1) as other_thread:
-        assert other_thread.submit(lambda: anyio.run(main, backend=backend)).result()
+    with ThreadPoolExecutor(1) as other_thread:  # in this one a loop is set already
+        assert other_thread.submit(lambda: anyio.run(main, backend=backend)).result() == "Hello"
+    is_not_running(local)
+
+
+def is_not_running(local: LocalBlindRelay) -> None:
     with pytest.raises(RuntimeError, match="not running"):
         _ = local.connection_string
 
@@ -231,29 +209,22 @@ def test_a_start_that_asyncio_cancels_is_undone(monkeypatch: pytest.MonkeyPatch)
         await asyncio.to_thread(started.wait, 20)
 
     asyncio.run(main())
-    with pytest.raises(RuntimeError, match="not running"):
-        _ = local.connection_string
+    is_not_running(local)
 
 
 def test_presets_without_an_address_are_given_one() -> None:
-    with LocalBlindRelay(origins={"azure": "https://mine.openai.azure.com"}) as local:
-        client = openai.AzureOpenAI(
-            api_key="any",
-            api_version="2024-10-21",
-            azure_endpoint="https://mine.openai.azure.com",
-            http_client=local.sealed.httpx2_client(),
-        )
+    origin = "https://mine.openai.azure.com"
+    with LocalBlindRelay(origins={"azure": origin}) as local:
+        options: Any = {"api_key": "any", "http_client": local.sealed.httpx2_client()}
+        client = openai.AzureOpenAI(api_version="2024-10-21", azure_endpoint=origin, **options)
         assert ask(client) == "Hello from the scripted provider."
 
 
-def test_options_reach_the_configuration_files() -> None:
+def test_without_a_running_block_there_is_no_connection_string() -> None:
     with pytest.raises(ConfigError, match="colour"), LocalBlindRelay(relay_options={"colour": "blue"}):
         pass
     with pytest.raises(ConfigError, match="size"), LocalBlindRelay(bridge_options={"size": 1}):
         pass
-
-
-def test_outside_its_block_there_is_no_connection_string() -> None:
     local = LocalBlindRelay()
     with pytest.raises(RuntimeError, match="`with` block"):
         _ = local.connection_string

@@ -6,7 +6,6 @@ import pytest
 
 from blindrelay.trust import DirectoryHistory, ForkedError, RolledBackError, VerifiedDirectory, read_directory
 from blindrelay.trust.directory_history import KEPT_SECONDS, MAX_LOOKS, MAX_SHOWN, MAX_SHOWN_SIZE, RELAY_LAG
-from blindrelay.v1.keys_pb2 import SignedKeyDirectory
 
 from .replicas import DAY, KEYS, NOW, Replica
 
@@ -27,6 +26,7 @@ def in_the_next_process(history: DirectoryHistory) -> DirectoryHistory:
 
 
 def test_older_directory_is_a_rollback_and_changes_nothing() -> None:
+    """Each replica is judged apart."""
     replica = Replica()
     oldest, older, newer = replica.states(NOW - 2), replica.states(NOW - 1), replica.states(NOW)
     history = log_of(oldest, newer)
@@ -34,36 +34,20 @@ def test_older_directory_is_a_rollback_and_changes_nothing() -> None:
         with pytest.raises(RolledBackError, match="older key directory"):
             history.judge(each)
     history.judge(newer)
-
-
-def test_replicas_are_judged_apart() -> None:
-    history = log_of(Replica(1).states(sequence=9))
     history.judge(Replica(2).states(sequence=1))
-    with pytest.raises(RolledBackError):
-        history.judge(Replica(1).states(sequence=8))
 
 
 def test_fork_has_a_proof_and_is_never_forgiven() -> None:
+    """Also if newer directories came between the two."""
     replica = Replica()
     first, second, third = replica.states(), replica.states(sequence=1, expires_at=NOW + 60), replica.states()
-    history = log_of(first)
+    history = log_of(first, third)
     for each in (second, first, third):
         with pytest.raises(ForkedError, match="two different key directories") as caught:
             history.judge(each)
         assert caught.value.proof == (first.signed, second.signed)
-    for encoded in history.proofs[0]:
-        assert (
-            read_directory(SignedKeyDirectory.FromString(encoded), replica.identity.public_key).sequence == 1
-        )
     assert len(history.proofs) == 1
     history.judge(Replica(2).states())
-
-
-def test_contradiction_with_an_older_directory_is_a_fork() -> None:
-    replica = Replica()
-    history = log_of(replica.states(), replica.states(), replica.states())
-    with pytest.raises(ForkedError):
-        history.judge(replica.states(sequence=1, expires_at=NOW + 60))
 
 
 def test_same_directory_under_a_renewed_delegation_is_no_fork() -> None:
@@ -84,21 +68,17 @@ def test_only_expired_directories_are_forgotten() -> None:
         history.judge(older)
     history.forget_before(NOW + 61)
     history.judge(older)
+    history.forget_before(NOW + 365 * DAY)
+    assert sequences(history) == [1, 2], "a wrong clock does not empty the log"
 
 
-def test_rollback_is_noticed_in_the_next_process() -> None:
+def test_rollback_and_fork_are_noticed_in_the_next_process() -> None:
     replica = Replica()
-    older = replica.states(NOW - RELAY_LAG - 1)
-    history = in_the_next_process(log_of(replica.states(NOW)))
+    older, newer = replica.states(NOW - RELAY_LAG - 1), replica.states(NOW)
     with pytest.raises(RolledBackError):
-        history.judge(older)
-
-
-def test_fork_is_noticed_in_the_next_process() -> None:
-    replica = Replica()
-    history = in_the_next_process(log_of(replica.states(), replica.states()))
+        in_the_next_process(log_of(newer)).judge(older)
     with pytest.raises(ForkedError):
-        history.judge(replica.states(sequence=2, expires_at=NOW + 60))
+        in_the_next_process(log_of(older, newer)).judge(replica.states(sequence=2, expires_at=NOW + 60))
 
 
 def test_relay_of_another_process_may_be_two_minutes_ahead() -> None:
@@ -110,15 +90,9 @@ def test_relay_of_another_process_may_be_two_minutes_ahead() -> None:
     history.judge(newer)
     with pytest.raises(RolledBackError):
         history.judge(older)
-    assert in_the_next_process(history).shown == [older, newer]
-
-
-def test_what_was_seen_here_counts_after_the_log_is_read_again() -> None:
-    replica = Replica()
-    older, newer = replica.states(NOW - 1), replica.states(NOW)
-    before = log_of(newer)
-    again = in_the_next_process(before)
-    again.continue_from(before)
+    again = in_the_next_process(history)
+    assert again.shown == [older, newer]
+    again.continue_from(history)
     with pytest.raises(RolledBackError):
         again.judge(older)
 
@@ -141,12 +115,6 @@ def test_log_ends_eight_days_before_the_newest_directory() -> None:
     history.judge(last.states(NOW + KEPT_SECONDS + 1))
     assert [each.replica_id[-1] for each in history.shown] == [2, 3, 3]
     assert history.complete_since == NOW + 1
-
-
-def test_wrong_clock_does_not_empty_the_log() -> None:
-    history = log_of(Replica(1).states(NOW))
-    history.forget_before(NOW + 365 * DAY)
-    assert sequences(history) == [1]
 
 
 def test_log_is_limited_in_number_and_keeps_the_newest_of_each_replica() -> None:

@@ -10,15 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nacl.signing import VerifyKey
 
-from blindrelay.trust import (
-    DirectorySigner,
-    IdentityError,
-    IdentityKey,
-    format_identity,
-    identity_groups,
-    parse_identity,
-    parse_typed_identity,
-)
+from blindrelay.trust import DirectorySigner, IdentityError, IdentityKey, format_identity
+from blindrelay.trust.identity import identity_groups, parse_identity, parse_typed_identity
 from blindrelay.v1.keys_pb2 import Delegation, KeyDirectory
 
 SEED = bytes(range(32))
@@ -68,32 +61,32 @@ def test_groups_can_be_typed(identity: bytes, spoken: Callable[[str], str]) -> N
         assert parse_typed_identity(spoken(typed)) == identity
 
 
-def test_groups_are_two_lines_of_seven() -> None:
-    first, second = identity_groups(IdentityKey(SEED).public_key).splitlines()
-    prefix, *groups = first.split(" ")
-    assert (prefix, second[:4]) == ("br1", "    ")
-    assert [len(group) for group in groups + second.split()] == [4] * 14
-
-
-@pytest.mark.parametrize("slip", ["1", "0", "8", "9", "é", "x"])
-def test_slip_in_a_typed_identity_is_refused(slip: str) -> None:
+def test_groups_are_two_lines_of_seven_and_show_slips() -> None:
     groups = identity_groups(IdentityKey(SEED).public_key)
-    with pytest.raises(IdentityError):
-        parse_typed_identity(groups[:10] + slip + groups[11:])
+    first, second = groups.splitlines()
+    prefix, *fours = first.split(" ")
+    assert (prefix, second[:4]) == ("br1", "    ")
+    assert [len(group) for group in fours + second.split()] == [4] * 14
     with pytest.raises(IdentityError):
         parse_identity(groups)
+    for slip in "1089éx":
+        with pytest.raises(IdentityError):
+            parse_typed_identity(groups[:10] + slip + groups[11:])
 
 
-def test_identity_key_comes_back_from_its_seed() -> None:
+def test_identity_key_comes_back_from_its_seed_of_32_bytes() -> None:
     key = IdentityKey.generate()
     assert IdentityKey.from_seed(key.seed).public_key == key.public_key
     assert IdentityKey.generate().public_key != key.public_key
+    for size in (0, 31, 33, 64):
+        with pytest.raises(IdentityError, match="32 bytes"):
+            IdentityKey.from_seed(bytes(size))
 
 
-@pytest.mark.parametrize("size", [0, 31, 33, 64])
-def test_seed_of_another_size_is_refused(size: int) -> None:
-    with pytest.raises(IdentityError, match="32 bytes"):
-        IdentityKey.from_seed(bytes(size))
+def test_reprs_show_no_secrets() -> None:
+    identity, replica = IdentityKey(SEED), DirectorySigner(SEED)
+    assert repr(identity) == f"<IdentityKey {format_identity(identity.public_key)}, private>"
+    assert repr(replica) == f"<DirectorySigner {replica.public_key.hex()[:16]}…, private>"
 
 
 def test_identity_signs_a_delegation_and_the_replica_a_directory() -> None:
@@ -111,9 +104,3 @@ def test_identity_signs_a_delegation_and_the_replica_a_directory() -> None:
         (replica.public_key, b"key directory", signed.directory, signed.signature),
     ):
         VerifyKey(key).verify(b"blindrelay/v1 " + label + b"\x00" + message, signature)
-
-
-def test_reprs_show_no_secrets() -> None:
-    identity, replica = IdentityKey(SEED), DirectorySigner(SEED)
-    assert repr(identity) == f"<IdentityKey {format_identity(identity.public_key)}, private>"
-    assert repr(replica) == f"<DirectorySigner {replica.public_key.hex()[:16]}…, private>"

@@ -54,6 +54,10 @@ def follow(history: KeyHistory, new: Replica, day: float) -> None:
     history.admit(new.signed(at, started_at=at), at)
 
 
+def in_the_next_process(history: KeyHistory) -> KeyHistory:
+    return decode_history(encode_history(history))
+
+
 UNANNOUNCED, SECOND = "which was not announced", 1 / DAY
 
 Announced = tuple[bytes, tuple[float, ...]]
@@ -97,27 +101,33 @@ def test_successor_is_followed_only_after_seven_days(case: str, history: KeyHist
 def test_both_identities_are_accepted_while_both_sign(
     history: KeyHistory, old: Replica, new: Replica
 ) -> None:
+    """The new one once it has signed, and its keys have its identity."""
     announce(history, old, 0, 7)
     at = NOW + 7 * DAY
-    admit_all(history, [new.signed(at, started_at=at), old.signed(at, next_identity_hash=HASH)], at)
+    forged = new.signed(at, started_at=at)
+    forged.signature = bytes(64)
+    with pytest.raises(DirectoryError):
+        history.admit(forged, at)
+    assert history.identities == (IDENTITY.public_key,)
+    key = SealingKey.generate(at // 10 * 10, at // 10 * 10 + 600)
+    both = [new.signed(at, started_at=at), old.signed(at, next_identity_hash=HASH)]
+    admit_all(history, both, at)
     assert history.admit(old.signed(at), at).identity == IDENTITY.public_key
-    assert history.admit(new.signed(at, started_at=at), at).identity == SUCCESSOR.public_key
+    of_successor = history.admit(new.signed(at, started_at=at, configs=[key.config]), at)
+    assert of_successor.identity == of_successor.keys[0].identity == SUCCESSOR.public_key
 
 
-def test_accepted_successor_outlives_the_process(history: KeyHistory, old: Replica, new: Replica) -> None:
-    announce(history, old, 0, 7)
-    follow(history, new, 7)
-    later = decode_history(encode_history(history))
-    assert later.identities == (IDENTITY.public_key, SUCCESSOR.public_key)
-    follow(later, new, 30)
-    later.admit(old.signed(NOW + 30 * DAY), NOW + 30 * DAY)
-
-
-def test_announcement_continues_in_the_next_process(history: KeyHistory, old: Replica, new: Replica) -> None:
+def test_announcement_and_successor_outlive_the_process(
+    history: KeyHistory, old: Replica, new: Replica
+) -> None:
     announce(history, old, 0, 4)
-    later = decode_history(encode_history(history))
-    announce(later, old, 7)
-    follow(later, new, 7)
+    history = in_the_next_process(history)
+    announce(history, old, 7)
+    follow(history, new, 7)
+    history = in_the_next_process(history)
+    assert history.identities == (IDENTITY.public_key, SUCCESSOR.public_key)
+    follow(history, new, 30)
+    history.admit(old.signed(NOW + 30 * DAY), NOW + 30 * DAY)
 
 
 def test_withdrawal_in_the_same_response_counts_first(
@@ -125,10 +135,10 @@ def test_withdrawal_in_the_same_response_counts_first(
 ) -> None:
     announce(history, old, 0, 7)
     at = NOW + 7 * DAY
-    served = history.in_order([new.signed(at, started_at=at), old.signed(at)])
-    history.admit(served[0], at)
+    withdrawn, successor = history.in_order([new.signed(at, started_at=at), old.signed(at)])
+    history.admit(withdrawn, at)
     with pytest.raises(ForeignIdentityError):
-        history.admit(served[1], at)
+        history.admit(successor, at)
 
 
 def test_replicas_that_disagree_announce_nothing(history: KeyHistory, old: Replica, new: Replica) -> None:
@@ -155,24 +165,14 @@ def test_successor_of_a_successor_is_followed(history: KeyHistory, old: Replica,
     announce(history, old, 0, 7)
     follow(history, new, 7)
     third = IdentityKey(b"\x09" * 32)
-    last = Replica(4, third)
-    announce(history, old, 8, 16, said=identity_hash(third.public_key))  # the old identity no longer decides
+    last, third_hash = Replica(4, third), identity_hash(third.public_key)
+    announce(history, old, 8, 16, said=third_hash)  # the old identity no longer decides
     with pytest.raises(ForeignIdentityError) as refused:
         follow(history, last, 16)
     assert format_identity(SUCCESSOR.public_key) in str(refused.value)
-    announce(history, new, 16, 23, said=identity_hash(third.public_key))
+    announce(history, new, 16, 23, said=third_hash)
     follow(history, last, 23)
     assert history.identities[1:] == (SUCCESSOR.public_key, third.public_key)
-
-
-def test_successor_with_a_forged_directory_is_refused(history: KeyHistory, old: Replica) -> None:
-    announce(history, old, 0, 7)
-    at = NOW + 7 * DAY
-    forged = Replica(2, SUCCESSOR).signed(at, started_at=at)
-    forged.signature = bytes(64)
-    with pytest.raises(DirectoryError):
-        history.admit(forged, at)
-    assert history.identities == (IDENTITY.public_key,)
 
 
 def test_directory_without_an_identity_is_malformed(history: KeyHistory) -> None:
@@ -180,11 +180,3 @@ def test_directory_without_an_identity_is_malformed(history: KeyHistory) -> None
     assert history.in_order([nameless]) == [nameless]
     with pytest.raises(MalformedDirectoryError, match="identity in a delegation is not 32 bytes"):
         history.admit(nameless, NOW)
-
-
-def test_keys_of_a_successor_have_its_identity(history: KeyHistory, old: Replica, new: Replica) -> None:
-    announce(history, old, 0, 7)
-    at = NOW + 7 * DAY
-    key = SealingKey.generate(at // 10 * 10, at // 10 * 10 + 600)
-    directory = history.admit(new.signed(at, started_at=at, configs=[key.config]), at)
-    assert directory.keys[0].identity == SUCCESSOR.public_key

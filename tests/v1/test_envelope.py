@@ -1,13 +1,15 @@
-"""The envelope. Its vectors (spec/vectors/envelope) have each rule and many other encodings."""
+"""The messages' fields, sizes and encoding. The envelope's vectors (spec/vectors/envelope) have its rules."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from blindrelay.v1 import envelope_pb2, exchange_pb2, inner_pb2, keys_pb2
+from blindrelay.v1.bytes_field import bytes_field
 from blindrelay.v1.envelope import (
     METADATA_KEY,
     EnvelopeError,
@@ -17,50 +19,36 @@ from blindrelay.v1.envelope import (
     parse_envelope,
 )
 from blindrelay.v1.envelope_pb2 import Envelope
-from blindrelay.v1.limits import DEFAULT_MAX_UNITS, MAX_ENVELOPE_SIZE
+from blindrelay.v1.exchange_messages import request_message, response_message
+from blindrelay.v1.exchange_pb2 import ExchangeRequest, ExchangeResponse
+from blindrelay.v1.grpc_profile import EXCHANGE_METHOD, KEY_DIRECTORY_METHOD
+from blindrelay.v1.inner_pb2 import RequestPart
+from blindrelay.v1.keys import key_id
+from blindrelay.v1.limits import (
+    DEADLINE_SECONDS,
+    DEFAULT_MAX_UNITS,
+    ENCAPSULATED_SECRET_SIZE,
+    MAX_BODY_PIECE,
+    MAX_ENVELOPE_SIZE,
+    MAX_MESSAGE_SIZE,
+    MAX_SEALED_SIZE,
+)
 
-NOW = 1_800_000_000
-
-
-def envelope(**changes: Any) -> Envelope:
-    values: dict[str, Any] = {
-        "version": 1,
-        "exchange_id": bytes(range(16)),
-        "identity": bytes(range(32)),
-        "key_id": bytes(range(16, 32)),
-        "issued_at": NOW,
-        "max_units": DEFAULT_MAX_UNITS,
-    }
-    return Envelope(**values | changes)
-
-
-GOOD = encode_envelope(envelope())
-
-
-def test_envelope_is_read_back_from_its_bytes() -> None:
-    assert parse_envelope(GOOD) == envelope()
-    assert len(GOOD) < 120
-
-
-RULES: dict[str, dict[str, Any]] = {
-    "version is not 1": {"version": 2},
-    "exchange_id is not 16 bytes": {"exchange_id": bytes(15)},
-    "identity is not 32 bytes": {"identity": bytes(33)},
-    "key_id is not 16 bytes": {"key_id": b""},
-    "issued_at is not a multiple of 10": {"issued_at": NOW + 5},
-    "max_units is not 1, 2 or 5 times a power of ten": {"max_units": 3},
-    "service_class is not 0": {"service_class": 1},
-    "larger than 512 bytes": {"identity": bytes(1_000)},
+VALUES: dict[str, Any] = {
+    "version": 1,
+    "exchange_id": bytes(range(16)),
+    "identity": bytes(range(32)),
+    "key_id": bytes(range(16, 32)),
+    "issued_at": 1_800_000_000,
+    "max_units": DEFAULT_MAX_UNITS,
 }
+GOOD = encode_envelope(Envelope(**VALUES))
 
 
-@pytest.mark.parametrize("sentence", RULES)
-def test_wrong_field_is_named_on_reading_and_writing(sentence: str) -> None:
-    wrong = envelope(**RULES[sentence])
-    with pytest.raises(EnvelopeError, match=sentence):
-        encode_envelope(wrong)
-    with pytest.raises(EnvelopeError, match=sentence):
-        parse_envelope(wrong.SerializeToString(deterministic=True))
+@pytest.mark.parametrize("wrong", [{"version": 2}, {"service_class": 1}, {"identity": bytes(1_000)}])
+def test_wrong_envelope_is_not_written(wrong: dict[str, Any]) -> None:
+    with pytest.raises(EnvelopeError):
+        encode_envelope(Envelope(**VALUES | wrong))
 
 
 def test_large_envelope_is_refused_before_it_is_parsed() -> None:
@@ -70,41 +58,20 @@ def test_large_envelope_is_refused_before_it_is_parsed() -> None:
         parse_envelope(b"\xff" * MAX_ENVELOPE_SIZE)
 
 
-@given(st.binary(max_size=MAX_ENVELOPE_SIZE + 8))
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
-def test_any_bytes_are_an_envelope_or_a_typed_error(encoded: bytes) -> None:
-    for attempt in (encoded, GOOD + encoded, encoded + GOOD):
-        try:
-            parsed = parse_envelope(attempt)
-        except EnvelopeError:
-            continue
-        assert encode_envelope(parsed) == attempt
-
-
-@given(st.integers(0, len(GOOD) - 1), st.integers(0, 7))
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
-def test_flipped_bit_makes_another_envelope_or_none(place: int, bit: int) -> None:
-    altered = bytearray(GOOD)
-    altered[place] ^= 1 << bit
-    try:
-        parsed = parse_envelope(bytes(altered))
-    except EnvelopeError:
-        return
-    assert parsed != envelope()
-    assert encode_envelope(parsed) == bytes(altered)
-
-
-def test_call_carries_exactly_one_envelope() -> None:
-    assert envelope_from_metadata([("a", "b"), (METADATA_KEY, GOOD), ("c-bin", b"d")]) == (GOOD, envelope())
-    for metadata, count in (
-        (None, 0),
-        ([("x-bin", GOOD)], 0),
-        ([(METADATA_KEY, GOOD), (METADATA_KEY, b"")], 2),
-    ):
-        with pytest.raises(EnvelopeError, match=f"exactly one envelope, and this one carries {count}"):
-            envelope_from_metadata(metadata)
-    with pytest.raises(EnvelopeError, match="not binary"):
-        envelope_from_metadata([(METADATA_KEY, GOOD.decode("latin-1"))])
+@pytest.mark.parametrize(
+    ("metadata", "words"),
+    [
+        (None, "exactly one envelope, and this one carries 0"),
+        ([("x-bin", GOOD)], "exactly one envelope, and this one carries 0"),
+        ([(METADATA_KEY, GOOD), (METADATA_KEY, b"")], "exactly one envelope, and this one carries 2"),
+        ([(METADATA_KEY, GOOD.decode("latin-1"))], "not binary"),
+    ],
+)
+def test_call_carries_exactly_one_envelope(metadata: Any, words: str) -> None:
+    carried: Any = [("a", "b"), (METADATA_KEY, GOOD), ("c-bin", b"d")]
+    assert envelope_from_metadata(carried) == (GOOD, Envelope(**VALUES))
+    with pytest.raises(EnvelopeError, match=words):
+        envelope_from_metadata(metadata)
 
 
 def test_unit_limits_are_steps_of_a_ladder() -> None:
@@ -112,3 +79,82 @@ def test_unit_limits_are_steps_of_a_ladder() -> None:
     assert all(is_unit_limit(units) for units in (*ladder, 5 * 10**18))
     others = set(range(1_000)) | {step + offset for step in ladder for offset in (-1, 1)} | {10**19, 2**63}
     assert not any(is_unit_limit(units) for units in others - set(ladder))
+
+
+WIRE = """
+Envelope: version exchange_id identity key_id issued_at max_units service_class
+ExchangeRequest: encapsulated_secret sealed
+ExchangeResponse: sealed
+GetKeyDirectoryRequest:
+GetKeyDirectoryResponse: directories
+Delegation: identity signing_key not_before not_after next_identity_hash
+KeyConfig: suite public_key not_before not_after
+KeyDirectory: identity replica_id sequence issued_at expires_at next_identity_hash configs started_at
+SignedKeyDirectory: directory signature delegation delegation_signature
+Header: name value
+Shaping: profile tick_class cell_class
+RequestHead: kind method url headers credential deadline_class shaping retry_token on_disconnect
+RequestEnd:
+Frame: opcode fin data
+RequestPart: head body end frame
+ResponseHead: status headers
+Receipt: version identity envelope_hash units outcome price_table_hash replica_id ended_at
+SignedReceipt: receipt signature
+ResponseTail: body_end receipt
+ExchangeError: code message execution
+ResponsePart: head body tail error frame
+"""
+"""Every message, with its fields in the order of their numbers, which begin with 1."""
+
+
+def test_every_field_has_its_number() -> None:
+    """A change here is a change of the wire."""
+    listed = dict(line.split(":") for line in WIRE.split("\n")[1:-1])
+    real = {
+        name: [(field.number, field.name) for field in message.fields]
+        for file in (envelope_pb2, exchange_pb2, inner_pb2, keys_pb2)
+        for name, message in file.DESCRIPTOR.message_types_by_name.items()
+    }
+    assert real == {name: list(enumerate(fields.split(), start=1)) for name, fields in listed.items()}
+
+
+def test_the_service_has_its_two_methods() -> None:
+    (service,) = exchange_pb2.DESCRIPTOR.services_by_name.values()
+    methods = {
+        f"/{service.full_name}/{method.name}": (method.client_streaming, method.server_streaming)
+        for method in service.methods
+    }
+    assert methods == {EXCHANGE_METHOD: (True, True), KEY_DIRECTORY_METHOD: (False, False)}
+
+
+def test_empty_body_piece_is_not_padding() -> None:
+    assert inner_pb2.RequestPart(body=b"").HasField("body")
+    assert inner_pb2.ResponsePart(body=b"").HasField("body")
+    assert not inner_pb2.ResponsePart().HasField("body")
+
+
+def test_full_message_is_within_grpcs_limit_and_each_deadline_class_has_its_seconds() -> None:
+    named = [number for number in inner_pb2.DeadlineClass.values() if number]
+    assert dict(zip(named, DEADLINE_SECONDS, strict=True)) == {1: 60, 2: 600, 3: 3_600, 4: 21_600}
+    message = exchange_pb2.ExchangeRequest(
+        encapsulated_secret=bytes(ENCAPSULATED_SECRET_SIZE), sealed=bytes(MAX_SEALED_SIZE)
+    )
+    assert MAX_BODY_PIECE < MAX_SEALED_SIZE < message.ByteSize() < MAX_MESSAGE_SIZE
+
+
+def test_key_id_is_a_labelled_hash_of_the_exact_bytes() -> None:
+    for config in (b"", b"config", bytes(1_300)):
+        assert key_id(config) == hashlib.sha256(b"blindrelay/v1 key config\x00" + config).digest()[:16]
+
+
+@pytest.mark.parametrize("size", [1, 127, 128, 16_383, 16_384, 65_536, 69_632, 2_097_152])
+def test_messages_equal_protobufs(size: int) -> None:
+    sealed, secret = os.urandom(size), os.urandom(1_168)
+    assert response_message(sealed) == ExchangeResponse(sealed=sealed).SerializeToString()
+    assert request_message(sealed) == ExchangeRequest(sealed=sealed).SerializeToString()
+    first = ExchangeRequest(encapsulated_secret=secret, sealed=sealed)
+    assert request_message(sealed, secret) == first.SerializeToString()
+    for body in (b"", sealed):
+        part = RequestPart(body=body).SerializeToString()
+        assert bytes_field(RequestPart.BODY_FIELD_NUMBER, body) == part
+    assert bytes_field(16, b"x") == b"\x82\x01\x01x", "a number over fifteen takes two bytes"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
@@ -20,6 +21,10 @@ def refuse(*_: object, **__: object) -> None:
 
 def test_file_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "file"
+    assert make_file(path, b"first")
+    assert not make_file(path, b"second")
+    assert path.read_bytes() == b"first"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
     for data in (b"old", b"new and longer", b""):
         status = replace_file(path, data)
         assert path.read_bytes() == data
@@ -28,13 +33,21 @@ def test_file_is_replaced(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
-    target, path = tmp_path / "target", tmp_path / "file"
-    target.write_bytes(b"another's")
-    path.symlink_to(target)
+@pytest.mark.parametrize("write", [make_file, replace_file])
+def test_no_link_is_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path, bytes], object]
+) -> None:
+    """Neither one in place of the file, nor one in place of the draft."""
+    others, path = tmp_path / "others", tmp_path / "file"
+    others.write_text("others")
+    path.symlink_to(others)
     replace_file(path, b"ours")
     assert not path.is_symlink()
-    assert target.read_bytes() == b"another's"
+    monkeypatch.setattr("secrets.token_hex", lambda _: "foreseen")
+    (tmp_path / ".file.foreseen").symlink_to(others)
+    with pytest.raises(FileExistsError):
+        write(path, b"new")
+    assert (path.read_text(), others.read_text()) == ("ours", "others")
 
 
 @pytest.mark.parametrize(("module", "call"), [(os, "fsync"), (Path, "replace")])

@@ -29,6 +29,7 @@ from generator import (
     identities,
     nonces,
     paddings,
+    reasons,
     tunnels,
 )
 
@@ -43,6 +44,7 @@ def wanted() -> dict[str, str]:
         envelopes,
         directories,
         histories,
+        reasons,
         encapsulations,
         paddings,
         directions,

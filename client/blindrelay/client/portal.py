@@ -99,7 +99,7 @@ class Portal:
     def _linger(self) -> None:
         for future in wait(self._begun, _LAST_SECONDS).not_done:
             future.cancel()
-        release_before_fork(self.end)
+        release_before_fork(self, Portal.end)
         _lingering.difference_update([each for each in _lingering if not each._thread.is_alive()])
         _lingering.add(self)
         asyncio.run_coroutine_threadsafe(_stop_later(), self._loop)

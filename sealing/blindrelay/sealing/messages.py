@@ -22,13 +22,14 @@ from blindrelay.sealing.padding import (
     padme,
 )
 from blindrelay.sealing.part_order import Direction, Order
-from blindrelay.sealing.records import DeriveKey, RecordOpener, RecordSealer
-from blindrelay.v1.bytes_field import bytes_field
+from blindrelay.sealing.records import Buffer, DeriveKey, RecordOpener, RecordSealer
+from blindrelay.v1.bytes_field import bytes_field_start
 from blindrelay.v1.inner_pb2 import RequestPart, ResponsePart
 from blindrelay.v1.limits import MAX_BODY_PIECE, MAX_HEAD_SIZE
 
+_BODY_ALONE: Final = RequestPart(body=b"")
 _BODY_NUMBER: Final = RequestPart.BODY_FIELD_NUMBER
-"""The field `body` has this number in both kinds of parts."""
+"""Both kinds of parts have the field `body`, with this number."""
 
 PartT = TypeVar("PartT", RequestPart, ResponsePart)
 
@@ -42,13 +43,6 @@ def no_zeros(_: int) -> int:
 
 def _alone_in_tunnel(part_size: int) -> int:
     return lone_padding(part_size, TUNNEL_FLOOR)
-
-
-def _encoded(part: RequestPart | ResponsePart) -> bytes:
-    fields = part.ListFields()
-    if [field.name for field, _ in fields] == ["body"]:
-        return bytes_field(_BODY_NUMBER, fields[0][1])
-    return part.SerializeToString()
 
 
 class MessageSealer(Generic[PartT]):
@@ -81,12 +75,20 @@ class MessageSealer(Generic[PartT]):
         """
         if (wrong := self._direction.advance(part)) is not None:
             raise StateError(wrong)
-        encoded = _encoded(part)
+        encoded = part.SerializeToString()
         if self._direction.is_tunnel:
             return [self._records.seal(encoded, zeros=_alone_in_tunnel(len(encoded)), final=self.ended)]
         if not self.ended:
             return [self._records.seal(encoded, zeros=self._zeros(len(encoded)))]
         return self._sealed_last(encoded)
+
+    def _seal_body(self, *body: Buffer) -> list[bytes]:
+        """The same for a part with a piece of the body alone. No message of protobuf copies it."""
+        if (wrong := self._direction.advance(_BODY_ALONE)) is not None:
+            raise StateError(wrong)
+        length = sum(map(len, body))
+        start = bytes_field_start(_BODY_NUMBER, length)
+        return [self._records.seal(start, *body, zeros=self._zeros(len(start) + length))]
 
     def _sealed_last(self, encoded: bytes) -> list[bytes]:
         last, full = RECORD_OVERHEAD + len(encoded), RECORD_OVERHEAD + self._full_part

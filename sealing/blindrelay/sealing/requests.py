@@ -77,9 +77,12 @@ class RequestSealer(MessageSealer[RequestPart]):
         body, sealed = memoryview(data), list[bytes]()
         while len(self._unsent_body) + len(body) > (room := self._room()):
             taken = room - len(self._unsent_body)
-            part = self._part(b"".join((self._unsent_body, body[:taken])))
+            piece = self._unsent_body, body[:taken]
             self._unsent_body, body = bytearray(), body[taken:]
-            sealed += self._seal(part)
+            if self._unsent_head is None:
+                sealed += self._seal_body(*piece)
+            else:
+                sealed += self._seal(self._part(b"".join(piece)))
         self._unsent_body += body
         return sealed
 

@@ -58,6 +58,8 @@ class ResponseSealer(MessageSealer[ResponsePart]):
             raise StateError("a response's headers are over 32,768 bytes")
         if body is not None and len(body) > MAX_BODY_PIECE:
             raise StateError("a body piece is over 65,536 bytes")
+        if body is not None and all(other is None for other in (head, frame, tail, error)):
+            return self._seal_body(body)
         if head is not None and body is not None and head.ByteSize() + len(body) > MAX_BODY_PIECE:
             return self._seal(ResponsePart(head=head)) + self.seal(body=body, tail=tail, error=error)
         return self._seal(ResponsePart(head=head, body=body, frame=frame, tail=tail, error=error))

@@ -11,15 +11,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
 
 import pytest
 
 from blindrelay.client.cli import main
 from blindrelay.testbed import Testbed
-from blindrelay.v1.inner_pb2 import ErrorCode, ExchangeError, Execution
 
-from ..conftest import TAIL, Received, Responder, ScriptedBridge, head
+from ..conftest import TAIL, Response, ScriptedBridge, answering, head
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -35,13 +33,6 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
         return code, *capfd.readouterr()
 
     return run
-
-
-@pytest.fixture(scope="session")
-def bed() -> Iterator[Testbed]:
-    """Real processes, with a tap in the relay and the scripted provider; do not harm it."""
-    with Testbed("scripted", tap=8) as bed:
-        yield bed
 
 
 @pytest.fixture
@@ -61,33 +52,31 @@ def to_bridge(bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch) -> Script
 @cache
 def walls_are_allowed() -> bool:
     """Whether `blindrelay run --wall` can work here, according to unshare(1)."""
-    if sys.platform != "linux":
-        return False
-    return (
-        subprocess.run(["unshare", "--user", "--map-root-user", "--net", "true"], check=False).returncode == 0
-    )
+    probe = ["unshare", "--user", "--map-root-user", "--net", "true"]
+    return sys.platform == "linux" and subprocess.run(probe, check=False).returncode == 0
 
 
-def streaming(*pieces: bytes) -> Callable[[Received, Responder], Any]:
+EVENTS = head(content_type=b"text/event-stream")
+
+
+def streaming(*pieces: bytes) -> Response:
     """A response with this event stream."""
-
-    async def answer(_: Received, respond: Responder) -> None:
-        await respond.send(head=head(200, b"text/event-stream"))
-        for piece in pieces:
-            await respond.send(body=piece)
-        await respond.send(tail=TAIL)
-
-    return answer
+    return answering({"head": EVENTS}, *({"body": piece} for piece in pieces), tail=TAIL)
 
 
-def failing(code: ErrorCode.ValueType, message: str) -> Callable[[Received, Responder], Any]:
-    """A sealed error of the bridge."""
+def succeeded(run: Run, *arguments: object) -> str:
+    """What a command prints that succeeds and says nothing on stderr."""
+    code, out, err = run(*arguments)
+    assert (code, err) == (0, "")
+    return out
 
-    async def answer(_: Received, respond: Responder) -> None:
-        execution = Execution.EXECUTION_NOT_STARTED
-        await respond.send(error=ExchangeError(code=code, message=message, execution=execution))
 
-    return answer
+def refused(run: Run, *arguments: object, code: int = 2) -> str:
+    """The only line on stderr of a command that fails with this exit code and prints nothing else."""
+    got, out, err = run(*arguments)
+    assert (got, out, err.count("\n")) == (code, "", 1)
+    assert err.startswith("blindrelay: ")
+    return err
 
 
 # Takes the terminal for its own, so that Ctrl-C is for it.
@@ -169,7 +158,9 @@ def terminal(*arguments: str, **environment: str) -> Iterator[Terminal]:
         os.close(here)
 
 
-def command(*arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+def command(
+    *arguments: str, environment: Mapping[str, str] | None = None, new_session: bool = False
+) -> subprocess.Popen[bytes]:
     """`blindrelay` as a process, with pipes."""
     return subprocess.Popen(
         [sys.executable, "-m", "blindrelay.client", *arguments],
@@ -177,4 +168,5 @@ def command(*arguments: str, environment: Mapping[str, str] | None = None) -> su
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        start_new_session=new_session,
     )

@@ -37,93 +37,76 @@ class Outside:
         return {name: os.fsdecode(at) if isinstance(at, bytes) else at for name, at in found.items()}
 
     @property
-    def descriptor(self) -> int:
-        """Of one of them, in this process."""
-        return self._sockets["tcp"].fileno()
+    def environment(self) -> dict[str, str]:
+        """This process, and a socket of it."""
+        return {"OUTSIDE": str(os.getpid()), "OUTSIDE_SOCKET": str(self._sockets["tcp"].fileno())}
 
     def reached(self) -> set[str]:
         """The names of those that somebody has connected or sent something to."""
-        return {name for name, server in self._sockets.items() if self._was_reached(server)}
+        return {name for name, server in self._sockets.items() if _was_reached(server)}
 
-    @staticmethod
-    def _was_reached(server: socket.socket) -> bool:
-        try:
-            if server.type == socket.SOCK_DGRAM:
-                server.recv(100)
-            else:
-                server.accept()[0].close()
-        except BlockingIOError:
-            return False
-        return True
+
+def _was_reached(server: socket.socket) -> bool:
+    try:
+        if server.type == socket.SOCK_DGRAM:
+            server.recv(100)
+        else:
+            server.accept()[0].close()
+    except BlockingIOError:
+        return False
+    return True
 
 
 # Tries each address, and what reaches around a network namespace; prints the outcomes.
 TRY_EVERYTHING = """
 import ctypes, errno, fcntl, json, os, socket, sys
-
+from socket import AF_INET, AF_INET6, AF_UNIX
 addresses, outcome = json.loads(sys.argv[1]), {}
-
-def attempt(name, way):
+def at(name):
+    return tuple(addresses[name]) if isinstance(addresses[name], list) else addresses[name]
+def connect(family, address):
+    with socket.socket(family) as each:
+        each.settimeout(5)
+        each.connect(address)
+def send(family, address, kind=socket.SOCK_DGRAM, protocol=0, flags=0):
+    with socket.socket(family, kind, protocol) as each:
+        each.sendto(b"x" * 64, flags, address)
+def send_by_a_pair():
+    one, other = socket.socketpair(AF_UNIX, socket.SOCK_DGRAM)
+    with one, other:
+        one.sendto(b"x", at("datagrams"))
+def call(number, *arguments):
+    if ctypes.CDLL(None, use_errno=True).syscall(number, *arguments) < 0:
+        raise OSError(ctypes.get_errno(), "")
+def join_a_network():
+    descriptor = os.open(f"/proc/{os.environ['OUTSIDE']}/ns/net", os.O_RDONLY)
+    call({"x86_64": 308}.get(os.uname().machine, 268), descriptor, 0x40000000)
+def take_a_socket():
+    call(438, os.pidfd_open(int(os.environ["OUTSIDE"])), int(os.environ["OUTSIDE_SOCKET"]), 0)
+for name, way in {
+    "tcp": lambda: connect(AF_INET, at("tcp")),
+    "tcp6": lambda: connect(AF_INET6, at("tcp6")),
+    "udp": lambda: send(AF_INET, at("udp")),
+    "unix": lambda: connect(AF_UNIX, at("unix")),
+    "abstract": lambda: connect(AF_UNIX, at("abstract")),
+    "datagrams": lambda: send(AF_UNIX, at("datagrams")),
+    "a pair": send_by_a_pair,
+    "fast open": lambda: send(AF_INET, at("tcp"), socket.SOCK_STREAM, flags=0x20000000),
+    "far away": lambda: connect(AF_INET, ("192.0.2.1", 443)),
+    "far away, 6": lambda: connect(AF_INET6, ("2001:db8::1", 443)),
+    "DNS": lambda: send(AF_INET, ("192.0.2.1", 53)),
+    "packets": lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW),
+    "raw": lambda: send(AF_INET, ("192.0.2.1", 0), socket.SOCK_RAW, socket.IPPROTO_UDP),
+    "virtual machines": lambda: connect(40, (2, 1)),
+    "io_uring": lambda: call(425, 1, ctypes.create_string_buffer(256)),
+    "another network": join_a_network,
+    "another's socket": take_a_socket,
+    "typing": lambda: fcntl.ioctl(0, 0x5412, b"x"),
+}.items():
     try:
         way()
         outcome[name] = "done"
     except OSError as error:
         outcome[name] = errno.errorcode[error.errno]
-
-def connect(family, address):
-    with socket.socket(family) as each:
-        each.settimeout(5)
-        each.connect(tuple(address) if isinstance(address, list) else address)
-
-def send(family, address):
-    with socket.socket(family, socket.SOCK_DGRAM) as each:
-        each.sendto(b"x", tuple(address) if isinstance(address, list) else address)
-
-def send_by_a_pair():
-    one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    with one, other:
-        one.sendto(b"x", addresses["datagrams"])
-
-def fast_open():
-    with socket.socket() as each:
-        each.sendto(b"x", 0x20000000, tuple(addresses["tcp"]))
-
-def call(number, *arguments):
-    if ctypes.CDLL(None, use_errno=True).syscall(number, *arguments) < 0:
-        raise OSError(ctypes.get_errno(), "")
-
-def join_a_network():
-    descriptor = os.open(f"/proc/{os.environ['OUTSIDE']}/ns/net", os.O_RDONLY)
-    call({"x86_64": 308}.get(os.uname().machine, 268), descriptor, 0x40000000)
-
-def take_a_socket():
-    call(438, os.pidfd_open(int(os.environ["OUTSIDE"])), int(os.environ["OUTSIDE_SOCKET"]), 0)
-
-def type_a_command():
-    fcntl.ioctl(0, 0x5412, b"x")
-
-attempt("tcp", lambda: connect(socket.AF_INET, addresses["tcp"]))
-attempt("tcp6", lambda: connect(socket.AF_INET6, addresses["tcp6"]))
-attempt("udp", lambda: send(socket.AF_INET, addresses["udp"]))
-attempt("unix", lambda: connect(socket.AF_UNIX, addresses["unix"]))
-attempt("abstract", lambda: connect(socket.AF_UNIX, addresses["abstract"]))
-attempt("datagrams", lambda: send(socket.AF_UNIX, addresses["datagrams"]))
-attempt("a pair", send_by_a_pair)
-attempt("fast open", fast_open)
-attempt("far away", lambda: connect(socket.AF_INET, ("192.0.2.1", 443)))
-attempt("far away, 6", lambda: connect(socket.AF_INET6, ("2001:db8::1", 443)))
-attempt("DNS", lambda: send(socket.AF_INET, ("192.0.2.1", 53)))
-attempt("packets", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
-attempt("virtual machines", lambda: connect(40, (2, 1)))
-attempt("io_uring", lambda: call(425, 1, ctypes.create_string_buffer(256)))
-attempt("another network", join_a_network)
-attempt("another's socket", take_a_socket)
-attempt("typing", type_a_command)
-
-def send_raw():
-    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP) as each:
-        each.sendto(b"x" * 64, ("192.0.2.1", 0))
-
-attempt("raw", send_raw)
 print(json.dumps(outcome))
 """

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import signal
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,75 +18,36 @@ from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 
 from ...trust.replicas import IDENTITY
 from ..conftest import ScriptedBridge
-from .conftest import Run, command
+from .conftest import Run, refused, succeeded
 
-
-@pytest.fixture(autouse=True)
-def configured(bridge: ScriptedBridge, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BLINDRELAY_CONNECTION", bridge.connection)
+pytestmark = pytest.mark.usefixtures("to_bridge")
 
 
 @pytest.fixture
 def second(bridge: ScriptedBridge) -> Iterator[ScriptedBridge]:
     """Another relay, whose replicas are of the same bridge."""
-    other = ScriptedBridge()
-    other.identity = bridge.identity
-    yield other
-    other.close()
+    with closing(ScriptedBridge()) as other:
+        other.identity = bridge.identity
+        yield other
 
 
-def same_replica(second: ScriptedBridge, bridge: ScriptedBridge) -> None:
-    second.replica_id, second.signer, second.key = bridge.replica_id, bridge.signer, bridge.key
+@pytest.fixture
+def lying(second: ScriptedBridge, bridge: ScriptedBridge) -> ScriptedBridge:
+    """The same, with the bridge's replica, but a key of its own."""
+    second.replica_id, second.signer = bridge.replica_id, bridge.signer
     second.starts, second.sequence = bridge.starts, bridge.sequence
+    second.key = SealingKey.generate(bridge.key.not_before, bridge.key.not_after)
+    return second
 
 
-def serve_each_others(*bridges: ScriptedBridge) -> None:
-    """Each serves the current directories of all."""
+def serves(*bridges: ScriptedBridge) -> Callable[[GetKeyDirectoryResponse], None]:
+    """Makes a bridge serve the current directories of these."""
 
-    def add(response: GetKeyDirectoryResponse) -> None:
+    def substitute(response: GetKeyDirectoryResponse) -> None:
         del response.directories[:]
         response.directories.extend(each.directory() for each in bridges)
 
-    for each in bridges:
-        each.substitute = add
-
-
-def test_show_prints_the_keys(bridge: ScriptedBridge, run: Run) -> None:
-    code, out, err = run("keys", "show")
-    assert (code, err) == (0, "")
-    assert format_identity(bridge.identity.public_key) in out
-    for line in identity_groups(bridge.identity.public_key).splitlines():
-        assert line in out
-    assert bridge.replica_id.hex() in out
-    assert bridge.key.key_id.hex() in out
-    assert "next identity  none announced" in out
-    assert f"{default_history_file(bridge.identity.public_key)}: 1 directory, going back" in out
-    assert bridge.received == []
-
-
-def test_show_has_json(bridge: ScriptedBridge, run: Run) -> None:
-    bridge.next_identity_hash = b"\x01" * 32
-    code, out, err = run("keys", "show", "--json", "--relay", bridge.connection)
-    assert (code, err) == (0, "")
-    shown = json.loads(out)
-    names = {"identity", "groups", "successors", "replicas", "refused", "announcement", "history"}
-    assert set(shown) == names
-    (replica,) = shown["replicas"]
-    assert replica["replica_id"] == bridge.replica_id.hex()
-    assert [key["key_id"] for key in replica["keys"]] == [bridge.key.key_id.hex()]
-    assert "".join(shown["groups"]) == shown["identity"]
-    assert shown["announcement"]["next_identity_hash"] == "01" * 32
-    assert shown["announcement"]["stood"] == 0
-    assert shown["history"]["contradictions"] == 0
-
-
-def test_saved_file_has_no_secret(bridge: ScriptedBridge, run: Run, tmp_path: Path) -> None:
-    code, _, _ = run("keys", "show", "--save", tmp_path / "mine.json")
-    assert code == 0
-    text = (tmp_path / "mine.json").read_text()
-    assert str(bridge.token) not in text
-    assert str(bridge.port) not in text
-    assert decode_history(text).identity == bridge.identity.public_key
+    return substitute
 
 
 def saved(run: Run, path: Path, *options: object) -> Path:
@@ -95,63 +55,91 @@ def saved(run: Run, path: Path, *options: object) -> Path:
     return path
 
 
+def test_show_prints_and_saves_keys_and_no_secret(bridge: ScriptedBridge, run: Run, tmp_path: Path) -> None:
+    identity = bridge.identity.public_key
+    code, out, err = run("keys", "show", "--save", tmp_path / "mine.json")
+    assert (code, err) == (0, f"blindrelay: saved {tmp_path}/mine.json\n")
+    for shown in (format_identity(identity), *identity_groups(identity).splitlines()):
+        assert shown in out
+    assert bridge.replica_id.hex() in out
+    assert bridge.key.key_id.hex() in out
+    assert "next identity  none announced" in out
+    assert f"{default_history_file(identity)}: 1 directory, going back" in out
+    assert bridge.received == []
+    text = (tmp_path / "mine.json").read_text()
+    assert str(bridge.token) not in text
+    assert str(bridge.port) not in text
+    assert decode_history(text).identity == identity
+
+
+def test_show_has_json(bridge: ScriptedBridge, run: Run) -> None:
+    bridge.next_identity_hash = b"\x01" * 32
+    shown = json.loads(succeeded(run, "keys", "show", "--json", "--relay", bridge.connection))
+    (replica,) = shown["replicas"]
+    assert replica["replica_id"] == bridge.replica_id.hex()
+    assert [key["key_id"] for key in replica["keys"]] == [bridge.key.key_id.hex()]
+    assert "".join(shown["groups"]) == shown["identity"]
+    announced, history = shown["announcement"], shown["history"]
+    assert (announced["next_identity_hash"], announced["stood"]) == ("01" * 32, 0)
+    assert (shown["successors"], shown["refused"], history["contradictions"]) == ([], [], 0)
+
+
 def test_honest_bridge_shows_no_difference(run: Run, tmp_path: Path) -> None:
     theirs = saved(run, tmp_path / "theirs.json")
-    code, out, err = run("keys", "compare", theirs)
-    assert (code, err) == (0, "")
+    out = succeeded(run, "keys", "compare", theirs)
     assert "this client: 2 directories" in out
     assert f"{theirs}: 1 directory" in out
     assert "No difference that honest operation cannot explain." in out
 
 
 def test_different_keys_for_each_client_are_proven(
-    bridge: ScriptedBridge, second: ScriptedBridge, run: Run, tmp_path: Path
+    bridge: ScriptedBridge, lying: ScriptedBridge, run: Run, tmp_path: Path
 ) -> None:
-    same_replica(second, bridge)
-    second.key = SealingKey.generate(bridge.key.not_before, bridge.key.not_after)
-    proof = tmp_path / "proof.json"
-    code, out, err = run("keys", "compare", second.connection, "--proof", proof)
+    path, identity = tmp_path / "proof.json", bridge.identity.public_key
+    code, out, err = run("keys", "compare", lying.connection, "--proof", path)
     assert (code, err) == (1, "")
     assert "DIFFERENCE (contradiction): replica" in out
-    identity = format_identity(bridge.identity.public_key)
-    code, out, err = run("keys", "verify-proof", proof, "--identity", identity)
-    assert (code, err) == (0, "")
+    verify = ("keys", "verify-proof", path, "--identity")
+    out = succeeded(run, *verify, format_identity(identity))
     assert f"replica {bridge.replica_id.hex()} signed two different directories with the number 1" in out
-    path = default_history_file(bridge.identity.public_key)
-    assert path is not None
-    assert len(decode_history(path.read_text()).directories.proofs) == 1
+    history = default_history_file(identity)
+    assert history is not None
+    assert len(decode_history(history.read_text()).directories.proofs) == 1
     # And from now on nothing is sealed to that replica.
-    code, _, err = run("keys", "show")
-    assert code == 3
-    assert "signed two different key directories" in err
+    assert "signed two different key directories" in run("keys", "show")[2]
+    # Proofs about others or without a contradiction are none.
+    assert json.loads(run(*verify, identity_groups(identity).upper(), "--json")[1])["proof"] is True
+    code, out, _ = run(*verify, format_identity(IDENTITY.public_key))
+    assert (code, f"it is about {format_identity(identity)}" in out) == (1, True)
+    content = json.loads(path.read_text())
+    content["statements"][1] = content["statements"][0]
+    path.write_text(json.dumps(content))
+    code, out, _ = run(*verify, format_identity(identity), "--json")
+    assert code == 1
+    assert json.loads(out)["reason"] == "the two statements do not contradict each other"
 
 
-def test_difference_has_json(bridge: ScriptedBridge, second: ScriptedBridge, run: Run) -> None:
-    same_replica(second, bridge)
-    second.sequence += 1
-    second.key = SealingKey.generate(bridge.key.not_before, bridge.key.not_after)
-    code, out, _ = run("keys", "compare", "--json", second.connection)
+def test_difference_has_json(bridge: ScriptedBridge, lying: ScriptedBridge, run: Run) -> None:
+    lying.sequence += 1
+    code, out, _ = run("keys", "compare", "--json", lying.connection)
     found = json.loads(out)
     assert code == 1
     assert set(found) == {"sides", "differences", "unsettled", "passing"}
-    assert [side["name"] for side in found["sides"]] == ["this client", f"127.0.0.1:{second.port}"]
+    assert [side["name"] for side in found["sides"]] == ["this client", f"127.0.0.1:{lying.port}"]
     (difference,) = found["differences"]
-    assert difference["kind"] == "key"
-    assert difference["replica_id"] == bridge.replica_id.hex()
+    assert (difference["kind"], difference["replica_id"]) == ("key", bridge.replica_id.hex())
 
 
 def test_two_files_need_no_relay(
     second: ScriptedBridge, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = saved(run, tmp_path / "one.json", "--relay", second.connection + "&history=off")
-    other = saved(run, tmp_path / "other.json", "--relay", second.connection + "&history=off")
-    assert "the same source is given twice" in run("keys", "compare", one, one)[2]
+    options = ("--relay", second.connection + "&history=off")
+    one, other = (saved(run, tmp_path / name, *options) for name in ("one.json", "other.json"))
+    assert "the same source is given twice" in refused(run, "keys", "compare", one, one)
     monkeypatch.delenv("BLINDRELAY_CONNECTION")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     assert run("keys", "compare", one, other)[::2] == (0, "")
-    code, _, err = run("keys", "compare", one)
-    assert code == 2
-    assert "no relay is configured" in err
+    assert "no relay is configured" in refused(run, "keys", "compare", one)
 
 
 @pytest.fixture
@@ -167,127 +155,30 @@ def hastened(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("hastened")
-def test_replica_that_only_one_client_is_shown_is_found(
-    bridge: ScriptedBridge, second: ScriptedBridge, run: Run
+@pytest.mark.parametrize("was_starting", [True, False])
+def test_replica_shown_to_one_is_found_unless_it_was_starting(
+    was_starting: bool, bridge: ScriptedBridge, second: ScriptedBridge, run: Run
 ) -> None:
-    """It takes a second round: the replica might just be starting."""
-    thief = ScriptedBridge()
-    thief.identity = bridge.identity
-
-    def with_the_thiefs(response: GetKeyDirectoryResponse) -> None:
-        del response.directories[:]
-        response.directories.extend([bridge.directory(), thief.directory()])
-
-    def without(response: GetKeyDirectoryResponse) -> None:
-        response.directories[0].CopyFrom(bridge.directory())
-
-    bridge.substitute, second.substitute = with_the_thiefs, without
-    try:
+    """It takes a second round."""
+    with closing(ScriptedBridge()) as thief:
+        thief.identity = bridge.identity
+        both, one = serves(bridge, thief), serves(bridge)
+        bridge.substitute, second.substitute = both, one
+        undecided = succeeded(run, "keys", "compare", second.connection, "--patience", 0)
+        fetched = itertools.count()
+        second.substitute = lambda response: (both if next(fetched) and was_starting else one)(response)
         code, out, err = run("keys", "compare", second.connection)
-    finally:
-        thief.close()
-    assert code == 1
-    assert f"DIFFERENCE (replica): this client was shown replica {thief.replica_id.hex()[:8]}" in out
-    assert f"only one side is shown replica {thief.replica_id.hex()[:8]}: fetching again" in err
+    name = thief.replica_id.hex()[:8]
+    assert undecided.count("undecided: replica") == 1
+    assert f"only one side is shown replica {name}: fetching again" in err
+    found = f"DIFFERENCE (replica): this client was shown replica {name}" in out
+    assert (code, found) == ((0, False) if was_starting else (1, True))
 
 
-@pytest.mark.usefixtures("hastened")
-def test_starting_replica_is_awaited(bridge: ScriptedBridge, second: ScriptedBridge, run: Run) -> None:
-    serve_each_others(bridge, second)
-    all_of_them = second.substitute
-
-    def later(response: GetKeyDirectoryResponse) -> None:
-        if second.directory_requests > 1:
-            all_of_them(response)
-        else:
-            response.directories[0].CopyFrom(bridge.directory())
-
-    second.substitute = later
-    code, out, err = run("keys", "compare", second.connection)
-    assert code == 0, out
-    assert "fetching again" in err
-    assert second.directory_requests == 2
-
-
-def test_without_patience_replicas_stay_undecided(
-    bridge: ScriptedBridge, second: ScriptedBridge, run: Run
-) -> None:
-    code, out, _ = run("keys", "compare", second.connection, "--patience", 0)
-    assert code == 0
-    assert out.count("undecided: replica") == 2
-
-
-def test_stopped_relay_fails_the_comparison(second: ScriptedBridge, run: Run, tmp_path: Path) -> None:
-    saved(run, tmp_path / "mine.json")
+def test_stopped_relay_fails_the_comparison(second: ScriptedBridge, run: Run) -> None:
     second.stop()
     code, _, err = run("keys", "compare", second.connection)
-    assert code == 3
-    assert f"127.0.0.1:{second.port}: no connection to the relay" in err
-    code, _, err = run("keys", "show", "--relay", second.connection)
-    assert code == 3
+    assert (code, f"127.0.0.1:{second.port}: no connection to the relay" in err) == (3, True)
+    err = refused(run, "keys", "show", "--relay", second.connection, code=3)
     assert err.startswith("blindrelay: no connection to the relay")
-    assert err.count("\n") == 1
     second.start()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["keys", "compare"], "Missing argument 'SOURCE...'"),
-        (["keys", "compare", "history"], "nothing to compare"),
-        (["keys", "compare", "/nowhere"], "cannot read /nowhere: No such file"),
-        (["keys", "compare", "/dev/null"], "/dev/null: it is not JSON"),
-        (["keys", "compare", "blindrelay://relay"], "no bridge is pinned"),
-        (["keys", "show", "--relay", "https://relay"], "has the form"),
-        (["keys", "show", "--save", "/nowhere/file"], "cannot write /nowhere/file: No such file"),
-        (["keys", "show", "--loud"], "No such option"),
-        (["keys", "verify-proof", "/dev/null"], "Missing option '--identity'"),
-        (["keys", "verify-proof", "/dev/null", "--identity", "br1"], "--identity: a bridge identity has 59"),
-        (
-            ["keys", "verify-proof", "/dev/null", "--identity", format_identity(IDENTITY.public_key)],
-            "/dev/null: it is not JSON",
-        ),
-        (["nonsense"], "No such command"),
-    ],
-)
-def test_wrong_input_is_rejected(arguments: list[str], message: str, run: Run) -> None:
-    code, out, err = run(*arguments)
-    assert (code, out) == (2, "")
-    assert message in err
-    assert err.startswith("blindrelay: ")
-    assert err.count("\n") == 1
-
-
-def test_invalid_proof_is_rejected(
-    bridge: ScriptedBridge, second: ScriptedBridge, run: Run, tmp_path: Path
-) -> None:
-    path = tmp_path / "proof.json"
-    same_replica(second, bridge)
-    second.key = SealingKey.generate(bridge.key.not_before, bridge.key.not_after)
-    assert run("keys", "compare", second.connection, "--proof", path)[0] == 1
-    identity = bridge.identity.public_key
-    verify = ("keys", "verify-proof", path, "--json", "--identity")
-    assert json.loads(run(*verify, identity_groups(identity).upper())[1])["proof"] is True
-    code, out, _ = run(*verify, format_identity(IDENTITY.public_key))
-    assert code == 1
-    assert f"it is about {format_identity(identity)}" in out
-    content = json.loads(path.read_text())
-    content["statements"][1] = content["statements"][0]
-    path.write_text(json.dumps(content))
-    code, out, _ = run(*verify, format_identity(identity))
-    assert code == 1
-    assert json.loads(out)["reason"] == "the two statements do not contradict each other"
-
-
-def test_ctrl_c_is_quiet(bridge: ScriptedBridge) -> None:
-    stalling = threading.Event()
-
-    def stall(_: GetKeyDirectoryResponse) -> Any:
-        process.send_signal(signal.SIGINT)
-        return bridge.stall(stalling)
-
-    bridge.substitute = stall
-    process = command("keys", "show")
-    out, err = process.communicate(timeout=60)
-    stalling.set()
-    assert (process.returncode, out, err.strip()) == (130, b"", b"")

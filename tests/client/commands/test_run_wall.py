@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import ScriptedBridge
-from .conftest import Run, walls_are_allowed
+from .conftest import Run, command, refused, succeeded, walls_are_allowed
 from .outside import TRY_EVERYTHING, Outside
 
 pytestmark = pytest.mark.usefixtures("to_bridge")
@@ -30,19 +29,18 @@ def outside(tmp_path: Path) -> Iterator[Outside]:
         yield Outside(tmp_path, stack)
 
 
-def outcome_of(run: Run, outside: Outside, *options: str) -> dict[str, str]:
+def outcome_of(run: Run, outside: Outside, option: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    for name, value in outside.environment.items():
+        monkeypatch.setenv(name, value)
     program = [sys.executable, "-c", TRY_EVERYTHING, json.dumps(outside.addresses)]
-    code, out, err = run("run", *options, "--", *program)
-    assert (code, err) == (0, "")
+    out = succeeded(run, "run", option, "--", *program)
     found: dict[str, str] = json.loads(out)
     return found
 
 
 @walled
 def test_wall_holds_every_kind_of_socket(run: Run, outside: Outside, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OUTSIDE", str(os.getpid()))
-    monkeypatch.setenv("OUTSIDE_SOCKET", str(outside.descriptor))
-    found = outcome_of(run, outside, "--wall")
+    found = outcome_of(run, outside, "--wall", monkeypatch)
     assert outside.reached() == set()
     # The program has a loopback of its own: a datagram to nobody there is sent, and lost.
     assert {found.pop("tcp"), found.pop("tcp6"), found.pop("fast open")} == {"ECONNREFUSED"}
@@ -55,12 +53,8 @@ def test_wall_holds_every_kind_of_socket(run: Run, outside: Outside, monkeypatch
     assert {found["another network"], found["another's socket"]} <= {"EPERM", "EACCES"}
 
 
-def test_without_a_wall_the_same_program_gets_out(
-    run: Run, outside: Outside, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OUTSIDE", str(os.getpid()))
-    monkeypatch.setenv("OUTSIDE_SOCKET", str(outside.descriptor))
-    found = outcome_of(run, outside, "--no-wall")
+def test_without_a_wall_it_gets_out(run: Run, outside: Outside, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = outcome_of(run, outside, "--no-wall", monkeypatch)
     assert outside.reached() == {"tcp", "tcp6", "udp", "unix", "abstract", "datagrams"}
     assert found["a pair"] == "done"
 
@@ -73,121 +67,61 @@ def test_unix_sockets_are_allowed_when_asked_for(run: Run, outside: Outside) -> 
 
 
 @walled
-def test_endpoint_behind_a_wall_is_unreachable_from_outside(run: Run, tmp_path: Path) -> None:
-    """Other processes of this machine cannot use the program's token, not even those of the same user."""
+def test_endpoint_behind_a_wall_is_unreachable_from_outside(tmp_path: Path) -> None:
+    """Other processes of this machine cannot use the program's token, nor see it in a command line."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    program = f'echo "$OPENAI_BASE_URL" > {fifo}; read _ < {fifo}'
-    arguments = [sys.executable, "-m", "blindrelay.client", "run", "--wall", "--", "sh", "-c", program]
-    with subprocess.Popen(arguments) as process:
-        port = int(fifo.read_text().split(":")[2].split("/")[0])
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", port))
-        fifo.write_text("go on\n")
-        assert process.wait(30) == 0
+    lines = "cat /proc/$PPID/cmdline /proc/self/cmdline"
+    program = f'echo "$OPENAI_BASE_URL" "$OPENAI_API_KEY" $({lines} | tr "\\0" " ") > {fifo}; read _ < {fifo}'
+    process = command("run", "--wall", "--", "sh", "-c", program)
+    told = fifo.read_text()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", int(told.split(":")[2].split("/")[0])))
+    fifo.write_text("go on\n")
+    assert process.communicate(timeout=30) == (b"", b"")
+    assert told.count("brl_") == 1
 
 
 def test_missing_wall_is_reported(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
+    missing = "only Linux has a wall for programs"
     code, out, err = run("run", "--", "echo", "hello")
-    assert (code, out) == (0, "hello\n")
-    assert err.startswith(
-        "blindrelay: warning: only Linux has a wall for programs, so a program that ignores"
-    )
-    assert err.count("\n") == 1
+    assert (code, out, err.count("\n")) == (0, "hello\n", 1)
+    assert err.startswith(f"blindrelay: warning: {missing}, so a program that ignores")
     assert run("run", "--no-wall", "--", "echo", "hello") == (0, "hello\n", "")
-    assert run("run", "--wall", "--", "echo", "hello") == (
-        2,
-        "",
-        "blindrelay: --wall: only Linux has a wall for programs\n",
-    )
+    assert refused(run, "run", "--wall", "--", "echo", "hello") == f"blindrelay: --wall: {missing}\n"
 
 
 @walled
-def test_kernel_that_refuses_namespaces_is_reported(run: Run) -> None:
+def test_kernel_that_refuses_namespaces_is_reported() -> None:
     """In a user namespace that may make no others: as where an administrator forbids them."""
     forbid = 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"'
     blindrelay = [sys.executable, "-m", "blindrelay.client", "run"]
     outer = ["unshare", "--user", "--map-root-user", "sh", "-c", forbid, "sh", *blindrelay]
-    done = subprocess.run([*outer, "--", "echo", "hello"], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "hello\n")
-    assert "this machine does not allow network namespaces (No space left on device)" in done.stderr
-    done = subprocess.run([*outer, "--wall", "echo"], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (2, "")
-
-
-NODE_WAYS = """
-import dgram from "node:dgram";
-import http from "node:http";
-import http2 from "node:http2";
-import https from "node:https";
-import net from "node:net";
-import tls from "node:tls";
-import { Worker, isMainThread } from "node:worker_threads";
-
-const host = "192.0.2.1";
-const failure = (emitter) => new Promise((done) => emitter.once("error", (error) => done(error.message)));
-const udp = dgram.createSocket("udp4");
-const ways = {
-  fetch: () => fetch(`https://${host}/`).catch((error) => error.cause.message),
-  https: () => failure(https.get(`https://${host}/`)),
-  http: () => failure(http.get({ host, path: "/" })),
-  http2: () => failure(http2.connect(`https://${host}`)),
-  net: () => failure(net.connect(443, host)),
-  net6: () => failure(net.connect({ host: "2001:db8::1", port: 443 })),
-  tls: () => failure(tls.connect({ host, port: 443 })),
-  udp: () => new Promise((done, fail) => udp.send("x", 53, host, fail)).catch((error) => error.message),
-  udpNumber: () =>
-    new Promise((done, fail) => udp.send("x", 0, 1, 53, "3221225985", fail)).catch((error) => error.message),
-};
-const found = {};
-for (const [name, way] of Object.entries(ways)) found[name] = await way();
-udp.close();
-if (isMainThread) {
-  console.log(JSON.stringify(found));
-  for (const options of [{}, { env: {} }, { env: { NODE_OPTIONS: "--no-warnings" }, execArgv: [] }]) {
-    await new Promise((done) => new Worker(new URL(import.meta.url), options).once("exit", done));
-  }
-} else {
-  console.log(JSON.stringify(found));
-}
-"""
+    for option, ended in [("--", (0, "hello\n")), ("--wall", (2, ""))]:
+        done = subprocess.run([*outer, option, "echo", "hello"], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == ended
+        assert "this machine does not allow network namespaces (No space left on device)" in done.stderr
 
 
 @with_node
 def test_node_is_held_without_a_wall(run: Run, tmp_path: Path) -> None:
     """Its own clients look at no proxy variable; in worker threads they are held too."""
     script = tmp_path / "script with spaces.mjs"
-    script.write_text(NODE_WAYS)
+    script.write_text(Path(__file__).with_name("node_ways.mjs").read_text())
     code, out, err = run("run", "--no-wall", "--", "node", script)
-    assert code == 0
     here, *workers = map(json.loads, out.splitlines())
-    assert workers == [here] * 3
-    assert set(here.values()) == {
-        "not sealed: 192.0.2.1",
-        "not sealed: 2001:db8::1",
-        "not sealed: 3221225985",  # what resolvers take for 192.0.2.1
-    }
+    assert (code, workers) == (0, [here] * 3)
+    hosts = ("192.0.2.1", "2001:db8::1", "3221225985")  # the last is what resolvers take for the first
+    assert set(here.values()) == {f"not sealed: {host}" for host in hosts}
     assert err == "blindrelay: refused because not sealed: 192.0.2.1 (24), [2001:db8::1] (4)\n"
 
 
-def test_endpoint_is_reachable_through_its_own_proxy(to_bridge: ScriptedBridge, run: Run) -> None:
+@pytest.mark.parametrize("way", ["--proxytunnel", "--no-proxytunnel"])
+def test_endpoint_is_reachable_through_its_own_proxy(way: str, run: Run) -> None:
     """For programs that send everything through their proxy, loopback too: CONNECT, and absolute URLs."""
-    program = (
-        "curl -sS --noproxy '' $WAY -H \"authorization: Bearer $OPENAI_API_KEY\" $OPENAI_BASE_URL/models"
-    )
-    for way in ("--proxytunnel", "--no-proxytunnel"):
-        script = program.replace("$WAY", way)
-        assert run("run", "--no-wall", "--", "sh", "-c", script) == (0, "{}", "")
-    assert len(to_bridge.received) == 2
-
-
-@walled
-def test_token_is_in_no_command_line(run: Run) -> None:
-    program = "cat /proc/$PPID/cmdline /proc/self/cmdline; echo $OPENAI_API_KEY"
-    code, out, err = run("run", "--wall", "--", "sh", "-c", program)
-    assert (code, err) == (0, "")
-    assert out.count("brl_") == 1
+    ask = f"curl -sS --noproxy '' {way} -H \"authorization: Bearer $OPENAI_API_KEY\" $OPENAI_BASE_URL/models"
+    assert run("run", "--no-wall", "--", "sh", "-c", ask) == (0, "{}", "")
 
 
 ASK_WITH_NODE = """

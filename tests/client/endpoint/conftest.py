@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from blindrelay.client import ConnectionConfig
+from blindrelay.client.endpoint import listen, read_providers, serve
 from blindrelay.testbed import Testbed
 from blindrelay.testbed.processes import PartProcess
 
-from ..conftest import Received, Responder, ScriptedBridge, answer_whole
+from ..conftest import ScriptedBridge, whole
 
 
 @dataclass
 class Endpoint:
     """A running `blindrelay proxy`."""
 
-    part: PartProcess
+    url: str
     token: str
-
-    @property
-    def url(self) -> str:
-        return self.part.announcement["url"]
 
     @property
     def port(self) -> int:
@@ -49,8 +47,13 @@ class Endpoint:
         return socket.create_connection(("127.0.0.1", self.port), timeout=30)
 
 
+@dataclass
+class EndpointProcess(Endpoint):
+    part: PartProcess
+
+
 @contextmanager
-def running(connection: str, state: Path, *arguments: str) -> Iterator[Endpoint]:
+def running(connection: str, state: Path, *arguments: str) -> Iterator[EndpointProcess]:
     """An endpoint that sends through this connection."""
 
     def command() -> list[str]:
@@ -59,16 +62,9 @@ def running(connection: str, state: Path, *arguments: str) -> Iterator[Endpoint]
     part = PartProcess("endpoint", "blindrelay.client", command, {"BLINDRELAY_STATE": str(state)})
     part.start()
     try:
-        yield Endpoint(part, (state / "endpoint-token").read_text().strip())
+        yield EndpointProcess(part.announcement["url"], (state / "endpoint-token").read_text().strip(), part)
     finally:
         part.stop()
-
-
-@pytest.fixture(scope="session")
-def bed() -> Iterator[Testbed]:
-    """With the scripted provider; do not harm it."""
-    with Testbed("scripted") as bed:
-        yield bed
 
 
 @pytest.fixture(scope="session")
@@ -99,32 +95,61 @@ def bridge(shared_bridge: ScriptedBridge) -> Iterator[ScriptedBridge]:
     shared_bridge.received.clear()
     shared_bridge.cancelled.clear()
     yield shared_bridge
-    shared_bridge.answer = answer_whole
+    shared_bridge.answer = whole
     shared_bridge.refuse = None
     shared_bridge.stop_reading_after = None
+
+
+HALF = b"GET /healthz HTTP/1.1\r\nhost: 127"
+
+
+def code_in(answer: httpx.Response) -> str:
+    """What an error is called in the shape of OpenAI's."""
+    return str(answer.json()["error"]["code"])
+
+
+@dataclass
+class EndpointTask(Endpoint):
+    """One in this process, whose limits a test may change."""
+
+    task: asyncio.Task[Any]
+
+    def asynchronous_client(self) -> httpx.AsyncClient:
+        headers = {"x-api-key": self.token}
+        return httpx.AsyncClient(base_url=self.url, headers=headers, trust_env=False, timeout=60)
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def serving(bridge: ScriptedBridge) -> AsyncIterator[EndpointTask]:
+    """Ends it at the end of the block."""
+    started, connection = asyncio.Event(), ConnectionConfig.from_string(bridge.connection)
+    with listen("127.0.0.1", 0) as listener:
+        served = serve(listener, connection, "brl_test", read_providers(None), "openai", started.set)
+        task = asyncio.create_task(served)
+        await started.wait()
+        try:
+            yield EndpointTask(f"http://127.0.0.1:{listener.getsockname()[1]}", "brl_test", task)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+def client(bridged: Endpoint) -> Iterator[httpx.Client]:
+    """A program that has the endpoint's token, in front of the scripted bridge."""
+    with bridged.client() as client:
+        yield client
 
 
 @pytest.fixture
 def bridged(shared_endpoint: Endpoint, bridge: ScriptedBridge) -> Endpoint:
     """In front of the scripted bridge."""
     return shared_endpoint
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
-    """Waits for a condition in another process, which sends no event."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def never_answering(bridge: ScriptedBridge) -> threading.Event:
-    """Makes the bridge hold every request; the event is set when one has come."""
-    asked = threading.Event()
-
-    async def silent(_: Received, respond: Responder) -> None:
-        asked.set()
-        await bridge.stall(threading.Event())
-
-    bridge.answer = silent
-    return asked

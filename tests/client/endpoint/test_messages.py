@@ -1,82 +1,54 @@
-"""Requests and responses pass unchanged, except for headers."""
+"""What passes unchanged, and at once; the shape of errors; and that the end of a side ends the other."""
 
 from __future__ import annotations
 
 import gzip
+import select
+import socket
+import threading
 
 import httpx
 import pytest
 
-from blindrelay.v1.inner_pb2 import ErrorCode, ExchangeError, Header, ResponseHead
+from blindrelay.testbed import Testbed
+from blindrelay.v1.inner_pb2 import ErrorCode
 from blindrelay.v1.outer_status import OuterStatus
 
-from ..conftest import TAIL, Received, Responder, ScriptedBridge
+from ..conftest import TAIL, ScriptedBridge, answering, failing, head, never, responding, wait_for
 from .conftest import Endpoint
 
 
-def answer_with(bridge: ScriptedBridge, status: int, body: bytes = b"", **headers: str) -> None:
-    fields = [
-        Header(name=name.replace("_", "-").encode(), value=value.encode()) for name, value in headers.items()
-    ]
-
-    async def answer(_: Received, respond: Responder) -> None:
-        await respond.send(head=ResponseHead(status=status, headers=fields), body=body, tail=TAIL)
-
-    bridge.answer = answer
-
-
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "QUERY"])
-def test_every_method_passes(bridged: Endpoint, bridge: ScriptedBridge, method: str) -> None:
-    with bridged.client() as client:
-        assert client.request(method, "/v1/files/file-1?limit=2&after=a%2Fb").json() == {}
-    head = bridge.received[0].head
-    assert (head.method, head.url) == (method, "https://api.openai.com/v1/files/file-1?limit=2&after=a%2Fb")
-    assert bridge.received[0].body == b""
-
-
-def test_head_response_has_no_body(bridged: Endpoint, bridge: ScriptedBridge) -> None:
-    answer_with(bridge, 200, content_type="application/json", content_length="12345")
-    with bridged.client() as client:
-        for _ in range(2):  # on one connection: a body would be read as the second response
-            answer = client.head("/v1/models")
-            assert answer.headers["content-length"] == "12345"
-            assert answer.content == b""
+@pytest.mark.parametrize(
+    ("method", "status"),
+    [("GET", 201), ("HEAD", 200), ("PUT", 204), ("DELETE", 304), ("OPTIONS", 418), ("QUERY", 599)],
+)
+def test_every_method_and_status_passes(
+    client: httpx.Client, bridge: ScriptedBridge, method: str, status: int
+) -> None:
+    path = "/v1/files/file-1?limit=2&after=a%2Fb"
+    length = {"content_length": "12345"} if method == "HEAD" else {}
+    bridge.answer = responding(status, **length)
+    body = b"\x00\xff" * 300_000 if method == "PUT" else b""
+    asks_for_http_2 = {"connection": "upgrade", "upgrade": "h2c"} if method == "GET" else {}
+    for _ in range(2):  # on one connection: a wrong body would be read as the second response
+        answer = client.request(method, path, content=body, headers=asks_for_http_2)
+        assert (answer.status_code, answer.content) == (status, b"")
+        assert method != "HEAD" or answer.headers["content-length"] == "12345"
+    for received in bridge.received:
+        assert (received.head.method, received.body) == (method, body)
+        assert received.head.url == f"https://api.openai.com{path}"
 
 
-@pytest.mark.parametrize("status", [201, 204, 304, 418, 599])
-def test_every_status_passes(bridged: Endpoint, bridge: ScriptedBridge, status: int) -> None:
-    answer_with(bridge, status)
-    with bridged.client() as client:
-        assert client.delete("/v1/files/file-1").status_code == status
-        assert client.delete("/v1/files/file-1").content == b""
-
-
-def test_form_arrives_byte_for_byte(bridged: Endpoint, bridge: ScriptedBridge) -> None:
-    with bridged.client() as client:
-        request = client.build_request("POST", "/v1/files", files={"file": ("name", b"\x00\xff" * 300_000)})
-        body = request.read()
-        client.send(request)
-    assert bridge.received[0].body == body
-    assert bridge.received[0].headers[b"content-type"] == request.headers["content-type"].encode()
-
-
-def test_only_headers_for_the_provider_are_sealed(bridged: Endpoint, bridge: ScriptedBridge) -> None:
-    sent = {"x-stainless-os": "Linux", "user-agent": "secret/1", "cookie": "a=b", "anthropic-beta": "tools"}
-    with bridged.client() as client:
-        client.post("/v1/messages", json={}, headers=sent)
-    assert set(bridge.received[0].headers) == {b"accept", b"anthropic-beta", b"content-type"}
-
-
-def test_encoded_body_is_not_decoded(bridged: Endpoint, bridge: ScriptedBridge) -> None:
+def test_encoded_body_is_not_decoded(client: httpx.Client, bridge: ScriptedBridge) -> None:
     coded = gzip.compress(b"hello")
-    answer_with(bridge, 200, coded, content_encoding="gzip", content_length=str(len(coded)))
-    with bridged.client() as client, client.stream("GET", "/v1/models") as answer:
+    bridge.answer = responding(200, coded, content_encoding="gzip", content_length=str(len(coded)))
+    with client.stream("GET", "/v1/models") as answer:
         assert b"".join(answer.iter_raw()) == coded
         assert answer.headers["content-encoding"] == "gzip"
 
 
 def test_the_providers_headers_pass_but_for_those_of_a_hop_or_an_origin(
-    bridged: Endpoint, bridge: ScriptedBridge
+    client: httpx.Client, bridge: ScriptedBridge
 ) -> None:
     passed = {"retry-after": "7", "x-ratelimit-remaining": "3", "x-request-id": "r", "date": "today"}
     dropped = {
@@ -86,60 +58,47 @@ def test_the_providers_headers_pass_but_for_those_of_a_hop_or_an_origin(
         "set-cookie": "a=b",
         "alt-svc": "h3",
         "access-control-allow-origin": "*",
-        "cross-origin-resource-policy": "cross-origin",
         "service-worker-allowed": "/",
         "clear-site-data": "*",
         "refresh": "0; url=/",
         "x-blindrelay-error": "relay/overloaded",
     }
-    answer_with(bridge, 429, b"{}", **passed, **dropped)
-    with bridged.client() as client:
-        answer = client.get("/v1/models")
-    assert passed.items() <= dict(answer.headers).items()
-    assert not (dropped.keys() - {"cross-origin-resource-policy"}) & answer.headers.keys()
+    replaced = {  # so that a provider's page cannot act as one of the endpoint's own
+        "cross-origin-resource-policy": ("cross-origin", "same-origin"),
+        "content-security-policy": ("script-src *", "sandbox"),
+        "x-content-type-options": ("sniff", "nosniff"),
+    }
+    fields = passed | dropped | {name: sent for name, (sent, _) in replaced.items()}
+    bridge.answer = responding(429, b"<script>", content_type="text/html", **fields)
+    headers = client.get("/v1/models").headers
+    assert passed.items() <= dict(headers).items()
+    assert not dropped.keys() & headers.keys()
+    for name, (_, own) in replaced.items():
+        assert headers.get_list(name) == [own]
 
 
-@pytest.mark.parametrize("content_type", ["text/html", "application/pdf"])
-def test_pages_of_a_provider_are_sandboxed(
-    bridged: Endpoint, bridge: ScriptedBridge, content_type: str
+REDIRECTS = {
+    "https://api.openai.com/v1/files/1?a=b": "/openai/v1/files/1?a=b",
+    "https://generativelanguage.googleapis.com/upload/v1beta/files": "/gemini/upload/v1beta/files",
+    "/v1/other": "/anthropic/v1/other",
+    "https://evil.example/v1/files": None,
+    "//evil.example/v1/files": None,
+    "https://api.openai.com@evil.example/": None,
+    "http://api.openai.com/v1/files": None,
+    "http://[": None,
+}
+
+
+def test_redirect_stays_at_the_endpoint(
+    bridged: Endpoint, client: httpx.Client, bridge: ScriptedBridge
 ) -> None:
-    own = {"content_security_policy": "script-src *", "x_content_type_options": "sniff"}
-    answer_with(bridge, 200, b"<script>steal()</script>", content_type=content_type, **own)
-    with bridged.client() as client:
-        answer = client.get("/v1/files/file-1/content")
-    assert answer.content == b"<script>steal()</script>"
-    assert answer.headers.get_list("content-security-policy") == ["sandbox"]
-    assert answer.headers.get_list("x-content-type-options") == ["nosniff"]
-    assert answer.headers.get_list("cross-origin-resource-policy") == ["same-origin"]
-
-
-@pytest.mark.parametrize(
-    ("location", "local"),
-    [
-        ("https://api.openai.com/v1/files/1?a=b", "/openai/v1/files/1?a=b"),
-        ("https://generativelanguage.googleapis.com/upload/v1beta/files", "/gemini/upload/v1beta/files"),
-        ("/v1/other", "/anthropic/v1/other"),
-        ("https://evil.example/v1/files", None),
-        ("//evil.example/v1/files", None),
-        ("https://api.openai.com@evil.example/", None),
-        ("http://api.openai.com/v1/files", None),
-        ("http://[", None),
-    ],
-)
-def test_redirect_leads_to_the_endpoint_or_nowhere(
-    bridged: Endpoint, bridge: ScriptedBridge, location: str, local: str | None
-) -> None:
-    answer_with(bridge, 307, location=location)
-    with bridged.client() as client:
-        answer = client.get("/v1/messages")
-    assert answer.status_code == 307
-    assert answer.headers.get("location") == (None if local is None else bridged.url + local)
-
-
-def test_redirect_keeps_the_token_in_the_path(bridged: Endpoint, bridge: ScriptedBridge) -> None:
-    answer_with(bridge, 307, location="/v1/next")
-    answer = httpx.get(f"{bridged.url}/{bridged.token}/v1/models", trust_env=False)
-    assert answer.headers["location"] == f"{bridged.url}/{bridged.token}/openai/v1/next"
+    """It keeps a token that is in the path."""
+    for location, local in REDIRECTS.items():
+        bridge.answer = responding(307, location=location)
+        for token in ("", f"/{bridged.token}"):
+            answer = client.get(f"{token}/v1/messages")
+            assert answer.status_code == 307
+            assert answer.headers.get("location") == (local and bridged.url + token + local)
 
 
 OPENAI = {"error": {"type", "code", "param", "message", "origin"}}
@@ -168,23 +127,16 @@ COHERE = dict.fromkeys(("code", "message", "origin"))
     ],
 )
 def test_an_error_has_the_shape_of_its_api(
-    bridged: Endpoint, bridge: ScriptedBridge, path: str, shape: dict[str, object]
+    client: httpx.Client, bridge: ScriptedBridge, path: str, shape: dict[str, object]
 ) -> None:
     """Both an error of the relay, and one of the endpoint about a missing token."""
     bridge.refuse = OuterStatus.OVERLOADED
-    with bridged.client() as client:
-        answer = client.post(path, json={})
-    assert answer.status_code == 429
-    assert answer.headers["x-blindrelay-error"] == "relay/overloaded"
-    assert "x-should-retry" not in answer.headers
-    assert shape_of(answer.json()) == shape
-    assert "blindrelay_overloaded" in answer.text.lower()
-    refused = httpx.post(bridged.url + path, trust_env=False)
-    assert (refused.status_code, shape_of(refused.json())) == (401, shape)
-
-
-def shape_of(body: dict[str, object]) -> dict[str, object]:
-    return {name: set(value) if isinstance(value, dict) else None for name, value in body.items()}
+    answers = [client.post(path, json={}), httpx.post(client.base_url.join(path), trust_env=False)]
+    assert [answer.status_code for answer in answers] == [429, 401]
+    for answer, code in zip(answers, ("blindrelay_overloaded", "blindrelay_local_token"), strict=True):
+        parts = {name: set(part) if isinstance(part, dict) else None for name, part in answer.json().items()}
+        assert parts == shape
+        assert code in answer.text.lower()
 
 
 @pytest.mark.parametrize(
@@ -194,30 +146,83 @@ def shape_of(body: dict[str, object]) -> dict[str, object]:
         (OuterStatus.BRIDGE_UNAVAILABLE, 502, "relay/bridge_unavailable"),
         (OuterStatus.DEADLINE, 504, "relay/deadline"),
         (OuterStatus.REFUSED, 403, "relay/refused"),
+        (None, 413, "bridge/too_large"),
     ],
 )
-def test_transport_errors_become_responses(
-    bridged: Endpoint, bridge: ScriptedBridge, status: OuterStatus, code: int, cause: str
+def test_errors_become_responses(
+    client: httpx.Client, bridge: ScriptedBridge, status: OuterStatus | None, code: int, cause: str
 ) -> None:
-    bridge.refuse = status
-    with bridged.client() as client:
-        answer = client.post("/v1/messages", json={})
-    assert answer.status_code == code
-    assert answer.headers["x-blindrelay-error"] == cause
-    assert ("x-should-retry" in answer.headers) == (code == 403)
+    bridge.refuse, bridge.answer = status, failing(ErrorCode.ERROR_CODE_TOO_LARGE, "too large")
+    answer = client.post("/v1/messages", json={})
+    assert (answer.status_code, answer.headers["x-blindrelay-error"]) == (code, cause)
+    assert ("x-should-retry" in answer.headers) == (code in (403, 413))
 
 
-def test_error_of_the_bridge_becomes_a_response(bridged: Endpoint, bridge: ScriptedBridge) -> None:
-    async def refuse(_: Received, respond: Responder) -> None:
-        await respond.send(error=ExchangeError(code=ErrorCode.ERROR_CODE_TOO_LARGE, message="too large"))
-
-    bridge.answer = refuse
-    with bridged.client() as client:
-        answer = client.post("/v1/chat/completions", json={})
-    assert (answer.status_code, answer.headers["x-blindrelay-error"]) == (413, "bridge/too_large")
+CHAT = "/v1/chat/completions"
+EVENTS = head(content_type=b"text/event-stream")
 
 
-def test_upgrade_to_http_2_is_ignored(bridged: Endpoint) -> None:
-    with bridged.client() as client:
-        headers = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2-settings": "AA"}
-        assert client.get("/v1/models", headers=headers).status_code == 200
+def test_each_event_arrives_before_the_next_is_sent(client: httpx.Client, bridge: ScriptedBridge) -> None:
+    arrived = [threading.Event() for _ in range(3)]
+    events = [b"data: 0\n\n", b"data: 1\n\n", b"data: 2\n\n"]
+    steps = [step for event, there in zip(events, arrived, strict=True) for step in ({"body": event}, there)]
+    bridge.answer = answering({"head": EVENTS}, *steps, tail=TAIL)
+    with client.stream("POST", CHAT, json={"stream": True}) as answer:
+        assert answer.headers["x-accel-buffering"] == "no"
+        assert answer.headers["cache-control"] == "no-cache"
+        pieces = answer.iter_raw()
+        for event, there in zip(events, arrived, strict=True):
+            assert next(pieces) == event
+            there.set()
+        assert list(pieces) == []
+
+
+def test_body_is_not_buffered(bridged: Endpoint, bridge: ScriptedBridge) -> None:
+    """A response comes to a request that has no end."""
+    bridge.stop_reading_after = 2
+    with bridged.connect() as program:
+        program.sendall(bridged.request(f"POST {CHAT}", "transfer-encoding: chunked\r\n"))
+        for _ in range(1_000):
+            program.sendall(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
+            if select.select([program], [], [], 0)[0]:
+                break
+        assert program.recv(65_536).startswith(b"HTTP/1.1 200 ")
+    assert bridge.received[0].body.strip(b"x") == b""
+
+
+def test_a_program_that_leaves_ends_the_providers_work(bed: Testbed, endpoint: Endpoint) -> None:
+    def outcome() -> str:
+        return str(httpx.get(f"{bed.provider}/scripted/requests", trust_env=False).json()[-1]["outcome"])
+
+    body = {"model": "m", "messages": [], "stream": True, "scripted": {"hold": "never-released"}}
+    with endpoint.client() as client, client.stream("POST", CHAT, json=body) as answer:
+        pieces = answer.iter_raw()
+        assert next(pieces)
+        assert outcome() == "open"
+    wait_for(lambda: outcome() == "abandoned")
+
+
+@pytest.mark.parametrize("ends_its_side", [False, True])
+def test_program_that_leaves_before_the_response_ends_the_exchange(
+    bridged: Endpoint, bridge: ScriptedBridge, ends_its_side: bool
+) -> None:
+    bridge.answer = never
+    with bridged.connect() as program:
+        program.sendall(bridged.request("GET /v1/models"))
+        if ends_its_side:
+            program.shutdown(socket.SHUT_WR)
+        wait_for(lambda: len(bridge.received) == 1)
+        assert not ends_its_side or program.recv(100).startswith(b"HTTP/1.1 100 ")
+        assert not bridge.cancelled
+    wait_for(lambda: bridge.cancelled == [True])
+
+
+def test_cut_response_has_no_end(client: httpx.Client, bridge: ScriptedBridge) -> None:
+    first = {"head": EVENTS, "body": b"data: 1\n\n"}
+    bridge.answer = failing(ErrorCode.ERROR_CODE_PROVIDER_FAILED, "it broke", first)
+    with client.stream("POST", CHAT, json={}) as answer:
+        pieces = answer.iter_raw()
+        assert next(pieces) == b"data: 1\n\n"
+        with pytest.raises(httpx.RemoteProtocolError):
+            next(pieces)
+    assert "bridge/provider_failed" in client.get("/").text

@@ -37,29 +37,25 @@ def routes(tmp_path: Path) -> Routes:
         ("POST", "/messages/count_tokens", "x-api-key", f"{ANTHROPIC}/v1/messages/count_tokens"),
         ("GET", "/v1/models", "anthropic-version", f"{ANTHROPIC}/v1/models"),
         ("GET", "/v1/models", "x-goog-api-key", f"{GEMINI}/v1/models"),
-        ("GET", "/models", "x-goog-api-key", f"{GEMINI}/v1beta/models"),
         ("POST", "/v1/models/g:generateContent", "authorization", f"{GEMINI}/v1/models/g:generateContent"),
         ("GET", "/v1beta/models", "authorization", f"{GEMINI}/v1beta/models"),
         ("POST", "/upload/v1beta/files", "authorization", f"{GEMINI}/upload/v1beta/files"),
         ("GET", "/openai/v1/models", "anthropic-version", f"{OPENAI}/v1/models"),
-        ("GET", "/anthropic/models", "", f"{ANTHROPIC}/v1/models"),
         ("GET", "/gemini/models", "", f"{GEMINI}/v1beta/models"),
+        ("GET", "/anthropic/models", "", f"{ANTHROPIC}/v1/models"),
         ("POST", "/cohere/chat", "", "https://api.cohere.com/v2/chat"),
         ("POST", "/cohere/v1/chat", "", "https://api.cohere.com/v1/chat"),
-        ("POST", "/mistral/v1/fim/completions", "", "https://api.mistral.ai/v1/fim/completions"),
         ("POST", "/groq/chat/completions", "", "https://api.groq.com/openai/v1/chat/completions"),
         ("POST", "/groq/v1/chat/completions", "", "https://api.groq.com/openai/v1/chat/completions"),
         ("POST", "/groq/openai/v1/chat/completions", "", "https://api.groq.com/openai/v1/chat/completions"),
         ("POST", "/groq/openai/chat/completions", "", "https://api.groq.com/openai/v1/chat/completions"),
         ("POST", "/openai/openai/v1/chat/completions", "", f"{OPENAI}/v1/chat/completions"),
-        ("POST", "/gemini/v1beta/openai/chat/completions", "", f"{GEMINI}/v1beta/openai/chat/completions"),
         ("GET", "/openai", "", f"{OPENAI}/v1/"),
         ("POST", "/v1beta/openai/chat/completions", "", f"{GEMINI}/v1beta/openai/chat/completions"),
         ("POST", "/mine/chat/completions", "", "https://own.example/openai/v1/chat/completions"),
         ("POST", "/deepseek/chat/completions", "", "https://api.deepseek.com/chat/completions"),
         ("POST", "/openrouter/api/v1/responses", "", "https://openrouter.ai/api/v1/responses"),
         ("POST", "/plain/tokenize", "", "http://127.0.0.1:8080/tokenize"),
-        ("POST", "/plain/api/chat", "", "http://127.0.0.1:8080/api/chat"),
         ("POST", "/v1/fim/completions", "authorization", "https://api.mistral.ai/v1/fim/completions"),
         ("POST", "/v2/chat", "authorization", "https://api.cohere.com/v2/chat"),
         ("GET", "/v1/models", "x-api-key", f"{ANTHROPIC}/v1/models"),
@@ -71,18 +67,24 @@ def test_destination(routes: Routes, method: str, path: str, headers: str, url: 
     assert routes.destination(method, path, "a=b", {headers}).url == f"{url}?a=b"
 
 
-def test_default_provider_can_be_chosen() -> None:
-    routes = Routes(read_providers(None), "mistral")
-    assert routes.destination("GET", "/v1/models", "", set()).url == "https://api.mistral.ai/v1/models"
-    assert routes.destination("POST", "/v1/messages", "", set()).url == f"{ANTHROPIC}/v1/messages"
+@pytest.mark.parametrize(
+    ("default", "path", "url"),
+    [
+        ("mistral", "/v1/models", "https://api.mistral.ai/v1/models"),
+        ("mistral", "/v1/messages", f"{ANTHROPIC}/v1/messages"),
+        ("own", "/v4/chat/completions", "https://own.example/api/v4/chat/completions"),
+        ("own", "/chat/completions", "https://own.example/api/v4/chat/completions"),
+    ],
+)
+def test_default_provider_can_be_chosen(default: str, path: str, url: str) -> None:
+    providers = read_providers(None) | {"own": Provider.at("own", "https://own.example/api/v4")}
+    assert Routes(providers, default).destination("POST", path, "", set()).url == url
 
 
 @pytest.mark.parametrize(
     ("path", "named"),
     [
         ("/grok/chat/completions", "grok"),
-        ("/grok/v1/chat/completions", "grok"),
-        ("/api/chat", "api"),
         ("/api/v1/chat/completions", "api"),
         ("/v1/grok/chat/completions", "grok"),
         ("/v1/rerank", "rerank"),
@@ -105,14 +107,6 @@ def test_unknown_path_is_404_and_named(routes: Routes, path: str, named: str) ->
     assert "/gemini, /groq, /mine, /mistral, /openai, /openrouter, /plain" in str(raised.value)
 
 
-def test_default_provider_takes_its_own_version() -> None:
-    providers = read_providers(None) | {"own": Provider.at("own", "https://own.example/api/v4")}
-    routes = Routes(providers, "own")
-    for path in ("/v4/chat/completions", "/chat/completions"):
-        url = routes.destination("POST", path, "", set()).url
-        assert url == "https://own.example/api/v4/chat/completions"
-
-
 @pytest.mark.parametrize(
     ("url", "path"),
     [
@@ -128,25 +122,16 @@ def test_url_of_a_provider_has_a_local_path(routes: Routes, url: str, path: str 
 
 
 @pytest.mark.parametrize(
-    "url",
-    ["", "api.example", "ftp://a/v1", "https:///v1", "https://a:b@c/v1", "https://a/v1?b", "https://a:x/"],
+    "url", ["", "a", "ftp://a/", "https:///", "https://a:b@c/", "https://a/?b", "https://a:x/"]
 )
 def test_invalid_base_url_is_rejected(url: str) -> None:
     with pytest.raises(ConfigurationError, match="needs a base URL"):
         Provider.at("mine", url)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "providers = 1",
-        "[providers]\nv1 = 'https://a'",
-        "[providers]\nA = 'https://a'",
-        "[providers]\na=1",
-        "[",
-    ],
-)
-def test_invalid_table_is_rejected(tmp_path: Path, text: str) -> None:
-    (tmp_path / "config.toml").write_text(text)
-    with pytest.raises(ConfigurationError):
-        read_providers(tmp_path / "config.toml")
+@pytest.mark.parametrize("line", ["v1 = 'https://a'", "A = 'https://a'", "a=1", "["])
+def test_invalid_table_is_rejected(tmp_path: Path, line: str) -> None:
+    for text in (f"[providers]\n{line}", "providers = 1"):
+        (tmp_path / "config.toml").write_text(text)
+        with pytest.raises(ConfigurationError):
+            read_providers(tmp_path / "config.toml")

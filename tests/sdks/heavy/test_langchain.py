@@ -4,28 +4,21 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import pydantic
 import pytest
 from langchain_anthropic import ChatAnthropic
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 
-from ..conftest import PARIS, Way
+from ..conftest import PARIS, QUESTION, City, Way
 from ..works import works
 
 OPENAI: Final = "langchain-openai"
 ANTHROPIC: Final = "langchain-anthropic"
-QUESTION: Final = "What is the capital of France?"
 
 
 def options(way: Way) -> dict[str, Any]:
-    if way.sealed is not None:
-        return {
-            "api_key": way.key,
-            "http_client": way.sealed.httpx2_client(),
-            "http_async_client": way.sealed.async_httpx2_client(),
-        }
-    return {"api_key": way.key, "base_url": way.url("/v1")}
+    both = {} if way.sealed is None else {"http_async_client": way.sealed.async_httpx2_client()}
+    return way.options("/v1") | both
 
 
 @pytest.fixture
@@ -44,79 +37,44 @@ def get_weather(city: str) -> str:
     return "rain"
 
 
-class City(pydantic.BaseModel):
-    """A city."""
-
-    name: str
-    country: str
-
-
-@works(OPENAI, "chat")
+@works(OPENAI, "chat", "chat, streamed")
 def test_chat(chat: Any) -> None:
     assert chat.invoke(QUESTION).content == PARIS
-
-
-@works(OPENAI, "chat")
-async def test_chat_asynchronous(chat: Any) -> None:
-    assert (await chat.ainvoke(QUESTION)).content == PARIS
-
-
-@works(OPENAI, "chat, streamed")
-def test_chat_streamed(chat: Any) -> None:
     assert "".join(chunk.content for chunk in chat.stream(QUESTION)) == PARIS
 
 
-@works(OPENAI, "chat, streamed")
-async def test_chat_streamed_asynchronous(chat: Any) -> None:
+@works(OPENAI, "chat", "chat, streamed")
+async def test_chat_asynchronous(chat: Any) -> None:
+    assert (await chat.ainvoke(QUESTION)).content == PARIS
     assert "".join([chunk.content async for chunk in chat.astream(QUESTION)]) == PARIS
 
 
-@works(OPENAI, "responses")
-def test_responses(way: Way) -> None:
+@works(OPENAI, "responses", "embeddings")
+def test_responses_and_embeddings(way: Way) -> None:
     chat = ChatOpenAI(model="m", use_responses_api=True, **options(way))
     assert chat.invoke(QUESTION).text == PARIS
-
-
-@works(OPENAI, "tools")
-def test_tools(chat: Any) -> None:
-    (call,) = chat.bind_tools([get_weather]).invoke("How is the weather?").tool_calls
-    assert (call["name"], call["args"]) == ("get_weather", {"city": "Paris"})
-
-
-@works(OPENAI, "structured output")
-def test_structured_output(chat: Any) -> None:
-    answer = chat.with_structured_output(City, method="function_calling").invoke("Which city?")
-    assert answer == City(name="Paris", country="France")
-
-
-@works(OPENAI, "embeddings")
-def test_embeddings(way: Way) -> None:
     # Otherwise it fetches a tokenizer from elsewhere, in clear.
     embeddings = OpenAIEmbeddings(check_embedding_ctx_length=False, **options(way))
     assert len(embeddings.embed_documents(["one", "two"])) == 2
 
 
-@works(ANTHROPIC, "messages")
+@works(OPENAI, "tools", "structured output")
+def test_tools(chat: Any) -> None:
+    (call,) = chat.bind_tools([get_weather]).invoke("How is the weather?").tool_calls
+    assert (call["name"], call["args"]) == ("get_weather", {"city": "Paris"})
+    answer = chat.with_structured_output(City, method="function_calling").invoke("Which city?")
+    assert answer == City(name="Paris", country="France")
+
+
+@works(ANTHROPIC, "messages", "messages, streamed", "tools")
 def test_messages(claude: Any) -> None:
     assert claude.invoke(QUESTION).content == PARIS
-
-
-@works(ANTHROPIC, "messages")
-async def test_messages_asynchronous(claude: Any) -> None:
-    assert (await claude.ainvoke(QUESTION)).content == PARIS
-
-
-@works(ANTHROPIC, "messages, streamed")
-def test_messages_streamed(claude: Any) -> None:
     assert "".join(chunk.text for chunk in claude.stream(QUESTION)) == PARIS
-
-
-@works(ANTHROPIC, "messages, streamed")
-async def test_messages_streamed_asynchronous(claude: Any) -> None:
-    assert "".join([chunk.text async for chunk in claude.astream(QUESTION)]) == PARIS
-
-
-@works(ANTHROPIC, "tools")
-def test_messages_with_tools(claude: Any) -> None:
     (call,) = claude.bind_tools([get_weather]).invoke("How is the weather?").tool_calls
     assert (call["name"], call["args"]) == ("get_weather", {"city": "Paris"})
+
+
+@works(ANTHROPIC, "messages", "messages, streamed")
+async def test_messages_asynchronous(claude: Any) -> None:
+    assert (await claude.ainvoke(QUESTION)).content == PARIS
+    assert "".join([chunk.text async for chunk in claude.astream(QUESTION)]) == PARIS

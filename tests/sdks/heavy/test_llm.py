@@ -36,16 +36,8 @@ def llm(endpoint_way: Way, tmp_path: Path) -> Llm:
     return run
 
 
-@works(SDK, "chat, streamed")
+@works(SDK, "chat, streamed", "chat", "embeddings")
 def test_a_question(llm: Llm) -> None:
     assert llm("-m", "gpt-4o-mini", "What is the capital of France?") == PARIS
-
-
-@works(SDK, "chat")
-def test_a_question_without_streaming(llm: Llm) -> None:
     assert llm("-m", "gpt-4o-mini", "--no-stream", "What is the capital of France?") == PARIS
-
-
-@works(SDK, "embeddings")
-def test_embeddings(llm: Llm) -> None:
     assert llm("embed", "-m", "text-embedding-3-small", "-c", "Paris").startswith("[")

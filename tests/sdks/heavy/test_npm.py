@@ -15,9 +15,8 @@ import pytest
 
 from blindrelay.testbed import Testbed
 
-from ...client.endpoint.conftest import Endpoint
-from ..conftest import PARIS
-from ..works import works
+from ..conftest import PARIS, Endpoints
+from ..works import case, shown_by
 
 SCRIPTS: Final = Path(__file__).with_name("npm")
 INSTALLED: Final = Path(__file__).parents[3] / ".npm" / "sdks"
@@ -27,14 +26,17 @@ ANTHROPIC: Final = "npm @anthropic-ai/sdk"
 AI: Final = "npm ai"
 GOOGLE: Final = "npm @google/genai"
 
+SCRIPT_OF: Final = {OPENAI: "openai", ANTHROPIC: "anthropic", AI: "ai", GOOGLE: "genai"}
+
 WEATHER: Final = {"name": "get_weather", "arguments": '{"city":"Paris"}'}
 Results = Callable[[str], Any]
 
 
 @pytest.fixture(scope="module")
-def results(mock_bed: Testbed, mock_endpoint: Endpoint) -> Results:
+def results(mock_bed: Testbed, endpoint_of: Endpoints) -> Results:
     """What a script's checks gave; each script runs once."""
-    environment = {**os.environ, "ENDPOINT": mock_endpoint.url, "TOKEN": mock_endpoint.token}
+    endpoint = endpoint_of(mock_bed.relay)
+    environment = {**os.environ, "ENDPOINT": endpoint.url, "TOKEN": endpoint.token}
 
     @cache
     def run(script: str) -> Any:
@@ -47,68 +49,36 @@ def results(mock_bed: Testbed, mock_endpoint: Endpoint) -> Results:
 
 
 @pytest.mark.parametrize(
-    ("check", "expected"),
+    "expected",
     [
-        pytest.param("chat", PARIS, marks=works(OPENAI, "chat")),
-        pytest.param("chat, streamed", PARIS, marks=works(OPENAI, "chat, streamed")),
-        pytest.param("tools", WEATHER, marks=works(OPENAI, "tools")),
-        pytest.param("responses", PARIS, marks=works(OPENAI, "responses")),
-        pytest.param("embeddings", 2, marks=works(OPENAI, "embeddings")),
-        pytest.param("models", True, marks=works(OPENAI, "models")),
-        pytest.param("audio, transcribed", PARIS, marks=works(OPENAI, "audio, transcribed")),
-        pytest.param("the provider's errors", [429, "7"], marks=works(OPENAI, "the provider's errors")),
-        pytest.param("a cut stream is an error", "an error", marks=works(OPENAI, "a cut stream is an error")),
+        case(OPENAI, PARIS, "chat"),
+        case(OPENAI, PARIS, "chat, streamed"),
+        case(OPENAI, WEATHER, "tools"),
+        case(OPENAI, PARIS, "responses"),
+        case(OPENAI, 2, "embeddings"),
+        case(OPENAI, True, "models"),
+        case(OPENAI, PARIS, "audio, transcribed"),
+        case(OPENAI, [429, "7"], "the provider's errors"),
+        case(OPENAI, "an error", "a cut stream is an error"),
+        case(ANTHROPIC, PARIS, "messages"),
+        case(ANTHROPIC, PARIS, "the streaming helper"),
+        case(ANTHROPIC, {"name": "get_weather", "input": {"city": "Paris"}}, "tools"),
+        case(ANTHROPIC, [429, "7"], "the provider's errors"),
+        case(ANTHROPIC, "an error", "a cut stream is an error"),
+        case(AI, PARIS, "OpenAI's responses"),
+        case(AI, PARIS, "OpenAI's responses, streamed"),
+        case(AI, PARIS, "OpenAI's chat"),
+        case(AI, PARIS, "OpenAI's chat, streamed"),
+        case(AI, True, "OpenAI's embeddings"),
+        case(AI, PARIS, "Anthropic's messages"),
+        case(AI, PARIS, "Anthropic's messages, streamed"),
+        case(GOOGLE, PARIS, "content"),
+        case(GOOGLE, PARIS, "content, streamed"),
     ],
 )
-def test_openai(results: Results, check: str, expected: Any) -> None:
-    assert results("openai")[check] == expected
-
-
-@pytest.mark.parametrize(
-    ("check", "expected"),
-    [
-        pytest.param("messages", PARIS, marks=works(ANTHROPIC, "messages")),
-        pytest.param("the streaming helper", PARIS, marks=works(ANTHROPIC, "the streaming helper")),
-        pytest.param(
-            "tools", {"name": "get_weather", "input": {"city": "Paris"}}, marks=works(ANTHROPIC, "tools")
-        ),
-        pytest.param("the provider's errors", [429, "7"], marks=works(ANTHROPIC, "the provider's errors")),
-        pytest.param(
-            "a cut stream is an error", "an error", marks=works(ANTHROPIC, "a cut stream is an error")
-        ),
-    ],
-)
-def test_anthropic(results: Results, check: str, expected: Any) -> None:
-    assert results("anthropic")[check] == expected
-
-
-@pytest.mark.parametrize(
-    ("check", "expected"),
-    [
-        pytest.param("OpenAI's responses", PARIS, marks=works(AI, "OpenAI's responses")),
-        pytest.param("OpenAI's responses, streamed", PARIS, marks=works(AI, "OpenAI's responses, streamed")),
-        pytest.param("OpenAI's chat", PARIS, marks=works(AI, "OpenAI's chat")),
-        pytest.param("OpenAI's chat, streamed", PARIS, marks=works(AI, "OpenAI's chat, streamed")),
-        pytest.param("OpenAI's embeddings", True, marks=works(AI, "OpenAI's embeddings")),
-        pytest.param("Anthropic's messages", PARIS, marks=works(AI, "Anthropic's messages")),
-        pytest.param(
-            "Anthropic's messages, streamed", PARIS, marks=works(AI, "Anthropic's messages, streamed")
-        ),
-    ],
-)
-def test_ai(results: Results, check: str, expected: Any) -> None:
-    assert results("ai")[check] == expected
-
-
-@pytest.mark.parametrize(
-    ("check", "expected"),
-    [
-        pytest.param("content", PARIS, marks=works(GOOGLE, "content")),
-        pytest.param("content, streamed", PARIS, marks=works(GOOGLE, "content, streamed")),
-    ],
-)
-def test_google(results: Results, check: str, expected: Any) -> None:
-    assert results("genai")[check] == expected
+def test_check_of_a_script(results: Results, request: pytest.FixtureRequest, expected: Any) -> None:
+    ((sdk, feature, _),) = shown_by(request.node)
+    assert results(SCRIPT_OF[sdk])[feature] == expected
 
 
 @pytest.mark.parametrize("level", ["--wall", "--no-wall"])

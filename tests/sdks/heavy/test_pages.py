@@ -14,7 +14,7 @@ import pytest
 from blindrelay.testbed import Testbed
 
 from ...client.endpoint.conftest import Endpoint
-from ..conftest import OWN_KEY, PARIS
+from ..conftest import BROUGHT, OWN_KEY, PARIS, Endpoints
 from ..works import works
 
 ROOT: Final = Path(__file__).parents[3]
@@ -52,23 +52,18 @@ def parameter(block: Block) -> object:
     return pytest.param(block, id=f"{block.page}-{block.number}", marks=marks)
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    (tmp_path / "node_modules").symlink_to(NPM)
-    return tmp_path
-
-
 @pytest.mark.parametrize("block", [parameter(block) for block in blocks()])
 def test_a_block_runs_as_it_stands(
-    block: Block, mock_bed: Testbed, mock_endpoint: Endpoint, own_endpoint: Endpoint, home: Path
+    block: Block, mock_bed: Testbed, endpoint_of: Endpoints, tmp_path: Path
 ) -> None:
-    endpoint = own_endpoint if "YOUR_KEY" in block.code else mock_endpoint
-    file = home / f"block.{'mjs' if block.language == 'js' else block.language}"
+    (tmp_path / "node_modules").symlink_to(NPM)
+    endpoint = endpoint_of(mock_bed.relay + (BROUGHT if "YOUR_KEY" in block.code else ""))
+    file = tmp_path / f"block.{'mjs' if block.language == 'js' else block.language}"
     file.write_text(block.code.replace(ADDRESS, endpoint.url))
     done = subprocess.run(
         [*_COMMANDS[block.language], str(file)],
-        cwd=home,
-        env=environment(home, mock_bed, endpoint),
+        cwd=tmp_path,
+        env=environment(tmp_path, mock_bed, endpoint),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -14,24 +14,15 @@ from pydantic_ai.providers.anthropic import AnthropicProvider
 from pydantic_ai.providers.google import GoogleProvider
 from pydantic_ai.providers.openai import OpenAIProvider
 
-from ..conftest import PARIS, City, Way
+from ..conftest import PARIS, QUESTION, City, Way
 from ..test_google_genai import client_by
 from ..works import works
 
 SDK: Final = "pydantic-ai"
-QUESTION: Final = "What is the capital of France?"
 
 
 def openai_by(way: Way) -> Any:
-    if way.sealed is not None:
-        return OpenAIProvider(api_key=way.key, http_client=way.sealed.async_httpx2_client())
-    return OpenAIProvider(api_key=way.key, base_url=way.url("/v1"))
-
-
-def anthropic_by(way: Way) -> Any:
-    if way.sealed is not None:
-        return AnthropicProvider(api_key=way.key, http_client=way.sealed.async_httpx2_client())
-    return AnthropicProvider(api_key=way.key, base_url=way.url("/anthropic"))
+    return OpenAIProvider(**way.options("/v1", asynchronous=True))
 
 
 @pytest.fixture
@@ -39,15 +30,13 @@ def chat(way: Way) -> Any:
     return OpenAIChatModel("m", provider=openai_by(way))
 
 
-@works(SDK, "OpenAI's chat")
+@works(SDK, "OpenAI's chat", "OpenAI's chat, streamed", "structured output")
 async def test_chat(chat: Any) -> None:
     assert (await Agent(chat).run(QUESTION)).output == PARIS
-
-
-@works(SDK, "OpenAI's chat, streamed")
-async def test_chat_streamed(chat: Any) -> None:
     async with Agent(chat).run_stream(QUESTION) as result:
         assert "".join([piece async for piece in result.stream_text(delta=True)]) == PARIS
+    answer = await Agent(chat, output_type=City).run("Which city?")
+    assert answer.output == City(name="Paris", country="France")
 
 
 @works(SDK, "OpenAI's responses")
@@ -68,15 +57,10 @@ async def test_tools(chat: Any) -> None:
     assert (answer.output, asked) == ("It rains in Paris.", ["Paris"])
 
 
-@works(SDK, "structured output")
-async def test_structured_output(chat: Any) -> None:
-    answer = await Agent(chat, output_type=City).run("Which city?")
-    assert answer.output == City(name="Paris", country="France")
-
-
 @works(SDK, "Anthropic's messages")
 async def test_anthropic(way: Way) -> None:
-    agent = Agent(AnthropicModel("m", provider=anthropic_by(way)))
+    provider = AnthropicProvider(**way.options("/anthropic", asynchronous=True))
+    agent = Agent(AnthropicModel("m", provider=provider))
     assert (await agent.run(QUESTION)).output == PARIS
     async with agent.run_stream(QUESTION) as result:
         assert await result.get_output() == PARIS

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from blindrelay.testbed.evidence.canaries import KINDS, Canaries, digested
+from blindrelay.testbed.evidence.canaries import Canaries
 from blindrelay.testbed.evidence.forms import WINDOW, forms, spellings, window
 from blindrelay.testbed.evidence.memory import memory_of
 from blindrelay.testbed.evidence.retention import Samples
@@ -33,58 +33,35 @@ def test_any_twelve_letters_of_every_form_are_found(form: str) -> None:
             assert NEEDLES.found_in(os.urandom(1_000 + start) + cut + os.urandom(500)) == {"word"}
 
 
-def test_byte_like_an_escape_does_not_widen_the_window() -> None:
-    assert window(b"%" + bytes(range(1, 28))) == WINDOW
-
-
-def test_table_of_digits_is_not_found() -> None:
-    """Six digits in UTF-16 are twelve bytes, and libraries have tables of them."""
-    needles = Needles({"word": spellings("c8c7e8f7ea1234119eca705e54239")}, window)
-    assert needles.found_in(b"\x001\x001\x002\x003\x004\x001\x001\x001\x005" * 20) == set()
-
-
-@pytest.mark.parametrize("start", range(0, len(WORD) - WINDOW, 5))
-def test_eleven_bytes_are_not_found(start: int) -> None:
-    assert NEEDLES.found_in(b" " * 50 + WORD[start : start + WINDOW - 1].encode() + b" " * 50) == set()
-
-
-def test_nothing_is_found_in_noise() -> None:
-    assert NEEDLES.found_in(os.urandom(3_000_000)) == set()
-    assert NEEDLES.found_in(bytes(3_000_000)) == NEEDLES.found_in(b"") == NEEDLES.found_in(b"short") == set()
-
-
-def test_encoded_words_are_found() -> None:
+def test_encoded_words_are_found_and_short_ones_whole() -> None:
     for shift in range(6):
         assert NEEDLES.found_in(base64.b64encode(b"x" * shift + WORD.encode() + b"yz")) == {"word"}
-    assert all(NEEDLES.found_in(each.encode()) == {"word"} for each in (json.dumps(WORD), quote(WORD)))
-    assert NEEDLES.found_in(WORD.encode("utf-16")) == {"word"}
-
-
-def test_bytes_are_found_as_python_prints_them() -> None:
+    for written in (json.dumps(WORD).encode(), quote(WORD).encode(), WORD.encode("utf-16")):
+        assert NEEDLES.found_in(written) == {"word"}
     sample = os.urandom(16)
-    needles = Needles({"sample": spellings(sample)}, WINDOW)
-    for written in (repr(b"a" + sample), sample.hex(), base64.b64encode(b"12" + sample + b"3").decode()):
-        assert needles.found_in(f"message: {written} ({len(written)})".encode()) == {"sample"}
-
-
-@pytest.mark.parametrize("at", [0, 1_000_000, 1_048_570, 1_048_576 - WINDOW, 3_000_000 - WINDOW])
-def test_words_across_pieces_and_at_ends_are_found(at: int) -> None:
-    data = bytearray(3_000_000)
-    data[at : at + WINDOW] = WORD[7 : 7 + WINDOW].encode()
-    assert NEEDLES.found_in(bytes(data)) == {"word"}
-
-
-def test_short_needle_is_found_whole() -> None:
-    needles = Needles({"short": [b"123456789"]}, WINDOW)
+    needles = Needles({"sample": spellings(sample), "short": [b"123456789"]}, WINDOW)
+    for printed in (repr(b"a" + sample), sample.hex(), base64.b64encode(b"12" + sample + b"3").decode()):
+        assert needles.found_in(f"message: {printed}".encode()) == {"sample"}
     assert needles.found_in(b"..123456789..") == {"short"}
     assert needles.found_in(b"..12345678...") == set()
 
 
-def test_every_round_has_new_words() -> None:
-    one, other = Canaries.fresh(), Canaries.fresh()
-    assert set(one.words) == set(KINDS)
-    assert len({*one.words.values(), *other.words.values()}) == 2 * len(KINDS)
-    assert one["answer"] == digested(f"answer{one['body']}"), "nobody has it before it is answered"
+def test_nothing_is_found_in_eleven_bytes_in_noise_or_in_a_table_of_digits() -> None:
+    for start in range(0, len(WORD) - WINDOW, 5):
+        part = WORD[start : start + WINDOW - 1].encode()
+        assert NEEDLES.found_in(b" " * 50 + part + b" " * 50) == set()
+    for noise in (os.urandom(3_000_000), bytes(3_000_000), b"short", b""):
+        assert NEEDLES.found_in(noise) == set()
+    # Six digits in UTF-16 are twelve bytes, and libraries have tables of them.
+    needles = Needles({"word": spellings("c8c7e8f7ea1234119eca705e54239")}, window)
+    assert needles.found_in(b"\x001\x001\x002\x003\x004\x001\x001\x001\x005" * 20) == set()
+
+
+def test_words_across_pieces_and_at_ends_are_found() -> None:
+    for at in (0, 1_000_000, 1_048_570, 1_048_576 - WINDOW, 3_000_000 - WINDOW):
+        data = bytearray(3_000_000)
+        data[at : at + WINDOW] = WORD[7 : 7 + WINDOW].encode()
+        assert NEEDLES.found_in(bytes(data)) == {"word"}
 
 
 def test_memory_of_another_process_is_read() -> None:
@@ -112,8 +89,5 @@ def test_samples_are_sealed_bytes_and_are_found_where_they_remain() -> None:
     assert samples.found_in([text, os.urandom(100_000)]) == 0
     assert samples.written_in([sealed.hex().encode()]) > samples.written * 0.99
     assert samples.written_in([text, random.randbytes(100_000)]) == 0
-
-
-def test_allowed_share_shrinks_with_the_traffic() -> None:
-    assert Samples([os.urandom(10_000)]).allowed == 0.5
+    assert Samples([os.urandom(10_000)]).allowed == 0.5, "it shrinks with the traffic"
     assert Samples([os.urandom(10_000_000)]).allowed < 0.1

@@ -39,6 +39,7 @@ def scenarios() -> Iterator[Scenario]:
     yield from _signatures()
     yield from _dates()
     yield from _malformed()
+    yield from _configs()
 
 
 def directory(**changes: int | bytes | list[bytes]) -> KeyDirectory:
@@ -101,7 +102,7 @@ Row = tuple[str, str, SignedKeyDirectory]
 """A name, a comment, and what the relay serves."""
 
 
-def _each(expect: str, rows: list[Row]) -> Iterator[Scenario]:
+def each(expect: str, rows: list[Row]) -> Iterator[Scenario]:
     for name, comment, message in rows:
         yield _one(name, comment, expect, message)
 
@@ -125,6 +126,28 @@ def replaced(**fields: bytes) -> SignedKeyDirectory:
 
 
 def _accepted() -> Iterator[Scenario]:
+    yield _two_keys()
+    eight = [encode(key_config(KEM_KEY, NOW + 10 * place, NOW + EPOCH)) for place in range(8)]
+    announcing = signed(directory(next_identity_hash=HASH), delegation(next_identity_hash=HASH))
+    early = delegated(not_before=NOW + WINDOW)
+    longest = listed_config(not_after=NOW - 600 + 2 * DAY)
+    rows: list[Row] = [
+        ("eight_keys", "The most that a directory holds.", listing(configs=eight)),
+        ("next_identity", "A hash of the identity that will follow.", announcing),
+        ("oldest", "Issued W seconds ago.", listing(issued_at=NOW - WINDOW)),
+        ("newest", "Dated W seconds ahead.", listing(issued_at=NOW + WINDOW)),
+        ("last_second", "At expires_at itself.", listing(issued_at=NOW - 10, expires_at=NOW)),
+        ("started_when_issued", "Its replica has just started.", listing(started_at=NOW)),
+        ("longest_lifetime", "172,800 seconds.", listing(expires_at=NOW + 2 * DAY)),
+        ("config_validity_longest", "172,800 seconds.", listing(configs=[longest])),
+        ("delegation_without_end", "A not_after of 2^64 - 1.", delegated(not_after=(1 << 64) - 1)),
+        ("delegation_last_second", "At the delegation's not_after itself.", delegated(not_after=NOW)),
+        ("delegation_first_second", "W seconds before the delegation's not_before.", early),
+    ]
+    yield from each("accept", rows)
+
+
+def _two_keys() -> Scenario:
     second = encode(key_config(OTHER_KEM_KEY, NOW + 2_400, NOW + 6_000))
     both = directory(configs=[CONFIG, second])
     keys = [(CONFIG, NOW - 600, NOW + 3_000), (second, NOW + 2_400, NOW + 6_000)]
@@ -139,28 +162,7 @@ def _accepted() -> Iterator[Scenario]:
         ],
     }
     comment = "A replica's directory: this epoch's key and the next."
-    yield _one("directory", comment, "accept", signed(both), directory=stated)
-    eight = [encode(key_config(KEM_KEY, NOW + 10 * place, NOW + EPOCH)) for place in range(8)]
-    announcing = signed(directory(next_identity_hash=HASH), delegation(next_identity_hash=HASH))
-    early = delegated(not_before=NOW + WINDOW)
-    rows: list[Row] = [
-        ("eight_keys", "The most that a directory holds.", listing(configs=eight)),
-        ("next_identity", "A hash of the identity that will follow.", announcing),
-        ("oldest", "Issued W seconds ago.", listing(issued_at=NOW - WINDOW)),
-        ("newest", "Dated W seconds ahead.", listing(issued_at=NOW + WINDOW)),
-        ("last_second", "At expires_at itself.", listing(issued_at=NOW - 10, expires_at=NOW)),
-        ("started_when_issued", "Its replica has just started.", listing(started_at=NOW)),
-        ("longest_lifetime", "172,800 seconds.", listing(expires_at=NOW + 2 * DAY)),
-        (
-            "config_validity_longest",
-            "172,800 seconds.",
-            listing(configs=[listed_config(not_after=NOW - 600 + 2 * DAY)]),
-        ),
-        ("delegation_without_end", "A not_after of 2^64 - 1.", delegated(not_after=(1 << 64) - 1)),
-        ("delegation_last_second", "At the delegation's not_after itself.", delegated(not_after=NOW)),
-        ("delegation_first_second", "W seconds before the delegation's not_before.", early),
-    ]
-    yield from _each("accept", rows)
+    return _one("directory", comment, "accept", signed(both), directory=stated)
 
 
 def _foreign() -> Iterator[Scenario]:
@@ -171,7 +173,7 @@ def _foreign() -> Iterator[Scenario]:
         ("foreign_directory", "Another bridge's directory under our delegation.", signed(said)),
         ("foreign_delegation", "Our directory under another bridge's delegation.", theirs),
     ]
-    yield from _each("foreign_identity", rows)
+    yield from each("foreign_identity", rows)
 
 
 def _signatures() -> Iterator[Scenario]:
@@ -191,7 +193,7 @@ def _signatures() -> Iterator[Scenario]:
         ("successor_not_delegated", "Only the replica announces a successor.", usurped),
         ("successor_left_out", "Only the identity announces it.", delegated(next_identity_hash=HASH)),
     ]
-    yield from _each("bad_delegation", delegations)
+    yield from each("bad_delegation", delegations)
     by_identity = signed(replica=IDENTITY)
     as_delegation = replaced(signature=sign(REPLICA, DELEGATION_LABEL, good.directory))
     altered = replaced(directory=encode(directory(sequence=8)))
@@ -203,7 +205,7 @@ def _signatures() -> Iterator[Scenario]:
         ("signature_missing", "No signature.", replaced(signature=b"")),
         ("directory_altered", "A later sequence than the one signed.", altered),
     ]
-    yield from _each("bad_signature", directories)
+    yield from each("bad_signature", directories)
 
 
 def _dates() -> Iterator[Scenario]:
@@ -215,7 +217,7 @@ def _dates() -> Iterator[Scenario]:
         ("stale", "Issued W + 1 seconds ago.", listing(issued_at=NOW - WINDOW - 1)),
         ("expired", "One second after expires_at.", listing(issued_at=NOW - 20, expires_at=NOW - 1)),
     ]
-    yield from _each("stale", stale)
+    yield from each("stale", stale)
     early = delegated(not_before=NOW + WINDOW + 1)
     later = signed(directory(issued_at=NOW - 10), delegation(not_before=NOW + WINDOW - 9))
     joined = "Valid now, and not when the directory was issued: a relay put the two together."
@@ -224,7 +226,7 @@ def _dates() -> Iterator[Scenario]:
         ("delegation_not_yet_valid", "W + 1 seconds before its not_before.", early),
         ("delegation_of_another_time", joined, later),
     ]
-    yield from _each("bad_delegation", delegations)
+    yield from each("bad_delegation", delegations)
 
 
 def _malformed() -> Iterator[Scenario]:
@@ -242,24 +244,22 @@ def _malformed() -> Iterator[Scenario]:
         ("directory_not_protobuf", "A field that ends before its length.", signed(cut)),
         ("delegation_not_protobuf", "A field that ends early.", signed(delegated=cut)),
         ("config_not_protobuf", "A field that ends before its length.", no_message),
-        (
-            "config_public_key_short",
-            "1,216 bytes.",
-            listing(configs=[listed_config(public_key=bytes(1_215))]),
-        ),
-        ("config_validity_empty", "No moment at all.", listing(configs=[listed_config(not_after=NOW - 600)])),
-        (
-            "config_validity_too_long",
-            "172,810 seconds.",
-            listing(configs=[listed_config(not_after=NOW - 590 + 2 * DAY)]),
-        ),
-        ("config_validity_uneven", "Multiples of 10.", listing(configs=[listed_config(not_after=NOW + 1)])),
     ]
-    yield from _each("malformed", rows)
+    yield from each("malformed", rows)
+
+
+def _configs() -> Iterator[Scenario]:
+    configs = {
+        "public_key_short": ("1,216 bytes.", listed_config(public_key=bytes(1_215))),
+        "validity_empty": ("No moment at all.", listed_config(not_after=NOW - 600)),
+        "validity_too_long": ("172,810 seconds.", listed_config(not_after=NOW - 590 + 2 * DAY)),
+        "validity_uneven": ("Multiples of 10.", listed_config(not_after=NOW + 1)),
+    }
+    for name, (comment, config) in configs.items():
+        yield _one(f"config_{name}", comment, "malformed", listing(configs=[config]))
     comment = "Beside a good key, one of a suite that is not ours."
-    yield _one(
-        "downgrade_refused", comment, "unknown_suite", listing(configs=[CONFIG, listed_config(suite=2)])
-    )
+    other_suite = listing(configs=[CONFIG, listed_config(suite=2)])
+    yield _one("downgrade_refused", comment, "unknown_suite", other_suite)
 
 
 def listed_config(**changes: int | bytes) -> bytes:

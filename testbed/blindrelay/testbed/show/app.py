@@ -17,7 +17,7 @@ from starlette.routing import Mount, Route
 from blindrelay.client.endpoint import Access, OwnNamesOnly
 from blindrelay.testbed.html import render
 from blindrelay.testbed.show.events import Events
-from blindrelay.testbed.show.exchange import RELAYS, Exchanges
+from blindrelay.testbed.show.exchange import RELAYS, SHAPES, Exchanges
 from blindrelay.testbed.show.tricks import TRICKS
 
 MAX_PROMPT: Final = 2_000
@@ -42,7 +42,9 @@ def show_app(
     """The application. `said` has the words for the page's placeholders."""
 
     async def page(_: Request) -> Response:
-        return HTMLResponse(render(_STATIC / "page.html", tricks=TRICKS, **said), headers=_HEADERS)
+        return HTMLResponse(
+            render(_STATIC / "page.html", tricks=TRICKS, shapes=SHAPES, **said), headers=_HEADERS
+        )
 
     async def stream(_: Request) -> Response:
         async def lines() -> AsyncIterator[str]:
@@ -57,9 +59,12 @@ def show_app(
     async def ask(request: Request) -> Response:
         wanted = await _json(request)
         prompt, relay = wanted.get("prompt"), wanted.get("relay")
+        shape = wanted.get("shape", "balanced")
+        if not isinstance(shape, str) or shape not in SHAPES or not isinstance(relay, str):
+            shape, relay = "", ""
         if not isinstance(prompt, str) or not prompt.strip() or relay not in RELAYS:
-            return JSONResponse({"error": "a prompt, and a relay that there is"}, 400)
-        task = asyncio.create_task(exchanges.ask(prompt[:MAX_PROMPT], relay))
+            return JSONResponse({"error": "a prompt, and a relay and a shape that there are"}, 400)
+        task = asyncio.create_task(exchanges.ask(prompt[:MAX_PROMPT], relay, shape))
         running.add(task)
         task.add_done_callback(running.discard)
         return JSONResponse({}, 202)

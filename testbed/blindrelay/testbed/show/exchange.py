@@ -23,6 +23,13 @@ from blindrelay.testbed.topology import Testbed
 
 HONEST: Final = "honest"
 READING: Final = "reading"
+SHAPES: Final = {
+    "balanced": "cells on a clock, the default",
+    "strict": "larger and slower cells, fewer lengths",
+    "off": "records as the text comes",
+}
+"""What the sizes and times of a response may be, by the name of the client's option."""
+
 RELAYS: Final = (HONEST, *TRICKS, READING)
 """What the relay can be, by name: the real one, one that plays a trick, and one that is not BlindRelay's."""
 
@@ -35,21 +42,21 @@ class Exchanges:
         self._events = events
         self._one_at_a_time = asyncio.Lock()
 
-    async def ask(self, prompt: str, relay: str) -> None:
-        """Returns when the exchange has ended. `relay` is one of RELAYS."""
+    async def ask(self, prompt: str, relay: str, shape: str) -> None:
+        """Returns when the exchange has ended. `relay` is one of RELAYS, `shape` one of SHAPES."""
         async with self._one_at_a_time:
             self._say("begin", prompt=prompt, relay=relay)
             held, text = Held(self._events), list[str]()
             try:
-                async with self._way(relay, held) as way:
+                async with self._way(relay, shape, held) as way:
                     await self._through(way, prompt, text)
             finally:
                 held.search([prompt, "".join(text)])
                 self._say("over")
 
-    def _way(self, relay: str, held: Held) -> AbstractAsyncContextManager[Way]:
+    def _way(self, relay: str, shape: str, held: Held) -> AbstractAsyncContextManager[Way]:
         if relay == HONEST:
-            return through_the_relay(self._bed, held)
+            return through_the_relay(self._bed, shape, held)
         if relay == READING:
             return through_a_reading_relay(self._bed, held)
         return through_a_hostile_relay(self._bed, held, TRICKS[relay])

@@ -24,6 +24,11 @@ class Held:
         self._events = events
         self._bytes: list[bytes] = []
 
+    @property
+    def messages(self) -> int:
+        """How much it had so far: envelope, messages and what it read."""
+        return len(self._bytes)
+
     def envelope(self, encoded: bytes, at: float | None = None) -> None:
         """What a relay is to read: it is all the metadata that goes on."""
         self._bytes.append(encoded)

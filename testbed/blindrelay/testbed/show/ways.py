@@ -26,6 +26,9 @@ _LOOK_SECONDS: Final = 0.03
 _SETTLE_SECONDS: Final = 0.2
 """What a relay still does when the client has all that it gets."""
 
+_QUIET_SECONDS: Final = 0.6
+"""More than two ticks of the slowest shape."""
+
 _NOTHING: Final = "nothing of this exchange; once a minute, how many of all exchanges ended how"
 
 
@@ -37,15 +40,16 @@ class Way(NamedTuple):
 
 
 @asynccontextmanager
-async def through_the_relay(bed: Testbed, held: Held) -> AsyncIterator[Way]:
+async def through_the_relay(bed: Testbed, shape: str, held: Held) -> AsyncIterator[Way]:
     """The real relay, with the testbed's tap, and what it writes down meanwhile."""
     tap = bed.follow_tap()
     tap.new()
     log = bed.parts["relay"].stderr
     watch = asyncio.create_task(_watch(held, tap.new))
     try:
-        async with _sealed(bed.relay) as way:
+        async with _sealed(bed.relay, shape) as way:
             yield way
+            await _quiet(held)
         await asyncio.sleep(_SETTLE_SECONDS)
     finally:
         watch.cancel()
@@ -59,7 +63,7 @@ async def through_a_hostile_relay(bed: Testbed, held: Held, trick: Trick) -> Asy
     hook = trick.hook(held)
     relay = HostileRelay([bed.parts["bridge"].listening], hook)
     async with relay.running() as address:
-        async with _sealed(bed.connection(str(address))) as way:
+        async with _sealed(bed.connection(str(address)), "off") as way:
             yield way
         await asyncio.sleep(_SETTLE_SECONDS)
     for opened in hook.loot:
@@ -89,9 +93,18 @@ async def through_a_reading_relay(bed: Testbed, held: Held) -> AsyncIterator[Way
 
 
 @asynccontextmanager
-async def _sealed(connection: str) -> AsyncIterator[Way]:
-    async with SealedTransport(connection) as sealed, sealed.async_httpx_client(timeout=TIMEOUT) as client:
+async def _sealed(connection: str, shape: str) -> AsyncIterator[Way]:
+    shaped = f"{connection}&shape={shape}"
+    async with SealedTransport(shaped) as sealed, sealed.async_httpx_client(timeout=TIMEOUT) as client:
         yield Way(client, URL)
+
+
+async def _quiet(held: Held) -> None:
+    """Waits until no further message passes: the cells after the end of a shaped response do."""
+    before = -1
+    while before != held.messages:
+        before = held.messages
+        await asyncio.sleep(_QUIET_SECONDS)
 
 
 async def _watch(held: Held, new: Callable[[], list[Forwarded]]) -> None:

@@ -26,6 +26,23 @@ function follow(party, change) {
   if (atEnd) log.scrollTop = log.scrollHeight;
 }
 
+// One bar for each message: when it passed, and how large it was (each doubling above 64 bytes is as high as the last).
+const strip = of("strip"), LEAST_SECONDS = 2;
+let passed = [];
+
+function draw(said, way) {
+  passed.push({ at: Math.max(0, said.at - began), size: said.size, way });
+  const seconds = Math.max(LEAST_SECONDS, ...passed.map((each) => each.at)) * 1.02;
+  strip.replaceChildren(...passed.map(({ at, size, way }) => {
+    const bar = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+    const height = Math.min(100, Math.max(4, 9 * Math.log2(size / 64)));
+    for (const [name, value] of Object.entries({ x: 1000 * at / seconds, y: 100 - height, width: 4, height, class: way }))
+      bar.setAttribute(name, value);
+    return bar;
+  }));
+  of("strip-about").textContent = `${count(passed.length, "message")} in ${seconds.toFixed(1)} seconds: what sizes and times tell`;
+}
+
 const label = (text) => element("b", "", text);
 const text = (shown) => shown ? shown.textContent : "";
 const count = (number, one) => number.toLocaleString("en") + " " + one + (number === 1 ? "" : "s");
@@ -51,6 +68,7 @@ function message(said, way) {
 
 function begin(said) {
   for (const log of Object.values(logs)) log.firstElementChild.replaceChildren();
+  strip.replaceChildren(); of("strip-about").textContent = ""; passed = [];
   began = said.at; relay = said.relay; found.textContent = ""; ending = answer = opened = raw = read = null;
   document.querySelector("main").dataset.relay = relay;
   of("relay-process").textContent = { honest: relayProcess, reading: "a plain gateway; needs no key" }[relay]
@@ -108,8 +126,8 @@ const told = {
       const fields = Object.entries(said.fields).map(([name, value]) => name + "  " + value).join("\n");
       entry("relay", "", element("b", "", since(said), " reads the envelope, ", count(said.size, "byte")), element("pre", "", fields));
     },
-    up(said) { message(said, "to the bridge"); },
-    down(said) { message(said, "to the client"); },
+    up(said) { message(said, "to the bridge"); draw(said, "up"); },
+    down(said) { message(said, "to the client"); draw(said, "down"); },
     read(said) {
       if (read && readAs === said.label) return follow("relay", () => read.append(said.text));
       read = element("pre", "", said.text); readAs = said.label;
@@ -150,7 +168,7 @@ of("ask").addEventListener("submit", async (event) => {
   if (!form.get("prompt").trim()) { state.className = ""; state.textContent = "Write something to ask."; return; }
   button.disabled = true;
   const sent = await fetch("ask", { method: "POST", headers: { "content-type": "application/json" },
-    body: JSON.stringify({ prompt: form.get("prompt"), relay: form.get("relay") }) }).catch(() => null);
+    body: JSON.stringify({ prompt: form.get("prompt"), relay: form.get("relay"), shape: form.get("shape") }) }).catch(() => null);
   if (!sent) failed("The live view does not answer.");
   else if (!sent.ok) failed("That was not taken.");
 });
