@@ -21,7 +21,7 @@ LOCKING := pip-tools==7.6.2
 LOCK = CUSTOM_COMPILE_COMMAND="make lock" .venv-lock/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
   --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --constraint constraints.txt
 
-.PHONY: demo test lock lint types fmt proto proto-check vectors vectors-check test-oldest attack show live-view-image evidence evidence-leaks audit wheel-check fuzz mutants soak coverage bench bench-quick clean npm-packages test-sdks compatibility site
+.PHONY: demo test lock lint types fmt proto proto-check vectors vectors-check test-oldest attack show live-view-image evidence evidence-leaks audit wheel-check fuzz mutants soak coverage bench bench-quick leakage clean npm-packages test-sdks compatibility site
 
 demo: .venv/ready
 	@$(BIN)/python -m blindrelay.testbed demo $(ARGS)
@@ -133,6 +133,14 @@ bench: .venv/ready .venv-peers/ready .venv-litellm/ready
 bench-quick: .venv/ready .venv-peers/ready .venv-litellm/ready
 	$(BIN)/python -m bench run --quick $(ARGS)
 
+# About twenty minutes on two quiet cores; it writes docs/benchmarks/leakage and the picture in the README.
+leakage: .venv-leakage/ready
+	.venv-leakage/bin/python -m bench leakage --document $(ARGS)
+
+.venv-leakage/ready: pyproject.toml constraints.txt
+	@$(MAKE_VENV) .venv-leakage -c constraints.txt -e '.[dev,leakage]'
+	@touch $@
+
 # What is measured beside ours, in environments of their own. Without them a comparison says what it lacks.
 .venv-peers/ready: Makefile
 	@$(MAKE_VENV) .venv-peers $(PEERS) \
@@ -194,4 +202,4 @@ npm-packages:
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-codegen .venv-docs .venv-lock .venv-oldest .venv-sdks .venv-peers .venv-litellm .npm dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-codegen .venv-docs .venv-lock .venv-oldest .venv-sdks .venv-peers .venv-litellm .venv-leakage .npm dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -14,6 +14,7 @@ from bench.chain import ROOT, UnavailableError
 from bench.compare import compared
 from bench.comparisons import COMPARISONS
 from bench.document import write_document
+from bench.leakage.command import add_leakage
 from bench.own import Own, own
 from bench.plan import FULL, QUICK
 from bench.programs import missing
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; returns the exit code: 1 if a comparison failed altogether."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure BlindRelay beside others.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_run, _add_document, _add_compare, _add_own, _add_body_checks):
+    for add in (_add_run, _add_document, _add_compare, _add_own, _add_body_checks, _add_leakage):
         add(commands)
     arguments = parser.parse_args(argv)
     code: int = arguments.do(arguments)
@@ -160,3 +161,7 @@ def _add_body_checks(commands: Commands) -> None:
 def _body_checks(arguments: argparse.Namespace) -> int:
     print(body_checks(arguments.size))
     return 0
+
+
+def _add_leakage(commands: Commands) -> None:
+    add_leakage(commands.add_parser("leakage", help="what sizes and times at the relay tell, and the costs"))

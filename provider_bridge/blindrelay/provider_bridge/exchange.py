@@ -25,7 +25,7 @@ from blindrelay.provider_bridge.frame_filter import FrameFilter, MessageFilter, 
 from blindrelay.provider_bridge.grid import Grid
 from blindrelay.provider_bridge.pacer import CellSource, Pacer, coming
 from blindrelay.provider_bridge.policy.request_policy import PlannedCall, plan_call
-from blindrelay.provider_bridge.policy.shaping import expects_events
+from blindrelay.provider_bridge.policy.shaping import expects_events, shape_of
 from blindrelay.provider_bridge.providers import Provider
 from blindrelay.provider_bridge.request_body import discard_request, read_body
 from blindrelay.provider_bridge.request_budget import RequestBudget, Share
@@ -40,6 +40,7 @@ from blindrelay.v1.inner_pb2 import (
     ERROR_CODE_DEADLINE,
     ERROR_CODE_DRAINING,
     ERROR_CODE_INTERNAL,
+    EXCHANGE_KIND_EXCHANGE,
     EXECUTION_NOT_STARTED,
     EXECUTION_STARTED,
     EXECUTION_UNKNOWN,
@@ -50,6 +51,9 @@ from blindrelay.v1.outer_status import OuterStatus
 
 FAREWELL_SECONDS: Final = 10.0
 """For an error's record to be sent; the exchange's own time may be over."""
+
+_REFUSED_SECONDS: Final = 60
+"""The time for a request whose head is refused: the shortest deadline class."""
 
 _OUTER_STATUS: Final = {
     ERROR_CODE_DEADLINE: OuterStatus.DEADLINE,
@@ -136,14 +140,27 @@ class Exchange:
     async def _serve(self) -> None:
         if self._runtime.draining:
             raise SealedError(ERROR_CODE_DRAINING, "the bridge is shutting down", EXECUTION_NOT_STARTED)
-        call = plan_call(self._claimed.first.head, self._runtime.providers)
-        self._end_after(call.deadline)
         with self._runtime.budget.share(self._peer) as share:
+            call = await self._plan(share)
+            self._end_after(call.deadline)
             if call.allowed.tunnel:
                 await self._tunnel(call, share)
                 return
             body = await self._body(call, share)
             await self._call(call, body, share)
+
+    async def _plan(self, share: Share) -> PlannedCall:
+        """The call. A refusal comes when a response would begin, in the same shape."""
+        head = self._claimed.first.head
+        try:
+            return plan_call(head, self._runtime.providers)
+        except SealedError:
+            if head.kind == EXCHANGE_KIND_EXCHANGE and (shape := shape_of(head)) is not None:
+                self._end_after(_REFUSED_SECONDS)
+                body = await read_body(self._claimed, self._context, share, self._runtime.max_request)
+                headers = [(item.name, item.value) for item in head.headers]
+                self._accept(shape, expects_events(head.url.encode(), headers, body))
+            raise
 
     def _end_after(self, seconds: int) -> None:
         """The deadline class counts from the envelope's issued_at, however long the call was on its way."""
@@ -156,7 +173,7 @@ class Exchange:
         """The body as it goes to the provider, once it has been checked."""
         limit = self._runtime.max_request
         body = await read_body(self._claimed, self._context, share, limit)
-        self._accept(call, body)
+        self._accept(call.shape, expects_events(call.url.target, call.headers, body))
         if call.coding is not None:
             body = await decode_body(body, call.coding, share, limit)
         if body and call.bodiless:
@@ -165,14 +182,14 @@ class Exchange:
             await self._runtime.checker.check(call.check, body)
         return body
 
-    def _accept(self, call: PlannedCall, body: bytearray) -> None:
+    def _accept(self, shape: CellShape | None, events: bool) -> None:
         """Starts the clock of a shaped response."""
-        if call.shape is None:
+        if shape is None:
             return
-        if expects_events(call.url.target, call.headers, body):
-            self._pacer = self._paced(call.shape)
+        if events:
+            self._pacer = self._paced(shape)
         else:
-            self._grid = Grid(call.shape.grid)
+            self._grid = Grid(shape.grid)
 
     def _paced(self, shape: CellShape) -> Pacer:
         return Pacer(self._claimed.response.in_cells(shape), self._send, Grid(shape.tick))

@@ -28,19 +28,26 @@ class Pacer:
         self.cells = cells
         self._send = send
         self._ticks = ticks
+        self._is_due = False
 
     async def run(self, fill: Fill) -> None:
-        """Until the response's end has been added. Raises what `fill` raises."""
+        """Until the response's end has been added. Raises what `fill` raises; that cell is due then."""
         while not self.cells.ended:
             await self._ticks.wait()
+            self._is_due = True
             fill(self.cells)
-            await self._send([self.cells.cell()])
+            await self._send_cell()
 
     async def finish(self) -> None:
         """Sends the rest of the cells."""
         while not self.cells.finished:
-            await self._ticks.wait()
-            await self._send([self.cells.cell()])
+            if not self._is_due:
+                await self._ticks.wait()
+            await self._send_cell()
+
+    async def _send_cell(self) -> None:
+        self._is_due = False
+        await self._send([self.cells.cell()])
 
 
 class CellSource:

@@ -1,4 +1,4 @@
-"""The command line: python -m blindrelay.testbed up | demo | attack | evidence | audit | show."""
+"""The command line: python -m blindrelay.testbed up | demo | attack | evidence | audit | show | trace."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Final, NoReturn, get_args
 
 from blindrelay.testbed.demo import QUESTION, REAL_MODEL, run_demo
-from blindrelay.testbed.errors import TestbedError, UnavailableError
+from blindrelay.testbed.errors import InputError, TestbedError, UnavailableError
 from blindrelay.testbed.providers import ProviderKind, talking_provider
 from blindrelay.testbed.topology import Testbed
 from blindrelay.v1.console import HonestParser, run_printing
@@ -45,7 +45,7 @@ def _run(argv: Sequence[str] | None) -> int:
         given.run(given)
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except (UnavailableError, ConfigurationError) as error:
+    except (InputError, UnavailableError, ConfigurationError) as error:
         return _complain(error, 2)
     except (TestbedError, BlindRelayError) as error:
         return _complain(error, 1)
@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="blindrelay-testbed", description="A whole BlindRelay on this machine, to try and to test."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_up, _add_demo, _add_attack, _add_evidence, _add_show, _add_audit):
+    for add in (_add_up, _add_demo, _add_attack, _add_evidence, _add_show, _add_audit, _add_trace):
         add(commands)
     return parser
 
@@ -127,6 +127,31 @@ def _add_audit(commands: Commands) -> None:
     audit.set_defaults(run=_audit)
 
 
+def _add_trace(commands: Commands) -> None:
+    from blindrelay.testbed.trace.command import FORM
+
+    trace = commands.add_parser(
+        "trace",
+        help="record sizes and times at the relay while a provider replays texts",
+        epilog=FORM,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    shapes = ("off", "balanced", "strict")
+    trace.add_argument("--shape", choices=shapes, default="balanced", help="profile (default: balanced)")
+    trace.add_argument("--texts", type=Path, required=True, metavar="FILE", help="what to replay")
+    trace.add_argument(
+        "--parallel", type=_count, default=1, metavar="N", help="exchanges at once (default: 1)"
+    )
+    trace.set_defaults(run=_trace)
+
+
+def _count(text: str) -> int:
+    """A number of exchanges at once. Raises ValueError, as argparse wants it."""
+    if not 1 <= (number := int(text)) <= 1_000:
+        raise ValueError
+    return number
+
+
 def _add_provider(command: argparse.ArgumentParser, default: str) -> None:
     choices = get_args(ProviderKind)
     command.add_argument("--provider", choices=choices, help=f"who answers (default: {default})")
@@ -164,6 +189,12 @@ def _audit(given: argparse.Namespace) -> None:
     from blindrelay.testbed.audit.command import run_command
 
     run_command(given.sbom, as_json=given.json)
+
+
+def _trace(given: argparse.Namespace) -> None:
+    from blindrelay.testbed.trace.command import run_trace
+
+    run_trace(given.shape, given.texts, given.parallel)
 
 
 def _up(given: argparse.Namespace) -> None:

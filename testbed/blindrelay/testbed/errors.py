@@ -3,6 +3,7 @@
 TestbedError
 ├── PartDiedError         a process ended although nobody stopped it
 ├── PartNotReadyError     a process runs and does not become ready
+├── InputError            a file that was given is wrong
 └── UnavailableError      something is not installed or not set
 """
 
@@ -23,6 +24,10 @@ class PartDiedError(TestbedError):
 
 class PartNotReadyError(TestbedError):
     """A part runs, and did not become ready in time."""
+
+
+class InputError(TestbedError):
+    """A file that was given cannot be read, or is wrong; the message says where."""
 
 
 class UnavailableError(TestbedError):

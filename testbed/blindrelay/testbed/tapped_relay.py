@@ -11,9 +11,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from blindrelay.relay_node import Relay, read_relay_config
+from blindrelay.relay_node import ChannelFactory, Relay, read_relay_config
 from blindrelay.serving import Address, Announce, command_parser, run_command
 from blindrelay.testbed.tap import Tap
 from blindrelay.testing.tapped_channel import tapped
@@ -22,7 +23,11 @@ from blindrelay.testing.tapped_channel import tapped
 def main() -> int:
     """Runs the command; returns its exit code."""
     file, keep, *arguments = sys.argv[1:]
-    open_channel = tapped(Tap(Path(file), int(keep)).opened)
+    return serve_with(tapped(Tap(Path(file), int(keep)).opened), arguments)
+
+
+def serve_with(open_channel: ChannelFactory, arguments: Sequence[str]) -> int:
+    """Runs the relay's command line with channels of another kind; returns its exit code."""
 
     def serve(arguments: argparse.Namespace, announce: Announce) -> None:
         def on_ready(address: Address) -> None:

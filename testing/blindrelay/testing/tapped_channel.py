@@ -7,7 +7,7 @@ all that is used here.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
 
 import grpc
 
@@ -53,6 +53,8 @@ class TappedCall:
 class TappedChannel:
     """A channel to a bridge whose exchanges are shown; all else is the channel's own."""
 
+    call_type: ClassVar[type[TappedCall]] = TappedCall
+
     def __init__(self, channel: grpc.aio.Channel, observing: Observing) -> None:
         self._channel = channel
         self._observing = observing
@@ -64,7 +66,7 @@ class TappedChannel:
         exchange = self._channel.stream_stream(method, *arguments, **options)
 
         def call(*, metadata: Metadata = (), **more: Any) -> TappedCall:
-            return TappedCall(exchange(metadata=tuple(metadata), **more), self._observing(metadata))
+            return self.call_type(exchange(metadata=tuple(metadata), **more), self._observing(metadata))
 
         return call
 

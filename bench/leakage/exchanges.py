@@ -1,0 +1,80 @@
+"""What is recorded in every shape: one list of replays, each with a label that tells its games."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from bench.leakage.corpus import known_answers, topic_texts
+from bench.leakage.plan import Plan
+from bench.leakage.rhythms import MODELS, USUAL, Rhythm
+from blindrelay.testbed.trace.texts import Ending, Replay, pieces
+
+RATES: Final = (30, 100, 300)
+LENGTHS: Final = (256, 1_000)
+"""Tokens a second and tokens of the answers whose bytes are counted."""
+
+ENDINGS: Final[tuple[Ending, ...]] = ("stop", "length", "error", "cut", "refused")
+
+
+def replays(plan: Plan, source: Path | None, seed: int) -> tuple[str, list[Replay]]:
+    """The name of the known answers' source, and everything to record, in a shuffled order."""
+    chance = random.Random(seed)
+    name, known = known_answers(plan.answers, round(USUAL.rate * plan.longest * 0.8), source, chance)
+    made = [
+        _said(text, USUAL, chance, plan, {"game": "identify", "answer": number})
+        for number, text in enumerate(known)
+        for _ in range(plan.draws)
+    ]
+    made += _about_topics(plan, chance)
+    made += _by_models(plan, chance)
+    made += _counted(known)
+    chance.shuffle(made)
+    return name, made
+
+
+def of_game(game: str) -> Callable[[Any], bool]:
+    """Whether a label belongs to a game."""
+    return lambda label: isinstance(label, dict) and label.get("game") == game
+
+
+def _about_topics(plan: Plan, chance: random.Random) -> list[Replay]:
+    texts = topic_texts(plan.prompts, round(USUAL.rate * plan.longest * 0.8), chance)
+    return [
+        _said(text.words, USUAL, chance, plan, {"game": "topic", "topic": text.topic, "prompt": text.prompt})
+        for text in texts
+    ]
+
+
+def _by_models(plan: Plan, chance: random.Random) -> list[Replay]:
+    texts = [text.words for text in topic_texts(max(1, plan.model_texts // 20 + 1), 400, chance)]
+    said = chance.sample(texts, plan.model_texts)
+    return [
+        _said(text, rhythm, chance, plan, {"game": "model", "model": number, "prompt": place})
+        for number, rhythm in enumerate(MODELS)
+        for place, text in enumerate(said)
+    ]
+
+
+def _counted(known: list[str]) -> list[Replay]:
+    """Answers at a steady rate, whose bytes are compared; and short ones of every ending."""
+    made, words = [], " ".join(known).split()
+    for rate in RATES:
+        for length in LENGTHS:
+            label = {"game": "bytes", "rate": rate, "tokens": length}
+            made.append(Replay(label, " ".join(words[:length]), (1_000 / rate,) * length))
+    for ending in ENDINGS:
+        label = {"game": "ending", "ending": ending}
+        made.append(Replay(label, " ".join(words[:60]), (25.0,) * 60, ending))
+    return made
+
+
+def _said(text: str, rhythm: Rhythm, chance: random.Random, plan: Plan, label: dict[str, Any]) -> Replay:
+    """A text in a rhythm, as many pieces of it as fit into the plan's longest answer."""
+    gaps, said = rhythm.gaps(len(pieces(text)), chance), pieces(text)
+    time, count = 0.0, 0
+    while count < len(gaps) and (time := time + gaps[count]) < 1_000 * plan.longest:
+        count += 1
+    return Replay(label, "".join(said[:count]), tuple(gaps[:count]))

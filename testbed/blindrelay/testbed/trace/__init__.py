@@ -1,0 +1,1 @@
+"""Traces: what the real relay sees of texts that a provider replays."""

@@ -1,0 +1,124 @@
+"""The leakage lab: its attacks win where something leaks, and find nothing where nothing does."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("sklearn", reason="needs the extra leakage")
+pytest.importorskip("lightgbm", reason="needs the extra leakage")
+
+from bench.leakage.controls import speculative
+from bench.leakage.corpus import known_answers, topic_texts
+from bench.leakage.exchanges import replays
+from bench.leakage.figures import Figure, table
+from bench.leakage.games import bits, endings, entropy, identify, model, topic
+from bench.leakage.plan import QUICK
+from bench.leakage.request_sizes import request_figures
+from bench.leakage.run import lost_controls
+from bench.leakage.traces import Recording, load_traces
+from blindrelay.testbed.trace.texts import pieces
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of the libraries with the attacks
+
+
+def cells(count: int, size: int = 515) -> list[list[Any]]:
+    return [[0, "up", 5_270], *([100.0 * number, "down", size] for number in range(1, count + 1))]
+
+
+def recorded(folder: Path, shape: str, *exchanges: tuple[Any, list[list[Any]]]) -> Recording:
+    file = folder / "traces.jsonl"
+    file.write_text(
+        "".join(json.dumps({"label": label, "trace": trace}) + "\n" for label, trace in exchanges)
+    )
+    return Recording(shape, load_traces(file))
+
+
+def labels(folder: Path, leaking: bool) -> Recording:
+    """Eight answers, four times each, on topics of their own, by models of their own."""
+    made = []
+    for game, name in (("identify", "answer"), ("topic", "topic"), ("model", "model")):
+        for each in range(8):
+            for draw in range(4):
+                count = 20 + 10 * each if leaking else 64
+                made.append(({"game": game, name: each, "prompt": f"{each}/{draw}"}, cells(count)))
+    return recorded(folder, "balanced", *made)
+
+
+@pytest.mark.parametrize("game", [identify, model])
+def test_who_was_it_is_won_only_if_something_leaks(game: Any, tmp_path: Path) -> None:
+    assert all(figure.value == 1 for figure in game(labels(tmp_path, leaking=True), 1))
+    assert all(figure.value <= 0.3 for figure in game(labels(tmp_path, leaking=False), 1))
+
+
+def test_topic_is_won_only_if_something_leaks(tmp_path: Path) -> None:
+    leaking, quiet = (
+        [figure.value for figure in topic(labels(tmp_path, leaking=leaking), 1) if "AUPRC" in figure.row]
+        for leaking in (True, False)
+    )
+    assert min(leaking) > 0.5
+    assert max(quiet) < 0.1
+
+
+def test_bits_count_buckets_and_leave_late_answers_out(tmp_path: Path) -> None:
+    late = cells(64)
+    late[10][0] += 70
+    made = recorded(tmp_path, "balanced", *[(n, cells(64 * (1 + n % 2))) for n in range(8)], ("late", late))
+    sizes, average, both, share = (figure.value for figure in bits(made))
+    assert (sizes, both) == (1, 1)
+    assert average == pytest.approx(entropy([0] * 5 + [1] * 4))
+    assert share == pytest.approx(1 / 9)
+
+
+def test_endings_are_compared(tmp_path: Path) -> None:
+    ends = [({"game": "ending", "ending": end}, cells(64 + (end == "error"))) for end in ("stop", "error")]
+    assert [figure.value for figure in endings(recorded(tmp_path, "strict", *ends))] == [2]
+
+
+def test_control_of_speculative_decoding_is_won() -> None:
+    texts = [text.words for text in topic_texts(1, 200, random.Random(1))]
+    assert all(figure.met for figure in speculative(texts, 4, 1))
+
+
+def test_lost_control_is_named() -> None:
+    won, lost = (Figure(f"control, {each}", "off", each, target=0.5, least=True) for each in (1.0, 0.1))
+    assert lost_controls([won, lost]) == []
+    assert lost_controls([lost]) == ["control"]
+
+
+def test_table_says_what_was_missed() -> None:
+    made = table([Figure("a", "off", 1.0), Figure("a", "strict", 2.0, 1.0, 3.0, target=1.5)])
+    assert made.splitlines()[-1] == "| a | 1 |  | 2 (1.00-3.00), ≤ 1.50 **missed** |"
+
+
+def test_strict_requests_show_less() -> None:
+    found = {figure.shape: figure.value for figure in request_figures(1) if "bits" in figure.row}
+    assert found["strict"] < 1 < found["balanced"]
+
+
+def test_replays_have_a_gap_for_each_piece_and_end_in_time() -> None:
+    _, made = replays(QUICK, None, 1)
+    assert all(len(pieces(replay.text)) == len(replay.gaps) for replay in made)
+    usual = [replay for replay in made if replay.label["game"] in ("identify", "topic", "model")]
+    assert max(sum(replay.gaps) for replay in usual) < 1_000 * QUICK.longest
+
+
+def test_texts_of_a_folder_are_used(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.txt").write_text(f"text{number} " * 40)
+    name, texts = known_answers(3, 35, tmp_path, random.Random(1))
+    assert (name, sorted({text.split()[0] for text in texts})) == (str(tmp_path), ["text0", "text1", "text2"])
+    assert {len(text.split()) for text in texts} == {35}
+    with pytest.raises(ValueError, match="only 3 texts"):
+        known_answers(4, 35, tmp_path, random.Random(1))
+
+
+def test_wrong_trace_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "traces"
+    file.write_text('{"label": 1, "trace": []}\n{"label": 1}\n')
+    with pytest.raises(ValueError, match="line 2: a label and a trace are needed"):
+        load_traces(file)

@@ -1,0 +1,228 @@
+"""The bridge's real exchange, sealed and paced for real, between a written provider and a noting relay."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import grpc
+
+from blindrelay.provider_bridge import AuditLog, presets
+from blindrelay.provider_bridge.clock import Clock
+from blindrelay.provider_bridge.credentials import Credential
+from blindrelay.provider_bridge.errors import ProviderError
+from blindrelay.provider_bridge.exchange import Exchange, Runtime
+from blindrelay.provider_bridge.exchange_opener import ClaimedExchange
+from blindrelay.provider_bridge.policy.urls import parse_origin
+from blindrelay.provider_bridge.providers import Provider
+from blindrelay.provider_bridge.quota import Quota
+from blindrelay.provider_bridge.request_budget import RequestBudget
+from blindrelay.provider_bridge.stateless.checker import Checker
+from blindrelay.provider_bridge.upstream.failures import Failure, UpstreamError
+from blindrelay.provider_bridge.upstream.provider_call import ProviderResponse
+from blindrelay.sealing import ClientExchange, SealingKey, decapsulate, encapsulate
+from blindrelay.v1.envelope_pb2 import Envelope
+from blindrelay.v1.exchange_pb2 import ExchangeRequest, ExchangeResponse
+from blindrelay.v1.inner_pb2 import (
+    BODY_END_CHUNKED,
+    CREDENTIAL_INJECTED,
+    DEADLINE_CLASS_HOUR,
+    EXCHANGE_KIND_EXCHANGE,
+    EXECUTION_UNKNOWN,
+    Header,
+    RequestHead,
+    ResponsePart,
+    Shaping,
+    ShapingProfile,
+)
+
+CHAT = "https://api.openai.com/v1/chat/completions"
+STREAMED = b'{"model":"m","stream":true,"messages":[{"role":"user","content":"Hello"}]}'
+WHOLE = b'{"model":"m","messages":[{"role":"user","content":"Hello"}]}'
+KEPT = b'{"model":"m","stream":true,"store":true,"messages":[{"role":"user","content":"Hello"}]}'
+
+NOW = int(time.time()) // 10 * 10
+KEY = SealingKey.generate(NOW - 3_600, NOW + 3_600)
+WRITING = 0.004
+"""Seconds until the relay has taken a record."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the provider does.
+
+    Attributes:
+        pieces: seconds since the call, and bytes of the body.
+        head_at: seconds until the head has arrived.
+        failure: instead of a head.
+        cut: whether the body breaks off after its last piece.
+    """
+
+    pieces: Sequence[tuple[float, bytes]] = ()
+    head_at: float = 0.0
+    status: int = 200
+    content_type: bytes = b"text/event-stream"
+    failure: bool = False
+    cut: bool = False
+
+
+@dataclass
+class Seen:
+    """What relay and client have of an exchange.
+
+    Attributes:
+        records: seconds since the request was accepted, and bytes of the gRPC message.
+        body: as the client has it.
+        error: its message, or "".
+    """
+
+    records: list[tuple[float, int]] = field(default_factory=list)
+    status: int = 0
+    body: bytes = b""
+    error: str = ""
+
+    @property
+    def shape(self) -> list[tuple[int, int]]:
+        """Milliseconds and bytes."""
+        return [(round(at * 1_000), size) for at, size in self.records]
+
+
+class _Body:
+    """A ResponseBody whose bytes arrive as an Answer says."""
+
+    def __init__(self, answer: Answer, began: float) -> None:
+        self._answer = answer
+        self._began = began
+        self._waiting = list(answer.pieces)
+        self._arrived = bytearray()
+
+    @property
+    def ended(self) -> bool:
+        self._receive()
+        return not self._waiting and not self._arrived and not self._answer.cut
+
+    def take(self, size: int) -> bytes:
+        self._receive()
+        taken = bytes(self._arrived[:size])
+        del self._arrived[:size]
+        if not taken and not self._waiting and self._answer.cut:
+            raise UpstreamError(Failure.CUT, "the provider cut its response", sent=True)
+        return taken
+
+    async def arrival(self, timeout: float | None) -> bool:
+        self._receive()
+        if not self._arrived and self._waiting:
+            pause = self._began + self._waiting[0][0] - asyncio.get_running_loop().time()
+            await asyncio.sleep(pause if timeout is None else min(pause, timeout))
+            self._receive()
+        return bool(self._arrived) or not self._waiting
+
+    def close(self) -> None:
+        pass
+
+    def _receive(self) -> None:
+        passed = asyncio.get_running_loop().time() - self._began
+        while self._waiting and self._waiting[0][0] <= passed:
+            self._arrived += self._waiting.pop(0)[1]
+
+
+class _Transport:
+    """A ProviderTransport that gives one answer."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    async def call(self, _: object, body: bytearray) -> ProviderResponse:
+        began = asyncio.get_running_loop().time()
+        await asyncio.sleep(self._answer.head_at)
+        if self._answer.failure:
+            raise ProviderError(Failure.REFUSED, "the provider could not be reached", EXECUTION_UNKNOWN)
+        headers = [(b"content-type", self._answer.content_type)]
+        made = cast(Any, _Body(self._answer, began))
+        return ProviderResponse(self._answer.status, headers, made, BODY_END_CHUNKED, close_allowed=False)
+
+
+class _Relay:
+    """The context of the bridge's gRPC call: gives the request, and notes the records."""
+
+    def __init__(self, messages: list[bytes], client: ClientExchange) -> None:
+        self._messages = messages
+        self._client = client
+        self.seen = Seen()
+
+    async def read(self) -> Any:
+        return self._messages.pop(0) if self._messages else grpc.aio.EOF
+
+    async def write(self, message: bytes) -> None:
+        self.seen.records.append((asyncio.get_running_loop().time(), len(message)))
+        self._take(self._client.response.open(ExchangeResponse.FromString(message).sealed))
+        await asyncio.sleep(WRITING)
+
+    def _take(self, part: ResponsePart) -> None:
+        self.seen.status = part.head.status or self.seen.status
+        self.seen.body += part.body
+        self.seen.error += part.error.message
+
+
+def exchange_of(answer: Answer, profile: ShapingProfile.ValueType, **request: Any) -> Any:
+    """One exchange, for in_virtual_time(). It gives what was seen of it."""
+    return _exchange(answer, _head(profile, **request), request.get("body", STREAMED))
+
+
+async def _exchange(answer: Answer, head: RequestHead, body: bytes) -> Seen:
+    claimed, relay = _claimed(head, body)
+    providers = _providers()
+    runtime = Runtime(
+        providers=providers,
+        transport=cast(Any, _Transport(answer)),
+        clock=Clock(),
+        log=AuditLog(lambda _: None),
+        budget=RequestBudget(Quota(1_000_000)),
+        max_request=1_000_000,
+        checker=Checker(providers),
+    )
+    await Exchange(runtime, claimed, cast(Any, relay), b"peer").run()
+    return relay.seen
+
+
+def _head(profile: ShapingProfile.ValueType, url: str = CHAT, **_: Any) -> RequestHead:
+    return RequestHead(
+        kind=EXCHANGE_KIND_EXCHANGE,
+        method="POST",
+        url=url,
+        headers=[Header(name=b"content-type", value=b"application/json")],
+        credential=CREDENTIAL_INJECTED,
+        deadline_class=DEADLINE_CLASS_HOUR,
+        shaping=Shaping(profile=profile),
+    )
+
+
+def _claimed(head: RequestHead, body: bytes) -> tuple[ClaimedExchange, _Relay]:
+    envelope = Envelope(version=1, exchange_id=b"e" * 16, identity=b"i" * 32, key_id=KEY.key_id)
+    envelope.issued_at, envelope.max_units = NOW, 1_000_000
+    encoded = envelope.SerializeToString(deterministic=True)
+    client = encapsulate(encoded, KEY.config)
+    client.request.head(head)
+    first, *more = [*client.request.body(body), *client.request.end()]
+    bridge = decapsulate(encoded, client.encapsulated_secret, KEY)
+    part = bridge.request.open(first)
+    messages = [ExchangeRequest(sealed=sealed).SerializeToString() for sealed in more]
+    return ClaimedExchange(part, bridge.request, bridge.response, NOW), _Relay(messages, client)
+
+
+def _providers() -> tuple[Provider, ...]:
+    known = presets()["openai"]
+    origin = parse_origin("https://api.openai.com")
+    provider = Provider(
+        name="openai",
+        origin=origin,
+        target=origin,
+        credential=Credential(known.credential.header, lambda: known.credential.value(b"sk-test")),
+        injected=known.injected,
+        brought=known.brought,
+        stateless=known.stateless,
+    )
+    return (provider,)
