@@ -14,7 +14,7 @@ from nacl import bindings
 from bench.peers.worker import Case, serve
 from blindrelay.sealing import RequestSealer, ResponseOpener, ResponseSealer
 from blindrelay.v1.inner_pb2 import EXCHANGE_KIND_EXCHANGE, RequestHead, ResponseHead
-from blindrelay.v1.limits import MAX_BODY_PIECE
+from blindrelay.v1.limits import MAX_BODY_PIECE, RESPONSE_NONCE_SIZE
 
 SEAL: Final = "seal 64 KiB"
 OPEN: Final = "open 64 KiB"
@@ -26,8 +26,12 @@ _KEY: Final = os.urandom(32)
 _State = bindings.crypto_secretstream_xchacha20poly1305_state
 
 
+def _key(prefix: bytes) -> bytearray:
+    return bytearray(_KEY)
+
+
 def _our_sealer() -> RequestSealer:
-    sealer = RequestSealer(_KEY)
+    sealer = RequestSealer(_key)
     sealer.head(RequestHead(kind=EXCHANGE_KIND_EXCHANGE, method="POST", url="https://api.example/v1"))
     return sealer
 
@@ -38,7 +42,7 @@ def _our_seal(sealer: RequestSealer) -> None:
 
 
 def _our_records() -> tuple[ResponseOpener, list[bytes]]:
-    sealer, opener = ResponseSealer(_KEY), ResponseOpener(_KEY)
+    sealer, opener = ResponseSealer(_key, os.urandom(RESPONSE_NONCE_SIZE)), ResponseOpener(_key)
     for record in sealer.seal(head=ResponseHead(status=200)):
         opener.open(record)
     return opener, [sealer.seal(body=_PIECE)[0] for _ in range(_RECORDS)]
