@@ -21,7 +21,7 @@ LOCKING := pip-tools==7.6.2
 LOCK = CUSTOM_COMPILE_COMMAND="make lock" .venv-lock/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
   --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --constraint constraints.txt
 
-.PHONY: demo test lock lint types fmt proto proto-check vectors vectors-check test-oldest attack show live-view-image evidence evidence-leaks audit wheel-check fuzz mutants soak coverage bench bench-quick clean npm-aimock test-sdks compatibility site
+.PHONY: demo test lock lint types fmt proto proto-check vectors vectors-check test-oldest attack show live-view-image evidence evidence-leaks audit wheel-check fuzz mutants soak coverage bench bench-quick clean npm-packages test-sdks compatibility site
 
 demo: .venv/ready
 	@$(BIN)/python -m blindrelay.testbed demo $(ARGS)
@@ -51,18 +51,18 @@ audit: .venv/ready
 wheel-check: .venv/ready
 	@$(BIN)/python deploy/verify_release.py --twice $(ARGS)
 
-test: lint types proto-check npm-aimock
+test: lint types proto-check npm-packages
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 # The share of lines and branches that tests in this process reach; what only child processes run is not counted.
-coverage: .venv/ready npm-aimock
+coverage: .venv/ready npm-packages
 	@mkdir -p build
 	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report --format=markdown > build/coverage.md
 	$(BIN)/coverage html --quiet --directory build/coverage
 	$(BIN)/coverage report
 
-test-oldest: .venv-oldest/ready
+test-oldest: .venv-oldest/ready npm-packages
 	.venv-oldest/bin/python -m pytest -n auto --dist loadfile $(ARGS)
 
 # The SDKs that are heavy, in an environment of their own. Their warnings are their own, too.
@@ -164,14 +164,18 @@ bench-quick: .venv/ready .venv-peers/ready .venv-litellm/ready
 	@$(MAKE_VENV) .venv-sdks -c tests/sdks/constraints.txt -e '.[all]' $(SDKS)
 	@touch $@
 
-# What tests need of npm: @copilotkit/aimock, and in test-sdks the SDKs for JavaScript.
-npm-aimock:
+# What tests need of npm: @copilotkit/aimock, what the client in JavaScript uses, and in test-sdks the SDKs for JavaScript.
+npm-packages:
 	@if npm --version >/dev/null 2>&1 && node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'; \
-	  then $(MAKE) --no-print-directory .npm/aimock/ready; \
-	  else echo "There is no npm with Node 20 or later here: the tests with aimock will be skipped."; fi
+	  then $(MAKE) --no-print-directory .npm/aimock/ready .npm/javascript/ready; \
+	  else echo "There is no npm with Node 20 or later here: the tests with aimock and the JavaScript client will be skipped."; fi
 
-.npm/%/ready: tests/%/package.json tests/%/package-lock.json
-	@echo "Installing the npm packages of tests/$*, once."
+.npm/javascript/ready: examples/javascript/package.json examples/javascript/package-lock.json
+.npm/aimock/ready: tests/aimock/package.json tests/aimock/package-lock.json
+.npm/sdks/ready: tests/sdks/package.json tests/sdks/package-lock.json
+
+.npm/aimock/ready .npm/javascript/ready .npm/sdks/ready:
+	@echo "Installing the npm packages of $(patsubst %/,%,$(dir $<)), once."
 	@mkdir -p $(@D)
 	@cp $^ $(@D)
 	@cd $(@D) && npm ci --silent --no-audit --no-fund --ignore-scripts && npm run --silent --if-present finish

@@ -196,13 +196,13 @@ TARGETS: Final[Sequence[Target]] = (
         "2,000 streams at once: goodput over 250 at once, no errors", 0.95, "×", _many_streams, at_least=True
     ),
     Target(
-        "seal 64 KiB in the client over PyNaCl's bare call",
+        "seal 64 KiB in the client over PyNaCl's secretstream call",
         0.5,
         "×",
         _ratio("record_layer", OUR_RECORDS, BARE, _value("cpu_us"), "seal 64 KiB"),
     ),
     Target(
-        "open 64 KiB in the client over PyNaCl's bare call",
+        "open 64 KiB in the client over PyNaCl's secretstream call",
         0.5,
         "×",
         _ratio("record_layer", OUR_RECORDS, BARE, _value("cpu_us"), "open 64 KiB"),

@@ -1,4 +1,4 @@
-"""Sealed peers, library against library, no network; and our record layer against bare secretstream."""
+"""Sealed peers, library against library, no network; and our record layer against PyNaCl's secretstream."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from bench.session import Session
 OURS, HPKE_HTTP, EHBP = "BlindRelay", "hpke-http", "tinfoil-ehbp"
 OUR_RECORDS, BARE = "BlindRelay's record layer", "PyNaCl's secretstream"
 CASES = (*SIZES, STREAM)
-RECORD_CASES = ("seal 64 KiB", "open 64 KiB")
+RECORD_CASES = tuple(
+    f"{action} {size}" for size in ("64 B", "1 KiB", "16 KiB", "64 KiB") for action in ("seal", "open")
+)
 
 
 def libraries(plan: Plan, session: Session) -> Comparison:
@@ -46,9 +48,9 @@ def libraries(plan: Plan, session: Session) -> Comparison:
 
 
 def record_layer(plan: Plan, session: Session) -> Comparison:
-    """What our record layer adds to the library below it."""
-    about = "Body pieces of 64 KiB, one after the other on one direction of an exchange, CPU for each."
-    made = Comparison("Records of 64 KiB", about, "One process, no network.", "case")
+    """Our record layer, and another library's calls that seal and open a stream of messages."""
+    about = "Pieces of a body, one after the other on one direction of an exchange, CPU for each."
+    made = Comparison("Records", about, "One process, no network.", "case")
     command = [sys.executable, "-m", "bench.peers.record_layers"]
     return _in_turn(made, {OUR_RECORDS: [*command, "ours"], BARE: [*command, "bare"]}, RECORD_CASES, plan)
 

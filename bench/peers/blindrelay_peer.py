@@ -1,4 +1,4 @@
-"""BlindRelay's sealing: X-Wing, then secretstream records; heads, padding and order included."""
+"""BlindRelay's sealing: X-Wing, then records by AES-256-GCM; heads, padding and order included."""
 
 from __future__ import annotations
 

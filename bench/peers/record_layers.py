@@ -1,4 +1,4 @@
-"""Sealing and opening 64 KiB in the client, and PyNaCl's bare secretstream calls on as much.
+"""Sealing and opening pieces of a body, and PyNaCl's bare secretstream calls on as much.
 
 python -m bench.peers.record_layers ours|bare
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from nacl import bindings
@@ -16,36 +18,46 @@ from blindrelay.sealing import RequestSealer, ResponseOpener, ResponseSealer
 from blindrelay.v1.inner_pb2 import EXCHANGE_KIND_EXCHANGE, RequestHead, ResponseHead
 from blindrelay.v1.limits import MAX_BODY_PIECE, RESPONSE_NONCE_SIZE
 
-SEAL: Final = "seal 64 KiB"
-OPEN: Final = "open 64 KiB"
+PIECES: Final = {"64 B": 64, "1 KiB": 1_024, "16 KiB": 16_384, "64 KiB": MAX_BODY_PIECE}
+"""Bytes. A client gathers smaller pieces of a request into full records, so the others are a response's."""
 
-_PIECE: Final = os.urandom(MAX_BODY_PIECE)
 _RECORDS: Final = 64
 _KEY: Final = os.urandom(32)
 
 _State = bindings.crypto_secretstream_xchacha20poly1305_state
 
 
-def _key(prefix: bytes) -> bytearray:
+def _key(_: bytes) -> bytearray:
     return bytearray(_KEY)
 
 
-def _our_sealer() -> RequestSealer:
+def _request_sealer() -> RequestSealer:
     sealer = RequestSealer(_key)
     sealer.head(RequestHead(kind=EXCHANGE_KIND_EXCHANGE, method="POST", url="https://api.example/v1"))
     return sealer
 
 
-def _our_seal(sealer: RequestSealer) -> None:
+def _seal_request(piece: bytes, sealer: RequestSealer) -> None:
     for _ in range(_RECORDS):
-        sealer.body(_PIECE)
+        sealer.body(piece)
 
 
-def _our_records() -> tuple[ResponseOpener, list[bytes]]:
+def _response_sealer() -> ResponseSealer:
+    sealer = ResponseSealer(_key, os.urandom(RESPONSE_NONCE_SIZE))
+    sealer.seal(head=ResponseHead(status=200))
+    return sealer
+
+
+def _seal_response(piece: bytes, sealer: ResponseSealer) -> None:
+    for _ in range(_RECORDS):
+        sealer.seal(body=piece)
+
+
+def _our_records(piece: bytes) -> tuple[ResponseOpener, list[bytes]]:
     sealer, opener = ResponseSealer(_key, os.urandom(RESPONSE_NONCE_SIZE)), ResponseOpener(_key)
     for record in sealer.seal(head=ResponseHead(status=200)):
         opener.open(record)
-    return opener, [sealer.seal(body=_PIECE)[0] for _ in range(_RECORDS)]
+    return opener, [sealer.seal(body=piece)[0] for _ in range(_RECORDS)]
 
 
 def _our_open(made: tuple[ResponseOpener, list[bytes]]) -> None:
@@ -60,17 +72,17 @@ def _bare_sealer() -> Any:
     return state
 
 
-def _bare_seal(state: Any) -> None:
+def _bare_seal(piece: bytes, state: Any) -> None:
     for _ in range(_RECORDS):
-        bindings.crypto_secretstream_xchacha20poly1305_push(state, _PIECE, None, 0)
+        bindings.crypto_secretstream_xchacha20poly1305_push(state, piece, None, 0)
 
 
-def _bare_records() -> tuple[Any, list[bytes]]:
+def _bare_records(piece: bytes) -> tuple[Any, list[bytes]]:
     sealer, opener = _State(), _State()
     header = bindings.crypto_secretstream_xchacha20poly1305_init_push(sealer, _KEY)
     bindings.crypto_secretstream_xchacha20poly1305_init_pull(opener, header, _KEY)
     push = bindings.crypto_secretstream_xchacha20poly1305_push
-    return opener, [push(sealer, _PIECE, None, 0) for _ in range(_RECORDS)]
+    return opener, [push(sealer, piece, None, 0) for _ in range(_RECORDS)]
 
 
 def _bare_open(made: tuple[Any, list[bytes]]) -> None:
@@ -79,10 +91,25 @@ def _bare_open(made: tuple[Any, list[bytes]]) -> None:
         bindings.crypto_secretstream_xchacha20poly1305_pull(opener, record, None)
 
 
-CASES: Final = {
-    "ours": {SEAL: Case(_our_seal, _our_sealer, _RECORDS), OPEN: Case(_our_open, _our_records, _RECORDS)},
-    "bare": {SEAL: Case(_bare_seal, _bare_sealer, _RECORDS), OPEN: Case(_bare_open, _bare_records, _RECORDS)},
-}
+def _ours(piece: bytes) -> tuple[Case, Case]:
+    if len(piece) == MAX_BODY_PIECE:
+        seal = Case(partial(_seal_request, piece), _request_sealer, _RECORDS)
+    else:
+        seal = Case(partial(_seal_response, piece), _response_sealer, _RECORDS)
+    return seal, Case(_our_open, partial(_our_records, piece), _RECORDS)
+
+
+def _bare(piece: bytes) -> tuple[Case, Case]:
+    seal = Case(partial(_bare_seal, piece), _bare_sealer, _RECORDS)
+    return seal, Case(_bare_open, partial(_bare_records, piece), _RECORDS)
+
+
+def _cases(layer: Callable[[bytes], tuple[Case, Case]]) -> dict[str, Case]:
+    cases = {}
+    for name, size in PIECES.items():
+        cases[f"seal {name}"], cases[f"open {name}"] = layer(os.urandom(size))
+    return cases
+
 
 if __name__ == "__main__":
-    serve(CASES[sys.argv[1]])
+    serve(_cases({"ours": _ours, "bare": _bare}[sys.argv[1]]))

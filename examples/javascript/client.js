@@ -1,130 +1,114 @@
-// A sealed fetch: one HTTP exchange through a relay (spec/protocol.md).
-//
-//     const client = await Client.connect("blindrelay://TOKEN@relay.example:443?bridge=br1…");
-//     const response = await client.fetch("https://api.openai.com/v1/chat/completions", { method: "POST", headers, body });
-//     for await (const chunk of response.body) …
+// A sealed fetch: one HTTP exchange through a relay (spec/protocol.md, sections 5 to 7 and 12). See chat.js.
 
+import { promisify } from "node:util";
 import grpc from "@grpc/grpc-js";
-import { decode, encode, Envelope, ExchangeRequest, ExchangeResponse, GetKeyDirectoryResponse, SignedKeyDirectory } from "./protobuf.js";
-import { encapsulate, MessageOpener, random, sealRequest, SealingError } from "./sealing.js";
-import { DirectoryHistory, parseIdentity, TrustError, verifyDirectory } from "./trust.js";
+import { decode, encode } from "./messages.js";
+import { MessageOpener, sealRequest } from "./parts.js";
+import { encapsulate, random, Refused } from "./records.js";
+import { DirectoryHistory, parseIdentity, verifyDirectory } from "./trust.js";
 
+const FORM = /^blindrelay:\/\/(?:([^@:/?#]+)@)?(\[[0-9a-f:.]+\]|[^@:/?#[\]]+)(?::(\d+))?\/?\?([^#]+)$/;
+const LOCAL = /^(localhost|127(\.\d+){3}|\[::1\])$/;
 const SERVICE = "/blindrelay.v1.ExchangeService/";
-const HOUR = 3_600, INJECTED = 1, EXCHANGE = 1, NOT_STARTED = 1;
-const asIs = (bytes) => Buffer.from(bytes);
+const OPTIONS = { "grpc.max_receive_message_length": 131_072, "grpc.enable_retries": 0 };
+const HEADERS = ["accept", "content-type", "content-encoding", "anthropic-version", "anthropic-beta", "openai-beta"];
+const HEAD = { kind: 1, credential: 1, deadline_class: 3 }, SECONDS = 3_600; // an EXCHANGE, INJECTED, of an HOUR
+const asIs = (bytes) => bytes, seconds = () => BigInt(Math.floor(Date.now() / 1_000));
 
-/** The exchange failed: `code` and `execution` are the bridge's, sealed; `status` is the relay's word, a hint. */
-export class ExchangeFailed extends Error {}
+/** `code` and `execution` are the bridge's, sealed; `status` is the relay's word, a hint. */
+export class ExchangeFailed extends Error {
+  constructor(message, fields) { super(message); Object.assign(this, fields); }
+}
 
 export class Client {
-  #rpc;
-  #identity;
-  #metadata;
-  #history = new DirectoryHistory();
-  #directories = [];
+  #rpc; #identity; #metadata = new grpc.Metadata();
+  #history = new DirectoryHistory(); #directories = [];
 
+  /** Takes blindrelay://TOKEN@relay.example:443?bridge=br1…, with &tls=off for a relay on this machine. */
   static async connect(connectionString) {
-    const { username, host, protocol, searchParams } = new URL(connectionString.replace(/^blindrelay:/, "https:"));
-    if (!connectionString.startsWith("blindrelay://") || !searchParams.has("bridge")) {
-      throw new Error("a connection string has the form blindrelay://TOKEN@relay.example:443?bridge=br1…");
-    }
-    const identity = await parseIdentity(searchParams.get("bridge"));
-    const open = searchParams.get("tls") === "off";
-    return new Client(host.includes(":") ? host : `${host}:443`, decodeURIComponent(username), identity, open);
+    const [, token, host, port = 443, query] = FORM.exec(connectionString) ?? [];
+    const options = new URLSearchParams(query), tls = options.get("tls") ?? "on";
+    const names = [...options.keys()].sort().join(), isFormed = /^bridge(,tls)?$/.test(names) && /^(on|off)$/.test(tls);
+    if (!isFormed) throw new Error("a connection string is blindrelay://TOKEN@HOST:PORT?bridge=br1…");
+    if (tls === "off" && !LOCAL.test(host)) throw new Error("tls=off is for a relay on this machine");
+    const client = new Client(), credentials = grpc.credentials[tls === "off" ? "createInsecure" : "createSsl"]();
+    client.#identity = await parseIdentity(options.get("bridge"));
+    client.#rpc = new grpc.Client(`${host}:${port}`, credentials, OPTIONS);
+    if (token) client.#metadata.set("authorization", `Bearer ${decodeURIComponent(token)}`);
+    return client;
   }
 
-  constructor(address, token, identity, open) {
-    const credentials = open ? grpc.credentials.createInsecure() : grpc.credentials.createSsl();
-    const limits = { "grpc.max_receive_message_length": 131_072, "grpc.enable_retries": 0 };
-    this.#rpc = new grpc.Client(address, credentials, limits);
-    this.#identity = identity;
-    this.#metadata = new grpc.Metadata();
-    if (token) this.#metadata.set("authorization", `Bearer ${token}`);
-  }
+  close() { this.#rpc.close(); }
 
-  close() {
-    this.#rpc.close();
-  }
-
-  /** Seals a request and sends it. The body is bytes or a string; `signal` aborts. */
+  /** Seals a request and sends it; `signal` aborts. Gives status and headers, and the body as bytes that come. */
   async fetch(url, { method = "GET", headers = {}, body = "", signal } = {}) {
-    const head = {
-      kind: EXCHANGE, method, url, credential: INJECTED, deadline_class: 3,
-      headers: Object.entries(headers).map(([name, value]) => ({ name: Buffer.from(name.toLowerCase()), value: Buffer.from(value) })),
-    };
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await this.#exchange(head, Buffer.from(body), signal);
-      } catch (error) {
-        const again = error.execution === NOT_STARTED || error.restarted;
-        if (!(again && attempt < 3)) throw error;
-      }
-    }
+    const named = Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]);
+    const other = named.find(([name]) => !HEADERS.includes(name));
+    if (other) throw new Error(`the header ${other[0]} cannot be sent: the bridge uses its own credential`);
+    const pairs = named.map(([name, value]) => ({ name: Buffer.from(name), value: Buffer.from(value) }));
+    const head = { ...HEAD, method, url: url.split("#", 1)[0], headers: pairs };
+    const exchange = () => this.#exchange(head, Buffer.from(body), signal);
+    return exchange().catch((error) => (error.mayRepeat ? exchange() : Promise.reject(error)));
   }
 
   async #exchange(head, body, signal) {
-    const now = Math.floor(Date.now() / 1_000), issuedAt = BigInt(now - (now % 10));
-    const key = await this.#key(issuedAt, now);
-    const envelope = encode(Envelope, {
-      version: 1, exchange_id: random(16), identity: this.#identity, key_id: key.key_id, issued_at: issuedAt, max_units: 1_000_000n,
-    });
+    const now = seconds(), issued_at = now - (now % 10n), key = await this.#key(issued_at);
+    const names = { exchange_id: random(16), identity: this.#identity, key_id: key.key_id };
+    const envelope = encode("Envelope", { version: 1, ...names, issued_at, max_units: 1_000_000 });
     const { encapsulatedSecret, keys } = await encapsulate(envelope, key.public_key);
-    const metadata = this.#metadata.clone();
-    metadata.set("blindrelay-envelope-bin", Buffer.from(envelope));
-    const deadline = Date.now() + (HOUR + 30) * 1_000;
+    const records = sealRequest(await keys.request(), head, body);
+    signal?.throwIfAborted();
+    const metadata = this.#metadata.clone(), deadline = Date.now() + (SECONDS + 30) * 1_000;
+    metadata.set("blindrelay-envelope-bin", envelope);
     const call = this.#rpc.makeBidiStreamRequest(`${SERVICE}Exchange`, asIs, asIs, metadata, { deadline });
-    signal?.addEventListener("abort", () => call.cancel(), { once: true });
     const ended = new Promise((resolve) => call.on("status", resolve));
-    call.on("error", () => {}); // the status says it
-    const sending = send(call, sealRequest(await keys.request(), head, body), encapsulatedSecret);
-    const parts = receive(call, new MessageOpener("response", keys.response));
+    call.on("error", () => {}); // `ended` has it
+    signal?.addEventListener("abort", () => call.cancel(), { once: true });
+    const parts = receive(call, new MessageOpener("response", keys.response), signal), answer = parts.next();
+    answer.catch(() => {}).then(() => call.end()); // the rest of the request has no use
     try {
-      const { value: part } = await parts.next();
-      await sending;
-      if (part?.head) return { status: part.head.status, headers: part.head.headers, body: bodyOf(part, parts) };
-      throw failure(part?.error);
+      await send(call, records, encapsulatedSecret);
+      const { value: part } = await answer;
+      if (part.error) throw new ExchangeFailed(part.error.message, part.error);
+      return { status: part.head.status, headers: part.head.headers, body: bodyOf(call, part, parts) };
     } catch (error) {
-      call.cancel();
-      if (!(error instanceof SealingError) || error.kind !== "truncated") throw error;
-      const { details } = await ended;
-      const failed = Object.assign(new ExchangeFailed(`the relay says: ${details}`), { status: details });
-      failed.restarted = details === "key_unknown" && (await this.#hasRestarted(key));
-      throw failed;
+      leave(call, parts, error instanceof ExchangeFailed);
+      if (error.reason !== "truncated") throw error;
+      const { details: status } = await ended, mayRepeat = status === "key_unknown" && (await this.#hasRestarted(key));
+      throw new ExchangeFailed(`the relay ended the exchange: ${status}`, { status, mayRepeat });
     }
   }
 
-  /** Section 12: sealed again only if the key is gone and a replica has started after it was announced. */
-  async #hasRestarted(key) {
-    await this.#fetchDirectories(Math.floor(Date.now() / 1_000));
-    const keys = this.#directories.flatMap((directory) => directory.keys);
-    const listed = keys.some((each) => Buffer.compare(each.key_id, key.key_id) === 0);
-    return !listed && this.#directories.some((directory) => directory.started_at > key.announced);
+  /** Section 12: sealing again is safe if the key is gone, and a replica has started since the key was announced. */
+  async #hasRestarted({ key_id, announced_at }) {
+    await this.#fetchDirectories();
+    const isListed = this.#directories.some(({ keys }) => keys.some((key) => key.key_id.equals(key_id)));
+    return !isListed && this.#directories.some(({ started_at }) => started_at > announced_at);
   }
 
-  async #key(issuedAt, now) {
-    const usable = () => this.#directories.filter((each) => each.expires_at >= BigInt(now)).flatMap((directory) => directory.keys
-      .filter((key) => key.not_before <= issuedAt && issuedAt <= key.not_after)
-      .map((key) => ({ ...key, announced: directory.issued_at })));
-    if (usable().length === 0) await this.#fetchDirectories(now);
+  async #key(issuedAt) {
+    const usable = () => this.#directories.flatMap(({ keys }) => keys).filter(({ not_before, not_after, until }) =>
+      not_before <= issuedAt && issuedAt <= not_after && seconds() <= until);
+    if (usable().length === 0) await this.#fetchDirectories();
     const keys = usable();
-    if (keys.length === 0) throw new TrustError("no_key", "no directory of the pinned bridge has a key for now");
+    if (keys.length === 0) throw new Error("no directory of the pinned bridge has a key for now");
     return keys[Math.floor(Math.random() * keys.length)];
   }
 
-  async #fetchDirectories(now) {
-    const response = await new Promise((resolve, reject) => {
-      const done = (error, value) => (error ? reject(error) : resolve(value));
-      const options = { deadline: Date.now() + 30_000 };
-      this.#rpc.makeUnaryRequest(`${SERVICE}GetKeyDirectory`, asIs, asIs, new Uint8Array(), this.#metadata, options, done);
-    });
+  async #fetchDirectories() {
+    const request = promisify(this.#rpc.makeUnaryRequest).bind(this.#rpc, `${SERVICE}GetKeyDirectory`, asIs, asIs);
+    const response = await request(Buffer.alloc(0), this.#metadata, { deadline: Date.now() + 30_000 });
+    const { directories } = decode("GetKeyDirectoryResponse", response);
+    if (response.length > 65_536 || directories.length > 64) throw new Refused("malformed", "too many directories");
     this.#directories = [];
-    for (const signed of decode(GetKeyDirectoryResponse, response).directories.slice(0, 64)) {
+    for (const signed of directories) {
       try {
-        const directory = await verifyDirectory(signed, this.#identity, now);
-        this.#history.judge(directory, encode(SignedKeyDirectory, signed));
+        const directory = await verifyDirectory(signed, this.#identity, seconds());
+        this.#history.judge(directory);
         this.#directories.push(directory);
       } catch (error) {
-        if (!(error instanceof TrustError)) throw error;
+        if (!(error instanceof Refused)) throw error;
+        this.#directories = this.#directories.filter(({ signed }) => !error.proof?.some((each) => each.equals(signed)));
         console.error(`A key directory was refused: ${error.message}.`);
       }
     }
@@ -134,34 +118,42 @@ export class Client {
 async function send(call, records, encapsulatedSecret) {
   let first = { encapsulated_secret: encapsulatedSecret };
   for await (const sealed of records) {
-    if (call.destroyed) return;
-    const passed = call.write(encode(ExchangeRequest, { ...first, sealed }));
+    if (call.writableEnded || call.destroyed) return;
+    const hasRoom = call.write(encode("ExchangeRequest", { ...first, sealed }));
     first = {};
-    if (!passed) await new Promise((resolve) => { call.once("drain", resolve); call.once("status", resolve); });
+    if (!hasRoom) await new Promise((resolve) => ["drain", "status"].forEach((event) => call.once(event, resolve)));
   }
   call.end();
 }
 
-async function* receive(call, opener) {
+/** The parts of a response that are no padding. Throws if the stream ends before the message. */
+async function* receive(call, opener, signal) {
   try {
     for await (const message of call) {
-      const { part } = await opener.open(decode(ExchangeResponse, message).sealed);
-      if (Object.values(part).some((value) => value !== undefined)) yield part;
+      const part = await opener.open(decode("ExchangeResponse", message).sealed);
+      if (!opener.ended || part.tail || part.error) yield part;
     }
   } catch (error) {
-    if (error instanceof SealingError) throw error;
+    signal?.throwIfAborted();
+    if (error instanceof Refused) throw error;
   }
-  if (!opener.ended) opener.close(); // the stream was cut: never a shorter response
+  if (!opener.ended) await opener.close(); // it was cut: never a shorter response
 }
 
-async function* bodyOf(part, parts) {
-  for (; part; part = (await parts.next()).value) {
-    if (part.body?.length) yield part.body;
-    if (part.error) throw failure(part.error);
+async function* bodyOf(call, part, parts) {
+  try {
+    for (; ; part = (await parts.next()).value) {
+      if (part.body?.length > 0) yield part.body;
+      if (part.error) throw new ExchangeFailed(part.error.message, part.error);
+      if (part.tail) return;
+    }
+  } finally {
+    leave(call, parts, part.tail || part.error);
   }
 }
 
-function failure(error) {
-  if (!error) return new SealingError("truncated", "the stream was cut");
-  return Object.assign(new ExchangeFailed(error.message), { code: error.code, execution: error.execution });
+/** Reads the padding that follows the end, so that the relay does not take the end for an abort. */
+function leave(call, parts, hasEnded) {
+  if (hasEnded) parts.next().catch(() => {});
+  else call.cancel();
 }

@@ -79,7 +79,7 @@ def test_run_becomes_a_page_with_data(tmp_path: Path) -> None:
     assert read_run(out)["comparisons"] == made["comparisons"]
     assert main(["document", str(out), "--page", str(page)]) == 0
     text = page.read_text()
-    assert "| seal 64 KiB in the client over PyNaCl's bare call | ≤ 0.5 × | **" in text
+    assert "| seal 64 KiB in the client over PyNaCl's secretstream call | ≤ 0.5 × | **" in text
     assert "| added time to first token, p50, idle | ≤ 5.5 ms | not measured |" in text
     rows = list(csv.DictReader((page.parent / "page/record_layer.csv").read_text().splitlines()))
     assert {(row["at"], row["figure"]) for row in rows} == {(case, "cpu_us") for case in RECORD_CASES}

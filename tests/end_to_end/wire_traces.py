@@ -5,6 +5,8 @@
 
 Client, relay and bridge are the real ones. The provider sends fixed bytes in lockstep with the client, so no
 trace depends on time. The sealed bytes are random; sizes, numbers and order are not.
+
+The recorded traces have the records of ADR 29: AES-256-GCM, a response nonce, 20 bytes a record.
 """
 
 from __future__ import annotations

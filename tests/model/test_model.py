@@ -52,8 +52,11 @@ MUTANTS = {
     "DIRECTORY-UNSIGNED": ("directories", SUBSTITUTED),
     "RECORDS-IN-ANY-ORDER": ("records", {"orderAndEnd"}),
     "RECORDS-AFTER-FINAL": ("exchanges", {"orderAndEnd"}),
+    "SHARED-KEY-WITHOUT-NONCE": ("exchanges", {"noCrossExchange", "nonceOnce"}),
+    "ANSWERED-TWICE-WITHOUT-NONCE": ("exchanges", {"noReplay", "nonceOnce"}),
     "ONE-SECRET-FOR-ALL-EXCHANGES": ("exchanges", set()),
-    "NO-SALT": ("exchanges", set()),
+    "NO-HASH-IN-KEYS": ("exchanges", set()),
+    "NO-RESPONSE-NONCE": ("exchanges", set()),
 }
 
 

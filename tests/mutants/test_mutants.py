@@ -17,18 +17,18 @@ HARMLESS = f"""
 [[mutant]]
 name = "another-word-in-a-comment"
 file = "{SEALING}"
-old = "Compared for equality"
-new = "Compared to be equal"
+old = "freed memory keeps what was in it"
+new = "freed memory keeps its content"
 breaks = "Nothing."
 tests = ["{RECORDS}"]
 """
 HARMFUL = f"""
 [[mutant]]
-name = "record-of-any-tag"
+name = "record-of-any-size"
 file = "{SEALING}"
-old = "if tag not in (TAG_MESSAGE, TAG_FINAL):"
-new = "if tag not in (TAG_MESSAGE, 1, 2, TAG_FINAL):"
-breaks = "A record with a tag that the protocol does not use is refused."
+old = "None if self._final_opened or len(sealed) > MAX_SEALED_SIZE else"
+new = "None if self._final_opened else"
+breaks = "A record has at most 69,632 bytes."
 tests = ["{RECORDS}"]
 """
 
@@ -87,21 +87,21 @@ def test_runner_tells_a_caught_mutant_from_a_survivor(
     common = ["--lists", str(lists), "--caught", str(caught), "--write"]
     assert main([*common]) == 1
     printed = capsys.readouterr().out
-    assert f"caught by (tests)\nrecord-of-any-tag{' ' * 17}{RECORDS} (" in printed
+    assert f"caught by (tests)\nrecord-of-any-size{' ' * 16}{RECORDS} (" in printed
     assert f"another-word-in-a-comment{' ' * 9}SURVIVED: Nothing." in printed
     assert "2 mutants, 1 of them not caught" in printed
-    assert load_caught(caught) == {"record-of-any-tag": [RECORDS]}
+    assert load_caught(caught) == {"record-of-any-size": [RECORDS]}
 
 
 def test_run_in_which_all_are_caught_succeeds(tmp_path: Path) -> None:
     (tmp_path / "one.toml").write_text(HARMFUL, "utf-8")
-    assert main(["--lists", str(tmp_path), "record-of-any-tag"]) == 0
+    assert main(["--lists", str(tmp_path), "record-of-any-size"]) == 0
 
 
 def test_mutant_that_cannot_be_made_fails_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "one.toml").write_text(HARMFUL.replace("if tag not in", "if tag never in"), "utf-8")
+    (tmp_path / "one.toml").write_text(HARMFUL.replace("None if", "Never if"), "utf-8")
     assert main(["--lists", str(tmp_path)]) == 1
-    assert "record-of-any-tag: its text occurs 0 times" in capsys.readouterr().out
+    assert "record-of-any-size: its text occurs 0 times" in capsys.readouterr().out
 
 
 def test_unknown_name_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:

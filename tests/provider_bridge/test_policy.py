@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from blindrelay.v1.inner_pb2 import (
     ROUNDING_EXACT,
     SHAPING_PROFILE_BALANCED,
     ErrorCode,
+    RequestHead,
     Shaping,
 )
 from blindrelay.v1.limits import MAX_ERROR_MESSAGE
@@ -32,6 +35,7 @@ VARIATIONS = "https://api.openai.com/v1/images/variations"
 DEEPSEEK = "https://api.deepseek.com/chat/completions"
 JSON = b"application/json"
 FORM = b"multipart/form-data"
+HEADS = sorted((Path(__file__).parents[2] / "spec" / "vectors" / "head").glob("*.json"))
 
 
 def plan(*arguments: Any, **fields: Any) -> PlannedCall:
@@ -50,6 +54,18 @@ def refusal(*arguments: Any, body: bytes | None = None, **fields: Any) -> tuple[
         judge(*arguments, body=body, **fields)
     assert refused.value.execution == EXECUTION_NOT_STARTED
     return ErrorCode.Name(refused.value.code).removeprefix("ERROR_CODE_"), str(refused.value)
+
+
+@pytest.mark.parametrize("path", HEADS, ids=[path.stem for path in HEADS])
+def test_head_is_judged_as_its_vector_says(path: Path) -> None:
+    vector = json.loads(path.read_text("utf-8"))
+    head = RequestHead.FromString(bytes.fromhex(vector["head"]))
+    if vector["expect"] == "accept":
+        assert plan_call(head, PROVIDERS).method == head.method
+        return
+    with pytest.raises(RequestError) as refused:
+        plan_call(head, PROVIDERS)
+    assert ErrorCode.Name(refused.value.code) == f"ERROR_CODE_{vector['expect'].upper()}"
 
 
 def test_allowed_call_is_planned() -> None:

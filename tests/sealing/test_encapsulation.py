@@ -11,10 +11,6 @@ import pytest
 from blindrelay.sealing import (
     KeyConfigError,
     OpenError,
-    RequestOpener,
-    RequestSealer,
-    ResponseOpener,
-    ResponseSealer,
     SealingKey,
     StateError,
     SuiteError,
@@ -27,6 +23,8 @@ from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.inner_pb2 import RequestHead, ResponseHead, ResponseTail
 from blindrelay.v1.keys import key_id
 from blindrelay.v1.keys_pb2 import KeyConfig
+
+from .known_key import known, request_opener, request_sealer, response_opener, response_sealer
 
 NOW = 1_800_000_000
 HEAD = RequestHead(method="GET", url="https://api.example/v1/models")
@@ -60,6 +58,20 @@ def test_both_ends_share_their_keys() -> None:
     for record in bridge.response.seal(head=ResponseHead(status=200), tail=ResponseTail()):
         client.response.open(record)
     client.response.close()
+
+
+def test_request_that_is_answered_twice_has_two_nonces() -> None:
+    """A bridge that runs from a copy of its memory has no claim to remember: its keys differ nevertheless."""
+    client = encapsulate(ENVELOPE, KEY.config)
+    first, second = (
+        decapsulate(ENVELOPE, client.encapsulated_secret, KEY).response.seal(
+            head=ResponseHead(status=200), tail=ResponseTail()
+        )[0]
+        for _ in range(2)
+    )
+    assert first[:32] != second[:32]
+    assert first[32:] != second[32:]
+    assert client.response.open(second).HasField("tail")
 
 
 def alterations(data: bytes) -> Iterator[bytes]:
@@ -145,12 +157,11 @@ def test_reprs_show_no_secrets() -> None:
     assert repr(KEY) == f"<SealingKey {KEY.key_id.hex()}, private>"
     for end in (client, bridge):
         assert "encapsulated_secret" not in repr(end)
-    key = bytes(32)
-    assert {kind.__name__: repr(kind(key)) for kind in (RecordSealer, RecordOpener)} == {
+    assert {kind.__name__: repr(kind(known)) for kind in (RecordSealer, RecordOpener)} == {
         "RecordSealer": "<RecordSealer, 0 bytes sealed>",
         "RecordOpener": "<RecordOpener, open>",
     }
-    for sealer in (RequestSealer(key), ResponseSealer(key)):
+    for sealer in (request_sealer(), response_sealer()):
         assert repr(sealer) == f"<{type(sealer).__name__}, open>"
-    for opener in (RequestOpener(key), ResponseOpener(key)):
+    for opener in (request_opener(), response_opener()):
         assert repr(opener) == f"<{type(opener).__name__}, <RecordOpener, open>>"

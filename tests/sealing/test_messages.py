@@ -10,7 +10,6 @@ from itertools import combinations, product
 import pytest
 
 from blindrelay.sealing import RequestOpener, ResponseOpener, SealingError, TruncatedError, ViolationError
-from blindrelay.sealing.records import RecordSealer
 from blindrelay.v1.inner_pb2 import (
     EXCHANGE_KIND_TUNNEL,
     ExchangeError,
@@ -25,7 +24,7 @@ from blindrelay.v1.inner_pb2 import (
 )
 from blindrelay.v1.limits import MAX_BODY_PIECE, MAX_HEAD_SIZE
 
-KEY = bytes(range(32))
+from .known_key import hostile_sealer, request_opener, response_opener
 
 Part = RequestPart | ResponsePart
 Opener = RequestOpener | ResponseOpener
@@ -36,18 +35,18 @@ TEXT, CLOSE = Frame(opcode=1, fin=True, data=b"{}"), Frame(opcode=8, fin=True)
 REQUEST_PARTS: dict[str, Part] = {
     "h": RequestPart(head=RequestHead(method="POST")),
     "b": RequestPart(body=b"piece"),
-    "e": RequestPart(end=RequestEnd()),
     "f": RequestPart(frame=TEXT),
     "c": RequestPart(frame=CLOSE),
+    "e": RequestPart(end=RequestEnd()),
     "p": RequestPart(),
 }
 RESPONSE_PARTS: dict[str, Part] = {
     "h": ResponsePart(head=ResponseHead(status=200)),
     "b": ResponsePart(body=b"piece"),
-    "t": ResponsePart(tail=ResponseTail()),
-    "x": ResponsePart(error=ExchangeError(message="no")),
     "f": ResponsePart(frame=TEXT),
     "c": ResponsePart(frame=CLOSE),
+    "t": ResponsePart(tail=ResponseTail()),
+    "x": ResponsePart(error=ExchangeError(message="no")),
     "p": ResponsePart(),
 }
 TUNNEL_HEADS: tuple[Part, Part] = (
@@ -60,7 +59,7 @@ TUNNEL_HEADS: tuple[Part, Part] = (
 class Grammar:
     """The parts of a direction, what may begin a message, and what is a whole message."""
 
-    opener: Callable[[bytes], Opener]
+    opener: Callable[[], Opener]
     parts: dict[str, Part]
     prefix: str
     whole: str
@@ -70,20 +69,20 @@ class Grammar:
 
 
 GRAMMARS = {
-    "request": Grammar(RequestOpener, REQUEST_PARTS, "(h(b*(ep*)?)?)?", "hb*ep*"),
-    "response": Grammar(ResponseOpener, RESPONSE_PARTS, "(h(b*([tx]p*)?)?|xp*)?", "(hb*[tx]p*|xp*)"),
+    "request": Grammar(request_opener, REQUEST_PARTS, "(h(b*(ep*)?)?)?", "hb*ep*"),
+    "response": Grammar(response_opener, RESPONSE_PARTS, "(h(b*([tx]p*)?)?|xp*)?", "(hb*[tx]p*|xp*)"),
     "tunnel request": Grammar(
-        RequestOpener, REQUEST_PARTS | {"h": TUNNEL_HEADS[0]}, "(h(f*(c?(ep*)?)?)?)?", "hf*c?ep*"
+        request_opener, REQUEST_PARTS | {"h": TUNNEL_HEADS[0]}, "(h(f*(c?(ep*)?)?)?)?", "hf*c?ep*"
     ),
     "tunnel response": Grammar(
-        ResponseOpener,
+        response_opener,
         RESPONSE_PARTS | {"h": TUNNEL_HEADS[1]},
         "(h(f*(c(tp*)?|c?(xp*)?)?)?|xp*)?",
         "(hf*(ct|c?x)p*|xp*)",
     ),
 }
 each_grammar = pytest.mark.parametrize("grammar", GRAMMARS.values(), ids=GRAMMARS.keys())
-each_opener = pytest.mark.parametrize("opener", [RequestOpener, ResponseOpener])
+each_opener = pytest.mark.parametrize("opener", [request_opener, response_opener])
 
 
 @each_grammar
@@ -96,7 +95,8 @@ def test_every_sequence_of_parts(grammar: Grammar) -> None:
 
 def check_sequence(grammar: Grammar, letters: str, *, final: bool) -> None:
     """Opens the parts one by one, the last in a final record, up to the first that is not allowed."""
-    sealer, opener = RecordSealer(KEY), grammar.opener(KEY)
+    opener = grammar.opener()
+    sealer = hostile_sealer(opener)
     for place, letter in enumerate(letters, start=1):
         is_final = final and place == len(letters)
         sealed = sealer.seal(grammar.parts[letter].SerializeToString(), final=is_final)
@@ -123,7 +123,7 @@ def check_refused(opener: Opener, sealed: bytes, message: str | None = None) -> 
 def check_failed(opener: Opener, error: SealingError) -> None:
     """Every later use raises the same error."""
     with pytest.raises(type(error), match=re.escape(str(error))):
-        opener.open(RecordSealer(KEY).seal(b""))
+        opener.open(hostile_sealer(opener).seal(b""))
     with pytest.raises(type(error)):
         opener.close()
     assert not opener.finished
@@ -139,7 +139,8 @@ def test_fields_of_one_part_come_in_the_order_of_their_numbers(grammar: Grammar,
             continue
         encoded = b"".join(grammar.parts[letter].SerializeToString() for letter in letters)
         part = type(grammar.parts["p"]).FromString(encoded)
-        sealer, opener = RecordSealer(KEY), grammar.opener(KEY)
+        opener = grammar.opener()
+        sealer = hostile_sealer(opener)
         for letter in stage:
             opener.open(sealer.seal(grammar.parts[letter].SerializeToString()))
         sealed = sealer.seal(part.SerializeToString())
@@ -151,14 +152,17 @@ def test_fields_of_one_part_come_in_the_order_of_their_numbers(grammar: Grammar,
 
 @each_opener
 @pytest.mark.parametrize("junk", [b"\x07", b"\x0a\x05abc", b"\xff" * 20, b"\x0a\x03\x12\x01\xff"])
-def test_record_without_a_part_is_refused(opener: type[Opener], junk: bytes) -> None:
-    check_refused(opener(KEY), RecordSealer(KEY).seal(junk), "does not contain a part")
+def test_record_without_a_part_is_refused(opener: Callable[[], Opener], junk: bytes) -> None:
+    judging = opener()
+    check_refused(judging, hostile_sealer(judging).seal(junk), "does not contain a part")
 
 
 @each_opener
-def test_unknown_field_is_ignored(opener: type[Opener]) -> None:
-    head = REQUEST_PARTS["h"] if opener is RequestOpener else RESPONSE_PARTS["h"]
-    assert opener(KEY).open(RecordSealer(KEY).seal(head.SerializeToString() + b"\x7a\x01x")).head == head.head
+def test_unknown_field_is_ignored(opener: Callable[[], Opener]) -> None:
+    head = REQUEST_PARTS["h"] if opener is request_opener else RESPONSE_PARTS["h"]
+    reading = opener()
+    sealed = hostile_sealer(reading).seal(head.SerializeToString() + b"\x7a\x01x")
+    assert reading.open(sealed).head == head.head
 
 
 def head_of_size(part: Part, size: int) -> Part:
@@ -175,33 +179,33 @@ def with_status(status: int) -> Part:
     return ResponsePart(head=ResponseHead(status=status), tail=ResponseTail())
 
 
-LIMITS: dict[str, tuple[type[Opener], list[Part], list[Part], str]] = {
+LIMITS: dict[str, tuple[Callable[[], Opener], list[Part], list[Part], str]] = {
     "request's head": (
-        RequestOpener,
+        request_opener,
         [head_of_size(REQUEST_PARTS["h"], MAX_HEAD_SIZE)],
         [head_of_size(REQUEST_PARTS["h"], MAX_HEAD_SIZE + 1)],
         "32,768",
     ),
     "response's head": (
-        ResponseOpener,
+        response_opener,
         [head_of_size(RESPONSE_PARTS["h"], MAX_HEAD_SIZE)],
         [head_of_size(RESPONSE_PARTS["h"], MAX_HEAD_SIZE + 1)],
         "32,768",
     ),
     "body": (
-        RequestOpener,
+        request_opener,
         [RequestPart(head=RequestHead(), body=bytes(MAX_BODY_PIECE))],
         [RequestPart(head=RequestHead(), body=bytes(MAX_BODY_PIECE + 1))],
         "65,536",
     ),
     "error": (
-        ResponseOpener,
+        response_opener,
         [ResponsePart(error=ExchangeError(message="é" * 512))],
         [ResponsePart(error=ExchangeError(message="é" * 512 + "e"))],
         "1,024",
     ),
     "status": (
-        ResponseOpener,
+        response_opener,
         [with_status(status) for status in (200, 204, 304, 599)],
         [with_status(status) for status in (0, 1, 99, 100, 102, 199, 600, 999, 2**32 - 1)],
         "200 to 599",
@@ -213,6 +217,8 @@ LIMITS: dict[str, tuple[type[Opener], list[Part], list[Part], str]] = {
 def test_limit(name: str) -> None:
     opener, allowed, refused, message = LIMITS[name]
     for part in allowed:
-        assert opener(KEY).open(RecordSealer(KEY).seal(part.SerializeToString())) == part
+        reading = opener()
+        assert reading.open(hostile_sealer(reading).seal(part.SerializeToString())) == part
     for part in refused:
-        check_refused(opener(KEY), RecordSealer(KEY).seal(part.SerializeToString()), message)
+        judging = opener()
+        check_refused(judging, hostile_sealer(judging).seal(part.SerializeToString()), message)

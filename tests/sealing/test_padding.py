@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from blindrelay.sealing.padding import FLOOR, RECORD_OVERHEAD, final_padding, padme
 
 LENGTHS = st.one_of(st.integers(2, 1 << 20), st.integers(2, 1 << 45))
-FULL = 65_617
-HEADER = 24
+FULL = 65_616
+NONCE = 32
 
 
 def by_the_paper(length: int) -> int:
@@ -51,8 +51,8 @@ def check_plan(sent: int, last: int, floor: int = FLOOR) -> None:
 
 
 def test_short_message_is_one_record_of_the_floor() -> None:
-    for last in range(RECORD_OVERHEAD, FLOOR - HEADER + 1):
-        assert final_padding(HEADER, last, FULL) == [FLOOR - HEADER - last]
+    for last in range(RECORD_OVERHEAD, FLOOR - NONCE + 1):
+        assert final_padding(NONCE, last, FULL) == [FLOOR - NONCE - last]
 
 
 @pytest.mark.parametrize("gap", range(0, 64, 3))
@@ -61,7 +61,7 @@ def test_small_gap_after_a_nearly_full_record(gap: int) -> None:
     for room in range(64):
         last = FULL - room
         check_plan(padme(500_000) - gap - last, last)
-        check_plan(HEADER + 61 * gap, last)
+        check_plan(NONCE + 61 * gap, last)
 
 
 @given(st.integers(0, 1 << 33), st.integers(RECORD_OVERHEAD, FULL), st.integers(2, 1 << 17))

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from nacl import bindings
 
+from blindrelay.client.errors import ProtocolError
+from blindrelay.client.exchange import exchange as client_exchange
 from blindrelay.sealing import (
+    TUNNEL_STATUS,
+    BridgeExchange,
     OpenError,
     RequestOpener,
     RequestSealer,
@@ -19,13 +25,22 @@ from blindrelay.sealing import (
     TruncatedError,
     ViolationError,
     decapsulate,
-    records,
+    encapsulation,
 )
-from blindrelay.v1.inner_pb2 import RequestPart, ResponsePart
+from blindrelay.sealing.records import RecordOpener, RecordSealer
+from blindrelay.v1.inner_pb2 import (
+    RequestHead,
+    RequestPart,
+    ResponseHead,
+    ResponsePart,
+)
 from blindrelay.v1.keys_pb2 import KeyConfig
+from blindrelay.v1.labels import ENCAPSULATION, labelled
+from blindrelay.v1.limits import RESPONSE_NONCE_SIZE
 
-Vector = dict[str, Any]
-FixHeader = Callable[[Vector], None]
+from .known_key import Vector, derive_key_of, key_of, request_sealer
+
+MakeKey = Callable[[str, int, int], SealingKey]
 
 ERRORS: dict[str, type[SealingError]] = {
     "open_failure": OpenError,
@@ -34,37 +49,61 @@ ERRORS: dict[str, type[SealingError]] = {
 }
 
 
-def key_of(stream: Vector) -> bytes:
-    return bytes.fromhex(stream["key"])
-
-
 def sealed_of(stream: Vector) -> list[bytes]:
     return [bytes.fromhex(record) for record in stream["records"]]
 
 
+def is_request(stream: Vector) -> bool:
+    return bool(stream.get("direction", stream["kind"]) == "request")
+
+
 def opener_of(stream: Vector) -> RequestOpener | ResponseOpener:
-    is_request = stream.get("direction", stream["kind"]) == "request"
-    return RequestOpener(key_of(stream)) if is_request else ResponseOpener(key_of(stream))
+    derive_key = derive_key_of(stream)
+    return RequestOpener(derive_key) if is_request(stream) else ResponseOpener(derive_key)
 
 
-@pytest.fixture
-def fix_header(monkeypatch: pytest.MonkeyPatch) -> FixHeader:
-    """Makes later streams begin with a vector's header: init_pull makes the same state as init_push."""
+def opens_uninvited_tunnel(stream: Vector) -> bool:
+    """Whether the client refuses what its opener accepts: the opener does not know what was asked for."""
+    if stream.get("asked") != "exchange" or not stream["records"]:
+        return False
+    try:
+        first = opener_of(stream).open(sealed_of(stream)[0])
+    except SealingError:
+        return False
+    return isinstance(first, ResponsePart) and first.head.status == TUNNEL_STATUS
 
-    def fix(stream: Vector) -> None:
-        header = sealed_of(stream)[0][: records.HEADER_SIZE]
 
-        def begin(state: bindings.crypto_secretstream_xchacha20poly1305_state, key: bytes) -> bytes:
-            bindings.crypto_secretstream_xchacha20poly1305_init_pull(state, header, key)
-            return header
+class ScriptedStream:
+    """A stream for the client's exchange: the request goes nowhere, and the response has this head."""
 
-        monkeypatch.setattr(records, "init_push", begin)
+    def __init__(self, answered: ResponseHead) -> None:
+        self.request = request_sealer()
+        self._answered = answered
 
-    return fix
+    async def write(self, records: list[bytes]) -> bool:
+        return True
+
+    async def finish(self, records: list[bytes]) -> None:
+        return None
+
+    async def head(self) -> ResponseHead:
+        return self._answered
+
+
+def test_tunnel_is_refused_unless_asked_for(response_vector: Vector) -> None:
+    if not opens_uninvited_tunnel(response_vector):
+        return
+    assert response_vector["expect"] == "violation"
+    part = opener_of(response_vector).open(sealed_of(response_vector)[0])
+    stream: Any = ScriptedStream(part.head)  # type: ignore[arg-type]
+    with pytest.raises(ProtocolError):
+        asyncio.run(client_exchange(stream, RequestHead(), b""))
 
 
 def test_stream(stream_vector: Vector) -> None:
     """The valid prefix opens to its parts, then comes the outcome, which is final."""
+    if opens_uninvited_tunnel(stream_vector):
+        return
     opener, sealed, parts = opener_of(stream_vector), sealed_of(stream_vector), stream_vector["parts"]
     part_type = RequestPart if isinstance(opener, RequestOpener) else ResponsePart
     for record, part in zip(sealed, parts, strict=False):
@@ -99,28 +138,47 @@ def test_stream_cut_anywhere(stream_vector: Vector) -> None:
                 opener.close()
 
 
-def test_stream_sealed_again(stream_vector: Vector, fix_header: FixHeader) -> None:
+def test_stream_sealed_again(stream_vector: Vector) -> None:
     """Decoding and encoding gives the same bytes, padding included."""
     valid = sealed_of(stream_vector)[: len(stream_vector["parts"])]
     if not valid:
         return
-    fix_header(stream_vector)
-    key = key_of(stream_vector)
-    opener, sealer = records.RecordOpener(key), records.RecordSealer(key)
+    derive_key = derive_key_of(stream_vector)
+    nonce = b"" if is_request(stream_vector) else valid[0][:RESPONSE_NONCE_SIZE]
+    opener, sealer = RecordOpener(derive_key, len(nonce)), RecordSealer(derive_key, nonce)
     for record in valid:
         part, final = opener.open(record)
         zeros = len(record) - sealer.size_of(len(part))
         assert sealer.seal(part, zeros=zeros, final=final) == record
 
 
-def test_exchange(exchange_vector: Vector, key_of_seed: Callable[..., SealingKey]) -> None:
-    """Both ends open the messages that the vector states."""
-    vector = exchange_vector
+@pytest.fixture
+def fixed_nonce(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes the bridge draw a vector's response nonce."""
+
+    def fix(nonce: str) -> None:
+        monkeypatch.setattr(encapsulation, "os", SimpleNamespace(urandom=lambda _: bytes.fromhex(nonce)))
+
+    return fix
+
+
+def both_ends(vector: Vector, key_of_seed: MakeKey) -> tuple[BridgeExchange, ResponseOpener]:
+    """The bridge's end of an exchange, and the client's opener of the response."""
     config = KeyConfig.FromString(bytes.fromhex(vector["config"]))
     key = key_of_seed(vector["kem_seed"], config.not_before, config.not_after)
     envelope, secret = (bytes.fromhex(vector[name]) for name in ("envelope", "encapsulated_secret"))
-    request, response = decapsulate(envelope, secret, key).request, ResponseOpener(key_of(vector["response"]))
-    sent = opened(request, vector["request"], vector["request_message"])
+    exchange_secret = encapsulation._SUITE.decrypt(
+        secret, key.private_key, info=labelled(ENCAPSULATION, hashlib.sha256(envelope).digest())
+    )
+    derive_key = key_of("response", exchange_secret, hashlib.sha256(envelope).digest())
+    return decapsulate(envelope, secret, key), ResponseOpener(derive_key)
+
+
+def test_exchange(exchange_vector: Vector, key_of_seed: MakeKey) -> None:
+    """Both ends open the messages that the vector states."""
+    vector = exchange_vector
+    bridge, response = both_ends(vector, key_of_seed)
+    sent = opened(bridge.request, vector["request"], vector["request_message"])
     assert {"method": sent[0].head.method, "url": sent[0].head.url}.items() <= vector[
         "request_message"
     ].items()
@@ -140,26 +198,30 @@ def opened(opener: RequestOpener | ResponseOpener, stream: Vector, stated: Vecto
     return parts
 
 
-def test_exchange_sealed_again(exchange_vector: Vector, fix_header: FixHeader) -> None:
+def test_exchange_sealed_again(
+    exchange_vector: Vector, key_of_seed: MakeKey, fixed_nonce: Callable[[str], None]
+) -> None:
     """The sealers cut, pad and seal the messages into the same bytes."""
-    request, response = exchange_vector["request"], exchange_vector["response"]
-    fix_header(request)
-    opener, sealer = RequestOpener(key_of(request)), RequestSealer(key_of(request))
+    vector = exchange_vector
+    fixed_nonce(vector["response"]["response_nonce"])
+    bridge, response = both_ends(vector, key_of_seed)
+    request_key = bytes.fromhex(vector["request"]["key"])
+    sealer = RequestSealer(lambda _: bytearray(request_key))
     sealed: list[bytes] = []
-    for part in map(opener.open, sealed_of(request)):
+    for part in map(bridge.request.open, sealed_of(vector["request"])):
         if part.HasField("head"):
             sealer.head(part.head)
         sealed += sealer.body(part.body)
-    assert sealed + sealer.end() == sealed_of(request)
-    fix_header(response)
-    check_response_sealed_again(response)
+    assert sealed + sealer.end() == sealed_of(vector["request"])
+    check_response_sealed_again(vector["response"], response, bridge.response)
 
 
-def check_response_sealed_again(stream: Vector) -> None:
-    opener, sealer = ResponseOpener(key_of(stream)), ResponseSealer(key_of(stream))
+def check_response_sealed_again(stream: Vector, opener: ResponseOpener, sealer: ResponseSealer) -> None:
+    sealed: list[bytes] = []
     for record in sealed_of(stream):
         fields: dict[str, Any] = {field.name: value for field, value in opener.open(record).ListFields()}
-        assert sealer.seal(**fields) == [record]
+        sealed += sealer.seal(**fields) if fields else []
+    assert sealed == sealed_of(stream)
     opener.close()
 
 
@@ -171,17 +233,18 @@ def test_exchange_adds_up_to_a_padded_size(exchange_vector: Vector) -> None:
         assert total % (1 << (exponent - exponent.bit_length())) == 0
 
 
-def test_tunnel(tunnel_vector: Vector, fix_header: FixHeader) -> None:
+def test_tunnel(tunnel_vector: Vector) -> None:
     """The parts are the stated ones, and the sealers make the same records of them."""
     opener = opener_of(tunnel_vector)
     parts = [opener.open(record) for record in sealed_of(tunnel_vector)]
     opener.close()
     assert [part.SerializeToString(deterministic=True).hex() for part in parts] == tunnel_vector["parts"]
-    fix_header(tunnel_vector)
-    if isinstance(opener, ResponseOpener):
-        check_response_sealed_again(tunnel_vector)
+    derive_key, again = derive_key_of(tunnel_vector), opener_of(tunnel_vector)
+    if isinstance(again, ResponseOpener):
+        nonce = bytes.fromhex(tunnel_vector["response_nonce"])
+        check_response_sealed_again(tunnel_vector, again, ResponseSealer(derive_key, nonce))
         return
-    sealer = RequestSealer(key_of(tunnel_vector))
+    sealer = RequestSealer(derive_key)
     sealed = sealer.open_tunnel(parts[0].head)  # type: ignore[arg-type]
     for part in parts[1:-1]:
         sealed += sealer.frame(part.frame)

@@ -11,10 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blindrelay.sealing import (
-    RequestOpener,
-    RequestSealer,
-    ResponseOpener,
-    ResponseSealer,
     StateError,
     ViolationError,
     close_frame,
@@ -23,7 +19,6 @@ from blindrelay.sealing import (
     is_close_code,
 )
 from blindrelay.sealing.padding import RECORD_OVERHEAD, TUNNEL_FLOOR, padme
-from blindrelay.sealing.records import HEADER_SIZE, RecordSealer
 from blindrelay.v1.inner_pb2 import (
     EXCHANGE_KIND_EXCHANGE,
     EXCHANGE_KIND_TUNNEL,
@@ -36,7 +31,15 @@ from blindrelay.v1.inner_pb2 import (
 )
 from blindrelay.v1.limits import MAX_FRAME_DATA, MAX_HEAD_SIZE, MAX_SEALED_SIZE
 
-KEY = bytes(range(32))
+from .known_key import (
+    NONCE,
+    hostile_sealer,
+    request_opener,
+    request_sealer,
+    response_opener,
+    response_sealer,
+)
+
 HEAD = RequestHead(kind=EXCHANGE_KIND_TUNNEL, method="GET", url="https://api.openai.com/v1/realtime")
 SWITCHED = ResponseHead(status=101)
 TEXT = Frame(opcode=1, fin=True, data=b"{}")
@@ -53,7 +56,8 @@ LEGAL = "(t|b|[TB]C*c)*([TB]C*)?"
 
 def test_every_frame_after_every_other() -> None:
     for letters in product(FRAMES, repeat=3):
-        hostile, opener = RecordSealer(KEY), RequestOpener(KEY)
+        opener = request_opener()
+        hostile = hostile_sealer(opener)
         opener.open(hostile.seal(RequestPart(head=HEAD).SerializeToString()))
         for place, letter in enumerate(letters, start=1):
             sealed = hostile.seal(RequestPart(frame=FRAMES[letter]).SerializeToString())
@@ -83,11 +87,12 @@ def close(data: bytes, *, fin: bool = True) -> Frame:
     ],
 )
 def test_invalid_frame_is_neither_sealed_nor_opened(frame: Frame, reason: str) -> None:
-    sealer = RequestSealer(KEY)
+    sealer = request_sealer()
     sealer.open_tunnel(HEAD)
     with pytest.raises(StateError, match=reason):
         sealer.frame(frame)
-    hostile, opener = RecordSealer(KEY), RequestOpener(KEY)
+    opener = request_opener()
+    hostile = hostile_sealer(opener)
     with pytest.raises(ViolationError, match=reason):
         opener.open(hostile.seal(RequestPart(head=HEAD, frame=frame).SerializeToString()))
 
@@ -95,7 +100,7 @@ def test_invalid_frame_is_neither_sealed_nor_opened(frame: Frame, reason: str) -
 def test_largest_frames_fit_into_a_record() -> None:
     begins, ends = data_frames(2, bytes(2 * MAX_FRAME_DATA))
     assert ((begins.opcode, begins.fin), (ends.opcode, ends.fin)) == ((2, False), (0, True))
-    sealer, opener = ResponseSealer(KEY), ResponseOpener(KEY)
+    sealer, opener = response_sealer(), response_opener()
     for sealed in [*sealer.seal(head=SWITCHED, frame=begins), *sealer.seal(frame=ends)]:
         assert len(sealed) <= MAX_SEALED_SIZE
         opener.open(sealed)
@@ -117,13 +122,12 @@ def test_each_record_is_padded_alone(sizes: list[int]) -> None:
         ResponsePart(frame=CLOSE),
         ResponsePart(tail=ResponseTail()),
     ]
-    sealer, opener = ResponseSealer(KEY), ResponseOpener(KEY)
+    sealer, opener = response_sealer(), response_opener()
     records = [record for part in parts for record in sealer.seal(**given_fields(part))]
-    records[0], header = records[0][HEADER_SIZE:], records[0][:HEADER_SIZE]
-    assert [len(record) for record in records] == [
+    assert [len(record) for record in (records[0].removeprefix(NONCE), *records[1:])] == [
         padme(max(TUNNEL_FLOOR, RECORD_OVERHEAD + part.ByteSize())) for part in parts
     ]
-    assert [opener.open(record) for record in (header + records[0], *records[1:])] == parts
+    assert [opener.open(record) for record in records] == parts
     opener.close()
 
 
@@ -132,7 +136,7 @@ def given_fields(part: ResponsePart) -> dict[str, Any]:
 
 
 def test_tunnel_sealer_refuses_what_is_out_of_order() -> None:
-    sealer = RequestSealer(KEY)
+    sealer = request_sealer()
     with pytest.raises(StateError, match="kind TUNNEL"):
         sealer.open_tunnel(RequestHead(kind=EXCHANGE_KIND_EXCHANGE))
     with pytest.raises(StateError, match="cannot come here"):
@@ -145,7 +149,7 @@ def test_tunnel_sealer_refuses_what_is_out_of_order() -> None:
     sealed += sealer.end()
     with pytest.raises(StateError, match="has ended"):
         sealer.end()
-    opener = RequestOpener(KEY)
+    opener = request_opener()
     for record in sealed:
         opener.open(record)
     assert opener.finished
@@ -157,7 +161,7 @@ CODES = st.sampled_from([None, *filter(is_close_code, range(65_536))])
 @given(CODES, st.text(max_size=200))
 def test_close_keeps_its_code_and_what_fits_of_its_reason(code: int | None, reason: str) -> None:
     frame = close_frame(code, reason)
-    sealer = RequestSealer(KEY)
+    sealer = request_sealer()
     sealer.open_tunnel(HEAD)
     sealer.frame(frame)
     kept_code, kept_reason = close_reason(frame)

@@ -23,8 +23,12 @@ from generator import (
     envelopes,
     exchanges,
     fixed,
+    heads,
+    histories,
     identities,
+    nonces,
     paddings,
+    reasons,
     tunnels,
 )
 
@@ -38,9 +42,13 @@ def wanted() -> dict[str, str]:
         identities,
         envelopes,
         directories,
+        histories,
+        reasons,
         encapsulations,
         paddings,
         directions,
+        nonces,
+        heads,
         exchanges,
         tunnels,
     )

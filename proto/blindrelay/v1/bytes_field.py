@@ -14,7 +14,12 @@ _MORE: Final = 0x80
 
 def bytes_field(number: int, value: bytes) -> bytes:
     """The field with that number. It is a message by itself, or the last field of one."""
-    return b"".join((_varint(number << 3 | _LENGTH_DELIMITED), _varint(len(value)), value))
+    return b"".join((bytes_field_start(number, len(value)), value))
+
+
+def bytes_field_start(number: int, size: int) -> bytes:
+    """What stands before the value of such a field: its tag and its length."""
+    return _varint(number << 3 | _LENGTH_DELIMITED) + _varint(size)
 
 
 def _varint(value: int) -> bytes:

@@ -42,7 +42,7 @@ class Envelope(_message.Message):
     issued_at: _builtins.int
     """Unix seconds, a multiple of 10."""
     max_units: _builtins.int
-    """The most that the exchange may cost: 1, 2 or 5 times a power of ten."""
+    """The most that the exchange may cost: 1, 2 or 5 times a power of ten, below 2^63."""
     service_class: _builtins.int
     """0 is the only class of this version."""
     def __init__(

@@ -70,6 +70,7 @@ class _DeadlineClass:
 class _DeadlineClassEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeadlineClass.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     DEADLINE_CLASS_UNSPECIFIED: _DeadlineClass.ValueType  # 0
+    """Means an hour."""
     DEADLINE_CLASS_MINUTE: _DeadlineClass.ValueType  # 1
     """60 seconds."""
     DEADLINE_CLASS_TEN_MINUTES: _DeadlineClass.ValueType  # 2
@@ -83,6 +84,7 @@ class DeadlineClass(_DeadlineClass, metaclass=_DeadlineClassEnumTypeWrapper):
     """An overall limit for the exchange, counted from the envelope's issued_at."""
 
 DEADLINE_CLASS_UNSPECIFIED: DeadlineClass.ValueType  # 0
+"""Means an hour."""
 DEADLINE_CLASS_MINUTE: DeadlineClass.ValueType  # 1
 """60 seconds."""
 DEADLINE_CLASS_TEN_MINUTES: DeadlineClass.ValueType  # 2
@@ -227,7 +229,7 @@ class _ErrorCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorCode.V
     ERROR_CODE_MALFORMED: _ErrorCode.ValueType  # 1
     """The request is not one that the protocol allows."""
     ERROR_CODE_NOT_ALLOWED: _ErrorCode.ValueType  # 2
-    """The bridge does not serve this provider, method or path, or not with this credential."""
+    """The bridge does not serve this URL, method, header or credential, or cannot judge the body."""
     ERROR_CODE_STORED_OBJECT: _ErrorCode.ValueType  # 3
     """The body stores or refers to stored objects, with an injected credential."""
     ERROR_CODE_TOO_LARGE: _ErrorCode.ValueType  # 4
@@ -235,7 +237,7 @@ class _ErrorCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorCode.V
     ERROR_CODE_DEADLINE: _ErrorCode.ValueType  # 5
     """The request did not arrive in time, or the deadline class is used up."""
     ERROR_CODE_OVERLOADED: _ErrorCode.ValueType  # 6
-    """The bridge has no room for the request now."""
+    """The bridge has no room for the request, or no connection for it, now."""
     ERROR_CODE_PROVIDER_UNREACHABLE: _ErrorCode.ValueType  # 7
     """The provider could not be reached."""
     ERROR_CODE_PROVIDER_FAILED: _ErrorCode.ValueType  # 8
@@ -253,7 +255,7 @@ ERROR_CODE_UNSPECIFIED: ErrorCode.ValueType  # 0
 ERROR_CODE_MALFORMED: ErrorCode.ValueType  # 1
 """The request is not one that the protocol allows."""
 ERROR_CODE_NOT_ALLOWED: ErrorCode.ValueType  # 2
-"""The bridge does not serve this provider, method or path, or not with this credential."""
+"""The bridge does not serve this URL, method, header or credential, or cannot judge the body."""
 ERROR_CODE_STORED_OBJECT: ErrorCode.ValueType  # 3
 """The body stores or refers to stored objects, with an injected credential."""
 ERROR_CODE_TOO_LARGE: ErrorCode.ValueType  # 4
@@ -261,7 +263,7 @@ ERROR_CODE_TOO_LARGE: ErrorCode.ValueType  # 4
 ERROR_CODE_DEADLINE: ErrorCode.ValueType  # 5
 """The request did not arrive in time, or the deadline class is used up."""
 ERROR_CODE_OVERLOADED: ErrorCode.ValueType  # 6
-"""The bridge has no room for the request now."""
+"""The bridge has no room for the request, or no connection for it, now."""
 ERROR_CODE_PROVIDER_UNREACHABLE: ErrorCode.ValueType  # 7
 """The provider could not be reached."""
 ERROR_CODE_PROVIDER_FAILED: ErrorCode.ValueType  # 8

@@ -126,7 +126,7 @@ class KeyDirectory(_message.Message):
     """Room kept: SHA-256 of the bridge's price table, or empty. Without effect in this version."""
     @_builtins.property
     def configs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """Exact KeyConfig bytes, at most 8."""
+        """Exact KeyConfig bytes, 1 to 8."""
 
     def __init__(
         self,

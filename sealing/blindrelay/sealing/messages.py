@@ -12,9 +12,15 @@ from google.protobuf.message import DecodeError
 
 from blindrelay.sealing.errors import StateError, ViolationError
 from blindrelay.sealing.padding import RECORD_OVERHEAD, final_padding, tunnel_padding
-from blindrelay.sealing.part_order import REQUEST_ORDER, RESPONSE_ORDER, TUNNEL_STATUS, Direction, Order
-from blindrelay.sealing.records import DeriveKey, RecordOpener, RecordSealer
-from blindrelay.v1.bytes_field import bytes_field
+from blindrelay.sealing.part_order import (
+    REQUEST_ORDER,
+    RESPONSE_ORDER,
+    TUNNEL_STATUS,
+    Direction,
+    Order,
+)
+from blindrelay.sealing.records import Buffer, DeriveKey, RecordOpener, RecordSealer
+from blindrelay.v1.bytes_field import bytes_field_start
 from blindrelay.v1.inner_pb2 import (
     EXCHANGE_KIND_TUNNEL,
     ExchangeError,
@@ -37,20 +43,14 @@ _LARGEST_PART: Final = 69_561
 _BODY_FRAMING: Final = 4
 """Bytes of protobuf tag and length before a body piece of 16 KiB or more."""
 
+_BODY_ALONE: Final = RequestPart(body=b"")
 _BODY_NUMBER: Final = RequestPart.BODY_FIELD_NUMBER
-"""The field `body` has this number in both kinds of parts."""
+"""Both kinds of parts have the field `body`, with this number."""
 
 _END_FRAMING: Final = 2
 """Bytes of a request's end, which is in one part with the last body piece."""
 
 PartT = TypeVar("PartT", RequestPart, ResponsePart)
-
-
-def _encoded(part: RequestPart | ResponsePart) -> bytes:
-    fields = part.ListFields()
-    if [field.name for field, _ in fields] == ["body"]:
-        return bytes_field(_BODY_NUMBER, fields[0][1])
-    return part.SerializeToString()
 
 
 class _Sealer(Generic[PartT]):
@@ -73,7 +73,7 @@ class _Sealer(Generic[PartT]):
         """
         if (wrong := self._direction.advance(part)) is not None:
             raise StateError(wrong)
-        encoded = _encoded(part)
+        encoded = part.SerializeToString()
         if self._direction.is_tunnel:
             return [self._records.seal(encoded, zeros=tunnel_padding(len(encoded)), final=self.ended)]
         if not self.ended:
@@ -86,6 +86,15 @@ class _Sealer(Generic[PartT]):
             self._records.seal(b"", zeros=zeros, final=place == len(more))
             for place, zeros in enumerate(more, start=1)
         ]
+
+    def _seal_body(self, *body: Buffer, size: int = 0) -> list[bytes]:
+        """The same for a part with a piece of the body alone. No message of protobuf copies it."""
+        if (wrong := self._direction.advance(_BODY_ALONE)) is not None:
+            raise StateError(wrong)
+        length = sum(map(len, body))
+        start = bytes_field_start(_BODY_NUMBER, length)
+        zeros = max(0, size - len(start) - length)
+        return [self._records.seal(start, *body, zeros=zeros)]
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}, {'ended' if self.ended else 'open'}>"
@@ -135,9 +144,12 @@ class RequestSealer(_Sealer[RequestPart]):
         body, sealed = memoryview(data), list[bytes]()
         while len(self._unsent_body) + len(body) > (room := self._room()):
             taken = room - len(self._unsent_body)
-            part = self._part(b"".join((self._unsent_body, body[:taken])))
+            piece = self._unsent_body, body[:taken]
             self._unsent_body, body = bytearray(), body[taken:]
-            sealed += self._seal(part, size=_FULL_PART)
+            if self._unsent_head is None:
+                sealed += self._seal_body(*piece, size=_FULL_PART)
+            else:
+                sealed += self._seal(self._part(b"".join(piece)), size=_FULL_PART)
         self._unsent_body += body
         return sealed
 
@@ -193,6 +205,8 @@ class ResponseSealer(_Sealer[ResponsePart]):
             raise StateError("a response's headers are over 32,768 bytes")
         if body is not None and len(body) > MAX_BODY_PIECE:
             raise StateError("a body piece is over 65,536 bytes")
+        if body is not None and all(other is None for other in (head, frame, tail, error)):
+            return self._seal_body(body)
         if head is not None and body is not None and head.ByteSize() + len(body) > MAX_BODY_PIECE:
             return self._seal(ResponsePart(head=head)) + self.seal(body=body, tail=tail, error=error)
         return self._seal(ResponsePart(head=head, body=body, frame=frame, tail=tail, error=error))

@@ -21,6 +21,8 @@ from blindrelay.v1.limits import MAX_DIRECTION_RECORDS, MAX_DIRECTION_SIZE, MAX_
 DeriveKey = Callable[[bytes], bytearray]
 """Returns a direction's key, 32 bytes, for the prefix of its first record. A request has no prefix."""
 
+Buffer = bytes | bytearray | memoryview
+
 _COUNTER_SIZE: Final = 11
 _LENGTH_SIZE: Final = 4
 
@@ -83,16 +85,17 @@ class RecordSealer:
         """Bytes that the next record takes, unpadded, for a part of so many bytes."""
         return len(self._prefix) + RECORD_OVERHEAD + part_size
 
-    def seal(self, part: bytes, *, zeros: int = 0, final: bool = False) -> bytes:
-        """One record: 20 bytes, the part, the zeros; the prefix is before the first.
+    def seal(self, *part: Buffer, zeros: int = 0, final: bool = False) -> bytes:
+        """One record: 20 bytes, the part (in any pieces), the zeros; the prefix is before the first.
 
         Raises StateError after the final record, for a record over 69,632 bytes, and at the key's limits.
         """
         if self._cipher is None:
             raise StateError("nothing can be sealed after the final record")
-        if self.size_of(len(part)) + zeros > MAX_SEALED_SIZE:
+        size = sum(map(len, part))
+        if self.size_of(size) + zeros > MAX_SEALED_SIZE:
             raise StateError("a record holds at most 69,632 bytes")
-        plaintext = b"".join((len(part).to_bytes(_LENGTH_SIZE, "big"), part, bytes(zeros)))
+        plaintext = b"".join((size.to_bytes(_LENGTH_SIZE, "big"), *part, bytes(zeros)))
         sealed = self._prefix + self._cipher.seal(plaintext, final=final)
         self._prefix = b""
         self.sealed_size += len(sealed)

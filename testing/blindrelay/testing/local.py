@@ -18,7 +18,7 @@ from anyio.from_thread import start_blocking_portal
 from blindrelay import provider_bridge
 from blindrelay.client import SealedTransport
 from blindrelay.provider_bridge import Bridge, load_or_make_identity, presets, read_bridge_config
-from blindrelay.relay_node import AuditLog, Event, Reason, Relay, read_relay_config
+from blindrelay.relay_node import AuditLog, Relay, read_relay_config
 from blindrelay.serving import Address, issue_token
 from blindrelay.testing.configuration import (
     MappedProvider,
@@ -26,6 +26,7 @@ from blindrelay.testing.configuration import (
     write_bridge_config,
     write_relay_config,
 )
+from blindrelay.testing.ready_log import ReadyLog
 from blindrelay.testing.relay_view import RelayedExchange, RelayView
 from blindrelay.testing.scripted_provider import ScriptedProvider
 from blindrelay.testing.tapped_channel import tapped
@@ -140,7 +141,7 @@ class LocalBlindRelay:
             bridge = await stack.enter_async_context(self._bridge(folder, target).running())
             identity = format_identity(load_or_make_identity(folder / "identity.key").public_key)
             token = issue_token(folder / "tokens", self._account, datetime.now(UTC))
-            ready = _ReadyLog()
+            ready = ReadyLog()
             relay = await stack.enter_async_context(self._relay(folder, bridge, ready).running())
             async with asyncio.timeout(_READY_SECONDS):
                 await ready.reached_bridge.wait()
@@ -159,16 +160,3 @@ class LocalBlindRelay:
     def _relay(self, folder: Path, bridge: Address, log: AuditLog) -> Relay:
         write_relay_config(folder / "relay.toml", _ANY_PORT, [str(bridge)], self._relay_options)
         return Relay(read_relay_config(folder / "relay.toml"), log, tapped(self._view.observe))
-
-
-class _ReadyLog(AuditLog):
-    """Writes nothing, and tells when the relay has reached its bridge."""
-
-    def __init__(self) -> None:
-        super().__init__(lambda _: None)
-        self.reached_bridge = asyncio.Event()
-
-    def event(self, event: Event, replica: Address | None = None, reason: Reason | None = None) -> None:
-        super().event(event, replica, reason)
-        if event is Event.REPLICA_UP:
-            self.reached_bridge.set()

@@ -9,7 +9,7 @@ from blindrelay.trust import DirectoryError, VerifiedDirectory, verify_directory
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.keys import key_id
 from blindrelay.v1.keys_pb2 import Delegation, KeyConfig, KeyDirectory, SignedKeyDirectory
-from blindrelay.v1.limits import ENCAPSULATED_SECRET_SIZE, MAX_DIRECTORIES_SIZE, CLOCK_TOLERANCE
+from blindrelay.v1.limits import CLOCK_TOLERANCE, ENCAPSULATED_SECRET_SIZE, MAX_DIRECTORIES_SIZE
 
 from ..alter import altered
 from ..statements import CONFIG, GOOD_DIRECTORY, PINNED, made_directory, vector_answers

@@ -26,7 +26,7 @@ from ..alter import altered, edited
 from ..tape import Tape, written
 from ..target import Target, check
 from ..vectors import NOW, raw, vector
-from .records import HEAD, TAGS, HostileStream, any_plaintext
+from .records import FINALS, HEAD, HostileStream, any_plaintext
 
 _ALICE: Final = vector("encapsulation/alice")
 _ENVELOPE: Final = raw(_ALICE["envelope"])
@@ -36,8 +36,8 @@ _SEALED_TO: Final = vector("key/key")
 _SEALING_KEY: Final = SealingKey(
     MLKEM768PrivateKey.from_seed_bytes(raw(_SEALED_TO["mlkem_seed"])),
     X25519PrivateKey.from_private_bytes(raw(_SEALED_TO["x25519_private_key"])),
-    _SEALED_TO["not_before"],
-    _SEALED_TO["not_after"],
+    int(_SEALED_TO["not_before"]),
+    int(_SEALED_TO["not_after"]),
 )
 
 
@@ -62,7 +62,7 @@ def opening(data: bytes) -> None:
     claims = ClaimMemory(Clock(wall=lambda: float(NOW), monotonic=lambda: 0.0))
     door = ExchangeOpener(cast(Any, _Keys()), claims)
     envelope = _ENVELOPE if tape.flag() else altered(tape, Envelope.FromString(_ENVELOPE))
-    sealed = HostileStream(raw(_ALICE["request_key"])).seal(any_plaintext(tape), tape.choice(TAGS))
+    sealed = HostileStream(raw(_ALICE["request_key"])).seal(any_plaintext(tape), tape.choice(FINALS))
     first = ExchangeRequest(encapsulated_secret=_SECRET, sealed=sealed)
     message = altered(tape, first)
     # What ExchangeOpener.open turns into one refusal, without the time that it takes for it.

@@ -5,10 +5,12 @@ The fuzzer holds the key, so that any plaintext that it makes up is authentic.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from google.protobuf.message import Message
 
 from blindrelay.sealing import (
@@ -19,15 +21,7 @@ from blindrelay.sealing import (
     TruncatedError,
     ViolationError,
 )
-from blindrelay.sealing.records import (
-    HEADER_SIZE,
-    TAG_FINAL,
-    TAG_MESSAGE,
-    RecordOpener,
-    SecretstreamState,
-    init_pull,
-    push,
-)
+from blindrelay.sealing.records import RecordOpener
 from blindrelay.v1.inner_pb2 import (
     BODY_END_LENGTH,
     CREDENTIAL_INJECTED,
@@ -51,6 +45,7 @@ from blindrelay.v1.limits import (
     MAX_FRAME_DATA,
     MAX_HEAD_SIZE,
     MAX_SEALED_SIZE,
+    RESPONSE_NONCE_SIZE,
 )
 
 from ..alter import altered, edited
@@ -58,22 +53,28 @@ from ..tape import Tape, written
 from ..target import Target, check
 
 _KEY: Final = bytes(range(32))
-_HEADER: Final = bytes(range(0xE0, 0xE0 + HEADER_SIZE))
+_NONCE: Final = bytes(range(0xE0, 0xE0 + RESPONSE_NONCE_SIZE))
 _MOST_RECORDS: Final = 16
-TAGS: Final = (TAG_MESSAGE, TAG_MESSAGE, TAG_FINAL, 1, 2, 4, 0xFF)
+FINALS: Final = (0, 0, 1, 2, 0xFF)
+"""The last byte of a record's nonce: the protocol has 0 and 1."""
+
+
+def _key(nonce: bytes) -> bytearray:
+    return bytearray(hashlib.sha256(_KEY + nonce).digest())
 
 
 class HostileStream:
-    """One direction under a key (32 bytes), with any plaintext and any tag."""
+    """One direction under a key (32 bytes), with any plaintext and any last byte of its nonces."""
 
-    def __init__(self, key: bytes) -> None:
-        self._state = SecretstreamState()
-        init_pull(self._state, _HEADER, key)  # with a header that is given: every run is the same
-        self._header = _HEADER
+    def __init__(self, key: bytes | bytearray, nonce: bytes = b"") -> None:
+        self._aead = AESGCM(key)
+        self._nonce = nonce
+        self._place = 0
 
-    def seal(self, plaintext: bytes, tag: int) -> bytes:
-        record = self._header + push(self._state, plaintext, None, tag)
-        self._header = b""
+    def seal(self, plaintext: bytes, final: int) -> bytes:
+        nonce = self._place.to_bytes(11, "big") + bytes([final])
+        record = self._nonce + self._aead.encrypt(nonce, plaintext, None)
+        self._nonce, self._place = b"", self._place + 1
         return record
 
 
@@ -81,23 +82,33 @@ def _plaintext(part: bytes, zeros: int) -> bytes:
     return len(part).to_bytes(4, "big") + part + bytes(zeros)
 
 
-def _reading(plaintext: bytes, tag: int) -> tuple[bytes, bool] | None:
+def _reading(plaintext: bytes, final: int) -> tuple[bytes, bool] | None:
     """The part and finality of an authentic plaintext by section 9; None if it is refused."""
     end = 4 + int.from_bytes(plaintext[:4], "big")
-    if tag not in (TAG_MESSAGE, TAG_FINAL) or len(plaintext) < max(4, end) or any(plaintext[end:]):
+    if final not in (0, 1) or len(plaintext) < max(4, end) or any(plaintext[end:]):
         return None
-    return plaintext[4:end], tag == TAG_FINAL
+    return plaintext[4:end], final == 1
 
 
 def records(data: bytes) -> None:
-    """Records, authentic or not, in any order: the valid prefix opens, and the first failure is final."""
-    tape, stream, opener = Tape(data), HostileStream(_KEY), RecordOpener(_KEY)
+    """A request's records, authentic or not, in any order."""
+    _records(data, b"")
+
+
+def response_records(data: bytes) -> None:
+    """The same for a response, whose key depends on its nonce."""
+    _records(data, _NONCE)
+
+
+def _records(data: bytes, nonce: bytes) -> None:
+    """The valid prefix opens, and the first failure is final."""
+    tape, stream, opener = Tape(data), HostileStream(_key(nonce), nonce), RecordOpener(_key, len(nonce))
     due: list[tuple[bytes, tuple[bytes, bool] | None]] = []
     opened, finished, failure = 0, False, None
     while not tape.spent and len(due) < _MOST_RECORDS:
         plaintext = any_plaintext(tape)
-        tag = tape.choice(TAGS)
-        due.append((stream.seal(plaintext, tag), _reading(plaintext, tag)))
+        final = tape.choice(FINALS)
+        due.append((stream.seal(plaintext, final), _reading(plaintext, final)))
         delivered = _delivered(tape, due)
         if delivered is None:
             continue
@@ -202,22 +213,25 @@ _FRAME_ORDER: Final = re.compile(r"([tb]|[TB]C*c)*([TB]C*)?x?")
 
 def request_parts(data: bytes) -> None:
     """What a hostile client seals for the bridge."""
-    _parts(data, RequestOpener(_KEY), _REQUEST_PARTS, _REQUEST_ORDER)
+    _parts(data, RequestOpener(_key), b"", _REQUEST_PARTS, _REQUEST_ORDER)
 
 
 def response_parts(data: bytes) -> None:
     """What a hostile bridge seals for the client."""
-    _parts(data, ResponseOpener(_KEY), _RESPONSE_PARTS, _RESPONSE_ORDER)
+    _parts(data, ResponseOpener(_key), _NONCE, _RESPONSE_PARTS, _RESPONSE_ORDER)
 
 
-def _parts(data: bytes, opener: Any, bases: tuple[Message, ...], order: re.Pattern[str]) -> None:
-    tape, stream, letters, frames, finished, count = Tape(data), HostileStream(_KEY), "", "", False, 0
+def _parts(
+    data: bytes, opener: Any, nonce: bytes, bases: tuple[Message, ...], order: re.Pattern[str]
+) -> None:
+    tape, stream = Tape(data), HostileStream(_key(nonce), nonce)
+    letters, frames, finished, count = "", "", False, 0
     failure: SealingError | None = None
     while not tape.spent and (count := count + 1) <= _MOST_RECORDS:
         how = tape.byte()
         part = tape.chunk() if how > 0xF0 else altered(tape, bases[how % len(bases)])
         final = tape.byte() % 4 == 0
-        sealed = stream.seal(_plaintext(part, 0), TAG_FINAL if final else TAG_MESSAGE)
+        sealed = stream.seal(_plaintext(part, 0), int(final))
         try:
             opened = opener.open(sealed)
         except (OpenError, ViolationError) as error:
@@ -268,6 +282,7 @@ _WHOLE_STREAM = written(0, 0, 0, b"", 1, 1, 0, 0, b"", 1, 2, 0, 0, b"", 0)
 
 TARGETS = (
     Target("records", records, (), lambda: [_TWO_RECORDS], 1_024),
+    Target("response_records", response_records, (), lambda: [_TWO_RECORDS], 1_024),
     Target("request_parts", request_parts, (), lambda: [_WHOLE_STREAM, _WHOLE_TUNNEL], 1_024),
     Target("response_parts", response_parts, (), lambda: [_WHOLE_STREAM, _ANSWERED_TUNNEL], 1_024),
 )

@@ -1,4 +1,4 @@
-"""Scenarios of key directories: what one client fetches, step by step."""
+"""Scenarios of key directories: one that a client fetches."""
 
 from __future__ import annotations
 
@@ -39,7 +39,6 @@ def scenarios() -> Iterator[Scenario]:
     yield from _signatures()
     yield from _dates()
     yield from _malformed()
-    yield from _histories()
 
 
 def directory(**changes: int | bytes | list[bytes]) -> KeyDirectory:
@@ -102,7 +101,7 @@ Row = tuple[str, str, SignedKeyDirectory]
 """A name, a comment, and what the relay serves."""
 
 
-def _each(expect: str, rows: list[Row]) -> Iterator[Scenario]:
+def each(expect: str, rows: list[Row]) -> Iterator[Scenario]:
     for name, comment, message in rows:
         yield _one(name, comment, expect, message)
 
@@ -152,10 +151,16 @@ def _accepted() -> Iterator[Scenario]:
         ("last_second", "At expires_at itself.", listing(issued_at=NOW - 10, expires_at=NOW)),
         ("started_when_issued", "Its replica has just started.", listing(started_at=NOW)),
         ("longest_lifetime", "172,800 seconds.", listing(expires_at=NOW + 2 * DAY)),
+        (
+            "config_validity_longest",
+            "172,800 seconds.",
+            listing(configs=[listed_config(not_after=NOW - 600 + 2 * DAY)]),
+        ),
+        ("delegation_without_end", "A not_after of 2^64 - 1.", delegated(not_after=(1 << 64) - 1)),
         ("delegation_last_second", "At the delegation's not_after itself.", delegated(not_after=NOW)),
         ("delegation_first_second", "W seconds before the delegation's not_before.", early),
     ]
-    yield from _each("accept", rows)
+    yield from each("accept", rows)
 
 
 def _foreign() -> Iterator[Scenario]:
@@ -166,7 +171,7 @@ def _foreign() -> Iterator[Scenario]:
         ("foreign_directory", "Another bridge's directory under our delegation.", signed(said)),
         ("foreign_delegation", "Our directory under another bridge's delegation.", theirs),
     ]
-    yield from _each("foreign_identity", rows)
+    yield from each("foreign_identity", rows)
 
 
 def _signatures() -> Iterator[Scenario]:
@@ -186,7 +191,7 @@ def _signatures() -> Iterator[Scenario]:
         ("successor_not_delegated", "Only the replica announces a successor.", usurped),
         ("successor_left_out", "Only the identity announces it.", delegated(next_identity_hash=HASH)),
     ]
-    yield from _each("bad_delegation", delegations)
+    yield from each("bad_delegation", delegations)
     by_identity = signed(replica=IDENTITY)
     as_delegation = replaced(signature=sign(REPLICA, DELEGATION_LABEL, good.directory))
     altered = replaced(directory=encode(directory(sequence=8)))
@@ -198,7 +203,7 @@ def _signatures() -> Iterator[Scenario]:
         ("signature_missing", "No signature.", replaced(signature=b"")),
         ("directory_altered", "A later sequence than the one signed.", altered),
     ]
-    yield from _each("bad_signature", directories)
+    yield from each("bad_signature", directories)
 
 
 def _dates() -> Iterator[Scenario]:
@@ -210,7 +215,7 @@ def _dates() -> Iterator[Scenario]:
         ("stale", "Issued W + 1 seconds ago.", listing(issued_at=NOW - WINDOW - 1)),
         ("expired", "One second after expires_at.", listing(issued_at=NOW - 20, expires_at=NOW - 1)),
     ]
-    yield from _each("stale", stale)
+    yield from each("stale", stale)
     early = delegated(not_before=NOW + WINDOW + 1)
     later = signed(directory(issued_at=NOW - 10), delegation(not_before=NOW + WINDOW - 9))
     joined = "Valid now, and not when the directory was issued: a relay put the two together."
@@ -219,7 +224,7 @@ def _dates() -> Iterator[Scenario]:
         ("delegation_not_yet_valid", "W + 1 seconds before its not_before.", early),
         ("delegation_of_another_time", joined, later),
     ]
-    yield from _each("bad_delegation", delegations)
+    yield from each("bad_delegation", delegations)
 
 
 def _malformed() -> Iterator[Scenario]:
@@ -237,38 +242,27 @@ def _malformed() -> Iterator[Scenario]:
         ("directory_not_protobuf", "A field that ends before its length.", signed(cut)),
         ("delegation_not_protobuf", "A field that ends early.", signed(delegated=cut)),
         ("config_not_protobuf", "A field that ends before its length.", no_message),
-        ("config_public_key_short", "1,216 bytes.", listing(configs=[_config(public_key=bytes(1_215))])),
-        ("config_validity_empty", "No moment at all.", listing(configs=[_config(not_after=NOW - 600)])),
-        ("config_validity_uneven", "Multiples of 10.", listing(configs=[_config(not_after=NOW + 1)])),
+        (
+            "config_public_key_short",
+            "1,216 bytes.",
+            listing(configs=[listed_config(public_key=bytes(1_215))]),
+        ),
+        ("config_validity_empty", "No moment at all.", listing(configs=[listed_config(not_after=NOW - 600)])),
+        (
+            "config_validity_too_long",
+            "172,810 seconds.",
+            listing(configs=[listed_config(not_after=NOW - 590 + 2 * DAY)]),
+        ),
+        ("config_validity_uneven", "Multiples of 10.", listing(configs=[listed_config(not_after=NOW + 1)])),
     ]
-    yield from _each("malformed", rows)
+    yield from each("malformed", rows)
     comment = "Beside a good key, one of a suite that is not ours."
-    yield _one("downgrade_refused", comment, "unknown_suite", listing(configs=[CONFIG, _config(suite=2)]))
+    yield _one(
+        "downgrade_refused", comment, "unknown_suite", listing(configs=[CONFIG, listed_config(suite=2)])
+    )
 
 
-def _config(**changes: int | bytes) -> bytes:
+def listed_config(**changes: int | bytes) -> bytes:
     config = key_config(KEM_KEY)
     config.MergeFrom(KeyConfig(**changes))  # type: ignore[arg-type]
     return encode(config)
-
-
-def _histories() -> Iterator[Scenario]:
-    def history(name: str, comment: str, *steps: Step, **more: Any) -> Scenario:
-        fields = {"identity": public(IDENTITY), "steps": list(steps)}
-        return Scenario("directory", name, comment, steps[-1]["expect"], fields | more)
-
-    first, second = listing(sequence=7), listing(sequence=8)
-    renewed = signed(directory(sequence=8), delegation(not_after=NOW + 8 * DAY))
-    split = listing(sequence=8, configs=[encode(key_config(OTHER_KEM_KEY))])
-    older, newer = step(first, "accept"), step(second, "accept")
-    other = step(listing(sequence=1, replica_id=b"\x33" * 16), "accept")
-    yield history("rolled_back", "An older directory after a newer one.", newer, step(first, "rolled_back"))
-    yield history("renewed", "A newer directory after an older one.", older, newer)
-    yield history("served_twice", "The same bytes again.", newer, newer)
-    comment = "The same directory, delegated anew."
-    yield history("delegation_renewed", comment, newer, step(renewed, "accept"))
-    yield history("another_replica", "Each replica counts for itself.", newer, other)
-    comment, proof = "Two of one number: somebody has keys of his own.", [encode(second), encode(split)]
-    yield history("per_client_config_detected", comment, newer, step(split, "forked"), proof=proof)
-    comment = "One that is refused for its date moves nothing."
-    yield history("refused_ones_are_not_remembered", comment, step(second, "stale", NOW + 3_600), older)

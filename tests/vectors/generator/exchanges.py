@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from generator.directions import BROKE_OFF, REQUEST_HEAD, REQUEST_HEADER, RESPONSE_HEAD, RESPONSE_HEADER, TAIL
-from generator.fixed import ALICE, BOB, CONFIG, KEM_KEY, Exchange
-from generator.primitives import FINAL, FLOOR, RECORD_ADDS, RECORD_MAX, Record, padme, record, seal
+from generator.directions import BROKE_OFF, REQUEST_HEAD, RESPONSE_HEAD, TAIL
+from generator.fixed import ALICE, BOB, CONFIG, KEM_KEY, NONCE, Exchange
+from generator.primitives import FULL_RECORD, RECORD_ADDS, padded, seal
 from generator.scenario import Scenario
-from google.protobuf.message import Message
 
 from blindrelay.v1.inner_pb2 import Header, RequestEnd, RequestHead, RequestPart, ResponseHead, ResponsePart
 
-FULL_PART = 65_596
-HEADER_SIZE = 24
 PROMPT = b'{"model":"gpt-5","messages":[{"role":"user","content":"What is the capital of France?"}]}'
 ANSWER = b'{"choices":[{"message":{"role":"assistant","content":"Paris."}}]}'
 
@@ -57,7 +54,7 @@ def _long(size: int, piece: int) -> list[bytes]:
 def _long_request(size: int) -> list[RequestPart]:
     """All that fits into the first record, the rest in the next: its bytes are those of one full record."""
     (data,) = _long(size, size)
-    first = FULL_PART - (REQUEST_HEAD.ByteSize() + 4) - 4 - 2
+    first = FULL_RECORD["request"] - RECORD_ADDS - (REQUEST_HEAD.ByteSize() + 4) - 4 - 2
     return [
         RequestPart(head=REQUEST_HEAD, body=data[:first]),
         RequestPart(body=data[first:], end=RequestEnd()),
@@ -67,30 +64,21 @@ def _long_request(size: int) -> list[RequestPart]:
 def _exchange(
     exchange: Exchange, request: Sequence[RequestPart], response: Sequence[ResponsePart]
 ) -> dict[str, Any]:
+    request_key, response_key = exchange.request_key, exchange.response_key(NONCE)
     return {
         "kem_seed": KEM_KEY.seed,
         "config": CONFIG,
         "envelope": exchange.envelope,
         "encapsulated_secret": exchange.encapsulated_secret,
-        "request": _side(exchange.request_key, REQUEST_HEADER, _padded(request, FULL_PART)),
-        "response": _side(exchange.response_key, RESPONSE_HEADER, _padded(response, 0)),
-    } | {"request_message": _request_message(request), "response_message": _response_message(response)}
-
-
-def _side(key: bytes, header: bytes, records: list[Record]) -> dict[str, Any]:
-    return {"key": key, "header": header, "records": seal(key, header, records)}
-
-
-def _padded(parts: Sequence[Message], full: int) -> list[Record]:
-    """The parts as records, padded as section 9.3 says; those here need no padding records."""
-    *early, last = parts
-    records = [record(part, max(0, full - part.ByteSize())) for part in early]
-    sent = sum(len(each.plaintext) + RECORD_ADDS - 4 for each in records) + HEADER_SIZE
-    bare = sent + RECORD_ADDS + last.ByteSize()
-    zeros = padme(max(FLOOR, bare)) - bare
-    if RECORD_ADDS + last.ByteSize() + zeros + (0 if early else HEADER_SIZE) > RECORD_MAX:
-        raise ValueError("this exchange would need a padding record")
-    return [*records, record(last, zeros, FINAL)]
+        "request": {"key": request_key, "records": seal(request_key, padded("request", request))},
+        "response": {
+            "response_nonce": NONCE,
+            "key": response_key,
+            "records": seal(response_key, padded("response", response, NONCE), NONCE),
+        },
+        "request_message": _request_message(request),
+        "response_message": _response_message(response),
+    }
 
 
 def _request_message(parts: Sequence[RequestPart]) -> dict[str, Any]:

@@ -41,6 +41,10 @@ def key_id(config: bytes) -> bytes:
 
 CONFIG = encode(key_config(KEM_KEY))
 
+NONCE = bytes(range(0xC0, 0xE0))
+OTHER_NONCE = bytes(range(0xE0, 0x100))
+"""The response nonces of the bridge's first answer, and of its second."""
+
 
 def envelope(**changes: int | bytes) -> Envelope:
     fields: dict[str, int | bytes] = {
@@ -64,9 +68,8 @@ class Exchange:
     name: str
     envelope: bytes
     secret: bytes
-    key: KemKey = KEM_KEY
     label: str = "blindrelay/v1 encapsulation"
-    aead: AEAD = AEAD.CHACHA20_POLY1305
+    aead: AEAD = AEAD.AES_256_GCM
 
     @property
     def envelope_hash(self) -> bytes:
@@ -82,17 +85,16 @@ class Exchange:
 
     @property
     def request_key(self) -> bytes:
-        return hkdf(self.envelope_hash, self.secret, "blindrelay/v1 request")
+        return hkdf(self.secret, label("blindrelay/v1 request", self.envelope_hash))
 
-    @property
-    def response_key(self) -> bytes:
-        return hkdf(self.envelope_hash, self.secret, "blindrelay/v1 response")
+    def response_key(self, nonce: bytes) -> bytes:
+        return hkdf(self.secret, label("blindrelay/v1 response", self.envelope_hash + nonce))
 
     @property
     def encapsulated_secret(self) -> bytes:
         """The frozen bytes. Raises ValueError if they do not open to this exchange's secret."""
         frozen = bytes.fromhex(json.loads(_ENCAPSULATIONS.read_text())[self.name])
-        if self.suite.decrypt(frozen, self.key.private, info=self.info) != self.secret:
+        if self.suite.decrypt(frozen, KEM_KEY.private, info=self.info) != self.secret:
             raise ValueError(f"the frozen encapsulation {self.name!r} is of another secret")
         return frozen
 
@@ -102,20 +104,18 @@ _PLAIN = encode(envelope())
 ALICE = Exchange("alice", _PLAIN, b"\xa1" * 32)
 BOB = Exchange("bob", encode(envelope(exchange_id=bytes(range(0xB0, 0xC0)))), b"\xb0" * 32)
 MALLORY = Exchange("mallory", _PLAIN, b"\xee" * 32)
-OTHER_KEY = Exchange("other_key", _PLAIN, b"\xa2" * 32, key=OTHER_KEM_KEY)
 OLD_LABEL = Exchange("old_label", _PLAIN, b"\xa3" * 32, label="blindrelay/v0 encapsulation")
-OTHER_AEAD = Exchange("other_aead", _PLAIN, b"\xa4" * 32, aead=AEAD.AES_256_GCM)
+OTHER_AEAD = Exchange("other_aead", _PLAIN, b"\xa4" * 32, aead=AEAD.CHACHA20_POLY1305)
 SHORT_SECRET = Exchange("short_secret", _PLAIN, b"\xa5" * 31)
 LONG_SECRET = Exchange("long_secret", _PLAIN, b"\xa6" * 33)
 
-EXCHANGES = (ALICE, BOB, MALLORY, OTHER_KEY, OLD_LABEL, OTHER_AEAD, SHORT_SECRET, LONG_SECRET)
+EXCHANGES = (ALICE, BOB, MALLORY, OLD_LABEL, OTHER_AEAD, SHORT_SECRET, LONG_SECRET)
 
 
 def freeze_encapsulations() -> None:
     """Draws new encapsulations: HPKE takes no randomness from outside, so they are inputs once made."""
     frozen = {
-        each.name: each.suite.encrypt(each.secret, each.key.public, info=each.info).hex()
-        for each in EXCHANGES
+        each.name: each.suite.encrypt(each.secret, KEM_KEY.public, info=each.info).hex() for each in EXCHANGES
     }
     _ENCAPSULATIONS.parent.mkdir(exist_ok=True)
     _ENCAPSULATIONS.write_text(json.dumps(frozen, indent=2) + "\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 
-from generator.fixed import CONFIG, IDENTITY, KEM_KEY, NOW, key_config, key_id, public
+from generator.fixed import IDENTITY, KEM_KEY, NOW, key_config, key_id, public
 from generator.primitives import encode, label, sha256
 from generator.scenario import Scenario
 
@@ -51,18 +51,11 @@ def _other(letter: str) -> str:
 
 
 def _keys() -> Iterator[Scenario]:
-    stated = {
-        "kem_seed": KEM_KEY.seed,
-        "mlkem_seed": KEM_KEY.expanded[0],
-        "x25519_private_key": KEM_KEY.expanded[1],
-        "public_key": KEM_KEY.public_bytes,
-        "not_before": NOW - 600,
-        "not_after": NOW + 3_000,
-        "config": CONFIG,
-        "key_id": key_id(CONFIG),
-    }
     comment = "A key's config, its name, and the seeds that its private half comes from."
-    yield Scenario("key", "key", comment, "accept", stated)
+    yield _key("key", comment, NOW - 600, NOW + 3_000)
+    yield _key("validity_longest", "172,800 seconds.", NOW, NOW + 172_800)
+    late = (1 << 54) + 6
+    yield _key("validity_beyond_2_53", "Times that a double would round.", late, late + 10)
     good, size = KEM_KEY.public_bytes, "An X-Wing public key is 1,216 bytes."
     modulus = _changed(public_key=b"\xff\xff\xff" + good[3:])
     malformed = {
@@ -72,6 +65,7 @@ def _keys() -> Iterator[Scenario]:
         "mlkem_coefficient_too_large": ("FIPS 203, section 7.2: the modulus check.", modulus),
         "validity_empty": ("not_before is not before not_after.", _changed(not_before=NOW, not_after=NOW)),
         "validity_backwards": ("not_after comes first.", _changed(not_before=NOW, not_after=NOW - 10)),
+        "validity_too_long": ("172,810 seconds.", _changed(not_before=NOW, not_after=NOW + 172_810)),
         "not_before_uneven": ("A multiple of 10 seconds.", _changed(not_before=NOW - 599)),
         "not_after_uneven": ("A multiple of 10 seconds.", _changed(not_after=NOW + 3_001)),
         "not_protobuf": ("A field that ends before its length.", b"\x12\x05abc"),
@@ -83,6 +77,21 @@ def _keys() -> Iterator[Scenario]:
     }
     for name, (comment, config) in (suites | {"empty": ("No suite is not suite 1.", b"")}).items():
         yield Scenario("key", name, comment, "unknown_suite", {"config": config})
+
+
+def _key(name: str, comment: str, not_before: int, not_after: int) -> Scenario:
+    config = encode(key_config(KEM_KEY, not_before, not_after))
+    stated = {
+        "kem_seed": KEM_KEY.seed,
+        "mlkem_seed": KEM_KEY.expanded[0],
+        "x25519_private_key": KEM_KEY.expanded[1],
+        "public_key": KEM_KEY.public_bytes,
+        "not_before": not_before,
+        "not_after": not_after,
+        "config": config,
+        "key_id": key_id(config),
+    }
+    return Scenario("key", name, comment, "accept", stated)
 
 
 def _changed(**changes: int | bytes) -> bytes:

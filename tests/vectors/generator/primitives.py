@@ -1,6 +1,6 @@
 """The arithmetic of the protocol, written a second time, so that the vectors can contradict the core.
 
-It uses PyNaCl, `cryptography` and the generated messages, but nothing of blindrelay.sealing.
+It uses `cryptography`, PyNaCl and the generated messages, but nothing of blindrelay.sealing.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey
 from google.protobuf.message import Message
-from nacl import bindings
-
-MESSAGE, PUSH, REKEY, FINAL = 0, 1, 2, 3
 
 RECORD_MAX = 69_632
-RECORD_ADDS = 21
+RECORD_ADDS = 20
 FLOOR = 4_096
+TUNNEL_FLOOR = 1_024
+FULL_RECORD = {"request": 65_616, "response": 69_581}
 
 
 def label(name: str, message: bytes) -> bytes:
@@ -31,10 +31,10 @@ def sha256(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def hkdf(salt: bytes, secret: bytes, info: str) -> bytes:
-    """RFC 5869 for its first 32 bytes."""
-    extracted = hmac.digest(salt, secret, "sha256")
-    return hmac.digest(extracted, info.encode() + b"\x01", "sha256")
+def hkdf(secret: bytes, info: bytes) -> bytes:
+    """RFC 5869 without a salt, for its first 32 bytes."""
+    extracted = hmac.digest(bytes(32), secret, "sha256")
+    return hmac.digest(extracted, info + b"\x01", "sha256")
 
 
 def encode(message: Message) -> bytes:
@@ -79,30 +79,26 @@ class KemKey:
 
 @dataclass(frozen=True)
 class Record:
-    """One record before it is sealed: its plaintext and its tag."""
+    """One record before it is sealed. `final` is the last byte of its nonce: 1 in the final record."""
 
     plaintext: bytes
-    tag: int = MESSAGE
+    final: int = 0
 
 
-def record(part: Message | bytes, zeros: int = 0, tag: int = MESSAGE) -> Record:
+def record(part: Message | bytes, zeros: int = 0, final: int = 0) -> Record:
     encoded = part if isinstance(part, bytes) else encode(part)
-    return Record(len(encoded).to_bytes(4, "big") + encoded + bytes(zeros), tag)
+    return Record(len(encoded).to_bytes(4, "big") + encoded + bytes(zeros), final)
 
 
-def seal(key: bytes, header: bytes, records: Sequence[Record]) -> list[bytes]:
-    """The records of one direction as they travel.
+def seal(key: bytes, records: Sequence[Record], nonce: bytes = b"") -> list[bytes]:
+    """The records of one direction as they travel, the response's nonce before the first."""
+    sealed = [seal_one(key, place, each) for place, each in enumerate(records)]
+    return [nonce + sealed[0], *sealed[1:]] if sealed else []
 
-    libsodium draws the header itself when it begins to seal. A state made by init_pull is the same
-    state, with a header of our choice: for vectors only.
-    """
-    state = bindings.crypto_secretstream_xchacha20poly1305_state()
-    bindings.crypto_secretstream_xchacha20poly1305_init_pull(state, header, key)
-    sealed = [
-        bindings.crypto_secretstream_xchacha20poly1305_push(state, each.plaintext, None, each.tag)
-        for each in records
-    ]
-    return [header + sealed[0], *sealed[1:]] if sealed else []
+
+def seal_one(key: bytes, place: int, each: Record) -> bytes:
+    nonce = place.to_bytes(11, "big") + bytes([each.final])
+    return AESGCM(key).encrypt(nonce, each.plaintext, None)
 
 
 def padme(length: int) -> int:
@@ -110,3 +106,31 @@ def padme(length: int) -> int:
     s = e.bit_length()
     step = 1 << (e - s)
     return -(-length // step) * step
+
+
+def last_sizes(direction: str, sent: int, bare: int) -> list[int]:
+    """Section 9.3: the sizes of the last record with content, and of the padding records after it.
+
+    `sent` are the bytes before that record, the response's nonce included; `bare` are its own without zeros.
+    """
+    full = FULL_RECORD[direction]
+    rest = padme(max(FLOOR, sent + bare)) - sent
+    sizes = []
+    while rest >= full + RECORD_ADDS:
+        sizes.append(full)
+        rest -= full
+    return [*sizes, rest]
+
+
+def padded(direction: str, parts: Sequence[Message], nonce: bytes = b"") -> list[Record]:
+    """The records of a whole message. Those of a request are full, but for the last ones."""
+    *early, last = map(encode, parts)
+    full = FULL_RECORD[direction] - RECORD_ADDS if direction == "request" else 0
+    records = [record(part, max(0, full - len(part))) for part in early]
+    sent = len(nonce) + sum(len(each.plaintext) + RECORD_ADDS - 4 for each in records)
+    sizes = last_sizes(direction, sent, RECORD_ADDS + len(last))
+    contents = [last, *(b"" for _ in sizes[1:])]
+    return records + [
+        record(part, size - RECORD_ADDS - len(part), final=int(place == len(sizes)))
+        for place, (part, size) in enumerate(zip(contents, sizes, strict=True), start=1)
+    ]

@@ -24,15 +24,33 @@ class Scenario:
     @property
     def text(self) -> str:
         stated = {"kind": self.kind, "comment": self.comment, "expect": self.expect}
-        return json.dumps(stated | _hexadecimal(self.fields), indent=2) + "\n"
+        return json.dumps(stated | _stated(self.fields), indent=2) + "\n"
 
 
-def _hexadecimal(value: Any) -> Any:
-    """Bytes as hexadecimal text, wherever they stand."""
+_UINT64 = frozenset(
+    {
+        "expires_at",
+        "issued_at",
+        "length",
+        "max_units",
+        "not_after",
+        "not_before",
+        "now",
+        "padded",
+        "sent",
+        "sequence",
+        "started_at",
+    }
+)
+"""Fields of 64 bits. They are decimal text: many readers of JSON round numbers beyond 2^53."""
+
+
+def _stated(value: Any, name: str = "") -> Any:
+    """Bytes as hexadecimal text and numbers of 64 bits as decimal text, wherever they stand."""
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, dict):
-        return {name: _hexadecimal(each) for name, each in value.items()}
+        return {name: _stated(each, name) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_hexadecimal(each) for each in value]
-    return value
+        return [_stated(each) for each in value]
+    return str(value) if name in _UINT64 else value

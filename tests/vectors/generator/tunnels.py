@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from generator.directions import BROKE_OFF, REQUEST, RESPONSE
-from generator.primitives import FINAL, MESSAGE, RECORD_ADDS, Record, padme, record, seal
+from generator.primitives import RECORD_ADDS, TUNNEL_FLOOR, Record, encode, padme, record
 from generator.scenario import Scenario
 from generator.streams import Direction
 from google.protobuf.message import Message
@@ -23,7 +23,6 @@ from blindrelay.v1.inner_pb2 import (
     ResponseTail,
 )
 
-TUNNEL_FLOOR = 1_024
 CONTINUATION, TEXT, BINARY, CLOSE = 0, 1, 2, 8
 BYE = b"\x03\xe8bye"
 
@@ -38,7 +37,12 @@ _ASKED = RequestHead(
 _TAIL = ResponsePart(tail=ResponseTail())
 
 ASKED = replace(REQUEST, head=RequestPart(head=_ASKED))
-SWITCHED = replace(RESPONSE, head=ResponsePart(head=ResponseHead(status=101, headers=[_PROTOCOL])), end=_TAIL)
+SWITCHED = replace(
+    RESPONSE,
+    head=ResponsePart(head=ResponseHead(status=101, headers=[_PROTOCOL])),
+    end=_TAIL,
+    asked="tunnel",
+)
 
 
 def scenarios() -> Iterator[Scenario]:
@@ -67,7 +71,7 @@ def _stream(
     records = [record(way.head), *map(record, parts)]
     if refused:
         return way.stream(f"tunnel_{name}", comment, records, "violation", opens=len(records) - 1)
-    return way.stream(f"tunnel_{name}", comment, [*records, record(way.end, tag=FINAL)])
+    return way.stream(f"tunnel_{name}", comment, [*records, record(way.end, final=1)])
 
 
 def _whole(way: Direction) -> Iterator[Scenario]:
@@ -83,7 +87,7 @@ def _whole(way: Direction) -> Iterator[Scenario]:
     yield _stream(way, "largest_frame", "65,536 bytes.", [largest, close])
     cut = [record(way.head), record(text)]
     yield way.stream("tunnel_cut", "Frames, and then nothing.", cut, "truncated")
-    yield way.stream("tunnel_cut_after_close", "No FINAL.", [*cut, record(close)], "truncated")
+    yield way.stream("tunnel_cut_after_close", "No final record.", [*cut, record(close)], "truncated")
 
 
 def _frames(way: Direction) -> Iterator[Scenario]:
@@ -135,13 +139,29 @@ def _orders(way: Direction) -> Iterator[Scenario]:
     }
     for name, (comment, parts) in refused.items():
         yield _stream(way, name, comment, parts, refused=True)
-    both = type(way.head)()
-    both.MergeFrom(way.head)
-    both.MergeFrom(_frame(way, CLOSE, b"\x03"))
-    yield way.stream(
-        "tunnel_head_with_bad_close", "A close in the head's record is judged too.",
-        [record(both)], "violation", opens=0,
-    )  # fmt: skip
+    bad_close = _joined(way.head, _frame(way, CLOSE, b"\x03"))
+    comment = "A close in the head's record is judged too."
+    yield way.stream("tunnel_head_with_bad_close", comment, [record(bad_close)], "violation", opens=0)
+    with_body = _joined(way.body(b"one"), text)
+    yield _stream(way, "body_and_frame", "A body and a frame in one part.", [with_body], refused=True)
+    frame_then_end = _joined(text, way.end)
+    yield _stream(
+        way,
+        "frame_and_end_twice",
+        "A second end, after a frame in its part.",
+        [close, frame_then_end],
+        refused=True,
+    )
+    one_record = [record(_joined(way.head, close, way.end), final=1)]
+    yield way.stream("tunnel_one_record", "Head, close and end in one record.", one_record)
+
+
+def _joined(*parts: Message) -> Message:
+    """One part with the fields of several."""
+    joined = type(parts[0])()
+    for part in parts:
+        joined.MergeFrom(part)
+    return joined
 
 
 def _ends() -> Iterator[Scenario]:
@@ -153,7 +173,7 @@ def _ends() -> Iterator[Scenario]:
     )
     broken = ResponsePart(error=BROKE_OFF)
     for name, before in {"head": [], "frame": [text], "close": [close]}.items():
-        records = [record(SWITCHED.head), *map(record, before), record(broken, tag=FINAL)]
+        records = [record(SWITCHED.head), *map(record, before), record(broken, final=1)]
         yield SWITCHED.stream(f"tunnel_error_after_{name}", "The connection was lost.", records)
 
 
@@ -163,16 +183,17 @@ def _padded() -> Iterator[Scenario]:
         sizes = (1, 900, 1_100, 5_000, 65_536)
         parts = [way.head, *(_frame(way, BINARY, bytes(size)) for size in sizes), _close(way), way.end]
         records = [_padded_record(part, is_last=part is way.end) for part in parts]
+        nonce = {"response_nonce": way.nonce} if way.nonce else {}
         fields = {
             "direction": way.kind,
-            "key": way.key,
-            "header": way.header,
-            "records": seal(way.key, way.header, records),
-            "parts": [part.SerializeToString(deterministic=True) for part in parts],
+            **way.secrets,
+            **nonce,
+            "records": way.sealed(records),
+            "parts": list(map(encode, parts)),
         }
         yield Scenario("tunnel", way.kind, "Every record is padded by itself.", "accept", fields)
 
 
 def _padded_record(part: Message, *, is_last: bool) -> Record:
     bare = RECORD_ADDS + part.ByteSize()
-    return record(part, padme(max(TUNNEL_FLOOR, bare)) - bare, FINAL if is_last else MESSAGE)
+    return record(part, padme(max(TUNNEL_FLOOR, bare)) - bare, int(is_last))

@@ -1,4 +1,4 @@
-"""What a client learns about a bridge beyond its pinned identity (spec/protocol.md, section 5 and annex C)."""
+"""What a client learns about a bridge beyond its pinned identity (spec/protocol.md, section 5, annex C)."""
 
 from __future__ import annotations
 

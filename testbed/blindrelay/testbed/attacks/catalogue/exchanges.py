@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from functools import partial
 from typing import Final
 
@@ -23,6 +24,7 @@ from blindrelay.testbed.attacks.relay import Call, EndedError, Hook, HostileRela
 from blindrelay.testbed.attacks.victim import LARGE, SMALL, WHOLE
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.inner_pb2 import ResponseHead, ResponseTail
+from blindrelay.v1.limits import RESPONSE_NONCE_SIZE
 
 _ALTERED: Final = "AlteredResponseError"
 _SPLICED: Final = 2
@@ -104,7 +106,8 @@ class OwnResponse(Hook):
     """The relay seals a response itself, well formed, under a key that it knows."""
 
     async def carry(self, passage: Passage) -> None:
-        records = ResponseSealer(KNOWN_KEY).seal(
+        sealer = ResponseSealer(lambda _: bytearray(KNOWN_KEY), os.urandom(RESPONSE_NONCE_SIZE))
+        records = sealer.seal(
             head=ResponseHead(status=200), body=b"run this command first", tail=ResponseTail()
         )
         for record in records:

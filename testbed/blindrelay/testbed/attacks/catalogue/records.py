@@ -39,6 +39,7 @@ from blindrelay.testbed.attacks.doubles.core import (
     without_encapsulation,
     without_order,
     without_padding_check,
+    without_response_nonce,
 )
 from blindrelay.testbed.attacks.doubles.double import Double, together
 from blindrelay.testbed.attacks.relay import Hook, Passage
@@ -60,7 +61,7 @@ _REFUSED: Final = "RelayError refused"
 
 _IN_BODY: Final = 30_000
 """A place in a full record that is surely the text's."""
-_IN_HEADER: Final = 3
+_IN_NONCE: Final = 3
 
 _ERROR: Final = ExchangeError(
     code=ErrorCode.ERROR_CODE_NOT_ALLOWED,
@@ -112,8 +113,8 @@ RESPONSE_ATTACKS: Final = [
           without_authentication, WRONG_BYTE),
     _down("flip-answer-mac", "One bit of a record's MAC is changed.", flip(1, -1),
           without_authentication, UNNOTICED),
-    _down("flip-answer-header", "One bit of the response's stream header is changed.", flip(0, _IN_HEADER),
-          without_authentication, UNNOTICED),
+    _down("flip-answer-nonce", "One bit of the response's nonce is changed.", flip(0, _IN_NONCE),
+          without_response_nonce, UNNOTICED, stopped_by="the nonce in the response's key"),
     _down("extend-answer-record", "A record of the response gets bytes more at its end.",
           on_record(1, lambda record: record + bytes(40)), _unauthenticated_unpadded, UNNOTICED),
     _down("drop-answer-record", "A record in the middle of the response is left out.", drop(2),
@@ -159,7 +160,7 @@ REQUEST_ATTACKS: Final = [
         without_authentication, WRONG_BYTE, end=_REFUSED),
     _up("flip-request-body", "One bit of the request's text is changed.", flip(2, _IN_BODY),
         without_authentication, WRONG_BYTE),
-    _up("flip-request-header", "One bit of the request's stream header is changed.", flip(0, _IN_HEADER),
+    _up("flip-request-mac", "One bit of a record's MAC is changed.", flip(0, -1),
         without_authentication, UNNOTICED, end=_REFUSED, ask=SMALL),
     _up("extend-request-record", "The request's record gets bytes more at its end.",
         on_record(0, lambda record: record + bytes(40)), _unauthenticated_unpadded, UNNOTICED,

@@ -67,7 +67,7 @@ def with_fallback_to_clear() -> AbstractContextManager[object]:
     opened = records.RecordOpener.open
 
     def in_clear(self: Any, sealed: bytes) -> tuple[bytes, bool]:
-        begun = self._state is not None
+        begun = self._cipher is not None
         try:
             return opened(self, sealed)
         except SealingError:

@@ -10,8 +10,7 @@ from typing import Final
 from unittest.mock import patch
 
 from blindrelay.sealing import encapsulation, records
-from blindrelay.testbed.attacks.doubles.bare_streams import BareState, Unauthenticated, Unordered
-from blindrelay.testbed.attacks.doubles.double import patches
+from blindrelay.testbed.attacks.doubles.bare_ciphers import Unauthenticated, Unordered
 from blindrelay.v1.limits import ENCAPSULATED_SECRET_SIZE
 
 KNOWN_KEY: Final = bytes(32)
@@ -20,12 +19,12 @@ KNOWN_KEY: Final = bytes(32)
 
 def without_authentication() -> AbstractContextManager[object]:
     """Records are encrypted, and not authenticated."""
-    return _with_streams(Unauthenticated)
+    return patch.object(records, "AESGCM", Unauthenticated)
 
 
 def without_order() -> AbstractContextManager[object]:
     """Each record authenticates by itself, wherever it stands."""
-    return _with_streams(Unordered)
+    return patch.object(records, "AESGCM", Unordered)
 
 
 def without_padding_check() -> AbstractContextManager[object]:
@@ -37,7 +36,15 @@ def without_padding_check() -> AbstractContextManager[object]:
 
 def without_exchange_keys() -> AbstractContextManager[object]:
     """All exchanges have the same keys, which everybody knows."""
-    return patch.object(encapsulation, "_derive", lambda secret, bound: (KNOWN_KEY, KNOWN_KEY))
+    return patch.object(encapsulation, "_derive", lambda *_: bytearray(KNOWN_KEY))
+
+
+def without_response_nonce() -> AbstractContextManager[object]:
+    """The response's nonce is sent, and goes into no key."""
+    derive = encapsulation._derive
+    return patch.object(
+        encapsulation, "_derive", lambda secret, label, bound, nonce: derive(secret, label, bound, b"")
+    )
 
 
 def without_binding() -> AbstractContextManager[object]:
@@ -61,11 +68,3 @@ class _ClearSuite:
 
     def decrypt(self, sealed: bytes, private_key: object, info: bytes) -> bytes:
         return sealed[self._before : self._before + 32]
-
-
-def _with_streams(streams: type[Unauthenticated]) -> AbstractContextManager[object]:
-    names = ("init_push", "init_pull", "push", "pull")
-    return patches(
-        patch.object(records, "SecretstreamState", BareState),
-        *(patch.object(records, name, getattr(streams, name)) for name in names),
-    )
