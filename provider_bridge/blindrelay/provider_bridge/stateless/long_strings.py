@@ -18,7 +18,10 @@ MOST_QUOTES: Final = 16_384
 """Quotation marks, in strings too. Looking at so many takes a few milliseconds."""
 
 SLICE: Final = 65_536
-"""Bytes that are looked at before other tasks run. The system finds new pages for each larger copy."""
+"""Bytes that are looked at together. The system finds new pages for each larger copy."""
+
+PAUSE: Final = 524_288
+"""Bytes after which other tasks run: half a millisecond, while each pause costs 20 microseconds."""
 
 _QUOTE: Final = b'"'
 _CONTROLS: Final = bytes(range(0x20))
@@ -55,7 +58,8 @@ async def _is_plain(body: bytearray, start: int, end: int) -> bool:
             if b"\\" in data or len(data.translate(None, _CONTROLS)) < len(data):
                 return False
             decoder.decode(data)
-            await asyncio.sleep(0)
+            if (position - start) % PAUSE == 0:
+                await asyncio.sleep(0)
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return False
