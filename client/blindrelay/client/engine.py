@@ -17,12 +17,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
-from weakref import WeakMethod
+from typing import Any, Final, TypeVar
+from weakref import WeakKeyDictionary
 
 from blindrelay.client.errors import ForkError, UnsupportedRuntimeError
 
-Release = Callable[[], bool]
+T = TypeVar("T")
 
 _POLLER: Final = "_poll_wrapper"
 """Part of the name of the engine's thread. gRPC has no other sign that it runs."""
@@ -35,7 +35,7 @@ _ENDING_SECONDS: Final = 0.25
 
 _STEP_SECONDS: Final = 0.002
 
-_releases: set[WeakMethod[Release]] = set()
+_releases: WeakKeyDictionary[Any, Callable[[Any], bool]] = WeakKeyDictionary()
 _runs_at_fork = False
 _inherited = False
 
@@ -52,19 +52,18 @@ def require_engine() -> None:
         raise UnsupportedRuntimeError("eventlet")
 
 
-def release_before_fork(release: Release) -> None:
-    """Registers a bound method to be called before each fork, as long as its object exists.
+def release_before_fork(owner: T, release: Callable[[T], bool]) -> None:
+    """Registers a method to be called before each fork, as long as its object exists.
 
     It closes idle connections and returns whether no connection is left.
     """
-    _releases.add(WeakMethod(release, _releases.discard))
+    _releases[owner] = release
 
 
 def _before_fork() -> None:
     global _runs_at_fork
     if _engine_runs():
-        releases = [reference() for reference in list(_releases)]
-        in_use = [release for release in releases if release is not None and not release()]
+        in_use = [owner for owner, release in list(_releases.items()) if not release(owner)]
         if not in_use:
             gc.collect()  # a channel whose event loop has ended may be in a reference cycle
             _wait_for_the_end()

@@ -82,7 +82,7 @@ class SealedTransport:
         self._sender = Sender(connection, keys or _key_ring(connection, clock), clock, observer)
         self._lazy_portal: Portal | None = None
         self._lock = threading.RLock()  # a signal handler may run in a thread that holds it
-        release_before_fork(self._release_idle_connections)
+        release_before_fork(self, SealedTransport._release_idle_connections)
 
     @classmethod
     def from_env(cls) -> Self:

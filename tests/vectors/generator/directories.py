@@ -39,6 +39,7 @@ def scenarios() -> Iterator[Scenario]:
     yield from _signatures()
     yield from _dates()
     yield from _malformed()
+    yield from _configs()
 
 
 def directory(**changes: int | bytes | list[bytes]) -> KeyDirectory:
@@ -125,6 +126,28 @@ def replaced(**fields: bytes) -> SignedKeyDirectory:
 
 
 def _accepted() -> Iterator[Scenario]:
+    yield _two_keys()
+    eight = [encode(key_config(KEM_KEY, NOW + 10 * place, NOW + EPOCH)) for place in range(8)]
+    announcing = signed(directory(next_identity_hash=HASH), delegation(next_identity_hash=HASH))
+    early = delegated(not_before=NOW + WINDOW)
+    longest = listed_config(not_after=NOW - 600 + 2 * DAY)
+    rows: list[Row] = [
+        ("eight_keys", "The most that a directory holds.", listing(configs=eight)),
+        ("next_identity", "A hash of the identity that will follow.", announcing),
+        ("oldest", "Issued W seconds ago.", listing(issued_at=NOW - WINDOW)),
+        ("newest", "Dated W seconds ahead.", listing(issued_at=NOW + WINDOW)),
+        ("last_second", "At expires_at itself.", listing(issued_at=NOW - 10, expires_at=NOW)),
+        ("started_when_issued", "Its replica has just started.", listing(started_at=NOW)),
+        ("longest_lifetime", "172,800 seconds.", listing(expires_at=NOW + 2 * DAY)),
+        ("config_validity_longest", "172,800 seconds.", listing(configs=[longest])),
+        ("delegation_without_end", "A not_after of 2^64 - 1.", delegated(not_after=(1 << 64) - 1)),
+        ("delegation_last_second", "At the delegation's not_after itself.", delegated(not_after=NOW)),
+        ("delegation_first_second", "W seconds before the delegation's not_before.", early),
+    ]
+    yield from each("accept", rows)
+
+
+def _two_keys() -> Scenario:
     second = encode(key_config(OTHER_KEM_KEY, NOW + 2_400, NOW + 6_000))
     both = directory(configs=[CONFIG, second])
     keys = [(CONFIG, NOW - 600, NOW + 3_000), (second, NOW + 2_400, NOW + 6_000)]
@@ -139,28 +162,7 @@ def _accepted() -> Iterator[Scenario]:
         ],
     }
     comment = "A replica's directory: this epoch's key and the next."
-    yield _one("directory", comment, "accept", signed(both), directory=stated)
-    eight = [encode(key_config(KEM_KEY, NOW + 10 * place, NOW + EPOCH)) for place in range(8)]
-    announcing = signed(directory(next_identity_hash=HASH), delegation(next_identity_hash=HASH))
-    early = delegated(not_before=NOW + WINDOW)
-    rows: list[Row] = [
-        ("eight_keys", "The most that a directory holds.", listing(configs=eight)),
-        ("next_identity", "A hash of the identity that will follow.", announcing),
-        ("oldest", "Issued W seconds ago.", listing(issued_at=NOW - WINDOW)),
-        ("newest", "Dated W seconds ahead.", listing(issued_at=NOW + WINDOW)),
-        ("last_second", "At expires_at itself.", listing(issued_at=NOW - 10, expires_at=NOW)),
-        ("started_when_issued", "Its replica has just started.", listing(started_at=NOW)),
-        ("longest_lifetime", "172,800 seconds.", listing(expires_at=NOW + 2 * DAY)),
-        (
-            "config_validity_longest",
-            "172,800 seconds.",
-            listing(configs=[listed_config(not_after=NOW - 600 + 2 * DAY)]),
-        ),
-        ("delegation_without_end", "A not_after of 2^64 - 1.", delegated(not_after=(1 << 64) - 1)),
-        ("delegation_last_second", "At the delegation's not_after itself.", delegated(not_after=NOW)),
-        ("delegation_first_second", "W seconds before the delegation's not_before.", early),
-    ]
-    yield from each("accept", rows)
+    return _one("directory", comment, "accept", signed(both), directory=stated)
 
 
 def _foreign() -> Iterator[Scenario]:
@@ -242,24 +244,22 @@ def _malformed() -> Iterator[Scenario]:
         ("directory_not_protobuf", "A field that ends before its length.", signed(cut)),
         ("delegation_not_protobuf", "A field that ends early.", signed(delegated=cut)),
         ("config_not_protobuf", "A field that ends before its length.", no_message),
-        (
-            "config_public_key_short",
-            "1,216 bytes.",
-            listing(configs=[listed_config(public_key=bytes(1_215))]),
-        ),
-        ("config_validity_empty", "No moment at all.", listing(configs=[listed_config(not_after=NOW - 600)])),
-        (
-            "config_validity_too_long",
-            "172,810 seconds.",
-            listing(configs=[listed_config(not_after=NOW - 590 + 2 * DAY)]),
-        ),
-        ("config_validity_uneven", "Multiples of 10.", listing(configs=[listed_config(not_after=NOW + 1)])),
     ]
     yield from each("malformed", rows)
+
+
+def _configs() -> Iterator[Scenario]:
+    configs = {
+        "public_key_short": ("1,216 bytes.", listed_config(public_key=bytes(1_215))),
+        "validity_empty": ("No moment at all.", listed_config(not_after=NOW - 600)),
+        "validity_too_long": ("172,810 seconds.", listed_config(not_after=NOW - 590 + 2 * DAY)),
+        "validity_uneven": ("Multiples of 10.", listed_config(not_after=NOW + 1)),
+    }
+    for name, (comment, config) in configs.items():
+        yield _one(f"config_{name}", comment, "malformed", listing(configs=[config]))
     comment = "Beside a good key, one of a suite that is not ours."
-    yield _one(
-        "downgrade_refused", comment, "unknown_suite", listing(configs=[CONFIG, listed_config(suite=2)])
-    )
+    other_suite = listing(configs=[CONFIG, listed_config(suite=2)])
+    yield _one("downgrade_refused", comment, "unknown_suite", other_suite)
 
 
 def listed_config(**changes: int | bytes) -> bytes:

@@ -76,6 +76,7 @@ def _part(opened: Record) -> bytes:
 def scenarios(way: Direction) -> Iterator[Scenario]:
     yield from _whole(way)
     yield from _ends(way)
+    yield from _garbage(way)
     yield from _altered(way)
     yield from _moved(way)
     yield from _plaintexts(way)
@@ -124,14 +125,6 @@ def _ends(way: Direction) -> Iterator[Scenario]:
         "stream_body_after_final": ("A body piece after the final record.", [*three(way), body]),
     }
     yield from way.streams(after, "open_failure", opens=3)
-    garbage = {
-        "short": ("One byte after the final record.", b"\x00"),
-        "empty": ("A record of no bytes after the final one.", b""),
-        "long": ("A hundred bytes after the final record.", bytes(range(100))),
-    }
-    for name, (comment, extra) in garbage.items():
-        alter = partial(_appended, extra)
-        yield way.stream(f"stream_trailing_garbage_{name}", comment, three(way), "open_failure", alter=alter)
     early: Streams = {
         "stream_final_first": ("The head in a final record.", [record(way.head, final=1)]),
         "stream_final_before_end": (
@@ -140,6 +133,17 @@ def _ends(way: Direction) -> Iterator[Scenario]:
         ),
     }
     yield from way.streams(early, "violation", opens=-1)
+
+
+def _garbage(way: Direction) -> Iterator[Scenario]:
+    garbage = {
+        "short": ("One byte after the final record.", b"\x00"),
+        "empty": ("A record of no bytes after the final one.", b""),
+        "long": ("A hundred bytes after the final record.", bytes(range(100))),
+    }
+    for name, (comment, extra) in garbage.items():
+        alter = partial(_appended, extra)
+        yield way.stream(f"stream_trailing_garbage_{name}", comment, three(way), "open_failure", alter=alter)
 
 
 def _appended(extra: bytes, sealed: list[bytes]) -> list[bytes]:
