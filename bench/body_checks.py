@@ -103,7 +103,7 @@ def body_checks(size: int) -> str:
 async def _lines(size: int) -> list[str]:
     checker = openai_checker()
     try:
-        await checker.check(shape_check(CHAT), bytearray(SHAPES["one string"][1](CHECK_INLINE * 2)))
+        await checker.check(shape_check(CHAT), bytearray(SHAPES["escapes"][1](CHECK_INLINE * 2)))
         head = f"| shape | {size} bytes: longest pause | whole check | {CHECK_INLINE} bytes, inline |"
         return [head, "|---|---|---|---|", *[line async for line in _measured(checker, size)]]
     finally:

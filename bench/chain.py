@@ -35,7 +35,8 @@ RELAY_ROOM: Final = 20_000
 BRIDGE: Final = "blindrelay.provider_bridge"
 UNSEALED_BRIDGE: Final = "bench.doubles.unsealed"
 
-_ENVIRONMENT: Final = {"PYTHONPATH": str(ROOT)}
+_ROOMS: Final = sorted(path.parents[2].name for path in ROOT.glob("*/blindrelay/*/__init__.py"))
+"""The folders of the packages."""
 
 
 def relay_room(exchanges: int) -> dict[str, Option]:
@@ -51,14 +52,26 @@ class UnavailableError(Exception):
     """A comparison cannot be made on this machine. The message says why."""
 
 
+def _environment(tree: Path) -> dict[str, str]:
+    """What a process needs to run the packages of a tree: this one is installed, another comes before it."""
+    rooms = [] if tree == ROOT else [tree / room for room in _ROOMS]
+    return {"PYTHONPATH": os.pathsep.join(map(str, [tree, *rooms]))}
+
+
 class Chain:
     """Starts parts by name, and stops all of them at the end of the block.
+
+    `tree` is the checkout whose code the parts run.
 
     Attributes:
         folder: holds configuration files while the block runs.
         token: identifies the clients to the relays.
         pids: of the running parts, by name.
     """
+
+    def __init__(self, tree: Path = ROOT) -> None:
+        self._tree = tree
+        self._environment = _environment(tree)
 
     def __enter__(self) -> Self:
         self._stack = ExitStack()
@@ -75,15 +88,12 @@ class Chain:
 
     def provider(self, name: str = "provider") -> str:
         """Starts a provider. Returns its address."""
-        return self._start(PartProcess(name, "bench.provider", list, _ENVIRONMENT)).listening
+        return self._start(PartProcess(name, "bench.provider", list, self._environment)).listening
 
     def bridge(self, provider: str, name: str = "bridge", module: str = BRIDGE) -> PartProcess:
         """A bridge that answers the official addresses from the provider."""
-        config = self.folder / f"{name}.toml"
-        options: dict[str, Option] = {"drain_seconds": 0, "max_exchanges": ROOM}
-        write_bridge_config(config, "127.0.0.1:0", official_providers(f"http://{provider}"), options)
-        arguments = ["serve", "--config", str(config), "--json"]
-        return self._start(PartProcess(name, module, lambda: arguments, _ENVIRONMENT))
+        arguments = ["serve", "--config", str(self._bridge_config(provider, name)), "--json"]
+        return self._start(PartProcess(name, module, lambda: arguments, self._environment))
 
     def relay(
         self,
@@ -103,14 +113,14 @@ class Chain:
 
     def sink(self, name: str = "sink") -> dict[str, str]:
         """Starts a sink. Returns what a way of kind "raw" needs to reach it."""
-        part = self._start(PartProcess(name, "bench.doubles.sink", list, _ENVIRONMENT))
+        part = self._start(PartProcess(name, "bench.doubles.sink", list, self._environment))
         said = part.announcement
         given = {key: said[key] for key in ("identity", "key_id")}
         return {"address": said["listening"], "token": self.token, **given}
 
     def pass_through(self, behind: str, name: str) -> str:
         """Starts a forwarder that is grpc.aio and nothing else. Returns its address."""
-        part = PartProcess(name, "bench.doubles.pass_through", lambda: [behind], _ENVIRONMENT)
+        part = PartProcess(name, "bench.doubles.pass_through", lambda: [behind], self._environment)
         return self._start(part).listening
 
     def program(self, name: str, command: Sequence[object], address: str, **options: Any) -> None:
@@ -131,12 +141,18 @@ class Chain:
 
     def generator(self, way: str, given: Mapping[str, str], concurrency: int = 1) -> Generator:
         """Starts a process that loads a way."""
-        return self._stack.enter_context(Generator(way, given, concurrency))
+        return self._stack.enter_context(Generator(way, given, concurrency, self._tree))
 
     def stop(self, name: str) -> None:
         """Stops a part before the end."""
         self._ends[name]()
         del self.pids[name]
+
+    def _bridge_config(self, provider: str, name: str) -> Path:
+        config = self.folder / f"{name}.toml"
+        options: dict[str, Option] = {"drain_seconds": 0, "max_exchanges": ROOM}
+        write_bridge_config(config, "127.0.0.1:0", official_providers(f"http://{provider}"), options)
+        return config
 
     def _start(self, part: PartProcess) -> PartProcess:
         part.start()
@@ -164,7 +180,8 @@ class Chain:
 class Generator:
     """A load generator in its own process, opened for one way."""
 
-    def __init__(self, way: str, given: Mapping[str, str], concurrency: int) -> None:
+    def __init__(self, way: str, given: Mapping[str, str], concurrency: int, tree: Path = ROOT) -> None:
+        self._tree = tree
         self._opening = {"way": way, "given": dict(given), "concurrency": concurrency}
 
     def __enter__(self) -> Self:
@@ -173,8 +190,8 @@ class Generator:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            cwd=ROOT,
-            env={**os.environ, **_ENVIRONMENT},
+            cwd=self._tree,
+            env={**os.environ, **_environment(self._tree)},
         )
         opened = self.ask(self._opening)
         if "error" in opened:

@@ -8,6 +8,7 @@ from typing import Final
 
 from bench.figures import Figure, figures
 from bench.run import Run
+from bench.targets import judged
 
 _LEFT_OUT: Final = ("errors.", "wire_per_content.", "peak_", "held", "capacity", "gap_ms.", "refusal_ms.")
 """Figures that are not compared: most do not change, some vary with everything."""
@@ -48,13 +49,33 @@ def changes(old: Run, new: Run) -> Iterator[Change]:
 
 
 def compared(old: Run, new: Run, *, everything: bool = False) -> str:
-    """A Markdown table of the clear changes, or of everything."""
+    """Markdown: the targets, which are ratios within either run; then the clear changes, or everything."""
     machines = {"old": old["machine"], "new": new["machine"]}
     lines = [
         f"{each}: {at['time']}, commit {at['commit']}, {at['processor']}" for each, at in machines.items()
     ]
     if len({(at["processor"], at["cores"]) for at in machines.values()}) > 1:
         lines.append("These are different machines: compare only ratios within a run.")
-    lines += ["", "| where | figure | old | new | new / old | clear |", "|---|---|---|---|---|---|"]
+    lines += [
+        "",
+        *_targets(old, new),
+        "",
+        "| where | figure | old | new | new / old | clear |",
+        "|---|---|---|---|---|---|",
+    ]
     lines += [change.row for change in changes(old, new) if everything or change.clear]
     return "\n".join(lines)
+
+
+def _targets(old: Run, new: Run) -> Iterator[str]:
+    yield "| target | aim | old (least-most) | new (least-most) |"
+    yield "|---|---|---|---|"
+    for (target, before), (_, after) in zip(
+        judged(old["comparisons"]), judged(new["comparisons"]), strict=True
+    ):
+        if after is not None:
+            yield f"| {target.what} | {target.aim} | {_written(before)} | {_written(after)} |"
+
+
+def _written(found: dict[str, float] | None) -> str:
+    return f"{found['median']:.3g} ({found['least']:.3g}-{found['most']:.3g})" if found else ""

@@ -12,7 +12,7 @@ from bench.measuring import Measurement
 from bench.plan import KIB, MIB
 from bench.results import Comparison
 
-_SINGLE = ("exchanges_per_second", "capacity", "held", "cpu_us")
+_SINGLE = ("exchanges_per_second", "capacity", "held", "cpu_us", "longest_gap_ms")
 _LATENCIES = ("latency_ms", "first_ms", "gap_ms", "refusal_ms")
 _PERCENTILES = ("p50", "p90", "p99", "p99.9")
 _BY_NAME = ("cpu_us_per_exchange", "cpu_us_per_piece", "errors")

@@ -38,6 +38,8 @@ async def _obey(lines: asyncio.Queue[str]) -> None:
     except BlindRelayError as error:
         _say({"error": str(error)})
         return
+    gc.collect()
+    gc.freeze()  # or each run would go through all modules again, on the client's account
     _say({"ready": True})
     held: Held | None = None
     try:

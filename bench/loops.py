@@ -63,13 +63,18 @@ class Loop:
         self.tally = Tally()
 
     async def closed(self, concurrency: int, seconds: float, at_most: int | None = None) -> dict[str, Any]:
-        """Keeps `concurrency` exchanges going; none begins after `seconds`, or after `at_most` of them."""
+        """Keeps `concurrency` exchanges going, until `seconds` have passed or `at_most` have begun.
+
+        At least `concurrency` begin, however long that takes: so many are at once, or the figure would lie.
+        """
         began = self._clock()
         left = iter(range(at_most)) if at_most is not None else iter(int, 1)
 
         async def one_after_another() -> None:
-            while self._clock() - began < seconds and next(left, None) is not None:
+            while next(left, None) is not None:
                 await self._exchange(self._clock())
+                if self._clock() - began >= seconds:
+                    break
 
         await asyncio.gather(*(one_after_another() for _ in range(concurrency)))
         return self.tally.as_dict(self._clock() - began)

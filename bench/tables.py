@@ -67,6 +67,7 @@ _COLUMNS: Sequence[tuple[str, Cell]] = (
     ("exchanges/s", _value("exchanges_per_second")),
     ("latency ms p50 / p90 / p99 / p99.9", _percentiles("latency_ms")),
     ("first piece", _percentiles("first_ms")),
+    ("longest gap ms", _value("longest_gap_ms")),
     ("CPU µs an exchange", _by_name("cpu_us_per_exchange")),
     ("CPU µs a piece", _by_name("cpu_us_per_piece")),
     ("CPU µs", _value("cpu_us")),

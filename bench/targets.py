@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bench.comparisons.earlier import EARLIER, NOW, SMALL, STREAMS
 from bench.comparisons.forwarders import EXCHANGE, SPACED
 from bench.comparisons.gateway import LITELLM, OURS, WHOLE
-from bench.comparisons.large import RAW
+from bench.comparisons.large import BESIDE, RAW
 from bench.comparisons.libraries import BARE, OUR_RECORDS
 from bench.measuring import Measurement, difference, ratio, spread
 from bench.plan import MIB
@@ -97,6 +98,20 @@ def _idle(figure: Callable[[Measurement], float]) -> Callable[[Results], Figures
     return find
 
 
+def _beside_uploads(results: Results) -> Figures:
+    runs = results["heartbeat"].runs(BESIDE) if "heartbeat" in results else []
+    return spread([run["longest_gap_ms"] for run in runs])
+
+
+def _many_streams(results: Results) -> Figures:
+    """Goodput of 2,000 streams over that of 250; 0 for a run with errors."""
+    if "side_by_side" not in results:
+        return None
+    many, few = (results["side_by_side"].runs(SEALED, count) for count in (2_000, 250))
+    goodput = _value("exchanges_per_second")
+    return ratio(many, few, lambda run: 0.0 if run["errors"] else goodput(run)) if many and few else None
+
+
 def _peak_rise(results: Results) -> Figures:
     runs = results["large_response"].runs(SEALED) if "large_response" in results else []
     return spread([max(run["peak_rise"][name] for name in ("relay", "client")) / MIB for run in runs])
@@ -110,8 +125,26 @@ TARGETS: Final[Sequence[Target]] = (
         _ratio("throughput", SEALED, UNSEALED, _value("exchanges_per_second")),
         at_least=True,
     ),
-    Target("added time to first token, p50, idle", 4, "ms", _added("p50")),
-    Target("added time to first token, p99, idle", 12, "ms", _added("p99")),
+    Target("added time to first token, p50, idle", 5.5, "ms", _added("p50")),
+    Target("added time to first token, p99, idle", 8, "ms", _added("p99")),
+    Target(
+        f"bridge CPU of a small exchange over {EARLIER}",
+        0.6,
+        "×",
+        _ratio("earlier", NOW, EARLIER, _cpu("exchange", "bridge"), SMALL),
+    ),
+    Target(
+        "bridge CPU per streamed piece over the same",
+        0.65,
+        "×",
+        _ratio("earlier", NOW, EARLIER, _cpu("piece", "bridge"), STREAMS),
+    ),
+    Target(
+        "client CPU of a small exchange over the same",
+        0.8,
+        "×",
+        _ratio("earlier", NOW, EARLIER, _cpu("exchange", "client"), SMALL),
+    ),
     Target(
         "relay CPU per streamed record over Envoy's (500 records/s a stream, core shared)",
         6,
@@ -138,7 +171,7 @@ TARGETS: Final[Sequence[Target]] = (
     ),
     Target(
         "CPU of relay and bridge per chat completion over LiteLLM's proxy",
-        0.125,
+        0.22,
         "×",
         _ratio(
             "gateway", OURS, LITELLM, _cpu("exchange", "relay", "bridge"), WHOLE, _cpu("exchange", "gateway")
@@ -153,10 +186,14 @@ TARGETS: Final[Sequence[Target]] = (
     Target("a new exchange among them: first record, p99", 50, "ms", _idle(_value("first_ms", "p99"))),
     Target(
         "16 MiB upload: throughput over raw gRPC of the same bytes",
-        0.7,
+        0.85,
         "×",
         _ratio("upload", SEALED, RAW, _value("exchanges_per_second")),
         at_least=True,
+    ),
+    Target("16 MiB upload: longest gap of another stream's 10 ms", 50, "ms", _beside_uploads),
+    Target(
+        "2,000 streams at once: goodput over 250 at once, no errors", 0.95, "×", _many_streams, at_least=True
     ),
     Target(
         "seal 64 KiB in the client over PyNaCl's secretstream call",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Final
 
 _MODEL: Final = re.compile(rb'"model":\s*"(?:[a-z]+/)?w-([0-9.ex-]+)"')
-_WHERE: Final = 4_096
+LOOKED_AT: Final = 4_096
 """Bytes at either end of a body in which the name of the model is looked for."""
 
 
@@ -47,7 +47,7 @@ class Work:
     @classmethod
     def of(cls, body: bytes) -> Work:
         """What a request's body asks for, its prompt left out; a short response if it does not say."""
-        found = _MODEL.search(body[:_WHERE]) or _MODEL.search(body[-_WHERE:])
+        found = _MODEL.search(body[:LOOKED_AT]) or _MODEL.search(body[-LOOKED_AT:])
         if found is None:
             return cls(prompt_bytes=0)
         pieces, size, first, rate = found[1].decode().split("x")

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 from bench.comparisons.arrival import arrival
 from bench.comparisons.chain import added_time, payloads, side_by_side, throughput
+from bench.comparisons.earlier import earlier
 from bench.comparisons.forwarders import forwarders_apart, forwarders_together
 from bench.comparisons.gateway import gateway
 from bench.comparisons.idle import idle_streams
-from bench.comparisons.large import large_response, upload
+from bench.comparisons.large import heartbeat, large_response, upload
 from bench.comparisons.libraries import libraries, record_layer
 from bench.comparisons.sdk import sdk
 from bench.comparisons.workers import workers
@@ -27,6 +28,8 @@ COMPARISONS: dict[str, Callable[[Plan, Session], Comparison]] = {
     "record_layer": record_layer,
     "sdk": sdk,
     "upload": upload,
+    "heartbeat": heartbeat,
+    "earlier": earlier,
     "large_response": large_response,
     "payloads": payloads,
     "side_by_side": side_by_side,

@@ -1,8 +1,10 @@
-"""Large bodies: an upload of 16 MiB against raw gRPC, and memory under a response of a GiB."""
+"""Large bodies: an upload of 16 MiB, what others notice of it, and memory under a response of a GiB."""
 
 from __future__ import annotations
 
-from bench.measuring import Side, closed, interleaved
+from concurrent.futures import ThreadPoolExecutor
+
+from bench.measuring import Measurement, Side, closed, interleaved
 from bench.plan import MIB, Plan
 from bench.probes import memory, reset_peak
 from bench.results import Comparison, Point
@@ -12,6 +14,10 @@ from bench.work import Work
 
 RAW = "raw gRPC, no bridge"
 UPLOAD = 16 * MIB
+ALONE, BESIDE = "nothing else runs", "beside uploads of 16 MiB"
+
+_BEATS = 100
+"""Pieces a second."""
 
 
 def upload(plan: Plan, session: Session) -> Comparison:
@@ -32,6 +38,33 @@ def upload(plan: Plan, session: Session) -> Comparison:
 def _through_our_relay(session: Session) -> list[Side]:
     relay = next(side for side in forwarders(session).sides if side.name == RELAY)
     return [Side(RAW, relay.generator, {"relay": relay.pids["forwarder"]})]
+
+
+def heartbeat(plan: Plan, session: Session) -> Comparison:
+    """The gaps between the pieces of one stream, alone and while another client uploads."""
+    about = f"One stream of {_BEATS} pieces a second; the time between two, 10 ms when nothing disturbs it."
+    limits = "Both clients, relay, bridge and provider share the cores, so a gap also holds waits for a core."
+    made = Comparison("A stream beside uploads", about, limits)
+    whole = whole_chain(session)
+    stream = next(side for side in whole.sides if side.name == SEALED)
+    seconds = max(1.0, plan.seconds)
+    beats = closed(Work(pieces=int(seconds * _BEATS), pieces_per_second=_BEATS), 1, 60.0, at_most=1)
+    generator = whole.chain.generator("sealed", {"connection": whole.connection})
+    uploads = Side("uploads", generator)
+    runs: dict[str, list[Measurement]] = {ALONE: [], BESIDE: []}
+    uploads.measure(closed(Work(prompt_bytes=UPLOAD), 1, 60.0, at_most=1))
+    with ThreadPoolExecutor(1) as pool:
+        for _ in range(plan.rounds):
+            runs[ALONE].append(_with_longest_gap(stream.measure(beats)))
+            uploading = pool.submit(uploads.measure, closed(Work(prompt_bytes=UPLOAD), 1, seconds))
+            runs[BESIDE].append(_with_longest_gap(stream.measure(beats)))
+            uploading.result()
+    made.points.append(Point("", runs))
+    return made
+
+
+def _with_longest_gap(measured: Measurement) -> Measurement:
+    return {**measured, "longest_gap_ms": measured["gap_ms"]["max"]}
 
 
 def large_response(plan: Plan, session: Session) -> Comparison:

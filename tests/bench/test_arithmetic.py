@@ -10,6 +10,9 @@ import pytest
 from bench.latencies import Latencies
 from bench.loops import Loop
 from bench.measuring import difference, interleaved, ratio, spread
+from bench.results import Comparison, Point
+from bench.stands import SEALED
+from bench.targets import judged
 from bench.ways import RefusedError, Spread
 from bench.work import Work
 
@@ -78,6 +81,15 @@ def test_ratios_are_within_rounds() -> None:
     assert ratio(over, under, lambda run: run["x"]) == {"median": 3.0, "least": 2.0, "most": 4.0}
     assert difference(over, under, lambda run: run["x"]) == {"median": 6.0, "least": 5.0, "most": 20.0}
     assert spread([]) is None
+
+
+@pytest.mark.parametrize(("errors", "share"), [({}, 0.9), ({"refused": 1}, 0.0)])
+def test_many_streams_with_an_error_miss_their_target(errors: dict[str, int], share: float) -> None:
+    made = Comparison("", "", "")
+    for count, rate, failed in ((250, 100.0, {}), (2_000, 90.0, errors)):
+        made.points.append(Point(count, {SEALED: [{"exchanges_per_second": rate, "errors": failed}]}))
+    found = [found for target, found in judged({"side_by_side": made}) if found is not None]
+    assert found == [{"median": share, "least": share, "most": share}]
 
 
 def test_sides_take_turns_in_both_orders() -> None:

@@ -93,8 +93,11 @@ async def test_bytes_that_a_bridge_has_to_keep_are_shared(
     relay: RunningRelay, bridge: FakeBridge, other: Client
 ) -> None:
     """The first message does not count, so small requests pass. Nor do those after a response has begun."""
-    messages = [PIECE] * 20
-    assert await relay.client.exchange(bridge.envelope(), messages=messages) == messages
+    tunnel = await relay.client.open(bridge.envelope())
+    for _ in range(20):
+        await tunnel.write(PIECE)
+        assert await tunnel.read() == PIECE
+    tunnel.cancel()
 
     async def keep(context: Any, seen: Seen) -> None:
         while isinstance(message := await context.read(), bytes):
@@ -112,7 +115,7 @@ async def test_bytes_that_a_bridge_has_to_keep_are_shared(
     await greedy.done_writing()
     assert await greedy.read() == b"response"
     assert await relay.client.exchange(bridge.envelope(), messages=[PIECE] * 3) == [b"response"]
-    assert set(relay.outcomes()) == {"ok", "overloaded"}
+    assert set(relay.outcomes()) <= {"ok", "overloaded", "cancelled"}
 
 
 async def test_unread_response_ends_at_the_bridge(

@@ -30,12 +30,21 @@ class _SyncBody:
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            while (piece := self._portal.call(self._stream.body())) is not None:
+            while (piece := self._next()) is not None:
                 yield piece
         except BlindRelayError as error:
             raise raised_in_body(error, self._request) from None
 
+    def _next(self) -> bytes | None:
+        # A short body came with the head, and is complete. Then the portal need not be woken again.
+        piece = self._stream.arrived()
+        if piece or self._stream.ended:
+            return piece or None
+        return self._portal.call(self._stream.body())
+
     def close(self) -> None:
+        if self._stream.ended:
+            return
         with suppress(ClosedError):  # the client was closed, and the stream with it
             self._portal.call(self._stream.aclose())
 

@@ -102,9 +102,12 @@ def _hashed(key: bytes) -> bytes:
 
 
 def _sealed_url(url: Any, *, brought: bool) -> str:
-    """The URL without its fragment, which is only for the client (RFC 9110, section 7.1)."""
+    """The URL without its fragment, which is only for the client (RFC 9110, section 7.1).
+
+    The libraries write "#" in no other place. To take it out by their copy_with() parses the URL again.
+    """
     dropped = SOFTWARE_PARAMETERS if brought else SOFTWARE_PARAMETERS + CREDENTIAL_PARAMETERS
     for parameter in list(url.params):
         if parameter.casefold() in dropped:
             url = url.copy_remove_param(parameter)
-    return str(url.copy_with(fragment=None))
+    return str(url).partition("#")[0]

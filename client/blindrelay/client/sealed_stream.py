@@ -116,6 +116,10 @@ class SealedStream:
             if self.ended:
                 return None
             self._body = (await self.part()).body
+        return self.arrived()
+
+    def arrived(self) -> bytes | None:
+        """What body() would return at once, or nothing. Other threads may call it between two body()."""
         body, self._body = self._body, None
         return body
 

@@ -20,9 +20,11 @@ from blindrelay.v1.inner_pb2 import ERROR_CODE_INTERNAL, ERROR_CODE_STORED_OBJEC
 from ..conftest import provider_at
 
 CHAT = BodyCheck("openai", "bodies", "/v1/chat/completions")
-LARGE = bytearray(b'{"user":"' + b"x" * CHECK_INLINE + b'"}')
-LARGEST = bytearray(b'{"user":"' + b"x" * ORDINARY + b'"}')
-STORED = bytearray(b'{"store":true,"user":"' + b"x" * CHECK_INLINE + b'"}')
+SMALL = bytearray(b'{"user":"x"}')
+ONE_STRING = bytearray(b'{"user":"' + b"x" * 10 * CHECK_INLINE + b'"}')
+LARGE = bytearray(b'{"user":"' + b"\\n" * CHECK_INLINE + b'"}')
+LARGEST = bytearray(b'{"user":"' + b"\\n" * ORDINARY + b'"}')
+STORED = bytearray(b'{"store":true,"user":"' + b"\\n" * CHECK_INLINE + b'"}')
 
 
 @pytest.fixture
@@ -40,8 +42,9 @@ def process_of(checker: Checker) -> int:
 async def test_large_body_is_judged_by_another_process(
     checker: Checker, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    await checker.check(CHAT, bytearray(b"{}"))
-    assert checker.ordinary.process is None, "a small one needs none"
+    await checker.check(CHAT, SMALL)
+    await checker.check(CHAT, ONE_STRING)
+    assert checker.ordinary.process is None, "what is small without its long strings needs none"
     body = bytearray(LARGE)
     await checker.check(CHAT, body)
     assert body == LARGE
@@ -52,6 +55,25 @@ async def test_large_body_is_judged_by_another_process(
     assert refused.value.code == ERROR_CODE_STORED_OBJECT
     assert process_of(checker) == first
     assert capfd.readouterr().err == "", "its stderr is the bridge's, where the log is"
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (b'{"user":"LONG","store":true}', 'set "store" to false'),
+        (b'{"user":"LONG","LONG":1}', "is not known to be stateless"),
+        (b'{"user":"LONG","store":false,"store":false}', "one key twice"),
+        (b'{"user":"LONG",LONG"a":1}', "is not JSON"),
+    ],
+)
+async def test_long_string_hides_nothing(checker: Checker, body: bytes, sentence: str) -> None:
+    with pytest.raises(RequestError, match=sentence):
+        await checker.check(CHAT, bytearray(body.replace(b"LONG", b"x" * CHECK_INLINE)))
+
+
+async def test_body_that_does_not_pass_short_is_checked_whole(checker: Checker) -> None:
+    numbers = b"1," * CHECK_INLINE
+    await checker.check(CHAT, bytearray(b'{"user":"x","stop":[' + numbers + b'1],"n":1}'))
 
 
 async def test_killed_process_is_a_sealed_error_and_is_replaced(checker: Checker) -> None:

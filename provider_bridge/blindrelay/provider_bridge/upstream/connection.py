@@ -127,7 +127,7 @@ class HttpConnection:
     async def _write(self, data: bytes) -> bool:
         """Sends all of it; false as soon as a response has refused the request."""
         unsent = memoryview(data)
-        while unsent := unsent[self._stream.send(unsent) :]:
+        while unsent and (unsent := unsent[self._stream.send(unsent) :]):
             await self._stream.room(WRITE_SECONDS, or_arrival=self._head is None)
             if self._is_refused():
                 return False
