@@ -20,7 +20,7 @@ _OVERHEAD: Final = 28
 """Bytes of a record beside its events."""
 _USUAL_WORD: Final = 3
 """Letters of a word over those of the shortest."""
-_PLACES: Final = range(8, 200, 8)
+_PLACES: Final = range(4, 250, 4)
 """Words up to which letters are counted."""
 
 _BOOTSTRAPS: Final = 200
@@ -41,7 +41,7 @@ def features(traces: Sequence[Trace]) -> Array:
 
 def forest(seed: int) -> Any:
     """A random forest."""
-    return RandomForestClassifier(n_estimators=150, random_state=seed, n_jobs=1)
+    return RandomForestClassifier(n_estimators=200, random_state=seed, n_jobs=1)
 
 
 def boosting(seed: int) -> Any:
