@@ -30,7 +30,7 @@ def replays(plan: Plan, source: Path | None, seed: int) -> tuple[str, list[Repla
     ]
     made += _about_topics(plan, chance)
     made += _by_models(plan, chance)
-    made += _counted(known)
+    made += _counted(known, plan)
     chance.shuffle(made)
     return name, made
 
@@ -58,11 +58,13 @@ def _by_models(plan: Plan, chance: random.Random) -> list[Replay]:
     ]
 
 
-def _counted(known: list[str]) -> list[Replay]:
+def _counted(known: list[str], plan: Plan) -> list[Replay]:
     """Answers at a steady rate, whose bytes are compared; and short ones of every ending."""
     made, words = [], " ".join(known).split()
     for rate in RATES:
         for length in LENGTHS:
+            if length / rate > plan.longest:
+                continue
             label = {"game": "bytes", "rate": rate, "tokens": length}
             made.append(Replay(label, " ".join(words[:length]), (1_000 / rate,) * length))
     for ending in ENDINGS:

@@ -45,12 +45,12 @@ FULL: Final = Plan(
 )
 QUICK: Final = Plan(
     name="quick",
-    answers=20,
-    draws=4,
-    prompts=3,
-    model_texts=4,
+    answers=15,
+    draws=3,
+    prompts=2,
+    model_texts=3,
     longest=12.0,
-    parallel=80,
+    parallel=120,
     off_parallel=40,
     cpu_rounds=1,
     cpu_exchanges=20,
