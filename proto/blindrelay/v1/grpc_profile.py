@@ -20,7 +20,6 @@ MESSAGE_OPTIONS: Final = (
     # Only the identity encoding: compressing what an attacker partly chose would leak the rest.
     ("grpc.compression_enabled_algorithms_bitset", 1),
     # With windows that grow, 50 stalled readers cost a relay 245 MiB. With fixed windows it is 20 MiB.
-    # Servers have larger ones for what they receive (UPLOAD_WINDOW).
     ("grpc.http2.bdp_probe", 0),
 )
 
