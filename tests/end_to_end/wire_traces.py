@@ -146,7 +146,7 @@ async def tapped(origin: str) -> AsyncIterator[Testbed]:
 
 
 def _client(bed: Testbed) -> httpx.AsyncClient:
-    return SealedTransport(bed.relay).async_httpx_client(headers=_HEADERS, timeout=60)
+    return SealedTransport(f"{bed.relay}&shape=off").async_httpx_client(headers=_HEADERS, timeout=60)
 
 
 def _traces(forwarded: list[Forwarded]) -> list[list[Any]]:

@@ -56,7 +56,7 @@ def without_end() -> AbstractContextManager[object]:
             return ExchangeResponse.FromString(message).sealed
         return piece
 
-    async def no_drain(self: Any) -> None:
+    async def no_drain(self: Any, seconds: float | None) -> None:
         return None
 
     return patches(patch.object(SealedStream, "body", more), patch.object(SealedStream, "_drain", no_drain))
