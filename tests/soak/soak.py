@@ -113,7 +113,8 @@ class Soak:
         self, warm_up: int, rounds: int, each: int, until: float | None = None
     ) -> dict[str, Growth]:
         """Warms up, then runs rounds of `each` exchanges, and none after `until` (monotonic time)."""
-        async with SealedTransport(f"{self._bed.relay}&shape=off") as sealed, sealed.async_httpx_client() as client:
+        relay = f"{self._bed.relay}&shape=off"  # cells would still be under way when memory is looked at
+        async with SealedTransport(relay) as sealed, sealed.async_httpx_client() as client:
             await self._exchanges(client, warm_up)
             for _round in range(rounds):
                 await self._exchanges(client, each)

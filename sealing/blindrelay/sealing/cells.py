@@ -52,9 +52,12 @@ class CellShape:
 
 
 BALANCED: Final = CellShape(tick=100, sizes=(512, 4_096, 32_768), run=8, grid=100, first_count=64, growth=2)
+"""The profile BALANCED: a cell of 512 bytes each 100 milliseconds, and 64 · 2^n cells."""
+
 STRICT: Final = CellShape(
     tick=250, sizes=(1_536, 12_288, 65_536), run=16, grid=1_000, first_count=64, growth=2.5, strict=True
 )
+"""The profile STRICT: a cell of 1,536 bytes each 250 milliseconds, and 64 · 2.5^n cells."""
 
 
 class CellWriter:
