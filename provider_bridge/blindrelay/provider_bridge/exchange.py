@@ -52,8 +52,8 @@ from blindrelay.v1.outer_status import OuterStatus
 FAREWELL_SECONDS: Final = 10.0
 """For an error's record to be sent; the exchange's own time may be over."""
 
-_REFUSED_SECONDS: Final = 60
-"""The time for a request whose head is refused: the shortest deadline class."""
+_REFUSED_SECONDS: Final = 600
+"""The time for a request whose head is refused: twice W, since it counts from issued_at."""
 
 _OUTER_STATUS: Final = {
     ERROR_CODE_DEADLINE: OuterStatus.DEADLINE,

@@ -38,7 +38,7 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
 @pytest.fixture
 def to_bed(bed: Testbed, monkeypatch: pytest.MonkeyPatch) -> Testbed:
     """The bed, configured in the environment."""
-    monkeypatch.setenv("BLINDRELAY_CONNECTION", bed.relay)
+    monkeypatch.setenv("BLINDRELAY_CONNECTION", f"{bed.relay}&shape=off")
     return bed
 
 
