@@ -19,7 +19,7 @@ from .words import WORDS, Fields, refused
 
 @cache
 def client_of(connection: str) -> httpx.Client:
-    return SealedTransport(f"{connection}&history=off").httpx_client(timeout=60)
+    return SealedTransport(f"{connection}&history=off&shape=off").httpx_client(timeout=60)
 
 
 def fetch(asked: Fields) -> Fields:
