@@ -236,10 +236,11 @@ class RelayConnection:
             await self._close_channel()
 
     async def _close_channel(self) -> None:
-        for task in list(self._trailing):
+        dropped = list(self._trailing)
+        for task in dropped:
             task.cancel()
-        await asyncio.gather(self._channel.grpc.close(), *self._trailing, return_exceptions=True)
-        if self._watches:
+        await asyncio.gather(self._channel.grpc.close(), *dropped, return_exceptions=True)
+        if self._watches or dropped:
             await asyncio.sleep(_LAST_NEWS_SECONDS)
         # gRPC's engine runs as long as a channel is referred to, and responses refer to this object.
         del self._channel
