@@ -179,7 +179,7 @@ class SealedStream:
         """The next part that is not empty."""
         while (message := await self._next_message()) is not None:
             try:
-                part = self._response.open(ExchangeResponse.FromString(message).sealed)
+                part = self._opened(message)
             except (SealingError, DecodeError) as error:
                 self._close()
                 if isinstance(error, ViolationError):
@@ -189,6 +189,10 @@ class SealedStream:
                 return part
         self._close()
         raise CutResponseError("the relay ended the exchange before the response's end")
+
+    def _opened(self, message: bytes) -> ResponsePart:
+        """Raises SealingError, DecodeError."""
+        return self._response.open(ExchangeResponse.FromString(message).sealed)
 
     async def _next_message(self) -> bytes | None:
         message = None if self._closed else await anext(self._messages, None)
@@ -212,13 +216,16 @@ class SealedStream:
             self._relay.in_background(self._drain(_DRAIN_SECONDS))
 
     async def _drain(self, seconds: float | None) -> None:
-        """Reads the padding and the status, so that the relay does not take the end for an abort."""
+        """Reads the padding and the status, so that the relay does not take the end for an abort.
+
+        The records are opened: a relay cannot make the client read more than the bridge has sent.
+        """
         try:
             async with asyncio.timeout(seconds):
                 await (self.at_response_end or self._half_close)()
-                while await self._next_message() is not None:
-                    pass
-        except (TimeoutError, TimedOutError, grpc.aio.AioRpcError):
+                while (message := await self._next_message()) is not None:
+                    self._opened(message)
+        except (TimeoutError, TimedOutError, grpc.aio.AioRpcError, SealingError, DecodeError):
             return  # the response was already complete
         finally:
             self._close()
