@@ -36,6 +36,7 @@ from blindrelay.provider_bridge.upstream.provider_call import ProviderResponse, 
 from blindrelay.sealing import CellShape
 from blindrelay.serving import CallRefusedError, Context
 from blindrelay.v1.exchange_messages import response_message
+from blindrelay.v1.http_headers import Header
 from blindrelay.v1.inner_pb2 import (
     ERROR_CODE_DEADLINE,
     ERROR_CODE_DRAINING,
@@ -157,9 +158,8 @@ class Exchange:
         except SealedError:
             if head.kind == EXCHANGE_KIND_EXCHANGE and (shape := shape_of(head)) is not None:
                 self._end_after(_REFUSED_SECONDS)
-                body = await read_body(self._claimed, self._context, share, self._runtime.max_request)
                 headers = [(item.name, item.value) for item in head.headers]
-                self._accept(shape, expects_events(head.url.encode(), headers, body))
+                await self._received(shape, head.url.encode(), headers, share)
             raise
 
     def _end_after(self, seconds: int) -> None:
@@ -171,25 +171,25 @@ class Exchange:
 
     async def _body(self, call: PlannedCall, share: Share) -> bytearray:
         """The body as it goes to the provider, once it has been checked."""
-        limit = self._runtime.max_request
-        body = await read_body(self._claimed, self._context, share, limit)
-        self._accept(call.shape, expects_events(call.url.target, call.headers, body))
+        body = await self._received(call.shape, call.url.target, call.headers, share)
         if call.coding is not None:
-            body = await decode_body(body, call.coding, share, limit)
+            body = await decode_body(body, call.coding, share, self._runtime.max_request)
         if body and call.bodiless:
             raise not_allowed(f"a {call.method} request must not have a body here")
         if call.check is not None:
             await self._runtime.checker.check(call.check, body)
         return body
 
-    def _accept(self, shape: CellShape | None, events: bool) -> None:
-        """Starts the clock of a shaped response."""
-        if shape is None:
-            return
-        if events:
+    async def _received(
+        self, shape: CellShape | None, target: bytes, headers: list[Header], share: Share
+    ) -> bytearray:
+        """The body as it came. With it the request is accepted, and the clock of a shaped response starts."""
+        body = await read_body(self._claimed, self._context, share, self._runtime.max_request)
+        if shape is not None and expects_events(target, headers, body):
             self._pacer = self._paced(shape)
-        else:
+        elif shape is not None:
             self._grid = Grid(shape.grid)
+        return body
 
     def _paced(self, shape: CellShape) -> Pacer:
         return Pacer(self._claimed.response.in_cells(shape), self._send, Grid(shape.tick))
