@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # it imports grpc, and a testbed is often started
     from blindrelay.testing.tapped_channel import Metadata
@@ -87,14 +87,14 @@ class TappedExchange:
         self.tap.passed(self.number, Direction.DOWN, message)
 
 
-class TapReader:
-    """Reads on from where it stopped, so that each line is read once."""
+class LineReader:
+    """Reads on from where it stopped, so that each line of JSON is read once."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._read = 0
 
-    def new(self) -> list[Forwarded]:
+    def new_lines(self) -> list[Any]:
         """What was noted since the last call. A line that is not complete waits for the next call."""
         if not self._path.exists():
             return []
@@ -102,5 +102,14 @@ class TapReader:
             file.seek(self._read)
             whole, newline, _ = file.read().rpartition(b"\n")
         self._read += len(whole + newline)
-        entries = [json.loads(line) for line in whole.splitlines()]
-        return [Forwarded(**{**entry, "direction": Direction(entry["direction"])}) for entry in entries]
+        return [json.loads(line) for line in whole.splitlines()]
+
+
+class TapReader(LineReader):
+    """Reads what a tap has noted."""
+
+    def new(self) -> list[Forwarded]:
+        """The messages since the last call."""
+        return [
+            Forwarded(**{**entry, "direction": Direction(entry["direction"])}) for entry in self.new_lines()
+        ]

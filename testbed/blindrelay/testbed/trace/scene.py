@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,6 +11,7 @@ from typing import Final
 
 from blindrelay.testbed.configuration import official_providers
 from blindrelay.testbed.processes import PartProcess
+from blindrelay.testbed.tap import LineReader
 from blindrelay.testbed.topology import RelayStart, Testbed
 from blindrelay.testbed.trace.texts import Replay, write_texts
 from blindrelay.testbed.trace.traced_relay import Seen
@@ -20,22 +20,12 @@ _ENOUGH: Final = 10_000
 """Of exchanges and connections at once: a recording is one account with many clients."""
 
 
-class SeenReader:
-    """Reads on from where it stopped in the file of a traced relay."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._read = 0
+class SeenReader(LineReader):
+    """Reads what a traced relay has noted."""
 
     def new(self) -> list[Seen]:
-        """What was noted since the last call. A line that is not complete waits for the next call."""
-        if not self._path.exists():
-            return []
-        with self._path.open("rb") as file:
-            file.seek(self._read)
-            whole, newline, _ = file.read().rpartition(b"\n")
-        self._read += len(whole + newline)
-        return [Seen(*json.loads(line)) for line in whole.splitlines()]
+        """The messages since the last call."""
+        return [Seen(*line) for line in self.new_lines()]
 
 
 @dataclass(frozen=True)
