@@ -17,7 +17,7 @@ from concurrent.futures import CancelledError, Future, wait
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-from blindrelay.client.engine import release_before_fork, require_engine
+from blindrelay.client.engine import LAST_NEWS_SECONDS, release_before_fork, require_engine
 from blindrelay.client.errors import ClosedError, ForkError
 from blindrelay.client.lingering import lingering
 
@@ -168,9 +168,11 @@ def _cancel_lingering(loop: asyncio.AbstractEventLoop) -> None:
 
 async def _end_everything_else() -> None:
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    if tasks:
-        await asyncio.wait(tasks, timeout=_LAST_SECONDS)
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        await asyncio.wait(tasks, timeout=_LAST_SECONDS)
+    if not tasks:
+        return
+    _, running = await asyncio.wait(tasks, timeout=_LAST_SECONDS)
+    if running:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=_LAST_SECONDS)
+        await asyncio.sleep(LAST_NEWS_SECONDS)

@@ -12,6 +12,7 @@ import grpc
 
 from blindrelay.client.channel import RelayChannel
 from blindrelay.client.connection_config import ConnectionConfig
+from blindrelay.client.engine import LAST_NEWS_SECONDS
 from blindrelay.client.errors import ClosedError, RelayError, TimedOutError, UnreachableError
 from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.lingering import linger
@@ -30,9 +31,6 @@ MAX_TRAILING: Final = 60
 
 _CLOSING_SECONDS: Final = 0.25
 """For streams with a complete response to end. If they were cut before, they would look like aborts."""
-
-_LAST_NEWS_SECONDS: Final = 0.02
-"""For gRPC to report that the channel is closed. If the loop has ended by then, it prints a traceback."""
 
 _DIRECTORY_SECONDS: Final = 10
 """The relay serves directories from memory, but may wait for a bridge that is starting."""
@@ -225,23 +223,22 @@ class RelayConnection:
         if self._trailing and not at_once:
             for call in self._calls:
                 call.cancel()
-            linger(self._close_after_trailing())
+            linger(self._close_after(list(self._trailing)))
         else:
-            await self._close_channel()
+            await self._close_channel(list(self._trailing))
 
-    async def _close_after_trailing(self) -> None:
+    async def _close_after(self, trailing: list[asyncio.Task[None]]) -> None:
         try:
-            await asyncio.wait(self._trailing)
-        finally:
-            await self._close_channel()
+            await asyncio.wait(trailing)
+        finally:  # an event loop that ends cancels this, and the tasks as well
+            await self._close_channel(trailing)
 
-    async def _close_channel(self) -> None:
-        dropped = list(self._trailing)
-        for task in dropped:
+    async def _close_channel(self, trailing: list[asyncio.Task[None]]) -> None:
+        for task in trailing:
             task.cancel()
-        await asyncio.gather(self._channel.grpc.close(), *dropped, return_exceptions=True)
-        if self._watches or dropped:
-            await asyncio.sleep(_LAST_NEWS_SECONDS)
+        await asyncio.gather(self._channel.grpc.close(), *trailing, return_exceptions=True)
+        if self._watches or trailing:
+            await asyncio.sleep(LAST_NEWS_SECONDS)
         # gRPC's engine runs as long as a channel is referred to, and responses refer to this object.
         del self._channel
 
