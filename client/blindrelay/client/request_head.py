@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
 from typing import Any, Final
 
 from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.errors import RequestError
 from blindrelay.client.harmless_headers import HARMLESS_UNSIGNED, is_harmless
 from blindrelay.client.httpx_compat import Request
+from blindrelay.client.provider_apis import MODELS_ORIGIN
 from blindrelay.v1.http_headers import (
     ACCOUNT_HEADERS,
     INJECTED_SUBPROTOCOLS,
@@ -29,6 +29,9 @@ CREDENTIAL_PARAMETERS: Final = ("key", "api_key", "api-key", "apikey", "access_t
 SOFTWARE_PARAMETERS: Final = ("client_version",)
 """Query parameters with a program's version. Codex adds one when it lists models."""
 
+PROVIDER_CREDENTIAL: Final = b"blindrelay-credential"
+"""A user's own key for one provider, "PROVIDER KEY"; there may be several."""
+
 _IDEMPOTENCY_KEY: Final = b"idempotency-key"
 _WEBSOCKET_SCHEME: Final = re.compile(r"^ws(?=s?:)")
 
@@ -42,7 +45,7 @@ def request_head(request: Request, config: ConnectionConfig) -> RequestHead:
         kind=ExchangeKind.EXCHANGE_KIND_EXCHANGE,
         method=request.method.upper(),
         url=_sealed_url(request.url, brought=_brings_credential(config)),
-        headers=_sealed_headers(request.headers.raw, config),
+        headers=_sealed_headers(request, config),
         credential=config.credential,
         deadline_class=config.deadline_class,
         shaping=Shaping(profile=config.shape),
@@ -67,14 +70,22 @@ def _brings_credential(config: ConnectionConfig) -> bool:
     return config.credential == Credential.CREDENTIAL_BROUGHT
 
 
-def _sealed_headers(raw: Iterable[tuple[bytes, bytes]], config: ConnectionConfig) -> list[Header]:
-    given = [(name.lower(), value) for name, value in raw]
-    dropped = nominated(given)
+def _sealed_headers(request: Request, config: ConnectionConfig) -> list[Header]:
+    given = [(name.lower(), value) for name, value in request.headers.raw]
+    own_keys = _own_keys(request, config)
+    dropped = nominated(given) | (ACCOUNT_HEADERS if own_keys else frozenset())
     return [
         Header(name=name, value=_hashed(value) if name == _IDEMPOTENCY_KEY else value)
-        for name, value in sorted(given)
+        for name, value in sorted(given + own_keys)
         if name not in dropped and _passes(name, config)
     ]
+
+
+def _own_keys(request: Request, config: ConnectionConfig) -> list[tuple[bytes, bytes]]:
+    """The user's keys, for the one address that takes several. What the SDK has for its key is of no use."""
+    if f"{request.url.scheme}://{request.url.host}".lower() != MODELS_ORIGIN or request.url.port is not None:
+        return []
+    return [(PROVIDER_CREDENTIAL, f"{provider} {key}".encode()) for provider, key in config.keys]
 
 
 def _passes(name: bytes, config: ConnectionConfig) -> bool:

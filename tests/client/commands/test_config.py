@@ -62,6 +62,7 @@ def test_settings_of_environment_and_command_line(to_bridge: ScriptedBridge, run
     settings = json.loads(out)
     assert settings["history"] == {"value": "off", "from": "--relay"}
     assert settings["credentials"] == {"value": "brought", "from": "--relay"}
+    assert settings["provider"] == {"value": "openai", "from": "default"}
     assert str(to_bridge.token) not in shown + out
 
 

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     import httpx
 
 _OURS: Final = "x-blindrelay-error"
+
+SERVED: Final = {"served_by": "blindrelay-served-by", "served_model": "blindrelay-served-model"}
+"""The headers in which a bridge that chose among providers says who answered, and with which model if it is
+not the one that was asked."""
+
 _PREFIX: Final = "BlindRelay: "
 
 
@@ -60,12 +65,16 @@ class SealedApi:
         dialect: which API.
         origin: another server with the same API; None means the provider's own.
 
+    Attributes:
+        served: who gave the last response, by the names in SERVED, if the bridge chose.
+
     Raises:
-        ConfigurationError: the connection has credentials=brought, and the environment has no key.
+        ConfigurationError: the connection has credentials=brought, and there is no key.
     """
 
     def __init__(self, transport: SealedTransport, dialect: Dialect, origin: str | None = None) -> None:
         self.dialect = dialect
+        self.served: dict[str, str] = {}
         self._origin = (origin or dialect.origin).rstrip("/")
         self._headers = {**dialect.headers, **_credential(transport, dialect)}
         self._client = transport.httpx_client(follow_redirects=False)
@@ -100,6 +109,8 @@ class SealedApi:
             if response.status_code >= 300:
                 response.read()
             self._checked(response)
+            given = ((name, response.headers.get(header)) for name, header in SERVED.items())
+            self.served = {name: value for name, value in given if value}
             yield from self._texts(response)
 
     def _texts(self, response: httpx.Response) -> Iterator[str]:
@@ -147,6 +158,12 @@ def _event_data(response: httpx.Response) -> Iterator[str]:
 
 def _credential(transport: SealedTransport, dialect: Dialect) -> dict[str, str]:
     if transport.connection.credential != Credential.CREDENTIAL_BROUGHT:
+        return {}
+    if dialect.key_variable is None:
+        if not transport.connection.keys:
+            raise ConfigurationError(
+                "credentials=brought needs your own keys: add keys=FILE to the connection"
+            )
         return {}
     key = os.environ.get(dialect.key_variable)
     if not key:
