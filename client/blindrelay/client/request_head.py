@@ -17,6 +17,8 @@ from blindrelay.client.httpx_compat import Request
 from blindrelay.client.provider_apis import MODELS_ORIGIN
 from blindrelay.v1.http_headers import (
     ACCOUNT_HEADERS,
+    BROUGHT_CREDENTIAL,
+    CACHE_SALT,
     INJECTED_SUBPROTOCOLS,
     REQUEST_HEADERS,
     SUBPROTOCOL,
@@ -29,15 +31,14 @@ CREDENTIAL_PARAMETERS: Final = ("key", "api_key", "api-key", "apikey", "access_t
 SOFTWARE_PARAMETERS: Final = ("client_version",)
 """Query parameters with a program's version. Codex adds one when it lists models."""
 
-PROVIDER_CREDENTIAL: Final = b"blindrelay-credential"
-"""A user's own key for one provider, "PROVIDER KEY"; there may be several."""
-
 _IDEMPOTENCY_KEY: Final = b"idempotency-key"
 _WEBSOCKET_SCHEME: Final = re.compile(r"^ws(?=s?:)")
 
 
-def request_head(request: Request, config: ConnectionConfig) -> RequestHead:
+def request_head(request: Request, config: ConnectionConfig, salt: str | None = None) -> RequestHead:
     """The head of a request, its headers in lower case and sorted.
+
+    `salt` is for the bridge to give to a provider whose prompt cache takes one.
 
     Raises RequestError for a header that the bridge would refuse and that cannot be dropped.
     """
@@ -45,7 +46,7 @@ def request_head(request: Request, config: ConnectionConfig) -> RequestHead:
         kind=ExchangeKind.EXCHANGE_KIND_EXCHANGE,
         method=request.method.upper(),
         url=_sealed_url(request.url, brought=_brings_credential(config)),
-        headers=_sealed_headers(request, config),
+        headers=_sealed_headers(request, config, salt),
         credential=config.credential,
         deadline_class=config.deadline_class,
         shaping=Shaping(profile=config.shape),
@@ -70,14 +71,16 @@ def _brings_credential(config: ConnectionConfig) -> bool:
     return config.credential == Credential.CREDENTIAL_BROUGHT
 
 
-def _sealed_headers(request: Request, config: ConnectionConfig) -> list[Header]:
+def _sealed_headers(request: Request, config: ConnectionConfig, salt: str | None) -> list[Header]:
     given = [(name.lower(), value) for name, value in request.headers.raw]
-    own_keys = _own_keys(request, config)
-    dropped = nominated(given) | (ACCOUNT_HEADERS if own_keys else frozenset())
+    ours = _own_keys(request, config)
+    dropped = nominated(given) | (ACCOUNT_HEADERS if ours else frozenset())
+    if salt is not None:
+        ours.append((CACHE_SALT, salt.encode()))
+    kept = [each for each in given if each[0] not in dropped and _passes(each[0], config)]
     return [
         Header(name=name, value=_hashed(value) if name == _IDEMPOTENCY_KEY else value)
-        for name, value in sorted(given + own_keys)
-        if name not in dropped and _passes(name, config)
+        for name, value in sorted(kept + ours)
     ]
 
 
@@ -85,7 +88,7 @@ def _own_keys(request: Request, config: ConnectionConfig) -> list[tuple[bytes, b
     """The user's keys, for the one address that takes several. What the SDK has for its key is of no use."""
     if f"{request.url.scheme}://{request.url.host}".lower() != MODELS_ORIGIN or request.url.port is not None:
         return []
-    return [(PROVIDER_CREDENTIAL, f"{provider} {key}".encode()) for provider, key in config.keys]
+    return [(BROUGHT_CREDENTIAL, f"{provider} {key}".encode()) for provider, key in config.keys]
 
 
 def _passes(name: bytes, config: ConnectionConfig) -> bool:

@@ -101,6 +101,10 @@ NOT_TAKEN: dict[str, tuple[dict[str, Any], str]] = {
     "address unset": ({"model": "azure/g", "api_base": "os.environ/NOT_SET"}, "in NOT_SET, which is not set"),
     "no URL": ({"model": "openai/g", "api_base": "models.example"}, "its base URL is not one"),
     "plain http": ({"model": "openai/g", "api_base": "http://10.0.0.7/v1"}, "plain http to another machine"),
+    "at the root": ({"model": "openai/g", "api_base": "https://a.example/"}, "at the root of its address"),
+    "two stars": ({"model": "openai/*-*"}, "more * than the bridge can fill in"),
+    "a key with spaces": ({"model": "openai/g", "api_key": "{ a }"}, "its key is not printable ASCII"),
+    "a model with spaces": ({"model": "openai/g 1"}, "a model's name has spaces"),
     "weight": ({"model": "openai/g", "weight": 0}, "its weight is 0"),
     "weight is text": ({"model": "openai/g", "weight": "2"}, "its weight is not a number"),
     "model is a list": ({"model": ["openai/g"]}, "its model is not a text"),
@@ -125,7 +129,6 @@ def test_entry_that_cannot_be_taken_is_named_with_its_reason(kind: str, run_impo
 
 ADDRESSES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "the SDK's base": ({"model": "openai/m", "api_base": "https://a.example/v1"}, {"base": "/v1"}),
-    "at the root": ({"model": "openai/m", "api_base": "https://a.example/"}, {"base": ""}),
     "Anthropic's": ({"model": "anthropic/m", "api_base": "https://a.example"}, {"base": "/v1"}),
     "without a prefix": ({"model": "org/m", "api_base": "https://a.example/v1"}, {"base": "/v1"}),
     "vLLM below a path": ({"model": "hosted_vllm/m", "base_url": "https://a.example/x/v1"}, {"base": "/x"}),

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from blindrelay.provider_bridge import read_bridge_config
+
 from .conftest import Import
 
 
@@ -69,7 +71,7 @@ def test_channel_that_cannot_be_taken_is_named_with_its_reason(kind: str, run_im
     assert reason in note
 
 
-ADDRESSES = {
+ADDRESSES: dict[str, tuple[dict[str, Any], str | None, str | None]] = {
     "the provider's own": ({"base_url": "https://api.openai.com/"}, None, None),
     "another": ({"base_url": "https://a.example/x"}, "https://a.example", "/x/v1"),
     "a whole URL": (
@@ -98,6 +100,14 @@ def test_weight_0_is_never_chosen_beside_a_higher_one(run_import: Import) -> Non
     )
     assert result.targets == {"m": [("openai", "m", 1, 0)], "n": [("openai-2", "n", 1, 0)]}
     assert result.notes == ["m at openai: not taken: its weight is 0 beside others"]
+
+
+def test_a_pool_has_as_many_keys_as_the_bridge_takes(run_import: Import) -> None:
+    keys = "\n".join(f"sk-{number}" for number in range(70))
+    result = run_import(json.dumps([channel(key=keys, channel_info='{"is_multi_key": true}')]))
+    assert len(result.providers["openai"]["credentials"]) == 64
+    assert result.notes == ["channel 1 (c): without the keys after the 64th that is enabled"]
+    read_bridge_config(result.folder / "bridge.toml", {})
 
 
 def test_what_changes_requests_is_left_out_with_a_line(run_import: Import) -> None:

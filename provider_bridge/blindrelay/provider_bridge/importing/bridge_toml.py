@@ -9,6 +9,7 @@ from math import gcd, lcm
 from pathlib import Path
 from typing import Final
 
+from blindrelay.provider_bridge.credential_config import MAX_WEIGHT
 from blindrelay.provider_bridge.importing.deployments import Api, Deployment, Imported, Key
 from blindrelay.provider_bridge.presets import preset_at
 from blindrelay.serving import ConfigError
@@ -20,7 +21,6 @@ identity_key = "identity.key"
 
 [aggregate]
 """
-_MAX_WEIGHT: Final = 1_000
 
 
 @dataclass(frozen=True)
@@ -134,9 +134,9 @@ def _weights(deployments: list[Deployment]) -> list[int]:
     divisor = gcd(*whole)
     whole = [each // divisor for each in whole]
     largest = max(whole)
-    if largest <= _MAX_WEIGHT:
+    if largest <= MAX_WEIGHT:
         return whole
-    return [max(1, round(each * _MAX_WEIGHT / largest)) for each in whole]
+    return [max(1, round(each * MAX_WEIGHT / largest)) for each in whole]
 
 
 def _quoted(text: str) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from blindrelay.provider_bridge.aggregate.model_table import NAME, STAR
 from blindrelay.provider_bridge.policy.urls import UrlError, parse_origin
 from blindrelay.provider_bridge.presets import preset_names
+
+_KEY: Final = re.compile(r"[!-~]{1,4096}")
 
 _WITH_VERSION: Final = (
     "anthropic",
@@ -28,10 +32,17 @@ class NotTakenError(Exception):
 
 @dataclass(frozen=True)
 class Key:
-    """A provider's key: the name of an environment variable, or the key itself, which never prints."""
+    """A provider's key: the name of an environment variable, or the key itself, which never prints.
+
+    Raises NotTakenError for what the bridge would not read.
+    """
 
     variable: str | None = None
     secret: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.secret is not None and not _KEY.fullmatch(self.secret):
+            raise NotTakenError("its key is not printable ASCII without spaces")
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,8 @@ class Deployment:
         keys: they share the work equally; empty if the server needs none.
         weight: its share among the deployments of this name and priority; above zero.
         priority: a lower number goes first.
+
+    Raises NotTakenError for names that the bridge would not read.
     """
 
     name: str
@@ -67,6 +80,12 @@ class Deployment:
     keys: tuple[Key, ...]
     weight: float = 1
     priority: int = 0
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name) or not NAME.fullmatch(self.model):
+            raise NotTakenError("a model's name has spaces, other characters than ASCII, or more than 256")
+        if self.name.count(STAR) > 1 or self.model.count(STAR) > self.name.count(STAR):
+            raise NotTakenError("a name has more * than the bridge can fill in")
 
 
 @dataclass
@@ -127,7 +146,10 @@ def _base(preset: str, path: str, *, adds_version: bool) -> str | None:
         return None
     if preset not in _WITH_VERSION:
         return path.removesuffix("/v1") or None
-    return f"{path}/v1" if adds_version else path
+    base = f"{path}/v1" if adds_version else path
+    if not base:
+        raise NotTakenError("its paths begin at the root of its address: write its [[provider]] by hand")
+    return base
 
 
 def text_of(values: dict[str, Any], key: str) -> str | None:

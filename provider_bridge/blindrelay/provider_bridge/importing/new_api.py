@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final
 
+from blindrelay.provider_bridge.credential_config import MAX_CREDENTIALS
 from blindrelay.provider_bridge.importing.deployments import (
     Api,
     Deployment,
@@ -127,7 +128,7 @@ def _api(values: dict[str, Any]) -> Api:
 
 
 def _keys(values: dict[str, Any]) -> tuple[Key, ...]:
-    """The keys that are enabled, one a line if the channel has several."""
+    """The keys that are enabled, one a line if the channel has several; as many as the bridge takes."""
     text = text_of(values, "key")
     if text is None:
         return ()
@@ -140,7 +141,7 @@ def _keys(values: dict[str, Any]) -> tuple[Key, ...]:
     enabled = [
         line for index, line in enumerate(lines) if line and statuses.get(str(index), _ENABLED) == _ENABLED
     ]
-    return tuple(Key(secret=line) for line in dict.fromkeys(enabled))
+    return tuple(Key(secret=line) for line in list(dict.fromkeys(enabled))[:MAX_CREDENTIALS])
 
 
 def _mapping(values: dict[str, Any]) -> dict[str, str]:
@@ -174,6 +175,8 @@ def _json_object(values: dict[str, Any], key: str) -> dict[str, Any]:
 
 def _leave_overrides(imported: Imported, label: str, values: dict[str, Any]) -> None:
     ignored = [key for key in _CHANGING if values.get(key) not in (None, "", "{}", {})]
+    if len((text_of(values, "key") or "").splitlines()) > MAX_CREDENTIALS:
+        ignored.append(f"the keys after the {MAX_CREDENTIALS}th that is enabled")
     if values.get("group") not in (None, "", "default"):
         ignored.append(f"group {values['group']}")
     if ignored:
