@@ -85,7 +85,7 @@ def _sealed_headers(request: Request, config: ConnectionConfig, salt: str | None
 
 
 def _own_keys(request: Request, config: ConnectionConfig) -> list[tuple[bytes, bytes]]:
-    """The user's keys, for the one address that takes several. What the SDK has for its key is of no use."""
+    """The user's keys, for the one address that takes several. The key that the SDK has is not sent."""
     if f"{request.url.scheme}://{request.url.host}".lower() != MODELS_ORIGIN or request.url.port is not None:
         return []
     return [(BROUGHT_CREDENTIAL, f"{provider} {key}".encode()) for provider, key in config.keys]

@@ -140,7 +140,7 @@ def _weights(deployments: list[Deployment]) -> list[int]:
 
 
 def _quoted(text: str) -> str:
-    """A TOML string. JSON's escapes are TOML's, but for the last control character."""
+    """A TOML string. JSON's escapes are TOML's, except that of the last control character."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
