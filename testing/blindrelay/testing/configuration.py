@@ -10,8 +10,8 @@ from pathlib import Path
 Option = str | int | bool
 
 Models = Mapping[str, str | Sequence[str]]
-"""What the bridge serves at one address: for each public name "PROVIDER/MODEL", or several in the order in which
-they are tried. "anthropic/*" is a wildcard."""
+"""What the bridge serves at one address: for each public name "PROVIDER/MODEL", or several in the order in
+which they are tried. "anthropic/*" is a wildcard."""
 
 
 @dataclass(frozen=True)
