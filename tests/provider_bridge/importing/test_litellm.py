@@ -131,6 +131,7 @@ ADDRESSES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "the SDK's base": ({"model": "openai/m", "api_base": "https://a.example/v1"}, {"base": "/v1"}),
     "Anthropic's": ({"model": "anthropic/m", "api_base": "https://a.example"}, {"base": "/v1"}),
     "without a prefix": ({"model": "org/m", "api_base": "https://a.example/v1"}, {"base": "/v1"}),
+    "Together's": ({"model": "together_ai/m", "api_base": "https://a.example/v1"}, {"base": "/v1"}),
     "vLLM below a path": ({"model": "hosted_vllm/m", "base_url": "https://a.example/x/v1"}, {"base": "/x"}),
     "by its provider": (
         {"model": "m", "custom_llm_provider": "groq", "api_base": "https://a.example/openai/v1"},

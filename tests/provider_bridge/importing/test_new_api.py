@@ -52,6 +52,7 @@ def test_answer_of_the_api_is_a_list_too(wrapped: str, run_import: Import) -> No
 NOT_TAKEN: dict[str, tuple[dict[str, Any], str]] = {
     "disabled": ({"status": 3}, "it is disabled"),
     "another kind": ({"type": 2}, "no preset for channels of type 2"),
+    "no number": ({"type": ["1"]}, "its type is not a number"),
     "no key": ({"key": ""}, "it has no key"),
     "no models": ({"models": " ,"}, "it has no models"),
     "no resource": ({"type": 3}, "it has no base_url"),

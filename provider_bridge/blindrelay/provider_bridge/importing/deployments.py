@@ -9,21 +9,11 @@ from urllib.parse import urlsplit
 
 from blindrelay.provider_bridge.aggregate.model_table import NAME, STAR
 from blindrelay.provider_bridge.policy.urls import UrlError, parse_origin
-from blindrelay.provider_bridge.presets import preset_names
+from blindrelay.provider_bridge.presets import base_of, preset_names
 
 _KEY: Final = re.compile(r"[!-~]{1,4096}")
 
-_WITH_VERSION: Final = (
-    "anthropic",
-    "cerebras",
-    "fireworks",
-    "groq",
-    "mistral",
-    "openai",
-    "openrouter",
-    "xai",
-)
-"""Presets whose base ends in the version. The paths of the others contain it."""
+_VERSION: Final = re.compile(r"v[0-9]+")
 
 
 class NotTakenError(Exception):
@@ -144,7 +134,7 @@ def api_at(preset: str, url: str | None, *, adds_version: bool) -> Api:
 def _base(preset: str, path: str, *, adds_version: bool) -> str | None:
     if preset == "azure":  # the same for every resource; what follows it is made from the call
         return None
-    if preset not in _WITH_VERSION:
+    if not _VERSION.fullmatch(base_of(preset).rpartition("/")[2]):  # the version is in the preset's paths
         return path.removesuffix("/v1") or None
     base = f"{path}/v1" if adds_version else path
     if not base:

@@ -110,6 +110,8 @@ def _deployments(values: dict[str, Any]) -> list[Deployment]:
 def _api(values: dict[str, Any]) -> Api:
     """Where a channel leads. Raises NotTakenError."""
     kind, url = values.get("type"), text_of(values, "base_url")
+    if not isinstance(kind, int):
+        raise NotTakenError("its type is not a number")
     if kind == _CUSTOM:
         base = (url or "").removesuffix(_CHAT)
         if base == (url or ""):
