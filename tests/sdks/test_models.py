@@ -18,7 +18,7 @@ from anyio.from_thread import start_blocking_portal
 from blindrelay.testbed import MappedProvider, Testbed
 from blindrelay.testing import ReceivedRequest, Reply, ScriptedProvider
 
-from .conftest import PARAMETERS, TOOLS, WAYS, City, Endpoints, Way, ask, way_of
+from .conftest import BROUGHT, PARAMETERS, TOOLS, WAYS, City, Endpoints, Way, ask, way_of
 from .test_anthropic import asking
 from .test_anthropic import async_client_by as async_anthropic_by
 from .test_anthropic import client_by as anthropic_by
@@ -211,3 +211,32 @@ def test_a_target_that_does_not_speak_anthropics_dialect_is_refused(way: Way, pr
     with pytest.raises(anthropic.APIStatusError, match="Anthropic"):
         client.messages.create(**asking("Who?", model="my-groq"))
     assert not providers.scripted["groq"].requests
+
+
+@pytest.fixture(params=WAYS)
+def own_keys(
+    request: pytest.FixtureRequest,
+    providers: Providers,
+    endpoint_of: Endpoints,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Way]:
+    """A way for somebody with keys of their own, for two of the providers."""
+    file = tmp_path_factory.mktemp("keys") / "keys"
+    file.write_text("openai sk-mine\ngroq gsk-mine\n")
+    file.chmod(0o600)
+    relay = f"{providers.bed.relay}&keys={file}{BROUGHT}"
+    yield from way_of(relay, request.param, endpoint_of, models=True)
+
+
+@works("openai", "several keys of your own")
+def test_each_key_of_ones_own_is_for_its_provider_alone(own_keys: Way, providers: Providers) -> None:
+    client = client_by(own_keys, max_retries=0)
+    for name, key in (("openai", "sk-mine"), ("groq", "gsk-mine")):
+        answer = client.chat.completions.create(model=f"my-{name}", messages=ask("Who?"))
+        assert answer.choices[0].message.content == f"I am {name}."
+        reached, request = providers.received()
+        assert (reached, dict(request.headers)["authorization"]) == (name, f"Bearer {key}")
+        assert "mine" not in str([each for each in request.headers if each[0] != "authorization"])
+    with pytest.raises(openai.APIStatusError, match="mistral"):
+        client.chat.completions.create(model="my-mistral", messages=ask("Who?"))
+    assert not providers.scripted["mistral"].requests
