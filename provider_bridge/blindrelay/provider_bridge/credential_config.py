@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Final
 
-from blindrelay.provider_bridge.credentials import Credential, CredentialStyle, PooledCredential
+from blindrelay.provider_bridge.credentials import Credential, CredentialStyle, PooledCredential, Secret
 from blindrelay.serving import ConfigError, Table, read_secret
 
 MAX_CREDENTIALS: Final = 64
@@ -32,7 +31,7 @@ def read_pool(
 
     def pooled(entry: Table, name: str, weight: int = 1) -> PooledCredential:
         secret = _secret(entry, environment)
-        return PooledCredential(name, _styled(style, *secret), _styled(compatible, *secret), weight)
+        return PooledCredential(name, Credential(style, secret), Credential(compatible, secret), weight)
 
     def named(entry: Table) -> PooledCredential:
         return pooled(entry, read_name(entry), read_weight(entry))
@@ -52,7 +51,7 @@ def read_pool(
 
 def read_credential(style: CredentialStyle, environment: Mapping[str, str], table: Table) -> Credential:
     """The credential that a { env = … } or { file = … } names. No message quotes it. Raises ConfigError."""
-    return _styled(style, *_secret(table, environment))
+    return Credential(style, _secret(table, environment))
 
 
 def read_name(table: Table) -> str:
@@ -68,12 +67,8 @@ def read_weight(table: Table) -> int:
     return table.integer("weight", default=1, minimum=1, maximum=MAX_WEIGHT)
 
 
-def _styled(style: CredentialStyle, secret: Callable[[], bytes], path: Path | None) -> Credential:
-    return Credential(style.header, lambda: style.value(secret()), path)
-
-
-def _secret(table: Table, environment: Mapping[str, str]) -> tuple[Callable[[], bytes], Path | None]:
-    """Reads the secret, and the file that it is in, if any. Raises ConfigError."""
+def _secret(table: Table, environment: Mapping[str, str]) -> Secret:
+    """Reads the secret once, so that a mistake shows at the start. Raises ConfigError."""
     variable, path = table.optional_text("env"), table.optional_path("file")
     if (variable is None) == (path is None):
         raise table.error("env", "or file: exactly one of the two has to name the credential")
@@ -86,7 +81,7 @@ def _secret(table: Table, environment: Mapping[str, str]) -> tuple[Callable[[], 
         return _checked(read_secret(path, "credential file").decode("ascii", "replace"), str(path))
 
     read()
-    return read, path
+    return Secret(read, path)
 
 
 def _checked(secret: str, source: str) -> bytes:

@@ -29,27 +29,41 @@ class CredentialStyle:
 
 
 @dataclass(frozen=True)
-class Credential:
-    """Where a credential header comes from.
+class Secret:
+    """Where a secret comes from.
 
     Attributes:
-        name: the header's, in lower case.
-        read: gives the header's value. Raises ConfigError.
-        file: the file that `read` reads, or None if the value cannot change.
+        read: gives it. Raises ConfigError.
+        file: the file that `read` reads, or None if the secret cannot change.
     """
 
-    name: bytes
     read: Callable[[], bytes] = field(repr=False)
     file: Path | None = None
 
-    def followed(self, on_problem: OnProblem) -> Callable[[], Header]:
-        """Gives the header from the present file. While a new file is unusable, the last header stays in use.
+    def followed(self, on_problem: OnProblem) -> Callable[[], bytes]:
+        """Gives the secret from the present file. While a new file is unusable, the last one stays in use.
 
         Raises ConfigError if the file is unusable from the start.
         """
         files = () if self.file is None else (self.file,)
-        latest = Latest(files, self.read, on_problem)
-        return lambda: (self.name, latest())
+        return Latest(files, self.read, on_problem)
+
+
+@dataclass(frozen=True)
+class Credential:
+    """A secret in the form in which somebody expects it."""
+
+    style: CredentialStyle
+    secret: Secret
+
+    def header(self, secret: bytes) -> Header:
+        """The header with the present secret."""
+        return self.style.header, self.style.value(secret)
+
+    def followed(self, on_problem: OnProblem) -> Callable[[], Header]:
+        """Gives the header with the present secret (see Secret). Raises ConfigError."""
+        latest = self.secret.followed(on_problem)
+        return lambda: self.header(latest())
 
 
 @dataclass(frozen=True)

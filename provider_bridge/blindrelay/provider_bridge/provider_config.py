@@ -23,7 +23,7 @@ from blindrelay.provider_bridge.stateless.description import (
     read_description,
 )
 from blindrelay.serving import Address, Table
-from blindrelay.v1.http_headers import ACCOUNT_HEADERS, NEVER_SENT
+from blindrelay.v1.http_headers import ACCOUNT_HEADERS, NEVER_SENT, OWN_PREFIX
 
 _PROXY_STYLE: Final = CredentialStyle(b"proxy-authorization", b"Basic ", base64=True)
 """RFC 7617: the secret is user:password."""
@@ -193,6 +193,6 @@ def _header(table: Table, key: str, text: str) -> bytes:
     name = text.lower().encode("utf-8")
     if not is_header_name(name):
         raise table.error(key, f'has "{text}", which is not a header\'s name')
-    if name in NEVER_SENT:
+    if name in NEVER_SENT or name.startswith(OWN_PREFIX):
         raise table.error(key, f'has "{text}", which no request to a provider may have')
     return name

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from blindrelay.provider_bridge.credentials import Credential, CredentialStyle, PooledCredential
+from blindrelay.provider_bridge.credentials import Credential, CredentialStyle, PooledCredential, Secret
 from blindrelay.provider_bridge.policy.urls import Origin
 from blindrelay.provider_bridge.stateless.description import Description
 from blindrelay.serving import Address
@@ -102,6 +102,18 @@ class Provider:
     style: CredentialStyle = BEARER
     compatible_style: CredentialStyle = BEARER
     pool: tuple[PooledCredential, ...] = ()
+
+    @property
+    def members(self) -> tuple[PooledCredential, ...]:
+        """Its credentials as a pool, also if there is only one."""
+        if self.pool or self.credential is None:
+            return self.pool
+        return (PooledCredential("only", self.credential, self.credential),)
+
+    @property
+    def secrets(self) -> frozenset[Secret]:
+        """Those of all its credentials."""
+        return frozenset(member.own.secret for member in self.members)
 
     def find_call(self, method: str, path: str, *, brought: bool, tunnel: bool = False) -> AllowedCall | None:
         """The entry that allows a call, or a tunnel, with this kind of credential, or None."""

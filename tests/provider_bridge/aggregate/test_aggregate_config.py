@@ -35,7 +35,7 @@ def targets(config: BridgeConfig, name: str) -> list[tuple[str, str]]:
 
 
 def header(credential: Credential) -> tuple[bytes, bytes]:
-    return credential.name, credential.read()
+    return credential.header(credential.secret.read())
 
 
 def test_without_a_table_there_is_no_aggregated_address(folder: Path) -> None:

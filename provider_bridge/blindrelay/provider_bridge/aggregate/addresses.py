@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Final
 
 from blindrelay.provider_bridge.providers import Provider, parse_calls
+from blindrelay.provider_bridge.stateless.description import Description
 
 
 class Dialect(Enum):
@@ -19,34 +20,47 @@ class Dialect(Enum):
         return provider.compatible if self is Dialect.OPENAI else provider.anthropic
 
 
+_OPENAI: Final = (
+    "POST /chat/completions",
+    "POST /completions",
+    "POST /responses",
+    "POST /responses/input_tokens",
+    "POST /responses/compact",
+    "POST /embeddings",
+    "POST /moderations",
+    "POST /rerank",
+    "POST /audio/speech",
+    "POST /audio/transcriptions multipart",
+    "POST /audio/translations multipart",
+    "POST /images/generations",
+    "POST /images/edits multipart",
+    "POST /images/variations multipart",
+    "GET /models",
+    "GET /models/{+model}",
+)
+_ANTHROPIC: Final = (
+    "POST /messages",
+    "POST /messages/count_tokens",
+    "GET /models",
+    "GET /models/{+model}",
+)
+
 CALLS: Final = (
-    *parse_calls(
-        (
-            "POST /chat/completions",
-            "POST /completions",
-            "POST /responses",
-            "POST /responses/input_tokens",
-            "POST /responses/compact",
-            "POST /embeddings",
-            "POST /moderations",
-            "POST /rerank",
-            "POST /audio/speech",
-            "POST /audio/transcriptions multipart",
-            "POST /audio/translations multipart",
-            "POST /images/generations",
-            "POST /images/edits multipart",
-            "POST /images/variations multipart",
-            "GET /models",
-            "GET /models/{+model}",
-        ),
-        Dialect.OPENAI.value,
-    ),
-    *parse_calls(
-        ("POST /messages", "POST /messages/count_tokens", "GET /models", "GET /models/{+model}"),
-        Dialect.ANTHROPIC.value,
-    ),
+    *parse_calls(_OPENAI, Dialect.OPENAI.value),
+    *parse_calls(_ANTHROPIC, Dialect.ANTHROPIC.value),
 )
 """What can be asked for here. A target may have less."""
+
+
+ANY_BODY: Final = Description(
+    [
+        {
+            "bodies": {entry.split()[1][1:]: "content" for entry in (*_OPENAI, *_ANTHROPIC)},
+            "forms": {entry.split()[1][1:]: "content" for entry in _OPENAI if entry.endswith("multipart")},
+        }
+    ]
+)
+"""Every body of these calls: it is checked by the description of the provider that is asked."""
 
 
 def dialect_of(path: str) -> tuple[Dialect, str]:
