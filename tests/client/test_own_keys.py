@@ -19,9 +19,10 @@ SEVERAL = replace(BROUGHT, keys=KEYS)
 SDK = {"authorization": "Bearer any", "x-api-key": "any", "idempotency-key": "stainless-python-retry-1"}
 
 
-def sent(url: str, config: ConnectionConfig = SEVERAL) -> dict[bytes, list[bytes]]:
+def sent(url: str, config: ConnectionConfig = SEVERAL, **more: str) -> dict[bytes, list[bytes]]:
     """The headers that are sealed, by name."""
-    head = request_head(httpx2.Request("POST", url, headers=SDK), config)
+    headers = SDK | {name.replace("_", "-"): value for name, value in more.items()}
+    head = request_head(httpx2.Request("POST", url, headers=headers), config)
     names = {header.name for header in head.headers}
     return {name: [header.value for header in head.headers if header.name == name] for name in names}
 
@@ -48,6 +49,12 @@ def test_no_key_goes_to_any_other_address(url: str) -> None:
     headers = sent(url)
     assert b"blindrelay-credential" not in headers
     assert headers[b"authorization"] == [b"Bearer any"]
+
+
+def test_key_that_a_program_gives_itself_replaces_the_sdks() -> None:
+    headers = sent(f"{MODELS}/v1/responses", BROUGHT, blindrelay_credential="openai sk-one")
+    assert headers[b"blindrelay-credential"] == [b"openai sk-one"]
+    assert not {name.encode() for name in SDK} & headers.keys()
 
 
 def test_without_keys_the_sdks_own_is_sent() -> None:
@@ -77,6 +84,8 @@ def test_keys_come_from_a_private_file_and_are_never_shown(tmp_path: Path) -> No
         ("openai\n", "&credentials=brought", "line 1 of .* is not"),
         ("# a\nopenai sk-secret more\n", "&credentials=brought", "line 2 of .* is not"),
         ("openai sk-sécret\n", "&credentials=brought", "line 1 of .* is not"),
+        ("openai sk-one\nopenai sk-secret\n", "&credentials=brought", "two keys for openai"),
+        ("open/ai sk-secret\n", "&credentials=brought", "line 1 of .* is not"),
         ("# none\n", "&credentials=brought", "has no line"),
         ("openai sk-secret\n", "", "add credentials=brought"),
     ],

@@ -29,21 +29,16 @@ from .works import works
 
 @dataclass(frozen=True)
 class Served:
-    """A provider, and what it has to receive for a chat: path, header with the credential, model."""
+    """A provider, and what it has to receive for a chat: path, credential, model."""
 
     preset: str
     origin: str
     path: str
     model: str
-    header: str = "authorization"
 
     @property
     def key(self) -> str:
         return f"key-of-{self.preset}"
-
-    @property
-    def credential(self) -> str:
-        return self.key if self.header != "authorization" else f"Bearer {self.key}"
 
 
 SERVED: Final = {
@@ -59,7 +54,7 @@ SERVED: Final = {
         ),
         Served("mistral", "https://api.mistral.ai", "/v1/chat/completions", "mistral-large-latest"),
         Served("cohere", "https://api.cohere.com", "/compatibility/v1/chat/completions", "command-a"),
-        Served("azure", "https://eu.openai.azure.com", "/openai/v1/chat/completions", "gpt5-eu", "api-key"),
+        Served("azure", "https://eu.openai.azure.com", "/openai/v1/chat/completions", "gpt5-eu"),
         Served("groq", "https://api.groq.com", "/openai/v1/chat/completions", "openai/gpt-oss-120b"),
     )
 }
@@ -131,7 +126,7 @@ def check(providers: Providers, name: str) -> dict[str, Any]:
     headers = dict(request.headers)
     body = request.json_object()
     assert (reached, request.path, body["model"]) == (name, served.path, served.model)
-    assert headers[served.header] == served.credential
+    assert headers["authorization"] == f"Bearer {served.key}"
     assert not {header for header in headers if header.startswith("blindrelay-")}
     return body
 
@@ -208,7 +203,7 @@ async def test_anthropics_sdk_asynchronously(way: Way, providers: Providers) -> 
 
 def test_a_target_that_does_not_speak_anthropics_dialect_is_refused(way: Way, providers: Providers) -> None:
     client = anthropic_by(way, max_retries=0)
-    with pytest.raises(anthropic.APIStatusError, match="Anthropic"):
+    with pytest.raises(anthropic.APIStatusError, match="my-groq is served by groq, which does not"):
         client.messages.create(**asking("Who?", model="my-groq"))
     assert not providers.scripted["groq"].requests
 

@@ -35,7 +35,7 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3_600}
 _HEADER: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _HOST: Final = re.compile(r"[0-9a-z._-]+|[0-9a-f:.]*:[0-9a-f:.]*")
 _PROVIDER: Final = re.compile(r"[a-z][a-z0-9-]*")
-_KEY: Final = re.compile(r"(?P<provider>[!-~]{1,64})[ \t]+(?P<key>[!-~]{1,4096})")
+_KEY: Final = re.compile(r"(?P<provider>[A-Za-z0-9._-]{1,64})[ \t]+(?P<key>[!-~]{1,4096})")
 _OFF: Final = "off"
 
 
@@ -90,17 +90,18 @@ def own_keys(path: str, text: str) -> tuple[tuple[str, str], ...]:
 
     Raises ConfigurationError, which never contains a key.
     """
-    keys = []
+    keys: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
         found = _KEY.fullmatch(line.strip())
         if found is None:
             raise ConfigurationError(f'keys: line {number} of {path} is not "PROVIDER KEY"')
-        keys.append((found["provider"], found["key"]))
+        if keys.setdefault(found["provider"], found["key"]) != found["key"]:
+            raise ConfigurationError(f"keys: {path} has two keys for {found['provider']}")
     if not keys:
         raise ConfigurationError(f'keys: {path} has no line "PROVIDER KEY"')
-    return tuple(keys)
+    return tuple(keys.items())
 
 
 def _names(option: str, value: str | None, form: re.Pattern[str]) -> frozenset[str]:

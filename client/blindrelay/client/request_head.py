@@ -74,7 +74,8 @@ def _brings_credential(config: ConnectionConfig) -> bool:
 def _sealed_headers(request: Request, config: ConnectionConfig, salt: str | None) -> list[Header]:
     given = [(name.lower(), value) for name, value in request.headers.raw]
     ours = _own_keys(request, config)
-    dropped = nominated(given) | (ACCOUNT_HEADERS if ours else frozenset())
+    brings_several = ours or any(name == BROUGHT_CREDENTIAL for name, _ in given)
+    dropped = nominated(given) | (ACCOUNT_HEADERS if brings_several else frozenset())
     if salt is not None:
         ours.append((CACHE_SALT, salt.encode()))
     kept = [each for each in given if each[0] not in dropped and _passes(each[0], config)]
