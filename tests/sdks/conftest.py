@@ -168,13 +168,13 @@ def model_way(request: pytest.FixtureRequest, model_bed: Testbed, endpoint_of: E
 
 
 @pytest.fixture(params=["transport"])
-def transportway_of(mock_bed: Testbed, endpoint_of: Endpoints) -> Iterator[Way]:
+def transport_way(mock_bed: Testbed, endpoint_of: Endpoints) -> Iterator[Way]:
     """To aimock, for what takes a transport in another way than a base URL."""
     yield from way_of(mock_bed.relay, "transport", endpoint_of)
 
 
 @pytest.fixture
-def endpointway_of(mock_bed: Testbed, endpoint_of: Endpoints) -> Way:
+def endpoint_way(mock_bed: Testbed, endpoint_of: Endpoints) -> Way:
     """To aimock, for what takes no transport."""
     return Way(mock_bed.relay, endpoint_of(mock_bed.relay))
 
