@@ -13,6 +13,7 @@ import pytest
 from blindrelay.provider_bridge import Provider, presets
 from blindrelay.provider_bridge.aggregate.config import DEFAULT_ORIGIN, Aggregate
 from blindrelay.provider_bridge.aggregate.model_table import Model, ModelTable, Target
+from blindrelay.provider_bridge.aggregate.router import Router
 from blindrelay.provider_bridge.credentials import Credential, PooledCredential, Secret
 from blindrelay.provider_bridge.policy.urls import parse_origin
 from blindrelay.provider_bridge.providers import BEARER
@@ -126,9 +127,14 @@ class House:
         return {name: len(each.received) for name, each in self.scripted.items() if each.received}
 
     @property
+    def router(self) -> Router:
+        router: Router = self.caller.served._runtime.router
+        return router
+
+    @property
     def attempts(self) -> dict[str, int]:
         """Attempts by how they ended."""
-        return dict(self.caller.served._runtime.router.attempts.counts)
+        return dict(self.router.attempts.counts)
 
 
 @pytest.fixture

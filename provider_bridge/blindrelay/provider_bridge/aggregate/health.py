@@ -65,9 +65,10 @@ class Health:
         left = max((rest.until - self._now() for rest in rests), default=0.0)
         return left if left > 0 else float(any(rest.trials for rest in rests))
 
-    def resting(self, scope: Member) -> bool:
-        """Whether this scope itself rests, or has not been tried successfully since."""
-        return scope in self._rests
+    @property
+    def resting(self) -> int:
+        """How many scopes rest, or have not been tried successfully since."""
+        return len(self._rests)
 
     @contextmanager
     def trial(self, member: Member) -> Iterator[None]:

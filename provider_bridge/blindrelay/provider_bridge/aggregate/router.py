@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
+from typing import Final
 
 from blindrelay.provider_bridge.aggregate.addresses import dialect_of
 from blindrelay.provider_bridge.aggregate.attempts import Answer, Attempts, Make
@@ -26,6 +27,8 @@ from blindrelay.provider_bridge.upstream.provider_call import ProviderResponse, 
 from blindrelay.provider_bridge.upstream.provider_tunnel import ProviderTunnel
 from blindrelay.v1.http_headers import CACHE_SALT
 from blindrelay.v1.inner_pb2 import RequestHead
+
+_CONVERSING: Final = ("/completions", "/responses", "/messages")
 
 
 class Router:
@@ -65,7 +68,7 @@ class Router:
         if call.method == "POST":
             with suppress(RequestError):
                 named = await ModelBody.of_json(body)
-                conversation, model = named.conversation, named.model
+                conversation, model = _conversation(call, named), named.model
 
         async def make(candidate: Candidate) -> Answer:
             return await self._transport.call(candidate.call, body)
@@ -87,6 +90,8 @@ class Router:
     async def _to_model(self, aggregate: Aggregate, call: PlannedCall, body: bytearray) -> ProviderResponse:
         dialect, rest = dialect_of(call.url.path)
         if call.method == "GET":
+            if body:
+                raise not_allowed("a GET request must not have a body here")
             return await self._list.response(dialect, rest)
         named = await read_model(call.headers, body)
         targets = aggregate.table.targets(named.model)
@@ -94,7 +99,7 @@ class Router:
             return model_not_found(dialect, named.model)
         found = candidates(call, named.model, targets, self._providers)
         made = self._making(call, named, body)
-        answer, candidate = await self.attempts.serve(found, named.conversation, made)
+        answer, candidate = await self.attempts.serve(found, _conversation(call, named), made)
         response = _not_a_tunnel(answer)
         await name_server(response, candidate.member)
         return response
@@ -128,6 +133,11 @@ def _pool(call: PlannedCall, model: str) -> Iterable[Candidate]:
     for each in call.provider.members:
         member = Member(call.provider.name, each.name, model)
         yield Candidate(member, replace(call, credential=each.own), each.weight)
+
+
+def _conversation(call: PlannedCall, named: ModelBody) -> bytes:
+    """What keeps a conversation with one credential, whose prompt cache has its beginning."""
+    return named.conversation if call.url.path.endswith(_CONVERSING) else b""
 
 
 def _salt(call: PlannedCall) -> str:

@@ -20,8 +20,11 @@ SLOWER: Final = 4.0
 ALLOWANCE: Final = 0.5
 """Seconds. Responses differ by as much for other reasons."""
 
-FORGOTTEN: Final = 30.0
-"""Seconds after which half of what a member took is forgotten, so that it is tried again."""
+TRIED_AGAIN: Final = 30.0
+"""Seconds after which a slow member gets one call, to see whether it still is."""
+
+UNTRIED: Final = 2
+"""Calls that a member of which nothing is known gets at once, while others are known."""
 
 _NEW: Final = 0.3
 """The part that the last call has in the average."""
@@ -35,6 +38,22 @@ class _Pace:
     at: float | None = None
     waiting: dict[object, float] = field(default_factory=dict)
     """When each call that waits for its head began, the oldest first."""
+
+    def learn(self, taken: float, now: float) -> None:
+        """Takes a call into the average, or begins a new one if the last is old."""
+        old = self.at is None or now - self.at >= TRIED_AGAIN
+        self.usual = taken if old else self.usual + _NEW * (taken - self.usual)
+        self.at = now
+
+    def is_slow(self, bound: float, now: float) -> bool:
+        """Whether it takes more than `bound` seconds, as far as that is known."""
+        if now - next(iter(self.waiting.values()), now) > bound:
+            return True
+        if self.at is None:
+            return len(self.waiting) >= UNTRIED
+        if self.usual <= bound:
+            return False
+        return now - self.at < TRIED_AGAIN or bool(self.waiting)
 
 
 class Speeds:
@@ -53,28 +72,19 @@ class Speeds:
             self._paces.popitem(last=False)
         token, began = object(), self._now()
         pace.waiting[token] = began
-
-        def arrived() -> None:
-            taken = self._now() - began
-            known = taken if pace.at is None else pace.usual
-            pace.usual, pace.at = known + _NEW * (taken - known), self._now()
-
         try:
-            yield arrived
+            yield lambda: pace.learn(self._now() - began, self._now())
         finally:
             del pace.waiting[token]
 
     def quick(self, members: Iterable[Member]) -> set[Member]:
-        """Those of a group that are not slow beside the quickest."""
-        expected = {member: self._expected(member) for member in members}
-        bound = SLOWER * min(expected.values(), default=0.0) + ALLOWANCE
-        return {member for member, seconds in expected.items() if seconds <= bound}
+        """Those of a group that are not slow beside the quickest; all, if that leaves none."""
+        group = {member: self._paces.get(member, _UNKNOWN) for member in members}
+        known = [pace.usual for pace in group.values() if pace.at is not None]
+        if not known:
+            return set(group)
+        bound, now = SLOWER * min(known) + ALLOWANCE, self._now()
+        return {member for member, pace in group.items() if not pace.is_slow(bound, now)} or set(group)
 
-    def _expected(self, member: Member) -> float:
-        """Seconds that the next call may take: the recent average, or what the oldest has waited already."""
-        pace = self._paces.get(member)
-        if pace is None:
-            return 0.0
-        now = self._now()
-        recent = 0.0 if pace.at is None else pace.usual * 0.5 ** ((now - pace.at) / FORGOTTEN)
-        return max(recent, now - next(iter(pace.waiting.values()), now))
+
+_UNKNOWN: Final = _Pace()
