@@ -66,6 +66,16 @@ def test_settings_of_environment_and_command_line(to_bridge: ScriptedBridge, run
     assert str(to_bridge.token) not in shown + out
 
 
+def test_keys_are_shown_by_their_providers(to_bridge: ScriptedBridge, run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("openai sk-one\nanthropic sk-two\n")
+    file.chmod(0o600)
+    relay = f"{to_bridge.connection}&credentials=brought&keys={file}"
+    out = succeeded(run, "config", "--json", "--relay", relay)
+    assert json.loads(out)["keys"] == {"value": "openai, anthropic", "from": "--relay"}
+    assert "sk-" not in out
+
+
 def test_path_of_profiles(profile: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("config", "path") == (0, f"{profile}\n", "")
     assert json.loads(run("config", "path", "--json")[1])["file"] == str(profile)
