@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import grpc
 
 from blindrelay.provider_bridge import AuditLog, presets
+from blindrelay.provider_bridge.aggregate.config import DEFAULT_ORIGIN, Aggregate
+from blindrelay.provider_bridge.aggregate.model_table import Model, ModelTable, Target
 from blindrelay.provider_bridge.aggregate.router import Router
 from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.credentials import Credential, Secret
 from blindrelay.provider_bridge.errors import ProviderError
 from blindrelay.provider_bridge.exchange import Exchange, Runtime
 from blindrelay.provider_bridge.exchange_opener import ClaimedExchange
+from blindrelay.provider_bridge.policy.request_policy import PlannedCall
 from blindrelay.provider_bridge.policy.urls import parse_origin
 from blindrelay.provider_bridge.providers import Provider
 from blindrelay.provider_bridge.quota import Quota
@@ -131,19 +134,19 @@ class _Body:
 
 
 class _Transport:
-    """A ProviderTransport that gives one answer."""
+    """A ProviderTransport in which each provider gives one answer."""
 
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
+    def __init__(self, answers: Mapping[str, Answer]) -> None:
+        self._answers = answers
 
-    async def call(self, _: object, body: bytearray) -> ProviderResponse:
-        began = asyncio.get_running_loop().time()
-        await asyncio.sleep(self._answer.head_at)
-        if self._answer.failure:
+    async def call(self, call: PlannedCall, body: bytearray) -> ProviderResponse:
+        answer, began = self._answers[call.provider.name], asyncio.get_running_loop().time()
+        await asyncio.sleep(answer.head_at)
+        if answer.failure:
             raise ProviderError(Failure.REFUSED, "the provider could not be reached", EXECUTION_UNKNOWN)
-        headers = [(b"content-type", self._answer.content_type)]
-        made = cast(Any, _Body(self._answer, began))
-        return ProviderResponse(self._answer.status, headers, made, BODY_END_CHUNKED, close_allowed=False)
+        headers = [(b"content-type", answer.content_type)]
+        made = cast(Any, _Body(answer, began))
+        return ProviderResponse(answer.status, headers, made, BODY_END_CHUNKED, close_allowed=False)
 
 
 class _Relay:
@@ -170,15 +173,24 @@ class _Relay:
 
 def exchange_of(answer: Answer, profile: ShapingProfile.ValueType, **request: Any) -> Any:
     """One exchange, for in_virtual_time(). It gives what was seen of it."""
-    return _exchange(answer, _head(profile, **request), request.get("body", STREAMED))
+    return _exchange({"openai": answer}, _head(profile, **request), request.get("body", STREAMED))
 
 
-async def _exchange(answer: Answer, head: RequestHead, body: bytes) -> Seen:
+def exchange_with_model(answers: Mapping[str, Answer], profile: ShapingProfile.ValueType, body: bytes) -> Any:
+    """The same at the aggregated address: the model "m" has the providers as targets, in this order."""
+    targets = tuple(Target(name, "m", priority=number) for number, name in enumerate(answers))
+    aggregate = Aggregate(parse_origin(DEFAULT_ORIGIN), ModelTable([Model("m", targets)]))
+    return _exchange(answers, _head(profile, f"{DEFAULT_ORIGIN}/v1/chat/completions"), body, aggregate)
+
+
+async def _exchange(
+    answers: Mapping[str, Answer], head: RequestHead, body: bytes, aggregate: Aggregate | None = None
+) -> Seen:
     claimed, relay = _claimed(head, body)
-    providers = _providers()
+    providers = tuple(_provider(name) for name in answers)
     checker = Checker(providers)
     runtime = Runtime(
-        router=Router(providers, None, cast(Any, _Transport(answer)), checker),
+        router=Router(providers, aggregate, cast(Any, _Transport(answers)), checker),
         clock=Clock(),
         log=AuditLog(lambda _: None),
         budget=RequestBudget(Quota(1_000_000)),
@@ -214,16 +226,16 @@ def _claimed(head: RequestHead, body: bytes) -> tuple[ClaimedExchange, _Relay]:
     return ClaimedExchange(part, bridge.request, bridge.response, NOW), _Relay(messages, client)
 
 
-def _providers() -> tuple[Provider, ...]:
+def _provider(name: str) -> Provider:
     known = presets()["openai"]
-    origin = parse_origin("https://api.openai.com")
-    provider = Provider(
-        name="openai",
+    origin = parse_origin(f"https://api.{name}.com")
+    return Provider(
+        name=name,
         origin=origin,
         target=origin,
         credential=Credential(known.credential, Secret(lambda: b"sk-test")),
         injected=known.injected,
         brought=known.brought,
         stateless=known.stateless,
+        compatible=known.compatible,
     )
-    return (provider,)
