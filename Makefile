@@ -6,7 +6,7 @@ CHECK_PYTHON := $(PYTHON) -c 'import sys; sys.exit("BlindRelay needs Python 3.11
 Choose another: make PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 MAKE_VENV := $(CHECK_PYTHON) && $(PYTHON) deploy/make_venv.py
 CODEGEN_BIN := .venv-codegen/bin
-FOLDERS := proto sealing trust serving client relay_node provider_bridge testing testbed
+FOLDERS := proto sealing trust serving client relay_node provider_bridge ledger testing testbed
 # Generated with an older protoc than we run on, so that users may keep protobuf 6 or 7.
 CODEGEN := grpcio-tools==1.76.0 mypy-protobuf==5.1.0 types-protobuf==7.35.1.20260906 protobuf==6.33.6 grpcio==1.85.1 setuptools==80.9.0
 # What is measured beside ours.

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import grpc
 
-from blindrelay.provider_bridge import AuditLog, BridgeConfig, read_bridge_config
+from blindrelay.provider_bridge import AuditLog, presets
+from blindrelay.provider_bridge.aggregate.config import DEFAULT_ORIGIN, Aggregate
+from blindrelay.provider_bridge.aggregate.model_table import Model, ModelTable, Target
 from blindrelay.provider_bridge.aggregate.router import Router
 from blindrelay.provider_bridge.clock import Clock
+from blindrelay.provider_bridge.credentials import Credential, Secret
 from blindrelay.provider_bridge.errors import ProviderError
 from blindrelay.provider_bridge.exchange import Exchange, Runtime
 from blindrelay.provider_bridge.exchange_opener import ClaimedExchange
+from blindrelay.provider_bridge.policy.request_policy import PlannedCall
+from blindrelay.provider_bridge.policy.urls import parse_origin
+from blindrelay.provider_bridge.providers import Provider
 from blindrelay.provider_bridge.quota import Quota
 from blindrelay.provider_bridge.request_budget import RequestBudget
 from blindrelay.provider_bridge.stateless.checker import Checker
@@ -33,7 +36,6 @@ from blindrelay.v1.inner_pb2 import (
     DEADLINE_CLASS_HOUR,
     EXCHANGE_KIND_EXCHANGE,
     EXECUTION_UNKNOWN,
-    Execution,
     Header,
     RequestHead,
     ResponsePart,
@@ -45,30 +47,6 @@ CHAT = "https://api.openai.com/v1/chat/completions"
 STREAMED = b'{"model":"m","stream":true,"messages":[{"role":"user","content":"Hello"}]}'
 WHOLE = b'{"model":"m","messages":[{"role":"user","content":"Hello"}]}'
 KEPT = b'{"model":"m","stream":true,"store":true,"messages":[{"role":"user","content":"Hello"}]}'
-
-MODELS = "https://models.blindrelay.internal/v1/chat/completions"
-CONFIG = """
-listen = "127.0.0.1:0"
-identity_key = "identity.key"
-[aggregate]
-[[provider]]
-name = "openai"
-preset = "openai"
-credential = { env = "KEY" }
-[[provider]]
-name = "groq"
-preset = "groq"
-credential = { env = "KEY" }
-[[model]]
-name = "m"
-targets = [{ provider = "openai", model = "gpt-5.5-2026-10-01" }]
-[[model]]
-name = "another-model-with-a-longer-name"
-targets = [{ provider = "groq", model = "oss" }]
-[[model]]
-name = "two-targets"
-targets = [{ provider = "groq", model = "oss" }, { provider = "openai", model = "gpt-5.5", priority = 1 }]
-"""
 
 NOW = int(time.time()) // 10 * 10
 KEY = SealingKey.generate(NOW - 3_600, NOW + 3_600)
@@ -84,7 +62,6 @@ class Answer:
         pieces: seconds since the call, and bytes of the body.
         head_at: seconds until the head has arrived.
         failure: instead of a head.
-        execution: what is known of the request after a failure.
         cut: whether the body breaks off after its last piece.
     """
 
@@ -93,7 +70,6 @@ class Answer:
     status: int = 200
     content_type: bytes = b"text/event-stream"
     failure: bool = False
-    execution: Execution.ValueType = EXECUTION_UNKNOWN
     cut: bool = False
 
 
@@ -158,17 +134,16 @@ class _Body:
 
 
 class _Transport:
-    """A ProviderTransport that gives one answer after another."""
+    """A ProviderTransport in which each provider gives one answer."""
 
-    def __init__(self, answers: Sequence[Answer]) -> None:
-        self._answers = list(answers)
+    def __init__(self, answers: Mapping[str, Answer]) -> None:
+        self._answers = answers
 
-    async def call(self, _: object, body: bytearray) -> ProviderResponse:
-        answer = self._answers.pop(0)
-        began = asyncio.get_running_loop().time()
+    async def call(self, call: PlannedCall, body: bytearray) -> ProviderResponse:
+        answer, began = self._answers[call.provider.name], asyncio.get_running_loop().time()
         await asyncio.sleep(answer.head_at)
         if answer.failure:
-            raise ProviderError(Failure.REFUSED, "the provider could not be reached", answer.execution)
+            raise ProviderError(Failure.REFUSED, "the provider could not be reached", EXECUTION_UNKNOWN)
         headers = [(b"content-type", answer.content_type)]
         made = cast(Any, _Body(answer, began))
         return ProviderResponse(answer.status, headers, made, BODY_END_CHUNKED, close_allowed=False)
@@ -196,17 +171,26 @@ class _Relay:
         self.seen.error += part.error.message
 
 
-def exchange_of(*answers: Answer, profile: ShapingProfile.ValueType, **request: Any) -> Any:
-    """One exchange, for in_virtual_time(). It gives what was seen of it. Each call gets its own answer."""
-    return _exchange(answers, _head(profile, **request), request.get("body", STREAMED))
+def exchange_of(answer: Answer, profile: ShapingProfile.ValueType, **request: Any) -> Any:
+    """One exchange, for in_virtual_time(). It gives what was seen of it."""
+    return _exchange({"openai": answer}, _head(profile, **request), request.get("body", STREAMED))
 
 
-async def _exchange(answers: Sequence[Answer], head: RequestHead, body: bytes) -> Seen:
+def exchange_with_model(answers: Mapping[str, Answer], profile: ShapingProfile.ValueType, body: bytes) -> Any:
+    """The same at the aggregated address: the model "m" has the providers as targets, in this order."""
+    targets = tuple(Target(name, "m", priority=number) for number, name in enumerate(answers))
+    aggregate = Aggregate(parse_origin(DEFAULT_ORIGIN), ModelTable([Model("m", targets)]))
+    return _exchange(answers, _head(profile, f"{DEFAULT_ORIGIN}/v1/chat/completions"), body, aggregate)
+
+
+async def _exchange(
+    answers: Mapping[str, Answer], head: RequestHead, body: bytes, aggregate: Aggregate | None = None
+) -> Seen:
     claimed, relay = _claimed(head, body)
-    config = _config()
-    checker = Checker(config.providers)
+    providers = tuple(_provider(name) for name in answers)
+    checker = Checker(providers)
     runtime = Runtime(
-        router=Router(config.providers, config.aggregate, cast(Any, _Transport(answers)), checker),
+        router=Router(providers, aggregate, cast(Any, _Transport(answers)), checker),
         clock=Clock(),
         log=AuditLog(lambda _: None),
         budget=RequestBudget(Quota(1_000_000)),
@@ -242,9 +226,16 @@ def _claimed(head: RequestHead, body: bytes) -> tuple[ClaimedExchange, _Relay]:
     return ClaimedExchange(part, bridge.request, bridge.response, NOW), _Relay(messages, client)
 
 
-@cache
-def _config() -> BridgeConfig:
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / "bridge.toml"
-        file.write_text(CONFIG)
-        return read_bridge_config(file, {"KEY": "sk-test"})
+def _provider(name: str) -> Provider:
+    known = presets()["openai"]
+    origin = parse_origin(f"https://api.{name}.com")
+    return Provider(
+        name=name,
+        origin=origin,
+        target=origin,
+        credential=Credential(known.credential, Secret(lambda: b"sk-test")),
+        injected=known.injected,
+        brought=known.brought,
+        stateless=known.stateless,
+        compatible=known.compatible,
+    )

@@ -18,12 +18,12 @@ from blindrelay.v1.inner_pb2 import (
     EXCHANGE_KIND_TUNNEL,
     EXECUTION_NOT_STARTED,
     EXECUTION_UNKNOWN,
-    ROUNDING_EXACT,
     ErrorCode,
     RequestHead,
     Shaping,
 )
 from blindrelay.v1.limits import MAX_ERROR_MESSAGE
+from blindrelay.v1.receipts_pb2 import ROUNDING_EXACT
 
 from .conftest import provider_at
 from .sealed_caller import CHAT, request_head

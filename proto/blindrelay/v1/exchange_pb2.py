@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from blindrelay.v1 import keys_pb2 as blindrelay_dot_v1_dot_keys__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x62lindrelay/v1/exchange.proto\x12\rblindrelay.v1\x1a\x18\x62lindrelay/v1/keys.proto\">\n\x0f\x45xchangeRequest\x12\x1b\n\x13\x65ncapsulated_secret\x18\x01 \x01(\x0c\x12\x0e\n\x06sealed\x18\x02 \x01(\x0c\"\"\n\x10\x45xchangeResponse\x12\x0e\n\x06sealed\x18\x01 \x01(\x0c\"\x18\n\x16GetKeyDirectoryRequest\"Q\n\x17GetKeyDirectoryResponse\x12\x36\n\x0b\x64irectories\x18\x01 \x03(\x0b\x32!.blindrelay.v1.SignedKeyDirectory2\xc4\x01\n\x0f\x45xchangeService\x12O\n\x08\x45xchange\x12\x1e.blindrelay.v1.ExchangeRequest\x1a\x1f.blindrelay.v1.ExchangeResponse(\x01\x30\x01\x12`\n\x0fGetKeyDirectory\x12%.blindrelay.v1.GetKeyDirectoryRequest\x1a&.blindrelay.v1.GetKeyDirectoryResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x62lindrelay/v1/exchange.proto\x12\rblindrelay.v1\x1a\x18\x62lindrelay/v1/keys.proto\">\n\x0f\x45xchangeRequest\x12\x1b\n\x13\x65ncapsulated_secret\x18\x01 \x01(\x0c\x12\x0e\n\x06sealed\x18\x02 \x01(\x0c\"\"\n\x10\x45xchangeResponse\x12\x0e\n\x06sealed\x18\x01 \x01(\x0c\"\x18\n\x16GetKeyDirectoryRequest\"w\n\x17GetKeyDirectoryResponse\x12\x36\n\x0b\x64irectories\x18\x01 \x03(\x0b\x32!.blindrelay.v1.SignedKeyDirectory\x12\r\n\x05lease\x18\x02 \x01(\t\x12\x15\n\rlease_seconds\x18\x03 \x01(\r2\xc4\x01\n\x0f\x45xchangeService\x12O\n\x08\x45xchange\x12\x1e.blindrelay.v1.ExchangeRequest\x1a\x1f.blindrelay.v1.ExchangeResponse(\x01\x30\x01\x12`\n\x0fGetKeyDirectory\x12%.blindrelay.v1.GetKeyDirectoryRequest\x1a&.blindrelay.v1.GetKeyDirectoryResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,7 +39,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETKEYDIRECTORYREQUEST']._serialized_start=173
   _globals['_GETKEYDIRECTORYREQUEST']._serialized_end=197
   _globals['_GETKEYDIRECTORYRESPONSE']._serialized_start=199
-  _globals['_GETKEYDIRECTORYRESPONSE']._serialized_end=280
-  _globals['_EXCHANGESERVICE']._serialized_start=283
-  _globals['_EXCHANGESERVICE']._serialized_end=479
+  _globals['_GETKEYDIRECTORYRESPONSE']._serialized_end=318
+  _globals['_EXCHANGESERVICE']._serialized_start=321
+  _globals['_EXCHANGESERVICE']._serialized_end=517
 # @@protoc_insertion_point(module_scope)

@@ -83,6 +83,12 @@ class GetKeyDirectoryResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DIRECTORIES_FIELD_NUMBER: _builtins.int
+    LEASE_FIELD_NUMBER: _builtins.int
+    LEASE_SECONDS_FIELD_NUMBER: _builtins.int
+    lease: _builtins.str
+    """What to show as the access token of exchanges, in place of one's own; empty to go on with that."""
+    lease_seconds: _builtins.int
+    """For how long."""
     @_builtins.property
     def directories(self) -> _containers.RepeatedCompositeFieldContainer[_keys_pb2.SignedKeyDirectory]:
         """At most 64, at most 64 KiB in all."""
@@ -91,10 +97,12 @@ class GetKeyDirectoryResponse(_message.Message):
         self,
         *,
         directories: _abc.Iterable[_keys_pb2.SignedKeyDirectory] | None = ...,
+        lease: _builtins.str = ...,
+        lease_seconds: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["directories", b"directories"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["directories", b"directories", "lease", b"lease", "lease_seconds", b"lease_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

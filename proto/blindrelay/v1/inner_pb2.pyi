@@ -5,6 +5,7 @@ What is sealed: the HTTP exchange (spec/protocol.md, sections 9 to 11). No relay
 these; a relay that could parse them has been given a key.
 """
 
+from blindrelay.v1 import receipts_pb2 as _receipts_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -120,28 +121,6 @@ SHAPING_PROFILE_STRICT: ShapingProfile.ValueType  # 3
 """Cells of 1,536 bytes, 250 milliseconds apart; requests are padded to a power of two."""
 Global___ShapingProfile: _TypeAlias = ShapingProfile  # noqa: Y015
 
-class _Rounding:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _RoundingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Rounding.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    ROUNDING_UNSPECIFIED: _Rounding.ValueType  # 0
-    ROUNDING_LADDER: _Rounding.ValueType  # 1
-    """Room kept: UNSUPPORTED in this version."""
-    ROUNDING_EXACT: _Rounding.ValueType  # 2
-    """Room kept: UNSUPPORTED in this version."""
-
-class Rounding(_Rounding, metaclass=_RoundingEnumTypeWrapper):
-    """How a receipt's units follow from the exact cost."""
-
-ROUNDING_UNSPECIFIED: Rounding.ValueType  # 0
-ROUNDING_LADDER: Rounding.ValueType  # 1
-"""Room kept: UNSUPPORTED in this version."""
-ROUNDING_EXACT: Rounding.ValueType  # 2
-"""Room kept: UNSUPPORTED in this version."""
-Global___Rounding: _TypeAlias = Rounding  # noqa: Y015
-
 class _OnDisconnect:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -193,32 +172,6 @@ BODY_END_CLOSE: BodyEnd.ValueType  # 5
 """The connection closed: complete only by the bridge's configuration."""
 Global___BodyEnd: _TypeAlias = BodyEnd  # noqa: Y015
 
-class _Basis:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _BasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Basis.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    BASIS_UNSPECIFIED: _Basis.ValueType  # 0
-    BASIS_NOT_STARTED: _Basis.ValueType  # 1
-    """The provider was not asked."""
-    BASIS_METERED: _Basis.ValueType  # 2
-    """What the provider reported."""
-    BASIS_ESTIMATED: _Basis.ValueType  # 3
-    """What the bridge counted, where the provider reported nothing."""
-
-class Basis(_Basis, metaclass=_BasisEnumTypeWrapper):
-    """What a receipt's units rest on."""
-
-BASIS_UNSPECIFIED: Basis.ValueType  # 0
-BASIS_NOT_STARTED: Basis.ValueType  # 1
-"""The provider was not asked."""
-BASIS_METERED: Basis.ValueType  # 2
-"""What the provider reported."""
-BASIS_ESTIMATED: Basis.ValueType  # 3
-"""What the bridge counted, where the provider reported nothing."""
-Global___Basis: _TypeAlias = Basis  # noqa: Y015
-
 class _ErrorCode:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -248,6 +201,12 @@ class _ErrorCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorCode.V
     """A fault of the bridge."""
     ERROR_CODE_DRAINING: _ErrorCode.ValueType  # 11
     """The bridge is shutting down."""
+    ERROR_CODE_PRICE_CHANGED: _ErrorCode.ValueType  # 12
+    """The bridge charges by another price table than the client accepts."""
+    ERROR_CODE_NO_PRICE: _ErrorCode.ValueType  # 13
+    """The bridge's price table has no row for what was asked."""
+    ERROR_CODE_MAX_UNITS: _ErrorCode.ValueType  # 14
+    """The request could cost more than the envelope allows."""
 
 class ErrorCode(_ErrorCode, metaclass=_ErrorCodeEnumTypeWrapper): ...
 
@@ -274,6 +233,12 @@ ERROR_CODE_INTERNAL: ErrorCode.ValueType  # 10
 """A fault of the bridge."""
 ERROR_CODE_DRAINING: ErrorCode.ValueType  # 11
 """The bridge is shutting down."""
+ERROR_CODE_PRICE_CHANGED: ErrorCode.ValueType  # 12
+"""The bridge charges by another price table than the client accepts."""
+ERROR_CODE_NO_PRICE: ErrorCode.ValueType  # 13
+"""The bridge's price table has no row for what was asked."""
+ERROR_CODE_MAX_UNITS: ErrorCode.ValueType  # 14
+"""The request could cost more than the envelope allows."""
 Global___ErrorCode: _TypeAlias = ErrorCode  # noqa: Y015
 
 class _Execution:
@@ -376,9 +341,8 @@ class RequestHead(_message.Message):
     on_disconnect: Global___OnDisconnect.ValueType
     """Room kept. CANCEL or absent in this version."""
     price_table_hash: _builtins.bytes
-    """Room kept: SHA-256 of the price table that the client accepts. Empty in this version."""
-    rounding: Global___Rounding.ValueType
-    """Room kept. Absent in this version."""
+    """SHA-256 of the price table that the client accepts; empty if it has seen none."""
+    rounding: _receipts_pb2.Rounding.ValueType
     @_builtins.property
     def headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Header]: ...
     @_builtins.property
@@ -396,7 +360,7 @@ class RequestHead(_message.Message):
         retry_token: _builtins.bytes = ...,
         on_disconnect: Global___OnDisconnect.ValueType = ...,
         price_table_hash: _builtins.bytes = ...,
-        rounding: Global___Rounding.ValueType = ...,
+        rounding: _receipts_pb2.Rounding.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["shaping", b"shaping"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -513,79 +477,6 @@ class ResponseHead(_message.Message):
 Global___ResponseHead: _TypeAlias = ResponseHead  # noqa: Y015
 
 @_typing.final
-class Receipt(_message.Message):
-    """What the exchange cost. Not issued in this version."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    VERSION_FIELD_NUMBER: _builtins.int
-    IDENTITY_FIELD_NUMBER: _builtins.int
-    ENVELOPE_HASH_FIELD_NUMBER: _builtins.int
-    UNITS_FIELD_NUMBER: _builtins.int
-    BASIS_FIELD_NUMBER: _builtins.int
-    PRICE_TABLE_HASH_FIELD_NUMBER: _builtins.int
-    REPLICA_ID_FIELD_NUMBER: _builtins.int
-    ENDED_AT_FIELD_NUMBER: _builtins.int
-    STATEMENT_HASH_FIELD_NUMBER: _builtins.int
-    version: _builtins.int
-    identity: _builtins.bytes
-    envelope_hash: _builtins.bytes
-    """SHA-256 of the envelope's bytes."""
-    units: _builtins.int
-    basis: Global___Basis.ValueType
-    price_table_hash: _builtins.bytes
-    """SHA-256 of the price table that the units follow."""
-    replica_id: _builtins.bytes
-    ended_at: _builtins.int
-    """Unix seconds, a multiple of 10."""
-    statement_hash: _builtins.bytes
-    """SHA-256 of the statement's bytes."""
-    def __init__(
-        self,
-        *,
-        version: _builtins.int = ...,
-        identity: _builtins.bytes = ...,
-        envelope_hash: _builtins.bytes = ...,
-        units: _builtins.int = ...,
-        basis: Global___Basis.ValueType = ...,
-        price_table_hash: _builtins.bytes = ...,
-        replica_id: _builtins.bytes = ...,
-        ended_at: _builtins.int = ...,
-        statement_hash: _builtins.bytes = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "ended_at", b"ended_at", "envelope_hash", b"envelope_hash", "identity", b"identity", "price_table_hash", b"price_table_hash", "replica_id", b"replica_id", "statement_hash", b"statement_hash", "units", b"units", "version", b"version"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Receipt: _TypeAlias = Receipt  # noqa: Y015
-
-@_typing.final
-class SignedReceipt(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    RECEIPT_FIELD_NUMBER: _builtins.int
-    SIGNATURE_FIELD_NUMBER: _builtins.int
-    receipt: _builtins.bytes
-    """Exact Receipt bytes."""
-    signature: _builtins.bytes
-    """Ed25519 by the delegated signing key, 64 bytes."""
-    def __init__(
-        self,
-        *,
-        receipt: _builtins.bytes = ...,
-        signature: _builtins.bytes = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt", "signature", b"signature"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___SignedReceipt: _TypeAlias = SignedReceipt  # noqa: Y015
-
-@_typing.final
 class ResponseTail(_message.Message):
     """The end of the response: it is whole."""
 
@@ -596,16 +487,16 @@ class ResponseTail(_message.Message):
     STATEMENT_FIELD_NUMBER: _builtins.int
     body_end: Global___BodyEnd.ValueType
     statement: _builtins.bytes
-    """Room kept: how the cost was counted, for the client alone. Empty in this version."""
+    """Exact Statement bytes: how the cost was counted, for the client alone."""
     @_builtins.property
-    def receipt(self) -> Global___SignedReceipt:
-        """Room kept. Absent in this version."""
+    def receipt(self) -> _receipts_pb2.SignedReceipt:
+        """Absent if the bridge keeps no bill."""
 
     def __init__(
         self,
         *,
         body_end: Global___BodyEnd.ValueType = ...,
-        receipt: Global___SignedReceipt | None = ...,
+        receipt: _receipts_pb2.SignedReceipt | None = ...,
         statement: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
@@ -630,10 +521,9 @@ class ExchangeError(_message.Message):
     """One sentence for a person, in English, at most 1,024 bytes."""
     execution: Global___Execution.ValueType
     statement: _builtins.bytes
-    """Room kept: as in a tail. Empty in this version."""
     @_builtins.property
-    def receipt(self) -> Global___SignedReceipt:
-        """Room kept. Absent in this version."""
+    def receipt(self) -> _receipts_pb2.SignedReceipt:
+        """As in a tail."""
 
     def __init__(
         self,
@@ -641,7 +531,7 @@ class ExchangeError(_message.Message):
         code: Global___ErrorCode.ValueType = ...,
         message: _builtins.str = ...,
         execution: Global___Execution.ValueType = ...,
-        receipt: Global___SignedReceipt | None = ...,
+        receipt: _receipts_pb2.SignedReceipt | None = ...,
         statement: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015

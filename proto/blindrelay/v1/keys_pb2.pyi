@@ -123,7 +123,7 @@ class KeyDirectory(_message.Message):
     started_at: _builtins.int
     """Unix seconds: when the replica's process started."""
     price_table_hash: _builtins.bytes
-    """Room kept: SHA-256 of the bridge's price table, or empty. Without effect in this version."""
+    """SHA-256 of the price table that the bridge charges by (annex E), or empty."""
     @_builtins.property
     def configs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Exact KeyConfig bytes, 1 to 8."""

@@ -36,7 +36,7 @@ from blindrelay.serving import (
     server_options,
 )
 from blindrelay.serving.health import Health
-from blindrelay.serving.metrics import exposed_metrics
+from blindrelay.serving.metrics import Metric, exposed_metrics
 from blindrelay.trust import IdentityKey
 
 GIVE_UP_BEFORE: Final = 1.0
@@ -148,15 +148,17 @@ class Bridge:
         )
         try:
             async with (
-                exposed_metrics(
-                    self._config.metrics, bridge_metrics(self._keys, self._claims, self._clock, self.log)
-                ),
+                exposed_metrics(self._config.metrics, self._metrics()),
                 _running(*self._watches()),
             ):
                 yield server, address
         finally:
             await self._checker.aclose()
             await self._transport.aclose()
+
+    def _metrics(self) -> tuple[Metric, ...]:
+        attempts = self._runtime.router.attempts
+        return bridge_metrics(self._keys, self._claims, self._clock, self.log, attempts)
 
     async def begin_to_drain(self) -> None:
         """Lets running exchanges finish; those that still run shortly before the end are given up."""

@@ -9,7 +9,8 @@ from generator.directions import REQUEST_HEAD
 from generator.primitives import encode
 from generator.scenario import Scenario
 
-from blindrelay.v1.inner_pb2 import CREDENTIAL_BROUGHT, ROUNDING_EXACT, Header, RequestHead, Shaping
+from blindrelay.v1.inner_pb2 import CREDENTIAL_BROUGHT, Header, RequestHead, Shaping
+from blindrelay.v1.receipts_pb2 import ROUNDING_EXACT
 
 
 def scenarios() -> Iterator[Scenario]:
