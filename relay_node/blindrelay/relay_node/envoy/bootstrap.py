@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from blindrelay.relay_node.config import EnvoyConfig, RelayConfig
 from blindrelay.relay_node.envoy.discovery import certificate
+from blindrelay.relay_node.envoy.folder import EnvoyFolder
 from blindrelay.serving import ServerTls
 from blindrelay.v1.envelope import METADATA_KEY, ROUTING_KEY
-from blindrelay.v1.grpc_profile import AUTHORIZATION_KEY
+from blindrelay.v1.grpc_profile import AUTHORIZATION_KEY, RETRY_AFTER_KEY
 
 KEPT_HEADERS: Final = (
     *(":authority", ":method", ":path", ":scheme", "content-type", "te", "user-agent", "x-forwarded-proto"),
@@ -31,11 +32,13 @@ KEPT_ANSWERS: Final = (
 _TLS_INDENT: Final = 6 * " "
 
 
-def bootstrap(config: RelayConfig, envoy: EnvoyConfig) -> str:
+def bootstrap(config: RelayConfig, envoy: EnvoyConfig, folder: EnvoyFolder) -> str:
     """The text of envoy.yaml."""
     template = Template(files(__package__).joinpath("bootstrap.yaml").read_text("utf-8"))
     return template.substitute(
-        folder=envoy.folder.resolve(),
+        folder=folder.bootstrap.parent,
+        control=folder.control,
+        admin=folder.admin,
         host=config.listen.host.strip("[]"),
         port=config.listen.port,
         max_heap_bytes=envoy.max_heap_bytes,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any, Final
 
 from blindrelay.relay_node.config import ReplicaConfig
 from blindrelay.serving import read_token
+from blindrelay.serving.leases import base64url, rate_claim
 from blindrelay.v1.envelope import ROUTING_KEY, routing_text
 from blindrelay.v1.grpc_profile import AUTHORIZATION_KEY, EXCHANGE_METHOD, authorization
 from blindrelay.v1.limits import DEADLINE_SECONDS
@@ -38,7 +38,7 @@ class Rate:
     """Exchanges per second, and how many may come at once."""
 
     per_second: float
-    burst: int
+    burst: float
 
 
 def clusters(replicas: Mapping[str, ReplicaConfig]) -> list[Resource]:
@@ -66,7 +66,7 @@ def routes(
 def admission(node: str, lease_keys: Iterable[bytes]) -> list[Resource]:
     """Checks the lease of every exchange that names its key. `lease_keys` are HS256 keys of 32 bytes."""
     keys = [
-        {"kty": "oct", "alg": "HS256", "kid": str(number), "k": _base64url(key)}
+        {"kty": "oct", "alg": "HS256", "kid": str(number), "k": base64url(key)}
         for number, key in enumerate(lease_keys)
     ]
     provider = {
@@ -105,16 +105,11 @@ def rates(in_use: Iterable[Rate]) -> list[Resource]:
             "max_dynamic_descriptors": _ACCOUNTS,
             "rate_limits": [{"actions": [_claim("sub"), _claim("rate")]}],
             "descriptors": [
-                {"entries": [{"key": "sub"}, {"key": "rate", "value": rate_text(rate)}], "token_bucket": _bucket(rate)}
+                {"entries": [{"key": "sub"}, {"key": "rate", "value": rate_claim(rate.per_second, rate.burst)}], "token_bucket": _bucket(rate)}
                 for rate in in_use
             ],
         },
     )
-
-
-def rate_text(rate: Rate) -> str:
-    """A lease's claim "rate": "2.5/10" for 2.5 a second and 10 at once."""
-    return f"{rate.per_second:g}/{rate.burst}"
 
 
 def _cluster(name: str, replica: ReplicaConfig) -> Resource:
@@ -233,8 +228,4 @@ def _bucket(rate: Rate) -> Resource:
     """Envoy fills whole tokens, at most 20 times a second."""
     per_fill = max(1, int(rate.per_second / 20))
     seconds = per_fill / rate.per_second
-    return {"max_tokens": rate.burst, "tokens_per_fill": per_fill, "fill_interval": f"{seconds:.3f}s"}
-
-
-def _base64url(octets: bytes) -> str:
-    return base64.urlsafe_b64encode(octets).rstrip(b"=").decode("ascii")
+    return {"max_tokens": int(rate.burst), "tokens_per_fill": per_fill, "fill_interval": f"{seconds:.3f}s"}

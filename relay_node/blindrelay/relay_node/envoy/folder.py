@@ -6,6 +6,7 @@ import json
 import os
 import stat
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Final
 
 from blindrelay.relay_node.envoy.discovery import Resource
@@ -13,8 +14,8 @@ from blindrelay.serving import ConfigError
 from blindrelay.serving.files import replace_file
 
 _PRIVATE: Final = 0o700
-_MAX_SOCKET_PATH: Final = 100
-"""Bytes. The system allows 108 for a socket's path, and Envoy adds to that of its own."""
+_MAX_SOCKET_PATH: Final = 90
+"""Bytes of the folder's path. The system allows 108 for a socket's."""
 
 
 class EnvoyFolder:
@@ -24,8 +25,6 @@ class EnvoyFolder:
         """Makes the folder and the pipe if need be. Raises ConfigError."""
         self._path = path.resolve()
         self._written: dict[str, str] = {}
-        if len(os.fsencode(self.socket)) > _MAX_SOCKET_PATH:
-            raise ConfigError(f"[envoy] folder = {path}: the path is too long for a socket; choose a shorter one")
         try:
             self._path.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
             if self._path.stat().st_mode & 0o077:
@@ -34,7 +33,10 @@ class EnvoyFolder:
                 os.mkfifo(self.pipe, 0o600)
             elif not stat.S_ISFIFO(self.pipe.stat().st_mode):
                 raise ConfigError(f"{self.pipe} is not a pipe: remove it")
-            self.socket.unlink(missing_ok=True)
+            self._sockets = self._path
+            if len(os.fsencode(self._path)) > _MAX_SOCKET_PATH:
+                self._sockets = Path(mkdtemp(prefix="blindrelay-"))
+            self.control.unlink(missing_ok=True)
         except OSError as error:
             raise ConfigError(f"[envoy] folder = {path} cannot be used ({error.strerror})") from None
 
@@ -44,9 +46,14 @@ class EnvoyFolder:
         return self._path / "envoy.yaml"
 
     @property
-    def socket(self) -> Path:
-        """Where the control process listens."""
-        return self._path / "control.sock"
+    def control(self) -> Path:
+        """The socket on which the control process listens."""
+        return self._sockets / "control.sock"
+
+    @property
+    def admin(self) -> Path:
+        """The socket of Envoy's own admin service."""
+        return self._sockets / "admin.sock"
 
     @property
     def pipe(self) -> Path:
