@@ -17,7 +17,7 @@ from blindrelay.client.errors import ClosedError, RelayError, TimedOutError, Unr
 from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.lingering import linger
 from blindrelay.client.own_thread import in_own_thread
-from blindrelay.v1.channel import ExchangeCall
+from blindrelay.v1.channel import ExchangeCall, Metadata
 from blindrelay.v1.grpc_profile import authorization
 from blindrelay.v1.http_proxy import HttpProxy
 from blindrelay.v1.outer_status import OuterStatus
@@ -156,12 +156,10 @@ class RelayConnection:
             return proxy.refusal(error.details() or "")
         return None
 
-    def exchange(
-        self, envelope: tuple[str, bytes], deadline: float, only_message: bytes | None
-    ) -> ExchangeCall:
+    def exchange(self, envelope: Metadata, deadline: float, only_message: bytes | None) -> ExchangeCall:
         """Begins one exchange of at most `deadline` seconds (see ExchangeChannel)."""
         self._require_open()
-        call = self._channel.exchange((*self._metadata, envelope), deadline, only_message)
+        call = self._channel.exchange((*self._metadata, *envelope), deadline, only_message)
         self._calls.add(call)
         return call
 

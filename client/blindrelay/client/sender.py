@@ -24,7 +24,7 @@ from blindrelay.client.timeouts import Timeouts
 from blindrelay.client.tunnel import SealedTunnel
 from blindrelay.sealing import ClientExchange, SealingError, encapsulate
 from blindrelay.trust import VerifiedKey
-from blindrelay.v1.envelope import METADATA_KEY, encode_envelope
+from blindrelay.v1.envelope import encode_envelope, envelope_metadata
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.grpc_profile import client_deadline
 from blindrelay.v1.inner_pb2 import ErrorCode, ResponseHead
@@ -139,7 +139,7 @@ class Sender:
             envelope = _envelope(key, issued_at)
             sealed = _sealed_to(key, envelope)
             deadline = client_deadline(self.config.deadline_class)
-            begin = partial(relay.exchange, (METADATA_KEY, envelope), deadline)
+            begin = partial(relay.exchange, envelope_metadata(envelope, key.key_id), deadline)
             return SealedStream(relay, begin, key, sealed, timeouts, self._observed(envelope))
         except BaseException:
             relay.leave()

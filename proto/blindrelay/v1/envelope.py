@@ -96,6 +96,11 @@ def _check_size(name: str, value: bytes, size: int) -> None:
         raise EnvelopeError(f"the envelope's {name} is not {size} bytes")
 
 
+def envelope_metadata(encoded: bytes, key_id: bytes) -> tuple[tuple[str, str | bytes], ...]:
+    """What a client shows of an exchange: its envelope, and the key_id for proxies."""
+    return (METADATA_KEY, encoded), (ROUTING_KEY, routing_text(key_id))
+
+
 def routing_text(key_id: bytes) -> str:
     """The value of ROUTING_KEY: base64url (RFC 4648, section 5) without padding, 22 characters."""
     return urlsafe_b64encode(key_id).rstrip(b"=").decode("ascii")

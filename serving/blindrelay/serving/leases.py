@@ -87,6 +87,11 @@ class LeaseReader:
         """Whether there are keys."""
         return bool(self._keys)
 
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """The keys that sign leases, newest first."""
+        return self._keys
+
     def use_keys(self, keys: Sequence[bytes]) -> None:
         """The keys that sign leases from now on."""
         self._keys = tuple(keys)

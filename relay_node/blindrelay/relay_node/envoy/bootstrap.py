@@ -24,7 +24,15 @@ KEPT_HEADERS: Final = (
 """What Envoy keeps of a client's headers. The route takes more of them away before a bridge sees the rest."""
 
 KEPT_ANSWERS: Final = (
-    *(":status", "content-type", "date", "grpc-accept-encoding", "grpc-encoding", "grpc-message", "grpc-status"),
+    *(
+        ":status",
+        "content-type",
+        "date",
+        "grpc-accept-encoding",
+        "grpc-encoding",
+        "grpc-message",
+        "grpc-status",
+    ),
     RETRY_AFTER_KEY,
 )
 """What Envoy keeps of a bridge's or the control process's headers and trailers."""

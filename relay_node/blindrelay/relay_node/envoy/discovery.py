@@ -1,4 +1,4 @@
-"""What Envoy watches while it runs: bridges, keys, and who is admitted. Each is one DiscoveryResponse as JSON."""
+"""What Envoy watches while it runs: bridges, keys, and who is admitted, each as one DiscoveryResponse."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from blindrelay.relay_node.config import ReplicaConfig
-from blindrelay.serving import read_token
+from blindrelay.serving import ChannelTls, read_token
 from blindrelay.serving.leases import base64url, rate_claim
 from blindrelay.v1.envelope import ROUTING_KEY, routing_text
 from blindrelay.v1.grpc_profile import AUTHORIZATION_KEY, EXCHANGE_METHOD, authorization
@@ -105,7 +105,13 @@ def rates(in_use: Iterable[Rate]) -> list[Resource]:
             "max_dynamic_descriptors": _ACCOUNTS,
             "rate_limits": [{"actions": [_claim("sub"), _claim("rate")]}],
             "descriptors": [
-                {"entries": [{"key": "sub"}, {"key": "rate", "value": rate_claim(rate.per_second, rate.burst)}], "token_bucket": _bucket(rate)}
+                {
+                    "entries": [
+                        {"key": "sub"},
+                        {"key": "rate", "value": rate_claim(rate.per_second, rate.burst)},
+                    ],
+                    "token_bucket": _bucket(rate),
+                }
                 for rate in in_use
             ],
         },
@@ -113,9 +119,14 @@ def rates(in_use: Iterable[Rate]) -> list[Resource]:
 
 
 def _cluster(name: str, replica: ReplicaConfig) -> Resource:
-    address = {"socket_address": {"address": replica.address.host.strip("[]"), "port_value": replica.address.port}}
+    address = {
+        "socket_address": {"address": replica.address.host.strip("[]"), "port_value": replica.address.port}
+    }
     options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-    windows = {"initial_stream_window_size": _STREAM_WINDOW, "initial_connection_window_size": _CONNECTION_WINDOW}
+    windows = {
+        "initial_stream_window_size": _STREAM_WINDOW,
+        "initial_connection_window_size": _CONNECTION_WINDOW,
+    }
     keep_alive = {"connection_keepalive": {"interval": "10s", "timeout": "10s"}}
     cluster: Resource = {
         "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
@@ -135,15 +146,18 @@ def _cluster(name: str, replica: ReplicaConfig) -> Resource:
         },
     }
     if replica.tls is not None:
-        cluster["transport_socket"] = _upstream_tls(replica)
+        cluster["transport_socket"] = _upstream_tls(replica, replica.tls)
     return cluster
 
 
-def _upstream_tls(replica: ReplicaConfig) -> Resource:
-    tls, host = replica.tls, replica.address.host.strip("[]")
-    assert tls is not None
+def _upstream_tls(replica: ReplicaConfig, tls: ChannelTls) -> Resource:
+    host = replica.address.host.strip("[]")
     names = [{"san_type": kind, "matcher": {"exact": host}} for kind in ("DNS", "IP_ADDRESS")]
-    trusted = {"filename": str(tls.ca)} if tls.ca is not None else {"filename": "/etc/ssl/certs/ca-certificates.crt"}
+    trusted = (
+        {"filename": str(tls.ca)}
+        if tls.ca is not None
+        else {"filename": "/etc/ssl/certs/ca-certificates.crt"}
+    )
     context: Resource = {
         "alpn_protocols": ["h2"],
         "validation_context": {"trusted_ca": trusted, "match_typed_subject_alt_names": names},
@@ -171,18 +185,18 @@ def certificate(chain: str, key: str) -> Resource:
 
 
 def _forwarded(name: str, replica: ReplicaConfig) -> Resource:
-    added = [("grpc-timeout", f"{_LONGEST_SECONDS - 30}S")]
+    added = []
     if replica.token_file is not None:
         added.append(authorization(read_token(replica.token_file)))
     removed = {"user-agent", "x-forwarded-proto", ROUTING_KEY, _ACCOUNT}
     if replica.token_file is None:
         removed.add(AUTHORIZATION_KEY)
-    longest = f"{_LONGEST_SECONDS}s"
     return {
         "route": {
             "cluster": name,
             "timeout": "0s",
-            "max_stream_duration": {"max_stream_duration": longest, "grpc_timeout_header_max": longest},
+            # Replaces the client's deadline, which could tell clients apart.
+            "max_stream_duration": {"max_stream_duration": f"{_LONGEST_SECONDS}s"},
         },
         "request_headers_to_remove": sorted(removed),
         "request_headers_to_add": [

@@ -13,15 +13,14 @@ from typing import Final
 
 import grpc
 
-from blindrelay.v1.grpc_profile import forwarded_deadline
 from blindrelay.v1.outer_status import OuterStatus
 
 _MAX_LINE: Final = 8_192
 """Bytes. A lease is the largest part of a line; Envoy accepts 8 KiB of headers in all."""
 
 _READ: Final = 65_536
-_NANOSECONDS: Final = {"H": 3_600 * 10**9, "M": 60 * 10**9, "S": 10**9, "m": 10**6, "u": 10**3, "n": 1}
-"""The units of the header grpc-timeout."""
+_CLIENT_LEFT: Final = frozenset({"DC", "DR"})
+"""Flags for a connection that ended, and a stream that was reset."""
 
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -32,12 +31,10 @@ class Start:
 
     Attributes:
         envelope: exact bytes.
-        deadline_seconds: as a relay would give it to the bridge.
         lease: what the client shows.
     """
 
     envelope: bytes
-    deadline_seconds: int
     lease: str
 
 
@@ -80,8 +77,8 @@ def read_line(line: bytes) -> Start | End | None:
     kind, *fields = line.decode("ascii", "replace").split(" ")
     try:
         if kind == "start":
-            envelope, timeout, scheme, lease = fields
-            return Start(_envelope(envelope), _deadline(timeout), lease) if scheme == "Bearer" else None
+            envelope, scheme, lease = fields
+            return Start(_envelope(envelope), lease) if scheme == "Bearer" else None
         if kind == "end":
             envelope, code, first, last, received, sent, flags = fields
             message = last if first == "-" else first
@@ -95,19 +92,10 @@ def _envelope(text: str) -> bytes:
     return b64decode(text + "=" * (-len(text) % 4), validate=True)
 
 
-def _deadline(timeout: str) -> int:
-    """Seconds, from the header grpc-timeout, rounded as a relay rounds them."""
-    if timeout == "-":
-        return round(forwarded_deadline(None))
-    if timeout[-1:] not in _NANOSECONDS:
-        raise ValueError("no unit of time")
-    return round(forwarded_deadline(int(timeout[:-1]) * _NANOSECONDS[timeout[-1]] / 10**9))
-
-
 def _outcome(code: str, message: str, flags: str) -> str:
     if code == "0":
         return "ok"
-    if code in ("-", "1") or "DC" in flags.split(","):
+    if code == "1" or not _CLIENT_LEFT.isdisjoint(flags.split(",")):
         return "cancelled"
     status = OuterStatus.of(_CODES[int(code)], message) if int(code) in _CODES else None
     return (status or OuterStatus.INTERNAL).details
