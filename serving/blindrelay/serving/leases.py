@@ -10,6 +10,8 @@ import base64
 import hashlib
 import hmac
 import json
+import math
+import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +27,8 @@ NODE_SIZE: Final = 16
 
 MAX_REMEMBERED: Final = 10_000
 """Leases whose signature need not be checked again: about 1 KiB each."""
+
+_RATE: Final = re.compile("[0-9.e+-]{1,24}/[0-9.e+-]{1,24}")
 
 Claims = Mapping[str, object]
 Network = IPv4Network | IPv6Network
@@ -203,10 +207,12 @@ def _whole(value: object) -> int:
 
 
 def _rate(claim: object) -> tuple[float | None, float]:
-    """The numbers of "2.5/10": exchanges per second, and how many may come at once."""
+    """Of "2.5/10": 2.5 exchanges per second, 10 at once. Without the claim there is no limit."""
     if claim is None:
         return None, 1.0
-    rate, _, burst = _text(claim).partition("/")
-    if not (float(rate) > 0 and float(burst) >= 1):
-        raise ValueError("a rate is not positive")
-    return float(rate), float(burst)
+    if not isinstance(claim, str) or not _RATE.fullmatch(claim):
+        raise TypeError("a rate is not two numbers")
+    rate, burst = map(float, claim.split("/"))
+    if not 0 < rate < math.inf or not 1 <= burst < math.inf:
+        raise ValueError("a rate is not positive, or nothing may come at once")
+    return rate, burst

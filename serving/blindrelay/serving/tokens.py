@@ -59,7 +59,9 @@ def issue_token(path: Path, name: str, now: datetime) -> str:
                 f'{path}: a token named "{name}" exists already: revoke it first or choose another name'
             )
         token = "brt_" + secrets.token_urlsafe(32)
-        _write(path, (*entries, TokenEntry(name, _digest(token).hex(), now.isoformat(timespec="seconds"))))
+        _write(
+            path, (*entries, TokenEntry(name, token_digest(token).hex(), now.isoformat(timespec="seconds")))
+        )
     return token
 
 
@@ -98,7 +100,7 @@ def bearer(metadata: CallMetadata) -> str | None:
 def shown_digest(metadata: CallMetadata) -> bytes | None:
     """The SHA-256 of the access token in a call's metadata, or None unless there is exactly one."""
     token = bearer(metadata)
-    return None if token is None or not _TOKEN.fullmatch(token) else _digest(token)
+    return None if token is None or not _TOKEN.fullmatch(token) else token_digest(token)
 
 
 class TokenFile:
@@ -158,7 +160,8 @@ class TokenFile:
         return hashlib.blake2b(digest, key=self._blind, digest_size=32).digest()
 
 
-def _digest(token: str) -> bytes:
+def token_digest(token: str) -> bytes:
+    """By what a token is known: its SHA-256, 32 bytes."""
     return hashlib.sha256(token.encode("ascii")).digest()
 
 
