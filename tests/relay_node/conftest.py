@@ -111,8 +111,8 @@ async def start_relay(tmp_path: Path, data_plane: str) -> AsyncIterator[StartRel
                 await running.enter_async_context(in_front(relay, address))
             client = Client(str(address), token)
             stack.push_async_callback(client.channel.close)
-            if isinstance(relay, ControlProcess):
-                await client.take_lease()
+            if behind and known:
+                client = await client.leased()
             return RunningRelay(relay, address, client, log, tokens, running.aclose)
 
         yield start

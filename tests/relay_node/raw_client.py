@@ -16,6 +16,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.message import DecodeError
 
 from blindrelay.serving import authorization, issue_token
 from blindrelay.serving.landlock import landlock_version
@@ -35,8 +36,6 @@ class Client:
     def __init__(self, address: str, token: str, credentials: grpc.ChannelCredentials | None = None) -> None:
         self.address = address
         self.token = token
-        self.lease: str | None = None
-        """Is shown for exchanges in place of the token."""
         if credentials is None:
             self.channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
         else:
@@ -51,14 +50,10 @@ class Client:
     def metadata(self, *envelopes: bytes) -> list[tuple[str, str | bytes]]:
         """What an exchange with these envelopes carries."""
         carried: list[tuple[str, str | bytes]] = [(METADATA_KEY, envelope) for envelope in envelopes]
-        if self.lease is not None and envelopes:
-            carried.append((ROUTING_KEY, routing_text(Envelope.FromString(envelopes[0]).key_id)))
-        return [authorization(self.lease or self.token), *carried]
-
-    async def take_lease(self) -> None:
-        """Gets a lease, and shows it from now on."""
-        encoded = await self._directories(b"", metadata=[authorization(self.token)], timeout=30)
-        self.lease = GetKeyDirectoryResponse.FromString(encoded).lease or None
+        if len(envelopes) == 1:
+            with contextlib.suppress(DecodeError):
+                carried.append((ROUTING_KEY, routing_text(Envelope.FromString(envelopes[0]).key_id)))
+        return [authorization(self.token), *carried]
 
     async def open(self, envelope: bytes, **options: Any) -> Any:
         """An exchange whose first message has come back."""

@@ -84,7 +84,7 @@ class DataPlane:
             return
         started = self._running.pop(usage.envelope, None)
         if started is not None:
-            self._gate.ended(started, usage)
+            self._gate.count_end(started, usage)
             self._log.exchange(usage.outcome, usage.request_bytes, usage.response_bytes)
 
     def _start(self, start: Start) -> None:
@@ -100,7 +100,7 @@ class DataPlane:
         if len(self._running) >= _MAX_RUNNING:
             del self._running[next(iter(self._running))]
         with suppress(CallRefusedError):  # the ledger takes no lines; the account is careful by now
-            self._running[start.envelope] = self._gate.started(start, lease)
+            self._running[start.envelope] = self._gate.count_start(start, lease)
 
 
 def _order(rate: Rate) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from blindrelay.relay_node.config import ReplicaConfig
 from blindrelay.serving import ChannelTls, read_token
 from blindrelay.serving.leases import base64url, rate_claim
-from blindrelay.v1.envelope import ROUTING_KEY, routing_text
+from blindrelay.v1.envelope import METADATA_KEY, ROUTING_KEY, routing_text
 from blindrelay.v1.grpc_profile import AUTHORIZATION_KEY, EXCHANGE_METHOD, authorization
 from blindrelay.v1.limits import DEADLINE_SECONDS
 
@@ -21,6 +21,12 @@ CONTROL: Final = "control"
 
 _ACCOUNT: Final = "blindrelay-account"
 """A header inside Envoy: the account of a valid lease. Clients cannot set it, and bridges do not see it."""
+
+_USUAL_END: Final = "MMCEPQ"
+"""How base64 of an envelope ends that has the usual max_units, 1,000,000, and no service class.
+
+Envoy cannot compare another max_units with the lease's, so such exchanges go to the control process.
+"""
 
 _LEASE: Final = "lease"
 _JWT: Final = "envoy.filters.http.jwt_authn"
@@ -51,14 +57,21 @@ def routes(
 ) -> list[Resource]:
     """Sends an exchange to the replica that holds its key, and everything else to the control process.
 
-    `keys` gives the replica's name for each key ID. What belongs to one of the `careful` accounts goes to the
-    control process, too.
+    `keys` gives the replica's name for each key ID. What belongs to one of the `careful` accounts, or has an
+    unusual envelope, goes to the control process, too.
     """
     control = _action(CONTROL, {"route": {"cluster": CONTROL, "timeout": "0s"}})
     found = {name: _action(name, _forwarded(name, replica)) for name, replica in replicas.items()}
     by_key = _matched_by(ROUTING_KEY, {routing_text(key): found[name] for key, name in keys.items()}, control)
     by_account = _matched_by(_ACCOUNT, dict.fromkeys(careful, control), {"matcher": by_key})
-    virtual_host = {"name": "all", "domains": ["*"], "matcher": by_account}
+    usual = {"input": _header_input(METADATA_KEY), "value_match": {"suffix": _USUAL_END}}
+    matcher = {
+        "matcher_list": {
+            "matchers": [{"predicate": {"single_predicate": usual}, "on_match": {"matcher": by_account}}]
+        },
+        "on_no_match": control,
+    }
+    virtual_host = {"name": "all", "domains": ["*"], "matcher": matcher}
     kind = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
     return [{"@type": kind, "name": "routes", "virtual_hosts": [virtual_host]}]
 
@@ -73,6 +86,8 @@ def admission(node: str, lease_keys: Iterable[bytes]) -> list[Resource]:
         "audiences": [node],
         "local_jwks": {"inline_string": json.dumps({"keys": keys})},
         "from_headers": [{"name": AUTHORIZATION_KEY, "value_prefix": "Bearer "}],
+        # The route takes it away from what goes to a bridge.
+        "forward": True,
         "payload_in_metadata": _LEASE,
         "claim_to_headers": [{"header_name": _ACCOUNT, "claim_name": "sub"}],
         "clear_route_cache": True,
@@ -208,17 +223,18 @@ def _forwarded(name: str, replica: ReplicaConfig) -> Resource:
 
 def _matched_by(header: str, values: Mapping[str, Resource], otherwise: Resource) -> Resource:
     """A matcher by a header's exact value. An empty map is not allowed, so one value stands for none."""
-    header_input = {
-        "@type": "type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput",
-        "header_name": header,
-    }
     return {
         "matcher_tree": {
-            "input": {"name": header, "typed_config": header_input},
+            "input": _header_input(header),
             "exact_match_map": {"map": values or {"-": otherwise}},
         },
         "on_no_match": otherwise,
     }
+
+
+def _header_input(header: str) -> Resource:
+    kind = "type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput"
+    return {"name": header, "typed_config": {"@type": kind, "header_name": header}}
 
 
 def _action(name: str, route: Resource) -> Resource:

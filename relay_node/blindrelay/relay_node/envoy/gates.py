@@ -20,7 +20,7 @@ from blindrelay.serving import Admission, Callers, CallRefusedError, ConfigError
 from blindrelay.serving.leases import Lease, LeaseReader, base64url, new_lease_key, sign_lease
 from blindrelay.serving.metrics import Metric
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
-from blindrelay.v1.limits import DEADLINE_SECONDS, LEASE_ROOM, MAX_DIRECTORIES_SIZE
+from blindrelay.v1.limits import DEADLINE_SECONDS, DEFAULT_MAX_UNITS, LEASE_ROOM, MAX_DIRECTORIES_SIZE
 from blindrelay.v1.outer_status import OuterStatus
 
 LEASE_SECONDS: Final = 300
@@ -45,10 +45,10 @@ class EnvoyGate(Gate, Protocol):
     def rates(self) -> set[Rate]:
         """The rates of the leases that are in use."""
 
-    def started(self, start: Start, lease: Lease) -> object:
-        """Counts an exchange that Envoy forwards. ended() gets what this returns."""
+    def count_start(self, start: Start, lease: Lease) -> object:
+        """Counts an exchange that Envoy forwards. count_end() gets what this returns."""
 
-    def ended(self, started: Any, end: End) -> None:
+    def count_end(self, started: Any, end: End) -> None:
         """Counts its end."""
 
 
@@ -91,13 +91,14 @@ class EnvoyLeaseGate(LeaseGate):
 
     def _is_special(self, lease: Lease) -> bool:
         scope = (lease.bridges, lease.classes, lease.addresses)
-        return lease.lease_id in self._revoked or any(each is not None for each in scope)
+        scoped = lease.units < DEFAULT_MAX_UNITS or any(each is not None for each in scope)
+        return scoped or lease.lease_id in self._revoked
 
     def rates(self) -> set[Rate]:
         """Of the leases that clients have."""
         return {Rate(lease.rate, lease.burst) for lease in self._given.now() if lease.rate is not None}
 
-    def started(self, start: Start, lease: Lease) -> tuple[Lease, int]:
+    def count_start(self, start: Start, lease: Lease) -> tuple[Lease, int]:
         """Reports the start to the ledger. Raises CallRefusedError if it takes no lines."""
         number = self._report.start(lease.lease_id, start.envelope, _DEADLINE_SECONDS)
         account = self._accounts.of(lease)
@@ -105,7 +106,7 @@ class EnvoyLeaseGate(LeaseGate):
         account.started(number)
         return lease, number
 
-    def ended(self, started: tuple[Lease, int], end: End) -> None:
+    def count_end(self, started: tuple[Lease, int], end: End) -> None:
         """Reports the end."""
         lease, number = started
         self._accounts.of(lease).leave()
@@ -184,12 +185,12 @@ class EnvoyTokenGate:
         """None: a token of the file has no rate."""
         return set()
 
-    def started(self, start: Start, lease: Lease) -> str:
+    def count_start(self, start: Start, lease: Lease) -> str:
         """Counts it for the token's share."""
         self._running[lease.account] += 1
         return lease.account
 
-    def ended(self, started: str, end: End) -> None:
+    def count_end(self, started: str, end: End) -> None:
         """Gives the share back."""
         self._running[started] -= 1
         if not self._running[started]:
