@@ -12,11 +12,12 @@ import pytest
 
 from blindrelay.relay_node.envoy.process import ControlProcess
 from blindrelay.serving.tokens import revoke_token
+from blindrelay.v1.envelope import routing_text
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.outer_status import OuterStatus
-from tests.relay_node.conftest import Billed, RunningRelay, StartBilled, StartRelay
+from tests.relay_node.conftest import Billed, RunningRelay, StartBilled
 from tests.relay_node.fake_bridge import FakeBridge, until
-from tests.relay_node.raw_client import finish, refusal
+from tests.relay_node.raw_client import eventually_served, finish, refusal
 
 pytestmark = pytest.mark.parametrize("data_plane", ["envoy"], indirect=True)
 
@@ -49,27 +50,17 @@ async def test_key_that_envoy_does_not_know_yet_is_found_by_the_control_process(
     relay: RunningRelay, bridge: FakeBridge, passed_on: list[str]
 ) -> None:
     bridge.new_keys()
-    await until_served(relay, bridge)
+    await eventually_served(relay.client, bridge.envelope)
     assert passed_on
-    passed_on.clear()
-    await until(lambda: envoy_knows(relay, bridge))
-    assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
+    key = routing_text(Envelope.FromString(bridge.envelope()).key_id)
+    await until(lambda: key in published(relay, "routes"))
 
+    async def alone() -> bool:
+        passed_on.clear()
+        await relay.client.exchange(bridge.envelope())
+        return not passed_on
 
-async def until_served(relay: RunningRelay, bridge: FakeBridge) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                await relay.client.exchange(bridge.envelope())
-            except grpc.aio.AioRpcError as error:
-                assert error.details() in ("key_unknown", "bridge_unavailable")
-            else:
-                return
-
-
-def envoy_knows(relay: RunningRelay, bridge: FakeBridge) -> bool:
-    assert isinstance(relay.relay, ControlProcess)
-    return relay.relay.bridges_known
+    await eventually(alone)
 
 
 @pytest.mark.parametrize("change", ["forged", "of another process", "not a lease"])
@@ -87,9 +78,11 @@ async def test_lease_that_is_not_one_is_refused(relay: RunningRelay, bridge: Fak
 async def test_revoked_token_is_refused_within_a_second(relay: RunningRelay, bridge: FakeBridge) -> None:
     name = relay.tokens.read_text().split()[0]
     revoke_token(relay.tokens, name)
-    async with asyncio.timeout(20):
-        while await outcome(relay, bridge) is not OuterStatus.LEASE_UNKNOWN:
-            await asyncio.sleep(0.05)
+
+    async def refused() -> bool:
+        return await outcome(relay, bridge) is OuterStatus.LEASE_UNKNOWN
+
+    await eventually(refused)
 
 
 async def outcome(relay: RunningRelay, bridge: FakeBridge) -> OuterStatus | None:
@@ -167,12 +160,5 @@ def published(relay: RunningRelay, name: str) -> str:
 
 async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(20):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110 - the conditions have no events
             await asyncio.sleep(0.05)
-
-
-async def test_control_process_that_is_gone_leaves_exchanges_running(
-    start_relay: StartRelay, bridge: FakeBridge
-) -> None:
-    relay = await start_relay(bridge.config)
-    assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
