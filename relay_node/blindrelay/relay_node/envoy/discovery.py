@@ -107,7 +107,8 @@ def admission(node: str, lease_keys: Iterable[bytes]) -> list[Resource]:
 
 def rates(in_use: Iterable[Rate]) -> list[Resource]:
     """Limits each account to the rate that its lease names. Only rates that are `in_use` are enforced."""
-    all_of_it = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
+    used = list(in_use)
+    all_of_it = {"default_value": {"numerator": 100 if used else 0, "denominator": "HUNDRED"}}
     return _filter(
         "rates",
         "local_ratelimit.v3.LocalRateLimit",
@@ -127,7 +128,7 @@ def rates(in_use: Iterable[Rate]) -> list[Resource]:
                     ],
                     "token_bucket": _bucket(rate),
                 }
-                for rate in in_use
+                for rate in used
             ],
         },
     )
