@@ -1026,18 +1026,22 @@ class GetStatementRequest(_message.Message):
 
     ACCOUNT_FIELD_NUMBER: _builtins.int
     MONTH_FIELD_NUMBER: _builtins.int
+    NEWEST_FIELD_NUMBER: _builtins.int
     account: _builtins.str
     month: _builtins.str
     """"YYYY-MM"; empty for the present month."""
+    newest: _builtins.int
+    """Only so many lines and credits, newest first; 0 for all."""
     def __init__(
         self,
         *,
         account: _builtins.str = ...,
         month: _builtins.str = ...,
+        newest: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "month", b"month"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "month", b"month", "newest", b"newest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
