@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,13 +24,13 @@ class BridgeConfig:
     """A bridge whose receipts the ledger collects.
 
     Attributes:
-        identity: 32 bytes; receipts of another identity are not accepted from this address.
+        identities: 32 bytes each, the present one and the next one; receipts of others are not accepted.
         token_file: the token under which the relays call this bridge.
         plaintext: as in LedgerConfig.
     """
 
     address: Address
-    identity: bytes
+    identities: tuple[bytes, ...]
     tls: ChannelTls | None = None
     token_file: Path | None = None
     plaintext: bool = False
@@ -114,8 +115,15 @@ def _bridge(table: Table) -> BridgeConfig:
         )
     if token_file is not None:
         read_token(token_file)  # reports a wrong file at start
-    try:
-        identity = parse_identity(table.text("identity"))
-    except ValueError as error:
-        raise table.error("identity", f"is not an identity: {error}") from None
-    return BridgeConfig(address, identity, tls, token_file, plaintext)
+    table.text("identity")  # is required
+    return BridgeConfig(address, tuple(_identities(table)), tls, token_file, plaintext)
+
+
+def _identities(table: Table) -> Iterator[bytes]:
+    for key in ("identity", "next_identity"):
+        text = table.optional_text(key)
+        if text is not None:
+            try:
+                yield parse_identity(text)
+            except ValueError as error:
+                raise table.error(key, f"is not an identity: {error}") from None
