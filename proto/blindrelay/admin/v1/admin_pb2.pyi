@@ -4,6 +4,7 @@ isort:skip_file
 What an operator does with a ledger. Not part of the protocol: both ends are one operator's."""
 
 from blindrelay.v1 import accounts_pb2 as _accounts_pb2
+from blindrelay.v1 import receipts_pb2 as _receipts_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
@@ -28,12 +29,14 @@ class _Period:
 class _PeriodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Period.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     PERIOD_UNSPECIFIED: _Period.ValueType  # 0
+    """For ever."""
     PERIOD_DAY: _Period.ValueType  # 1
     PERIOD_MONTH: _Period.ValueType  # 2
 
 class Period(_Period, metaclass=_PeriodEnumTypeWrapper): ...
 
 PERIOD_UNSPECIFIED: Period.ValueType  # 0
+"""For ever."""
 PERIOD_DAY: Period.ValueType  # 1
 PERIOD_MONTH: Period.ValueType  # 2
 Global___Period: _TypeAlias = Period  # noqa: Y015
@@ -48,9 +51,11 @@ class _EvidenceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Evidence
     EVIDENCE_KIND_ORPHAN: _EvidenceKind.ValueType  # 1
     """A receipt for an exchange that no relay reported."""
     EVIDENCE_KIND_CONTRADICTION: _EvidenceKind.ValueType  # 2
-    """A second receipt for one exchange, with other bytes."""
+    """A receipt that contradicts another one of the same exchange, or a watermark."""
     EVIDENCE_KIND_LATE: _EvidenceKind.ValueType  # 3
     """A receipt that came more than 7 days after its exchange had lapsed."""
+    EVIDENCE_KIND_EXCESS: _EvidenceKind.ValueType  # 4
+    """A receipt for more than the exchange's max_units, or of another bridge."""
 
 class EvidenceKind(_EvidenceKind, metaclass=_EvidenceKindEnumTypeWrapper): ...
 
@@ -58,9 +63,11 @@ EVIDENCE_KIND_UNSPECIFIED: EvidenceKind.ValueType  # 0
 EVIDENCE_KIND_ORPHAN: EvidenceKind.ValueType  # 1
 """A receipt for an exchange that no relay reported."""
 EVIDENCE_KIND_CONTRADICTION: EvidenceKind.ValueType  # 2
-"""A second receipt for one exchange, with other bytes."""
+"""A receipt that contradicts another one of the same exchange, or a watermark."""
 EVIDENCE_KIND_LATE: EvidenceKind.ValueType  # 3
 """A receipt that came more than 7 days after its exchange had lapsed."""
+EVIDENCE_KIND_EXCESS: EvidenceKind.ValueType  # 4
+"""A receipt for more than the exchange's max_units, or of another bridge."""
 Global___EvidenceKind: _TypeAlias = EvidenceKind  # noqa: Y015
 
 @_typing.final
@@ -169,7 +176,7 @@ class QuotaUse(_message.Message):
     quota: _builtins.str
     used: _builtins.int
     resets_at: _builtins.int
-    """Unix seconds."""
+    """Unix seconds; 0 if never."""
     def __init__(
         self,
         *,
@@ -256,7 +263,7 @@ class Scope(_message.Message):
         """Identities, "br1…"."""
 
     @_builtins.property
-    def classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+    def classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Service classes."""
 
     @_builtins.property
@@ -267,7 +274,7 @@ class Scope(_message.Message):
         self,
         *,
         bridges: _abc.Iterable[_builtins.str] | None = ...,
-        classes: _abc.Iterable[_builtins.str] | None = ...,
+        classes: _abc.Iterable[_builtins.int] | None = ...,
         addresses: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
@@ -1026,18 +1033,22 @@ class GetStatementRequest(_message.Message):
 
     ACCOUNT_FIELD_NUMBER: _builtins.int
     MONTH_FIELD_NUMBER: _builtins.int
+    NEWEST_FIELD_NUMBER: _builtins.int
     account: _builtins.str
     month: _builtins.str
     """"YYYY-MM"; empty for the present month."""
+    newest: _builtins.int
+    """Only so many lines and credits, newest first; 0 for all."""
     def __init__(
         self,
         *,
         account: _builtins.str = ...,
         month: _builtins.str = ...,
+        newest: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "month", b"month"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "month", b"month", "newest", b"newest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1363,6 +1374,7 @@ class GetSettlementResponse(_message.Message):
     CONTRADICTIONS_FIELD_NUMBER: _builtins.int
     REJECTED_FIELD_NUMBER: _builtins.int
     LAPSED_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
     open: _builtins.int
     oldest_open_at: _builtins.int
     """Unix seconds; 0 if nothing is open."""
@@ -1372,6 +1384,8 @@ class GetSettlementResponse(_message.Message):
     """Receipts, watermarks and tables that did not verify, since the ledger started."""
     lapsed: _builtins.int
     """Exchanges that lapsed without a receipt and are still open to one."""
+    waiting: _builtins.int
+    """Receipts of lapsed exchanges that are charged when their accounts have room."""
     @_builtins.property
     def bridges(self) -> _containers.RepeatedCompositeFieldContainer[Global___Bridge]: ...
     @_builtins.property
@@ -1387,10 +1401,11 @@ class GetSettlementResponse(_message.Message):
         contradictions: _builtins.int = ...,
         rejected: _builtins.int = ...,
         lapsed: _builtins.int = ...,
+        waiting: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bridges", b"bridges", "contradictions", b"contradictions", "lapsed", b"lapsed", "oldest_open_at", b"oldest_open_at", "open", b"open", "orphans", b"orphans", "rejected", b"rejected", "replicas", b"replicas"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bridges", b"bridges", "contradictions", b"contradictions", "lapsed", b"lapsed", "oldest_open_at", b"oldest_open_at", "open", b"open", "orphans", b"orphans", "rejected", b"rejected", "replicas", b"replicas", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1483,30 +1498,44 @@ Global___Replica: _TypeAlias = Replica  # noqa: Y015
 class Evidence(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    NUMBER_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
     IDENTITY_FIELD_NUMBER: _builtins.int
-    LINE_FIELD_NUMBER: _builtins.int
+    ENVELOPE_HASH_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    DELEGATION_FIELD_NUMBER: _builtins.int
+    DELEGATION_SIGNATURE_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
     kind: Global___EvidenceKind.ValueType
     at: _builtins.int
     """Unix seconds."""
     identity: _builtins.str
     """"br1…" """
+    envelope_hash: _builtins.bytes
+    units: _builtins.int
+    delegation: _builtins.bytes
+    """What proves the signature."""
+    delegation_signature: _builtins.bytes
     @_builtins.property
-    def line(self) -> _accounts_pb2.StatementLine:
-        """What the receipt says, and the receipt."""
-
+    def receipt(self) -> _receipts_pb2.SignedReceipt: ...
     def __init__(
         self,
         *,
+        number: _builtins.int = ...,
         kind: Global___EvidenceKind.ValueType = ...,
         at: _builtins.int = ...,
         identity: _builtins.str = ...,
-        line: _accounts_pb2.StatementLine | None = ...,
+        envelope_hash: _builtins.bytes = ...,
+        units: _builtins.int = ...,
+        receipt: _receipts_pb2.SignedReceipt | None = ...,
+        delegation: _builtins.bytes = ...,
+        delegation_signature: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["line", b"line"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "identity", b"identity", "kind", b"kind", "line", b"line"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "delegation", b"delegation", "delegation_signature", b"delegation_signature", "envelope_hash", b"envelope_hash", "identity", b"identity", "kind", b"kind", "number", b"number", "receipt", b"receipt", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1516,17 +1545,21 @@ Global___Evidence: _TypeAlias = Evidence  # noqa: Y015
 class ListEvidenceRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    BEFORE_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
+    before: _builtins.int
+    """Evidence below this number; 0 for the newest."""
     limit: _builtins.int
     """At most 1,000, and 100 if 0."""
     def __init__(
         self,
         *,
+        before: _builtins.int = ...,
         limit: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["before", b"before", "limit", b"limit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
