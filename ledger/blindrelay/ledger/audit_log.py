@@ -43,6 +43,7 @@ class Reason(Enum):
     FILES = "its token_file or TLS files cannot be read: check [[bridge]]"
     BOOKS = "its receipts could not be booked: check the disk"
     CLOSED = "it closed the stream"
+    FAULT = "an internal error of the ledger"
     OTHER = "it is not a bridge, or has another version: check the address"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from blindrelay.ledger.page import PageConfig, read_page_config
 from blindrelay.serving import (
     Address,
     ChannelTls,
@@ -46,7 +47,6 @@ class LedgerConfig:
         books: the SQLite file. It is made at the first start.
         admin: for commands and the page, on loopback.
         admin_token: the file of the token that they show. It is made at the first start.
-        lease_keys: the file of the keys that sign leases. It is made at the first start.
         plaintext: lets relays of other machines connect without TLS, because the network encrypts by itself.
     """
 
@@ -55,9 +55,9 @@ class LedgerConfig:
     books: Path
     admin: Address
     admin_token: Path
-    lease_keys: Path
     bridges: tuple[BridgeConfig, ...]
     tls: ServerTls | None = None
+    page: PageConfig | None = None
     drain_seconds: int = 5
     plaintext: bool = False
     metrics: Address | None = None
@@ -76,9 +76,9 @@ def _ledger(table: Table) -> LedgerConfig:
         books=books,
         admin=_loopback(table, "admin"),
         admin_token=table.optional_path("admin_token") or books.with_name("admin-token"),
-        lease_keys=table.optional_path("lease_keys") or books.with_name("lease-keys"),
         bridges=table.tables("bridge", _bridge),
         tls=table.table("tls", ServerTls.read),
+        page=table.table("page", read_page_config),
         drain_seconds=table.integer("drain_seconds", default=5, minimum=0, maximum=3_600),
         plaintext=table.flag("plaintext", default=False),
         metrics=read_metrics_address(table),

@@ -91,7 +91,7 @@ class Settlement:
                 await call.write(SettleRequest())
                 await self._take_all(call)
         except grpc.aio.AioRpcError as error:
-            return _reason(error)
+            return reason_of(error)
         except TimeoutError:
             return Reason.SILENT
         except DirectoryError:
@@ -101,6 +101,9 @@ class Settlement:
         except LedgerError:
             self._log.event(Event.BOOKS_FAILED)
             return Reason.BOOKS
+        except Exception as error:
+            self._log.fault(error)
+            return Reason.FAULT
         return Reason.CLOSED
 
     def _begin(self) -> None:
@@ -185,7 +188,8 @@ async def _batches(call: SettleCall) -> AsyncIterator[list[SettleResponse]]:
         receiving.cancel()
 
 
-def _reason(error: grpc.aio.AioRpcError) -> Reason:
+def reason_of(error: grpc.aio.AioRpcError) -> Reason:
+    """Why the stream has ended."""
     match error.code():
         case grpc.StatusCode.UNAUTHENTICATED:
             return Reason.TOKEN

@@ -57,7 +57,9 @@ class AccountCalls:
             account = books.account(request.account)
             enabled = request.enabled if request.HasField("enabled") else account.enabled
             expires_at = request.expires_at or None if request.HasField("expires_at") else account.expires_at
-            return books.update_account(request.account, enabled=enabled, expires_at=expires_at, by=by, now=now)
+            return books.update_account(
+                request.account, enabled=enabled, expires_at=expires_at, by=by, now=now
+            )
 
         account = await self._books.do(update)
         await self._context.changed(account)

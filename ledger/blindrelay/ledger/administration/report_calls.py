@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-import grpc
-
 from blindrelay.admin.v1 import admin_pb2 as admin
 from blindrelay.ledger.account_service import month_lines, statement_line
 from blindrelay.ledger.administration.context import AdminContext, page_size
@@ -19,6 +17,7 @@ from blindrelay.ledger.administration.messages import (
     replica_message,
 )
 from blindrelay.ledger.books import Books, InvalidError, Line
+from blindrelay.ledger.page import LINK_SECONDS
 from blindrelay.ledger.settlement import Settlement
 from blindrelay.v1.identity_text import format_identity
 
@@ -30,7 +29,6 @@ MAX_NEWEST: Final = 10_000
 
 ALL_MONTHS: Final = "*"
 DAYS: Final = 30
-LINK_SECONDS: Final = 300
 
 
 class ReportCalls:
@@ -48,8 +46,8 @@ class ReportCalls:
         page = admin.GetStatementResponse(
             balance=sums.balance, overdraft_bound=sums.overdraft_bound, charged=sums.charged
         )
-        credits = _newest(sums.credits, request.newest) if request.newest else sums.credits
-        page.credits.extend(map(credit_message, credits))
+        credited = sums.credits[: -request.newest - 1 : -1] if request.newest else sums.credits
+        page.credits.extend(map(credit_message, credited))
         pages = month_lines(self._books, request.account, request.month, now, PAGE)
         async for lines in _newest_page(pages, request.newest) if request.newest else pages:
             page.lines.extend(map(statement_line, lines))
@@ -96,7 +94,9 @@ class ReportCalls:
             ],
         )
 
-    async def get_settlement(self, _request: admin.GetSettlementRequest, _: str) -> admin.GetSettlementResponse:
+    async def get_settlement(
+        self, _request: admin.GetSettlementRequest, _: str
+    ) -> admin.GetSettlementResponse:
         found = await self._books.read(Books.settlement, self._context.now)
         return admin.GetSettlementResponse(
             bridges=map(_bridge, self._context.settlements),
@@ -121,7 +121,9 @@ class ReportCalls:
     async def add_page_link(self, _request: admin.AddPageLinkRequest, _: str) -> admin.AddPageLinkResponse:
         links = self._context.links
         if links is None:
-            raise InvalidError("no page is served: add [page] to ledger.toml and start `blindrelay-ledger serve`")
+            raise InvalidError(
+                "no page is served: add [page] to ledger.toml and start `blindrelay-ledger serve`"
+            )
         return admin.AddPageLinkResponse(url=links.new_link(), seconds=LINK_SECONDS)
 
 
@@ -135,9 +137,7 @@ def _bridge(settlement: Settlement) -> admin.Bridge:
     )
 
 
-async def _newest_page(
-    pages: AsyncIterator[Sequence[Line]], count: int
-) -> AsyncIterator[Sequence[Line]]:
+async def _newest_page(pages: AsyncIterator[Sequence[Line]], count: int) -> AsyncIterator[Sequence[Line]]:
     """One page with the last lines of all pages, newest first."""
     kept: deque[Line] = deque(maxlen=min(count, MAX_NEWEST))
     async for lines in pages:

@@ -43,7 +43,7 @@ class AdminService:
     """Every call needs the admin token. `on_fault` is called after an internal error."""
 
     def __init__(self, context: AdminContext, token: str, on_fault: Callable[[], None]) -> None:
-        self._rooms = (AccountCalls(context), UnitCalls(context), ReportCalls(context))
+        self._calls = (AccountCalls(context), UnitCalls(context), ReportCalls(context))
         self._authorization = authorization(token)
         self._on_fault = on_fault
 
@@ -66,7 +66,10 @@ class AdminService:
         )
 
     def _call(self, name: str) -> Callable[[Any, str], Any]:
-        return next(getattr(room, name) for room in self._rooms if hasattr(room, name))
+        call: Callable[[Any, str], Any] = next(
+            getattr(calls, name) for calls in self._calls if hasattr(calls, name)
+        )
+        return call
 
     def _single(self, call: Callable[[Any, str], Awaitable[Message]]) -> Callable[[Any, Context], Any]:
         async def run(request: Any, context: Context) -> Message:
@@ -108,7 +111,11 @@ class AdminService:
 
 def _actor(context: Context) -> str:
     shown = [value for key, value in context.invocation_metadata() or () if key == ACTOR_KEY]
-    return shown[0] if len(shown) == 1 and isinstance(shown[0], str) and _ACTOR.fullmatch(shown[0]) else "unknown"
+    return (
+        shown[0]
+        if len(shown) == 1 and isinstance(shown[0], str) and _ACTOR.fullmatch(shown[0])
+        else "unknown"
+    )
 
 
 def _bytes(value: str | bytes) -> bytes:

@@ -33,9 +33,7 @@ class UnitCalls:
             Books.credit, request.account, request.units, request.reference, by=by, now=self._context.now
         )
         account = await self._account(request.account)
-        return admin.AddCreditResponse(
-            account=account_message(account), repeated_reference=credit.repeated
-        )
+        return admin.AddCreditResponse(account=account_message(account), repeated_reference=credit.repeated)
 
     async def add_vouchers(self, request: admin.AddVouchersRequest, by: str) -> admin.AddVouchersResponse:
         if not 1 <= request.count <= MAX_VOUCHERS:
@@ -53,16 +51,18 @@ class UnitCalls:
         return admin.AddVouchersResponse(codes=codes, vouchers=map(voucher_message, vouchers))
 
     async def list_vouchers(self, request: admin.ListVouchersRequest, _: str) -> admin.ListVouchersResponse:
-        vouchers = await self._books.read(
-            Books.vouchers, after=request.after, limit=page_size(request.limit)
-        )
+        vouchers = await self._books.read(Books.vouchers, after=request.after, limit=page_size(request.limit))
         return admin.ListVouchersResponse(vouchers=map(voucher_message, vouchers))
 
-    async def revoke_voucher(self, request: admin.RevokeVoucherRequest, by: str) -> admin.RevokeVoucherResponse:
+    async def revoke_voucher(
+        self, request: admin.RevokeVoucherRequest, by: str
+    ) -> admin.RevokeVoucherResponse:
         voucher = await self._books.do(Books.revoke_voucher, request.id, by=by, now=self._context.now)
         return admin.RevokeVoucherResponse(voucher=voucher_message(voucher))
 
-    async def redeem_voucher(self, request: admin.RedeemVoucherRequest, by: str) -> admin.RedeemVoucherResponse:
+    async def redeem_voucher(
+        self, request: admin.RedeemVoucherRequest, by: str
+    ) -> admin.RedeemVoucherResponse:
         voucher: Voucher = await self._books.do(
             Books.redeem_voucher, request.account, code_digest(request.code), by=by, now=self._context.now
         )
