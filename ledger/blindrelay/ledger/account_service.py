@@ -10,7 +10,15 @@ import grpc
 from blindrelay.ledger.async_books import AsyncBooks
 from blindrelay.ledger.books import Books, InvalidError, Line, UnknownError
 from blindrelay.ledger.ledger_service import DIGEST_SIZE, decoded
-from blindrelay.serving import Admission, Callers, CallRefusedError, Context, first_message, guarded, write_in_time
+from blindrelay.serving import (
+    Admission,
+    Callers,
+    CallRefusedError,
+    Context,
+    first_message,
+    guarded,
+    write_in_time,
+)
 from blindrelay.v1.accounts_pb2 import (
     GetPriceTableRequest,
     GetPriceTableResponse,
@@ -30,7 +38,7 @@ PAGE: Final = 100
 
 
 class AccountService:
-    """A call needs the token of a relay, and the digest of a customer's token. `clock` returns Unix seconds."""
+    """Each call needs a relay's token and the digest of a customer's. `clock` returns Unix seconds."""
 
     def __init__(
         self,

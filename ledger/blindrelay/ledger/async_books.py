@@ -21,15 +21,11 @@ class AsyncBooks:
         self._writer = ThreadPoolExecutor(1, "books")
         self._reader = ThreadPoolExecutor(1, "books-reader")
 
-    async def do(
-        self, work: Callable[Concatenate[Books, P], T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def do(self, work: Callable[Concatenate[Books, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Calls a method of Books that takes little time. One runs at a time, in order."""
         return await _run(self._writer, lambda: work(self._books, *args, **kwargs))
 
-    async def read(
-        self, work: Callable[Concatenate[Books, P], T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def read(self, work: Callable[Concatenate[Books, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Calls a method of Books that may read for long and changes nothing."""
         return await _run(self._reader, lambda: work(self._books, *args, **kwargs))
 

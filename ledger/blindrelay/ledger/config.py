@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from blindrelay.ledger.page import PageConfig, read_page_config
 from blindrelay.serving import (
     Address,
     ChannelTls,
@@ -23,13 +25,13 @@ class BridgeConfig:
     """A bridge whose receipts the ledger collects.
 
     Attributes:
-        identity: 32 bytes; receipts of another identity are not accepted from this address.
+        identities: 32 bytes each, the present one and the next one; receipts of others are not accepted.
         token_file: the token under which the relays call this bridge.
         plaintext: as in LedgerConfig.
     """
 
     address: Address
-    identity: bytes
+    identities: tuple[bytes, ...]
     tls: ChannelTls | None = None
     token_file: Path | None = None
     plaintext: bool = False
@@ -45,7 +47,6 @@ class LedgerConfig:
         books: the SQLite file. It is made at the first start.
         admin: for commands and the page, on loopback.
         admin_token: the file of the token that they show. It is made at the first start.
-        lease_keys: the file of the keys that sign leases. It is made at the first start.
         plaintext: lets relays of other machines connect without TLS, because the network encrypts by itself.
     """
 
@@ -54,9 +55,9 @@ class LedgerConfig:
     books: Path
     admin: Address
     admin_token: Path
-    lease_keys: Path
     bridges: tuple[BridgeConfig, ...]
     tls: ServerTls | None = None
+    page: PageConfig | None = None
     drain_seconds: int = 5
     plaintext: bool = False
     metrics: Address | None = None
@@ -75,9 +76,9 @@ def _ledger(table: Table) -> LedgerConfig:
         books=books,
         admin=_loopback(table, "admin"),
         admin_token=table.optional_path("admin_token") or books.with_name("admin-token"),
-        lease_keys=table.optional_path("lease_keys") or books.with_name("lease-keys"),
         bridges=table.tables("bridge", _bridge),
         tls=table.table("tls", ServerTls.read),
+        page=table.table("page", read_page_config),
         drain_seconds=table.integer("drain_seconds", default=5, minimum=0, maximum=3_600),
         plaintext=table.flag("plaintext", default=False),
         metrics=read_metrics_address(table),
@@ -114,8 +115,15 @@ def _bridge(table: Table) -> BridgeConfig:
         )
     if token_file is not None:
         read_token(token_file)  # reports a wrong file at start
-    try:
-        identity = parse_identity(table.text("identity"))
-    except ValueError as error:
-        raise table.error("identity", f"is not an identity: {error}") from None
-    return BridgeConfig(address, identity, tls, token_file, plaintext)
+    table.text("identity")  # is required
+    return BridgeConfig(address, tuple(_identities(table)), tls, token_file, plaintext)
+
+
+def _identities(table: Table) -> Iterator[bytes]:
+    for key in ("identity", "next_identity"):
+        text = table.optional_text(key)
+        if text is not None:
+            try:
+                yield parse_identity(text)
+            except ValueError as error:
+                raise table.error(key, f"is not an identity: {error}") from None

@@ -14,7 +14,15 @@ from blindrelay.ledger.async_books import AsyncBooks
 from blindrelay.ledger.books import Books, End, Lease, Limit, Start
 from blindrelay.ledger.lease_keys import LeaseKeys
 from blindrelay.ledger.nodes import Node, Nodes, allowance_message, limit_message
-from blindrelay.serving import Admission, Callers, CallRefusedError, Context, first_message, guarded, write_in_time
+from blindrelay.serving import (
+    Admission,
+    Callers,
+    CallRefusedError,
+    Context,
+    first_message,
+    guarded,
+    write_in_time,
+)
 from blindrelay.serving.leases import NODE_SIZE, base64url, sign_lease
 from blindrelay.v1.ledger_pb2 import (
     GetLeaseRequest,
@@ -70,9 +78,7 @@ class LedgerService:
             request = decoded(GetLeaseRequest, await first_message(context))
             if len(request.token_digest) != DIGEST_SIZE or len(request.node) != NODE_SIZE:
                 raise CallRefusedError(OuterStatus.MALFORMED)
-            lease = await self._books.do(
-                Books.lease, request.token_digest, request.node, self._nodes.now
-            )
+            lease = await self._books.do(Books.lease, request.token_digest, request.node, self._nodes.now)
             await write_in_time(context, self._lease_response(lease).SerializeToString())
             if isinstance(lease, Lease):
                 await self._nodes.refresh((lease.account,), among=lease.others)

@@ -81,9 +81,7 @@ class Node:
 class Nodes:
     """All relay processes that report. `clock` returns Unix seconds, `monotonic` seconds that only grow."""
 
-    def __init__(
-        self, books: AsyncBooks, clock: Callable[[], float], monotonic: Callable[[], float]
-    ) -> None:
+    def __init__(self, books: AsyncBooks, clock: Callable[[], float], monotonic: Callable[[], float]) -> None:
         self._books = books
         self._clock = clock
         self._monotonic = monotonic

@@ -20,7 +20,7 @@ from blindrelay.admin.v1.admin_pb2 import (
     SetLimitsRequest,
     UpdateAccountRequest,
 )
-from blindrelay.admin.v1.admin_pb2_grpc import AdminServiceAsyncStub
+from blindrelay.ledger.admin_channel import AdminStub
 from blindrelay.ledger.commands.admin_command import Shown, Subcommands, add_command, add_group
 from blindrelay.ledger.commands.arguments import amount_or_none, day, expiry, rate_or_none
 from blindrelay.serving import ConfigError
@@ -87,12 +87,12 @@ def _shown(account: Account) -> Shown:
     return Shown(account_fields(account), [account_line(account)])
 
 
-async def _add(stub: AdminServiceAsyncStub, given: argparse.Namespace) -> Shown:
+async def _add(stub: AdminStub, given: argparse.Namespace) -> Shown:
     request = AddAccountRequest(name=given.account, expires_at=given.expires)
     return _shown((await stub.AddAccount(request)).account)
 
 
-async def _list(stub: AdminServiceAsyncStub, _: argparse.Namespace) -> Shown:
+async def _list(stub: AdminStub, _: argparse.Namespace) -> Shown:
     accounts: list[Account] = []
     while True:
         after = accounts[-1].name if accounts else ""
@@ -103,7 +103,7 @@ async def _list(stub: AdminServiceAsyncStub, _: argparse.Namespace) -> Shown:
     return Shown({"accounts": [account_fields(each) for each in accounts]}, map(account_line, accounts))
 
 
-async def _show(stub: AdminServiceAsyncStub, given: argparse.Namespace) -> Shown:
+async def _show(stub: AdminStub, given: argparse.Namespace) -> Shown:
     account = (await stub.GetAccount(GetAccountRequest(account=given.account))).account
     lines = [account_line(account)]
     lines += [f"limit {name}: {value}" for name, value in limit_fields(account.limits).items()]
@@ -111,12 +111,12 @@ async def _show(stub: AdminServiceAsyncStub, given: argparse.Namespace) -> Shown
     return Shown(account_fields(account), lines)
 
 
-async def _enable(stub: AdminServiceAsyncStub, given: argparse.Namespace) -> Shown:
+async def _enable(stub: AdminStub, given: argparse.Namespace) -> Shown:
     request = UpdateAccountRequest(account=given.account, enabled=True)
     return _shown((await stub.UpdateAccount(request)).account)
 
 
-async def _disable(stub: AdminServiceAsyncStub, given: argparse.Namespace) -> Shown:
+async def _disable(stub: AdminStub, given: argparse.Namespace) -> Shown:
     request = UpdateAccountRequest(account=given.account, enabled=False)
     return _shown((await stub.UpdateAccount(request)).account)
 
@@ -138,11 +138,14 @@ def _add_limit(commands: Subcommands) -> None:
         command.add_argument(f"--{name}", type=amount_or_none, default=nothing, metavar="N", help=text)
     command.add_argument("--rate", type=rate_or_none, default=nothing, metavar="N/s", help="exchanges")
     command.add_argument(
-        "--per", choices=PERIODS, default="month", help="the period of units, exchanges, bytes (default: month)"
+        "--per",
+        choices=PERIODS,
+        default="month",
+        help="the period of units, exchanges, bytes (default: month)",
     )
 
 
-async def _set(stub: AdminServiceAsyncStub, given: argparse.Namespace) -> Shown:
+async def _set(stub: AdminStub, given: argparse.Namespace) -> Shown:
     names = [name for name in (*QUOTAS, *NUMBERS, "rate") if hasattr(given, name)]
     if not names:
         raise ConfigError("limit set needs a limit to set, such as --units 1000000 --per month")

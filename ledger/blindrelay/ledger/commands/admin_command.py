@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from blindrelay.admin.v1.admin_pb2_grpc import AdminServiceAsyncStub
-from blindrelay.ledger.admin_channel import admin_stub
+from blindrelay.ledger.admin_channel import AdminStub, admin_stub
 from blindrelay.ledger.config import read_ledger_config
 
 Subcommands = Any
@@ -28,14 +27,16 @@ class Shown:
     exit_code: int = 0
 
 
-Run = Callable[[AdminServiceAsyncStub, argparse.Namespace], Awaitable[Shown]]
+Run = Callable[[AdminStub, argparse.Namespace], Awaitable[Shown]]
 """Makes the calls and returns what they showed."""
 
 
 def add_command(commands: Subcommands, name: str, summary: str, run: Run) -> argparse.ArgumentParser:
     """Adds a command that calls the admin service. The caller adds its own arguments to the result."""
     command: argparse.ArgumentParser = commands.add_parser(name, help=summary)
-    command.add_argument("--config", required=True, type=Path, metavar="FILE", help="the ledger's ledger.toml")
+    command.add_argument(
+        "--config", required=True, type=Path, metavar="FILE", help="the ledger's ledger.toml"
+    )
     command.add_argument("--json", action="store_true", help="print one JSON object")
 
     async def call(arguments: argparse.Namespace) -> Shown:

@@ -13,7 +13,7 @@ from blindrelay.admin.v1.admin_pb2 import (
     RevokeVoucherRequest,
     Voucher,
 )
-from blindrelay.admin.v1.admin_pb2_grpc import AdminServiceAsyncStub
+from blindrelay.ledger.admin_channel import AdminStub
 from blindrelay.ledger.commands.accounts import account_fields, account_line
 from blindrelay.ledger.commands.admin_command import Shown, Subcommands, add_command, add_group
 from blindrelay.ledger.commands.arguments import amount, count, day, expiry, signed_amount
@@ -56,7 +56,7 @@ def voucher_fields(voucher: Voucher) -> dict[str, Any]:
     }
 
 
-async def _credit(stub: AdminServiceAsyncStub, given: argparse.Namespace) -> Shown:
+async def _credit(stub: AdminStub, given: argparse.Namespace) -> Shown:
     request = AddCreditRequest(account=given.account, units=given.units, reference=given.reference)
     response = await stub.AddCredit(request)
     fields = {**account_fields(response.account), "repeated": response.repeated_reference}
@@ -64,7 +64,7 @@ async def _credit(stub: AdminServiceAsyncStub, given: argparse.Namespace) -> Sho
     return Shown(fields, [account_line(response.account), *note])
 
 
-async def _add(stub: AdminServiceAsyncStub, given: argparse.Namespace) -> Shown:
+async def _add(stub: AdminStub, given: argparse.Namespace) -> Shown:
     request = AddVouchersRequest(
         units=given.units, count=given.count, expires_at=given.expires, reference=given.reference
     )
@@ -76,7 +76,7 @@ async def _add(stub: AdminServiceAsyncStub, given: argparse.Namespace) -> Shown:
     return Shown({"vouchers": vouchers}, made.codes)
 
 
-async def _list(stub: AdminServiceAsyncStub, _: argparse.Namespace) -> Shown:
+async def _list(stub: AdminStub, _: argparse.Namespace) -> Shown:
     vouchers: list[Voucher] = []
     while True:
         after = vouchers[-1].id if vouchers else ""
@@ -88,12 +88,12 @@ async def _list(stub: AdminServiceAsyncStub, _: argparse.Namespace) -> Shown:
     return Shown({"vouchers": [voucher_fields(each) for each in vouchers]}, lines)
 
 
-async def _revoke(stub: AdminServiceAsyncStub, given: argparse.Namespace) -> Shown:
+async def _revoke(stub: AdminStub, given: argparse.Namespace) -> Shown:
     voucher = (await stub.RevokeVoucher(RevokeVoucherRequest(id=given.id))).voucher
     return Shown(voucher_fields(voucher), [f"{voucher.id} is revoked"])
 
 
-async def _redeem(stub: AdminServiceAsyncStub, given: argparse.Namespace) -> Shown:
+async def _redeem(stub: AdminStub, given: argparse.Namespace) -> Shown:
     response = await stub.RedeemVoucher(RedeemVoucherRequest(account=given.account, code=given.code))
     fields = {**account_fields(response.account), "units": response.units}
     return Shown(fields, [account_line(response.account)])

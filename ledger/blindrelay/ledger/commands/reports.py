@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
 from blindrelay.admin.v1.admin_pb2 import CheckRequest, CreditLine, ExportRequest, GetStatementRequest
-from blindrelay.admin.v1.admin_pb2_grpc import AdminServiceAsyncStub
+from blindrelay.ledger.admin_channel import AdminStub
 from blindrelay.ledger.commands.admin_command import Shown, Subcommands, add_command
 from blindrelay.ledger.commands.arguments import minute, month
 from blindrelay.serving import ConfigError
@@ -54,10 +54,10 @@ def _credit_fields(line: CreditLine) -> dict[str, Any]:
     return {"at": line.at, "units": line.units, "reference": line.reference}
 
 
-async def _statement(stub: AdminServiceAsyncStub, given: argparse.Namespace) -> Shown:
+async def _statement(stub: AdminStub, given: argparse.Namespace) -> Shown:
     sums: dict[str, int] = {}
     lines: list[dict[str, Any]] = []
-    credits: list[dict[str, Any]] = []
+    credited: list[dict[str, Any]] = []
     async for page in stub.GetStatement(GetStatementRequest(account=given.account, month=given.month)):
         sums = sums or {
             "balance": page.balance,
@@ -65,24 +65,25 @@ async def _statement(stub: AdminServiceAsyncStub, given: argparse.Namespace) -> 
             "overdraft_bound": page.overdraft_bound,
         }
         lines += map(line_fields, page.lines)
-        credits += map(_credit_fields, page.credits)
+        credited += map(_credit_fields, page.credits)
     return Shown(
-        {"account": given.account, **sums, "lines": lines, "credits": credits},
-        _statement_lines(sums, lines, credits),
+        {"account": given.account, **sums, "lines": lines, "credits": credited},
+        _statement_lines(sums, lines, credited),
     )
 
 
 def _statement_lines(
-    sums: dict[str, int], lines: list[dict[str, Any]], credits: list[dict[str, Any]]
+    sums: dict[str, int], lines: list[dict[str, Any]], credited: list[dict[str, Any]]
 ) -> Iterator[str]:
     yield "  ".join(f"{name.replace('_', ' ')} {units:,}" for name, units in sums.items())
-    for line in credits:
+    for line in credited:
         yield f"{minute(line['at'])}  {line['units']:>12,}  credit  {line['reference']}"
     for line in lines:
-        yield f"{minute(line['at'])}  {-line['units']:>12,}  {line['state']}  {line['exchange'][:16]}  {line['token']}"
+        about = f"{line['state']}  {line['exchange'][:16]}  {line['token']}"
+        yield f"{minute(line['at'])}  {-line['units']:>12,}  {about}"
 
 
-async def _check(stub: AdminServiceAsyncStub, _: argparse.Namespace) -> Shown:
+async def _check(stub: AdminStub, _: argparse.Namespace) -> Shown:
     found = await stub.Check(CheckRequest())
     fields: dict[str, Any] = {
         "balanced": found.balanced,
@@ -97,7 +98,7 @@ async def _check(stub: AdminServiceAsyncStub, _: argparse.Namespace) -> Shown:
     return Shown(fields, lines, exit_code=0 if found.balanced else 1)
 
 
-async def _export(stub: AdminServiceAsyncStub, given: argparse.Namespace) -> Shown:
+async def _export(stub: AdminStub, given: argparse.Namespace) -> Shown:
     """Prints while it reads: a year may not fit into memory."""
     found = _exported(stub, given.month)
     if given.csv:
@@ -108,11 +109,13 @@ async def _export(stub: AdminServiceAsyncStub, given: argparse.Namespace) -> Sho
         await _print_json(found)
     else:
         async for line in found:
-            _write(f"{line['account']}\t{minute(line['at'])}\t{line['state']}\t{line['units']}\t{line['exchange']}\n")
+            _write(
+                f"{line['account']}\t{minute(line['at'])}\t{line['state']}\t{line['units']}\t{line['exchange']}\n"
+            )
     return Shown(None, [])
 
 
-async def _exported(stub: AdminServiceAsyncStub, wanted: str) -> AsyncIterator[dict[str, Any]]:
+async def _exported(stub: AdminStub, wanted: str) -> AsyncIterator[dict[str, Any]]:
     async for page in stub.Export(ExportRequest(month=wanted)):
         for each in page.lines:
             yield {"account": each.account, **line_fields(each.line)}

@@ -13,7 +13,7 @@ from blindrelay.admin.v1.admin_pb2 import (
     Scope,
     Token,
 )
-from blindrelay.admin.v1.admin_pb2_grpc import AdminServiceAsyncStub
+from blindrelay.ledger.admin_channel import AdminStub
 from blindrelay.ledger.commands.admin_command import Shown, Subcommands, add_command, add_group
 from blindrelay.ledger.commands.arguments import day, expiry
 
@@ -55,26 +55,24 @@ def token_fields(token: Token) -> dict[str, Any]:
     }
 
 
-async def _issue(stub: AdminServiceAsyncStub, given: argparse.Namespace) -> Shown:
+async def _issue(stub: AdminStub, given: argparse.Namespace) -> Shown:
     scope = Scope(bridges=given.bridge, classes=vars(given)["class"], addresses=given.address)
-    request = IssueTokenRequest(
-        account=given.account, name=given.name, expires_at=given.expires, scope=scope
-    )
+    request = IssueTokenRequest(account=given.account, name=given.name, expires_at=given.expires, scope=scope)
     made = await stub.IssueToken(request)
     return Shown({"token": made.token, **token_fields(made.issued)}, [made.token])
 
 
-async def _rotate(stub: AdminServiceAsyncStub, given: argparse.Namespace) -> Shown:
+async def _rotate(stub: AdminStub, given: argparse.Namespace) -> Shown:
     made = await stub.RotateToken(RotateTokenRequest(id=given.id))
     return Shown({"token": made.token, **token_fields(made.issued)}, [made.token])
 
 
-async def _revoke(stub: AdminServiceAsyncStub, given: argparse.Namespace) -> Shown:
+async def _revoke(stub: AdminStub, given: argparse.Namespace) -> Shown:
     token = (await stub.RevokeToken(RevokeTokenRequest(id=given.id))).token
     return Shown(token_fields(token), [f"{token.id} is revoked"])
 
 
-async def _list(stub: AdminServiceAsyncStub, given: argparse.Namespace) -> Shown:
+async def _list(stub: AdminStub, given: argparse.Namespace) -> Shown:
     tokens = (await stub.GetAccount(GetAccountRequest(account=given.account))).tokens
     lines = [f"{each.id}\t{each.name}\t{_state(each)}\tlast used {day(each.last_used)}" for each in tokens]
     return Shown({"tokens": [token_fields(each) for each in tokens]}, lines)
