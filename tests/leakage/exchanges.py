@@ -11,8 +11,9 @@ from typing import Any, cast
 import grpc
 
 from blindrelay.provider_bridge import AuditLog, presets
+from blindrelay.provider_bridge.aggregate.router import Router
 from blindrelay.provider_bridge.clock import Clock
-from blindrelay.provider_bridge.credentials import Credential
+from blindrelay.provider_bridge.credentials import Credential, Secret
 from blindrelay.provider_bridge.errors import ProviderError
 from blindrelay.provider_bridge.exchange import Exchange, Runtime
 from blindrelay.provider_bridge.exchange_opener import ClaimedExchange
@@ -175,14 +176,14 @@ def exchange_of(answer: Answer, profile: ShapingProfile.ValueType, **request: An
 async def _exchange(answer: Answer, head: RequestHead, body: bytes) -> Seen:
     claimed, relay = _claimed(head, body)
     providers = _providers()
+    checker = Checker(providers)
     runtime = Runtime(
-        providers=providers,
-        transport=cast(Any, _Transport(answer)),
+        router=Router(providers, None, cast(Any, _Transport(answer)), checker),
         clock=Clock(),
         log=AuditLog(lambda _: None),
         budget=RequestBudget(Quota(1_000_000)),
         max_request=1_000_000,
-        checker=Checker(providers),
+        checker=checker,
     )
     await Exchange(runtime, claimed, cast(Any, relay), b"peer").run()
     return relay.seen
@@ -220,7 +221,7 @@ def _providers() -> tuple[Provider, ...]:
         name="openai",
         origin=origin,
         target=origin,
-        credential=Credential(known.credential.header, lambda: known.credential.value(b"sk-test")),
+        credential=Credential(known.credential, Secret(lambda: b"sk-test")),
         injected=known.injected,
         brought=known.brought,
         stateless=known.stateless,

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import grpc
 
+from blindrelay.provider_bridge.aggregate.router import Router
 from blindrelay.provider_bridge.audit_log import AuditLog, Event
 from blindrelay.provider_bridge.claims import CAPACITY, ClaimMemory
 from blindrelay.provider_bridge.clock import Clock, ClockWatch
@@ -76,6 +77,10 @@ class Bridge:
             on_change=lambda: self.log.note(Event.KEYS_CHANGED),
         )
         self._claims = ClaimMemory(self._clock, Quota(CAPACITY, peers.count))
+        self._checker = Checker(config.providers)
+        self._transport = ProviderTransport(
+            config.providers, lambda _: self.log.note(Event.PROVIDER_FILES_UNUSABLE)
+        )
         self._runtime = self._new_runtime(peers)
         self._service = ExchangeService(
             self._keys,
@@ -89,15 +94,12 @@ class Bridge:
     def _new_runtime(self, peers: Peers) -> Runtime:
         config = self._config
         return Runtime(
-            providers=config.providers,
-            transport=ProviderTransport(
-                config.providers, lambda _: self.log.note(Event.PROVIDER_FILES_UNUSABLE)
-            ),
+            router=Router(config.providers, config.aggregate, self._transport, self._checker),
             clock=self._clock,
             log=self.log,
             budget=RequestBudget(Quota(config.max_buffered, peers.count, least=config.max_request)),
             max_request=config.max_request,
-            checker=Checker(config.providers),
+            checker=self._checker,
         )
 
     async def serve(self, on_ready: Callable[[Address], None]) -> None:
@@ -153,8 +155,8 @@ class Bridge:
             ):
                 yield server, address
         finally:
-            await self._runtime.checker.aclose()
-            await self._runtime.transport.aclose()
+            await self._checker.aclose()
+            await self._transport.aclose()
 
     async def begin_to_drain(self) -> None:
         """Lets running exchanges finish; those that still run shortly before the end are given up."""
