@@ -17,12 +17,14 @@ OPTIONS: Final = (
     "ca",
     "proxy",
     "credentials",
+    "keys",
     "deadline",
     "first_byte",
     "idle",
     "history",
     "headers",
     "cache_salt",
+    "provider",
     "shape",
 )
 

@@ -21,6 +21,7 @@ from blindrelay.client.relay_connection import RelayConnection
 from blindrelay.client.relay_view import Observer, RelayView
 from blindrelay.client.request_head import request_head, tunnel_head
 from blindrelay.client.sealed_stream import SealedStream
+from blindrelay.client.store_false import salt_for_head
 from blindrelay.client.timeouts import Timeouts
 from blindrelay.client.tunnel import SealedTunnel
 from blindrelay.sealing import ClientExchange, SealingError, encapsulate
@@ -64,7 +65,8 @@ class Sender:
 
         A body in memory may be sealed a second time (see _attempts()).
         """
-        head = request_head(request, self.config)
+        salt = salt_for_head(request, self.config, body)
+        head = request_head(request, self.config, salt)
         times = 2 if isinstance(body, bytes) else 1
         return await self._attempts(request, lambda stream: exchange(stream, head, body), times)
 

@@ -188,6 +188,7 @@ class Exchange:
             self._pacer = self._paced(shape)
         elif shape is not None:
             self._grid = Grid(shape.grid)
+            self._claimed.response.shape(shape)
         return body
 
     def _paced(self, shape: CellShape) -> Pacer:
@@ -212,16 +213,11 @@ class Exchange:
         async with aclosing(await made) as response:
             started(response)
             if call.shape is None or not response.is_event_stream:
-                await self._send_whole(call, response)
+                await send_response(response, self._claimed.response, self._send, self._grid)
                 return
             self._pacer = self._paced(call.shape)
             await self._pacer.run(CellSource(lambda: response).fill)
         await self._finish(self._pacer)
-
-    async def _send_whole(self, call: PlannedCall, response: ProviderResponse) -> None:
-        if call.shape is not None:
-            self._claimed.response.shape(call.shape)
-        await send_response(response, self._claimed.response, self._send, self._grid)
 
     async def _finish(self, pacer: Pacer) -> None:
         """Sends the cells after the end: the client has the response, so its time is not limited any more."""

@@ -9,6 +9,10 @@ from pathlib import Path
 
 Option = str | int | bool
 
+Models = Mapping[str, str | Sequence[str]]
+"""What the bridge serves at one address: for each public name "PROVIDER/MODEL", or several in the order in
+which they are tried. "anthropic/*" is a wildcard."""
+
 
 @dataclass(frozen=True)
 class MappedProvider:
@@ -39,11 +43,17 @@ class MappedProvider:
 
 
 def write_bridge_config(
-    path: Path, listen: str, providers: Sequence[MappedProvider], options: Mapping[str, Option]
+    path: Path,
+    listen: str,
+    providers: Sequence[MappedProvider],
+    options: Mapping[str, Option],
+    models: Models | None = None,
 ) -> None:
     """Writes bridge.toml. Bridges whose files are in one folder share its identity key."""
     top = _lines({"listen": listen, "identity_key": "identity.key", **options})
-    path.write_text("\n".join([*top, *(provider.toml() for provider in providers), ""]))
+    entries = [_model(name, targets) for name, targets in (models or {}).items()]
+    aggregate = ["[aggregate]"] if entries else []
+    path.write_text("\n".join([*top, *(provider.toml() for provider in providers), *aggregate, *entries, ""]))
 
 
 def write_relay_config(
@@ -59,6 +69,15 @@ def write_relay_config(
     for address in replicas:
         lines += ["[[replica]]", *_lines({"address": address, **pin})]
     path.write_text("\n".join([*lines, ""]))
+
+
+def _model(name: str, targets: str | Sequence[str]) -> str:
+    lines = ["[[model]]", f"name = {json.dumps(name)}", "targets = ["]
+    for priority, target in enumerate([targets] if isinstance(targets, str) else targets):
+        provider, _, model = target.partition("/")
+        fields = _lines({"provider": provider, "model": model, "priority": priority})
+        lines.append(f"    {{ {', '.join(fields)} }},")
+    return "\n".join([*lines, "]"])
 
 
 def _lines(values: Mapping[str, Option]) -> list[str]:
