@@ -9,6 +9,7 @@ from typing import Any, Final, NoReturn
 import grpc
 from google.protobuf.message import DecodeError
 
+from blindrelay.client.bill import Bill
 from blindrelay.client.errors import (
     AlteredResponseError,
     BridgeError,
@@ -44,6 +45,7 @@ class SealedStream:
         key: the key that the request is sealed to.
         request: the sealer, whose records write() and finish() send.
         ended: whether the response is complete.
+        bill: what the exchange costs.
         at_response_end: is called once the response has ended; by default, the request is half-closed.
     """
 
@@ -54,9 +56,11 @@ class SealedStream:
         key: VerifiedKey,
         sealed: ClientExchange,
         timeouts: Timeouts,
+        bill: Bill,
         view: RelayView | None = None,
     ) -> None:
         self.key = key
+        self.bill = bill
         self.request = sealed.request
         self.at_response_end: Callable[[], Awaitable[None]] | None = None
         self._response = sealed.response
@@ -132,6 +136,7 @@ class SealedStream:
         self._begun = True
         if self.ended:
             self._leave_to_end()
+            self.bill.take(part.error if part.HasField("error") else part.tail)
         if part.HasField("error"):
             raise BridgeError(part.error)
         return part
@@ -142,6 +147,7 @@ class SealedStream:
             self._close()
 
     def _begin(self, only_message: bytes | None) -> None:
+        self.bill.begin()
         self._call = self._begin_call(only_message)
         # Iterating, not call.read(): that forgets what has arrived once a write has failed.
         self._messages = aiter(self._call)
@@ -204,6 +210,7 @@ class SealedStream:
         relay = relay_error(*await self._status.status(error))
         self._close()
         if not self._begun:
+            self.bill.refuse(relay.status)
             raise relay from None
         raise CutResponseError(f"the response was cut before its end: {relay}") from None
 
