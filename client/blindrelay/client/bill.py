@@ -35,10 +35,10 @@ class Bill:
         envelope: bytes,
         journal: BillJournal | None = None,
         delegation: SignedDelegation | None = None,
-        coin: int = 0,
+        coin: bytes = b"",
     ) -> None:
         """`journal` keeps the bill, and with it what proves it: the replica's delegation and the exchange's
-        rounding coin, below 2^64."""
+        rounding coin (8 bytes)."""
         self.envelope = envelope
         self.receipt: Receipt | None = None
         self.statement: Statement | None = None

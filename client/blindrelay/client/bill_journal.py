@@ -1,7 +1,7 @@
 """The file in which a client keeps its bills: which exchanges it sent, and what each cost.
 
 It is a JSON text sequence (RFC 7464). Each record is written at once, so that several processes may share the
-file, and a reader passes over a record that a crash has cut. The oldest half of the file goes when it is full.
+file, and a reader passes over a record that a crash has cut. A full file replaces the one before it.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ class KeptReceipt:
         signed: the receipt.
         delegation: of the key that signed it; None if it is not known.
         statement: exact Statement bytes; empty for a receipt that only the relay had.
-        coin: the exchange's rounding coin, below 2^64.
+        coin: the exchange's rounding coin, 8 bytes, with a statement.
     """
 
     signed: SignedReceipt
     delegation: SignedDelegation | None = None
     statement: bytes = b""
-    coin: int = 0
+    coin: bytes = b""
 
 
 @dataclass
@@ -199,7 +199,7 @@ def _receipt_record(kept: KeptReceipt) -> dict[str, Any]:
         record["delegation"] = _text(kept.delegation.delegation)
         record["delegation_signature"] = _text(kept.delegation.signature)
     if kept.statement:
-        record |= {"statement": _text(kept.statement), "coin": str(kept.coin)}
+        record |= {"statement": _text(kept.statement), "coin": _text(kept.coin)}
     return record
 
 
@@ -210,11 +210,11 @@ def _kept_receipt(record: Mapping[str, str]) -> KeptReceipt:
         SignedReceipt(receipt=field_of["receipt"], signature=field_of["signature"]),
         delegation if delegation.delegation else None,
         field_of["statement"],
-        int(record.get("coin", "0")),
+        field_of["coin"],
     )
 
 
-_RECEIPT_FIELDS: Final = ("receipt", "signature", "delegation", "delegation_signature", "statement")
+_RECEIPT_FIELDS: Final = ("receipt", "signature", "delegation", "delegation_signature", "statement", "coin")
 
 _warned_of: set[str] = set()
 """A process warns of each fault once."""
