@@ -165,6 +165,17 @@ class RelayConnection:
         self._calls.add(call)
         return call
 
+    @property
+    def grpc(self) -> grpc.aio.Channel:
+        """The channel, for calls that are not exchanges."""
+        self._require_open()
+        return self._channel.grpc
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What shows the relay the token."""
+        return self._metadata
+
     async def directories(self) -> bytes:
         """The relay's GetKeyDirectoryResponse, unverified bytes. Raises RelayError."""
         self._require_open()
