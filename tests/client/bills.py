@@ -65,7 +65,7 @@ class BillingBridge:
 
     def envelope(self, number: int = 1, **changes: Any) -> bytes:
         """Exact bytes of the envelope of an exchange."""
-        values = {
+        values: dict[str, Any] = {
             "version": 1,
             "exchange_id": number.to_bytes(16, "big"),
             "identity": self.identity.public_key,
@@ -77,7 +77,7 @@ class BillingBridge:
 
     def statement(self, output: int = 10, **changes: Any) -> Statement:
         """Two units for each token."""
-        values = {
+        values: dict[str, Any] = {
             "salt": bytes(32),
             "provider": "openai",
             "model": "gpt-5.5",
@@ -93,7 +93,7 @@ class BillingBridge:
         """A receipt of 20 units, with its statement."""
         statement = statement or self.statement()
         encoded = statement.SerializeToString(deterministic=True)
-        values = {
+        values: dict[str, Any] = {
             "version": 1,
             "identity": self.identity.public_key,
             "envelope_hash": hashlib.sha256(envelope).digest(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import signal
@@ -42,8 +43,6 @@ def journal(path: Path) -> BillJournal:
 
 
 def name(envelope: bytes) -> bytes:
-    import hashlib
-
     return hashlib.sha256(envelope).digest()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Final, TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -35,7 +36,7 @@ class Bill:
         envelope: bytes,
         journal: BillJournal | None = None,
         delegation: SignedDelegation | None = None,
-        coin: bytes = b"",
+        coin: Callable[[], bytes] = bytes,
     ) -> None:
         """`journal` keeps the bill, and with it what proves it: the replica's delegation and the exchange's
         rounding coin (8 bytes)."""
@@ -71,7 +72,8 @@ class Bill:
         if not end.HasField("receipt"):
             return
         if self._journal is not None:
-            kept = KeptReceipt(end.receipt, self._delegation, end.statement, self._coin)
+            coin = self._coin() if end.statement else b""
+            kept = KeptReceipt(end.receipt, self._delegation, end.statement, coin)
             self._journal.ended(self.envelope_hash, kept)
         self.receipt = parsed(Receipt, end.receipt.receipt)
         self.statement = parsed(Statement, end.statement) if end.statement else None

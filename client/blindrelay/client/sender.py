@@ -153,16 +153,17 @@ class Sender:
             sealed = _sealed_to(key, envelope)
             deadline = client_deadline(self.config.deadline_class)
             begin = partial(relay.exchange, (METADATA_KEY, envelope), deadline)
-            bill = self._bill(key, envelope)
+            bill = self._bill(key, envelope, sealed)
             return SealedStream(relay, begin, key, sealed, timeouts, bill, self._observed(envelope))
         except BaseException:
             relay.leave()
             raise
 
-    def _bill(self, key: VerifiedKey, envelope: bytes) -> Bill:
+    def _bill(self, key: VerifiedKey, envelope: bytes, sealed: ClientExchange) -> Bill:
         """It is kept if the bridge charges."""
-        journal = self.journal if key.price_table_hash else None
-        return Bill(envelope, journal, self.keys.delegation_of(key))
+        if not key.price_table_hash:
+            return Bill(envelope)
+        return Bill(envelope, self.journal, self.keys.delegation_of(key), sealed.rounding_coin)
 
     def _observed(self, envelope: bytes) -> RelayView | None:
         if self.observer is None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from blindrelay.client.bill_journal import KeptReceipt
+from blindrelay.client.bill_journal import KeptExchange, KeptReceipt
 from blindrelay.client.commands.bill.comparison import SETTLING_SECONDS, Comparison, Kind, compare
 from blindrelay.trust import sign_receipt
-from blindrelay.v1.accounts_pb2 import LineState
+from blindrelay.v1.accounts_pb2 import LineState, StatementLine
 from blindrelay.v1.receipts_pb2 import Basis, Count, Measure, Receipt, SignedReceipt
 
 from ..bills import KEY, MONTH, NOW, RELAY, BillingBridge, account, exchange, line
@@ -18,26 +19,30 @@ from ..bills import KEY, MONTH, NOW, RELAY, BillingBridge, account, exchange, li
 BRIDGE, STRANGER = BillingBridge(), BillingBridge(seed=5)
 ENVELOPE, OTHER = BRIDGE.envelope(1), BRIDGE.envelope(2)
 RECEIPT = BRIDGE.receipt(ENVELOPE)
+TWIN = BRIDGE.receipt(ENVELOPE, replica_id=bytes(range(16)))
 DEARER = BRIDGE.receipt(ENVELOPE, units=50)
 
 Case = Callable[[], Comparison]
 
 
 def compared(
-    *lines: object, kept: list[object] | None = None, charged: int | None = None, now: int = NOW
+    *lines: StatementLine,
+    kept: Sequence[KeptExchange] | None = None,
+    charged: int | None = None,
+    now: int = NOW,
 ) -> Comparison:
     """By default, the client keeps one exchange with its receipt."""
     exchanges = [exchange(ENVELOPE, RECEIPT)] if kept is None else kept
-    return compare(account(*lines, charged=charged), BRIDGE.kept(*exchanges), MONTH, now)  # type: ignore[arg-type]
+    return compare(account(*lines, charged=charged), BRIDGE.kept(*exchanges), MONTH, now)
 
 
 def kinds(result: Comparison) -> list[Kind]:
     return [each.kind for each in result.differences]
 
 
-def stated(**changes: object) -> KeptReceipt:
+def stated(**changes: Any) -> KeptReceipt:
     """A receipt of 20 units, for a statement that says something else."""
-    return BRIDGE.receipt(ENVELOPE, BRIDGE.statement(**changes))  # type: ignore[arg-type]
+    return BRIDGE.receipt(ENVELOPE, BRIDGE.statement(**changes))
 
 
 def unsigned(receipt: KeptReceipt) -> KeptReceipt:
@@ -50,7 +55,8 @@ def test_an_honest_statement_has_no_difference() -> None:
 
 
 def test_lines_of_no_units_are_no_difference() -> None:
-    receipt = BRIDGE.receipt(ENVELOPE, BRIDGE.statement(0), units=0, basis=Basis.BASIS_NOT_STARTED)
+    signed = BRIDGE.receipt(ENVELOPE, units=0, basis=Basis.BASIS_NOT_STARTED, statement_hash=b"")
+    receipt = replace(signed, statement=b"", coin=b"")
     assert compared(line(ENVELOPE, receipt), kept=[exchange(ENVELOPE, receipt)]).differences == []
     voided = line(ENVELOPE, None, state=LineState.LINE_STATE_VOIDED)
     assert compared(voided, kept=[exchange(ENVELOPE)]).differences == []
@@ -68,8 +74,12 @@ def test_lines_of_no_units_are_no_difference() -> None:
         (lambda: compared(line(ENVELOPE, RECEIPT), charged=21), Kind.WRONG_SUM),
         (lambda: compared(line(ENVELOPE, RECEIPT), line(OTHER, BRIDGE.receipt(OTHER))), Kind.NOT_SENT),
         (
-            lambda: compared(line(ENVELOPE, RECEIPT), kept=[exchange(ENVELOPE, RECEIPT, DEARER)]),
+            lambda: compared(line(ENVELOPE, RECEIPT), kept=[exchange(ENVELOPE, RECEIPT, TWIN)]),
             Kind.TWO_RECEIPTS,
+        ),
+        (
+            lambda: compared(kept=[exchange(ENVELOPE, unsigned(RECEIPT))]),
+            Kind.BAD_RECEIPT,
         ),
         (
             lambda: compared(line(ENVELOPE, RECEIPT), kept=[exchange(ENVELOPE, refusal="limit_units")]),
@@ -93,6 +103,7 @@ def test_lines_of_no_units_are_no_difference() -> None:
         "sum",
         "not sent",
         "two from the bridge",
+        "unsigned by the bridge",
         "refused and charged",
         "not listed",
         "voided in spite of a receipt",
@@ -113,13 +124,14 @@ def test_units_above_what_the_envelope_allows() -> None:
 @pytest.mark.parametrize(
     ("receipt", "says"),
     [
-        (stated(cost=21_000_000), "the counts cost 20,000,000 millionths"),
-        (stated(row=1), "row 1 of the price table does not apply to gpt-5.5"),
-        (stated(model="claude"), "row 0 of the price table does not apply to claude"),
-        (stated(counts=[Count(measure=Measure.MEASURE_OUTPUT, amount=11)]), "the counts cost 22,000,000"),
-        (BRIDGE.receipt(ENVELOPE, units=50), "it costs 20 units, not 50"),
-        (replace(RECEIPT, statement=RECEIPT.statement + b"\x22\x00"), "for another statement"),
-        (BRIDGE.receipt(ENVELOPE, price_table_hash=bytes(32)), "no price table"),
+        (stated(cost=21_000_000), "its counts come to 20000000"),
+        (stated(row=1), "another row for openai, gpt-5.5"),
+        (stated(model="claude"), "another row for openai, claude"),
+        (stated(counts=[Count(measure=Measure.MEASURE_OUTPUT, amount=11)]), "its counts come to 22000000"),
+        (BRIDGE.receipt(ENVELOPE, units=50), "its statement comes to 20"),
+        (replace(RECEIPT, statement=RECEIPT.statement + b"\x22\x00"), "not the one that the receipt names"),
+        (BRIDGE.receipt(ENVELOPE, price_table_hash=bytes(32)), "does not have the bridge's price table"),
+        (BRIDGE.receipt(ENVELOPE, BRIDGE.statement(9, cost=19_000_000)), "its counts come to 18000000"),
     ],
 )
 def test_statement_that_does_not_lead_to_the_receipt(receipt: KeptReceipt, says: str) -> None:
@@ -181,8 +193,8 @@ def test_a_refusal_by_the_bridge_may_be_charged() -> None:
 
 
 def test_a_receipt_that_is_no_message_is_a_difference() -> None:
-    broken = replace(RECEIPT, signed=SignedReceipt(receipt=b"\xff", signature=bytes(64)))
-    foreign = line(OTHER, RECEIPT, receipt=broken.signed)
+    foreign = line(OTHER, BRIDGE.receipt(OTHER))
+    foreign.receipt.receipt = b"\xff"
     assert kinds(compared(line(ENVELOPE, RECEIPT), foreign)) == [Kind.BAD_RECEIPT, Kind.NOT_SENT]
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from blindrelay.client.account import AccountStatement
 from blindrelay.client.bill_journal import KeptExchange, KeptReceipt
-from blindrelay.client.commands.bill.proofs import Proof, relayed, verified_receipt
+from blindrelay.client.commands.bill.proofs import Proof, receipt_fault, relayed, verified_receipt
 from blindrelay.client.commands.bill.statement_check import statement_fault
 from blindrelay.trust import TrustError, check_receipt
 from blindrelay.v1.accounts_pb2 import LineState, StatementLine
@@ -196,8 +196,8 @@ def _compare_own(statement: AccountStatement, kept: Kept, now: int, result: Comp
             continue
         receipt = Receipt.FromString(receipts[0].signed.receipt)
         result.units += receipt.units
-        result.differences += _own_differences(name, exchange, kept)
         line = lines.get(name)
+        result.differences += _own_differences(name, exchange, line, kept)
         if receipt.units and (line is None or line.state != LineState.LINE_STATE_POSTED):
             result.settling += 1
             if now > receipt.ended_at + SETTLING_SECONDS:
@@ -205,11 +205,16 @@ def _compare_own(statement: AccountStatement, kept: Kept, now: int, result: Comp
                 result.differences.append(Difference(Kind.NOT_CHARGED, name, text, Proof.of(exchange, line)))
 
 
-def _own_differences(name: bytes, exchange: KeptExchange, kept: Kept) -> Iterator[Difference]:
+def _own_differences(
+    name: bytes, exchange: KeptExchange, line: StatementLine | None, kept: Kept
+) -> Iterator[Difference]:
     if len(exchange.receipts) > 1:
         text = f"the bridge signed {len(exchange.receipts)} receipts for it"
         yield Difference(Kind.TWO_RECEIPTS, name, text, Proof.of(exchange))
     for receipt in exchange.receipts:
+        served_too = line is not None and receipt.signed == line.receipt  # and verified with the line
+        if not served_too and (fault := receipt_fault(receipt, exchange.envelope)):
+            yield Difference(Kind.BAD_RECEIPT, name, f"what the bridge sent: {fault}", Proof.of(exchange))
         if fault := statement_fault(receipt, exchange.envelope, kept.tables):
             yield Difference(Kind.WRONG_STATEMENT, name, fault, Proof.of(exchange))
 

@@ -8,7 +8,14 @@ from typing import Any
 
 from blindrelay.client.bill import parsed
 from blindrelay.client.bill_journal import KeptExchange, KeptReceipt
-from blindrelay.trust import MalformedBillError, SignedDelegation, bill_signer, verify_receipt
+from blindrelay.trust import (
+    MalformedBillError,
+    SignedDelegation,
+    TrustError,
+    bill_signer,
+    check_receipt,
+    verify_receipt,
+)
 from blindrelay.v1.accounts_pb2 import LineState, StatementLine
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.receipts_pb2 import Receipt
@@ -71,6 +78,18 @@ def verified_receipt(line: StatementLine, known: KeptExchange | None) -> Receipt
         raise MalformedBillError("a receipt is not a protobuf message")
     delegation = SignedDelegation(line.delegation, line.delegation_signature)
     return verify_receipt(line.receipt, bill_signer(delegation, identity))
+
+
+def receipt_fault(kept: KeptReceipt, envelope: bytes) -> str | None:
+    """Why a receipt that the bridge sent proves nothing; None if it does, or if its signer is not known."""
+    if kept.delegation is None:
+        return None
+    try:
+        signer = bill_signer(kept.delegation, Envelope.FromString(envelope).identity)
+        check_receipt(verify_receipt(kept.signed, signer), envelope)
+    except TrustError as error:
+        return str(error)
+    return None
 
 
 def _receipt_json(kept: KeptReceipt) -> dict[str, str]:
