@@ -9,6 +9,8 @@ import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -121,6 +123,22 @@ def test_the_file_is_bounded(path: Path, journal: BillJournal, monkeypatch: pyte
     assert kept == ENVELOPES[-len(kept) :]
     sizes = [each.stat().st_size for each in path.parent.iterdir()]
     assert 4_000 <= sum(sizes) <= 2 * 4_400
+
+
+def test_a_file_that_another_process_has_turned_over_stays(
+    path: Path, journal: BillJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def after_the_other_process(_: Path) -> Iterator[None]:
+        path.replace(path.with_name("journal.old"))
+        BillJournal(path, "relay.example:443").began(ENVELOPES[2])
+        yield
+
+    journal.began(ENVELOPES[0])
+    monkeypatch.setattr(bill_journal, "MAX_FILE_SIZE", path.stat().st_size)
+    monkeypatch.setattr(bill_journal, "locked", after_the_other_process)
+    journal.began(ENVELOPES[1])
+    assert [each.envelope for each in read_journal(path).values()] == ENVELOPES[:3]
 
 
 def test_processes_share_the_file(path: Path) -> None:

@@ -154,7 +154,7 @@ def _open(path: Path) -> int:
 
 
 def _turn_over(path: Path) -> None:
-    """Begins a new file. The full one takes the place of the older one."""
+    """Begins a new file. The full one replaces the older one."""
     with locked(path.with_name(path.name + ".lock")):
         if path.stat().st_size > MAX_FILE_SIZE:  # no other process has done it
             path.replace(_older(path))

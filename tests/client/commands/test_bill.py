@@ -167,8 +167,12 @@ def test_verify_finds_equivocation(run: Run, bridge: ChargingBridge) -> None:
     assert len({each["receipt"] for each in difference["proof"]["receipts"]}) == 2
 
 
-def test_verify_finds_a_switched_price_table(run: Run, bridge: ChargingBridge) -> None:
+@pytest.mark.parametrize("serves_any_table", [True, False])
+def test_verify_finds_a_switched_price_table(
+    run: Run, bridge: ChargingBridge, serves_any_table: bool
+) -> None:
     ask(bridge, 10)
+    bridge.serves_any_table = serves_any_table
     bridge.new_prices("1 µUSD")
     (difference,) = read(run, "verify", code=1)["differences"]
     assert difference["kind"] == "wrong_statement"
