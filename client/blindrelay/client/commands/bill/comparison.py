@@ -84,7 +84,7 @@ class Difference:
 
 @dataclass
 class Comparison:
-    """What came of comparing one month.
+    """The outcome of comparing one month.
 
     Attributes:
         month: "YYYY-MM".
