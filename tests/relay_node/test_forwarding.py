@@ -218,7 +218,10 @@ async def test_exchange_without_a_message_is_ended(
 
 
 CAUSE = "10.1.2.3:8490 said <class 'DecodeError'>"
+OF_ACCOUNTS = [each for each in OuterStatus if each.details.startswith(("lease_", "limit_", "not_in_scope"))]
 REPLACED = {
+    # A bridge knows nothing of accounts. Its lease_unknown would have the client send again.
+    **{status.value: OuterStatus.INTERNAL for status in OF_ACCOUNTS},
     # The bridge refuses the relay's token, not the client's.
     OuterStatus.UNAUTHENTICATED.value: OuterStatus.BRIDGE_UNAVAILABLE,
     (grpc.StatusCode.UNAVAILABLE, CAUSE): OuterStatus.BRIDGE_UNAVAILABLE,
