@@ -113,9 +113,12 @@ class BillingBridge:
         return Kept(by_hash, {self.table_hash: self.table}, RELAY, KEY)
 
 
-def exchange(envelope: bytes, *receipts: KeptReceipt, refusal: str = "") -> KeptExchange:
-    """An exchange as the client keeps it."""
-    return KeptExchange(envelope, RELAY, KEY, refusal, list(receipts))
+def exchange(
+    envelope: bytes, *receipts: KeptReceipt, refusal: str = "", prices: bytes | None = None
+) -> KeptExchange:
+    """An exchange as the client keeps it, which accepted the first bridge's prices."""
+    accepted = BillingBridge().table_hash if prices is None else prices
+    return KeptExchange(envelope, RELAY, KEY, accepted, refusal, list(receipts))
 
 
 def line(envelope: bytes, receipt: KeptReceipt | None, **changes: Any) -> StatementLine:

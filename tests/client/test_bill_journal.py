@@ -31,6 +31,7 @@ from .conftest import RELAY
 
 BRIDGE = BillingBridge()
 ENVELOPES = [BRIDGE.envelope(number) for number in range(400)]
+PRICES = BRIDGE.table_hash
 RECEIPT = BRIDGE.receipt(ENVELOPES[0])
 
 
@@ -50,24 +51,24 @@ def name(envelope: bytes) -> bytes:
 
 def test_what_is_kept_is_read(path: Path, journal: BillJournal) -> None:
     for envelope in ENVELOPES[:3]:
-        journal.began(envelope)
+        journal.began(envelope, PRICES)
     journal.ended(name(ENVELOPES[0]), RECEIPT)
     journal.refused(name(ENVELOPES[1]), "limit_units")
     key = key_name("brt_secret")
     assert list(read_journal(path).values()) == [
-        KeptExchange(ENVELOPES[0], "relay.example:443", key, receipts=[RECEIPT]),
-        KeptExchange(ENVELOPES[1], "relay.example:443", key, refusal="limit_units"),
-        KeptExchange(ENVELOPES[2], "relay.example:443", key),
+        KeptExchange(ENVELOPES[0], "relay.example:443", key, PRICES, receipts=[RECEIPT]),
+        KeptExchange(ENVELOPES[1], "relay.example:443", key, PRICES, refusal="limit_units"),
+        KeptExchange(ENVELOPES[2], "relay.example:443", key, PRICES),
     ]
 
 
 def test_the_token_is_not_kept(path: Path, journal: BillJournal) -> None:
-    journal.began(ENVELOPES[0])
+    journal.began(ENVELOPES[0], PRICES)
     assert b"brt_secret" not in path.read_bytes()
 
 
 def test_the_same_receipt_is_kept_once(path: Path, journal: BillJournal) -> None:
-    journal.began(ENVELOPES[0])
+    journal.began(ENVELOPES[0], PRICES)
     for receipt in (RECEIPT, RECEIPT, BRIDGE.receipt(ENVELOPES[0], units=50)):
         journal.ended(name(ENVELOPES[0]), receipt)
     (exchange,) = read_journal(path).values()
@@ -75,7 +76,7 @@ def test_the_same_receipt_is_kept_once(path: Path, journal: BillJournal) -> None
 
 
 def test_file_and_folder_are_private(path: Path, journal: BillJournal) -> None:
-    journal.began(ENVELOPES[0])
+    journal.began(ENVELOPES[0], PRICES)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
@@ -84,23 +85,23 @@ def test_a_link_is_not_followed(path: Path, journal: BillJournal, caplog: pytest
     path.parent.mkdir(parents=True)
     target = path.with_name("target")
     path.symlink_to(target)
-    journal.began(ENVELOPES[0])
+    journal.began(ENVELOPES[0], PRICES)
     assert not target.exists()
     assert "bills cannot be kept" in caplog.text
 
 
 @pytest.mark.parametrize("cut", [1, 10, 60])
 def test_a_record_that_a_crash_cut_is_passed_over(path: Path, journal: BillJournal, cut: int) -> None:
-    journal.began(ENVELOPES[0])
-    journal.began(ENVELOPES[1])
+    journal.began(ENVELOPES[0], PRICES)
+    journal.began(ENVELOPES[1], PRICES)
     os.truncate(path, path.stat().st_size - cut)
-    journal.began(ENVELOPES[2])
+    journal.began(ENVELOPES[2], PRICES)
     kept = [each.envelope for each in read_journal(path).values()]
     assert kept == [ENVELOPES[0], *([ENVELOPES[1]] if cut == 1 else []), ENVELOPES[2]]
 
 
 def test_records_of_another_version_are_passed_over(path: Path, journal: BillJournal) -> None:
-    journal.began(ENVELOPES[0])
+    journal.began(ENVELOPES[0], PRICES)
     with path.open("ab") as file:
         for record in (
             b"[]",
@@ -111,14 +112,14 @@ def test_records_of_another_version_are_passed_over(path: Path, journal: BillJou
             b"\xff",
         ):
             file.write(b"\x1e" + record + b"\n")
-    journal.began(ENVELOPES[1])
+    journal.began(ENVELOPES[1], PRICES)
     assert [each.envelope for each in read_journal(path).values()] == ENVELOPES[:2]
 
 
 def test_the_file_is_bounded(path: Path, journal: BillJournal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bill_journal, "MAX_FILE_SIZE", 4_000)
     for envelope in ENVELOPES:
-        journal.began(envelope)
+        journal.began(envelope, PRICES)
     kept = [each.envelope for each in read_journal(path).values()]
     assert kept == ENVELOPES[-len(kept) :]
     sizes = [each.stat().st_size for each in path.parent.iterdir()]
@@ -131,13 +132,13 @@ def test_a_file_that_another_process_has_turned_over_stays(
     @contextmanager
     def after_the_other_process(_: Path) -> Iterator[None]:
         path.replace(path.with_name("journal.old"))
-        BillJournal(path, "relay.example:443").began(ENVELOPES[2])
+        BillJournal(path, "relay.example:443").began(ENVELOPES[2], PRICES)
         yield
 
-    journal.began(ENVELOPES[0])
+    journal.began(ENVELOPES[0], PRICES)
     monkeypatch.setattr(bill_journal, "MAX_FILE_SIZE", path.stat().st_size)
     monkeypatch.setattr(bill_journal, "locked", after_the_other_process)
-    journal.began(ENVELOPES[1])
+    journal.began(ENVELOPES[1], PRICES)
     assert [each.envelope for each in read_journal(path).values()] == ENVELOPES[:3]
 
 
@@ -146,7 +147,7 @@ def test_processes_share_the_file(path: Path) -> None:
         "import sys; from pathlib import Path; from blindrelay.client import bill_journal as j;"
         "from tests.client.bills import BillingBridge as B; n = int(sys.argv[2]);"
         "j.MAX_FILE_SIZE = 20_000; journal = j.BillJournal(Path(sys.argv[1]), 'r:1');"
-        "[journal.began(B().envelope(n * 100 + each)) for each in range(40)]"
+        "[journal.began(B().envelope(n * 100 + each), bytes(32)) for each in range(40)]"
     )
     writers = [subprocess.Popen([sys.executable, "-c", code, str(path), str(number)]) for number in range(3)]
     assert [each.wait(60) for each in writers] == [0, 0, 0]
@@ -159,7 +160,7 @@ def test_a_killed_process_loses_nothing_that_it_wrote(path: Path) -> None:
         "import sys; from pathlib import Path; from blindrelay.client.bill_journal import BillJournal;"
         "from tests.client.bills import BillingBridge; journal = BillJournal(Path(sys.argv[1]), 'r:1');\n"
         "for number in range(10**6):\n"
-        "    journal.began(BillingBridge().envelope(number)); print(number, flush=True)"
+        "    journal.began(BillingBridge().envelope(number), bytes(32)); print(number, flush=True)"
     )
     writer = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)
     assert writer.stdout is not None
@@ -177,8 +178,8 @@ def test_a_disk_that_fails_is_reported_once(tmp_path: Path, caplog: pytest.LogCa
     blocked.write_bytes(b"")
     journal = BillJournal(blocked / "bills" / "journal", "relay.example:443")
     with caplog.at_level(logging.WARNING):
-        journal.began(ENVELOPES[0])
-        journal.began(ENVELOPES[1])
+        journal.began(ENVELOPES[0], PRICES)
+        journal.began(ENVELOPES[1], PRICES)
     assert caplog.text.count("bills cannot be kept") == 1
 
 
@@ -191,12 +192,12 @@ def test_option_and_folder(state: Path) -> None:
     assert open_journal(ConnectionConfig.from_string(f"{RELAY}&bills=off")) is None
     kept = open_journal(ConnectionConfig.from_string(f"{RELAY}&history=off"))
     assert kept is not None
-    kept.began(ENVELOPES[0])
+    kept.began(ENVELOPES[0], PRICES)
     assert len(read_journal(state / "bills" / "journal")) == 1
 
 
 def test_kept_receipts_need_no_statement(path: Path, journal: BillJournal) -> None:
-    journal.began(ENVELOPES[0])
+    journal.began(ENVELOPES[0], PRICES)
     bare = KeptReceipt(RECEIPT.signed)
     journal.ended(name(ENVELOPES[0]), bare)
     assert next(iter(read_journal(path).values())).receipts == [bare]

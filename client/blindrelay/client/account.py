@@ -76,9 +76,8 @@ class Account:
                     request, metadata=self._relay.metadata, timeout=_CALL_SECONDS
                 )
             except grpc.aio.AioRpcError as error:
-                if error.code() != grpc.StatusCode.NOT_FOUND:
-                    raise _account_error(error) from None
-            else:
+                raise _account_error(error) from None
+            if response.HasField("price_table"):
                 tables[table_hash] = response.price_table
         return tables
 

@@ -27,6 +27,7 @@ class Bill:
 
     Attributes:
         envelope: exact Envelope bytes.
+        price_table_hash: of the price table that the client accepted, 32 bytes; empty if the bridge has none.
         receipt: what was charged, in units; None before the end, and from a bridge that keeps no bills.
         statement: how the bridge counted it; None as for the receipt.
     """
@@ -34,6 +35,7 @@ class Bill:
     def __init__(
         self,
         envelope: bytes,
+        price_table_hash: bytes = b"",
         journal: BillJournal | None = None,
         delegation: SignedDelegation | None = None,
         coin: Callable[[], bytes] = bytes,
@@ -41,6 +43,7 @@ class Bill:
         """`journal` keeps the bill, and with it what proves it: the replica's delegation and the exchange's
         rounding coin (8 bytes)."""
         self.envelope = envelope
+        self.price_table_hash = price_table_hash
         self.receipt: Receipt | None = None
         self.statement: Statement | None = None
         self._journal = journal
@@ -60,7 +63,7 @@ class Bill:
     def begin(self) -> None:
         """Notes that the exchange is about to be sent."""
         if self._journal is not None:
-            self._journal.began(self.envelope)
+            self._journal.began(self.envelope, self.price_table_hash)
 
     def refuse(self, status: OuterStatus | None) -> None:
         """Notes the outer status that came in place of a response; None for a lost relay."""

@@ -59,6 +59,7 @@ class KeptExchange:
         envelope: exact Envelope bytes.
         relay: the relay's address, "host:port".
         key: names the access token: the first 8 hexadecimal digits of its SHA-256; "" for none.
+        price_table_hash: of the price table that the client accepted, 32 bytes.
         refusal: the outer status that came in place of a response; "" if there was none.
         receipts: all that came for it; a bridge signs one.
     """
@@ -66,6 +67,7 @@ class KeptExchange:
     envelope: bytes
     relay: str
     key: str
+    price_table_hash: bytes = b""
     refusal: str = ""
     receipts: list[KeptReceipt] = field(default_factory=list)
 
@@ -84,9 +86,10 @@ class BillJournal:
         self._relay = relay
         self._key = "" if token is None else key_name(token)
 
-    def began(self, envelope: bytes) -> None:
-        """Notes an exchange (exact Envelope bytes) that is about to be sent."""
-        self._append({"envelope": _text(envelope), "relay": self._relay, "key": self._key})
+    def began(self, envelope: bytes, price_table_hash: bytes) -> None:
+        """Notes an exchange (exact Envelope bytes) that is about to be sent, and the prices it accepts."""
+        where = {"relay": self._relay, "key": self._key}
+        self._append({"envelope": _text(envelope), "prices": _text(price_table_hash), **where})
 
     def refused(self, envelope_hash: bytes, status: str) -> None:
         """Notes an outer status that came in place of a response."""
@@ -179,9 +182,9 @@ def _records(path: Path) -> Iterator[Any]:
 def _take(record: Any, exchanges: dict[bytes, KeptExchange]) -> None:
     """Raises KeyError, TypeError, ValueError, DecodeError for a record that is not one of these."""
     if "envelope" in record:
-        envelope = b64decode(record["envelope"], validate=True)
+        envelope, prices = (b64decode(record[name], validate=True) for name in ("envelope", "prices"))
         Envelope.FromString(envelope)
-        exchange = KeptExchange(envelope, str(record["relay"]), str(record["key"]))
+        exchange = KeptExchange(envelope, str(record["relay"]), str(record["key"]), prices)
         exchanges.setdefault(hashlib.sha256(envelope).digest(), exchange)
         return
     known = exchanges[b64decode(record["exchange"], validate=True)]

@@ -163,7 +163,8 @@ class Sender:
         """It is kept if the bridge charges."""
         if not key.price_table_hash:
             return Bill(envelope)
-        return Bill(envelope, self.journal, self.keys.delegation_of(key), sealed.rounding_coin)
+        delegation = self.keys.delegation_of(key)
+        return Bill(envelope, key.price_table_hash, self.journal, delegation, sealed.rounding_coin)
 
     def _observed(self, envelope: bytes) -> RelayView | None:
         if self.observer is None:

@@ -130,7 +130,7 @@ def test_units_above_what_the_envelope_allows() -> None:
         (stated(counts=[Count(measure=Measure.MEASURE_OUTPUT, amount=11)]), "its counts come to 22000000"),
         (BRIDGE.receipt(ENVELOPE, units=50), "its statement comes to 20"),
         (replace(RECEIPT, statement=RECEIPT.statement + b"\x22\x00"), "not the one that the receipt names"),
-        (BRIDGE.receipt(ENVELOPE, price_table_hash=bytes(32)), "does not have the bridge's price table"),
+        (BRIDGE.receipt(ENVELOPE, price_table_hash=bytes(32)), "by another price table than the one"),
         (BRIDGE.receipt(ENVELOPE, BRIDGE.statement(9, cost=19_000_000)), "its counts come to 18000000"),
     ],
 )
@@ -138,6 +138,19 @@ def test_statement_that_does_not_lead_to_the_receipt(receipt: KeptReceipt, says:
     result = compared(line(ENVELOPE, receipt), kept=[exchange(ENVELOPE, receipt)])
     assert kinds(result) == [Kind.WRONG_STATEMENT]
     assert says in result.differences[0].text
+
+
+def test_a_price_table_that_the_relay_does_not_have() -> None:
+    unknown = bytes(32)
+    receipt = BRIDGE.receipt(ENVELOPE, price_table_hash=unknown)
+    result = compared(line(ENVELOPE, receipt), kept=[exchange(ENVELOPE, receipt, prices=unknown)])
+    assert kinds(result) == [Kind.WRONG_STATEMENT]
+    assert "does not have the bridge's price table" in result.differences[0].text
+
+
+def test_prices_of_a_receipt_that_only_the_relay_has() -> None:
+    receipt = BRIDGE.receipt(ENVELOPE, price_table_hash=bytes(32))
+    assert kinds(compared(line(ENVELOPE, receipt), kept=[exchange(ENVELOPE)])) == [Kind.WRONG_STATEMENT]
 
 
 def test_the_proof_has_what_was_signed() -> None:
