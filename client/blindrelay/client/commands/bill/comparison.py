@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final
 
@@ -197,7 +197,7 @@ def _compare_own(statement: AccountStatement, kept: Kept, now: int, result: Comp
         receipt = Receipt.FromString(receipts[0].signed.receipt)
         result.units += receipt.units
         line = lines.get(name)
-        result.differences += _own_differences(name, exchange, receipts, line, kept)
+        result.differences += _own_differences(name, replace(exchange, receipts=receipts), line, kept)
         if receipt.units and (line is None or line.state != LineState.LINE_STATE_POSTED):
             result.settling += 1
             if now > receipt.ended_at + SETTLING_SECONDS:
@@ -206,16 +206,12 @@ def _compare_own(statement: AccountStatement, kept: Kept, now: int, result: Comp
 
 
 def _own_differences(
-    name: bytes,
-    exchange: KeptExchange,
-    receipts: Sequence[KeptReceipt],
-    line: StatementLine | None,
-    kept: Kept,
+    name: bytes, exchange: KeptExchange, line: StatementLine | None, kept: Kept
 ) -> Iterator[Difference]:
     if len(exchange.receipts) > 1:
         text = f"the bridge signed {len(exchange.receipts)} receipts for it"
         yield Difference(Kind.TWO_RECEIPTS, name, text, Proof.of(exchange))
-    for receipt in receipts:
+    for receipt in exchange.receipts:
         served_too = line is not None and receipt.signed == line.receipt  # and verified with the line
         if not served_too and (fault := receipt_fault(receipt, exchange.envelope)):
             yield Difference(Kind.BAD_RECEIPT, name, f"what the bridge sent: {fault}", Proof.of(exchange))
