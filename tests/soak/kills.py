@@ -1,4 +1,4 @@
-"""`make kills`: relay, ledger, bridge and client are killed in turn, under load, and then the books are judged.
+"""`make kills`: relay, ledger, bridge and client are killed in turn, under load. Then the books are judged.
 
 Nothing may be charged twice or without a receipt, no receipt may be lost, and each difference between the
 client's bills and the books must follow from a rule (spec/protocol.md, annex E).
@@ -97,6 +97,8 @@ class KillLoop:
         check = self._check()
         if not check["balanced"]:
             complaints.append(f"the books do not balance: {check}")
+        if (orphans := orphans_of(kept, statement)) > check["orphans"]:
+            complaints.append(f"{orphans} receipts are not in the statement, {check['orphans']} of them kept")
         if check["contradictions"]:
             complaints.append(f"{check['contradictions']} receipts contradict others")
         receipts = sum(bool(each.receipts) for each in kept.values())
@@ -151,7 +153,7 @@ def _complaints(kept: Mapping[bytes, KeptExchange], statement: AccountStatement)
 
 
 def _lost(envelope_hash: bytes, exchange: KeptExchange, line: Any) -> Iterator[str]:
-    """A receipt that the client has must be in the books, if the relay's line is: else it is an orphan there."""
+    """A receipt that the client has is in the books, unless the relay's line was lost: then it is an orphan."""
     if len(exchange.receipts) > 1:
         yield f"{envelope_hash.hex()[:8]} has {len(exchange.receipts)} receipts"
     for kept in exchange.receipts:
@@ -168,7 +170,7 @@ def _states(statement: AccountStatement) -> Counter[str]:
 
 
 def orphans_of(kept: Mapping[bytes, KeptExchange], statement: AccountStatement) -> int:
-    """Receipts that the client has of exchanges that no relay has reported: a killed one took the line along."""
+    """Receipts of exchanges that no relay has reported: a killed relay took the line along."""
     lines = {line.envelope_hash for line in statement.lines}
     return sum(bool(each.receipts) and name not in lines for name, each in kept.items())
 

@@ -26,7 +26,7 @@ _PAUSE: Final = 0.05
 async def main(connection: str) -> None:
     chance = random.Random()
     async with SealedTransport(connection).async_httpx2_client(timeout=10) as client:
-        while not await _asked(client, chance, leave=False):
+        while not await _asked(client, chance, leave=False):  # noqa: ASYNC110
             await asyncio.sleep(_PAUSE)
         print("paying", flush=True)
         await asyncio.gather(*(_ask_for_ever(client, chance) for _ in range(AT_ONCE)))
