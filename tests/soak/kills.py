@@ -153,7 +153,7 @@ def _complaints(kept: Mapping[bytes, KeptExchange], statement: AccountStatement)
 
 
 def _lost(envelope_hash: bytes, exchange: KeptExchange, line: Any) -> Iterator[str]:
-    """A receipt that the client has is in the books, unless the relay's line was lost: then it is an orphan."""
+    """A receipt of the client is in the books, unless the relay's line was lost: then it is an orphan."""
     if len(exchange.receipts) > 1:
         yield f"{envelope_hash.hex()[:8]} has {len(exchange.receipts)} receipts"
     for kept in exchange.receipts:

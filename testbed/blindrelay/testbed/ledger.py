@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from blindrelay.testbed.processes import PartProcess
-from blindrelay.testing.configuration import Option, Tables
+from blindrelay.testing.configuration import Option, Tables, write_prices
 
 UNITS: Final = 1_000_000_000
 """What the testbed's own account begins with: 10,000 USD."""
 
-INPUT_RATE: Final = 250_000
-OUTPUT_RATE: Final = 1_000_000
+PRICES: Final = {
+    f"{provider}/*": {"input": 250_000, "output": 1_000_000} for provider in ("openai", "anthropic")
+}
 """Units for a million tokens. A unit is 10 µUSD: 2.50 and 10 USD for a million."""
 
 _ANY_PORT: Final = "127.0.0.1:0"
@@ -54,9 +55,7 @@ class Ledger:
 
     def billing(self, bridge: str) -> Tables:
         """The sections with which a bridge keeps bills. Writes its prices."""
-        prices = self._folder() / "prices.toml"
-        prices.write_text(_prices(datetime.now(UTC)))
-        return {"billing": {"prices": str(prices), "outbox": f"{bridge}.outbox.db"}}
+        return write_prices(self._folder(), PRICES, bridge)
 
     def relay_options(self) -> Mapping[str, Option]:
         """The relay's [ledger] section."""
@@ -99,19 +98,6 @@ async def _open_account(config: Path, name: str, units: int) -> str:
         await stub.AddAccount(AddAccountRequest(name=name))
         await stub.AddCredit(AddCreditRequest(account=name, units=units, reference="testbed"))
         return (await stub.IssueToken(IssueTokenRequest(account=name))).token
-
-
-def _prices(now: datetime) -> str:
-    """The same price for every model of the official providers."""
-    day = timedelta(days=1)
-    lines = [
-        f'valid_from = "{(now - day).date()}"\nvalid_to = "{(now + 365 * day).date()}"\nunit = "10 µUSD"',
-        *(
-            f'[[price]]\nprovider = "{name}"\nmodel = "*"\ninput = {INPUT_RATE}\noutput = {OUTPUT_RATE}'
-            for name in ("openai", "anthropic")
-        ),
-    ]
-    return "\n".join(lines) + "\n"
 
 
 def _free_port() -> int:

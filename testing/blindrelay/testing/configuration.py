@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 Option = str | int | bool
 Tables = Mapping[str, Mapping[str, Option]]
 """Sections of a configuration file: their keys by their names."""
+Prices = Mapping[str, Mapping[str, int]]
+"""Units for a million, by measure, of each "provider/model"."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,17 @@ def write_bridge_config(
     lines = _lines({"listen": listen, "identity_key": "identity.key", **options})
     lines += _tables(tables or {})
     path.write_text("\n".join([*lines, *(provider.toml() for provider in providers), ""]))
+
+
+def write_prices(folder: Path, prices: Prices, name: str = "bridge") -> Tables:
+    """Writes prices.toml, valid for a year. Returns the sections with which that bridge charges by it."""
+    today, day = datetime.now(UTC).date(), timedelta(days=1)
+    lines = _lines({"valid_from": str(today - day), "valid_to": str(today + 365 * day), "unit": "10 µUSD"})
+    for model, rates in prices.items():
+        provider, _, model_name = model.partition("/")
+        lines += ["[[price]]", *_lines({"provider": provider, "model": model_name, **rates})]
+    (folder / "prices.toml").write_text("\n".join([*lines, ""]), "utf-8")
+    return {"billing": {"prices": "prices.toml", "outbox": f"{name}.outbox.db"}}
 
 
 def write_relay_config(
