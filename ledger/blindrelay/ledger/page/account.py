@@ -22,7 +22,7 @@ from blindrelay.ledger.page.sign_in import Notice
 from blindrelay.ledger.page.site import Visit
 from blindrelay.ledger.page.statements import csv_response, read_statement
 
-_PERIODS: Final = {"day": Period.PERIOD_DAY, "month": Period.PERIOD_MONTH}
+_PERIODS: Final = {"day": Period.PERIOD_DAY, "month": Period.PERIOD_MONTH, "ever": Period.PERIOD_UNSPECIFIED}
 _MAX_UINT32: Final = 2**32 - 1
 
 
@@ -107,7 +107,7 @@ def _quota(form: Form, name: str) -> Quota | None:
         return None
     per = form.text(f"{name}_per", f"the period of the quota of {name}")
     if per not in _PERIODS:
-        raise FormError("a period is a day or a month")
+        raise FormError("a period is a day, a month or ever")
     return Quota(amount=amount, per=_PERIODS[per])
 
 

@@ -32,6 +32,7 @@ class AdminCalls:
     """
 
     def __init__(self, channel: grpc.aio.Channel, authorization: Metadata, actor: str) -> None:
+        self.actor = actor
         self.stub: AdminServiceStub = AdminServiceStub(channel)
         self._metadata = (*authorization, (ACTOR_KEY, actor))
 

@@ -53,5 +53,11 @@ def _flat(values: dict[str, Any], prefix: str) -> dict[str, str]:
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{name}.")
         else:
-            flat[prefix + name] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            flat[prefix + name] = _text(value)
     return flat
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

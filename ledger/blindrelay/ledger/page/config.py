@@ -9,19 +9,17 @@ from blindrelay.serving.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class PageConfig:
-    """Where the pages listen.
+class PageListener:
+    """Where some pages listen.
 
     Attributes:
-        operator: the operator's pages, on loopback unless there is TLS.
-        customers: the customers' page, on another port; None if there is none.
-        tls: certificate and key of both listeners.
-        plaintext: whether a proxy in front encrypts, so that they may listen off loopback without TLS.
-        names: host names that browsers use for them, besides localhost and the listeners' own addresses.
+        address: on loopback, unless there is TLS.
+        tls: certificate and key.
+        plaintext: whether a proxy in front encrypts, so that it may listen off loopback without TLS.
+        names: host names that browsers use, besides localhost and the address itself.
     """
 
-    operator: Address
-    customers: Address | None = None
+    address: Address
     tls: ServerTls | None = None
     plaintext: bool = False
     names: tuple[str, ...] = ()
@@ -32,19 +30,30 @@ class PageConfig:
         return self.tls is not None or self.plaintext
 
 
+@dataclass(frozen=True)
+class PageConfig:
+    """The operator's pages, and the customers' page on another port, if there is one."""
+
+    operator: PageListener
+    customers: PageListener | None = None
+
+
 def read_page_config(table: Table) -> PageConfig:
-    """From [page]: listen, customers, names, plaintext (optional), and [page.tls]. Raises ConfigError."""
-    config = PageConfig(
+    """From [page] and [page.customers], each with listen, names, plaintext and tls. Raises ConfigError."""
+    return PageConfig(_listener(table), table.table("customers", _listener))
+
+
+def _listener(table: Table) -> PageListener:
+    listener = PageListener(
         table.address("listen"),
-        None if table.optional_text("customers") is None else table.address("customers"),
         table.table("tls", ServerTls.read),
         table.flag("plaintext", default=False),
         table.texts("names") or (),
     )
-    for key, address in (("listen", config.operator), ("customers", config.customers)):
-        if address is not None:
-            try:
-                require_tls_off_loopback(address, config.tls, plaintext=config.plaintext)
-            except ConfigError as error:
-                raise table.error(key, f": {error}") from None
-    return config
+    try:
+        require_tls_off_loopback(listener.address, listener.tls, plaintext=listener.plaintext)
+    except ConfigError as error:
+        raise table.error("listen", f"cannot be used: {error}") from None
+    if listener.is_https and not listener.names and not listener.address.is_loopback:
+        raise table.error("names", "is missing: browsers need the host name that the certificate is for")
+    return listener

@@ -66,14 +66,11 @@ class Form:
     ) -> int | None:
         """As integer(), or None if the field is empty."""
         text = "".join(each for each in self.optional_text(name) if each not in " ,'\u00a0\u202f")
-        if not text:
-            return None
-        digits = text.removeprefix("-")
-        if not (digits.isascii() and digits.isdigit() and len(digits) < 20):
-            raise FormError(f"{called} is a whole number, such as 1000")
-        if not minimum <= int(text) <= maximum:
-            raise FormError(f"{called} is from {minimum:,} to {maximum:,}")
-        return int(text)
+        return _integer(text, called, minimum, maximum) if text else None
+
+    def integers(self, name: str, called: str, *, maximum: int) -> list[int]:
+        """The whole numbers of a field, from 0 on, parted as words are."""
+        return [_integer(each, called, 0, maximum) for each in self.words(name)]
 
     def optional_number(self, name: str, called: str) -> float | None:
         """A number above 0, or None if the field is empty."""
@@ -98,3 +95,12 @@ class Form:
         except ValueError:
             raise FormError(f"{called} is a day, such as 2026-12-31") from None
         return int(day.timestamp()) + 86_399
+
+
+def _integer(text: str, called: str, minimum: int, maximum: int) -> int:
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 20):
+        raise FormError(f"{called} is a whole number, such as 1000")
+    if not minimum <= int(text) <= maximum:
+        raise FormError(f"{called} is from {minimum:,} to {maximum:,}")
+    return int(text)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from blindrelay.admin.v1.admin_pb2 import Account, Period
+
+_PERIODS: Final = {Period.PERIOD_DAY: "day", Period.PERIOD_MONTH: "month"}
 
 
 @dataclass(frozen=True)
@@ -15,8 +18,8 @@ class Quota:
         name: "units", "exchanges" or "bytes".
         amount: of a whole period.
         used: in this period.
-        period: "day" or "month".
-        resets_at: Unix seconds.
+        period: "day" or "month"; empty for a quota that does not begin again.
+        resets_at: Unix seconds; 0 if never.
     """
 
     name: str
@@ -33,7 +36,7 @@ def quotas(account: Account) -> list[Quota]:
             use.quota,
             (limit := getattr(account.limits, use.quota)).amount,
             use.used,
-            "day" if limit.per == Period.PERIOD_DAY else "month",
+            _PERIODS.get(limit.per, ""),
             use.resets_at,
         )
         for use in account.uses

@@ -11,15 +11,15 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
-from blindrelay.ledger.page.config import PageConfig
+from blindrelay.ledger.page.config import PageListener
 
 MAX_CONNECTIONS: Final = 200
 """Connections and requests at once. Others get 503."""
 
 
-async def serve_app(app: ASGIApp, listener: socket.socket, config: PageConfig) -> None:
+async def serve_app(app: ASGIApp, listener: socket.socket, place: PageListener) -> None:
     """Serves until it is cancelled. Running requests are then ended."""
-    server = _Server(_uvicorn_config(app, config))
+    server = _Server(_uvicorn_config(app, place))
     try:
         await server.serve(sockets=[listener])
     except asyncio.CancelledError:
@@ -28,7 +28,7 @@ async def serve_app(app: ASGIApp, listener: socket.socket, config: PageConfig) -
         raise
 
 
-def _uvicorn_config(app: ASGIApp, config: PageConfig) -> uvicorn.Config:
+def _uvicorn_config(app: ASGIApp, place: PageListener) -> uvicorn.Config:
     """uvicorn's settings: it logs no request and adds nothing to responses."""
     return uvicorn.Config(
         app,
@@ -43,8 +43,8 @@ def _uvicorn_config(app: ASGIApp, config: PageConfig) -> uvicorn.Config:
         log_level="error",
         proxy_headers=False,
         server_header=False,
-        ssl_certfile=None if config.tls is None else config.tls.certificate,
-        ssl_keyfile=None if config.tls is None else config.tls.key,
+        ssl_certfile=None if place.tls is None else place.tls.certificate,
+        ssl_keyfile=None if place.tls is None else place.tls.key,
         ws="none",
     )
 

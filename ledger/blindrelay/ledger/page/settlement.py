@@ -15,14 +15,14 @@ from blindrelay.admin.v1.admin_pb2 import (
 from blindrelay.ledger.page.forms import Form
 from blindrelay.ledger.page.sign_in import Notice
 from blindrelay.ledger.page.site import Visit
-from blindrelay.ledger.page.statements import Line
 
 SHOWN_EVIDENCE: Final = 50
 
 _KINDS: Final = {
     EvidenceKind.EVIDENCE_KIND_ORPHAN: "for an exchange that no relay reported",
-    EvidenceKind.EVIDENCE_KIND_CONTRADICTION: "contradicts an earlier receipt",
+    EvidenceKind.EVIDENCE_KIND_CONTRADICTION: "contradicts another receipt, or a watermark",
     EvidenceKind.EVIDENCE_KIND_LATE: "more than seven days late",
+    EvidenceKind.EVIDENCE_KIND_EXCESS: "for more than the exchange allows, or of another bridge",
 }
 
 
@@ -30,7 +30,7 @@ async def settlement(visit: Visit) -> Response:
     """The page at /settlement."""
     seen = await visit.ask(visit.admin.GetSettlement, GetSettlementRequest())
     kept = await visit.ask(visit.admin.ListEvidence, ListEvidenceRequest(limit=SHOWN_EVIDENCE))
-    evidence = [(_KINDS.get(each.kind, "unknown"), each, Line.of(each.line)) for each in kept.evidence]
+    evidence = [(_KINDS.get(each.kind, "unknown"), each) for each in kept.evidence]
     replicas = sorted(seen.replicas, key=lambda each: (each.ended, each.identity, -each.started_at))
     return visit.page("settlement.html", settlement=seen, replicas=replicas, evidence=evidence)
 

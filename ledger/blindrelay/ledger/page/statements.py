@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ from blindrelay.admin.v1.admin_pb2 import CreditLine, GetStatementRequest, GetSt
 from blindrelay.ledger.page.responses import clock
 from blindrelay.ledger.page.site import Visit
 from blindrelay.v1.accounts_pb2 import LineState, StatementLine
-from blindrelay.v1.receipts_pb2 import Basis, Receipt
+from blindrelay.v1.receipts_pb2 import Basis, Receipt, SignedReceipt
 
 SHOWN_LINES: Final = 200
 """Lines of a statement on a page, the newest of the month. The CSV file has all."""
@@ -67,7 +66,8 @@ class Line:
     def of(cls, line: StatementLine) -> Line:
         """The line of a statement."""
         state = _STATES.get(line.state, "unknown")
-        return cls(line.at, line.token, line.envelope_hash.hex(), state, _basis(line), line.units)
+        basis = basis_of(line.receipt) if line.HasField("receipt") else ""
+        return cls(line.at, line.token, line.envelope_hash.hex(), state, basis, line.units)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Statement:
         balance: units, of all time.
         charged: units, of the month.
         lines: at most SHOWN_LINES.
-        credits: what was added and taken back.
+        credits: what was added and taken back, at most SHOWN_LINES.
         has_more: whether the month has more lines.
     """
 
@@ -96,30 +96,31 @@ class Statement:
 async def read_statement(visit: Visit, account: str) -> Statement:
     """The statement that a page shows. Raises HTTPException for a malformed month in the address."""
     month = _month(visit)
-    sums: GetStatementResponse | None = None
-    lines: deque[StatementLine] = deque(maxlen=SHOWN_LINES)
-    added: deque[CreditLine] = deque(maxlen=SHOWN_LINES)
-    count = 0
-    async for page in _pages(visit, account, month):
-        sums = sums or page
-        lines.extend(page.lines)
+    sums = GetStatementResponse()
+    lines: list[Line] = []
+    added: list[CreditLine] = []
+    asked = GetStatementRequest(account=account, month=month, newest=SHOWN_LINES + 1)
+    async for page in visit.calls.stream(visit.admin.GetStatement, asked):
+        if not (lines or added):
+            sums = page
+        lines.extend(map(Line.of, page.lines))
         added.extend(page.credits)
-        count += len(page.lines)
     return Statement(
         month,
         _months(visit.now, month),
-        sums.balance if sums else 0,
-        sums.charged if sums else 0,
-        [Line.of(line) for line in reversed(lines)],
-        list(reversed(added)),
-        count > SHOWN_LINES,
+        sums.balance,
+        sums.charged,
+        lines[:SHOWN_LINES],
+        added[:SHOWN_LINES],
+        len(lines) > SHOWN_LINES,
     )
 
 
 async def csv_response(visit: Visit, account: str) -> Response:
     """All lines of a month as a CSV file, oldest first."""
     month = _month(visit)
-    pages = _pages(visit, account, month)
+    asked = GetStatementRequest(account=account, month=month)
+    pages = visit.calls.stream(visit.admin.GetStatement, asked)
     first = await anext(pages, None)  # an error is still a page
 
     async def rows() -> AsyncIterator[str]:
@@ -131,12 +132,6 @@ async def csv_response(visit: Visit, account: str) -> Response:
 
     name = f'attachment; filename="{account}-{month}.csv"'
     return StreamingResponse(rows(), headers={"content-disposition": name}, media_type="text/csv")
-
-
-async def _pages(visit: Visit, account: str, month: str) -> AsyncIterator[GetStatementResponse]:
-    asked = GetStatementRequest(account=account, month=month)
-    async for page in visit.calls.stream(visit.admin.GetStatement, asked):
-        yield page
 
 
 def _csv_page(page: GetStatementResponse) -> str:
@@ -177,10 +172,9 @@ def _months(now: float, chosen: str) -> list[str]:
     return sorted({*months, chosen}, reverse=True)
 
 
-def _basis(line: StatementLine) -> str:
-    if not line.HasField("receipt"):
-        return ""
+def basis_of(receipt: SignedReceipt) -> str:
+    """What a receipt's units rest on, in words."""
     try:
-        return _BASES.get(Receipt.FromString(line.receipt.receipt).basis, "unknown")
+        return _BASES.get(Receipt.FromString(receipt.receipt).basis, "unknown")
     except DecodeError:
         return "unknown"

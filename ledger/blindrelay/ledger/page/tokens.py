@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from blindrelay.admin.v1.admin_pb2 import IssueTokenRequest, RevokeTokenRequest, RotateTokenRequest, Scope
 from blindrelay.ledger.page.forms import Form
 from blindrelay.ledger.page.sign_in import Notice
 from blindrelay.ledger.page.site import Visit
+
+MAX_CLASS: Final = 2**32 - 1
+"""The largest number of a service class (spec/protocol.md, section 5)."""
 
 
 async def issue_token(visit: Visit, form: Form) -> Notice:
@@ -15,7 +20,9 @@ async def issue_token(visit: Visit, form: Form) -> Notice:
         name=form.optional_text("name"),
         expires_at=form.end_of_day("expires", "the last day") or 0,
         scope=Scope(
-            bridges=form.words("bridges"), classes=form.words("classes"), addresses=form.words("addresses")
+            bridges=form.words("bridges"),
+            classes=form.integers("classes", "a service class", maximum=MAX_CLASS),
+            addresses=form.words("addresses"),
         ),
     )
     done = await visit.ask(visit.admin.IssueToken, asked)
