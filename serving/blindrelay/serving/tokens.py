@@ -66,7 +66,7 @@ def issue_token(path: Path, name: str, now: datetime) -> str:
 def new_token() -> tuple[str, bytes]:
     """A new token and its SHA-256 (32 bytes)."""
     token = "brt_" + secrets.token_urlsafe(32)
-    return token, _digest(token)
+    return token, token_digest(token)
 
 
 def revoke_token(path: Path, name: str) -> None:
