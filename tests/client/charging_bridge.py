@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 
+from blindrelay.testbed.billing_bridge import BillingBridge
 from blindrelay.trust import SignedDelegation, sign_price_table, sign_receipt
 from blindrelay.v1.accounts_pb2 import (
     GetPriceTableRequest,
@@ -23,7 +24,6 @@ from blindrelay.v1.inner_pb2 import BodyEnd, ErrorCode, ExchangeError, Execution
 from blindrelay.v1.receipts_pb2 import Receipt, SignedReceipt
 from blindrelay.v1.units import rounded_units
 
-from .bills import BillingBridge
 from .conftest import Context, Received, Responder, Response, ScriptedBridge, head
 
 

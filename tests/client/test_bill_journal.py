@@ -25,8 +25,8 @@ from blindrelay.client.bill_journal import (
     open_journal,
     read_journal,
 )
+from blindrelay.testbed.billing_bridge import BillingBridge
 
-from .bills import BillingBridge
 from .conftest import RELAY
 
 BRIDGE = BillingBridge()
@@ -145,7 +145,7 @@ def test_a_file_that_another_process_has_turned_over_stays(
 def test_processes_share_the_file(path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from blindrelay.client import bill_journal as j;"
-        "from tests.client.bills import BillingBridge as B; n = int(sys.argv[2]);"
+        "from blindrelay.testbed.billing_bridge import BillingBridge as B; n = int(sys.argv[2]);"
         "j.MAX_FILE_SIZE = 20_000; journal = j.BillJournal(Path(sys.argv[1]), 'r:1');"
         "[journal.began(B().envelope(n * 100 + each), bytes(32)) for each in range(40)]"
     )
@@ -158,7 +158,8 @@ def test_processes_share_the_file(path: Path) -> None:
 def test_a_killed_process_loses_nothing_that_it_wrote(path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from blindrelay.client.bill_journal import BillJournal;"
-        "from tests.client.bills import BillingBridge; journal = BillJournal(Path(sys.argv[1]), 'r:1');\n"
+        "from blindrelay.testbed.billing_bridge import BillingBridge;"
+        "journal = BillJournal(Path(sys.argv[1]), 'r:1');\n"
         "for number in range(10**6):\n"
         "    journal.began(BillingBridge().envelope(number), bytes(32)); print(number, flush=True)"
     )

@@ -10,11 +10,12 @@ import pytest
 
 from blindrelay.client.bill_journal import KeptExchange, KeptReceipt
 from blindrelay.client.commands.bill.comparison import SETTLING_SECONDS, Comparison, Kind, compare
+from blindrelay.testbed.billing_bridge import NOW, BillingBridge
 from blindrelay.trust import sign_receipt
 from blindrelay.v1.accounts_pb2 import LineState, StatementLine
 from blindrelay.v1.receipts_pb2 import Basis, Count, Measure, Receipt, SignedReceipt
 
-from ..bills import KEY, MONTH, NOW, RELAY, BillingBridge, account, exchange, line
+from ..bills import KEY, MONTH, RELAY, account, exchange, kept_by, line
 
 BRIDGE, STRANGER = BillingBridge(), BillingBridge(seed=5)
 ENVELOPE, OTHER = BRIDGE.envelope(1), BRIDGE.envelope(2)
@@ -33,7 +34,7 @@ def compared(
 ) -> Comparison:
     """By default, the client keeps one exchange with its receipt."""
     exchanges = [exchange(ENVELOPE, RECEIPT)] if kept is None else kept
-    return compare(account(*lines, charged=charged), BRIDGE.kept(*exchanges), MONTH, now)
+    return compare(account(*lines, charged=charged), kept_by(BRIDGE, *exchanges), MONTH, now)
 
 
 def kinds(result: Comparison) -> list[Kind]:
