@@ -10,7 +10,8 @@ import grpc
 
 from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.errors import RelayError
-from blindrelay.client.relay_connection import RelayConnection, relay_error
+from blindrelay.client.relay_connection import RelayConnection
+from blindrelay.client.relay_errors import relay_error
 from blindrelay.v1.accounts_pb2 import GetPriceTableRequest, GetStatementRequest, StatementLine
 from blindrelay.v1.accounts_pb2_grpc import AccountServiceStub
 from blindrelay.v1.receipts_pb2 import SignedPriceTable
@@ -53,7 +54,7 @@ class Account:
     async def statement(self, month: str) -> AccountStatement:
         """The statement of a month, "YYYY-MM", or of the present one for "". Raises RelayError."""
         call = self._stub.GetStatement(
-            GetStatementRequest(month=month), metadata=self._relay.metadata, timeout=_CALL_SECONDS
+            GetStatementRequest(month=month), metadata=self._relay.lease.token, timeout=_CALL_SECONDS
         )
         try:
             pages = [page async for page in call]
@@ -73,7 +74,7 @@ class Account:
             request = GetPriceTableRequest(price_table_hash=table_hash)
             try:
                 response = await self._stub.GetPriceTable(
-                    request, metadata=self._relay.metadata, timeout=_CALL_SECONDS
+                    request, metadata=self._relay.lease.token, timeout=_CALL_SECONDS
                 )
             except grpc.aio.AioRpcError as error:
                 raise _account_error(error) from None
@@ -85,4 +86,4 @@ class Account:
 def _account_error(error: grpc.aio.AioRpcError) -> RelayError:
     if error.code() == grpc.StatusCode.UNIMPLEMENTED:
         return RelayError("the relay keeps no accounts: it has no statement to compare with")
-    return relay_error(error.code(), error.details())
+    return relay_error(error.code(), error.details(), error.trailing_metadata())

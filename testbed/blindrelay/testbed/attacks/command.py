@@ -48,15 +48,14 @@ def run_command(names: Sequence[str], *, everything: bool, only_list: bool, as_j
     rows = _run_all([each for each in chosen if isinstance(each, Attack)])
     bill_rows = [run_bill_attack(each) for each in chosen if isinstance(each, BillAttack)]
     if as_json:
-        print(
-            "\n".join(json.dumps(each) for each in (*map(described, rows), *map(bill_described, bill_rows)))
-        )
+        objects = [*map(described, rows), *map(bill_described, bill_rows)]
+        print("\n".join(json.dumps(each) for each in objects))
     else:
-        print(
-            "\n\n".join([*([table(rows)] if rows else []), *([bill_table(bill_rows)] if bill_rows else [])])
-        )
+        tables = [table(rows) if rows else "", bill_table(bill_rows) if bill_rows else ""]
+        print("\n\n".join(filter(None, tables)))
     sys.stdout.flush()
-    if surprises := sum(not row.as_expected for row in (*rows, *bill_rows)):
+    verdicts = [*(row.as_expected for row in rows), *(row.as_expected for row in bill_rows)]
+    if surprises := verdicts.count(False):
         raise TestbedError(f"{surprises} of {len(chosen)} attacks were not as expected")
 
 
