@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
-from blindrelay.admin.v1 import admin_pb2 as admin
+from blindrelay.admin.v1 import admin_pb2
 from blindrelay.ledger.admin_channel import AdminStub, admin_stub
 from blindrelay.ledger.audit_log import AuditLog
 from blindrelay.ledger.config import LedgerConfig
@@ -54,18 +55,23 @@ class RunningLedger:
 
     async def account(self, name: str = "ann", units: int = 0) -> str:
         """Makes an account, with units if any, and returns a token of it."""
-        await self.admin.AddAccount(admin.AddAccountRequest(name=name))
+        await self.admin.AddAccount(admin_pb2.AddAccountRequest(name=name))
         if units:
             await self.credit(units, name)
-        return (await self.admin.IssueToken(admin.IssueTokenRequest(account=name))).token
+        return (await self.admin.IssueToken(admin_pb2.IssueTokenRequest(account=name))).token
 
     async def credit(self, units: int, name: str = "ann", reference: str = "order 1") -> None:
-        await self.admin.AddCredit(
-            admin.AddCreditRequest(account=name, units=units, reference=reference)
-        )
+        await self.admin.AddCredit(admin_pb2.AddCreditRequest(account=name, units=units, reference=reference))
 
-    async def standing(self, name: str = "ann") -> admin.Account:
-        return (await self.admin.GetAccount(admin.GetAccountRequest(account=name))).account
+    async def limit(self, *removed: str, **limits: Any) -> admin_pb2.Account:
+        """Sets limits of Ann's, and removes others."""
+        request = admin_pb2.SetLimitsRequest(
+            account="ann", limits=admin_pb2.Limits(**limits), mask=FieldMask(paths=[*removed, *limits])
+        )
+        return (await self.admin.SetLimits(request)).account
+
+    async def standing(self, name: str = "ann") -> admin_pb2.Account:
+        return (await self.admin.GetAccount(admin_pb2.GetAccountRequest(account=name))).account
 
 
 StartLedger = Callable[..., Awaitable[RunningLedger]]

@@ -91,7 +91,7 @@ class FakeBridge:
 
     def receipt(self, envelope: bytes, units: int, **fields: Any) -> SignedReceipt:
         """A receipt, not sent yet."""
-        values = {
+        values: dict[str, Any] = {
             "version": 1,
             "identity": self.identity.public_key,
             "envelope_hash": hashlib.sha256(envelope).digest(),
@@ -137,7 +137,7 @@ class FakeBridge:
         await self._tell()
 
     async def watermark(self, **fields: Any) -> None:
-        values = {
+        values: dict[str, Any] = {
             "version": 1,
             "identity": self.identity.public_key,
             "replica_id": self.replica_id,
@@ -178,10 +178,13 @@ class FakeBridge:
                     at += 1
                     if not item.sequence or item.sequence > self.acknowledged:
                         yield item
-                async with self._news:
-                    await self._news.wait_for(lambda: at < len(self.outbox))
+                await self._more_than(at)
         finally:
             reading.cancel()
+
+    async def _more_than(self, count: int) -> None:
+        async with self._news:
+            await self._news.wait_for(lambda: count < len(self.outbox))
 
     async def _read_acknowledgements(self, requests: Any) -> None:
         async for request in requests:

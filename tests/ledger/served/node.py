@@ -111,9 +111,7 @@ class Node:
         return await self._line(ReportLine(end=line))
 
     async def write(self, first_sequence: int, *lines: ReportLine) -> None:
-        await self._call.write(
-            ReportRequest(lines=ReportLines(first_sequence=first_sequence, lines=lines))
-        )
+        await self._call.write(ReportRequest(lines=ReportLines(first_sequence=first_sequence, lines=lines)))
 
     async def until(self, condition: Any) -> None:
         """Waits for something that a message brings."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
 from blindrelay.admin.v1 import admin_pb2 as admin
@@ -48,7 +48,7 @@ async def test_a_relays_token_is_not_the_admins(ledger: RunningLedger) -> None:
 
 
 async def test_the_admin_token_is_private(ledger: RunningLedger) -> None:
-    assert stat.S_IMODE(os.stat(ledger.config.admin_token).st_mode) == 0o600
+    assert stat.S_IMODE(ledger.config.admin_token.stat().st_mode) == 0o600
     assert read_token(ledger.config.admin_token).startswith("brt_")
 
 
@@ -74,7 +74,7 @@ async def test_reflection_lists_the_service(ledger: RunningLedger) -> None:
         ("AddVouchers", admin.AddVouchersRequest(units=1, count=1_001), grpc.StatusCode.INVALID_ARGUMENT),
         (
             "SetLimits",
-            admin.SetLimitsRequest(account="ann", mask={"paths": ["colour"]}),
+            admin.SetLimitsRequest(account="ann", mask=FieldMask(paths=["colour"])),
             grpc.StatusCode.INVALID_ARGUMENT,
         ),
         ("AddPageLink", admin.AddPageLinkRequest(), grpc.StatusCode.INVALID_ARGUMENT),
@@ -91,11 +91,9 @@ async def test_an_error_says_what_is_wrong(
 
 async def test_a_mask_sets_and_removes_limits_and_leaves_the_others(ledger: RunningLedger) -> None:
     await ledger.account()
-    first = admin.Limits(rate=2, concurrent=3, units=admin.Quota(amount=10, per=admin.PERIOD_DAY))
-    mask = {"paths": ["rate", "concurrent", "units"]}
-    await ledger.admin.SetLimits(admin.SetLimitsRequest(account="ann", limits=first, mask=mask))
-    request = admin.SetLimitsRequest(account="ann", limits=admin.Limits(), mask={"paths": ["rate", "units"]})
-    limits = (await ledger.admin.SetLimits(request)).account.limits
+    quota = admin.Quota(amount=10, per=admin.PERIOD_DAY)
+    await ledger.limit(rate=2, concurrent=3, units=quota)
+    limits = (await ledger.limit("rate", "units")).limits
     assert not limits.HasField("rate")
     assert not limits.HasField("units")
     assert (limits.concurrent, limits.max_units) == (3, 1_000_000)

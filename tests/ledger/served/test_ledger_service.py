@@ -39,11 +39,11 @@ async def test_a_lease_is_good_at_the_node_that_fetched_it(ledger: RunningLedger
         assert other.reader.read(response.lease) is None
 
 
-async def test_scope_and_limits_are_in_the_lease(ledger: RunningLedger, node: Node, bridge: FakeBridge) -> None:
+async def test_scope_and_limits_are_in_the_lease(
+    ledger: RunningLedger, node: Node, bridge: FakeBridge
+) -> None:
     await ledger.account(units=UNITS)
-    limits = admin.Limits(rate=5, concurrent=7, max_units=2_000)
-    mask = {"paths": ["rate", "concurrent", "max_units"]}
-    await ledger.admin.SetLimits(admin.SetLimitsRequest(account="ann", limits=limits, mask=mask))
+    await ledger.limit(rate=5, concurrent=7, max_units=2_000)
     scope = admin.Scope(addresses=["192.0.2.0/24"], classes=[0])
     issued = await ledger.admin.IssueToken(admin.IssueTokenRequest(account="ann", name="k", scope=scope))
     lease = await node.good_lease(issued.token)
@@ -143,9 +143,7 @@ async def test_a_credit_gives_a_waiting_node_new_allowances(
     ledger: RunningLedger, node: Node, bridge: FakeBridge
 ) -> None:
     token = await ledger.account(units=1)
-    mask = {"paths": ["overdraft", "max_units"]}
-    limits = admin.Limits(overdraft=0, max_units=1_000)
-    await ledger.admin.SetLimits(admin.SetLimitsRequest(account="ann", limits=limits, mask=mask))
+    await ledger.limit(overdraft=0, max_units=1_000)
     response = await node.lease(token)
     account = (await ledger.standing()).pseudonym
     assert response.lease
@@ -155,9 +153,7 @@ async def test_a_credit_gives_a_waiting_node_new_allowances(
     await node.until(lambda: node.allowances[account].exchanges == 1)
 
 
-async def test_a_quiet_ledger_is_heard(
-    start_ledger: StartLedger, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_quiet_ledger_is_heard(start_ledger: StartLedger, monkeypatch: pytest.MonkeyPatch) -> None:
     """A relay that hears nothing for ten seconds starts nothing."""
     monkeypatch.setattr(nodes, "HEARTBEAT_SECONDS", 0.05)
     ledger = await start_ledger()
@@ -181,9 +177,7 @@ async def test_what_a_lost_node_may_start_goes_to_others(
     monkeypatch.setattr(nodes, "RELEASE_SECONDS", 0.0)
     ledger = await start_ledger()
     token = await ledger.account(units=1)
-    limits = admin.Limits(overdraft=0, max_units=1)
-    mask = {"paths": ["overdraft", "max_units"]}
-    await ledger.admin.SetLimits(admin.SetLimitsRequest(account="ann", limits=limits, mask=mask))
+    await ledger.limit(overdraft=0, max_units=1)
     async with ledger.node() as first, ledger.node() as second:
         await first.connect()
         await second.connect()

@@ -1,4 +1,4 @@
-"""Receipts from a bridge: verified, booked once, acknowledged then, and kept as evidence where nobody owes."""
+"""Receipts from a bridge: verified, booked once, acknowledged, and kept as evidence where nobody owes."""
 
 from __future__ import annotations
 
@@ -67,8 +67,7 @@ async def test_a_settled_exchange_gives_its_room_back_at_once(
     ledger: RunningLedger, node: Node, bridge: FakeBridge
 ) -> None:
     token = await ledger.account(units=1_000)
-    limits, mask = admin.Limits(overdraft=0, max_units=1_000), {"paths": ["overdraft", "max_units"]}
-    await ledger.admin.SetLimits(admin.SetLimitsRequest(account="ann", limits=limits, mask=mask))
+    await ledger.limit(overdraft=0, max_units=1_000)
     lease, envelope = await node.good_lease(token), bridge.envelope(max_units=1_000)
     account = lease.account
     assert node.allowances[account].exchanges == 1
@@ -148,7 +147,9 @@ async def test_a_receipt_without_a_start_is_an_orphan(ledger: RunningLedger, bri
     assert (kept.kind, kept.units) == (admin.EVIDENCE_KIND_ORPHAN, 10)
 
 
-async def test_another_bridges_receipts_are_not_acknowledged(start_ledger: StartLedger, bridge: FakeBridge) -> None:
+async def test_another_bridges_receipts_are_not_acknowledged(
+    start_ledger: StartLedger, bridge: FakeBridge
+) -> None:
     """A wrong identity in ledger.toml must lose nothing."""
     wrong = replace(bridge.config, identities=(bytes(32),))
     ledger = await start_ledger(bridges=(wrong,))
@@ -166,7 +167,9 @@ async def test_the_next_identity_may_sign_too(start_ledger: StartLedger, bridge:
     await bridge.settle(bridge.envelope(), 5)
 
 
-async def test_a_bridge_that_comes_back_goes_on(ledger: RunningLedger, node: Node, bridge: FakeBridge) -> None:
+async def test_a_bridge_that_comes_back_goes_on(
+    ledger: RunningLedger, node: Node, bridge: FakeBridge
+) -> None:
     _, envelope = await started(ledger, node, bridge)
     await bridge.settle(envelope, 3)
     await bridge.stop()
@@ -205,5 +208,3 @@ async def test_a_long_statement_comes_in_pages(
     assert [len(page.lines) for page in pages] == [2, 2, 1]
     assert [line.units for page in pages for line in page.lines] == [1, 2, 3, 4, 5]
     assert [page.charged for page in pages] == [15, 0, 0]
-
-
