@@ -166,6 +166,8 @@ class Testbed:
     def up(self) -> None:
         """Starts everything and waits until exchanges can succeed."""
         self._folder = tempfile.TemporaryDirectory(prefix="blindrelay-testbed-")
+        if self.ledger is not None:
+            self.ledger.issue_relay_token()
         try:
             for part in self.parts.values():
                 if part is self._relay:
@@ -253,7 +255,6 @@ class Testbed:
 
         if self.ledger is None:
             return issue_token(self.folder / "tokens", self._account, datetime.now(UTC))
-        self.ledger.issue_relay_token()
         return self.ledger.open_account(self._account)
 
     def _mapped(self) -> tuple[MappedProvider, ...]:
