@@ -110,7 +110,7 @@ class ChargingBridge(ScriptedBridge):
         envelope = received.metadata[METADATA_KEY]
         issued_at = Envelope.FromString(envelope).issued_at
         statement = self.bills.statement(self.output)
-        coin = respond.exchange.rounding_coin()
+        coin = respond.exchange.rounding_coin
         units = rounded_units(statement.cost, statement.rounding, coin, 1_000_000)
         kept = self.bills.receipt(envelope, statement, units=units, ended_at=issued_at)
         delegation = self._delegation(issued_at)

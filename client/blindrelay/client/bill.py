@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from typing import Final, TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -38,7 +37,7 @@ class Bill:
         price_table_hash: bytes = b"",
         journal: BillJournal | None = None,
         delegation: SignedDelegation | None = None,
-        coin: Callable[[], bytes] = bytes,
+        coin: bytes = b"",
     ) -> None:
         """`journal` keeps the bill, and with it what proves it: the replica's delegation and the exchange's
         rounding coin (8 bytes)."""
@@ -75,7 +74,7 @@ class Bill:
         if not end.HasField("receipt"):
             return
         if self._journal is not None:
-            coin = self._coin() if end.statement else b""
+            coin = self._coin if end.statement else b""
             kept = KeptReceipt(end.receipt, self._delegation, end.statement, coin)
             self._journal.ended(self.envelope_hash, kept)
         self.receipt = parsed(Receipt, end.receipt.receipt)
