@@ -49,7 +49,7 @@ async def _asked(client: httpx2.AsyncClient, chance: random.Random, *, leave: bo
     }
     with suppress(httpx2.HTTPError):
         async with client.stream("POST", URL, json=body) as response:
-            async for _ in response.aiter_raw():
+            async for _ in response.aiter_bytes():
                 if leave:
                     break
             return response.status_code in (200, 500)
