@@ -35,6 +35,15 @@ MAX_CONFIGS: Final = 8
 MAX_DIRECTORIES_SIZE: Final = 65_536
 """Bytes: a GetKeyDirectoryResponse. It holds about 40 directories of one config, or 20 of two."""
 
+MAX_PRICE_TABLE_SIZE: Final = 98_304
+"""Bytes of a PriceTable: with its signatures it fits into one message. A row takes about 60."""
+
+MAX_WATERMARK_KEYS: Final = 64
+"""Keys that a watermark names: a key is drawn every half epoch, and is named for a while after it."""
+
+MILLIONTHS: Final = 1_000_000
+"""Of a unit: rates and costs are counted in them, so that money needs no fractions."""
+
 MAX_LEASE_SIZE: Final = 2_048
 """Characters of a lease. With the envelope it has to fit a call's metadata of 4,096 bytes."""
 

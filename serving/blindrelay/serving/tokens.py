@@ -58,11 +58,15 @@ def issue_token(path: Path, name: str, now: datetime) -> str:
             raise ConfigError(
                 f'{path}: a token named "{name}" exists already: revoke it first or choose another name'
             )
-        token = "brt_" + secrets.token_urlsafe(32)
-        _write(
-            path, (*entries, TokenEntry(name, token_digest(token).hex(), now.isoformat(timespec="seconds")))
-        )
+        token, digest = new_token()
+        _write(path, (*entries, TokenEntry(name, digest.hex(), now.isoformat(timespec="seconds"))))
     return token
+
+
+def new_token() -> tuple[str, bytes]:
+    """A new token and its SHA-256 (32 bytes)."""
+    token = "brt_" + secrets.token_urlsafe(32)
+    return token, token_digest(token)
 
 
 def revoke_token(path: Path, name: str) -> None:
