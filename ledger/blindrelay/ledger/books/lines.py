@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 from blindrelay.ledger.books import allowances
@@ -72,7 +73,7 @@ RETURNING account, hold AS held
 
 _ORPHAN = """
 DELETE FROM evidence WHERE envelope_hash = :envelope_hash AND kind = 'orphan'
-RETURNING identity, units, started, replica_id, receipt, signature, signer
+RETURNING number, identity, units, started, replica_id, receipt, signature, signer
 """
 
 _SIGNER = "SELECT delegation, delegation_signature FROM signer WHERE id = :signer"
@@ -170,7 +171,7 @@ class _Taking:
 
     def _settle_orphan(self, envelope_hash: bytes) -> None:
         """The receipt may have been faster than the line."""
-        for row in self._sql.all(_ORPHAN, envelope_hash=envelope_hash):
+        for row in sorted(self._sql.all(_ORPHAN, envelope_hash=envelope_hash), key=itemgetter("number")):
             self._settling.settle_orphan(receipt_of(self._sql, envelope_hash, row))
 
     def _end(self, line: End) -> bool:
