@@ -71,6 +71,8 @@ UPDATE exchange SET state = 4, lapsed_at = :now WHERE number = :number AND state
 RETURNING account, hold AS held
 """
 
+_ANY_ORPHAN = "SELECT number FROM evidence WHERE kind = 'orphan' LIMIT 1"
+
 _ORPHAN = """
 DELETE FROM evidence WHERE envelope_hash = :envelope_hash AND kind = 'orphan'
 RETURNING number, identity, units, started, replica_id, receipt, signature, signer
@@ -110,6 +112,7 @@ class _Taking:
         self._now = now
         self._settling = Settling(sql, now)
         self._leases: dict[str, Any] = {}
+        self._orphans = sql.one(_ANY_ORPHAN) is not None
         self._started: Counter[int] = Counter()
         self._bytes: Counter[int] = Counter()
         self.accounts: set[int] = set()
@@ -139,7 +142,8 @@ class _Taking:
         if number is not None:
             self._started[lease["account"]] += 1
             self._hold(lease["account"], envelope.max_units, number)
-            self._settle_orphan(envelope_hash)
+            if self._orphans:
+                self._settle_orphan(envelope_hash)
         return True
 
     def _reserve(
