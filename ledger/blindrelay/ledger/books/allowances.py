@@ -101,7 +101,7 @@ def fitting(account: Any, quota_rows: Iterable[Any]) -> int:
 
 
 def refresh(sql: Statements, account: int, node: bytes, sequence: int, now: int) -> Allowance | None:
-    """Sets a node's allowance anew. None if the account has no lease there."""
+    """Computes a node's allowance again. None if the account has no lease there."""
     row = sql.one(_AT_NODE, account=account, node=node, now=now)
     if row is None:
         return None
