@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -239,7 +240,10 @@ def _claimed(head: RequestHead, body: bytes) -> tuple[ClaimedExchange, _Relay]:
     bridge = decapsulate(encoded, client.encapsulated_secret, KEY)
     part = bridge.request.open(first)
     messages = [ExchangeRequest(sealed=sealed).SerializeToString() for sealed in more]
-    return ClaimedExchange(part, bridge.request, bridge.response, NOW), _Relay(messages, client)
+    return ClaimedExchange(
+        *(part, bridge.request, bridge.response, NOW, envelope.max_units),
+        *(sha256(encoded).digest(), bridge.rounding_coin),
+    ), _Relay(messages, client)
 
 
 @cache
