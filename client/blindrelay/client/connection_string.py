@@ -22,6 +22,7 @@ OPTIONS: Final = (
     "first_byte",
     "idle",
     "history",
+    "bills",
     "headers",
     "cache_salt",
     "provider",

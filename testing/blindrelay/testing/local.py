@@ -24,7 +24,9 @@ from blindrelay.testing.configuration import (
     MappedProvider,
     Models,
     Option,
+    Prices,
     write_bridge_config,
+    write_prices,
     write_relay_config,
 )
 from blindrelay.testing.ready_log import ReadyLog
@@ -54,6 +56,8 @@ class LocalBlindRelay:
             {"gpt-4o": "openai/gpt-4o-2024-11-20", "claude": ["anthropic/claude-opus-5", "openai/gpt-5.5"]}.
             Of several, the next one is tried if one fails before it has done anything.
         account: the name under which the relay knows the access token.
+        prices: makes the bridge charge: units for a million, by measure ("input", "output", "call", …), of
+            each "provider/model". A "*" at a model's end stands for anything.
 
     Raises:
         ConfigError: an option is wrong. The text names it.
@@ -71,6 +75,7 @@ class LocalBlindRelay:
         relay_options: Mapping[str, Option] | None = None,
         models: Models | None = None,
         account: str = "test",
+        prices: Prices | None = None,
     ) -> None:
         self.provider = ScriptedProvider()
         self._origins = {name: str(preset.origin) for name, preset in presets().items() if preset.origin}
@@ -80,6 +85,7 @@ class LocalBlindRelay:
         self._relay_options = relay_options or {}
         self._models = models
         self._account = account
+        self._prices = prices
         self._view = RelayView()
         self._changing = threading.Lock()
         self._running = ExitStack()
@@ -159,7 +165,8 @@ class LocalBlindRelay:
             for name, origin in self._origins.items()
         ]
         file = folder / "bridge.toml"
-        write_bridge_config(file, _ANY_PORT, providers, self._bridge_options, self._models)
+        billing = None if self._prices is None else write_prices(folder, self._prices)
+        write_bridge_config(file, _ANY_PORT, providers, self._bridge_options, billing, self._models)
         identity = load_or_make_identity(folder / "identity.key")
         silent = provider_bridge.AuditLog(lambda _: None)
         return Bridge(read_bridge_config(file), identity, silent)
