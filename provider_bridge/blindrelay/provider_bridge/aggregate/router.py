@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
@@ -40,8 +40,10 @@ class Router:
         aggregate: Aggregate | None,
         transport: ProviderTransport,
         checker: Checker,
+        on_refused: Callable[[], None] = lambda: None,
     ) -> None:
-        self.attempts = Attempts()
+        """`on_refused` is told when a provider refuses one of the bridge's credentials."""
+        self.attempts = Attempts(on_refused)
         self._providers = {provider.name: provider for provider in providers}
         self._addressed = list(self._providers.values())
         self._transport = transport
