@@ -28,7 +28,7 @@ def read(data: bytes, size: int = 1 << 20) -> list[dict[str, Any]]:
 
 
 def expected(value: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: value[name] for name in ("usage", "model") if name in value}
+    kept: dict[str, Any] = {name: value[name] for name in ("usage", "model") if name in value}
     response = value.get("response")
     if isinstance(response, dict) and "usage" in response:
         kept["response.usage"] = response["usage"]
