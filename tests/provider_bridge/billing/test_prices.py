@@ -113,7 +113,7 @@ def test_names_that_json_allows_and_utf8_does_not(tmp_path: Path) -> None:
         (HEAD + ROW.replace("input = 5", "input = 5.5"), "an integer"),
         (HEAD + ROW + "inptu = 3\n", "not a known key"),
         (HEAD + ROW.replace("gpt*", "g*t"), "before the model's end"),
-        (HEAD + ROW * 2_500, "larger than 98,304 bytes"),
+        (HEAD.replace("1 cent", "x" * 98_304) + ROW, "larger than 98,304 bytes"),
     ],
 )
 def test_wrong_file_is_refused_by_what_is_wrong(tmp_path: Path, text: str, reason: str) -> None:
