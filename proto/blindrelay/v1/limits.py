@@ -45,6 +45,12 @@ MAX_WATERMARK_KEYS: Final = 64
 MILLIONTHS: Final = 1_000_000
 """Of a unit: rates and costs are counted in them, so that money needs no fractions."""
 
+MAX_LEASE_SIZE: Final = 2_048
+"""Characters of a lease. With the envelope it has to fit a call's metadata of 4,096 bytes."""
+
+LEASE_ROOM: Final = MAX_LEASE_SIZE + 16
+"""Bytes that a relay which gives leases leaves free among those of MAX_DIRECTORIES_SIZE."""
+
 ENCAPSULATED_SECRET_SIZE: Final = 1_168
 """Bytes: X-Wing's enc (1,120), the 32 sealed bytes, the tag (16)."""
 
