@@ -17,12 +17,15 @@ OPTIONS: Final = (
     "ca",
     "proxy",
     "credentials",
+    "keys",
     "deadline",
     "first_byte",
     "idle",
     "history",
+    "bills",
     "headers",
     "cache_salt",
+    "provider",
     "shape",
 )
 

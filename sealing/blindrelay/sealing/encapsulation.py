@@ -26,6 +26,7 @@ from blindrelay.v1 import labels
 from blindrelay.v1.envelope import parse_envelope
 from blindrelay.v1.keys import key_id
 from blindrelay.v1.limits import ENCAPSULATED_SECRET_SIZE, RESPONSE_NONCE_SIZE
+from blindrelay.v1.units import COIN_SIZE
 
 _SUITE: Final = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _SECRET_SIZE: Final = 32
@@ -40,11 +41,13 @@ class ClientExchange:
         encapsulated_secret: 1,168 bytes, for the first message.
         request: seals the request.
         response: opens the response to this exchange only.
+        rounding_coin: the 8 bytes that round a receipt's units (annex E.4).
     """
 
     encapsulated_secret: bytes
     request: RequestSealer
     response: ResponseOpener
+    rounding_coin: bytes
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,10 +57,12 @@ class BridgeExchange:
     Attributes:
         request: opens the request.
         response: seals the response.
+        rounding_coin: as the client's.
     """
 
     request: RequestOpener
     response: ResponseSealer
+    rounding_coin: bytes
 
 
 def encapsulate(envelope: bytes, config: bytes) -> ClientExchange:
@@ -79,6 +84,7 @@ def encapsulate(envelope: bytes, config: bytes) -> ClientExchange:
         sealed,
         RequestSealer(partial(_derive, secret, labels.REQUEST, bound)),
         ResponseOpener(partial(_derive, secret, labels.RESPONSE, bound)),
+        _coin(secret, bound),
     )
 
 
@@ -100,7 +106,14 @@ def decapsulate(envelope: bytes, encapsulated_secret: bytes, key: SealingKey) ->
         ResponseSealer(
             partial(_derive, secret, labels.RESPONSE, bound), response_nonce=os.urandom(RESPONSE_NONCE_SIZE)
         ),
+        _coin(secret, bound),
     )
+
+
+def _coin(secret: bytes, bound: bytes) -> bytes:
+    """Derived at once, so that the secret is not kept for it."""
+    info = labels.labelled(labels.ROUNDING, bound)
+    return HKDF(algorithm=SHA256(), length=COIN_SIZE, salt=None, info=info).derive(secret)
 
 
 def _derive(secret: bytes, label: bytes, bound: bytes, nonce: bytes) -> bytearray:

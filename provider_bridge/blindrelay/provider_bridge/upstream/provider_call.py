@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final
+from contextlib import suppress
+from typing import Final, Protocol
 
 import h11
 
+from blindrelay.provider_bridge.credentials import Secret
 from blindrelay.provider_bridge.errors import ProviderError, bad_response
 from blindrelay.provider_bridge.policy.headers import HeaderError, provider_headers, response_headers
 from blindrelay.provider_bridge.policy.request_policy import PlannedCall
@@ -28,9 +30,43 @@ from blindrelay.v1.inner_pb2 import (
     EXECUTION_STARTED,
     EXECUTION_UNKNOWN,
     BodyEnd,
+    ResponseTail,
 )
 
+BEGINNING: Final = 4_096
+"""Bytes of a body that are looked at before it is passed on."""
+
 _BODY_METHODS: Final = frozenset({"PATCH", "POST", "PUT"})
+
+
+class Body(Protocol):
+    """The body of a response, read only on request (upstream/transport.py)."""
+
+    @property
+    def ended(self) -> bool: ...
+
+    def take(self, size: int) -> bytes: ...
+
+    async def arrival(self, timeout: float | None) -> bool: ...
+
+    def close(self) -> None: ...
+
+
+class Watch(Protocol):
+    """Sees a response's body pass, and says what its end carries."""
+
+    @property
+    def held(self) -> int:
+        """Bytes of what has been taken that do not pass yet."""
+
+    def take(self, data: bytes) -> bytes:
+        """The bytes that pass now that these have come."""
+
+    def rest(self) -> bytes:
+        """What is held: nothing follows."""
+
+    def tail(self, body_end: BodyEnd.ValueType) -> ResponseTail:
+        """The end of a complete response."""
 
 
 class ProviderResponse:
@@ -46,7 +82,7 @@ class ProviderResponse:
         self,
         status: int,
         headers: list[Header],
-        body: ResponseBody,
+        body: Body,
         end: BodyEnd.ValueType,
         *,
         close_allowed: bool,
@@ -56,7 +92,19 @@ class ProviderResponse:
         self.headers = headers
         self.body_end = end
         self._body = body
+        self._seen = b""
         self._may_end = close_allowed or end != BODY_END_CLOSE
+        self._watch: Watch | None = None
+
+    def watched_by(self, watch: Watch) -> None:
+        """Lets the body pass by `watch` from now on."""
+        self._watch = watch
+
+    def tail(self) -> ResponseTail:
+        """What ends the response, once its whole body has been taken."""
+        if self._watch is None:
+            return ResponseTail(body_end=self.body_end)
+        return self._watch.tail(self.body_end)
 
     @property
     def is_event_stream(self) -> bool:
@@ -69,7 +117,14 @@ class ProviderResponse:
     @property
     def ended(self) -> bool:
         """Whether the whole body has been taken, and is complete."""
-        return self._body.ended and self._may_end
+        return self._body.ended and self._may_end and not self._seen
+
+    async def beginning(self, timeout: float) -> bytes:
+        """What arrives of the body within `timeout` seconds, at most 4,096 bytes. take() gives it again."""
+        if not self._seen and await self._body.arrival(timeout):
+            with suppress(UpstreamError):  # take() raises it again
+                self._seen = self._body.take(BEGINNING)
+        return self._seen
 
     def take(self, size: int) -> bytes:
         """At most `size` bytes of what has arrived of the body; none if nothing has.
@@ -77,8 +132,10 @@ class ProviderResponse:
         Raises ProviderError once all that arrived has been taken, unless the body ends as announced.
         """
         try:
-            body = self._body.take(size)
+            body = self._passed(size)
         except UpstreamError as error:
+            if self._watch is not None and self._watch.held:
+                return self._watch.rest()
             raise ProviderError(error.failure, str(error), EXECUTION_STARTED) from None
         if not body and self._body.ended and not self._may_end:
             raise ProviderError(
@@ -89,9 +146,21 @@ class ProviderResponse:
             )
         return body
 
+    def _passed(self, size: int) -> bytes:
+        if self._watch is None:
+            return self._taken(size)
+        passed = self._watch.take(self._taken(max(0, size - self._watch.held)))
+        return passed + self._watch.rest() if self._body.ended and not self._seen else passed
+
+    def _taken(self, size: int) -> bytes:
+        if not self._seen:
+            return self._body.take(size)
+        seen, self._seen = self._seen[:size], self._seen[size:]
+        return seen
+
     async def arrival(self, timeout: float | None) -> bool:
         """Waits until take() may return something or raise; false after `timeout` seconds."""
-        return await self._body.arrival(timeout)
+        return bool(self._seen) or await self._body.arrival(timeout)
 
     async def aclose(self) -> None:
         """Closes the connection at once unless the response has been read to its end."""
@@ -107,11 +176,11 @@ class ProviderTransport:
     def __init__(self, providers: Iterable[Provider], on_problem: OnProblem = lambda _: None) -> None:
         """Raises ConfigError for a file that is missing or wrong."""
         self._upstreams: dict[str, UpstreamTransport] = {}
-        self._credentials: dict[str, Callable[[], Header]] = {}
+        self._secrets: dict[Secret, Callable[[], bytes]] = {}
         for provider in providers:
             self._upstreams[provider.name] = UpstreamTransport(route_to(provider, on_problem))
-            if provider.credential is not None:
-                self._credentials[provider.name] = provider.credential.followed(on_problem)
+            for secret in provider.secrets:
+                self._secrets[secret] = secret.followed(on_problem)
 
     async def call(self, call: PlannedCall, body: bytearray) -> ProviderResponse:
         """Sends a request and waits for the response's head. Raises ProviderError."""
@@ -138,7 +207,8 @@ class ProviderTransport:
         self, call: PlannedCall, body: bytearray, upgrade: Iterable[Header] = ()
     ) -> tuple[Head, ResponseBody]:
         name, authority = call.provider.name, call.provider.target.authority
-        credential = self._credentials[name]() if call.injected and name in self._credentials else None
+        chosen = call.credential
+        credential = None if chosen is None else chosen.header(self._secrets[chosen.secret]())
         size = len(body) if body or call.method in _BODY_METHODS else None
         headers = [*provider_headers(authority, call.headers, credential, size), *upgrade]
         request = h11.Request(method=call.method, target=call.url.target, headers=headers)
