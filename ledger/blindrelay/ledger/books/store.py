@@ -68,7 +68,7 @@ class Statements(Protocol):
 
 
 class Store(Protocol):
-    """What the books stand on."""
+    """A database, or a file."""
 
     def writing(self) -> AbstractContextManager[Statements]:
         """One transaction of the only writer: all of it or, if the block raises, nothing."""
