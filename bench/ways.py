@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -19,8 +20,8 @@ from blindrelay.client import ConnectionConfig, SealedTransport
 from blindrelay.v1.channel import ExchangeChannel
 from blindrelay.v1.envelope import METADATA_KEY, encode_envelope
 from blindrelay.v1.envelope_pb2 import Envelope
-from blindrelay.v1.exchange_pb2 import ExchangeRequest
-from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, client_deadline
+from blindrelay.v1.exchange_pb2 import ExchangeRequest, GetKeyDirectoryResponse
+from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, authorization, client_deadline
 from blindrelay.v1.limits import (
     DEFAULT_MAX_UNITS,
     ENCAPSULATED_SECRET_SIZE,
@@ -37,6 +38,7 @@ OFFICIAL_URL: Final = "https://api.openai.com/v1"
 
 _UNLIMITED: Final = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
 _SECONDS: Final = 600.0
+_DIRECTORY_SECONDS: Final = 10.0
 _OK: Final = 200
 _TOO_MANY: Final = 429
 _SHOWN: Final = 200
@@ -136,6 +138,7 @@ class RawWay:
 
     `given` has "address", "token", and the sink's "identity" and "key_id" (hexadecimal), at which forwarders
     other than ours do not look; perhaps "per_connection", exchanges at once on one connection.
+    It shows the lease of a relay that gives one.
     """
 
     def __init__(self, given: dict[str, str], concurrency: int) -> None:
@@ -146,14 +149,15 @@ class RawWay:
             for _ in range(1 + concurrency // room)
         ]
         # As the client does: a request of one message leaves in one step.
-        self._methods: Spread[Any] = Spread([ExchangeChannel(channel) for channel in self._channels], room)
-        self._authorization = ("authorization", f"Bearer {given['token']}")
+        self._methods: Spread[Any] = Spread(
+            [_Shown(channel, given["token"]) for channel in self._channels], room
+        )
         self._identity, self._key_id = (bytes.fromhex(given[name]) for name in ("identity", "key_id"))
 
     async def send(self, work: Work, body: bytes) -> AsyncIterator[bytes]:
         first, *more = _messages(work)
         with self._methods.one() as method:
-            metadata = (self._authorization, (METADATA_KEY, self._envelope()))
+            metadata = (await method.shown(), (METADATA_KEY, self._envelope()))
             call = method.exchange(metadata, client_deadline(0), None if more else first)
             try:
                 if more:
@@ -185,6 +189,29 @@ class RawWay:
     async def aclose(self) -> None:
         for channel in self._channels:
             await channel.close()
+
+
+class _Shown(ExchangeChannel):
+    """A channel, and what to show for exchanges on it."""
+
+    def __init__(self, channel: grpc.aio.Channel, token: str) -> None:
+        super().__init__(channel)
+        self._token = authorization(token)
+        self._asking: asyncio.Task[tuple[str, str]] | None = None
+
+    async def shown(self) -> tuple[str, str]:
+        """The lease that comes with the directories. The token, where there is none or no such call."""
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask())
+        return await self._asking
+
+    async def _ask(self) -> tuple[str, str]:
+        try:
+            response = await self.directories((self._token,), _DIRECTORY_SECONDS)
+        except grpc.aio.AioRpcError:
+            return self._token
+        lease = GetKeyDirectoryResponse.FromString(response).lease
+        return authorization(lease) if lease else self._token
 
 
 def open_way(kind: str, given: dict[str, str], concurrency: int) -> Way:
