@@ -57,7 +57,7 @@ async def _report(_: object, context: Any) -> None:
 
 
 async def _beat(context: Any) -> None:
-    """A relay that hears nothing for ten seconds starts no exchange."""
+    """A relay to which its ledger says nothing for ten seconds starts no exchange."""
     while True:
         await asyncio.sleep(_BEAT_SECONDS)
         await context.write(ReportResponse())

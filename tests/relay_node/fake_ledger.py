@@ -124,7 +124,7 @@ class FakeLedger:
         self._streams.clear()
 
     async def _beat(self) -> None:
-        """A relay that hears nothing for ten seconds starts no exchange."""
+        """A relay to which its ledger says nothing for ten seconds starts no exchange."""
         while True:
             await asyncio.sleep(1)
             with suppress(grpc.aio.BaseError, asyncio.InvalidStateError):
