@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -18,10 +17,10 @@ from bench.doubles.orders import Order
 from bench.work import Work
 from blindrelay.client import ConnectionConfig, SealedTransport
 from blindrelay.v1.channel import ExchangeChannel
-from blindrelay.v1.envelope import METADATA_KEY, encode_envelope
+from blindrelay.v1.envelope import encode_envelope, envelope_metadata
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.exchange_pb2 import ExchangeRequest, GetKeyDirectoryResponse
-from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, authorization, client_deadline
+from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, KEY_DIRECTORY_METHOD, authorization, client_deadline
 from blindrelay.v1.limits import (
     DEFAULT_MAX_UNITS,
     ENCAPSULATED_SECRET_SIZE,
@@ -38,7 +37,7 @@ OFFICIAL_URL: Final = "https://api.openai.com/v1"
 
 _UNLIMITED: Final = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
 _SECONDS: Final = 600.0
-_DIRECTORY_SECONDS: Final = 10.0
+_LEASE_SECONDS: Final = 60
 _OK: Final = 200
 _TOO_MANY: Final = 429
 _SHOWN: Final = 200
@@ -137,8 +136,8 @@ class RawWay:
     """By bare gRPC: bytes that nobody opens, as large as those of a sealed exchange, for a forwarder to pass.
 
     `given` has "address", "token", and the sink's "identity" and "key_id" (hexadecimal), at which forwarders
-    other than ours do not look; perhaps "per_connection", exchanges at once on one connection.
-    It shows the lease of a relay that gives one.
+    other than ours do not look; perhaps "per_connection", exchanges at once on one connection, and
+    "lease", if a lease shall be shown in place of the token.
     """
 
     def __init__(self, given: dict[str, str], concurrency: int) -> None:
@@ -149,15 +148,18 @@ class RawWay:
             for _ in range(1 + concurrency // room)
         ]
         # As the client does: a request of one message leaves in one step.
-        self._methods: Spread[Any] = Spread(
-            [_Shown(channel, given["token"]) for channel in self._channels], room
-        )
+        self._methods: Spread[Any] = Spread([ExchangeChannel(channel) for channel in self._channels], room)
+        self._token = given["token"]
+        self._address = address if "lease" in given else ""
+        self._authorization = authorization(self._token)
+        self._renew_at = 0.0
         self._identity, self._key_id = (bytes.fromhex(given[name]) for name in ("identity", "key_id"))
 
     async def send(self, work: Work, body: bytes) -> AsyncIterator[bytes]:
         first, *more = _messages(work)
         with self._methods.one() as method:
-            metadata = (await method.shown(), (METADATA_KEY, self._envelope()))
+            self._renew()
+            metadata = (self._authorization, *envelope_metadata(self._envelope(), self._key_id))
             call = method.exchange(metadata, client_deadline(0), None if more else first)
             try:
                 if more:
@@ -172,6 +174,15 @@ class RawWay:
                 raise RuntimeError(f"{error.code().name}: {error.details()}") from None
             finally:
                 call.cancel()
+
+    def _renew(self) -> None:
+        """Fetches a lease, if one is wanted and the last one is old."""
+        if self._address and time.monotonic() >= self._renew_at:
+            with grpc.insecure_channel(self._address) as channel:
+                fetch: Any = channel.unary_unary(KEY_DIRECTORY_METHOD)
+                response = fetch(b"", metadata=(authorization(self._token),), timeout=_LEASE_SECONDS)
+            self._authorization = authorization(GetKeyDirectoryResponse.FromString(response).lease)
+            self._renew_at = time.monotonic() + _LEASE_SECONDS
 
     def _envelope(self) -> bytes:
         now = int(time.time()) // TIME_STEP * TIME_STEP
@@ -189,29 +200,6 @@ class RawWay:
     async def aclose(self) -> None:
         for channel in self._channels:
             await channel.close()
-
-
-class _Shown(ExchangeChannel):
-    """A channel, and what to show for exchanges on it."""
-
-    def __init__(self, channel: grpc.aio.Channel, token: str) -> None:
-        super().__init__(channel)
-        self._token = authorization(token)
-        self._asking: asyncio.Task[tuple[str, str]] | None = None
-
-    async def shown(self) -> tuple[str, str]:
-        """The lease that comes with the directories. The token, where there is none or no such call."""
-        if self._asking is None:
-            self._asking = asyncio.create_task(self._ask())
-        return await self._asking
-
-    async def _ask(self) -> tuple[str, str]:
-        try:
-            response = await self.directories((self._token,), _DIRECTORY_SECONDS)
-        except grpc.aio.AioRpcError:
-            return self._token
-        lease = GetKeyDirectoryResponse.FromString(response).lease
-        return authorization(lease) if lease else self._token
 
 
 def open_way(kind: str, given: dict[str, str], concurrency: int) -> Way:

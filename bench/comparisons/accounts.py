@@ -24,17 +24,16 @@ def accounts(plan: Plan, session: Session) -> Comparison:
     work = Work(prompt_bytes=2 * KIB, pieces=1, piece_bytes=2 * KIB)
     with Chain() as chain:
         sink = chain.sink()
-        addresses = {
-            TOKENS: chain.relay(sink["address"], TOKENS),
-            LEDGER: chain.relay(sink["address"], LEDGER, ledger=chain.books()),
+        ways = {
+            TOKENS: {"address": chain.relay(sink["address"], TOKENS)},
+            LEDGER: {
+                "address": chain.relay(sink["address"], LEDGER, ledger=chain.books()),
+                "lease": "wanted",
+            },
         }
         sides = [
-            Side(
-                name,
-                chain.generator("raw", {**sink, "address": address}, _AT_ONCE),
-                {"relay": chain.pids[name]},
-            )
-            for name, address in addresses.items()
+            Side(name, chain.generator("raw", {**sink, **given}, _AT_ONCE), {"relay": chain.pids[name]})
+            for name, given in ways.items()
         ]
         made.points.append(Point("", interleaved(sides, closed(work, _AT_ONCE, plan.seconds), plan.rounds)))
     return made

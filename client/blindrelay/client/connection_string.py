@@ -17,6 +17,7 @@ OPTIONS: Final = (
     "ca",
     "proxy",
     "credentials",
+    "keys",
     "deadline",
     "first_byte",
     "idle",
@@ -24,6 +25,7 @@ OPTIONS: Final = (
     "bills",
     "headers",
     "cache_salt",
+    "provider",
     "shape",
 )
 
