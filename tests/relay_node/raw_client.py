@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import json
 import os
 import signal
@@ -64,14 +65,28 @@ class Client:
             return [message async for message in call]
         except grpc.aio.AioRpcError:
             await asyncio.sleep(0.05)
-            raise grpc.aio.AioRpcError(await call.code(), details=await call.details()) from None
+            raise grpc.aio.AioRpcError(
+                await call.code(),
+                trailing_metadata=await call.trailing_metadata(),
+                details=await call.details(),
+            ) from None
         finally:
             sending.cancel()
 
     async def directories(self) -> list[SignedKeyDirectory]:
         """What GetKeyDirectory answers. Raises AioRpcError."""
+        return list((await self.fetch()).directories)
+
+    async def fetch(self) -> GetKeyDirectoryResponse:
+        """The directories, and the lease of a relay that has a ledger. Raises AioRpcError."""
         encoded = await self._directories(b"", metadata=[authorization(self.token)], timeout=30)
-        return list(GetKeyDirectoryResponse.FromString(encoded).directories)
+        return GetKeyDirectoryResponse.FromString(encoded)
+
+    async def leased(self) -> Client:
+        """The same client with its lease in place of its token."""
+        other = copy.copy(self)
+        other.token = (await self.fetch()).lease
+        return other
 
 
 async def _send(call: Any, messages: Iterable[bytes]) -> None:

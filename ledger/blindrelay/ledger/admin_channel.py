@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import getpass
 import socket
-import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
 from blindrelay.admin.v1.admin_pb2_grpc import AdminServiceStub
-from blindrelay.ledger.admin_token import load_or_make_admin_token
-from blindrelay.ledger.administration.context import AdminContext
-from blindrelay.ledger.administration.server import admin_server
-from blindrelay.ledger.administration.service import ACTOR_KEY
-from blindrelay.ledger.async_books import AsyncBooks
-from blindrelay.ledger.books import Books, BooksError
+from blindrelay.ledger.admin_token import ACTOR_KEY
 from blindrelay.ledger.config import LedgerConfig
-from blindrelay.serving import Address, ConfigError, StartError, authorization, listen
-from blindrelay.serving.tokens import new_token
+from blindrelay.serving import Address, ConfigError, StartError, authorization, read_token
 
 if TYPE_CHECKING:
     from blindrelay.admin.v1.admin_pb2_grpc import AdminServiceAsyncStub
@@ -47,14 +40,12 @@ async def admin_stub(config: LedgerConfig) -> AsyncIterator[AdminStub]:
 
     Errors of calls leave the block as ConfigError if the request is wrong, and else as StartError.
     """
-    connect = _running_ledger if is_serving(config.admin) else _own_service
+    serving = _running_ledger(config) if is_serving(config.admin) else _own_service(config)
     try:
-        async with connect(config) as stub:
+        async with serving as (address, token), _stub(address, token) as stub:
             yield stub
     except grpc.aio.AioRpcError as error:
         raise _explained(config, error) from None
-    except BooksError as error:
-        raise StartError(str(error)) from None
 
 
 def is_serving(address: Address) -> bool:
@@ -67,23 +58,14 @@ def is_serving(address: Address) -> bool:
 
 
 @asynccontextmanager
-async def _running_ledger(config: LedgerConfig) -> AsyncIterator[AdminStub]:
-    async with _stub(config.admin, load_or_make_admin_token(config.admin_token)) as stub:
-        yield stub
+async def _running_ledger(config: LedgerConfig) -> AsyncIterator[tuple[Address, str]]:
+    yield config.admin, read_token(config.admin_token)
 
 
-@asynccontextmanager
-async def _own_service(config: LedgerConfig) -> AsyncIterator[AdminStub]:
-    books, (token, _) = AsyncBooks(Books(config.books)), new_token()
-    server = admin_server(AdminContext(books, time.time), token, on_fault=lambda: None)
-    try:
-        address = listen(server, Address("127.0.0.1", 0), None)
-        await server.start()
-        async with _stub(address, token) as stub:
-            yield stub
-    finally:
-        await server.stop(None)
-        books.close()
+def _own_service(config: LedgerConfig) -> AbstractAsyncContextManager[tuple[Address, str]]:
+    from blindrelay.ledger.administration.own_service import own_service  # not needed beside a ledger
+
+    return own_service(config.books)
 
 
 @asynccontextmanager

@@ -1,12 +1,16 @@
-"""The token that commands and page show to the admin service."""
+"""What commands and page show to the admin service."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from blindrelay.serving import read_token
 from blindrelay.serving.files import write_new
 from blindrelay.serving.tokens import new_token
+
+ACTOR_KEY: Final = "blindrelay-actor"
+"""Metadata: who calls, for the audit log. Whoever has the admin token may write what he likes."""
 
 
 def load_or_make_admin_token(path: Path) -> str:

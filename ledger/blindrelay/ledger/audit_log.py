@@ -1,6 +1,7 @@
 """All that a ledger ever writes: the events and reasons of its audit log (serving/audit_log.py).
 
-Nothing tells of an account, a token or an exchange. Who changed what is in the books, and `audit` shows it.
+Nothing tells of an account, a token or an exchange. Who changed what is in the books, and
+`blindrelay-ledger audit` prints it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Event(Enum):
     BRIDGE_UP = "the bridge sends its receipts"
     BRIDGE_DOWN = "the bridge sends no receipts: run blindrelay-ledger doctor to find out why"
     BILL_REJECTED = "a receipt, watermark or price table did not verify, and was dropped"
-    EVIDENCE_KEPT = "a receipt was kept as evidence and not charged: see the page or `evidence`"
+    EVIDENCE_KEPT = "a receipt was kept as evidence and not charged: run blindrelay-ledger evidence"
     BOOKS_FAILED = "the books could not be written: check the disk"
     FAULT = "an internal error ended a call"
 

@@ -154,7 +154,7 @@ class Ledger:
         """Serves the operator: the admin service, and the page if there is one."""
         pages = None if self._config.page is None else Pages(self._config.page, self._clock)
         self._context.links = pages
-        server = admin_server(self._context, self._token, self._fault)
+        server = admin_server(self._context, self._token, self._log.fault)
         address = listen(server, self._config.admin, None)
         await server.start()
         try:

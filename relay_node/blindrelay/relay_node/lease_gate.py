@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from typing import Final
 from urllib.parse import unquote
 
@@ -39,6 +40,10 @@ TIDY_SECONDS: Final = 60.0
 """Between two looks for accounts that are not in use."""
 
 
+SILENCE_SECONDS: Final = 10.0
+"""Without a word of the ledger for so long, no exchange starts. It speaks every three seconds. Five seconds
+later it gives the allowances of this process to others."""
+
 FINISH_SECONDS: Final = 2.0
 """For the last lines, when the relay stops. A hold whose end is not reported lapses later."""
 
@@ -66,10 +71,12 @@ class LeaseGate:
         self._report = Report()
         self._leases = LeaseReader(clock)
         self._clock = clock
+        self._monotonic = monotonic
         self._accounts = Accounts(monotonic)
         self._calls = RunningCalls()
         self._revoked: set[str] = set()
         self._news = asyncio.Event()
+        self._heard_at = -math.inf
 
     def services(self, on_fault: Callable[[], None]) -> tuple[grpc.GenericRpcHandler, ...]:
         """What clients ask about their accounts."""
@@ -112,7 +119,29 @@ class LeaseGate:
         if lease is None or lease.lease_id in self._revoked:
             raise CallRefusedError(OuterStatus.LEASE_UNKNOWN)
         with self._calls.running(lease.lease_id):
-            yield _LeaseEntrant(lease, self._accounts, self._report, context)
+            yield _LeaseEntrant(lease, self, context)
+
+    @asynccontextmanager
+    async def started(
+        self, lease: Lease, envelope: bytes, deadline_seconds: float, tally: Tally
+    ) -> AsyncIterator[None]:
+        """Takes one of the allowance, and reports the start, and the end with what `tally` has then.
+
+        Raises CallRefusedError: a limit, or OVERLOADED without the ledger.
+        """
+        account = self._accounts.of(lease)
+        with account.running():
+            await account.allowed()
+            if self._monotonic() - self._heard_at > SILENCE_SECONDS:
+                raise CallRefusedError(OuterStatus.OVERLOADED, retry_after=1)
+            start = self._report.start(lease.lease_id, envelope, round(deadline_seconds))
+            account.started(start)
+
+            def ended(outcome: str) -> None:
+                self._report.end(start, outcome, tally.request_bytes, tally.response_bytes)
+
+            with outcome_told(ended):
+                yield
 
     @asynccontextmanager
     async def fetch(self, context: Context) -> AsyncIterator[tuple[str, bytes]]:
@@ -141,6 +170,7 @@ class LeaseGate:
 
     def _take(self, response: ReportResponse, *, first: bool) -> None:
         """Acts on what the ledger says; `first` is the first message of a stream."""
+        self._heard_at = self._monotonic()
         self._report.acknowledge(response.acknowledged)
         for allowance in response.allowances:
             self._accounts.allow(allowance)
@@ -161,34 +191,23 @@ class LeaseGate:
 class _LeaseEntrant:
     """An exchange under a lease."""
 
-    __slots__ = ("_accounts", "_context", "_lease", "_report", "holder")
+    __slots__ = ("_context", "_gate", "_lease")
 
-    def __init__(self, lease: Lease, accounts: Accounts, report: Report, context: Context) -> None:
-        self.holder = lease.account
+    def __init__(self, lease: Lease, gate: LeaseGate, context: Context) -> None:
         self._lease = lease
-        self._accounts = accounts
-        self._report = report
+        self._gate = gate
         self._context = context
 
-    @asynccontextmanager
-    async def starting(self, encoded: bytes, envelope: Envelope, tally: Tally) -> AsyncIterator[None]:
-        """Takes one of the allowance, and reports the start, and the end with what `tally` has then.
+    @property
+    def holder(self) -> str:
+        """The account."""
+        return self._lease.account
 
-        Raises CallRefusedError: NOT_IN_SCOPE, a limit, or OVERLOADED if the ledger takes no lines.
-        """
+    def starting(self, encoded: bytes, envelope: Envelope, tally: Tally) -> AbstractAsyncContextManager[None]:
+        """See LeaseGate.started. Raises CallRefusedError, NOT_IN_SCOPE, at once."""
         self._check_scope(envelope)
-        account = self._accounts.of(self._lease)
-        with account.running():
-            await account.allowed()
-            deadline = round(forwarded_deadline(self._context.time_remaining()))
-            start = self._report.start(self._lease.lease_id, encoded, deadline)
-            account.started(start)
-
-            def ended(outcome: str) -> None:
-                self._report.end(start, outcome, tally.request_bytes, tally.response_bytes)
-
-            with outcome_told(ended):
-                yield
+        deadline = forwarded_deadline(self._context.time_remaining())
+        return self._gate.started(self._lease, encoded, deadline, tally)
 
     def _check_scope(self, envelope: Envelope) -> None:
         lease = self._lease

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -26,10 +27,14 @@ from blindrelay.v1 import labels
 from blindrelay.v1.envelope import parse_envelope
 from blindrelay.v1.keys import key_id
 from blindrelay.v1.limits import ENCAPSULATED_SECRET_SIZE, RESPONSE_NONCE_SIZE
+from blindrelay.v1.units import COIN_SIZE
 
 _SUITE: Final = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _SECRET_SIZE: Final = 32
 _KEY_SIZE: Final = 32
+
+Coin = Callable[[], bytes]
+"""Gives an exchange's rounding coin, 8 bytes."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -40,11 +45,13 @@ class ClientExchange:
         encapsulated_secret: 1,168 bytes, for the first message.
         request: seals the request.
         response: opens the response to this exchange only.
+        rounding_coin: gives the 8 bytes that round a receipt's units (annex E.4).
     """
 
     encapsulated_secret: bytes
     request: RequestSealer
     response: ResponseOpener
+    rounding_coin: Coin
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,10 +61,12 @@ class BridgeExchange:
     Attributes:
         request: opens the request.
         response: seals the response.
+        rounding_coin: as the client's.
     """
 
     request: RequestOpener
     response: ResponseSealer
+    rounding_coin: Coin
 
 
 def encapsulate(envelope: bytes, config: bytes) -> ClientExchange:
@@ -79,6 +88,7 @@ def encapsulate(envelope: bytes, config: bytes) -> ClientExchange:
         sealed,
         RequestSealer(partial(_derive, secret, labels.REQUEST, bound)),
         ResponseOpener(partial(_derive, secret, labels.RESPONSE, bound)),
+        partial(_coin, secret, bound),
     )
 
 
@@ -100,7 +110,13 @@ def decapsulate(envelope: bytes, encapsulated_secret: bytes, key: SealingKey) ->
         ResponseSealer(
             partial(_derive, secret, labels.RESPONSE, bound), response_nonce=os.urandom(RESPONSE_NONCE_SIZE)
         ),
+        partial(_coin, secret, bound),
     )
+
+
+def _coin(secret: bytes, bound: bytes) -> bytes:
+    info = labels.labelled(labels.ROUNDING, bound)
+    return HKDF(algorithm=SHA256(), length=COIN_SIZE, salt=None, info=info).derive(secret)
 
 
 def _derive(secret: bytes, label: bytes, bound: bytes, nonce: bytes) -> bytearray:

@@ -66,7 +66,7 @@ def issue_token(path: Path, name: str, now: datetime) -> str:
 def new_token() -> tuple[str, bytes]:
     """A new token and its SHA-256 (32 bytes)."""
     token = "brt_" + secrets.token_urlsafe(32)
-    return token, _digest(token)
+    return token, token_digest(token)
 
 
 def revoke_token(path: Path, name: str) -> None:
@@ -104,7 +104,7 @@ def bearer(metadata: CallMetadata) -> str | None:
 def shown_digest(metadata: CallMetadata) -> bytes | None:
     """The SHA-256 of the access token in a call's metadata, or None unless there is exactly one."""
     token = bearer(metadata)
-    return None if token is None or not _TOKEN.fullmatch(token) else _digest(token)
+    return None if token is None or not _TOKEN.fullmatch(token) else token_digest(token)
 
 
 class TokenFile:
@@ -164,7 +164,8 @@ class TokenFile:
         return hashlib.blake2b(digest, key=self._blind, digest_size=32).digest()
 
 
-def _digest(token: str) -> bytes:
+def token_digest(token: str) -> bytes:
+    """By what a token is known: its SHA-256, 32 bytes."""
     return hashlib.sha256(token.encode("ascii")).digest()
 
 

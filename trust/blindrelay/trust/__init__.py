@@ -56,6 +56,7 @@ from blindrelay.trust.receipts import (
     verify_receipt,
     verify_watermark,
 )
+from blindrelay.trust.statements import check_bill, exact_cost, find_row, read_statement
 
 __all__ = [
     "ANNOUNCED_SECONDS",
@@ -89,12 +90,15 @@ __all__ = [
     "VerifiedKey",
     "WrongBillError",
     "bill_signer",
+    "check_bill",
     "check_receipt",
     "compare",
     "decode_history",
     "decode_proof",
     "encode_history",
     "encode_proof",
+    "exact_cost",
+    "find_row",
     "format_identity",
     "identity_groups",
     "identity_hash",
@@ -102,6 +106,7 @@ __all__ = [
     "parse_typed_identity",
     "read_directory",
     "read_price_table",
+    "read_statement",
     "sign_price_table",
     "sign_receipt",
     "sign_watermark",

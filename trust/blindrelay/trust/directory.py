@@ -170,6 +170,8 @@ def _check_form(directory: KeyDirectory) -> None:
         raise MalformedDirectoryError("the replica_id of a key directory is not 16 bytes")
     if len(directory.next_identity_hash) not in _HASH_SIZES:
         raise MalformedDirectoryError("the next_identity_hash of a key directory is not 32 bytes")
+    if len(directory.price_table_hash) not in _HASH_SIZES:
+        raise MalformedDirectoryError("the price_table_hash of a key directory is not 32 bytes")
     if not 1 <= len(directory.configs) <= MAX_CONFIGS:
         raise MalformedDirectoryError(f"a key directory does not have 1 to {MAX_CONFIGS} keys")
     if not 0 < directory.expires_at - directory.issued_at <= MAX_LIFETIME:

@@ -6,7 +6,6 @@ A relay carries them and the parties to a bill check them: every signature leads
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -21,6 +20,7 @@ from blindrelay.trust.errors import (
     WrongBillError,
 )
 from blindrelay.trust.identity import DirectorySigner, SignedDelegation
+from blindrelay.trust.statements import check_measures
 from blindrelay.v1 import labels
 from blindrelay.v1.envelope import parse_envelope
 from blindrelay.v1.keys_pb2 import Delegation
@@ -37,9 +37,7 @@ from blindrelay.v1.limits import (
 from blindrelay.v1.receipts_pb2 import (
     BASIS_NOT_STARTED,
     BASIS_UNSPECIFIED,
-    MEASURE_UNSPECIFIED,
     Basis,
-    Measure,
     PriceTable,
     Receipt,
     SignedPriceTable,
@@ -144,7 +142,7 @@ def read_price_table(encoded: bytes) -> PriceTable:
     for row in table.rows:
         if not row.provider or not row.model or "*" in row.model[:-1]:
             raise MalformedBillError('a price has no provider, no model, or a "*" before the model\'s end')
-        _check_measures(rate.measure for rate in row.rates)
+        check_measures(rate.measure for rate in row.rates)
     return table
 
 
@@ -189,14 +187,6 @@ def _check_watermark(watermark: Watermark) -> None:
     )
     if watermark.ended and watermark.open:
         raise MalformedBillError("a replica that has ended has open exchanges")
-
-
-def _check_measures(measures: Iterable[Measure.ValueType]) -> None:
-    seen = list(measures)
-    if any(measure == MEASURE_UNSPECIFIED or measure not in Measure.values() for measure in seen):
-        raise MalformedBillError("something is counted or priced that this version does not know")
-    if len(set(seen)) != len(seen):
-        raise MalformedBillError("something is counted or priced twice")
 
 
 def _check_sizes(*fields: tuple[str, bytes, int]) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from blindrelay.ledger.async_books import AsyncBooks
 from blindrelay.ledger.books import Account
-from blindrelay.ledger.settlement import Settlement
+
+if TYPE_CHECKING:
+    from blindrelay.ledger.settlement import Settlement
 
 MAX_PAGE = 1_000
 """Rows of one response."""

@@ -16,7 +16,7 @@ MAX_RESPONSE: Final = 4_194_304
 """Bytes of a message: what a gRPC client accepts by default. A page of 1,000 accounts takes about 200 KiB."""
 
 
-def admin_server(context: AdminContext, token: str, on_fault: Callable[[], None]) -> grpc.aio.Server:
+def admin_server(context: AdminContext, token: str, on_fault: Callable[[Exception], None]) -> grpc.aio.Server:
     """A server that is not bound yet. It has reflection, so that grpcurl and grpcui can call it."""
     options = dict(server_options(STREAMS_PER_RELAY)) | {"grpc.max_send_message_length": MAX_RESPONSE}
     server = grpc.aio.server(options=tuple(options.items()))

@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from blindrelay.admin.v1.admin_pb2 import DESCRIPTOR
+from blindrelay.ledger.admin_token import ACTOR_KEY
 from blindrelay.ledger.administration.account_calls import AccountCalls
 from blindrelay.ledger.administration.context import AdminContext
 from blindrelay.ledger.administration.report_calls import ReportCalls
@@ -22,9 +23,6 @@ from blindrelay.v1.grpc_profile import authorization
 
 SERVICE: Final = DESCRIPTOR.services_by_name["AdminService"].full_name
 """blindrelay.admin.v1.AdminService"""
-
-ACTOR_KEY: Final = "blindrelay-actor"
-"""Metadata: who calls, for the audit log. Whoever has the admin token may write what he likes."""
 
 _ACTOR: Final = re.compile(r"[\x21-\x7e]{1,64}")
 _CAPITAL: Final = re.compile(r"(?<!^)(?=[A-Z])")
@@ -40,9 +38,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class AdminService:
-    """Every call needs the admin token. `on_fault` is called after an internal error."""
+    """Every call needs the admin token. `on_fault` is called with an internal error."""
 
-    def __init__(self, context: AdminContext, token: str, on_fault: Callable[[], None]) -> None:
+    def __init__(self, context: AdminContext, token: str, on_fault: Callable[[Exception], None]) -> None:
         self._calls = (AccountCalls(context), UnitCalls(context), ReportCalls(context))
         self._authorization = authorization(token)
         self._on_fault = on_fault
@@ -105,7 +103,7 @@ class AdminService:
         for kind, code in _CODES:
             if isinstance(error, kind):
                 await context.abort(code, str(error))
-        self._on_fault()
+        self._on_fault(error)
         await context.abort(grpc.StatusCode.INTERNAL, "an internal error: see the ledger's log")
 
 

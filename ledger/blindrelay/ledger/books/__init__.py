@@ -1,5 +1,16 @@
-"""The ledger's books: accounts, allowances, exchanges and receipts in one SQLite file, with one class in front."""
+"""The ledger's books: accounts, allowances, exchanges and receipts in one file, behind one class."""
 
+from blindrelay.ledger.books.account_rows import (
+    Account,
+    Credit,
+    Limits,
+    Period,
+    Quota,
+    QuotaUse,
+    Scope,
+    Token,
+    Voucher,
+)
 from blindrelay.ledger.books.books import Books
 from blindrelay.ledger.books.errors import (
     BooksError,
@@ -9,37 +20,30 @@ from blindrelay.ledger.books.errors import (
     TakenError,
     UnknownError,
 )
-from blindrelay.ledger.books.rows import (
-    Account,
+from blindrelay.ledger.books.exchange_rows import (
     Allowance,
-    AuditEntry,
-    Check,
-    Credit,
-    Day,
     End,
-    Evidence,
     Lease,
     Limit,
-    Limits,
-    Line,
     LinesTaken,
     Outcome,
-    Overview,
-    Period,
     Posted,
-    Quota,
-    QuotaUse,
     Receipt,
-    Replica,
-    Scope,
-    Settlement,
     SignedTable,
     Start,
     State,
-    Statement,
-    Token,
-    Voucher,
     Watermark,
+)
+from blindrelay.ledger.books.report_rows import (
+    AuditEntry,
+    Check,
+    Day,
+    Evidence,
+    Line,
+    Overview,
+    Replica,
+    Settlement,
+    Statement,
 )
 
 __all__ = [

@@ -31,8 +31,8 @@ def add_report_commands(commands: Subcommands) -> None:
     add_command(commands, "check", "check that the books balance", _check)
     export = add_command(commands, "export", "print every account's exchanges, with the receipts", _export)
     export.add_argument("--csv", action="store_true", help="print CSV, one line for each exchange")
-    for command in (statement, export):
-        command.add_argument("--month", type=month, default="", metavar="YYYY-MM")
+    for command, default in ((statement, "the present one"), (export, "all")):
+        command.add_argument("--month", type=month, metavar="YYYY-MM", help=f"(default: {default})")
 
 
 def line_fields(line: StatementLine) -> dict[str, Any]:
@@ -58,7 +58,7 @@ async def _statement(stub: AdminStub, given: argparse.Namespace) -> Shown:
     sums: dict[str, int] = {}
     lines: list[dict[str, Any]] = []
     credited: list[dict[str, Any]] = []
-    async for page in stub.GetStatement(GetStatementRequest(account=given.account, month=given.month)):
+    async for page in stub.GetStatement(GetStatementRequest(account=given.account, month=given.month or "")):
         sums = sums or {
             "balance": page.balance,
             "charged": page.charged,
@@ -100,7 +100,7 @@ async def _check(stub: AdminStub, _: argparse.Namespace) -> Shown:
 
 async def _export(stub: AdminStub, given: argparse.Namespace) -> Shown:
     """Prints while it reads: a year may not fit into memory."""
-    found = _exported(stub, given.month)
+    found = _exported(stub, given.month or "")
     if given.csv:
         if given.json:
             raise ConfigError("export prints either JSON or CSV: leave --json or --csv out")

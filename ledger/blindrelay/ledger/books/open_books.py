@@ -1,0 +1,43 @@
+"""The file under the books, opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from secrets import token_bytes
+from types import TracebackType
+from typing import Self
+
+from blindrelay.ledger.books.accounts import random_id
+from blindrelay.ledger.books.schema import migrate, migrations
+from blindrelay.ledger.books.store import SqliteStore
+
+
+class OpenBooks:
+    """What the parts of the books share: the store, and where random bytes come from."""
+
+    def __init__(self, path: Path, *, random: Callable[[int], bytes] = token_bytes) -> None:
+        """Opens the file, makes it (0600) if need be, and brings its schema up to date. Raises BooksError."""
+        self._random = random
+        self._store = SqliteStore(path)
+        try:
+            with self._store.writing() as sql:
+                migrate(sql, migrations())
+        except BaseException:
+            self._store.close()
+            raise
+
+    def close(self) -> None:
+        """Closes the file. The books cannot be used afterwards."""
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _new_id(self) -> str:
+        return random_id(self._random)
