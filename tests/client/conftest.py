@@ -134,6 +134,8 @@ class ScriptedBridge:
     stop_reading_after: int | None = None
     substitute: Callable[[GetKeyDirectoryResponse], Any] = lambda response: None
     next_identity_hash: bytes = b""
+    lease: str = ""  # what it gives with its directories, and wants to see for exchanges
+    lease_seconds: int = 300
 
     def __post_init__(self) -> None:
         self.identity = IdentityKey.generate()
@@ -210,17 +212,19 @@ class ScriptedBridge:
         if self.refuse_directories is not None:
             await context.abort(*self.refuse_directories.value)
         response = GetKeyDirectoryResponse(directories=[self.directory()])
+        response.lease, response.lease_seconds = self.lease, self.lease_seconds
         if (pause := self.substitute(response)) is not None:
             await pause
         return response.SerializeToString()
 
-    async def _authenticate(self, context: Context) -> None:
-        if ("authorization", f"Bearer {self.token}") not in tuple(context.invocation_metadata() or ()):
-            await context.abort(*OuterStatus.UNAUTHENTICATED.value)
+    async def _authenticate(self, context: Context, shown: str | None = None) -> None:
+        wanted = ("authorization", f"Bearer {shown or self.token}")
+        if wanted not in tuple(context.invocation_metadata() or ()):
+            await context.abort(*(OuterStatus.LEASE_UNKNOWN if shown else OuterStatus.UNAUTHENTICATED).value)
 
     async def _exchange(self, _: AsyncIterator[bytes], context: Context) -> None:
         self.calls += 1
-        await self._authenticate(context)
+        await self._authenticate(context, self.lease)
         try:
             await self._serve(context)
         except (asyncio.CancelledError, grpc.aio.InternalError):  # the latter if it was just sending

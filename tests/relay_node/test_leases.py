@@ -155,7 +155,7 @@ async def test_account_runs_no_more_at_once_than_it_may(
 
 
 async def test_rate_is_that_of_the_account(start_billed: StartBilled, bridge: FakeBridge) -> None:
-    billed = await start_billed(claims={"rate": 0.01, "burst": 3})
+    billed = await start_billed(claims={"rate": "0.01/3"})
     for _ in range(3):
         assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]
     hint = await retry_after(billed.leased.exchange(bridge.envelope()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from google.protobuf.message import DecodeError
 
@@ -37,6 +37,8 @@ class KeyRing:
         """Replicas that said in a sealed error that they are shutting down. They do not come back."""
         self.generation = 0
         """Is incremented by each fetch that is taken."""
+        self.leases = False
+        """Whether the relay gave a lease with the newest fetch."""
 
     def draw(self, issued_at: int) -> VerifiedKey | None:
         """A random key of any replica for an exchange of that time, or None."""
@@ -74,12 +76,13 @@ class KeyRing:
         dropped, because its directories may be older. Raises KeyTrustError if no directory is valid,
         RelayError if the relay has no directories, and ConfigurationError if the history file is damaged.
         """
-        directories = _parse(encoded)
+        response = _parse(encoded)
         with self._lock:
+            self.leases = bool(response.lease)
             if generation != self.generation:
                 return
             with self._store.transaction() as history:
-                verified, refusals = _judged(directories, history, int(self._clock()))
+                verified, refusals = _judged(response.directories, history, int(self._clock()))
             # Even if none is left: the previous ones are not trusted any more.
             self._directories = verified
             self.refusals = refusals
@@ -97,27 +100,27 @@ class KeyRing:
         ]
 
 
-def _parse(encoded: bytes) -> list[SignedKeyDirectory]:
+def _parse(encoded: bytes) -> GetKeyDirectoryResponse:
     if len(encoded) > MAX_DIRECTORIES_SIZE:
         raise KeyTrustError("the relay served more key directories than the protocol allows")
     try:
-        directories = list(GetKeyDirectoryResponse.FromString(encoded).directories)
+        response = GetKeyDirectoryResponse.FromString(encoded)
     except DecodeError:
         raise KeyTrustError("the relay sent an invalid list of key directories") from None
-    if len(directories) > MAX_DIRECTORIES:
+    if len(response.directories) > MAX_DIRECTORIES:
         raise KeyTrustError("the relay served more key directories than the protocol allows")
-    return directories
+    return response
 
 
 def _judged(
-    directories: list[SignedKeyDirectory], history: KeyHistory, now: int
+    directories: Iterable[SignedKeyDirectory], history: KeyHistory, now: int
 ) -> tuple[list[VerifiedDirectory], list[DirectoryError]]:
     """The valid directories, and why the others were refused."""
     verified: list[VerifiedDirectory] = []
     refusals: list[DirectoryError] = []
     known = history.identities
     history.directories.forget_before(now)
-    for signed in history.in_order(directories):
+    for signed in history.in_order(list(directories)):
         try:
             verified.append(history.admit(signed, now))
         except DirectoryError as error:

@@ -16,6 +16,7 @@ from blindrelay.client.errors import BlindRelayError, BridgeError, KeyTrustError
 from blindrelay.client.exchange import exchange
 from blindrelay.client.httpx_compat import Request
 from blindrelay.client.key_ring import KeyRing
+from blindrelay.client.relay_call import RelayCall
 from blindrelay.client.relay_connection import RelayConnection
 from blindrelay.client.relay_view import Observer, RelayView
 from blindrelay.client.request_head import request_head, tunnel_head
@@ -140,7 +141,9 @@ class Sender:
             sealed = _sealed_to(key, envelope)
             deadline = client_deadline(self.config.deadline_class)
             begin = partial(relay.exchange, (METADATA_KEY, envelope), deadline)
-            return SealedStream(relay, begin, key, sealed, timeouts, self._observed(envelope))
+            renew = partial(relay.renew, self.keys, timeouts.connect)
+            call = RelayCall(begin, relay.lease, renew, self._observed(envelope))
+            return SealedStream(relay, call, key, sealed, timeouts)
         except BaseException:
             relay.leave()
             raise
@@ -154,7 +157,8 @@ class Sender:
 
     async def _key(self, relay: RelayConnection, issued_at: int, timeout: float | None) -> VerifiedKey:
         key = self.keys.draw(issued_at)
-        if key is None:
+        relay.renew_lease_in_time(self.keys)
+        if key is None or (self.keys.leases and not relay.lease.is_valid):
             await relay.renew(self.keys, timeout)
             key = self.keys.draw(issued_at)
         if key is None:

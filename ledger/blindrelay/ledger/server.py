@@ -151,21 +151,18 @@ class Ledger:
 
     @contextlib.asynccontextmanager
     async def _administration(self) -> AsyncIterator[tuple[Address, str | None]]:
-        """Serves the operator: the admin service, and the page if there is one."""
-        pages = None if self._config.page is None else Pages(self._config.page, self._clock)
-        self._context.links = pages
+        """Serves the operator: the admin service, and the pages if there are any."""
         server = admin_server(self._context, self._token, self._log.fault)
         address = listen(server, self._config.admin, None)
         await server.start()
         try:
-            if pages is None:
+            if self._config.page is None:
                 yield address, None
                 return
-            async with (
-                grpc.aio.insecure_channel(str(address)) as channel,
-                _running(pages.serve(channel, (authorization(self._token),))),
-            ):
-                yield address, pages.url
+            async with grpc.aio.insecure_channel(str(address)) as channel:
+                pages = self._context.links = Pages(self._config.page, self._clock)
+                async with _running(pages.serve(channel, (authorization(self._token),))):
+                    yield address, pages.url
         finally:
             await server.stop(None)
 

@@ -112,14 +112,18 @@ class Settlement:
 
     async def _take_all(self, call: SettleCall) -> None:
         async for batch in _batches(call):
-            if not self.connected:
-                self.connected, self.problem = True, None
-                self._log.event(Event.BRIDGE_UP, self.bridge.address)
-            self.heard_at = int(self._clock())
-            await self._book(await asyncio.to_thread(self._verified, batch))
+            bills = await asyncio.to_thread(self._verified, batch)
+            self._connected()
+            await self._book(bills)
             sequence = max(response.sequence for response in batch)
             if sequence:
                 await call.write(SettleRequest(sequence=sequence))
+
+    def _connected(self) -> None:
+        self.heard_at = int(self._clock())
+        if not self.connected:
+            self.connected, self.problem = True, None
+            self._log.event(Event.BRIDGE_UP, self.bridge.address)
 
     def _verified(self, batch: Sequence[SettleResponse]) -> list[Bill]:
         before = self._reader.rejected

@@ -10,6 +10,8 @@ import base64
 import hashlib
 import hmac
 import json
+import math
+import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +27,8 @@ NODE_SIZE: Final = 16
 
 MAX_REMEMBERED: Final = 10_000
 """Leases whose signature need not be checked again: about 1 KiB each."""
+
+_RATE: Final = re.compile("[0-9.e+-]{1,24}/[0-9.e+-]{1,24}")
 
 Claims = Mapping[str, object]
 Network = IPv4Network | IPv6Network
@@ -159,7 +163,7 @@ def _lease(claims: dict[str, Any], node: bytes) -> Lease:
     """Raises ValueError, TypeError or KeyError unless the claims are those of a lease for this node."""
     if claims["aud"] != base64url(node):
         raise ValueError("the lease is for another process")
-    rate = claims.get("rate")
+    rate, burst = _rate(claims.get("rate"))
     return Lease(
         account=_text(claims["sub"]),
         lease_id=_text(claims["jti"]),
@@ -167,8 +171,8 @@ def _lease(claims: dict[str, Any], node: bytes) -> Lease:
         expires_at=_whole(claims["exp"]),
         concurrent=_whole(claims["concurrent"]),
         units=_whole(claims["units"]),
-        rate=None if rate is None else _positive(rate),
-        burst=_positive(claims.get("burst", max(1.0, rate or 1.0))),
+        rate=rate,
+        burst=burst,
         bridges=None if (texts := claims.get("bridges")) is None else frozenset(map(parse_identity, texts)),
         classes=None if (classes := claims.get("classes")) is None else frozenset(map(_whole, classes)),
         addresses=None if (nets := claims.get("addresses")) is None else tuple(map(ip_network, nets)),
@@ -187,7 +191,13 @@ def _whole(value: object) -> int:
     return value
 
 
-def _positive(value: object) -> float:
-    if type(value) not in (int, float) or not value > 0:  # type: ignore[operator]
-        raise TypeError("a rate is not a positive number")
-    return float(value)  # type: ignore[arg-type]
+def _rate(claim: object) -> tuple[float | None, float]:
+    """Of "2.5/10": 2.5 exchanges per second, 10 at once. Without the claim there is no limit."""
+    if claim is None:
+        return None, 1.0
+    if not isinstance(claim, str) or not _RATE.fullmatch(claim):
+        raise TypeError("a rate is not two numbers")
+    rate, burst = map(float, claim.split("/"))
+    if not 0 < rate < math.inf or not 1 <= burst < math.inf:
+        raise ValueError("a rate is not positive, or nothing may come at once")
+    return rate, burst

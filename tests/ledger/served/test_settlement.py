@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+import grpc
 import pytest
 
 from blindrelay.admin.v1 import admin_pb2 as admin
 from blindrelay.trust import DirectorySigner, sign_receipt, verify_price_table
 from blindrelay.v1.accounts_pb2 import LineState
+from blindrelay.v1.outer_status import OuterStatus
 from blindrelay.v1.receipts_pb2 import BASIS_NOT_STARTED, Receipt, SignedReceipt
 from tests.ledger.served.conftest import RunningLedger, StartLedger
 from tests.ledger.served.fake_bridge import FakeBridge
-from tests.ledger.served.node import Node
+from tests.ledger.served.node import Node, unknown_token
 
 UNITS = 10_000_000
 
@@ -208,3 +210,18 @@ async def test_a_long_statement_comes_in_pages(
     assert [len(page.lines) for page in pages] == [2, 2, 1]
     assert [line.units for page in pages for line in page.lines] == [1, 2, 3, 4, 5]
     assert [page.charged for page in pages] == [15, 0, 0]
+
+
+async def test_a_customer_needs_a_token_of_the_account(ledger: RunningLedger, node: Node) -> None:
+    await ledger.account()
+    for call in (node.statement(unknown_token()), node.price_table(unknown_token(), bytes(32))):
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await call
+        status = OuterStatus.of(failure.value.code(), failure.value.details())
+        assert status is OuterStatus.UNAUTHENTICATED
+
+
+async def test_a_month_that_is_none_is_malformed(ledger: RunningLedger, node: Node) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await node.statement(await ledger.account(), month="May")
+    assert OuterStatus.of(failure.value.code(), failure.value.details()) is OuterStatus.MALFORMED
