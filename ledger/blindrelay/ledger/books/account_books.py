@@ -104,8 +104,8 @@ class AccountBooks(OpenBooks):
     def credit(self, account: str, units: int, reference: str, *, by: str, now: int) -> Credit:
         """Adds units, once for each reference of the account; below 0 it takes them back.
 
-        Raises UnknownError, TakenError if the reference was used for another amount, and InvalidError if
-        units are 0 or too many, or if taking them back would break the overdraft bound.
+        Raises UnknownError, and TakenError if the reference was used for another amount. Raises InvalidError
+        if units are 0 or too many, or if taking them back would break the overdraft bound.
         """
         with self._store.writing() as sql:
             return credit(sql, account, units, reference, by, now)

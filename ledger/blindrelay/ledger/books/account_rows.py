@@ -15,7 +15,7 @@ DEFAULT_CONCURRENT: Final = 100
 
 
 class Period(Enum):
-    """After what time a quota begins anew: at midnight UTC, months on their first day."""
+    """After what time a quota is reset: at midnight UTC, for months on their first day."""
 
     DAY = "day"
     MONTH = "month"
@@ -69,7 +69,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class QuotaUse:
-    """What is used of a quota: "units", "exchanges" or "bytes". resets_at is None if it never begins anew."""
+    """What is used of a quota: "units", "exchanges" or "bytes". resets_at is None if it is never reset."""
 
     quota: str
     used: int

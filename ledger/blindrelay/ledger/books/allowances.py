@@ -11,7 +11,6 @@ holds at all times, and no receipt that is held for can take the balance below -
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from blindrelay.ledger.books.exchange_rows import Allowance, Limit
@@ -26,15 +25,18 @@ HELD_RETRY_SECONDS: Final = 1
 STATUSES: Final = {"units": "limit_units", "exchanges": "limit_exchanges", "bytes": "limit_bytes"}
 """The outer status of each kind of quota."""
 
-_ACCOUNT = "SELECT * FROM account WHERE id = :account"
-
-_OWN = """
-SELECT exchanges, units FROM allowance WHERE account = :account AND node = :node AND expires_at > :now
-"""
-
-_OTHERS = """
-SELECT COUNT(*) AS nodes, CAST(COALESCE(SUM(exchanges), 0) AS BIGINT) AS exchanges
-FROM allowance WHERE account = :account AND node <> :node AND expires_at > :now
+_AT_NODE = """
+SELECT account.*, own.exchanges AS own_exchanges, own.units AS own_units,
+    (
+        SELECT COUNT(*) FROM allowance AS other
+        WHERE other.account = account.id AND other.node <> :node AND other.expires_at > :now
+    ) AS other_nodes,
+    (
+        SELECT CAST(COALESCE(SUM(exchanges), 0) AS BIGINT) FROM allowance AS other
+        WHERE other.account = account.id AND other.node <> :node AND other.expires_at > :now
+    ) AS other_exchanges
+FROM account JOIN allowance AS own ON own.account = account.id
+WHERE account.id = :account AND own.node = :node AND own.expires_at > :now
 """
 
 _SET = """
@@ -43,7 +45,7 @@ UPDATE allowance SET exchanges = :exchanges, units = :units WHERE account = :acc
 
 _HOLD = "UPDATE account SET held = held + :units WHERE id = :account"
 
-_AT_NODE = """
+_WITH_ALLOWANCE = """
 SELECT account.id FROM allowance JOIN account ON account.id = allowance.account
 WHERE node = :node AND (CAST(:pseudonym AS TEXT) IS NULL OR pseudonym = :pseudonym)
 ORDER BY account.id
@@ -72,15 +74,6 @@ _TAKE_BACK = "UPDATE allowance SET units = units - :units WHERE account = :accou
 _PSEUDONYM = "SELECT pseudonym FROM account WHERE id = :account"
 
 
-@dataclass(frozen=True)
-class Share:
-    """What a node has, and what other nodes have of the same account."""
-
-    units: int
-    other_nodes: int
-    other_exchanges: int
-
-
 def refusal(account: Any, quota_rows: Iterable[Any], now: int) -> Limit | None:
     """Why the account may start nothing at all, however little it holds."""
     if not account["enabled"] or (account["expires_at"] is not None and account["expires_at"] <= now):
@@ -94,34 +87,31 @@ def refusal(account: Any, quota_rows: Iterable[Any], now: int) -> Limit | None:
     return None
 
 
-def fitting(account: Any, quota_rows: Iterable[Any], share: Share) -> int:
+def fitting(account: Any, quota_rows: Iterable[Any]) -> int:
     """How many exchanges the node may start: all that fit, and half of them beside other nodes."""
     left = {quota["kind"]: quota["amount"] - quota["used"] for quota in quota_rows}
     spendable = min(account["balance"], left.get("units", account["balance"]))
-    free: int = spendable + account["overdraft"] - (account["held"] - share.units)
+    free: int = spendable + account["overdraft"] - (account["held"] - account["own_units"])
     exchanges: int = max(0, free) // account["max_units"]
-    if share.other_nodes and exchanges > 1:
+    if account["other_nodes"] and exchanges > 1:
         exchanges //= 2
     if "exchanges" in left:
-        exchanges = min(exchanges, left["exchanges"] - share.other_exchanges)
+        exchanges = min(exchanges, left["exchanges"] - account["other_exchanges"])
     return max(0, min(exchanges, MAX_EXCHANGES))
 
 
 def refresh(sql: Statements, account: int, node: bytes, sequence: int, now: int) -> Allowance | None:
-    """Sets a node's allowance anew. None if the account has no lease there."""
-    own = sql.one(_OWN, account=account, node=node, now=now)
-    others = sql.one(_OTHERS, account=account, node=node, now=now)
-    row = sql.one(_ACCOUNT, account=account)
-    if own is None or others is None or row is None:
+    """Computes a node's allowance again. None if the account has no lease there."""
+    row = sql.one(_AT_NODE, account=account, node=node, now=now)
+    if row is None:
         return None
     quota_rows = quotas(sql, account)
     limit = refusal(row, quota_rows, now)
-    share = Share(own["units"], others["nodes"], others["exchanges"])
-    exchanges = 0 if limit else fitting(row, quota_rows, share)
+    exchanges = 0 if limit else fitting(row, quota_rows)
     units = exchanges * row["max_units"]
-    if (exchanges, units) != (own["exchanges"], own["units"]):
+    if (exchanges, units) != (row["own_exchanges"], row["own_units"]):
         sql.run(_SET, account=account, node=node, exchanges=exchanges, units=units)
-        hold(sql, account, units - own["units"])
+        hold(sql, account, units - row["own_units"])
     if not exchanges and limit is None:
         limit = Limit("limit_units", HELD_RETRY_SECONDS)
     return Allowance(row["pseudonym"], sequence, exchanges, limit)
@@ -130,7 +120,7 @@ def refresh(sql: Statements, account: int, node: bytes, sequence: int, now: int)
 def accounts_at(sql: Statements, node: bytes, pseudonyms: Iterable[str] | None) -> list[int]:
     """The accounts that have allowances at a node, or those of them that are named."""
     wanted = (None,) if pseudonyms is None else sorted(pseudonyms)
-    return [row["id"] for each in wanted for row in sql.all(_AT_NODE, node=node, pseudonym=each)]
+    return [row["id"] for each in wanted for row in sql.all(_WITH_ALLOWANCE, node=node, pseudonym=each)]
 
 
 def nodes(sql: Statements) -> tuple[bytes, ...]:

@@ -67,6 +67,7 @@ class ExchangeBooks(OpenBooks):
         left out.
         """
         with self._store.writing() as sql:
+            reset_quotas(sql, now)
             sequence = acknowledged(sql, node)
             if accounts is None:
                 revive(sql, node, now)

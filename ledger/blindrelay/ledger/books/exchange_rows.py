@@ -120,7 +120,7 @@ class Receipt:
 
 
 class Outcome(Enum):
-    """What became of a receipt. All but WAITING are final, and all are in the books."""
+    """How a receipt ended. All but WAITING are final, and all are in the books."""
 
     POSTED = "posted"
     VOIDED = "voided"
@@ -128,7 +128,7 @@ class Outcome(Enum):
     REPEATED = "repeated"
     """It was in the books before."""
     WAITING = "waiting"
-    """It came after the exchange lapsed, and the account has no room for it yet. It is posted when it has."""
+    """It came after the exchange lapsed, and would now break the bound. It is posted when it no longer does."""
     ORPHAN = "orphan"
     """No relay has reported the exchange. It is settled if one does."""
     CONTRADICTION = "contradiction"
@@ -141,7 +141,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Posted:
-    """What became of each receipt, in order, and the accounts (pseudonyms) whose allowances may change."""
+    """The outcome of each receipt, in order, and the accounts (pseudonyms) whose allowances may change."""
 
     outcomes: tuple[Outcome, ...]
     accounts: frozenset[str]

@@ -104,7 +104,7 @@ def use(sql: Statements, account: int, kind: str, used: int) -> None:
 
 
 def reset_quotas(sql: Statements, now: int) -> None:
-    """Begins anew every quota whose period has ended."""
+    """Resets every quota whose period has ended."""
     for period in Period:
         sql.run(_RESET, period=period.value, since=period_start(period, now))
 
@@ -128,7 +128,7 @@ def uses_of(rows: list[Any]) -> tuple[QuotaUse, ...]:
 
 
 def resets_at(quota: Row) -> int | None:
-    """When a quota begins anew."""
+    """When a quota is reset."""
     return period_end(_period(quota), quota["since"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 from blindrelay.ledger.books import allowances
@@ -70,9 +71,11 @@ UPDATE exchange SET state = 4, lapsed_at = :now WHERE number = :number AND state
 RETURNING account, hold AS held
 """
 
+_ANY_ORPHAN = "SELECT number FROM evidence WHERE kind = 'orphan' LIMIT 1"
+
 _ORPHAN = """
 DELETE FROM evidence WHERE envelope_hash = :envelope_hash AND kind = 'orphan'
-RETURNING identity, units, started, replica_id, receipt, signature, signer
+RETURNING number, identity, units, started, replica_id, receipt, signature, signer
 """
 
 _SIGNER = "SELECT delegation, delegation_signature FROM signer WHERE id = :signer"
@@ -109,6 +112,7 @@ class _Taking:
         self._now = now
         self._settling = Settling(sql, now)
         self._leases: dict[str, Any] = {}
+        self._orphans = sql.one(_ANY_ORPHAN) is not None
         self._started: Counter[int] = Counter()
         self._bytes: Counter[int] = Counter()
         self.accounts: set[int] = set()
@@ -138,7 +142,8 @@ class _Taking:
         if number is not None:
             self._started[lease["account"]] += 1
             self._hold(lease["account"], envelope.max_units, number)
-            self._settle_orphan(envelope_hash)
+            if self._orphans:
+                self._settle_orphan(envelope_hash)
         return True
 
     def _reserve(
@@ -170,7 +175,7 @@ class _Taking:
 
     def _settle_orphan(self, envelope_hash: bytes) -> None:
         """The receipt may have been faster than the line."""
-        for row in self._sql.all(_ORPHAN, envelope_hash=envelope_hash):
+        for row in sorted(self._sql.all(_ORPHAN, envelope_hash=envelope_hash), key=itemgetter("number")):
             self._settling.settle_orphan(receipt_of(self._sql, envelope_hash, row))
 
     def _end(self, line: End) -> bool:

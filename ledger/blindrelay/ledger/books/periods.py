@@ -23,7 +23,7 @@ def day_start(now: int) -> int:
 
 
 def period_start(period: Period | None, now: int) -> int:
-    """When the present period began; 0 if it never begins anew."""
+    """When the present period began; 0 if it never ends."""
     if period is None:
         return 0
     return day_start(now) if period is Period.DAY else _month(datetime.fromtimestamp(now, UTC))

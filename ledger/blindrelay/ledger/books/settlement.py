@@ -114,7 +114,7 @@ class Settling:
         """Whose allowances may have changed."""
 
     def settle(self, receipt: Receipt) -> Outcome:
-        """What becomes of one receipt."""
+        """Settles by one receipt, or keeps it."""
         outcome = self._claim(receipt) or self._keep(receipt)
         if outcome is not Outcome.REPEATED:
             key = (receipt.identity, receipt.replica_id)

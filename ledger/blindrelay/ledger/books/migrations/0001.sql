@@ -143,6 +143,8 @@ CREATE TABLE evidence (
     UNIQUE (envelope_hash, receipt)
 );
 
+CREATE INDEX evidence_orphan ON evidence (number) WHERE kind = 'orphan';
+
 -- Double entry: each row takes from one book and gives to another.
 CREATE TABLE transfer (
     number INTEGER PRIMARY KEY,
