@@ -144,8 +144,7 @@ def claims(lease: Lease) -> dict[str, object]:
         "units": lease.units,
     }
     optional = {
-        "rate": lease.rate,
-        "burst": None if lease.rate is None else lease.burst,
+        "rate": None if lease.rate is None else f"{lease.rate:g}/{lease.burst or max(1, lease.rate):g}",
         "bridges": lease.scope.bridges or None,
         "classes": lease.scope.classes or None,
         "addresses": lease.scope.addresses or None,

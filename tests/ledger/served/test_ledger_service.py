@@ -47,7 +47,10 @@ async def test_scope_and_limits_are_in_the_lease(
     scope = admin.Scope(addresses=["192.0.2.0/24"], classes=[0])
     issued = await ledger.admin.IssueToken(admin.IssueTokenRequest(account="ann", name="k", scope=scope))
     lease = await node.good_lease(issued.token)
-    assert (lease.rate, lease.concurrent, lease.units) == (5, 7, 2_000)
+    assert (lease.rate, lease.burst, lease.concurrent, lease.units) == (5, 5, 7, 2_000)
+    await ledger.limit(rate=0.5, burst=20)
+    slower = await node.good_lease(issued.token)
+    assert (slower.rate, slower.burst) == (0.5, 20)
     assert lease.classes == frozenset({0})
     assert lease.bridges is None
     assert lease.allows_address("192.0.2.9")

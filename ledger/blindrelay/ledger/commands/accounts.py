@@ -10,6 +10,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from blindrelay.admin.v1.admin_pb2 import (
     PERIOD_DAY,
     PERIOD_MONTH,
+    PERIOD_UNSPECIFIED,
     Account,
     AddAccountRequest,
     GetAccountRequest,
@@ -28,7 +29,7 @@ from blindrelay.serving import ConfigError
 PAGE: Final = 500
 """Accounts of one call."""
 
-PERIODS: Final = {"day": PERIOD_DAY, "month": PERIOD_MONTH}
+PERIODS: Final = {"day": PERIOD_DAY, "month": PERIOD_MONTH, "ever": PERIOD_UNSPECIFIED}
 QUOTAS: Final = ("units", "exchanges", "bytes")
 NUMBERS: Final = ("concurrent", "max_units", "overdraft", "burst")
 
