@@ -13,6 +13,7 @@ A connection string has the form ``blindrelay://TOKEN@relay.example:443?bridge=b
 ``first_byte``  ``90s``, ``45m``, ``1h``…: a limit for the beginning of a response
 ``idle``        a limit for each pause after it; both replace a request's read timeout
 ``history``     the file for the history of the bridge's keys, or ``off``
+``bills``       ``off``: do not keep what exchanges cost (``on`` by default)
 ``headers``     names of further headers to send if the bridge allows them, separated by commas
 ``cache_salt``  hosts whose prompt cache takes a salt as vLLM does; ``off``: no salts
 ``shape``       ``balanced`` (default), ``strict`` or ``off``: what sizes and times of responses show
@@ -77,6 +78,7 @@ class ConnectionConfig:
         deadline_class: a DeadlineClass.
         first_byte, idle: time limits in seconds; None leaves them to each request.
         history: the file for the key history; True for the default file, False for none.
+        bills: whether to keep what exchanges cost, in a file (see bill_journal.py).
         headers: lower-case names of headers that are sent in addition to the protocol's own.
         cache_salt: lower-case hosts whose prompt cache takes a salt as vLLM does; None for no salts.
         shape: a ShapingProfile.
@@ -94,6 +96,7 @@ class ConnectionConfig:
     first_byte: float | None = None
     idle: float | None = None
     history: Path | bool = True
+    bills: bool = True
     headers: frozenset[str] = frozenset()
     cache_salt: frozenset[str] | None = frozenset()
     shape: ShapingProfile.ValueType = ShapingProfile.SHAPING_PROFILE_BALANCED
@@ -180,6 +183,7 @@ class ConnectionConfig:
             first_byte=seconds("first_byte", settings.get("first_byte")),
             idle=seconds("idle", settings.get("idle")),
             history=_history(settings.get("history", "on")),
+            bills=choice("bills", settings.get("bills", "on"), SWITCH),
             headers=header_names(settings.get("headers")),
             cache_salt=salted_hosts(settings.get("cache_salt")),
             shape=choice("shape", settings.get("shape", "balanced"), SHAPES),

@@ -21,6 +21,7 @@ OPTIONS: Final = (
     "first_byte",
     "idle",
     "history",
+    "bills",
     "headers",
     "cache_salt",
     "shape",
