@@ -134,6 +134,7 @@ class ScriptedBridge:
     stop_reading_after: int | None = None
     substitute: Callable[[GetKeyDirectoryResponse], Any] = lambda response: None
     next_identity_hash: bytes = b""
+    price_table_hash: bytes = b""
     lease: str = ""  # what it gives with its directories, and wants to see for exchanges
     lease_seconds: int = 300
 
@@ -185,22 +186,24 @@ class ScriptedBridge:
             expires_at=now + 3_600,
             configs=[self.key.config],
             next_identity_hash=announced,
+            price_table_hash=self.price_table_hash,
         )
         delegation = self.identity.delegate(self.signer.public_key, now - 60, now + 86_400, announced)
         return self.signer.sign(directory, delegation)
 
     async def _start(self) -> int:
         self.server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        self.server.add_generic_rpc_handlers(self._handlers())
+        port = self.add_port(self.server)
+        await self.server.start()
+        return port
+
+    def _handlers(self) -> list[grpc.GenericRpcHandler]:
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "Exchange": grpc.stream_stream_rpc_method_handler(self._exchange),
             "GetKeyDirectory": grpc.unary_unary_rpc_method_handler(self._get_key_directory),
         }
-        self.server.add_generic_rpc_handlers(
-            [grpc.method_handlers_generic_handler("blindrelay.v1.ExchangeService", handlers)]
-        )
-        port = self.add_port(self.server)
-        await self.server.start()
-        return port
+        return [grpc.method_handlers_generic_handler("blindrelay.v1.ExchangeService", handlers)]
 
     def add_port(self, server: grpc.aio.Server) -> int:
         """The port that it listens on, without TLS."""

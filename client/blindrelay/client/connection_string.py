@@ -21,6 +21,8 @@ OPTIONS: Final = (
     "first_byte",
     "idle",
     "history",
+    "bills",
+    "max_units",
     "headers",
     "cache_salt",
     "shape",

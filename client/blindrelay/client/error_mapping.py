@@ -91,6 +91,9 @@ _INNER: Final[dict[int, _Mapped]] = {
     ErrorCode.ERROR_CODE_PROVIDER_FAILED: _Raised("RemoteProtocolError"),
     ErrorCode.ERROR_CODE_UNSUPPORTED: _Answered(501),
     ErrorCode.ERROR_CODE_DRAINING: _Raised("ConnectError"),
+    ErrorCode.ERROR_CODE_PRICE_CHANGED: _Answered(503, retry=True),
+    ErrorCode.ERROR_CODE_NO_PRICE: _Answered(403),
+    ErrorCode.ERROR_CODE_MAX_UNITS: _Answered(400),
 }
 
 _TIMEOUTS: Final = {

@@ -11,7 +11,14 @@ from google.protobuf.message import DecodeError
 
 from blindrelay.client.errors import KeyTrustError, RelayError
 from blindrelay.client.history_store import HistoryStore
-from blindrelay.trust import DirectoryError, KeyHistory, VerifiedDirectory, VerifiedKey, format_identity
+from blindrelay.trust import (
+    DirectoryError,
+    KeyHistory,
+    SignedDelegation,
+    VerifiedDirectory,
+    VerifiedKey,
+    format_identity,
+)
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.keys_pb2 import SignedKeyDirectory
 from blindrelay.v1.limits import MAX_DIRECTORIES, MAX_DIRECTORIES_SIZE
@@ -48,6 +55,13 @@ class KeyRing:
     def leave(self, key: VerifiedKey) -> None:
         """Stops drawing keys of this key's replica."""
         self._left |= {directory.replica for directory in self._directories if key in directory.keys}
+
+    def delegation_of(self, key: VerifiedKey) -> SignedDelegation | None:
+        """The delegation of the replica that has the key; None once it is listed no more."""
+        for directory in self._directories:
+            if key in directory.keys:
+                return directory.delegation
+        return None
 
     @property
     def proofs(self) -> list[tuple[bytes, bytes]]:

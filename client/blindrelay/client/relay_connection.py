@@ -166,6 +166,12 @@ class RelayConnection:
         self._calls.add(call)
         return call
 
+    @property
+    def grpc(self) -> grpc.aio.Channel:
+        """The channel, for calls that are not exchanges."""
+        self._require_open()
+        return self._channel.grpc
+
     async def directories(self) -> bytes:
         """The relay's GetKeyDirectoryResponse, unverified bytes. Raises RelayError."""
         self._require_open()

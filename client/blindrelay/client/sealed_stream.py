@@ -9,6 +9,7 @@ from typing import Final, NoReturn
 import grpc
 from google.protobuf.message import DecodeError
 
+from blindrelay.client.bill import Bill
 from blindrelay.client.errors import (
     AlteredResponseError,
     BlindRelayError,
@@ -40,6 +41,7 @@ class SealedStream:
         key: the key that the request is sealed to.
         request: the sealer, whose records write() and finish() send.
         ended: whether the response is complete.
+        bill: what the exchange costs.
         at_response_end: is called once the response has ended; by default, the request is half-closed.
     """
 
@@ -50,8 +52,10 @@ class SealedStream:
         key: VerifiedKey,
         sealed: ClientExchange,
         timeouts: Timeouts,
+        bill: Bill,
     ) -> None:
         self.key = key
+        self.bill = bill
         self.request = sealed.request
         self.at_response_end: Callable[[], Awaitable[None]] | None = None
         self._response = sealed.response
@@ -110,6 +114,7 @@ class SealedStream:
         self._begun = True
         if self.ended:
             self._leave_to_end()
+            self.bill.take(part.error if part.HasField("error") else part.tail)
         if part.HasField("error"):
             raise BridgeError(part.error)
         return part
@@ -131,6 +136,8 @@ class SealedStream:
             raise
 
     def _message(self, record: bytes) -> bytes:
+        if self._secret:
+            self.bill.begin()
         secret, self._secret = self._secret, b""  # it travels with the first record
         return request_message(record, secret)
 
@@ -173,6 +180,7 @@ class SealedStream:
         relay = await self._call.failure(error)
         self._close()
         if not self._begun:
+            self.bill.refuse(relay.status)
             raise relay from None
         raise CutResponseError(f"the response was cut before its end: {relay}") from None
 

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from blindrelay.ledger.books import Receipt, SignedTable, Watermark
 from blindrelay.trust import (
@@ -23,6 +24,8 @@ from blindrelay.trust import (
 )
 from blindrelay.v1.receipts_pb2 import BASIS_NOT_STARTED, SignedPriceTable, SignedReceipt, SignedWatermark
 from blindrelay.v1.settlement_pb2 import SettleResponse, SettleSigner
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -61,13 +64,17 @@ class BillReader:
         return bills
 
     def _use_signer(self, signer: SettleSigner) -> None:
-        self._delegation = SignedDelegation(signer.delegation, signer.delegation_signature)
+        delegation = SignedDelegation(signer.delegation, signer.delegation_signature)
+        self._delegation = delegation
+        self._signer = self._of_own_identity(lambda identity: bill_signer(delegation, identity))
+
+    def _of_own_identity(self, verified: Callable[[bytes], T]) -> T:
+        """What is verified for one of the configured identities. Raises as `verified` does for the last."""
         *others, last = self._identities
         for identity in others:
             with suppress(ForeignIdentityError):
-                self._signer = bill_signer(self._delegation, identity)
-                return
-        self._signer = bill_signer(self._delegation, last)
+                return verified(identity)
+        return verified(last)
 
     def _bill(self, response: SettleResponse) -> Bill:
         match response.WhichOneof("item"):
@@ -108,7 +115,8 @@ class BillReader:
         )
 
     def _price_table(self, signed: SignedPriceTable) -> PriceTable:
-        verify_price_table(signed, self._known_signer.identity)
+        """It has a delegation of its own, and may come before a signer."""
+        self._of_own_identity(lambda identity: verify_price_table(signed, identity))
         table = SignedTable(signed.table, signed.signature, signed.delegation, signed.delegation_signature)
         return PriceTable(hashlib.sha256(signed.table).digest(), table)
 

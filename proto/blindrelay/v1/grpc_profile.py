@@ -12,6 +12,10 @@ KEY_DIRECTORY: Final = "GetKeyDirectory"
 EXCHANGE_METHOD: Final = f"/{SERVICE}/{EXCHANGE}"
 KEY_DIRECTORY_METHOD: Final = f"/{SERVICE}/{KEY_DIRECTORY}"
 
+SETTLEMENT_SERVICE: Final = "blindrelay.v1.SettlementService"
+SETTLE: Final = "Settle"
+SETTLE_METHOD: Final = f"/{SETTLEMENT_SERVICE}/{SETTLE}"
+
 AUTHORIZATION_KEY: Final = "authorization"
 
 RETRY_AFTER_KEY: Final = "blindrelay-retry-after"

@@ -14,6 +14,7 @@ IDENTITY_SIZE: Final = 32
 KEY_ID_SIZE: Final = 16
 EXCHANGE_ID_SIZE: Final = 16
 REPLICA_ID_SIZE: Final = 16
+HASH_SIZE: Final = 32
 
 MAX_ENVELOPE_SIZE: Final = 512
 """Bytes. A full envelope takes about 110. The rest is for a later version."""

@@ -38,6 +38,19 @@ class DelegatedKey:
 
 
 @dataclass(frozen=True)
+class BillingConfig:
+    """The files of a bridge that keeps bills: its prices, and its receipts until they are acknowledged."""
+
+    prices: Path
+    outbox: Path
+
+    @classmethod
+    def read(cls, table: Table) -> BillingConfig:
+        """Reads the [billing] section. Raises ConfigError."""
+        return cls(table.path("prices"), table.path("outbox"))
+
+
+@dataclass(frozen=True)
 class BridgeConfig:
     """The configuration of a bridge process.
 
@@ -53,6 +66,7 @@ class BridgeConfig:
         tokens: the file of the relays' hashed tokens, or None to admit everyone.
         next_identity_hash: of the next identity, announced in every directory; 32 bytes or none.
         metrics: where metrics are exposed, on this machine.
+        billing: what it keeps bills with, or None to keep none.
         plaintext: the listener may be open to other machines without TLS, as something else encrypts.
     """
 
@@ -70,6 +84,7 @@ class BridgeConfig:
     next_identity_hash: bytes = b""
     metrics: Address | None = None
     relays: int | None = None
+    billing: BillingConfig | None = None
 
 
 def read_bridge_config(path: Path, environment: Mapping[str, str] = os.environ) -> BridgeConfig:
@@ -97,6 +112,7 @@ def _bridge(table: Table, environment: Mapping[str, str]) -> BridgeConfig:
         relays=table.integer("relays", default=0, minimum=1, maximum=1_000) or None,
         tokens=table.optional_path("tokens"),
         tls=table.table("tls", ServerTls.read),
+        billing=table.table("billing", BillingConfig.read),
         providers=table.tables("provider", partial(read_provider, environment=environment)),
         plaintext=table.flag("plaintext", default=False),
     )

@@ -8,6 +8,7 @@ share of claims are reported before the exchange is looked at: they do not depen
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import math
 from dataclasses import dataclass
 from typing import Any, Final
@@ -39,12 +40,18 @@ class ClaimedExchange:
         request: opens the following records.
         response: seals the response.
         issued_at: Unix seconds, from its envelope.
+        max_units: the most that it may cost, from its envelope.
+        envelope_hash: SHA-256 of the envelope's exact bytes.
+        rounding_coin: the 8 bytes that round its cost.
     """
 
     first: RequestPart
     request: RequestOpener
     response: ResponseSealer
     issued_at: int
+    max_units: int
+    envelope_hash: bytes
+    rounding_coin: bytes
 
 
 class ExchangeOpener:
@@ -81,7 +88,15 @@ class ExchangeOpener:
         part = exchange.request.open(first.sealed)
         # Nothing may come between the first record's opening and the claim.
         self._claims.claim(envelope.exchange_id, envelope.issued_at, peer)
-        return ClaimedExchange(part, exchange.request, exchange.response, envelope.issued_at)
+        return ClaimedExchange(
+            part,
+            exchange.request,
+            exchange.response,
+            envelope.issued_at,
+            envelope.max_units,
+            hashlib.sha256(encoded).digest(),
+            exchange.rounding_coin,
+        )
 
     def _key(self, envelope: Envelope) -> SealingKey:
         if envelope.identity != self._keys.identity:

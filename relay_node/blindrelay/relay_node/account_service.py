@@ -32,7 +32,7 @@ MAX_CALLS_PER_TOKEN: Final = 2
 
 
 class AccountService:
-    """Passes messages on as bytes. Serves whoever shows a token, about which the ledger decides."""
+    """Passes messages on as bytes. The ledger decides about the token."""
 
     def __init__(self, ledger: Ledger, admission: Admission, unread_seconds: float) -> None:
         self._ledger = ledger

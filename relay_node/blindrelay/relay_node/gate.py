@@ -1,4 +1,4 @@
-"""Who may call. Without a ledger that is whoever shows a token of the file; with one, see lease_gate.py."""
+"""Who may call: without a ledger a client with a token of the file; with one, see lease_gate.py."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Gate(Protocol):
 
 
 class TokenEntrant:
-    """Whoever shows a token of the file may start what the relay has room for."""
+    """A client with a token of the file. It may start what the relay has room for."""
 
     __slots__ = ("holder",)
 

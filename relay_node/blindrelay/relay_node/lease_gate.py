@@ -1,4 +1,4 @@
-"""Who may call at a relay with a ledger: whoever shows a lease, within its limits (annex E)."""
+"""Who may call at a relay with a ledger: a client with a lease, within its limits (annex E)."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ FINISH_SECONDS: Final = 2.0
 
 
 class LeaseGate:
-    """Admits exchanges with a lease, and gives a lease to whoever shows a token that the ledger knows.
+    """Admits exchanges with a lease, and gives leases for tokens that the ledger knows.
 
     Create it in a running event loop. `clock` returns Unix seconds, `monotonic` seconds.
     """

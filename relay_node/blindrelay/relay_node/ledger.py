@@ -76,7 +76,7 @@ class Ledger:
             )
 
     async def lease(self, token_digest: bytes, node: bytes) -> GetLeaseResponse:
-        """A lease for whoever has the token, or why there is none. Raises CallRefusedError: OVERLOADED."""
+        """A lease for the holder of the token, or why there is none. Raises CallRefusedError: OVERLOADED."""
         ask: Any = self._channel.unary_unary(
             GET_LEASE_METHOD,
             request_serializer=GetLeaseRequest.SerializeToString,

@@ -18,7 +18,7 @@ MAX_LINES: Final = 100_000
 """Lines that wait for the ledger: some 30 MB. With as many, no exchange starts."""
 
 BATCH_LINES: Final = 400
-"""Lines in one message: at most some 70 KB of gRPC's 128."""
+"""Lines in one message: at most some 70 KB. gRPC allows 128."""
 
 
 class Report:

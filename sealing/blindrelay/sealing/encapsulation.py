@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -33,9 +32,6 @@ _SUITE: Final = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _SECRET_SIZE: Final = 32
 _KEY_SIZE: Final = 32
 
-Coin = Callable[[], bytes]
-"""Gives an exchange's rounding coin, 8 bytes."""
-
 
 @dataclass(frozen=True, repr=False)
 class ClientExchange:
@@ -45,13 +41,13 @@ class ClientExchange:
         encapsulated_secret: 1,168 bytes, for the first message.
         request: seals the request.
         response: opens the response to this exchange only.
-        rounding_coin: gives the 8 bytes that round a receipt's units (annex E.4).
+        rounding_coin: the 8 bytes that round a receipt's units (annex E.4).
     """
 
     encapsulated_secret: bytes
     request: RequestSealer
     response: ResponseOpener
-    rounding_coin: Coin
+    rounding_coin: bytes
 
 
 @dataclass(frozen=True, repr=False)
@@ -66,7 +62,7 @@ class BridgeExchange:
 
     request: RequestOpener
     response: ResponseSealer
-    rounding_coin: Coin
+    rounding_coin: bytes
 
 
 def encapsulate(envelope: bytes, config: bytes) -> ClientExchange:
@@ -88,7 +84,7 @@ def encapsulate(envelope: bytes, config: bytes) -> ClientExchange:
         sealed,
         RequestSealer(partial(_derive, secret, labels.REQUEST, bound)),
         ResponseOpener(partial(_derive, secret, labels.RESPONSE, bound)),
-        partial(_coin, secret, bound),
+        _coin(secret, bound),
     )
 
 
@@ -110,11 +106,12 @@ def decapsulate(envelope: bytes, encapsulated_secret: bytes, key: SealingKey) ->
         ResponseSealer(
             partial(_derive, secret, labels.RESPONSE, bound), response_nonce=os.urandom(RESPONSE_NONCE_SIZE)
         ),
-        partial(_coin, secret, bound),
+        _coin(secret, bound),
     )
 
 
 def _coin(secret: bytes, bound: bytes) -> bytes:
+    """Derived at once, so that the secret is not kept for it."""
     info = labels.labelled(labels.ROUNDING, bound)
     return HKDF(algorithm=SHA256(), length=COIN_SIZE, salt=None, info=info).derive(secret)
 

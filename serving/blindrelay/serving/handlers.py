@@ -28,10 +28,10 @@ Handler = Callable[[Any, Context], Awaitable[T]]
 def guarded(handler: Handler[T], on_fault: Callable[[], None] = lambda: None) -> Handler[T]:
     """The handler, with its exceptions converted to outer statuses (spec/protocol.md, section 12).
 
-    CallRefusedError ends the call with the status it names, and with its hint when to try again. gRPC would
-    send the class and text of any other exception to the peer. So it becomes INTERNAL with its constant
-    message, and `on_fault` is called without the exception. Metadata over MAX_METADATA_SIZE is refused as
-    MALFORMED. Cancellation passes.
+    CallRefusedError ends the call with its status, and its hint when to try again. gRPC would send the class
+    and text of any other exception to the peer. So it becomes INTERNAL with its constant message, and
+    `on_fault` is called without the exception. Metadata over MAX_METADATA_SIZE is refused as MALFORMED.
+    Cancellation passes.
     """
 
     @functools.wraps(handler)

@@ -114,11 +114,19 @@ class TokenFile:
     once for each version of the file.
     """
 
-    def __init__(self, path: Path, on_problem: Callable[[ConfigError], None] = lambda _: None) -> None:
-        """Reads the file. Raises ConfigError if it is missing, unreadable or invalid."""
+    def __init__(
+        self,
+        path: Path,
+        on_problem: Callable[[ConfigError], None] = lambda _: None,
+        blind: bytes | None = None,
+    ) -> None:
+        """Reads the file. Raises ConfigError if it is missing, unreadable or invalid.
+
+        `blind` (32 bytes) keeps the tokens' names the same in a later process; None draws it.
+        """
         self._path = path
         self._on_problem = on_problem
-        self._blind = secrets.token_bytes(32)
+        self._blind = secrets.token_bytes(32) if blind is None else blind
         self._file = Followed(lambda: version(path), self._load, look=self._now_accepted)
         self._accepted: frozenset[bytes] | None = self._file.first
         """None while the file cannot be read."""

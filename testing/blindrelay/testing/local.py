@@ -23,7 +23,9 @@ from blindrelay.serving import Address, issue_token
 from blindrelay.testing.configuration import (
     MappedProvider,
     Option,
+    Prices,
     write_bridge_config,
+    write_prices,
     write_relay_config,
 )
 from blindrelay.testing.ready_log import ReadyLog
@@ -50,6 +52,8 @@ class LocalBlindRelay:
         bridge_options: more top-level keys of bridge.toml.
         relay_options: more top-level keys of relay.toml.
         account: the name under which the relay knows the access token.
+        prices: makes the bridge charge: units for a million, by measure ("input", "output", "call", …), of
+            each "provider/model". A "*" at a model's end stands for anything.
 
     Raises:
         ConfigError: an option is wrong. The text names it.
@@ -66,6 +70,7 @@ class LocalBlindRelay:
         bridge_options: Mapping[str, Option] | None = None,
         relay_options: Mapping[str, Option] | None = None,
         account: str = "test",
+        prices: Prices | None = None,
     ) -> None:
         self.provider = ScriptedProvider()
         self._origins = {name: str(preset.origin) for name, preset in presets().items() if preset.origin}
@@ -74,6 +79,7 @@ class LocalBlindRelay:
         self._bridge_options = bridge_options or {}
         self._relay_options = relay_options or {}
         self._account = account
+        self._prices = prices
         self._view = RelayView()
         self._changing = threading.Lock()
         self._running = ExitStack()
@@ -152,7 +158,8 @@ class LocalBlindRelay:
             MappedProvider(name, origin, target, options=self._provider_options.get(name, {}))
             for name, origin in self._origins.items()
         ]
-        write_bridge_config(folder / "bridge.toml", _ANY_PORT, providers, self._bridge_options)
+        billing = None if self._prices is None else write_prices(folder, self._prices)
+        write_bridge_config(folder / "bridge.toml", _ANY_PORT, providers, self._bridge_options, billing)
         identity = load_or_make_identity(folder / "identity.key")
         silent = provider_bridge.AuditLog(lambda _: None)
         return Bridge(read_bridge_config(folder / "bridge.toml"), identity, silent)

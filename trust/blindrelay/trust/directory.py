@@ -44,6 +44,7 @@ class VerifiedKey:
         config: exact KeyConfig bytes.
         not_before, not_after: Unix seconds, inclusive, the bounds of an exchange's issued_at.
         announced_at: Unix seconds, the issued_at of the directory that listed it; not compared.
+        price_table_hash: of the table that the replica charges by, 32 bytes or empty; not compared.
     """
 
     identity: bytes
@@ -52,6 +53,7 @@ class VerifiedKey:
     not_before: int
     not_after: int
     announced_at: int = field(default=0, compare=False)
+    price_table_hash: bytes = field(default=b"", compare=False)
 
     def takes(self, issued_at: int) -> bool:
         """Whether the key may seal an exchange with this issued_at (Unix seconds)."""
@@ -89,6 +91,12 @@ class VerifiedDirectory:
     def replica(self) -> tuple[bytes, bytes]:
         """Identity and replica_id."""
         return self.identity, self.replica_id
+
+    @property
+    def delegation(self) -> SignedDelegation:
+        """The identity's delegation to the replica's signing key."""
+        signed = SignedKeyDirectory.FromString(self.signed)
+        return SignedDelegation(signed.delegation, signed.delegation_signature)
 
     @property
     def statement(self) -> bytes:
@@ -214,6 +222,7 @@ def _verified_key(directory: KeyDirectory, config: bytes) -> VerifiedKey:
         not_before=parsed.not_before,
         not_after=parsed.not_after,
         announced_at=directory.issued_at,
+        price_table_hash=directory.price_table_hash,
     )
 
 

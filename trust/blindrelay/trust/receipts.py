@@ -27,6 +27,7 @@ from blindrelay.v1.keys_pb2 import Delegation
 from blindrelay.v1.limits import (
     CLOCK_TOLERANCE,
     DEADLINE_SECONDS,
+    HASH_SIZE,
     KEY_ID_SIZE,
     MAX_PRICE_TABLE_SIZE,
     MAX_WATERMARK_KEYS,
@@ -45,9 +46,6 @@ from blindrelay.v1.receipts_pb2 import (
     SignedWatermark,
     Watermark,
 )
-
-HASH_SIZE: Final = 32
-"""Bytes of a SHA-256."""
 
 _GRACE: Final = max(DEADLINE_SECONDS) + CLOCK_TOLERANCE
 """Seconds after the delegation: an exchange that it allowed may last that long, and then has its receipt."""

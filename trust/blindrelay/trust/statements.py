@@ -27,7 +27,7 @@ from blindrelay.v1.receipts_pb2 import (
 from blindrelay.v1.units import ladder_neighbours, rounded_units
 
 SALT_SIZE: Final = 32
-"""Bytes: without them, whoever sees the receipt could guess the statement and compare hashes."""
+"""Bytes: without them, a relay could guess the statement of a receipt and compare hashes."""
 
 MAX_STATEMENT_SIZE: Final = 1_024
 """Bytes. Every measure, and a model's name of 256 bytes, take about 500."""

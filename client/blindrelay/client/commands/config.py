@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import click
 
+from blindrelay.client.bill_journal import journal_file
 from blindrelay.client.commands.options import connection_of, json_option, print_either, relay_option
 from blindrelay.client.connection_config import (
     CONNECTION_VARIABLE,
@@ -112,6 +113,7 @@ def _values(connection: ConnectionConfig, given: dict[str, str]) -> dict[str, st
         "first_byte": _limit(connection.first_byte),
         "idle": _limit(connection.idle),
         "history": _history(connection),
+        "bills": _bills(connection),
         "shape": next(name for name, profile in SHAPES.items() if profile == connection.shape),
     }
 
@@ -139,6 +141,12 @@ def _history(connection: ConnectionConfig) -> str:
     if isinstance(connection.history, Path):
         return str(connection.history)
     return str(default_history_file(connection.identity) or "off: no home directory")
+
+
+def _bills(connection: ConnectionConfig) -> str:
+    if not connection.bills:
+        return "off"
+    return str(journal_file() or "off: no home directory")
 
 
 def _as_json(settings: dict[str, Setting]) -> dict[str, Any]:

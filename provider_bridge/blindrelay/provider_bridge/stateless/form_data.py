@@ -19,6 +19,9 @@ MAX_PARTS: Final = 1_000
 MAX_PART_HEADERS: Final = 4_096
 """Bytes of one part's header lines."""
 
+MAX_VALUE: Final = 1_024
+"""Bytes of a value that form_values() reads. A model's name has a few dozen."""
+
 _CONTENT_TYPE: Final = re.compile(
     rb"multipart/form-data(?: *; *charset=\"?utf-8\"?)? *; *boundary=(?:([0-9A-Za-z'()+_,\-./:=?]{1,70})"
     rb"|\"([0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?])\")"
@@ -72,8 +75,24 @@ def check_form(body: bytes | bytearray, boundary: bytes, rule: Rule) -> None:
         _check_field(name, rule, is_file=is_file, empty=empty)
 
 
+def form_values(body: bytes | bytearray, boundary: bytes) -> dict[str, str]:
+    """The short values of a checked form, by their fields' names; no files. Raises FormError."""
+    values: dict[str, str] = {}
+    for headers, start, end in _split(body, boundary):
+        name, is_file = _read_headers(headers)
+        if not is_file and end - start <= MAX_VALUE:
+            values[name] = body[start:end].decode("utf-8", "replace")
+    return values
+
+
 def _parts(body: bytes | bytearray, boundary: bytes) -> Iterator[tuple[bytes, bool]]:
     """The header lines of each part, and whether its value is empty."""
+    for headers, start, end in _split(body, boundary):
+        yield headers, start == end
+
+
+def _split(body: bytes | bytearray, boundary: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """The header lines of each part, and where its value begins and ends."""
     delimiter = b"--" + boundary
     if not body.startswith(delimiter + b"\r\n"):
         raise FormError("it does not begin with its boundary")
@@ -98,11 +117,11 @@ def _parts(body: bytes | bytearray, boundary: bytes) -> Iterator[tuple[bytes, bo
     raise FormError(f"it has more than {MAX_PARTS} parts")
 
 
-def _part(body: bytes | bytearray, start: int, end: int) -> tuple[bytes, bool]:
+def _part(body: bytes | bytearray, start: int, end: int) -> tuple[bytes, int, int]:
     blank = body.find(b"\r\n\r\n", start, min(start + MAX_PART_HEADERS, end))
     if blank < 0:
         raise FormError("a part has no blank line after its headers")
-    return bytes(body[start:blank]), blank + 4 == end
+    return bytes(body[start:blank]), blank + 4, end
 
 
 def _read_headers(headers: bytes) -> tuple[str, bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, Protocol
 
 import h11
 
@@ -28,9 +28,27 @@ from blindrelay.v1.inner_pb2 import (
     EXECUTION_STARTED,
     EXECUTION_UNKNOWN,
     BodyEnd,
+    ResponseTail,
 )
 
 _BODY_METHODS: Final = frozenset({"PATCH", "POST", "PUT"})
+
+
+class Watch(Protocol):
+    """Sees a response's body pass, and says what its end carries."""
+
+    @property
+    def held(self) -> int:
+        """Bytes of what has been taken that do not pass yet."""
+
+    def take(self, data: bytes) -> bytes:
+        """The bytes that pass now that these have come."""
+
+    def rest(self) -> bytes:
+        """What is held: nothing follows."""
+
+    def tail(self, body_end: BodyEnd.ValueType) -> ResponseTail:
+        """The end of a complete response."""
 
 
 class ProviderResponse:
@@ -57,6 +75,17 @@ class ProviderResponse:
         self.body_end = end
         self._body = body
         self._may_end = close_allowed or end != BODY_END_CLOSE
+        self._watch: Watch | None = None
+
+    def watched_by(self, watch: Watch) -> None:
+        """Lets the body pass by `watch` from now on."""
+        self._watch = watch
+
+    def tail(self) -> ResponseTail:
+        """What ends the response, once its whole body has been taken."""
+        if self._watch is None:
+            return ResponseTail(body_end=self.body_end)
+        return self._watch.tail(self.body_end)
 
     @property
     def is_event_stream(self) -> bool:
@@ -77,8 +106,10 @@ class ProviderResponse:
         Raises ProviderError once all that arrived has been taken, unless the body ends as announced.
         """
         try:
-            body = self._body.take(size)
+            body = self._passed(size)
         except UpstreamError as error:
+            if self._watch is not None and self._watch.held:
+                return self._watch.rest()
             raise ProviderError(error.failure, str(error), EXECUTION_STARTED) from None
         if not body and self._body.ended and not self._may_end:
             raise ProviderError(
@@ -88,6 +119,12 @@ class ProviderResponse:
                 EXECUTION_STARTED,
             )
         return body
+
+    def _passed(self, size: int) -> bytes:
+        if self._watch is None:
+            return self._body.take(size)
+        passed = self._watch.take(self._body.take(max(0, size - self._watch.held)))
+        return passed + self._watch.rest() if self._body.ended else passed
 
     async def arrival(self, timeout: float | None) -> bool:
         """Waits until take() may return something or raise; false after `timeout` seconds."""
