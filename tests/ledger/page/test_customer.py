@@ -53,7 +53,7 @@ def customer(running: RunningPages, known: set[bytes]) -> Iterator[httpx.Client]
         yield client
 
 
-@pytest.mark.parametrize("token", [OTHER, "", "brt_short", TOKEN[:-1] + "=", "Bearer " + TOKEN])
+@pytest.mark.parametrize("token", [OTHER, "", "brt_short", TOKEN[:-1] + "=", "Bearer " + TOKEN, "brt_" + "ü" * 43])
 @pytest.mark.usefixtures("known")
 def test_only_a_token_of_an_account_signs_in(running: RunningPages, token: str) -> None:
     with running.client(running.pages.customers_url) as client:
