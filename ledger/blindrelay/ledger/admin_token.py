@@ -10,7 +10,7 @@ from blindrelay.serving.files import write_new
 from blindrelay.serving.tokens import new_token
 
 ACTOR_KEY: Final = "blindrelay-actor"
-"""Metadata: who calls, for the audit log. Whoever has the admin token may write what he likes."""
+"""Metadata: who calls, for the audit log. Anyone who has the admin token may write what they like."""
 
 
 def load_or_make_admin_token(path: Path) -> str:

@@ -15,7 +15,7 @@ from blindrelay.v1.ledger_pb2 import ReportResponse
 T = TypeVar("T")
 
 HEARTBEAT_SECONDS: Final = 3.0
-"""Between two messages to a node, at most. A node that hears nothing for ten seconds starts nothing."""
+"""Between two messages to a node, at most. A node that gets none for ten seconds starts nothing."""
 
 RELEASE_SECONDS: Final = 15.0
 """After the end of a node's stream, others may have its allowances. By then it starts nothing any more."""

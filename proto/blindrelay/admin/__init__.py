@@ -1,1 +1,1 @@
-"""How an operator's programs talk to a ledger. No part of the protocol: no relay, client or bridge uses it."""
+"""An operator's programs talk to a ledger with these messages. No relay, client or bridge uses them."""

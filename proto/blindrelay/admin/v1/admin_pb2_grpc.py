@@ -27,7 +27,7 @@ if _version_not_supported:
 
 class AdminServiceStub(object):
     """Each call shows the ledger's admin token. A call that fails says why in its status, in one sentence.
-    Whoever calls may name itself in the metadata "blindrelay-actor", for the audit log.
+    A caller may name itself in the metadata "blindrelay-actor", for the audit log.
     """
 
     def __init__(self, channel):
@@ -150,7 +150,7 @@ class AdminServiceStub(object):
 
 class AdminServiceServicer(object):
     """Each call shows the ledger's admin token. A call that fails says why in its status, in one sentence.
-    Whoever calls may name itself in the metadata "blindrelay-actor", for the audit log.
+    A caller may name itself in the metadata "blindrelay-actor", for the audit log.
     """
 
     def AddAccount(self, request, context):
@@ -422,7 +422,7 @@ def add_AdminServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class AdminService(object):
     """Each call shows the ledger's admin token. A call that fails says why in its status, in one sentence.
-    Whoever calls may name itself in the metadata "blindrelay-actor", for the audit log.
+    A caller may name itself in the metadata "blindrelay-actor", for the audit log.
     """
 
     @staticmethod

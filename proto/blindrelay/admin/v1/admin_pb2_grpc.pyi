@@ -28,7 +28,7 @@ GRPC_VERSION: str
 
 class AdminServiceStub:
     """Each call shows the ledger's admin token. A call that fails says why in its status, in one sentence.
-    Whoever calls may name itself in the metadata "blindrelay-actor", for the audit log.
+    A caller may name itself in the metadata "blindrelay-actor", for the audit log.
     """
 
     @_typing.overload
@@ -75,7 +75,7 @@ class AdminServiceStub:
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
     """Each call shows the ledger's admin token. A call that fails says why in its status, in one sentence.
-    Whoever calls may name itself in the metadata "blindrelay-actor", for the audit log.
+    A caller may name itself in the metadata "blindrelay-actor", for the audit log.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -118,7 +118,7 @@ class AdminServiceAsyncStub(AdminServiceStub):
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """Each call shows the ledger's admin token. A call that fails says why in its status, in one sentence.
-    Whoever calls may name itself in the metadata "blindrelay-actor", for the audit log.
+    A caller may name itself in the metadata "blindrelay-actor", for the audit log.
     """
 
     @_abc_1.abstractmethod
