@@ -56,9 +56,10 @@ export async function verifyDirectory(signed, identity, now) {
   refuseUnless(await isSigned(identity, "delegation", signed.delegation, delegation_signature), "bad_delegation");
   refuseUnless(await isSigned(signing_key, "key directory", exact, signature), "bad_signature");
   const directory = parsed("KeyDirectory", exact);
-  const { replica_id, issued_at, expires_at, next_identity_hash, configs, started_at } = directory;
+  const { replica_id, issued_at, expires_at, next_identity_hash, price_table_hash, configs, started_at } = directory;
   refuseUnless(directory.identity.equals(identity), "foreign_identity");
-  refuseUnless(replica_id.length === 16 && [0, 32].includes(next_identity_hash.length), "malformed");
+  refuseUnless(replica_id.length === 16, "malformed");
+  refuseUnless([next_identity_hash, price_table_hash].every((hash) => [0, 32].includes(hash.length)), "malformed");
   refuseUnless(configs.length >= 1 && configs.length <= 8, "malformed");
   refuseUnless(started_at <= issued_at && issued_at < expires_at && expires_at - issued_at <= LONGEST, "malformed");
   refuseUnless(next_identity_hash.equals(delegation.next_identity_hash), "bad_delegation");

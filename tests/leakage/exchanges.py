@@ -153,6 +153,9 @@ class _Relay:
         self._client = client
         self.seen = Seen()
 
+    async def send_initial_metadata(self, _: object) -> None:
+        pass
+
     async def read(self) -> Any:
         return self._messages.pop(0) if self._messages else grpc.aio.EOF
 
@@ -210,7 +213,7 @@ def _claimed(head: RequestHead, body: bytes) -> tuple[ClaimedExchange, _Relay]:
     bridge = decapsulate(encoded, client.encapsulated_secret, KEY)
     part = bridge.request.open(first)
     messages = [ExchangeRequest(sealed=sealed).SerializeToString() for sealed in more]
-    return ClaimedExchange(part, bridge.request, bridge.response, NOW), _Relay(messages, client)
+    return ClaimedExchange.of(part, bridge, encoded, envelope), _Relay(messages, client)
 
 
 def _providers() -> tuple[Provider, ...]:

@@ -52,7 +52,7 @@ def _fields() -> Iterator[Scenario]:
     yield _scenario("shaping_off", "A shaping profile that changes nothing.", "accept", _shaped(1))
     yield _scenario("price_table_hash", "A price table.", "accept", _head(price_table_hash=bytes(32)))
     yield _scenario("rounding", "Exact units.", "accept", _head(rounding=ROUNDING_EXACT))
-    malformed = {
+    malformed: dict[str, tuple[str, dict[str, Any]]] = {
         "kind_unspecified": ("Neither an exchange nor a tunnel.", {"kind": 0}),
         "kind_unknown": ("A kind of a later version.", {"kind": 3}),
         "credential_unspecified": ("Nobody says whose credential it is.", {"credential": 0}),

@@ -70,28 +70,22 @@ def form_boundary(content_type: bytes) -> bytes | None:
 
 def check_form(body: bytes | bytearray, boundary: bytes, rule: Rule) -> None:
     """Checks the fields of a form. Raises FormError, StoredObjectError."""
-    for headers, empty in _parts(body, boundary):
+    for headers, start, end in _parts(body, boundary):
         name, is_file = _read_headers(headers)
-        _check_field(name, rule, is_file=is_file, empty=empty)
+        _check_field(name, rule, is_file=is_file, empty=start == end)
 
 
 def form_values(body: bytes | bytearray, boundary: bytes) -> dict[str, str]:
     """The short values of a checked form, by their fields' names; no files. Raises FormError."""
     values: dict[str, str] = {}
-    for headers, start, end in _split(body, boundary):
+    for headers, start, end in _parts(body, boundary):
         name, is_file = _read_headers(headers)
         if not is_file and end - start <= MAX_VALUE:
             values[name] = body[start:end].decode("utf-8", "replace")
     return values
 
 
-def _parts(body: bytes | bytearray, boundary: bytes) -> Iterator[tuple[bytes, bool]]:
-    """The header lines of each part, and whether its value is empty."""
-    for headers, start, end in _split(body, boundary):
-        yield headers, start == end
-
-
-def _split(body: bytes | bytearray, boundary: bytes) -> Iterator[tuple[bytes, int, int]]:
+def _parts(body: bytes | bytearray, boundary: bytes) -> Iterator[tuple[bytes, int, int]]:
     """The header lines of each part, and where its value begins and ends."""
     delimiter = b"--" + boundary
     if not body.startswith(delimiter + b"\r\n"):
