@@ -22,6 +22,7 @@ OPTIONS: Final = (
     "idle",
     "history",
     "bills",
+    "max_units",
     "headers",
     "cache_salt",
     "shape",

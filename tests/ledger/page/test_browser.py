@@ -32,6 +32,18 @@ OPERATORS = ["/", "/accounts", "/accounts/acme", "/vouchers", "/settlement", "/a
 OPEN_ALL = "document.querySelectorAll('details').forEach(each => each.open = true)"
 
 
+def press(page: Page, button: str) -> None:
+    """Presses a button, and waits for the page that follows."""
+    with page.expect_navigation():
+        page.get_by_role("button", name=button).first.click()
+
+
+def sign_in(page: Page, link: str) -> None:
+    """Signs the operator in."""
+    page.goto(link)
+    press(page, "Sign in")
+
+
 @pytest.fixture
 def shown(running: RunningPages) -> RunningPages:
     """Pages with something on each."""
@@ -42,16 +54,14 @@ def shown(running: RunningPages) -> RunningPages:
 @pytest.fixture
 def live(page: Page, shown: RunningPages) -> Page:
     """The operator's first page, after signing in."""
-    page.goto(shown.pages.new_link())
-    page.get_by_role("button", name="Sign in").click()
+    sign_in(page, shown.pages.new_link())
     assert page.title() == "Overview · BlindRelay"
     return page
 
 
 def every_page(page: Page, running: RunningPages) -> Iterator[str]:
     """Shows one page after the other, with everything unfolded, and gives its name."""
-    page.goto(running.pages.new_link())
-    page.get_by_role("button", name="Sign in").click()
+    sign_in(page, running.pages.new_link())
     for path in OPERATORS:
         page.goto(running.pages.url + path)
         page.evaluate(OPEN_ALL)
@@ -59,7 +69,7 @@ def every_page(page: Page, running: RunningPages) -> Iterator[str]:
     page.goto(running.pages.customers_url or "")
     yield "customer-sign-in"
     page.get_by_label("Access token").fill(TOKEN)
-    page.get_by_role("button", name="Sign in").click()
+    press(page, "Sign in")
     page.evaluate(OPEN_ALL)
     yield "customer"
 
@@ -109,8 +119,7 @@ def test_keyboard_is_enough(live: Page, shown: RunningPages) -> None:
 
 def test_overview_follows_the_ledger(page: Page, shown: RunningPages) -> None:
     page.clock.install()
-    page.goto(shown.pages.new_link())
-    page.get_by_role("button", name="Sign in").click()
+    sign_in(page, shown.pages.new_link())
     later = GetOverviewResponse()
     later.CopyFrom(OVERVIEW)
     later.charged_today = 99_999
@@ -125,8 +134,7 @@ def test_overview_follows_the_ledger(page: Page, shown: RunningPages) -> None:
 
 def test_ended_session_leads_to_the_sign_in(page: Page, shown: RunningPages) -> None:
     page.clock.install()
-    page.goto(shown.pages.new_link())
-    page.get_by_role("button", name="Sign in").click()
+    sign_in(page, shown.pages.new_link())
     shown.clock[0] += 1_000_000
     page.clock.run_for(15_000)
     page.wait_for_url("**/sign-in")
@@ -139,7 +147,7 @@ def test_accounts_are_found_while_one_types(live: Page, shown: RunningPages) -> 
         return ListAccountsResponse(accounts=[Account(name=name, enabled=True) for name in names])
 
     shown.admin.answers["ListAccounts"] = found
-    live.get_by_role("link", name="Accounts").click()
+    live.goto(f"{shown.pages.url}/accounts")
     assert live.locator("tbody tr").count() == 3
     assert live.get_by_role("link", name="<b>bold</b>").count() == 1
     live.get_by_label("Name contains").press_sequentially("bee")
@@ -163,17 +171,16 @@ def test_month_is_shown_in_place(live: Page, shown: RunningPages) -> None:
 def test_pages_work_without_scripts(browser: Browser, shown: RunningPages) -> None:
     with browser.new_context(java_script_enabled=False) as context:
         page = context.new_page()
-        page.goto(shown.pages.new_link())
-        page.get_by_role("button", name="Sign in").click()
+        sign_in(page, shown.pages.new_link())
         page.get_by_role("link", name="Accounts").click()
         page.get_by_role("link", name="acme").click()
         page.get_by_label("Month").select_option("2026-09")
-        page.get_by_role("button", name="Show").click()
+        press(page, "Show")
         assert "units were charged in 2026-09" in page.content()
         page.get_by_text("Add or take back units").click()
         page.get_by_label("Units", exact=True).last.fill("1,000")
         page.get_by_label("Reference").fill("order 7")
-        page.get_by_role("button", name="Book").click()
+        press(page, "Book")
         assert "1,000 units were added as order 7." in page.get_by_role("status").inner_text()
 
 

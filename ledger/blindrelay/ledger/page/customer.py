@@ -1,4 +1,4 @@
-"""The customer's page: one account, for whoever shows a token of it."""
+"""The customer's page: one account, for anyone who shows a token of it."""
 
 from __future__ import annotations
 
