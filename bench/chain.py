@@ -111,6 +111,14 @@ class Chain:
         self._wait_for_bridge(part.listening)
         return part.listening
 
+    def control(self, listen: str, behind: str, name: str) -> str:
+        """Starts the control process of an Envoy that will listen there. Returns Envoy's configuration."""
+        config = self.folder / f"{name}.toml"
+        write_relay_config(config, listen, [behind], {"drain_seconds": 0, **relay_room(RELAY_ROOM)})
+        command = ["envoy", "--config", str(config), "--json"]
+        part = self._start(PartProcess(name, "blindrelay.relay_node", lambda: command))
+        return part.announcement["envoy_config"]
+
     def sink(self, name: str = "sink") -> dict[str, str]:
         """Starts a sink. Returns what a way of kind "raw" needs to reach it."""
         part = self._start(PartProcess(name, "bench.doubles.sink", list, self._environment))

@@ -14,7 +14,7 @@ from bench.comparisons.libraries import BARE, OUR_RECORDS
 from bench.measuring import Measurement, difference, ratio, spread
 from bench.plan import MIB
 from bench.results import Comparison
-from bench.stands import DIRECT, ENVOY, RELAY, SEALED, UNSEALED
+from bench.stands import DIRECT, ENVOY, OUR_ENVOY, RELAY, SEALED, UNSEALED
 
 Figures = dict[str, float] | None
 Results = Mapping[str, Comparison]
@@ -168,6 +168,42 @@ TARGETS: Final[Sequence[Target]] = (
         4,
         "×",
         _ratio("forwarders_apart", RELAY, ENVOY, _cpu("exchange", "forwarder"), EXCHANGE),
+    ),
+    Target(
+        "CPU of Envoy and its control process per exchange of one record each way over bare Envoy",
+        1.3,
+        "×",
+        _ratio(
+            *("forwarders_together", OUR_ENVOY, ENVOY, _cpu("exchange", "forwarder", "control"), EXCHANGE),
+            under_figure=_cpu("exchange", "forwarder"),
+        ),
+    ),
+    Target(
+        "the same per streamed record",
+        1.15,
+        "×",
+        _ratio(
+            *("forwarders_together", OUR_ENVOY, ENVOY, _cpu("piece", "forwarder", "control"), SPACED),
+            under_figure=_cpu("piece", "forwarder"),
+        ),
+    ),
+    Target(
+        "CPU of Envoy and its control process per exchange over our relay's",
+        0.3,
+        "×",
+        _ratio(
+            *("forwarders_together", OUR_ENVOY, RELAY, _cpu("exchange", "forwarder", "control"), EXCHANGE),
+            under_figure=_cpu("exchange", "forwarder"),
+        ),
+    ),
+    Target(
+        "the same per streamed record",
+        0.35,
+        "×",
+        _ratio(
+            *("forwarders_together", OUR_ENVOY, RELAY, _cpu("piece", "forwarder", "control"), SPACED),
+            under_figure=_cpu("piece", "forwarder"),
+        ),
     ),
     Target(
         "CPU of relay and bridge per chat completion over LiteLLM's proxy",

@@ -32,6 +32,7 @@ PROGRAMS = [
     (["blindrelay", "run", "--", "true"], "starlette uvicorn", "proxy"),
     (["blindrelay-relay", "serve"], OPTIONAL, "relay"),
     (["blindrelay-bridge", "--help"], OPTIONAL, "bridge"),
+    (["blindrelay-bridge", "import", ".pre-commit-config.yaml"], "yaml", "import"),
     (["-m", "blindrelay.testbed", "up"], OPTIONAL, "testbed"),
     (["-m", "bench", "own"], OPTIONAL, "dev"),
 ]

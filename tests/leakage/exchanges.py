@@ -6,18 +6,20 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import grpc
 
-from blindrelay.provider_bridge import AuditLog, presets
+from blindrelay.provider_bridge import AuditLog, BridgeConfig, read_bridge_config
+from blindrelay.provider_bridge.aggregate.router import Router
 from blindrelay.provider_bridge.clock import Clock
-from blindrelay.provider_bridge.credentials import Credential
 from blindrelay.provider_bridge.errors import ProviderError
 from blindrelay.provider_bridge.exchange import Exchange, Runtime
 from blindrelay.provider_bridge.exchange_opener import ClaimedExchange
-from blindrelay.provider_bridge.policy.urls import parse_origin
-from blindrelay.provider_bridge.providers import Provider
 from blindrelay.provider_bridge.quota import Quota
 from blindrelay.provider_bridge.request_budget import RequestBudget
 from blindrelay.provider_bridge.stateless.checker import Checker
@@ -32,6 +34,7 @@ from blindrelay.v1.inner_pb2 import (
     DEADLINE_CLASS_HOUR,
     EXCHANGE_KIND_EXCHANGE,
     EXECUTION_UNKNOWN,
+    Execution,
     Header,
     RequestHead,
     ResponsePart,
@@ -43,6 +46,30 @@ CHAT = "https://api.openai.com/v1/chat/completions"
 STREAMED = b'{"model":"m","stream":true,"messages":[{"role":"user","content":"Hello"}]}'
 WHOLE = b'{"model":"m","messages":[{"role":"user","content":"Hello"}]}'
 KEPT = b'{"model":"m","stream":true,"store":true,"messages":[{"role":"user","content":"Hello"}]}'
+
+MODELS = "https://models.blindrelay.internal/v1/chat/completions"
+CONFIG = """
+listen = "127.0.0.1:0"
+identity_key = "identity.key"
+[aggregate]
+[[provider]]
+name = "openai"
+preset = "openai"
+credential = { env = "KEY" }
+[[provider]]
+name = "groq"
+preset = "groq"
+credential = { env = "KEY" }
+[[model]]
+name = "m"
+targets = [{ provider = "openai", model = "gpt-5.5-2026-10-01" }]
+[[model]]
+name = "another-model-with-a-longer-name"
+targets = [{ provider = "groq", model = "oss" }]
+[[model]]
+name = "two-targets"
+targets = [{ provider = "groq", model = "oss" }, { provider = "openai", model = "gpt-5.5", priority = 1 }]
+"""
 
 NOW = int(time.time()) // 10 * 10
 KEY = SealingKey.generate(NOW - 3_600, NOW + 3_600)
@@ -58,6 +85,7 @@ class Answer:
         pieces: seconds since the call, and bytes of the body.
         head_at: seconds until the head has arrived.
         failure: instead of a head.
+        execution: what is known of the request after a failure.
         cut: whether the body breaks off after its last piece.
     """
 
@@ -66,6 +94,7 @@ class Answer:
     status: int = 200
     content_type: bytes = b"text/event-stream"
     failure: bool = False
+    execution: Execution.ValueType = EXECUTION_UNKNOWN
     cut: bool = False
 
 
@@ -130,19 +159,20 @@ class _Body:
 
 
 class _Transport:
-    """A ProviderTransport that gives one answer."""
+    """A ProviderTransport that gives one answer after another."""
 
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
+    def __init__(self, answers: Sequence[Answer]) -> None:
+        self._answers = list(answers)
 
     async def call(self, _: object, body: bytearray) -> ProviderResponse:
+        answer = self._answers.pop(0)
         began = asyncio.get_running_loop().time()
-        await asyncio.sleep(self._answer.head_at)
-        if self._answer.failure:
-            raise ProviderError(Failure.REFUSED, "the provider could not be reached", EXECUTION_UNKNOWN)
-        headers = [(b"content-type", self._answer.content_type)]
-        made = cast(Any, _Body(self._answer, began))
-        return ProviderResponse(self._answer.status, headers, made, BODY_END_CHUNKED, close_allowed=False)
+        await asyncio.sleep(answer.head_at)
+        if answer.failure:
+            raise ProviderError(Failure.REFUSED, "the provider could not be reached", answer.execution)
+        headers = [(b"content-type", answer.content_type)]
+        made = cast(Any, _Body(answer, began))
+        return ProviderResponse(answer.status, headers, made, BODY_END_CHUNKED, close_allowed=False)
 
 
 class _Relay:
@@ -170,22 +200,22 @@ class _Relay:
         self.seen.error += part.error.message
 
 
-def exchange_of(answer: Answer, profile: ShapingProfile.ValueType, **request: Any) -> Any:
-    """One exchange, for in_virtual_time(). It gives what was seen of it."""
-    return _exchange(answer, _head(profile, **request), request.get("body", STREAMED))
+def exchange_of(*answers: Answer, profile: ShapingProfile.ValueType, **request: Any) -> Any:
+    """One exchange, for in_virtual_time(). It gives what was seen of it. Each call gets its own answer."""
+    return _exchange(answers, _head(profile, **request), request.get("body", STREAMED))
 
 
-async def _exchange(answer: Answer, head: RequestHead, body: bytes) -> Seen:
+async def _exchange(answers: Sequence[Answer], head: RequestHead, body: bytes) -> Seen:
     claimed, relay = _claimed(head, body)
-    providers = _providers()
+    config = _config()
+    checker = Checker(config.providers)
     runtime = Runtime(
-        providers=providers,
-        transport=cast(Any, _Transport(answer)),
+        router=Router(config.providers, config.aggregate, cast(Any, _Transport(answers)), checker),
         clock=Clock(),
         log=AuditLog(lambda _: None),
         budget=RequestBudget(Quota(1_000_000)),
         max_request=1_000_000,
-        checker=Checker(providers),
+        checker=checker,
     )
     await Exchange(runtime, claimed, cast(Any, relay), b"peer").run()
     return relay.seen
@@ -216,16 +246,9 @@ def _claimed(head: RequestHead, body: bytes) -> tuple[ClaimedExchange, _Relay]:
     return ClaimedExchange.of(part, bridge, encoded, envelope), _Relay(messages, client)
 
 
-def _providers() -> tuple[Provider, ...]:
-    known = presets()["openai"]
-    origin = parse_origin("https://api.openai.com")
-    provider = Provider(
-        name="openai",
-        origin=origin,
-        target=origin,
-        credential=Credential(known.credential.header, lambda: known.credential.value(b"sk-test")),
-        injected=known.injected,
-        brought=known.brought,
-        stateless=known.stateless,
-    )
-    return (provider,)
+@cache
+def _config() -> BridgeConfig:
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "bridge.toml"
+        file.write_text(CONFIG)
+        return read_bridge_config(file, {"KEY": "sk-test"})

@@ -12,7 +12,7 @@ import pytest
 
 from blindrelay.provider_bridge import AuditLog, Bridge, BridgeConfig, Provider, presets
 from blindrelay.provider_bridge.clock import Clock
-from blindrelay.provider_bridge.credentials import Credential
+from blindrelay.provider_bridge.credentials import Credential, Secret
 from blindrelay.provider_bridge.policy.urls import parse_origin
 from blindrelay.serving import Address
 from blindrelay.trust import IdentityKey
@@ -42,7 +42,7 @@ def provider_at(target: str, preset: str = "openai") -> Provider:
         name=preset,
         origin=known.origin or parse_origin(f"https://{preset}.example"),
         target=parse_origin(target),
-        credential=Credential(known.credential.header, lambda: known.credential.value(b"sk-bridge")),
+        credential=Credential(known.credential, Secret(lambda: b"sk-bridge")),
         injected=known.injected,
         brought=known.brought,
         stateless=known.stateless,

@@ -107,7 +107,7 @@ def provider(folder: Path, lines: str, **environment: str) -> Provider:
 
 
 def shown(credential: Credential | None) -> tuple[bytes, bytes] | None:
-    return None if credential is None else (credential.name, credential.read())
+    return None if credential is None else credential.header(credential.secret.read())
 
 
 def test_minimal_file(folder: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from blindrelay.provider_bridge import Provider, ProviderError
-from blindrelay.provider_bridge.credentials import Credential
+from blindrelay.provider_bridge.credentials import Credential, CredentialStyle, Secret
 from blindrelay.provider_bridge.providers import Proxy
 from blindrelay.provider_bridge.upstream import connection as http
 from blindrelay.provider_bridge.upstream import route
@@ -160,7 +160,7 @@ def through(provider: Provider, port: int, credential: Credential | None = None)
 
 
 async def test_provider_behind_a_proxy_and_tls(authority: trustme.CA, tmp_path: Path) -> None:
-    credential = Credential(b"proxy-authorization", lambda: b"Basic dTpw")
+    credential = Credential(CredentialStyle(b"proxy-authorization", b"Basic "), Secret(lambda: b"dTpw"))
     with connect_proxy() as proxy:
         async with ScriptedProvider(tls=certified(authority)).serving() as provider:
             configured = through(trusting(provider, authority, tmp_path), proxy.port, credential)

@@ -15,9 +15,11 @@ import grpc
 import pytest
 
 from blindrelay.relay_node import AuditLog, Relay, RelayConfig, ReplicaConfig
+from blindrelay.relay_node.envoy.process import ControlProcess
 from blindrelay.serving import Address, ChannelTls, issue_token
 from tests.certificates import Certificates
-from tests.relay_node.fake_bridge import FakeBridge
+from tests.relay_node.behind_envoy import control_process, in_front
+from tests.relay_node.fake_bridge import FakeBridge, until
 from tests.relay_node.fake_ledger import FakeAccount, FakeLedger
 from tests.relay_node.raw_client import Client, RelayProcess, relay_process
 
@@ -60,6 +62,11 @@ class RunningRelay:
         self.log.report()
         return self.log.totals
 
+    async def ended(self, count: int) -> dict[str, int]:
+        """The outcomes, once so many exchanges have been counted. Envoy tells of them a moment later."""
+        await until(lambda: sum(self.outcomes().values()) >= count)
+        return self.outcomes()
+
     def another_client(self, name: str = "other") -> Client:
         """A client with a token of its own."""
         return Client(str(self.address), issue_token(self.tokens, name, datetime.now(UTC)))
@@ -80,7 +87,13 @@ second_bridge = bridge
 
 
 @pytest.fixture
-async def start_relay(tmp_path: Path) -> AsyncIterator[StartRelay]:
+def data_plane(request: pytest.FixtureRequest) -> str:
+    """What carries the bytes: "grpc", the relay itself, or "envoy"."""
+    return getattr(request, "param", "grpc")
+
+
+@pytest.fixture
+async def start_relay(tmp_path: Path, data_plane: str) -> AsyncIterator[StartRelay]:
     """Starts relays in front of the given bridges. Keyword arguments change the RelayConfig."""
     async with contextlib.AsyncExitStack() as stack:
 
@@ -90,11 +103,16 @@ async def start_relay(tmp_path: Path) -> AsyncIterator[StartRelay]:
             known = None if changes.get("ledger") else tokens
             config = replace(RelayConfig(Address("127.0.0.1", 0), known, replicas), **changes)
             log = KeptLog()
-            relay = Relay(config, log)
+            behind = data_plane == "envoy"
+            relay = control_process(config, log, tmp_path) if behind else Relay(config, log)
             running = await stack.enter_async_context(contextlib.AsyncExitStack())
             address = await running.enter_async_context(relay.running())
+            if isinstance(relay, ControlProcess):
+                await running.enter_async_context(in_front(relay, address))
             client = Client(str(address), token)
             stack.push_async_callback(client.channel.close)
+            if behind and known:
+                client = await client.leased()
             return RunningRelay(relay, address, client, log, tokens, running.aclose)
 
         yield start

@@ -16,12 +16,14 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.message import DecodeError
 
 from blindrelay.serving import authorization, issue_token
 from blindrelay.serving.landlock import landlock_version
 from blindrelay.testbed.unprivileged import launcher
 from blindrelay.v1.channel import Metadata
-from blindrelay.v1.envelope import METADATA_KEY
+from blindrelay.v1.envelope import METADATA_KEY, ROUTING_KEY, routing_text
+from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, EXCHANGE_METHOD, KEY_DIRECTORY_METHOD
 from blindrelay.v1.keys_pb2 import SignedKeyDirectory
@@ -43,8 +45,15 @@ class Client:
 
     def call(self, *envelopes: bytes, extra: Metadata = (), timeout: float | None = 30) -> Any:
         """An exchange to write to, with these envelopes. A valid one has one."""
-        carried = [(METADATA_KEY, envelope) for envelope in envelopes]
-        return self.start(metadata=[authorization(self.token), *carried, *extra], timeout=timeout)
+        return self.start(metadata=[*self.metadata(*envelopes), *extra], timeout=timeout)
+
+    def metadata(self, *envelopes: bytes) -> list[tuple[str, str | bytes]]:
+        """What an exchange with these envelopes carries."""
+        carried: list[tuple[str, str | bytes]] = [(METADATA_KEY, envelope) for envelope in envelopes]
+        if len(envelopes) == 1:
+            with contextlib.suppress(DecodeError):
+                carried.append((ROUTING_KEY, routing_text(Envelope.FromString(envelopes[0]).key_id)))
+        return [authorization(self.token), *carried]
 
     async def open(self, envelope: bytes, **options: Any) -> Any:
         """An exchange whose first message has come back."""

@@ -232,3 +232,20 @@ def test_without_a_running_block_there_is_no_connection_string() -> None:
         assert local.connection_string.startswith("blindrelay://")
     with pytest.raises(RuntimeError, match="`with` block"):
         _ = local.sealed
+
+
+def test_models_are_at_one_address() -> None:
+    with LocalBlindRelay(models={"smart": "openai/gpt-5.5", "groq/*": "groq/*"}) as local:
+        client = openai.OpenAI(
+            api_key="any",
+            base_url=local.sealed.base_url("models"),
+            http_client=local.sealed.httpx2_client(),
+            max_retries=0,
+        )
+        for name, path, model in (
+            ("smart", "/v1/chat/completions", "gpt-5.5"),
+            ("groq/oss", "/openai/v1/chat/completions", "oss"),
+        ):
+            client.chat.completions.create(model=name, messages=MESSAGES)
+            request = local.provider.requests[-1]
+            assert (request.path, request.json["model"]) == (path, model)

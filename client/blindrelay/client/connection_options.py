@@ -36,6 +36,8 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3_600}
 # RFC 9110, section 5.1. IPv6 addresses are given without brackets.
 _HEADER: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _HOST: Final = re.compile(r"[0-9a-z._-]+|[0-9a-f:.]*:[0-9a-f:.]*")
+_PROVIDER: Final = re.compile(r"[a-z][a-z0-9-]*")
+_KEY: Final = re.compile(r"(?P<provider>[A-Za-z0-9._-]{1,64})[ \t]+(?P<key>[!-~]{1,4096})")
 _OFF: Final = "off"
 
 
@@ -85,6 +87,32 @@ def header_names(value: str | None) -> frozenset[str]:
 def salted_hosts(value: str | None) -> frozenset[str] | None:
     """The hosts in ``cache_salt``, in lower case; None for ``off``. Raises ConfigurationError."""
     return None if value == _OFF else _names("cache_salt", value, _HOST)
+
+
+def provider_name(value: str) -> str:
+    """The name in ``provider``. Raises ConfigurationError."""
+    if not _PROVIDER.fullmatch(value):
+        raise ConfigurationError(f"provider is a name such as openai or models, not {value!r}")
+    return value
+
+
+def own_keys(path: str, text: str) -> tuple[tuple[str, str], ...]:
+    """The providers and keys in the file of ``keys``: one "PROVIDER KEY" a line, and comments with #.
+
+    Raises ConfigurationError, which never contains a key.
+    """
+    keys: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        found = _KEY.fullmatch(line.strip())
+        if found is None:
+            raise ConfigurationError(f'keys: line {number} of {path} is not "PROVIDER KEY"')
+        if keys.setdefault(found["provider"], found["key"]) != found["key"]:
+            raise ConfigurationError(f"keys: {path} has two keys for {found['provider']}")
+    if not keys:
+        raise ConfigurationError(f'keys: {path} has no line "PROVIDER KEY"')
+    return tuple(keys.items())
 
 
 def _names(option: str, value: str | None, form: re.Pattern[str]) -> frozenset[str]:

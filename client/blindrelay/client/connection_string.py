@@ -17,6 +17,7 @@ OPTIONS: Final = (
     "ca",
     "proxy",
     "credentials",
+    "keys",
     "deadline",
     "first_byte",
     "idle",
@@ -25,6 +26,7 @@ OPTIONS: Final = (
     "max_units",
     "headers",
     "cache_salt",
+    "provider",
     "shape",
 )
 

@@ -20,7 +20,7 @@ from blindrelay.client.lease import Lease
 from blindrelay.client.lingering import linger
 from blindrelay.client.own_thread import in_own_thread
 from blindrelay.client.relay_errors import relay_error
-from blindrelay.v1.channel import ExchangeCall
+from blindrelay.v1.channel import ExchangeCall, Metadata
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.http_proxy import HttpProxy
 
@@ -157,12 +157,10 @@ class RelayConnection:
             return proxy.refusal(error.details() or "")
         return None
 
-    def exchange(
-        self, envelope: tuple[str, bytes], deadline: float, only_message: bytes | None
-    ) -> ExchangeCall:
+    def exchange(self, envelope: Metadata, deadline: float, only_message: bytes | None) -> ExchangeCall:
         """Begins one exchange of at most `deadline` seconds (see ExchangeChannel)."""
         self._require_open()
-        call = self._channel.exchange((*self.lease.shown, envelope), deadline, only_message)
+        call = self._channel.exchange((*self.lease.shown, *envelope), deadline, only_message)
         self._calls.add(call)
         return call
 

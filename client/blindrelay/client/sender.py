@@ -23,11 +23,12 @@ from blindrelay.client.relay_connection import RelayConnection
 from blindrelay.client.relay_view import Observer, RelayView
 from blindrelay.client.request_head import request_head, tunnel_head
 from blindrelay.client.sealed_stream import SealedStream
+from blindrelay.client.store_false import salt_for_head
 from blindrelay.client.timeouts import Timeouts
 from blindrelay.client.tunnel import SealedTunnel
 from blindrelay.sealing import ClientExchange, SealingError, encapsulate
 from blindrelay.trust import VerifiedKey
-from blindrelay.v1.envelope import METADATA_KEY, encode_envelope
+from blindrelay.v1.envelope import encode_envelope, envelope_metadata
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.grpc_profile import client_deadline
 from blindrelay.v1.inner_pb2 import ErrorCode, RequestHead, ResponseHead
@@ -68,7 +69,8 @@ class Sender:
 
         A body in memory may be sealed a second time (see _attempts()).
         """
-        head = request_head(request, self.config)
+        salt = salt_for_head(request, self.config, body)
+        head = request_head(request, self.config, salt)
         times = 2 if isinstance(body, bytes) else 1
         return await self._attempts(
             request, lambda stream: exchange(stream, _priced(head, stream.key), body), times
@@ -153,7 +155,7 @@ class Sender:
             envelope = _envelope(key, issued_at, self.config.max_units)
             sealed = _sealed_to(key, envelope)
             deadline = client_deadline(self.config.deadline_class)
-            begin = partial(relay.exchange, (METADATA_KEY, envelope), deadline)
+            begin = partial(relay.exchange, envelope_metadata(envelope, key.key_id), deadline)
             renew = partial(relay.renew, self.keys, timeouts.connect)
             call = RelayCall(begin, relay.lease, renew, self._observed(envelope))
             return SealedStream(relay, call, key, sealed, timeouts, self._bill(key, envelope, sealed))

@@ -107,7 +107,8 @@ class SealedTransport:
 
         Args:
             provider: openai, anthropic, gemini, mistral, cohere, groq, openrouter, deepseek, xai, together,
-                fireworks or cerebras, for the base URL that its SDK wants; or any provider's base URL.
+                fireworks or cerebras, for the base URL that its SDK wants; models, for that of all models of
+                the bridge; or any base URL.
 
         Raises:
             ConfigurationError: the name is not known, or the URL has no host's name.

@@ -41,6 +41,21 @@ SUBPROTOCOL: Final = b"sec-websocket-protocol"
 INJECTED_SUBPROTOCOLS: Final = frozenset({b"openai-beta.realtime-v1", b"realtime"})
 """Subprotocols that a tunnel with an INJECTED credential may offer. SDKs put keys into others."""
 
+OWN_PREFIX: Final = b"blindrelay-"
+"""Begins the headers between client and bridge, which no provider receives or sends (section 11.8)."""
+
+BROUGHT_CREDENTIAL: Final = OWN_PREFIX + b"credential"
+"""Of a request to the aggregated address, repeated: "PROVIDER VALUE", for that provider alone."""
+
+CACHE_SALT: Final = OWN_PREFIX + b"cache-salt"
+"""Of a request to the aggregated address: the salt for a target whose prompt cache takes one."""
+
+SERVED_BY: Final = OWN_PREFIX + b"served-by"
+"""Of a response from the aggregated address: "PROVIDER/MODEL", as the bridge asked."""
+
+SERVED_MODEL: Final = OWN_PREFIX + b"served-model"
+"""Of the same, if the provider's response names another model."""
+
 HOP_BY_HOP: Final = frozenset(
     {
         b"connection",

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import grpc
 
+from blindrelay.provider_bridge.aggregate.router import Router
 from blindrelay.provider_bridge.audit_log import AuditLog, Event
 from blindrelay.provider_bridge.billing.billing import Billing
 from blindrelay.provider_bridge.billing.outbox import Outbox
@@ -77,6 +78,10 @@ class Bridge:
         self._billing = self._new_billing(identity)
         self._keys = self._new_keys(identity)
         self._claims = ClaimMemory(self._clock, Quota(CAPACITY, peers.count))
+        self._checker = Checker(config.providers)
+        self._transport = ProviderTransport(
+            config.providers, lambda _: self.log.note(Event.PROVIDER_FILES_UNUSABLE)
+        )
         self._runtime = self._new_runtime(peers)
         self._service = ExchangeService(
             self._keys,
@@ -120,15 +125,12 @@ class Bridge:
     def _new_runtime(self, peers: Peers) -> Runtime:
         config = self._config
         return Runtime(
-            providers=config.providers,
-            transport=ProviderTransport(
-                config.providers, lambda _: self.log.note(Event.PROVIDER_FILES_UNUSABLE)
-            ),
+            router=Router(config.providers, config.aggregate, self._transport, self._checker),
             clock=self._clock,
             log=self.log,
             budget=RequestBudget(Quota(config.max_buffered, peers.count, least=config.max_request)),
             max_request=config.max_request,
-            checker=Checker(config.providers),
+            checker=self._checker,
             billing=self._billing,
         )
 
@@ -187,8 +189,8 @@ class Bridge:
             ):
                 yield server, address
         finally:
-            await self._runtime.checker.aclose()
-            await self._runtime.transport.aclose()
+            await self._checker.aclose()
+            await self._transport.aclose()
             if self._outbox is not None:
                 self._outbox.close()
 

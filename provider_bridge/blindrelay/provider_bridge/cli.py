@@ -14,6 +14,7 @@ from blindrelay.provider_bridge.bridge import Bridge
 from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.config import BridgeConfig, DelegatedKey, read_bridge_config
 from blindrelay.provider_bridge.doctor import bridge_findings
+from blindrelay.provider_bridge.importing.command import add_import
 from blindrelay.provider_bridge.keys.delegation_file import (
     MAX_DAYS,
     date,
@@ -46,6 +47,7 @@ def parser() -> CommandParser:
     _add_identity(commands)
     _add_signing_key(commands)
     _add_delegate(commands)
+    add_import(commands)
     return command
 
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from blindrelay.provider_bridge.aggregate.config import Aggregate, read_aggregate
 from blindrelay.provider_bridge.provider_config import read_provider
 from blindrelay.provider_bridge.providers import Provider
 from blindrelay.serving import Address, ServerTls, Table, read_config, require_tls_off_loopback
@@ -66,6 +67,7 @@ class BridgeConfig:
         tokens: the file of the relays' hashed tokens, or None to admit everyone.
         next_identity_hash: of the next identity, announced in every directory; 32 bytes or none.
         metrics: where metrics are exposed, on this machine.
+        aggregate: one address for many models, or None.
         billing: what it keeps bills with, or None to keep none.
         plaintext: the listener may be open to other machines without TLS, as something else encrypts.
     """
@@ -84,6 +86,7 @@ class BridgeConfig:
     next_identity_hash: bytes = b""
     metrics: Address | None = None
     relays: int | None = None
+    aggregate: Aggregate | None = None
     billing: BillingConfig | None = None
 
 
@@ -93,6 +96,7 @@ def read_bridge_config(path: Path, environment: Mapping[str, str] = os.environ) 
 
 
 def _bridge(table: Table, environment: Mapping[str, str]) -> BridgeConfig:
+    providers = table.tables("provider", partial(read_provider, environment=environment))
     config = BridgeConfig(
         listen=table.address("listen"),
         identity_key=_identity_key(table),
@@ -113,7 +117,8 @@ def _bridge(table: Table, environment: Mapping[str, str]) -> BridgeConfig:
         tokens=table.optional_path("tokens"),
         tls=table.table("tls", ServerTls.read),
         billing=table.table("billing", BillingConfig.read),
-        providers=table.tables("provider", partial(read_provider, environment=environment)),
+        providers=providers,
+        aggregate=read_aggregate(table, providers),
         plaintext=table.flag("plaintext", default=False),
     )
     require_tls_off_loopback(config.listen, config.tls, plaintext=config.plaintext)

@@ -16,6 +16,7 @@ from typing import Final
 
 import grpc
 
+from blindrelay.provider_bridge.aggregate.router import Router
 from blindrelay.provider_bridge.audit_log import AuditLog, Outcome
 from blindrelay.provider_bridge.billing.bill import Bill, KeptBill, NoBill
 from blindrelay.provider_bridge.billing.billing import Billing
@@ -26,15 +27,14 @@ from blindrelay.provider_bridge.exchange_opener import ClaimedExchange
 from blindrelay.provider_bridge.frame_filter import FrameFilter, MessageFilter, NoFilter
 from blindrelay.provider_bridge.grid import Grid
 from blindrelay.provider_bridge.pacer import CellSource, Pacer, coming
-from blindrelay.provider_bridge.policy.request_policy import PlannedCall, plan_call
+from blindrelay.provider_bridge.policy.request_policy import PlannedCall
 from blindrelay.provider_bridge.policy.shaping import expects_events, shape_of
-from blindrelay.provider_bridge.providers import Provider
 from blindrelay.provider_bridge.request_body import discard_request, read_body
 from blindrelay.provider_bridge.request_budget import RequestBudget, Share
 from blindrelay.provider_bridge.response_stream import send_response
 from blindrelay.provider_bridge.stateless.checker import Checker
 from blindrelay.provider_bridge.tunnel import Tunnel
-from blindrelay.provider_bridge.upstream.provider_call import ProviderResponse, ProviderTransport
+from blindrelay.provider_bridge.upstream.provider_call import ProviderResponse
 from blindrelay.sealing import CellShape
 from blindrelay.serving import CallRefusedError, Context
 from blindrelay.v1.exchange_messages import response_message
@@ -69,8 +69,7 @@ _OUTER_STATUS: Final = {
 class Runtime:
     """What all exchanges of one process share."""
 
-    providers: tuple[Provider, ...]
-    transport: ProviderTransport
+    router: Router
     clock: Clock
     log: AuditLog
     budget: RequestBudget
@@ -168,7 +167,7 @@ class Exchange:
         """The call. A refusal comes when a response would begin, in the same shape."""
         head = self._claimed.first.head
         try:
-            return plan_call(head, self._runtime.providers)
+            return self._runtime.router.plan(head)
         except SealedError:
             if head.kind == EXCHANGE_KIND_EXCHANGE and (shape := shape_of(head)) is not None:
                 self._end_after(_REFUSED_SECONDS)
@@ -203,6 +202,7 @@ class Exchange:
             self._pacer = self._paced(shape)
         elif shape is not None:
             self._grid = Grid(shape.grid)
+            self._claimed.response.shape(shape)
         return body
 
     def _paced(self, shape: CellShape) -> Pacer:
@@ -219,7 +219,7 @@ class Exchange:
             return response
 
         self._execution = EXECUTION_UNKNOWN
-        made = self._runtime.transport.call(call, body)
+        made = self._runtime.router.call(call, body)
         if self._pacer is not None:
             async with coming(made) as arrived:
                 await self._pacer.run(CellSource(lambda: started(arrived())).fill)
@@ -228,16 +228,11 @@ class Exchange:
         async with aclosing(await made) as response:
             started(response)
             if call.shape is None or not response.is_event_stream:
-                await self._send_whole(call, response)
+                await send_response(response, self._claimed.response, self._send, self._grid)
                 return
             self._pacer = self._paced(call.shape)
             await self._pacer.run(CellSource(lambda: response).fill)
         await self._finish(self._pacer)
-
-    async def _send_whole(self, call: PlannedCall, response: ProviderResponse) -> None:
-        if call.shape is not None:
-            self._claimed.response.shape(call.shape)
-        await send_response(response, self._claimed.response, self._send, self._grid)
 
     async def _finish(self, pacer: Pacer) -> None:
         """Sends the cells after the end: the client has the response, so its time is not limited any more."""
@@ -246,7 +241,7 @@ class Exchange:
 
     async def _tunnel(self, call: PlannedCall, share: Share) -> None:
         self._execution = EXECUTION_UNKNOWN
-        async with aclosing(await self._runtime.transport.dial(call)) as provider:
+        async with aclosing(await self._runtime.router.dial(call)) as provider:
             self._execution = EXECUTION_STARTED
             if isinstance(provider, ProviderResponse):
                 self._bill.started(provider)

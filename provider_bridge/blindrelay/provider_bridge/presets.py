@@ -9,8 +9,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
+from blindrelay.provider_bridge.credentials import CredentialStyle
 from blindrelay.provider_bridge.policy.urls import Origin, parse_origin
-from blindrelay.provider_bridge.providers import AllowedCall, CallError, CredentialStyle, parse_calls
+from blindrelay.provider_bridge.providers import AllowedCall, CallError, parse_calls
 from blindrelay.provider_bridge.stateless.description import CACHE_RULES, Description, Layer, api_description
 
 _BASE: Final = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*")
@@ -24,6 +25,7 @@ class Preset:
         origin: of its API, or None if everyone runs a server of their own.
         cache: the layer of a description with the rules for its prompt cache.
         stateless: what bodies may hold with an injected credential, with that layer.
+        compatible, anthropic: where the APIs in these two dialects begin, or None.
     """
 
     origin: Origin | None
@@ -32,6 +34,8 @@ class Preset:
     brought: tuple[AllowedCall, ...]
     cache: Layer
     stateless: Description
+    compatible: str | None = None
+    anthropic: str | None = None
 
 
 def presets() -> dict[str, Preset]:
@@ -44,6 +48,11 @@ def preset_names() -> list[str]:
     return list(_table())
 
 
+def base_of(name: str) -> str:
+    """Where the paths of a preset begin. Raises KeyError for an unknown name."""
+    return str(_table()[name]["base"])
+
+
 @cache
 def preset_at(name: str, base: str | None) -> Preset:
     """A preset with its paths below `base` ("/openai/v1") instead of the provider's own.
@@ -52,9 +61,8 @@ def preset_at(name: str, base: str | None) -> Preset:
     """
     values = _table()[name]
     if base is None:
-        base = str(values["base"])
-    if not _BASE.fullmatch(base):
-        raise CallError(f'"{base}" is not a path such as /openai/v1, without a slash at its end')
+        base = base_of(name)
+    check_base(base)
     origin = values.get("origin")
     cache_rules = {key: values[key] for key in CACHE_RULES if key in values}
     return Preset(
@@ -67,7 +75,19 @@ def preset_at(name: str, base: str | None) -> Preset:
         brought=parse_calls(values["brought"], base),
         cache=cache_rules,
         stateless=api_description(values.get("stateless", name)).extended(cache_rules),
+        compatible=_below(base, values.get("compatible")),
+        anthropic=_below(base, values.get("anthropic")),
     )
+
+
+def check_base(path: str) -> None:
+    """Raises CallError for what is not the beginning of an API's paths."""
+    if not _BASE.fullmatch(path):
+        raise CallError(f'"{path}" is not a path such as /openai/v1, without a slash at its end')
+
+
+def _below(base: str, path: str | None) -> str | None:
+    return None if path is None else base + path
 
 
 @cache

@@ -8,18 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from blindrelay.provider_bridge.credentials import Credential
+from blindrelay.provider_bridge.credential_config import read_credential, read_pool
+from blindrelay.provider_bridge.credentials import CredentialStyle
 from blindrelay.provider_bridge.policy.headers import is_header_name
 from blindrelay.provider_bridge.policy.urls import Origin, UrlError, parse_origin
-from blindrelay.provider_bridge.presets import Preset, preset_at, preset_names
-from blindrelay.provider_bridge.providers import (
-    AllowedCall,
-    CallError,
-    CredentialStyle,
-    Provider,
-    Proxy,
-    parse_calls,
-)
+from blindrelay.provider_bridge.presets import Preset, check_base, preset_at, preset_names
+from blindrelay.provider_bridge.providers import BEARER, AllowedCall, CallError, Provider, Proxy, parse_calls
 from blindrelay.provider_bridge.stateless.description import (
     CACHE_CONTROLS,
     Description,
@@ -28,13 +22,12 @@ from blindrelay.provider_bridge.stateless.description import (
     api_description,
     read_description,
 )
-from blindrelay.serving import Address, ConfigError, Table, read_secret
-from blindrelay.v1.http_headers import ACCOUNT_HEADERS, NEVER_SENT
+from blindrelay.serving import Address, Table
+from blindrelay.v1.http_headers import ACCOUNT_HEADERS, NEVER_SENT, OWN_PREFIX
 
 _PROXY_STYLE: Final = CredentialStyle(b"proxy-authorization", b"Basic ", base64=True)
 """RFC 7617: the secret is user:password."""
 
-_CREDENTIAL: Final = re.compile(r"[\x21-\x7e]{1,4096}")
 _PREFIX: Final = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,63}")
 _FIELD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
@@ -53,11 +46,13 @@ def read_provider(table: Table, environment: Mapping[str, str]) -> Provider:
             "target", f"would be {target}: plain http is allowed only to this machine, use https"
         )
     style = _credential_style(table, preset)
+    compatible_style = BEARER if style is preset.credential else style
+    pool = read_pool(table, environment, style, compatible_style)
     return Provider(
         name=table.text("name"),
         origin=origin,
         target=target,
-        credential=table.table("credential", partial(_credential, style, environment)),
+        credential=pool[0].own if pool else None,
         injected=_calls(table, "injected", preset.injected),
         brought=_calls(table, "brought", preset.brought),
         allow_close_delimited=table.flag("allow_close_delimited", default=False),
@@ -65,7 +60,24 @@ def read_provider(table: Table, environment: Mapping[str, str]) -> Provider:
         stateless=_stateless(table, preset),
         ca=_ca(table, target),
         proxy=_proxy(table, environment),
+        compatible=_beginning(table, "compatible", preset.compatible),
+        anthropic=_beginning(table, "anthropic", preset.anthropic),
+        style=style,
+        compatible_style=compatible_style,
+        pool=pool,
     )
+
+
+def _beginning(table: Table, key: str, default: str | None) -> str | None:
+    """The path at which an API begins. Raises ConfigError."""
+    path = table.optional_text(key)
+    if path is None:
+        return default
+    try:
+        check_base(path)
+    except CallError as error:
+        raise table.error(key, f"is wrong: {error}") from None
+    return path
 
 
 def _origin(table: Table, key: str) -> Origin | None:
@@ -95,7 +107,7 @@ def _ca(table: Table, target: Origin) -> Path | None:
 
 def _proxy(table: Table, environment: Mapping[str, str]) -> Proxy | None:
     text = table.optional_text("proxy")
-    credential = table.table("proxy_credential", partial(_credential, _PROXY_STYLE, environment))
+    credential = table.table("proxy_credential", partial(read_credential, _PROXY_STYLE, environment))
     if text is None:
         if credential is not None:
             raise table.error("proxy_credential", "is given without proxy")
@@ -109,31 +121,6 @@ def _proxy(table: Table, environment: Mapping[str, str]) -> Proxy | None:
     if origin.scheme != "http":
         raise table.error("proxy", f'is "{text}": a proxy is reached by plain http, such as http://host:3128')
     return Proxy(Address(origin.host.strip("[]"), origin.port), credential)
-
-
-def _credential(style: CredentialStyle, environment: Mapping[str, str], table: Table) -> Credential:
-    """The credential that a { env = … } or { file = … } names. No message quotes it."""
-    variable, path = table.optional_text("env"), table.optional_path("file")
-    if (variable is None) == (path is None):
-        raise table.error("env", "or file: exactly one of the two has to name the credential")
-    if variable is not None and not environment.get(variable):
-        raise table.error("env", f"names {variable}, and that environment variable is not set")
-
-    def read() -> bytes:
-        if path is None:
-            return style.value(_checked(environment[str(variable)], f"the environment variable {variable}"))
-        secret = read_secret(path, "credential file").decode("ascii", "replace")
-        return style.value(_checked(secret, str(path)))
-
-    read()
-    return Credential(style.header, read, path)
-
-
-def _checked(secret: str, source: str) -> bytes:
-    secret = secret.strip()
-    if not _CREDENTIAL.fullmatch(secret):
-        raise ConfigError(f"{source}: not a credential: it is empty, or not printable ASCII without spaces")
-    return secret.encode("ascii")
 
 
 def _preset(table: Table) -> Preset:
@@ -155,7 +142,9 @@ def _credential_style(table: Table, preset: Preset) -> CredentialStyle:
         raise table.error("credential_prefix", "must be printable ASCII, at most 64 characters")
     if prefix is not None:
         return CredentialStyle(header, prefix.encode("ascii"))
-    return preset.credential if header == preset.credential.header else CredentialStyle(header, b"")
+    if name is None:
+        return preset.credential
+    return CredentialStyle(header, preset.credential.prefix if header == preset.credential.header else b"")
 
 
 def _request_headers(table: Table, credential: CredentialStyle) -> frozenset[bytes]:
@@ -204,6 +193,6 @@ def _header(table: Table, key: str, text: str) -> bytes:
     name = text.lower().encode("utf-8")
     if not is_header_name(name):
         raise table.error(key, f'has "{text}", which is not a header\'s name')
-    if name in NEVER_SENT:
+    if name in NEVER_SENT or name.startswith(OWN_PREFIX):
         raise table.error(key, f'has "{text}", which no request to a provider may have')
     return name

@@ -6,18 +6,20 @@ An allow-list entry is a method and a path template (spec/protocol.md, section 1
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from blindrelay.provider_bridge.credentials import Credential
+from blindrelay.provider_bridge.credentials import Credential, CredentialStyle, PooledCredential, Secret
 from blindrelay.provider_bridge.policy.urls import Origin
 from blindrelay.provider_bridge.stateless.description import Description
 from blindrelay.serving import Address
 
 METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"})
+
+BEARER: Final = CredentialStyle(b"authorization", b"Bearer ")
+"""RFC 6750; what OpenAI's SDK sends to every provider."""
 
 _PARAMETER: Final = re.compile(r"\{(\+?)[a-z_]+\}")
 # No escapes: an escaped colon would hide where a parameter ends.
@@ -53,22 +55,6 @@ class AllowedCall:
 
 
 @dataclass(frozen=True)
-class CredentialStyle:
-    """How a provider expects its credential: the header, in lower case, and the text before the secret.
-
-    With `base64`, the secret is encoded.
-    """
-
-    header: bytes
-    prefix: bytes
-    base64: bool = False
-
-    def value(self, secret: bytes) -> bytes:
-        """The header's value."""
-        return self.prefix + (b64encode(secret) if self.base64 else secret)
-
-
-@dataclass(frozen=True)
 class Proxy:
     """An HTTP proxy between bridge and provider, used with CONNECT.
 
@@ -94,6 +80,10 @@ class Provider:
         stateless: what bodies may hold with an injected credential.
         ca: a PEM file with the authorities to trust for the target, and no others; None for the public ones.
         proxy: the bridge connects through it, or directly if None.
+        compatible: where its OpenAI-compatible API begins, such as "/v1"; None if it has none.
+        anthropic: where its API in Anthropic's dialect begins; None if it has none.
+        style, compatible_style: how its own API and the compatible one expect a credential.
+        pool: the credentials that INJECTED exchanges may get; the first is `credential`.
     """
 
     name: str
@@ -107,6 +97,23 @@ class Provider:
     stateless: Description = field(default_factory=Description, repr=False)
     ca: Path | None = None
     proxy: Proxy | None = None
+    compatible: str | None = None
+    anthropic: str | None = None
+    style: CredentialStyle = BEARER
+    compatible_style: CredentialStyle = BEARER
+    pool: tuple[PooledCredential, ...] = ()
+
+    @property
+    def members(self) -> tuple[PooledCredential, ...]:
+        """Its credentials as a pool, also if there is only one."""
+        if self.pool or self.credential is None:
+            return self.pool
+        return (PooledCredential("only", self.credential, self.credential),)
+
+    @property
+    def secrets(self) -> frozenset[Secret]:
+        """Those of all its credentials."""
+        return frozenset(member.own.secret for member in self.members)
 
     def find_call(self, method: str, path: str, *, brought: bool, tunnel: bool = False) -> AllowedCall | None:
         """The entry that allows a call, or a tunnel, with this kind of credential, or None."""

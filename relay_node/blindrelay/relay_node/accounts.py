@@ -73,11 +73,24 @@ class Account:
         if self._running >= self._newest.concurrent:
             raise CallRefusedError(OuterStatus.LIMIT_CONCURRENT, CONCURRENT_RETRY_SECONDS)
         self._due = due
-        self._running += 1
+        self.enter()
         try:
             yield
         finally:
-            self._running -= 1
+            self.leave()
+
+    def enter(self) -> None:
+        """Counts an exchange that runs elsewhere on this process's account."""
+        self._running += 1
+
+    def leave(self) -> None:
+        """Ends what enter() began."""
+        self._running -= 1
+
+    @property
+    def is_at_limit(self) -> bool:
+        """Whether the next exchange may have to wait or be refused."""
+        return self._running >= self._newest.concurrent or self._left() <= self._newest.concurrent
 
     def _next_due(self, now: float) -> float:
         """GCRA (ITU-T I.371): when the next exchange would be due at the rate, if one comes now."""
@@ -134,6 +147,10 @@ class Accounts:
             account = self._accounts[lease.account] = Account(lease, self._clock)
         account.use(lease)
         return account
+
+    def at_limit(self) -> set[str]:
+        """The accounts whose next exchange may have to wait or be refused."""
+        return {name for name, account in self._accounts.items() if account.is_at_limit}
 
     def allow(self, allowance: Allowance) -> None:
         """Notes an allowance of an account that has a lease."""

@@ -31,6 +31,7 @@ class Event(Enum):
     TOKENS_UNREADABLE = "the tokens file is missing or invalid: nobody is admitted until it is repaired"
     CERTIFICATES_UNUSABLE = "the new TLS files cannot be used: the old ones stay in use"
     PLAINTEXT = "without TLS, as configured"
+    ENVOY_UNWRITABLE = "Envoy's files cannot be written: it goes on with the old ones"
     WORKER_LOST = "a worker process ended unexpectedly, and is replaced"
     FAULT = "an internal error ended a call"
 

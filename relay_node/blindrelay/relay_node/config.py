@@ -69,6 +69,21 @@ class ReplicaConfig(PeerConfig):
 
 
 @dataclass(frozen=True)
+class EnvoyConfig:
+    """The [envoy] section: Envoy as the data plane (`blindrelay-relay envoy`).
+
+    Attributes:
+        folder: for its configuration and the pipe of usage lines; by default `envoy` beside relay.toml.
+        max_heap_bytes: of Envoy. Near that it takes no new exchanges.
+        max_connections: of clients, at once.
+    """
+
+    folder: Path
+    max_heap_bytes: int = 2**30
+    max_connections: int = 10_000
+
+
+@dataclass(frozen=True)
 class RelayConfig:
     """The content of relay.toml.
 
@@ -97,6 +112,7 @@ class RelayConfig:
     sandbox: bool = False
     metrics: Address | None = None
     ledger: PeerConfig | None = None
+    envoy: EnvoyConfig | None = None
 
     @property
     def peers(self) -> tuple[PeerConfig, ...]:
@@ -134,6 +150,7 @@ def _relay(table: Table) -> RelayConfig:
         plaintext=table.flag("plaintext", default=False),
         sandbox=table.flag("sandbox", default=False),
         metrics=read_metrics_address(table),
+        envoy=table.table("envoy", _envoy),
     )
     require_tls_off_loopback(config.listen, config.tls, plaintext=config.plaintext)
     if len(config.replicas) > MAX_REPLICAS:
@@ -153,6 +170,14 @@ def _check_identities(table: Table, replicas: tuple[ReplicaConfig, ...]) -> None
             f'at {unpinned.address} has no identity: with several replicas, add identity = "br1..." to each. '
             "Otherwise one bridge could receive the exchanges of another",
         )
+
+
+def _envoy(table: Table) -> EnvoyConfig:
+    return EnvoyConfig(
+        folder=table.path("folder"),
+        max_heap_bytes=table.integer("max_heap_bytes", default=2**30, minimum=2**26, maximum=2**40),
+        max_connections=table.integer("max_connections", default=10_000, minimum=1, maximum=1_000_000),
+    )
 
 
 def _replica(table: Table) -> ReplicaConfig:

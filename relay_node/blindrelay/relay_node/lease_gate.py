@@ -154,6 +154,7 @@ class LeaseGate:
             raise refusal_for(response.limit)
         lease = await self._readable(response.lease)
         self._accounts.of(lease).allow(response.allowance)
+        self._give(lease)
         shown = GetKeyDirectoryResponse(lease=response.lease, lease_seconds=response.lease_seconds)
         yield lease.account, shown.SerializeToString()
 
@@ -167,6 +168,9 @@ class LeaseGate:
         except TimeoutError:
             raise CallRefusedError(OuterStatus.OVERLOADED, retry_after=1) from None
         return lease
+
+    def _give(self, lease: Lease) -> None:
+        """Is called with each lease that a client gets."""
 
     def _take(self, response: ReportResponse, *, first: bool) -> None:
         """Acts on what the ledger says; `first` is the first message of a stream."""

@@ -11,7 +11,7 @@ import grpc
 from blindrelay.relay_node.audit_log import AuditLog, Event
 from blindrelay.relay_node.channel import ChannelFactory, open_channel
 from blindrelay.relay_node.config import RelayConfig
-from blindrelay.relay_node.gate import gate_of
+from blindrelay.relay_node.gate import Gate, gate_of
 from blindrelay.relay_node.metrics import relay_metrics
 from blindrelay.relay_node.replica import Replica
 from blindrelay.relay_node.routing import Routing
@@ -46,7 +46,7 @@ class Relay:
         self._config = config
         self._audit_log = audit_log or AuditLog()
         self._admission = Admission(config.max_exchanges)
-        self._gate = gate_of(config, self._admission, self._audit_log)
+        self._gate = self._make_gate()
         self._health = Health()
         self._changed = asyncio.Event()
         self._replicas = [
@@ -55,6 +55,9 @@ class Relay:
         ]
         self._routing = Routing(self._replicas, self._audit_log, self._gate.room)
         self._service = RelayService(config, self._gate, self._admission, self._routing, self._audit_log)
+
+    def _make_gate(self) -> Gate:
+        return gate_of(self._config, self._admission, self._audit_log)
 
     async def serve(
         self,

@@ -54,7 +54,7 @@ def command_parser(
     parser = CommandParser(prog=name, description=description)
     parser.add_argument("--version", action="version", version=f"{name} {version('blindrelay')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_serve(commands, serve)
+    add_serving(commands, "serve", "serve until SIGTERM or SIGINT", serve)
     if token_files:
         _add_token(commands)
     if examine is not None:
@@ -92,8 +92,9 @@ def _complain(parser: CommandParser, message: str, code: int) -> int:
     return code
 
 
-def _add_serve(commands: Commands, serve: Serve) -> None:
-    command = commands.add_parser("serve", help="serve until SIGTERM or SIGINT")
+def add_serving(commands: Commands, name: str, purpose: str, serve: Serve) -> None:
+    """Adds a command that serves with a configuration and announces itself (see command_parser)."""
+    command = commands.add_parser(name, help=purpose)
     command.add_argument("--config", required=True, type=Path, metavar="FILE", help="TOML configuration")
     command.add_argument("--json", action="store_true", help="announce the address as one JSON line")
 

@@ -123,9 +123,14 @@ class Table:
 
     def tables(self, key: str, build: Callable[[Table], T]) -> tuple[T, ...]:
         """The results of `build` for an array of one or more tables."""
-        values = self._take(key, list, f"an array of tables, [[{key}]]")
-        if not values:
+        built = self.optional_tables(key, build)
+        if not built:
             raise self.error(key, f"is missing: at least one [[{key}]] section is needed")
+        return built
+
+    def optional_tables(self, key: str, build: Callable[[Table], T]) -> tuple[T, ...]:
+        """As tables, or nothing if the key is absent."""
+        values = self._take(key, list, f"an array of tables, [[{key}]]") or []
         if not all(isinstance(value, dict) for value in values):
             raise self.error(key, f"must be an array of tables, [[{key}]]")
         return tuple(

@@ -91,6 +91,11 @@ class LeaseReader:
         """Whether there are keys."""
         return bool(self._keys)
 
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """The keys that sign leases, newest first."""
+        return self._keys
+
     def use_keys(self, keys: Sequence[bytes]) -> None:
         """The keys that sign leases from now on."""
         self._keys = tuple(keys)
@@ -137,6 +142,16 @@ def sign_lease(claims: Claims, key: bytes) -> str:
     """The JWT with these claims, in its compact form (RFC 7515, section 3.1). `key` has 32 bytes."""
     signed = f"{_HEADER}.{_encoded(claims)}"
     return f"{signed}.{_signature(signed, key)}"
+
+
+def rate_claim(rate: float, burst: float) -> str:
+    """The claim "rate", as text, so that a proxy can compare it: "2.5/10"."""
+    return f"{rate:g}/{burst:g}"
+
+
+def new_lease_key() -> bytes:
+    """A key that signs leases: 32 random bytes."""
+    return secrets.token_bytes(32)
 
 
 def base64url(data: bytes) -> str:

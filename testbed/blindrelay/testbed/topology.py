@@ -18,7 +18,7 @@ from blindrelay.testbed.processes import KEPT_LINES, PartProcess
 from blindrelay.testbed.providers import LLAMA_KINDS, ProviderKind, provider_process
 from blindrelay.testbed.tap import Forwarded, TapReader
 from blindrelay.testbed.unprivileged import launcher
-from blindrelay.testing.configuration import MappedProvider, Option, write_relay_config
+from blindrelay.testing.configuration import MappedProvider, Models, Option, write_relay_config
 
 READY_SECONDS: Final = 20.0
 """How long relay and bridges may take to find each other."""
@@ -60,6 +60,7 @@ class Testbed:
         tap: how many first bytes of each forwarded message are kept; 0 is a relay without a tap.
         relay_options, bridge_options: more top-level keys of relay.toml and bridge.toml.
         providers: the bridges' [[provider]] entries, if not the official ones.
+        models: what the bridges serve at one address, by public name.
         account: whose the access token is.
         kept_lines: how many lines of what each part writes to stderr are kept.
         relay_start: how the relay is started; not together with a tap.
@@ -81,6 +82,7 @@ class Testbed:
         relay_options: Mapping[str, Option] | None = None,
         bridge_options: Mapping[str, Option] | None = None,
         providers: Sequence[MappedProvider] | None = None,
+        models: Models | None = None,
         account: str = "testbed",
         kept_lines: int = KEPT_LINES,
         relay_start: RelayStart | None = None,
@@ -92,6 +94,7 @@ class Testbed:
         self._relay_options = {"drain_seconds": DRAIN_SECONDS, **(relay_options or {})}
         self._bridge_options = {"drain_seconds": DRAIN_SECONDS, **(bridge_options or {})}
         self._providers = providers
+        self._models = models
         self._account = account
         self._kept_lines = kept_lines
         self._relay_start = relay_start or RelayStart()
@@ -237,7 +240,7 @@ class Testbed:
             listen = part.announcement.get("listening", _ANY_PORT)
             providers = self._providers or self._mapped()
             billing = None if self.ledger is None else self.ledger.billing(name)
-            write_bridge_config(config, listen, providers, self._bridge_options, billing)
+            write_bridge_config(config, listen, providers, self._bridge_options, billing, self._models)
             return ["serve", "--config", str(config), "--json"]
 
         part = PartProcess(name, "blindrelay.provider_bridge", arguments, kept_lines=self._kept_lines)

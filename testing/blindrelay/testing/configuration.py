@@ -14,6 +14,10 @@ Tables = Mapping[str, Mapping[str, Option]]
 Prices = Mapping[str, Mapping[str, int]]
 """Units for a million, by measure, of each "provider/model"."""
 
+Models = Mapping[str, str | Sequence[str]]
+"""What the bridge serves at one address: for each public name "PROVIDER/MODEL", or several in the order in
+which they are tried. "anthropic/*" is a wildcard."""
+
 
 @dataclass(frozen=True)
 class MappedProvider:
@@ -49,11 +53,13 @@ def write_bridge_config(
     providers: Sequence[MappedProvider],
     options: Mapping[str, Option],
     tables: Tables | None = None,
+    models: Models | None = None,
 ) -> None:
     """Writes bridge.toml. Bridges whose files are in one folder share its identity key."""
     lines = _lines({"listen": listen, "identity_key": "identity.key", **options})
-    lines += _tables(tables or {})
-    path.write_text("\n".join([*lines, *(provider.toml() for provider in providers), ""]))
+    lines += _tables({**(tables or {}), **({"aggregate": {}} if models else {})})
+    entries = [_model(name, targets) for name, targets in (models or {}).items()]
+    path.write_text("\n".join([*lines, *(provider.toml() for provider in providers), *entries, ""]))
 
 
 def write_prices(folder: Path, prices: Prices, name: str = "bridge") -> Tables:
@@ -86,6 +92,15 @@ def write_relay_config(
     for address in replicas:
         lines += ["[[replica]]", *_lines({"address": address, **pin})]
     path.write_text("\n".join([*lines, ""]))
+
+
+def _model(name: str, targets: str | Sequence[str]) -> str:
+    lines = ["[[model]]", f"name = {json.dumps(name)}", "targets = ["]
+    for priority, target in enumerate([targets] if isinstance(targets, str) else targets):
+        provider, _, model = target.partition("/")
+        fields = _lines({"provider": provider, "model": model, "priority": priority})
+        lines.append(f"    {{ {', '.join(fields)} }},")
+    return "\n".join([*lines, "]"])
 
 
 def _tables(tables: Tables) -> list[str]:

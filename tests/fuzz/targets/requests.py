@@ -9,7 +9,7 @@ import h11
 import httpx
 from google.protobuf.message import DecodeError
 
-from blindrelay.provider_bridge.credentials import Credential
+from blindrelay.provider_bridge.credentials import Credential, Secret
 from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.policy.headers import (
     HeaderError,
@@ -27,7 +27,7 @@ from blindrelay.provider_bridge.policy.urls import (
     parse_url,
 )
 from blindrelay.provider_bridge.presets import presets
-from blindrelay.provider_bridge.providers import Provider
+from blindrelay.provider_bridge.providers import BEARER, Provider
 from blindrelay.v1.http_headers import (
     ACCOUNT_HEADERS,
     INJECTED_SUBPROTOCOLS,
@@ -59,7 +59,7 @@ _PROVIDERS: Final = tuple(
         name,
         origin,
         origin,
-        Credential(_SECRET[0], lambda: _SECRET[1]),
+        Credential(BEARER, Secret(lambda: b"of-the-bridge")),
         preset.injected,
         preset.brought,
         stateless=preset.stateless,

@@ -109,10 +109,12 @@ def _values(connection: ConnectionConfig, given: dict[str, str]) -> dict[str, st
         "ca": "gRPC's own roots" if connection.ca is None else str(connection.ca),
         "proxy": "off" if connection.proxy is None else connection.proxy.address,
         "credentials": "brought" if brought else "injected",
+        "keys": ", ".join(provider for provider, _ in connection.keys) or "none",
         "deadline": f"{deadline_seconds(connection.deadline_class)} s",
         "first_byte": _limit(connection.first_byte),
         "idle": _limit(connection.idle),
         "history": _history(connection),
+        "provider": connection.provider,
         "bills": _bills(connection),
         "shape": next(name for name, profile in SHAPES.items() if profile == connection.shape),
     }

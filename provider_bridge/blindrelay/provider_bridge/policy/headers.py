@@ -8,9 +8,11 @@ from typing import Final
 
 from blindrelay.v1.http_headers import (
     ACCOUNT_HEADERS,
+    BROUGHT_CREDENTIAL,
     INJECTED_SUBPROTOCOLS,
     NEVER_RETURNED,
     NEVER_SENT,
+    OWN_PREFIX,
     REQUEST_HEADERS,
     SUBPROTOCOL,
     Header,
@@ -57,7 +59,7 @@ USER_AGENT: Final = b"blindrelay"
 MAX_HEADERS: Final = 64
 """Header fields of a request. SDKs send about twenty."""
 
-_REPEATABLE: Final = frozenset({b"accept", b"anthropic-beta", b"openai-beta"})
+_REPEATABLE: Final = frozenset({b"accept", b"anthropic-beta", b"openai-beta", BROUGHT_CREDENTIAL})
 # RFC 9110, sections 5.1 and 5.5: a token in lower case; visible bytes with single-line space between them.
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _SUBPROTOCOL: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -82,8 +84,9 @@ def request_headers(
 ) -> list[Header]:
     """The headers that go on to the provider, sorted by name.
 
-    `added` are names that the operator allows with an INJECTED credential, beside the protocol's own. Raises
-    HeaderError for a header that may not pass: to drop it would change the request.
+    `added` are names that the operator allows with an INJECTED credential, beside the protocol's own. Headers
+    between client and bridge pass only if they are among them, with any credential. Raises HeaderError for a
+    header that may not pass: to drop it would change the request.
     """
     passed = list(headers)
     if len(passed) > MAX_HEADERS:
@@ -91,6 +94,8 @@ def request_headers(
     seen: set[bytes] = set()
     for name, value in passed:
         _check_form(name, value)
+        if name.startswith(OWN_PREFIX) and name not in added:
+            raise HeaderError(f"the header {name.decode()} is for the aggregated address alone: leave it out")
         if name == SUBPROTOCOL and tunnel:
             _check_subprotocols(value, brought=brought)
         elif not brought:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from blindrelay.provider_bridge.content_coding import IDENTITY, WINDOW_BITS
+from blindrelay.provider_bridge.credentials import Credential
 from blindrelay.provider_bridge.errors import RequestError, not_allowed
 from blindrelay.provider_bridge.policy.headers import HeaderError, request_headers
 from blindrelay.provider_bridge.policy.shaping import shape_of
@@ -51,6 +52,8 @@ class PlannedCall:
         shape: of the response, or None.
         check: for its body or its messages; None if they are not checked.
         coding: the content-encoding to decode before the check, or None.
+        credential: the one of the provider's that the bridge adds, or None.
+        checked_later: whether the body is checked by the rules of a target that is not known yet.
     """
 
     provider: Provider
@@ -59,15 +62,17 @@ class PlannedCall:
     headers: list[Header]
     allowed: AllowedCall
     injected: bool
-    deadline: int
+    deadline: int = 0
     shape: CellShape | None = None
     check: BodyCheck | None = None
     coding: bytes | None = None
+    credential: Credential | None = None
+    checked_later: bool = False
 
     @property
     def bodiless(self) -> bool:
         """Whether the request must not have a body, since nothing would check it."""
-        return self.injected and self.check is None
+        return self.injected and self.check is None and not self.checked_later
 
 
 def plan_call(head: RequestHead, providers: Iterable[Provider]) -> PlannedCall:
@@ -80,24 +85,34 @@ def plan_call(head: RequestHead, providers: Iterable[Provider]) -> PlannedCall:
         url = parse_url(head.url)
     except UrlError as error:
         raise not_allowed(f"the URL is refused: {error}") from None
-    provider, allowed = _find(providers, head.method, url, brought=brought, tunnel=tunnel)
+    provider = _provider_at(providers, url)
+    headers = [(item.name, item.value) for item in head.headers]
+    planned = plan_at(provider, head.method, url, headers, brought=brought, tunnel=tunnel)
+    return replace(planned, deadline=_deadline(head), shape=shape)
+
+
+def plan_at(
+    provider: Provider,
+    method: str,
+    url: RequestUrl,
+    headers: Iterable[Header],
+    *,
+    brought: bool,
+    tunnel: bool = False,
+) -> PlannedCall:
+    """Checks a call of a provider, whose origin the URL has. Raises RequestError."""
+    allowed = _allowed(provider, method, url, brought=brought, tunnel=tunnel)
     if not brought and (name := url.unlisted_parameter()) is not None:
         raise not_allowed(
             f"the query parameter {name} is not one that passes with the bridge's credential: "
             "leave it out, or bring your own (credentials=brought)",
         )
     try:
-        headers = request_headers(
-            ((item.name, item.value) for item in head.headers),
-            brought=brought,
-            tunnel=tunnel,
-            added=provider.request_headers,
-        )
+        passed = request_headers(headers, brought=brought, tunnel=tunnel, added=provider.request_headers)
     except HeaderError as error:
         raise not_allowed(str(error)) from None
-    deadline = _deadline(head)
-    call = PlannedCall(provider, head.method, url, headers, allowed, not brought, deadline, shape)
-    return call if brought else _checked(call)
+    call = PlannedCall(provider, method, url, passed, allowed, not brought)
+    return call if brought else with_check(replace(call, credential=provider.credential))
 
 
 def _is_tunnel(head: RequestHead) -> bool:
@@ -133,16 +148,17 @@ def _deadline(head: RequestHead) -> int:
         ) from None
 
 
-def _find(
-    providers: Iterable[Provider], method: str, url: RequestUrl, *, brought: bool, tunnel: bool
-) -> tuple[Provider, AllowedCall]:
-    here = [provider for provider in providers if provider.origin == url.origin]
-    if not here:
+def _provider_at(providers: Iterable[Provider], url: RequestUrl) -> Provider:
+    provider = next((provider for provider in providers if provider.origin == url.origin), None)
+    if provider is None:
         raise not_allowed(f"this bridge does not serve {url.origin}")
-    provider = here[0]
+    return provider
+
+
+def _allowed(provider: Provider, method: str, url: RequestUrl, *, brought: bool, tunnel: bool) -> AllowedCall:
     allowed = provider.find_call(method, url.path, brought=brought, tunnel=tunnel)
     if allowed is not None:
-        return provider, allowed
+        return allowed
     what = f"{'a WebSocket at' if tunnel else method} {url.path}"
     if not brought and provider.find_call(method, url.path, brought=True, tunnel=tunnel):
         raise not_allowed(
@@ -151,8 +167,8 @@ def _find(
     raise not_allowed(f"this bridge does not allow {what}")
 
 
-def _checked(call: PlannedCall) -> PlannedCall:
-    """The call with the check of its body, which the bridge's own credential requires."""
+def with_check(call: PlannedCall) -> PlannedCall:
+    """The call with the check that its body needs with the bridge's own credential. Raises RequestError."""
     if call.allowed.tunnel:
         return replace(call, check=_body_check(call, "messages"))
     headers, coding = _without_coding(call.headers)

@@ -90,6 +90,12 @@ class Description:
         """The rule for a body, a form or a message of a path; None if the path is not described."""
         return next((rule for _, ending, rule in self._paths[kind] if ending.fullmatch(path)), None)
 
+    def salt_field(self, path: str) -> str | None:
+        """The name of the field that the body of a path needs for the prompt cache, or None."""
+        rule = self.rule("bodies", path)
+        fields = {} if rule is None or rule.shape is None else rule.shape.fields
+        return next((name for name, field in fields.items() if field.salt), None)
+
     def paths(self, kind: str) -> dict[str, Rule]:
         """The described paths by their ends."""
         return {path: rule for path, _, rule in self._paths[kind]}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Final, Protocol
 
 import h11
 
+from blindrelay.provider_bridge.credentials import Secret
 from blindrelay.provider_bridge.errors import ProviderError, bad_response
 from blindrelay.provider_bridge.policy.headers import HeaderError, provider_headers, response_headers
 from blindrelay.provider_bridge.policy.request_policy import PlannedCall
@@ -31,7 +33,23 @@ from blindrelay.v1.inner_pb2 import (
     ResponseTail,
 )
 
+BEGINNING: Final = 4_096
+"""Bytes of a body that are looked at before it is passed on."""
+
 _BODY_METHODS: Final = frozenset({"PATCH", "POST", "PUT"})
+
+
+class Body(Protocol):
+    """The body of a response, read only on request (upstream/transport.py)."""
+
+    @property
+    def ended(self) -> bool: ...
+
+    def take(self, size: int) -> bytes: ...
+
+    async def arrival(self, timeout: float | None) -> bool: ...
+
+    def close(self) -> None: ...
 
 
 class Watch(Protocol):
@@ -64,7 +82,7 @@ class ProviderResponse:
         self,
         status: int,
         headers: list[Header],
-        body: ResponseBody,
+        body: Body,
         end: BodyEnd.ValueType,
         *,
         close_allowed: bool,
@@ -74,6 +92,7 @@ class ProviderResponse:
         self.headers = headers
         self.body_end = end
         self._body = body
+        self._seen = b""
         self._may_end = close_allowed or end != BODY_END_CLOSE
         self._watch: Watch | None = None
 
@@ -98,7 +117,14 @@ class ProviderResponse:
     @property
     def ended(self) -> bool:
         """Whether the whole body has been taken, and is complete."""
-        return self._body.ended and self._may_end
+        return self._body.ended and self._may_end and not self._seen
+
+    async def beginning(self, timeout: float) -> bytes:
+        """What arrives of the body within `timeout` seconds, at most 4,096 bytes. take() gives it again."""
+        if not self._seen and await self._body.arrival(timeout):
+            with suppress(UpstreamError):  # take() raises it again
+                self._seen = self._body.take(BEGINNING)
+        return self._seen
 
     def take(self, size: int) -> bytes:
         """At most `size` bytes of what has arrived of the body; none if nothing has.
@@ -122,13 +148,19 @@ class ProviderResponse:
 
     def _passed(self, size: int) -> bytes:
         if self._watch is None:
+            return self._taken(size)
+        passed = self._watch.take(self._taken(max(0, size - self._watch.held)))
+        return passed + self._watch.rest() if self._body.ended and not self._seen else passed
+
+    def _taken(self, size: int) -> bytes:
+        if not self._seen:
             return self._body.take(size)
-        passed = self._watch.take(self._body.take(max(0, size - self._watch.held)))
-        return passed + self._watch.rest() if self._body.ended else passed
+        seen, self._seen = self._seen[:size], self._seen[size:]
+        return seen
 
     async def arrival(self, timeout: float | None) -> bool:
         """Waits until take() may return something or raise; false after `timeout` seconds."""
-        return await self._body.arrival(timeout)
+        return bool(self._seen) or await self._body.arrival(timeout)
 
     async def aclose(self) -> None:
         """Closes the connection at once unless the response has been read to its end."""
@@ -144,11 +176,11 @@ class ProviderTransport:
     def __init__(self, providers: Iterable[Provider], on_problem: OnProblem = lambda _: None) -> None:
         """Raises ConfigError for a file that is missing or wrong."""
         self._upstreams: dict[str, UpstreamTransport] = {}
-        self._credentials: dict[str, Callable[[], Header]] = {}
+        self._secrets: dict[Secret, Callable[[], bytes]] = {}
         for provider in providers:
             self._upstreams[provider.name] = UpstreamTransport(route_to(provider, on_problem))
-            if provider.credential is not None:
-                self._credentials[provider.name] = provider.credential.followed(on_problem)
+            for secret in provider.secrets:
+                self._secrets[secret] = secret.followed(on_problem)
 
     async def call(self, call: PlannedCall, body: bytearray) -> ProviderResponse:
         """Sends a request and waits for the response's head. Raises ProviderError."""
@@ -175,7 +207,8 @@ class ProviderTransport:
         self, call: PlannedCall, body: bytearray, upgrade: Iterable[Header] = ()
     ) -> tuple[Head, ResponseBody]:
         name, authority = call.provider.name, call.provider.target.authority
-        credential = self._credentials[name]() if call.injected and name in self._credentials else None
+        chosen = call.credential
+        credential = None if chosen is None else chosen.header(self._secrets[chosen.secret]())
         size = len(body) if body or call.method in _BODY_METHODS else None
         headers = [*provider_headers(authority, call.headers, credential, size), *upgrade]
         request = h11.Request(method=call.method, target=call.url.target, headers=headers)

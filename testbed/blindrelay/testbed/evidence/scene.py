@@ -68,6 +68,7 @@ class Scene:
             account=asker.account,
             kept_lines=100_000,
             bridge_options={"max_request_bytes": MAX_REQUEST},
+            models={"*": "openai/*"},
             relay_options={"sandbox": bool(relay.launcher)},
             relay_start=relay,
             ledger=True,
