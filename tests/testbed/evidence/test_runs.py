@@ -74,7 +74,6 @@ def test_nothing_is_found_at_the_relay(of_ours: Result) -> None:
     places = {look["place"] for look in of_ours["looks"] if look["party"] == RELAY}
     assert {"memory, in flight", "log, at its most verbose", "crash dump"} <= places
     assert {"network, client to relay", "network, relay to bridge"} <= places
-    books = "books, and the bridge's outbox"
     of_the_ledger = {look["place"] for look in of_ours["looks"] if look["party"] == LEDGER}
     assert {
         "memory, in flight",
