@@ -11,6 +11,7 @@ from typing import Final
 from blindrelay.client.account import AccountStatement
 from blindrelay.client.bill_journal import KeptExchange, KeptReceipt
 from blindrelay.client.commands.bill.proofs import Proof, receipt_fault, relayed, verified_receipt
+from blindrelay.client.commands.bill.rounding import MOST_DEVIATIONS, deviations
 from blindrelay.client.commands.bill.statement_check import statement_fault
 from blindrelay.trust import TrustError, check_receipt
 from blindrelay.v1.accounts_pb2 import LineState, StatementLine
@@ -61,6 +62,8 @@ class Kind(Enum):
     """The relay charged an exchange under this client's token that this client did not send."""
     NOT_CHARGED = "not_charged"
     """The relay does not charge what the receipt has. It is in the customer's favour."""
+    BIASED = "biased"
+    """The bridge's rounding exceeds the exact cost by more than chance explains."""
     WRONG_SUM = "wrong_sum"
     """The relay's sum is not that of its lines."""
 
@@ -142,6 +145,9 @@ def compare(statement: AccountStatement, kept: Kept, month: str, now: int) -> Co
             result.others_units += line.units
     _compare_own(statement, kept, now, result)
     _compare_sum(statement, result)
+    if (deviation := deviations(kept.exchanges.values())) > MOST_DEVIATIONS:
+        text = f"the bridge rounds up: all units exceed the exact cost by {deviation:.1f} standard deviations"
+        result.differences.append(Difference(Kind.BIASED, b"", text, Proof()))
     return result
 
 
