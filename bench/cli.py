@@ -15,6 +15,7 @@ from bench.compare import compared
 from bench.comparisons import COMPARISONS
 from bench.document import write_document
 from bench.leakage.command import add_leakage
+from bench.ledger import EXCHANGES, ledger
 from bench.own import Own, own
 from bench.plan import FULL, QUICK
 from bench.programs import missing
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; returns the exit code: 1 if a comparison failed altogether."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure BlindRelay beside others.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_run, _add_document, _add_compare, _add_own, _add_body_checks, _add_leakage):
+    for add in (_add_run, _add_document, _add_compare, _add_own, _add_body_checks, _add_ledger, _add_leakage):
         add(commands)
     arguments = parser.parse_args(argv)
     code: int = arguments.do(arguments)
@@ -160,6 +161,17 @@ def _add_body_checks(commands: Commands) -> None:
 
 def _body_checks(arguments: argparse.Namespace) -> int:
     print(body_checks(arguments.size))
+    return 0
+
+
+def _add_ledger(commands: Commands) -> None:
+    command = commands.add_parser("ledger", help="what an exchange costs in the ledger's books")
+    command.add_argument("--exchanges", type=int, default=EXCHANGES, metavar="N", help="how many (20,000)")
+    command.set_defaults(do=_ledger)
+
+
+def _ledger(arguments: argparse.Namespace) -> int:
+    print(ledger(arguments.exchanges))
     return 0
 
 

@@ -26,6 +26,17 @@ def start_envoy(chain: Chain, name: str, behind: str) -> str:
     return address
 
 
+def start_controlled_envoy(chain: Chain, name: str, control: str, behind: str) -> str:
+    """Envoy as `blindrelay-relay envoy` configures it, with its control process. Raises UnavailableError."""
+    binary = ENVOY.path()
+    address = _free_address()
+    config = chain.control(address, behind, control)
+    options = ("--concurrency", "1", "--log-level", "error", "--disable-hot-restart")
+    flush = ("--file-flush-interval-msec", "100")
+    chain.program(name, [binary, "-c", config, *flush, *options], address)
+    return address
+
+
 def start_nginx(chain: Chain, name: str, behind: str) -> str:
     """nginx's grpc_pass in a single process. Its address. Raises UnavailableError."""
     binary = NGINX.path()

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.chain import UNSEALED_BRIDGE, Chain, UnavailableError
-from bench.forwarders import start_envoy, start_nginx
+from bench.forwarders import start_controlled_envoy, start_envoy, start_nginx
 from bench.measuring import Side
 from bench.session import Session
 
 DIRECT, UNSEALED, SEALED = "straight to the provider", "unsealed, same parts", "BlindRelay"
 RELAY, BARE, ENVOY, NGINX = "our relay", "bare grpc.aio", "Envoy", "nginx"
+OUR_ENVOY = "our relay's Envoy"
+CONTROL = "control process"
 
 FORWARDED_AT_ONCE = 8
 
@@ -83,6 +85,7 @@ def _start_forwarders(chain: Chain, _: int) -> Forwarders:
         RELAY: lambda: chain.relay(behind, RELAY),
         BARE: lambda: chain.pass_through(behind, BARE),
         ENVOY: lambda: start_envoy(chain, ENVOY, behind),
+        OUR_ENVOY: lambda: start_controlled_envoy(chain, OUR_ENVOY, CONTROL, behind),
         NGINX: lambda: start_nginx(chain, NGINX, behind),
     }
     sides, skipped = [], []
@@ -92,6 +95,10 @@ def _start_forwarders(chain: Chain, _: int) -> Forwarders:
         except UnavailableError as reason:
             skipped.append(f"{name}: {reason}")
             continue
-        generator = chain.generator("raw", {**sink, "address": address}, FORWARDED_AT_ONCE)
-        sides.append(Side(name, generator, {"forwarder": chain.pids[name]}))
+        pids = {"forwarder": chain.pids[name]}
+        given = {**sink, "address": address}
+        if name == OUR_ENVOY:
+            pids["control"] = chain.pids[CONTROL]
+            given["lease"] = "wanted"
+        sides.append(Side(name, chain.generator("raw", given, FORWARDED_AT_ONCE), pids))
     return Forwarders(chain, sink, sides, skipped)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bench.comparisons.accounts import LEDGER, TOKENS
 from bench.comparisons.earlier import EARLIER, NOW, SMALL, STREAMS
 from bench.comparisons.forwarders import EXCHANGE, SPACED
 from bench.comparisons.gateway import LITELLM, OURS, WHOLE
@@ -14,7 +15,7 @@ from bench.comparisons.libraries import BARE, OUR_RECORDS
 from bench.measuring import Measurement, difference, ratio, spread
 from bench.plan import MIB
 from bench.results import Comparison
-from bench.stands import DIRECT, ENVOY, RELAY, SEALED, UNSEALED
+from bench.stands import DIRECT, ENVOY, OUR_ENVOY, RELAY, SEALED, UNSEALED
 
 Figures = dict[str, float] | None
 Results = Mapping[str, Comparison]
@@ -170,6 +171,42 @@ TARGETS: Final[Sequence[Target]] = (
         _ratio("forwarders_apart", RELAY, ENVOY, _cpu("exchange", "forwarder"), EXCHANGE),
     ),
     Target(
+        "CPU of Envoy and its control process per exchange of one record each way over bare Envoy",
+        1.3,
+        "×",
+        _ratio(
+            *("forwarders_together", OUR_ENVOY, ENVOY, _cpu("exchange", "forwarder", "control"), EXCHANGE),
+            under_figure=_cpu("exchange", "forwarder"),
+        ),
+    ),
+    Target(
+        "the same per streamed record",
+        1.15,
+        "×",
+        _ratio(
+            *("forwarders_together", OUR_ENVOY, ENVOY, _cpu("piece", "forwarder", "control"), SPACED),
+            under_figure=_cpu("piece", "forwarder"),
+        ),
+    ),
+    Target(
+        "CPU of Envoy and its control process per exchange over our relay's",
+        0.3,
+        "×",
+        _ratio(
+            *("forwarders_together", OUR_ENVOY, RELAY, _cpu("exchange", "forwarder", "control"), EXCHANGE),
+            under_figure=_cpu("exchange", "forwarder"),
+        ),
+    ),
+    Target(
+        "the same per streamed record",
+        0.35,
+        "×",
+        _ratio(
+            *("forwarders_together", OUR_ENVOY, RELAY, _cpu("piece", "forwarder", "control"), SPACED),
+            under_figure=_cpu("piece", "forwarder"),
+        ),
+    ),
+    Target(
         "CPU of relay and bridge per chat completion over LiteLLM's proxy",
         0.22,
         "×",
@@ -182,6 +219,12 @@ TARGETS: Final[Sequence[Target]] = (
         450,
         "MiB",
         _idle(lambda run: run["pss"] / MIB),
+    ),
+    Target(
+        "CPU per exchange of a relay with a ledger over one with a token file",
+        1.05,
+        "×",
+        _ratio("accounts", LEDGER, TOKENS, _cpu("exchange", "relay")),
     ),
     Target("a new exchange among them: first record, p99", 50, "ms", _idle(_value("first_ms", "p99"))),
     Target(

@@ -17,10 +17,10 @@ from bench.doubles.orders import Order
 from bench.work import Work
 from blindrelay.client import ConnectionConfig, SealedTransport
 from blindrelay.v1.channel import ExchangeChannel
-from blindrelay.v1.envelope import METADATA_KEY, encode_envelope
+from blindrelay.v1.envelope import encode_envelope, envelope_metadata
 from blindrelay.v1.envelope_pb2 import Envelope
-from blindrelay.v1.exchange_pb2 import ExchangeRequest
-from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, client_deadline
+from blindrelay.v1.exchange_pb2 import ExchangeRequest, GetKeyDirectoryResponse
+from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, KEY_DIRECTORY_METHOD, authorization, client_deadline
 from blindrelay.v1.limits import (
     DEFAULT_MAX_UNITS,
     ENCAPSULATED_SECRET_SIZE,
@@ -37,6 +37,7 @@ OFFICIAL_URL: Final = "https://api.openai.com/v1"
 
 _UNLIMITED: Final = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
 _SECONDS: Final = 600.0
+_LEASE_SECONDS: Final = 60
 _OK: Final = 200
 _TOO_MANY: Final = 429
 _SHOWN: Final = 200
@@ -135,7 +136,8 @@ class RawWay:
     """By bare gRPC: bytes that nobody opens, as large as those of a sealed exchange, for a forwarder to pass.
 
     `given` has "address", "token", and the sink's "identity" and "key_id" (hexadecimal), at which forwarders
-    other than ours do not look; perhaps "per_connection", exchanges at once on one connection.
+    other than ours do not look. It may have "per_connection", exchanges at once on one connection, and
+    "lease": then a lease is shown in place of the token.
     """
 
     def __init__(self, given: dict[str, str], concurrency: int) -> None:
@@ -147,13 +149,17 @@ class RawWay:
         ]
         # As the client does: a request of one message leaves in one step.
         self._methods: Spread[Any] = Spread([ExchangeChannel(channel) for channel in self._channels], room)
-        self._authorization = ("authorization", f"Bearer {given['token']}")
+        self._token = given["token"]
+        self._address = address if "lease" in given else ""
+        self._authorization = authorization(self._token)
+        self._renew_at = 0.0
         self._identity, self._key_id = (bytes.fromhex(given[name]) for name in ("identity", "key_id"))
 
     async def send(self, work: Work, body: bytes) -> AsyncIterator[bytes]:
         first, *more = _messages(work)
         with self._methods.one() as method:
-            metadata = (self._authorization, (METADATA_KEY, self._envelope()))
+            self._renew()
+            metadata = (self._authorization, *envelope_metadata(self._envelope(), self._key_id))
             call = method.exchange(metadata, client_deadline(0), None if more else first)
             try:
                 if more:
@@ -168,6 +174,15 @@ class RawWay:
                 raise RuntimeError(f"{error.code().name}: {error.details()}") from None
             finally:
                 call.cancel()
+
+    def _renew(self) -> None:
+        """Fetches a lease, if one is wanted and the last one is old."""
+        if self._address and time.monotonic() >= self._renew_at:
+            with grpc.insecure_channel(self._address) as channel:
+                fetch: Any = channel.unary_unary(KEY_DIRECTORY_METHOD)
+                response = fetch(b"", metadata=(authorization(self._token),), timeout=_LEASE_SECONDS)
+            self._authorization = authorization(GetKeyDirectoryResponse.FromString(response).lease)
+            self._renew_at = time.monotonic() + _LEASE_SECONDS
 
     def _envelope(self) -> bytes:
         now = int(time.time()) // TIME_STEP * TIME_STEP

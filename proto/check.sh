@@ -5,8 +5,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 fresh=$(mktemp -d)
 trap 'rm -rf "$fresh"' EXIT
 sh "$here/generate.sh" "$fresh"
-for file in "$fresh"/blindrelay/v1/*; do
-  cmp "$file" "$here/blindrelay/v1/$(basename "$file")" || {
+(cd "$fresh" && find . -type f) | while read -r file; do
+  cmp "$fresh/$file" "$here/$file" || {
     echo "$(basename "$file") is out of date: run make proto" >&2
     exit 1
   }

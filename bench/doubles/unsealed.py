@@ -108,14 +108,14 @@ def encapsulate(envelope: bytes, config: bytes) -> ClientExchange:
     """Encapsulates nothing."""
     request: Any = PlainRequestWriter()
     response: Any = PlainResponseReader()
-    return ClientExchange(b"", request, response)
+    return ClientExchange(b"", request, response, lambda: bytes(8))
 
 
 def decapsulate(envelope: bytes, encapsulated_secret: bytes, key: SealingKey) -> BridgeExchange:
     """Decapsulates nothing."""
     request: Any = PlainRequestReader()
     response: Any = PlainResponseWriter()
-    return BridgeExchange(request, response)
+    return BridgeExchange(request, response, bytes(8))
 
 
 def take_sealing_out_of_the_client() -> None:

@@ -12,6 +12,7 @@ import pytest
 from blindrelay.testbed import Testbed
 from blindrelay.testbed.attacks import ATTACKS, Proof, Row, attacks_named, run_attacks
 from blindrelay.testbed.attacks import command as attack_command
+from blindrelay.testbed.attacks.bills import BILL_ATTACKS
 from blindrelay.testbed.attacks.doubles.double import nothing_missing
 from blindrelay.testbed.cli import main
 
@@ -37,7 +38,8 @@ def test_attacks_are_listed_and_have_doubles(capsys: pytest.CaptureFixture[str])
     assert all(attack.about.endswith(".") for attack in ATTACKS)
     assert all(attack.double is not nothing_missing for attack in ATTACKS), "each has a double"
     assert main(["attack", "--list"]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == NAMES
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert listed == [*NAMES, *(attack.name for attack in BILL_ATTACKS)]
 
 
 @pytest.mark.timeout(300)  # the first of them runs all, which takes most of a minute
@@ -86,7 +88,7 @@ def test_surprise_fails_the_command(
     monkeypatch.setenv("COLUMNS", "250")
     never = Proof("pigs fly", lambda outcome: False)
     attack = replace(attacks_named(["flip-answer-body"])[0], proof=never)
-    monkeypatch.setattr(attack_command, "attacks_named", lambda names: [attack])
+    monkeypatch.setattr(attack_command, "named", lambda *_: [attack])
     assert main(["attack", "flip-answer-body"]) == 1
     shown = capsys.readouterr()
     assert "SURPRISE\n    the twin does not show that pigs fly" in shown.out

@@ -134,6 +134,9 @@ class ScriptedBridge:
     stop_reading_after: int | None = None
     substitute: Callable[[GetKeyDirectoryResponse], Any] = lambda response: None
     next_identity_hash: bytes = b""
+    price_table_hash: bytes = b""
+    lease: str = ""  # what it gives with its directories, and wants to see for exchanges
+    lease_seconds: int = 300
 
     def __post_init__(self) -> None:
         self.identity = IdentityKey.generate()
@@ -183,22 +186,24 @@ class ScriptedBridge:
             expires_at=now + 3_600,
             configs=[self.key.config],
             next_identity_hash=announced,
+            price_table_hash=self.price_table_hash,
         )
         delegation = self.identity.delegate(self.signer.public_key, now - 60, now + 86_400, announced)
         return self.signer.sign(directory, delegation)
 
     async def _start(self) -> int:
         self.server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        self.server.add_generic_rpc_handlers(self._handlers())
+        port = self.add_port(self.server)
+        await self.server.start()
+        return port
+
+    def _handlers(self) -> list[grpc.GenericRpcHandler]:
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "Exchange": grpc.stream_stream_rpc_method_handler(self._exchange),
             "GetKeyDirectory": grpc.unary_unary_rpc_method_handler(self._get_key_directory),
         }
-        self.server.add_generic_rpc_handlers(
-            [grpc.method_handlers_generic_handler("blindrelay.v1.ExchangeService", handlers)]
-        )
-        port = self.add_port(self.server)
-        await self.server.start()
-        return port
+        return [grpc.method_handlers_generic_handler("blindrelay.v1.ExchangeService", handlers)]
 
     def add_port(self, server: grpc.aio.Server) -> int:
         """The port that it listens on, without TLS."""
@@ -210,17 +215,19 @@ class ScriptedBridge:
         if self.refuse_directories is not None:
             await context.abort(*self.refuse_directories.value)
         response = GetKeyDirectoryResponse(directories=[self.directory()])
+        response.lease, response.lease_seconds = self.lease, self.lease_seconds
         if (pause := self.substitute(response)) is not None:
             await pause
         return response.SerializeToString()
 
-    async def _authenticate(self, context: Context) -> None:
-        if ("authorization", f"Bearer {self.token}") not in tuple(context.invocation_metadata() or ()):
-            await context.abort(*OuterStatus.UNAUTHENTICATED.value)
+    async def _authenticate(self, context: Context, shown: str | None = None) -> None:
+        wanted = ("authorization", f"Bearer {shown or self.token}")
+        if wanted not in tuple(context.invocation_metadata() or ()):
+            await context.abort(*(OuterStatus.LEASE_UNKNOWN if shown else OuterStatus.UNAUTHENTICATED).value)
 
     async def _exchange(self, _: AsyncIterator[bytes], context: Context) -> None:
         self.calls += 1
-        await self._authenticate(context)
+        await self._authenticate(context, self.lease)
         try:
             await self._serve(context)
         except (asyncio.CancelledError, grpc.aio.InternalError):  # the latter if it was just sending

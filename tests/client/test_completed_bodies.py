@@ -11,7 +11,8 @@ import httpx2
 import pytest
 
 from blindrelay.client import ConnectionConfig, cache_salt
-from blindrelay.client.store_false import stateless_body, stateless_message
+from blindrelay.client.request_head import request_head
+from blindrelay.client.store_false import salt_for_head, stateless_body, stateless_message
 
 from .conftest import BROUGHT, INJECTED, URL
 
@@ -111,6 +112,35 @@ def test_salt_is_added_where_the_api_has_a_field(url: str, field: str | None) ->
     assert added == ({field} if field else set())
     assert sealed({"model": "m"}, url, replace(SALTING, cache_salt=None)).keys() <= {"model", "store"}
     assert sealed({"model": "m"}, url, replace(BROUGHT, cache_salt=SALTING.cache_salt)) == {"model": "m"}
+
+
+ALL_MODELS = "https://models.blindrelay.internal/v1/chat/completions"
+
+
+def salt_in_head(body: Any, connection: ConnectionConfig = INJECTED, url: str = ALL_MODELS) -> str | None:
+    return salt_for_head(httpx2.Request("POST", url), connection, body)
+
+
+def test_salt_for_all_models_is_in_the_head_since_the_bridge_knows_the_provider() -> None:
+    body = json.dumps({"messages": [HELLO]}).encode()
+    found = salt_in_head(body)
+    assert found is not None
+    assert found == salt_in_head(json.dumps({"messages": [HELLO, REPLY, MORE]}).encode())
+    head = request_head(httpx2.Request("POST", ALL_MODELS), INJECTED, found)
+    assert [header.value for header in head.headers if header.name == b"blindrelay-cache-salt"] == [
+        found.encode()
+    ]
+    assert sealed({"messages": [HELLO]}, ALL_MODELS, INJECTED) == {"messages": [HELLO]}
+
+
+def test_head_has_no_salt_that_nobody_needs() -> None:
+    body = json.dumps({"messages": [HELLO]}).encode()
+    for connection in (BROUGHT, replace(INJECTED, cache_salt=None)):
+        assert salt_in_head(body, connection) is None
+    for url in (ALL_MODELS.replace("chat/completions", "embeddings"), VLLM):
+        assert salt_in_head(body, url=url) is None
+    assert salt_in_head(b"not JSON") is None
+    assert salt_in_head(iter([body])) is None
 
 
 @pytest.mark.parametrize("key", ["messages", "input"])

@@ -40,6 +40,7 @@ def test_defaults() -> None:
     assert connection.credential == Credential.CREDENTIAL_INJECTED
     assert connection.deadline_class == DeadlineClass.DEADLINE_CLASS_HOUR
     assert (connection.headers, connection.cache_salt) == (frozenset(), frozenset())
+    assert (connection.provider, connection.keys) == ("openai", ())
     assert "brt_secret" not in repr(connection)
 
 
@@ -48,15 +49,23 @@ def test_options(tmp_path: Path) -> None:
     ca.write_text("a certificate")
     connection = ConnectionConfig.from_string(
         f"blindrelay://t@[::1]?{BRIDGE}&credentials=brought&deadline=10m&ca={ca}"
-        "&first_byte=1h&idle=90s&headers=X-Title,%20x-custom&cache_salt=models.example,::1"
+        "&first_byte=1h&idle=90s&headers=X-Title,%20x-custom&cache_salt=models.example,::1&provider=models"
     )
     assert connection.target == "[::1]:443"
     assert connection.credential == Credential.CREDENTIAL_BROUGHT
     assert connection.deadline_class == DeadlineClass.DEADLINE_CLASS_TEN_MINUTES
     assert (connection.first_byte, connection.idle, connection.ca) == (3_600, 90, ca)
     assert connection.headers == {"x-title", "x-custom"}
+    assert connection.provider == "models"
     assert connection.cache_salt == frozenset({"models.example", "::1"})
     assert ConnectionConfig.from_string(f"{RELAY}&cache_salt=off").cache_salt is None
+    assert ConnectionConfig.from_string(f"{RELAY}&max_units=20000").max_units == 20_000
+    assert ConnectionConfig.from_string(RELAY).max_units == 1_000_000
+
+
+@pytest.mark.parametrize("value", ["", "0", "-1", "3000", "1e4", "10,000", "1" + "0" * 5_000, "٢"])
+def test_max_units_is_on_the_ladder(value: str) -> None:
+    assert "max_units is 1, 2 or 5 times a power of ten" in refusal_of(f"{RELAY}&max_units={value}")
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o604, 0o644, 0o660, 0o601])

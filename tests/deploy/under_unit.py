@@ -1,6 +1,7 @@
-"""Runs a program as a systemd unit would: under_unit.py CALL,CALL,… PROGRAM ARGUMENT…
+"""Runs a program as a systemd unit would: under_unit.py CALL,CALL,… FOLDER PROGRAM ARGUMENT…
 
-No writable path (every mount of its own mount namespace is read-only: more than ProtectSystem=strict).
+No writable path but FOLDER, as StateDirectory= gives one, and none at all if that is "-" (every mount of its
+own mount namespace is read-only: more than ProtectSystem=strict).
 NoNewPrivileges, MemoryDenyWriteExecute, LimitCORE=0, SystemCallFilter with EPERM, and a user without
 capabilities, as DynamicUser= has. Root only.
 """
@@ -20,22 +21,33 @@ CLONE_NEWNS = 0x20000
 MOUNT_SETATTR = 442
 HERE, RECURSIVE = -100, 0x8000
 READ_ONLY, PRIVATE = 1, 1 << 18
+MS_BIND = 4096
 PR_SET_NO_NEW_PRIVS, PR_SET_MDWE = 38, 65
 REFUSE, ALLOW = 0x00050001, 0x7FFF0000
 
 
 def main() -> None:
-    allowed, *command = sys.argv[1:]
+    allowed, writable, *command = sys.argv[1:]
     libc = ctypes.CDLL(None, use_errno=True)
     become_nobody()
     checked(libc.unshare(CLONE_NEWNS))
-    attributes = struct.pack("QQQQ", READ_ONLY, 0, PRIVATE, 0)
-    checked(libc.syscall(MOUNT_SETATTR, HERE, b"/", RECURSIVE, attributes, len(attributes)))
+    if writable != "-":
+        folder = os.fsencode(writable)
+        checked(libc.mount(folder, folder, None, MS_BIND, None))
+    set_mounts(libc, b"/", RECURSIVE, to_set=READ_ONLY)
+    if writable != "-":
+        set_mounts(libc, folder, 0, to_clear=READ_ONLY)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     checked(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
     checked(libc.prctl(PR_SET_MDWE, 1, 0, 0, 0))
     allow_only(allowed.split(","))
     os.execv(command[0], command)
+
+
+def set_mounts(libc: ctypes.CDLL, path: bytes, flags: int, *, to_set: int = 0, to_clear: int = 0) -> None:
+    """mount_setattr(2)."""
+    attributes = struct.pack("QQQQ", to_set, to_clear, PRIVATE, 0)
+    checked(libc.syscall(MOUNT_SETATTR, HERE, path, flags, attributes, len(attributes)))
 
 
 def allow_only(names: list[str]) -> None:

@@ -12,8 +12,9 @@ from blindrelay.testbed import Testbed
 
 @pytest.fixture(scope="session")
 def scripted_bed() -> Iterator[Testbed]:
-    """With the scripted provider; do not harm it."""
-    with Testbed("scripted") as bed:
+    """With the scripted provider, and two models at one address; do not harm it."""
+    models = {"gpt-5.5": "openai/gpt-5.5", "claude": ["anthropic/claude-opus-5", "openai/gpt-5.5"]}
+    with Testbed("scripted", models=models) as bed:
         yield bed
 
 

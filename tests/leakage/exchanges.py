@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import grpc
 
-from blindrelay.provider_bridge import AuditLog, presets
-from blindrelay.provider_bridge.aggregate.config import DEFAULT_ORIGIN, Aggregate
-from blindrelay.provider_bridge.aggregate.model_table import Model, ModelTable, Target
+from blindrelay.provider_bridge import AuditLog, BridgeConfig, read_bridge_config
 from blindrelay.provider_bridge.aggregate.router import Router
 from blindrelay.provider_bridge.clock import Clock
-from blindrelay.provider_bridge.credentials import Credential, Secret
 from blindrelay.provider_bridge.errors import ProviderError
 from blindrelay.provider_bridge.exchange import Exchange, Runtime
 from blindrelay.provider_bridge.exchange_opener import ClaimedExchange
-from blindrelay.provider_bridge.policy.request_policy import PlannedCall
-from blindrelay.provider_bridge.policy.urls import parse_origin
-from blindrelay.provider_bridge.providers import Provider
 from blindrelay.provider_bridge.quota import Quota
 from blindrelay.provider_bridge.request_budget import RequestBudget
 from blindrelay.provider_bridge.stateless.checker import Checker
@@ -36,6 +34,7 @@ from blindrelay.v1.inner_pb2 import (
     DEADLINE_CLASS_HOUR,
     EXCHANGE_KIND_EXCHANGE,
     EXECUTION_UNKNOWN,
+    Execution,
     Header,
     RequestHead,
     ResponsePart,
@@ -47,6 +46,30 @@ CHAT = "https://api.openai.com/v1/chat/completions"
 STREAMED = b'{"model":"m","stream":true,"messages":[{"role":"user","content":"Hello"}]}'
 WHOLE = b'{"model":"m","messages":[{"role":"user","content":"Hello"}]}'
 KEPT = b'{"model":"m","stream":true,"store":true,"messages":[{"role":"user","content":"Hello"}]}'
+
+MODELS = "https://models.blindrelay.internal/v1/chat/completions"
+CONFIG = """
+listen = "127.0.0.1:0"
+identity_key = "identity.key"
+[aggregate]
+[[provider]]
+name = "openai"
+preset = "openai"
+credential = { env = "KEY" }
+[[provider]]
+name = "groq"
+preset = "groq"
+credential = { env = "KEY" }
+[[model]]
+name = "m"
+targets = [{ provider = "openai", model = "gpt-5.5-2026-10-01" }]
+[[model]]
+name = "another-model-with-a-longer-name"
+targets = [{ provider = "groq", model = "oss" }]
+[[model]]
+name = "two-targets"
+targets = [{ provider = "groq", model = "oss" }, { provider = "openai", model = "gpt-5.5", priority = 1 }]
+"""
 
 NOW = int(time.time()) // 10 * 10
 KEY = SealingKey.generate(NOW - 3_600, NOW + 3_600)
@@ -62,6 +85,7 @@ class Answer:
         pieces: seconds since the call, and bytes of the body.
         head_at: seconds until the head has arrived.
         failure: instead of a head.
+        execution: what is known of the request after a failure.
         cut: whether the body breaks off after its last piece.
     """
 
@@ -70,6 +94,7 @@ class Answer:
     status: int = 200
     content_type: bytes = b"text/event-stream"
     failure: bool = False
+    execution: Execution.ValueType = EXECUTION_UNKNOWN
     cut: bool = False
 
 
@@ -134,16 +159,17 @@ class _Body:
 
 
 class _Transport:
-    """A ProviderTransport in which each provider gives one answer."""
+    """A ProviderTransport that gives one answer after another."""
 
-    def __init__(self, answers: Mapping[str, Answer]) -> None:
-        self._answers = answers
+    def __init__(self, answers: Sequence[Answer]) -> None:
+        self._answers = list(answers)
 
-    async def call(self, call: PlannedCall, body: bytearray) -> ProviderResponse:
-        answer, began = self._answers[call.provider.name], asyncio.get_running_loop().time()
+    async def call(self, _: object, body: bytearray) -> ProviderResponse:
+        answer = self._answers.pop(0)
+        began = asyncio.get_running_loop().time()
         await asyncio.sleep(answer.head_at)
         if answer.failure:
-            raise ProviderError(Failure.REFUSED, "the provider could not be reached", EXECUTION_UNKNOWN)
+            raise ProviderError(Failure.REFUSED, "the provider could not be reached", answer.execution)
         headers = [(b"content-type", answer.content_type)]
         made = cast(Any, _Body(answer, began))
         return ProviderResponse(answer.status, headers, made, BODY_END_CHUNKED, close_allowed=False)
@@ -156,6 +182,9 @@ class _Relay:
         self._messages = messages
         self._client = client
         self.seen = Seen()
+
+    async def send_initial_metadata(self, metadata: object) -> None:
+        pass
 
     async def read(self) -> Any:
         return self._messages.pop(0) if self._messages else grpc.aio.EOF
@@ -171,26 +200,17 @@ class _Relay:
         self.seen.error += part.error.message
 
 
-def exchange_of(answer: Answer, profile: ShapingProfile.ValueType, **request: Any) -> Any:
-    """One exchange, for in_virtual_time(). It gives what was seen of it."""
-    return _exchange({"openai": answer}, _head(profile, **request), request.get("body", STREAMED))
+def exchange_of(*answers: Answer, profile: ShapingProfile.ValueType, **request: Any) -> Any:
+    """One exchange, for in_virtual_time(). It gives what was seen of it. Each call gets its own answer."""
+    return _exchange(answers, _head(profile, **request), request.get("body", STREAMED))
 
 
-def exchange_with_model(answers: Mapping[str, Answer], profile: ShapingProfile.ValueType, body: bytes) -> Any:
-    """The same at the aggregated address: the model "m" has the providers as targets, in this order."""
-    targets = tuple(Target(name, "m", priority=number) for number, name in enumerate(answers))
-    aggregate = Aggregate(parse_origin(DEFAULT_ORIGIN), ModelTable([Model("m", targets)]))
-    return _exchange(answers, _head(profile, f"{DEFAULT_ORIGIN}/v1/chat/completions"), body, aggregate)
-
-
-async def _exchange(
-    answers: Mapping[str, Answer], head: RequestHead, body: bytes, aggregate: Aggregate | None = None
-) -> Seen:
+async def _exchange(answers: Sequence[Answer], head: RequestHead, body: bytes) -> Seen:
     claimed, relay = _claimed(head, body)
-    providers = tuple(_provider(name) for name in answers)
-    checker = Checker(providers)
+    config = _config()
+    checker = Checker(config.providers)
     runtime = Runtime(
-        router=Router(providers, aggregate, cast(Any, _Transport(answers)), checker),
+        router=Router(config.providers, config.aggregate, cast(Any, _Transport(answers)), checker),
         clock=Clock(),
         log=AuditLog(lambda _: None),
         budget=RequestBudget(Quota(1_000_000)),
@@ -223,19 +243,15 @@ def _claimed(head: RequestHead, body: bytes) -> tuple[ClaimedExchange, _Relay]:
     bridge = decapsulate(encoded, client.encapsulated_secret, KEY)
     part = bridge.request.open(first)
     messages = [ExchangeRequest(sealed=sealed).SerializeToString() for sealed in more]
-    return ClaimedExchange(part, bridge.request, bridge.response, NOW), _Relay(messages, client)
+    return ClaimedExchange(
+        *(part, bridge.request, bridge.response, NOW, envelope.max_units),
+        *(sha256(encoded).digest(), bridge.rounding_coin),
+    ), _Relay(messages, client)
 
 
-def _provider(name: str) -> Provider:
-    known = presets()["openai"]
-    origin = parse_origin(f"https://api.{name}.com")
-    return Provider(
-        name=name,
-        origin=origin,
-        target=origin,
-        credential=Credential(known.credential, Secret(lambda: b"sk-test")),
-        injected=known.injected,
-        brought=known.brought,
-        stateless=known.stateless,
-        compatible=known.compatible,
-    )
+@cache
+def _config() -> BridgeConfig:
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "bridge.toml"
+        file.write_text(CONFIG)
+        return read_bridge_config(file, {"KEY": "sk-test"})

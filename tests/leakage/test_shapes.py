@@ -42,7 +42,7 @@ SHORT: dict[str, tuple[Answer, dict[str, Any]]] = {
 
 
 def seen(answer: Answer, profile: str, **request: Any) -> Seen:
-    made: Seen = in_virtual_time(exchange_of(answer, PROFILES[profile][0], **request))
+    made: Seen = in_virtual_time(exchange_of(answer, profile=PROFILES[profile][0], **request))
     return made
 
 
@@ -111,7 +111,7 @@ def test_number_of_cells_does_not_depend_on_a_guess(profile: str) -> None:
 
 def test_an_unshaped_response_shows_what_the_gate_looks_for() -> None:
     """The control: without cells, sizes and times differ."""
-    made = [in_virtual_time(exchange_of(answer, SHAPING_PROFILE_OFF)) for answer, _ in SHORT.values()]
+    made = [in_virtual_time(exchange_of(answer, profile=SHAPING_PROFILE_OFF)) for answer, _ in SHORT.values()]
     assert len({tuple(each.shape) for each in made}) > 10
 
 

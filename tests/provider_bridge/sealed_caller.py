@@ -20,7 +20,15 @@ from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.exchange_pb2 import ExchangeRequest, ExchangeResponse, GetKeyDirectoryResponse
 from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, EXCHANGE_METHOD, KEY_DIRECTORY_METHOD
-from blindrelay.v1.inner_pb2 import ErrorCode, Execution, Header, RequestHead, ResponsePart
+from blindrelay.v1.inner_pb2 import (
+    ErrorCode,
+    ExchangeError,
+    Execution,
+    Header,
+    RequestHead,
+    ResponsePart,
+    ResponseTail,
+)
 
 Call = grpc.aio.StreamStreamCall[Any, Any]
 CHAT = "https://api.openai.com/v1/chat/completions"
@@ -59,6 +67,7 @@ class Response:
     message: str = ""
     execution: str = ""
     records: int = 0
+    end: ResponseTail | ExchangeError | None = None
 
     @property
     def body(self) -> bytes:
@@ -78,7 +87,9 @@ class Response:
             self.pieces.append(part.body)
         if part.HasField("tail"):
             self.body_end = part.tail.body_end
+            self.end = part.tail
         if part.HasField("error"):
+            self.end = part.error
             self.code = ErrorCode.Name(part.error.code).removeprefix("ERROR_CODE_")
             self.message = part.error.message
             self.execution = Execution.Name(part.error.execution).removeprefix("EXECUTION_")

@@ -23,7 +23,6 @@ from blindrelay.v1.inner_pb2 import (
     Shaping,
 )
 from blindrelay.v1.limits import MAX_ERROR_MESSAGE
-from blindrelay.v1.receipts_pb2 import ROUNDING_EXACT
 
 from .conftest import provider_at
 from .sealed_caller import CHAT, request_head
@@ -84,8 +83,8 @@ OTHER_VERSION: list[tuple[dict[str, Any], str, str]] = [
     ({"shaping": Shaping(profile=4)}, "UNSUPPORTED", "shaped"),  # type: ignore[arg-type]
     ({"shaping": Shaping(tick_class=1)}, "UNSUPPORTED", "shaped"),
     ({"shaping": Shaping(cell_class=1)}, "UNSUPPORTED", "shaped"),
-    ({"price_table_hash": b"x"}, "UNSUPPORTED", "receipts"),
-    ({"rounding": ROUNDING_EXACT}, "UNSUPPORTED", "receipts"),
+    ({"price_table_hash": b"x"}, "MALFORMED", "hash of a price table"),
+    ({"rounding": 9}, "UNSUPPORTED", "rounded"),
     ({"retry_token": b"x"}, "UNSUPPORTED", "retry tokens"),
     ({"on_disconnect": 2}, "UNSUPPORTED", "on_disconnect"),
     *(({"kind": kind}, "MALFORMED", "kind") for kind in (0, 9)),

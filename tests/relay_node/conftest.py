@@ -15,9 +15,12 @@ import grpc
 import pytest
 
 from blindrelay.relay_node import AuditLog, Relay, RelayConfig, ReplicaConfig
+from blindrelay.relay_node.envoy.process import ControlProcess
 from blindrelay.serving import Address, ChannelTls, issue_token
 from tests.certificates import Certificates
-from tests.relay_node.fake_bridge import FakeBridge
+from tests.relay_node.behind_envoy import control_process, in_front
+from tests.relay_node.fake_bridge import FakeBridge, until
+from tests.relay_node.fake_ledger import FakeAccount, FakeLedger
 from tests.relay_node.raw_client import Client, RelayProcess, relay_process
 
 
@@ -41,6 +44,7 @@ class RunningRelay:
     client: Client
     log: KeptLog
     tokens: Path
+    stop: Callable[[], Awaitable[None]]
 
     @property
     def lines(self) -> list[str]:
@@ -57,6 +61,11 @@ class RunningRelay:
         """How many exchanges ended how. The log has no line about one."""
         self.log.report()
         return self.log.totals
+
+    async def ended(self, count: int) -> dict[str, int]:
+        """The outcomes, once so many exchanges have been counted. Envoy tells of them a moment later."""
+        await until(lambda: sum(self.outcomes().values()) >= count)
+        return self.outcomes()
 
     def another_client(self, name: str = "other") -> Client:
         """A client with a token of its own."""
@@ -78,20 +87,33 @@ second_bridge = bridge
 
 
 @pytest.fixture
-async def start_relay(tmp_path: Path) -> AsyncIterator[StartRelay]:
+def data_plane(request: pytest.FixtureRequest) -> str:
+    """What carries the bytes: "grpc", the relay itself, or "envoy"."""
+    return getattr(request, "param", "grpc")
+
+
+@pytest.fixture
+async def start_relay(tmp_path: Path, data_plane: str) -> AsyncIterator[StartRelay]:
     """Starts relays in front of the given bridges. Keyword arguments change the RelayConfig."""
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(*replicas: ReplicaConfig, **changes: Any) -> RunningRelay:
             tokens = tmp_path / "tokens"
             token = issue_token(tokens, f"client-{os.urandom(4).hex()}", datetime.now(UTC))
-            config = replace(RelayConfig(Address("127.0.0.1", 0), tokens, replicas), **changes)
+            known = None if changes.get("ledger") else tokens
+            config = replace(RelayConfig(Address("127.0.0.1", 0), known, replicas), **changes)
             log = KeptLog()
-            relay = Relay(config, log)
-            address = await stack.enter_async_context(relay.running())
+            behind = data_plane == "envoy"
+            relay = control_process(config, log, tmp_path) if behind else Relay(config, log)
+            running = await stack.enter_async_context(contextlib.AsyncExitStack())
+            address = await running.enter_async_context(relay.running())
+            if isinstance(relay, ControlProcess):
+                await running.enter_async_context(in_front(relay, address))
             client = Client(str(address), token)
             stack.push_async_callback(client.channel.close)
-            return RunningRelay(relay, address, client, log, tokens)
+            if behind and known:
+                client = await client.leased()
+            return RunningRelay(relay, address, client, log, tokens, running.aclose)
 
         yield start
 
@@ -99,6 +121,51 @@ async def start_relay(tmp_path: Path) -> AsyncIterator[StartRelay]:
 @pytest.fixture
 async def relay(bridge: FakeBridge, start_relay: StartRelay) -> RunningRelay:
     return await start_relay(bridge.config)
+
+
+@pytest.fixture
+async def ledger() -> AsyncIterator[FakeLedger]:
+    ledger = FakeLedger()
+    await ledger.start()
+    yield ledger
+    await ledger.stop()
+
+
+@dataclass
+class Billed:
+    """A relay with a ledger, and an account there. `client` has its token, `leased` a lease."""
+
+    relay: RunningRelay
+    ledger: FakeLedger
+    account: FakeAccount
+    client: Client
+    leased: Client
+
+    async def another(self, **options: Any) -> Client:
+        """A leased client of another account."""
+        client = self.relay.another_client(f"other-{os.urandom(4).hex()}")
+        self.ledger.add(client.token, **options)
+        return await client.leased()
+
+
+StartBilled = Callable[..., Awaitable[Billed]]
+
+
+@pytest.fixture
+def start_billed(bridge: FakeBridge, ledger: FakeLedger, start_relay: StartRelay) -> StartBilled:
+    """Starts a relay with a ledger. Keyword arguments are those of the account."""
+
+    async def start(**options: Any) -> Billed:
+        relay = await start_relay(bridge.pinned, ledger=ledger.config)
+        account = ledger.add(relay.client.token, **options)
+        return Billed(relay, ledger, account, relay.client, await relay.client.leased())
+
+    return start
+
+
+@pytest.fixture
+async def billed(start_billed: StartBilled) -> Billed:
+    return await start_billed()
 
 
 StartProcess = Callable[..., Awaitable[RelayProcess]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import json
 import os
 import signal
@@ -15,12 +16,14 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.message import DecodeError
 
 from blindrelay.serving import authorization, issue_token
 from blindrelay.serving.landlock import landlock_version
 from blindrelay.testbed.unprivileged import launcher
 from blindrelay.v1.channel import Metadata
-from blindrelay.v1.envelope import METADATA_KEY
+from blindrelay.v1.envelope import METADATA_KEY, ROUTING_KEY, routing_text
+from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, EXCHANGE_METHOD, KEY_DIRECTORY_METHOD
 from blindrelay.v1.keys_pb2 import SignedKeyDirectory
@@ -42,8 +45,15 @@ class Client:
 
     def call(self, *envelopes: bytes, extra: Metadata = (), timeout: float | None = 30) -> Any:
         """An exchange to write to, with these envelopes. A valid one has one."""
-        carried = [(METADATA_KEY, envelope) for envelope in envelopes]
-        return self.start(metadata=[authorization(self.token), *carried, *extra], timeout=timeout)
+        return self.start(metadata=[*self.metadata(*envelopes), *extra], timeout=timeout)
+
+    def metadata(self, *envelopes: bytes) -> list[tuple[str, str | bytes]]:
+        """What an exchange with these envelopes carries."""
+        carried: list[tuple[str, str | bytes]] = [(METADATA_KEY, envelope) for envelope in envelopes]
+        if len(envelopes) == 1:
+            with contextlib.suppress(DecodeError):
+                carried.append((ROUTING_KEY, routing_text(Envelope.FromString(envelopes[0]).key_id)))
+        return [authorization(self.token), *carried]
 
     async def open(self, envelope: bytes, **options: Any) -> Any:
         """An exchange whose first message has come back."""
@@ -64,14 +74,28 @@ class Client:
             return [message async for message in call]
         except grpc.aio.AioRpcError:
             await asyncio.sleep(0.05)
-            raise grpc.aio.AioRpcError(await call.code(), details=await call.details()) from None
+            raise grpc.aio.AioRpcError(
+                await call.code(),
+                trailing_metadata=await call.trailing_metadata(),
+                details=await call.details(),
+            ) from None
         finally:
             sending.cancel()
 
     async def directories(self) -> list[SignedKeyDirectory]:
         """What GetKeyDirectory answers. Raises AioRpcError."""
+        return list((await self.fetch()).directories)
+
+    async def fetch(self) -> GetKeyDirectoryResponse:
+        """The directories, and the lease of a relay that has a ledger. Raises AioRpcError."""
         encoded = await self._directories(b"", metadata=[authorization(self.token)], timeout=30)
-        return list(GetKeyDirectoryResponse.FromString(encoded).directories)
+        return GetKeyDirectoryResponse.FromString(encoded)
+
+    async def leased(self) -> Client:
+        """The same client with its lease in place of its token."""
+        other = copy.copy(self)
+        other.token = (await self.fetch()).lease
+        return other
 
 
 async def _send(call: Any, messages: Iterable[bytes]) -> None:
@@ -168,7 +192,8 @@ async def relay_process(
     token = issue_token(folder / "tokens", "client", datetime.now(UTC))
     config, log = folder / "relay.toml", folder / "stderr"
     options = f"{SANDBOX}\n{options or 'drain_seconds = 20'}"
-    config.write_text(CONFIG.format(port=0, bridge=bridge, options=options) + tls)
+    text = CONFIG.format(port=0, bridge=bridge, options=options) + tls
+    config.write_text(text.replace('tokens = "tokens"\n', "") if "[ledger]" in tls else text)
     arguments = ["serve", "--config", str(config), "--json"]
     if workers > 1:
         arguments += ["--workers", str(workers)]

@@ -32,6 +32,15 @@ ORIGINS: Final = {
 
 OWN_KEY: Final = "sk-users-own"
 BROUGHT: Final = "&credentials=brought"
+MODELS: Final = {"/v1": "/models/v1", "": "/models/anthropic"}
+"""The endpoint's paths for all models of the bridge, by those that an SDK is given otherwise."""
+
+MODELS_URLS: Final = {
+    "/v1": "https://models.blindrelay.internal/v1",
+    "": "https://models.blindrelay.internal/anthropic",
+}
+"""The same for the transport."""
+
 WAYS: Final = ("transport", "endpoint")
 QUESTION: Final = "What is the capital of France?"
 PARIS: Final = "The capital of France is Paris."
@@ -68,10 +77,12 @@ class Way:
     Attributes:
         connection: the relay's, for the transport.
         endpoint: that and not the transport is the way, if there is one.
+        models: whether it leads to the one address with all models of the bridge.
     """
 
     connection: str
     endpoint: Endpoint | None
+    models: bool = False
 
     @property
     def brought(self) -> bool:
@@ -90,9 +101,10 @@ class Way:
     def options(self, path: str, *, asynchronous: bool = False) -> dict[str, Any]:
         """What an SDK of the usual shape is given: a key, and httpx2's client or a base URL."""
         if self.sealed is None:
-            return {"api_key": self.key, "base_url": self.url(path)}
+            return {"api_key": self.key, "base_url": self.url(MODELS[path] if self.models else path)}
+        base = {"base_url": self.sealed.base_url(MODELS_URLS[path])} if self.models else {}
         client = self.sealed.async_httpx2_client() if asynchronous else self.sealed.httpx2_client()
-        return {"api_key": self.key, "http_client": client}
+        return {"api_key": self.key, "http_client": client, **base}
 
     def url(self, path: str) -> str:
         """The endpoint's base URL for an SDK. A key of one's own takes the token's place in the header."""
@@ -110,14 +122,15 @@ def mock_bed(aimock: Aimock) -> Iterator[Testbed]:
     """Every provider's own address is answered by aimock."""
     targets = dict.fromkeys(ORIGINS, aimock.url) | {"mistral": aimock.mistral}
     providers = [MappedProvider(name, origin, targets[name]) for name, origin in ORIGINS.items()]
-    with Testbed("scripted", providers=providers) as bed:
+    models = {"*": ["openai/*", "anthropic/*"]}
+    with Testbed("scripted", providers=providers, models=models) as bed:
         yield bed
 
 
 @pytest.fixture(scope="session")
 def model_bed() -> Iterator[Testbed]:
     """With llama.cpp and a random model."""
-    with Testbed(testable_provider()) as bed:
+    with Testbed(testable_provider(), models={"*": ["openai/*", "anthropic/*"]}) as bed:
         yield bed
 
 
@@ -139,25 +152,25 @@ def endpoint_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]
 @pytest.fixture(params=WAYS)
 def way(request: pytest.FixtureRequest, mock_bed: Testbed, endpoint_of: Endpoints) -> Iterator[Way]:
     """To aimock, with the bridge's credential."""
-    yield from _way(mock_bed.relay, request.param, endpoint_of)
+    yield from way_of(mock_bed.relay, request.param, endpoint_of)
 
 
 @pytest.fixture(params=WAYS)
 def own_account(request: pytest.FixtureRequest, mock_bed: Testbed, endpoint_of: Endpoints) -> Iterator[Way]:
     """To aimock, with a credential of the user's own: what stores something needs it."""
-    yield from _way(mock_bed.relay + BROUGHT, request.param, endpoint_of)
+    yield from way_of(mock_bed.relay + BROUGHT, request.param, endpoint_of)
 
 
 @pytest.fixture(params=WAYS)
 def model_way(request: pytest.FixtureRequest, model_bed: Testbed, endpoint_of: Endpoints) -> Iterator[Way]:
     """To a model, with the bridge's credential."""
-    yield from _way(model_bed.relay, request.param, endpoint_of)
+    yield from way_of(model_bed.relay, request.param, endpoint_of)
 
 
 @pytest.fixture(params=["transport"])
 def transport_way(mock_bed: Testbed, endpoint_of: Endpoints) -> Iterator[Way]:
     """To aimock, for what takes a transport in another way than a base URL."""
-    yield from _way(mock_bed.relay, "transport", endpoint_of)
+    yield from way_of(mock_bed.relay, "transport", endpoint_of)
 
 
 @pytest.fixture
@@ -166,8 +179,15 @@ def endpoint_way(mock_bed: Testbed, endpoint_of: Endpoints) -> Way:
     return Way(mock_bed.relay, endpoint_of(mock_bed.relay))
 
 
-def _way(connection: str, way: str, endpoint_of: Endpoints) -> Iterator[Way]:
-    made = Way(connection, endpoint_of(connection) if way == "endpoint" else None)
+@pytest.fixture(params=WAYS)
+def models_way(request: pytest.FixtureRequest, mock_bed: Testbed, endpoint_of: Endpoints) -> Iterator[Way]:
+    """To aimock, by the one address with all models of the bridge."""
+    yield from way_of(mock_bed.relay, request.param, endpoint_of, models=True)
+
+
+def way_of(connection: str, way: str, endpoint_of: Endpoints, *, models: bool = False) -> Iterator[Way]:
+    """A way for one test."""
+    made = Way(connection, endpoint_of(connection) if way == "endpoint" else None, models)
     yield made
     if made.sealed is not None:
         made.sealed.close()

@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from blindrelay.v1 import envelope_pb2, exchange_pb2, inner_pb2, keys_pb2
+from blindrelay.v1 import (
+    accounts_pb2,
+    envelope_pb2,
+    exchange_pb2,
+    inner_pb2,
+    keys_pb2,
+    receipts_pb2,
+    settlement_pb2,
+)
 from blindrelay.v1.bytes_field import bytes_field
 from blindrelay.v1.envelope import (
     METADATA_KEY,
@@ -86,7 +94,7 @@ Envelope: version exchange_id identity key_id issued_at max_units service_class
 ExchangeRequest: encapsulated_secret sealed
 ExchangeResponse: sealed
 GetKeyDirectoryRequest:
-GetKeyDirectoryResponse: directories
+GetKeyDirectoryResponse: directories lease lease_seconds
 Delegation: identity signing_key not_before not_after next_identity_hash
 KeyConfig: suite public_key not_before not_after
 KeyDirectory: identity replica_id sequence issued_at expires_at next_identity_hash configs started_at price_table_hash
@@ -100,11 +108,37 @@ RequestPart: head body frame - - - - end
 ResponseHead: status headers
 Receipt: version identity envelope_hash units basis price_table_hash replica_id ended_at statement_hash
 SignedReceipt: receipt signature
-ResponseTail: body_end receipt statement
+Count: measure amount
+Statement: salt provider model counts reported_by cost row rounding
+Rate: measure rate
+PriceRow: provider model rates
+PriceTable: version identity valid_from valid_to unit rows charge_unanswered
+SignedPriceTable: table signature delegation delegation_signature
+Watermark: version identity replica_id started_at closed_before key_ids open count units ended
+SignedWatermark: watermark signature
+SettleRequest: sequence
+SettleSigner: delegation delegation_signature
+SettleResponse: sequence signer receipt watermark price_table
+GetPriceTableRequest: price_table_hash
+GetPriceTableResponse: price_table
+GetStatementRequest: month
+GetStatementResponse: balance charged lines
+StatementLine: envelope_hash at state units token receipt delegation delegation_signature
+ResponseTail: body_end receipt statement usage_removed
 ExchangeError: code message execution receipt statement
 ResponsePart: head body frame cell - - - tail error
 """  # noqa: E501
 """Every message, with its fields in the order of their numbers, which begin with 1. A dash keeps room."""
+
+FILES: Any = (
+    accounts_pb2,
+    envelope_pb2,
+    exchange_pb2,
+    inner_pb2,
+    keys_pb2,
+    receipts_pb2,
+    settlement_pb2,
+)
 
 
 def test_every_field_has_its_number() -> None:
@@ -112,7 +146,7 @@ def test_every_field_has_its_number() -> None:
     listed = dict(line.split(":") for line in WIRE.split("\n")[1:-1])
     real = {
         name: [(field.number, field.name) for field in message.fields]
-        for file in (envelope_pb2, exchange_pb2, inner_pb2, keys_pb2)
+        for file in FILES
         for name, message in file.DESCRIPTOR.message_types_by_name.items()
     }
     numbered = {name: list(enumerate(fields.split(), start=1)) for name, fields in listed.items()}

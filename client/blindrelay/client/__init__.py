@@ -17,6 +17,7 @@ import blindrelay.v1.grpc_env  # noqa: F401 - before the first import of grpc
 
 TYPE_CHECKING = False  # True for type checkers; importing typing takes longer than everything else
 if TYPE_CHECKING:
+    from blindrelay.client.bill import Bill
     from blindrelay.client.connection_config import ConnectionConfig
     from blindrelay.client.errors import (
         AlteredResponseError,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AlteredResponseError",
+    "Bill",
     "BlindRelayError",
     "BridgeError",
     "ClosedError",
@@ -55,7 +57,7 @@ __all__ = [
     "UnsupportedRuntimeError",
 ]
 
-_MODULES = {"ConnectionConfig": "connection_config", "SealedTransport": "transport"}
+_MODULES = {"Bill": "bill", "ConnectionConfig": "connection_config", "SealedTransport": "transport"}
 """The modules of the names that are not in errors."""
 
 

@@ -14,6 +14,9 @@ import json
 import os
 from collections.abc import Collection
 from typing import Any, Final
+from urllib.parse import urlsplit
+
+from blindrelay.client.provider_apis import MODELS_ORIGIN
 
 CACHE_SALT: Final = "cache_salt"
 """The field in vLLM and SGLang."""
@@ -29,6 +32,7 @@ metadata.user_id (Anthropic) do not. Most APIs reject unknown fields."""
 BEGINNING: Final = 256
 """The characters of a plain prompt that count as its beginning. A continued prompt keeps them."""
 
+_MODELS_HOST: Final = urlsplit(MODELS_ORIGIN).hostname
 _SALTED: Final = ("/completions", "/responses")
 _KEY: Final = os.urandom(32)
 
@@ -41,6 +45,11 @@ def salt_field(host: str, path: str, named: Collection[str] | None) -> str | Non
     if named is None or not path.endswith(_SALTED):
         return None
     return CACHE_SALT if host in named else FIELDS.get(host)
+
+
+def has_salt_in_head(host: str, path: str, named: Collection[str] | None) -> bool:
+    """Whether the bridge gets the salt in the head, since it alone knows the provider. As salt_field()."""
+    return named is not None and host == _MODELS_HOST and path.endswith(_SALTED)
 
 
 def salt_of(body: dict[str, Any], token: str | None) -> str:

@@ -9,12 +9,16 @@ A connection string has the form ``blindrelay://TOKEN@relay.example:443?bridge=b
 ``ca``          a file of root certificates, for a relay with a private one
 ``proxy``       ``http://[USER:PASSWORD@]HOST:PORT``, a proxy to reach the relay, or ``off``
 ``credentials`` ``brought``: send your own provider key, sealed; ``injected``: use the bridge's
+``keys``        a file with your own keys, one ``PROVIDER KEY`` a line, for all models of a bridge
 ``deadline``    ``1m``, ``10m``, ``1h`` (default) or ``6h``: an overall limit
 ``first_byte``  ``90s``, ``45m``, ``1h``…: a limit for the beginning of a response
 ``idle``        a limit for each pause after it; both replace a request's read timeout
 ``history``     the file for the history of the bridge's keys, or ``off``
+``bills``       ``off``: do not keep what exchanges cost (``on`` by default)
+``max_units``   the most that one exchange may cost, as a relay may require (1000000 by default)
 ``headers``     names of further headers to send if the bridge allows them, separated by commas
 ``cache_salt``  hosts whose prompt cache takes a salt as vLLM does; ``off``: no salts
+``provider``    whose API commands and endpoint use unless told otherwise; ``models``: the bridge's own
 ``shape``       ``balanced`` (default), ``strict`` or ``off``: what sizes and times of responses show
 =============== ==========================================================================
 """
@@ -22,14 +26,13 @@ A connection string has the form ``blindrelay://TOKEN@relay.example:443?bridge=b
 from __future__ import annotations
 
 import os
-import stat
-import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from blindrelay.client.configured_files import expanded, read_file, read_secret
 from blindrelay.client.connection_options import (
     CREDENTIALS,
     DEADLINES,
@@ -38,21 +41,28 @@ from blindrelay.client.connection_options import (
     bridge_identity,
     choice,
     header_names,
+    own_keys,
+    provider_name,
     salted_hosts,
     seconds,
+    unit_limit,
 )
 from blindrelay.client.connection_string import OPTIONS, address_text, connection_settings, relay_address
 from blindrelay.client.errors import ConfigurationError
 from blindrelay.client.state_file import user_folder
 from blindrelay.v1.http_proxy import HttpProxy
 from blindrelay.v1.inner_pb2 import Credential, DeadlineClass, ShapingProfile
+from blindrelay.v1.limits import DEFAULT_MAX_UNITS
 from blindrelay.v1.loopback import is_loopback
-from blindrelay.v1.private_file import OPEN_TO_OTHERS
 from blindrelay.v1.text_file import EncodingError, decode_text
 
 _NEITHER: Final = ("true", "false", "yes", "no", "none", "0", "1", "")
 """Words that are not taken for the name of a file."""
+_FILES: Final = frozenset({"ca", "keys"})
 _PROFILE_KEYS: Final = ("relay", "token_file", *OPTIONS)
+
+DEFAULT_PROVIDER: Final = "openai"
+"""Whose API is used if neither a command nor the connection says more."""
 
 CONNECTION_VARIABLE: Final = "BLINDRELAY_CONNECTION"
 PROFILE_VARIABLE: Final = "BLINDRELAY_PROFILE"
@@ -74,12 +84,16 @@ class ConnectionConfig:
         ca: file of root certificates in PEM, instead of gRPC's own.
         proxy: the HTTP proxy to reach the relay; HTTPS_PROXY and similar variables are not used.
         credential: a Credential.
+        keys: the user's own, by provider, for the address with all models of a bridge; never shown.
         deadline_class: a DeadlineClass.
         first_byte, idle: time limits in seconds; None leaves them to each request.
         history: the file for the key history; True for the default file, False for none.
+        bills: whether to keep what exchanges cost, in a file (see bill_journal.py).
+        max_units: the most units of one exchange: 1, 2 or 5 times a power of ten.
         headers: lower-case names of headers that are sent in addition to the protocol's own.
         cache_salt: lower-case hosts whose prompt cache takes a salt as vLLM does; None for no salts.
         shape: a ShapingProfile.
+        provider: whose API commands and endpoint use by default.
     """
 
     host: str
@@ -90,13 +104,17 @@ class ConnectionConfig:
     ca: Path | None = None
     proxy: HttpProxy | None = None
     credential: Credential.ValueType = Credential.CREDENTIAL_INJECTED
+    keys: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     deadline_class: DeadlineClass.ValueType = DeadlineClass.DEADLINE_CLASS_HOUR
     first_byte: float | None = None
     idle: float | None = None
     history: Path | bool = True
+    bills: bool = True
+    max_units: int = DEFAULT_MAX_UNITS
     headers: frozenset[str] = frozenset()
     cache_salt: frozenset[str] | None = frozenset()
     shape: ShapingProfile.ValueType = ShapingProfile.SHAPING_PROFILE_BALANCED
+    provider: str = DEFAULT_PROVIDER
 
     def __post_init__(self) -> None:
         if not self.tls and not is_loopback(self.host):
@@ -105,6 +123,8 @@ class ConnectionConfig:
             )
         if not self.tls and self.proxy is not None:
             raise ConfigurationError("tls=off is for a relay on this machine, which needs no proxy")
+        if self.keys and self.credential != Credential.CREDENTIAL_BROUGHT:
+            raise ConfigurationError("keys are your own: add credentials=brought, or leave keys out")
 
     @property
     def target(self) -> str:
@@ -144,8 +164,8 @@ class ConnectionConfig:
             relay_address(settings.get("relay", ""))
         except ConfigurationError:
             raise ConfigurationError(f'{path}: profile {name!r} needs relay = "host:port"') from None
-        if "ca" in settings:
-            settings["ca"] = _beside(path, settings["ca"])
+        for key in _FILES & settings.keys():
+            settings[key] = _beside(path, settings[key])
         history = settings.get("history", "on").lower()
         if history not in SWITCH and history not in _NEITHER:
             settings["history"] = _beside(path, settings["history"])
@@ -154,7 +174,7 @@ class ConnectionConfig:
                 raise ConfigurationError(f"{path}: profile {name!r} has one token: token or token_file")
             settings["token"] = "@" + _beside(path, settings.pop("token_file"))
         elif "token" in settings:
-            _read_secret("token", str(path))
+            read_secret("token", str(path))
         return cls.from_settings(settings)
 
     @classmethod
@@ -166,7 +186,7 @@ class ConnectionConfig:
         host, port = relay_address(settings["relay"])
         ca = settings.get("ca")
         if ca is not None:
-            _read("ca", ca)
+            read_file("ca", ca)
         return cls(
             host=host,
             port=port,
@@ -176,13 +196,17 @@ class ConnectionConfig:
             ca=None if ca is None else Path(ca),
             proxy=_proxy(settings.get("proxy"), host),
             credential=choice("credentials", settings.get("credentials", "injected"), CREDENTIALS),
+            keys=_keys(settings.get("keys")),
             deadline_class=choice("deadline", settings.get("deadline", "1h"), DEADLINES),
             first_byte=seconds("first_byte", settings.get("first_byte")),
             idle=seconds("idle", settings.get("idle")),
             history=_history(settings.get("history", "on")),
+            bills=choice("bills", settings.get("bills", "on"), SWITCH),
+            max_units=unit_limit("max_units", settings.get("max_units")),
             headers=header_names(settings.get("headers")),
             cache_salt=salted_hosts(settings.get("cache_salt")),
             shape=choice("shape", settings.get("shape", "balanced"), SHAPES),
+            provider=provider_name(settings.get("provider", DEFAULT_PROVIDER)),
         )
 
 
@@ -224,30 +248,27 @@ def read_profile(path: Path, name: str) -> dict[str, str]:
 
 
 def _beside(file: Path, path: str) -> str:
-    return str(file.parent / _expanded(path))
-
-
-def _expanded(path: str) -> Path:
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        raise ConfigurationError(f"{path}: no home directory: give an absolute path") from None
+    return str(file.parent / expanded(path))
 
 
 def _token(text: str | None) -> str | None:
     if text is None:
         return None
     text = text.strip()
-    token = _read_secret("token", text[1:]).strip() if text.startswith("@") else text
+    token = read_secret("token", text[1:]).strip() if text.startswith("@") else text
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise ConfigurationError("the access token is empty or has invalid characters")
     return token
 
 
+def _keys(path: str | None) -> tuple[tuple[str, str], ...]:
+    return () if path is None else own_keys(path, read_secret("keys", path))
+
+
 def _history(value: str) -> Path | bool:
     if value.lower() in _NEITHER:
         raise ConfigurationError(f"history is a file, on or off, not {value!r}")
-    return SWITCH[value.lower()] if value.lower() in SWITCH else _expanded(value)
+    return SWITCH[value.lower()] if value.lower() in SWITCH else expanded(value)
 
 
 def _proxy(value: str | None, host: str) -> HttpProxy | None:
@@ -261,25 +282,3 @@ def _proxy(value: str | None, host: str) -> HttpProxy | None:
         return HttpProxy.parse(value)
     except ValueError as error:
         raise ConfigurationError(f"{source} {error}") from None
-
-
-def _read_secret(option: str, path: str) -> str:
-    """A file's text. Raises ConfigurationError if the file is open to others."""
-    return _read(option, path, OPEN_TO_OTHERS)
-
-
-def _read(option: str, path: str, forbidden: int = 0) -> str:
-    """A file's text. A regular file may not have the forbidden mode bits."""
-    try:
-        with _expanded(path).open("rb") as file:
-            status = os.fstat(file.fileno())
-            if sys.platform != "win32" and stat.S_ISREG(status.st_mode) and status.st_mode & forbidden:
-                mode = f"mode {stat.S_IMODE(status.st_mode):04o}"
-                raise ConfigurationError(f"{option}: {path} is open to others ({mode}): run chmod 600 on it")
-            return decode_text(file.read())
-    except OSError as error:
-        raise ConfigurationError(f"{option}: cannot read {path}: {error.strerror}") from None
-    except EncodingError as error:
-        raise ConfigurationError(f"{option}: {path} {error}") from None
-    except ValueError:  # a NUL
-        raise ConfigurationError(f"{option}: {path!r} is not a valid path") from None

@@ -17,12 +17,16 @@ OPTIONS: Final = (
     "ca",
     "proxy",
     "credentials",
+    "keys",
     "deadline",
     "first_byte",
     "idle",
     "history",
+    "bills",
+    "max_units",
     "headers",
     "cache_salt",
+    "provider",
     "shape",
 )
 

@@ -8,7 +8,7 @@ form that the SDK of the API reads, and the header ``x-blindrelay-error`` marks 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from blindrelay.client.errors import (
@@ -41,13 +41,23 @@ class _Raised:
 
 @dataclass(frozen=True)
 class _Answered:
-    """Turned into a response of this status. An SDK may try again only if `retry` is set."""
+    """Turned into a response of this status.
+
+    An SDK may try again only if `retry` is set. If it is not 0, `retry_after` says when, in seconds.
+    """
 
     status: int
     retry: bool = False
+    retry_after: int = 0
 
 
 _Mapped = _Raised | _Answered
+
+PATIENCE: Final = 60
+"""Seconds. SDKs wait for no longer, and one that did not wait long enough would be refused again."""
+
+_LIMITED: Final = _Answered(429, retry_after=PATIENCE)
+"""A limit of the account. An SDK may try again only if the relay says when, and that is soon."""
 
 _OUTER: Final[dict[OuterStatus | None, _Mapped]] = {
     None: _Raised("ReadError"),
@@ -55,6 +65,13 @@ _OUTER: Final[dict[OuterStatus | None, _Mapped]] = {
     OuterStatus.KEY_UNKNOWN: _Answered(502, retry=True),
     OuterStatus.MALFORMED: _Answered(502),
     OuterStatus.UNAUTHENTICATED: _Answered(401),
+    OuterStatus.LEASE_UNKNOWN: _Raised("ConnectError"),
+    OuterStatus.NOT_IN_SCOPE: _Answered(403),
+    OuterStatus.LIMIT_UNITS: _LIMITED,
+    OuterStatus.LIMIT_EXCHANGES: _LIMITED,
+    OuterStatus.LIMIT_BYTES: _LIMITED,
+    OuterStatus.LIMIT_CONCURRENT: _LIMITED,
+    OuterStatus.LIMIT_RATE: _LIMITED,
     OuterStatus.IDENTITY_UNKNOWN: _Answered(403),
     OuterStatus.BRIDGE_UNAVAILABLE: _Raised("ConnectError"),
     OuterStatus.DRAINING: _Raised("ConnectError"),
@@ -74,6 +91,9 @@ _INNER: Final[dict[int, _Mapped]] = {
     ErrorCode.ERROR_CODE_PROVIDER_FAILED: _Raised("RemoteProtocolError"),
     ErrorCode.ERROR_CODE_UNSUPPORTED: _Answered(501),
     ErrorCode.ERROR_CODE_DRAINING: _Raised("ConnectError"),
+    ErrorCode.ERROR_CODE_PRICE_CHANGED: _Answered(503, retry=True),
+    ErrorCode.ERROR_CODE_NO_PRICE: _Answered(403),
+    ErrorCode.ERROR_CODE_MAX_UNITS: _Answered(400),
 }
 
 _TIMEOUTS: Final = {
@@ -95,6 +115,8 @@ def response_or_raise(error: BlindRelayError, request: Request) -> Any:
         "content-type": "application/json",
         "x-blindrelay-error": f"{error.origin}/{error.kind}",
     }
+    if mapped.retry_after:
+        headers["retry-after"] = str(mapped.retry_after)
     if not mapped.retry:
         headers["x-should-retry"] = "false"
     api = api_of_url(with_real_address(request).url.host, request.url.path)
@@ -114,7 +136,7 @@ def _mapped(error: BlindRelayError) -> _Mapped:
         case UnreachableError():
             return _Raised("ConnectError")
         case RelayError():
-            return _OUTER[error.status]
+            return _of_relay(error)
         case BridgeError():
             return _INNER.get(error.code, _Answered(500))
         case TimedOutError():
@@ -130,6 +152,13 @@ def _mapped(error: BlindRelayError) -> _Mapped:
         case KeyTrustError() | ForkError():
             return _Answered(403)
     return _Answered(500)
+
+
+def _of_relay(error: RelayError) -> _Mapped:
+    mapped, hint = _OUTER[error.status], error.retry_after
+    if not hint or not isinstance(mapped, _Answered):
+        return mapped
+    return replace(mapped, retry=mapped.retry or hint <= PATIENCE, retry_after=hint)
 
 
 def error_body(error: BlindRelayError, status: int, api: Api) -> dict[str, Any]:

@@ -110,13 +110,15 @@ class RelayError(BlindRelayError):
 
     Attributes:
         status: what the relay sent, if the protocol lists it.
+        retry_after: seconds until another attempt may succeed, as the relay says; 0 if it does not say.
     """
 
     origin = "relay"
 
-    def __init__(self, message: str, status: OuterStatus | None = None) -> None:
+    def __init__(self, message: str, status: OuterStatus | None = None, retry_after: int = 0) -> None:
         super().__init__(message)
         self.status = status
+        self.retry_after = retry_after
         self.kind = status.details if status is not None else "relay_lost"
 
 

@@ -111,10 +111,11 @@ def response(
     status: int,
     headers: list[tuple[bytes, bytes]],
     body: AsyncIterable[bytes] | Iterable[bytes] | bytes,
+    **extensions: object,
 ) -> Any:
     """A response of the request's library, with a body in memory or a streamed one."""
     library = library_of(request)
-    extensions = {"http_version": b"HTTP/1.1"}
+    extensions["http_version"] = b"HTTP/1.1"
     if isinstance(body, bytes):
         return library.Response(status, headers=headers, content=body, extensions=extensions)
     return library.Response(status, headers=headers, stream=body, extensions=extensions)

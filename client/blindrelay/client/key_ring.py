@@ -5,13 +5,20 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from google.protobuf.message import DecodeError
 
 from blindrelay.client.errors import KeyTrustError, RelayError
 from blindrelay.client.history_store import HistoryStore
-from blindrelay.trust import DirectoryError, KeyHistory, VerifiedDirectory, VerifiedKey, format_identity
+from blindrelay.trust import (
+    DirectoryError,
+    KeyHistory,
+    SignedDelegation,
+    VerifiedDirectory,
+    VerifiedKey,
+    format_identity,
+)
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.keys_pb2 import SignedKeyDirectory
 from blindrelay.v1.limits import MAX_DIRECTORIES, MAX_DIRECTORIES_SIZE
@@ -37,6 +44,8 @@ class KeyRing:
         """Replicas that said in a sealed error that they are shutting down. They do not come back."""
         self.generation = 0
         """Is incremented by each fetch that is taken."""
+        self.leases = False
+        """Whether the relay gave a lease with the newest fetch."""
 
     def draw(self, issued_at: int) -> VerifiedKey | None:
         """A random key of any replica for an exchange of that time, or None."""
@@ -46,6 +55,13 @@ class KeyRing:
     def leave(self, key: VerifiedKey) -> None:
         """Stops drawing keys of this key's replica."""
         self._left |= {directory.replica for directory in self._directories if key in directory.keys}
+
+    def delegation_of(self, key: VerifiedKey) -> SignedDelegation | None:
+        """The delegation of the replica that has the key; None once it is listed no more."""
+        for directory in self._directories:
+            if key in directory.keys:
+                return directory.delegation
+        return None
 
     @property
     def proofs(self) -> list[tuple[bytes, bytes]]:
@@ -74,12 +90,13 @@ class KeyRing:
         dropped, because its directories may be older. Raises KeyTrustError if no directory is valid,
         RelayError if the relay has no directories, and ConfigurationError if the history file is damaged.
         """
-        directories = _parse(encoded)
+        response = _parse(encoded)
         with self._lock:
+            self.leases = bool(response.lease)
             if generation != self.generation:
                 return
             with self._store.transaction() as history:
-                verified, refusals = _judged(directories, history, int(self._clock()))
+                verified, refusals = _judged(response.directories, history, int(self._clock()))
             # Even if none is left: the previous ones are not trusted any more.
             self._directories = verified
             self.refusals = refusals
@@ -97,27 +114,27 @@ class KeyRing:
         ]
 
 
-def _parse(encoded: bytes) -> list[SignedKeyDirectory]:
+def _parse(encoded: bytes) -> GetKeyDirectoryResponse:
     if len(encoded) > MAX_DIRECTORIES_SIZE:
         raise KeyTrustError("the relay served more key directories than the protocol allows")
     try:
-        directories = list(GetKeyDirectoryResponse.FromString(encoded).directories)
+        response = GetKeyDirectoryResponse.FromString(encoded)
     except DecodeError:
         raise KeyTrustError("the relay sent an invalid list of key directories") from None
-    if len(directories) > MAX_DIRECTORIES:
+    if len(response.directories) > MAX_DIRECTORIES:
         raise KeyTrustError("the relay served more key directories than the protocol allows")
-    return directories
+    return response
 
 
 def _judged(
-    directories: list[SignedKeyDirectory], history: KeyHistory, now: int
+    directories: Iterable[SignedKeyDirectory], history: KeyHistory, now: int
 ) -> tuple[list[VerifiedDirectory], list[DirectoryError]]:
     """The valid directories, and why the others were refused."""
     verified: list[VerifiedDirectory] = []
     refusals: list[DirectoryError] = []
     known = history.identities
     history.directories.forget_before(now)
-    for signed in history.in_order(directories):
+    for signed in history.in_order(list(directories)):
         try:
             verified.append(history.admit(signed, now))
         except DirectoryError as error:

@@ -22,7 +22,19 @@ OFFICIAL: Final = {
 }
 """Base URLs with the version, for paths without one. The bridge's presets have these origins."""
 
-_HOSTS: Final = {urlsplit(url).hostname: name for name, url in OFFICIAL.items()}
+MODELS: Final = "models"
+"""The name for all models of a bridge, which are at one address."""
+
+MODELS_ORIGIN: Final = "https://models.blindrelay.internal"
+"""Where a bridge serves them by default. The host is no server's: only a bridge knows it."""
+
+ANTHROPIC_SEGMENT: Final = "anthropic"
+"""Paths at MODELS_ORIGIN begin with it if the request is in the form of Anthropic's API."""
+
+BASE_URLS: Final = {**OFFICIAL, MODELS: f"{MODELS_ORIGIN}/v1"}
+"""Every name that clients know, with its base URL."""
+
+_HOSTS: Final = {urlsplit(url).hostname: name for name, url in BASE_URLS.items()}
 
 
 class ErrorShape(Enum):
@@ -39,7 +51,7 @@ class Api(NamedTuple):
     """The API that a request is for, as far as it is known.
 
     Attributes:
-        provider: its name in OFFICIAL; with any other name, the path decides.
+        provider: its name in BASE_URLS; with any other name, the path decides.
         path: without the query; if possible it begins with the provider's version.
     """
 
@@ -78,6 +90,8 @@ def _is_compatible_with_openai(path: str) -> bool:
 
 def _shape_by_path(path: str) -> ErrorShape:
     segments = path.split("/")
+    if segments[1:2] == [ANTHROPIC_SEGMENT]:
+        return ErrorShape.ANTHROPIC
     if _is_compatible_with_openai(path) or "threads" in segments:
         return ErrorShape.OPENAI
     if "messages" in segments:

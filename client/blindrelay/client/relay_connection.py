@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Awaitable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -13,14 +14,15 @@ import grpc
 from blindrelay.client.channel import RelayChannel
 from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.engine import LAST_NEWS_SECONDS
-from blindrelay.client.errors import ClosedError, RelayError, TimedOutError, UnreachableError
+from blindrelay.client.errors import BlindRelayError, ClosedError, TimedOutError, UnreachableError
 from blindrelay.client.key_ring import KeyRing
+from blindrelay.client.lease import Lease
 from blindrelay.client.lingering import linger
 from blindrelay.client.own_thread import in_own_thread
-from blindrelay.v1.channel import ExchangeCall
-from blindrelay.v1.grpc_profile import authorization
+from blindrelay.client.relay_errors import relay_error
+from blindrelay.v1.channel import ExchangeCall, Metadata
+from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.http_proxy import HttpProxy
-from blindrelay.v1.outer_status import OuterStatus
 
 MAX_EXCHANGES: Final = 64
 """Exchanges at once on one channel. More wait until the pool timeout. A relay allows 100 streams. Close to
@@ -46,9 +48,7 @@ class RelayConnection:
     """A channel that belongs to the event loop it was made in."""
 
     def __init__(self, config: ConnectionConfig) -> None:
-        self._metadata: tuple[tuple[str, str], ...] = ()
-        if config.token is not None:
-            self._metadata = (authorization(config.token),)
+        self.lease = Lease(config.token)
         self._target = config.target
         self._proxy = config.proxy
         # gRPC does not tell why a connection fails, so an error names the usual reasons.
@@ -117,6 +117,7 @@ class RelayConnection:
         """Gives new calls a new channel. Running calls keep the old one until they end or its pings fail."""
         self.in_background(self._channel.close_when_idle())
         self._channel = RelayChannel(self._config)
+        self.lease.drop()
 
     async def _connect(self) -> None:
         channel = self._channel.grpc
@@ -156,22 +157,26 @@ class RelayConnection:
             return proxy.refusal(error.details() or "")
         return None
 
-    def exchange(
-        self, envelope: tuple[str, bytes], deadline: float, only_message: bytes | None
-    ) -> ExchangeCall:
+    def exchange(self, envelope: Metadata, deadline: float, only_message: bytes | None) -> ExchangeCall:
         """Begins one exchange of at most `deadline` seconds (see ExchangeChannel)."""
         self._require_open()
-        call = self._channel.exchange((*self._metadata, envelope), deadline, only_message)
+        call = self._channel.exchange((*self.lease.shown, *envelope), deadline, only_message)
         self._calls.add(call)
         return call
+
+    @property
+    def grpc(self) -> grpc.aio.Channel:
+        """The channel, for calls that are not exchanges."""
+        self._require_open()
+        return self._channel.grpc
 
     async def directories(self) -> bytes:
         """The relay's GetKeyDirectoryResponse, unverified bytes. Raises RelayError."""
         self._require_open()
         try:
-            return await self._channel.directories(self._metadata, _DIRECTORY_SECONDS)
+            return await self._channel.directories(self.lease.token, _DIRECTORY_SECONDS)
         except grpc.aio.AioRpcError as error:
-            raise relay_error(error.code(), error.details()) from None
+            raise relay_error(error.code(), error.details(), error.trailing_metadata()) from None
 
     async def renew(self, keys: KeyRing, timeout: float | None) -> None:
         """Fetches the key directories again, once for all that wait for it, and verifies them.
@@ -189,10 +194,21 @@ class RelayConnection:
             raise TimedOutError("directory", timeout or 0) from None
 
     async def _fetch(self, keys: KeyRing) -> None:
-        generation = keys.generation
+        generation, channel = keys.generation, self._channel
         encoded = await self.directories()
         # Signatures and the history file take milliseconds or more, too long for the event loop.
         await in_own_thread(partial(keys.take, encoded, generation))
+        if channel is self._channel:
+            self.lease.take(GetKeyDirectoryResponse.FromString(encoded))
+
+    def renew_lease_in_time(self, keys: KeyRing) -> None:
+        """Renews the lease in the background when half of its time is over. A failure may be tried again."""
+        if self.lease.is_to_be_renewed():
+            self.in_background(self._renewed(keys))
+
+    async def _renewed(self, keys: KeyRing) -> None:
+        with suppress(BlindRelayError):
+            await self.renew(keys, None)
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs something until it ends or the connection is closed."""
@@ -251,26 +267,3 @@ def _retrieve(renewal: asyncio.Task[None]) -> None:
     """Keeps asyncio from reporting a failure whose waiters have timed out."""
     if not renewal.cancelled():
         renewal.exception()
-
-
-def relay_error(code: grpc.StatusCode, details: str | None) -> RelayError:
-    """A gRPC status as an error. A status that the protocol does not list is a lost connection."""
-    status = OuterStatus.of(code, details)
-    if status is None:
-        # Anybody may have written the text of an unknown status, so only the code is repeated.
-        return RelayError(f"the relay was lost, or it does not speak this protocol ({code.name.lower()})")
-    return RelayError(_SENTENCES[status], status)
-
-
-_SENTENCES: Final = {
-    OuterStatus.REFUSED: "the relay says the bridge refused: a replay, an altered request or a wrong clock",
-    OuterStatus.KEY_UNKNOWN: "the relay knows no bridge with the key that this was sealed to",
-    OuterStatus.MALFORMED: "the relay says that the exchange is malformed",
-    OuterStatus.UNAUTHENTICATED: "the relay does not know this access token: ask its operator for one",
-    OuterStatus.IDENTITY_UNKNOWN: "the relay serves no bridge of the pinned identity",
-    OuterStatus.BRIDGE_UNAVAILABLE: "the relay could not reach the bridge, or lost it",
-    OuterStatus.DRAINING: "the relay or bridge is shutting down",
-    OuterStatus.OVERLOADED: "the relay has no room for the exchange now",
-    OuterStatus.DEADLINE: "the relay says that the time for the exchange is over",
-    OuterStatus.INTERNAL: "the relay or bridge failed",
-}

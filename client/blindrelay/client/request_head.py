@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
 from typing import Any, Final
 
 from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.errors import RequestError
 from blindrelay.client.harmless_headers import HARMLESS_UNSIGNED, is_harmless
 from blindrelay.client.httpx_compat import Request
+from blindrelay.client.provider_apis import MODELS_ORIGIN
 from blindrelay.v1.http_headers import (
     ACCOUNT_HEADERS,
+    BROUGHT_CREDENTIAL,
+    CACHE_SALT,
     INJECTED_SUBPROTOCOLS,
     REQUEST_HEADERS,
     SUBPROTOCOL,
@@ -33,8 +35,10 @@ _IDEMPOTENCY_KEY: Final = b"idempotency-key"
 _WEBSOCKET_SCHEME: Final = re.compile(r"^ws(?=s?:)")
 
 
-def request_head(request: Request, config: ConnectionConfig) -> RequestHead:
+def request_head(request: Request, config: ConnectionConfig, salt: str | None = None) -> RequestHead:
     """The head of a request, its headers in lower case and sorted.
+
+    `salt` is for the bridge to give to a provider whose prompt cache takes one.
 
     Raises RequestError for a header that the bridge would refuse and that cannot be dropped.
     """
@@ -42,7 +46,7 @@ def request_head(request: Request, config: ConnectionConfig) -> RequestHead:
         kind=ExchangeKind.EXCHANGE_KIND_EXCHANGE,
         method=request.method.upper(),
         url=_sealed_url(request.url, brought=_brings_credential(config)),
-        headers=_sealed_headers(request.headers.raw, config),
+        headers=_sealed_headers(request, config, salt),
         credential=config.credential,
         deadline_class=config.deadline_class,
         shaping=Shaping(profile=config.shape),
@@ -67,14 +71,25 @@ def _brings_credential(config: ConnectionConfig) -> bool:
     return config.credential == Credential.CREDENTIAL_BROUGHT
 
 
-def _sealed_headers(raw: Iterable[tuple[bytes, bytes]], config: ConnectionConfig) -> list[Header]:
-    given = [(name.lower(), value) for name, value in raw]
-    dropped = nominated(given)
+def _sealed_headers(request: Request, config: ConnectionConfig, salt: str | None) -> list[Header]:
+    given = [(name.lower(), value) for name, value in request.headers.raw]
+    ours = _own_keys(request, config)
+    brings_several = ours or any(name == BROUGHT_CREDENTIAL for name, _ in given)
+    dropped = nominated(given) | (ACCOUNT_HEADERS if brings_several else frozenset())
+    if salt is not None:
+        ours.append((CACHE_SALT, salt.encode()))
+    kept = [each for each in given if each[0] not in dropped and _passes(each[0], config)]
     return [
         Header(name=name, value=_hashed(value) if name == _IDEMPOTENCY_KEY else value)
-        for name, value in sorted(given)
-        if name not in dropped and _passes(name, config)
+        for name, value in sorted(kept + ours)
     ]
+
+
+def _own_keys(request: Request, config: ConnectionConfig) -> list[tuple[bytes, bytes]]:
+    """The user's keys, for the one address that takes several. The key that the SDK has is not sent."""
+    if f"{request.url.scheme}://{request.url.host}".lower() != MODELS_ORIGIN or request.url.port is not None:
+        return []
+    return [(BROUGHT_CREDENTIAL, f"{provider} {key}".encode()) for provider, key in config.keys]
 
 
 def _passes(name: bytes, config: ConnectionConfig) -> bool:

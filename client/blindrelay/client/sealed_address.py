@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from blindrelay.client.errors import ConfigurationError
 from blindrelay.client.httpx_compat import Request
-from blindrelay.client.provider_apis import OFFICIAL
+from blindrelay.client.provider_apis import BASE_URLS
 
 _SUFFIX: Final = ".blindrelay.invalid"
 _ABSOLUTE: Final = ("http://", "https://", "ws://", "wss://")
@@ -26,8 +26,8 @@ def sealed_address(provider: str) -> str:
     Raises ConfigurationError for an unknown name and for a URL without a host name.
     """
     url = provider
-    if provider in OFFICIAL:
-        url = OFFICIAL[provider]
+    if provider in BASE_URLS:
+        url = BASE_URLS[provider]
         if provider in _WITHOUT_VERSION:
             url = url.rpartition("/")[0]
     try:
@@ -36,7 +36,7 @@ def sealed_address(provider: str) -> str:
     except ValueError:
         host, port = None, None
     if not host or ":" in host or "@" in parts.netloc or not url.startswith(_ABSOLUTE):
-        known = ", ".join(OFFICIAL)
+        known = ", ".join(BASE_URLS)
         raise ConfigurationError(f"{provider!r} is neither one of {known} nor a base URL with a host name")
     return parts._replace(netloc=_netloc(_marked(host), port)).geturl()
 

@@ -4,35 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import grpc
 from google.protobuf.message import DecodeError
 
+from blindrelay.client.bill import Bill
 from blindrelay.client.errors import (
     AlteredResponseError,
+    BlindRelayError,
     BridgeError,
     CutResponseError,
     ProtocolError,
     TimedOutError,
 )
-from blindrelay.client.relay_connection import RelayConnection, relay_error
-from blindrelay.client.relay_view import Direction, RelayView
+from blindrelay.client.relay_call import RelayCall
+from blindrelay.client.relay_connection import RelayConnection
 from blindrelay.client.timeouts import Timeouts
 from blindrelay.sealing import ClientExchange, SealingError, ViolationError
 from blindrelay.trust import VerifiedKey
-from blindrelay.v1.channel import ExchangeCall
 from blindrelay.v1.exchange_messages import request_message
 from blindrelay.v1.exchange_pb2 import ExchangeResponse
-from blindrelay.v1.grpc_workarounds import StatusWatch
 from blindrelay.v1.inner_pb2 import ResponseHead, ResponsePart
 
 _DRAIN_SECONDS: Final = 5
 """How long to wait for the end of the call after the end of the response. Cancelling it would look like an
 abort."""
-
-BeginCall = Callable[[bytes | None], ExchangeCall]
-"""Begins the gRPC call: with its only message, or with None to write messages to it."""
 
 
 class SealedStream:
@@ -44,29 +41,28 @@ class SealedStream:
         key: the key that the request is sealed to.
         request: the sealer, whose records write() and finish() send.
         ended: whether the response is complete.
+        bill: what the exchange costs.
         at_response_end: is called once the response has ended; by default, the request is half-closed.
     """
 
     def __init__(
         self,
         relay: RelayConnection,
-        begin: BeginCall,
+        call: RelayCall,
         key: VerifiedKey,
         sealed: ClientExchange,
         timeouts: Timeouts,
-        view: RelayView | None = None,
+        bill: Bill,
     ) -> None:
         self.key = key
+        self.bill = bill
         self.request = sealed.request
         self.at_response_end: Callable[[], Awaitable[None]] | None = None
         self._response = sealed.response
         self._secret = sealed.encapsulated_secret
         self._relay = relay
-        self._begin_call = begin
-        self._call: Any = None
-        self._messages: Any = None
+        self._call = call
         self._timeouts = timeouts
-        self._view = view
         self._body: bytes | None = None
         self._begun = False
         self._closed = False
@@ -79,30 +75,16 @@ class SealedStream:
     async def write(self, records: list[bytes]) -> bool:
         """Sends records. Returns False if the call has ended: reading the response then tells why."""
         for record in records:
-            if self._closed:
+            if self._closed or not await self._write(record):
                 return False
-            if self._call is None:
-                self._begin(None)
-            message = self._message(record)
-            try:
-                async with asyncio.timeout(self._timeouts.write):
-                    await self._call.write(message)
-            except TimeoutError:
-                self._close()
-                raise TimedOutError("write", self._timeouts.write or 0) from None
-            except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
-                return False
-            self._note("up", message)
         return True
 
     async def finish(self, records: list[bytes]) -> None:
         """Sends the last records of the request."""
-        if self._call is None and not self._closed and len(records) == 1:
-            message = self._message(records[0])
-            self._begin(message)
-            self._note("up", message)
+        if not self._call.is_open and not self._closed and len(records) == 1:
+            self._call.send_only(self._message(records[0]))
         elif await self.write(records):
-            await self._half_close()
+            await self._call.half_close()
 
     async def head(self) -> ResponseHead:
         """Waits for the response's head. Raises BlindRelayError; BridgeError if the bridge sent an error."""
@@ -132,6 +114,7 @@ class SealedStream:
         self._begun = True
         if self.ended:
             self._leave_to_end()
+            self.bill.take(part.error if part.HasField("error") else part.tail)
         if part.HasField("error"):
             raise BridgeError(part.error)
         return part
@@ -141,23 +124,22 @@ class SealedStream:
         if not self.ended:
             self._close()
 
-    def _begin(self, only_message: bytes | None) -> None:
-        self._call = self._begin_call(only_message)
-        # Iterating, not call.read(): that forgets what has arrived once a write has failed.
-        self._messages = aiter(self._call)
-        self._status = StatusWatch(self._call)
+    async def _write(self, record: bytes) -> bool:
+        try:
+            async with asyncio.timeout(self._timeouts.write):
+                return await self._call.write(self._message(record))
+        except TimeoutError:
+            self._close()
+            raise TimedOutError("write", self._timeouts.write or 0) from None
+        except BlindRelayError:
+            self._close()
+            raise
 
     def _message(self, record: bytes) -> bytes:
+        if self._secret:
+            self.bill.begin()
         secret, self._secret = self._secret, b""  # it travels with the first record
         return request_message(record, secret)
-
-    async def _half_close(self) -> None:
-        if not isinstance(self._call, grpc.aio.StreamStreamCall):
-            return  # it was begun with its only message, or is closed
-        try:
-            await self._call.done_writing()
-        except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
-            return  # the call has ended: reading the response tells why
 
     async def _read(self, *, patient: bool) -> ResponsePart:
         what = "read" if self._begun else "first_byte"
@@ -170,14 +152,14 @@ class SealedStream:
             raise TimedOutError(what, timeout or 0) from None
         except grpc.aio.AioRpcError as error:
             await self._lost(error)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, BlindRelayError):
             self._close()
             raise
         return part
 
     async def _next_part(self) -> ResponsePart:
         """The next part that is not empty."""
-        while (message := await self._next_message()) is not None:
+        while (message := await self._call.read()) is not None:
             try:
                 part = self._opened(message)
             except (SealingError, DecodeError) as error:
@@ -194,16 +176,11 @@ class SealedStream:
         """Raises SealingError, DecodeError."""
         return self._response.open(ExchangeResponse.FromString(message).sealed)
 
-    async def _next_message(self) -> bytes | None:
-        message = None if self._closed else await anext(self._messages, None)
-        if message is not None:
-            self._note("down", message)
-        return message
-
     async def _lost(self, error: grpc.aio.AioRpcError) -> NoReturn:
-        relay = relay_error(*await self._status.status(error))
+        relay = await self._call.failure(error)
         self._close()
         if not self._begun:
+            self.bill.refuse(relay.status)
             raise relay from None
         raise CutResponseError(f"the response was cut before its end: {relay}") from None
 
@@ -211,7 +188,7 @@ class SealedStream:
         """Reads the rest in the background: a few records of padding, or the last cells for many seconds."""
         if self._response.in_cells:
             self._leave()
-            self._relay.trail(self._call, self._drain(None))
+            self._relay.trail(self._call.grpc, self._drain(None))
         else:
             self._relay.in_background(self._drain(_DRAIN_SECONDS))
 
@@ -222,8 +199,8 @@ class SealedStream:
         """
         try:
             async with asyncio.timeout(seconds):
-                await (self.at_response_end or self._half_close)()
-                while (message := await self._next_message()) is not None:
+                await (self.at_response_end or self._call.half_close)()
+                while (message := await self._call.read()) is not None:
                     self._opened(message)
         except (TimeoutError, TimedOutError, grpc.aio.AioRpcError, SealingError, DecodeError):
             return  # the response was already complete
@@ -234,10 +211,7 @@ class SealedStream:
         if self._closed:
             return
         self._closed = True
-        if self._call is not None:
-            self._call.cancel()
-        # gRPC's engine runs as long as a call is referred to, and applications keep responses.
-        self._call = self._messages = None
+        self._call.end()  # applications keep responses
         self.at_response_end = None
         self._leave()
 
@@ -246,7 +220,3 @@ class SealedStream:
         if not self._left:
             self._left = True
             self._relay.leave()
-
-    def _note(self, direction: Direction, message: bytes) -> None:
-        if self._view is not None:
-            self._view.note(direction, len(message))

@@ -10,25 +10,29 @@ from contextlib import suppress
 from functools import partial
 from typing import Final, TypeVar
 
+from blindrelay.client.bill import Bill
+from blindrelay.client.bill_journal import BillJournal
 from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.engine import require_engine
 from blindrelay.client.errors import BlindRelayError, BridgeError, KeyTrustError, RelayError
 from blindrelay.client.exchange import exchange
 from blindrelay.client.httpx_compat import Request
 from blindrelay.client.key_ring import KeyRing
+from blindrelay.client.relay_call import RelayCall
 from blindrelay.client.relay_connection import RelayConnection
 from blindrelay.client.relay_view import Observer, RelayView
 from blindrelay.client.request_head import request_head, tunnel_head
 from blindrelay.client.sealed_stream import SealedStream
+from blindrelay.client.store_false import salt_for_head
 from blindrelay.client.timeouts import Timeouts
 from blindrelay.client.tunnel import SealedTunnel
 from blindrelay.sealing import ClientExchange, SealingError, encapsulate
 from blindrelay.trust import VerifiedKey
-from blindrelay.v1.envelope import METADATA_KEY, encode_envelope
+from blindrelay.v1.envelope import encode_envelope, envelope_metadata
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.grpc_profile import client_deadline
-from blindrelay.v1.inner_pb2 import ErrorCode, ResponseHead
-from blindrelay.v1.limits import DEFAULT_MAX_UNITS, EXCHANGE_ID_SIZE, TIME_STEP, VERSION
+from blindrelay.v1.inner_pb2 import ErrorCode, RequestHead, ResponseHead
+from blindrelay.v1.limits import EXCHANGE_ID_SIZE, TIME_STEP, VERSION
 from blindrelay.v1.outer_status import OuterStatus
 
 T = TypeVar("T")
@@ -48,11 +52,13 @@ class Sender:
         keys: KeyRing,
         clock: Callable[[], float],
         observer: Observer | None = None,
+        journal: BillJournal | None = None,
     ) -> None:
         self.config = config
         self.keys = keys
         self.clock = clock
         self.observer = observer
+        self.journal = journal
         self._relays: dict[asyncio.AbstractEventLoop, RelayConnection] = {}
         self._lock = threading.RLock()  # a signal handler may run in a thread that holds it
 
@@ -63,9 +69,12 @@ class Sender:
 
         A body in memory may be sealed a second time (see _attempts()).
         """
-        head = request_head(request, self.config)
+        salt = salt_for_head(request, self.config, body)
+        head = request_head(request, self.config, salt)
         times = 2 if isinstance(body, bytes) else 1
-        return await self._attempts(request, lambda stream: exchange(stream, head, body), times)
+        return await self._attempts(
+            request, lambda stream: exchange(stream, _priced(head, stream.key), body), times
+        )
 
     async def open_tunnel(self, request: Request) -> tuple[SealedTunnel, ResponseHead]:
         """Opens a tunnel and waits for the response's head, of any status. Raises BlindRelayError."""
@@ -73,7 +82,7 @@ class Sender:
 
         async def dial(stream: SealedStream) -> tuple[SealedTunnel, ResponseHead]:
             tunnel = SealedTunnel(stream)
-            return tunnel, await tunnel.dial(head)
+            return tunnel, await tunnel.dial(_priced(head, stream.key))
 
         _, dialled = await self._attempts(request, dial, times=2)
         return dialled
@@ -117,7 +126,8 @@ class Sender:
     async def _has_another_key(
         self, error: RelayError | BridgeError, key: VerifiedKey, request: Request
     ) -> bool:
-        """Whether the bridge restarted without processing the request, and has a new key (spec section 12).
+        """Whether the bridge did not process the request, and announces another key or price table for it
+        (spec section 12).
 
         This is the only case in which a request is sealed again. It may wait for the bridge to come back.
         """
@@ -127,7 +137,13 @@ class Sender:
             case BridgeError(code=ErrorCode.ERROR_CODE_DRAINING, not_started=True):
                 self.keys.leave(key)
                 return await self._found(lambda: self.keys.draw(self._issued_at()) is not None, request)
+            case BridgeError(code=ErrorCode.ERROR_CODE_PRICE_CHANGED, not_started=True):
+                return await self._found(lambda: self._has_other_prices(key), request)
         return False
+
+    def _has_other_prices(self, key: VerifiedKey) -> bool:
+        other = self.keys.draw(self._issued_at())
+        return other is not None and other.price_table_hash != key.price_table_hash
 
     async def _open(self, request: Request) -> SealedStream:
         """A stream to a replica of the bridge. Its gRPC call begins when something is written to it."""
@@ -136,14 +152,23 @@ class Sender:
         try:
             issued_at = self._issued_at()
             key = await self._key(relay, issued_at, timeouts.connect)
-            envelope = _envelope(key, issued_at)
+            envelope = _envelope(key, issued_at, self.config.max_units)
             sealed = _sealed_to(key, envelope)
             deadline = client_deadline(self.config.deadline_class)
-            begin = partial(relay.exchange, (METADATA_KEY, envelope), deadline)
-            return SealedStream(relay, begin, key, sealed, timeouts, self._observed(envelope))
+            begin = partial(relay.exchange, envelope_metadata(envelope, key.key_id), deadline)
+            renew = partial(relay.renew, self.keys, timeouts.connect)
+            call = RelayCall(begin, relay.lease, renew, self._observed(envelope))
+            return SealedStream(relay, call, key, sealed, timeouts, self._bill(key, envelope, sealed))
         except BaseException:
             relay.leave()
             raise
+
+    def _bill(self, key: VerifiedKey, envelope: bytes, sealed: ClientExchange) -> Bill:
+        """It is kept if the bridge charges."""
+        if not key.price_table_hash:
+            return Bill(envelope)
+        delegation = self.keys.delegation_of(key)
+        return Bill(envelope, key.price_table_hash, self.journal, delegation, sealed.rounding_coin)
 
     def _observed(self, envelope: bytes) -> RelayView | None:
         if self.observer is None:
@@ -154,7 +179,8 @@ class Sender:
 
     async def _key(self, relay: RelayConnection, issued_at: int, timeout: float | None) -> VerifiedKey:
         key = self.keys.draw(issued_at)
-        if key is None:
+        relay.renew_lease_in_time(self.keys)
+        if key is None or (self.keys.leases and not relay.lease.is_valid):
             await relay.renew(self.keys, timeout)
             key = self.keys.draw(issued_at)
         if key is None:
@@ -189,7 +215,7 @@ class Sender:
             return self._relays[loop]
 
 
-def _envelope(key: VerifiedKey, issued_at: int) -> bytes:
+def _envelope(key: VerifiedKey, issued_at: int, max_units: int) -> bytes:
     return encode_envelope(
         Envelope(
             version=VERSION,
@@ -197,9 +223,15 @@ def _envelope(key: VerifiedKey, issued_at: int) -> bytes:
             identity=key.identity,
             key_id=key.key_id,
             issued_at=issued_at,
-            max_units=DEFAULT_MAX_UNITS,
+            max_units=max_units,
         )
     )
+
+
+def _priced(head: RequestHead, key: VerifiedKey) -> RequestHead:
+    """The head, which names the price table of the replica that has the key."""
+    head.price_table_hash = key.price_table_hash
+    return head
 
 
 def _sealed_to(key: VerifiedKey, envelope: bytes) -> ClientExchange:

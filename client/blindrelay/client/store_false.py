@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any, Final
 
-from blindrelay.client.cache_salt import salt_field, salt_of
+from blindrelay.client.cache_salt import has_salt_in_head, salt_field, salt_of
 from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.httpx_compat import Request, body_bytes, in_memory
 from blindrelay.client.sealed_address import real_host
@@ -42,10 +42,21 @@ def stateless_message(message: bytes, request: Request, config: ConnectionConfig
 
 
 def completes_body(host: str, path: str, config: ConnectionConfig) -> bool:
-    """Whether fields may have to be added to a body, which then has to be in memory."""
+    """Whether fields may have to be added to a body, or a salt made from it: it has to be in memory."""
     if config.credential != Credential.CREDENTIAL_INJECTED:
         return False
-    return path.endswith(_STORING) or _salt_field(host, path, config) is not None
+    salted = _salt_field(host, path, config) is not None
+    return path.endswith(_STORING) or salted or has_salt_in_head(real_host(host), path, config.cache_salt)
+
+
+def salt_for_head(request: Request, config: ConnectionConfig, body: object) -> str | None:
+    """The salt that the head of a request gets, or None. `body` is what is sent: bytes, or a stream."""
+    if config.credential != Credential.CREDENTIAL_INJECTED or not isinstance(body, bytes):
+        return None
+    if not has_salt_in_head(request.url.host, request.url.path, config.cache_salt):
+        return None
+    fields = _parsed(body)
+    return None if fields is None else salt_of(fields, config.token)
 
 
 def _completed(body: bytes, fields: dict[str, Any], request: Request, config: ConnectionConfig) -> bytes:

@@ -10,6 +10,8 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from blindrelay.client.bill import EXTENSION
+from blindrelay.client.bill_journal import open_journal
 from blindrelay.client.body import async_body, sync_body
 from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.engine import release_before_fork, require_engine
@@ -21,6 +23,7 @@ from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.portal import Portal
 from blindrelay.client.relay_view import Observer
 from blindrelay.client.sealed_address import sealed_address, with_real_address, with_sealed_addresses
+from blindrelay.client.sealed_stream import SealedStream
 from blindrelay.client.sender import Sender
 from blindrelay.client.store_false import stateless_body
 from blindrelay.client.tunnel import SealedTunnel
@@ -79,7 +82,8 @@ class SealedTransport:
         if isinstance(connection, str):
             connection = ConnectionConfig.from_string(connection)
         self.connection = connection
-        self._sender = Sender(connection, keys or _key_ring(connection, clock), clock, observer)
+        ring, journal = keys or _key_ring(connection, clock), open_journal(connection)
+        self._sender = Sender(connection, ring, clock, observer, journal)
         self._lazy_portal: Portal | None = None
         self._lock = threading.RLock()  # a signal handler may run in a thread that holds it
         release_before_fork(self, SealedTransport._release_idle_connections)
@@ -103,7 +107,8 @@ class SealedTransport:
 
         Args:
             provider: openai, anthropic, gemini, mistral, cohere, groq, openrouter, deepseek, xai, together,
-                fireworks or cerebras, for the base URL that its SDK wants; or any provider's base URL.
+                fireworks or cerebras, for the base URL that its SDK wants; models, for that of all models of
+                the bridge; or any base URL.
 
         Raises:
             ConfigurationError: the name is not known, or the URL has no host's name.
@@ -147,7 +152,7 @@ class SealedTransport:
                 stream, head = portal.call(perform(body))
         except BlindRelayError as error:
             return response_or_raise(error, request)
-        return response(request, head.status, _headers(head, request), sync_body(request, stream, portal))
+        return _response(request, stream, head, sync_body(request, stream, portal))
 
     async def handle_async_request(self, request: Any) -> Any:
         """One asynchronous exchange, in asyncio or trio. httpx calls this."""
@@ -159,7 +164,7 @@ class SealedTransport:
             stream, head = await self._sender.perform(real, request.stream if body is None else body)
         except BlindRelayError as error:
             return response_or_raise(error, request)
-        return response(request, head.status, _headers(head, request), async_body(request, stream))
+        return _response(request, stream, head, async_body(request, stream))
 
     async def _handle_trio_request(self, request: Any, real: Any, body: bytes | None) -> Any:
         perform, portal = partial(self._sender.perform, real), self._portal()
@@ -169,7 +174,7 @@ class SealedTransport:
         else:
             stream, head = await in_portal(perform(body))
         response_body = async_body(request, stream, in_portal, partial(in_portal, shield=True))
-        return response(request, head.status, _headers(head, request), response_body)
+        return _response(request, stream, head, response_body)
 
     async def open_tunnel(self, request: Any) -> SealedTunnel | Any:
         """Opens a WebSocket to the provider. Returns the tunnel, or an ordinary response instead of one.
@@ -184,7 +189,7 @@ class SealedTransport:
         if head.status == TUNNEL_STATUS:
             tunnel.headers = _headers(head, request)
             return tunnel
-        return response(request, head.status, _headers(head, request), async_body(request, tunnel.stream))
+        return _response(request, tunnel.stream, head, async_body(request, tunnel.stream))
 
     def close(self) -> None:
         """Ends the exchanges of synchronous callers. The transport can be used again afterwards."""
@@ -256,6 +261,12 @@ class SealedTransport:
             | options
             | {"transport": transport}
         )
+
+
+def _response(request: Any, stream: SealedStream, head: ResponseHead, body: Any) -> Any:
+    """A response that carries its bill, which is complete once the body has been read."""
+    bill = {EXTENSION: stream.bill}
+    return response(request, head.status, _headers(head, request), body, **bill)
 
 
 def _headers(head: ResponseHead, request: Request) -> list[tuple[bytes, bytes]]:

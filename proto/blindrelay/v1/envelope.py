@@ -6,6 +6,7 @@ something that the other never saw. So bytes with more than one reading are refu
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from collections.abc import Iterable
 from typing import Final
 
@@ -22,6 +23,9 @@ from blindrelay.v1.limits import (
 )
 
 METADATA_KEY: Final = "blindrelay-envelope-bin"
+
+ROUTING_KEY: Final = "blindrelay-key"
+"""The key_id once more, as text, for a proxy that routes by a header's value (section 7.1)."""
 
 
 class EnvelopeError(ValueError):
@@ -90,3 +94,13 @@ def _check(envelope: Envelope, encoded: bytes) -> None:
 def _check_size(name: str, value: bytes, size: int) -> None:
     if len(value) != size:
         raise EnvelopeError(f"the envelope's {name} is not {size} bytes")
+
+
+def envelope_metadata(encoded: bytes, key_id: bytes) -> tuple[tuple[str, str | bytes], ...]:
+    """What a client shows of an exchange: its envelope, and the key_id for proxies."""
+    return (METADATA_KEY, encoded), (ROUTING_KEY, routing_text(key_id))
+
+
+def routing_text(key_id: bytes) -> str:
+    """The value of ROUTING_KEY: base64url (RFC 4648, section 5) without padding, 22 characters."""
+    return urlsafe_b64encode(key_id).rstrip(b"=").decode("ascii")

@@ -12,7 +12,17 @@ KEY_DIRECTORY: Final = "GetKeyDirectory"
 EXCHANGE_METHOD: Final = f"/{SERVICE}/{EXCHANGE}"
 KEY_DIRECTORY_METHOD: Final = f"/{SERVICE}/{KEY_DIRECTORY}"
 
+SETTLEMENT_SERVICE: Final = "blindrelay.v1.SettlementService"
+SETTLE: Final = "Settle"
+SETTLE_METHOD: Final = f"/{SETTLEMENT_SERVICE}/{SETTLE}"
+
 AUTHORIZATION_KEY: Final = "authorization"
+
+RETRY_AFTER_KEY: Final = "blindrelay-retry-after"
+"""Trailing metadata of a refusal: after how many whole seconds to try again."""
+
+TOKEN_DIGEST_KEY: Final = "blindrelay-token-digest-bin"  # noqa: S105 - a name
+"""Metadata from a relay to its ledger, in place of a client's token: its SHA-256."""
 
 MESSAGE_OPTIONS: Final = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_SIZE),

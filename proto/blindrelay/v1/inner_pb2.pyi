@@ -485,9 +485,12 @@ class ResponseTail(_message.Message):
     BODY_END_FIELD_NUMBER: _builtins.int
     RECEIPT_FIELD_NUMBER: _builtins.int
     STATEMENT_FIELD_NUMBER: _builtins.int
+    USAGE_REMOVED_FIELD_NUMBER: _builtins.int
     body_end: Global___BodyEnd.ValueType
     statement: _builtins.bytes
     """Exact Statement bytes: how the cost was counted, for the client alone."""
+    usage_removed: _builtins.bool
+    """Whether the bridge asked for a usage report in the client's name, and kept it from the body."""
     @_builtins.property
     def receipt(self) -> _receipts_pb2.SignedReceipt:
         """Absent if the bridge keeps no bill."""
@@ -498,10 +501,11 @@ class ResponseTail(_message.Message):
         body_end: Global___BodyEnd.ValueType = ...,
         receipt: _receipts_pb2.SignedReceipt | None = ...,
         statement: _builtins.bytes = ...,
+        usage_removed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_end", b"body_end", "receipt", b"receipt", "statement", b"statement"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_end", b"body_end", "receipt", b"receipt", "statement", b"statement", "usage_removed", b"usage_removed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -11,6 +11,10 @@ KEY_CONFIG: Final = b"blindrelay/v1 key config"
 IDENTITY: Final = b"blindrelay/v1 identity"
 DELEGATION: Final = b"blindrelay/v1 delegation"
 KEY_DIRECTORY: Final = b"blindrelay/v1 key directory"
+RECEIPT: Final = b"blindrelay/v1 receipt"
+WATERMARK: Final = b"blindrelay/v1 watermark"
+PRICE_TABLE: Final = b"blindrelay/v1 price table"
+ROUNDING: Final = b"blindrelay/v1 rounding"
 
 
 def labelled(label: bytes, message: bytes) -> bytes:

@@ -274,12 +274,14 @@ Global___StartLine: _TypeAlias = StartLine  # noqa: Y015
 class EndLine(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    EXCHANGE_ID_FIELD_NUMBER: _builtins.int
+    START_SEQUENCE_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
     REQUEST_BYTES_FIELD_NUMBER: _builtins.int
     RESPONSE_BYTES_FIELD_NUMBER: _builtins.int
-    exchange_id: _builtins.bytes
-    """Exact Envelope bytes' exchange_id, 16 bytes."""
+    start_sequence: _builtins.int
+    """The number of its StartLine. An envelope would not do: a client can repeat it, and the bridge refuses the
+    copy, which must not release what the first one may cost.
+    """
     outcome: _builtins.str
     """An outer status, "ok", or "cancelled"."""
     request_bytes: _builtins.int
@@ -288,14 +290,14 @@ class EndLine(_message.Message):
     def __init__(
         self,
         *,
-        exchange_id: _builtins.bytes = ...,
+        start_sequence: _builtins.int = ...,
         outcome: _builtins.str = ...,
         request_bytes: _builtins.int = ...,
         response_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchange_id", b"exchange_id", "outcome", b"outcome", "request_bytes", b"request_bytes", "response_bytes", b"response_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "request_bytes", b"request_bytes", "response_bytes", b"response_bytes", "start_sequence", b"start_sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

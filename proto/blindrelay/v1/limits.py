@@ -14,6 +14,7 @@ IDENTITY_SIZE: Final = 32
 KEY_ID_SIZE: Final = 16
 EXCHANGE_ID_SIZE: Final = 16
 REPLICA_ID_SIZE: Final = 16
+HASH_SIZE: Final = 32
 
 MAX_ENVELOPE_SIZE: Final = 512
 """Bytes. A full envelope takes about 110. The rest is for a later version."""
@@ -34,6 +35,21 @@ MAX_DIRECTORIES: Final = 64
 MAX_CONFIGS: Final = 8
 MAX_DIRECTORIES_SIZE: Final = 65_536
 """Bytes: a GetKeyDirectoryResponse. It holds about 40 directories of one config, or 20 of two."""
+
+MAX_PRICE_TABLE_SIZE: Final = 98_304
+"""Bytes of a PriceTable: with its signatures it fits into one message. A row takes about 60."""
+
+MAX_WATERMARK_KEYS: Final = 64
+"""Keys that a watermark names: a key is drawn every half epoch, and is named for a while after it."""
+
+MILLIONTHS: Final = 1_000_000
+"""Of a unit: rates and costs are counted in them, so that money needs no fractions."""
+
+MAX_LEASE_SIZE: Final = 2_048
+"""Characters of a lease. With the envelope it has to fit a call's metadata of 4,096 bytes."""
+
+LEASE_ROOM: Final = MAX_LEASE_SIZE + 16
+"""Bytes that a relay which gives leases leaves free among those of MAX_DIRECTORIES_SIZE."""
 
 ENCAPSULATED_SECRET_SIZE: Final = 1_168
 """Bytes: X-Wing's enc (1,120), the 32 sealed bytes, the tag (16)."""

@@ -32,6 +32,8 @@ class Event(Enum):
     CLAIMS_FULL = "a peer's share of the claim memory is full: its exchanges are refused until claims expire"
     CLOCK_SET_FORWARD = "the wall clock is ahead of the bridge's time, which follows it"
     CLOCK_SET_BACK = "the wall clock was set back: the bridge's time stays ahead of it until it has caught up"
+    PRICES_UNUSABLE = "the new prices file is missing or invalid: the old prices stay in force"
+    OUTBOX_UNUSABLE = "the outbox cannot be written: exchanges are refused until it can"
     DRAINING = "new exchanges are refused, running ones may finish"
     STOPPED = "the bridge has stopped"
 

@@ -11,6 +11,9 @@ import grpc
 
 from blindrelay.provider_bridge.aggregate.router import Router
 from blindrelay.provider_bridge.audit_log import AuditLog, Event
+from blindrelay.provider_bridge.billing.billing import Billing
+from blindrelay.provider_bridge.billing.outbox import Outbox
+from blindrelay.provider_bridge.billing.settlement import SettlementService
 from blindrelay.provider_bridge.claims import CAPACITY, ClaimMemory
 from blindrelay.provider_bridge.clock import Clock, ClockWatch
 from blindrelay.provider_bridge.config import BridgeConfig
@@ -63,19 +66,17 @@ class Bridge:
         self._config = config
         self.log = log or AuditLog()
         self.admission = Admission(config.max_exchanges, QUIET_SECONDS)
-        self._callers = self._callers_with_tokens()
+        self._outbox = None if config.billing is None else Outbox(config.billing.outbox)
+        blind = None if self._outbox is None else self._outbox.blind
+        self._callers = self._callers_with_tokens(blind)
         self._clock = clock or Clock()
         self._health = Health()
         by_certificate = config.tls is not None and config.tls.client_ca is not None
-        peers = Peers(self._callers, config.relays, by_certificate=by_certificate)
+        peers = Peers(self._callers, config.relays, by_certificate=by_certificate, blind=blind)
         if isinstance(identity, IdentityKey):
             identity = HeldIdentity(identity, config.next_identity_hash)
-        self._keys = EpochKeys(
-            identity,
-            self._clock,
-            epoch=config.epoch,
-            on_change=lambda: self.log.note(Event.KEYS_CHANGED),
-        )
+        self._billing = self._new_billing(identity)
+        self._keys = self._new_keys(identity)
         self._claims = ClaimMemory(self._clock, Quota(CAPACITY, peers.count))
         self._checker = Checker(config.providers)
         self._transport = ProviderTransport(
@@ -90,6 +91,36 @@ class Bridge:
             peers,
             Quota(config.max_exchanges, peers.count),
         )
+        self._settlement = None if self._billing is None else SettlementService(self._billing, peers)
+
+    def _new_billing(self, signatory: Signatory) -> Billing | None:
+        if self._config.billing is None or self._outbox is None:
+            return None
+        names = [provider.name for provider in self._config.providers]
+        prices = self._config.billing.prices
+        return Billing(*(prices, self._outbox, signatory, self._clock, names), self.log.note, self.log.fault)
+
+    def _new_keys(self, signatory: Signatory) -> EpochKeys:
+        billing = self._billing
+
+        def on_change() -> None:
+            self.log.note(Event.KEYS_CHANGED)
+            if billing is not None:
+                billing.note_keys(self._keys.key_ids)
+
+        def price_table_hash() -> bytes:
+            return b"" if billing is None else billing.prices.hash
+
+        keys = EpochKeys(
+            *(signatory, self._clock),
+            epoch=self._config.epoch,
+            on_change=on_change,
+            price_table_hash=price_table_hash,
+        )
+        if billing is not None:
+            billing.begin(keys.replica_id, keys.started_at)
+            billing.note_keys(keys.key_ids)
+        return keys
 
     def _new_runtime(self, peers: Peers) -> Runtime:
         config = self._config
@@ -106,6 +137,7 @@ class Bridge:
             budget=RequestBudget(Quota(config.max_buffered, peers.count, least=config.max_request)),
             max_request=config.max_request,
             checker=self._checker,
+            billing=self._billing,
         )
 
     async def serve(self, on_ready: Callable[[Address], None]) -> None:
@@ -143,6 +175,8 @@ class Bridge:
     async def _server(self) -> AsyncIterator[tuple[grpc.aio.Server, Address]]:
         server = grpc.aio.server(options=server_options(STREAMS_PER_RELAY))
         self._service.add_to(server)
+        if self._settlement is not None:
+            self._settlement.add_to(server)
         server.add_generic_rpc_handlers((self._health.handler(),))
         await self._health.set(serving=self._keys.may_sign)
         address = listen(
@@ -161,6 +195,8 @@ class Bridge:
         finally:
             await self._checker.aclose()
             await self._transport.aclose()
+            if self._outbox is not None:
+                self._outbox.close()
 
     def _metrics(self) -> tuple[Metric, ...]:
         attempts = self._runtime.router.attempts
@@ -179,16 +215,20 @@ class Bridge:
             await asyncio.sleep(HEALTH_SECONDS)
             await self._health.set(serving=self._keys.may_sign)
 
-    def _callers_with_tokens(self) -> Callers | None:
+    def _callers_with_tokens(self, blind: bytes | None) -> Callers | None:
         if self._config.tokens is None:
             return None
-        return Callers(TokenFile(self._config.tokens, lambda _: self.log.note(Event.TOKENS_UNREADABLE)))
+        return Callers(
+            TokenFile(self._config.tokens, lambda _: self.log.note(Event.TOKENS_UNREADABLE), blind)
+        )
 
     def _watches(self) -> Iterator[Coroutine[Any, Any, None]]:
         yield self._keys.keep_current()
         yield self.log.keep_reporting()
         yield ClockWatch(self._clock, self.log.note).keep_looking()
         yield self._keep_health()
+        if self._billing is not None:
+            yield self._billing.keep_synced()
         if self._callers is not None:
             yield self._callers.end_revoked()
 

@@ -39,6 +39,19 @@ class DelegatedKey:
 
 
 @dataclass(frozen=True)
+class BillingConfig:
+    """The files of a bridge that keeps bills: its prices, and its receipts until they are acknowledged."""
+
+    prices: Path
+    outbox: Path
+
+    @classmethod
+    def read(cls, table: Table) -> BillingConfig:
+        """Reads the [billing] section. Raises ConfigError."""
+        return cls(table.path("prices"), table.path("outbox"))
+
+
+@dataclass(frozen=True)
 class BridgeConfig:
     """The configuration of a bridge process.
 
@@ -55,6 +68,7 @@ class BridgeConfig:
         next_identity_hash: of the next identity, announced in every directory; 32 bytes or none.
         metrics: where metrics are exposed, on this machine.
         aggregate: one address for many models, or None.
+        billing: what it keeps bills with, or None to keep none.
         plaintext: the listener may be open to other machines without TLS, as something else encrypts.
     """
 
@@ -73,6 +87,7 @@ class BridgeConfig:
     metrics: Address | None = None
     relays: int | None = None
     aggregate: Aggregate | None = None
+    billing: BillingConfig | None = None
 
 
 def read_bridge_config(path: Path, environment: Mapping[str, str] = os.environ) -> BridgeConfig:
@@ -101,6 +116,7 @@ def _bridge(table: Table, environment: Mapping[str, str]) -> BridgeConfig:
         relays=table.integer("relays", default=0, minimum=1, maximum=1_000) or None,
         tokens=table.optional_path("tokens"),
         tls=table.table("tls", ServerTls.read),
+        billing=table.table("billing", BillingConfig.read),
         providers=providers,
         aggregate=read_aggregate(table, providers),
         plaintext=table.flag("plaintext", default=False),

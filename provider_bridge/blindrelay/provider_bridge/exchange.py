@@ -18,6 +18,8 @@ import grpc
 
 from blindrelay.provider_bridge.aggregate.router import Router
 from blindrelay.provider_bridge.audit_log import AuditLog, Outcome
+from blindrelay.provider_bridge.billing.bill import Bill, KeptBill, NoBill
+from blindrelay.provider_bridge.billing.billing import Billing
 from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.content_coding import decode_body
 from blindrelay.provider_bridge.errors import SealedError, not_allowed
@@ -45,6 +47,7 @@ from blindrelay.v1.inner_pb2 import (
     EXECUTION_NOT_STARTED,
     EXECUTION_STARTED,
     EXECUTION_UNKNOWN,
+    ExchangeError,
     Execution,
     ResponsePart,
 )
@@ -72,9 +75,14 @@ class Runtime:
     budget: RequestBudget
     max_request: int
     checker: Checker
+    billing: Billing | None = None
     running: set[Exchange] = field(default_factory=set)
     draining: bool = False
     """Whether new exchanges are refused, by a sealed error: their clients may go to another process."""
+
+    def bill(self, claimed: ClaimedExchange, peer: bytes) -> Bill:
+        """The bill of a new exchange."""
+        return NoBill(claimed) if self.billing is None else KeptBill(self.billing, claimed, peer)
 
     def give_up(self) -> None:
         """Ends every running exchange with a sealed error: the process is about to end."""
@@ -90,6 +98,7 @@ class Exchange:
         self._claimed = claimed
         self._context = context
         self._peer = peer
+        self._bill = runtime.bill(claimed, peer)
         self._execution: Execution.ValueType = EXECUTION_NOT_STARTED
         self._timeout = asyncio.timeout(None)
         self._open_tunnel: Tunnel | None = None
@@ -128,6 +137,7 @@ class Exchange:
             self._runtime.log.fault(fault)
             await self._fail(SealedError(ERROR_CODE_INTERNAL, "the bridge has a fault", self._execution))
         finally:
+            self._bill.left(self._execution)
             if self._open_tunnel is not None:
                 self._open_tunnel.drop()
 
@@ -138,15 +148,19 @@ class Exchange:
             self._timeout.reschedule(0)
 
     async def _serve(self) -> None:
+        # Proxies time out without the response's headers, and a model may think for long.
+        await self._context.send_initial_metadata(())
         if self._runtime.draining:
             raise SealedError(ERROR_CODE_DRAINING, "the bridge is shutting down", EXECUTION_NOT_STARTED)
         with self._runtime.budget.share(self._peer) as share:
             call = await self._plan(share)
             self._end_after(call.deadline)
             if call.allowed.tunnel:
+                await self._bill.agree(call, bytearray())
                 await self._tunnel(call, share)
                 return
             body = await self._body(call, share)
+            await self._bill.agree(call, body)
             await self._call(call, body, share)
 
     async def _plan(self, share: Share) -> PlannedCall:
@@ -188,6 +202,7 @@ class Exchange:
             self._pacer = self._paced(shape)
         elif shape is not None:
             self._grid = Grid(shape.grid)
+            self._claimed.response.shape(shape)
         return body
 
     def _paced(self, shape: CellShape) -> Pacer:
@@ -195,8 +210,9 @@ class Exchange:
 
     async def _call(self, call: PlannedCall, body: bytearray, share: Share) -> None:
         def started(response: ProviderResponse | None) -> ProviderResponse | None:
-            if response is not None:
+            if response is not None and self._execution != EXECUTION_STARTED:
                 self._execution = EXECUTION_STARTED
+                self._bill.started(response)
                 # The provider has the whole body, and the response may take hours.
                 body.clear()
                 share.release()
@@ -212,16 +228,11 @@ class Exchange:
         async with aclosing(await made) as response:
             started(response)
             if call.shape is None or not response.is_event_stream:
-                await self._send_whole(call, response)
+                await send_response(response, self._claimed.response, self._send, self._grid)
                 return
             self._pacer = self._paced(call.shape)
             await self._pacer.run(CellSource(lambda: response).fill)
         await self._finish(self._pacer)
-
-    async def _send_whole(self, call: PlannedCall, response: ProviderResponse) -> None:
-        if call.shape is not None:
-            self._claimed.response.shape(call.shape)
-        await send_response(response, self._claimed.response, self._send, self._grid)
 
     async def _finish(self, pacer: Pacer) -> None:
         """Sends the cells after the end: the client has the response, so its time is not limited any more."""
@@ -233,10 +244,14 @@ class Exchange:
         async with aclosing(await self._runtime.router.dial(call)) as provider:
             self._execution = EXECUTION_STARTED
             if isinstance(provider, ProviderResponse):
+                self._bill.started(provider)
                 await send_response(provider, self._claimed.response, self._send)
             else:
+                self._bill.started(None)
                 frames = self._frame_filter(call, share)
-                self._open_tunnel = Tunnel(self._claimed, self._context, provider, frames, self._send)
+                self._open_tunnel = Tunnel(
+                    self._claimed, self._context, provider, frames, self._send, self._bill
+                )
                 await self._open_tunnel.run()
         await self._discard_request()
 
@@ -259,24 +274,25 @@ class Exchange:
 
     async def _fail(self, error: SealedError) -> None:
         self._runtime.log.count_error(error)
+        message = self._bill.failed(error)
         if self._writing:
             # The client stopped reading, and no record can follow one that was half written.
             raise CallRefusedError(_OUTER_STATUS.get(error.code, OuterStatus.INTERNAL))
         try:
-            await self._send_error(error)
+            await self._send_error(message)
         except TimeoutError:
             raise CallRefusedError(OuterStatus.DEADLINE) from None
         await self._discard_request()
 
-    async def _send_error(self, error: SealedError) -> None:
+    async def _send_error(self, error: ExchangeError) -> None:
         if self._pacer is not None:
-            self._pacer.cells.add(ResponsePart(error=error.as_message()))
+            self._pacer.cells.add(ResponsePart(error=error))
             await self._pacer.finish()
             return
         if self._grid is not None:
             await self._grid.wait()
         async with asyncio.timeout(FAREWELL_SECONDS):
-            await self._send(self._claimed.response.seal(error=error.as_message()))
+            await self._send(self._claimed.response.seal(error=error))
 
     async def _discard_request(self) -> None:
         """Only one task may read from gRPC at a time; in a tunnel it is the tunnel's."""

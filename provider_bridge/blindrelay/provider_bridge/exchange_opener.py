@@ -8,6 +8,7 @@ share of claims are reported before the exchange is looked at: they do not depen
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import math
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,7 +18,14 @@ from google.protobuf.message import DecodeError
 from blindrelay.provider_bridge.claims import ClaimMemory
 from blindrelay.provider_bridge.errors import UnclaimedError
 from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
-from blindrelay.sealing import RequestOpener, ResponseSealer, SealingError, SealingKey, decapsulate
+from blindrelay.sealing import (
+    BridgeExchange,
+    RequestOpener,
+    ResponseSealer,
+    SealingError,
+    SealingKey,
+    decapsulate,
+)
 from blindrelay.serving import CallRefusedError, Context
 from blindrelay.v1.envelope import EnvelopeError, envelope_from_metadata
 from blindrelay.v1.envelope_pb2 import Envelope
@@ -39,12 +47,33 @@ class ClaimedExchange:
         request: opens the following records.
         response: seals the response.
         issued_at: Unix seconds, from its envelope.
+        max_units: the most that it may cost, from its envelope.
+        envelope_hash: SHA-256 of the envelope's exact bytes.
+        rounding_coin: the 8 bytes that round its cost.
     """
 
     first: RequestPart
     request: RequestOpener
     response: ResponseSealer
     issued_at: int
+    max_units: int
+    envelope_hash: bytes
+    rounding_coin: bytes
+
+    @classmethod
+    def of(
+        cls, first: RequestPart, exchange: BridgeExchange, encoded: bytes, envelope: Envelope
+    ) -> ClaimedExchange:
+        """An exchange whose first part has opened, under this envelope, whose exact bytes are `encoded`."""
+        return cls(
+            first=first,
+            request=exchange.request,
+            response=exchange.response,
+            issued_at=envelope.issued_at,
+            max_units=envelope.max_units,
+            envelope_hash=hashlib.sha256(encoded).digest(),
+            rounding_coin=exchange.rounding_coin,
+        )
 
 
 class ExchangeOpener:
@@ -81,7 +110,7 @@ class ExchangeOpener:
         part = exchange.request.open(first.sealed)
         # Nothing may come between the first record's opening and the claim.
         self._claims.claim(envelope.exchange_id, envelope.issued_at, peer)
-        return ClaimedExchange(part, exchange.request, exchange.response, envelope.issued_at)
+        return ClaimedExchange.of(part, exchange, encoded, envelope)
 
     def _key(self, envelope: Envelope) -> SealingKey:
         if envelope.identity != self._keys.identity:

@@ -11,7 +11,7 @@ from blindrelay.provider_bridge.grid import Grid
 from blindrelay.provider_bridge.response_stream import Send, response_head
 from blindrelay.provider_bridge.upstream.provider_call import ProviderResponse
 from blindrelay.sealing import CellSealer
-from blindrelay.v1.inner_pb2 import ResponsePart, ResponseTail
+from blindrelay.v1.inner_pb2 import ResponsePart
 from blindrelay.v1.limits import MAX_BODY_PIECE
 
 Fill = Callable[[CellSealer], None]
@@ -73,7 +73,7 @@ class CellSource:
             cells.add(ResponsePart(head=response_head(response)))
         if cells.has_room:
             body = response.take(MAX_BODY_PIECE)
-            tail = ResponseTail(body_end=response.body_end) if response.ended else None
+            tail = response.tail() if response.ended else None
             if body or tail:
                 cells.add(ResponsePart(body=body or None, tail=tail))
 

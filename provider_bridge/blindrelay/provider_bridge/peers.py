@@ -21,16 +21,21 @@ class Peers:
     """Callers with a token or a client certificate, where either is required; or anyone."""
 
     def __init__(
-        self, callers: Callers | None, expected: int | None = None, *, by_certificate: bool = False
+        self,
+        callers: Callers | None,
+        expected: int | None = None,
+        *,
+        by_certificate: bool = False,
+        blind: bytes | None = None,
     ) -> None:
         """`callers` checks tokens, or is None if none are required. `expected` is the configured number of
         peers. If it is None, tokens are counted; without tokens there is one peer, or CERTIFIED_PEERS with
-        `by_certificate`.
+        `by_certificate`. `blind` (32 bytes) keeps names the same in a later process; None draws it.
         """
         self._callers = callers
         self._expected = expected
         self._uncounted = CERTIFIED_PEERS if by_certificate else 1
-        self._blind = os.urandom(32)
+        self._blind = os.urandom(32) if blind is None else blind
 
     def count(self) -> int:
         """How many peers share this bridge; at least 1."""

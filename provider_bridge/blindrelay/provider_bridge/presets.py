@@ -48,6 +48,11 @@ def preset_names() -> list[str]:
     return list(_table())
 
 
+def base_of(name: str) -> str:
+    """Where the paths of a preset begin. Raises KeyError for an unknown name."""
+    return str(_table()[name]["base"])
+
+
 @cache
 def preset_at(name: str, base: str | None) -> Preset:
     """A preset with its paths below `base` ("/openai/v1") instead of the provider's own.
@@ -56,7 +61,7 @@ def preset_at(name: str, base: str | None) -> Preset:
     """
     values = _table()[name]
     if base is None:
-        base = str(values["base"])
+        base = base_of(name)
     check_base(base)
     origin = values.get("origin")
     cache_rules = {key: values[key] for key in CACHE_RULES if key in values}

@@ -15,7 +15,7 @@ from blindrelay.provider_bridge.errors import ProviderError, bad_response
 from blindrelay.provider_bridge.grid import Grid
 from blindrelay.provider_bridge.upstream.provider_call import ProviderResponse
 from blindrelay.sealing import ResponseSealer
-from blindrelay.v1.inner_pb2 import Header, ResponseHead, ResponseTail
+from blindrelay.v1.inner_pb2 import Header, ResponseHead
 from blindrelay.v1.limits import MAX_BODY_PIECE, MAX_HEAD_SIZE
 
 GATHER_SECONDS: Final = 0.005
@@ -40,7 +40,7 @@ async def send_response(
         batch = await _gather(response, patience if grid is None else grid.remaining)
         if grid is not None and len(batch.body) < MAX_BODY_PIECE:
             await grid.wait()
-        tail = ResponseTail(body_end=response.body_end) if batch.ended else None
+        tail = response.tail() if batch.ended else None
         if batch.body or tail or (head and not batch.failure):
             await send(sealer.seal(head=head, body=batch.body or None, tail=tail))
             head = None

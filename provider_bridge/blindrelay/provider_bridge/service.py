@@ -71,8 +71,6 @@ class ExchangeService:
                 self._runtime.log.count(_OUTCOMES.get(refusal.status, Outcome.REFUSED))
                 self._note(refusal)
                 raise
-            # Proxies time out without the response's headers, and a model may think for long.
-            await context.send_initial_metadata(())
             refused = self._runtime.draining
             await Exchange(self._runtime, claimed, context, peer).run()
         if refused:

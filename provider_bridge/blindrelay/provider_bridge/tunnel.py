@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from blindrelay.provider_bridge.billing.bill import Bill
 from blindrelay.provider_bridge.errors import RequestError, SealedError
 from blindrelay.provider_bridge.exchange_opener import ClaimedExchange
 from blindrelay.provider_bridge.frame_filter import FrameFilter
@@ -14,11 +15,11 @@ from blindrelay.provider_bridge.upstream.provider_tunnel import ProviderTunnel
 from blindrelay.sealing import CLOSE, TUNNEL_STATUS, close_frame
 from blindrelay.serving import Context
 from blindrelay.v1.inner_pb2 import (
+    BODY_END_UNSPECIFIED,
     ERROR_CODE_DEADLINE,
     EXECUTION_STARTED,
     Header,
     ResponseHead,
-    ResponseTail,
 )
 
 GOING_AWAY: Final = 1001
@@ -35,12 +36,14 @@ class Tunnel:
         provider: ProviderTunnel,
         frames: FrameFilter,
         send: Send,
+        bill: Bill,
     ) -> None:
         self._claimed = claimed
         self._context = context
         self._provider = provider
         self._filter = frames
         self._send = send
+        self._bill = bill
         self._upload: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -68,11 +71,12 @@ class Tunnel:
         await self._send(sealer.seal(head=ResponseHead(status=TUNNEL_STATUS, headers=headers)))
         while not sealer.ended:
             frame = await self._provider.receive()
+            self._bill.frame(frame)
             if self._filter.withholds(frame):
                 continue
             await self._send(sealer.seal(frame=frame))
             if frame.opcode == CLOSE:
-                await self._send(sealer.seal(tail=ResponseTail()))
+                await self._send(sealer.seal(tail=self._bill.tail(BODY_END_UNSPECIFIED)))
 
     async def _watch_upload(self) -> None:
         """Makes the download fail when the upload does: only the download can report it."""

@@ -23,12 +23,15 @@ class Event(Enum):
     STOPPED = "the relay has stopped"
     REPLICA_UP = "the bridge can be used"
     REPLICA_DOWN = "the bridge cannot be used: run blindrelay-relay doctor to find out why"
+    LEDGER_UP = "the ledger can be used"
+    LEDGER_DOWN = "the ledger cannot be used: run blindrelay-relay doctor to find out why"
     DIRECTORIES_LEFT_OUT = "some bridges' key directories were left out: together they exceed the limit"
     REREAD = "reading the files again (SIGHUP)"
-    TOKEN_UNUSABLE = "the new token for the bridge cannot be used: the old one stays in use"  # noqa: S105
+    TOKEN_UNUSABLE = "the new token_file cannot be used: the old token stays in use"  # noqa: S105
     TOKENS_UNREADABLE = "the tokens file is missing or invalid: nobody is admitted until it is repaired"
     CERTIFICATES_UNUSABLE = "the new TLS files cannot be used: the old ones stay in use"
     PLAINTEXT = "without TLS, as configured"
+    ENVOY_UNWRITABLE = "Envoy's files cannot be written: it goes on with the old ones"
     WORKER_LOST = "a worker process ended unexpectedly, and is replaced"
     FAULT = "an internal error ended a call"
 
@@ -53,7 +56,7 @@ class Reason(Enum):
 
 _AT_ONCE: Final = frozenset(
     {Event.STARTED, Event.REREAD, Event.DRAINING, Event.STOPPED, Event.PLAINTEXT, Event.WORKER_LOST}
-    | {Event.REPLICA_UP, Event.REPLICA_DOWN}
+    | {Event.REPLICA_UP, Event.REPLICA_DOWN, Event.LEDGER_UP, Event.LEDGER_DOWN}
 )
 """Events of the process and of bridges. A caller could cause any other event."""
 
@@ -75,4 +78,11 @@ class AuditLog(audit_log.AuditLog):
         about = {} if replica is None else {"replica": str(replica)}
         if reason is not None:
             about |= {"reason": reason.name.lower(), "message": reason.value}
+        self.note(event, **about)
+
+    def ledger(self, event: Event, address: Address, reason: Reason | None = None) -> None:
+        """Notes an event of the ledger at its configured address."""
+        about = {"ledger": str(address)}
+        if reason is not None:
+            about["reason"] = reason.name.lower()
         self.note(event, **about)

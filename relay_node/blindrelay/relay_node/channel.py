@@ -1,4 +1,4 @@
-"""The relay's gRPC channel to a bridge process, and its successor when the TLS files change."""
+"""The relay's gRPC channels to its peers, and a bridge's new channel when the TLS files change."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import grpc
 
-from blindrelay.relay_node.config import ReplicaConfig
+from blindrelay.relay_node.config import PeerConfig, ReplicaConfig
 from blindrelay.serving import ConfigError
 from blindrelay.serving.files import Followed
 from blindrelay.v1.channel import ExchangeCall, ExchangeChannel, Metadata
@@ -18,16 +18,16 @@ ChannelFactory = Callable[[ReplicaConfig], grpc.aio.Channel]
 """Makes the channel to a replica. A test can give another one, to see what crosses it."""
 
 
-def open_channel(replica: ReplicaConfig) -> grpc.aio.Channel:
+def open_channel(peer: PeerConfig) -> grpc.aio.Channel:
     """A channel as spec/protocol.md, section 7.1, asks for. Raises ConfigError for unusable TLS files."""
-    target = str(replica.address)
+    target = str(peer.address)
     options: ChannelOptions = CHANNEL_OPTIONS
-    if replica.proxy is not None:
-        options = (*options, *replica.proxy.channel_options(target, replica.address.host))
-        target = replica.proxy.address
-    if replica.tls is None:
+    if peer.proxy is not None:
+        options = (*options, *peer.proxy.channel_options(target, peer.address.host))
+        target = peer.proxy.address
+    if peer.tls is None:
         return grpc.aio.insecure_channel(target, options=options)
-    return grpc.aio.secure_channel(target, replica.tls.credentials(), options=options)
+    return grpc.aio.secure_channel(target, peer.tls.credentials(), options=options)
 
 
 class ReplicaChannel:

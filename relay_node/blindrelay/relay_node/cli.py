@@ -14,6 +14,7 @@ from blindrelay.relay_node.sandbox_needs import relay_needs
 from blindrelay.serving import (
     Address,
     Announce,
+    add_serving,
     command_parser,
     enter_sandbox,
     leave_terminal,
@@ -35,6 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands.choices["serve"].add_argument(
         "--workers", type=_workers, default=1, metavar="N", help="processes that share the port (default: 1)"
     )
+    add_serving(
+        commands, "envoy", "configure Envoy as the data plane, and serve as its control process", _control
+    )
     return run_command(parser, argv)
 
 
@@ -53,6 +57,21 @@ def _serve(arguments: argparse.Namespace, announce: Announce) -> None:
     if config.sandbox:
         enter_sandbox(relay_needs(config, arguments.config))
     asyncio.run(_serve_alone(config, on_ready))
+
+
+def _control(arguments: argparse.Namespace, announce: Announce) -> None:
+    from blindrelay.relay_node.envoy.process import serve_behind_envoy  # not needed by a relay that forwards
+
+    def on_ready(address: Address, bootstrap: Path) -> None:
+        announce(
+            f"The control process serves. Start Envoy, which will listen on {address}: "
+            f"envoy -c {bootstrap} --file-flush-interval-msec 100",
+            envoy_config=str(bootstrap),
+            listening=str(address),
+        )
+
+    config = read_relay_config(arguments.config)
+    asyncio.run(serve_behind_envoy(config, arguments.config, on_ready))
 
 
 async def _serve_alone(config: RelayConfig, on_ready: Callable[[Address], None]) -> None:

@@ -36,14 +36,13 @@ MAX_REQUEST_BYTES: Final = 134_217_728
 
 
 @dataclass(frozen=True)
-class ReplicaConfig:
-    """One bridge process.
+class PeerConfig:
+    """A server that the relay calls: a bridge process, or the ledger.
 
     Attributes:
         token_file: the token that the relay presents to it.
         plaintext: as in RelayConfig.
         proxy: the HTTP proxy on the way to it. The environment's proxies are not used.
-        identities: the identities for which it may list keys, 32 bytes each. Empty means any.
     """
 
     address: Address
@@ -51,7 +50,37 @@ class ReplicaConfig:
     token_file: Path | None = None
     plaintext: bool = False
     proxy: HttpProxy | None = None
+
+    @property
+    def next_hop(self) -> Address:
+        """The address to connect to: the server's, or that of the HTTP proxy on the way to it."""
+        return self.address if self.proxy is None else Address(self.proxy.host, self.proxy.port)
+
+
+@dataclass(frozen=True)
+class ReplicaConfig(PeerConfig):
+    """One bridge process.
+
+    Attributes:
+        identities: the identities for which it may list keys, 32 bytes each. Empty means any.
+    """
+
     identities: frozenset[bytes] = frozenset()
+
+
+@dataclass(frozen=True)
+class EnvoyConfig:
+    """The [envoy] section: Envoy as the data plane (`blindrelay-relay envoy`).
+
+    Attributes:
+        folder: for its configuration and the pipe of usage lines; by default `envoy` beside relay.toml.
+        max_heap_bytes: of Envoy. Near that it takes no new exchanges.
+        max_connections: of clients, at once.
+    """
+
+    folder: Path
+    max_heap_bytes: int = 2**30
+    max_connections: int = 10_000
 
 
 @dataclass(frozen=True)
@@ -59,16 +88,18 @@ class RelayConfig:
     """The content of relay.toml.
 
     Attributes:
-        tokens: the file of hashed access tokens. Their clients share the limits (blindrelay.serving.Shares).
+        tokens: the file of hashed access tokens, or None with a ledger. Their clients share the limits
+            (blindrelay.serving.Shares).
         max_request_bytes: bytes of requests that one bridge has to keep.
         unread_seconds: a client that does not read a message for so long ends its exchange.
         plaintext: allows other machines to connect without TLS, because the network encrypts by itself.
         sandbox: whether the process enters the sandbox before it serves (Linux).
         metrics: where the process, or the first worker, serves metrics: on loopback.
+        ledger: who knows the tokens and keeps the accounts, in place of `tokens`.
     """
 
     listen: Address
-    tokens: Path
+    tokens: Path | None
     replicas: tuple[ReplicaConfig, ...]
     tls: ServerTls | None = None
     drain_seconds: int = 30
@@ -80,6 +111,13 @@ class RelayConfig:
     plaintext: bool = False
     sandbox: bool = False
     metrics: Address | None = None
+    ledger: PeerConfig | None = None
+    envoy: EnvoyConfig | None = None
+
+    @property
+    def peers(self) -> tuple[PeerConfig, ...]:
+        """All that the relay connects to."""
+        return self.replicas if self.ledger is None else (*self.replicas, self.ledger)
 
 
 def read_relay_config(path: Path) -> RelayConfig:
@@ -88,9 +126,13 @@ def read_relay_config(path: Path) -> RelayConfig:
 
 
 def _relay(table: Table) -> RelayConfig:
+    ledger = table.table("ledger", _ledger)
+    if ledger is not None and table.optional_text("tokens") is not None:
+        raise table.error("tokens", "contradicts [ledger], which knows the tokens: leave one of them out")
     config = RelayConfig(
         listen=table.address("listen"),
-        tokens=table.path("tokens"),
+        tokens=table.path("tokens") if ledger is None else None,
+        ledger=ledger,
         replicas=table.tables("replica", _replica),
         tls=table.table("tls", ServerTls.read),
         drain_seconds=table.integer("drain_seconds", default=30, minimum=0, maximum=86_400),
@@ -108,6 +150,7 @@ def _relay(table: Table) -> RelayConfig:
         plaintext=table.flag("plaintext", default=False),
         sandbox=table.flag("sandbox", default=False),
         metrics=read_metrics_address(table),
+        envoy=table.table("envoy", _envoy),
     )
     require_tls_off_loopback(config.listen, config.tls, plaintext=config.plaintext)
     if len(config.replicas) > MAX_REPLICAS:
@@ -129,19 +172,36 @@ def _check_identities(table: Table, replicas: tuple[ReplicaConfig, ...]) -> None
         )
 
 
+def _envoy(table: Table) -> EnvoyConfig:
+    return EnvoyConfig(
+        folder=table.path("folder"),
+        max_heap_bytes=table.integer("max_heap_bytes", default=2**30, minimum=2**26, maximum=2**40),
+        max_connections=table.integer("max_connections", default=10_000, minimum=1, maximum=1_000_000),
+    )
+
+
 def _replica(table: Table) -> ReplicaConfig:
+    peer = _peer(table, "[replica.tls]")
+    return ReplicaConfig(**vars(peer), identities=frozenset(_identities(table, "identity", "next_identity")))
+
+
+def _ledger(table: Table) -> PeerConfig:
+    return _peer(table, "[ledger.tls]")
+
+
+def _peer(table: Table, tls_section: str) -> PeerConfig:
     address, tls = table.address("address"), table.table("tls", ChannelTls.read)
     token_file, plaintext = table.optional_path("token_file"), table.flag("plaintext", default=False)
     if address.port == 0:
-        raise table.error("address", "has port 0: write the port on which the bridge listens")
-    _check_replica_tls(table, address, tls, plaintext=plaintext)
+        raise table.error("address", "has port 0: write the port on which it listens")
+    _check_peer_tls(table, tls_section, address, tls, plaintext=plaintext)
     proxy = _proxy(table)
     if proxy is not None and tls is None and not plaintext:
-        raise table.error("proxy", "needs a [replica.tls] section: without TLS the proxy would see the token")
+        problem = f"needs a {tls_section} section: without TLS the proxy would see the token"
+        raise table.error("proxy", problem)
     if token_file is not None:
         read_token(token_file)  # reports a wrong file at start
-    identities = frozenset(_identities(table, "identity", "next_identity"))
-    return ReplicaConfig(address, tls, token_file, plaintext, proxy, identities)
+    return PeerConfig(address, tls, token_file, plaintext, proxy)
 
 
 def _proxy(table: Table) -> HttpProxy | None:
@@ -162,12 +222,14 @@ def _identities(table: Table, *keys: str) -> Iterator[bytes]:
                 raise table.error(key, f"is not an identity: {error}") from None
 
 
-def _check_replica_tls(table: Table, address: Address, tls: ChannelTls | None, *, plaintext: bool) -> None:
+def _check_peer_tls(
+    table: Table, section: str, address: Address, tls: ChannelTls | None, *, plaintext: bool
+) -> None:
     if plaintext and tls is not None:
-        raise table.error("plaintext", "= true contradicts [replica.tls]: leave one of them out")
+        raise table.error("plaintext", f"= true contradicts {section}: leave one of them out")
     if tls is None and not plaintext and not address.is_loopback:
         raise table.error(
             "address",
-            f"= {address} is another machine: add a [replica.tls] section, "
+            f"= {address} is another machine: add a {section} section, "
             "or set plaintext = true if the network encrypts by itself",
         )

@@ -48,15 +48,17 @@ def read_listing(encoded: bytes) -> Listing:
         raise DirectoryFormatError("the directory is not a protobuf message") from None
 
 
-def encode_listings(listings: Sequence[Listing]) -> tuple[bytes, int]:
+def encode_listings(listings: Sequence[Listing], size: int = MAX_DIRECTORIES_SIZE) -> tuple[bytes, int]:
     """A GetKeyDirectoryResponse with the exact signed bytes, and the number of directories that did not fit.
+
+    It has at most `size` bytes.
 
     The smallest are taken first. So a directory no larger than an equal part of the size limit always fits.
     """
     response, taken = GetKeyDirectoryResponse(), set[int]()
     for number in sorted(range(len(listings)), key=lambda number: listings[number].signed.ByteSize()):
         response.directories.append(listings[number].signed)
-        if len(response.directories) > MAX_DIRECTORIES or response.ByteSize() > MAX_DIRECTORIES_SIZE:
+        if len(response.directories) > MAX_DIRECTORIES or response.ByteSize() > size:
             break
         taken.add(number)
     fitting = [listing.signed for number, listing in enumerate(listings) if number in taken]

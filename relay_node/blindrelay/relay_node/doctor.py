@@ -6,18 +6,28 @@ import asyncio
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import grpc
 
 from blindrelay.relay_node.audit_log import Reason
 from blindrelay.relay_node.channel import open_channel
-from blindrelay.relay_node.config import ReplicaConfig, read_relay_config
+from blindrelay.relay_node.config import PeerConfig, ReplicaConfig, read_relay_config
 from blindrelay.relay_node.directory import DirectoryFormatError, read_listing
 from blindrelay.relay_node.failure_reasons import reason_of
+from blindrelay.relay_node.ledger import GET_LEASE_METHOD
 from blindrelay.serving import ConfigError, authorization, read_token
 from blindrelay.serving.doctor import PATIENCE, CheckFailedError, Finding, finding, listener_findings
 from blindrelay.serving.landlock import landlock_version
+from blindrelay.serving.leases import NODE_SIZE
+from blindrelay.serving.tokens import DIGEST_SIZE
+from blindrelay.v1.channel import Metadata
 from blindrelay.v1.grpc_profile import KEY_DIRECTORY_METHOD
+from blindrelay.v1.ledger_pb2 import GetLeaseRequest
+
+_LEDGER_REMEDY: Final = (
+    "check [ledger] in relay.toml, and that the ledger runs and knows the token in its token_file"
+)
 
 
 def relay_findings(file: Path) -> Iterator[Finding]:
@@ -31,6 +41,8 @@ def relay_findings(file: Path) -> Iterator[Finding]:
     yield from listener_findings(config.tokens, config.tls, config.listen)
     if config.sandbox:
         yield finding("sandbox", check_sandbox)
+    if config.ledger is not None:
+        yield finding("ledger", partial(check_ledger, config.ledger))
     for replica in config.replicas:
         yield finding("replica", partial(check_replica, replica))
 
@@ -57,12 +69,31 @@ def check_replica(replica: ReplicaConfig) -> str:
     return f"{replica.address} serves a key directory (keys: {len(listing.key_ids)})"
 
 
+def check_ledger(ledger: PeerConfig) -> str:
+    """Asks for a lease with a token that nobody has. Raises ConfigError and CheckFailedError."""
+    try:
+        asyncio.run(_lease_for_nobody(ledger))
+    except grpc.aio.AioRpcError as error:
+        problem = f"{ledger.address} ({reason_of(error).name.lower()}) gives no leases"
+        raise CheckFailedError(problem, _LEDGER_REMEDY) from None
+    return f"{ledger.address} gives leases"
+
+
+async def _lease_for_nobody(ledger: PeerConfig) -> None:
+    request = GetLeaseRequest(token_digest=bytes(DIGEST_SIZE), node=bytes(NODE_SIZE))
+    async with open_channel(ledger) as channel:
+        ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(GET_LEASE_METHOD)
+        await ask(request.SerializeToString(), timeout=PATIENCE, metadata=_shown(ledger))
+
+
+def _shown(peer: PeerConfig) -> Metadata:
+    return () if peer.token_file is None else (authorization(read_token(peer.token_file)),)
+
+
 async def _directories(replica: ReplicaConfig) -> bytes:
     async with open_channel(replica) as channel:
         ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(KEY_DIRECTORY_METHOD)
-        token_file = replica.token_file
-        metadata = () if token_file is None else (authorization(read_token(token_file)),)
-        return await ask(b"", timeout=PATIENCE, metadata=metadata)
+        return await ask(b"", timeout=PATIENCE, metadata=_shown(replica))
 
 
 def _failure(replica: ReplicaConfig, reason: Reason) -> CheckFailedError:

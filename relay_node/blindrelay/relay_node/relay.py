@@ -11,6 +11,7 @@ import grpc
 from blindrelay.relay_node.audit_log import AuditLog, Event
 from blindrelay.relay_node.channel import ChannelFactory, open_channel
 from blindrelay.relay_node.config import RelayConfig
+from blindrelay.relay_node.gate import Gate, gate_of
 from blindrelay.relay_node.metrics import relay_metrics
 from blindrelay.relay_node.replica import Replica
 from blindrelay.relay_node.routing import Routing
@@ -20,9 +21,7 @@ from blindrelay.serving import (
     STREAMS_PER_CLIENT,
     Address,
     Admission,
-    Callers,
     Orders,
-    TokenFile,
     listen,
     orders_by_signal,
     serve_until_stopped,
@@ -46,18 +45,19 @@ class Relay:
     ) -> None:
         self._config = config
         self._audit_log = audit_log or AuditLog()
-        self._callers = Callers(
-            TokenFile(config.tokens, on_problem=lambda _: self._audit_log.event(Event.TOKENS_UNREADABLE))
-        )
         self._admission = Admission(config.max_exchanges)
+        self._gate = self._make_gate()
         self._health = Health()
         self._changed = asyncio.Event()
         self._replicas = [
             Replica(replica, open_channel, self._audit_log, self._changed.set, config.max_request_bytes)
             for replica in config.replicas
         ]
-        self._routing = Routing(self._replicas, self._audit_log)
-        self._service = RelayService(config, self._callers, self._admission, self._routing, self._audit_log)
+        self._routing = Routing(self._replicas, self._audit_log, self._gate.room)
+        self._service = RelayService(config, self._gate, self._admission, self._routing, self._audit_log)
+
+    def _make_gate(self) -> Gate:
+        return gate_of(self._config, self._admission, self._audit_log)
 
     async def serve(
         self,
@@ -100,18 +100,21 @@ class Relay:
         await self._health.set(serving=False)
         options = server_options(STREAMS_PER_CLIENT, CLIENT_IDLE_SECONDS, share_port=share_port)
         server = grpc.aio.server(options=options)
-        server.add_generic_rpc_handlers((self._service.handler(), self._health.handler()))
+        services = (self._service.handler(self._fault), *self._gate.services(self._fault))
+        server.add_generic_rpc_handlers((*services, self._health.handler()))
         tasks = [asyncio.create_task(replica.run()) for replica in self._replicas]
         tasks += [
             asyncio.create_task(self._report_health()),
-            asyncio.create_task(self._callers.end_revoked()),
+            asyncio.create_task(self._gate.run()),
         ]
         metrics = relay_metrics(self._replicas, self._admission, self._audit_log)
+        metrics += self._gate.metrics(self._audit_log)
         try:
             async with exposed_metrics(self._config.metrics, metrics):
                 address = self._listen(server, share_port=share_port)
                 tasks.append(asyncio.create_task(self._audit_log.keep_reporting()))
                 yield server, address
+                await self._gate.finish()
         finally:
             for task in tasks:
                 task.cancel()
@@ -140,6 +143,9 @@ class Relay:
             self._changed.clear()
             await self._health.set(self._routing.up)
             await self._changed.wait()
+
+    def _fault(self) -> None:
+        self._audit_log.event(Event.FAULT)
 
     async def _drain(self) -> None:
         self._audit_log.event(Event.DRAINING)

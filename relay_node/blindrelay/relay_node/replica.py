@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -58,6 +58,7 @@ class Replica:
         on_change: Callable[[], None] = lambda: None,
         max_request_bytes: int = MAX_REQUEST_BYTES,
     ) -> None:
+        self.config = config
         self.address = config.address
         self.pinned = config.identities
         """The identities for which it may list keys. Empty means any."""
@@ -94,6 +95,11 @@ class Replica:
     def holds(self, identity: bytes, key_id: bytes) -> bool:
         """Whether this process lists the key, or listed it recently."""
         return (identity, key_id) in self._keys
+
+    @property
+    def keys(self) -> Collection[tuple[bytes, bytes]]:
+        """Identity and key ID of each key that it holds."""
+        return self._keys.keys()
 
     def call(self, envelope: bytes, timeout: float) -> ExchangeCall:
         """Begins an exchange with it. The metadata are the envelope and our token only."""

@@ -8,14 +8,19 @@ from blindrelay.relay_node.audit_log import AuditLog, Event
 from blindrelay.relay_node.directory import encode_listings
 from blindrelay.relay_node.replica import Replica
 from blindrelay.serving import CallRefusedError
+from blindrelay.v1.limits import MAX_DIRECTORIES_SIZE
 from blindrelay.v1.outer_status import OuterStatus
 
 
 class Routing:
     """Finds replicas by key, and their directories. Both wait for a running fetch, for a bounded time."""
 
-    def __init__(self, replicas: Sequence[Replica], audit_log: AuditLog) -> None:
+    def __init__(
+        self, replicas: Sequence[Replica], audit_log: AuditLog, size: int = MAX_DIRECTORIES_SIZE
+    ) -> None:
+        """`size` is the room for directories in a response, in bytes."""
         self._replicas = replicas
+        self._size = size
         self._audit_log = audit_log
         self._left_out = 0
 
@@ -50,7 +55,7 @@ class Routing:
         listings = [replica.listing for replica in self._replicas if replica.listing is not None]
         if not listings:
             raise CallRefusedError(OuterStatus.BRIDGE_UNAVAILABLE)
-        encoded, left_out = encode_listings(listings)
+        encoded, left_out = encode_listings(listings, self._size)
         if left_out > self._left_out:
             self._audit_log.event(Event.DIRECTORIES_LEFT_OUT)
         self._left_out = left_out

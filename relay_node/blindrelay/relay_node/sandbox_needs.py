@@ -6,16 +6,16 @@ import ipaddress
 from collections.abc import Iterator
 from pathlib import Path
 
-from blindrelay.relay_node.config import RelayConfig, ReplicaConfig
+from blindrelay.relay_node.config import RelayConfig
 from blindrelay.serving import Address, Needs
 
 
 def relay_needs(config: RelayConfig, file: Path, workers: int = 1) -> Needs:
     """The needs of a relay, or of its workers' supervisor. `file` is its configuration file."""
-    next_hops = [_next_hop(replica) for replica in config.replicas]
-    token_files = [replica.token_file for replica in config.replicas if replica.token_file is not None]
+    next_hops = [peer.next_hop for peer in config.peers]
+    token_files = [config.tokens, *(peer.token_file for peer in config.peers)]
     return Needs(
-        files=(file, config.tokens, *token_files, *_tls_files(config)),
+        files=(file, *(path for path in token_files if path is not None), *_tls_files(config)),
         bind=(config.listen.port, *(address.port for address in metrics_addresses(config, workers))),
         connect=tuple(address.port for address in next_hops),
         look_up=any(_is_name(address) for address in next_hops),
@@ -30,14 +30,8 @@ def metrics_addresses(config: RelayConfig, workers: int) -> tuple[Address, ...]:
     return tuple(Address(config.metrics.host, config.metrics.port + number) for number in range(workers))
 
 
-def _next_hop(replica: ReplicaConfig) -> Address:
-    """The address to connect to: the bridge, or the HTTP proxy on the way to it."""
-    return replica.address if replica.proxy is None else Address(replica.proxy.host, replica.proxy.port)
-
-
 def _tls_files(config: RelayConfig) -> Iterator[Path]:
-    of_replicas = (replica.tls for replica in config.replicas)
-    for tls in (config.tls, *of_replicas):
+    for tls in (config.tls, *(peer.tls for peer in config.peers)):
         if tls is not None:
             yield from tls.files
 

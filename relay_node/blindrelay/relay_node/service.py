@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import grpc
 
-from blindrelay.relay_node.audit_log import AuditLog, Event
+from blindrelay.relay_node.audit_log import AuditLog
 from blindrelay.relay_node.config import RelayConfig
 from blindrelay.relay_node.forwarding import Tally, forward
+from blindrelay.relay_node.gate import Gate
+from blindrelay.relay_node.outcomes import outcome_told
 from blindrelay.relay_node.replica import Replica
 from blindrelay.relay_node.routing import Routing
 from blindrelay.relay_node.sharing import Sharing
 from blindrelay.relay_node.statuses import replica_changed
 from blindrelay.serving import (
     Admission,
-    Callers,
     CallRefusedError,
     Context,
     Share,
@@ -28,73 +31,66 @@ from blindrelay.v1.outer_status import OuterStatus
 
 
 class RelayService:
-    """Handles the two methods. Every call needs a token of the file."""
+    """Handles the two methods. The gate decides who may call."""
 
     def __init__(
         self,
         config: RelayConfig,
-        callers: Callers,
+        gate: Gate,
         admission: Admission,
         routing: Routing,
         audit_log: AuditLog,
     ) -> None:
-        self._callers = callers
+        self._gate = gate
         self._admission = admission
         self._routing = routing
         self._audit_log = audit_log
         self._sharing = Sharing(config)
         self._unread_seconds = config.unread_seconds
 
-    def handler(self) -> grpc.GenericRpcHandler:
+    def handler(self, on_fault: Callable[[], None]) -> grpc.GenericRpcHandler:
         """The service, for a gRPC server."""
-
-        def fault() -> None:
-            self._audit_log.event(Event.FAULT)
-
         return grpc.method_handlers_generic_handler(
             SERVICE,
             {
                 # Without serializers, messages pass as the same bytes. Both methods are streaming here, so
                 # that every message is read and written while the call is counted.
-                EXCHANGE: grpc.stream_stream_rpc_method_handler(guarded(self._exchange, fault)),
-                KEY_DIRECTORY: grpc.stream_stream_rpc_method_handler(guarded(self._directories, fault)),
+                EXCHANGE: grpc.stream_stream_rpc_method_handler(guarded(self._exchange, on_fault)),
+                KEY_DIRECTORY: grpc.stream_stream_rpc_method_handler(guarded(self._directories, on_fault)),
             },
         )
 
     async def _exchange(self, _: object, context: Context) -> None:
-        tally, outcome = Tally(), "cancelled"
-        try:
-            await self._forward(context, tally)
-            outcome = "ok"
-        except CallRefusedError as refusal:
-            outcome = refusal.status.details
-            raise
-        except grpc.aio.BaseError:
-            raise  # An operation on the client's call failed: the client is gone.
-        except Exception:
-            outcome = OuterStatus.INTERNAL.details
-            raise
-        finally:
+        tally = Tally()
+
+        def ended(outcome: str) -> None:
             self._audit_log.exchange(outcome, tally.request_bytes, tally.response_bytes)
 
+        with outcome_told(ended):
+            await self._forward(context, tally)
+
     async def _forward(self, context: Context, tally: Tally) -> None:
-        with self._callers.admitted(context.invocation_metadata()) as token:
+        with self._gate.exchange(context) as entrant:
             try:
                 encoded, envelope = envelope_from_metadata(context.invocation_metadata())
             except EnvelopeError:
                 raise CallRefusedError(OuterStatus.MALFORMED) from None
-            with self._admission.admit(), self._sharing.exchange(token, context):
+            with self._admission.admit(), self._sharing.exchange(entrant.holder, context):
                 # Before any refusal: proxies may lose the status of a call that is still being sent.
                 # In a list, so that forward() can take it and no frame here keeps it.
                 first = [await first_message(context, RECORD_SECONDS)]
                 replica = await self._routing.find(envelope.identity, envelope.key_id)
-                del envelope  # there may be thousands of streams, each open for hours
-                with self._sharing.forwarded(replica.pinned), replica.requests.share_of(token) as share:
-                    status = await self._carry(context, replica, encoded, first, share, tally)
-        if status is not None:
-            if replica_changed(status):
-                replica.doubt()
-            raise CallRefusedError(status)
+                async with entrant.starting(encoded, envelope, tally):
+                    del envelope  # there may be thousands of streams, each open for hours
+                    with (
+                        self._sharing.forwarded(replica.pinned),
+                        replica.requests.share_of(entrant.holder) as share,
+                    ):
+                        status = await self._carry(context, replica, encoded, first, share, tally)
+                    if status is not None:
+                        if replica_changed(status):
+                            replica.doubt()
+                        raise CallRefusedError(status)
 
     async def _carry(
         self,
@@ -111,11 +107,11 @@ class RelayService:
         return await forward(first.pop(), context, call, share, self._unread_seconds, tally)
 
     async def _directories(self, _: object, context: Context) -> None:
-        with (
-            self._callers.admitted(context.invocation_metadata()) as token,
-            self._sharing.fetch(token, context),
-        ):
-            await first_message(context)
-            if self._admission.draining:
-                raise CallRefusedError(OuterStatus.DRAINING)
-            await write_in_time(context, await self._routing.directories(), self._unread_seconds)
+        async with self._gate.fetch(context) as (holder, lease):
+            with self._sharing.fetch(holder, context):
+                await first_message(context)
+                if self._admission.draining:
+                    raise CallRefusedError(OuterStatus.DRAINING)
+                # Encoded messages of one kind may be joined: the lease is one more field.
+                response = await self._routing.directories() + lease
+                await write_in_time(context, response, self._unread_seconds)

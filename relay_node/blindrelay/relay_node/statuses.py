@@ -20,6 +20,18 @@ _REPLICA_CHANGED: Final = frozenset(
 )
 
 
+_OF_RELAYS: Final = frozenset(
+    {
+        OuterStatus.LEASE_UNKNOWN,
+        OuterStatus.NOT_IN_SCOPE,
+        OuterStatus.LIMIT_UNITS,
+        OuterStatus.LIMIT_EXCHANGES,
+    }
+    | {OuterStatus.LIMIT_BYTES, OuterStatus.LIMIT_CONCURRENT, OuterStatus.LIMIT_RATE}
+)
+"""About a client's account, which a bridge knows nothing of."""
+
+
 def status_for_client(code: grpc.StatusCode, details: str | None) -> OuterStatus | None:
     """The bridge's status if it is exactly one of the list, else the nearest one. None for OK."""
     if code is grpc.StatusCode.OK:
@@ -28,6 +40,8 @@ def status_for_client(code: grpc.StatusCode, details: str | None) -> OuterStatus
     if status is OuterStatus.UNAUTHENTICATED:
         # The bridge does not know the relay's token. The client's token is valid.
         return OuterStatus.BRIDGE_UNAVAILABLE
+    if status in _OF_RELAYS:
+        return OuterStatus.INTERNAL
     return status or _BY_CODE.get(code, OuterStatus.INTERNAL)
 
 

@@ -1,15 +1,15 @@
-"""Running calls by their access token. Revoking a token ends its calls."""
+"""Running calls by their access token or lease. Revoking that ends them."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 from blindrelay.serving.errors import CallRefusedError
-from blindrelay.serving.tokens import TokenFile
+from blindrelay.serving.tokens import CallMetadata, TokenFile
 from blindrelay.v1.outer_status import OuterStatus
 
 LOOK_SECONDS: Final = 1.0
@@ -25,7 +25,7 @@ class Callers:
 
     def __init__(self, tokens: TokenFile) -> None:
         self._tokens = tokens
-        self._calls: defaultdict[bytes, set[_Call]] = defaultdict(set)
+        self._calls = RunningCalls()
 
     @property
     def count(self) -> int:
@@ -33,7 +33,7 @@ class Callers:
         return self._tokens.count
 
     @contextmanager
-    def admitted(self, metadata: Iterable[tuple[str, str | bytes]] | None) -> Iterator[bytes]:
+    def admitted(self, metadata: CallMetadata) -> Iterator[bytes]:
         """Admits one call while the block runs, and yields its token's name (TokenFile.holder).
 
         Raises CallRefusedError: UNAUTHENTICATED, at once or when the token is revoked.
@@ -41,23 +41,45 @@ class Callers:
         holder = self._tokens.holder(metadata)
         if holder is None:
             raise CallRefusedError(OuterStatus.UNAUTHENTICATED)
-        call = _Call()
-        self._calls[holder].add(call)
-        try:
-            with call:
-                yield holder
-        finally:
-            self._calls[holder].discard(call)
-            if not self._calls[holder]:
-                del self._calls[holder]
+        with self._calls.running(holder):
+            yield holder
 
     async def end_revoked(self) -> None:
         """Until cancelled, ends the calls of revoked tokens about a second after each change."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            for holder in self._tokens.revoked(self._calls):
-                for call in self._calls[holder]:
-                    call.end()
+            self._calls.end(self._tokens.revoked(self._calls.holders))
+
+
+class RunningCalls:
+    """Running calls by what they were admitted with, a token or a lease, which may be revoked."""
+
+    def __init__(self) -> None:
+        self._calls: defaultdict[Hashable, set[_Call]] = defaultdict(set)
+
+    @property
+    def holders(self) -> Collection[Any]:
+        """What the running calls were admitted with."""
+        return self._calls.keys()
+
+    @contextmanager
+    def running(self, holder: Hashable) -> Iterator[None]:
+        """Counts one call while the block runs. Raises CallRefusedError, UNAUTHENTICATED, after end()."""
+        call = _Call()
+        self._calls[holder].add(call)
+        try:
+            with call:
+                yield
+        finally:
+            self._calls[holder].discard(call)
+            if not self._calls[holder]:
+                del self._calls[holder]
+
+    def end(self, holders: Iterable[Hashable]) -> None:
+        """Ends all their calls."""
+        for holder in holders:
+            for call in self._calls.get(holder, ()):
+                call.end()
 
 
 class _Call:

@@ -1,4 +1,4 @@
-"""The commands that relay and bridge share: `serve`, `doctor`, `token issue | revoke | list`."""
+"""The commands that our servers share: `serve`, `doctor`, and for relay and bridge `token`."""
 
 from __future__ import annotations
 
@@ -37,19 +37,26 @@ class CommandParser(HonestParser):
 
 
 def command_parser(
-    name: str, description: str, serve: Serve, examine: Examine | None = None
+    name: str,
+    description: str,
+    serve: Serve,
+    examine: Examine | None = None,
+    *,
+    token_files: bool = True,
 ) -> tuple[CommandParser, Commands]:
     """A parser with the shared commands, and its subparsers, to which a program can add commands.
 
     `serve(arguments, announce)` serves with `arguments.config` until the process is told to stop. It calls
     `announce(sentence, listening=…, **more)` once, when it listens. `examine(file)` returns the findings of
-    `doctor`. Without it the program has no `doctor` command.
+    `doctor`. Without it the program has no `doctor` command. With `token_files` it has
+    `token issue | revoke | list`, for a file of tokens.
     """
     parser = CommandParser(prog=name, description=description)
     parser.add_argument("--version", action="version", version=f"{name} {version('blindrelay')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_serve(commands, serve)
-    _add_token(commands)
+    add_serving(commands, "serve", "serve until SIGTERM or SIGINT", serve)
+    if token_files:
+        _add_token(commands)
     if examine is not None:
         _add_doctor(commands, examine)
     return parser, commands
@@ -85,8 +92,9 @@ def _complain(parser: CommandParser, message: str, code: int) -> int:
     return code
 
 
-def _add_serve(commands: Commands, serve: Serve) -> None:
-    command = commands.add_parser("serve", help="serve until SIGTERM or SIGINT")
+def add_serving(commands: Commands, name: str, purpose: str, serve: Serve) -> None:
+    """Adds a command that serves with a configuration and announces itself (see command_parser)."""
+    command = commands.add_parser(name, help=purpose)
     command.add_argument("--config", required=True, type=Path, metavar="FILE", help="TOML configuration")
     command.add_argument("--json", action="store_true", help="announce the address as one JSON line")
 

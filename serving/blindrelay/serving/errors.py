@@ -31,8 +31,13 @@ class ConfigError(ServingError):
 
 
 class CallRefusedError(ServingError):
-    """Raised by a handler to end its call with an outer status (spec/protocol.md, section 12)."""
+    """Raised by a handler to end its call with an outer status (spec/protocol.md, section 12).
 
-    def __init__(self, status: OuterStatus) -> None:
+    Attributes:
+        retry_after: seconds until another attempt may succeed; 0 if nobody knows.
+    """
+
+    def __init__(self, status: OuterStatus, retry_after: int = 0) -> None:
         super().__init__(status.details)
         self.status = status
+        self.retry_after = retry_after

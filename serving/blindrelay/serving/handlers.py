@@ -11,6 +11,7 @@ import grpc
 
 from blindrelay.serving.errors import CallRefusedError
 from blindrelay.serving.options import MAX_METADATA_SIZE
+from blindrelay.v1.grpc_profile import RETRY_AFTER_KEY
 from blindrelay.v1.limits import FIRST_MESSAGE_SECONDS
 from blindrelay.v1.outer_status import OuterStatus
 
@@ -27,18 +28,20 @@ Handler = Callable[[Any, Context], Awaitable[T]]
 def guarded(handler: Handler[T], on_fault: Callable[[], None] = lambda: None) -> Handler[T]:
     """The handler, with its exceptions converted to outer statuses (spec/protocol.md, section 12).
 
-    CallRefusedError ends the call with the status it names. gRPC would send the class and text of any other
-    exception to the peer. So it becomes INTERNAL with its constant message, and `on_fault` is called without
-    the exception. Metadata over MAX_METADATA_SIZE is refused as MALFORMED. Cancellation passes.
+    CallRefusedError ends the call with its status, and its hint when to try again. gRPC would send the class
+    and text of any other exception to the peer. So it becomes INTERNAL with its constant message, and
+    `on_fault` is called without the exception. Metadata over MAX_METADATA_SIZE is refused as MALFORMED.
+    Cancellation passes.
     """
 
     @functools.wraps(handler)
     async def run(request: Any, context: Context) -> T:
+        retry_after = 0
         try:
             _check_metadata(context)
             return await handler(request, context)
         except CallRefusedError as refusal:
-            status = refusal.status
+            status, retry_after = refusal.status, refusal.retry_after
         except (grpc.aio.InternalError, grpc.aio.UsageError):
             # An operation on the call failed: the peer is gone, which is not an internal error.
             status = OuterStatus.INTERNAL
@@ -48,14 +51,15 @@ def guarded(handler: Handler[T], on_fault: Callable[[], None] = lambda: None) ->
         except Exception:
             on_fault()
             status = OuterStatus.INTERNAL
-        return await _end(context, status)
+        return await _end(context, status, retry_after)
 
     return run
 
 
-async def _end(context: Context, status: OuterStatus) -> NoReturn:
+async def _end(context: Context, status: OuterStatus, retry_after: int) -> NoReturn:
+    hint = ((RETRY_AFTER_KEY, str(retry_after)),) if retry_after else ()
     try:
-        await context.abort(status.code, status.details)
+        await context.abort(status.code, status.details, trailing_metadata=hint)
     except grpc.aio.InternalError:
         # gRPC accepts no status while the peer has a message to read.
         raise asyncio.CancelledError from None

@@ -25,6 +25,12 @@ from blindrelay.v1.grpc_profile import AUTHORIZATION_KEY
 MAX_TOKENS: Final = 100_000
 """Lines of a token file: about 12 MB, and far more than one relay process serves."""
 
+DIGEST_SIZE: Final = 32
+"""Bytes by which a token is known: its SHA-256."""
+
+CallMetadata = Iterable[tuple[str, str | bytes]] | None
+"""What gRPC gives a handler of its call's metadata."""
+
 _TOKEN: Final = re.compile(r"brt_[A-Za-z0-9_-]{43}")
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
@@ -52,9 +58,15 @@ def issue_token(path: Path, name: str, now: datetime) -> str:
             raise ConfigError(
                 f'{path}: a token named "{name}" exists already: revoke it first or choose another name'
             )
-        token = "brt_" + secrets.token_urlsafe(32)
-        _write(path, (*entries, TokenEntry(name, _digest(token).hex(), now.isoformat(timespec="seconds"))))
+        token, digest = new_token()
+        _write(path, (*entries, TokenEntry(name, digest.hex(), now.isoformat(timespec="seconds"))))
     return token
+
+
+def new_token() -> tuple[str, bytes]:
+    """A new token and its SHA-256 (32 bytes)."""
+    token = "brt_" + secrets.token_urlsafe(32)
+    return token, token_digest(token)
 
 
 def revoke_token(path: Path, name: str) -> None:
@@ -80,6 +92,21 @@ def read_token(path: Path) -> str:
     return token
 
 
+def bearer(metadata: CallMetadata) -> str | None:
+    """The token in a call's metadata, of any form, or None unless there is exactly one."""
+    shown = [value for key, value in metadata or () if key == AUTHORIZATION_KEY]
+    if len(shown) != 1 or not isinstance(shown[0], str):
+        return None
+    scheme, _, token = shown[0].partition(" ")
+    return token if scheme == "Bearer" else None
+
+
+def shown_digest(metadata: CallMetadata) -> bytes | None:
+    """The SHA-256 of the access token in a call's metadata, or None unless there is exactly one."""
+    token = bearer(metadata)
+    return None if token is None or not _TOKEN.fullmatch(token) else token_digest(token)
+
+
 class TokenFile:
     """The tokens that a running server accepts: those that are in the file now.
 
@@ -87,11 +114,19 @@ class TokenFile:
     once for each version of the file.
     """
 
-    def __init__(self, path: Path, on_problem: Callable[[ConfigError], None] = lambda _: None) -> None:
-        """Reads the file. Raises ConfigError if it is missing, unreadable or invalid."""
+    def __init__(
+        self,
+        path: Path,
+        on_problem: Callable[[ConfigError], None] = lambda _: None,
+        blind: bytes | None = None,
+    ) -> None:
+        """Reads the file. Raises ConfigError if it is missing, unreadable or invalid.
+
+        `blind` (32 bytes) keeps the tokens' names the same in a later process; None draws it.
+        """
         self._path = path
         self._on_problem = on_problem
-        self._blind = secrets.token_bytes(32)
+        self._blind = secrets.token_bytes(32) if blind is None else blind
         self._file = Followed(lambda: version(path), self._load, look=self._now_accepted)
         self._accepted: frozenset[bytes] | None = self._file.first
         """None while the file cannot be read."""
@@ -101,20 +136,17 @@ class TokenFile:
         """How many tokens are accepted."""
         return len(self._accepted or ())
 
-    def holder(self, metadata: Iterable[tuple[str, str | bytes]] | None) -> bytes | None:
+    def holder(self, metadata: CallMetadata) -> bytes | None:
         """A name for the token in a call's metadata, or None unless that is exactly one token of the file.
 
         The name is a keyed hash of 32 bytes, which means nothing outside this process. The time does not
         depend on which tokens exist, since callers do not know the hash's key.
         """
         accepted = self._now_accepted() or frozenset()
-        shown = [value for key, value in metadata or () if key == AUTHORIZATION_KEY]
-        if len(shown) != 1 or not isinstance(shown[0], str):
+        digest = shown_digest(metadata)
+        if digest is None:
             return None
-        scheme, _, token = shown[0].partition(" ")
-        if scheme != "Bearer" or not _TOKEN.fullmatch(token):
-            return None
-        holder = self._blinded(_digest(token))
+        holder = self._blinded(digest)
         return holder if holder in accepted else None
 
     def revoked(self, holders: Iterable[bytes]) -> set[bytes]:
@@ -140,7 +172,8 @@ class TokenFile:
         return hashlib.blake2b(digest, key=self._blind, digest_size=32).digest()
 
 
-def _digest(token: str) -> bytes:
+def token_digest(token: str) -> bytes:
+    """By what a token is known: its SHA-256, 32 bytes."""
     return hashlib.sha256(token.encode("ascii")).digest()
 
 

@@ -71,6 +71,9 @@ def _add_up(commands: Commands) -> None:
     up.add_argument(
         "--json", action="store_true", help="print one JSON line: relay, provider, identity, pids"
     )
+    up.add_argument(
+        "--ledger", action="store_true", help="with accounts, limits and bills: a ledger, and a page for it"
+    )
     up.set_defaults(run=_up)
 
 
@@ -199,7 +202,7 @@ def _trace(given: argparse.Namespace) -> None:
 
 def _up(given: argparse.Namespace) -> None:
     kind = given.provider or talking_provider()
-    with Testbed(kind, replicas=given.replicas) as bed, suppress(KeyboardInterrupt):
+    with Testbed(kind, replicas=given.replicas, ledger=given.ledger) as bed, suppress(KeyboardInterrupt):
         print(json.dumps(_described(bed)) if given.json else _for_people(bed), flush=True)
         _stay(bed)
 
@@ -212,6 +215,7 @@ def _described(bed: Testbed) -> dict[str, object]:
         "provider_kind": bed.provider_kind,
         "identity": bed.identity,
         "pids": bed.pids,
+        **({} if bed.ledger is None else {"ledger": bed.ledger.described, "commands": bed.commands}),
     }
 
 
@@ -226,9 +230,24 @@ def _for_people(bed: Testbed) -> str:
         "",
         f"    export BLINDRELAY_CONNECTION='{bed.relay}'",
         "",
+        *_ledger_for_people(bed),
         "  Ctrl-C stops it.",
     ]
     return "\n".join(lines)
+
+
+def _ledger_for_people(bed: Testbed) -> list[str]:
+    if bed.ledger is None:
+        return []
+    config = bed.ledger.config
+    return [
+        f"  The ledger's page is {bed.ledger.described['page']}",
+        "",
+        f"    blindrelay-ledger page link --config {config}",
+        f"    blindrelay-ledger statement testbed --config {config}",
+        "    blindrelay bill verify",
+        "",
+    ]
 
 
 def _stay(bed: Testbed) -> NoReturn:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from blindrelay.testing.configuration import MappedProvider, Option
+from blindrelay.testing.configuration import MappedProvider, Models, Option, Tables
 from blindrelay.testing.configuration import write_bridge_config as write_plain_config
 
 _SCRIPT: Final = "script.toml"
@@ -31,12 +31,18 @@ def official_providers(
 
 
 def write_bridge_config(
-    path: Path, listen: str, providers: Sequence[MappedProvider], options: Mapping[str, Option]
+    path: Path,
+    listen: str,
+    providers: Sequence[MappedProvider],
+    options: Mapping[str, Option],
+    tables: Tables | None = None,
+    models: Models | None = None,
 ) -> None:
     """Writes bridge.toml, in which bodies for local providers may have the field "scripted"."""
     path.with_name(_SCRIPT).write_text(_SCRIPT_FIELDS)
     path.with_name(_LOCAL_SCRIPT).write_text(f'extends = "self_hosted"\n{_SCRIPT_FIELDS}')
-    write_plain_config(path, listen, [_with_script(provider) for provider in providers], options)
+    scripted = [_with_script(provider) for provider in providers]
+    write_plain_config(path, listen, scripted, options, tables, models)
 
 
 def _with_script(provider: MappedProvider) -> MappedProvider:

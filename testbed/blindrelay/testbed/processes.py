@@ -38,6 +38,9 @@ class PartProcess:
 
     `arguments` is called for each start, so that a restart can ask for the port that the first one was given.
     `launcher` is a command that runs another one in its own place.
+
+    Attributes:
+        announcement: what it printed when it listened.
     """
 
     def __init__(
@@ -73,6 +76,11 @@ class PartProcess:
     def listening(self) -> str:
         """HOST:PORT, as the part announced it."""
         return self.announcement["listening"]
+
+    @property
+    def command(self) -> list[str]:
+        """The command line that runs it again, where it listened and with its data, after it has ended."""
+        return [*self._launcher, sys.executable, "-m", self._module, *self._arguments()]
 
     @property
     def is_running(self) -> bool:

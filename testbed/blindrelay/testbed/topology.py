@@ -13,11 +13,12 @@ from typing import ClassVar, Final, Self
 
 from blindrelay.testbed.configuration import official_providers, write_bridge_config
 from blindrelay.testbed.errors import PartNotReadyError, TestbedError
+from blindrelay.testbed.ledger import Ledger
 from blindrelay.testbed.processes import KEPT_LINES, PartProcess
 from blindrelay.testbed.providers import LLAMA_KINDS, ProviderKind, provider_process
 from blindrelay.testbed.tap import Forwarded, TapReader
 from blindrelay.testbed.unprivileged import launcher
-from blindrelay.testing.configuration import MappedProvider, Option, write_relay_config
+from blindrelay.testing.configuration import MappedProvider, Models, Option, write_relay_config
 
 READY_SECONDS: Final = 20.0
 """How long relay and bridges may take to find each other."""
@@ -49,7 +50,7 @@ class RelayStart:
 class Testbed:
     """Provider, bridges and relay, started on entering the block and stopped on leaving it.
 
-    The parts are named "provider", "relay", and "bridge", or "bridge-1", "bridge-2", … if there are several.
+    The parts are named "provider", "ledger", "relay" and "bridge", or "bridge-1", "bridge-2", … of several.
     Official addresses (https://api.openai.com, https://api.anthropic.com) are answered by the local provider.
 
     Args:
@@ -59,10 +60,12 @@ class Testbed:
         tap: how many first bytes of each forwarded message are kept; 0 is a relay without a tap.
         relay_options, bridge_options: more top-level keys of relay.toml and bridge.toml.
         providers: the bridges' [[provider]] entries, if not the official ones.
+        models: what the bridges serve at one address, by public name.
         account: whose the access token is.
         kept_lines: how many lines of what each part writes to stderr are kept.
         relay_start: how the relay is started; not together with a tap.
         shared_cache: whether llama.cpp reuses the prompts of one client for all others.
+        ledger: whether the bridges charge, and the relay asks a ledger, where `account` has units.
 
     Raises:
         TestbedError: a part does not start.
@@ -79,16 +82,19 @@ class Testbed:
         relay_options: Mapping[str, Option] | None = None,
         bridge_options: Mapping[str, Option] | None = None,
         providers: Sequence[MappedProvider] | None = None,
+        models: Models | None = None,
         account: str = "testbed",
         kept_lines: int = KEPT_LINES,
         relay_start: RelayStart | None = None,
         shared_cache: bool = False,
+        ledger: bool = False,
     ) -> None:
         self.provider_kind: ProviderKind = provider
         self._tap = tap
         self._relay_options = {"drain_seconds": DRAIN_SECONDS, **(relay_options or {})}
         self._bridge_options = {"drain_seconds": DRAIN_SECONDS, **(bridge_options or {})}
         self._providers = providers
+        self._models = models
         self._account = account
         self._kept_lines = kept_lines
         self._relay_start = relay_start or RelayStart()
@@ -96,6 +102,7 @@ class Testbed:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         names = ["bridge"] if replicas == 1 else [f"bridge-{number}" for number in range(1, replicas + 1)]
         self._bridges = {name: self._bridge(name) for name in names}
+        self.ledger = self._new_ledger() if ledger else None
         self._relay = self._relay_process()
         self._provider = provider_process(provider, lambda: self.folder, shared_cache=shared_cache)
         self._token = ""
@@ -111,7 +118,8 @@ class Testbed:
     def parts(self) -> dict[str, PartProcess]:
         """The processes by name, in the order of their start."""
         provider = {} if self._provider is None else {"provider": self._provider}
-        return {**provider, **self._bridges, "relay": self._relay}
+        ledger = {} if self.ledger is None else {"ledger": self.ledger.part}
+        return {**provider, **self._bridges, **ledger, "relay": self._relay}
 
     @property
     def pids(self) -> dict[str, int]:
@@ -160,17 +168,23 @@ class Testbed:
 
     def up(self) -> None:
         """Starts everything and waits until exchanges can succeed."""
-        from blindrelay.serving import issue_token
-
         self._folder = tempfile.TemporaryDirectory(prefix="blindrelay-testbed-")
-        self._token = issue_token(self.folder / "tokens", self._account, datetime.now(UTC))
+        if self.ledger is not None:
+            self.ledger.issue_relay_token()
         try:
             for part in self.parts.values():
+                if part is self._relay:
+                    self._token = self._issued_token()
                 part.start()
             self.wait_until_ready()
         except BaseException:
             self.down()
             raise
+
+    @property
+    def commands(self) -> dict[str, list[str]]:
+        """The command lines by part that start it again, at the same address and with the same data."""
+        return {name: part.command for name, part in self.parts.items() if name != "provider"}
 
     def down(self) -> None:
         """Stops everything, the relay first, and removes the folder."""
@@ -225,11 +239,26 @@ class Testbed:
             config = self.folder / f"{name}.toml"
             listen = part.announcement.get("listening", _ANY_PORT)
             providers = self._providers or self._mapped()
-            write_bridge_config(config, listen, providers, self._bridge_options)
+            billing = None if self.ledger is None else self.ledger.billing(name)
+            write_bridge_config(config, listen, providers, self._bridge_options, billing, self._models)
             return ["serve", "--config", str(config), "--json"]
 
         part = PartProcess(name, "blindrelay.provider_bridge", arguments, kept_lines=self._kept_lines)
         return part
+
+    def _new_ledger(self) -> Ledger:
+        bridges = self._bridges.values()
+        return Ledger(
+            lambda: self.folder, lambda: [each.listening for each in bridges], lambda: self.identity
+        )
+
+    def _issued_token(self) -> str:
+        """A token for the relay, from its ledger if it has one, which must be up."""
+        from blindrelay.serving import issue_token
+
+        if self.ledger is None:
+            return issue_token(self.folder / "tokens", self._account, datetime.now(UTC))
+        return self.ledger.open_account(self._account)
 
     def _mapped(self) -> tuple[MappedProvider, ...]:
         kind, provider = self.provider_kind, self._provider
@@ -247,7 +276,8 @@ class Testbed:
             config = self.folder / "relay.toml"
             listen = part.announcement.get("listening", _ANY_PORT)
             replicas = [bridge.listening for bridge in self._bridges.values()]
-            write_relay_config(config, listen, replicas, self._relay_options, self.identity)
+            ledger = None if self.ledger is None else self.ledger.relay_options()
+            write_relay_config(config, listen, replicas, self._relay_options, self.identity, ledger)
             tap = [str(self.folder / _TAP_FILE), str(self._tap)] if self._tap else start.arguments
             return [*tap, "serve", "--config", str(config), "--json"]
 

@@ -7,10 +7,26 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 MODEL: Final = "scripted"
 _CREATED: Final = 1_700_000_000
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens that a provider counts: read and written. The scripted provider takes words for tokens."""
+
+    read: int = 1
+    written: int = 1
+
+    @property
+    def total(self) -> int:
+        return self.read + self.written
+
+
+ONE_WORD: Final = Usage()
 
 
 class Dialect(ABC):
@@ -20,11 +36,11 @@ class Dialect(ABC):
     """How the paths of its requests end."""
 
     @abstractmethod
-    def whole(self, text: str) -> dict[str, Any]:
+    def whole(self, text: str, usage: Usage = ONE_WORD) -> dict[str, Any]:
         """The body of a response that is not streamed."""
 
     @abstractmethod
-    def opening(self) -> bytes:
+    def opening(self, usage: Usage = ONE_WORD) -> bytes:
         """The events before the text."""
 
     @abstractmethod
@@ -32,8 +48,12 @@ class Dialect(ABC):
         """The event with a piece of the text."""
 
     @abstractmethod
-    def closing(self, text: str) -> bytes:
-        """The events after the text. `text` is all of it."""
+    def closing(self, text: str, usage: Usage | None = ONE_WORD) -> bytes:
+        """The events after the text. `text` is all of it; without `usage`, they do not tell it."""
+
+    def reports_usage(self, body: dict[str, Any]) -> bool:
+        """Whether a stream tells its usage."""
+        return True
 
     def error(self, message: str, status: int) -> dict[str, Any]:
         """The body of an error."""
@@ -47,22 +67,37 @@ class Dialect(ABC):
 class ChatCompletions(Dialect):
     suffix = "/chat/completions"
 
-    def whole(self, text: str) -> dict[str, Any]:
+    def whole(self, text: str, usage: Usage = ONE_WORD) -> dict[str, Any]:
         message = {"role": "assistant", "content": text}
         return {
             **self._shared("chat.completion"),
             "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
-            "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+            "usage": self._usage(usage),
         }
 
-    def opening(self) -> bytes:
+    def opening(self, usage: Usage = ONE_WORD) -> bytes:
         return self._chunk({"role": "assistant", "content": ""})
 
     def piece(self, text: str) -> bytes:
         return self._chunk({"content": text})
 
-    def closing(self, text: str) -> bytes:
-        return self._chunk({}, finish_reason="stop") + b"data: [DONE]\n\n"
+    def closing(self, text: str, usage: Usage | None = None) -> bytes:
+        told = b""
+        if usage is not None:
+            shared = self._shared("chat.completion.chunk")
+            told = _event({**shared, "choices": [], "usage": self._usage(usage)})
+        return self._chunk({}, finish_reason="stop") + told + b"data: [DONE]\n\n"
+
+    def reports_usage(self, body: dict[str, Any]) -> bool:
+        options = body.get("stream_options")
+        return isinstance(options, dict) and options.get("include_usage") is True
+
+    def _usage(self, usage: Usage) -> dict[str, int]:
+        return {
+            "prompt_tokens": usage.read,
+            "completion_tokens": usage.written,
+            "total_tokens": usage.total,
+        }
 
     def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
@@ -75,14 +110,14 @@ class ChatCompletions(Dialect):
 class Responses(Dialect):
     suffix = "/responses"
 
-    def whole(self, text: str) -> dict[str, Any]:
-        return self._response("completed", [self._message("completed", [self._part(text)])])
+    def whole(self, text: str, usage: Usage = ONE_WORD) -> dict[str, Any]:
+        return self._response("completed", [self._message("completed", [self._part(text)])], usage)
 
-    def opening(self) -> bytes:
+    def opening(self, usage: Usage = ONE_WORD) -> bytes:
         item = {"output_index": 0, "item": self._message("in_progress", [])}
         part = {"item_id": "msg_scripted", "output_index": 0, "content_index": 0, "part": self._part("")}
         return _named_events(
-            ("response.created", {"response": self._response("in_progress", [])}),
+            ("response.created", {"response": self._response("in_progress", [], None)}),
             ("response.output_item.added", item),
             ("response.content_part.added", part),
         )
@@ -91,27 +126,27 @@ class Responses(Dialect):
         place = {"item_id": "msg_scripted", "output_index": 0, "content_index": 0, "logprobs": []}
         return _named_events(("response.output_text.delta", {**place, "delta": text}))
 
-    def closing(self, text: str) -> bytes:
+    def closing(self, text: str, usage: Usage | None = ONE_WORD) -> bytes:
         place = {"item_id": "msg_scripted", "output_index": 0, "content_index": 0}
         message = self._message("completed", [self._part(text)])
         return _named_events(
             ("response.output_text.done", {**place, "text": text, "logprobs": []}),
             ("response.content_part.done", {**place, "part": self._part(text)}),
             ("response.output_item.done", {"output_index": 0, "item": message}),
-            ("response.completed", {"response": self._response("completed", [message])}),
+            ("response.completed", {"response": self._response("completed", [message], usage)}),
         )
 
-    def _response(self, status: str, output: list[dict[str, Any]]) -> dict[str, Any]:
-        usage = {
-            "input_tokens": 1,
+    def _response(self, status: str, output: list[dict[str, Any]], usage: Usage | None) -> dict[str, Any]:
+        counted = usage and {
+            "input_tokens": usage.read,
             "input_tokens_details": {"cached_tokens": 0},
-            "output_tokens": 1,
+            "output_tokens": usage.written,
             "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": 2,
+            "total_tokens": usage.total,
         }
         shared = {"id": "resp_scripted", "object": "response", "created_at": _CREATED, "model": MODEL}
         tools = {"parallel_tool_calls": False, "tool_choice": "auto", "tools": []}
-        return {**shared, **tools, "status": status, "output": output, "usage": usage}
+        return {**shared, **tools, "status": status, "output": output, "usage": counted}
 
     def _message(self, status: str, content: list[dict[str, Any]]) -> dict[str, Any]:
         shared = {"id": "msg_scripted", "type": "message", "role": "assistant"}
@@ -124,12 +159,12 @@ class Responses(Dialect):
 class Messages(Dialect):
     suffix = "/messages"
 
-    def whole(self, text: str) -> dict[str, Any]:
-        return self._message([{"type": "text", "text": text}], "end_turn")
+    def whole(self, text: str, usage: Usage = ONE_WORD) -> dict[str, Any]:
+        return self._message([{"type": "text", "text": text}], "end_turn", usage)
 
-    def opening(self) -> bytes:
+    def opening(self, usage: Usage = ONE_WORD) -> bytes:
         return _named_events(
-            ("message_start", {"message": self._message([], None)}),
+            ("message_start", {"message": self._message([], None, Usage(usage.read))}),
             ("content_block_start", {"index": 0, "content_block": {"type": "text", "text": ""}}),
         )
 
@@ -137,26 +172,28 @@ class Messages(Dialect):
         delta = {"type": "text_delta", "text": text}
         return _named_events(("content_block_delta", {"index": 0, "delta": delta}))
 
-    def closing(self, text: str) -> bytes:
+    def closing(self, text: str, usage: Usage | None = ONE_WORD) -> bytes:
+        written = 0 if usage is None else usage.written
         delta = {"stop_reason": "end_turn", "stop_sequence": None}
         return _named_events(
             ("content_block_stop", {"index": 0}),
-            ("message_delta", {"delta": delta, "usage": {"output_tokens": 1}}),
+            ("message_delta", {"delta": delta, "usage": {"output_tokens": written}}),
             ("message_stop", {}),
         )
 
     def error(self, message: str, status: int) -> dict[str, Any]:
         return {"type": "error", "error": {"type": "api_error", "message": message}}
 
-    def _message(self, content: list[dict[str, Any]], stop_reason: str | None) -> dict[str, Any]:
+    def _message(
+        self, content: list[dict[str, Any]], stop_reason: str | None, usage: Usage
+    ) -> dict[str, Any]:
         shared = {"id": "msg_scripted", "type": "message", "role": "assistant", "model": MODEL}
-        usage = {"input_tokens": 1, "output_tokens": 1}
         return {
             **shared,
             "content": content,
             "stop_reason": stop_reason,
             "stop_sequence": None,
-            "usage": usage,
+            "usage": {"input_tokens": usage.read, "output_tokens": usage.written},
         }
 
 
@@ -164,17 +201,17 @@ class Gemini(Dialect):
     suffix = "enerateContent"
     """`generateContent` and `streamGenerateContent`."""
 
-    def whole(self, text: str) -> dict[str, Any]:
-        return self._candidate(text, {"finishReason": "STOP"})
+    def whole(self, text: str, usage: Usage = ONE_WORD) -> dict[str, Any]:
+        return self._candidate(text, {"finishReason": "STOP"}, usage)
 
-    def opening(self) -> bytes:
+    def opening(self, usage: Usage = ONE_WORD) -> bytes:
         return b""
 
     def piece(self, text: str) -> bytes:
-        return _event(self._candidate(text, {}))
+        return _event(self._candidate(text, {}, ONE_WORD))
 
-    def closing(self, text: str) -> bytes:
-        return _event(self._candidate("", {"finishReason": "STOP"}))
+    def closing(self, text: str, usage: Usage | None = ONE_WORD) -> bytes:
+        return _event(self._candidate("", {"finishReason": "STOP"}, usage or ONE_WORD))
 
     def error(self, message: str, status: int) -> dict[str, Any]:
         return {"error": {"code": status, "message": message, "status": "SCRIPTED"}}
@@ -182,11 +219,15 @@ class Gemini(Dialect):
     def is_streamed(self, path: str, body: dict[str, Any]) -> bool:
         return path.endswith(":streamGenerateContent")
 
-    def _candidate(self, text: str, end: dict[str, str]) -> dict[str, Any]:
+    def _candidate(self, text: str, end: dict[str, str], usage: Usage) -> dict[str, Any]:
         content = {"role": "model", "parts": [{"text": text}]}
-        usage = {"promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2}
+        counted = {
+            "promptTokenCount": usage.read,
+            "candidatesTokenCount": usage.written,
+            "totalTokenCount": usage.total,
+        }
         candidates = [{"index": 0, "content": content, **end}]
-        return {"candidates": candidates, "usageMetadata": usage, "modelVersion": MODEL}
+        return {"candidates": candidates, "usageMetadata": counted, "modelVersion": MODEL}
 
 
 DIALECTS: Final = (ChatCompletions(), Responses(), Messages(), Gemini())

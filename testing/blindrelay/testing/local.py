@@ -22,8 +22,11 @@ from blindrelay.relay_node import AuditLog, Relay, read_relay_config
 from blindrelay.serving import Address, issue_token
 from blindrelay.testing.configuration import (
     MappedProvider,
+    Models,
     Option,
+    Prices,
     write_bridge_config,
+    write_prices,
     write_relay_config,
 )
 from blindrelay.testing.ready_log import ReadyLog
@@ -49,7 +52,12 @@ class LocalBlindRelay:
         provider_options: more keys of a preset's [[provider]] entry, such as {"vllm": {"cache_salt": "off"}}.
         bridge_options: more top-level keys of bridge.toml.
         relay_options: more top-level keys of relay.toml.
+        models: what the bridge serves at https://models.blindrelay.internal, by public name, such as
+            {"gpt-4o": "openai/gpt-4o-2024-11-20", "claude": ["anthropic/claude-opus-5", "openai/gpt-5.5"]}.
+            Of several, the next one is tried if one fails before it has done anything.
         account: the name under which the relay knows the access token.
+        prices: makes the bridge charge: units for a million, by measure ("input", "output", "call", …), of
+            each "provider/model". A "*" at a model's end stands for anything.
 
     Raises:
         ConfigError: an option is wrong. The text names it.
@@ -65,7 +73,9 @@ class LocalBlindRelay:
         provider_options: Mapping[str, Mapping[str, Option]] | None = None,
         bridge_options: Mapping[str, Option] | None = None,
         relay_options: Mapping[str, Option] | None = None,
+        models: Models | None = None,
         account: str = "test",
+        prices: Prices | None = None,
     ) -> None:
         self.provider = ScriptedProvider()
         self._origins = {name: str(preset.origin) for name, preset in presets().items() if preset.origin}
@@ -73,7 +83,9 @@ class LocalBlindRelay:
         self._provider_options = provider_options or {}
         self._bridge_options = bridge_options or {}
         self._relay_options = relay_options or {}
+        self._models = models
         self._account = account
+        self._prices = prices
         self._view = RelayView()
         self._changing = threading.Lock()
         self._running = ExitStack()
@@ -152,10 +164,12 @@ class LocalBlindRelay:
             MappedProvider(name, origin, target, options=self._provider_options.get(name, {}))
             for name, origin in self._origins.items()
         ]
-        write_bridge_config(folder / "bridge.toml", _ANY_PORT, providers, self._bridge_options)
+        file = folder / "bridge.toml"
+        billing = None if self._prices is None else write_prices(folder, self._prices)
+        write_bridge_config(file, _ANY_PORT, providers, self._bridge_options, billing, self._models)
         identity = load_or_make_identity(folder / "identity.key")
         silent = provider_bridge.AuditLog(lambda _: None)
-        return Bridge(read_bridge_config(folder / "bridge.toml"), identity, silent)
+        return Bridge(read_bridge_config(file), identity, silent)
 
     def _relay(self, folder: Path, bridge: Address, log: AuditLog) -> Relay:
         write_relay_config(folder / "relay.toml", _ANY_PORT, [str(bridge)], self._relay_options)

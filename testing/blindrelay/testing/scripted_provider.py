@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from blindrelay.testing.delivery import deliver
-from blindrelay.testing.dialects import ChatCompletions, dialect_of, embeddings, models
+from blindrelay.testing.dialects import ChatCompletions, Usage, dialect_of, embeddings, models
 from blindrelay.testing.replies import DEFAULT_TEXT, Reply
 from blindrelay.testing.requests import ReceivedRequest
 from blindrelay.testing.responses import Response, json_response, streamed_response, whole_response
@@ -115,9 +115,10 @@ def _response(request: ReceivedRequest, reply: Reply) -> Response:
         return json_response((dialect or _DEFAULT_ERROR).error(reply.text, reply.status), reply)
     if dialect is None:
         return _without_dialect(request, body, reply)
+    usage = Usage(len(request.body.split()) or 1, len(reply.text.split()) or 1)
     if dialect.is_streamed(request.path, body):
-        return streamed_response(dialect, reply)
-    return whole_response(dialect, reply)
+        return streamed_response(dialect, reply, usage, told=dialect.reports_usage(body))
+    return whole_response(dialect, reply, usage)
 
 
 def _without_dialect(request: ReceivedRequest, body: dict[str, Any], reply: Reply) -> Response:

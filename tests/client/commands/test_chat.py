@@ -6,12 +6,13 @@ import io
 import json
 import signal
 import threading
+from pathlib import Path
 
 import pytest
 
 from blindrelay.testbed import Direction, Testbed
 from blindrelay.trust import IdentityKey, format_identity
-from blindrelay.v1.inner_pb2 import ErrorCode
+from blindrelay.v1.inner_pb2 import ErrorCode, Header, ResponseHead
 
 from ..conftest import TAIL, Response, ScriptedBridge, answering, failing, never, responding, wait_for
 from .conftest import EVENTS, Run, Terminal, command, refused, streaming, succeeded, terminal
@@ -71,6 +72,44 @@ def test_request_has_model_and_messages(to_bridge: ScriptedBridge, run: Run) -> 
     }
     assert second.head.url == "https://models.example/v1/chat/completions"
     assert json.loads(second.body)["model"] == "other"
+
+
+@pytest.mark.parametrize("option", [True, False])
+def test_all_models_of_the_bridge_are_at_one_address(
+    option: bool, to_bridge: ScriptedBridge, run: Run
+) -> None:
+    """By --provider, or by the connection. The bridge says who answered."""
+    fields = {b"blindrelay-served-by": b"azure/gpt4o-eu", b"content-type": b"text/event-stream"}
+    headers = [Header(name=name, value=value) for name, value in fields.items()]
+    to_bridge.answer = answering(
+        head=ResponseHead(status=200, headers=headers), body=said("yes") + DONE, tail=TAIL
+    )
+    given = ["--provider", "models"] if option else ["--relay", to_bridge.connection + "&provider=models"]
+    code, out, err = run("chat", *given, "--model", "gpt-4o", "--json", "Well?")
+    assert (code, err) == (0, "")
+    (request,) = to_bridge.received
+    assert request.head.url == "https://models.blindrelay.internal/v1/chat/completions"
+    assert json.loads(request.body)["model"] == "gpt-4o"
+    assert json.loads(out)["served_by"] == "azure/gpt4o-eu"
+    assert "`blindrelay models --provider models` lists them" in refused(run, "chat", *given, "Well?")
+
+
+def test_keys_of_ones_own_go_to_all_models(bridge: ScriptedBridge, run: Run, tmp_path: Path) -> None:
+    bridge.answer = YES
+    relay = bridge.connection + "&credentials=brought&provider=models"
+    arguments = ["chat", "--model", "gpt-4o", "Well?", "--relay"]
+    assert "add keys=FILE" in refused(run, *arguments, relay)
+    file = tmp_path / "keys"
+    file.write_text("openai sk-one\n")
+    file.chmod(0o600)
+    assert run(*arguments, f"{relay}&keys={file}")[0] == 0
+    (request,) = bridge.received
+    assert request.headers[b"blindrelay-credential"] == b"openai sk-one"
+
+
+def test_connection_for_an_api_that_chat_cannot_speak(bridge: ScriptedBridge, run: Run) -> None:
+    said = refused(run, "chat", "Well?", "--relay", bridge.connection + "&provider=mistral")
+    assert "provider=mistral: give --provider, one of anthropic, models, openai" in said
 
 
 def test_own_key_is_sent_with_brought_credentials(

@@ -62,7 +62,18 @@ def test_settings_of_environment_and_command_line(to_bridge: ScriptedBridge, run
     settings = json.loads(out)
     assert settings["history"] == {"value": "off", "from": "--relay"}
     assert settings["credentials"] == {"value": "brought", "from": "--relay"}
+    assert settings["provider"] == {"value": "openai", "from": "default"}
     assert str(to_bridge.token) not in shown + out
+
+
+def test_keys_are_shown_by_their_providers(to_bridge: ScriptedBridge, run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("openai sk-one\nanthropic sk-two\n")
+    file.chmod(0o600)
+    relay = f"{to_bridge.connection}&credentials=brought&keys={file}"
+    out = succeeded(run, "config", "--json", "--relay", relay)
+    assert json.loads(out)["keys"] == {"value": "openai, anthropic", "from": "--relay"}
+    assert "sk-" not in out
 
 
 def test_path_of_profiles(profile: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ..conftest import ScriptedBridge
-from .conftest import PATIENCE, Run, command, streaming, succeeded, terminal, walls_are_allowed
+from .conftest import PATIENCE, Run, command, refused, streaming, succeeded, terminal, walls_are_allowed
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
@@ -96,6 +96,16 @@ def test_environment_points_to_the_endpoint(run: Run, monkeypatch: pytest.Monkey
     kept_back = {"ANTHROPIC_AUTH_TOKEN", "BLINDRELAY_CONNECTION", "BLINDRELAY_PROXY"}
     assert not kept_back & set(found)
     assert environment_of(run)["OPENAI_API_KEY"] != token
+
+
+def test_all_models_of_the_bridge_are_one_base_url(to_bridge: ScriptedBridge, run: Run) -> None:
+    for options in (["--provider", "models"], ["--relay", to_bridge.connection + "&provider=models"]):
+        found = environment_of(run, *options)
+        endpoint = found["OPENAI_BASE_URL"].removesuffix("/models/v1")
+        assert endpoint.startswith("http://127.0.0.1:")
+        assert found["ANTHROPIC_BASE_URL"] == endpoint + "/models/anthropic"
+        assert found["GOOGLE_GEMINI_BASE_URL"] == endpoint + "/gemini"
+    assert "provider is one of" in refused(run, "run", "--no-wall", "--provider", "none", "--", "true")
 
 
 @pytest.mark.usefixtures("to_bridge")

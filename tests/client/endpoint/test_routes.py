@@ -10,9 +10,11 @@ from blindrelay.client import ConfigurationError
 from blindrelay.client.endpoint import Provider, read_providers
 from blindrelay.client.endpoint.refusal import RefusedError
 from blindrelay.client.endpoint.routes import Routes
+from blindrelay.client.provider_apis import ErrorShape
 
 OPENAI = "https://api.openai.com"
 ANTHROPIC = "https://api.anthropic.com"
+MODELS = "https://models.blindrelay.internal"
 GEMINI = "https://generativelanguage.googleapis.com"
 
 
@@ -52,6 +54,12 @@ def routes(tmp_path: Path) -> Routes:
         ("POST", "/openai/openai/v1/chat/completions", "", f"{OPENAI}/v1/chat/completions"),
         ("GET", "/openai", "", f"{OPENAI}/v1/"),
         ("POST", "/v1beta/openai/chat/completions", "", f"{GEMINI}/v1beta/openai/chat/completions"),
+        ("POST", "/models/v1/chat/completions", "", f"{MODELS}/v1/chat/completions"),
+        ("GET", "/models/v1/models/org/m", "", f"{MODELS}/v1/models/org/m"),
+        ("POST", "/models/anthropic/v1/messages", "x-api-key", f"{MODELS}/anthropic/v1/messages"),
+        ("GET", "/models", "", f"{OPENAI}/v1/models"),
+        ("GET", "/models/gpt", "", f"{OPENAI}/v1/models/gpt"),
+        ("GET", "/models/anthropic/claude", "", f"{OPENAI}/v1/models/anthropic/claude"),
         ("POST", "/mine/chat/completions", "", "https://own.example/openai/v1/chat/completions"),
         ("POST", "/deepseek/chat/completions", "", "https://api.deepseek.com/chat/completions"),
         ("POST", "/openrouter/api/v1/responses", "", "https://openrouter.ai/api/v1/responses"),
@@ -104,7 +112,33 @@ def test_unknown_path_is_404_and_named(routes: Routes, path: str, named: str) ->
         routes.destination("POST", path, "", {"authorization"})
     assert raised.value.status == 404
     assert str(raised.value).startswith(f"{named!r} is neither a known provider nor")
-    assert "/gemini, /groq, /mine, /mistral, /openai, /openrouter, /plain" in str(raised.value)
+    assert "/gemini, /groq, /mine, /mistral, /models, /openai, /openrouter, /plain" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "url"),
+    [
+        ("POST", "/v1/chat/completions", "authorization", f"{MODELS}/v1/chat/completions"),
+        ("GET", "/models", "authorization", f"{MODELS}/v1/models"),
+        ("POST", "/v1/messages", "authorization", f"{MODELS}/anthropic/v1/messages"),
+        ("POST", "/messages/count_tokens", "x-api-key", f"{MODELS}/anthropic/v1/messages/count_tokens"),
+        ("GET", "/v1/models", "anthropic-version", f"{MODELS}/anthropic/v1/models"),
+        ("GET", "/v1/models", "x-goog-api-key", f"{GEMINI}/v1/models"),
+        ("POST", "/openai/v1/responses", "authorization", f"{OPENAI}/v1/responses"),
+    ],
+)
+def test_all_models_take_the_paths_of_two_apis(method: str, path: str, headers: str, url: str) -> None:
+    routes = Routes(read_providers(None), "models")
+    assert routes.destination(method, path, "", {headers}).url == url
+
+
+def test_errors_at_the_address_of_all_models_have_the_form_of_the_api() -> None:
+    routes = Routes(read_providers(None), "models")
+    for path, shape in (
+        ("/v1/models", ErrorShape.OPENAI),
+        ("/models/anthropic/v1/models", ErrorShape.ANTHROPIC),
+    ):
+        assert routes.api("GET", path, set()).error_shape is shape
 
 
 @pytest.mark.parametrize(
@@ -114,6 +148,7 @@ def test_unknown_path_is_404_and_named(routes: Routes, path: str, named: str) ->
         ("https://api.groq.com/openai/v1/x?a=b", "/groq/v1/x?a=b"),
         ("https://api.groq.com/other/v1/x", None),
         ("https://api.openai.com:444/v1/x", None),
+        (f"{MODELS}/anthropic/v1/x", "/models/anthropic/v1/x"),
         ("https://user@api.openai.com/v1/x", None),
     ],
 )

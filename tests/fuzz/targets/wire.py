@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import grpc
 
-from blindrelay.client.relay_connection import relay_error
+from blindrelay.client.relay_errors import relay_error
 from blindrelay.relay_node.statuses import status_for_client
 from blindrelay.v1.envelope import (
     METADATA_KEY,

@@ -29,17 +29,17 @@ GOOGLE: Final = "npm @google/genai"
 SCRIPT_OF: Final = {OPENAI: "openai", ANTHROPIC: "anthropic", AI: "ai", GOOGLE: "genai"}
 
 WEATHER: Final = {"name": "get_weather", "arguments": '{"city":"Paris"}'}
-Results = Callable[[str], Any]
+Results = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
 def results(mock_bed: Testbed, endpoint_of: Endpoints) -> Results:
-    """What a script's checks gave; each script runs once."""
+    """What a script's checks gave, with this path after the endpoint's address; each runs once."""
     endpoint = endpoint_of(mock_bed.relay)
-    environment = {**os.environ, "ENDPOINT": endpoint.url, "TOKEN": endpoint.token}
 
     @cache
-    def run(script: str) -> Any:
+    def run(script: str, path: str = "") -> Any:
+        environment = {**os.environ, "ENDPOINT": endpoint.url + path, "TOKEN": endpoint.token}
         command = ["node", str(SCRIPTS / "run.mjs"), script, str(INSTALLED)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
@@ -99,3 +99,17 @@ def test_run_holds_every_sdk(mock_bed: Testbed, tmp_path: Path, level: str) -> N
     assert set(past.values()) == {"not sealed"}
     assert len(past) == len(found) == 5
     assert "refused because not sealed: " in done.stderr
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        case(OPENAI, ("openai", "/models"), "all models of a bridge"),
+        case(ANTHROPIC, ("anthropic", "/models/anthropic"), "all models of a bridge"),
+    ],
+)
+def test_address_of_all_models_does_what_the_providers_own_does(
+    place: tuple[str, str], results: Results
+) -> None:
+    script, path = place
+    assert results(script, path) == results(script)

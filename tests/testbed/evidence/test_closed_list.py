@@ -40,11 +40,17 @@ def test_every_line_that_the_relay_can_write_is_listed() -> None:
         log.event(Event[event.upper()], Address("127.0.0.1", 8490))
     for reason in Reason:
         log.event(Event.REPLICA_DOWN, Address("127.0.0.1", 8490), reason)
+        log.ledger(Event.LEDGER_DOWN, Address("127.0.0.1", 8500), reason)
+    for event in closed_list.LEDGER_EVENTS:
+        log.ledger(Event[event.upper()], Address("127.0.0.1", 8500))
     log.report()
-    assert [line for line in written if not is_listed(line, {REPLICA})] == []
-    assert {event.name.lower() for event in Event} == closed_list.EVENTS | closed_list.REPLICA_EVENTS | {
-        "replica_down"
-    }
+    assert [line for line in written if not is_listed(line, {REPLICA}, {"127.0.0.1:8500"})] == []
+    assert {event.name.lower() for event in Event} == (
+        closed_list.EVENTS
+        | closed_list.REPLICA_EVENTS
+        | closed_list.LEDGER_EVENTS
+        | {"replica_down", "ledger_down"}
+    )
     assert {reason.name.lower() for reason in Reason} == closed_list.REASONS
 
 

@@ -50,10 +50,13 @@ def _headers() -> Iterator[Scenario]:
 def _fields() -> Iterator[Scenario]:
     yield _scenario("deadline_unspecified", "It means 3,600 seconds.", "accept", _head(deadline_class=0))
     yield _scenario("shaping_off", "A shaping profile that changes nothing.", "accept", _shaped(1))
-    malformed = {
+    yield _scenario("price_table_hash", "A price table.", "accept", _head(price_table_hash=bytes(32)))
+    yield _scenario("rounding", "Exact units.", "accept", _head(rounding=ROUNDING_EXACT))
+    malformed: dict[str, tuple[str, dict[str, Any]]] = {
         "kind_unspecified": ("Neither an exchange nor a tunnel.", {"kind": 0}),
         "kind_unknown": ("A kind of a later version.", {"kind": 3}),
         "credential_unspecified": ("Nobody says whose credential it is.", {"credential": 0}),
+        "price_table_hash_short": ("A hash of 31 bytes.", {"price_table_hash": bytes(31)}),
         "deadline_unknown": ("A class of a later version.", {"deadline_class": 5}),
     }
     for name, (comment, changes) in malformed.items():
@@ -61,8 +64,7 @@ def _fields() -> Iterator[Scenario]:
     unsupported = {
         "retry_token": ("A retry token.", _head(retry_token=b"again")),
         "on_disconnect": ("To continue without its client.", _head(on_disconnect=2)),
-        "price_table_hash": ("A price table.", _head(price_table_hash=bytes(32))),
-        "rounding": ("A rounding of units.", _head(rounding=ROUNDING_EXACT)),
+        "rounding_unknown": ("A rounding of a later version.", _head(rounding=3)),
         "shaping": ("A shaping profile that is not of this version.", _shaped(4)),
     }
     for name, (comment, head) in unsupported.items():

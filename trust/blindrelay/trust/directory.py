@@ -9,22 +9,18 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from google.protobuf.message import DecodeError
-from nacl.exceptions import BadSignatureError as NaclBadSignatureError
-from nacl.exceptions import CryptoError
-from nacl.signing import VerifyKey
 
 from blindrelay.sealing.errors import KeyConfigError, SuiteError
 from blindrelay.sealing.keys import parse_config, public_key_of
+from blindrelay.trust.delegation import check_delegation_dates, foreign, verify_delegation, verify_signature
 from blindrelay.trust.errors import (
     BadDelegationError,
-    BadSignatureError,
-    ForeignIdentityError,
     FutureDirectoryError,
     MalformedDirectoryError,
     StaleDirectoryError,
     UnknownSuiteError,
 )
-from blindrelay.trust.identity import format_identity
+from blindrelay.trust.identity import SignedDelegation
 from blindrelay.v1 import labels
 from blindrelay.v1.keys import key_id
 from blindrelay.v1.keys_pb2 import Delegation, KeyDirectory, SignedKeyDirectory
@@ -48,6 +44,7 @@ class VerifiedKey:
         config: exact KeyConfig bytes.
         not_before, not_after: Unix seconds, inclusive, the bounds of an exchange's issued_at.
         announced_at: Unix seconds, the issued_at of the directory that listed it; not compared.
+        price_table_hash: of the table that the replica charges by, 32 bytes or empty; not compared.
     """
 
     identity: bytes
@@ -56,6 +53,7 @@ class VerifiedKey:
     not_before: int
     not_after: int
     announced_at: int = field(default=0, compare=False)
+    price_table_hash: bytes = field(default=b"", compare=False)
 
     def takes(self, issued_at: int) -> bool:
         """Whether the key may seal an exchange with this issued_at (Unix seconds)."""
@@ -95,6 +93,12 @@ class VerifiedDirectory:
         return self.identity, self.replica_id
 
     @property
+    def delegation(self) -> SignedDelegation:
+        """The identity's delegation to the replica's signing key."""
+        signed = SignedKeyDirectory.FromString(self.signed)
+        return SignedDelegation(signed.delegation, signed.delegation_signature)
+
+    @property
     def statement(self) -> bytes:
         """The exact KeyDirectory bytes that the replica signed."""
         return SignedKeyDirectory.FromString(self.signed).directory
@@ -108,9 +112,9 @@ def verify_directory(signed: SignedKeyDirectory, identity: bytes, now: int) -> V
     delegation, directory = _authentic(signed, identity)
     # The directory's dates come first: its issued_at tells how far off this machine's clock is.
     _check_dates(directory, now)
-    _check_delegation_dates(delegation, now)
+    check_delegation_dates(delegation, now)
     # read_directory() repeats this check: a relay may attach another delegation of the same replica.
-    _check_delegation_dates(delegation, directory.issued_at)
+    check_delegation_dates(delegation, directory.issued_at)
     return _verified(signed, delegation, directory)
 
 
@@ -120,7 +124,7 @@ def read_directory(signed: SignedKeyDirectory, identity: bytes) -> VerifiedDirec
     This does not allow sealing to its keys. Raises the DirectoryError that says what is wrong.
     """
     delegation, directory = _authentic(signed, identity)
-    _check_delegation_dates(delegation, directory.issued_at)
+    check_delegation_dates(delegation, directory.issued_at)
     return _verified(signed, delegation, directory)
 
 
@@ -136,11 +140,11 @@ def claimed_identity(signed: SignedKeyDirectory) -> bytes:
 
 
 def _authentic(signed: SignedKeyDirectory, identity: bytes) -> tuple[Delegation, KeyDirectory]:
-    delegation = _verify_delegation(signed, identity)
-    _verify_signature(delegation.signing_key, labels.KEY_DIRECTORY, signed.directory, signed.signature)
+    delegation = verify_delegation(SignedDelegation(signed.delegation, signed.delegation_signature), identity)
+    verify_signature(delegation.signing_key, labels.KEY_DIRECTORY, signed.directory, signed.signature)
     directory = _parse(KeyDirectory, signed.directory)
     if directory.identity != identity:
-        raise _foreign(identity, directory.identity)
+        raise foreign(identity, directory.identity)
     _check_form(directory)
     if directory.next_identity_hash != delegation.next_identity_hash:
         raise BadDelegationError("the key directory and its delegation announce different next identities")
@@ -169,43 +173,13 @@ def _verified(
     )
 
 
-def _verify_delegation(signed: SignedKeyDirectory, identity: bytes) -> Delegation:
-    delegation = _parse(Delegation, signed.delegation)
-    if delegation.identity != identity:
-        raise _foreign(identity, delegation.identity)
-    try:
-        _verify_signature(identity, labels.DELEGATION, signed.delegation, signed.delegation_signature)
-    except BadSignatureError:
-        raise BadDelegationError("the pinned identity did not sign the delegation of this replica") from None
-    return delegation
-
-
-def _foreign(pinned: bytes, served: bytes) -> ForeignIdentityError:
-    text = format_identity(served) if len(served) == IDENTITY_SIZE else "none"
-    return ForeignIdentityError(format_identity(pinned), text)
-
-
-def _check_delegation_dates(delegation: Delegation, now: int) -> None:
-    if now > delegation.not_after:
-        raise BadDelegationError("the replica's delegation has expired, or this machine's clock is ahead")
-    if now + CLOCK_TOLERANCE < delegation.not_before:
-        raise BadDelegationError(
-            "the replica's delegation is not valid yet, or this machine's clock is behind"
-        )
-
-
-def _verify_signature(public_key: bytes, label: bytes, message: bytes, signature: bytes) -> None:
-    try:
-        VerifyKey(public_key).verify(labels.labelled(label, message), signature)
-    except (NaclBadSignatureError, CryptoError, ValueError):
-        raise BadSignatureError from None
-
-
 def _check_form(directory: KeyDirectory) -> None:
     if len(directory.replica_id) != REPLICA_ID_SIZE:
         raise MalformedDirectoryError("the replica_id of a key directory is not 16 bytes")
     if len(directory.next_identity_hash) not in _HASH_SIZES:
         raise MalformedDirectoryError("the next_identity_hash of a key directory is not 32 bytes")
+    if len(directory.price_table_hash) not in _HASH_SIZES:
+        raise MalformedDirectoryError("the price_table_hash of a key directory is not 32 bytes")
     if not 1 <= len(directory.configs) <= MAX_CONFIGS:
         raise MalformedDirectoryError(f"a key directory does not have 1 to {MAX_CONFIGS} keys")
     if not 0 < directory.expires_at - directory.issued_at <= MAX_LIFETIME:
@@ -248,6 +222,7 @@ def _verified_key(directory: KeyDirectory, config: bytes) -> VerifiedKey:
         not_before=parsed.not_before,
         not_after=parsed.not_after,
         announced_at=directory.issued_at,
+        price_table_hash=directory.price_table_hash,
     )
 
 

@@ -5,6 +5,10 @@
     TrustError
     ├── IdentityError        an identity string is mistyped
     ├── HistoryFormError     a file is not a valid key history or proof
+    ├── BillError            a receipt or what belongs to it cannot be trusted
+    │   ├── MalformedBillError
+    │   ├── UnsignedBillError
+    │   └── WrongBillError
     └── DirectoryError       a key directory cannot be trusted
         ├── MalformedDirectoryError
         ├── ForeignIdentityError
@@ -33,6 +37,22 @@ class IdentityError(TrustError):
 
 class HistoryFormError(TrustError):
     """The text is not a valid key history or proof."""
+
+
+class BillError(TrustError):
+    """A receipt, statement, watermark or price table cannot be trusted."""
+
+
+class MalformedBillError(BillError):
+    """It does not have the form that the protocol requires."""
+
+
+class UnsignedBillError(BillError):
+    """Its signature does not verify, or the signer could not speak for the bridge then."""
+
+
+class WrongBillError(BillError):
+    """It belongs to another bridge, exchange, statement or price table, or does not follow from it."""
 
 
 class DirectoryError(TrustError):

@@ -108,7 +108,7 @@ class IdentityKey:
 
 
 class DirectorySigner:
-    """The Ed25519 key of a replica, to which the identity delegates.
+    """The Ed25519 key of a replica, to which the identity delegates. It signs directories and bills.
 
     Attributes:
         public_key: 32 bytes.
@@ -127,10 +127,14 @@ class DirectorySigner:
         encoded = directory.SerializeToString(deterministic=True)
         return SignedKeyDirectory(
             directory=encoded,
-            signature=self._key.sign(labels.labelled(labels.KEY_DIRECTORY, encoded)).signature,
+            signature=self.signature(labels.KEY_DIRECTORY, encoded),
             delegation=delegation.delegation,
             delegation_signature=delegation.signature,
         )
+
+    def signature(self, label: bytes, message: bytes) -> bytes:
+        """Ed25519, 64 bytes, over the message under the label (section 3.3)."""
+        return self._key.sign(labels.labelled(label, message)).signature
 
     def __repr__(self) -> str:
         return f"<DirectorySigner {self.public_key.hex()[:16]}…, private>"

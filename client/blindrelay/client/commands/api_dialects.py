@@ -1,9 +1,14 @@
-"""Requests and streams of two APIs: OpenAI's chat completions and Anthropic's messages."""
+"""Requests and streams of two APIs: OpenAI's chat completions and Anthropic's messages.
+
+All models of a bridge are at one address, and answer as OpenAI does.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Final, TypedDict
+
+from blindrelay.client.provider_apis import MODELS, MODELS_ORIGIN
 
 _MAX_TOKENS: Final = 8_192
 """Anthropic's API requires a limit. This is long enough for a response that a person reads."""
@@ -36,14 +41,14 @@ class Dialect(ABC):
     Attributes:
         origin: where its provider serves it.
         path: of a chat.
-        key_variable: the environment variable with the user's own key.
+        key_variable: the environment variable with the user's own key; None if the connection has them.
         model: the default; None means that one must be named.
     """
 
     name: ClassVar[str]
     origin: ClassVar[str]
     path: ClassVar[str]
-    key_variable: ClassVar[str]
+    key_variable: ClassVar[str | None]
     model: ClassVar[str | None] = None
     headers: ClassVar[dict[str, str]] = {}
 
@@ -72,8 +77,8 @@ class OpenAI(Dialect):
     name = "openai"
     origin = "https://api.openai.com"
     path = "/v1/chat/completions"
-    key_variable = "OPENAI_API_KEY"
-    model = "gpt-5.5"
+    key_variable: ClassVar[str | None] = "OPENAI_API_KEY"
+    model: ClassVar[str | None] = "gpt-5.5"
 
     def credential(self, key: str) -> dict[str, str]:
         return {"authorization": f"Bearer {key}"}
@@ -124,4 +129,11 @@ class Anthropic(Dialect):
         return event.get("type") == "message_stop"
 
 
-DIALECTS: Final[dict[str, Dialect]] = {each.name: each for each in (OpenAI(), Anthropic())}
+class Models(OpenAI):
+    name = MODELS
+    origin = MODELS_ORIGIN
+    key_variable = None
+    model = None
+
+
+DIALECTS: Final[dict[str, Dialect]] = {each.name: each for each in (OpenAI(), Anthropic(), Models())}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 import click
 
@@ -11,6 +12,7 @@ from blindrelay.client.commands.api_dialects import DIALECTS
 from blindrelay.client.commands.conversation import Conversation, show_views
 from blindrelay.client.commands.options import (
     connection_of,
+    dialect_for,
     json_option,
     origin_option,
     provider_option,
@@ -58,19 +60,21 @@ def chat(
       blindrelay chat --show-relay-view "Hello"
       git diff | blindrelay chat --system "Write a commit message." -
       blindrelay chat --provider anthropic --model claude-sonnet-4-5
+      blindrelay chat --provider models --model gpt-4o
 
     Exit codes: 0 done, 2 wrong input, 3 relay, 4 bridge, 5 provider (also if it stopped early),
     130 interrupted.
     """
-    dialect = DIALECTS[provider or "openai"]
-    model = model or dialect.model
-    if model is None:
-        raise click.UsageError(f"which model? `blindrelay models --provider {dialect.name}` lists them")
     question = _read(prompt)
     if question is None and as_json:
         raise click.UsageError("--json is for one question: give a PROMPT")
+    connection = connection_of(relay)
+    dialect = dialect_for(provider, connection)
+    model = model or dialect.model
+    if model is None:
+        raise click.UsageError(f"which model? `blindrelay models --provider {dialect.name}` lists them")
     views: list[RelayView] | None = [] if show_relay_view else None
-    transport = SealedTransport(connection_of(relay), observer=None if views is None else views.append)
+    transport = SealedTransport(connection, observer=None if views is None else views.append)
     with SealedApi(transport, dialect, origin) as api:
         conversation = Conversation(api, model, system, views)
         if question is None:
@@ -83,11 +87,12 @@ def chat(
 def _report(conversation: Conversation, partial: PartialResponseError | None, as_json: bool) -> None:
     """Prints what is left to print of one question. Raises `partial`."""
     if as_json:
-        report = {
+        report: dict[str, Any] = {
             "provider": conversation.api.dialect.name,
             "model": conversation.model,
             "answer": conversation.messages[-1]["content"],
             "complete": partial is None,
+            **conversation.api.served,
         }
         if conversation.views is not None:
             report["relay_view"] = [view_json(view) for view in conversation.views]

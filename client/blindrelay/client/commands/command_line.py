@@ -32,6 +32,7 @@ Examples:
 """
 
 COMMANDS: Final = {
+    "bill": "Show what exchanges cost, per day, model and key, by the bridge's statements.",
     "chat": "Ask a model, sealed, and print the response as it comes.",
     "config": "Show the settings in force and where each comes from.",
     "doctor": "Check each hop from here to the provider, in order.",

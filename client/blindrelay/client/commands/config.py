@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import click
 
+from blindrelay.client.bill_journal import journal_file
 from blindrelay.client.commands.options import connection_of, json_option, print_either, relay_option
 from blindrelay.client.connection_config import (
     CONNECTION_VARIABLE,
@@ -108,10 +109,13 @@ def _values(connection: ConnectionConfig, given: dict[str, str]) -> dict[str, st
         "ca": "gRPC's own roots" if connection.ca is None else str(connection.ca),
         "proxy": "off" if connection.proxy is None else connection.proxy.address,
         "credentials": "brought" if brought else "injected",
+        "keys": ", ".join(provider for provider, _ in connection.keys) or "none",
         "deadline": f"{deadline_seconds(connection.deadline_class)} s",
         "first_byte": _limit(connection.first_byte),
         "idle": _limit(connection.idle),
         "history": _history(connection),
+        "provider": connection.provider,
+        "bills": _bills(connection),
         "shape": next(name for name, profile in SHAPES.items() if profile == connection.shape),
     }
 
@@ -139,6 +143,12 @@ def _history(connection: ConnectionConfig) -> str:
     if isinstance(connection.history, Path):
         return str(connection.history)
     return str(default_history_file(connection.identity) or "off: no home directory")
+
+
+def _bills(connection: ConnectionConfig) -> str:
+    if not connection.bills:
+        return "off"
+    return str(journal_file() or "off: no home directory")
 
 
 def _as_json(settings: dict[str, Setting]) -> dict[str, Any]:

@@ -146,7 +146,7 @@ def _address(given: str | None) -> dict[str, str]:
 
 def _absolute_paths(settings: dict[str, str]) -> dict[str, str]:
     """Makes paths absolute: in a profile, relative paths begin at the file's folder."""
-    for name in ("ca", "history"):
+    for name in ("ca", "history", "keys"):
         if name in settings and settings[name].lower() not in ("on", "off"):
             settings[name] = str(Path(settings[name]).expanduser().absolute())
     if settings.get("token", "").startswith("@"):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from blindrelay.client.commands.api_dialects import DIALECTS
 from blindrelay.client.commands.options import (
     connection_of,
+    dialect_for,
     json_option,
     origin_option,
     print_either,
@@ -30,11 +30,13 @@ def models(provider: str | None, origin: str | None, relay: str | None, as_json:
     Examples:
       blindrelay models
       blindrelay models --provider anthropic --json
+      blindrelay models --provider models        all that the bridge serves at one address
 
     Exit codes: 0 done, 2 wrong input, 3 relay, 4 bridge, 5 provider, 130 interrupted.
     """
-    dialect = DIALECTS[provider or "openai"]
-    with SealedApi(SealedTransport(connection_of(relay)), dialect, origin) as api, waiting("asking"):
+    connection = connection_of(relay)
+    dialect = dialect_for(provider, connection)
+    with SealedApi(SealedTransport(connection), dialect, origin) as api, waiting("asking"):
         names = api.models()
     print_either(
         as_json,

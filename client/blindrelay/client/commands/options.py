@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 import click
 
-from blindrelay.client.commands.api_dialects import DIALECTS
-from blindrelay.client.connection_config import ConnectionConfig
+from blindrelay.client.commands.api_dialects import DIALECTS, Dialect
+from blindrelay.client.connection_config import DEFAULT_PROVIDER, ConnectionConfig
+from blindrelay.client.errors import ConfigurationError
 from blindrelay.v1.http_proxy import HttpProxy
 
 Command = Callable[..., Any]
@@ -53,13 +54,23 @@ def json_option(command: Command) -> Command:
 
 
 def provider_option(command: Command) -> Command:
-    """--provider openai|anthropic; None if it is not given."""
+    """--provider openai|anthropic|models; None if it is not given."""
     return click.option(
         "--provider",
         "-p",
         type=click.Choice(sorted(DIALECTS)),
-        help="The provider whose API is called; default: openai.",
+        help="The provider whose API is called, or models for all models of the bridge; default: the "
+        f"connection's, or {DEFAULT_PROVIDER}.",
     )(command)
+
+
+def dialect_for(provider: str | None, connection: ConnectionConfig) -> Dialect:
+    """The API of --provider, or the connection's. Raises ConfigurationError if commands cannot speak it."""
+    name = provider or connection.provider
+    if name not in DIALECTS:
+        known = ", ".join(sorted(DIALECTS))
+        raise ConfigurationError(f"the connection has provider={name}: give --provider, one of {known}")
+    return DIALECTS[name]
 
 
 def origin_option(command: Command) -> Command:

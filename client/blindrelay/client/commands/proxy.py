@@ -16,7 +16,7 @@ import click
 
 from blindrelay.client.commands.exit_codes import ExitCode
 from blindrelay.client.commands.options import connection_of, json_option, relay_option
-from blindrelay.client.connection_config import ConnectionConfig, profile_file
+from blindrelay.client.connection_config import DEFAULT_PROVIDER, ConnectionConfig, profile_file
 from blindrelay.client.errors import ConfigurationError
 from blindrelay.client.history_store import state_folder
 from blindrelay.trust import format_identity
@@ -46,9 +46,8 @@ _HOST_NAME: Final = re.compile(r"[0-9A-Za-z]([0-9A-Za-z._-]*[0-9A-Za-z])?")
 @click.option(
     "--provider",
     "-p",
-    default="openai",
-    show_default=True,
-    help="Takes /v1/… paths that several APIs have.",
+    help="Takes /v1/… paths that several APIs have; models: all models of the bridge. "
+    f"Default: the connection's, or {DEFAULT_PROVIDER}.",
 )
 @click.option(
     "--show-content",
@@ -90,11 +89,12 @@ def _serve(
     host: str,
     allow_others: bool,
     allowed_hosts: tuple[str, ...],
-    provider: str,
+    provider: str | None,
     show_content: bool,
 ) -> int:
     """Serves until a signal comes; returns the exit code. Raises ConfigurationError."""
     providers = endpoint.read_providers(profile_file())
+    provider = provider or connection.provider
     if provider not in providers:
         raise ConfigurationError(f"--provider is one of {', '.join(sorted(providers))}, not {provider!r}")
     _check_names(allowed_hosts)

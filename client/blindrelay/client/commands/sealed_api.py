@@ -11,6 +11,7 @@ from httpx_sse import EventSource, SSEError
 
 from blindrelay.client.commands.api_dialects import CUT_REASONS, Dialect, Message
 from blindrelay.client.errors import BlindRelayError, ConfigurationError
+from blindrelay.client.provider_apis import MODELS
 from blindrelay.client.transport import SealedTransport
 from blindrelay.v1.inner_pb2 import Credential
 
@@ -18,11 +19,16 @@ if TYPE_CHECKING:
     import httpx
 
 _OURS: Final = "x-blindrelay-error"
+
+SERVED: Final = {"served_by": "blindrelay-served-by", "served_model": "blindrelay-served-model"}
+"""The headers in which a bridge that chose among providers says who answered, and with which model if it is
+not the one that was asked."""
+
 _PREFIX: Final = "BlindRelay: "
 
 
 class AnsweredError(BlindRelayError):
-    """A BlindRelay error that the transport returned as a response, because it must not be retried."""
+    """An error of our own that came as a response: one that must not be retried, or a model unknown here."""
 
     def __init__(self, message: str, origin: str, kind: str) -> None:
         super().__init__(message)
@@ -60,12 +66,16 @@ class SealedApi:
         dialect: which API.
         origin: another server with the same API; None means the provider's own.
 
+    Attributes:
+        served: who gave the last response, by the names in SERVED, if the bridge chose.
+
     Raises:
-        ConfigurationError: the connection has credentials=brought, and the environment has no key.
+        ConfigurationError: the connection has credentials=brought, and there is no key.
     """
 
     def __init__(self, transport: SealedTransport, dialect: Dialect, origin: str | None = None) -> None:
         self.dialect = dialect
+        self.served: dict[str, str] = {}
         self._origin = (origin or dialect.origin).rstrip("/")
         self._headers = {**dialect.headers, **_credential(transport, dialect)}
         self._client = transport.httpx_client(follow_redirects=False)
@@ -100,6 +110,8 @@ class SealedApi:
             if response.status_code >= 300:
                 response.read()
             self._checked(response)
+            given = ((name, response.headers.get(header)) for name, header in SERVED.items())
+            self.served = {name: value for name, value in given if value}
             yield from self._texts(response)
 
     def _texts(self, response: httpx.Response) -> Iterator[str]:
@@ -132,6 +144,10 @@ class SealedApi:
             raise AnsweredError(_message(_object(response.text)).removeprefix(_PREFIX), origin, kind)
         if response.status_code >= 300:
             message = _message(_object(response.text)) or response.reason_phrase
+            if self.dialect.name == MODELS and SERVED["served_by"] not in response.headers:
+                raise AnsweredError(
+                    f"the bridge answered {response.status_code}: {message}", "bridge", "model"
+                )
             raise ProviderError(f"{response.status_code}: {message}", response.status_code)
         return response
 
@@ -147,6 +163,12 @@ def _event_data(response: httpx.Response) -> Iterator[str]:
 
 def _credential(transport: SealedTransport, dialect: Dialect) -> dict[str, str]:
     if transport.connection.credential != Credential.CREDENTIAL_BROUGHT:
+        return {}
+    if dialect.key_variable is None:
+        if not transport.connection.keys:
+            raise ConfigurationError(
+                "credentials=brought needs your own keys: add keys=FILE to the connection"
+            )
         return {}
     key = os.environ.get(dialect.key_variable)
     if not key:

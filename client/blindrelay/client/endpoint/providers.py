@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from blindrelay.client.errors import ConfigurationError
-from blindrelay.client.provider_apis import OFFICIAL
+from blindrelay.client.provider_apis import BASE_URLS
 
 IS_VERSION: Final = re.compile(r"v[0-9]+(?:(?:alpha|beta)[0-9]*)?")
 """A path segment that names an API's version: v1, v1beta, v2."""
@@ -73,11 +73,11 @@ class Provider:
 
 
 def read_providers(path: Path | None) -> dict[str, Provider]:
-    """The official providers, and those of the table ``[providers]`` in the configuration file, if any.
+    """The providers that are known by name, and those in ``[providers]`` of the configuration file, if any.
 
     Raises ConfigurationError.
     """
-    urls = {**OFFICIAL, **_configured(path)}
+    urls = {**BASE_URLS, **_configured(path)}
     return {name: Provider.at(name, url) for name, url in urls.items()}
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from blindrelay.client.endpoint.providers import Provider
+from blindrelay.client.endpoint.providers import IS_VERSION, Provider
 from blindrelay.client.endpoint.refusal import RefusedError
-from blindrelay.client.provider_apis import Api
+from blindrelay.client.provider_apis import ANTHROPIC_SEGMENT, MODELS, Api
 
 _SHARED: Final = "audio batches chat completions embeddings files images models moderations responses uploads"
 _OPENAI: Final = (
@@ -37,7 +37,9 @@ _COHERE: Final = frozenset(("chat", "embed", "rerank"))
 _VERSIONS: Final = {"v1": None, "v1alpha": "gemini", "v1beta": "gemini", "v2": "cohere"}
 """The versions that these paths may begin with, and the provider that they identify, if any."""
 
-_MARKS: Final = {"x-goog-api-key": "gemini", "anthropic-version": "anthropic", "x-api-key": "anthropic"}
+_ANTHROPIC: Final = "anthropic"
+
+_MARKS: Final = {"x-goog-api-key": "gemini", "anthropic-version": _ANTHROPIC, "x-api-key": _ANTHROPIC}
 """Headers that identify a provider, because only its SDKs send them."""
 
 
@@ -67,13 +69,16 @@ class Routes:
         Raises RefusedError (404) for a path that names no provider and is not in the table.
         """
         first, *others = path.removeprefix("/").split("/")
-        if first in self._providers:
+        if first in self._providers and (first != MODELS or _names_api(others)):
             provider = self._providers[first]
-            segments = provider.without_prefix(others or [""])
+            segments = provider.with_version(provider.without_prefix(others or [""]))
         else:
             segments = [first, *others]
-            provider = self._providers[self._owner(method, segments, headers)]
-        segments = provider.with_version(segments)
+            owner = self._owner(method, segments, headers)
+            segments = self._providers[owner].with_version(segments)
+            if self._default == MODELS and owner == _ANTHROPIC:
+                owner, segments = MODELS, [ANTHROPIC_SEGMENT, *segments]
+            provider = self._providers[owner]
         url = provider.url(segments) + (f"?{query}" if query else "")
         return Destination(url, Api(provider.name, "/" + "/".join(segments)))
 
@@ -119,3 +124,9 @@ class Routes:
                 query = f"?{parts.query}" if parts.query else ""
                 return f"/{provider.name}{parts.path.removeprefix(provider.prefix)}{query}"
         return None
+
+
+def _names_api(segments: list[str]) -> bool:
+    """Whether a path after /models/ is one of the bridge's models, and not the name of a model."""
+    after = segments[1:] if segments[:1] == [ANTHROPIC_SEGMENT] else segments
+    return bool(after) and IS_VERSION.fullmatch(after[0]) is not None

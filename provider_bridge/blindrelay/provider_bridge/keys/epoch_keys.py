@@ -29,6 +29,7 @@ class EpochKeys:
 
     Attributes:
         replica_id: 16 random bytes, this process's name among the identity's replicas.
+        started_at: Unix seconds.
     """
 
     def __init__(
@@ -38,16 +39,19 @@ class EpochKeys:
         *,
         epoch: int,
         on_change: Callable[[], None] = lambda: None,
+        price_table_hash: Callable[[], bytes] = lambda: b"",
     ) -> None:
-        """`epoch` is in seconds, a multiple of 10. `on_change` is called whenever a later key is drawn or
-        dropped.
+        """`epoch` is in seconds, a multiple of 10. `on_change` is called whenever a later key has been drawn
+        or dropped. `price_table_hash` gives what directories name: 32 bytes, or none.
         """
         self._signatory = signatory
         self._clock = clock
         self._epoch = epoch
         self._on_change: Callable[[], None] = lambda: None
         self.replica_id = os.urandom(REPLICA_ID_SIZE)
-        self._started_at = int(clock.now())
+        self.started_at = int(clock.now())
+        self._price_table_hash = price_table_hash
+        self._named_hash = b""
         self._keys: dict[bytes, SealingKey] = {}
         self._sequence = 0
         self._directory: SignedKeyDirectory | None = None
@@ -65,6 +69,11 @@ class EpochKeys:
     def live(self) -> int:
         """How many keys are held."""
         return len(self._keys)
+
+    @property
+    def key_ids(self) -> list[bytes]:
+        """Of the keys that are held, oldest first."""
+        return list(self._keys)
 
     @property
     def oldest_age(self) -> float:
@@ -97,6 +106,8 @@ class EpochKeys:
         self.advance()
         self.check_delegation()
         now = int(self._clock.now())
+        if self._price_table_hash() != self._named_hash:
+            self._directory = None
         if self._directory is None or now >= min(self._reissue_at, self._expires_at):
             self._directory = self._sign(now)
         return self._directory
@@ -124,9 +135,9 @@ class EpochKeys:
             self._signatory.look_after()
 
     def _draw(self, not_before: int) -> None:
-        self._change()
         key = SealingKey.generate(not_before, self._floor(self._clock.now()) + self._epoch)
         self._keys[key.key_id] = key
+        self._change()
 
     def _drop(self, over: list[SealingKey]) -> None:
         self._change()
@@ -141,17 +152,19 @@ class EpochKeys:
 
     def _sign(self, now: int) -> SignedKeyDirectory:
         self._sequence += 1
+        self._named_hash = self._price_table_hash()
         self._issued_at = now
         self._expires_at = int(min(now + self._epoch, self._signatory.ends_at()))
         directory = KeyDirectory(
             identity=self.identity,
             replica_id=self.replica_id,
             sequence=self._sequence,
-            started_at=self._started_at,
+            started_at=self.started_at,
             issued_at=now,
             expires_at=self._expires_at,
             next_identity_hash=self._signatory.next_identity_hash,
             configs=[key.config for key in self._keys.values() if key.not_after >= now],
+            price_table_hash=self._named_hash,
         )
         return self._signatory.sign(directory)
 

@@ -18,7 +18,7 @@ from blindrelay.provider_bridge.keys.delegation_file import (
 from blindrelay.provider_bridge.keys.key_files import load_signing_key
 from blindrelay.serving import ConfigError
 from blindrelay.serving.files import Followed, version
-from blindrelay.trust import DirectorySigner, IdentityKey
+from blindrelay.trust import DirectorySigner, IdentityKey, SignedDelegation
 from blindrelay.v1.keys_pb2 import KeyDirectory, SignedKeyDirectory
 
 _WARNINGS: Final = (
@@ -49,6 +49,9 @@ class Signatory(Protocol):
     def sign(self, directory: KeyDirectory) -> SignedKeyDirectory:
         """The directory's exact bytes, signed, with the delegation."""
 
+    def for_bills(self, now: int) -> tuple[DirectorySigner, SignedDelegation]:
+        """The key that signs receipts at `now` (Unix seconds), and the delegation that allows it."""
+
 
 class HeldIdentity:
     """The identity key is here.
@@ -60,6 +63,8 @@ class HeldIdentity:
         self._key = key
         self.next_identity_hash = next_identity_hash
         self._signer = DirectorySigner.generate()
+        self._for_bills = SignedDelegation(b"", b"")
+        self._renew_at = 0
 
     @property
     def identity(self) -> bytes:
@@ -76,6 +81,13 @@ class HeldIdentity:
             self._signer.public_key, directory.issued_at, directory.expires_at, self.next_identity_hash
         )
         return self._signer.sign(directory, delegation)
+
+    def for_bills(self, now: int) -> tuple[DirectorySigner, SignedDelegation]:
+        if now >= self._renew_at:
+            self._renew_at = now + DAY
+            ends = self._renew_at + DAY
+            self._for_bills = self._key.delegate(self._signer.public_key, now, ends, self.next_identity_hash)
+        return self._signer, self._for_bills
 
 
 class DelegatedIdentity:
@@ -115,6 +127,9 @@ class DelegatedIdentity:
 
     def sign(self, directory: KeyDirectory) -> SignedKeyDirectory:
         return self._signer.sign(directory, self._found.signed)
+
+    def for_bills(self, now: int) -> tuple[DirectorySigner, SignedDelegation]:
+        return self._signer, self._found.signed
 
     def look_after(self) -> None:
         self._renew()

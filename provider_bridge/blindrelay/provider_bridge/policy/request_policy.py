@@ -32,7 +32,8 @@ from blindrelay.v1.inner_pb2 import (
     ON_DISCONNECT_UNSPECIFIED,
     RequestHead,
 )
-from blindrelay.v1.limits import deadline_seconds
+from blindrelay.v1.limits import HASH_SIZE, deadline_seconds
+from blindrelay.v1.receipts_pb2 import Rounding
 
 _BODILESS: Final = frozenset({"DELETE", "GET", "HEAD"})
 _JSON: Final = re.compile(rb'application/json(?: *; *charset="?utf-8"?)?', re.IGNORECASE)
@@ -126,8 +127,10 @@ def _check_unsupported(head: RequestHead) -> None:
         raise RequestError(ERROR_CODE_UNSUPPORTED, "retry tokens are not supported")
     if head.on_disconnect not in (ON_DISCONNECT_UNSPECIFIED, ON_DISCONNECT_CANCEL):
         raise RequestError(ERROR_CODE_UNSUPPORTED, "only on_disconnect CANCEL is supported")
-    if head.price_table_hash or head.rounding:
-        raise RequestError(ERROR_CODE_UNSUPPORTED, "receipts are not supported")
+    if head.rounding not in Rounding.values():
+        raise RequestError(ERROR_CODE_UNSUPPORTED, "units cannot be rounded like that")
+    if len(head.price_table_hash) not in (0, HASH_SIZE):
+        raise RequestError(ERROR_CODE_MALFORMED, f"the hash of a price table is not {HASH_SIZE} bytes")
 
 
 def _brings_credential(head: RequestHead) -> bool:

@@ -30,6 +30,7 @@ from blindrelay.v1.inner_pb2 import (
     EXECUTION_STARTED,
     EXECUTION_UNKNOWN,
     BodyEnd,
+    ResponseTail,
 )
 
 BEGINNING: Final = 4_096
@@ -49,6 +50,23 @@ class Body(Protocol):
     async def arrival(self, timeout: float | None) -> bool: ...
 
     def close(self) -> None: ...
+
+
+class Watch(Protocol):
+    """Sees a response's body pass, and says what its end carries."""
+
+    @property
+    def held(self) -> int:
+        """Bytes of what has been taken that do not pass yet."""
+
+    def take(self, data: bytes) -> bytes:
+        """The bytes that pass now that these have come."""
+
+    def rest(self) -> bytes:
+        """What is held: nothing follows."""
+
+    def tail(self, body_end: BodyEnd.ValueType) -> ResponseTail:
+        """The end of a complete response."""
 
 
 class ProviderResponse:
@@ -76,6 +94,17 @@ class ProviderResponse:
         self._body = body
         self._seen = b""
         self._may_end = close_allowed or end != BODY_END_CLOSE
+        self._watch: Watch | None = None
+
+    def watched_by(self, watch: Watch) -> None:
+        """Lets the body pass by `watch` from now on."""
+        self._watch = watch
+
+    def tail(self) -> ResponseTail:
+        """What ends the response, once its whole body has been taken."""
+        if self._watch is None:
+            return ResponseTail(body_end=self.body_end)
+        return self._watch.tail(self.body_end)
 
     @property
     def is_event_stream(self) -> bool:
@@ -102,12 +131,11 @@ class ProviderResponse:
 
         Raises ProviderError once all that arrived has been taken, unless the body ends as announced.
         """
-        if self._seen:
-            body, self._seen = self._seen[:size], self._seen[size:]
-            return body
         try:
-            body = self._body.take(size)
+            body = self._passed(size)
         except UpstreamError as error:
+            if self._watch is not None and self._watch.held:
+                return self._watch.rest()
             raise ProviderError(error.failure, str(error), EXECUTION_STARTED) from None
         if not body and self._body.ended and not self._may_end:
             raise ProviderError(
@@ -117,6 +145,18 @@ class ProviderResponse:
                 EXECUTION_STARTED,
             )
         return body
+
+    def _passed(self, size: int) -> bytes:
+        if self._watch is None:
+            return self._taken(size)
+        passed = self._watch.take(self._taken(max(0, size - self._watch.held)))
+        return passed + self._watch.rest() if self._body.ended and not self._seen else passed
+
+    def _taken(self, size: int) -> bytes:
+        if not self._seen:
+            return self._body.take(size)
+        seen, self._seen = self._seen[:size], self._seen[size:]
+        return seen
 
     async def arrival(self, timeout: float | None) -> bool:
         """Waits until take() may return something or raise; false after `timeout` seconds."""

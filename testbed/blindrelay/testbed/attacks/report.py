@@ -11,10 +11,13 @@ from itertools import zip_longest
 from typing import Final
 
 from blindrelay.testbed.attacks.attack import Attack
+from blindrelay.testbed.attacks.bills import BillAttack, BillRow
 from blindrelay.testbed.attacks.run import Row
 from blindrelay.testbed.demo.report import heading
 
 _COLUMNS: Final = ("attack", "the client got", "the bridge did", "stopped by", "twin without it", "verdict")
+
+_BILL_COLUMNS: Final = ("attack", "stopped by", "twin without it", "verdict")
 
 _LEGEND: Final = (
     "the client got    how the exchange ended for the client",
@@ -30,7 +33,7 @@ _PIPE: Final = (1_000, 24)
 """The size if there is no terminal: lines are not folded."""
 
 
-def listed(attacks: Iterable[Attack]) -> str:
+def listed(attacks: Iterable[Attack | BillAttack]) -> str:
     """Names and sentences."""
     attacks = list(attacks)
     width = max(len(attack.name) for attack in attacks)
@@ -40,14 +43,7 @@ def listed(attacks: Iterable[Attack]) -> str:
 def table(rows: Sequence[Row]) -> str:
     """A row for each attack, with its surprises below it, and a last line that counts them."""
     cells = [_COLUMNS, *(_cells(row) for row in rows)]
-    widths = _fitting([max(map(len, column)) for column in zip(*cells, strict=True)])
-    shown = [heading(_folded(_COLUMNS, widths))]
-    for row, line in zip(rows, cells[1:], strict=True):
-        shown += [_folded(line, widths), *(f"    {surprise}" for surprise in row.surprises)]
-    expected = sum(row.as_expected for row in rows)
-    return "\n".join(
-        [*shown, "", *_LEGEND, "", f"{expected} of {len(rows)} attacks as expected, each with its twin"]
-    )
+    return _shown(cells, [row.surprises for row in rows], "attacks", _LEGEND)
 
 
 def described(row: Row) -> dict[str, object]:
@@ -64,6 +60,31 @@ def described(row: Row) -> dict[str, object]:
         "twin_shows": attack.proof.says,
         "twin_got": list(row.twin.ends),
         "twin_provider_calls": row.twin.calls,
+        "as_expected": row.as_expected,
+        "surprises": list(row.surprises),
+    }
+
+
+def bill_table(rows: Sequence[BillRow]) -> str:
+    """A row for each attack on bills, as in table()."""
+    cells = [
+        _BILL_COLUMNS,
+        *(
+            (row.attack.name, row.attack.stopped_by, row.attack.shows, _verdict(row.as_expected))
+            for row in rows
+        ),
+    ]
+    return _shown(cells, [row.surprises for row in rows], "attacks on bills")
+
+
+def bill_described(row: BillRow) -> dict[str, object]:
+    """A row for programs."""
+    attack = row.attack
+    return {
+        "attack": attack.name,
+        "about": attack.about,
+        "stopped_by": attack.stopped_by,
+        "twin_shows": attack.shows,
         "as_expected": row.as_expected,
         "surprises": list(row.surprises),
     }
@@ -86,8 +107,29 @@ def progress(total: int) -> Callable[[Attack | None], None]:
     return tell
 
 
+def _shown(
+    cells: Sequence[Sequence[str]],
+    surprises: Sequence[Sequence[str]],
+    what: str,
+    legend: Sequence[str] = (),
+) -> str:
+    """The rows, the first of which is a heading, with their surprises; and a last line that counts them."""
+    widths = _fitting([max(map(len, column)) for column in zip(*cells, strict=True)])
+    shown = [heading(_folded(cells[0], widths))]
+    for line, found in zip(cells[1:], surprises, strict=True):
+        shown += [_folded(line, widths), *(f"    {surprise}" for surprise in found)]
+    expected = sum(not found for found in surprises)
+    words = [*legend, ""] if legend else []
+    return "\n".join(
+        [*shown, "", *words, f"{expected} of {len(surprises)} {what} as expected, each with its twin"]
+    )
+
+
+def _verdict(as_expected: bool) -> str:
+    return "as expected" if as_expected else "SURPRISE"
+
+
 def _cells(row: Row) -> tuple[str, ...]:
-    verdict = "as expected" if row.as_expected else "SURPRISE"
     calls = row.outcome.calls
     said = _counted(said.partition(":")[0] for said in row.outcome.bridge_said) or "no end"
     did = f"{calls} call{'' if calls == 1 else 's'}, {said}" if row.outcome.passages else "not asked"
@@ -97,7 +139,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         did,
         row.attack.stopped_by,
         row.attack.proof.says,
-        verdict,
+        _verdict(row.as_expected),
     )
 
 

@@ -27,7 +27,17 @@ STILL_WAITING: Final = "still waiting"
 LEFT: Final = "left"
 WHOLE: Final = "the whole response"
 
-_RETRIED: Final = frozenset({"key_unknown", "overloaded"})
+_RETRIED: Final = frozenset(
+    {
+        "key_unknown",
+        "overloaded",
+        "limit_units",
+        "limit_exchanges",
+        "limit_bytes",
+        "limit_concurrent",
+        "limit_rate",
+    }
+)
 """Kinds of errors that an SDK is answered and may try again by its own rules; no other may be."""
 
 _REPEATS: Final = 2_500

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from blindrelay.testbed.demo.bill import print_bill
 from blindrelay.testbed.demo.report import Sighting, heading, print_client, print_others, print_relay
 from blindrelay.testbed.errors import TestbedError
 from blindrelay.testbed.providers import IN_WORDS, ProviderKind, talking_provider
@@ -44,21 +45,24 @@ def run_demo(
         print_client(sighting, bed.relay)
         print_relay(bed.forwarded)
         print_others(sighting.method, sighting.url, bed)
+        if sighting.bill is not None:
+            print_bill(sighting.bill, bed.relay)
 
 
 @contextmanager
 def _started(kind: ProviderKind, fallen_back: bool) -> Iterator[Testbed]:
-    bed = Testbed(kind, tap=TAPPED_BYTES)
+    bed = Testbed(kind, tap=TAPPED_BYTES, ledger=True)
     print(heading("BlindRelay: a relay that cannot read what it carries") + "\n")
     if fallen_back:
         print(
             "  The local model is not installed here, so a scripted provider takes its place: its answer\n"
             "  was written before the question was asked. All the rest is as always.\n"
         )
-    print("  starting three processes …" if kind != "openai" else "  starting two processes …", flush=True)
+    print("  starting four processes …" if kind != "openai" else "  starting three processes …", flush=True)
     with bed:
         print(f"  provider  {IN_WORDS[kind]}" + (f", {_where(bed, 'provider')}" if kind != "openai" else ""))
         print(f"  bridge    opens, calls the provider, seals the answer, {_where(bed, 'bridge')}")
+        print(f"  ledger    keeps accounts and receipts, {_where(bed, 'ledger')}")
         print(f"  relay     passes on what it cannot open, {_where(bed, 'relay')}")
         yield bed
 
@@ -74,7 +78,11 @@ def ask(connection: str, question: str, model: str) -> Sighting:
     sealed = SealedTransport(connection)
     print(f"\n  question  {question}\n  answer    ", end="", flush=True)
     note = Sighting()
-    with sealed.httpx2_client(event_hooks={"request": [lambda request: _note(request, note)]}) as http_client:
+    hooks = {
+        "request": [lambda request: _note(request, note)],
+        "response": [lambda response: _note_bill(response, note)],
+    }
+    with sealed.httpx2_client(event_hooks=hooks) as http_client:
         _stream(http_client, question, model, note)
     return note
 
@@ -109,6 +117,10 @@ def _note(request: httpx2.Request, sighting: Sighting) -> None:
     sighting.url = str(request.url)
     sighting.request_bytes = int(request.headers.get("content-length", 0))
     sighting.request_headers = len(request.headers)
+
+
+def _note_bill(response: httpx2.Response, sighting: Sighting) -> None:
+    sighting.bill = response.extensions.get("blindrelay")
 
 
 def _reason(error: Exception) -> str:

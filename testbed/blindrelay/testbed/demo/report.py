@@ -13,6 +13,7 @@ from blindrelay.testbed.tap import Direction, Forwarded
 from blindrelay.v1.envelope import METADATA_KEY
 
 if TYPE_CHECKING:
+    from blindrelay.client import Bill
     from blindrelay.testbed.topology import Testbed
 
 SHOWN_RECORDS: Final = 10
@@ -21,13 +22,14 @@ SHOWN_RECORDS: Final = 10
 
 @dataclass
 class Sighting:
-    """What the client saw: request line, size, and when the pieces of the response came, in seconds."""
+    """What the client saw: request line, size, when the pieces of the response came (seconds), its bill."""
 
     method: str = ""
     url: str = ""
     request_bytes: int = 0
     request_headers: int = 0
     piece_times: list[float] = field(default_factory=list)
+    bill: Bill | None = None
 
 
 def heading(text: str) -> str:
@@ -41,7 +43,7 @@ def print_client(sighting: Sighting, connection: str) -> None:
     times = sighting.piece_times
     pieces = f"{len(times)} pieces, from {times[0]:.2f} s to {times[-1]:.2f} s" if times else "no text"
     pin = connection.partition("bridge=")[2].partition("&")[0]
-    _party(
+    print_party(
         "client",
         "everything: question, response, and who asks",
         f"{sighting.method} {sighting.url}",
@@ -57,7 +59,7 @@ def print_relay(forwarded: Sequence[Forwarded]) -> None:
     entries = [entry for entry in forwarded if entry.exchange == exchange]
     opening = next(entry for entry in entries if entry.direction is Direction.OPEN)
     messages = [entry for entry in entries if entry.direction is not Direction.OPEN]
-    _party(
+    print_party(
         "relay",
         "who asks, when, how much, and this, taken by a tap in its process as it passed:",
         *_envelope(opening.metadata),
@@ -72,14 +74,14 @@ def print_others(method: str, url: str, bed: Testbed) -> None:
     """What the bridge and the provider see: the content, and not the caller."""
     real = bed.provider_kind == "openai"
     target = f"{url}, with a key of its own" if real else f"{bed.provider} in its place"
-    _party(
+    print_party(
         "bridge",
         "question and response, but not who asks (by design; nothing taps it):",
         f"opened {method} {url}",
         f"and called {target}",
         "no address, no access token, no user agent, no header of the SDK's own",
     )
-    _party(
+    print_party(
         "provider",
         "question and response, but not who asks (by design):",
         "called by the bridge, as all clients' calls are",
@@ -117,7 +119,8 @@ def _sum(messages: Sequence[Forwarded], direction: Direction) -> str:
     return f"{records} of {sum(sizes):,} bytes"
 
 
-def _party(name: str, *lines: str) -> None:
+def print_party(name: str, *lines: str) -> None:
+    """One party's part: its name, and lines beside it."""
     first, *others = lines
     print(f"\n  {heading(f'{name:8}')}  {first}")
     for line in others:

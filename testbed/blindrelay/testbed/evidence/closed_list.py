@@ -18,6 +18,7 @@ EVENTS: Final = frozenset(
     {"started", "draining", "stopped", "reread", "directories_left_out", "tokens_unreadable"}
     | {"certificates_unusable", "plaintext", "fault", "worker_lost"}
 )
+LEDGER_EVENTS: Final = frozenset({"ledger_up", "certificates_unusable", "token_unusable"})
 REASONS: Final = frozenset(
     {"name", "refused", "unreachable", "tls", "closed", "silent", "token", "no_directory", "wrong_identity"}
     | {"draining", "unavailable", "other", "fault"}
@@ -27,6 +28,7 @@ SIZES: Final = frozenset({"16384", "262144", "4194304", "67108864", "more"})
 
 AT_ONCE: Final = frozenset(
     {"started", "draining", "stopped", "reread", "plaintext", "replica_up", "replica_down", "worker_lost"}
+    | {"ledger_up", "ledger_down"}
 )
 """Events that no caller can bring about. All other lines leave on the minute, or when the relay ends."""
 
@@ -39,12 +41,12 @@ _SENTENCES: Final = frozenset(str(each.value) for each in (*Event, *Reason))
 Fields = dict[str, Callable[[object], bool]]
 
 
-def is_listed(line: str, replicas: Collection[str]) -> bool:
-    """Whether a line of a relay's log is of the list; `replicas` are the addresses in its configuration."""
+def is_listed(line: str, replicas: Collection[str], ledgers: Collection[str] = ()) -> bool:
+    """Whether a line of a relay's log is of the list. The addresses are those in its configuration."""
     record = _record(line)
     return any(
         record.keys() == fields.keys() and all(is_right(record[name]) for name, is_right in fields.items())
-        for fields in _kinds(replicas)
+        for fields in _kinds(replicas, ledgers)
     )
 
 
@@ -70,13 +72,16 @@ def _record(line: str) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def _kinds(replicas: Collection[str]) -> Iterator[Fields]:
+def _kinds(replicas: Collection[str], ledgers: Collection[str]) -> Iterator[Fields]:
     minute: Fields = {"minute": lambda value: isinstance(value, str) and bool(_STAMP.fullmatch(value))}
     said: Fields = {"message": _one_of(_SENTENCES)}
     replica: Fields = {"replica": _one_of(replicas)}
     yield {**minute, "event": _one_of(EVENTS), **said}
     yield {**minute, "event": _one_of(REPLICA_EVENTS), **replica, **said}
     yield {**minute, "event": _one_of({"replica_down"}), **replica, "reason": _one_of(REASONS), **said}
+    ledger: Fields = {"ledger": _one_of(ledgers)}
+    yield {**minute, "event": _one_of(LEDGER_EVENTS), **ledger, **said}
+    yield {**minute, "event": _one_of({"ledger_down"}), **ledger, "reason": _one_of(REASONS), **said}
     outcomes: Fields = {"outcomes": _counts(OUTCOMES)}
     for more in ({}, outcomes, {**outcomes, "sizes": _counts(SIZES)}):
         yield {**minute, "event": _one_of({"exchanges"}), **more}

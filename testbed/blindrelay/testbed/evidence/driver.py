@@ -21,7 +21,7 @@ import httpx
 
 from blindrelay.client import BlindRelayError, SealedTransport, channel
 from blindrelay.testbed.evidence.asker import LIBRARY_VARIABLE
-from blindrelay.testbed.evidence.plan import ORIGIN
+from blindrelay.testbed.evidence.plan import MODELS, ORIGIN
 from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS
 
 _AT_ONCE: Final = 8
@@ -96,7 +96,8 @@ class _Towards(httpx.AsyncHTTPTransport):
         self._base = base
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        request.url = httpx.URL(str(request.url).replace(ORIGIN, self._base))
+        url = str(request.url).replace(MODELS, ORIGIN)
+        request.url = httpx.URL(url.replace(ORIGIN, self._base))
         return await super().handle_async_request(request)
 
 

@@ -10,6 +10,8 @@ from urllib.parse import quote
 from blindrelay.testbed.evidence.canaries import Canaries
 
 ORIGIN: Final = "https://api.openai.com"
+MODELS: Final = "https://models.blindrelay.internal"
+"""Where the bridge finds the provider by the model's name."""
 
 MAX_REQUEST: Final = 131_072
 """Bytes that the bridge is told to take, so that one exchange can be over the limit without being large."""
@@ -104,6 +106,11 @@ def _file(canaries: Canaries, **script: Any) -> Request:
     }
 
 
+def _by_name(canaries: Canaries) -> Request:
+    request = _chat(canaries)
+    return {**request, "url": request["url"].replace(ORIGIN, MODELS)}
+
+
 def _path(canaries: Canaries, **script: Any) -> Request:
     url = f"{ORIGIN}/v1/models/{canaries['URL path']}{_scripted(script)}"
     return {"method": "GET", "url": url, "content": ""}
@@ -123,6 +130,7 @@ def _refused(canaries: Canaries) -> Request:
 
 _KINDS: Final[tuple[Callable[[Canaries], Request], ...]] = (
     _chat,
+    _by_name,
     _streamed,
     _left,
     _tools,

@@ -15,11 +15,13 @@ from blindrelay.client.commands.api_dialects import DIALECTS, Dialect
 from blindrelay.client.commands.doctor.findings import Finding, HopError, Status, finding_of
 from blindrelay.client.commands.doctor.relay_socket import relay_socket
 from blindrelay.client.commands.doctor.tls import handshake
+from blindrelay.client.commands.options import dialect_for
 from blindrelay.client.commands.sealed_api import AnsweredError, ProviderError, SealedApi
-from blindrelay.client.connection_config import ConnectionConfig
+from blindrelay.client.connection_config import DEFAULT_PROVIDER, ConnectionConfig
 from blindrelay.client.errors import ConfigurationError, KeyTrustError, RelayError
 from blindrelay.client.history_store import HistoryStore, open_history
 from blindrelay.client.key_ring import KeyRing
+from blindrelay.client.provider_apis import MODELS
 from blindrelay.client.relay_connection import RelayConnection
 from blindrelay.client.transport import SealedTransport
 from blindrelay.trust import (
@@ -31,6 +33,7 @@ from blindrelay.trust import (
     read_directory,
 )
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
+from blindrelay.v1.inner_pb2 import Credential
 from blindrelay.v1.limits import CLOCK_TOLERANCE
 from blindrelay.v1.outer_status import OuterStatus
 
@@ -46,13 +49,15 @@ class Examination:
 
     Args:
         configured: returns the connection, or raises ConfigurationError.
-        provider: whose API is asked for its models; None means the first that the bridge serves.
+        provider: whose API is asked for its models; None means the connection's, or by default the first
+            that the bridge serves.
         origin: another server with that API.
     """
 
     _connection: ConnectionConfig
     _store: HistoryStore
     _ring: KeyRing
+    _dialects: list[Dialect]
 
     def __init__(
         self,
@@ -61,7 +66,7 @@ class Examination:
         origin: str | None = None,
     ) -> None:
         self._configured = configured
-        self._dialects = list(DIALECTS.values()) if provider is None else [DIALECTS[provider]]
+        self._given = provider
         self._origin = origin
         self._served = b""
         self._refusal: RelayError | None = None
@@ -90,6 +95,7 @@ class Examination:
 
     def _configuration(self) -> str:
         self._connection = self._configured()
+        self._dialects = self._dialects_to_try()
         return f"relay {self._connection.target}, bridge {format_identity(self._connection.identity)}"
 
     def _history(self) -> str:
@@ -197,7 +203,7 @@ class Examination:
 
     def _seal(self) -> str:
         began = time.monotonic()
-        with self._api(DIALECTS["openai"], NOWHERE) as api:
+        with self._api(self._dialects[0], NOWHERE) as api:
             try:
                 api.models()
             except AnsweredError as error:
@@ -209,6 +215,13 @@ class Examination:
         raise HopError(
             "the bridge called an address that does not exist", "its lists allow too much: ask its operator"
         )
+
+    def _dialects_to_try(self) -> list[Dialect]:
+        connection = self._connection
+        if self._given is not None or connection.provider != DEFAULT_PROVIDER:
+            return [dialect_for(self._given, connection)]
+        brought = connection.credential == Credential.CREDENTIAL_BROUGHT
+        return [each for name, each in DIALECTS.items() if name != MODELS or connection.keys or not brought]
 
     def _provider(self) -> str:
         for dialect in self._dialects[:-1]:

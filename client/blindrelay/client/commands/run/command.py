@@ -7,6 +7,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, Final
 
 import click
@@ -24,6 +25,7 @@ from blindrelay.client.commands.run.program import (
 from blindrelay.client.commands.run.walled_program import NoWallError, WalledProgram, any_port
 from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.errors import ConfigurationError
+from blindrelay.client.provider_apis import MODELS
 from blindrelay.v1.extras import needs_extra
 from blindrelay.v1.inner_pb2 import Credential
 
@@ -51,8 +53,20 @@ _SHOWN_HOSTS: Final = 5
     is_flag=True,
     help="Allow Unix sockets behind the wall. Daemons such as Docker can then open connections for it.",
 )
+@click.option(
+    "--provider",
+    "-p",
+    help="models: OpenAI's and Anthropic's SDKs get all models of the bridge. Default: the connection's.",
+)
 @relay_option
-def run(command: tuple[str, ...], port: int, wall: bool | None, unix_sockets: bool, relay: str | None) -> int:
+def run(
+    command: tuple[str, ...],
+    port: int,
+    wall: bool | None,
+    unix_sockets: bool,
+    provider: str | None,
+    relay: str | None,
+) -> int:
     """Run a program with a local endpoint, and no other way out.
 
     The endpoint runs as long as the program. Base URLs and keys of OpenAI, Anthropic, Gemini, Mistral and
@@ -70,6 +84,7 @@ def run(command: tuple[str, ...], port: int, wall: bool | None, unix_sockets: bo
     Examples:
       blindrelay run -- python program.py
       blindrelay run -- claude
+      blindrelay run --provider models -- python program.py
       blindrelay run -- sh -c 'curl -H "Authorization: Bearer $OPENAI_API_KEY" "$OPENAI_BASE_URL/models"'
 
     Signals are passed on to the program. After it ends, stderr names the hosts that were refused.
@@ -78,6 +93,8 @@ def run(command: tuple[str, ...], port: int, wall: bool | None, unix_sockets: bo
     configuration, or no wall with --wall; 126 it cannot be run, 127 it is not found.
     """
     connection = connection_of(relay)
+    if provider is not None:
+        connection = replace(connection, provider=provider)
     parts = _endpoint_parts()
     token = parts.new_token()
     with ExitStack() as stack:
@@ -139,7 +156,13 @@ def _unwalled(
 
 def _environment(connection: ConnectionConfig, token: str, port: int) -> dict[str, str]:
     brought = connection.credential == Credential.CREDENTIAL_BROUGHT
-    return sealed_environment(os.environ, f"http://127.0.0.1:{port}", token, own_keys=brought)
+    return sealed_environment(
+        os.environ,
+        f"http://127.0.0.1:{port}",
+        token,
+        own_keys=brought,
+        all_models=connection.provider == MODELS,
+    )
 
 
 def _endpoint_parts() -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 from blindrelay.client.connection_config import ConnectionConfig, profile_file
 from blindrelay.client.endpoint import Unsealed, listen, new_token, read_providers, serve
+from blindrelay.client.errors import ConfigurationError
 
 __all__ = ["Unsealed", "listen", "new_token", "running_endpoint"]
 
@@ -22,10 +23,13 @@ _Serve = Callable[[Callable[[], None]], Coroutine[Any, Any, Any]]
 def running_endpoint(connection: ConnectionConfig, listener: socket.socket, token: str) -> Iterator[Unsealed]:
     """Serves with this token, and counts what it refuses to send in clear. Raises ConfigurationError."""
     providers = read_providers(profile_file())
+    default = connection.provider
+    if default not in providers:
+        raise ConfigurationError(f"provider is one of {', '.join(sorted(providers))}, not {default!r}")
     unsealed = Unsealed()
 
     async def serving(announce: Callable[[], None]) -> None:
-        await serve(listener, connection, token, providers, "openai", announce, unsealed=unsealed)
+        await serve(listener, connection, token, providers, default, announce, unsealed=unsealed)
 
     with listener, _in_thread(serving):
         yield unsealed

@@ -24,6 +24,14 @@ _BASES: Final = {
 }
 """The variables that SDKs read their base URL from, and the endpoint's path for each."""
 
+_MODELS: Final = {
+    "OPENAI_BASE_URL": "/models/v1",
+    "OPENAI_API_BASE": "/models/v1",
+    "ANTHROPIC_BASE_URL": "/models/anthropic",
+    "ANTHROPIC_API_BASE": "/models/anthropic",
+}
+"""The same for all models of the bridge, at one address."""
+
 _KEYS: Final = (
     "OPENAI_API_KEY",
     "ANTHROPIC_API_KEY",
@@ -56,16 +64,23 @@ _LOCAL: Final = "127.0.0.1,localhost,::1"
 
 
 def sealed_environment(
-    environ: Mapping[str, str], endpoint: str, token: str, *, own_keys: bool = False
+    environ: Mapping[str, str],
+    endpoint: str,
+    token: str,
+    *,
+    own_keys: bool = False,
+    all_models: bool = False,
 ) -> dict[str, str]:
     """The environment for a program.
 
     `endpoint` is the local endpoint's URL without a final slash; `token` is its key. With `own_keys`, the
-    keys stay as they are and the token is part of the URLs. The endpoint is the proxy for everything else,
-    which it refuses. Node ignores proxy variables, so it loads a file that asks the endpoint.
+    keys stay as they are and the token is part of the URLs. With `all_models`, the SDKs of OpenAI and
+    Anthropic get all models of the bridge. The endpoint is the proxy for everything else, which it refuses.
+    Node ignores proxy variables, so it loads a file that asks the endpoint.
     """
     base = f"{endpoint}/{token}" if own_keys else endpoint
-    changed = dict(environ) | {name: base + path for name, path in _BASES.items()}
+    bases = _BASES | (_MODELS if all_models else {})
+    changed = dict(environ) | {name: base + path for name, path in bases.items()}
     if not own_keys:
         changed = {name: value for name, value in changed.items() if name not in _OTHER_KEYS}
         changed |= dict.fromkeys(_KEYS, token)

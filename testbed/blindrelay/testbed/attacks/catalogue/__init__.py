@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Final
+from typing import Final, TypeVar
 
 from blindrelay.testbed.attacks.attack import Attack
 from blindrelay.testbed.attacks.catalogue.directories import DIRECTORY_ATTACKS
@@ -15,6 +15,8 @@ from blindrelay.testbed.attacks.catalogue.records import REQUEST_ATTACKS, RESPON
 from blindrelay.testbed.attacks.catalogue.statuses import STATUS_ATTACKS
 from blindrelay.testbed.attacks.catalogue.timing import TIME_ATTACKS
 from blindrelay.testbed.errors import UnavailableError
+
+T = TypeVar("T")
 
 ATTACKS: Final[tuple[Attack, ...]] = (
     *RESPONSE_ATTACKS,
@@ -30,8 +32,12 @@ ATTACKS: Final[tuple[Attack, ...]] = (
 
 
 def attacks_named(names: Sequence[str]) -> list[Attack]:
-    """The attacks of these names. Raises UnavailableError, with the nearest names, for an unknown one."""
-    known = {attack.name: attack for attack in ATTACKS}
+    """The attacks on exchanges of these names. Raises UnavailableError for an unknown one."""
+    return named(names, {attack.name: attack for attack in ATTACKS})
+
+
+def named(names: Sequence[str], known: Mapping[str, T]) -> list[T]:
+    """What has these names. Raises UnavailableError, with the nearest names, for an unknown one."""
     for name in names:
         if name not in known:
             near = get_close_matches(name, known)

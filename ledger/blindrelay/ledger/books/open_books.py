@@ -1,0 +1,54 @@
+"""The store under the books, opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from secrets import token_bytes
+from types import TracebackType
+from typing import Self
+
+from blindrelay.ledger.books.accounts import random_id
+from blindrelay.ledger.books.postgresql import PREFIXES, PostgresqlStore
+from blindrelay.ledger.books.schema import migrate, migrations
+from blindrelay.ledger.books.store import SqliteStore, Store
+
+
+class OpenBooks:
+    """What the parts of the books share: the store, and where random bytes come from."""
+
+    def __init__(self, place: Path | str, *, random: Callable[[int], bytes] = token_bytes) -> None:
+        """Opens the books and brings their schema up to date. Raises BooksError.
+
+        Args:
+            place: a SQLite file, which is made (0600) if need be, or a URL like "postgresql://host/database".
+        """
+        self._random = random
+        self._store = _store(place)
+        try:
+            with self._store.writing() as sql:
+                migrate(sql, migrations())
+        except BaseException:
+            self._store.close()
+            raise
+
+    def close(self) -> None:
+        """The books cannot be used afterwards."""
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _new_id(self) -> str:
+        return random_id(self._random)
+
+
+def _store(place: Path | str) -> Store:
+    if isinstance(place, str) and place.startswith(PREFIXES):
+        return PostgresqlStore(place)
+    return SqliteStore(Path(place))

@@ -1,0 +1,156 @@
+"""The relay processes that report now, and what each of them has to be told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable
+from typing import Final, TypeVar
+
+from blindrelay.ledger.async_books import AsyncBooks
+from blindrelay.ledger.books import Allowance, Books, Limit
+from blindrelay.v1.ledger_pb2 import Allowance as AllowanceMessage
+from blindrelay.v1.ledger_pb2 import Limit as LimitMessage
+from blindrelay.v1.ledger_pb2 import ReportResponse
+
+T = TypeVar("T")
+
+HEARTBEAT_SECONDS: Final = 3.0
+"""Between two messages to a node, at most. A node that gets none for ten seconds starts nothing."""
+
+RELEASE_SECONDS: Final = 15.0
+"""After the end of a node's stream, others may have its allowances. By then it starts nothing any more."""
+
+MAX_ITEMS: Final = 1_000
+"""Allowances of one message, and revoked leases: about 80 KiB, where a message may have 128."""
+
+
+class Node:
+    """One relay process with a stream. What it has not been told yet takes no more room than its accounts."""
+
+    def __init__(self) -> None:
+        self._told = asyncio.Event()
+        self._acknowledged = 0
+        self._allowances: dict[str, Allowance] = {}
+        self._revoked: dict[str, str] = {}
+        self._keys: tuple[bytes, ...] = ()
+        self.replaced = False
+        """Whether the same process has another stream."""
+
+    def tell(
+        self,
+        *,
+        acknowledged: int = 0,
+        allowances: Iterable[Allowance] = (),
+        revoked: Iterable[str] = (),
+        keys: tuple[bytes, ...] = (),
+    ) -> None:
+        """Adds to what the next message says."""
+        self._acknowledged = max(self._acknowledged, acknowledged)
+        self._allowances.update((each.account, each) for each in allowances)
+        self._revoked.update((lease, lease) for lease in revoked)
+        self._keys = keys or self._keys
+        self._told.set()
+
+    def end(self) -> None:
+        """Ends the stream, because the same process has another."""
+        self.replaced = True
+        self._told.set()
+
+    async def next_message(self) -> ReportResponse:
+        """Waits until there is something to say, or for HEARTBEAT_SECONDS."""
+        try:
+            async with asyncio.timeout(HEARTBEAT_SECONDS):
+                await self._told.wait()
+        except TimeoutError:
+            pass
+        return self._message()
+
+    def _message(self) -> ReportResponse:
+        message = ReportResponse(
+            acknowledged=self._acknowledged,
+            allowances=[allowance_message(each) for each in _taken(self._allowances)],
+            lease_keys=self._keys,
+            revoked_leases=_taken(self._revoked),
+        )
+        self._keys = ()
+        if not self._allowances and not self._revoked and not self.replaced:
+            self._told.clear()
+        return message
+
+
+class Nodes:
+    """All relay processes that report. `clock` returns Unix seconds, `monotonic` seconds that only grow."""
+
+    def __init__(self, books: AsyncBooks, clock: Callable[[], float], monotonic: Callable[[], float]) -> None:
+        self._books = books
+        self._clock = clock
+        self._monotonic = monotonic
+        self._nodes: dict[bytes, Node] = {}
+        self._left_at: dict[bytes, float] = {}
+        self._started_at = monotonic()
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def join(self, name: bytes) -> Node:
+        """A stream of this process has begun. An earlier one ends."""
+        if (earlier := self._nodes.get(name)) is not None:
+            earlier.end()
+        self._left_at.pop(name, None)
+        node = self._nodes[name] = Node()
+        return node
+
+    def leave(self, name: bytes, node: Node) -> None:
+        """The stream has ended."""
+        if self._nodes.get(name) is node:
+            del self._nodes[name]
+            self._left_at[name] = self._monotonic()
+
+    async def refresh(self, accounts: Collection[str], among: Collection[bytes] | None = None) -> None:
+        """Tells the nodes, or those `among` them, what these accounts may start now."""
+        if not accounts:
+            return
+        for name, node in list(self._nodes.items()):
+            if among is None or name in among:
+                allowances = await self._books.do(Books.allowances, name, self.now, accounts)
+                node.tell(allowances=allowances)
+
+    def tell_all(self, *, revoked: Iterable[str] = (), keys: tuple[bytes, ...] = ()) -> None:
+        """Tells every node of revoked leases or new keys."""
+        revoked = tuple(revoked)
+        for node in self._nodes.values():
+            node.tell(revoked=revoked, keys=keys)
+
+    async def release_lost(self) -> None:
+        """Gives others the allowances of nodes that have been gone for RELEASE_SECONDS."""
+        for name in await self._books.do(Books.nodes):
+            if name in self._nodes:
+                continue
+            if self._monotonic() - self._left_at.get(name, self._started_at) >= RELEASE_SECONDS:
+                self._left_at.pop(name, None)
+                await self.refresh(await self._books.do(Books.release_node, name))
+
+    @property
+    def now(self) -> int:
+        """Unix seconds."""
+        return int(self._clock())
+
+
+def _taken(waiting: dict[str, T]) -> list[T]:
+    """Removes the oldest MAX_ITEMS values and returns them."""
+    return [waiting.pop(name) for name in list(waiting)[:MAX_ITEMS]]
+
+
+def allowance_message(allowance: Allowance) -> AllowanceMessage:
+    """An allowance as it travels."""
+    return AllowanceMessage(
+        account=allowance.account,
+        sequence=allowance.sequence,
+        exchanges=allowance.exchanges,
+        limit=None if allowance.limit is None else limit_message(allowance.limit),
+    )
+
+
+def limit_message(limit: Limit) -> LimitMessage:
+    """A limit as it travels."""
+    return LimitMessage(status=limit.status, retry_after_seconds=limit.retry_after_seconds)

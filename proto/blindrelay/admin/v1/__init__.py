@@ -1,0 +1,1 @@
+"""The admin service of a ledger, version 1: generated messages."""

@@ -1,0 +1,1 @@
+"""What an exchange cost: read from the response, priced, signed, and kept until it is acknowledged."""

@@ -1,0 +1,173 @@
+"""Reads chosen members of JSON objects while their bytes pass, in bounded memory.
+
+It follows strings and brackets only, so a response of any size costs no copy. Whatever stands outside of
+objects is skipped: the "data:" of an event stream, the brackets of a list. So one reader serves a JSON body,
+events, lines of JSON and a list that is streamed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+MAX_MEMBER: Final = 16_384
+"""Bytes of one member's name and value. What is read has a few hundred; a longer member is not read."""
+
+# Inside a member's own object or list, commas separate nothing of interest.
+_AT_MEMBERS: Final = re.compile(rb'["{}\[\],]')
+_INSIDE: Final = re.compile(rb'["{}\[\]]')
+_NAME: Final = re.compile(rb'\s*"((?:[^"\\]|\\.)*)"\s*:\s*')
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which members are read.
+
+    Attributes:
+        names: dotted: "usage", "response.usage".
+        within: the objects whose members are looked at, too: "response".
+    """
+
+    names: frozenset[str]
+    within: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Member:
+    """Where a member's value stands, in bytes from the first one fed."""
+
+    value: Any
+    start: int
+    end: int
+
+
+class MemberReader:
+    """Reads one object after the other."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self._found: dict[str, Member] = {}
+        self._depth = 0
+        self._in_string = False
+        self._escaped = False
+        self._prefixes: list[str] = []
+        self._member = bytearray()
+        self._member_start = 0
+        self._passed = 0
+
+    def feed(self, data: bytes | bytearray) -> Iterator[Mapping[str, Member]]:
+        """Takes the next bytes. Yields the members of each object that ends in them."""
+        position = 0
+        while position < len(data):
+            if self._depth == 0:
+                position = self._next_object(data, position)
+            elif self._in_string:
+                position = self._through_string(data, position)
+            elif (mark := self._next_mark(data, position)) is None:
+                position = len(data)
+            else:
+                position = mark + 1
+                self._take_mark(data[mark : mark + 1], self._passed + mark)
+                if self._depth == 0:
+                    found, self._found = self._found, {}
+                    yield found
+        self._passed += len(data)
+
+    @property
+    def _base(self) -> int:
+        """The depth of the members that are looked at."""
+        return 1 + len(self._prefixes)
+
+    def _next_object(self, data: bytes | bytearray, position: int) -> int:
+        start = data.find(b"{", position)
+        if start < 0:
+            return len(data)
+        self._depth = 1
+        self._begin_member(self._passed + start + 1)
+        return start + 1
+
+    def _next_mark(self, data: bytes | bytearray, position: int) -> int | None:
+        pattern = _AT_MEMBERS if self._depth == self._base else _INSIDE
+        found = pattern.search(data, position)
+        end = len(data) if found is None else found.start()
+        self._keep(data, position, end)
+        return None if found is None else end
+
+    def _through_string(self, data: bytes | bytearray, position: int) -> int:
+        """To the end of the string, or of the data."""
+        start = position
+        position += self._escaped
+        while (end := data.find(b'"', position)) >= 0:
+            escaped = _ends_in_escape(data[position:end])
+            position = end + 1
+            if not escaped:
+                self._in_string = self._escaped = False
+                self._keep(data, start, position)
+                return position
+        self._escaped = _ends_in_escape(data[position:])
+        self._keep(data, start, len(data))
+        return len(data)
+
+    def _take_mark(self, mark: bytes | bytearray, place: int) -> None:
+        if mark == b'"':
+            self._in_string = True
+        elif mark in (b"{", b"["):
+            if mark == b"{" and self._depth == self._base and (name := self._name()) in self._wanted.within:
+                self._prefixes.append(name)
+                self._depth += 1
+                self._begin_member(place + 1)
+                return
+            self._depth += 1
+        elif mark == b"," and self._depth == self._base:
+            self._end_member(place)
+            self._begin_member(place + 1)
+            return
+        elif mark in (b"}", b"]"):
+            self._close(place)
+            if self._depth < self._base:
+                return
+        self._keep(mark, 0, 1)
+
+    def _close(self, place: int) -> None:
+        if self._depth == self._base:
+            self._end_member(place)
+            if self._prefixes:
+                self._prefixes.pop()
+                # What was looked into has been read, member by member.
+                self._member.clear()
+        self._depth -= 1
+
+    def _begin_member(self, place: int) -> None:
+        self._member.clear()
+        self._member_start = place
+
+    def _keep(self, data: bytes | bytearray, start: int, end: int) -> None:
+        room = MAX_MEMBER + 1 - len(self._member)
+        if room > 0:
+            self._member += data[start : min(end, start + room)]
+
+    def _name(self) -> str:
+        found = _NAME.match(self._member)
+        return "" if found is None else ".".join([*self._prefixes[-1:], found[1].decode("utf-8", "replace")])
+
+    def _end_member(self, place: int) -> None:
+        found = _NAME.match(self._member)
+        if (
+            found is None
+            or len(self._member) > MAX_MEMBER
+            or (name := self._name()) not in self._wanted.names
+        ):
+            return
+        try:
+            value = json.loads(self._member[found.end() :])
+        except (ValueError, RecursionError):
+            return
+        self._found[name] = Member(value, self._member_start + found.end(), place)
+
+
+def _ends_in_escape(text: bytes | bytearray) -> bool:
+    """Whether a string's text ends in a backslash that escapes what follows."""
+    return (len(text) - len(text.rstrip(b"\\"))) % 2 == 1

@@ -1,0 +1,1 @@
+"""`blindrelay-bridge import`: another gateway's configuration becomes a bridge.toml."""

@@ -1,0 +1,164 @@
+"""What each account may do at this process: its rate, its concurrency, and how many exchanges may start.
+
+The ledger gives an account an allowance here. Each start takes one of it, and the ledger gives new ones as
+exchanges are settled. So no exchange waits for a call to the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from blindrelay.serving import CallRefusedError
+from blindrelay.serving.leases import Lease
+from blindrelay.v1.ledger_pb2 import Allowance, Limit
+from blindrelay.v1.outer_status import OuterStatus
+
+ALLOWANCE_SECONDS: Final = 2.0
+"""How long a start waits for an allowance. The ledger gives a new one soon after an exchange is settled."""
+
+CONCURRENT_RETRY_SECONDS: Final = 1
+"""Nobody knows when one of an account's exchanges ends."""
+
+_LIMITS: Final = {
+    status.details: status
+    for status in (
+        *(OuterStatus.LIMIT_UNITS, OuterStatus.LIMIT_EXCHANGES, OuterStatus.LIMIT_BYTES),
+        *(OuterStatus.LIMIT_CONCURRENT, OuterStatus.LIMIT_RATE),
+        *(OuterStatus.NOT_IN_SCOPE, OuterStatus.UNAUTHENTICATED),
+    )
+}
+
+
+def refusal_for(limit: Limit) -> CallRefusedError:
+    """The refusal that a ledger's limit asks for. OVERLOADED if it names none that is known."""
+    status = _LIMITS.get(limit.status, OuterStatus.OVERLOADED)
+    return CallRefusedError(status, limit.retry_after_seconds)
+
+
+class Account:
+    """One account. `clock` is a monotonic one, in seconds."""
+
+    def __init__(self, lease: Lease, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._newest = lease
+        self._running = 0
+        self._due = -math.inf
+        self._allowance = Allowance()
+        self._starts: deque[int] = deque()
+        self._changed = asyncio.Event()
+
+    def use(self, lease: Lease) -> None:
+        """Notes a lease that has been shown. The limits are those of the newest."""
+        if lease.issued_at > self._newest.issued_at:
+            self._newest = lease
+
+    def is_forgettable(self, now: float) -> bool:
+        """Whether nothing is known of it that its next lease would not bring. `now` is Unix seconds."""
+        idle = not self._running and not self._starts and self._due <= self._clock()
+        return idle and now >= self._newest.expires_at
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Counts one exchange while the block runs. Raises CallRefusedError: LIMIT_RATE, LIMIT_CONCURRENT.
+
+        An exchange that is refused does not count for the rate.
+        """
+        now = self._clock()
+        due = self._next_due(now)
+        if self._running >= self._newest.concurrent:
+            raise CallRefusedError(OuterStatus.LIMIT_CONCURRENT, CONCURRENT_RETRY_SECONDS)
+        self._due = due
+        self.enter()
+        try:
+            yield
+        finally:
+            self.leave()
+
+    def enter(self) -> None:
+        """Counts an exchange that runs elsewhere on this process's account."""
+        self._running += 1
+
+    def leave(self) -> None:
+        """Ends what enter() began."""
+        self._running -= 1
+
+    @property
+    def is_at_limit(self) -> bool:
+        """Whether the next exchange may have to wait or be refused."""
+        return self._running >= self._newest.concurrent or self._left() <= self._newest.concurrent
+
+    def _next_due(self, now: float) -> float:
+        """GCRA (ITU-T I.371): when the next exchange would be due at the rate, if one comes now."""
+        lease = self._newest
+        if lease.rate is None:
+            return -math.inf
+        early = self._due - now - (lease.burst - 1) / lease.rate
+        if early > 0:
+            raise CallRefusedError(OuterStatus.LIMIT_RATE, math.ceil(early))
+        return max(self._due, now) + 1 / lease.rate
+
+    async def allowed(self) -> None:
+        """Waits until an exchange may start, for at most ALLOWANCE_SECONDS. The caller then calls started().
+
+        Raises CallRefusedError for the limit that keeps the ledger from allowing more.
+        """
+        if self._left() <= 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ALLOWANCE_SECONDS):
+                    while self._left() <= 0:
+                        self._changed.clear()
+                        await self._changed.wait()
+        if self._left() <= 0:
+            raise refusal_for(self._allowance.limit)
+
+    def started(self, sequence: int) -> None:
+        """Takes one of the allowance, for the start line of this number."""
+        self._starts.append(sequence)
+
+    def allow(self, allowance: Allowance) -> None:
+        """Notes a new allowance, unless it is older than the one that is known."""
+        if allowance.sequence < self._allowance.sequence:
+            return
+        self._allowance = allowance
+        while self._starts and self._starts[0] <= allowance.sequence:
+            self._starts.popleft()
+        self._changed.set()
+
+    def _left(self) -> int:
+        return self._allowance.exchanges - len(self._starts)
+
+
+class Accounts:
+    """The accounts that have been here. `clock` is a monotonic one, in seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._accounts: dict[str, Account] = {}
+
+    def of(self, lease: Lease) -> Account:
+        """The lease's account."""
+        account = self._accounts.get(lease.account)
+        if account is None:
+            account = self._accounts[lease.account] = Account(lease, self._clock)
+        account.use(lease)
+        return account
+
+    def at_limit(self) -> set[str]:
+        """The accounts whose next exchange may have to wait or be refused."""
+        return {name for name, account in self._accounts.items() if account.is_at_limit}
+
+    def allow(self, allowance: Allowance) -> None:
+        """Notes an allowance of an account that has a lease."""
+        account = self._accounts.get(allowance.account)
+        if account is not None:
+            account.allow(allowance)
+
+    def forget_old(self, now: float) -> None:
+        """Forgets the accounts that are not in use. `now` is Unix seconds."""
+        for name in [name for name, account in self._accounts.items() if account.is_forgettable(now)]:
+            del self._accounts[name]

@@ -1,0 +1,72 @@
+"""The folder that Envoy and the control process share: what Envoy watches, a socket and a pipe."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Final
+
+from blindrelay.relay_node.envoy.discovery import Resource
+from blindrelay.serving import ConfigError
+from blindrelay.serving.files import replace_file
+
+_PRIVATE: Final = 0o700
+_MAX_SOCKET_PATH: Final = 90
+"""Bytes of the folder's path. The system allows 108 for a socket's."""
+
+
+class EnvoyFolder:
+    """Only this user may enter the folder: its files hold keys and tokens."""
+
+    def __init__(self, path: Path) -> None:
+        """Makes the folder and the pipe if need be. Raises ConfigError."""
+        self._path = path.resolve()
+        self._written: dict[str, str] = {}
+        try:
+            self._path.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+            if self._path.stat().st_mode & 0o077:
+                raise ConfigError(f"[envoy] folder = {path} is open to others: run chmod 700 on it")
+            if not self.pipe.exists():
+                os.mkfifo(self.pipe, 0o600)
+            elif not stat.S_ISFIFO(self.pipe.stat().st_mode):
+                raise ConfigError(f"{self.pipe} is not a pipe: remove it")
+            self._sockets = self._path
+            if len(os.fsencode(self._path)) > _MAX_SOCKET_PATH:
+                self._sockets = Path(mkdtemp(prefix="blindrelay-"))
+            self.control.unlink(missing_ok=True)
+        except OSError as error:
+            raise ConfigError(f"[envoy] folder = {path} cannot be used ({error.strerror})") from None
+
+    @property
+    def bootstrap(self) -> Path:
+        """What Envoy is started with."""
+        return self._path / "envoy.yaml"
+
+    @property
+    def control(self) -> Path:
+        """The socket on which the control process listens."""
+        return self._sockets / "control.sock"
+
+    @property
+    def admin(self) -> Path:
+        """The socket of Envoy's own admin service."""
+        return self._sockets / "admin.sock"
+
+    @property
+    def pipe(self) -> Path:
+        """Where Envoy writes a line for each start and end."""
+        return self._path / "usage.pipe"
+
+    def write_bootstrap(self, text: str) -> None:
+        """Raises ConfigError."""
+        replace_file(self.bootstrap, text, "Envoy configuration")
+
+    def publish(self, name: str, resources: list[Resource]) -> None:
+        """Replaces a watched file, unless it is the same as before. Raises ConfigError."""
+        text = json.dumps({"resources": resources}, indent=1) + "\n"
+        if self._written.get(name) != text:
+            replace_file(self._path / f"{name}.json", text, "Envoy configuration")
+            self._written[name] = text

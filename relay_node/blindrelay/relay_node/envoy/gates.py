@@ -1,0 +1,204 @@
+"""Who may call through Envoy: the gates of a relay, which also count what Envoy forwards."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final, Protocol
+
+import grpc
+
+from blindrelay.relay_node.audit_log import AuditLog, Event
+from blindrelay.relay_node.config import PeerConfig, RelayConfig
+from blindrelay.relay_node.envoy.discovery import Rate
+from blindrelay.relay_node.envoy.usage_pipe import End, Start
+from blindrelay.relay_node.gate import Entrant, Gate, TokenEntrant
+from blindrelay.relay_node.lease_gate import LeaseGate
+from blindrelay.serving import Admission, Callers, CallRefusedError, ConfigError, Context, TokenFile
+from blindrelay.serving.leases import Lease, LeaseReader, base64url, new_lease_key, sign_lease
+from blindrelay.serving.metrics import Metric
+from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
+from blindrelay.v1.limits import DEADLINE_SECONDS, DEFAULT_MAX_UNITS, LEASE_ROOM, MAX_DIRECTORIES_SIZE
+from blindrelay.v1.outer_status import OuterStatus
+
+LEASE_SECONDS: Final = 300
+"""For how long a lease is valid that stands for a token of the file."""
+
+_DEADLINE_SECONDS: Final = DEADLINE_SECONDS[-1]
+"""What Envoy gives every exchange."""
+
+_ANY_UNITS: Final = 2**63 - 1
+_MAX_LEASES: Final = 100_000
+"""Leases that are remembered until they expire. With as many, the oldest is forgotten."""
+
+
+class EnvoyGate(Gate, Protocol):
+    """A gate that Envoy stands in front of."""
+
+    leases: LeaseReader
+
+    def careful(self) -> set[str]:
+        """The accounts whose exchanges Envoy must not decide by itself."""
+
+    def rates(self) -> set[Rate]:
+        """The rates of the leases that are in use."""
+
+    def count_start(self, start: Start, lease: Lease) -> object:
+        """Counts an exchange that Envoy forwards. count_end() gets what this returns."""
+
+    def count_end(self, started: Any, end: End) -> None:
+        """Counts its end."""
+
+
+class _Given:
+    """The leases that clients have got, until they expire. `clock` returns Unix seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._leases: dict[str, Lease] = {}
+
+    def add(self, lease: Lease) -> None:
+        if len(self._leases) >= _MAX_LEASES:
+            del self._leases[next(iter(self._leases))]
+        self._leases[lease.lease_id] = lease
+
+    def now(self) -> list[Lease]:
+        """Those that have not expired, oldest first."""
+        now = self._clock()
+        while self._leases and (first := next(iter(self._leases.values()))).expires_at < now:
+            del self._leases[first.lease_id]
+        return list(self._leases.values())
+
+
+class EnvoyLeaseGate(LeaseGate):
+    """Admits by the ledger's leases."""
+
+    def __init__(self, config: RelayConfig, ledger: PeerConfig, admission: Admission, log: AuditLog) -> None:
+        """Raises ConfigError for unusable token and TLS files."""
+        super().__init__(ledger, admission, log, config.unread_seconds)
+        self.leases = self._leases
+        self._given = _Given(time.time)
+
+    def _give(self, lease: Lease) -> None:
+        self._given.add(lease)
+
+    def careful(self) -> set[str]:
+        """Accounts at a limit, with a revoked lease, or with a scope, which Envoy cannot check."""
+        special = {lease.account for lease in self._given.now() if self._is_special(lease)}
+        return special | self._accounts.at_limit()
+
+    def _is_special(self, lease: Lease) -> bool:
+        scope = (lease.bridges, lease.classes, lease.addresses)
+        scoped = lease.units < DEFAULT_MAX_UNITS or any(each is not None for each in scope)
+        return scoped or lease.lease_id in self._revoked
+
+    def rates(self) -> set[Rate]:
+        """Of the leases that clients have."""
+        return {Rate(lease.rate, lease.burst) for lease in self._given.now() if lease.rate is not None}
+
+    def count_start(self, start: Start, lease: Lease) -> tuple[Lease, int]:
+        """Reports the start to the ledger. Raises CallRefusedError if it takes no lines."""
+        number = self._report.start(lease.lease_id, start.envelope, _DEADLINE_SECONDS)
+        account = self._accounts.of(lease)
+        account.enter()
+        account.started(number)
+        return lease, number
+
+    def count_end(self, started: tuple[Lease, int], end: End) -> None:
+        """Reports the end."""
+        lease, number = started
+        self._accounts.of(lease).leave()
+        self._report.end(number, end.outcome, end.request_bytes, end.response_bytes)
+
+
+class EnvoyTokenGate:
+    """Admits by leases of its own, which it gives for tokens of the file."""
+
+    room = MAX_DIRECTORIES_SIZE - LEASE_ROOM
+
+    def __init__(self, config: RelayConfig, log: AuditLog, clock: Callable[[], float] = time.time) -> None:
+        """Raises ConfigError for an unusable token file."""
+        if config.tokens is None:
+            raise ConfigError("a relay needs a tokens file or a [ledger]")
+        self._tokens = TokenFile(config.tokens, on_problem=lambda _: log.event(Event.TOKENS_UNREADABLE))
+        self._callers = Callers(self._tokens)
+        self._clock = clock
+        self._most = config.max_exchanges_per_token
+        self._holders: dict[str, bytes] = {}
+        self._running: Counter[str] = Counter()
+        self._leases_given = 0
+        self.leases = LeaseReader(clock)
+        self.leases.use_keys([new_lease_key()])
+
+    @asynccontextmanager
+    async def fetch(self, context: Context) -> AsyncIterator[tuple[bytes, bytes]]:
+        """Raises CallRefusedError: UNAUTHENTICATED."""
+        with self._callers.admitted(context.invocation_metadata()) as token:
+            account, now = base64url(token[:12]), int(self._clock())
+            self._holders[account] = token
+            self._leases_given += 1
+            claims = {
+                **{"sub": account, "jti": str(self._leases_given), "aud": base64url(self.leases.node)},
+                **{"iat": now, "exp": now + LEASE_SECONDS, "concurrent": self._most, "units": _ANY_UNITS},
+            }
+            lease = sign_lease(claims, self.leases.keys[0])
+            shown = GetKeyDirectoryResponse(lease=lease, lease_seconds=LEASE_SECONDS)
+            yield token, shown.SerializeToString()
+
+    @contextmanager
+    def exchange(self, context: Context) -> Iterator[Entrant]:
+        """Raises CallRefusedError: LEASE_UNKNOWN, OVERLOADED."""
+        lease = self.leases.shown(context.invocation_metadata())
+        if lease is None or lease.account in self._revoked():
+            raise CallRefusedError(OuterStatus.LEASE_UNKNOWN)
+        if self._running[lease.account] >= self._most:
+            raise CallRefusedError(OuterStatus.OVERLOADED)
+        yield TokenEntrant(self._holders.get(lease.account, b""))
+
+    def services(self, on_fault: Callable[[], None]) -> tuple[grpc.GenericRpcHandler, ...]:
+        """None."""
+        return ()
+
+    def metrics(self, log: AuditLog) -> tuple[Metric, ...]:
+        """None."""
+        return ()
+
+    async def run(self) -> None:
+        """Ends the calls of tokens that are removed from the file."""
+        await self._callers.end_revoked()
+
+    async def finish(self) -> None:
+        """Does nothing."""
+
+    def careful(self) -> set[str]:
+        """The accounts whose token is revoked, or whose share is used up."""
+        full = {account for account, running in self._running.items() if running >= self._most}
+        return full | self._revoked()
+
+    def _revoked(self) -> set[str]:
+        revoked = self._tokens.revoked(self._holders.values())
+        return {account for account, holder in self._holders.items() if holder in revoked}
+
+    def rates(self) -> set[Rate]:
+        """None: a token of the file has no rate."""
+        return set()
+
+    def count_start(self, start: Start, lease: Lease) -> str:
+        """Counts it for the token's share."""
+        self._running[lease.account] += 1
+        return lease.account
+
+    def count_end(self, started: str, end: End) -> None:
+        """Gives the share back."""
+        self._running[started] -= 1
+        if not self._running[started]:
+            del self._running[started]
+
+
+def envoy_gate(config: RelayConfig, admission: Admission, log: AuditLog) -> EnvoyGate:
+    """The gate that the configuration asks for. Raises ConfigError for unusable token and TLS files."""
+    if config.ledger is not None:
+        return EnvoyLeaseGate(config, config.ledger, admission, log)
+    return EnvoyTokenGate(config, log)

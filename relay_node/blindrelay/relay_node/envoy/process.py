@@ -1,0 +1,80 @@
+"""The control process: a relay on a Unix socket, behind an Envoy that it configures."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+
+from blindrelay.relay_node.audit_log import AuditLog
+from blindrelay.relay_node.config import EnvoyConfig, RelayConfig
+from blindrelay.relay_node.envoy.bootstrap import bootstrap
+from blindrelay.relay_node.envoy.data_plane import DataPlane
+from blindrelay.relay_node.envoy.folder import EnvoyFolder
+from blindrelay.relay_node.envoy.gates import EnvoyGate, envoy_gate
+from blindrelay.relay_node.gate import Gate
+from blindrelay.relay_node.relay import Relay
+from blindrelay.serving import Address, ConfigError, StartError
+
+
+class ControlProcess(Relay):
+    """Serves what Envoy passes on to it, and keeps Envoy's files up to date.
+
+    Create it in a running event loop. Raises ConfigError for unusable files and folders.
+    """
+
+    def __init__(self, config: RelayConfig, file: Path, audit_log: AuditLog | None = None) -> None:
+        """`file` is relay.toml; Envoy's folder is beside it unless the [envoy] section names another."""
+        if config.sandbox:
+            raise ConfigError("sandbox = true: the control process of Envoy has no sandbox yet; leave it out")
+        if config.listen.port == 0:
+            raise ConfigError("listen has port 0: Envoy needs a port of your choice")
+        envoy = config.envoy or EnvoyConfig(file.resolve().parent / "envoy")
+        self._folder = EnvoyFolder(envoy.folder)
+        self._folder.write_bootstrap(bootstrap(config, envoy, self._folder))
+        super().__init__(config, audit_log)
+        self._data_plane = DataPlane(self._folder, self._replicas, self._envoy_gate, self._audit_log)
+
+    @property
+    def bootstrap(self) -> Path:
+        """What to start Envoy with."""
+        return self._folder.bootstrap
+
+    @property
+    def bridges_known(self) -> bool:
+        """Whether Envoy has been told of a key of every bridge."""
+        return self._data_plane.bridges_known
+
+    def _make_gate(self) -> Gate:
+        self._envoy_gate: EnvoyGate = envoy_gate(self._config, self._admission, self._audit_log)
+        return self._envoy_gate
+
+    @asynccontextmanager
+    async def _server(self, *, share_port: bool = False) -> AsyncIterator[tuple[grpc.aio.Server, Address]]:
+        async with super()._server(share_port=share_port) as served:
+            with self._data_plane.connected():
+                publishing = asyncio.create_task(self._data_plane.run())
+                try:
+                    yield served
+                finally:
+                    publishing.cancel()
+
+    def _listen(self, server: grpc.aio.Server, *, share_port: bool) -> Address:
+        """On the socket. The address is Envoy's."""
+        self._warn_of_plaintext()
+        try:
+            server.add_insecure_port(f"unix:{self._folder.control}")
+        except RuntimeError:
+            raise StartError(f"cannot listen on {self._folder.control}") from None
+        return self._config.listen
+
+
+async def serve_behind_envoy(
+    config: RelayConfig, file: Path, on_ready: Callable[[Address, Path], None]
+) -> None:
+    """Serves until SIGTERM or SIGINT. Calls `on_ready` with Envoy's address and its configuration."""
+    process = ControlProcess(config, file)
+    await process.serve(lambda address: on_ready(address, process.bootstrap))

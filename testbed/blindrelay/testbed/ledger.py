@@ -1,0 +1,107 @@
+"""The ledger of a testbed: its configuration, a price table, and an account with units."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from blindrelay.testbed.processes import PartProcess
+from blindrelay.testing.configuration import Option, Tables, write_prices
+
+UNITS: Final = 1_000_000_000
+"""What the testbed's own account begins with: 10,000 USD."""
+
+PRICES: Final = {
+    f"{provider}/*": {"input": 250_000, "output": 1_000_000} for provider in ("openai", "anthropic")
+}
+"""Units for a million tokens. A unit is 10 µUSD: 2.50 and 10 USD for a million."""
+
+_ANY_PORT: Final = "127.0.0.1:0"
+
+
+class Ledger:
+    """What makes a testbed's bridges charge, and its relay ask a ledger.
+
+    Args:
+        folder: returns the testbed's folder, once there is one.
+        bridges, identity: return the bridges' addresses, and what clients pin.
+
+    Attributes:
+        part: runs the process.
+    """
+
+    def __init__(
+        self, folder: Callable[[], Path], bridges: Callable[[], Iterable[str]], identity: Callable[[], str]
+    ) -> None:
+        self._folder = folder
+        self._bridges = bridges
+        self._identity = identity
+        self.part = PartProcess("ledger", "blindrelay.ledger", self._arguments)
+
+    @property
+    def config(self) -> Path:
+        """ledger.toml."""
+        return self._folder() / "ledger.toml"
+
+    @property
+    def described(self) -> dict[str, str]:
+        """What a program needs that operates the ledger."""
+        announced = self.part.announcement
+        return {"admin": announced["admin"], "page": announced["page"], "config": str(self.config)}
+
+    def billing(self, bridge: str) -> Tables:
+        """The sections with which a bridge keeps bills. Writes its prices."""
+        return write_prices(self._folder(), PRICES, bridge)
+
+    def relay_options(self) -> Mapping[str, Option]:
+        """The relay's [ledger] section."""
+        return {"address": self.part.listening, "token_file": "ledger-token"}
+
+    def issue_relay_token(self) -> None:
+        """Makes the token that the relay shows the ledger."""
+        from blindrelay.serving import issue_token
+
+        token = issue_token(self._folder() / "relays", "relay", datetime.now(UTC))
+        file = self._folder() / "ledger-token"
+        file.touch(mode=0o600)
+        file.write_text(token)
+
+    def open_account(self, name: str, units: int = UNITS) -> str:
+        """Makes an account with so many units, and returns a token for it. The ledger must be up."""
+        return asyncio.run(_open_account(self.config, name, units))
+
+    def _arguments(self) -> list[str]:
+        announced = self.part.announcement
+        listen = announced.get("listening", _ANY_PORT)
+        admin = announced.get("admin") or f"127.0.0.1:{_free_port()}"
+        page = announced.get("page", f"http://{_ANY_PORT}").removeprefix("http://").rstrip("/")
+        lines = [
+            *(f'listen = "{listen}"', f'admin = "{admin}"', 'tokens = "relays"', 'books = "ledger.db"'),
+            *("drain_seconds = 2", "[page]", f'listen = "{page}"'),
+        ]
+        for address in self._bridges():
+            lines += ["[[bridge]]", f'address = "{address}"', f'identity = "{self._identity()}"']
+        self.config.write_text("\n".join(lines) + "\n")
+        return ["serve", "--config", str(self.config), "--json"]
+
+
+async def _open_account(config: Path, name: str, units: int) -> str:
+    from blindrelay.admin.v1.admin_pb2 import AddAccountRequest, AddCreditRequest, IssueTokenRequest
+    from blindrelay.ledger.admin_channel import admin_stub
+    from blindrelay.ledger.config import read_ledger_config
+
+    async with admin_stub(read_ledger_config(config)) as stub:
+        await stub.AddAccount(AddAccountRequest(name=name))
+        await stub.AddCredit(AddCreditRequest(account=name, units=units, reference="testbed"))
+        return (await stub.IssueToken(IssueTokenRequest(account=name))).token
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,315 @@
+"""A relay with a ledger: who gets a lease, what a lease admits, and how it is revoked."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from blindrelay.relay_node import lease_gate
+from blindrelay.relay_node import ledger as relay_ledger
+from blindrelay.v1.grpc_profile import RETRY_AFTER_KEY
+from blindrelay.v1.identity_text import format_identity
+from blindrelay.v1.ledger_pb2 import Limit
+from blindrelay.v1.limits import MAX_DIRECTORIES_SIZE
+from blindrelay.v1.outer_status import OuterStatus
+from tests.relay_node.conftest import Billed, StartBilled, StartRelay
+from tests.relay_node.fake_bridge import FakeBridge, cancelled, until
+from tests.relay_node.fake_ledger import FakeLedger
+from tests.relay_node.raw_client import Client, finish, refusal
+
+
+async def retry_after(call: Any) -> int | None:
+    """The hint with which a call is refused."""
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await call
+    hints = [value for key, value in failure.value.trailing_metadata() or () if key == RETRY_AFTER_KEY]
+    return int(hints[0]) if hints else None
+
+
+async def test_lease_comes_with_the_directories_and_admits_exchanges(
+    billed: Billed, bridge: FakeBridge
+) -> None:
+    response = await billed.client.fetch()
+    assert (len(response.directories), response.lease_seconds) == (1, 300)
+    assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]
+    asked = billed.ledger.metadata[-1]
+    assert not any(billed.client.token in str(value) for value in asked.values())
+
+
+async def test_bridge_learns_nothing_of_lease_or_account(billed: Billed, bridge: FakeBridge) -> None:
+    await billed.leased.exchange(bridge.envelope())
+    shown = repr(bridge.seen[0].metadata)
+    assert "authorization" not in shown
+    assert billed.account.name not in shown
+
+
+async def test_token_admits_no_exchange_and_a_lease_no_fetch(billed: Billed, bridge: FakeBridge) -> None:
+    """The long-lived token is shown once in minutes, and a stolen lease gets no further one."""
+    assert await refusal(billed.client.exchange(bridge.envelope())) is OuterStatus.LEASE_UNKNOWN
+    assert await refusal(billed.leased.directories()) is OuterStatus.UNAUTHENTICATED
+    assert bridge.seen == []
+
+
+async def test_lease_of_another_process_is_unknown(billed: Billed, bridge: FakeBridge) -> None:
+    """Otherwise its limits would hold once for each process."""
+    borrowed = billed.ledger.lease(billed.account, os.urandom(16))
+    billed.leased.token = borrowed
+    assert await refusal(billed.leased.exchange(bridge.envelope())) is OuterStatus.LEASE_UNKNOWN
+
+
+async def test_expired_lease_is_unknown(start_billed: StartBilled, bridge: FakeBridge) -> None:
+    """What began under it goes on."""
+    billed = await start_billed(seconds=2)
+    ends = time.time() + 2
+    call = await billed.leased.open(bridge.envelope())
+    await until(lambda: time.time() > ends)
+    assert await refusal(billed.leased.exchange(bridge.envelope())) is OuterStatus.LEASE_UNKNOWN
+    await finish(call)
+
+
+@pytest.mark.parametrize(
+    ("limit", "status", "hint"),
+    [
+        (Limit(status="limit_units", retry_after_seconds=3_600), OuterStatus.LIMIT_UNITS, 3_600),
+        (Limit(status="limit_bytes"), OuterStatus.LIMIT_BYTES, None),
+        (Limit(status="token_unknown"), OuterStatus.UNAUTHENTICATED, None),
+        (Limit(status="not_in_scope"), OuterStatus.NOT_IN_SCOPE, None),
+        (Limit(status="said by 10.1.2.3", retry_after_seconds=2), OuterStatus.OVERLOADED, 2),
+    ],
+)
+async def test_ledger_says_why_there_is_no_lease(
+    billed: Billed, limit: Limit, status: OuterStatus, hint: int | None
+) -> None:
+    billed.account.refuses = limit
+    assert await refusal(billed.client.directories()) is status
+    assert await retry_after(billed.client.directories()) == hint
+
+
+async def test_unknown_and_missing_tokens_get_no_lease(billed: Billed) -> None:
+    asked = len(billed.ledger.metadata)
+    billed.client.token = "brt_" + "A" * 43
+    assert await refusal(billed.client.directories()) is OuterStatus.UNAUTHENTICATED
+    assert len(billed.ledger.metadata) == asked + 1
+    billed.client.token = "anything else"
+    assert await refusal(billed.client.directories()) is OuterStatus.UNAUTHENTICATED
+    assert len(billed.ledger.metadata) == asked + 1, "the ledger is asked about tokens only"
+
+
+ELSEWHERE = format_identity(bytes(32))
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"bridges": [ELSEWHERE]},
+        {"classes": [1]},
+        {"addresses": ["192.0.2.0/24", "2001:db8::/32"]},
+        {"units": 500_000},
+    ],
+    ids=lambda claims: next(iter(claims)),
+)
+async def test_lease_with_another_scope_is_refused(
+    start_billed: StartBilled, bridge: FakeBridge, claims: dict[str, Any]
+) -> None:
+    billed = await start_billed(claims=claims)
+    assert await refusal(billed.leased.exchange(bridge.envelope())) is OuterStatus.NOT_IN_SCOPE
+    assert bridge.seen == []
+    assert billed.ledger.lines == {}
+
+
+async def test_lease_with_the_right_scope_is_admitted(start_billed: StartBilled, bridge: FakeBridge) -> None:
+    claims = {
+        "bridges": [ELSEWHERE, format_identity(bridge.identity)],
+        "classes": [0],
+        "addresses": ["127.0.0.0/8"],
+        "units": 1_000_000,
+    }
+    billed = await start_billed(claims=claims)
+    assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]
+
+
+async def test_account_runs_no_more_at_once_than_it_may(
+    start_billed: StartBilled, bridge: FakeBridge
+) -> None:
+    """Whichever of its leases it shows. Other accounts have their own limits."""
+    billed = await start_billed(claims={"concurrent": 2})
+    calls = [await billed.leased.open(bridge.envelope()) for _ in range(2)]
+    second_lease = await billed.client.leased()
+    assert second_lease.token != billed.leased.token
+    for client in (billed.leased, second_lease):
+        assert await refusal(client.exchange(bridge.envelope())) is OuterStatus.LIMIT_CONCURRENT
+        assert await retry_after(client.exchange(bridge.envelope())) == 1
+    other = await billed.another()
+    assert await other.exchange(bridge.envelope()) == [b"hello"]
+    await finish(calls.pop())
+    assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]
+    await finish(calls.pop())
+
+
+async def test_rate_is_that_of_the_account(start_billed: StartBilled, bridge: FakeBridge) -> None:
+    billed = await start_billed(claims={"rate": "0.01/3"})
+    for _ in range(3):
+        assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]
+    hint = await retry_after(billed.leased.exchange(bridge.envelope()))
+    assert hint is not None
+    assert 90 <= hint <= 100
+    renewed = await billed.client.leased()
+    assert await refusal(renewed.exchange(bridge.envelope())) is OuterStatus.LIMIT_RATE
+    assert len(bridge.seen) == 3
+
+
+async def test_revoked_lease_ends_its_calls(billed: Billed, bridge: FakeBridge) -> None:
+    """Also those that began long ago. Other leases are not affected."""
+    other = await billed.client.leased()
+    call, kept = await billed.leased.open(bridge.envelope()), await other.open(bridge.envelope())
+    (lease_id, *_) = billed.ledger.leases
+    await billed.ledger.revoke(lease_id)
+    assert await refusal(call.read()) is OuterStatus.UNAUTHENTICATED
+    await cancelled(bridge.seen[0])
+    assert await refusal(billed.leased.exchange(bridge.envelope())) is OuterStatus.LEASE_UNKNOWN
+    await finish(kept)
+
+
+async def test_revocation_is_told_after_a_restart_of_the_ledger(billed: Billed, bridge: FakeBridge) -> None:
+    call = await billed.leased.open(bridge.envelope())
+    await billed.ledger.stop()
+    (lease_id, *_) = billed.ledger.leases
+    billed.ledger.revoked.append(lease_id)
+    await billed.ledger.start()
+    assert await refusal(call.read()) is OuterStatus.UNAUTHENTICATED
+
+
+async def test_new_key_is_waited_for(billed: Billed, bridge: FakeBridge) -> None:
+    """The ledger may sign with a key that is still on its way to the relay."""
+    billed.ledger.keys.insert(0, os.urandom(32))
+    asking = asyncio.create_task(billed.client.leased())
+    await until(lambda: len(billed.ledger.metadata) == 2)
+    await billed.ledger.tell(lease_keys=billed.ledger.keys)
+    assert await (await asking).exchange(bridge.envelope()) == [b"hello"]
+    assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]
+
+
+async def test_key_that_never_comes_is_not_waited_for_long(
+    billed: Billed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_gate, "KEYS_SECONDS", 0.1)
+    billed.ledger.keys = [os.urandom(32)]
+    assert await refusal(billed.client.directories()) is OuterStatus.OVERLOADED
+
+
+async def test_without_the_ledger_leases_go_on_and_no_new_ones_are_given(
+    billed: Billed, bridge: FakeBridge
+) -> None:
+    await billed.ledger.stop()
+    assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]
+    assert await refusal(billed.client.directories()) is OuterStatus.OVERLOADED
+    assert await retry_after(billed.client.directories()) == 1
+    assert {"ledger_up", "ledger_down"} <= set(billed.relay.events())
+
+
+async def test_silent_ledger_stops_new_exchanges(
+    billed: Billed, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have given the allowance to another process. Running exchanges go on."""
+    call = await billed.leased.open(bridge.envelope())
+    await billed.ledger.stop()
+    monkeypatch.setattr(lease_gate, "SILENCE_SECONDS", -1.0)
+    assert await refusal(billed.leased.exchange(bridge.envelope())) is OuterStatus.OVERLOADED
+    await finish(call)
+    monkeypatch.setattr(lease_gate, "SILENCE_SECONDS", 60.0)
+    await billed.ledger.start()
+    assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]
+
+
+async def test_directories_leave_room_for_a_lease(billed: Billed, start_relay: StartRelay) -> None:
+    """A client refuses a response that is larger than the limit, the lease included."""
+    claims = {"bridges": [ELSEWHERE] * 15}
+    crowd = [FakeBridge() for _ in range(7)]
+    for each in crowd:
+        each.configs *= 8
+        await each.start()
+    try:
+        relay = await start_relay(*(each.pinned for each in crowd), ledger=billed.ledger.config)
+        billed.ledger.add(relay.client.token, claims=claims)
+        response = await relay.client.fetch()
+        assert 1_200 < len(response.lease) <= 2_048
+        assert response.ByteSize() <= MAX_DIRECTORIES_SIZE
+        assert len(response.directories) == 6
+    finally:
+        for each in crowd:
+            await each.stop()
+
+
+async def test_relay_shows_the_ledger_its_own_token(
+    bridge: FakeBridge, ledger: FakeLedger, start_relay: StartRelay, tmp_path: Path
+) -> None:
+    own = "brt_" + "R" * 43
+    (tmp_path / "own").touch(mode=0o600)
+    (tmp_path / "own").write_text(own)
+    relay = await start_relay(bridge.config, ledger=replace(ledger.config, token_file=tmp_path / "own"))
+    ledger.add(relay.client.token)
+    await relay.client.fetch()
+    assert ledger.metadata[-1]["authorization"] == f"Bearer {own}"
+
+
+async def test_statement_and_price_table_come_through_the_relay(billed: Billed) -> None:
+    """The ledger sees a hash of the token, and no token."""
+    pages = await about_account(billed.client, "GetStatement", b"")
+    assert len(pages) == 3
+    asked = billed.ledger.metadata[-1]
+    assert asked["blindrelay-token-digest-bin"] == hashlib.sha256(billed.client.token.encode()).digest()
+    assert billed.client.token not in repr(asked)
+    assert len(await about_account(billed.client, "GetPriceTable", b"")) == 1
+
+
+async def test_account_is_told_nothing_without_its_token(billed: Billed) -> None:
+    """A lease does not do: it is shown with every exchange, and a statement tells more than an exchange."""
+    for token in ("brt_" + "A" * 43, billed.leased.token, ""):
+        billed.client.token = token
+        call = about_account(billed.client, "GetStatement", b"")
+        assert await refusal(call) is OuterStatus.UNAUTHENTICATED
+
+
+async def test_without_the_ledger_an_account_is_told_nothing(billed: Billed) -> None:
+    await billed.ledger.stop()
+    assert await refusal(about_account(billed.client, "GetStatement", b"")) is OuterStatus.OVERLOADED
+
+
+async def test_relay_without_a_ledger_serves_no_accounts(bridge: FakeBridge, start_relay: StartRelay) -> None:
+    relay = await start_relay(bridge.config)
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await about_account(relay.client, "GetStatement", b"")
+    assert failure.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert (await relay.client.fetch()).lease == ""
+
+
+async def about_account(client: Client, method: str, request: bytes) -> list[bytes]:
+    """The messages of the response."""
+    ask: Any = client.channel.unary_stream(f"/blindrelay.v1.AccountService/{method}")
+    call = ask(request, metadata=[("authorization", f"Bearer {client.token}")], timeout=30)
+    return [message async for message in call]
+
+
+async def test_strangers_cannot_fill_the_ledger(
+    start_billed: StartBilled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody can show a token that nobody knows. The calls that this causes are counted."""
+    monkeypatch.setattr(relay_ledger, "MAX_CALLS", 3)
+    billed = await start_billed()
+    billed.ledger.answers.clear()
+    known = len(billed.ledger.metadata)
+    stranger = Client(str(billed.relay.address), "brt_" + "A" * 43)
+    waiting = [asyncio.create_task(refusal(stranger.directories())) for _ in range(3)]
+    await until(lambda: len(billed.ledger.metadata) == known + 3)
+    assert await refusal(stranger.directories()) is OuterStatus.OVERLOADED
+    billed.ledger.answers.set()
+    assert await asyncio.gather(*waiting) == [OuterStatus.UNAUTHENTICATED] * 3
+    await stranger.channel.close()
