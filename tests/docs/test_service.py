@@ -24,6 +24,9 @@ BIN = Path(sys.executable).parent
 STEPS = PAGE.partition("## 1. The bridge")[2].partition("## What you know")[0]
 PORTS = sorted(set(re.findall(r"127\.0\.0\.1:(\d{4})", PAGE)))
 CALL_SECONDS = 60
+CHECK = "blindrelay-ledger check --config ledger.toml"
+MOST_CHECKS = 60
+"""Each takes a second."""
 UMASK = int(re.findall(r"umask (\d+)", PAGE)[0], 8)
 
 
@@ -126,7 +129,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Follower]:
-    """After the page's numbered steps."""
+    """After the page's numbered steps, once the bridge's receipt has come."""
     provider = PartProcess("provider", "blindrelay.testbed.scripted_provider", list)
     provider.start()
     with ExitStack() as running:
@@ -134,6 +137,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Follower]:
         follower = Follower(tmp_path_factory.mktemp("service"), provider.listening, running)
         for step in re.split(r"\n## \d\. ", STEPS):
             follower.follow(step)
+        assert any(follower.json(CHECK)["open"] == 0 for _ in range(MOST_CHECKS))
         yield follower
 
 
@@ -153,7 +157,7 @@ def test_the_exchange_is_answered_and_paid(service: Follower) -> None:
 
 
 def test_both_sides_can_check(service: Follower) -> None:
-    assert service.json("blindrelay-ledger check --config ledger.toml")["balanced"]
+    assert service.json(CHECK)["balanced"]
     assert "gpt-5-mini" in output(service, "blindrelay bill")
     assert output(service, "blindrelay bill verify")
 

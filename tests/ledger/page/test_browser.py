@@ -11,7 +11,9 @@ import pytest
 
 from blindrelay.admin.v1.admin_pb2 import (
     Account,
+    Bridge,
     GetOverviewResponse,
+    GetSettlementResponse,
     ListAccountsRequest,
     ListAccountsResponse,
 )
@@ -98,6 +100,17 @@ def test_text_has_enough_contrast(
                 weak = {text: ratio for text, ratio in page.evaluate(CONTRASTS) if ratio < WCAG_AA}
                 assert weak == {}, name
                 page.screenshot(path=folder / f"{name}-{scheme}-{width}.png", full_page=True)
+
+
+def test_the_picture_for_the_guide(live: Page, shown: RunningPages, tmp_path: Path) -> None:
+    """`make ledger-image` keeps it."""
+    picture = Path(os.environ.get("BLINDRELAY_LEDGER_IMAGE", tmp_path / "ledger.png"))
+    bridge = Bridge(address="bridge-a.example:8490", connected=True)
+    shown.admin.answers["GetSettlement"] = GetSettlementResponse(bridges=[bridge])
+    live.set_viewport_size({"width": 1100, "height": 680})
+    live.reload()
+    live.screenshot(path=picture)
+    assert picture.stat().st_size > 10_000
 
 
 def test_keyboard_is_enough(live: Page, shown: RunningPages) -> None:
