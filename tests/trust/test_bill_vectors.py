@@ -119,7 +119,8 @@ def test_watermark(path: Path) -> None:
 @vectors("rounding")
 def test_rounding(path: Path) -> None:
     vector = json.loads(path.read_text("utf-8"))
-    info = labels.labelled(labels.ROUNDING, bytes.fromhex(vector["envelope_hash"]))
+    bound = bytes.fromhex(vector["envelope_hash"] + vector["response_nonce"])
+    info = labels.labelled(labels.ROUNDING, bound)
     coin = HKDF(SHA256(), COIN_SIZE, None, info).derive(bytes.fromhex(vector["exchange_secret"]))
     assert coin.hex() == vector["coin"]
     for case in vector["cases"]:

@@ -53,7 +53,7 @@ def watermark(asked: Fields) -> Fields:
 
 
 def rounding(asked: Fields) -> Fields:
-    coin = _coin(*raw(asked, "exchange_secret", "envelope_hash"))
+    coin = _coin(*raw(asked, "exchange_secret", "envelope_hash", "response_nonce"))
     return {"coin": coin.hex(), "units": [str(_units(case)) for case in asked["cases"]]}
 
 

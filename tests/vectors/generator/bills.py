@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
-from generator.fixed import ALICE, BOB, CONFIG, IDENTITY, NOW, REPLICA, STRANGER, key_id, public
+from generator.fixed import ALICE, BOB, CONFIG, IDENTITY, NONCE, NOW, REPLICA, STRANGER, key_id, public
 from generator.primitives import encode, hkdf, label, sha256
 from generator.scenario import Scenario
 from nacl.signing import SigningKey
@@ -36,10 +36,14 @@ from blindrelay.v1.receipts_pb2 import (
 
 RECEIPT_LABEL = "blindrelay/v1 receipt"
 DAY = 86_400
-COIN = hkdf(ALICE.secret, label("blindrelay/v1 rounding", ALICE.envelope_hash))[:8]
+COIN = hkdf(ALICE.secret, label("blindrelay/v1 rounding", ALICE.envelope_hash + NONCE))[:8]
 MILLION = 1_000_000
 MAX_UNITS = 1_000_000
-LADDER = sorted({0} | {step * 10**power for power in range(13) for step in (1, 2, 5)})
+LADDER: list[int] = sorted(
+    {0}
+    | {step * 10**power for power in range(13) for step in (1, 2, 3, 5, 7)}
+    | {15 * 10**power for power in range(12)}
+)
 GRACE = 21_600 + 300
 
 Rows = dict[str, tuple[str, dict[str, Any]]]
@@ -82,7 +86,12 @@ def _roundings() -> Iterator[Scenario]:
         for coin in coins
         for max_units in (10**12, 1_000)
     ]
-    fields = {"exchange_secret": ALICE.secret, "envelope_hash": ALICE.envelope_hash, "coin": COIN}
+    fields = {
+        "exchange_secret": ALICE.secret,
+        "envelope_hash": ALICE.envelope_hash,
+        "response_nonce": NONCE,
+        "coin": COIN,
+    }
     yield Scenario(
         "rounding", "coin", "An exchange's coin, and units by several.", "accept", {**fields, "cases": cases}
     )
@@ -241,7 +250,7 @@ def _receipts() -> Iterator[Scenario]:
         "other_exchange": ("For another exchange.", {"envelope_hash": BOB.envelope_hash}),
         "over_max_units": ("More than was allowed.", {"units": 2 * MAX_UNITS}),
         "other_table": ("By another table.", {"price_table_hash": bytes(32)}),
-        "inflated": ("One step up.", {"units": 10 * units_of(COST, ROUNDING_LADDER, COIN, MAX_UNITS)}),
+        "inflated": ("One step up.", {"units": 2_000}),
         "other_neighbour": ("The neighbour that the coin did not choose.", {"units": _other_neighbour()}),
     }
     for name, (comment, changes) in wrong.items():
@@ -258,7 +267,7 @@ def _receipts() -> Iterator[Scenario]:
 
 def _other_neighbour() -> int:
     chosen = units_of(COST, ROUNDING_LADDER, COIN, MAX_UNITS)
-    return next(units for units in (1_000, 2_000) if units != chosen)
+    return next(units for units in (1_000, 1_500) if units != chosen)
 
 
 def _statements() -> Iterator[Scenario]:

@@ -81,7 +81,7 @@ class KeptBill:
         self._usage = Usage()
         self._tap: UsageTap | None = None
         self._status = 0
-        self._streamed = False
+        self._streamed = self._tunnel = False
         self._size = 0
         self._settled: _Settled | None = None
         billing.opened(peer, claimed.envelope_hash, claimed.issued_at)
@@ -93,6 +93,7 @@ class KeptBill:
 
     def started(self, response: ProviderResponse | None) -> None:
         removes = False
+        self._tunnel = self._streamed = response is None
         if response is not None:
             self._status = response.status
             self._streamed = response.is_event_stream
@@ -154,7 +155,7 @@ class KeptBill:
         flat = terms.flat_counts(price)
         if usage.deltas and (usage.reported or terms.text) and not flat:
             return self._estimate(terms)
-        if usage.reported or flat or not terms.text or terms.brought:
+        if usage.reported or flat or self._tunnel or not terms.text or terms.brought:
             return BASIS_METERED, usage.counts + flat
         return self._estimate(terms)
 
@@ -166,7 +167,7 @@ class KeptBill:
         if not self._size:
             charged = terms.prices.table.charge_unanswered and terms.text
             return BASIS_ESTIMATED, Counts({MEASURE_INPUT: terms.estimated_input} if charged else {})
-        if usage.reported and not usage.deltas:
+        if (usage.reported or self._tunnel) and not usage.deltas:
             return BASIS_METERED, usage.counts + terms.flat_counts(price)
         basis, counts = self._estimate(terms)
         return basis, counts + terms.flat_counts(price)

@@ -119,7 +119,7 @@ def _exchange(name: str, vector: Vector) -> Iterator[Check]:
 
 def _rounding(name: str, vector: Vector) -> Iterator[Check]:
     """The coin, and the units of each case."""
-    secret = {key: vector[key] for key in ("exchange_secret", "envelope_hash")}
+    secret = {key: vector[key] for key in ("exchange_secret", "envelope_hash", "response_nonce")}
     cases = [{key: value for key, value in case.items() if key != "units"} for case in vector["cases"]]
     expected = {"coin": vector["coin"], "units": [case["units"] for case in vector["cases"]]}
     yield Check(name, {"question": "rounding", **secret, "cases": cases}, equals(**expected))
