@@ -238,15 +238,18 @@ def test_lines_are_taken_once(books: Books, node: Node) -> None:
     assert books.account("ann").outstanding == 3
     assert books.take_lines(node.name, 1, [first.start(lease)], NOW).acknowledged == 3
     assert books.account("ann").outstanding == 3
+    for _ in range(2):
+        assert books.take_lines(node.name, 4, [second.end()], NOW).rejected == 0
 
 
 def test_numbers_are_each_nodes_own(books: Books) -> None:
     digest = customer(books)
-    for node in (Node(books), Node(books)):
-        exchange = Exchange()
-        node.start(node.lease(digest), exchange)
-        node.report(exchange.end("refused", received=0))
-    assert [found.state for found in books.lines("ann", "*", NOW)] == [State.LAPSED, State.LAPSED]
+    first, second = Node(books), Node(books)
+    running, refused = Exchange(), Exchange()
+    first.start(first.lease(digest), running)
+    second.start(second.lease(digest), refused)
+    second.report(refused.end("refused", received=0))
+    assert [found.state for found in books.lines("ann", "*", NOW)] == [State.RESERVED, State.LAPSED]
 
 
 def test_a_line_that_cannot_be_used_is_counted_and_passed_over(books: Books, node: Node) -> None:

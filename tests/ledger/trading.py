@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 
 from blindrelay.ledger.books import (
     Allowance,
@@ -23,6 +24,8 @@ from blindrelay.ledger.books import (
 from blindrelay.v1.envelope import encode_envelope
 from blindrelay.v1.envelope_pb2 import Envelope
 
+MEMORY = Path("/dev/shm")
+"""Where there is one, tests do not wait for a disk."""
 NOW = 1_780_272_000
 """2026-06-01T00:00:00Z"""
 BRIDGE = b"B" * 32

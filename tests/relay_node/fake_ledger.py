@@ -7,6 +7,7 @@ import hashlib
 import os
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,6 +78,11 @@ class FakeLedger:
     def config(self) -> PeerConfig:
         return PeerConfig(Address("127.0.0.1", self.port))
 
+    @property
+    def nodes(self) -> int:
+        """How many relay processes report."""
+        return len(self._streams)
+
     def starts(self) -> list[ReportLine]:
         return [line for line in self.lines.values() if line.HasField("start")]
 
@@ -110,10 +116,19 @@ class FakeLedger:
         )
         self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
         await self._server.start()
+        self._beating = asyncio.create_task(self._beat())
 
     async def stop(self) -> None:
+        self._beating.cancel()
         await self._server.stop(None)
         self._streams.clear()
+
+    async def _beat(self) -> None:
+        """A relay to which its ledger says nothing for ten seconds starts no exchange."""
+        while True:
+            await asyncio.sleep(1)
+            with suppress(grpc.aio.BaseError, asyncio.InvalidStateError):
+                await self.tell()
 
     async def tell(self, **news: Any) -> None:
         """Sends a message on every stream."""

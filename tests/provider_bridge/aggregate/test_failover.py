@@ -95,11 +95,8 @@ async def test_nobody_at_all_is_reached(house: House) -> None:
         assert (await house.ask()).failure == ("PROVIDER_UNREACHABLE", "NOT_STARTED")
 
 
-async def test_resting_provider_is_asked_when_there_is_nobody_else(house: House) -> None:
-    """LiteLLM's cooldown complaint: a single deployment cools down, and nobody is served although it could.
-
-    (No deployments available for selected model, after one failure.)
-    """
+async def test_litellm_3646_who_rests_is_asked_when_there_is_nobody_else(house: House) -> None:
+    """BerriAI/litellm#3646: all deployments cool down, and requests fail without anybody being asked."""
     first = await house.provider("first", status(500))
     await house.open(Model("m", at("first")))
     assert (await house.ask()).status == 500
@@ -110,7 +107,7 @@ async def test_resting_provider_is_asked_when_there_is_nobody_else(house: House)
 
 
 async def test_failure_of_one_model_does_not_rest_the_others(house: House) -> None:
-    """LiteLLM and new-api: a limit of one model cools the whole channel."""
+    """A limit of one model is no reason to avoid another one with the same credential."""
 
     async def script(connection: Connection) -> None:
         busy = b'"slow"' in connection.request.body

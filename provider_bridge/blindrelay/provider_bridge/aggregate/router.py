@@ -51,7 +51,7 @@ class Router:
         if aggregate is not None:
             self._address = aggregated_address(aggregate.origin, self._addressed)
             self._addressed.append(self._address)
-            self._list = ModelList(aggregate.table, self._providers, self.attempts, transport)
+            self._list = ModelList(aggregate.table, self._providers, transport)
 
     def plan(self, head: RequestHead) -> PlannedCall:
         """Checks a request's head. Raises RequestError."""
@@ -101,7 +101,11 @@ class Router:
         made = self._making(call, named, body)
         answer, candidate = await self.attempts.serve(found, _conversation(call, named), made)
         response = _not_a_tunnel(answer)
-        await name_server(response, candidate.member)
+        try:
+            await name_server(response, candidate.member)
+        except BaseException:
+            await response.aclose()
+            raise
         return response
 
     def _making(self, call: PlannedCall, named: ModelBody, body: bytearray) -> Make:
