@@ -21,6 +21,7 @@ from blindrelay.ledger.books.leases import lease_keys, revoked_leases, take_leas
 from blindrelay.ledger.books.limits import reset_quotas
 from blindrelay.ledger.books.lines import acknowledged, take_lines
 from blindrelay.ledger.books.open_books import OpenBooks
+from blindrelay.ledger.books.presence import hear, lost_nodes
 from blindrelay.ledger.books.reports import add_price_table, price_table
 from blindrelay.ledger.books.settlement import close_exchanges, post
 from blindrelay.ledger.books.tidying import tidy
@@ -74,6 +75,16 @@ class ExchangeBooks(OpenBooks):
             numbers = accounts_at(sql, node, accounts)
             found = (refresh(sql, number, node, sequence, now) for number in numbers)
             return tuple(each for each in found if each is not None)
+
+    def hear(self, nodes: Collection[bytes], now: int) -> None:
+        """Notes that this ledger has a stream with each of these nodes."""
+        with self._store.writing() as sql:
+            hear(sql, nodes, now)
+
+    def lost_nodes(self, before: int) -> tuple[bytes, ...]:
+        """The nodes that hold allowances, and that no ledger has heard after that time (Unix seconds)."""
+        with self._store.reading() as sql:
+            return lost_nodes(sql, before)
 
     def nodes(self) -> tuple[bytes, ...]:
         """The nodes that hold allowances."""
