@@ -183,7 +183,8 @@ class Bridge:
         try:
             async with (
                 exposed_metrics(
-                    self._config.metrics, bridge_metrics(self._keys, self._claims, self._clock, self.log)
+                    self._config.metrics,
+                    bridge_metrics(self._keys, self._claims, self._clock, self.log, self._outbox),
                 ),
                 _running(*self._watches()),
             ):

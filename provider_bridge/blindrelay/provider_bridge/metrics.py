@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from blindrelay.provider_bridge.audit_log import AuditLog, Outcome
+from blindrelay.provider_bridge.billing.outbox import Outbox
 from blindrelay.provider_bridge.claims import ClaimMemory
 from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
@@ -17,9 +18,27 @@ HELD_STEP: Final = 1_000
 count passed a thousand, and nothing in between."""
 
 
-def bridge_metrics(keys: EpochKeys, claims: ClaimMemory, clock: Clock, log: AuditLog) -> tuple[Metric, ...]:
-    """All that is exposed."""
-    return (*_key_metrics(keys), *_clock_metrics(clock), *_exchange_metrics(claims, log))
+def bridge_metrics(
+    keys: EpochKeys, claims: ClaimMemory, clock: Clock, log: AuditLog, outbox: Outbox | None = None
+) -> tuple[Metric, ...]:
+    """All that is exposed; `outbox` is that of a bridge that keeps bills."""
+    metrics = (*_key_metrics(keys), *_clock_metrics(clock), *_exchange_metrics(claims, log))
+    return metrics if outbox is None else (*metrics, _receipts_metric(outbox, log))
+
+
+def _receipts_metric(outbox: Outbox, log: AuditLog) -> Metric:
+    waiting = 0
+
+    def count() -> None:
+        nonlocal waiting
+        waiting = whole_steps(outbox.count)
+
+    log.at_report(count)
+    return Metric(
+        "blindrelay_bridge_receipts_waiting",
+        "Receipts that no ledger has acknowledged, in whole tens; counted once a minute.",
+        lambda: waiting,
+    )
 
 
 def _key_metrics(keys: EpochKeys) -> Iterator[Metric]:

@@ -224,6 +224,11 @@ class KeptBill:
         )
 
 
+def new_bill(billing: Billing | None, claimed: ClaimedExchange, peer: bytes) -> Bill:
+    """The bill of a new exchange; `billing` is None at a bridge that keeps none."""
+    return NoBill(claimed) if billing is None else KeptBill(billing, claimed, peer)
+
+
 class NoBill:
     """The bill of a bridge that keeps none."""
 
