@@ -101,15 +101,24 @@ class Chain:
         name: str = "relay",
         options: Mapping[str, Option] | None = None,
         arguments: Sequence[str] = (),
+        ledger: str | None = None,
     ) -> str:
-        """Starts a relay, waits for its bridge, and returns its address. Raises UnavailableError."""
+        """Starts a relay, waits for its bridge, and returns its address. Raises UnavailableError.
+
+        With the address of a `ledger` it gives leases.
+        """
         config = self.folder / f"{name}.toml"
         all_options: dict[str, Option] = {"drain_seconds": 0, **relay_room(RELAY_ROOM), **(options or {})}
-        write_relay_config(config, "127.0.0.1:0", [behind], all_options)
+        accounts = None if ledger is None else {"address": ledger}
+        write_relay_config(config, "127.0.0.1:0", [behind], all_options, ledger=accounts)
         command = ["serve", "--config", str(config), "--json", *arguments]
         part = self._start(PartProcess(name, "blindrelay.relay_node", lambda: command))
         self._wait_for_bridge(part.listening)
         return part.listening
+
+    def books(self, name: str = "books") -> str:
+        """Starts a double of a ledger. Returns its address."""
+        return self._start(PartProcess(name, "bench.doubles.books", list, self._environment)).listening
 
     def control(self, listen: str, behind: str, name: str) -> str:
         """Starts the control process of an Envoy that will listen there. Returns Envoy's configuration."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bench.comparisons.accounts import LEDGER, TOKENS
 from bench.comparisons.earlier import EARLIER, NOW, SMALL, STREAMS
 from bench.comparisons.forwarders import EXCHANGE, SPACED
 from bench.comparisons.gateway import LITELLM, OURS, WHOLE
@@ -218,6 +219,12 @@ TARGETS: Final[Sequence[Target]] = (
         450,
         "MiB",
         _idle(lambda run: run["pss"] / MIB),
+    ),
+    Target(
+        "CPU per exchange of a relay with a ledger over one with a token file",
+        1.05,
+        "×",
+        _ratio("accounts", LEDGER, TOKENS, _cpu("exchange", "relay")),
     ),
     Target("a new exchange among them: first record, p99", 50, "ms", _idle(_value("first_ms", "p99"))),
     Target(

@@ -136,8 +136,8 @@ class RawWay:
     """By bare gRPC: bytes that nobody opens, as large as those of a sealed exchange, for a forwarder to pass.
 
     `given` has "address", "token", and the sink's "identity" and "key_id" (hexadecimal), at which forwarders
-    other than ours do not look; perhaps "per_connection", exchanges at once on one connection, and
-    "lease", if a lease shall be shown in place of the token.
+    other than ours do not look. It may have "per_connection", exchanges at once on one connection, and
+    "lease": then a lease is shown in place of the token.
     """
 
     def __init__(self, given: dict[str, str], concurrency: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from bench.comparisons.accounts import accounts
 from bench.comparisons.arrival import arrival
 from bench.comparisons.chain import added_time, payloads, side_by_side, throughput
 from bench.comparisons.earlier import earlier
@@ -35,5 +36,6 @@ COMPARISONS: dict[str, Callable[[Plan, Session], Comparison]] = {
     "side_by_side": side_by_side,
     "idle_streams": idle_streams,
     "workers": workers,
+    "accounts": accounts,
     "arrival": arrival,
 }

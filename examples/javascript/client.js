@@ -22,7 +22,7 @@ export class ExchangeFailed extends Error {
 
 export class Client {
   #rpc; #identity; #metadata = new grpc.Metadata();
-  #history = new DirectoryHistory(); #directories = [];
+  #history = new DirectoryHistory(); #directories = []; #lease = null;
 
   /** Takes blindrelay://TOKEN@relay.example:443?bridge=br1…, with &tls=off for a relay on this machine. */
   static async connect(connectionString) {
@@ -58,7 +58,7 @@ export class Client {
     const { encapsulatedSecret, keys } = await encapsulate(envelope, key.public_key);
     const records = sealRequest(await keys.request(), head, body);
     signal?.throwIfAborted();
-    const metadata = this.#metadata.clone(), deadline = Date.now() + (SECONDS + 30) * 1_000;
+    const metadata = this.#lease?.metadata.clone() ?? this.#metadata.clone(), deadline = Date.now() + (SECONDS + 30) * 1_000;
     metadata.set("blindrelay-envelope-bin", envelope);
     const call = this.#rpc.makeBidiStreamRequest(`${SERVICE}Exchange`, asIs, asIs, metadata, { deadline });
     const ended = new Promise((resolve) => call.on("status", resolve));
@@ -74,7 +74,9 @@ export class Client {
     } catch (error) {
       leave(call, parts, error instanceof ExchangeFailed);
       if (error.reason !== "truncated") throw error;
-      const { details: status } = await ended, mayRepeat = status === "key_unknown" && (await this.#hasRestarted(key));
+      const { details: status } = await ended;
+      if (status === "lease_unknown") await this.#fetchDirectories(); // the next fetch has a new lease
+      const mayRepeat = status === "key_unknown" && (await this.#hasRestarted(key));
       throw new ExchangeFailed(`the relay ended the exchange: ${status}`, { status, mayRepeat });
     }
   }
@@ -89,7 +91,7 @@ export class Client {
   async #key(issuedAt) {
     const usable = () => this.#directories.flatMap(({ keys }) => keys).filter(({ not_before, not_after, until }) =>
       not_before <= issuedAt && issuedAt <= not_after && seconds() <= until);
-    if (usable().length === 0) await this.#fetchDirectories();
+    if (usable().length === 0 || seconds() >= this.#lease?.renew_at) await this.#fetchDirectories();
     const keys = usable();
     if (keys.length === 0) throw new Error("no directory of the pinned bridge has a key for now");
     return keys[Math.floor(Math.random() * keys.length)];
@@ -98,8 +100,9 @@ export class Client {
   async #fetchDirectories() {
     const request = promisify(this.#rpc.makeUnaryRequest).bind(this.#rpc, `${SERVICE}GetKeyDirectory`, asIs, asIs);
     const response = await request(Buffer.alloc(0), this.#metadata, { deadline: Date.now() + 30_000 });
-    const { directories } = decode("GetKeyDirectoryResponse", response);
+    const { directories, lease, lease_seconds } = decode("GetKeyDirectoryResponse", response);
     if (response.length > 65_536 || directories.length > 64) throw new Refused("malformed", "too many directories");
+    this.#lease = lease ? leaseOf(lease, lease_seconds) : null;
     this.#directories = [];
     for (const signed of directories) {
       try {
@@ -113,6 +116,14 @@ export class Client {
       }
     }
   }
+}
+
+/** What is shown for exchanges in place of the token (section 7.2), until half of its time is over. */
+function leaseOf(lease, lease_seconds) {
+  if (!/^[!-~]{1,2048}$/.test(lease)) throw new Refused("malformed", "an invalid lease");
+  const metadata = new grpc.Metadata();
+  metadata.set("authorization", `Bearer ${lease}`);
+  return { metadata, renew_at: seconds() + BigInt(lease_seconds >> 1) };
 }
 
 async function send(call, records, encapsulatedSecret) {

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 from unittest.mock import AsyncMock, Mock
 
@@ -82,7 +83,10 @@ def test_call_is_made_again_with_the_same_bytes(bridge: ScriptedBridge, client: 
     assert sent[0] == sent[1]
 
 
-def test_lease_that_stays_unknown_is_an_error(bridge: ScriptedBridge, client: httpx2.Client) -> None:
+@pytest.mark.parametrize("size", [3, 3_000_000], ids=["one record", "many records"])
+def test_lease_that_stays_unknown_is_an_error(
+    bridge: ScriptedBridge, client: httpx2.Client, size: int
+) -> None:
     """A new one is fetched once for an exchange, so a relay cannot make the client go in circles."""
     bridge.lease = "lease-1"
     client.get(URL)
@@ -90,8 +94,26 @@ def test_lease_that_stays_unknown_is_an_error(bridge: ScriptedBridge, client: ht
     fetched, calls = bridge.directory_requests, bridge.calls
     bridge.lease = "wanted"
     with pytest.raises(httpx2.ConnectError, match="does not know the lease"):
-        client.get(URL)
+        client.post(URL, content=b"x" * size)
     assert (bridge.directory_requests - fetched, bridge.calls - calls) == (1, 2)
+
+
+def test_nothing_else_makes_it_send_again(bridge: ScriptedBridge, client: httpx2.Client) -> None:
+    """Whatever the relay says, and whether another lease is to be had or not."""
+    bridge.lease = "lease-1"
+    client.get(URL)
+    for status in (OuterStatus.BRIDGE_UNAVAILABLE, OuterStatus.UNAUTHENTICATED, OuterStatus.OVERLOADED):
+
+        async def refuse(_: Received, respond: Responder, status: OuterStatus = status) -> None:
+            bridge.lease += "x"
+            await respond.context.abort(*status.value)
+
+        bridge.answer = refuse
+        calls, fetched = bridge.calls, bridge.directory_requests
+        with suppress(httpx2.ConnectError):
+            assert client.get(URL).status_code in (401, 429)
+        bridge.lease = "lease-1"
+        assert (bridge.calls, bridge.directory_requests) == (calls + 1, fetched)
 
 
 def test_lease_unknown_after_the_response_began_cuts_it(

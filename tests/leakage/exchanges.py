@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -182,7 +183,7 @@ class _Relay:
         self._client = client
         self.seen = Seen()
 
-    async def send_initial_metadata(self, _: object) -> None:
+    async def send_initial_metadata(self, metadata: object) -> None:
         pass
 
     async def read(self) -> Any:
@@ -242,7 +243,10 @@ def _claimed(head: RequestHead, body: bytes) -> tuple[ClaimedExchange, _Relay]:
     bridge = decapsulate(encoded, client.encapsulated_secret, KEY)
     part = bridge.request.open(first)
     messages = [ExchangeRequest(sealed=sealed).SerializeToString() for sealed in more]
-    return ClaimedExchange.of(part, bridge, encoded, envelope), _Relay(messages, client)
+    return ClaimedExchange(
+        *(part, bridge.request, bridge.response, NOW, envelope.max_units),
+        *(sha256(encoded).digest(), bridge.rounding_coin),
+    ), _Relay(messages, client)
 
 
 @cache

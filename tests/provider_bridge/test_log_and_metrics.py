@@ -7,11 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from blindrelay.provider_bridge import AuditLog, Event, HeldIdentity, Outcome, ProviderError
+from blindrelay.provider_bridge.aggregate.attempts import Attempts
+from blindrelay.provider_bridge.aggregate.health import Member
 from blindrelay.provider_bridge.billing.outbox import Outbox
 from blindrelay.provider_bridge.claims import ClaimMemory
 from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.metrics import bridge_metrics
 from blindrelay.provider_bridge.upstream.failures import Failure
+from blindrelay.serving.metrics import Metric
 from blindrelay.trust import IdentityKey, SignedDelegation
 from blindrelay.v1.inner_pb2 import EXECUTION_STARTED
 from blindrelay.v1.receipts_pb2 import SignedReceipt
@@ -31,6 +34,8 @@ NAMES = [
     "blindrelay_bridge_claims_capacity",
     "blindrelay_bridge_claims_refused_total",
     "blindrelay_bridge_exchanges_total",
+    "blindrelay_bridge_attempts_total",
+    "blindrelay_bridge_pool_rests",
 ]
 
 
@@ -41,7 +46,11 @@ class Scraped:
         self.keys = EpochKeys(signatory, self.time.clock, epoch=3_600)
         self.claims = ClaimMemory(self.time.clock)
         self.log = AuditLog()
-        self.metrics = bridge_metrics(self.keys, self.claims, self.time.clock, self.log)
+        self.attempts = Attempts()
+        self.metrics = self.all()
+
+    def all(self, outbox: Outbox | None = None) -> tuple[Metric, ...]:
+        return bridge_metrics(self.keys, self.claims, self.time.clock, self.log, self.attempts, outbox)
 
     def read(self, name: str) -> dict[str, float]:
         (metric,) = (metric for metric in self.metrics if metric.name == f"blindrelay_bridge_{name}")
@@ -50,7 +59,7 @@ class Scraped:
 
 def test_receipts_that_wait_are_counted_in_tens(tmp_path: Path) -> None:
     scraped, outbox = Scraped(), Outbox(tmp_path / "outbox.db")
-    metrics = bridge_metrics(scraped.keys, scraped.claims, scraped.time.clock, scraped.log, outbox)
+    metrics = scraped.all(outbox)
     assert [metric.name for metric in metrics] == [*NAMES, "blindrelay_bridge_receipts_waiting"]
     for number in range(19):
         receipt = SignedReceipt(receipt=b"%d" % number, signature=bytes(64))
@@ -113,6 +122,15 @@ def test_exchanges_are_counted_once_a_minute_and_in_tens() -> None:
         scraped.log.count(Outcome.NO_ROOM)
     scraped.log.report()
     assert scraped.read("claims_refused_total") == {"": 10}
+
+
+def test_attempts_are_counted_once_a_minute_and_in_tens() -> None:
+    scraped = Scraped()
+    scraped.attempts.counts.update({"served": 25, "refused": 9})
+    scraped.attempts.health.failed(Member("openai", "a"), 60.0, 60.0)
+    assert (scraped.read("attempts_total"), scraped.read("pool_rests")) == ({}, {"": 0})
+    scraped.log.report()
+    assert (scraped.read("attempts_total"), scraped.read("pool_rests")) == ({"served": 20}, {"": 1})
 
 
 EVENTS = {event.name.lower() for event in Event} | {"exchanges", "fault"}

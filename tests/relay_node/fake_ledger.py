@@ -7,6 +7,7 @@ import hashlib
 import os
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,6 +59,7 @@ class FakeLedger:
         self.accounts: dict[bytes, FakeAccount] = {}
         self.lines: dict[tuple[bytes, int], ReportLine] = {}
         self.repeated = 0
+        self.hellos = 0
         self.leases: dict[str, FakeAccount] = {}
         self.revoked: list[str] = []
         self.metadata: list[dict[str, Any]] = []
@@ -76,6 +78,11 @@ class FakeLedger:
     @property
     def config(self) -> PeerConfig:
         return PeerConfig(Address("127.0.0.1", self.port))
+
+    @property
+    def nodes(self) -> int:
+        """How many relay processes report."""
+        return len(self._streams)
 
     def starts(self) -> list[ReportLine]:
         return [line for line in self.lines.values() if line.HasField("start")]
@@ -110,15 +117,24 @@ class FakeLedger:
         )
         self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
         await self._server.start()
+        self._beating = asyncio.create_task(self._beat())
 
     async def stop(self) -> None:
+        self._beating.cancel()
         await self._server.stop(None)
         self._streams.clear()
+
+    async def _beat(self) -> None:
+        """A relay to which its ledger says nothing for ten seconds starts no exchange."""
+        while True:
+            await asyncio.sleep(1)
+            with suppress(grpc.aio.BaseError, asyncio.InvalidStateError):
+                await self.tell()
 
     async def tell(self, **news: Any) -> None:
         """Sends a message on every stream."""
         for context in list(self._streams.values()):
-            await context.write(ReportResponse(**news))
+            await context.write(ReportResponse(**{"sent_at": _now(), **news}))
 
     async def free(self, account: FakeAccount, exchanges: int) -> None:
         """Lets the account start more."""
@@ -157,8 +173,15 @@ class FakeLedger:
     async def _report(self, requests: AsyncIterator[ReportRequest], context: Any) -> None:
         node = (await anext(requests)).hello.node
         self._streams[node] = context
+        self.hellos += 1
         await context.write(
-            ReportResponse(acknowledged=self._taken(node), lease_keys=self.keys, revoked_leases=self.revoked)
+            ReportResponse(
+                acknowledged=self._taken(node),
+                allowances=[self._allowance(account, node) for account in self.accounts.values()],
+                lease_keys=self.keys,
+                revoked_leases=self.revoked,
+                sent_at=_now(),
+            )
         )
         async for request in requests:
             changed = [
@@ -168,7 +191,9 @@ class FakeLedger:
             ]
             if self.acknowledges:
                 allowances = [self._allowance(account, node) for account in changed]
-                await context.write(ReportResponse(acknowledged=self._taken(node), allowances=allowances))
+                await context.write(
+                    ReportResponse(acknowledged=self._taken(node), allowances=allowances, sent_at=_now())
+                )
 
     def _take(self, node: bytes, number: int, line: ReportLine) -> FakeAccount | None:
         if (node, number) in self.lines:
@@ -214,3 +239,8 @@ class FakeLedger:
         for balance in range(3):
             await asyncio.sleep(0)
             yield GetStatementResponse(balance=balance, charged=account.free)
+
+
+def _now() -> int:
+    """Milliseconds of a clock that only grows."""
+    return int(1_000 * time.monotonic())

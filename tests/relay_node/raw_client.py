@@ -192,7 +192,8 @@ async def relay_process(
     token = issue_token(folder / "tokens", "client", datetime.now(UTC))
     config, log = folder / "relay.toml", folder / "stderr"
     options = f"{SANDBOX}\n{options or 'drain_seconds = 20'}"
-    config.write_text(CONFIG.format(port=0, bridge=bridge, options=options) + tls)
+    text = CONFIG.format(port=0, bridge=bridge, options=options) + tls
+    config.write_text(text.replace('tokens = "tokens"\n', "") if "[ledger]" in tls else text)
     arguments = ["serve", "--config", str(config), "--json"]
     if workers > 1:
         arguments += ["--workers", str(workers)]

@@ -14,18 +14,21 @@ import trustme
 
 from blindrelay.relay_node import ReplicaConfig, read_relay_config
 from blindrelay.relay_node.cli import main
-from blindrelay.relay_node.config import MAX_REPLICAS
+from blindrelay.relay_node.config import MAX_REPLICAS, PeerConfig
 from blindrelay.relay_node.sandbox_needs import relay_needs
 from blindrelay.serving import Address, ConfigError, Needs, issue_token
 from blindrelay.v1.identity_text import format_identity
 from tests.relay_node.conftest import StartRelay
 from tests.relay_node.fake_bridge import FakeBridge
+from tests.relay_node.fake_ledger import FakeLedger
 from tests.relay_node.raw_client import CONFIG
 
 LISTEN = 'listen = "127.0.0.1:0"\n'
 TOKENS = 'tokens = "tokens"\n'
 REPLICA = '[[replica]]\naddress = "127.0.0.1:8490"\n'
 GOOD = LISTEN + TOKENS + REPLICA
+LEDGER = '[ledger]\naddress = "127.0.0.1:8470"\n'
+LEDGERED = LISTEN + REPLICA + LEDGER
 OPEN = GOOD.replace("127.0.0.1:0", "0.0.0.0:0")
 REMOTE = GOOD.replace("127.0.0.1:8490", "192.0.2.1:8490")
 MANY = "".join(REPLICA.replace("8490", str(port)) for port in range(1, MAX_REPLICAS + 2))
@@ -53,6 +56,18 @@ def written(folder: Path, config: str) -> Path:
     ("config", "words"),
     [
         (LISTEN + REPLICA, "tokens is missing"),
+        (GOOD + LEDGER, "tokens contradicts [ledger], which knows the tokens: leave one of them out"),
+        (LISTEN + REPLICA + "[ledger]\n", "ledger.address is missing"),
+        (LEDGERED + "surprise = 1\n", "ledger.surprise is not a known key"),
+        (LEDGERED + 'identity = "br1"\n', "ledger.identity is not a known key"),
+        (LEDGERED.replace("8470", "0"), "ledger.address has port 0: write the port on which it listens"),
+        (
+            LEDGERED.replace("127.0.0.1:8470", "192.0.2.1:8470"),
+            "is another machine: add a [ledger.tls] section",
+        ),
+        (LEDGERED + "plaintext = true\n[ledger.tls]\n", "ledger.plaintext = true contradicts [ledger.tls]"),
+        (LEDGERED + 'proxy = "http://127.0.0.1:3128"\n', "ledger.proxy needs a [ledger.tls] section"),
+        (LEDGERED + 'token_file = "broken"\n', "broken: not an access token"),
         (GOOD + "surprise = 1\n", "replica[0].surprise is not a known key"),
         (OPEN, "add a [tls] section or listen on 127.0.0.1. Set plaintext = true"),
         ("plaintext = true\n" + GOOD + TLS, "plaintext = true contradicts the [tls] section"),
@@ -95,6 +110,20 @@ def test_replica_is_read(folder: Path) -> None:
     )
     files = (folder / "relay.toml", folder / "tokens")
     assert relay_needs(config, files[0]) == Needs(files, bind=(0,), connect=(3128,), look_up=True)
+
+
+def test_ledger_is_read(folder: Path) -> None:
+    """In place of the tokens file. The sandbox lets the relay reach it."""
+    (folder / "own").touch(mode=0o600)
+    (folder / "own").write_text("brt_" + "R" * 43)
+    remote = LEDGERED.replace("127.0.0.1:8470", "ledger.example:8470")
+    config = read_relay_config(written(folder, remote + 'token_file = "own"\nplaintext = true\n'))
+    assert config.tokens is None
+    assert config.ledger == PeerConfig(
+        Address("ledger.example", 8470), token_file=folder / "own", plaintext=True
+    )
+    files = (folder / "relay.toml", folder / "own")
+    assert relay_needs(config, files[0]) == Needs(files, bind=(0,), connect=(8490, 8470), look_up=True)
 
 
 @pytest.mark.parametrize(
@@ -160,9 +189,12 @@ class Doctor:
         issued.private_key_pem.write_to_path(self.key)
         self.key.chmod(0o600)
 
-    async def examine(self, bridge: int, port: int = 0, tls: str = "") -> dict[str, Any]:
+    async def examine(self, bridge: int, port: int = 0, tls: str = "", ledger: int = 0) -> dict[str, Any]:
         """The findings by check. A thread finds them, since a bridge may be in this event loop."""
-        self.file.write_text(CONFIG.format(port=port, bridge=bridge, options=tls))
+        config = CONFIG.format(port=port, bridge=bridge, options=tls)
+        if ledger:
+            config = config.replace(TOKENS, "") + LEDGER.replace("8470", str(ledger))
+        self.file.write_text(config)
         code = await asyncio.to_thread(main, ["doctor", "--config", str(self.file), "--json"])
         found = json.loads(self._capsys.readouterr().out)
         assert found["ok"] == (code == 0) == all(each["ok"] for each in found["checks"])
@@ -182,6 +214,17 @@ async def test_all_checks_pass(doctor: Doctor, bridge: FakeBridge) -> None:
     )
     assert found["tls"]["detail"].endswith(("valid for 59 days", "valid for 60 days"))
     assert found["replica"]["detail"].endswith("serves a key directory (keys: 1)")
+
+
+async def test_ledger_is_asked_for_a_lease(doctor: Doctor, bridge: FakeBridge, ledger: FakeLedger) -> None:
+    """With a token that nobody has: the ledger refuses that one, and so it works."""
+    found = await doctor.examine(bridge.port, ledger=ledger.port)
+    assert list(found) == ["configuration", "listen", "ledger", "replica"]
+    assert found["ledger"]["detail"] == f"127.0.0.1:{ledger.port} gives leases"
+    await ledger.stop()
+    missing = (await doctor.examine(bridge.port, ledger=ledger.port))["ledger"]
+    assert missing["detail"] == f"127.0.0.1:{ledger.port} (refused) gives no leases"
+    assert "token_file" in missing["remedy"]
 
 
 def test_each_check_is_a_line_with_a_remedy(doctor: Doctor, capsys: pytest.CaptureFixture[str]) -> None:

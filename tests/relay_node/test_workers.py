@@ -20,6 +20,7 @@ import pytest
 from blindrelay.v1.outer_status import OuterStatus
 from tests.relay_node.conftest import RelayTls, StartProcess
 from tests.relay_node.fake_bridge import FakeBridge, Seen, cancelled, until
+from tests.relay_node.fake_ledger import FakeLedger
 from tests.relay_node.raw_client import CONFIG, RELAY, Client, RelayProcess, alive, finish, refusal, scrape
 
 LIFE = {"started", "replica_up", "replica_down", "exchanges", "draining", "stopped"}
@@ -261,3 +262,36 @@ def test_lost_worker_is_replaced_and_a_signal_to_the_group_is_one_order(mode: st
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(popen.pid, signal.SIGKILL)
+
+
+async def test_each_worker_has_its_leases(
+    bridge: FakeBridge, ledger: FakeLedger, start_process: StartProcess
+) -> None:
+    """Processes in the sandbox, if the kernel has one. A lease of one is unknown to the other."""
+    ports = two_free_ports()
+    table = f'[ledger]\naddress = "127.0.0.1:{ledger.port}"\n'
+    relay = await start_process(f'metrics = "127.0.0.1:{ports}"', workers=2, tls=table)
+    ledger.add(relay.token)
+    await until(lambda: ledger.nodes == 2)
+    async with connections(relay) as clients:
+        leased = [await client.leased() for client in clients]
+        for client in leased:
+            assert await client.exchange(bridge.envelope()) == [b"hello"]
+        lease, ends = leased[0].token, set()
+        for client in leased:
+            client.token = lease
+            ends.add(await outcome(client.exchange(bridge.envelope())))
+        assert ends == {"ok", "lease_unknown"}
+        assert (await scrape(ports))["ledger_up"] == 1
+    await until(lambda: len(ledger.ends()) == len(bridge.seen))
+    assert await relay.end() == 0
+    assert {"ledger_up"} < {line["event"] for line in relay.lines}
+
+
+async def outcome(call: Any) -> str:
+    """ "ok", or why it was refused."""
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        return error.details() or ""
+    return "ok"

@@ -152,7 +152,8 @@ class Exchange:
             call = await self._plan(share)
             self._end_after(call.deadline)
             body = bytearray() if call.allowed.tunnel else await self._body(call, share)
-            await self._bill.agree(call, body)
+            if not call.checked_later:
+                await self._bill.agree(call, body)
             if call.allowed.tunnel:
                 await self._tunnel(call, share)
             else:
@@ -214,7 +215,7 @@ class Exchange:
             return response
 
         self._execution = EXECUTION_UNKNOWN
-        made = self._runtime.router.call(call, body)
+        made = self._runtime.router.call(call, body, self._bill)
         if self._pacer is not None:
             async with coming(made) as arrived:
                 await self._pacer.run(CellSource(lambda: started(arrived())).fill)
@@ -238,11 +239,10 @@ class Exchange:
         self._execution = EXECUTION_UNKNOWN
         async with aclosing(await self._runtime.router.dial(call)) as provider:
             self._execution = EXECUTION_STARTED
+            self._bill.started(provider if isinstance(provider, ProviderResponse) else None)
             if isinstance(provider, ProviderResponse):
-                self._bill.started(provider)
                 await send_response(provider, self._claimed.response, self._send)
             else:
-                self._bill.started(None)
                 frames, send = self._frame_filter(call, share), self._send
                 self._open_tunnel = Tunnel(self._claimed, self._context, provider, frames, send, self._bill)
                 await self._open_tunnel.run()

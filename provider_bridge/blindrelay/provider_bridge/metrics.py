@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Final
 
+from blindrelay.provider_bridge.aggregate.attempts import Attempts
 from blindrelay.provider_bridge.audit_log import AuditLog, Outcome
 from blindrelay.provider_bridge.billing.outbox import Outbox
 from blindrelay.provider_bridge.claims import ClaimMemory
@@ -19,11 +20,17 @@ count passed a thousand, and nothing in between."""
 
 
 def bridge_metrics(
-    keys: EpochKeys, claims: ClaimMemory, clock: Clock, log: AuditLog, outbox: Outbox | None = None
+    keys: EpochKeys,
+    claims: ClaimMemory,
+    clock: Clock,
+    log: AuditLog,
+    attempts: Attempts,
+    outbox: Outbox | None = None,
 ) -> tuple[Metric, ...]:
     """All that is exposed; `outbox` is that of a bridge that keeps bills."""
-    metrics = (*_key_metrics(keys), *_clock_metrics(clock), *_exchange_metrics(claims, log))
-    return metrics if outbox is None else (*metrics, _receipts_metric(outbox, log))
+    receipts = () if outbox is None else (_receipts_metric(outbox, log),)
+    exchanges = (*_exchange_metrics(claims, log), *_pool_metrics(attempts, log))
+    return (*_key_metrics(keys), *_clock_metrics(clock), *exchanges, *receipts)
 
 
 def _receipts_metric(outbox: Outbox, log: AuditLog) -> Metric:
@@ -101,4 +108,31 @@ def _exchange_metrics(claims: ClaimMemory, log: AuditLog) -> Iterator[Metric]:
         "Exchanges by how they ended, in whole tens; counted once a minute.",
         counted,
         label="outcome",
+    )
+
+
+def _pool_metrics(attempts: Attempts, log: AuditLog) -> Iterator[Metric]:
+    """Attempts are counted since the start, once a minute, and shown in whole tens."""
+    shown: dict[str, int] = {}
+    resting = 0
+
+    def count() -> None:
+        nonlocal shown, resting
+        steps = {outcome: whole_steps(number) for outcome, number in attempts.counts.items()}
+        shown, resting = (
+            {outcome: number for outcome, number in steps.items() if number},
+            attempts.health.resting,
+        )
+
+    log.at_report(count)
+    yield Metric(
+        "blindrelay_bridge_attempts_total",
+        "Calls of members of pools by how they ended, in whole tens; counted once a minute.",
+        lambda: shown,
+        label="outcome",
+    )
+    yield Metric(
+        "blindrelay_bridge_pool_rests",
+        "Providers, credentials and models that rest after a failure; counted once a minute.",
+        lambda: resting,
     )

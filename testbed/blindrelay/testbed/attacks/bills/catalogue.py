@@ -17,6 +17,7 @@ from blindrelay.testbed.attacks.bills.doubles import (
     without_signatures,
     without_statement_hash,
 )
+from blindrelay.testbed.attacks.bills.leases import LEASE_ATTACKS
 from blindrelay.testbed.attacks.bills.run import BillAttack
 from blindrelay.testbed.attacks.bills.scene import COST, BillScene, receipt_item
 from blindrelay.testbed.attacks.doubles.double import Double
@@ -272,6 +273,7 @@ BILL_ATTACKS: Final = (
             without_statement_hash, "another statement passes"),
     _attack("client-denies-the-units", denied_receipt, _SIGNATURE, without_signatures,
             "a changed receipt passes"),
+    *LEASE_ATTACKS,
 )
 # fmt: on
 """In the order in which they are shown."""

@@ -17,7 +17,7 @@ from blindrelay.client.bill_journal import KeptExchange, KeptReceipt
 from blindrelay.client.commands.bill.comparison import Comparison, Kept, compare
 from blindrelay.ledger.account_service import statement_line
 from blindrelay.ledger.bills import BillReader, PriceTable
-from blindrelay.ledger.books import Books, Lease, Outcome, Receipt, Start, Watermark
+from blindrelay.ledger.books import Books, End, Lease, Outcome, Receipt, Start, Watermark
 from blindrelay.testbed.billing_bridge import NOW, BillingBridge
 from blindrelay.trust import DirectoryError, sign_watermark, verify_price_table
 from blindrelay.v1 import receipts_pb2
@@ -75,12 +75,17 @@ class BillScene:
         self._lines += 1
         self.books.take_lines(_NODE, self._lines, [Start(lease.id, envelope, 60)], NOW)
 
+    def end(self, end: End) -> None:
+        """The relay reports the end of an exchange."""
+        self._lines += 1
+        self.books.take_lines(_NODE, self._lines, [end], NOW)
+
     def answer(self, envelope: bytes, kept: KeptReceipt) -> None:
         """The bridge seals a receipt and its statement to the client."""
         self.sent[hashlib.sha256(envelope).digest()].receipts.append(kept)
 
     def settle(self, *items: SettleResponse, bridge: BillingBridge | None = None) -> list[Outcome]:
-        """A bridge sends items to the ledger. What became of its receipts; none if they were not accepted."""
+        """A bridge sends items to the ledger. The outcome of each receipt; none of those not accepted."""
         signed = (bridge or self.bridge).delegation
         signer = SettleSigner(delegation=signed.delegation, delegation_signature=signed.signature)
         outcomes: list[Outcome] = []

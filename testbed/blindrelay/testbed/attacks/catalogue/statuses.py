@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import count
 from typing import Final
 
 import grpc
 
 from blindrelay.testbed.attacks.alterations import Alteration, cut_after
 from blindrelay.testbed.attacks.attack import SEALED_AGAIN, SECOND_CALL, SHORT_RESPONSE, Attack
+from blindrelay.testbed.attacks.doubles.bridge import without_claim
 from blindrelay.testbed.attacks.doubles.client import without_final, without_reseal_rule
 from blindrelay.testbed.attacks.relay import EndedError, Hook, Messages, Passage
 from blindrelay.testbed.attacks.victim import STREAM
+from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
+from blindrelay.v1.keys_pb2 import SignedKeyDirectory
 from blindrelay.v1.outer_status import OuterStatus
 
 Status = tuple[grpc.StatusCode, str]
@@ -48,6 +52,19 @@ class Forgery(Hook):
             yield message
 
 
+class DenyTheLease(Forgery):
+    """The relay gives leases. It runs the first exchange, hides the response, and does not know the lease."""
+
+    def __init__(self) -> None:
+        super().__init__(OuterStatus.LEASE_UNKNOWN.value, "after-run")
+        self.directories = self._with_lease
+        self._leases = count()
+
+    def _with_lease(self, signed: list[SignedKeyDirectory]) -> bytes:
+        lease = f"lease-{next(self._leases)}"
+        return GetKeyDirectoryResponse(directories=signed, lease=lease, lease_seconds=300).SerializeToString()
+
+
 def _broken_off(status: Status) -> Alteration:
     return cut_after(1, EndedError(*status))
 
@@ -71,6 +88,9 @@ def _attacks(name: str, status: Status) -> list[Attack]:
 
 STATUS_ATTACKS: Final = [
     *(attack for name, status in _FORGED.items() for attack in _attacks(name, status)),
+    Attack("run-and-deny-the-lease", "The exchange runs, its response is hidden, and its lease is denied.",
+           DenyTheLease, ("RelayError refused",), 1,
+           "the claim", without_claim, SECOND_CALL, sent_again=1),
     Attack("forge-ok-at-once", "The relay says OK, and nothing else.",
            partial(Forgery, _OK, "at-once"), ("CutResponseError",), 0, _FINAL, without_final, SHORT_RESPONSE),
     Attack("forge-ok-after-run", "The exchange runs, its response is hidden, and OK is said.",

@@ -52,7 +52,7 @@ def without_end() -> AbstractContextManager[object]:
 
     async def more(self: Any) -> bytes | None:
         piece = await body(self)
-        if piece is None and (message := await anext(self._messages, None)) is not None:
+        if piece is None and (message := await self._call.read()) is not None:
             return ExchangeResponse.FromString(message).sealed
         return piece
 
