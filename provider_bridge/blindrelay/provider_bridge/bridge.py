@@ -125,7 +125,13 @@ class Bridge:
     def _new_runtime(self, peers: Peers) -> Runtime:
         config = self._config
         return Runtime(
-            router=Router(config.providers, config.aggregate, self._transport, self._checker),
+            router=Router(
+                config.providers,
+                config.aggregate,
+                self._transport,
+                self._checker,
+                on_refused=lambda: self.log.note(Event.CREDENTIAL_REFUSED),
+            ),
             clock=self._clock,
             log=self.log,
             budget=RequestBudget(Quota(config.max_buffered, peers.count, least=config.max_request)),
@@ -194,7 +200,7 @@ class Bridge:
 
     def _metrics(self) -> tuple[Metric, ...]:
         attempts = self._runtime.router.attempts
-        return bridge_metrics(self._keys, self._claims, self._clock, self.log, attempts)
+        return bridge_metrics(self._keys, self._claims, self._clock, self.log, attempts, self._outbox)
 
     async def begin_to_drain(self) -> None:
         """Lets running exchanges finish; those that still run shortly before the end are given up."""
