@@ -78,6 +78,14 @@ class PostgresqlStatements:
         with self._connection.cursor() as cursor:
             cursor.executemany(_translated(statement), rows)
 
+    def each(self, statement: str, rows: Sequence[Mapping[str, Value]]) -> list[list[Any]]:
+        """All runs travel together: one wait for the server, not one for each."""
+        if not rows:
+            return []
+        with self._connection.cursor() as cursor:
+            cursor.executemany(_translated(statement), rows, returning=True)
+            return [result.fetchall() for result in cursor.results()]
+
     def stream(self, statement: str, size: int) -> Iterator[list[Any]]:
         with self._connection.cursor("stream") as cursor:
             cursor.execute(_translated(statement))

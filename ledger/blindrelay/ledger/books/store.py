@@ -67,7 +67,10 @@ class Statements(Protocol):
     def all(self, statement: str, **values: Value) -> list[Any]: ...
 
     def run_each(self, statement: str, rows: Sequence[Mapping[str, Value]]) -> None:
-        """Runs a statement once for each row."""
+        """Runs a statement for one row of values after the other."""
+
+    def each(self, statement: str, rows: Sequence[Mapping[str, Value]]) -> list[list[Any]]:
+        """As run_each: what each run returns."""
 
     def stream(self, statement: str, size: int) -> Iterator[list[Any]]:
         """The rows of a large result, so many at once."""
@@ -116,6 +119,9 @@ class SqliteStatements:
 
     def run_each(self, statement: str, rows: Sequence[Mapping[str, Value]]) -> None:
         self._connection.executemany(statement, rows)
+
+    def each(self, statement: str, rows: Sequence[Mapping[str, Value]]) -> list[list[Any]]:
+        return [self._connection.execute(statement, values).fetchall() for values in rows]
 
     def stream(self, statement: str, size: int) -> Iterator[list[Any]]:
         cursor = self._connection.execute(statement)
