@@ -2,6 +2,9 @@
 
 A transaction that writes takes one advisory lock first. So there is one writer at a time, as with SQLite,
 and what a transaction reads stays true until it commits. A batch of lines or receipts is one transaction.
+
+Prepared statements and the locks of elections belong to a session, so connect without a pooler in between, or
+with one in session mode.
 """
 
 from __future__ import annotations
@@ -234,12 +237,11 @@ def _connect(url: str) -> Connection:
     with needs_extra("postgresql"):
         import psycopg
         from psycopg.rows import dict_row
-    # Without prepared statements, PgBouncer's transaction mode works too.
     return psycopg.connect(
         url,
         autocommit=True,
         row_factory=dict_row,
-        prepare_threshold=None,
+        prepare_threshold=1,
         application_name="blindrelay-ledger",
         options=_options(url),
     )
