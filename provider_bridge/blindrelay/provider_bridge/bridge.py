@@ -125,7 +125,13 @@ class Bridge:
     def _new_runtime(self, peers: Peers) -> Runtime:
         config = self._config
         return Runtime(
-            router=Router(config.providers, config.aggregate, self._transport, self._checker),
+            router=Router(
+                config.providers,
+                config.aggregate,
+                self._transport,
+                self._checker,
+                on_refused=lambda: self.log.note(Event.CREDENTIAL_REFUSED),
+            ),
             clock=self._clock,
             log=self.log,
             budget=RequestBudget(Quota(config.max_buffered, peers.count, least=config.max_request)),

@@ -7,6 +7,7 @@ addresses       the paths of the aggregated address, in two dialects
 planning        from a call of the aggregated address to the calls of its targets
 brought         credentials that a client brings, one for each provider
 model_body      exchanges the model in a body, which json_fields finds
+agreement       what is agreed on with each target before it is asked: the price
 attempts        one candidate after the other
 choice          who is next: health, speed, weights, affinity
 verdict         what a failure says
