@@ -21,7 +21,7 @@ LOCKING := pip-tools==7.6.2
 LOCK = CUSTOM_COMPILE_COMMAND="make lock" .venv-lock/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
   --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --constraint constraints.txt
 
-.PHONY: demo test lock lint types fmt proto proto-check vectors vectors-check test-oldest attack show live-view-image evidence evidence-leaks audit wheel-check fuzz mutants soak kills coverage bench bench-quick leakage clean npm-packages test-sdks compatibility site
+.PHONY: demo test lock lint types fmt proto proto-check vectors vectors-check test-oldest attack show live-view-image ledger-image evidence evidence-leaks audit wheel-check fuzz mutants soak kills coverage bench bench-quick leakage clean npm-packages test-sdks compatibility site
 
 demo: .venv/ready
 	@$(BIN)/python -m blindrelay.testbed demo $(ARGS)
@@ -35,6 +35,10 @@ show: .venv/ready
 # The picture in the README.
 live-view-image: .venv/ready
 	BLINDRELAY_LIVE_VIEW_IMAGE=docs/images/live-view.png $(BIN)/python -m pytest tests/testbed/show -q -k picture
+
+# The picture in docs/service.md.
+ledger-image: .venv/ready
+	BLINDRELAY_LEDGER_IMAGE=docs/images/ledger.png $(BIN)/python -m pytest tests/ledger/page -q -k picture
 
 evidence: .venv/ready
 	@$(BIN)/python -m blindrelay.testbed evidence $(ARGS)

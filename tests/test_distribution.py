@@ -55,5 +55,8 @@ def test_wheel_has_every_package_and_the_generated_code(tmp_path: Path) -> None:
     assert {f"blindrelay/{package}/py.typed" for package in packages} <= names
     assert "blindrelay/v1/exchange_pb2_grpc.py" in names
     assert "blindrelay/provider_bridge/presets.toml" in names
+    pages = "blindrelay/ledger/page"
+    assert {f"{pages}/templates/layout.html", f"{pages}/static/htmx-2.0.11.min.js"} <= names
+    assert [name for name in names if ".dist-info/licenses/" in name and name.endswith("htmx-2.0.11.LICENSE")]
     assert "blindrelay/__init__.py" not in names
     assert not [name for name in names if name.startswith("blindrelay/testbed")], "it is for a clone alone"

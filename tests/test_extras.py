@@ -32,6 +32,8 @@ PROGRAMS = [
     (["blindrelay", "run", "--", "true"], "starlette uvicorn", "proxy"),
     (["blindrelay-relay", "serve"], OPTIONAL, "relay"),
     (["blindrelay-bridge", "--help"], OPTIONAL, "bridge"),
+    (["blindrelay-ledger", "--help"], OPTIONAL, "ledger"),
+    (["blindrelay-ledger", "check"], "starlette uvicorn", "ledger"),
     (["blindrelay-bridge", "import", ".pre-commit-config.yaml"], "yaml", "import"),
     (["-m", "blindrelay.testbed", "up"], OPTIONAL, "testbed"),
     (["-m", "bench", "own"], OPTIONAL, "dev"),

@@ -108,7 +108,7 @@ def encapsulate(envelope: bytes, config: bytes) -> ClientExchange:
     """Encapsulates nothing."""
     request: Any = PlainRequestWriter()
     response: Any = PlainResponseReader()
-    return ClientExchange(b"", request, response, bytes(8))
+    return ClientExchange(b"", request, response, lambda: bytes(8))
 
 
 def decapsulate(envelope: bytes, encapsulated_secret: bytes, key: SealingKey) -> BridgeExchange:

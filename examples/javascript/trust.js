@@ -3,8 +3,8 @@
 import { decode, encode } from "./messages.js";
 import { label, Refused, sha256 } from "./records.js";
 
-const { subtle } = globalThis.crypto;
-const SKEW = 300n, LONGEST = 172_800n, BASE32 = "abcdefghijklmnopqrstuvwxyz234567";
+const { subtle } = globalThis.crypto, BASE32 = "abcdefghijklmnopqrstuvwxyz234567";
+const SKEW = 300n, LONGEST = 172_800n, isHash = ({ length }) => length === 0 || length === 32;
 
 /** The 32 bytes of an identity's text. */
 export async function parseIdentity(text) {
@@ -56,9 +56,9 @@ export async function verifyDirectory(signed, identity, now) {
   refuseUnless(await isSigned(identity, "delegation", signed.delegation, delegation_signature), "bad_delegation");
   refuseUnless(await isSigned(signing_key, "key directory", exact, signature), "bad_signature");
   const directory = parsed("KeyDirectory", exact);
-  const { replica_id, issued_at, expires_at, next_identity_hash, configs, started_at } = directory;
+  const { replica_id, issued_at, expires_at, next_identity_hash, price_table_hash, configs, started_at } = directory;
   refuseUnless(directory.identity.equals(identity), "foreign_identity");
-  refuseUnless(replica_id.length === 16 && [0, 32].includes(next_identity_hash.length), "malformed");
+  refuseUnless(replica_id.length === 16 && [next_identity_hash, price_table_hash].every(isHash), "malformed");
   refuseUnless(configs.length >= 1 && configs.length <= 8, "malformed");
   refuseUnless(started_at <= issued_at && issued_at < expires_at && expires_at - issued_at <= LONGEST, "malformed");
   refuseUnless(next_identity_hash.equals(delegation.next_identity_hash), "bad_delegation");

@@ -59,6 +59,13 @@ def test_options(tmp_path: Path) -> None:
     assert connection.provider == "models"
     assert connection.cache_salt == frozenset({"models.example", "::1"})
     assert ConnectionConfig.from_string(f"{RELAY}&cache_salt=off").cache_salt is None
+    assert ConnectionConfig.from_string(f"{RELAY}&max_units=20000").max_units == 20_000
+    assert ConnectionConfig.from_string(RELAY).max_units == 1_000_000
+
+
+@pytest.mark.parametrize("value", ["", "0", "-1", "3000", "1e4", "10,000", "1" + "0" * 5_000, "٢"])
+def test_max_units_is_on_the_ladder(value: str) -> None:
+    assert "max_units is 1, 2 or 5 times a power of ten" in refusal_of(f"{RELAY}&max_units={value}")
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o604, 0o644, 0o660, 0o601])

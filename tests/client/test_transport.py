@@ -15,6 +15,7 @@ import httpx2
 import pytest
 
 from blindrelay.client import ConfigurationError, ProtocolError, SealedTransport
+from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.inner_pb2 import ErrorCode
 
 from .conftest import LIBRARIES, TAIL, URL, ScriptedBridge, answering, client_of, failing, head, responding
@@ -138,6 +139,15 @@ def test_relay_sees_only_known_metadata(bridge: ScriptedBridge, client: httpx2.C
     metadata = bridge.received[0].metadata
     assert set(metadata) == {"authorization", "blindrelay-envelope-bin", "user-agent"}
     assert metadata["user-agent"].startswith("grpc-python-asyncio/")
+
+
+@pytest.mark.parametrize(("option", "units"), [("", 1_000_000), ("&max_units=20000", 20_000)])
+def test_an_exchange_may_cost_what_the_user_allows(bridge: ScriptedBridge, option: str, units: int) -> None:
+    with bridge.client(option) as client:
+        client.post(URL, json={})
+    envelope = bridge.received[0].metadata["blindrelay-envelope-bin"]
+    assert isinstance(envelope, bytes)
+    assert Envelope.FromString(envelope).max_units == units
 
 
 @pytest.mark.parametrize(("library", "other"), [("httpx", "httpx2"), ("httpx2", "httpx")])

@@ -183,6 +183,9 @@ class _Relay:
         self._client = client
         self.seen = Seen()
 
+    async def send_initial_metadata(self, metadata: object) -> None:
+        pass
+
     async def read(self) -> Any:
         return self._messages.pop(0) if self._messages else grpc.aio.EOF
 

@@ -12,7 +12,7 @@ import pytest
 
 from blindrelay.v1.inner_pb2 import EXECUTION_NOT_STARTED
 from tests.leakage.answers import spoken
-from tests.leakage.exchanges import MODELS, STREAMED, WHOLE, Answer, Seen, exchange_of
+from tests.leakage.exchanges import KEPT, MODELS, STREAMED, WHOLE, Answer, Seen, exchange_of
 from tests.leakage.test_shapes import ERROR, PROFILES, expected
 from tests.leakage.virtual_time import in_virtual_time
 
@@ -50,6 +50,14 @@ def seen(call: str, profile: str, body: bytes, **changes: Any) -> Seen:
 def test_streamed_responses_look_alike(call: str, profile: str) -> None:
     shape = PROFILES[profile][1]
     assert seen(call, profile, STREAMED).shape == expected(shape, shape.first_count)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_refusal_by_the_description_of_a_target_looks_alike(profile: str) -> None:
+    made: Seen = in_virtual_time(exchange_of(profile=PROFILES[profile][0], url=MODELS, body=KEPT))
+    shape = PROFILES[profile][1]
+    assert made.shape == expected(shape, shape.first_count)
+    assert "asks the provider to store" in made.error
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -56,6 +56,12 @@ def test_a_lease_ends_with_its_token_and_its_account(books: Books) -> None:
     assert node.lease(short).expires_at == NOW + 30
 
 
+def test_a_revoked_token_brings_no_lease(books: Books) -> None:
+    digest = customer(books)
+    books.revoke_token(books.token_of(digest, NOW).id, by=BY, now=NOW)
+    assert Node(books).refused(digest) == Limit("token_unknown")
+
+
 def test_revoking_a_token_revokes_its_leases_until_they_end(books: Books) -> None:
     digest = customer(books)
     node, other = Node(books), unique(32)

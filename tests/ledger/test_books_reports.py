@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from blindrelay.ledger.books import Books, Day, InvalidError, Outcome, SignedTable, State
+from blindrelay.ledger.books import Books, Day, InvalidError, Outcome, SignedTable, State, reports
 
 from .trading import BRIDGE, BY, NOW, REPLICA, Exchange, Node, customer, post, unique, watermark
 
@@ -80,6 +83,36 @@ def test_lines_come_in_pages_and_of_all_accounts(books: Books) -> None:
     second = books.lines(None, "", NOW, after=first[-1].number)
     assert [each.envelope_hash for each in first + second] == hashes
     assert [each.account for each in first + second] == ["ann", "bob", "cid"]
+
+
+def test_an_accounts_lines_come_in_pages_also_within_a_minute(books: Books) -> None:
+    node = Node(books)
+    lease, other = node.lease(customer(books)), node.lease(customer(books, "bob"))
+    exchanges = [Exchange() for _ in range(7)]
+    for exchange, minute in zip(exchanges, (0, 0, 0, 1, 1, 2, 2), strict=True):
+        node.start(lease, exchange, now=NOW + minute * 60)
+        node.start(other, Exchange(), now=NOW + minute * 60)
+    expected, after, found = [each.hash for each in exchanges], 0, []
+    while page := books.lines("ann", "", NOW, after=after, limit=2):
+        assert len(page) <= 2
+        found += [each.envelope_hash for each in page]
+        after = page[-1].number
+    assert found == expected
+    newest = [each.envelope_hash for each in books.newest_lines("ann", "", NOW, limit=3)]
+    assert newest == expected[:3:-1]
+    assert len(books.newest_lines("ann", "", NOW)) == 7
+    assert books.newest_lines("ann", "2026-05", NOW) == ()
+
+
+@pytest.mark.parametrize("statement", [reports._ACCOUNT_LINES, reports._NEWEST_LINES])
+def test_a_page_of_a_statement_sorts_nothing(tmp_path: Path, statement: str) -> None:
+    """Or a month of many exchanges would take long to show."""
+    path = tmp_path / "ledger.db"
+    with Books(path), closing(sqlite3.connect(path)) as connection:
+        names = dict.fromkeys(("account", "first", "end", "after", "limit"), 1)
+        steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", names)]
+    assert any("exchange_line" in step for step in steps)
+    assert not any("TEMP B-TREE" in step for step in steps)
 
 
 def test_the_overview_counts_each_day(books: Books) -> None:

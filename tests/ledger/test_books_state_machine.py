@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -26,8 +26,6 @@ from blindrelay.ledger.books import (
     Lease,
     Limits,
     Outcome,
-    Period,
-    Quota,
     Receipt,
     Start,
     State,
@@ -35,24 +33,11 @@ from blindrelay.ledger.books import (
 )
 
 from .model import DAY, Entry, Model, Part, Purse
+from .postgres_server import Server
+from .strategies import AMOUNTS, INDEX, LIMITS, STEPS
 from .trading import BY, NOW, Exchange, customer, unique, watermark
 
-MEMORY = Path("/dev/shm")
-"""Where there is one, nothing waits for a disk."""
 NODES = (b"1" * 16, b"2" * 16)
-LIMITS = st.builds(
-    Limits,
-    max_units=st.sampled_from((10, 50)),
-    concurrent=st.integers(1, 3),
-    overdraft=st.sampled_from((None, 0, 60)),
-    units=st.sampled_from((None, None, None, Quota(90))),
-    exchanges=st.sampled_from((None, None, None, Quota(6, Period.DAY))),
-    bytes=st.sampled_from((None, None, None, Quota(900))),
-)
-STEPS = st.sampled_from((1, 10, 10, 60, 60, 290, 720, 720, DAY, 7 * DAY))
-INDEX = st.integers(0, 99)
-AMOUNTS = st.sampled_from((0, 1, 9, 10, 10, 11, 49, 50, 50, 51))
-
 T = TypeVar("T")
 
 
@@ -63,10 +48,13 @@ def pick(things: Sequence[T], index: int) -> T:
 class Trade(RuleBasedStateMachine):
     """Two nodes, one bridge, two accounts."""
 
+    def new_place(self) -> Path | str:
+        raise NotImplementedError
+
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
-        self.books = Books(self.folder / "ledger.db")
+        self.place = self.new_place()
+        self.books = Books(self.place)
         self.now = NOW
         self.model = Model()
         self.digests: dict[str, bytes] = {}
@@ -81,7 +69,6 @@ class Trade(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.books.close()
-        shutil.rmtree(self.folder)
 
     @initialize(limits=st.tuples(LIMITS, LIMITS), units=st.tuples(*[st.integers(1, 200)] * 2))
     def open_accounts(self, limits: tuple[Limits, Limits], units: tuple[int, int]) -> None:
@@ -228,7 +215,7 @@ class Trade(RuleBasedStateMachine):
     def reopen(self) -> None:
         """The ledger was killed and started again."""
         self.books.close()
-        self.books = Books(self.folder / "ledger.db")
+        self.books = Books(self.place)
 
     @invariant()
     def books_and_model_agree(self) -> None:
@@ -287,5 +274,21 @@ class Trade(RuleBasedStateMachine):
             return sql.one("SELECT id FROM lease WHERE id = :id", id=lease.id) is not None
 
 
-def test_the_books_and_a_model_agree_whatever_happens() -> None:
-    run_state_machine_as_test(Trade, settings=settings(max_examples=50, stateful_step_count=50))
+@pytest.mark.timeout(600)
+def test_the_books_and_a_model_agree_whatever_happens(path: Path) -> None:
+    numbers = count(1)
+
+    class OnSqlite(Trade):
+        def new_place(self) -> Path:
+            return path.with_name(f"{next(numbers)}.db")
+
+    run_state_machine_as_test(OnSqlite, settings=settings(max_examples=50, stateful_step_count=50))
+
+
+@pytest.mark.timeout(600)
+def test_the_books_and_a_model_agree_on_postgresql(postgres: Server) -> None:
+    class OnPostgresql(Trade):
+        def new_place(self) -> str:
+            return postgres.new_place()
+
+    run_state_machine_as_test(OnPostgresql, settings=settings(max_examples=5, stateful_step_count=30))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 
 import pytest
 
@@ -85,6 +86,29 @@ def test_many_at_once_pass_a_check_that_is_not_a_deduction(books: Books, units: 
     sound(books)
 
 
+def test_a_thousand_at_the_last_unit_stay_within_the_bound(books: Books) -> None:
+    """LiteLLM #40095, #26672: as many run as the overdraft covers, each costs the most that it may."""
+    digest = customer(books, units=1)
+    nodes = [Node(books) for _ in range(4)]
+    leases = [(node, node.lease(digest)) for node in nodes]
+
+    def trade(number: int) -> int:
+        """Starts one exchange, if its node may."""
+        node, lease = leases[number % len(leases)]
+        exchange = Exchange(exchange_id=b"%16d" % number)
+        with starting:
+            if not node.allowance().exchanges:
+                return 0
+            node.start(lease, exchange)
+        return post(books, exchange.receipt(1_000_000)).count(Outcome.POSTED)
+
+    starting = Lock()
+    with ThreadPoolExecutor(8) as threads:
+        charged = sum(threads.map(trade, range(1_000)))
+    assert 1 <= charged <= 100
+    assert balance(books) == 1 - charged * 1_000_000 >= -books.account("ann").overdraft_bound
+
+
 def test_reservations_that_nobody_releases_look_like_spent_units(books: Books) -> None:
     """LiteLLM #27639: a reservation is a row with an expiry. Whatever is lost, its units come back."""
     digest = customer(books, units=2_000, limits=Limits(max_units=1_000, overdraft=0))
@@ -95,16 +119,16 @@ def test_reservations_that_nobody_releases_look_like_spent_units(books: Books) -
     assert node.lease(digest, NOW + 720).allowance.exchanges == 2
 
 
-def test_a_second_copy_of_the_money_drifts(path: Path) -> None:
+def test_a_second_copy_of_the_money_drifts(place: Path | str) -> None:
     """LiteLLM #28247, #30460: processes share one balance, and restarts add nothing to it."""
-    with Books(path) as first, Books(path) as second:
+    with Books(place) as first, Books(place) as second:
         digest = customer(first, units=1_000)
         node, exchange = Node(second), Exchange()
         node.start(node.lease(digest), exchange)
         post(first, exchange.receipt(100))
         assert balance(first) == balance(second) == 900
     for _ in range(3):
-        with Books(path) as again:
+        with Books(place) as again:
             assert balance(again) == 900
             assert post(again, exchange.receipt(100)) == (Outcome.REPEATED,)
             sound(again)
@@ -117,16 +141,16 @@ def test_worst_cases_fill_a_budget_that_nobody_has_spent(books: Books) -> None:
     assert (allowance.exchanges, books.account("ann").overdraft_bound) == (8, 8_000_000)
 
 
-def test_deadlocks_drop_what_was_spent(path: Path) -> None:
+def test_deadlocks_drop_what_was_spent(place: Path | str) -> None:
     """LiteLLM #34887, #18708: writers wait for each other, and none gives up what it has to enter."""
-    with Books(path) as books:
+    with Books(place) as books:
         digest = customer(books, units=10**9)
         node, exchanges = Node(books), [Exchange() for _ in range(MANY)]
         node.start(node.lease(digest), *exchanges)
 
     def settle(forwards: bool) -> list[Outcome]:
         found: list[Outcome] = []
-        with Books(path) as own:
+        with Books(place) as own:
             for exchange in exchanges if forwards else reversed(exchanges):
                 found += post(own, exchange.receipt(7))
         return found
@@ -135,7 +159,7 @@ def test_deadlocks_drop_what_was_spent(path: Path) -> None:
         outcomes = [each for found in threads.map(settle, (True, False, True, False)) for each in found]
     assert outcomes.count(Outcome.POSTED) == MANY
     assert outcomes.count(Outcome.REPEATED) == 3 * MANY
-    with Books(path) as books:
+    with Books(place) as books:
         assert balance(books) == 10**9 - MANY * 7
 
 
@@ -170,9 +194,9 @@ def test_a_voucher_was_redeemed_several_times_under_load(books: Books) -> None:
     assert balance(books) + balance(books, "bob") == 500
 
 
-def test_a_crash_between_two_steps_loses_money(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_between_two_steps_loses_money(place: Path | str, monkeypatch: pytest.MonkeyPatch) -> None:
     """new-api's BillingSession: receipt, charge and entry are in the books together or not at all."""
-    with Books(path) as books:
+    with Books(place) as books:
         digest = customer(books, units=1_000)
         node, exchange = Node(books), Exchange()
         node.start(node.lease(digest), exchange)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 
 from blindrelay.ledger.books import (
     Allowance,
@@ -18,11 +19,14 @@ from blindrelay.ledger.books import (
     Outcome,
     Receipt,
     Start,
+    State,
     Watermark,
 )
 from blindrelay.v1.envelope import encode_envelope
 from blindrelay.v1.envelope_pb2 import Envelope
 
+MEMORY = Path("/dev/shm")
+"""Where there is one, tests do not wait for a disk."""
 NOW = 1_780_272_000
 """2026-06-01T00:00:00Z"""
 BRIDGE = b"B" * 32
@@ -155,3 +159,9 @@ def sound(books: Books) -> None:
     assert books.check().problems == ()
     for account in books.accounts(limit=1000):
         assert account.balance >= -account.overdraft_bound
+
+
+def only_line(books: Books) -> tuple[State, int]:
+    """The state and units of the only exchange."""
+    (found,) = books.lines("ann", "*", NOW)
+    return found.state, found.units

@@ -47,7 +47,8 @@ def test_mutant_fits_its_file(mutant: Mutant) -> None:
     text = (ROOT / mutant.file).read_text("utf-8")
     mutated = mutant.applied(text)
     assert mutated != text
-    compile(mutated, mutant.file, "exec")
+    if mutant.file.endswith(".py"):
+        compile(mutated, mutant.file, "exec")
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=by_name)

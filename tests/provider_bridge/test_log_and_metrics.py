@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from blindrelay.provider_bridge import AuditLog, Event, HeldIdentity, Outcome, ProviderError
+from blindrelay.provider_bridge.aggregate.attempts import Attempts
+from blindrelay.provider_bridge.aggregate.health import Member
 from blindrelay.provider_bridge.claims import ClaimMemory
 from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.metrics import bridge_metrics
@@ -29,6 +31,8 @@ NAMES = [
     "blindrelay_bridge_claims_capacity",
     "blindrelay_bridge_claims_refused_total",
     "blindrelay_bridge_exchanges_total",
+    "blindrelay_bridge_attempts_total",
+    "blindrelay_bridge_pool_rests",
 ]
 
 
@@ -39,7 +43,8 @@ class Scraped:
         self.keys = EpochKeys(signatory, self.time.clock, epoch=3_600)
         self.claims = ClaimMemory(self.time.clock)
         self.log = AuditLog()
-        self.metrics = bridge_metrics(self.keys, self.claims, self.time.clock, self.log)
+        self.attempts = Attempts()
+        self.metrics = bridge_metrics(self.keys, self.claims, self.time.clock, self.log, self.attempts)
 
     def read(self, name: str) -> dict[str, float]:
         (metric,) = (metric for metric in self.metrics if metric.name == f"blindrelay_bridge_{name}")
@@ -98,6 +103,15 @@ def test_exchanges_are_counted_once_a_minute_and_in_tens() -> None:
         scraped.log.count(Outcome.NO_ROOM)
     scraped.log.report()
     assert scraped.read("claims_refused_total") == {"": 10}
+
+
+def test_attempts_are_counted_once_a_minute_and_in_tens() -> None:
+    scraped = Scraped()
+    scraped.attempts.counts.update({"served": 25, "refused": 9})
+    scraped.attempts.health.failed(Member("openai", "a"), 60.0, 60.0)
+    assert (scraped.read("attempts_total"), scraped.read("pool_rests")) == ({}, {"": 0})
+    scraped.log.report()
+    assert (scraped.read("attempts_total"), scraped.read("pool_rests")) == ({"served": 20}, {"": 1})
 
 
 EVENTS = {event.name.lower() for event in Event} | {"exchanges", "fault"}

@@ -6,6 +6,7 @@ import asyncio
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -67,10 +68,12 @@ async def test_exchange_that_arrives_after_its_deadline_is_not_started(
     assert provider.connections == 0
 
 
-async def due_in(seconds: float, bridge: SealedCaller, monkeypatch: pytest.MonkeyPatch) -> SealedRequest:
+async def due_in(
+    seconds: float, bridge: SealedCaller, monkeypatch: pytest.MonkeyPatch, **request_fields: Any
+) -> SealedRequest:
     """A request whose time is up so many seconds from now, whatever its deadline class."""
     issued_at = int(time.time()) // 10 * 10
-    request = await bridge.seal(issued_at=issued_at)
+    request = await bridge.seal(issued_at=issued_at, **request_fields)
     classes = (time.time() - issued_at + seconds,) * len(DeadlineClass.keys())
     monkeypatch.setattr(limits, "DEADLINE_SECONDS", classes)
     return request

@@ -55,6 +55,7 @@ SERVED: Final = {
         Served("mistral", "https://api.mistral.ai", "/v1/chat/completions", "mistral-large-latest"),
         Served("cohere", "https://api.cohere.com", "/compatibility/v1/chat/completions", "command-a"),
         Served("azure", "https://eu.openai.azure.com", "/openai/v1/chat/completions", "gpt5-eu"),
+        Served("deepseek", "https://api.deepseek.com", "/v1/chat/completions", "deepseek-chat"),
         Served("groq", "https://api.groq.com", "/openai/v1/chat/completions", "openai/gpt-oss-120b"),
     )
 }
@@ -167,6 +168,19 @@ def test_tools_and_structured_output(name: str, way: Way, providers: Providers) 
     parsed = client.chat.completions.parse(model=f"my-{name}", messages=ask("Where?"), response_format=City)
     assert parsed.choices[0].message.parsed == City(name=name, country="France")
     assert check(providers, name)["response_format"]["type"] == "json_schema"
+
+
+def test_salt_of_the_conversation_reaches_a_target_whose_cache_takes_one(
+    way: Way, providers: Providers
+) -> None:
+    client = client_by(way, max_retries=0)
+    answer = {"role": "assistant", "content": "Yes."}
+    salts = []
+    for messages in (ask("Who?"), [*ask("Who?"), answer, *ask("Really?")], ask("What?")):
+        client.chat.completions.create(model="my-deepseek", messages=messages)
+        salts.append(check(providers, "deepseek")["user_id"])
+    assert [len(bytes.fromhex(salt)) for salt in salts] == [32, 32, 32]
+    assert salts[0] == salts[1] != salts[2]
 
 
 def test_all_names_are_listed_and_others_are_not_found(way: Way, providers: Providers) -> None:

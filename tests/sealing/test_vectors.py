@@ -52,6 +52,7 @@ STREAMS = (
     "sizes",
 )  # run by test_stream_vectors.py, test_size_vectors.py
 HEADS = ("head",)  # run by tests/provider_bridge/test_policy.py
+BILLS = ("bill", "price_table", "watermark", "rounding")  # run by tests/trust/test_bill_vectors.py
 
 Vector = dict[str, Any]
 MakeKey = Callable[[str, int, int], SealingKey]
@@ -73,7 +74,7 @@ DIRECTORY_ERRORS: dict[str, type[DirectoryError]] = {
 def test_every_kind_has_a_test(vectors_folder: Path) -> None:
     """Each folder is a kind, whose test takes all files of it. An unknown folder fails here."""
     folders = {path.parent.name for path in vectors_folder.rglob("*.json")}
-    assert folders == {*FORMATS, *STREAMS, *HEADS, "cells", "inputs"}
+    assert folders == {*FORMATS, *STREAMS, *HEADS, *BILLS, "cells", "inputs"}
     for file in vectors_folder.glob("*/*.json"):
         if file.parent.name != "inputs":
             vector = json.loads(file.read_text(encoding="utf-8"))

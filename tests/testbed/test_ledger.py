@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -103,6 +104,27 @@ def test_without_units_an_exchange_gets_429(bed: Testbed) -> None:
     assert int(response.headers["retry-after"]) >= 0
     ledger(bed, "credit", "poor", "1000", "--reference", "first")
     assert ask(connection, "hello")[0].status_code == 200
+
+
+async def test_a_thousand_exchanges_at_the_last_unit(bed: Testbed) -> None:
+    """They begin at the same time, from several clients. The balance stays within its documented bound."""
+    connection = account(bed, "last-unit", units=1)
+    ledger(bed, "limit", "set", "last-unit", "--concurrent", "20")
+    clients = [SealedTransport(f"{connection}&shape=off") for _ in range(20)]
+
+    async def burst(transport: SealedTransport) -> list[int]:
+        async with transport.async_httpx2_client(timeout=60) as client:
+            body = {"model": "gpt-5.5", "messages": [], "scripted": {"text": "word " * 100}}
+            responses = await asyncio.gather(*(client.post(URL, json=body) for _ in range(50)))
+            return [response.status_code for response in responses]
+
+    statuses = [status for found in await asyncio.gather(*map(burst, clients)) for status in found]
+    assert set(statuses) == {200, 429}
+    served = statuses.count(200)
+    statement = settled(bed, "last-unit", served)
+    assert statement["charged"] == sum(line["units"] for line in statement["lines"])
+    assert statement["balance"] == 1 - statement["charged"] >= -statement["overdraft_bound"]
+    assert served <= 20, "no more than may run at once have begun while there was a unit"
 
 
 def test_the_books_balance(bed: Testbed) -> None:

@@ -249,3 +249,21 @@ def test_models_are_at_one_address() -> None:
             client.chat.completions.create(model=name, messages=MESSAGES)
             request = local.provider.requests[-1]
             assert (request.path, request.json["model"]) == (path, model)
+
+
+def test_prices_make_the_bridge_charge() -> None:
+    prices = {"openai/*": {"output": 1_000_000}, "anthropic/*": {"call": 5_000_000}}
+    with LocalBlindRelay(prices=prices) as local, local.sealed.httpx2_client() as http_client:
+        local.provider.reply("one two three four five")
+        client = openai.OpenAI(api_key="any", http_client=http_client, max_retries=0)
+        answered = client.chat.completions.with_raw_response.create(model="gpt-5.5", messages=MESSAGES)
+        bill = answered.http_response.extensions["blindrelay"]
+        assert (bill.units, bill.statement.cost, bill.statement.model) == (5, 5_000_000, "scripted")
+
+
+def test_model_without_a_price_is_refused() -> None:
+    with LocalBlindRelay(prices={"openai/gpt-5.5": {"output": 1}}) as local:
+        client = openai.OpenAI(api_key="any", http_client=local.sealed.httpx2_client(), max_retries=0)
+        with pytest.raises(openai.PermissionDeniedError, match="no price"):
+            ask(client)
+        assert local.provider.requests == []

@@ -16,6 +16,7 @@ from itertools import chain
 from pathlib import Path
 
 from generator import (
+    bills,
     cells,
     claims,
     directions,
@@ -53,6 +54,7 @@ def wanted() -> dict[str, str]:
         cells,
         exchanges,
         tunnels,
+        bills,
     )
     scenarios = list(chain.from_iterable(module.scenarios() for module in modules))
     files = {scenario.path: scenario.text for scenario in scenarios}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Final, TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -37,10 +38,11 @@ class Bill:
         price_table_hash: bytes = b"",
         journal: BillJournal | None = None,
         delegation: SignedDelegation | None = None,
-        coin: bytes = b"",
+        coin: Callable[[], bytes] = bytes,
     ) -> None:
         """`journal` keeps the bill, and with it what proves it: the replica's delegation and the exchange's
-        rounding coin (8 bytes)."""
+        rounding coin (8 bytes), which `coin` gives once the response has begun.
+        """
         self.envelope = envelope
         self.price_table_hash = price_table_hash
         self.receipt: Receipt | None = None
@@ -74,7 +76,7 @@ class Bill:
         if not end.HasField("receipt"):
             return
         if self._journal is not None:
-            coin = self._coin if end.statement else b""
+            coin = self._coin() if end.statement else b""
             kept = KeptReceipt(end.receipt, self._delegation, end.statement, coin)
             self._journal.ended(self.envelope_hash, kept)
         self.receipt = parsed(Receipt, end.receipt.receipt)

@@ -15,6 +15,7 @@ A connection string has the form ``blindrelay://TOKEN@relay.example:443?bridge=b
 ``idle``        a limit for each pause after it; both replace a request's read timeout
 ``history``     the file for the history of the bridge's keys, or ``off``
 ``bills``       ``off``: do not keep what exchanges cost (``on`` by default)
+``max_units``   the most that one exchange may cost, as a relay may require (1000000 by default)
 ``headers``     names of further headers to send if the bridge allows them, separated by commas
 ``cache_salt``  hosts whose prompt cache takes a salt as vLLM does; ``off``: no salts
 ``provider``    whose API commands and endpoint use unless told otherwise; ``models``: the bridge's own
@@ -44,12 +45,14 @@ from blindrelay.client.connection_options import (
     provider_name,
     salted_hosts,
     seconds,
+    unit_limit,
 )
 from blindrelay.client.connection_string import OPTIONS, address_text, connection_settings, relay_address
 from blindrelay.client.errors import ConfigurationError
 from blindrelay.client.state_file import user_folder
 from blindrelay.v1.http_proxy import HttpProxy
 from blindrelay.v1.inner_pb2 import Credential, DeadlineClass, ShapingProfile
+from blindrelay.v1.limits import DEFAULT_MAX_UNITS
 from blindrelay.v1.loopback import is_loopback
 from blindrelay.v1.text_file import EncodingError, decode_text
 
@@ -86,6 +89,7 @@ class ConnectionConfig:
         first_byte, idle: time limits in seconds; None leaves them to each request.
         history: the file for the key history; True for the default file, False for none.
         bills: whether to keep what exchanges cost, in a file (see bill_journal.py).
+        max_units: the most units of one exchange: 1, 2 or 5 times a power of ten.
         headers: lower-case names of headers that are sent in addition to the protocol's own.
         cache_salt: lower-case hosts whose prompt cache takes a salt as vLLM does; None for no salts.
         shape: a ShapingProfile.
@@ -106,6 +110,7 @@ class ConnectionConfig:
     idle: float | None = None
     history: Path | bool = True
     bills: bool = True
+    max_units: int = DEFAULT_MAX_UNITS
     headers: frozenset[str] = frozenset()
     cache_salt: frozenset[str] | None = frozenset()
     shape: ShapingProfile.ValueType = ShapingProfile.SHAPING_PROFILE_BALANCED
@@ -197,6 +202,7 @@ class ConnectionConfig:
             idle=seconds("idle", settings.get("idle")),
             history=_history(settings.get("history", "on")),
             bills=choice("bills", settings.get("bills", "on"), SWITCH),
+            max_units=unit_limit("max_units", settings.get("max_units")),
             headers=header_names(settings.get("headers")),
             cache_salt=salted_hosts(settings.get("cache_salt")),
             shape=choice("shape", settings.get("shape", "balanced"), SHAPES),

@@ -8,7 +8,9 @@ from typing import Final, TypeVar
 
 from blindrelay.client.errors import ConfigurationError
 from blindrelay.trust import IdentityError, parse_identity
+from blindrelay.v1.envelope import is_unit_limit
 from blindrelay.v1.inner_pb2 import Credential, DeadlineClass, ShapingProfile
+from blindrelay.v1.limits import DEFAULT_MAX_UNITS
 
 T = TypeVar("T")
 
@@ -66,6 +68,15 @@ def seconds(option: str, value: str | None) -> float | None:
     if unit not in _UNITS or not number.isascii() or not number.isdigit() or not 0 < int(number) < 100_000:
         raise ConfigurationError(f"{option} is a time, such as 90s, 45m or 1h, not {value!r}")
     return float(int(number) * _UNITS[unit])
+
+
+def unit_limit(option: str, value: str | None) -> int:
+    """The most units of an exchange, on the ladder; by default 1,000,000. Raises ConfigurationError."""
+    if value is None:
+        return DEFAULT_MAX_UNITS
+    if not (value.isascii() and value.isdigit() and len(value) < 20 and is_unit_limit(int(value))):
+        raise ConfigurationError(f"{option} is 1, 2 or 5 times a power of ten, such as 20000, not {value!r}")
+    return int(value)
 
 
 def header_names(value: str | None) -> frozenset[str]:

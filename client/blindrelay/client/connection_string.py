@@ -23,6 +23,7 @@ OPTIONS: Final = (
     "idle",
     "history",
     "bills",
+    "max_units",
     "headers",
     "cache_salt",
     "provider",

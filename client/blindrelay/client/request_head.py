@@ -14,7 +14,7 @@ from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.client.errors import RequestError
 from blindrelay.client.harmless_headers import HARMLESS_UNSIGNED, is_harmless
 from blindrelay.client.httpx_compat import Request
-from blindrelay.client.provider_apis import MODELS_ORIGIN
+from blindrelay.client.sealed_address import is_for_all_models
 from blindrelay.v1.http_headers import (
     ACCOUNT_HEADERS,
     BROUGHT_CREDENTIAL,
@@ -87,7 +87,7 @@ def _sealed_headers(request: Request, config: ConnectionConfig, salt: str | None
 
 def _own_keys(request: Request, config: ConnectionConfig) -> list[tuple[bytes, bytes]]:
     """The user's keys, for the one address that takes several. The key that the SDK has is not sent."""
-    if f"{request.url.scheme}://{request.url.host}".lower() != MODELS_ORIGIN or request.url.port is not None:
+    if not is_for_all_models(request.url):
         return []
     return [(BROUGHT_CREDENTIAL, f"{provider} {key}".encode()) for provider, key in config.keys]
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from blindrelay.client.errors import ConfigurationError
 from blindrelay.client.httpx_compat import Request
-from blindrelay.client.provider_apis import BASE_URLS
+from blindrelay.client.provider_apis import BASE_URLS, MODELS_ORIGIN
 
 _SUFFIX: Final = ".blindrelay.invalid"
 _ABSOLUTE: Final = ("http://", "https://", "ws://", "wss://")
@@ -44,6 +44,11 @@ def sealed_address(provider: str) -> str:
 def real_host(host: str) -> str:
     """The provider's real host, in lower case."""
     return host.lower().removesuffix(_SUFFIX)
+
+
+def is_for_all_models(url: Any) -> bool:
+    """Whether this is the one address with all models of a bridge."""
+    return f"{url.scheme}://{real_host(url.host)}" == MODELS_ORIGIN and url.port is None
 
 
 def with_real_address(request: Request) -> Any:

@@ -32,7 +32,7 @@ from blindrelay.v1.envelope import encode_envelope, envelope_metadata
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.grpc_profile import client_deadline
 from blindrelay.v1.inner_pb2 import ErrorCode, RequestHead, ResponseHead
-from blindrelay.v1.limits import DEFAULT_MAX_UNITS, EXCHANGE_ID_SIZE, TIME_STEP, VERSION
+from blindrelay.v1.limits import EXCHANGE_ID_SIZE, TIME_STEP, VERSION
 from blindrelay.v1.outer_status import OuterStatus
 
 T = TypeVar("T")
@@ -152,7 +152,7 @@ class Sender:
         try:
             issued_at = self._issued_at()
             key = await self._key(relay, issued_at, timeouts.connect)
-            envelope = _envelope(key, issued_at)
+            envelope = _envelope(key, issued_at, self.config.max_units)
             sealed = _sealed_to(key, envelope)
             deadline = client_deadline(self.config.deadline_class)
             begin = partial(relay.exchange, envelope_metadata(envelope, key.key_id), deadline)
@@ -215,7 +215,7 @@ class Sender:
             return self._relays[loop]
 
 
-def _envelope(key: VerifiedKey, issued_at: int) -> bytes:
+def _envelope(key: VerifiedKey, issued_at: int, max_units: int) -> bytes:
     return encode_envelope(
         Envelope(
             version=VERSION,
@@ -223,7 +223,7 @@ def _envelope(key: VerifiedKey, issued_at: int) -> bytes:
             identity=key.identity,
             key_id=key.key_id,
             issued_at=issued_at,
-            max_units=DEFAULT_MAX_UNITS,
+            max_units=max_units,
         )
     )
 

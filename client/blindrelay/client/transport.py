@@ -18,11 +18,12 @@ from blindrelay.client.engine import release_before_fork, require_engine
 from blindrelay.client.error_mapping import response_or_raise
 from blindrelay.client.errors import BlindRelayError, ConfigurationError
 from blindrelay.client.history_store import open_history
-from blindrelay.client.httpx_compat import Request, client_class, client_library, response
+from blindrelay.client.httpx_compat import client_class, client_library, response
 from blindrelay.client.key_ring import KeyRing
 from blindrelay.client.portal import Portal
 from blindrelay.client.relay_view import Observer
-from blindrelay.client.sealed_address import sealed_address, with_real_address, with_sealed_addresses
+from blindrelay.client.response_headers import response_headers
+from blindrelay.client.sealed_address import sealed_address, with_real_address
 from blindrelay.client.sealed_stream import SealedStream
 from blindrelay.client.sender import Sender
 from blindrelay.client.store_false import stateless_body
@@ -41,8 +42,6 @@ _CONNECT_SECONDS: Final = 5.0
 
 _FORK_SECONDS: Final = 1.0
 """How long a fork waits for an idle connection to close, which takes milliseconds."""
-
-_OURS: Final = b"x-blindrelay-"
 
 _WAYS_PAST_US: Final = ("mounts", "proxy", "transport")
 """httpx options that would send requests in clear, not through this transport."""
@@ -187,7 +186,7 @@ class SealedTransport:
         except BlindRelayError as error:
             return response_or_raise(error, request)
         if head.status == TUNNEL_STATUS:
-            tunnel.headers = _headers(head, request)
+            tunnel.headers = response_headers(head, request)
             return tunnel
         return _response(request, tunnel.stream, head, async_body(request, tunnel.stream))
 
@@ -266,13 +265,7 @@ class SealedTransport:
 def _response(request: Any, stream: SealedStream, head: ResponseHead, body: Any) -> Any:
     """A response that carries its bill, which is complete once the body has been read."""
     bill = {EXTENSION: stream.bill}
-    return response(request, head.status, _headers(head, request), body, **bill)
-
-
-def _headers(head: ResponseHead, request: Request) -> list[tuple[bytes, bytes]]:
-    """The provider's headers, except those that only this library may set."""
-    headers = [(each.name, each.value) for each in head.headers if not each.name.lower().startswith(_OURS)]
-    return with_sealed_addresses(headers, request)
+    return response(request, head.status, response_headers(head, request), body, **bill)
 
 
 def _key_ring(connection: ConnectionConfig, clock: Callable[[], float]) -> KeyRing:

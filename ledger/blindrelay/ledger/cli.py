@@ -8,15 +8,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from blindrelay.ledger.commands.accounts import add_account_commands
-from blindrelay.ledger.commands.credits import add_credit_commands
-from blindrelay.ledger.commands.health import add_health_commands
-from blindrelay.ledger.commands.page import add_page_commands
-from blindrelay.ledger.commands.relays import add_relay_commands
-from blindrelay.ledger.commands.reports import add_report_commands
-from blindrelay.ledger.commands.tokens import add_token_commands
-from blindrelay.ledger.config import read_ledger_config
-from blindrelay.serving import Announce, CommandParser, command_parser, run_command
+from blindrelay.v1.extras import needs_extra
+
+with needs_extra("ledger"):
+    from blindrelay.ledger.commands.accounts import add_account_commands
+    from blindrelay.ledger.commands.credits import add_credit_commands
+    from blindrelay.ledger.commands.health import add_health_commands
+    from blindrelay.ledger.commands.page import add_page_commands
+    from blindrelay.ledger.commands.relays import add_relay_commands
+    from blindrelay.ledger.commands.reports import add_report_commands
+    from blindrelay.ledger.commands.tokens import add_token_commands
+    from blindrelay.ledger.config import read_ledger_config
+    from blindrelay.serving import Announce, CommandParser, command_parser, run_command
 
 if TYPE_CHECKING:
     from blindrelay.ledger.server import Listening
@@ -42,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _serve(arguments: argparse.Namespace, announce: Announce) -> None:
-    from blindrelay.ledger.server import Ledger  # not needed by the other commands
+    with needs_extra("ledger"):
+        from blindrelay.ledger.server import Ledger  # not needed by the other commands
 
     config = read_ledger_config(arguments.config)
 

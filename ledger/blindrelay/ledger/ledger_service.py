@@ -38,6 +38,8 @@ SERVICE: Final = "blindrelay.v1.LedgerService"
 DIGEST_SIZE: Final = 32
 """Bytes of a token's SHA-256."""
 
+_REFUSALS: Final = frozenset(status.details for status in OuterStatus)
+
 MessageT = TypeVar("MessageT", bound=Message)
 
 
@@ -107,13 +109,11 @@ class LedgerService:
                 self._nodes.leave(name, node)
 
     async def _greet(self, name: bytes, node: Node) -> None:
+        """The first message. Each answer is told when it is there, so that none overtakes a later one."""
         now = self._nodes.now
-        node.tell(
-            acknowledged=await self._books.do(Books.acknowledged, name),
-            allowances=await self._books.do(Books.allowances, name, now),
-            revoked=await self._books.do(Books.revoked_leases, now),
-            keys=self._keys.keys,
-        )
+        node.tell(acknowledged=await self._books.do(Books.acknowledged, name), keys=self._keys.keys)
+        node.tell(revoked=await self._books.do(Books.revoked_leases, now))
+        node.tell(allowances=await self._books.do(Books.allowances, name, now))
 
     async def _read_lines(self, context: Context, name: bytes, node: Node) -> None:
         while isinstance(message := await context.read(), bytes):
@@ -128,7 +128,7 @@ class LedgerService:
         self.rejected_lines += taken.rejected
         node.tell(acknowledged=taken.acknowledged, allowances=taken.allowances)
         for line in lines:
-            if isinstance(line, End) and line.outcome not in ("ok", "cancelled"):
+            if isinstance(line, End) and line.outcome in _REFUSALS:
                 self.refusals[line.outcome] += 1
 
 

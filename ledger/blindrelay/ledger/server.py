@@ -39,6 +39,7 @@ from blindrelay.serving import (
     serve_until_stopped,
     server_options,
 )
+from blindrelay.serving.boot_clock import since_boot
 from blindrelay.serving.health import Health
 from blindrelay.serving.metrics import exposed_metrics
 
@@ -79,7 +80,7 @@ class Ledger:
         )
         books = _open_books(config)
         self._books = AsyncBooks(books)
-        self._nodes = Nodes(self._books, clock, time.monotonic)
+        self._nodes = Nodes(self._books, clock, since_boot)
         self._keys = LeaseKeys(books.lease_keys(int(clock())), time.monotonic)
         self._revoked = frozenset(books.revoked_leases(int(clock())))
         self._figures: Figures | None = None
@@ -139,7 +140,11 @@ class Ledger:
                     (self._service.handler(), self._accounts.handler(), self._health.handler())
                 )
                 await self._health.set(serving=True)
-                async with self._metrics(), self._administration() as (admin, page), _running(*self._works()):
+                async with (
+                    self._metrics(),
+                    self._administration() as (admin, page),
+                    self._running(*self._works()),
+                ):
                     relays = listen(
                         *(server, config.listen, config.tls),
                         plaintext=config.plaintext,
@@ -161,7 +166,7 @@ class Ledger:
                 return
             async with grpc.aio.insecure_channel(str(address)) as channel:
                 pages = self._context.links = Pages(self._config.page, self._clock)
-                async with _running(pages.serve(channel, (authorization(self._token),))):
+                async with self._running(pages.serve(channel, (authorization(self._token),))):
                     yield address, pages.url
         finally:
             await server.stop(None)
@@ -185,6 +190,23 @@ class Ledger:
             self._callers.end_revoked(),
             self._log.keep_reporting(),
         ]
+
+    @contextlib.asynccontextmanager
+    async def _running(self, *works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(self._noted(work)) for work in works]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _noted(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs it. What ends it early is in the log."""
+        try:
+            await work
+        except Exception as error:
+            self._log.fault(error)
 
     async def _repeat(self, work: Callable[[], Awaitable[None]], seconds: float) -> None:
         """Until cancelled. A fault ends one round, never the ledger."""
@@ -232,14 +254,3 @@ def _open_books(config: LedgerConfig) -> Books:
         return Books(config.books)
     except BooksError as error:
         raise StartError(str(error)) from None
-
-
-@contextlib.asynccontextmanager
-async def _running(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(work) for work in works]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

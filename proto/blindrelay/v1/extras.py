@@ -9,10 +9,12 @@ from typing import Final
 
 _WRONG_INPUT: Final = 2
 
-_PROGRAMS: Final = frozenset({"-m", "__main__.py", "blindrelay", "blindrelay-relay", "blindrelay-bridge"})
+_PROGRAMS: Final = frozenset(
+    {"-m", "__main__.py", "blindrelay", "blindrelay-relay", "blindrelay-bridge", "blindrelay-ledger"}
+)
 """The names in sys.argv[0] while one of our programs starts. It is -m while Python looks for the module."""
 
-_BY_SIZE: Final = ("relay", "bridge", "client", "proxy", "testing", "testbed", "dev")
+_BY_SIZE: Final = ("relay", "ledger", "bridge", "client", "proxy", "testing", "testbed", "dev")
 """Later ones include the packages of earlier ones."""
 
 _depth = 0

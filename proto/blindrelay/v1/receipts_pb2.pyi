@@ -29,7 +29,7 @@ class _RoundingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Rounding.Val
     DESCRIPTOR: _descriptor.EnumDescriptor
     ROUNDING_UNSPECIFIED: _Rounding.ValueType  # 0
     ROUNDING_LADDER: _Rounding.ValueType  # 1
-    """To a neighbour on the 1-2-5 ladder, by a coin from the exchange's secret; the default."""
+    """To a neighbour on a ladder of 1, 1.5, 2, 3, 5, 7, 10, …, by the exchange's coin; the default."""
     ROUNDING_EXACT: _Rounding.ValueType  # 2
     """Up to the next whole unit."""
 
@@ -38,7 +38,7 @@ class Rounding(_Rounding, metaclass=_RoundingEnumTypeWrapper):
 
 ROUNDING_UNSPECIFIED: Rounding.ValueType  # 0
 ROUNDING_LADDER: Rounding.ValueType  # 1
-"""To a neighbour on the 1-2-5 ladder, by a coin from the exchange's secret; the default."""
+"""To a neighbour on a ladder of 1, 1.5, 2, 3, 5, 7, 10, …, by the exchange's coin; the default."""
 ROUNDING_EXACT: Rounding.ValueType  # 2
 """Up to the next whole unit."""
 Global___Rounding: _TypeAlias = Rounding  # noqa: Y015

@@ -10,7 +10,8 @@ from blindrelay.v1.receipts_pb2 import ROUNDING_EXACT, ROUNDING_LADDER, ROUNDING
 COIN_SIZE: Final = 8
 """Bytes of an exchange's coin."""
 
-_STEPS: Final = (1, 2, 5, 10)
+_STEPS: Final = (10, 15, 20, 30, 50, 70, 100)
+"""Tenths of a decade's beginning. Of the first decade 1.5 is left out, since units are whole."""
 
 
 def rounded_units(cost: int, rounding: Rounding.ValueType, coin: bytes, max_units: int) -> int:
@@ -32,12 +33,13 @@ def rounded_units(cost: int, rounding: Rounding.ValueType, coin: bytes, max_unit
 
 
 def ladder_neighbours(cost: int) -> tuple[int, int]:
-    """The two values of 0, 1, 2, 5, 10, 20, … units between which a cost in millionths lies.
+    """The two values of 0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, … units around a cost in millionths.
 
     The first is at most the cost, the second above it.
     """
     if cost < MILLIONTHS:
         return 0, 1
     decade = 10 ** (len(str(cost // MILLIONTHS)) - 1)
-    low = max(step for step in _STEPS if step * decade * MILLIONTHS <= cost)
-    return low * decade, _STEPS[_STEPS.index(low) + 1] * decade
+    values = [step * decade // 10 for step in _STEPS if step * decade % 10 == 0]
+    high = next(value for value in values if value * MILLIONTHS > cost)
+    return values[values.index(high) - 1], high

@@ -21,6 +21,7 @@ class Event(Enum):
     TOKENS_UNREADABLE = "the tokens file is missing or invalid: nobody is admitted until it is repaired"
     CERTIFICATES_UNUSABLE = "the new TLS files cannot be used: the old ones stay in use"
     PROVIDER_FILES_UNUSABLE = "a provider's new credential or CA file is unusable: the old one stays in use"
+    CREDENTIAL_REFUSED = "a provider refused one of the bridge's credentials, which rests: check it"
     REREAD = "reading the files again (SIGHUP)"
     PLAINTEXT = "without TLS, as configured"
     DELEGATION_ENDS_IN_A_WEEK = "the delegation ends in less than seven days: make a new one"

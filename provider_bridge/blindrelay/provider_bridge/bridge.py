@@ -39,7 +39,7 @@ from blindrelay.serving import (
     server_options,
 )
 from blindrelay.serving.health import Health
-from blindrelay.serving.metrics import exposed_metrics
+from blindrelay.serving.metrics import Metric, exposed_metrics
 from blindrelay.trust import IdentityKey
 
 GIVE_UP_BEFORE: Final = 1.0
@@ -125,7 +125,13 @@ class Bridge:
     def _new_runtime(self, peers: Peers) -> Runtime:
         config = self._config
         return Runtime(
-            router=Router(config.providers, config.aggregate, self._transport, self._checker),
+            router=Router(
+                config.providers,
+                config.aggregate,
+                self._transport,
+                self._checker,
+                on_refused=lambda: self.log.note(Event.CREDENTIAL_REFUSED),
+            ),
             clock=self._clock,
             log=self.log,
             budget=RequestBudget(Quota(config.max_buffered, peers.count, least=config.max_request)),
@@ -182,9 +188,7 @@ class Bridge:
         )
         try:
             async with (
-                exposed_metrics(
-                    self._config.metrics, bridge_metrics(self._keys, self._claims, self._clock, self.log)
-                ),
+                exposed_metrics(self._config.metrics, self._metrics()),
                 _running(*self._watches()),
             ):
                 yield server, address
@@ -193,6 +197,10 @@ class Bridge:
             await self._transport.aclose()
             if self._outbox is not None:
                 self._outbox.close()
+
+    def _metrics(self) -> tuple[Metric, ...]:
+        attempts = self._runtime.router.attempts
+        return bridge_metrics(self._keys, self._claims, self._clock, self.log, attempts)
 
     async def begin_to_drain(self) -> None:
         """Lets running exchanges finish; those that still run shortly before the end are given up."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from blindrelay.provider_bridge.audit_log import AuditLog
+from blindrelay.provider_bridge.billing.commands import add_prices
 from blindrelay.provider_bridge.bridge import Bridge
 from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.config import BridgeConfig, DelegatedKey, read_bridge_config
@@ -47,6 +48,7 @@ def parser() -> CommandParser:
     _add_identity(commands)
     _add_signing_key(commands)
     _add_delegate(commands)
+    add_prices(commands)
     add_import(commands)
     return command
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from blindrelay.provider_bridge.billing.commands import check_prices, describe
 from blindrelay.provider_bridge.config import BridgeConfig, DelegatedKey, read_bridge_config
 from blindrelay.provider_bridge.keys.delegation_file import DAY, check_delegation, date, read_delegation
 from blindrelay.provider_bridge.keys.key_files import load_identity, load_signing_key
@@ -41,9 +42,22 @@ def bridge_findings(file: Path) -> Iterator[Finding]:
         return
     yield Finding("configuration", True, f"{file} is valid (providers: {len(config.providers)})")
     yield finding("identity", partial(check_identity, config))
+    if config.billing is not None:
+        yield finding("prices", partial(check_billing, config))
     yield from listener_findings(config.tokens, config.tls, config.listen)
     for provider in config.providers:
         yield finding("provider", partial(check_provider, provider))
+
+
+def check_billing(config: BridgeConfig) -> str:
+    """Whether the prices can be read and are valid today. Raises ConfigError, CheckFailedError."""
+    prices, now = check_prices(config), time.time()
+    if prices is None:
+        return "no bills"
+    told = "; ".join(describe(config, prices, now))
+    if not prices.is_valid(now):
+        raise CheckFailedError(told, "give the prices a valid_to in the future")
+    return told
 
 
 def check_identity(config: BridgeConfig) -> str:

@@ -160,7 +160,8 @@ class Exchange:
                 await self._tunnel(call, share)
                 return
             body = await self._body(call, share)
-            await self._bill.agree(call, body)
+            if not call.checked_later:
+                await self._bill.agree(call, body)
             await self._call(call, body, share)
 
     async def _plan(self, share: Share) -> PlannedCall:
@@ -219,7 +220,7 @@ class Exchange:
             return response
 
         self._execution = EXECUTION_UNKNOWN
-        made = self._runtime.router.call(call, body)
+        made = self._runtime.router.call(call, body, self._bill)
         if self._pacer is not None:
             async with coming(made) as arrived:
                 await self._pacer.run(CellSource(lambda: started(arrived())).fill)

@@ -18,7 +18,14 @@ from google.protobuf.message import DecodeError
 from blindrelay.provider_bridge.claims import ClaimMemory
 from blindrelay.provider_bridge.errors import UnclaimedError
 from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
-from blindrelay.sealing import RequestOpener, ResponseSealer, SealingError, SealingKey, decapsulate
+from blindrelay.sealing import (
+    BridgeExchange,
+    RequestOpener,
+    ResponseSealer,
+    SealingError,
+    SealingKey,
+    decapsulate,
+)
 from blindrelay.serving import CallRefusedError, Context
 from blindrelay.v1.envelope import EnvelopeError, envelope_from_metadata
 from blindrelay.v1.envelope_pb2 import Envelope
@@ -52,6 +59,21 @@ class ClaimedExchange:
     max_units: int
     envelope_hash: bytes
     rounding_coin: bytes
+
+    @classmethod
+    def of(
+        cls, first: RequestPart, exchange: BridgeExchange, encoded: bytes, envelope: Envelope
+    ) -> ClaimedExchange:
+        """An exchange whose first part has opened, under this envelope, whose exact bytes are `encoded`."""
+        return cls(
+            first=first,
+            request=exchange.request,
+            response=exchange.response,
+            issued_at=envelope.issued_at,
+            max_units=envelope.max_units,
+            envelope_hash=hashlib.sha256(encoded).digest(),
+            rounding_coin=exchange.rounding_coin,
+        )
 
 
 class ExchangeOpener:
@@ -88,15 +110,7 @@ class ExchangeOpener:
         part = exchange.request.open(first.sealed)
         # Nothing may come between the first record's opening and the claim.
         self._claims.claim(envelope.exchange_id, envelope.issued_at, peer)
-        return ClaimedExchange(
-            part,
-            exchange.request,
-            exchange.response,
-            envelope.issued_at,
-            envelope.max_units,
-            hashlib.sha256(encoded).digest(),
-            exchange.rounding_coin,
-        )
+        return ClaimedExchange.of(part, exchange, encoded, envelope)
 
     def _key(self, envelope: Envelope) -> SealingKey:
         if envelope.identity != self._keys.identity:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Final
 
+from blindrelay.provider_bridge.aggregate.attempts import Attempts
 from blindrelay.provider_bridge.audit_log import AuditLog, Outcome
 from blindrelay.provider_bridge.claims import ClaimMemory
 from blindrelay.provider_bridge.clock import Clock
@@ -17,9 +18,12 @@ HELD_STEP: Final = 1_000
 count passed a thousand, and nothing in between."""
 
 
-def bridge_metrics(keys: EpochKeys, claims: ClaimMemory, clock: Clock, log: AuditLog) -> tuple[Metric, ...]:
+def bridge_metrics(
+    keys: EpochKeys, claims: ClaimMemory, clock: Clock, log: AuditLog, attempts: Attempts
+) -> tuple[Metric, ...]:
     """All that is exposed."""
-    return (*_key_metrics(keys), *_clock_metrics(clock), *_exchange_metrics(claims, log))
+    exchanges = _exchange_metrics(claims, log)
+    return (*_key_metrics(keys), *_clock_metrics(clock), *exchanges, *_pool_metrics(attempts, log))
 
 
 def _key_metrics(keys: EpochKeys) -> Iterator[Metric]:
@@ -82,4 +86,31 @@ def _exchange_metrics(claims: ClaimMemory, log: AuditLog) -> Iterator[Metric]:
         "Exchanges by how they ended, in whole tens; counted once a minute.",
         counted,
         label="outcome",
+    )
+
+
+def _pool_metrics(attempts: Attempts, log: AuditLog) -> Iterator[Metric]:
+    """Attempts are counted since the start, once a minute, and shown in whole tens."""
+    shown: dict[str, int] = {}
+    resting = 0
+
+    def count() -> None:
+        nonlocal shown, resting
+        steps = {outcome: whole_steps(number) for outcome, number in attempts.counts.items()}
+        shown, resting = (
+            {outcome: number for outcome, number in steps.items() if number},
+            attempts.health.resting,
+        )
+
+    log.at_report(count)
+    yield Metric(
+        "blindrelay_bridge_attempts_total",
+        "Calls of members of pools by how they ended, in whole tens; counted once a minute.",
+        lambda: shown,
+        label="outcome",
+    )
+    yield Metric(
+        "blindrelay_bridge_pool_rests",
+        "Providers, credentials and models that rest after a failure; counted once a minute.",
+        lambda: resting,
     )

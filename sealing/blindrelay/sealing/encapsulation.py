@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -41,13 +42,14 @@ class ClientExchange:
         encapsulated_secret: 1,168 bytes, for the first message.
         request: seals the request.
         response: opens the response to this exchange only.
-        rounding_coin: the 8 bytes that round a receipt's units (annex E.4).
+        rounding_coin: gives the 8 bytes that round a receipt's units (annex E.4), once a record of the
+            response has opened. Before that it raises StateError.
     """
 
     encapsulated_secret: bytes
     request: RequestSealer
     response: ResponseOpener
-    rounding_coin: bytes
+    rounding_coin: Callable[[], bytes]
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,7 +59,7 @@ class BridgeExchange:
     Attributes:
         request: opens the request.
         response: seals the response.
-        rounding_coin: as the client's.
+        rounding_coin: the 8 bytes that round a receipt's units (annex E.4).
     """
 
     request: RequestOpener
@@ -80,11 +82,12 @@ def encapsulate(envelope: bytes, config: bytes) -> ClientExchange:
         sealed = _SUITE.encrypt(secret, public_key, info=labels.labelled(labels.ENCAPSULATION, bound))
     except ValueError:
         raise KeyConfigError("the public key is a point of low order") from None
+    coin = _Coin()
     return ClientExchange(
         sealed,
         RequestSealer(partial(_derive, secret, labels.REQUEST, bound)),
-        ResponseOpener(partial(_derive, secret, labels.RESPONSE, bound)),
-        _coin(secret, bound),
+        ResponseOpener(partial(coin.derived_with_key, secret, bound)),
+        coin,
     )
 
 
@@ -101,18 +104,33 @@ def decapsulate(envelope: bytes, encapsulated_secret: bytes, key: SealingKey) ->
             secret = _SUITE.decrypt(encapsulated_secret, key.private_key, info=info)
     if len(secret) != _SECRET_SIZE:
         raise OpenError
+    nonce = os.urandom(RESPONSE_NONCE_SIZE)
     return BridgeExchange(
         RequestOpener(partial(_derive, secret, labels.REQUEST, bound)),
-        ResponseSealer(
-            partial(_derive, secret, labels.RESPONSE, bound), response_nonce=os.urandom(RESPONSE_NONCE_SIZE)
-        ),
-        _coin(secret, bound),
+        ResponseSealer(partial(_derive, secret, labels.RESPONSE, bound), response_nonce=nonce),
+        _coin(secret, bound, nonce),
     )
 
 
-def _coin(secret: bytes, bound: bytes) -> bytes:
-    """Derived at once, so that the secret is not kept for it."""
-    info = labels.labelled(labels.ROUNDING, bound)
+class _Coin:
+    """The client's coin. It is derived with the response's key, so that the secret is not kept for it."""
+
+    def __init__(self) -> None:
+        self._coin: bytes | None = None
+
+    def derived_with_key(self, secret: bytes, bound: bytes, nonce: bytes) -> bytearray:
+        self._coin = _coin(secret, bound, nonce)
+        return _derive(secret, labels.RESPONSE, bound, nonce)
+
+    def __call__(self) -> bytes:
+        if self._coin is None:
+            raise StateError("an exchange has no coin before its response begins")
+        return self._coin
+
+
+def _coin(secret: bytes, bound: bytes, nonce: bytes) -> bytes:
+    """The nonce is the bridge's, or a client could draw secrets until it has a coin that rounds down."""
+    info = labels.labelled(labels.ROUNDING, bound + nonce)
     return HKDF(algorithm=SHA256(), length=COIN_SIZE, salt=None, info=info).derive(secret)
 
 

@@ -39,8 +39,7 @@ def test_answer_says_who_gave_it(local: LocalBlindRelay, run: Run) -> None:
 
 def test_unknown_name_is_the_askers_mistake(local: LocalBlindRelay, run: Run) -> None:
     said = refused(run, "chat", "--model", "nobody", "Who are you?", code=4)
-    assert said.startswith("blindrelay: the bridge answered 404: ")
-    assert "nobody" in said
+    assert said == "blindrelay: The model `nobody` does not exist at this bridge.\n"
     assert local.provider.requests == []
 
 

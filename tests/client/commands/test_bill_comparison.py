@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,10 +11,20 @@ import pytest
 
 from blindrelay.client.bill_journal import KeptExchange, KeptReceipt
 from blindrelay.client.commands.bill.comparison import SETTLING_SECONDS, Comparison, Kind, compare
+from blindrelay.client.commands.bill.rounding import MOST_DEVIATIONS, deviations
 from blindrelay.testbed.billing_bridge import NOW, BillingBridge
 from blindrelay.trust import sign_receipt
 from blindrelay.v1.accounts_pb2 import LineState, StatementLine
-from blindrelay.v1.receipts_pb2 import Basis, Count, Measure, Receipt, SignedReceipt
+from blindrelay.v1.receipts_pb2 import (
+    Basis,
+    Count,
+    Measure,
+    Receipt,
+    Rounding,
+    SignedReceipt,
+    Statement,
+)
+from blindrelay.v1.units import rounded_units
 
 from ..bills import KEY, MONTH, RELAY, account, exchange, kept_by, line
 
@@ -222,3 +233,28 @@ def test_signature_of_a_key_without_delegation() -> None:
     signed = sign_receipt(Receipt.FromString(RECEIPT.signed.receipt), thief.signer)
     stolen = line(ENVELOPE, replace(RECEIPT, signed=signed, delegation=thief.delegation))
     assert kinds(compared(stolen)) == [Kind.BAD_RECEIPT]
+
+
+@pytest.mark.parametrize(("units", "found"), [(50, [Kind.BIASED]), (30, [])])
+def test_a_bridge_that_rounds_up_is_found_by_the_sum(units: int, found: list[Kind]) -> None:
+    """Each coin would allow it. 34 units are 30 more often than 50."""
+    kept, lines = [], []
+    for number in range(30):
+        envelope = BRIDGE.envelope(number)
+        receipt = replace(BRIDGE.receipt(envelope, BRIDGE.statement(17), units=units), coin=b"")
+        kept.append(exchange(envelope, receipt))
+        lines.append(line(envelope, receipt))
+    assert kinds(compared(*lines, kept=kept)) == found
+
+
+def test_ten_thousand_exchanges_are_not_called_biased() -> None:
+    costs = [output * 2_000_000 for output in range(1, 10_001)]
+    kept = []
+    for number, cost in enumerate(costs):
+        envelope = BRIDGE.envelope(number)
+        coin = hashlib.sha256(envelope).digest()[:8]
+        units = rounded_units(cost, Rounding.ROUNDING_LADDER, coin, 1_000_000)
+        receipt = Receipt(units=units).SerializeToString()
+        statement = Statement(cost=cost, rounding=Rounding.ROUNDING_LADDER).SerializeToString()
+        kept.append(exchange(envelope, KeptReceipt(SignedReceipt(receipt=receipt), None, statement)))
+    assert abs(deviations(kept)) < MOST_DEVIATIONS

@@ -107,8 +107,9 @@ function head(asked) {
   if (![1, 2].includes(kind) || ![1, 2].includes(credential) || deadline_class > 4) return { outcome: "malformed" };
   const isShaped = shaping && (shaping.profile > 3 || shaping.tick_class || shaping.cell_class);
   const { retry_token, on_disconnect, price_table_hash, rounding } = reserved;
-  const isReserved = retry_token.length > 0 || on_disconnect > 1 || price_table_hash.length > 0 || rounding;
+  const isReserved = retry_token.length > 0 || on_disconnect > 1 || rounding > 2;
   if (isShaped || isReserved) return { outcome: "unsupported" };
+  if (![0, 32].includes(price_table_hash.length)) return { outcome: "malformed" };
   const isName = (name) => /^[!#$%&'*+.^_`|~0-9a-z-]+$/.test(name.toString("latin1"));
   const isValue = (value) => !/[\x00-\x08\x0a-\x1f\x7f]/.test(value.toString("latin1"));
   const areHeaders = headers.length <= 64 && headers.every(({ name, value }) => isName(name) && isValue(value));

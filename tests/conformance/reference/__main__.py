@@ -13,7 +13,7 @@ import httpx
 from blindrelay.client import BridgeError, SealedTransport
 from blindrelay.v1.inner_pb2 import EXECUTION_NOT_STARTED, ErrorCode
 
-from . import formats, streams
+from . import bills, formats, streams
 from .words import WORDS, Fields, refused
 
 
@@ -64,6 +64,10 @@ QUESTIONS: Final[dict[str, Callable[[Fields], Fields]]] = {
     "exchange": streams.exchange,
     "seal": streams.seal,
     "tunnel": streams.tunnel,
+    "bill": bills.bill,
+    "price_table": bills.price_table,
+    "watermark": bills.watermark,
+    "rounding": bills.rounding,
     "fetch": fetch,
 }
 

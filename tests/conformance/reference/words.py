@@ -14,10 +14,13 @@ from blindrelay.trust import (
     ForkedError,
     FutureDirectoryError,
     IdentityError,
+    MalformedBillError,
     MalformedDirectoryError,
     RolledBackError,
     StaleDirectoryError,
     UnknownSuiteError,
+    UnsignedBillError,
+    WrongBillError,
 )
 from blindrelay.v1.envelope import EnvelopeError
 
@@ -41,6 +44,9 @@ WORDS: Final[dict[type[Exception], str]] = {
     FutureDirectoryError: "future",
     RolledBackError: "rolled_back",
     ForkedError: "forked",
+    MalformedBillError: "malformed",
+    UnsignedBillError: "unsigned",
+    WrongBillError: "wrong",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import date, timedelta
 from typing import Any
 
 from blindrelay.admin.v1.admin_pb2 import (
@@ -138,20 +139,18 @@ VOUCHERS = [
     Voucher(id="v6Sd", units=9_000, created_at=NOW_SECONDS - 30 * DAY, expires_at=NOW_SECONDS - DAY),
 ]
 
+WEEK = (31_000, 44_500, 47_000, 52_200, 39_800, 12_100, 9_400)
+
 DAYS = [
-    DayUnits(
-        day=f"2026-{10 if day <= 31 else 11}-{day if day <= 31 else day - 31:02}",
-        units=units,
-        exchanges=units // 90,
-    )
-    for day, units in enumerate([0, 0, 9_000, *(20_000 + (day * 7_919) % 40_000 for day in range(27))], 31)
+    DayUnits(day=f"{date(2026, 11, 1) + timedelta(day)}", units=units, exchanges=units // 90)
+    for day, units in enumerate(WEEK[day % 7] * (20 + day) // 40 for day in range(30))
 ]
 
 OVERVIEW = GetOverviewResponse(
     accounts=3,
     enabled_accounts=2,
     balance=1_244_512,
-    charged_today=61_200,
+    charged_today=DAYS[-1].units,
     charged_this_month=715_500,
     open=4,
     nodes=2,

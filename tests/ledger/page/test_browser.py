@@ -11,7 +11,9 @@ import pytest
 
 from blindrelay.admin.v1.admin_pb2 import (
     Account,
+    Bridge,
     GetOverviewResponse,
+    GetSettlementResponse,
     ListAccountsRequest,
     ListAccountsResponse,
 )
@@ -32,6 +34,18 @@ OPERATORS = ["/", "/accounts", "/accounts/acme", "/vouchers", "/settlement", "/a
 OPEN_ALL = "document.querySelectorAll('details').forEach(each => each.open = true)"
 
 
+def press(page: Page, button: str) -> None:
+    """Presses a button, and waits for the page that follows."""
+    with page.expect_navigation():
+        page.get_by_role("button", name=button).first.click()
+
+
+def sign_in(page: Page, link: str) -> None:
+    """Signs the operator in."""
+    page.goto(link)
+    press(page, "Sign in")
+
+
 @pytest.fixture
 def shown(running: RunningPages) -> RunningPages:
     """Pages with something on each."""
@@ -42,16 +56,14 @@ def shown(running: RunningPages) -> RunningPages:
 @pytest.fixture
 def live(page: Page, shown: RunningPages) -> Page:
     """The operator's first page, after signing in."""
-    page.goto(shown.pages.new_link())
-    page.get_by_role("button", name="Sign in").click()
+    sign_in(page, shown.pages.new_link())
     assert page.title() == "Overview · BlindRelay"
     return page
 
 
 def every_page(page: Page, running: RunningPages) -> Iterator[str]:
     """Shows one page after the other, with everything unfolded, and gives its name."""
-    page.goto(running.pages.new_link())
-    page.get_by_role("button", name="Sign in").click()
+    sign_in(page, running.pages.new_link())
     for path in OPERATORS:
         page.goto(running.pages.url + path)
         page.evaluate(OPEN_ALL)
@@ -59,7 +71,7 @@ def every_page(page: Page, running: RunningPages) -> Iterator[str]:
     page.goto(running.pages.customers_url or "")
     yield "customer-sign-in"
     page.get_by_label("Access token").fill(TOKEN)
-    page.get_by_role("button", name="Sign in").click()
+    press(page, "Sign in")
     page.evaluate(OPEN_ALL)
     yield "customer"
 
@@ -90,6 +102,17 @@ def test_text_has_enough_contrast(
                 page.screenshot(path=folder / f"{name}-{scheme}-{width}.png", full_page=True)
 
 
+def test_the_picture_for_the_guide(live: Page, shown: RunningPages, tmp_path: Path) -> None:
+    """`make ledger-image` keeps it."""
+    picture = Path(os.environ.get("BLINDRELAY_LEDGER_IMAGE", tmp_path / "ledger.png"))
+    bridge = Bridge(address="bridge-a.example:8490", connected=True)
+    shown.admin.answers["GetSettlement"] = GetSettlementResponse(bridges=[bridge])
+    live.set_viewport_size({"width": 1100, "height": 680})
+    live.reload()
+    live.screenshot(path=picture)
+    assert picture.stat().st_size > 10_000
+
+
 def test_keyboard_is_enough(live: Page, shown: RunningPages) -> None:
     live.keyboard.press("Tab")
     live.keyboard.press("Enter")
@@ -109,8 +132,7 @@ def test_keyboard_is_enough(live: Page, shown: RunningPages) -> None:
 
 def test_overview_follows_the_ledger(page: Page, shown: RunningPages) -> None:
     page.clock.install()
-    page.goto(shown.pages.new_link())
-    page.get_by_role("button", name="Sign in").click()
+    sign_in(page, shown.pages.new_link())
     later = GetOverviewResponse()
     later.CopyFrom(OVERVIEW)
     later.charged_today = 99_999
@@ -125,8 +147,7 @@ def test_overview_follows_the_ledger(page: Page, shown: RunningPages) -> None:
 
 def test_ended_session_leads_to_the_sign_in(page: Page, shown: RunningPages) -> None:
     page.clock.install()
-    page.goto(shown.pages.new_link())
-    page.get_by_role("button", name="Sign in").click()
+    sign_in(page, shown.pages.new_link())
     shown.clock[0] += 1_000_000
     page.clock.run_for(15_000)
     page.wait_for_url("**/sign-in")
@@ -139,7 +160,7 @@ def test_accounts_are_found_while_one_types(live: Page, shown: RunningPages) -> 
         return ListAccountsResponse(accounts=[Account(name=name, enabled=True) for name in names])
 
     shown.admin.answers["ListAccounts"] = found
-    live.get_by_role("link", name="Accounts").click()
+    live.goto(f"{shown.pages.url}/accounts")
     assert live.locator("tbody tr").count() == 3
     assert live.get_by_role("link", name="<b>bold</b>").count() == 1
     live.get_by_label("Name contains").press_sequentially("bee")
@@ -163,17 +184,16 @@ def test_month_is_shown_in_place(live: Page, shown: RunningPages) -> None:
 def test_pages_work_without_scripts(browser: Browser, shown: RunningPages) -> None:
     with browser.new_context(java_script_enabled=False) as context:
         page = context.new_page()
-        page.goto(shown.pages.new_link())
-        page.get_by_role("button", name="Sign in").click()
+        sign_in(page, shown.pages.new_link())
         page.get_by_role("link", name="Accounts").click()
         page.get_by_role("link", name="acme").click()
         page.get_by_label("Month").select_option("2026-09")
-        page.get_by_role("button", name="Show").click()
+        press(page, "Show")
         assert "units were charged in 2026-09" in page.content()
         page.get_by_text("Add or take back units").click()
         page.get_by_label("Units", exact=True).last.fill("1,000")
         page.get_by_label("Reference").fill("order 7")
-        page.get_by_role("button", name="Book").click()
+        press(page, "Book")
         assert "1,000 units were added as order 7." in page.get_by_role("status").inner_text()
 
 

@@ -53,7 +53,9 @@ def customer(running: RunningPages, known: set[bytes]) -> Iterator[httpx.Client]
         yield client
 
 
-@pytest.mark.parametrize("token", [OTHER, "", "brt_short", TOKEN[:-1] + "=", "Bearer " + TOKEN])
+@pytest.mark.parametrize(
+    "token", [OTHER, "", "brt_short", TOKEN[:-1] + "=", "Bearer " + TOKEN, "brt_" + "ü" * 43]
+)
 @pytest.mark.usefixtures("known")
 def test_only_a_token_of_an_account_signs_in(running: RunningPages, token: str) -> None:
     with running.client(running.pages.customers_url) as client:
@@ -74,7 +76,7 @@ def test_own_account_is_shown_and_no_other(customer: httpx.Client, running: Runn
     for shown in (
         "acme",
         "1,284,500",
-        "4,910 of 5,000 this day",
+        "4,910 of 5,000 today",
         "81,234,567,890 of 1,000,000,000,000 in all",
     ):
         assert shown in text

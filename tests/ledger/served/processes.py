@@ -107,3 +107,13 @@ async def ledger_process(config: Path) -> AsyncIterator[LedgerProcess]:
     finally:
         if popen.returncode is None:
             await process.kill()
+
+
+async def scrape(port: int) -> dict[str, float]:
+    """The samples that a ledger shows to Prometheus."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n")
+    page = (await reader.read()).partition(b"\r\n\r\n")[2].decode()
+    writer.close()
+    lines = [line.rpartition(" ") for line in page.splitlines() if not line.startswith("#")]
+    return {name.removeprefix("blindrelay_ledger_"): float(value) for name, _, value in lines}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from blindrelay.ledger.config import read_ledger_config
 from blindrelay.serving import Address, ConfigError
 from blindrelay.v1.identity_text import format_identity
 
-IDENTITY = format_identity(os.urandom(32))
+IDENTITY = format_identity(bytes(range(32)))
 
 WHOLE = f"""
 listen = "127.0.0.1:8470"

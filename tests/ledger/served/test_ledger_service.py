@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from typing import Any
@@ -10,7 +11,8 @@ import grpc
 import pytest
 
 from blindrelay.admin.v1 import admin_pb2 as admin
-from blindrelay.ledger import nodes
+from blindrelay.ledger import nodes, server
+from blindrelay.ledger.books import Books, BooksError
 from blindrelay.v1.ledger_pb2 import EndLine, ReportLine, StartLine
 from blindrelay.v1.outer_status import OuterStatus
 from tests.ledger.served.conftest import RunningLedger, StartLedger
@@ -189,6 +191,28 @@ async def test_what_a_lost_node_may_start_goes_to_others(
         await first.disconnect()
         account = (await ledger.standing()).pseudonym
         await second.until(lambda: second.allowances[account].exchanges == 1)
+
+
+async def test_a_failure_of_the_books_ends_one_round_and_not_the_ledger(
+    start_ledger: StartLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "TIDY_SECONDS", 0.01)
+    rounds: asyncio.Queue[None] = asyncio.Queue()
+    loop, tidy = asyncio.get_running_loop(), Books.tidy
+
+    def failing(*_: object) -> None:
+        loop.call_soon_threadsafe(rounds.put_nowait, None)
+        raise BooksError("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Books, "tidy", failing)
+        ledger = await start_ledger()
+        async with asyncio.timeout(20):
+            for _ in range(3):
+                await rounds.get()
+    assert Books.tidy is tidy
+    assert "books_failed" in ledger.log.said()
+    assert (await ledger.account()).startswith("brt_")
 
 
 async def test_two_ledgers_do_not_share_their_books(start_ledger: StartLedger) -> None:

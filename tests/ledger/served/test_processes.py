@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.ledger.served.conftest import free_port
 from tests.ledger.served.fake_bridge import FakeBridge
 from tests.ledger.served.node import Node
-from tests.ledger.served.processes import ledger_process, run, write_config
+from tests.ledger.served.processes import ledger_process, run, scrape, write_config
 
 
 @pytest.fixture
@@ -63,43 +64,56 @@ async def test_the_commands_that_scripts_use(somewhere: Path) -> None:
     }
     assert (await run("export", config=somewhere)).fields == {"lines": []}
     assert (await run("token", "revoke", issued["id"], config=somewhere)).fields["revoked_at"]
-    (token,) = (await run("token", "list", "ann", config=somewhere)).fields["tokens"]
-    assert token["revoked_at"]
-    assert "token" not in token
-    assert not (await run("account", "disable", "ann", config=somewhere)).fields["enabled"]
-    assert (await run("account", "enable", "ann", config=somewhere)).fields["enabled"]
-    (vouchers,) = (await run("voucher", "add", "7", config=somewhere)).fields["vouchers"]
-    redeemed = await run("voucher", "redeem", "ann", vouchers["code"], config=somewhere)
-    assert redeemed.fields["balance"] == 5_007
-    audit = (await run("audit", config=somewhere)).fields["entries"]
-    assert {entry["actor"].partition(":")[0] for entry in audit} == {"cli"}
-    assert (await run("evidence", config=somewhere)).fields == {"evidence": []}
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("account", "add", "ann"), "ann"),
-        (("account", "show", "bob"), "bob"),
-        (("limit", "set", "ann"), "needs a limit to set"),
-        (("limit", "set", "ann", "--rate", "fast"), "5/s"),
-        (("credit", "ann", "many", "--reference", "x"), "not a whole number"),
-        (("token", "issue", "ann", "--expires", "2001-01-01"), "in the past"),
-        (("statement", "ann", "--month", "May"), "2026-11"),
-        (("page", "link"), "no page is served"),
-        (("account", "show"), "--help"),
-    ],
-)
-async def test_a_wrong_command_says_what_to_do(file: Path, arguments: tuple[str, ...], words: str) -> None:
+async def test_the_other_commands(file: Path) -> None:
+    await run("relay", "add", "relay", config=file)
+    async with ledger_process(file):
+        await run("account", "add", "ann", config=file)
+        issued = (await run("token", "issue", "ann", "--name", "laptop", config=file)).fields
+        rotated = (await run("token", "rotate", issued["id"], config=file)).fields
+        assert rotated["token"] != issued["token"]
+        tokens = (await run("token", "list", "ann", config=file)).fields["tokens"]
+        assert [(each["name"], bool(each["revoked_at"])) for each in tokens] == [
+            ("laptop", True),
+            ("laptop", False),
+        ]
+        assert not [each for each in tokens if "token" in each]
+        assert not (await run("account", "disable", "ann", config=file)).fields["enabled"]
+        assert (await run("account", "enable", "ann", config=file)).fields["enabled"]
+        (voucher,) = (await run("voucher", "add", "7", config=file)).fields["vouchers"]
+        redeemed = await run("voucher", "redeem", "ann", voucher["code"], config=file)
+        assert redeemed.fields["balance"] == 7
+        audit = (await run("audit", config=file)).fields["entries"]
+        assert {entry["actor"].partition(":")[0] for entry in audit} == {"cli"}
+        assert (await run("evidence", config=file)).fields == {"evidence": []}
+        assert (await run("settlement", config=file)).fields["open"] == 0
+
+
+WRONG = {
+    ("account", "add", "ann"): "ann",
+    ("account", "show", "bob"): "bob",
+    ("limit", "set", "ann"): "needs a limit to set",
+    ("limit", "set", "ann", "--rate", "fast"): "5/s",
+    ("credit", "ann", "many", "--reference", "x"): "not a whole number",
+    ("token", "issue", "ann", "--expires", "2001-01-01"): "in the past",
+    ("statement", "ann", "--month", "May"): "2026-11",
+    ("page", "link"): "no page is served",
+    ("account", "show"): "--help",
+}
+"""What is typed, and what the answer must say."""
+
+
+async def test_a_wrong_command_says_what_to_do(file: Path) -> None:
     await run("account", "add", "ann", config=file)
-    done = await run(*arguments, config=file)
-    assert (done.code, done.out) == (2, "")
-    assert done.err.startswith("blindrelay-ledger: ")
-    assert done.err.count("\n") == 1
-    assert words in done.err
+    for arguments, words in WRONG.items():
+        done = await run(*arguments, config=file)
+        assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+        assert done.err.startswith("blindrelay-ledger: ")
+        assert words in done.err
 
 
-async def test_a_relays_token_can_be_removed(file: Path) -> None:
+async def test_relays_are_added_and_removed(file: Path) -> None:
     assert (await run("relay", "add", "one", config=file)).fields["token"].startswith("brt_")
     assert (await run("relay", "list", config=file)).fields == {"relays": ["one"]}
     await run("relay", "remove", "one", config=file)
@@ -189,3 +203,15 @@ async def test_doctor_checks_everything(file: Path, bridge: FakeBridge) -> None:
     without = await run("doctor", config=file)
     assert without.code == 1
     assert "cannot be reached" in without.out
+
+
+async def test_metrics_tell_of_everybody_together(bridge: FakeBridge, tmp_path: Path) -> None:
+    port = free_port()
+    file = write_config(tmp_path, bridge.config, f'metrics = "127.0.0.1:{port}"')
+    relay_token = (await run("relay", "add", "relay", config=file)).fields["token"]
+    async with ledger_process(file) as ledger, Node(ledger.said["listening"], relay_token) as node:
+        await node.connect()
+        await bridge.settle(bridge.envelope(), 5)
+        samples = await scrape(port)
+    assert samples["nodes"] == samples["bridges_up"] == 1
+    assert not [name for name in samples if "account" in name]

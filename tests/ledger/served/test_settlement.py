@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import grpc
 import pytest
 
 from blindrelay.admin.v1 import admin_pb2 as admin
+from blindrelay.ledger.books import Books, BooksError
 from blindrelay.trust import DirectorySigner, sign_receipt, verify_price_table
 from blindrelay.v1.accounts_pb2 import LineState
 from blindrelay.v1.outer_status import OuterStatus
@@ -225,3 +227,25 @@ async def test_a_month_that_is_none_is_malformed(ledger: RunningLedger, node: No
     with pytest.raises(grpc.aio.AioRpcError) as failure:
         await node.statement(await ledger.account(), month="May")
     assert OuterStatus.of(failure.value.code(), failure.value.details()) is OuterStatus.MALFORMED
+
+
+async def test_what_cannot_be_booked_is_not_acknowledged(
+    ledger: RunningLedger, node: Node, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a full disk: the bridge keeps the receipt, and sends it again."""
+    _, envelope = await started(ledger, node, bridge)
+    failed = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def post(*_: object) -> None:
+        loop.call_soon_threadsafe(failed.set)
+        raise BooksError("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Books, "post", post)
+        number = await bridge.put(receipt=bridge.receipt(envelope, 8))
+        await asyncio.wait_for(failed.wait(), 20)
+        assert bridge.acknowledged == 0
+    await bridge.until(lambda: bridge.acknowledged == number)
+    assert (await ledger.standing()).charged == 8
+    assert "books_failed" in ledger.log.said()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,19 @@ def test_each_preset_can_be_asked_in_its_dialects(name: str) -> None:
     for method, path in calls:
         assert any(call.matches(method, path, tunnel=False) for call in preset.injected), path
         assert preset.stateless.rule("bodies", path) is not None, path
+
+
+def test_example_of_the_operators_page(folder: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs/operations.md").read_text()
+    (example,) = re.findall(r"```toml\n(\[aggregate\].*?)```", page, re.DOTALL)
+    (folder / "openai-key-b").write_text("sk-b")
+    (folder / "openai-key-b").chmod(0o600)
+    others = '[[provider]]\nname = "anthropic"\npreset = "anthropic"\n[[provider]]\nname = "azure"\n'
+    others += 'preset = "azure"\norigin = "https://a.openai.azure.com"\n'
+    config = read(folder, example.replace("OPENAI_KEY_A", "K1") + others)
+    assert targets(config, "smart") == [("openai", "gpt-4o-2024-11-20"), ("azure", "gpt4o-eu")]
+    assert targets(config, "claude/opus") == [("anthropic", "opus")]
+    assert [credential.name for credential in config.providers[0].pool] == ["team-a", "team-b"]
 
 
 MISTAKES = [

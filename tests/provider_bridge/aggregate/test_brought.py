@@ -110,6 +110,14 @@ async def test_no_provider_is_shown_the_credentials_of_others(house: House, cred
     assert house.counts == {}
 
 
+async def test_only_the_bridge_says_who_answered(house: House) -> None:
+    """With a brought credential the provider's other headers pass."""
+    first, _ = await two_providers(house)
+    first.script = response(headers=b"blindrelay-served-by: liar\r\nx-own: 1\r\n")
+    answer = await house.ask(brought=(b"first k",))
+    assert (answer.headers["blindrelay-served-by"], answer.headers["x-own"]) == ("first/m", "1")
+
+
 async def test_brought_bodies_pass_unchecked_but_for_the_model(house: House) -> None:
     first = await house.provider("first")
     await house.open(Model("m", (Target("first", "real"),)))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
+from blindrelay.provider_bridge import AuditLog, Event
 from blindrelay.provider_bridge.aggregate.model_table import Model, Target
 
 from ..scripted_provider import EVENT_STREAM, Connection, Script, chunk, raw, response
 from ..sealed_caller import Response, request_head
+from ..test_time import due_in
 from ..upstream_call import free_port
 from .conftest import CHAT, House, at, by_secret, error_of
 
@@ -95,11 +98,8 @@ async def test_nobody_at_all_is_reached(house: House) -> None:
         assert (await house.ask()).failure == ("PROVIDER_UNREACHABLE", "NOT_STARTED")
 
 
-async def test_resting_provider_is_asked_when_there_is_nobody_else(house: House) -> None:
-    """LiteLLM's cooldown complaint: a single deployment cools down, and nobody is served although it could.
-
-    (No deployments available for selected model, after one failure.)
-    """
+async def test_litellm_3646_who_rests_is_asked_when_there_is_nobody_else(house: House) -> None:
+    """BerriAI/litellm#3646: all deployments cool down, and requests fail without anybody being asked."""
     first = await house.provider("first", status(500))
     await house.open(Model("m", at("first")))
     assert (await house.ask()).status == 500
@@ -110,7 +110,7 @@ async def test_resting_provider_is_asked_when_there_is_nobody_else(house: House)
 
 
 async def test_failure_of_one_model_does_not_rest_the_others(house: House) -> None:
-    """LiteLLM and new-api: a limit of one model cools the whole channel."""
+    """A limit of one model is no reason to avoid another one with the same credential."""
 
     async def script(connection: Connection) -> None:
         busy = b'"slow"' in connection.request.body
@@ -185,6 +185,30 @@ async def test_direct_calls_use_the_pool_too(house: House) -> None:
     assert asked.count(b"Bearer sk-b") == 4
 
 
+async def test_refused_credential_of_the_bridge_is_logged(house: House) -> None:
+    lines: list[str] = []
+    log = AuditLog(lines.append)
+    await house.provider("first", by_secret(a=status(401), b=response()), secrets=("sk-a", "sk-b"))
+    await house.open(Model("m", at("first")), log=log)
+    while "refused" not in house.attempts:  # who is drawn is random
+        assert (await house.ask(path="/v1/embeddings", body=EMBEDDING)).status == 200
+    assert not any("credential_refused" in line for line in lines), "not when it happens"
+    log.report()
+    (noted,) = (json.loads(line) for line in lines if "credential_refused" in line)
+    assert noted["message"] == Event.CREDENTIAL_REFUSED.value
+
+
+async def test_deadline_ends_the_attempt(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = await house.provider("first", raw(b""))
+    await house.provider("second")
+    caller = await house.open(Model("m", at("first", "second")))
+    head = request_head("https://models.blindrelay.internal/v1/chat/completions")
+    request = await due_in(1, caller, monkeypatch, head=head, body=BODY)
+    assert (await caller.complete(request)).failure == ("DEADLINE", "UNKNOWN")
+    await first.idle()
+    assert house.counts == {"first": 1}
+
+
 async def test_client_that_leaves_ends_the_attempt(house: House) -> None:
     asked, gone = asyncio.Event(), asyncio.Event()
 
@@ -206,17 +230,24 @@ async def test_client_that_leaves_ends_the_attempt(house: House) -> None:
 
 async def test_slow_credential_keeps_its_call_and_holds_no_other(house: House) -> None:
     """Its provider may be at work, so nobody else is asked; the next calls go elsewhere."""
-    asked, release = asyncio.Event(), asyncio.Event()
+    known, asked, release = set[bytes](), asyncio.Event(), asyncio.Event()
 
     async def slow(connection: Connection) -> None:
-        asked.set()
-        await release.wait()
-        await response(b'{"slow":1}')(connection)
+        if len(known) == 2:
+            asked.set()
+            await release.wait()
+            await response(b'{"slow":1}')(connection)
+        else:
+            await response()(connection)
 
     await house.provider("first", by_secret(a=slow, b=response()), secrets=("sk-a", "sk-b"))
     await house.open(Model("m", at("first")))
     now = 1_000.0
     house.router.attempts.speeds._now = lambda: now
+    while len(known) < 2:
+        await house.ask(path="/v1/embeddings", body=EMBEDDING)
+        known |= {each.named[b"authorization"] for each in house.received("first")}
+    before = len(house.received("first"))
     waiting = asyncio.create_task(asked.wait())
     calls: set[asyncio.Task[Response]] = set()
     while not asked.is_set():  # who is drawn is random
@@ -228,5 +259,5 @@ async def test_slow_credential_keeps_its_call_and_holds_no_other(house: House) -
         assert (await house.ask(path="/v1/embeddings", body=EMBEDDING)).body == b"{}"
     release.set()
     assert [(await call).body for call in calls] == [b'{"slow":1}']
-    asked_for = [each.named[b"authorization"] for each in house.received("first")]
-    assert asked_for.count(b"Bearer sk-a") == 1
+    after = [each.named[b"authorization"] for each in house.received("first")[before:]]
+    assert after.count(b"Bearer sk-a") == 1

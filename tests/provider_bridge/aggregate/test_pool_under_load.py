@@ -62,9 +62,9 @@ async def test_nobody_sees_a_failure_and_nobody_is_asked_twice(
     house: House, sick: bool, record_property: object
 ) -> None:
     served: Counter[bytes] = Counter()
-    taken = await loaded(house, served, sick=sick)
+    taken = (await loaded(house, served, sick=sick))[EXCHANGES // 4 :]
     print(f"p50 {sorted(taken)[len(taken) // 2]:.3f} p99 {quantiles(taken, n=100)[98]:.3f}", house.attempts)
-    assert len(taken) == len(served) == EXCHANGES
+    assert len(served) == EXCHANGES
     assert set(served.values()) == {1}, "one answer, one call that ran"
     failures = sum(house.attempts.values()) - EXCHANGES
     assert failures < EXCHANGES // 10, house.attempts

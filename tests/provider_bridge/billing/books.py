@@ -117,7 +117,7 @@ def checked(
     receipt = verify_receipt(end.receipt, signer)
     check_receipt(receipt, request.envelope)
     statement = read_statement(end.statement, receipt) if receipt.statement_hash else None
-    check_bill(receipt, statement, table, 1_000_000, request.exchange.rounding_coin)
+    check_bill(receipt, statement, table, 1_000_000, request.exchange.rounding_coin())
     return CheckedBill(receipt, statement)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from blindrelay.testbed.evidence.canaries import KINDS
 from blindrelay.testbed.evidence.leaky_relay import LEAKS
-from blindrelay.testbed.evidence.result import CONTROLS, RELAY
+from blindrelay.testbed.evidence.result import CONTROLS, LEDGER, RELAY
 
 Result = dict[str, Any]
 Run = Callable[..., Result]
@@ -74,6 +74,13 @@ def test_nothing_is_found_at_the_relay(of_ours: Result) -> None:
     places = {look["place"] for look in of_ours["looks"] if look["party"] == RELAY}
     assert {"memory, in flight", "log, at its most verbose", "crash dump"} <= places
     assert {"network, client to relay", "network, relay to bridge"} <= places
+    of_the_ledger = {look["place"] for look in of_ours["looks"] if look["party"] == LEDGER}
+    assert {
+        "memory, in flight",
+        "books, and the bridge's outbox",
+        "network, relay to ledger",
+    } <= of_the_ledger
+    assert all(look["looked_at"] for look in of_ours["looks"] if look["party"] == LEDGER)
     assert all(holds for _, holds in of_ours["facts"])
     assert len(of_ours["traits"]) == 7
     assert all(trait["found_there"] and not trait["found_at_bridge"] for trait in of_ours["traits"])

@@ -11,7 +11,7 @@ import pytest
 from blindrelay.testbed.evidence.canaries import KINDS
 from blindrelay.testbed.evidence.page import page
 from blindrelay.testbed.evidence.report import as_json, lines
-from blindrelay.testbed.evidence.result import CONTROLS, CRASH, RELAY, Evidence, Look, Rest, Trait
+from blindrelay.testbed.evidence.result import CONTROLS, CRASH, LEDGER, RELAY, Evidence, Look, Rest, Trait
 
 
 def as_it_should_be() -> Evidence:
@@ -20,6 +20,7 @@ def as_it_should_be() -> Evidence:
         exchanges=1,
         looks=[
             Look(RELAY, "memory, in flight", 1, {}),
+            Look(LEDGER, "memory, in flight", 1, {}),
             *(Look(party, f"{place}, here", 1, {**everything}) for party, place in CONTROLS),
         ],
         rests=[Rest("memory, later", 100, 5, 0.1), Rest("log", 100, 0, 0.0)],
@@ -39,6 +40,7 @@ def test_verdict_on_a_relay_that_holds_nothing() -> None:
 
 
 LEAKS: dict[str, Callable[[Evidence], object]] = {
+    "a word in the books": lambda found: found.looks.append(Look(LEDGER, "books", 1, {"model name": 1})),
     "a word": lambda found: found.looks.append(Look(RELAY, "log", 1, {"model name": 1})),
     "too many sealed bytes": lambda found: found.rests.append(Rest("memory", 100, 11, 0.1)),
     "a sealed byte in the log": lambda found: found.rests.append(Rest("log", 100, 1, 0.0)),
@@ -52,6 +54,7 @@ LEAKS: dict[str, Callable[[Evidence], object]] = {
 WEAKNESSES: dict[str, Callable[[Evidence], object]] = {
     "no counts": lambda found: setattr(found, "counted", 0),
     "too few counts": lambda found: setattr(found, "exchanges", 11),
+    "no ledger": lambda found: found.looks.pop(1),
     "no traits": lambda found: found.traits.clear(),
     "a trait that nobody has": lambda found: found.traits.append(Trait("locale", "client", False, False)),
     "no samples": lambda found: found.rests.clear(),
@@ -83,7 +86,7 @@ def test_leak_or_weakness_fails_the_run(what: str) -> None:
     (LEAKS | WEAKNESSES)[what](evidence)
     assert (len(evidence.leaks()), len(evidence.weaknesses())) == ((1, 0) if what in LEAKS else (0, 1))
     assert not evidence.is_good
-    verdict = "The relay holds what it must not." if what in LEAKS else "powerless"
+    verdict = "The relay or its ledger holds what it must not." if what in LEAKS else "powerless"
     assert verdict in str(as_json(evidence)["verdict"])
     assert verdict in page(evidence)
 

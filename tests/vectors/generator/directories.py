@@ -235,6 +235,7 @@ def _malformed() -> Iterator[Scenario]:
         ("replica_id_short", "16 bytes.", listing(replica_id=bytes(15))),
         ("replica_id_long", "16 bytes.", listing(replica_id=bytes(17))),
         ("next_identity_hash_short", "32 bytes or none.", listing(next_identity_hash=bytes(31))),
+        ("price_table_hash_short", "32 bytes or none.", listing(price_table_hash=bytes(31))),
         ("no_keys", "At least one.", listing(configs=[])),
         ("nine_keys", "At most eight.", listing(configs=[CONFIG] * 9)),
         ("lifetime_zero", "It expires as it is issued.", listing(expires_at=NOW)),

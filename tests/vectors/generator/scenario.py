@@ -29,6 +29,7 @@ class Scenario:
 
 _UINT64 = frozenset(
     {
+        "cost",
         "expires_at",
         "issued_at",
         "length",
@@ -40,6 +41,7 @@ _UINT64 = frozenset(
         "sent",
         "sequence",
         "started_at",
+        "units",
     }
 )
 """Fields of 64 bits. They are decimal text: many readers of JSON round numbers beyond 2^53."""

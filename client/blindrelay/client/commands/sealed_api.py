@@ -11,7 +11,6 @@ from httpx_sse import EventSource, SSEError
 
 from blindrelay.client.commands.api_dialects import CUT_REASONS, Dialect, Message
 from blindrelay.client.errors import BlindRelayError, ConfigurationError
-from blindrelay.client.provider_apis import MODELS
 from blindrelay.client.transport import SealedTransport
 from blindrelay.v1.inner_pb2 import Credential
 
@@ -28,7 +27,7 @@ _PREFIX: Final = "BlindRelay: "
 
 
 class AnsweredError(BlindRelayError):
-    """An error of our own that came as a response: one that must not be retried, or a model unknown here."""
+    """A BlindRelay error that came as a response, because it must not be retried."""
 
     def __init__(self, message: str, origin: str, kind: str) -> None:
         super().__init__(message)
@@ -144,10 +143,6 @@ class SealedApi:
             raise AnsweredError(_message(_object(response.text)).removeprefix(_PREFIX), origin, kind)
         if response.status_code >= 300:
             message = _message(_object(response.text)) or response.reason_phrase
-            if self.dialect.name == MODELS and SERVED["served_by"] not in response.headers:
-                raise AnsweredError(
-                    f"the bridge answered {response.status_code}: {message}", "bridge", "model"
-                )
             raise ProviderError(f"{response.status_code}: {message}", response.status_code)
         return response
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Final
 
@@ -48,11 +47,19 @@ class ReportCalls:
         )
         credited = sums.credits[: -request.newest - 1 : -1] if request.newest else sums.credits
         page.credits.extend(map(credit_message, credited))
-        pages = month_lines(self._books, request.account, request.month, now, PAGE)
-        async for lines in _newest_page(pages, request.newest) if request.newest else pages:
+        async for lines in self._lines(request, now):
             page.lines.extend(map(statement_line, lines))
             yield page
             page = admin.GetStatementResponse()
+
+    async def _lines(self, request: admin.GetStatementRequest, now: int) -> AsyncIterator[tuple[Line, ...]]:
+        account, month = request.account, request.month
+        if request.newest:
+            limit = min(request.newest, MAX_NEWEST)
+            yield await self._books.read(Books.newest_lines, account, month, now, limit=limit)
+            return
+        async for lines in month_lines(self._books, account, month, now, PAGE):
+            yield lines
 
     async def export(self, request: admin.ExportRequest, _: str) -> AsyncIterator[admin.ExportResponse]:
         month = request.month or ALL_MONTHS
@@ -135,11 +142,3 @@ def _bridge(settlement: Settlement) -> admin.Bridge:
         heard_at=settlement.heard_at,
         problem="" if settlement.problem is None else settlement.problem.value,
     )
-
-
-async def _newest_page(pages: AsyncIterator[Sequence[Line]], count: int) -> AsyncIterator[Sequence[Line]]:
-    """One page with the last lines of all pages, newest first."""
-    kept: deque[Line] = deque(maxlen=min(count, MAX_NEWEST))
-    async for lines in pages:
-        kept.extend(lines)
-    yield tuple(reversed(kept))

@@ -128,7 +128,7 @@ class Outcome(Enum):
     REPEATED = "repeated"
     """It was in the books before."""
     WAITING = "waiting"
-    """It came after the exchange lapsed, and would now break the bound. It is posted once it does not."""
+    """It came late and would break the bound now. It is posted when it no longer does."""
     ORPHAN = "orphan"
     """No relay has reported the exchange. It is settled if one does."""
     CONTRADICTION = "contradiction"

@@ -40,7 +40,7 @@ ON CONFLICT (account, kind) DO UPDATE SET
 
 _DROP_QUOTA = "DELETE FROM quota WHERE account = :account AND kind = :kind"
 
-_QUOTAS = "SELECT kind, amount, period, used, since FROM quota WHERE account = :account"
+_QUOTAS = "SELECT kind, amount, period, used, since FROM quota WHERE account = :account ORDER BY kind"
 
 _USE = "UPDATE quota SET used = used + :used WHERE account = :account AND kind = :kind"
 

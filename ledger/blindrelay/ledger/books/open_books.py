@@ -1,4 +1,4 @@
-"""The file under the books, opened."""
+"""The store under the books, opened."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ from types import TracebackType
 from typing import Self
 
 from blindrelay.ledger.books.accounts import random_id
+from blindrelay.ledger.books.postgresql import PREFIXES, PostgresqlStore
 from blindrelay.ledger.books.schema import migrate, migrations
-from blindrelay.ledger.books.store import SqliteStore
+from blindrelay.ledger.books.store import SqliteStore, Store
 
 
 class OpenBooks:
     """What the parts of the books share: the store, and where random bytes come from."""
 
-    def __init__(self, path: Path, *, random: Callable[[int], bytes] = token_bytes) -> None:
-        """Opens the file, makes it (0600) if need be, and brings its schema up to date. Raises BooksError."""
+    def __init__(self, place: Path | str, *, random: Callable[[int], bytes] = token_bytes) -> None:
+        """Opens the books and brings their schema up to date. Raises BooksError.
+
+        Args:
+            place: a SQLite file, which is made (0600) if need be, or a URL like "postgresql://host/database".
+        """
         self._random = random
-        self._store = SqliteStore(path)
+        self._store = _store(place)
         try:
             with self._store.writing() as sql:
                 migrate(sql, migrations())
@@ -28,7 +33,7 @@ class OpenBooks:
             raise
 
     def close(self) -> None:
-        """Closes the file. The books cannot be used afterwards."""
+        """The books cannot be used afterwards."""
         self._store.close()
 
     def __enter__(self) -> Self:
@@ -41,3 +46,9 @@ class OpenBooks:
 
     def _new_id(self) -> str:
         return random_id(self._random)
+
+
+def _store(place: Path | str) -> Store:
+    if isinstance(place, str) and place.startswith(PREFIXES):
+        return PostgresqlStore(place)
+    return SqliteStore(Path(place))

@@ -14,7 +14,7 @@ from blindrelay.ledger.books.report_rows import (
     Settlement,
     Statement,
 )
-from blindrelay.ledger.books.reports import evidence, lines, overview, settlement, statement
+from blindrelay.ledger.books.reports import evidence, lines, newest_lines, overview, settlement, statement
 
 
 class ReportBooks(OpenBooks):
@@ -35,6 +35,14 @@ class ReportBooks(OpenBooks):
         """
         with self._store.reading() as sql:
             return lines(sql, account, month, now, after, limit)
+
+    def newest_lines(self, account: str, month: str, now: int, *, limit: int = 1000) -> tuple[Line, ...]:
+        """The last of an account's exchanges that started in a month, newest first.
+
+        A month is as for lines(). Raises UnknownError, InvalidError.
+        """
+        with self._store.reading() as sql:
+            return newest_lines(sql, account, month, now, limit)
 
     def check(self) -> Check:
         """Adds everything up again and compares it with what the accounts say."""

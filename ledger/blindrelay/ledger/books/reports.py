@@ -43,12 +43,26 @@ FROM exchange
     JOIN account ON account.id = exchange.account
     JOIN token ON token.id = exchange.token
     LEFT JOIN signer ON signer.id = exchange.signer
-WHERE exchange.number > :after AND exchange.at >= :first AND exchange.at < :end
 """
 
-_ALL_LINES = f"{_LINES} ORDER BY exchange.number LIMIT :limit"
+_ALL_LINES = f"""{_LINES}
+WHERE exchange.number > :after AND exchange.at >= :first AND exchange.at < :end
+ORDER BY exchange.number LIMIT :limit
+"""
 
-_ACCOUNT_LINES = f"{_LINES} AND exchange.account = :account ORDER BY exchange.number LIMIT :limit"
+# The index exchange_line has the order, so that no page sorts the month.
+_ACCOUNT_LINES = f"""{_LINES}
+WHERE exchange.account = :account AND exchange.at < :end
+    AND (exchange.at, exchange.number) > (:first, :after)
+ORDER BY exchange.at, exchange.number LIMIT :limit
+"""
+
+_NEWEST_LINES = f"""{_LINES}
+WHERE exchange.account = :account AND exchange.at >= :first AND exchange.at < :end
+ORDER BY exchange.at DESC, exchange.number DESC LIMIT :limit
+"""
+
+_AT = "SELECT at FROM exchange WHERE number = :after"
 
 _ACCOUNTS = """
 SELECT COUNT(*) AS accounts, CAST(COALESCE(SUM(enabled), 0) AS BIGINT) AS enabled,
@@ -106,12 +120,25 @@ def lines(
     sql: Statements, account: str | None, month: str, now: int, after: int, limit: int
 ) -> tuple[Line, ...]:
     """Exchanges, oldest first. Raises UnknownError, InvalidError."""
-    first, end = (0, 1 << 62) if month == EVERY_MONTH else month_bounds(month, now)
-    bounds = {"first": first, "end": end, "after": after, "limit": limit}
+    bounds = {**_bounds(month, now), "after": after, "limit": limit}
     if account is None:
         return tuple(_line(row) for row in sql.all(_ALL_LINES, **bounds))
     number = account_row(sql, account)["id"]
+    if last := sql.one(_AT, after=after):
+        bounds["first"] = max(bounds["first"], last["at"])
     return tuple(_line(row) for row in sql.all(_ACCOUNT_LINES, account=number, **bounds))
+
+
+def newest_lines(sql: Statements, account: str, month: str, now: int, limit: int) -> tuple[Line, ...]:
+    """An account's exchanges, newest first. Raises UnknownError, InvalidError."""
+    number = account_row(sql, account)["id"]
+    bounds = _bounds(month, now)
+    return tuple(_line(row) for row in sql.all(_NEWEST_LINES, account=number, limit=limit, **bounds))
+
+
+def _bounds(month: str, now: int) -> dict[str, int]:
+    first, end = (0, 1 << 62) if month == EVERY_MONTH else month_bounds(month, now)
+    return {"first": first, "end": end}
 
 
 def overview(sql: Statements, now: int, days: int) -> Overview:

@@ -43,7 +43,9 @@ def migrations() -> tuple[Migration, ...]:
 
 def migrate(sql: Statements, known: tuple[Migration, ...]) -> None:
     """Brings the books to the newest of the known migrations. Raises BooksError if they are too new."""
-    sql.run("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL, compatible BIGINT NOT NULL)")
+    sql.define(
+        "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL, compatible INTEGER NOT NULL)"
+    )
     row = sql.one("SELECT version, compatible FROM schema_version")
     if row is None:
         sql.run("INSERT INTO schema_version (version, compatible) VALUES (0, 0)")
@@ -56,7 +58,7 @@ def migrate(sql: Statements, known: tuple[Migration, ...]) -> None:
         )
     for migration in (each for each in known if each.version > version):
         for statement in migration.statements:
-            sql.run(statement)
+            sql.define(statement)
         sql.run(
             "UPDATE schema_version SET version = :version, compatible = :compatible",
             version=migration.version,

@@ -154,7 +154,7 @@ class Settling:
             _CLAIM,
             envelope_hash=receipt.envelope_hash,
             identity=receipt.identity,
-            state=state,
+            state=int(state),
             units=receipt.units,
             receipt=receipt.receipt,
             signature=receipt.signature,

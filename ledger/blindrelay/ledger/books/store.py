@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -59,9 +59,25 @@ class Statements(Protocol):
 
     def run(self, statement: str, **values: Value) -> None: ...
 
+    def define(self, statement: str) -> None:
+        """Changes the schema. INTEGER stands for 64 bits, BLOB for bytes."""
+
     def one(self, statement: str, **values: Value) -> Row | None: ...
 
     def all(self, statement: str, **values: Value) -> list[Any]: ...
+
+
+class Store(Protocol):
+    """A database, or a file."""
+
+    def writing(self) -> AbstractContextManager[Statements]:
+        """One transaction of the only writer: all of it or, if the block raises, nothing."""
+
+    def reading(self) -> AbstractContextManager[Statements]:
+        """One view of the books that no writer changes."""
+
+    def close(self) -> None:
+        """Gives up the store, after the transactions that run."""
 
 
 class SqliteStatements:
@@ -72,6 +88,9 @@ class SqliteStatements:
 
     def run(self, statement: str, **values: Value) -> None:
         self._connection.execute(statement, values)
+
+    def define(self, statement: str) -> None:
+        self._connection.execute(statement)
 
     def one(self, statement: str, **values: Value) -> Row | None:
         rows = self.all(statement, **values)

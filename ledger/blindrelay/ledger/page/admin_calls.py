@@ -8,12 +8,10 @@ from typing import Any, Final, TypeVar
 import grpc
 
 from blindrelay.admin.v1.admin_pb2_grpc import AdminServiceStub
+from blindrelay.ledger.admin_token import ACTOR_KEY
 
 CALL_SECONDS: Final = 30.0
 """For one call. A statement of a large month takes seconds."""
-
-ACTOR_KEY: Final = "blindrelay-actor"
-"""Metadata that tells the audit log who acts."""
 
 Metadata = tuple[tuple[str, str], ...]
 """Of a gRPC call."""

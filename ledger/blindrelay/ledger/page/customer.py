@@ -1,10 +1,6 @@
-"""The customer's page: one account, for whoever shows a token of it."""
+"""The customer's page: one account, for anyone who shows a token of it."""
 
 from __future__ import annotations
-
-import hashlib
-import re
-from typing import Final
 
 import grpc
 from starlette.applications import Starlette
@@ -26,8 +22,7 @@ from blindrelay.ledger.page.responses import rendered
 from blindrelay.ledger.page.sign_in import Notice
 from blindrelay.ledger.page.site import Act, Show, Site, Visit
 from blindrelay.ledger.page.statements import csv_response, read_statement
-
-_TOKEN: Final = re.compile(r"brt_[A-Za-z0-9_-]{43}")
+from blindrelay.serving.tokens import token_digest
 
 
 def customer_app(site: Site, names: list[str]) -> Starlette:
@@ -36,9 +31,8 @@ def customer_app(site: Site, names: list[str]) -> Starlette:
     async def sign_in(request: Request) -> Response:
         if request.method == "GET":
             return rendered("customer_sign_in.html", is_wrong=False)
-        token = await _token(request)
-        digest = hashlib.sha256(token.encode()).digest()
-        if _TOKEN.fullmatch(token) and await _found(site.calls, digest):
+        digest = token_digest(await _token(request))
+        if await _found(site.calls, digest):
             return site.signed_in(digest)
         return rendered("customer_sign_in.html", 403, is_wrong=True)
 
@@ -77,7 +71,7 @@ async def rotate_own_token(visit: Visit, _: Form) -> Notice:
     """Replaces the token that signed in. The session goes on with the new one."""
     own = await _own(visit)
     done = await visit.ask(visit.admin.RotateToken, RotateTokenRequest(id=own.token))
-    visit.session.token_digest = hashlib.sha256(done.token.encode()).digest()
+    visit.session.token_digest = token_digest(done.token)
     return Notice(
         "Your token was replaced, and the old one is revoked. The new one is shown only now:",
         secret=done.token,
@@ -111,7 +105,9 @@ async def _found(calls: AdminCalls, digest: bytes) -> FindAccountResponse | None
 
 
 async def _token(request: Request) -> str:
+    """The form's token; empty if there is none, or if it cannot be one."""
     try:
-        return (await Form.read(request)).optional_text("token")
+        token = (await Form.read(request)).optional_text("token")
     except FormError:
         return ""
+    return token if token.isascii() else ""

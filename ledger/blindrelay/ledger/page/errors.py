@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class FormError(ValueError):
-    """A form cannot be used as it is. The message is for whoever filled it in."""
+    """A form cannot be used as it is. The message is for the person who filled it in."""
 
 
 class SignedOutError(Exception):

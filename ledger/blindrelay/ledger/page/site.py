@@ -14,7 +14,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 
 from blindrelay.admin.v1.admin_pb2_grpc import AdminServiceStub
 from blindrelay.ledger.page.admin_calls import AdminCalls
@@ -115,10 +115,7 @@ class Site:
         return Starlette(
             routes=[
                 Route("/sign-in", sign_in, methods=["GET", "POST"]),
-                Route("/sign-out", self._sign_out, methods=["POST"]),
-                Mount("/static", static_files()),
-                *(Route(path, self._shows(show), methods=["GET"]) for path, show in pages.items()),
-                *(Route(path, self._does(*each), methods=["POST"]) for path, each in actions.items()),
+                *self._routes(pages, actions),
             ],
             middleware=[
                 Middleware(OwnHeaders),
@@ -138,6 +135,14 @@ class Site:
         response = see_other("/")
         response.set_cookie(self._cookie, secret, secure=self._is_https, httponly=True, samesite="strict")
         return response
+
+    def _routes(self, pages: dict[str, Show], actions: dict[str, tuple[Act, str]]) -> list[BaseRoute]:
+        return [
+            Route("/sign-out", self._sign_out, methods=["POST"]),
+            Mount("/static", static_files()),
+            *(Route(path, self._shows(show), methods=["GET"]) for path, show in pages.items()),
+            *(Route(path, self._does(*each), methods=["POST"]) for path, each in actions.items()),
+        ]
 
     def _shows(self, show: Show) -> Endpoint:
         async def endpoint(request: Request) -> Response:

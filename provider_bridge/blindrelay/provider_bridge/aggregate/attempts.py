@@ -14,7 +14,7 @@ from typing import Final
 from blindrelay.provider_bridge.aggregate.choice import Candidate, Chooser
 from blindrelay.provider_bridge.aggregate.health import Health, Member
 from blindrelay.provider_bridge.aggregate.speed import Speeds
-from blindrelay.provider_bridge.aggregate.verdict import Verdict, of_error, of_response
+from blindrelay.provider_bridge.aggregate.verdict import REFUSED, Verdict, of_error, of_response
 from blindrelay.provider_bridge.errors import ProviderError, RequestError, SealedError, not_allowed
 from blindrelay.provider_bridge.upstream.provider_call import ProviderResponse
 from blindrelay.provider_bridge.upstream.provider_tunnel import ProviderTunnel
@@ -37,9 +37,16 @@ class Attempts:
     """
 
     def __init__(
-        self, now: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time
+        self,
+        on_refused: Callable[[], None] = lambda: None,
+        now: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
-        """`now` gives seconds that only grow, `wall` Unix seconds."""
+        """`on_refused` is told when one of the bridge's credentials is refused.
+
+        `now` gives seconds that only grow, `wall` Unix seconds.
+        """
+        self.on_refused = on_refused
         self.counts: Counter[str] = Counter()
         self.health = Health(now)
         self.speeds = Speeds(now)
@@ -150,6 +157,8 @@ class _OneAnswer:
         # What a client's own credential meets says nothing about anybody else's calls.
         if not candidate.call.injected and verdict.scope != Member(candidate.member.provider):
             return
+        if verdict.kind == REFUSED:
+            self._attempts.on_refused()
         if not verdict.surely:
             self._doubted.append(verdict)
         elif verdict.most:

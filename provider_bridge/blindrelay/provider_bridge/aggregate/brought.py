@@ -34,5 +34,5 @@ def brought_credentials(headers: Iterable[Header]) -> dict[str, bytes]:
 
 
 def without_own(headers: Iterable[Header]) -> list[Header]:
-    """The headers but for those between client and bridge."""
+    """The headers, except those between client and bridge."""
     return [header for header in headers if not header[0].startswith(OWN_PREFIX)]

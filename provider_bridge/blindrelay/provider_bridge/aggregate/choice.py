@@ -1,8 +1,8 @@
 """Who is asked next: by health, priority, speed and weight, and the same one for the same conversation.
 
 Each candidate draws a number from a keyed hash of the conversation's beginning, and its weight bends the
-draw (weighted rendezvous hashing). So a conversation has an order of candidates of its own, without a memory
-of conversations, and one that is sick is left out as if it did not exist.
+draw (weighted rendezvous hashing). So each conversation has its own order of candidates. No conversation is
+remembered, and a candidate that is sick is left out as if it did not exist.
 """
 
 from __future__ import annotations

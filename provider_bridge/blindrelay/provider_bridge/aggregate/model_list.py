@@ -59,13 +59,13 @@ class ModelList:
         self,
         table: ModelTable,
         providers: Mapping[str, Provider],
-        attempts: Attempts,
         transport: ProviderTransport,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._table = table
         self._providers = providers
-        self._attempts = attempts
+        # Of their own: a credential that may chat need not be allowed to list.
+        self._attempts = Attempts()
         self._transport = transport
         self._now = now
         starred = (target for model in table.models for target in model.targets if STAR in target.model)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
 from blindrelay.provider_bridge.aggregate.addresses import dialect_of
+from blindrelay.provider_bridge.aggregate.agreement import Agreement
 from blindrelay.provider_bridge.aggregate.attempts import Answer, Attempts, Make
 from blindrelay.provider_bridge.aggregate.choice import Candidate
 from blindrelay.provider_bridge.aggregate.config import Aggregate
@@ -40,8 +41,10 @@ class Router:
         aggregate: Aggregate | None,
         transport: ProviderTransport,
         checker: Checker,
+        on_refused: Callable[[], None] = lambda: None,
     ) -> None:
-        self.attempts = Attempts()
+        """`on_refused` is told when a provider refuses one of the bridge's credentials."""
+        self.attempts = Attempts(on_refused)
         self._providers = {provider.name: provider for provider in providers}
         self._addressed = list(self._providers.values())
         self._transport = transport
@@ -51,17 +54,20 @@ class Router:
         if aggregate is not None:
             self._address = aggregated_address(aggregate.origin, self._addressed)
             self._addressed.append(self._address)
-            self._list = ModelList(aggregate.table, self._providers, self.attempts, transport)
+            self._list = ModelList(aggregate.table, self._providers, transport)
 
     def plan(self, head: RequestHead) -> PlannedCall:
         """Checks a request's head. Raises RequestError."""
         call = plan_call(head, self._addressed)
         return accepted(call) if call.provider is self._address else call
 
-    async def call(self, call: PlannedCall, body: bytearray) -> ProviderResponse:
-        """Has a request served, and waits for the response's head. Raises RequestError, ProviderError."""
+    async def call(self, call: PlannedCall, body: bytearray, agreement: Agreement) -> ProviderResponse:
+        """Has a request served, and waits for the response's head. Raises RequestError, ProviderError.
+
+        A call of the aggregated address is agreed on here, for each target. Others have been agreed on.
+        """
         if call.provider is self._address and self._aggregate is not None:
-            return await self._to_model(self._aggregate, call, body)
+            return await self._to_model(self._aggregate, call, body, agreement)
         if not _has_pool(call):
             return await self._transport.call(call, body)
         conversation, model = b"", call.url.path
@@ -87,7 +93,9 @@ class Router:
         answer, _ = await self.attempts.serve(_pool(call, call.url.path), b"", make)
         return answer
 
-    async def _to_model(self, aggregate: Aggregate, call: PlannedCall, body: bytearray) -> ProviderResponse:
+    async def _to_model(
+        self, aggregate: Aggregate, call: PlannedCall, body: bytearray, agreement: Agreement
+    ) -> ProviderResponse:
         dialect, rest = dialect_of(call.url.path)
         if call.method == "GET":
             if body:
@@ -98,13 +106,17 @@ class Router:
         if not targets:
             return model_not_found(dialect, named.model)
         found = candidates(call, named.model, targets, self._providers)
-        made = self._making(call, named, body)
+        made = self._making(call, named, body, agreement)
         answer, candidate = await self.attempts.serve(found, _conversation(call, named), made)
         response = _not_a_tunnel(answer)
-        await name_server(response, candidate.member)
+        try:
+            await name_server(response, candidate.member)
+        except BaseException:
+            await response.aclose()
+            raise
         return response
 
-    def _making(self, call: PlannedCall, named: ModelBody, body: bytearray) -> Make:
+    def _making(self, call: PlannedCall, named: ModelBody, body: bytearray, agreement: Agreement) -> Make:
         """Makes one call of a candidate: its model is put into the body, which is checked by its rules."""
         salt = _salt(call)
         written: Member | None = None
@@ -115,10 +127,12 @@ class Router:
             if member != written:
                 field = candidate.call.provider.stateless.salt_field(candidate.call.url.path)
                 wanted = field is not None and candidate.call.injected and not named.has_field(field)
+                agreement.withdraw(body)
                 named.write(member.model, {str(field): salt} if wanted else {})
                 written = member
                 if candidate.call.check is not None:
                     await self._checker.check(candidate.call.check, body)
+                await agreement.agree(candidate.call, body)
             return await self._transport.call(candidate.call, body)
 
         return make

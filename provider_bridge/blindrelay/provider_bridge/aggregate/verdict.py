@@ -30,6 +30,9 @@ REFUSED_SECONDS: Final = 60.0
 MOST_SECONDS: Final = 300.0
 MOST_REFUSED_SECONDS: Final = 3_600.0
 
+REFUSED: Final = "refused"
+"""The kind of a failure that is about a credential itself."""
+
 _REFUSED: Final = frozenset({401, 402})
 """The credential is wrong, or its account has no money."""
 
@@ -70,7 +73,7 @@ def of_response(member: Member, status: int, headers: list[Header], now: float) 
         return _resting("overloaded", whole, FAILED_SECONDS, retry_after(headers, now), rank=1)
     if status in _REFUSED:
         scope = Member(member.provider, member.credential)
-        return Verdict("refused", scope, REFUSED_SECONDS, MOST_REFUSED_SECONDS, rank=5)
+        return Verdict(REFUSED, scope, REFUSED_SECONDS, MOST_REFUSED_SECONDS, rank=5)
     if status in _NOT_HERE:
         return Verdict("not_here", member, REFUSED_SECONDS, MOST_SECONDS, surely=False, rank=3)
     if status >= 500:

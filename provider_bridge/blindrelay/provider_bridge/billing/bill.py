@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import Protocol
 
+from blindrelay.provider_bridge.aggregate.agreement import Agreement
 from blindrelay.provider_bridge.billing.billing import Billing
 from blindrelay.provider_bridge.billing.prices import Price
 from blindrelay.provider_bridge.billing.terms import MEAN_TOKEN, Terms, agree
@@ -45,11 +46,8 @@ from blindrelay.v1.receipts_pb2 import (
 from blindrelay.v1.units import rounded_units
 
 
-class Bill(Watch, Protocol):
+class Bill(Watch, Agreement, Protocol):
     """What an exchange tells about itself, and what it gets for its end."""
-
-    async def agree(self, call: PlannedCall, body: bytearray) -> None:
-        """Before the provider is asked. The body may come to ask for a usage report. Raises RequestError."""
 
     def started(self, response: ProviderResponse | None) -> None:
         """The provider has responded; None for a tunnel."""
@@ -81,10 +79,15 @@ class KeptBill:
         self._usage = Usage()
         self._tap: UsageTap | None = None
         self._status = 0
-        self._streamed = False
+        self._streamed = self._tunnel = False
         self._size = 0
         self._settled: _Settled | None = None
         billing.opened(peer, claimed.envelope_hash, claimed.issued_at)
+
+    def withdraw(self, body: bytearray) -> None:
+        if self._terms is not None and self._terms.edit is not None:
+            self._terms.edit.undo(body)
+        self._terms = None
 
     async def agree(self, call: PlannedCall, body: bytearray) -> None:
         head, max_units = self._claimed.first.head, self._claimed.max_units
@@ -93,10 +96,11 @@ class KeptBill:
 
     def started(self, response: ProviderResponse | None) -> None:
         removes = False
+        self._tunnel = self._streamed = response is None
         if response is not None:
             self._status = response.status
             self._streamed = response.is_event_stream
-            asked = self._terms is not None and self._terms.asked
+            asked = self._terms is not None and self._terms.edit is not None
             # Without the event, the body would be shorter than its content-length says.
             removes = asked and response.is_event_stream and response.body_end != BODY_END_LENGTH
             response.watched_by(self)
@@ -154,7 +158,7 @@ class KeptBill:
         flat = terms.flat_counts(price)
         if usage.deltas and (usage.reported or terms.text) and not flat:
             return self._estimate(terms)
-        if usage.reported or flat or not terms.text or terms.brought:
+        if usage.reported or flat or self._tunnel or not terms.text or terms.brought:
             return BASIS_METERED, usage.counts + flat
         return self._estimate(terms)
 
@@ -166,7 +170,7 @@ class KeptBill:
         if not self._size:
             charged = terms.prices.table.charge_unanswered and terms.text
             return BASIS_ESTIMATED, Counts({MEASURE_INPUT: terms.estimated_input} if charged else {})
-        if usage.reported and not usage.deltas:
+        if (usage.reported or self._tunnel) and not usage.deltas:
             return BASIS_METERED, usage.counts + terms.flat_counts(price)
         basis, counts = self._estimate(terms)
         return basis, counts + terms.flat_counts(price)
@@ -230,6 +234,9 @@ class NoBill:
 
     def __init__(self, claimed: ClaimedExchange) -> None:
         self._head = claimed.first.head
+
+    def withdraw(self, body: bytearray) -> None:
+        pass
 
     async def agree(self, call: PlannedCall, body: bytearray) -> None:
         if self._head.price_table_hash or self._head.rounding:

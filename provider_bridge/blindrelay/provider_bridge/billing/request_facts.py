@@ -93,20 +93,35 @@ async def read_facts(call: PlannedCall, body: bytearray) -> RequestFacts:
     )
 
 
-def ask_for_usage(body: bytearray, options: Member | None) -> bool:
-    """Sets stream_options.include_usage in a checked JSON body. Returns false if it was set already."""
-    if options is None or options.value is None:
-        if options is not None:
-            body[options.start : options.end] = b'{"include_usage":true}'
-        else:
-            start = body.index(b"{") + 1
-            body[start:start] = b'"stream_options":{"include_usage":true},'
-        return True
-    if options.value.get("include_usage") is True:
-        return False
-    wanted = json.dumps({**options.value, "include_usage": True}).encode("ascii")
-    body[options.start : options.end] = wanted
-    return True
+@dataclass(frozen=True)
+class Edit:
+    """What was changed in a body, so that it can be taken back before anything else changes."""
+
+    start: int
+    end: int
+    before: bytes
+
+    @classmethod
+    def make(cls, body: bytearray, start: int, end: int, text: bytes) -> Edit:
+        """Puts a text in place of what is from `start` to `end`."""
+        before = bytes(body[start:end])
+        body[start:end] = text
+        return cls(start, start + len(text), before)
+
+    def undo(self, body: bytearray) -> None:
+        body[self.start : self.end] = self.before
+
+
+def ask_for_usage(body: bytearray, options: Member | None) -> Edit | None:
+    """Sets stream_options.include_usage in a checked JSON body. Returns None if it was set already."""
+    if options is None:
+        start = body.index(b"{") + 1
+        return Edit.make(body, start, start, b'"stream_options":{"include_usage":true},')
+    value = options.value or {}
+    if value.get("include_usage") is True:
+        return None
+    wanted = json.dumps({**value, "include_usage": True}, separators=(",", ":")).encode("ascii")
+    return Edit.make(body, options.start, options.end, wanted)
 
 
 async def _members(body: bytearray) -> Mapping[str, Member]:

@@ -8,7 +8,7 @@ from typing import Final
 from blindrelay.provider_bridge.billing.apis import is_text, priced_by, reports_on_request, runs_model
 from blindrelay.provider_bridge.billing.billing import Billing
 from blindrelay.provider_bridge.billing.prices import BROUGHT, Price, PriceList
-from blindrelay.provider_bridge.billing.request_facts import RequestFacts, ask_for_usage, read_facts
+from blindrelay.provider_bridge.billing.request_facts import Edit, RequestFacts, ask_for_usage, read_facts
 from blindrelay.provider_bridge.billing.usage import Usage
 from blindrelay.provider_bridge.billing.usage_counts import Counts
 from blindrelay.provider_bridge.errors import RequestError
@@ -50,7 +50,7 @@ class Terms:
         price: None if the call costs nothing: it runs no model, or the client pays for it itself.
         text: whether tokens may be estimated.
         brought: whether the credential is the client's own.
-        asked: whether the bridge asked the provider for a usage report.
+        edit: how the bridge asks the provider for a usage report in the body, or None.
     """
 
     prices: PriceList = field(repr=False)
@@ -58,7 +58,7 @@ class Terms:
     facts: RequestFacts
     text: bool = False
     brought: bool = False
-    asked: bool = False
+    edit: Edit | None = None
 
     def price_of(self, usage: Usage) -> Price | None:
         """The price of the model that the provider says it ran, or else of the one that was asked for."""
@@ -97,8 +97,9 @@ async def agree(
     facts = await read_facts(call, body)
     price = _price(prices, call, facts)
     _check_most(price, facts, max_units)
-    asked = facts.streams and reports_on_request(call) and ask_for_usage(body, facts.options)
-    return Terms(prices, price, facts, text=is_text(call.url.path), asked=asked)
+    asks = facts.streams and reports_on_request(call)
+    edit = ask_for_usage(body, facts.options) if asks else None
+    return Terms(prices, price, facts, text=is_text(call.url.path), edit=edit)
 
 
 def _accepted_prices(billing: Billing, peer: bytes, head: RequestHead) -> PriceList:

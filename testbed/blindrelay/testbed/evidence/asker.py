@@ -54,7 +54,7 @@ class Asker:
         """By name: the party that must know it, and the word."""
         return {
             "client's address": ("relay", self.address),
-            "access token": ("relay", token),
+            "access token": ("client", token),
             "account's name": ("relay", self.account),
             "SDK and its version": ("client", self.sdk),
             "gRPC library and version": ("client", self.library),

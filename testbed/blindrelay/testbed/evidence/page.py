@@ -7,7 +7,7 @@ from pathlib import Path
 
 from blindrelay.testbed.evidence.canaries import KINDS
 from blindrelay.testbed.evidence.report import facts, verdict
-from blindrelay.testbed.evidence.result import PARTIES, RELAY, Evidence
+from blindrelay.testbed.evidence.result import BLIND, PARTIES, Evidence
 from blindrelay.testbed.html import render
 
 Cell = tuple[object, str]
@@ -22,9 +22,13 @@ def page(evidence: Evidence) -> str:
         verdict=verdict(evidence),
         canaries=[[(kind, ""), *_counts(evidence, kind)] for kind in KINDS],
         places=[
-            [(look.place, ""), (f"{look.looked_at:,}", ""), _found(bool(look.found), ", ".join(look.found))]
+            [
+                (f"{look.party}: {look.place}", ""),
+                (f"{look.looked_at:,}", ""),
+                _found(bool(look.found), ", ".join(look.found)),
+            ]
             for look in evidence.looks
-            if look.party == RELAY
+            if look.party in BLIND
         ],
         rests=[
             [(rest.place, ""), (f"{rest.samples:,}", ""), (f"{rest.left:,}", ""), (f"{rest.share:.1%}", "")]
@@ -48,7 +52,7 @@ def _counts(evidence: Evidence, kind: str) -> Iterator[Cell]:
     for party in PARTIES:
         count = evidence.most_found(party, kind)
         mark = "lit" if count else ""
-        if party == RELAY:
+        if party in BLIND:
             mark = "leak" if count else "nothing"
         yield count, mark
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from blindrelay.testbed.evidence.canaries import KINDS
-from blindrelay.testbed.evidence.result import PARTIES, RELAY, Evidence
+from blindrelay.testbed.evidence.result import BLIND, PARTIES, Evidence
 
 
 def as_json(evidence: Evidence) -> dict[str, Any]:
@@ -23,10 +23,12 @@ def as_json(evidence: Evidence) -> dict[str, Any]:
 def verdict(evidence: Evidence) -> str:
     """One sentence."""
     if evidence.leaks():
-        return "The relay holds what it must not."
+        return "The relay or its ledger holds what it must not."
     if evidence.weaknesses():
         return "The run was powerless: it did not find what was there, so its silence proves nothing."
-    return "Nothing of any exchange was found at the relay, and everything with those who have it."
+    return (
+        "Nothing of any exchange was found at the relay or its ledger, and everything with those who have it."
+    )
 
 
 def facts(evidence: Evidence) -> list[tuple[str, bool]]:
@@ -47,11 +49,11 @@ def lines(evidence: Evidence) -> Iterator[str]:
     yield ""
     yield from _table(evidence)
     yield ""
-    yield "Where the relay was looked at:"
+    yield "Where the relay and its ledger were looked at:"
     for look in evidence.looks:
-        if look.party == RELAY:
+        if look.party in BLIND:
             found = ", ".join(f"{kind}: {count}" for kind, count in look.found.items()) or "nothing"
-            yield f"  {look.place:32} {look.looked_at:>13,} bytes   {found}"
+            yield f"  {look.party:6} {look.place:32} {look.looked_at:>13,} bytes   {found}"
     yield ""
     yield "Sealed bytes that the relay still held:"
     for rest in evidence.rests:
@@ -79,4 +81,4 @@ def _table(evidence: Evidence) -> Iterator[str]:
     yield ""
     yield "A canary is a word that nobody else says. Each exchange has its own in each of these places."
     yield "A figure says how many were found with a party, in the place where there were the most."
-    yield "The relay must have none. The others' figures show that the search finds what is there."
+    yield "The relay and its ledger must have none. The others' figures show that the search finds them."

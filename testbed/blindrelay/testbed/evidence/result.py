@@ -8,8 +8,11 @@ from typing import Final
 
 from blindrelay.testbed.evidence.canaries import KINDS
 
-PARTIES: Final = ("client", "relay", "plain relay", "bridge")
+PARTIES: Final = ("client", "relay", "ledger", "plain relay", "bridge")
 RELAY: Final = "relay"
+LEDGER: Final = "ledger"
+BLIND: Final = (RELAY, LEDGER)
+"""Who must have none of what is sealed."""
 
 CONTROLS: Final = (
     ("client", "memory"),
@@ -136,8 +139,8 @@ class Evidence:
 
     def _leaks(self) -> Iterator[str]:
         for look in self.looks:
-            if look.party == RELAY and look.found:
-                yield f"the relay's {look.place} holds {', '.join(look.found)}"
+            if look.party in BLIND and look.found:
+                yield f"the {look.party}'s {look.place} holds {', '.join(look.found)}"
         for rest in self.rests:
             if rest.allowed is not None and rest.share > rest.allowed:
                 yield f"{rest.share:.1%} of the sealed bytes are in the relay's {rest.place}"
@@ -167,6 +170,8 @@ class Evidence:
             yield f"the relay's log counts {self.counted} of {self.exchanges} exchanges"
         if not any(rest.samples for rest in self.rests):
             yield "no sealed bytes were looked for"
+        if not any(look.party == LEDGER for look in self.looks):
+            yield "the ledger was not looked at"
         if any(not look.looked_at for look in self.looks if look.place.startswith(("memory", "network"))):
             yield "there was nothing to look at in a memory or on a network"
 

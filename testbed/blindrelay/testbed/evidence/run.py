@@ -22,7 +22,7 @@ from blindrelay.testbed.evidence.memory import memory_of
 from blindrelay.testbed.evidence.network import raise_loopback
 from blindrelay.testbed.evidence.plan import Request, held, requests
 from blindrelay.testbed.evidence.read_only import writable_mounts_of
-from blindrelay.testbed.evidence.result import CRASH, RELAY, Evidence, Rest, Trait
+from blindrelay.testbed.evidence.result import CRASH, LEDGER, RELAY, Evidence, Rest, Trait
 from blindrelay.testbed.evidence.retention import Samples
 from blindrelay.testbed.evidence.scene import AS_SHIPPED, TALKATIVE, Scene, with_minute
 from blindrelay.testbed.evidence.search import Needles
@@ -46,6 +46,7 @@ _HEALTH: Final = "/grpc.health.v1.Health/Check"
 
 _NETWORK: Final = {
     "relay": ("client to relay", "relay to bridge"),
+    "ledger": ("relay to ledger", "ledger to bridge"),
     "bridge": ("bridge to provider",),
     "plain relay": ("client to plain relay", "plain relay to provider"),
 }
@@ -148,7 +149,7 @@ class Run:
         samples = Samples(self._between_relay_and_bridge())
         self.evidence.sealed_bytes = samples.forwarded
         self._look_for_sealed_bytes(samples, f"{time.monotonic() - ended:.1f} s after the last exchange")
-        ours = {party: pids for party, pids in scene.pids.items() if "relay" in party}
+        ours = {party: pids for party, pids in scene.pids.items() if party not in ("bridge", "client")}
         if self._size.patience:
             self._look_at_memory("right after", ours)
         self._look_elsewhere(samples)
@@ -188,6 +189,7 @@ class Run:
         self._look(RELAY, "files below its folders", files)
         self._look(RELAY, "log, at its most verbose", log)
         self._look(RELAY, "health response", [_health(scene.bed.parts["relay"].listening)])
+        self._look_at_the_ledger()
         for place, pieces in (("log", log), ("files", files)):
             written = samples.written_in(pieces)
             self.evidence.rests.append(Rest(place, samples.written, written, 0.0))
@@ -195,6 +197,17 @@ class Run:
         for party, own in _NETWORK.items():
             for hop in own:
                 self._look(party, f"network, {hop}", hops[hop].values())
+
+    def _look_at_the_ledger(self) -> None:
+        """Its books, and what the bridge keeps for them; its memory and network are looked at elsewhere."""
+        scene, pid = self._scene, self._scene.bed.pids["ledger"]
+        books = [data for path, data in files_below(scene.bed.folder) if scene.is_of_the_books(path)]
+        self._look(LEDGER, "books, and the bridge's outbox", books)
+        self._look(LEDGER, "log, at its most verbose", [scene.bed.parts["ledger"].stderr.encode()])
+        self._look(LEDGER, "environment and command line", [environment_of(pid)])
+        needles = Needles({"address": spellings(scene.asker.address)}, window)
+        known = _found(needles, [*self._looking.memories_of([pid]), *books])
+        self.evidence.facts.append(("the ledger knows no client's address", not known))
 
     def _judge_the_log(self) -> None:
         """All of it, when the minute is over in which the last exchange ended."""
@@ -207,7 +220,9 @@ class Run:
         self._look(RELAY, "log, when the minute is over", [line.encode() for line in lines])
         evidence.records = len(lines)
         evidence.counted = counted(lines)
-        evidence.strange_records = [line for line in lines if not is_listed(line, scene.replicas)]
+        evidence.strange_records = [
+            line for line in lines if not is_listed(line, scene.replicas, scene.ledgers)
+        ]
         evidence.untimely_records = list(untimely(stamped, minute))
 
     def _look_for_the_asker(self) -> None:
@@ -228,12 +243,13 @@ class Run:
         ]
 
     def _written(self) -> set[tuple[str, bytes]]:
-        """All files in the parts' folders, and where they work, with their content."""
+        """All files in the parts' folders, and where they work, with their content; without the books."""
         scene = self._scene
         return {
             (str(path), data)
             for folder in (scene.bed.folder, scene.folder)
             for path, data in files_below(folder)
+            if not scene.is_of_the_books(path)
         }
 
     def _state_facts(self) -> None:

@@ -22,6 +22,7 @@ from blindrelay.testbed.evidence.crash import allow_cores
 from blindrelay.testbed.evidence.leaky_relay import NEED_TO_WRITE
 from blindrelay.testbed.evidence.network import Doorway
 from blindrelay.testbed.evidence.plan import MAX_REQUEST
+from blindrelay.testbed.evidence.traces import local_ports_of
 from blindrelay.testbed.processes import PartProcess
 from blindrelay.testbed.topology import RelayStart, Testbed
 
@@ -70,6 +71,7 @@ class Scene:
             models={"*": "openai/*"},
             relay_options={"sandbox": bool(relay.launcher)},
             relay_start=relay,
+            ledger=True,
         )
         self.plain_relay = PartProcess(
             "plain relay", "blindrelay.testbed.evidence.plain_relay", lambda: [self.bed.provider]
@@ -91,7 +93,7 @@ class Scene:
             self.plain_relay.start()
             portal = Portal()
             stack.callback(portal.close)
-            doorway = Doorway(self.bed.parts["relay"].listening, self.asker.address)
+            doorway = Doorway(self._relay_address, self.asker.address)
             self.door = portal.call(doorway.open())
             self.sealed = self.bed.connection(f"127.0.0.1:{self.door}") + "&credentials=brought"
             self.in_clear = f"http://{self.plain_relay.listening}"
@@ -116,6 +118,7 @@ class Scene:
         """By party. Those whose memory changes soonest come first."""
         return {
             "relay": [self.relay],
+            "ledger": [self.bed.pids["ledger"]],
             "bridge": [self.bed.pids["bridge"]],
             "plain relay": [self.plain_relay.pid],
             "client": [self.holding.pid, self.working.pid],
@@ -126,15 +129,31 @@ class Scene:
         """The addresses of bridges in the relay's configuration."""
         return {self.bed.parts["bridge"].listening}
 
+    @property
+    def ledgers(self) -> set[str]:
+        """The address of the ledger in the relay's configuration."""
+        return {self.bed.parts["ledger"].listening}
+
+    @property
+    def _relay_address(self) -> str:
+        return self.bed.parts["relay"].listening
+
+    def is_of_the_books(self, path: Path) -> bool:
+        """Whether a file in the testbed's folder is the ledger's or a bridge's, which keep bills."""
+        return path.parent == self.bed.folder and path.name.startswith(("ledger.db", "bridge.outbox.db"))
+
     def hops(self) -> dict[str, dict[Flow, bytes]]:
         """What crossed the network until now, by between whom."""
         flows = self.capture.flows
-        relay, bridge, plain, provider = map(
-            _port, (self.bed.parts["relay"].listening, *self.replicas, self.in_clear, self.bed.provider)
+        relay, bridge, plain, provider, ledger = map(
+            _port, (self._relay_address, *self.replicas, self.in_clear, self.bed.provider, *self.ledgers)
         )
+        of_the_ledger = local_ports_of(self.bed.pids["ledger"]) - {ledger}
         of_the_bridge = _connections_towards(flows, provider)
         between: dict[str, Callable[[Flow], object]] = {
             "client to relay": lambda flow: flow.ports & {relay, self.door},
+            "relay to ledger": lambda flow: ledger in flow.ports,
+            "ledger to bridge": lambda flow: bridge in flow.ports and flow.ports & of_the_ledger,
             "relay to bridge": lambda flow: bridge in flow.ports,
             "client to plain relay": lambda flow: plain in flow.ports,
             "bridge to provider": lambda flow: provider in flow.ports and _connection(flow) in of_the_bridge,

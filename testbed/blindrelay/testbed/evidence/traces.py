@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -46,6 +47,20 @@ def files_below(folder: Path) -> Iterator[tuple[Path, bytes]]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.is_symlink():
             yield path, path.read_bytes()
+
+
+def local_ports_of(pid: int) -> set[int]:
+    """The local ports of its TCP connections, IPv4 and IPv6 (proc(5), net/tcp)."""
+    sockets = set()
+    for descriptor in Path("/proc", str(pid), "fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            sockets.add(str(descriptor.readlink()).removeprefix("socket:[").removesuffix("]"))
+    rows = [
+        line.split()
+        for name in ("tcp", "tcp6")
+        for line in Path("/proc", str(pid), "net", name).read_text().splitlines()[1:]
+    ]
+    return {int(row[1].rpartition(":")[2], 16) for row in rows if row[9] in sockets}
 
 
 def swapped_of(pid: int) -> int:

@@ -117,6 +117,14 @@ def _exchange(name: str, vector: Vector) -> Iterator[Check]:
     yield Check(f"{name}, sealed", question, judge_of_request(vector))
 
 
+def _rounding(name: str, vector: Vector) -> Iterator[Check]:
+    """The coin, and the units of each case."""
+    secret = {key: vector[key] for key in ("exchange_secret", "envelope_hash", "response_nonce")}
+    cases = [{key: value for key, value in case.items() if key != "units"} for case in vector["cases"]]
+    expected = {"coin": vector["coin"], "units": [case["units"] for case in vector["cases"]]}
+    yield Check(name, {"question": "rounding", **secret, "cases": cases}, equals(**expected))
+
+
 def _tunnel(name: str, vector: Vector) -> Iterator[Check]:
     """A tunnel's records follow from its key and its parts."""
     given = {key: value for key, value in vector.items() if key not in (*_FRAME, "records")}
@@ -140,4 +148,8 @@ _CHECKS: Final[dict[str, Callable[[str, Vector], Iterator[Check]]]] = {
     "cells": _cells,
     "exchange": _exchange,
     "tunnel": _tunnel,
+    "bill": _asking("bill"),
+    "price_table": _asking("price_table"),
+    "watermark": _asking("watermark"),
+    "rounding": _rounding,
 }

@@ -9,10 +9,12 @@ from enum import Enum
 from typing import Final
 
 from blindrelay.client.account import AccountStatement
+from blindrelay.client.bill import parsed
 from blindrelay.client.bill_journal import KeptExchange, KeptReceipt
 from blindrelay.client.commands.bill.proofs import Proof, receipt_fault, relayed, verified_receipt
+from blindrelay.client.commands.bill.rounding import MOST_DEVIATIONS, deviations
 from blindrelay.client.commands.bill.statement_check import statement_fault
-from blindrelay.trust import TrustError, check_receipt
+from blindrelay.trust import TrustError, WrongBillError, check_receipt
 from blindrelay.v1.accounts_pb2 import LineState, StatementLine
 from blindrelay.v1.envelope import EnvelopeError
 from blindrelay.v1.envelope_pb2 import Envelope
@@ -61,6 +63,8 @@ class Kind(Enum):
     """The relay charged an exchange under this client's token that this client did not send."""
     NOT_CHARGED = "not_charged"
     """The relay does not charge what the receipt has. It is in the customer's favour."""
+    BIASED = "biased"
+    """The bridge's rounding exceeds the exact cost by more than chance explains."""
     WRONG_SUM = "wrong_sum"
     """The relay's sum is not that of its lines."""
 
@@ -127,14 +131,13 @@ class Kept:
 def compare(statement: AccountStatement, kept: Kept, month: str, now: int) -> Comparison:
     """Compares a month's statement with this client's bills at `now` (Unix seconds)."""
     result = Comparison(month)
-    own_tokens = {line.token for line in statement.lines if _is_own(line, kept)}
+    own_tokens, since = {line.token for line in statement.lines if _is_own(line, kept)}, _since(kept)
     for line in statement.lines:
         known = kept.exchanges.get(line.envelope_hash)
-        result.differences += _line_differences(line, known)
+        result.differences += _line_differences(line, known, result.found)
         if known is not None:
             result.charged += line.units
-            _take_receipt(line, known, result)
-        elif line.token in own_tokens and line.at >= _since(kept) and line.units:
+        elif line.token in own_tokens and line.at >= since and line.units:
             text = f"{line.units:,} units are charged under this client's token, and it did not send this"
             result.differences.append(_difference(Kind.NOT_SENT, line, None, text))
         else:
@@ -142,45 +145,52 @@ def compare(statement: AccountStatement, kept: Kept, month: str, now: int) -> Co
             result.others_units += line.units
     _compare_own(statement, kept, now, result)
     _compare_sum(statement, result)
+    _compare_rounding(kept, result)
     return result
 
 
-def _line_differences(line: StatementLine, known: KeptExchange | None) -> Iterator[Difference]:
-    if line.state != LineState.LINE_STATE_POSTED and not line.units:
-        return
+def _line_differences(
+    line: StatementLine, known: KeptExchange | None, found: dict[bytes, KeptReceipt]
+) -> Iterator[Difference]:
+    """What is wrong with a line by itself. Adds to `found` a verified receipt that only the relay has."""
     if not line.receipt.receipt:
-        yield _difference(Kind.NO_RECEIPT, line, known, f"{line.units:,} units without a receipt")
+        if line.units or line.state == LineState.LINE_STATE_POSTED:
+            text = f"{line.units:,} units are charged without a receipt"
+            yield _difference(Kind.NO_RECEIPT, line, known, text)
         return
     try:
-        receipt = verified_receipt(line, known)
-        if known is not None:
-            check_receipt(receipt, known.envelope)
-        elif receipt.envelope_hash != line.envelope_hash:
-            yield _difference(Kind.BAD_RECEIPT, line, known, "the receipt is for another exchange")
+        receipt = _checked_receipt(line, known)
     except (TrustError, EnvelopeError) as error:
         yield _difference(Kind.BAD_RECEIPT, line, known, f"the receipt does not count: {error}")
         return
-    if line.units != receipt.units:
+    if line.units != receipt.units and line.state == LineState.LINE_STATE_POSTED:
         text = f"the relay charges {line.units:,} units, the receipt says {receipt.units:,}"
         yield _difference(Kind.OTHER_UNITS, line, known, text)
-    if known is None:
-        return
+    if known is not None:
+        yield from _known_differences(line, known, found)
+
+
+def _checked_receipt(line: StatementLine, known: KeptExchange | None) -> Receipt:
+    """The receipt of a line, verified, for this exchange. Raises TrustError, EnvelopeError."""
+    receipt = verified_receipt(line, known)
+    if known is not None:
+        check_receipt(receipt, known.envelope)
+    elif receipt.envelope_hash != line.envelope_hash:
+        raise WrongBillError("it is for another exchange")
+    return receipt
+
+
+def _known_differences(
+    line: StatementLine, known: KeptExchange, found: dict[bytes, KeptReceipt]
+) -> Iterator[Difference]:
     if line.units and known.refusal in NOT_FORWARDED:
         text = f"the relay answered {known.refusal}, and charges {line.units:,} units"
         yield _difference(Kind.REFUSED, line, known, text)
-
-
-def _take_receipt(line: StatementLine, known: KeptExchange, result: Comparison) -> None:
-    """Keeps a verified receipt that only the relay has, or finds that the bridge sent another one here."""
-    try:
-        check_receipt(verified_receipt(line, known), known.envelope)
-    except (TrustError, EnvelopeError):
-        return
     if not known.receipts:
-        result.found[line.envelope_hash] = relayed(line)
+        found[line.envelope_hash] = relayed(line)
     elif all(each.signed.receipt != line.receipt.receipt for each in known.receipts):
         text = "the bridge signed one receipt for this client and another for the relay"
-        result.differences.append(_difference(Kind.TWO_RECEIPTS, line, known, text))
+        yield _difference(Kind.TWO_RECEIPTS, line, known, text)
 
 
 def _compare_own(statement: AccountStatement, kept: Kept, now: int, result: Comparison) -> None:
@@ -194,7 +204,7 @@ def _compare_own(statement: AccountStatement, kept: Kept, now: int, result: Comp
         result.exchanges += 1
         if not receipts:
             continue
-        receipt = Receipt.FromString(receipts[0].signed.receipt)
+        receipt = parsed(Receipt, receipts[0].signed.receipt) or Receipt()
         result.units += receipt.units
         line = lines.get(name)
         result.differences += _own_differences(name, replace(exchange, receipts=receipts), line, kept)
@@ -226,6 +236,12 @@ def _compare_sum(statement: AccountStatement, result: Comparison) -> None:
             f"the relay says that {statement.charged:,} units were charged, and its lines add up to {total:,}"
         )
         result.differences.append(Difference(Kind.WRONG_SUM, b"", text, Proof()))
+
+
+def _compare_rounding(kept: Kept, result: Comparison) -> None:
+    if (deviation := deviations(kept.exchanges.values())) > MOST_DEVIATIONS:
+        text = f"the bridge rounds up: all units exceed the exact cost by {deviation:.1f} standard deviations"
+        result.differences.append(Difference(Kind.BIASED, b"", text, Proof()))
 
 
 def _difference(kind: Kind, line: StatementLine, known: KeptExchange | None, text: str) -> Difference:

@@ -122,8 +122,7 @@ CREATE TABLE exchange (
 CREATE INDEX exchange_line ON exchange (account, at, number);
 CREATE INDEX exchange_day ON exchange (at);
 CREATE INDEX exchange_end ON exchange (node, sequence);
-CREATE INDEX exchange_open ON exchange (expires_at) WHERE state = 1;
-CREATE INDEX exchange_outstanding ON exchange (account) WHERE state = 1;
+CREATE INDEX exchange_open ON exchange (account, expires_at) WHERE state = 1;
 CREATE INDEX exchange_closable ON exchange (key_id, issued_at) WHERE state IN (1, 4) AND receipt IS NULL;
 CREATE INDEX exchange_waiting ON exchange (account) WHERE state = 4 AND receipt IS NOT NULL;
 

@@ -85,7 +85,7 @@ class BillScene:
         self.sent[hashlib.sha256(envelope).digest()].receipts.append(kept)
 
     def settle(self, *items: SettleResponse, bridge: BillingBridge | None = None) -> list[Outcome]:
-        """A bridge sends items to the ledger. What became of its receipts; none if they were not accepted."""
+        """A bridge sends items to the ledger. The outcome of each receipt; none of those not accepted."""
         signed = (bridge or self.bridge).delegation
         signer = SettleSigner(delegation=signed.delegation, delegation_signature=signed.signature)
         outcomes: list[Outcome] = []

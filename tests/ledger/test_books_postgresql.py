@@ -1,0 +1,55 @@
+"""What only a PostgreSQL database does to the books."""
+
+from __future__ import annotations
+
+import pytest
+
+from blindrelay.ledger.books import Books, BooksError, InvalidError
+
+from .postgres_server import Server
+from .trading import BY, NOW, balance, customer, sound
+
+
+def test_a_lost_connection_is_one_error_and_nothing_is_lost(postgres: Server) -> None:
+    with Books(postgres.new_place()) as books:
+        customer(books, units=5)
+        for _ in range(2):
+            assert balance(books) >= 5
+            postgres.disconnect_all()
+            with pytest.raises(BooksError, match="cannot be used"):
+                books.credit("ann", 2, "lost", by=BY, now=NOW)
+            books.credit("ann", 2, "lost", by=BY, now=NOW)
+            with pytest.raises(BooksError):
+                balance(books)
+        assert balance(books) == 7
+        sound(books)
+
+
+def test_a_request_that_is_refused_leaves_the_connection_usable(postgres: Server) -> None:
+    with Books(postgres.new_place()) as books:
+        customer(books, units=5)
+        with pytest.raises(InvalidError):
+            books.credit("ann", 0, "nothing", by=BY, now=NOW)
+        with pytest.raises(BooksError, match="check"), books._store.writing() as sql:
+            sql.run("UPDATE account SET held = -1")
+        assert balance(books) == 5
+
+
+def test_an_error_does_not_tell_what_is_in_a_row(postgres: Server) -> None:
+    with Books(postgres.new_place()) as books:
+        customer(books, "secretive")
+        with pytest.raises(BooksError) as caught, books._store.writing() as sql:
+            sql.run("UPDATE account SET held = -1")
+        assert "secretive" not in str(caught.value)
+
+
+def test_a_database_that_cannot_be_reached_is_an_error() -> None:
+    with pytest.raises(BooksError, match="cannot be used"):
+        Books("postgresql:///nowhere?host=/nonexistent")
+
+
+def test_accounts_sort_as_bytes(postgres: Server) -> None:
+    with Books(postgres.new_place()) as books:
+        for name in ("b", "B", "a-b", "ab", "_"):
+            customer(books, name)
+        assert [each.name for each in books.accounts()] == ["B", "_", "a-b", "ab", "b"]
