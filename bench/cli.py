@@ -167,11 +167,12 @@ def _body_checks(arguments: argparse.Namespace) -> int:
 def _add_ledger(commands: Commands) -> None:
     command = commands.add_parser("ledger", help="what an exchange costs in the ledger's books")
     command.add_argument("--exchanges", type=int, default=EXCHANGES, metavar="N", help="how many (20,000)")
+    command.add_argument("--books", metavar="URL", help="an empty PostgreSQL database (a new SQLite file)")
     command.set_defaults(do=_ledger)
 
 
 def _ledger(arguments: argparse.Namespace) -> int:
-    print(ledger(arguments.exchanges))
+    print(ledger(arguments.exchanges, arguments.books))
     return 0
 
 

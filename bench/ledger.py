@@ -46,9 +46,9 @@ class Cost:
         return f"| {self.what} | {each:.0f} µs | {self.exchanges / self.wall:,.0f} |"
 
 
-def ledger(exchanges: int = EXCHANGES) -> str:
-    """A table: the three steps of an exchange, and their sum."""
-    with tempfile.TemporaryDirectory() as folder, Books(Path(folder, "ledger.db")) as books:
+def ledger(exchanges: int = EXCHANGES, place: str | None = None) -> str:
+    """A table: the three steps of an exchange, and their sum. `place` is the URL of an empty database."""
+    with tempfile.TemporaryDirectory() as folder, Books(place or Path(folder, "ledger.db")) as books:
         leases = [_lease(books, number) for number in range(ACCOUNTS)]
         envelopes = [_envelope(number) for number in range(exchanges)]
         costs = (

@@ -12,7 +12,7 @@ import pytest
 from blindrelay.ledger.books import Books
 
 from .postgres_server import Server, programs, running_server
-from .trading import MEMORY, sound
+from .trading import MEMORY, Exchange, Node, customer, sound
 
 
 @pytest.fixture
@@ -48,3 +48,16 @@ def books(place: Path | str) -> Iterator[Books]:
     with Books(place) as opened:
         yield opened
         sound(opened)
+
+
+@pytest.fixture
+def node(books: Books) -> Node:
+    return Node(books)
+
+
+@pytest.fixture
+def exchange(books: Books, node: Node) -> Exchange:
+    """One that has started."""
+    started = Exchange()
+    node.start(node.lease(customer(books)), started)
+    return started

@@ -1,22 +1,20 @@
-"""Lines, receipts, watermarks and time: what settles an exchange, and what does not."""
+"""Receipts, watermarks and time: what settles an exchange, and what does not."""
 
 from __future__ import annotations
 
 import pytest
 
-from blindrelay.ledger.books import Books, End, Limits, Outcome, Start, State
+from blindrelay.ledger.books import Books, Limits, Outcome, State
 
 from .trading import (
     BRIDGE,
-    BY,
     NOW,
     Exchange,
     Node,
     balance,
     customer,
+    only_line,
     post,
-    sound,
-    unique,
     watermark,
 )
 
@@ -25,46 +23,28 @@ LAPSED = NOW + 600 + 120
 """When an exchange of a deadline of 600 s lapses."""
 
 
-@pytest.fixture
-def node(books: Books) -> Node:
-    return Node(books)
-
-
-@pytest.fixture
-def exchange(books: Books, node: Node) -> Exchange:
-    """One that has started."""
-    started = Exchange()
-    node.start(node.lease(customer(books)), started)
-    return started
-
-
-def line(books: Books) -> tuple[State, int]:
-    (found,) = books.lines("ann", "*", NOW)
-    return found.state, found.units
-
-
 def test_a_receipt_charges_its_units_once(books: Books, exchange: Exchange) -> None:
-    assert line(books) == (State.RESERVED, 0)
+    assert only_line(books) == (State.RESERVED, 0)
     receipt = exchange.receipt(250)
     assert post(books, receipt, receipt) == (Outcome.POSTED, Outcome.REPEATED)
     assert post(books, receipt) == (Outcome.REPEATED,)
-    assert (line(books), balance(books)) == ((State.POSTED, 250), 10_000_000 - 250)
+    assert (only_line(books), balance(books)) == ((State.POSTED, 250), 10_000_000 - 250)
     assert books.account("ann").outstanding == 0
 
 
 def test_a_receipt_of_no_units_settles_too(books: Books, exchange: Exchange) -> None:
     assert post(books, exchange.receipt(0)) == (Outcome.POSTED,)
-    assert (line(books), balance(books)) == ((State.POSTED, 0), 10_000_000)
+    assert (only_line(books), balance(books)) == ((State.POSTED, 0), 10_000_000)
 
 
 def test_what_was_not_started_is_not_charged(books: Books, exchange: Exchange) -> None:
     assert post(books, exchange.receipt(0, started=False)) == (Outcome.VOIDED,)
-    assert (line(books), balance(books)) == ((State.VOIDED, 0), 10_000_000)
+    assert (only_line(books), balance(books)) == ((State.VOIDED, 0), 10_000_000)
 
 
 def test_what_was_not_started_cannot_cost_anything(books: Books, exchange: Exchange) -> None:
     assert post(books, exchange.receipt(1, started=False)) == (Outcome.EXCESS,)
-    assert (line(books), balance(books)) == ((State.RESERVED, 0), 10_000_000)
+    assert (only_line(books), balance(books)) == ((State.RESERVED, 0), 10_000_000)
 
 
 def test_the_first_receipt_stands(books: Books, exchange: Exchange) -> None:
@@ -98,33 +78,11 @@ def test_an_orphan_is_kept_and_charges_nobody(books: Books) -> None:
     assert (balance(books), books.lines(None, "*", NOW)) == (10_000_000, ())
 
 
-def test_a_receipt_may_come_before_its_line(books: Books, node: Node) -> None:
-    exchange = Exchange()
-    lease = node.lease(customer(books))
-    assert post(books, exchange.receipt(5)) == (Outcome.ORPHAN,)
-    node.start(lease, exchange)
-    assert (line(books), balance(books)) == ((State.POSTED, 5), 10_000_000 - 5)
-    assert books.check().orphans == 0
-    assert post(books, exchange.receipt(5)) == (Outcome.REPEATED,)
-    node.report(exchange.end())
-    sound(books)
-
-
-def test_of_two_orphans_of_one_exchange_one_charges(books: Books, node: Node) -> None:
-    exchange = Exchange()
-    lease = node.lease(customer(books))
-    assert post(books, exchange.receipt(5), exchange.receipt(6)) == (Outcome.ORPHAN, Outcome.ORPHAN)
-    node.start(lease, exchange)
-    assert line(books)[0] is State.POSTED
-    check = books.check()
-    assert (check.orphans, check.contradictions) == (0, 1)
-
-
 def test_a_watermark_voids_what_was_never_claimed(books: Books, node: Node, exchange: Exchange) -> None:
     assert books.close_exchanges(watermark(NOW), NOW) == frozenset()
-    assert line(books) == (State.RESERVED, 0)
+    assert only_line(books) == (State.RESERVED, 0)
     assert books.close_exchanges(watermark(NOW + 10), NOW) == {books.account("ann").pseudonym}
-    assert line(books) == (State.VOIDED, 0)
+    assert only_line(books) == (State.VOIDED, 0)
     assert post(books, exchange.receipt(5)) == (Outcome.CONTRADICTION,)
     assert balance(books) == 10_000_000
 
@@ -140,16 +98,16 @@ def test_a_watermark_leaves_open_and_settled_exchanges_and_other_keys(books: Boo
 
 def test_the_last_watermark_of_a_process_closes_whatever_it_had(books: Books, exchange: Exchange) -> None:
     books.close_exchanges(watermark(NOW - 1000, ended=True), NOW)
-    assert line(books) == (State.VOIDED, 0)
+    assert only_line(books) == (State.VOIDED, 0)
 
 
 def test_an_exchange_lapses_when_its_time_is_over(books: Books, exchange: Exchange) -> None:
     held = books.account("ann").outstanding
     assert held == 1
     books.tidy(LAPSED - 1)
-    assert line(books) == (State.RESERVED, 0)
+    assert only_line(books) == (State.RESERVED, 0)
     assert books.tidy(LAPSED) == {books.account("ann").pseudonym}
-    assert line(books) == (State.LAPSED, 0)
+    assert only_line(books) == (State.LAPSED, 0)
     assert books.account("ann").outstanding == 0
 
 
@@ -186,119 +144,6 @@ def test_a_late_receipt_waits_for_room(books: Books, node: Node) -> None:
     assert books.tidy(LAPSED + 1) == {books.account("ann").pseudonym}
     assert balance(books) == 100
     assert [found.state for found in books.lines("ann", "*", NOW)] == [State.POSTED, State.POSTED]
-
-
-@pytest.mark.parametrize(
-    ("outcome", "received", "state"),
-    [
-        ("refused", 0, State.LAPSED),
-        ("bridge_unavailable", 0, State.LAPSED),
-        ("overloaded", 0, State.LAPSED),
-        ("bridge_unavailable", 1, State.RESERVED),
-        ("ok", 0, State.RESERVED),
-        ("cancelled", 0, State.RESERVED),
-        ("deadline", 0, State.RESERVED),
-        ("internal", 0, State.RESERVED),
-    ],
-)
-def test_a_refusal_releases_what_was_held_at_once(
-    books: Books, node: Node, exchange: Exchange, outcome: str, received: int, state: State
-) -> None:
-    node.report(exchange.end(outcome, received=received))
-    assert line(books) == (state, 0)
-    assert post(books, exchange.receipt(5)) == (Outcome.POSTED,)
-
-
-def test_an_end_belongs_to_one_start(books: Books, node: Node, exchange: Exchange) -> None:
-    """A client repeats its envelope, and the bridge refuses the copy: the first one stays held."""
-    lease = node.lease(books_token(books))
-    node.report(Start(lease.id, exchange.envelope, 600))
-    copy = node.sequence
-    assert node.report(End(copy, "refused", 1, 0)).rejected == 1
-    assert line(books) == (State.RESERVED, 0)
-    assert node.report(exchange.end("refused", received=0)).rejected == 0
-    assert node.report(exchange.end("refused", received=0)).rejected == 1
-    assert line(books) == (State.LAPSED, 0)
-
-
-def books_token(books: Books) -> bytes:
-    """Another token of the same account."""
-    digest = unique(32)
-    books.add_token("ann", "", digest, by=BY, now=NOW)
-    return digest
-
-
-def test_lines_are_taken_once(books: Books, node: Node) -> None:
-    lease = node.lease(customer(books))
-    first, second, third = Exchange(), Exchange(), Exchange()
-    node.start(lease, first, second)
-    assert books.acknowledged(node.name) == 2
-    taken = books.take_lines(node.name, 2, [second.start(lease), third.start(lease)], NOW)
-    assert taken.acknowledged == 3
-    assert books.account("ann").outstanding == 3
-    assert books.take_lines(node.name, 1, [first.start(lease)], NOW).acknowledged == 3
-    assert books.account("ann").outstanding == 3
-    for _ in range(2):
-        assert books.take_lines(node.name, 4, [second.end()], NOW).rejected == 0
-
-
-def test_numbers_are_each_nodes_own(books: Books) -> None:
-    digest = customer(books)
-    first, second = Node(books), Node(books)
-    running, refused = Exchange(), Exchange()
-    first.start(first.lease(digest), running)
-    second.start(second.lease(digest), refused)
-    second.report(refused.end("refused", received=0))
-    assert [found.state for found in books.lines("ann", "*", NOW)] == [State.RESERVED, State.LAPSED]
-
-
-def test_a_line_that_cannot_be_used_is_counted_and_passed_over(books: Books, node: Node) -> None:
-    lease = node.lease(customer(books))
-    good = Exchange()
-    borrowed = Node(books).lease(books_token(books))
-    taken = node.report(
-        Start("nobody's", Exchange().envelope, 600),
-        Start(borrowed.id, Exchange().envelope, 600),
-        Start(lease.id, b"no envelope", 600),
-        End(99, "ok", 1, 1),
-        good.start(lease),
-    )
-    assert (taken.acknowledged, taken.rejected) == (5, 4)
-    assert [found.envelope_hash for found in books.lines("ann", "*", NOW)] == [good.hash]
-
-
-def test_a_start_beyond_the_allowance_is_not_held_and_keeps_the_bound(books: Books, node: Node) -> None:
-    digest = customer(books, units=1_500, limits=Limits(max_units=1000, overdraft=0))
-    lease = node.lease(digest)
-    allowed, beyond = Exchange(1000), Exchange(1000)
-    node.start(lease, allowed, beyond)
-    assert post(books, beyond.receipt(800)) == (Outcome.WAITING,)
-    assert post(books, allowed.receipt(1000)) == (Outcome.POSTED,)
-    books.tidy(NOW)
-    assert balance(books) == 500
-    books.credit("ann", 300, "more", by=BY, now=NOW)
-    books.tidy(NOW)
-    assert balance(books) == 0
-
-
-def test_a_clock_that_runs_ahead_holds_nothing_for_ever(books: Books, node: Node) -> None:
-    exchange = Exchange(issued_at=(1 << 63) - 8)
-    node.start(node.lease(customer(books)), exchange)
-    books.tidy(NOW + 300 + 600 + 120)
-    assert line(books) == (State.LAPSED, 0)
-
-
-def test_an_absurd_deadline_holds_nothing_for_ever(books: Books, node: Node) -> None:
-    node.start(node.lease(customer(books)), Exchange(deadline=(1 << 32) - 1))
-    books.tidy(NOW + DAY + 120)
-    assert line(books) == (State.LAPSED, 0)
-
-
-def test_an_exchange_of_more_units_than_there_are_is_not_held(books: Books, node: Node) -> None:
-    exchange = Exchange(max_units=5 * 10**18)
-    node.start(node.lease(customer(books)), exchange)
-    assert post(books, exchange.receipt(5 * 10**18)) == (Outcome.WAITING,)
-    assert balance(books) == 10_000_000
 
 
 def test_a_batch_settles_many_accounts_at_once(books: Books) -> None:

@@ -26,8 +26,6 @@ from blindrelay.ledger.books import (
     Lease,
     Limits,
     Outcome,
-    Period,
-    Quota,
     Receipt,
     Start,
     State,
@@ -36,22 +34,10 @@ from blindrelay.ledger.books import (
 
 from .model import DAY, Entry, Model, Part, Purse
 from .postgres_server import Server
+from .strategies import AMOUNTS, INDEX, LIMITS, STEPS
 from .trading import BY, NOW, Exchange, customer, unique, watermark
 
 NODES = (b"1" * 16, b"2" * 16)
-LIMITS = st.builds(
-    Limits,
-    max_units=st.sampled_from((10, 50)),
-    concurrent=st.integers(1, 3),
-    overdraft=st.sampled_from((None, 0, 60)),
-    units=st.sampled_from((None, None, None, Quota(90))),
-    exchanges=st.sampled_from((None, None, None, Quota(6, Period.DAY))),
-    bytes=st.sampled_from((None, None, None, Quota(900))),
-)
-STEPS = st.sampled_from((1, 10, 10, 60, 60, 290, 720, 720, DAY, 7 * DAY))
-INDEX = st.integers(0, 99)
-AMOUNTS = st.sampled_from((0, 1, 9, 10, 10, 11, 49, 50, 50, 51))
-
 T = TypeVar("T")
 
 

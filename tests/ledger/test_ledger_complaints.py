@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 
 import pytest
 
@@ -83,6 +84,29 @@ def test_many_at_once_pass_a_check_that_is_not_a_deduction(books: Books, units: 
     posted = sum(line.state is State.POSTED for line in books.lines("ann", "", NOW, limit=10_000))
     assert posted <= allowed
     sound(books)
+
+
+def test_a_thousand_at_the_last_unit_stay_within_the_bound(books: Books) -> None:
+    """LiteLLM #40095, #26672: as many run as the overdraft covers, each costs the most that it may."""
+    digest = customer(books, units=1)
+    nodes = [Node(books) for _ in range(4)]
+    leases = [(node, node.lease(digest)) for node in nodes]
+
+    def trade(number: int) -> int:
+        """Starts one exchange, if its node may."""
+        node, lease = leases[number % len(leases)]
+        exchange = Exchange(exchange_id=b"%16d" % number)
+        with starting:
+            if not node.allowance().exchanges:
+                return 0
+            node.start(lease, exchange)
+        return post(books, exchange.receipt(1_000_000)).count(Outcome.POSTED)
+
+    starting = Lock()
+    with ThreadPoolExecutor(8) as threads:
+        charged = sum(threads.map(trade, range(1_000)))
+    assert 1 <= charged <= 100
+    assert balance(books) == 1 - charged * 1_000_000 >= -books.account("ann").overdraft_bound
 
 
 def test_reservations_that_nobody_releases_look_like_spent_units(books: Books) -> None:

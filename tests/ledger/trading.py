@@ -19,6 +19,7 @@ from blindrelay.ledger.books import (
     Outcome,
     Receipt,
     Start,
+    State,
     Watermark,
 )
 from blindrelay.v1.envelope import encode_envelope
@@ -158,3 +159,9 @@ def sound(books: Books) -> None:
     assert books.check().problems == ()
     for account in books.accounts(limit=1000):
         assert account.balance >= -account.overdraft_bound
+
+
+def only_line(books: Books) -> tuple[State, int]:
+    """The state and units of the only exchange."""
+    (found,) = books.lines("ann", "*", NOW)
+    return found.state, found.units

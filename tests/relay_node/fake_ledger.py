@@ -59,6 +59,7 @@ class FakeLedger:
         self.accounts: dict[bytes, FakeAccount] = {}
         self.lines: dict[tuple[bytes, int], ReportLine] = {}
         self.repeated = 0
+        self.hellos = 0
         self.leases: dict[str, FakeAccount] = {}
         self.revoked: list[str] = []
         self.metadata: list[dict[str, Any]] = []
@@ -133,7 +134,7 @@ class FakeLedger:
     async def tell(self, **news: Any) -> None:
         """Sends a message on every stream."""
         for context in list(self._streams.values()):
-            await context.write(ReportResponse(**news))
+            await context.write(ReportResponse(**{"sent_at": _now(), **news}))
 
     async def free(self, account: FakeAccount, exchanges: int) -> None:
         """Lets the account start more."""
@@ -172,8 +173,15 @@ class FakeLedger:
     async def _report(self, requests: AsyncIterator[ReportRequest], context: Any) -> None:
         node = (await anext(requests)).hello.node
         self._streams[node] = context
+        self.hellos += 1
         await context.write(
-            ReportResponse(acknowledged=self._taken(node), lease_keys=self.keys, revoked_leases=self.revoked)
+            ReportResponse(
+                acknowledged=self._taken(node),
+                allowances=[self._allowance(account, node) for account in self.accounts.values()],
+                lease_keys=self.keys,
+                revoked_leases=self.revoked,
+                sent_at=_now(),
+            )
         )
         async for request in requests:
             changed = [
@@ -183,7 +191,9 @@ class FakeLedger:
             ]
             if self.acknowledges:
                 allowances = [self._allowance(account, node) for account in changed]
-                await context.write(ReportResponse(acknowledged=self._taken(node), allowances=allowances))
+                await context.write(
+                    ReportResponse(acknowledged=self._taken(node), allowances=allowances, sent_at=_now())
+                )
 
     def _take(self, node: bytes, number: int, line: ReportLine) -> FakeAccount | None:
         if (node, number) in self.lines:
@@ -229,3 +239,8 @@ class FakeLedger:
         for balance in range(3):
             await asyncio.sleep(0)
             yield GetStatementResponse(balance=balance, charged=account.free)
+
+
+def _now() -> int:
+    """Milliseconds of a clock that only grows."""
+    return int(1_000 * time.monotonic())

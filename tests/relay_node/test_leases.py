@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 import pytest
 
-from blindrelay.relay_node import lease_gate
+from blindrelay.relay_node import accounts, contact, lease_gate
 from blindrelay.relay_node import ledger as relay_ledger
 from blindrelay.v1.grpc_profile import RETRY_AFTER_KEY
 from blindrelay.v1.identity_text import format_identity
@@ -221,10 +221,10 @@ async def test_silent_ledger_stops_new_exchanges(
     """It may have given the allowance to another process. Running exchanges go on."""
     call = await billed.leased.open(bridge.envelope())
     await billed.ledger.stop()
-    monkeypatch.setattr(lease_gate, "SILENCE_SECONDS", -1.0)
+    monkeypatch.setattr(contact, "SILENCE_SECONDS", -1.0)
     assert await refusal(billed.leased.exchange(bridge.envelope())) is OuterStatus.OVERLOADED
     await finish(call)
-    monkeypatch.setattr(lease_gate, "SILENCE_SECONDS", 60.0)
+    monkeypatch.setattr(contact, "SILENCE_SECONDS", 60.0)
     await billed.ledger.start()
     assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]
 
@@ -313,3 +313,39 @@ async def test_strangers_cannot_fill_the_ledger(
     billed.ledger.answers.set()
     assert await asyncio.gather(*waiting) == [OuterStatus.UNAUTHENTICATED] * 3
     await stranger.channel.close()
+
+
+async def test_allowances_of_an_earlier_stream_are_void(
+    start_billed: StartBilled, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may have them by now."""
+    monkeypatch.setattr(accounts, "ALLOWANCE_SECONDS", 0.1)
+    monkeypatch.setattr(contact, "SILENCE_SECONDS", 60.0)
+    billed = await start_billed(free=1_000_000)
+    await billed.ledger.stop()
+    billed.ledger.acknowledges = False
+    billed.ledger.accounts.clear()
+    await billed.ledger.start()
+    async with asyncio.timeout(20):
+        # The relay has to read the first message of the new stream before it knows.
+        while await ends(billed.leased.exchange(bridge.envelope())) is not OuterStatus.OVERLOADED:
+            pass
+
+
+async def ends(exchange: Any) -> OuterStatus | None:
+    """The status with which an exchange is refused, or None."""
+    try:
+        await exchange
+    except grpc.aio.AioRpcError as error:
+        return OuterStatus.of(error.code(), error.details())
+    return None
+
+
+async def test_a_message_that_has_waited_for_long_ends_its_stream(
+    billed: Billed, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new stream tells what is true now."""
+    before = billed.ledger.hellos
+    await billed.ledger.tell(sent_at=1)
+    await until(lambda: billed.ledger.hellos > before)
+    assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]

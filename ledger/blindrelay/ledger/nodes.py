@@ -15,7 +15,7 @@ from blindrelay.v1.ledger_pb2 import ReportResponse
 T = TypeVar("T")
 
 HEARTBEAT_SECONDS: Final = 3.0
-"""Between two messages to a node, at most. A node that gets none for ten seconds starts nothing."""
+"""Between two messages to a node, at most. Ten seconds after the last one was sent, a node starts nothing."""
 
 RELEASE_SECONDS: Final = 15.0
 """After the end of a node's stream, others may have its allowances. By then it starts nothing any more."""
@@ -25,9 +25,13 @@ MAX_ITEMS: Final = 1_000
 
 
 class Node:
-    """One relay process with a stream. What it has not been told yet takes no more room than its accounts."""
+    """One relay process with a stream. `monotonic` returns seconds that only grow.
 
-    def __init__(self) -> None:
+    What the process has not been told yet takes no more room than its accounts.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
         self._told = asyncio.Event()
         self._acknowledged = 0
         self._allowances: dict[str, Allowance] = {}
@@ -71,6 +75,7 @@ class Node:
             allowances=[allowance_message(each) for each in _taken(self._allowances)],
             lease_keys=self._keys,
             revoked_leases=_taken(self._revoked),
+            sent_at=int(1_000 * self._monotonic()),
         )
         self._keys = ()
         if not self._allowances and not self._revoked and not self.replaced:
@@ -97,7 +102,7 @@ class Nodes:
         if (earlier := self._nodes.get(name)) is not None:
             earlier.end()
         self._left_at.pop(name, None)
-        node = self._nodes[name] = Node()
+        node = self._nodes[name] = Node(self._monotonic)
         return node
 
     def leave(self, name: bytes, node: Node) -> None:

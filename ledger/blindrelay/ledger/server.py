@@ -39,6 +39,7 @@ from blindrelay.serving import (
     serve_until_stopped,
     server_options,
 )
+from blindrelay.serving.boot_clock import since_boot
 from blindrelay.serving.health import Health
 from blindrelay.serving.metrics import exposed_metrics
 
@@ -79,7 +80,7 @@ class Ledger:
         )
         books = _open_books(config)
         self._books = AsyncBooks(books)
-        self._nodes = Nodes(self._books, clock, time.monotonic)
+        self._nodes = Nodes(self._books, clock, since_boot)
         self._keys = LeaseKeys(books.lease_keys(int(clock())), time.monotonic)
         self._revoked = frozenset(books.revoked_leases(int(clock())))
         self._figures: Figures | None = None

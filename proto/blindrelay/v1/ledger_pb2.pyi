@@ -305,14 +305,23 @@ Global___EndLine: _TypeAlias = EndLine  # noqa: Y015
 
 @_typing.final
 class ReportResponse(_message.Message):
+    """One comes at least every three seconds. A data plane that has none of the last ten seconds starts nothing;
+    fifteen seconds after the end of its stream, others may have its allowances. Those of an earlier stream are void.
+    """
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ACKNOWLEDGED_FIELD_NUMBER: _builtins.int
     ALLOWANCES_FIELD_NUMBER: _builtins.int
     LEASE_KEYS_FIELD_NUMBER: _builtins.int
     REVOKED_LEASES_FIELD_NUMBER: _builtins.int
+    SENT_AT_FIELD_NUMBER: _builtins.int
     acknowledged: _builtins.int
     """Every line up to this number, inclusive, is in the books."""
+    sent_at: _builtins.int
+    """Milliseconds, on a clock of the ledger that only grows. While a relay is stopped, messages wait for it, and
+    are old when it reads them.
+    """
     @_builtins.property
     def allowances(self) -> _containers.RepeatedCompositeFieldContainer[Global___Allowance]: ...
     @_builtins.property
@@ -330,10 +339,11 @@ class ReportResponse(_message.Message):
         allowances: _abc.Iterable[Global___Allowance] | None = ...,
         lease_keys: _abc.Iterable[_builtins.bytes] | None = ...,
         revoked_leases: _abc.Iterable[_builtins.str] | None = ...,
+        sent_at: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "allowances", b"allowances", "lease_keys", b"lease_keys", "revoked_leases", b"revoked_leases"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "allowances", b"allowances", "lease_keys", b"lease_keys", "revoked_leases", b"revoked_leases", "sent_at", b"sent_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -129,6 +129,10 @@ class Account:
             self._starts.popleft()
         self._changed.set()
 
+    def void_allowance(self) -> None:
+        """Nothing may start until there is a new allowance."""
+        self._allowance = Allowance(sequence=self._allowance.sequence, limit=self._allowance.limit)
+
     def _left(self) -> int:
         return self._allowance.exchanges - len(self._starts)
 
@@ -157,6 +161,11 @@ class Accounts:
         account = self._accounts.get(allowance.account)
         if account is not None:
             account.allow(allowance)
+
+    def void_allowances(self) -> None:
+        """Forgets all allowances: their stream has ended, and others may have them now."""
+        for account in self._accounts.values():
+            account.void_allowance()
 
     def forget_old(self, now: float) -> None:
         """Forgets the accounts that are not in use. `now` is Unix seconds."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
@@ -16,6 +15,7 @@ from blindrelay.relay_node.account_service import AccountService
 from blindrelay.relay_node.accounts import Accounts, refusal_for
 from blindrelay.relay_node.audit_log import AuditLog
 from blindrelay.relay_node.config import PeerConfig
+from blindrelay.relay_node.contact import Contact
 from blindrelay.relay_node.forwarding import Tally
 from blindrelay.relay_node.gate import Entrant
 from blindrelay.relay_node.ledger import Ledger
@@ -38,11 +38,6 @@ KEYS_SECONDS: Final = 2.0
 
 TIDY_SECONDS: Final = 60.0
 """Between two looks for accounts that are not in use."""
-
-
-SILENCE_SECONDS: Final = 10.0
-"""Without a word of the ledger for so long, no exchange starts. It speaks every three seconds. Five seconds
-later it gives the allowances of this process to others."""
 
 FINISH_SECONDS: Final = 2.0
 """For the last lines, when the relay stops. A hold whose end is not reported lapses later."""
@@ -76,7 +71,7 @@ class LeaseGate:
         self._calls = RunningCalls()
         self._revoked: set[str] = set()
         self._news = asyncio.Event()
-        self._heard_at = -math.inf
+        self._contact = Contact()
 
     def services(self, on_fault: Callable[[], None]) -> tuple[grpc.GenericRpcHandler, ...]:
         """What clients ask about their accounts."""
@@ -103,7 +98,9 @@ class LeaseGate:
     async def run(self) -> None:
         """Reports to the ledger and follows what it says, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._ledger.keep_reporting(self._leases.node, self._report, self._take))
+            tasks.create_task(
+                self._ledger.keep_reporting(self._leases.node, self._report, self._take, self._contact)
+            )
             tasks.create_task(self._tidy())
 
     async def finish(self) -> None:
@@ -132,7 +129,7 @@ class LeaseGate:
         account = self._accounts.of(lease)
         with account.running():
             await account.allowed()
-            if self._monotonic() - self._heard_at > SILENCE_SECONDS:
+            if self._contact.silent:
                 raise CallRefusedError(OuterStatus.OVERLOADED, retry_after=1)
             start = self._report.start(lease.lease_id, envelope, round(deadline_seconds))
             account.started(start)
@@ -174,8 +171,10 @@ class LeaseGate:
 
     def _take(self, response: ReportResponse, *, first: bool) -> None:
         """Acts on what the ledger says; `first` is the first message of a stream."""
-        self._heard_at = self._monotonic()
+        self._contact.heard(response.sent_at / 1_000)
         self._report.acknowledge(response.acknowledged)
+        if first:
+            self._accounts.void_allowances()
         for allowance in response.allowances:
             self._accounts.allow(allowance)
         if response.lease_keys:

@@ -12,6 +12,7 @@ import grpc
 from blindrelay.relay_node.audit_log import AuditLog, Event, Reason
 from blindrelay.relay_node.channel import open_channel
 from blindrelay.relay_node.config import PeerConfig
+from blindrelay.relay_node.contact import Contact
 from blindrelay.relay_node.failure_reasons import reason_of
 from blindrelay.relay_node.report import Report
 from blindrelay.serving import CallRefusedError, ConfigError, authorization, read_token
@@ -113,12 +114,13 @@ class Ledger:
         finally:
             call.cancel()
 
-    async def keep_reporting(self, node: bytes, report: Report, take: Take) -> None:
+    async def keep_reporting(self, node: bytes, report: Report, take: Take, contact: Contact) -> None:
         """Sends the report's lines, and hands over what the ledger says, until cancelled."""
         try:
             while True:
                 try:
-                    await self._report(node, report, take)
+                    contact.begin()
+                    await self._report(node, report, take, contact)
                     self._become(False, Reason.CLOSED)
                 except grpc.aio.AioRpcError as error:
                     self._become(False, reason_of(error))
@@ -129,8 +131,8 @@ class Ledger:
         finally:
             await self._channel.close()
 
-    async def _report(self, node: bytes, report: Report, take: Take) -> None:
-        """One stream, until it ends."""
+    async def _report(self, node: bytes, report: Report, take: Take, contact: Contact) -> None:
+        """One stream, until it ends, or this process reads a message that has waited for long."""
         call: Any = self._channel.stream_stream(
             REPORT_METHOD,
             request_serializer=ReportRequest.SerializeToString,
@@ -142,6 +144,8 @@ class Ledger:
             async for response in call:
                 take(response, first=first)
                 first = False
+                if contact.silent:
+                    return
                 self._become(True)
         finally:
             sending.cancel()

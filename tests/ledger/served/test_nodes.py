@@ -79,7 +79,7 @@ async def test_a_stream_that_was_replaced_takes_nobody_away(books: AsyncBooks) -
 
 
 async def test_much_news_comes_in_several_messages() -> None:
-    node = Node()
+    node = Node(time.monotonic)
     names = [f"{number:016}" for number in range(2 * MAX_ITEMS + 1)]
     node.tell(allowances=[Allowance(name, 2**62, 2**31) for name in names], revoked=names)
     messages = [await node.next_message() for _ in range(3)]
@@ -89,11 +89,11 @@ async def test_much_news_comes_in_several_messages() -> None:
 
 
 async def test_the_newest_news_wins() -> None:
-    node = Node()
+    node = Node(lambda: 7.5)
     node.tell(acknowledged=7, allowances=[Allowance("a", 1, 5)], keys=(b"k",))
     node.tell(acknowledged=3, allowances=[Allowance("a", 2, 4)])
     message = await node.next_message()
-    assert (message.acknowledged, list(message.lease_keys)) == (7, [b"k"])
+    assert (message.acknowledged, list(message.lease_keys), message.sent_at) == (7, [b"k"], 7_500)
     assert [(each.sequence, each.exchanges) for each in message.allowances] == [(2, 4)]
 
 

@@ -52,7 +52,7 @@ class EnvoyFolder:
 
     @property
     def admin(self) -> Path:
-        """The socket of Envoy's own admin service."""
+        """The socket of the admin service inside Envoy."""
         return self._sockets / "admin.sock"
 
     @property

@@ -35,7 +35,7 @@ _MAX_LEASES: Final = 100_000
 
 
 class EnvoyGate(Gate, Protocol):
-    """A gate that Envoy stands in front of."""
+    """A gate for calls that come through Envoy."""
 
     leases: LeaseReader
 

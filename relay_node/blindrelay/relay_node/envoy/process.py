@@ -63,7 +63,7 @@ class ControlProcess(Relay):
                     publishing.cancel()
 
     def _listen(self, server: grpc.aio.Server, *, share_port: bool) -> Address:
-        """On the socket. The address is Envoy's."""
+        """Listens on the socket. The address that it returns is that of Envoy."""
         self._warn_of_plaintext()
         try:
             server.add_insecure_port(f"unix:{self._folder.control}")
