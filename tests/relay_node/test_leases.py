@@ -15,6 +15,7 @@ import pytest
 
 from blindrelay.relay_node import accounts, contact, lease_gate
 from blindrelay.relay_node import ledger as relay_ledger
+from blindrelay.serving.leases import MAX_SECONDS
 from blindrelay.v1.grpc_profile import RETRY_AFTER_KEY
 from blindrelay.v1.identity_text import format_identity
 from blindrelay.v1.ledger_pb2 import Limit
@@ -185,6 +186,21 @@ async def test_revocation_is_told_after_a_restart_of_the_ledger(billed: Billed, 
     billed.ledger.revoked.append(lease_id)
     await billed.ledger.start()
     assert await refusal(call.read()) is OuterStatus.UNAUTHENTICATED
+
+
+async def test_revocations_are_forgotten_when_the_lease_would_have_ended(
+    billed: Billed, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a relay would remember them for as long as its ledger is up."""
+    await billed.ledger.revoke("nobody's")
+    gate: Any = billed.relay.relay._gate
+    await until(lambda: "nobody's" in gate._revoked)
+    monkeypatch.setattr(gate, "_clock", lambda: time.time() + MAX_SECONDS - 1)
+    gate._forget()
+    assert "nobody's" in gate._revoked
+    monkeypatch.setattr(gate, "_clock", lambda: time.time() + MAX_SECONDS + 1)
+    gate._forget()
+    assert gate._revoked == {}
 
 
 async def test_new_key_is_waited_for(billed: Billed, bridge: FakeBridge) -> None:
