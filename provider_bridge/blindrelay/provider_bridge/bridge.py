@@ -227,6 +227,7 @@ class Bridge:
         yield self.log.keep_reporting()
         yield ClockWatch(self._clock, self.log.note).keep_looking()
         yield self._keep_health()
+        yield self._runtime.router.keep_trying()
         if self._billing is not None:
             yield self._billing.keep_synced()
         if self._callers is not None:

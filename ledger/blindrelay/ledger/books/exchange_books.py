@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from blindrelay.ledger.books.allowances import accounts_at, nodes, pseudonyms, refresh, release_node, revive
+from blindrelay.ledger.books.allowances import (
+    accounts_at,
+    nodes,
+    pseudonyms,
+    refresh_each,
+    release_node,
+    revive,
+)
 from blindrelay.ledger.books.exchange_rows import (
     Allowance,
     End,
@@ -73,8 +80,7 @@ class ExchangeBooks(OpenBooks):
             if accounts is None:
                 revive(sql, node, now)
             numbers = accounts_at(sql, node, accounts)
-            found = (refresh(sql, number, node, sequence, now) for number in numbers)
-            return tuple(each for each in found if each is not None)
+            return refresh_each(sql, numbers, node, sequence, now)
 
     def hear(self, nodes: Collection[bytes], now: int) -> None:
         """Notes that this ledger has a stream with each of these nodes."""
