@@ -38,6 +38,7 @@ class Server:
     """Reached by a socket in its folder."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._url = f"postgresql:///postgres?host={folder}&user=books"
 
     def new_place(self) -> str:
@@ -46,6 +47,12 @@ class Server:
         with psycopg.connect(self._url, autocommit=True) as connection:
             connection.execute(f"CREATE SCHEMA {name}".encode())
         return f"{self._url}&options=-csearch_path%3D{name}"
+
+    def new_database(self, name: str) -> str:
+        """The URL of an empty database."""
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        return f"postgresql:///{name}?host={self._folder}&user=books"
 
     def disconnect_all(self) -> None:
         """Ends every other connection, as a restart does."""

@@ -200,7 +200,7 @@ class Bridge:
 
     def _metrics(self) -> tuple[Metric, ...]:
         attempts = self._runtime.router.attempts
-        return bridge_metrics(self._keys, self._claims, self._clock, self.log, attempts)
+        return bridge_metrics(self._keys, self._claims, self._clock, self.log, attempts, self._outbox)
 
     async def begin_to_drain(self) -> None:
         """Lets running exchanges finish; those that still run shortly before the end are given up."""

@@ -97,7 +97,7 @@ async def _open_account(config: Path, name: str, units: int) -> str:
     async with admin_stub(read_ledger_config(config)) as stub:
         await stub.AddAccount(AddAccountRequest(name=name))
         await stub.AddCredit(AddCreditRequest(account=name, units=units, reference="testbed"))
-        return (await stub.IssueToken(IssueTokenRequest(account=name))).token
+        return (await stub.IssueToken(IssueTokenRequest(account=name, name="testbed"))).token
 
 
 def _free_port() -> int:
