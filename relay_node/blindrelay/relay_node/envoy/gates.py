@@ -85,7 +85,12 @@ class EnvoyLeaseGate(LeaseGate):
         self._given.add(lease)
 
     def careful(self) -> set[str]:
-        """Accounts at a limit, with a revoked lease, or with a scope, which Envoy cannot check."""
+        """Accounts at a limit, with a revoked lease, or with a scope, which Envoy cannot check.
+
+        All accounts while the ledger is silent: then nothing may start.
+        """
+        if self._contact.silent:
+            return {lease.account for lease in self._given.now()}
         special = {lease.account for lease in self._given.now() if self._is_special(lease)}
         return special | self._accounts.at_limit()
 
