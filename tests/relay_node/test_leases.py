@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import grpc
 import pytest
@@ -243,6 +244,21 @@ async def test_silent_ledger_stops_new_exchanges(
     monkeypatch.setattr(contact, "SILENCE_SECONDS", 60.0)
     await billed.ledger.start()
     assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]
+
+
+async def test_fault_of_the_relay_does_not_cut_it_off(
+    billed: Billed, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is logged, and the stream is opened again. Otherwise nobody would be served after ten seconds."""
+    gate: Any = billed.relay.relay._gate
+    with monkeypatch.context() as patched:
+        patched.setattr(gate._contact, "heard", Mock(side_effect=RuntimeError))
+        await until(lambda: gate._ledger.up is False)
+    await until(lambda: gate._ledger.up is True)
+    assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]
+    events = billed.relay.events()
+    assert "fault" in events
+    assert events.count("ledger_up") == 2
 
 
 async def test_directories_leave_room_for_a_lease(billed: Billed, start_relay: StartRelay) -> None:

@@ -30,7 +30,7 @@ _LOOK_SECONDS: Final = 0.1
 
 
 class Admin:
-    """The admin service inside one Envoy. Its socket is moved, so that the next Envoy can have the path."""
+    """The admin service inside one Envoy. Its socket gets a second name: the next Envoy takes the first."""
 
     def __init__(self, folder: Path) -> None:
         self._given = folder / "admin.sock"
@@ -38,7 +38,7 @@ class Admin:
         self._given.unlink(missing_ok=True)
 
     async def is_ready(self) -> bool:
-        """Whether Envoy serves. Moves the socket then."""
+        """Whether Envoy serves. Names the socket then."""
         if not self._given.exists():
             return False
         try:
@@ -46,7 +46,7 @@ class Admin:
         except httpx2.TransportError:
             return False
         if ready:
-            self._given.rename(self._own)
+            self._own.hardlink_to(self._given)
         return ready
 
     async def drain(self) -> None:
@@ -63,7 +63,7 @@ class Admin:
         return int(found.text.rpartition(":")[2] or 0)
 
     def close(self) -> None:
-        """Removes the socket."""
+        """Removes the second name."""
         self._own.unlink(missing_ok=True)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from blindrelay.testbed.ports import any_address, free_address
 from blindrelay.testbed.processes import PartProcess
 from blindrelay.testing.configuration import Option, Tables, write_prices
 
@@ -19,8 +19,6 @@ PRICES: Final = {
     f"{provider}/*": {"input": 250_000, "output": 1_000_000} for provider in ("openai", "anthropic")
 }
 """Units for a million tokens. A unit is 10 µUSD: 2.50 and 10 USD for a million."""
-
-_ANY_PORT: Final = "127.0.0.1:0"
 
 
 class Ledger:
@@ -70,7 +68,11 @@ class Ledger:
         """The relay's [ledger] section."""
         return {"address": self.part.listening, "token_file": "ledger-token"}
 
-    def issue_relay_token(self) -> None:
+    def open_account(self, name: str, units: int = UNITS) -> str:
+        """Makes an account with so many units, and returns a token for it. The ledger must be up."""
+        return asyncio.run(_open_account(self.config, name, units))
+
+    def _issue_relay_token(self) -> None:
         """Makes the token that the relay shows the ledger."""
         from blindrelay.serving import issue_token
 
@@ -79,15 +81,13 @@ class Ledger:
         file.touch(mode=0o600)
         file.write_text(token)
 
-    def open_account(self, name: str, units: int = UNITS) -> str:
-        """Makes an account with so many units, and returns a token for it. The ledger must be up."""
-        return asyncio.run(_open_account(self.config, name, units))
-
     def _arguments(self) -> list[str]:
+        if not (self._folder() / "relays").exists():
+            self._issue_relay_token()
         announced = self.part.announcement
-        listen = announced.get("listening", _ANY_PORT)
-        admin = announced.get("admin") or f"127.0.0.1:{free_port()}"
-        page = announced.get("page", f"http://{_ANY_PORT}").removeprefix("http://").rstrip("/")
+        listen = announced.get("listening") or any_address()
+        admin = announced.get("admin") or free_address()
+        page = announced.get("page", f"http://{any_address()}").removeprefix("http://").rstrip("/")
         lines = [
             *(f'listen = "{listen}"', f'admin = "{admin}"', 'tokens = "relays"', self._books()),
             *("drain_seconds = 2", "[page]", f'listen = "{page}"'),
@@ -115,11 +115,3 @@ async def _open_account(config: Path, name: str, units: int) -> str:
         await stub.AddAccount(AddAccountRequest(name=name))
         await stub.AddCredit(AddCreditRequest(account=name, units=units, reference="testbed"))
         return (await stub.IssueToken(IssueTokenRequest(account=name, name="testbed"))).token
-
-
-def free_port() -> int:
-    """A port of loopback that nobody uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

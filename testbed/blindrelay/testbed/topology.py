@@ -13,6 +13,7 @@ from typing import ClassVar, Final, Self
 from blindrelay.testbed.configuration import official_providers, write_bridge_config
 from blindrelay.testbed.errors import TestbedError
 from blindrelay.testbed.ledger import Ledger
+from blindrelay.testbed.ports import any_address
 from blindrelay.testbed.processes import KEPT_LINES, PartProcess
 from blindrelay.testbed.providers import LLAMA_KINDS, ProviderKind, provider_process
 from blindrelay.testbed.readiness import listed_replicas, wait_until_ready
@@ -23,7 +24,6 @@ from blindrelay.testing.configuration import MappedProvider, Models, Option, wri
 DRAIN_SECONDS: Final = 2
 """Seconds for running exchanges when a part is stopped."""
 
-_ANY_PORT: Final = "127.0.0.1:0"
 _TAP_FILE: Final = "forwarded.jsonl"
 
 
@@ -166,8 +166,6 @@ class Testbed:
     def up(self) -> None:
         """Starts everything and waits until exchanges can succeed."""
         self._folder = tempfile.TemporaryDirectory(prefix="blindrelay-testbed-")
-        if self.ledger is not None:
-            self.ledger.issue_relay_token()
         try:
             for part in self.parts.values():
                 if part is self._relay:
@@ -227,7 +225,7 @@ class Testbed:
     def _bridge(self, name: str) -> PartProcess:
         def arguments() -> list[str]:
             config = self.folder / f"{name}.toml"
-            listen = part.announcement.get("listening", _ANY_PORT)
+            listen = part.announcement.get("listening") or any_address()
             providers = self._providers or self._mapped()
             billing = None if self.ledger is None else self.ledger.billing(name)
             write_bridge_config(config, listen, providers, self._bridge_options, billing, self._models)
@@ -244,27 +242,26 @@ class Testbed:
 
     def _issued_token(self) -> str:
         """A token for the relay, from its ledger if it has one, which must be up."""
+        if self.ledger is not None:
+            return self.ledger.open_account(self._account)
         from blindrelay.serving import issue_token
 
-        if self.ledger is None:
-            return issue_token(self.folder / "tokens", self._account, datetime.now(UTC))
-        return self.ledger.open_account(self._account)
+        return issue_token(self.folder / "tokens", self._account, datetime.now(UTC))
 
     def _mapped(self) -> tuple[MappedProvider, ...]:
         kind, provider = self.provider_kind, self._provider
         if provider is None:
             return (MappedProvider(kind, "https://api.openai.com", credential_variable="OPENAI_API_KEY"),)
         apart = kind in LLAMA_KINDS and not self._shared_cache
-        return official_providers(
-            f"http://{provider.listening}", {"cache_controls": "refuse"} if apart else {}
-        )
+        options = {"cache_controls": "refuse"} if apart else {}
+        return official_providers(f"http://{provider.listening}", options)
 
     def _relay_process(self) -> PartProcess:
         start = self._relay_start
 
         def arguments() -> list[str]:
             config = self.folder / "relay.toml"
-            listen = part.announcement.get("listening", _ANY_PORT)
+            listen = part.announcement.get("listening") or any_address()
             replicas = [bridge.listening for bridge in self._bridges.values()]
             ledger = None if self.ledger is None else self.ledger.relay_options()
             write_relay_config(config, listen, replicas, self._relay_options, self.identity, ledger)

@@ -213,7 +213,8 @@ class KeptBill:
             price_table_hash=(self._billing.prices if terms is None else terms.prices).hash,
             statement_hash=hashlib.sha256(statement).digest() if statement else b"",
         )
-        return _Settled(self._billing.receipt(self._peer, receipt), statement)
+        kept = self._billing.receipt(self._peer, receipt)
+        return _Settled(kept, statement if kept is not None else b"")
 
     def _statement(self, price: Price, counts: Counts, basis: Basis.ValueType) -> Statement:
         counted = price.counted(counts)

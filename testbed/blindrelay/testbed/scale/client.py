@@ -22,7 +22,7 @@ class Turns(httpx2.BaseTransport):
         taken: the numbers of the relays that were taken, from 1 on.
     """
 
-    def __init__(self, transports: Sequence[httpx2.BaseTransport]) -> None:
+    def __init__(self, transports: Sequence[SealedTransport]) -> None:
         self._transports = transports
         self._turns = cycle(range(len(transports)))
         self.taken: list[int] = []

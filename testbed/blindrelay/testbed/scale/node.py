@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from blindrelay.testbed.errors import TestbedError
-from blindrelay.testbed.ledger import Ledger, free_port
+from blindrelay.testbed.ledger import Ledger
+from blindrelay.testbed.ports import free_address
 from blindrelay.testbed.processes import PartProcess
 from blindrelay.testing.configuration import write_relay_config
 
@@ -57,8 +58,7 @@ class Node:
     def prepare(self) -> None:
         """Makes what must be there before the parts start."""
         self._folder().mkdir()
-        self._listen = f"127.0.0.1:{free_port()}"
-        self.ledger.issue_relay_token()
+        self._listen = free_address()
 
     def replace_envoy(self) -> None:
         """Starts another Envoy on the same port, then stops the earlier one, whose exchanges finish."""

@@ -12,6 +12,7 @@ from typing import ClassVar, Final, Self
 from blindrelay.testbed.configuration import official_providers, write_bridge_config
 from blindrelay.testbed.errors import TestbedError
 from blindrelay.testbed.ledger import PRICES
+from blindrelay.testbed.ports import any_address
 from blindrelay.testbed.postgresql import require_programs
 from blindrelay.testbed.processes import PartProcess
 from blindrelay.testbed.providers import provider_process
@@ -21,8 +22,6 @@ from blindrelay.testing.configuration import write_prices
 
 NODES: Final = 2
 BRIDGES: Final = 3
-
-_ANY_PORT: Final = "127.0.0.1:0"
 
 
 class ScaledTestbed:
@@ -138,7 +137,7 @@ class ScaledTestbed:
 
         def arguments() -> list[str]:
             config = self.folder / f"{name}.toml"
-            listen = part.announcement.get("listening", _ANY_PORT)
+            listen = part.announcement.get("listening") or any_address()
             billing = write_prices(self.folder, PRICES, name)
             options = {"drain_seconds": DRAIN_SECONDS}
             write_bridge_config(config, listen, official_providers(self.provider), options, billing)
