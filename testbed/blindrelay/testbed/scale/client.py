@@ -31,7 +31,8 @@ class Turns(httpx2.BaseTransport):
         """Sends it. Raises what the relay's transport raises."""
         turn = next(self._turns)
         self.taken.append(turn + 1)
-        return self._transports[turn].handle_request(request)
+        response: httpx2.Response = self._transports[turn].handle_request(request)
+        return response
 
 
 class Caller:
