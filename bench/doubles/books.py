@@ -44,14 +44,14 @@ async def _lease(request: GetLeaseRequest, _: object) -> GetLeaseResponse:
 
 async def _report(_: object, context: Any) -> None:
     """Each batch is answered as a ledger does: an acknowledgement, and the account's new allowance."""
-    await context.write(ReportResponse(lease_keys=[_KEY]))
+    await context.write(_response(lease_keys=[_KEY]))
     beating = asyncio.create_task(_beat(context))
     try:
         while (request := await context.read()) is not grpc.aio.EOF:
             if lines := request.lines.lines:
                 last = request.lines.first_sequence + len(lines) - 1
                 allowance = Allowance(account=_ACCOUNT, sequence=last, exchanges=_ALLOWED)
-                await context.write(ReportResponse(acknowledged=last, allowances=[allowance]))
+                await context.write(_response(acknowledged=last, allowances=[allowance]))
     finally:
         beating.cancel()
 
@@ -60,7 +60,11 @@ async def _beat(context: Any) -> None:
     """A relay to which its ledger says nothing for ten seconds starts no exchange."""
     while True:
         await asyncio.sleep(_BEAT_SECONDS)
-        await context.write(ReportResponse())
+        await context.write(_response())
+
+
+def _response(**news: Any) -> ReportResponse:
+    return ReportResponse(sent_at=int(1_000 * time.monotonic()), **news)
 
 
 async def _serve() -> None:

@@ -137,7 +137,7 @@ def test_early_response_to_a_large_upload_arrives(bridge: ScriptedBridge, client
 def test_relay_sees_only_known_metadata(bridge: ScriptedBridge, client: httpx2.Client) -> None:
     client.post(URL, json={}, headers={"x-stainless-os": "Linux"})
     metadata = bridge.received[0].metadata
-    assert set(metadata) == {"authorization", "blindrelay-envelope-bin", "user-agent"}
+    assert set(metadata) == {"authorization", "blindrelay-envelope-bin", "blindrelay-key", "user-agent"}
     assert metadata["user-agent"].startswith("grpc-python-asyncio/")
 
 

@@ -9,7 +9,7 @@ from .target import Target
 
 _MODULES: Final = (
     *("wire", "directories", "histories", "key_rings", "openings"),
-    *("records", "requests", "bodies", "responses", "texts"),
+    *("records", "requests", "bodies", "models", "responses", "texts"),
 )
 
 TARGETS: Final[tuple[Target, ...]] = tuple(

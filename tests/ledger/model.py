@@ -98,9 +98,13 @@ class Purse:
         own.exchanges, own.units = number, number * self.limits.max_units
         return number
 
-    def pay(self, units: int, held: int) -> bool:
-        missing = units - self.balance - self.bound + self.held - held
-        if missing > sum(part.units for part in self.parts.values()):
+    def missing(self, units: int, held: int) -> int:
+        return units - self.balance - self.bound + self.held - held
+
+    def pay(self, units: int, held: int, *, room: bool = True) -> bool:
+        """With room, takes what is missing from allowances."""
+        missing = self.missing(units, held)
+        if missing > (sum(part.units for part in self.parts.values()) if room else 0):
             return False
         for name in sorted(self.parts):
             taken = max(0, min(missing, self.parts[name].units))
@@ -128,9 +132,21 @@ class Model:
             if purse.day < now // DAY:
                 purse.day, purse.used["exchanges"] = now // DAY, 0
 
-    def start(self, purse: Purse, exchange: Exchange, node: bytes, sequence: int, now: int) -> None:
+    def start(self, purse: Purse, started: list[Exchange], node: bytes, first: int, now: int) -> None:
+        new = [
+            exchange
+            for sequence, exchange in enumerate(started, first)
+            if self._reserve(purse, exchange, node, sequence, now)
+        ]
+        for exchange in new:
+            for receipt in [each for each in self.keepsakes if each.envelope_hash == exchange.hash]:
+                if self.kept.get((receipt.envelope_hash, receipt.receipt)) is Outcome.ORPHAN:
+                    del self.kept[receipt.envelope_hash, receipt.receipt]
+                    self.post([receipt], now)
+
+    def _reserve(self, purse: Purse, exchange: Exchange, node: bytes, sequence: int, now: int) -> bool:
         if exchange.hash in self.entries:
-            return
+            return False
         expires_at = min(exchange.issued_at, now + 300) + exchange.deadline + 120
         entry = Entry(exchange, purse, node, sequence, expires_at)
         self.entries[exchange.hash] = entry
@@ -140,10 +156,7 @@ class Model:
             part.exchanges -= 1
             part.units -= exchange.max_units
             entry.hold = exchange.max_units
-        for receipt in [each for each in self.keepsakes if each.envelope_hash == exchange.hash]:
-            if self.kept.get((receipt.envelope_hash, receipt.receipt)) is Outcome.ORPHAN:
-                del self.kept[receipt.envelope_hash, receipt.receipt]
-                self.post(receipt, now)
+        return True
 
     def end(self, line: End, node: bytes, now: int) -> Entry | None:
         """The exchange that the line ends."""
@@ -156,20 +169,31 @@ class Model:
                 return entry
         return None
 
-    def post(self, receipt: Receipt, now: int) -> Outcome:
+    def post(self, receipts: list[Receipt], now: int) -> tuple[Outcome, ...]:
+        """All exchanges are claimed first, and allowances give room last."""
+        claims = [self._claim(receipt, now) for receipt in receipts]
+        paid = [
+            claim and claim.account.pay(receipt.units, claim.hold, room=False)
+            for receipt, claim in zip(receipts, claims, strict=True)
+        ]
+        return tuple(
+            self._settle(claim, receipt, bool(done), now) if claim else self._keep(receipt)
+            for receipt, claim, done in zip(receipts, claims, paid, strict=True)
+        )
+
+    def _claim(self, receipt: Receipt, now: int) -> Entry | None:
         entry = self.entries.get(receipt.envelope_hash)
-        if entry is None:
-            return self._keep(receipt, Outcome.ORPHAN)
-        if entry.receipt is not None and entry.receipt.receipt == receipt.receipt:
-            return Outcome.REPEATED
+        if entry is None or entry.receipt is not None or entry.state not in (State.RESERVED, State.LAPSED):
+            return None
         if receipt.units > (entry.exchange.max_units if receipt.started else 0):
-            return self._keep(receipt, Outcome.EXCESS)
-        if entry.receipt is not None or entry.state not in (State.RESERVED, State.LAPSED):
-            return self._keep(receipt, Outcome.CONTRADICTION)
+            return None
         if entry.lapsed_at is not None and now > entry.lapsed_at + 7 * DAY:
-            return self._keep(receipt, Outcome.LATE)
+            return None
         entry.receipt = receipt
-        if not entry.account.pay(receipt.units, entry.hold):
+        return entry
+
+    def _settle(self, entry: Entry, receipt: Receipt, paid: bool, now: int) -> Outcome:
+        if not paid and not entry.account.pay(receipt.units, entry.hold):
             entry.state, entry.lapsed_at = State.LAPSED, entry.lapsed_at or now
             return Outcome.WAITING
         entry.settle(State.POSTED if receipt.started else State.VOIDED)
@@ -199,10 +223,22 @@ class Model:
         entry.account.held -= entry.settle(State.LAPSED)
         entry.lapsed_at = now
 
-    def _keep(self, receipt: Receipt, kind: Outcome) -> Outcome:
+    def _keep(self, receipt: Receipt) -> Outcome:
+        kind = self._fault(receipt)
         key = (receipt.envelope_hash, receipt.receipt)
-        if key in self.kept:
+        if kind is Outcome.REPEATED or key in self.kept:
             return Outcome.REPEATED
         self.kept[key] = kind
         self.keepsakes.append(receipt)
         return kind
+
+    def _fault(self, receipt: Receipt) -> Outcome:
+        entry = self.entries.get(receipt.envelope_hash)
+        if entry is None:
+            return Outcome.ORPHAN
+        if entry.receipt is not None and entry.receipt.receipt == receipt.receipt:
+            return Outcome.REPEATED
+        if receipt.units > (entry.exchange.max_units if receipt.started else 0):
+            return Outcome.EXCESS
+        late = entry.receipt is None and entry.state is State.LAPSED
+        return Outcome.LATE if late else Outcome.CONTRADICTION

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 
 from blindrelay.ledger.books import Books, BooksError, InvalidError
+from blindrelay.ledger.books.postgresql import LOCK
 
 from .postgres_server import Server
 from .trading import BY, NOW, balance, customer, sound
@@ -46,6 +48,13 @@ def test_an_error_does_not_tell_what_is_in_a_row(postgres: Server) -> None:
 def test_a_database_that_cannot_be_reached_is_an_error() -> None:
     with pytest.raises(BooksError, match="cannot be used"):
         Books("postgresql:///nowhere?host=/nonexistent")
+
+
+def test_a_writer_holds_the_lock_before_it_reads(postgres: Server) -> None:
+    place = postgres.new_place()
+    with Books(place) as books, psycopg.connect(place, autocommit=True) as other, books._store.writing():
+        row = other.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,)).fetchone()
+    assert row == (False,)
 
 
 def test_accounts_sort_as_bytes(postgres: Server) -> None:

@@ -239,15 +239,15 @@ class Trade(RuleBasedStateMachine):
 
     def _post(self, receipts: list[Receipt]) -> None:
         self.model.reset(self.now)
-        expected = tuple(self.model.post(receipt, self.now) for receipt in receipts)
+        expected = self.model.post(receipts, self.now)
         assert self.books.post(receipts, self.now).outcomes == expected
 
     def _start(self, lease: Lease, name: str, started: list[Exchange]) -> None:
         known = self._known(lease)
         self._take(lease.node, [exchange.start(lease) for exchange in started])
         if known:
-            for sequence, exchange in enumerate(started, self.sequences[lease.node] - len(started) + 1):
-                self.model.start(self.model.purses[name], exchange, lease.node, sequence, self.now)
+            first = self.sequences[lease.node] - len(started) + 1
+            self.model.start(self.model.purses[name], started, lease.node, first, self.now)
         assert self.taken == self._refreshed({name} if known else set(), lease.node)
 
     def _end(self, node: bytes, line: End) -> None:

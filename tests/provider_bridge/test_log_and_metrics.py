@@ -9,12 +9,15 @@ from pathlib import Path
 from blindrelay.provider_bridge import AuditLog, Event, HeldIdentity, Outcome, ProviderError
 from blindrelay.provider_bridge.aggregate.attempts import Attempts
 from blindrelay.provider_bridge.aggregate.health import Member
+from blindrelay.provider_bridge.billing.outbox import Outbox
 from blindrelay.provider_bridge.claims import ClaimMemory
 from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
 from blindrelay.provider_bridge.metrics import bridge_metrics
 from blindrelay.provider_bridge.upstream.failures import Failure
-from blindrelay.trust import IdentityKey
+from blindrelay.serving.metrics import Metric
+from blindrelay.trust import IdentityKey, SignedDelegation
 from blindrelay.v1.inner_pb2 import EXECUTION_STARTED
+from blindrelay.v1.receipts_pb2 import SignedReceipt
 
 from .conftest import Serve
 from .replica import DAY, START, DelegatedReplica, FakeTime, W
@@ -44,11 +47,27 @@ class Scraped:
         self.claims = ClaimMemory(self.time.clock)
         self.log = AuditLog()
         self.attempts = Attempts()
-        self.metrics = bridge_metrics(self.keys, self.claims, self.time.clock, self.log, self.attempts)
+        self.metrics = self.all()
+
+    def all(self, outbox: Outbox | None = None) -> tuple[Metric, ...]:
+        return bridge_metrics(self.keys, self.claims, self.time.clock, self.log, self.attempts, outbox)
 
     def read(self, name: str) -> dict[str, float]:
         (metric,) = (metric for metric in self.metrics if metric.name == f"blindrelay_bridge_{name}")
         return metric.values()
+
+
+def test_receipts_that_wait_are_counted_in_tens(tmp_path: Path) -> None:
+    scraped, outbox = Scraped(), Outbox(tmp_path / "outbox.db")
+    metrics = scraped.all(outbox)
+    assert [metric.name for metric in metrics] == [*NAMES, "blindrelay_bridge_receipts_waiting"]
+    for number in range(19):
+        receipt = SignedReceipt(receipt=b"%d" % number, signature=bytes(64))
+        outbox.add(bytes(16), bytes(16), receipt, 1, SignedDelegation(b"delegation", b"signature"))
+    assert metrics[-1].values() == {"": 0}, "counted once a minute"
+    scraped.log.report()
+    assert metrics[-1].values() == {"": 10}
+    outbox.close()
 
 
 def test_delegation_shows_its_end(tmp_path: Path) -> None:

@@ -9,12 +9,14 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import grpc
 import pytest
 
 from blindrelay.relay_node import accounts, contact, lease_gate
 from blindrelay.relay_node import ledger as relay_ledger
+from blindrelay.serving.leases import MAX_SECONDS
 from blindrelay.v1.grpc_profile import RETRY_AFTER_KEY
 from blindrelay.v1.identity_text import format_identity
 from blindrelay.v1.ledger_pb2 import Limit
@@ -196,6 +198,21 @@ async def test_revocation_is_told_after_a_restart_of_the_ledger(billed: Billed, 
     assert await refusal(call.read()) is OuterStatus.UNAUTHENTICATED
 
 
+async def test_revocations_are_forgotten_when_the_lease_would_have_ended(
+    billed: Billed, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a relay would remember them for as long as its ledger is up."""
+    await billed.ledger.revoke("nobody's")
+    gate: Any = billed.relay.relay._gate
+    await until(lambda: "nobody's" in gate._revoked)
+    monkeypatch.setattr(gate, "_clock", lambda: time.time() + MAX_SECONDS - 1)
+    gate._forget()
+    assert "nobody's" in gate._revoked
+    monkeypatch.setattr(gate, "_clock", lambda: time.time() + MAX_SECONDS + 1)
+    gate._forget()
+    assert gate._revoked == {}
+
+
 async def test_new_key_is_waited_for(billed: Billed, bridge: FakeBridge) -> None:
     """The ledger may sign with a key that is still on its way to the relay."""
     billed.ledger.keys.insert(0, os.urandom(32))
@@ -237,6 +254,21 @@ async def test_silent_ledger_stops_new_exchanges(
     monkeypatch.setattr(contact, "SILENCE_SECONDS", 60.0)
     await billed.ledger.start()
     assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]
+
+
+async def test_fault_of_the_relay_does_not_cut_it_off(
+    billed: Billed, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is logged, and the stream is opened again. Otherwise nobody would be served after ten seconds."""
+    gate: Any = billed.relay.relay._gate
+    with monkeypatch.context() as patched:
+        patched.setattr(gate._contact, "heard", Mock(side_effect=RuntimeError))
+        await until(lambda: gate._ledger.up is False)
+    await until(lambda: gate._ledger.up is True)
+    assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]
+    events = billed.relay.events()
+    assert "fault" in events
+    assert events.count("ledger_up") == 2
 
 
 @both

@@ -191,6 +191,8 @@ def test_all_names_are_listed_and_others_are_not_found(way: Way, providers: Prov
     with pytest.raises(openai.NotFoundError) as raised:
         client.chat.completions.create(model="nobody", messages=ask("Who?"))
     assert raised.value.code == "model_not_found"
+    with pytest.raises(anthropic.NotFoundError, match="nobody"):
+        anthropic_by(way, max_retries=0).messages.create(**asking("Who?", model="nobody"))
     assert not [each for one in providers.scripted.values() for each in one.requests]
 
 

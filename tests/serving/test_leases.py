@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from blindrelay.serving import authorization
-from blindrelay.serving.leases import LeaseReader, base64url, sign_lease
+from blindrelay.serving.leases import MAX_SECONDS, LeaseReader, base64url, sign_lease
 from blindrelay.v1.identity_text import format_identity
 from blindrelay.v1.limits import MAX_LEASE_SIZE
 
@@ -146,6 +146,7 @@ def test_forged_lease_is_unknown(leases: LeaseReader) -> None:
             {"rate": wrong}
             for wrong in (0, 2.5, "1", "0/1", "1/0", "-1/1", "nan/1", "1/inf", "1/1/1", "a/b", "1e/1")
         ),
+        {"exp": NOW + MAX_SECONDS + 1},
         {"bridges": ["br1wrong"]},
         {"bridges": 7},
         {"classes": ["0"]},

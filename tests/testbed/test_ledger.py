@@ -77,7 +77,7 @@ def settled(bed: Testbed, name: str, exchanges: int) -> dict[str, Any]:
         assert time.monotonic() < deadline, statement
 
 
-def test_an_exchange_is_charged_as_its_bill_says(bed: Testbed) -> None:
+def test_an_exchange_is_charged_as_its_bill_says(bed: Testbed, monkeypatch: pytest.MonkeyPatch) -> None:
     connection = account(bed, "customer", units=1_000_000)
     responses = ask(connection, "word " * 500, "word " * 50, "")
     bills = [response.extensions["blindrelay"] for response in responses]
@@ -89,11 +89,8 @@ def test_an_exchange_is_charged_as_its_bill_says(bed: Testbed) -> None:
     assert statement["balance"] == 1_000_000 - statement["charged"]
     kept = run("blindrelay.client", "bill", "--json")
     assert (kept["exchanges"], kept["units"]) == (3, statement["charged"])
-    os.environ["BLINDRELAY_CONNECTION"] = connection
-    try:
-        verified = run("blindrelay.client", "bill", "verify", "--json")
-    finally:
-        del os.environ["BLINDRELAY_CONNECTION"]
+    monkeypatch.setenv("BLINDRELAY_CONNECTION", connection)
+    verified = run("blindrelay.client", "bill", "verify", "--json")
     assert (verified["differences"], verified["charged"]) == ([], statement["charged"])
 
 

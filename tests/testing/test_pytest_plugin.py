@@ -30,7 +30,7 @@ def run_pytest(folder: Path, program: str, **environment: str) -> str:
 def test_the_page_s_examples_pass(tmp_path: Path) -> None:
     page = (ROOT / "docs/testing.md").read_text()
     examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    assert "3 passed" in run_pytest(tmp_path, "\n\n".join(examples))
+    assert "4 passed" in run_pytest(tmp_path, "\n\n".join(examples))
 
 
 def test_the_plugin_imports_nothing_heavy_until_a_test_uses_the_fixture(tmp_path: Path) -> None:

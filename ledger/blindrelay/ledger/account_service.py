@@ -9,7 +9,7 @@ import grpc
 
 from blindrelay.ledger.async_books import AsyncBooks
 from blindrelay.ledger.books import Books, InvalidError, Line, UnknownError
-from blindrelay.ledger.ledger_service import DIGEST_SIZE, decoded
+from blindrelay.ledger.ledger_service import DIGEST_SIZE, books_or_overloaded, decoded
 from blindrelay.serving import (
     Admission,
     Callers,
@@ -69,7 +69,11 @@ class AccountService:
         )
 
     async def _get_price_table(self, _: object, context: Context) -> None:
-        with self._callers.admitted(context.invocation_metadata()), self._admission.admit():
+        with (
+            self._callers.admitted(context.invocation_metadata()),
+            self._admission.admit(),
+            books_or_overloaded(),
+        ):
             await self._account(context)
             request = decoded(GetPriceTableRequest, await first_message(context))
             table = await self._books.read(Books.price_table, request.price_table_hash)
@@ -86,7 +90,11 @@ class AccountService:
             await write_in_time(context, response.SerializeToString())
 
     async def _get_statement(self, _: object, context: Context) -> None:
-        with self._callers.admitted(context.invocation_metadata()), self._admission.admit():
+        with (
+            self._callers.admitted(context.invocation_metadata()),
+            self._admission.admit(),
+            books_or_overloaded(),
+        ):
             account = await self._account(context)
             request = decoded(GetStatementRequest, await first_message(context))
             try:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
-from blindrelay.ledger.books import Books
+from blindrelay.ledger.books import Books, BooksError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+RETRY_SECONDS: Final = 1.0
+"""Between two attempts, while the books cannot be used."""
 
 
 class AsyncBooks:
@@ -24,6 +27,16 @@ class AsyncBooks:
     async def do(self, work: Callable[Concatenate[Books, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Calls a method of Books that takes little time. One runs at a time, in order."""
         return await _run(self._writer, lambda: work(self._books, *args, **kwargs))
+
+    async def insist(
+        self, work: Callable[Concatenate[Books, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """As do(), again each second while the books cannot be used."""
+        while True:
+            try:
+                return await self.do(work, *args, **kwargs)
+            except BooksError:
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def read(self, work: Callable[Concatenate[Books, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Calls a method of Books that may read for long and changes nothing."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from blindrelay.ledger.page import PageConfig, read_page_config
@@ -13,6 +13,7 @@ from blindrelay.serving import (
     ServerTls,
     Table,
     read_config,
+    read_secret,
     read_token,
     require_tls_off_loopback,
 )
@@ -44,7 +45,7 @@ class LedgerConfig:
     Attributes:
         listen: for relays.
         tokens: the file of hashed tokens of those relays.
-        books: the SQLite file. It is made at the first start.
+        books: the SQLite file, which is made at the first start, or the URL of a PostgreSQL database.
         admin: for commands and the page, on loopback.
         admin_token: the file of the token that they show. It is made at the first start.
         plaintext: lets relays of other machines connect without TLS, because the network encrypts by itself.
@@ -52,7 +53,7 @@ class LedgerConfig:
 
     listen: Address
     tokens: Path
-    books: Path
+    books: Path | str = field(repr=False)
     admin: Address
     admin_token: Path
     bridges: tuple[BridgeConfig, ...]
@@ -69,13 +70,13 @@ def read_ledger_config(path: Path) -> LedgerConfig:
 
 
 def _ledger(table: Table) -> LedgerConfig:
-    books = table.path("books")
+    books, beside = _books(table)
     config = LedgerConfig(
         listen=table.address("listen"),
         tokens=table.path("tokens"),
         books=books,
         admin=_loopback(table, "admin"),
-        admin_token=table.optional_path("admin_token") or books.with_name("admin-token"),
+        admin_token=table.optional_path("admin_token") or beside.with_name("admin-token"),
         bridges=table.tables("bridge", _bridge),
         tls=table.table("tls", ServerTls.read),
         page=table.table("page", read_page_config),
@@ -89,6 +90,19 @@ def _ledger(table: Table) -> LedgerConfig:
     if len({bridge.address for bridge in config.bridges}) < len(config.bridges):
         raise table.error("bridge", "has an address twice: list each bridge process once")
     return config
+
+
+def _books(table: Table) -> tuple[Path | str, Path]:
+    """Where the books are, and the file beside which others are made."""
+    file, url_file = table.optional_path("books"), table.optional_path("books_url")
+    if file is not None and url_file is not None:
+        raise table.error("books_url", "contradicts books: the books are in a file or in a database")
+    if url_file is None:
+        return (books := table.path("books")), books
+    url = read_secret(url_file, "books_url file").decode("utf-8", "replace").strip()
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise table.error("books_url", f"{url_file} does not begin with postgresql://")
+    return url, url_file
 
 
 def _loopback(table: Table, key: str) -> Address:

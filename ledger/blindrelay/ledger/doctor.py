@@ -63,12 +63,13 @@ def check_port(config: LedgerConfig, address: Address) -> str:
     return f"{address} is free"
 
 
-def check_books(path: Path) -> str:
+def check_books(place: Path | str) -> str:
     """Adds the books up. Raises CheckFailedError."""
-    if not path.exists():
+    path = place if isinstance(place, Path) else "the database"
+    if isinstance(place, Path) and not place.exists():
         return f"{path} does not exist yet: the first start makes it"
     try:
-        with Books(path) as books:
+        with Books(place) as books:
             found = books.check()
     except BooksError as error:
         raise CheckFailedError(str(error)) from None

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 
 from blindrelay.ledger.async_books import AsyncBooks
-from blindrelay.ledger.books import Books, End, Lease, Limit, Start
+from blindrelay.ledger.books import Books, BooksError, End, Lease, Limit, Start
 from blindrelay.ledger.lease_keys import LeaseKeys
 from blindrelay.ledger.nodes import Node, Nodes, allowance_message, limit_message
 from blindrelay.serving import (
@@ -80,7 +81,9 @@ class LedgerService:
             request = decoded(GetLeaseRequest, await first_message(context))
             if len(request.token_digest) != DIGEST_SIZE or len(request.node) != NODE_SIZE:
                 raise CallRefusedError(OuterStatus.MALFORMED)
-            lease = await self._books.do(Books.lease, request.token_digest, request.node, self._nodes.now)
+            with books_or_overloaded():
+                await self._nodes.hear(request.node)
+                lease = await self._books.do(Books.lease, request.token_digest, request.node, self._nodes.now)
             await write_in_time(context, self._lease_response(lease).SerializeToString())
             if isinstance(lease, Lease):
                 await self._nodes.refresh((lease.account,), among=lease.others)
@@ -111,9 +114,9 @@ class LedgerService:
     async def _greet(self, name: bytes, node: Node) -> None:
         """The first message. Each answer is told when it is there, so that none overtakes a later one."""
         now = self._nodes.now
-        node.tell(acknowledged=await self._books.do(Books.acknowledged, name), keys=self._keys.keys)
-        node.tell(revoked=await self._books.do(Books.revoked_leases, now))
-        node.tell(allowances=await self._books.do(Books.allowances, name, now))
+        node.tell(acknowledged=await self._books.insist(Books.acknowledged, name), keys=self._keys.keys)
+        node.tell(revoked=await self._books.insist(Books.revoked_leases, now))
+        node.tell(allowances=await self._books.insist(Books.allowances, name, now))
 
     async def _read_lines(self, context: Context, name: bytes, node: Node) -> None:
         while isinstance(message := await context.read(), bytes):
@@ -124,7 +127,7 @@ class LedgerService:
 
     async def _take(self, given: ReportLines, name: bytes, node: Node) -> None:
         lines = [_line(line) for line in given.lines]
-        taken = await self._books.do(Books.take_lines, name, given.first_sequence, lines, self._nodes.now)
+        taken = await self._books.insist(Books.take_lines, name, given.first_sequence, lines, self._nodes.now)
         self.rejected_lines += taken.rejected
         node.tell(acknowledged=taken.acknowledged, allowances=taken.allowances)
         for line in lines:
@@ -150,6 +153,15 @@ def claims(lease: Lease) -> dict[str, object]:
         "addresses": lease.scope.addresses or None,
     }
     return found | {name: value for name, value in optional.items() if value is not None}
+
+
+@contextmanager
+def books_or_overloaded() -> Iterator[None]:
+    """Refuses a call with OVERLOADED while the books cannot be used."""
+    try:
+        yield
+    except BooksError:
+        raise CallRefusedError(OuterStatus.OVERLOADED, retry_after=1) from None
 
 
 def decoded(message_type: type[MessageT], encoded: bytes) -> MessageT:

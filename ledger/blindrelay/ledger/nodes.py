@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from typing import Final, TypeVar
 
 from blindrelay.ledger.async_books import AsyncBooks
@@ -18,7 +19,7 @@ HEARTBEAT_SECONDS: Final = 3.0
 """Between two messages to a node, at most. Ten seconds after the last one was sent, a node starts nothing."""
 
 RELEASE_SECONDS: Final = 15.0
-"""After the end of a node's stream, others may have its allowances. By then it starts nothing any more."""
+"""After nobody has heard a node for so long, others may have its allowances. It starts nothing any more."""
 
 MAX_ITEMS: Final = 1_000
 """Allowances of one message, and revoked leases: about 80 KiB, where a message may have 128."""
@@ -30,8 +31,9 @@ class Node:
     What the process has not been told yet takes no more room than its accounts.
     """
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    def __init__(self, monotonic: Callable[[], float], may_speak: Callable[[], bool] = lambda: True) -> None:
         self._monotonic = monotonic
+        self._may_speak = may_speak
         self._told = asyncio.Event()
         self._acknowledged = 0
         self._allowances: dict[str, Allowance] = {}
@@ -61,13 +63,16 @@ class Node:
         self._told.set()
 
     async def next_message(self) -> ReportResponse:
-        """Waits until there is something to say, or for HEARTBEAT_SECONDS."""
-        try:
-            async with asyncio.timeout(HEARTBEAT_SECONDS):
-                await self._told.wait()
-        except TimeoutError:
-            pass
-        return self._message()
+        """Waits until there is something to say, or for HEARTBEAT_SECONDS.
+
+        It says nothing for as long as `may_speak` is false, so that the process starts nothing.
+        """
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(HEARTBEAT_SECONDS):
+                    await self._told.wait()
+            if self._told.is_set() or self._may_speak():
+                return self._message()
 
     def _message(self) -> ReportResponse:
         message = ReportResponse(
@@ -84,15 +89,26 @@ class Node:
 
 
 class Nodes:
-    """All relay processes that report. `clock` returns Unix seconds, `monotonic` seconds that only grow."""
+    """All relay processes that report here. `clock` returns Unix seconds, `monotonic` seconds that only grow.
 
-    def __init__(self, books: AsyncBooks, clock: Callable[[], float], monotonic: Callable[[], float]) -> None:
+    `shared` says that other ledgers may have the same books. Then a node that these have not heard for
+    RELEASE_SECONDS is lost for all of them. So a ledger that cannot reach the books stops to speak.
+    """
+
+    def __init__(
+        self,
+        books: AsyncBooks,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+        *,
+        shared: bool = False,
+    ) -> None:
         self._books = books
         self._clock = clock
         self._monotonic = monotonic
+        self._shared = shared
         self._nodes: dict[bytes, Node] = {}
-        self._left_at: dict[bytes, float] = {}
-        self._started_at = monotonic()
+        self._started_at = self._noted_at = monotonic()
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -101,15 +117,13 @@ class Nodes:
         """A stream of this process has begun. An earlier one ends."""
         if (earlier := self._nodes.get(name)) is not None:
             earlier.end()
-        self._left_at.pop(name, None)
-        node = self._nodes[name] = Node(self._monotonic)
+        node = self._nodes[name] = Node(self._monotonic, self._may_speak)
         return node
 
     def leave(self, name: bytes, node: Node) -> None:
         """The stream has ended."""
         if self._nodes.get(name) is node:
             del self._nodes[name]
-            self._left_at[name] = self._monotonic()
 
     async def refresh(self, accounts: Collection[str], among: Collection[bytes] | None = None) -> None:
         """Tells the nodes, or those `among` them, what these accounts may start now."""
@@ -126,14 +140,29 @@ class Nodes:
         for node in self._nodes.values():
             node.tell(revoked=revoked, keys=keys)
 
+    async def refresh_all(self) -> None:
+        """Tells the nodes of all their accounts: other ledgers may have changed them."""
+        for name, node in list(self._nodes.items()):
+            node.tell(allowances=await self._books.do(Books.allowances, name, self.now))
+
+    async def hear(self, name: bytes) -> None:
+        """Notes that a process has called, though it may have no stream yet."""
+        if name not in self._nodes:
+            await self._books.do(Books.hear, (name,), self.now)
+
     async def release_lost(self) -> None:
-        """Gives others the allowances of nodes that have been gone for RELEASE_SECONDS."""
-        for name in await self._books.do(Books.nodes):
-            if name in self._nodes:
-                continue
-            if self._monotonic() - self._left_at.get(name, self._started_at) >= RELEASE_SECONDS:
-                self._left_at.pop(name, None)
+        """Notes which nodes have a stream here, and gives others the allowances of those that are lost."""
+        await self._books.do(Books.hear, tuple(self._nodes), self.now)
+        self._noted_at = self._monotonic()
+        if self._noted_at - self._started_at < RELEASE_SECONDS:
+            return  # while this ledger was away, nobody heard its nodes
+        for name in await self._books.do(Books.lost_nodes, self.now - int(RELEASE_SECONDS)):
+            if name not in self._nodes:
                 await self.refresh(await self._books.do(Books.release_node, name))
+
+    def _may_speak(self) -> bool:
+        """Whether no other ledger can have given away what our nodes may start."""
+        return not self._shared or self._monotonic() - self._noted_at < HEARTBEAT_SECONDS
 
     @property
     def now(self) -> int:

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
+from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import grpc
@@ -43,8 +45,8 @@ from blindrelay.serving.boot_clock import since_boot
 from blindrelay.serving.health import Health
 from blindrelay.serving.metrics import exposed_metrics
 
-TIDY_SECONDS: Final = 2.0
-"""Between two looks at what has lapsed, which keys sign, and which relays are gone."""
+TIDY_SECONDS: Final = 1.0
+"""Between two looks at what has lapsed, which keys sign, which relays are gone, what other ledgers did."""
 
 FIGURES_SECONDS: Final = 15.0
 """Between two readings of the books' own figures for the metrics."""
@@ -80,7 +82,7 @@ class Ledger:
         )
         books = _open_books(config)
         self._books = AsyncBooks(books)
-        self._nodes = Nodes(self._books, clock, since_boot)
+        self._nodes = Nodes(self._books, clock, since_boot, shared=isinstance(config.books, str))
         self._keys = LeaseKeys(books.lease_keys(int(clock())), time.monotonic)
         self._revoked = frozenset(books.revoked_leases(int(clock())))
         self._figures: Figures | None = None
@@ -134,7 +136,7 @@ class Ledger:
     async def _servers(self) -> AsyncIterator[tuple[grpc.aio.Server, Listening]]:
         config = self._config
         try:
-            with only_ledger(config.books):
+            with only_ledger(config.books) if isinstance(config.books, Path) else nullcontext():
                 server = grpc.aio.server(options=server_options(STREAMS_PER_RELAY))
                 server.add_generic_rpc_handlers(
                     (self._service.handler(), self._accounts.handler(), self._health.handler())
@@ -225,6 +227,8 @@ class Ledger:
             self._nodes.tell_all(keys=self._keys.keys)
         await self._nodes.refresh(await self._books.do(Books.tidy, now))
         await self._nodes.release_lost()
+        if isinstance(self._config.books, str):
+            await self._nodes.refresh_all()
         await self._tell_revoked(now)
 
     async def _read_figures(self) -> None:

@@ -200,7 +200,7 @@ class Bridge:
 
     def _metrics(self) -> tuple[Metric, ...]:
         attempts = self._runtime.router.attempts
-        return bridge_metrics(self._keys, self._claims, self._clock, self.log, attempts)
+        return bridge_metrics(self._keys, self._claims, self._clock, self.log, attempts, self._outbox)
 
     async def begin_to_drain(self) -> None:
         """Lets running exchanges finish; those that still run shortly before the end are given up."""
@@ -227,6 +227,7 @@ class Bridge:
         yield self.log.keep_reporting()
         yield ClockWatch(self._clock, self.log.note).keep_looking()
         yield self._keep_health()
+        yield self._runtime.router.keep_trying()
         if self._billing is not None:
             yield self._billing.keep_synced()
         if self._callers is not None:

@@ -18,7 +18,7 @@ import grpc
 
 from blindrelay.provider_bridge.aggregate.router import Router
 from blindrelay.provider_bridge.audit_log import AuditLog, Outcome
-from blindrelay.provider_bridge.billing.bill import Bill, KeptBill, NoBill
+from blindrelay.provider_bridge.billing.bill import new_bill
 from blindrelay.provider_bridge.billing.billing import Billing
 from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.content_coding import decode_body
@@ -80,10 +80,6 @@ class Runtime:
     draining: bool = False
     """Whether new exchanges are refused, by a sealed error: their clients may go to another process."""
 
-    def bill(self, claimed: ClaimedExchange, peer: bytes) -> Bill:
-        """The bill of a new exchange."""
-        return NoBill(claimed) if self.billing is None else KeptBill(self.billing, claimed, peer)
-
     def give_up(self) -> None:
         """Ends every running exchange with a sealed error: the process is about to end."""
         for exchange in list(self.running):
@@ -98,7 +94,7 @@ class Exchange:
         self._claimed = claimed
         self._context = context
         self._peer = peer
-        self._bill = runtime.bill(claimed, peer)
+        self._bill = new_bill(runtime.billing, claimed, peer)
         self._execution: Execution.ValueType = EXECUTION_NOT_STARTED
         self._timeout = asyncio.timeout(None)
         self._open_tunnel: Tunnel | None = None
@@ -155,14 +151,13 @@ class Exchange:
         with self._runtime.budget.share(self._peer) as share:
             call = await self._plan(share)
             self._end_after(call.deadline)
-            if call.allowed.tunnel:
-                await self._bill.agree(call, bytearray())
-                await self._tunnel(call, share)
-                return
-            body = await self._body(call, share)
+            body = bytearray() if call.allowed.tunnel else await self._body(call, share)
             if not call.checked_later:
                 await self._bill.agree(call, body)
-            await self._call(call, body, share)
+            if call.allowed.tunnel:
+                await self._tunnel(call, share)
+            else:
+                await self._call(call, body, share)
 
     async def _plan(self, share: Share) -> PlannedCall:
         """The call. A refusal comes when a response would begin, in the same shape."""
@@ -244,15 +239,12 @@ class Exchange:
         self._execution = EXECUTION_UNKNOWN
         async with aclosing(await self._runtime.router.dial(call)) as provider:
             self._execution = EXECUTION_STARTED
+            self._bill.started(provider if isinstance(provider, ProviderResponse) else None)
             if isinstance(provider, ProviderResponse):
-                self._bill.started(provider)
                 await send_response(provider, self._claimed.response, self._send)
             else:
-                self._bill.started(None)
-                frames = self._frame_filter(call, share)
-                self._open_tunnel = Tunnel(
-                    self._claimed, self._context, provider, frames, self._send, self._bill
-                )
+                frames, send = self._frame_filter(call, share), self._send
+                self._open_tunnel = Tunnel(self._claimed, self._context, provider, frames, send, self._bill)
                 await self._open_tunnel.run()
         await self._discard_request()
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from blindrelay.provider_bridge.aggregate.attempts import Attempts
 from blindrelay.provider_bridge.audit_log import AuditLog, Outcome
+from blindrelay.provider_bridge.billing.outbox import Outbox
 from blindrelay.provider_bridge.claims import ClaimMemory
 from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.keys.epoch_keys import EpochKeys
@@ -19,11 +20,32 @@ count passed a thousand, and nothing in between."""
 
 
 def bridge_metrics(
-    keys: EpochKeys, claims: ClaimMemory, clock: Clock, log: AuditLog, attempts: Attempts
+    keys: EpochKeys,
+    claims: ClaimMemory,
+    clock: Clock,
+    log: AuditLog,
+    attempts: Attempts,
+    outbox: Outbox | None = None,
 ) -> tuple[Metric, ...]:
-    """All that is exposed."""
-    exchanges = _exchange_metrics(claims, log)
-    return (*_key_metrics(keys), *_clock_metrics(clock), *exchanges, *_pool_metrics(attempts, log))
+    """All that is exposed; `outbox` is that of a bridge that keeps bills."""
+    receipts = () if outbox is None else (_receipts_metric(outbox, log),)
+    exchanges = (*_exchange_metrics(claims, log), *_pool_metrics(attempts, log))
+    return (*_key_metrics(keys), *_clock_metrics(clock), *exchanges, *receipts)
+
+
+def _receipts_metric(outbox: Outbox, log: AuditLog) -> Metric:
+    waiting = 0
+
+    def count() -> None:
+        nonlocal waiting
+        waiting = whole_steps(outbox.count)
+
+    log.at_report(count)
+    return Metric(
+        "blindrelay_bridge_receipts_waiting",
+        "Receipts that no ledger has acknowledged, in whole tens; counted once a minute.",
+        lambda: waiting,
+    )
 
 
 def _key_metrics(keys: EpochKeys) -> Iterator[Metric]:

@@ -23,7 +23,7 @@ from blindrelay.relay_node.outcomes import outcome_told
 from blindrelay.relay_node.report import Report
 from blindrelay.serving import Admission, CallRefusedError, Context
 from blindrelay.serving.callers import RunningCalls
-from blindrelay.serving.leases import Lease, LeaseReader
+from blindrelay.serving.leases import MAX_SECONDS, Lease, LeaseReader
 from blindrelay.serving.metrics import Metric, whole_steps
 from blindrelay.serving.tokens import shown_digest
 from blindrelay.v1.envelope_pb2 import Envelope
@@ -37,7 +37,7 @@ KEYS_SECONDS: Final = 2.0
 """How long a new lease waits for the key that signed it. The ledger sends keys on another stream."""
 
 TIDY_SECONDS: Final = 60.0
-"""Between two looks for accounts that are not in use."""
+"""Between two looks for what can be forgotten."""
 
 FINISH_SECONDS: Final = 2.0
 """For the last lines, when the relay stops. A hold whose end is not reported lapses later."""
@@ -69,7 +69,7 @@ class LeaseGate:
         self._monotonic = monotonic
         self._accounts = Accounts(monotonic)
         self._calls = RunningCalls()
-        self._revoked: set[str] = set()
+        self._revoked: dict[str, float] = {}
         self._news = asyncio.Event()
         self._contact = Contact()
 
@@ -186,13 +186,19 @@ class LeaseGate:
             self._news.set()
         if first:
             self._revoked.clear()
-        self._revoked.update(response.revoked_leases)
+        self._revoked.update(dict.fromkeys(response.revoked_leases, self._clock()))
         self._calls.end(response.revoked_leases)
 
     async def _tidy(self) -> None:
         while True:
             await asyncio.sleep(TIDY_SECONDS)
-            self._accounts.forget_old(self._clock())
+            self._forget()
+
+    def _forget(self) -> None:
+        """Forgets the accounts that are not in use, and revocations of leases that have ended."""
+        now = self._clock()
+        self._accounts.forget_old(now)
+        self._revoked = {lease: at for lease, at in self._revoked.items() if now - at < MAX_SECONDS}
 
 
 class _LeaseEntrant:

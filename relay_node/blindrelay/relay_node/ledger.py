@@ -126,6 +126,9 @@ class Ledger:
                     self._become(False, reason_of(error))
                 except grpc.aio.BaseError:
                     self._become(False, Reason.OTHER)
+                except Exception:
+                    self._audit_log.event(Event.FAULT)
+                    self._become(False, Reason.FAULT)
                 await asyncio.sleep(RETRY_SECONDS)
                 await self._follow_files()
         finally:

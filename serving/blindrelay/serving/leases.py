@@ -25,6 +25,9 @@ from blindrelay.v1.limits import MAX_LEASE_SIZE
 NODE_SIZE: Final = 16
 """Bytes that name a relay process to its ledger. They are random."""
 
+MAX_SECONDS: Final = 3_600
+"""From a lease's beginning to its end. For as long a relay remembers that one is revoked."""
+
 MAX_REMEMBERED: Final = 10_000
 """Leases whose signature need not be checked again: about 1 KiB each."""
 
@@ -181,6 +184,8 @@ def _lease(claims: dict[str, Any], node: bytes) -> Lease:
     """Raises ValueError, TypeError or KeyError unless the claims are those of a lease for this node."""
     if claims["aud"] != base64url(node):
         raise ValueError("the lease is for another process")
+    if claims["exp"] - claims["iat"] > MAX_SECONDS:
+        raise ValueError("the lease is valid for too long")
     rate, burst = _rate(claims.get("rate"))
     return Lease(
         account=_text(claims["sub"]),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from blindrelay.testbed.ports import any_address, free_address
 from blindrelay.testbed.processes import PartProcess
 from blindrelay.testing.configuration import Option, Tables, write_prices
 
@@ -20,8 +20,6 @@ PRICES: Final = {
 }
 """Units for a million tokens. A unit is 10 µUSD: 2.50 and 10 USD for a million."""
 
-_ANY_PORT: Final = "127.0.0.1:0"
-
 
 class Ledger:
     """What makes a testbed's bridges charge, and its relay ask a ledger.
@@ -29,18 +27,27 @@ class Ledger:
     Args:
         folder: returns the testbed's folder, once there is one.
         bridges, identity: return the bridges' addresses, and what clients pin.
+        name: the part's name.
+        database: returns the URL of a PostgreSQL database for the books. By default they are in a file.
 
     Attributes:
         part: runs the process.
     """
 
     def __init__(
-        self, folder: Callable[[], Path], bridges: Callable[[], Iterable[str]], identity: Callable[[], str]
+        self,
+        folder: Callable[[], Path],
+        bridges: Callable[[], Iterable[str]],
+        identity: Callable[[], str],
+        *,
+        name: str = "ledger",
+        database: Callable[[], str] | None = None,
     ) -> None:
         self._folder = folder
+        self._database = database
         self._bridges = bridges
         self._identity = identity
-        self.part = PartProcess("ledger", "blindrelay.ledger", self._arguments)
+        self.part = PartProcess(name, "blindrelay.ledger", self._arguments)
 
     @property
     def config(self) -> Path:
@@ -61,7 +68,11 @@ class Ledger:
         """The relay's [ledger] section."""
         return {"address": self.part.listening, "token_file": "ledger-token"}
 
-    def issue_relay_token(self) -> None:
+    def open_account(self, name: str, units: int = UNITS) -> str:
+        """Makes an account with so many units, and returns a token for it. The ledger must be up."""
+        return asyncio.run(_open_account(self.config, name, units))
+
+    def _issue_relay_token(self) -> None:
         """Makes the token that the relay shows the ledger."""
         from blindrelay.serving import issue_token
 
@@ -70,23 +81,29 @@ class Ledger:
         file.touch(mode=0o600)
         file.write_text(token)
 
-    def open_account(self, name: str, units: int = UNITS) -> str:
-        """Makes an account with so many units, and returns a token for it. The ledger must be up."""
-        return asyncio.run(_open_account(self.config, name, units))
-
     def _arguments(self) -> list[str]:
+        if not (self._folder() / "relays").exists():
+            self._issue_relay_token()
         announced = self.part.announcement
-        listen = announced.get("listening", _ANY_PORT)
-        admin = announced.get("admin") or f"127.0.0.1:{_free_port()}"
-        page = announced.get("page", f"http://{_ANY_PORT}").removeprefix("http://").rstrip("/")
+        listen = announced.get("listening") or any_address()
+        admin = announced.get("admin") or free_address()
+        page = announced.get("page", f"http://{any_address()}").removeprefix("http://").rstrip("/")
         lines = [
-            *(f'listen = "{listen}"', f'admin = "{admin}"', 'tokens = "relays"', 'books = "ledger.db"'),
+            *(f'listen = "{listen}"', f'admin = "{admin}"', 'tokens = "relays"', self._books()),
             *("drain_seconds = 2", "[page]", f'listen = "{page}"'),
         ]
         for address in self._bridges():
             lines += ["[[bridge]]", f'address = "{address}"', f'identity = "{self._identity()}"']
         self.config.write_text("\n".join(lines) + "\n")
         return ["serve", "--config", str(self.config), "--json"]
+
+    def _books(self) -> str:
+        if self._database is None:
+            return 'books = "ledger.db"'
+        file = self._folder() / "books.url"
+        file.touch(mode=0o600)
+        file.write_text(self._database())
+        return f'books_url = "{file.name}"'
 
 
 async def _open_account(config: Path, name: str, units: int) -> str:
@@ -97,11 +114,4 @@ async def _open_account(config: Path, name: str, units: int) -> str:
     async with admin_stub(read_ledger_config(config)) as stub:
         await stub.AddAccount(AddAccountRequest(name=name))
         await stub.AddCredit(AddCreditRequest(account=name, units=units, reference="testbed"))
-        return (await stub.IssueToken(IssueTokenRequest(account=name))).token
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        return (await stub.IssueToken(IssueTokenRequest(account=name, name="testbed"))).token

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,21 +11,19 @@ from types import TracebackType
 from typing import ClassVar, Final, Self
 
 from blindrelay.testbed.configuration import official_providers, write_bridge_config
-from blindrelay.testbed.errors import PartNotReadyError, TestbedError
+from blindrelay.testbed.errors import TestbedError
 from blindrelay.testbed.ledger import Ledger
+from blindrelay.testbed.ports import any_address
 from blindrelay.testbed.processes import KEPT_LINES, PartProcess
 from blindrelay.testbed.providers import LLAMA_KINDS, ProviderKind, provider_process
+from blindrelay.testbed.readiness import listed_replicas, wait_until_ready
 from blindrelay.testbed.tap import Forwarded, TapReader
 from blindrelay.testbed.unprivileged import launcher
 from blindrelay.testing.configuration import MappedProvider, Models, Option, write_relay_config
 
-READY_SECONDS: Final = 20.0
-"""How long relay and bridges may take to find each other."""
-
 DRAIN_SECONDS: Final = 2
 """Seconds for running exchanges when a part is stopped."""
 
-_ANY_PORT: Final = "127.0.0.1:0"
 _TAP_FILE: Final = "forwarded.jsonl"
 
 
@@ -169,8 +166,6 @@ class Testbed:
     def up(self) -> None:
         """Starts everything and waits until exchanges can succeed."""
         self._folder = tempfile.TemporaryDirectory(prefix="blindrelay-testbed-")
-        if self.ledger is not None:
-            self.ledger.issue_relay_token()
         try:
             for part in self.parts.values():
                 if part is self._relay:
@@ -208,14 +203,7 @@ class Testbed:
 
     def wait_until_ready(self) -> None:
         """Waits until the relay lists every bridge. Raises PartNotReadyError, PartDiedError."""
-        deadline = time.monotonic() + READY_SECONDS
-        while self._listed_replicas() != len(self._bridges):
-            for part in self.parts.values():
-                part.check()
-            if time.monotonic() > deadline:
-                said = self._relay.stderr.strip()
-                raise PartNotReadyError(f"the relay does not reach its bridges; it said:\n{said}")
-            time.sleep(0.02)
+        wait_until_ready(self._is_ready, self.parts.values(), lambda: self._relay.stderr)
 
     def __enter__(self) -> Self:
         self.up()
@@ -237,7 +225,7 @@ class Testbed:
     def _bridge(self, name: str) -> PartProcess:
         def arguments() -> list[str]:
             config = self.folder / f"{name}.toml"
-            listen = part.announcement.get("listening", _ANY_PORT)
+            listen = part.announcement.get("listening") or any_address()
             providers = self._providers or self._mapped()
             billing = None if self.ledger is None else self.ledger.billing(name)
             write_bridge_config(config, listen, providers, self._bridge_options, billing, self._models)
@@ -254,27 +242,26 @@ class Testbed:
 
     def _issued_token(self) -> str:
         """A token for the relay, from its ledger if it has one, which must be up."""
+        if self.ledger is not None:
+            return self.ledger.open_account(self._account)
         from blindrelay.serving import issue_token
 
-        if self.ledger is None:
-            return issue_token(self.folder / "tokens", self._account, datetime.now(UTC))
-        return self.ledger.open_account(self._account)
+        return issue_token(self.folder / "tokens", self._account, datetime.now(UTC))
 
     def _mapped(self) -> tuple[MappedProvider, ...]:
         kind, provider = self.provider_kind, self._provider
         if provider is None:
             return (MappedProvider(kind, "https://api.openai.com", credential_variable="OPENAI_API_KEY"),)
         apart = kind in LLAMA_KINDS and not self._shared_cache
-        return official_providers(
-            f"http://{provider.listening}", {"cache_controls": "refuse"} if apart else {}
-        )
+        options = {"cache_controls": "refuse"} if apart else {}
+        return official_providers(f"http://{provider.listening}", options)
 
     def _relay_process(self) -> PartProcess:
         start = self._relay_start
 
         def arguments() -> list[str]:
             config = self.folder / "relay.toml"
-            listen = part.announcement.get("listening", _ANY_PORT)
+            listen = part.announcement.get("listening") or any_address()
             replicas = [bridge.listening for bridge in self._bridges.values()]
             ledger = None if self.ledger is None else self.ledger.relay_options()
             write_relay_config(config, listen, replicas, self._relay_options, self.identity, ledger)
@@ -286,18 +273,5 @@ class Testbed:
         part = PartProcess("relay", module, arguments, start.environment, self._kept_lines, wanted)
         return part
 
-    def _listed_replicas(self) -> int:
-        import grpc
-
-        from blindrelay.serving import authorization
-        from blindrelay.v1.exchange_pb2 import GetKeyDirectoryRequest
-        from blindrelay.v1.exchange_pb2_grpc import ExchangeServiceStub
-
-        with grpc.insecure_channel(self._relay.listening) as channel:
-            try:
-                response = ExchangeServiceStub(channel).GetKeyDirectory(
-                    GetKeyDirectoryRequest(), metadata=(authorization(self._token),), timeout=5
-                )
-            except grpc.RpcError:
-                return 0
-        return len(response.directories)
+    def _is_ready(self) -> bool:
+        return listed_replicas(self._relay.listening, self._token) == len(self._bridges)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 
 import pytest
 
-from blindrelay.testing import LocalBlindRelay
+from blindrelay.testing import LocalBlindRelay, Reply
 
 from .conftest import Run, refused, succeeded
 
@@ -46,3 +47,19 @@ def test_unknown_name_is_the_askers_mistake(local: LocalBlindRelay, run: Run) ->
 @pytest.mark.usefixtures("local")
 def test_doctor_asks_for_the_list(run: Run) -> None:
     assert succeeded(run, "doctor").splitlines()[-1].endswith("models lists 2 models")
+
+
+ASK_BOTH = """
+import anthropic, openai
+messages = [{"role": "user", "content": "Who are you?"}]
+answer = openai.OpenAI(max_retries=0).chat.completions.create(model="smart", messages=messages)
+print(answer.choices[0].message.content)
+answer = anthropic.Anthropic(max_retries=0).messages.create(model="claude", messages=messages, max_tokens=9)
+print(answer.content[0].text)
+"""
+
+
+def test_program_gets_them_without_a_change(local: LocalBlindRelay, run: Run) -> None:
+    local.provider.answer_with(lambda request: Reply(f"I am {request.json['model']}."))
+    out = succeeded(run, "run", "--no-wall", "--", sys.executable, "-c", ASK_BOTH)
+    assert out.splitlines() == ["I am oss.", "I am claude-opus-5."]

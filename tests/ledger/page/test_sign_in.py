@@ -6,6 +6,7 @@ from blindrelay.ledger.page.sign_in import (
     LINK_SECONDS,
     MAX_LINKS,
     MAX_SESSIONS,
+    MAX_SESSIONS_OF_ONE,
     SESSION_SECONDS,
     Notice,
     OneTimeLinks,
@@ -44,9 +45,18 @@ def test_new_links_and_sessions_push_out_the_oldest() -> None:
     links, sessions = OneTimeLinks(Clock()), Sessions(Clock())
     codes = [links.new_code() for _ in range(MAX_LINKS + 1)]
     assert [links.redeem(code) for code in codes[:2]] == [False, True]
-    secrets = [sessions.start() for _ in range(MAX_SESSIONS + 1)]
+    secrets = [sessions.start(bytes([count % 256, count // 256])) for count in range(MAX_SESSIONS + 1)]
     assert [sessions.find(secret) is None for secret in secrets[:2]] == [True, False]
     assert sessions.find(secrets[-1]) is not None
+
+
+def test_one_token_signs_nobody_else_out() -> None:
+    sessions = Sessions(Clock())
+    other = sessions.start(b"other")
+    own = [sessions.start(b"own") for _ in range(MAX_SESSIONS + MAX_SESSIONS_OF_ONE)]
+    kept = [secret for secret in own if sessions.find(secret)]
+    assert kept == own[-MAX_SESSIONS_OF_ONE:]
+    assert sessions.find(other) is not None
 
 
 def test_session_ends_with_its_time_or_when_told() -> None:

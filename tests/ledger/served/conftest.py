@@ -70,6 +70,13 @@ class RunningLedger:
         )
         return (await self.admin.SetLimits(request)).account
 
+    async def admin_account(self, name: str = "ann") -> admin_pb2.GetAccountResponse:
+        """The account with its tokens."""
+        return await self.admin.GetAccount(admin_pb2.GetAccountRequest(account=name))
+
+    async def revoke(self, token: str) -> None:
+        await self.admin.RevokeToken(admin_pb2.RevokeTokenRequest(id=token))
+
     async def standing(self, name: str = "ann") -> admin_pb2.Account:
         return (await self.admin.GetAccount(admin_pb2.GetAccountRequest(account=name))).account
 

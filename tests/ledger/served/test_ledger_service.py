@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import threading
 from typing import Any
 
 import grpc
 import pytest
 
 from blindrelay.admin.v1 import admin_pb2 as admin
-from blindrelay.ledger import nodes, server
-from blindrelay.ledger.books import Books, BooksError
+from blindrelay.ledger import async_books, nodes, server
+from blindrelay.ledger.books import Books, BooksError, LinesTaken
 from blindrelay.v1.ledger_pb2 import EndLine, ReportLine, StartLine
 from blindrelay.v1.outer_status import OuterStatus
 from tests.ledger.served.conftest import RunningLedger, StartLedger
@@ -213,6 +214,35 @@ async def test_a_failure_of_the_books_ends_one_round_and_not_the_ledger(
     assert Books.tidy is tidy
     assert "books_failed" in ledger.log.said()
     assert (await ledger.account()).startswith("brt_")
+
+
+async def test_lines_wait_while_the_books_are_away(
+    ledger: RunningLedger, node: Node, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stream stays, and new leases are refused clearly."""
+    monkeypatch.setattr(async_books, "RETRY_SECONDS", 0.05)
+    token = await ledger.account(units=UNITS)
+    lease = await node.good_lease(token)
+    failed, back = asyncio.Event(), threading.Event()
+    loop, take_lines = asyncio.get_running_loop(), Books.take_lines
+
+    def away(*given: Any) -> LinesTaken:
+        if back.is_set():
+            return take_lines(*given)
+        loop.call_soon_threadsafe(failed.set)
+        raise BooksError("the database is away")
+
+    monkeypatch.setattr(Books, "take_lines", away)
+    start = StartLine(lease_id=lease.lease_id, envelope=bridge.envelope(), deadline_seconds=60)
+    await node.write(1, ReportLine(start=start))
+    await asyncio.wait_for(failed.wait(), 20)
+    with monkeypatch.context() as broken:
+        broken.setattr(Books, "lease", away)
+        assert await refusal(node.lease(token)) is OuterStatus.OVERLOADED
+    assert (node.acknowledged, node.ended) == (0, False)
+    back.set()
+    await node.until(lambda: node.acknowledged == 1)
+    assert (await ledger.standing()).outstanding == 1
 
 
 async def test_two_ledgers_do_not_share_their_books(start_ledger: StartLedger) -> None:

@@ -12,7 +12,7 @@ import pytest
 from blindrelay.ledger.administration.context import MAX_PAGE, page_size
 from blindrelay.ledger.async_books import AsyncBooks
 from blindrelay.ledger.books import Allowance, Books, Lease, Limits
-from blindrelay.ledger.nodes import MAX_ITEMS, RELEASE_SECONDS, Node, Nodes
+from blindrelay.ledger.nodes import HEARTBEAT_SECONDS, MAX_ITEMS, RELEASE_SECONDS, Node, Nodes
 from blindrelay.v1.limits import MAX_MESSAGE_SIZE
 
 NOW = int(time.time())
@@ -38,32 +38,92 @@ async def leased(books: AsyncBooks, node: bytes) -> int:
     return lease.allowance.exchanges
 
 
+class Clock:
+    """Seconds that pass when a test says so, on the wall and since the start."""
+
+    def __init__(self) -> None:
+        self.passed = 0.0
+
+    def wall(self) -> float:
+        return NOW + self.passed
+
+    def nodes(self, books: AsyncBooks, *, shared: bool = False) -> Nodes:
+        """What a ledger that starts now knows."""
+        return Nodes(books, self.wall, lambda: self.passed, shared=shared)
+
+
 async def test_a_lost_nodes_allowance_is_free_when_it_starts_nothing_any_more(books: AsyncBooks) -> None:
-    clock = [0.0]
-    nodes = Nodes(books, lambda: NOW, lambda: clock[0])
+    clock = Clock()
+    nodes = clock.nodes(books)
     first, second = os.urandom(16), os.urandom(16)
     stream = nodes.join(first)
     nodes.join(second)
     assert await leased(books, first) == 1
+    clock.passed = 2 * RELEASE_SECONDS
+    await nodes.release_lost()
     nodes.leave(first, stream)
-    clock[0] = RELEASE_SECONDS - 1
+    clock.passed += RELEASE_SECONDS - 1
     await nodes.release_lost()
     assert await leased(books, second) == 0
-    clock[0] = RELEASE_SECONDS
+    clock.passed += 1
     await nodes.release_lost()
     assert await leased(books, second) == 1
 
 
 async def test_after_a_restart_nodes_have_time_to_come_back(books: AsyncBooks) -> None:
-    clock = [100.0]
+    clock = Clock()
     first, second = os.urandom(16), os.urandom(16)
+    before = clock.nodes(books)
+    before.join(first)
+    await before.release_lost()
     assert await leased(books, first) == 1
-    nodes = Nodes(books, lambda: NOW, lambda: clock[0])
-    clock[0] += RELEASE_SECONDS - 1
+    clock.passed = 1_000
+    nodes = clock.nodes(books)
+    clock.passed += RELEASE_SECONDS - 1
     await nodes.release_lost()
     assert await leased(books, second) == 0
     nodes.join(first)
-    clock[0] += 2 * RELEASE_SECONDS
+    clock.passed += 2 * RELEASE_SECONDS
+    await nodes.release_lost()
+    assert await leased(books, second) == 0
+
+
+async def test_another_ledgers_nodes_are_not_lost(books: AsyncBooks) -> None:
+    """Until that ledger cannot reach the books any more, and has stopped to speak to them."""
+    clock = Clock()
+    here, there = (clock.nodes(books, shared=True) for _ in range(2))
+    first, second = os.urandom(16), os.urandom(16)
+    stream = there.join(first)
+    here.join(second)
+    assert await leased(books, first) == 1
+    clock.passed = 2 * RELEASE_SECONDS
+    await there.release_lost()
+    assert stream._may_speak()
+    await here.release_lost()
+    assert await leased(books, second) == 0
+    clock.passed += HEARTBEAT_SECONDS
+    assert not stream._may_speak()
+    await here.release_lost()
+    assert await leased(books, second) == 0
+    clock.passed += RELEASE_SECONDS
+    await here.release_lost()
+    assert await leased(books, second) == 1
+
+
+async def test_a_ledger_that_has_the_books_alone_speaks_without_them(books: AsyncBooks) -> None:
+    clock = Clock()
+    stream = clock.nodes(books).join(os.urandom(16))
+    clock.passed = 1_000
+    assert stream._may_speak()
+
+
+async def test_a_node_with_a_lease_and_no_stream_yet_is_not_lost(books: AsyncBooks) -> None:
+    clock = Clock()
+    nodes = clock.nodes(books)
+    first, second = os.urandom(16), os.urandom(16)
+    clock.passed = 2 * RELEASE_SECONDS
+    await nodes.hear(first)
+    assert await leased(books, first) == 1
     await nodes.release_lost()
     assert await leased(books, second) == 0
 

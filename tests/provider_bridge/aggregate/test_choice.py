@@ -79,6 +79,22 @@ def test_after_its_rest_one_call_at_a_time_tries() -> None:
         assert health.due(B) == 0, "what is healthy takes any number of calls"
 
 
+def test_provider_rests_until_it_is_reached() -> None:
+    """No call has to wait for a connection that may not come."""
+    time = Time()
+    health = Health(time)
+    health.failed(Member("p"), 2.0, 10.0)
+    assert health.unreached == []
+    time.now += 2.0
+    assert health.due(A) > 0
+    assert health.unreached == [Member("p")]
+    health.failed(Member("p"), 2.0, 10.0)
+    assert (health.due(A), health.unreached) == (4.0, [])
+    time.now += 4.0
+    health.reached(Member("p"))
+    assert (health.due(A), health.unreached) == (0.0, [])
+
+
 @pytest.mark.parametrize(
     ("scope", "resting"),
     [

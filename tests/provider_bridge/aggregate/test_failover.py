@@ -10,7 +10,7 @@ import pytest
 from blindrelay.provider_bridge import AuditLog, Event
 from blindrelay.provider_bridge.aggregate.model_table import Model, Target
 
-from ..scripted_provider import EVENT_STREAM, Connection, Script, chunk, raw, response
+from ..scripted_provider import EVENT_STREAM, Connection, Script, ScriptedProvider, chunk, raw, response
 from ..sealed_caller import Response, request_head
 from ..test_time import due_in
 from ..upstream_call import free_port
@@ -55,6 +55,26 @@ async def test_dead_provider_is_not_seen_by_the_client(house: House) -> None:
     await house.open(Model("m", at("first", "second")))
     assert (await house.ask()).status == 200
     assert house.attempts == {"unreachable": 1, "served": 1}, "its other credential would meet the same"
+
+
+async def test_dead_provider_is_tried_by_the_bridge_and_by_no_request(house: House) -> None:
+    first = ScriptedProvider(port=free_port())
+    await house.provider("first", target=f"http://127.0.0.1:{first.port}")
+    await house.provider("second")
+    await house.open(Model("m", at("first", "second")))
+    now = 1_000.0
+    house.router.attempts.health._now = lambda: now
+    for _ in range(3):
+        assert (await house.ask()).headers["blindrelay-served-by"] == "second/m"
+        now += 60.0
+        await house.router.try_unreached()
+    assert house.attempts == {"unreachable": 1, "served": 3}
+    async with first.serving():
+        assert (await house.ask()).headers["blindrelay-served-by"] == "second/m"
+        now += 300.0
+        await house.router.try_unreached()
+        assert first.received == [], "nothing is sent"
+        assert (await house.ask()).headers["blindrelay-served-by"] == "first/m"
 
 
 async def test_connection_that_breaks_after_the_request_is_an_error(house: House) -> None:

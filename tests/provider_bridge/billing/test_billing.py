@@ -153,6 +153,8 @@ def test_outbox_that_cannot_be_written_costs_receipts_and_keeps_new_exchanges_ou
     assert process.billing.receipt(PEER, made) is None
     assert process.noted == [Event.OUTBOX_UNUSABLE]
     assert not process.billing.has_room(PEER)
+    process.prices(PRICES.replace("= 8_000_000", "= 9_000_000"))
+    assert not process.billing.has_room(PEER)
     process.outbox._db.execute("PRAGMA query_only = OFF")
     process.time.advance(REST_SECONDS)
     assert process.billing.has_room(PEER)

@@ -81,6 +81,7 @@ async def test_full_disk_costs_the_receipt_and_not_the_response(
         assert (got.status, got.body) == (200, ANSWER)
         assert got.end is not None
         assert not got.end.HasField("receipt"), "no receipt, no charge"
+        assert not got.end.statement
         assert (await caller.exchange(EXACT, CHAT)).failure == ("OVERLOADED", "NOT_STARTED")
         assert len(provider.received) == 1
 

@@ -16,13 +16,13 @@ from blindrelay.serving.tokens import new_token
 
 
 @asynccontextmanager
-async def own_service(path: Path) -> AsyncIterator[tuple[Address, str]]:
+async def own_service(place: Path | str) -> AsyncIterator[tuple[Address, str]]:
     """Serves the books on loopback while the block runs. Yields the address, and the token to show.
 
     Raises StartError if the books cannot be used.
     """
     try:
-        books = AsyncBooks(Books(path))
+        books = AsyncBooks(Books(place))
     except BooksError as error:
         raise StartError(str(error)) from None
     token, _ = new_token()

@@ -10,12 +10,12 @@ holds at all times, and no receipt that is held for can take the balance below -
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from blindrelay.ledger.books.exchange_rows import Allowance, Limit
-from blindrelay.ledger.books.limits import quotas, resets_at
-from blindrelay.ledger.books.store import Statements
+from blindrelay.ledger.books.limits import quotas_each, resets_at
+from blindrelay.ledger.books.store import Statements, Value
 
 MAX_EXCHANGES: Final = 1_000
 """Of one allowance. A relay has a new one at each batch of lines, some twenty times in a second."""
@@ -102,19 +102,43 @@ def fitting(account: Any, quota_rows: Iterable[Any]) -> int:
 
 def refresh(sql: Statements, account: int, node: bytes, sequence: int, now: int) -> Allowance | None:
     """Computes a node's allowance again. None if the account has no lease there."""
-    row = sql.one(_AT_NODE, account=account, node=node, now=now)
-    if row is None:
-        return None
-    quota_rows = quotas(sql, account)
-    limit = refusal(row, quota_rows, now)
-    exchanges = 0 if limit else fitting(row, quota_rows)
-    units = exchanges * row["max_units"]
-    if (exchanges, units) != (row["own_exchanges"], row["own_units"]):
-        sql.run(_SET, account=account, node=node, exchanges=exchanges, units=units)
-        hold(sql, account, units - row["own_units"])
-    if not exchanges and limit is None:
-        limit = Limit("limit_units", HELD_RETRY_SECONDS)
-    return Allowance(row["pseudonym"], sequence, exchanges, limit)
+    found = refresh_each(sql, [account], node, sequence, now)
+    return found[0] if found else None
+
+
+def refresh_each(
+    sql: Statements, accounts: Sequence[int], node: bytes, sequence: int, now: int
+) -> tuple[Allowance, ...]:
+    """Computes a node's allowances again, without those of accounts that have no lease there."""
+    asked: list[dict[str, Value]] = [{"account": account, "node": node, "now": now} for account in accounts]
+    rows = [row for found in sql.each(_AT_NODE, asked) for row in found]
+    refreshed, changes = [], []
+    for row, quota_rows in zip(rows, quotas_each(sql, [row["id"] for row in rows]), strict=True):
+        limit = refusal(row, quota_rows, now)
+        exchanges = 0 if limit else fitting(row, quota_rows)
+        if (exchanges, exchanges * row["max_units"]) != (row["own_exchanges"], row["own_units"]):
+            changes.append((row, exchanges))
+        if not exchanges and limit is None:
+            limit = Limit("limit_units", HELD_RETRY_SECONDS)
+        refreshed.append(Allowance(row["pseudonym"], sequence, exchanges, limit))
+    _change(sql, node, changes)
+    return tuple(refreshed)
+
+
+def _change(sql: Statements, node: bytes, changes: Sequence[tuple[Any, int]]) -> None:
+    """Sets allowances, and holds for each account what they need more or less than before."""
+    parts = [
+        {"account": row["id"], "node": node, "exchanges": exchanges, "units": exchanges * row["max_units"]}
+        for row, exchanges in changes
+    ]
+    sql.run_each(_SET, parts)
+    sql.run_each(
+        _HOLD,
+        [
+            {"account": row["id"], "units": exchanges * row["max_units"] - row["own_units"]}
+            for row, exchanges in changes
+        ],
+    )
 
 
 def accounts_at(sql: Statements, node: bytes, pseudonyms: Iterable[str] | None) -> list[int]:

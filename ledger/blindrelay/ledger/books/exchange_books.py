@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from blindrelay.ledger.books.allowances import accounts_at, nodes, pseudonyms, refresh, release_node, revive
+from blindrelay.ledger.books.allowances import (
+    accounts_at,
+    nodes,
+    pseudonyms,
+    refresh_each,
+    release_node,
+    revive,
+)
 from blindrelay.ledger.books.exchange_rows import (
     Allowance,
     End,
@@ -21,6 +28,7 @@ from blindrelay.ledger.books.leases import lease_keys, revoked_leases, take_leas
 from blindrelay.ledger.books.limits import reset_quotas
 from blindrelay.ledger.books.lines import acknowledged, take_lines
 from blindrelay.ledger.books.open_books import OpenBooks
+from blindrelay.ledger.books.presence import hear, lost_nodes
 from blindrelay.ledger.books.reports import add_price_table, price_table
 from blindrelay.ledger.books.settlement import close_exchanges, post
 from blindrelay.ledger.books.tidying import tidy
@@ -72,8 +80,17 @@ class ExchangeBooks(OpenBooks):
             if accounts is None:
                 revive(sql, node, now)
             numbers = accounts_at(sql, node, accounts)
-            found = (refresh(sql, number, node, sequence, now) for number in numbers)
-            return tuple(each for each in found if each is not None)
+            return refresh_each(sql, numbers, node, sequence, now)
+
+    def hear(self, nodes: Collection[bytes], now: int) -> None:
+        """Notes that this ledger has a stream with each of these nodes."""
+        with self._store.writing() as sql:
+            hear(sql, nodes, now)
+
+    def lost_nodes(self, before: int) -> tuple[bytes, ...]:
+        """The nodes that hold allowances, and that no ledger has heard after that time (Unix seconds)."""
+        with self._store.reading() as sql:
+            return lost_nodes(sql, before)
 
     def nodes(self) -> tuple[bytes, ...]:
         """The nodes that hold allowances."""

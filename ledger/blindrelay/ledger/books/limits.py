@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 from blindrelay.ledger.books.account_rows import MAX_AMOUNT, Limits, Period, Quota, QuotaUse
@@ -96,6 +97,11 @@ def set_limits(sql: Statements, account: int, limits: Limits, now: int) -> None:
 def quotas(sql: Statements, account: int) -> list[Any]:
     """The account's quotas as rows: kind, amount, period, used, since."""
     return sql.all(_QUOTAS, account=account)
+
+
+def quotas_each(sql: Statements, accounts: Sequence[int]) -> list[list[Any]]:
+    """As quotas, of each account."""
+    return sql.each(_QUOTAS, [{"account": account} for account in accounts])
 
 
 def use(sql: Statements, account: int, kind: str, used: int) -> None:

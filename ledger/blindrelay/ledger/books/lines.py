@@ -14,9 +14,8 @@ from blindrelay.ledger.books.exchange_rows import End, LinesTaken, Receipt, Star
 from blindrelay.ledger.books.limits import use
 from blindrelay.ledger.books.periods import MINUTE
 from blindrelay.ledger.books.settlement import Settling
-from blindrelay.ledger.books.store import Statements
+from blindrelay.ledger.books.store import Statements, Value
 from blindrelay.v1.envelope import EnvelopeError, parse_envelope
-from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.limits import CLOCK_TOLERANCE
 from blindrelay.v1.outer_status import OuterStatus
 
@@ -93,14 +92,14 @@ def take_lines(
     """A node's lines in order; those that are in the books already change nothing."""
     known = acknowledged(sql, node)
     taking = _Taking(sql, node, now)
-    for sequence, line in enumerate(lines, first_sequence):
-        if sequence > known:
-            taking.take(sequence, line)
+    new = [(number, line) for number, line in enumerate(lines, first_sequence) if number > known]
+    taking.start([(number, line) for number, line in new if isinstance(line, Start)])
+    taking.end([line for _, line in new if isinstance(line, End)])
     taking.finish()
     last = max(known, first_sequence + len(lines) - 1)
     sql.run(_ACKNOWLEDGE, node=node, sequence=last, now=now)
-    refreshed = (allowances.refresh(sql, each, node, last, now) for each in sorted(taking.accounts))
-    return LinesTaken(last, tuple(each for each in refreshed if each), taking.rejected)
+    refreshed = allowances.refresh_each(sql, sorted(taking.accounts), node, last, now)
+    return LinesTaken(last, refreshed, taking.rejected)
 
 
 class _Taking:
@@ -118,9 +117,40 @@ class _Taking:
         self.accounts: set[int] = set()
         self.rejected = 0
 
-    def take(self, sequence: int, line: Start | End) -> None:
-        taken = self._start(sequence, line) if isinstance(line, Start) else self._end(line)
-        self.rejected += not taken
+    def start(self, lines: Sequence[tuple[int, Start]]) -> None:
+        """Reserves an exchange for each start that can be used, and is not known."""
+        read = [values for number, line in lines if (values := self._read(number, line)) is not None]
+        self.rejected += len(lines) - len(read)
+        self.accounts |= {values["account"] for values in read}
+        reserved = self._sql.each(_START, read)
+        new = [(values, rows[0]["number"]) for values, rows in zip(read, reserved, strict=True) if rows]
+        self._started.update(values["account"] for values, _ in new)
+        self._hold(new)
+        if self._orphans:
+            for values, _ in new:
+                self._settle_orphan(values["envelope_hash"])
+
+    def end(self, lines: Sequence[End]) -> None:
+        """Notes how exchanges ended, and releases those that were refused."""
+        ends: list[dict[str, Value]] = [
+            {
+                "node": self._node,
+                "sequence": line.start_sequence,
+                "outcome": line.outcome,
+                "bytes": _size(line),
+            }
+            for line in lines
+        ]
+        refused: list[dict[str, Value]] = []
+        for line, rows in zip(lines, self._sql.each(_END, ends), strict=True):
+            self.rejected += not rows
+            for row in rows:
+                self._bytes[row["account"]] += _size(line)
+                self.accounts.add(row["account"])
+                if line.outcome not in NOT_REFUSED and not line.response_bytes:
+                    refused.append({"number": row["number"], "now": self._now})
+        lapsed = [row for rows in self._sql.each(_LAPSE, refused) for row in rows]
+        allowances.give_back(self._sql, ((row["account"], row["held"]) for row in lapsed))
 
     def finish(self) -> None:
         self._settling.finish()
@@ -128,74 +158,55 @@ class _Taking:
             for account, number in used.items():
                 use(self._sql, account, kind, number)
 
-    def _start(self, sequence: int, line: Start) -> bool:
+    def _read(self, sequence: int, line: Start) -> dict[str, Any] | None:
+        """The values of an exchange's row, or None if the line cannot be used."""
         lease = self._lease(line.lease)
         try:
             envelope = parse_envelope(line.envelope)
         except EnvelopeError:
-            return False
+            return None
         if lease is None:
-            return False
-        self.accounts.add(lease["account"])
-        envelope_hash = hashlib.sha256(line.envelope).digest()
-        number = self._reserve(lease, sequence, envelope, envelope_hash, line.deadline_seconds)
-        if number is not None:
-            self._started[lease["account"]] += 1
-            self._hold(lease["account"], envelope.max_units, number)
-            if self._orphans:
-                self._settle_orphan(envelope_hash)
-        return True
-
-    def _reserve(
-        self, lease: Any, sequence: int, envelope: Envelope, envelope_hash: bytes, deadline: int
-    ) -> int | None:
+            return None
         # The client chose this time, and a bridge refuses one that is further ahead.
         issued_at = min(envelope.issued_at, self._now + CLOCK_TOLERANCE)
-        row = self._sql.one(
-            _START,
-            envelope_hash=envelope_hash,
-            exchange_id=envelope.exchange_id,
-            identity=envelope.identity,
-            key_id=envelope.key_id,
-            account=lease["account"],
-            token=lease["token"],
-            node=self._node,
-            sequence=sequence,
-            at=self._now - self._now % MINUTE,
-            issued_at=issued_at,
-            expires_at=issued_at + min(deadline, MAX_DEADLINE) + GRACE_SECONDS,
-            max_units=envelope.max_units,
-        )
-        return row["number"] if row else None
+        return {
+            "envelope_hash": hashlib.sha256(line.envelope).digest(),
+            "exchange_id": envelope.exchange_id,
+            "identity": envelope.identity,
+            "key_id": envelope.key_id,
+            "account": lease["account"],
+            "token": lease["token"],
+            "node": self._node,
+            "sequence": sequence,
+            "at": self._now - self._now % MINUTE,
+            "issued_at": issued_at,
+            "expires_at": issued_at + min(line.deadline_seconds, MAX_DEADLINE) + GRACE_SECONDS,
+            "max_units": envelope.max_units,
+        }
 
-    def _hold(self, account: int, units: int, number: int) -> None:
-        """Takes from the allowance what is held for the exchange. Without it, a receipt needs room."""
-        if self._sql.one(_TAKE, account=account, node=self._node, units=units) is None:
-            self._sql.run(_UNHELD, number=number)
+    def _hold(self, new: Sequence[tuple[dict[str, Any], int]]) -> None:
+        """Takes from allowances what is held for the exchanges. Without it, a receipt needs room."""
+        parts = [
+            {"account": values["account"], "node": self._node, "units": values["max_units"]}
+            for values, _ in new
+        ]
+        taken = self._sql.each(_TAKE, parts)
+        unheld = [{"number": number} for (_, number), rows in zip(new, taken, strict=True) if not rows]
+        self._sql.run_each(_UNHELD, unheld)
 
     def _settle_orphan(self, envelope_hash: bytes) -> None:
         """The receipt may have been faster than the line."""
         for row in sorted(self._sql.all(_ORPHAN, envelope_hash=envelope_hash), key=itemgetter("number")):
             self._settling.settle_orphan(receipt_of(self._sql, envelope_hash, row))
 
-    def _end(self, line: End) -> bool:
-        size = min(line.request_bytes + line.response_bytes, MAX_AMOUNT)
-        ended = self._sql.one(
-            _END, node=self._node, sequence=line.start_sequence, outcome=line.outcome, bytes=size
-        )
-        if ended is None:
-            return False
-        self._bytes[ended["account"]] += size
-        self.accounts.add(ended["account"])
-        if line.outcome not in NOT_REFUSED and not line.response_bytes:
-            rows = self._sql.all(_LAPSE, number=ended["number"], now=self._now)
-            allowances.give_back(self._sql, ((row["account"], row["held"]) for row in rows))
-        return True
-
     def _lease(self, lease: str) -> Any:
         if lease not in self._leases:
             self._leases[lease] = self._sql.one(_LEASE, lease=lease, node=self._node)
         return self._leases[lease]
+
+
+def _size(line: End) -> int:
+    return min(line.request_bytes + line.response_bytes, MAX_AMOUNT)
 
 
 def receipt_of(sql: Statements, envelope_hash: bytes, row: Any) -> Receipt:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from blindrelay.ledger.books.accounts import random_id
+from blindrelay.ledger.books.copying import copy_books
 from blindrelay.ledger.books.postgresql import PREFIXES, PostgresqlStore
 from blindrelay.ledger.books.schema import migrate, migrations
 from blindrelay.ledger.books.store import SqliteStore, Store
@@ -35,6 +36,25 @@ class OpenBooks:
     def close(self) -> None:
         """The books cannot be used afterwards."""
         self._store.close()
+
+    def elected(self, task: str) -> bool:
+        """Whether this ledger is the one that does the task now, of several that share the books.
+
+        Ask again every few seconds: a ledger that is killed, or loses its connection, is not elected any
+        more. For a moment there can be two. Raises BooksError.
+        """
+        return self._store.elected(task)
+
+    def resign(self, task: str) -> None:
+        """Leaves the task to another ledger. Raises BooksError."""
+        self._store.resign(task)
+
+    def copy_to(self, other: OpenBooks) -> None:
+        """Copies everything into other books, which are empty. No ledger should serve either meanwhile.
+
+        Raises InvalidError if they are not empty, BooksError.
+        """
+        copy_books(self._store, other._store)
 
     def __enter__(self) -> Self:
         return self

@@ -2,14 +2,18 @@
 
 A transaction that writes takes one advisory lock first. So there is one writer at a time, as with SQLite,
 and what a transaction reads stays true until it commits. A batch of lines or receipts is one transaction.
+
+Prepared statements and the locks of elections belong to a session, so connect without a pooler in between, or
+with one in session mode.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -73,6 +77,29 @@ class PostgresqlStatements:
     def all(self, statement: str, **values: Value) -> list[Any]:
         return self._connection.execute(_translated(statement), values).fetchall()
 
+    def run_each(self, statement: str, rows: Sequence[Mapping[str, Value]]) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.executemany(_translated(statement), rows)
+
+    def each(self, statement: str, rows: Sequence[Mapping[str, Value]]) -> list[list[Any]]:
+        """All runs travel together: one wait for the server, not one for each."""
+        if not rows:
+            return []
+        with self._connection.cursor() as cursor:
+            cursor.executemany(_translated(statement), rows, returning=True)
+            return [result.fetchall() for result in cursor.results()]
+
+    def stream(self, statement: str, size: int) -> Iterator[list[Any]]:
+        with self._connection.cursor("stream") as cursor:
+            cursor.execute(_translated(statement))
+            while rows := cursor.fetchmany(size):
+                yield rows
+
+    def number_on(self, table: str, column: str) -> None:
+        highest = f"SELECT MAX({column}) FROM {table}"  # noqa: S608
+        sequence = f"pg_get_serial_sequence('{table}', '{column}')"
+        self._connection.execute(f"SELECT setval({sequence}, ({highest}))".encode())
+
 
 class PostgresqlStore:
     """One database. Any thread may use it, and several processes on several machines."""
@@ -83,6 +110,9 @@ class PostgresqlStore:
         self._process = os.getpid()
         self._writer = _Link(url)
         self._reader = _Link(url)
+        self._elections = _Link(url)
+        self._tasks: tuple[Connection | None, set[str]] = (None, set())
+        """For which this process holds the locks, and on which connection: they end with it."""
         with self.reading() as sql:
             found: Any = sql.one("SELECT current_setting('server_version_num') AS version")
         if int(found["version"]) < OLDEST:
@@ -93,6 +123,38 @@ class PostgresqlStore:
         """Disconnects, after the transactions that run."""
         self._writer.close()
         self._reader.close()
+        self._elections.close()
+
+    def elected(self, task: str) -> bool:
+        """Whether this process is the one that does the task now: it holds a lock, or gets it.
+
+        The lock ends with the connection, so ask again every few seconds. Raises BooksError.
+        """
+        with self._election() as (connection, tasks):
+            held = task in tasks or _try_lock(connection, task)
+            if held:
+                tasks.add(task)
+            return held
+
+    def resign(self, task: str) -> None:
+        """Leaves the task to another process. Raises BooksError."""
+        with self._election() as (connection, tasks):
+            if task in tasks:
+                connection.execute("SELECT pg_advisory_unlock(%s)", (_lock_of(task),))
+                tasks.discard(task)
+
+    @contextmanager
+    def _election(self) -> Iterator[tuple[Connection, set[str]]]:
+        with _errors(), self._elections.lock:
+            connection = self._elections.connected()
+            if self._tasks[0] is not connection:
+                self._tasks = (connection, set())
+            try:
+                connection.execute(b"SELECT 1")
+            except BaseException:
+                self._elections.drop()
+                raise
+            yield connection, self._tasks[1]
 
     @contextmanager
     def writing(self) -> Iterator[Statements]:
@@ -147,29 +209,39 @@ class _Link:
             if self._connection is not None:
                 self._connection.execute(b"ROLLBACK")
         except psycopg.Error:
-            self._drop()
+            self.drop()
 
     def close(self) -> None:
         with self.lock:
             self._closed = True
-            self._drop()
+            self.drop()
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
+        """Disconnects. The next use connects again."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _try_lock(connection: Connection, task: str) -> bool:
+    row = connection.execute("SELECT pg_try_advisory_lock(%s) AS held", (_lock_of(task),)).fetchone()
+    return bool(row and row["held"])
+
+
+def _lock_of(task: str) -> int:
+    """Names a task's lock among the advisory locks of a database: a signed number of 64 bits."""
+    return int.from_bytes(hashlib.sha256(f"blindrelay {task}".encode()).digest()[:8], "big", signed=True)
 
 
 def _connect(url: str) -> Connection:
     with needs_extra("postgresql"):
         import psycopg
         from psycopg.rows import dict_row
-    # Without prepared statements, PgBouncer's transaction mode works too.
     return psycopg.connect(
         url,
         autocommit=True,
         row_factory=dict_row,
-        prepare_threshold=None,
+        prepare_threshold=1,
         application_name="blindrelay-ledger",
         options=_options(url),
     )

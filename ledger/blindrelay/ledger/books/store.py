@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -66,6 +66,18 @@ class Statements(Protocol):
 
     def all(self, statement: str, **values: Value) -> list[Any]: ...
 
+    def run_each(self, statement: str, rows: Sequence[Mapping[str, Value]]) -> None:
+        """Runs a statement for one row of values after the other."""
+
+    def each(self, statement: str, rows: Sequence[Mapping[str, Value]]) -> list[list[Any]]:
+        """As run_each: what each run returns."""
+
+    def stream(self, statement: str, size: int) -> Iterator[list[Any]]:
+        """The rows of a large result, so many at once."""
+
+    def number_on(self, table: str, column: str) -> None:
+        """After rows were added with their numbers: lets the store number the next ones from there."""
+
 
 class Store(Protocol):
     """A database, or a file."""
@@ -75,6 +87,12 @@ class Store(Protocol):
 
     def reading(self) -> AbstractContextManager[Statements]:
         """One view of the books that no writer changes."""
+
+    def elected(self, task: str) -> bool:
+        """Whether this process is the one that does the task now. It asks again every few seconds."""
+
+    def resign(self, task: str) -> None:
+        """Leaves the task to another process."""
 
     def close(self) -> None:
         """Gives up the store, after the transactions that run."""
@@ -99,6 +117,19 @@ class SqliteStatements:
     def all(self, statement: str, **values: Value) -> list[Any]:
         return self._connection.execute(statement, values).fetchall()
 
+    def run_each(self, statement: str, rows: Sequence[Mapping[str, Value]]) -> None:
+        self._connection.executemany(statement, rows)
+
+    def each(self, statement: str, rows: Sequence[Mapping[str, Value]]) -> list[list[Any]]:
+        return [self._connection.execute(statement, values).fetchall() for values in rows]
+
+    def stream(self, statement: str, size: int) -> Iterator[list[Any]]:
+        cursor = self._connection.execute(statement)
+        return iter(lambda: cursor.fetchmany(size), [])
+
+    def number_on(self, table: str, column: str) -> None:
+        """SQLite takes the next number by itself."""
+
 
 class SqliteStore:
     """One SQLite file in WAL mode. Any thread may use it, and several processes may open it."""
@@ -118,6 +149,13 @@ class SqliteStore:
         with self._locks["writer"], self._locks["reader"]:
             self._writer.close()
             self._reader.close()
+
+    def elected(self, task: str) -> bool:
+        """Always: one ledger serves a file."""
+        return True
+
+    def resign(self, task: str) -> None:
+        """Nothing to do."""
 
     @contextmanager
     def writing(self) -> Iterator[Statements]:

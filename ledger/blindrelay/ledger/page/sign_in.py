@@ -20,6 +20,9 @@ MAX_LINKS: Final = 16
 MAX_SESSIONS: Final = 1_000
 """Sessions at once, about 500 bytes each. A new one ends the oldest."""
 
+MAX_SESSIONS_OF_ONE: Final = 10
+"""Sessions of one token, or of the operator, so that nobody signs all others out."""
+
 _SECRET_BYTES: Final = 32
 
 Clock = Callable[[], float]
@@ -101,6 +104,9 @@ class Sessions:
 
     def start(self, token_digest: bytes = b"") -> str:
         """Begins a session and returns its cookie's secret: 43 base64url characters."""
+        own = [secret for secret, each in self._sessions.items() if each.token_digest == token_digest]
+        for secret in own[: 1 - MAX_SESSIONS_OF_ONE]:
+            del self._sessions[secret]
         while len(self._sessions) >= MAX_SESSIONS:
             del self._sessions[next(iter(self._sessions))]
         secret = secrets.token_urlsafe(_SECRET_BYTES)

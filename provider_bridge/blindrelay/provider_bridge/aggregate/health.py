@@ -47,6 +47,8 @@ class _Rest:
     until: float = 0.0
     failures: int = 0
     trials: int = 0
+    is_of_provider: bool = False
+    """Whether it ends with a connection, which the bridge tries by itself, and not with a call."""
 
 
 class Health:
@@ -63,7 +65,18 @@ class Health:
         """
         rests = [rest for scope in member.scopes if (rest := self._rests.get(scope)) is not None]
         left = max((rest.until - self._now() for rest in rests), default=0.0)
-        return left if left > 0 else float(any(rest.trials for rest in rests))
+        return left if left > 0 else float(any(rest.trials or rest.is_of_provider for rest in rests))
+
+    @property
+    def unreached(self) -> list[Member]:
+        """Providers that could not be reached, and should be tried now."""
+        return [
+            scope for scope, rest in self._rests.items() if rest.is_of_provider and rest.until <= self._now()
+        ]
+
+    def reached(self, provider: Member) -> None:
+        """A connection was made."""
+        self._rests.pop(provider, None)
 
     @property
     def resting(self) -> int:
@@ -84,7 +97,8 @@ class Health:
 
     def failed(self, scope: Member, first: float, most: float) -> None:
         """Lets a scope rest: `first` seconds, twice as long after each further failure, at most `most`."""
-        rest = self._rests.setdefault(scope, _Rest())
+        is_of_provider = scope == Member(scope.provider)
+        rest = self._rests.setdefault(scope, _Rest(is_of_provider=is_of_provider))
         self._rests.move_to_end(scope)
         rest.until = max(rest.until, self._now() + min(most, first * 2.0 ** min(rest.failures, 32)))
         rest.failures += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -19,7 +20,8 @@ from blindrelay.provider_bridge.aggregate.model_body import ModelBody, read_mode
 from blindrelay.provider_bridge.aggregate.model_list import ModelList
 from blindrelay.provider_bridge.aggregate.planning import accepted, aggregated_address, candidates
 from blindrelay.provider_bridge.aggregate.served import name_server
-from blindrelay.provider_bridge.errors import RequestError, not_allowed
+from blindrelay.provider_bridge.aggregate.verdict import FAILED_SECONDS, MOST_SECONDS
+from blindrelay.provider_bridge.errors import ProviderError, RequestError, not_allowed
 from blindrelay.provider_bridge.policy.request_policy import PlannedCall, plan_call
 from blindrelay.provider_bridge.providers import Provider
 from blindrelay.provider_bridge.stateless.checker import Checker
@@ -28,6 +30,9 @@ from blindrelay.provider_bridge.upstream.provider_call import ProviderResponse, 
 from blindrelay.provider_bridge.upstream.provider_tunnel import ProviderTunnel
 from blindrelay.v1.http_headers import CACHE_SALT
 from blindrelay.v1.inner_pb2 import RequestHead
+
+TRY_SECONDS: Final = 1.0
+"""Between two looks at which providers should be tried."""
 
 _CONVERSING: Final = ("/completions", "/responses", "/messages")
 
@@ -55,6 +60,24 @@ class Router:
             self._address = aggregated_address(aggregate.origin, self._addressed)
             self._addressed.append(self._address)
             self._list = ModelList(aggregate.table, self._providers, transport)
+
+    async def keep_trying(self) -> None:
+        """Tries providers that could not be reached, until cancelled. No request has to wait for them."""
+        while True:
+            await asyncio.sleep(TRY_SECONDS)
+            await self.try_unreached()
+
+    async def try_unreached(self) -> None:
+        """Connects to those whose rest is over. Nothing is sent."""
+        await asyncio.gather(*(self._try(provider) for provider in self.attempts.health.unreached))
+
+    async def _try(self, provider: Member) -> None:
+        try:
+            await self._transport.reach(provider.provider)
+        except ProviderError:
+            self.attempts.health.failed(provider, FAILED_SECONDS, MOST_SECONDS)
+        else:
+            self.attempts.health.reached(provider)
 
     def plan(self, head: RequestHead) -> PlannedCall:
         """Checks a request's head. Raises RequestError."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,6 +61,10 @@ class Bill(Watch, Agreement, Protocol):
 
     def left(self, execution: Execution.ValueType) -> None:
         """Settles an exchange whose client is gone, unless it is settled already."""
+
+
+Rule = Callable[[], tuple[Basis.ValueType, Counts]]
+"""What an exchange is charged for, by how it ended."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,7 @@ class KeptBill:
         self.take(frame.data)
 
     def tail(self, body_end: BodyEnd.ValueType) -> ResponseTail:
-        settled = self._settle(*self._whole())
+        settled = self._settle(self._whole)
         removed = self._tap is not None and self._tap.removed
         return ResponseTail(
             body_end=body_end,
@@ -133,21 +138,16 @@ class KeptBill:
 
     def failed(self, error: SealedError) -> ExchangeError:
         message = error.as_message()
-        settled = self._settled
-        if settled is None:
-            out_of_time = error.code == ERROR_CODE_DEADLINE
-            rule = self._unfinished if out_of_time else self._not_the_clients_fault
-            ended = rule() if error.execution != EXECUTION_NOT_STARTED else (BASIS_NOT_STARTED, Counts())
-            settled = self._settle(*ended)
+        out_of_time = error.code == ERROR_CODE_DEADLINE
+        rule = self._unfinished if out_of_time else self._not_the_clients_fault
+        settled = self._settle(_not_started if error.execution == EXECUTION_NOT_STARTED else rule)
         if settled.receipt is not None:
             message.receipt.CopyFrom(settled.receipt)
         message.statement = settled.statement
         return message
 
     def left(self, execution: Execution.ValueType) -> None:
-        if self._settled is None:
-            started = execution != EXECUTION_NOT_STARTED
-            self._settle(*(self._unfinished() if started else (BASIS_NOT_STARTED, Counts())))
+        self._settle(_not_started if execution == EXECUTION_NOT_STARTED else self._unfinished)
         self._billing.closed(self._peer, self._claimed.envelope_hash)
 
     def _whole(self) -> tuple[Basis.ValueType, Counts]:
@@ -193,9 +193,13 @@ class KeptBill:
     def _price(self) -> Price | None:
         return None if self._terms is None else self._terms.price_of(self._usage)
 
-    def _settle(self, basis: Basis.ValueType, counts: Counts) -> _Settled:
-        if self._settled is not None:
-            return self._settled
+    def _settle(self, rule: Rule) -> _Settled:
+        """Settles by a rule, once: what ended first counts."""
+        if self._settled is None:
+            self._settled = self._made(*rule())
+        return self._settled
+
+    def _made(self, basis: Basis.ValueType, counts: Counts) -> _Settled:
         terms, price, claimed = self._terms, self._price, self._claimed
         units, statement = 0, b""
         if basis != BASIS_NOT_STARTED and price is not None:
@@ -209,8 +213,8 @@ class KeptBill:
             price_table_hash=(self._billing.prices if terms is None else terms.prices).hash,
             statement_hash=hashlib.sha256(statement).digest() if statement else b"",
         )
-        self._settled = _Settled(self._billing.receipt(self._peer, receipt), statement)
-        return self._settled
+        kept = self._billing.receipt(self._peer, receipt)
+        return _Settled(kept, statement if kept is not None else b"")
 
     def _statement(self, price: Price, counts: Counts, basis: Basis.ValueType) -> Statement:
         counted = price.counted(counts)
@@ -225,6 +229,15 @@ class KeptBill:
             row=price.index,
             rounding=self._claimed.first.head.rounding or ROUNDING_LADDER,
         )
+
+
+def _not_started() -> tuple[Basis.ValueType, Counts]:
+    return BASIS_NOT_STARTED, Counts()
+
+
+def new_bill(billing: Billing | None, claimed: ClaimedExchange, peer: bytes) -> Bill:
+    """The bill of a new exchange; `billing` is None at a bridge that keeps none."""
+    return NoBill(claimed) if billing is None else KeptBill(billing, claimed, peer)
 
 
 class NoBill:

@@ -86,7 +86,10 @@ class Billing:
         """The list in force."""
         current = self._read()
         if current.hash not in self._tables or self._tables[current.hash][1] is not None:
-            self._take_over(current)
+            try:
+                self._take_over(current)
+            except OutboxError:
+                self._failed()
         return current
 
     def accepted(self, price_table_hash: bytes) -> PriceList | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from blindrelay.serving import ConfigError
+from blindrelay.serving import ConfigError, StartError
 from blindrelay.trust import SignedDelegation
 from blindrelay.v1.limits import KEY_ID_SIZE, MAX_WATERMARK_KEYS
 from blindrelay.v1.receipts_pb2 import SignedReceipt
@@ -48,8 +48,8 @@ _KEPT_SECONDS: Final = 8 * 86_400
 """For a replica that has ended: as long as books wait for a late receipt, and a day more."""
 
 
-class OutboxError(Exception):
-    """The outbox cannot be written: the disk is full, or it failed."""
+class OutboxError(StartError):
+    """The outbox cannot be written: the disk is full, or it failed. A bridge does not start with it."""
 
 
 @dataclass(frozen=True)
@@ -239,7 +239,7 @@ class Outbox:
                     self._db.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
-            raise OutboxError(_why(error)) from None
+            raise OutboxError(f"{self._path}: the outbox cannot be written: {_why(error)}") from None
 
     def _delegation_id(self, delegation: SignedDelegation) -> int:
         (number,) = self._db.execute(

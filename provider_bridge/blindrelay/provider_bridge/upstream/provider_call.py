@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final, Protocol
 
 import h11
@@ -191,6 +191,12 @@ class ProviderTransport:
             response.close()
             raise
 
+    async def reach(self, provider: str) -> None:
+        """Makes a connection, or finds one, and sends nothing. Raises ProviderError."""
+        pool = self._upstreams[provider].pool
+        with _as_provider_errors():
+            pool.give_back(await pool.lease())
+
     async def dial(self, call: PlannedCall) -> ProviderTunnel | ProviderResponse:
         """Opens a tunnel, unless the provider gives an ordinary response. Raises ProviderError."""
         handshake = Handshake(call.headers, brought=not call.injected)
@@ -212,16 +218,22 @@ class ProviderTransport:
         size = len(body) if body or call.method in _BODY_METHODS else None
         headers = [*provider_headers(authority, call.headers, credential, size), *upgrade]
         request = h11.Request(method=call.method, target=call.url.target, headers=headers)
-        try:
+        with _as_provider_errors():
             return await self._upstreams[name].send(request, body)
-        except UpstreamError as error:
-            execution = EXECUTION_UNKNOWN if error.sent else EXECUTION_NOT_STARTED
-            raise ProviderError(error.failure, str(error), execution) from None
 
     async def aclose(self) -> None:
         """Closes every connection."""
         for upstream in self._upstreams.values():
             upstream.close()
+
+
+@contextmanager
+def _as_provider_errors() -> Iterator[None]:
+    try:
+        yield
+    except UpstreamError as error:
+        execution = EXECUTION_UNKNOWN if error.sent else EXECUTION_NOT_STARTED
+        raise ProviderError(error.failure, str(error), execution) from None
 
 
 def body_end(method: str, status: int, headers: list[Header]) -> BodyEnd.ValueType:

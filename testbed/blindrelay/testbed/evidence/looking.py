@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import Final
+
+import grpc
 
 from blindrelay.testbed.evidence.canaries import Canaries
 from blindrelay.testbed.evidence.forms import spellings, window
 from blindrelay.testbed.evidence.memory import memory_of
 from blindrelay.testbed.evidence.result import Look
 from blindrelay.testbed.evidence.search import Needles
+
+HOPS: Final = {
+    "relay": ("client to relay", "relay to bridge"),
+    "ledger": ("relay to ledger", "ledger to bridge"),
+    "bridge": ("bridge to provider",),
+    "plain relay": ("client to plain relay", "plain relay to provider"),
+}
+"""The hops that each party can see."""
+
+_HEALTH: Final = "/grpc.health.v1.Health/Check"
 
 
 class Looking:
@@ -52,3 +65,10 @@ def _needles(all_canaries: Iterable[Canaries]) -> Needles:
         for kind, word in canaries.words.items()
     }
     return Needles(named, window)
+
+
+def health_response(relay: str) -> bytes:
+    """The relay's health response. In this run it has no other interface that answers in clear."""
+    with grpc.insecure_channel(relay) as channel:
+        check: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_HEALTH)
+        return check(b"", timeout=5)

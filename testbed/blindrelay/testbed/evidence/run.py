@@ -17,7 +17,7 @@ from blindrelay.testbed.evidence.canaries import KINDS, Canaries
 from blindrelay.testbed.evidence.closed_list import ON_THE_MINUTE, counted, is_listed, untimely
 from blindrelay.testbed.evidence.crash import crash, where_cores_go
 from blindrelay.testbed.evidence.forms import spellings, window
-from blindrelay.testbed.evidence.looking import Looking
+from blindrelay.testbed.evidence.looking import HOPS, Looking, health_response
 from blindrelay.testbed.evidence.memory import memory_of
 from blindrelay.testbed.evidence.network import raise_loopback
 from blindrelay.testbed.evidence.plan import Request, held, requests
@@ -42,15 +42,6 @@ HELD: Final = 4
 
 _GATE: Final = "in flight"
 _CRASH_GATE: Final = "in flight at the crash"
-_HEALTH: Final = "/grpc.health.v1.Health/Check"
-
-_NETWORK: Final = {
-    "relay": ("client to relay", "relay to bridge"),
-    "ledger": ("relay to ledger", "ledger to bridge"),
-    "bridge": ("bridge to provider",),
-    "plain relay": ("client to plain relay", "plain relay to provider"),
-}
-"""The hops that each party can see."""
 
 Say = Callable[[str], None]
 
@@ -188,13 +179,13 @@ class Run:
         self._look(RELAY, "open files", [open_files_of(scene.relay)])
         self._look(RELAY, "files below its folders", files)
         self._look(RELAY, "log, at its most verbose", log)
-        self._look(RELAY, "health response", [_health(scene.bed.parts["relay"].listening)])
+        self._look(RELAY, "health response", [health_response(scene.bed.parts["relay"].listening)])
         self._look_at_the_ledger()
         for place, pieces in (("log", log), ("files", files)):
             written = samples.written_in(pieces)
             self.evidence.rests.append(Rest(place, samples.written, written, 0.0))
         hops = scene.hops()
-        for party, own in _NETWORK.items():
+        for party, own in HOPS.items():
             for hop in own:
                 self._look(party, f"network, {hop}", hops[hop].values())
 
@@ -304,10 +295,3 @@ def _sum(*ends: dict[str, int]) -> dict[str, int]:
 
 def _found(needles: Needles, pieces: Iterable[bytes]) -> set[str]:
     return set().union(*(needles.found_in(data) for data in pieces))
-
-
-def _health(relay: str) -> bytes:
-    """The relay's health response. In this run it has no other interface that answers in clear."""
-    with grpc.insecure_channel(relay) as channel:
-        check: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_HEALTH)
-        return check(b"", timeout=5)
