@@ -24,7 +24,10 @@ RETRY_SECONDS: Final = (0.25, 0.5, 1.0, 2.0, 5.0)
 """Between two calls: longer after each one that failed, then the last."""
 
 MAX_BATCH: Final = 500
-"""Receipts that are posted in one transaction."""
+"""Receipts after which no further message joins a transaction."""
+
+MAX_WAITING: Final = 100
+"""Messages that wait to be taken; then the bridge waits."""
 
 SILENT_SECONDS: Final = 60.0
 """A bridge sends a watermark every ten seconds. One that sends nothing for a minute is called again."""
@@ -196,10 +199,9 @@ class Settlement:
 async def _batches(call: SettleCall) -> AsyncIterator[list[SettleResponse]]:
     """What the bridge sends, in batches: the next one gathers while one is taken.
 
-    At most MAX_BATCH items wait here, and then the bridge. Raises AioRpcError, and TimeoutError if it sends
-    nothing for SILENT_SECONDS.
+    Raises AioRpcError, and TimeoutError if the bridge sends nothing for SILENT_SECONDS.
     """
-    arrived: asyncio.Queue[SettleResponse | grpc.aio.AioRpcError | None] = asyncio.Queue(MAX_BATCH)
+    arrived: asyncio.Queue[SettleResponse | grpc.aio.AioRpcError | None] = asyncio.Queue(MAX_WAITING)
 
     async def receive() -> None:
         end = None
@@ -213,12 +215,13 @@ async def _batches(call: SettleCall) -> AsyncIterator[list[SettleResponse]]:
     receiving = asyncio.create_task(receive())
     try:
         while True:
-            batch = []
+            batch, size = [], 0
             async with asyncio.timeout(SILENT_SECONDS):
                 item = await arrived.get()
             while isinstance(item, SettleResponse):
                 batch.append(item)
-                if arrived.empty():
+                size += 1 + len(item.more_receipts)
+                if arrived.empty() or size >= MAX_BATCH:
                     break
                 item = arrived.get_nowait()
             if batch:
