@@ -21,10 +21,14 @@ LOCKING := pip-tools==7.6.2
 LOCK = CUSTOM_COMPILE_COMMAND="make lock" .venv-lock/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
   --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --constraint constraints.txt
 
-.PHONY: demo test lock lint types fmt proto proto-check vectors vectors-check test-oldest attack show live-view-image ledger-image evidence evidence-leaks audit wheel-check fuzz mutants soak kills coverage bench bench-quick leakage clean npm-packages test-sdks compatibility site
+.PHONY: demo demo-scale test lock lint types fmt proto proto-check vectors vectors-check test-oldest attack show live-view-image ledger-image evidence evidence-leaks audit wheel-check fuzz mutants soak kills coverage bench bench-quick leakage clean npm-packages test-sdks compatibility site
 
 demo: .venv/ready
 	@$(BIN)/python -m blindrelay.testbed demo $(ARGS)
+
+# Two nodes with Envoy, a ledger each, PostgreSQL and three bridges: each part is lost in turn.
+demo-scale: .venv/ready
+	@$(BIN)/python -m blindrelay.testbed scale $(ARGS)
 
 attack: .venv/ready
 	@$(BIN)/python -m blindrelay.testbed attack --all $(ARGS)

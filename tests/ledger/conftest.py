@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from blindrelay.ledger.books import Books
+from blindrelay.testbed.postgresql import programs
 
-from .postgres_server import Server, programs, running_server
+from .postgres_server import Server, running_server
 from .trading import MEMORY, Exchange, Node, customer, sound
 
 

@@ -11,8 +11,9 @@ import pytest
 from blindrelay.ledger.books import Books, InvalidError, Outcome, State
 from blindrelay.ledger.books.copying import TABLES
 from blindrelay.ledger.books.schema import migrations
+from blindrelay.testbed.postgresql import programs
 
-from .postgres_server import Server, programs
+from .postgres_server import Server
 from .trading import BY, NOW, Exchange, Node, balance, customer, post, sound, unique, watermark
 
 

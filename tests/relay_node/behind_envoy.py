@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
 
 from blindrelay.relay_node import AuditLog, RelayConfig
 from blindrelay.relay_node.envoy.process import ControlProcess
 from blindrelay.serving import Address
 from blindrelay.testbed.envoy_relay import envoy_program, running_envoy
-from tests.relay_node.fake_bridge import until
+from blindrelay.v1.outer_status import OuterStatus
+from tests.relay_node.fake_bridge import FakeBridge, until
+from tests.relay_node.raw_client import Client
+
+if TYPE_CHECKING:
+    from tests.relay_node.conftest import RunningRelay
 
 
 def control_process(config: RelayConfig, log: AuditLog, folder: Path) -> ControlProcess:
@@ -23,8 +32,30 @@ def control_process(config: RelayConfig, log: AuditLog, folder: Path) -> Control
 
 
 @asynccontextmanager
-async def in_front(process: ControlProcess, address: Address) -> AsyncIterator[None]:
+async def in_front(process: ControlProcess, address: Address) -> AsyncIterator[asyncio.subprocess.Process]:
     """Runs Envoy while the block runs, which begins when Envoy knows every bridge's keys."""
     await until(lambda: process.bridges_known)
-    async with running_envoy(envoy_program(), process.bootstrap, address):
-        yield
+    async with running_envoy(envoy_program(), process.bootstrap, address) as envoy:
+        yield envoy
+
+
+def published(relay: RunningRelay, name: str) -> str:
+    """One of the files that Envoy watches."""
+    assert isinstance(relay.relay, ControlProcess)
+    return (relay.relay.bootstrap.parent / f"{name}.json").read_text()
+
+
+async def outcome(client: Client, bridge: FakeBridge) -> OuterStatus | None:
+    """The status with which an exchange is refused, or None."""
+    try:
+        await client.exchange(bridge.envelope())
+    except grpc.aio.AioRpcError as error:
+        return OuterStatus.of(error.code(), error.details())
+    return None
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Waits until a condition holds that has to be asked for, for at most 20 s."""
+    async with asyncio.timeout(20):
+        while not await condition():  # noqa: ASYNC110 - the conditions have no events
+            await asyncio.sleep(0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -22,6 +23,9 @@ from tests.relay_node.behind_envoy import control_process, in_front
 from tests.relay_node.fake_bridge import FakeBridge, until
 from tests.relay_node.fake_ledger import FakeAccount, FakeLedger
 from tests.relay_node.raw_client import Client, RelayProcess, relay_process
+
+both = pytest.mark.parametrize("data_plane", ["grpc", "envoy"], indirect=True)
+"""For what holds whatever carries the bytes."""
 
 
 class KeptLog(AuditLog):
@@ -45,6 +49,7 @@ class RunningRelay:
     log: KeptLog
     tokens: Path
     stop: Callable[[], Awaitable[None]]
+    envoy: asyncio.subprocess.Process | None = None
 
     @property
     def lines(self) -> list[str]:
@@ -107,13 +112,14 @@ async def start_relay(tmp_path: Path, data_plane: str) -> AsyncIterator[StartRel
             relay = control_process(config, log, tmp_path) if behind else Relay(config, log)
             running = await stack.enter_async_context(contextlib.AsyncExitStack())
             address = await running.enter_async_context(relay.running())
+            envoy = None
             if isinstance(relay, ControlProcess):
-                await running.enter_async_context(in_front(relay, address))
+                envoy = await running.enter_async_context(in_front(relay, address))
             client = Client(str(address), token)
             stack.push_async_callback(client.channel.close)
             if behind and known:
-                client = await client.leased()
-            return RunningRelay(relay, address, client, log, tokens, running.aclose)
+                client.lease = (await client.fetch()).lease
+            return RunningRelay(relay, address, client, log, tokens, running.aclose, envoy)
 
         yield start
 

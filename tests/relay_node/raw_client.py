@@ -31,11 +31,12 @@ from blindrelay.v1.outer_status import OuterStatus
 
 
 class Client:
-    """A channel to a relay, and a token."""
+    """A channel to a relay, and a token. `lease`, if there is one, is shown for exchanges instead."""
 
     def __init__(self, address: str, token: str, credentials: grpc.ChannelCredentials | None = None) -> None:
         self.address = address
         self.token = token
+        self.lease = ""
         if credentials is None:
             self.channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
         else:
@@ -53,7 +54,7 @@ class Client:
         if len(envelopes) == 1:
             with contextlib.suppress(DecodeError):
                 carried.append((ROUTING_KEY, routing_text(Envelope.FromString(envelopes[0]).key_id)))
-        return [authorization(self.token), *carried]
+        return [authorization(self.lease or self.token), *carried]
 
     async def open(self, envelope: bytes, **options: Any) -> Any:
         """An exchange whose first message has come back."""

@@ -18,7 +18,7 @@ from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.grpc_profile import KEY_DIRECTORY_METHOD
 from blindrelay.v1.outer_status import OuterStatus
-from tests.relay_node.conftest import RunningRelay, StartRelay
+from tests.relay_node.conftest import RunningRelay, StartRelay, both
 from tests.relay_node.fake_bridge import FakeBridge, Seen, abort, new_key, until
 from tests.relay_node.raw_client import refusal
 
@@ -55,6 +55,7 @@ async def test_call_without_one_valid_envelope_is_malformed(relay: RunningRelay,
     assert await relay.client.exchange(good) == [b"hello"]
 
 
+@both
 async def test_connection_has_a_limited_number_of_streams(relay: RunningRelay, bridge: FakeBridge) -> None:
     """More wait in the client, or HTTP/2 refuses them. The bridge never sees them."""
     release = asyncio.Event()
@@ -74,6 +75,7 @@ async def test_connection_has_a_limited_number_of_streams(relay: RunningRelay, b
     assert (await results).count([b"hello"]) >= STREAMS_PER_CLIENT
 
 
+@both
 async def test_exchange_goes_to_the_replica_that_holds_its_key(
     bridge: FakeBridge, second_bridge: FakeBridge, start_relay: StartRelay
 ) -> None:
@@ -91,6 +93,7 @@ async def test_exchange_goes_to_the_replica_that_holds_its_key(
     assert (len(bridge.seen), len(second_bridge.seen)) == (1, 2)
 
 
+@both
 async def test_key_published_since_the_last_fetch_is_found(
     relay: RunningRelay, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,6 +103,7 @@ async def test_key_published_since_the_last_fetch_is_found(
     assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
 
 
+@both
 async def test_key_that_is_no_longer_listed_still_finds_its_process(
     bridge: FakeBridge, start_relay: StartRelay
 ) -> None:
@@ -165,6 +169,7 @@ async def test_directories_over_the_limit_are_left_out(
     assert relay.events().count("directories_left_out") == 1
 
 
+@both
 async def test_replica_that_lists_anothers_identity_gets_no_exchange(
     bridge: FakeBridge, second_bridge: FakeBridge, start_relay: StartRelay
 ) -> None:
@@ -180,6 +185,7 @@ async def test_replica_that_lists_anothers_identity_gets_no_exchange(
     assert [json.loads(line).get("reason") for line in relay.lines].count("wrong_identity") == 1
 
 
+@both
 async def test_replica_may_change_to_its_next_identity(bridge: FakeBridge, start_relay: StartRelay) -> None:
     bridge.lifetime = 1
     following = os.urandom(32)

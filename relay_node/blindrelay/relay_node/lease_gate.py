@@ -116,7 +116,7 @@ class LeaseGate:
         if lease is None or lease.lease_id in self._revoked:
             raise CallRefusedError(OuterStatus.LEASE_UNKNOWN)
         with self._calls.running(lease.lease_id):
-            yield _LeaseEntrant(lease, self, context)
+            yield _LeaseEntrant(lease, self, context, self._host(context))
 
     @asynccontextmanager
     async def started(
@@ -166,6 +166,10 @@ class LeaseGate:
             raise CallRefusedError(OuterStatus.OVERLOADED, retry_after=1) from None
         return lease
 
+    def _host(self, context: Context) -> str:
+        """The IP address of the client."""
+        return _host(context.peer())
+
     def _give(self, lease: Lease) -> None:
         """Is called with each lease that a client gets."""
 
@@ -200,12 +204,13 @@ class LeaseGate:
 class _LeaseEntrant:
     """An exchange under a lease."""
 
-    __slots__ = ("_context", "_gate", "_lease")
+    __slots__ = ("_context", "_gate", "_host", "_lease")
 
-    def __init__(self, lease: Lease, gate: LeaseGate, context: Context) -> None:
+    def __init__(self, lease: Lease, gate: LeaseGate, context: Context, host: str) -> None:
         self._lease = lease
         self._gate = gate
         self._context = context
+        self._host = host
 
     @property
     def holder(self) -> str:
@@ -224,7 +229,7 @@ class _LeaseEntrant:
             envelope.max_units > lease.units
             or (lease.bridges is not None and envelope.identity not in lease.bridges)
             or (lease.classes is not None and envelope.service_class not in lease.classes)
-            or not lease.allows_address(_host(self._context.peer()))
+            or not lease.allows_address(self._host)
         ):
             raise CallRefusedError(OuterStatus.NOT_IN_SCOPE)
 

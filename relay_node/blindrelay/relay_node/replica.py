@@ -103,7 +103,7 @@ class Replica:
 
     def call(self, envelope: bytes, timeout: float) -> ExchangeCall:
         """Begins an exchange with it. The metadata are the envelope and our token only."""
-        return self._channel.exchange(((METADATA_KEY, envelope), *self._metadata()), timeout)
+        return self._channel.exchange(((METADATA_KEY, envelope), *self.metadata()), timeout)
 
     def refresh(self) -> None:
         """Fetches the directory now. `settled` waits for it, unless the replica is known to be down."""
@@ -161,8 +161,8 @@ class Replica:
 
         return Latest((token_file,), partial(read_token, token_file), report)
 
-    def _metadata(self) -> Metadata:
-        """The relay's token for the bridge, if there is one."""
+    def metadata(self) -> Metadata:
+        """What the relay shows to the bridge: its token, if there is one."""
         return () if self._token is None else (authorization(self._token()),)
 
     async def run(self) -> None:
@@ -183,7 +183,7 @@ class Replica:
         self._asked_at = self._loop.time()
         try:
             encoded = await self._channel.directories(
-                self._metadata(), FETCH_SECONDS, wait_for_ready=self._up is False
+                self.metadata(), FETCH_SECONDS, wait_for_ready=self._up is False
             )
             self._found(read_listing(encoded))
         except grpc.aio.AioRpcError as error:

@@ -109,8 +109,11 @@ class LeaseReader:
         text = bearer(metadata)
         return None if text is None else self.read(text)
 
-    def read(self, text: str) -> Lease | None:
-        """The lease, or None if it is forged, malformed, expired, or issued for another process."""
+    def read(self, text: str, grace_seconds: float = 0.0) -> Lease | None:
+        """The lease, or None if it is forged, malformed, expired, or issued for another process.
+
+        `grace_seconds` after its end, it is still read.
+        """
         lease = self._read.get(text)
         if lease is None:
             lease = self._verified(text)
@@ -119,7 +122,7 @@ class LeaseReader:
             if len(self._read) >= MAX_REMEMBERED:
                 self._read.clear()
             self._read[text] = lease
-        return lease if self._clock() < lease.expires_at else None
+        return lease if self._clock() < lease.expires_at + grace_seconds else None
 
     def _verified(self, text: str) -> Lease | None:
         if len(text) > MAX_LEASE_SIZE or not text.isascii():

@@ -1,4 +1,4 @@
-"""The command line: python -m blindrelay.testbed up | demo | attack | evidence | audit | show | trace."""
+"""The command line: blindrelay.testbed up | demo | scale | attack | evidence | audit | show | trace."""
 
 from __future__ import annotations
 
@@ -57,7 +57,16 @@ def _parser() -> argparse.ArgumentParser:
         prog="blindrelay-testbed", description="A whole BlindRelay on this machine, to try and to test."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_up, _add_demo, _add_attack, _add_evidence, _add_show, _add_audit, _add_trace):
+    for add in (
+        _add_up,
+        _add_demo,
+        _add_scale,
+        _add_attack,
+        _add_evidence,
+        _add_show,
+        _add_audit,
+        _add_trace,
+    ):
         add(commands)
     return parser
 
@@ -86,6 +95,11 @@ def _add_demo(commands: Commands) -> None:
     demo.add_argument("--question", default=QUESTION, help="what to ask")
     demo.add_argument("--model", help=f"what to ask for by name (of OpenAI: {REAL_MODEL})")
     demo.set_defaults(run=_demo)
+
+
+def _add_scale(commands: Commands) -> None:
+    scale = commands.add_parser("scale", help="run two of everything, and lose each part in turn")
+    scale.set_defaults(run=_scale)
 
 
 def _add_attack(commands: Commands) -> None:
@@ -162,6 +176,12 @@ def _add_provider(command: argparse.ArgumentParser, default: str) -> None:
 
 def _demo(given: argparse.Namespace) -> None:
     run_demo(given.provider, given.relay, given.question, given.model)
+
+
+def _scale(given: argparse.Namespace) -> None:
+    from blindrelay.testbed.scale.demo import run_scale
+
+    run_scale()
 
 
 def _attack(given: argparse.Namespace) -> None:

@@ -70,7 +70,9 @@ async def _serve(config: RelayConfig, file: Path, announce: Announce) -> None:
 
 
 @asynccontextmanager
-async def running_envoy(program: str, bootstrap: Path, address: Address) -> AsyncIterator[None]:
+async def running_envoy(
+    program: str, bootstrap: Path, address: Address
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """Runs Envoy during the block, which begins when it listens. Raises StartError."""
     options = ("--concurrency", "1", "--log-level", "error", "--use-dynamic-base-id")
     envoy = await asyncio.create_subprocess_exec(
@@ -83,7 +85,7 @@ async def running_envoy(program: str, bootstrap: Path, address: Address) -> Asyn
                 if envoy.returncode is not None:
                     raise StartError("Envoy has ended; its last lines say why")
                 await asyncio.sleep(_LOOK_SECONDS)
-        yield
+        yield envoy
     except TimeoutError:
         raise StartError(f"Envoy does not listen on {address}") from None
     finally:

@@ -27,18 +27,27 @@ class Ledger:
     Args:
         folder: returns the testbed's folder, once there is one.
         bridges, identity: return the bridges' addresses, and what clients pin.
+        name: the part's name.
+        database: returns the URL of a PostgreSQL database for the books. By default they are in a file.
 
     Attributes:
         part: runs the process.
     """
 
     def __init__(
-        self, folder: Callable[[], Path], bridges: Callable[[], Iterable[str]], identity: Callable[[], str]
+        self,
+        folder: Callable[[], Path],
+        bridges: Callable[[], Iterable[str]],
+        identity: Callable[[], str],
+        *,
+        name: str = "ledger",
+        database: Callable[[], str] | None = None,
     ) -> None:
         self._folder = folder
+        self._database = database
         self._bridges = bridges
         self._identity = identity
-        self.part = PartProcess("ledger", "blindrelay.ledger", self._arguments)
+        self.part = PartProcess(name, "blindrelay.ledger", self._arguments)
 
     @property
     def config(self) -> Path:
@@ -80,13 +89,21 @@ class Ledger:
         admin = announced.get("admin") or free_address()
         page = announced.get("page", f"http://{any_address()}").removeprefix("http://").rstrip("/")
         lines = [
-            *(f'listen = "{listen}"', f'admin = "{admin}"', 'tokens = "relays"', 'books = "ledger.db"'),
+            *(f'listen = "{listen}"', f'admin = "{admin}"', 'tokens = "relays"', self._books()),
             *("drain_seconds = 2", "[page]", f'listen = "{page}"'),
         ]
         for address in self._bridges():
             lines += ["[[bridge]]", f'address = "{address}"', f'identity = "{self._identity()}"']
         self.config.write_text("\n".join(lines) + "\n")
         return ["serve", "--config", str(self.config), "--json"]
+
+    def _books(self) -> str:
+        if self._database is None:
+            return 'books = "ledger.db"'
+        file = self._folder() / "books.url"
+        file.touch(mode=0o600)
+        file.write_text(self._database())
+        return f'books_url = "{file.name}"'
 
 
 async def _open_account(config: Path, name: str, units: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,17 +11,15 @@ from types import TracebackType
 from typing import ClassVar, Final, Self
 
 from blindrelay.testbed.configuration import official_providers, write_bridge_config
-from blindrelay.testbed.errors import PartNotReadyError, TestbedError
+from blindrelay.testbed.errors import TestbedError
 from blindrelay.testbed.ledger import Ledger
 from blindrelay.testbed.ports import any_address
 from blindrelay.testbed.processes import KEPT_LINES, PartProcess
 from blindrelay.testbed.providers import LLAMA_KINDS, ProviderKind, provider_process
+from blindrelay.testbed.readiness import listed_replicas, wait_until_ready
 from blindrelay.testbed.tap import Forwarded, TapReader
 from blindrelay.testbed.unprivileged import launcher
 from blindrelay.testing.configuration import MappedProvider, Models, Option, write_relay_config
-
-READY_SECONDS: Final = 20.0
-"""How long relay and bridges may take to find each other."""
 
 DRAIN_SECONDS: Final = 2
 """Seconds for running exchanges when a part is stopped."""
@@ -206,14 +203,7 @@ class Testbed:
 
     def wait_until_ready(self) -> None:
         """Waits until the relay lists every bridge. Raises PartNotReadyError, PartDiedError."""
-        deadline = time.monotonic() + READY_SECONDS
-        while self._listed_replicas() != len(self._bridges):
-            for part in self.parts.values():
-                part.check()
-            if time.monotonic() > deadline:
-                said = self._relay.stderr.strip()
-                raise PartNotReadyError(f"the relay does not reach its bridges; it said:\n{said}")
-            time.sleep(0.02)
+        wait_until_ready(self._is_ready, self.parts.values(), lambda: self._relay.stderr)
 
     def __enter__(self) -> Self:
         self.up()
@@ -283,18 +273,5 @@ class Testbed:
         part = PartProcess("relay", module, arguments, start.environment, self._kept_lines, wanted)
         return part
 
-    def _listed_replicas(self) -> int:
-        import grpc
-
-        from blindrelay.serving import authorization
-        from blindrelay.v1.exchange_pb2 import GetKeyDirectoryRequest
-        from blindrelay.v1.exchange_pb2_grpc import ExchangeServiceStub
-
-        with grpc.insecure_channel(self._relay.listening) as channel:
-            try:
-                response = ExchangeServiceStub(channel).GetKeyDirectory(
-                    GetKeyDirectoryRequest(), metadata=(authorization(self._token),), timeout=5
-                )
-            except grpc.RpcError:
-                return 0
-        return len(response.directories)
+    def _is_ready(self) -> bool:
+        return listed_replicas(self._relay.listening, self._token) == len(self._bridges)

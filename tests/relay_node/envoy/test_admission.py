@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
-from blindrelay.relay_node.envoy.process import ControlProcess
+from blindrelay.relay_node import accounts, contact
 from blindrelay.serving.tokens import revoke_token
 from blindrelay.v1.envelope import routing_text
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.outer_status import OuterStatus
-from tests.relay_node.conftest import Billed, RunningRelay, StartBilled
+from tests.relay_node.behind_envoy import eventually, outcome, published
+from tests.relay_node.conftest import Billed, RunningRelay, StartBilled, StartRelay
 from tests.relay_node.fake_bridge import FakeBridge, until
 from tests.relay_node.raw_client import eventually_served, finish, refusal
 
@@ -65,8 +65,8 @@ async def test_key_that_envoy_does_not_know_yet_is_found_by_the_control_process(
 
 @pytest.mark.parametrize("change", ["forged", "of another process", "not a lease"])
 async def test_lease_that_is_not_one_is_refused(relay: RunningRelay, bridge: FakeBridge, change: str) -> None:
-    head, claims, signature = relay.client.token.split(".")
-    relay.client.token = {
+    head, claims, signature = relay.client.lease.split(".")
+    relay.client.lease = {
         "forged": f"{head}.{claims}.{signature[:-8]}AAAAAAAA",
         "of another process": f"{head}.{claims[:-8]}AAAAAAAA.{signature}",
         "not a lease": "brt_" + 43 * "A",
@@ -80,17 +80,9 @@ async def test_revoked_token_is_refused_within_a_second(relay: RunningRelay, bri
     revoke_token(relay.tokens, name)
 
     async def refused() -> bool:
-        return await outcome(relay, bridge) is OuterStatus.LEASE_UNKNOWN
+        return await outcome(relay.client, bridge) is OuterStatus.LEASE_UNKNOWN
 
     await eventually(refused)
-
-
-async def outcome(relay: RunningRelay, bridge: FakeBridge) -> OuterStatus | None:
-    try:
-        await relay.client.exchange(bridge.envelope())
-    except grpc.aio.AioRpcError as error:
-        return OuterStatus.of(error.code(), error.details())
-    return None
 
 
 async def test_bridge_that_is_gone_is_unavailable(relay: RunningRelay, bridge: FakeBridge) -> None:
@@ -133,7 +125,7 @@ async def test_rate_of_a_lease_is_enforced(start_billed: StartBilled, bridge: Fa
     await until(lambda: '"0.01/3"' in published(billed.relay, "rates"))
 
     async def limited() -> bool:
-        return await outcome(replace(billed.relay, client=billed.leased), bridge) is OuterStatus.LIMIT_RATE
+        return await outcome(billed.leased, bridge) is OuterStatus.LIMIT_RATE
 
     await eventually(limited)
     assert len(bridge.seen) <= 10
@@ -143,22 +135,112 @@ async def test_account_without_an_allowance_is_left_to_the_control_process(
     start_billed: StartBilled, bridge: FakeBridge
 ) -> None:
     billed = await start_billed(free=1, settles=False)
-    leased = replace(billed.relay, client=billed.leased)
     await until(lambda: billed.account.name in published(billed.relay, "routes"))
 
     async def limited() -> bool:
-        return await outcome(leased, bridge) is OuterStatus.LIMIT_UNITS
+        return await outcome(billed.leased, bridge) is OuterStatus.LIMIT_UNITS
 
     await eventually(limited)
     assert len(bridge.seen) == 1
 
 
-def published(relay: RunningRelay, name: str) -> str:
-    assert isinstance(relay.relay, ControlProcess)
-    return (relay.relay.bootstrap.parent / f"{name}.json").read_text()
+async def test_unusual_exchange_is_counted_once(start_billed: StartBilled, bridge: FakeBridge) -> None:
+    """The control process decides about it, and Envoy writes lines of it, too."""
+    billed = await start_billed(claims={"units": 3_000_000})
+    envelope = bridge.envelope(max_units=2_000_000)
+    assert await billed.leased.exchange(envelope) == [b"hello"]
+    usual = bridge.envelope()
+    assert await billed.leased.exchange(usual) == [b"hello"]
+    await until(lambda: len(billed.ledger.ends()) == 2)
+    assert [line.start.envelope for line in billed.ledger.starts()] == [envelope, usual]
 
 
-async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(20):
-        while not await condition():  # noqa: ASYNC110 - the conditions have no events
-            await asyncio.sleep(0.05)
+async def test_account_runs_no_more_at_once_than_it_may(
+    start_billed: StartBilled, bridge: FakeBridge
+) -> None:
+    """Once Envoy knows that it runs as many. As soon as one ends, another may start."""
+    billed = await start_billed(claims={"concurrent": 2})
+    calls = [await billed.leased.open(bridge.envelope()) for _ in range(2)]
+
+    async def limited() -> bool:
+        return await outcome(billed.leased, bridge) is OuterStatus.LIMIT_CONCURRENT
+
+    await eventually(limited)
+    assert await outcome(await billed.another(), bridge) is None
+    for call in calls:
+        await finish(call)
+    await eventually_served(billed.leased, bridge.envelope)
+
+
+async def test_silent_ledger_stops_new_exchanges(
+    billed: Billed, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have given the allowance to another process. Running exchanges go on."""
+    call = await billed.leased.open(bridge.envelope())
+    monkeypatch.setattr(contact, "SILENCE_SECONDS", -1.0)
+
+    async def refused() -> bool:
+        return await outcome(billed.leased, bridge) is OuterStatus.OVERLOADED
+
+    await eventually(refused)
+    await finish(call)
+    monkeypatch.setattr(contact, "SILENCE_SECONDS", 60.0)
+    await eventually_served(billed.leased, bridge.envelope)
+
+
+async def test_revoked_lease_is_refused(billed: Billed, bridge: FakeBridge) -> None:
+    """Another lease of the account is not."""
+    (lease_id,) = billed.ledger.leases
+    await billed.ledger.revoke(lease_id)
+
+    async def refused() -> bool:
+        return await outcome(billed.leased, bridge) is OuterStatus.LEASE_UNKNOWN
+
+    await eventually(refused)
+    assert await outcome(await billed.client.leased(), bridge) is None
+
+
+async def test_bridge_gets_the_relays_newest_token(
+    bridge: FakeBridge, start_relay: StartRelay, tmp_path: Path
+) -> None:
+    """A file that cannot be read changes nothing."""
+    file = tmp_path / "ours"
+    file.touch(0o600)
+    file.write_text(old := "brt_" + "o" * 43)
+    relay = await start_relay(replace(bridge.config, token_file=file))
+
+    async def shown() -> list[str | bytes]:
+        await relay.client.exchange(bridge.envelope())
+        return [value for key, value in bridge.seen[-1].metadata if key == "authorization"]
+
+    assert await shown() == [f"Bearer {old}"]
+    file.write_text("broken")
+    await until(lambda: "token_unusable" in relay.events())
+    assert await shown() == [f"Bearer {old}"]
+    file.write_text(new := "brt_" + "n" * 43)
+
+    async def newest() -> bool:
+        return await shown() == [f"Bearer {new}"]
+
+    await eventually(newest)
+    assert relay.events().count("token_unusable") == 1
+
+
+async def test_bridge_learns_nothing_of_the_clients_deadline(relay: RunningRelay, bridge: FakeBridge) -> None:
+    for timeout in (17.3, 630, None):
+        (await relay.client.open(bridge.envelope(), timeout=timeout)).cancel()
+    for seen in bridge.seen:
+        assert seen.time_remaining is None or seen.time_remaining > 600
+        assert not [key for key, _ in seen.metadata if "timeout" in key]
+    assert len({seen.time_remaining is None for seen in bridge.seen}) == 1
+
+
+async def test_line_that_comes_before_the_routes_is_made_up_for(
+    billed: Billed, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Envoy forwards an exchange of an account that is at its limit by now: it may not know so yet."""
+    monkeypatch.setattr(accounts.Accounts, "at_limit", lambda _: {billed.account.name})
+    envelope = bridge.envelope()
+    await billed.leased.exchange(envelope)
+    await until(lambda: len(billed.ledger.ends()) == 1)
+    assert [line.start.envelope for line in billed.ledger.starts()] == [envelope]

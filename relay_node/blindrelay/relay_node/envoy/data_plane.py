@@ -3,33 +3,58 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
 from blindrelay.relay_node.audit_log import AuditLog, Event
 from blindrelay.relay_node.config import ReplicaConfig
-from blindrelay.relay_node.envoy.discovery import Rate, admission, clusters, rates, routes
+from blindrelay.relay_node.envoy.discovery import Rate, admission, clusters, rates
 from blindrelay.relay_node.envoy.folder import EnvoyFolder
 from blindrelay.relay_node.envoy.gates import EnvoyGate
+from blindrelay.relay_node.envoy.routes import LONGEST_SECONDS, forwards, routes
 from blindrelay.relay_node.envoy.usage_pipe import End, Start, usage_from
 from blindrelay.relay_node.replica import Replica
 from blindrelay.serving import CallRefusedError, ConfigError
-from blindrelay.serving.leases import base64url
+from blindrelay.serving.leases import Lease, base64url
 from blindrelay.v1.envelope import EnvelopeError, parse_envelope
+from blindrelay.v1.outer_status import OuterStatus
 
 LOOK_SECONDS: Final = 0.25
 """Between two looks for changes. Until Envoy knows a key, its exchanges go to the control process."""
 
 _MAX_RUNNING: Final = 1_000_000
-"""Exchanges whose end is waited for. Envoy writes one line for each end, but may be killed."""
+"""Exchanges whose end is waited for."""
+
+_GRACE_SECONDS: Final = 10.0
+"""For the line of a start whose lease has expired by now. Envoy itself takes one for two seconds more."""
+
+_LATE_SECONDS: Final = 60
+"""For the line of an end that Envoy has written."""
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """One that Envoy has taken. `counted` is what the gate has made of it, unless another process decides."""
+
+    start: Start
+    lease: Lease
+    since: float
+    counted: Any = None
 
 
 class DataPlane:
-    """One Envoy, seen from its control process."""
+    """One Envoy, seen from its control process. `clock` returns seconds that only grow."""
 
     def __init__(
-        self, folder: EnvoyFolder, replicas: Sequence[Replica], gate: EnvoyGate, log: AuditLog
+        self,
+        folder: EnvoyFolder,
+        replicas: Sequence[Replica],
+        gate: EnvoyGate,
+        log: AuditLog,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder = folder
         self._gate = gate
@@ -37,19 +62,21 @@ class DataPlane:
         self._replicas = {f"bridge-{number}": replica for number, replica in enumerate(replicas)}
         self._keys: dict[bytes, str] = {}
         self._careful: frozenset[str] = frozenset()
-        self._running: dict[bytes, Any] = {}
+        self._running: dict[bytes, _Exchange] = {}
+        self._clock = clock
 
     @contextmanager
     def connected(self) -> Iterator[None]:
         """Reads Envoy's usage lines while the block runs. The files are there when it begins."""
         self.publish()
-        with usage_from(self._folder.pipe, self._take):
+        with usage_from(self._folder.pipe, self._take, self._forget_all):
             yield
 
     async def run(self) -> None:
         """Publishes what changes, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
+            self._forget_lost()
             try:
                 self.publish()
             except ConfigError:
@@ -57,22 +84,22 @@ class DataPlane:
 
     def publish(self) -> None:
         """Writes what has changed. Raises ConfigError."""
-        configs = self._configs
-        self._keys = {
-            key_id: name for name, replica in self._replicas.items() for (_, key_id) in replica.keys
-        }
+        holders = {key_id: name for name, replica in self._replicas.items() for (_, key_id) in replica.keys}
+        self._keys = {} if self._gate.closed else holders
         self._careful = frozenset(self._gate.careful())
-        self._folder.publish("clusters", clusters(configs))
-        self._folder.publish(
-            "admission", admission(base64url(self._gate.leases.node), self._gate.leases.keys)
-        )
+        self._folder.publish("clusters", clusters(self._configs))
+        node, lease_keys = base64url(self._gate.leases.node), self._gate.leases.keys
+        self._folder.publish("admission", admission(node, lease_keys))
         self._folder.publish("rates", rates(sorted(self._gate.rates(), key=_order)))
-        self._folder.publish("routes", routes(self._keys, configs, sorted(self._careful)))
+        shown = {name: replica.metadata() for name, replica in self._replicas.items()}
+        self._folder.publish("routes", routes(self._keys, shown, sorted(self._careful)))
 
     @property
     def bridges_known(self) -> bool:
-        """Whether a key of every bridge is published."""
-        return set(self._keys.values()) == set(self._replicas)
+        """Whether a key of every bridge that is up is published."""
+        replicas = self._replicas.items()
+        up = {name for name, replica in replicas if replica.up}
+        return all(replica.is_settled for _, replica in replicas) and up <= set(self._keys.values())
 
     @property
     def _configs(self) -> Mapping[str, ReplicaConfig]:
@@ -81,26 +108,51 @@ class DataPlane:
     def _take(self, usage: Start | End) -> None:
         if isinstance(usage, Start):
             self._start(usage)
-            return
-        started = self._running.pop(usage.envelope, None)
-        if started is not None:
-            self._gate.count_end(started, usage)
-            self._log.exchange(usage.outcome, usage.request_bytes, usage.response_bytes)
+        elif (exchange := self._running.pop(usage.envelope, None)) is not None:
+            self._end(exchange, usage)
 
     def _start(self, start: Start) -> None:
-        """Counts an exchange, unless the control process gets it, or Envoy refuses it."""
-        lease = self._gate.leases.read(start.lease)
+        """Notes an exchange, and counts it unless the control process gets it."""
+        lease = self._gate.leases.read(start.lease, _GRACE_SECONDS)
         try:
             key_id = parse_envelope(start.envelope).key_id
         except EnvelopeError:
             return
-        forwarded = lease is not None and key_id in self._keys and lease.account not in self._careful
-        if lease is None or not forwarded or start.envelope in self._running:
+        if lease is None or start.envelope in self._running or not forwards(start, lease):
             return
         if len(self._running) >= _MAX_RUNNING:
-            del self._running[next(iter(self._running))]
-        with suppress(CallRefusedError):  # the ledger takes no lines; the account is careful by now
-            self._running[start.envelope] = self._gate.count_start(start, lease)
+            self._forget_oldest()
+        exchange = _Exchange(start, lease, self._clock())
+        self._running[start.envelope] = exchange
+        if key_id in self._keys and lease.account not in self._careful:
+            self._count(exchange)
+
+    def _count(self, exchange: _Exchange) -> None:
+        with suppress(CallRefusedError):  # the ledger takes no more lines; the gate is closed by now
+            exchange.counted = self._gate.count_start(exchange.start, exchange.lease)
+
+    def _end(self, exchange: _Exchange, end: End) -> None:
+        if exchange.counted is None and end.cluster in self._replicas:
+            self._count(exchange)  # Envoy had not seen the newest routes yet
+        if exchange.counted is not None:
+            self._gate.count_end(exchange.counted, end)
+            self._log.exchange(end.outcome, end.request_bytes, end.response_bytes)
+
+    def _forget_all(self) -> None:
+        """Envoy has ended, and all exchanges with it."""
+        while self._running:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        envelope, exchange = next(iter(self._running.items()))
+        del self._running[envelope]
+        self._end(exchange, End(envelope, OuterStatus.INTERNAL.details, 0, 0, ""))
+
+    def _forget_lost(self) -> None:
+        """Those that Envoy has ended by now, but whose line was lost: of two Envoys, one was killed."""
+        latest = self._clock() - LONGEST_SECONDS - _LATE_SECONDS
+        while self._running and next(iter(self._running.values())).since < latest:
+            self._forget_oldest()
 
 
 def _order(rate: Rate) -> tuple[float, float]:

@@ -1,36 +1,21 @@
-"""What Envoy watches while it runs: bridges, keys, and who is admitted, each as one DiscoveryResponse."""
+"""What Envoy watches while it runs, besides its routes: bridges, leases and rates, as DiscoveryResponses."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from blindrelay.relay_node.config import ReplicaConfig
-from blindrelay.serving import ChannelTls, read_token
+from blindrelay.relay_node.envoy.routes import CLAIM_HEADERS, Resource
+from blindrelay.serving import ChannelTls
 from blindrelay.serving.leases import base64url, rate_claim
-from blindrelay.v1.envelope import METADATA_KEY, ROUTING_KEY, routing_text
-from blindrelay.v1.grpc_profile import AUTHORIZATION_KEY, EXCHANGE_METHOD, authorization
-from blindrelay.v1.limits import DEADLINE_SECONDS
-
-Resource = dict[str, Any]
-
-CONTROL: Final = "control"
-"""The cluster of the control process."""
-
-_ACCOUNT: Final = "blindrelay-account"
-"""A header inside Envoy: the account of a valid lease. Clients cannot set it, and bridges do not see it."""
-
-_USUAL_END: Final = "MMCEPQ"
-"""How base64 of an envelope ends that has the usual max_units, 1,000,000, and no service class.
-
-Envoy cannot compare another max_units with the lease's, so such exchanges go to the control process.
-"""
+from blindrelay.v1.envelope import ROUTING_KEY
+from blindrelay.v1.grpc_profile import AUTHORIZATION_KEY, EXCHANGE_METHOD
 
 _LEASE: Final = "lease"
 _JWT: Final = "envoy.filters.http.jwt_authn"
-_LONGEST_SECONDS: Final = DEADLINE_SECONDS[-1] + 90
 _STREAM_WINDOW: Final = 65_536
 _CONNECTION_WINDOW: Final = 268_435_456
 """Bytes. 50 clients that do not read must not stop the others on the connection to a bridge."""
@@ -52,30 +37,6 @@ def clusters(replicas: Mapping[str, ReplicaConfig]) -> list[Resource]:
     return [_cluster(name, replica) for name, replica in replicas.items()]
 
 
-def routes(
-    keys: Mapping[bytes, str], replicas: Mapping[str, ReplicaConfig], careful: Iterable[str]
-) -> list[Resource]:
-    """Sends an exchange to the replica that holds its key, and everything else to the control process.
-
-    `keys` gives the replica's name for each key ID. What belongs to one of the `careful` accounts, or has an
-    unusual envelope, goes to the control process, too.
-    """
-    control = _action(CONTROL, {"route": {"cluster": CONTROL, "timeout": "0s"}})
-    found = {name: _action(name, _forwarded(name, replica)) for name, replica in replicas.items()}
-    by_key = _matched_by(ROUTING_KEY, {routing_text(key): found[name] for key, name in keys.items()}, control)
-    by_account = _matched_by(_ACCOUNT, dict.fromkeys(careful, control), {"matcher": by_key})
-    usual = {"input": _header_input(METADATA_KEY), "value_match": {"suffix": _USUAL_END}}
-    matcher = {
-        "matcher_list": {
-            "matchers": [{"predicate": {"single_predicate": usual}, "on_match": {"matcher": by_account}}]
-        },
-        "on_no_match": control,
-    }
-    virtual_host = {"name": "all", "domains": ["*"], "matcher": matcher}
-    kind = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
-    return [{"@type": kind, "name": "routes", "virtual_hosts": [virtual_host]}]
-
-
 def admission(node: str, lease_keys: Iterable[bytes]) -> list[Resource]:
     """Checks the lease of every exchange that names its key. `lease_keys` are HS256 keys of 32 bytes."""
     keys = [
@@ -89,7 +50,9 @@ def admission(node: str, lease_keys: Iterable[bytes]) -> list[Resource]:
         # The route takes it away from what goes to a bridge.
         "forward": True,
         "payload_in_metadata": _LEASE,
-        "claim_to_headers": [{"header_name": _ACCOUNT, "claim_name": "sub"}],
+        "claim_to_headers": [
+            {"header_name": header, "claim_name": claim} for header, claim in CLAIM_HEADERS.items()
+        ],
         "clear_route_cache": True,
         "clock_skew_seconds": 1,
         "jwt_cache_config": {"jwt_cache_size": _CACHED_LEASES},
@@ -198,49 +161,6 @@ def certificate(chain: str, key: str) -> Resource:
         "private_key": {"filename": key},
         "watched_directory": {"path": folder},
     }
-
-
-def _forwarded(name: str, replica: ReplicaConfig) -> Resource:
-    added = []
-    if replica.token_file is not None:
-        added.append(authorization(read_token(replica.token_file)))
-    removed = {"user-agent", "x-forwarded-proto", ROUTING_KEY, _ACCOUNT}
-    if replica.token_file is None:
-        removed.add(AUTHORIZATION_KEY)
-    return {
-        "route": {
-            "cluster": name,
-            "timeout": "0s",
-            # Replaces the client's deadline, which could tell clients apart.
-            "max_stream_duration": {"max_stream_duration": f"{_LONGEST_SECONDS}s"},
-        },
-        "request_headers_to_remove": sorted(removed),
-        "request_headers_to_add": [
-            {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
-            for key, value in added
-        ],
-    }
-
-
-def _matched_by(header: str, values: Mapping[str, Resource], otherwise: Resource) -> Resource:
-    """A matcher by a header's exact value. An empty map is not allowed, so one value stands for none."""
-    return {
-        "matcher_tree": {
-            "input": _header_input(header),
-            "exact_match_map": {"map": values or {"-": otherwise}},
-        },
-        "on_no_match": otherwise,
-    }
-
-
-def _header_input(header: str) -> Resource:
-    kind = "type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput"
-    return {"name": header, "typed_config": {"@type": kind, "header_name": header}}
-
-
-def _action(name: str, route: Resource) -> Resource:
-    kind = "type.googleapis.com/envoy.config.route.v3.Route"
-    return {"action": {"name": name, "typed_config": {"@type": kind, "match": {"prefix": "/"}, **route}}}
 
 
 def _filter(name: str, kind: str, config: Resource) -> list[Resource]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Final
 
-from blindrelay.relay_node.envoy.discovery import Resource
+from blindrelay.relay_node.envoy.routes import Resource
 from blindrelay.serving import ConfigError
 from blindrelay.serving.files import replace_file
 
 _PRIVATE: Final = 0o700
-_MAX_SOCKET_PATH: Final = 90
+_MAX_FOLDER_PATH: Final = 90
 """Bytes of the folder's path. The system allows 108 for a socket's."""
 
 
@@ -25,6 +25,11 @@ class EnvoyFolder:
         """Makes the folder and the pipe if need be. Raises ConfigError."""
         self._path = path.resolve()
         self._written: dict[str, str] = {}
+        if len(os.fsencode(self._path)) > _MAX_FOLDER_PATH:
+            raise ConfigError(
+                f"[envoy] folder = {path} is too long for the sockets in it: "
+                f"choose a path of at most {_MAX_FOLDER_PATH} bytes"
+            )
         try:
             self._path.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
             if self._path.stat().st_mode & 0o077:
@@ -33,9 +38,6 @@ class EnvoyFolder:
                 os.mkfifo(self.pipe, 0o600)
             elif not stat.S_ISFIFO(self.pipe.stat().st_mode):
                 raise ConfigError(f"{self.pipe} is not a pipe: remove it")
-            self._sockets = self._path
-            if len(os.fsencode(self._path)) > _MAX_SOCKET_PATH:
-                self._sockets = Path(mkdtemp(prefix="blindrelay-"))
             self.control.unlink(missing_ok=True)
         except OSError as error:
             raise ConfigError(f"[envoy] folder = {path} cannot be used ({error.strerror})") from None
@@ -48,12 +50,18 @@ class EnvoyFolder:
     @property
     def control(self) -> Path:
         """The socket on which the control process listens."""
-        return self._sockets / "control.sock"
+        return self._path / "control.sock"
 
     @property
     def admin(self) -> Path:
         """The socket of the admin service inside Envoy."""
-        return self._sockets / "admin.sock"
+        return self._path / "admin.sock"
+
+    @property
+    def envoy_runs(self) -> bool:
+        """Whether an Envoy with this folder's configuration runs."""
+        with socket.socket(socket.AF_UNIX) as asking:
+            return asking.connect_ex(os.fspath(self.admin)) == 0
 
     @property
     def pipe(self) -> Path:

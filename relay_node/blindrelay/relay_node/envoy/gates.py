@@ -13,14 +13,16 @@ import grpc
 from blindrelay.relay_node.audit_log import AuditLog, Event
 from blindrelay.relay_node.config import PeerConfig, RelayConfig
 from blindrelay.relay_node.envoy.discovery import Rate
+from blindrelay.relay_node.envoy.routes import ADDRESS_KEY
 from blindrelay.relay_node.envoy.usage_pipe import End, Start
 from blindrelay.relay_node.gate import Entrant, Gate, TokenEntrant
 from blindrelay.relay_node.lease_gate import LeaseGate
+from blindrelay.relay_node.report import MAX_LINES
 from blindrelay.serving import Admission, Callers, CallRefusedError, ConfigError, Context, TokenFile
 from blindrelay.serving.leases import Lease, LeaseReader, base64url, new_lease_key, sign_lease
 from blindrelay.serving.metrics import Metric
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
-from blindrelay.v1.limits import DEADLINE_SECONDS, DEFAULT_MAX_UNITS, LEASE_ROOM, MAX_DIRECTORIES_SIZE
+from blindrelay.v1.limits import DEADLINE_SECONDS, LEASE_ROOM, MAX_DIRECTORIES_SIZE
 from blindrelay.v1.outer_status import OuterStatus
 
 LEASE_SECONDS: Final = 300
@@ -29,7 +31,9 @@ LEASE_SECONDS: Final = 300
 _DEADLINE_SECONDS: Final = DEADLINE_SECONDS[-1]
 """What Envoy gives every exchange."""
 
-_ANY_UNITS: Final = 2**63 - 1
+_ANY_UNITS: Final = 2**53 - 1
+"""What every reader of JSON reads exactly."""
+
 _MAX_LEASES: Final = 100_000
 """Leases that are remembered until they expire. With as many, the oldest is forgotten."""
 
@@ -38,6 +42,10 @@ class EnvoyGate(Gate, Protocol):
     """A gate for calls that come through Envoy."""
 
     leases: LeaseReader
+
+    @property
+    def closed(self) -> bool:
+        """Whether Envoy must decide no exchange by itself."""
 
     def careful(self) -> set[str]:
         """The accounts whose exchanges Envoy must not decide by itself."""
@@ -85,14 +93,19 @@ class EnvoyLeaseGate(LeaseGate):
         self._given.add(lease)
 
     def careful(self) -> set[str]:
-        """Accounts at a limit, with a revoked lease, or with a scope, which Envoy cannot check."""
-        special = {lease.account for lease in self._given.now() if self._is_special(lease)}
-        return special | self._accounts.at_limit()
+        """Accounts at a limit, or with a revoked lease."""
+        revoked = {lease.account for lease in self._given.now() if lease.lease_id in self._revoked}
+        return revoked | self._accounts.at_limit()
 
-    def _is_special(self, lease: Lease) -> bool:
-        scope = (lease.bridges, lease.classes, lease.addresses)
-        scoped = lease.units < DEFAULT_MAX_UNITS or any(each is not None for each in scope)
-        return scoped or lease.lease_id in self._revoked
+    @property
+    def closed(self) -> bool:
+        """Whether the ledger is silent, or does not keep up with the lines."""
+        return self._contact.silent or len(self._report) > MAX_LINES // 2
+
+    def _host(self, context: Context) -> str:
+        """The address that Envoy tells: this process sees a socket."""
+        shown = [value for key, value in context.invocation_metadata() or () if key == ADDRESS_KEY]
+        return str(shown[0]) if len(shown) == 1 else ""
 
     def rates(self) -> set[Rate]:
         """Of the leases that clients have."""
@@ -171,6 +184,11 @@ class EnvoyTokenGate:
 
     async def finish(self) -> None:
         """Does nothing."""
+
+    @property
+    def closed(self) -> bool:
+        """Never."""
+        return False
 
     def careful(self) -> set[str]:
         """The accounts whose token is revoked, or whose share is used up."""

@@ -18,6 +18,7 @@ from blindrelay.relay_node.envoy.gates import EnvoyGate, envoy_gate
 from blindrelay.relay_node.gate import Gate
 from blindrelay.relay_node.relay import Relay
 from blindrelay.serving import Address, ConfigError, StartError
+from blindrelay.serving.listener import bound
 
 
 class ControlProcess(Relay):
@@ -32,6 +33,8 @@ class ControlProcess(Relay):
             raise ConfigError("sandbox = true: the control process of Envoy has no sandbox yet; leave it out")
         if config.listen.port == 0:
             raise ConfigError("listen has port 0: Envoy needs a port of your choice")
+        if any(replica.proxy is not None for replica in config.replicas):
+            raise ConfigError("[[replica]] proxy: Envoy connects to bridges directly; leave it out")
         envoy = config.envoy or EnvoyConfig(file.resolve().parent / "envoy")
         self._folder = EnvoyFolder(envoy.folder)
         self._folder.write_bootstrap(bootstrap(config, envoy, self._folder))
@@ -45,7 +48,7 @@ class ControlProcess(Relay):
 
     @property
     def bridges_known(self) -> bool:
-        """Whether Envoy has been told of a key of every bridge."""
+        """Whether Envoy has been told of a key of every bridge that is up."""
         return self._data_plane.bridges_known
 
     def _make_gate(self) -> Gate:
@@ -65,11 +68,20 @@ class ControlProcess(Relay):
     def _listen(self, server: grpc.aio.Server, *, share_port: bool) -> Address:
         """Listens on the socket. The address that it returns is that of Envoy."""
         self._warn_of_plaintext()
+        self._check_port()
         try:
             server.add_insecure_port(f"unix:{self._folder.control}")
         except RuntimeError:
             raise StartError(f"cannot listen on {self._folder.control}") from None
         return self._config.listen
+
+    def _check_port(self) -> None:
+        """Raises StartError if another program than Envoy listens on Envoy's port.
+
+        Envoy itself would not notice one that shares its ports, such as a relay with workers.
+        """
+        if not self._folder.envoy_runs:
+            bound(self._config.listen).close()
 
 
 async def serve_behind_envoy(

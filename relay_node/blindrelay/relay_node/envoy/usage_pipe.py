@@ -31,45 +31,86 @@ class Start:
 
     Attributes:
         envelope: exact bytes.
+        text: the same as the client has sent it, in base64.
         lease: what the client shows.
     """
 
     envelope: bytes
+    text: str
     lease: str
 
 
 @dataclass(frozen=True)
 class End:
-    """The end of an exchange. `outcome` is "ok", "cancelled" or an outer status."""
+    """The end of an exchange.
+
+    Attributes:
+        outcome: "ok", "cancelled" or an outer status.
+        cluster: where Envoy sent it: a bridge, or the control process.
+    """
 
     envelope: bytes
     outcome: str
     request_bytes: int
     response_bytes: int
+    cluster: str
 
 
 @contextmanager
-def usage_from(pipe: Path, take: Callable[[Start | End], None]) -> Iterator[None]:
-    """Hands over each line while the block runs. A line that cannot be read is passed over."""
-    # Open for writing, too: else the pipe would end with each Envoy.
-    descriptor = os.open(pipe, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-    rest = bytearray()
+def usage_from(pipe: Path, take: Callable[[Start | End], None], gone: Callable[[], None]) -> Iterator[None]:
+    """Hands over each line while the block runs, and calls `gone` when no Envoy is left to write any.
 
-    def read() -> None:
-        rest.extend(os.read(descriptor, _READ))
-        *lines, last = bytes(rest).split(b"\n")
-        rest[:] = last[-_MAX_LINE:]
-        for line in lines:
-            if (usage := read_line(line)) is not None:
-                take(usage)
-
-    loop = asyncio.get_running_loop()
-    loop.add_reader(descriptor, read)
+    A line that cannot be read is passed over.
+    """
+    reader = _PipeReader(pipe, take, gone)
     try:
         yield
     finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
+        reader.close()
+
+
+class _PipeReader:
+    def __init__(self, pipe: Path, take: Callable[[Start | End], None], gone: Callable[[], None]) -> None:
+        self._pipe = pipe
+        self._take = take
+        self._gone = gone
+        self._rest = b""
+        self._loop = asyncio.get_running_loop()
+        self._descriptor = self._opened()
+
+    def _opened(self) -> int:
+        descriptor = os.open(self._pipe, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._loop.add_reader(descriptor, self._read)
+        return descriptor
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._descriptor)
+        os.close(self._descriptor)
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._descriptor, _READ)
+        except BlockingIOError:
+            return
+        if not data:
+            self._follow_next()
+            return
+        *lines, rest = (self._rest + data).split(b"\n")
+        self._rest = rest[-_MAX_LINE:]
+        for line in lines:
+            if (usage := read_line(line)) is not None:
+                self._take(usage)
+
+    def _follow_next(self) -> None:
+        """The pipe has ended with its last writer. Opened again, it is silent until there is another one.
+
+        It is open all the time: what is written to a pipe that nobody reads is lost.
+        """
+        ended, self._descriptor = self._descriptor, self._opened()
+        self._loop.remove_reader(ended)
+        os.close(ended)
+        self._rest = b""
+        self._gone()
 
 
 def read_line(line: bytes) -> Start | End | None:
@@ -78,11 +119,11 @@ def read_line(line: bytes) -> Start | End | None:
     try:
         if kind == "start":
             envelope, scheme, lease = fields
-            return Start(_envelope(envelope), lease) if scheme == "Bearer" else None
+            return Start(_envelope(envelope), envelope, lease) if scheme == "Bearer" else None
         if kind == "end":
-            envelope, code, first, last, received, sent, flags = fields
-            message = last if first == "-" else first
-            return End(_envelope(envelope), _outcome(code, message, flags), int(received), int(sent))
+            envelope, code, first, last, received, sent, flags, cluster = fields
+            outcome = _outcome(code, last if first == "-" else first, flags)
+            return End(_envelope(envelope), outcome, int(received), int(sent), cluster)
     except ValueError:
         pass
     return None

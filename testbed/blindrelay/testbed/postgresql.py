@@ -1,0 +1,116 @@
+"""A PostgreSQL server of a testbed's own: in one folder, as an unprivileged user, without a port.
+
+    python -m blindrelay.testbed.postgresql FOLDER
+
+When it serves it prints {"listening": FOLDER, "url": "postgresql://…"}. SIGTERM ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+from asyncio.subprocess import Process
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+
+from blindrelay.testbed.errors import UnavailableError
+from blindrelay.testbed.foreign_program import ForeignProgram, run_as_part
+
+INSTALLED: Final = Path("/usr/lib/postgresql")
+"""Where Debian puts the programs of each version."""
+
+QUICK: Final = (
+    *("-c", "listen_addresses="),
+    # What a testbed writes need not survive a power failure.
+    *("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=60"),
+)
+"""Options of the server."""
+
+
+def programs() -> Path | None:
+    """The folder of the newest server's programs, or None if there is no server."""
+    found = sorted(INSTALLED.glob("*/bin/pg_ctl"), key=lambda path: int(path.parts[-3]))
+    if found:
+        return found[-1].parent
+    on_path = shutil.which("pg_ctl")
+    return Path(on_path).resolve().parent if on_path else None
+
+
+def require_programs() -> Path:
+    """The same. Raises UnavailableError."""
+    if (found := programs()) is None:
+        raise UnavailableError("PostgreSQL is not installed: install postgresql 15 or later")
+    return found
+
+
+def make_cluster(programs: Path, folder: Path) -> None:
+    """Makes the folder "data" of a server in `folder`. Raises RuntimeError with what initdb said."""
+    data = folder / "data"
+    run_program(
+        programs / "initdb", "-D", data, "-U", "books", "-A", "trust", "-E", "UTF8", "-N", folder=folder
+    )
+
+
+def run_program(program: Path, *arguments: str | Path, folder: Path) -> None:
+    """Runs a program in the folder, as its owner. Raises RuntimeError with what it said."""
+    options = as_owner(folder)
+    with (folder / "output").open("wb") as output:
+        done = subprocess.run(
+            [program, *arguments],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            check=False,
+            **options,
+        )
+    if done.returncode:
+        raise RuntimeError((folder / "output").read_text())
+
+
+def as_owner(folder: Path) -> dict[str, Any]:
+    """The options of a process that owns the folder: this user, or nobody in place of root."""
+    user = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+
+
+def server_url(folder: Path) -> str:
+    """Where the server of a folder is reached."""
+    return f"postgresql:///postgres?host={folder}&user=books"
+
+
+def main() -> int:
+    """Serves until SIGTERM."""
+    found, folder = require_programs(), Path(sys.argv[1])
+    if not (folder / "data").exists():
+        make_cluster(found, folder)
+    announcement = {"listening": str(folder), "url": server_url(folder)}
+    return asyncio.run(run_as_part(_server(found, folder), announcement))
+
+
+def _server(programs: Path, folder: Path) -> ForeignProgram:
+    async def is_ready() -> bool:
+        try:
+            psycopg.connect(server_url(folder), connect_timeout=2).close()
+        except psycopg.Error:
+            return False
+        return True
+
+    async def stop(process: Process) -> None:
+        process.send_signal(signal.SIGINT)  # ends its clients' connections
+
+    options = (*QUICK, "-c", f"unix_socket_directories={folder}")
+    command = (str(programs / "postgres"), "-D", str(folder / "data"), *options)
+    return ForeignProgram(command, is_ready, stop, signal.SIGQUIT, {"cwd": folder, **as_owner(folder)})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Several of each part on one machine, and what a request survives."""

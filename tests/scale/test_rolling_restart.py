@@ -1,0 +1,132 @@
+"""Two nodes, three bridges and a database: each part is restarted while answers stream."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import httpx2
+import pytest
+from openai import OpenAIError
+
+from blindrelay.serving import StartError
+from blindrelay.testbed.envoy_relay import envoy_program
+from blindrelay.testbed.postgresql import programs
+from blindrelay.testbed.scale.client import Caller
+from blindrelay.testbed.scale.demo import settled, wait_until_answered
+from blindrelay.testbed.scale.topology import ScaledTestbed
+
+WORDS = "one two three four five six seven eight nine ten"
+SCRIPT: dict[str, object] = {"text": WORDS, "pieces_per_second": 4}
+"""Two seconds or more for an answer: longer than a part takes to stop and to start."""
+
+STREAMS = 3
+
+
+@pytest.fixture(scope="module")
+def bed() -> Iterator[ScaledTestbed]:
+    if programs() is None:
+        pytest.skip("there is no PostgreSQL server here")
+    try:
+        envoy_program()
+    except StartError as error:
+        pytest.skip(str(error))
+    with ScaledTestbed() as bed:
+        yield bed
+
+
+class Streams:
+    """Clients that ask for one streamed answer after the other, with the SDK's own retries.
+
+    Attributes:
+        done: answers that came whole, by client.
+    """
+
+    def __init__(self, bed: ScaledTestbed) -> None:
+        self._bed = bed
+        self._over = threading.Event()
+        self._changed = threading.Condition()
+        self.done: Counter[int] = Counter(dict.fromkeys(range(STREAMS), 0))
+
+    def run(self, number: int) -> None:
+        with Caller(self._bed.relays) as caller:
+            while not self._over.is_set():
+                pieces = [
+                    chunk.choices[0].delta.content or "" for chunk in caller.stream(SCRIPT) if chunk.choices
+                ]
+                assert "".join(pieces) == WORDS
+                with self._changed:
+                    self.done[number] += 1
+                    self._changed.notify_all()
+
+    def end(self) -> None:
+        self._over.set()
+
+    def wait_for_more(self, calls: list[Future[None]]) -> None:
+        """Waits until each client has two more answers: the first may have begun before."""
+        least = {number: done + 2 for number, done in self.done.items()}
+        with self._changed:
+            while any(self.done[number] < wanted for number, wanted in least.items()):
+                for call in calls:
+                    if call.done():
+                        call.result()
+                self._changed.wait(1)
+
+
+def test_rolling_restart_cuts_no_stream_and_loses_none_from_the_books(bed: ScaledTestbed) -> None:
+    streams = Streams(bed)
+    with ThreadPoolExecutor(STREAMS) as pool:
+        calls = [pool.submit(streams.run, number) for number in range(STREAMS)]
+        try:
+            streams.wait_for_more(calls)
+            for restart in restarts(bed):
+                restart()
+                bed.wait_until_ready()
+                streams.wait_for_more(calls)
+        finally:
+            streams.end()
+    for call in calls:
+        call.result()
+    assert_every_answer_is_in_the_books(bed)
+
+
+def restarts(bed: ScaledTestbed) -> list[Callable[[], None]]:
+    """Of each part, as an operator does it."""
+    names = [name for name in bed.parts if name.startswith(("bridge", "ledger", "control", "database"))]
+    return [*(bed.parts[name].restart for name in names), *(node.replace_envoy for node in bed.nodes)]
+
+
+def assert_every_answer_is_in_the_books(bed: ScaledTestbed) -> None:
+    found = settled(bed)
+    assert found == {"balanced": True, "open": 0, "orphans": 0, "contradictions": 0}
+    served = httpx2.get(f"{bed.provider}/scripted/requests").json()
+    booked = exchanges(bed)
+    assert booked == len(served)
+
+
+def exchanges(bed: ScaledTestbed) -> int:
+    """How many exchanges of the account have a receipt."""
+    said = bed.nodes[0].ledger_says("statement", "testbed")
+    return sum(1 for line in said["lines"] if line["state"] == "settled")
+
+
+def ask_for_ever(caller: Caller) -> None:
+    while True:
+        caller.ask()
+
+
+def test_database_that_is_lost_for_long_is_an_error_that_says_so(bed: ScaledTestbed) -> None:
+    with Caller(bed.relays) as caller:
+        for _ in bed.nodes:
+            caller.ask()
+        bed.parts["database"].kill()
+        try:
+            caller.ask()
+            with pytest.raises(OpenAIError, match="no room"):
+                ask_for_ever(caller)
+        finally:
+            bed.parts["database"].start()
+        wait_until_answered(caller)
+    assert settled(bed)["balanced"]
