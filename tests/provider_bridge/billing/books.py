@@ -215,9 +215,9 @@ class BilledCaller:
         self.last = response
         return checked(response.end, request, await self.signer(), self.table)
 
-    async def bill(self, head: Any = None, body: bytes = b"{}") -> CheckedBill:
+    async def bill(self, head: Any = None, body: bytes = b"{}", **envelope: Any) -> CheckedBill:
         """Makes a whole exchange; its response is in `last`."""
-        request = await self.caller.seal(head, body)
+        request = await self.caller.seal(head, body, **envelope)
         return await self.check(await self.caller.complete(request), request)
 
     async def collected(self, call: Any, request: SealedRequest) -> CheckedBill:
