@@ -256,7 +256,6 @@ async def test_silent_ledger_stops_new_exchanges(
     assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]
 
 
-<<<<<<< HEAD
 async def test_fault_of_the_relay_does_not_cut_it_off(
     billed: Billed, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,9 +271,7 @@ async def test_fault_of_the_relay_does_not_cut_it_off(
     assert events.count("ledger_up") == 2
 
 
-=======
 @both
->>>>>>> 8fa21b269c23a118867268a548d90f602d153f3b
 async def test_directories_leave_room_for_a_lease(billed: Billed, start_relay: StartRelay) -> None:
     """A client refuses a response that is larger than the limit, the lease included."""
     claims = {"bridges": [ELSEWHERE] * 15}

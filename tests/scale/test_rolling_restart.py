@@ -109,7 +109,7 @@ def assert_every_answer_is_in_the_books(bed: ScaledTestbed) -> None:
 def exchanges(bed: ScaledTestbed) -> int:
     """How many exchanges of the account have a receipt."""
     said = bed.nodes[0].ledger_says("statement", "testbed")
-    return sum(1 for line in said["lines"] if line["state"] == "settled")
+    return sum(1 for line in said["lines"] if line["state"] == "posted")
 
 
 def ask_for_ever(caller: Caller) -> None:
