@@ -112,6 +112,7 @@ DEPENDENCIES = PROJECT["project"]["dependencies"]
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 ASKED: dict[str, list[str]] = {
     **{name: DEPENDENCIES + EXTRAS[name] for name in ("relay", "bridge", "client", "metrics")},
+    "ledger": DEPENDENCIES + EXTRAS["ledger"] + EXTRAS["postgresql"],
     "build": PROJECT["build-system"]["requires"],
 }
 """The requirements of each lock file."""

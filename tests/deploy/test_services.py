@@ -65,7 +65,7 @@ can_confine = pytest.mark.skipif(not may_confine(), reason="takes CAP_SYS_ADMIN,
 @needs_systemd
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_service_is_well_formed_and_exposes_little(unit: Path) -> None:
-    """It is bounded, and has no terminal. Only the ledger's folder for its books, and Envoy's, are writable."""
+    """It is bounded, and has no terminal. Only the folders of the books and of Envoy are writable."""
     done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True)
     said = [line for line in done.stderr.splitlines() if unit.name in line]
     assert [line for line in said if "is not executable" not in line] == []
