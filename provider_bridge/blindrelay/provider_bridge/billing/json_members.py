@@ -16,9 +16,10 @@ from typing import Any, Final
 MAX_MEMBER: Final = 16_384
 """Bytes of one member's name and value. What is read has a few hundred; a longer member is not read."""
 
-# Inside a member's own object or list, commas separate nothing of interest.
-_AT_MEMBERS: Final = re.compile(rb'["{}\[\],]')
-_INSIDE: Final = re.compile(rb'["{}\[\]]')
+# A whole string, or one mark. Inside a member's own object or list, commas separate nothing of interest.
+_STRING: Final = rb'"(?:[^"\\]|\\.)*+"'
+_AT_MEMBERS: Final = re.compile(_STRING + rb'|["{}\[\],]', re.DOTALL)
+_INSIDE: Final = re.compile(_STRING + rb'|["{}\[\]]', re.DOTALL)
 _NAME: Final = re.compile(rb'\s*"((?:[^"\\]|\\.)*)"\s*:\s*')
 
 
@@ -66,14 +67,13 @@ class MemberReader:
                 position = self._next_object(data, position)
             elif self._in_string:
                 position = self._through_string(data, position)
-            elif (mark := self._next_mark(data, position)) is None:
+            elif (found := self._next_mark(data, position)) is None:
                 position = len(data)
-            else:
-                position = mark + 1
-                self._take_mark(data[mark : mark + 1], self._passed + mark)
+            elif (position := found.end()) - found.start() == 1:
+                self._take_mark(found[0], self._passed + found.start())
                 if self._depth == 0:
-                    found, self._found = self._found, {}
-                    yield found
+                    members, self._found = self._found, {}
+                    yield members
         self._passed += len(data)
 
     @property
@@ -89,12 +89,16 @@ class MemberReader:
         self._begin_member(self._passed + start + 1)
         return start + 1
 
-    def _next_mark(self, data: bytes | bytearray, position: int) -> int | None:
+    def _next_mark(self, data: bytes | bytearray, position: int) -> re.Match[bytes] | None:
+        """The next mark. A whole string is one, and is kept with what is before it."""
         pattern = _AT_MEMBERS if self._depth == self._base else _INSIDE
         found = pattern.search(data, position)
-        end = len(data) if found is None else found.start()
-        self._keep(data, position, end)
-        return None if found is None else end
+        if found is None:
+            self._keep(data, position, len(data))
+        else:
+            is_string = found.end() - found.start() > 1
+            self._keep(data, position, found.end() if is_string else found.start())
+        return found
 
     def _through_string(self, data: bytes | bytearray, position: int) -> int:
         """To the end of the string, or of the data."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from unittest.mock import patch
 
 from blindrelay.client.commands.bill import comparison, statement_check
@@ -27,9 +27,19 @@ def without_identity() -> Iterator[None]:
     with (
         patch("blindrelay.ledger.bills.bill_signer", _any_signer),
         patch.object(receipts, "_check_identity", lambda *_: None),
-        patch.object(settlement, "_CLAIM", settlement._CLAIM.replace("AND identity = :identity", "")),
+        _claim_without("AND identity = :identity"),
     ):
         yield
+
+
+def _claim_without(*conditions: str) -> AbstractContextManager[object]:
+    """The statement by which a receipt settles an exchange, without these conditions."""
+    claim = settlement._CLAIM
+    for condition in conditions:
+        if condition not in claim:
+            raise ValueError(f"the books do not have the condition {condition!r}: follow their change here")
+        claim = claim.replace(condition, "")
+    return patch.object(settlement, "_CLAIM", claim)
 
 
 def _any_signer(delegation: object, identity: bytes) -> receipts.BillSigner:
@@ -42,16 +52,14 @@ def _any_signer(delegation: object, identity: bytes) -> receipts.BillSigner:
 @contextmanager
 def without_first_receipt_stands() -> Iterator[None]:
     """Books in which each receipt charges, however often it comes."""
-    claim = settlement._CLAIM.replace("AND receipt IS NULL AND state IN (1, 4)", "")
-    with patch.object(settlement, "_CLAIM", claim):
+    with _claim_without("AND receipt IS NULL", "AND state NOT IN (2, 3)"):
         yield
 
 
 @contextmanager
 def without_closing() -> Iterator[None]:
     """Books in which a receipt charges although a watermark has closed its exchange."""
-    claim = settlement._CLAIM.replace("AND state IN (1, 4)", "")
-    with patch.object(settlement, "_CLAIM", claim):
+    with _claim_without("AND state NOT IN (2, 3)"):
         yield
 
 
@@ -61,7 +69,7 @@ def without_limit_of_units() -> Iterator[None]:
     limit = "AND :units <= CASE WHEN :state = 2 THEN max_units ELSE 0 END"
     unchecked = (*store._SETTINGS, "PRAGMA ignore_check_constraints = ON")
     with (
-        patch.object(settlement, "_CLAIM", settlement._CLAIM.replace(limit, "")),
+        _claim_without(limit),
         patch.object(store, "_SETTINGS", unchecked),
     ):
         yield
