@@ -80,6 +80,10 @@ class ControlProcess(Relay):
             raise StartError(f"cannot listen on {self._folder.control}") from None
         return self._config.listen
 
+    async def _drain(self) -> None:
+        await super()._drain()
+        await self._data_plane.withdraw()
+
     def _check_port(self) -> None:
         """Raises StartError if another program than Envoy listens on Envoy's port.
 
