@@ -112,6 +112,7 @@ proto-check: .venv-codegen/ready
 lock: .venv-lock/ready
 	@for extra in relay bridge client metrics; do \
 	  $(LOCK) --extra $$extra --output-file deploy/locked/$$extra.txt pyproject.toml || exit 1; done
+	@$(LOCK) --extra ledger --extra postgresql --output-file deploy/locked/ledger.txt pyproject.toml
 	@$(LOCK) --only-build-deps --build-deps-for wheel --output-file deploy/locked/build.txt pyproject.toml
 
 vectors: .venv/ready

@@ -112,6 +112,7 @@ DEPENDENCIES = PROJECT["project"]["dependencies"]
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 ASKED: dict[str, list[str]] = {
     **{name: DEPENDENCIES + EXTRAS[name] for name in ("relay", "bridge", "client", "metrics")},
+    "ledger": DEPENDENCIES + EXTRAS["ledger"] + EXTRAS["postgresql"],
     "build": PROJECT["build-system"]["requires"],
 }
 """The requirements of each lock file."""
@@ -164,9 +165,13 @@ def test_build_backend_is_pinned() -> None:
     assert backend == f"hatchling=={locked('build')['hatchling']}"
 
 
-def stages() -> list[list[tuple[str, str]]]:
+IMAGES = {"Containerfile": "relay", "Containerfile.bridge": "bridge", "Containerfile.ledger": "ledger"}
+"""What each installs."""
+
+
+def stages(file: str) -> list[list[tuple[str, str]]]:
     """The instructions of each stage, in order."""
-    _, *stages = re.split("^(?=FROM )", (ROOT / "deploy/Containerfile").read_text(), flags=re.MULTILINE)
+    _, *stages = re.split("^(?=FROM )", (ROOT / "deploy" / file).read_text(), flags=re.MULTILINE)
     return [re.findall("^([A-Z]+) (.*)$", stage, re.MULTILINE) for stage in stages]
 
 
@@ -175,23 +180,25 @@ def last(name: str, stage: list[tuple[str, str]]) -> str:
     return [rest for each, rest in stage if each == name][-1]
 
 
-def test_image_runs_as_nobody_and_without_a_shell() -> None:
+@pytest.mark.parametrize("file", IMAGES)
+def test_image_runs_as_nobody_and_without_a_shell(file: str) -> None:
     """And every stage has a version."""
-    _, image = stages()
+    _, image = stages(file)
     assert last("USER", image) == "65532:65532"
     assert "RUN" not in dict(image)
     assert "distroless" in last("FROM", image)
     for name in ("ENTRYPOINT", "CMD"):
         assert isinstance(json.loads(last(name, image)), list), "the form that needs no shell"
-    for stage in stages():
+    for stage in stages(file):
         base = last("FROM", stage).split()[0]
         assert base.rpartition(":")[2] not in ("latest", base)
 
 
-def test_image_runs_what_was_installed() -> None:
-    build, image = stages()
+@pytest.mark.parametrize("file", IMAGES)
+def test_image_runs_what_was_installed(file: str) -> None:
+    build, image = stages(file)
     dependencies, backend, ourselves = (json.loads(rest) for name, rest in build if name == "RUN")
-    for command, lock in ((dependencies, "relay"), (backend, "build")):
+    for command, lock in ((dependencies, IMAGES[file]), (backend, "build")):
         assert "--require-hashes" in command
         assert command[-1] == f"deploy/locked/{lock}.txt"
         assert (ROOT / command[-1]).is_file()

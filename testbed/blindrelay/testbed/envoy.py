@@ -51,7 +51,7 @@ class Admin:
 
     async def drain(self) -> None:
         """Ends listening, and waits for the exchanges, for at most DRAIN_SECONDS."""
-        await _call(self._own, "POST", "/drain_listeners?graceful&skip_exit")
+        await _call(self._own, "POST", "/drain_listeners?graceful")
         await asyncio.sleep(LISTEN_SECONDS)
         for _ in range(int(DRAIN_SECONDS / _LOOK_SECONDS)):
             if not await self._running():

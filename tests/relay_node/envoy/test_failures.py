@@ -68,7 +68,7 @@ async def test_drained_envoy_finishes_its_streams(relay: RunningRelay, bridge: F
     admin = relay.relay.bootstrap.parent / "admin.sock"
     with socket.socket(socket.AF_UNIX) as asking:
         asking.connect(str(admin))
-        asking.sendall(b"POST /drain_listeners?graceful&skip_exit HTTP/1.1\r\nhost: envoy\r\n\r\n")
+        asking.sendall(b"POST /drain_listeners?graceful HTTP/1.1\r\nhost: envoy\r\n\r\n")
         assert asking.recv(100).startswith(b"HTTP/1.1 200")
     await finish(call)
     assert await relay.ended(1) == {"ok": 1}

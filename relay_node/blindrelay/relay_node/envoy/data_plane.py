@@ -28,6 +28,9 @@ LOOK_SECONDS: Final = 0.25
 _MAX_RUNNING: Final = 1_000_000
 """Exchanges whose end is waited for."""
 
+_WITHDRAW_SECONDS: Final = 0.5
+"""For Envoy to see that it decides nothing any more, and to write the lines of what it took before."""
+
 _GRACE_SECONDS: Final = 10.0
 """For the line of a start whose lease has expired by now. Envoy itself takes one for two seconds more."""
 
@@ -64,6 +67,7 @@ class DataPlane:
         self._careful: frozenset[str] = frozenset()
         self._running: dict[bytes, _Exchange] = {}
         self._clock = clock
+        self._withdrawn = False
 
     @contextmanager
     def connected(self) -> Iterator[None]:
@@ -82,10 +86,17 @@ class DataPlane:
             except ConfigError:
                 self._log.event(Event.ENVOY_UNWRITABLE)
 
+    async def withdraw(self) -> None:
+        """Lets Envoy start nothing by itself: nobody will read its lines. Running exchanges go on."""
+        self._withdrawn = True
+        with suppress(ConfigError):  # the next process finds the folder as it is
+            self.publish()
+        await asyncio.sleep(_WITHDRAW_SECONDS)
+
     def publish(self) -> None:
         """Writes what has changed. Raises ConfigError."""
         holders = {key_id: name for name, replica in self._replicas.items() for (_, key_id) in replica.keys}
-        self._keys = {} if self._gate.closed else holders
+        self._keys = {} if self._gate.closed or self._withdrawn else holders
         self._careful = frozenset(self._gate.careful())
         self._folder.publish("clusters", clusters(self._configs))
         node, lease_keys = base64url(self._gate.leases.node), self._gate.leases.keys
