@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -12,7 +15,7 @@ import grpc
 
 from blindrelay.relay_node.audit_log import Reason
 from blindrelay.relay_node.channel import open_channel
-from blindrelay.relay_node.config import PeerConfig, ReplicaConfig, read_relay_config
+from blindrelay.relay_node.config import EnvoyConfig, PeerConfig, ReplicaConfig, read_relay_config
 from blindrelay.relay_node.directory import DirectoryFormatError, read_listing
 from blindrelay.relay_node.failure_reasons import reason_of
 from blindrelay.relay_node.ledger import GET_LEASE_METHOD
@@ -24,6 +27,8 @@ from blindrelay.serving.tokens import DIGEST_SIZE
 from blindrelay.v1.channel import Metadata
 from blindrelay.v1.grpc_profile import KEY_DIRECTORY_METHOD
 from blindrelay.v1.ledger_pb2 import GetLeaseRequest
+
+_OLDEST_ENVOY: Final = "Envoy 1.40 or later, and have it in PATH"
 
 _LEDGER_REMEDY: Final = (
     "check [ledger] in relay.toml, and that the ledger runs and knows the token in its token_file"
@@ -43,6 +48,8 @@ def relay_findings(file: Path) -> Iterator[Finding]:
         yield finding("sandbox", check_sandbox)
     if config.ledger is not None:
         yield finding("ledger", partial(check_ledger, config.ledger))
+    if config.envoy is not None:
+        yield finding("envoy", partial(check_envoy, config.envoy))
     for replica in config.replicas:
         yield finding("replica", partial(check_replica, replica))
 
@@ -54,6 +61,26 @@ def check_sandbox() -> str:
         raise CheckFailedError("this kernel has no Landlock, or forbids it", "use Linux 5.13 or later")
     ports = "TCP ports" if version >= 4 else "not TCP ports (Linux 6.7 would)"
     return f"Landlock {version} restricts files and {ports}"
+
+
+def check_envoy(envoy: EnvoyConfig) -> str:
+    """Checks Envoy's version and folder. Raises CheckFailedError."""
+    folder = envoy.folder
+    if folder.exists() and (not folder.is_dir() or folder.stat().st_mode & 0o077):
+        raise CheckFailedError(f"{folder} is not a private folder", f"run `chmod 700 {folder}`")
+    program = shutil.which("envoy")
+    if program is None:
+        raise CheckFailedError("Envoy is not in PATH", f"install {_OLDEST_ENVOY}")
+    try:
+        said = subprocess.run(  # noqa: S603 - the operator's own program
+            (program, "--version"), capture_output=True, text=True, timeout=PATIENCE, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        raise CheckFailedError("Envoy cannot be run", f"install {_OLDEST_ENVOY}") from None
+    version = re.search(r"/(\d+)\.(\d+)\.\d+/", said)
+    if version is None or (int(version[1]), int(version[2])) < (1, 40):
+        raise CheckFailedError("this version of Envoy is too old", f"install {_OLDEST_ENVOY}")
+    return f"Envoy {version[1]}.{version[2]} can be run"
 
 
 def check_replica(replica: ReplicaConfig) -> str:
