@@ -17,6 +17,7 @@ from bench.comparisons import COMPARISONS
 from bench.document import write_document
 from bench.leakage.command import add_leakage
 from bench.ledger import EXCHANGES, ledger
+from bench.ledger_process import ledger_process
 from bench.own import Own, own
 from bench.plan import FULL, QUICK
 from bench.programs import missing
@@ -173,10 +174,18 @@ def _add_ledger(commands: Commands) -> None:
     command.add_argument("--exchanges", type=int, default=EXCHANGES, metavar="N", help="how many (20,000)")
     command.add_argument("--books", metavar="URL", help="an empty PostgreSQL database (a new SQLite file)")
     command.set_defaults(do=_ledger)
+    whole = commands.add_parser("ledger-process", help="what an exchange costs a whole ledger process")
+    whole.add_argument("--exchanges", type=int, default=EXCHANGES, metavar="N", help="how many (20,000)")
+    whole.set_defaults(do=_ledger_process)
 
 
 def _ledger(arguments: argparse.Namespace) -> int:
     print(ledger(arguments.exchanges, arguments.books))
+    return 0
+
+
+def _ledger_process(arguments: argparse.Namespace) -> int:
+    print(ledger_process(arguments.exchanges))
     return 0
 
 

@@ -49,7 +49,7 @@ class Cost:
 def ledger(exchanges: int = EXCHANGES, place: str | None = None) -> str:
     """A table: the three steps of an exchange, and their sum. `place` is the URL of an empty database."""
     with tempfile.TemporaryDirectory() as folder, Books(place or Path(folder, "ledger.db")) as books:
-        leases = [_lease(books, number) for number in range(ACCOUNTS)]
+        leases = [new_lease(books, number) for number in range(ACCOUNTS)]
         envelopes = [_envelope(number) for number in range(exchanges)]
         costs = (
             _measured("start lines", exchanges, _starts(books, leases, envelopes)),
@@ -59,8 +59,13 @@ def ledger(exchanges: int = EXCHANGES, place: str | None = None) -> str:
         if not books.check().balanced:
             raise RuntimeError("the books do not balance")
     total = Cost("together", exchanges, sum(each.cpu for each in costs), sum(each.wall for each in costs))
+    return table((*costs, total))
+
+
+def table(costs: Sequence[Cost]) -> str:
+    """One row for each."""
     head = "| step | CPU of one exchange | exchanges a second |\n|---|---|---|"
-    return "\n".join((head, *(each.row() for each in (*costs, total))))
+    return "\n".join((head, *(each.row() for each in costs)))
 
 
 def _measured(what: str, exchanges: int, steps: Iterator[None]) -> Cost:
@@ -71,35 +76,37 @@ def _measured(what: str, exchanges: int, steps: Iterator[None]) -> Cost:
 
 
 def _starts(books: Books, leases: Sequence[Lease], envelopes: Sequence[bytes]) -> Iterator[None]:
-    for batch in _batches(list(enumerate(envelopes))):
+    for batch in batches(list(enumerate(envelopes))):
         lines = [Start(leases[number % ACCOUNTS].id, envelope, 600) for number, envelope in batch]
         books.take_lines(_NODE, batch[0][0] + 1, lines, _NOW)
         yield
 
 
 def _ends(books: Books, exchanges: int) -> Iterator[None]:
-    for batch in _batches(range(exchanges)):
+    for batch in batches(range(exchanges)):
         lines = [End(number + 1, "ok", 5_000, 20_000) for number in batch]
         books.take_lines(_NODE, exchanges + batch[0] + 1, lines, _NOW)
         yield
 
 
 def _receipts(books: Books, envelopes: Sequence[bytes]) -> Iterator[None]:
-    for batch in _batches(envelopes):
+    for batch in batches(envelopes):
         books.post([_receipt(envelope) for envelope in batch], _NOW)
         yield
 
 
-def _batches(things: Sequence[T]) -> Iterator[Sequence[T]]:
+def batches(things: Sequence[T]) -> Iterator[Sequence[T]]:
+    """At most BATCH each."""
     return (things[first : first + BATCH] for first in range(0, len(things), BATCH))
 
 
-def _lease(books: Books, number: int) -> Lease:
+def new_lease(books: Books, number: int, node: bytes = _NODE, now: int = _NOW) -> Lease:
+    """A lease of a new account with more units than it needs."""
     name, digest = f"account{number}", hashlib.sha256(bytes([number])).digest()
     books.add_account(name, by="bench", now=_NOW)
     books.credit(name, 10**12, "bench", by="bench", now=_NOW)
     books.add_token(name, "", digest, by="bench", now=_NOW)
-    lease = books.lease(digest, _NODE, _NOW)
+    lease = books.lease(digest, node, now)
     if not isinstance(lease, Lease):
         raise TypeError(lease.status)
     return lease

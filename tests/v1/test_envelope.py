@@ -118,7 +118,7 @@ Watermark: version identity replica_id started_at closed_before key_ids open cou
 SignedWatermark: watermark signature
 SettleRequest: sequence
 SettleSigner: delegation delegation_signature
-SettleResponse: sequence signer receipt watermark price_table
+SettleResponse: sequence signer receipt watermark price_table more_receipts
 GetPriceTableRequest: price_table_hash
 GetPriceTableResponse: price_table
 GetStatementRequest: month

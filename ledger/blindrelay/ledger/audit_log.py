@@ -27,6 +27,7 @@ class Event(Enum):
     CERTIFICATES_UNUSABLE = "the new TLS files cannot be used: the old ones stay in use"
     BRIDGE_UP = "the bridge sends its receipts"
     BRIDGE_DOWN = "the bridge sends no receipts: run blindrelay-ledger doctor to find out why"
+    BRIDGE_ELSEWHERE = "another ledger with the same books collects the bridge's receipts"
     BILL_REJECTED = "a receipt, watermark or price table did not verify, and was dropped"
     EVIDENCE_KEPT = "a receipt was kept as evidence and not charged: run blindrelay-ledger evidence"
     BOOKS_FAILED = "the books could not be written: check the disk"
@@ -44,13 +45,14 @@ class Reason(Enum):
     FILES = "its token_file or TLS files cannot be read: check [[bridge]]"
     BOOKS = "its receipts could not be booked: check the disk"
     CLOSED = "it closed the stream"
+    ELSEWHERE = "another ledger with the same books collects its receipts"
     FAULT = "an internal error of the ledger"
     OTHER = "it is not a bridge, or has another version: check the address"
 
 
 _AT_ONCE: Final = frozenset(
     {Event.STARTED, Event.REREAD, Event.DRAINING, Event.STOPPED, Event.PLAINTEXT}
-    | {Event.BRIDGE_UP, Event.BRIDGE_DOWN, Event.BOOKS_FAILED}
+    | {Event.BRIDGE_UP, Event.BRIDGE_DOWN, Event.BRIDGE_ELSEWHERE, Event.BOOKS_FAILED}
 )
 """Events of the process and of bridges. A caller could cause any other event."""
 

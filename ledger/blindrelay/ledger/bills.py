@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,7 +14,6 @@ from blindrelay.trust import (
     BillSigner,
     DirectoryError,
     ForeignIdentityError,
-    MalformedBillError,
     SignedDelegation,
     UnsignedBillError,
     bill_signer,
@@ -52,16 +51,27 @@ class BillReader:
 
     def read(self, responses: Iterable[SettleResponse]) -> list[Bill]:
         """The valid items. Raises DirectoryError if the signer may not speak for a configured identity."""
-        bills = []
+        bills: list[Bill] = []
         for response in responses:
-            if response.WhichOneof("item") == "signer":
-                self._use_signer(response.signer)
-                continue
+            match response.WhichOneof("item"):
+                case "signer":
+                    self._use_signer(response.signer)
+                case "receipt":
+                    bills += self._valid(self._receipt, response.receipt, *response.more_receipts)
+                case "watermark":
+                    bills += self._valid(self._watermark, response.watermark)
+                case "price_table":
+                    bills += self._valid(self._price_table, response.price_table)
+                case _:
+                    self.rejected += 1  # an item that this version does not know
+        return bills
+
+    def _valid(self, verified: Callable[[T], Bill], *items: T) -> Iterator[Bill]:
+        for item in items:
             try:
-                bills.append(self._bill(response))
+                yield verified(item)
             except (BillError, DirectoryError):
                 self.rejected += 1
-        return bills
 
     def _use_signer(self, signer: SettleSigner) -> None:
         delegation = SignedDelegation(signer.delegation, signer.delegation_signature)
@@ -75,16 +85,6 @@ class BillReader:
             with suppress(ForeignIdentityError):
                 return verified(identity)
         return verified(last)
-
-    def _bill(self, response: SettleResponse) -> Bill:
-        match response.WhichOneof("item"):
-            case "receipt":
-                return self._receipt(response.receipt)
-            case "watermark":
-                return self._watermark(response.watermark)
-            case "price_table":
-                return self._price_table(response.price_table)
-        raise MalformedBillError("the bridge sent an item that this version does not know")
 
     def _receipt(self, signed: SignedReceipt) -> Receipt:
         receipt = verify_receipt(signed, self._known_signer)

@@ -14,6 +14,7 @@ with needs_extra("ledger"):
     from blindrelay.ledger.commands.accounts import add_account_commands
     from blindrelay.ledger.commands.credits import add_credit_commands
     from blindrelay.ledger.commands.health import add_health_commands
+    from blindrelay.ledger.commands.import_books import add_import_commands
     from blindrelay.ledger.commands.page import add_page_commands
     from blindrelay.ledger.commands.relays import add_relay_commands
     from blindrelay.ledger.commands.reports import add_report_commands
@@ -33,7 +34,8 @@ def parser() -> CommandParser:
     )
     for add in (
         *(add_account_commands, add_token_commands, add_credit_commands),
-        *(add_report_commands, add_health_commands, add_relay_commands, add_page_commands),
+        *(add_report_commands, add_health_commands, add_relay_commands),
+        *(add_import_commands, add_page_commands),
     ):
         add(commands)
     return command

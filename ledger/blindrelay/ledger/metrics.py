@@ -30,8 +30,8 @@ def ledger_metrics(
         Metric("blindrelay_ledger_bridges", "Bridges in the configuration.", lambda: len(settlements)),
         Metric(
             "blindrelay_ledger_bridges_up",
-            "Bridges that send their receipts.",
-            lambda: sum(each.connected for each in settlements),
+            "Bridges that send their receipts, to this ledger or another with the same books.",
+            lambda: sum(each.collected for each in settlements),
         ),
         Metric(
             "blindrelay_ledger_settled_total",

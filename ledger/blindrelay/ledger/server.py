@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import grpc
 
@@ -53,6 +54,8 @@ FIGURES_SECONDS: Final = 15.0
 
 MAX_CALLS: Final = 1_000
 """Calls of relays at once, besides their streams."""
+
+Work = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,7 @@ class Ledger:
                 return
             async with grpc.aio.insecure_channel(str(address)) as channel:
                 pages = self._context.links = Pages(self._config.page, self._clock)
-                async with self._running(pages.serve(channel, (authorization(self._token),))):
+                async with self._running(lambda: pages.serve(channel, (authorization(self._token),))):
                     yield address, pages.url
         finally:
             await server.stop(None)
@@ -183,18 +186,18 @@ class Ledger:
         )
         return exposed_metrics(self._config.metrics, metrics)
 
-    def _works(self) -> list[Coroutine[Any, Any, None]]:
+    def _works(self) -> list[Work]:
         """What runs beside the calls."""
         return [
-            *(settlement.run() for settlement in self._settlements),
-            self._repeat(self._tidy, TIDY_SECONDS),
-            self._repeat(self._read_figures, FIGURES_SECONDS),
-            self._callers.end_revoked(),
-            self._log.keep_reporting(),
+            *(settlement.run for settlement in self._settlements),
+            partial(self._repeat, self._tidy, TIDY_SECONDS),
+            partial(self._repeat, self._read_figures, FIGURES_SECONDS),
+            self._callers.end_revoked,
+            self._log.keep_reporting,
         ]
 
     @contextlib.asynccontextmanager
-    async def _running(self, *works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    async def _running(self, *works: Work) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(self._noted(work)) for work in works]
         try:
             yield
@@ -203,14 +206,14 @@ class Ledger:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _noted(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _noted(self, work: Work) -> None:
         """Runs it. What ends it early is in the log."""
         try:
-            await work
+            await work()
         except Exception as error:
             self._log.fault(error)
 
-    async def _repeat(self, work: Callable[[], Awaitable[None]], seconds: float) -> None:
+    async def _repeat(self, work: Work, seconds: float) -> None:
         """Until cancelled. A fault ends one round, never the ledger."""
         while True:
             try:

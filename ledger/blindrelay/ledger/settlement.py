@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from itertools import groupby
 from typing import Final
 
@@ -24,10 +24,16 @@ RETRY_SECONDS: Final = (0.25, 0.5, 1.0, 2.0, 5.0)
 """Between two calls: longer after each one that failed, then the last."""
 
 MAX_BATCH: Final = 500
-"""Receipts that are posted in one transaction."""
+"""Receipts after which no further message joins a transaction."""
+
+MAX_WAITING: Final = 100
+"""Messages that wait to be taken; then the bridge waits."""
 
 SILENT_SECONDS: Final = 60.0
 """A bridge sends a watermark every ten seconds. One that sends nothing for a minute is called again."""
+
+ELECTION_SECONDS: Final = 5.0
+"""After so long a ledger asks, before it books more, whether it is still the one that collects."""
 
 SETTLED: Final = frozenset({Outcome.POSTED, Outcome.VOIDED})
 
@@ -41,7 +47,11 @@ OpenCall = Callable[[BridgeConfig], AbstractAsyncContextManager[SettleCall]]
 
 
 class Settlement:
-    """The stream of one bridge process. `clock` returns Unix seconds."""
+    """The stream of one bridge process. `clock` returns Unix seconds.
+
+    Of several ledgers on the same books, one collects from each bridge. If it stops or fails, another does.
+    For a moment it can be two, which does no harm: the books take each receipt once.
+    """
 
     def __init__(
         self,
@@ -65,7 +75,15 @@ class Settlement:
         self._clock = clock
         self._log = log
         self._open_call = open_call
+        self._task = f"settle {bridge.address}"
+        self._elected_at = 0.0
+        """When the books said so, in the event loop's seconds."""
         self._reader = BillReader(bridge.identities, clock)
+
+    @property
+    def collected(self) -> bool:
+        """Whether this ledger collects the receipts, or another with the same books does."""
+        return self.connected or self.problem is Reason.ELSEWHERE
 
     @property
     def rejected(self) -> int:
@@ -78,18 +96,20 @@ class Settlement:
         while True:
             reason = await self._collect()
             failures = 0 if self.connected else failures + 1
-            if self.connected or self.problem is not reason:
-                self._log.event(Event.BRIDGE_DOWN, self.bridge.address, reason)
-            self.connected, self.problem = False, reason
+            self._disconnected(reason)
             await asyncio.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
 
     async def _collect(self) -> Reason:
         """One call, from its beginning to its end. Returns why it ended."""
         self._begin()
         try:
-            async with self._open_call(self.bridge) as call:
-                await call.write(SettleRequest())
-                await self._take_all(call)
+            if not await self._elected():
+                return Reason.ELSEWHERE
+            try:
+                return await self._call()
+            finally:
+                with suppress(LedgerError):
+                    await self._books.do(Books.resign, self._task)
         except grpc.aio.AioRpcError as error:
             return reason_of(error)
         except TimeoutError:
@@ -104,26 +124,48 @@ class Settlement:
         except Exception as error:
             self._log.fault(error)
             return Reason.FAULT
-        return Reason.CLOSED
+
+    async def _call(self) -> Reason:
+        async with self._open_call(self.bridge) as call:
+            await call.write(SettleRequest())
+            return await self._take_all(call)
+
+    async def _elected(self) -> bool:
+        self._elected_at = asyncio.get_running_loop().time()
+        return await self._books.do(Books.elected, self._task)
+
+    async def _still_elected(self) -> bool:
+        asked = asyncio.get_running_loop().time() - self._elected_at < ELECTION_SECONDS
+        return asked or await self._elected()
 
     def _begin(self) -> None:
         self._rejected += self._reader.rejected
         self._reader = BillReader(self.bridge.identities, self._clock)
 
-    async def _take_all(self, call: SettleCall) -> None:
+    async def _take_all(self, call: SettleCall) -> Reason:
         async for batch in _batches(call):
+            if not await self._still_elected():
+                return Reason.ELSEWHERE
             bills = await asyncio.to_thread(self._verified, batch)
             self._connected()
             await self._book(bills)
             sequence = max(response.sequence for response in batch)
             if sequence:
                 await call.write(SettleRequest(sequence=sequence))
+        return Reason.CLOSED
 
     def _connected(self) -> None:
         self.heard_at = int(self._clock())
         if not self.connected:
             self.connected, self.problem = True, None
             self._log.event(Event.BRIDGE_UP, self.bridge.address)
+
+    def _disconnected(self, reason: Reason) -> None:
+        if self.connected or self.problem is not reason:
+            elsewhere = reason is Reason.ELSEWHERE
+            event = Event.BRIDGE_ELSEWHERE if elsewhere else Event.BRIDGE_DOWN
+            self._log.event(event, self.bridge.address, None if elsewhere else reason)
+        self.connected, self.problem = False, reason
 
     def _verified(self, batch: Sequence[SettleResponse]) -> list[Bill]:
         before = self._reader.rejected
@@ -157,10 +199,9 @@ class Settlement:
 async def _batches(call: SettleCall) -> AsyncIterator[list[SettleResponse]]:
     """What the bridge sends, in batches: the next one gathers while one is taken.
 
-    At most MAX_BATCH items wait here, and then the bridge. Raises AioRpcError, and TimeoutError if it sends
-    nothing for SILENT_SECONDS.
+    Raises AioRpcError, and TimeoutError if the bridge sends nothing for SILENT_SECONDS.
     """
-    arrived: asyncio.Queue[SettleResponse | grpc.aio.AioRpcError | None] = asyncio.Queue(MAX_BATCH)
+    arrived: asyncio.Queue[SettleResponse | grpc.aio.AioRpcError | None] = asyncio.Queue(MAX_WAITING)
 
     async def receive() -> None:
         end = None
@@ -174,12 +215,13 @@ async def _batches(call: SettleCall) -> AsyncIterator[list[SettleResponse]]:
     receiving = asyncio.create_task(receive())
     try:
         while True:
-            batch = []
+            batch, size = [], 0
             async with asyncio.timeout(SILENT_SECONDS):
                 item = await arrived.get()
             while isinstance(item, SettleResponse):
                 batch.append(item)
-                if arrived.empty():
+                size += 1 + len(item.more_receipts)
+                if arrived.empty() or size >= MAX_BATCH:
                     break
                 item = arrived.get_nowait()
             if batch:

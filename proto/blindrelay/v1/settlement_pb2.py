@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from blindrelay.v1 import receipts_pb2 as blindrelay_dot_v1_dot_receipts__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x62lindrelay/v1/settlement.proto\x12\rblindrelay.v1\x1a\x1c\x62lindrelay/v1/receipts.proto\"!\n\rSettleRequest\x12\x10\n\x08sequence\x18\x01 \x01(\x04\"@\n\x0cSettleSigner\x12\x12\n\ndelegation\x18\x01 \x01(\x0c\x12\x1c\n\x14\x64\x65legation_signature\x18\x02 \x01(\x0c\"\xf7\x01\n\x0eSettleResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12-\n\x06signer\x18\x02 \x01(\x0b\x32\x1b.blindrelay.v1.SettleSignerH\x00\x12/\n\x07receipt\x18\x03 \x01(\x0b\x32\x1c.blindrelay.v1.SignedReceiptH\x00\x12\x33\n\twatermark\x18\x04 \x01(\x0b\x32\x1e.blindrelay.v1.SignedWatermarkH\x00\x12\x36\n\x0bprice_table\x18\x05 \x01(\x0b\x32\x1f.blindrelay.v1.SignedPriceTableH\x00\x42\x06\n\x04item2^\n\x11SettlementService\x12I\n\x06Settle\x12\x1c.blindrelay.v1.SettleRequest\x1a\x1d.blindrelay.v1.SettleResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x62lindrelay/v1/settlement.proto\x12\rblindrelay.v1\x1a\x1c\x62lindrelay/v1/receipts.proto\"!\n\rSettleRequest\x12\x10\n\x08sequence\x18\x01 \x01(\x04\"@\n\x0cSettleSigner\x12\x12\n\ndelegation\x18\x01 \x01(\x0c\x12\x1c\n\x14\x64\x65legation_signature\x18\x02 \x01(\x0c\"\xac\x02\n\x0eSettleResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12-\n\x06signer\x18\x02 \x01(\x0b\x32\x1b.blindrelay.v1.SettleSignerH\x00\x12/\n\x07receipt\x18\x03 \x01(\x0b\x32\x1c.blindrelay.v1.SignedReceiptH\x00\x12\x33\n\twatermark\x18\x04 \x01(\x0b\x32\x1e.blindrelay.v1.SignedWatermarkH\x00\x12\x36\n\x0bprice_table\x18\x05 \x01(\x0b\x32\x1f.blindrelay.v1.SignedPriceTableH\x00\x12\x33\n\rmore_receipts\x18\x06 \x03(\x0b\x32\x1c.blindrelay.v1.SignedReceiptB\x06\n\x04item2^\n\x11SettlementService\x12I\n\x06Settle\x12\x1c.blindrelay.v1.SettleRequest\x1a\x1d.blindrelay.v1.SettleResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,7 +37,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SETTLESIGNER']._serialized_start=114
   _globals['_SETTLESIGNER']._serialized_end=178
   _globals['_SETTLERESPONSE']._serialized_start=181
-  _globals['_SETTLERESPONSE']._serialized_end=428
-  _globals['_SETTLEMENTSERVICE']._serialized_start=430
-  _globals['_SETTLEMENTSERVICE']._serialized_end=524
+  _globals['_SETTLERESPONSE']._serialized_end=481
+  _globals['_SETTLEMENTSERVICE']._serialized_start=483
+  _globals['_SETTLEMENTSERVICE']._serialized_end=577
 # @@protoc_insertion_point(module_scope)

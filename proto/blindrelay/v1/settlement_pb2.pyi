@@ -4,8 +4,10 @@ isort:skip_file
 How receipts come from a bridge to the keeper of the books (spec/protocol.md, annex E)."""
 
 from blindrelay.v1 import receipts_pb2 as _receipts_pb2
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -72,8 +74,11 @@ class SettleResponse(_message.Message):
     RECEIPT_FIELD_NUMBER: _builtins.int
     WATERMARK_FIELD_NUMBER: _builtins.int
     PRICE_TABLE_FIELD_NUMBER: _builtins.int
+    MORE_RECEIPTS_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
-    """Grows with each receipt of one bridge's outbox, over restarts; 0 for what needs no acknowledgement."""
+    """Grows with each receipt of one bridge's outbox, over restarts; 0 for what needs no acknowledgement. With
+    several receipts it is the last one's.
+    """
     @_builtins.property
     def signer(self) -> Global___SettleSigner: ...
     @_builtins.property
@@ -82,6 +87,10 @@ class SettleResponse(_message.Message):
     def watermark(self) -> _receipts_pb2.SignedWatermark: ...
     @_builtins.property
     def price_table(self) -> _receipts_pb2.SignedPriceTable: ...
+    @_builtins.property
+    def more_receipts(self) -> _containers.RepeatedCompositeFieldContainer[_receipts_pb2.SignedReceipt]:
+        """More receipts of the same signer, in order after `receipt`; empty with any other item."""
+
     def __init__(
         self,
         *,
@@ -90,10 +99,11 @@ class SettleResponse(_message.Message):
         receipt: _receipts_pb2.SignedReceipt | None = ...,
         watermark: _receipts_pb2.SignedWatermark | None = ...,
         price_table: _receipts_pb2.SignedPriceTable | None = ...,
+        more_receipts: _abc.Iterable[_receipts_pb2.SignedReceipt] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["item", b"item", "price_table", b"price_table", "receipt", b"receipt", "signer", b"signer", "watermark", b"watermark"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["item", b"item", "price_table", b"price_table", "receipt", b"receipt", "sequence", b"sequence", "signer", b"signer", "watermark", b"watermark"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item", b"item", "more_receipts", b"more_receipts", "price_table", b"price_table", "receipt", b"receipt", "sequence", b"sequence", "signer", b"signer", "watermark", b"watermark"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_item: _TypeAlias = _typing.Literal["signer", "receipt", "watermark", "price_table"]  # noqa: Y015
     _WhichOneofArgType_item: _TypeAlias = _typing.Literal["item", b"item"]  # noqa: Y015

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import ctypes
 import shutil
-import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -31,8 +29,14 @@ FLUSH_MILLISECONDS: Final = 100
 """Between two looks of Envoy at what it has to write. Its default is a second."""
 
 _LOOK_SECONDS: Final = 0.05
-_PARENT_DEATH_SIGNAL: Final = 1
-"""PR_SET_PDEATHSIG of prctl(2)."""
+_WITH_PARENT: Final = (
+    *(sys.executable, "-IS", "-c"),
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execv(sys.argv[1], sys.argv[1:])",
+)
+"""Becomes another program, which gets SIGTERM when its parent ends: PR_SET_PDEATHSIG of prctl(2).
+
+A function that runs between fork and exec would be shorter. With gRPC's threads it may crash.
+"""
 
 
 def main() -> int:
@@ -76,8 +80,8 @@ async def running_envoy(
     """Runs Envoy during the block, which begins when it listens. Raises StartError."""
     options = ("--concurrency", "1", "--log-level", "error", "--use-dynamic-base-id")
     envoy = await asyncio.create_subprocess_exec(
-        *(program, "-c", str(bootstrap), "--file-flush-interval-msec", str(FLUSH_MILLISECONDS), *options),
-        preexec_fn=_end_with_parent,
+        *(*_WITH_PARENT, program, "-c", str(bootstrap)),
+        *("--file-flush-interval-msec", str(FLUSH_MILLISECONDS), *options),
     )
     try:
         async with asyncio.timeout(START_SECONDS):
@@ -101,10 +105,6 @@ async def _accepts(address: Address) -> bool:
         return False
     writer.close()
     return True
-
-
-def _end_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 
 def _free(address: Address) -> Address:

@@ -15,6 +15,8 @@ import httpx2
 import pytest
 
 from blindrelay.client.bill_journal import key_name, read_journal
+from blindrelay.client.commands.bill.items import Item
+from blindrelay.client.commands.bill.report import bill_text
 from blindrelay.v1.outer_status import OuterStatus
 from blindrelay.v1.receipts_pb2 import Receipt
 
@@ -80,6 +82,13 @@ def test_without_a_configured_relay(
 def test_nothing_is_kept_yet(run: Run, state: Path) -> None:
     assert "No exchanges are kept." in succeeded(run, "bill")
     assert read(run)["exchanges"] == 0
+
+
+def test_columns_line_up_under_a_long_name() -> None:
+    model = "a-model-with-a-name-that-is-longer-than-most/2026-11-11"
+    head, row, _ = bill_text([Item(bytes(32), 0, KEY, 20, 20_000_000, "metered", "p", model)], 0, each=False)
+    assert head.index("key") == row.index(KEY)
+    assert len(head) == len(row)
 
 
 def test_each_exchange_is_explained(run: Run, bridge: ChargingBridge) -> None:

@@ -51,6 +51,7 @@ class FakeBridge:
         self.outbox: list[SettleResponse] = []
         self.acknowledged = 0
         self.streams = 0
+        self.open_streams = 0
         self.settled = 0
         self.port = 0
         self._news = asyncio.Condition()
@@ -164,6 +165,7 @@ class FakeBridge:
 
     async def _settle(self, requests: Any, context: Any) -> Any:
         self.streams += 1
+        self.open_streams += 1
         reading = asyncio.create_task(self._read_acknowledgements(requests))
         try:
             yield SettleResponse(
@@ -181,6 +183,8 @@ class FakeBridge:
                 await self._more_than(at)
         finally:
             reading.cancel()
+            self.open_streams -= 1
+            await asyncio.shield(self._tell())
 
     async def _more_than(self, count: int) -> None:
         async with self._news:

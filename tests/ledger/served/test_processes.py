@@ -124,6 +124,15 @@ async def test_people_read_lines_instead_of_json(file: Path) -> None:
     await run("account", "add", "ann", config=file)
     shown = await run("account", "list", "--config", str(file))
     assert shown.out.startswith("ann\tenabled\tbalance 0")
+    limited = await run(
+        *("limit", "set", "ann", "--units", "5000", "--per", "day", "--rate", "90/m", "--config", str(file))
+    )
+    assert limited.out.splitlines()[1:] == [
+        "limit max_units: 1,000,000",
+        "limit concurrent: 100",
+        "limit rate: 1.5/s",
+        "limit units: 5,000 per day",
+    ]
     exported = await run("export", "--csv", "--config", str(file))
     assert exported.out.startswith("account,exchange,at,state,units,token,receipt,")
 
@@ -169,6 +178,23 @@ async def test_a_ledger_stops_when_it_is_told_to(file: Path) -> None:
     events = [json.loads(line)["event"] for line in (file.parent / "ledger.log").read_text().splitlines()]
     assert events[0] == "started"
     assert events[-1] == "stopped"
+
+
+async def test_a_port_that_is_taken_is_one_clear_line(file: Path) -> None:
+    await run("relay", "add", "relay", config=file)
+    async with ledger_process(file) as ledger:
+        done = await run("serve", config=with_other_books(file, ledger.said["admin"]))
+    assert (done.code, done.out) == (1, "")
+    (line,) = done.err.splitlines()
+    assert ledger.said["listening"] in line
+
+
+def with_other_books(file: Path, admin: str) -> Path:
+    """The configuration of another ledger that would listen on the same port for relays."""
+    other = file.with_name("other.toml")
+    text = file.read_text().replace("ledger.db", "other.db").replace(admin, f"127.0.0.1:{free_port()}")
+    other.write_text(text)
+    return other
 
 
 async def test_a_relay_that_reports_does_not_keep_a_ledger_from_stopping(file: Path) -> None:

@@ -171,6 +171,22 @@ async def test_the_next_identity_may_sign_too(start_ledger: StartLedger, bridge:
     await bridge.settle(bridge.envelope(), 5)
 
 
+async def test_several_receipts_come_in_one_message(
+    ledger: RunningLedger, node: Node, bridge: FakeBridge
+) -> None:
+    """One that does not verify does not keep the others out."""
+    token = await ledger.account(units=UNITS)
+    lease = await node.good_lease(token)
+    envelopes = [bridge.envelope() for _ in range(4)]
+    for envelope in envelopes:
+        await node.start(lease, envelope)
+    first, *more = (bridge.receipt(envelope, 10**at) for at, envelope in enumerate(envelopes))
+    more[1].signature = bytes(64)
+    await bridge.send(receipt=first, more_receipts=more)
+    assert (await ledger.standing()).charged == 1_011
+    assert (await settlement(ledger)).rejected == 1
+
+
 async def test_a_bridge_that_comes_back_goes_on(
     ledger: RunningLedger, node: Node, bridge: FakeBridge
 ) -> None:

@@ -123,10 +123,15 @@ def checked(
 
 @dataclass
 class Books:
-    """Everything that one Settle stream has brought, verified."""
+    """Everything that one Settle stream has brought, verified.
+
+    Attributes:
+        together: how many receipts each message with receipts had.
+    """
 
     receipts: list[Receipt] = field(default_factory=list)
     sequences: list[int] = field(default_factory=list)
+    together: list[int] = field(default_factory=list)
     watermarks: list[Watermark] = field(default_factory=list)
     tables: dict[bytes, PriceTable] = field(default_factory=dict)
     signer: BillSigner | None = None
@@ -141,10 +146,13 @@ class Books:
             self.tables[digest] = verify_price_table(response.price_table, identity)
         elif item == "receipt":
             assert self.signer is not None
-            receipt = verify_receipt(response.receipt, self.signer)
-            assert receipt.price_table_hash in self.tables
-            self.receipts.append(receipt)
-            self.sequences.append(response.sequence)
+            for each in (response.receipt, *response.more_receipts):
+                receipt = verify_receipt(each, self.signer)
+                assert receipt.price_table_hash in self.tables
+                self.receipts.append(receipt)
+            self.together.append(1 + len(response.more_receipts))
+            first = response.sequence - len(response.more_receipts)
+            self.sequences += range(first, response.sequence + 1)
         elif item == "watermark":
             assert self.signer is not None
             self.watermarks.append(verify_watermark(response.watermark, self.signer, now))
@@ -207,9 +215,9 @@ class BilledCaller:
         self.last = response
         return checked(response.end, request, await self.signer(), self.table)
 
-    async def bill(self, head: Any = None, body: bytes = b"{}") -> CheckedBill:
+    async def bill(self, head: Any = None, body: bytes = b"{}", **envelope: Any) -> CheckedBill:
         """Makes a whole exchange; its response is in `last`."""
-        request = await self.caller.seal(head, body)
+        request = await self.caller.seal(head, body, **envelope)
         return await self.check(await self.caller.complete(request), request)
 
     async def collected(self, call: Any, request: SealedRequest) -> CheckedBill:

@@ -50,6 +50,8 @@ from blindrelay.v1.receipts_pb2 import (
 _GRACE: Final = max(DEADLINE_SECONDS) + CLOCK_TOLERANCE
 """Seconds after the delegation: an exchange that it allowed may last that long, and then has its receipt."""
 
+_BASES: Final = frozenset(Basis.values()) - {BASIS_UNSPECIFIED}
+
 BillT = TypeVar("BillT", Receipt, Watermark, PriceTable)
 
 
@@ -165,7 +167,7 @@ def _check_receipt(receipt: Receipt) -> None:
     )
     if receipt.statement_hash:
         _check_sizes(("statement_hash", receipt.statement_hash, HASH_SIZE))
-    if receipt.basis == BASIS_UNSPECIFIED or receipt.basis not in Basis.values():
+    if receipt.basis not in _BASES:
         raise MalformedBillError("a receipt does not say what its units rest on")
     if receipt.basis == BASIS_NOT_STARTED and receipt.units:
         raise MalformedBillError("a receipt has units for an exchange that was not started")

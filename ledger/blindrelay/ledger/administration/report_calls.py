@@ -138,7 +138,7 @@ def _bridge(settlement: Settlement) -> admin.Bridge:
     return admin.Bridge(
         address=str(settlement.bridge.address),
         identity=format_identity(settlement.bridge.identities[0]),
-        connected=settlement.connected,
+        connected=settlement.collected,
         heard_at=settlement.heard_at,
         problem="" if settlement.problem is None else settlement.problem.value,
     )

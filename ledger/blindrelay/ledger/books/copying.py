@@ -23,8 +23,11 @@ ROWS: Final = 1_000
 """Read and written at once."""
 
 
-def copy_books(source: Store, target: Store) -> None:
-    """Copies every row in one transaction. Raises InvalidError if the target has books, BooksError."""
+def copy_books(source: Store, target: Store) -> dict[str, int]:
+    """Copies every row in one transaction. Returns how many, by table.
+
+    Raises InvalidError if the target has books, BooksError.
+    """
     with source.reading() as read, target.writing() as write:
         versions = [_version(sql) for sql in (read, write)]
         if versions[0] != versions[1]:
@@ -32,10 +35,10 @@ def copy_books(source: Store, target: Store) -> None:
         for table in TABLES:
             if write.one(f"SELECT 1 AS found FROM {table} LIMIT 1") is not None:  # noqa: S608
                 raise InvalidError("these books are not empty: copy into new ones")
-        for table in TABLES:
-            _copy(read, write, table)
+        copied = {table: _copy(read, write, table) for table in TABLES}
         for table, column in NUMBERED.items():
             write.number_on(table, column)
+        return copied
 
 
 def _version(sql: Statements) -> int:
@@ -44,10 +47,13 @@ def _version(sql: Statements) -> int:
     return version
 
 
-def _copy(read: Statements, write: Statements, table: str) -> None:
+def _copy(read: Statements, write: Statements, table: str) -> int:
+    copied = 0
     rows = read.stream(f"SELECT * FROM {table}", ROWS)  # noqa: S608
     for batch in rows:
         columns = batch[0].keys()
         names, values = ", ".join(columns), ", ".join(f":{column}" for column in columns)
         insert = f"INSERT INTO {table} ({names}) VALUES ({values})"  # noqa: S608
         write.run_each(insert, [{column: row[column] for column in columns} for row in batch])
+        copied += len(batch)
+    return copied

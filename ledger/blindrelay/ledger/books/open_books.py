@@ -49,12 +49,14 @@ class OpenBooks:
         """Leaves the task to another ledger. Raises BooksError."""
         self._store.resign(task)
 
-    def copy_to(self, other: OpenBooks) -> None:
+    def copy_to(self, other: OpenBooks) -> dict[str, int]:
         """Copies everything into other books, which are empty. No ledger should serve either meanwhile.
+
+        Returns the rows that were copied, by table.
 
         Raises InvalidError if they are not empty, BooksError.
         """
-        copy_books(self._store, other._store)
+        return copy_books(self._store, other._store)
 
     def __enter__(self) -> Self:
         return self

@@ -14,7 +14,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -120,7 +120,10 @@ class PostgresqlStore:
             raise BooksError(f"PostgreSQL {found['version']} is too old: the books need 15 or newer")
 
     def close(self) -> None:
-        """Disconnects, after the transactions that run."""
+        """Disconnects, after the transactions that run. Others can take over the tasks at once."""
+        with suppress(BooksError):
+            for task in tuple(self._tasks[1]):
+                self.resign(task)
         self._writer.close()
         self._reader.close()
         self._elections.close()

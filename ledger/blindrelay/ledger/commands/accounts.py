@@ -75,6 +75,18 @@ def limit_fields(limits: Limits) -> dict[str, Any]:
     }
 
 
+def limit_lines(limits: Limits) -> list[str]:
+    """The limits that are set, for people."""
+    return [f"limit {name}: {_limit_text(name, value)}" for name, value in limit_fields(limits).items()]
+
+
+def _limit_text(name: str, value: Any) -> str:
+    if name in QUOTAS:
+        amount, per = f"{value['amount']:,}", value["per"]
+        return amount if per == "ever" else f"{amount} per {per}"
+    return f"{value:g}/s" if name == "rate" else f"{value:,}"
+
+
 def account_line(account: Account) -> str:
     """An account for people."""
     state = "enabled" if account.enabled else "disabled"
@@ -107,7 +119,7 @@ async def _list(stub: AdminStub, _: argparse.Namespace) -> Shown:
 async def _show(stub: AdminStub, given: argparse.Namespace) -> Shown:
     account = (await stub.GetAccount(GetAccountRequest(account=given.account))).account
     lines = [account_line(account)]
-    lines += [f"limit {name}: {value}" for name, value in limit_fields(account.limits).items()]
+    lines += limit_lines(account.limits)
     lines += [f"used of {use.quota}: {use.used:,}, until {day(use.resets_at)}" for use in account.uses]
     return Shown(account_fields(account), lines)
 
@@ -155,7 +167,7 @@ async def _set(stub: AdminStub, given: argparse.Namespace) -> Shown:
         _put(limits, name, getattr(given, name), PERIODS[given.per])
     request = SetLimitsRequest(account=given.account, limits=limits, mask=FieldMask(paths=names))
     account = (await stub.SetLimits(request)).account
-    return Shown(account_fields(account), [f"{account.name}: {limit_fields(account.limits)}"])
+    return Shown(account_fields(account), [account_line(account), *limit_lines(account.limits)])
 
 
 def _put(limits: Limits, name: str, value: float | None, per: Period.ValueType) -> None:

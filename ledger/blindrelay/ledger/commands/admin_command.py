@@ -43,16 +43,17 @@ def add_command(commands: Subcommands, name: str, summary: str, run: Run) -> arg
         async with admin_stub(read_ledger_config(arguments.config)) as stub:
             return await run(stub, arguments)
 
-    def show(arguments: argparse.Namespace) -> int:
-        shown = asyncio.run(call(arguments))
-        if shown.fields is not None and arguments.json:
-            sys.stdout.write(json.dumps(shown.fields) + "\n")
-        elif not arguments.json:
-            sys.stdout.writelines(f"{line}\n" for line in shown.lines)
-        return shown.exit_code
-
-    command.set_defaults(run=show)
+    command.set_defaults(run=lambda arguments: show(asyncio.run(call(arguments)), arguments.json))
     return command
+
+
+def show(shown: Shown, as_json: bool) -> int:
+    """Prints a result, and returns the exit code."""
+    if shown.fields is not None and as_json:
+        sys.stdout.write(json.dumps(shown.fields) + "\n")
+    elif not as_json:
+        sys.stdout.writelines(f"{line}\n" for line in shown.lines)
+    return shown.exit_code
 
 
 def add_group(commands: Subcommands, name: str, summary: str) -> Subcommands:

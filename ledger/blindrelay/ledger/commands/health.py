@@ -54,7 +54,7 @@ async def _settlement(stub: AdminStub, _: argparse.Namespace) -> Shown:
     }
     lines = [f"{name}: {number:,}" for name, number in numbers.items()]
     lines += [
-        f"{each.address}: {'connected' if each.connected else each.problem or 'not connected'}"
+        f"{each.address}: {each.problem or ('connected' if each.connected else 'not connected')}"
         for each in found.bridges
     ]
     return Shown(fields, lines)

@@ -1426,10 +1426,11 @@ class Bridge(_message.Message):
     identity: _builtins.str
     """"br1…" """
     connected: _builtins.bool
+    """Whether it sends its receipts to this ledger, or to another with the same books."""
     heard_at: _builtins.int
     """Unix seconds, of the latest receipt or watermark; 0 if there was none since the ledger started."""
     problem: _builtins.str
-    """Why it is not connected."""
+    """Why it sends none to this ledger."""
     def __init__(
         self,
         *,

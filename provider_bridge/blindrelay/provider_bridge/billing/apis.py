@@ -27,6 +27,8 @@ _TEXT: Final = re.compile(
 )
 """Tokens can be estimated from the bytes of these, where the provider reports none."""
 
+_READ_ONLY: Final = re.compile(r".*(?:/embeddings|/embed|:embedContent|:batchEmbedContents|/rerank)")
+
 _PRICED_BY: Final[tuple[tuple[re.Pattern[str], frozenset[Measure.ValueType]], ...]] = (
     (re.compile(r".*/images/[a-z]+"), frozenset({MEASURE_CALL, MEASURE_IMAGE_OUTPUT})),
     (
@@ -54,6 +56,11 @@ def runs_model(call: PlannedCall) -> bool:
 def is_text(path: str) -> bool:
     """Whether what a call reads and writes is text, whose tokens can be estimated."""
     return _TEXT.fullmatch(path) is not None
+
+
+def writes_text(path: str) -> bool:
+    """Whether a call answers with text, as long as the request allows."""
+    return is_text(path) and _READ_ONLY.fullmatch(path) is None
 
 
 def priced_by(path: str) -> frozenset[Measure.ValueType]:

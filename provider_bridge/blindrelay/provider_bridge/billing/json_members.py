@@ -46,11 +46,17 @@ class Member:
 
 
 class MemberReader:
-    """Reads one object after the other."""
+    """Reads one object after the other.
+
+    Attributes:
+        unread: wanted members that were too long to be read, by name, each with the first byte of its value.
+            The name is empty if it could not be read either.
+    """
 
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
         self._found: dict[str, Member] = {}
+        self.unread: dict[str, bytes] = {}
         self._depth = 0
         self._in_string = False
         self._escaped = False
@@ -155,21 +161,28 @@ class MemberReader:
 
     def _name(self) -> str:
         found = _NAME.match(self._member)
-        return "" if found is None else ".".join([*self._prefixes[-1:], found[1].decode("utf-8", "replace")])
+        return "" if found is None else ".".join([*self._prefixes[-1:], _unescaped(found[1])])
 
     def _end_member(self, place: int) -> None:
-        found = _NAME.match(self._member)
-        if (
-            found is None
-            or len(self._member) > MAX_MEMBER
-            or (name := self._name()) not in self._wanted.names
-        ):
+        found, name = _NAME.match(self._member), self._name()
+        if len(self._member) > MAX_MEMBER and (found is None or name in self._wanted.names):
+            self.unread[name] = b"" if found is None else bytes(self._member[found.end() : found.end() + 1])
+            return
+        if found is None or name not in self._wanted.names:
             return
         try:
             value = json.loads(self._member[found.end() :])
         except (ValueError, RecursionError):
             return
         self._found[name] = Member(value, self._member_start + found.end(), place)
+
+
+def _unescaped(name: bytes | bytearray) -> str:
+    """A member's name without its escapes, as every parser reads it."""
+    try:
+        return str(json.loads(b'"' + name + b'"')) if b"\\" in name else name.decode("utf-8", "replace")
+    except ValueError:
+        return ""
 
 
 def _ends_in_escape(text: bytes | bytearray) -> bool:

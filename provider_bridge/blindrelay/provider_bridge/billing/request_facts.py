@@ -4,35 +4,54 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote
 
-from blindrelay.provider_bridge.billing.json_members import Member, MemberReader, Wanted
+from blindrelay.provider_bridge.billing.apis import writes_text
+from blindrelay.provider_bridge.billing.json_members import MAX_MEMBER, Member, MemberReader, Wanted
+from blindrelay.provider_bridge.errors import not_allowed
 from blindrelay.provider_bridge.policy.request_policy import PlannedCall
 from blindrelay.provider_bridge.stateless.form_data import form_values
 
 _WANTED: Final = Wanted(
     frozenset(
         {
+            "best_of",
             "generationConfig",
             "inferenceConfig",
             "input",
             "max_completion_tokens",
+            "max_gen_len",
+            "max_new_tokens",
             "max_output_tokens",
             "max_tokens",
             "model",
             "n",
+            "n_predict",
+            "prompt",
             "stream",
             "stream_options",
         }
     )
 )
-_LIMITS: Final = ("max_completion_tokens", "max_output_tokens", "max_tokens")
-_NESTED_LIMITS: Final = (("generationConfig", "maxOutputTokens"), ("inferenceConfig", "maxTokens"))
-_COPIES: Final = ("n", "candidateCount")
+_LIMITS: Final = (
+    "max_completion_tokens",
+    "max_gen_len",
+    "max_new_tokens",
+    "max_output_tokens",
+    "max_tokens",
+    "n_predict",
+)
+_NESTED: Final = ("generationConfig", "inferenceConfig")
+_NESTED_LIMITS: Final = ("maxOutputTokens", "maxTokens")
+_COPIES: Final = ("n", "best_of", "candidateCount")
+_MAY_BE_LONG: Final = frozenset({*_NESTED, "input", "prompt"})
+_TRUE: Final = frozenset({"1", "1.0", "on", "t", "true", "y", "yes"})
+"""What servers take for true, in lower case."""
 
 _MODEL_IN_PATH: Final = (
     re.compile(r".*/models/([^/:]+):[A-Za-z]+"),
@@ -57,7 +76,8 @@ class RequestFacts:
     Attributes:
         model: as the request names it; empty if it names none.
         size: bytes of the body.
-        max_output: the most tokens that it allows, 0 if it does not say.
+        max_output: the most tokens of text that it allows; None if nothing limits them, or nothing that
+            the bridge can read.
         characters: of the text to be read aloud.
         streams: whether it asks for events.
         reports: false if the format that it asks for has no place for usage.
@@ -66,7 +86,7 @@ class RequestFacts:
 
     model: str
     size: int
-    max_output: int = 0
+    max_output: int | None = 0
     characters: int = 0
     streams: bool = False
     reports: bool = True
@@ -74,21 +94,21 @@ class RequestFacts:
 
 
 async def read_facts(call: PlannedCall, body: bytearray) -> RequestFacts:
-    """The facts of a request whose body has been checked."""
+    """The facts of a request whose body has been checked. Raises RequestError if it hides them."""
     named = _model_of_url(call)
     if call.check is not None and call.check.kind == "forms":
         fields = form_values(body, call.check.boundary)
         model = named or fields.get("model", "")
         reports = fields.get("response_format", "json") not in _UNREPORTED
         return RequestFacts(model, len(body), streams=fields.get("stream") == "true", reports=reports)
-    members = await _members(body)
+    members, unread = await _members(body)
     values: dict[str, Any] = {name: member.value for name, member in members.items()}
     return RequestFacts(
         model=named or _text(values.get("model")),
         size=len(body),
-        max_output=_max_output(values),
+        max_output=_max_output(values, unread) if writes_text(call.url.path) else 0,
         characters=len(_text(values.get("input"))),
-        streams=values.get("stream") is True,
+        streams=str(values.get("stream")).lower() in _TRUE,
         options=members.get("stream_options"),
     )
 
@@ -117,41 +137,65 @@ def ask_for_usage(body: bytearray, options: Member | None) -> Edit | None:
     if options is None:
         start = body.index(b"{") + 1
         return Edit.make(body, start, start, b'"stream_options":{"include_usage":true},')
-    value = options.value or {}
+    value = options.value if isinstance(options.value, dict) else {}
     if value.get("include_usage") is True:
         return None
     wanted = json.dumps({**value, "include_usage": True}, separators=(",", ":")).encode("ascii")
     return Edit.make(body, options.start, options.end, wanted)
 
 
-async def _members(body: bytearray) -> Mapping[str, Member]:
-    reader = MemberReader(_WANTED)
+async def _members(body: bytearray) -> tuple[Mapping[str, Member], Mapping[str, bytes]]:
+    """The members of the body, and those that may be too long to be read."""
+    reader, members = MemberReader(_WANTED), dict[str, Member]()
     for start in range(0, len(body), _SLICE):
-        for members in reader.feed(body[start : start + _SLICE]):
-            return members
+        for found in reader.feed(body[start : start + _SLICE]):
+            members = dict(found)
         await asyncio.sleep(0)
-    return {}
+    if hidden := reader.unread.keys() - _MAY_BE_LONG:
+        raise not_allowed(
+            f"{max(hidden) or 'a field'} takes more than {MAX_MEMBER:,} bytes of the body, so the bridge "
+            "cannot read what the request may cost: send it without padding"
+        )
+    return members, reader.unread
 
 
 def _model_of_url(call: PlannedCall) -> str:
     for pattern in _MODEL_IN_PATH:
         if found := pattern.fullmatch(call.url.path):
             return unquote(found[1])
-    query = parse_qs(call.url.query.removeprefix("?"))
-    return (query.get("model") or [""])[0] if call.allowed.tunnel else ""
+    models = parse_qs(call.url.query.removeprefix("?")).get("model", [""])
+    if call.allowed.tunnel and len(models) > 1:
+        raise not_allowed("the URL names more than one model: name one")
+    return models[0] if call.allowed.tunnel else ""
 
 
-def _max_output(values: Mapping[str, Any]) -> int:
-    nested = [values.get(outer) for outer, _ in _NESTED_LIMITS]
-    objects = [each if isinstance(each, dict) else {} for each in nested]
-    limits = [_count(values.get(name)) for name in _LIMITS]
-    limits += [_count(each.get(name)) for each, (_, name) in zip(objects, _NESTED_LIMITS, strict=True)]
-    copies = [_count(each.get(name)) for each in (values, *objects) for name in _COPIES]
-    return max(limits) * max(1, *copies)
+def _max_output(values: Mapping[str, Any], unread: Mapping[str, bytes]) -> int | None:
+    nested = [_object(values.get(name)) for name in _NESTED]
+    limits = [*_counts([values], _LIMITS), *_counts(nested, _NESTED_LIMITS)]
+    copies = _counts([values, *nested], _COPIES)
+    prompts = _prompts(values.get("prompt"), unread.get("prompt", b""))
+    if not limits or unread.keys() & set(_NESTED):
+        return None
+    most = math.prod((max(limits), max([1, *copies]), prompts))
+    return None if math.isinf(most) else int(most)
 
 
-def _count(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST else 0
+def _counts(places: Iterable[Mapping[str, Any]], names: tuple[str, ...]) -> list[float]:
+    """The numbers under these names, infinite where one is written so that servers differ about it."""
+    given = [place[name] for place in places for name in names if place.get(name) is not None]
+    return [each if type(each) is int and 0 < each <= _MOST else math.inf for each in given]
+
+
+def _prompts(prompt: object, beginning: bytes) -> float:
+    """How many texts are to be continued: a list holds several texts, or the tokens of one."""
+    if beginning == b"[":
+        return math.inf
+    several = isinstance(prompt, list) and any(isinstance(each, str | list) for each in prompt)
+    return len(prompt) if isinstance(prompt, list) and several else 1
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _text(value: object) -> str:

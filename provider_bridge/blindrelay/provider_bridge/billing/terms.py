@@ -20,7 +20,7 @@ from blindrelay.v1.inner_pb2 import (
     ERROR_CODE_PRICE_CHANGED,
     RequestHead,
 )
-from blindrelay.v1.limits import MILLIONTHS
+from blindrelay.v1.limits import DEFAULT_MAX_UNITS, MILLIONTHS
 from blindrelay.v1.receipts_pb2 import (
     MEASURE_CACHE_WRITE,
     MEASURE_CACHE_WRITE_LONG,
@@ -32,6 +32,9 @@ from blindrelay.v1.receipts_pb2 import (
 
 _LEAST_TOKEN: Final = 3
 """Bytes of a token at worst, where the most that a request could cost is asked for."""
+
+_MOST_OUTPUT: Final = 131_072
+"""Tokens that a request is taken to allow if it sets no limit: few models write more."""
 
 _MOST_INPUT: Final = 1_000_000
 """Tokens: no common model reads more. Larger bodies hold images and files, whose tokens are few."""
@@ -134,14 +137,23 @@ def _no_price(message: str) -> RequestError:
 
 def _check_most(price: Price, facts: RequestFacts, max_units: int) -> None:
     """Refuses what could cost more than the envelope allows: the bridge would have to pay the rest."""
+    most = _most(price, facts)
+    if most <= max_units:
+        return
+    advice = "limit its output, as with max_tokens" if facts.max_output is None else "allow less output"
+    raise RequestError(
+        ERROR_CODE_MAX_UNITS,
+        f"this request could cost {most:,} units, and {max_units:,} are allowed: send less, or {advice}",
+    )
+
+
+def _most(price: Price, facts: RequestFacts) -> int:
+    """Units. Who allows what all clients allow by default does not have to limit the output."""
     rates = price.rates
     read = min(facts.size // _LEAST_TOKEN, _MOST_INPUT) * max(rates.get(each, 0) for each in _WRITTEN)
-    written = facts.max_output * rates.get(MEASURE_OUTPUT, 0)
     flat = rates.get(MEASURE_CALL, 0) + facts.characters * rates.get(MEASURE_CHARACTER, 0)
-    most = -(-(read + written + flat) // MILLIONTHS)
-    if most > max_units:
-        raise RequestError(
-            ERROR_CODE_MAX_UNITS,
-            f"this request could cost {most:,} units, and {max_units:,} are allowed: send less, or allow "
-            "fewer tokens of output",
-        )
+    allowed = _MOST_OUTPUT if facts.max_output is None else facts.max_output
+    written = allowed * rates.get(MEASURE_OUTPUT, 0)
+    if facts.max_output is None:
+        written = min(written, max(0, DEFAULT_MAX_UNITS * MILLIONTHS - read - flat))
+    return -(-(read + written + flat) // MILLIONTHS)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Final
 
 import grpc
 
@@ -19,6 +20,9 @@ from blindrelay.relay_node.gate import Gate
 from blindrelay.relay_node.relay import Relay
 from blindrelay.serving import Address, ConfigError, StartError
 from blindrelay.serving.listener import bound
+
+LAST_LINES_SECONDS: Final = 0.3
+"""How long a process that stops reads on. Envoy keeps a line for at most 0.1 seconds."""
 
 
 class ControlProcess(Relay):
@@ -62,6 +66,7 @@ class ControlProcess(Relay):
                 publishing = asyncio.create_task(self._data_plane.run())
                 try:
                     yield served
+                    await asyncio.sleep(LAST_LINES_SECONDS)
                 finally:
                     publishing.cancel()
 

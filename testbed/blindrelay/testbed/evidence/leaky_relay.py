@@ -98,8 +98,8 @@ def forwarded_header() -> Iterator[None]:
         await exchange(self, iterator, context)
 
     def forwarded(self: Replica, envelope: bytes, timeout: float) -> Any:
-        shown = (*self._metadata(), *callers.get())
-        with patch.object(self, "_metadata", lambda: shown):
+        shown = (*self.metadata(), *callers.get())
+        with patch.object(self, "metadata", lambda: shown):
             return call(self, envelope, timeout)
 
     with patch.object(RelayService, "_exchange", noted), patch.object(Replica, "call", forwarded):
