@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from bench.body_checks import LARGEST, body_checks
+from bench.capacity_command import add_capacity
 from bench.chain import ROOT, UnavailableError
 from bench.compare import compared
 from bench.comparisons import COMPARISONS
@@ -35,7 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; returns the exit code: 1 if a comparison failed altogether."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure BlindRelay beside others.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_run, _add_document, _add_compare, _add_own, _add_body_checks, _add_ledger, _add_leakage):
+    for add in (
+        *(_add_run, _add_document, _add_compare, _add_own, _add_body_checks, _add_ledger),
+        *(_add_leakage, add_capacity),
+    ):
         add(commands)
     arguments = parser.parse_args(argv)
     code: int = arguments.do(arguments)

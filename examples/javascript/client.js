@@ -21,8 +21,8 @@ export class ExchangeFailed extends Error {
 }
 
 export class Client {
-  #rpc; #identity; #metadata = new grpc.Metadata();
-  #history = new DirectoryHistory(); #directories = []; #lease = null;
+  #rpc; #identity; #token = new grpc.Metadata(); #shown; #renewAt;
+  #history = new DirectoryHistory(); #directories = [];
 
   /** Takes blindrelay://TOKEN@relay.example:443?bridge=br1…, with &tls=off for a relay on this machine. */
   static async connect(connectionString) {
@@ -34,7 +34,7 @@ export class Client {
     const client = new Client(), credentials = grpc.credentials[tls === "off" ? "createInsecure" : "createSsl"]();
     client.#identity = await parseIdentity(options.get("bridge"));
     client.#rpc = new grpc.Client(`${host}:${port}`, credentials, OPTIONS);
-    if (token) client.#metadata.set("authorization", `Bearer ${decodeURIComponent(token)}`);
+    if (token) client.#token.set("authorization", `Bearer ${decodeURIComponent(token)}`);
     return client;
   }
 
@@ -58,8 +58,9 @@ export class Client {
     const { encapsulatedSecret, keys } = await encapsulate(envelope, key.public_key);
     const records = sealRequest(await keys.request(), head, body);
     signal?.throwIfAborted();
-    const metadata = this.#lease?.metadata.clone() ?? this.#metadata.clone(), deadline = Date.now() + (SECONDS + 30) * 1_000;
+    const metadata = this.#shown.clone(), deadline = Date.now() + (SECONDS + 30) * 1_000;
     metadata.set("blindrelay-envelope-bin", envelope);
+    metadata.set("blindrelay-key", key.key_id.toString("base64url")); // for a proxy that routes
     const call = this.#rpc.makeBidiStreamRequest(`${SERVICE}Exchange`, asIs, asIs, metadata, { deadline });
     const ended = new Promise((resolve) => call.on("status", resolve));
     call.on("error", () => {}); // `ended` has it
@@ -91,18 +92,22 @@ export class Client {
   async #key(issuedAt) {
     const usable = () => this.#directories.flatMap(({ keys }) => keys).filter(({ not_before, not_after, until }) =>
       not_before <= issuedAt && issuedAt <= not_after && seconds() <= until);
-    if (usable().length === 0 || seconds() >= this.#lease?.renew_at) await this.#fetchDirectories();
-    const keys = usable();
-    if (keys.length === 0) throw new Error("no directory of the pinned bridge has a key for now");
-    return keys[Math.floor(Math.random() * keys.length)];
+    if (usable().length === 0 || seconds() >= this.#renewAt) await this.#fetchDirectories();
+    const keys = usable(), drawn = keys[Math.floor(Math.random() * keys.length)];
+    if (!drawn) throw new Error("no directory of the pinned bridge has a key for now");
+    return drawn;
   }
 
   async #fetchDirectories() {
     const request = promisify(this.#rpc.makeUnaryRequest).bind(this.#rpc, `${SERVICE}GetKeyDirectory`, asIs, asIs);
-    const response = await request(Buffer.alloc(0), this.#metadata, { deadline: Date.now() + 30_000 });
+    const response = await request(Buffer.alloc(0), this.#token, { deadline: Date.now() + 30_000 });
     const { directories, lease, lease_seconds } = decode("GetKeyDirectoryResponse", response);
     if (response.length > 65_536 || directories.length > 64) throw new Refused("malformed", "too many directories");
-    this.#lease = lease ? leaseOf(lease, lease_seconds) : null;
+    // A lease is shown for exchanges in place of the token (section 7.2), until half of its time is over.
+    if (!/^[!-~]{0,2048}$/.test(lease)) throw new Refused("malformed", "an invalid lease");
+    this.#shown = this.#token.clone();
+    if (lease) this.#shown.set("authorization", `Bearer ${lease}`);
+    this.#renewAt = lease ? seconds() + BigInt(lease_seconds >> 1) : undefined;
     this.#directories = [];
     for (const signed of directories) {
       try {
@@ -116,14 +121,6 @@ export class Client {
       }
     }
   }
-}
-
-/** What is shown for exchanges in place of the token (section 7.2), until half of its time is over. */
-function leaseOf(lease, lease_seconds) {
-  if (!/^[!-~]{1,2048}$/.test(lease)) throw new Refused("malformed", "an invalid lease");
-  const metadata = new grpc.Metadata();
-  metadata.set("authorization", `Bearer ${lease}`);
-  return { metadata, renew_at: seconds() + BigInt(lease_seconds >> 1) };
 }
 
 async function send(call, records, encapsulatedSecret) {

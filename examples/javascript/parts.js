@@ -115,5 +115,4 @@ function nameOf(field, { head, frame }) {
   return field === "frame" && frame.opcode === CLOSE ? "close" : field;
 }
 
-const CLOSE_CODES = [[1000, 1003], [1007, 1014], [3000, 4999]];
-const isCloseCode = (code) => CLOSE_CODES.some(([low, high]) => low <= code && code <= high);
+const isCloseCode = (code) => [[1000, 1003], [1007, 1014], [3000, 4999]].some(([low, high]) => low <= code && code <= high);

@@ -10,10 +10,7 @@ export const suite = new CipherSuite({ kem: new XWing(), kdf: new HkdfSha256(), 
 
 /** `reason` is a word of spec/vectors/README.md: for a developer, never for the other side. */
 export class Refused extends Error {
-  constructor(reason, detail = reason) {
-    super(detail);
-    this.reason = reason;
-  }
+  constructor(reason, detail = reason) { super(detail); this.reason = reason; }
 }
 
 export const label = (name, message) => Buffer.concat([Buffer.from(`blindrelay/v1 ${name}\0`), message]);
@@ -27,10 +24,8 @@ export function keySchedule(secret, envelopeHash) {
     const key = await subtle.importKey("raw", secret, "HKDF", false, ["deriveBits"]), salt = new Uint8Array();
     return subtle.deriveBits({ name: "HKDF", hash: "SHA-256", salt, info: label(name, message) }, key, 256);
   };
-  return {
-    request: () => derive("request", envelopeHash),
-    response: (nonce) => derive("response", Buffer.concat([envelopeHash, nonce])),
-  };
+  const response = (nonce) => derive("response", Buffer.concat([envelopeHash, nonce]));
+  return { request: () => derive("request", envelopeHash), response };
 }
 
 /** Begins an exchange: seals a fresh secret to a bridge's key. */
@@ -46,9 +41,7 @@ export async function encapsulate(envelope, publicKey) {
 export class Records {
   #key; #place = 0; #size = 0;
 
-  constructor(key) {
-    this.#key = subtle.importKey("raw", key, "AES-GCM", false, ["encrypt", "decrypt"]);
-  }
+  constructor(key) { this.#key = subtle.importKey("raw", key, "AES-GCM", false, ["encrypt", "decrypt"]); }
 
   /** One record of `size` bytes. */
   async seal(part, { size = sizeOf(part), final = false } = {}) {

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ MODULES = {
     "blindrelay-bridge": "blindrelay.provider_bridge",
     "blindrelay-ledger": "blindrelay.ledger",
 }
-READERS = {
+READERS: dict[str, Callable[[Path], object]] = {
     "relay.toml": read_relay_config,
     "bridge.toml": read_bridge_config,
     "ledger.toml": read_ledger_config,

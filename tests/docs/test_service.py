@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import IO, Any
 import httpx
 import pytest
 
+from blindrelay.client import SealedTransport
 from blindrelay.testbed.processes import PartProcess
 from tests.ledger.served.conftest import free_port
 
@@ -181,6 +183,27 @@ def test_the_link_leads_to_the_page(service: Follower) -> None:
 def test_the_bound_is_what_the_page_says(service: Follower) -> None:
     show = "blindrelay-ledger statement alice --config ledger.toml"
     assert service.json(show)["overdraft_bound"] == 4 * 1_000_000
-    service.follow(PAGE.partition("## The bound")[2].partition("\n## ")[0])
-    after = service.json(show)
-    assert (after["overdraft_bound"], len(after["lines"])) == (0, 2)
+    section = PAGE.partition("## The bound")[2].partition("\n## ")[0]
+    for command in commands(section):
+        if command.startswith("blindrelay-ledger"):
+            service.type(service.adapted(command))
+    # The relay holds an allowance at the old price for a few seconds more.
+    assert any(service.json(show)["overdraft_bound"] == 0 for _ in checks())
+    (connection,) = re.findall(r"^    (blindrelay://\S+)$", section, re.M)
+    asked = service.adapted(connection).replace("token=@", f"token=@{service.folder}/")
+    with httpx.Client(transport=SealedTransport(asked), timeout=CALL_SECONDS) as client:
+        assert ask(client) == httpx.codes.BAD_REQUEST
+        assert ask(client, max_completion_tokens=5_000) == httpx.codes.OK
+
+
+def checks() -> Iterator[None]:
+    """One a second."""
+    for _ in range(MOST_CHECKS):
+        yield
+        time.sleep(1)
+
+
+def ask(client: httpx.Client, **options: int) -> int:
+    """The status of a chat completion."""
+    body = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "Hello"}], **options}
+    return client.post("https://api.openai.com/v1/chat/completions", json=body).status_code

@@ -40,7 +40,7 @@ _SENTENCES: Final = {
     OuterStatus.UNAUTHENTICATED: "the relay does not know this access token: ask its operator for one",
     OuterStatus.LEASE_UNKNOWN: "the relay does not know the lease that it gave: try again",
     OuterStatus.NOT_IN_SCOPE: "the relay says that this access token is not for this bridge or address",
-    OuterStatus.LIMIT_UNITS: "the account at the relay has no units left: ask its operator for more",
+    OuterStatus.LIMIT_UNITS: "the account at the relay has no free units left: ask its operator for more",
     OuterStatus.LIMIT_EXCHANGES: "the account at the relay has no exchanges left in this period",
     OuterStatus.LIMIT_BYTES: "the account at the relay has no bytes left in this period",
     OuterStatus.LIMIT_CONCURRENT: "too many exchanges of the account at the relay are running: try again",

@@ -63,6 +63,21 @@ async def test_key_that_envoy_does_not_know_yet_is_found_by_the_control_process(
     await eventually(alone)
 
 
+async def test_control_process_that_stops_lets_envoy_start_nothing(
+    relay: RunningRelay, bridge: FakeBridge, passed_on: list[str]
+) -> None:
+    """Nobody would read Envoy's line of it."""
+    await relay.relay._drain()
+
+    async def asked() -> bool:
+        await relay.client.exchange(bridge.envelope())
+        return passed_on == ["exchange"]
+
+    await eventually(asked)
+    assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
+    assert passed_on == ["exchange", "exchange"]
+
+
 @pytest.mark.parametrize("change", ["forged", "of another process", "not a lease"])
 async def test_lease_that_is_not_one_is_refused(relay: RunningRelay, bridge: FakeBridge, change: str) -> None:
     head, claims, signature = relay.client.lease.split(".")

@@ -16,7 +16,7 @@ from blindrelay.v1.outer_status import OuterStatus
 REPLICA_EVENTS: Final = frozenset({"replica_up", "certificates_unusable", "token_unusable", "plaintext"})
 EVENTS: Final = frozenset(
     {"started", "draining", "stopped", "reread", "directories_left_out", "tokens_unreadable"}
-    | {"certificates_unusable", "plaintext", "fault", "worker_lost"}
+    | {"certificates_unusable", "plaintext", "fault", "worker_lost", "envoy_unwritable"}
 )
 LEDGER_EVENTS: Final = frozenset({"ledger_up", "certificates_unusable", "token_unusable"})
 REASONS: Final = frozenset(
