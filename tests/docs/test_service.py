@@ -191,7 +191,7 @@ def test_the_bound_is_what_the_page_says(service: Follower) -> None:
     assert any(service.json(show)["overdraft_bound"] == 0 for _ in checks())
     (connection,) = re.findall(r"^    (blindrelay://\S+)$", section, re.M)
     asked = service.adapted(connection).replace("token=@", f"token=@{service.folder}/")
-    with httpx.Client(transport=SealedTransport(asked), timeout=CALL_SECONDS) as client:
+    with SealedTransport(asked).httpx_client(timeout=CALL_SECONDS) as client:
         assert ask(client) == httpx.codes.BAD_REQUEST
         assert ask(client, max_completion_tokens=5_000) == httpx.codes.OK
 
