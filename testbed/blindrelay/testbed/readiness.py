@@ -6,13 +6,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
-import grpc
-
-from blindrelay.serving import authorization
 from blindrelay.testbed.errors import PartNotReadyError
 from blindrelay.testbed.processes import PartProcess
-from blindrelay.v1.exchange_pb2 import GetKeyDirectoryRequest
-from blindrelay.v1.exchange_pb2_grpc import ExchangeServiceStub
 
 READY_SECONDS: Final = 20.0
 """How long relay and bridges may take to find each other."""
@@ -22,6 +17,13 @@ _LOOK_SECONDS: Final = 0.02
 
 def listed_replicas(relay: str, token: str) -> int:
     """How many bridges the relay at this address lists. 0 if it cannot be called."""
+    # Relays of the testbed import this package first, and set variables that gRPC reads when it is imported.
+    import grpc
+
+    from blindrelay.serving import authorization
+    from blindrelay.v1.exchange_pb2 import GetKeyDirectoryRequest
+    from blindrelay.v1.exchange_pb2_grpc import ExchangeServiceStub
+
     with grpc.insecure_channel(relay) as channel:
         try:
             response = ExchangeServiceStub(channel).GetKeyDirectory(

@@ -18,22 +18,20 @@ from ..scripted_provider import ScriptedProvider, response
 from .books import BilledCaller, billing_at, settling
 from .test_bill import ANSWER, CHAT, EXACT
 
-NOW = int(time.time())
-
 
 async def test_receipts_are_repeated_until_they_are_acknowledged(
     billed: BilledCaller, provider: ScriptedProvider
 ) -> None:
     provider.script = response(ANSWER)
     made = [(await billed.bill(EXACT, CHAT)).receipt for _ in range(3)]
-    async with settling(billed.caller, NOW) as keeper:
+    async with settling(billed.caller, int(time.time())) as keeper:
         books = await keeper.receipts(3)
         assert books.receipts == made
         assert (books.sequences, books.together) == ([1, 2, 3], [3])
         watermark = (await keeper.until("watermark")).watermarks[-1]
         assert (watermark.count, watermark.units, list(watermark.open)) == (3, 3 * 1_440, [])
         await keeper.acknowledge(2)
-    async with settling(billed.caller, NOW) as keeper:
+    async with settling(billed.caller, int(time.time())) as keeper:
         books = await keeper.until("watermark")
         assert (books.sequences, books.receipts) == ([3], made[2:])
         made.append((await billed.bill(EXACT, CHAT)).receipt)
@@ -49,7 +47,7 @@ async def test_new_process_closes_the_old_one(
         directory = await caller.directory()
         old_keys = [key.key_id for key in directory.keys]
         await caller.exchange(EXACT, CHAT)
-    async with serve(billing=billing_at(tmp_path)) as caller, settling(caller, NOW) as keeper:
+    async with serve(billing=billing_at(tmp_path)) as caller, settling(caller, int(time.time())) as keeper:
         books = await keeper.until("watermark")
         assert len(books.receipts) == 1, "it comes before its process is closed"
         (ended,) = books.watermarks
@@ -105,7 +103,7 @@ async def test_prices_that_change_apply_to_those_who_accept_them(
         assert got.end is not None
         return got.failure[0] or got.end.receipt
 
-    async with settling(billed.caller, NOW) as keeper:
+    async with settling(billed.caller, int(time.time())) as keeper:
         assert (await units(b"\x01" * 32)) == "PRICE_CHANGED"
         for accepted in (first, second, b""):
             await units(accepted)
