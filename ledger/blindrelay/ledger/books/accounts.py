@@ -12,10 +12,11 @@ from blindrelay.ledger.books.account_rows import Account, Limits
 from blindrelay.ledger.books.errors import InvalidError, TakenError, UnknownError
 from blindrelay.ledger.books.limits import (
     check_limits,
+    columns_of,
     limits_of,
-    overdraft_of,
     quotas,
     set_limits,
+    set_quotas,
     uses_of,
 )
 from blindrelay.ledger.books.store import Statements
@@ -75,22 +76,11 @@ def add_account(
     """A new account. Raises TakenError, InvalidError."""
     check_name(name)
     check_limits(limits)
-    added = sql.one(
-        _ADD,
-        pseudonym=pseudonym,
-        name=name,
-        now=now,
-        expires_at=expires_at,
-        max_units=limits.max_units,
-        concurrent=limits.concurrent,
-        own_overdraft=limits.overdraft,
-        overdraft=overdraft_of(limits),
-        rate=limits.rate,
-        burst=limits.burst,
-    )
+    columns = columns_of(limits)
+    added = sql.one(_ADD, pseudonym=pseudonym, name=name, now=now, expires_at=expires_at, **columns)
     if added is None:
         raise TakenError(f'an account named "{name}" exists already: choose another name')
-    set_limits(sql, added["id"], limits, now)
+    set_quotas(sql, added["id"], limits, now)
     account = read_account(sql, name)
     audit.note(sql, "account add", name, by=by, now=now, after=_settings(account))
     return account

@@ -69,16 +69,24 @@ def check_limits(limits: Limits) -> None:
 
 def set_limits(sql: Statements, account: int, limits: Limits, now: int) -> None:
     """Replaces an account's limits. What a quota has counted stays, unless its period changes."""
-    sql.run(
-        _SET_LIMITS,
-        account=account,
-        max_units=limits.max_units,
-        concurrent=limits.concurrent,
-        own_overdraft=limits.overdraft,
-        overdraft=overdraft_of(limits),
-        rate=limits.rate,
-        burst=limits.burst,
-    )
+    sql.run(_SET_LIMITS, account=account, **columns_of(limits))
+    set_quotas(sql, account, limits, now)
+
+
+def columns_of(limits: Limits) -> dict[str, Any]:
+    """What an account's row keeps of its limits."""
+    return {
+        "max_units": limits.max_units,
+        "concurrent": limits.concurrent,
+        "own_overdraft": limits.overdraft,
+        "overdraft": overdraft_of(limits),
+        "rate": limits.rate,
+        "burst": limits.burst,
+    }
+
+
+def set_quotas(sql: Statements, account: int, limits: Limits, now: int) -> None:
+    """Replaces an account's quotas. What one has counted stays, unless its period changes."""
     for kind in KINDS:
         quota: Quota | None = getattr(limits, kind)
         if quota is None:
