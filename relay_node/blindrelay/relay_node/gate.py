@@ -114,7 +114,11 @@ def gate_of(config: RelayConfig, admission: Admission, log: AuditLog) -> Gate:
         from blindrelay.relay_node.lease_gate import LeaseGate  # not needed without a ledger
 
         return LeaseGate(config.ledger, admission, log, config.unread_seconds)
+    return TokenGate(Callers(token_file_of(config, log)))
+
+
+def token_file_of(config: RelayConfig, log: AuditLog) -> TokenFile:
+    """The tokens of a relay without a ledger. Raises ConfigError if there are none or they are unusable."""
     if config.tokens is None:
         raise ConfigError("a relay needs a tokens file or a [ledger]")
-    tokens = TokenFile(config.tokens, on_problem=lambda _: log.event(Event.TOKENS_UNREADABLE))
-    return TokenGate(Callers(tokens))
+    return TokenFile(config.tokens, on_problem=lambda _: log.event(Event.TOKENS_UNREADABLE))

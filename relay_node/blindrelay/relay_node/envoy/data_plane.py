@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from blindrelay.relay_node.audit_log import AuditLog, Event
 from blindrelay.relay_node.config import ReplicaConfig
-from blindrelay.relay_node.envoy.discovery import Rate, admission, clusters, rates
+from blindrelay.relay_node.envoy.discovery import admission, clusters, rates
 from blindrelay.relay_node.envoy.folder import EnvoyFolder
 from blindrelay.relay_node.envoy.gates import EnvoyGate
 from blindrelay.relay_node.envoy.routes import LONGEST_SECONDS, forwards, routes
@@ -101,7 +101,7 @@ class DataPlane:
         self._folder.publish("clusters", clusters(self._configs))
         node, lease_keys = base64url(self._gate.leases.node), self._gate.leases.keys
         self._folder.publish("admission", admission(node, lease_keys))
-        self._folder.publish("rates", rates(sorted(self._gate.rates(), key=_order)))
+        self._folder.publish("rates", rates(sorted(self._gate.rates())))
         shown = {name: replica.metadata() for name, replica in self._replicas.items()}
         self._folder.publish("routes", routes(self._keys, shown, sorted(self._careful)))
 
@@ -164,7 +164,3 @@ class DataPlane:
         latest = self._clock() - LONGEST_SECONDS - _LATE_SECONDS
         while self._running and next(iter(self._running.values())).since < latest:
             self._forget_oldest()
-
-
-def _order(rate: Rate) -> tuple[float, float]:
-    return rate.per_second, rate.burst

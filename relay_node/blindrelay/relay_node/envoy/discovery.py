@@ -24,7 +24,7 @@ _CACHED_LEASES: Final = 10_000
 _ACCOUNTS: Final = 100_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Rate:
     """Exchanges per second, and how many may come at once."""
 

@@ -8,19 +8,16 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, Protocol
 
-import grpc
-
-from blindrelay.relay_node.audit_log import AuditLog, Event
+from blindrelay.relay_node.audit_log import AuditLog
 from blindrelay.relay_node.config import PeerConfig, RelayConfig
 from blindrelay.relay_node.envoy.discovery import Rate
 from blindrelay.relay_node.envoy.routes import ADDRESS_KEY
 from blindrelay.relay_node.envoy.usage_pipe import End, Start
-from blindrelay.relay_node.gate import Entrant, Gate, TokenEntrant
+from blindrelay.relay_node.gate import Entrant, Gate, TokenEntrant, TokenGate, token_file_of
 from blindrelay.relay_node.lease_gate import LeaseGate
 from blindrelay.relay_node.report import MAX_LINES
-from blindrelay.serving import Admission, Callers, CallRefusedError, ConfigError, Context, TokenFile
+from blindrelay.serving import Admission, Callers, CallRefusedError, Context
 from blindrelay.serving.leases import Lease, LeaseReader, base64url, new_lease_key, sign_lease
-from blindrelay.serving.metrics import Metric
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.limits import DEADLINE_SECONDS, LEASE_ROOM, MAX_DIRECTORIES_SIZE
 from blindrelay.v1.outer_status import OuterStatus
@@ -126,17 +123,15 @@ class EnvoyLeaseGate(LeaseGate):
         self._report.end(number, end.outcome, end.request_bytes, end.response_bytes)
 
 
-class EnvoyTokenGate:
+class EnvoyTokenGate(TokenGate):
     """Admits by leases of its own, which it gives for tokens of the file."""
 
     room = MAX_DIRECTORIES_SIZE - LEASE_ROOM
 
     def __init__(self, config: RelayConfig, log: AuditLog, clock: Callable[[], float] = time.time) -> None:
         """Raises ConfigError for an unusable token file."""
-        if config.tokens is None:
-            raise ConfigError("a relay needs a tokens file or a [ledger]")
-        self._tokens = TokenFile(config.tokens, on_problem=lambda _: log.event(Event.TOKENS_UNREADABLE))
-        self._callers = Callers(self._tokens)
+        self._tokens = token_file_of(config, log)
+        super().__init__(Callers(self._tokens))
         self._clock = clock
         self._most = config.max_exchanges_per_token
         self._holders: dict[str, bytes] = {}
@@ -164,26 +159,12 @@ class EnvoyTokenGate:
     def exchange(self, context: Context) -> Iterator[Entrant]:
         """Raises CallRefusedError: LEASE_UNKNOWN, OVERLOADED."""
         lease = self.leases.shown(context.invocation_metadata())
-        if lease is None or lease.account in self._revoked():
+        holder = None if lease is None else self._holders.get(lease.account)
+        if lease is None or holder is None or self._tokens.revoked([holder]):
             raise CallRefusedError(OuterStatus.LEASE_UNKNOWN)
         if self._running[lease.account] >= self._most:
             raise CallRefusedError(OuterStatus.OVERLOADED)
-        yield TokenEntrant(self._holders.get(lease.account, b""))
-
-    def services(self, on_fault: Callable[[], None]) -> tuple[grpc.GenericRpcHandler, ...]:
-        """None."""
-        return ()
-
-    def metrics(self, log: AuditLog) -> tuple[Metric, ...]:
-        """None."""
-        return ()
-
-    async def run(self) -> None:
-        """Ends the calls of tokens that are removed from the file."""
-        await self._callers.end_revoked()
-
-    async def finish(self) -> None:
-        """Does nothing."""
+        yield TokenEntrant(holder)
 
     @property
     def closed(self) -> bool:
@@ -193,11 +174,8 @@ class EnvoyTokenGate:
     def careful(self) -> set[str]:
         """The accounts whose token is revoked, or whose share is used up."""
         full = {account for account, running in self._running.items() if running >= self._most}
-        return full | self._revoked()
-
-    def _revoked(self) -> set[str]:
         revoked = self._tokens.revoked(self._holders.values())
-        return {account for account, holder in self._holders.items() if holder in revoked}
+        return full | {account for account, holder in self._holders.items() if holder in revoked}
 
     def rates(self) -> set[Rate]:
         """None: a token of the file has no rate."""
