@@ -15,7 +15,7 @@ import grpc
 from blindrelay.relay_node import AuditLog, RelayConfig
 from blindrelay.relay_node.envoy.process import ControlProcess
 from blindrelay.serving import Address
-from blindrelay.testbed.envoy_relay import envoy_program, running_envoy
+from blindrelay.testbed.envoy_relay import envoy_command, running_envoy
 from blindrelay.v1.outer_status import OuterStatus
 from tests.relay_node.fake_bridge import FakeBridge, until
 from tests.relay_node.raw_client import Client
@@ -35,7 +35,7 @@ def control_process(config: RelayConfig, log: AuditLog, folder: Path) -> Control
 async def in_front(process: ControlProcess, address: Address) -> AsyncIterator[asyncio.subprocess.Process]:
     """Runs Envoy while the block runs, which begins when Envoy knows every bridge's keys."""
     await until(lambda: process.bridges_known)
-    async with running_envoy(envoy_program(), process.bootstrap, address) as envoy:
+    async with running_envoy(envoy_command(process.bootstrap), address) as envoy:
         yield envoy
 
 

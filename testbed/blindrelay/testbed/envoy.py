@@ -17,7 +17,7 @@ from typing import Final
 
 import httpx2
 
-from blindrelay.testbed.envoy_relay import FLUSH_MILLISECONDS, envoy_program
+from blindrelay.testbed.envoy_relay import envoy_command
 from blindrelay.testbed.foreign_program import ForeignProgram, run_as_part
 
 LISTEN_SECONDS: Final = 1
@@ -87,10 +87,7 @@ def _envoy(bootstrap: Path, admin: Admin) -> ForeignProgram:
         await admin.drain()
         process.terminate()
 
-    options = ("--concurrency", "1", "--log-level", "error", "--use-dynamic-base-id")
-    flush = ("--file-flush-interval-msec", str(FLUSH_MILLISECONDS))
-    drain = ("--drain-time-s", str(LISTEN_SECONDS))
-    command = (envoy_program(), "-c", str(bootstrap), *flush, *drain, *options)
+    command = envoy_command(bootstrap, "--drain-time-s", str(LISTEN_SECONDS))
     return ForeignProgram(command, admin.is_ready, stop, signal.SIGTERM)
 
 

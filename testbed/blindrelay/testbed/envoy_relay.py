@@ -12,7 +12,7 @@ import asyncio
 import shutil
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -60,14 +60,21 @@ def envoy_program() -> str:
     return program
 
 
+def envoy_command(bootstrap: Path, *more: str) -> tuple[str, ...]:
+    """Envoy with one worker, and with `more` options. Raises StartError if it is not installed."""
+    options = ("--concurrency", "1", "--log-level", "error", "--use-dynamic-base-id")
+    flush = ("--file-flush-interval-msec", str(FLUSH_MILLISECONDS))
+    return (envoy_program(), "-c", str(bootstrap), *flush, *options, *more)
+
+
 async def _serve(config: RelayConfig, file: Path, announce: Announce) -> None:
-    program = envoy_program()
     process = ControlProcess(config, file)
+    command = envoy_command(process.bootstrap)
     ready = asyncio.Event()
     serving = asyncio.create_task(process.serve(lambda _: ready.set()))
     await asyncio.wait((serving, asyncio.ensure_future(ready.wait())), return_when=asyncio.FIRST_COMPLETED)
     if ready.is_set():
-        async with running_envoy(program, process.bootstrap, config.listen):
+        async with running_envoy(command, config.listen):
             announce(f"Envoy listens on {config.listen}.", listening=str(config.listen))
             await serving
     await serving
@@ -75,14 +82,10 @@ async def _serve(config: RelayConfig, file: Path, announce: Announce) -> None:
 
 @asynccontextmanager
 async def running_envoy(
-    program: str, bootstrap: Path, address: Address
+    command: Iterable[str], address: Address
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Runs Envoy during the block, which begins when it listens. Raises StartError."""
-    options = ("--concurrency", "1", "--log-level", "error", "--use-dynamic-base-id")
-    envoy = await asyncio.create_subprocess_exec(
-        *(*_WITH_PARENT, program, "-c", str(bootstrap)),
-        *("--file-flush-interval-msec", str(FLUSH_MILLISECONDS), *options),
-    )
+    envoy = await asyncio.create_subprocess_exec(*_WITH_PARENT, *command)
     try:
         async with asyncio.timeout(START_SECONDS):
             while not await _accepts(address):
