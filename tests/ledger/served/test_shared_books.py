@@ -18,6 +18,7 @@ from tests.ledger.served.conftest import StartLedger, free_port
 from tests.ledger.served.fake_bridge import FakeBridge
 from tests.ledger.served.processes import ledger_process, run, write_config
 from tests.ledger.served.test_config import WHOLE, written
+from tests.relay_node.fake_bridge import until
 
 PASSWORD = "postgresql://ledger:hunter2@db.example/ledger"
 
@@ -98,7 +99,7 @@ async def test_a_ledger_that_is_not_elected_any_more_stops_collecting(
     number = await bridge.put(receipt=bridge.receipt(bridge.envelope(), 2))
     await bridge.until(lambda: bridge.open_streams == 0)
     assert bridge.acknowledged == number - 1
-    assert "bridge_elsewhere" in ledger.log.said()
+    await until(lambda: "bridge_elsewhere" in ledger.log.said())
     elected = True
     await bridge.until(lambda: bridge.acknowledged == number)
 
