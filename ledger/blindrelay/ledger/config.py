@@ -18,7 +18,6 @@ from blindrelay.serving import (
     require_tls_off_loopback,
 )
 from blindrelay.serving.metrics import read_metrics_address
-from blindrelay.v1.identity_text import parse_identity
 
 
 @dataclass(frozen=True)
@@ -135,9 +134,6 @@ def _bridge(table: Table) -> BridgeConfig:
 
 def _identities(table: Table) -> Iterator[bytes]:
     for key in ("identity", "next_identity"):
-        text = table.optional_text(key)
-        if text is not None:
-            try:
-                yield parse_identity(text)
-            except ValueError as error:
-                raise table.error(key, f"is not an identity: {error}") from None
+        identity = table.optional_identity(key)
+        if identity is not None:
+            yield identity

@@ -19,7 +19,6 @@ from blindrelay.serving import (
 )
 from blindrelay.serving.metrics import read_metrics_address
 from blindrelay.v1.http_proxy import HttpProxy
-from blindrelay.v1.identity_text import parse_identity
 from blindrelay.v1.limits import MAX_MESSAGE_SIZE
 
 MAX_REPLICAS: Final = 20
@@ -214,12 +213,9 @@ def _proxy(table: Table) -> HttpProxy | None:
 
 def _identities(table: Table, *keys: str) -> Iterator[bytes]:
     for key in keys:
-        text = table.optional_text(key)
-        if text is not None:
-            try:
-                yield parse_identity(text)
-            except ValueError as error:
-                raise table.error(key, f"is not an identity: {error}") from None
+        identity = table.optional_identity(key)
+        if identity is not None:
+            yield identity
 
 
 def _check_peer_tls(

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from blindrelay.serving.address import Address, parse_address
 from blindrelay.serving.errors import ConfigError
 from blindrelay.serving.files import CREDENTIAL_PREFIX, credential_path
+from blindrelay.v1.identity_text import parse_identity
 from blindrelay.v1.text_file import EncodingError, decode_text
 
 T = TypeVar("T")
@@ -68,6 +69,14 @@ class Table:
         if value == "":
             raise self.error(key, "must not be empty")
         return value
+
+    def optional_identity(self, key: str) -> bytes | None:
+        """A bridge's identity, 32 bytes, from its text (br1…), or None if the key is absent."""
+        text = self.optional_text(key)
+        try:
+            return None if text is None else parse_identity(text)
+        except ValueError as error:
+            raise self.error(key, f"is not an identity: {error}") from None
 
     def texts(self, key: str) -> tuple[str, ...] | None:
         """An array of strings, or None if the key is absent."""
