@@ -23,7 +23,7 @@ BYTES_EACH: Final = 512
 leak of one message would be four kilobytes."""
 
 SHORT_RUN: Final = 2_048
-"""Bytes of an exchange, over a thousand of them. The allocators are still growing then."""
+"""Bytes of an exchange, over three thousand of them. The allocators are still growing then."""
 
 DESCRIPTORS: Final = 12
 """Connections to the provider come and go. A leak of one in each exchange would be hundreds."""
