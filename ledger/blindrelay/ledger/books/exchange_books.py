@@ -12,6 +12,7 @@ from blindrelay.ledger.books.allowances import (
     release_node,
     revive,
 )
+from blindrelay.ledger.books.closing import close_exchanges
 from blindrelay.ledger.books.exchange_rows import (
     Allowance,
     End,
@@ -26,11 +27,11 @@ from blindrelay.ledger.books.exchange_rows import (
 )
 from blindrelay.ledger.books.leases import lease_keys, revoked_leases, take_lease
 from blindrelay.ledger.books.limits import reset_quotas
-from blindrelay.ledger.books.lines import acknowledged, take_lines
+from blindrelay.ledger.books.lines import Lines, acknowledged, take_lines
 from blindrelay.ledger.books.open_books import OpenBooks
 from blindrelay.ledger.books.presence import hear, lost_nodes
 from blindrelay.ledger.books.reports import add_price_table, price_table
-from blindrelay.ledger.books.settlement import close_exchanges, post
+from blindrelay.ledger.books.settlement import post
 from blindrelay.ledger.books.tidying import tidy
 
 
@@ -62,9 +63,10 @@ class ExchangeBooks(OpenBooks):
         self, node: bytes, first_sequence: int, lines: Sequence[Start | End], now: int
     ) -> LinesTaken:
         """A node's lines, in order; repeated ones change nothing. Returns the allowances that they change."""
+        read = Lines(first_sequence, lines, now)
         with self._store.writing() as sql:
             reset_quotas(sql, now)
-            return take_lines(sql, node, first_sequence, lines, now)
+            return take_lines(sql, node, read)
 
     def allowances(
         self, node: bytes, now: int, accounts: Collection[str] | None = None

@@ -18,7 +18,9 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from blindrelay.ledger.books.columns import ARRAYS, Column, register_columns
 from blindrelay.ledger.books.errors import BooksError
+from blindrelay.ledger.books.set_statement import Rows, SetStatement
 from blindrelay.ledger.books.store import BUSY_SECONDS, Row, Statements, Value
 from blindrelay.v1.extras import needs_extra
 
@@ -45,6 +47,10 @@ _OPTIONS: Final = " ".join(
         "-c synchronous_commit=on",
     )
 )
+
+_BEGIN_WRITING: Final = f"BEGIN; SELECT pg_advisory_xact_lock({LOCK})"
+
+_BEGIN_READING: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 _NAME: Final = re.compile(r":([a-z_]+)")
 _TYPES: Final = (
@@ -81,13 +87,13 @@ class PostgresqlStatements:
         with self._connection.cursor() as cursor:
             cursor.executemany(_translated(statement), rows)
 
-    def each(self, statement: str, rows: Sequence[Mapping[str, Value]]) -> list[list[Any]]:
-        """All runs travel together: one wait for the server, not one for each."""
+    def for_all(self, statement: SetStatement, rows: Rows, **values: Value) -> list[Any]:
         if not rows:
             return []
-        with self._connection.cursor() as cursor:
-            cursor.executemany(_translated(statement), rows, returning=True)
-            return [result.fetchall() for result in cursor.results()]
+        columns = zip(statement.types.items(), zip(*rows, strict=True), strict=True)
+        given = {f"given_{name}": Column(kind, of_all) for (name, kind), of_all in columns}
+        cursor = self._connection.execute(_with_given(statement), {**values, **given})
+        return cursor.fetchall() if cursor.description else []
 
     def stream(self, statement: str, size: int) -> Iterator[list[Any]]:
         with self._connection.cursor("stream") as cursor:
@@ -103,6 +109,8 @@ class PostgresqlStatements:
 
 class PostgresqlStore:
     """One database. Any thread may use it, and several processes on several machines."""
+
+    engine = "postgresql"
 
     def __init__(self, url: str) -> None:
         """Connects. Raises BooksError."""
@@ -162,14 +170,13 @@ class PostgresqlStore:
     @contextmanager
     def writing(self) -> Iterator[Statements]:
         """One transaction: all of it is in the database afterwards, or nothing if the block raises."""
-        with self._transaction(self._writer, "BEGIN") as statements:
-            statements.one("SELECT pg_advisory_xact_lock(:lock)", lock=LOCK)
+        with self._transaction(self._writer, _BEGIN_WRITING) as statements:
             yield statements
 
     @contextmanager
     def reading(self) -> Iterator[Statements]:
         """One view of the books that no writer changes. It keeps no writer waiting."""
-        with self._transaction(self._reader, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY") as statements:
+        with self._transaction(self._reader, _BEGIN_READING) as statements:
             yield statements
 
     @contextmanager
@@ -178,7 +185,7 @@ class PostgresqlStore:
             raise BooksError("the books were opened before a fork: open them again")
         with _errors(), link.lock:
             connection = link.connected()
-            connection.execute(begin.encode())
+            connection.execute(begin.encode(), prepare=False)
             try:
                 yield PostgresqlStatements(connection)
                 connection.execute(b"COMMIT")
@@ -240,7 +247,7 @@ def _connect(url: str) -> Connection:
     with needs_extra("postgresql"):
         import psycopg
         from psycopg.rows import dict_row
-    return psycopg.connect(
+    connection: Connection = psycopg.connect(
         url,
         autocommit=True,
         row_factory=dict_row,
@@ -248,6 +255,8 @@ def _connect(url: str) -> Connection:
         application_name="blindrelay-ledger",
         options=_options(url),
     )
+    register_columns(connection)
+    return connection
 
 
 def _options(url: str) -> str:
@@ -267,6 +276,14 @@ def _errors() -> Iterator[None]:
         # The first line alone: what follows may quote a row.
         said = str(error).strip().partition("\n")[0] or type(error).__name__
         raise BooksError(f"the books cannot be used: {said}") from error
+
+
+@lru_cache(maxsize=256)
+def _with_given(statement: SetStatement) -> bytes:
+    """With the batch as one array for each column."""
+    arrays = ", ".join(f"%(given_{name})s::{ARRAYS[kind].name}" for name, kind in statement.types.items())
+    given = f"WITH given ({statement.names}) AS (SELECT * FROM unnest({arrays})) "  # noqa: S608
+    return given.encode() + _translated(statement.text)
 
 
 @lru_cache(maxsize=256)
