@@ -52,7 +52,9 @@ def test_a_database_that_cannot_be_reached_is_an_error() -> None:
 
 def test_a_writer_holds_the_lock_before_it_reads(postgres: Server) -> None:
     place = postgres.new_place()
-    with Books(place) as books, psycopg.connect(place, autocommit=True) as other, books._store.writing():
+    opened = psycopg.connect(place, autocommit=True)
+    with Books(place) as books, opened as other, books._store.writing() as sql:
+        sql.one("SELECT COUNT(*) AS accounts FROM account")
         row = other.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,)).fetchone()
     assert row == (False,)
 

@@ -3,6 +3,12 @@
 A transaction that writes takes one advisory lock first. So there is one writer at a time, as with SQLite,
 and what a transaction reads stays true until it commits. A batch of lines or receipts is one transaction.
 
+The next writer does not wait for the disk: a transaction commits, gives up the lock, and then waits until the
+log is on the disk, beyond what it wrote. Only then does writing() return. What the next writer has read comes
+earlier in the log, so no power failure keeps the later transaction without the earlier one.
+
+Statements travel to the server together, up to the next one whose result is asked for.
+
 Prepared statements and the locks of elections belong to a session, so connect without a pooler in between, or
 with one in session mode.
 """
@@ -48,9 +54,13 @@ _OPTIONS: Final = " ".join(
     )
 )
 
-_BEGIN_WRITING: Final = f"BEGIN; SELECT pg_advisory_xact_lock({LOCK})"
+_TAKE_LOCK: Final = f"SELECT pg_advisory_lock({LOCK}), set_config('synchronous_commit', 'off', true)"
+"""The setting is the transaction's. The lock stays until it is given up, or the connection ends."""
 
-_BEGIN_READING: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_UNLOCK: Final = f"SELECT pg_advisory_unlock({LOCK})"
+
+_UNLOCK_AND_FLUSH: Final = f"{_UNLOCK}, pg_logical_emit_message(true, 'blindrelay', '')"
+"""A transaction of its own. It writes a word to the log, and waits as synchronous_commit says."""
 
 _NAME: Final = re.compile(r":([a-z_]+)")
 _TYPES: Final = (
@@ -93,7 +103,7 @@ class PostgresqlStatements:
         columns = zip(statement.types.items(), zip(*rows, strict=True), strict=True)
         given = {f"given_{name}": Column(kind, of_all) for (name, kind), of_all in columns}
         cursor = self._connection.execute(_with_given(statement), {**values, **given})
-        return cursor.fetchall() if cursor.description else []
+        return cursor.fetchall() if statement.returns_rows else []
 
     def stream(self, statement: str, size: int) -> Iterator[list[Any]]:
         with self._connection.cursor("stream") as cursor:
@@ -170,25 +180,30 @@ class PostgresqlStore:
     @contextmanager
     def writing(self) -> Iterator[Statements]:
         """One transaction: all of it is in the database afterwards, or nothing if the block raises."""
-        with self._transaction(self._writer, _BEGIN_WRITING) as statements:
-            yield statements
+        with self._connected(self._writer) as connection, connection.pipeline():
+            connection.execute(b"BEGIN")
+            connection.execute(_TAKE_LOCK)
+            yield PostgresqlStatements(connection)
+            connection.execute(b"COMMIT")
+            connection.execute(_UNLOCK_AND_FLUSH)
 
     @contextmanager
     def reading(self) -> Iterator[Statements]:
         """One view of the books that no writer changes. It keeps no writer waiting."""
-        with self._transaction(self._reader, _BEGIN_READING) as statements:
-            yield statements
+        with self._connected(self._reader) as connection:
+            connection.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield PostgresqlStatements(connection)
+            connection.execute(b"COMMIT")
 
     @contextmanager
-    def _transaction(self, link: _Link, begin: str) -> Iterator[Statements]:
+    def _connected(self, link: _Link) -> Iterator[Connection]:
+        """For one transaction. It is rolled back if the block raises."""
         if os.getpid() != self._process:
             raise BooksError("the books were opened before a fork: open them again")
         with _errors(), link.lock:
             connection = link.connected()
-            connection.execute(begin.encode(), prepare=False)
             try:
-                yield PostgresqlStatements(connection)
-                connection.execute(b"COMMIT")
+                yield connection
             except BaseException:
                 link.roll_back()
                 raise
@@ -212,12 +227,13 @@ class _Link:
         return self._connection
 
     def roll_back(self) -> None:
-        """Drops the connection if it does not even roll back: the server then does."""
+        """Gives up the transaction and the lock, or drops the connection: then the server does."""
         import psycopg
 
         try:
             if self._connection is not None:
                 self._connection.execute(b"ROLLBACK")
+                self._connection.execute(_UNLOCK)
         except psycopg.Error:
             self.drop()
 

@@ -33,3 +33,8 @@ class SetStatement:
     def names(self) -> str:
         """The columns, as a statement lists them."""
         return ", ".join(self.types)
+
+    @cached_property
+    def returns_rows(self) -> bool:
+        """Whether the statement has a result."""
+        return "RETURNING" in self.text or self.text.split()[0] == "SELECT"
