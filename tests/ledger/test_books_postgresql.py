@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import psycopg
 import pytest
 
@@ -64,3 +66,25 @@ def test_accounts_sort_as_bytes(postgres: Server) -> None:
         for name in ("b", "B", "a-b", "ab", "_"):
             customer(books, name)
         assert [each.name for each in books.accounts()] == ["B", "_", "a-b", "ab", "b"]
+
+
+def test_what_is_taken_is_on_the_disk_before_it_is_acknowledged(postgres: Server) -> None:
+    place = postgres.new_place()
+    with Books(place) as books, psycopg.connect(place, autocommit=True) as other:
+        customer(books, units=5)
+        for _ in range(10):
+            with books._store.writing() as sql:
+                sql.run("UPDATE account SET expires_at = expires_at")
+                written: Any = sql.one("SELECT CAST(pg_current_wal_insert_lsn() AS TEXT) AS position")
+            row = other.execute("SELECT pg_current_wal_flush_lsn() > %s::pg_lsn", (written["position"],))
+            assert row.fetchone() == (True,)
+
+
+def test_a_writer_that_fails_gives_up_the_lock(postgres: Server) -> None:
+    place = postgres.new_place()
+    with Books(place) as books, psycopg.connect(place, autocommit=True) as other:
+        customer(books, units=5)
+        with pytest.raises(BooksError, match="check"), books._store.writing() as sql:
+            sql.run("UPDATE account SET held = -1")
+        row = other.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,)).fetchone()
+        assert row == (True,)

@@ -34,6 +34,11 @@ NOT_REFUSED: Final = frozenset(
 
 _ACKNOWLEDGED = "SELECT acknowledged FROM node WHERE node = :node"
 
+_KNOWN = """
+SELECT COALESCE((SELECT acknowledged FROM node WHERE node = :node), 0) AS acknowledged,
+    (SELECT COUNT(*) FROM (SELECT number FROM evidence WHERE kind = 'orphan' LIMIT 1) AS one) AS orphans
+"""
+
 _ACKNOWLEDGE = """
 INSERT INTO node (node, acknowledged, heard_at) VALUES (:node, :sequence, :now)
 ON CONFLICT (node) DO UPDATE SET acknowledged = excluded.acknowledged, heard_at = excluded.heard_at
@@ -96,8 +101,6 @@ _LAPSE = SetStatement(
     """,
 )
 
-_ANY_ORPHAN = "SELECT number FROM evidence WHERE kind = 'orphan' LIMIT 1"
-
 _ORPHAN = """
 DELETE FROM evidence WHERE envelope_hash = :envelope_hash AND kind = 'orphan'
 RETURNING number, identity, units, started, replica_id, receipt, signature, signer
@@ -151,8 +154,9 @@ class Lines:
 
 def take_lines(sql: Statements, node: bytes, lines: Lines) -> LinesTaken:
     """Enters lines; those that are in the books already change nothing."""
-    known = acknowledged(sql, node)
-    taking = _Taking(sql, node, lines.now)
+    found: Any = sql.one(_KNOWN, node=node)
+    known = found["acknowledged"]
+    taking = _Taking(sql, node, lines.now, orphans=found["orphans"] > 0)
     taking.start(lines.starts(known))
     taking.end(lines.ends(known))
     taking.finish()
@@ -165,9 +169,10 @@ def take_lines(sql: Statements, node: bytes, lines: Lines) -> LinesTaken:
 class _Taking:
     """Takes the lines of one batch."""
 
-    def __init__(self, sql: Statements, node: bytes, now: int) -> None:
+    def __init__(self, sql: Statements, node: bytes, now: int, *, orphans: bool) -> None:
         self._sql = sql
         self._node = node
+        self._orphans = orphans
         self._now = now
         self._settling = Settling(sql, now)
         self._used: Counter[tuple[int, str]] = Counter()
@@ -185,7 +190,7 @@ class _Taking:
         new.sort(key=itemgetter("sequence"))
         self._used.update((row["account"], "exchanges") for row in new)
         self._hold(new)
-        if new and self._sql.one(_ANY_ORPHAN) is not None:
+        if self._orphans:
             for row in new:
                 self._settle_orphan(bytes(row["envelope_hash"]))
 
