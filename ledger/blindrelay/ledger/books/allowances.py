@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
 from blindrelay.ledger.books.exchange_rows import Allowance, Limit
-from blindrelay.ledger.books.limits import quotas_each, resets_at
+from blindrelay.ledger.books.limits import resets_at
 from blindrelay.ledger.books.set_statement import SetStatement
 from blindrelay.ledger.books.store import Statements
 
@@ -32,6 +33,7 @@ _AT_NODE = SetStatement(
     "account INTEGER",
     """
     SELECT account.*, own.exchanges AS own_exchanges, own.units AS own_units,
+        quota.kind, quota.amount, quota.period, quota.used, quota.since,
         (
             SELECT COUNT(*) FROM allowance AS other
             WHERE other.account = account.id AND other.node <> :node AND other.expires_at > :now
@@ -43,7 +45,9 @@ _AT_NODE = SetStatement(
     FROM given
         JOIN account ON account.id = given.account
         JOIN allowance AS own ON own.account = account.id
+        LEFT JOIN quota ON quota.account = account.id
     WHERE own.node = :node AND own.expires_at > :now
+    ORDER BY account.id, quota.kind
     """,
 )
 
@@ -127,12 +131,11 @@ def refresh_each(
     sql: Statements, accounts: Sequence[int], node: bytes, sequence: int, now: int
 ) -> tuple[Allowance, ...]:
     """Computes a node's allowances again, without those of accounts that have no lease there."""
-    asked = [(account,) for account in accounts]
-    rows = sorted(sql.for_all(_AT_NODE, asked, node=node, now=now), key=itemgetter("id"))
-    quotas = quotas_each(sql, [row["id"] for row in rows])
+    rows = sql.for_all(_AT_NODE, [(account,) for account in accounts], node=node, now=now)
     refreshed, changes = [], []
-    for row in rows:
-        quota_rows = quotas.get(row["id"], ())
+    for _, own_rows in groupby(rows, itemgetter("id")):
+        row, *more = own_rows
+        quota_rows = [row, *more] if row["kind"] else []
         limit = refusal(row, quota_rows, now)
         exchanges = 0 if limit else fitting(row, quota_rows)
         if (exchanges, exchanges * row["max_units"]) != (row["own_exchanges"], row["own_units"]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from blindrelay.ledger.books.account_rows import MAX_AMOUNT, Limits, Period, Quota, QuotaUse
@@ -43,15 +43,6 @@ ON CONFLICT (account, kind) DO UPDATE SET
 _DROP_QUOTA = "DELETE FROM quota WHERE account = :account AND kind = :kind"
 
 _QUOTAS = "SELECT kind, amount, period, used, since FROM quota WHERE account = :account ORDER BY kind"
-
-_QUOTAS_EACH = SetStatement(
-    "account INTEGER",
-    """
-    SELECT quota.account, kind, amount, period, used, since
-    FROM given JOIN quota ON quota.account = given.account
-    ORDER BY quota.account, kind
-    """,
-)
 
 _USE = SetStatement(
     "account INTEGER, kind TEXT, used INTEGER",
@@ -124,14 +115,6 @@ def set_quotas(sql: Statements, account: int, limits: Limits, now: int) -> None:
 def quotas(sql: Statements, account: int) -> list[Any]:
     """The account's quotas as rows: kind, amount, period, used, since."""
     return sql.all(_QUOTAS, account=account)
-
-
-def quotas_each(sql: Statements, accounts: Sequence[int]) -> dict[int, list[Any]]:
-    """As quotas, of each account that has any."""
-    found: dict[int, list[Any]] = {}
-    for row in sql.for_all(_QUOTAS_EACH, [(account,) for account in accounts]):
-        found.setdefault(row["account"], []).append(row)
-    return found
 
 
 def use(sql: Statements, used: Mapping[tuple[int, str], int]) -> None:

@@ -74,7 +74,7 @@ class Statements(Protocol):
         """Runs a statement for one row of values after the other."""
 
     def for_all(self, statement: SetStatement, rows: Rows, **values: Value) -> list[Any]:
-        """Runs a statement once, for all rows together, if there are any. The result has no order."""
+        """Runs a statement once, for all rows together, if there are any."""
 
     def stream(self, statement: str, size: int) -> Iterator[list[Any]]:
         """The rows of a large result, so many at once."""
