@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Final
@@ -46,12 +46,12 @@ ON CONFLICT (node) DO UPDATE SET acknowledged = excluded.acknowledged, heard_at 
 
 _LEASES = SetStatement(
     "lease TEXT",
-    "SELECT id, account, token FROM given JOIN lease ON lease.id = given.lease WHERE node = :node",
+    "SELECT id, account FROM given JOIN lease ON lease.id = given.lease WHERE node = :node",
 )
 
 _START = SetStatement(
-    "envelope_hash BLOB, exchange_id BLOB, identity BLOB, key_id BLOB, account INTEGER, token TEXT,"
-    "sequence INTEGER, issued_at INTEGER, expires_at INTEGER, max_units INTEGER",
+    "envelope_hash BLOB, exchange_id BLOB, identity BLOB, key_id BLOB, lease TEXT, sequence INTEGER,"
+    "issued_at INTEGER, expires_at INTEGER, max_units INTEGER",
     """
     INSERT INTO exchange (
         envelope_hash, exchange_id, identity, key_id, account, token, node, sequence, at, issued_at,
@@ -59,8 +59,9 @@ _START = SetStatement(
     )
     SELECT
         envelope_hash, exchange_id, identity, key_id, account, token, :node, sequence, :at, issued_at,
-        expires_at, max_units, 1, max_units, 0, 0
-    FROM given WHERE true
+        given.expires_at, max_units, 1, max_units, 0, 0
+    FROM given JOIN lease ON lease.id = given.lease
+    WHERE lease.node = :node
     ON CONFLICT (envelope_hash) DO NOTHING
     RETURNING number, sequence, account, max_units, envelope_hash
     """,
@@ -181,13 +182,12 @@ class _Taking:
 
     def start(self, lines: Sequence[_Reserving | None]) -> None:
         """Reserves an exchange for each start that can be used, and is not known."""
-        leases = self._leases(line for line in lines if line is not None)
-        usable = [line for line in lines if line is not None and line.lease in leases]
-        self.rejected += len(lines) - len(usable)
-        self.accounts |= {leases[line.lease]["account"] for line in usable}
-        rows = [_row(line, leases[line.lease]) for line in usable]
+        read = [line for line in lines if line is not None]
+        self.rejected += len(lines) - len(read)
+        rows = [_row(line) for line in read]
         new = self._sql.for_all(_START, rows, node=self._node, at=self._now - self._now % MINUTE)
         new.sort(key=itemgetter("sequence"))
+        self._see_to_rest(read, new)
         self._used.update((row["account"], "exchanges") for row in new)
         self._hold(new)
         if self._orphans:
@@ -216,9 +216,14 @@ class _Taking:
         self._settling.finish()
         use(self._sql, self._used)
 
-    def _leases(self, lines: Iterable[_Reserving]) -> dict[str, Any]:
-        named = [(lease,) for lease in {line.lease for line in lines}]
-        return {row["id"]: row for row in self._sql.for_all(_LEASES, named, node=self._node)}
+    def _see_to_rest(self, lines: Sequence[_Reserving], new: Sequence[Any]) -> None:
+        """Lines that started nothing repeat an envelope, or have no lease. Notes the accounts of all lines."""
+        started = {row["sequence"] for row in new}
+        rest = [line for line in lines if line.sequence not in started]
+        named = [(lease,) for lease in {line.lease for line in rest}]
+        accounts = {row["id"]: row["account"] for row in self._sql.for_all(_LEASES, named, node=self._node)}
+        self.rejected += sum(line.lease not in accounts for line in rest)
+        self.accounts.update(accounts.values(), (row["account"] for row in new))
 
     def _hold(self, new: Sequence[Any]) -> None:
         """Takes from allowances what is held for the exchanges. Without it, a receipt needs room."""
@@ -259,12 +264,11 @@ def _read(sequence: int, line: Start, now: int) -> _Reserving | None:
     return _Reserving(sequence, line.lease, envelope_hash, envelope, issued_at, expires_at)
 
 
-def _row(line: _Reserving, lease: Any) -> tuple[int | str | bytes, ...]:
+def _row(line: _Reserving) -> tuple[int | str | bytes, ...]:
     """As _START has it."""
     envelope = line.envelope
     return (
-        *(line.envelope_hash, envelope.exchange_id, envelope.identity, envelope.key_id),
-        *(lease["account"], lease["token"]),
+        *(line.envelope_hash, envelope.exchange_id, envelope.identity, envelope.key_id, line.lease),
         *(line.sequence, line.issued_at, line.expires_at, envelope.max_units),
     )
 

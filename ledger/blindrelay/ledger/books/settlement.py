@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from blindrelay.ledger.books import allowances
@@ -11,21 +11,30 @@ from blindrelay.ledger.books.exchange_rows import Outcome, Posted, Receipt, Stat
 from blindrelay.ledger.books.limits import use
 from blindrelay.ledger.books.periods import DAY
 from blindrelay.ledger.books.set_statement import SetStatement
-from blindrelay.ledger.books.store import Statements
+from blindrelay.ledger.books.store import Statements, Value
 from blindrelay.ledger.books.transfers import bridge, customer, transfer_each
 
 LATE_SECONDS: Final = 7 * DAY
 """After an exchange has lapsed: for so long a receipt still charges it."""
 _WAITING_AT_ONCE: Final = 1_000
 
+_SIGNER = """(
+    SELECT id FROM signer WHERE delegation = :delegation AND delegation_signature = :delegation_signature
+)"""
+
+_ADD_SIGNER = f"""
+INSERT INTO signer (delegation, delegation_signature)
+SELECT :delegation, :delegation_signature WHERE {_SIGNER} IS NULL
+"""
+
 # With IN (1, 4) in place of NOT IN (2, 3), a PostgreSQL without statistics reads all of exchange_running.
 _CLAIM = SetStatement(
     "envelope_hash BLOB, identity BLOB, state INTEGER, units INTEGER, receipt BLOB, signature BLOB,"
-    "signer INTEGER, replica_id BLOB",
-    """
+    "replica_id BLOB",
+    f"""
     UPDATE exchange SET
         state = given.state, units = given.units, receipt = given.receipt, signature = given.signature,
-        signer = given.signer, replica_id = given.replica_id
+        signer = {_SIGNER}, replica_id = given.replica_id
     FROM given
     WHERE exchange.envelope_hash = given.envelope_hash AND exchange.identity = given.identity
         AND exchange.receipt IS NULL AND exchange.state NOT IN (2, 3)
@@ -33,7 +42,7 @@ _CLAIM = SetStatement(
         AND (lapsed_at IS NULL OR lapsed_at + :late >= :now)
     RETURNING exchange.envelope_hash, number, account,
         CASE WHEN lapsed_at IS NULL THEN hold ELSE 0 END AS held
-    """,
+    """,  # noqa: S608
 )
 
 _CHARGE = SetStatement(
@@ -41,7 +50,7 @@ _CHARGE = SetStatement(
     """
     UPDATE account SET balance = balance - given.units, held = account.held - given.held FROM given
     WHERE id = given.account AND balance - given.units + bound >= account.held - given.held
-    RETURNING id
+    RETURNING id, pseudonym
     """,
 )
 
@@ -49,25 +58,16 @@ _WAIT = "UPDATE exchange SET state = 4, lapsed_at = COALESCE(lapsed_at, :now) WH
 
 _EXCHANGE = "SELECT identity, max_units, state, receipt FROM exchange WHERE envelope_hash = :envelope_hash"
 
-_KEEP = """
+_KEEP = f"""
 INSERT INTO evidence (
     kind, at, identity, envelope_hash, units, started, replica_id, receipt, signature, signer
 )
 VALUES (
-    :kind, :now, :identity, :envelope_hash, :units, :started, :replica_id, :receipt, :signature, :signer
+    :kind, :now, :identity, :envelope_hash, :units, :started, :replica_id, :receipt, :signature, {_SIGNER}
 )
 ON CONFLICT (envelope_hash, receipt) DO NOTHING
 RETURNING number
-"""
-
-_SIGNER = """
-SELECT id FROM signer WHERE delegation = :delegation AND delegation_signature = :delegation_signature
-"""
-
-_ADD_SIGNER = """
-INSERT INTO signer (delegation, delegation_signature) VALUES (:delegation, :delegation_signature)
-RETURNING id
-"""
+"""  # noqa: S608
 
 _COUNT = """
 INSERT INTO replica (
@@ -92,13 +92,13 @@ class Settling:
     def __init__(self, sql: Statements, now: int) -> None:
         self._sql = sql
         self._now = now
-        self._signers: dict[tuple[bytes, bytes], int] = {}
+        self._signers: set[tuple[bytes, bytes]] = set()
         self._charges: Counter[tuple[int, bytes]] = Counter()
         self._charged: Counter[tuple[int, bytes]] = Counter()
         self._receipts: Counter[tuple[bytes, bytes]] = Counter()
         self._units: Counter[tuple[bytes, bytes]] = Counter()
-        self.accounts: set[int] = set()
-        """Whose allowances may have changed."""
+        self.accounts: dict[int, str] = {}
+        """Whose allowances may have changed: numbers, and pseudonyms."""
 
     def settle(self, receipts: Sequence[Receipt]) -> tuple[Outcome, ...]:
         """Settles by each receipt, or keeps it."""
@@ -116,13 +116,13 @@ class Settling:
     def charge(self, account: int, identity: bytes, units: int, held: int) -> bool:
         """Takes units from the balance, with room from allowances, unless that breaks the bound."""
         part = [(account, units, held)]
-        charged = bool(
-            self._sql.for_all(_CHARGE, part)
-            or (allowances.make_room(self._sql, account, units - held) and self._sql.for_all(_CHARGE, part))
-        )
+        charged = self._sql.for_all(_CHARGE, part)
+        if not charged and allowances.make_room(self._sql, account, units - held):
+            charged = self._sql.for_all(_CHARGE, part)
+        self._note_charged(charged)
         if charged:
             self._note_charge(account, identity, units)
-        return charged
+        return bool(charged)
 
     def finish(self) -> None:
         """Enters the sums: one transfer for each account and bridge, quotas, and counts of replicas."""
@@ -155,21 +155,21 @@ class Settling:
         waiting = list(enumerate(receipts))
         while waiting:
             first_of_each = {receipt.envelope_hash: place for place, receipt in reversed(waiting)}
-            rows = [self._row(receipts[place]) for place in first_of_each.values()]
-            claimed = self._sql.for_all(_CLAIM, rows, late=LATE_SECONDS, now=self._now)
-            for row in claimed:
+            for row in self._claim_each([receipts[place] for place in first_of_each.values()]):
                 claims[first_of_each[bytes(row["envelope_hash"])]] = row
             tried = set(first_of_each.values())
             waiting = [(place, receipt) for place, receipt in waiting if place not in tried]
         return claims
 
-    def _row(self, receipt: Receipt) -> tuple[int | bytes, ...]:
-        """As _CLAIM has it."""
-        state = State.POSTED if receipt.started else State.VOIDED
-        return (
-            *(receipt.envelope_hash, receipt.identity, int(state), receipt.units),
-            *(receipt.receipt, receipt.signature, self._signer(receipt), receipt.replica_id),
-        )
+    def _claim_each(self, receipts: Sequence[Receipt]) -> Iterator[Any]:
+        """The exchanges that receipts settle, which are all for different ones."""
+        of_signer: dict[tuple[bytes, bytes], list[Receipt]] = {}
+        for receipt in receipts:
+            of_signer.setdefault((receipt.delegation, receipt.delegation_signature), []).append(receipt)
+        for group in of_signer.values():
+            rows = [_row(receipt) for receipt in group]
+            signer = self._signer(group[0])
+            yield from self._sql.for_all(_CLAIM, rows, late=LATE_SECONDS, now=self._now, **signer)
 
     def _charge(self, receipts: Sequence[Receipt], claims: Sequence[Any]) -> set[int]:
         """Charges each account for all its receipts, if there is room for all. Returns those accounts."""
@@ -180,7 +180,9 @@ class Settling:
                 units[claim["account"]] += receipt.units
                 held[claim["account"]] += claim["held"]
         parts = [(account, units[account], held[account]) for account in units]
-        return {row["id"] for row in self._sql.for_all(_CHARGE, parts)}
+        charged = self._sql.for_all(_CHARGE, parts)
+        self._note_charged(charged)
+        return {row["id"] for row in charged}
 
     def _outcome(self, receipt: Receipt, claim: Any, charged: set[int]) -> Outcome:
         if claim["account"] in charged:
@@ -193,7 +195,9 @@ class Settling:
     def _note_charge(self, account: int, identity: bytes, units: int) -> None:
         self._charges[account, identity] += units
         self._charged[account, identity] += 1
-        self.accounts.add(account)
+
+    def _note_charged(self, accounts: Sequence[Any]) -> None:
+        self.accounts.update((row["id"], row["pseudonym"]) for row in accounts)
 
     def _keep(self, receipt: Receipt) -> Outcome:
         kind = self._fault(receipt)
@@ -210,7 +214,7 @@ class Settling:
             replica_id=receipt.replica_id,
             receipt=receipt.receipt,
             signature=receipt.signature,
-            signer=self._signer(receipt),
+            **self._signer(receipt),
         )
         return Outcome.REPEATED if kept is None else kind
 
@@ -228,13 +232,23 @@ class Settling:
             return Outcome.LATE
         return Outcome.CONTRADICTION
 
-    def _signer(self, receipt: Receipt) -> int:
+    def _signer(self, receipt: Receipt) -> dict[str, Value]:
+        """As statements find it."""
         key = (receipt.delegation, receipt.delegation_signature)
+        values: dict[str, Value] = {"delegation": key[0], "delegation_signature": key[1]}
         if key not in self._signers:
-            values = {"delegation": key[0], "delegation_signature": key[1]}
-            row: Any = self._sql.one(_SIGNER, **values) or self._sql.one(_ADD_SIGNER, **values)
-            self._signers[key] = row["id"]
-        return self._signers[key]
+            self._sql.run(_ADD_SIGNER, **values)
+            self._signers.add(key)
+        return values
+
+
+def _row(receipt: Receipt) -> tuple[int | bytes, ...]:
+    """As _CLAIM has it."""
+    state = State.POSTED if receipt.started else State.VOIDED
+    return (
+        *(receipt.envelope_hash, receipt.identity, int(state), receipt.units),
+        *(receipt.receipt, receipt.signature, receipt.replica_id),
+    )
 
 
 def post(sql: Statements, receipts: Sequence[Receipt], now: int) -> Posted:
@@ -242,7 +256,7 @@ def post(sql: Statements, receipts: Sequence[Receipt], now: int) -> Posted:
     settling = Settling(sql, now)
     outcomes = settling.settle(receipts)
     settling.finish()
-    return Posted(outcomes, allowances.pseudonyms(sql, settling.accounts))
+    return Posted(outcomes, frozenset(settling.accounts.values()))
 
 
 def post_waiting(sql: Statements, now: int) -> set[int]:
@@ -252,4 +266,4 @@ def post_waiting(sql: Statements, now: int) -> set[int]:
         if settling.charge(row["account"], bytes(row["identity"]), row["units"], held=0):
             sql.run(_POST, number=row["number"])
     settling.finish()
-    return settling.accounts
+    return set(settling.accounts)
