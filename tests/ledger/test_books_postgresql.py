@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from blindrelay.ledger.books import Books, BooksError, InvalidError
-from blindrelay.ledger.books.postgresql import LOCK
+from blindrelay.ledger.books.postgresql_link import LOCK
 
 from .postgres_server import Server
 from .trading import BY, NOW, balance, customer, sound

@@ -217,7 +217,7 @@ class _Taking:
         use(self._sql, self._used)
 
     def _see_to_rest(self, lines: Sequence[_Reserving], new: Sequence[Any]) -> None:
-        """Lines that started nothing repeat an envelope, or have no lease. Notes the accounts of all lines."""
+        """Lines that started nothing repeat an envelope, or have no lease. Notes the accounts of all."""
         started = {row["sequence"] for row in new}
         rest = [line for line in lines if line.sequence not in started]
         named = [(lease,) for lease in {line.lease for line in rest}]

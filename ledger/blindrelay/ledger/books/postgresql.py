@@ -18,48 +18,30 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
-from blindrelay.ledger.books.columns import ARRAYS, Column, register_columns
+from blindrelay.ledger.books.columns import ARRAYS, Column
 from blindrelay.ledger.books.errors import BooksError
+from blindrelay.ledger.books.postgresql_link import LOCK, UNLOCK, Link, errors
 from blindrelay.ledger.books.set_statement import Rows, SetStatement
-from blindrelay.ledger.books.store import BUSY_SECONDS, Row, Statements, Value
-from blindrelay.v1.extras import needs_extra
+from blindrelay.ledger.books.store import Row, Statements, Value
 
 if TYPE_CHECKING:
-    import psycopg
-
-    Connection: TypeAlias = psycopg.Connection[dict[str, Any]]
+    from blindrelay.ledger.books.postgresql_link import Connection
 
 PREFIXES: Final = ("postgresql://", "postgres://")
 """What a connection string begins with (libpq, connection URIs)."""
 
-LOCK: Final = 0x626C696E64
-"""Names the writer's lock among the advisory locks of a database."""
-
 OLDEST: Final = 150_000
 """PostgreSQL 15."""
-
-_OPTIONS: Final = " ".join(
-    (
-        f"-c lock_timeout={int(BUSY_SECONDS * 1000)}",
-        # A ledger that hangs within a transaction would keep all others waiting.
-        "-c idle_in_transaction_session_timeout=60000",
-        # A receipt is acknowledged after the commit, so the commit has to survive a power failure.
-        "-c synchronous_commit=on",
-    )
-)
 
 _TAKE_LOCK: Final = f"SELECT pg_advisory_lock({LOCK}), set_config('synchronous_commit', 'off', true)"
 """The setting is the transaction's. The lock stays until it is given up, or the connection ends."""
 
-_UNLOCK: Final = f"SELECT pg_advisory_unlock({LOCK})"
-
-_UNLOCK_AND_FLUSH: Final = f"{_UNLOCK}, pg_logical_emit_message(true, 'blindrelay', '')"
+_UNLOCK_AND_FLUSH: Final = f"{UNLOCK}, pg_logical_emit_message(true, 'blindrelay', '')"
 """A transaction of its own. It writes a word to the log, and waits as synchronous_commit says."""
 
 _NAME: Final = re.compile(r":([a-z_]+)")
@@ -126,9 +108,9 @@ class PostgresqlStore:
         """Connects. Raises BooksError."""
         self._url = url
         self._process = os.getpid()
-        self._writer = _Link(url)
-        self._reader = _Link(url)
-        self._elections = _Link(url)
+        self._writer = Link(url)
+        self._reader = Link(url)
+        self._elections = Link(url)
         self._tasks: tuple[Connection | None, set[str]] = (None, set())
         """For which this process holds the locks, and on which connection: they end with it."""
         with self.reading() as sql:
@@ -166,7 +148,7 @@ class PostgresqlStore:
 
     @contextmanager
     def _election(self) -> Iterator[tuple[Connection, set[str]]]:
-        with _errors(), self._elections.lock:
+        with errors(), self._elections.lock:
             connection = self._elections.connected()
             if self._tasks[0] is not connection:
                 self._tasks = (connection, set())
@@ -196,57 +178,17 @@ class PostgresqlStore:
             connection.execute(b"COMMIT")
 
     @contextmanager
-    def _connected(self, link: _Link) -> Iterator[Connection]:
+    def _connected(self, link: Link) -> Iterator[Connection]:
         """For one transaction. It is rolled back if the block raises."""
         if os.getpid() != self._process:
             raise BooksError("the books were opened before a fork: open them again")
-        with _errors(), link.lock:
+        with errors(), link.lock:
             connection = link.connected()
             try:
                 yield connection
             except BaseException:
                 link.roll_back()
                 raise
-
-
-class _Link:
-    """A connection that is made again after it was lost."""
-
-    def __init__(self, url: str) -> None:
-        self.lock = threading.Lock()
-        self._url = url
-        self._connection: Connection | None = None
-        self._closed = False
-
-    def connected(self) -> Connection:
-        """Connected, with no transaction. Raises psycopg.Error, and BooksError if the books were closed."""
-        if self._closed:
-            raise BooksError("the books are closed")
-        if self._connection is None or self._connection.closed:
-            self._connection = _connect(self._url)
-        return self._connection
-
-    def roll_back(self) -> None:
-        """Gives up the transaction and the lock, or drops the connection: then the server does."""
-        import psycopg
-
-        try:
-            if self._connection is not None:
-                self._connection.execute(b"ROLLBACK")
-                self._connection.execute(_UNLOCK)
-        except psycopg.Error:
-            self.drop()
-
-    def close(self) -> None:
-        with self.lock:
-            self._closed = True
-            self.drop()
-
-    def drop(self) -> None:
-        """Disconnects. The next use connects again."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
 
 def _try_lock(connection: Connection, task: str) -> bool:
@@ -257,41 +199,6 @@ def _try_lock(connection: Connection, task: str) -> bool:
 def _lock_of(task: str) -> int:
     """Names a task's lock among the advisory locks of a database: a signed number of 64 bits."""
     return int.from_bytes(hashlib.sha256(f"blindrelay {task}".encode()).digest()[:8], "big", signed=True)
-
-
-def _connect(url: str) -> Connection:
-    with needs_extra("postgresql"):
-        import psycopg
-        from psycopg.rows import dict_row
-    connection: Connection = psycopg.connect(
-        url,
-        autocommit=True,
-        row_factory=dict_row,
-        prepare_threshold=1,
-        application_name="blindrelay-ledger",
-        options=_options(url),
-    )
-    register_columns(connection)
-    return connection
-
-
-def _options(url: str) -> str:
-    """Ours, and after them those of the operator."""
-    from psycopg.conninfo import conninfo_to_dict
-
-    return f"{_OPTIONS} {conninfo_to_dict(url).get('options') or ''}".strip()
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    with needs_extra("postgresql"):
-        import psycopg
-    try:
-        yield
-    except psycopg.Error as error:
-        # The first line alone: what follows may quote a row.
-        said = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise BooksError(f"the books cannot be used: {said}") from error
 
 
 @lru_cache(maxsize=256)
