@@ -54,6 +54,7 @@ OUTER: dict[OuterStatus, tuple[int, Any]] = {
     OuterStatus.UNAUTHENTICATED: (ONCE, 401),
     OuterStatus.BRIDGE_UNAVAILABLE: (AGAIN, httpx2.ConnectError),
     OuterStatus.DRAINING: (AGAIN, httpx2.ConnectError),
+    OuterStatus.LEDGER_UNAVAILABLE: (AGAIN, 503),
     OuterStatus.OVERLOADED: (AGAIN, 429),
     OuterStatus.DEADLINE: (AGAIN, httpx2.ReadTimeout),
     OuterStatus.INTERNAL: (AGAIN, httpx2.ReadError),
