@@ -43,5 +43,5 @@ def lost_nodes(sql: Statements, before: int) -> tuple[bytes, ...]:
 def released_in(sql: Statements, account: int, node: bytes, now: int) -> int | None:
     """Seconds until the first lost node's allowance of the account is another's. None if no node is lost."""
     row = sql.one(_RELEASED, account=account, node=node, silent=now - SILENT_SECONDS)
-    heard_at: int | None = row and row["heard_at"]
+    heard_at: int | None = None if row is None else row["heard_at"]
     return None if heard_at is None else max(1, heard_at + RELEASE_SECONDS + 1 - now)
