@@ -23,18 +23,8 @@ from blindrelay.client import (
 from blindrelay.v1.inner_pb2 import ErrorCode, ExchangeError, Execution
 from blindrelay.v1.outer_status import OuterStatus
 
-from .conftest import (
-    LIBRARIES,
-    TAIL,
-    URL,
-    Received,
-    Responder,
-    ScriptedBridge,
-    answering,
-    client_of,
-    failing,
-    head,
-)
+from .conftest import LIBRARIES, URL, client_of
+from .scripted_bridge import TAIL, Received, Responder, ScriptedBridge, answering, failing, head
 
 ONCE, AGAIN = 1, 3
 """Attempts with the default max_retries of the SDKs, which is 2."""
