@@ -95,6 +95,27 @@ async def test_client_that_leaves_a_tunnel_pays_for_its_responses(
     assert (receipt.basis, receipt.units) == (basis, units)
 
 
+async def test_client_whose_message_is_refused_pays_for_the_open_response(
+    serve: Serve, websocket: WebSocketProvider, tmp_path: Path
+) -> None:
+    """Otherwise it would end each response with such a message, and have it for nothing."""
+    websocket.handler = speaking(USED, DELTA, closes=False)
+    billing = billing_at(tmp_path, one_provider())
+    async with serve(providers=(provider_at(websocket.origin),), billing=billing) as caller:
+        billed = await billed_by(caller)
+        tunnel = await opened(caller, REALTIME, rounding=ROUNDING_EXACT)
+        for message in (USED, DELTA):
+            assert json.loads(await tunnel.heard()) == message
+        await tunnel.say("not JSON")
+        part = await tunnel.part()
+        assert part is not None
+        billed.last.take(part)
+        bill = await billed.check(billed.last, tunnel.request)
+        await tunnel.end()
+    assert billed.last.failure == ("NOT_ALLOWED", "STARTED")
+    assert (bill.basis, bill.counts) == ("ESTIMATED", {"input": 100, "output": 11})
+
+
 @pytest.mark.parametrize("second", ["gpt-5-cheap", "gpt-5-realtime", "%67pt-5-cheap"])
 async def test_tunnel_names_one_model(
     serve: Serve, websocket: WebSocketProvider, tmp_path: Path, second: str
