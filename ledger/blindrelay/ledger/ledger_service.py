@@ -81,7 +81,7 @@ class LedgerService:
             request = decoded(GetLeaseRequest, await first_message(context))
             if len(request.token_digest) != DIGEST_SIZE or len(request.node) != NODE_SIZE:
                 raise CallRefusedError(OuterStatus.MALFORMED)
-            with books_or_overloaded():
+            with books_or_unavailable():
                 await self._nodes.hear(request.node)
                 lease = await self._books.do(Books.lease, request.token_digest, request.node, self._nodes.now)
             await write_in_time(context, self._lease_response(lease).SerializeToString())
@@ -156,12 +156,12 @@ def claims(lease: Lease) -> dict[str, object]:
 
 
 @contextmanager
-def books_or_overloaded() -> Iterator[None]:
-    """Refuses a call with OVERLOADED while the books cannot be used."""
+def books_or_unavailable() -> Iterator[None]:
+    """Refuses a call with LEDGER_UNAVAILABLE while the books cannot be used."""
     try:
         yield
     except BooksError:
-        raise CallRefusedError(OuterStatus.OVERLOADED, retry_after=1) from None
+        raise CallRefusedError(OuterStatus.LEDGER_UNAVAILABLE, retry_after=1) from None
 
 
 def decoded(message_type: type[MessageT], encoded: bytes) -> MessageT:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
+from blindrelay.relay_node.ledger import ledger_unavailable
 from blindrelay.serving import CallRefusedError
 from blindrelay.serving.leases import Lease
 from blindrelay.v1.ledger_pb2 import Allowance, Limit
@@ -35,7 +36,11 @@ _LIMITS: Final = {
 
 
 def refusal_for(limit: Limit) -> CallRefusedError:
-    """The refusal that a ledger's limit asks for. OVERLOADED if it names none that is known."""
+    """The refusal that a ledger's limit asks for: OVERLOADED if it is unknown, LEDGER_UNAVAILABLE if there is
+    none, because the ledger has said nothing about the account.
+    """
+    if not limit.status:
+        return ledger_unavailable()
     status = _LIMITS.get(limit.status, OuterStatus.OVERLOADED)
     return CallRefusedError(status, limit.retry_after_seconds)
 
@@ -49,6 +54,7 @@ class Account:
         self._running = 0
         self._due = -math.inf
         self._allowance = Allowance()
+        self._told_at = -math.inf
         self._starts: deque[int] = deque()
         self._changed = asyncio.Event()
 
@@ -114,7 +120,15 @@ class Account:
                         self._changed.clear()
                         await self._changed.wait()
         if self._left() <= 0:
-            raise refusal_for(self._allowance.limit)
+            raise self._refusal()
+
+    def _refusal(self) -> CallRefusedError:
+        """For the limit that the ledger has told, less the time that has passed since."""
+        told = self._allowance.limit
+        if told.retry_after_seconds:
+            left = max(1, told.retry_after_seconds - int(self._clock() - self._told_at))
+            told = Limit(status=told.status, retry_after_seconds=left)
+        return refusal_for(told)
 
     def started(self, sequence: int) -> None:
         """Takes one of the allowance, for the start line of this number."""
@@ -125,6 +139,7 @@ class Account:
         if allowance.sequence < self._allowance.sequence:
             return
         self._allowance = allowance
+        self._told_at = self._clock()
         while self._starts and self._starts[0] <= allowance.sequence:
             self._starts.popleft()
         self._changed.set()

@@ -18,7 +18,7 @@ from blindrelay.relay_node.config import PeerConfig
 from blindrelay.relay_node.contact import Contact
 from blindrelay.relay_node.forwarding import Tally
 from blindrelay.relay_node.gate import Entrant
-from blindrelay.relay_node.ledger import Ledger
+from blindrelay.relay_node.ledger import Ledger, ledger_unavailable
 from blindrelay.relay_node.outcomes import outcome_told
 from blindrelay.relay_node.report import Report
 from blindrelay.serving import Admission, CallRefusedError, Context
@@ -124,13 +124,13 @@ class LeaseGate:
     ) -> AsyncIterator[None]:
         """Takes one of the allowance, and reports the start, and the end with what `tally` has then.
 
-        Raises CallRefusedError: a limit, or OVERLOADED without the ledger.
+        Raises CallRefusedError: a limit, or LEDGER_UNAVAILABLE.
         """
         account = self._accounts.of(lease)
         with account.running():
             await account.allowed()
             if self._contact.silent:
-                raise CallRefusedError(OuterStatus.OVERLOADED, retry_after=1)
+                raise ledger_unavailable()
             start = self._report.start(lease.lease_id, envelope, round(deadline_seconds))
             account.started(start)
 
@@ -142,7 +142,7 @@ class LeaseGate:
 
     @asynccontextmanager
     async def fetch(self, context: Context) -> AsyncIterator[tuple[str, bytes]]:
-        """Raises CallRefusedError: UNAUTHENTICATED, a limit, or OVERLOADED without the ledger."""
+        """Raises CallRefusedError: UNAUTHENTICATED, a limit, or LEDGER_UNAVAILABLE."""
         digest = shown_digest(context.invocation_metadata())
         if digest is None:
             raise CallRefusedError(OuterStatus.UNAUTHENTICATED)
@@ -163,7 +163,7 @@ class LeaseGate:
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
-            raise CallRefusedError(OuterStatus.OVERLOADED, retry_after=1) from None
+            raise ledger_unavailable() from None
         return lease
 
     def _host(self, context: Context) -> str:

@@ -47,6 +47,15 @@ RETRY_SECONDS: Final = 0.25
 """After the stream has failed."""
 
 
+UNAVAILABLE_RETRY_SECONDS: Final = 1
+"""What a client is told while the ledger cannot be used: nobody knows when it can."""
+
+
+def ledger_unavailable() -> CallRefusedError:
+    """The refusal while the ledger is silent or fails."""
+    return CallRefusedError(OuterStatus.LEDGER_UNAVAILABLE, UNAVAILABLE_RETRY_SECONDS)
+
+
 class Take(Protocol):
     """Takes what the ledger says on the stream."""
 
@@ -77,7 +86,9 @@ class Ledger:
             )
 
     async def lease(self, token_digest: bytes, node: bytes) -> GetLeaseResponse:
-        """A lease for the holder of the token, or why there is none. Raises CallRefusedError: OVERLOADED."""
+        """A lease for the holder of the token, or why there is none. Raises CallRefusedError: OVERLOADED,
+        LEDGER_UNAVAILABLE.
+        """
         ask: Any = self._channel.unary_unary(
             GET_LEASE_METHOD,
             request_serializer=GetLeaseRequest.SerializeToString,
@@ -92,7 +103,7 @@ class Ledger:
                     request, metadata=self._metadata(), timeout=CALL_SECONDS
                 )
             except grpc.aio.AioRpcError:
-                raise CallRefusedError(OuterStatus.OVERLOADED, retry_after=1) from None
+                raise ledger_unavailable() from None
         return response
 
     async def about_account(
@@ -100,7 +111,7 @@ class Ledger:
     ) -> AsyncGenerator[bytes, None]:
         """The ledger's response to a client's call about its account, message by message.
 
-        Raises CallRefusedError: what the ledger says, or OVERLOADED without it.
+        Raises CallRefusedError: what the ledger says, or LEDGER_UNAVAILABLE.
         """
         ask: Any = self._channel.unary_stream(method)
         metadata = (*self._metadata(), (TOKEN_DIGEST_KEY, token_digest))
@@ -109,7 +120,7 @@ class Ledger:
             async for message in call:
                 yield message
         except grpc.aio.AioRpcError as error:
-            status = OuterStatus.of(error.code(), error.details()) or OuterStatus.OVERLOADED
+            status = OuterStatus.of(error.code(), error.details()) or OuterStatus.LEDGER_UNAVAILABLE
             raise CallRefusedError(status) from None
         finally:
             call.cancel()

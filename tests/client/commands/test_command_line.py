@@ -18,7 +18,8 @@ from blindrelay.client.errors import BlindRelayError
 from blindrelay.client.relay_view import KEPT_PASSINGS, RelayView
 from blindrelay.v1.envelope_pb2 import Envelope
 
-from ..conftest import IDENTITY, ScriptedBridge, responding
+from ..conftest import IDENTITY
+from ..scripted_bridge import ScriptedBridge, responding
 from .conftest import Run, command, refused, succeeded
 
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from blindrelay.provider_bridge.aggregate.agreement import Agreement
 from blindrelay.provider_bridge.billing.billing import Billing
@@ -14,14 +14,18 @@ from blindrelay.provider_bridge.billing.prices import Price
 from blindrelay.provider_bridge.billing.terms import MEAN_TOKEN, Terms, agree
 from blindrelay.provider_bridge.billing.usage import Usage, UsageTap
 from blindrelay.provider_bridge.billing.usage_counts import Counts
-from blindrelay.provider_bridge.errors import RequestError, SealedError
+from blindrelay.provider_bridge.errors import ProviderError, RequestError, SealedError
 from blindrelay.provider_bridge.exchange_opener import ClaimedExchange
 from blindrelay.provider_bridge.policy.request_policy import PlannedCall
 from blindrelay.provider_bridge.upstream.provider_call import ProviderResponse, Watch
 from blindrelay.trust.statements import SALT_SIZE
 from blindrelay.v1.inner_pb2 import (
     BODY_END_LENGTH,
-    ERROR_CODE_DEADLINE,
+    ERROR_CODE_DRAINING,
+    ERROR_CODE_INTERNAL,
+    ERROR_CODE_OVERLOADED,
+    ERROR_CODE_PROVIDER_FAILED,
+    ERROR_CODE_PROVIDER_UNREACHABLE,
     ERROR_CODE_UNSUPPORTED,
     EXECUTION_NOT_STARTED,
     BodyEnd,
@@ -62,6 +66,17 @@ class Bill(Watch, Agreement, Protocol):
     def left(self, execution: Execution.ValueType) -> None:
         """Settles an exchange whose client is gone, unless it is settled already."""
 
+
+_NOT_THE_CLIENTS: Final = frozenset(
+    {
+        ERROR_CODE_PROVIDER_FAILED,
+        ERROR_CODE_PROVIDER_UNREACHABLE,
+        ERROR_CODE_OVERLOADED,
+        ERROR_CODE_DRAINING,
+        ERROR_CODE_INTERNAL,
+    }
+)
+"""Errors after the start that the client did not bring about. With the others, as with leaving, it pays."""
 
 Rule = Callable[[], tuple[Basis.ValueType, Counts]]
 """What an exchange is charged for, by how it ended."""
@@ -138,8 +153,8 @@ class KeptBill:
 
     def failed(self, error: SealedError) -> ExchangeError:
         message = error.as_message()
-        out_of_time = error.code == ERROR_CODE_DEADLINE
-        rule = self._unfinished if out_of_time else self._not_the_clients_fault
+        of_others = isinstance(error, ProviderError) or error.code in _NOT_THE_CLIENTS
+        rule = self._not_the_clients_fault if of_others else self._unfinished
         settled = self._settle(_not_started if error.execution == EXECUTION_NOT_STARTED else rule)
         if settled.receipt is not None:
             message.receipt.CopyFrom(settled.receipt)

@@ -15,7 +15,7 @@ from blindrelay.provider_bridge.billing.apis import writes_text
 from blindrelay.provider_bridge.billing.json_members import MAX_MEMBER, Member, MemberReader, Wanted
 from blindrelay.provider_bridge.errors import not_allowed
 from blindrelay.provider_bridge.policy.request_policy import PlannedCall
-from blindrelay.provider_bridge.stateless.form_data import form_values
+from blindrelay.provider_bridge.stateless.form_data import FormError, form_values
 
 _WANTED: Final = Wanted(
     frozenset(
@@ -24,6 +24,7 @@ _WANTED: Final = Wanted(
             "generationConfig",
             "inferenceConfig",
             "input",
+            "instances",
             "max_completion_tokens",
             "max_gen_len",
             "max_new_tokens",
@@ -32,6 +33,7 @@ _WANTED: Final = Wanted(
             "model",
             "n",
             "n_predict",
+            "parameters",
             "prompt",
             "stream",
             "stream_options",
@@ -48,8 +50,11 @@ _LIMITS: Final = (
 )
 _NESTED: Final = ("generationConfig", "inferenceConfig")
 _NESTED_LIMITS: Final = ("maxOutputTokens", "maxTokens")
-_COPIES: Final = ("n", "best_of", "candidateCount")
-_MAY_BE_LONG: Final = frozenset({*_NESTED, "input", "prompt"})
+_COPIES: Final = ("n", "best_of", "candidateCount", "sampleCount")
+_MAY_BE_LONG: Final = frozenset({*_NESTED, "input", "instances", "parameters", "prompt"})
+_HOLD_COPIES: Final = frozenset({*_NESTED, "instances", "parameters"})
+"""If one of these is too long to be read, nobody knows how many answers are asked for."""
+
 _TRUE: Final = frozenset({"1", "1.0", "on", "t", "true", "y", "yes"})
 """What servers take for true, in lower case."""
 
@@ -78,7 +83,8 @@ class RequestFacts:
         size: bytes of the body.
         max_output: the most tokens of text that it allows; None if nothing limits them, or nothing that
             the bridge can read.
-        characters: of the text to be read aloud.
+        answers: how many the request asks for; None if the bridge cannot read it.
+        characters: of the text to be read aloud; None if the bridge cannot read it.
         streams: whether it asks for events.
         reports: false if the format that it asks for has no place for usage.
         options: where stream_options stands in the body, or None.
@@ -87,7 +93,8 @@ class RequestFacts:
     model: str
     size: int
     max_output: int | None = 0
-    characters: int = 0
+    answers: int | None = 1
+    characters: int | None = 0
     streams: bool = False
     reports: bool = True
     options: Member | None = None
@@ -97,19 +104,33 @@ async def read_facts(call: PlannedCall, body: bytearray) -> RequestFacts:
     """The facts of a request whose body has been checked. Raises RequestError if it hides them."""
     named = _model_of_url(call)
     if call.check is not None and call.check.kind == "forms":
-        fields = form_values(body, call.check.boundary)
-        model = named or fields.get("model", "")
-        reports = fields.get("response_format", "json") not in _UNREPORTED
-        return RequestFacts(model, len(body), streams=fields.get("stream") == "true", reports=reports)
+        return _facts_of_form(body, call.check.boundary, named)
     members, unread = await _members(body)
     values: dict[str, Any] = {name: member.value for name, member in members.items()}
+    answers = _answers(values, unread)
     return RequestFacts(
         model=named or _text(values.get("model")),
         size=len(body),
-        max_output=_max_output(values, unread) if writes_text(call.url.path) else 0,
-        characters=len(_text(values.get("input"))),
+        max_output=_max_output(values, unread, answers) if writes_text(call.url.path) else 0,
+        answers=answers,
+        characters=None if "input" in unread else len(_text(values.get("input"))),
         streams=str(values.get("stream")).lower() in _TRUE,
         options=members.get("stream_options"),
+    )
+
+
+def _facts_of_form(body: bytearray, boundary: bytes, named: str) -> RequestFacts:
+    try:
+        fields = form_values(body, boundary)
+    except FormError as error:
+        raise not_allowed(f"the form: {error}") from None
+    copies = fields.get("n", "1")
+    return RequestFacts(
+        model=named or fields.get("model", ""),
+        size=len(body),
+        answers=int(copies) if re.fullmatch("[1-9][0-9]{0,5}", copies) else None,
+        streams=fields.get("stream") == "true",
+        reports=fields.get("response_format", "json") not in _UNREPORTED,
     )
 
 
@@ -169,14 +190,24 @@ def _model_of_url(call: PlannedCall) -> str:
     return models[0] if call.allowed.tunnel else ""
 
 
-def _max_output(values: Mapping[str, Any], unread: Mapping[str, bytes]) -> int | None:
+def _answers(values: Mapping[str, Any], unread: Mapping[str, bytes]) -> int | None:
+    """How many answers a body asks for: texts, or images."""
+    if unread.keys() & _HOLD_COPIES:
+        return None
+    places = [values, *(_object(values.get(name)) for name in (*_NESTED, "parameters"))]
+    instances = values.get("instances")
+    several = len(instances) if isinstance(instances, list) else 1
+    prompts = _prompts(values.get("prompt"), unread.get("prompt", b""))
+    most = math.prod((max([1, *_counts(places, _COPIES)]), max(1, several), prompts))
+    return None if math.isinf(most) else int(most)
+
+
+def _max_output(values: Mapping[str, Any], unread: Mapping[str, bytes], answers: int | None) -> int | None:
     nested = [_object(values.get(name)) for name in _NESTED]
     limits = [*_counts([values], _LIMITS), *_counts(nested, _NESTED_LIMITS)]
-    copies = _counts([values, *nested], _COPIES)
-    prompts = _prompts(values.get("prompt"), unread.get("prompt", b""))
-    if not limits or unread.keys() & set(_NESTED):
+    if answers is None or not limits or unread.keys() & set(_NESTED):
         return None
-    most = math.prod((max(limits), max([1, *copies]), prompts))
+    most = max(limits) * answers
     return None if math.isinf(most) else int(most)
 
 

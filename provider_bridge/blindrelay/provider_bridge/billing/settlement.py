@@ -88,9 +88,10 @@ class SettleStream:
         try:
             await self._send_tables()
             await self._send_receipts()
-            await self._send_ended()
             while True:
                 await self._send_tables()
+                # Again each time: a relay may report what it had started only now.
+                await self._send_ended()
                 await self._send_watermark()
                 await self._send_news(news)
         finally:
