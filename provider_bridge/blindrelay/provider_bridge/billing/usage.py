@@ -38,7 +38,7 @@ class Usage:
         model: as the provider named it last; empty if it did not.
         tier: a service tier other than the ordinary one, or empty.
         deltas: events with output since the last report.
-        reported: whether there was a report.
+        reports: how many there were.
     """
 
     def __init__(self, *, adds: bool = False) -> None:
@@ -48,10 +48,15 @@ class Usage:
         self.model = ""
         self.tier = ""
         self.deltas = 0
-        self.reported = False
+        self.reports = 0
         self._adds = adds
         self._report: dict[str, Any] = {}
         self._sum: Counts = Counter()
+
+    @property
+    def reported(self) -> bool:
+        """Whether there was a report."""
+        return self.reports > 0
 
     @property
     def counts(self) -> Counts:
@@ -71,7 +76,7 @@ class Usage:
             self.deltas += 1
 
     def _add(self, report: Mapping[str, Any]) -> None:
-        self.reported = True
+        self.reports += 1
         self.deltas = 0
         if self._adds:
             self._sum += counts_of(report)

@@ -90,7 +90,7 @@ def field_span(body: bytes | bytearray, boundary: bytes, name: str) -> tuple[int
 def form_values(body: bytes | bytearray, boundary: bytes) -> dict[str, str]:
     """The values of a checked form, by their fields' names; no files. A value over MAX_VALUE is empty.
 
-    Raises FormError if a field that is no list stands in it twice: servers differ about which one counts.
+    Raises FormError if a field that is not a list is given twice: servers differ about which one counts.
     """
     values: dict[str, str] = {}
     for headers, start, end in _parts(body, boundary):
