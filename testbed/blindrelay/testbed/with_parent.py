@@ -3,7 +3,7 @@
     python -IS with_parent.py SIGNAL USER:GROUP PROGRAM ARGUMENT…
 
 The process becomes the program at this path, as this user; USER:GROUP may be empty. A function that runs
-between fork and exec would be shorter. With gRPC's threads it may crash.
+between fork and exec would be shorter, but with gRPC's threads it may crash.
 """
 
 from __future__ import annotations

@@ -110,7 +110,9 @@ def _cluster(name: str, replica: ReplicaConfig) -> Resource:
     cluster: Resource = {
         "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
         "name": name,
-        "type": "STRICT_DNS",
+        # Its name may have an IPv6 address on which nothing listens. Envoy tries all, as gRPC does.
+        "type": "LOGICAL_DNS",
+        "dns_lookup_family": "ALL",
         "connect_timeout": "5s",
         "load_assignment": {
             "cluster_name": name,

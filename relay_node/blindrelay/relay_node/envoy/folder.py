@@ -55,7 +55,12 @@ class EnvoyFolder:
     @property
     def admin(self) -> Path:
         """The socket of the admin service inside Envoy."""
-        return self._path / "admin.sock"
+        return self.admin_of(self._path)
+
+    @staticmethod
+    def admin_of(path: Path) -> Path:
+        """The same, of a folder that another process has made."""
+        return path.resolve() / "admin.sock"
 
     @property
     def envoy_runs(self) -> bool:
