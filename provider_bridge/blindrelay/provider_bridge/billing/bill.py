@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from blindrelay.provider_bridge.aggregate.agreement import Agreement
+from blindrelay.provider_bridge.billing import amazon_stream
 from blindrelay.provider_bridge.billing.billing import Billing
 from blindrelay.provider_bridge.billing.no_bill import NoBill
 from blindrelay.provider_bridge.billing.prices import Price
@@ -121,7 +122,7 @@ class KeptBill:
         self._usage = Usage(adds=call.allowed.tunnel)
 
     def started(self, response: ProviderResponse | None) -> None:
-        removes = False
+        removes = framed = False
         self._tunnel = self._streamed = response is None
         if response is not None:
             self._status = response.status
@@ -129,9 +130,10 @@ class KeptBill:
             asked = self._terms is not None and self._terms.edit is not None
             # Without the event, the body would be shorter than its content-length says.
             removes = asked and response.is_event_stream and response.body_end != BODY_END_LENGTH
+            framed = response.has_type(amazon_stream.CONTENT_TYPE)
             response.watched_by(self)
         if self._price is not None:
-            self._tap = UsageTap(self._usage, self._billing.on_fault, removes=removes)
+            self._tap = UsageTap(self._usage, self._billing.on_fault, removes=removes, framed=framed)
 
     @property
     def held(self) -> int:
