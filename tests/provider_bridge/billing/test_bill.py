@@ -14,6 +14,7 @@ from ..scripted_provider import EVENT_STREAM, LAST_CHUNK, ScriptedProvider, chun
 from ..sealed_caller import SealedCaller, request_head
 from .books import BilledCaller
 from .samples import ANSWER, CHAT, DONE, EXACT, LAST, STREAMED, WORDS
+from .test_amazon_stream import USED, frame, words
 
 
 async def test_whole_response_is_metered(billed: BilledCaller, provider: ScriptedProvider) -> None:
@@ -59,6 +60,14 @@ async def test_report_that_the_client_asked_for_passes(
     assert bill.receipt.units == 1_440
     assert billed.last.body == b"".join(WORDS) + LAST + DONE
     assert provider.received[0].body == asked
+
+
+async def test_amazons_stream_is_metered(billed: BilledCaller, provider: ScriptedProvider) -> None:
+    stream = b"".join(words(50)) + frame(json.dumps(USED).encode())
+    provider.script = response(stream, headers=b"content-type: application/vnd.amazon.eventstream\r\n")
+    bill = await billed.bill(EXACT, CHAT)
+    assert (bill.basis, bill.counts) == ("METERED", {"input": 10, "output": 50})
+    assert billed.last.body == stream
 
 
 async def test_stream_without_a_report_is_estimated(billed: BilledCaller, provider: ScriptedProvider) -> None:

@@ -69,6 +69,31 @@ async def test_padded_field_is_refused(billed: BilledCaller, provider: ScriptedP
     assert not provider.received
 
 
+GEMINI = "https://generativelanguage.googleapis.com/v1beta/models/gemini-3:streamGenerateContent"
+
+
+@pytest.mark.parametrize(
+    "query", ["fields=candidates", "$fields=x", "alt=sse&f%69elds=x", "alt=proto", "$alt=media"]
+)
+async def test_response_without_its_report_is_not_asked_for(
+    billed: BilledCaller, provider: ScriptedProvider, query: str
+) -> None:
+    """Most of what it costs may be in no byte of it: thoughts are not shown."""
+    await billed.bill(request_head(f"{GEMINI}?{query}"), b'{"contents": []}')
+    assert billed.last.failure == ("NOT_ALLOWED", "NOT_STARTED")
+    assert "in the URL" in billed.last.message
+    assert not provider.received
+
+
+@pytest.mark.parametrize("query", ["", "?alt=sse", "?alt=json"])
+async def test_response_with_its_report_is_asked_for(
+    billed: BilledCaller, provider: ScriptedProvider, query: str
+) -> None:
+    provider.script = response(b'{"usageMetadata": {"promptTokenCount": 8, "candidatesTokenCount": 10}}')
+    bill = await billed.bill(request_head(f"{GEMINI}{query}", rounding=ROUNDING_EXACT), b'{"contents": []}')
+    assert (bill.basis, bill.counts) == ("METERED", {"input": 8, "output": 10})
+
+
 IMAGES = "https://api.openai.com/v1/images/generations"
 
 

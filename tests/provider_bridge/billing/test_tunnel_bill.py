@@ -116,6 +116,30 @@ async def test_client_whose_message_is_refused_pays_for_the_open_response(
     assert (bill.basis, bill.counts) == ("ESTIMATED", {"input": 100, "output": 11})
 
 
+async def test_tunnel_ends_when_it_has_cost_all_that_it_may(
+    serve: Serve, websocket: WebSocketProvider, tmp_path: Path
+) -> None:
+    """Otherwise a client would have all further responses for nothing."""
+    dear = {
+        "type": "response.done",
+        "response": {"usage": {"input_tokens": 400_000, "output_tokens": 25_000}},
+    }
+    websocket.handler = speaking(dear, dear, USED, closes=False)
+    billing = billing_at(tmp_path, one_provider())
+    async with serve(providers=(provider_at(websocket.origin),), billing=billing) as caller:
+        billed = await billed_by(caller)
+        tunnel = await opened(caller, REALTIME, rounding=ROUNDING_EXACT)
+        for _ in range(2):
+            assert json.loads(await tunnel.heard()) == dear
+        part = await tunnel.part()
+        assert part is not None
+        billed.last.take(part)
+        bill = await billed.check(billed.last, tunnel.request)
+        await tunnel.end()
+    assert billed.last.failure == ("MAX_UNITS", "STARTED")
+    assert (bill.basis, bill.receipt.units) == ("METERED", 1_000_000)
+
+
 @pytest.mark.parametrize("second", ["gpt-5-cheap", "gpt-5-realtime", "%67pt-5-cheap"])
 async def test_tunnel_names_one_model(
     serve: Serve, websocket: WebSocketProvider, tmp_path: Path, second: str

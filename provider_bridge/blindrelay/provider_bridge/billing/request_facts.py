@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, unquote, unquote_plus
 
 from blindrelay.provider_bridge.billing.apis import writes_text
 from blindrelay.provider_bridge.billing.json_members import MAX_MEMBER, Member, MemberReader, Wanted
@@ -68,6 +68,10 @@ _MODEL_IN_PATH: Final = (
 _SLICE: Final = 65_536
 """Bytes that are read together. Other tasks run in between."""
 
+_LEAVES_OUT: Final = frozenset({"$fields", "fields"})
+_FORMAT: Final = frozenset({"$alt", "alt"})
+_READABLE: Final = frozenset({"json", "sse"})
+
 _UNREPORTED: Final = frozenset({"srt", "text", "vtt"})
 """Formats of a transcription that have no place for usage."""
 
@@ -101,7 +105,10 @@ class RequestFacts:
 
 
 async def read_facts(call: PlannedCall, body: bytearray) -> RequestFacts:
-    """The facts of a request whose body has been checked. Raises RequestError if it hides them."""
+    """The facts of a request whose body has been checked. Raises RequestError if it hides them, or asks for a
+    response without its report.
+    """
+    _check_report(call)
     named = _model_of_url(call)
     if call.check is not None and call.check.kind == "forms":
         return _facts_of_form(body, call.check.boundary, named)
@@ -178,6 +185,16 @@ async def _members(body: bytearray) -> tuple[Mapping[str, Member], Mapping[str, 
             "cannot read what the request may cost: send it without padding"
         )
     return members, reader.unread
+
+
+def _check_report(call: PlannedCall) -> None:
+    """Google's servers leave out what "fields" does not name, and write what is not JSON for "alt"."""
+    for pair in re.split("[&;]", call.url.query.removeprefix("?")):
+        name, _, value = (unquote_plus(part) for part in pair.partition("="))
+        if name in _LEAVES_OUT or (name in _FORMAT and value not in _READABLE):
+            raise not_allowed(
+                f"{name} in the URL leaves out what the response costs: send the request without it"
+            )
 
 
 def _model_of_url(call: PlannedCall) -> str:
