@@ -236,6 +236,9 @@ ON CONFLICT (node) DO UPDATE SET heard_at = excluded.heard_at;
 SELECT DISTINCT allowance.node FROM allowance LEFT JOIN node ON node.node = allowance.node
 WHERE COALESCE(node.heard_at, 0) <= :before;
 
+SELECT MIN(heard_at) AS heard_at FROM allowance JOIN node ON node.node = allowance.node
+WHERE account = :account AND allowance.node <> :node AND units > 0 AND heard_at <= :silent;
+
 SELECT CAST(COALESCE(SUM(units), 0) AS BIGINT) AS units FROM exchange
 WHERE account = :account AND at >= :first AND at < :end AND state = 2;
 
@@ -369,8 +372,11 @@ RETURNING account, CASE WHEN lapsed_at IS NULL THEN hold ELSE 0 END AS held;
 UPDATE exchange SET state = 4, lapsed_at = :now WHERE state = 1 AND expires_at <= :now
 RETURNING account, hold AS held;
 
-SELECT number, account, identity, units FROM exchange
-WHERE state = 4 AND receipt IS NOT NULL ORDER BY number LIMIT :limit;
+SELECT exchange.number, account, identity, exchange.units FROM exchange
+JOIN account ON account.id = exchange.account
+WHERE state = 4 AND receipt IS NOT NULL AND exchange.units <= balance + bound - held + (
+    SELECT CAST(COALESCE(SUM(units), 0) AS BIGINT) FROM allowance WHERE account = exchange.account
+) ORDER BY exchange.number LIMIT :limit;
 
 UPDATE exchange SET state = 2 WHERE number = :number;
 

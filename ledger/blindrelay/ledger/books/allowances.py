@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from blindrelay.ledger.books.exchange_rows import Allowance, Limit
 from blindrelay.ledger.books.limits import resets_at
+from blindrelay.ledger.books.presence import released_in
 from blindrelay.ledger.books.set_statement import SetStatement
 from blindrelay.ledger.books.store import Statements
 
@@ -141,7 +142,7 @@ def refresh_each(
         if (exchanges, exchanges * row["max_units"]) != (row["own_exchanges"], row["own_units"]):
             changes.append((row, exchanges))
         if not exchanges and limit is None:
-            limit = Limit("limit_units", HELD_RETRY_SECONDS)
+            limit = Limit("limit_units", released_in(sql, row["id"], node, now) or HELD_RETRY_SECONDS)
         refreshed.append(Allowance(row["pseudonym"], sequence, exchanges, limit))
     _change(sql, node, changes)
     return tuple(refreshed)

@@ -9,7 +9,7 @@ from blindrelay.ledger.books.set_statement import SetStatement
 from blindrelay.ledger.books.store import Statements
 
 CREDITS: Final = "credits"
-"""The operator's side of credits and vouchers: what he has been paid for."""
+"""The operator's side of credits and vouchers."""
 VOUCHERS: Final = "vouchers"
 """Units of vouchers that are neither redeemed nor revoked."""
 
