@@ -18,7 +18,7 @@ from blindrelay.v1.receipts_pb2 import SignedPriceTable
 
 _CONNECT_SECONDS: Final = 10.0
 _CALL_SECONDS: Final = 60.0
-"""For a month's lines. A person is waiting."""
+"""Seconds for a month's lines. A person is waiting."""
 
 
 @dataclass(frozen=True)

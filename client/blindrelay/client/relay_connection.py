@@ -32,13 +32,13 @@ MAX_TRAILING: Final = 60
 """Shaped responses on one channel whose rest is read. With the exchanges they are fewer than 100 streams."""
 
 _CLOSING_SECONDS: Final = 0.25
-"""For streams with a complete response to end. If they were cut before, they would look like aborts."""
+"""Seconds for streams with a complete response to end. Cut before, they would look like aborts."""
 
 _DIRECTORY_SECONDS: Final = 10
 """The relay serves directories from memory, but may wait for a bridge that is starting."""
 
 _REASON_SECONDS: Final = 1
-"""For gRPC to tell why a connection failed. It needs no network for that."""
+"""Seconds for gRPC to tell why a connection failed. It needs no network for that."""
 
 _NEXT_ATTEMPT_SECONDS: Final = 1.5
 """The time to the next attempt to connect, at most the channel's largest back-off of 1.2 s."""

@@ -54,7 +54,7 @@ from blindrelay.v1.inner_pb2 import (
 from blindrelay.v1.outer_status import OuterStatus
 
 FAREWELL_SECONDS: Final = 10.0
-"""For an error's record to be sent; the exchange's own time may be over."""
+"""Seconds for an error's record to be sent; the exchange's own time may be over."""
 
 _REFUSED_SECONDS: Final = 600
 """The time for a request whose head is refused: twice W, since it counts from issued_at."""

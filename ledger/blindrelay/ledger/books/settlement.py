@@ -14,7 +14,7 @@ from blindrelay.ledger.books.store import Statements, Value
 from blindrelay.ledger.books.transfers import bridge, customer, transfer
 
 LATE_SECONDS: Final = 7 * DAY
-"""After an exchange has lapsed: for so long a receipt still charges it."""
+"""Seconds after an exchange has lapsed in which a receipt still charges it."""
 _WAITING_AT_ONCE: Final = 1_000
 
 # With IN (1, 4) in place of NOT IN (2, 3), a PostgreSQL without statistics reads all of exchange_closable.
@@ -283,7 +283,7 @@ def close_exchanges(sql: Statements, watermark: Watermark) -> frozenset[str]:
 
 
 def lapse(sql: Statements, now: int) -> set[int]:
-    """Releases what is held for exchanges whose time is over. Returns their accounts."""
+    """Releases what is held for exchanges that have lapsed. Returns their accounts."""
     rows = sql.all(_LAPSE, now=now)
     return allowances.give_back(sql, ((row["account"], row["held"]) for row in rows))
 

@@ -16,7 +16,7 @@ from blindrelay.provider_bridge.upstream.route import Route, connect
 from blindrelay.provider_bridge.upstream.socket_stream import SocketStream
 
 READS_AT_ONCE: Final = 64
-"""Of a body, before other tasks run: a chunk may be one byte, with 64 KiB of framing."""
+"""Reads of a body before other tasks run: a chunk may be one byte, with 64 KiB of framing."""
 
 
 class UpstreamTransport:

@@ -16,7 +16,7 @@ from blindrelay.testbed.processes import PartProcess
 from blindrelay.testing.configuration import write_relay_config
 
 DRAIN_SECONDS: Final = 8
-"""For running exchanges, when a part is stopped."""
+"""Seconds for running exchanges, when a part is stopped."""
 
 
 class Node:

@@ -47,7 +47,7 @@ PATIENCE: Final = 300
 """Seconds. A replica shown to one side only counts after four minutes."""
 
 ROUND_SECONDS: Final = 15
-"""Between two rounds of fetching."""
+"""Seconds between two rounds of fetching."""
 
 
 @click.group()
