@@ -127,7 +127,7 @@ class Replica:
             self._keys = {}  # they belonged to a process that drained or hung
 
     def doubt(self) -> None:
-        """Gives the directory to no client until it has been fetched again, because an exchange was lost.
+        """Withholds the directory from clients until it has been fetched again, because an exchange was lost.
 
         Exchanges are still forwarded to the replica: one that is lost must not end the others. Within
         DOUBT_SECONDS of one doubt, the next is postponed until they are over.
