@@ -49,7 +49,7 @@ HEALTH_SECONDS: Final = 1.0
 """Seconds between two checks of the delegation for the health service."""
 
 QUIET_SECONDS: Final = 0.5
-"""Without a new exchange before a drained process ends: busy clients have moved to another by then."""
+"""Seconds without a new exchange before a drained process ends: busy clients have moved by then."""
 
 
 class Bridge:
