@@ -135,7 +135,7 @@ async def month_lines(
 
 
 def statement_line(line: Line) -> StatementLine:
-    """A line as it travels."""
+    """A statement's line as a message."""
     message = StatementLine(
         envelope_hash=line.envelope_hash,
         at=line.at,

@@ -112,7 +112,7 @@ class LedgerService:
                 self._nodes.leave(name, node)
 
     async def _greet(self, name: bytes, node: Node) -> None:
-        """The first message. Each answer is told when it is there, so that none overtakes a later one."""
+        """The first message. Responses are sent in the order of the messages."""
         now = self._nodes.now
         node.tell(acknowledged=await self._books.insist(Books.acknowledged, name), keys=self._keys.keys)
         node.tell(revoked=await self._books.insist(Books.revoked_leases, now))
@@ -136,7 +136,7 @@ class LedgerService:
 
 
 def claims(lease: Lease) -> dict[str, object]:
-    """What a lease says, in the words of JSON Web Tokens. What is not limited is left out."""
+    """A lease's claims (RFC 7519). Without a claim there is no limit."""
     found: dict[str, object] = {
         "sub": lease.account,
         "jti": lease.id,
@@ -190,7 +190,7 @@ async def _write_messages(context: Context, node: Node) -> None:
 
 
 async def _first_of(*works: Awaitable[None]) -> None:
-    """Runs them until one ends, and ends the others."""
+    """Runs tasks until one ends, and ends the others."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

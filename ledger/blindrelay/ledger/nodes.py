@@ -1,4 +1,4 @@
-"""The relay processes that report now, and what each of them has to be told."""
+"""The relay processes that report now, and what each must be told."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ class Nodes:
             node.tell(allowances=await self._books.do(Books.allowances, name, self.now))
 
     async def hear(self, name: bytes) -> None:
-        """Notes that a process has called, though it may have no stream yet."""
+        """Notes a call of a process, which may not have a stream yet."""
         if name not in self._nodes:
             await self._books.do(Books.hear, (name,), self.now)
 
@@ -156,13 +156,13 @@ class Nodes:
             frozenset(await self._books.do(Books.lost_nodes, self.now - SILENT_SECONDS))
         )
         if self._noted_at - self._started_at < RELEASE_SECONDS:
-            return  # while this ledger was away, nobody heard its nodes
+            return  # while this ledger was away, no ledger got messages from its nodes
         for name in await self._books.do(Books.lost_nodes, self.now - RELEASE_SECONDS):
             if name not in self._nodes:
                 await self.refresh(await self._books.do(Books.release_node, name))
 
     async def _tell_of_silence(self, silent: frozenset[bytes]) -> None:
-        """When a node has fallen silent, the others learn how long they wait for its allowances."""
+        """Tells the other nodes of a silent one how long they wait for its allowances."""
         fallen, self._silent = silent - self._silent, silent
         if fallen:
             await self.refresh_all()

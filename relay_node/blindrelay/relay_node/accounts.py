@@ -23,7 +23,7 @@ ALLOWANCE_SECONDS: Final = 2.0
 """How long a start waits for an allowance. The ledger gives a new one soon after an exchange is settled."""
 
 CONCURRENT_RETRY_SECONDS: Final = 1
-"""Nobody knows when one of an account's exchanges ends."""
+"""Seconds that a refused client should wait. It is unknown when one of the account's exchanges ends."""
 
 _LIMITS: Final = {
     status.details: status
@@ -64,7 +64,7 @@ class Account:
             self._newest = lease
 
     def is_forgettable(self, now: float) -> bool:
-        """Whether nothing is known of it that its next lease would not bring. `now` is Unix seconds."""
+        """Whether its next lease would bring all that is known of it. `now` is Unix seconds."""
         idle = not self._running and not self._starts and self._due <= self._clock()
         return idle and now >= self._newest.expires_at
 
@@ -86,7 +86,7 @@ class Account:
             self.leave()
 
     def enter(self) -> None:
-        """Counts an exchange that runs elsewhere on this process's account."""
+        """Counts an exchange that Envoy forwards."""
         self._running += 1
 
     def leave(self) -> None:
@@ -123,7 +123,7 @@ class Account:
             raise self._refusal()
 
     def _refusal(self) -> CallRefusedError:
-        """For the limit that the ledger has told, less the time that has passed since."""
+        """For the limit that the ledger named, less the time that has passed since."""
         told = self._allowance.limit
         if told.retry_after_seconds:
             left = max(1, told.retry_after_seconds - int(self._clock() - self._told_at))
@@ -131,7 +131,7 @@ class Account:
         return refusal_for(told)
 
     def started(self, sequence: int) -> None:
-        """Takes one of the allowance, for the start line of this number."""
+        """Uses one exchange of the allowance, for the start line with this number."""
         self._starts.append(sequence)
 
     def allow(self, allowance: Allowance) -> None:
@@ -153,7 +153,7 @@ class Account:
 
 
 class Accounts:
-    """The accounts that have been here. `clock` is a monotonic one, in seconds."""
+    """The accounts that have called this process. `clock` is a monotonic one, in seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock

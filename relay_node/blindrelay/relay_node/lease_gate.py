@@ -34,13 +34,13 @@ from blindrelay.v1.limits import LEASE_ROOM, MAX_DIRECTORIES_SIZE
 from blindrelay.v1.outer_status import OuterStatus
 
 KEYS_SECONDS: Final = 2.0
-"""How long a new lease waits for the key that signed it. The ledger sends keys on another stream."""
+"""Seconds that a new lease waits for the key that signed it. The ledger sends keys on another stream."""
 
 TIDY_SECONDS: Final = 60.0
-"""Between two looks for what can be forgotten."""
+"""Seconds between two checks for what can be forgotten."""
 
 FINISH_SECONDS: Final = 2.0
-"""For the last lines, when the relay stops. A hold whose end is not reported lapses later."""
+"""Seconds for the last lines when the relay stops. A hold whose end is not reported lapses later."""
 
 
 class LeaseGate:
@@ -78,7 +78,7 @@ class LeaseGate:
         return (self._service.handler(on_fault),)
 
     def metrics(self, log: AuditLog) -> tuple[Metric, ...]:
-        """Whether the ledger is there, and what it has not taken yet."""
+        """Whether the ledger is reached, and how many lines it has not taken yet."""
         waiting = 0
 
         def look() -> None:
@@ -122,7 +122,7 @@ class LeaseGate:
     async def started(
         self, lease: Lease, envelope: bytes, deadline_seconds: float, tally: Tally
     ) -> AsyncIterator[None]:
-        """Takes one of the allowance, and reports the start, and the end with what `tally` has then.
+        """Uses one exchange of the allowance, and reports the start, and the end with what `tally` has then.
 
         Raises CallRefusedError: a limit, or LEDGER_UNAVAILABLE.
         """

@@ -32,23 +32,23 @@ GET_LEASE_METHOD: Final = "/blindrelay.v1.LedgerService/GetLease"
 REPORT_METHOD: Final = "/blindrelay.v1.LedgerService/Report"
 
 CALL_SECONDS: Final = 5.0
-"""For a lease. The ledger gives one from memory and one row."""
+"""Seconds for a lease. The ledger needs one row for it."""
 
 STATEMENT_SECONDS: Final = 60.0
-"""For what a client asks about its account. A month may have a million lines."""
+"""Seconds for a client's call about its account. A month may have a million lines."""
 
 MAX_CALLS: Final = 100
-"""Calls for leases at once. Anybody can cause some, with a token that nobody knows."""
+"""Concurrent calls for leases. Anybody can cause some with an invalid token."""
 
 BATCH_SECONDS: Final = 0.05
-"""A line waits for others for at most so long, since a message costs more than a line."""
+"""Seconds that a line waits for others at most, since a message costs more than a line."""
 
 RETRY_SECONDS: Final = 0.25
-"""After the stream has failed."""
+"""Seconds after a failed stream before the next."""
 
 
 UNAVAILABLE_RETRY_SECONDS: Final = 1
-"""What a client is told while the ledger cannot be used: nobody knows when it can."""
+"""Seconds that a client is told to wait while the ledger cannot be used. It is unknown when it can."""
 
 
 def ledger_unavailable() -> CallRefusedError:
@@ -57,7 +57,7 @@ def ledger_unavailable() -> CallRefusedError:
 
 
 class Take(Protocol):
-    """Takes what the ledger says on the stream."""
+    """Gets what the ledger sends on the stream."""
 
     def __call__(self, response: ReportResponse, *, first: bool) -> None: ...
 
@@ -69,7 +69,7 @@ class Ledger:
         """Raises ConfigError for unusable TLS and token files."""
         self.address = config.address
         self.up: bool | None = None
-        """Whether the ledger speaks on the stream. None before the first attempt."""
+        """Whether the ledger sends messages on the stream. None before the first attempt."""
         self._audit_log = audit_log
         tls = config.tls
         self._channels = Followed(
@@ -146,7 +146,7 @@ class Ledger:
             await self._channel.close()
 
     async def _report(self, node: bytes, report: Report, take: Take, contact: Contact) -> None:
-        """One stream, until it ends, or this process reads a message that has waited for long."""
+        """One stream, until it ends, or until a message is read that waited too long."""
         call: Any = self._channel.stream_stream(
             REPORT_METHOD,
             request_serializer=ReportRequest.SerializeToString,
@@ -198,4 +198,4 @@ async def _send(call: Any, node: bytes, report: Report) -> None:
                 await asyncio.sleep(BATCH_SECONDS)
             await report.written.wait()
     except (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError):
-        return  # the stream has ended, and its reader learns why
+        return  # the stream has ended, and reading tells why

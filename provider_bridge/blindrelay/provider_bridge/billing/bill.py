@@ -55,7 +55,7 @@ from blindrelay.v1.units import rounded_units
 
 
 class Bill(Watch, Agreement, Protocol):
-    """What an exchange tells about itself, and what it gets for its end."""
+    """What an exchange reports for its bill, and what it gets for its end."""
 
     def started(self, response: ProviderResponse | None) -> None:
         """The provider has responded; None for a tunnel."""
@@ -82,7 +82,7 @@ _NOT_THE_CLIENTS: Final = frozenset(
         ERROR_CODE_INTERNAL,
     }
 )
-"""Errors after the start that the client did not bring about. With the others, as with leaving, it pays."""
+"""Errors after the start that the client did not cause. It pays for the others, as for leaving."""
 
 Rule = Callable[[], tuple[Basis.ValueType, Counts]]
 """What an exchange is charged for, by how it ended."""
@@ -225,7 +225,7 @@ class KeptBill:
         return None if self._terms is None else self._terms.price_of(self._usage)
 
     def _settle(self, rule: Rule) -> _Settled:
-        """Settles by a rule, once: what ended first counts."""
+        """Settles by a rule, once: the first end counts."""
         if self._settled is None:
             self._settled = self._made(*rule())
         return self._settled

@@ -53,10 +53,10 @@ _NESTED_LIMITS: Final = ("maxOutputTokens", "maxTokens")
 _COPIES: Final = ("n", "best_of", "candidateCount", "sampleCount")
 _MAY_BE_LONG: Final = frozenset({*_NESTED, "input", "instances", "parameters", "prompt"})
 _HOLD_COPIES: Final = frozenset({*_NESTED, "instances", "parameters"})
-"""If one of these is too long to be read, nobody knows how many answers are asked for."""
+"""If one of these is too long to be read, the number of answers is not known."""
 
 _TRUE: Final = frozenset({"1", "1.0", "on", "t", "true", "y", "yes"})
-"""What servers take for true, in lower case."""
+"""What servers read as true, in lower case."""
 
 _MODEL_IN_PATH: Final = (
     re.compile(r".*/models/([^/:]+):[A-Za-z]+"),
@@ -151,7 +151,7 @@ class Edit:
 
     @classmethod
     def make(cls, body: bytearray, start: int, end: int, text: bytes) -> Edit:
-        """Puts a text in place of what is from `start` to `end`."""
+        """Replaces what is from `start` to `end` by a text."""
         before = bytes(body[start:end])
         body[start:end] = text
         return cls(start, start + len(text), before)

@@ -1,4 +1,4 @@
-"""What a bill will follow, agreed on before the provider is asked (spec/protocol.md, annex E.3)."""
+"""The terms of a bill, agreed on before the provider is asked (spec/protocol.md, annex E.3)."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from blindrelay.v1.receipts_pb2 import (
 )
 
 _LEAST_TOKEN: Final = 3
-"""Bytes of a token at worst, where the most that a request could cost is asked for."""
+"""The fewest bytes of a token, for the most that a request could cost."""
 
 _MOST_OUTPUT: Final = 131_072
 """Tokens that a request is taken to allow if it sets no limit: few models write more."""
 
 _MOST_INPUT: Final = 1_000_000
-"""Tokens: no common model reads more. Larger bodies hold images and files, whose tokens are few."""
+"""Tokens: no common model reads more. Larger bodies have images and files, whose tokens are few."""
 
 MEAN_TOKEN: Final = 4
-"""Bytes of a token, where what a request did cost has to be estimated."""
+"""The usual bytes of a token, to estimate what a request did cost."""
 
 _WRITTEN: Final = (MEASURE_INPUT, MEASURE_CACHE_WRITE, MEASURE_CACHE_WRITE_LONG)
 
@@ -88,7 +88,7 @@ class Terms:
 async def agree(
     billing: Billing, peer: bytes, head: RequestHead, call: PlannedCall, body: bytearray, max_units: int
 ) -> Terms:
-    """The terms of a call whose body has been checked; the body may come to ask for usage.
+    """The terms of a call whose body has been checked; the body may be made to ask for usage.
 
     Raises RequestError: the provider is not asked.
     """
@@ -158,7 +158,7 @@ def _uncountable(what: str) -> RequestError:
 
 
 def _most(price: Price, facts: RequestFacts) -> int:
-    """Units. Who allows what all clients allow by default does not have to limit the output."""
+    """Units. Clients that allow the default do not have to limit the output."""
     rates = price.rates
     read = min(facts.size // _LEAST_TOKEN, _MOST_INPUT) * max(rates.get(each, 0) for each in _WRITTEN)
     calls, characters = facts.answers or 1, facts.characters or 0

@@ -12,7 +12,7 @@ from blindrelay.provider_bridge.billing.json_members import Member, MemberReader
 from blindrelay.provider_bridge.billing.usage_counts import Counts, counts_of
 
 MAX_BLOCK: Final = 8_192
-"""Bytes of an event that is held until it is complete. An event with usage alone has a few hundred."""
+"""The most bytes of an event that is held until it is complete. One with usage alone has a few hundred."""
 
 _OWN: Final = ("usage", "usageMetadata", "meta")
 _WITHIN: Final = ("response", "message", "delta")
@@ -128,7 +128,7 @@ class UsageTap:
         return passing + self.rest() if len(self._held) > MAX_BLOCK else passing
 
     def rest(self) -> bytes:
-        """What is held, which passes after all."""
+        """Returns what is held, which passes after all."""
         rest = bytes(self._held)
         self._held.clear()
         self._note(rest)
