@@ -16,17 +16,17 @@ from blindrelay.relay_node.envoy.process import envoy_config
 from blindrelay.serving import StartError
 
 LISTEN_SECONDS: Final = 5.0
-"""For how long Envoy takes new exchanges while clients hear that it goes: `--drain-time-s` of Envoy."""
+"""How long Envoy takes new exchanges while it tells clients to leave: Envoy's `--drain-time-s`."""
 
 PATIENCE: Final = 5.0
-"""Seconds for an answer of Envoy."""
+"""Seconds for a response of Envoy."""
 
 _LOOK_SECONDS: Final = 0.2
 _RUNNING: Final = "http.clients.downstream_rq_active"
 
 
 class _Admin(http.client.HTTPConnection):
-    """A connection to the admin service inside Envoy, by its socket."""
+    """A connection to Envoy's admin interface, by its socket."""
 
     def __init__(self, path: Path) -> None:
         super().__init__("envoy", timeout=PATIENCE)

@@ -44,7 +44,7 @@ class EnvoyFolder:
 
     @property
     def bootstrap(self) -> Path:
-        """What Envoy is started with."""
+        """The configuration that Envoy is started with."""
         return self._path / "envoy.yaml"
 
     @property
@@ -54,7 +54,7 @@ class EnvoyFolder:
 
     @property
     def admin(self) -> Path:
-        """The socket of the admin service inside Envoy."""
+        """The socket of the admin interface inside Envoy."""
         return self.admin_of(self._path)
 
     @staticmethod

@@ -43,12 +43,12 @@ class ControlProcess(Relay):
 
     @property
     def bootstrap(self) -> Path:
-        """What to start Envoy with."""
+        """The configuration file for Envoy."""
         return self._folder.bootstrap
 
     @property
     def bridges_known(self) -> bool:
-        """Whether Envoy has been told of a key of every bridge that is up."""
+        """Whether Envoy knows a key of every bridge that is up."""
         return self._data_plane.bridges_known
 
     def _make_gate(self) -> Gate:
