@@ -65,16 +65,16 @@ RECEIPTS = ("receipts-bridge-1", "receipts-bridge-2", "receipts-bridge-3")
 CUT = "the response was cut before its end"
 NO_RELAY = "no connection to the relay"
 NO_BRIDGE = "the relay could not reach the bridge"
-NO_ROOM = "the relay has no room for the exchange now"
+NO_LEDGER = "cannot use its ledger"
 CASES = {
     "clients-cut": Case(lost("clients-relay-1"), CUT, NO_RELAY),
     "clients-silent": Case(lost("clients-relay-1", silently=True), CUT, NO_RELAY),
     "bridges-cut": Case(lost(*BRIDGES), CUT, NO_BRIDGE),
     "bridges-silent": Case(lost(*BRIDGES, silently=True), CUT, NO_BRIDGE),
-    "ledger-cut": Case(lost("relay-1-ledger-1"), refusal=NO_ROOM),
-    "ledger-silent": Case(lost("relay-1-ledger-1", silently=True), refusal=NO_ROOM),
-    "database-cut": Case(lost("ledger-1-database"), refusal=NO_ROOM),
-    "database-silent": Case(lost("ledger-1-database", silently=True), refusal=NO_ROOM),
+    "ledger-cut": Case(lost("relay-1-ledger-1"), refusal=NO_LEDGER),
+    "ledger-silent": Case(lost("relay-1-ledger-1", silently=True), refusal=NO_LEDGER),
+    "database-cut": Case(lost("ledger-1-database"), refusal=NO_LEDGER),
+    "database-silent": Case(lost("ledger-1-database", silently=True), refusal=NO_LEDGER),
     "receipts-cut": Case(lost(*RECEIPTS)),
     "receipts-silent": Case(lost(*RECEIPTS, silently=True)),
     "control-halted": Case(halted_control_process),

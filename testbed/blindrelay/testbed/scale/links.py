@@ -39,8 +39,7 @@ class Link:
     def cut(self) -> None:
         """Resets every connection, and each new one, until restore()."""
         self._cut = True
-        for end in self._ends:
-            end.transport.abort()
+        self._reset()
 
     def silence(self) -> None:
         """Carries nothing until restore(), and closes nothing. What is sent meanwhile arrives afterwards."""
@@ -54,6 +53,9 @@ class Link:
     def lead(self, target: Callable[[], str]) -> None:
         """Carries what comes from now on to another target, and resets every connection."""
         self.target = target
+        self._reset()
+
+    def _reset(self) -> None:
         for end in self._ends:
             end.transport.abort()
 
@@ -91,10 +93,6 @@ class Links:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._servers: list[asyncio.Server] = []
-
-    @property
-    def names(self) -> list[str]:
-        return list(self._links)
 
     def add(self, name: str, target: Callable[[], str]) -> Link:
         """A link, which is there once they are open."""
