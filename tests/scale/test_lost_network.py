@@ -70,7 +70,7 @@ CASES = {
     "clients-cut": Case(lost("clients-relay-1"), CUT, NO_RELAY),
     "clients-silent": Case(lost("clients-relay-1", silently=True), CUT, NO_RELAY),
     "bridges-cut": Case(lost(*BRIDGES), CUT, NO_BRIDGE),
-    "bridges-silent": Case(lost(*BRIDGES, silently=True), CUT, NO_BRIDGE),
+    "bridges-silent": Case(lost(*BRIDGES, silently=True), CUT),
     "ledger-cut": Case(lost("relay-1-ledger-1"), refusal=NO_LEDGER),
     "ledger-silent": Case(lost("relay-1-ledger-1", silently=True), refusal=NO_LEDGER),
     "database-cut": Case(lost("ledger-1-database"), refusal=NO_LEDGER),

@@ -149,16 +149,11 @@ def show_books(bed: ScaledTestbed) -> None:
 
 
 def settled(bed: ScaledTestbed) -> dict[str, Any]:
-    """What the check of the first ledger says once all is settled, or after SETTLED_SECONDS.
-
-    A receipt may come by one ledger before the other has the relay's line. It is an orphan until then.
-    """
+    """What the check of the first ledger says, once no exchange is open, or after SETTLED_SECONDS."""
     deadline = time.monotonic() + SETTLED_SECONDS
-    while True:
-        found = bed.nodes[0].ledger_says("check")
-        if not (found["open"] or found["orphans"]) or time.monotonic() > deadline:
-            return found
+    while (found := bed.nodes[0].ledger_says("check"))["open"] and time.monotonic() < deadline:
         time.sleep(0.5)
+    return found
 
 
 def _say(text: str) -> None:
