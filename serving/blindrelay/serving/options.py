@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from blindrelay.v1.grpc_profile import MESSAGE_OPTIONS
+from blindrelay.v1.grpc_profile import MESSAGE_OPTIONS, RUN_AHEAD
 from blindrelay.v1.limits import DEADLINE_SECONDS
 
 STREAMS_PER_CLIENT: Final = 100
@@ -51,17 +51,9 @@ def server_options(
 MAX_PENDING: Final = 4_096
 """Calls that wait for their handler to start, some 20 KiB each. Admission limits how many run."""
 
-UPLOAD_WINDOW: Final = 262_144
-"""Bytes of one call that its peer may send ahead. Over a distance of 50 ms that is 5 MiB a second.
-
-gRPC's own 64 KiB would be 1.2. Channels keep those: a response that nobody reads waits on the way, so their
-windows decide how much memory stalled readers take. A call whose window is full holds up no other: gRPC
-opens the connection's window again whether or not a call is read.
-"""
-
 _SERVER_OPTIONS: Final = (
     *MESSAGE_OPTIONS,
-    ("grpc.http2.lookahead_bytes", UPLOAD_WINDOW),
+    RUN_AHEAD,
     ("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),
     ("grpc.max_metadata_size", MAX_METADATA_SIZE),
     ("grpc.absolute_max_metadata_size", MAX_METADATA_SIZE),
