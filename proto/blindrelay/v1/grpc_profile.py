@@ -36,8 +36,8 @@ MESSAGE_OPTIONS: Final = (
 CALL_WINDOW: Final = 262_144
 """Bytes of one call that its sender may be ahead of its reader. Over 50 ms that is 5 MiB a second.
 
-With gRPC's own 64 KiB it would be 1.2. A call whose window is full holds up no other: gRPC opens the connection's
-window again whether or not a call is read.
+With gRPC's own 64 KiB it would be 1.2. A call whose window is full holds up no other: gRPC opens the
+connection's window again whether or not a call is read.
 """
 
 RUN_AHEAD: Final = ("grpc.http2.lookahead_bytes", CALL_WINDOW)

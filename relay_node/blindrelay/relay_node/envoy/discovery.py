@@ -47,7 +47,7 @@ def admission(node: str, lease_keys: Iterable[bytes]) -> list[Resource]:
         "audiences": [node],
         "local_jwks": {"inline_string": json.dumps({"keys": keys})},
         "from_headers": [{"name": AUTHORIZATION_KEY, "value_prefix": "Bearer "}],
-        # The route takes it away from what goes to a bridge.
+        # The route removes it before a bridge sees the rest.
         "forward": True,
         "payload_in_metadata": _LEASE,
         "claim_to_headers": [
@@ -110,7 +110,9 @@ def _cluster(name: str, replica: ReplicaConfig) -> Resource:
     cluster: Resource = {
         "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
         "name": name,
-        "type": "STRICT_DNS",
+        # Its name may have an IPv6 address on which nothing listens. Envoy tries all, as gRPC does.
+        "type": "LOGICAL_DNS",
+        "dns_lookup_family": "ALL",
         "connect_timeout": "5s",
         "load_assignment": {
             "cluster_name": name,
@@ -170,7 +172,7 @@ def _filter(name: str, kind: str, config: Resource) -> list[Resource]:
 
 
 def _claim(name: str) -> Resource:
-    """Takes a claim of the lease into the descriptor of a limit. Without the claim there is no limit."""
+    """Puts a claim of the lease into the descriptor of a limit. Without the claim there is no limit."""
     place = {"key": _JWT, "path": [{"key": _LEASE}, {"key": name}]}
     return {"metadata": {"metadata_key": place, "descriptor_key": name, "source": "DYNAMIC"}}
 
