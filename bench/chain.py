@@ -108,13 +108,17 @@ class Chain:
         With the address of a `ledger` it gives leases.
         """
         config = self.folder / f"{name}.toml"
-        all_options: dict[str, Option] = {"drain_seconds": 0, **relay_room(RELAY_ROOM), **(options or {})}
+        all_options: dict[str, Option] = {"drain_seconds": 0, **self.relay_room(), **(options or {})}
         accounts = None if ledger is None else {"address": ledger}
         write_relay_config(config, "127.0.0.1:0", [behind], all_options, ledger=accounts)
         command = ["serve", "--config", str(config), "--json", *arguments]
-        part = self._start(PartProcess(name, "blindrelay.relay_node", lambda: command))
+        part = self._start(PartProcess(name, "blindrelay.relay_node", lambda: command, self._environment))
         self._wait_for_bridge(part.listening)
         return part.listening
+
+    def relay_room(self) -> dict[str, Option]:
+        """What a relay's configuration says about how many exchanges it takes."""
+        return relay_room(RELAY_ROOM)
 
     def books(self, name: str = "books") -> str:
         """Starts a double of a ledger. Returns its address."""
@@ -152,7 +156,11 @@ class Chain:
         self.pids[name] = process.pid
 
     def connection(self, address: str, bridge: PartProcess) -> str:
-        """The connection string for a client."""
+        """The connection string for a client. Shaping, which has a price of its own, is off."""
+        return self.plain_connection(address, bridge) + "&shape=off"
+
+    def plain_connection(self, address: str, bridge: PartProcess) -> str:
+        """The same with the defaults of the client's version."""
         identity = bridge.announcement["identity"]
         return f"blindrelay://{self.token}@{address}?bridge={identity}&tls=off&history=off"
 
