@@ -72,10 +72,12 @@ FROM account
 
 _OPEN = "SELECT COUNT(*) AS open, MIN(at) AS oldest FROM exchange WHERE state = 1"
 
+# By account, since exchange_line is the index that has the times.
 _DAYS = """
 SELECT at / 86400 AS day, COUNT(*) AS exchanges,
     CAST(COALESCE(SUM(CASE WHEN state = 2 THEN units ELSE 0 END), 0) AS BIGINT) AS units
-FROM exchange WHERE at >= :first GROUP BY at / 86400
+FROM account JOIN exchange ON exchange.account = account.id
+WHERE at >= :first GROUP BY at / 86400
 """
 
 _LAPSED = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from blindrelay.ledger.books import allowances, settlement
+from blindrelay.ledger.books import allowances, closing, settlement
 from blindrelay.ledger.books.leases import forget_leases
 from blindrelay.ledger.books.limits import reset_quotas
 from blindrelay.ledger.books.periods import DAY
@@ -28,7 +28,7 @@ _FORGET_NODES = "DELETE FROM node WHERE heard_at <= :before"
 def tidy(sql: Statements, now: int) -> frozenset[str]:
     """Lapses exchanges, ends allowances, posts waiting receipts. Returns the accounts that this changed."""
     reset_quotas(sql, now)
-    changed = settlement.lapse(sql, now)
+    changed = closing.lapse(sql, now)
     changed |= allowances.release_ended(sql, now - LAST_LINES_SECONDS)
     changed |= settlement.post_waiting(sql, now)
     sql.run(_LOWER_BOUND)
