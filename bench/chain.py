@@ -67,6 +67,7 @@ class Chain:
         folder: holds configuration files while the block runs.
         token: identifies the clients to the relays.
         pids: of the running parts, by name.
+        addresses: of other programs, by name.
     """
 
     def __init__(self, tree: Path = ROOT) -> None:
@@ -78,6 +79,7 @@ class Chain:
         self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="blindrelay-bench-")))
         self.token = issue_token(self.folder / "tokens", "bench", datetime.now(UTC))
         self.pids: dict[str, int] = {}
+        self.addresses: dict[str, str] = {}
         self._ends: dict[str, Callable[[], None]] = {}
         return self
 
@@ -113,7 +115,7 @@ class Chain:
         write_relay_config(config, "127.0.0.1:0", [behind], all_options, ledger=accounts)
         command = ["serve", "--config", str(config), "--json", *arguments]
         part = self._start(PartProcess(name, "blindrelay.relay_node", lambda: command))
-        self._wait_for_bridge(part.listening)
+        self.wait_for_bridge(part.listening)
         return part.listening
 
     def books(self, name: str = "books") -> str:
@@ -121,9 +123,14 @@ class Chain:
         return self._start(PartProcess(name, "bench.doubles.books", list, self._environment)).listening
 
     def control(self, listen: str, behind: str, name: str) -> str:
-        """Starts the control process of an Envoy that will listen there. Returns Envoy's configuration."""
+        """Starts the control process of an Envoy that will listen there, and a double of its ledger.
+
+        Returns Envoy's configuration.
+        """
         config = self.folder / f"{name}.toml"
-        write_relay_config(config, listen, [behind], {"drain_seconds": 0, **relay_room(RELAY_ROOM)})
+        options = {"drain_seconds": 0, **relay_room(RELAY_ROOM)}
+        accounts = {"address": self.books(f"books of {name}")}
+        write_relay_config(config, listen, [behind], options, ledger=accounts)
         command = ["envoy", "--config", str(config), "--json"]
         part = self._start(PartProcess(name, "blindrelay.relay_node", lambda: command))
         return part.announcement["envoy_config"]
@@ -149,7 +156,7 @@ class Chain:
         self._stack.callback(_end, process)
         self._ends[name] = lambda: _end(process)
         _wait_for_listener(name, address, process, Path(log.name))
-        self.pids[name] = process.pid
+        self.pids[name], self.addresses[name] = process.pid, address
 
     def connection(self, address: str, bridge: PartProcess) -> str:
         """The connection string for a client."""
@@ -178,7 +185,8 @@ class Chain:
         self.pids[part.name] = part.pid
         return part
 
-    def _wait_for_bridge(self, address: str) -> None:
+    def wait_for_bridge(self, address: str) -> None:
+        """Returns when the relay at this address lists its bridge. Raises UnavailableError."""
         deadline = time.monotonic() + READY_SECONDS
         with grpc.insecure_channel(address) as channel:
             stub = ExchangeServiceStub(channel)

@@ -12,7 +12,7 @@ from bench.measuring import Side, closed, interleaved
 from bench.plan import KIB, Plan
 from bench.results import Comparison, Point
 from bench.session import Session
-from bench.stands import WholeChain, whole_chain
+from bench.stands import SEALED_BY_ENVOY, WholeChain, whole_chain
 from bench.work import Work
 
 LITELLM, OURS = "LiteLLM's proxy", "BlindRelay"
@@ -38,6 +38,10 @@ def gateway(plan: Plan, session: Session) -> Comparison:
     stand = whole_chain(session)
     generator = stand.chain.generator("sealed", {"connection": stand.connection}, _SIDE_BY_SIDE)
     sides = [Side(OURS, generator, stand.behind)]
+    try:
+        sides.append(stand.side_by_envoy(_SIDE_BY_SIDE))
+    except UnavailableError as reason:
+        made.skipped.append(f"{SEALED_BY_ENVOY}: {reason}")
     try:
         address = _start_litellm(stand)
     except UnavailableError as reason:

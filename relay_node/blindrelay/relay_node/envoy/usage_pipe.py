@@ -7,9 +7,8 @@ import os
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import grpc
 
@@ -25,8 +24,7 @@ _CLIENT_LEFT: Final = frozenset({"DC", "DR"})
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
-@dataclass(frozen=True)
-class Start:
+class Start(NamedTuple):
     """An exchange that Envoy has taken, before its admission.
 
     Attributes:
@@ -40,8 +38,7 @@ class Start:
     lease: str
 
 
-@dataclass(frozen=True)
-class End:
+class End(NamedTuple):
     """The end of an exchange.
 
     Attributes:
