@@ -36,8 +36,7 @@ def start_controlled_envoy(chain: Chain, name: str, control: str, behind: str) -
     config = chain.control(address, behind, control)
     options = ("--concurrency", "1", "--log-level", "error", "--disable-hot-restart")
     flush = ("--file-flush-interval-msec", "100")
-    chain.program(name, [binary, "-c", config, *flush, *options], address)
-    chain.wait_for_bridge(address)
+    chain.program(name, [binary, "-c", config, *flush, *options], address, relays=True)
     return address
 
 

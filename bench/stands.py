@@ -39,14 +39,15 @@ class WholeChain:
     bridge: PartProcess
     sides: list[Side]
 
-    def side_by_envoy(self, concurrency: int, options: str = "") -> Side:
+    def side_by_envoy(self, concurrency: int, *, shaped: bool = False) -> Side:
         """A sealed path to the same bridge by Envoy, which is started if need be. Raises UnavailableError.
 
-        `options` are added to the connection string.
+        If it is `shaped`, then as clients do by default.
         """
         if OUR_ENVOY not in self.chain.pids:
             start_controlled_envoy(self.chain, OUR_ENVOY, CONTROL, self.bridge.listening)
-        connection = self.chain.connection(self.chain.addresses[OUR_ENVOY], self.bridge) + options
+        connect = self.chain.plain_connection if shaped else self.chain.connection
+        connection = connect(self.chain.addresses[OUR_ENVOY], self.bridge)
         pids = {"envoy": OUR_ENVOY, "control": CONTROL, "bridge": "bridge"}
         return Side(
             SEALED_BY_ENVOY,

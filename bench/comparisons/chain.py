@@ -35,14 +35,14 @@ def added_time(plan: Plan, session: Session) -> Comparison:
     """Time to first token when nothing else runs."""
     work = Work(prompt_bytes=4 * KIB, pieces=8, piece_bytes=32)
     about = (
-        "Prompts of 4 KiB, short streamed responses that begin at once; one after the other. "
-        f"*{SEALED_BY_ENVOY}* is not shaped."
+        "Prompts of 4 KiB, short streamed responses that begin at once; one after the other. Nothing is "
+        "shaped."
     )
     made = Comparison("Added time to first token", about, f"{_SHARED} Each message wakes a sleeping process.")
     whole = whole_chain(session)
     sides = list(whole.sides)
     try:
-        sides.append(whole.side_by_envoy(1, "&shape=off"))
+        sides.append(whole.side_by_envoy(1))
     except UnavailableError as reason:
         made.skipped.append(f"{SEALED_BY_ENVOY}: {reason}")
     made.points.append(Point("", interleaved(sides, closed(work, 1, plan.seconds), plan.rounds)))

@@ -32,14 +32,15 @@ def gateway(plan: Plan, session: Session) -> Comparison:
         "no logging."
     )
     limits = (
-        "LiteLLM also routes by model, counts budgets and translates; we seal. Both forward to one provider."
+        "LiteLLM also routes by model, counts budgets and translates; we seal. Both forward to one provider. "
+        f"*{SEALED_BY_ENVOY}* is shaped as clients ask for by default, *{OURS}* is not."
     )
     made = Comparison("As a gateway", about, limits, "load")
     stand = whole_chain(session)
     generator = stand.chain.generator("sealed", {"connection": stand.connection}, _SIDE_BY_SIDE)
     sides = [Side(OURS, generator, stand.behind)]
     try:
-        sides.append(stand.side_by_envoy(_SIDE_BY_SIDE))
+        sides.append(stand.side_by_envoy(_SIDE_BY_SIDE, shaped=True))
     except UnavailableError as reason:
         made.skipped.append(f"{SEALED_BY_ENVOY}: {reason}")
     try:

@@ -91,6 +91,8 @@ class PlainResponseWriter:
 class PlainResponseReader:
     """Replaces a ResponseOpener."""
 
+    in_cells = False
+
     def __init__(self) -> None:
         self.finished = self.ended = False
 
