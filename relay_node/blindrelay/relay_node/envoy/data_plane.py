@@ -70,6 +70,7 @@ class DataPlane:
         self._running: dict[bytes, _Exchange] = {}
         self._clock = clock
         self._withdrawn = False
+        self._pipe = folder.pipe_number()
 
     @contextmanager
     def connected(self) -> Iterator[None]:
@@ -98,7 +99,8 @@ class DataPlane:
     def publish(self) -> None:
         """Writes what has changed. Raises ConfigError."""
         holders = {key_id: name for name, replica in self._replicas.items() for (_, key_id) in replica.keys}
-        self._keys = {} if self._gate.closed or self._withdrawn else holders
+        unread = self._withdrawn or self._folder.pipe_number() != self._pipe
+        self._keys = {} if unread or self._gate.closed else holders
         self._careful = frozenset(self._gate.careful())
         publish = self._folder.publish
         publish("clusters", clusters, self._configs, self._folder.control, self._max_exchanges)

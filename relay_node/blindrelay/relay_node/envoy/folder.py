@@ -71,6 +71,14 @@ class EnvoyFolder:
         """Where Envoy writes a line for each start and end."""
         return self._path / "usage.pipe"
 
+    def pipe_number(self) -> int | None:
+        """The inode of the pipe. None if there is none, and then Envoy would write to a file of that name."""
+        try:
+            status = self.pipe.stat()
+        except OSError:
+            return None
+        return status.st_ino if stat.S_ISFIFO(status.st_mode) else None
+
     def write_bootstrap(self, text: str) -> None:
         """Raises ConfigError."""
         replace_file(self.bootstrap, text, "Envoy configuration")

@@ -6,7 +6,7 @@ import asyncio
 import os
 from base64 import b64decode
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -101,11 +101,14 @@ class _PipeReader:
     def _follow_next(self) -> None:
         """The pipe has ended with its last writer. Opened again, it is silent until there is another one.
 
-        It is open all the time: what is written to a pipe that nobody reads is lost.
+        It is open all the time: what is written to a pipe that nobody reads is lost. If somebody has removed
+        it, no Envoy can write to it any more.
         """
-        ended, self._descriptor = self._descriptor, self._opened()
+        ended = self._descriptor
         self._loop.remove_reader(ended)
-        os.close(ended)
+        with suppress(FileNotFoundError):
+            self._descriptor = self._opened()
+            os.close(ended)
         self._rest = b""
         self._gone()
 
