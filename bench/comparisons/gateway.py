@@ -17,11 +17,13 @@ from bench.work import Work
 
 LITELLM, OURS = "LiteLLM's proxy", "BlindRelay"
 WHOLE, STREAMED = "answer in one body", "streamed, 16 pieces at 100/s"
+LONG = "streamed, 128 pieces at 100/s"
 
 _SIDE_BY_SIDE = 8
 _LOADS = {
     WHOLE: Work(prompt_bytes=KIB, piece_bytes=256),
     STREAMED: Work(prompt_bytes=KIB, pieces=16, piece_bytes=16, pieces_per_second=100),
+    LONG: Work(prompt_bytes=KIB, pieces=128, piece_bytes=16, pieces_per_second=100),
 }
 
 
