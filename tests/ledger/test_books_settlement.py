@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from blindrelay.ledger.books import Books, Limits, Outcome, State
+from blindrelay.ledger.books import Books, Limits, Outcome, State, settlement
 
 from .trading import (
     BRIDGE,
+    BY,
     NOW,
     Exchange,
     Node,
@@ -144,6 +145,23 @@ def test_a_late_receipt_waits_for_room(books: Books, node: Node) -> None:
     assert books.tidy(LAPSED + 1) == {books.account("ann").pseudonym}
     assert balance(books) == 100
     assert [found.state for found in books.lines("ann", "*", NOW)] == [State.POSTED, State.POSTED]
+
+
+def test_an_account_without_room_does_not_hold_up_the_others(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settlement, "_WAITING_AT_ONCE", 1)
+    node = Node(books)
+    for name in ("ann", "bob"):
+        digest = customer(books, name, units=1_000, limits=Limits(max_units=1000, overdraft=0))
+        late, running = Exchange(1000), Exchange(1000, issued_at=LAPSED)
+        node.start(node.lease(digest), late)
+        books.tidy(LAPSED)
+        node.start(node.lease(digest, LAPSED), running, now=LAPSED)
+        assert post(books, late.receipt(800), now=LAPSED) == (Outcome.WAITING,)
+    books.credit("bob", 1_000, "more", by=BY, now=LAPSED)
+    books.tidy(LAPSED + 1)
+    assert (balance(books, "ann"), balance(books, "bob")) == (1_000, 1_200)
 
 
 def test_a_batch_settles_many_accounts_at_once(books: Books) -> None:

@@ -30,8 +30,11 @@ from generator import (
     identities,
     nonces,
     paddings,
+    price_tables,
     reasons,
+    roundings,
     tunnels,
+    watermarks,
 )
 
 HERE = Path(__file__).parents[2] / "spec" / "vectors"
@@ -54,7 +57,10 @@ def wanted() -> dict[str, str]:
         cells,
         exchanges,
         tunnels,
+        roundings,
         bills,
+        price_tables,
+        watermarks,
     )
     scenarios = list(chain.from_iterable(module.scenarios() for module in modules))
     files = {scenario.path: scenario.text for scenario in scenarios}

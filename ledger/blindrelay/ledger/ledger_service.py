@@ -81,7 +81,7 @@ class LedgerService:
             request = decoded(GetLeaseRequest, await first_message(context))
             if len(request.token_digest) != DIGEST_SIZE or len(request.node) != NODE_SIZE:
                 raise CallRefusedError(OuterStatus.MALFORMED)
-            with books_or_overloaded():
+            with books_or_unavailable():
                 await self._nodes.hear(request.node)
                 lease = await self._books.do(Books.lease, request.token_digest, request.node, self._nodes.now)
             await write_in_time(context, self._lease_response(lease).SerializeToString())
@@ -112,7 +112,7 @@ class LedgerService:
                 self._nodes.leave(name, node)
 
     async def _greet(self, name: bytes, node: Node) -> None:
-        """The first message. Each answer is told when it is there, so that none overtakes a later one."""
+        """The first message. Responses are sent in the order of the messages."""
         now = self._nodes.now
         node.tell(acknowledged=await self._books.insist(Books.acknowledged, name), keys=self._keys.keys)
         node.tell(revoked=await self._books.insist(Books.revoked_leases, now))
@@ -136,7 +136,7 @@ class LedgerService:
 
 
 def claims(lease: Lease) -> dict[str, object]:
-    """What a lease says, in the words of JSON Web Tokens. What is not limited is left out."""
+    """A lease's claims (RFC 7519). Without a claim there is no limit."""
     found: dict[str, object] = {
         "sub": lease.account,
         "jti": lease.id,
@@ -156,12 +156,12 @@ def claims(lease: Lease) -> dict[str, object]:
 
 
 @contextmanager
-def books_or_overloaded() -> Iterator[None]:
-    """Refuses a call with OVERLOADED while the books cannot be used."""
+def books_or_unavailable() -> Iterator[None]:
+    """Refuses a call with LEDGER_UNAVAILABLE while the books cannot be used."""
     try:
         yield
     except BooksError:
-        raise CallRefusedError(OuterStatus.OVERLOADED, retry_after=1) from None
+        raise CallRefusedError(OuterStatus.LEDGER_UNAVAILABLE, retry_after=1) from None
 
 
 def decoded(message_type: type[MessageT], encoded: bytes) -> MessageT:
@@ -190,7 +190,7 @@ async def _write_messages(context: Context, node: Node) -> None:
 
 
 async def _first_of(*works: Awaitable[None]) -> None:
-    """Runs them until one ends, and ends the others."""
+    """Runs tasks until one ends, and ends the others."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

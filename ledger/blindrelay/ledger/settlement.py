@@ -21,24 +21,24 @@ from blindrelay.trust import DirectoryError
 from blindrelay.v1.settlement_pb2 import SettleRequest, SettleResponse
 
 RETRY_SECONDS: Final = (0.25, 0.5, 1.0, 2.0, 5.0)
-"""Between two calls: longer after each one that failed, then the last."""
+"""Seconds between two calls: longer after each failure, then always the last."""
 
 MAX_BATCH: Final = 500
 """Receipts after which no further message joins a transaction."""
 
 MAX_WAITING: Final = 100
-"""Messages that wait to be taken; then the bridge waits."""
+"""Messages that wait for the books. With as many, the bridge waits."""
 
 SILENT_SECONDS: Final = 60.0
 """A bridge sends a watermark every ten seconds. One that sends nothing for a minute is called again."""
 
 ELECTION_SECONDS: Final = 5.0
-"""After so long a ledger asks, before it books more, whether it is still the one that collects."""
+"""Seconds after which a ledger asks whether it is still the one that collects, before it books more."""
 
 SETTLED: Final = frozenset({Outcome.POSTED, Outcome.VOIDED})
 
 KEPT: Final = frozenset({Outcome.ORPHAN, Outcome.CONTRADICTION, Outcome.EXCESS, Outcome.LATE})
-"""Outcomes of receipts that are evidence, and charged to nobody."""
+"""Outcomes of receipts that are kept as evidence and not charged."""
 
 OnAccounts = Callable[[Collection[str]], Awaitable[None]]
 """Is called with the accounts (pseudonyms) whose allowances may have changed."""
@@ -77,7 +77,7 @@ class Settlement:
         self._open_call = open_call
         self._task = f"settle {bridge.address}"
         self._elected_at = 0.0
-        """When the books said so, in the event loop's seconds."""
+        """When the books said so, by the event loop's clock."""
         self._reader = BillReader(bridge.identities, clock)
 
     @property
@@ -197,7 +197,7 @@ class Settlement:
 
 
 async def _batches(call: SettleCall) -> AsyncIterator[list[SettleResponse]]:
-    """What the bridge sends, in batches: the next one gathers while one is taken.
+    """What the bridge sends, in batches: while one is booked, the next one gathers.
 
     Raises AioRpcError, and TimeoutError if the bridge sends nothing for SILENT_SECONDS.
     """

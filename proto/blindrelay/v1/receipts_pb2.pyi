@@ -77,7 +77,7 @@ class _MeasureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Measure.Value
     DESCRIPTOR: _descriptor.EnumDescriptor
     MEASURE_UNSPECIFIED: _Measure.ValueType  # 0
     MEASURE_CALL: _Measure.ValueType  # 1
-    """One answered request."""
+    """One answer that a request asked for: a text, an image."""
     MEASURE_INPUT: _Measure.ValueType  # 2
     """Tokens read that no cache held."""
     MEASURE_CACHE_READ: _Measure.ValueType  # 3
@@ -102,7 +102,7 @@ class Measure(_Measure, metaclass=_MeasureEnumTypeWrapper):
 
 MEASURE_UNSPECIFIED: Measure.ValueType  # 0
 MEASURE_CALL: Measure.ValueType  # 1
-"""One answered request."""
+"""One answer that a request asked for: a text, an image."""
 MEASURE_INPUT: Measure.ValueType  # 2
 """Tokens read that no cache held."""
 MEASURE_CACHE_READ: Measure.ValueType  # 3

@@ -77,6 +77,14 @@ class Tunnel:
             await self._send(sealer.seal(frame=frame))
             if frame.opcode == CLOSE:
                 await self._send(sealer.seal(tail=self._bill.tail(BODY_END_UNSPECIFIED)))
+            elif frame.fin:
+                self._check_room()
+
+    def _check_room(self) -> None:
+        try:
+            self._bill.check_room()
+        except RequestError as error:
+            raise SealedError(error.code, str(error), EXECUTION_STARTED) from None
 
     async def _watch_upload(self) -> None:
         """Makes the download fail when the upload does: only the download can report it."""

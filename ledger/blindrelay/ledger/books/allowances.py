@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from blindrelay.ledger.books.exchange_rows import Allowance, Limit
 from blindrelay.ledger.books.limits import quotas_each, resets_at
+from blindrelay.ledger.books.presence import released_in
 from blindrelay.ledger.books.store import Statements, Value
 
 MAX_EXCHANGES: Final = 1_000
@@ -119,7 +120,7 @@ def refresh_each(
         if (exchanges, exchanges * row["max_units"]) != (row["own_exchanges"], row["own_units"]):
             changes.append((row, exchanges))
         if not exchanges and limit is None:
-            limit = Limit("limit_units", HELD_RETRY_SECONDS)
+            limit = Limit("limit_units", released_in(sql, row["id"], node, now) or HELD_RETRY_SECONDS)
         refreshed.append(Allowance(row["pseudonym"], sequence, exchanges, limit))
     _change(sql, node, changes)
     return tuple(refreshed)

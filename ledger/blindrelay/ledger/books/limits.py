@@ -1,4 +1,4 @@
-"""The limits of an account: checked, kept, and read again."""
+"""The limits of an account: checked, stored and read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The store under the books, opened."""
+"""Opens the store under the books."""
 
 from __future__ import annotations
 

@@ -93,9 +93,13 @@ UPDATE exchange SET state = 4, lapsed_at = :now WHERE state = 1 AND expires_at <
 RETURNING account, hold AS held
 """
 
+# Those that could be charged now: an account that never has room must not stand before the others.
 _WAITING = """
-SELECT number, account, identity, units FROM exchange
-WHERE state = 4 AND receipt IS NOT NULL ORDER BY number LIMIT :limit
+SELECT exchange.number, account, identity, exchange.units FROM exchange
+JOIN account ON account.id = exchange.account
+WHERE state = 4 AND receipt IS NOT NULL AND exchange.units <= balance + bound - held + (
+    SELECT CAST(COALESCE(SUM(units), 0) AS BIGINT) FROM allowance WHERE account = exchange.account
+) ORDER BY exchange.number LIMIT :limit
 """
 
 _POST = "UPDATE exchange SET state = 2 WHERE number = :number"

@@ -19,7 +19,7 @@ from blindrelay.ledger.books.errors import BooksError
 Value = int | float | str | bytes | None
 
 BUSY_SECONDS: Final = 10.0
-"""For another process's transaction. Ours take milliseconds."""
+"""Seconds to wait for another process's transaction. Ours take milliseconds."""
 
 _NETWORK: Final = frozenset(
     (
@@ -95,7 +95,7 @@ class Store(Protocol):
         """Leaves the task to another process."""
 
     def close(self) -> None:
-        """Gives up the store, after the transactions that run."""
+        """Closes the store, after the transactions that run."""
 
 
 class SqliteStatements:
@@ -151,7 +151,7 @@ class SqliteStore:
             self._reader.close()
 
     def elected(self, task: str) -> bool:
-        """Always: one ledger serves a file."""
+        """Always True: only one ledger serves a file."""
         return True
 
     def resign(self, task: str) -> None:

@@ -1,4 +1,4 @@
-"""What time brings to the books."""
+"""What the passing of time changes in the books."""
 
 from __future__ import annotations
 

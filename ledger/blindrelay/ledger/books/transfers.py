@@ -7,7 +7,7 @@ from typing import Final
 from blindrelay.ledger.books.store import Statements
 
 CREDITS: Final = "credits"
-"""The operator's side of credits and vouchers: what he has been paid for."""
+"""The operator's side of credits and vouchers."""
 VOUCHERS: Final = "vouchers"
 """Units of vouchers that are neither redeemed nor revoked."""
 

@@ -54,7 +54,12 @@ def amount(text: str) -> int:
 
 def signed_amount(text: str) -> int:
     """As amount, or below 0."""
-    return -amount(text[1:]) if text.startswith("-") else amount(text)
+    try:
+        return -amount(text[1:]) if text.startswith("-") else amount(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f'"{text}" is not a whole number from -{MAX_AMOUNT} to {MAX_AMOUNT}'
+        ) from None
 
 
 def count(text: str) -> int:

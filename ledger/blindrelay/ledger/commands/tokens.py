@@ -1,4 +1,4 @@
-"""`token`: what customers show to the relay."""
+"""`token`: the tokens that customers show to the relay."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def add_token_commands(commands: Subcommands) -> None:
         issue.add_argument(
             option, dest=option.strip("-"), action="append", default=[], metavar=metavar, help=text
         )
-    rotate = add_command(token, "rotate", "revoke a token, and make another in its place", _rotate)
+    rotate = add_command(token, "rotate", "revoke a token, and make another instead", _rotate)
     revoke = add_command(token, "revoke", "make a token invalid, and end its exchanges", _revoke)
     for command in (rotate, revoke):
         command.add_argument("id", metavar="ID", help="as `token list` prints it")

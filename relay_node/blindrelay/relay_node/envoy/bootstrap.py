@@ -21,7 +21,7 @@ KEPT_HEADERS: Final = (
     *("grpc-accept-encoding", "grpc-encoding", "grpc-timeout"),
     *(AUTHORIZATION_KEY, METADATA_KEY, ROUTING_KEY, "blindrelay-token-digest-bin"),
 )
-"""What Envoy keeps of a client's headers. The route takes more of them away before a bridge sees the rest."""
+"""What Envoy keeps of a client's headers. The route removes more of them before a bridge sees the rest."""
 
 KEPT_ANSWERS: Final = (
     *(

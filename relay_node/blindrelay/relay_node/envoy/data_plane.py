@@ -23,24 +23,24 @@ from blindrelay.v1.envelope import EnvelopeError, parse_envelope
 from blindrelay.v1.outer_status import OuterStatus
 
 LOOK_SECONDS: Final = 0.25
-"""Between two looks for changes. Until Envoy knows a key, its exchanges go to the control process."""
+"""Seconds between two checks for changes. Exchanges with a new key go to the control process until then."""
 
 _MAX_RUNNING: Final = 1_000_000
-"""Exchanges whose end is waited for."""
+"""Exchanges that are kept until their end."""
 
 _WITHDRAW_SECONDS: Final = 0.5
-"""For Envoy to see that it decides nothing any more, and to write the lines of what it took before."""
+"""Seconds for Envoy to stop deciding, and to write the lines of what it took before."""
 
 _GRACE_SECONDS: Final = 10.0
-"""For the line of a start whose lease has expired by now. Envoy itself takes one for two seconds more."""
+"""Seconds for the line of a start whose lease has expired. Envoy itself allows two seconds."""
 
 _LATE_SECONDS: Final = 60
-"""For the line of an end that Envoy has written."""
+"""Seconds for the line of an end that Envoy has written."""
 
 
 @dataclass(slots=True)
 class _Exchange:
-    """One that Envoy has taken. `counted` is what the gate has made of it, unless another process decides."""
+    """One that Envoy has taken. `counted` is what the gate returned when it counted it."""
 
     start: Start
     lease: Lease
@@ -90,9 +90,9 @@ class DataPlane:
                 self._log.event(Event.ENVOY_UNWRITABLE)
 
     async def withdraw(self) -> None:
-        """Lets Envoy start nothing by itself: nobody will read its lines. Running exchanges go on."""
+        """Lets Envoy start nothing alone, since its lines will not be read. Running exchanges go on."""
         self._withdrawn = True
-        with suppress(ConfigError):  # the next process finds the folder as it is
+        with suppress(ConfigError):  # the next process uses the folder as it is
             self.publish()
         await asyncio.sleep(_WITHDRAW_SECONDS)
 

@@ -73,7 +73,7 @@ def admission(node: str, lease_keys: Iterable[bytes]) -> list[Resource]:
         "audiences": [node],
         "local_jwks": {"inline_string": json.dumps({"keys": keys})},
         "from_headers": [{"name": AUTHORIZATION_KEY, "value_prefix": "Bearer "}],
-        # The route takes it away from what goes to a bridge.
+        # The route removes it before a bridge sees the rest.
         "forward": True,
         "claim_to_headers": [
             {"header_name": header, "claim_name": claim} for header, claim in CLAIM_HEADERS.items()
@@ -136,7 +136,9 @@ def _cluster(name: str, replica: ReplicaConfig, control: Path, max_exchanges: in
     cluster: Resource = {
         "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
         "name": name,
-        "type": "STRICT_DNS",
+        # Its name may have an IPv6 address on which nothing listens. Envoy tries all, as gRPC does.
+        "type": "LOGICAL_DNS",
+        "dns_lookup_family": "ALL",
         "connect_timeout": "5s",
         "load_assignment": {
             "cluster_name": name,
@@ -201,7 +203,7 @@ def _filter(name: str, kind: str, config: Resource) -> list[Resource]:
 
 
 def _claim(name: str, header: str) -> Resource:
-    """Takes a claim of the lease into the descriptor of a limit. Without the claim there is no limit."""
+    """Puts a claim of the lease into the descriptor of a limit. Without the claim there is no limit."""
     return {"request_headers": {"header_name": header, "descriptor_key": name}}
 
 

@@ -47,7 +47,7 @@ class EnvoyFolder:
 
     @property
     def bootstrap(self) -> Path:
-        """What Envoy is started with."""
+        """The configuration that Envoy is started with."""
         return self._path / "envoy.yaml"
 
     @property
@@ -57,8 +57,13 @@ class EnvoyFolder:
 
     @property
     def admin(self) -> Path:
-        """The socket of the admin service inside Envoy."""
-        return self._path / "admin.sock"
+        """The socket of the admin interface inside Envoy."""
+        return self.admin_of(self._path)
+
+    @staticmethod
+    def admin_of(path: Path) -> Path:
+        """The same, of a folder that another process has made."""
+        return path.resolve() / "admin.sock"
 
     @property
     def envoy_runs(self) -> bool:

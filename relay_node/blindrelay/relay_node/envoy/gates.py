@@ -23,16 +23,16 @@ from blindrelay.v1.limits import DEADLINE_SECONDS, LEASE_ROOM, MAX_DIRECTORIES_S
 from blindrelay.v1.outer_status import OuterStatus
 
 LEASE_SECONDS: Final = 300
-"""For how long a lease is valid that stands for a token of the file."""
+"""How long a lease for a token of the file is valid."""
 
 _DEADLINE_SECONDS: Final = DEADLINE_SECONDS[-1]
-"""What Envoy gives every exchange."""
+"""The deadline that Envoy sets for every exchange."""
 
 _ANY_UNITS: Final = 2**53 - 1
-"""What every reader of JSON reads exactly."""
+"""The largest integer that every reader of JSON reads exactly."""
 
 _MAX_LEASES: Final = 100_000
-"""Leases that are remembered until they expire. With as many, the oldest is forgotten."""
+"""Leases that are remembered until they expire. One more, and the oldest is forgotten."""
 
 
 class EnvoyGate(Gate, Protocol):
@@ -42,10 +42,10 @@ class EnvoyGate(Gate, Protocol):
 
     @property
     def closed(self) -> bool:
-        """Whether Envoy must decide no exchange by itself."""
+        """Whether Envoy must not decide any exchange."""
 
     def careful(self) -> set[str]:
-        """The accounts whose exchanges Envoy must not decide by itself."""
+        """The accounts whose exchanges Envoy must not decide."""
 
     def rates(self) -> set[Rate]:
         """The rates of the leases that are in use."""
@@ -58,7 +58,7 @@ class EnvoyGate(Gate, Protocol):
 
 
 class _Given:
-    """The leases that clients have got, until they expire. `clock` returns Unix seconds."""
+    """The leases that clients got, until they expire. `clock` returns Unix seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -100,12 +100,12 @@ class EnvoyLeaseGate(LeaseGate):
         return self._contact.silent or len(self._report) > MAX_LINES // 2
 
     def _host(self, context: Context) -> str:
-        """The address that Envoy tells: this process sees a socket."""
+        """The address that Envoy reports: this process sees only a socket."""
         shown = [value for key, value in context.invocation_metadata() or () if key == ADDRESS_KEY]
         return str(shown[0]) if len(shown) == 1 else ""
 
     def rates(self) -> set[Rate]:
-        """Of the leases that clients have."""
+        """The rates in the leases that clients have."""
         return {Rate(lease.rate, lease.burst) for lease in self._given.now() if lease.rate is not None}
 
     def count_start(self, start: Start, lease: Lease) -> tuple[Lease, int]:

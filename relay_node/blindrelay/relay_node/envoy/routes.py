@@ -1,4 +1,4 @@
-"""Which exchanges Envoy forwards by itself: its routes, and the same decision about a line of usage."""
+"""Which exchanges Envoy forwards alone: its routes, and the same decision about a line of usage."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CLAIM_HEADERS: Final = {_UNITS: "units", **_SCOPES, **{header: claim for claim, 
 """Headers inside Envoy: what a valid lease claims. Clients cannot set them, and bridges do not see them."""
 
 LONGEST_SECONDS: Final = DEADLINE_SECONDS[-1] + 90
-"""After so long Envoy ends an exchange. It replaces the client's deadline, which could tell clients apart."""
+"""When Envoy ends an exchange. This replaces the client's deadline, which could tell clients apart."""
 
 _USUAL: Final = "[A-Za-z0-9+/]+MMCEPQ(==)?"
 """One envelope with the usual max_units, 1,000,000, and no service class, in base64.
@@ -41,10 +41,10 @@ Envoy cannot compare another max_units with the lease's, so such exchanges go to
 """
 
 _BEARER: Final = "Bearer [A-Za-z0-9_.-]+"
-"""One lease and nothing else. Envoy finds a lease among other words, but the line of the start would not."""
+"""One lease and nothing else. Envoy would find one among other words, but the reader of lines does not."""
 
 _ENOUGH: Final = "[0-9]{7,18}"
-"""From 1,000,000 units on."""
+"""A number of 1,000,000 or more."""
 
 _ENOUGH_UNITS: Final = range(10**6, 10**18)
 """The same as numbers."""
@@ -80,7 +80,7 @@ def forwards(start: Start, lease: Lease) -> bool:
 
 
 def _forwardable() -> Resource:
-    """That the lease was valid is known by its claims: only the filter sets them, for exchanges alone."""
+    """The claims show that the lease was valid: only the filter sets them, and only for exchanges."""
     wanted = {_UNITS: _ENOUGH, AUTHORIZATION_KEY: _BEARER, METADATA_KEY: _USUAL}
     unwanted = [{"not_matcher": _matches(header, ".*")} for header in _SCOPES]
     every = [_matches(header, pattern) for header, pattern in wanted.items()] + unwanted

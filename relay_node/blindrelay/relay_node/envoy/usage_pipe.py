@@ -55,9 +55,8 @@ class End(NamedTuple):
 
 @contextmanager
 def usage_from(pipe: Path, take: Callable[[Start | End], None], gone: Callable[[], None]) -> Iterator[None]:
-    """Hands over each line while the block runs, and calls `gone` when no Envoy is left to write any.
-
-    A line that cannot be read is passed over.
+    """Hands over each line while the block runs, and calls `gone` when no Envoy is left to write any. A
+    line that cannot be read is skipped.
     """
     reader = _PipeReader(pipe, take, gone)
     try:
