@@ -88,7 +88,7 @@ def test_books_balance(bed: Testbed, sealed: SealedTransport) -> None:
             body = {"model": "gpt-5.5", "messages": [], "scripted": {"text": "five words"}}
             assert client.post(URL, json=body).status_code == 200
     deadline = time.monotonic() + SETTLED_SECONDS
-    while len(posted(bed)) < before + 5:
+    while len(posted(bed)) < before + 5 or ledger(bed, "check")["orphans"]:
         assert time.monotonic() < deadline
         time.sleep(0.2)
     books = ledger(bed, "check")

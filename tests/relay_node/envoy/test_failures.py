@@ -111,6 +111,7 @@ async def test_full_pipe_delays_no_exchange_and_loses_no_line(
     start_billed: StartBilled, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As long as the control process is busy, Envoy keeps what the pipe has no room for."""
+    monkeypatch.setattr(usage_pipe, "_ROOM", 4_096)
     busy, read = True, usage_pipe._PipeReader._read
     monkeypatch.setattr(usage_pipe._PipeReader, "_read", lambda reader: None if busy else read(reader))
     billed = await start_billed()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 from base64 import b64decode
 from collections.abc import Callable, Iterator
@@ -17,7 +18,9 @@ from blindrelay.v1.outer_status import OuterStatus
 _MAX_LINE: Final = 8_192
 """Bytes. A lease is the largest part of a line; Envoy accepts 8 KiB of headers in all."""
 
-_READ: Final = 65_536
+_ROOM: Final = 1_048_576
+"""Bytes in the pipe: a thousand exchanges. Without room, Envoy keeps its lines and writes them in pieces."""
+
 _CLIENT_LEFT: Final = frozenset({"DC", "DR"})
 """Flags for a connection that ended, and a stream that was reset."""
 
@@ -76,6 +79,8 @@ class _PipeReader:
 
     def _opened(self) -> int:
         descriptor = os.open(self._pipe, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with suppress(OSError):  # the system may allow less
+            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _ROOM)
         self._loop.add_reader(descriptor, self._read)
         return descriptor
 
@@ -85,7 +90,7 @@ class _PipeReader:
 
     def _read(self) -> None:
         try:
-            data = os.read(self._descriptor, _READ)
+            data = os.read(self._descriptor, _ROOM)
         except BlockingIOError:
             return
         if not data:
