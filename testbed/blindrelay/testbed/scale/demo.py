@@ -15,7 +15,7 @@ from blindrelay.testbed.scale.topology import BRIDGES, NODES, ScaledTestbed
 LOST: Final = {
     "bridge-1": "its keys are gone; the client takes those of another bridge",
     "ledger-1": "its relay goes on for ten seconds with what it may start",
-    "control-1": "Envoy goes on by itself with the leases that clients have",
+    "control-1": "Envoy starts nothing by itself; the client takes the other relay",
     "envoy-1": "the SDK's next attempt takes the other relay",
 }
 """Each part that is lost in turn, and why requests go on."""
