@@ -84,6 +84,20 @@ def test_limits_are_those_of_the_newest_lease(clock: Clock) -> None:
             pass
 
 
+def test_account_with_many_left_is_not_at_its_limit(clock: Clock) -> None:
+    """However many it may run at once: a ledger allows 1,000 starts at most."""
+    known = Accounts(clock)
+    account = known.of(lease(concurrent=5_000))
+    account.allow(allowance(0, 1_000))
+    assert known.at_limit() == set()
+    account.allow(allowance(0, accounts.MANY_LEFT))
+    assert known.at_limit() == {lease().account}
+    few = known.of(lease(10, concurrent=2))
+    assert known.at_limit() == set()
+    few.allow(allowance(0, 2))
+    assert known.at_limit() == {lease().account}
+
+
 async def test_starts_count_until_the_ledger_has_counted_them(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

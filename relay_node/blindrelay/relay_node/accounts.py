@@ -25,6 +25,9 @@ ALLOWANCE_SECONDS: Final = 2.0
 CONCURRENT_RETRY_SECONDS: Final = 1
 """Seconds that a refused client should wait. It is unknown when one of the account's exchanges ends."""
 
+MANY_LEFT: Final = 500
+"""With more exchanges allowed, an account is not at its limit, however many it may run at once."""
+
 _LIMITS: Final = {
     status.details: status
     for status in (
@@ -96,7 +99,8 @@ class Account:
     @property
     def is_at_limit(self) -> bool:
         """Whether the next exchange may have to wait or be refused."""
-        return self._running >= self._newest.concurrent or self._left() <= self._newest.concurrent
+        concurrent = self._newest.concurrent
+        return self._running >= concurrent or self._left() <= min(concurrent, MANY_LEFT)
 
     def _next_due(self, now: float) -> float:
         """GCRA (ITU-T I.371): when the next exchange would be due at the rate, if one comes now."""
@@ -123,7 +127,7 @@ class Account:
             raise self._refusal()
 
     def _refusal(self) -> CallRefusedError:
-        """For the limit that the ledger named, less the time that has passed since."""
+        """The refusal for the limit that the ledger named. The time that has passed shortens its hint."""
         told = self._allowance.limit
         if told.retry_after_seconds:
             left = max(1, told.retry_after_seconds - int(self._clock() - self._told_at))

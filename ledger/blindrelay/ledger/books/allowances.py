@@ -23,7 +23,7 @@ from blindrelay.ledger.books.set_statement import SetStatement
 from blindrelay.ledger.books.store import Statements
 
 MAX_EXCHANGES: Final = 1_000
-"""Of one allowance. A relay has a new one at each batch of lines, some twenty times in a second."""
+"""The most in one allowance. A relay gets a new one with each batch of lines, some twenty times a second."""
 HELD_RETRY_SECONDS: Final = 1
 """When everything is held for exchanges that run: one of them may be settled soon."""
 

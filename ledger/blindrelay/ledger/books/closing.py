@@ -73,6 +73,6 @@ def close_exchanges(sql: Statements, watermark: Watermark) -> frozenset[str]:
 
 
 def lapse(sql: Statements, now: int) -> set[int]:
-    """Releases what is held for exchanges whose time is over. Returns their accounts."""
+    """Releases what is held for exchanges that have lapsed. Returns their accounts."""
     rows = sql.all(_LAPSE, now=now, issued_before=now - GRACE_SECONDS)
     return allowances.give_back(sql, ((row["account"], row["held"]) for row in rows))

@@ -23,7 +23,7 @@ from blindrelay.v1.limits import CLOCK_TOLERANCE
 from blindrelay.v1.outer_status import OuterStatus
 
 GRACE_SECONDS: Final = 120
-"""After an exchange's deadline: its receipt is under way."""
+"""Seconds after an exchange's deadline: its receipt is under way."""
 MAX_DEADLINE: Final = 86_400
 """Seconds: longer than any deadline class, so that no line holds units for ever."""
 

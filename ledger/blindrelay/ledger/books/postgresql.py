@@ -112,7 +112,7 @@ class PostgresqlStore:
         self._reader = Link(url)
         self._elections = Link(url)
         self._tasks: tuple[Connection | None, set[str]] = (None, set())
-        """For which this process holds the locks, and on which connection: they end with it."""
+        """The connection with this process's locks, which end with it, and the tasks of those locks."""
         with self.reading() as sql:
             found: Any = sql.one("SELECT current_setting('server_version_num') AS version")
         if int(found["version"]) < OLDEST:

@@ -1,4 +1,4 @@
-"""What the books tell of exchanges and money: statements, sums, and how settlement stands."""
+"""Reports on exchanges and units: statements, sums, and the state of settlement."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def overview(sql: Statements, now: int, days: int) -> Overview:
 
 
 def settlement(sql: Statements, now: int) -> Settlement:
-    """How settlement stands."""
+    """The state of settlement."""
     open_: Any = sql.one(_OPEN)
     lapsed: Any = sql.one(_LAPSED, now=now, late=LATE_SECONDS)
     waiting: Any = sql.one(_WAITING)

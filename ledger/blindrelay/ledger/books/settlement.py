@@ -15,7 +15,7 @@ from blindrelay.ledger.books.store import Statements, Value
 from blindrelay.ledger.books.transfers import bridge, customer, transfer_each
 
 LATE_SECONDS: Final = 7 * DAY
-"""After an exchange has lapsed: for so long a receipt still charges it."""
+"""Seconds after an exchange has lapsed in which a receipt still charges it."""
 _WAITING_AT_ONCE: Final = 1_000
 
 _SIGNER = """(

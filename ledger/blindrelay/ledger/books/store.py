@@ -77,10 +77,10 @@ class Statements(Protocol):
         """Runs a statement once, for all rows together, if there are any."""
 
     def stream(self, statement: str, size: int) -> Iterator[list[Any]]:
-        """The rows of a large result, so many at once."""
+        """The rows of a large result, that many at once."""
 
     def number_on(self, table: str, column: str) -> None:
-        """After rows were added with their numbers: lets the store number the next ones from there."""
+        """Numbers the next rows from there, after rows were added with their numbers."""
 
 
 class Store(Protocol):

@@ -11,11 +11,11 @@ from blindrelay.ledger.books.periods import DAY
 from blindrelay.ledger.books.store import Statements
 
 LAST_LINES_SECONDS: Final = 30
-"""After a lease's end: the start lines of its last exchanges are under way."""
+"""Seconds after a lease's end: the start lines of its last exchanges are under way."""
 LEASES_KEPT_SECONDS: Final = DAY
-"""After a lease's end: lines that a relay could not send before can still name it."""
+"""Seconds after a lease's end: lines that a relay could not send before can still name it."""
 NODES_KEPT_SECONDS: Final = 30 * DAY
-"""After a node's last line: it can still come back and repeat lines."""
+"""Seconds after a node's last line: it can still come back and repeat lines."""
 
 _LOWER_BOUND = """
 UPDATE account SET bound = CASE WHEN held - balance > overdraft THEN held - balance ELSE overdraft END

@@ -133,7 +133,7 @@ class EnvoyTokenGate(TokenGate):
         self._tokens = token_file_of(config, log)
         super().__init__(Callers(self._tokens))
         self._clock = clock
-        self._most = config.max_exchanges_per_token
+        self._room, self._most = config.max_exchanges, config.max_exchanges_per_token
         self._holders: dict[str, bytes] = {}
         self._running: Counter[str] = Counter()
         self._leases_given = 0
@@ -162,7 +162,7 @@ class EnvoyTokenGate(TokenGate):
         holder = None if lease is None else self._holders.get(lease.account)
         if lease is None or holder is None or self._tokens.revoked([holder]):
             raise CallRefusedError(OuterStatus.LEASE_UNKNOWN)
-        if self._running[lease.account] >= self._most:
+        if self._running[lease.account] >= self._share():
             raise CallRefusedError(OuterStatus.OVERLOADED)
         yield TokenEntrant(holder)
 
@@ -173,9 +173,14 @@ class EnvoyTokenGate(TokenGate):
 
     def careful(self) -> set[str]:
         """The accounts whose token is revoked, or whose share is used up."""
-        full = {account for account, running in self._running.items() if running >= self._most}
+        share = self._share()
+        full = {account for account, running in self._running.items() if running >= share}
         revoked = self._tokens.revoked(self._holders.values())
         return full | {account for account, holder in self._holders.items() if holder in revoked}
+
+    def _share(self) -> int:
+        """How many exchanges one token may run: never more than are free, so at most half of all."""
+        return min(self._most, max(1, self._room - self._running.total()))
 
     def rates(self) -> set[Rate]:
         """None: a token of the file has no rate."""

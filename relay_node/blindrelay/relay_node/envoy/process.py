@@ -39,7 +39,9 @@ class ControlProcess(Relay):
         self._folder = EnvoyFolder(envoy.folder)
         self._folder.write_bootstrap(bootstrap(config, envoy, self._folder))
         super().__init__(config, audit_log)
-        self._data_plane = DataPlane(self._folder, self._replicas, self._envoy_gate, self._audit_log)
+        self._data_plane = DataPlane(
+            self._folder, self._replicas, self._envoy_gate, self._audit_log, config.max_exchanges
+        )
 
     @property
     def bootstrap(self) -> Path:

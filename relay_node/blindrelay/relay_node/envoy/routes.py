@@ -25,7 +25,10 @@ _ACCOUNT: Final = "blindrelay-account"
 _UNITS: Final = "blindrelay-units"
 _SCOPES: Final = {f"blindrelay-{claim}": claim for claim in ("bridges", "classes", "addresses")}
 
-CLAIM_HEADERS: Final = {_ACCOUNT: "sub", _UNITS: "units", **_SCOPES}
+RATED_BY: Final = {"sub": _ACCOUNT, "rate": "blindrelay-rate"}
+"""The headers with the claims to which a limit of the rate belongs."""
+
+CLAIM_HEADERS: Final = {_UNITS: "units", **_SCOPES, **{header: claim for claim, header in RATED_BY.items()}}
 """Headers inside Envoy: what a valid lease claims. Clients cannot set them, and bridges do not see them."""
 
 LONGEST_SECONDS: Final = DEADLINE_SECONDS[-1] + 90
@@ -42,6 +45,11 @@ _BEARER: Final = "Bearer [A-Za-z0-9_.-]+"
 
 _ENOUGH: Final = "[0-9]{7,18}"
 """A number of 1,000,000 or more."""
+
+_ENOUGH_UNITS: Final = range(10**6, 10**18)
+"""The same as numbers."""
+
+_is_usual: Final = re.compile(_USUAL).fullmatch
 
 
 def routes(
@@ -67,9 +75,8 @@ def routes(
 
 def forwards(start: Start, lease: Lease) -> bool:
     """Whether Envoy decides this exchange, if the lease is valid and the key known. See _forwardable()."""
-    scoped = any(scope is not None for scope in (lease.bridges, lease.classes, lease.addresses))
-    enough = re.fullmatch(_ENOUGH, str(lease.units)) is not None
-    return re.fullmatch(_USUAL, start.text) is not None and enough and not scoped
+    unscoped = lease.bridges is None and lease.classes is None and lease.addresses is None
+    return unscoped and lease.units in _ENOUGH_UNITS and _is_usual(start.text) is not None
 
 
 def _forwardable() -> Resource:
