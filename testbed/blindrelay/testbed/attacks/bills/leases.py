@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Final
@@ -117,8 +117,13 @@ def _without_end() -> AbstractContextManager[object]:
 
 
 def _without_start_numbers() -> AbstractContextManager[object]:
-    """Books that take the end of an exchange for the end of any that its process started."""
-    return patch.object(lines, "_END", lines._END.replace("AND sequence = :sequence ", ""))
+    """Books that take the end of an exchange for the end of any that its process started, such as the first."""
+    end = lines._Taking.end
+
+    def of_first(taking: lines._Taking, ends: Sequence[End]) -> None:
+        end(taking, [replace(each, start_sequence=1) for each in ends])
+
+    return patch.object(lines._Taking, "end", of_first)
 
 
 _SIGNATURE: Final = "the ledger's signature"
