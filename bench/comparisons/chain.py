@@ -34,10 +34,7 @@ def throughput(plan: Plan, session: Session) -> Comparison:
 def added_time(plan: Plan, session: Session) -> Comparison:
     """Time to first token when nothing else runs."""
     work = Work(prompt_bytes=4 * KIB, pieces=8, piece_bytes=32)
-    about = (
-        "Prompts of 4 KiB, short streamed responses that begin at once; one after the other. Nothing is "
-        "shaped."
-    )
+    about = "Prompts of 4 KiB, short streamed responses that begin at once; one after the other."
     made = Comparison("Added time to first token", about, f"{_SHARED} Each message wakes a sleeping process.")
     whole = whole_chain(session)
     sides = list(whole.sides)

@@ -16,7 +16,7 @@ import yaml
 
 from blindrelay.ledger.config import read_ledger_config
 from blindrelay.provider_bridge.billing.prices import read_prices
-from blindrelay.provider_bridge.config import read_bridge_config
+from blindrelay.provider_bridge.config import DelegatedKey, read_bridge_config
 from blindrelay.relay_node import read_relay_config
 from tests.deploy.chart import (
     CHART,
@@ -65,7 +65,7 @@ SETS: dict[str, Values] = {
             "ingress": [{"ipBlock": {"cidr": "192.0.2.0/24"}}],
             "config": {
                 "max_buffered_bytes": 536_870_912,
-                "aggregate": {},
+                **{"aggregate": {}, "signing_key": "signing.key", "delegation": "delegation"},
                 "model": [{"name": "a", "targets": [{"provider": "openai", "model": "b<c>", "weight": 2}]}],
                 "provider": [
                     {
@@ -124,6 +124,8 @@ def test_configurations_are_read_by_the_programs(name: str, tmp_path: Path) -> N
         write_config(pods, manifests_of(name), secrets, folder)
         config = READERS[pods.part](folder / f"{pods.part}.toml")
         assert (config.tls is None) == config.plaintext == (name == "mesh")
+        if pods.part == "bridge":
+            assert isinstance(config.identity_key, DelegatedKey) == (name == "bridges alone")
         if pods.part == "bridge" and config.billing is not None:
             assert read_prices(config.billing.prices, bytes(32), ["openai"])
         assert (folder / f"{pods.part}.toml").stat().st_mode & 0o777 == 0o440

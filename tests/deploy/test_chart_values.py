@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from pathlib import Path
 
 import pytest
 import yaml
@@ -65,3 +66,11 @@ def test_versions_and_files_are_those_of_the_project() -> None:
     assert values["envoy"]["image"] == compose["services"]["envoy-1"]["image"]
     for part in PARTS:
         assert (CHART / f"files/{part}.toml").resolve().is_relative_to(ROOT / "deploy/compose/production")
+
+
+def test_package_is_whole_without_the_repository(tmp_path: Path) -> None:
+    """The compose set's files, to which the chart has links, are in it."""
+    assert helm("package", str(CHART), "--destination", str(tmp_path)).returncode == 0
+    [package] = tmp_path.iterdir()
+    here, there = (helm("template", "blindrelay", str(chart), values=PLAIN) for chart in (CHART, package))
+    assert here.stdout == there.stdout != ""

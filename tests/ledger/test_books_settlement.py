@@ -194,3 +194,17 @@ def test_a_late_receipt_takes_its_room_from_what_has_not_started(books: Books, n
     assert post(books, late.receipt(800), now=LAPSED) == (Outcome.POSTED,)
     assert balance(books) == 2_200
     assert node.allowance(LAPSED).exchanges + other.allowance(LAPSED).exchanges == 2
+
+
+def test_of_several_receipts_of_a_batch_the_first_that_fits_settles(books: Books, exchange: Exchange) -> None:
+    excess, fits, second = exchange.receipt(1_000_001), exchange.receipt(5), exchange.receipt(6)
+    assert post(books, excess, fits, second) == (Outcome.EXCESS, Outcome.POSTED, Outcome.CONTRADICTION)
+    assert balance(books) == 10_000_000 - 5
+
+
+def test_what_has_room_is_charged_though_not_the_whole_batch_has(books: Books, node: Node) -> None:
+    digest = customer(books, units=1_000, limits=Limits(max_units=1000, overdraft=0))
+    first, second = Exchange(1000), Exchange(1000)
+    node.start(node.lease(digest), first, second)
+    assert post(books, first.receipt(600), second.receipt(600)) == (Outcome.POSTED, Outcome.WAITING)
+    assert balance(books) == 400

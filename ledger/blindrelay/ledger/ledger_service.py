@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 
 from blindrelay.ledger.async_books import AsyncBooks
+from blindrelay.ledger.batches import batches
 from blindrelay.ledger.books import Books, BooksError, End, Lease, Limit, Start
 from blindrelay.ledger.lease_keys import LeaseKeys
 from blindrelay.ledger.nodes import Node, Nodes, allowance_message, limit_message
@@ -29,7 +31,6 @@ from blindrelay.v1.ledger_pb2 import (
     GetLeaseRequest,
     GetLeaseResponse,
     ReportLine,
-    ReportLines,
     ReportRequest,
 )
 from blindrelay.v1.outer_status import OuterStatus
@@ -42,6 +43,14 @@ DIGEST_SIZE: Final = 32
 _REFUSALS: Final = frozenset(status.details for status in OuterStatus)
 
 MessageT = TypeVar("MessageT", bound=Message)
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A message of a relay: the number of its first line, and its lines."""
+
+    first_sequence: int
+    lines: list[Start | End]
 
 
 class LedgerService:
@@ -119,15 +128,14 @@ class LedgerService:
         node.tell(allowances=await self._books.insist(Books.allowances, name, now))
 
     async def _read_lines(self, context: Context, name: bytes, node: Node) -> None:
-        while isinstance(message := await context.read(), bytes):
-            request = decoded(ReportRequest, message)
-            if request.WhichOneof("request") != "lines":
-                raise CallRefusedError(OuterStatus.MALFORMED)
-            await self._take(request.lines, name, node)
+        async with aclosing(batches(_reports(context), lambda report: len(report.lines))) as arriving:
+            async for batch in arriving:
+                for report in joined(batch):
+                    await self._take(report, name, node)
 
-    async def _take(self, given: ReportLines, name: bytes, node: Node) -> None:
-        lines = [_line(line) for line in given.lines]
-        taken = await self._books.insist(Books.take_lines, name, given.first_sequence, lines, self._nodes.now)
+    async def _take(self, report: Reported, name: bytes, node: Node) -> None:
+        first, lines = report.first_sequence, report.lines
+        taken = await self._books.insist(Books.take_lines, name, first, lines, self._nodes.now)
         self.rejected_lines += taken.rejected
         node.tell(acknowledged=taken.acknowledged, allowances=taken.allowances)
         for line in lines:
@@ -170,6 +178,28 @@ def decoded(message_type: type[MessageT], encoded: bytes) -> MessageT:
         return message_type.FromString(encoded)
     except DecodeError:
         raise CallRefusedError(OuterStatus.MALFORMED) from None
+
+
+async def _reports(context: Context) -> AsyncIterator[Reported]:
+    while isinstance(message := await context.read(), bytes):
+        request = decoded(ReportRequest, message)
+        if request.WhichOneof("request") != "lines":
+            raise CallRefusedError(OuterStatus.MALFORMED)
+        yield Reported(request.lines.first_sequence, [_line(line) for line in request.lines.lines])
+
+
+def joined(batch: Iterable[Reported]) -> Iterator[Reported]:
+    """The same lines in as few messages as possible."""
+    whole: Reported | None = None
+    for report in batch:
+        if whole is not None and report.first_sequence == whole.first_sequence + len(whole.lines):
+            whole.lines.extend(report.lines)
+            continue
+        if whole is not None:
+            yield whole
+        whole = report
+    if whole is not None:
+        yield whole
 
 
 def _line(line: ReportLine) -> Start | End:

@@ -16,7 +16,7 @@ from blindrelay.v1.ledger_pb2 import ReportResponse
 T = TypeVar("T")
 
 HEARTBEAT_SECONDS: Final = 3.0
-"""Between two messages to a node, at most. Ten seconds after the last one was sent, a node starts nothing."""
+"""The most seconds between two messages to a node. Ten seconds after the last one, it starts nothing."""
 
 MAX_ITEMS: Final = 1_000
 """Allowances of one message, and revoked leases: about 80 KiB, where a message may have 128."""

@@ -49,7 +49,7 @@ def parser() -> CommandParser:
     """The command's arguments."""
     command, commands = command_parser(
         "blindrelay-bridge",
-        "Opens sealed exchanges, calls a provider, and seals its responses.",
+        "Open sealed exchanges, call a provider, and seal its responses.",
         _serve,
         bridge_findings,
     )

@@ -127,7 +127,7 @@ class Account:
             raise self._refusal()
 
     def _refusal(self) -> CallRefusedError:
-        """For the limit that the ledger named, less the time that has passed since."""
+        """The refusal for the limit that the ledger named. The time that has passed shortens its hint."""
         told = self._allowance.limit
         if told.retry_after_seconds:
             left = max(1, told.retry_after_seconds - int(self._clock() - self._told_at))

@@ -125,7 +125,7 @@ def check_port(address: Address, tls: ServerTls | None) -> str:
 
 
 def _seconds_left(tls: ServerTls) -> float:
-    """Until the certificate expires. 0 or less if it is not valid now."""
+    """Seconds until the certificate expires. 0 or less if it is not valid now."""
     shown = own_certificate(tls)
     return ssl.cert_time_to_seconds(str(shown["notAfter"])) - time.time() if shown else 0.0
 

@@ -21,7 +21,7 @@ from blindrelay.testbed.up import described, for_people
 from blindrelay.v1.console import HonestParser, run_printing
 
 _LOOK_SECONDS: Final = 0.5
-"""Between two checks that all parts still run."""
+"""Seconds between two checks that all parts still run."""
 
 _INTERRUPTED: Final = 130
 

@@ -28,7 +28,7 @@ START_SECONDS: Final = 60.0
 """For Envoy to listen. It needs a second, and more on a busy machine."""
 
 FLUSH_MILLISECONDS: Final = 100
-"""Between two looks of Envoy at what it has to write. Its default is a second."""
+"""Seconds between two looks of Envoy at what it has to write. Its default is a second."""
 
 _LOOK_SECONDS: Final = 0.05
 

@@ -16,7 +16,7 @@ from typing import Final
 from blindrelay.testbed.with_parent import with_parent
 
 READY_SECONDS: Final = 25.0
-"""For the program to be ready. It is started again if it ends before."""
+"""Seconds for the program to be ready. It is started again if it ends before."""
 
 _LOOK_SECONDS: Final = 0.05
 

@@ -40,6 +40,7 @@
 {{- define "blindrelay.bridgeConfig" -}}
 {{- $config := include "blindrelay.config" (dict "file" "bridge" "port" 8490 "part" .Values.bridge "root" . "more" (dict "tokens" "relay-tokens")) | fromJson -}}
 {{- if not .Values.bridge.prices }}{{ $_ := unset $config "billing" }}{{ end -}}
+{{- if .Values.bridge.config.signing_key }}{{ $_ := unset $config "identity_key" }}{{ end -}}
 {{ toJson $config }}
 {{- end }}
 

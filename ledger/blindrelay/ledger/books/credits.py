@@ -16,7 +16,7 @@ from blindrelay.ledger.books.transfers import CREDITS, VOUCHERS, customer, trans
 MAX_BALANCE: Final = 10**18
 """Units: as many as fit into 63 bits together with a bound."""
 MAX_VOUCHERS: Final = 1_000
-"""Of one request."""
+"""The most vouchers of one request."""
 MAX_REFERENCE: Final = 200
 """Characters."""
 

@@ -28,7 +28,7 @@ class OpenBooks:
         self._store = _store(place)
         try:
             with self._store.writing() as sql:
-                migrate(sql, migrations())
+                migrate(sql, migrations(self._store.engine))
         except BaseException:
             self._store.close()
             raise

@@ -8,10 +8,10 @@ from typing import Final
 from blindrelay.ledger.books.store import Statements
 
 RELEASE_SECONDS: Final = 15
-"""After nobody has heard a node for so long, others may have its allowances. It starts nothing any more."""
+"""Seconds without a message of a node after which others may have its allowances. It starts nothing then."""
 
 SILENT_SECONDS: Final = 3
-"""After so long a node is taken to be lost. One that has a stream is heard every second."""
+"""Seconds without a record of its stream after which a node counts as lost. There is one every second."""
 
 _HEAR = """
 INSERT INTO node (node, acknowledged, heard_at) VALUES (:node, 0, :now)

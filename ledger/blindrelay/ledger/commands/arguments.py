@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 MAX_AMOUNT: Final = 2**62
-"""Of units, exchanges or bytes: half of what the books' integers hold."""
+"""The most units, exchanges or bytes: half of what the books' integers hold."""
 
 _SPAN: Final = re.compile(r"([1-9][0-9]{0,5})([mhdwy])")
 _SECONDS: Final = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800, "y": 31_536_000}

@@ -26,7 +26,7 @@ def add_health_commands(commands: Subcommands) -> None:
     audit = add_command(commands, "audit", "print who changed what", _audit)
     for command in (evidence, audit):
         command.add_argument(
-            "--limit", type=count, default=100, metavar="N", help="newest first (default: 100)"
+            "--limit", type=count, default=100, metavar="N", help="at most N, newest first (default: 100)"
         )
 
 

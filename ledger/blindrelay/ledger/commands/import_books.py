@@ -22,7 +22,7 @@ def add_import_commands(commands: Subcommands) -> None:
         required=True,
         type=Path,
         metavar="FILE",
-        help="the SQLite file; no ledger serves it",
+        help="the SQLite file of a stopped ledger",
     )
     command.add_argument(
         "--config", required=True, type=Path, metavar="FILE", help="a ledger.toml with empty books"

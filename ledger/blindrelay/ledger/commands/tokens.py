@@ -23,7 +23,9 @@ def add_token_commands(commands: Subcommands) -> None:
     token = add_group(commands, "token", "issue, rotate, revoke and list customers' tokens")
     issue = add_command(token, "issue", "make a token and print it once", _issue)
     issue.add_argument("account", metavar="ACCOUNT")
-    issue.add_argument("--name", default="", metavar="NAME", help="for statements; letters, digits and . _ -")
+    issue.add_argument(
+        "--name", default="", metavar="NAME", help="its name in statements: letters, digits and . _ -"
+    )
     issue.add_argument("--expires", type=expiry, default=0, metavar="WHEN", help="30d or 2026-12-31")
     for option, metavar, text in (
         ("--bridge", "br1…", "allow this bridge; may be repeated"),

@@ -14,7 +14,7 @@ CALL_SECONDS: Final = 30.0
 """Seconds for one call. A statement of a large month takes some."""
 
 Metadata = tuple[tuple[str, str], ...]
-"""Of a gRPC call."""
+"""The metadata of a gRPC call."""
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")

@@ -99,7 +99,7 @@ class _OneAnswer:
         await _close(self._kept)
 
     def _next(self) -> Candidate | None:
-        """The next candidate. One that rests is asked only if nobody else can be, and only one of them."""
+        """The next candidate. One that rests is asked only if no other can be, and only one of them."""
         best = self._attempts.chooser.best(self._untried, self._conversation)
         if best is None and not self._asked_resting:
             self._asked_resting = True

@@ -61,7 +61,7 @@ class Chooser:
         )
 
     def first_due(self, candidates: Iterable[Candidate]) -> Candidate | None:
-        """Of candidates that all rest, the one whose rest ends first."""
+        """If all candidates rest, the one whose rest ends first."""
         return min(candidates, key=lambda each: self._health.due(each.member), default=None)
 
     def _draw(self, member: Member, seed: bytes) -> float:

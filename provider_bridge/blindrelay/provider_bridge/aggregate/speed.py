@@ -65,7 +65,7 @@ class Speeds:
 
     @contextmanager
     def waiting(self, member: Member) -> Iterator[Callable[[], None]]:
-        """While a call waits for its head. The block calls what it is given when the head has come."""
+        """Times a call. The block calls what it is given when the response's head has come."""
         pace = self._paces.setdefault(member, _Pace())
         self._paces.move_to_end(member)
         if len(self._paces) > _MAX_KEPT:

@@ -1,6 +1,6 @@
 """What a failure means: which member rests, for how long, and whether another one may be asked.
 
-Somebody else is asked only if nothing ran: no connection was made, or the provider refused at once. 500, 502
+Another member is asked only if nothing ran: no connection was made, or the provider refused at once. 500, 502
 and 504 may come after the work was done, or while it is still being done. They go to the client, as on a
 direct path; its SDK may ask again, and then finds another member, since this one rests.
 """

@@ -21,7 +21,7 @@ UNIT_DOLLARS: Final = Decimal("0.00001")
 VALID_DAYS: Final = 365
 
 _NAMES: Final = {"bedrock": "aws", "gemini": "google", "xai": "x-ai"}
-"""Of providers, where genai-prices has other names than our presets."""
+"""Names of providers in genai-prices that differ from our presets."""
 
 _RATES: Final = {
     "input": ("input_mtok", 1),

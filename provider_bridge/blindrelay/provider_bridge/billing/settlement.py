@@ -83,7 +83,7 @@ class SettleStream:
         self._tables: set[bytes] = set()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Sends until cancelled."""
         news = self._billing.listen(self._peer)
         try:
             await self._send_tables()

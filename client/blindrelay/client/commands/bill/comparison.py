@@ -31,6 +31,7 @@ NOT_FORWARDED: Final = frozenset(
         "identity_unknown",
         "key_unknown",
         "lease_unknown",
+        "ledger_unavailable",
         "limit_bytes",
         "limit_concurrent",
         "limit_exchanges",

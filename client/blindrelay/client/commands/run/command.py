@@ -39,11 +39,11 @@ Cohere point to it, with a token for this run. With credentials=brought, your ow
 
 \b
 What keeps the program from sending in clear:
-  wall     (Linux) Its network contains the endpoint and nothing else. This holds TCP, UDP, DNS, raw
+  wall     (Linux) Its network contains the endpoint and nothing else. This covers TCP, UDP, DNS, raw
            sockets, IPv4 and IPv6, Unix sockets, and all child processes. Local servers are cut off too.
   no wall  Proxy variables point to the endpoint, which refuses everything else, and Node connects to
-           this machine only. This holds Node, and programs that follow proxy variables. It does not hold
-           others (aiohttp, curl --noproxy), or a program that wants to get out.
+           this machine only. This works for Node and for programs that follow proxy variables. It does
+           not stop others (aiohttp, curl --noproxy), or a program that wants to get out.
 
 \b
 Examples:
