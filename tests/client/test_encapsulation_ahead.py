@@ -19,7 +19,8 @@ from blindrelay.v1.envelope import parse_envelope
 from blindrelay.v1.limits import DEFAULT_MAX_UNITS, TIME_STEP
 
 from ..trust.replicas import IDENTITY, KEYS, NOW, Replica
-from .conftest import URL, ScriptedBridge, wait_for
+from .conftest import URL, wait_for
+from .scripted_bridge import ScriptedBridge
 from .test_key_ring import fetch
 
 
