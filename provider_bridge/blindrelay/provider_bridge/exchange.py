@@ -202,7 +202,7 @@ class Exchange:
         return body
 
     def _paced(self, shape: CellShape) -> Pacer:
-        return Pacer(self._claimed.response.in_cells(shape), self._send, Grid(shape.tick))
+        return Pacer(self._claimed.response.in_cells(shape), self._send, Grid(shape.tick, aligned=True))
 
     async def _call(self, call: PlannedCall, body: bytearray, share: Share) -> None:
         def started(response: ProviderResponse | None) -> ProviderResponse | None:
