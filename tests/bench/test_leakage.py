@@ -122,7 +122,9 @@ def test_units_add_nothing_where_the_sizes_name_the_answer() -> None:
 def test_units_of_a_receipt_are_as_likely_as_the_coin_makes_them() -> None:
     coins = [(2**64 * place // 1_000).to_bytes(8, "big") for place in range(1_000)]
     drawn = Counter(rounded_units(137 * MILLIONTHS, ROUNDING_LADDER, coin, 1_000_000) for coin in coins)
-    assert {units: count / 1_000 for units, count in drawn.items()} == pytest.approx(on_the_ladder(137), abs=0.002)
+    assert {units: count / 1_000 for units, count in drawn.items()} == pytest.approx(
+        on_the_ladder(137), abs=0.002
+    )
 
 
 def test_replays_have_a_gap_for_each_piece_and_end_in_time() -> None:
