@@ -31,6 +31,7 @@ from generator import (
     nonces,
     paddings,
     reasons,
+    tunnel_cells,
     tunnels,
 )
 
@@ -54,6 +55,7 @@ def wanted() -> dict[str, str]:
         cells,
         exchanges,
         tunnels,
+        tunnel_cells,
         bills,
     )
     scenarios = list(chain.from_iterable(module.scenarios() for module in modules))

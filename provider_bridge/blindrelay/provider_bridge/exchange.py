@@ -25,7 +25,6 @@ from blindrelay.provider_bridge.content_coding import decode_body
 from blindrelay.provider_bridge.errors import SealedError, not_allowed
 from blindrelay.provider_bridge.exchange_opener import ClaimedExchange
 from blindrelay.provider_bridge.frame_filter import FrameFilter, MessageFilter, NoFilter
-from blindrelay.provider_bridge.grid import Grid
 from blindrelay.provider_bridge.pacer import CellSource, Pacer, coming
 from blindrelay.provider_bridge.policy.request_policy import PlannedCall
 from blindrelay.provider_bridge.policy.shaping import expects_events, shape_of
@@ -38,6 +37,7 @@ from blindrelay.provider_bridge.upstream.provider_call import ProviderResponse
 from blindrelay.sealing import CellShape
 from blindrelay.serving import CallRefusedError, Context
 from blindrelay.v1.exchange_messages import response_message
+from blindrelay.v1.grid import Grid
 from blindrelay.v1.http_headers import Header
 from blindrelay.v1.inner_pb2 import (
     ERROR_CODE_DEADLINE,
@@ -245,7 +245,11 @@ class Exchange:
             else:
                 frames, send = self._frame_filter(call, share), self._send
                 self._open_tunnel = Tunnel(self._claimed, self._context, provider, frames, send, self._bill)
-                await self._open_tunnel.run()
+                await self._open_tunnel.open()
+                if call.shape is not None:
+                    cells = self._claimed.response.tunnel_in_cells(call.shape)
+                    self._pacer = Pacer(cells, send, Grid(call.shape.tick, aligned=True))
+                await self._open_tunnel.run(self._pacer)
         await self._discard_request()
 
     def _frame_filter(self, call: PlannedCall, share: Share) -> FrameFilter:

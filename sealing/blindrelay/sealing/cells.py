@@ -14,6 +14,7 @@ from typing import Final
 
 from blindrelay.sealing.cell_dictionary import DICTIONARY
 from blindrelay.sealing.errors import ViolationError
+from blindrelay.v1.inner_pb2 import SHAPING_PROFILE_BALANCED, SHAPING_PROFILE_STRICT, ShapingProfile
 
 MAX_INFLATED: Final = 262_144
 """Bytes that one cell may inflate to. A sealer adds at most half of it between two cells."""
@@ -69,6 +70,13 @@ STRICT: Final = CellShape(
     strict=True,
 )
 """The profile STRICT: a cell of 1,536 bytes each 250 milliseconds, 64 or 176 · 2.75^n of them."""
+
+
+SHAPES: Final[dict[ShapingProfile.ValueType, CellShape]] = {
+    SHAPING_PROFILE_BALANCED: BALANCED,
+    SHAPING_PROFILE_STRICT: STRICT,
+}
+"""The profiles with cells."""
 
 
 class CellWriter:
