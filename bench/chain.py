@@ -67,6 +67,7 @@ class Chain:
         folder: holds configuration files while the block runs.
         token: identifies the clients to the relays.
         pids: of the running parts, by name.
+        addresses: of other programs, by name.
     """
 
     def __init__(self, tree: Path = ROOT) -> None:
@@ -78,6 +79,7 @@ class Chain:
         self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="blindrelay-bench-")))
         self.token = issue_token(self.folder / "tokens", "bench", datetime.now(UTC))
         self.pids: dict[str, int] = {}
+        self.addresses: dict[str, str] = {}
         self._ends: dict[str, Callable[[], None]] = {}
         return self
 
@@ -108,22 +110,31 @@ class Chain:
         With the address of a `ledger` it gives leases.
         """
         config = self.folder / f"{name}.toml"
-        all_options: dict[str, Option] = {"drain_seconds": 0, **relay_room(RELAY_ROOM), **(options or {})}
+        all_options: dict[str, Option] = {"drain_seconds": 0, **self.relay_room(), **(options or {})}
         accounts = None if ledger is None else {"address": ledger}
         write_relay_config(config, "127.0.0.1:0", [behind], all_options, ledger=accounts)
         command = ["serve", "--config", str(config), "--json", *arguments]
-        part = self._start(PartProcess(name, "blindrelay.relay_node", lambda: command))
+        part = self._start(PartProcess(name, "blindrelay.relay_node", lambda: command, self._environment))
         self._wait_for_bridge(part.listening)
         return part.listening
+
+    def relay_room(self) -> dict[str, Option]:
+        """What a relay's configuration says about how many exchanges it takes."""
+        return relay_room(RELAY_ROOM)
 
     def books(self, name: str = "books") -> str:
         """Starts a double of a ledger. Returns its address."""
         return self._start(PartProcess(name, "bench.doubles.books", list, self._environment)).listening
 
     def control(self, listen: str, behind: str, name: str) -> str:
-        """Starts the control process of an Envoy that will listen there. Returns Envoy's configuration."""
+        """Starts the control process of an Envoy that will listen there, and a double of its ledger.
+
+        Returns Envoy's configuration.
+        """
         config = self.folder / f"{name}.toml"
-        write_relay_config(config, listen, [behind], {"drain_seconds": 0, **relay_room(RELAY_ROOM)})
+        options = {"drain_seconds": 0, **relay_room(RELAY_ROOM)}
+        accounts = {"address": self.books(f"books of {name}")}
+        write_relay_config(config, listen, [behind], options, ledger=accounts)
         command = ["envoy", "--config", str(config), "--json"]
         part = self._start(PartProcess(name, "blindrelay.relay_node", lambda: command))
         return part.announcement["envoy_config"]
@@ -140,8 +151,13 @@ class Chain:
         part = PartProcess(name, "bench.doubles.pass_through", lambda: [behind], self._environment)
         return self._start(part).listening
 
-    def program(self, name: str, command: Sequence[object], address: str, **options: Any) -> None:
-        """Starts another program that listens at an address. Raises UnavailableError if it does not."""
+    def program(
+        self, name: str, command: Sequence[object], address: str, *, relays: bool = False, **options: Any
+    ) -> None:
+        """Starts another program that listens at an address, and waits for its bridge if it `relays`.
+
+        Raises UnavailableError if it does not listen.
+        """
         log = self._stack.enter_context((self.folder / f"{name}.log").open("w"))
         process = subprocess.Popen(
             [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options
@@ -149,10 +165,16 @@ class Chain:
         self._stack.callback(_end, process)
         self._ends[name] = lambda: _end(process)
         _wait_for_listener(name, address, process, Path(log.name))
-        self.pids[name] = process.pid
+        if relays:
+            self._wait_for_bridge(address)
+        self.pids[name], self.addresses[name] = process.pid, address
 
     def connection(self, address: str, bridge: PartProcess) -> str:
-        """The connection string for a client."""
+        """The connection string for a client. Shaping, which has a price of its own, is off."""
+        return self.plain_connection(address, bridge) + "&shape=off"
+
+    def plain_connection(self, address: str, bridge: PartProcess) -> str:
+        """The same with the defaults of the client's version."""
         identity = bridge.announcement["identity"]
         return f"blindrelay://{self.token}@{address}?bridge={identity}&tls=off&history=off"
 

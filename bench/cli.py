@@ -18,6 +18,7 @@ from bench.document import write_document
 from bench.leakage.command import add_leakage
 from bench.ledger import EXCHANGES, ledger
 from bench.ledger_process import ledger_process
+from bench.ledgers import ledgers
 from bench.own import Own, own
 from bench.plan import FULL, QUICK
 from bench.programs import missing
@@ -177,6 +178,11 @@ def _add_ledger(commands: Commands) -> None:
     whole = commands.add_parser("ledger-process", help="what an exchange costs a whole ledger process")
     whole.add_argument("--exchanges", type=int, default=EXCHANGES, metavar="N", help="how many (20,000)")
     whole.set_defaults(do=_ledger_process)
+    shared = commands.add_parser(
+        "ledgers", help="exchanges a second of two ledgers on PostgreSQL, over SQLite"
+    )
+    shared.add_argument("--exchanges", type=int, default=EXCHANGES, metavar="N", help="how many (20,000)")
+    shared.set_defaults(do=_ledgers)
 
 
 def _ledger(arguments: argparse.Namespace) -> int:
@@ -186,6 +192,11 @@ def _ledger(arguments: argparse.Namespace) -> int:
 
 def _ledger_process(arguments: argparse.Namespace) -> int:
     print(ledger_process(arguments.exchanges))
+    return 0
+
+
+def _ledgers(arguments: argparse.Namespace) -> int:
+    print(ledgers(arguments.exchanges))
     return 0
 
 

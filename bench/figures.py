@@ -66,7 +66,9 @@ def _figures_of(run: Measurement) -> dict[str, float]:
     found |= {f"peak_mib.{name}": each["peak"] / MIB for name, each in run.get("memory", {}).items()}
     found |= {f"peak_rise_mib.{name}": rise / MIB for name, rise in run.get("peak_rise", {}).items()}
     if "pss" in run:
-        found |= {"pss_mib": run["pss"] / MIB, "pss_per_stream_kib": run["pss_per_stream"] / KIB}
+        found["pss_mib"] = run["pss"] / MIB
+    if "pss_per_stream" in run:
+        found["pss_per_stream_kib"] = run["pss_per_stream"] / KIB
     return found
 
 

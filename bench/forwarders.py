@@ -27,13 +27,16 @@ def start_envoy(chain: Chain, name: str, behind: str) -> str:
 
 
 def start_controlled_envoy(chain: Chain, name: str, control: str, behind: str) -> str:
-    """Envoy as `blindrelay-relay envoy` configures it, with its control process. Raises UnavailableError."""
+    """Envoy as `blindrelay-relay envoy` configures it, its control process, and a double of its ledger.
+
+    Its address. Raises UnavailableError.
+    """
     binary = ENVOY.path()
     address = _free_address()
     config = chain.control(address, behind, control)
     options = ("--concurrency", "1", "--log-level", "error", "--disable-hot-restart")
     flush = ("--file-flush-interval-msec", "100")
-    chain.program(name, [binary, "-c", config, *flush, *options], address)
+    chain.program(name, [binary, "-c", config, *flush, *options], address, relays=True)
     return address
 
 

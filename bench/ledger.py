@@ -50,7 +50,7 @@ def ledger(exchanges: int = EXCHANGES, place: str | None = None) -> str:
     """A table: the three steps of an exchange, and their sum. `place` is the URL of an empty database."""
     with tempfile.TemporaryDirectory() as folder, Books(place or Path(folder, "ledger.db")) as books:
         leases = [new_lease(books, number) for number in range(ACCOUNTS)]
-        envelopes = [_envelope(number) for number in range(exchanges)]
+        envelopes = [envelope(number) for number in range(exchanges)]
         costs = (
             _measured("start lines", exchanges, _starts(books, leases, envelopes)),
             _measured("end lines", exchanges, _ends(books, exchanges)),
@@ -91,13 +91,13 @@ def _ends(books: Books, exchanges: int) -> Iterator[None]:
 
 def _receipts(books: Books, envelopes: Sequence[bytes]) -> Iterator[None]:
     for batch in batches(envelopes):
-        books.post([_receipt(envelope) for envelope in batch], _NOW)
+        books.post([receipt(each) for each in batch], _NOW)
         yield
 
 
-def batches(things: Sequence[T]) -> Iterator[Sequence[T]]:
-    """At most BATCH each."""
-    return (things[first : first + BATCH] for first in range(0, len(things), BATCH))
+def batches(things: Sequence[T], size: int = BATCH) -> Iterator[Sequence[T]]:
+    """At most so many each."""
+    return (things[first : first + size] for first in range(0, len(things), size))
 
 
 def new_lease(books: Books, number: int, node: bytes = _NODE, now: int = _NOW) -> Lease:
@@ -112,7 +112,8 @@ def new_lease(books: Books, number: int, node: bytes = _NODE, now: int = _NOW) -
     return lease
 
 
-def _envelope(number: int) -> bytes:
+def envelope(number: int) -> bytes:
+    """The envelope of an exchange."""
     exchange_id = hashlib.sha256(number.to_bytes(8, "big")).digest()[:16]
     return encode_envelope(
         Envelope(
@@ -126,7 +127,7 @@ def _envelope(number: int) -> bytes:
     )
 
 
-def _receipt(envelope: bytes) -> Receipt:
-    """A receipt of the usual size. Its bytes and signature are the service's to verify."""
-    name = hashlib.sha256(envelope).digest()
+def receipt(of: bytes) -> Receipt:
+    """A receipt of the usual size for an envelope. Its bytes and signature are the service's to verify."""
+    name = hashlib.sha256(of).digest()
     return Receipt(_BRIDGE, name, _UNITS, True, b"r" * 16, name * 6, name * 2, b"d" * 150, b"s" * 64)

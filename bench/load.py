@@ -9,10 +9,12 @@ opens the way, the others use it:
     {"do": "closed", "work": {…}, "concurrency": 8, "seconds": 1.0}
     {"do": "open", "work": {…}, "rate": 100.0, "seconds": 1.0}
     {"do": "hold", "work": {…}, "count": 1000}
+    {"do": "hold", "work": {…}, "count": 50, "read": false}
     {"do": "release"}
 
-A run may also have a "body", which is then sent instead of the work's own. The response to the first line
-is {"ready": true}, or {"error": "…"} if the way cannot be opened.
+What is held is read as it comes, or not beyond its first piece. A run may also have a "body", which is then
+sent instead of the work's own. The response to the first line is {"ready": true}, or {"error": "…"} if the
+way cannot be opened.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ async def _obey(lines: asyncio.Queue[str]) -> None:
                 case "hold":
                     count, work = order.pop("count"), Work.from_dict(order.pop("work"))
                     held = held or Held(way, work)
-                    _say(await held.hold(count))
+                    _say(await held.hold(count, read=order.pop("read", True)))
                 case "release":
                     if held is not None:
                         await held.release()

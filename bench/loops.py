@@ -127,15 +127,18 @@ class Held:
         self._begun = 0
         self._failed: Counter[str] = Counter()
 
-    async def hold(self, count: int, at_once: int = 50) -> dict[str, Any]:
-        """Opens exchanges until there are `count`, and waits for the first piece of each."""
+    async def hold(self, count: int, at_once: int = 50, *, read: bool = True) -> dict[str, Any]:
+        """Opens exchanges until there are `count`, and waits for the first piece of each.
+
+        Unless they are `read`, no more is taken from them than that piece.
+        """
         room = asyncio.Semaphore(at_once)
         missing = count - len(self._tasks)
         opened = []
         for _ in range(missing):
             await room.acquire()
             begun = asyncio.Event()
-            self._tasks.append(asyncio.create_task(self._wait(begun)))
+            self._tasks.append(asyncio.create_task(self._wait(begun, read=read)))
             opened.append(begun)
             asyncio.get_running_loop().create_task(self._give_back(begun, room))
         await asyncio.gather(*(each.wait() for each in opened))
@@ -149,13 +152,15 @@ class Held:
         self._tasks.clear()
         self._begun = 0
 
-    async def _wait(self, begun: asyncio.Event) -> None:
+    async def _wait(self, begun: asyncio.Event, *, read: bool) -> None:
         try:
             async with aclosing(self._way.send(self._work, self._body)) as answer:  # type: ignore[type-var]
                 async for _ in answer:
                     if not begun.is_set():
                         self._begun += 1
                         begun.set()
+                    if not read:
+                        await asyncio.Event().wait()
         except Exception as error:
             self._failed[f"{type(error).__name__}: {str(error)[:200]}"] += 1
         finally:

@@ -51,13 +51,13 @@ FULL: Final = Plan(
 QUICK: Final = Plan(
     name="quick",
     rounds=3,
-    seconds=0.45,
+    seconds=0.35,
     payloads=(256, 4 * KIB, MIB, 16 * MIB),
     concurrencies=(1, 16, 64),
     idle=(10, 500),
     rates=(0.5, 1.0, 2.0),
     curve_rounds=1,
-    curve_seconds=0.4,
-    library_seconds=0.1,
+    curve_seconds=0.3,
+    library_seconds=0.05,
     large_response=64 * MIB,
 )

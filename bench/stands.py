@@ -9,11 +9,13 @@ from bench.chain import UNSEALED_BRIDGE, Chain, UnavailableError
 from bench.forwarders import start_controlled_envoy, start_envoy, start_nginx
 from bench.measuring import Side
 from bench.session import Session
+from blindrelay.testbed.processes import PartProcess
 
 DIRECT, UNSEALED, SEALED = "straight to the provider", "unsealed, same parts", "BlindRelay"
 RELAY, BARE, ENVOY, NGINX = "our relay", "bare grpc.aio", "Envoy", "nginx"
 OUR_ENVOY = "our relay's Envoy"
 CONTROL = "control process"
+SEALED_BY_ENVOY = "BlindRelay with Envoy"
 
 FORWARDED_AT_ONCE = 8
 
@@ -26,6 +28,7 @@ class WholeChain:
         url: the provider's.
         connection: of the sealed path, for a client.
         behind: its processes.
+        bridge: of the sealed path.
         sides: a generator for the provider and for each of both paths.
     """
 
@@ -33,7 +36,24 @@ class WholeChain:
     url: str
     connection: str
     behind: dict[str, int]
+    bridge: PartProcess
     sides: list[Side]
+
+    def side_by_envoy(self, concurrency: int, *, shaped: bool = False) -> Side:
+        """A sealed path to the same bridge by Envoy, which is started if need be. Raises UnavailableError.
+
+        If it is `shaped`, then as clients do by default.
+        """
+        if OUR_ENVOY not in self.chain.pids:
+            start_controlled_envoy(self.chain, OUR_ENVOY, CONTROL, self.bridge.listening)
+        connect = self.chain.plain_connection if shaped else self.chain.connection
+        connection = connect(self.chain.addresses[OUR_ENVOY], self.bridge)
+        pids = {"envoy": OUR_ENVOY, "control": CONTROL, "bridge": "bridge"}
+        return Side(
+            SEALED_BY_ENVOY,
+            self.chain.generator("sealed", {"connection": connection}, concurrency),
+            {name: self.chain.pids[part] for name, part in pids.items()},
+        )
 
 
 def whole_chain(session: Session) -> WholeChain:
@@ -54,7 +74,7 @@ def _start_whole_chain(chain: Chain, concurrency: int) -> WholeChain:
         Side(UNSEALED, chain.generator("unsealed", {"connection": clear}, concurrency), behind_clear),
         Side(SEALED, chain.generator("sealed", {"connection": sealed}, concurrency), behind),
     ]
-    return WholeChain(chain, url, sealed, behind, sides)
+    return WholeChain(chain, url, sealed, behind, bridge, sides)
 
 
 @dataclass(frozen=True)

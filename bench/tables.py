@@ -72,6 +72,7 @@ _COLUMNS: Sequence[tuple[str, Cell]] = (
     ("CPU µs a piece", _by_name("cpu_us_per_piece")),
     ("CPU µs", _value("cpu_us")),
     ("peak rise MiB", _by_name("peak_rise_mib", 1)),
+    ("memory MiB", _value("pss_mib")),
     ("KiB a stream", _value("pss_per_stream_kib")),
     ("errors", _by_name("errors")),
 )

@@ -9,13 +9,14 @@ from typing import Any, Final
 from bench.comparisons.accounts import LEDGER, TOKENS
 from bench.comparisons.earlier import EARLIER, NOW, SMALL, STREAMS
 from bench.comparisons.forwarders import EXCHANGE, SPACED
-from bench.comparisons.gateway import LITELLM, OURS, WHOLE
+from bench.comparisons.gateway import LITELLM, LONG, OURS, WHOLE
 from bench.comparisons.large import BESIDE, RAW
 from bench.comparisons.libraries import BARE, OUR_RECORDS
+from bench.comparisons.stalled import READERS
 from bench.measuring import Measurement, difference, ratio, spread
 from bench.plan import MIB
 from bench.results import Comparison
-from bench.stands import DIRECT, ENVOY, OUR_ENVOY, RELAY, SEALED, UNSEALED
+from bench.stands import DIRECT, ENVOY, OUR_ENVOY, RELAY, SEALED, SEALED_BY_ENVOY, UNSEALED
 
 Figures = dict[str, float] | None
 Results = Mapping[str, Comparison]
@@ -58,6 +59,10 @@ def _value(*path: str) -> Callable[[Measurement], float]:
     return find
 
 
+def _memory(measured: Measurement) -> float:
+    return float(measured["pss"]) / MIB
+
+
 def _cpu(per: str, *processes: str) -> Callable[[Measurement], float]:
     return lambda measured: sum(_value(f"cpu_us_per_{per}", name)(measured) for name in processes)
 
@@ -79,22 +84,42 @@ def _ratio(
     return find
 
 
-def _added(percentile: str) -> Callable[[Results], Figures]:
+def _by_envoy(under: str, per: str, at: str) -> Callable[[Results], Figures]:
+    """CPU of Envoy and its control process over another forwarder's."""
+    both, other = _cpu(per, "forwarder", "control"), _cpu(per, "forwarder")
+    return _ratio("forwarders_together", OUR_ENVOY, under, both, at, other)
+
+
+def _over_litellm(at: str) -> Callable[[Results], Figures]:
+    ours = _cpu("exchange", "envoy", "control", "bridge")
+    return _ratio("gateway", SEALED_BY_ENVOY, LITELLM, ours, at, _cpu("exchange", "gateway"))
+
+
+def _added(percentile: str, way: str = SEALED) -> Callable[[Results], Figures]:
     def find(results: Results) -> Figures:
         if "added_time" not in results:
             return None
         made = results["added_time"]
-        a, b = made.runs(SEALED), made.runs(DIRECT)
+        a, b = made.runs(way), made.runs(DIRECT)
         return difference(a, b, _value("first_ms", percentile)) if len(a) == len(b) else None
 
     return find
 
 
-def _idle(figure: Callable[[Measurement], float]) -> Callable[[Results], Figures]:
+def _idle(figure: Callable[[Measurement], float], way: str = RELAY) -> Callable[[Results], Figures]:
     def find(results: Results) -> Figures:
         made = results.get("idle_streams")
-        runs = made.runs(RELAY, MOST_STREAMS) if made else []
+        runs = made.runs(way, MOST_STREAMS) if made else []
         return spread([figure(run) for run in runs if run["held"] == MOST_STREAMS])
+
+    return find
+
+
+def _stalled(figure: Callable[[Measurement], float]) -> Callable[[Results], Figures]:
+    def find(results: Results) -> Figures:
+        made = results.get("stalled_readers")
+        runs = made.runs(OUR_ENVOY, READERS) if made else []
+        return spread([figure(run) for run in runs if run["held"] == READERS])
 
     return find
 
@@ -172,39 +197,30 @@ TARGETS: Final[Sequence[Target]] = (
     ),
     Target(
         "CPU of Envoy and its control process per exchange of one record each way over bare Envoy",
-        1.3,
-        "×",
-        _ratio(
-            *("forwarders_together", OUR_ENVOY, ENVOY, _cpu("exchange", "forwarder", "control"), EXCHANGE),
-            under_figure=_cpu("exchange", "forwarder"),
-        ),
+        *(1.3, "×", _by_envoy(ENVOY, "exchange", EXCHANGE)),
     ),
-    Target(
-        "the same per streamed record",
-        1.15,
-        "×",
-        _ratio(
-            *("forwarders_together", OUR_ENVOY, ENVOY, _cpu("piece", "forwarder", "control"), SPACED),
-            under_figure=_cpu("piece", "forwarder"),
-        ),
-    ),
+    Target("the same per streamed record", 1.15, "×", _by_envoy(ENVOY, "piece", SPACED)),
     Target(
         "CPU of Envoy and its control process per exchange over our relay's",
-        0.3,
-        "×",
-        _ratio(
-            *("forwarders_together", OUR_ENVOY, RELAY, _cpu("exchange", "forwarder", "control"), EXCHANGE),
-            under_figure=_cpu("exchange", "forwarder"),
-        ),
+        *(0.3, "×", _by_envoy(RELAY, "exchange", EXCHANGE)),
     ),
+    Target("the same per streamed record", 0.35, "×", _by_envoy(RELAY, "piece", SPACED)),
     Target(
-        "the same per streamed record",
-        0.35,
-        "×",
-        _ratio(
-            *("forwarders_together", OUR_ENVOY, RELAY, _cpu("piece", "forwarder", "control"), SPACED),
-            under_figure=_cpu("piece", "forwarder"),
-        ),
+        "CPU of Envoy, control process and bridge per chat completion over LiteLLM's proxy",
+        *(0.125, "×", _over_litellm(WHOLE)),
+    ),
+    Target("the same, streamed (128 pieces at 100/s) and shaped", 0.1, "×", _over_litellm(LONG)),
+    Target(
+        "added time to first token with Envoy, nothing shaped, p50, idle",
+        4.5,
+        "ms",
+        _added("p50", SEALED_BY_ENVOY),
+    ),
+    Target("50 clients of Envoy that do not read: its memory", 100, "MiB", _stalled(_memory)),
+    Target("another call beside them, p50", 10, "ms", _stalled(_value("latency_ms", "p50"))),
+    Target(
+        "10,000 open streams on Envoy: its memory and the control process's",
+        *(300, "MiB", _idle(_memory, OUR_ENVOY)),
     ),
     Target(
         "CPU of relay and bridge per chat completion over LiteLLM's proxy",
@@ -218,7 +234,7 @@ TARGETS: Final[Sequence[Target]] = (
         "10,000 open streams on one relay process: its memory",
         450,
         "MiB",
-        _idle(lambda run: run["pss"] / MIB),
+        _idle(_memory),
     ),
     Target(
         "CPU per exchange of a relay with a ledger over one with a token file",

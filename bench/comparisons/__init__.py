@@ -14,6 +14,7 @@ from bench.comparisons.idle import idle_streams
 from bench.comparisons.large import heartbeat, large_response, upload
 from bench.comparisons.libraries import libraries, record_layer
 from bench.comparisons.sdk import sdk
+from bench.comparisons.stalled import stalled_readers
 from bench.comparisons.workers import workers
 from bench.plan import Plan
 from bench.results import Comparison
@@ -35,6 +36,7 @@ COMPARISONS: dict[str, Callable[[Plan, Session], Comparison]] = {
     "payloads": payloads,
     "side_by_side": side_by_side,
     "idle_streams": idle_streams,
+    "stalled_readers": stalled_readers,
     "workers": workers,
     "accounts": accounts,
     "arrival": arrival,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from bench.chain import UnavailableError
 from bench.measuring import closed, interleaved
 from bench.plan import KIB, Plan
 from bench.results import Comparison, Point
 from bench.session import Session
-from bench.stands import whole_chain
+from bench.stands import SEALED_BY_ENVOY, whole_chain
 from bench.work import Work
 
 STREAMED = Work(prompt_bytes=4 * KIB, pieces=32, piece_bytes=32, pieces_per_second=200)
@@ -33,12 +34,14 @@ def throughput(plan: Plan, session: Session) -> Comparison:
 def added_time(plan: Plan, session: Session) -> Comparison:
     """Time to first token when nothing else runs."""
     work = Work(prompt_bytes=4 * KIB, pieces=8, piece_bytes=32)
-    about = (
-        "Prompts of 4 KiB, short streamed responses that begin at once; one after the other. Shaping: none "
-        "exists yet."
-    )
+    about = "Prompts of 4 KiB, short streamed responses that begin at once; one after the other."
     made = Comparison("Added time to first token", about, f"{_SHARED} Each message wakes a sleeping process.")
-    sides = whole_chain(session).sides
+    whole = whole_chain(session)
+    sides = list(whole.sides)
+    try:
+        sides.append(whole.side_by_envoy(1))
+    except UnavailableError as reason:
+        made.skipped.append(f"{SEALED_BY_ENVOY}: {reason}")
     made.points.append(Point("", interleaved(sides, closed(work, 1, plan.seconds), plan.rounds)))
     return made
 

@@ -6,12 +6,14 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from bench.chain import ROOT, Chain, UnavailableError
+from bench.chain import RELAY_ROOM, ROOT, Chain, UnavailableError
 from bench.measuring import Side, closed, interleaved
 from bench.plan import KIB, Plan
 from bench.results import Comparison, Point
 from bench.session import Session
 from bench.work import Work
+from blindrelay.testbed.processes import PartProcess
+from blindrelay.testing.configuration import Option
 
 COMMIT: Final = "cd5ae2049757"
 """The last one in which the bridge called providers through httpx (ADR 18)."""
@@ -26,7 +28,13 @@ _WORKS: Final = {
 
 
 class _EarlierChain(Chain):
-    """A chain of that commit."""
+    """A chain of that commit, which could not shape responses yet."""
+
+    def relay_room(self) -> dict[str, Option]:
+        return {"max_exchanges": RELAY_ROOM}
+
+    def connection(self, address: str, bridge: PartProcess) -> str:
+        return self.plain_connection(address, bridge)
 
     def _bridge_config(self, provider: str, name: str) -> Path:
         config = super()._bridge_config(provider, name)

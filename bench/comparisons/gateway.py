@@ -12,16 +12,18 @@ from bench.measuring import Side, closed, interleaved
 from bench.plan import KIB, Plan
 from bench.results import Comparison, Point
 from bench.session import Session
-from bench.stands import WholeChain, whole_chain
+from bench.stands import SEALED_BY_ENVOY, WholeChain, whole_chain
 from bench.work import Work
 
 LITELLM, OURS = "LiteLLM's proxy", "BlindRelay"
 WHOLE, STREAMED = "answer in one body", "streamed, 16 pieces at 100/s"
+LONG = "streamed, 128 pieces at 100/s"
 
 _SIDE_BY_SIDE = 8
 _LOADS = {
     WHOLE: Work(prompt_bytes=KIB, piece_bytes=256),
     STREAMED: Work(prompt_bytes=KIB, pieces=16, piece_bytes=16, pieces_per_second=100),
+    LONG: Work(prompt_bytes=KIB, pieces=128, piece_bytes=16, pieces_per_second=100),
 }
 
 
@@ -32,12 +34,17 @@ def gateway(plan: Plan, session: Session) -> Comparison:
         "no logging."
     )
     limits = (
-        "LiteLLM also routes by model, counts budgets and translates; we seal. Both forward to one provider."
+        "LiteLLM also routes by model, counts budgets and translates; we seal. Both forward to one provider. "
+        f"*{SEALED_BY_ENVOY}* is shaped as clients ask for by default, *{OURS}* is not."
     )
     made = Comparison("As a gateway", about, limits, "load")
     stand = whole_chain(session)
     generator = stand.chain.generator("sealed", {"connection": stand.connection}, _SIDE_BY_SIDE)
     sides = [Side(OURS, generator, stand.behind)]
+    try:
+        sides.append(stand.side_by_envoy(_SIDE_BY_SIDE, shaped=True))
+    except UnavailableError as reason:
+        made.skipped.append(f"{SEALED_BY_ENVOY}: {reason}")
     try:
         address = _start_litellm(stand)
     except UnavailableError as reason:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any
 
-from bench.chain import Chain
+from bench.chain import Chain, UnavailableError
+from bench.forwarders import start_controlled_envoy
 from bench.measuring import Measurement, Side, closed
 from bench.plan import KIB, Plan
 from bench.probes import memory
 from bench.results import Comparison, Point
 from bench.session import Session
-from bench.stands import BARE, RELAY
+from bench.stands import BARE, CONTROL, OUR_ENVOY, RELAY
 from bench.work import Work
 
 
@@ -24,10 +25,16 @@ def idle_streams(plan: Plan, session: Session) -> Comparison:
     )
     limits = (
         "The sink is not a bridge, which allows 2,000 streams on a relay's connection. Generator and sink "
-        "hold as many streams on the same cores. *Bare grpc.aio* forwards messages and does nothing else."
+        "hold as many streams on the same cores. *Bare grpc.aio* forwards messages and does nothing else. "
+        "The memory of our relay's Envoy is that of Envoy and its control process."
     )
     made = Comparison("By number of idle streams", about, limits, "idle streams")
-    runs = {name: _held(plan, name, start) for name, start in _STARTS.items()}
+    runs = {}
+    for name, start in _STARTS.items():
+        try:
+            runs[name] = _held(plan, name, start)
+        except UnavailableError as reason:
+            made.skipped.append(f"{name}: {reason}")
     for place, count in enumerate(plan.idle):
         made.points.append(Point(count, {name: [of_side[place]] for name, of_side in runs.items()}))
     return made
@@ -36,6 +43,7 @@ def idle_streams(plan: Plan, session: Session) -> Comparison:
 _STARTS: dict[str, Callable[[Chain, str], str]] = {
     RELAY: lambda chain, behind: chain.relay(behind, RELAY),
     BARE: lambda chain, behind: chain.pass_through(behind, BARE),
+    OUR_ENVOY: lambda chain, behind: start_controlled_envoy(chain, OUR_ENVOY, CONTROL, behind),
 }
 
 
@@ -45,19 +53,25 @@ def _held(plan: Plan, name: str, start: Callable[[Chain, str], str]) -> list[Mea
     with Chain() as chain:
         sink = chain.sink()
         given = {**sink, "address": start(chain, sink["address"])}
-        forwarder = chain.pids[name]
+        if name == OUR_ENVOY:
+            given["lease"] = "wanted"
+        forwarding = [chain.pids[part] for part in (name, CONTROL) if part in chain.pids]
         holder = chain.generator("raw", given, max(plan.idle))
-        newcomer = Side(name, chain.generator("raw", given, 1), {"forwarder": forwarder})
+        newcomer = Side(name, chain.generator("raw", given, 1), {"forwarder": forwarding[0]})
         order = closed(Work(prompt_bytes=2 * KIB, pieces=1, piece_bytes=2 * KIB), 1, plan.seconds)
         newcomer.measure(order)
-        empty = memory(forwarder).pss
+        empty = _pss(forwarding)
         measured = []
         for count in plan.idle:
             outcome = holder.ask({"do": "hold", "work": asdict(held), "count": count})
-            filled = memory(forwarder).pss
+            filled = _pss(forwarding)
             measured.append(_with(newcomer.measure(order), outcome, empty, filled))
         holder.ask({"do": "release"})
     return measured
+
+
+def _pss(pids: Iterable[int]) -> int:
+    return sum(memory(pid).pss for pid in pids)
 
 
 def _with(measured: Measurement, held: dict[str, Any], empty: int, filled: int) -> Measurement:

@@ -28,9 +28,9 @@ from blindrelay.v1.ledger_pb2 import (
 
 _ACCOUNT = base64url(bytes(12))
 _KEY = os.urandom(32)
-_LIMITS = {"concurrent": 10_000, "units": 1_000_000, "rate": "1000000/1000000"}
+_LIMITS = {"concurrent": 20_000, "units": 1_000_000, "rate": "1000000/1000000"}
 _SECONDS = 3_600
-_ALLOWED = 10_000
+_ALLOWED = 20_000
 _BEAT_SECONDS = 3
 
 

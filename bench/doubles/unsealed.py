@@ -91,6 +91,8 @@ class PlainResponseWriter:
 class PlainResponseReader:
     """Replaces a ResponseOpener."""
 
+    in_cells = False
+
     def __init__(self) -> None:
         self.finished = self.ended = False
 
@@ -120,9 +122,9 @@ def decapsulate(envelope: bytes, encapsulated_secret: bytes, key: SealingKey) ->
 
 def take_sealing_out_of_the_client() -> None:
     """Replaces it in this process, until it ends. Raises AttributeError if the client has changed."""
-    from blindrelay.client import sender
+    from blindrelay.client import encapsulation_ahead
 
-    _replace(sender, "encapsulate", encapsulate)
+    _replace(encapsulation_ahead, "encapsulate", encapsulate)
 
 
 def take_sealing_out_of_the_bridge() -> None:

@@ -31,7 +31,8 @@ FRAME_SIZE: Final = 16_384
 """Bytes of a frame's payload that every server takes."""
 
 WINDOW: Final = 65_535
-"""Bytes that may be sent on a connection, and on a stream, until the server grants more (RFC 9113, 6.9.2)."""
+"""Bytes that may be sent on a connection until the server grants more (RFC 9113, section 6.9.2), and on a
+stream unless its settings say otherwise."""
 
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _FRAME_HEADER: Final = 9
@@ -55,6 +56,7 @@ class Peer:
         self.resets: Counter[int] = Counter()
         self.closed = asyncio.Event()
         self._windows: Counter[int] = Counter()
+        self._initial_window = WINDOW
         self._ended: set[int] = set()
         self._heard = asyncio.Condition()
         self._reader = reader
@@ -113,7 +115,8 @@ class Peer:
             await self._writer.wait_closed()
 
     def _may_send(self, stream: int, size: int) -> bool:
-        return stream in self._ended or all(WINDOW + self._windows[one] >= size for one in (0, stream))
+        connection, call = WINDOW + self._windows[0], self._initial_window + self._windows[stream]
+        return stream in self._ended or min(connection, call) >= size
 
     async def _listen(self) -> None:
         try:
@@ -149,6 +152,8 @@ class Peer:
             self.statuses.update(headers[name] for name in headers.keys() & {"grpc-status"})
         elif isinstance(frame, RstStreamFrame):
             self.resets[frame.error_code] += 1
+        elif isinstance(frame, SettingsFrame):
+            self._initial_window = frame.settings.get(SettingsFrame.INITIAL_WINDOW_SIZE, self._initial_window)
         elif isinstance(frame, WindowUpdateFrame):
             self._windows[frame.stream_id] += frame.window_increment
 

@@ -55,12 +55,18 @@ class Target:
             for message in request.messages if whole else request.messages[:-1]:
                 await attacker.pour(stream, message_start(len(message), message))
 
+    @property
+    def pids(self) -> list[int]:
+        """The processes of the part."""
+        return [self.bed.pids[self.part]]
+
     def peak(self) -> int:
-        """VmHWM in bytes."""
-        status = Path(f"/proc/{self.bed.pids[self.part]}/status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) * 1_024
+        """The sum of VmHWM in bytes."""
+        statuses = (Path(f"/proc/{pid}/status").read_text() for pid in self.pids)
+        return sum(int(status.partition("VmHWM:")[2].split()[0]) * 1_024 for status in statuses)
 
     def forget_peak(self) -> None:
         """Sets VmHWM to what is in use now; only root may, of a process that is not dumpable."""
         with contextlib.suppress(PermissionError):
-            Path(f"/proc/{self.bed.pids[self.part]}/clear_refs").write_text("5")
+            for pid in self.pids:
+                Path(f"/proc/{pid}/clear_refs").write_text("5")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.chain import Chain
+from bench.chain import BRIDGE, UNSEALED_BRIDGE, Chain
 from bench.cli import main
 from bench.comparisons import COMPARISONS
 from bench.comparisons.large import BESIDE
@@ -27,15 +27,16 @@ COUNT = 6
 TINY = replace(QUICK, name="tiny", rounds=1, seconds=0.1, library_seconds=0.01)
 
 
-def test_load_is_counted_in_every_process() -> None:
+@pytest.mark.parametrize(("way", "module"), [("sealed", BRIDGE), ("unsealed", UNSEALED_BRIDGE)])
+def test_load_is_counted_in_every_process(way: str, module: str) -> None:
     work = Work(prompt_bytes=1_000, pieces=PIECES, piece_bytes=20, pieces_per_second=50)
     with Chain() as chain:
         provider = chain.provider()
-        bridge = chain.bridge(provider)
+        bridge = chain.bridge(provider, module=module)
         address = chain.relay(bridge.listening)
-        generator = chain.generator("sealed", {"connection": chain.connection(address, bridge)})
+        generator = chain.generator(way, {"connection": chain.connection(address, bridge)})
         parts = {name: chain.pids[name] for name in ("provider", "relay", "bridge")}
-        measured = Side("sealed", generator, parts).measure(closed(work, 2, 60.0, at_most=COUNT))
+        measured = Side(way, generator, parts).measure(closed(work, 2, 60.0, at_most=COUNT))
     assert measured["errors"] == {}
     assert measured["exchanges"] == COUNT
     assert COUNT <= measured["pieces"] <= COUNT * (PIECES + 1)

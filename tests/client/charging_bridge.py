@@ -24,7 +24,7 @@ from blindrelay.v1.inner_pb2 import BodyEnd, ErrorCode, ExchangeError, Execution
 from blindrelay.v1.receipts_pb2 import Receipt, SignedReceipt
 from blindrelay.v1.units import rounded_units
 
-from .conftest import Context, Received, Responder, Response, ScriptedBridge, head
+from .scripted_bridge import Context, Received, Responder, Response, ScriptedBridge, head
 
 
 @dataclass

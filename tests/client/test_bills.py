@@ -18,7 +18,8 @@ from blindrelay.v1.outer_status import OuterStatus
 from blindrelay.v1.receipts_pb2 import Receipt
 
 from .charging_bridge import ChargingBridge
-from .conftest import LIBRARIES, URL, client_of, stalling, whole
+from .conftest import LIBRARIES, URL, client_of
+from .scripted_bridge import stalling, whole
 
 
 @pytest.fixture

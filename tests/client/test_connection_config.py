@@ -159,7 +159,7 @@ def test_missing_home_is_an_error_with_advice(monkeypatch: pytest.MonkeyPatch) -
         (f"{RELAY}&deadline=1d", "deadline is one of"),
         (f"{RELAY}&credentials=mine", "credentials is one of"),
         (f"{RELAY}&headers=a,b:c", "'b:c' is not a name"),
-        (f"{RELAY}&token=@f", "one token"),
+        (f"{RELAY}&token=@f", "two tokens"),
         (f"{RELAY}&ca=/nowhere/ca", "cannot read /nowhere/ca"),
         (f"{RELAY}&ca=", "ca: cannot read"),
         (f"{RELAY}&ca=%00", "is not a valid path"),
@@ -208,7 +208,7 @@ def test_profiles_are_read_from_a_file(tmp_path: Path) -> None:
             (f'[profiles.default]\nrelay = "{relay}"', "needs relay =")
             for relay in ("a:b", "a:0", "[::1:443", "https://relay.example", "t@relay.example")
         ),
-        ('[profiles.default]\nrelay = "relay.example"\ntoken = "t"\ntoken_file = "f"', "one token"),
+        ('[profiles.default]\nrelay = "relay.example"\ntoken = "t"\ntoken_file = "f"', "two tokens"),
         ('[profiles.default]\nrelay = "relay.example"', "no bridge is pinned"),
     ],
 )

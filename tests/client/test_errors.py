@@ -23,18 +23,8 @@ from blindrelay.client import (
 from blindrelay.v1.inner_pb2 import ErrorCode, ExchangeError, Execution
 from blindrelay.v1.outer_status import OuterStatus
 
-from .conftest import (
-    LIBRARIES,
-    TAIL,
-    URL,
-    Received,
-    Responder,
-    ScriptedBridge,
-    answering,
-    client_of,
-    failing,
-    head,
-)
+from .conftest import LIBRARIES, URL, client_of
+from .scripted_bridge import TAIL, Received, Responder, ScriptedBridge, answering, failing, head
 
 ONCE, AGAIN = 1, 3
 """Attempts with the default max_retries of the SDKs, which is 2."""
@@ -54,6 +44,7 @@ OUTER: dict[OuterStatus, tuple[int, Any]] = {
     OuterStatus.UNAUTHENTICATED: (ONCE, 401),
     OuterStatus.BRIDGE_UNAVAILABLE: (AGAIN, httpx2.ConnectError),
     OuterStatus.DRAINING: (AGAIN, httpx2.ConnectError),
+    OuterStatus.LEDGER_UNAVAILABLE: (AGAIN, 503),
     OuterStatus.OVERLOADED: (AGAIN, 429),
     OuterStatus.DEADLINE: (AGAIN, httpx2.ReadTimeout),
     OuterStatus.INTERNAL: (AGAIN, httpx2.ReadError),

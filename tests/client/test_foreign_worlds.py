@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import URL, Received, Responder, ScriptedBridge, stalling, whole
+from .conftest import URL
+from .scripted_bridge import Received, Responder, ScriptedBridge, stalling, whole
 
 LISTED = tomllib.loads(Path(__file__).with_name("worlds.toml").read_text("utf-8"))
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import URL, ScriptedBridge
+from .conftest import URL
+from .scripted_bridge import ScriptedBridge
 
 FACTOR = int(os.environ.get("BLINDRELAY_SOAK", "1"))
 ROOM = 4 * 1024 * 1024

@@ -24,7 +24,8 @@ from blindrelay.v1.grpc_profile import KEY_DIRECTORY_METHOD
 from blindrelay.v1.http_proxy import HttpProxy
 
 from ..connect_proxy import connect_proxy
-from .conftest import URL, ScriptedBridge
+from .conftest import URL
+from .scripted_bridge import ScriptedBridge
 
 
 @dataclass

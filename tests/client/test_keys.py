@@ -20,7 +20,8 @@ from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.outer_status import OuterStatus
 
 from ..trust.replicas import DAY
-from .conftest import URL, Received, Responder, ScriptedBridge, until
+from .conftest import URL
+from .scripted_bridge import Received, Responder, ScriptedBridge, until
 
 ERROR = "x-blindrelay-error"
 SUCCESSOR = IdentityKey(b"\x05" * 32)

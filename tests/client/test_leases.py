@@ -20,7 +20,8 @@ from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 from blindrelay.v1.grpc_profile import RETRY_AFTER_KEY, authorization
 from blindrelay.v1.outer_status import OuterStatus
 
-from .conftest import URL, Received, Responder, ScriptedBridge, head, wait_for
+from .conftest import URL, wait_for
+from .scripted_bridge import Received, Responder, ScriptedBridge, head
 
 ERROR = "x-blindrelay-error"
 LIMITS = [status for status in OuterStatus if status.details.startswith("limit_")]

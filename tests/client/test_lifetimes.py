@@ -13,7 +13,8 @@ import pytest
 from blindrelay.client import ClosedError, CutResponseError, SealedTransport
 from blindrelay.v1.outer_status import OuterStatus
 
-from .conftest import TAIL, URL, ScriptedBridge, Step, answering, head, stalling, wait_for, whole
+from .conftest import URL, wait_for
+from .scripted_bridge import TAIL, ScriptedBridge, Step, answering, head, stalling, whole
 
 
 def test_read_timeout_is_an_idle_timer(bridge: ScriptedBridge, client: httpx2.Client) -> None:

@@ -9,7 +9,8 @@ import pytest
 from blindrelay.client import ConfigurationError, SealedTransport
 from blindrelay.client.sealed_address import with_real_address
 
-from .conftest import LIBRARIES, Received, Responder, ScriptedBridge, client_of, responding
+from .conftest import LIBRARIES, client_of
+from .scripted_bridge import Received, Responder, ScriptedBridge, responding
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from blindrelay.client import ConfigurationError, ProtocolError, SealedTransport
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.inner_pb2 import ErrorCode
 
-from .conftest import LIBRARIES, TAIL, URL, ScriptedBridge, answering, client_of, failing, head, responding
+from .conftest import LIBRARIES, URL, client_of
+from .scripted_bridge import TAIL, ScriptedBridge, answering, failing, head, responding
 
 PIECE = 65_536
 

@@ -17,7 +17,8 @@ from blindrelay.client.tunnel import SealedTunnel
 from blindrelay.sealing import TEXT, TUNNEL_STATUS, close_frame
 from blindrelay.v1.inner_pb2 import ExchangeKind, Frame, ResponseHead
 
-from .conftest import BROUGHT, INJECTED, LIBRARIES, TAIL, ScriptedBridge, answering, responding
+from .conftest import BROUGHT, INJECTED, LIBRARIES
+from .scripted_bridge import TAIL, ScriptedBridge, answering, responding
 
 REALTIME = "wss://api.openai.com/v1/realtime?model=m&key=secret"
 CLOSING = {"frame": close_frame(1000)}

@@ -19,26 +19,24 @@ from blindrelay.client import SealedTransport
 from blindrelay.testbed import Testbed
 from blindrelay.testbed.configuration import official_providers
 from blindrelay.testbed.evidence.canaries import Canaries
+from blindrelay.testbed.evidence.facts import ENVOYS_STATISTICS
 from blindrelay.testbed.evidence.forms import spellings, window
 from blindrelay.testbed.evidence.memory import memory_of
 from blindrelay.testbed.evidence.search import Needles
-from blindrelay.testbed.evidence.traces import environment_of, files_below, written_files_of
-from blindrelay.testbed.topology import RelayStart
+from blindrelay.testbed.evidence.traces import children_of, environment_of, files_below, written_files_of
+from blindrelay.testbed.topology import BY_ENVOY
 from tests.adversarial.h2_peer import header_block, peers
 
 from ..client.endpoint.conftest import running
 from ..provider_bridge.websocket_provider import WebSocketProvider
 
 URL = "https://api.openai.com/v1/chat/completions"
-BEHIND_ENVOY = RelayStart("blindrelay.testbed.envoy_relay")
 SETTLED_SECONDS = 60.0
-SHARED_MEMORY = "/dev/shm/envoy_shared_memory_"
-"""Envoy's own, for its statistics."""
 
 
 @pytest.fixture(scope="module")
 def bed() -> Iterator[Testbed]:
-    with Testbed("scripted", replicas=2, relay_start=BEHIND_ENVOY, ledger=True) as bed:
+    with Testbed("scripted", replicas=2, relay_start=BY_ENVOY, ledger=True) as bed:
         yield bed
 
 
@@ -90,7 +88,7 @@ def test_books_balance(bed: Testbed, sealed: SealedTransport) -> None:
             body = {"model": "gpt-5.5", "messages": [], "scripted": {"text": "five words"}}
             assert client.post(URL, json=body).status_code == 200
     deadline = time.monotonic() + SETTLED_SECONDS
-    while len(posted(bed)) < before + 5:
+    while len(posted(bed)) < before + 5 or ledger(bed, "check")["orphans"]:
         assert time.monotonic() < deadline
         time.sleep(0.2)
     books = ledger(bed, "check")
@@ -114,7 +112,7 @@ def ledger(bed: Testbed, *command: str) -> dict[str, object]:
 async def test_envoys_memory_and_files_have_no_content(bed: Testbed) -> None:
     """Nor have those of the control process. What a client sends in clear is found."""
     canaries, in_clear = Canaries.fresh(), Canaries.fresh()["body"]
-    pids = [bed.pids["relay"], *children(bed.pids["relay"])]
+    pids = [bed.pids["relay"], *children_of(bed.pids["relay"])]
     assert any(b"/envoy\0-c\0" in environment_of(pid) for pid in pids)
     async with SealedTransport(bed.relay) as sealed, sealed.async_httpx2_client() as client:
         for _ in range(10):
@@ -132,7 +130,7 @@ async def test_envoys_memory_and_files_have_no_content(bed: Testbed) -> None:
             found = {name for pid in pids for name in searched(pid, Needles(named, window))}
     assert found == {"in clear"}
     assert [
-        name for pid in pids for name in written_files_of(pid) if not name.startswith(SHARED_MEMORY)
+        name for pid in pids for name in written_files_of(pid) if not name.startswith(ENVOYS_STATISTICS)
     ] == []
     files = [(path, data) for path, data in files_below(bed.folder / "envoy")]
     assert {path.name for path, _ in files} == {
@@ -149,10 +147,6 @@ def searched(pid: int, needles: Needles) -> set[str]:
     return {name for piece in memory_of(pid, only_its_own=True) for name in needles.found_in(piece)}
 
 
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 @pytest.fixture
 async def provider() -> AsyncIterator[WebSocketProvider]:
     async with WebSocketProvider().serving() as provider:
@@ -162,7 +156,7 @@ async def provider() -> AsyncIterator[WebSocketProvider]:
 async def test_tunnel(provider: WebSocketProvider, tmp_path: Path) -> None:
     """With the relay's own tokens: there is no ledger."""
     providers = official_providers(provider.origin)
-    bed = Testbed("scripted", providers=providers, relay_start=BEHIND_ENVOY)
+    bed = Testbed("scripted", providers=providers, relay_start=BY_ENVOY)
     await asyncio.to_thread(bed.up)
     try:
         with running(bed.relay, tmp_path) as endpoint:

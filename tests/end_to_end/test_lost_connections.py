@@ -139,8 +139,11 @@ async def test_moved_relay_is_looked_up_again() -> None:
         lookup = grpc.aio.insecure_channel(f"dns://{server}/relay.test:{port}", options=CHANNEL_OPTIONS)
         ask: Any = lookup.unary_unary("/a.Place/Name")
         assert await ask(b"", wait_for_ready=True, timeout=20) == b"127.0.0.1:0"
-    async with serving(f"127.0.0.2:{port}"):
         names.address = "127.0.0.2"
+    async with asyncio.timeout(20):  # until the end of the first server is noticed
+        while lookup.get_state() is grpc.ChannelConnectivity.READY:
+            await lookup.wait_for_state_change(grpc.ChannelConnectivity.READY)
+    async with serving(f"127.0.0.2:{port}"):
         assert await ask(b"", wait_for_ready=True, timeout=20) == f"127.0.0.2:{port}".encode()
     await lookup.close()
     transport.close()

@@ -155,3 +155,14 @@ def test_an_exchange_of_more_units_than_there_are_is_not_held(books: Books, node
     node.start(node.lease(customer(books)), exchange)
     assert post(books, exchange.receipt(5 * 10**18)) == (Outcome.WAITING,)
     assert balance(books) == 10_000_000
+
+
+def test_what_an_allowance_has_room_for_is_held_though_not_for_the_whole_batch(
+    books: Books, node: Node
+) -> None:
+    digest = customer(books, units=1_000, limits=Limits(max_units=1000, overdraft=0))
+    first, second = Exchange(1000), Exchange(1000)
+    node.start(node.lease(digest), first, second)
+    assert post(books, second.receipt(1000)) == (Outcome.WAITING,)
+    assert post(books, first.receipt(1000)) == (Outcome.POSTED,)
+    assert balance(books) == 0

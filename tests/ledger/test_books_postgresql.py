@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import psycopg
 import pytest
 
 from blindrelay.ledger.books import Books, BooksError, InvalidError
-from blindrelay.ledger.books.postgresql import LOCK
+from blindrelay.ledger.books.postgresql_link import LOCK
 
 from .postgres_server import Server
 from .trading import BY, NOW, balance, customer, sound
@@ -52,7 +54,9 @@ def test_a_database_that_cannot_be_reached_is_an_error() -> None:
 
 def test_a_writer_holds_the_lock_before_it_reads(postgres: Server) -> None:
     place = postgres.new_place()
-    with Books(place) as books, psycopg.connect(place, autocommit=True) as other, books._store.writing():
+    opened = psycopg.connect(place, autocommit=True)
+    with Books(place) as books, opened as other, books._store.writing() as sql:
+        sql.one("SELECT COUNT(*) AS accounts FROM account")
         row = other.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,)).fetchone()
     assert row == (False,)
 
@@ -62,3 +66,25 @@ def test_accounts_sort_as_bytes(postgres: Server) -> None:
         for name in ("b", "B", "a-b", "ab", "_"):
             customer(books, name)
         assert [each.name for each in books.accounts()] == ["B", "_", "a-b", "ab", "b"]
+
+
+def test_what_is_taken_is_on_the_disk_before_it_is_acknowledged(postgres: Server) -> None:
+    place = postgres.new_place()
+    with Books(place) as books, psycopg.connect(place, autocommit=True) as other:
+        customer(books, units=5)
+        for _ in range(10):
+            with books._store.writing() as sql:
+                sql.run("UPDATE account SET expires_at = expires_at")
+                written: Any = sql.one("SELECT CAST(pg_current_wal_insert_lsn() AS TEXT) AS position")
+            row = other.execute("SELECT pg_current_wal_flush_lsn() > %s::pg_lsn", (written["position"],))
+            assert row.fetchone() == (True,)
+
+
+def test_a_writer_that_fails_gives_up_the_lock(postgres: Server) -> None:
+    place = postgres.new_place()
+    with Books(place) as books, psycopg.connect(place, autocommit=True) as other:
+        customer(books, units=5)
+        with pytest.raises(BooksError, match="check"), books._store.writing() as sql:
+            sql.run("UPDATE account SET held = -1")
+        row = other.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,)).fetchone()
+        assert row == (True,)

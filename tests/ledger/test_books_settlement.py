@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from blindrelay.ledger.books import Books, Limits, Outcome, State
+from blindrelay.ledger.books import Books, Limits, Outcome, State, settlement
 
 from .trading import (
     BRIDGE,
+    BY,
     NOW,
     Exchange,
     Node,
@@ -146,6 +147,23 @@ def test_a_late_receipt_waits_for_room(books: Books, node: Node) -> None:
     assert [found.state for found in books.lines("ann", "*", NOW)] == [State.POSTED, State.POSTED]
 
 
+def test_an_account_without_room_does_not_hold_up_the_others(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settlement, "_WAITING_AT_ONCE", 1)
+    node = Node(books)
+    for name in ("ann", "bob"):
+        digest = customer(books, name, units=1_000, limits=Limits(max_units=1000, overdraft=0))
+        late, running = Exchange(1000), Exchange(1000, issued_at=LAPSED)
+        node.start(node.lease(digest), late)
+        books.tidy(LAPSED)
+        node.start(node.lease(digest, LAPSED), running, now=LAPSED)
+        assert post(books, late.receipt(800), now=LAPSED) == (Outcome.WAITING,)
+    books.credit("bob", 1_000, "more", by=BY, now=LAPSED)
+    books.tidy(LAPSED + 1)
+    assert (balance(books, "ann"), balance(books, "bob")) == (1_000, 1_200)
+
+
 def test_a_batch_settles_many_accounts_at_once(books: Books) -> None:
     receipts = []
     for number in range(5):
@@ -176,3 +194,17 @@ def test_a_late_receipt_takes_its_room_from_what_has_not_started(books: Books, n
     assert post(books, late.receipt(800), now=LAPSED) == (Outcome.POSTED,)
     assert balance(books) == 2_200
     assert node.allowance(LAPSED).exchanges + other.allowance(LAPSED).exchanges == 2
+
+
+def test_of_several_receipts_of_a_batch_the_first_that_fits_settles(books: Books, exchange: Exchange) -> None:
+    excess, fits, second = exchange.receipt(1_000_001), exchange.receipt(5), exchange.receipt(6)
+    assert post(books, excess, fits, second) == (Outcome.EXCESS, Outcome.POSTED, Outcome.CONTRADICTION)
+    assert balance(books) == 10_000_000 - 5
+
+
+def test_what_has_room_is_charged_though_not_the_whole_batch_has(books: Books, node: Node) -> None:
+    digest = customer(books, units=1_000, limits=Limits(max_units=1000, overdraft=0))
+    first, second = Exchange(1000), Exchange(1000)
+    node.start(node.lease(digest), first, second)
+    assert post(books, first.receipt(600), second.receipt(600)) == (Outcome.POSTED, Outcome.WAITING)
+    assert balance(books) == 400

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
+import os
 import zlib
+from typing import Any
 
 import pytest
 
@@ -11,6 +14,7 @@ from blindrelay.provider_bridge.content_coding import decode_body
 from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.quota import Quota
 from blindrelay.provider_bridge.request_budget import RequestBudget
+from blindrelay.provider_bridge.stateless.checker import Checker
 from blindrelay.provider_bridge.stateless.json_body import (
     LONG_STRING,
     MAX_QUOTES,
@@ -18,6 +22,8 @@ from blindrelay.provider_bridge.stateless.json_body import (
     JsonError,
     parse_json,
 )
+from blindrelay.provider_bridge.stateless.long_strings import LongStrings
+from blindrelay.v1.limits import MAX_BODY_PIECE
 
 from .scripted_provider import ScriptedProvider
 from .sealed_caller import SealedCaller, request_head
@@ -96,3 +102,39 @@ async def test_provider_gets_what_was_judged(bridge: SealedCaller, provider: Scr
     (received,) = provider.received
     assert (received.body, received.named[b"content-length"]) == (BODY, str(len(BODY)).encode())
     assert b"content-encoding" not in received.named
+
+
+async def test_body_is_looked_at_while_it_arrives(
+    bridge: SealedCaller, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All but the last record, so that little is left to do once the body is whole."""
+    looked, look = list[int](), LongStrings.look
+
+    def noted(strings: LongStrings, body: bytearray, end: int | None = None) -> None:
+        looked.append(len(body))
+        look(strings, body, end)
+
+    monkeypatch.setattr(LongStrings, "look", noted)
+    head = request_head(headers={b"content-type": b"application/json"})
+    assert (await bridge.exchange(head, BODY)).status == 200
+    before_the_end = [size for size in looked if size < len(BODY)]
+    assert len(before_the_end) == len(BODY) // MAX_BODY_PIECE
+    assert before_the_end[-1] >= len(BODY) - MAX_BODY_PIECE
+    (received,) = provider.received
+    assert received.body == BODY
+
+
+async def test_compressed_body_is_looked_at_only_once_it_is_decoded(
+    bridge: SealedCaller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, check = list[LongStrings | None](), Checker.check
+
+    async def noted(*arguments: Any) -> None:
+        given.append(arguments[3])
+        await check(*arguments)
+
+    monkeypatch.setattr(Checker, "check", noted)
+    head = request_head(headers={b"content-type": b"application/json", b"content-encoding": b"gzip"})
+    noise = b'{"user":"' + base64.b64encode(os.urandom(200_000)) + b'"}'
+    assert (await bridge.exchange(head, gzip.compress(noise))).status == 200
+    assert given == [None]

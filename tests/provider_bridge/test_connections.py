@@ -14,6 +14,7 @@ import h11
 import pytest
 
 from blindrelay.provider_bridge import ProviderError
+from blindrelay.provider_bridge.providers import IDLE_SECONDS
 from blindrelay.provider_bridge.upstream import pool
 from blindrelay.provider_bridge.upstream.connection import HttpConnection
 from blindrelay.provider_bridge.upstream.failures import Failure
@@ -153,7 +154,7 @@ class EndlessStream:
 @pytest.mark.parametrize("chunks", [TINY, FRAMING])
 async def test_endless_chunks_are_taken_a_few_at_a_time(chunks: bytes) -> None:
     stream = EndlessStream(CHUNKED, chunks)
-    connection = HttpConnection(cast(SocketStream, stream))
+    connection = HttpConnection(cast(SocketStream, stream), IDLE_SECONDS)
     await connection.request(h11.Request(method="GET", target="/", headers=[("host", "provider")]))
     body = ResponseBody(connection, cast(Pool, None))
     for _ in range(3):

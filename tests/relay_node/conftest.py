@@ -76,6 +76,11 @@ class RunningRelay:
         """A client with a token of its own."""
         return Client(str(self.address), issue_token(self.tokens, name, datetime.now(UTC)))
 
+    async def another_admitted(self, name: str = "other") -> Client:
+        """The same, with what this relay admits to exchanges: Envoy wants a lease."""
+        client = self.another_client(name)
+        return client if self.envoy is None else await client.leased()
+
 
 StartRelay = Callable[..., Awaitable[RunningRelay]]
 

@@ -25,7 +25,12 @@ from blindrelay.v1.channel import Metadata
 from blindrelay.v1.envelope import METADATA_KEY, ROUTING_KEY, routing_text
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
-from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, EXCHANGE_METHOD, KEY_DIRECTORY_METHOD
+from blindrelay.v1.grpc_profile import (
+    CHANNEL_OPTIONS,
+    EXCHANGE_METHOD,
+    KEY_DIRECTORY_METHOD,
+    RETRY_AFTER_KEY,
+)
 from blindrelay.v1.keys_pb2 import SignedKeyDirectory
 from blindrelay.v1.outer_status import OuterStatus
 
@@ -225,3 +230,11 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+async def retry_after(call: Any) -> int | None:
+    """The hint with which a call is refused."""
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await call
+    hints = [value for key, value in failure.value.trailing_metadata() or () if key == RETRY_AFTER_KEY]
+    return int(hints[0]) if hints else None

@@ -84,6 +84,20 @@ def test_limits_are_those_of_the_newest_lease(clock: Clock) -> None:
             pass
 
 
+def test_account_with_many_left_is_not_at_its_limit(clock: Clock) -> None:
+    """However many it may run at once: a ledger allows 1,000 starts at most."""
+    known = Accounts(clock)
+    account = known.of(lease(concurrent=5_000))
+    account.allow(allowance(0, 1_000))
+    assert known.at_limit() == set()
+    account.allow(allowance(0, accounts.MANY_LEFT))
+    assert known.at_limit() == {lease().account}
+    few = known.of(lease(10, concurrent=2))
+    assert known.at_limit() == set()
+    few.allow(allowance(0, 2))
+    assert known.at_limit() == {lease().account}
+
+
 async def test_starts_count_until_the_ledger_has_counted_them(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,10 +123,32 @@ async def test_starts_count_until_the_ledger_has_counted_them(
 async def test_limit_that_nobody_knows_is_overloaded(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accounts, "ALLOWANCE_SECONDS", 0.0)
     account = Accounts(clock).of(lease())
-    for status in ("", "any other words"):
-        account.allow(allowance(0, 0, status))
-        with pytest.raises(CallRefusedError, match="overloaded"):
+    account.allow(allowance(0, 0, "any other words"))
+    with pytest.raises(CallRefusedError, match="overloaded"):
+        await account.allowed()
+
+
+async def test_account_of_which_the_ledger_has_said_nothing_waits_for_the_ledger(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounts, "ALLOWANCE_SECONDS", 0.0)
+    with pytest.raises(CallRefusedError, match="ledger_unavailable"):
+        await Accounts(clock).of(lease()).allowed()
+
+
+async def test_hint_is_less_by_the_time_since_the_ledger_gave_it(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounts, "ALLOWANCE_SECONDS", 0.0)
+    account = Accounts(clock).of(lease())
+    account.allow(Allowance(account="account", limit=Limit(status="limit_units", retry_after_seconds=13)))
+    hints = []
+    for seconds in (0, 5, 7.5, 60):
+        clock.now = 1_000 + seconds
+        with pytest.raises(CallRefusedError) as refused:
             await account.allowed()
+        hints.append(refused.value.retry_after)
+    assert hints == [13, 8, 6, 1]
 
 
 def test_account_is_forgotten_when_nothing_is_left_of_it(clock: Clock) -> None:

@@ -228,7 +228,9 @@ async def test_exchange_without_a_message_is_ended(
 
 
 CAUSE = "10.1.2.3:8490 said <class 'DecodeError'>"
-OF_ACCOUNTS = [each for each in OuterStatus if each.details.startswith(("lease_", "limit_", "not_in_scope"))]
+OF_ACCOUNTS = [
+    each for each in OuterStatus if each.details.startswith(("lease_", "ledger_", "limit_", "not_in_scope"))
+]
 REPLACED = {
     # A bridge knows nothing of accounts. Its lease_unknown would have the client send again.
     **{status.value: OuterStatus.INTERNAL for status in OF_ACCOUNTS},

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
-import grpc
 import pytest
 
-from blindrelay.relay_node import accounts, contact, lease_gate
 from blindrelay.relay_node import ledger as relay_ledger
 from blindrelay.serving.leases import MAX_SECONDS
-from blindrelay.v1.grpc_profile import RETRY_AFTER_KEY
 from blindrelay.v1.identity_text import format_identity
 from blindrelay.v1.ledger_pb2 import Limit
 from blindrelay.v1.limits import MAX_DIRECTORIES_SIZE
@@ -25,15 +20,7 @@ from blindrelay.v1.outer_status import OuterStatus
 from tests.relay_node.conftest import Billed, StartBilled, StartRelay, both
 from tests.relay_node.fake_bridge import FakeBridge, cancelled, until
 from tests.relay_node.fake_ledger import FakeLedger
-from tests.relay_node.raw_client import Client, finish, refusal
-
-
-async def retry_after(call: Any) -> int | None:
-    """The hint with which a call is refused."""
-    with pytest.raises(grpc.aio.AioRpcError) as failure:
-        await call
-    hints = [value for key, value in failure.value.trailing_metadata() or () if key == RETRY_AFTER_KEY]
-    return int(hints[0]) if hints else None
+from tests.relay_node.raw_client import Client, finish, refusal, retry_after
 
 
 @both
@@ -189,15 +176,6 @@ async def test_revoked_lease_ends_its_calls(billed: Billed, bridge: FakeBridge) 
     await finish(kept)
 
 
-async def test_revocation_is_told_after_a_restart_of_the_ledger(billed: Billed, bridge: FakeBridge) -> None:
-    call = await billed.leased.open(bridge.envelope())
-    await billed.ledger.stop()
-    (lease_id, *_) = billed.ledger.leases
-    billed.ledger.revoked.append(lease_id)
-    await billed.ledger.start()
-    assert await refusal(call.read()) is OuterStatus.UNAUTHENTICATED
-
-
 async def test_revocations_are_forgotten_when_the_lease_would_have_ended(
     billed: Billed, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,64 +189,6 @@ async def test_revocations_are_forgotten_when_the_lease_would_have_ended(
     monkeypatch.setattr(gate, "_clock", lambda: time.time() + MAX_SECONDS + 1)
     gate._forget()
     assert gate._revoked == {}
-
-
-async def test_new_key_is_waited_for(billed: Billed, bridge: FakeBridge) -> None:
-    """The ledger may sign with a key that is still on its way to the relay."""
-    billed.ledger.keys.insert(0, os.urandom(32))
-    asking = asyncio.create_task(billed.client.leased())
-    await until(lambda: len(billed.ledger.metadata) == 2)
-    await billed.ledger.tell(lease_keys=billed.ledger.keys)
-    assert await (await asking).exchange(bridge.envelope()) == [b"hello"]
-    assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]
-
-
-async def test_key_that_never_comes_is_not_waited_for_long(
-    billed: Billed, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lease_gate, "KEYS_SECONDS", 0.1)
-    billed.ledger.keys = [os.urandom(32)]
-    assert await refusal(billed.client.directories()) is OuterStatus.OVERLOADED
-
-
-@both
-async def test_without_the_ledger_leases_go_on_and_no_new_ones_are_given(
-    billed: Billed, bridge: FakeBridge
-) -> None:
-    await billed.ledger.stop()
-    assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]
-    assert await refusal(billed.client.directories()) is OuterStatus.OVERLOADED
-    assert await retry_after(billed.client.directories()) == 1
-    assert {"ledger_up", "ledger_down"} <= set(billed.relay.events())
-
-
-async def test_silent_ledger_stops_new_exchanges(
-    billed: Billed, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It may have given the allowance to another process. Running exchanges go on."""
-    call = await billed.leased.open(bridge.envelope())
-    await billed.ledger.stop()
-    monkeypatch.setattr(contact, "SILENCE_SECONDS", -1.0)
-    assert await refusal(billed.leased.exchange(bridge.envelope())) is OuterStatus.OVERLOADED
-    await finish(call)
-    monkeypatch.setattr(contact, "SILENCE_SECONDS", 60.0)
-    await billed.ledger.start()
-    assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]
-
-
-async def test_fault_of_the_relay_does_not_cut_it_off(
-    billed: Billed, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is logged, and the stream is opened again. Otherwise nobody would be served after ten seconds."""
-    gate: Any = billed.relay.relay._gate
-    with monkeypatch.context() as patched:
-        patched.setattr(gate._contact, "heard", Mock(side_effect=RuntimeError))
-        await until(lambda: gate._ledger.up is False)
-    await until(lambda: gate._ledger.up is True)
-    assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]
-    events = billed.relay.events()
-    assert "fault" in events
-    assert events.count("ledger_up") == 2
 
 
 @both
@@ -305,46 +225,6 @@ async def test_relay_shows_the_ledger_its_own_token(
 
 
 @both
-async def test_statement_and_price_table_come_through_the_relay(billed: Billed) -> None:
-    """The ledger sees a hash of the token, and no token."""
-    pages = await about_account(billed.client, "GetStatement", b"")
-    assert len(pages) == 3
-    asked = billed.ledger.metadata[-1]
-    assert asked["blindrelay-token-digest-bin"] == hashlib.sha256(billed.client.token.encode()).digest()
-    assert billed.client.token not in repr(asked)
-    assert len(await about_account(billed.client, "GetPriceTable", b"")) == 1
-
-
-@both
-async def test_account_is_told_nothing_without_its_token(billed: Billed) -> None:
-    """A lease does not do: it is shown with every exchange, and a statement tells more than an exchange."""
-    for token in ("brt_" + "A" * 43, billed.leased.token, ""):
-        billed.client.token = token
-        call = about_account(billed.client, "GetStatement", b"")
-        assert await refusal(call) is OuterStatus.UNAUTHENTICATED
-
-
-async def test_without_the_ledger_an_account_is_told_nothing(billed: Billed) -> None:
-    await billed.ledger.stop()
-    assert await refusal(about_account(billed.client, "GetStatement", b"")) is OuterStatus.OVERLOADED
-
-
-async def test_relay_without_a_ledger_serves_no_accounts(bridge: FakeBridge, start_relay: StartRelay) -> None:
-    relay = await start_relay(bridge.config)
-    with pytest.raises(grpc.aio.AioRpcError) as failure:
-        await about_account(relay.client, "GetStatement", b"")
-    assert failure.value.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert (await relay.client.fetch()).lease == ""
-
-
-async def about_account(client: Client, method: str, request: bytes) -> list[bytes]:
-    """The messages of the response."""
-    ask: Any = client.channel.unary_stream(f"/blindrelay.v1.AccountService/{method}")
-    call = ask(request, metadata=[("authorization", f"Bearer {client.token}")], timeout=30)
-    return [message async for message in call]
-
-
-@both
 async def test_strangers_cannot_fill_the_ledger(
     start_billed: StartBilled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -360,39 +240,3 @@ async def test_strangers_cannot_fill_the_ledger(
     billed.ledger.answers.set()
     assert await asyncio.gather(*waiting) == [OuterStatus.UNAUTHENTICATED] * 3
     await stranger.channel.close()
-
-
-async def test_allowances_of_an_earlier_stream_are_void(
-    start_billed: StartBilled, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Another process may have them by now."""
-    monkeypatch.setattr(accounts, "ALLOWANCE_SECONDS", 0.1)
-    monkeypatch.setattr(contact, "SILENCE_SECONDS", 60.0)
-    billed = await start_billed(free=1_000_000)
-    await billed.ledger.stop()
-    billed.ledger.acknowledges = False
-    billed.ledger.accounts.clear()
-    await billed.ledger.start()
-    async with asyncio.timeout(20):
-        # The relay has to read the first message of the new stream before it knows.
-        while await ends(billed.leased.exchange(bridge.envelope())) is not OuterStatus.OVERLOADED:
-            pass
-
-
-async def ends(exchange: Any) -> OuterStatus | None:
-    """The status with which an exchange is refused, or None."""
-    try:
-        await exchange
-    except grpc.aio.AioRpcError as error:
-        return OuterStatus.of(error.code(), error.details())
-    return None
-
-
-async def test_a_message_that_has_waited_for_long_ends_its_stream(
-    billed: Billed, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A new stream tells what is true now."""
-    before = billed.ledger.hellos
-    await billed.ledger.tell(sent_at=1)
-    await until(lambda: billed.ledger.hellos > before)
-    assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]

@@ -18,6 +18,7 @@ from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.grpc_profile import KEY_DIRECTORY_METHOD
 from blindrelay.v1.outer_status import OuterStatus
+from tests.certificates import Certificates
 from tests.relay_node.conftest import RunningRelay, StartRelay, both
 from tests.relay_node.fake_bridge import FakeBridge, Seen, abort, new_key, until
 from tests.relay_node.raw_client import refusal
@@ -232,3 +233,14 @@ async def test_bridge_gets_the_relays_token_from_its_file(
         assert [value for key, value in metadata if key == "authorization"] == [f"Bearer {shown}"]
     assert ("authorization", f"Bearer {old}") in bridge.fetch_metadata
     assert relay.events().count("token_unusable") == 1
+
+
+@both
+async def test_relay_shows_a_bridge_its_certificate(
+    bridge: FakeBridge, start_relay: StartRelay, tmp_path: Path
+) -> None:
+    files = Certificates(tmp_path / "tls")
+    bridge.credentials = files.server_credentials(require_client_auth=True)
+    await bridge.restart()
+    relay = await start_relay(replace(bridge.config, tls=files.client(files.ca)))
+    assert await relay.client.exchange(bridge.envelope()) == [b"hello"]

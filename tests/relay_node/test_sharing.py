@@ -1,4 +1,9 @@
-"""A greedy token or bridge leaves room for the others. Revoking a token ends its calls."""
+"""A greedy token or bridge leaves room for the others. Revoking a token ends its calls.
+
+Behind Envoy, exchanges alone are shared. Envoy counts no connections of a token (nftables does, by address),
+and no bytes of a request: the bridge does, and ends a response that nobody reads. It forwards on after a
+token is revoked what has begun.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +20,8 @@ from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.grpc_profile import EXCHANGE_METHOD, KEY_DIRECTORY_METHOD
 from blindrelay.v1.outer_status import OuterStatus
 from tests.adversarial.h2_peer import Peer, header_block, message_start, opening, peers
-from tests.relay_node.conftest import RunningRelay, StartRelay
+from tests.relay_node.behind_envoy import eventually, outcome
+from tests.relay_node.conftest import RunningRelay, StartRelay, both
 from tests.relay_node.fake_bridge import FakeBridge, Seen, cancelled, until
 from tests.relay_node.raw_client import Client, eventually_served, refusal
 
@@ -89,6 +95,27 @@ async def test_token_gets_half_of_the_calls_or_its_own_limit(
         call.cancel()
 
 
+@both
+@pytest.mark.parametrize(("limits", "share"), [({}, 4), ({"max_exchanges_per_token": 2}, 2)])
+async def test_token_has_exchanges_while_as_many_are_free(
+    bridge: FakeBridge, start_relay: StartRelay, limits: dict[str, int], share: int
+) -> None:
+    """Envoy learns of it a moment later."""
+    relay = await start_relay(bridge.config, **LIMITS, **limits)
+    other = await relay.another_admitted()
+    calls = [await relay.client.open(bridge.envelope()) for _ in range(share)]
+
+    async def refused() -> bool:
+        return await outcome(relay.client, bridge) is OuterStatus.OVERLOADED
+
+    await eventually(refused)
+    assert await other.exchange(bridge.envelope()) == [b"hello"]
+    calls.pop().cancel()
+    await eventually_served(relay.client, bridge.envelope)
+    for call in calls:
+        call.cancel()
+
+
 async def test_bytes_that_a_bridge_has_to_keep_are_shared(
     relay: RunningRelay, bridge: FakeBridge, other: Client
 ) -> None:
@@ -157,18 +184,20 @@ async def test_token_has_calls_on_few_connections(
         await client.channel.close()
 
 
+@both
 async def test_bridge_that_hangs_leaves_room_for_its_neighbours(
-    bridge: FakeBridge, second_bridge: FakeBridge, start_relay: StartRelay
+    bridge: FakeBridge, second_bridge: FakeBridge, start_relay: StartRelay, data_plane: str
 ) -> None:
-    """Even if it has many customers who hold little each."""
+    """Even if it has many customers who hold little each. For Envoy, each bridge has room of its own."""
     relay = await start_relay(bridge.pinned, second_bridge.pinned, max_exchanges=8)
     second_bridge.script = hang
-    customers = [relay.another_client(f"customer-{number}") for number in range(5)]
-    calls = [customer.call(second_bridge.envelope()) for customer in customers[:4]]
+    room = 8 if data_plane == "envoy" else 4
+    customers = [await relay.another_admitted(f"customer-{number}") for number in range(room + 1)]
+    calls = [customer.call(second_bridge.envelope()) for customer in customers[:room]]
     for call in calls:
         await call.write(b"x")
-        await call.initial_metadata()
-    assert await refusal(customers[4].exchange(second_bridge.envelope())) is OuterStatus.OVERLOADED
+    await until(lambda: len(second_bridge.seen) == room)
+    assert await refusal(customers[room].exchange(second_bridge.envelope())) is OuterStatus.OVERLOADED
     assert await relay.client.exchange(bridge.envelope()) == [b"hello"]
     for call in calls:
         call.cancel()
@@ -202,6 +231,7 @@ async def test_revoked_token_ends_its_calls(
     stays.cancel()
 
 
+@both
 async def test_unreadable_token_file_ends_no_call(relay: RunningRelay, bridge: FakeBridge) -> None:
     """New calls are refused until it can be read again."""
     call = await relay.client.open(bridge.envelope())

@@ -13,6 +13,7 @@ from unittest.mock import patch
 
 import h11
 
+from blindrelay.provider_bridge.providers import IDLE_SECONDS
 from blindrelay.provider_bridge.upstream import pool
 from blindrelay.provider_bridge.upstream.failures import UpstreamError
 from blindrelay.provider_bridge.upstream.route import Route
@@ -151,4 +152,4 @@ async def providers() -> AsyncIterator[Transports]:
 
 
 def _route(listener: Any, *tls: Any) -> Route:
-    return Route("127.0.0.1", listener.getsockname()[1], *tls)
+    return Route("127.0.0.1", listener.getsockname()[1], IDLE_SECONDS, *tls)

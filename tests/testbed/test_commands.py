@@ -15,6 +15,7 @@ import pytest
 from blindrelay.client import SealedTransport
 from blindrelay.testbed import Testbed
 from blindrelay.testbed.demo import QUESTION
+from blindrelay.testbed.evidence.traces import children_of, environment_of
 
 COMMAND = [sys.executable, "-m", "blindrelay.testbed"]
 
@@ -85,6 +86,27 @@ def test_the_demo_asks_answers_and_shows_what_the_relay_forwarded() -> None:
     assert all(word in relay for word in ("exchange_id", "to bridge", "to client"))
     assert not any(word in relay for word in ("Paris", "POST"))
     assert "\N{ESCAPE}" not in shown.stdout
+
+
+def test_demo_by_envoy() -> None:
+    shown = _run([*COMMAND, "demo", "--provider", "scripted", "--data-plane", "envoy"])
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "answer    The capital of France is Paris." in shown.stdout
+    assert "passes on what it cannot open, by Envoy" in shown.stdout
+    assert "Envoy checked the lease" in shown.stdout
+
+
+@pytest.mark.parametrize("more", [(), ("--ledger",)], ids=["tokens", "ledger"])
+def test_testbed_by_envoy(more: tuple[str, ...]) -> None:
+    with _running("up", "--json", "--provider", "scripted", "--data-plane", "envoy", *more) as process:
+        assert process.stdout is not None
+        described = json.loads(process.stdout.readline())
+        assert b"/envoy\0-c\0" in b"".join(
+            environment_of(pid) for pid in children_of(described["pids"]["relay"])
+        )
+        with SealedTransport(described["relay"]) as sealed, sealed.httpx2_client() as client:
+            assert client.get("https://api.openai.com/v1/models").status_code == 200
+        assert _ended(process, signal.SIGTERM) == (0, "")
 
 
 def test_interrupted_demo_ends_silently() -> None:

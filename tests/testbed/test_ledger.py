@@ -103,6 +103,22 @@ def test_without_units_an_exchange_gets_429(bed: Testbed) -> None:
     assert ask(connection, "hello")[0].status_code == 200
 
 
+def test_after_the_loss_of_a_relay_a_client_is_told_when_to_come_back(bed: Testbed) -> None:
+    """What the lost process could start is another's when it can start nothing any more."""
+    connection = account(bed, "waiting", units=1_000_000)
+    ledger(bed, "limit", "set", "waiting", "--overdraft", "0", "--max-units", "1_000_000")
+    with SealedTransport(connection) as sealed, sealed.httpx2_client() as client:
+        client.get("https://api.openai.com/v1/models")
+    settled(bed, "waiting", 1)  # after it, the relay may start one exchange, and nobody else any
+    bed.kill("relay")
+    bed.start("relay")
+    (response,) = ask(connection, "hello")
+    assert response.status_code == 429
+    assert 1 <= int(response.headers["retry-after"]) <= 16
+    assert "x-should-retry" not in response.headers
+    assert _eventually(connection) == 200
+
+
 async def test_a_thousand_exchanges_at_the_last_unit(bed: Testbed) -> None:
     """They begin at the same time, from several clients. The balance stays within its documented bound."""
     connection = account(bed, "last-unit", units=1)

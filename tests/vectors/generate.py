@@ -30,9 +30,12 @@ from generator import (
     identities,
     nonces,
     paddings,
+    price_tables,
     reasons,
+    roundings,
     tunnel_cells,
     tunnels,
+    watermarks,
 )
 
 HERE = Path(__file__).parents[2] / "spec" / "vectors"
@@ -56,7 +59,10 @@ def wanted() -> dict[str, str]:
         exchanges,
         tunnels,
         tunnel_cells,
+        roundings,
         bills,
+        price_tables,
+        watermarks,
     )
     scenarios = list(chain.from_iterable(module.scenarios() for module in modules))
     files = {scenario.path: scenario.text for scenario in scenarios}

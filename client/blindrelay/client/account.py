@@ -1,4 +1,4 @@
-"""What a relay with a ledger tells of the account that a token belongs to (spec/protocol.md, annex E)."""
+"""What a relay with a ledger says about the account of a token (spec/protocol.md, annex E)."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from blindrelay.v1.receipts_pb2 import SignedPriceTable
 
 _CONNECT_SECONDS: Final = 10.0
 _CALL_SECONDS: Final = 60.0
-"""For a month's lines. A person is waiting."""
+"""Seconds for a month's lines. A person is waiting."""
 
 
 @dataclass(frozen=True)
 class AccountStatement:
-    """What the relay says that an account was charged in a month. Nothing in it is verified.
+    """What an account was charged in a month, as the relay says. Nothing in it is verified.
 
     Attributes:
         balance: units, now.

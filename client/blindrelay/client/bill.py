@@ -17,7 +17,7 @@ from blindrelay.v1.receipts_pb2 import Receipt, Statement
 MessageT = TypeVar("MessageT", bound=Message)
 
 EXTENSION: Final = "blindrelay"
-"""The name of a response's extension that holds its Bill."""
+"""The name of the response extension with the Bill."""
 
 
 class Bill:
@@ -40,7 +40,7 @@ class Bill:
         delegation: SignedDelegation | None = None,
         coin: Callable[[], bytes] = bytes,
     ) -> None:
-        """`journal` keeps the bill, and with it what proves it: the replica's delegation and the exchange's
+        """`journal` keeps the bill, and its proofs: the replica's delegation and the exchange's
         rounding coin (8 bytes), which `coin` gives once the response has begun.
         """
         self.envelope = envelope
@@ -53,7 +53,7 @@ class Bill:
 
     @property
     def envelope_hash(self) -> bytes:
-        """SHA-256 of the envelope, 32 bytes: the name of the exchange in receipts and statements."""
+        """SHA-256 of the envelope, 32 bytes: it names the exchange in receipts and statements."""
         return hashlib.sha256(self.envelope).digest()
 
     @property

@@ -1,7 +1,7 @@
 """The file in which a client keeps its bills: which exchanges it sent, and what each cost.
 
 It is a JSON text sequence (RFC 7464). Each record is written at once, so that several processes may share the
-file, and a reader passes over a record that a crash has cut. A full file replaces the one before it.
+file, and a reader passes over a record that a crash has cut. A full file replaces the previous one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from blindrelay.v1.private_file import make_folder
 from blindrelay.v1.receipts_pb2 import SignedReceipt
 
 MAX_FILE_SIZE: Final = 33_554_432
-"""Bytes of each of the two files: about 25,000 exchanges. At least so many are kept, and at most twice."""
+"""Bytes of each of the two files: about 25,000 exchanges. Together they keep up to twice as many."""
 
 _START: Final = b"\x1e"
 
@@ -157,7 +157,7 @@ def _open(path: Path) -> int:
 
 
 def _turn_over(path: Path) -> None:
-    """Begins a new file. The full one replaces the older one."""
+    """Starts a new file. The full one replaces the older one."""
     with locked(path.with_name(path.name + ".lock")):
         if path.stat().st_size > MAX_FILE_SIZE:  # no other process has done it
             path.replace(_older(path))
@@ -220,7 +220,7 @@ def _kept_receipt(record: Mapping[str, str]) -> KeptReceipt:
 _RECEIPT_FIELDS: Final = ("receipt", "signature", "delegation", "delegation_signature", "statement", "coin")
 
 _warned_of: set[str] = set()
-"""A process warns of each fault once."""
+"""A process warns of each problem once."""
 
 
 def _warn(text: str) -> None:

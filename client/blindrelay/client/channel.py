@@ -9,7 +9,7 @@ import grpc
 
 from blindrelay.client.connection_config import ConnectionConfig
 from blindrelay.v1.channel import ExchangeChannel
-from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS
+from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS, RUN_AHEAD
 
 QUIET_SECONDS: Final = 20.0
 """A channel that had no call for this long is replaced. The relay closes it after 30 s, and a machine that
@@ -17,6 +17,8 @@ slept or changed networks is not told. A new connection costs no more than it wo
 
 JUMP_SECONDS: Final = 5.0
 """Clock corrections are smaller than this, and sleeps are longer."""
+
+_OPTIONS: Final = (*CHANNEL_OPTIONS, RUN_AHEAD)
 
 
 class RelayChannel(ExchangeChannel):
@@ -49,10 +51,10 @@ def clocks_apart() -> float:
 
 def _open(config: ConnectionConfig) -> grpc.aio.Channel:
     if not config.tls:
-        return grpc.aio.insecure_channel(config.target, options=CHANNEL_OPTIONS)
+        return grpc.aio.insecure_channel(config.target, options=_OPTIONS)
     roots = config.ca.expanduser().read_bytes() if config.ca is not None else None
     credentials = grpc.ssl_channel_credentials(root_certificates=roots)
     if (proxy := config.proxy) is None:
-        return grpc.aio.secure_channel(config.target, credentials, options=CHANNEL_OPTIONS)
-    options = (*CHANNEL_OPTIONS, *proxy.channel_options(config.target, config.host))
+        return grpc.aio.secure_channel(config.target, credentials, options=_OPTIONS)
+    options = (*_OPTIONS, *proxy.channel_options(config.target, config.host))
     return grpc.aio.secure_channel(proxy.address, credentials, options=options)

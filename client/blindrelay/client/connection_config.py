@@ -124,7 +124,9 @@ class ConnectionConfig:
         if not self.tls and self.proxy is not None:
             raise ConfigurationError("tls=off is for a relay on this machine, which needs no proxy")
         if self.keys and self.credential != Credential.CREDENTIAL_BROUGHT:
-            raise ConfigurationError("keys are your own: add credentials=brought, or leave keys out")
+            raise ConfigurationError(
+                "keys is for keys of your own: add credentials=brought, or leave keys out"
+            )
 
     @property
     def target(self) -> str:
@@ -171,7 +173,9 @@ class ConnectionConfig:
             settings["history"] = _beside(path, settings["history"])
         if "token_file" in settings:
             if "token" in settings:
-                raise ConfigurationError(f"{path}: profile {name!r} has one token: token or token_file")
+                raise ConfigurationError(
+                    f"{path}: profile {name!r} has two tokens: leave token or token_file out"
+                )
             settings["token"] = "@" + _beside(path, settings.pop("token_file"))
         elif "token" in settings:
             read_secret("token", str(path))

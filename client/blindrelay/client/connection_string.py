@@ -61,7 +61,9 @@ def connection_settings(text: str) -> dict[str, str]:
     settings = _single(options)
     if parts.username is not None:
         if "token" in settings:
-            raise ConfigurationError("a connection string has one token: before the @ or as token=@FILE")
+            raise ConfigurationError(
+                "the connection string has two tokens: keep the one before the @ or token=@FILE"
+            )
         settings["token"] = unquote(parts.username).strip()
     elif "token" in settings and not settings["token"].startswith("@"):
         raise ConfigurationError("write the token before the @, or in a file: token=@FILE")

@@ -25,8 +25,8 @@ from blindrelay.client.errors import ForkError, UnsupportedRuntimeError
 T = TypeVar("T")
 
 LAST_NEWS_SECONDS: Final = 0.02
-"""For gRPC to report the end of a channel or call. If the event loop has ended by then, it writes to it all
-the same, and prints a traceback."""
+"""Seconds for gRPC to report the end of a channel or call. If the event loop has ended before, gRPC still
+writes to it, and prints a traceback."""
 
 _POLLER: Final = "_poll_wrapper"
 """Part of the name of the engine's thread. gRPC has no other sign that it runs."""

@@ -75,6 +75,7 @@ _OUTER: Final[dict[OuterStatus | None, _Mapped]] = {
     OuterStatus.IDENTITY_UNKNOWN: _Answered(403),
     OuterStatus.BRIDGE_UNAVAILABLE: _Raised("ConnectError"),
     OuterStatus.DRAINING: _Raised("ConnectError"),
+    OuterStatus.LEDGER_UNAVAILABLE: _Answered(503, retry=True),
     OuterStatus.OVERLOADED: _Answered(429, retry=True),
     OuterStatus.DEADLINE: _Raised("ReadTimeout"),
     OuterStatus.INTERNAL: _Raised("ReadError"),

@@ -52,6 +52,10 @@ class KeyRing:
         candidates = self._keys(issued_at)
         return secrets.choice(candidates) if candidates else None
 
+    def announces(self, key: VerifiedKey, issued_at: int) -> bool:
+        """Whether draw() could return the key."""
+        return key in self._keys(issued_at)
+
     def leave(self, key: VerifiedKey) -> None:
         """Stops drawing keys of this key's replica."""
         self._left |= {directory.replica for directory in self._directories if key in directory.keys}

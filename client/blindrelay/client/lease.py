@@ -1,7 +1,7 @@
 """What a connection shows for its exchanges: its access token, or the lease that the relay gives for it.
 
-A relay with a ledger gives a lease of a few minutes with the directories (spec/protocol.md, section 5). It is
-good at one relay process, so it belongs to one connection.
+A relay with a ledger gives a lease of a few minutes with the directories (spec/protocol.md, section 5). It
+is valid at one relay process, so it belongs to one connection.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from blindrelay.v1.grpc_profile import authorization
 from blindrelay.v1.limits import MAX_LEASE_SIZE
 
 RENEW_AGAIN_SECONDS: Final = 5.0
-"""Between two attempts to renew a lease that is still valid."""
+"""Seconds between two attempts to renew a lease that is still valid."""
 
 _LEASE: Final = re.compile(f"[!-~]{{1,{MAX_LEASE_SIZE}}}")
 
@@ -47,7 +47,7 @@ class Lease:
         return self._lease is not None and self._clock() < self._expires_at
 
     def take(self, response: GetKeyDirectoryResponse) -> None:
-        """Takes the lease of a fetch, or none. Raises RelayError if it has invalid characters."""
+        """Takes the lease from a fetch, or none. Raises RelayError if it has invalid characters."""
         if not response.lease:
             self.drop()
             return
@@ -63,7 +63,7 @@ class Lease:
         self._lease = None
 
     def is_to_be_renewed(self) -> bool:
-        """Whether half of its time is over. After each True, False for RENEW_AGAIN_SECONDS."""
+        """Whether to renew it: half of its time is over. After each True, False for RENEW_AGAIN_SECONDS."""
         now = self._clock()
         if self._lease is None or now < self._renew_at:
             return False

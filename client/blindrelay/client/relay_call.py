@@ -1,4 +1,4 @@
-"""The gRPC call of one exchange: messages as bytes, one way and the other.
+"""The gRPC call of one exchange: messages as bytes, in both directions.
 
 If the relay does not know the lease, the call is made again under a new one, with the same bytes, once. A
 relay that lies gains nothing, because the bridge runs the same bytes once (spec/protocol.md, section 12).
@@ -21,8 +21,8 @@ from blindrelay.v1.grpc_workarounds import StatusWatch
 from blindrelay.v1.outer_status import OuterStatus
 
 MAX_KEPT: Final = 16
-"""Messages of a request that are kept to be sent again. A relay refuses a lease before it reads more than
-gRPC has room for, which is one or two."""
+"""Messages of a request that are kept to be sent again. A relay that refuses a lease has read no more than
+gRPC buffers: one or two."""
 
 Begin = Callable[[bytes | None], ExchangeCall]
 """Begins the gRPC call: with its only message, or with None to write messages to it."""

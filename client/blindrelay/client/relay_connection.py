@@ -13,6 +13,7 @@ import grpc
 
 from blindrelay.client.channel import RelayChannel
 from blindrelay.client.connection_config import ConnectionConfig
+from blindrelay.client.encapsulation_ahead import EncapsulationAhead
 from blindrelay.client.engine import LAST_NEWS_SECONDS
 from blindrelay.client.errors import BlindRelayError, ClosedError, TimedOutError, UnreachableError
 from blindrelay.client.key_ring import KeyRing
@@ -32,22 +33,28 @@ MAX_TRAILING: Final = 60
 """Shaped responses on one channel whose rest is read. With the exchanges they are fewer than 100 streams."""
 
 _CLOSING_SECONDS: Final = 0.25
-"""For streams with a complete response to end. If they were cut before, they would look like aborts."""
+"""Seconds for streams with a complete response to end. Cut before, they would look like aborts."""
 
 _DIRECTORY_SECONDS: Final = 10
 """The relay serves directories from memory, but may wait for a bridge that is starting."""
 
 _REASON_SECONDS: Final = 1
-"""For gRPC to tell why a connection failed. It needs no network for that."""
+"""Seconds for gRPC to tell why a connection failed. It needs no network for that."""
 
 _NEXT_ATTEMPT_SECONDS: Final = 1.5
 """The time to the next attempt to connect, at most the channel's largest back-off of 1.2 s."""
 
 
 class RelayConnection:
-    """A channel that belongs to the event loop it was made in."""
+    """A channel that belongs to the event loop it was made in.
 
-    def __init__(self, config: ConnectionConfig) -> None:
+    Attributes:
+        ahead: what the next exchange may be sealed with.
+    """
+
+    def __init__(self, config: ConnectionConfig, ahead: EncapsulationAhead | None = None) -> None:
+        """Without `ahead` it carries no exchanges."""
+        self.ahead = ahead
         self.lease = Lease(config.token)
         self._target = config.target
         self._proxy = config.proxy
@@ -88,6 +95,8 @@ class RelayConnection:
         """Gives the room back."""
         self._room.release()
         self._users -= 1
+        if self.ahead is not None and not self._users and not self._closed:
+            self.ahead.make_soon()
 
     async def is_idle(self) -> bool:
         """Whether the connection is unused. Exchanges that are about to end get a moment for it."""
@@ -235,6 +244,8 @@ class RelayConnection:
         for task in self._background:
             task.cancel()
         self._closed = True
+        if self.ahead is not None:
+            self.ahead.drop()
         await asyncio.gather(*self._background, return_exceptions=True)
         if self._trailing and not at_once:
             for call in self._calls:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import AsyncIterable, Awaitable, Callable
 from contextlib import suppress
@@ -13,6 +12,7 @@ from typing import Final, TypeVar
 from blindrelay.client.bill import Bill
 from blindrelay.client.bill_journal import BillJournal
 from blindrelay.client.connection_config import ConnectionConfig
+from blindrelay.client.encapsulation_ahead import Encapsulated, EncapsulationAhead, step
 from blindrelay.client.engine import require_engine
 from blindrelay.client.errors import BlindRelayError, BridgeError, KeyTrustError, RelayError
 from blindrelay.client.exchange import exchange
@@ -26,13 +26,11 @@ from blindrelay.client.sealed_stream import SealedStream
 from blindrelay.client.store_false import salt_for_head
 from blindrelay.client.timeouts import Timeouts
 from blindrelay.client.tunnel import SealedTunnel
-from blindrelay.sealing import ClientExchange, SealingError, encapsulate
 from blindrelay.trust import VerifiedKey
-from blindrelay.v1.envelope import encode_envelope, envelope_metadata
+from blindrelay.v1.envelope import envelope_metadata
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.grpc_profile import client_deadline
 from blindrelay.v1.inner_pb2 import ErrorCode, RequestHead, ResponseHead
-from blindrelay.v1.limits import EXCHANGE_ID_SIZE, TIME_STEP, VERSION
 from blindrelay.v1.outer_status import OuterStatus
 
 T = TypeVar("T")
@@ -136,13 +134,13 @@ class Sender:
                 return await self._found(lambda: self.keys.is_superseded(key), request)
             case BridgeError(code=ErrorCode.ERROR_CODE_DRAINING, not_started=True):
                 self.keys.leave(key)
-                return await self._found(lambda: self.keys.draw(self._issued_at()) is not None, request)
+                return await self._found(lambda: self.keys.draw(step(self.clock())) is not None, request)
             case BridgeError(code=ErrorCode.ERROR_CODE_PRICE_CHANGED, not_started=True):
                 return await self._found(lambda: self._has_other_prices(key), request)
         return False
 
     def _has_other_prices(self, key: VerifiedKey) -> bool:
-        other = self.keys.draw(self._issued_at())
+        other = self.keys.draw(step(self.clock()))
         return other is not None and other.price_table_hash != key.price_table_hash
 
     async def _open(self, request: Request) -> SealedStream:
@@ -150,25 +148,23 @@ class Sender:
         relay, timeouts = self._relay(), Timeouts.of(request.extensions, self.config)
         await relay.enter(timeouts.connect, timeouts.pool)
         try:
-            issued_at = self._issued_at()
-            key = await self._key(relay, issued_at, timeouts.connect)
-            envelope = _envelope(key, issued_at, self.config.max_units)
-            sealed = _sealed_to(key, envelope)
+            made = await self._encapsulated(relay, timeouts.connect)
             deadline = client_deadline(self.config.deadline_class)
-            begin = partial(relay.exchange, envelope_metadata(envelope, key.key_id), deadline)
+            begin = partial(relay.exchange, envelope_metadata(made.envelope, made.key.key_id), deadline)
             renew = partial(relay.renew, self.keys, timeouts.connect)
-            call = RelayCall(begin, relay.lease, renew, self._observed(envelope))
-            return SealedStream(relay, call, key, sealed, timeouts, self._bill(key, envelope, sealed))
+            call = RelayCall(begin, relay.lease, renew, self._observed(made.envelope))
+            return SealedStream(relay, call, made.key, made.sealed, timeouts, self._bill(made))
         except BaseException:
             relay.leave()
             raise
 
-    def _bill(self, key: VerifiedKey, envelope: bytes, sealed: ClientExchange) -> Bill:
+    def _bill(self, made: Encapsulated) -> Bill:
         """It is kept if the bridge charges."""
+        key = made.key
         if not key.price_table_hash:
-            return Bill(envelope)
+            return Bill(made.envelope)
         delegation = self.keys.delegation_of(key)
-        return Bill(envelope, key.price_table_hash, self.journal, delegation, sealed.rounding_coin)
+        return Bill(made.envelope, key.price_table_hash, self.journal, delegation, made.sealed.rounding_coin)
 
     def _observed(self, envelope: bytes) -> RelayView | None:
         if self.observer is None:
@@ -176,6 +172,13 @@ class Sender:
         view = RelayView(Envelope.FromString(envelope), len(envelope))
         self.observer(view)
         return view
+
+    async def _encapsulated(self, relay: RelayConnection, timeout: float | None) -> Encapsulated:
+        """One that was made ahead, or a new one."""
+        issued_at = step(self.clock())
+        key = await self._key(relay, issued_at, timeout)
+        ahead = None if relay.ahead is None else relay.ahead.take(issued_at)
+        return ahead or Encapsulated.to(key, issued_at, self.config.max_units)
 
     async def _key(self, relay: RelayConnection, issued_at: int, timeout: float | None) -> VerifiedKey:
         key = self.keys.draw(issued_at)
@@ -201,9 +204,6 @@ class Sender:
                 return True
         return False
 
-    def _issued_at(self) -> int:
-        return int(self.clock()) // TIME_STEP * TIME_STEP
-
     def _relay(self) -> RelayConnection:
         """This event loop's connection to the relay."""
         require_engine()
@@ -211,31 +211,12 @@ class Sender:
         with self._lock:
             self.is_connected()  # drops those of loops that have ended
             if loop not in self._relays:
-                self._relays[loop] = RelayConnection(self.config)
+                ahead = EncapsulationAhead(self.keys, self.config.max_units, self.clock)
+                self._relays[loop] = RelayConnection(self.config, ahead)
             return self._relays[loop]
-
-
-def _envelope(key: VerifiedKey, issued_at: int, max_units: int) -> bytes:
-    return encode_envelope(
-        Envelope(
-            version=VERSION,
-            exchange_id=os.urandom(EXCHANGE_ID_SIZE),
-            identity=key.identity,
-            key_id=key.key_id,
-            issued_at=issued_at,
-            max_units=max_units,
-        )
-    )
 
 
 def _priced(head: RequestHead, key: VerifiedKey) -> RequestHead:
     """The head, which names the price table of the replica that has the key."""
     head.price_table_hash = key.price_table_hash
     return head
-
-
-def _sealed_to(key: VerifiedKey, envelope: bytes) -> ClientExchange:
-    try:
-        return encapsulate(envelope, key.config)
-    except SealingError as error:
-        raise KeyTrustError(f"the bridge announces an unusable key: {error}") from None

@@ -1,1 +1,1 @@
-"""Accounts, limits and bills of a relay: one process beside it, which holds the money and no content."""
+"""Accounts, limits and bills of a relay: a process beside it, without any content."""

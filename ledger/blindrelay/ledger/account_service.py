@@ -9,7 +9,7 @@ import grpc
 
 from blindrelay.ledger.async_books import AsyncBooks
 from blindrelay.ledger.books import Books, InvalidError, Line, UnknownError
-from blindrelay.ledger.ledger_service import DIGEST_SIZE, books_or_overloaded, decoded
+from blindrelay.ledger.ledger_service import DIGEST_SIZE, books_or_unavailable, decoded
 from blindrelay.serving import (
     Admission,
     Callers,
@@ -72,7 +72,7 @@ class AccountService:
         with (
             self._callers.admitted(context.invocation_metadata()),
             self._admission.admit(),
-            books_or_overloaded(),
+            books_or_unavailable(),
         ):
             await self._account(context)
             request = decoded(GetPriceTableRequest, await first_message(context))
@@ -93,7 +93,7 @@ class AccountService:
         with (
             self._callers.admitted(context.invocation_metadata()),
             self._admission.admit(),
-            books_or_overloaded(),
+            books_or_unavailable(),
         ):
             account = await self._account(context)
             request = decoded(GetStatementRequest, await first_message(context))
@@ -135,7 +135,7 @@ async def month_lines(
 
 
 def statement_line(line: Line) -> StatementLine:
-    """A line as it travels."""
+    """A statement's line as a message."""
     message = StatementLine(
         envelope_hash=line.envelope_hash,
         at=line.at,

@@ -23,7 +23,7 @@ else:
     AdminStub = AdminServiceStub
 
 PROBE_SECONDS: Final = 2.0
-"""To find out whether somebody listens on loopback."""
+"""Seconds to find out whether a process listens on loopback."""
 
 _WRONG: Final = frozenset(
     {
@@ -109,7 +109,7 @@ def _explained(config: LedgerConfig, error: grpc.aio.AioRpcError) -> ConfigError
 
 
 def _actor() -> str:
-    """Who types the command, for the audit log."""
+    """The user who runs the command, for the audit log."""
     try:
         return f"cli:{getpass.getuser()}"
     except (KeyError, OSError):

@@ -1,4 +1,4 @@
-"""What commands and page show to the admin service."""
+"""The token that commands and pages show to the admin service."""
 
 from __future__ import annotations
 

@@ -13,11 +13,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 RETRY_SECONDS: Final = 1.0
-"""Between two attempts, while the books cannot be used."""
+"""Seconds between two attempts while the books cannot be used."""
 
 
 class AsyncBooks:
-    """Calls of Books, each in one of two threads: long readings must not hold up leases and receipts."""
+    """Calls of Books, each in one of two threads: long reads must not delay leases and receipts."""
 
     def __init__(self, books: Books) -> None:
         self._books = books

@@ -1,6 +1,6 @@
 """All that a ledger ever writes: the events and reasons of its audit log (serving/audit_log.py).
 
-Nothing tells of an account, a token or an exchange. Who changed what is in the books, and
+No line is about an account, a token or an exchange. Who changed what is in the books, and
 `blindrelay-ledger audit` prints it.
 """
 

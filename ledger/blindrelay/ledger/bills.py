@@ -1,4 +1,4 @@
-"""What a bridge sends about its bills, verified and in the form that the books take."""
+"""Verifies what a bridge sends about its bills, and converts it for the books."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ with needs_extra("ledger"):
     from blindrelay.ledger.commands.reports import add_report_commands
     from blindrelay.ledger.commands.tokens import add_token_commands
     from blindrelay.ledger.config import read_ledger_config
-    from blindrelay.serving import Announce, CommandParser, command_parser, run_command
+    from blindrelay.serving import Announce, CommandParser, add_health_check, command_parser, run_command
 
 if TYPE_CHECKING:
     from blindrelay.ledger.server import Listening
@@ -38,6 +38,7 @@ def parser() -> CommandParser:
         *(add_import_commands, add_page_commands),
     ):
         add(commands)
+    add_health_check(commands, read_ledger_config)
     return command
 
 

@@ -47,7 +47,7 @@ class LedgerConfig:
         books: the SQLite file, which is made at the first start, or the URL of a PostgreSQL database.
         admin: for commands and the page, on loopback.
         admin_token: the file of the token that they show. It is made at the first start.
-        plaintext: lets relays of other machines connect without TLS, because the network encrypts by itself.
+        plaintext: lets relays of other machines connect without TLS, because the network itself encrypts.
     """
 
     listen: Address
@@ -124,7 +124,7 @@ def _bridge(table: Table) -> BridgeConfig:
         raise table.error(
             "address",
             f"= {address} is another machine: add a [bridge.tls] section, "
-            "or set plaintext = true if the network encrypts by itself",
+            "or set plaintext = true if the network itself encrypts",
         )
     if token_file is not None:
         read_token(token_file)  # reports a wrong file at start

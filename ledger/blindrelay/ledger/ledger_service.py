@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 
 from blindrelay.ledger.async_books import AsyncBooks
+from blindrelay.ledger.batches import batches
 from blindrelay.ledger.books import Books, BooksError, End, Lease, Limit, Start
 from blindrelay.ledger.lease_keys import LeaseKeys
 from blindrelay.ledger.nodes import Node, Nodes, allowance_message, limit_message
@@ -29,7 +31,6 @@ from blindrelay.v1.ledger_pb2 import (
     GetLeaseRequest,
     GetLeaseResponse,
     ReportLine,
-    ReportLines,
     ReportRequest,
 )
 from blindrelay.v1.outer_status import OuterStatus
@@ -42,6 +43,14 @@ DIGEST_SIZE: Final = 32
 _REFUSALS: Final = frozenset(status.details for status in OuterStatus)
 
 MessageT = TypeVar("MessageT", bound=Message)
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A message of a relay: the number of its first line, and its lines."""
+
+    first_sequence: int
+    lines: list[Start | End]
 
 
 class LedgerService:
@@ -81,7 +90,7 @@ class LedgerService:
             request = decoded(GetLeaseRequest, await first_message(context))
             if len(request.token_digest) != DIGEST_SIZE or len(request.node) != NODE_SIZE:
                 raise CallRefusedError(OuterStatus.MALFORMED)
-            with books_or_overloaded():
+            with books_or_unavailable():
                 await self._nodes.hear(request.node)
                 lease = await self._books.do(Books.lease, request.token_digest, request.node, self._nodes.now)
             await write_in_time(context, self._lease_response(lease).SerializeToString())
@@ -112,22 +121,21 @@ class LedgerService:
                 self._nodes.leave(name, node)
 
     async def _greet(self, name: bytes, node: Node) -> None:
-        """The first message. Each answer is told when it is there, so that none overtakes a later one."""
+        """The first message. Responses are sent in the order of the messages."""
         now = self._nodes.now
         node.tell(acknowledged=await self._books.insist(Books.acknowledged, name), keys=self._keys.keys)
         node.tell(revoked=await self._books.insist(Books.revoked_leases, now))
         node.tell(allowances=await self._books.insist(Books.allowances, name, now))
 
     async def _read_lines(self, context: Context, name: bytes, node: Node) -> None:
-        while isinstance(message := await context.read(), bytes):
-            request = decoded(ReportRequest, message)
-            if request.WhichOneof("request") != "lines":
-                raise CallRefusedError(OuterStatus.MALFORMED)
-            await self._take(request.lines, name, node)
+        async with aclosing(batches(_reports(context), lambda report: len(report.lines))) as arriving:
+            async for batch in arriving:
+                for report in joined(batch):
+                    await self._take(report, name, node)
 
-    async def _take(self, given: ReportLines, name: bytes, node: Node) -> None:
-        lines = [_line(line) for line in given.lines]
-        taken = await self._books.insist(Books.take_lines, name, given.first_sequence, lines, self._nodes.now)
+    async def _take(self, report: Reported, name: bytes, node: Node) -> None:
+        first, lines = report.first_sequence, report.lines
+        taken = await self._books.insist(Books.take_lines, name, first, lines, self._nodes.now)
         self.rejected_lines += taken.rejected
         node.tell(acknowledged=taken.acknowledged, allowances=taken.allowances)
         for line in lines:
@@ -136,7 +144,7 @@ class LedgerService:
 
 
 def claims(lease: Lease) -> dict[str, object]:
-    """What a lease says, in the words of JSON Web Tokens. What is not limited is left out."""
+    """A lease's claims (RFC 7519). Without a claim there is no limit."""
     found: dict[str, object] = {
         "sub": lease.account,
         "jti": lease.id,
@@ -156,12 +164,12 @@ def claims(lease: Lease) -> dict[str, object]:
 
 
 @contextmanager
-def books_or_overloaded() -> Iterator[None]:
-    """Refuses a call with OVERLOADED while the books cannot be used."""
+def books_or_unavailable() -> Iterator[None]:
+    """Refuses a call with LEDGER_UNAVAILABLE while the books cannot be used."""
     try:
         yield
     except BooksError:
-        raise CallRefusedError(OuterStatus.OVERLOADED, retry_after=1) from None
+        raise CallRefusedError(OuterStatus.LEDGER_UNAVAILABLE, retry_after=1) from None
 
 
 def decoded(message_type: type[MessageT], encoded: bytes) -> MessageT:
@@ -170,6 +178,28 @@ def decoded(message_type: type[MessageT], encoded: bytes) -> MessageT:
         return message_type.FromString(encoded)
     except DecodeError:
         raise CallRefusedError(OuterStatus.MALFORMED) from None
+
+
+async def _reports(context: Context) -> AsyncIterator[Reported]:
+    while isinstance(message := await context.read(), bytes):
+        request = decoded(ReportRequest, message)
+        if request.WhichOneof("request") != "lines":
+            raise CallRefusedError(OuterStatus.MALFORMED)
+        yield Reported(request.lines.first_sequence, [_line(line) for line in request.lines.lines])
+
+
+def joined(batch: Iterable[Reported]) -> Iterator[Reported]:
+    """The same lines in as few messages as possible."""
+    whole: Reported | None = None
+    for report in batch:
+        if whole is not None and report.first_sequence == whole.first_sequence + len(whole.lines):
+            whole.lines.extend(report.lines)
+            continue
+        if whole is not None:
+            yield whole
+        whole = report
+    if whole is not None:
+        yield whole
 
 
 def _line(line: ReportLine) -> Start | End:
@@ -190,7 +220,7 @@ async def _write_messages(context: Context, node: Node) -> None:
 
 
 async def _first_of(*works: Awaitable[None]) -> None:
-    """Runs them until one ends, and ends the others."""
+    """Runs tasks until one ends, and ends the others."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -18,13 +18,12 @@ def ledger_metrics(
     now: Callable[[], float],
 ) -> tuple[Metric, ...]:
     """All that is ever exposed. `figures` are the books' own, some seconds old, or None before the first."""
+    return (*_of_process(nodes, refusals, settlements), *_of_books(figures, now))
 
-    def of_books(read: Callable[[Figures], float]) -> Callable[[], float | None]:
-        return lambda: None if (known := figures()) is None else read(known)
 
-    def oldest(known: Figures) -> float:
-        return 0 if known.oldest_open_at is None else max(0, now() - known.oldest_open_at)
-
+def _of_process(
+    nodes: Callable[[], int], refusals: Counter[str], settlements: Sequence[Settlement]
+) -> tuple[Metric, ...]:
     return (
         Metric("blindrelay_ledger_nodes", "Relay processes that report.", nodes),
         Metric("blindrelay_ledger_bridges", "Bridges in the configuration.", lambda: len(settlements)),
@@ -49,6 +48,17 @@ def ledger_metrics(
             lambda: {status: whole for status, count in refusals.items() if (whole := whole_steps(count))},
             label="status",
         ),
+    )
+
+
+def _of_books(figures: Callable[[], Figures | None], now: Callable[[], float]) -> tuple[Metric, ...]:
+    def of_books(read: Callable[[Figures], float]) -> Callable[[], float | None]:
+        return lambda: None if (known := figures()) is None else read(known)
+
+    def oldest(known: Figures) -> float:
+        return 0 if known.oldest_open_at is None else max(0, now() - known.oldest_open_at)
+
+    return (
         Metric(
             "blindrelay_ledger_open_exchanges",
             "Exchanges neither settled nor released, in whole tens.",

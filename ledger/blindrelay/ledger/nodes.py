@@ -1,4 +1,4 @@
-"""The relay processes that report now, and what each of them has to be told."""
+"""The relay processes that report now, and what each must be told."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Final, TypeVar
 
 from blindrelay.ledger.async_books import AsyncBooks
-from blindrelay.ledger.books import Allowance, Books, Limit
+from blindrelay.ledger.books import RELEASE_SECONDS, SILENT_SECONDS, Allowance, Books, Limit
 from blindrelay.v1.ledger_pb2 import Allowance as AllowanceMessage
 from blindrelay.v1.ledger_pb2 import Limit as LimitMessage
 from blindrelay.v1.ledger_pb2 import ReportResponse
@@ -16,10 +16,7 @@ from blindrelay.v1.ledger_pb2 import ReportResponse
 T = TypeVar("T")
 
 HEARTBEAT_SECONDS: Final = 3.0
-"""Between two messages to a node, at most. Ten seconds after the last one was sent, a node starts nothing."""
-
-RELEASE_SECONDS: Final = 15.0
-"""After nobody has heard a node for so long, others may have its allowances. It starts nothing any more."""
+"""The most seconds between two messages to a node. Ten seconds after the last one, it starts nothing."""
 
 MAX_ITEMS: Final = 1_000
 """Allowances of one message, and revoked leases: about 80 KiB, where a message may have 128."""
@@ -108,6 +105,7 @@ class Nodes:
         self._monotonic = monotonic
         self._shared = shared
         self._nodes: dict[bytes, Node] = {}
+        self._silent: frozenset[bytes] = frozenset()
         self._started_at = self._noted_at = monotonic()
 
     def __len__(self) -> int:
@@ -146,7 +144,7 @@ class Nodes:
             node.tell(allowances=await self._books.do(Books.allowances, name, self.now))
 
     async def hear(self, name: bytes) -> None:
-        """Notes that a process has called, though it may have no stream yet."""
+        """Notes a call of a process, which may not have a stream yet."""
         if name not in self._nodes:
             await self._books.do(Books.hear, (name,), self.now)
 
@@ -154,11 +152,20 @@ class Nodes:
         """Notes which nodes have a stream here, and gives others the allowances of those that are lost."""
         await self._books.do(Books.hear, tuple(self._nodes), self.now)
         self._noted_at = self._monotonic()
+        await self._tell_of_silence(
+            frozenset(await self._books.do(Books.lost_nodes, self.now - SILENT_SECONDS))
+        )
         if self._noted_at - self._started_at < RELEASE_SECONDS:
-            return  # while this ledger was away, nobody heard its nodes
-        for name in await self._books.do(Books.lost_nodes, self.now - int(RELEASE_SECONDS)):
+            return  # while this ledger was away, no ledger got messages from its nodes
+        for name in await self._books.do(Books.lost_nodes, self.now - RELEASE_SECONDS):
             if name not in self._nodes:
                 await self.refresh(await self._books.do(Books.release_node, name))
+
+    async def _tell_of_silence(self, silent: frozenset[bytes]) -> None:
+        """Tells the other nodes of a silent one how long they wait for its allowances."""
+        fallen, self._silent = silent - self._silent, silent
+        if fallen:
+            await self.refresh_all()
 
     def _may_speak(self) -> bool:
         """Whether no other ledger can have given away what our nodes may start."""

@@ -1,4 +1,4 @@
-"""One ledger serves one set of books: two would each give the other's relays' allowances away."""
+"""Only one ledger serves a SQLite file: two would give away each other's allowances."""
 
 from __future__ import annotations
 

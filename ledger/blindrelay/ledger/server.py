@@ -47,13 +47,13 @@ from blindrelay.serving.health import Health
 from blindrelay.serving.metrics import exposed_metrics
 
 TIDY_SECONDS: Final = 1.0
-"""Between two looks at what has lapsed, which keys sign, which relays are gone, what other ledgers did."""
+"""Seconds between two checks of lapsed exchanges, signing keys, lost relays and other ledgers."""
 
 FIGURES_SECONDS: Final = 15.0
-"""Between two readings of the books' own figures for the metrics."""
+"""Seconds between two reads of the books' figures for the metrics."""
 
 MAX_CALLS: Final = 1_000
-"""Calls of relays at once, besides their streams."""
+"""Concurrent calls of relays, besides their streams."""
 
 Work = Callable[[], Awaitable[None]]
 
@@ -207,14 +207,14 @@ class Ledger:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _noted(self, work: Work) -> None:
-        """Runs it. What ends it early is in the log."""
+        """Runs it. If it fails, the log says why."""
         try:
             await work()
         except Exception as error:
             self._log.fault(error)
 
     async def _repeat(self, work: Work, seconds: float) -> None:
-        """Until cancelled. A fault ends one round, never the ledger."""
+        """Runs until cancelled. An internal error ends one round, never the ledger."""
         while True:
             try:
                 await work()
@@ -238,7 +238,7 @@ class Ledger:
         self._figures = await self._books.read(Books.settlement, int(self._clock()))
 
     async def _changed(self, accounts: Collection[str]) -> None:
-        """An operator has changed accounts."""
+        """Tells the relays of accounts that an operator changed."""
         await self._tell_revoked(int(self._clock()))
         await self._nodes.refresh(accounts)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from itertools import groupby
 from typing import Final
 
@@ -12,6 +12,7 @@ import grpc
 
 from blindrelay.ledger.async_books import AsyncBooks
 from blindrelay.ledger.audit_log import AuditLog, Event, Reason
+from blindrelay.ledger.batches import batches
 from blindrelay.ledger.bills import Bill, BillReader, PriceTable
 from blindrelay.ledger.books import Books, LedgerError, Outcome, Receipt, Watermark
 from blindrelay.ledger.bridge_channel import SettleCall, settlement_call
@@ -21,24 +22,18 @@ from blindrelay.trust import DirectoryError
 from blindrelay.v1.settlement_pb2 import SettleRequest, SettleResponse
 
 RETRY_SECONDS: Final = (0.25, 0.5, 1.0, 2.0, 5.0)
-"""Between two calls: longer after each one that failed, then the last."""
-
-MAX_BATCH: Final = 500
-"""Receipts after which no further message joins a transaction."""
-
-MAX_WAITING: Final = 100
-"""Messages that wait to be taken; then the bridge waits."""
+"""Seconds between two calls: longer after each failure, then always the last."""
 
 SILENT_SECONDS: Final = 60.0
 """A bridge sends a watermark every ten seconds. One that sends nothing for a minute is called again."""
 
 ELECTION_SECONDS: Final = 5.0
-"""After so long a ledger asks, before it books more, whether it is still the one that collects."""
+"""Seconds after which a ledger asks whether it is still the one that collects, before it books more."""
 
 SETTLED: Final = frozenset({Outcome.POSTED, Outcome.VOIDED})
 
 KEPT: Final = frozenset({Outcome.ORPHAN, Outcome.CONTRADICTION, Outcome.EXCESS, Outcome.LATE})
-"""Outcomes of receipts that are evidence, and charged to nobody."""
+"""Outcomes of receipts that are kept as evidence and not charged."""
 
 OnAccounts = Callable[[Collection[str]], Awaitable[None]]
 """Is called with the accounts (pseudonyms) whose allowances may have changed."""
@@ -77,7 +72,7 @@ class Settlement:
         self._open_call = open_call
         self._task = f"settle {bridge.address}"
         self._elected_at = 0.0
-        """When the books said so, in the event loop's seconds."""
+        """When the books said so, by the event loop's clock."""
         self._reader = BillReader(bridge.identities, clock)
 
     @property
@@ -143,16 +138,20 @@ class Settlement:
         self._reader = BillReader(self.bridge.identities, self._clock)
 
     async def _take_all(self, call: SettleCall) -> Reason:
-        async for batch in _batches(call):
-            if not await self._still_elected():
-                return Reason.ELSEWHERE
-            bills = await asyncio.to_thread(self._verified, batch)
-            self._connected()
-            await self._book(bills)
-            sequence = max(response.sequence for response in batch)
-            if sequence:
-                await call.write(SettleRequest(sequence=sequence))
+        async with aclosing(batches(call, _size, SILENT_SECONDS)) as arriving:
+            async for batch in arriving:
+                if not await self._still_elected():
+                    return Reason.ELSEWHERE
+                await self._take(batch, call)
         return Reason.CLOSED
+
+    async def _take(self, batch: Sequence[SettleResponse], call: SettleCall) -> None:
+        bills = await asyncio.to_thread(self._verified, batch)
+        self._connected()
+        await self._book(bills)
+        sequence = max(response.sequence for response in batch)
+        if sequence:
+            await call.write(SettleRequest(sequence=sequence))
 
     def _connected(self) -> None:
         self.heard_at = int(self._clock())
@@ -196,42 +195,8 @@ class Settlement:
         return posted.accounts
 
 
-async def _batches(call: SettleCall) -> AsyncIterator[list[SettleResponse]]:
-    """What the bridge sends, in batches: the next one gathers while one is taken.
-
-    Raises AioRpcError, and TimeoutError if the bridge sends nothing for SILENT_SECONDS.
-    """
-    arrived: asyncio.Queue[SettleResponse | grpc.aio.AioRpcError | None] = asyncio.Queue(MAX_WAITING)
-
-    async def receive() -> None:
-        end = None
-        try:
-            async for response in call:
-                await arrived.put(response)
-        except grpc.aio.AioRpcError as error:
-            end = error
-        await arrived.put(end)
-
-    receiving = asyncio.create_task(receive())
-    try:
-        while True:
-            batch, size = [], 0
-            async with asyncio.timeout(SILENT_SECONDS):
-                item = await arrived.get()
-            while isinstance(item, SettleResponse):
-                batch.append(item)
-                size += 1 + len(item.more_receipts)
-                if arrived.empty() or size >= MAX_BATCH:
-                    break
-                item = arrived.get_nowait()
-            if batch:
-                yield batch
-            if isinstance(item, grpc.aio.AioRpcError):
-                raise item
-            if item is None:
-                return
-    finally:
-        receiving.cancel()
+def _size(response: SettleResponse) -> int:
+    return 1 + len(response.more_receipts)
 
 
 def reason_of(error: grpc.aio.AioRpcError) -> Reason:

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AccountServiceStub(object):
-    """Served by a relay that has a ledger, to whoever shows a token of the account. The relay passes the calls on
+    """Served by a relay that has a ledger, to anyone who shows a token of the account. The relay passes the calls on
     with the token's SHA-256 as the metadata "blindrelay-token-digest-bin", in place of the token.
     """
 
@@ -49,7 +49,7 @@ class AccountServiceStub(object):
 
 
 class AccountServiceServicer(object):
-    """Served by a relay that has a ledger, to whoever shows a token of the account. The relay passes the calls on
+    """Served by a relay that has a ledger, to anyone who shows a token of the account. The relay passes the calls on
     with the token's SHA-256 as the metadata "blindrelay-token-digest-bin", in place of the token.
     """
 
@@ -87,7 +87,7 @@ def add_AccountServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AccountService(object):
-    """Served by a relay that has a ledger, to whoever shows a token of the account. The relay passes the calls on
+    """Served by a relay that has a ledger, to anyone who shows a token of the account. The relay passes the calls on
     with the token's SHA-256 as the metadata "blindrelay-token-digest-bin", in place of the token.
     """
 

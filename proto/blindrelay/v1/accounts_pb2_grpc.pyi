@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AccountServiceStub:
-    """Served by a relay that has a ledger, to whoever shows a token of the account. The relay passes the calls on
+    """Served by a relay that has a ledger, to anyone who shows a token of the account. The relay passes the calls on
     with the token's SHA-256 as the metadata "blindrelay-token-digest-bin", in place of the token.
     """
 
@@ -40,7 +40,7 @@ class AccountServiceStub:
 
 @_typing.type_check_only
 class AccountServiceAsyncStub(AccountServiceStub):
-    """Served by a relay that has a ledger, to whoever shows a token of the account. The relay passes the calls on
+    """Served by a relay that has a ledger, to anyone who shows a token of the account. The relay passes the calls on
     with the token's SHA-256 as the metadata "blindrelay-token-digest-bin", in place of the token.
     """
 
@@ -49,7 +49,7 @@ class AccountServiceAsyncStub(AccountServiceStub):
     GetStatement: _aio.UnaryStreamMultiCallable[_accounts_pb2.GetStatementRequest, _accounts_pb2.GetStatementResponse]  # type: ignore[assignment]
 
 class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Served by a relay that has a ledger, to whoever shows a token of the account. The relay passes the calls on
+    """Served by a relay that has a ledger, to anyone who shows a token of the account. The relay passes the calls on
     with the token's SHA-256 as the metadata "blindrelay-token-digest-bin", in place of the token.
     """
 

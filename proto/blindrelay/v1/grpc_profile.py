@@ -33,6 +33,17 @@ MESSAGE_OPTIONS: Final = (
     ("grpc.http2.bdp_probe", 0),
 )
 
+CALL_WINDOW: Final = 262_144
+"""Bytes of one call that its sender may be ahead of its reader. Over 50 ms that is 5 MiB a second.
+
+With gRPC's own 64 KiB it would be 1.2. A call whose window is full holds up no other: gRPC opens the
+connection's window again whether or not a call is read.
+"""
+
+RUN_AHEAD: Final = ("grpc.http2.lookahead_bytes", CALL_WINDOW)
+"""For servers, and for a client's channel. A relay's channels to bridges go without: responses that nobody
+reads wait there, so their windows decide how much memory stalled readers take."""
+
 CHANNEL_OPTIONS: Final = (
     *MESSAGE_OPTIONS,
     # gRPC's own retries would send identical ciphertext again, which the bridge must refuse.

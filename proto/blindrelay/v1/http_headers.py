@@ -45,16 +45,16 @@ OWN_PREFIX: Final = b"blindrelay-"
 """Begins the headers between client and bridge, which no provider receives or sends (section 11.8)."""
 
 BROUGHT_CREDENTIAL: Final = OWN_PREFIX + b"credential"
-"""Of a request to the aggregated address, repeated: "PROVIDER VALUE", for that provider alone."""
+"""In requests to the aggregated address, repeated: "PROVIDER VALUE", for that provider alone."""
 
 CACHE_SALT: Final = OWN_PREFIX + b"cache-salt"
-"""Of a request to the aggregated address: the salt for a target whose prompt cache takes one."""
+"""In requests to the aggregated address: the salt for a target whose prompt cache takes one."""
 
 SERVED_BY: Final = OWN_PREFIX + b"served-by"
-"""Of a response from the aggregated address: "PROVIDER/MODEL", as the bridge asked."""
+"""In responses from the aggregated address: "PROVIDER/MODEL", as the bridge asked."""
 
 SERVED_MODEL: Final = OWN_PREFIX + b"served-model"
-"""Of the same, if the provider's response names another model."""
+"""In the same responses: the model that the provider's response names, if it is another one."""
 
 HOP_BY_HOP: Final = frozenset(
     {

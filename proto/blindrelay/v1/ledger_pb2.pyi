@@ -54,7 +54,7 @@ class Limit(_message.Message):
     RETRY_AFTER_SECONDS_FIELD_NUMBER: _builtins.int
     status: _builtins.str
     retry_after_seconds: _builtins.int
-    """Until another attempt may succeed; 0 if nobody knows."""
+    """Seconds until another attempt may succeed; 0 if that is unknown."""
     def __init__(
         self,
         *,
@@ -80,7 +80,7 @@ class GetLeaseResponse(_message.Message):
     lease: _builtins.str
     """A JSON Web Token (RFC 7519), signed with HS256 by the newest key of Report."""
     lease_seconds: _builtins.int
-    """For how long the lease is valid."""
+    """How long the lease is valid."""
     @_builtins.property
     def limit(self) -> Global___Limit: ...
     @_builtins.property
@@ -305,7 +305,7 @@ Global___EndLine: _TypeAlias = EndLine  # noqa: Y015
 
 @_typing.final
 class ReportResponse(_message.Message):
-    """One comes at least every three seconds. A data plane that has none of the last ten seconds starts nothing;
+    """One comes at least every three seconds. A data plane that got none in the last ten seconds starts nothing;
     fifteen seconds after the end of its stream, others may have its allowances. Those of an earlier stream are void.
     """
 

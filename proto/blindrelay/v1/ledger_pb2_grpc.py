@@ -50,7 +50,7 @@ class LedgerServiceServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def GetLease(self, request, context):
-        """A lease for whoever holds the token, at this data plane.
+        """A lease for the holder of the token, at this data plane.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -32,7 +32,7 @@ class LedgerServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> LedgerServiceAsyncStub: ...
     GetLease: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetLeaseRequest, _ledger_pb2.GetLeaseResponse]
-    """A lease for whoever holds the token, at this data plane."""
+    """A lease for the holder of the token, at this data plane."""
     Report: _grpc.StreamStreamMultiCallable[_ledger_pb2.ReportRequest, _ledger_pb2.ReportResponse]
     """Starts and ends of exchanges one way; allowances and revocations the other."""
 
@@ -40,7 +40,7 @@ class LedgerServiceStub:
 class LedgerServiceAsyncStub(LedgerServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetLease: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetLeaseRequest, _ledger_pb2.GetLeaseResponse]  # type: ignore[assignment]
-    """A lease for whoever holds the token, at this data plane."""
+    """A lease for the holder of the token, at this data plane."""
     Report: _aio.StreamStreamMultiCallable[_ledger_pb2.ReportRequest, _ledger_pb2.ReportResponse]  # type: ignore[assignment]
     """Starts and ends of exchanges one way; allowances and revocations the other."""
 
@@ -51,7 +51,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ledger_pb2.GetLeaseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.GetLeaseResponse, _abc.Awaitable[_ledger_pb2.GetLeaseResponse]]:
-        """A lease for whoever holds the token, at this data plane."""
+        """A lease for the holder of the token, at this data plane."""
 
     @_abc_1.abstractmethod
     def Report(

@@ -43,7 +43,7 @@ MAX_WATERMARK_KEYS: Final = 64
 """Keys that a watermark names: a key is drawn every half epoch, and is named for a while after it."""
 
 MILLIONTHS: Final = 1_000_000
-"""Of a unit: rates and costs are counted in them, so that money needs no fractions."""
+"""Millionths in a unit. Rates and costs are counted in them, so that money needs no fractions."""
 
 MAX_LEASE_SIZE: Final = 2_048
 """Characters of a lease. With the envelope it has to fit a call's metadata of 4,096 bytes."""
@@ -83,13 +83,13 @@ MAX_MESSAGE_SIZE: Final = 131_072
 """Bytes: gRPC's limit for one message, on every hop."""
 
 FIRST_MESSAGE_SECONDS: Final = 10.0
-"""For the one small message of a unary call. gRPC itself would keep a silent call for ever."""
+"""Seconds for the one small message of a unary call. gRPC itself would keep a silent call for ever."""
 
 LEAST_BYTES_PER_SECOND: Final = 1_024
 """The average that a request must reach: a tenth of a bad mobile connection (section 7.1)."""
 
 RECORD_SECONDS: Final = 75.0
-"""For each record of a request, the first included. 69,632 bytes take 68 seconds at the least rate."""
+"""Seconds for each record of a request, even the first. 69,632 bytes take 68 seconds at the least rate."""
 
 DEADLINE_SECONDS: Final = (60, 600, 3_600, 21_600)
 """The deadline classes, in the order of DeadlineClass. Deadlines in gRPC's metadata are rounded to these."""

@@ -41,6 +41,8 @@ class OuterStatus(Enum):
     """As many exchanges of the account are running as may."""
     LIMIT_RATE = (grpc.StatusCode.RESOURCE_EXHAUSTED, "limit_rate")
     """The account's exchanges come too fast."""
+    LEDGER_UNAVAILABLE = (grpc.StatusCode.UNAVAILABLE, "ledger_unavailable")
+    """The relay's ledger is silent, or cannot use its books: nothing new starts."""
     OVERLOADED = (grpc.StatusCode.RESOURCE_EXHAUSTED, "overloaded")
     """A limit has been reached. Try again later."""
     DEADLINE = (grpc.StatusCode.DEADLINE_EXCEEDED, "deadline")

@@ -46,10 +46,10 @@ GIVE_UP_BEFORE: Final = 1.0
 """Seconds before the end of draining at which running exchanges get a sealed error, with time to read it."""
 
 HEALTH_SECONDS: Final = 1.0
-"""Between two checks of the delegation for the health service."""
+"""Seconds between two checks of the delegation for the health service."""
 
 QUIET_SECONDS: Final = 0.5
-"""Without a new exchange before a drained process ends: busy clients have moved to another by then."""
+"""Seconds without a new exchange before a drained process ends: busy clients have moved by then."""
 
 
 class Bridge:

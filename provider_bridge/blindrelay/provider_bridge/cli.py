@@ -32,7 +32,15 @@ from blindrelay.provider_bridge.keys.key_files import (
     parse_public_key,
 )
 from blindrelay.provider_bridge.keys.signatory import DelegatedIdentity, HeldIdentity, Signatory
-from blindrelay.serving import Address, Announce, CommandParser, ConfigError, command_parser, run_command
+from blindrelay.serving import (
+    Address,
+    Announce,
+    CommandParser,
+    ConfigError,
+    add_health_check,
+    command_parser,
+    run_command,
+)
 from blindrelay.serving.command import Commands
 from blindrelay.trust import IdentityError, IdentityKey, format_identity, identity_hash, parse_identity
 
@@ -41,7 +49,7 @@ def parser() -> CommandParser:
     """The command's arguments."""
     command, commands = command_parser(
         "blindrelay-bridge",
-        "Opens sealed exchanges, calls a provider, and seals its responses.",
+        "Open sealed exchanges, call a provider, and seal its responses.",
         _serve,
         bridge_findings,
     )
@@ -50,6 +58,7 @@ def parser() -> CommandParser:
     _add_delegate(commands)
     add_prices(commands)
     add_import(commands)
+    add_health_check(commands, read_bridge_config)
     return command
 
 

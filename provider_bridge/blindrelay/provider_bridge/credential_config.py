@@ -10,7 +10,7 @@ from blindrelay.provider_bridge.credentials import Credential, CredentialStyle, 
 from blindrelay.serving import ConfigError, Table, read_secret
 
 MAX_CREDENTIALS: Final = 64
-"""Of one provider. An exchange may try each of them once."""
+"""The most credentials of one provider. An exchange may try each of them once."""
 
 MAX_WEIGHT: Final = 1_000
 

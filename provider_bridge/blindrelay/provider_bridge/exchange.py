@@ -24,14 +24,15 @@ from blindrelay.provider_bridge.clock import Clock
 from blindrelay.provider_bridge.content_coding import decode_body
 from blindrelay.provider_bridge.errors import SealedError, not_allowed
 from blindrelay.provider_bridge.exchange_opener import ClaimedExchange
-from blindrelay.provider_bridge.frame_filter import FrameFilter, MessageFilter, NoFilter
+from blindrelay.provider_bridge.frame_filter import frame_filter
 from blindrelay.provider_bridge.pacer import CellSource, Pacer, coming
 from blindrelay.provider_bridge.policy.request_policy import PlannedCall
 from blindrelay.provider_bridge.policy.shaping import expects_events, shape_of
-from blindrelay.provider_bridge.request_body import discard_request, read_body
+from blindrelay.provider_bridge.request_body import Look, discard_request, read_body
 from blindrelay.provider_bridge.request_budget import RequestBudget, Share
 from blindrelay.provider_bridge.response_stream import send_response
 from blindrelay.provider_bridge.stateless.checker import Checker
+from blindrelay.provider_bridge.stateless.long_strings import LongStrings
 from blindrelay.provider_bridge.tunnel import Tunnel
 from blindrelay.provider_bridge.upstream.provider_call import ProviderResponse
 from blindrelay.sealing import CellShape
@@ -54,7 +55,7 @@ from blindrelay.v1.inner_pb2 import (
 from blindrelay.v1.outer_status import OuterStatus
 
 FAREWELL_SECONDS: Final = 10.0
-"""For an error's record to be sent; the exchange's own time may be over."""
+"""Seconds for an error's record to be sent; the exchange's own time may be over."""
 
 _REFUSED_SECONDS: Final = 600
 """The time for a request whose head is refused: twice W, since it counts from issued_at."""
@@ -180,20 +181,22 @@ class Exchange:
 
     async def _body(self, call: PlannedCall, share: Share) -> bytearray:
         """The body as it goes to the provider, once it has been checked."""
-        body = await self._received(call.shape, call.url.target, call.headers, share)
+        strings = LongStrings() if call.checked_as_it_comes else None
+        look = None if strings is None else strings.look
+        body = await self._received(call.shape, call.url.target, call.headers, share, look)
         if call.coding is not None:
             body = await decode_body(body, call.coding, share, self._runtime.max_request)
         if body and call.bodiless:
             raise not_allowed(f"a {call.method} request must not have a body here")
         if call.check is not None:
-            await self._runtime.checker.check(call.check, body)
+            await self._runtime.checker.check(call.check, body, strings)
         return body
 
     async def _received(
-        self, shape: CellShape | None, target: bytes, headers: list[Header], share: Share
+        self, shape: CellShape | None, target: bytes, headers: list[Header], share: Share, look: Look = None
     ) -> bytearray:
         """The body as it came. With it the request is accepted, and the clock of a shaped response starts."""
-        body = await read_body(self._claimed, self._context, share, self._runtime.max_request)
+        body = await read_body(self._claimed, self._context, share, self._runtime.max_request, look)
         if shape is not None and expects_events(target, headers, body):
             self._pacer = self._paced(shape)
         elif shape is not None:
@@ -243,7 +246,8 @@ class Exchange:
             if isinstance(provider, ProviderResponse):
                 await send_response(provider, self._claimed.response, self._send)
             else:
-                frames, send = self._frame_filter(call, share), self._send
+                check = None if call.check is None else partial(self._runtime.checker.check, call.check)
+                frames, send = frame_filter(check, share, self._runtime.max_request), self._send
                 self._open_tunnel = Tunnel(self._claimed, self._context, provider, frames, send, self._bill)
                 await self._open_tunnel.open()
                 if call.shape is not None:
@@ -251,12 +255,6 @@ class Exchange:
                     self._pacer = Pacer(cells, send, Grid(call.shape.tick, aligned=True))
                 await self._open_tunnel.run(self._pacer)
         await self._discard_request()
-
-    def _frame_filter(self, call: PlannedCall, share: Share) -> FrameFilter:
-        if call.check is None:
-            return NoFilter()
-        check = partial(self._runtime.checker.check, call.check)
-        return MessageFilter(check, share, self._runtime.max_request)
 
     @property
     def _ended(self) -> bool:

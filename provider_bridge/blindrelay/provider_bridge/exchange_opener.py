@@ -35,7 +35,7 @@ from blindrelay.v1.limits import RECORD_SECONDS
 from blindrelay.v1.outer_status import OuterStatus
 
 TICK_SECONDS: Final = 0.05
-"""Between the ticks on which refusals are sent: far longer than finding any cause takes."""
+"""Seconds between the ticks on which refusals are sent: far longer than finding any cause takes."""
 
 
 @dataclass(frozen=True, repr=False)

@@ -46,6 +46,11 @@ class FrameFilter(Protocol):
         """Whether a frame of the provider's must not reach the client."""
 
 
+def frame_filter(check: Check | None, share: Share, limit: int) -> FrameFilter:
+    """The filter of a tunnel whose messages are checked, or of one whose account is the client's own."""
+    return NoFilter() if check is None else MessageFilter(check, share, limit)
+
+
 class NoFilter:
     """Passes every frame: the account is the client's own."""
 

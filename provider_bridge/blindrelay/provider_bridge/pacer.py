@@ -15,7 +15,7 @@ from blindrelay.v1.inner_pb2 import ResponsePart
 from blindrelay.v1.limits import MAX_BODY_PIECE
 
 Fill = Callable[[CellSealer], None]
-"""Is called before each cell, to add what there is for it."""
+"""Called before each cell, to add what has arrived for it."""
 
 
 Arrived = Callable[[], ProviderResponse | None]
@@ -31,7 +31,7 @@ class Pacer:
         self._is_due = False
 
     async def run(self, fill: Fill) -> None:
-        """Until the response's end has been added. Raises what `fill` raises; that cell is due then."""
+        """Sends cells until the response's end is added. Raises what `fill` raises; that cell is due then."""
         while not self.cells.ended:
             await self._ticks.wait()
             self._is_due = True

@@ -13,7 +13,15 @@ from blindrelay.provider_bridge.credentials import CredentialStyle
 from blindrelay.provider_bridge.policy.headers import is_header_name
 from blindrelay.provider_bridge.policy.urls import Origin, UrlError, parse_origin
 from blindrelay.provider_bridge.presets import Preset, check_base, preset_at, preset_names
-from blindrelay.provider_bridge.providers import BEARER, AllowedCall, CallError, Provider, Proxy, parse_calls
+from blindrelay.provider_bridge.providers import (
+    BEARER,
+    IDLE_SECONDS,
+    AllowedCall,
+    CallError,
+    Provider,
+    Proxy,
+    parse_calls,
+)
 from blindrelay.provider_bridge.stateless.description import (
     CACHE_CONTROLS,
     Description,
@@ -24,6 +32,7 @@ from blindrelay.provider_bridge.stateless.description import (
 )
 from blindrelay.serving import Address, Table
 from blindrelay.v1.http_headers import ACCOUNT_HEADERS, NEVER_SENT, OWN_PREFIX
+from blindrelay.v1.limits import DEADLINE_SECONDS
 
 _PROXY_STYLE: Final = CredentialStyle(b"proxy-authorization", b"Basic ", base64=True)
 """RFC 7617: the secret is user:password."""
@@ -65,6 +74,9 @@ def read_provider(table: Table, environment: Mapping[str, str]) -> Provider:
         style=style,
         compatible_style=compatible_style,
         pool=pool,
+        idle_seconds=table.integer(
+            "idle_seconds", default=IDLE_SECONDS, minimum=1, maximum=DEADLINE_SECONDS[-1]
+        ),
     )
 
 

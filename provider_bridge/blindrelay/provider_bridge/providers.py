@@ -18,6 +18,9 @@ from blindrelay.serving import Address
 
 METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"})
 
+IDLE_SECONDS: Final = 3_600
+"""How long a provider may send nothing by default: a model may think for an hour (ADR 11)."""
+
 BEARER: Final = CredentialStyle(b"authorization", b"Bearer ")
 """RFC 6750; what OpenAI's SDK sends to every provider."""
 
@@ -84,6 +87,7 @@ class Provider:
         anthropic: where its API in Anthropic's dialect begins; None if it has none.
         style, compatible_style: how its own API and the compatible one expect a credential.
         pool: the credentials that INJECTED exchanges may get; the first is `credential`.
+        idle_seconds: how long it may send nothing while a response is awaited.
     """
 
     name: str
@@ -102,6 +106,7 @@ class Provider:
     style: CredentialStyle = BEARER
     compatible_style: CredentialStyle = BEARER
     pool: tuple[PooledCredential, ...] = ()
+    idle_seconds: float = IDLE_SECONDS
 
     @property
     def members(self) -> tuple[PooledCredential, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -28,10 +29,17 @@ LINGER_SECONDS: Final = 2.0
 """How long the rest of a refused request is read: many round trips."""
 
 
-async def read_body(exchange: ClaimedExchange, context: Context, share: Share, limit: int) -> bytearray:
+Look = Callable[[bytearray], None] | None
+"""Looks at a body that is not complete yet, or nobody does."""
+
+
+async def read_body(
+    exchange: ClaimedExchange, context: Context, share: Share, limit: int, look: Look = None
+) -> bytearray:
     """The body of a request, once its end and its final record have opened.
 
-    Raises RequestError if it is over `limit` bytes, if the budget is used up, if it arrives too slowly, or if
+    `look` is called after each record of a body of several, so that little is left to do at the end. Raises
+    RequestError if the body is over `limit` bytes, if the budget is used up, if it arrives too slowly, or if
     it does not open or is cut.
     """
     body = bytearray()
@@ -41,6 +49,8 @@ async def read_body(exchange: ClaimedExchange, context: Context, share: Share, l
         share.append(body, part.body, limit, "the request's body")
         if exchange.request.finished:
             return body
+        if look is not None:
+            look(body)
         try:
             async with asyncio.timeout_at(pace.due(len(body))):
                 part = await next_part(exchange, context)

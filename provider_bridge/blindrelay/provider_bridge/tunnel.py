@@ -85,6 +85,14 @@ class Tunnel:
             await self._send(sealer.seal(frame=frame))
             if frame.opcode == CLOSE:
                 await self._send(sealer.seal(tail=self._bill.tail(BODY_END_UNSPECIFIED)))
+            elif frame.fin:
+                self._check_room()
+
+    def _check_room(self) -> None:
+        try:
+            self._bill.check_room()
+        except RequestError as error:
+            raise SealedError(error.code, str(error), EXECUTION_STARTED) from None
 
     async def _download_in_cells(self, pacer: Pacer) -> None:
         """Frames are added as they come, while the next cell has room. The pacer sends what there is."""
@@ -110,6 +118,8 @@ class Tunnel:
             cells.add(ResponsePart(frame=frame))
             if frame.opcode == CLOSE:
                 cells.add(ResponsePart(tail=self._bill.tail(BODY_END_UNSPECIFIED)))
+            elif frame.fin:
+                self._check_room()
 
     async def _next_frame(self) -> Frame:
         """The provider's next frame that may pass."""

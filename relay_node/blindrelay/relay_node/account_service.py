@@ -26,13 +26,13 @@ SERVICE: Final = "blindrelay.v1.AccountService"
 METHODS: Final = ("GetPriceTable", "GetStatement")
 
 MAX_CALLS: Final = 20
-"""At once, of all accounts. A client that reads slowly holds one for long."""
+"""Concurrent calls of all accounts. A client that reads slowly holds one for long."""
 
 MAX_CALLS_PER_TOKEN: Final = 2
 
 
 class AccountService:
-    """Passes messages on as bytes. The ledger decides about the token."""
+    """Passes messages on as bytes. The ledger checks the token."""
 
     def __init__(self, ledger: Ledger, admission: Admission, unread_seconds: float) -> None:
         self._ledger = ledger

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
+from blindrelay.relay_node.ledger import ledger_unavailable
 from blindrelay.serving import CallRefusedError
 from blindrelay.serving.leases import Lease
 from blindrelay.v1.ledger_pb2 import Allowance, Limit
@@ -22,7 +23,10 @@ ALLOWANCE_SECONDS: Final = 2.0
 """How long a start waits for an allowance. The ledger gives a new one soon after an exchange is settled."""
 
 CONCURRENT_RETRY_SECONDS: Final = 1
-"""Nobody knows when one of an account's exchanges ends."""
+"""Seconds that a refused client should wait. It is unknown when one of the account's exchanges ends."""
+
+MANY_LEFT: Final = 500
+"""With more exchanges allowed, an account is not at its limit, however many it may run at once."""
 
 _LIMITS: Final = {
     status.details: status
@@ -35,7 +39,11 @@ _LIMITS: Final = {
 
 
 def refusal_for(limit: Limit) -> CallRefusedError:
-    """The refusal that a ledger's limit asks for. OVERLOADED if it names none that is known."""
+    """The refusal that a ledger's limit asks for: OVERLOADED if it is unknown, LEDGER_UNAVAILABLE if there is
+    none, because the ledger has said nothing about the account.
+    """
+    if not limit.status:
+        return ledger_unavailable()
     status = _LIMITS.get(limit.status, OuterStatus.OVERLOADED)
     return CallRefusedError(status, limit.retry_after_seconds)
 
@@ -49,6 +57,7 @@ class Account:
         self._running = 0
         self._due = -math.inf
         self._allowance = Allowance()
+        self._told_at = -math.inf
         self._starts: deque[int] = deque()
         self._changed = asyncio.Event()
 
@@ -58,7 +67,7 @@ class Account:
             self._newest = lease
 
     def is_forgettable(self, now: float) -> bool:
-        """Whether nothing is known of it that its next lease would not bring. `now` is Unix seconds."""
+        """Whether its next lease would bring all that is known of it. `now` is Unix seconds."""
         idle = not self._running and not self._starts and self._due <= self._clock()
         return idle and now >= self._newest.expires_at
 
@@ -80,7 +89,7 @@ class Account:
             self.leave()
 
     def enter(self) -> None:
-        """Counts an exchange that runs elsewhere on this process's account."""
+        """Counts an exchange that Envoy forwards."""
         self._running += 1
 
     def leave(self) -> None:
@@ -90,7 +99,8 @@ class Account:
     @property
     def is_at_limit(self) -> bool:
         """Whether the next exchange may have to wait or be refused."""
-        return self._running >= self._newest.concurrent or self._left() <= self._newest.concurrent
+        concurrent = self._newest.concurrent
+        return self._running >= concurrent or self._left() <= min(concurrent, MANY_LEFT)
 
     def _next_due(self, now: float) -> float:
         """GCRA (ITU-T I.371): when the next exchange would be due at the rate, if one comes now."""
@@ -114,10 +124,18 @@ class Account:
                         self._changed.clear()
                         await self._changed.wait()
         if self._left() <= 0:
-            raise refusal_for(self._allowance.limit)
+            raise self._refusal()
+
+    def _refusal(self) -> CallRefusedError:
+        """The refusal for the limit that the ledger named. The time that has passed shortens its hint."""
+        told = self._allowance.limit
+        if told.retry_after_seconds:
+            left = max(1, told.retry_after_seconds - int(self._clock() - self._told_at))
+            told = Limit(status=told.status, retry_after_seconds=left)
+        return refusal_for(told)
 
     def started(self, sequence: int) -> None:
-        """Takes one of the allowance, for the start line of this number."""
+        """Uses one exchange of the allowance, for the start line with this number."""
         self._starts.append(sequence)
 
     def allow(self, allowance: Allowance) -> None:
@@ -125,6 +143,7 @@ class Account:
         if allowance.sequence < self._allowance.sequence:
             return
         self._allowance = allowance
+        self._told_at = self._clock()
         while self._starts and self._starts[0] <= allowance.sequence:
             self._starts.popleft()
         self._changed.set()
@@ -138,7 +157,7 @@ class Account:
 
 
 class Accounts:
-    """The accounts that have been here. `clock` is a monotonic one, in seconds."""
+    """The accounts that have called this process. `clock` is a monotonic one, in seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock

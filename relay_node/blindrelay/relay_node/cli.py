@@ -14,6 +14,7 @@ from blindrelay.relay_node.sandbox_needs import relay_needs
 from blindrelay.serving import (
     Address,
     Announce,
+    add_health_check,
     add_serving,
     command_parser,
     enter_sandbox,
@@ -22,6 +23,7 @@ from blindrelay.serving import (
 )
 
 if TYPE_CHECKING:
+    from blindrelay.serving.command import Commands
     from blindrelay.serving.doctor import Finding
 
 MAX_WORKERS: Final = 64
@@ -39,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_serving(
         commands, "envoy", "configure Envoy as the data plane, and serve as its control process", _control
     )
+    _add_drain(commands)
+    add_health_check(commands, read_relay_config)
     return run_command(parser, argv)
 
 
@@ -72,6 +76,18 @@ def _control(arguments: argparse.Namespace, announce: Announce) -> None:
 
     config = read_relay_config(arguments.config)
     asyncio.run(serve_behind_envoy(config, arguments.config, on_ready))
+
+
+def _add_drain(commands: Commands) -> None:
+    command = commands.add_parser("drain", help="let Envoy's exchanges finish, before both are stopped")
+    command.add_argument("--config", required=True, type=Path, metavar="FILE", help="TOML configuration")
+
+    def run(given: argparse.Namespace) -> None:
+        from blindrelay.relay_node.envoy.drain import drain_envoy  # not needed by a relay that serves
+
+        drain_envoy(read_relay_config(given.config), given.config)
+
+    command.set_defaults(run=run)
 
 
 async def _serve_alone(config: RelayConfig, on_ready: Callable[[Address], None]) -> None:

@@ -25,7 +25,7 @@ MAX_REPLICAS: Final = 20
 """Bridge processes behind one relay. One response has room for 20 directories of two keys (section 5)."""
 
 MAX_EXCHANGES_PER_TOKEN: Final = 200
-"""At once. One busy client uses 64, and five tokens at this limit still leave room for others."""
+"""Concurrent exchanges. A busy client uses 64, and five tokens at this limit still leave room for others."""
 
 MAX_CONNECTIONS_PER_TOKEN: Final = 100
 """Connections with a call on them: a tenth of a process's limit. Each program with the token uses one."""
@@ -89,12 +89,12 @@ class RelayConfig:
     Attributes:
         tokens: the file of hashed access tokens, or None with a ledger. Their clients share the limits
             (blindrelay.serving.Shares).
-        max_request_bytes: bytes of requests that one bridge has to keep.
+        max_request_bytes: bytes of unfinished requests, for each bridge.
         unread_seconds: a client that does not read a message for so long ends its exchange.
-        plaintext: allows other machines to connect without TLS, because the network encrypts by itself.
+        plaintext: allows other machines to connect without TLS, because the network itself encrypts.
         sandbox: whether the process enters the sandbox before it serves (Linux).
         metrics: where the process, or the first worker, serves metrics: on loopback.
-        ledger: who knows the tokens and keeps the accounts, in place of `tokens`.
+        ledger: knows the tokens and keeps the accounts, instead of `tokens`.
     """
 
     listen: Address
@@ -227,5 +227,5 @@ def _check_peer_tls(
         raise table.error(
             "address",
             f"= {address} is another machine: add a {section} section, "
-            "or set plaintext = true if the network encrypts by itself",
+            "or set plaintext = true if the network itself encrypts",
         )

@@ -1,4 +1,4 @@
-"""When the ledger last spoke, however late its message was read."""
+"""When the ledger last sent a message, however late it was read."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Final
 from blindrelay.serving.boot_clock import since_boot
 
 SILENCE_SECONDS: Final = 10.0
-"""After so long without a word of the ledger, no exchange starts. It speaks every three seconds. Five seconds
-later it gives the allowances of this process to others."""
+"""Seconds without a message of the ledger after which no exchange starts. It sends one every three seconds.
+Five seconds later it gives the allowances of this process to others."""
 
 
 class Contact:
     """The age of the ledger's newest message, since it was sent. `clock` returns seconds that only grow.
 
     While this process is stopped, messages wait in a buffer. So it counts from when the stream began: the
-    ledger sent the first message later than that, and tells how much later it sent each of the others.
+    ledger sent the first message later than that, and says how much later it sent each of the others.
     """
 
     def __init__(self, clock: Callable[[], float] = since_boot) -> None:
@@ -39,5 +39,5 @@ class Contact:
 
     @property
     def silent(self) -> bool:
-        """Whether the ledger has said nothing for SILENCE_SECONDS, as far as this process can know."""
+        """Whether the ledger may have sent nothing for SILENCE_SECONDS."""
         return self._clock() - self._spoke_at > SILENCE_SECONDS

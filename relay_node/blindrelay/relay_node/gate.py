@@ -27,7 +27,7 @@ class Entrant(Protocol):
 
     @property
     def holder(self) -> Hashable:
-        """Whose shares of the relay's room it uses."""
+        """The owner of the shares that it uses."""
 
     def starting(self, encoded: bytes, envelope: Envelope, tally: Tally) -> AbstractAsyncContextManager[None]:
         """Surrounds what goes to the bridge. Raises CallRefusedError if the exchange may not start."""

@@ -18,7 +18,7 @@ from blindrelay.relay_node.config import PeerConfig
 from blindrelay.relay_node.contact import Contact
 from blindrelay.relay_node.forwarding import Tally
 from blindrelay.relay_node.gate import Entrant
-from blindrelay.relay_node.ledger import Ledger
+from blindrelay.relay_node.ledger import Ledger, ledger_unavailable
 from blindrelay.relay_node.outcomes import outcome_told
 from blindrelay.relay_node.report import Report
 from blindrelay.serving import Admission, CallRefusedError, Context
@@ -34,13 +34,13 @@ from blindrelay.v1.limits import LEASE_ROOM, MAX_DIRECTORIES_SIZE
 from blindrelay.v1.outer_status import OuterStatus
 
 KEYS_SECONDS: Final = 2.0
-"""How long a new lease waits for the key that signed it. The ledger sends keys on another stream."""
+"""Seconds that a new lease waits for the key that signed it. The ledger sends keys on another stream."""
 
 TIDY_SECONDS: Final = 60.0
-"""Between two looks for what can be forgotten."""
+"""Seconds between two checks for what can be forgotten."""
 
 FINISH_SECONDS: Final = 2.0
-"""For the last lines, when the relay stops. A hold whose end is not reported lapses later."""
+"""Seconds for the last lines when the relay stops. A hold whose end is not reported lapses later."""
 
 
 class LeaseGate:
@@ -78,7 +78,7 @@ class LeaseGate:
         return (self._service.handler(on_fault),)
 
     def metrics(self, log: AuditLog) -> tuple[Metric, ...]:
-        """Whether the ledger is there, and what it has not taken yet."""
+        """Whether the ledger is reached, and how many lines it has not taken yet."""
         waiting = 0
 
         def look() -> None:
@@ -122,15 +122,15 @@ class LeaseGate:
     async def started(
         self, lease: Lease, envelope: bytes, deadline_seconds: float, tally: Tally
     ) -> AsyncIterator[None]:
-        """Takes one of the allowance, and reports the start, and the end with what `tally` has then.
+        """Uses one exchange of the allowance, and reports the start, and the end with what `tally` has then.
 
-        Raises CallRefusedError: a limit, or OVERLOADED without the ledger.
+        Raises CallRefusedError: a limit, or LEDGER_UNAVAILABLE.
         """
         account = self._accounts.of(lease)
         with account.running():
             await account.allowed()
             if self._contact.silent:
-                raise CallRefusedError(OuterStatus.OVERLOADED, retry_after=1)
+                raise ledger_unavailable()
             start = self._report.start(lease.lease_id, envelope, round(deadline_seconds))
             account.started(start)
 
@@ -142,7 +142,7 @@ class LeaseGate:
 
     @asynccontextmanager
     async def fetch(self, context: Context) -> AsyncIterator[tuple[str, bytes]]:
-        """Raises CallRefusedError: UNAUTHENTICATED, a limit, or OVERLOADED without the ledger."""
+        """Raises CallRefusedError: UNAUTHENTICATED, a limit, or LEDGER_UNAVAILABLE."""
         digest = shown_digest(context.invocation_metadata())
         if digest is None:
             raise CallRefusedError(OuterStatus.UNAUTHENTICATED)
@@ -163,7 +163,7 @@ class LeaseGate:
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
-            raise CallRefusedError(OuterStatus.OVERLOADED, retry_after=1) from None
+            raise ledger_unavailable() from None
         return lease
 
     def _host(self, context: Context) -> str:

@@ -32,23 +32,32 @@ GET_LEASE_METHOD: Final = "/blindrelay.v1.LedgerService/GetLease"
 REPORT_METHOD: Final = "/blindrelay.v1.LedgerService/Report"
 
 CALL_SECONDS: Final = 5.0
-"""For a lease. The ledger gives one from memory and one row."""
+"""Seconds for a lease. The ledger needs one row for it."""
 
 STATEMENT_SECONDS: Final = 60.0
-"""For what a client asks about its account. A month may have a million lines."""
+"""Seconds for a client's call about its account. A month may have a million lines."""
 
 MAX_CALLS: Final = 100
-"""Calls for leases at once. Anybody can cause some, with a token that nobody knows."""
+"""Concurrent calls for leases. Anybody can cause some with an invalid token."""
 
 BATCH_SECONDS: Final = 0.05
-"""A line waits for others for at most so long, since a message costs more than a line."""
+"""Seconds that a line waits for others at most, since a message costs more than a line."""
 
 RETRY_SECONDS: Final = 0.25
-"""After the stream has failed."""
+"""Seconds after a failed stream before the next."""
+
+
+UNAVAILABLE_RETRY_SECONDS: Final = 1
+"""Seconds that a client is told to wait while the ledger cannot be used. It is unknown when it can."""
+
+
+def ledger_unavailable() -> CallRefusedError:
+    """The refusal while the ledger is silent or fails."""
+    return CallRefusedError(OuterStatus.LEDGER_UNAVAILABLE, UNAVAILABLE_RETRY_SECONDS)
 
 
 class Take(Protocol):
-    """Takes what the ledger says on the stream."""
+    """Gets what the ledger sends on the stream."""
 
     def __call__(self, response: ReportResponse, *, first: bool) -> None: ...
 
@@ -60,7 +69,7 @@ class Ledger:
         """Raises ConfigError for unusable TLS and token files."""
         self.address = config.address
         self.up: bool | None = None
-        """Whether the ledger speaks on the stream. None before the first attempt."""
+        """Whether the ledger sends messages on the stream. None before the first attempt."""
         self._audit_log = audit_log
         tls = config.tls
         self._channels = Followed(
@@ -77,7 +86,9 @@ class Ledger:
             )
 
     async def lease(self, token_digest: bytes, node: bytes) -> GetLeaseResponse:
-        """A lease for the holder of the token, or why there is none. Raises CallRefusedError: OVERLOADED."""
+        """A lease for the holder of the token, or why there is none. Raises CallRefusedError: OVERLOADED,
+        LEDGER_UNAVAILABLE.
+        """
         ask: Any = self._channel.unary_unary(
             GET_LEASE_METHOD,
             request_serializer=GetLeaseRequest.SerializeToString,
@@ -92,7 +103,7 @@ class Ledger:
                     request, metadata=self._metadata(), timeout=CALL_SECONDS
                 )
             except grpc.aio.AioRpcError:
-                raise CallRefusedError(OuterStatus.OVERLOADED, retry_after=1) from None
+                raise ledger_unavailable() from None
         return response
 
     async def about_account(
@@ -100,7 +111,7 @@ class Ledger:
     ) -> AsyncGenerator[bytes, None]:
         """The ledger's response to a client's call about its account, message by message.
 
-        Raises CallRefusedError: what the ledger says, or OVERLOADED without it.
+        Raises CallRefusedError: what the ledger says, or LEDGER_UNAVAILABLE.
         """
         ask: Any = self._channel.unary_stream(method)
         metadata = (*self._metadata(), (TOKEN_DIGEST_KEY, token_digest))
@@ -109,7 +120,7 @@ class Ledger:
             async for message in call:
                 yield message
         except grpc.aio.AioRpcError as error:
-            status = OuterStatus.of(error.code(), error.details()) or OuterStatus.OVERLOADED
+            status = OuterStatus.of(error.code(), error.details()) or OuterStatus.LEDGER_UNAVAILABLE
             raise CallRefusedError(status) from None
         finally:
             call.cancel()
@@ -135,7 +146,7 @@ class Ledger:
             await self._channel.close()
 
     async def _report(self, node: bytes, report: Report, take: Take, contact: Contact) -> None:
-        """One stream, until it ends, or this process reads a message that has waited for long."""
+        """One stream, until it ends, or until a message is read that waited too long."""
         call: Any = self._channel.stream_stream(
             REPORT_METHOD,
             request_serializer=ReportRequest.SerializeToString,
@@ -187,4 +198,4 @@ async def _send(call: Any, node: bytes, report: Report) -> None:
                 await asyncio.sleep(BATCH_SECONDS)
             await report.written.wait()
     except (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError):
-        return  # the stream has ended, and its reader learns why
+        return  # the stream has ended, and reading tells why

@@ -23,22 +23,22 @@ from blindrelay.v1.envelope import METADATA_KEY
 from blindrelay.v1.outer_status import OuterStatus
 
 REFRESH_SECONDS: Final = 60.0
-"""Between two fetches of a directory (spec, section 5), or a quarter of its lifetime if that is shorter."""
+"""Seconds between two fetches of a directory (spec, section 5), or a quarter of its lifetime if shorter."""
 
 RETRY_SECONDS: Final = 0.25
-"""After a failed fetch. The next one waits in the channel until the replica is back."""
+"""Seconds after a failed fetch. The next one waits in the channel until the replica is back."""
 
 LOOK_SECONDS: Final = 1.0
-"""Between two checks of the connection and the TLS files, so that health is right even without calls."""
+"""Seconds between two checks of the connection and the TLS files: health is right even without calls."""
 
 FETCH_SECONDS: Final = 5.0
-"""For one fetch: as long as one attempt of the channel to connect."""
+"""Seconds for one fetch: as long as one attempt of the channel to connect."""
 
 STALE_SECONDS: Final = 2.0
 """A directory older than this is fetched again for an unknown key. Anybody can send unknown keys."""
 
 DOUBT_SECONDS: Final = 1.0
-"""Between two fetches because of lost exchanges. A client can cause those, and others wait for them."""
+"""Seconds between two fetches because of lost exchanges. A client can cause them, and others wait."""
 
 SETTLING_SECONDS: Final = 1.5
 """How long callers wait for a fetch, since a bridge may hang. A client's connect timeout is longer."""
@@ -127,7 +127,7 @@ class Replica:
             self._keys = {}  # they belonged to a process that drained or hung
 
     def doubt(self) -> None:
-        """Gives the directory to no client until it has been fetched again, because an exchange was lost.
+        """Withholds the directory from clients until it has been fetched again, because an exchange was lost.
 
         Exchanges are still forwarded to the replica: one that is lost must not end the others. Within
         DOUBT_SECONDS of one doubt, the next is postponed until they are over.

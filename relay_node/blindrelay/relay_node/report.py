@@ -15,7 +15,7 @@ from blindrelay.v1.ledger_pb2 import EndLine, ReportLine, ReportLines, StartLine
 from blindrelay.v1.outer_status import OuterStatus
 
 MAX_LINES: Final = 100_000
-"""Lines that wait for the ledger: some 30 MB. With as many, no exchange starts."""
+"""Lines that wait for the ledger: some 30 MB. When there are that many, no exchange starts."""
 
 BATCH_LINES: Final = 400
 """Lines in one message: at most some 70 KB. gRPC allows 128."""
@@ -43,7 +43,7 @@ class Report:
         return self._first
 
     def start(self, lease_id: str, envelope: bytes, deadline_seconds: int) -> int:
-        """Writes the line of an exchange that starts, and returns its number.
+        """Adds the line of an exchange that starts, and returns its number.
 
         Raises CallRefusedError, OVERLOADED, if there is no room for this line and the end of each exchange.
         """
@@ -57,7 +57,7 @@ class Report:
         )
 
     def end(self, start: int, outcome: str, request_bytes: int, response_bytes: int) -> None:
-        """Writes the line of the end of the exchange whose start has this number."""
+        """Adds the line about the end of the exchange whose start has this number."""
         self._running -= 1
         self._write(
             ReportLine(

@@ -26,6 +26,7 @@ _OF_RELAYS: Final = frozenset(
         OuterStatus.NOT_IN_SCOPE,
         OuterStatus.LIMIT_UNITS,
         OuterStatus.LIMIT_EXCHANGES,
+        OuterStatus.LEDGER_UNAVAILABLE,
     }
     | {OuterStatus.LIMIT_BYTES, OuterStatus.LIMIT_CONCURRENT, OuterStatus.LIMIT_RATE}
 )

@@ -23,8 +23,8 @@ RESTART_SECONDS: Final = 1.0
 """From the end of a worker to the start of its replacement."""
 
 READY_SECONDS: Final = 30.0
-"""For a worker to start serving. One that hangs would keep others from being replaced. Its own timer ends it,
-because no process in the sandbox can send a signal."""
+"""Seconds for a worker to start serving. One that hangs would keep others from being replaced. Its own timer
+ends it, because no process in the sandbox can send a signal."""
 
 _SIGNALS: Final = tuple(ORDER_BY_SIGNAL)
 

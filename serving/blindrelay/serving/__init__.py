@@ -11,7 +11,14 @@ import blindrelay.v1.grpc_env  # noqa: F401 - before the first import of grpc
 from blindrelay.serving.address import Address, parse_address
 from blindrelay.serving.admission import Admission, Share, Shares
 from blindrelay.serving.callers import Callers
-from blindrelay.serving.command import Announce, CommandParser, add_serving, command_parser, run_command
+from blindrelay.serving.command import (
+    Announce,
+    CommandParser,
+    add_health_check,
+    add_serving,
+    command_parser,
+    run_command,
+)
 from blindrelay.serving.config import Table, read_config
 from blindrelay.serving.errors import CallRefusedError, ConfigError, ServingError, StartError
 from blindrelay.serving.files import read_bytes, read_secret
@@ -63,6 +70,7 @@ __all__ = [
     "Table",
     "TokenEntry",
     "TokenFile",
+    "add_health_check",
     "add_serving",
     "authorization",
     "command_parser",

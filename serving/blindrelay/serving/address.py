@@ -24,6 +24,12 @@ class Address:
         """Whether only this machine can reach it: 127.0.0.0/8, ::1 and the name localhost."""
         return is_loopback(self.host)
 
+    @property
+    def from_here(self) -> Address:
+        """Where programs of this machine reach a listener that has this address."""
+        every = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+        return Address(every.get(self.host, self.host), self.port)
+
 
 def parse_address(text: str) -> Address:
     """Reads "host:port" or "[ipv6]:port". Raises ConfigError for anything else."""

@@ -13,7 +13,7 @@ from blindrelay.serving.tokens import CallMetadata, TokenFile
 from blindrelay.v1.outer_status import OuterStatus
 
 LOOK_SECONDS: Final = 1.0
-"""Between two checks of the token file for calls that were admitted before it changed."""
+"""Seconds between two checks of the token file for calls that were admitted before it changed."""
 
 
 class Callers:
@@ -45,7 +45,7 @@ class Callers:
             yield holder
 
     async def end_revoked(self) -> None:
-        """Until cancelled, ends the calls of revoked tokens about a second after each change."""
+        """Ends the calls of revoked tokens, about a second after each change, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             self._calls.end(self._tokens.revoked(self._calls.holders))

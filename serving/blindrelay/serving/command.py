@@ -1,4 +1,4 @@
-"""The commands that our servers share: `serve`, `doctor`, and for relay and bridge `token`."""
+"""The commands that our servers share: `serve`, `doctor`, `health`, and for relay and bridge `token`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from blindrelay.v1.console import HonestParser, is_output_error, run_printing
 
 if TYPE_CHECKING:
     from blindrelay.serving.doctor import Examine
+    from blindrelay.serving.health_check import Listening
 
 Announce = Callable[..., None]
 """Called once a server listens, with a sentence, `listening` and other fields."""
@@ -107,6 +108,19 @@ def add_serving(commands: Commands, name: str, purpose: str, serve: Serve) -> No
         logging.getLogger().addHandler(logging.NullHandler())
         allow_many_connections()
         serve(arguments, announce)
+
+    command.set_defaults(run=run)
+
+
+def add_health_check(commands: Commands, read: Callable[[Path], Listening]) -> None:
+    """Adds the command `health`. `read` returns the configuration of a file."""
+    command = commands.add_parser("health", help="ask the running server whether it serves")
+    command.add_argument("--config", required=True, type=Path, metavar="FILE", help="TOML configuration")
+
+    def run(given: argparse.Namespace) -> int:
+        from blindrelay.serving.health_check import show_health  # not needed by a process that serves
+
+        return 0 if show_health(read(given.config)) else 1
 
     command.set_defaults(run=run)
 

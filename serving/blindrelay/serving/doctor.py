@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import math
@@ -20,6 +19,7 @@ import grpc
 from blindrelay.serving.address import Address
 from blindrelay.serving.errors import ServingError
 from blindrelay.serving.listener import bound
+from blindrelay.serving.own_certificate import own_certificate
 from blindrelay.serving.tls import ServerTls
 from blindrelay.serving.tokens import list_tokens
 from blindrelay.v1.grpc_profile import KEY_DIRECTORY_METHOD
@@ -103,7 +103,6 @@ def check_tokens(path: Path) -> str:
 
 def check_certificate(tls: ServerTls) -> str:
     """Checks how long the listener's certificate is valid. Raises ConfigError, CheckFailedError."""
-    tls.configuration()
     left = _seconds_left(tls)
     days = math.floor(left / _DAY)
     if left < _SOON:
@@ -126,43 +125,22 @@ def check_port(address: Address, tls: ServerTls | None) -> str:
 
 
 def _seconds_left(tls: ServerTls) -> float:
-    """Until the certificate expires. 0 or less if it is not valid now.
-
-    Python's ssl module tells the dates of a verified peer's certificate only. So this makes a TLS handshake
-    with itself in memory, and trusts this certificate alone.
-    """
-    server_side, client_side = (
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-    )
-    server_side.load_cert_chain(tls.certificate, tls.key, password="")
-    client_side.load_verify_locations(tls.certificate)
-    client_side.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    client_side.check_hostname = False
-    upward, downward = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = client_side.wrap_bio(downward, upward)
-    server = server_side.wrap_bio(upward, downward, server_side=True)
-    try:
-        for side in (client, server, client):
-            with contextlib.suppress(ssl.SSLWantReadError):
-                side.do_handshake()
-    except ssl.SSLCertVerificationError:
-        return 0.0
-    shown = client.getpeercert() or {}
-    return ssl.cert_time_to_seconds(str(shown["notAfter"])) - time.time()
+    """Seconds until the certificate expires. 0 or less if it is not valid now."""
+    shown = own_certificate(tls)
+    return ssl.cert_time_to_seconds(str(shown["notAfter"])) - time.time() if shown else 0.0
 
 
 def _is_ours(address: Address, tls: ServerTls | None) -> bool:
     """Whether the listener has our certificate, or, without TLS, speaks our protocol."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
+    here = address.from_here
     if tls is not None:
         try:
-            shown = ssl.get_server_certificate((host, address.port), timeout=PATIENCE)
+            shown = ssl.get_server_certificate((here.host, here.port), timeout=PATIENCE)
         except OSError:
             return False
         ours = ssl.PEM_cert_to_DER_cert(_first_certificate(tls.certificate))
         return ssl.PEM_cert_to_DER_cert(shown) == ours
-    with grpc.insecure_channel(str(Address(host, address.port))) as channel:
+    with grpc.insecure_channel(str(here)) as channel:
         ask: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(KEY_DIRECTORY_METHOD)
         try:
             ask(b"", timeout=PATIENCE)

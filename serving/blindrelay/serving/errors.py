@@ -34,7 +34,7 @@ class CallRefusedError(ServingError):
     """Raised by a handler to end its call with an outer status (spec/protocol.md, section 12).
 
     Attributes:
-        retry_after: seconds until another attempt may succeed; 0 if nobody knows.
+        retry_after: seconds until another attempt may succeed; 0 if that is unknown.
     """
 
     def __init__(self, status: OuterStatus, retry_after: int = 0) -> None:

@@ -21,7 +21,7 @@ CREDENTIAL_PREFIX: Final = "credential:"
 
 _DIRECTORY_VARIABLE: Final = "CREDENTIALS_DIRECTORY"
 RETRY_SECONDS: Final = 1.0
-"""Between two attempts to read a file that could not be read. The cause may be temporary."""
+"""Seconds between two attempts to read a file that could not be read. The cause may be temporary."""
 
 Version = tuple[tuple[int, ...], ...]
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from blindrelay.v1.limits import FIRST_MESSAGE_SECONDS
 from blindrelay.v1.outer_status import OuterStatus
 
 UNREAD_SECONDS: Final = 60
-"""For a peer to read one message of at most 128 KiB: 18 kbit/s. A peer that reads none occupies memory."""
+"""Seconds for a peer to read a message of at most 128 KiB: 18 kbit/s. One that reads none occupies memory."""
 
 T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]

@@ -30,10 +30,10 @@ Callers at one network address may have at most half of both. So a load balancer
 """
 
 REQUEST_SECONDS: Final = 1.0
-"""For the request of a few bytes to arrive."""
+"""Seconds for the request of a few bytes to arrive."""
 
 RESPONSE_SECONDS: Final = 5.0
-"""For the peer to read the response of a few bytes."""
+"""Seconds for the peer to read the response of a few bytes."""
 
 
 class Health:

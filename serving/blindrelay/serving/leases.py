@@ -1,7 +1,7 @@
 """Leases: what a client shows for its exchanges to a relay with a ledger (spec/protocol.md, annex E).
 
 A lease is a JSON Web Token (RFC 7519) of five minutes, signed with HS256 by a key that the ledger shares with
-its relays. It names an account by a pseudonym, has the account's limits, and is good at one relay process.
+its relays. It names an account by a pseudonym, has the account's limits, and is valid at one relay process.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NODE_SIZE: Final = 16
 """Bytes that name a relay process to its ledger. They are random."""
 
 MAX_SECONDS: Final = 3_600
-"""From a lease's beginning to its end. For as long a relay remembers that one is revoked."""
+"""How long a lease is valid, and how long a relay remembers that one is revoked."""
 
 MAX_REMEMBERED: Final = 10_000
 """Leases whose signature need not be checked again: about 1 KiB each."""
@@ -78,7 +78,7 @@ class Lease:
 
 
 class LeaseReader:
-    """Reads the leases that are good at this process. Its name, `node`, is drawn here.
+    """Reads the leases that are valid at this process, whose random name is `node`.
 
     `clock` returns Unix seconds.
     """
@@ -129,7 +129,7 @@ class LeaseReader:
             return None
         signed, _, signature = text.rpartition(".")
         expected = (_signature(signed, key) for key in self._keys)
-        # The header is compared as text: nobody chooses another algorithm.
+        # The header is compared as text, so no other algorithm can be chosen.
         if not any(hmac.compare_digest(signature, each) for each in expected):
             return None
         header, _, claims = signed.partition(".")
@@ -222,5 +222,5 @@ def _rate(claim: object) -> tuple[float | None, float]:
         raise TypeError("a rate is not two numbers")
     rate, burst = map(float, claim.split("/"))
     if not 0 < rate < math.inf or not 1 <= burst < math.inf:
-        raise ValueError("a rate is not positive, or nothing may come at once")
+        raise ValueError("a rate or its burst is not positive")
     return rate, burst

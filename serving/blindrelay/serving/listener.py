@@ -51,14 +51,14 @@ def listen(
 def require_tls_off_loopback(address: Address, tls: ServerTls | None, *, plaintext: bool = False) -> None:
     """Raises ConfigError if other machines could reach a listener that does not encrypt.
 
-    `plaintext` is the operator's statement that the network encrypts by itself. It contradicts TLS.
+    `plaintext` is the operator's statement that the network itself encrypts. It contradicts TLS.
     """
     if plaintext and tls is not None:
         raise ConfigError("plaintext = true contradicts the [tls] section: leave one of them out")
     if tls is None and not plaintext and not address.is_loopback:
         raise ConfigError(
             f"listen = {address} is open to other machines: add a [tls] section or listen on 127.0.0.1. "
-            "Set plaintext = true if the network encrypts by itself"
+            "Set plaintext = true if the network itself encrypts"
         )
 
 

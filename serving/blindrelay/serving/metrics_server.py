@@ -22,7 +22,7 @@ MAX_SCRAPES: Final = 8
 """Connections at once. Others are closed."""
 
 SCRAPE_SECONDS: Final = 5.0
-"""For one connection, from its beginning to its end."""
+"""Seconds for one connection, from its beginning to its end."""
 
 Encode = Callable[[], bytes]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from blindrelay.v1.grpc_profile import MESSAGE_OPTIONS
+from blindrelay.v1.grpc_profile import MESSAGE_OPTIONS, RUN_AHEAD
 from blindrelay.v1.limits import DEADLINE_SECONDS
 
 STREAMS_PER_CLIENT: Final = 100
@@ -53,6 +53,7 @@ MAX_PENDING: Final = 4_096
 
 _SERVER_OPTIONS: Final = (
     *MESSAGE_OPTIONS,
+    RUN_AHEAD,
     ("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),
     ("grpc.max_metadata_size", MAX_METADATA_SIZE),
     ("grpc.absolute_max_metadata_size", MAX_METADATA_SIZE),

@@ -38,10 +38,10 @@ _LOAD, _AND, _IF_EQUAL, _RETURN = 0x20, 0x54, 0x15, 0x06
 _ALLOW, _FAIL, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 
 _UNKNOWN: Final = _FAIL | errno.ENOSYS
-"""For a call that is not listed. C libraries assume an older kernel, and use an older call."""
+"""The answer to a call that is not listed. C libraries assume an older kernel, and use an older call."""
 
 _REFUSED: Final = _FAIL | errno.EACCES
-"""For a listed call with arguments that are not allowed."""
+"""The answer to a listed call with arguments that are not allowed."""
 
 _PR_SET_SECCOMP: Final = 22
 _MODE_FILTER: Final = 2

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Final, NoReturn, get_args
 from blindrelay.testbed.demo import QUESTION, REAL_MODEL, run_demo
 from blindrelay.testbed.errors import InputError, TestbedError, UnavailableError
 from blindrelay.testbed.providers import ProviderKind, talking_provider
-from blindrelay.testbed.topology import Testbed
+from blindrelay.testbed.topology import BY_ENVOY, Testbed
+from blindrelay.testbed.up import described, for_people
 from blindrelay.v1.console import HonestParser, run_printing
 
 _LOOK_SECONDS: Final = 0.5
-"""Between two checks that all parts still run."""
+"""Seconds between two checks that all parts still run."""
 
 _INTERRUPTED: Final = 130
 
@@ -83,6 +84,7 @@ def _add_up(commands: Commands) -> None:
     up.add_argument(
         "--ledger", action="store_true", help="with accounts, limits and bills: a ledger, and a page for it"
     )
+    _add_data_plane(up)
     up.set_defaults(run=_up)
 
 
@@ -94,6 +96,7 @@ def _add_demo(commands: Commands) -> None:
     )
     demo.add_argument("--question", default=QUESTION, help="what to ask")
     demo.add_argument("--model", help=f"what to ask for by name (of OpenAI: {REAL_MODEL})")
+    _add_data_plane(demo)
     demo.set_defaults(run=_demo)
 
 
@@ -123,6 +126,7 @@ def _add_evidence(commands: Commands) -> None:
     evidence.add_argument(
         "--leak", action="append", default=[], metavar="NAME", help="take a protection out of the relay first"
     )
+    _add_data_plane(evidence)
     evidence.add_argument("--inside-its-own-network", action="store_true", help=argparse.SUPPRESS)
     evidence.set_defaults(run=_evidence)
 
@@ -174,8 +178,18 @@ def _add_provider(command: argparse.ArgumentParser, default: str) -> None:
     command.add_argument("--provider", choices=choices, help=f"who answers (default: {default})")
 
 
+def _add_data_plane(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--data-plane",
+        choices=("relay", "envoy"),
+        default="relay",
+        help="what carries the bytes: the relay itself, or Envoy beside it (default: relay)",
+    )
+
+
 def _demo(given: argparse.Namespace) -> None:
-    run_demo(given.provider, given.relay, given.question, given.model)
+    by_envoy = given.data_plane == "envoy"
+    run_demo(given.provider, given.relay, given.question, given.model, by_envoy=by_envoy)
 
 
 def _scale(given: argparse.Namespace) -> None:
@@ -199,6 +213,7 @@ def _evidence(given: argparse.Namespace) -> None:
         json_only=given.json,
         out=given.out,
         leaks=given.leak,
+        by_envoy=given.data_plane == "envoy",
     )
 
 
@@ -222,52 +237,11 @@ def _trace(given: argparse.Namespace) -> None:
 
 def _up(given: argparse.Namespace) -> None:
     kind = given.provider or talking_provider()
-    with Testbed(kind, replicas=given.replicas, ledger=given.ledger) as bed, suppress(KeyboardInterrupt):
-        print(json.dumps(_described(bed)) if given.json else _for_people(bed), flush=True)
+    start = BY_ENVOY if given.data_plane == "envoy" else None
+    bed = Testbed(kind, replicas=given.replicas, ledger=given.ledger, relay_start=start)
+    with bed, suppress(KeyboardInterrupt):
+        print(json.dumps(described(bed)) if given.json else for_people(bed), flush=True)
         _stay(bed)
-
-
-def _described(bed: Testbed) -> dict[str, object]:
-    provider = "https://api.openai.com" if bed.provider_kind == "openai" else bed.provider
-    return {
-        "relay": bed.relay,
-        "provider": provider,
-        "provider_kind": bed.provider_kind,
-        "identity": bed.identity,
-        "pids": bed.pids,
-        **({} if bed.ledger is None else {"ledger": bed.ledger.described, "commands": bed.commands}),
-    }
-
-
-def _for_people(bed: Testbed) -> str:
-    parts = [f"  {name:9} {part.listening:15}  pid {part.pid}" for name, part in bed.parts.items()]
-    lines = [
-        *parts,
-        "",
-        f"  the provider is: {bed.provider_kind}",
-        "",
-        "  In another shell, for the scripts in examples/ and your own:",
-        "",
-        f"    export BLINDRELAY_CONNECTION='{bed.relay}'",
-        "",
-        *_ledger_for_people(bed),
-        "  Ctrl-C stops it.",
-    ]
-    return "\n".join(lines)
-
-
-def _ledger_for_people(bed: Testbed) -> list[str]:
-    if bed.ledger is None:
-        return []
-    config = bed.ledger.config
-    return [
-        f"  The ledger's page is {bed.ledger.described['page']}",
-        "",
-        f"    blindrelay-ledger page link --config {config}",
-        f"    blindrelay-ledger statement testbed --config {config}",
-        "    blindrelay bill verify",
-        "",
-    ]
 
 
 def _stay(bed: Testbed) -> NoReturn:

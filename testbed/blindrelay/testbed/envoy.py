@@ -21,10 +21,10 @@ from blindrelay.testbed.envoy_relay import envoy_command
 from blindrelay.testbed.foreign_program import ForeignProgram, run_as_part
 
 LISTEN_SECONDS: Final = 1
-"""For how long an Envoy that is stopped takes new connections, while clients hear that it goes."""
+"""Seconds for how long an Envoy that is stopped takes new connections, while clients hear that it goes."""
 
 DRAIN_SECONDS: Final = 8.0
-"""For its exchanges to finish."""
+"""Seconds for its exchanges to finish."""
 
 _LOOK_SECONDS: Final = 0.1
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import shutil
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterable
@@ -21,22 +22,15 @@ from typing import Final
 from blindrelay.relay_node import RelayConfig, read_relay_config
 from blindrelay.relay_node.envoy.process import ControlProcess
 from blindrelay.serving import Address, Announce, StartError, command_parser, run_command
+from blindrelay.testbed.with_parent import with_parent
 
 START_SECONDS: Final = 60.0
 """For Envoy to listen. It needs a second, and more on a busy machine."""
 
 FLUSH_MILLISECONDS: Final = 100
-"""Between two looks of Envoy at what it has to write. Its default is a second."""
+"""Seconds between two looks of Envoy at what it has to write. Its default is a second."""
 
 _LOOK_SECONDS: Final = 0.05
-_WITH_PARENT: Final = (
-    *(sys.executable, "-IS", "-c"),
-    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execv(sys.argv[1], sys.argv[1:])",
-)
-"""Becomes another program, which gets SIGTERM when its parent ends: PR_SET_PDEATHSIG of prctl(2).
-
-A function that runs between fork and exec would be shorter. With gRPC's threads it may crash.
-"""
 
 
 def main() -> int:
@@ -85,7 +79,7 @@ async def running_envoy(
     command: Iterable[str], address: Address
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Runs Envoy during the block, which begins when it listens. Raises StartError."""
-    envoy = await asyncio.create_subprocess_exec(*_WITH_PARENT, *command)
+    envoy = await asyncio.create_subprocess_exec(*with_parent(signal.SIGTERM), *command)
     try:
         async with asyncio.timeout(START_SECONDS):
             while not await _accepts(address):

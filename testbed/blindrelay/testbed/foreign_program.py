@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import json
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from blindrelay.testbed.with_parent import with_parent
 
 READY_SECONDS: Final = 25.0
-"""For the program to be ready. It is started again if it ends before."""
+"""Seconds for the program to be ready. It is started again if it ends before."""
 
 _LOOK_SECONDS: Final = 0.05
-_PARENT_DEATH_SIGNAL: Final = 1
-"""PR_SET_PDEATHSIG of prctl(2)."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,16 @@ class ForeignProgram:
         is_ready: whether it can be used.
         stop: ends it in an orderly way; it is waited for.
         crash_signal: what it gets when this process is killed.
-        options: more of asyncio's options for a subprocess.
+        folder: where it runs; None for this process's folder.
+        owner: the numbers of the user and group that it runs as, if this process is root's.
     """
 
     command: Sequence[str]
     is_ready: Callable[[], Awaitable[bool]]
     stop: Callable[[Process], Awaitable[None]]
     crash_signal: signal.Signals
-    options: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+    owner: tuple[int, int] | None = None
 
 
 async def run_as_part(program: ForeignProgram, announcement: Mapping[str, str]) -> int:
@@ -77,9 +79,5 @@ async def _started(program: ForeignProgram) -> Process:
 
 
 async def _start(program: ForeignProgram) -> Process:
-    def end_with_parent() -> None:
-        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, program.crash_signal)
-
-    return await asyncio.create_subprocess_exec(
-        *program.command, stdin=DEVNULL, stdout=DEVNULL, preexec_fn=end_with_parent, **program.options
-    )
+    command = (*with_parent(program.crash_signal, program.owner), *program.command)
+    return await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=DEVNULL, cwd=program.folder)

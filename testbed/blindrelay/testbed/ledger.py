@@ -64,9 +64,9 @@ class Ledger:
         """The sections with which a bridge keeps bills. Writes its prices."""
         return write_prices(self._folder(), PRICES, bridge)
 
-    def relay_options(self) -> Mapping[str, Option]:
-        """The relay's [ledger] section."""
-        return {"address": self.part.listening, "token_file": "ledger-token"}
+    def relay_options(self, address: str | None = None) -> Mapping[str, Option]:
+        """The relay's [ledger] section, with another way to it if one is given."""
+        return {"address": address or self.part.listening, "token_file": "ledger-token"}
 
     def open_account(self, name: str, units: int = UNITS) -> str:
         """Makes an account with so many units, and returns a token for it. The ledger must be up."""

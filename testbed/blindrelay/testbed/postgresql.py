@@ -60,7 +60,10 @@ def make_cluster(programs: Path, folder: Path) -> None:
 
 def run_program(program: Path, *arguments: str | Path, folder: Path) -> None:
     """Runs a program in the folder, as its owner. Raises RuntimeError with what it said."""
-    options = as_owner(folder)
+    owner = owner_of(folder)
+    options: dict[str, Any] = {}
+    if owner is not None:
+        options = {"user": owner[0], "group": owner[1], "extra_groups": []}
     with (folder / "output").open("wb") as output:
         done = subprocess.run(
             [program, *arguments],
@@ -75,11 +78,13 @@ def run_program(program: Path, *arguments: str | Path, folder: Path) -> None:
         raise RuntimeError((folder / "output").read_text())
 
 
-def as_owner(folder: Path) -> dict[str, Any]:
-    """The options of a process that owns the folder: this user, or nobody in place of root."""
-    user = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
-    os.chown(folder, user.pw_uid, user.pw_gid)
-    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+def owner_of(folder: Path) -> tuple[int, int] | None:
+    """Whose the folder is: nobody's in place of root's, as numbers of user and group. None: this user's."""
+    if os.geteuid() != 0:
+        return None
+    nobody = pwd.getpwnam("nobody")
+    os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+    return nobody.pw_uid, nobody.pw_gid
 
 
 def server_url(folder: Path) -> str:
@@ -109,7 +114,7 @@ def _server(programs: Path, folder: Path) -> ForeignProgram:
 
     options = (*QUICK, "-c", f"unix_socket_directories={folder}")
     command = (str(programs / "postgres"), "-D", str(folder / "data"), *options)
-    return ForeignProgram(command, is_ready, stop, signal.SIGQUIT, {"cwd": folder, **as_owner(folder)})
+    return ForeignProgram(command, is_ready, stop, signal.SIGQUIT, folder, owner_of(folder))
 
 
 if __name__ == "__main__":

@@ -44,6 +44,10 @@ class RelayStart:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+BY_ENVOY: Final = RelayStart("blindrelay.testbed.envoy_relay")
+"""Envoy and its control process, as one part."""
+
+
 class Testbed:
     """Provider, bridges and relay, started on entering the block and stopped on leaving it.
 

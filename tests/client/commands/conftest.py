@@ -17,7 +17,7 @@ import pytest
 from blindrelay.client.cli import main
 from blindrelay.testbed import Testbed
 
-from ..conftest import TAIL, Response, ScriptedBridge, answering, head
+from ..scripted_bridge import TAIL, Response, ScriptedBridge, answering, head
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -21,7 +21,8 @@ from blindrelay.v1.outer_status import OuterStatus
 from blindrelay.v1.receipts_pb2 import Receipt
 
 from ..charging_bridge import ChargingBridge
-from ..conftest import URL, stalling
+from ..conftest import URL
+from ..scripted_bridge import stalling
 from .conftest import Run, refused, succeeded
 
 KEY = key_name("brt_test")

@@ -10,11 +10,18 @@ from typing import Any
 import pytest
 
 from blindrelay.client.bill_journal import KeptExchange, KeptReceipt
-from blindrelay.client.commands.bill.comparison import SETTLING_SECONDS, Comparison, Kind, compare
+from blindrelay.client.commands.bill.comparison import (
+    NOT_FORWARDED,
+    SETTLING_SECONDS,
+    Comparison,
+    Kind,
+    compare,
+)
 from blindrelay.client.commands.bill.rounding import MOST_DEVIATIONS, deviations
 from blindrelay.testbed.billing_bridge import NOW, BillingBridge
 from blindrelay.trust import sign_receipt
 from blindrelay.v1.accounts_pb2 import LineState, StatementLine
+from blindrelay.v1.outer_status import OuterStatus
 from blindrelay.v1.receipts_pb2 import (
     Basis,
     Count,
@@ -215,6 +222,16 @@ def test_a_refusal_by_the_bridge_may_be_charged() -> None:
     """The relay lost the bridge after the provider had been asked: an estimate is charged."""
     kept = [exchange(ENVELOPE, refusal="bridge_unavailable")]
     assert compared(line(ENVELOPE, RECEIPT), kept=kept).differences == []
+
+
+@pytest.mark.parametrize("refusal", sorted(NOT_FORWARDED))
+def test_a_refusal_by_the_relay_is_not_charged(refusal: str) -> None:
+    kept = [exchange(ENVELOPE, refusal=refusal)]
+    assert kinds(compared(line(ENVELOPE, RECEIPT), kept=kept)) == [Kind.REFUSED]
+
+
+def test_every_refusal_is_one_of_the_closed_list() -> None:
+    assert {status.details for status in OuterStatus} >= NOT_FORWARDED
 
 
 def test_a_receipt_that_is_no_message_is_a_difference() -> None:

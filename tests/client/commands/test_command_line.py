@@ -18,7 +18,8 @@ from blindrelay.client.errors import BlindRelayError
 from blindrelay.client.relay_view import KEPT_PASSINGS, RelayView
 from blindrelay.v1.envelope_pb2 import Envelope
 
-from ..conftest import IDENTITY, ScriptedBridge, responding
+from ..conftest import IDENTITY
+from ..scripted_bridge import ScriptedBridge, responding
 from .conftest import Run, command, refused, succeeded
 
 
@@ -137,6 +138,7 @@ def test_relay_view_is_bounded() -> None:
 
 INTERRUPTED_IN = """
 import importlib.abc, os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 class Interrupt(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         if name == {module!r}:
@@ -149,6 +151,7 @@ sys.exit(main({arguments!r}))
 
 INTERRUPTED_AT_THE_END = """
 import atexit, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from blindrelay.client.cli import main
 sys.argv = ["blindrelay", "config", "path"]
 code = main()

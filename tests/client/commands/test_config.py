@@ -17,7 +17,7 @@ from blindrelay.client import ConfigurationError, ConnectionConfig
 from blindrelay.client.commands.profile_writer import write_private, write_profile
 from blindrelay.trust import IdentityKey, format_identity, identity_groups
 
-from ..conftest import ScriptedBridge
+from ..scripted_bridge import ScriptedBridge
 from .conftest import Run, refused, succeeded
 
 STRANGER = format_identity(IdentityKey(b"\x05" * 32).public_key)

@@ -23,7 +23,7 @@ from blindrelay.v1.inner_pb2 import ErrorCode
 from blindrelay.v1.limits import MAX_DIRECTORIES
 from blindrelay.v1.outer_status import OuterStatus
 
-from ..conftest import Received, Responder, Response, ScriptedBridge, failing, responding
+from ..scripted_bridge import Received, Responder, Response, ScriptedBridge, failing, responding
 from .conftest import PATIENCE, Run, succeeded
 
 CHECKS = (

@@ -17,7 +17,7 @@ from blindrelay.trust import decode_history, format_identity, identity_groups
 from blindrelay.v1.exchange_pb2 import GetKeyDirectoryResponse
 
 from ...trust.replicas import IDENTITY
-from ..conftest import ScriptedBridge
+from ..scripted_bridge import ScriptedBridge
 from .conftest import Run, refused, succeeded
 
 pytestmark = pytest.mark.usefixtures("to_bridge")

@@ -13,8 +13,9 @@ import pytest
 
 from blindrelay.trust import format_identity
 
-from ..conftest import ScriptedBridge, never, wait_for
+from ..conftest import wait_for
 from ..endpoint.conftest import running
+from ..scripted_bridge import ScriptedBridge, never
 from .conftest import Run, command, refused, succeeded
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ..conftest import ScriptedBridge
+from ..scripted_bridge import ScriptedBridge
 from .conftest import PATIENCE, Run, command, refused, streaming, succeeded, terminal, walls_are_allowed
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")

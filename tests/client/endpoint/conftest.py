@@ -18,7 +18,7 @@ from blindrelay.client.endpoint import listen, read_providers, serve
 from blindrelay.testbed import Testbed
 from blindrelay.testbed.processes import PartProcess
 
-from ..conftest import ScriptedBridge, whole
+from ..scripted_bridge import ScriptedBridge, whole
 
 
 @dataclass

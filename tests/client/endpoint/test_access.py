@@ -14,7 +14,7 @@ from blindrelay.client.endpoint import local_token
 from blindrelay.client.endpoint.access import Access
 from blindrelay.client.endpoint.refusal import RefusedError
 
-from ..conftest import ScriptedBridge
+from ..scripted_bridge import ScriptedBridge
 from .conftest import Endpoint, running
 
 ERROR = "x-blindrelay-error"

@@ -9,7 +9,7 @@ import pytest
 
 from blindrelay.client.endpoint import Unsealed
 
-from ..conftest import ScriptedBridge
+from ..scripted_bridge import ScriptedBridge
 from .conftest import HALF, Endpoint
 
 

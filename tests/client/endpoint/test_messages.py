@@ -14,7 +14,8 @@ from blindrelay.testbed import Testbed
 from blindrelay.v1.inner_pb2 import ErrorCode
 from blindrelay.v1.outer_status import OuterStatus
 
-from ..conftest import TAIL, ScriptedBridge, answering, failing, head, never, responding, wait_for
+from ..conftest import wait_for
+from ..scripted_bridge import TAIL, ScriptedBridge, answering, failing, head, never, responding
 from .conftest import Endpoint
 
 

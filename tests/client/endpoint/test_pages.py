@@ -14,7 +14,7 @@ import pytest
 from blindrelay.client.endpoint.content import KEPT_BYTES
 from blindrelay.trust import format_identity
 
-from ..conftest import TAIL, ScriptedBridge, answering, head, responding
+from ..scripted_bridge import TAIL, ScriptedBridge, answering, head, responding
 from .conftest import Endpoint, running
 
 if TYPE_CHECKING:

@@ -15,10 +15,8 @@ import pytest
 
 from blindrelay.ledger.page import PageConfig, PageListener, Pages
 from blindrelay.serving import Address
+from tests.ledger.page.samples import ANSWERS, NOW
 from tests.ledger.page.scripted_admin import ScriptedAdmin
-
-NOW = 1_796_000_000.0
-"""30 November 2026, 00:53 UTC."""
 
 LOOPBACK = PageListener(Address("127.0.0.1", 0))
 AUTHORIZATION = (("authorization", "Bearer brt_of_the_admin"),)
@@ -85,3 +83,19 @@ def form_token(text: str) -> str:
     found = re.search(r'name="form_token" value="([A-Za-z0-9_-]{43})"', text)
     assert found is not None
     return found[1]
+
+
+@pytest.fixture
+def operator(running: RunningPages) -> Iterator[httpx.Client]:
+    running.admin.answers.update(ANSWERS)
+    with running.operator() as client:
+        running.admin.asked.clear()
+        yield client
+
+
+def send(client: httpx.Client, path: str, fields: dict[str, str], page: str = "/accounts") -> str:
+    """Sends a form as the page does, and returns the text of the page that follows."""
+    data = {**fields, "form_token": form_token(client.get(page).text)}
+    answer = client.post(path, data=data)
+    assert answer.status_code == 200
+    return answer.text

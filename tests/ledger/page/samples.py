@@ -39,7 +39,8 @@ from blindrelay.admin.v1.admin_pb2 import (
 from blindrelay.v1.accounts_pb2 import LineState, StatementLine
 from blindrelay.v1.receipts_pb2 import Basis, Receipt, SignedReceipt
 
-from .conftest import NOW
+NOW = 1_796_000_000.0
+"""30 November 2026, 00:53 UTC."""
 
 IDENTITY = "br1" + "q7c4xkz2" * 7
 TOKEN = "brt_" + "Ab3-" * 10 + "xyz"
@@ -249,3 +250,6 @@ ANSWERS: dict[str, Any] = {
     "IssueToken": IssueTokenResponse(token=TOKEN, issued=TOKENS[0]),
     "RotateToken": RotateTokenResponse(token=TOKEN, issued=TOKENS[0]),
 }
+
+PATHS = ["/", "/accounts", "/accounts/acme", "/vouchers", "/settlement", "/audit"]
+"""The operator's pages."""

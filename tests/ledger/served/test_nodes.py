@@ -11,8 +11,8 @@ import pytest
 
 from blindrelay.ledger.administration.context import MAX_PAGE, page_size
 from blindrelay.ledger.async_books import AsyncBooks
-from blindrelay.ledger.books import Allowance, Books, Lease, Limits
-from blindrelay.ledger.nodes import HEARTBEAT_SECONDS, MAX_ITEMS, RELEASE_SECONDS, Node, Nodes
+from blindrelay.ledger.books import RELEASE_SECONDS, SILENT_SECONDS, Allowance, Books, Lease, Limits
+from blindrelay.ledger.nodes import HEARTBEAT_SECONDS, MAX_ITEMS, Node, Nodes
 from blindrelay.v1.limits import MAX_MESSAGE_SIZE
 
 NOW = int(time.time())
@@ -68,6 +68,23 @@ async def test_a_lost_nodes_allowance_is_free_when_it_starts_nothing_any_more(bo
     clock.passed += 1
     await nodes.release_lost()
     assert await leased(books, second) == 1
+
+
+async def test_nodes_are_told_when_a_lost_nodes_allowance_will_be_free(books: AsyncBooks) -> None:
+    clock = Clock()
+    nodes = clock.nodes(books)
+    first, second = os.urandom(16), os.urandom(16)
+    stream, waiting = nodes.join(first), nodes.join(second)
+    await leased(books, first)
+    await leased(books, second)
+    await nodes.release_lost()
+    nodes.leave(first, stream)
+    hints = []
+    for _ in range(SILENT_SECONDS):
+        clock.passed += 1
+        await nodes.release_lost()
+        hints += [each.limit.retry_after_seconds for each in (await waiting.next_message()).allowances]
+    assert hints == [RELEASE_SECONDS + 1 - SILENT_SECONDS]
 
 
 async def test_after_a_restart_nodes_have_time_to_come_back(books: AsyncBooks) -> None:

@@ -96,7 +96,7 @@ WRONG = {
     ("account", "show", "bob"): "bob",
     ("limit", "set", "ann"): "needs a limit to set",
     ("limit", "set", "ann", "--rate", "fast"): "5/s",
-    ("credit", "ann", "many", "--reference", "x"): "not a whole number",
+    ("credit", "ann", "many", "--reference", "x"): "whole number from -",
     ("token", "issue", "ann", "--expires", "2001-01-01"): "in the past",
     ("statement", "ann", "--month", "May"): "2026-11",
     ("page", "link"): "no page is served",

@@ -55,6 +55,11 @@ image_output = 4_000_000
 
 [[price]]
 provider = "openai"
+model = "pixels*"
+call = 40_000_000
+
+[[price]]
+provider = "openai"
 model = "gpt-5*"
 input = 1_000_000
 cache_read = 100_000

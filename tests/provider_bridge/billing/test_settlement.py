@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from blindrelay.provider_bridge import AuditLog, Bridge, BridgeConfig
+from blindrelay.provider_bridge.billing import settlement
 from blindrelay.serving import ConfigError
 from blindrelay.trust import IdentityKey
 
 from ..conftest import Serve
 from ..scripted_provider import ScriptedProvider, response
 from .books import BilledCaller, billing_at, settling
-from .test_bill import ANSWER, CHAT, EXACT
+from .samples import ANSWER, CHAT, EXACT
 
 
 async def test_receipts_are_repeated_until_they_are_acknowledged(
@@ -57,6 +58,19 @@ async def test_new_process_closes_the_old_one(
         live = (await keeper.until("watermark")).watermarks[-1]
         assert (live.ended, live.count) == (False, 0)
         assert live.replica_id == (await caller.directory()).replica_id
+
+
+async def test_process_that_has_ended_is_closed_again_with_each_watermark(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relay may have been cut off from its ledger, and report only now what the old process was doing."""
+    monkeypatch.setattr(settlement, "WATERMARK_SECONDS", 0.01)
+    async with serve(billing=billing_at(tmp_path)) as caller:
+        await caller.directory()
+    async with serve(billing=billing_at(tmp_path)) as caller, settling(caller, int(time.time())) as keeper:
+        for _ in range(6):
+            await keeper.until("watermark")
+        assert [each.ended for each in keeper.books.watermarks] == [True, False] * 3
 
 
 async def test_outbox_serves_one_process(config: BridgeConfig, identity: IdentityKey, tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ NOT_TAKEN: dict[str, tuple[dict[str, Any], str]] = {
     "no URL": ({"model": "openai/g", "api_base": "models.example"}, "its base URL is not one"),
     "plain http": ({"model": "openai/g", "api_base": "http://10.0.0.7/v1"}, "plain http to another machine"),
     "at the root": ({"model": "openai/g", "api_base": "https://a.example/"}, "at the root of its address"),
-    "two stars": ({"model": "openai/*-*"}, "more * than the bridge can fill in"),
+    "two stars": ({"model": "openai/*-*"}, "a name has a * that the bridge cannot replace"),
     "a key with spaces": ({"model": "openai/g", "api_key": "{ a }"}, "its key is not printable ASCII"),
     "a model with spaces": ({"model": "openai/g 1"}, "a model's name has spaces"),
     "weight": ({"model": "openai/g", "weight": 0}, "its weight is 0"),

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blindrelay.provider_bridge.stateless.json_body import LONG_STRING, JsonError, parse_json
-from blindrelay.provider_bridge.stateless.long_strings import MOST_QUOTES, SLICE, shorten
+from blindrelay.provider_bridge.stateless.long_strings import MOST_QUOTES, SLICE, LongStrings
 
 RUN = b"a" * (LONG_STRING + 1)
 TEXTS = st.builds(lambda text, times: text * times, st.text(min_size=1), st.integers(1, 1_200))
@@ -20,6 +20,10 @@ VALUES = st.recursive(
 )
 
 
+async def shorten(body: bytearray) -> bytearray:
+    return await LongStrings().taken_out(body)
+
+
 def same(short: Any, whole: Any) -> bool:
     """Whether they differ in long texts alone."""
     if isinstance(whole, list):
@@ -27,6 +31,20 @@ def same(short: Any, whole: Any) -> bool:
     if isinstance(whole, dict):
         return len(short) == len(whole) and all(map(same, short.values(), whole.values()))
     return bool(short == whole or ("…" in short and len(whole) > LONG_STRING // 6))
+
+
+@settings(deadline=None)
+@given(VALUES, st.booleans(), st.lists(st.integers(1, 5_000)))
+async def test_body_that_comes_in_pieces_is_shortened_in_the_same_way(
+    value: Any, ascii_only: bool, sizes: list[int]
+) -> None:
+    whole = bytearray(json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass"))
+    body, strings = bytearray(), LongStrings()
+    for size in sizes:
+        body += whole[len(body) : len(body) + size]
+        strings.look(body)
+    body += whole[len(body) :]
+    assert await strings.taken_out(body) == await shorten(whole)
 
 
 @settings(deadline=None)
@@ -69,3 +87,13 @@ async def test_what_is_refused_whole_is_refused_short(body: bytes) -> None:
 async def test_body_of_many_strings_stays_whole() -> None:
     body = bytearray(b'["' + RUN + b'"' + b',""' * MOST_QUOTES + b"]")
     assert await shorten(body) is body
+    strings = LongStrings()
+    strings.look(body, len(body) // 2)
+    assert await strings.taken_out(body) is body
+
+
+async def test_character_that_is_cut_between_two_looks_stays_whole() -> None:
+    body, strings = bytearray(b'["' + RUN + b"\xc3"), LongStrings()
+    strings.look(body)
+    body += b'\xa4"]'
+    assert await strings.taken_out(body) == '["…"]'.encode()

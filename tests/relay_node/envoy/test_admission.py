@@ -195,7 +195,7 @@ async def test_silent_ledger_stops_new_exchanges(
     monkeypatch.setattr(contact, "SILENCE_SECONDS", -1.0)
 
     async def refused() -> bool:
-        return await outcome(billed.leased, bridge) is OuterStatus.OVERLOADED
+        return await outcome(billed.leased, bridge) is OuterStatus.LEDGER_UNAVAILABLE
 
     await eventually(refused)
     await finish(call)

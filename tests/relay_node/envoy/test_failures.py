@@ -16,12 +16,15 @@ import pytest
 
 from blindrelay.relay_node import RelayConfig
 from blindrelay.relay_node.envoy import data_plane as module
+from blindrelay.relay_node.envoy import usage_pipe
 from blindrelay.relay_node.envoy.process import ControlProcess
 from blindrelay.serving import Address, ConfigError, StartError
+from blindrelay.v1.envelope import routing_text
+from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.http_proxy import HttpProxy
 from blindrelay.v1.outer_status import OuterStatus
-from tests.relay_node.behind_envoy import eventually, in_front, outcome
-from tests.relay_node.conftest import Billed, KeptLog, RunningRelay
+from tests.relay_node.behind_envoy import eventually, in_front, outcome, published
+from tests.relay_node.conftest import Billed, KeptLog, RunningRelay, StartBilled
 from tests.relay_node.fake_bridge import FakeBridge, until
 from tests.relay_node.fake_ledger import FakeLedger
 from tests.relay_node.raw_client import Client, eventually_served, finish, refusal
@@ -103,6 +106,42 @@ async def test_lease_that_expires_before_its_line_is_read_is_counted(
     assert [line.start.envelope for line in billed.ledger.starts()] == [late]
 
 
+@behind_envoy
+async def test_full_pipe_delays_no_exchange_and_loses_no_line(
+    start_billed: StartBilled, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as the control process is busy, Envoy keeps what the pipe has no room for."""
+    monkeypatch.setattr(usage_pipe, "_ROOM", 4_096)
+    busy, read = True, usage_pipe._PipeReader._read
+    monkeypatch.setattr(usage_pipe._PipeReader, "_read", lambda reader: None if busy else read(reader))
+    billed = await start_billed()
+    envelopes = [bridge.envelope() for _ in range(150)]
+    for envelope in envelopes:
+        assert await billed.leased.exchange(envelope) == [b"hello"]
+    assert billed.ledger.starts() == []
+    busy = False
+    await until(lambda: outcomes(billed.ledger) == ["ok"] * 150)
+    assert [line.start.envelope for line in billed.ledger.starts()] == envelopes
+
+
+@behind_envoy
+async def test_without_the_pipe_envoy_decides_nothing(billed: Billed, bridge: FakeBridge) -> None:
+    """The next Envoy would write its lines to a file of that name."""
+    before = await billed.leased.open(bridge.envelope())
+    await until(lambda: len(billed.ledger.starts()) == 1)
+    relay = billed.relay
+    assert isinstance(relay.relay, ControlProcess)
+    key = routing_text(Envelope.FromString(bridge.envelope()).key_id)
+    assert key in published(relay, "routes")
+    (relay.relay.bootstrap.parent / "usage.pipe").unlink()
+    await until(lambda: key not in published(relay, "routes"))
+    assert await billed.leased.exchange(bridge.envelope()) == [b"hello"]
+    assert relay.envoy is not None
+    relay.envoy.kill()
+    await until(lambda: sorted(outcomes(billed.ledger)) == ["internal", "ok"])
+    before.cancel()
+
+
 @asynccontextmanager
 async def control(config: RelayConfig, folder: Path, log: KeptLog) -> AsyncIterator[ControlProcess]:
     process = ControlProcess(config, folder / "relay.toml", log)
@@ -125,7 +164,14 @@ async def test_control_process_that_is_lost_and_back(
             envoy.push_async_callback(client.channel.close)
             old = await client.leased()
             call = await old.open(bridge.envelope())
-        assert await outcome(old, bridge) is None, "the lease is good without the control process"
+
+        async def refused() -> bool:
+            return await outcome(old, bridge) is OuterStatus.BRIDGE_UNAVAILABLE
+
+        await eventually(refused)
+        seen = len(bridge.seen)
+        assert await refused()
+        assert len(bridge.seen) == seen, "what nobody counts, no bridge gets"
         with pytest.raises(grpc.aio.AioRpcError):
             await client.fetch()
         async with control(config, tmp_path, KeptLog()):

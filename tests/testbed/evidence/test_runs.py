@@ -86,6 +86,15 @@ def test_nothing_is_found_at_the_relay(of_ours: Result) -> None:
     assert all(trait["found_there"] and not trait["found_at_bridge"] for trait in of_ours["traits"])
 
 
+def test_nothing_is_found_at_envoy(run: Run) -> None:
+    """Nor at its control process. The run itself fails if it does not find what it should."""
+    found = run("--data-plane", "envoy", code=0)
+    assert found["leaks"] == found["weaknesses"] == []
+    assert found["exchanges"] == sum(found["ends"].values()) == 42
+    places = {look["place"] for look in found["looks"] if look["party"] == RELAY}
+    assert {"memory, in flight", "files below its folders", "log, at its most verbose"} <= places
+
+
 @pytest.mark.parametrize(("party", "place"), CONTROLS)
 def test_every_kind_is_found_with_those_who_have_it(of_ours: Result, party: str, place: str) -> None:
     looks = (look for look in of_ours["looks"] if look["party"] == party and look["place"].startswith(place))

@@ -1,13 +1,25 @@
-"""Scenarios of bills: receipts, statements, price tables, watermarks, and the rounding of units."""
+"""Scenarios of bills: receipts with their statements."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import Any
 
-from generator.fixed import ALICE, BOB, CONFIG, IDENTITY, NONCE, NOW, REPLICA, STRANGER, key_id, public
-from generator.primitives import encode, hkdf, label, sha256
+from generator.bill_parts import (
+    COIN,
+    DAY,
+    MAX_UNITS,
+    MILLION,
+    RECEIPT_LABEL,
+    Rows,
+    price_table,
+    signature_of,
+    signed_table,
+    units_of,
+    valid_delegation,
+)
+from generator.fixed import ALICE, BOB, IDENTITY, NOW, REPLICA, STRANGER, public
+from generator.primitives import encode, sha256
 from generator.scenario import Scenario
 from nacl.signing import SigningKey
 
@@ -23,110 +35,18 @@ from blindrelay.v1.receipts_pb2 import (
     ROUNDING_EXACT,
     ROUNDING_LADDER,
     Count,
-    PriceRow,
-    PriceTable,
-    Rate,
     Receipt,
-    SignedPriceTable,
     SignedReceipt,
-    SignedWatermark,
     Statement,
-    Watermark,
 )
 
-RECEIPT_LABEL = "blindrelay/v1 receipt"
-DAY = 86_400
-COIN = hkdf(ALICE.secret, label("blindrelay/v1 rounding", ALICE.envelope_hash + NONCE))[:8]
-MILLION = 1_000_000
-MAX_UNITS = 1_000_000
-LADDER: list[int] = sorted(
-    {0}
-    | {step * 10**power for power in range(13) for step in (1, 2, 3, 5, 7)}
-    | {15 * 10**power for power in range(12)}
-)
 GRACE = 21_600 + 300
-
-Rows = dict[str, tuple[str, dict[str, Any]]]
-"""Comments, and the fields that are wrong, by scenario."""
 
 
 def scenarios() -> Iterator[Scenario]:
-    yield from _roundings()
     yield from _good_bills()
     yield from _receipts()
     yield from _statements()
-    yield from _tables()
-    yield from _watermarks()
-
-
-def units_of(cost: int, rounding: int, coin: bytes, max_units: int) -> int:
-    """Annex E.4, in fractions."""
-    exact = Fraction(cost, MILLION)
-    if rounding == ROUNDING_EXACT:
-        return min(max_units, -(-exact.numerator // exact.denominator))
-    low = max(step for step in LADDER if step <= exact)
-    high = LADDER[LADDER.index(low) + 1]
-    goes_up = Fraction(int.from_bytes(coin, "big"), 1 << 64) < (exact - low) / (high - low)
-    return min(max_units, high if goes_up else low)
-
-
-def _roundings() -> Iterator[Scenario]:
-    costs = (0, 1, 999_999, MILLION, 1_440 * MILLION, 2_000 * MILLION, 6_500_000, 10**15 + 1, 10**18)
-    coins = (bytes(8), b"\x7f" + b"\xff" * 7, b"\x80" + bytes(7), b"\xff" * 8, COIN)
-    cases = [
-        {
-            "cost": cost,
-            "rounding": rounding,
-            "coin": coin,
-            "max_units": max_units,
-            "units": units_of(cost, rounding, coin, max_units),
-        }
-        for cost in costs
-        for rounding in (ROUNDING_LADDER, ROUNDING_EXACT)
-        for coin in coins
-        for max_units in (10**12, 1_000)
-    ]
-    fields = {
-        "exchange_secret": ALICE.secret,
-        "envelope_hash": ALICE.envelope_hash,
-        "response_nonce": NONCE,
-        "coin": COIN,
-    }
-    yield Scenario(
-        "rounding", "coin", "An exchange's coin, and units by several.", "accept", {**fields, "cases": cases}
-    )
-
-
-def _delegation(**changes: Any) -> Delegation:
-    fields: dict[str, Any] = {
-        "identity": public(IDENTITY),
-        "signing_key": public(REPLICA),
-        "not_before": NOW - DAY,
-        "not_after": NOW + DAY,
-    }
-    return Delegation(**fields | changes)
-
-
-def _row(provider: str, model: str, **rates: int) -> PriceRow:
-    by_name = {"input": MEASURE_INPUT, "cache_read": MEASURE_CACHE_READ, "output": MEASURE_OUTPUT}
-    listed = [Rate(measure=by_name[name], rate=rate) for name, rate in rates.items()]
-    return PriceRow(provider=provider, model=model, rates=listed)
-
-
-def _table(**changes: Any) -> PriceTable:
-    fields: dict[str, Any] = {
-        "version": 1,
-        "identity": public(IDENTITY),
-        "valid_from": NOW - DAY,
-        "valid_to": NOW + DAY,
-        "unit": "10 µUSD",
-        "rows": [
-            _row("openai", "gpt-5-mini", input=25_000, output=200_000),
-            _row("openai", "gpt-5*", input=125_000, cache_read=12_500, output=MILLION),
-            _row("openai", "*", input=MILLION, output=4 * MILLION),
-        ],
-    }
-    return PriceTable(**fields | changes)
 
 
 COUNTS = ((MEASURE_INPUT, 6_000), (MEASURE_CACHE_READ, 4_000), (MEASURE_OUTPUT, 640))
@@ -154,30 +74,12 @@ def _receipt(statement: bytes = b"", table: bytes = b"", **changes: Any) -> Rece
         "envelope_hash": ALICE.envelope_hash,
         "units": units_of(COST, ROUNDING_LADDER, COIN, MAX_UNITS),
         "basis": BASIS_METERED,
-        "price_table_hash": sha256(table or encode(_table())),
+        "price_table_hash": sha256(table or encode(price_table())),
         "replica_id": b"\x11" * 16,
         "ended_at": NOW,
         "statement_hash": sha256(statement or encode(_statement())),
     }
     return Receipt(**fields | changes)
-
-
-def _signature(name: str, message: bytes, by: SigningKey = REPLICA) -> bytes:
-    return bytes(by.sign(label(name, message)).signature)
-
-
-def _signed_table(
-    table: bytes, delegation: Delegation | None = None, by: SigningKey = REPLICA, owner: SigningKey = IDENTITY
-) -> bytes:
-    delegated = encode(delegation or _delegation())
-    return encode(
-        SignedPriceTable(
-            table=table,
-            signature=_signature("blindrelay/v1 price table", table, by),
-            delegation=delegated,
-            delegation_signature=_signature("blindrelay/v1 delegation", delegated, owner),
-        )
-    )
 
 
 def _bill(
@@ -193,18 +95,18 @@ def _bill(
     label_name: str = RECEIPT_LABEL,
 ) -> Scenario:
     statement = encode(_statement()) if statement is None else statement
-    table = encode(_table()) if table is None else table
+    table = encode(price_table()) if table is None else table
     made = _receipt(statement, table) if receipt is None else receipt
     encoded = made if isinstance(made, bytes) else encode(made)
-    delegated = encode(delegation or _delegation())
+    delegated = encode(delegation or valid_delegation())
     fields: dict[str, Any] = {
         "identity": public(IDENTITY),
         "envelope": ALICE.envelope,
         "coin": COIN,
         "delegation": delegated,
-        "delegation_signature": _signature("blindrelay/v1 delegation", delegated, IDENTITY),
-        "price_table": _signed_table(table),
-        "receipt": encode(SignedReceipt(receipt=encoded, signature=_signature(label_name, encoded, by))),
+        "delegation_signature": signature_of("blindrelay/v1 delegation", delegated, IDENTITY),
+        "price_table": signed_table(table),
+        "receipt": encode(SignedReceipt(receipt=encoded, signature=signature_of(label_name, encoded, by))),
         "statement": statement,
     }
     return Scenario("bill", name, comment, expect, fields)
@@ -300,80 +202,3 @@ def _statements() -> Iterator[Scenario]:
     yield _bill("statement_withheld", "A hash, and no statement.", "wrong", statement=b"", receipt=hidden)
     estimate = _receipt(basis=BASIS_ESTIMATED)
     yield _bill("estimated", "The bridge has counted.", "accept", receipt=estimate)
-
-
-def _tables() -> Iterator[Scenario]:
-    def scenario(name: str, comment: str, expect: str, signed: bytes) -> Scenario:
-        fields = {"identity": public(IDENTITY), "price_table": signed}
-        return Scenario("price_table", name, comment, expect, fields)
-
-    yield scenario("signed", "Three rows.", "accept", _signed_table(encode(_table())))
-    malformed: Rows = {
-        "version_2": ("A later version.", {"version": 2}),
-        "never_valid": ("It ends before it begins.", {"valid_to": NOW - DAY - 1}),
-        "valid_from_missing": ("Since ever.", {"valid_from": 0}),
-        "unit_missing": ("Nobody knows what a unit is.", {"unit": ""}),
-        "star_within": ("A star within a name.", {"rows": [_row("openai", "gpt-*-mini", input=1)]}),
-        "model_missing": ("A row without a model.", {"rows": [_row("openai", "", input=1)]}),
-        "provider_missing": ("A row without a provider.", {"rows": [_row("", "*", input=1)]}),
-        "priced_twice": (
-            "A measure twice.",
-            {"rows": [PriceRow(provider="a", model="*", rates=[Rate(measure=MEASURE_INPUT, rate=1)] * 2)]},
-        ),
-        "too_large": ("98,305 bytes or more.", {"unit": "x" * 98_304}),
-    }
-    for name, (comment, changes) in malformed.items():
-        yield scenario(name, comment, "malformed", _signed_table(encode(_table(**changes))))
-    foreign = _signed_table(encode(_table(identity=public(STRANGER))))
-    yield scenario("foreign_table", "Another bridge's, signed by this one.", "wrong", foreign)
-    yield scenario(
-        "forged", "A stranger's signature.", "unsigned", _signed_table(encode(_table()), by=STRANGER)
-    )
-    undelegated = _signed_table(encode(_table()), owner=STRANGER)
-    yield scenario("delegation_forged", "A stranger's delegation.", "bad_delegation", undelegated)
-    late = _signed_table(encode(_table()), _delegation(not_before=NOW + DAY + 1, not_after=NOW + 2 * DAY))
-    yield scenario("delegated_later", "A delegation of a later time.", "unsigned", late)
-
-
-def _watermarks() -> Iterator[Scenario]:
-    def scenario(
-        name: str, comment: str, expect: str, *, by: SigningKey = REPLICA, **changes: Any
-    ) -> Scenario:
-        fields: dict[str, Any] = {
-            "version": 1,
-            "identity": public(IDENTITY),
-            "replica_id": b"\x11" * 16,
-            "started_at": NOW - 600,
-            "closed_before": NOW - 300,
-            "key_ids": [key_id(CONFIG)],
-            "open": [ALICE.envelope_hash],
-            "count": 7,
-            "units": 1_440,
-        }
-        encoded = encode(Watermark(**fields | changes))
-        signature = _signature("blindrelay/v1 watermark", encoded, by)
-        delegated = encode(_delegation())
-        return Scenario(
-            "watermark",
-            name,
-            comment,
-            expect,
-            {
-                "identity": public(IDENTITY),
-                "now": NOW,
-                "delegation": delegated,
-                "delegation_signature": _signature("blindrelay/v1 delegation", delegated, IDENTITY),
-                "watermark": encode(SignedWatermark(watermark=encoded, signature=signature)),
-            },
-        )
-
-    yield scenario("live", "One exchange is open.", "accept")
-    yield scenario("ended", "The process has ended.", "accept", open=[], ended=True)
-    yield scenario("most_keys", "64 keys.", "accept", key_ids=[bytes([n]) * 16 for n in range(64)])
-    yield scenario("too_many_keys", "65 keys.", "malformed", key_ids=[bytes([n]) * 16 for n in range(65)])
-    yield scenario("ended_and_open", "Ended, with an exchange open.", "malformed", ended=True)
-    yield scenario("key_id_short", "15 bytes.", "malformed", key_ids=[bytes(15)])
-    yield scenario("open_hash_short", "31 bytes.", "malformed", open=[bytes(31)])
-    yield scenario("watermark_version_2", "A later version.", "malformed", version=2)
-    yield scenario("foreign_watermark", "Of another bridge.", "wrong", identity=public(STRANGER))
-    yield scenario("watermark_forged", "A stranger's signature.", "unsigned", by=STRANGER)

@@ -1,6 +1,6 @@
 """Receipts, watermarks and price tables, signed and verified (spec/protocol.md, annex E.2).
 
-A relay carries them and the parties to a bill check them: every signature leads back to the identity.
+A relay passes them on, and client and ledger check them: every signature leads back to the identity.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def _check_receipt(receipt: Receipt) -> None:
     if receipt.statement_hash:
         _check_sizes(("statement_hash", receipt.statement_hash, HASH_SIZE))
     if receipt.basis not in _BASES:
-        raise MalformedBillError("a receipt does not say what its units rest on")
+        raise MalformedBillError("a receipt does not say the basis of its units")
     if receipt.basis == BASIS_NOT_STARTED and receipt.units:
         raise MalformedBillError("a receipt has units for an exchange that was not started")
     if receipt.units >= 1 << 63:

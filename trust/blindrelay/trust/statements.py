@@ -33,7 +33,7 @@ MAX_STATEMENT_SIZE: Final = 1_024
 """Bytes. Every measure, and a model's name of 256 bytes, take about 500."""
 
 MAX_AMOUNT: Final = 1 << 40
-"""The most of one measure in one exchange: with it, no cost overflows 64 bits at common rates."""
+"""The largest count of one measure in one exchange. With it, no cost overflows 64 bits at common rates."""
 
 
 def find_row(table: PriceTable, provider: str, model: str) -> int | None:
@@ -80,7 +80,7 @@ def check_bill(
     """
     if statement is None:
         if receipt.statement_hash:
-            raise WrongBillError("the receipt names a statement, and there is none")
+            raise WrongBillError("the receipt names a statement, and the bridge sent none")
         if receipt.units:
             raise WrongBillError("the receipt has units, and no statement says what for")
         return
@@ -94,12 +94,12 @@ def check_bill(
 
 
 def check_measures(measures: Iterable[Measure.ValueType]) -> None:
-    """Raises MalformedBillError if something is counted or priced twice, or is unknown."""
+    """Raises MalformedBillError if a measure is given twice or is unknown."""
     seen = list(measures)
     if any(measure == MEASURE_UNSPECIFIED or measure not in Measure.values() for measure in seen):
-        raise MalformedBillError("something is counted or priced that this version does not know")
+        raise MalformedBillError("a measure is counted or priced that this version does not know")
     if len(set(seen)) != len(seen):
-        raise MalformedBillError("something is counted or priced twice")
+        raise MalformedBillError("a measure is counted or priced twice")
 
 
 def _names(row: PriceRow, model: str) -> bool:

@@ -36,7 +36,7 @@ COMMANDS: Final = {
     "chat": "Ask a model, sealed, and print the response as it comes.",
     "config": "Show the settings in force and where each comes from.",
     "doctor": "Check each hop from here to the provider, in order.",
-    "init": "Set up a relay: three questions, tried before the answers are kept.",
+    "init": "Set up a relay: answer three questions; the answers are checked before they are saved.",
     "keys": "Show and compare the bridge's keys that this client trusts.",
     "models": "List the provider's models, one per line.",
     "proxy": "Serve a local endpoint, for any program that takes a base URL and a key.",

@@ -45,7 +45,7 @@ _STDIN: Final = "-"
 @click.option("--yes", "-y", is_flag=True, help="Confirm that the groups match; replace a profile.")
 @json_option
 def init(profile: str, check: bool, yes: bool, as_json: bool, **answers: Any) -> int:
-    """Set up a relay: three questions, tried before the answers are kept.
+    """Set up a relay: answer three questions; the answers are checked before they are saved.
 
     It asks for the relay's address, your access token and the bridge's identity. Address and token come from
     the relay's operator. The identity comes from the bridge's operator, in a way that the relay does not

@@ -1,1 +1,1 @@
-"""The admin service: what commands and page ask of a ledger (blindrelay.admin.v1)."""
+"""The admin service: what commands and pages call (blindrelay.admin.v1)."""

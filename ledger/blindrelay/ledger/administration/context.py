@@ -61,5 +61,5 @@ class AdminContext:
 
 
 def page_size(asked: int) -> int:
-    """How many rows to give."""
+    """How many rows to return."""
     return min(asked or _PAGE, MAX_PAGE)

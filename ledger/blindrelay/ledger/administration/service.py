@@ -1,4 +1,4 @@
-"""The admin service, for a gRPC server: who may call, and how errors leave."""
+"""The admin service, for a gRPC server: who may call, and which errors callers get."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class AdminService:
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, "the admin token is missing or wrong")
 
     async def _refuse(self, context: Context, error: Exception) -> NoReturn:
-        """Ends the call. Only errors of the books say what happened; their text is for people."""
+        """Ends the call. Only errors of the books tell the caller what happened."""
         for kind, code in _CODES:
             if isinstance(error, kind):
                 await context.abort(code, str(error))

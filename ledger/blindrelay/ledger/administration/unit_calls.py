@@ -13,7 +13,7 @@ from blindrelay.ledger.administration.messages import account_message, voucher_m
 from blindrelay.ledger.books import Account, Books, InvalidError, Voucher
 
 MAX_VOUCHERS: Final = 1_000
-"""Of one call."""
+"""Vouchers of one call."""
 
 _CODE_SIZE: Final = 15
 """Random bytes of a code: its hash cannot be searched for, and 24 letters and digits can be typed."""

@@ -34,6 +34,7 @@ from blindrelay.ledger.books.exchange_rows import (
     State,
     Watermark,
 )
+from blindrelay.ledger.books.presence import RELEASE_SECONDS, SILENT_SECONDS
 from blindrelay.ledger.books.report_rows import (
     AuditEntry,
     Check,
@@ -47,6 +48,8 @@ from blindrelay.ledger.books.report_rows import (
 )
 
 __all__ = [
+    "RELEASE_SECONDS",
+    "SILENT_SECONDS",
     "Account",
     "Allowance",
     "AuditEntry",

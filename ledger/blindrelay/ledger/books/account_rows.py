@@ -15,7 +15,7 @@ DEFAULT_CONCURRENT: Final = 100
 
 
 class Period(Enum):
-    """After what time a quota is reset: at midnight UTC, for months on their first day."""
+    """How often a quota is reset: at midnight UTC, for months on their first day."""
 
     DAY = "day"
     MONTH = "month"
@@ -23,7 +23,7 @@ class Period(Enum):
 
 @dataclass(frozen=True)
 class Quota:
-    """At most this much from one reset to the next; without a period, for ever."""
+    """The most from one reset to the next; without a period it is never reset."""
 
     amount: int
     per: Period | None = None

@@ -41,9 +41,12 @@ RETURNING id
 
 _ACCOUNT = """
 SELECT account.*,
-    (SELECT COUNT(*) FROM exchange WHERE exchange.account = account.id AND state = 1) AS outstanding,
+    COALESCE(running.exchanges, 0) AS outstanding,
     (SELECT CAST(COALESCE(SUM(units), 0) AS BIGINT) FROM credit WHERE credit.account = account.id) AS credited
 FROM account
+    LEFT JOIN (
+        SELECT account, COUNT(*) AS exchanges FROM exchange WHERE state = 1 GROUP BY account
+    ) AS running ON running.account = account.id
 """
 
 _BY_NAME = f"{_ACCOUNT} WHERE name = :name"
@@ -60,8 +63,10 @@ _REVOKE_LEASES = "UPDATE lease SET revoked = 1 WHERE account = :account AND expi
 
 
 def random_id(random: Callable[[int], bytes]) -> str:
-    """12 random bytes in base64url."""
-    return base64.urlsafe_b64encode(random(ID_BYTES)).decode("ascii")
+    """12 random bytes in base64url. It does not begin with a dash, as an option of a command does."""
+    while (drawn := base64.urlsafe_b64encode(random(ID_BYTES)).decode("ascii")).startswith("-"):
+        pass
+    return drawn
 
 
 def check_name(name: str) -> None:

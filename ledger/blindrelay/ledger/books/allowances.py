@@ -10,40 +10,60 @@ holds at all times, and no receipt that is held for can take the balance below -
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 from blindrelay.ledger.books.exchange_rows import Allowance, Limit
-from blindrelay.ledger.books.limits import quotas_each, resets_at
-from blindrelay.ledger.books.store import Statements, Value
+from blindrelay.ledger.books.limits import resets_at
+from blindrelay.ledger.books.presence import released_in
+from blindrelay.ledger.books.set_statement import SetStatement
+from blindrelay.ledger.books.store import Statements
 
 MAX_EXCHANGES: Final = 1_000
-"""Of one allowance. A relay has a new one at each batch of lines, some twenty times in a second."""
+"""The most in one allowance. A relay gets a new one with each batch of lines, some twenty times a second."""
 HELD_RETRY_SECONDS: Final = 1
 """When everything is held for exchanges that run: one of them may be settled soon."""
 
 STATUSES: Final = {"units": "limit_units", "exchanges": "limit_exchanges", "bytes": "limit_bytes"}
 """The outer status of each kind of quota."""
 
-_AT_NODE = """
-SELECT account.*, own.exchanges AS own_exchanges, own.units AS own_units,
-    (
-        SELECT COUNT(*) FROM allowance AS other
-        WHERE other.account = account.id AND other.node <> :node AND other.expires_at > :now
-    ) AS other_nodes,
-    (
-        SELECT CAST(COALESCE(SUM(exchanges), 0) AS BIGINT) FROM allowance AS other
-        WHERE other.account = account.id AND other.node <> :node AND other.expires_at > :now
-    ) AS other_exchanges
-FROM account JOIN allowance AS own ON own.account = account.id
-WHERE account.id = :account AND own.node = :node AND own.expires_at > :now
-"""
+_AT_NODE = SetStatement(
+    "account INTEGER",
+    """
+    SELECT account.*, own.exchanges AS own_exchanges, own.units AS own_units,
+        quota.kind, quota.amount, quota.period, quota.used, quota.since,
+        (
+            SELECT COUNT(*) FROM allowance AS other
+            WHERE other.account = account.id AND other.node <> :node AND other.expires_at > :now
+        ) AS other_nodes,
+        (
+            SELECT CAST(COALESCE(SUM(exchanges), 0) AS BIGINT) FROM allowance AS other
+            WHERE other.account = account.id AND other.node <> :node AND other.expires_at > :now
+        ) AS other_exchanges
+    FROM given
+        JOIN account ON account.id = given.account
+        JOIN allowance AS own ON own.account = account.id
+        LEFT JOIN quota ON quota.account = account.id
+    WHERE own.node = :node AND own.expires_at > :now
+    ORDER BY account.id, quota.kind
+    """,
+)
 
-_SET = """
-UPDATE allowance SET exchanges = :exchanges, units = :units WHERE account = :account AND node = :node
-"""
+_SET = SetStatement(
+    "account INTEGER, exchanges INTEGER, units INTEGER",
+    """
+    UPDATE allowance SET exchanges = given.exchanges, units = given.units FROM given
+    WHERE allowance.account = given.account AND node = :node
+    """,
+)
 
-_HOLD = "UPDATE account SET held = held + :units WHERE id = :account"
+_HOLD = SetStatement(
+    "account INTEGER, units INTEGER",
+    "UPDATE account SET held = held + given.units FROM given WHERE id = given.account",
+)
 
 _WITH_ALLOWANCE = """
 SELECT account.id FROM allowance JOIN account ON account.id = allowance.account
@@ -71,7 +91,9 @@ _RECLAIMABLE = "SELECT node, units FROM allowance WHERE account = :account AND u
 
 _TAKE_BACK = "UPDATE allowance SET units = units - :units WHERE account = :account AND node = :node"
 
-_PSEUDONYM = "SELECT pseudonym FROM account WHERE id = :account"
+_PSEUDONYMS = SetStatement(
+    "account INTEGER", "SELECT pseudonym FROM given JOIN account ON account.id = given.account"
+)
 
 
 def refusal(account: Any, quota_rows: Iterable[Any], now: int) -> Limit | None:
@@ -110,16 +132,17 @@ def refresh_each(
     sql: Statements, accounts: Sequence[int], node: bytes, sequence: int, now: int
 ) -> tuple[Allowance, ...]:
     """Computes a node's allowances again, without those of accounts that have no lease there."""
-    asked: list[dict[str, Value]] = [{"account": account, "node": node, "now": now} for account in accounts]
-    rows = [row for found in sql.each(_AT_NODE, asked) for row in found]
+    rows = sql.for_all(_AT_NODE, [(account,) for account in accounts], node=node, now=now)
     refreshed, changes = [], []
-    for row, quota_rows in zip(rows, quotas_each(sql, [row["id"] for row in rows]), strict=True):
+    for _, own_rows in groupby(rows, itemgetter("id")):
+        row, *more = own_rows
+        quota_rows = [row, *more] if row["kind"] else []
         limit = refusal(row, quota_rows, now)
         exchanges = 0 if limit else fitting(row, quota_rows)
         if (exchanges, exchanges * row["max_units"]) != (row["own_exchanges"], row["own_units"]):
             changes.append((row, exchanges))
         if not exchanges and limit is None:
-            limit = Limit("limit_units", HELD_RETRY_SECONDS)
+            limit = Limit("limit_units", released_in(sql, row["id"], node, now) or HELD_RETRY_SECONDS)
         refreshed.append(Allowance(row["pseudonym"], sequence, exchanges, limit))
     _change(sql, node, changes)
     return tuple(refreshed)
@@ -127,18 +150,9 @@ def refresh_each(
 
 def _change(sql: Statements, node: bytes, changes: Sequence[tuple[Any, int]]) -> None:
     """Sets allowances, and holds for each account what they need more or less than before."""
-    parts = [
-        {"account": row["id"], "node": node, "exchanges": exchanges, "units": exchanges * row["max_units"]}
-        for row, exchanges in changes
-    ]
-    sql.run_each(_SET, parts)
-    sql.run_each(
-        _HOLD,
-        [
-            {"account": row["id"], "units": exchanges * row["max_units"] - row["own_units"]}
-            for row, exchanges in changes
-        ],
-    )
+    parts = [(row["id"], exchanges, exchanges * row["max_units"]) for row, exchanges in changes]
+    sql.for_all(_SET, parts, node=node)
+    hold(sql, {row["id"]: exchanges * row["max_units"] - row["own_units"] for row, exchanges in changes})
 
 
 def accounts_at(sql: Statements, node: bytes, pseudonyms: Iterable[str] | None) -> list[int]:
@@ -169,11 +183,10 @@ def release_ended(sql: Statements, before: int) -> set[int]:
 
 def give_back(sql: Statements, units_of: Iterable[tuple[int, int]]) -> set[int]:
     """Holds less for each account. Returns the accounts."""
-    sums: dict[int, int] = {}
+    sums: Counter[int] = Counter()
     for account, units in units_of:
-        sums[account] = sums.get(account, 0) + units
-    for account, units in sorted(sums.items()):
-        hold(sql, account, -units)
+        sums[account] -= units
+    hold(sql, sums)
     return set(sums)
 
 
@@ -190,16 +203,16 @@ def make_room(sql: Statements, account: int, units: int) -> bool:
         part = min(missing, row["units"])
         sql.run(_TAKE_BACK, account=account, node=row["node"], units=part)
         missing -= part
-    hold(sql, account, -found["units"])
+    hold(sql, {account: -found["units"]})
     return True
 
 
-def hold(sql: Statements, account: int, units: int) -> None:
-    """Holds more units for an account, or less. The schema refuses what breaks the bound."""
-    sql.run(_HOLD, account=account, units=units)
+def hold(sql: Statements, units_of: Mapping[int, int]) -> None:
+    """Holds more units for each account, or less. The schema refuses what breaks the bound."""
+    sql.for_all(_HOLD, sorted(units_of.items()))
 
 
 def pseudonyms(sql: Statements, accounts: Iterable[int]) -> frozenset[str]:
     """As leases name the accounts."""
-    rows = (sql.one(_PSEUDONYM, account=account) for account in accounts)
-    return frozenset(row["pseudonym"] for row in rows if row is not None)
+    rows = sql.for_all(_PSEUDONYMS, [(account,) for account in accounts])
+    return frozenset(row["pseudonym"] for row in rows)

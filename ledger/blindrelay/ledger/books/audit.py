@@ -61,4 +61,4 @@ def _json(value: Any) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
-    raise TypeError(f"{type(value).__name__} does not belong into the audit log")
+    raise TypeError(f"{type(value).__name__} cannot be written to the audit log")

@@ -1,4 +1,4 @@
-"""The one door to the books.
+"""The only way into the books.
 
 Every method is one transaction: it is in the books when the method returns, and nothing of it is if it
 raises. Methods may be called from any thread, and several processes may have the same books open. `now` is
@@ -13,4 +13,4 @@ from blindrelay.ledger.books.report_books import ReportBooks
 
 
 class Books(AccountBooks, ExchangeBooks, ReportBooks):
-    """Accounts, allowances, exchanges and receipts. Money has this one copy and this one writer."""
+    """Accounts, allowances, exchanges and receipts: the only copy, with one writer."""

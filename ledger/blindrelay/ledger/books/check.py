@@ -1,4 +1,4 @@
-"""Adds everything up again, from what each row says, and compares it with the accounts."""
+"""Adds up all rows again, and compares the sums with the accounts."""
 
 from __future__ import annotations
 

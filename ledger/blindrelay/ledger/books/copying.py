@@ -1,4 +1,4 @@
-"""All books from one store into another, empty one: from SQLite to PostgreSQL, or back."""
+"""Copies all books from one store into another, empty one: from SQLite to PostgreSQL, or back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TABLES: Final = (
     *("account", "quota", "token", "lease_key", "lease", "node", "allowance", "signer", "exchange"),
     *("evidence", "transfer", "credit", "voucher", "replica", "price_table", "audit"),
 )
-"""Each after those that it refers to."""
+"""Each table after those that it refers to."""
 
 NUMBERED: Final = {
     **{"account": "id", "signer": "id", "lease_key": "number", "exchange": "number", "evidence": "number"},
@@ -20,7 +20,7 @@ NUMBERED: Final = {
 """The tables whose rows the store numbers, and the column."""
 
 ROWS: Final = 1_000
-"""Read and written at once."""
+"""Rows that are read and written together."""
 
 
 def copy_books(source: Store, target: Store) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Units come to an account: by a credit, or by a voucher. Each comes once."""
+"""How units come to an account: by a credit or a voucher, each once."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from blindrelay.ledger.books.tokens import check_digest
 from blindrelay.ledger.books.transfers import CREDITS, VOUCHERS, customer, transfer
 
 MAX_BALANCE: Final = 10**18
-"""Units: what fits into 63 bits with a bound's worth to spare."""
+"""Units: as many as fit into 63 bits together with a bound."""
 MAX_VOUCHERS: Final = 1_000
-"""Of one request."""
+"""The most vouchers of one request."""
 MAX_REFERENCE: Final = 200
 """Characters."""
 
@@ -126,7 +126,7 @@ def redeem_voucher(sql: Statements, account: str, digest: bytes, by: str, now: i
 def revoke_voucher(sql: Statements, voucher: str, by: str, now: int) -> Voucher:
     """Revokes a voucher; a revoked one stays as it is. Raises UnknownError, InvalidError."""
     if _read_voucher(sql, voucher).redeemed_at is not None:
-        raise InvalidError(f'the voucher "{voucher}" is redeemed: take its units back with a credit below 0')
+        raise InvalidError(f'the voucher "{voucher}" is redeemed: take its units back with a negative credit')
     revoked = sql.one(_REVOKE, id=voucher, now=now)
     if revoked is not None:
         transfer(sql, VOUCHERS, CREDITS, revoked["units"], now)
@@ -145,7 +145,7 @@ def _add_units(sql: Statements, number: int, account: str, units: int) -> None:
     if sql.one(_ADD_UNITS, account=number, units=units, most=MAX_BALANCE) is None:
         raise InvalidError(
             f'"{account}" cannot have {abs(units)} units '
-            + ("more" if units > 0 else "less: they are spent, or set aside for exchanges that run")
+            + ("more" if units > 0 else "less: they are spent, or set aside for running exchanges")
         )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 
 from blindrelay.ledger.books.allowances import (
     accounts_at,
@@ -12,6 +13,7 @@ from blindrelay.ledger.books.allowances import (
     release_node,
     revive,
 )
+from blindrelay.ledger.books.closing import close_exchanges
 from blindrelay.ledger.books.exchange_rows import (
     Allowance,
     End,
@@ -26,16 +28,31 @@ from blindrelay.ledger.books.exchange_rows import (
 )
 from blindrelay.ledger.books.leases import lease_keys, revoked_leases, take_lease
 from blindrelay.ledger.books.limits import reset_quotas
-from blindrelay.ledger.books.lines import acknowledged, take_lines
+from blindrelay.ledger.books.lines import Lines, acknowledged, take_lines
 from blindrelay.ledger.books.open_books import OpenBooks
+from blindrelay.ledger.books.periods import day_start
 from blindrelay.ledger.books.presence import hear, lost_nodes
 from blindrelay.ledger.books.reports import add_price_table, price_table
-from blindrelay.ledger.books.settlement import close_exchanges, post
+from blindrelay.ledger.books.settlement import post
+from blindrelay.ledger.books.store import Statements
 from blindrelay.ledger.books.tidying import tidy
 
 
 class ExchangeBooks(OpenBooks):
     """Leases, allowances, exchanges and what settles them."""
+
+    _quotas_of: int | None = None
+    """The day for which this object has reset quotas."""
+
+    @contextmanager
+    def _writing(self, now: int) -> Iterator[Statements]:
+        """One transaction, with the quotas of the day. Other ledgers' clocks are tidy()'s to deal with."""
+        today = day_start(now)
+        with self._store.writing() as sql:
+            if today != self._quotas_of:
+                reset_quotas(sql, now)
+            yield sql
+        self._quotas_of = today
 
     def lease_keys(self, now: int) -> tuple[bytes, ...]:
         """The keys that sign leases, newest first, at most two, 32 bytes each. Draws one each day."""
@@ -44,8 +61,7 @@ class ExchangeBooks(OpenBooks):
 
     def lease(self, digest: bytes, node: bytes, now: int) -> Lease | Limit:
         """A lease at a node (16 bytes) for the token with that SHA-256, or why there is none."""
-        with self._store.writing() as sql:
-            reset_quotas(sql, now)
+        with self._writing(now) as sql:
             return take_lease(sql, digest, node, self._new_id(), acknowledged(sql, node), now)
 
     def revoked_leases(self, now: int) -> tuple[str, ...]:
@@ -62,9 +78,9 @@ class ExchangeBooks(OpenBooks):
         self, node: bytes, first_sequence: int, lines: Sequence[Start | End], now: int
     ) -> LinesTaken:
         """A node's lines, in order; repeated ones change nothing. Returns the allowances that they change."""
-        with self._store.writing() as sql:
-            reset_quotas(sql, now)
-            return take_lines(sql, node, first_sequence, lines, now)
+        read = Lines(first_sequence, lines, now)
+        with self._writing(now) as sql:
+            return take_lines(sql, node, read)
 
     def allowances(
         self, node: bytes, now: int, accounts: Collection[str] | None = None
@@ -74,8 +90,7 @@ class ExchangeBooks(OpenBooks):
         Ask for all when a node reports again after release_node. An account without a lease at the node is
         left out.
         """
-        with self._store.writing() as sql:
-            reset_quotas(sql, now)
+        with self._writing(now) as sql:
             sequence = acknowledged(sql, node)
             if accounts is None:
                 revive(sql, node, now)
@@ -107,8 +122,7 @@ class ExchangeBooks(OpenBooks):
 
     def post(self, receipts: Sequence[Receipt], now: int) -> Posted:
         """Settles exchanges by their receipts. When it returns, all of them may be acknowledged."""
-        with self._store.writing() as sql:
-            reset_quotas(sql, now)
+        with self._writing(now) as sql:
             return post(sql, receipts, now)
 
     def close_exchanges(self, watermark: Watermark, now: int) -> frozenset[str]:

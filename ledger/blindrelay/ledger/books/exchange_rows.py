@@ -10,7 +10,7 @@ from blindrelay.ledger.books.account_rows import Scope
 
 @dataclass(frozen=True)
 class Limit:
-    """A limit that has been reached: an outer status's text, and when to try again (0 if nobody knows)."""
+    """A limit that has been reached: an outer status's text, and when to try again (0 if unknown)."""
 
     status: str
     retry_after_seconds: int = 0

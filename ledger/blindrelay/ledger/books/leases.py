@@ -15,7 +15,7 @@ from blindrelay.ledger.books.tokens import VALID, scope_of
 LEASE_SECONDS: Final = 300
 """How long a lease is valid. Revocation does not wait for its end."""
 KEY_SECONDS: Final = DAY
-"""How long a key signs leases. It verifies them for as long again."""
+"""How long a key signs leases. It verifies them for the same time after that."""
 KEY_SIZE: Final = 32
 """Bytes of a key for HMAC-SHA-256 (RFC 7518, section 3.2)."""
 

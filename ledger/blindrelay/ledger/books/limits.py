@@ -1,14 +1,15 @@
-"""The limits of an account: checked, kept, and read again."""
+"""The limits of an account: checked, stored and read."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from blindrelay.ledger.books.account_rows import MAX_AMOUNT, Limits, Period, Quota, QuotaUse
 from blindrelay.ledger.books.errors import InvalidError
 from blindrelay.ledger.books.periods import period_end, period_start
+from blindrelay.ledger.books.set_statement import SetStatement
 from blindrelay.ledger.books.store import Row, Statements
 from blindrelay.v1.envelope import is_unit_limit
 
@@ -43,9 +44,18 @@ _DROP_QUOTA = "DELETE FROM quota WHERE account = :account AND kind = :kind"
 
 _QUOTAS = "SELECT kind, amount, period, used, since FROM quota WHERE account = :account ORDER BY kind"
 
-_USE = "UPDATE quota SET used = used + :used WHERE account = :account AND kind = :kind"
+_USE = SetStatement(
+    "account INTEGER, kind TEXT, used INTEGER",
+    """
+    UPDATE quota SET used = quota.used + given.used FROM given
+    WHERE quota.account = given.account AND quota.kind = given.kind
+    """,
+)
 
-_RESET = "UPDATE quota SET used = 0, since = :since WHERE period = :period AND since < :since"
+_RESET = """
+UPDATE quota SET used = 0, since = CASE WHEN period = :day THEN :today ELSE :this_month END
+WHERE (period = :day AND since < :today) OR (period = :month AND since < :this_month)
+"""
 
 
 def overdraft_of(limits: Limits) -> int:
@@ -107,20 +117,20 @@ def quotas(sql: Statements, account: int) -> list[Any]:
     return sql.all(_QUOTAS, account=account)
 
 
-def quotas_each(sql: Statements, accounts: Sequence[int]) -> list[list[Any]]:
-    """As quotas, of each account."""
-    return sql.each(_QUOTAS, [{"account": account} for account in accounts])
-
-
-def use(sql: Statements, account: int, kind: str, used: int) -> None:
-    """Counts something against a quota, if there is one of that kind."""
-    sql.run(_USE, account=account, kind=kind, used=used)
+def use(sql: Statements, used: Mapping[tuple[int, str], int]) -> None:
+    """Counts what accounts have used of a kind against their quotas of it."""
+    sql.for_all(_USE, [(account, kind, number) for (account, kind), number in sorted(used.items())])
 
 
 def reset_quotas(sql: Statements, now: int) -> None:
     """Resets every quota whose period has ended."""
-    for period in Period:
-        sql.run(_RESET, period=period.value, since=period_start(period, now))
+    sql.run(
+        _RESET,
+        day=Period.DAY.value,
+        today=period_start(Period.DAY, now),
+        month=Period.MONTH.value,
+        this_month=period_start(Period.MONTH, now),
+    )
 
 
 def limits_of(account: Row, rows: list[Any]) -> Limits:

@@ -1,4 +1,4 @@
-"""The store under the books, opened."""
+"""Opens the store under the books."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class OpenBooks:
         self._store = _store(place)
         try:
             with self._store.writing() as sql:
-                migrate(sql, migrations())
+                migrate(sql, migrations(self._store.engine))
         except BaseException:
             self._store.close()
             raise

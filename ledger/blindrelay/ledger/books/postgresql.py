@@ -3,6 +3,12 @@
 A transaction that writes takes one advisory lock first. So there is one writer at a time, as with SQLite,
 and what a transaction reads stays true until it commits. A batch of lines or receipts is one transaction.
 
+The next writer does not wait for the disk: a transaction commits, gives up the lock, and then waits until the
+log is on the disk, beyond what it wrote. Only then does writing() return. What the next writer has read comes
+earlier in the log, so no power failure keeps the later transaction without the earlier one.
+
+Statements travel to the server together, up to the next one whose result is asked for.
+
 Prepared statements and the locks of elections belong to a session, so connect without a pooler in between, or
 with one in session mode.
 """
@@ -12,39 +18,31 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
+from blindrelay.ledger.books.columns import ARRAYS, Column
 from blindrelay.ledger.books.errors import BooksError
-from blindrelay.ledger.books.store import BUSY_SECONDS, Row, Statements, Value
-from blindrelay.v1.extras import needs_extra
+from blindrelay.ledger.books.postgresql_link import LOCK, UNLOCK, Link, errors
+from blindrelay.ledger.books.set_statement import Rows, SetStatement
+from blindrelay.ledger.books.store import Row, Statements, Value
 
 if TYPE_CHECKING:
-    import psycopg
-
-    Connection: TypeAlias = psycopg.Connection[dict[str, Any]]
+    from blindrelay.ledger.books.postgresql_link import Connection
 
 PREFIXES: Final = ("postgresql://", "postgres://")
 """What a connection string begins with (libpq, connection URIs)."""
 
-LOCK: Final = 0x626C696E64
-"""Names the writer's lock among the advisory locks of a database."""
-
 OLDEST: Final = 150_000
 """PostgreSQL 15."""
 
-_OPTIONS: Final = " ".join(
-    (
-        f"-c lock_timeout={int(BUSY_SECONDS * 1000)}",
-        # A ledger that hangs within a transaction would keep all others waiting.
-        "-c idle_in_transaction_session_timeout=60000",
-        # A receipt is acknowledged after the commit, so the commit has to survive a power failure.
-        "-c synchronous_commit=on",
-    )
-)
+_TAKE_LOCK: Final = f"SELECT pg_advisory_lock({LOCK}), set_config('synchronous_commit', 'off', true)"
+"""The setting is the transaction's. The lock stays until it is given up, or the connection ends."""
+
+_UNLOCK_AND_FLUSH: Final = f"{UNLOCK}, pg_logical_emit_message(true, 'blindrelay', '')"
+"""A transaction of its own. It writes a word to the log, and waits as synchronous_commit says."""
 
 _NAME: Final = re.compile(r":([a-z_]+)")
 _TYPES: Final = (
@@ -81,13 +79,13 @@ class PostgresqlStatements:
         with self._connection.cursor() as cursor:
             cursor.executemany(_translated(statement), rows)
 
-    def each(self, statement: str, rows: Sequence[Mapping[str, Value]]) -> list[list[Any]]:
-        """All runs travel together: one wait for the server, not one for each."""
+    def for_all(self, statement: SetStatement, rows: Rows, **values: Value) -> list[Any]:
         if not rows:
             return []
-        with self._connection.cursor() as cursor:
-            cursor.executemany(_translated(statement), rows, returning=True)
-            return [result.fetchall() for result in cursor.results()]
+        columns = zip(statement.types.items(), zip(*rows, strict=True), strict=True)
+        given = {f"given_{name}": Column(kind, of_all) for (name, kind), of_all in columns}
+        cursor = self._connection.execute(_with_given(statement), {**values, **given})
+        return cursor.fetchall() if statement.returns_rows else []
 
     def stream(self, statement: str, size: int) -> Iterator[list[Any]]:
         with self._connection.cursor("stream") as cursor:
@@ -104,15 +102,17 @@ class PostgresqlStatements:
 class PostgresqlStore:
     """One database. Any thread may use it, and several processes on several machines."""
 
+    engine = "postgresql"
+
     def __init__(self, url: str) -> None:
         """Connects. Raises BooksError."""
         self._url = url
         self._process = os.getpid()
-        self._writer = _Link(url)
-        self._reader = _Link(url)
-        self._elections = _Link(url)
+        self._writer = Link(url)
+        self._reader = Link(url)
+        self._elections = Link(url)
         self._tasks: tuple[Connection | None, set[str]] = (None, set())
-        """For which this process holds the locks, and on which connection: they end with it."""
+        """The connection with this process's locks, which end with it, and the tasks of those locks."""
         with self.reading() as sql:
             found: Any = sql.one("SELECT current_setting('server_version_num') AS version")
         if int(found["version"]) < OLDEST:
@@ -148,7 +148,7 @@ class PostgresqlStore:
 
     @contextmanager
     def _election(self) -> Iterator[tuple[Connection, set[str]]]:
-        with _errors(), self._elections.lock:
+        with errors(), self._elections.lock:
             connection = self._elections.connected()
             if self._tasks[0] is not connection:
                 self._tasks = (connection, set())
@@ -162,68 +162,33 @@ class PostgresqlStore:
     @contextmanager
     def writing(self) -> Iterator[Statements]:
         """One transaction: all of it is in the database afterwards, or nothing if the block raises."""
-        with self._transaction(self._writer, "BEGIN") as statements:
-            statements.one("SELECT pg_advisory_xact_lock(:lock)", lock=LOCK)
-            yield statements
+        with self._connected(self._writer) as connection, connection.pipeline():
+            connection.execute(b"BEGIN")
+            connection.execute(_TAKE_LOCK)
+            yield PostgresqlStatements(connection)
+            connection.execute(b"COMMIT")
+            connection.execute(_UNLOCK_AND_FLUSH)
 
     @contextmanager
     def reading(self) -> Iterator[Statements]:
         """One view of the books that no writer changes. It keeps no writer waiting."""
-        with self._transaction(self._reader, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY") as statements:
-            yield statements
+        with self._connected(self._reader) as connection:
+            connection.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield PostgresqlStatements(connection)
+            connection.execute(b"COMMIT")
 
     @contextmanager
-    def _transaction(self, link: _Link, begin: str) -> Iterator[Statements]:
+    def _connected(self, link: Link) -> Iterator[Connection]:
+        """For one transaction. It is rolled back if the block raises."""
         if os.getpid() != self._process:
             raise BooksError("the books were opened before a fork: open them again")
-        with _errors(), link.lock:
+        with errors(), link.lock:
             connection = link.connected()
-            connection.execute(begin.encode())
             try:
-                yield PostgresqlStatements(connection)
-                connection.execute(b"COMMIT")
+                yield connection
             except BaseException:
                 link.roll_back()
                 raise
-
-
-class _Link:
-    """A connection that is made again after it was lost."""
-
-    def __init__(self, url: str) -> None:
-        self.lock = threading.Lock()
-        self._url = url
-        self._connection: Connection | None = None
-        self._closed = False
-
-    def connected(self) -> Connection:
-        """Connected, with no transaction. Raises psycopg.Error, and BooksError if the books were closed."""
-        if self._closed:
-            raise BooksError("the books are closed")
-        if self._connection is None or self._connection.closed:
-            self._connection = _connect(self._url)
-        return self._connection
-
-    def roll_back(self) -> None:
-        """Drops the connection if it does not even roll back: the server then does."""
-        import psycopg
-
-        try:
-            if self._connection is not None:
-                self._connection.execute(b"ROLLBACK")
-        except psycopg.Error:
-            self.drop()
-
-    def close(self) -> None:
-        with self.lock:
-            self._closed = True
-            self.drop()
-
-    def drop(self) -> None:
-        """Disconnects. The next use connects again."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
 
 def _try_lock(connection: Connection, task: str) -> bool:
@@ -236,37 +201,12 @@ def _lock_of(task: str) -> int:
     return int.from_bytes(hashlib.sha256(f"blindrelay {task}".encode()).digest()[:8], "big", signed=True)
 
 
-def _connect(url: str) -> Connection:
-    with needs_extra("postgresql"):
-        import psycopg
-        from psycopg.rows import dict_row
-    return psycopg.connect(
-        url,
-        autocommit=True,
-        row_factory=dict_row,
-        prepare_threshold=1,
-        application_name="blindrelay-ledger",
-        options=_options(url),
-    )
-
-
-def _options(url: str) -> str:
-    """Ours, and after them those of the operator."""
-    from psycopg.conninfo import conninfo_to_dict
-
-    return f"{_OPTIONS} {conninfo_to_dict(url).get('options') or ''}".strip()
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    with needs_extra("postgresql"):
-        import psycopg
-    try:
-        yield
-    except psycopg.Error as error:
-        # The first line alone: what follows may quote a row.
-        said = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise BooksError(f"the books cannot be used: {said}") from error
+@lru_cache(maxsize=256)
+def _with_given(statement: SetStatement) -> bytes:
+    """With the batch as one array for each column."""
+    arrays = ", ".join(f"%(given_{name})s::{ARRAYS[kind].name}" for name, kind in statement.types.items())
+    given = f"WITH given ({statement.names}) AS (SELECT * FROM unnest({arrays})) "  # noqa: S608
+    return given.encode() + _translated(statement.text)
 
 
 @lru_cache(maxsize=256)

@@ -45,7 +45,7 @@ class ReportBooks(OpenBooks):
             return newest_lines(sql, account, month, now, limit)
 
     def check(self) -> Check:
-        """Adds everything up again and compares it with what the accounts say."""
+        """Adds up all rows again and compares the sums with the accounts."""
         with self._store.reading() as sql:
             return check(sql)
 
@@ -55,7 +55,7 @@ class ReportBooks(OpenBooks):
             return overview(sql, now, days)
 
     def settlement(self, now: int) -> Settlement:
-        """How settlement stands."""
+        """The state of settlement."""
         with self._store.reading() as sql:
             return settlement(sql, now)
 

@@ -1,4 +1,4 @@
-"""What the books tell: statements, checks, sums. Times are Unix seconds, amounts are units."""
+"""Statements, checks and sums as rows. Times are Unix seconds, amounts are units."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Day:
-    """What one day ("YYYY-MM-DD") brought: units charged, and exchanges whatever their state."""
+    """One day ("YYYY-MM-DD"): units charged, and exchanges in any state."""
 
     day: str
     units: int

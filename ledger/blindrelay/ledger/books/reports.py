@@ -1,4 +1,4 @@
-"""What the books tell of exchanges and money: statements, sums, and how settlement stands."""
+"""Reports on exchanges and units: statements, sums, and the state of settlement."""
 
 from __future__ import annotations
 
@@ -72,10 +72,12 @@ FROM account
 
 _OPEN = "SELECT COUNT(*) AS open, MIN(at) AS oldest FROM exchange WHERE state = 1"
 
+# By account, since exchange_line is the index that has the times.
 _DAYS = """
 SELECT at / 86400 AS day, COUNT(*) AS exchanges,
     CAST(COALESCE(SUM(CASE WHEN state = 2 THEN units ELSE 0 END), 0) AS BIGINT) AS units
-FROM exchange WHERE at >= :first GROUP BY at / 86400
+FROM account JOIN exchange ON exchange.account = account.id
+WHERE at >= :first GROUP BY at / 86400
 """
 
 _LAPSED = """
@@ -157,7 +159,7 @@ def overview(sql: Statements, now: int, days: int) -> Overview:
 
 
 def settlement(sql: Statements, now: int) -> Settlement:
-    """How settlement stands."""
+    """The state of settlement."""
     open_: Any = sql.one(_OPEN)
     lapsed: Any = sql.one(_LAPSED, now=now, late=LATE_SECONDS)
     waiting: Any = sql.one(_WAITING)

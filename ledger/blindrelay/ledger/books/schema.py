@@ -3,6 +3,7 @@
 A change of the schema takes three releases: the first adds what is new, the second uses it, the third
 removes what was old. So each release works on the schema of the next. `-- compatible: N` at the top of a
 migration names the oldest program that works on what it makes, by the newest migration of that program.
+What only one engine has is in a second file: 0002.postgresql.sql goes with 0002.sql.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from importlib.resources import files
 from blindrelay.ledger.books.errors import BooksError
 from blindrelay.ledger.books.store import Statements
 
+_FOLDER = files(__package__) / "migrations"
 _COMPATIBLE = re.compile(r"-- compatible: (\d+)\n")
 _STATEMENT_END = re.compile(r";\n")
 
@@ -32,13 +34,14 @@ class Migration:
     statements: tuple[str, ...]
 
 
-def migrations() -> tuple[Migration, ...]:
-    """All migrations, oldest first."""
-    folder = files(__package__) / "migrations"
-    found = {
-        int(file.name[:4]): file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith(".sql")
-    }
-    return tuple(_migration(version, found[version]) for version in sorted(found))
+def migrations(engine: str = "") -> tuple[Migration, ...]:
+    """All migrations, oldest first, with what an engine has of its own."""
+    texts = {path.name: path.read_text("utf-8") for path in _FOLDER.iterdir() if path.name.endswith(".sql")}
+    numbers = sorted(name.removesuffix(".sql") for name in texts if name.count(".") == 1)
+    return tuple(
+        _migration(int(number), texts[f"{number}.sql"] + texts.get(f"{number}.{engine}.sql", ""))
+        for number in numbers
+    )
 
 
 def migrate(sql: Statements, known: tuple[Migration, ...]) -> None:

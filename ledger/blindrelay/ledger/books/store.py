@@ -11,15 +11,17 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from blindrelay.ledger.books.errors import BooksError
+from blindrelay.ledger.books.set_statement import Rows, SetStatement
 
 Value = int | float | str | bytes | None
 
 BUSY_SECONDS: Final = 10.0
-"""For another process's transaction. Ours take milliseconds."""
+"""Seconds to wait for another process's transaction. Ours take milliseconds."""
 
 _NETWORK: Final = frozenset(
     (
@@ -45,6 +47,8 @@ _SETTINGS: Final = (
     # A receipt is acknowledged after the commit, so the commit has to survive a power failure.
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
+    # The batch of a SetStatement is a temporary table.
+    "PRAGMA temp_store = MEMORY",
 )
 
 
@@ -69,18 +73,24 @@ class Statements(Protocol):
     def run_each(self, statement: str, rows: Sequence[Mapping[str, Value]]) -> None:
         """Runs a statement for one row of values after the other."""
 
-    def each(self, statement: str, rows: Sequence[Mapping[str, Value]]) -> list[list[Any]]:
-        """As run_each: what each run returns."""
+    def for_all(self, statement: SetStatement, rows: Rows, **values: Value) -> list[Any]:
+        """Runs a statement once, for all rows together, if there are any."""
 
     def stream(self, statement: str, size: int) -> Iterator[list[Any]]:
-        """The rows of a large result, so many at once."""
+        """The rows of a large result, that many at once."""
 
     def number_on(self, table: str, column: str) -> None:
-        """After rows were added with their numbers: lets the store number the next ones from there."""
+        """Numbers the next rows from there, after rows were added with their numbers."""
 
 
 class Store(Protocol):
-    """A database, or a file."""
+    """A database, or a file.
+
+    Attributes:
+        engine: what migrations call it.
+    """
+
+    engine: str
 
     def writing(self) -> AbstractContextManager[Statements]:
         """One transaction of the only writer: all of it or, if the block raises, nothing."""
@@ -95,7 +105,7 @@ class Store(Protocol):
         """Leaves the task to another process."""
 
     def close(self) -> None:
-        """Gives up the store, after the transactions that run."""
+        """Closes the store, after the transactions that run."""
 
 
 class SqliteStatements:
@@ -120,8 +130,14 @@ class SqliteStatements:
     def run_each(self, statement: str, rows: Sequence[Mapping[str, Value]]) -> None:
         self._connection.executemany(statement, rows)
 
-    def each(self, statement: str, rows: Sequence[Mapping[str, Value]]) -> list[list[Any]]:
-        return [self._connection.execute(statement, values).fetchall() for values in rows]
+    def for_all(self, statement: SetStatement, rows: Rows, **values: Value) -> list[Any]:
+        if not rows:
+            return []
+        create, empty, fill, text = _with_given(statement)
+        self._connection.execute(create)
+        self._connection.execute(empty)
+        self._connection.executemany(fill, rows)
+        return self._connection.execute(text, values).fetchall()
 
     def stream(self, statement: str, size: int) -> Iterator[list[Any]]:
         cursor = self._connection.execute(statement)
@@ -133,6 +149,8 @@ class SqliteStatements:
 
 class SqliteStore:
     """One SQLite file in WAL mode. Any thread may use it, and several processes may open it."""
+
+    engine = "sqlite"
 
     def __init__(self, path: Path) -> None:
         """Opens the file and makes it (0600) if need be. Raises BooksError."""
@@ -151,7 +169,7 @@ class SqliteStore:
             self._reader.close()
 
     def elected(self, task: str) -> bool:
-        """Always: one ledger serves a file."""
+        """Always True: only one ledger serves a file."""
         return True
 
     def resign(self, task: str) -> None:
@@ -181,6 +199,19 @@ class SqliteStore:
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
+
+
+@lru_cache(maxsize=256)
+def _with_given(statement: SetStatement) -> tuple[str, str, str, str]:
+    """Creates, empties and fills the table of the batch, and then runs the statement."""
+    table = "temp.given_" + "_".join(statement.types)
+    places = ", ".join("?" * len(statement.types))
+    return (
+        f"CREATE TEMP TABLE IF NOT EXISTS {table.removeprefix('temp.')} ({statement.columns})",
+        f"DELETE FROM {table}",  # noqa: S608
+        f"INSERT INTO {table} VALUES ({places})",  # noqa: S608
+        f"WITH given AS (SELECT * FROM {table}) {statement.text}",  # noqa: S608
+    )
 
 
 def _connect(path: Path) -> sqlite3.Connection:

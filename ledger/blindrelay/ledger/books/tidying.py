@@ -1,21 +1,21 @@
-"""What time brings to the books."""
+"""What the passing of time changes in the books."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from blindrelay.ledger.books import allowances, settlement
+from blindrelay.ledger.books import allowances, closing, settlement
 from blindrelay.ledger.books.leases import forget_leases
 from blindrelay.ledger.books.limits import reset_quotas
 from blindrelay.ledger.books.periods import DAY
 from blindrelay.ledger.books.store import Statements
 
 LAST_LINES_SECONDS: Final = 30
-"""After a lease's end: the start lines of its last exchanges are under way."""
+"""Seconds after a lease's end: the start lines of its last exchanges are under way."""
 LEASES_KEPT_SECONDS: Final = DAY
-"""After a lease's end: lines that a relay could not send before can still name it."""
+"""Seconds after a lease's end: lines that a relay could not send before can still name it."""
 NODES_KEPT_SECONDS: Final = 30 * DAY
-"""After a node's last line: it can still come back and repeat lines."""
+"""Seconds after a node's last line: it can still come back and repeat lines."""
 
 _LOWER_BOUND = """
 UPDATE account SET bound = CASE WHEN held - balance > overdraft THEN held - balance ELSE overdraft END
@@ -28,7 +28,7 @@ _FORGET_NODES = "DELETE FROM node WHERE heard_at <= :before"
 def tidy(sql: Statements, now: int) -> frozenset[str]:
     """Lapses exchanges, ends allowances, posts waiting receipts. Returns the accounts that this changed."""
     reset_quotas(sql, now)
-    changed = settlement.lapse(sql, now)
+    changed = closing.lapse(sql, now)
     changed |= allowances.release_ended(sql, now - LAST_LINES_SECONDS)
     changed |= settlement.post_waiting(sql, now)
     sql.run(_LOWER_BOUND)

@@ -1,4 +1,4 @@
-"""Access tokens: kept as hashes, found by their hash, revoked with the leases that they brought."""
+"""Access tokens: kept as hashes, found by their hash, revoked together with their leases."""
 
 from __future__ import annotations
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
+from blindrelay.ledger.books.set_statement import SetStatement
 from blindrelay.ledger.books.store import Statements
 
 CREDITS: Final = "credits"
-"""The operator's side of credits and vouchers: what he has been paid for."""
+"""The operator's side of credits and vouchers."""
 VOUCHERS: Final = "vouchers"
 """Units of vouchers that are neither redeemed nor revoked."""
 
-_TRANSFER = """
-INSERT INTO transfer (at, payer, payee, units, exchanges) VALUES (:now, :payer, :payee, :units, :exchanges)
-"""
+_TRANSFERS = SetStatement(
+    "payer TEXT, payee TEXT, units INTEGER, exchanges INTEGER",
+    """
+    INSERT INTO transfer (at, payer, payee, units, exchanges)
+    SELECT :now, payer, payee, units, exchanges FROM given
+    """,
+)
 
 
 def customer(account: int) -> str:
@@ -26,6 +32,11 @@ def bridge(identity: bytes) -> str:
     return f"bridge {identity.hex()}"
 
 
-def transfer(sql: Statements, payer: str, payee: str, units: int, now: int, exchanges: int = 0) -> None:
-    """Moves units, above 0, from one book to another, for that number of exchanges."""
-    sql.run(_TRANSFER, now=now, payer=payer, payee=payee, units=units, exchanges=exchanges)
+def transfer(sql: Statements, payer: str, payee: str, units: int, now: int) -> None:
+    """Moves units, above 0, from one book to another."""
+    transfer_each(sql, [(payer, payee, units, 0)], now)
+
+
+def transfer_each(sql: Statements, transfers: Sequence[tuple[str, str, int, int]], now: int) -> None:
+    """Moves units, above 0, for each payer, payee, units and number of exchanges."""
+    sql.for_all(_TRANSFERS, transfers, now=now)

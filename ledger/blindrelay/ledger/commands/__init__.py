@@ -1,1 +1,1 @@
-"""What an operator types: each command makes one call of the admin service, or a few."""
+"""The operator's commands. Each makes one call of the admin service, or a few."""

@@ -44,7 +44,7 @@ def add_account_commands(commands: Subcommands) -> None:
     for name, summary, run in (
         ("show", "print an account's balance, limits and use", _show),
         ("enable", "let an account start exchanges again", _enable),
-        ("disable", "let an account start no exchange, and end those that run", _disable),
+        ("disable", "stop an account: no new exchanges, and running ones end", _disable),
     ):
         add_command(account, name, summary, run).add_argument("account", metavar="ACCOUNT")
     _add_limit(commands)
@@ -146,7 +146,7 @@ def _add_limit(commands: Subcommands) -> None:
         ("concurrent", "exchanges at once (default: 100)"),
         ("max-units", "units of one exchange (default: 1000000)"),
         ("overdraft", "units that the balance may fall below 0"),
-        ("burst", "exchanges at once that the rate lets pass"),
+        ("burst", "exchanges that may start at once within the rate"),
     ):
         command.add_argument(f"--{name}", type=amount_or_none, default=nothing, metavar="N", help=text)
     command.add_argument("--rate", type=rate_or_none, default=nothing, metavar="N/s", help="exchanges")

@@ -1,4 +1,4 @@
-"""What the operator's commands have in common: --config, --json, a call of the admin service, its result."""
+"""What the operator's commands have in common: --config, --json, a call of the admin service, a result."""
 
 from __future__ import annotations
 

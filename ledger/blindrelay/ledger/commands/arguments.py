@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 MAX_AMOUNT: Final = 2**62
-"""Of units, exchanges or bytes: half of what the books' integers hold."""
+"""The most units, exchanges or bytes: half of what the books' integers hold."""
 
 _SPAN: Final = re.compile(r"([1-9][0-9]{0,5})([mhdwy])")
 _SECONDS: Final = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800, "y": 31_536_000}
@@ -54,7 +54,12 @@ def amount(text: str) -> int:
 
 def signed_amount(text: str) -> int:
     """As amount, or below 0."""
-    return -amount(text[1:]) if text.startswith("-") else amount(text)
+    try:
+        return -amount(text[1:]) if text.startswith("-") else amount(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f'"{text}" is not a whole number from -{MAX_AMOUNT} to {MAX_AMOUNT}'
+        ) from None
 
 
 def count(text: str) -> int:

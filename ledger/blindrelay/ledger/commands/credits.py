@@ -1,4 +1,4 @@
-"""`credit` and `voucher`: how units come into an account."""
+"""`credit` and `voucher`: add units to an account."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ def add_credit_commands(commands: Subcommands) -> None:
     """Adds `credit`, and `voucher add | list | revoke | redeem`."""
     credit = add_command(commands, "credit", "add units to an account, once for each reference", _credit)
     credit.add_argument("account", metavar="ACCOUNT")
-    credit.add_argument("units", type=signed_amount, metavar="UNITS", help="below 0 to take units back")
+    credit.add_argument(
+        "units", type=signed_amount, metavar="UNITS", help="units to add; negative to take back"
+    )
     credit.add_argument("--reference", required=True, metavar="TEXT", help="an order's or invoice's number")
     voucher = add_group(commands, "voucher", "make, list, revoke and redeem vouchers")
     add = add_command(voucher, "add", "make vouchers and print their codes once", _add)
-    add.add_argument("units", type=amount, metavar="UNITS", help="of each")
-    add.add_argument("--count", type=count, default=1, metavar="N", help="how many (default: 1)")
+    add.add_argument("units", type=amount, metavar="UNITS", help="units of each voucher")
+    add.add_argument("--count", type=count, default=1, metavar="N", help="number of vouchers (default: 1)")
     add.add_argument("--expires", type=expiry, default=0, metavar="WHEN", help="30d or 2026-12-31")
     add.add_argument("--reference", default="", metavar="TEXT", help="for your own records")
     add_command(voucher, "list", "print all vouchers, newest first", _list)

@@ -1,4 +1,4 @@
-"""`settlement`, `evidence` and `audit`: what an operator looks at when something seems wrong."""
+"""`settlement`, `evidence` and `audit`: for an operator when something seems wrong."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from blindrelay.ledger.commands.arguments import count, minute
 
 def add_health_commands(commands: Subcommands) -> None:
     """Adds `settlement`, `evidence` and `audit`."""
-    add_command(commands, "settlement", "print how far receipts have come, by bridge", _settlement)
+    add_command(commands, "settlement", "print which receipts have arrived, by bridge", _settlement)
     evidence = add_command(commands, "evidence", "print receipts that were kept and not charged", _evidence)
     audit = add_command(commands, "audit", "print who changed what", _audit)
     for command in (evidence, audit):
         command.add_argument(
-            "--limit", type=count, default=100, metavar="N", help="newest first (default: 100)"
+            "--limit", type=count, default=100, metavar="N", help="at most N, newest first (default: 100)"
         )
 
 

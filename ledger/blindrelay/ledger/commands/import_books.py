@@ -15,19 +15,24 @@ from blindrelay.serving import ConfigError, StartError
 
 def add_import_commands(commands: Subcommands) -> None:
     """Adds `import`."""
-    command = commands.add_parser("import", help="copy all books from a file into the new ones of --config")
+    command = commands.add_parser("import", help="copy the books in a file into the empty ones of --config")
     command.add_argument(
-        "--from", dest="source", required=True, type=Path, metavar="FILE", help="the SQLite file, not served"
+        "--from",
+        dest="source",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="the SQLite file of a stopped ledger",
     )
     command.add_argument(
-        "--config", required=True, type=Path, metavar="FILE", help="the ledger's ledger.toml, with new books"
+        "--config", required=True, type=Path, metavar="FILE", help="a ledger.toml with empty books"
     )
     command.add_argument("--json", action="store_true", help="print one JSON object")
     command.set_defaults(run=_import)
 
 
 def import_books(source: Path, target: Path | str) -> tuple[dict[str, int], Check]:
-    """Copies the books and adds the copy up. Returns the rows of each table, and what `check` says.
+    """Copies the books and checks the copy. Returns the rows of each table, and what `check` says.
 
     Raises ConfigError if there is no such source or the target has books, StartError if either is in use.
     """
@@ -45,7 +50,7 @@ def import_books(source: Path, target: Path | str) -> tuple[dict[str, int], Chec
 
 
 def _not_served(place: Path | str) -> AbstractContextManager[None]:
-    """A database needs no lock: a ledger writes to it at its start, and then it is not empty."""
+    """A database needs no lock: a ledger writes to it when it starts, and then it is not empty."""
     return only_ledger(place) if isinstance(place, Path) else nullcontext()
 
 

@@ -1,4 +1,4 @@
-"""`token`: what customers show to the relay."""
+"""`token`: the tokens that customers show to the relay."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ def add_token_commands(commands: Subcommands) -> None:
     token = add_group(commands, "token", "issue, rotate, revoke and list customers' tokens")
     issue = add_command(token, "issue", "make a token and print it once", _issue)
     issue.add_argument("account", metavar="ACCOUNT")
-    issue.add_argument("--name", default="", metavar="NAME", help="for statements; letters, digits and . _ -")
+    issue.add_argument(
+        "--name", default="", metavar="NAME", help="its name in statements: letters, digits and . _ -"
+    )
     issue.add_argument("--expires", type=expiry, default=0, metavar="WHEN", help="30d or 2026-12-31")
     for option, metavar, text in (
         ("--bridge", "br1…", "allow this bridge; may be repeated"),
@@ -33,7 +35,7 @@ def add_token_commands(commands: Subcommands) -> None:
         issue.add_argument(
             option, dest=option.strip("-"), action="append", default=[], metavar=metavar, help=text
         )
-    rotate = add_command(token, "rotate", "revoke a token, and make another in its place", _rotate)
+    rotate = add_command(token, "rotate", "revoke a token, and make another instead", _rotate)
     revoke = add_command(token, "revoke", "make a token invalid, and end its exchanges", _revoke)
     for command in (rotate, revoke):
         command.add_argument("id", metavar="ID", help="as `token list` prints it")

@@ -1,4 +1,4 @@
-"""The pages of a ledger, in a browser: all of it for the operator, and for each customer the own account."""
+"""The pages of a ledger, in a browser: everything for the operator, and for each customer their account."""
 
 from __future__ import annotations
 

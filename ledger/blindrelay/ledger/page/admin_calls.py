@@ -11,17 +11,17 @@ from blindrelay.admin.v1.admin_pb2_grpc import AdminServiceStub
 from blindrelay.ledger.admin_token import ACTOR_KEY
 
 CALL_SECONDS: Final = 30.0
-"""For one call. A statement of a large month takes seconds."""
+"""Seconds for one call. A statement of a large month takes some."""
 
 Metadata = tuple[tuple[str, str], ...]
-"""Of a gRPC call."""
+"""The metadata of a gRPC call."""
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
 
 
 class AdminCalls:
-    """The admin service, for one kind of people.
+    """The admin service, for operators or for customers.
 
     Args:
         channel: to the service.

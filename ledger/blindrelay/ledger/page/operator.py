@@ -1,4 +1,4 @@
-"""The operator's pages: sign-in by a one-time link, and what stands where."""
+"""The operator's pages: sign-in by a one-time link, and the path of each page."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from blindrelay.admin.v1.admin_pb2 import DayUnits, GetOverviewRequest, GetSettl
 from blindrelay.ledger.page.site import Visit
 
 CHART_WIDTH: Final = 600
-"""In the chart's own units, as the height is."""
+"""In the chart's own units, like the height."""
 
 CHART_HEIGHT: Final = 120
 
@@ -45,7 +45,7 @@ async def overview(visit: Visit) -> Response:
 
 
 def bars(days: Sequence[DayUnits]) -> list[Bar]:
-    """The days as bars. The highest is as high as the chart, and none with units is invisible."""
+    """The days as bars. The highest is as high as the chart, and every day with units is visible."""
     most = max((each.units for each in days), default=0)
     step = CHART_WIDTH / max(len(days), 1)
     return [

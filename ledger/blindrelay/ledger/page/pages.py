@@ -76,12 +76,12 @@ class _Door:
             listener.tls.configuration()  # reports wrong files at start
         self.listener = listener
         self.socket = bound(listener.address)
-        self.socket.listen()  # who comes before serve() waits
+        self.socket.listen()  # connections before serve() wait
         self._address = Address(listener.address.host, self.socket.getsockname()[1])
 
     @property
     def url(self) -> str:
-        """Where browsers find it. A proxy in front has the usual port."""
+        """Where browsers find it. If a proxy is in front, it has the usual port."""
         names = self.listener.names
         if self.listener.plaintext and names:
             return f"https://{names[0]}"

@@ -18,7 +18,7 @@ class Quota:
         name: "units", "exchanges" or "bytes".
         amount: of a whole period.
         used: in this period.
-        period: "day" or "month"; empty for a quota that does not begin again.
+        period: "day" or "month"; empty for a quota that is never reset.
         resets_at: Unix seconds; 0 if never.
     """
 

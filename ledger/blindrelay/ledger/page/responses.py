@@ -49,7 +49,7 @@ def rendered(template: str, status: int = 200, **values: Any) -> HTMLResponse:
 
 
 def see_other(path: str, *, partial: bool = False) -> Response:
-    """Sends the browser to another page. With `partial`, htmx asks, and loads it as a whole page."""
+    """Sends the browser to another page. With `partial`, htmx loads it as a whole page."""
     return Response(headers={"hx-redirect": path}) if partial else RedirectResponse(path, 303)
 
 

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from typing import Final
 
 LINK_SECONDS: Final = 300
-"""For how long a link works: enough to copy it from a terminal on another machine."""
+"""How long a link works: enough to copy it from a terminal on another machine."""
 
 SESSION_SECONDS: Final = 43_200
-"""For how long a session lasts: a working day."""
+"""How long a session lasts: a working day."""
 
 MAX_LINKS: Final = 16
-"""Unused links at once. A new one makes the oldest useless."""
+"""Unused links. One more makes the oldest useless."""
 
 MAX_SESSIONS: Final = 1_000
-"""Sessions at once, about 500 bytes each. A new one ends the oldest."""
+"""Sessions, of about 500 bytes each. One more ends the oldest."""
 
 MAX_SESSIONS_OF_ONE: Final = 10
 """Sessions of one token, or of the operator, so that nobody signs all others out."""
@@ -30,7 +30,7 @@ Clock = Callable[[], float]
 
 
 class OneTimeLinks:
-    """The codes of links that sign somebody in, once each."""
+    """The codes of one-time sign-in links."""
 
     def __init__(self, now: Clock) -> None:
         self._now = now
@@ -52,7 +52,7 @@ class OneTimeLinks:
 
 @dataclass(frozen=True)
 class Notice:
-    """What the next page tells, once.
+    """What the next page says, once.
 
     Attributes:
         text: sentences.

@@ -33,7 +33,7 @@ _REFUSALS: Final = {
     grpc.StatusCode.NOT_FOUND,
     grpc.StatusCode.OUT_OF_RANGE,
 }
-"""Statuses of calls that are refused for what they ask."""
+"""Statuses of calls whose request is wrong."""
 
 
 @dataclass(frozen=True)
@@ -193,9 +193,7 @@ async def _own_form(visit: Visit) -> Form:
     except FormError as error:
         raise HTTPException(400, f"Nothing was changed: {error}.") from None
     if not visit.session.sent(form.optional_text("form_token")):
-        raise HTTPException(
-            403, "Nothing was changed: the form is older than your session. Load its page again."
-        )
+        raise HTTPException(403, "Nothing was changed: the form is older than your session. Reload its page.")
     return form
 
 

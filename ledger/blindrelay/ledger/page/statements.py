@@ -51,7 +51,7 @@ class Line:
         token: the token's name.
         exchange: the envelope's hash in hexadecimal.
         state: "running", "charged", "not charged" or "no receipt yet".
-        basis: what the units rest on; empty without a receipt.
+        basis: of the units; empty without a receipt.
         units: what was charged.
     """
 
@@ -165,7 +165,7 @@ def _month(visit: Visit) -> str:
 
 
 def _months(now: float, chosen: str) -> list[str]:
-    """The latest months, and the one that is shown, newest first."""
+    """The latest months and the one that is shown, newest first."""
     today = datetime.fromtimestamp(now, UTC)
     count = today.year * 12 + today.month - 1
     months = {f"{each // 12}-{each % 12 + 1:02}" for each in range(count - LISTED_MONTHS + 1, count + 1)}
@@ -173,7 +173,7 @@ def _months(now: float, chosen: str) -> list[str]:
 
 
 def basis_of(receipt: SignedReceipt) -> str:
-    """What a receipt's units rest on, in words."""
+    """A receipt's basis, in words."""
     try:
         return _BASES.get(Receipt.FromString(receipt.receipt).basis, "unknown")
     except DecodeError:

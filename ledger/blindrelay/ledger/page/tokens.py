@@ -10,7 +10,7 @@ from blindrelay.ledger.page.sign_in import Notice
 from blindrelay.ledger.page.site import Visit
 
 MAX_CLASS: Final = 2**32 - 1
-"""The largest number of a service class (spec/protocol.md, section 5)."""
+"""The largest number of a service class (spec/protocol.md, section 6)."""
 
 
 async def issue_token(visit: Visit, form: Form) -> Notice:
@@ -39,6 +39,6 @@ async def rotate_token(visit: Visit, form: Form) -> Notice:
 
 
 async def revoke_token(visit: Visit, form: Form) -> Notice:
-    """Revokes a token for good."""
+    """Revokes a token."""
     done = await visit.ask(visit.admin.RevokeToken, RevokeTokenRequest(id=form.text("id", "the token")))
     return Notice(f"The token {done.token.name} was revoked.")

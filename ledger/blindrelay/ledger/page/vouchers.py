@@ -43,6 +43,6 @@ async def add_vouchers(visit: Visit, form: Form) -> Notice:
 
 
 async def revoke_voucher(visit: Visit, form: Form) -> Notice:
-    """Makes a voucher useless that nobody has redeemed."""
+    """Revokes a voucher that is not redeemed."""
     done = await visit.ask(visit.admin.RevokeVoucher, RevokeVoucherRequest(id=form.text("id", "the voucher")))
     return Notice(f"The voucher {done.voucher.id} was revoked.")

@@ -757,7 +757,7 @@ class AddCreditRequest(_message.Message):
     REFERENCE_FIELD_NUMBER: _builtins.int
     account: _builtins.str
     units: _builtins.int
-    """Below 0 to take units back."""
+    """Negative to take units back."""
     reference: _builtins.str
     """The operator's own: an order's or invoice's number, 1 to 200 characters."""
     def __init__(
@@ -1038,7 +1038,7 @@ class GetStatementRequest(_message.Message):
     month: _builtins.str
     """"YYYY-MM"; empty for the present month."""
     newest: _builtins.int
-    """Only so many lines and credits, newest first; 0 for all."""
+    """At most this many lines and credits, newest first; 0 for all."""
     def __init__(
         self,
         *,

@@ -8,10 +8,10 @@ from blindrelay.provider_bridge.policy.request_policy import PlannedCall
 
 
 class Agreement(Protocol):
-    """The terms of one exchange (billing/bill.py). At the aggregated address each target has its own."""
+    """The terms of one exchange (billing/bill.py); at the aggregated address, those of a target."""
 
     async def agree(self, call: PlannedCall, body: bytearray) -> None:
-        """Before the provider is asked. The body may come to ask for a usage report. Raises RequestError."""
+        """Agrees on the terms, and may make the body ask for a usage report. Raises RequestError."""
 
     def withdraw(self, body: bytearray) -> None:
-        """Takes back the terms, and what they changed in the body: another provider will be asked."""
+        """Drops the terms and undoes what they changed in the body, before another provider is asked."""

@@ -23,10 +23,10 @@ Answer = ProviderResponse | ProviderTunnel
 Make = Callable[[Candidate], Awaitable[Answer]]
 
 _Failure = tuple[ProviderResponse, Candidate] | SealedError
-"""What the client gets if nobody answers."""
+"""The failure that the client gets if no candidate answers."""
 
 _CANNOT: Final = 6
-"""The rank of a request that a target cannot serve: after every other failure."""
+"""The rank of a request that no target can serve: after every other failure."""
 
 
 class Attempts:
@@ -56,10 +56,10 @@ class Attempts:
     async def serve(
         self, candidates: Iterable[Candidate], conversation: bytes, make: Make
     ) -> tuple[Answer, Candidate]:
-        """The answer, and who gave it. `make` makes one call.
+        """The response, and who gave it. `make` makes one call.
 
-        If nobody answers, it is the failure that tells the client most: a response, or an error that is
-        raised (ProviderError, RequestError).
+        If none answers, the result is the most useful failure: a response, or an error that is raised
+        (ProviderError, RequestError).
         """
         one = _OneAnswer(self, list(candidates), conversation, make)
         try:
@@ -69,7 +69,7 @@ class Attempts:
 
 
 class _OneAnswer:
-    """The attempts for one answer."""
+    """The attempts for one response."""
 
     def __init__(
         self, attempts: Attempts, candidates: list[Candidate], conversation: bytes, make: Make
@@ -99,7 +99,7 @@ class _OneAnswer:
         await _close(self._kept)
 
     def _next(self) -> Candidate | None:
-        """The next candidate. One that rests is asked only if nobody else can be, and only one of them."""
+        """The next candidate. One that rests is asked only if no other can be, and only one of them."""
         best = self._attempts.chooser.best(self._untried, self._conversation)
         if best is None and not self._asked_resting:
             self._asked_resting = True
@@ -107,7 +107,7 @@ class _OneAnswer:
         return best
 
     async def _try(self, candidate: Candidate) -> Answer | None:
-        """One attempt: the answer, or None if somebody else may be asked."""
+        """One attempt: the response, or None if another candidate may be asked."""
         member = candidate.member
         with self._health.trial(member), self._attempts.speeds.waiting(member) as arrived:
             try:
@@ -134,7 +134,7 @@ class _OneAnswer:
     def _served(self, member: Member) -> None:
         self._attempts.counts["served"] += 1
         self._health.succeeded(member)
-        for verdict in self._doubted:  # somebody else served the same request, so it was about them
+        for verdict in self._doubted:  # another one served the same request, so the failure was about these
             self._health.failed(verdict.scope, verdict.first, verdict.most)
 
     async def _failed(self, verdict: Verdict, candidate: Candidate, error: ProviderError) -> None:
@@ -151,10 +151,10 @@ class _OneAnswer:
         return None
 
     def _note(self, verdict: Verdict, candidate: Candidate) -> None:
-        """Counts a failure, and lets whom it is about rest."""
+        """Counts a failure, and lets the member rest that it is about."""
         self._attempts.counts[verdict.kind] += 1
         self._rule_out(verdict.scope)
-        # What a client's own credential meets says nothing about anybody else's calls.
+        # A failure with a client's own credential says nothing about other calls.
         if not candidate.call.injected and verdict.scope != Member(candidate.member.provider):
             return
         if verdict.kind == REFUSED:
@@ -165,11 +165,11 @@ class _OneAnswer:
             self._health.failed(verdict.scope, verdict.first, verdict.most)
 
     def _rule_out(self, scope: Member) -> None:
-        """Asks nobody in this exchange to whom the same would happen."""
+        """Skips the candidates of this exchange for which the same would happen."""
         self._untried = [each for each in self._untried if scope not in each.member.scopes]
 
     async def _keep(self, rank: int, failure: _Failure) -> None:
-        """Keeps the failure that tells the client most, and closes the other one's response."""
+        """Keeps the more useful failure, and closes the response of the other."""
         dropped = failure
         if rank < self._rank:
             dropped, self._kept, self._rank = self._kept, failure, rank
@@ -177,7 +177,7 @@ class _OneAnswer:
 
 
 def _nobody() -> SealedError:
-    return not_allowed("nobody can be asked for this model")
+    return not_allowed("no provider can be asked for this model")
 
 
 async def _close(failure: _Failure) -> None:

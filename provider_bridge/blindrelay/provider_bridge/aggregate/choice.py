@@ -1,4 +1,4 @@
-"""Who is asked next: by health, priority, speed and weight, and the same one for the same conversation.
+"""Which candidate is asked next: by health, priority, speed and weight, and the same for one conversation.
 
 Each candidate draws a number from a keyed hash of the conversation's beginning, and its weight bends the
 draw (weighted rendezvous hashing). So each conversation has its own order of candidates. No conversation is
@@ -61,11 +61,11 @@ class Chooser:
         )
 
     def first_due(self, candidates: Iterable[Candidate]) -> Candidate | None:
-        """Of candidates that all rest, the one whose rest ends first."""
+        """If all candidates rest, the one whose rest ends first."""
         return min(candidates, key=lambda each: self._health.due(each.member), default=None)
 
     def _draw(self, member: Member, seed: bytes) -> float:
-        """A number from an exponential distribution. The least draw/weight falls on each by its weight."""
+        """Draws from an exponential distribution: the least draw/weight falls on each by its weight."""
         name = f"{member.provider}\0{member.credential}\0{member.model}".encode()
         drawn = int.from_bytes(self._hash(seed + name)[:_DRAW_SIZE], "big")
         return -math.log((drawn + 1) / _DRAWS)

@@ -15,7 +15,7 @@ from blindrelay.provider_bridge.providers import Provider
 from blindrelay.serving import Table
 
 DEFAULT_ORIGIN: Final = "https://models.blindrelay.internal"
-"""What clients address. The name exists nowhere: only the bridge reads it."""
+"""The address that clients use. No server has this name: only the bridge reads it."""
 
 MAX_PRIORITY: Final = 1_000
 

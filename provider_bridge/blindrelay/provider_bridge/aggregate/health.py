@@ -1,6 +1,6 @@
 """Which members of a pool rest after a failure, and when one of them may be tried again.
 
-Rest is a preference, never a refusal: with nobody else, the member that is due first is asked all the same.
+A rest never refuses a request: if all members rest, the one that is due first is asked.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from typing import Final
 
 MAX_KEPT: Final = 4_096
-"""Failures that are remembered. Names of models come from clients, so there is no end of them."""
+"""Failures that are remembered. Clients choose names of models, so their number must be bounded."""
 
 ANY: Final = ""
 
 
 @dataclass(frozen=True)
 class Member:
-    """Who may be asked. With ANY in place of a name, all who share the others.
+    """A member of a pool. With ANY instead of a name, all members that share the other names.
 
     Attributes:
         provider, credential: their names in the configuration.
@@ -48,7 +48,7 @@ class _Rest:
     failures: int = 0
     trials: int = 0
     is_of_provider: bool = False
-    """Whether it ends with a connection, which the bridge tries by itself, and not with a call."""
+    """Whether the rest ends with a connection, which the bridge makes, and not with a call."""
 
 
 class Health:
@@ -85,7 +85,7 @@ class Health:
 
     @contextmanager
     def trial(self, member: Member) -> Iterator[None]:
-        """While a call is made of the member."""
+        """Marks the member as tried while the block makes a call."""
         tried = [rest for scope in member.scopes if (rest := self._rests.get(scope)) is not None]
         for rest in tried:
             rest.trials += 1

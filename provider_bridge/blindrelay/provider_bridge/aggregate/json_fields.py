@@ -1,4 +1,4 @@
-"""The top-level fields of a JSON body: where they are, found without parsing what is in them.
+"""Where the top-level fields of a JSON body are, found without parsing their values.
 
 Only where the fields are is read here. Whether the body is JSON, and with one reading, is checked against the
 target's description.

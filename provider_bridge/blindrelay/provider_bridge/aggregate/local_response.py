@@ -11,11 +11,11 @@ from blindrelay.v1.http_headers import Header
 from blindrelay.v1.inner_pb2 import BODY_END_LENGTH
 
 MAX_QUOTED: Final = 256
-"""Characters of a client's name for a model that an error quotes."""
+"""The most characters of a model's name that an error quotes."""
 
 
 class _Whole:
-    """A body that is there already."""
+    """A body that is complete already."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body

@@ -1,4 +1,4 @@
-"""A body whose model can be exchanged: JSON, or a form. No other byte of it changes."""
+"""A body whose model can be replaced: JSON, or a form. No other byte of it changes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MAX_NAME: Final = 1_024
 """Bytes of a model's name as it is written in the body, which may have escapes."""
 
 BEGINNING: Final = 65_536
-"""Bytes of a conversation that tell it apart from others."""
+"""Bytes at the beginning of a conversation that tell it apart from others."""
 
 PLAIN_BEGINNING: Final = 256
-"""The same of a plain prompt, which a continued one begins with."""
+"""The same for a plain prompt. A continued prompt begins with the same bytes."""
 
 _MODEL: Final = b'"model"'
 _LISTS: Final = (b'"messages"', b'"input"')
@@ -110,7 +110,7 @@ async def read_model(headers: list[Header], body: bytearray) -> ModelBody:
 
 
 def _no_model() -> RequestError:
-    return not_allowed("the body names no model, so nobody can be asked: set its field model")
+    return not_allowed("the body names no model: set its field model")
 
 
 def _conversation(body: bytearray, fields: dict[bytes, Value]) -> bytes:

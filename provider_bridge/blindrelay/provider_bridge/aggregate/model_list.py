@@ -1,4 +1,4 @@
-"""The list of models, in the dialect that asks. What a wildcard stands for, its providers list."""
+"""The list of models, in the client's dialect. For a wildcard it has what the provider lists."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ KEPT_SECONDS: Final = 600.0
 """How long a provider's list is kept. Models come and go by the week."""
 
 AGAIN_SECONDS: Final = 30.0
-"""Until a list that could not be had is asked for again."""
+"""Seconds until a list is asked for again after a failure."""
 
 LIST_SECONDS: Final = 10.0
-"""For a provider to send its list. Without it, the last one counts."""
+"""Seconds for a provider to send its list. After them, the last list counts."""
 
 MAX_LIST: Final = 4_194_304
 """Bytes of a provider's list. The longest known has about a megabyte."""
@@ -40,7 +40,7 @@ MAX_LIST: Final = 4_194_304
 _PATH: Final = "/models"
 _VERSION: Final = (b"anthropic-version", b"2023-06-01")
 _PREFIX: Final = "models/"
-"""Before the names in Gemini's list, which its API takes with and without."""
+"""The prefix of names in Gemini's list. Its API accepts names with and without it."""
 
 
 @dataclass
@@ -64,7 +64,7 @@ class ModelList:
     ) -> None:
         self._table = table
         self._providers = providers
-        # Of their own: a credential that may chat need not be allowed to list.
+        # Separate, since a credential that may chat need not be allowed to list.
         self._attempts = Attempts()
         self._transport = transport
         self._now = now

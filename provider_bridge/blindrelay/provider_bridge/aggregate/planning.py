@@ -18,7 +18,7 @@ from blindrelay.provider_bridge.providers import Provider
 from blindrelay.v1.http_headers import BROUGHT_CREDENTIAL, CACHE_SALT
 
 _BROUGHT: Final = "\0brought"
-"""In place of a credential's name, for one that a client brings; no configuration can give it."""
+"""Stands for the name of a credential that a client brings; no configuration can use it."""
 
 
 def aggregated_address(origin: Origin, providers: Iterable[Provider]) -> Provider:
@@ -51,7 +51,7 @@ def accepted(call: PlannedCall) -> PlannedCall:
 def candidates(
     call: PlannedCall, name: str, targets: Iterable[Target], providers: Mapping[str, Provider]
 ) -> list[Candidate]:
-    """Who can serve the call. Raises RequestError, which says why, if nobody can."""
+    """The candidates that can serve the call. If there are none, raises RequestError, which says why."""
     secrets = None if call.injected else brought_credentials(call.headers)
     found: list[Candidate] = []
     refusals: list[RequestError] = []

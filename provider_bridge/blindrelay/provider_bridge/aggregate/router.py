@@ -32,13 +32,13 @@ from blindrelay.v1.http_headers import CACHE_SALT
 from blindrelay.v1.inner_pb2 import RequestHead
 
 TRY_SECONDS: Final = 1.0
-"""Between two looks at which providers should be tried."""
+"""Seconds between two checks of which providers should be tried."""
 
 _CONVERSING: Final = ("/completions", "/responses", "/messages")
 
 
 class Router:
-    """Decides, for one bridge process, who serves an exchange."""
+    """Decides, for one bridge process, which provider and credential serve an exchange."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Router:
             await self.try_unreached()
 
     async def try_unreached(self) -> None:
-        """Connects to those whose rest is over. Nothing is sent."""
+        """Connects to those whose rest has ended. Nothing is sent."""
         await asyncio.gather(*(self._try(provider) for provider in self.attempts.health.unreached))
 
     async def _try(self, provider: Member) -> None:
@@ -85,7 +85,7 @@ class Router:
         return accepted(call) if call.provider is self._address else call
 
     async def call(self, call: PlannedCall, body: bytearray, agreement: Agreement) -> ProviderResponse:
-        """Has a request served, and waits for the response's head. Raises RequestError, ProviderError.
+        """Gets a request served, and waits for the response's head. Raises RequestError, ProviderError.
 
         A call of the aggregated address is agreed on here, for each target. Others have been agreed on.
         """

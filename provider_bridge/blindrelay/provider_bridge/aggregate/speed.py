@@ -1,4 +1,4 @@
-"""How long members take until the head of a response, so that a slow one does not hold others up.
+"""How long members take until the head of a response, so that a slow one does not delay the calls of others.
 
 A call that waits is never given up: its provider may be at work. New calls go elsewhere.
 """
@@ -15,19 +15,19 @@ from typing import Final
 from blindrelay.provider_bridge.aggregate.health import Member
 
 SLOWER: Final = 4.0
-"""Times the quickest of the same group, beside ALLOWANCE, from which a member counts as slow."""
+"""A member is slow if it takes this many times the quickest of its group, and ALLOWANCE more."""
 
 ALLOWANCE: Final = 0.5
-"""Seconds. Responses differ by as much for other reasons."""
+"""Seconds. Responses differ by that much for other reasons."""
 
 TRIED_AGAIN: Final = 30.0
 """Seconds after which a slow member gets one call, to see whether it still is."""
 
 UNTRIED: Final = 2
-"""Calls that a member of which nothing is known gets at once, while others are known."""
+"""Concurrent calls to a member whose speed is not known, while that of others is."""
 
 _NEW: Final = 0.3
-"""The part that the last call has in the average."""
+"""The weight of the last call in the average."""
 
 _MAX_KEPT: Final = 4_096
 
@@ -65,7 +65,7 @@ class Speeds:
 
     @contextmanager
     def waiting(self, member: Member) -> Iterator[Callable[[], None]]:
-        """While a call waits for its head. The block calls what it is given when the head has come."""
+        """Times a call. The block calls what it is given when the response's head has come."""
         pace = self._paces.setdefault(member, _Pace())
         self._paces.move_to_end(member)
         if len(self._paces) > _MAX_KEPT:
@@ -78,7 +78,7 @@ class Speeds:
             del pace.waiting[token]
 
     def quick(self, members: Iterable[Member]) -> set[Member]:
-        """Those of a group that are not slow beside the quickest; all, if that leaves none."""
+        """The members of a group that are not slow; all, if that leaves none."""
         group = {member: self._paces.get(member, _UNKNOWN) for member in members}
         known = [pace.usual for pace in group.values() if pace.at is not None]
         if not known:

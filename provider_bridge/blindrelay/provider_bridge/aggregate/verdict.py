@@ -1,6 +1,6 @@
-"""What a failure says: about whom, for how long, and whether somebody else may be asked for the same answer.
+"""What a failure means: which member rests, for how long, and whether another one may be asked.
 
-Somebody else is asked only if nothing ran: no connection was made, or the provider refused at once. 500, 502
+Another member is asked only if nothing ran: no connection was made, or the provider refused at once. 500, 502
 and 504 may come after the work was done, or while it is still being done. They go to the client, as on a
 direct path; its SDK may ask again, and then finds another member, since this one rests.
 """
@@ -22,7 +22,7 @@ BUSY_SECONDS: Final = 5.0
 """The first rest after 429 without a retry-after."""
 
 FAILED_SECONDS: Final = 2.0
-"""The first rest after a failure of the server, or of the way to it."""
+"""The first rest after a failure of the server or the connection to it."""
 
 REFUSED_SECONDS: Final = 60.0
 """The first rest of a credential that was refused: somebody has to repair it."""
@@ -37,7 +37,7 @@ _REFUSED: Final = frozenset({401, 402})
 """The credential is wrong, or its account has no money."""
 
 _NOT_HERE: Final = frozenset({403, 404})
-"""Not with this credential, or no such model; but the request itself may be the cause."""
+"""The credential may not do this, or there is no such model; or the request itself is the cause."""
 
 _OVERLOADED: Final = frozenset({503, 529})
 
@@ -50,7 +50,7 @@ class Verdict:
         kind: its name in the metrics.
         scope: whom it is about.
         first, most: seconds of rest, after the first failure and at most.
-        nothing_ran: whether somebody else may be asked.
+        nothing_ran: whether another member may be asked.
         surely: whether it is about the scope even if everybody fails alike.
         rank: of several failures, the client gets the one with the lowest.
     """

@@ -41,7 +41,7 @@ _PRICED_BY: Final[tuple[tuple[re.Pattern[str], frozenset[Measure.ValueType]], ..
     ),
     (re.compile(r".*"), frozenset({MEASURE_CALL})),
 )
-"""Of all other calls, one of these measures must have a rate: their tokens cannot be estimated."""
+"""For all other calls, one of these measures must have a rate: their tokens cannot be estimated."""
 
 _USAGE_ON_REQUEST: Final = re.compile(r".*/completions")
 

@@ -6,23 +6,28 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from blindrelay.provider_bridge.aggregate.agreement import Agreement
+from blindrelay.provider_bridge.billing import amazon_stream
 from blindrelay.provider_bridge.billing.billing import Billing
+from blindrelay.provider_bridge.billing.no_bill import NoBill
 from blindrelay.provider_bridge.billing.prices import Price
 from blindrelay.provider_bridge.billing.terms import MEAN_TOKEN, Terms, agree
 from blindrelay.provider_bridge.billing.usage import Usage, UsageTap
 from blindrelay.provider_bridge.billing.usage_counts import Counts
-from blindrelay.provider_bridge.errors import RequestError, SealedError
+from blindrelay.provider_bridge.errors import ProviderError, RequestError, SealedError
 from blindrelay.provider_bridge.exchange_opener import ClaimedExchange
 from blindrelay.provider_bridge.policy.request_policy import PlannedCall
 from blindrelay.provider_bridge.upstream.provider_call import ProviderResponse, Watch
 from blindrelay.trust.statements import SALT_SIZE
 from blindrelay.v1.inner_pb2 import (
     BODY_END_LENGTH,
-    ERROR_CODE_DEADLINE,
-    ERROR_CODE_UNSUPPORTED,
+    ERROR_CODE_DRAINING,
+    ERROR_CODE_INTERNAL,
+    ERROR_CODE_MAX_UNITS,
+    ERROR_CODE_PROVIDER_FAILED,
+    ERROR_CODE_PROVIDER_UNREACHABLE,
     EXECUTION_NOT_STARTED,
     BodyEnd,
     ExchangeError,
@@ -30,6 +35,7 @@ from blindrelay.v1.inner_pb2 import (
     Frame,
     ResponseTail,
 )
+from blindrelay.v1.limits import MILLIONTHS
 from blindrelay.v1.receipts_pb2 import (
     BASIS_ESTIMATED,
     BASIS_METERED,
@@ -48,7 +54,7 @@ from blindrelay.v1.units import rounded_units
 
 
 class Bill(Watch, Agreement, Protocol):
-    """What an exchange tells about itself, and what it gets for its end."""
+    """What an exchange reports for its bill, and what it gets for its end."""
 
     def started(self, response: ProviderResponse | None) -> None:
         """The provider has responded; None for a tunnel."""
@@ -56,12 +62,25 @@ class Bill(Watch, Agreement, Protocol):
     def frame(self, frame: Frame) -> None:
         """A frame of the provider's in a tunnel."""
 
+    def check_room(self) -> None:
+        """Raises RequestError when a tunnel has cost all that it may."""
+
     def failed(self, error: SealedError) -> ExchangeError:
         """The error to seal, after settling."""
 
     def left(self, execution: Execution.ValueType) -> None:
         """Settles an exchange whose client is gone, unless it is settled already."""
 
+
+_NOT_THE_CLIENTS: Final = frozenset(
+    {
+        ERROR_CODE_PROVIDER_FAILED,
+        ERROR_CODE_PROVIDER_UNREACHABLE,
+        ERROR_CODE_DRAINING,
+        ERROR_CODE_INTERNAL,
+    }
+)
+"""Errors after the start that the client did not cause. It pays for the others, as for leaving."""
 
 Rule = Callable[[], tuple[Basis.ValueType, Counts]]
 """What an exchange is charged for, by how it ended."""
@@ -87,6 +106,7 @@ class KeptBill:
         self._streamed = self._tunnel = False
         self._size = 0
         self._settled: _Settled | None = None
+        self._checked = 0
         billing.opened(peer, claimed.envelope_hash, claimed.issued_at)
 
     def withdraw(self, body: bytearray) -> None:
@@ -100,7 +120,7 @@ class KeptBill:
         self._usage = Usage(adds=call.allowed.tunnel)
 
     def started(self, response: ProviderResponse | None) -> None:
-        removes = False
+        removes = framed = False
         self._tunnel = self._streamed = response is None
         if response is not None:
             self._status = response.status
@@ -108,9 +128,10 @@ class KeptBill:
             asked = self._terms is not None and self._terms.edit is not None
             # Without the event, the body would be shorter than its content-length says.
             removes = asked and response.is_event_stream and response.body_end != BODY_END_LENGTH
+            framed = response.has_type(amazon_stream.CONTENT_TYPE)
             response.watched_by(self)
         if self._price is not None:
-            self._tap = UsageTap(self._usage, self._billing.on_fault, removes=removes)
+            self._tap = UsageTap(self._usage, self._billing.on_fault, removes=removes, framed=framed)
 
     @property
     def held(self) -> int:
@@ -126,6 +147,14 @@ class KeptBill:
     def frame(self, frame: Frame) -> None:
         self.take(frame.data)
 
+    def check_room(self) -> None:
+        price, usage = self._price, self._usage
+        if price is None or usage.reports == self._checked:
+            return
+        self._checked = usage.reports
+        if price.cost(price.counted(usage.counts)) >= self._claimed.max_units * MILLIONTHS:
+            raise RequestError(ERROR_CODE_MAX_UNITS, "the tunnel has cost all that it may: open another one")
+
     def tail(self, body_end: BodyEnd.ValueType) -> ResponseTail:
         settled = self._settle(self._whole)
         removed = self._tap is not None and self._tap.removed
@@ -138,8 +167,8 @@ class KeptBill:
 
     def failed(self, error: SealedError) -> ExchangeError:
         message = error.as_message()
-        out_of_time = error.code == ERROR_CODE_DEADLINE
-        rule = self._unfinished if out_of_time else self._not_the_clients_fault
+        of_others = isinstance(error, ProviderError) or error.code in _NOT_THE_CLIENTS
+        rule = self._not_the_clients_fault if of_others else self._unfinished
         settled = self._settle(_not_started if error.execution == EXECUTION_NOT_STARTED else rule)
         if settled.receipt is not None:
             message.receipt.CopyFrom(settled.receipt)
@@ -194,7 +223,7 @@ class KeptBill:
         return None if self._terms is None else self._terms.price_of(self._usage)
 
     def _settle(self, rule: Rule) -> _Settled:
-        """Settles by a rule, once: what ended first counts."""
+        """Settles by a rule, once: the first end counts."""
         if self._settled is None:
             self._settled = self._made(*rule())
         return self._settled
@@ -238,40 +267,3 @@ def _not_started() -> tuple[Basis.ValueType, Counts]:
 def new_bill(billing: Billing | None, claimed: ClaimedExchange, peer: bytes) -> Bill:
     """The bill of a new exchange; `billing` is None at a bridge that keeps none."""
     return NoBill(claimed) if billing is None else KeptBill(billing, claimed, peer)
-
-
-class NoBill:
-    """The bill of a bridge that keeps none."""
-
-    held = 0
-
-    def __init__(self, claimed: ClaimedExchange) -> None:
-        self._head = claimed.first.head
-
-    def withdraw(self, body: bytearray) -> None:
-        pass
-
-    async def agree(self, call: PlannedCall, body: bytearray) -> None:
-        if self._head.price_table_hash or self._head.rounding:
-            raise RequestError(ERROR_CODE_UNSUPPORTED, "this bridge keeps no bills")
-
-    def started(self, response: ProviderResponse | None) -> None:
-        pass
-
-    def take(self, data: bytes) -> bytes:
-        return data
-
-    def rest(self) -> bytes:
-        return b""
-
-    def frame(self, frame: Frame) -> None:
-        pass
-
-    def tail(self, body_end: BodyEnd.ValueType) -> ResponseTail:
-        return ResponseTail(body_end=body_end)
-
-    def failed(self, error: SealedError) -> ExchangeError:
-        return error.as_message()
-
-    def left(self, execution: Execution.ValueType) -> None:
-        pass

@@ -20,13 +20,13 @@ from blindrelay.v1.limits import REPLAY_WINDOW, TIME_STEP, VERSION
 from blindrelay.v1.receipts_pb2 import Receipt, SignedPriceTable, SignedReceipt, SignedWatermark, Watermark
 
 REPLACED_SECONDS: Final = 86_400
-"""For how long a table still applies to clients that accepted it before it was replaced."""
+"""How long a table still applies to clients that accepted it before it was replaced."""
 
 SYNC_SECONDS: Final = 0.05
-"""Between two writes of the outbox to its disk: what a loss of power may cost."""
+"""Seconds between two writes of the outbox to its disk: a loss of power may cost that much."""
 
 REST_SECONDS: Final = 5.0
-"""After the outbox could not be written: no exchange begins, since none would have a receipt."""
+"""Seconds without new exchanges after a failed write to the outbox: none of them would have a receipt."""
 
 
 class Billing:
@@ -159,7 +159,7 @@ class Billing:
         return int(self._clock.now())
 
     def watermark(self, peer: bytes) -> tuple[SignedWatermark, SignedDelegation]:
-        """What is settled for a peer, now. Every receipt of the peer must have been sent before it.
+        """The watermark for a peer, now. Every receipt of the peer must be sent before it.
 
         With it comes the delegation that allows its signature.
         """
@@ -177,7 +177,7 @@ class Billing:
 
     @property
     def table_hashes(self) -> Iterable[bytes]:
-        """Of the tables that receipts may name."""
+        """The hashes of the tables that receipts may name."""
         return self._tables.keys()
 
     def price_tables(self) -> dict[bytes, SignedPriceTable]:
@@ -189,7 +189,7 @@ class Billing:
         }
 
     async def keep_synced(self) -> None:
-        """Until cancelled, has the outbox written to its disk."""
+        """Writes the outbox to its disk, until cancelled."""
         while True:
             await asyncio.sleep(SYNC_SECONDS)
             try:
@@ -212,7 +212,7 @@ class Billing:
         return sign_watermark(watermark, signer)
 
     def _take_over(self, current: PriceList) -> None:
-        """Puts a list in force. The one before stays known."""
+        """Puts a list in force. The previous one stays known."""
         now = self.now()
         self.outbox.note_price_table(current.hash, current.encoded, now, now - REPLACED_SECONDS)
         self._tables = {

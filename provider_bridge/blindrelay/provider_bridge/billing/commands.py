@@ -32,10 +32,12 @@ def add_prices(commands: Commands) -> None:
     proposal = actions.add_parser(
         "propose", help="print a prices.toml with the prices that providers publish"
     )
-    proposal.add_argument("providers", nargs="+", metavar="PRESET", help="such as openai")
-    proposal.add_argument("--factor", default="1", metavar="N", help="times the published prices")
     proposal.add_argument(
-        "--unit", default=str(UNIT_DOLLARS), metavar="DOLLARS", help="what a unit is worth (0.00001)"
+        "providers", nargs="+", metavar="PRESET", help="a provider's preset, such as openai"
+    )
+    proposal.add_argument("--factor", default="1", metavar="N", help="multiply the published prices by N")
+    proposal.add_argument(
+        "--unit", default=str(UNIT_DOLLARS), metavar="DOLLARS", help="what a unit is worth (default: 0.00001)"
     )
     proposal.set_defaults(run=_propose)
 

@@ -1,6 +1,6 @@
 """Reads chosen members of JSON objects while their bytes pass, in bounded memory.
 
-It follows strings and brackets only, so a response of any size costs no copy. Whatever stands outside of
+It follows strings and brackets only, so a response of any size costs no copy. Everything outside of
 objects is skipped: the "data:" of an event stream, the brackets of a list. So one reader serves a JSON body,
 events, lines of JSON and a list that is streamed.
 """
@@ -107,7 +107,7 @@ class MemberReader:
         return found
 
     def _through_string(self, data: bytes | bytearray, position: int) -> int:
-        """To the end of the string, or of the data."""
+        """Skips to the end of the string, or of the data."""
         start = position
         position += self._escaped
         while (end := data.find(b'"', position)) >= 0:

@@ -1,4 +1,4 @@
-"""Receipts that wait for the keeper of the books, in a file that survives the process.
+"""Receipts that wait for the ledger, in a file that survives the process.
 
 It holds envelope hashes, units and signatures, and no content. One process has it at a time.
 """
@@ -45,7 +45,7 @@ _SCHEMA: Final = """
 """
 
 _KEPT_SECONDS: Final = 8 * 86_400
-"""For a replica that has ended: as long as books wait for a late receipt, and a day more."""
+"""Seconds to keep a replica that has ended: as long as a ledger waits for late receipts, and a day more."""
 
 
 class OutboxError(StartError):
@@ -98,7 +98,7 @@ class Outbox:
         self._unsynced = False
 
     def begin_replica(self, replica_id: bytes, started_at: int, now: int) -> None:
-        """Notes that this process is the one at work, and that all before it have ended."""
+        """Notes that this process has the outbox now, and that all before it have ended."""
         with self._transaction():
             self._db.execute("UPDATE replica SET ended_at = ? WHERE ended_at IS NULL", (now,))
             self._db.execute(
@@ -174,7 +174,7 @@ class Outbox:
         return int(count)
 
     def replica(self, replica_id: bytes, peer: bytes) -> Replica:
-        """The process at work, as one peer knows it."""
+        """The process that has the outbox, as one peer sees it."""
         return next(each for each in self._replicas(peer) if each.replica_id == replica_id)
 
     def ended(self, peer: bytes) -> list[Replica]:
@@ -199,7 +199,7 @@ class Outbox:
             )
 
     def sync(self) -> None:
-        """Makes the system write what was added, against a loss of power; kill -9 loses nothing anyway."""
+        """Writes to the disk what was added, against a loss of power; kill -9 loses nothing anyway."""
         if not self._unsynced:
             return
         self._unsynced = False
@@ -207,7 +207,7 @@ class Outbox:
             os.fsync(log.fileno())
 
     def close(self) -> None:
-        """Gives the file back."""
+        """Closes the file."""
         self._db.close()
 
     def _opened(self) -> bytes:

@@ -53,7 +53,7 @@ _PRICED_AS: Final = {
     MEASURE_AUDIO_OUTPUT: MEASURE_OUTPUT,
     MEASURE_IMAGE_OUTPUT: MEASURE_OUTPUT,
 }
-"""As what a measure counts if a row has no rate of its own for it. In this order."""
+"""What a measure counts as if a row has no rate for it. In this order."""
 
 
 @dataclass(frozen=True)

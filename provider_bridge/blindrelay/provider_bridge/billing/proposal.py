@@ -16,12 +16,12 @@ from typing import Any, Final
 from blindrelay.serving import ConfigError
 
 UNIT_DOLLARS: Final = Decimal("0.00001")
-"""What a unit is worth, unless it is said: 10 µUSD. Then a million units are 10 dollars."""
+"""What a unit is worth by default: 10 µUSD. Then a million units are 10 dollars."""
 
 VALID_DAYS: Final = 365
 
 _NAMES: Final = {"bedrock": "aws", "gemini": "google", "xai": "x-ai"}
-"""Of providers, where genai-prices has other names than our presets."""
+"""Names of providers in genai-prices that differ from our presets."""
 
 _RATES: Final = {
     "input": ("input_mtok", 1),
@@ -86,7 +86,7 @@ def _rates(model: Any, factor: Decimal) -> Iterator[str]:
 
 
 def _highest(dollars: Any) -> Decimal:
-    """Of prices that grow with the size of the input: a bridge's row has one."""
+    """The highest of prices that grow with the size of the input: a bridge's row has one price."""
     tiers = [tier.price for tier in getattr(dollars, "tiers", ())]
     return Decimal(max([getattr(dollars, "base", dollars), *tiers]))
 

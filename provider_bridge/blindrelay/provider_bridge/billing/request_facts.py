@@ -9,13 +9,13 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, unquote, unquote_plus
 
 from blindrelay.provider_bridge.billing.apis import writes_text
 from blindrelay.provider_bridge.billing.json_members import MAX_MEMBER, Member, MemberReader, Wanted
 from blindrelay.provider_bridge.errors import not_allowed
 from blindrelay.provider_bridge.policy.request_policy import PlannedCall
-from blindrelay.provider_bridge.stateless.form_data import form_values
+from blindrelay.provider_bridge.stateless.form_data import FormError, form_values
 
 _WANTED: Final = Wanted(
     frozenset(
@@ -24,6 +24,7 @@ _WANTED: Final = Wanted(
             "generationConfig",
             "inferenceConfig",
             "input",
+            "instances",
             "max_completion_tokens",
             "max_gen_len",
             "max_new_tokens",
@@ -32,6 +33,7 @@ _WANTED: Final = Wanted(
             "model",
             "n",
             "n_predict",
+            "parameters",
             "prompt",
             "stream",
             "stream_options",
@@ -48,10 +50,13 @@ _LIMITS: Final = (
 )
 _NESTED: Final = ("generationConfig", "inferenceConfig")
 _NESTED_LIMITS: Final = ("maxOutputTokens", "maxTokens")
-_COPIES: Final = ("n", "best_of", "candidateCount")
-_MAY_BE_LONG: Final = frozenset({*_NESTED, "input", "prompt"})
+_COPIES: Final = ("n", "best_of", "candidateCount", "sampleCount")
+_MAY_BE_LONG: Final = frozenset({*_NESTED, "input", "instances", "parameters", "prompt"})
+_HOLD_COPIES: Final = frozenset({*_NESTED, "instances", "parameters"})
+"""If one of these is too long to be read, the number of answers is not known."""
+
 _TRUE: Final = frozenset({"1", "1.0", "on", "t", "true", "y", "yes"})
-"""What servers take for true, in lower case."""
+"""What servers read as true, in lower case."""
 
 _MODEL_IN_PATH: Final = (
     re.compile(r".*/models/([^/:]+):[A-Za-z]+"),
@@ -62,6 +67,10 @@ _MODEL_IN_PATH: Final = (
 
 _SLICE: Final = 65_536
 """Bytes that are read together. Other tasks run in between."""
+
+_LEAVES_OUT: Final = frozenset({"$fields", "fields"})
+_FORMAT: Final = frozenset({"$alt", "alt"})
+_READABLE: Final = frozenset({"json", "sse"})
 
 _UNREPORTED: Final = frozenset({"srt", "text", "vtt"})
 """Formats of a transcription that have no place for usage."""
@@ -78,7 +87,8 @@ class RequestFacts:
         size: bytes of the body.
         max_output: the most tokens of text that it allows; None if nothing limits them, or nothing that
             the bridge can read.
-        characters: of the text to be read aloud.
+        answers: how many the request asks for; None if the bridge cannot read it.
+        characters: of the text to be read aloud; None if the bridge cannot read it.
         streams: whether it asks for events.
         reports: false if the format that it asks for has no place for usage.
         options: where stream_options stands in the body, or None.
@@ -87,29 +97,47 @@ class RequestFacts:
     model: str
     size: int
     max_output: int | None = 0
-    characters: int = 0
+    answers: int | None = 1
+    characters: int | None = 0
     streams: bool = False
     reports: bool = True
     options: Member | None = None
 
 
 async def read_facts(call: PlannedCall, body: bytearray) -> RequestFacts:
-    """The facts of a request whose body has been checked. Raises RequestError if it hides them."""
+    """The facts of a request whose body has been checked. Raises RequestError if it hides them, or asks for a
+    response without its report.
+    """
+    _check_report(call)
     named = _model_of_url(call)
     if call.check is not None and call.check.kind == "forms":
-        fields = form_values(body, call.check.boundary)
-        model = named or fields.get("model", "")
-        reports = fields.get("response_format", "json") not in _UNREPORTED
-        return RequestFacts(model, len(body), streams=fields.get("stream") == "true", reports=reports)
+        return _facts_of_form(body, call.check.boundary, named)
     members, unread = await _members(body)
     values: dict[str, Any] = {name: member.value for name, member in members.items()}
+    answers = _answers(values, unread)
     return RequestFacts(
         model=named or _text(values.get("model")),
         size=len(body),
-        max_output=_max_output(values, unread) if writes_text(call.url.path) else 0,
-        characters=len(_text(values.get("input"))),
+        max_output=_max_output(values, unread, answers) if writes_text(call.url.path) else 0,
+        answers=answers,
+        characters=None if "input" in unread else len(_text(values.get("input"))),
         streams=str(values.get("stream")).lower() in _TRUE,
         options=members.get("stream_options"),
+    )
+
+
+def _facts_of_form(body: bytearray, boundary: bytes, named: str) -> RequestFacts:
+    try:
+        fields = form_values(body, boundary)
+    except FormError as error:
+        raise not_allowed(f"the form: {error}") from None
+    copies = fields.get("n", "1")
+    return RequestFacts(
+        model=named or fields.get("model", ""),
+        size=len(body),
+        answers=int(copies) if re.fullmatch("[1-9][0-9]{0,5}", copies) else None,
+        streams=fields.get("stream") == "true",
+        reports=fields.get("response_format", "json") not in _UNREPORTED,
     )
 
 
@@ -123,7 +151,7 @@ class Edit:
 
     @classmethod
     def make(cls, body: bytearray, start: int, end: int, text: bytes) -> Edit:
-        """Puts a text in place of what is from `start` to `end`."""
+        """Replaces what is from `start` to `end` by a text."""
         before = bytes(body[start:end])
         body[start:end] = text
         return cls(start, start + len(text), before)
@@ -159,6 +187,16 @@ async def _members(body: bytearray) -> tuple[Mapping[str, Member], Mapping[str, 
     return members, reader.unread
 
 
+def _check_report(call: PlannedCall) -> None:
+    """Google's servers leave out what "fields" does not name, and write what is not JSON for "alt"."""
+    for pair in re.split("[&;]", call.url.query.removeprefix("?")):
+        name, _, value = (unquote_plus(part) for part in pair.partition("="))
+        if name in _LEAVES_OUT or (name in _FORMAT and value not in _READABLE):
+            raise not_allowed(
+                f"{name} in the URL leaves out what the response costs: send the request without it"
+            )
+
+
 def _model_of_url(call: PlannedCall) -> str:
     for pattern in _MODEL_IN_PATH:
         if found := pattern.fullmatch(call.url.path):
@@ -169,14 +207,24 @@ def _model_of_url(call: PlannedCall) -> str:
     return models[0] if call.allowed.tunnel else ""
 
 
-def _max_output(values: Mapping[str, Any], unread: Mapping[str, bytes]) -> int | None:
+def _answers(values: Mapping[str, Any], unread: Mapping[str, bytes]) -> int | None:
+    """How many answers a body asks for: texts, or images."""
+    if unread.keys() & _HOLD_COPIES:
+        return None
+    places = [values, *(_object(values.get(name)) for name in (*_NESTED, "parameters"))]
+    instances = values.get("instances")
+    several = len(instances) if isinstance(instances, list) else 1
+    prompts = _prompts(values.get("prompt"), unread.get("prompt", b""))
+    most = math.prod((max([1, *_counts(places, _COPIES)]), max(1, several), prompts))
+    return None if math.isinf(most) else int(most)
+
+
+def _max_output(values: Mapping[str, Any], unread: Mapping[str, bytes], answers: int | None) -> int | None:
     nested = [_object(values.get(name)) for name in _NESTED]
     limits = [*_counts([values], _LIMITS), *_counts(nested, _NESTED_LIMITS)]
-    copies = _counts([values, *nested], _COPIES)
-    prompts = _prompts(values.get("prompt"), unread.get("prompt", b""))
-    if not limits or unread.keys() & set(_NESTED):
+    if answers is None or not limits or unread.keys() & set(_NESTED):
         return None
-    most = math.prod((max(limits), max([1, *copies]), prompts))
+    most = max(limits) * answers
     return None if math.isinf(most) else int(most)
 
 

@@ -1,4 +1,4 @@
-"""Hands receipts to the keeper of the books (spec/protocol.md, annex E.5)."""
+"""Sends receipts to the ledger (spec/protocol.md, annex E.5)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from blindrelay.v1.settlement_pb2 import SettleRequest, SettleResponse, SettleSi
 WATERMARK_SECONDS: Final = 10.0
 
 GATHER_SECONDS: Final = 0.05
-"""A new receipt waits so long for others: a message of its own costs a ledger more than its signature."""
+"""Seconds that a new receipt waits for others: a message costs a ledger more than a signature."""
 
 _AT_ONCE: Final = 100
 """Receipts that are read from the outbox together, and sent in one message if they have one signer."""
@@ -54,7 +54,7 @@ class SettlementService:
                 sending.result()
 
     async def _acknowledge(self, peer: bytes, context: Context, sending: asyncio.Task[None]) -> None:
-        """Until the caller has finished, or sending has failed."""
+        """Serves until the caller has finished, or sending has failed."""
         while not sending.done():
             reading = asyncio.ensure_future(context.read())
             await asyncio.wait([reading, sending], return_when=asyncio.FIRST_COMPLETED)
@@ -83,14 +83,15 @@ class SettleStream:
         self._tables: set[bytes] = set()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Sends until cancelled."""
         news = self._billing.listen(self._peer)
         try:
             await self._send_tables()
             await self._send_receipts()
-            await self._send_ended()
             while True:
                 await self._send_tables()
+                # Again each time: a relay may report what it had started only now.
+                await self._send_ended()
                 await self._send_watermark()
                 await self._send_news(news)
         finally:
@@ -124,7 +125,7 @@ class SettleStream:
         self._sent = last
 
     async def _send_watermark(self) -> None:
-        """After every receipt that it counts: none is made between the last look and the signature."""
+        """Sends a watermark after all receipts that it counts: none is made before it is signed."""
         while self._billing.waiting(self._peer, self._sent, 1):
             await self._send_receipts()
         watermark, delegation = self._billing.watermark(self._peer)

@@ -1,4 +1,4 @@
-"""What a bill will follow, agreed on before the provider is asked (spec/protocol.md, annex E.3)."""
+"""The terms of a bill, agreed on before the provider is asked (spec/protocol.md, annex E.3)."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from blindrelay.v1.receipts_pb2 import (
 )
 
 _LEAST_TOKEN: Final = 3
-"""Bytes of a token at worst, where the most that a request could cost is asked for."""
+"""The fewest bytes of a token, for the most that a request could cost."""
 
 _MOST_OUTPUT: Final = 131_072
 """Tokens that a request is taken to allow if it sets no limit: few models write more."""
 
 _MOST_INPUT: Final = 1_000_000
-"""Tokens: no common model reads more. Larger bodies hold images and files, whose tokens are few."""
+"""Tokens: no common model reads more. Larger bodies have images and files, whose tokens are few."""
 
 MEAN_TOKEN: Final = 4
-"""Bytes of a token, where what a request did cost has to be estimated."""
+"""The usual bytes of a token, to estimate what a request did cost."""
 
 _WRITTEN: Final = (MEASURE_INPUT, MEASURE_CACHE_WRITE, MEASURE_CACHE_WRITE_LONG)
 
@@ -73,8 +73,10 @@ class Terms:
         return self.prices.find(self.price.provider, *names) or self.price
 
     def flat_counts(self, price: Price) -> Counts:
-        """What is counted of an answered request without a report: the call, and the text to read aloud."""
-        flat = {MEASURE_CALL: 1, MEASURE_CHARACTER: self.facts.characters}
+        """What is counted of an answered request without a report: the answers that it asked for, and the
+        text to read aloud.
+        """
+        flat = {MEASURE_CALL: self.facts.answers or 1, MEASURE_CHARACTER: self.facts.characters or 0}
         return Counts({measure: amount for measure, amount in flat.items() if measure in price.rates})
 
     @property
@@ -86,7 +88,7 @@ class Terms:
 async def agree(
     billing: Billing, peer: bytes, head: RequestHead, call: PlannedCall, body: bytearray, max_units: int
 ) -> Terms:
-    """The terms of a call whose body has been checked; the body may come to ask for usage.
+    """The terms of a call whose body has been checked; the body may be made to ask for usage.
 
     Raises RequestError: the provider is not asked.
     """
@@ -137,6 +139,10 @@ def _no_price(message: str) -> RequestError:
 
 def _check_most(price: Price, facts: RequestFacts, max_units: int) -> None:
     """Refuses what could cost more than the envelope allows: the bridge would have to pay the rest."""
+    if facts.answers is None and MEASURE_CALL in price.rates:
+        raise _uncountable("how many answers this request asks for: send n as a whole number")
+    if facts.characters is None and MEASURE_CHARACTER in price.rates:
+        raise _uncountable("how long the text to read aloud is: send less of it at once, without padding")
     most = _most(price, facts)
     if most <= max_units:
         return
@@ -147,11 +153,16 @@ def _check_most(price: Price, facts: RequestFacts, max_units: int) -> None:
     )
 
 
+def _uncountable(what: str) -> RequestError:
+    return RequestError(ERROR_CODE_MAX_UNITS, f"the bridge cannot read {what}")
+
+
 def _most(price: Price, facts: RequestFacts) -> int:
-    """Units. Who allows what all clients allow by default does not have to limit the output."""
+    """Units. Clients that allow the default do not have to limit the output."""
     rates = price.rates
     read = min(facts.size // _LEAST_TOKEN, _MOST_INPUT) * max(rates.get(each, 0) for each in _WRITTEN)
-    flat = rates.get(MEASURE_CALL, 0) + facts.characters * rates.get(MEASURE_CHARACTER, 0)
+    calls, characters = facts.answers or 1, facts.characters or 0
+    flat = calls * rates.get(MEASURE_CALL, 0) + characters * rates.get(MEASURE_CHARACTER, 0)
     allowed = _MOST_OUTPUT if facts.max_output is None else facts.max_output
     written = allowed * rates.get(MEASURE_OUTPUT, 0)
     if facts.max_output is None:

@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from blindrelay.provider_bridge.billing.amazon_stream import AmazonPayloads
 from blindrelay.provider_bridge.billing.json_members import Member, MemberReader, Wanted
 from blindrelay.provider_bridge.billing.usage_counts import Counts, counts_of
 
 MAX_BLOCK: Final = 8_192
-"""Bytes of an event that is held until it is complete. An event with usage alone has a few hundred."""
+"""The most bytes of an event that is held until it is complete. One with usage alone has a few hundred."""
 
 _OWN: Final = ("usage", "usageMetadata", "meta")
 _WITHIN: Final = ("response", "message", "delta")
@@ -38,7 +39,7 @@ class Usage:
         model: as the provider named it last; empty if it did not.
         tier: a service tier other than the ordinary one, or empty.
         deltas: events with output since the last report.
-        reported: whether there was a report.
+        reports: how many there were.
     """
 
     def __init__(self, *, adds: bool = False) -> None:
@@ -48,10 +49,15 @@ class Usage:
         self.model = ""
         self.tier = ""
         self.deltas = 0
-        self.reported = False
+        self.reports = 0
         self._adds = adds
         self._report: dict[str, Any] = {}
         self._sum: Counts = Counter()
+
+    @property
+    def reported(self) -> bool:
+        """Whether there was a report."""
+        return self.reports > 0
 
     @property
     def counts(self) -> Counts:
@@ -71,7 +77,7 @@ class Usage:
             self.deltas += 1
 
     def _add(self, report: Mapping[str, Any]) -> None:
-        self.reported = True
+        self.reports += 1
         self.deltas = 0
         if self._adds:
             self._sum += counts_of(report)
@@ -82,18 +88,27 @@ class Usage:
 class UsageTap:
     """Notes the usage in a response's bytes, which pass unchanged.
 
-    With `removes`, an event that holds usage alone does not pass: the bridge asked for it, not the client.
+    With `framed`, they are an Amazon event stream. With `removes`, an event that holds usage alone does not
+    pass: the bridge asked for it, not the client.
 
     Attributes:
         held: bytes of an event that is not complete.
         removed: whether such an event was kept back.
     """
 
-    def __init__(self, usage: Usage, on_fault: Callable[[Exception], None], *, removes: bool = False) -> None:
+    def __init__(
+        self,
+        usage: Usage,
+        on_fault: Callable[[Exception], None],
+        *,
+        removes: bool = False,
+        framed: bool = False,
+    ) -> None:
         self._usage = usage
         self._on_fault = on_fault
         self._broken = False
         self._reader = MemberReader(_WANTED)
+        self._payloads = AmazonPayloads() if framed else None
         self._removes = removes
         self._held = bytearray()
         self._block_begun = False
@@ -113,7 +128,7 @@ class UsageTap:
         return passing + self.rest() if len(self._held) > MAX_BLOCK else passing
 
     def rest(self) -> bytes:
-        """What is held, which passes after all."""
+        """Returns what is held, which passes after all."""
         rest = bytes(self._held)
         self._held.clear()
         self._note(rest)
@@ -138,7 +153,8 @@ class UsageTap:
         if self._broken:
             return False
         try:
-            events = list(self._reader.feed(data))
+            pieces = [data] if self._payloads is None else self._payloads.feed(data)
+            events = [event for piece in pieces for event in self._reader.feed(piece)]
             for event in events:
                 self._usage.note(event)
         except Exception as fault:

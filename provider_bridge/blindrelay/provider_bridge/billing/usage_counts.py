@@ -169,7 +169,7 @@ def _either(report: Report, *names: str) -> Report:
 
 
 def _n(report: Report, *names: str) -> int:
-    """The first of these numbers that the report has; within bounds, or else 0."""
+    """The first of these numbers that the report has within bounds, or 0."""
     for name in names:
         value = report.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_AMOUNT:

@@ -75,7 +75,7 @@ class Deployment:
         if not NAME.fullmatch(self.name) or not NAME.fullmatch(self.model):
             raise NotTakenError("a model's name has spaces, other characters than ASCII, or more than 256")
         if self.name.count(STAR) > 1 or self.model.count(STAR) > self.name.count(STAR):
-            raise NotTakenError("a name has more * than the bridge can fill in")
+            raise NotTakenError("a name has a * that the bridge cannot replace")
 
 
 @dataclass

@@ -63,7 +63,7 @@ _OFFICIAL: Final = {
 _ENABLED: Final = 1
 
 _CHANGING: Final = ("param_override", "header_override", "status_code_mapping", "setting")
-"""Columns that change requests or responses. The bridge has nothing like them."""
+"""Columns that change requests or responses. The bridge has no such settings."""
 
 
 def read_new_api(channels: Iterable[object]) -> Imported:

@@ -22,7 +22,7 @@ from blindrelay.v1.keys_pb2 import Delegation, KeyDirectory
 from blindrelay.v1.limits import CLOCK_TOLERANCE, IDENTITY_SIZE, REPLICA_ID_SIZE, TIME_STEP
 
 MAX_DAYS: Final = 366
-"""Of a delegation. A stolen signing key can be used until its delegation ends: nothing revokes it."""
+"""The most days of a delegation. A stolen signing key works until its delegation ends: nothing revokes it."""
 
 DAY: Final = 86_400
 _FORM: Final = re.compile(rb"([0-9a-f]{2,1024})\s+([0-9a-f]{128})\s*")

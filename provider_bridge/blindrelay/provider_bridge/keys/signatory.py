@@ -38,7 +38,7 @@ class Signatory(Protocol):
 
     @property
     def next_identity_hash(self) -> bytes:
-        """Of the identity that is announced as its successor (annex C): 32 bytes, or none."""
+        """The hash of the identity that is announced as the next one (annex C): 32 bytes, or none."""
 
     def ends_at(self) -> float:
         """Unix seconds: no directory may last longer. Infinite if the identity key is here."""

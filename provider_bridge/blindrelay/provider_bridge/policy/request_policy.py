@@ -74,6 +74,11 @@ class PlannedCall:
         """Whether the request must not have a body, since nothing would check it."""
         return self.injected and self.check is None and not self.checked_later
 
+    @property
+    def checked_as_it_comes(self) -> bool:
+        """Whether the check can begin before the body is complete."""
+        return self.check is not None and self.check.kind == "bodies" and self.coding is None
+
 
 def plan_call(head: RequestHead, providers: Iterable[Provider]) -> PlannedCall:
     """Checks a request's head. Raises RequestError."""

@@ -10,7 +10,7 @@ from blindrelay.provider_bridge.errors import RequestError
 from blindrelay.provider_bridge.providers import Provider
 from blindrelay.provider_bridge.stateless.body_check import BodyCheck
 from blindrelay.provider_bridge.stateless.checker_process import CheckerProcess
-from blindrelay.provider_bridge.stateless.long_strings import shorten
+from blindrelay.provider_bridge.stateless.long_strings import LongStrings
 
 CHECK_INLINE: Final = 32_768
 """Bytes. Checking a body of this size takes at most about 10 ms, whatever is in it (bench body-checks)."""
@@ -32,14 +32,15 @@ class Checker:
         self.ordinary = CheckerProcess(self._descriptions)
         self.largest = CheckerProcess(self._descriptions)
 
-    async def check(self, check: BodyCheck, body: bytearray) -> None:
+    async def check(self, check: BodyCheck, body: bytearray, strings: LongStrings | None = None) -> None:
         """Checks a complete body or message. Raises RequestError.
 
         A body whose long strings can be taken out is checked without them. If it passes, the whole would.
+        `strings` are those that were found while it arrived.
         """
         if len(body) > CHECK_INLINE and check.kind != "forms":
             with suppress(RequestError):
-                short = await shorten(body)
+                short = await (strings or LongStrings()).taken_out(body)
                 if len(short) < len(body):
                     await self._check(check, short)
                     return

@@ -21,13 +21,13 @@ from blindrelay.provider_bridge.stateless.description import Description
 from blindrelay.v1.inner_pb2 import ERROR_CODE_INTERNAL, ErrorCode
 
 CHECK_SECONDS: Final = 60.0
-"""For one body. The worst 32 MiB take two seconds on an idle core; a slower process is replaced."""
+"""Seconds for one body. The worst 32 MiB take two seconds on an idle core; a slower process is replaced."""
 
 _SLICE: Final = 131_072
 """Bytes written at a time: two of them fill a pipe, and copying one takes microseconds."""
 
 _KEPT_VARIABLES: Final = ("LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "SYSTEMROOT")
-"""Of the environment: what Python needs to start. The other variables may hold credentials."""
+"""The variables that Python needs to start. The others may hold credentials."""
 
 
 class CheckerProcess:

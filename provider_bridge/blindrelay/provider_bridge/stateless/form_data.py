@@ -88,12 +88,18 @@ def field_span(body: bytes | bytearray, boundary: bytes, name: str) -> tuple[int
 
 
 def form_values(body: bytes | bytearray, boundary: bytes) -> dict[str, str]:
-    """The short values of a checked form, by their fields' names; no files. Raises FormError."""
+    """The values of a checked form, by their fields' names; no files. A value over MAX_VALUE is empty.
+
+    Raises FormError if a field that is not a list is given twice: servers differ about which one counts.
+    """
     values: dict[str, str] = {}
     for headers, start, end in _parts(body, boundary):
         name, is_file = _read_headers(headers)
-        if not is_file and end - start <= MAX_VALUE:
-            values[name] = body[start:end].decode("utf-8", "replace")
+        if is_file:
+            continue
+        if name in values and not name.endswith("[]"):
+            raise FormError(f"it has the field {name} twice")
+        values[name] = body[start:end].decode("utf-8", "replace") if end - start <= MAX_VALUE else ""
     return values
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 import h11
@@ -34,8 +35,11 @@ class HttpConnection:
         ended: whether the response's body has ended.
     """
 
-    def __init__(self, stream: SocketStream) -> None:
+    def __init__(self, stream: SocketStream, idle_seconds: float) -> None:
+        """A response fails if the provider sends nothing for `idle_seconds` while it is awaited."""
         self.ended = False
+        self._idle_seconds = idle_seconds
+        self._silent_since: float | None = None
         self._stream = stream
         self._protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
         self._head: Head | None = None
@@ -59,8 +63,8 @@ class HttpConnection:
         except OSError:
             pass
         while self._head is None:
-            await self._stream.arrival()
-            self._read_head()
+            if await self.arrival(None):
+                self._read_head()
         return self._head
 
     def next_data(self) -> bytes | bytearray:
@@ -74,7 +78,10 @@ class HttpConnection:
             if isinstance(event, h11.Data):
                 return event.data
             if event is h11.NEED_DATA:
-                if fed or not self._stream.poll():
+                if fed:
+                    break
+                if not self._stream.poll():
+                    self._patience()
                     break
                 self._feed()
                 fed = True
@@ -83,8 +90,12 @@ class HttpConnection:
         return b""
 
     async def arrival(self, timeout: float | None) -> bool:
-        """Waits until next_data() may return more; false after `timeout` seconds."""
-        return await self._stream.arrival(timeout)
+        """Waits until next_data() may return more; false after `timeout` seconds.
+
+        Raises UpstreamError if the provider stays silent for too long.
+        """
+        patience = self._patience()
+        return await self._stream.arrival(patience if timeout is None else min(timeout, patience))
 
     def switched(self) -> SocketStream:
         """The bare connection, after a response that switches protocols."""
@@ -100,7 +111,7 @@ class HttpConnection:
         if not finished or self._protocol.trailing_data[0]:
             return False
         self._protocol.start_next_cycle()
-        self.ended, self._head, self._interim = False, None, 0
+        self.ended, self._head, self._interim, self._silent_since = False, None, 0, None
         return True
 
     @property
@@ -161,7 +172,22 @@ class HttpConnection:
         if not _FIRST_BYTES.startswith(received[: len(_FIRST_BYTES)]):
             raise self._not_http()
 
+    def _patience(self) -> float:
+        """Seconds that the provider may stay silent from now on. Raises UpstreamError if there are none.
+
+        Silence begins when something is awaited and nothing is there: a slow reader makes none.
+        """
+        now = asyncio.get_running_loop().time()
+        if self._silent_since is None:
+            self._silent_since = now
+        left = self._silent_since + self._idle_seconds - now
+        if left <= 0:
+            message = f"the provider sent nothing for {self._idle_seconds:.0f} seconds"
+            raise UpstreamError(Failure.SILENT, message, sent=True)
+        return left
+
     def _feed(self) -> None:
+        self._silent_since = None
         try:
             data = self._stream.take()
         except OSError:

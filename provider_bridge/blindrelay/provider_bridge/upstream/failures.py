@@ -15,6 +15,7 @@ class Failure(Enum):
     UNREACHABLE = "unreachable"
     TIMED_OUT = "timed_out"
     STALLED = "stalled"
+    SILENT = "silent"
     TLS_CERTIFICATE = "tls_certificate"
     TLS_HANDSHAKE = "tls_handshake"
     PROXY_UNREACHABLE = "proxy_unreachable"

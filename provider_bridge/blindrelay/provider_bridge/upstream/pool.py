@@ -14,7 +14,7 @@ MAX_CONNECTIONS: Final = 2_000
 """In use at once with one provider: as many as a bridge runs exchanges by default."""
 
 WAIT_SECONDS: Final = 5.0
-"""For a connection when all are in use."""
+"""Seconds for a connection when all are in use."""
 
 MAX_IDLE: Final = 100
 IDLE_SECONDS: Final = 30.0

@@ -109,9 +109,12 @@ class ProviderResponse:
     @property
     def is_event_stream(self) -> bool:
         """Whether somebody reads the body as it arrives."""
+        return self.has_type(b"text/event-stream")
+
+    def has_type(self, content_type: bytes) -> bool:
+        """Whether the body is of this type, in lower case, whatever its parameters."""
         return any(
-            name == b"content-type" and value.lower().startswith(b"text/event-stream")
-            for name, value in self.headers
+            name == b"content-type" and value.lower().startswith(content_type) for name, value in self.headers
         )
 
     @property

@@ -32,13 +32,13 @@ MAX_MESSAGE: Final = 16_777_216
 """Bytes of a message from the provider: more than a minute of uncompressed audio in base64."""
 
 BYTES_AT_ONCE: Final = 4_096
-"""Of frames, read before other tasks run: 2,048 empty pings, which take 20 ms."""
+"""Bytes of frames that are read before other tasks run: 2,048 empty pings take 20 ms."""
 
 PING_SECONDS: Final = 20.0
 """Silence before a ping is sent. After as much again, or after a close, the connection counts as lost."""
 
 FAREWELL_SECONDS: Final = 1.0
-"""For a close to be sent before the connection is dropped."""
+"""Seconds for a close to be sent before the connection is dropped."""
 
 _SILENT: Final = logging.Logger("websocket", logging.CRITICAL)
 """At debug level the library would log the content of frames."""
@@ -220,7 +220,7 @@ def _lost() -> ProviderError:
 
 
 def _close_code(failure: Exception) -> int:
-    """For the provider, when the bridge ends the tunnel (RFC 6455, section 7.4.1)."""
+    """The close code for the provider when the bridge ends the tunnel (RFC 6455, section 7.4.1)."""
     too_large = isinstance(failure, SealedError) and failure.code == ERROR_CODE_TOO_LARGE
     return CloseCode.MESSAGE_TOO_BIG if too_large else CloseCode.POLICY_VIOLATION
 

@@ -49,11 +49,13 @@ class Route:
 
     Attributes:
         host: a name or an address, IPv6 without brackets.
+        idle_seconds: how long the provider may send nothing while a response is awaited.
         tls: gives the context for the next connection; None for plain HTTP.
     """
 
     host: str
     port: int
+    idle_seconds: float
     tls: Callable[[], ssl.SSLContext] | None = None
     proxy: ProxyRoute | None = None
 
@@ -65,7 +67,7 @@ def route_to(provider: Provider, on_problem: OnProblem) -> Route:
     if target.scheme == "https":
         tls = public_roots if ca is None else Latest((ca,), partial(only_roots_of, ca), on_problem)
     proxy = None if provider.proxy is None else _proxy_route(provider.proxy, on_problem)
-    return Route(target.host.strip("[]"), target.port, tls, proxy)
+    return Route(target.host.strip("[]"), target.port, provider.idle_seconds, tls, proxy)
 
 
 async def connect(route: Route) -> HttpConnection:
@@ -76,7 +78,7 @@ async def connect(route: Route) -> HttpConnection:
             stream = await (_open(route.host, route.port) if proxy is None else _through(proxy, route))
             if route.tls is not None:
                 stream = await start_tls(stream, route.tls(), route.host)
-            return HttpConnection(stream)
+            return HttpConnection(stream, route.idle_seconds)
     except TimeoutError:
         raise unreachable(Failure.TIMED_OUT, f"no connection within {CONNECT_SECONDS:.0f} seconds") from None
 
@@ -105,7 +107,7 @@ async def _open(host: str, port: int) -> SocketStream:
 
 async def _through(proxy: ProxyRoute, route: Route) -> SocketStream:
     try:
-        connection = HttpConnection(await _open(proxy.host, proxy.port))
+        connection = HttpConnection(await _open(proxy.host, proxy.port), CONNECT_SECONDS)
     except UpstreamError as error:
         if error.failure is Failure.NO_CONNECTION_FREE:
             raise

@@ -11,7 +11,7 @@ from itertools import chain, zip_longest
 from typing import Any, Final
 
 ATTEMPT_SECONDS: Final = 0.25
-"""Until the next address is tried as well (RFC 8305, section 8)."""
+"""Seconds until the next address is tried as well (RFC 8305, section 8)."""
 
 KEEP_ALIVE_SECONDS: Final = 60
 """A model may think for an hour, and middleboxes forget quiet TCP connections after minutes."""

@@ -16,7 +16,7 @@ from blindrelay.provider_bridge.upstream.route import Route, connect
 from blindrelay.provider_bridge.upstream.socket_stream import SocketStream
 
 READS_AT_ONCE: Final = 64
-"""Of a body, before other tasks run: a chunk may be one byte, with 64 KiB of framing."""
+"""Reads of a body before other tasks run: a chunk may be one byte, with 64 KiB of framing."""
 
 
 class UpstreamTransport:
@@ -87,7 +87,11 @@ class ResponseBody:
         if self._arrived or self.ended or self._failure is not None:
             await asyncio.sleep(0)
             return True
-        return await self._connection.arrival(timeout)
+        try:
+            return await self._connection.arrival(timeout)
+        except UpstreamError as failure:
+            self._failure = failure
+            return True
 
     def switched(self) -> SocketStream:
         """The bare connection after a response of status 101, until this body is closed."""

@@ -12,7 +12,6 @@ from typing import Any, Final
 from blindrelay.relay_node.config import EnvoyConfig, RelayConfig
 from blindrelay.relay_node.envoy.discovery import certificate
 from blindrelay.relay_node.envoy.folder import EnvoyFolder
-from blindrelay.relay_node.envoy.routes import ADDRESS_KEY, CLAIM_HEADERS
 from blindrelay.serving import ServerTls
 from blindrelay.v1.envelope import METADATA_KEY, ROUTING_KEY
 from blindrelay.v1.grpc_profile import AUTHORIZATION_KEY, RETRY_AFTER_KEY
@@ -22,7 +21,7 @@ KEPT_HEADERS: Final = (
     *("grpc-accept-encoding", "grpc-encoding", "grpc-timeout"),
     *(AUTHORIZATION_KEY, METADATA_KEY, ROUTING_KEY, "blindrelay-token-digest-bin"),
 )
-"""What Envoy keeps of a client's headers. The route takes more of them away before a bridge sees the rest."""
+"""What Envoy keeps of a client's headers. The route removes more of them before a bridge sees the rest."""
 
 KEPT_ANSWERS: Final = (
     *(
@@ -53,7 +52,6 @@ def bootstrap(config: RelayConfig, envoy: EnvoyConfig, folder: EnvoyFolder) -> s
         max_heap_bytes=envoy.max_heap_bytes,
         max_connections=envoy.max_connections,
         max_exchanges=config.max_exchanges,
-        inner_headers=json.dumps([{"remove": header} for header in (*CLAIM_HEADERS, ADDRESS_KEY)]),
         other_headers=all_but(KEPT_HEADERS),
         other_answers=all_but(KEPT_ANSWERS),
         tls="" if config.tls is None else _tls(config.tls),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,24 +23,24 @@ from blindrelay.v1.envelope import EnvelopeError, parse_envelope
 from blindrelay.v1.outer_status import OuterStatus
 
 LOOK_SECONDS: Final = 0.25
-"""Between two looks for changes. Until Envoy knows a key, its exchanges go to the control process."""
+"""Seconds between two checks for changes. Exchanges with a new key go to the control process until then."""
 
 _MAX_RUNNING: Final = 1_000_000
-"""Exchanges whose end is waited for."""
+"""Exchanges that are kept until their end."""
 
 _WITHDRAW_SECONDS: Final = 0.5
-"""For Envoy to see that it decides nothing any more, and to write the lines of what it took before."""
+"""Seconds for Envoy to stop deciding, and to write the lines of what it took before."""
 
 _GRACE_SECONDS: Final = 10.0
-"""For the line of a start whose lease has expired by now. Envoy itself takes one for two seconds more."""
+"""Seconds for the line of a start whose lease has expired. Envoy itself allows two seconds."""
 
 _LATE_SECONDS: Final = 60
-"""For the line of an end that Envoy has written."""
+"""Seconds for the line of an end that Envoy has written."""
 
 
 @dataclass(slots=True)
 class _Exchange:
-    """One that Envoy has taken. `counted` is what the gate has made of it, unless another process decides."""
+    """One that Envoy has taken. `counted` is what the gate returned when it counted it."""
 
     start: Start
     lease: Lease
@@ -57,17 +57,20 @@ class DataPlane:
         replicas: Sequence[Replica],
         gate: EnvoyGate,
         log: AuditLog,
+        max_exchanges: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder = folder
         self._gate = gate
         self._log = log
+        self._max_exchanges = max_exchanges
         self._replicas = {f"bridge-{number}": replica for number, replica in enumerate(replicas)}
         self._keys: dict[bytes, str] = {}
         self._careful: frozenset[str] = frozenset()
         self._running: dict[bytes, _Exchange] = {}
         self._clock = clock
         self._withdrawn = False
+        self._pipe = folder.pipe_number()
 
     @contextmanager
     def connected(self) -> Iterator[None]:
@@ -87,23 +90,24 @@ class DataPlane:
                 self._log.event(Event.ENVOY_UNWRITABLE)
 
     async def withdraw(self) -> None:
-        """Lets Envoy start nothing by itself: nobody will read its lines. Running exchanges go on."""
+        """Lets Envoy start nothing alone, since its lines will not be read. Running exchanges go on."""
         self._withdrawn = True
-        with suppress(ConfigError):  # the next process finds the folder as it is
+        with suppress(ConfigError):  # the next process uses the folder as it is
             self.publish()
         await asyncio.sleep(_WITHDRAW_SECONDS)
 
     def publish(self) -> None:
         """Writes what has changed. Raises ConfigError."""
         holders = {key_id: name for name, replica in self._replicas.items() for (_, key_id) in replica.keys}
-        self._keys = {} if self._gate.closed or self._withdrawn else holders
+        unread = self._withdrawn or self._folder.pipe_number() != self._pipe
+        self._keys = {} if unread or self._gate.closed else holders
         self._careful = frozenset(self._gate.careful())
-        self._folder.publish("clusters", clusters(self._configs))
-        node, lease_keys = base64url(self._gate.leases.node), self._gate.leases.keys
-        self._folder.publish("admission", admission(node, lease_keys))
-        self._folder.publish("rates", rates(sorted(self._gate.rates())))
+        publish = self._folder.publish
+        publish("clusters", clusters, self._configs, self._folder.control, self._max_exchanges)
+        publish("admission", admission, base64url(self._gate.leases.node), self._gate.leases.keys)
+        publish("rates", rates, sorted(self._gate.rates()))
         shown = {name: replica.metadata() for name, replica in self._replicas.items()}
-        self._folder.publish("routes", routes(self._keys, shown, sorted(self._careful)))
+        publish("routes", routes, self._keys, shown, sorted(self._careful))
 
     @property
     def bridges_known(self) -> bool:
@@ -113,7 +117,7 @@ class DataPlane:
         return all(replica.is_settled for _, replica in replicas) and up <= set(self._keys.values())
 
     @property
-    def _configs(self) -> Mapping[str, ReplicaConfig]:
+    def _configs(self) -> dict[str, ReplicaConfig]:
         return {name: replica.config for name, replica in self._replicas.items()}
 
     def _take(self, usage: Start | End) -> None:

@@ -5,20 +5,42 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from blindrelay.relay_node.config import ReplicaConfig
-from blindrelay.relay_node.envoy.routes import CLAIM_HEADERS, Resource
+from blindrelay.relay_node.envoy.routes import CLAIM_HEADERS, RATED_BY, Resource
 from blindrelay.serving import ChannelTls
 from blindrelay.serving.leases import base64url, rate_claim
 from blindrelay.v1.envelope import ROUTING_KEY
 from blindrelay.v1.grpc_profile import AUTHORIZATION_KEY, EXCHANGE_METHOD
 
 _LEASE: Final = "lease"
-_JWT: Final = "envoy.filters.http.jwt_authn"
 _STREAM_WINDOW: Final = 65_536
 _CONNECTION_WINDOW: Final = 268_435_456
 """Bytes. 50 clients that do not read must not stop the others on the connection to a bridge."""
+
+CHECK_SECONDS: Final = 1
+"""Between two looks at the control process. After two in vain, Envoy starts nothing by itself."""
+
+_PLAIN: Final = {"plain": True}
+_RAW: Final = {
+    "name": "envoy.transport_sockets.raw_buffer",
+    "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
+    },
+}
+_CONTROL_LISTENS: Final = {
+    # A connection and no call: clients reach the health service, too, and could keep it busy.
+    "tcp_health_check": {},
+    "transport_socket_match_criteria": _PLAIN,
+    "interval": f"{CHECK_SECONDS}s",
+    "no_traffic_interval": f"{CHECK_SECONDS}s",
+    "unhealthy_interval": "0.25s",
+    "timeout": "1s",
+    "unhealthy_threshold": 2,
+    "healthy_threshold": 1,
+}
 
 _CACHED_LEASES: Final = 10_000
 _ACCOUNTS: Final = 100_000
@@ -32,9 +54,13 @@ class Rate:
     burst: float
 
 
-def clusters(replicas: Mapping[str, ReplicaConfig]) -> list[Resource]:
-    """One cluster for each replica, by name."""
-    return [_cluster(name, replica) for name, replica in replicas.items()]
+def clusters(replicas: Mapping[str, ReplicaConfig], control: Path, max_exchanges: int) -> list[Resource]:
+    """One cluster for each replica, by name. It takes so many exchanges at once.
+
+    `control` is the socket of the control process. While nobody listens there, no bridge can be used: the
+    exchange would be in no books.
+    """
+    return [_cluster(name, replica, control, max_exchanges) for name, replica in replicas.items()]
 
 
 def admission(node: str, lease_keys: Iterable[bytes]) -> list[Resource]:
@@ -47,9 +73,8 @@ def admission(node: str, lease_keys: Iterable[bytes]) -> list[Resource]:
         "audiences": [node],
         "local_jwks": {"inline_string": json.dumps({"keys": keys})},
         "from_headers": [{"name": AUTHORIZATION_KEY, "value_prefix": "Bearer "}],
-        # The route takes it away from what goes to a bridge.
+        # The route removes it before a bridge sees the rest.
         "forward": True,
-        "payload_in_metadata": _LEASE,
         "claim_to_headers": [
             {"header_name": header, "claim_name": claim} for header, claim in CLAIM_HEADERS.items()
         ],
@@ -82,7 +107,7 @@ def rates(in_use: Iterable[Rate]) -> list[Resource]:
             "filter_enforced": all_of_it,
             "token_bucket": _bucket(Rate(1_000_000, 1_000_000)),
             "max_dynamic_descriptors": _ACCOUNTS,
-            "rate_limits": [{"actions": [_claim("sub"), _claim("rate")]}],
+            "rate_limits": [{"actions": [_claim(name, header) for name, header in RATED_BY.items()]}],
             "descriptors": [
                 {
                     "entries": [
@@ -97,7 +122,7 @@ def rates(in_use: Iterable[Rate]) -> list[Resource]:
     )
 
 
-def _cluster(name: str, replica: ReplicaConfig) -> Resource:
+def _cluster(name: str, replica: ReplicaConfig, control: Path, max_exchanges: int) -> Resource:
     address = {
         "socket_address": {"address": replica.address.host.strip("[]"), "port_value": replica.address.port}
     }
@@ -107,16 +132,24 @@ def _cluster(name: str, replica: ReplicaConfig) -> Resource:
         "initial_connection_window_size": _CONNECTION_WINDOW,
     }
     keep_alive = {"connection_keepalive": {"interval": "10s", "timeout": "10s"}}
+    endpoint = {"address": address, "health_check_config": {"address": {"pipe": {"path": str(control)}}}}
     cluster: Resource = {
         "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
         "name": name,
-        "type": "STRICT_DNS",
+        # Its name may have an IPv6 address on which nothing listens. Envoy tries all, as gRPC does.
+        "type": "LOGICAL_DNS",
+        "dns_lookup_family": "ALL",
         "connect_timeout": "5s",
         "load_assignment": {
             "cluster_name": name,
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+            "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}],
         },
-        "circuit_breakers": {"thresholds": [{"max_requests": 10_000, "max_pending_requests": 10_000}]},
+        "health_checks": [_CONTROL_LISTENS],
+        "transport_socket_matches": [{"name": "plain", "match": _PLAIN, "transport_socket": _RAW}],
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        "circuit_breakers": {
+            "thresholds": [{"max_requests": max_exchanges, "max_pending_requests": max_exchanges}]
+        },
         "typed_extension_protocol_options": {
             options: {
                 "@type": f"type.googleapis.com/{options}",
@@ -169,10 +202,9 @@ def _filter(name: str, kind: str, config: Resource) -> list[Resource]:
     return [{"@type": kind, "name": name, "typed_config": extension}]
 
 
-def _claim(name: str) -> Resource:
-    """Takes a claim of the lease into the descriptor of a limit. Without the claim there is no limit."""
-    place = {"key": _JWT, "path": [{"key": _LEASE}, {"key": name}]}
-    return {"metadata": {"metadata_key": place, "descriptor_key": name, "source": "DYNAMIC"}}
+def _claim(name: str, header: str) -> Resource:
+    """Puts a claim of the lease into the descriptor of a limit. Without the claim there is no limit."""
+    return {"request_headers": {"header_name": header, "descriptor_key": name}}
 
 
 def _bucket(rate: Rate) -> Resource:

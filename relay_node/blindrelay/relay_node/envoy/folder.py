@@ -6,12 +6,15 @@ import json
 import os
 import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVarTuple
 
 from blindrelay.relay_node.envoy.routes import Resource
 from blindrelay.serving import ConfigError
 from blindrelay.serving.files import replace_file
+
+T = TypeVarTuple("T")
 
 _PRIVATE: Final = 0o700
 _MAX_FOLDER_PATH: Final = 90
@@ -24,7 +27,7 @@ class EnvoyFolder:
     def __init__(self, path: Path) -> None:
         """Makes the folder and the pipe if need be. Raises ConfigError."""
         self._path = path.resolve()
-        self._written: dict[str, str] = {}
+        self._written: dict[str, tuple[object, ...]] = {}
         if len(os.fsencode(self._path)) > _MAX_FOLDER_PATH:
             raise ConfigError(
                 f"[envoy] folder = {path} is too long for the sockets in it: "
@@ -44,7 +47,7 @@ class EnvoyFolder:
 
     @property
     def bootstrap(self) -> Path:
-        """What Envoy is started with."""
+        """The configuration that Envoy is started with."""
         return self._path / "envoy.yaml"
 
     @property
@@ -54,8 +57,13 @@ class EnvoyFolder:
 
     @property
     def admin(self) -> Path:
-        """The socket of the admin service inside Envoy."""
-        return self._path / "admin.sock"
+        """The socket of the admin interface inside Envoy."""
+        return self.admin_of(self._path)
+
+    @staticmethod
+    def admin_of(path: Path) -> Path:
+        """The same, of a folder that another process has made."""
+        return path.resolve() / "admin.sock"
 
     @property
     def envoy_runs(self) -> bool:
@@ -68,13 +76,21 @@ class EnvoyFolder:
         """Where Envoy writes a line for each start and end."""
         return self._path / "usage.pipe"
 
+    def pipe_number(self) -> int | None:
+        """The inode of the pipe. None if there is none, and then Envoy would write to a file of that name."""
+        try:
+            status = self.pipe.stat()
+        except OSError:
+            return None
+        return status.st_ino if stat.S_ISFIFO(status.st_mode) else None
+
     def write_bootstrap(self, text: str) -> None:
         """Raises ConfigError."""
         replace_file(self.bootstrap, text, "Envoy configuration")
 
-    def publish(self, name: str, resources: list[Resource]) -> None:
-        """Replaces a watched file, unless it is the same as before. Raises ConfigError."""
-        text = json.dumps({"resources": resources}, indent=1) + "\n"
-        if self._written.get(name) != text:
+    def publish(self, name: str, made_of: Callable[[*T], list[Resource]], *given: *T) -> None:
+        """Writes a watched file, unless it was made of the same before. Raises ConfigError."""
+        if self._written.get(name) != given:
+            text = json.dumps({"resources": made_of(*given)}, indent=1) + "\n"
             replace_file(self._path / f"{name}.json", text, "Envoy configuration")
-            self._written[name] = text
+            self._written[name] = given

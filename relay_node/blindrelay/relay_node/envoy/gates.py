@@ -23,16 +23,16 @@ from blindrelay.v1.limits import DEADLINE_SECONDS, LEASE_ROOM, MAX_DIRECTORIES_S
 from blindrelay.v1.outer_status import OuterStatus
 
 LEASE_SECONDS: Final = 300
-"""For how long a lease is valid that stands for a token of the file."""
+"""How long a lease for a token of the file is valid."""
 
 _DEADLINE_SECONDS: Final = DEADLINE_SECONDS[-1]
-"""What Envoy gives every exchange."""
+"""The deadline that Envoy sets for every exchange."""
 
 _ANY_UNITS: Final = 2**53 - 1
-"""What every reader of JSON reads exactly."""
+"""The largest integer that every reader of JSON reads exactly."""
 
 _MAX_LEASES: Final = 100_000
-"""Leases that are remembered until they expire. With as many, the oldest is forgotten."""
+"""Leases that are remembered until they expire. One more, and the oldest is forgotten."""
 
 
 class EnvoyGate(Gate, Protocol):
@@ -42,10 +42,10 @@ class EnvoyGate(Gate, Protocol):
 
     @property
     def closed(self) -> bool:
-        """Whether Envoy must decide no exchange by itself."""
+        """Whether Envoy must not decide any exchange."""
 
     def careful(self) -> set[str]:
-        """The accounts whose exchanges Envoy must not decide by itself."""
+        """The accounts whose exchanges Envoy must not decide."""
 
     def rates(self) -> set[Rate]:
         """The rates of the leases that are in use."""
@@ -58,7 +58,7 @@ class EnvoyGate(Gate, Protocol):
 
 
 class _Given:
-    """The leases that clients have got, until they expire. `clock` returns Unix seconds."""
+    """The leases that clients got, until they expire. `clock` returns Unix seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -100,12 +100,12 @@ class EnvoyLeaseGate(LeaseGate):
         return self._contact.silent or len(self._report) > MAX_LINES // 2
 
     def _host(self, context: Context) -> str:
-        """The address that Envoy tells: this process sees a socket."""
+        """The address that Envoy reports: this process sees only a socket."""
         shown = [value for key, value in context.invocation_metadata() or () if key == ADDRESS_KEY]
         return str(shown[0]) if len(shown) == 1 else ""
 
     def rates(self) -> set[Rate]:
-        """Of the leases that clients have."""
+        """The rates in the leases that clients have."""
         return {Rate(lease.rate, lease.burst) for lease in self._given.now() if lease.rate is not None}
 
     def count_start(self, start: Start, lease: Lease) -> tuple[Lease, int]:
@@ -133,7 +133,7 @@ class EnvoyTokenGate(TokenGate):
         self._tokens = token_file_of(config, log)
         super().__init__(Callers(self._tokens))
         self._clock = clock
-        self._most = config.max_exchanges_per_token
+        self._room, self._most = config.max_exchanges, config.max_exchanges_per_token
         self._holders: dict[str, bytes] = {}
         self._running: Counter[str] = Counter()
         self._leases_given = 0
@@ -162,7 +162,7 @@ class EnvoyTokenGate(TokenGate):
         holder = None if lease is None else self._holders.get(lease.account)
         if lease is None or holder is None or self._tokens.revoked([holder]):
             raise CallRefusedError(OuterStatus.LEASE_UNKNOWN)
-        if self._running[lease.account] >= self._most:
+        if self._running[lease.account] >= self._share():
             raise CallRefusedError(OuterStatus.OVERLOADED)
         yield TokenEntrant(holder)
 
@@ -173,9 +173,14 @@ class EnvoyTokenGate(TokenGate):
 
     def careful(self) -> set[str]:
         """The accounts whose token is revoked, or whose share is used up."""
-        full = {account for account, running in self._running.items() if running >= self._most}
+        share = self._share()
+        full = {account for account, running in self._running.items() if running >= share}
         revoked = self._tokens.revoked(self._holders.values())
         return full | {account for account, holder in self._holders.items() if holder in revoked}
+
+    def _share(self) -> int:
+        """How many exchanges one token may run: never more than are free, so at most half of all."""
+        return min(self._most, max(1, self._room - self._running.total()))
 
     def rates(self) -> set[Rate]:
         """None: a token of the file has no rate."""

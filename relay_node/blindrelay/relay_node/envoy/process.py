@@ -35,20 +35,22 @@ class ControlProcess(Relay):
             raise ConfigError("listen has port 0: Envoy needs a port of your choice")
         if any(replica.proxy is not None for replica in config.replicas):
             raise ConfigError("[[replica]] proxy: Envoy connects to bridges directly; leave it out")
-        envoy = config.envoy or EnvoyConfig(file.resolve().parent / "envoy")
+        envoy = envoy_config(config, file)
         self._folder = EnvoyFolder(envoy.folder)
         self._folder.write_bootstrap(bootstrap(config, envoy, self._folder))
         super().__init__(config, audit_log)
-        self._data_plane = DataPlane(self._folder, self._replicas, self._envoy_gate, self._audit_log)
+        self._data_plane = DataPlane(
+            self._folder, self._replicas, self._envoy_gate, self._audit_log, config.max_exchanges
+        )
 
     @property
     def bootstrap(self) -> Path:
-        """What to start Envoy with."""
+        """The configuration file for Envoy."""
         return self._folder.bootstrap
 
     @property
     def bridges_known(self) -> bool:
-        """Whether Envoy has been told of a key of every bridge that is up."""
+        """Whether Envoy knows a key of every bridge that is up."""
         return self._data_plane.bridges_known
 
     def _make_gate(self) -> Gate:
@@ -86,6 +88,11 @@ class ControlProcess(Relay):
         """
         if not self._folder.envoy_runs:
             bound(self._config.listen).close()
+
+
+def envoy_config(config: RelayConfig, file: Path) -> EnvoyConfig:
+    """The [envoy] section of relay.toml, which is `file`, or what stands for it."""
+    return config.envoy or EnvoyConfig(file.resolve().parent / "envoy")
 
 
 async def serve_behind_envoy(

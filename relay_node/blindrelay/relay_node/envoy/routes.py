@@ -1,4 +1,4 @@
-"""Which exchanges Envoy forwards by itself: its routes, and the same decision about a line of usage."""
+"""Which exchanges Envoy forwards alone: its routes, and the same decision about a line of usage."""
 
 from __future__ import annotations
 
@@ -25,11 +25,14 @@ _ACCOUNT: Final = "blindrelay-account"
 _UNITS: Final = "blindrelay-units"
 _SCOPES: Final = {f"blindrelay-{claim}": claim for claim in ("bridges", "classes", "addresses")}
 
-CLAIM_HEADERS: Final = {_ACCOUNT: "sub", _UNITS: "units", **_SCOPES}
+RATED_BY: Final = {"sub": _ACCOUNT, "rate": "blindrelay-rate"}
+"""The headers with the claims to which a limit of the rate belongs."""
+
+CLAIM_HEADERS: Final = {_UNITS: "units", **_SCOPES, **{header: claim for claim, header in RATED_BY.items()}}
 """Headers inside Envoy: what a valid lease claims. Clients cannot set them, and bridges do not see them."""
 
 LONGEST_SECONDS: Final = DEADLINE_SECONDS[-1] + 90
-"""After so long Envoy ends an exchange. It replaces the client's deadline, which could tell clients apart."""
+"""When Envoy ends an exchange. This replaces the client's deadline, which could tell clients apart."""
 
 _USUAL: Final = "[A-Za-z0-9+/]+MMCEPQ(==)?"
 """One envelope with the usual max_units, 1,000,000, and no service class, in base64.
@@ -38,10 +41,15 @@ Envoy cannot compare another max_units with the lease's, so such exchanges go to
 """
 
 _BEARER: Final = "Bearer [A-Za-z0-9_.-]+"
-"""One lease and nothing else. Envoy finds a lease among other words, but the line of the start would not."""
+"""One lease and nothing else. Envoy would find one among other words, but the reader of lines does not."""
 
 _ENOUGH: Final = "[0-9]{7,18}"
-"""From 1,000,000 units on."""
+"""A number of 1,000,000 or more."""
+
+_ENOUGH_UNITS: Final = range(10**6, 10**18)
+"""The same as numbers."""
+
+_is_usual: Final = re.compile(_USUAL).fullmatch
 
 
 def routes(
@@ -67,13 +75,12 @@ def routes(
 
 def forwards(start: Start, lease: Lease) -> bool:
     """Whether Envoy decides this exchange, if the lease is valid and the key known. See _forwardable()."""
-    scoped = any(scope is not None for scope in (lease.bridges, lease.classes, lease.addresses))
-    enough = re.fullmatch(_ENOUGH, str(lease.units)) is not None
-    return re.fullmatch(_USUAL, start.text) is not None and enough and not scoped
+    unscoped = lease.bridges is None and lease.classes is None and lease.addresses is None
+    return unscoped and lease.units in _ENOUGH_UNITS and _is_usual(start.text) is not None
 
 
 def _forwardable() -> Resource:
-    """That the lease was valid is known by its claims: only the filter sets them, for exchanges alone."""
+    """The claims show that the lease was valid: only the filter sets them, and only for exchanges."""
     wanted = {_UNITS: _ENOUGH, AUTHORIZATION_KEY: _BEARER, METADATA_KEY: _USUAL}
     unwanted = [{"not_matcher": _matches(header, ".*")} for header in _SCOPES]
     every = [_matches(header, pattern) for header, pattern in wanted.items()] + unwanted

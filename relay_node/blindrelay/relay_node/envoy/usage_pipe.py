@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 from base64 import b64decode
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import grpc
 
@@ -18,15 +18,16 @@ from blindrelay.v1.outer_status import OuterStatus
 _MAX_LINE: Final = 8_192
 """Bytes. A lease is the largest part of a line; Envoy accepts 8 KiB of headers in all."""
 
-_READ: Final = 65_536
+_ROOM: Final = 1_048_576
+"""Bytes in the pipe: a thousand exchanges. Without room, Envoy keeps its lines and writes them in pieces."""
+
 _CLIENT_LEFT: Final = frozenset({"DC", "DR"})
 """Flags for a connection that ended, and a stream that was reset."""
 
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
-@dataclass(frozen=True)
-class Start:
+class Start(NamedTuple):
     """An exchange that Envoy has taken, before its admission.
 
     Attributes:
@@ -40,8 +41,7 @@ class Start:
     lease: str
 
 
-@dataclass(frozen=True)
-class End:
+class End(NamedTuple):
     """The end of an exchange.
 
     Attributes:
@@ -58,9 +58,8 @@ class End:
 
 @contextmanager
 def usage_from(pipe: Path, take: Callable[[Start | End], None], gone: Callable[[], None]) -> Iterator[None]:
-    """Hands over each line while the block runs, and calls `gone` when no Envoy is left to write any.
-
-    A line that cannot be read is passed over.
+    """Hands over each line while the block runs, and calls `gone` when no Envoy is left to write any. A
+    line that cannot be read is skipped.
     """
     reader = _PipeReader(pipe, take, gone)
     try:
@@ -80,6 +79,8 @@ class _PipeReader:
 
     def _opened(self) -> int:
         descriptor = os.open(self._pipe, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with suppress(OSError):  # the system may allow less
+            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _ROOM)
         self._loop.add_reader(descriptor, self._read)
         return descriptor
 
@@ -89,7 +90,7 @@ class _PipeReader:
 
     def _read(self) -> None:
         try:
-            data = os.read(self._descriptor, _READ)
+            data = os.read(self._descriptor, _ROOM)
         except BlockingIOError:
             return
         if not data:
@@ -104,11 +105,14 @@ class _PipeReader:
     def _follow_next(self) -> None:
         """The pipe has ended with its last writer. Opened again, it is silent until there is another one.
 
-        It is open all the time: what is written to a pipe that nobody reads is lost.
+        It is open all the time: what is written to a pipe that nobody reads is lost. If somebody has removed
+        it, no Envoy can write to it any more.
         """
-        ended, self._descriptor = self._descriptor, self._opened()
+        ended = self._descriptor
         self._loop.remove_reader(ended)
-        os.close(ended)
+        with suppress(FileNotFoundError):
+            self._descriptor = self._opened()
+            os.close(ended)
         self._rest = b""
         self._gone()
 

@@ -26,7 +26,7 @@ TWIN_PATIENCE: Final = 2.5
 Run = Callable[[Parts, Attack], Awaitable[Outcome]]
 
 SETTLING_SECONDS: Final = 3.0
-"""For a provider to notice that its client is gone."""
+"""Seconds for a provider to notice that its client is gone."""
 
 AT_ONCE: Final = 4
 """Attacks that run beside each other."""

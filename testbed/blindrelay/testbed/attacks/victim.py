@@ -31,6 +31,7 @@ _RETRIED: Final = frozenset(
     {
         "key_unknown",
         "overloaded",
+        "ledger_unavailable",
         "limit_units",
         "limit_exchanges",
         "limit_bytes",

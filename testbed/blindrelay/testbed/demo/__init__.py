@@ -9,10 +9,17 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from blindrelay.testbed.demo.bill import print_bill
-from blindrelay.testbed.demo.report import Sighting, heading, print_client, print_others, print_relay
+from blindrelay.testbed.demo.report import (
+    Sighting,
+    heading,
+    print_client,
+    print_envoy,
+    print_others,
+    print_relay,
+)
 from blindrelay.testbed.errors import TestbedError
 from blindrelay.testbed.providers import IN_WORDS, ProviderKind, talking_provider
-from blindrelay.testbed.topology import Testbed
+from blindrelay.testbed.topology import BY_ENVOY, Testbed
 
 if TYPE_CHECKING:
     import httpx2
@@ -29,29 +36,40 @@ class DemoError(TestbedError):
 
 
 def run_demo(
-    provider: ProviderKind | None, relay: str | None, question: str = QUESTION, model: str | None = None
+    provider: ProviderKind | None,
+    relay: str | None,
+    question: str = QUESTION,
+    model: str | None = None,
+    *,
+    by_envoy: bool = False,
 ) -> None:
     """Asks, shows the answer as it comes, and then who saw what. Raises TestbedError, BlindRelayError.
 
-    `relay` is the connection string of one that runs already: then nothing is started.
+    `relay` is the connection string of one that runs already: then nothing is started. `by_envoy` has Envoy
+    carry the bytes.
     """
     if relay is not None:
         print_client(ask(relay, question, model or REAL_MODEL), relay)
         return
     kind = provider or talking_provider()
-    with _started(kind, fallen_back=provider is None and kind == "scripted") as bed:
+    fallen_back = provider is None and kind == "scripted"
+    with _started(kind, fallen_back=fallen_back, by_envoy=by_envoy) as bed:
         sighting = ask(bed.relay, question, model or (REAL_MODEL if kind == "openai" else kind))
         print("\n" + heading("What each party saw of it"))
         print_client(sighting, bed.relay)
-        print_relay(bed.forwarded)
+        if by_envoy:
+            print_envoy()
+        else:
+            print_relay(bed.forwarded)
         print_others(sighting.method, sighting.url, bed)
         if sighting.bill is not None:
             print_bill(sighting.bill, bed.relay)
 
 
 @contextmanager
-def _started(kind: ProviderKind, fallen_back: bool) -> Iterator[Testbed]:
-    bed = Testbed(kind, tap=TAPPED_BYTES, ledger=True)
+def _started(kind: ProviderKind, *, fallen_back: bool, by_envoy: bool) -> Iterator[Testbed]:
+    relay = BY_ENVOY if by_envoy else None
+    bed = Testbed(kind, tap=0 if by_envoy else TAPPED_BYTES, ledger=True, relay_start=relay)
     print(heading("BlindRelay: a relay that cannot read what it carries") + "\n")
     if fallen_back:
         print(
@@ -63,7 +81,8 @@ def _started(kind: ProviderKind, fallen_back: bool) -> Iterator[Testbed]:
         print(f"  provider  {IN_WORDS[kind]}" + (f", {_where(bed, 'provider')}" if kind != "openai" else ""))
         print(f"  bridge    opens, calls the provider, seals the answer, {_where(bed, 'bridge')}")
         print(f"  ledger    keeps accounts and receipts, {_where(bed, 'ledger')}")
-        print(f"  relay     passes on what it cannot open, {_where(bed, 'relay')}")
+        how = ", by Envoy" if by_envoy else ""
+        print(f"  relay     passes on what it cannot open{how}, {_where(bed, 'relay')}")
         yield bed
 
 

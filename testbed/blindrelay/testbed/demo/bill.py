@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from blindrelay.v1.accounts_pb2 import StatementLine
 
 SETTLING_SECONDS: Final = 10.0
-"""For the receipt to reach the ledger. It takes milliseconds."""
+"""Seconds for the receipt to reach the ledger. It takes milliseconds."""
 
 _LOOK_SECONDS: Final = 0.05
 

@@ -70,6 +70,16 @@ def print_relay(forwarded: Sequence[Forwarded]) -> None:
     )
 
 
+def print_envoy() -> None:
+    """The relay's part where Envoy carries the bytes."""
+    print_party(
+        "relay",
+        "who asks, when, how much, and sealed bytes (by design; nothing taps Envoy):",
+        "the control process gave the client a lease, and counted the exchange",
+        "Envoy checked the lease, and passed the bytes on",
+    )
+
+
 def print_others(method: str, url: str, bed: Testbed) -> None:
     """What the bridge and the provider see: the content, and not the caller."""
     real = bed.provider_kind == "openai"

@@ -20,20 +20,24 @@ QUICK_ROUNDS: Final = 2
 QUICK_MINUTE: Final = 15.0
 
 
-def run_command(*, inside: bool, quick: bool, json_only: bool, out: Path, leaks: Sequence[str]) -> None:
+def run_command(
+    *, inside: bool, quick: bool, json_only: bool, out: Path, leaks: Sequence[str], by_envoy: bool = False
+) -> None:
     """Runs it in a new network namespace, unless `inside` is set, and writes the report.
 
-    The relay has the leaks that are named.
+    The relay has the leaks that are named, or it is Envoy with its control process.
 
     Raises UnavailableError where the machine does not allow it, TestbedError if the relay holds what it must
     not, or if the run was powerless.
     """
     if unknown := set(leaks) - LEAKS.keys():
         raise UnavailableError(f"there is no leak {', '.join(sorted(unknown))}; there are {', '.join(LEAKS)}")
+    if leaks and by_envoy:
+        raise UnavailableError("leaks are those of the relay itself: leave out --data-plane envoy")
     if not inside:
         enter_own_network()
     from blindrelay.testbed.evidence.run import Run, Size
-    from blindrelay.testbed.evidence.scene import AS_SHIPPED, leaking
+    from blindrelay.testbed.evidence.scene import AS_SHIPPED, BEHIND_ENVOY, leaking
 
     out = out.absolute()
 
@@ -41,7 +45,8 @@ def run_command(*, inside: bool, quick: bool, json_only: bool, out: Path, leaks:
         sys.stderr.write(f"… {what}\n")
 
     size = Size(QUICK_ROUNDS, 0.0, QUICK_MINUTE) if quick else Size(ROUNDS, PATIENCE)
-    evidence = Run(size, say, leaking(leaks) if leaks else AS_SHIPPED)()
+    start = BEHIND_ENVOY if by_envoy else leaking(leaks) if leaks else AS_SHIPPED
+    evidence = Run(size, say, start)()
     result = as_json(evidence)
     out.mkdir(parents=True, exist_ok=True)
     (out / "evidence.json").write_text(json.dumps(result, indent=1))

@@ -16,25 +16,17 @@ from blindrelay.testbed.evidence.asker import Asker
 from blindrelay.testbed.evidence.canaries import KINDS, Canaries
 from blindrelay.testbed.evidence.closed_list import ON_THE_MINUTE, counted, is_listed, untimely
 from blindrelay.testbed.evidence.crash import crash, where_cores_go
+from blindrelay.testbed.evidence.facts import BY_ENVOY, what_confines, what_is_left
 from blindrelay.testbed.evidence.forms import spellings, window
 from blindrelay.testbed.evidence.looking import HOPS, Looking, health_response
 from blindrelay.testbed.evidence.memory import memory_of
 from blindrelay.testbed.evidence.network import raise_loopback
 from blindrelay.testbed.evidence.plan import Request, held, requests
-from blindrelay.testbed.evidence.read_only import writable_mounts_of
 from blindrelay.testbed.evidence.result import CRASH, LEDGER, RELAY, Evidence, Rest, Trait
 from blindrelay.testbed.evidence.retention import Samples
 from blindrelay.testbed.evidence.scene import AS_SHIPPED, TALKATIVE, Scene, with_minute
 from blindrelay.testbed.evidence.search import Needles
-from blindrelay.testbed.evidence.traces import (
-    bytes_written_of,
-    environment_of,
-    files_below,
-    is_confined,
-    open_files_of,
-    swapped_of,
-    written_files_of,
-)
+from blindrelay.testbed.evidence.traces import environment_of, files_below, open_files_of
 from blindrelay.testbed.topology import RelayStart
 
 HELD: Final = 4
@@ -166,8 +158,9 @@ class Run:
         return [*self._scene.hops()["relay to bridge"].values()]
 
     def _look_for_sealed_bytes(self, samples: Samples, when: str, *, in_flight: bool = False) -> None:
-        left = samples.found_in(memory_of(self._scene.relay, only_its_own=True))
-        allowed = None if in_flight else samples.allowed
+        pieces = (data for pid in self._scene.relays for data in memory_of(pid, only_its_own=True))
+        left = samples.found_in(pieces)
+        allowed = None if in_flight or self._scene.by_envoy else samples.allowed
         self.evidence.rests.append(Rest(f"memory, {when}", len(samples), left, allowed))
 
     def _look_elsewhere(self, samples: Samples) -> None:
@@ -175,8 +168,9 @@ class Run:
         scene = self._scene
         log = [scene.bed.parts["relay"].stderr.encode()]
         files = [data for _, data in self._written()]
-        self._look(RELAY, "environment and command line", [environment_of(scene.relay)])
-        self._look(RELAY, "open files", [open_files_of(scene.relay)])
+        files += [data for path, data in files_below(scene.bed.folder) if scene.is_of_envoy(path)]
+        self._look(RELAY, "environment and command line", map(environment_of, scene.relays))
+        self._look(RELAY, "open files", map(open_files_of, scene.relays))
         self._look(RELAY, "files below its folders", files)
         self._look(RELAY, "log, at its most verbose", log)
         self._look(RELAY, "health response", [health_response(scene.bed.parts["relay"].listening)])
@@ -234,28 +228,25 @@ class Run:
         ]
 
     def _written(self) -> set[tuple[str, bytes]]:
-        """All files in the parts' folders, and where they work, with their content; without the books."""
+        """All files in the parts' folders, and where they work, with their content.
+
+        Without the books, and without what is written for Envoy.
+        """
         scene = self._scene
         return {
             (str(path), data)
             for folder in (scene.bed.folder, scene.folder)
             for path, data in files_below(folder)
-            if not scene.is_of_the_books(path)
+            if not scene.is_of_the_books(path) and not scene.is_of_envoy(path)
         }
 
     def _state_facts(self) -> None:
-        relay = self._scene.relay
-        self.evidence.facts += [
-            ("every file system is mounted read-only for the relay", not writable_mounts_of(relay)),
-            ("it is in a sandbox that lets it write no file and run no program", is_confined(relay)),
-            ("it has no file open for writing", not written_files_of(relay)),
-            ("it has written nothing to storage since it began", bytes_written_of(relay) == 0),
-            (
-                "no file has appeared or changed in its folder and where it works",
-                self._written() == self._before,
-            ),
-            ("none of its memory is on a swap device", swapped_of(relay) == 0),
-        ]
+        scene = self._scene
+        if scene.by_envoy:
+            self.evidence.notes.append(BY_ENVOY)
+        else:
+            self.evidence.facts += what_confines(scene.relay)
+        self.evidence.facts += what_is_left(scene.relays, unchanged=self._written() == self._before)
 
     def _look_at_a_crash(self) -> None:
         """Both relays end in the same way; the one that reads shows what could be seen of ours."""

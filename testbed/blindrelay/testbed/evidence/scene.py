@@ -22,9 +22,9 @@ from blindrelay.testbed.evidence.crash import allow_cores
 from blindrelay.testbed.evidence.leaky_relay import NEED_TO_WRITE
 from blindrelay.testbed.evidence.network import Doorway
 from blindrelay.testbed.evidence.plan import MAX_REQUEST
-from blindrelay.testbed.evidence.traces import local_ports_of
+from blindrelay.testbed.evidence.traces import children_of, local_ports_of
 from blindrelay.testbed.processes import PartProcess
-from blindrelay.testbed.topology import RelayStart, Testbed
+from blindrelay.testbed.topology import BY_ENVOY, RelayStart, Testbed
 
 TALKATIVE: Final = {"GRPC_VERBOSITY": "debug", "GRPC_TRACE": "all"}
 """What makes gRPC write down whatever it can, where it is heeded."""
@@ -35,6 +35,10 @@ AS_SHIPPED: Final = RelayStart(
     launcher=(sys.executable, "-P", str(Path(read_only.__file__))), environment=TALKATIVE
 )
 """The relay, with nowhere to write to, and asked to say all that it can."""
+
+
+BEHIND_ENVOY: Final = replace(BY_ENVOY, environment=TALKATIVE)
+"""Envoy and its control process. They write the files that they share, and have no sandbox."""
 
 
 def leaking(leaks: Sequence[str]) -> RelayStart:
@@ -59,10 +63,12 @@ class Scene:
     Attributes:
         holding, working: applications before our relay; reading: the one before the relay that reads.
         folder: the working directory of them all, where a core would be.
+        by_envoy: whether our relay is Envoy with its control process.
     """
 
     def __init__(self, asker: Asker, relay: RelayStart) -> None:
         self.asker = asker
+        self.by_envoy = BY_ENVOY.module in (relay.module, *relay.arguments)
         self.bed = Testbed(
             "scripted",
             account=asker.account,
@@ -114,10 +120,15 @@ class Scene:
         return self.bed.pids["relay"]
 
     @property
+    def relays(self) -> list[int]:
+        """The same, and Envoy if there is one."""
+        return [self.relay, *children_of(self.relay)]
+
+    @property
     def pids(self) -> dict[str, list[int]]:
         """By party. Those whose memory changes soonest come first."""
         return {
-            "relay": [self.relay],
+            "relay": self.relays,
             "ledger": [self.bed.pids["ledger"]],
             "bridge": [self.bed.pids["bridge"]],
             "plain relay": [self.plain_relay.pid],
@@ -141,6 +152,10 @@ class Scene:
     def is_of_the_books(self, path: Path) -> bool:
         """Whether a file in the testbed's folder is the ledger's or a bridge's, which keep bills."""
         return path.parent == self.bed.folder and path.name.startswith(("ledger.db", "bridge.outbox.db"))
+
+    def is_of_envoy(self, path: Path) -> bool:
+        """Whether a file is one that the control process writes for Envoy."""
+        return path.parent == self.bed.folder / "envoy"
 
     def hops(self) -> dict[str, dict[Flow, bytes]]:
         """What crossed the network until now, by between whom."""

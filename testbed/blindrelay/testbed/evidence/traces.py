@@ -63,6 +63,12 @@ def local_ports_of(pid: int) -> set[int]:
     return {int(row[1].rpartition(":")[2], 16) for row in rows if row[9] in sockets}
 
 
+def children_of(pid: int) -> list[int]:
+    """The processes that it has started and that run (proc(5), children)."""
+    tasks = Path("/proc", str(pid), "task").glob("*/children")
+    return sorted(int(child) for task in tasks for child in task.read_text().split())
+
+
 def swapped_of(pid: int) -> int:
     """Bytes of its memory that are on a swap device."""
     for line in Path("/proc", str(pid), "status").read_text().splitlines():

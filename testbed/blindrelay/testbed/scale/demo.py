@@ -15,10 +15,19 @@ from blindrelay.testbed.scale.topology import BRIDGES, NODES, ScaledTestbed
 LOST: Final = {
     "bridge-1": "its keys are gone; the client takes those of another bridge",
     "ledger-1": "its relay goes on for ten seconds with what it may start",
-    "control-1": "Envoy goes on by itself with the leases that clients have",
+    "control-1": "Envoy starts nothing by itself; the client takes the other relay",
     "envoy-1": "the SDK's next attempt takes the other relay",
 }
 """Each part that is lost in turn, and why requests go on."""
+
+CUT: Final = {
+    "clients-relay-1": "the SDK's next attempt takes the other relay",
+    "relay-1-bridge-1": "the next attempt takes another bridge, or the other relay",
+    "relay-1-ledger-1": "its relay goes on for ten seconds with what it may start",
+    "ledger-1-database": "its relay goes on in the same way",
+    "receipts-bridge-1": "the receipts wait at the bridge",
+}
+"""Each piece of the network that is cut in turn, and why requests go on."""
 
 REQUESTS: Final = 4
 """While a part is lost: two through each relay, if both are there."""
@@ -48,6 +57,9 @@ def run_scale() -> None:
         _ask(caller)
         for name, reason in LOST.items():
             _lose(bed, caller, name, reason)
+        _say("the network is cut between two parts")
+        for link, reason in CUT.items():
+            _cut(bed, caller, link, reason)
         _lose_database(bed, caller)
         show_books(bed)
 
@@ -61,6 +73,13 @@ def _lose(bed: ScaledTestbed, caller: Caller, name: str, reason: str) -> None:
     bed.wait_until_ready()
     print(f"    {name} is back, and both relays list all bridges")
     _ask(caller)
+
+
+def _cut(bed: ScaledTestbed, caller: Caller, link: str, reason: str) -> None:
+    with bed.links.lost(link, silently=False):
+        slowest = max(_answered(caller) for _ in range(REQUESTS))
+    print(f"    {link:18} {REQUESTS} requests answered in {slowest:.2f} s at most: {reason}", flush=True)
+    bed.wait_until_ready()
 
 
 def _lose_database(bed: ScaledTestbed, caller: Caller) -> None:
@@ -80,14 +99,20 @@ def _lose_database(bed: ScaledTestbed, caller: Caller) -> None:
 def _ask(caller: Caller) -> None:
     """Asks REQUESTS times, and says which relays it took. Raises ScaleError."""
     for _ in range(REQUESTS):
-        caller.turns.taken.clear()
-        started = time.monotonic()
-        try:
-            caller.ask()
-        except openai.OpenAIError as error:
-            raise ScaleError(f"a request was lost: {error}") from error
+        seconds = _answered(caller)
         ways = ", then ".join(f"relay {number}" for number in caller.turns.taken)
-        print(f"    answered in {time.monotonic() - started:.2f} s through {ways}", flush=True)
+        print(f"    answered in {seconds:.2f} s through {ways}", flush=True)
+
+
+def _answered(caller: Caller) -> float:
+    """Asks once. Returns how many seconds it took. Raises ScaleError."""
+    caller.turns.taken.clear()
+    started = time.monotonic()
+    try:
+        caller.ask()
+    except openai.OpenAIError as error:
+        raise ScaleError(f"a request was lost: {error}") from error
+    return time.monotonic() - started
 
 
 def _first_refusal(caller: Caller, since: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,10 +13,11 @@ from blindrelay.testbed.errors import TestbedError
 from blindrelay.testbed.ledger import Ledger
 from blindrelay.testbed.ports import free_address
 from blindrelay.testbed.processes import PartProcess
+from blindrelay.testbed.scale.links import Links
 from blindrelay.testing.configuration import write_relay_config
 
 DRAIN_SECONDS: Final = 8
-"""For running exchanges, when a part is stopped."""
+"""Seconds for running exchanges, when a part is stopped."""
 
 
 class Node:
@@ -25,23 +26,35 @@ class Node:
     Args:
         number: from 1 on; the names of its parts end with it.
         folder: returns the node's folder, once there is one.
-        bridges, identity, database: return the bridges' addresses, what clients pin, and the books' URL.
+        links: to which the node adds its own: "clients-relay-1", "relay-1-ledger-1", "ledger-1-database" and
+            "relay-1-bridge-1" to "relay-1-bridge-3".
+        bridges: what returns each bridge's address, by name.
+        receipts: returns the addresses at which ledgers collect from the bridges.
+        identity: returns what clients pin.
+        database: returns the path of the database's socket.
     """
 
     def __init__(
         self,
         number: int,
         folder: Callable[[], Path],
-        bridges: Callable[[], Iterable[str]],
+        links: Links,
+        bridges: Mapping[str, Callable[[], str]],
+        receipts: Callable[[], Iterable[str]],
         identity: Callable[[], str],
         database: Callable[[], str],
     ) -> None:
         self._number = number
         self._folder = folder
-        self._bridges = bridges
         self._identity = identity
         self._listen = ""
-        self.ledger = Ledger(folder, bridges, identity, name=f"ledger-{number}", database=database)
+        relay, ledger = f"relay-{number}", f"ledger-{number}"
+        self._clients = links.add(f"clients-{relay}", lambda: self._listen)
+        self._to_bridges = [links.add(f"{relay}-{name}", address) for name, address in bridges.items()]
+        self._to_ledger = links.add(f"{relay}-{ledger}", lambda: self.ledger.part.listening)
+        books = links.add(f"{ledger}-database", database)
+        url = lambda: f"postgresql://books@{books.address}/postgres"  # noqa: E731
+        self.ledger = Ledger(folder, receipts, identity, name=ledger, database=url)
         self.control = PartProcess(f"control-{number}", "blindrelay.relay_node", self._control)
         self.envoy = self._new_envoy()
 
@@ -54,6 +67,11 @@ class Node:
     def listening(self) -> str:
         """Where Envoy listens."""
         return self._listen
+
+    @property
+    def for_clients(self) -> str:
+        """The address that clients have."""
+        return self._clients.address
 
     def prepare(self) -> None:
         """Makes what must be there before the parts start."""
@@ -86,6 +104,7 @@ class Node:
     def _control(self) -> list[str]:
         config = self._folder() / "relay.toml"
         options = {"drain_seconds": DRAIN_SECONDS}
-        ledger = self.ledger.relay_options()
-        write_relay_config(config, self._listen, list(self._bridges()), options, self._identity(), ledger)
+        ledger = self.ledger.relay_options(self._to_ledger.address)
+        bridges = [link.address for link in self._to_bridges]
+        write_relay_config(config, self._listen, bridges, options, self._identity(), ledger)
         return ["envoy", "--config", str(config), "--json"]

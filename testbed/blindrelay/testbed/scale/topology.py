@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Final, Self
@@ -17,6 +18,7 @@ from blindrelay.testbed.postgresql import require_programs
 from blindrelay.testbed.processes import PartProcess
 from blindrelay.testbed.providers import provider_process
 from blindrelay.testbed.readiness import listed_replicas, wait_until_ready
+from blindrelay.testbed.scale.links import Links
 from blindrelay.testbed.scale.node import DRAIN_SECONDS, Node
 from blindrelay.testing.configuration import write_prices
 
@@ -29,6 +31,10 @@ class ScaledTestbed:
 
     The parts are "provider", "database", "bridge-1" to "bridge-3", and of each node "ledger-1", "control-1"
     and "envoy-1".
+
+    Attributes:
+        links: the network between any two of them. Those that Node has, and "receipts-bridge-1" to
+            "receipts-bridge-3", on which one of the ledgers collects.
 
     Raises:
         UnavailableError: PostgreSQL is not installed.
@@ -47,6 +53,11 @@ class ScaledTestbed:
             "database", "blindrelay.testbed.postgresql", lambda: [str(self._database_folder)]
         )
         self._bridges = {f"bridge-{number}": self._bridge(number) for number in range(1, BRIDGES + 1)}
+        self.links = Links()
+        self._receipts = [
+            self.links.add(f"receipts-{name}", partial(_listening, part))
+            for name, part in self._bridges.items()
+        ]
         self.nodes = [self._node(number) for number in range(1, NODES + 1)]
 
     @property
@@ -72,7 +83,7 @@ class ScaledTestbed:
     def relays(self) -> list[str]:
         """A connection string for each node."""
         options = f"bridge={self.identity}&tls=off&history=off"
-        return [f"blindrelay://{self._token}@{node.listening}?{options}" for node in self.nodes]
+        return [f"blindrelay://{self._token}@{node.for_clients}?{options}" for node in self.nodes]
 
     @property
     def provider(self) -> str:
@@ -89,6 +100,7 @@ class ScaledTestbed:
         # Of its own: the server's user may not enter ours.
         self._database_folder = Path(tempfile.mkdtemp(prefix="blindrelay-books-"))
         try:
+            self.links.open()
             for node in self.nodes:
                 node.prepare()
             for part in self.parts.values():
@@ -112,6 +124,7 @@ class ScaledTestbed:
     def _end(self, how: Callable[[PartProcess], None]) -> None:
         for part in reversed(self.parts.values()):
             how(part)
+        self.links.close()
         for folder in (self._folder, self._database_folder):
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -127,9 +140,11 @@ class ScaledTestbed:
         return Node(
             number,
             lambda: self.folder / f"node-{number}",
-            lambda: [bridge.listening for bridge in self._bridges.values()],
+            self.links,
+            {name: partial(_listening, part) for name, part in self._bridges.items()},
+            lambda: [link.address for link in self._receipts],
             lambda: self.identity,
-            lambda: self._database.announcement["url"],
+            lambda: f"{self._database.listening}/.s.PGSQL.5432",
         )
 
     def _bridge(self, number: int) -> PartProcess:
@@ -145,3 +160,7 @@ class ScaledTestbed:
 
         part = PartProcess(name, "blindrelay.provider_bridge", arguments)
         return part
+
+
+def _listening(part: PartProcess) -> str:
+    return part.listening

@@ -14,7 +14,7 @@ Judge = Callable[[Answer], str | None]
 """Returns what is wrong with an answer, a sentence, or None."""
 
 MAX_SILENCES: Final = 3
-"""After so many questions in a row without an answer, nothing more is asked."""
+"""Unanswered questions in a row after which no more are asked."""
 
 _SHOWN: Final = 80
 """The most characters of a value in a report."""

@@ -144,7 +144,7 @@ async def _asked(
 
 
 def _receipts_by_table(exchanges: Mapping[bytes, KeptExchange]) -> dict[bytes, Receipt]:
-    """One of the receipts with a statement for each price table, by the table's hash."""
+    """For each price table, by its hash, one of the receipts with a statement."""
     receipts = (
         parsed(Receipt, kept.signed.receipt)
         for exchange in exchanges.values()
@@ -157,7 +157,7 @@ def _receipts_by_table(exchanges: Mapping[bytes, KeptExchange]) -> dict[bytes, R
 def _verified(
     tables: Mapping[bytes, SignedPriceTable], exchanges: Mapping[bytes, KeptExchange]
 ) -> dict[bytes, PriceTable]:
-    """The tables that are what the receipts name, signed by the receipts' bridge."""
+    """The tables that match the hashes in the receipts, signed by the receipts' bridge."""
     verified = {}
     for table_hash, receipt in _receipts_by_table(exchanges).items():
         signed = tables.get(table_hash)
@@ -171,7 +171,7 @@ def _verified(
 
 
 def _keep(result: Comparison, connection: ConnectionConfig) -> None:
-    """Writes down receipts that only the relay had."""
+    """Keeps receipts that only the relay had."""
     if connection.bills:
         journal = BillJournal(_journal(), connection.target, connection.token)
         for envelope_hash, receipt in result.found.items():

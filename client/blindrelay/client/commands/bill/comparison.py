@@ -31,6 +31,7 @@ NOT_FORWARDED: Final = frozenset(
         "identity_unknown",
         "key_unknown",
         "lease_unknown",
+        "ledger_unavailable",
         "limit_bytes",
         "limit_concurrent",
         "limit_exchanges",
@@ -52,7 +53,7 @@ class Kind(Enum):
     BAD_RECEIPT = "bad_receipt"
     """The receipt is not the bridge's, or is for another exchange."""
     OTHER_UNITS = "other_units"
-    """The relay charged other units than the receipt has."""
+    """The relay charged more or fewer units than the receipt has."""
     REFUSED = "refused"
     """The relay refused the exchange, and charged it."""
     TWO_RECEIPTS = "two_receipts"
@@ -152,7 +153,7 @@ def compare(statement: AccountStatement, kept: Kept, month: str, now: int) -> Co
 def _line_differences(
     line: StatementLine, known: KeptExchange | None, found: dict[bytes, KeptReceipt]
 ) -> Iterator[Difference]:
-    """What is wrong with a line by itself. Adds to `found` a verified receipt that only the relay has."""
+    """What is wrong with a line alone. Adds to `found` a verified receipt that only the relay has."""
     if not line.receipt.receipt:
         if line.units or line.state == LineState.LINE_STATE_POSTED:
             text = f"{line.units:,} units are charged without a receipt"

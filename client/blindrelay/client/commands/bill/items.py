@@ -1,4 +1,4 @@
-"""What the journal says of each exchange, and the sums per day, model and key."""
+"""What the journal says about each exchange, and the sums per day, model and key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from blindrelay.v1.limits import MILLIONTHS
 from blindrelay.v1.receipts_pb2 import Basis, Measure, Receipt, Statement
 
 UNKNOWN_MODEL: Final = "?"
-"""Of an exchange without a statement."""
+"""For exchanges without a statement."""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class Proof:
 
     @classmethod
     def of(cls, exchange: KeptExchange | None, line: StatementLine | None = None) -> Proof:
-        """What this client keeps of an exchange, and what the relay says of it."""
+        """What this client keeps about an exchange, and what the relay says about it."""
         receipts = [] if exchange is None else list(exchange.receipts)
         if line is not None and line.receipt.receipt:
             receipts.append(relayed(line))

@@ -1,4 +1,4 @@
-"""Whether a bridge rounds as chance would (spec/protocol.md, annex E.4).
+"""Whether a bridge rounds at random (spec/protocol.md, annex E.4).
 
 It draws the last part of an exchange's coin. If it drew again until it rounds up, each coin would still be
 right, and only the sum would show it.

@@ -32,7 +32,7 @@ def verify_json(result: Comparison) -> dict[str, Any]:
 
 
 def verify_text(result: Comparison) -> Iterator[str]:
-    """The same as lines."""
+    """The same for people, as lines."""
     yield (
         f"{result.month}: {_count(result.exchanges)} of this client, {result.units:,} units by the bridge's "
         f"receipts; the relay charged {result.charged:,}"

@@ -65,6 +65,7 @@ _REMEDIES: Final = {
     "provider_unreachable": "the bridge cannot reach its provider: ask the bridge's operator",
     "bridge_unavailable": "no bridge is up behind this relay: ask the bridge's operator, then the relay's",
     "identity_unknown": "the relay does not serve the pinned bridge: ask both operators",
+    "ledger_unavailable": "wait, and try again; if it fails again, ask the relay's operator",
     "overloaded": "wait, and try again",
     "not_in_scope": "use a token for this bridge and network: ask the relay's operator",
     "limit_units": "ask the relay's operator for more units, or wait for the next period",

@@ -47,7 +47,7 @@ PATIENCE: Final = 300
 """Seconds. A replica shown to one side only counts after four minutes."""
 
 ROUND_SECONDS: Final = 15
-"""Between two rounds of fetching."""
+"""Seconds between two rounds of fetching."""
 
 
 @click.group()
@@ -75,7 +75,7 @@ def keys() -> None:
 @json_option
 @click.option("--save", "file", type=click.Path(path_type=Path), help="Write a file to compare with.")
 def show(relay: str | None, as_json: bool, file: Path | None) -> int:
-    """Fetch the bridge's keys, verify them, and print what is known of them.
+    """Fetch the bridge's keys, verify them, and print what is known about them.
 
     Prints the pinned identity as text, and in groups to compare by voice. The file of --save contains no
     secret: give it to others who pin the same bridge, for `blindrelay keys compare`.

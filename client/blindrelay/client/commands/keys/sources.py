@@ -22,7 +22,7 @@ OWN: Final = "history"
 _SCHEME: Final = "blindrelay://"
 
 _SECONDS: Final = 10.0
-"""To reach a relay, and for its response. A person is waiting."""
+"""Seconds to reach a relay, and for its response. A person is waiting."""
 
 
 class Source:

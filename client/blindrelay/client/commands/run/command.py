@@ -32,8 +32,34 @@ from blindrelay.v1.inner_pb2 import Credential
 _SHOWN_HOSTS: Final = 5
 """How many refused hosts are named after the program has ended."""
 
+_HELP: Final = """Run a program with a local endpoint, and no other way out.
 
-@click.command(context_settings={"allow_interspersed_args": False})
+The endpoint runs as long as the program. Base URLs and keys of OpenAI, Anthropic, Gemini, Mistral and
+Cohere point to it, with a token for this run. With credentials=brought, your own keys stay as they are.
+
+\b
+What keeps the program from sending in clear:
+  wall     (Linux) Its network contains the endpoint and nothing else. This covers TCP, UDP, DNS, raw
+           sockets, IPv4 and IPv6, Unix sockets, and all child processes. Local servers are cut off too.
+  no wall  Proxy variables point to the endpoint, which refuses everything else, and Node connects to
+           this machine only. This works for Node and for programs that follow proxy variables. It does
+           not stop others (aiohttp, curl --noproxy), or a program that wants to get out.
+
+\b
+Examples:
+  blindrelay run -- python program.py
+  blindrelay run -- claude
+  blindrelay run --provider models -- python program.py
+  blindrelay run -- sh -c 'curl -H "Authorization: Bearer $OPENAI_API_KEY" "$OPENAI_BASE_URL/models"'
+
+Signals are passed on to the program. After it ends, stderr names the hosts that were refused.
+
+Exit codes: the program's own; 128 plus the signal's number if a signal ended it; 2 wrong input or
+configuration, or no wall with --wall; 126 it cannot be run, 127 it is not found.
+"""
+
+
+@click.command(help=_HELP, context_settings={"allow_interspersed_args": False})
 @click.argument("command", metavar="CMD...", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option(
     "--port",
@@ -67,31 +93,7 @@ def run(
     provider: str | None,
     relay: str | None,
 ) -> int:
-    """Run a program with a local endpoint, and no other way out.
-
-    The endpoint runs as long as the program. Base URLs and keys of OpenAI, Anthropic, Gemini, Mistral and
-    Cohere point to it, with a token for this run. With credentials=brought, your own keys stay as they are.
-
-    \b
-    What keeps the program from sending in clear:
-      wall     (Linux) Its network contains the endpoint and nothing else. This holds TCP, UDP, DNS, raw
-               sockets, IPv4 and IPv6, Unix sockets, and all child processes. Local servers are cut off too.
-      no wall  Proxy variables point to the endpoint, which refuses everything else, and Node connects to
-               this machine only. This holds Node, and programs that follow proxy variables. It does not hold
-               others (aiohttp, curl --noproxy), or a program that wants to get out.
-
-    \b
-    Examples:
-      blindrelay run -- python program.py
-      blindrelay run -- claude
-      blindrelay run --provider models -- python program.py
-      blindrelay run -- sh -c 'curl -H "Authorization: Bearer $OPENAI_API_KEY" "$OPENAI_BASE_URL/models"'
-
-    Signals are passed on to the program. After it ends, stderr names the hosts that were refused.
-
-    Exit codes: the program's own; 128 plus the signal's number if a signal ended it; 2 wrong input or
-    configuration, or no wall with --wall; 126 it cannot be run, 127 it is not found.
-    """
+    """Runs the program; returns its exit code, or that of what went wrong."""
     connection = connection_of(relay)
     if provider is not None:
         connection = replace(connection, provider=provider)

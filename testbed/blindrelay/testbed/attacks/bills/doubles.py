@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from unittest.mock import patch
 
 from blindrelay.client.commands.bill import comparison, statement_check
 from blindrelay.client.commands.bill.comparison import Kind
 from blindrelay.ledger.books import settlement, store
+from blindrelay.ledger.books.set_statement import SetStatement
 from blindrelay.testbed.attacks.doubles.double import Double
 from blindrelay.trust import receipts, statements
 from blindrelay.v1.receipts_pb2 import Statement
@@ -27,19 +29,24 @@ def without_identity() -> Iterator[None]:
     with (
         patch("blindrelay.ledger.bills.bill_signer", _any_signer),
         patch.object(receipts, "_check_identity", lambda *_: None),
-        _claim_without("AND identity = :identity"),
+        _claim_without("AND exchange.identity = given.identity"),
     ):
         yield
 
 
+def without_conditions(statement: SetStatement, *conditions: str) -> SetStatement:
+    """A statement of the books without these conditions. Raises ValueError if it does not have them."""
+    text = statement.text
+    for condition in conditions:
+        if condition not in text:
+            raise ValueError(f"the books do not have the condition {condition!r}: follow their change here")
+        text = text.replace(condition, "")
+    return replace(statement, text=text)
+
+
 def _claim_without(*conditions: str) -> AbstractContextManager[object]:
     """The statement by which a receipt settles an exchange, without these conditions."""
-    claim = settlement._CLAIM
-    for condition in conditions:
-        if condition not in claim:
-            raise ValueError(f"the books do not have the condition {condition!r}: follow their change here")
-        claim = claim.replace(condition, "")
-    return patch.object(settlement, "_CLAIM", claim)
+    return patch.object(settlement, "_CLAIM", without_conditions(settlement._CLAIM, *conditions))
 
 
 def _any_signer(delegation: object, identity: bytes) -> receipts.BillSigner:
@@ -52,21 +59,21 @@ def _any_signer(delegation: object, identity: bytes) -> receipts.BillSigner:
 @contextmanager
 def without_first_receipt_stands() -> Iterator[None]:
     """Books in which each receipt charges, however often it comes."""
-    with _claim_without("AND receipt IS NULL", "AND state NOT IN (2, 3)"):
+    with _claim_without("AND exchange.receipt IS NULL", "AND exchange.state NOT IN (2, 3)"):
         yield
 
 
 @contextmanager
 def without_closing() -> Iterator[None]:
     """Books in which a receipt charges although a watermark has closed its exchange."""
-    with _claim_without("AND state NOT IN (2, 3)"):
+    with _claim_without("AND exchange.state NOT IN (2, 3)"):
         yield
 
 
 @contextmanager
 def without_limit_of_units() -> Iterator[None]:
     """Nobody compares a receipt's units with what the envelope allows; neither does the schema."""
-    limit = "AND :units <= CASE WHEN :state = 2 THEN max_units ELSE 0 END"
+    limit = "AND given.units <= CASE WHEN given.state = 2 THEN max_units ELSE 0 END"
     unchecked = (*store._SETTINGS, "PRAGMA ignore_check_constraints = ON")
     with (
         _claim_without(limit),

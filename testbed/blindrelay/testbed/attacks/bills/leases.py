@@ -12,6 +12,7 @@ from unittest.mock import patch
 from blindrelay.ledger.books import End, lines
 from blindrelay.serving import leases
 from blindrelay.serving.leases import LeaseReader, base64url, sign_lease
+from blindrelay.testbed.attacks.bills.doubles import without_conditions
 from blindrelay.testbed.attacks.bills.run import BillAttack
 from blindrelay.testbed.attacks.bills.scene import BillScene
 from blindrelay.testbed.billing_bridge import NOW
@@ -118,7 +119,9 @@ def _without_end() -> AbstractContextManager[object]:
 
 def _without_start_numbers() -> AbstractContextManager[object]:
     """Books that take the end of an exchange for the end of any that its process started."""
-    return patch.object(lines, "_END", lines._END.replace("AND sequence = :sequence ", ""))
+    return patch.object(
+        lines, "_END", without_conditions(lines._END, "AND exchange.sequence = given.sequence ")
+    )
 
 
 _SIGNATURE: Final = "the ledger's signature"

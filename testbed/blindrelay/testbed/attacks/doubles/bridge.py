@@ -79,7 +79,7 @@ def without_deadline() -> AbstractContextManager[object]:
 def without_request_end() -> AbstractContextManager[object]:
     """The bridge calls the provider with the part of a request that it has received."""
 
-    async def whatever_came(claimed: Any, context: Any, share: Any, limit: int) -> bytearray:
+    async def whatever_came(claimed: Any, context: Any, *_: Any) -> bytearray:
         body = bytearray(claimed.first.body)
         while not claimed.request.finished and (message := await context.read()) is not grpc.aio.EOF:
             body += claimed.request.open(ExchangeRequest.FromString(message).sealed).body
@@ -94,8 +94,8 @@ def without_request_end() -> AbstractContextManager[object]:
 def with_reading_on() -> AbstractContextManager[object]:
     """The bridge reads on after a request's final record, and takes what comes as it is."""
 
-    async def and_more(claimed: Any, context: Any, share: Any, limit: int) -> bytearray:
-        body = await read_body(claimed, context, share, limit)
+    async def and_more(claimed: Any, context: Any, *others: Any) -> bytearray:
+        body = await read_body(claimed, context, *others)
         while (message := await context.read()) is not grpc.aio.EOF:
             body += ExchangeRequest.FromString(message).sealed
         return body

@@ -1,0 +1,90 @@
+"""A bridge process that is killed while exchanges run: no receipt, no charge, and no receipt is lost."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from blindrelay.client import SealedTransport
+from blindrelay.testbed import Testbed
+
+URL = "https://api.openai.com/v1/chat/completions"
+SETTLED_SECONDS = 60.0
+
+
+@pytest.fixture
+def bed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Testbed]:
+    monkeypatch.setenv("BLINDRELAY_STATE", str(tmp_path / "state"))
+    with Testbed("scripted", ledger=True) as bed:
+        yield bed
+
+
+def body(text: str, **script: object) -> dict[str, object]:
+    return {"model": "gpt-5.5", "messages": [], "scripted": {"text": text, **script}}
+
+
+def said(*command: str) -> dict[str, Any]:
+    """What a command prints with --json."""
+    done = subprocess.run([sys.executable, "-m", *command, "--json"], capture_output=True, check=True)
+    printed: dict[str, Any] = json.loads(done.stdout)
+    return printed
+
+
+def ledger_says(bed: Testbed, *command: str) -> dict[str, Any]:
+    assert bed.ledger is not None
+    return said("blindrelay.ledger", *command, "--config", str(bed.ledger.config))
+
+
+def closed(bed: Testbed) -> dict[str, str]:
+    """The states of the exchanges, by their names, once none is open."""
+    deadline = time.monotonic() + SETTLED_SECONDS
+    while ledger_says(bed, "check")["open"]:
+        assert time.monotonic() < deadline, ledger_says(bed, "statement", "testbed")
+    lines = ledger_says(bed, "statement", "testbed")["lines"]
+    return {line["exchange"]: line["state"] for line in lines}
+
+
+def cut_by_a_kill(bed: Testbed, client: httpx2.Client) -> None:
+    """An exchange that runs when the bridge is killed."""
+    slow = body("one two three four", pieces_per_second=0.5) | {"stream": True}
+    with client.stream("POST", URL, json=slow) as response:
+        pieces = response.iter_bytes()
+        next(pieces)
+        bed.kill("bridge")
+        with pytest.raises(httpx2.TransportError):
+            list(pieces)
+
+
+@pytest.mark.timeout(180)
+def test_what_a_killed_bridge_was_doing_is_not_charged_and_what_it_has_signed_is(
+    bed: Testbed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = ledger_says(bed, "statement", "testbed")["balance"]
+    with SealedTransport(bed.relay) as sealed, sealed.httpx2_client() as client:
+        whole = [client.post(URL, json=body("word " * 500))]
+        bed.kill("ledger")  # so that the next receipt waits in the bridge's outbox
+        whole.append(client.post(URL, json=body("word " * 50)))
+        cut_by_a_kill(bed, client)
+    bed.start("bridge")
+    bed.start("ledger")
+    bills = [response.extensions["blindrelay"] for response in whole]
+    states = closed(bed)
+    assert sorted(states.values()) == ["posted", "posted", "voided"]
+    assert {bill.envelope_hash.hex() for bill in bills} == {
+        name for name, state in states.items() if state == "posted"
+    }
+    charged = sum(bill.units for bill in bills)
+    assert charged > 0
+    statement = ledger_says(bed, "statement", "testbed")
+    assert (statement["charged"], before - statement["balance"]) == (charged, charged)
+    assert ledger_says(bed, "check") == {"balanced": True, "open": 0, "orphans": 0, "contradictions": 0}
+    monkeypatch.setenv("BLINDRELAY_CONNECTION", bed.relay)
+    assert said("blindrelay.client", "bill", "verify")["differences"] == []
