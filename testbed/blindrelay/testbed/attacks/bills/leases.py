@@ -117,7 +117,7 @@ def _without_end() -> AbstractContextManager[object]:
 
 
 def _without_start_numbers() -> AbstractContextManager[object]:
-    """Books that take the end of an exchange for the end of any that its process started, such as the first."""
+    """Books that take the end of an exchange for the end of any that its process started: the first."""
     end = lines._Taking.end
 
     def of_first(taking: lines._Taking, ends: Sequence[End]) -> None:
