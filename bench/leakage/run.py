@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.chain import ROOT
+from bench.leakage.bill_sizes import bill_figures
 from bench.leakage.controls import speculative
 from bench.leakage.costs import byte_figures, cpu_figures
 from bench.leakage.exchanges import of_game, replays
@@ -87,6 +88,7 @@ def _figures(given: Given) -> tuple[list[Figure], list[Recording]]:
     known = {each.label["answer"]: each.text for each in said if of_game("identify")(each.label)}
     figures += speculative(list(known.values()), given.plan.draws, given.seed)
     figures += request_figures(given.seed)
+    figures += bill_figures(recordings, known)
     figures += byte_figures(recordings)
     if given.plan.cpu_rounds:
         figures += cpu_figures(given.plan, given.seed, _tell)

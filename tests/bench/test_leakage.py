@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 pytest.importorskip("sklearn", reason="needs the extra leakage")
 pytest.importorskip("lightgbm", reason="needs the extra leakage")
 
+from bench.leakage.bill_sizes import added, on_the_ladder
 from bench.leakage.controls import speculative
 from bench.leakage.corpus import known_answers, topic_texts
 from bench.leakage.exchanges import replays
@@ -22,6 +24,9 @@ from bench.leakage.request_sizes import request_figures
 from bench.leakage.run import lost_controls
 from bench.leakage.traces import Recording, load_traces
 from blindrelay.testbed.trace.texts import pieces
+from blindrelay.v1.limits import MILLIONTHS
+from blindrelay.v1.receipts_pb2 import ROUNDING_LADDER
+from blindrelay.v1.units import rounded_units
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the libraries with the attacks
 
@@ -98,6 +103,28 @@ def test_table_says_what_was_missed() -> None:
 def test_strict_requests_show_less() -> None:
     found = {figure.shape: figure.value for figure in request_figures(1) if "bits" in figure.row}
     assert found["strict"] < 1 < found["balanced"]
+
+
+def test_units_on_the_ladder_tell_less_than_exact_ones() -> None:
+    costs = {answer: 100 + answer for answer in range(16)}
+    alike = [(answer, "sizes") for answer in costs]
+    exact = added(alike, {answer: {cost: 1.0} for answer, cost in costs.items()})
+    ladder = added(alike, {answer: on_the_ladder(cost) for answer, cost in costs.items()})
+    assert exact == pytest.approx(4)
+    assert 0 < ladder < 0.2
+
+
+def test_units_add_nothing_where_the_sizes_name_the_answer() -> None:
+    named = [(answer, answer) for answer in range(16)]
+    assert added(named, {answer: on_the_ladder(100 * answer) for answer in range(16)}) == 0
+
+
+def test_units_of_a_receipt_are_as_likely_as_the_coin_makes_them() -> None:
+    coins = [(2**64 * place // 1_000).to_bytes(8, "big") for place in range(1_000)]
+    drawn = Counter(rounded_units(137 * MILLIONTHS, ROUNDING_LADDER, coin, 1_000_000) for coin in coins)
+    assert {units: count / 1_000 for units, count in drawn.items()} == pytest.approx(
+        on_the_ladder(137), abs=0.002
+    )
 
 
 def test_replays_have_a_gap_for_each_piece_and_end_in_time() -> None:

@@ -72,8 +72,8 @@ def test_rest_is_read_after_the_response_and_after_close(views: Views) -> None:
         response = client.post(URL, json=ASKED)
         assert "Hello" in response.text
         assert response.text.endswith("data: [DONE]\n\n")
-        assert len(down(seen[0])) < 64
-    eventually(lambda: len(down(seen[0])) == 64)
+        assert len(down(seen[0])) < 40
+    eventually(lambda: len(down(seen[0])) == 40)
     assert set(down(seen[0])) == {CELL}
 
 
@@ -81,8 +81,8 @@ async def test_rest_is_read_after_an_asynchronous_close(views: Views) -> None:
     transport, seen = views
     async with transport.async_httpx2_client() as client:
         assert "Hello" in (await client.post(URL, json=ASKED)).text
-        assert len(down(seen[0])) < 64
-    await asyncio.to_thread(eventually, lambda: len(down(seen[0])) == 64)
+        assert len(down(seen[0])) < 40
+    await asyncio.to_thread(eventually, lambda: len(down(seen[0])) == 40)
 
 
 def test_transport_can_be_used_again_while_the_rest_is_read(views: Views) -> None:
@@ -90,8 +90,8 @@ def test_transport_can_be_used_again_while_the_rest_is_read(views: Views) -> Non
     for _ in range(2):
         with transport.httpx2_client() as client:
             assert "Hello" in client.post(URL, json=ASKED).text
-    assert len(down(seen[0])) < 64
-    eventually(lambda: [len(down(view)) for view in seen] == [64, 64])
+    assert len(down(seen[0])) < 40
+    eventually(lambda: [len(down(view)) for view in seen] == [40, 40])
 
 
 def test_of_too_many_the_oldest_is_dropped(views: Views, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,8 +100,8 @@ def test_of_too_many_the_oldest_is_dropped(views: Views, monkeypatch: pytest.Mon
     with transport.httpx2_client() as client:
         for _ in range(2):
             assert "Hello" in client.post(URL, json=ASKED).text
-        eventually(lambda: len(down(seen[1])) == 64)
-    assert len(down(seen[0])) < 64
+        eventually(lambda: len(down(seen[1])) == 40)
+    assert len(down(seen[0])) < 40
 
 
 def test_cells_of_nothing_do_not_hide_a_silent_provider(local: LocalBlindRelay, views: Views) -> None:

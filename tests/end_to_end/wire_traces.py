@@ -120,7 +120,7 @@ async def _http_exchanges() -> dict[str, list[Any]]:
 
 async def _tunnel() -> dict[str, list[Any]]:
     async with WebSocketProvider().serving() as provider, tapped(provider.origin) as bed:
-        tunnel: Any = await SealedTransport(bed.relay).open_tunnel(
+        tunnel: Any = await SealedTransport(f"{bed.relay}&shape=off").open_tunnel(
             httpx.Request("GET", "wss://api.openai.com/v1/realtime?model=m", headers=_HEADERS)
         )
         for size in (0, 10_000):

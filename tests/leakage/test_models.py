@@ -24,9 +24,9 @@ SMALLEST = {"balanced": 4_099, "strict": 16_388}
 """Bytes of the gRPC message with a short response that is not streamed."""
 
 CALLS: dict[str, tuple[str, list[Answer]]] = {
-    "a model": ("m", [spoken(20, 4)]),
-    "another model": ("another-model-with-a-longer-name", [spoken(500, 120)]),
-    "the first of two targets": ("two-targets", [spoken(20, 4)]),
+    "a model": ("m", [spoken(14, 4)]),
+    "another model": ("another-model-with-a-longer-name", [spoken(450, 120)]),
+    "the first of two targets": ("two-targets", [spoken(14, 4)]),
     "the second, after 429": ("two-targets", [BUSY, spoken(20, 20)]),
     "the second, after no connection": ("two-targets", [GONE, spoken(20, 20)]),
     "both are busy": ("two-targets", [BUSY, BUSY]),

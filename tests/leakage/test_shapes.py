@@ -5,6 +5,7 @@ The bridge's real exchange runs in virtual time, so sizes and times are compared
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -22,14 +23,14 @@ FRAMING = 3
 ERROR = b'{"error":{"message":"overloaded"}}'
 SHORT: dict[str, tuple[Answer, dict[str, Any]]] = {
     "one word": (spoken(1, 20), {}),
-    "slow": (spoken(20, 4), {}),
-    "fast": (spoken(500, 120), {}),
+    "slow": (spoken(14, 4), {}),
+    "fast": (spoken(450, 120), {}),
     "very fast": (spoken(300, 250), {}),
-    "another text": (spoken(500, 120, seed=2), {}),
-    "length stop": (spoken(500, 120, reason="length"), {}),
+    "another text": (spoken(450, 120, seed=2), {}),
+    "length stop": (spoken(450, 120, reason="length"), {}),
     "a burst that fits into the first cells": (at_once(2_500), {}),
     "a smaller burst": (at_once(1_500, seed=3), {}),
-    "silence before the first word": (Answer(spoken(3, 20).pieces, head_at=4.0), {}),
+    "silence before the first word": (Answer(spoken(3, 20).pieces, head_at=3.5), {}),
     "provider error": (Answer([(0.3, ERROR)], head_at=0.3, status=500, content_type=b"application/json"), {}),
     "long provider error": (Answer([(0.3, ERROR * 40)], head_at=0.3, status=429), {}),
     "provider unreachable": (Answer(head_at=0.7, failure=True), {}),
@@ -64,11 +65,11 @@ def test_short_responses_of_all_kinds_look_alike(kind: str, profile: str) -> Non
 @pytest.mark.parametrize(
     ("profile", "seconds", "cells"),
     [
-        ("balanced", 7, 128),
-        ("balanced", 12, 128),
-        ("balanced", 14, 256),
-        ("balanced", 40, 512),
-        ("strict", 40, 160),
+        ("balanced", 5, 120),
+        ("balanced", 12, 120),
+        ("balanced", 14, 240),
+        ("balanced", 40, 480),
+        ("strict", 40, 176),
     ],
 )
 @pytest.mark.parametrize("rate", [30, 100])
@@ -82,13 +83,32 @@ def test_longer_responses_show_a_bucket(profile: str, seconds: int, cells: int, 
 @pytest.mark.parametrize("size", [9_000, 20_000, 60_000])
 def test_a_large_burst_shows_a_bucket(size: int) -> None:
     made = seen(at_once(size), "balanced")
-    assert made.shape == expected(BALANCED, 64, [0, 1])
+    assert made.shape == expected(BALANCED, BALANCED.first_count, [0, 1])
     assert made.body == body_of(at_once(size))
 
 
 def test_when_a_burst_comes_within_a_run_does_not_show() -> None:
     shapes = [seen(at_once(20_000, after=0.91 + number / 10), "balanced").shape for number in range(6)]
-    assert shapes == [expected(BALANCED, 64, [0, 0, 1])] * 6
+    assert shapes == [expected(BALANCED, BALANCED.first_count, [0, 0, 1])] * 6
+
+
+@pytest.mark.parametrize("since", [0.0, 0.5])
+@pytest.mark.parametrize("profile", PROFILES)
+def test_cells_of_several_exchanges_leave_together(profile: str, since: float) -> None:
+    """They began at some time since a point of the bridge's own clock, in ticks."""
+    shape = PROFILES[profile][1]
+
+    async def begun(after: float) -> Seen:
+        await asyncio.sleep(after * shape.tick / 1_000)
+        made: Seen = await exchange_of(spoken(14, 4), profile=PROFILES[profile][0])
+        return made
+
+    async def together() -> list[Seen]:
+        return await asyncio.gather(*(begun(since + part) for part in (0.05, 0.25, 0.45)))
+
+    shapes = [made.shape for made in in_virtual_time(together())]
+    ticks = [(at + round(since * shape.tick), size) for at, size in expected(shape, shape.first_count)]
+    assert shapes == [ticks] * 3
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 
-from blindrelay.sealing import CLOSE, TEXT, close_reason, data_frames, encapsulate
+from blindrelay.sealing import CLOSE, TEXT, CellSealer, close_reason, data_frames, encapsulate
 from blindrelay.v1.exchange_pb2 import ExchangeRequest, ExchangeResponse
-from blindrelay.v1.inner_pb2 import CREDENTIAL_BROUGHT, EXCHANGE_KIND_TUNNEL, Frame, ResponsePart
+from blindrelay.v1.inner_pb2 import CREDENTIAL_BROUGHT, EXCHANGE_KIND_TUNNEL, Frame, RequestPart, ResponsePart
 
 from .sealed_caller import Call, Response, SealedCaller, SealedRequest, request_head
 
@@ -21,8 +22,13 @@ HELLO = json.dumps({"type": "session.update", "session": {"instructions": "Be br
 
 @dataclass
 class SealedTunnel:
+    """One tunnel. What opened with the last record, and was not taken yet, is in `_arrived`."""
+
     request: SealedRequest
     call: Call
+    sizes: list[int] = field(default_factory=list)
+    """Bytes of each record that came."""
+    _arrived: deque[ResponsePart] = field(default_factory=deque)
 
     @classmethod
     async def opened(cls, caller: SealedCaller, url: str = REALTIME, **fields: Any) -> SealedTunnel:
@@ -36,12 +42,20 @@ class SealedTunnel:
 
     async def part(self) -> ResponsePart | None:
         """The next part; None at the stream's end. Raises as the core does."""
-        message = await self.call.read()
-        if message is grpc.aio.EOF:
-            self.request.exchange.response.close()
-            return None
-        assert isinstance(message, bytes)
-        return self.request.exchange.response.open(ExchangeResponse.FromString(message).sealed)
+        while not self._arrived:
+            message = await self.call.read()
+            if message is grpc.aio.EOF:
+                self.request.exchange.response.close()
+                return None
+            assert isinstance(message, bytes)
+            self.take(message)
+        return self._arrived.popleft()
+
+    def take(self, message: bytes) -> None:
+        """Opens a message, whose parts part() gives."""
+        sealed = ExchangeResponse.FromString(message).sealed
+        self.sizes.append(len(sealed))
+        self._arrived += self.request.exchange.response.parts(sealed)
 
     async def response(self) -> Response:
         """The next part, as a response: a head, or an error."""
@@ -54,6 +68,11 @@ class SealedTunnel:
     async def send(self, frame: Frame) -> None:
         for record in self.request.exchange.request.frame(frame):
             await self.call.write(ExchangeRequest(sealed=record).SerializeToString())
+
+    async def send_cell(self, cells: CellSealer, *sent: RequestPart) -> None:
+        for part in sent:
+            cells.add(part)
+        await self.call.write(ExchangeRequest(sealed=cells.cell()).SerializeToString())
 
     async def say(self, text: str) -> None:
         for frame in data_frames(TEXT, text.encode()):

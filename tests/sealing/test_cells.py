@@ -33,7 +33,7 @@ from .known_key import Vector, derive_key_of, response_opener, response_sealer
 SHAPES = [BALANCED, STRICT]
 HEAD = ResponsePart(head=ResponseHead(status=200, headers=[Header(name=b"a", value=b"b")]))
 END = ResponsePart(tail=ResponseTail())
-SMALL = replace(BALANCED, first_count=4)
+SMALL = replace(BALANCED, first_count=4, next_count=8)
 
 
 def body(data: bytes) -> ResponsePart:
@@ -101,7 +101,7 @@ def test_vector(cells_vector: Vector) -> None:
 @pytest.mark.parametrize("shape", SHAPES, ids=["balanced", "strict"])
 @given(pieces=st.lists(st.tuples(st.integers(0, 3), st.binary(max_size=400)), max_size=30))
 def test_any_body_comes_whole_in_cells_of_one_size(shape: CellShape, pieces: list[tuple[int, bytes]]) -> None:
-    cells, sealed, added = begun(replace(shape, first_count=4)), list[bytes](), b""
+    cells, sealed, added = begun(replace(shape, first_count=4, next_count=8)), list[bytes](), b""
     for ticks, data in pieces:
         sealed += [cells.cell() for _ in range(ticks)]
         if cells.has_room:
@@ -114,7 +114,9 @@ def test_any_body_comes_whole_in_cells_of_one_size(shape: CellShape, pieces: lis
     assert {len(record) for record in sealed} == {shape.sizes[0]}
 
 
-@pytest.mark.parametrize(("shape", "counts"), [(BALANCED, [64, 128, 256]), (STRICT, [64, 160, 400, 1_000])])
+@pytest.mark.parametrize(
+    ("shape", "counts"), [(BALANCED, [40, 120, 240, 480]), (STRICT, [64, 176, 484, 1_331])]
+)
 def test_number_of_cells_is_one_of_few(shape: CellShape, counts: list[int]) -> None:
     assert [shape.padded_count(count) for count in counts] == counts
     assert [shape.padded_count(count + 1) for count in counts[:-1]] == counts[1:]
@@ -140,7 +142,7 @@ def test_size_grows_only_after_a_run_and_never_shrinks() -> None:
     sizes = [len(cells.cell()) for _ in range(48)]
     cells.add(END)
     sizes += [len(record) for record in all_cells(cells)]
-    assert sizes == [512] * 8 + [4_096] * 8 + [32_768] * 48
+    assert sizes == [512] * 8 + [4_096] * 8 + [32_768] * 104
 
 
 def test_size_stays_if_the_next_cell_takes_what_waits() -> None:

@@ -49,6 +49,7 @@ STREAMS = (
     "response",
     "exchange",
     "tunnel",
+    "tunnel_cells",
     "sizes",
 )  # run by test_stream_vectors.py, test_size_vectors.py
 HEADS = ("head",)  # run by tests/provider_bridge/test_policy.py

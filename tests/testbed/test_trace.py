@@ -102,7 +102,7 @@ def test_unshaped_exchange_shows_its_length_and_a_shaped_one_does_not(tmp_path: 
         assert set(downs) == {"['long']", "{'is': 'short'}", "refused"}
         counts[shape] = sorted((len(sizes), len(set(sizes))) for sizes in downs.values())
     assert counts["off"][0][0] < 5 < 20 < counts["off"][-1][0]
-    assert counts["balanced"] == [(64, 1)] * 3
+    assert counts["balanced"] == [(40, 1)] * 3
 
 
 def test_interruption_ends_every_process(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from generator import (
     price_tables,
     reasons,
     roundings,
+    tunnel_cells,
     tunnels,
     watermarks,
 )
@@ -57,6 +58,7 @@ def wanted() -> dict[str, str]:
         cells,
         exchanges,
         tunnels,
+        tunnel_cells,
         roundings,
         bills,
         price_tables,

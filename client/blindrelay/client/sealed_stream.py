@@ -21,7 +21,7 @@ from blindrelay.client.errors import (
 from blindrelay.client.relay_call import RelayCall
 from blindrelay.client.relay_connection import RelayConnection
 from blindrelay.client.timeouts import Timeouts
-from blindrelay.sealing import ClientExchange, SealingError, ViolationError
+from blindrelay.sealing import ClientExchange, SealingError, ViolationError, joined
 from blindrelay.trust import VerifiedKey
 from blindrelay.v1.exchange_messages import request_message
 from blindrelay.v1.exchange_pb2 import ExchangeResponse
@@ -105,19 +105,29 @@ class SealedStream:
         body, self._body = self._body, None
         return body
 
-    async def part(self, *, patient: bool = False) -> ResponsePart:
-        """The response's next part, within the time limits unless `patient`. Raises BlindRelayError.
+    async def part(self) -> ResponsePart:
+        """The response's next part, within the time limits. Raises BlindRelayError.
 
         Cells without content are passed over.
         """
-        part = await self._read(patient=patient)
+        part = joined(await self._read(patient=False), ResponsePart)
         self._begun = True
         if self.ended:
-            self._leave_to_end()
-            self.bill.take(part.error if part.HasField("error") else part.tail)
+            self._end_with(part)
         if part.HasField("error"):
             raise BridgeError(part.error)
         return part
+
+    async def parts(self) -> list[ResponsePart]:
+        """The next parts of a tunnel, of one record or cell, without a time limit. Raises BlindRelayError.
+
+        An error of the bridge is one of them.
+        """
+        parts = await self._read(patient=True)
+        self._begun = True
+        if self.ended:
+            self._end_with(parts[-1])
+        return parts
 
     async def aclose(self) -> None:
         """Cancels the call, and with it the provider's work, unless the response has ended."""
@@ -141,12 +151,12 @@ class SealedStream:
         secret, self._secret = self._secret, b""  # it travels with the first record
         return request_message(record, secret)
 
-    async def _read(self, *, patient: bool) -> ResponsePart:
+    async def _read(self, *, patient: bool) -> list[ResponsePart]:
         what = "read" if self._begun else "first_byte"
         timeout = None if patient else getattr(self._timeouts, what)
         try:
             async with asyncio.timeout(timeout):
-                part = await self._next_part()
+                parts = await self._next_parts()
         except TimeoutError:
             self._close()
             raise TimedOutError(what, timeout or 0) from None
@@ -155,26 +165,26 @@ class SealedStream:
         except (asyncio.CancelledError, BlindRelayError):
             self._close()
             raise
-        return part
+        return parts
 
-    async def _next_part(self) -> ResponsePart:
-        """The next part that is not empty."""
+    async def _next_parts(self) -> list[ResponsePart]:
+        """The parts in the next record that has any."""
         while (message := await self._call.read()) is not None:
             try:
-                part = self._opened(message)
+                parts = self._opened(message)
             except (SealingError, DecodeError) as error:
                 self._close()
                 if isinstance(error, ViolationError):
                     raise ProtocolError(f"the bridge broke the protocol: {error}") from None
                 raise AlteredResponseError from None
-            if part.ListFields():
-                return part
+            if parts := [part for part in parts if part.ListFields()]:
+                return parts
         self._close()
         raise CutResponseError("the relay ended the exchange before the response's end")
 
-    def _opened(self, message: bytes) -> ResponsePart:
+    def _opened(self, message: bytes) -> list[ResponsePart]:
         """Raises SealingError, DecodeError."""
-        return self._response.open(ExchangeResponse.FromString(message).sealed)
+        return self._response.parts(ExchangeResponse.FromString(message).sealed)
 
     async def _lost(self, error: grpc.aio.AioRpcError) -> NoReturn:
         relay = await self._call.failure(error)
@@ -184,9 +194,13 @@ class SealedStream:
             raise relay from None
         raise CutResponseError(f"the response was cut before its end: {relay}") from None
 
+    def _end_with(self, part: ResponsePart) -> None:
+        self._leave_to_end()
+        self.bill.take(part.error if part.HasField("error") else part.tail)
+
     def _leave_to_end(self) -> None:
         """Reads the rest in the background: a few records of padding, or the last cells for many seconds."""
-        if self._response.in_cells:
+        if self._response.in_cells and not self._response.is_tunnel:
             self._leave()
             self._relay.trail(self._call.grpc, self._drain(None))
         else:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 
-from blindrelay.client.errors import RequestError
+from blindrelay.client.errors import BridgeError, RequestError
 from blindrelay.client.sealed_stream import SealedStream
-from blindrelay.sealing import TUNNEL_STATUS, StateError
-from blindrelay.v1.inner_pb2 import Frame, RequestHead, ResponseHead
+from blindrelay.client.tunnel_cells import TunnelCells
+from blindrelay.sealing import SHAPES, TUNNEL_STATUS, StateError
+from blindrelay.v1.inner_pb2 import Frame, RequestEnd, RequestHead, RequestPart, ResponseHead, ResponsePart
 
 
 class SealedTunnel:
@@ -22,6 +24,8 @@ class SealedTunnel:
         self.headers: list[tuple[bytes, bytes]] = []
         self.stream = stream
         self._sending = asyncio.Lock()
+        self._cells: TunnelCells | None = None
+        self._arrived: deque[ResponsePart] = deque()
         stream.at_response_end = self.end
 
     async def dial(self, head: RequestHead) -> ResponseHead:
@@ -37,17 +41,22 @@ class SealedTunnel:
         response = await self.stream.head()
         if response.status != TUNNEL_STATUS:
             await self.end()
+        elif (shape := SHAPES.get(head.shaping.profile)) is not None:
+            self._cells = TunnelCells(self.stream, self.stream.request.tunnel_in_cells(shape))
         return response
 
     async def send(self, frame: Frame) -> bool:
         """Seals and sends a frame. Returns False if the tunnel has ended: receive() then tells why.
 
-        Raises RequestError for a frame that may not follow the previous one.
+        In a shaped tunnel it leaves with the next cells. Raises RequestError for a frame that may not follow
+        the previous one.
         """
         async with self._sending:
             if self.stream.request.ended:
                 return False
             try:
+                if self._cells is not None:
+                    return await self._cells.add(RequestPart(frame=frame))
                 records = self.stream.request.frame(frame)
             except StateError as error:
                 raise RequestError(str(error)) from None
@@ -56,17 +65,29 @@ class SealedTunnel:
     async def end(self) -> None:
         """Tells the bridge that no more frames follow."""
         async with self._sending:
-            if not self.stream.request.ended:
+            if self.stream.request.ended:
+                return
+            if self._cells is None:
                 await self.stream.finish(self.stream.request.end())
+            else:
+                await self._cells.add(RequestPart(end=RequestEnd()))
+        if self._cells is not None:
+            await self._cells.sent()
 
     async def receive(self) -> Frame | None:
         """The next frame, without a time limit; None after the provider's close. Raises BlindRelayError."""
-        while not self.stream.ended:
-            part = await self.stream.part(patient=True)
+        while self._arrived or not self.stream.ended:
+            if not self._arrived:
+                self._arrived += await self.stream.parts()
+            part = self._arrived.popleft()
+            if part.HasField("error"):
+                raise BridgeError(part.error)
             if part.HasField("frame"):
                 return part.frame
         return None
 
     async def aclose(self) -> None:
         """Ends the tunnel, and with it the provider's work."""
+        if self._cells is not None and not self.stream.ended:
+            self._cells.drop()
         await self.stream.aclose()

@@ -25,29 +25,29 @@ _sym_db = _symbol_database.Default()
 from blindrelay.v1 import receipts_pb2 as blindrelay_dot_v1_dot_receipts__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x62lindrelay/v1/inner.proto\x12\rblindrelay.v1\x1a\x1c\x62lindrelay/v1/receipts.proto\"%\n\x06Header\x12\x0c\n\x04name\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\"a\n\x07Shaping\x12.\n\x07profile\x18\x01 \x01(\x0e\x32\x1d.blindrelay.v1.ShapingProfile\x12\x12\n\ntick_class\x18\x02 \x01(\r\x12\x12\n\ncell_class\x18\x03 \x01(\r\"\x99\x03\n\x0bRequestHead\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.blindrelay.v1.ExchangeKind\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x0b\n\x03url\x18\x03 \x01(\t\x12&\n\x07headers\x18\x04 \x03(\x0b\x32\x15.blindrelay.v1.Header\x12-\n\ncredential\x18\x05 \x01(\x0e\x32\x19.blindrelay.v1.Credential\x12\x34\n\x0e\x64\x65\x61\x64line_class\x18\x06 \x01(\x0e\x32\x1c.blindrelay.v1.DeadlineClass\x12\'\n\x07shaping\x18\x07 \x01(\x0b\x32\x16.blindrelay.v1.Shaping\x12\x13\n\x0bretry_token\x18\x08 \x01(\x0c\x12\x32\n\ron_disconnect\x18\t \x01(\x0e\x32\x1b.blindrelay.v1.OnDisconnect\x12\x18\n\x10price_table_hash\x18\n \x01(\x0c\x12)\n\x08rounding\x18\x0b \x01(\x0e\x32\x17.blindrelay.v1.Rounding\"\x0c\n\nRequestEnd\"2\n\x05\x46rame\x12\x0e\n\x06opcode\x18\x01 \x01(\r\x12\x0b\n\x03\x66in\x18\x02 \x01(\x08\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"\xa6\x01\n\x0bRequestPart\x12(\n\x04head\x18\x01 \x01(\x0b\x32\x1a.blindrelay.v1.RequestHead\x12\x11\n\x04\x62ody\x18\x02 \x01(\x0cH\x00\x88\x01\x01\x12#\n\x05\x66rame\x18\x03 \x01(\x0b\x32\x14.blindrelay.v1.Frame\x12&\n\x03\x65nd\x18\x08 \x01(\x0b\x32\x19.blindrelay.v1.RequestEndB\x07\n\x05_bodyJ\x04\x08\x04\x10\x08\"F\n\x0cResponseHead\x12\x0e\n\x06status\x18\x01 \x01(\r\x12&\n\x07headers\x18\x02 \x03(\x0b\x32\x15.blindrelay.v1.Header\"\x91\x01\n\x0cResponseTail\x12(\n\x08\x62ody_end\x18\x01 \x01(\x0e\x32\x16.blindrelay.v1.BodyEnd\x12-\n\x07receipt\x18\x02 \x01(\x0b\x32\x1c.blindrelay.v1.SignedReceipt\x12\x11\n\tstatement\x18\x03 \x01(\x0c\x12\x15\n\rusage_removed\x18\x04 \x01(\x08\"\xb7\x01\n\rExchangeError\x12&\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x18.blindrelay.v1.ErrorCode\x12\x0f\n\x07message\x18\x02 \x01(\t\x12+\n\texecution\x18\x03 \x01(\x0e\x32\x18.blindrelay.v1.Execution\x12-\n\x07receipt\x18\x04 \x01(\x0b\x32\x1c.blindrelay.v1.SignedReceipt\x12\x11\n\tstatement\x18\x05 \x01(\x0c\"\xf4\x01\n\x0cResponsePart\x12)\n\x04head\x18\x01 \x01(\x0b\x32\x1b.blindrelay.v1.ResponseHead\x12\x11\n\x04\x62ody\x18\x02 \x01(\x0cH\x00\x88\x01\x01\x12#\n\x05\x66rame\x18\x03 \x01(\x0b\x32\x14.blindrelay.v1.Frame\x12\x11\n\x04\x63\x65ll\x18\x04 \x01(\x0cH\x01\x88\x01\x01\x12)\n\x04tail\x18\x08 \x01(\x0b\x32\x1b.blindrelay.v1.ResponseTail\x12+\n\x05\x65rror\x18\t \x01(\x0b\x32\x1c.blindrelay.v1.ExchangeErrorB\x07\n\x05_bodyB\x07\n\x05_cellJ\x04\x08\x05\x10\x08*c\n\x0c\x45xchangeKind\x12\x1d\n\x19\x45XCHANGE_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45XCHANGE_KIND_EXCHANGE\x10\x01\x12\x18\n\x14\x45XCHANGE_KIND_TUNNEL\x10\x02*Y\n\nCredential\x12\x1a\n\x16\x43REDENTIAL_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43REDENTIAL_INJECTED\x10\x01\x12\x16\n\x12\x43REDENTIAL_BROUGHT\x10\x02*\xa1\x01\n\rDeadlineClass\x12\x1e\n\x1a\x44\x45\x41\x44LINE_CLASS_UNSPECIFIED\x10\x00\x12\x19\n\x15\x44\x45\x41\x44LINE_CLASS_MINUTE\x10\x01\x12\x1e\n\x1a\x44\x45\x41\x44LINE_CLASS_TEN_MINUTES\x10\x02\x12\x17\n\x13\x44\x45\x41\x44LINE_CLASS_HOUR\x10\x03\x12\x1c\n\x18\x44\x45\x41\x44LINE_CLASS_SIX_HOURS\x10\x04*\x84\x01\n\x0eShapingProfile\x12\x1f\n\x1bSHAPING_PROFILE_UNSPECIFIED\x10\x00\x12\x17\n\x13SHAPING_PROFILE_OFF\x10\x01\x12\x1c\n\x18SHAPING_PROFILE_BALANCED\x10\x02\x12\x1a\n\x16SHAPING_PROFILE_STRICT\x10\x03*G\n\x0cOnDisconnect\x12\x1d\n\x19ON_DISCONNECT_UNSPECIFIED\x10\x00\x12\x18\n\x14ON_DISCONNECT_CANCEL\x10\x01*\x86\x01\n\x07\x42odyEnd\x12\x18\n\x14\x42ODY_END_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x42ODY_END_LENGTH\x10\x01\x12\x14\n\x10\x42ODY_END_CHUNKED\x10\x02\x12\x0f\n\x0b\x42ODY_END_H2\x10\x03\x12\x11\n\rBODY_END_NONE\x10\x04\x12\x12\n\x0e\x42ODY_END_CLOSE\x10\x05*\xad\x03\n\tErrorCode\x12\x1a\n\x16\x45RROR_CODE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x45RROR_CODE_MALFORMED\x10\x01\x12\x1a\n\x16\x45RROR_CODE_NOT_ALLOWED\x10\x02\x12\x1c\n\x18\x45RROR_CODE_STORED_OBJECT\x10\x03\x12\x18\n\x14\x45RROR_CODE_TOO_LARGE\x10\x04\x12\x17\n\x13\x45RROR_CODE_DEADLINE\x10\x05\x12\x19\n\x15\x45RROR_CODE_OVERLOADED\x10\x06\x12#\n\x1f\x45RROR_CODE_PROVIDER_UNREACHABLE\x10\x07\x12\x1e\n\x1a\x45RROR_CODE_PROVIDER_FAILED\x10\x08\x12\x1a\n\x16\x45RROR_CODE_UNSUPPORTED\x10\t\x12\x17\n\x13\x45RROR_CODE_INTERNAL\x10\n\x12\x17\n\x13\x45RROR_CODE_DRAINING\x10\x0b\x12\x1c\n\x18\x45RROR_CODE_PRICE_CHANGED\x10\x0c\x12\x17\n\x13\x45RROR_CODE_NO_PRICE\x10\r\x12\x18\n\x14\x45RROR_CODE_MAX_UNITS\x10\x0e*o\n\tExecution\x12\x19\n\x15\x45XECUTION_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45XECUTION_NOT_STARTED\x10\x01\x12\x15\n\x11\x45XECUTION_STARTED\x10\x02\x12\x15\n\x11\x45XECUTION_UNKNOWN\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x62lindrelay/v1/inner.proto\x12\rblindrelay.v1\x1a\x1c\x62lindrelay/v1/receipts.proto\"%\n\x06Header\x12\x0c\n\x04name\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\"a\n\x07Shaping\x12.\n\x07profile\x18\x01 \x01(\x0e\x32\x1d.blindrelay.v1.ShapingProfile\x12\x12\n\ntick_class\x18\x02 \x01(\r\x12\x12\n\ncell_class\x18\x03 \x01(\r\"\x99\x03\n\x0bRequestHead\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.blindrelay.v1.ExchangeKind\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x0b\n\x03url\x18\x03 \x01(\t\x12&\n\x07headers\x18\x04 \x03(\x0b\x32\x15.blindrelay.v1.Header\x12-\n\ncredential\x18\x05 \x01(\x0e\x32\x19.blindrelay.v1.Credential\x12\x34\n\x0e\x64\x65\x61\x64line_class\x18\x06 \x01(\x0e\x32\x1c.blindrelay.v1.DeadlineClass\x12\'\n\x07shaping\x18\x07 \x01(\x0b\x32\x16.blindrelay.v1.Shaping\x12\x13\n\x0bretry_token\x18\x08 \x01(\x0c\x12\x32\n\ron_disconnect\x18\t \x01(\x0e\x32\x1b.blindrelay.v1.OnDisconnect\x12\x18\n\x10price_table_hash\x18\n \x01(\x0c\x12)\n\x08rounding\x18\x0b \x01(\x0e\x32\x17.blindrelay.v1.Rounding\"\x0c\n\nRequestEnd\"2\n\x05\x46rame\x12\x0e\n\x06opcode\x18\x01 \x01(\r\x12\x0b\n\x03\x66in\x18\x02 \x01(\x08\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"\xc2\x01\n\x0bRequestPart\x12(\n\x04head\x18\x01 \x01(\x0b\x32\x1a.blindrelay.v1.RequestHead\x12\x11\n\x04\x62ody\x18\x02 \x01(\x0cH\x00\x88\x01\x01\x12#\n\x05\x66rame\x18\x03 \x01(\x0b\x32\x14.blindrelay.v1.Frame\x12\x11\n\x04\x63\x65ll\x18\x04 \x01(\x0cH\x01\x88\x01\x01\x12&\n\x03\x65nd\x18\x08 \x01(\x0b\x32\x19.blindrelay.v1.RequestEndB\x07\n\x05_bodyB\x07\n\x05_cellJ\x04\x08\x05\x10\x08\"F\n\x0cResponseHead\x12\x0e\n\x06status\x18\x01 \x01(\r\x12&\n\x07headers\x18\x02 \x03(\x0b\x32\x15.blindrelay.v1.Header\"\x91\x01\n\x0cResponseTail\x12(\n\x08\x62ody_end\x18\x01 \x01(\x0e\x32\x16.blindrelay.v1.BodyEnd\x12-\n\x07receipt\x18\x02 \x01(\x0b\x32\x1c.blindrelay.v1.SignedReceipt\x12\x11\n\tstatement\x18\x03 \x01(\x0c\x12\x15\n\rusage_removed\x18\x04 \x01(\x08\"\xb7\x01\n\rExchangeError\x12&\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x18.blindrelay.v1.ErrorCode\x12\x0f\n\x07message\x18\x02 \x01(\t\x12+\n\texecution\x18\x03 \x01(\x0e\x32\x18.blindrelay.v1.Execution\x12-\n\x07receipt\x18\x04 \x01(\x0b\x32\x1c.blindrelay.v1.SignedReceipt\x12\x11\n\tstatement\x18\x05 \x01(\x0c\"\xf4\x01\n\x0cResponsePart\x12)\n\x04head\x18\x01 \x01(\x0b\x32\x1b.blindrelay.v1.ResponseHead\x12\x11\n\x04\x62ody\x18\x02 \x01(\x0cH\x00\x88\x01\x01\x12#\n\x05\x66rame\x18\x03 \x01(\x0b\x32\x14.blindrelay.v1.Frame\x12\x11\n\x04\x63\x65ll\x18\x04 \x01(\x0cH\x01\x88\x01\x01\x12)\n\x04tail\x18\x08 \x01(\x0b\x32\x1b.blindrelay.v1.ResponseTail\x12+\n\x05\x65rror\x18\t \x01(\x0b\x32\x1c.blindrelay.v1.ExchangeErrorB\x07\n\x05_bodyB\x07\n\x05_cellJ\x04\x08\x05\x10\x08*c\n\x0c\x45xchangeKind\x12\x1d\n\x19\x45XCHANGE_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45XCHANGE_KIND_EXCHANGE\x10\x01\x12\x18\n\x14\x45XCHANGE_KIND_TUNNEL\x10\x02*Y\n\nCredential\x12\x1a\n\x16\x43REDENTIAL_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43REDENTIAL_INJECTED\x10\x01\x12\x16\n\x12\x43REDENTIAL_BROUGHT\x10\x02*\xa1\x01\n\rDeadlineClass\x12\x1e\n\x1a\x44\x45\x41\x44LINE_CLASS_UNSPECIFIED\x10\x00\x12\x19\n\x15\x44\x45\x41\x44LINE_CLASS_MINUTE\x10\x01\x12\x1e\n\x1a\x44\x45\x41\x44LINE_CLASS_TEN_MINUTES\x10\x02\x12\x17\n\x13\x44\x45\x41\x44LINE_CLASS_HOUR\x10\x03\x12\x1c\n\x18\x44\x45\x41\x44LINE_CLASS_SIX_HOURS\x10\x04*\x84\x01\n\x0eShapingProfile\x12\x1f\n\x1bSHAPING_PROFILE_UNSPECIFIED\x10\x00\x12\x17\n\x13SHAPING_PROFILE_OFF\x10\x01\x12\x1c\n\x18SHAPING_PROFILE_BALANCED\x10\x02\x12\x1a\n\x16SHAPING_PROFILE_STRICT\x10\x03*G\n\x0cOnDisconnect\x12\x1d\n\x19ON_DISCONNECT_UNSPECIFIED\x10\x00\x12\x18\n\x14ON_DISCONNECT_CANCEL\x10\x01*\x86\x01\n\x07\x42odyEnd\x12\x18\n\x14\x42ODY_END_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x42ODY_END_LENGTH\x10\x01\x12\x14\n\x10\x42ODY_END_CHUNKED\x10\x02\x12\x0f\n\x0b\x42ODY_END_H2\x10\x03\x12\x11\n\rBODY_END_NONE\x10\x04\x12\x12\n\x0e\x42ODY_END_CLOSE\x10\x05*\xad\x03\n\tErrorCode\x12\x1a\n\x16\x45RROR_CODE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x45RROR_CODE_MALFORMED\x10\x01\x12\x1a\n\x16\x45RROR_CODE_NOT_ALLOWED\x10\x02\x12\x1c\n\x18\x45RROR_CODE_STORED_OBJECT\x10\x03\x12\x18\n\x14\x45RROR_CODE_TOO_LARGE\x10\x04\x12\x17\n\x13\x45RROR_CODE_DEADLINE\x10\x05\x12\x19\n\x15\x45RROR_CODE_OVERLOADED\x10\x06\x12#\n\x1f\x45RROR_CODE_PROVIDER_UNREACHABLE\x10\x07\x12\x1e\n\x1a\x45RROR_CODE_PROVIDER_FAILED\x10\x08\x12\x1a\n\x16\x45RROR_CODE_UNSUPPORTED\x10\t\x12\x17\n\x13\x45RROR_CODE_INTERNAL\x10\n\x12\x17\n\x13\x45RROR_CODE_DRAINING\x10\x0b\x12\x1c\n\x18\x45RROR_CODE_PRICE_CHANGED\x10\x0c\x12\x17\n\x13\x45RROR_CODE_NO_PRICE\x10\r\x12\x18\n\x14\x45RROR_CODE_MAX_UNITS\x10\x0e*o\n\tExecution\x12\x19\n\x15\x45XECUTION_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45XECUTION_NOT_STARTED\x10\x01\x12\x15\n\x11\x45XECUTION_STARTED\x10\x02\x12\x15\n\x11\x45XECUTION_UNKNOWN\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'blindrelay.v1.inner_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EXCHANGEKIND']._serialized_start=1512
-  _globals['_EXCHANGEKIND']._serialized_end=1611
-  _globals['_CREDENTIAL']._serialized_start=1613
-  _globals['_CREDENTIAL']._serialized_end=1702
-  _globals['_DEADLINECLASS']._serialized_start=1705
-  _globals['_DEADLINECLASS']._serialized_end=1866
-  _globals['_SHAPINGPROFILE']._serialized_start=1869
-  _globals['_SHAPINGPROFILE']._serialized_end=2001
-  _globals['_ONDISCONNECT']._serialized_start=2003
-  _globals['_ONDISCONNECT']._serialized_end=2074
-  _globals['_BODYEND']._serialized_start=2077
-  _globals['_BODYEND']._serialized_end=2211
-  _globals['_ERRORCODE']._serialized_start=2214
-  _globals['_ERRORCODE']._serialized_end=2643
-  _globals['_EXECUTION']._serialized_start=2645
-  _globals['_EXECUTION']._serialized_end=2756
+  _globals['_EXCHANGEKIND']._serialized_start=1540
+  _globals['_EXCHANGEKIND']._serialized_end=1639
+  _globals['_CREDENTIAL']._serialized_start=1641
+  _globals['_CREDENTIAL']._serialized_end=1730
+  _globals['_DEADLINECLASS']._serialized_start=1733
+  _globals['_DEADLINECLASS']._serialized_end=1894
+  _globals['_SHAPINGPROFILE']._serialized_start=1897
+  _globals['_SHAPINGPROFILE']._serialized_end=2029
+  _globals['_ONDISCONNECT']._serialized_start=2031
+  _globals['_ONDISCONNECT']._serialized_end=2102
+  _globals['_BODYEND']._serialized_start=2105
+  _globals['_BODYEND']._serialized_end=2239
+  _globals['_ERRORCODE']._serialized_start=2242
+  _globals['_ERRORCODE']._serialized_end=2671
+  _globals['_EXECUTION']._serialized_start=2673
+  _globals['_EXECUTION']._serialized_end=2784
   _globals['_HEADER']._serialized_start=74
   _globals['_HEADER']._serialized_end=111
   _globals['_SHAPING']._serialized_start=113
@@ -59,13 +59,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FRAME']._serialized_start=638
   _globals['_FRAME']._serialized_end=688
   _globals['_REQUESTPART']._serialized_start=691
-  _globals['_REQUESTPART']._serialized_end=857
-  _globals['_RESPONSEHEAD']._serialized_start=859
-  _globals['_RESPONSEHEAD']._serialized_end=929
-  _globals['_RESPONSETAIL']._serialized_start=932
-  _globals['_RESPONSETAIL']._serialized_end=1077
-  _globals['_EXCHANGEERROR']._serialized_start=1080
-  _globals['_EXCHANGEERROR']._serialized_end=1263
-  _globals['_RESPONSEPART']._serialized_start=1266
-  _globals['_RESPONSEPART']._serialized_end=1510
+  _globals['_REQUESTPART']._serialized_end=885
+  _globals['_RESPONSEHEAD']._serialized_start=887
+  _globals['_RESPONSEHEAD']._serialized_end=957
+  _globals['_RESPONSETAIL']._serialized_start=960
+  _globals['_RESPONSETAIL']._serialized_end=1105
+  _globals['_EXCHANGEERROR']._serialized_start=1108
+  _globals['_EXCHANGEERROR']._serialized_end=1291
+  _globals['_RESPONSEPART']._serialized_start=1294
+  _globals['_RESPONSEPART']._serialized_end=1538
 # @@protoc_insertion_point(module_scope)

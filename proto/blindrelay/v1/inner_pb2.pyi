@@ -287,7 +287,7 @@ Global___Header: _TypeAlias = Header  # noqa: Y015
 
 @_typing.final
 class Shaping(_message.Message):
-    """How sizes and times of the response's records are chosen (section 9.6)."""
+    """How sizes and times of the records are chosen (section 9.6)."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -425,9 +425,12 @@ class RequestPart(_message.Message):
     HEAD_FIELD_NUMBER: _builtins.int
     BODY_FIELD_NUMBER: _builtins.int
     FRAME_FIELD_NUMBER: _builtins.int
+    CELL_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
     body: _builtins.bytes
     """At most 65,536 bytes."""
+    cell: _builtins.bytes
+    """The next bytes of the parts in a shaped tunnel (section 9.6). Alone in its part."""
     @_builtins.property
     def head(self) -> Global___RequestHead: ...
     @_builtins.property
@@ -440,15 +443,21 @@ class RequestPart(_message.Message):
         head: Global___RequestHead | None = ...,
         body: _builtins.bytes | None = ...,
         frame: Global___Frame | None = ...,
+        cell: _builtins.bytes | None = ...,
         end: Global___RequestEnd | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "body", b"body", "end", b"end", "frame", b"frame", "head", b"head"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "_cell", b"_cell", "body", b"body", "cell", b"cell", "end", b"end", "frame", b"frame", "head", b"head"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "body", b"body", "end", b"end", "frame", b"frame", "head", b"head"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "_cell", b"_cell", "body", b"body", "cell", b"cell", "end", b"end", "frame", b"frame", "head", b"head"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__body: _TypeAlias = _typing.Literal["body"]  # noqa: Y015
     _WhichOneofArgType__body: _TypeAlias = _typing.Literal["_body", b"_body"]  # noqa: Y015
+    _WhichOneofReturnType__cell: _TypeAlias = _typing.Literal["cell"]  # noqa: Y015
+    _WhichOneofArgType__cell: _TypeAlias = _typing.Literal["_cell", b"_cell"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__body) -> _WhichOneofReturnType__body | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cell) -> _WhichOneofReturnType__cell | None: ...
 
 Global___RequestPart: _TypeAlias = RequestPart  # noqa: Y015
 
@@ -561,7 +570,7 @@ class ResponsePart(_message.Message):
     body: _builtins.bytes
     """At most 65,536 bytes."""
     cell: _builtins.bytes
-    """The next bytes of the parts in a shaped response (section 9.6). Alone in its part."""
+    """The next bytes of the parts in a shaped response or tunnel (section 9.6). Alone in its part."""
     @_builtins.property
     def head(self) -> Global___ResponseHead: ...
     @_builtins.property

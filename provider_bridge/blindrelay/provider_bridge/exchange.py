@@ -25,7 +25,6 @@ from blindrelay.provider_bridge.content_coding import decode_body
 from blindrelay.provider_bridge.errors import SealedError, not_allowed
 from blindrelay.provider_bridge.exchange_opener import ClaimedExchange
 from blindrelay.provider_bridge.frame_filter import frame_filter
-from blindrelay.provider_bridge.grid import Grid
 from blindrelay.provider_bridge.pacer import CellSource, Pacer, coming
 from blindrelay.provider_bridge.policy.request_policy import PlannedCall
 from blindrelay.provider_bridge.policy.shaping import expects_events, shape_of
@@ -39,6 +38,7 @@ from blindrelay.provider_bridge.upstream.provider_call import ProviderResponse
 from blindrelay.sealing import CellShape
 from blindrelay.serving import CallRefusedError, Context
 from blindrelay.v1.exchange_messages import response_message
+from blindrelay.v1.grid import Grid
 from blindrelay.v1.http_headers import Header
 from blindrelay.v1.inner_pb2 import (
     ERROR_CODE_DEADLINE,
@@ -205,7 +205,7 @@ class Exchange:
         return body
 
     def _paced(self, shape: CellShape) -> Pacer:
-        return Pacer(self._claimed.response.in_cells(shape), self._send, Grid(shape.tick))
+        return Pacer(self._claimed.response.in_cells(shape), self._send, Grid(shape.tick, aligned=True))
 
     async def _call(self, call: PlannedCall, body: bytearray, share: Share) -> None:
         def started(response: ProviderResponse | None) -> ProviderResponse | None:
@@ -249,7 +249,11 @@ class Exchange:
                 check = None if call.check is None else partial(self._runtime.checker.check, call.check)
                 frames, send = frame_filter(check, share, self._runtime.max_request), self._send
                 self._open_tunnel = Tunnel(self._claimed, self._context, provider, frames, send, self._bill)
-                await self._open_tunnel.run()
+                await self._open_tunnel.open()
+                if call.shape is not None:
+                    cells = self._claimed.response.tunnel_in_cells(call.shape)
+                    self._pacer = Pacer(cells, send, Grid(call.shape.tick, aligned=True))
+                await self._open_tunnel.run(self._pacer)
         await self._discard_request()
 
     @property

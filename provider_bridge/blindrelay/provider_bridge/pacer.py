@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
-from blindrelay.provider_bridge.grid import Grid
 from blindrelay.provider_bridge.response_stream import Send, response_head
 from blindrelay.provider_bridge.upstream.provider_call import ProviderResponse
 from blindrelay.sealing import CellSealer
+from blindrelay.v1.grid import Grid
 from blindrelay.v1.inner_pb2 import ResponsePart
 from blindrelay.v1.limits import MAX_BODY_PIECE
 

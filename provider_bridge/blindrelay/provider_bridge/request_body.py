@@ -86,6 +86,12 @@ async def discard_request(exchange: ClaimedExchange, context: Context) -> None:
 
 async def next_part(exchange: ClaimedExchange, context: Context) -> RequestPart:
     """The part in the next record. Raises RequestError at the end, and if it does not open."""
+    (part,) = await next_parts(exchange, context)
+    return part
+
+
+async def next_parts(exchange: ClaimedExchange, context: Context) -> list[RequestPart]:
+    """The part in the next record, or those in the next cell of a tunnel. Raises as next_part() does."""
     message = await context.read()
     try:
         if message is grpc.aio.EOF:
@@ -94,7 +100,7 @@ async def next_part(exchange: ClaimedExchange, context: Context) -> RequestPart:
             exchange.request.close()
         request = ExchangeRequest.FromString(message)
         if not request.encapsulated_secret:
-            return exchange.request.open(request.sealed)
+            return exchange.request.parts(request.sealed)
     except SealingError as error:  # its text says no more than the client may know
         raise RequestError(ERROR_CODE_MALFORMED, str(error)) from None
     except DecodeError:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from blindrelay.provider_bridge.errors import ProviderError, bad_response
-from blindrelay.provider_bridge.grid import Grid
 from blindrelay.provider_bridge.upstream.provider_call import ProviderResponse
 from blindrelay.sealing import ResponseSealer
+from blindrelay.v1.grid import Grid
 from blindrelay.v1.inner_pb2 import Header, ResponseHead
 from blindrelay.v1.limits import MAX_BODY_PIECE, MAX_HEAD_SIZE
 

@@ -9,17 +9,20 @@ from blindrelay.provider_bridge.billing.bill import Bill
 from blindrelay.provider_bridge.errors import RequestError, SealedError
 from blindrelay.provider_bridge.exchange_opener import ClaimedExchange
 from blindrelay.provider_bridge.frame_filter import FrameFilter
-from blindrelay.provider_bridge.request_body import LINGER_SECONDS, discard_request, next_part
+from blindrelay.provider_bridge.pacer import Pacer
+from blindrelay.provider_bridge.request_body import LINGER_SECONDS, discard_request, next_parts
 from blindrelay.provider_bridge.response_stream import Send
 from blindrelay.provider_bridge.upstream.provider_tunnel import ProviderTunnel
-from blindrelay.sealing import CLOSE, TUNNEL_STATUS, close_frame
+from blindrelay.sealing import CLOSE, TUNNEL_STATUS, CellSealer, close_frame
 from blindrelay.serving import Context
 from blindrelay.v1.inner_pb2 import (
     BODY_END_UNSPECIFIED,
     ERROR_CODE_DEADLINE,
     EXECUTION_STARTED,
+    Frame,
     Header,
     ResponseHead,
+    ResponsePart,
 )
 
 GOING_AWAY: Final = 1001
@@ -45,14 +48,24 @@ class Tunnel:
         self._send = send
         self._bill = bill
         self._upload: asyncio.Task[None] | None = None
+        self._room = asyncio.Event()
 
-    async def run(self) -> None:
-        """Returns when the provider's close has been passed on. Raises SealedError.
+    async def open(self) -> None:
+        """Tells the client that the provider has accepted."""
+        headers = [Header(name=name, value=value) for name, value in self._provider.headers]
+        head = ResponseHead(status=TUNNEL_STATUS, headers=headers)
+        await self._send(self._claimed.response.seal(head=head))
+
+    async def run(self, pacer: Pacer | None) -> None:
+        """Returns when the provider's close has been passed on, by the pacer if any. Raises SealedError.
 
         The client's frames are read until leave() or drop(), since it may not have seen the close yet.
         """
         self._upload = asyncio.create_task(self._watch_upload())
-        await self._download()
+        if pacer is None:
+            await self._download()
+        else:
+            await self._download_in_cells(pacer)
 
     async def leave(self) -> None:
         """Reads what the client still sends, for a moment, as discard_request() does."""
@@ -67,13 +80,8 @@ class Tunnel:
 
     async def _download(self) -> None:
         sealer = self._claimed.response
-        headers = [Header(name=name, value=value) for name, value in self._provider.headers]
-        await self._send(sealer.seal(head=ResponseHead(status=TUNNEL_STATUS, headers=headers)))
         while not sealer.ended:
-            frame = await self._provider.receive()
-            self._bill.frame(frame)
-            if self._filter.withholds(frame):
-                continue
+            frame = await self._next_frame()
             await self._send(sealer.seal(frame=frame))
             if frame.opcode == CLOSE:
                 await self._send(sealer.seal(tail=self._bill.tail(BODY_END_UNSPECIFIED)))
@@ -86,6 +94,41 @@ class Tunnel:
         except RequestError as error:
             raise SealedError(error.code, str(error), EXECUTION_STARTED) from None
 
+    async def _download_in_cells(self, pacer: Pacer) -> None:
+        """Frames are added as they come, while the next cell has room. The pacer sends what there is."""
+        adding = asyncio.create_task(self._add_frames(pacer.cells))
+
+        def at_a_tick(_: CellSealer) -> None:
+            self._room.set()
+            if adding.done():
+                adding.result()
+
+        try:
+            await pacer.run(at_a_tick)
+            await pacer.finish()
+        finally:
+            adding.cancel()
+
+    async def _add_frames(self, cells: CellSealer) -> None:
+        while not cells.ended:
+            frame = await self._next_frame()
+            while not cells.has_room:
+                self._room.clear()
+                await self._room.wait()
+            cells.add(ResponsePart(frame=frame))
+            if frame.opcode == CLOSE:
+                cells.add(ResponsePart(tail=self._bill.tail(BODY_END_UNSPECIFIED)))
+            elif frame.fin:
+                self._check_room()
+
+    async def _next_frame(self) -> Frame:
+        """The provider's next frame that may pass."""
+        while True:
+            frame = await self._provider.receive()
+            self._bill.frame(frame)
+            if not self._filter.withholds(frame):
+                return frame
+
     async def _watch_upload(self) -> None:
         """Makes the download fail when the upload does: only the download can report it."""
         try:
@@ -97,17 +140,18 @@ class Tunnel:
         await discard_request(self._claimed, self._context)
 
     async def _send_frames(self) -> None:
-        request, part = self._claimed.request, self._claimed.first
+        request, parts = self._claimed.request, [self._claimed.first]
         while True:
-            if part.HasField("frame"):
-                for frame in await self._filter.passed(part.frame):
-                    await self._provider.send(frame)
-                self._filter.sent()
+            for part in parts:
+                if part.HasField("frame"):
+                    for frame in await self._filter.passed(part.frame):
+                        await self._provider.send(frame)
+                    self._filter.sent()
             if request.finished:
                 break
             try:
                 async with asyncio.timeout_at(self._filter.due):
-                    part = await next_part(self._claimed, self._context)
+                    parts = await next_parts(self._claimed, self._context)
             except TimeoutError:
                 raise RequestError(ERROR_CODE_DEADLINE, "a message did not arrive in time") from None
         await self._provider.send(close_frame(GOING_AWAY))  # dropped if the client has sent its own close

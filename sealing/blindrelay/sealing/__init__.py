@@ -4,7 +4,7 @@ It implements sections 4.2 and 8 to 10 of spec/protocol.md. Client and bridge us
 """
 
 from blindrelay.sealing.cell_sealer import CellSealer
-from blindrelay.sealing.cells import BALANCED, STRICT, CellShape
+from blindrelay.sealing.cells import BALANCED, SHAPES, STRICT, CellShape
 from blindrelay.sealing.encapsulation import BridgeExchange, ClientExchange, decapsulate, encapsulate
 from blindrelay.sealing.errors import (
     KeyConfigError,
@@ -26,6 +26,7 @@ from blindrelay.sealing.frames import (
     is_close_code,
 )
 from blindrelay.sealing.keys import SealingKey
+from blindrelay.sealing.messages import joined
 from blindrelay.sealing.part_order import TUNNEL_STATUS
 from blindrelay.sealing.requests import RequestOpener, RequestSealer
 from blindrelay.sealing.responses import ResponseOpener, ResponseSealer
@@ -35,6 +36,7 @@ __all__ = [
     "BINARY",
     "CLOSE",
     "CONTINUATION",
+    "SHAPES",
     "STRICT",
     "TEXT",
     "TUNNEL_STATUS",
@@ -60,4 +62,5 @@ __all__ = [
     "decapsulate",
     "encapsulate",
     "is_close_code",
+    "joined",
 ]

@@ -9,11 +9,12 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count
 from typing import Final
 
 from blindrelay.sealing.cell_dictionary import DICTIONARY
 from blindrelay.sealing.errors import ViolationError
+from blindrelay.v1.inner_pb2 import SHAPING_PROFILE_BALANCED, SHAPING_PROFILE_STRICT, ShapingProfile
 
 MAX_INFLATED: Final = 262_144
 """Bytes that one cell may inflate to. A sealer adds at most half of it between two cells."""
@@ -34,7 +35,8 @@ class CellShape:
         run: cells until the size may grow.
         grid: milliseconds from one release to the next, of a response that is not an event stream.
         strict: whether requests, and responses that are not event streams, are padded to a power of two.
-        first_count, growth: the number of cells is first_count · growth^n, rounded down, for some n ≥ 0.
+        first_count, next_count, growth: the number of cells is first_count, or next_count · growth^n, rounded
+            down, for some n ≥ 0.
     """
 
     tick: int
@@ -42,22 +44,39 @@ class CellShape:
     run: int
     grid: int
     first_count: int
+    next_count: int
     growth: float
     strict: bool = False
 
     def padded_count(self, cells: int) -> int:
         """How many cells a response has whose end is in cell number `cells`, counted from 1."""
-        counts = (int(self.first_count * self.growth**step) for step in count())
-        return next(padded for padded in counts if padded >= cells)
+        later = (int(self.next_count * self.growth**step) for step in count())
+        return next(padded for padded in chain([self.first_count], later) if padded >= cells)
 
 
-BALANCED: Final = CellShape(tick=100, sizes=(512, 4_096, 32_768), run=8, grid=100, first_count=64, growth=2)
-"""The profile BALANCED: a cell of 512 bytes each 100 milliseconds, and 64 · 2^n cells."""
+BALANCED: Final = CellShape(
+    tick=100, sizes=(512, 4_096, 32_768), run=8, grid=100, first_count=40, next_count=120, growth=2
+)
+"""The profile BALANCED: a cell of 512 bytes each 100 milliseconds, 40 or 120 · 2^n of them."""
 
 STRICT: Final = CellShape(
-    tick=250, sizes=(1_536, 12_288, 65_536), run=16, grid=1_000, first_count=64, growth=2.5, strict=True
+    tick=250,
+    sizes=(1_536, 12_288, 65_536),
+    run=16,
+    grid=1_000,
+    first_count=64,
+    next_count=176,
+    growth=2.75,
+    strict=True,
 )
-"""The profile STRICT: a cell of 1,536 bytes each 250 milliseconds, and 64 · 2.5^n cells."""
+"""The profile STRICT: a cell of 1,536 bytes each 250 milliseconds, 64 or 176 · 2.75^n of them."""
+
+
+SHAPES: Final[dict[ShapingProfile.ValueType, CellShape]] = {
+    SHAPING_PROFILE_BALANCED: BALANCED,
+    SHAPING_PROFILE_STRICT: STRICT,
+}
+"""The profiles with cells."""
 
 
 class CellWriter:

@@ -10,6 +10,8 @@ from typing import Final, Generic, TypeVar
 
 from google.protobuf.message import DecodeError
 
+from blindrelay.sealing.cell_sealer import CellSealer
+from blindrelay.sealing.cells import CellReader, CellShape
 from blindrelay.sealing.errors import StateError, ViolationError
 from blindrelay.sealing.padding import (
     FLOOR,
@@ -68,6 +70,12 @@ class MessageSealer(Generic[PartT]):
         """Whether the whole message is sealed."""
         return self._direction.ended
 
+    def tunnel_in_cells(self, shape: CellShape) -> CellSealer:
+        """Seals this direction of a tunnel in cells from now on: after the head, and before a frame."""
+        if not self._direction.is_tunnel:
+            raise StateError("there is no tunnel")
+        return CellSealer(self._records, self._direction, shape)
+
     def _seal(self, part: PartT) -> list[bytes]:
         """The records of a part; the end of a message also gets the final padding.
 
@@ -114,6 +122,8 @@ class MessageOpener(Generic[PartT]):
         self._records = RecordOpener(derive_key, prefix_size)
         self._direction = Direction(order)
         self._part_type: type[PartT] = part_type
+        self._cells: CellReader | None = None
+        self._opened = 0
 
     @property
     def ended(self) -> bool:
@@ -125,24 +135,55 @@ class MessageOpener(Generic[PartT]):
         """Whether the final record has opened. Nothing can follow."""
         return self._records.finished
 
-    def open(self, sealed: bytes) -> PartT:
-        """The part in a record. A part without any field is padding.
+    @property
+    def is_tunnel(self) -> bool:
+        """Whether the head of a tunnel has opened."""
+        return self._direction.is_tunnel
 
-        Raises OpenError if the record does not open, and ViolationError if the part is out of order or over
-        a limit. The first error is raised again on every later use.
+    @property
+    def in_cells(self) -> bool:
+        """Whether what opened last was a cell."""
+        return self._cells is not None
+
+    def open(self, sealed: bytes) -> PartT:
+        """The part in a record, or the parts in a cell as one. A part without any field is padding.
+
+        It is not for tunnels in cells, where a cell may have several frames. Raises OpenError if the record
+        does not open, and ViolationError if the part is out of order or over a limit. The first error is
+        raised again on every later use.
         """
+        parts = self.parts(sealed)
+        return joined(parts, self._part_type)
+
+    def parts(self, sealed: bytes) -> list[PartT]:
+        """The part in a record, or the parts that are complete with a cell. Raises as open() does."""
         encoded, final = self._records.open(sealed)
         try:
-            part = self._taken(self._parsed(encoded))
+            parts = [self._taken(part) for part in self._carried(self._parsed(encoded))]
         except ViolationError as error:
             self._records.fail(error.with_traceback(None))
         if final and not self.ended:
             self._records.fail(ViolationError("the final record comes before the end of the message"))
-        return part
+        return parts
 
     def close(self) -> None:
         """Tells that the stream has ended. Raises TruncatedError unless the final record has opened."""
         self._records.close()
+
+    def _carried(self, part: PartT) -> list[PartT]:
+        """The part of a record, or the parts in its cell."""
+        if part.HasField("cell") and self._may_be_cells(self._opened):
+            self._cells = CellReader()
+        self._opened += 1
+        if self._cells is None:
+            return [part]
+        if [field.name for field, _ in part.ListFields()] != ["cell"]:
+            raise ViolationError("a part is not a cell, and cells have come before")
+        return [self._parsed(encoded) for encoded in self._cells.parts(part.cell)]
+
+    def _may_be_cells(self, place: int) -> bool:
+        """Whether cells may begin with this record, counted from 0: in a tunnel, after its head."""
+        return place == 1 and self._direction.is_tunnel
 
     def _parsed(self, encoded: bytes) -> PartT:
         try:
@@ -166,3 +207,17 @@ class MessageOpener(Generic[PartT]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}, {self._records!r}>"
+
+
+def joined(parts: list[PartT], part_type: type[PartT]) -> PartT:
+    """Parts in their order as one, whose body is that of all of them."""
+    if len(parts) == 1:
+        return parts[0]
+    whole = part_type()
+    for part in parts:
+        body = whole.body + part.body
+        has_body = whole.HasField("body") or part.HasField("body")
+        whole.MergeFrom(part)
+        if has_body:
+            whole.body = body
+    return whole

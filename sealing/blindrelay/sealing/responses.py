@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from blindrelay.sealing.cell_sealer import CellSealer
-from blindrelay.sealing.cells import CellReader, CellShape
-from blindrelay.sealing.errors import StateError, ViolationError
+from blindrelay.sealing.cells import CellShape
+from blindrelay.sealing.errors import StateError
 from blindrelay.sealing.messages import MessageOpener, MessageSealer
 from blindrelay.sealing.padding import FLOOR, lone_padding
 from blindrelay.sealing.part_order import RESPONSE_ORDER, TUNNEL_STATUS
@@ -33,7 +33,7 @@ class ResponseSealer(MessageSealer[ResponsePart]):
         """Seals the response in cells from now on. Raises StateError if something is sealed already."""
         if self._records.sealed_size:
             raise StateError("a response in cells must begin with a cell")
-        return CellSealer(self._records, shape)
+        return CellSealer(self._records, self._direction, shape)
 
     def seal(
         self,
@@ -70,27 +70,9 @@ class ResponseOpener(MessageOpener[ResponsePart]):
 
     def __init__(self, derive_key: DeriveKey) -> None:
         super().__init__(derive_key, RESPONSE_ORDER, ResponsePart, RESPONSE_NONCE_SIZE)
-        self._begun = False
-        self._cells: CellReader | None = None
 
-    @property
-    def in_cells(self) -> bool:
-        """Whether the response has come in cells so far."""
-        return self._cells is not None
-
-    def _taken(self, part: ResponsePart) -> ResponsePart:
-        """The part, or in a shaped response the parts in the cell as one, which may be none."""
-        if not self._begun and part.HasField("cell"):
-            self._cells = CellReader()
-        self._begun = True
-        if self._cells is None:
-            return super()._taken(part)
-        if [field.name for field, _ in part.ListFields()] != ["cell"]:
-            raise ViolationError("a part of a shaped response is not a cell")
-        joined = ResponsePart()
-        for encoded in self._cells.parts(part.cell):
-            _join(joined, super()._taken(self._parsed(encoded)))
-        return joined
+    def _may_be_cells(self, place: int) -> bool:
+        return place == 0 or super()._may_be_cells(place)
 
     def _wrong_with(self, part: ResponsePart) -> str | None:
         status = part.head.status
@@ -103,15 +85,6 @@ class ResponseOpener(MessageOpener[ResponsePart]):
 
 def _alone(part_size: int) -> int:
     return lone_padding(part_size, FLOOR)
-
-
-def _join(joined: ResponsePart, part: ResponsePart) -> None:
-    """Adds a part to the ones before it. Their order has been checked."""
-    body = joined.body + part.body
-    has_body = joined.HasField("body") or part.HasField("body")
-    joined.MergeFrom(part)
-    if has_body:
-        joined.body = body
 
 
 def _is_long(error: ExchangeError) -> bool:

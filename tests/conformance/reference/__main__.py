@@ -61,6 +61,7 @@ QUESTIONS: Final[dict[str, Callable[[Fields], Fields]]] = {
     "sizes": formats.sizes,
     "open": streams.opened,
     "cells": streams.cells,
+    "tunnel_cells": streams.tunnel_cells,
     "exchange": streams.exchange,
     "seal": streams.seal,
     "tunnel": streams.tunnel,

@@ -59,7 +59,11 @@ def opened(asked: Fields) -> Fields:
 
 
 def cells(asked: Fields) -> Fields:
-    opener: Any = ResponseOpener(derive_of({**asked, "direction": "response"}))
+    return tunnel_cells({**asked, "direction": "response"})
+
+
+def tunnel_cells(asked: Fields) -> Fields:
+    opener: Any = (RequestOpener if asked["direction"] == "request" else ResponseOpener)(derive_of(asked))
     exact, of_record, take = list[str](), list[str](), MessageOpener._taken
 
     def keep(self: Any, part: Any) -> Any:
@@ -70,7 +74,7 @@ def cells(asked: Fields) -> Fields:
         try:
             for sealed in asked["records"]:
                 of_record.clear()
-                opener.open(bytes.fromhex(sealed))
+                opener.parts(bytes.fromhex(sealed))
                 exact += of_record
             opener.close()
         except SealingError as error:

@@ -45,10 +45,10 @@ def cell(content: bytes, *, first: bool = False, final: int = 0) -> Record:
 
 
 def _cells(*contents: bytes) -> list[Record]:
-    """A response of 64 cells, of which the first have these contents."""
-    all_contents = [*contents, *[b""] * (64 - len(contents))]
+    """A response of 40 cells, of which the first have these contents."""
+    all_contents = [*contents, *[b""] * (40 - len(contents))]
     return [
-        cell(content, first=place == 0, final=int(place == 63)) for place, content in enumerate(all_contents)
+        cell(content, first=place == 0, final=int(place == 39)) for place, content in enumerate(all_contents)
     ]
 
 

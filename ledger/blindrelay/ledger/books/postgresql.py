@@ -3,9 +3,9 @@
 A transaction that writes takes one advisory lock first. So there is one writer at a time, as with SQLite,
 and what a transaction reads stays true until it commits. A batch of lines or receipts is one transaction.
 
-The next writer does not wait for the disk. A transaction commits and gives up the lock. Then it waits until
-the log is on the disk, up to beyond its own part. Only then does writing() return. What the next writer has
-read comes earlier in the log, so no power failure keeps the later transaction without the earlier one.
+The next writer does not wait for the disk. A transaction commits, releases the lock, and then waits until all
+that it wrote to the log is on the disk. Only then does writing() return. What the next writer has read is
+earlier in the log, so no power failure keeps the later transaction without the earlier one.
 
 Statements travel to the server together, up to the next one whose result is asked for.
 

@@ -106,6 +106,12 @@ def _cells(name: str, vector: Vector) -> Iterator[Check]:
     yield Check(name, {"question": "cells", **given}, equals(outcome=vector["expect"], parts=vector["parts"]))
 
 
+def _tunnel_cells(name: str, vector: Vector) -> Iterator[Check]:
+    given = {key: vector[key] for key in ("direction", "exchange_secret", "envelope_hash", "records")}
+    question = {"question": "tunnel_cells", **given}
+    yield Check(name, question, equals(outcome=vector["expect"], parts=vector["parts"]))
+
+
 def _exchange(name: str, vector: Vector) -> Iterator[Check]:
     """Both directions are opened; then the program seals the same request, with a secret of its own."""
     given = {key: vector[key] for key in ("kem_seed", "config", "envelope", "encapsulated_secret")}
@@ -148,6 +154,7 @@ _CHECKS: Final[dict[str, Callable[[str, Vector], Iterator[Check]]]] = {
     "cells": _cells,
     "exchange": _exchange,
     "tunnel": _tunnel,
+    "tunnel_cells": _tunnel_cells,
     "bill": _asking("bill"),
     "price_table": _asking("price_table"),
     "watermark": _asking("watermark"),

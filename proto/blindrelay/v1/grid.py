@@ -10,11 +10,18 @@ _MILLISECOND: Final = 0.001
 
 
 class Grid:
-    """Every `step` milliseconds since it was made, in the running event loop."""
+    """Every `step` milliseconds since it was made, in the running event loop.
 
-    def __init__(self, step: int) -> None:
+    An aligned one counts from the last of the event loop's own half steps. The records of many exchanges then
+    leave at once, and the bridge, the relay and the client are woken once for all of them.
+    """
+
+    def __init__(self, step: int, *, aligned: bool = False) -> None:
         self._step = step * _MILLISECOND
         self._began = asyncio.get_running_loop().time()
+        if aligned:
+            half = self._step / 2
+            self._began = math.floor(self._began / half) * half
 
     @property
     def remaining(self) -> float:
