@@ -35,14 +35,15 @@ def gateway(plan: Plan, session: Session) -> Comparison:
     )
     limits = (
         "LiteLLM also routes by model, counts budgets and translates; we seal. Both forward to one provider. "
-        f"*{SEALED_BY_ENVOY}* is shaped as clients ask for by default, *{OURS}* is not."
+        f"Of *{SEALED_BY_ENVOY}*, streams are shaped as clients ask for by default."
     )
     made = Comparison("As a gateway", about, limits, "load")
     stand = whole_chain(session)
     generator = stand.chain.generator("sealed", {"connection": stand.connection}, _SIDE_BY_SIDE)
     sides = [Side(OURS, generator, stand.behind)]
+    by_envoy: dict[bool, Side] = {}
     try:
-        sides.append(stand.side_by_envoy(_SIDE_BY_SIDE, shaped=True))
+        by_envoy = {shaped: stand.side_by_envoy(_SIDE_BY_SIDE, shaped=shaped) for shaped in (False, True)}
     except UnavailableError as reason:
         made.skipped.append(f"{SEALED_BY_ENVOY}: {reason}")
     try:
@@ -54,7 +55,8 @@ def gateway(plan: Plan, session: Session) -> Comparison:
         sides.append(Side(LITELLM, generator, {"gateway": stand.chain.pids[LITELLM]}))
     for name, work in _LOADS.items():
         order = closed(work, _SIDE_BY_SIDE, plan.seconds)
-        made.points.append(Point(name, interleaved(sides, order, plan.rounds)))
+        also = [by_envoy[work.pieces > 0]] if by_envoy else []
+        made.points.append(Point(name, interleaved([*sides, *also], order, plan.rounds)))
     if LITELLM in stand.chain.pids:
         stand.chain.stop(LITELLM)
     return made

@@ -18,7 +18,8 @@ slept or changed networks is not told. A new connection costs no more than it wo
 JUMP_SECONDS: Final = 5.0
 """Clock corrections are smaller than this, and sleeps are longer."""
 
-_OPTIONS: Final = (*CHANNEL_OPTIONS, RUN_AHEAD)
+OPTIONS: Final = (*CHANNEL_OPTIONS, RUN_AHEAD)
+"""gRPC's options for a channel to the relay."""
 
 
 class RelayChannel(ExchangeChannel):
@@ -51,10 +52,10 @@ def clocks_apart() -> float:
 
 def _open(config: ConnectionConfig) -> grpc.aio.Channel:
     if not config.tls:
-        return grpc.aio.insecure_channel(config.target, options=_OPTIONS)
+        return grpc.aio.insecure_channel(config.target, options=OPTIONS)
     roots = config.ca.expanduser().read_bytes() if config.ca is not None else None
     credentials = grpc.ssl_channel_credentials(root_certificates=roots)
     if (proxy := config.proxy) is None:
-        return grpc.aio.secure_channel(config.target, credentials, options=_OPTIONS)
-    options = (*_OPTIONS, *proxy.channel_options(config.target, config.host))
+        return grpc.aio.secure_channel(config.target, credentials, options=OPTIONS)
+    options = (*OPTIONS, *proxy.channel_options(config.target, config.host))
     return grpc.aio.secure_channel(proxy.address, credentials, options=options)

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.parametrize("data_plane", ["envoy"], indirect=True)
 
 MIB: Final = 2**20
 CLAIMS_OF_ENVOY: Final = (
-    *(("blindrelay-account", "somebody"), ("blindrelay-units", "1000000")),
+    *(("blindrelay-account", "somebody"), ("blindrelay-units", "1000000"), ("blindrelay-rate", "9/9")),
     *(("blindrelay-address", "127.0.0.1"), ("x-envoy-original-path", EXCHANGE_METHOD)),
 )
 

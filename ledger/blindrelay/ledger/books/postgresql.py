@@ -3,8 +3,8 @@
 A transaction that writes takes one advisory lock first. So there is one writer at a time, as with SQLite,
 and what a transaction reads stays true until it commits. A batch of lines or receipts is one transaction.
 
-The next writer does not wait for the disk: a transaction commits, gives up the lock, and then waits until the
-log is on the disk, beyond what it wrote. Only then does writing() return. What the next writer has read comes
+The next writer does not wait for the disk. A transaction commits, releases the lock, and then waits until all
+that it wrote to the log is on the disk. Only then does writing() return. What the next writer has read is
 earlier in the log, so no power failure keeps the later transaction without the earlier one.
 
 Statements travel to the server together, up to the next one whose result is asked for.

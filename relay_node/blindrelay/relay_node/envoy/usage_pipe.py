@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import sys
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -79,8 +80,9 @@ class _PipeReader:
 
     def _opened(self) -> int:
         descriptor = os.open(self._pipe, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with suppress(OSError):  # the system may allow less
-            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _ROOM)
+        if sys.platform == "linux":
+            with suppress(OSError):  # the system may allow less
+                fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _ROOM)
         self._loop.add_reader(descriptor, self._read)
         return descriptor
 

@@ -22,7 +22,6 @@ import httpx
 from blindrelay.client import BlindRelayError, SealedTransport, channel
 from blindrelay.testbed.evidence.asker import LIBRARY_VARIABLE
 from blindrelay.testbed.evidence.plan import MODELS, ORIGIN
-from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS
 
 _AT_ONCE: Final = 8
 
@@ -104,7 +103,7 @@ class _Towards(httpx.AsyncHTTPTransport):
 async def main() -> None:
     """Until stdin ends."""
     named = ("grpc.primary_user_agent", os.environ[LIBRARY_VARIABLE])
-    with patch.object(channel, "CHANNEL_OPTIONS", (*CHANNEL_OPTIONS, named)):
+    with patch.object(channel, "OPTIONS", (*channel.OPTIONS, named)):
         driver = Driver()
         loop = asyncio.get_running_loop()
         while line := await loop.run_in_executor(None, sys.stdin.readline):

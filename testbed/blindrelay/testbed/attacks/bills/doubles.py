@@ -10,7 +10,6 @@ from unittest.mock import patch
 from blindrelay.client.commands.bill import comparison, statement_check
 from blindrelay.client.commands.bill.comparison import Kind
 from blindrelay.ledger.books import settlement, store
-from blindrelay.ledger.books.set_statement import SetStatement
 from blindrelay.testbed.attacks.doubles.double import Double
 from blindrelay.trust import receipts, statements
 from blindrelay.v1.receipts_pb2 import Statement
@@ -34,19 +33,14 @@ def without_identity() -> Iterator[None]:
         yield
 
 
-def without_conditions(statement: SetStatement, *conditions: str) -> SetStatement:
-    """A statement of the books without these conditions. Raises ValueError if it does not have them."""
-    text = statement.text
+def _claim_without(*conditions: str) -> AbstractContextManager[object]:
+    """The statement by which a receipt settles an exchange, without these conditions."""
+    text = settlement._CLAIM.text
     for condition in conditions:
         if condition not in text:
             raise ValueError(f"the books do not have the condition {condition!r}: follow their change here")
         text = text.replace(condition, "")
-    return replace(statement, text=text)
-
-
-def _claim_without(*conditions: str) -> AbstractContextManager[object]:
-    """The statement by which a receipt settles an exchange, without these conditions."""
-    return patch.object(settlement, "_CLAIM", without_conditions(settlement._CLAIM, *conditions))
+    return patch.object(settlement, "_CLAIM", replace(settlement._CLAIM, text=text))
 
 
 def _any_signer(delegation: object, identity: bytes) -> receipts.BillSigner:

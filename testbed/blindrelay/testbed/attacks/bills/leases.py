@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Final
@@ -12,7 +12,6 @@ from unittest.mock import patch
 from blindrelay.ledger.books import End, lines
 from blindrelay.serving import leases
 from blindrelay.serving.leases import LeaseReader, base64url, sign_lease
-from blindrelay.testbed.attacks.bills.doubles import without_conditions
 from blindrelay.testbed.attacks.bills.run import BillAttack
 from blindrelay.testbed.attacks.bills.scene import BillScene
 from blindrelay.testbed.billing_bridge import NOW
@@ -118,10 +117,13 @@ def _without_end() -> AbstractContextManager[object]:
 
 
 def _without_start_numbers() -> AbstractContextManager[object]:
-    """Books that take the end of an exchange for the end of any that its process started."""
-    return patch.object(
-        lines, "_END", without_conditions(lines._END, "AND exchange.sequence = given.sequence ")
-    )
+    """Books that take the end of an exchange for the end of any that its process started: the first."""
+    end = lines._Taking.end
+
+    def of_first(taking: lines._Taking, ends: Sequence[End]) -> None:
+        end(taking, [replace(each, start_sequence=1) for each in ends])
+
+    return patch.object(lines._Taking, "end", of_first)
 
 
 _SIGNATURE: Final = "the ledger's signature"

@@ -6,9 +6,9 @@ from contextlib import AbstractContextManager
 from typing import Final
 from unittest.mock import patch
 
+from blindrelay.client import channel
 from blindrelay.serving import server_options
 from blindrelay.testbed.attacks.doubles.double import patches
-from blindrelay.v1.grpc_profile import CHANNEL_OPTIONS
 
 _CLIENT: Final = "blindrelay.client"
 _BRIDGE: Final = "blindrelay.provider_bridge"
@@ -18,7 +18,7 @@ def without_size_limits() -> AbstractContextManager[object]:
     """Neither client nor bridge bounds what it is sent."""
     unlimited = ("grpc.max_receive_message_length", -1)
     return patches(
-        patch(f"{_CLIENT}.channel.CHANNEL_OPTIONS", (unlimited, *CHANNEL_OPTIONS)),
+        patch.object(channel, "OPTIONS", (unlimited, *channel.OPTIONS)),
         patch(f"{_BRIDGE}.bridge.server_options", lambda *given: (unlimited, *server_options(*given))),
         patch(f"{_CLIENT}.key_ring.MAX_DIRECTORIES_SIZE", 1 << 30),
         patch(f"{_CLIENT}.key_ring.MAX_DIRECTORIES", 1 << 30),
@@ -29,7 +29,7 @@ def with_compression() -> AbstractContextManager[object]:
     """Client and bridge take compressed messages."""
     every = ("grpc.compression_enabled_algorithms_bitset", 7)
     return patches(
-        patch(f"{_CLIENT}.channel.CHANNEL_OPTIONS", (every, *CHANNEL_OPTIONS)),
+        patch.object(channel, "OPTIONS", (every, *channel.OPTIONS)),
         patch(f"{_BRIDGE}.bridge.server_options", lambda *given: (every, *server_options(*given))),
     )
 
