@@ -65,6 +65,9 @@ class PlainRequestReader:
         self.finished = self.ended = part.HasField("end")
         return part
 
+    def parts(self, message: bytes) -> list[RequestPart]:
+        return [self.open(message)]
+
     def close(self) -> None:
         if not self.finished:
             raise EOFError
@@ -100,6 +103,9 @@ class PlainResponseReader:
         part = ResponsePart.FromString(message)
         self.finished = self.ended = part.HasField("tail") or part.HasField("error")
         return part
+
+    def parts(self, message: bytes) -> list[ResponsePart]:
+        return [self.open(message)]
 
     def close(self) -> None:
         if not self.finished:

@@ -93,6 +93,17 @@ async def test_it_is_dropped_with_its_key(ahead: EncapsulationAhead, ring: KeyRi
     assert ahead.take(step(NOW)) is None
 
 
+async def test_it_is_taken_with_the_prices_that_are_announced_now(
+    ahead: EncapsulationAhead, ring: KeyRing, made: list[bytes]
+) -> None:
+    """After PRICE_CHANGED a request is sealed again. What was made in between does not name the old table."""
+    table = bytes(range(32))
+    fetch(ring, Replica(1).signed(NOW + 1, sequence=2, price_table_hash=table))
+    taken = ahead.take(step(NOW))
+    assert taken is not None
+    assert ([taken.envelope], taken.key.price_table_hash) == (made, table)
+
+
 async def test_none_is_made_once_it_is_dropped(ring: KeyRing, clock: Clock, made: list[bytes]) -> None:
     dropped, other = (EncapsulationAhead(ring, DEFAULT_MAX_UNITS, clock) for _ in range(2))
     dropped.make_soon()

@@ -104,7 +104,7 @@ Shaping: profile tick_class cell_class
 RequestHead: kind method url headers credential deadline_class shaping retry_token on_disconnect price_table_hash rounding
 RequestEnd:
 Frame: opcode fin data
-RequestPart: head body frame - - - - end
+RequestPart: head body frame cell - - - end
 ResponseHead: status headers
 Receipt: version identity envelope_hash units basis price_table_hash replica_id ended_at statement_hash
 SignedReceipt: receipt signature

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from blindrelay.client.errors import KeyTrustError
@@ -81,9 +81,10 @@ class EncapsulationAhead:
         """The one of that time, if it is made and its key is still announced. It is forgotten here."""
         made = self._made
         self.drop()
-        if made is None or made.issued_at != issued_at or not self._keys.announces(made.key, issued_at):
+        if made is None or made.issued_at != issued_at:
             return None
-        return made
+        key = self._keys.announced(made.key, issued_at)
+        return None if key is None else replace(made, key=key)
 
     def make_soon(self) -> None:
         """Makes one after a moment, unless take() or drop() is called before."""

@@ -52,9 +52,9 @@ class KeyRing:
         candidates = self._keys(issued_at)
         return secrets.choice(candidates) if candidates else None
 
-    def announces(self, key: VerifiedKey, issued_at: int) -> bool:
-        """Whether draw() could return the key."""
-        return key in self._keys(issued_at)
+    def announced(self, key: VerifiedKey, issued_at: int) -> VerifiedKey | None:
+        """The key as draw() may return it now, with the prices of the newest fetch; None if it cannot."""
+        return next((each for each in self._keys(issued_at) if each == key), None)
 
     def leave(self, key: VerifiedKey) -> None:
         """Stops drawing keys of this key's replica."""
