@@ -15,12 +15,13 @@ from bench.figures import Figure
 
 _COLOURS: Final = {
     "#3b6fb6": ("BlindRelay", "our relay"),
+    "#86abd9": ("BlindRelay with Envoy", "our relay's Envoy"),
     "#7a7a7a": ("straight to the provider",),
     "#a3478a": ("unsealed, same parts", "bare grpc.aio"),
     "#d9822b": ("Envoy", "LiteLLM's proxy"),
     "#3a9270": ("nginx",),
 }
-"""One colour for each way in every chart: ours, none of ours, and others."""
+"""One colour for each way in every chart: ours, ours with Envoy, none of ours, and others."""
 
 _SETTINGS: Final[dict[Any, Any]] = {"svg.hashsalt": "blindrelay", "svg.fonttype": "none", "font.size": 9}
 """The same figures give the same file."""
