@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -13,6 +14,9 @@ pytest_plugins = ["tests.aimock.server", "tests.browser"]
 
 settings.register_profile("blindrelay", max_examples=50, deadline=None, derandomize=True, database=None)
 settings.load_profile("blindrelay")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background job, and in its children
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

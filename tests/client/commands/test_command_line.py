@@ -138,7 +138,6 @@ def test_relay_view_is_bounded() -> None:
 
 INTERRUPTED_IN = """
 import importlib.abc, os, signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 class Interrupt(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         if name == {module!r}:
@@ -151,7 +150,6 @@ sys.exit(main({arguments!r}))
 
 INTERRUPTED_AT_THE_END = """
 import atexit, signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)
 from blindrelay.client.cli import main
 sys.argv = ["blindrelay", "config", "path"]
 code = main()
