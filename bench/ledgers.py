@@ -7,7 +7,6 @@ that gather when it has more to do than it can. The target is 0.8 of what SQLite
 from __future__ import annotations
 
 import multiprocessing
-import shutil
 import statistics
 import tempfile
 import time
@@ -22,7 +21,7 @@ import psycopg
 from bench.ledger import ACCOUNTS, batches, envelope, new_lease, receipt
 from blindrelay.ledger.batches import MAX_BATCH
 from blindrelay.ledger.books import Books, End, Start
-from blindrelay.testbed.postgresql import make_cluster, require_programs, run_program, server_url
+from blindrelay.testbed.postgresql import DURABLE, require_programs, running_server, server_url
 
 LEDGERS: Final = 2
 """That share the PostgreSQL server."""
@@ -32,7 +31,6 @@ ROUNDS: Final = 5
 _NOW: Final = 1_780_272_000
 _PATIENCE: Final = 600
 """Seconds for each step."""
-_OPTIONS: Final = ("-c", "listen_addresses=", "-c", "max_connections=60")
 
 
 def ledgers(exchanges: int, rounds: int = ROUNDS) -> str:
@@ -60,19 +58,8 @@ def ledgers(exchanges: int, rounds: int = ROUNDS) -> str:
 @contextmanager
 def postgresql() -> Iterator[Callable[[], str]]:
     """A server that commits to the disk, while the block runs. Gives URLs of empty databases."""
-    programs, folder = require_programs(), Path(tempfile.mkdtemp(prefix="books"))
-    data = folder / "data"
-    try:
-        make_cluster(programs, folder)
-        options = " ".join((*_OPTIONS, "-c", f"unix_socket_directories={folder}"))
-        start = ("start", "-w", "-t", "100", "-D", data, "-l", folder / "log", "-o", options)
-        run_program(programs / "pg_ctl", *start, folder=folder)
-        try:
-            yield lambda: _new_place(folder)
-        finally:
-            run_program(programs / "pg_ctl", "stop", "-w", "-m", "immediate", "-D", data, folder=folder)
-    finally:
-        shutil.rmtree(folder)
+    with running_server(require_programs(), DURABLE) as folder:
+        yield lambda: _new_place(folder)
 
 
 def _new_place(folder: Path) -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from blindrelay.ledger.books import Books
-from blindrelay.testbed.postgresql import programs
+from blindrelay.testbed.postgresql import programs, running_server
 
-from .postgres_server import Server, running_server
+from .postgres_server import Server
 from .trading import MEMORY, Exchange, Node, customer, sound
 
 
@@ -29,8 +29,8 @@ def postgres() -> Iterator[Server]:
     found = programs()
     if found is None:
         pytest.skip("there is no PostgreSQL server here")
-    with running_server(found) as server:
-        yield server
+    with running_server(found) as folder:
+        yield Server(folder)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

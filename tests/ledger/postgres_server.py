@@ -1,17 +1,13 @@
-"""A PostgreSQL server of the tests' own: in a temporary folder, as an unprivileged user, without a port."""
+"""Databases and schemas of the tests' own PostgreSQL server."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
 import psycopg
 
-from blindrelay.testbed.postgresql import QUICK, make_cluster, run_program, server_url
+from blindrelay.testbed.postgresql import server_url
 
 _NUMBERS = count(1)
 
@@ -42,21 +38,3 @@ class Server:
             connection.execute(
                 b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
             )
-
-
-@contextmanager
-def running_server(programs: Path) -> Iterator[Server]:
-    """Runs a server while the block does."""
-    folder = Path(tempfile.mkdtemp(prefix="books"))
-    data = folder / "data"
-    try:
-        make_cluster(programs, folder)
-        options = " ".join((*QUICK, "-c", f"unix_socket_directories={folder}"))
-        start = ("start", "-w", "-t", "100", "-D", data, "-l", folder / "log", "-o", options)
-        run_program(programs / "pg_ctl", *start, folder=folder)
-        try:
-            yield Server(folder)
-        finally:
-            run_program(programs / "pg_ctl", "stop", "-w", "-m", "immediate", "-D", data, folder=folder)
-    finally:
-        shutil.rmtree(folder)

@@ -14,7 +14,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from asyncio.subprocess import Process
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,12 +29,11 @@ from blindrelay.testbed.foreign_program import ForeignProgram, run_as_part
 INSTALLED: Final = Path("/usr/lib/postgresql")
 """Where Debian puts the programs of each version."""
 
-QUICK: Final = (
-    *("-c", "listen_addresses="),
-    # What a testbed writes need not survive a power failure.
-    *("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=60"),
-)
-"""Options of the server."""
+DURABLE: Final = ("-c", "listen_addresses=", "-c", "max_connections=60")
+"""Options of a server that commits to the disk."""
+
+QUICK: Final = (*DURABLE, "-c", "fsync=off", "-c", "full_page_writes=off")
+"""The same for a server whose data need not survive a power failure."""
 
 
 def programs() -> Path | None:
@@ -56,6 +58,27 @@ def make_cluster(programs: Path, folder: Path) -> None:
     run_program(
         programs / "initdb", "-D", data, "-U", "books", "-A", "trust", "-E", "UTF8", "-N", folder=folder
     )
+
+
+@contextmanager
+def running_server(programs: Path, options: Sequence[str] = QUICK) -> Iterator[Path]:
+    """Runs a new server while the block does. Gives its folder, for server_url().
+
+    Raises RuntimeError with what a program of the server said.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="books"))
+    data = folder / "data"
+    try:
+        make_cluster(programs, folder)
+        given = " ".join((*options, "-c", f"unix_socket_directories={folder}"))
+        start = ("start", "-w", "-t", "100", "-D", data, "-l", folder / "log", "-o", given)
+        run_program(programs / "pg_ctl", *start, folder=folder)
+        try:
+            yield folder
+        finally:
+            run_program(programs / "pg_ctl", "stop", "-w", "-m", "immediate", "-D", data, folder=folder)
+    finally:
+        shutil.rmtree(folder)
 
 
 def run_program(program: Path, *arguments: str | Path, folder: Path) -> None:
