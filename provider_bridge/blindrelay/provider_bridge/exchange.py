@@ -198,14 +198,11 @@ class Exchange:
         """The body as it came. With it the request is accepted, and the clock of a shaped response starts."""
         body = await read_body(self._claimed, self._context, share, self._runtime.max_request, look)
         if shape is not None and expects_events(target, headers, body):
-            self._pacer = self._paced(shape)
+            self._pacer = Pacer(self._claimed.response.in_cells(shape), self._send)
         elif shape is not None:
             self._grid = Grid(shape.grid)
             self._claimed.response.shape(shape)
         return body
-
-    def _paced(self, shape: CellShape) -> Pacer:
-        return Pacer(self._claimed.response.in_cells(shape), self._send, Grid(shape.tick, aligned=True))
 
     async def _call(self, call: PlannedCall, body: bytearray, share: Share) -> None:
         def started(response: ProviderResponse | None) -> ProviderResponse | None:
@@ -229,7 +226,7 @@ class Exchange:
             if call.shape is None or not response.is_event_stream:
                 await send_response(response, self._claimed.response, self._send, self._grid)
                 return
-            self._pacer = self._paced(call.shape)
+            self._pacer = Pacer(self._claimed.response.in_cells(call.shape), self._send)
             await self._pacer.run(CellSource(lambda: response).fill)
         await self._finish(self._pacer)
 
@@ -251,8 +248,7 @@ class Exchange:
                 self._open_tunnel = Tunnel(self._claimed, self._context, provider, frames, send, self._bill)
                 await self._open_tunnel.open()
                 if call.shape is not None:
-                    cells = self._claimed.response.tunnel_in_cells(call.shape)
-                    self._pacer = Pacer(cells, send, Grid(call.shape.tick, aligned=True))
+                    self._pacer = Pacer(self._claimed.response.tunnel_in_cells(call.shape), send)
                 await self._open_tunnel.run(self._pacer)
         await self._discard_request()
 

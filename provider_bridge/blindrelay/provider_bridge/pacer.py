@@ -22,12 +22,12 @@ Arrived = Callable[[], ProviderResponse | None]
 
 
 class Pacer:
-    """Sends one cell at each point of a grid, which began when the request was accepted."""
+    """Sends one cell at each tick from now on: make it when the request has been accepted."""
 
-    def __init__(self, cells: CellSealer, send: Send, ticks: Grid) -> None:
+    def __init__(self, cells: CellSealer, send: Send) -> None:
         self.cells = cells
         self._send = send
-        self._ticks = ticks
+        self._ticks = Grid(cells.shape.tick, aligned=True)
         self._is_due = False
 
     async def run(self, fill: Fill) -> None:
