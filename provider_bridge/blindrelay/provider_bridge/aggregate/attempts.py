@@ -155,7 +155,7 @@ class _OneAnswer:
         self._attempts.counts[verdict.kind] += 1
         self._rule_out(verdict.scope)
         # A failure with a client's own credential says nothing about other calls.
-        if not candidate.call.injected and verdict.scope != Member(candidate.member.provider):
+        if not candidate.call.injected and not verdict.scope.is_provider:
             return
         if verdict.kind == REFUSED:
             self._attempts.on_refused()

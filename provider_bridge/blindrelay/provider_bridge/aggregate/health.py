@@ -32,6 +32,11 @@ class Member:
     model: str = ANY
 
     @property
+    def is_provider(self) -> bool:
+        """Whether it is all members of a provider."""
+        return self.credential == self.model == ANY
+
+    @property
     def scopes(self) -> tuple[Member, ...]:
         """What a failure can be about: the provider, one model there, a credential, or a model with it."""
         return (
@@ -47,8 +52,6 @@ class _Rest:
     until: float = 0.0
     failures: int = 0
     trials: int = 0
-    is_of_provider: bool = False
-    """Whether the rest ends with a connection, which the bridge makes, and not with a call."""
 
 
 class Health:
@@ -63,16 +66,18 @@ class Health:
 
         After its rest a member is tried by one call at a time, until one succeeds.
         """
-        rests = [rest for scope in member.scopes if (rest := self._rests.get(scope)) is not None]
+        rests = self._rests_of(member)
         left = max((rest.until - self._now() for rest in rests), default=0.0)
-        return left if left > 0 else float(any(rest.trials or rest.is_of_provider for rest in rests))
+        if left > 0:
+            return left
+        # The bridge tries a lost provider by itself, with a connection and no call.
+        return float(any(rest.trials for rest in rests) or Member(member.provider) in self._rests)
 
     @property
     def unreached(self) -> list[Member]:
         """Providers that could not be reached, and should be tried now."""
-        return [
-            scope for scope, rest in self._rests.items() if rest.is_of_provider and rest.until <= self._now()
-        ]
+        now = self._now()
+        return [scope for scope, rest in self._rests.items() if scope.is_provider and rest.until <= now]
 
     def reached(self, provider: Member) -> None:
         """A connection was made."""
@@ -86,7 +91,7 @@ class Health:
     @contextmanager
     def trial(self, member: Member) -> Iterator[None]:
         """Marks the member as tried while the block makes a call."""
-        tried = [rest for scope in member.scopes if (rest := self._rests.get(scope)) is not None]
+        tried = self._rests_of(member)
         for rest in tried:
             rest.trials += 1
         try:
@@ -97,8 +102,7 @@ class Health:
 
     def failed(self, scope: Member, first: float, most: float) -> None:
         """Lets a scope rest: `first` seconds, twice as long after each further failure, at most `most`."""
-        is_of_provider = scope == Member(scope.provider)
-        rest = self._rests.setdefault(scope, _Rest(is_of_provider=is_of_provider))
+        rest = self._rests.setdefault(scope, _Rest())
         self._rests.move_to_end(scope)
         rest.until = max(rest.until, self._now() + min(most, first * 2.0 ** min(rest.failures, 32)))
         rest.failures += 1
@@ -109,3 +113,6 @@ class Health:
         """Forgets the failures that this member has had."""
         for scope in member.scopes:
             self._rests.pop(scope, None)
+
+    def _rests_of(self, member: Member) -> list[_Rest]:
+        return [rest for scope in member.scopes if (rest := self._rests.get(scope)) is not None]
