@@ -39,9 +39,8 @@ async def test_client_that_leaves_pays_for_what_came(
     assert (bill.basis, bill.units) == (BASIS_ESTIMATED, len(STREAMED) // 4 + 3 * 8)
 
 
-async def test_client_that_leaves_before_the_response_pays_nothing(
-    billed: BilledCaller, provider: ScriptedProvider
-) -> None:
+def silence(provider: ScriptedProvider) -> asyncio.Event:
+    """The provider says nothing from now on. The event is set when it is asked."""
     asked = asyncio.Event()
 
     async def silent(connection: Any) -> None:
@@ -49,6 +48,13 @@ async def test_client_that_leaves_before_the_response_pays_nothing(
         await connection.gone()
 
     provider.script = silent
+    return asked
+
+
+async def test_client_that_leaves_before_the_response_pays_nothing(
+    billed: BilledCaller, provider: ScriptedProvider
+) -> None:
+    asked = silence(provider)
     bill = await receipt_after_leaving(billed, STREAMED, after=asked)
     assert (bill.basis, bill.units) == (BASIS_ESTIMATED, 0)
 
@@ -56,13 +62,7 @@ async def test_client_that_leaves_before_the_response_pays_nothing(
 async def test_client_that_leaves_before_the_response_pays_where_the_table_says_so(
     serve: Serve, provider: ScriptedProvider, tmp_path: Path
 ) -> None:
-    asked = asyncio.Event()
-
-    async def silent(connection: Any) -> None:
-        asked.set()
-        await connection.gone()
-
-    provider.script = silent
+    asked = silence(provider)
     prices = PRICES.replace("valid_to", "charge_unanswered = true\nvalid_to")
     async with serve(billing=billing_at(tmp_path, prices)) as caller:
         async with settling(caller, int(time.time())) as keeper:
