@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from pathlib import Path
 from typing import Any, Final
 
 from bench.chain import Chain
 from bench.programs import ENVOY, NGINX
+from blindrelay.testbed.ports import free_address
 
 _STREAMS: Final = 10_000
 _EXTENSIONS: Final = "type.googleapis.com/envoy.extensions"
@@ -18,7 +18,7 @@ _EXTENSIONS: Final = "type.googleapis.com/envoy.extensions"
 def start_envoy(chain: Chain, name: str, behind: str) -> str:
     """Envoy with one worker thread. Its address. Raises UnavailableError."""
     binary = ENVOY.path()
-    address = _free_address()
+    address = free_address()
     config = chain.folder / "envoy.json"
     config.write_text(json.dumps(_envoy_config(address, behind)))
     command = [binary, "-c", config, "--concurrency", "1", "--log-level", "error", "--disable-hot-restart"]
@@ -32,7 +32,7 @@ def start_controlled_envoy(chain: Chain, name: str, control: str, behind: str) -
     Its address. Raises UnavailableError.
     """
     binary = ENVOY.path()
-    address = _free_address()
+    address = free_address()
     config = chain.control(address, behind, control)
     options = ("--concurrency", "1", "--log-level", "error", "--disable-hot-restart")
     flush = ("--file-flush-interval-msec", "100")
@@ -43,16 +43,11 @@ def start_controlled_envoy(chain: Chain, name: str, control: str, behind: str) -
 def start_nginx(chain: Chain, name: str, behind: str) -> str:
     """nginx's grpc_pass in a single process. Its address. Raises UnavailableError."""
     binary = NGINX.path()
-    address = _free_address()
+    address = free_address()
     config = chain.folder / "nginx.conf"
     config.write_text(_nginx_config(chain.folder, address, behind))
     chain.program(name, [binary, "-c", config, "-e", "stderr"], address)
     return address
-
-
-def _free_address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return f"127.0.0.1:{taken.getsockname()[1]}"
 
 
 def _envoy_config(address: str, behind: str) -> dict[str, Any]:

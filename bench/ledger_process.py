@@ -9,7 +9,6 @@ import asyncio
 import hashlib
 import json
 import os
-import socket
 import sys
 import tempfile
 import time
@@ -26,6 +25,7 @@ from bench.probes import cpu_seconds
 from blindrelay.ledger.books import Books
 from blindrelay.serving import authorization, issue_token
 from blindrelay.testbed.billing_bridge import BillingBridge
+from blindrelay.testbed.ports import free_port
 from blindrelay.trust import format_identity, sign_receipt
 from blindrelay.v1.ledger_pb2 import (
     EndLine,
@@ -155,7 +155,7 @@ async def _costs(exchanges: int, together: int) -> list[Cost]:
         token = issue_token(folder / "relays", "bench", datetime.now(UTC))
         starts, ends = _lines(folder / "ledger.db", bridge.envelopes)
         (folder / "ledger.toml").write_text(
-            _CONFIG.format(admin=_free_port(), port=port, identity=format_identity(bridge.identity))
+            _CONFIG.format(admin=free_port(), port=port, identity=format_identity(bridge.identity))
         )
         async with _serving(folder / "ledger.toml") as (pid, address):
             relay = _Relay(address, token)
@@ -216,9 +216,3 @@ def _check(books: Books, exchanges: int) -> None:
     charged = sum(account.charged for account in books.accounts())
     if not books.check().balanced or charged != exchanges * UNITS:
         raise RuntimeError(f"the books are wrong: {charged} units charged")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tomllib
@@ -17,6 +16,7 @@ import pytest
 import yaml
 
 from blindrelay.testbed import Testbed
+from blindrelay.testbed.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -57,8 +57,7 @@ def environment(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> dict[
 @pytest.fixture(scope="module")
 def port() -> int:
     """A free port, instead of the one in the README."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
+    return free_port()
 
 
 def starting(*beginnings: str) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from blindrelay.testbed.ports import free_address
+from blindrelay.testbed.ports import free_port
 from tests.deploy.chart import ROOT, Manifest, Secrets, pods_of, write_config
 
 PATIENCE = 120.0
@@ -39,9 +39,7 @@ class Kubelet:
         self._folder = folder
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._pods = {pods.part: pods for pods in pods_of(manifests)}
-        self.ports = {
-            port: int(free_address().rpartition(":")[2]) for port in (8443, *range(8470, 8473), 8490)
-        }
+        self.ports = {port: free_port() for port in (8443, *range(8470, 8473), 8490)}
         for pods in self._pods.values():
             for name in ("etc", "run", "state"):
                 (folder / pods.part / name).mkdir(parents=True)

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from blindrelay.client import SealedTransport
 from blindrelay.serving import issue_token
 from blindrelay.serving.landlock import landlock_version
 from blindrelay.testbed.evidence.traces import is_confined, written_files_of
+from blindrelay.testbed.ports import free_port
 from blindrelay.testbed.providers import provider_process
 from blindrelay.testbed.unprivileged import launcher
 
@@ -125,8 +125,7 @@ class Machine:
         self._etc = folder / "etc"
         self._etc.mkdir()
         self._provider = provider_process("scripted", lambda: folder)
-        with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-            self._ports = {RELAY: int(one.getsockname()[1]), BRIDGE: int(other.getsockname()[1])}
+        self._ports = {RELAY: free_port(), BRIDGE: free_port()}
         token = self._issue("tokens", "alice")
         self._write("bridge-token", self._issue("relay-tokens", "relay-1"))
         self._write("openai-key", "sk-nothing")
@@ -225,11 +224,6 @@ class Machine:
     def _write(self, name: str, text: str) -> None:
         (self._etc / name).write_text(text)
         (self._etc / name).chmod(0o600)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def _bridge(*arguments: str) -> str:

@@ -17,8 +17,8 @@ import httpx
 import pytest
 
 from blindrelay.client import SealedTransport
+from blindrelay.testbed.ports import free_port
 from blindrelay.testbed.processes import PartProcess
-from tests.ledger.served.conftest import free_port
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/service.md").read_text()

@@ -21,6 +21,7 @@ import pytest
 from blindrelay.provider_bridge import Event, load_identity, load_or_make_identity
 from blindrelay.provider_bridge.cli import main
 from blindrelay.provider_bridge.keys.key_files import make_signing_key
+from blindrelay.testbed.ports import free_port
 from blindrelay.trust import format_identity, parse_identity
 from tests.connect_proxy import connect_proxy
 
@@ -28,7 +29,6 @@ from .replica import DELEGATED, HELD, DelegatedReplica, configure
 from .scripted_provider import EVENT_STREAM, LAST_CHUNK, ScriptedProvider, chunk, stepwise
 from .sealed_caller import SealedCaller, parts
 from .test_log_and_metrics import NAMES
-from .upstream_call import free_port
 
 
 def check_mistake(capfd: pytest.CaptureFixture[str], arguments: list[str], code: int, complaint: str) -> None:

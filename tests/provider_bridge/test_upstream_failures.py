@@ -19,12 +19,13 @@ from blindrelay.provider_bridge.upstream import route
 from blindrelay.provider_bridge.upstream.failures import Failure
 from blindrelay.provider_bridge.upstream.provider_call import ProviderTransport
 from blindrelay.serving import Address, ConfigError
+from blindrelay.testbed.ports import free_port
 from blindrelay.v1.inner_pb2 import ErrorCode, Execution
 from tests.connect_proxy import connect_proxy
 
 from .conftest import provider_at
 from .scripted_provider import ScriptedProvider, certified, raw
-from .upstream_call import Upstream, called, free_port
+from .upstream_call import Upstream, called
 
 OK = b"HTTP/1.1 200 OK\r\n"
 SSH = b"SSH-2.0-OpenSSH_9.2\r\n"

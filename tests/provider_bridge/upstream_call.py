@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
@@ -43,9 +42,3 @@ async def called(provider: Provider, body: bytes = b"{}") -> tuple[int, bytes]:
     """The status and the body of one call over a connection of its own."""
     async with upstream(provider) as here:
         return await here.call(body)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port

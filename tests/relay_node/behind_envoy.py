@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -16,6 +15,7 @@ from blindrelay.relay_node import AuditLog, RelayConfig
 from blindrelay.relay_node.envoy.process import ControlProcess
 from blindrelay.serving import Address
 from blindrelay.testbed.envoy_relay import envoy_command, running_envoy
+from blindrelay.testbed.ports import free_port
 from blindrelay.v1.outer_status import OuterStatus
 from tests.relay_node.fake_bridge import FakeBridge, until
 from tests.relay_node.raw_client import Client
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
 def control_process(config: RelayConfig, log: AuditLog, folder: Path) -> ControlProcess:
     """The process for an Envoy on a free port."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        listen = Address("127.0.0.1", free.getsockname()[1])
+    listen = Address("127.0.0.1", free_port())
     return ControlProcess(replace(config, listen=listen), folder / "relay.toml", log)
 
 

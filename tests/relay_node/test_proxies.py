@@ -22,6 +22,7 @@ from typing import Any, Final
 import pytest
 
 from blindrelay.serving import ChannelTls, authorization, options
+from blindrelay.testbed.ports import free_port
 from blindrelay.v1.channel import ExchangeChannel
 from blindrelay.v1.envelope import METADATA_KEY
 from tests.certificates import Certificates
@@ -120,8 +121,7 @@ def accepts(port: int) -> bool:
 @asynccontextmanager
 async def running(proxy: Proxy, relay: RunningRelay, files: Path) -> AsyncIterator[int]:
     """Runs the proxy during the block, which begins when it listens. Yields its port."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = int(free.getsockname()[1])
+    port = free_port()
     folder, program = files / proxy.name, proxy.program()
     folder.mkdir()
     assert program is not None

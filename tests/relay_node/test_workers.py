@@ -17,6 +17,7 @@ from typing import Any
 import grpc
 import pytest
 
+from blindrelay.testbed.ports import free_port
 from blindrelay.v1.outer_status import OuterStatus
 from tests.relay_node.conftest import RelayTls, StartProcess
 from tests.relay_node.fake_bridge import FakeBridge, Seen, cancelled, until
@@ -110,10 +111,9 @@ async def all_serve(clients: list[Client], bridge: FakeBridge) -> None:
 def two_free_ports() -> int:
     """The first of two ports that follow each other."""
     while True:
-        with socket.create_server(("127.0.0.1", 0)) as first:
-            port = int(first.getsockname()[1])
-            with contextlib.suppress(OSError, OverflowError), socket.create_server(("127.0.0.1", port + 1)):
-                return port
+        port = free_port()
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port + 1)):
+            return port
 
 
 async def test_every_worker_serves_and_all_end_on_sigterm(

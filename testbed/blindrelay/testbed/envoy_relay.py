@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import shutil
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -22,6 +21,7 @@ from typing import Final
 from blindrelay.relay_node import RelayConfig, read_relay_config
 from blindrelay.relay_node.envoy.process import ControlProcess
 from blindrelay.serving import Address, Announce, StartError, command_parser, run_command
+from blindrelay.testbed.ports import free_port
 from blindrelay.testbed.with_parent import with_parent
 
 START_SECONDS: Final = 60.0
@@ -39,7 +39,7 @@ def main() -> int:
     def serve(arguments: argparse.Namespace, announce: Announce) -> None:
         config = read_relay_config(arguments.config)
         if config.listen.port == 0:
-            config = replace(config, listen=_free(config.listen))
+            config = replace(config, listen=Address(config.listen.host, free_port()))
         asyncio.run(_serve(config, arguments.config, announce))
 
     parser, _ = command_parser("envoy-relay", "Forward sealed exchanges by Envoy.", serve)
@@ -102,11 +102,6 @@ async def _accepts(address: Address) -> bool:
         return False
     writer.close()
     return True
-
-
-def _free(address: Address) -> Address:
-    with socket.create_server((address.host, 0)) as free:
-        return Address(address.host, free.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from blindrelay.testbed.ports import any_address, free_address
+from blindrelay.testbed.ports import free_address
 from blindrelay.testbed.processes import PartProcess
 from blindrelay.testing.configuration import Option, Tables, write_prices
 
@@ -85,9 +85,9 @@ class Ledger:
         if not (self._folder() / "relays").exists():
             self._issue_relay_token()
         announced = self.part.announcement
-        listen = announced.get("listening") or any_address()
+        listen = announced.get("listening") or free_address()
         admin = announced.get("admin") or free_address()
-        page = announced.get("page", f"http://{any_address()}").removeprefix("http://").rstrip("/")
+        page = announced.get("page", f"http://{free_address()}").removeprefix("http://").rstrip("/")
         lines = [
             *(f'listen = "{listen}"', f'admin = "{admin}"', 'tokens = "relays"', self._books()),
             *("drain_seconds = 2", "[page]", f'listen = "{page}"'),

@@ -1,4 +1,4 @@
-"""Ports that a part has again after a restart."""
+"""Ports for servers that have to know theirs before they start, or have it again after a restart."""
 
 from __future__ import annotations
 
@@ -13,29 +13,26 @@ _LOWEST: Final = 10_000
 _ATTEMPTS: Final = 20
 
 
-def any_address() -> str:
-    """A free loopback address, "127.0.0.1:PORT", for a part's first start.
+def free_address() -> str:
+    """A free loopback address, "127.0.0.1:PORT"."""
+    return f"127.0.0.1:{free_port()}"
 
-    The system gives its port to no outgoing connection: one of those could take it while the part is down. If
-    there are no such ports, it is port 0, for any.
+
+def free_port() -> int:
+    """A free TCP port of the loopback address.
+
+    The system gives it to no outgoing connection and to no server that asks for any port: one of those could
+    take it before its server starts. Where there are no such ports, it is one that the system gives.
     """
     with suppress(OSError, ValueError):
         highest = int(_RANGE.read_text().split()[0])
         for _ in range(_ATTEMPTS if highest > _LOWEST else 0):
             port = _LOWEST + secrets.randbelow(highest - _LOWEST)
             if _is_free(port):
-                return f"127.0.0.1:{port}"
-    return "127.0.0.1:0"
-
-
-def free_address() -> str:
-    """As any_address(), never with port 0."""
-    address = any_address()
-    if not address.endswith(":0"):
-        return address
+                return port
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+        return int(probe.getsockname()[1])
 
 
 def _is_free(port: int) -> bool:

@@ -13,7 +13,7 @@ from typing import ClassVar, Final, Self
 from blindrelay.testbed.configuration import official_providers, write_bridge_config
 from blindrelay.testbed.errors import TestbedError
 from blindrelay.testbed.ledger import Ledger
-from blindrelay.testbed.ports import any_address
+from blindrelay.testbed.ports import free_address
 from blindrelay.testbed.processes import KEPT_LINES, PartProcess
 from blindrelay.testbed.providers import LLAMA_KINDS, ProviderKind, provider_process
 from blindrelay.testbed.readiness import listed_replicas, wait_until_ready
@@ -229,7 +229,7 @@ class Testbed:
     def _bridge(self, name: str) -> PartProcess:
         def arguments() -> list[str]:
             config = self.folder / f"{name}.toml"
-            listen = part.announcement.get("listening") or any_address()
+            listen = part.announcement.get("listening") or free_address()
             providers = self._providers or self._mapped()
             billing = None if self.ledger is None else self.ledger.billing(name)
             write_bridge_config(config, listen, providers, self._bridge_options, billing, self._models)
@@ -265,7 +265,7 @@ class Testbed:
 
         def arguments() -> list[str]:
             config = self.folder / "relay.toml"
-            listen = part.announcement.get("listening") or any_address()
+            listen = part.announcement.get("listening") or free_address()
             replicas = [bridge.listening for bridge in self._bridges.values()]
             ledger = None if self.ledger is None else self.ledger.relay_options()
             write_relay_config(config, listen, replicas, self._relay_options, self.identity, ledger)

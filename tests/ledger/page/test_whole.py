@@ -19,10 +19,10 @@ import pytest
 
 from blindrelay.ledger.books import Books
 from blindrelay.serving import issue_token
+from blindrelay.testbed.ports import free_port
 from blindrelay.testbed.processes import PartProcess
 from blindrelay.trust import format_identity
 from blindrelay.v1.receipts_pb2 import Basis, Receipt
-from tests.ledger.served.conftest import free_port
 from tests.ledger.trading import BRIDGE, Exchange, Node, post
 
 from ..trading import customer

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from blindrelay.ledger.audit_log import AuditLog
 from blindrelay.ledger.config import LedgerConfig
 from blindrelay.ledger.server import Ledger
 from blindrelay.serving import Address, issue_token
+from blindrelay.testbed.ports import free_port
 from tests.ledger.served.fake_bridge import FakeBridge
 from tests.ledger.served.node import Node
 
@@ -134,9 +134,3 @@ async def node(ledger: RunningLedger) -> AsyncIterator[Node]:
     async with ledger.node() as node:
         await node.connect()
         yield node
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from blindrelay.ledger.config import BridgeConfig
+from blindrelay.testbed.ports import free_port
 from blindrelay.trust import format_identity
-from tests.ledger.served.conftest import free_port
 
 LEDGER = (sys.executable, "-m", "blindrelay.ledger")
 

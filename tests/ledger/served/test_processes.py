@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ledger.served.conftest import free_port
+from blindrelay.testbed.ports import free_port
 from tests.ledger.served.fake_bridge import FakeBridge
 from tests.ledger.served.node import Node
 from tests.ledger.served.processes import ledger_process, run, scrape, write_config

@@ -9,11 +9,11 @@ import pytest
 
 from blindrelay.provider_bridge import AuditLog, Event
 from blindrelay.provider_bridge.aggregate.model_table import Model, Target
+from blindrelay.testbed.ports import free_port
 
 from ..scripted_provider import EVENT_STREAM, Connection, Script, ScriptedProvider, chunk, raw, response
 from ..sealed_caller import Response, request_head
 from ..test_time import due_in
-from ..upstream_call import free_port
 from .conftest import CHAT, House, at, by_secret, error_of
 
 EMBEDDING = b'{"model":"m","input":"x"}'

@@ -11,9 +11,9 @@ from typing import Final
 import pytest
 
 from blindrelay.provider_bridge.aggregate.model_table import Model, Target
+from blindrelay.testbed.ports import free_port
 
 from ..scripted_provider import Connection, Script, response
-from ..upstream_call import free_port
 from .conftest import House, by_secret
 
 EXCHANGES: Final = 400

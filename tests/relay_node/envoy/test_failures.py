@@ -19,6 +19,7 @@ from blindrelay.relay_node.envoy import data_plane as module
 from blindrelay.relay_node.envoy import usage_pipe
 from blindrelay.relay_node.envoy.process import ControlProcess
 from blindrelay.serving import Address, ConfigError, StartError
+from blindrelay.testbed.ports import free_port
 from blindrelay.v1.envelope import routing_text
 from blindrelay.v1.envelope_pb2 import Envelope
 from blindrelay.v1.http_proxy import HttpProxy
@@ -155,7 +156,7 @@ async def test_control_process_that_is_lost_and_back(
     bridge: FakeBridge, ledger: FakeLedger, tmp_path: Path
 ) -> None:
     """What runs goes on. Leases of the earlier process are unknown to the next one; clients renew them."""
-    config = RelayConfig(free_address(), None, (bridge.pinned,), ledger=ledger.config)
+    config = RelayConfig(Address("127.0.0.1", free_port()), None, (bridge.pinned,), ledger=ledger.config)
     token = "brt_" + 43 * "A"
     ledger.add(token)
     async with contextlib.AsyncExitStack() as envoy:
@@ -187,11 +188,6 @@ async def test_control_process_that_is_lost_and_back(
             await until(lambda: "ok" in outcomes(ledger))
 
 
-def free_address() -> Address:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return Address("127.0.0.1", free.getsockname()[1])
-
-
 async def test_port_of_another_program_is_an_error(bridge: FakeBridge, tmp_path: Path) -> None:
     (tmp_path / "tokens").touch(0o600)
     with socket.create_server(("127.0.0.1", 0)) as other:
@@ -205,7 +201,7 @@ async def test_port_of_another_program_is_an_error(bridge: FakeBridge, tmp_path:
 
 
 async def test_folder_and_proxy_that_do_not_do_are_errors(bridge: FakeBridge, tmp_path: Path) -> None:
-    good = RelayConfig(free_address(), None, (bridge.config,))
+    good = RelayConfig(Address("127.0.0.1", free_port()), None, (bridge.config,))
     proxied = replace(bridge.config, proxy=HttpProxy.parse("http://127.0.0.1:1"))
     long = tmp_path / (100 * "a")
     long.mkdir()

@@ -13,7 +13,7 @@ from typing import ClassVar, Final, Self
 from blindrelay.testbed.configuration import official_providers, write_bridge_config
 from blindrelay.testbed.errors import TestbedError
 from blindrelay.testbed.ledger import PRICES
-from blindrelay.testbed.ports import any_address
+from blindrelay.testbed.ports import free_address
 from blindrelay.testbed.postgresql import require_programs
 from blindrelay.testbed.processes import PartProcess
 from blindrelay.testbed.providers import provider_process
@@ -152,7 +152,7 @@ class ScaledTestbed:
 
         def arguments() -> list[str]:
             config = self.folder / f"{name}.toml"
-            listen = part.announcement.get("listening") or any_address()
+            listen = part.announcement.get("listening") or free_address()
             billing = write_prices(self.folder, PRICES, name)
             options = {"drain_seconds": DRAIN_SECONDS}
             write_bridge_config(config, listen, official_providers(self.provider), options, billing)
