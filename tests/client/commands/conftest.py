@@ -21,7 +21,8 @@ from ..scripted_bridge import TAIL, Response, ScriptedBridge, answering, head
 
 Run = Callable[..., tuple[int, str, str]]
 
-PATIENCE = 30.0
+PATIENCE = 60.0
+"""Seconds after which a test fails that waits for a process."""
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from blindrelay.client.commands.run.program import PlainProgram
+
 from ..scripted_bridge import ScriptedBridge
 from .conftest import PATIENCE, Run, command, refused, streaming, succeeded, terminal, walls_are_allowed
 
@@ -162,17 +164,16 @@ def test_stdin_reaches_the_program(level: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, b"hello", b"")
 
 
+# Blocked signals wait for sigwait(). With handlers, one that came just before pause() would not end it.
 SLEEPER = """
 import signal, sys
-def got(number, _):
-    print("got", number, flush=True)
-    if "once" not in sys.argv:
-        sys.exit(7)
-for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"):
-    signal.signal(getattr(signal, name), got)
+awaited = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1}
+signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
 print("ready", flush=True)
 while True:
-    signal.pause()
+    print("got", int(signal.sigwait(awaited)), flush=True)
+    if "once" not in sys.argv:
+        sys.exit(7)
 """
 
 
@@ -201,3 +202,23 @@ def test_ctrl_c_at_a_terminal_comes_once(level: str) -> None:
         os.kill(child, signal.SIGKILL)
         assert person.end() == 128 + signal.SIGKILL
     assert person.shown.count("got 2") == 1
+
+
+@pytest.mark.usefixtures("to_bridge")
+def test_signal_during_the_start_is_passed_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the program runs already, but start() has not returned."""
+    started: list[subprocess.Popen[bytes]] = []
+    start = PlainProgram.start
+
+    def interrupted(self: PlainProgram) -> subprocess.Popen[bytes]:
+        started.append(start(self))
+        signal.raise_signal(signal.SIGTERM)
+        return started[0]
+
+    monkeypatch.setattr(PlainProgram, "start", interrupted)
+    try:
+        assert run("run", "--no-wall", "--", "sleep", "600") == (128 + signal.SIGTERM, "", "")
+        assert started[0].poll() == -signal.SIGTERM
+    finally:
+        started[0].kill()
+        started[0].wait()

@@ -7,10 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final
+from typing import Final, Protocol
 
 NOT_FOUND: Final = 127
 NOT_EXECUTABLE: Final = 126
@@ -21,6 +21,12 @@ _FORWARDED: Final = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUS
 _OF_TERMINALS: Final = ("SIGINT", "SIGQUIT")
 
 Program = subprocess.Popen[bytes]
+
+
+class Startable(Protocol):
+    """A program that is about to start."""
+
+    def start(self) -> Program: ...
 
 
 class PlainProgram:
@@ -50,26 +56,46 @@ def exit_code(program: Program) -> int:
     return code if code >= 0 else BY_SIGNAL - code
 
 
-@contextmanager
-def forwarded_signals() -> Iterator[Callable[[Program], None]]:
-    """Passes signals on to a program while the block runs; yields a function that sets the program.
+class SignalForwarder:
+    """Passes signals on to a program.
 
-    Before that, a signal ends this process.
+    Before the program is started, a signal ends this process. Signals that come while it starts wait for it.
     """
-    programs: list[Program] = []
 
-    def pass_on(number: int, _: FrameType | None) -> None:
-        # A terminal sends Ctrl-C to the whole foreground group: the program has it already.
-        if programs and signal.Signals(number).name in _OF_TERMINALS and _in_foreground():
-            return
-        if not programs:
+    def __init__(self) -> None:
+        self._starting = False
+        self._waiting: list[int] = []
+        self._program: Program | None = None
+
+    def start(self, program: Startable) -> Program:
+        """Starts the program that gets the signals. Raises OSError if it cannot be run."""
+        self._starting = True
+        self._program = started = program.start()
+        for number in self._waiting:
+            started.send_signal(number)
+        return started
+
+    def pass_on(self, number: int, _: FrameType | None) -> None:
+        """Handles a signal."""
+        if not self._starting:
             raise SystemExit(BY_SIGNAL + number)
-        programs[0].send_signal(number)
+        # A terminal sends Ctrl-C to the whole foreground group: the program has it already.
+        if signal.Signals(number).name in _OF_TERMINALS and _in_foreground():
+            return
+        if self._program is None:
+            self._waiting.append(number)
+        else:
+            self._program.send_signal(number)
 
+
+@contextmanager
+def forwarded_signals() -> Iterator[SignalForwarder]:
+    """Handles this process's signals while the block runs."""
+    forwarder = SignalForwarder()
     known = [getattr(signal, name) for name in _FORWARDED if hasattr(signal, name)]
-    before = {number: signal.signal(number, pass_on) for number in known}
+    before = {number: signal.signal(number, forwarder.pass_on) for number in known}
     try:
-        yield programs.append
+        yield forwarder
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
