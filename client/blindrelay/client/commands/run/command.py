@@ -19,7 +19,6 @@ from blindrelay.client.commands.run.program import (
     NOT_FOUND,
     PlainProgram,
     SignalForwarder,
-    exit_code,
     forwarded_signals,
 )
 from blindrelay.client.commands.run.walled_program import NoWallError, WalledProgram, any_port
@@ -118,7 +117,7 @@ def _run(name: str, prepared: WalledProgram | PlainProgram, signals: SignalForwa
         return _not_run(f"{name}: not found", NOT_FOUND)
     except OSError as error:
         return _not_run(f"{name}: {error.strerror}", NOT_EXECUTABLE)
-    return exit_code(program)
+    return signals.exit_code(program)
 
 
 def _walled(

@@ -7,8 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final, Protocol
 
@@ -50,19 +51,16 @@ class PlainProgram:
         self.listener.close()
 
 
-def exit_code(program: Program) -> int:
-    """Waits for the program's end; returns its exit code, or the one that a shell would return."""
-    code = program.wait()
-    return code if code >= 0 else BY_SIGNAL - code
-
-
 class SignalForwarder:
-    """Passes signals on to a program.
+    """Runs a program and passes signals on to it.
 
     Before the program is started, a signal ends this process. Signals that come while it starts wait for it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, woken: socket.socket, wake: socket.socket) -> None:
+        """A signal and the end of the program write to `wake`, which is read from `woken`."""
+        self._woken = woken
+        self._wake = wake
         self._starting = False
         self._waiting: list[int] = []
         self._program: Program | None = None
@@ -74,6 +72,24 @@ class SignalForwarder:
         for number in self._waiting:
             started.send_signal(number)
         return started
+
+    def exit_code(self, program: Program) -> int:
+        """Waits for the program's end; returns its exit code, or the one that a shell would return.
+
+        It waits in another thread. In this one, a signal just before the wait would be handled only after it.
+        """
+        waiting = threading.Thread(target=self._tell_end, args=(program,), daemon=True)
+        waiting.start()
+        while program.returncode is None:
+            self._woken.recv(4_096)
+        waiting.join()
+        code = program.returncode
+        return code if code >= 0 else BY_SIGNAL - code
+
+    def _tell_end(self, program: Program) -> None:
+        program.wait()
+        with suppress(BlockingIOError):  # then there is enough to read
+            self._wake.send(b"\0")
 
     def pass_on(self, number: int, _: FrameType | None) -> None:
         """Handles a signal."""
@@ -91,14 +107,19 @@ class SignalForwarder:
 @contextmanager
 def forwarded_signals() -> Iterator[SignalForwarder]:
     """Handles this process's signals while the block runs."""
-    forwarder = SignalForwarder()
-    known = [getattr(signal, name) for name in _FORWARDED if hasattr(signal, name)]
-    before = {number: signal.signal(number, forwarder.pass_on) for number in known}
-    try:
-        yield forwarder
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    woken, wake = socket.socketpair()
+    with woken, wake:
+        wake.setblocking(False)
+        forwarder = SignalForwarder(woken, wake)
+        known = [getattr(signal, name) for name in _FORWARDED if hasattr(signal, name)]
+        before = {number: signal.signal(number, forwarder.pass_on) for number in known}
+        woken_before = signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+        try:
+            yield forwarder
+        finally:
+            signal.set_wakeup_fd(woken_before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _in_foreground() -> bool:
