@@ -14,8 +14,9 @@ import pytest
 
 from blindrelay.client.commands.run.program import PlainProgram
 
+from ..conftest import PATIENCE
 from ..scripted_bridge import ScriptedBridge
-from .conftest import PATIENCE, Run, command, refused, streaming, succeeded, terminal, walls_are_allowed
+from .conftest import Run, command, refused, streaming, succeeded, terminal, walls_are_allowed
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
@@ -35,7 +36,7 @@ for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
     others = {each for each in os.environ if each.upper().endswith("_PROXY") and each != name}
     others = {each: os.environ.pop(each) for each in others}
     try:
-        httpx.get("https://api.openai.com/v1/models")
+        httpx.get("https://api.openai.com/v1/models", timeout=60)
     except httpx.ProxyError as error:
         print(error)
     os.environ.update(others)
@@ -119,7 +120,7 @@ def test_grpc_settings_reach_the_program_if_they_are_the_users(
     for name in names:
         monkeypatch.delenv(name, raising=False)
     program = ("run", "--no-wall", "--", sys.executable, "-c", PRINT_ENVIRONMENT)
-    found = json.loads(command(*program, environment=own).communicate(timeout=60)[0])
+    found = json.loads(command(*program, environment=own).communicate(timeout=PATIENCE)[0])
     assert {name: found[name] for name in names if name in found} == own
 
 
