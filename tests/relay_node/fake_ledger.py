@@ -81,11 +81,6 @@ class FakeLedger:
     def config(self) -> PeerConfig:
         return PeerConfig(Address("127.0.0.1", self.port))
 
-    @property
-    def nodes(self) -> int:
-        """How many relay processes report."""
-        return len(self._streams)
-
     def starts(self) -> list[ReportLine]:
         return [line for line in self.lines.values() if line.HasField("start")]
 
