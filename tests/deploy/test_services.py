@@ -256,7 +256,7 @@ def test_units_serve_with_the_documented_configurations(tmp_path: Path, within_u
             assert os.geteuid() != 0 or not written_files_of(relay.pid)
             filters = Path(f"/proc/{relay.pid}/status").read_text()
             assert f"Seccomp_filters:\t{1 + within_units}" in filters
-            with SealedTransport(machine.connection) as sealed, sealed.httpx_client() as client:
+            with SealedTransport(machine.connection) as sealed, sealed.httpx_client(timeout=60) as client:
                 assert client.get("https://models.example/v1/models").status_code == httpx.codes.OK
 
 

@@ -174,7 +174,7 @@ def test_the_operator_has_no_word_of_it(service: Follower) -> None:
 
 def test_the_link_leads_to_the_page(service: Follower) -> None:
     link = output(service, "page link").split()[0]
-    with httpx.Client(trust_env=False, follow_redirects=True) as browser:
+    with httpx.Client(trust_env=False, follow_redirects=True, timeout=CALL_SECONDS) as browser:
         assert "Sign in" in browser.get(link).text
         answer = browser.post(link.partition("?")[0], data={"code": link.partition("code=")[2]})
     assert "<title>Overview" in answer.text

@@ -10,6 +10,10 @@ import psycopg
 from blindrelay.testbed.postgresql import server_url
 
 _NUMBERS = count(1)
+_END_ALL = b"""
+SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity
+WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+"""
 
 
 class Server:
@@ -33,8 +37,6 @@ class Server:
         return f"postgresql:///{name}?host={self._folder}&user=books"
 
     def disconnect_all(self) -> None:
-        """Ends every other connection, as a restart does."""
+        """Ends every other connection, as a restart does, and waits until all have ended."""
         with psycopg.connect(self._url, autocommit=True) as connection:
-            connection.execute(
-                b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-            )
+            connection.execute(_END_ALL)
