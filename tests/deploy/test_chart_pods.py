@@ -75,7 +75,6 @@ def contents(chunks: Iterable[ChatCompletionChunk]) -> Iterator[str]:
     return (chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
 
 
-@pytest.mark.timeout(300)
 def test_pod_with_envoy_serves_and_finishes_a_stream_before_it_stops(folder: Path, provider: str) -> None:
     try:
         envoy_program()
@@ -100,7 +99,6 @@ def test_pod_with_envoy_serves_and_finishes_a_stream_before_it_stops(folder: Pat
         assert kubelet.terminate("envoy") == 0
 
 
-@pytest.mark.timeout(300)
 def test_pods_with_a_ledger_serve_and_charge(folder: Path, provider: str) -> None:
     if programs() is None:
         pytest.skip("there is no PostgreSQL server here")
