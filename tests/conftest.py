@@ -8,11 +8,18 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.aimock.server", "tests.browser"]
 
-settings.register_profile("blindrelay", max_examples=50, deadline=None, derandomize=True, database=None)
+settings.register_profile(
+    "blindrelay",
+    max_examples=50,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],  # it measures the machine
+)
 settings.load_profile("blindrelay")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background job, and in its children
