@@ -17,11 +17,11 @@ from typing import IO, Any, Final
 
 from blindrelay.testbed.errors import PartDiedError, PartNotReadyError
 
-START_SECONDS: Final = 30.0
-"""How long a part may take until it listens. A cold start of the model takes three."""
+START_SECONDS: Final = 90.0
+"""How long a part may take until it listens. A cold start of the model takes three, or more under load."""
 
-STOP_SECONDS: Final = 10.0
-"""How long a part may take to drain after SIGTERM before it is killed."""
+STOP_SECONDS: Final = 60.0
+"""How long a part may take to drain after SIGTERM before it is killed, and its last words to be read."""
 
 KEPT_LINES: Final = 200
 """Of what a part writes to stderr, the last lines are kept."""
@@ -158,7 +158,7 @@ class PartProcess:
         if self._process is None or self._process.poll() is None:
             return
         for reader in self._readers:
-            reader.join(1.0)
+            reader.join(STOP_SECONDS)  # a program that it ran may still end, and hold the pipe
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             if stream is not None:
                 stream.close()

@@ -9,8 +9,8 @@ from typing import Final
 from blindrelay.testbed.errors import PartNotReadyError
 from blindrelay.testbed.processes import PartProcess
 
-READY_SECONDS: Final = 20.0
-"""How long relay and bridges may take to find each other."""
+READY_SECONDS: Final = 60.0
+"""How long relay and bridges may take to find each other. They take one, on a busy machine more."""
 
 _LOOK_SECONDS: Final = 0.02
 
