@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync")
 _OURS = ("http://127.0.0.1:", "http://localhost:", "http://[::1]:", "data:", "blob:", "file:")
+_PATIENCE = 60_000
+"""Milliseconds for the browser to start, and for what a page should show."""
 _NO_ERRANDS = ("--disable-background-networking", "--disable-component-update", "--disable-default-apps")
 
 
@@ -30,7 +32,9 @@ def browser() -> Iterator[Browser]:
     if executable is None and not os.environ.get("CI"):
         pytest.skip("no Chromium on this machine")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=[*_QUIET, *_NO_ERRANDS])
+        browser = playwright.chromium.launch(
+            executable_path=executable, args=[*_QUIET, *_NO_ERRANDS], timeout=_PATIENCE
+        )
         yield browser
         browser.close()
 
@@ -56,6 +60,7 @@ def checked_page(browser: Browser) -> Iterator[Page]:
             wrong.append(f"request: {request.url}")
 
     with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
+        context.set_default_timeout(_PATIENCE)
         page = context.new_page()
         page.on("pageerror", lambda error: wrong.append(f"exception: {error}"))
         page.on("console", hear)

@@ -17,11 +17,11 @@ from typing import IO, Any, Final
 
 from blindrelay.testbed.errors import PartDiedError, PartNotReadyError
 
-START_SECONDS: Final = 90.0
-"""How long a part may take until it listens. A cold start of the model takes three, or more under load."""
+START_SECONDS: Final = 60.0
+"""How long a part may take until it listens. A cold start of the model takes three on an idle machine."""
 
 STOP_SECONDS: Final = 60.0
-"""How long a part may take to drain after SIGTERM before it is killed, and its last words to be read."""
+"""How long a part may take to drain after SIGTERM before it is killed."""
 
 KEPT_LINES: Final = 200
 """Of what a part writes to stderr, the last lines are kept."""

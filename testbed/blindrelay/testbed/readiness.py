@@ -10,7 +10,7 @@ from blindrelay.testbed.errors import PartNotReadyError
 from blindrelay.testbed.processes import PartProcess
 
 READY_SECONDS: Final = 60.0
-"""How long relay and bridges may take to find each other. They take one, on a busy machine more."""
+"""How long relay and bridges may take to find each other."""
 
 _LOOK_SECONDS: Final = 0.02
 
