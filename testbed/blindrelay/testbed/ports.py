@@ -28,7 +28,7 @@ def free_port() -> int:
     """A free TCP port of the loopback address.
 
     The system gives it to no outgoing connection and to no server that asks for any port: one of those could
-    take it before its server starts. Neither is it given to another caller on this machine while this process
+    take it before its server starts. It is given to no other caller on this machine while this process
     runs. Where there are no such ports, it is one that the system gives.
     """
     with suppress(OSError, ValueError):
