@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page, Request
 
 _PATIENCE: Final = 100_000
-"""Milliseconds to wait for what a page must do."""
+"""Milliseconds for the browser to start, and for what a page must do."""
 
 _QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync")
 _OURS = ("http://127.0.0.1:", "http://localhost:", "http://[::1]:", "data:", "blob:", "file:")

@@ -49,6 +49,14 @@ def traces_of_the_tests_alone() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def patience_of_clients() -> Iterator[None]:
+    """A busy machine may need more than five seconds for a connection, which is what users wait for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("blindrelay.client.transport._CONNECT_SECONDS", 60.0)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 async def one_event_loop(anyio_backend: str) -> AsyncIterator[None]:
     """Keeps one event loop for all asynchronous tests: gRPC may still call into one just closed."""
     yield  # noqa: PT022 (the loop lives as long as a fixture of this scope does)
