@@ -17,10 +17,10 @@ from typing import IO, Any, Final
 
 from blindrelay.testbed.errors import PartDiedError, PartNotReadyError
 
-START_SECONDS: Final = 30.0
-"""How long a part may take until it listens. A cold start of the model takes three."""
+START_SECONDS: Final = 60.0
+"""How long a part may take until it listens. A cold start of the model takes three on an idle machine."""
 
-STOP_SECONDS: Final = 10.0
+STOP_SECONDS: Final = 60.0
 """How long a part may take to drain after SIGTERM before it is killed."""
 
 KEPT_LINES: Final = 200
