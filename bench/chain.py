@@ -25,7 +25,7 @@ from blindrelay.v1.exchange_pb2 import GetKeyDirectoryRequest
 from blindrelay.v1.exchange_pb2_grpc import ExchangeServiceStub
 
 ROOT: Final = Path(__file__).parents[1]
-READY_SECONDS: Final = 20.0
+READY_SECONDS: Final = 60.0
 ROOM: Final = 10_000
 """Exchanges at once that a bridge takes here: the most that can be configured."""
 
@@ -207,7 +207,7 @@ class Chain:
             while time.monotonic() < deadline:
                 try:
                     stub.GetKeyDirectory(
-                        GetKeyDirectoryRequest(), metadata=(authorization(self.token),), timeout=5
+                        GetKeyDirectoryRequest(), metadata=(authorization(self.token),), timeout=READY_SECONDS
                     )
                 except grpc.RpcError:
                     time.sleep(0.05)

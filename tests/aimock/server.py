@@ -18,7 +18,7 @@ import pytest
 
 _FOLDER: Final = Path(__file__).parent
 INSTALLED: Final = _FOLDER.parents[1] / ".npm" / "aimock"
-STOP_SECONDS: Final = 10.0
+PATIENCE: Final = 60.0
 
 
 class Aimock:
@@ -32,7 +32,7 @@ class Aimock:
     def __init__(self, url: str, mistral: str) -> None:
         self.url = url
         self.mistral = mistral
-        self._http = httpx.Client(trust_env=False)
+        self._http = httpx.Client(trust_env=False, timeout=PATIENCE)
 
     def requests(self, path: str) -> list[dict[str, Any]]:
         """What was received at this path, oldest first: method, path, headers, body, response."""
@@ -69,7 +69,7 @@ def running_aimock(installed: Path = INSTALLED) -> Iterator[Aimock]:
         finally:
             aimock.close()
             process.stdin.close()
-            process.wait(STOP_SECONDS)
+            process.wait(PATIENCE)
 
 
 @pytest.fixture(scope="session")

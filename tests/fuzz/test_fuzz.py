@@ -115,7 +115,7 @@ def test_broken_target_is_found(
     monkeypatch.delitem(sys.modules, "broken_targets", raising=False)
     folders = {name: tmp_path / name for name in ("work", "kept", "crashers")}
     places = [word for option, folder in folders.items() for word in (f"--{option}", str(folder))]
-    code = main(["--registry", "broken_targets", "--runs", "20000", *places, name])
+    code = main(["--registry", "broken_targets", "--runs", "20000", "--seed", "1", *places, name])
     saved = list(folders["crashers"].glob(f"{name}/crash-*"))
     if found is None:
         assert (code, saved) == (0, [])

@@ -42,6 +42,9 @@ MODELS_URLS: Final = {
 """The same for the transport."""
 
 WAYS: Final = ("transport", "endpoint")
+PATIENCE: Final = 60.0
+"""Seconds for an exchange. The transport's own limit for a connection is 5 s, which a busy machine takes."""
+
 QUESTION: Final = "What is the capital of France?"
 PARIS: Final = "The capital of France is Paris."
 PARAMETERS: Final = {"type": "object", "properties": {"city": {"type": "string"}}}
@@ -103,8 +106,8 @@ class Way:
         if self.sealed is None:
             return {"api_key": self.key, "base_url": self.url(MODELS[path] if self.models else path)}
         base = {"base_url": self.sealed.base_url(MODELS_URLS[path])} if self.models else {}
-        client = self.sealed.async_httpx2_client() if asynchronous else self.sealed.httpx2_client()
-        return {"api_key": self.key, "http_client": client, **base}
+        make = self.sealed.async_httpx2_client if asynchronous else self.sealed.httpx2_client
+        return {"api_key": self.key, "http_client": make(timeout=PATIENCE), **base}
 
     def url(self, path: str) -> str:
         """The endpoint's base URL for an SDK. A key of one's own takes the token's place in the header."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 from mistralai.client import Mistral, errors
 
-from .conftest import CUT, PARIS, TOOLS, City, Way, ask
+from .conftest import CUT, PARIS, PATIENCE, TOOLS, City, Way, ask
 from .works import works
 
 SDK: Final = "mistralai"
@@ -20,7 +20,9 @@ def client_by(way: Way) -> Mistral:
     if way.sealed is not None:
         sealed = way.sealed
         return Mistral(
-            api_key=way.key, client=sealed.httpx2_client(), async_client=sealed.async_httpx2_client()
+            api_key=way.key,
+            client=sealed.httpx2_client(timeout=PATIENCE),
+            async_client=sealed.async_httpx2_client(timeout=PATIENCE),
         )
     return Mistral(api_key=way.key, server_url=way.url("/mistral"))
 

@@ -9,13 +9,13 @@ import h2.connection
 import httpx
 
 from .content import IN_CLEAR, Canaries, endings
-from .ways import SHORT
+from .ways import PATIENCE
 from .world import OUTSIDE, Outcomes, Scenario, World
 
 
 def in_clear(world: World, canaries: Canaries, proxy: str | None = None) -> Outcomes:
     """An ordinary client."""
-    with httpx.Client(trust_env=False, proxy=proxy, timeout=SHORT) as client:
+    with httpx.Client(trust_env=False, proxy=proxy, timeout=PATIENCE) as client:
         return {"client": endings(client, IN_CLEAR, canaries)}
 
 

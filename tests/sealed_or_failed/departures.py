@@ -13,7 +13,7 @@ from blindrelay.client import SealedTransport
 
 from .content import CHAT, ERRORS, ORIGIN, Canaries, chat, ending, reason
 from .failures import base_urls_in_the_environment
-from .ways import SHORT, endpoint
+from .ways import PATIENCE, endpoint
 from .world import OUTSIDE, Outcomes, Scenario, World
 
 
@@ -23,7 +23,7 @@ def _with_each(end: Callable[[World, httpx.Client, Canaries], str]) -> Scenario:
     def scenario(world: World, canaries: Canaries) -> Outcomes:
         with (
             SealedTransport(world.bed.relay) as sealed,
-            sealed.httpx_client(base_url=ORIGIN, timeout=20) as library,
+            sealed.httpx_client(base_url=ORIGIN, timeout=PATIENCE) as library,
             endpoint(world, world.bed.relay) as program,
         ):
             for client in (library, program):
@@ -103,7 +103,7 @@ def an_sdk_that_believes_its_environment(world: World, canaries: Canaries) -> Ou
         base_urls_in_the_environment(world) as connection,
         SealedTransport(connection) as sealed,
         openai.OpenAI(
-            api_key=canaries.key, http_client=sealed.httpx2_client(timeout=SHORT), max_retries=0
+            api_key=canaries.key, http_client=sealed.httpx2_client(timeout=PATIENCE), max_retries=0
         ) as client,
     ):
         asked: Any = chat(canaries)

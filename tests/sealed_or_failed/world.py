@@ -33,6 +33,7 @@ OUTSIDE: Final = "192.0.2.10"
 
 PROVIDERS: Final = ("api.openai.com", "api.anthropic.com", "generativelanguage.googleapis.com")
 _SETTLE_SECONDS: Final = 0.2
+_QUIET_SECONDS: Final = 60
 _LIMITS: Final = {"max_request_bytes": 65_536}
 
 
@@ -87,7 +88,7 @@ class Sink:
 
 def _take(connection: socket.socket) -> None:
     with connection:
-        connection.settimeout(10)
+        connection.settimeout(_QUIET_SECONDS)
         try:
             while connection.recv(65_536):
                 connection.sendall(_ANSWER)

@@ -17,10 +17,10 @@ from typing import IO, Any, Final
 
 from blindrelay.testbed.errors import PartDiedError, PartNotReadyError
 
-START_SECONDS: Final = 30.0
-"""How long a part may take until it listens. A cold start of the model takes three."""
+START_SECONDS: Final = 60.0
+"""How long a part may take until it listens. A cold start of the model takes three on an idle machine."""
 
-STOP_SECONDS: Final = 10.0
+STOP_SECONDS: Final = 60.0
 """How long a part may take to drain after SIGTERM before it is killed."""
 
 KEPT_LINES: Final = 200
@@ -158,7 +158,7 @@ class PartProcess:
         if self._process is None or self._process.poll() is None:
             return
         for reader in self._readers:
-            reader.join(1.0)
+            reader.join(STOP_SECONDS)  # a program that it ran may still end, and hold the pipe
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             if stream is not None:
                 stream.close()

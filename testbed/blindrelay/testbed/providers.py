@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 from blindrelay.testbed.errors import TestbedError, UnavailableError
+from blindrelay.testbed.ports import free_address
 from blindrelay.testbed.processes import PartProcess
 from blindrelay.testbed.random_model import write_random_model
 
@@ -91,7 +92,7 @@ def _model(kind: ProviderKind, folder: Callable[[], Path]) -> Callable[[], Path]
 
 def _on_its_port(module: str, options: Callable[[], list[str]]) -> PartProcess:
     def arguments() -> list[str]:
-        address = part.announcement.get("listening", "127.0.0.1:0")
+        address = part.announcement.get("listening") or free_address()
         return [*options(), "--port", address.rpartition(":")[2]]
 
     part = PartProcess("provider", module, arguments)

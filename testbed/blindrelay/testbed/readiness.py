@@ -9,7 +9,7 @@ from typing import Final
 from blindrelay.testbed.errors import PartNotReadyError
 from blindrelay.testbed.processes import PartProcess
 
-READY_SECONDS: Final = 20.0
+READY_SECONDS: Final = 60.0
 """How long relay and bridges may take to find each other."""
 
 _LOOK_SECONDS: Final = 0.02
