@@ -125,9 +125,7 @@ async def test_unusable_files_are_reported_once_and_the_old_ones_stay(files: Cer
         files.key.chmod(0o644)
         assert await shown(address) == first
         files.key.chmod(0o600)
-        async with asyncio.timeout(
-            PATIENCE
-        ):  # within one tick of the clock, a change is seen later
+        async with asyncio.timeout(PATIENCE):  # within one tick of the clock, a change is seen later
             while await shown(address) != certificate(files):
                 pass
     assert "is open to others" in problems.pop()
