@@ -66,7 +66,7 @@ _TYPES: Final = (
 class PostgresqlStatements:
     """Statements on a PostgreSQL connection, which are sent together in a pipeline if there is one.
 
-    Whoever asks for a result ends the batch. Only between two batches does the server look at its clock.
+    To fetch a result ends the batch. The server counts idle time between two batches only.
     """
 
     def __init__(self, connection: Connection, pipeline: Pipeline | None = None) -> None:
