@@ -27,7 +27,7 @@ class StatusWatch:
         call.add_done_callback(self._note)
 
     async def status(self, error: grpc.aio.AioRpcError) -> tuple[grpc.StatusCode, str | None]:
-        """The peer's code and details, or those of `error` if none arrives in _SECONDS."""
+        """The peer's code and details, or those of `error` if none arrives within _SECONDS."""
         if self._status is None and (error.code(), error.details()) == _WRITE_FAILED:
             self._known = asyncio.Event()
             try:
